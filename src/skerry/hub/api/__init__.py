@@ -1,0 +1,1 @@
+"""HTTP: routes for nodes, routes for people, authentication."""

@@ -1,0 +1,1 @@
+"""The status page: server-rendered, no external assets."""

@@ -1,0 +1,1 @@
+"""Measurements and events of all nodes: ingest, query, retention."""

@@ -1,0 +1,156 @@
+"""The hub's tables, for SQLite and PostgreSQL alike. Every row belongs to a fleet; names are unique per fleet.
+
+Times are nanoseconds since 1970. `change` is the log that nodes pull: `scope` is the node that a change
+is for, `tag` a random value that binds cursors to this history.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+_BIG_ID = BigInteger().with_variant(Integer, "sqlite")
+
+fact = Table(
+    "fact", metadata,
+    Column("name", Text, primary_key=True),  # hub_id, epoch, cursor_key, …
+    Column("value", Text, nullable=False),
+)  # fmt: skip
+
+enrolment_token = Table(
+    "enrolment_token", metadata,
+    Column("hash", Text, primary_key=True),  # SHA-256 of the token
+    Column("fleet_id", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+    Column("used_by", Text),
+)  # fmt: skip
+
+node = Table(
+    "node", metadata,
+    Column("id", Text, primary_key=True),
+    Column("fleet_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("secret_hash", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("enrolled_at", BigInteger, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+    UniqueConstraint("fleet_id", "name"),
+)  # fmt: skip
+
+workload = Table(
+    "workload", metadata,
+    Column("fleet_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("restarts", Integer, nullable=False),
+    Column("spec", LargeBinary, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)  # fmt: skip
+
+state = Table(
+    "state", metadata,  # rows of every synced entity; scope is the node that the row is for or comes from
+    Column("fleet_id", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("entity", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("rev", BigInteger, nullable=False),
+    Column("hlc", BigInteger, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)  # fmt: skip
+
+change = Table(
+    "change", metadata,
+    Column("seq", _BIG_ID, primary_key=True, autoincrement=True),
+    Column("tag", Text, nullable=False),
+    Column("fleet_id", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Index("change_by_scope", "fleet_id", "scope", "seq"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+lane = Table(
+    "lane", metadata,
+    Column("node_id", Text, primary_key=True),
+    Column("incarnation", Text, primary_key=True),
+    Column("lane", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("chain", Text, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)  # fmt: skip
+
+series = Table(
+    "series", metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("fleet_id", Text, nullable=False),
+    Column("node_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # measurement | event | gap
+    Column("name", Text, nullable=False),
+    UniqueConstraint("node_id", "source", "kind", "name"),
+)  # fmt: skip
+
+session = Table(
+    "session", metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("node_id", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    UniqueConstraint("node_id", "token"),
+)  # fmt: skip
+
+meta = Table(
+    "meta", metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("json", Text, nullable=False, unique=True),
+)  # fmt: skip
+
+batch = Table(
+    "batch", metadata,  # what the records of one acceptance share: when the device took them, when we did
+    Column("id", _BIG_ID, primary_key=True, autoincrement=True),
+    Column("boot_id", Text, nullable=False),
+    Column("accepted_at", BigInteger, nullable=False),
+    Column("monotonic", BigInteger, nullable=False),
+    Column("quality", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+)  # fmt: skip
+
+VALUE_BOOL, VALUE_INT, VALUE_FLOAT, VALUE_TEXT = range(4)
+
+record = Table(
+    "record", metadata,  # the primary key is the record's own identity: the same record twice is one row
+    Column("series_id", Integer, ForeignKey("series.id"), primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("session_id", Integer, ForeignKey("session.id"), primary_key=True),
+    Column("counter", BigInteger, primary_key=True),
+    Column("batch_id", BigInteger, nullable=False),
+    Column("meta_id", Integer),
+    Column("type", SmallInteger, nullable=False),
+    Column("integer", BigInteger),
+    Column("double", Double),
+    Column("text", Text),
+    sqlite_with_rowid=False,
+)  # fmt: skip

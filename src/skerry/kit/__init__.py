@@ -1,0 +1,1 @@
+"""Parts without domain knowledge: clock, disk, SQLite, ids, tasks, back-off, units."""

@@ -1,0 +1,28 @@
+"""Identifiers: UUIDv7, whose text order is time order, so that B-tree inserts stay at one end.
+
+Measured: 219 k inserts/s against 29 k with random UUIDv4 (design, mechanisms 4.1).
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from skerry.kit.clock import Clock
+
+
+def uuid7(clock: Clock) -> str:
+    """A new UUIDv7 (RFC 9562) in its 36-character text form."""
+    milliseconds = clock.wall_ns() // 1_000_000 & (1 << 48) - 1
+    random = secrets.randbits(74)
+    value = (
+        milliseconds << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & (1 << 62) - 1
+    )
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def random_token(size: int = 16) -> str:
+    """`size` random bytes as lower-case hexadecimal text."""
+    return secrets.token_hex(size)

@@ -1,0 +1,19 @@
+"""«Did you mean …?»"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word most like `word`, or None when none is alike."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence to append to an error: the nearest word, else the list of what is known."""
+    names = sorted(known)
+    found = nearest(word, names)
+    return f"did you mean «{found}»?" if found else f"known are: {', '.join(names)}"

@@ -1,0 +1,190 @@
+"""SQLite for one process: a writer thread with group commit, reader connections, migrations, named queries.
+
+Every write goes through `SqliteWriter`; jobs of one group share a transaction, each in its own
+savepoint, so that a failing job takes nothing else with it. A group is committed with
+`synchronous=FULL` when one of its jobs asks for it (accepted records, commands, transitions of
+workloads) and with NORMAL otherwise (statuses that can be derived again).
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from skerry.kit.commit import CommitThread
+from skerry.kit.errors import Corrupt, Refused, Transient
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from skerry.kit.disk import Disk
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], Any]
+
+
+class StateTooNew(Refused):
+    """The file was written by a newer Skerry; it is left untouched."""
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection in WAL mode with foreign keys on and explicit transactions. Raises Corrupt or Transient."""
+    try:
+        connection = sqlite3.connect(
+            f"file:{path}?mode={'ro' if read_only else 'rwc'}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA busy_timeout = 5000")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.DatabaseError as error:
+        raise classify(error, path) from error
+    return connection
+
+
+def classify(error: sqlite3.Error, path: Path) -> Corrupt | Transient:
+    """What a caller should do about a SQLite error: rebuild (Corrupt), or free space and retry (Transient)."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return Corrupt(f"cannot read {path}: {error}")
+    return Transient(f"cannot use {path}: {error}")
+
+
+def migrate(connection: sqlite3.Connection, scripts: Sequence[str], path: Path) -> None:
+    """Brings the schema from `user_version` to the number of scripts; each script commits with its version.
+
+    Raises StateTooNew when the file knows more versions than this build.
+    """
+    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if found > len(scripts):
+        raise StateTooNew(
+            f"cannot open {path}: schema {found}, this build knows {len(scripts)}. Install the newer Skerry again."
+        )
+    for version in range(found, len(scripts)):
+        connection.executescript(
+            f"BEGIN IMMEDIATE;\n{scripts[version]}\nPRAGMA user_version = {version + 1};\nCOMMIT;"
+        )
+
+
+def read_migrations(directory: Path) -> list[str]:
+    """The text of every `NNNN_name.sql` in `directory`, in order."""
+    return [path.read_text() for path in sorted(directory.glob("[0-9]*.sql"))]
+
+
+def read_queries(path: Path) -> dict[str, str]:
+    """Named queries of a `.sql` file: each begins with a line `-- name: NAME`."""
+    blocks = re.split(r"^-- name: *(\w+) *$", path.read_text(), flags=re.MULTILINE)
+    return {
+        name: sql.strip().rstrip(";") for name, sql in zip(blocks[1::2], blocks[2::2], strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class _Job:
+    work: Work
+    durable: bool
+    label: str
+
+
+class _SqliteEngine:
+    """Runs jobs in one transaction a group. Lives in the commit thread."""
+
+    def __init__(self, path: Path, scripts: Sequence[str], disk: Disk) -> None:
+        self._path = path
+        self._scripts = scripts
+        self._disk = disk
+        self._connection: sqlite3.Connection | None = None
+        self._full = False
+
+    def open(self) -> None:
+        connection = connect(self._path)
+        try:
+            migrate(connection, self._scripts, self._path)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise classify(error, self._path) from error
+        connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection = connection
+
+    def commit(self, jobs: Sequence[_Job]) -> list[Any]:
+        connection = self._connection
+        assert connection is not None  # noqa: S101 - open() ran before the thread takes jobs
+        try:
+            self._set_synchronous(connection, full=any(job.durable for job in jobs))
+            connection.execute("BEGIN IMMEDIATE")
+            results = [self._run(connection, job) for job in jobs]
+            for label in {job.label for job in jobs}:
+                self._disk.point(f"{label}.before-commit")
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back(connection)
+            raise classify(error, self._path) from error
+        except OSError:
+            self._roll_back(connection)
+            raise
+        for label in {job.label for job in jobs}:
+            self._disk.point(f"{label}.after-commit")
+        return results
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.execute("PRAGMA optimize")
+            self._connection.close()
+
+    def _run(self, connection: sqlite3.Connection, job: _Job) -> Any:  # noqa: ANN401 - a job returns what it likes
+        connection.execute("SAVEPOINT job")
+        try:
+            result = job.work(connection)
+        except sqlite3.OperationalError:
+            raise  # disk full, I/O error: the whole group fails
+        except Exception as error:  # noqa: BLE001 - the caller of this one job gets it
+            connection.execute("ROLLBACK TO job")
+            result = error
+        connection.execute("RELEASE job")
+        return result
+
+    def _set_synchronous(self, connection: sqlite3.Connection, *, full: bool) -> None:
+        if full != self._full:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+            self._full = full
+
+    @staticmethod
+    def _roll_back(connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+class SqliteWriter:
+    """The only writer of one SQLite file. `work` runs in the writer's thread, inside a transaction."""
+
+    def __init__(self, path: Path, scripts: Sequence[str], disk: Disk) -> None:
+        self._thread: CommitThread[_Job, Any] = CommitThread(
+            _SqliteEngine(path, scripts, disk), name=f"sqlite {path.name}"
+        )
+
+    def start(self) -> None:
+        """Opens and migrates the file. Raises Corrupt, Transient or StateTooNew."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._thread.stop()
+
+    async def run(
+        self, work: Callable[[sqlite3.Connection], T], *, label: str, durable: bool = True
+    ) -> T:
+        """Runs `work` and returns its result after the commit; raises what it raised, having undone it."""
+        return cast("T", await self._thread.run(_Job(work, durable, label)))
+
+    def submit(
+        self, work: Callable[[sqlite3.Connection], T], *, label: str, durable: bool = True
+    ) -> Future[T]:
+        """As `run`, for callers outside an event loop."""
+        return cast("Future[T]", self._thread.submit(_Job(work, durable, label)))

@@ -1,0 +1,85 @@
+"""Long-lived work: named tasks under one supervisor, and the one guard that each loop may have."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from skerry.kit.backoff import Backoff
+
+if TYPE_CHECKING:
+    import random
+
+    from skerry.kit.clock import Clock
+
+log = logging.getLogger(__name__)
+
+_SURPRISE = Backoff(first=0.1, cap=30.0)
+
+
+class Tasks:
+    """Starts named tasks; all of them are cancelled when the supervised block is left."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """Runs work that may end at any time."""
+        task = self._group.create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    def forever(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """Runs work that must not end before it is cancelled: ending by itself is an error."""
+
+        async def run() -> None:
+            await work
+            raise RuntimeError(f"task «{name}» ended although it should run for ever")
+
+        return self.start(run(), name=name)
+
+    def cancel(self) -> None:
+        """Cancels every task that still runs."""
+        for task in tuple(self._running):
+            task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def supervised() -> AsyncIterator[Tasks]:
+    """Tasks under one TaskGroup: the first failure cancels the rest and is raised here."""
+    async with asyncio.TaskGroup() as group:
+        tasks = Tasks(group)
+        try:
+            yield tasks
+        finally:
+            tasks.cancel()
+
+
+class Guard:
+    """The broad catch of one loop: an unexpected error is logged with its traceback and slows the loop down."""
+
+    def __init__(self, name: str, clock: Clock, chance: random.Random) -> None:
+        self._name = name
+        self._clock = clock
+        self._chance = chance
+        self.failures = 0
+
+    async def run(self, once: Callable[[], Awaitable[None]]) -> bool:
+        """Runs one pass. Returns False after a failure, having waited 0.1 s × 2ⁿ (at most 30 s)."""
+        try:
+            await once()
+        except Exception:
+            self.failures += 1
+            delay = _SURPRISE.delay(self.failures, self._chance)
+            log.exception(
+                "%s failed (%d in a row), next try in %.1f s", self._name, self.failures, delay
+            )
+            await self._clock.sleep(delay)
+            return False
+        self.failures = 0
+        return True

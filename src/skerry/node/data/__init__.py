@@ -1,0 +1,1 @@
+"""Records in and out on the node: publish, subscribe, query, retention."""

@@ -1,0 +1,111 @@
+"""What the node's features need from outside, in their own words.
+
+Real implementations: `workloads.runtimes.process` (Runtime), `sync.uplink` (Uplink). Fakes: `skerry.testing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
+from skerry.wire.workload import Exit
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Everything that a runtime needs to start one instance; repeating it with the same `instance` is harmless."""
+
+    instance: str
+    workload: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    directory: Path
+    log: Path
+    """The current log file; rotated ones get the suffixes .1, .2, …"""
+    log_size: int
+    log_files: int
+    limits: dict[str, int]
+    """rlimits by their resource-module names, for example {"RLIMIT_NOFILE": 1024}."""
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """A process for ever: pids are reused, this triple is not. `start_time` is in clock ticks since boot."""
+
+    boot_id: str
+    pid: int
+    start_time: int
+
+
+@dataclass(frozen=True)
+class RunningInstance:
+    """An instance that a runtime has."""
+
+    instance: str
+    workload: str
+    identity: ProcessIdentity
+
+
+@dataclass(frozen=True)
+class InstanceExit:
+    """An instance has ended, and with it every process of its group."""
+
+    instance: str
+    exit: Exit
+
+
+class Runtime(Protocol):
+    """Starts and ends instances, survives the agent, and tells every exit at least once.
+
+    An exit that happens while no agent is connected is kept until `acknowledge`. Calls about an unknown
+    instance are harmless. Errors: Refused (the launch itself is wrong: command not found, …), Transient.
+    """
+
+    async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
+        """Connects, then returns what runs; exits that wait are told through `on_exit` first."""
+        ...
+
+    async def adopt(self, known: list[RunningInstance], logs: dict[str, Launch]) -> list[str]:
+        """Takes over instances that the store knows but the runtime does not; returns those that really live."""
+        ...
+
+    async def start(self, launch: Launch) -> ProcessIdentity:
+        """Starts an instance, or returns the identity of the running one of that name."""
+        ...
+
+    async def signal(self, instance: str, name: str) -> None:
+        """Sends a signal («SIGTERM», …) to the instance's whole process group."""
+        ...
+
+    async def acknowledge(self, instance: str) -> None:
+        """The exit is durable in the store; the runtime may forget it."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnects; instances go on."""
+        ...
+
+    async def shut_down(self) -> None:
+        """Ends the runtime's own helper process. Only when no instance runs."""
+        ...
+
+
+class Uplink(Protocol):
+    """The way to the hub. Every call raises Transient when no answer came, Refused or InvalidInput when one did."""
+
+    async def hello(self, hello: Hello) -> HelloReply: ...
+
+    async def push(self, unit: PushUnit) -> PushReply: ...
+
+    async def pull(self, pull: Pull) -> PullReply: ...
+
+
+class LogSource(Protocol):
+    """Reads a workload's log lines for the admin socket and for the hub's log tails."""
+
+    def read(self, workload: str, since: int | None, *, follow: bool) -> AsyncIterator[str]:
+        """Lines from `since` (ns since 1970; None: the last 100 lines). Raises NotFound."""
+        ...

@@ -1,0 +1,1 @@
+"""Towards the hub: link, push, pull, enrolment."""

@@ -1,0 +1,1 @@
+"""Runtimes: how an instance of a workload is made. One file each."""

@@ -1,0 +1,1 @@
+"""Small workloads that `make up` runs. They import only skerry.sdk."""

@@ -1,0 +1,1 @@
+"""What authors of workloads import. It reaches the node only by its local API."""

@@ -1,0 +1,51 @@
+"""JSON by msgspec, zstd around it where a body is large. Wrong input becomes one clear InvalidInput."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+import zstandard
+
+from skerry.kit.errors import InvalidInput
+
+T = TypeVar("T")
+
+MAX_BODY = 16 * 1024 * 1024
+"""The largest uncompressed body that any side reads, in bytes."""
+
+_LEVEL = 3
+_encoder = msgspec.json.Encoder()
+
+
+def encode(value: Any) -> bytes:  # noqa: ANN401 - any wire value
+    """`value` as JSON."""
+    return _encoder.encode(value)
+
+
+def decode(data: bytes | msgspec.Raw, kind: type[T], what: str) -> T:
+    """`data` as a validated `kind`. Raises InvalidInput naming `what` and the place of the first wrong field."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"cannot read {what}: {error}") from error
+    except RecursionError as error:
+        raise InvalidInput(f"cannot read {what}: it is nested too deeply") from error
+
+
+def compress(data: bytes) -> bytes:
+    """One zstd frame that carries its content size."""
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(data)
+
+
+def decompress(data: bytes, what: str, limit: int = MAX_BODY) -> bytes:
+    """The content of one zstd frame. Raises InvalidInput when it is damaged, has no size or is larger than `limit`."""
+    try:
+        size = zstandard.frame_content_size(data)
+        if not 0 <= size <= limit:
+            raise InvalidInput(
+                f"cannot read {what}: it says to hold {size} bytes, at most {limit} are read"
+            )
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=limit)
+    except zstandard.ZstdError as error:
+        raise InvalidInput(f"cannot read {what}: {error}") from error

@@ -1,0 +1,84 @@
+"""The node's own API on its admin socket and read-only port: `skerry node|sync|doctor|logs`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from skerry.wire.sync import Lane
+from skerry.wire.workload import WorkloadStatus
+
+
+class LinkStatus(msgspec.Struct, frozen=True):
+    """The way to the hub. `since` (ns since 1970) is when it became so; `cause` says why it is not online."""
+
+    state: Literal["online", "polling", "offline", "standalone"]
+    since: int
+    hub: str | None = None
+    cause: str = ""
+
+
+class LaneStatus(msgspec.Struct, frozen=True):
+    """Records of one lane: accepted so far, acknowledged by the hub, and what waits on disk."""
+
+    lane: Lane
+    head: int
+    acknowledged: int
+    waiting: int
+    bytes_on_disk: int = 0
+
+
+class SyncStatus(msgspec.Struct, frozen=True):
+    """`result` holds the word «success» only while the last round succeeded (a monitoring script greps for it)."""
+
+    result: Literal["success", "failing", "never"]
+    link: LinkStatus
+    lanes: list[LaneStatus]
+    incarnation: str
+    last_success: int | None = None
+    failures: int = 0
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """What `skerry node status` shows."""
+
+    id: str
+    name: str
+    labels: dict[str, str]
+    version: str
+    pid: int
+    started_at: int
+    data_dir: str
+    keeper_pid: int | None
+    link: LinkStatus
+    workloads: list[WorkloadStatus]
+    problems: list[str]
+
+
+class CheckResult(msgspec.Struct, frozen=True):
+    """One check of `skerry doctor`. `fix` says what to do when it is not ok."""
+
+    name: str
+    outcome: Literal["ok", "warning", "failed", "skipped"]
+    detail: str
+    fix: str = ""
+
+
+class Doctor(msgspec.Struct, frozen=True):
+    """All checks, in the order in which they ran."""
+
+    checks: list[CheckResult]
+
+
+class StopRequest(msgspec.Struct, frozen=True):
+    """Ends the node process; with `workloads`, ends them first."""
+
+    workloads: bool = False
+
+
+class Whoami(msgspec.Struct, frozen=True):
+    """What a workload's socket says about itself."""
+
+    workload: str
+    node: str

@@ -1,0 +1,94 @@
+"""The hub's API for people and their tools: `skerry get|apply|diff|query`, the page, `/schema`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from skerry.wire.records import Row
+from skerry.wire.workload import Generation, WorkloadSpec, WorkloadStatus
+
+Change = Literal["create", "change", "delete", "unchanged"]
+
+
+class NodeView(msgspec.Struct, frozen=True):
+    """A node as the hub knows it. `age` is seconds since anything was heard of it; online means under 45 s."""
+
+    id: str
+    name: str
+    labels: dict[str, str]
+    online: bool
+    last_seen: int
+    age: float
+    version: str
+    enrolled_at: int
+    workloads: int
+    running: int
+
+
+class WorkloadView(msgspec.Struct, frozen=True):
+    """A workload as desired, with its status on every node it is assigned to (None: nothing heard yet)."""
+
+    name: str
+    generation: Generation
+    spec: WorkloadSpec
+    restarts: int
+    nodes: dict[str, WorkloadStatus | None]
+
+
+class Apply(msgspec.Struct, frozen=True):
+    """Desired workloads of one file. `prune` deletes workloads that the file does not name."""
+
+    workloads: list[WorkloadSpec]
+    dry_run: bool = False
+    prune: bool = False
+
+
+class FieldChange(msgspec.Struct, frozen=True):
+    """One differing field, by its dotted path; None means absent."""
+
+    path: str
+    old: str | None
+    new: str | None
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What happened (or, with dry_run, would happen) to one workload."""
+
+    name: str
+    change: Change
+    fields: list[FieldChange]
+    nodes: list[str]
+
+
+class ApplyReply(msgspec.Struct, frozen=True):
+    """One entry for each workload that the request names or prunes."""
+
+    workloads: list[Applied]
+
+
+class TokenRequest(msgspec.Struct, frozen=True):
+    """An enrolment token that can be used once within `ttl` seconds."""
+
+    ttl: float = 3600.0
+
+
+class TokenReply(msgspec.Struct, frozen=True):
+    """The token, shown once. `expires_at` is in nanoseconds since 1970."""
+
+    token: str
+    expires_at: int
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """Records, oldest first. `truncated` says that more matched than `limit` allowed."""
+
+    rows: list[Row]
+    truncated: bool = False
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Every error answer of hub and node."""
+
+    error: str

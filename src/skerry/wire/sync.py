@@ -1,0 +1,138 @@
+"""What node and hub say to each other: hello, push units, pulls. See docs/reference/sync.md.
+
+A lane is one ordered stream of a node towards the hub. A push unit is keyed (node, incarnation,
+lane, n): `n` counts the lane's records (or frozen state units) and is given once. `chain` is a running
+hash over everything the lane ever held, so that two histories that share a number but not their
+content are told apart.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+PROTOCOL = 1
+"""The version of this module's messages; the hub serves PROTOCOL and the two before it."""
+
+Lane = Literal["state", "event", "keep", "sample"]
+RECORD_LANES: tuple[Lane, ...] = ("event", "keep", "sample")
+LANES: tuple[Lane, ...] = ("state", *RECORD_LANES)
+
+NO_CHAIN = "0" * 16
+"""The chain before a lane's first record."""
+
+
+class LanePoint(msgspec.Struct, frozen=True, array_like=True):
+    """A place in a lane's history: after record `n`, the running hash is `chain` (16 hex digits)."""
+
+    n: int = 0
+    chain: str = NO_CHAIN
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """First message of every connection, by the node."""
+
+    protocols: tuple[int, int]
+    incarnation: str
+    version: str
+    boot_id: str
+
+
+class HelloReply(msgspec.Struct, frozen=True):
+    """The hub's answer: what it holds of this node's history, and its time (ns since 1970)."""
+
+    protocol: int
+    hub_id: str
+    epoch: int
+    hub_time: int
+    lanes: dict[Lane, LanePoint]
+    backed_up_through: dict[Lane, int]
+
+
+class PushUnit(msgspec.Struct, frozen=True):
+    """Frames `first`, `first + 1`, … of one lane, as stored on the node.
+
+    `previous` is the chain just before `first`. `skipped` says that the node no longer holds what lies
+    between the hub's last record and `first` (thinned samples, or records freed after 7 days).
+    A record frame is a `records.Batch` and counts as many as it has records; a state frame is a
+    `StateFrame` and counts one.
+    """
+
+    incarnation: str
+    lane: Lane
+    first: int
+    previous: str
+    boot_id: str
+    frames: list[msgspec.Raw]
+    skipped: bool = False
+
+
+class StateRow(msgspec.Struct, frozen=True):
+    """One version of a state entity's row. `body` is kept as received bytes so that unknown fields survive."""
+
+    entity: str
+    id: str
+    rev: int
+    hlc: int
+    origin: str
+    deleted: bool = False
+    body: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class StateFrame(msgspec.Struct, frozen=True):
+    """State rows that a node changed, frozen for sending. `rev` of a row is the hub's revision it was based on."""
+
+    rows: list[StateRow]
+
+
+class PushReply(msgspec.Struct, frozen=True):
+    """The hub's answer to a unit, given after its commit with FULL.
+
+    ok        everything up to `point` is durable at the hub (also the answer to a repeat)
+    gap       the unit does not follow `point`; send from there
+    diverged  the hub's history of this incarnation is another one: continue as a new incarnation
+    """
+
+    outcome: Literal["ok", "gap", "diverged"]
+    point: LanePoint
+    hub_time: int
+    backed_up_through: int = 0
+    rows: list[StateRow] = []
+    """For the state lane: the rows as the hub now has them (revision, and the winner of a conflict)."""
+
+
+class Pull(msgspec.Struct, frozen=True):
+    """A node asks for changes after `cursor`; `digest` covers the whole set that it holds from the hub."""
+
+    cursor: str | None
+    digest: str
+    limit: int = 500
+
+
+class PullReply(msgspec.Struct, frozen=True):
+    """Changes in order. `full` means: these are all rows of your scope, forget every other one."""
+
+    rows: list[StateRow]
+    cursor: str
+    more: bool
+    full: bool
+    hub_time: int
+
+
+class Enrol(msgspec.Struct, frozen=True):
+    """A new node shows its one-time token and says what it wants to be called."""
+
+    token: str
+    name: str
+    labels: dict[str, str]
+    version: str
+
+
+class Enrolled(msgspec.Struct, frozen=True):
+    """The node's identity. `secret` is shown once; the hub keeps its hash only."""
+
+    node_id: str
+    name: str
+    secret: str
+    hub_id: str

@@ -1,0 +1,178 @@
+"""Workloads as desired (spec, assignment) and as they are (status). Reference: docs/reference/workload.md.
+
+Durations are seconds and sizes are bytes here; `core.specs` turns what people write into these values
+and is the only place that fills in names, checks ranges and reports lines.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Phase = Literal[
+    "pending",    # waits: for a dependency, for the hub's needs, or for its turn
+    "starting",   # the process is being made
+    "running",    # the process lives
+    "stopping",   # asked to end, grace period runs
+    "backoff",    # ended, will be started again at next_start_at
+    "tripped",    # failed too often; half-opens at next_start_at
+    "succeeded",  # ended with code 0 and is not to be started again
+    "failed",     # ended otherwise and is not to be started again
+    "stopped",    # ended on purpose (on_disconnect, node stop --workloads)
+]  # fmt: skip
+Dependency = Literal["running", "ready", "succeeded"]
+StreamClass = Literal["keep", "sample"]
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Common form of the parts of a spec."""
+
+
+class Selector(_Part, frozen=True):
+    """Which nodes: one by name, or all that have every label; neither means every node."""
+
+    node: str | None = None
+    labels: dict[str, str] = {}
+
+
+class ProcessSpec(_Part, frozen=True):
+    """A native process. `python` as first word means the node's own interpreter."""
+
+    command: list[str]
+    directory: str | None = None
+
+
+class Resources(_Part, frozen=True):
+    """Limits. `memory` (bytes) and `open_files` are enforced by rlimits; `cpu` needs cgroups (runtimes issue)."""
+
+    cpu: float | None = None
+    memory: int | None = None
+    open_files: int | None = None
+
+
+class Restart(_Part, frozen=True):
+    """What follows an exit. First restart at once, then `delay` × 2ⁿ up to `max_delay`.
+
+    After `attempts` failures within `window` seconds the breaker opens: nothing is started until
+    `window` has passed, then one try (half-open). A life of `reset_after` seconds forgets all failures.
+    """
+
+    policy: Literal["never", "on-failure", "always"] = "always"
+    delay: float = 0.5
+    max_delay: float = 300.0
+    reset_after: float = 60.0
+    attempts: int = 10
+    window: float = 600.0
+
+
+class Stop(_Part, frozen=True):
+    """How a workload is ended: `signal` to the whole group, `grace` seconds, SIGKILL."""
+
+    signal: Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"] = "SIGTERM"
+    grace: float = 10.0
+
+
+class Ready(_Part, frozen=True):
+    """When a running workload counts as ready: exactly one of the four probes."""
+
+    exec: list[str] | None = None
+    http: str | None = None
+    tcp: int | None = None
+    value: str | None = None
+    interval: float = 1.0
+    timeout: float = 5.0
+
+
+class OnDisconnect(_Part, frozen=True):
+    """What an outage means: nothing (`stop_after` is None), or stop after so many seconds without the hub."""
+
+    stop_after: float | None = None
+
+
+class Logs(_Part, frozen=True):
+    """Rotation: `files` files of at most `max_size` bytes each."""
+
+    max_size: int = 10_000_000
+    files: int = 3
+
+
+class WorkloadSpec(_Part, frozen=True):
+    """One workload as desired. Field by field: docs/reference/workload.md."""
+
+    name: str
+    process: ProcessSpec
+    on: Selector = Selector()
+    runtime: Literal["process"] = "process"
+    env: dict[str, str] = {}
+    resources: Resources = Resources()
+    restart: Restart = Restart()
+    stop: Stop = Stop()
+    ready: Ready | None = None
+    depends_on: dict[str, Dependency] = {}
+    on_disconnect: OnDisconnect = OnDisconnect()
+    streams: dict[str, StreamClass] = {}
+    logs: Logs = Logs()
+
+
+class Generation(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """Order of intent. `epoch` rises when the hub was restored, `n` with each change; compared in this order."""
+
+    epoch: int
+    n: int
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """What the hub wants of one node for one workload. A higher `restarts` than last time asks for a restart."""
+
+    workload: str
+    generation: Generation
+    spec: WorkloadSpec
+    restarts: int = 0
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """How a process ended. Both None: unknown, because its parent was gone."""
+
+    code: int | None = None
+    signal: int | None = None
+    at: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Ended by itself with code 0."""
+        return self.code == 0
+
+    def __str__(self) -> str:
+        """For people: «code 1», «signal 9», «unknown»."""
+        if self.signal is not None:
+            return f"signal {self.signal}"
+        return "unknown" if self.code is None else f"code {self.code}"
+
+
+class WorkloadStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A workload as it is on one node. Times are nanoseconds since 1970."""
+
+    workload: str
+    generation: Generation
+    phase: Phase
+    since: int
+    ready: bool = False
+    restarts: int = 0
+    pid: int | None = None
+    exit: Exit | None = None
+    next_start_at: int | None = None
+    message: str = ""
+
+
+class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node about itself."""
+
+    name: str
+    labels: dict[str, str]
+    version: str
+    machine: str
+    system: str
+    python: str
+    boot_id: str
+    started_at: int
