@@ -1,0 +1,32 @@
+"""Waking up: a bell that many may wait for, where no ring is ever missed."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Bell:
+    """Counts its rings. A waiter names the last count it has seen, so a ring between two waits is not lost."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    def ring(self) -> None:
+        """Wakes everybody who waits. Call it in the event loop's thread."""
+        self.count += 1
+        waiters, self._waiters = self._waiters, set()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def after(self, seen: int) -> int:
+        """Returns the count as soon as it is above `seen`."""
+        if self.count <= seen:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.discard(waiter)
+        return self.count

@@ -1,0 +1,41 @@
+"""Fixtures that every suite may use."""
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from skerry.kit.clock import SystemClock
+from skerry.kit.disk import RealDisk
+from skerry.testing.manual_clock import ManualClock
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """A temporary directory whose path leaves room for UNIX socket names (107 bytes in all)."""
+    path = Path(tempfile.mkdtemp(prefix="sk-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def clock() -> SystemClock:
+    return SystemClock()
+
+
+@pytest.fixture
+def manual_clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def disk() -> RealDisk:
+    return RealDisk()
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    return random.Random(7)
