@@ -1,0 +1,278 @@
+"""Synced state on the node: facts, rows of every entity, and the outbox towards the hub.
+
+A local edit writes the row and a reference to it into the outbox in one transaction; later edits of the same
+row coalesce. `freeze` turns references into a frame whose number and bytes never change again, so that
+sending it twice is the same unit. Workload and instance rows are in `instances.py`, records in `records.py`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from skerry.core.cursors import set_digest
+from skerry.core.entities import ENTITIES
+from skerry.core.lanes import extend
+from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
+from skerry.kit.hlc import HybridClock
+from skerry.kit.ids import random_token
+from skerry.kit.sqlite import SqliteWriter, connect, read_queries
+from skerry.wire.codec import encode
+from skerry.wire.sync import NO_CHAIN, Lane, LanePoint, StateFrame, StateRow
+
+SQL = read_queries(Path(__file__).with_name("state.sql"))
+
+
+@dataclass(frozen=True)
+class FrozenFrame:
+    """A state frame ready for sending: number `n`, the chain before it and after it, its bytes."""
+
+    n: int
+    previous: str
+    chain: str
+    body: bytes
+
+
+class NodeStore:
+    """State rows of one node. Writes go through the writer's thread; reads are small and made at once."""
+
+    def __init__(self, path: Path, writer: SqliteWriter, clock: Clock) -> None:
+        self._path = path
+        self._writer = writer
+        self._clock = clock
+        self._incarnation = ""
+        self.state_changed = Bell()
+        self.assignments_changed = Bell()
+
+    async def open(self) -> None:
+        """Opens the reader and gives a new store its incarnation. The writer must have been started."""
+        self._reader = connect(self._path, read_only=True)
+        seen = int(self._reader.execute(SQL["highest_hlc"]).fetchone()[0])
+        self._hlc = HybridClock(self._clock, seen)
+        self._incarnation = await self.fact("incarnation") or ""
+        if not self._incarnation:
+            await self.new_incarnation()
+
+    def close(self) -> None:
+        """Closes the reader."""
+        self._reader.close()
+
+    @property
+    def incarnation(self) -> str:
+        """Random id of this store's history; a restored or cloned store gets a new one."""
+        return self._incarnation
+
+    async def fact(self, name: str) -> str | None:
+        """A single fact, or None."""
+        row = self._reader.execute(SQL["fact"], (name,)).fetchone()
+        return None if row is None else str(row["value"])
+
+    async def set_fact(self, name: str, value: str, *, durable: bool = True) -> None:
+        """Keeps a single fact."""
+        await self._writer.run(
+            lambda db: db.execute(SQL["set_fact"], (name, value)).rowcount,
+            label="fact",
+            durable=durable,
+        )
+
+    async def rows(self, entity: str) -> list[StateRow]:
+        """All rows of one entity that are not deleted, by id."""
+        return [_row(row) for row in self._reader.execute(SQL["rows"], (entity,))]
+
+    async def put(self, entity: str, row_id: str, body: bytes, *, durable: bool = False) -> None:
+        """A local edit: the row and its place in the outbox, in one transaction. An unchanged body is no edit."""
+        node_id = await self.fact("node_id") or ""
+
+        def work(db: sqlite3.Connection) -> bool:
+            held = db.execute(SQL["row"], (entity, row_id)).fetchone()
+            if held is not None and not held["deleted"] and held["body"] == body:
+                return False
+            rev = 0 if held is None else held["rev"]
+            db.execute(SQL["put_row"], (entity, row_id, rev, self._hlc.tick(), node_id, 0, body))
+            db.execute(SQL["queue"], (entity, row_id))
+            return True
+
+        if await self._writer.run(work, label="state.put", durable=durable):
+            self.state_changed.ring()
+
+    async def remove(self, entity: str, row_id: str) -> None:
+        """A local deletion: a tombstone in the outbox; the row goes when the hub has it."""
+        node_id = await self.fact("node_id") or ""
+
+        def work(db: sqlite3.Connection) -> bool:
+            held = db.execute(SQL["row"], (entity, row_id)).fetchone()
+            if held is None or held["deleted"]:
+                return False
+            db.execute(
+                SQL["put_row"], (entity, row_id, held["rev"], self._hlc.tick(), node_id, 1, b"{}")
+            )
+            db.execute(SQL["queue"], (entity, row_id))
+            return True
+
+        if await self._writer.run(work, label="state.remove"):
+            self.state_changed.ring()
+
+    async def unsent(self) -> int:
+        """How many row changes and frozen frames wait for the hub."""
+        acknowledged = (await self.lane("state")).n
+        return int(self._reader.execute(SQL["count_unsent"], (acknowledged,)).fetchone()[0])
+
+    async def freeze(self, max_rows: int) -> bool:
+        """Freezes up to `max_rows` changed rows into the next frame. False: there was nothing to freeze."""
+
+        def work(db: sqlite3.Connection) -> bool:
+            rows = [_row(row) for row in db.execute(SQL["queued_rows"], (max_rows,))]
+            if not rows:
+                return False
+            before = _newest(db)
+            body = encode(StateFrame(rows))
+            db.execute(SQL["put_frozen"], (before.n + 1, extend(before.chain, body), body))
+            db.executemany(SQL["unqueue"], [(row.entity, row.id) for row in rows])
+            return True
+
+        return await self._writer.run(work, label="state.freeze")
+
+    async def frozen(self, after_n: int, limit: int) -> list[FrozenFrame]:
+        """Frozen frames after `after_n`, oldest first."""
+        found = self._reader.execute(SQL["frozen_after"], (after_n, limit)).fetchall()
+        frames: list[FrozenFrame] = []
+        for row in found:
+            previous = frames[-1].chain if frames else await self.state_chain(row["n"] - 1)
+            frames.append(
+                FrozenFrame(row["n"], previous or NO_CHAIN, row["chain"], bytes(row["body"]))
+            )
+        return frames
+
+    async def state_chain(self, n: int) -> str | None:
+        """The chain after frame `n`, when it is still known."""
+        if n == 0:
+            return NO_CHAIN
+        row = self._reader.execute(SQL["frozen_at"], (n,)).fetchone()
+        if row is not None:
+            return str(row["chain"])
+        point = await self.lane("state")
+        return point.chain if point.n == n else None
+
+    async def acknowledge_state(self, point: LanePoint, rows: Sequence[StateRow]) -> None:
+        """The hub holds all frames up to `point`; `rows` are its versions of what was sent."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(SQL["drop_frozen"], (point.n,))
+            db.execute(SQL["set_lane"], ("state", point.n, point.chain))
+            for row in rows:
+                _take_over(db, row)
+
+        await self._writer.run(work, label="state.acknowledge", durable=False)
+
+    async def apply_pull(self, rows: Sequence[StateRow], cursor: str, *, full: bool) -> None:
+        """Takes over the hub's rows and the cursor in one transaction; `full` drops every other row of the hub's."""
+
+        def work(db: sqlite3.Connection) -> set[str]:
+            changed = {row.entity for row in rows}
+            if full:
+                changed |= _drop_others(db, rows)
+            for row in rows:
+                _take_over(db, row)
+            db.execute(SQL["set_fact"], ("cursor", cursor))
+            return changed
+
+        if "assignment" in await self._writer.run(work, label="state.pull"):
+            self.assignments_changed.ring()
+
+    async def digest(self) -> str:
+        """Digest over the set that the hub gave us, to be compared with the hub's own."""
+        found = self._reader.execute(SQL["revisions"])
+        return set_digest(
+            {(row["entity"], row["id"]): row["rev"] for row in found if _from_hub(row["entity"])}
+        )
+
+    async def lane(self, lane: Lane) -> LanePoint:
+        """How far the hub has acknowledged `lane`, as far as we know."""
+        row = self._reader.execute(SQL["lane"], (lane,)).fetchone()
+        return LanePoint() if row is None else LanePoint(row["acknowledged"], row["chain"])
+
+    async def set_lane(self, lane: Lane, point: LanePoint) -> None:
+        """Remembers an acknowledgement. Losing this only makes us send a unit again."""
+        await self._writer.run(
+            lambda db: db.execute(SQL["set_lane"], (lane, point.n, point.chain)).rowcount,
+            label="lane.acknowledge",
+            durable=False,
+        )
+
+    async def requeue_state(self) -> None:
+        """Puts every row that this node writes into the outbox again: the hub has lost some of them."""
+        await self._writer.run(_queue_own_entities, label="state.requeue")
+        self.state_changed.ring()
+
+    async def new_incarnation(self) -> str:
+        """Continues as a new history: state is sent again from number 1, records go on under their numbers."""
+        incarnation = random_token()
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(SQL["set_fact"], ("incarnation", incarnation))
+            db.execute(SQL["drop_all_frozen"])
+            db.execute(SQL["set_lane"], ("state", 0, NO_CHAIN))
+            _queue_own_entities(db)
+
+        await self._writer.run(work, label="state.incarnation")
+        self._incarnation = incarnation
+        self.state_changed.ring()
+        return incarnation
+
+
+def _from_hub(entity: str) -> bool:
+    return entity in ENTITIES and ENTITIES[entity].writer == "hub"
+
+
+def _queue_own_entities(db: sqlite3.Connection) -> None:
+    for entity in ENTITIES.values():
+        if entity.writer != "hub":
+            db.execute(SQL["queue_entity"], (entity.name,))
+
+
+def _row(row: sqlite3.Row) -> StateRow:
+    return StateRow(
+        entity=row["entity"],
+        id=row["id"],
+        rev=row["rev"],
+        hlc=row["hlc"],
+        origin=row["origin"],
+        deleted=bool(row["deleted"]),
+        body=msgspec.Raw(row["body"]),
+    )
+
+
+def _newest(db: sqlite3.Connection) -> LanePoint:
+    row = db.execute(SQL["newest_frozen"]).fetchone()
+    if row is not None:
+        return LanePoint(row["n"], row["chain"])
+    row = db.execute(SQL["lane"], ("state",)).fetchone()
+    return LanePoint() if row is None else LanePoint(row["acknowledged"], row["chain"])
+
+
+def _take_over(db: sqlite3.Connection, row: StateRow) -> None:
+    if db.execute(SQL["is_queued"], (row.entity, row.id)).fetchone() is not None:
+        db.execute(
+            SQL["set_revision"], (row.rev, row.entity, row.id)
+        )  # edited since: our edit is now based on theirs
+    elif row.deleted:
+        db.execute(SQL["drop_row"], (row.entity, row.id))
+    else:
+        db.execute(
+            SQL["put_row"], (row.entity, row.id, row.rev, row.hlc, row.origin, 0, bytes(row.body))
+        )
+
+
+def _drop_others(db: sqlite3.Connection, keep: Sequence[StateRow]) -> set[str]:
+    kept = {(row.entity, row.id) for row in keep}
+    dropped = set()
+    for row in db.execute(SQL["revisions"]).fetchall():
+        if _from_hub(row["entity"]) and (row["entity"], row["id"]) not in kept:
+            db.execute(SQL["drop_row"], (row["entity"], row["id"]))
+            dropped.add(row["entity"])
+    return dropped

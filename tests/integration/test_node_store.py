@@ -1,0 +1,136 @@
+"""The node's state rows, outbox and frozen frames on a real SQLite file."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from skerry.core.lanes import extend
+from skerry.kit.clock import SystemClock
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import Corrupt
+from skerry.kit.sqlite import SqliteWriter, StateTooNew, connect, read_migrations
+from skerry.node.store import state as state_module
+from skerry.node.store.state import NodeStore
+from skerry.wire.sync import NO_CHAIN, LanePoint, StateFrame, StateRow
+
+MIGRATIONS = read_migrations(Path(state_module.__file__).with_name("migrations"))
+
+
+def row(entity: str, row_id: str, rev: int, body: bytes = b"{}", *, deleted: bool = False) -> StateRow:
+    return StateRow(entity, row_id, rev, hlc=rev << 16, origin="hub", deleted=deleted, body=msgspec.Raw(body))
+
+
+@pytest.fixture
+async def store(tmp_path: Path, clock: SystemClock, disk: RealDisk) -> AsyncIterator[NodeStore]:
+    path = tmp_path / "node.db"
+    writer = SqliteWriter(path, MIGRATIONS, disk)
+    writer.start()
+    store = NodeStore(path, writer, clock)
+    await store.open()
+    yield store
+    store.close()
+    writer.stop()
+
+
+async def test_edits_coalesce_until_they_are_frozen(store: NodeStore) -> None:
+    await store.put("status", "cam", b'{"phase":"starting"}')
+    await store.put("status", "cam", b'{"phase":"running"}')
+    assert await store.freeze(100)
+    (frame,) = await store.frozen(0, 10)
+    rows = msgspec.json.decode(frame.body, type=StateFrame).rows
+    assert [(r.id, bytes(r.body)) for r in rows] == [("cam", b'{"phase":"running"}')]
+    assert (frame.n, frame.previous, frame.chain) == (1, NO_CHAIN, extend(NO_CHAIN, frame.body))
+    assert not await store.freeze(100)
+
+
+async def test_an_unchanged_body_is_no_edit(store: NodeStore) -> None:
+    await store.put("status", "cam", b"{}")
+    await store.freeze(100)
+    await store.put("status", "cam", b"{}")
+    assert not await store.freeze(100)
+
+
+async def test_frames_keep_number_and_bytes_until_acknowledged(store: NodeStore) -> None:
+    for phase in ("a", "b", "c"):
+        await store.put("status", "cam", phase.encode())
+        await store.freeze(1)
+    first, second, third = await store.frozen(0, 10)
+    assert second.previous == first.chain
+    await store.acknowledge_state(LanePoint(2, second.chain), [row("status", "cam", 9)])
+    assert [f.n for f in await store.frozen(2, 10)] == [3]
+    assert (await store.frozen(2, 10))[0].previous == second.chain == third.previous
+    assert await store.lane("state") == LanePoint(2, second.chain)
+
+
+async def test_numbers_go_on_after_everything_was_acknowledged(store: NodeStore) -> None:
+    await store.put("status", "cam", b"1")
+    await store.freeze(1)
+    (frame,) = await store.frozen(0, 10)
+    await store.acknowledge_state(LanePoint(1, frame.chain), [])
+    await store.put("status", "cam", b"2")
+    await store.freeze(1)
+    (frame,) = await store.frozen(1, 10)
+    assert frame.n == 2
+
+
+async def test_an_answer_never_overwrites_a_later_edit(store: NodeStore) -> None:
+    await store.put("status", "cam", b"1")
+    await store.freeze(1)
+    await store.put("status", "cam", b"2")
+    (frame,) = await store.frozen(0, 10)
+    await store.acknowledge_state(LanePoint(1, frame.chain), [row("status", "cam", 7, b"1")])
+    (held,) = await store.rows("status")
+    assert (bytes(held.body), held.rev) == (b"2", 7)
+
+
+async def test_a_full_pull_forgets_rows_that_are_not_named(store: NodeStore) -> None:
+    await store.put("status", "own", b"{}")
+    await store.apply_pull([row("assignment", "a", 1), row("assignment", "b", 2)], "c1", full=False)
+    rings = store.assignments_changed.count
+    await store.apply_pull([row("assignment", "b", 2)], "c2", full=True)
+    assert [r.id for r in await store.rows("assignment")] == ["b"]
+    assert [r.id for r in await store.rows("status")] == ["own"]
+    assert store.assignments_changed.count == rings + 1
+    assert await store.fact("cursor") == "c2"
+
+
+async def test_a_tombstone_removes_the_row_and_changes_the_digest(store: NodeStore) -> None:
+    empty = await store.digest()
+    await store.apply_pull([row("assignment", "a", 1)], "c1", full=False)
+    assert await store.digest() != empty
+    await store.apply_pull([row("assignment", "a", 2, deleted=True)], "c2", full=False)
+    assert await store.digest() == empty
+
+
+async def test_a_new_incarnation_sends_own_state_again_from_one(store: NodeStore) -> None:
+    await store.put("status", "cam", b"1")
+    await store.apply_pull([row("assignment", "a", 1)], "c1", full=False)
+    await store.freeze(10)
+    (frame,) = await store.frozen(0, 10)
+    await store.acknowledge_state(LanePoint(1, frame.chain), [row("status", "cam", 3, b"1")])
+    before = store.incarnation
+    assert await store.new_incarnation() != before
+    await store.freeze(10)
+    (frame,) = await store.frozen(0, 10)
+    assert (frame.n, frame.previous) == (1, NO_CHAIN)
+    assert [r.entity for r in msgspec.json.decode(frame.body, type=StateFrame).rows] == ["status"]
+
+
+async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path, disk: RealDisk) -> None:
+    path = tmp_path / "newer.db"
+    connection = connect(path)
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StateTooNew, match="this build knows"):
+        SqliteWriter(path, MIGRATIONS, disk).start()
+    assert path.read_bytes() == before
+
+
+async def test_a_file_that_is_no_database_is_corrupt(tmp_path: Path, disk: RealDisk) -> None:
+    path = tmp_path / "noise.db"
+    path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(Corrupt, match="noise.db"):
+        SqliteWriter(path, MIGRATIONS, disk).start()
