@@ -18,8 +18,12 @@ from skerry.wire.sync import NO_CHAIN, LanePoint, StateFrame, StateRow
 MIGRATIONS = read_migrations(Path(state_module.__file__).with_name("migrations"))
 
 
-def row(entity: str, row_id: str, rev: int, body: bytes = b"{}", *, deleted: bool = False) -> StateRow:
-    return StateRow(entity, row_id, rev, hlc=rev << 16, origin="hub", deleted=deleted, body=msgspec.Raw(body))
+def row(
+    entity: str, row_id: str, rev: int, body: bytes = b"{}", *, deleted: bool = False
+) -> StateRow:
+    return StateRow(
+        entity, row_id, rev, hlc=rev << 16, origin="hub", deleted=deleted, body=msgspec.Raw(body)
+    )
 
 
 @pytest.fixture

@@ -45,7 +45,8 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
-    except sqlite3.DatabaseError as error:
+    except sqlite3.Error as error:
+        connection.close()
         raise classify(error, path) from error
     return connection
 

@@ -50,6 +50,15 @@ class RunningInstance:
 
 
 @dataclass(frozen=True)
+class StoredInstance:
+    """An instance as the store has it. Of `launch`, only the names and the log settings matter here."""
+
+    launch: Launch
+    identity: ProcessIdentity | None
+    """None: the agent died after asking for the start and before it could write the answer."""
+
+
+@dataclass(frozen=True)
 class InstanceExit:
     """An instance has ended, and with it every process of its group."""
 
@@ -68,8 +77,12 @@ class Runtime(Protocol):
         """Connects, then returns what runs; exits that wait are told through `on_exit` first."""
         ...
 
-    async def adopt(self, known: list[RunningInstance], logs: dict[str, Launch]) -> list[str]:
-        """Takes over instances that the store knows but the runtime does not; returns those that really live."""
+    async def adopt(self, known: list[StoredInstance]) -> list[RunningInstance]:
+        """Finds instances that the store knows but `connect` did not return; returns those that live.
+
+        From then on their output is logged and their exit told, as unknown. Those not returned have
+        ended; no exit is told for them.
+        """
         ...
 
     async def start(self, launch: Launch) -> ProcessIdentity:

@@ -1,0 +1,63 @@
+"""What the contracts of import-linter cannot say: what is really loaded, and a few words that must not occur."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[2] / "src" / "skerry"
+
+NOT_IN_THE_AGENT = {
+    "alembic", "cryptography", "httpx", "jinja2", "litestar", "psutil", "psycopg", "pydantic", "rich", "ruamel",
+    "skerry.cli", "skerry.hub", "sqlalchemy", "typer", "uvicorn",
+}  # fmt: skip
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    output = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    return set(json.loads(output))
+
+
+def test_the_agent_loads_nothing_of_the_hub() -> None:
+    loaded = loaded_by("import skerry.node.agent")
+    assert {
+        name for name in loaded if name in NOT_IN_THE_AGENT or name.startswith("skerry.hub")
+    } == set()
+
+
+def test_the_keeper_loads_the_standard_library_only() -> None:
+    loaded = loaded_by("import skerry.keeper.main")
+    ours = {
+        name
+        for name in loaded
+        if name.startswith("skerry") and not name.startswith("skerry.keeper")
+    }
+    assert ours == {"skerry"}
+    assert loaded & {"asyncio", "msgspec", "aiohttp", "logging"} == set()
+
+
+def test_a_workload_that_imports_the_sdk_stays_light() -> None:
+    assert loaded_by("import skerry.sdk") & {"aiohttp", "asyncio", "rich", "typer", "yaml"} == set()
+
+
+def test_no_untyped_middle() -> None:
+    pattern = re.compile(r"dict\[str, (typing\.)?Any\]")
+    allowed = {"core/yaml_lines.py"}
+    files = [path for path in SOURCE.rglob("*.py") if str(path.relative_to(SOURCE)) not in allowed]
+    assert [str(path) for path in files if pattern.search(path.read_text())] == []
+
+
+def test_broad_catches_only_where_they_are_answered() -> None:
+    allowed = {"kit/tasks.py", "kit/commit.py", "kit/sqlite.py"}
+    pattern = re.compile(r"except (Exception|BaseException)\b|except:")
+    found = {
+        str(path.relative_to(SOURCE))
+        for path in SOURCE.rglob("*.py")
+        for line in path.read_text().splitlines()
+        if pattern.search(line)
+    }
+    assert found - allowed == set()
