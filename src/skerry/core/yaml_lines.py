@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import yaml
@@ -73,7 +72,7 @@ def read_documents(text: str, file: str) -> list[Document]:
     check_size(len(text.encode(errors="replace")), file)
     try:
         builders = [_Builder(file)]
-        for event in _events(text):
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.DocumentStartEvent):
                 builders.append(_Builder(file))
             else:
@@ -85,20 +84,11 @@ def read_documents(text: str, file: str) -> list[Document]:
         raise InvalidInput(
             f"{file}:{line}:{column}: cannot read YAML: this is no text character. Is the file binary?"
         ) from error
-    except (ValueError, OverflowError) as error:  # PyYAML hands «\\UFFFFFFFF» to chr() unchecked
+    except (ValueError, OverflowError) as error:  # PyYAML hands «\UFFFFFFFF» to chr() unchecked
         raise InvalidInput(
             f"{file}: cannot read YAML: an escaped character does not exist"
         ) from error
     return [builder.document() for builder in builders if not builder.is_empty()]
-
-
-def _events(text: str) -> Iterator[yaml.Event]:
-    loader = yaml.SafeLoader(text)
-    try:
-        while loader.check_event():
-            yield loader.get_event()
-    finally:
-        loader.dispose()
 
 
 @dataclass
@@ -140,6 +130,8 @@ class _Builder:
                 self._enter([], event)
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 self.stack.pop()
+            case _:
+                pass  # the stream's and documents' own brackets
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         self._check_text(event)
@@ -213,6 +205,7 @@ _NO_ANCHORS = "anchors and aliases («&», «*») are not supported: write the v
 
 
 def _place_of(event: yaml.Event) -> Place:
+    assert event.start_mark is not None  # noqa: S101 - every event of a parser has one
     return Place(event.start_mark.line + 1, event.start_mark.column + 1)
 
 

@@ -33,14 +33,13 @@ class StateTooNew(Refused):
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection in WAL mode with foreign keys on and explicit transactions. Raises Corrupt or Transient."""
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     try:
-        connection = sqlite3.connect(
-            f"file:{path}?mode={'ro' if read_only else 'rwc'}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        connection.row_factory = sqlite3.Row
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise classify(error, path) from error
+    connection.row_factory = sqlite3.Row
+    try:
         connection.execute("PRAGMA busy_timeout = 5000")
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -1,0 +1,87 @@
+"""What the person at the device may ask: the admin socket, and the read-only port for monitoring."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aiohttp import web
+
+from skerry.node.api.answers import flag, integer, json_answer, problems, stream_lines
+from skerry.node.api.workload import RecordReader, read_records
+from skerry.node.ports import LogSource
+from skerry.wire.codec import decode
+from skerry.wire.local import Doctor, NodeStatus, StopRequest, SyncStatus
+
+
+class AdminServices(Protocol):
+    """The features behind the admin socket."""
+
+    logs: LogSource
+    data: RecordReader
+
+    async def status(self) -> NodeStatus: ...
+
+    async def sync_status(self) -> SyncStatus: ...
+
+    async def doctor(self) -> Doctor: ...
+
+    async def stop(self, request: StopRequest) -> None:
+        """Begins to end the node; with `workloads`, returns when they have ended."""
+        ...
+
+
+def admin_app(services: AdminServices) -> web.Application:
+    """GET /v1/status, /v1/sync, /v1/doctor, /v1/logs/{workload}, /v1/records; POST /v1/stop."""
+
+    async def status(_request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.status())
+
+    async def sync_status(_request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.sync_status())
+
+    async def doctor(_request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.doctor())
+
+    async def logs(request: web.Request) -> web.StreamResponse:
+        lines = services.logs.read(
+            request.match_info["workload"],
+            integer(request, "since"),
+            follow=flag(request, "follow"),
+        )
+        return await stream_lines(request, lines, "text/plain; charset=utf-8")
+
+    async def records(request: web.Request) -> web.StreamResponse:
+        return json_answer(await read_records(services.data, request))
+
+    async def stop(request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        await services.stop(decode(body, StopRequest, "stop request") if body else StopRequest())
+        return json_answer({})
+
+    app = web.Application(middlewares=[problems])
+    app.router.add_get("/v1/status", status)
+    app.router.add_get("/v1/sync", sync_status)
+    app.router.add_get("/v1/doctor", doctor)
+    app.router.add_get("/v1/logs/{workload}", logs)
+    app.router.add_get("/v1/records", records)
+    app.router.add_post("/v1/stop", stop)
+    return app
+
+
+def public_app(services: AdminServices) -> web.Application:
+    """GET /status, /sync/status, /healthz on loopback: for monitoring scripts, nothing that changes anything."""
+
+    async def status(_request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.status())
+
+    async def sync_status(_request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.sync_status())
+
+    async def healthz(_request: web.Request) -> web.StreamResponse:
+        return json_answer({"ok": True})
+
+    app = web.Application(middlewares=[problems])
+    app.router.add_get("/status", status)
+    app.router.add_get("/sync/status", sync_status)
+    app.router.add_get("/healthz", healthz)
+    return app

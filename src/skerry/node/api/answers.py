@@ -1,0 +1,81 @@
+"""Turning results and errors into HTTP answers; shared by the three local apps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from aiohttp import web
+
+from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError, StorageFull
+from skerry.wire.codec import encode
+from skerry.wire.people import Problem
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def json_answer(value: object, status: int = 200) -> web.Response:
+    """`value` as JSON."""
+    return web.Response(body=encode(value), status=status, content_type="application/json")
+
+
+def status_of(error: SkerryError) -> int:
+    """The HTTP status for an expected error."""
+    match error:
+        case InvalidInput():
+            return 400
+        case NotFound():
+            return 404
+        case StorageFull():
+            return 507
+        case Refused():
+            return 409
+        case _:
+            return 503
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Expected errors become a Problem with their status; the rest is aiohttp's 500 with a logged traceback."""
+    try:
+        return await handler(request)
+    except SkerryError as error:
+        return json_answer(Problem(str(error)), status_of(error))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return json_answer(
+            Problem(f"cannot {request.method} {request.path}: {error.reason}"), error.status
+        )
+
+
+async def stream_lines(
+    request: web.Request, lines: AsyncIterator[str], content_type: str
+) -> web.StreamResponse:
+    """Sends lines as they come; ends when the reader goes or the source ends.
+
+    The first line is awaited before the answer starts, so that an error still gets its own status.
+    """
+    first = await anext(lines, None)
+    response = web.StreamResponse(headers={"Content-Type": content_type})
+    await response.prepare(request)
+    if first is not None:
+        await response.write(f"{first}\n".encode())
+        async for line in lines:
+            await response.write(f"{line}\n".encode())
+    return response
+
+
+def integer(request: web.Request, name: str) -> int | None:
+    """An optional integer of the query string. Raises InvalidInput."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InvalidInput(f"cannot read {name}=«{text}»: a whole number is needed") from error
+
+
+def flag(request: web.Request, name: str) -> bool:
+    """A yes/no of the query string; absent is no."""
+    return request.query.get(name, "") in {"1", "true", "yes"}

@@ -1,0 +1,96 @@
+"""Where the local apps listen: the admin socket, one socket per workload, the read-only loopback port.
+
+The path of a workload's socket is its identity: whoever was given the socket speaks for that workload, and for
+no other. Sockets have mode 0600 in a directory 0700.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from aiohttp import web
+
+log = logging.getLogger(__name__)
+
+_SHUTDOWN_SECONDS = 1.0
+
+
+class LocalApi:
+    """Starts and stops the listeners of a node."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        admin: web.Application,
+        workload: web.Application,
+        public: web.Application,
+    ) -> None:
+        self._run_dir = run_dir
+        self._admin = _runner(admin)
+        self._workload = _runner(workload)
+        self._public = _runner(public)
+        self._open: dict[str, web.UnixSite] = {}
+        self.public_port: int | None = None
+
+    async def start(self, public_port: int) -> None:
+        """Opens the admin socket and the read-only port (0: none; taken: a warning, sockets only)."""
+        for runner in (self._admin, self._workload, self._public):
+            await runner.setup()
+        await self._listen(self._admin, admin_socket(self._run_dir))
+        if public_port == 0:
+            return
+        try:
+            await web.TCPSite(self._public, "127.0.0.1", public_port).start()
+        except OSError as error:
+            log.warning(
+                "cannot listen on 127.0.0.1:%d: %s. Going on without the read-only port; set api.port for another one",
+                public_port,
+                error.strerror,
+            )
+            return
+        self.public_port = public_port
+
+    async def serve_workloads(self, names: set[str]) -> None:
+        """Opens a socket for each name and closes those of workloads that are gone."""
+        for name in names - self._open.keys():
+            self._open[name] = await self._listen(
+                self._workload, workload_socket(self._run_dir, name)
+            )
+        for name in self._open.keys() - names:
+            await self._open.pop(name).stop()
+            workload_socket(self._run_dir, name).unlink(missing_ok=True)
+
+    async def stop(self) -> None:
+        """Closes every listener and connection."""
+        for runner in (self._workload, self._public, self._admin):
+            await runner.cleanup()
+        self._open.clear()
+
+    @staticmethod
+    async def _listen(runner: web.AppRunner, path: Path) -> web.UnixSite:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(
+            missing_ok=True
+        )  # of an agent that was killed; the store's lock says that no other one runs
+        site = web.UnixSite(runner, path)
+        await site.start()
+        path.chmod(0o600)
+        return site
+
+
+def admin_socket(run_dir: Path) -> Path:
+    """The socket for `skerry node …` and `skerry doctor`."""
+    return run_dir / "admin.sock"
+
+
+def workload_socket(run_dir: Path, name: str) -> Path:
+    """The socket of one workload."""
+    return run_dir / "w" / f"{name}.sock"
+
+
+def _runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(
+        app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handler_cancellation=True
+    )

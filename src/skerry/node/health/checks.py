@@ -1,0 +1,228 @@
+"""The checks of `skerry doctor`: pure functions over facts that `facts.py` collects.
+
+A check is one function and one line in CHECKS; the order there is the order in which people read them.
+Every finding says what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from skerry.kit.units import format_duration, format_size
+from skerry.wire.local import CheckResult, LinkStatus, SyncStatus
+from skerry.wire.workload import WorkloadStatus
+
+LOW_SPACE = 500_000_000
+CRITICAL_SPACE = 50_000_000
+SKEW_SECONDS = 60.0
+FEW_FILES = 1024
+OLD_BACKLOG_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the checks look at, collected at one moment."""
+
+    data_dir: str
+    data_dir_mode: int
+    free_bytes: int
+    store_problem: str
+    damaged_files: tuple[str, ...]
+    keeper_pid: int | None
+    workloads: tuple[WorkloadStatus, ...]
+    sync: SyncStatus
+    offline_seconds: float
+    clock_skew: float | None
+    """Our wall clock minus the hub's, in seconds; None when the hub was never heard."""
+    open_files_limit: int
+    secret_mode: int | None
+    """None: not enrolled."""
+    public_port: int | None
+    wanted_port: int
+
+
+Check = Callable[[Facts], CheckResult]
+
+
+def data_directory(facts: Facts) -> CheckResult:
+    """Nobody else may read the node's files."""
+    if facts.data_dir_mode & 0o077:
+        return CheckResult(
+            "data directory",
+            "warning",
+            f"{facts.data_dir} has mode {facts.data_dir_mode:o}: other users can look inside",
+            f"chmod 700 {facts.data_dir}",
+        )
+    return CheckResult("data directory", "ok", facts.data_dir)
+
+
+def disk_space(facts: Facts) -> CheckResult:
+    """Records need room; below the reserve nothing is accepted any more."""
+    detail = f"{format_size(facts.free_bytes)} free"
+    fix = "free space on this file system, or lower records.sample_limit"
+    if facts.free_bytes < CRITICAL_SPACE:
+        return CheckResult("disk space", "failed", detail, fix)
+    if facts.free_bytes < LOW_SPACE:
+        return CheckResult("disk space", "warning", detail, fix)
+    return CheckResult("disk space", "ok", detail)
+
+
+def store(facts: Facts) -> CheckResult:
+    """SQLite's own quick check of node.db."""
+    if facts.store_problem:
+        return CheckResult(
+            "store",
+            "failed",
+            facts.store_problem,
+            "stop the node, keep a copy of node.db, start it again",
+        )
+    return CheckResult("store", "ok", "node.db passes its integrity check")
+
+
+def damaged(facts: Facts) -> CheckResult:
+    """Files that were set aside because their content is not what was written."""
+    if facts.damaged_files:
+        names = ", ".join(facts.damaged_files)
+        return CheckResult(
+            "damaged files",
+            "warning",
+            f"set aside: {names}",
+            "check the disk (smartctl); delete the files when examined",
+        )
+    return CheckResult("damaged files", "ok", "none")
+
+
+def keeper(facts: Facts) -> CheckResult:
+    """The helper that holds the workloads."""
+    if facts.keeper_pid is None:
+        return CheckResult(
+            "keeper",
+            "failed",
+            "the keeper does not answer",
+            "look at run/keeper.log; the node starts a new one by itself",
+        )
+    return CheckResult("keeper", "ok", f"process {facts.keeper_pid}")
+
+
+def workloads(facts: Facts) -> CheckResult:
+    """Workloads that are not as they should be."""
+    bad = [status for status in facts.workloads if status.phase in {"tripped", "failed"}]
+    if bad:
+        names = ", ".join(f"{status.workload} ({status.phase}: {status.message})" for status in bad)
+        return CheckResult("workloads", "warning", names, f"skerry logs {bad[0].workload}")
+    return CheckResult("workloads", "ok", f"{len(facts.workloads)} here, none failing")
+
+
+def enrolment(facts: Facts) -> CheckResult:
+    """The node's identity at the hub."""
+    if facts.secret_mode is None:
+        return CheckResult(
+            "enrolment",
+            "warning",
+            "this node belongs to no hub",
+            "skerry node enroll --hub URL --token-file FILE",
+        )
+    if facts.secret_mode & 0o077:
+        return CheckResult(
+            "enrolment",
+            "failed",
+            f"node.secret has mode {facts.secret_mode:o}",
+            f"chmod 600 {facts.data_dir}/node.secret",
+        )
+    return CheckResult("enrolment", "ok", "enrolled, the secret is readable by the node only")
+
+
+def link(facts: Facts) -> CheckResult:
+    """The way to the hub."""
+    status: LinkStatus = facts.sync.link
+    if status.state == "standalone":
+        return CheckResult("link", "skipped", "no hub is configured")
+    if status.state == "offline":
+        return CheckResult(
+            "link",
+            "warning",
+            f"offline for {format_duration(facts.offline_seconds)}: {status.cause}",
+            f"check that {status.hub} answers from here; workloads and records go on meanwhile",
+        )
+    return CheckResult("link", "ok", f"{status.state} to {status.hub}")
+
+
+def backlog(facts: Facts) -> CheckResult:
+    """Records that wait for the hub."""
+    waiting = sum(lane.waiting for lane in facts.sync.lanes)
+    detail = f"{waiting} waiting"
+    if facts.sync.failures > 3:
+        return CheckResult(
+            "backlog",
+            "warning",
+            f"{detail}; {facts.sync.failures} rounds failed in a row",
+            "skerry sync status; the node's log says what the hub answered",
+        )
+    if waiting and facts.offline_seconds > OLD_BACKLOG_SECONDS:
+        return CheckResult(
+            "backlog", "warning", detail, "they are kept and go out when the link is back"
+        )
+    return CheckResult("backlog", "ok", detail)
+
+
+def clock(facts: Facts) -> CheckResult:
+    """The device's clock against the hub's."""
+    if facts.clock_skew is None:
+        return CheckResult("clock", "skipped", "the hub's time is not known yet")
+    if abs(facts.clock_skew) > SKEW_SECONDS:
+        side = "ahead of" if facts.clock_skew > 0 else "behind"
+        return CheckResult(
+            "clock",
+            "warning",
+            f"{format_duration(abs(facts.clock_skew))} {side} the hub; records are marked, never refused",
+            "set up time synchronisation (chrony, systemd-timesyncd)",
+        )
+    return CheckResult("clock", "ok", f"{facts.clock_skew:+.1f} s against the hub")
+
+
+def open_files(facts: Facts) -> CheckResult:
+    """Sockets and pipes of many workloads need descriptors."""
+    if facts.open_files_limit < FEW_FILES:
+        return CheckResult(
+            "open files",
+            "warning",
+            f"at most {facts.open_files_limit}",
+            "raise the limit: ulimit -n 4096, or LimitNOFILE=",
+        )
+    return CheckResult("open files", "ok", f"at most {facts.open_files_limit}")
+
+
+def public_port(facts: Facts) -> CheckResult:
+    """The read-only port for monitoring scripts."""
+    if facts.wanted_port == 0:
+        return CheckResult("read-only port", "skipped", "switched off (api.port: 0)")
+    if facts.public_port is None:
+        return CheckResult(
+            "read-only port",
+            "warning",
+            f"port {facts.wanted_port} is taken; only the sockets are served",
+            "set api.port in node.yaml to a free port, or 0",
+        )
+    return CheckResult("read-only port", "ok", f"127.0.0.1:{facts.public_port}")
+
+
+CHECKS: tuple[Check, ...] = (
+    data_directory,
+    disk_space,
+    store,
+    damaged,
+    keeper,
+    workloads,
+    enrolment,
+    link,
+    backlog,
+    clock,
+    open_files,
+    public_port,
+)
+
+
+def examine(facts: Facts) -> list[CheckResult]:
+    """All results, in the order of CHECKS."""
+    return [check(facts) for check in CHECKS]

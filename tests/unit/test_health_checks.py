@@ -1,0 +1,70 @@
+"""Each doctor check finds its own trouble, and only that one."""
+
+from dataclasses import replace
+
+import pytest
+
+from skerry.node.health.checks import CHECKS, Facts, examine
+from skerry.wire.local import LaneStatus, LinkStatus, SyncStatus
+from skerry.wire.workload import Generation, WorkloadStatus
+
+LINK = LinkStatus("online", since=0, hub="http://127.0.0.1:8600")
+SYNC = SyncStatus("success", LINK, [LaneStatus("keep", 10, 10, 0)], "inc")
+GOOD = Facts(
+    data_dir="/data",
+    data_dir_mode=0o700,
+    free_bytes=10**10,
+    store_problem="",
+    damaged_files=(),
+    keeper_pid=7,
+    workloads=(WorkloadStatus("cam", Generation(1, 1), "running", 0),),
+    sync=SYNC,
+    offline_seconds=0,
+    clock_skew=0.2,
+    open_files_limit=4096,
+    secret_mode=0o600,
+    public_port=8000,
+    wanted_port=8000,
+)
+
+
+def test_a_healthy_node_has_no_findings() -> None:
+    assert {result.outcome for result in examine(GOOD)} == {"ok"}
+    assert len(CHECKS) >= 10
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "outcome", "words"),
+    [
+        (replace(GOOD, data_dir_mode=0o755), "data directory", "warning", "chmod 700"),
+        (replace(GOOD, free_bytes=10**8), "disk space", "warning", "100 MB free"),
+        (replace(GOOD, free_bytes=10**6), "disk space", "failed", "1 MB free"),
+        (replace(GOOD, store_problem="page 3 is damaged"), "store", "failed", "page 3"),
+        (replace(GOOD, damaged_files=("x.seg.damaged",)), "damaged files", "warning", "x.seg"),
+        (replace(GOOD, keeper_pid=None), "keeper", "failed", "keeper.log"),
+        (
+            replace(GOOD, workloads=(WorkloadStatus("cam", Generation(1, 1), "tripped", 0, message="code 1"),)),
+            "workloads", "warning", "skerry logs cam",
+        ),
+        (replace(GOOD, secret_mode=None), "enrolment", "warning", "node enroll"),
+        (replace(GOOD, secret_mode=0o644), "enrolment", "failed", "chmod 600"),
+        (
+            replace(GOOD, offline_seconds=90, sync=SyncStatus("failing", LinkStatus("offline", 0, "http://h", "refused"), [], "i")),
+            "link", "warning", "offline for 1m 30s: refused",
+        ),
+        (replace(GOOD, sync=SyncStatus("failing", LINK, [LaneStatus("keep", 9, 1, 8)], "i", failures=4)), "backlog", "warning", "8 waiting"),
+        (replace(GOOD, clock_skew=-120.0), "clock", "warning", "2m behind the hub"),
+        (replace(GOOD, clock_skew=None), "clock", "skipped", "not known"),
+        (replace(GOOD, open_files_limit=256), "open files", "warning", "ulimit"),
+        (replace(GOOD, public_port=None), "read-only port", "warning", "port 8000 is taken"),
+        (replace(GOOD, public_port=None, wanted_port=0), "read-only port", "skipped", "switched off"),
+    ],
+)  # fmt: skip
+def test_each_check_finds_its_own_trouble(
+    facts: Facts, name: str, outcome: str, words: str
+) -> None:
+    results = {result.name: result for result in examine(facts)}
+    assert results[name].outcome == outcome
+    assert words in results[name].detail + results[name].fix
+    others = {result.outcome for other, result in results.items() if other != name}
+    assert others == {"ok"}
