@@ -31,7 +31,7 @@ async def store(tmp_path: Path, clock: SystemClock, disk: RealDisk) -> AsyncIter
     path = tmp_path / "node.db"
     writer = SqliteWriter(path, MIGRATIONS, disk)
     writer.start()
-    store = NodeStore(path, writer, clock)
+    store = NodeStore(path, writer, clock, "node-1")
     await store.open()
     yield store
     store.close()

@@ -163,7 +163,7 @@ async def test_a_bell_never_misses_a_ring() -> None:
 
 async def test_supervised_tasks_end_with_the_block() -> None:
     async with supervised() as tasks:
-        running = tasks.forever(asyncio.sleep(3600), name="sleeper")
+        running = tasks.start(asyncio.sleep(3600), name="sleeper")
         await asyncio.sleep(0)
     assert running.cancelled()
 

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 import yaml
 
 from skerry.kit.errors import InvalidInput
-from skerry.kit.units import format_size
+from skerry.kit.one_line import one_line
+from skerry.kit.text_file import MAX_BYTES
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 Path = tuple[str | int, ...]
 """The way to a value: keys of maps and indexes of lists. () is the document itself."""
 
-MAX_INPUT = 1 << 20
-"""The largest text that is read, in bytes."""
 MAX_DEPTH = 32
 
 _INTEGER = re.compile(r"[-+]?\d{1,4000}", re.ASCII)
@@ -59,17 +58,10 @@ class Document:
         return self.places[path].line
 
 
-def check_size(size: int, file: str) -> None:
-    """Raises InvalidInput when a file of `size` bytes is not to be read at all."""
-    if size > MAX_INPUT:
-        raise InvalidInput(
-            f"{file}: cannot read it: {format_size(size)} is more than a file may have (1 MiB)"
-        )
-
-
 def read_documents(text: str, file: str) -> list[Document]:
     """The documents of `text` that hold anything. Raises InvalidInput naming file, line and column."""
-    check_size(len(text.encode(errors="replace")), file)
+    if len(text.encode(errors="replace")) > MAX_BYTES:
+        raise InvalidInput(f"cannot read {file}: it has more than a file may have (1 MiB)")
     try:
         builders = [_Builder(file)]
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -198,7 +190,7 @@ class _Builder:
 
     def _error(self, event: yaml.Event, sentence: str) -> InvalidInput:
         at = _place_of(event)
-        return InvalidInput(f"{self.file}:{at.line}:{at.column}: {sentence}")
+        return InvalidInput(f"{self.file}:{at.line}:{at.column}: {one_line(sentence)}")
 
 
 _NO_ANCHORS = "anchors and aliases («&», «*») are not supported: write the value out, or quote a text that begins so"
@@ -227,7 +219,7 @@ def _explain(error: yaml.MarkedYAMLError, text: str, file: str) -> str:
     """PyYAML's error in one sentence, with the usual causes named."""
     mark = error.problem_mark or error.context_mark
     place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
-    problem = str(error.problem or error.context)
+    problem = one_line(str(error.problem or error.context))
     if "character '\\t'" in problem:
         return f"{place}: a tab cannot indent YAML: use spaces"
     if error.context in {"while scanning an alias", "while scanning an anchor"}:

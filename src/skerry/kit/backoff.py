@@ -17,6 +17,10 @@ class Backoff:
 
     def delay(self, failures: int, chance: random.Random) -> float:
         """Seconds to wait after the given number of failures in a row (0 or 1: the first delay)."""
+        return self.at(failures, chance.random())
+
+    def at(self, failures: int, chance: float) -> float:
+        """As `delay`, for pure callers: `chance` is a number from 0 to 1 that somebody has drawn."""
         exponent = min(max(failures - 1, 0), 64)
         full = min(self.cap, self.first * self.factor**exponent)
-        return full * (1 - self.jitter * chance.random())
+        return full * (1 - self.jitter * chance)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from skerry.kit.clock import Clock
+
 
 class Bell:
     """Counts its rings. A waiter names the last count it has seen, so a ring between two waits is not lost."""
@@ -29,4 +31,15 @@ class Bell:
                 await waiter
             finally:
                 self._waiters.discard(waiter)
+        return self.count
+
+    async def within(self, seen: int, seconds: float, clock: Clock) -> int:
+        """As `after`, but returns the count unchanged when nobody rings for `seconds`."""
+        ring = asyncio.ensure_future(self.after(seen))
+        timer = asyncio.ensure_future(clock.sleep(seconds))
+        try:
+            await asyncio.wait({ring, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ring.cancel()
+            timer.cancel()
         return self.count

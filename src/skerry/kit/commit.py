@@ -90,7 +90,11 @@ class CommitThread(Generic[Job, Result]):
             group.append(entry)
         return group, False
 
-    def _commit(self, group: list[tuple[Job, Future[Result]]]) -> None:
+    def _commit(self, waiting: list[tuple[Job, Future[Result]]]) -> None:
+        # From here on a caller can no longer cancel; one that has gone already takes its job with it.
+        group = [entry for entry in waiting if entry[1].set_running_or_notify_cancel()]
+        if not group:
+            return
         try:
             results = self._engine.commit([job for job, _ in group])
         except Exception as error:  # noqa: BLE001 - each waiting caller gets it

@@ -35,6 +35,10 @@ class Disk(Protocol):
         """Replaces `path` by `data`: after a crash there is the old content or the new, never a mixture."""
         ...
 
+    def rename(self, label: str, path: Path, target: Path) -> None:
+        """Gives `path` the name `target` in the same directory, durably, replacing what had it."""
+        ...
+
     def unlink(self, label: str, path: Path) -> None:
         """Removes `path`; a missing file is fine."""
         ...
@@ -55,9 +59,7 @@ class RealDisk:
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def append(self, label: str, fd: int, data: bytes) -> None:  # noqa: ARG002
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        _write_all(fd, data)
 
     def sync(self, label: str, fd: int) -> None:  # noqa: ARG002
         os.fdatasync(fd)
@@ -72,11 +74,15 @@ class RealDisk:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         try:
             os.fchmod(fd, mode)
-            os.write(fd, data)
+            _write_all(fd, data)
             os.fsync(fd)
         finally:
             os.close(fd)
         temporary.replace(path)
+        sync_directory(path.parent)
+
+    def rename(self, label: str, path: Path, target: Path) -> None:  # noqa: ARG002
+        path.replace(target)
         sync_directory(path.parent)
 
     def unlink(self, label: str, path: Path) -> None:  # noqa: ARG002
@@ -87,6 +93,12 @@ class RealDisk:
 
     def free_bytes(self, path: Path) -> int:
         return shutil.disk_usage(path).free
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:  # a nearly full disk takes a part and fails at the next write
+        view = view[os.write(fd, view) :]
 
 
 def sync_directory(path: Path) -> None:

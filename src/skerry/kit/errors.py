@@ -2,6 +2,7 @@
 
     SkerryError
     ├── InvalidInput     the caller's words are wrong: tell the person, never retry
+    │   └── TooLarge     more than is ever read (HTTP 413)
     ├── NotFound         the named object does not exist
     ├── Refused          asked correctly, but it may not or cannot be done now; the text says why
     │   └── StorageFull  accepted records would have to be dropped (HTTP 507)
@@ -18,6 +19,10 @@ class SkerryError(Exception):
 
 class InvalidInput(SkerryError):
     """The request or file is wrong and will be wrong again."""
+
+
+class TooLarge(InvalidInput):
+    """More than this side reads; sending less may work."""
 
 
 class NotFound(SkerryError):

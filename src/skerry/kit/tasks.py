@@ -34,14 +34,14 @@ class Tasks:
         task.add_done_callback(self._running.discard)
         return task
 
-    def forever(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+    def forever(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         """Runs work that must not end before it is cancelled: ending by itself is an error."""
 
         async def run() -> None:
             await work
             raise RuntimeError(f"task «{name}» ended although it should run for ever")
 
-        return self.start(run(), name=name)
+        _ = self.start(run(), name=name)
 
     def cancel(self) -> None:
         """Cancels every task that still runs."""

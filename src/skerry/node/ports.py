@@ -86,7 +86,7 @@ class Runtime(Protocol):
         ...
 
     async def start(self, launch: Launch) -> ProcessIdentity:
-        """Starts an instance, or returns the identity of the running one of that name."""
+        """Starts an instance, or returns the identity of the one of that name that runs or waits for `acknowledge`."""
         ...
 
     async def signal(self, instance: str, name: str) -> None:

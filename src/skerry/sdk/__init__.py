@@ -1,1 +1,91 @@
-"""What authors of workloads import. It reaches the node only by its local API."""
+"""What workload authors import: publish values and events, follow and query them on this device.
+
+    from skerry import sdk
+
+    sdk.publish("env.temperature", 21.5, meta={"sensor": "bme680"})
+    for row in sdk.subscribe("env.*"):
+        print(row.name, row.value)
+
+Everything goes to the node over the workload's own socket and works without a hub. Errors:
+InvalidInput (the words are wrong), StorageFull (the node may not drop what it has accepted),
+Transient (no answer within `timeout`), Refused (for example, this process is no workload).
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+from collections.abc import Iterable, Iterator
+
+from skerry.kit.errors import InvalidInput, Refused, SkerryError, StorageFull, Transient
+from skerry.kit.units import parse_duration
+from skerry.sdk.client import Client, Entry, Timing
+from skerry.sdk.settings import socket_path
+from skerry.wire.records import Meta, PublishedRecord, Row, Value
+
+__all__ = [
+    "InvalidInput", "Measurement", "Meta", "Refused", "Row", "SkerryError", "StorageFull", "Transient",
+    "event", "parse_duration", "publish", "publish_many", "query", "subscribe",
+]  # fmt: skip
+
+Measurement = PublishedRecord
+"""One entry of `publish_many`: name, value, at (ns since 1970), meta."""
+
+
+def publish(
+    name: str,
+    value: Value,
+    *,
+    meta: Meta | None = None,
+    at: int | None = None,
+    timeout: float | None = None,
+) -> None:
+    """Publishes one value; returns when it is durable on this device. `at` is ns since 1970, else now.
+
+    While the node is away it tries again, for ever or for `timeout` seconds (then Transient is raised).
+    """
+    _client().publish("measurement", [PublishedRecord(name, value, at, meta)], timeout)
+
+
+def publish_many(entries: Iterable[Entry], *, timeout: float | None = None) -> None:
+    """Publishes `Measurement`s or (name, value) pairs as one group: one wait for the disk, however many."""
+    _client().publish("measurement", entries, timeout)
+
+
+def event(
+    name: str,
+    text: str,
+    *,
+    meta: Meta | None = None,
+    at: int | None = None,
+    timeout: float | None = None,
+) -> None:
+    """Publishes something that happened. Events are always kept."""
+    _client().publish("event", [PublishedRecord(name, text, at, meta)], timeout)
+
+
+def subscribe(name: str = "*", *, kind: str | None = None, since: str = "now") -> Iterator[Row]:
+    """Follows records of this node whose name fits the pattern («*» is any run of characters), for ever.
+
+    `since` is «now» or a row's `cursor`. The iterator survives restarts of the node by itself.
+    """
+    return _client().subscribe(name, kind, since)
+
+
+def query(
+    name: str = "*",
+    *,
+    since: float | None = None,
+    kind: str | None = None,
+    limit: int = 1000,
+    timeout: float | None = None,
+) -> list[Row]:
+    """Records on this node of the last `since` seconds (None: all), the newest `limit`, oldest first."""
+    return _client().query(name, kind, since, limit, timeout)
+
+
+@functools.cache
+def _client() -> Client:
+    timing = Timing(time.time_ns, time.monotonic, time.sleep)  # noqa: TID251 - kit.clock needs asyncio
+    return Client(socket_path(), timing, random.Random())  # noqa: S311 - jitter is no secret

@@ -52,7 +52,9 @@ class FakeRuntime:
         self._on_exit: Callable[[InstanceExit], None] | None = None
         self._running: dict[str, RunningInstance] = {}
         self._lost: dict[str, RunningInstance] = {}
+        self._adopted: set[str] = set()
         self._exits: dict[str, InstanceExit] = {}
+        self._identities: dict[str, ProcessIdentity] = {}
         self._boots = 1
         self._last_pid = 1000
 
@@ -74,6 +76,7 @@ class FakeRuntime:
             instance = stored.launch.instance
             if instance in self._lost:
                 self._running[instance] = self._lost.pop(instance)
+                self._adopted.add(instance)
             if instance in self._running:
                 found.append(self._running[instance])
         self._after()
@@ -85,8 +88,8 @@ class FakeRuntime:
             raise Refused(
                 f"cannot start workload «{launch.workload}»: command «{launch.command[0]}» not found"
             )
-        if launch.instance in self._running:
-            identity = self._running[launch.instance].identity
+        if launch.instance in self._running or launch.instance in self._exits:
+            identity = self._identities[launch.instance]
         else:
             identity = self._make(launch)
         self._after()
@@ -112,8 +115,10 @@ class FakeRuntime:
 
     async def shut_down(self) -> None:
         self._before("shut_down")
-        if self._running:
-            raise Refused(f"cannot end the runtime: {len(self._running)} instances run")
+        if self._running or self._exits:
+            raise Refused(
+                f"cannot end the runtime: {len(self._running)} instances run, {len(self._exits)} exits wait"
+            )
         self._on_exit = None
         self._after()
 
@@ -135,9 +140,15 @@ class FakeRuntime:
         return found
 
     def end(self, instance: str, code: int | None = 0, signal_number: int | None = None) -> None:
-        """The instance ends now; its exit is told now if an agent is connected, and kept."""
-        if self._running.pop(instance, None) is None and self._lost.pop(instance, None) is None:
+        """The instance ends now; its exit is told now if an agent is connected, and kept.
+
+        How an adopted instance ended is unknown. One that the runtime does not know leaves no exit.
+        """
+        self._lost.pop(instance, None)
+        if self._running.pop(instance, None) is None:
             return
+        if instance in self._adopted:
+            code = signal_number = None
         code = None if signal_number is not None else code
         exit_ = InstanceExit(instance, Exit(code, signal_number, self._clock.wall_ns()))
         self._exits[instance] = exit_
@@ -173,6 +184,7 @@ class FakeRuntime:
     def _make(self, launch: Launch) -> ProcessIdentity:
         self._last_pid += 1
         identity = ProcessIdentity(f"boot-{self._boots}", self._last_pid, self._last_pid * 10)
+        self._identities[launch.instance] = identity
         self._running[launch.instance] = RunningInstance(launch.instance, launch.workload, identity)
         self.launched.append(launch)
         script = self.scripts[launch.workload]

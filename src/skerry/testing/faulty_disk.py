@@ -60,6 +60,10 @@ class FaultyDisk(RealDisk):
         self._step(label)
         super().write_atomic(label, path, data, mode)
 
+    def rename(self, label: str, path: Path, target: Path) -> None:
+        self._step(label)
+        super().rename(label, path, target)
+
     def unlink(self, label: str, path: Path) -> None:
         self._step(label)
         super().unlink(label, path)

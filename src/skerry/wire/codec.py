@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 import zstandard
 
-from skerry.kit.errors import InvalidInput
+from skerry.kit.errors import InvalidInput, TooLarge
 
 T = TypeVar("T")
 
@@ -39,11 +39,13 @@ def compress(data: bytes) -> bytes:
 
 
 def decompress(data: bytes, what: str, limit: int = MAX_BODY) -> bytes:
-    """The content of one zstd frame. Raises InvalidInput when it is damaged, has no size or is larger than `limit`."""
+    """The content of one zstd frame. Raises InvalidInput when it is damaged or says no size, TooLarge above `limit`."""
     try:
         size = zstandard.frame_content_size(data)
-        if not 0 <= size <= limit:
-            raise InvalidInput(
+        if size < 0:
+            raise InvalidInput(f"cannot read {what}: its zstd frame does not say its size")
+        if size > limit:
+            raise TooLarge(
                 f"cannot read {what}: it says to hold {size} bytes, at most {limit} are read"
             )
         return zstandard.ZstdDecompressor().decompress(data, max_output_size=limit)

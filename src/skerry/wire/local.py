@@ -20,13 +20,14 @@ class LinkStatus(msgspec.Struct, frozen=True):
 
 
 class LaneStatus(msgspec.Struct, frozen=True):
-    """Records of one lane: accepted so far, acknowledged by the hub, and what waits on disk."""
+    """Records of one lane: accepted so far, acknowledged by the hub, what waits on disk, and why it is not sent."""
 
     lane: Lane
     head: int
     acknowledged: int
     waiting: int
     bytes_on_disk: int = 0
+    problem: str = ""
 
 
 class SyncStatus(msgspec.Struct, frozen=True):

@@ -81,6 +81,20 @@ class TokenReply(msgspec.Struct, frozen=True):
     expires_at: int
 
 
+class LoginCode(msgspec.Struct, frozen=True):
+    """Signs one browser in: open `path` at the hub before `expires_at` (ns since 1970). Works once."""
+
+    path: str
+    expires_at: int
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The hub answers requests."""
+
+    status: Literal["ok"]
+    version: str
+
+
 class Rows(msgspec.Struct, frozen=True):
     """Records, oldest first. `truncated` says that more matched than `limit` allowed."""
 

@@ -26,8 +26,12 @@ MAX_META_TEXT = 1024
 MAX_PUBLISH = 10_000
 INT64 = 2**63
 
+# «$» alone would also match before a final line break.
 Name = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=MAX_NAME, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-/]*$")
+    str,
+    msgspec.Meta(
+        min_length=1, max_length=MAX_NAME, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-/]*$(?!\n)"
+    ),
 ]
 
 
@@ -49,7 +53,7 @@ class Publish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     records: Annotated[list[PublishedRecord], msgspec.Meta(min_length=1, max_length=MAX_PUBLISH)]
     kind: Literal["measurement", "event"] = "measurement"
-    session: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")] | None = None
+    session: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")] | None = None
     first: Annotated[int, msgspec.Meta(ge=1, lt=INT64 - MAX_PUBLISH)] | None = None
 
 

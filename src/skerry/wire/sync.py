@@ -68,6 +68,10 @@ class PushUnit(msgspec.Struct, frozen=True):
     skipped: bool = False
 
 
+def _empty_body() -> msgspec.Raw:
+    return msgspec.Raw(b"{}")
+
+
 class StateRow(msgspec.Struct, frozen=True):
     """One version of a state entity's row. `body` is kept as received bytes so that unknown fields survive."""
 
@@ -77,7 +81,7 @@ class StateRow(msgspec.Struct, frozen=True):
     hlc: int
     origin: str
     deleted: bool = False
-    body: msgspec.Raw = msgspec.Raw(b"{}")
+    body: msgspec.Raw = msgspec.field(default_factory=_empty_body)
 
 
 class StateFrame(msgspec.Struct, frozen=True):

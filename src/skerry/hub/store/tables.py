@@ -1,7 +1,8 @@
 """The hub's tables, for SQLite and PostgreSQL alike. Every row belongs to a fleet; names are unique per fleet.
 
 Times are nanoseconds since 1970. `change` is the log that nodes pull: `scope` is the node that a change
-is for, `tag` a random value that binds cursors to this history.
+is for, `tag` a random value that binds cursors to this history. Its numbers are allotted from `log`
+inside the writing transaction, so their order is the order of commits on every database.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+FLEET = "default"
+"""The one fleet that a hub has so far; every row names it already."""
+
 metadata = MetaData()
 
 _BIG_ID = BigInteger().with_variant(Integer, "sqlite")
 
 fact = Table(
     "fact", metadata,
-    Column("name", Text, primary_key=True),  # hub_id, epoch, cursor_key, …
+    Column("name", Text, primary_key=True),  # hub_id, cursor_key
     Column("value", Text, nullable=False),
 )  # fmt: skip
 
@@ -78,19 +82,29 @@ state = Table(
     Column("deleted", Boolean, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Index("state_by_row", "fleet_id", "entity", "id"),
+)  # fmt: skip
+
+log = Table(
+    "log", metadata,  # one row a fleet: the head of `change`
+    Column("fleet_id", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),  # rises when this database turns out to be a restored copy
+    Column("seq", BigInteger, nullable=False),  # the last number that was allotted
+    Column("pruned_through", BigInteger, nullable=False),  # up to here, superseded changes may be missing
 )  # fmt: skip
 
 change = Table(
     "change", metadata,
-    Column("seq", _BIG_ID, primary_key=True, autoincrement=True),
+    Column("fleet_id", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("tag", Text, nullable=False),
-    Column("fleet_id", Text, nullable=False),
     Column("scope", Text, nullable=False),
     Column("entity", Text, nullable=False),
     Column("id", Text, nullable=False),
     Column("origin", Text, nullable=False),
-    Index("change_by_scope", "fleet_id", "scope", "seq"),
-    sqlite_autoincrement=True,
+    Column("at", BigInteger, nullable=False),
+    Index("change_by_row", "fleet_id", "scope", "entity", "id", "seq"),
+    Index("change_by_time", "at"),
 )  # fmt: skip
 
 lane = Table(
@@ -103,54 +117,65 @@ lane = Table(
     Column("updated_at", BigInteger, nullable=False),
 )  # fmt: skip
 
+# `used_at` of a dictionary row is refreshed once a day while records name it. So a row that has not been
+# used for longer than any record is kept is named by none, and goes without a search through the records.
+
 series = Table(
     "series", metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", _BIG_ID, primary_key=True, autoincrement=True),
     Column("fleet_id", Text, nullable=False),
     Column("node_id", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("kind", Text, nullable=False),  # measurement | event | gap
     Column("name", Text, nullable=False),
+    Column("used_at", BigInteger, nullable=False),
     UniqueConstraint("node_id", "source", "kind", "name"),
 )  # fmt: skip
 
 session = Table(
     "session", metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", _BIG_ID, primary_key=True, autoincrement=True),
     Column("node_id", Text, nullable=False),
     Column("token", Text, nullable=False),
+    Column("used_at", BigInteger, nullable=False),
     UniqueConstraint("node_id", "token"),
 )  # fmt: skip
 
 meta = Table(
     "meta", metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("json", Text, nullable=False, unique=True),
+    Column("id", _BIG_ID, primary_key=True, autoincrement=True),
+    Column("hash", Text, nullable=False, unique=True),  # of `json`, which may be too long for a PostgreSQL index
+    Column("json", Text, nullable=False),
+    Column("used_at", BigInteger, nullable=False),
 )  # fmt: skip
 
 batch = Table(
     "batch", metadata,  # what the records of one acceptance share: when the device took them, when we did
     Column("id", _BIG_ID, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
     Column("boot_id", Text, nullable=False),
     Column("accepted_at", BigInteger, nullable=False),
     Column("monotonic", BigInteger, nullable=False),
     Column("quality", Text, nullable=False),
     Column("received_at", BigInteger, nullable=False),
+    Index("batch_by_age", "kind", "received_at"),
 )  # fmt: skip
 
-VALUE_BOOL, VALUE_INT, VALUE_FLOAT, VALUE_TEXT = range(4)
+VALUE_BOOL, VALUE_INT, VALUE_FLOAT, VALUE_TEXT, VALUE_QUOTED = range(5)
+"""Which column holds a record's value. Quoted: `text` is JSON, because PostgreSQL's text cannot hold a NUL."""
 
 record = Table(
     "record", metadata,  # the primary key is the record's own identity: the same record twice is one row
-    Column("series_id", Integer, ForeignKey("series.id"), primary_key=True),
+    Column("series_id", BigInteger, ForeignKey("series.id"), primary_key=True),
     Column("at", BigInteger, primary_key=True),
-    Column("session_id", Integer, ForeignKey("session.id"), primary_key=True),
+    Column("session_id", BigInteger, primary_key=True),  # no foreign key: checking it would read every record
     Column("counter", BigInteger, primary_key=True),
     Column("batch_id", BigInteger, nullable=False),
-    Column("meta_id", Integer),
+    Column("meta_id", BigInteger),
     Column("type", SmallInteger, nullable=False),
     Column("integer", BigInteger),
     Column("double", Double),
     Column("text", Text),
+    Index("record_by_batch", "batch_id"),  # for retention: records expire by batch
     sqlite_with_rowid=False,
 )  # fmt: skip

@@ -16,8 +16,11 @@ from skerry.wire.local import Doctor, NodeStatus, StopRequest, SyncStatus
 class AdminServices(Protocol):
     """The features behind the admin socket."""
 
-    logs: LogSource
-    data: RecordReader
+    @property
+    def logs(self) -> LogSource: ...
+
+    @property
+    def data(self) -> RecordReader: ...
 
     async def status(self) -> NodeStatus: ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -49,14 +49,17 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def stream_lines(
-    request: web.Request, lines: AsyncIterator[str], content_type: str
+    request: web.Request,
+    lines: AsyncIterator[str],
+    content_type: str,
+    headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
     """Sends lines as they come; ends when the reader goes or the source ends.
 
     The first line is awaited before the answer starts, so that an error still gets its own status.
     """
     first = await anext(lines, None)
-    response = web.StreamResponse(headers={"Content-Type": content_type})
+    response = web.StreamResponse(headers={"Content-Type": content_type, **(headers or {})})
     await response.prepare(request)
     if first is not None:
         await response.write(f"{first}\n".encode())

@@ -7,6 +7,7 @@ no other. Sockets have mode 0600 in a directory 0700.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
@@ -16,33 +17,37 @@ log = logging.getLogger(__name__)
 _SHUTDOWN_SECONDS = 1.0
 
 
+@dataclass(frozen=True)
+class Apps:
+    """What is served: to the person at the device, to each workload, to monitoring scripts."""
+
+    admin: web.Application
+    workload: web.Application
+    public: web.Application
+
+
 class LocalApi:
     """Starts and stops the listeners of a node."""
 
-    def __init__(
-        self,
-        run_dir: Path,
-        *,
-        admin: web.Application,
-        workload: web.Application,
-        public: web.Application,
-    ) -> None:
+    def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
-        self._admin = _runner(admin)
-        self._workload = _runner(workload)
-        self._public = _runner(public)
+        self._runners: list[web.AppRunner] = []
+        self._workload: web.AppRunner | None = None
         self._open: dict[str, web.UnixSite] = {}
         self.public_port: int | None = None
 
-    async def start(self, public_port: int) -> None:
+    async def start(self, apps: Apps, public_port: int) -> None:
         """Opens the admin socket and the read-only port (0: none; taken: a warning, sockets only)."""
-        for runner in (self._admin, self._workload, self._public):
+        admin, workload, public = map(_runner, (apps.admin, apps.workload, apps.public))
+        self._runners = [workload, public, admin]
+        for runner in self._runners:
             await runner.setup()
-        await self._listen(self._admin, admin_socket(self._run_dir))
+        self._workload = workload
+        await self._listen(admin, admin_socket(self._run_dir))
         if public_port == 0:
             return
         try:
-            await web.TCPSite(self._public, "127.0.0.1", public_port).start()
+            await web.TCPSite(public, "127.0.0.1", public_port).start()
         except OSError as error:
             log.warning(
                 "cannot listen on 127.0.0.1:%d: %s. Going on without the read-only port; set api.port for another one",
@@ -53,7 +58,8 @@ class LocalApi:
         self.public_port = public_port
 
     async def serve_workloads(self, names: set[str]) -> None:
-        """Opens a socket for each name and closes those of workloads that are gone."""
+        """Opens a socket for each name and closes those of workloads that are gone. `start` comes first."""
+        assert self._workload is not None  # noqa: S101 - see the docstring
         for name in names - self._open.keys():
             self._open[name] = await self._listen(
                 self._workload, workload_socket(self._run_dir, name)
@@ -64,7 +70,7 @@ class LocalApi:
 
     async def stop(self) -> None:
         """Closes every listener and connection."""
-        for runner in (self._workload, self._public, self._admin):
+        for runner in self._runners:
             await runner.cleanup()
         self._open.clear()
 

@@ -9,10 +9,24 @@ from typing import Protocol
 from aiohttp import web
 
 from skerry.node.api.answers import integer, json_answer, problems, stream_lines
-from skerry.wire.codec import MAX_BODY, decode, encode
+from skerry.node.data.publish import read_publish
+from skerry.wire.codec import MAX_BODY, encode
 from skerry.wire.local import Whoami
 from skerry.wire.people import Rows
 from skerry.wire.records import Publish, Published, Row
+
+CURSOR = "Skerry-Cursor"
+"""Header of a subscription's answer: the place where it begins, for a reader that is cut off before the first row."""
+
+
+class RowStream(Protocol):
+    """An async iterator of rows as they are accepted; `cursor` is the place where they begin."""
+
+    cursor: str
+
+    def __aiter__(self) -> AsyncIterator[Row]: ...
+
+    async def __anext__(self) -> Row: ...
 
 
 class WorkloadServices(Protocol):
@@ -22,7 +36,7 @@ class WorkloadServices(Protocol):
 
     async def publish(self, workload: str, request: Publish) -> Published: ...
 
-    def subscribe(self, name: str, kind: str | None, cursor: str | None) -> AsyncIterator[Row]: ...
+    def subscribe(self, name: str, kind: str | None, cursor: str | None) -> RowStream: ...
 
     async def records(
         self, name: str, kind: str | None, since: int | None, until: int | None, limit: int
@@ -33,13 +47,15 @@ def workload_app(services: WorkloadServices) -> web.Application:
     """POST /v1/publish, GET /v1/subscribe, GET /v1/records, GET /v1/whoami."""
 
     async def publish(request: web.Request) -> web.StreamResponse:
-        body = decode(await request.read(), Publish, "publish request")
+        body = read_publish(await request.read())
         return json_answer(await services.publish(_workload(request), body))
 
     async def subscribe(request: web.Request) -> web.StreamResponse:
         query = request.query
         rows = services.subscribe(query.get("name", "*"), query.get("kind"), query.get("cursor"))
-        return await stream_lines(request, _lines(rows), "application/x-ndjson")
+        return await stream_lines(
+            request, _lines(rows), "application/x-ndjson", {CURSOR: rows.cursor}
+        )
 
     async def records(request: web.Request) -> web.StreamResponse:
         return json_answer(await read_records(services, request))

@@ -41,10 +41,11 @@ class FrozenFrame:
 class NodeStore:
     """State rows of one node. Writes go through the writer's thread; reads are small and made at once."""
 
-    def __init__(self, path: Path, writer: SqliteWriter, clock: Clock) -> None:
+    def __init__(self, path: Path, writer: SqliteWriter, clock: Clock, node_id: str) -> None:
         self._path = path
         self._writer = writer
         self._clock = clock
+        self._node_id = node_id
         self._incarnation = ""
         self.state_changed = Bell()
         self.assignments_changed = Bell()
@@ -86,14 +87,15 @@ class NodeStore:
 
     async def put(self, entity: str, row_id: str, body: bytes, *, durable: bool = False) -> None:
         """A local edit: the row and its place in the outbox, in one transaction. An unchanged body is no edit."""
-        node_id = await self.fact("node_id") or ""
 
         def work(db: sqlite3.Connection) -> bool:
             held = db.execute(SQL["row"], (entity, row_id)).fetchone()
             if held is not None and not held["deleted"] and held["body"] == body:
                 return False
             rev = 0 if held is None else held["rev"]
-            db.execute(SQL["put_row"], (entity, row_id, rev, self._hlc.tick(), node_id, 0, body))
+            db.execute(
+                SQL["put_row"], (entity, row_id, rev, self._hlc.tick(), self._node_id, 0, body)
+            )
             db.execute(SQL["queue"], (entity, row_id))
             return True
 
@@ -102,14 +104,14 @@ class NodeStore:
 
     async def remove(self, entity: str, row_id: str) -> None:
         """A local deletion: a tombstone in the outbox; the row goes when the hub has it."""
-        node_id = await self.fact("node_id") or ""
 
         def work(db: sqlite3.Connection) -> bool:
             held = db.execute(SQL["row"], (entity, row_id)).fetchone()
             if held is None or held["deleted"]:
                 return False
             db.execute(
-                SQL["put_row"], (entity, row_id, held["rev"], self._hlc.tick(), node_id, 1, b"{}")
+                SQL["put_row"],
+                (entity, row_id, held["rev"], self._hlc.tick(), self._node_id, 1, b"{}"),
             )
             db.execute(SQL["queue"], (entity, row_id))
             return True
@@ -209,9 +211,9 @@ class NodeStore:
         await self._writer.run(_queue_own_entities, label="state.requeue")
         self.state_changed.ring()
 
-    async def new_incarnation(self) -> str:
+    async def new_incarnation(self, incarnation: str | None = None) -> str:
         """Continues as a new history: state is sent again from number 1, records go on under their numbers."""
-        incarnation = random_token()
+        incarnation = incarnation or random_token()
 
         def work(db: sqlite3.Connection) -> None:
             db.execute(SQL["set_fact"], ("incarnation", incarnation))

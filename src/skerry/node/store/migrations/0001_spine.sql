@@ -41,38 +41,47 @@ CREATE TABLE lane (
   chain        TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- One row for each workload that this node has or is still ending: what happened, and when the next start is due.
+-- One row for each workload that this node has or is still ending (store/instances.py). `assignment` (a body) is what
+-- its last instance was started from. `since` and `exit_at` are wall time; `failures` and `due` are monotonic ns of `boot_id`.
 CREATE TABLE workload (
-  name          TEXT PRIMARY KEY,
-  epoch         INTEGER NOT NULL,
-  generation    INTEGER NOT NULL,
-  restarts_seen INTEGER NOT NULL,
-  phase         TEXT NOT NULL,
-  since         INTEGER NOT NULL,
-  message       TEXT NOT NULL DEFAULT '',
-  starts        INTEGER NOT NULL DEFAULT 0,
-  failures      TEXT NOT NULL DEFAULT '[]',
-  next_start_at INTEGER,
-  exit_code     INTEGER,
-  exit_signal   INTEGER,
-  exit_at       INTEGER,
-  ready         INTEGER NOT NULL DEFAULT 0
+  name        TEXT PRIMARY KEY,
+  assignment  BLOB NOT NULL,
+  boot_id     TEXT NOT NULL,
+  phase       TEXT NOT NULL,
+  since       INTEGER NOT NULL,
+  message     TEXT NOT NULL,
+  starts      INTEGER NOT NULL,
+  short_lives INTEGER NOT NULL,
+  failures    TEXT NOT NULL,
+  half_open   INTEGER NOT NULL,
+  due         INTEGER,
+  ready       INTEGER NOT NULL,
+  probe       TEXT NOT NULL,
+  exit_code   INTEGER,
+  exit_signal INTEGER,
+  exit_at     INTEGER
 ) WITHOUT ROWID;
 
 -- One row for each process. Written before the process is made; `pid` follows. At most one live row a workload.
+-- `started_at` and `ended_at` are wall time; `started` and `kill_at` are monotonic ns of `boot_id`.
 CREATE TABLE instance (
-  id         TEXT PRIMARY KEY,
-  workload   TEXT NOT NULL,
-  epoch      INTEGER NOT NULL,
-  generation INTEGER NOT NULL,
-  boot_id    TEXT NOT NULL,
-  pid        INTEGER,
-  start_time INTEGER,
-  started_at INTEGER NOT NULL,
-  ended_at   INTEGER
+  id          TEXT PRIMARY KEY,
+  workload    TEXT NOT NULL,
+  epoch       INTEGER NOT NULL,
+  generation  INTEGER NOT NULL,
+  boot_id     TEXT NOT NULL,
+  pid         INTEGER,
+  start_time  INTEGER,
+  started_at  INTEGER NOT NULL,
+  started     INTEGER NOT NULL,
+  kill_at     INTEGER,
+  kills       INTEGER NOT NULL,
+  ended_at    INTEGER,
+  exit_code   INTEGER,
+  exit_signal INTEGER
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX one_live_instance ON instance (workload) WHERE ended_at IS NULL;
-CREATE INDEX instance_ended ON instance (ended_at);
+CREATE INDEX instance_ended ON instance (workload, ended_at);
 
 -- What was asked of this node by hand (`node stop --workloads`), consumed by the owner of the word.
 CREATE TABLE intent (

@@ -1,0 +1,125 @@
+"""`skerry apply` and `skerry diff`: workload files → the hub's desired state."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skerry.cli.output import Form, Table, word
+from skerry.cli.session import Session, remote
+from skerry.core.specs import check_set, parse_workloads
+from skerry.kit.errors import InvalidInput
+from skerry.kit.text_file import read_stream, read_text
+from skerry.wire.people import Applied, Apply, ApplyReply
+from skerry.wire.workload import WorkloadSpec
+
+Files = Annotated[
+    list[Path], typer.Option("-f", "--file", help="A workload file; «-» is stdin. May be repeated.")
+]
+Prune = Annotated[bool, typer.Option("--prune", help="Delete workloads that no file names.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds both commands."""
+    app.command("apply")(apply)
+    app.command("diff")(diff)
+
+
+@remote
+async def apply(
+    session: Session,
+    file: Files,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would change.")
+    ] = False,
+    prune: Prune = False,
+) -> None:
+    """Create and change workloads as the files say."""
+    request = Apply(workloads=read_files(file), dry_run=dry_run, prune=prune)
+    async with session.hub() as hub:
+        reply = await hub.send("PUT", "/api/v1/workloads", request, ApplyReply)
+    session.screen.show(applied_table(reply))
+    if dry_run:
+        session.screen.note("nothing was changed (--dry-run)")
+
+
+@remote
+async def diff(session: Session, file: Files, prune: Prune = False) -> None:
+    """Show, field by field, what applying the files would change."""
+    request = Apply(workloads=read_files(file), dry_run=True, prune=prune)
+    async with session.hub() as hub:
+        reply = await hub.send("PUT", "/api/v1/workloads", request, ApplyReply)
+    if session.screen.form is Form.TABLE:
+        show_differences(session, reply)
+    else:
+        session.screen.show(differences_table(reply))
+
+
+def read_files(paths: list[Path]) -> list[WorkloadSpec]:
+    """The workloads of all files. Raises one InvalidInput with what is wrong in the first bad file or between them."""
+    specs = [
+        spec
+        for path in paths
+        for spec in parse_workloads(
+            read_stream(sys.stdin.buffer, "stdin") if str(path) == "-" else read_text(path),
+            "stdin" if str(path) == "-" else str(path),
+        )
+    ]
+    problems = check_set(specs)
+    if problems:
+        names = ", ".join(map(str, paths))
+        raise InvalidInput("\n".join(f"{names}: {problem}" for problem in problems))
+    return specs
+
+
+def applied_table(reply: ApplyReply) -> Table:
+    """One line for each workload."""
+    return Table(
+        ("NAME", "CHANGE", "NODES", "FIELDS"),
+        [
+            (
+                each.name,
+                word(each.change),
+                " ".join(each.nodes),
+                " ".join(change.path for change in each.fields) if each.change == "change" else "",
+            )
+            for each in reply.workloads
+        ],
+        reply,
+        "nothing to apply",
+    )
+
+
+def differences_table(reply: ApplyReply) -> Table:
+    """One line for each field that differs, for programs."""
+    return Table(
+        ("NAME", "CHANGE", "FIELD", "OLD", "NEW"),
+        [
+            (each.name, each.change, change.path, change.old or "", change.new or "")
+            for each in reply.workloads
+            for change in each.fields
+        ],
+        reply,
+    )
+
+
+def show_differences(session: Session, reply: ApplyReply) -> None:
+    """A block for each workload that would change."""
+    changed = [each for each in reply.workloads if each.change != "unchanged"]
+    if not changed:
+        session.screen.say("no difference")
+    for each in changed:
+        where = f" on {', '.join(each.nodes)}" if each.nodes else ""
+        session.screen.say(f"{each.name}: {each.change}{where}", word(each.change).style)
+        _show_fields(session, each)
+
+
+def _show_fields(session: Session, applied: Applied) -> None:
+    for change in applied.fields:
+        if change.old is not None:
+            session.screen.say(f"  - {change.path}: {change.old}", "red")
+        if change.new is not None:
+            session.screen.say(f"  + {change.path}: {change.new}", "green")

@@ -1,0 +1,58 @@
+"""The table of contents of `skerry`: every command, and the module that registers it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import skerry
+
+COMMANDS = {
+    "up": "up",
+    "get": "get",
+    "apply": "apply",
+    "diff": "apply",
+    "delete": "change",
+    "restart": "change",
+    "logs": "logs",
+    "query": "query",
+    "node": "node",
+    "sync": "health",
+    "doctor": "health",
+    "hub": "hub",
+    "token": "hub",
+    "config": "config",
+    "context": "context",
+}
+
+
+def application(words: Sequence[str]) -> typer.Typer:
+    """The commands that `words` may mean: one module's when its first word names it, else all of them."""
+    app = typer.Typer(
+        name="skerry",
+        no_args_is_help=True,
+        callback=_root,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    chosen = words[:1] if words and words[0] in COMMANDS else COMMANDS
+    for module in dict.fromkeys(COMMANDS[word] for word in chosen):
+        importlib.import_module(f"skerry.cli.{module}").register(app)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"skerry {skerry.__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Skerry, an edge platform: one node per device, one hub, every record kept through any outage."""

@@ -1,0 +1,104 @@
+"""Contexts: under one name, which hub, whose token and which node's data directory a command means.
+
+They live in ~/.config/skerry/contexts.json; `skerry up` writes «local», `skerry context` lists and chooses.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from skerry.kit.disk import Disk
+from skerry.kit.errors import InvalidInput
+from skerry.kit.nearest import did_you_mean
+
+
+class Context(msgspec.Struct, frozen=True):
+    """Where commands go. `token_file` holds the administrator's token of `hub`."""
+
+    hub: str
+    token_file: Path
+    data_dir: Path
+
+
+class Contexts(msgspec.Struct, frozen=True):
+    """The content of the contexts file. `current` is the one for commands that name none."""
+
+    current: str | None = None
+    contexts: dict[str, Context] = {}
+
+    def named(self, name: str) -> Context:
+        """The context `name`. Raises InvalidInput with the nearest name."""
+        if name not in self.contexts:
+            known = did_you_mean(name, self.contexts) if self.contexts else "there is none yet"
+            raise InvalidInput(f"unknown context «{name}»: {known}")
+        return self.contexts[name]
+
+    def with_context(self, name: str, context: Context) -> Contexts:
+        """With `context` added or replaced; it becomes the current one only when there is no current one."""
+        return Contexts(self.current or name, {**self.contexts, name: context})
+
+
+def contexts_file(home: Path) -> Path:
+    """Where contexts are kept."""
+    return home / ".config" / "skerry" / "contexts.json"
+
+
+def read_contexts(path: Path) -> Contexts:
+    """The file's content; nothing when there is no file. Raises InvalidInput when it is damaged."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Contexts()
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror}") from error
+    try:
+        return msgspec.json.decode(data, type=Contexts, dec_hook=_decode_path)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(
+            f"cannot read {path}: {error}. Correct the file or delete it."
+        ) from error
+
+
+def write_contexts(path: Path, contexts: Contexts, disk: Disk) -> None:
+    """Replaces the file, readable by its owner only. Raises InvalidInput when that is not possible."""
+    data = msgspec.json.format(msgspec.json.encode(contexts, enc_hook=str), indent=2)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        disk.write_atomic("contexts.write", path, data + b"\n")
+    except OSError as error:
+        raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
+
+
+def _decode_path(kind: type, value: object) -> Path:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(kind)
+
+
+def choose(
+    contexts: Contexts,
+    default: Context,
+    *,
+    name: str | None = None,
+    hub: str | None = None,
+    token_file: Path | None = None,
+    data_dir: Path | None = None,
+) -> Context:
+    """The target of one command: options before the named or current context before the default.
+
+    A token is never sent to another hub than its own: with `hub`, it is that of a context for this hub.
+    Raises InvalidInput when there is none.
+    """
+    name = name or contexts.current
+    base = contexts.named(name) if name else default
+    hub = (hub or base.hub).rstrip("/")
+    if token_file is None:
+        known = [base, default, *contexts.contexts.values()]
+        token_file = next((context.token_file for context in known if context.hub == hub), None)
+    if token_file is None:
+        raise InvalidInput(
+            f"cannot ask {hub}: no context has a token for it. Name the token's file with --token-file."
+        )
+    return Context(hub, token_file.absolute(), (data_dir or base.data_dir).absolute())

@@ -1,0 +1,19 @@
+"""Enrolling the node in a data directory, for `skerry node enroll` and `skerry up`; the node must not run yet."""
+
+from __future__ import annotations
+
+import skerry
+from skerry.kit.disk import RealDisk
+from skerry.node.identity import Identity
+from skerry.node.settings import NodeSettings
+from skerry.node.sync.enrol import enrol
+from skerry.node.sync.uplink import open_session
+from skerry.wire.sync import Enrol
+
+
+async def enrol_here(settings: NodeSettings, hub_url: str, token: str) -> Identity:
+    """Makes the data directory the home of a node of the hub at `hub_url`. Raises Refused, InvalidInput or Transient."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    request = Enrol(token.strip(), settings.name, settings.labels, skerry.__version__)
+    async with open_session() as session:
+        return await enrol(session, hub_url, request, settings.data_dir, RealDisk())

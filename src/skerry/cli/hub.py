@@ -1,0 +1,74 @@
+"""`skerry hub run|login` and `skerry token create`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skerry.cli.output import Form
+from skerry.cli.session import Session, remote
+from skerry.hub.settings import find_settings, hub_settings
+from skerry.kit.clock import iso
+from skerry.kit.units import format_duration, parse_duration
+from skerry.wire.codec import encode
+from skerry.wire.people import LoginCode, TokenReply, TokenRequest
+
+
+def register(app: typer.Typer) -> None:
+    """Adds both command groups."""
+    hub = typer.Typer(help="The hub on this machine.", no_args_is_help=True, callback=_group)
+    hub.command("run")(run)
+    hub.command("login")(login)
+    app.add_typer(hub, name="hub")
+    token = typer.Typer(help="Enrolment tokens.", no_args_is_help=True, callback=_group)
+    token.command("create")(create)
+    app.add_typer(token, name="token")
+
+
+def _group() -> None:
+    """Keeps a group's only command a word of its own."""
+
+
+def run(
+    config: Annotated[Path | None, typer.Option(help="The settings file, hub.yaml.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Overrides data_dir.")] = None,
+    listen: Annotated[str | None, typer.Option(help="Overrides listen.")] = None,
+) -> None:
+    """Run the hub in the foreground until Ctrl-C."""
+    given = {"data_dir": data_dir.absolute() if data_dir else None, "listen": listen}
+    options = {path: str(value) for path, value in given.items() if value is not None}
+    settings = hub_settings(find_settings(config=config, options=options))
+    from skerry.hub import server
+
+    server.set_up_logging()
+    asyncio.run(server.serve(settings))
+
+
+@remote
+async def login(session: Session) -> None:
+    """Print an address that signs one browser in to the hub's page, once, within ten minutes."""
+    async with session.hub() as hub:
+        code = await hub.send("POST", "/api/v1/login-codes", None, LoginCode)
+    session.screen.write(f"{session.target.hub}{code.path}\n")
+
+
+@remote
+async def create(
+    session: Session,
+    ttl: Annotated[str, typer.Option(help="How long it can be used, for example 10m.")] = "1h",
+) -> None:
+    """Make a token that enrols one node. It is printed once, alone, so that a file can take it."""
+    seconds = parse_duration(ttl)
+    async with session.hub() as hub:
+        reply = await hub.send("POST", "/api/v1/tokens", TokenRequest(seconds), TokenReply)
+    if session.screen.form is Form.JSON:
+        session.screen.write(encode(reply).decode() + "\n")
+        return
+    session.screen.write(f"{reply.token}\n")
+    session.screen.note(
+        f"enrols one node until {iso(reply.expires_at)} ({format_duration(seconds)}): "
+        f"skerry node enroll --hub {session.target.hub} --token-file FILE"
+    )

@@ -1,0 +1,81 @@
+"""`skerry logs`: what a workload printed, from the node here or through the hub from another one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from skerry.cli.http import Api, Unreachable
+from skerry.cli.session import Session, remote
+from skerry.cli.times import parse_time
+from skerry.kit.errors import NotFound
+from skerry.wire.local import NodeStatus
+from skerry.wire.people import WorkloadView
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("logs")(logs)
+
+
+@remote
+async def logs(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="The workload's name.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+    since: Annotated[
+        str | None, typer.Option(help="10m (ten minutes ago) or a time; else the last 100 lines.")
+    ] = None,
+    node: Annotated[str | None, typer.Option(help="The node it runs on.")] = None,
+) -> None:
+    """Show a workload's output, one line each with its time."""
+    query = {
+        "since": parse_time(since, session.clock.wall_ns()) if since else None,
+        "follow": follow or None,
+    }
+    async with contextlib.AsyncExitStack() as stack:
+        api, path = await _source(session, stack, name, node)
+        pieces = api.text(path, query)
+        with contextlib.suppress(KeyboardInterrupt):
+            await _copy(session, pieces)
+
+
+async def _copy(session: Session, pieces: AsyncIterator[str]) -> None:
+    async for piece in pieces:
+        session.screen.write(piece)
+
+
+async def _source(
+    session: Session, stack: contextlib.AsyncExitStack, name: str, node: str | None
+) -> tuple[Api, str]:
+    """Who has the lines and under which path: the node here if it has the workload, else the hub."""
+    if session.node_lives_here():
+        api = await stack.enter_async_context(session.node())
+        try:
+            here = await api.get("/v1/status", NodeStatus)
+        except Unreachable as error:
+            session.screen.note(f"cannot reach {error.what}: {error.cause}; asking the hub")
+        else:
+            has_it = any(status.workload == name for status in here.workloads)
+            if node in {None, here.name} and has_it:
+                return api, f"/v1/logs/{quote(name, safe='')}"
+    hub = await stack.enter_async_context(session.hub())
+    node = node or await _only_node(hub, name)
+    return hub, f"/api/v1/nodes/{quote(node, safe='')}/logs/{quote(name, safe='')}"
+
+
+async def _only_node(hub: Api, workload: str) -> str:
+    """The node that runs the workload, when there is exactly one. Raises NotFound naming the choice."""
+    views = await hub.get("/api/v1/workloads", list[WorkloadView], {"name": workload})
+    nodes = [node for view in views for node in view.nodes]
+    if len(nodes) == 1:
+        return nodes[0]
+    if not nodes:
+        raise NotFound(f"cannot read logs of «{workload}»: no node has it")
+    raise NotFound(
+        f"cannot read logs of «{workload}»: {len(nodes)} nodes have it. Choose one with --node: {', '.join(nodes)}"
+    )

@@ -1,0 +1,155 @@
+"""`skerry node run|enroll|status|stop`: the node on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skerry.cli.enrolment import enrol_here
+from skerry.cli.get import named, node_workloads_table, nodes_table
+from skerry.cli.http import Api, Unreachable
+from skerry.cli.output import Form, Table, pairs, standard_screen, word
+from skerry.cli.session import Session, remote
+from skerry.cli.states import link_sentence
+from skerry.kit.errors import InvalidInput, Transient
+from skerry.kit.text_file import read_stream, read_text
+from skerry.node.settings import find_settings, node_settings
+from skerry.wire.local import NodeStatus, StopRequest
+from skerry.wire.people import NodeView
+
+STOP_SECONDS = 60.0
+"""How long `node stop` waits for the process to end: longer than any sensible grace period."""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command group."""
+    group = typer.Typer(help="The node on this machine.", no_args_is_help=True)
+    group.command("run")(run)
+    group.command("enroll")(enroll)
+    group.command("status")(status)
+    group.command("stop")(stop)
+    app.add_typer(group, name="node")
+
+
+DataDir = Annotated[Path | None, typer.Option(help="The node's data directory.")]
+Config = Annotated[Path | None, typer.Option(help="The settings file; else node.yaml in there.")]
+
+
+def run(
+    data_dir: DataDir = None,
+    config: Config = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Overrides a setting. May be repeated."),
+    ] = None,
+) -> None:
+    """Run the node in the foreground until Ctrl-C; its workloads go on when it ends."""
+    words = [sys.executable, "-m", "skerry.node"]
+    for option, path in (("--data-dir", data_dir), ("--config", config)):
+        words += [option, str(path.absolute())] if path else []
+    for assignment in setting or []:
+        words += ["--set", assignment]
+    # A fresh process: the command line's libraries would stay in the node's memory for ever.
+    os.execv(words[0], words)  # noqa: S606 - a list, no shell
+
+
+@remote
+async def status(session: Session) -> None:
+    """Show the node here: link, workloads, problems."""
+
+    async def at_node(node: Api) -> None:
+        _show(session, await node.get("/v1/status", NodeStatus))
+
+    async def at_hub(hub: Api) -> None:
+        found = find_settings(options={"data_dir": str(session.target.data_dir)})
+        views = named(await hub.get("/api/v1/nodes", list[NodeView]), str(found["name"]), "node")
+        session.screen.show(nodes_table(views, session.clock.wall_ns()))
+
+    await session.node_first(at_node, at_hub)
+
+
+def _show(session: Session, status: NodeStatus) -> None:
+    now, screen = session.clock.wall_ns(), session.screen
+    if screen.form is Form.JSON:
+        screen.show(Table((), (), status))
+        return
+    labels = f" ({pairs(status.labels)})" if status.labels else ""
+    screen.say(f"node      {status.name}{labels}, skerry {status.version}, process {status.pid}")
+    screen.say(f"data      {status.data_dir}")
+    screen.say(f"hub       {link_sentence(status.link, now)}", word(status.link.state).style)
+    for problem in status.problems:
+        screen.say(f"problem   {problem}", "yellow")
+    screen.show(node_workloads_table(status, now))
+
+
+@remote
+async def stop(
+    session: Session,
+    workloads: Annotated[
+        bool, typer.Option("--workloads", help="End the workloads too; without it they go on.")
+    ] = False,
+) -> None:
+    """End the node on this machine."""
+    async with session.node() as node:
+        await node.order("POST", "/v1/stop", StopRequest(workloads))
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await _until_gone(node)
+        except TimeoutError as error:
+            raise Transient(
+                f"cannot stop {node.what}: it still answers after {STOP_SECONDS:.0f} s. Its log says why."
+            ) from error
+    session.screen.say("the node has ended" + (", with its workloads" if workloads else ""))
+
+
+async def _until_gone(node: Api) -> None:
+    try:
+        while True:
+            await node.get("/v1/status", NodeStatus)
+            await asyncio.sleep(0.05)
+    except Unreachable:
+        return
+
+
+def enroll(
+    hub: Annotated[str, typer.Option(metavar="URL", help="The hub to belong to.")],
+    token_file: Annotated[
+        Path | None, typer.Option(help="The file with the one-time token; else stdin.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What to be called; else the host's name.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="May be repeated.")
+    ] = None,
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Make this machine a node of a hub. The token comes from a file or stdin, never from the command line."""
+    options = {
+        "name": name,
+        "labels": json.dumps(labels_of(label)) if label else None,
+        "data_dir": str(data_dir.absolute()) if data_dir else None,
+    }
+    given = {path: value for path, value in options.items() if value is not None}
+    settings = node_settings(find_settings(config=config, options=given))
+    token = read_text(token_file) if token_file else read_stream(sys.stdin.buffer, "stdin")
+    identity = asyncio.run(enrol_here(settings, hub, token))
+    screen = standard_screen(Form.TABLE)
+    screen.say(f"this is now node «{identity.name}» of the hub at {identity.hub_url}")
+    screen.say(f"start it: skerry node run --data-dir {settings.data_dir}")
+
+
+def labels_of(assignments: list[str]) -> dict[str, str]:
+    """The labels of «KEY=VALUE» words. Raises InvalidInput."""
+    pairs_found = [assignment.partition("=") for assignment in assignments]
+    wrong = [key for key, equals, _ in pairs_found if not (key and equals)]
+    if wrong:
+        raise InvalidInput(f"cannot read --label {wrong[0]}: write KEY=VALUE, for example site=lab")
+    return {key: value for key, _, value in pairs_found}

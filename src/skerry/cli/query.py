@@ -1,0 +1,60 @@
+"""`skerry query`: records by name and time, from the hub or, when it cannot be reached, from the node here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from skerry.cli.http import Api
+from skerry.cli.output import Form
+from skerry.cli.rows import records_table
+from skerry.cli.session import Session, remote
+from skerry.cli.times import parse_time
+from skerry.kit.errors import InvalidInput, Refused
+from skerry.wire.local import NodeStatus
+from skerry.wire.people import Rows
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("query")(query)
+
+
+@remote
+async def query(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="The record's name; «*» matches anything: 'host.*'")],
+    since: Annotated[
+        str | None, typer.Option(help="10m or -10m (ten minutes ago), or an ISO time.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="As --since; that moment is not included.")
+    ] = None,
+    node: Annotated[str | None, typer.Option(help="Only this node's records.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 1000,
+) -> None:
+    """Show records: timestamp, name, value and meta, the newest last."""
+    now = session.clock.wall_ns()
+    start = parse_time(since, now) if since else None
+    end = parse_time(until, now) if until else None
+    asked = {"name": name, "since": start, "until": end, "limit": limit}
+    if start is not None and end is not None and start >= end:
+        raise InvalidInput(f"cannot query from {since} until {until}: that is no span of time")
+
+    async def at_node(api: Api) -> Rows:
+        if node is not None:
+            here = (await api.get("/v1/status", NodeStatus)).name
+            if here != node:
+                raise Refused(
+                    f"cannot query node «{node}»: the hub cannot be reached, and the node here is «{here}»"
+                )
+        return await api.get("/v1/records", Rows, asked)
+
+    rows = await session.hub_first(
+        lambda hub: hub.get("/api/v1/records", Rows, {**asked, "node": node}), at_node
+    )
+    several = len({row.node for row in rows.rows}) > 1 or session.screen.form is Form.CSV
+    session.screen.show(records_table(rows.rows, with_node=several))
+    if rows.truncated:
+        session.screen.note(f"more match; these are the newest {len(rows.rows)} (raise --limit)")

@@ -1,0 +1,62 @@
+"""Names that people give: workloads and nodes, labels, patterns of measurements, addresses. One rule each."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?")
+_PATTERN = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_.\-/*]{0,254}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+
+MAX_LABEL_TEXT = 63
+
+
+def name_fault(name: str) -> str | None:
+    """What is wrong with a workload's or a node's name, as a sentence."""
+    if _NAME.fullmatch(name):
+        return None
+    return (
+        f"«{name}» is not a name: use at most 63 lower-case letters, digits and «-», "
+        "first and last a letter or digit"
+    )
+
+
+def label_fault(key: str, value: str) -> str | None:
+    """What is wrong with a label."""
+    if not _LABEL_KEY.fullmatch(key):
+        return (
+            f"«{key}» is not a label's key: use at most 63 letters, digits, «_», «.», «-» and «/», "
+            "first and last a letter or digit"
+        )
+    if len(value) > MAX_LABEL_TEXT:
+        return f"the value of label «{key}» is longer than {MAX_LABEL_TEXT} characters"
+    return None
+
+
+def pattern_fault(pattern: str) -> str | None:
+    """What is wrong with a pattern of measurements' names."""
+    if _PATTERN.fullmatch(pattern):
+        return None
+    return (
+        f"«{pattern}» is not a pattern: use letters, digits, «_», «.», «-», «/» and «*» for any run"
+    )
+
+
+def variable_fault(name: str) -> str | None:
+    """What is wrong with the name of an environment variable of a workload."""
+    if not _VARIABLE.fullmatch(name):
+        return f"«{name}» is not a variable's name: use letters, digits and «_», not first a digit"
+    if name.startswith("SKERRY_"):
+        return f"«{name}» belongs to the node: choose a name that does not begin with SKERRY_"
+    return None
+
+
+def is_url(text: str) -> bool:
+    """Whether `text` is an http:// or https:// address."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -1,0 +1,215 @@
+"""What makes a well-formed WorkloadSpec a sensible one: names, ranges, what excludes what. Used by `core.specs`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from skerry.core.fields import Problem, dotted
+from skerry.core.names import is_url, label_fault, name_fault, pattern_fault, variable_fault
+from skerry.core.yaml_lines import Path
+from skerry.kit.units import write_duration, write_size
+from skerry.wire.workload import Selector, WorkloadSpec
+
+SIGNALS: tuple[str, ...] = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+
+MAX_TEXT = 128 * 1024 - 1
+"""Linux takes no argument or variable of more bytes (MAX_ARG_STRLEN)."""
+
+_YEAR = 365 * 86400.0
+_PROBES = ("exec", "http", "tcp", "value")
+
+
+def plain(value: float) -> str:
+    """A number as people write it."""
+    return f"{value:.15g}"
+
+
+@dataclass(frozen=True)
+class _Range:
+    """Bounds of one field, both included. An absent field (None) has none."""
+
+    path: str
+    low: float
+    high: float
+    write: Callable[..., str]
+
+    def problem(self, spec: WorkloadSpec) -> Problem | None:
+        *sections, name = self.path.split(".")
+        part = attrgetter(".".join(sections))(spec)
+        value = None if part is None else getattr(part, name)
+        if value is None or self.low <= value <= self.high:
+            return None
+        bound = (
+            f"at least {self.write(self.low)}"
+            if value < self.low
+            else f"at most {self.write(self.high)}"
+        )
+        shown = self.write(value) if math.isfinite(value) else str(value)
+        return Problem((*sections, name), f"{self.path}: {shown} is out of range: {bound}")
+
+
+_RANGES = (
+    _Range("resources.cpu", 0.001, 4096, plain),
+    _Range("resources.memory", 1 << 20, 1 << 50, write_size),
+    _Range("resources.open_files", 16, 1 << 20, plain),
+    _Range("restart.delay", 0.01, _YEAR, write_duration),
+    _Range("restart.max_delay", 0.01, _YEAR, write_duration),
+    _Range("restart.reset_after", 1, _YEAR, write_duration),
+    _Range("restart.attempts", 1, 1000, plain),
+    _Range("restart.window", 1, _YEAR, write_duration),
+    _Range("stop.grace", 0, _YEAR, write_duration),
+    _Range("ready.tcp", 1, 65535, plain),
+    _Range("ready.interval", 0.01, _YEAR, write_duration),
+    _Range("ready.timeout", 0.01, _YEAR, write_duration),
+    _Range("on_disconnect.stop_after", 1, _YEAR, write_duration),
+    _Range("logs.max_size", 4096, 1 << 40, write_size),
+    _Range("logs.files", 1, 100, plain),
+)
+
+
+def problems(spec: WorkloadSpec) -> Iterator[Problem]:
+    """Everything that is wrong within one spec."""
+    yield from _named(("name",), spec.name)
+    yield from _selector(spec.on)
+    yield from _process(spec)
+    yield from _environment(spec.env)
+    for bounds in _RANGES:
+        problem = bounds.problem(spec)
+        if problem is not None:
+            yield problem
+    yield from _restart(spec)
+    yield from _ready(spec)
+    yield from _depends_on(spec)
+    for pattern in spec.streams:
+        yield from _fault(("streams", pattern), "streams", pattern_fault(pattern))
+
+
+def set_problems(
+    specs: Sequence[WorkloadSpec], lines: Sequence[int] = ()
+) -> list[tuple[int, Problem]]:
+    """What is wrong between specs: (index of the spec, problem). `lines` are those of their names, if there are any."""
+    first: dict[str, int] = {}
+    found = []
+    for index, spec in enumerate(specs):
+        earlier = first.setdefault(spec.name, index)
+        if earlier != index:
+            where = f" in line {lines[earlier]}" if lines else ""
+            sentence = f"workload «{spec.name}» is already described{where}"
+            found.append((index, Problem(("name",), sentence)))
+    circle = _circle({spec.name: spec.depends_on for spec in specs})
+    if circle:
+        sentence = f"depends_on goes in a circle: {' → '.join(circle)}"
+        found.append((first[circle[0]], Problem(("depends_on",), sentence)))
+    return found
+
+
+def _fault(path: Path, where: str, fault: str | None) -> Iterator[Problem]:
+    if fault is not None:
+        yield Problem(path, f"{where}: {fault}")
+
+
+def _named(path: Path, name: str) -> Iterator[Problem]:
+    yield from _fault(path, dotted(path), name_fault(name))
+
+
+def _selector(on: Selector) -> Iterator[Problem]:
+    if on.node is not None:
+        yield from _named(("on", "node"), on.node)
+    if on.node is not None and on.labels:
+        yield Problem(("on",), "on takes either «node» or «labels», this has both")
+    for key, value in on.labels.items():
+        yield from _fault(("on", "labels", key), "on.labels", label_fault(key, value))
+
+
+def _process(spec: WorkloadSpec) -> Iterator[Problem]:
+    yield from _command(("process", "command"), spec.process.command)
+    directory = spec.process.directory
+    if directory is not None and (not directory.startswith("/") or "\0" in directory):
+        yield Problem(
+            ("process", "directory"),
+            f"process.directory: «{directory}» is not an absolute path: begin it with «/»",
+        )
+
+
+def _command(path: Path, command: Sequence[str]) -> Iterator[Problem]:
+    if not command or not command[0]:
+        yield Problem(path, f"{dotted(path)} is empty: write the program and its arguments")
+    for index, word in enumerate(command):
+        yield from _passable((*path, index), dotted((*path, index)), word)
+
+
+def _environment(env: Mapping[str, str]) -> Iterator[Problem]:
+    for name, value in env.items():
+        yield from _fault(("env", name), "env", variable_fault(name))
+        yield from _passable(("env", name), f"env.{name}", value)
+
+
+def _passable(path: Path, where: str, word: str) -> Iterator[Problem]:
+    """Whether the system can hand `word` to a new process."""
+    if "\0" in word:
+        yield Problem(path, f"{where} holds a NUL character: remove it")
+    elif len(word.encode()) > MAX_TEXT:
+        yield Problem(path, f"{where} is longer than {MAX_TEXT} bytes: put it into a file")
+
+
+def _restart(spec: WorkloadSpec) -> Iterator[Problem]:
+    if spec.restart.max_delay < spec.restart.delay <= _YEAR:
+        yield Problem(
+            ("restart", "max_delay"),
+            f"restart.max_delay: {write_duration(spec.restart.max_delay)} is less than "
+            f"restart.delay, {write_duration(spec.restart.delay)}",
+        )
+
+
+def _ready(spec: WorkloadSpec) -> Iterator[Problem]:
+    ready = spec.ready
+    if ready is None:
+        return
+    probes = (ready.exec, ready.http, ready.tcp, ready.value)
+    given = [name for name, probe in zip(_PROBES, probes, strict=True) if probe is not None]
+    if len(given) != 1:
+        yield Problem(
+            ("ready",),
+            f"ready needs exactly one of {', '.join(_PROBES)}; this has {', '.join(given) or 'none'}",
+        )
+    if ready.exec is not None:
+        yield from _command(("ready", "exec"), ready.exec)
+    if ready.http is not None and not is_url(ready.http):
+        yield Problem(
+            ("ready", "http"),
+            f"ready.http: «{ready.http}» is not a URL: write for example http://127.0.0.1:8080/healthz",
+        )
+    if ready.value is not None:
+        yield from _fault(("ready", "value"), "ready.value", pattern_fault(ready.value))
+
+
+def _depends_on(spec: WorkloadSpec) -> Iterator[Problem]:
+    for name in spec.depends_on:
+        path = ("depends_on", name)
+        if name == spec.name:
+            yield Problem(path, f"depends_on: «{name}» cannot depend on itself")
+        else:
+            yield from _fault(path, "depends_on", name_fault(name))
+
+
+def _circle(edges: Mapping[str, Mapping[str, object]]) -> list[str] | None:
+    """A circle, with its first name again at the end; names that nobody describes lead nowhere."""
+    done: set[str] = set()
+    for start in edges:
+        way: list[str] = []
+        branches = [iter([start])]
+        while branches:
+            name = next(branches[-1], None)
+            if name is None:
+                branches.pop()
+                if way:
+                    done.add(way.pop())
+            elif name in way:
+                return [*way[way.index(name) :], name]
+            elif name in edges and name not in done:
+                way.append(name)
+                branches.append(iter(edges[name]))
+    return None

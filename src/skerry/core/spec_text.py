@@ -1,0 +1,140 @@
+"""Writing specs: as a document that `core.specs` reads back, and as the differences between two of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from skerry.core.fields import dotted
+from skerry.core.spec_rules import plain
+from skerry.core.yaml_lines import Path, Plain
+from skerry.kit.units import write_duration, write_size
+from skerry.wire.people import FieldChange
+from skerry.wire.workload import ProcessSpec, Ready, WorkloadSpec
+
+_DURATIONS: Final = {
+    ("restart", "delay"), ("restart", "max_delay"), ("restart", "reset_after"), ("restart", "window"),
+    ("stop", "grace"), ("ready", "interval"), ("ready", "timeout"),
+}  # fmt: skip
+_SIZES: Final = {("resources", "memory"), ("logs", "max_size")}
+_ORDER: Final = (
+    "kind", "name", "on", "runtime", "process", "env", "resources", "restart", "stop", "ready",
+    "depends_on", "on_disconnect", "streams", "logs",
+)  # fmt: skip
+
+_SPECIAL: Final = frozenset(",[]{}\"'#: \n\t")
+
+
+def to_document(spec: WorkloadSpec) -> dict[str, Plain]:
+    """The spec as its YAML document, without what is default. `parse_workloads` of it gives the spec back."""
+    bare = WorkloadSpec(
+        name="", process=ProcessSpec(command=[]), ready=Ready() if spec.ready else None
+    )
+    document: dict[str, Plain] = {"kind": "workload", **_without(_written(spec), _written(bare))}
+    return {key: document[key] for key in _ORDER if key in document}
+
+
+def difference(old: WorkloadSpec | None, new: WorkloadSpec | None) -> list[FieldChange]:
+    """The fields that differ, by dotted path, with values as people write them; None as a spec means there is none.
+
+    A field that one of two specs leaves out is compared by its default.
+    """
+    if old is None or new is None:
+        before = {} if old is None else dict(_leaves(to_document(old)))
+        after = {} if new is None else dict(_leaves(to_document(new)))
+    else:
+        before, after = dict(_leaves(_written(old))), dict(_leaves(_written(new)))
+    changes = [
+        FieldChange(path=path, old=before.get(path), new=after.get(path))
+        for path in {**before, **after}
+        if before.get(path) != after.get(path)
+    ]
+    if (
+        not changes
+        and old is not None
+        and new is not None
+        and list(old.streams) != list(new.streams)
+    ):
+        order = [", ".join(spec.streams) for spec in (old, new)]
+        changes = [FieldChange(path="streams (order)", old=order[0], new=order[1])]
+    return changes
+
+
+def _written(spec: WorkloadSpec) -> dict[str, Plain]:
+    """Every field in the words of the file, defaults included; only what is absent is left out."""
+    written: dict[str, Plain] = {}
+    for name in spec.__struct_fields__:
+        value = getattr(spec, name)
+        if name == "on_disconnect":
+            after = spec.on_disconnect.stop_after
+            written[name] = "run" if after is None else f"stop after {write_duration(after)}"
+        elif value is not None:
+            written[name] = _value((name,), value)
+    return written
+
+
+def _value(path: Path, value: object) -> Plain:
+    match value:
+        case msgspec.Struct():
+            entries = msgspec.structs.asdict(value).items()
+            return {key: _value((*path, key), entry) for key, entry in entries if entry is not None}
+        case dict():
+            return {str(key): _value((*path, key), entry) for key, entry in value.items()}
+        case list():
+            return [_value((*path, index), entry) for index, entry in enumerate(value)]
+        case float() if path in _DURATIONS:
+            return write_duration(value)
+        case int() if path in _SIZES:
+            return write_size(value)
+        case int() | float() | str():
+            return value
+        case _:
+            raise TypeError(f"{dotted(path)} has no written form: {value!r}")
+
+
+def _without(written: dict[str, Plain], bare: dict[str, Plain]) -> dict[str, Plain]:
+    """What of `written` differs from `bare`."""
+    kept: dict[str, Plain] = {}
+    for key, value in written.items():
+        other = bare.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            if part := _without(value, other):
+                kept[key] = part
+        elif value != other:
+            kept[key] = value
+    return kept
+
+
+def _leaves(value: Plain, path: Path = ()) -> Iterator[tuple[str, str]]:
+    """Every scalar and list with its dotted path; lists stand as a whole."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _leaves(entry, (*path, key))
+    else:
+        yield dotted(path), _shown(value)
+
+
+def _shown(value: Plain) -> str:
+    match value:
+        case list():
+            return flow_list([_shown(item) for item in value])
+        case bool() | None:
+            return json.dumps(value)
+        case int() | float():
+            return plain(value)
+        case str():
+            return value
+        case dict():
+            raise TypeError("a map has leaves, it is none")
+
+
+def flow_list(texts: Sequence[str]) -> str:
+    """A YAML list in one line; texts are quoted where a reader would take them for something else."""
+    items = [
+        json.dumps(text, ensure_ascii=False) if not text or set(text) & _SPECIAL else text
+        for text in texts
+    ]
+    return f"[{', '.join(items)}]"

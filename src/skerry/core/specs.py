@@ -1,0 +1,210 @@
+"""Workload specs: from what people write to `wire.workload.WorkloadSpec`, and back. docs/reference/workload.md.
+
+`parse_workloads` reads a file and names every wrong field with its line; the hub calls `check_spec` and
+`check_set` on what arrives by its API. Both judge by `core.spec_rules`. `core.spec_text` writes specs.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from skerry.core import spec_rules
+from skerry.core.fields import (
+    WRONG,
+    Field,
+    Problem,
+    duration,
+    integer,
+    list_of,
+    map_of,
+    number,
+    one_of,
+    refuse,
+    section,
+    size,
+    text,
+)
+from skerry.core.spec_text import difference, flow_list, to_document
+from skerry.core.yaml_lines import Document, Path, read_documents
+from skerry.kit.errors import InvalidInput
+from skerry.kit.nearest import did_you_mean
+from skerry.kit.one_line import one_line
+from skerry.kit.units import parse_duration
+from skerry.wire.workload import WorkloadSpec
+
+__all__ = ["check_set", "check_spec", "difference", "parse_workloads", "to_document"]
+
+_PLANNED_RUNTIMES = ("container", "wasm")
+
+
+def parse_workloads(text_of_file: str, file: str) -> list[WorkloadSpec]:
+    """The workloads of a YAML text, one per document. `file` is its name for messages.
+
+    Raises one InvalidInput with a line for each problem; nothing is returned from a file with an error.
+    """
+    documents = read_documents(text_of_file, file)
+    if not documents:
+        raise InvalidInput(f"{file}: cannot find a workload in it: the file is empty")
+    readings = [_read(document) for document in documents]
+    refuse(
+        [
+            problem.at(reading.document)
+            for reading in readings
+            for problem in sorted(reading.problems, key=lambda p: reading.document.line(p.path))
+        ]
+        or _set_problems(readings)
+    )
+    return [reading.spec for reading in readings]
+
+
+def check_spec(spec: WorkloadSpec) -> list[str]:
+    """What is wrong with a spec that came by an API, one sentence for each field; empty when it is fine."""
+    return [one_line(problem.sentence) for problem in spec_rules.problems(spec)]
+
+
+def check_set(specs: Sequence[WorkloadSpec]) -> list[str]:
+    """What is wrong between specs that are to run on the same nodes: the same name twice, a circle of depends_on."""
+    return [problem.sentence for _, problem in spec_rules.set_problems(specs)]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    document: Document
+    spec: WorkloadSpec
+    problems: list[Problem]
+
+
+def _read(document: Document) -> _Reading:
+    """Reads one document. With problems, `spec` is only good for finding more of them."""
+    problems: list[Problem] = []
+    values = _workload(Field(document, (), document.value, problems))
+    fields = dict(values) if isinstance(values, dict) else {}
+    fields.pop("kind", None)
+    spec = msgspec.convert(_completed(fields), WorkloadSpec)
+    known = {problem.path for problem in problems}
+    around = {prefix for path in known for prefix in _prefixes(path)}
+    problems.extend(
+        problem
+        for problem in spec_rules.problems(spec)
+        if problem.path not in around and known.isdisjoint(_prefixes(problem.path))
+    )
+    return _Reading(document, spec, problems)
+
+
+def _completed(fields: dict[str, object]) -> dict[str, object]:
+    """Stand-ins for required fields that are missing or wrong, so that the rest can be checked too."""
+    process = fields.get("process")
+    command = {"command": ["true"]}
+    return {
+        "name": "unnamed",
+        **fields,
+        "process": command | process if isinstance(process, dict) else command,
+    }
+
+
+def _prefixes(path: Path) -> set[Path]:
+    return {path[:length] for length in range(1, len(path) + 1)}
+
+
+def _set_problems(readings: list[_Reading]) -> list[str]:
+    found = spec_rules.set_problems(
+        [reading.spec for reading in readings],
+        [reading.document.line(("name",)) for reading in readings],
+    )
+    return [problem.at(readings[index].document) for index, problem in found]
+
+
+def _kind(field: Field) -> object:
+    word = text(field)
+    if word is WRONG or word == "workload":
+        return word
+    return field.wrong(f"unknown kind «{word}»: {did_you_mean(word, ['workload'])}")
+
+
+def _runtime(field: Field) -> object:
+    word = text(field)
+    if word is WRONG or word == "process":
+        return word
+    if word in _PLANNED_RUNTIMES:
+        return field.wrong(f"runtime «{word}» is not built yet, this build knows: process")
+    return field.wrong(f"unknown runtime «{word}», this build knows: process")
+
+
+def _command(field: Field) -> object:
+    if isinstance(field.value, str):
+        return field.wrong(f"{field.name} must be a list, write: {_as_list(field.value)}")
+    return _texts(field)
+
+
+def _as_list(command: str) -> str:
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = command.split()
+    return flow_list(words)
+
+
+def _on_disconnect(field: Field) -> object:
+    if isinstance(field.value, str):
+        if field.value == "run":
+            return {}
+        words = field.value.split(maxsplit=2)
+        if words[:2] == ["stop", "after"] and len(words) == 3:
+            try:
+                return {"stop_after": parse_duration(words[2])}
+            except InvalidInput as error:
+                return field.wrong(f"{field.name}: {error}")
+    return field.wrong(f"{field.name} is not understood: write «run», or «stop after 10m»")
+
+
+def _workload(field: Field) -> object:
+    """A whole document. A section that belongs to a runtime that is not built is no unknown field."""
+    entries = field.value
+    readers = dict(_FIELDS)
+    if isinstance(entries, dict) and entries.get("runtime") in _PLANNED_RUNTIMES:
+        readers[str(entries["runtime"])] = lambda _: WRONG
+        return section(readers, ("kind", "name"))(field)
+    return section(readers, ("kind", "name", "process"))(field)
+
+
+_texts = list_of(text, "texts")
+_words = map_of(text, "texts")
+
+_FIELDS = {
+    "kind": _kind,
+    "name": text,
+    "on": section({"node": text, "labels": _words}),
+    "runtime": _runtime,
+    "process": section({"command": _command, "directory": text}, ("command",)),
+    "env": _words,
+    "resources": section({"cpu": number, "memory": size, "open_files": integer}),
+    "restart": section(
+        {
+            "policy": one_of("never", "on-failure", "always"),
+            "delay": duration,
+            "max_delay": duration,
+            "reset_after": duration,
+            "attempts": integer,
+            "window": duration,
+        }
+    ),
+    "stop": section({"signal": one_of(*spec_rules.SIGNALS), "grace": duration}),
+    "ready": section(
+        {
+            "exec": _command,
+            "http": text,
+            "tcp": integer,
+            "value": text,
+            "interval": duration,
+            "timeout": duration,
+        }
+    ),
+    "depends_on": map_of(one_of("running", "ready", "succeeded"), "name: running|ready|succeeded"),
+    "on_disconnect": _on_disconnect,
+    "streams": map_of(one_of("keep", "sample"), "pattern: keep|sample"),
+    "logs": section({"max_size": size, "files": integer}),
+}

@@ -1,0 +1,28 @@
+"""The administrator's token: a file beside the hub's data, made at the first start, read by the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skerry.kit.disk import Disk
+from skerry.kit.errors import InvalidInput
+from skerry.kit.ids import random_token
+
+FILE_NAME = "admin.token"
+
+
+def load_or_create(data_dir: Path, disk: Disk) -> str:
+    """The token in `<data_dir>/admin.token`, which is created with mode 0600 when it is missing.
+
+    Raises InvalidInput when the file holds no usable token.
+    """
+    path = data_dir / FILE_NAME
+    if not path.exists():
+        disk.write_atomic("admin-token.write", path, f"{random_token(32)}\n".encode(), mode=0o600)
+    token = path.read_text().strip()
+    if len(token) < 32:
+        raise InvalidInput(
+            f"cannot use {path}: it holds {len(token)} characters, a token has at least 32. "
+            "Delete the file and start the hub again: it makes a new one."
+        )
+    return token

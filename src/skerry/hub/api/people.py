@@ -1,0 +1,171 @@
+"""What people and their tools ask of the hub: nodes, tokens, workloads, records, log tails."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from litestar import MediaType, Router, delete, get, post, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.response import Stream
+
+import skerry
+from skerry.hub.api.auth import ANYONE, PERSON
+from skerry.hub.api.bodies import WireBody
+from skerry.hub.api.sessions import LoginCodes
+from skerry.hub.changes import Changes
+from skerry.hub.data.query import RecordQuery
+from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.tokens import Tokens
+from skerry.hub.fleet.workloads import Workloads
+from skerry.hub.link import Links
+from skerry.kit.errors import InvalidInput, NotFound, SkerryError
+from skerry.wire.people import (
+    Apply,
+    ApplyReply,
+    Health,
+    LoginCode,
+    NodeView,
+    Rows,
+    TokenReply,
+    TokenRequest,
+    WorkloadView,
+)
+from skerry.wire.records import Kind
+
+MAX_ROWS = 100_000
+
+
+@get("/healthz", opt=ANYONE)
+async def healthz() -> Health:
+    """Says that the hub answers."""
+    return Health("ok", skerry.__version__)
+
+
+@get("/api/v1/nodes", opt=PERSON)
+async def list_nodes(nodes: NamedDependency[Nodes]) -> list[NodeView]:
+    """Every node with its age."""
+    return await nodes.list()
+
+
+@post("/api/v1/tokens", dto=WireBody[TokenRequest], return_dto=None, status_code=200, opt=PERSON)
+async def create_token(data: JSONBody[TokenRequest], tokens: NamedDependency[Tokens]) -> TokenReply:
+    """Makes an enrolment token; it is shown this once."""
+    return await tokens.create(data.ttl)
+
+
+@post("/api/v1/login-codes", status_code=200, opt=PERSON)
+async def create_login_code(login_codes: NamedDependency[LoginCodes]) -> LoginCode:
+    """Makes a one-time address that signs a browser in."""
+    return login_codes.issue()
+
+
+@get("/api/v1/workloads", opt=PERSON)
+async def list_workloads(
+    workloads: NamedDependency[Workloads], name: FromQuery[str | None] = None
+) -> list[WorkloadView]:
+    """Every workload as desired, with its status on each of its nodes."""
+    return await workloads.list(name)
+
+
+@put("/api/v1/workloads", dto=WireBody[Apply], return_dto=None, opt=PERSON)
+async def apply_workloads(
+    data: JSONBody[Apply],
+    workloads: NamedDependency[Workloads],
+    changes: NamedDependency[Changes],
+) -> ApplyReply:
+    """Creates and changes workloads; deletes the unnamed ones only with `prune`."""
+    reply = await workloads.apply(data)
+    changes.announce()
+    return reply
+
+
+@delete("/api/v1/workloads/{name:str}", opt=PERSON)
+async def delete_workload(
+    name: FromPath[str],
+    workloads: NamedDependency[Workloads],
+    changes: NamedDependency[Changes],
+) -> None:
+    """Ends a workload everywhere and forgets it."""
+    await workloads.delete(name)
+    changes.announce()
+
+
+@post("/api/v1/workloads/{name:str}/restart", status_code=204, opt=PERSON)
+async def restart_workload(
+    name: FromPath[str],
+    workloads: NamedDependency[Workloads],
+    changes: NamedDependency[Changes],
+) -> None:
+    """Restarts a workload on every node that has it."""
+    await workloads.restart(name)
+    changes.announce()
+
+
+@get("/api/v1/records", opt=PERSON)
+async def list_records(  # noqa: PLR0913 - one argument for each query parameter
+    *,
+    record_query: NamedDependency[RecordQuery],
+    name: FromQuery[str] = "*",
+    node: FromQuery[str | None] = None,
+    source: FromQuery[str | None] = None,
+    kind: FromQuery[Kind | None] = None,
+    since: FromQuery[int | None] = None,
+    until: FromQuery[int | None] = None,
+    limit: FromQuery[int] = 1000,
+) -> Rows:
+    """The newest matching records, oldest first. `*` in a name matches anything; times are ns since 1970."""
+    if not 0 < limit <= MAX_ROWS:
+        raise InvalidInput(f"cannot query {limit} records: the limit is 1 to {MAX_ROWS}")
+    return await record_query.records(
+        name=name, node=node, source=source, kind=kind, since=since, until=until, limit=limit
+    )
+
+
+@get("/api/v1/nodes/{node:str}/logs/{workload:str}", media_type=MediaType.TEXT, opt=PERSON)
+async def tail_log(
+    *,
+    node: FromPath[str],
+    workload: FromPath[str],
+    nodes: NamedDependency[Nodes],
+    links: NamedDependency[Links],
+    since: FromQuery[int | None] = None,
+    follow: FromQuery[bool] = False,
+) -> Stream:
+    """A workload's log lines through the node's live link, as text; without `since`, the last 100 lines."""
+    node_id = next((view.id for view in await nodes.list() if node in {view.name, view.id}), None)
+    if node_id is None:
+        raise NotFound(f"cannot read logs of «{workload}»: there is no node «{node}»")
+    arguments = {"workload": workload, "follow": "true" if follow else "false"}
+    if since is not None:
+        arguments["since"] = str(since)
+    texts = await links.open(node_id, "logs", arguments)
+    return Stream(_with_last_words(texts), media_type=MediaType.TEXT)
+
+
+async def _with_last_words(texts: AsyncIterator[str]) -> AsyncIterator[str]:
+    """`texts`, and a line that says why they ended early: the status line has long been sent."""
+    try:
+        async for text in texts:
+            yield text
+    except SkerryError as error:
+        yield f"skerry: {error}\n"
+
+
+def people_routes() -> Router:
+    """Every route that people use, and the health check."""
+    return Router(
+        "/",
+        route_handlers=[
+            healthz,
+            list_nodes,
+            create_token,
+            create_login_code,
+            list_workloads,
+            apply_workloads,
+            delete_workload,
+            restart_workload,
+            list_records,
+            tail_log,
+        ],
+    )

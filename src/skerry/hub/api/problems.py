@@ -1,0 +1,96 @@
+"""Errors as HTTP answers: every one is a `wire.people.Problem` with a fitting status, never a traceback."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import ExceptionHandler
+
+from skerry.hub.api.auth import NotAllowed, NotAuthenticated
+from skerry.kit.errors import (
+    InvalidInput,
+    NotFound,
+    Refused,
+    SkerryError,
+    StorageFull,
+    TooLarge,
+    Transient,
+)
+from skerry.wire.people import Problem
+
+log = logging.getLogger(__name__)
+
+AnyRequest = Request[Any, Any, Any]
+
+_STATUS: tuple[tuple[type[SkerryError], int], ...] = (
+    (NotAuthenticated, 401),
+    (NotAllowed, 403),
+    (TooLarge, 413),
+    (InvalidInput, 400),
+    (NotFound, 404),
+    (StorageFull, 507),
+    (Refused, 409),
+    (Transient, 503),
+    (SkerryError, 500),
+)
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
+
+
+def status_of(error: SkerryError) -> int:
+    """The HTTP status for an error: the first class in the table that fits."""
+    return next(status for kind, status in _STATUS if isinstance(error, kind))
+
+
+def words_of(error: HTTPException, method: str, path: str) -> str:
+    """The sentence for an error that the HTTP framework found."""
+    match error:
+        case ValidationException(extra=[*found]):
+            return f"cannot read {method} {path}: {'; '.join(map(_finding, found))}"
+        case HTTPException(status_code=404):
+            return f"cannot {method} {path}: there is no such route. /schema lists all."
+        case HTTPException(status_code=405):
+            return f"cannot {method} {path}: the route has other methods. /schema lists all."
+        case HTTPException(status_code=413):
+            return f"cannot read the body of {method} {path}: it is too large"
+        case _:
+            return f"cannot {method} {path}: {error.detail}"
+
+
+def answer_error(_: AnyRequest, error: SkerryError) -> Response[Problem]:
+    """Answers what Skerry itself raised."""
+    return _answer(status_of(error), str(error))
+
+
+def answer_http_error(request: AnyRequest, error: HTTPException) -> Response[Problem]:
+    """Answers what the HTTP framework raised: no such route, wrong method, wrong parameters."""
+    if error.status_code >= 500:
+        return answer_surprise(request, error)
+    return _answer(error.status_code, words_of(error, request.method, request.url.path))
+
+
+def answer_surprise(request: AnyRequest, error: Exception) -> Response[Problem]:
+    """Answers a bug: the log has the traceback, the client learns only that it is there."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _answer(
+        500, f"cannot {request.method} {request.url.path}: the hub failed. Its log says why."
+    )
+
+
+HANDLERS: dict[int | type[Exception], ExceptionHandler[Any]] = {
+    SkerryError: answer_error,
+    HTTPException: answer_http_error,
+    Exception: answer_surprise,
+}
+
+
+def _answer(status: int, words: str) -> Response[Problem]:
+    return Response(Problem(words), status_code=status, headers=_HEADERS.get(status))
+
+
+def _finding(found: dict[str, str]) -> str:
+    if found.get("source") == "body":
+        return "the request has no body"
+    return f"{found.get('key', 'request')}: {found.get('message', 'is wrong')}"

@@ -1,0 +1,84 @@
+"""The hub's ASGI application: routes, the guard before them, bodies and errors around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from litestar import Litestar
+from litestar.datastructures import ResponseHeader
+from litestar.di import Provide
+
+from skerry.hub.api.auth import Authenticator
+from skerry.hub.api.bodies import ZstdBodies
+from skerry.hub.api.nodes import node_routes
+from skerry.hub.api.people import people_routes
+from skerry.hub.api.problems import HANDLERS
+from skerry.hub.api.schema import document
+from skerry.hub.api.sessions import LoginCodes, Sessions
+from skerry.hub.changes import Changes
+from skerry.hub.dashboard.board import Board
+from skerry.hub.dashboard.pages import page_routes
+from skerry.hub.dashboard.rendering import Templates
+from skerry.hub.data.query import RecordQuery
+from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.tokens import Tokens
+from skerry.hub.fleet.workloads import Workloads
+from skerry.hub.link import Links
+from skerry.hub.sync.hello import Greeter
+from skerry.hub.sync.pull import Feed
+from skerry.hub.sync.push import Receiver
+from skerry.kit.clock import Clock
+from skerry.wire.codec import MAX_BODY
+
+_HEADERS = [
+    ResponseHeader(
+        name="Content-Security-Policy",
+        value="default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    ResponseHeader(name="X-Content-Type-Options", value="nosniff"),
+    ResponseHeader(name="Referrer-Policy", value="no-referrer"),
+]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What routes may ask for: a handler's argument of a field's name gets the field's value."""
+
+    nodes: Nodes
+    tokens: Tokens
+    workloads: Workloads
+    record_query: RecordQuery
+    greeter: Greeter
+    receiver: Receiver
+    feed: Feed
+    links: Links
+    changes: Changes
+    board: Board
+    templates: Templates
+    authenticator: Authenticator
+    sessions: Sessions
+    login_codes: LoginCodes
+    clock: Clock
+
+
+def build_app(features: Features) -> Litestar:
+    """The application. Every request passes `Authenticator.permit` first."""
+    app = Litestar(
+        [node_routes(), people_routes(), page_routes()],
+        guards=[features.authenticator.permit],
+        dependencies={
+            field.name: _given(getattr(features, field.name)) for field in fields(features)
+        },
+        exception_handlers=HANDLERS,
+        middleware=[ZstdBodies()],
+        response_headers=_HEADERS,
+        request_max_body_size=MAX_BODY,
+        openapi_config=None,
+        logging_config=None,
+    )
+    app.state.openapi = document(app.routes)
+    return app
+
+
+def _given(value: object) -> Provide:
+    return Provide(lambda: value, sync_to_thread=False)

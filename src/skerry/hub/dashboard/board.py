@@ -1,0 +1,102 @@
+"""The page's content: reads what the hub knows and renders it, at most once a second for all who look."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from skerry.hub.dashboard import view
+from skerry.hub.dashboard.rendering import Templates
+from skerry.hub.data.query import RecordQuery
+from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.workloads import Workloads
+from skerry.kit.clock import NS, Clock
+from skerry.wire.records import Row
+
+RENDER_EVERY = 1.0
+"""Seconds that a rendering serves everybody."""
+
+HISTORY_EVERY = 10.0
+"""Seconds that the charts' points serve everybody; reading them is the dear part."""
+
+_EVENTS = 20
+_POINTS_PER_NAME = 5000
+
+Fragments = Mapping[str, str]
+"""HTML by the name of the fragment, which is also the name of its server-sent event."""
+
+
+class Board:
+    """Renders the page's fragments."""
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        workloads: Workloads,
+        query: RecordQuery,
+        templates: Templates,
+        clock: Clock,
+    ) -> None:
+        self._nodes = nodes
+        self._workloads = workloads
+        self._query = query
+        self._templates = templates
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._fragments: Fragments = {}
+        self._rendered_at: int | None = None
+        self._history: Mapping[str, Sequence[Row]] = {}
+        self._history_at: int | None = None
+
+    async def fragments(self) -> Fragments:
+        """The page's parts as they are now, or were within the last second."""
+        async with self._lock:
+            now = self._clock.monotonic_ns()
+            if self._rendered_at is None or now - self._rendered_at >= RENDER_EVERY * NS:
+                self._fragments = self._render(await self._snapshot())
+                self._rendered_at = now
+            return self._fragments
+
+    async def _snapshot(self) -> view.Snapshot:
+        now = self._clock.wall_ns()
+        latest = await self._query.latest()
+        events = await self._query.records(kind="event", limit=_EVENTS)
+        await self._read_history(view.charted_names(latest, now), now)
+        return view.Snapshot(
+            now=now,
+            nodes=await self._nodes.list(),
+            workloads=await self._workloads.list(),
+            latest=latest,
+            events=events.rows,
+            history=self._history,
+        )
+
+    async def _read_history(self, names: Sequence[str], now: int) -> None:
+        monotonic = self._clock.monotonic_ns()
+        fresh = self._history_at is not None and monotonic - self._history_at < HISTORY_EVERY * NS
+        if fresh and set(names) <= set(self._history):
+            return
+        since = now - view.HISTORY_SECONDS * NS
+        self._history = {
+            name: (
+                await self._query.records(
+                    name=name, kind="measurement", since=since, limit=_POINTS_PER_NAME
+                )
+            ).rows
+            for name in names
+        }
+        self._history_at = monotonic
+
+    def _render(self, snapshot: view.Snapshot) -> Fragments:
+        render = self._templates.render
+        return {
+            "summary": render("summary.html", summary=view.summary(snapshot)),
+            "nodes": render(
+                "nodes.html", lines=view.node_lines(snapshot), total=len(snapshot.nodes)
+            ),
+            "workloads": render("workloads.html", lines=view.workload_lines(snapshot)),
+            "figures": render(
+                "figures.html", cards=view.cards(snapshot), others=view.other_values(snapshot)
+            ),
+            "events": render("events.html", lines=view.event_lines(snapshot)),
+        }

@@ -1,0 +1,167 @@
+"""The page and its way in: login form, session cookie, the stream of updates, the API's description, assets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from litestar import MediaType, Response, Router, get, post
+from litestar.datastructures import Cookie, State
+from litestar.di import NamedDependency
+from litestar.enums import RequestEncodingType
+from litestar.params import Body, FromQuery
+from litestar.response import Redirect, Stream
+from litestar.static_files import create_static_files_router
+
+from skerry.hub.api.auth import (
+    ANYONE,
+    PERSON,
+    AuthenticatedRequest,
+    Authenticator,
+    NotAuthenticated,
+)
+from skerry.hub.api.sessions import SESSION_SECONDS, LoginCodes, Sessions
+from skerry.hub.changes import Changes
+from skerry.hub.dashboard.board import RENDER_EVERY, Board, Fragments
+from skerry.hub.dashboard.rendering import Templates
+from skerry.kit.errors import SkerryError
+from skerry.wire.codec import encode
+
+log = logging.getLogger(__name__)
+
+QUIET = 5.0
+"""Seconds after which the page is rendered even when nothing has changed, because ages grow."""
+
+_NEVER_STORED = {"Cache-Control": "no-store"}
+_STATIC = Path(__file__).with_name("static")
+
+
+@dataclass(frozen=True)
+class LoginForm:
+    """What the login form sends."""
+
+    token: str = ""
+
+
+@get("/", opt=PERSON, media_type=MediaType.HTML)
+async def page(
+    board: NamedDependency[Board], templates: NamedDependency[Templates]
+) -> Response[str]:
+    """The whole page, complete without any script."""
+    return _html(templates.render("page.html", fragments=await board.fragments()))
+
+
+@get("/live", opt=PERSON)
+async def live(board: NamedDependency[Board], changes: NamedDependency[Changes]) -> Stream:
+    """Fragments of the page as server-sent events, whenever they differ from what was sent last."""
+    return Stream(_updates(board, changes), media_type="text/event-stream", headers=_NEVER_STORED)
+
+
+@get("/login", opt=ANYONE, media_type=MediaType.HTML)
+async def login_form(
+    templates: NamedDependency[Templates],
+    login_codes: NamedDependency[LoginCodes],
+    sessions: NamedDependency[Sessions],
+    code: FromQuery[str | None] = None,
+) -> Response[str] | Redirect:
+    """Signs in with a one-time code, or asks for the token."""
+    if code is None:
+        return _html(templates.render("login.html", problem=""))
+    if login_codes.use(code):
+        return _signed_in(sessions)
+    problem = "This link was used before or is too old. Sign in with the token instead."
+    return _html(templates.render("login.html", problem=problem), status=401)
+
+
+@post("/login", opt=ANYONE, media_type=MediaType.HTML)
+async def log_in(
+    data: Annotated[LoginForm, Body(media_type=RequestEncodingType.URL_ENCODED)],
+    templates: NamedDependency[Templates],
+    authenticator: NamedDependency[Authenticator],
+    sessions: NamedDependency[Sessions],
+) -> Response[str] | Redirect:
+    """Signs in with the administrator's token."""
+    if authenticator.is_admin_token(data.token.strip()):
+        return _signed_in(sessions)
+    problem = "That is not the token of this hub."
+    return _html(templates.render("login.html", problem=problem), status=401)
+
+
+@post("/logout", opt=ANYONE)
+async def log_out(sessions: NamedDependency[Sessions]) -> Redirect:
+    """Forgets the browser's session."""
+    return Redirect("/login", status_code=303, cookies=[_cookie(sessions, "", max_age=0)])
+
+
+@get("/schema", opt=ANYONE, media_type=MediaType.HTML)
+async def schema_page(state: State, templates: NamedDependency[Templates]) -> Response[str]:
+    """The API's description for people, without any external asset."""
+    return _html(templates.render("schema.html", document=state.openapi))
+
+
+@get("/schema/openapi.json", opt=ANYONE, media_type="application/vnd.oai.openapi+json")
+async def schema_document(state: State) -> bytes:
+    """The API's description for programs."""
+    return encode(state.openapi)
+
+
+def page_routes() -> Router:
+    """Every route that browsers use."""
+    static = create_static_files_router("/static", [_STATIC], opt=dict(ANYONE))
+    asks_to_log_in = Router(
+        "/", route_handlers=[page], exception_handlers={NotAuthenticated: _to_login}
+    )
+    others = [live, login_form, log_in, log_out, schema_page, schema_document]
+    return Router("/", route_handlers=[asks_to_log_in, *others, static], include_in_schema=False)
+
+
+def _to_login(_: AuthenticatedRequest, __: NotAuthenticated) -> Redirect:
+    return Redirect("/login", status_code=303)
+
+
+def _html(text: str, status: int = 200) -> Response[str]:
+    return Response(text, media_type=MediaType.HTML, status_code=status, headers=_NEVER_STORED)
+
+
+def _signed_in(sessions: Sessions) -> Redirect:
+    cookie = _cookie(sessions, sessions.issue(), max_age=SESSION_SECONDS)
+    return Redirect("/", status_code=303, cookies=[cookie], headers=_NEVER_STORED)
+
+
+def _cookie(sessions: Sessions, value: str, *, max_age: int) -> Cookie:
+    return Cookie(
+        key=sessions.cookie_name, value=value, max_age=max_age, httponly=True, samesite="strict"
+    )
+
+
+async def _updates(board: Board, changes: Changes) -> AsyncIterator[str]:
+    yield "retry: 1000\n\n"
+    sent: Fragments = {}
+    while not changes.closing.is_set():
+        seen = changes.count
+        try:
+            fragments = await board.fragments()
+        except SkerryError as error:
+            log.warning("cannot refresh the page: %s", error)
+            return  # the browser connects again
+        for name, html in fragments.items():
+            if sent.get(name) != html:
+                yield event(name, html)
+        sent = fragments
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RENDER_EVERY):
+                await changes.closing.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(QUIET):
+                await changes.after(seen)
+
+
+def event(name: str, html: str) -> str:
+    """One server-sent event."""
+    data = "".join(f"data: {line}\n" for line in html.splitlines())
+    return f"event: {name}\n{data}\n"

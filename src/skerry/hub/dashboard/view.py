@@ -1,0 +1,344 @@
+"""What the page shows, as plain values for its templates: pure functions of what the hub knows.
+
+Every status carries its age, and what an offline node last reported is marked as old.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from skerry.hub.dashboard import chart
+from skerry.kit.clock import NS
+from skerry.kit.units import format_size
+from skerry.wire.people import NodeView, WorkloadView
+from skerry.wire.records import Row, Value
+from skerry.wire.workload import Phase, WorkloadStatus
+
+Tone = Literal["good", "busy", "bad", "idle"]
+
+MAX_LINES = 200
+MAX_CARDS = 12
+MAX_CURVES = 6
+HISTORY_SECONDS = 600
+
+_SIZE = re.compile(r"(^|\.)(bytes|(memory|disk)\.(used|free|total))$")
+_THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
+_DIGITS = re.compile(r"(\d+)")
+
+_TONES: Mapping[Phase, Tone] = {
+    "running": "good",
+    "succeeded": "good",
+    "pending": "busy",
+    "starting": "busy",
+    "stopping": "busy",
+    "backoff": "bad",
+    "tripped": "bad",
+    "failed": "bad",
+    "stopped": "idle",
+}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the hub knew at `now` (ns since 1970). `history` holds the last ten minutes of charted names."""
+
+    now: int
+    nodes: Sequence[NodeView]
+    workloads: Sequence[WorkloadView]
+    latest: Sequence[Row]
+    events: Sequence[Row]
+    history: Mapping[str, Sequence[Row]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The numbers at the top of the page."""
+
+    nodes: int
+    online: int
+    instances: int
+    running: int
+    troubled: int
+    series: int
+
+
+@dataclass(frozen=True)
+class NodeLine:
+    """One row of the table of nodes."""
+
+    name: str
+    tone: Tone
+    state: str
+    age: str
+    labels: Sequence[str]
+    workloads: str
+    version: str
+
+
+@dataclass(frozen=True)
+class WorkloadLine:
+    """A workload on one node. `first` says that the name is not that of the line above."""
+
+    name: str
+    first: bool
+    node: str
+    tone: Tone
+    phase: str
+    duration: str
+    restarts: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One series in a card: its latest value and its line."""
+
+    node: str
+    value: str
+    age: str
+    stale: bool
+    path: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One name with its curves, and the range that they are drawn in."""
+
+    name: str
+    low: str
+    high: str
+    curves: Sequence[Curve]
+
+
+@dataclass(frozen=True)
+class ValueLine:
+    """A latest value that has no card, or an event."""
+
+    name: str
+    node: str
+    source: str
+    value: str
+    age: str
+    timestamp: str
+    meta: str
+
+
+def span(nanoseconds: int) -> str:
+    """A length of time for people, in two neighbouring units: «7s», «1m 5s», «2h 0m», «3d 4h»."""
+    seconds = max(nanoseconds, 0) // NS
+    for unit, size, smaller, part in (
+        ("d", 86400, "h", 3600),
+        ("h", 3600, "m", 60),
+        ("m", 60, "s", 1),
+    ):
+        if seconds >= size:
+            return f"{seconds // size}{unit} {seconds % size // part}{smaller}"
+    return f"{seconds}s"
+
+
+def ago(nanoseconds: int) -> str:
+    """How long ago something was: «just now», «12s ago»."""
+    return "just now" if nanoseconds < 2 * NS else f"{span(nanoseconds)} ago"
+
+
+def value_text(name: str, value: Value, unit: str) -> str:
+    """A value for people. A name may say what it counts by its end: «.percent», «.bytes», «.memory.used»."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value if len(value) <= 120 else f"{value[:119]}…"
+    if unit in {"B", "bytes", "B/s"} or (not unit and _SIZE.search(name)):
+        return format_size(value) + ("/s" if unit == "B/s" else "")
+    if unit == "%" or (not unit and name.endswith(".percent")):
+        return f"{value:.1f} %"
+    digits = f"{value:,}" if isinstance(value, int) else _decimal(value)
+    return f"{digits.replace(',', _THIN_SPACE)} {unit}".rstrip()
+
+
+def summary(snapshot: Snapshot) -> Summary:
+    """The numbers at the top."""
+    statuses = [status for workload in snapshot.workloads for status in workload.nodes.values()]
+    return Summary(
+        nodes=len(snapshot.nodes),
+        online=sum(node.online for node in snapshot.nodes),
+        instances=len(statuses),
+        running=sum(status is not None and status.phase == "running" for status in statuses),
+        troubled=sum(status is not None and _TONES[status.phase] == "bad" for status in statuses),
+        series=len(snapshot.latest),
+    )
+
+
+def node_lines(snapshot: Snapshot) -> list[NodeLine]:
+    """Nodes that are offline come first, then by name."""
+    ordered = sorted(snapshot.nodes, key=lambda node: (node.online, node.name))
+    return [
+        NodeLine(
+            name=node.name,
+            tone="good" if node.online else "bad",
+            state="online" if node.online else "offline",
+            age=ago(int(node.age * NS)),
+            labels=[f"{key}={value}" for key, value in sorted(node.labels.items())],
+            workloads=f"{node.running} of {node.workloads}",
+            version=node.version,
+        )
+        for node in ordered[:MAX_LINES]
+    ]
+
+
+def workload_lines(snapshot: Snapshot) -> list[WorkloadLine]:
+    """One line for each workload and node; a workload that no node fits has a line too."""
+    ages = {node.name: (node.online, int(node.age * NS)) for node in snapshot.nodes}
+    lines = []
+    for workload in sorted(snapshot.workloads, key=lambda workload: workload.name):
+        if not workload.nodes:
+            lines.append(
+                WorkloadLine(
+                    name=workload.name,
+                    first=True,
+                    node="–",
+                    tone="idle",
+                    phase="no node",
+                    duration="",
+                    restarts=0,
+                    detail="no node fits its «on:»",
+                )
+            )
+        for index, (node, status) in enumerate(sorted(workload.nodes.items())):
+            online, age = ages.get(node, (False, 0))
+            lines.append(
+                _workload_line(workload, node, status, snapshot.now, first=index == 0)
+                if online
+                else _old_line(workload.name, node, status, age, first=index == 0)
+            )
+    return lines[:MAX_LINES]
+
+
+def charted_names(latest: Sequence[Row], now: int) -> list[str]:
+    """Names of numbers that were seen within the charted time; «load.5m» comes before «load.15m»."""
+    names = {
+        row.name for row in latest if _is_number(row.value) and now - row.at < HISTORY_SECONDS * NS
+    }
+    return sorted(names, key=_natural)[:MAX_CARDS]
+
+
+def cards(snapshot: Snapshot) -> list[Card]:
+    """A card for each charted name."""
+    latest: dict[str, list[Row]] = defaultdict(list)
+    for row in snapshot.latest:
+        if row.name in snapshot.history and _is_number(row.value):
+            latest[row.name].append(row)
+    return [
+        _card(name, rows[:MAX_CURVES], snapshot.history[name], snapshot.now)
+        for name, rows in sorted(latest.items(), key=lambda item: _natural(item[0]))
+    ]
+
+
+def other_values(snapshot: Snapshot) -> list[ValueLine]:
+    """Latest values without a card."""
+    return [
+        _value_line(row, snapshot.now)
+        for row in snapshot.latest
+        if row.name not in snapshot.history or not _is_number(row.value)
+    ][:MAX_LINES]
+
+
+def event_lines(snapshot: Snapshot) -> list[ValueLine]:
+    """Events, newest first."""
+    return [_value_line(row, snapshot.now) for row in reversed(snapshot.events)]
+
+
+def _workload_line(
+    workload: WorkloadView, node: str, status: WorkloadStatus | None, now: int, *, first: bool
+) -> WorkloadLine:
+    if status is None:
+        return WorkloadLine(
+            workload.name, first, node, "busy", "assigned", "", 0, "nothing heard of it yet"
+        )
+    details = [status.message] if status.message else []
+    if status.generation < workload.generation:
+        details.append("a newer version is on its way")
+    if status.phase == "running" and workload.spec.ready is not None and not status.ready:
+        details.append("not ready yet")
+    if status.next_start_at is not None and status.next_start_at > now:
+        details.append(f"starts again in {span(status.next_start_at - now)}")
+    return WorkloadLine(
+        name=workload.name,
+        first=first,
+        node=node,
+        tone=_TONES[status.phase],
+        phase=status.phase,
+        duration=span(now - status.since),
+        restarts=status.restarts,
+        detail="; ".join(details),
+    )
+
+
+def _old_line(
+    name: str, node: str, status: WorkloadStatus | None, age: int, *, first: bool
+) -> WorkloadLine:
+    phase = "unknown" if status is None else f"was {status.phase}"
+    detail = f"the node is offline, last heard {ago(age)}"
+    return WorkloadLine(
+        name, first, node, "idle", phase, "", status.restarts if status else 0, detail
+    )
+
+
+def _card(name: str, latest: Sequence[Row], history: Sequence[Row], now: int) -> Card:
+    since = now - HISTORY_SECONDS * NS
+    points: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
+    for row in history:
+        if isinstance(row.value, int | float):
+            points[row.node, row.source].append((row.at, float(row.value)))
+    lines = [chart.steps(points[row.node, row.source], since, now) for row in latest]
+    low, high = chart.scale([value for line in lines for value in line if value is not None])
+    seen = [value for line in points.values() for _, value in line] or [low, high]
+    return Card(
+        name=name,
+        low=value_text(name, min(seen), _unit(latest[0])),
+        high=value_text(name, max(seen), _unit(latest[0])),
+        curves=[
+            Curve(
+                node=row.node,
+                value=value_text(name, row.value, _unit(row)),
+                age=ago(now - row.at),
+                stale=now - row.at > 60 * NS,
+                path=chart.path(line, low, high),
+            )
+            for row, line in zip(latest, lines, strict=True)
+        ],
+    )
+
+
+def _value_line(row: Row, now: int) -> ValueLine:
+    meta = ", ".join(f"{key}: {value}" for key, value in row.meta.items() if key != "unit")
+    return ValueLine(
+        name=row.name,
+        node=row.node,
+        source=row.source,
+        value=value_text(row.name, row.value, _unit(row)),
+        age=ago(now - row.at),
+        timestamp=row.timestamp,
+        meta=meta,
+    )
+
+
+def _unit(row: Row) -> str:
+    unit = row.meta.get("unit", "")
+    return unit if isinstance(unit, str) else ""
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in _DIGITS.split(name)]
+
+
+def _decimal(value: float) -> str:
+    """Four significant digits, never in exponents that people have to decode unless they must."""
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e15 else f"{value:.4g}"

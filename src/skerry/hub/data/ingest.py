@@ -1,0 +1,195 @@
+"""Writes record batches: each record once, whatever history brought it here.
+
+Part of a push's transaction (`sync.push`). What records repeat (series, session, meta) is kept in
+dictionaries; the record itself goes in by the fastest way that each database has and skips what is
+there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from skerry.hub.data.dictionary import Dictionary
+from skerry.hub.data.values import meta_hash, store, store_meta
+from skerry.hub.store.tables import FLEET, batch, meta, series, session
+from skerry.wire.records import Batch
+
+_CACHED_SERIES = 50_000
+_CACHED_SESSIONS = 20_000
+_CACHED_METAS = 20_000
+
+_COLUMNS = (
+    ("series_id", "bigint"),
+    ("at", "bigint"),
+    ("session_id", "bigint"),
+    ("counter", "bigint"),
+    ("batch_id", "bigint"),
+    ("meta_id", "bigint"),
+    ("type", "smallint"),
+    ("integer", "bigint"),
+    ("double", "float8"),
+    ("text", "text"),
+)
+_NAMES = ", ".join(f'"{name}"' for name, _ in _COLUMNS)
+_SQLITE = (
+    f"INSERT INTO record ({_NAMES}) VALUES ({', '.join('?' * len(_COLUMNS))}) "  # noqa: S608 - our own column names
+    "ON CONFLICT DO NOTHING"
+)
+_POSTGRESQL = (
+    f"INSERT INTO record ({_NAMES}) "  # noqa: S608 - our own column names
+    f"SELECT * FROM unnest({', '.join(f'%s::{kind}[]' for _, kind in _COLUMNS)}) "
+    "ON CONFLICT DO NOTHING"
+)
+
+
+_Row = tuple[
+    int, int, int, int, int, int | None, int, int | None, float | None, str | None
+]  # fmt: skip
+
+
+class _Series(NamedTuple):
+    node_id: str
+    source: str
+    kind: str
+    name: str
+
+
+class _Session(NamedTuple):
+    node_id: str
+    token: str
+
+
+class _Meta(NamedTuple):
+    hash: str
+    json: str
+
+
+class Ingest:
+    """Built once: its caches are what makes it fast. Used in the writer's thread."""
+
+    def __init__(self) -> None:
+        self._series = Dictionary[_Series](
+            series,
+            ("node_id", "source", "kind", "name"),
+            lambda key: {"fleet_id": FLEET, **key._asdict()},
+            limit=_CACHED_SERIES,
+        )
+        self._sessions = Dictionary[_Session](
+            session, ("node_id", "token"), _Session._asdict, limit=_CACHED_SESSIONS
+        )
+        self._metas = Dictionary[_Meta](meta, ("hash",), _Meta._asdict, limit=_CACHED_METAS)
+
+    def ingest(
+        self,
+        connection: Connection,
+        node_id: str,
+        boot_id: str,
+        received_at: int,
+        batches: Sequence[Batch],
+    ) -> Callable[[], None]:
+        """Writes the records of `batches`; returns what is to be called after the commit.
+
+        What is already there stays as it is. `received_at` is in ns since 1970.
+        """
+        prepared = [_prepare(node_id, item) for item in batches]
+        keys = self._series.resolve(
+            connection, {key for item in prepared for key in item.series.values()}, received_at
+        )
+        tokens = self._sessions.resolve(
+            connection, {item.session for item in prepared}, received_at
+        )
+        texts = {text for item in prepared for text in item.metas if text is not None}
+        hashes = {text: _Meta(meta_hash(text), text) for text in texts}
+        metas = self._metas.resolve(connection, hashes.values(), received_at)
+        numbers = _number(connection, boot_id, received_at, batches)
+        rows: list[_Row] = []
+        for number, item in zip(numbers, prepared, strict=True):
+            series_ids = {name: keys.ids[key] for name, key in item.series.items()}
+            meta_ids = {text: metas.ids[hashes[text]] for text in item.metas if text is not None}
+            rows.extend(_rows(item, number, series_ids, tokens.ids[item.session], meta_ids))
+        _insert(connection, rows)
+
+        def learn() -> None:
+            self._series.learn(keys)
+            self._sessions.learn(tokens)
+            self._metas.learn(metas)
+
+        return learn
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A batch and the dictionary keys of its records; `metas` has one entry for each record."""
+
+    batch: Batch
+    series: dict[str, _Series]
+    session: _Session
+    metas: list[str | None]
+
+
+def _prepare(node_id: str, item: Batch) -> _Prepared:
+    names = {record.name for record in item.records}
+    return _Prepared(
+        item,
+        {name: _Series(node_id, item.source, item.kind, name) for name in names},
+        _Session(node_id, item.session),
+        [store_meta(record.meta) if record.meta else None for record in item.records],
+    )
+
+
+def _number(
+    connection: Connection, boot_id: str, received_at: int, batches: Sequence[Batch]
+) -> Sequence[int]:
+    """Writes the rows that each batch's records share; returns their numbers in order."""
+    return (
+        connection.execute(
+            batch.insert().returning(batch.c.id, sort_by_parameter_order=True),
+            [
+                {
+                    "kind": item.kind,
+                    "boot_id": boot_id,
+                    "accepted_at": item.accepted_at,
+                    "monotonic": item.monotonic,
+                    "quality": item.quality,
+                    "received_at": received_at,
+                }
+                for item in batches
+            ],
+        )
+        .scalars()
+        .all()
+    )
+
+
+def _rows(
+    item: _Prepared,
+    number: int,
+    series_ids: dict[str, int],
+    session_id: int,
+    meta_ids: dict[str, int],
+) -> Iterator[_Row]:
+    """The columns of each record, in the order of _COLUMNS."""
+    first = item.batch.counter
+    for record, text in zip(item.batch.records, item.metas, strict=True):
+        yield (
+            series_ids[record.name],
+            record.at,
+            session_id,
+            first + record.offset,
+            number,
+            None if text is None else meta_ids[text],
+            *store(record.value),
+        )
+
+
+def _insert(connection: Connection, rows: list[_Row]) -> None:
+    rows.sort()  # neighbours in the table are written together
+    if connection.dialect.name == "postgresql":
+        columns = tuple(map(list, zip(*rows, strict=True)))
+        connection.exec_driver_sql(_POSTGRESQL, columns)
+    else:
+        connection.exec_driver_sql(_SQLITE, rows)

@@ -1,0 +1,185 @@
+"""Nodes: enrolment, authentication, liveness, and what they report about themselves.
+
+A node's secret is known to the node alone; the hub keeps its hash, and all hashes in memory, so that
+authentication costs no database. When a node was last heard of is kept in memory too and written at
+most every 30 seconds.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hmac
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy.exc import IntegrityError
+
+from skerry.core.names import label_fault, name_fault
+from skerry.hub.fleet.assignments import Assignments
+from skerry.hub.fleet.controller import Node
+from skerry.hub.fleet.tokens import redeem, secret_hash
+from skerry.hub.fleet.views import node_views
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.tables import FLEET, change, lane, node, state
+from skerry.kit.clock import Clock
+from skerry.kit.errors import InvalidInput, NotFound, Refused
+from skerry.kit.ids import random_token, uuid7
+from skerry.kit.nearest import did_you_mean
+from skerry.wire.codec import encode
+from skerry.wire.people import NodeView
+from skerry.wire.sync import Enrol, Enrolled
+from skerry.wire.workload import NodeInfo
+
+FLUSH_EVERY = 30.0
+"""Seconds between two calls of `Nodes.flush` by the hub's loop."""
+
+_SECRET_BYTES = 32
+_MAX_LABELS = 64
+_NOBODY = "0" * 64
+
+
+class Nodes:
+    """`notify` is called in the event loop with a node's id, after the commit, when it has news to pull."""
+
+    def __init__(
+        self,
+        store: HubStore,
+        assignments: Assignments,
+        clock: Clock,
+        notify: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._assignments = assignments
+        self._clock = clock
+        self._notify = notify
+        self._hashes: dict[str, str] = {}
+        self._seen: dict[str, int] = {}
+        self._unwritten: set[str] = set()
+
+    async def start(self) -> None:
+        """Reads the secrets' hashes. After HubStore.start()."""
+        query = select(node.c.id, node.c.secret_hash)
+        self._hashes = await self._store.read(
+            lambda connection: {row.id: row.secret_hash for row in connection.execute(query)}
+        )
+
+    async def enrol(self, request: Enrol) -> Enrolled:
+        """Raises InvalidInput (name, labels) or Refused (token unknown, used, expired; name taken)."""
+        fault = name_fault(request.name)
+        if fault is not None:
+            raise InvalidInput(f"cannot enrol the node: {fault}")
+        check_labels(request.labels)
+        node_id, secret = uuid7(self._clock), random_token(_SECRET_BYTES)
+        news = await self._store.write(lambda c: self._enrol(c, request, node_id, secret))
+        self._hashes[node_id] = secret_hash(secret)
+        for each in news:
+            self._notify(each)
+        return Enrolled(node_id, request.name, secret, self._store.facts.hub_id)
+
+    def authenticate(self, bearer: str) -> str | None:
+        """The node id of «<node_id>.<secret>», or None."""
+        node_id, _, secret = bearer.partition(".")
+        right = hmac.compare_digest(self._hashes.get(node_id, _NOBODY), secret_hash(secret))
+        return node_id if right else None
+
+    async def list(self) -> builtins.list[NodeView]:
+        """Every node, by name."""
+        seen = dict(self._seen)
+        now = self._clock.wall_ns()
+        return await self._store.read(lambda connection: node_views(connection, seen, now))
+
+    async def remove(self, name: str) -> None:
+        """Forgets a node: its secret no longer works. Its records stay. Raises NotFound."""
+        node_id = await self._store.write(lambda connection: _remove(connection, name))
+        self._hashes.pop(node_id, None)
+        self._seen.pop(node_id, None)
+        self._unwritten.discard(node_id)
+
+    def seen(self, node_id: str, wall_ns: int) -> None:
+        """Notes in memory that something was heard of the node."""
+        self._seen[node_id] = wall_ns
+        self._unwritten.add(node_id)
+
+    async def flush(self) -> None:
+        """Writes what `seen` noted since the last flush."""
+        written, self._unwritten = self._unwritten, set()
+        rows = [{"node": node_id, "at": self._seen[node_id]} for node_id in sorted(written)]
+        if not rows:
+            return
+        statement = update(node).where(node.c.id == bindparam("node"))
+        await self._store.write(
+            lambda connection: connection.execute(statement.values(last_seen=bindparam("at")), rows)
+        )
+
+    def learn(self, connection: Connection, node_id: str, info: NodeInfo) -> bool:
+        """Takes version and labels from the node's own report; True when its assignments changed.
+
+        Its name does not change: it was given at enrolment. Raises InvalidInput for impossible labels.
+        """
+        check_labels(info.labels)
+        held = connection.execute(
+            select(node.c.name, node.c.labels, node.c.version).where(node.c.id == node_id)
+        ).one_or_none()
+        labels = _labels_text(info.labels)
+        if held is None or (held.labels, held.version) == (labels, info.version):
+            return False
+        connection.execute(
+            update(node).where(node.c.id == node_id).values(labels=labels, version=info.version)
+        )
+        if held.labels == labels:
+            return False
+        return bool(self._assignments.place_node(connection, Node(node_id, held.name, info.labels)))
+
+    def _enrol(self, connection: Connection, request: Enrol, node_id: str, secret: str) -> set[str]:
+        now = self._clock.wall_ns()
+        redeem(connection, request.token, node_id, now)
+        row = {
+            "id": node_id,
+            "fleet_id": FLEET,
+            "name": request.name,
+            "labels": _labels_text(request.labels),
+            "secret_hash": secret_hash(secret),
+            "version": request.version,
+            "enrolled_at": now,
+            "last_seen": now,
+        }
+        try:
+            connection.execute(node.insert(), row)
+        except IntegrityError as error:
+            raise Refused(
+                f"cannot enrol node «{request.name}»: the fleet has a node of this name. "
+                "Choose another name; the token can still be used."
+            ) from error
+        target = Node(node_id, request.name, request.labels)
+        return self._assignments.place_node(connection, target)
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Raises InvalidInput unless `labels` can be a node's labels."""
+    if len(labels) > _MAX_LABELS:
+        raise InvalidInput(f"cannot take {len(labels)} labels: a node has at most {_MAX_LABELS}")
+    faults = [label_fault(key, value) for key, value in labels.items()]
+    found = [fault for fault in faults if fault is not None]
+    if found:
+        raise InvalidInput(f"cannot take the node's labels: {'; '.join(found)}")
+
+
+def _labels_text(labels: Mapping[str, str]) -> str:
+    return encode(dict(sorted(labels.items()))).decode()
+
+
+def _remove(connection: Connection, name: str) -> str:
+    names = {
+        row.name: row.id
+        for row in connection.execute(
+            select(node.c.name, node.c.id).where(node.c.fleet_id == FLEET)
+        )
+    }
+    if name not in names:
+        raise NotFound(f"cannot remove node «{name}»: there is none; {did_you_mean(name, names)}")
+    node_id = str(names[name])
+    connection.execute(delete(node).where(node.c.id == node_id))
+    connection.execute(delete(lane).where(lane.c.node_id == node_id))
+    for table in (state, change):
+        connection.execute(delete(table).where(table.c.fleet_id == FLEET, table.c.scope == node_id))
+    return node_id

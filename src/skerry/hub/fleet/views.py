@@ -1,0 +1,110 @@
+"""Nodes and workloads as people see them, put together from the database in one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from skerry.hub.fleet.assignments import ENTITY, Desired, read_workloads
+from skerry.hub.store.tables import FLEET, node, state
+from skerry.kit.clock import NS
+from skerry.kit.errors import NotFound
+from skerry.kit.nearest import did_you_mean
+from skerry.wire.codec import decode
+from skerry.wire.people import NodeView, WorkloadView
+from skerry.wire.workload import WorkloadStatus
+
+ONLINE_WITHIN = 45.0
+"""Seconds without any sign of life after which a node counts as offline."""
+
+
+class _Key(NamedTuple):
+    node_id: str
+    workload: str
+
+
+def node_views(connection: Connection, seen: Mapping[str, int], now: int) -> list[NodeView]:
+    """Every node, by name. `seen` is fresher than the database; times are in ns since 1970."""
+    assigned = _assigned(connection)
+    statuses = _statuses(connection)
+    counts: dict[str, tuple[int, int]] = {}
+    for key in assigned:
+        status = statuses.get(key)
+        total, running = counts.get(key.node_id, (0, 0))
+        runs = status is not None and status.phase == "running"
+        counts[key.node_id] = (total + 1, running + runs)
+    views = []
+    query = select(node).where(node.c.fleet_id == FLEET).order_by(node.c.name)
+    for row in connection.execute(query):
+        last_seen = max(row.last_seen, seen.get(row.id, 0))
+        age = max(now - last_seen, 0) / NS
+        total, running = counts.get(row.id, (0, 0))
+        views.append(
+            NodeView(
+                id=row.id,
+                name=row.name,
+                labels=decode(row.labels.encode(), dict[str, str], "labels"),
+                online=age < ONLINE_WITHIN,
+                last_seen=last_seen,
+                age=age,
+                version=row.version,
+                enrolled_at=row.enrolled_at,
+                workloads=total,
+                running=running,
+            )
+        )
+    return views
+
+
+def workload_views(connection: Connection, name: str | None) -> list[WorkloadView]:
+    """Every workload, or the one of this name, with its nodes' statuses. Raises NotFound."""
+    desired = read_workloads(connection)
+    if name is not None:
+        desired = {name: find(desired, name, "show")}
+    names = {row.id: row.name for row in connection.execute(select(node.c.id, node.c.name))}
+    statuses = _statuses(connection, name)
+    nodes: dict[str, dict[str, WorkloadStatus | None]] = {each: {} for each in desired}
+    for key in _assigned(connection, name):
+        if key.workload in nodes and key.node_id in names:
+            nodes[key.workload][names[key.node_id]] = statuses.get(key)
+    return [
+        WorkloadView(
+            name=each,
+            generation=item.generation,
+            spec=item.spec,
+            restarts=item.restarts,
+            nodes=dict(sorted(nodes[each].items())),
+        )
+        for each, item in desired.items()
+    ]
+
+
+def find(desired: Mapping[str, Desired], name: str, verb: str) -> Desired:
+    """The workload of this name. Raises NotFound with the nearest name."""
+    if name in desired:
+        return desired[name]
+    hint = f" {did_you_mean(name, desired.keys())}" if desired else " there are none yet"
+    raise NotFound(f"cannot {verb} workload «{name}»: it does not exist;{hint}")
+
+
+def _assigned(connection: Connection, workload: str | None = None) -> list[_Key]:
+    query = select(state.c.scope, state.c.id).where(
+        state.c.fleet_id == FLEET, state.c.entity == ENTITY, state.c.deleted.is_(False)
+    )
+    if workload is not None:
+        query = query.where(state.c.id == workload)
+    return [_Key(row.scope, row.id) for row in connection.execute(query)]
+
+
+def _statuses(connection: Connection, workload: str | None = None) -> dict[_Key, WorkloadStatus]:
+    query = select(state.c.scope, state.c.id, state.c.body).where(
+        state.c.fleet_id == FLEET, state.c.entity == "status", state.c.deleted.is_(False)
+    )
+    if workload is not None:
+        query = query.where(state.c.id == workload)
+    return {
+        _Key(row.scope, row.id): decode(row.body, WorkloadStatus, f"status of «{row.id}»")
+        for row in connection.execute(query)
+    }

@@ -1,0 +1,265 @@
+"""The hub's end of the live link: one WebSocket per node, for «there is news» and for channels (wire.link).
+
+`api.nodes` accepts a connection and hands it to `Links.run`. Whoever changes what a node should know
+calls `Links.notify`, from any thread. People's log tails come through `Links.open`.
+Losing a link costs latency, never data: what matters travels by push and pull.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import WebSocket
+from litestar.exceptions import WebSocketDisconnect
+
+from skerry.kit.bell import Bell
+from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
+from skerry.kit.tasks import supervised
+from skerry.wire.link import (
+    WINDOW,
+    Close,
+    Credit,
+    Data,
+    Message,
+    News,
+    Open,
+    from_text,
+    to_text,
+)
+
+MAX_CHANNELS = 64
+"""Channels that one node serves at a time."""
+
+FIRST_ANSWER = 5.0
+"""Seconds in which a node should begin to answer on a new channel; it may stay silent longer when it has nothing to say."""
+
+REPLACED = 4001
+GOING_AWAY = 1001
+NOT_UNDERSTOOD = 1002
+
+Socket = WebSocket[Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class _End:
+    """How this side ends a link: a WebSocket close code and its reason."""
+
+    code: int
+    reason: str
+
+
+class _Channel:
+    """The receiving end of one channel: texts in order, with what they cost until they are consumed."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.outstanding = 0
+        self.ended = False
+        self.error: SkerryError | None = None
+        self._texts: deque[str] = deque()
+        self._bell = Bell()
+
+    def put(self, text: str) -> None:
+        """Takes a text; the caller has checked the credit."""
+        self.outstanding += len(text.encode())
+        self._texts.append(text)
+        self._bell.ring()
+
+    def end(self, error: SkerryError | None) -> None:
+        """No more texts; `error` is None when all went well."""
+        if not self.ended:
+            self.ended = True
+            self.error = error
+            self._bell.ring()
+
+    async def ready(self) -> None:
+        """Returns when there is a text or the end."""
+        while not self._texts and not self.ended:
+            await self._bell.after(self._bell.count)
+
+    async def take(self) -> str | None:
+        """The next text, or None at the end."""
+        await self.ready()
+        return self._texts.popleft() if self._texts else None
+
+
+class _Link:
+    """One connection of one node."""
+
+    def __init__(self, socket: Socket, heard: Callable[[], None]) -> None:
+        self._socket = socket
+        self._heard = heard
+        self._ended: asyncio.Future[_End | None] = asyncio.get_running_loop().create_future()
+        self._outgoing: deque[Message] = deque()
+        self._news = False
+        self._bell = Bell()
+        self._channels: dict[int, _Channel] = {}
+        self._numbers = 0
+
+    async def run(self) -> None:
+        """Sends and receives until either side ends the link."""
+        try:
+            async with supervised() as tasks:
+                _ = tasks.start(self._send(), name="link sender")
+                _ = tasks.start(self._receive(), name="link receiver")
+                end = await self._ended
+        finally:
+            for channel in self._channels.values():
+                channel.end(Transient("cannot read on: the link to the node was cut"))
+        if end is not None:
+            # A dead peer never drains its buffer: closing politely must not take for ever.
+            with contextlib.suppress(TimeoutError, OSError, WebSocketDisconnect):
+                async with asyncio.timeout(1.0):
+                    await self._socket.close(end.code, end.reason)
+
+    def end(self, how: _End | None) -> None:
+        """Ends the link: from this side, or (None) because the peer is gone."""
+        if not self._ended.done():
+            self._ended.set_result(how)
+
+    def tell_news(self) -> None:
+        """Sends one «news» for any number of calls that come before it leaves."""
+        self._news = True
+        self._bell.ring()
+
+    def open(self, kind: str, arguments: dict[str, str]) -> _Channel:
+        """Asks the node for a channel. Raises Transient when it serves too many already."""
+        if len(self._channels) >= MAX_CHANNELS:
+            raise Transient(f"cannot open a {kind} channel: {MAX_CHANNELS} are open to this node")
+        self._numbers += 1
+        channel = _Channel(self._numbers)
+        self._channels[channel.number] = channel
+        self._put(Open(channel.number, kind, arguments))
+        return channel
+
+    def consumed(self, channel: _Channel, text: str) -> None:
+        """Grants the credit of a text again."""
+        size = len(text.encode())
+        channel.outstanding -= size
+        if channel.number in self._channels:
+            self._put(Credit(channel.number, size))
+
+    def close(self, channel: _Channel) -> None:
+        """Forgets the channel, and tells the node when it has not ended it itself."""
+        if self._channels.pop(channel.number, None) is not None and not channel.ended:
+            self._put(Close(channel.number))
+
+    def _put(self, message: Message) -> None:
+        self._outgoing.append(message)
+        self._bell.ring()
+
+    async def _send(self) -> None:
+        seen = 0
+        try:
+            while True:
+                if self._news:
+                    self._news = False
+                    await self._socket.send_text(to_text(News()))
+                while self._outgoing:
+                    await self._socket.send_text(to_text(self._outgoing.popleft()))
+                seen = await self._bell.after(seen)
+        except (OSError, WebSocketDisconnect):
+            self.end(None)
+
+    async def _receive(self) -> None:
+        try:
+            while True:
+                text = await self._socket.receive_text()
+                self._heard()
+                self._take(from_text(text))
+        except WebSocketDisconnect:
+            self.end(None)
+        except InvalidInput as error:
+            self.end(_End(NOT_UNDERSTOOD, str(error)[:100]))
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case Data(number, text) if channel := self._channels.get(number):
+                if channel.outstanding + len(text.encode()) > WINDOW:
+                    raise InvalidInput(f"channel {number} sent more than its credit")
+                channel.put(text)
+            case Close(number, error) if channel := self._channels.pop(number, None):
+                channel.end(Refused(error) if error else None)
+            case _:
+                pass  # of a channel that was closed while this was under way
+
+
+class Links:
+    """All live links. Everything but `notify` belongs to the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._links: dict[str, _Link] = {}
+
+    async def run(self, node_id: str, socket: Socket, heard: Callable[[], None]) -> None:
+        """Serves an accepted connection until it ends; calls `heard` at every message.
+
+        An older connection of the node is replaced.
+        """
+        older = self._links.get(node_id)
+        if older is not None:
+            older.end(_End(REPLACED, "replaced by a newer connection of this node"))
+        link = self._links[node_id] = _Link(socket, heard)
+        try:
+            await link.run()
+        finally:
+            if self._links.get(node_id) is link:
+                del self._links[node_id]
+
+    def connected(self, node_id: str) -> bool:
+        """Whether the node has a link now."""
+        return node_id in self._links
+
+    def notify(self, node_id: str) -> None:
+        """Tells the node that there are changes for it, if it is connected. May be called from any thread."""
+        self._loop.call_soon_threadsafe(self._tell_news, node_id)
+
+    async def open(self, node_id: str, kind: str, arguments: dict[str, str]) -> AsyncIterator[str]:
+        """Texts of a service of the node, as fast as the caller takes them.
+
+        Raises Transient when the node is not connected and Refused when it declines at once. What goes
+        wrong later is raised at the end of the texts.
+        """
+        link = self._links.get(node_id)
+        if link is None:
+            raise Transient(
+                "cannot reach the node: it has no live link to this hub now. Try again when it is online."
+            )
+        channel = link.open(kind, arguments)
+        try:
+            async with asyncio.timeout(FIRST_ANSWER):
+                await channel.ready()
+        except TimeoutError:
+            pass  # the service has nothing to say yet, as a quiet log
+        except asyncio.CancelledError:
+            link.close(channel)
+            raise
+        if channel.error is not None and not channel.outstanding:
+            raise channel.error
+        return _texts(link, channel)
+
+    def close(self) -> None:
+        """Ends every link, for the shutdown of the hub."""
+        for link in tuple(self._links.values()):
+            link.end(_End(GOING_AWAY, "the hub is shutting down"))
+
+    def _tell_news(self, node_id: str) -> None:
+        link = self._links.get(node_id)
+        if link is not None:
+            link.tell_news()
+
+
+async def _texts(link: _Link, channel: _Channel) -> AsyncIterator[str]:
+    try:
+        while (text := await channel.take()) is not None:
+            yield text
+            link.consumed(channel, text)
+        if channel.error is not None:
+            raise channel.error
+    finally:
+        link.close(channel)

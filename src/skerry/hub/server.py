@@ -1,0 +1,250 @@
+"""The hub's composition root: builds every object, runs the loops and the web server, and ends them in order.
+
+Read it as the hub's table of contents. `cli.hub` and `make up` call `serve`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import random
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+
+import skerry
+from skerry.hub.api import admin_token
+from skerry.hub.api.auth import Authenticator
+from skerry.hub.api.sessions import LoginCodes, Sessions
+from skerry.hub.app import Features, build_app
+from skerry.hub.changes import Changes
+from skerry.hub.dashboard.board import Board
+from skerry.hub.dashboard.rendering import Templates
+from skerry.hub.data.ingest import Ingest
+from skerry.hub.data.query import RecordQuery
+from skerry.hub.data.retention import Ages, Retention
+from skerry.hub.fleet.assignments import Assignments
+from skerry.hub.fleet.nodes import FLUSH_EVERY, Nodes
+from skerry.hub.fleet.tokens import Tokens
+from skerry.hub.fleet.workloads import Workloads
+from skerry.hub.heartbeat import HeartbeatProtocol
+from skerry.hub.link import Links
+from skerry.hub.settings import HubSettings, listen_fault
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.sync.hello import Greeter
+from skerry.hub.sync.pull import Feed
+from skerry.hub.sync.push import Receiver
+from skerry.kit.clock import Clock, SystemClock
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import Refused
+from skerry.kit.tasks import Guard, supervised
+
+log = logging.getLogger(__name__)
+
+SWEEP_EVERY = 600.0
+"""Seconds between two passes of retention."""
+
+_MAX_LINK_MESSAGE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Keepalive:
+    """Seconds between pings on a live link, and after how many more without a pong the peer counts as dead."""
+
+    interval: float = 20.0
+    timeout: float = 25.0
+
+
+async def serve(
+    settings: HubSettings,
+    ready: Callable[[str], None] | None = None,
+    *,
+    keepalive: Keepalive = Keepalive(),
+) -> None:
+    """Runs the hub until SIGINT, SIGTERM or cancellation; calls `ready` with its address once it answers.
+
+    Raises Refused when it may not or cannot listen, and what opening the store raises.
+    """
+    listener = _listen(settings)
+    with contextlib.closing(listener):
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        clock = SystemClock()
+        store = HubStore(settings.database_url, clock)
+        await asyncio.to_thread(store.start)
+        try:
+            features, retention = await _build(settings, store, clock)
+            server = _Server(_configure(features, keepalive), _address(listener), ready)
+            try:
+                await _run(server, listener, features, retention)
+            finally:
+                await features.nodes.flush()
+        finally:
+            await asyncio.to_thread(store.stop)
+
+
+def set_up_logging() -> None:
+    """Plain lines on standard error, for the process that is nothing but a hub."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+async def _build(
+    settings: HubSettings, store: HubStore, clock: Clock
+) -> tuple[Features, Retention]:
+    links = Links()
+    assignments = Assignments(clock)
+    nodes = Nodes(store, assignments, clock, links.notify)
+    await nodes.start()
+    workloads = Workloads(store, assignments, clock, links.notify)
+    query = RecordQuery(store)
+    templates = Templates(settings.fleet, skerry.__version__)
+    token = admin_token.load_or_create(settings.data_dir, RealDisk())
+    sessions = Sessions(token, clock)
+    kept = settings.retention
+    retention = Retention(
+        store, Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps)
+    )
+    features = Features(
+        nodes=nodes,
+        tokens=Tokens(store, clock),
+        workloads=workloads,
+        record_query=query,
+        greeter=Greeter(store, clock),
+        receiver=Receiver(store, Ingest(), nodes, links.notify),
+        feed=Feed(store, assignments, clock, links.notify),
+        links=links,
+        changes=Changes(),
+        board=Board(nodes, workloads, query, templates, clock),
+        templates=templates,
+        authenticator=Authenticator(settings.fleet, token, nodes, sessions),
+        sessions=sessions,
+        login_codes=LoginCodes(clock),
+        clock=clock,
+    )
+    return features, retention
+
+
+async def _run(
+    server: _Server, listener: socket.socket, features: Features, retention: Retention
+) -> None:
+    clock, chance = features.clock, random.Random()  # noqa: S311 - jitter needs no secrecy
+
+    async def sweep() -> None:
+        removed = await retention.sweep(clock.wall_ns())
+        if removed:
+            log.info("removed %d records that are older than the retention allows", removed)
+
+    def end() -> None:
+        # Streams end by themselves before the server waits for its connections.
+        features.changes.close()
+        features.links.close()
+        server.should_exit = True
+
+    async with supervised() as tasks:
+        tasks.forever(
+            _every(SWEEP_EVERY, sweep, Guard("retention", clock, chance), clock), name="retention"
+        )
+        tasks.forever(
+            _every(FLUSH_EVERY, features.nodes.flush, Guard("last seen", clock, chance), clock),
+            name="last seen",
+        )
+        serving = tasks.start(server.serve(sockets=[listener]), name="web server")
+        with _on_stop_signals(end):
+            try:
+                await asyncio.shield(serving)
+            finally:
+                end()
+                await serving
+
+
+async def _every(
+    seconds: float, work: Callable[[], Awaitable[None]], guard: Guard, clock: Clock
+) -> None:
+    while True:
+        await clock.sleep(seconds)
+        await guard.run(work)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn inside our own process: it takes no signals, and says when it answers."""
+
+    def __init__(
+        self, config: uvicorn.Config, address: str, ready: Callable[[str], None] | None
+    ) -> None:
+        super().__init__(config)
+        self._address = address
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        log.info("the hub answers at %s", self._address)
+        if self._ready is not None:
+            self._ready(self._address)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _configure(features: Features, keepalive: Keepalive) -> uvicorn.Config:
+    return uvicorn.Config(
+        build_app(features),
+        http="httptools",
+        ws=HeartbeatProtocol,
+        ws_max_size=_MAX_LINK_MESSAGE,
+        ws_ping_interval=keepalive.interval,
+        ws_ping_timeout=keepalive.timeout,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=1,
+    )
+
+
+def _listen(settings: HubSettings) -> socket.socket:
+    fault = listen_fault(settings.listen)
+    if fault is not None:
+        raise Refused(f"cannot listen: {fault}")
+    host = "127.0.0.1" if settings.host == "localhost" else settings.host
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, settings.port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise Refused(
+                f"cannot listen on {settings.listen}: another program has this port. Stop it, or choose "
+                "another port: «listen» in hub.yaml, SKERRY_HUB_LISTEN, or «make up HUB_PORT=8601»."
+            ) from error
+        raise Refused(f"cannot listen on {settings.listen}: {error.strerror}") from error
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextlib.contextmanager
+def _on_stop_signals(end: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,130 @@
+"""The hub's settings: hub.yaml, environment and options → one frozen value. Nothing else on the hub reads either.
+
+`cli.hub` loads them, `server.serve` receives them; what a setting means stands in its declaration below.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from skerry.core.config import Configured, Setting, Sources, load, nested
+from skerry.core.names import name_fault
+from skerry.kit.text_file import read_text
+
+PREFIX = "SKERRY_HUB_"
+
+_LISTEN = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
+
+
+class RetentionSection(msgspec.Struct, frozen=True):
+    """How long the hub keeps records, in seconds since it received them."""
+
+    measurements: float
+    events: float
+    gaps: float
+
+
+class HubSettings(msgspec.Struct, frozen=True):
+    """Everything that can be set on a hub."""
+
+    data_dir: Path
+    listen: str
+    database: str | None
+    fleet: str
+    retention: RetentionSection
+
+    @property
+    def host(self) -> str:
+        """The address part of `listen`."""
+        return split_listen(self.listen)[0]
+
+    @property
+    def port(self) -> int:
+        """The port part of `listen`; 0 lets the system choose."""
+        return split_listen(self.listen)[1]
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy's address of the store: `database`, or hub.db in the data directory."""
+        return self.database or f"sqlite:///{self.data_dir / 'hub.db'}"
+
+
+def declared(home: Path, *, root: bool) -> tuple[Setting, ...]:
+    """Every setting of the hub."""
+    day = 86_400.0
+    return (
+        Setting("data_dir", "path", default_data_dir(home, root=root),
+                "Database, administrator's token and keys of this hub."),
+        Setting("listen", "text", "127.0.0.1:8600",
+                "Address and port. Without TLS the hub listens on loopback only; port 0 is a free one.",
+                check=listen_fault),
+        Setting("database", "text", None,
+                "SQLAlchemy's address of the database; by default the file hub.db in the data directory."),
+        Setting("fleet", "text", "default", "The fleet that this hub's nodes and workloads belong to.",
+                check=lambda value: name_fault(str(value))),
+        Setting("retention.measurements", "duration", 30 * day,
+                "How long measurements are kept.", unit="seconds", low=60, high=3650 * day),
+        Setting("retention.events", "duration", 365 * day,
+                "How long events are kept.", unit="seconds", low=60, high=3650 * day),
+        Setting("retention.gaps", "duration", 365 * day,
+                "How long records of gaps are kept.", unit="seconds", low=60, high=3650 * day),
+    )  # fmt: skip
+
+
+def default_data_dir(home: Path, *, root: bool) -> Path:
+    """/var/lib/skerry/hub for root, else ~/.local/share/skerry/hub."""
+    return Path("/var/lib/skerry/hub") if root else home / ".local/share/skerry/hub"
+
+
+def find_settings(
+    *,
+    config: Path | None = None,
+    options: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Configured]:
+    """Every setting with its origin. Raises InvalidInput listing all that is wrong."""
+    sources = Sources(
+        file=str(config or ""),
+        file_text=read_text(config) if config else "",
+        environment=os.environ if environment is None else environment,  # noqa: TID251 - the one place on the hub
+        prefix=PREFIX,
+        options=options or {},
+    )
+    return load(declared(Path.home(), root=os.geteuid() == 0), sources)
+
+
+def hub_settings(found: Mapping[str, Configured]) -> HubSettings:
+    """The settings as one value."""
+    return msgspec.convert(nested(found), HubSettings)
+
+
+def split_listen(listen: str) -> tuple[str, int]:
+    """Address and port of «127.0.0.1:8600» or «[::1]:8600». Raises ValueError when it is neither."""
+    match = _LISTEN.fullmatch(listen)
+    if match is None or int(match["port"]) > 65535:
+        raise ValueError(listen)
+    return match["six"] or match["host"], int(match["port"])
+
+
+def listen_fault(value: object) -> str | None:
+    """What is wrong with an address to listen on. Without TLS only loopback is safe: tokens travel in the clear."""
+    try:
+        host, _ = split_listen(str(value))
+    except ValueError:
+        return f"«{value}» is not an address: write for example 127.0.0.1:8600"
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if loopback:
+        return None
+    return (
+        f"«{value}» is not on loopback: this build has no TLS yet, so the hub listens on 127.0.0.1 only. "
+        "Let a TLS proxy or «ssh -L» on this machine forward to it."
+    )

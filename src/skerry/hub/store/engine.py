@@ -1,0 +1,123 @@
+"""SQLAlchemy engines for the two databases that a hub can have: SQLite (a file) and PostgreSQL.
+
+The writer's transactions take SQLite's write lock at once and are durable when they commit; the
+readers' transactions are read-only snapshots. `migrate` (in `schema`) and `HubStore` use these engines.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from skerry.kit.errors import Corrupt, InvalidInput, Refused, Transient
+from skerry.kit.sqlite import classify as classify_sqlite
+
+_CACHE_KIB = 32 * 1024
+_CHECKPOINT_PAGES = 4000
+
+
+def parse_url(text: str) -> URL:
+    """The address of a database. Raises InvalidInput for anything but SQLite and PostgreSQL."""
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise InvalidInput(f"cannot use database address: {error}") from error
+    if url.get_backend_name() == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}:
+        return url
+    raise InvalidInput(
+        f"cannot use database «{url}»: write sqlite:////path/to/hub.db or postgresql://user@host/name"
+    )
+
+
+def writer_engine(url: URL) -> Engine:
+    """An engine with one connection, whose commits are on disk when they return. Raises Refused."""
+    if url.get_backend_name() == "sqlite":
+        _create_private(_path(url))
+    return _engine(url, size=1, writes=True)
+
+
+def reader_engine(url: URL, readers: int) -> Engine:
+    """An engine with up to `readers` connections that cannot write and see one snapshot a transaction."""
+    return _engine(url, size=readers, writes=False)
+
+
+def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that knows ON CONFLICT, in the connection's dialect."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def classify(error: DBAPIError, url: URL) -> Corrupt | Transient:
+    """What a caller should do about a failure of the database itself: restore it, or try again later."""
+    if isinstance(error.orig, sqlite3.Error):
+        found = classify_sqlite(error.orig, _path(url))
+        if isinstance(found, Corrupt):
+            return Corrupt(
+                f"{found}. Stop the hub, keep the file and put a backup in its place; "
+                "the nodes send again what the backup lacks."
+            )
+        return found
+    return Transient(f"cannot use {url}: {str(error.orig).strip()}")
+
+
+def _engine(url: URL, *, size: int, writes: bool) -> Engine:
+    sqlite_file = url.get_backend_name() == "sqlite"
+    options: dict[str, Any] = {"pool_size": size, "max_overflow": 0}
+    if not sqlite_file and not writes:
+        options["isolation_level"] = "REPEATABLE READ"
+        options["execution_options"] = {"postgresql_readonly": True}
+    engine = create_engine(url, **options)
+    if sqlite_file:
+        event.listen(engine, "connect", _sqlite_connected(writes=writes))
+        begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    elif writes:
+        event.listen(engine, "connect", _durable)
+    return engine
+
+
+def _sqlite_connected(*, writes: bool) -> Callable[[sqlite3.Connection, object], None]:
+    def connected(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # the «begin» listener says how transactions start
+        connection.execute("PRAGMA busy_timeout = 5000")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
+
+    return connected
+
+
+def _durable(connection: Any, _record: object) -> None:  # noqa: ANN401 - a psycopg connection
+    """Nodes forget what we acknowledge, so a server that answers before its disk does is overruled."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+        )
+    connection.commit()
+
+
+def _create_private(path: Path) -> None:
+    """The file holds hashes of secrets: only its owner may read it, and its WAL takes over the mode."""
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise Refused(
+            f"cannot create {path}: {error.strerror}. Create the directory, or give another path."
+        ) from error
+
+
+def _path(url: URL) -> Path:
+    return Path(url.database or "")

@@ -1,0 +1,53 @@
+"""Answers the first message of every connection: which protocol, and how far the hub holds this node's history."""
+
+from __future__ import annotations
+
+from skerry.hub.store import changes
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.sync import points
+from skerry.hub.sync.frames import check_id
+from skerry.kit.clock import Clock
+from skerry.kit.errors import Refused
+from skerry.wire.sync import LANES, PROTOCOL, Hello, HelloReply
+
+OLDEST_PROTOCOL = max(1, PROTOCOL - 2)
+
+
+def agree(protocols: tuple[int, int]) -> int:
+    """The highest protocol that a node speaking the range `protocols` and this hub share. Raises Refused."""
+    oldest, newest = protocols
+    agreed = min(newest, PROTOCOL)
+    if agreed < max(oldest, OLDEST_PROTOCOL):
+        late = "node" if newest < OLDEST_PROTOCOL else "hub"
+        raise Refused(
+            f"cannot talk to this node: it speaks protocols {oldest} to {newest}, this hub "
+            f"{OLDEST_PROTOCOL} to {PROTOCOL}. Update the {late}."
+        )
+    return agreed
+
+
+class Greeter:
+    """Answers hellos."""
+
+    def __init__(self, store: HubStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def hello(self, node_id: str, hello: Hello) -> HelloReply:
+        """Raises Refused without a common protocol, InvalidInput when the incarnation is no id."""
+        protocol = agree(hello.protocols)
+        check_id(hello.incarnation, "incarnation")
+        epoch, lanes = await self._store.read(
+            lambda connection: (
+                changes.read_log(connection).epoch,
+                points.read(connection, node_id, hello.incarnation),
+            )
+        )
+        return HelloReply(
+            protocol=protocol,
+            hub_id=self._store.facts.hub_id,
+            epoch=epoch,
+            hub_time=self._clock.wall_ns(),
+            lanes=lanes,
+            backed_up_through=dict.fromkeys(LANES, 0),
+        )

@@ -1,0 +1,212 @@
+"""The processes of the keeper: made by fork and exec, or adopted by pid; their end is seen by pidfd.
+
+A process that exec'd is the leader of its own session and process group. Between fork and exec the child
+only arranges itself; what fails there comes back through a pipe that a successful exec closes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+
+from skerry.keeper.logs import Output
+from skerry.keeper.procfs import end_group, open_process, read_stat
+from skerry.keeper.protocol import Message, ProtocolError
+
+
+class Launch:
+    """A parsed request to start a process. Raises ProtocolError."""
+
+    __slots__ = ("command", "directory", "environment", "limits")
+
+    def __init__(self, request: Message) -> None:
+        self.command = [_encode(word) for word in request.all("arg")]
+        if not self.command or not self.command[0]:
+            raise ProtocolError("the command is empty")
+        self.directory = _encode(request.text("directory"))
+        self.environment: dict[bytes, bytes] = {}
+        for item in request.all("env"):
+            name, _, value = _encode(item).partition(b"=")
+            self.environment[name] = value
+        self.limits = {"RLIMIT_CORE": 0}
+        for item in request.all("limit"):
+            name_, _, value_ = item.partition("=")
+            self.limits[name_] = _limit_value(name_, value_)
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _limit_value(name: str, value: str) -> int:
+    if not name.startswith("RLIMIT_") or not hasattr(resource, name):
+        raise ProtocolError(f"the limit «{name}» is unknown on this system")
+    try:
+        return int(value)
+    except ValueError as error:
+        raise ProtocolError(f"the limit «{name}» is no number") from error
+
+
+class Origin:
+    """What children take over from the keeper's own start, before it changed it for itself."""
+
+    __slots__ = ("open_files", "umask")
+
+    def __init__(self, umask: int, open_files: tuple[int, int]) -> None:
+        self.umask = umask
+        self.open_files = open_files
+
+
+class Child:
+    """A living process of one instance; `own` if it is our child. Until exec, `status_fd` is open and `start` is 0."""
+
+    __slots__ = ("instance", "output", "own", "pid", "pidfd", "start", "status_fd", "workload")
+
+    def __init__(
+        self, instance: str, workload: str, output: Output, pid: int, start: int, pidfd: int
+    ) -> None:
+        self.instance = instance
+        self.workload = workload
+        self.output = output
+        self.pid = pid
+        self.start = start
+        self.pidfd = pidfd
+        self.own = False
+        self.status_fd = -1
+
+    def exec_done(self) -> bytes:
+        """Closes `status_fd`, which must be readable; returns what the child wrote, nothing if it has exec'd."""
+        report = os.read(self.status_fd, 200)
+        os.close(self.status_fd)
+        self.status_fd = -1
+        # Only now: reading it while the child still arranges itself would slow the child down.
+        stat = read_stat(self.pid)
+        self.start = stat.start if stat else 0
+        return report
+
+    def signal_group(self, number: int) -> None:
+        """Sends a signal to the process group, as long as its leader lives."""
+        try:
+            # The leader is alive or our own zombie, so its pid still names this group.
+            signal.pidfd_send_signal(self.pidfd, 0)
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            self._signal_before_session(number)
+
+    def _signal_before_session(self, number: int) -> None:
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return
+
+    def finish(self) -> tuple[int | None, int | None]:
+        """After the pidfd has reported the end: ends the group, drains the output, reaps. Returns (code, signal)."""
+        code = number = None
+        if self.own:
+            # Peeking first keeps the pid, and with it the group's number, from being given to others.
+            code, number = _exit_of(os.WNOWAIT, self.pidfd)
+        end_group(self.pid, self.start)
+        self.output.drain()
+        if self.own:
+            _exit_of(0, self.pidfd)
+        os.close(self.pidfd)
+        return code, number
+
+
+def _exit_of(flags: int, pidfd: int) -> tuple[int | None, int | None]:
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | flags)
+    if result is None:
+        return None, None
+    if result.si_code == os.CLD_EXITED:
+        return result.si_status, None
+    return None, result.si_status
+
+
+def adopt(instance: str, workload: str, output: Output, pid: int, start: int) -> Child | None:
+    """Takes over a process that is no child of ours; None when it has ended, which also ends its group."""
+    if pid <= 1:
+        return None
+    pidfd = open_process(pid, start)
+    if pidfd is None:
+        end_group(pid, start)
+        return None
+    return Child(instance, workload, output, pid, start, pidfd)
+
+
+def spawn(instance: str, workload: str, output: Output, launch: Launch, origin: Origin) -> Child:
+    """Forks. `status_fd` of the result brings «errno step» when the child fails before exec, else nothing."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become(launch, output, origin, write_end)
+    except OSError:
+        os.close(read_end)
+        raise
+    finally:
+        os.close(write_end)
+    child = Child(instance, workload, output, pid, 0, _pidfd(pid, read_end))
+    child.own = True
+    child.status_fd = read_end
+    return child
+
+
+def _pidfd(pid: int, status_fd: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        # Without a descriptor its end would never be seen, so it must not begin.
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(status_fd)
+        raise
+
+
+def _become(launch: Launch, output: Output, origin: Origin, status: int) -> None:
+    """Turns the forked child into the workload. Never returns.
+
+    Exec does the rest: every other descriptor of the keeper is close-on-exec (PEP 446), and every signal is
+    either at its default or handled, never ignored. Each line here costs page faults in the new process.
+    """
+    step = "prepare"
+    try:
+        os.setsid()
+        os.umask(origin.umask)
+        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+        out, err = output.streams
+        os.dup2(os.open(out.path, os.O_RDWR), 1)
+        os.dup2(os.open(err.path, os.O_RDWR), 2)
+        step = "directory"
+        os.chdir(launch.directory)
+        resource.setrlimit(resource.RLIMIT_NOFILE, origin.open_files)
+        for name, value in launch.limits.items():
+            step = name
+            resource.setrlimit(getattr(resource, name), (value, value))
+        step = "exec"
+        _execute(launch)
+    except OSError as error:
+        os.write(status, b"%d %b" % (error.errno or 0, step.encode()))
+    except (ValueError, OverflowError, MemoryError):
+        os.write(status, b"0 %b" % step.encode())
+    finally:
+        os._exit(127)
+
+
+def _execute(launch: Launch) -> None:
+    """Replaces the process; looks a bare name up in PATH of the workload's own environment."""
+    name = launch.command[0]
+    if b"/" in name:
+        os.execve(name, launch.command, launch.environment)  # noqa: S606
+    refused: OSError | None = None
+    path = launch.environment.get(b"PATH", b"/usr/local/bin:/usr/bin:/bin")
+    for directory in path.split(b":"):
+        try:
+            file = (directory or b".") + b"/" + name
+            os.execve(file, launch.command, launch.environment)  # noqa: S606
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as error:
+            refused = error
+    raise refused or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))

@@ -1,0 +1,148 @@
+"""What the agent and the keeper say to each other: version 1.
+
+Transport: a UNIX socket of type SOCK_SEQPACKET; one packet is one message. A message is a run of fields
+«name=value», each ended by a NUL byte; names may repeat. Arguments and environments cannot hold NUL, so
+they pass unchanged (bytes that are not UTF-8 travel as surrogate escapes). A message of more than `INLINE`
+bytes travels in a memfd: the packet is «body=memfd» and carries the descriptor. `LARGEST` bounds it.
+
+Every request has `op` and `id`; its reply repeats `id`. Many requests may be under way, replies come in any
+order. A failed request's reply has `error` (one word), `text` (for people) and, where the system refused,
+`errno` and `step`.
+
+    op      request fields                                         reply fields
+    hello   version                                                version pid
+    list    –                                                      – (one event for each instance comes before)
+    spawn   instance workload directory log log_size log_files     pid start, once exec has happened
+            arg… env=NAME=VALUE… limit=RLIMIT_NAME=NUMBER…
+    adopt   instance workload log log_size log_files pid start     pid start
+    signal  instance number                                        –
+    ack     instance                                               –
+    quit    –                                                      –
+
+    event    fields
+    running  instance workload pid start log log_size log_files
+    exited   instance workload pid start at, and code or signal or neither (unknown)
+
+`hello` comes first and attaches the agent; while one is attached, others are refused («busy»). `spawn` of an
+instance that runs, or whose exit is kept, starts nothing. An `exited` event is sent when it happens, after
+the reply to the instance's `spawn`; until `ack` it is sent again at each `list` and before the reply to each
+further `spawn` of that instance. `signal` reaches the whole process group; it and `ack` are harmless for unknown instances. `adopt` takes a process that is no
+child of this keeper; «gone» says that it has ended and that its last output is in the log. `quit` is refused
+(«busy») while an instance runs or an exit is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+
+VERSION = 1
+INLINE = 32 * 1024
+LARGEST = 8 * 1024 * 1024
+
+Fields = Iterable[tuple[str, object]]
+
+_BY_MEMFD = b"body=memfd\0"
+
+
+class ProtocolError(ValueError):
+    """A message that cannot be sent or understood."""
+
+
+class Message:
+    """A received message; the methods raise ProtocolError for a field that is missing or no number."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: dict[str, list[str]]) -> None:
+        self._fields = fields
+
+    def get(self, name: str) -> str | None:
+        """The first value, if there is one."""
+        values = self._fields.get(name)
+        return values[0] if values else None
+
+    def text(self, name: str) -> str:
+        """The first value."""
+        value = self.get(name)
+        if value is None:
+            raise ProtocolError(f"the field «{name}» is missing")
+        return value
+
+    def number(self, name: str) -> int:
+        """The first value, as an integer."""
+        try:
+            return int(self.text(name))
+        except ValueError as error:
+            raise ProtocolError(f"the field «{name}» is no number") from error
+
+    def all(self, name: str) -> list[str]:
+        """Every value, in order."""
+        return self._fields.get(name, [])
+
+
+def encode(fields: Fields) -> bytes:
+    """The bytes of a message. Raises ProtocolError for NUL in a value and above `LARGEST`."""
+    items = [f"{name}={value}\0" for name, value in fields]
+    try:
+        body = "".join(items).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise ProtocolError("it holds text that has no UTF-8 form") from error
+    if body.count(0) != len(items):
+        raise ProtocolError("it holds a NUL character")
+    if len(body) > LARGEST:
+        raise ProtocolError(f"it has {len(body)} bytes, at most {LARGEST} are passed on")
+    return body
+
+
+def decode(body: bytes) -> Message:
+    """The message in `body`. Raises ProtocolError."""
+    if not body.endswith(b"\0"):
+        raise ProtocolError("a message must end with NUL")
+    fields: dict[str, list[str]] = {}
+    for item in body[:-1].decode("utf-8", "surrogateescape").split("\0"):
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ProtocolError("a field must have the form «name=value»")
+        fields.setdefault(name, []).append(value)
+    return Message(fields)
+
+
+def transmit(sock: socket.socket, body: bytes) -> None:
+    """Sends one encoded message. Raises BlockingIOError when the peer has not read the earlier ones."""
+    if len(body) <= INLINE:
+        sock.send(body)
+        return
+    fd = os.memfd_create("skerry-message", os.MFD_CLOEXEC)
+    try:
+        view = memoryview(body)
+        while view:
+            view = view[os.write(fd, view) :]
+        socket.send_fds(sock, [_BY_MEMFD], [fd])
+    finally:
+        os.close(fd)
+
+
+def receive(sock: socket.socket) -> Message | None:
+    """The next message; None when the peer has closed. Raises BlockingIOError, OSError, ProtocolError."""
+    packet, fds, flags, _ = socket.recv_fds(sock, INLINE + 1, 1, socket.MSG_CMSG_CLOEXEC)
+    try:
+        if flags & socket.MSG_TRUNC or len(packet) > INLINE:
+            raise ProtocolError("a packet is larger than any message")
+        if packet == _BY_MEMFD and fds:
+            packet = _read_all(fds[0])
+        return decode(packet) if packet else None
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _read_all(fd: int) -> bytes:
+    try:
+        size = os.fstat(fd).st_size
+        if size > LARGEST:
+            raise ProtocolError(f"it has {size} bytes, at most {LARGEST} are read")
+        return os.pread(fd, size, 0)
+    except OSError as error:
+        raise ProtocolError(f"its memfd cannot be read: {error.strerror}") from error

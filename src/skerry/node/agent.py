@@ -1,0 +1,248 @@
+"""The composition root of a node: builds everything, runs the loops, and is its table of contents.
+
+    store, records        what is wanted, what is, what was published: opened first, closed last
+    runtime, supervisor   the keeper's processes, kept as they are wanted; needs no hub
+    local API             admin socket, one socket per workload, read-only port
+    sync                  pulls wishes, pushes statuses and records, when there is a hub
+
+SIGTERM and Ctrl-C end the agent and leave the workloads running; `skerry node stop --workloads` ends them too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import platform
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import aiohttp
+
+from skerry import __version__
+from skerry.kit.clock import Clock
+from skerry.kit.disk import Disk
+from skerry.kit.errors import Transient
+from skerry.kit.tasks import Guard, supervised
+from skerry.node.api.sites import LocalApi
+from skerry.node.contracts.native import NativeContract
+from skerry.node.data.publish import Publisher, clock_quality
+from skerry.node.data.query import RecordQuery
+from skerry.node.data.retention import Retention
+from skerry.node.data.subscribe import Subscriptions
+from skerry.node.desired_state import StoredDesired, StoredStatuses
+from skerry.node.identity import Identity, read_identity, read_secret
+from skerry.node.services import Endpoints, Node, SeenValues, WorkloadDesk
+from skerry.node.settings import NodeSettings
+from skerry.node.store.cipher import NullCipher
+from skerry.node.store.instances import InstanceStore
+from skerry.node.store.opening import OpenedStore, opened
+from skerry.node.store.record_jobs import Limits
+from skerry.node.store.records import RecordStore
+from skerry.node.sync.reachability import Reachability
+from skerry.node.sync.sync import Stores, Sync, connect
+from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.workloads.executor import Tools
+from skerry.node.workloads.logs import LogFiles
+from skerry.node.workloads.readiness import Prober
+from skerry.node.workloads.runtimes.process import ProcessRuntime
+from skerry.node.workloads.supervise import Supervisor
+from skerry.wire.codec import encode
+from skerry.wire.records import ClockQuality
+from skerry.wire.workload import NodeInfo
+
+log = logging.getLogger(__name__)
+
+RETENTION_EVERY = 600.0
+SKEW_THAT_IS_SUSPECT = 60.0
+BUILD_TIME_NS = 1_790_000_000 * 10**9
+"""A time that has surely passed when this build runs (September 2026): a clock behind it is wrong."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """The machine as the node uses it; tests pass a disk that fails and a clock that jumps."""
+
+    clock: Clock
+    disk: Disk
+    chance: random.Random
+
+
+async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> None:
+    """Runs the node until it is told to stop. `ready` is called when the admin socket answers.
+
+    Raises Refused (another process has the directory), StateTooNew, InvalidInput.
+    """
+    stop = _stop_signals()
+    identity = read_identity(settings.data_dir)
+    node_id = identity.node_id if identity else ""
+    async with (
+        opened(settings.data_dir, node_id, host.clock, host.disk) as store,
+        _records(settings, host) as records,
+        open_session() as session,
+        supervised() as tasks,
+    ):
+        node = _build(settings, identity, host, store, records, session)
+        await _introduce(node, host.clock)
+        await node.api.start(node.apps, settings.api.port)
+        node.desired.follow(tasks)
+        tasks.forever(node.supervisor.run(), name="workloads")
+        tasks.forever(node.sync.run(), name="sync")
+        tasks.forever(_retain(node, host), name="retention")
+        ready()
+        await _first(stop, node.stopped)
+        log.info("the node stops; workloads that still run go on")
+        await node.api.stop()
+        tasks.cancel()
+    await node.runtime.close()
+
+
+def _build(
+    settings: NodeSettings,
+    identity: Identity | None,
+    host: Host,
+    store: OpenedStore,
+    records: RecordStore,
+    session: aiohttp.ClientSession,
+) -> Node:
+    clock = host.clock
+    name = identity.name if identity else settings.name
+    logs = LogFiles(settings.data_dir / "logs", clock)
+    sync = _sync(settings, identity, host, Stores(store.state, records), session, logs)
+    instances = InstanceStore(store.writer, store.reader, NullCipher())
+    api = LocalApi(settings.run_dir)
+    seen = SeenValues(clock)
+    endpoints = Endpoints(api, instances, seen)
+    desired = StoredDesired(store.state, sync.reachability, clock, endpoints.prepare)
+    runtime = ProcessRuntime(settings.run_dir, clock, host.chance)
+    launch_for = NativeContract(
+        settings.data_dir, settings.run_dir, name, sys.executable
+    ).launch_for
+    supervisor = Supervisor(
+        Tools(instances, runtime, launch_for, clock, host.chance, host.disk),
+        desired,
+        StoredStatuses(store.state),
+        Prober(partial(_http_status, session), seen, launch_for, clock),
+    )
+    query = RecordQuery(records, name)
+    desk = WorkloadDesk(
+        name,
+        Publisher(records, clock, lambda: _quality(sync, clock)),
+        Subscriptions(records, name),
+        query,
+        seen,
+        desired.streams_of,
+    )
+    return Node(
+        settings=settings,
+        identity=identity,
+        store=store,
+        records=records,
+        runtime=runtime,
+        supervisor=supervisor,
+        desired=desired,
+        sync=sync,
+        api=api,
+        query=query,
+        logs=logs,
+        workload_desk=desk,
+        retention=Retention(records, clock, sync.backed_up),
+        clock=clock,
+        disk=host.disk,
+    )
+
+
+def _sync(
+    settings: NodeSettings,
+    identity: Identity | None,
+    host: Host,
+    stores: Stores,
+    session: aiohttp.ClientSession,
+    logs: LogFiles,
+) -> Sync:
+    if identity is None:
+        alone = Reachability(stores.state, host.clock, None)
+        return Sync(stores, alone, None, host.clock, host.chance)
+    url = settings.hub.url or identity.hub_url
+    uplink = HttpUplink(session, url, identity.node_id, read_secret(settings.data_dir))
+    reachability = Reachability(stores.state, host.clock, url)
+    connection = connect(uplink, stores, reachability, logs, host.clock, host.chance)
+    return Sync(stores, reachability, connection, host.clock, host.chance)
+
+
+async def _introduce(node: Node, clock: Clock) -> None:
+    """What the hub shows about this node; it changes with the version and the boot."""
+    if node.identity is None:
+        return
+    info = NodeInfo(
+        name=node.identity.name,
+        labels=node.identity.labels,
+        version=__version__,
+        machine=platform.machine(),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        boot_id=clock.boot_id(),
+        started_at=clock.wall_ns(),
+    )
+    await node.store.state.put("node", node.identity.node_id, encode(info))
+
+
+@contextlib.asynccontextmanager
+async def _records(settings: NodeSettings, host: Host) -> AsyncIterator[RecordStore]:
+    limits = Limits(keep=settings.records.keep_limit, sample=settings.records.sample_limit)
+    records = RecordStore(
+        settings.data_dir / "records",
+        disk=host.disk,
+        clock=host.clock,
+        cipher=NullCipher(),
+        limits=limits,
+    )
+    await records.start()
+    try:
+        yield records
+    finally:
+        await records.stop()
+
+
+async def _retain(node: Node, host: Host) -> None:
+    guard = Guard("freeing acknowledged records", host.clock, host.chance)
+    while True:
+        await guard.run(node.retention.once)
+        await host.clock.sleep(RETENTION_EVERY)
+
+
+async def _http_status(session: aiohttp.ClientSession, url: str, timeout: float) -> int:
+    try:
+        async with session.get(url, timeout=aiohttp.ClientTimeout(total=timeout)) as response:
+            return response.status
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise Transient(f"cannot get {url}: {str(error) or 'no answer'}") from error
+
+
+def _quality(sync: Sync, clock: Clock) -> ClockQuality:
+    skew = sync.clock_skew
+    if skew is not None and abs(skew) > SKEW_THAT_IS_SUSPECT:
+        return "suspect"
+    return clock_quality(clock.wall_ns(), floor_ns=BUILD_TIME_NS, synchronised=skew is not None)
+
+
+def _stop_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Returns when one of the events is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for future in waiting:
+            future.cancel()

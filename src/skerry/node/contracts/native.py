@@ -1,0 +1,75 @@
+"""The contract with Skerry's own workloads: how an assignment becomes a `Launch`.
+
+A workload sees exactly the environment below and nothing of the agent's own:
+
+    SKERRY_SOCKET     its socket on this node; having it is its identity
+    SKERRY_WORKLOAD   its name
+    SKERRY_NODE       the node's name
+    SKERRY_INSTANCE   this run of it
+    HOME              its own directory, which is also the working directory unless the spec names one
+    PATH, LANG        the same on every node
+    env of the spec   may replace HOME, PATH and LANG, never SKERRY_*
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry.kit.errors import Transient
+from skerry.node.ports import Launch
+from skerry.wire.workload import Assignment, Resources
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class NativeContract:
+    """Makes launches for the workloads of one node. `interpreter` is what «python» stands for."""
+
+    data_dir: Path
+    run_dir: Path
+    node: str
+    interpreter: str
+
+    def launch_for(self, assignment: Assignment, instance: str) -> Launch:
+        """The launch of one instance; makes the workload's own directories. Raises Transient when it cannot."""
+        name, spec = assignment.workload, assignment.spec
+        home = self._own_directory("workloads", name)
+        return Launch(
+            instance=instance,
+            workload=name,
+            command=self._command(spec.process.command),
+            environment={
+                "HOME": str(home),
+                "PATH": PATH,
+                "LANG": "C.UTF-8",
+                **spec.env,
+                "SKERRY_SOCKET": str(self.run_dir / "w" / f"{name}.sock"),
+                "SKERRY_WORKLOAD": name,
+                "SKERRY_NODE": self.node,
+                "SKERRY_INSTANCE": instance,
+            },
+            directory=Path(spec.process.directory) if spec.process.directory else home,
+            log=self._own_directory("logs", name) / "current.log",
+            log_size=spec.logs.max_size,
+            log_files=spec.logs.files,
+            limits=_limits(spec.resources),
+        )
+
+    def _command(self, words: list[str]) -> tuple[str, ...]:
+        return (self.interpreter, *words[1:]) if words[:1] == ["python"] else tuple(words)
+
+    def _own_directory(self, kind: str, workload: str) -> Path:
+        path = self.data_dir / kind / workload
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Transient(f"cannot make directory {path}: {error.strerror}") from error
+        return path
+
+
+def _limits(resources: Resources) -> dict[str, int]:
+    """Memory limits the data segment: an address-space limit would count mapped libraries and thread stacks too."""
+    limits = {"RLIMIT_DATA": resources.memory, "RLIMIT_NOFILE": resources.open_files}
+    return {name: value for name, value in limits.items() if value is not None}

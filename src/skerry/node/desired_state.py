@@ -1,0 +1,115 @@
+"""Between the store and the workloads: what the hub wants of this node, and the statuses on their way back.
+
+The supervisor states its needs as protocols (`workloads.supervise.Desired`, `Statuses`); these are they, on the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from skerry.kit.bell import Bell
+from skerry.kit.clock import NS, Clock
+from skerry.kit.tasks import Tasks
+from skerry.node.store.state import NodeStore
+from skerry.wire.codec import decode, encode
+from skerry.wire.local import LinkStatus
+from skerry.wire.workload import Assignment, StreamClass, WorkloadStatus
+
+ASSIGNMENT = "assignment"
+STATUS = "status"
+
+
+class Link(Protocol):
+    """The way to the hub (`sync.reachability.Reachability`)."""
+
+    status: LinkStatus
+    changed: Bell
+
+
+class StoredDesired:
+    """The assignments of the store and the state of the link. `prepare` runs before new wishes are acted on."""
+
+    def __init__(
+        self,
+        store: NodeStore,
+        link: Link,
+        clock: Clock,
+        prepare: Callable[[set[str]], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._link = link
+        self._clock = clock
+        self._prepare = prepare
+        self._stop_all = False
+        self._outage: _Outage | None = None
+        self._streams: dict[str, dict[str, StreamClass]] = {}
+        self.changed = Bell()
+
+    def follow(self, tasks: Tasks) -> None:
+        """Rings `changed` whenever assignments or link have changed."""
+        for source, name in (
+            (self._store.assignments_changed, "assignments"),
+            (self._link.changed, "link"),
+        ):
+            tasks.forever(self._relay(source), name=f"follow {name}")
+
+    async def assignments(self) -> list[Assignment]:
+        rows = await self._store.rows(ASSIGNMENT)
+        wanted = [decode(row.body, Assignment, f"assignment «{row.id}»") for row in rows]
+        self._streams |= {assignment.workload: assignment.spec.streams for assignment in wanted}
+        await self._prepare({assignment.workload for assignment in wanted})
+        return wanted
+
+    def streams_of(self, workload: str) -> Mapping[str, StreamClass]:
+        """The stream classes of a workload, also while it is being removed."""
+        return self._streams.get(workload, {})
+
+    def offline_for(self) -> float | None:
+        status = self._link.status
+        if status.state != "offline":
+            self._outage = None
+            return None
+        if self._outage is None or self._outage.since != status.since:
+            self._outage = _Outage(status.since, self._clock)
+        return self._outage.seconds()
+
+    def stop_all(self) -> bool:
+        return self._stop_all
+
+    def ask_stop_all(self) -> None:
+        """`skerry node stop --workloads`: from now on nothing is wanted, until the next start of the node."""
+        self._stop_all = True
+        self.changed.ring()
+
+    async def _relay(self, source: Bell) -> None:
+        seen = source.count
+        while True:
+            seen = await source.after(seen)
+            self.changed.ring()
+
+
+class _Outage:
+    """One outage. The wall clock is read once, at its beginning: a clock that is set must not end workloads."""
+
+    def __init__(self, since: int, clock: Clock) -> None:
+        self.since = since
+        self._clock = clock
+        self._before = max(clock.wall_ns() - since, 0)
+        self._seen = clock.monotonic_ns()
+
+    def seconds(self) -> float:
+        return (self._before + self._clock.monotonic_ns() - self._seen) / NS
+
+
+class StoredStatuses:
+    """Statuses as rows of the store, from where sync takes them."""
+
+    def __init__(self, store: NodeStore) -> None:
+        self._store = store
+
+    async def report(self, status: WorkloadStatus) -> None:
+        await self._store.put(STATUS, status.workload, encode(status))
+
+    async def forget(self, workload: str) -> None:
+        await self._store.remove(STATUS, workload)

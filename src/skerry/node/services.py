@@ -1,0 +1,212 @@
+"""What the local API answers: the features' results put together for the admin socket and the workloads' sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from skerry import __version__
+from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
+from skerry.kit.disk import Disk
+from skerry.kit.patterns import matches
+from skerry.node.api.admin import admin_app, public_app
+from skerry.node.api.sites import Apps, LocalApi
+from skerry.node.api.workload import workload_app
+from skerry.node.data.publish import Publisher
+from skerry.node.data.query import RecordQuery
+from skerry.node.data.retention import Retention
+from skerry.node.data.subscribe import Subscription, Subscriptions
+from skerry.node.desired_state import StoredDesired
+from skerry.node.health.checks import Facts, examine
+from skerry.node.identity import SECRET_FILE, Identity
+from skerry.node.ports import LogSource
+from skerry.node.settings import NodeSettings
+from skerry.node.store.instances import InstanceStore
+from skerry.node.store.opening import OpenedStore, integrity_problem
+from skerry.node.store.records import RecordStore
+from skerry.node.sync.sync import Sync
+from skerry.node.workloads.runtimes.process import ProcessRuntime
+from skerry.node.workloads.supervise import Supervisor
+from skerry.wire.local import Doctor, NodeStatus, StopRequest, SyncStatus
+from skerry.wire.people import Rows
+from skerry.wire.records import Publish, Published
+from skerry.wire.workload import StreamClass
+
+
+class SeenValues:
+    """When each workload last published each name, for readiness by value (`workloads.readiness`)."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last: dict[tuple[str, str], int] = {}
+        self.bell = Bell()
+
+    def note(self, workload: str, request: Publish) -> None:
+        """The request was accepted."""
+        if request.kind == "measurement":
+            now = self._clock.monotonic_ns()
+            self._last.update({(workload, record.name): now for record in request.records})
+            self.bell.ring()
+
+    def last(self, workload: str, pattern: str) -> int | None:
+        found = (
+            at
+            for (who, name), at in self._last.items()
+            if who == workload and matches(pattern, name)
+        )
+        return max(found, default=None)
+
+    def keep_only(self, workloads: set[str]) -> None:
+        """Forgets what workloads published that are not here any more."""
+        for key in [key for key in self._last if key[0] not in workloads]:
+            del self._last[key]
+
+
+class WorkloadDesk:
+    """Serves the workloads' sockets; implements `api.workload.WorkloadServices`."""
+
+    def __init__(
+        self,
+        node_name: str,
+        publisher: Publisher,
+        subscriptions: Subscriptions,
+        query: RecordQuery,
+        seen: SeenValues,
+        streams_of: Callable[[str], Mapping[str, StreamClass]],
+    ) -> None:
+        self.node_name = node_name
+        self._streams_of = streams_of
+        self._publisher = publisher
+        self._subscriptions = subscriptions
+        self._query = query
+        self._seen = seen
+
+    async def publish(self, workload: str, request: Publish) -> Published:
+        published = await self._publisher.publish(workload, request, self._streams_of(workload))
+        self._seen.note(workload, request)
+        return published
+
+    def subscribe(self, name: str, kind: str | None, cursor: str | None) -> Subscription:
+        return self._subscriptions.subscribe(name, kind, cursor)
+
+    async def records(
+        self, name: str, kind: str | None, since: int | None, until: int | None, limit: int
+    ) -> Rows:
+        return await self._query.records(name, kind, since, until, limit)
+
+
+class Endpoints:
+    """A socket for each workload: one that starts finds it, one that is being ended keeps it until it is gone."""
+
+    def __init__(self, api: LocalApi, instances: InstanceStore, seen: SeenValues) -> None:
+        self._api = api
+        self._instances = instances
+        self._seen = seen
+
+    async def prepare(self, wanted: set[str]) -> None:
+        """Opens and closes sockets so that they fit."""
+        names = wanted | self._instances.load().keys()
+        await self._api.serve_workloads(names)
+        self._seen.keep_only(names)
+
+
+class Node:
+    """The built parts of a node, and what a person at the device may ask of them (`api.admin.AdminServices`)."""
+
+    def __init__(  # noqa: PLR0913 - the result of a composition root
+        self,
+        *,
+        settings: NodeSettings,
+        identity: Identity | None,
+        store: OpenedStore,
+        records: RecordStore,
+        runtime: ProcessRuntime,
+        supervisor: Supervisor,
+        desired: StoredDesired,
+        sync: Sync,
+        api: LocalApi,
+        query: RecordQuery,
+        logs: LogSource,
+        workload_desk: WorkloadDesk,
+        retention: Retention,
+        clock: Clock,
+        disk: Disk,
+    ) -> None:
+        self.settings = settings
+        self.identity = identity
+        self.store = store
+        self.runtime = runtime
+        self.supervisor = supervisor
+        self.desired = desired
+        self.sync = sync
+        self.api = api
+        self.data = query
+        self.logs = logs
+        self.retention = retention
+        self.stopped = asyncio.Event()
+        self.apps = Apps(admin_app(self), workload_app(workload_desk), public_app(self))
+        self._records = records
+        self._disk = disk
+        self._started_at = clock.wall_ns()
+
+    async def status(self) -> NodeStatus:
+        identity = self.identity
+        return NodeStatus(
+            id=identity.node_id if identity else "",
+            name=identity.name if identity else self.settings.name,
+            labels=identity.labels if identity else self.settings.labels,
+            version=__version__,
+            pid=os.getpid(),
+            started_at=self._started_at,
+            data_dir=str(self.settings.data_dir),
+            keeper_pid=self.runtime.keeper_pid,
+            link=self.sync.reachability.status,
+            workloads=self.supervisor.statuses(),
+            problems=[
+                f"{result.name}: {result.detail}"
+                for result in examine(await self._facts(deep=False))
+                if result.outcome == "failed"
+            ],
+        )
+
+    async def sync_status(self) -> SyncStatus:
+        return await self.sync.status()
+
+    async def doctor(self) -> Doctor:
+        return Doctor(examine(await self._facts(deep=True)))
+
+    async def stop(self, request: StopRequest) -> None:
+        if request.workloads:
+            self.desired.ask_stop_all()
+            await self.supervisor.all_ended()
+            await self.runtime.shut_down()
+        self.stopped.set()
+
+    async def _facts(self, *, deep: bool) -> Facts:
+        directory = self.settings.data_dir
+        problem = await asyncio.to_thread(integrity_problem, self.store.path) if deep else ""
+        damaged = [*self._records.damaged_files(), *directory.glob("*.damaged")]
+        return Facts(
+            data_dir=str(directory),
+            data_dir_mode=directory.stat().st_mode & 0o777,
+            free_bytes=self._disk.free_bytes(directory),
+            store_problem=problem,
+            damaged_files=tuple(str(path.relative_to(directory)) for path in damaged),
+            keeper_pid=self.runtime.keeper_pid,
+            workloads=tuple(self.supervisor.statuses()),
+            sync=await self.sync.status(),
+            offline_seconds=self.desired.offline_for() or 0.0,
+            clock_skew=self.sync.clock_skew,
+            open_files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            secret_mode=_mode(directory / SECRET_FILE) if self.identity else None,
+            public_port=self.api.public_port,
+            wanted_port=self.settings.api.port,
+        )
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777

@@ -1,0 +1,168 @@
+"""The node's settings: node.yaml, environment and options → one frozen value. Nothing else here reads either.
+
+`cli.node` loads them, `agent.run` receives them; what a setting means stands in its declaration below.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from skerry.core.config import Configured, Setting, Sources, load, nested, variable_of
+from skerry.core.names import is_url, label_fault, name_fault
+from skerry.kit.nearest import did_you_mean
+from skerry.kit.socket_path import checked_socket_path
+from skerry.kit.text_file import read_text
+
+PREFIX = "SKERRY_NODE_"
+FILE_NAME = "node.yaml"
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class HubSection(msgspec.Struct, frozen=True):
+    """Where the hub is."""
+
+    url: str | None
+
+
+class ApiSection(msgspec.Struct, frozen=True):
+    """The read-only port for monitoring."""
+
+    port: int
+
+
+class RecordsSection(msgspec.Struct, frozen=True):
+    """Room for records on this device, in bytes."""
+
+    keep_limit: int
+    sample_limit: int
+
+
+class LogsSection(msgspec.Struct, frozen=True):
+    """The node's own log."""
+
+    level: str
+
+
+class NodeSettings(msgspec.Struct, frozen=True):
+    """Everything that can be set on a node."""
+
+    name: str
+    labels: dict[str, str]
+    data_dir: Path
+    hub: HubSection
+    api: ApiSection
+    records: RecordsSection
+    logs: LogsSection
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets and pid files; emptied by a reboot without harm."""
+        return self.data_dir / "run"
+
+
+def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
+    """Every setting of the node."""
+    return (
+        Setting("name", "text", default_name(host),
+                "What the node asks to be called when it is enrolled. The hub's answer holds from then on.",
+                check=lambda value: name_fault(str(value))),
+        Setting("labels", "texts", {}, "What workloads select nodes by.", check=_labels_fault),
+        Setting("data_dir", "path", default_data_dir(home, root=root),
+                "Store, sockets, logs and identity of this node. One directory is one node."),
+        Setting("hub.url", "text", None,
+                "Where the hub is, if not where the node was enrolled.", check=_url_fault),
+        Setting("api.port", "integer", 8000,
+                "Read-only port on 127.0.0.1 for monitoring; 0 switches it off.", low=0, high=65535),
+        Setting("records.keep_limit", "size", 1_000_000_000,
+                "Room for records of class «keep» and for events. When it is full, publishing is refused.",
+                unit="bytes", low=1_000_000),
+        Setting("records.sample_limit", "size", 500_000_000,
+                "Room for records of class «sample». When it is full, the oldest are thinned.",
+                unit="bytes", low=1_000_000),
+        Setting("logs.level", "text", "info", f"How much the node logs: {', '.join(LEVELS)}.",
+                check=_level_fault),
+    )  # fmt: skip
+
+
+def default_data_dir(home: Path, *, root: bool) -> Path:
+    """/var/lib/skerry/node for root, else ~/.local/share/skerry/node."""
+    return Path("/var/lib/skerry/node") if root else home / ".local/share/skerry/node"
+
+
+def default_name(host: str) -> str:
+    """A node's name made of a host's name."""
+    return (
+        re.sub(r"[^a-z0-9]+", "-", host.split(".", maxsplit=1)[0].lower())[:63].strip("-") or "node"
+    )
+
+
+def chosen_data_dir(
+    options: Mapping[str, str], environment: Mapping[str, str] | None = None
+) -> Path:
+    """The data directory by option, environment or default; node.yaml is looked for in there."""
+    environment = os.environ if environment is None else environment  # noqa: TID251 - the one place on the node
+    written = options.get("data_dir") or environment.get(variable_of("data_dir", PREFIX))
+    if written:
+        return Path(written).expanduser()
+    return default_data_dir(Path.home(), root=os.geteuid() == 0)
+
+
+def admin_socket(data_dir: Path) -> Path:
+    """The socket of the node in `data_dir`. Raises InvalidInput when its path is too long for a socket."""
+    return checked_socket_path(data_dir / "run" / "admin.sock")
+
+
+def find_settings(
+    *,
+    config: Path | None = None,
+    options: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Configured]:
+    """Every setting with its origin. `config` is the file; by default `node.yaml` in the data directory, if there.
+
+    `options` are values from the command line by setting path. Raises InvalidInput listing all that is wrong.
+    """
+    options = options or {}
+    environment = os.environ if environment is None else environment  # noqa: TID251 - the one place on the node
+    if config is None:
+        config = chosen_data_dir(options, environment) / FILE_NAME
+        config = config if config.exists() else None
+    sources = Sources(
+        file=str(config or ""),
+        file_text=read_text(config) if config else "",
+        environment=environment,
+        prefix=PREFIX,
+        options=options,
+    )
+    settings = declared(Path.home(), root=os.geteuid() == 0, host=platform.node())
+    return load(settings, sources)
+
+
+def node_settings(found: Mapping[str, Configured]) -> NodeSettings:
+    """The settings as one value. Raises InvalidInput when the sockets' paths would be too long."""
+    settings = msgspec.convert(nested(found), NodeSettings)
+    admin_socket(settings.data_dir)
+    return settings
+
+
+def _labels_fault(value: object) -> str | None:
+    labels = msgspec.convert(value, dict[str, str])
+    return next((fault for pair in labels.items() if (fault := label_fault(*pair))), None)
+
+
+def _url_fault(value: object) -> str | None:
+    return (
+        None if is_url(str(value)) else f"«{value}» is not a URL: write for example http://hub:8600"
+    )
+
+
+def _level_fault(value: object) -> str | None:
+    return (
+        None if value in LEVELS else f"unknown level «{value}»: {did_you_mean(str(value), LEVELS)}"
+    )

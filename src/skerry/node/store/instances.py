@@ -1,0 +1,227 @@
+"""Workloads and their instances as they are: typed rows of the tables `workload` and `instance`.
+
+One transition is one transaction over both tables, so that after a crash at any instruction the store tells
+one consistent story. `node.workloads` decides what a transition is; `state.py` holds what is wanted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from skerry.kit.sqlite import SqliteWriter, read_queries
+from skerry.node.ports import ProcessIdentity
+from skerry.node.store.cipher import Cipher
+from skerry.wire.codec import decode, encode
+from skerry.wire.workload import Assignment, Exit, Generation, Phase
+
+SQL = read_queries(Path(__file__).with_name("instances.sql"))
+
+KEPT_INSTANCES = 20
+"""How many ended instances of one workload stay in the store, newest first."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One process that is asked for, runs or is being ended. Every instance in here is live: not known to have ended."""
+
+    id: str
+    generation: Generation
+    boot_id: str
+    started_at: int
+    """Wall ns at which it was asked for."""
+    started: int
+    """Monotonic ns at which it was asked for."""
+    identity: ProcessIdentity | None = None
+    """None until the runtime has answered."""
+    kill_at: int | None = None
+    """Monotonic ns at which SIGKILL is due; None: it was not asked to end."""
+    kills: int = 0
+
+
+@dataclass(frozen=True)
+class History:
+    """What the next restart depends on. Forgotten after a long life, a changed spec, a restart on demand, a reboot."""
+
+    short_lives: int = 0
+    """Lives in a row that were shorter than `reset_after`; the restart's delay grows with it."""
+    failures: tuple[int, ...] = ()
+    """Monotonic ns of failures; those within `window` count for the breaker."""
+    half_open: bool = False
+    """The breaker has tripped and no try has lived for `reset_after` since."""
+
+
+@dataclass(frozen=True)
+class ActualWorkload:
+    """A workload as it is on this node."""
+
+    assignment: Assignment
+    """What the last instance was started from, or the next one will be."""
+    boot_id: str
+    """The boot in which `history` and `due` have a meaning."""
+    phase: Phase
+    since: int
+    """Wall ns at which the phase began."""
+    message: str = ""
+    starts: int = 0
+    history: History = History()
+    due: int | None = None
+    """Monotonic ns before which nothing is started."""
+    ready: bool = False
+    probe: str = ""
+    """Why the readiness probe failed last."""
+    exit: Exit | None = None
+    """How the last instance ended."""
+    instance: Instance | None = None
+
+    @property
+    def name(self) -> str:
+        """The workload's name."""
+        return self.assignment.workload
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An instance that has ended."""
+
+    instance: str
+    exit: Exit
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One workload's new row, together with the end of the instance that it had before."""
+
+    actual: ActualWorkload
+    ended: Ended | None = None
+
+
+class InstanceStore:
+    """All writes go through the node's writer; `reader` is a connection for reads in the event loop's thread."""
+
+    def __init__(self, writer: SqliteWriter, reader: sqlite3.Connection, cipher: Cipher) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._cipher = cipher
+
+    def load(self) -> dict[str, ActualWorkload]:
+        """Every workload that this node has, by name."""
+        return {row["name"]: self._from_row(row) for row in self._reader.execute(SQL["load"])}
+
+    def read(self, name: str) -> ActualWorkload | None:
+        """One workload, or None."""
+        row = self._reader.execute(SQL["read"], (name,)).fetchone()
+        return None if row is None else self._from_row(row)
+
+    async def save(
+        self, transitions: Sequence[Transition], *, label: str, durable: bool = True
+    ) -> None:
+        """Writes transitions in one transaction.
+
+        `durable` waits for the disk; without it the rows survive the agent's death but perhaps not a power
+        cut. Raises Transient.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            for transition in transitions:
+                self._apply(db, transition)
+
+        await self._writer.run(work, label=label, durable=durable)
+
+    async def remove(self, name: str, *, label: str) -> None:
+        """Forgets a workload with all its instances."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(SQL["drop_instances"], (name,))
+            db.execute(SQL["drop_workload"], (name,))
+
+        await self._writer.run(work, label=label)
+
+    def _apply(self, db: sqlite3.Connection, transition: Transition) -> None:
+        actual, ended = transition.actual, transition.ended
+        if ended is not None:
+            exit_ = ended.exit
+            db.execute(SQL["end_instance"], (exit_.at, exit_.code, exit_.signal, ended.instance))
+            db.execute(SQL["drop_old_instances"], (actual.name, KEPT_INSTANCES))
+        if actual.instance is not None:
+            db.execute(SQL["put_instance"], _instance_row(actual.name, actual.instance))
+        assignment = self._cipher.seal(encode(actual.assignment))
+        db.execute(SQL["put_workload"], _workload_row(actual) | {"assignment": assignment})
+
+    def _from_row(self, row: sqlite3.Row) -> ActualWorkload:
+        what = f"assignment of workload «{row['name']}»"
+        exited = row["exit_at"] is not None
+        return ActualWorkload(
+            assignment=decode(self._cipher.open(row["assignment"]), Assignment, what),
+            boot_id=row["boot_id"],
+            phase=msgspec.convert(row["phase"], Phase),
+            since=row["since"],
+            message=row["message"],
+            starts=row["starts"],
+            history=History(
+                short_lives=row["short_lives"],
+                failures=tuple(msgspec.json.decode(row["failures"], type=list[int])),
+                half_open=bool(row["half_open"]),
+            ),
+            due=row["due"],
+            ready=bool(row["ready"]),
+            probe=row["probe"],
+            exit=Exit(row["exit_code"], row["exit_signal"], row["exit_at"]) if exited else None,
+            instance=None if row["instance"] is None else _instance(row),
+        )
+
+
+def _workload_row(actual: ActualWorkload) -> dict[str, object]:
+    exit_ = actual.exit
+    return {
+        "name": actual.name,
+        "boot_id": actual.boot_id,
+        "phase": actual.phase,
+        "since": actual.since,
+        "message": actual.message,
+        "starts": actual.starts,
+        "short_lives": actual.history.short_lives,
+        "failures": encode(actual.history.failures).decode(),
+        "half_open": actual.history.half_open,
+        "due": actual.due,
+        "ready": actual.ready,
+        "probe": actual.probe,
+        "exit_code": None if exit_ is None else exit_.code,
+        "exit_signal": None if exit_ is None else exit_.signal,
+        "exit_at": None if exit_ is None else exit_.at,
+    }
+
+
+def _instance_row(workload: str, instance: Instance) -> dict[str, object]:
+    identity = instance.identity
+    return {
+        "id": instance.id,
+        "workload": workload,
+        "epoch": instance.generation.epoch,
+        "generation": instance.generation.n,
+        "boot_id": instance.boot_id,
+        "pid": None if identity is None else identity.pid,
+        "start_time": None if identity is None else identity.start_time,
+        "started_at": instance.started_at,
+        "started": instance.started,
+        "kill_at": instance.kill_at,
+        "kills": instance.kills,
+    }
+
+
+def _instance(row: sqlite3.Row) -> Instance:
+    boot_id, pid = row["instance_boot_id"], row["pid"]
+    return Instance(
+        id=row["instance"],
+        generation=Generation(row["epoch"], row["generation"]),
+        boot_id=boot_id,
+        started_at=row["started_at"],
+        started=row["started"],
+        identity=None if pid is None else ProcessIdentity(boot_id, pid, row["start_time"]),
+        kill_at=row["kill_at"],
+        kills=row["kills"],
+    )

@@ -1,0 +1,273 @@
+"""Opening a lane: which files there are, where the lane ends, which publishers it knows, what is damaged.
+
+Reads the headers and the last file only; an older file is read whole when its successor's header does not
+vouch for it. Bad bytes never refuse a start and never pass silently: a damaged file is reported as
+`Damage`, and `LaneLog.set_aside` puts in its place what is readable in it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from skerry.core.lanes import extend
+from skerry.kit.disk import Disk
+from skerry.node.store.cipher import Cipher
+from skerry.node.store.segments import (
+    FORMAT,
+    GROUP,
+    HEADER,
+    Before,
+    Contents,
+    Frame,
+    Header,
+    Segment,
+    Times,
+    decode_header,
+    encode_frame,
+    encode_header,
+    examine,
+    frame_at,
+)
+from skerry.node.store.sessions import Sessions
+from skerry.wire.codec import decode
+from skerry.wire.records import Batch
+from skerry.wire.sync import NO_CHAIN, Lane
+
+log = logging.getLogger(__name__)
+
+_HEADER_READS = (4096, 65536)  # a usual header, and one with a full table of sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Numbers `first` to `last` are gone; their neighbours were accepted at `since` and `until` (ns, 0: none)."""
+
+    first: int
+    last: int
+    since: int
+    until: int
+
+    @property
+    def count(self) -> int:
+        """How many records."""
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A file with bad or missing bytes, what is readable in it, and what is not."""
+
+    segment: Segment
+    header: Header | None
+    frames: tuple[Frame, ...]
+    lost: tuple[Lost, ...]
+
+
+@dataclass(slots=True)
+class Found:
+    """A lane's files, oldest first. `torn`: the last one ends in an unfinished group, beyond its `size`.
+
+    `opened_at` is the monotonic time (ns) at which the last file's first record was accepted.
+    """
+
+    segments: list[Segment] = field(default_factory=list)
+    sessions: Sessions = field(default_factory=Sessions)
+    damages: list[Damage] = field(default_factory=list)
+    torn: bool = False
+    opened_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A readable header, and the chain that its frame carries."""
+
+    header: Header
+    previous: str
+
+
+def load(directory: Path, disk: Disk, cipher: Cipher) -> Found:
+    """Everything about the lane in `directory`, which is made when missing. Raises StateTooNew and OSError."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths = _tidy(directory, disk)
+    headers = [_read_header(path) for path in paths]
+    newest = max((index for index, known in enumerate(headers) if known), default=0)
+    found = Found()
+    for index, path in enumerate(paths):
+        known = headers[index]
+        after = headers[index + 1] if index + 1 < len(paths) else None
+        until = _first(paths[index + 1]) if index + 1 < len(paths) else None
+        if known and index == newest:
+            found.sessions = Sessions(known.header.sessions)
+        before = _vouched(path, known, after) if index < newest else None
+        if known and after and before and until:
+            found.segments.append(_from_headers(path, known, after, before, until))
+        else:
+            _take_up(found, path, until, cipher, counts=index >= newest)
+    return found
+
+
+def inspect(segment: Segment, before: Segment | None, cipher: Cipher) -> Damage | None:
+    """Reads a file of the running lane again; None when nothing is wrong with it. Raises OSError."""
+    contents = examine(_read(segment.path, segment.size), segment.first, segment.last + 1)
+    if not contents.damaged:
+        return None
+    index = _Index(segment.path, contents, before)
+    for frame in contents.frames:
+        index.add(frame, cipher)
+    return index.damage()
+
+
+def salvage(damage: Damage, lane: Lane, sessions: Sessions) -> tuple[bytes, Segment]:
+    """A whole file of what is readable in a damaged one; `sessions` stand in for those of a lost header."""
+    segment = damage.segment
+    header = Header(
+        FORMAT,
+        lane,
+        segment.boot_id,
+        damage.header.sessions if damage.header else sessions.entries(),
+        damage.header.before if damage.header else None,
+        salvaged=True,
+    )
+    frames = [
+        encode_frame(GROUP, frame.first, frame.count, frame.previous, frame.payload)
+        for frame in damage.frames
+    ]
+    data = b"".join((encode_header(header, segment.first, segment.previous), *frames))
+    return data, replace(segment, size=len(data), salvaged=True)
+
+
+def _tidy(directory: Path, disk: Disk) -> list[Path]:
+    """Ends what a crash interrupted; returns the segment files, oldest first."""
+    for salvaged in directory.glob("*.seg.salvaged"):
+        whole = salvaged.with_suffix("")
+        if whole.exists():
+            disk.unlink("segment.tidy", salvaged)
+        else:  # killed when the damaged file had just got its new name
+            disk.rename("segment.salvaged", salvaged, whole)
+    for leftover in directory.glob("*.new"):
+        disk.unlink("segment.tidy", leftover)
+    return sorted(directory.glob("[0-9]" * 20 + ".seg"))
+
+
+def _first(path: Path) -> int:
+    return int(path.stem)
+
+
+def _read(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
+
+
+def _read_header(path: Path) -> _Known | None:
+    for size in _HEADER_READS:
+        frame = frame_at(_read(path, size), 0)
+        if frame is not None and frame.mark == HEADER and frame.first == _first(path):
+            return _Known(decode_header(frame), frame.previous)
+    return None
+
+
+def _vouched(path: Path, known: _Known | None, after: _Known | None) -> Before | None:
+    """What the next file's header says of this one; None when it must be read whole."""
+    before = after.header.before if after else None
+    if known is None or known.header.salvaged or before is None:
+        return None
+    if before.first != _first(path) or before.size > path.stat().st_size:
+        return None
+    return before
+
+
+def _from_headers(path: Path, known: _Known, after: _Known, before: Before, until: int) -> Segment:
+    return Segment(
+        path,
+        before.first,
+        until - 1,
+        known.previous,
+        after.previous,
+        known.header.boot_id,
+        before.size,
+        before.times,
+    )
+
+
+def _take_up(found: Found, path: Path, until: int | None, cipher: Cipher, *, counts: bool) -> None:
+    """Reads a file whole. `counts`: its records are in no header's table of sessions yet."""
+    data = path.read_bytes()
+    contents = examine(data, _first(path), until)
+    index = _Index(path, contents, found.segments[-1] if found.segments else None)
+    for frame in contents.frames:
+        batch = index.add(frame, cipher)
+        if counts:
+            found.sessions.note(batch.session, batch.counter + batch.records[-1].offset)
+    found.segments.append(index.segment)
+    if contents.damaged:
+        found.damages.append(index.damage())
+    if until is None:
+        found.opened_at = index.opened_at
+        found.torn = len(data) > contents.size
+        if found.torn:
+            log.warning(
+                "%s ends in %d bytes that were never acknowledged; cutting them off",
+                path,
+                len(data) - contents.size,
+            )
+
+
+class _Index:
+    """Builds the index entry of one file, frame by frame."""
+
+    def __init__(self, path: Path, contents: Contents, before: Segment | None) -> None:
+        first = _first(path)
+        previous = contents.previous
+        if previous is None:  # the header is lost: a neighbour may know the chain
+            frames = contents.frames
+            if before is not None and before.last == first - 1:
+                previous = before.chain
+            else:
+                previous = frames[0].previous if frames else NO_CHAIN
+        header = contents.header
+        self._contents = contents
+        self._accepted: list[tuple[Frame, int]] = []
+        self.opened_at = 0
+        self.segment = Segment(
+            path,
+            first,
+            first - 1,
+            previous,
+            previous,
+            header.boot_id if header else "",
+            contents.size,
+            Times(),
+            salvaged=header.salvaged if header else False,
+        )
+
+    def add(self, frame: Frame, cipher: Cipher) -> Batch:
+        """Takes note of the next frame; returns its batch."""
+        plain = cipher.open(frame.payload)
+        batch = decode(plain, Batch, f"record {frame.first} of {self.segment.path}")
+        if not self._accepted:
+            self.opened_at = batch.monotonic
+        self._accepted.append((frame, batch.accepted_at))
+        self.segment = replace(
+            self.segment,
+            last=frame.last,
+            chain=extend(frame.previous, plain),
+            times=self.segment.times.including(batch),
+        )
+        return batch
+
+    def damage(self) -> Damage:
+        """What is wrong with the file, once all frames have been added."""
+        contents = self._contents
+        return Damage(
+            self.segment,
+            contents.header,
+            contents.frames,
+            tuple(self._lost(first, last) for first, last in contents.lost),
+        )
+
+    def _lost(self, first: int, last: int) -> Lost:
+        earlier = [at for frame, at in self._accepted if frame.last < first]
+        later = [at for frame, at in self._accepted if frame.first > last]
+        return Lost(first, last, earlier[-1] if earlier else 0, later[0] if later else 0)

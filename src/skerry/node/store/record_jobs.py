@@ -1,0 +1,81 @@
+"""What the record store's commit thread is asked to do, within which limits, and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from skerry.node.store.segments import Segment
+from skerry.wire.records import ClockQuality, Kind, Published, Record
+from skerry.wire.sync import Lane
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bytes on disk. `keep` is for the lanes keep and event together, `reserve` is held back on the disk."""
+
+    keep: int = 1_000_000_000
+    sample: int = 500_000_000
+    segment: int = 4 * 1024 * 1024
+    reserve: int = 4 * 1024 * 1024
+
+    def segment_of(self, lane: Lane) -> int:
+        """The size at which a file ends: small enough that a full lane is freed in eighths."""
+        return min(self.segment, (self.sample if lane == "sample" else self.keep) // 8)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Records of one publisher, divided into lanes; a record's counter is `first` + its offset.
+
+    Without a session the store numbers the records itself, and no retry is recognised. `accepted_at` and
+    `monotonic` are in nanoseconds.
+    """
+
+    kind: Kind
+    source: str
+    session: str | None
+    first: int
+    accepted_at: int
+    monotonic: int
+    quality: ClockQuality
+    parts: Sequence[tuple[Lane, list[Record]]]
+
+    @property
+    def count(self) -> int:
+        """How many records."""
+        return sum(len(records) for _, records in self.parts)
+
+
+@dataclass(frozen=True)
+class Free:
+    """Drop whole files of what the hub has acknowledged, up to record `through`."""
+
+    lane: Lane
+    through: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """A reader met bad bytes in this file: look, and put it right."""
+
+    lane: Lane
+    segment: Segment
+
+
+Job = Submission | Free | Check
+Result = Published | int
+"""Free answers how many records went; Check answers 1 when the file was damaged."""
+
+
+@dataclass
+class Counters:
+    """Since the start, for the status and the benches. `lost` records were damaged on disk."""
+
+    groups: int = 0
+    accepted: int = 0
+    repeated: int = 0
+    refused: int = 0
+    freed: int = 0
+    thinned: int = 0
+    lost: int = 0

@@ -1,0 +1,131 @@
+"""The node's records: lanes event, keep and sample, each a directory of segment files below `directory`.
+
+Accepting is a group commit: what waits is appended to its lanes and synced together, then every publisher
+is answered. Reading needs no lock and may happen in any thread: push, subscribe and query all read
+the same segments. Neighbours: `record_engine` (the commit thread's half), `lane_reader`, `data.publish`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
+from skerry.kit.commit import CommitThread
+from skerry.kit.disk import Disk
+from skerry.kit.errors import Transient
+from skerry.node.store.cipher import Cipher
+from skerry.node.store.lane_reader import LaneReader, Span, StoredFrame
+from skerry.node.store.record_engine import RecordEngine
+from skerry.node.store.record_jobs import Check, Counters, Free, Job, Limits, Result, Submission
+from skerry.node.store.segments import Segment
+from skerry.wire.records import Published
+from skerry.wire.sync import RECORD_LANES, Lane, LanePoint
+
+
+class RecordStore:
+    """All accepted records that are still on this node. `bell` rings in the event loop after each commit."""
+
+    def __init__(
+        self, directory: Path, *, disk: Disk, clock: Clock, cipher: Cipher, limits: Limits
+    ) -> None:
+        self._directory = directory
+        self._engine = RecordEngine(
+            directory,
+            disk=disk,
+            clock=clock,
+            cipher=cipher,
+            limits=limits,
+            committed=self._committed,
+        )
+        self._thread: CommitThread[Job, Result] = CommitThread(self._engine, name="records")
+        self._readers = {lane: self._reader(lane, cipher) for lane in RECORD_LANES}
+        self._checking: set[tuple[Lane, Path]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.bell = Bell()
+
+    async def start(self) -> None:
+        """Opens the lanes and begins to accept. Raises StateTooNew and OSError."""
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._thread.start)
+
+    async def stop(self) -> None:
+        """Commits what is queued and closes the files."""
+        await asyncio.to_thread(self._thread.stop)
+        self._loop = None
+
+    async def append(self, submission: Submission) -> Published:
+        """Returns once the records are durable. Raises StorageFull, or Transient: then send the same again."""
+        try:
+            return cast("Published", await self._thread.run(submission))
+        except OSError as error:
+            raise Transient(
+                f"cannot accept records: {error}. Send the same batch again."
+            ) from error
+
+    def head(self, lane: Lane) -> LanePoint:
+        """The point after the newest record."""
+        return self._engine.lanes[lane].view.head
+
+    def base(self, lane: Lane) -> LanePoint:
+        """The point just before the oldest record that is still here."""
+        return self._engine.lanes[lane].view.base
+
+    def segments(self, lane: Lane) -> tuple[Segment, ...]:
+        """The lane's files, oldest first."""
+        return self._engine.lanes[lane].view.segments
+
+    def bytes(self, lane: Lane) -> int:
+        """What the lane takes on disk."""
+        return self._engine.lanes[lane].bytes
+
+    def read(self, lane: Lane, after: int, max_records: int, max_bytes: int) -> Span | None:
+        """Whole frames after record `after`; see `LaneReader.read`. Reads a file: not for the event loop."""
+        return self._readers[lane].read(after, max_records, max_bytes)
+
+    def frames(self, lane: Lane, segment: Segment) -> Iterator[StoredFrame]:
+        """All frames of one file."""
+        return self._readers[lane].frames(segment)
+
+    def point_at(self, lane: Lane, n: int) -> str | None:
+        """The chain after record `n`; None when it is not here any more or `n` lies inside a frame."""
+        return self._readers[lane].point_at(n)
+
+    def acknowledge(self, lane: Lane, through: int) -> None:
+        """The hub holds everything up to record `through`. Say so again after each start: this is not stored."""
+        self._engine.acknowledged[lane] = through
+
+    def acknowledged(self, lane: Lane) -> int:
+        """What `acknowledge` was last told."""
+        return self._engine.acknowledged[lane]
+
+    async def free(self, lane: Lane, through: int) -> int:
+        """Drops whole files up to record `through`, never what the hub does not have; returns how many records."""
+        return cast("int", await self._thread.run(Free(lane, through)))
+
+    @property
+    def counters(self) -> Counters:
+        """What happened since the start."""
+        return self._engine.counters
+
+    def damaged_files(self) -> list[Path]:
+        """Files that were set aside and wait for a person."""
+        return sorted(self._directory.glob("*/*.damaged"))
+
+    def _reader(self, lane: Lane, cipher: Cipher) -> LaneReader:
+        log = self._engine.lanes[lane]
+        return LaneReader(lambda: log.view, cipher, lambda segment: self._check(lane, segment))
+
+    def _check(self, lane: Lane, segment: Segment) -> None:
+        key = (lane, segment.path)
+        if key not in self._checking:
+            self._checking.add(key)
+            future = self._thread.submit(Check(lane, segment))
+            future.add_done_callback(lambda _: self._checking.discard(key))
+
+    def _committed(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.bell.ring)

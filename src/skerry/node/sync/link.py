@@ -1,0 +1,105 @@
+"""Keeping in touch with the hub: hello until it answers, then the live link, and hello again when in doubt.
+
+    offline ──hello──► polling ◄──WebSocket──► online
+       ▲                  │                       │
+       └──── hello fails ─┴───────────────────────┘
+
+Only hello decides whether the hub is reached. `session` does the talking, `live_link` keeps the WebSocket,
+`reachability` remembers.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import Protocol
+
+from skerry.kit.backoff import Backoff
+from skerry.kit.bell import Bell
+from skerry.kit.clock import NS, Clock
+from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
+from skerry.kit.tasks import Tasks, supervised
+from skerry.node.sync.reachability import Reachability
+
+log = logging.getLogger(__name__)
+
+UNREACHED = Backoff(first=0.1, cap=1.5)
+"""Counted from the start of a try: one that took its full time is followed by the next at once."""
+
+UNWANTED = Backoff(first=2.0, cap=30.0)
+"""After a hello that the hub answered with a refusal."""
+
+POLL_EVERY = 5.0
+
+
+class Talk(Protocol):
+    """What is said to the hub (`session.Session`). `greet` raises Transient, Refused or InvalidInput."""
+
+    async def greet(self, tasks: Tasks) -> None: ...
+
+    async def part(self) -> None: ...
+
+
+class Live(Protocol):
+    """Keeps a live link open until cancelled (`live_link.LiveLink`)."""
+
+    async def keep(self) -> None: ...
+
+
+class Link:
+    """Runs for ever under its caller's guard. Ring `check` to have a hello now."""
+
+    def __init__(
+        self,
+        talk: Talk,
+        live: Live,
+        reachability: Reachability,
+        clock: Clock,
+        chance: random.Random,
+        check: Bell,
+    ) -> None:
+        self._talk = talk
+        self._live = live
+        self._reachability = reachability
+        self._clock = clock
+        self._chance = chance
+        self._check = check
+        self._checked = 0
+        self.failures = 0
+
+    async def once(self) -> None:
+        """One outage or connection: returns when a hello has failed and it is time for the next."""
+        started = self._clock.monotonic_ns()
+        async with supervised() as tasks:
+            error = await self._greet(tasks)
+            if error is None:
+                _ = tasks.start(self._live.keep(), name="live link")
+            while error is None:
+                self.failures = 0
+                await self._until_doubtful()
+                started = self._clock.monotonic_ns()
+                error = await self._greet(tasks)
+            await self._talk.part()
+        await self._reachability.offline(str(error))
+        self.failures += 1
+        backoff = UNREACHED if isinstance(error, Transient) else UNWANTED
+        due = started + int(backoff.delay(self.failures, self._chance) * NS)
+        if due > self._clock.monotonic_ns():
+            await self._clock.sleep((due - self._clock.monotonic_ns()) / NS)
+
+    async def _greet(self, tasks: Tasks) -> SkerryError | None:
+        self._checked = self._check.count
+        try:
+            await self._talk.greet(tasks)
+        except (Transient, Refused, InvalidInput) as error:
+            if self._reachability.connected:
+                log.warning("%s", error)
+            return error
+        return None
+
+    async def _until_doubtful(self) -> None:
+        """Returns when somebody asks for a hello, or every five seconds without a live link."""
+        while True:
+            count = await self._check.within(self._checked, POLL_EVERY, self._clock)
+            if count > self._checked or self._reachability.status.state != "online":
+                return

@@ -1,0 +1,66 @@
+"""The live link's WebSocket, node side: frames to messages, pings, and noticing that nobody is there.
+
+Opened by `uplink`; `link` uses it through its small protocol `LiveSocket`.
+"""
+
+from __future__ import annotations
+
+import aiohttp
+from aiohttp import WSMsgType
+
+from skerry.kit.errors import Transient
+from skerry.wire.link import Message, from_text, to_text
+
+_ENDED = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
+
+
+class WebSocketLive:
+    """One open WebSocket: `receive` has one caller, `send` any number.
+
+    After `ping_every` seconds of silence the hub is pinged; after `silence` seconds it counts as gone.
+    """
+
+    def __init__(
+        self, socket: aiohttp.ClientWebSocketResponse, *, ping_every: float, silence: float
+    ) -> None:
+        self._socket = socket
+        self._ping_every = ping_every
+        self._silence = silence
+
+    async def send(self, message: Message) -> None:
+        """Returns when the message is on its way. Raises Transient when the link is gone."""
+        try:
+            await self._socket.send_str(to_text(message))
+        except ConnectionError as error:
+            raise Transient("cannot use the live link: it is closed") from error
+
+    async def receive(self) -> Message:
+        """The next message. Raises Transient when the link has ended, InvalidInput when it is no message."""
+        silent = 0.0
+        while True:
+            patience = min(self._ping_every, self._silence - silent)
+            try:
+                frame = await self._socket.receive(timeout=patience)
+            except TimeoutError:
+                silent += patience
+                await self._ping(silent)
+                continue
+            silent = 0.0
+            if frame.type is WSMsgType.PING:
+                await self._socket.pong(frame.data)
+            elif frame.type in _ENDED:
+                raise Transient("cannot use the live link: the hub closed it")
+            elif frame.type is not WSMsgType.PONG:
+                return from_text(frame.data)
+
+    async def close(self) -> None:
+        """Says good-bye; waits a second at most."""
+        await self._socket.close()
+
+    async def _ping(self, silent: float) -> None:
+        if silent >= self._silence:
+            raise Transient(f"cannot use the live link: nothing heard for {silent:.0f} s")
+        try:
+            await self._socket.ping()
+        except ConnectionError as error:
+            raise Transient("cannot use the live link: it is closed") from error

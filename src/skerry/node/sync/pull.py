@@ -1,0 +1,83 @@
+"""Pulling the hub's changes: on news, after every hello, and now and then in case news were lost.
+
+What arrives is applied by the store in one transaction with its cursor; the store rings for whoever acts on it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+
+from skerry.kit.backoff import Backoff
+from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
+from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.kit.tasks import Guard
+from skerry.node.ports import Uplink
+from skerry.node.store.state import NodeStore
+from skerry.wire.sync import Pull, PullReply
+
+log = logging.getLogger(__name__)
+
+SAFETY_EVERY = 60.0
+REFUSED = Backoff(first=30.0, cap=3600.0, jitter=0.1)
+STUMBLED = Backoff(first=0.1, cap=1.5)
+
+
+class PullLoop:
+    """Takes over the hub's rows. `news` is rung by the live link and after each hello."""
+
+    def __init__(
+        self, uplink: Uplink, store: NodeStore, clock: Clock, chance: random.Random, check: Bell
+    ) -> None:
+        self.news = Bell()
+        self.problem = ""
+        self.refusals = 0
+        self.last_success = 0
+        self._stumbles = 0
+        self._uplink = uplink
+        self._store = store
+        self._clock = clock
+        self._chance = chance
+        self._check = check
+        self._guard = Guard("pulling from the hub", clock, chance)
+
+    async def run(self) -> None:
+        """Pulls at every ring, until cancelled."""
+        seen = self.news.count - 1
+        while True:
+            seen = await self.news.within(seen, SAFETY_EVERY, self._clock)
+            await self._guard.run(self._pass)
+
+    async def _pass(self) -> None:
+        more = True
+        while more:
+            cursor = await self._store.fact("cursor") or None
+            reply = await self._ask(Pull(cursor, await self._store.digest()))
+            if reply is None:
+                return
+            if reply.rows or reply.full or reply.cursor != cursor:
+                await self._store.apply_pull(reply.rows, reply.cursor, full=reply.full)
+            more = reply.more
+        self.last_success = self._clock.wall_ns()
+
+    async def _ask(self, pull: Pull) -> PullReply | None:
+        try:
+            reply = await self._uplink.pull(pull)
+        except Transient as error:
+            log.info("%s", error)
+            self._stumbles += 1
+            await self._clock.sleep(STUMBLED.delay(self._stumbles, self._chance))
+            self._check.ring()  # the hello that follows rings for the next try
+            return None
+        except (Refused, InvalidInput) as error:
+            self.refusals += 1
+            self.problem = str(error)
+            delay = REFUSED.delay(self.refusals, self._chance)
+            log.warning("the hub refused a pull, next try in %.0f s: %s", delay, error)
+            await self._clock.sleep(delay)
+            self.news.ring()
+            return None
+        self.problem = ""
+        self.refusals = self._stumbles = 0
+        return reply

@@ -1,0 +1,128 @@
+"""Pushing one lane: the next unit, the hub's answer, and what an answer means for the next unit.
+
+Each lane has a `LanePush` and a task of its own, so that a slow or refused lane never holds up another.
+Whatever cannot be settled by the lane alone ends `run`: `session` then says hello and starts it again from
+the point that `decide` finds.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+
+from skerry.kit.backoff import Backoff
+from skerry.kit.clock import NS, Clock
+from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.kit.tasks import Guard
+from skerry.node.ports import Uplink
+from skerry.node.sync.feeds import Feed, Outgoing
+from skerry.wire.sync import LanePoint, PushReply
+
+log = logging.getLogger(__name__)
+
+REFUSED = Backoff(first=30.0, cap=3600.0, jitter=0.1)
+"""After an answer that refuses a unit: it stays what it is, so it is tried ever more rarely, and never dropped."""
+
+STUMBLED = Backoff(first=0.1, cap=1.5)
+SAVE_EVERY = 30 * NS
+
+
+class LanePush:
+    """One lane on its way to the hub. `acknowledged` is what the hub durably holds, as far as we know."""
+
+    def __init__(self, feed: Feed, uplink: Uplink, clock: Clock, chance: random.Random) -> None:
+        self.feed = feed
+        self.acknowledged = LanePoint()
+        self.refusals = 0
+        self.last_success = 0
+        self._uplink = uplink
+        self._clock = clock
+        self._chance = chance
+        self._guard = Guard(f"pushing lane «{feed.lane}»", clock, chance)
+        self._after = LanePoint()
+        self._due = 0
+        self._refusal = ""
+        self._stumble = ""
+        self._stumbles = 0
+        self._saved = LanePoint()
+        self._saved_at = 0
+
+    @property
+    def problem(self) -> str:
+        """Why this lane is not sent although the hub answers; empty when it is."""
+        broken = f"cannot push lane «{self.feed.lane}»: the node's log says why"
+        return self._refusal or (broken if self._guard.failures else "")
+
+    async def load(self) -> None:
+        """Takes up the saved acknowledgement."""
+        self.acknowledged = self._saved = await self.feed.load()
+
+    async def run(self, after: LanePoint) -> str:
+        """Pushes what follows `after` until only a hello can help; returns why."""
+        self._after = self.acknowledged = after
+        self._stumble = ""
+        if self._stumbles:
+            delay = STUMBLED.delay(self._stumbles, self._chance)
+            self._due = max(self._due, self._now() + int(delay * NS))
+        while not self._stumble:
+            await self._guard.run(self._pass)
+        self._stumbles += 1
+        return self._stumble
+
+    async def save(self) -> None:
+        """Keeps the acknowledgement over a restart; losing it only makes the hub answer a repeat."""
+        if self.acknowledged != self._saved:
+            await self.feed.save(self.acknowledged)
+            self._saved, self._saved_at = self.acknowledged, self._now()
+
+    async def _pass(self) -> None:
+        if self._due > self._now():
+            await self._clock.sleep((self._due - self._now()) / NS)
+        seen = self.feed.bell.count
+        outgoing = await self.feed.unit(self._after)
+        if outgoing is None:
+            await self.feed.bell.after(seen)
+            return
+        self._due = 0 if outgoing.more else self._now() + int(self.feed.linger * NS)
+        try:
+            reply = await self._uplink.push(outgoing.unit)
+        except Transient as error:
+            self._stumble = str(error)
+        except (Refused, InvalidInput) as error:
+            self._refused(str(error))
+        else:
+            await self._answered(reply, outgoing)
+
+    async def _answered(self, reply: PushReply, outgoing: Outgoing) -> None:
+        lane, point = self.feed.lane, reply.point
+        if reply.outcome != "ok":
+            self._stumble = f"lane «{lane}»: {reply.outcome} at {point.n}"
+            return
+        # A hub that is further than this unit may have been told so by a clone of this node.
+        ours = point == outgoing.through or await self.feed.point_at(point.n) == point
+        if point.n < outgoing.through.n or not ours:
+            self._stumble = f"lane «{lane}»: the hub is at {point.n} of another history"
+            return
+        await self.feed.confirm(reply)
+        self._after = self.acknowledged = point
+        self._refusal = ""
+        self.refusals = self._stumbles = 0
+        self.last_success = self._clock.wall_ns()
+        if self._now() - self._saved_at >= SAVE_EVERY:
+            await self.save()
+
+    def _refused(self, cause: str) -> None:
+        self.refusals += 1
+        self._refusal = cause
+        delay = REFUSED.delay(self.refusals, self._chance)
+        self._due = self._now() + int(delay * NS)
+        log.warning(
+            "the hub refused a unit of lane «%s» (%d in a row), next try in %.0f s: %s",
+            self.feed.lane,
+            self.refusals,
+            delay,
+            cause,
+        )
+
+    def _now(self) -> int:
+        return self._clock.monotonic_ns()

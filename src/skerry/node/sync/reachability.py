@@ -1,0 +1,75 @@
+"""Whether the hub can be reached, since when, and why not. Written by `link`, read by the API and by whoever waits.
+
+«Offline since» is a fact in the store, so that a node that restarts in an outage still knows when it began,
+and workloads with `on_disconnect` can count from there. While the hub is reached the fact is empty.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
+from skerry.wire.local import LinkStatus
+
+OFFLINE_SINCE = "offline_since"
+"""The fact's name; its value is in nanoseconds since 1970, as text, or empty."""
+
+_STARTING = "not tried yet"
+
+
+class Facts(Protocol):
+    """Single facts that survive a restart (`node.store.state.NodeStore`)."""
+
+    async def fact(self, name: str) -> str | None: ...
+
+    async def set_fact(self, name: str, value: str, *, durable: bool = True) -> None: ...
+
+
+class Reachability:
+    """The state of the way to the hub. `changed` rings when the state, not merely the cause, is another."""
+
+    def __init__(self, facts: Facts, clock: Clock, hub: str | None) -> None:
+        self._facts = facts
+        self._clock = clock
+        self._hub = hub
+        self.changed = Bell()
+        state: Literal["offline", "standalone"] = "offline" if hub else "standalone"
+        cause = _STARTING if hub else "this node is not enrolled at a hub"
+        self.status = LinkStatus(state, clock.wall_ns(), hub, cause)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the hub answers, with or without the live link."""
+        return self.status.state in {"online", "polling"}
+
+    async def restore(self) -> None:
+        """Takes up an outage that a former process of this node was in, or begins one."""
+        since = await self._facts.fact(OFFLINE_SINCE)
+        if self._hub and since:
+            self.status = LinkStatus("offline", int(since), self._hub, _STARTING)
+        elif self._hub:
+            await self._facts.set_fact(OFFLINE_SINCE, str(self.status.since))
+
+    async def online(self) -> None:
+        """The live link is open."""
+        await self._become("online", "")
+
+    async def polling(self, cause: str) -> None:
+        """The hub answers, but there is no live link."""
+        await self._become("polling", cause)
+
+    async def offline(self, cause: str) -> None:
+        """The hub does not answer, or does not want this node."""
+        await self._become("offline", cause)
+
+    async def _become(self, state: Literal["online", "polling", "offline"], cause: str) -> None:
+        if state == self.status.state:
+            self.status = LinkStatus(state, self.status.since, self._hub, cause)
+            return
+        was_connected = self.connected
+        self.status = LinkStatus(state, self._clock.wall_ns(), self._hub, cause)
+        if self.connected != was_connected:
+            since = "" if self.connected else str(self.status.since)
+            await self._facts.set_fact(OFFLINE_SINCE, since)
+        self.changed.ring()

@@ -1,0 +1,176 @@
+"""One node's conversation with its hub: hello, and after it four lanes that push and one task that pulls.
+
+`link` decides when to greet and when to part. A greeting on a living connection disturbs nothing that goes
+well: it starts what has ended and turns back only the lanes of which the hub lost something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from skerry import __version__
+from skerry.kit.bell import Bell
+from skerry.kit.clock import NS, Clock
+from skerry.kit.errors import Transient
+from skerry.kit.tasks import Tasks
+from skerry.node.ports import Uplink
+from skerry.node.store.state import NodeStore
+from skerry.node.sync.decide import (
+    Continue,
+    Decision,
+    Held,
+    HubWentBack,
+    anchor,
+    decide,
+    other_history,
+)
+from skerry.node.sync.incarnation import begin_again
+from skerry.node.sync.pull import PullLoop
+from skerry.node.sync.push import LanePush
+from skerry.wire.sync import PROTOCOL, RECORD_LANES, Hello, HelloReply, Lane, LanePoint
+
+log = logging.getLogger(__name__)
+
+LAST_SUCCESS = "last_success"
+"""The fact's name; its value is in nanoseconds since 1970, as text."""
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """A lane as it is here, and what follows from the hub's point."""
+
+    held: Held
+    decision: Decision
+
+
+class Session:
+    """Runs under `tasks` of the caller. `check` is rung when only another hello can tell how things stand."""
+
+    def __init__(
+        self,
+        uplink: Uplink,
+        store: NodeStore,
+        pushes: Mapping[Lane, LanePush],
+        pull: PullLoop,
+        clock: Clock,
+        check: Bell,
+    ) -> None:
+        self._uplink = uplink
+        self._store = store
+        self._pushes = pushes
+        self._pull = pull
+        self._clock = clock
+        self._check = check
+        self._pushing: dict[Lane, asyncio.Task[None]] = {}
+        self._pulling: asyncio.Task[None] | None = None
+        self._saved_success = 0
+        self.clock_skew: float | None = None
+        """Seconds by which our wall clock was ahead of the hub's at the last hello."""
+        self.backed_up: dict[Lane, int] = {}
+        """Up to which number the hub has each lane in a backup."""
+
+    async def greet(self, tasks: Tasks) -> None:
+        """Says hello and takes up what the hub answers. Raises Transient, Refused or InvalidInput."""
+        before = {lane: push.acknowledged for lane, push in self._pushes.items()}
+        hello = self._hello()
+        reply = await self._uplink.hello(hello)
+        self.clock_skew = (self._clock.wall_ns() - reply.hub_time) / NS
+        self.backed_up = reply.backed_up_through
+        findings = await self._compare(reply, before)
+        cause = other_history({lane: found.decision for lane, found in findings.items()})
+        if cause is not None:
+            log.warning("the hub knows another history of this node (%s)", cause)
+            findings = await self._begin_again(hello, reply, findings)
+        for lane, found in findings.items():
+            await self._resume(tasks, lane, found.decision)
+        if self._pulling is None or self._pulling.done():
+            self._pulling = tasks.start(self._pull.run(), name="pull")
+        self._pull.news.ring()
+
+    async def part(self) -> None:
+        """The hub is out of reach: nothing is pushed or pulled until the next greeting."""
+        for lane in self._pushes:
+            await self._stop(lane)
+        await _end(self._pulling)
+        await self.save()
+
+    async def save(self) -> None:
+        """Keeps over a restart what only memory knows; losing it costs a repeat."""
+        for push in self._pushes.values():
+            await push.save()
+        if self.last_success > self._saved_success:
+            self._saved_success = self.last_success
+            await self._store.set_fact(LAST_SUCCESS, str(self.last_success), durable=False)
+
+    @property
+    def last_success(self) -> int:
+        """When the hub last took or gave something, in ns since 1970; 0 if not since the start."""
+        pushed = [push.last_success for push in self._pushes.values()]
+        return max(self._pull.last_success, *pushed)
+
+    @property
+    def problems(self) -> list[str]:
+        """Why something is not synced although the hub answers."""
+        found = [self._pull.problem, *(push.problem for push in self._pushes.values())]
+        return [problem for problem in found if problem]
+
+    def _hello(self) -> Hello:
+        return Hello(
+            (PROTOCOL, PROTOCOL), self._store.incarnation, __version__, self._clock.boot_id()
+        )
+
+    async def _compare(
+        self, reply: HelloReply, before: Mapping[Lane, LanePoint]
+    ) -> dict[Lane, _Finding]:
+        findings = {}
+        for lane, push in self._pushes.items():
+            hub = reply.lanes.get(lane, LanePoint())
+            held = await push.feed.held(hub, before[lane])
+            findings[lane] = _Finding(held, decide(hub, held))
+        return findings
+
+    async def _begin_again(
+        self, hello: Hello, reply: HelloReply, findings: Mapping[Lane, _Finding]
+    ) -> dict[Lane, _Finding]:
+        await self.part()
+        anchors = {
+            lane: anchor(findings[lane].decision, findings[lane].held) for lane in RECORD_LANES
+        }
+        await begin_again(self._uplink, self._store, hello, reply, anchors)
+        for push in self._pushes.values():
+            await push.load()
+        before = {lane: push.acknowledged for lane, push in self._pushes.items()} | anchors
+        findings = await self._compare(await self._uplink.hello(self._hello()), before)
+        if other_history({lane: found.decision for lane, found in findings.items()}) is not None:
+            raise Transient("cannot go on as a new incarnation: the hub answers as if it were old")
+        return dict(findings)
+
+    async def _resume(self, tasks: Tasks, lane: Lane, decision: Decision) -> None:
+        if isinstance(decision, Continue) and self._is_pushing(lane):
+            return
+        await self._stop(lane)
+        push = self._pushes[lane]
+        after = await push.feed.resume(decision)
+        if isinstance(decision, HubWentBack):
+            log.warning("the hub lost part of lane «%s»; sending again after %d", lane, after.n)
+        self._pushing[lane] = tasks.start(self._push(push, after), name=f"push {lane}")
+
+    async def _push(self, push: LanePush, after: LanePoint) -> None:
+        log.info("%s", await push.run(after))
+        self._check.ring()
+
+    def _is_pushing(self, lane: Lane) -> bool:
+        task = self._pushing.get(lane)
+        return task is not None and not task.done()
+
+    async def _stop(self, lane: Lane) -> None:
+        await _end(self._pushing.pop(lane, None))
+
+
+async def _end(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])

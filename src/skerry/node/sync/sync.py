@@ -1,0 +1,160 @@
+"""The node's sync with its hub as one object: what the agent builds, runs and asks for a status.
+
+Sync ── Link ─┬─ Session ─┬─ LanePush × 4 ── feeds ── node/store
+│           └─ PullLoop ───────────────── node/store
+└─ LiveLink ── channels
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
+from skerry.kit.tasks import Guard
+from skerry.node.ports import LogSource, Uplink
+from skerry.node.store.records import RecordStore
+from skerry.node.store.state import NodeStore
+from skerry.node.sync.feeds import Feed, RecordFeed, StateFeed
+from skerry.node.sync.link import Link
+from skerry.node.sync.live_link import Bells, LiveLink, LiveSource
+from skerry.node.sync.pull import PullLoop
+from skerry.node.sync.push import LanePush
+from skerry.node.sync.reachability import Reachability
+from skerry.node.sync.session import LAST_SUCCESS, Session
+from skerry.wire.local import LaneStatus, SyncStatus
+from skerry.wire.sync import LANES, RECORD_LANES, Lane
+
+LINGER: dict[Lane, float] = {"state": 0.2, "event": 0.2, "keep": 1.0, "sample": 1.0}
+"""Seconds between two units of a lane that has no backlog; a first value after idle goes at once."""
+
+
+class Hub(Uplink, LiveSource, Protocol):
+    """A hub as this node reaches it: calls, and the live link."""
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What is synced."""
+
+    state: NodeStore
+    records: RecordStore
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The parts that exist only when this node has a hub."""
+
+    link: Link
+    session: Session
+    pull: PullLoop
+    pushes: dict[Lane, LanePush]
+
+    @property
+    def failures(self) -> int:
+        """Tries in a row that failed: of reaching the hub, or of units and pulls that it refuses."""
+        refusals = [push.refusals for push in self.pushes.values()]
+        return max(self.link.failures, self.pull.refusals, *refusals)
+
+
+def connect(
+    hub: Hub,
+    stores: Stores,
+    reachability: Reachability,
+    logs: LogSource,
+    clock: Clock,
+    chance: random.Random,
+) -> Connection:
+    """Puts the parts together; nothing runs before `Sync.run`."""
+    check = Bell()
+    store = stores.state
+    feeds: list[Feed] = [StateFeed(LINGER["state"], store, clock.boot_id())]
+    feeds += [RecordFeed(lane, LINGER[lane], stores.records, store) for lane in RECORD_LANES]
+    pushes = {feed.lane: LanePush(feed, hub, clock, chance) for feed in feeds}
+    pull = PullLoop(hub, store, clock, chance, check)
+    session = Session(hub, store, pushes, pull, clock, check)
+    live = LiveLink(hub, logs, reachability, clock, chance, Bells(check, pull.news))
+    link = Link(session, live, reachability, clock, chance, check)
+    return Connection(link, session, pull, pushes)
+
+
+class Sync:
+    """Keeps node and hub in step for as long as `run` runs. Without a connection the node stands alone."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        reachability: Reachability,
+        connection: Connection | None,
+        clock: Clock,
+        chance: random.Random,
+    ) -> None:
+        self.reachability = reachability
+        self._store = stores.state
+        self._records = stores.records
+        self._connection = connection
+        self._guard = Guard("keeping in touch with the hub", clock, chance)
+
+    async def run(self) -> None:
+        """Runs until cancelled; then keeps what was acknowledged and takes leave of the hub."""
+        await self.reachability.restore()
+        if self._connection is None:
+            await asyncio.get_running_loop().create_future()
+            return
+        for push in self._connection.pushes.values():
+            await push.load()
+        try:
+            while True:
+                await self._guard.run(self._connection.link.once)
+        finally:
+            await self._connection.session.save()
+
+    @property
+    def clock_skew(self) -> float | None:
+        """Seconds by which our wall clock is ahead of the hub's; None: the hub was not heard since the start."""
+        return self._connection.session.clock_skew if self._connection else None
+
+    def backed_up(self, lane: Lane) -> int:
+        """Up to which number the hub has `lane` in a backup; 0 where nothing is known."""
+        return self._connection.session.backed_up.get(lane, 0) if self._connection else 0
+
+    async def status(self) -> SyncStatus:
+        """For people and monitoring: the link, the lanes, and whether all of it works."""
+        saved = await self._store.fact(LAST_SUCCESS)
+        session = self._connection.session if self._connection else None
+        last_success = max(int(saved or 0), session.last_success if session else 0)
+        if not last_success:
+            result: Literal["success", "failing", "never"] = "never"
+        else:
+            result = "success" if self._works() else "failing"
+        return SyncStatus(
+            result=result,
+            link=self.reachability.status,
+            lanes=[await self._lane(lane) for lane in LANES],
+            incarnation=self._store.incarnation,
+            last_success=last_success or None,
+            failures=self._connection.failures if self._connection else 0,
+        )
+
+    def _works(self) -> bool:
+        connection = self._connection
+        return (
+            connection is not None
+            and self.reachability.connected
+            and connection.session.last_success > 0
+            and not connection.session.problems
+        )
+
+    async def _lane(self, lane: Lane) -> LaneStatus:
+        push = self._connection.pushes[lane] if self._connection else None
+        acknowledged = push.acknowledged.n if push else (await self._store.lane(lane)).n
+        problem = push.problem if push else ""
+        if lane == "state":
+            waiting = await self._store.unsent()
+            return LaneStatus(lane, acknowledged + waiting, acknowledged, waiting, problem=problem)
+        head = self._records.head(lane).n
+        size = self._records.bytes(lane)
+        return LaneStatus(lane, head, acknowledged, head - acknowledged, size, problem)

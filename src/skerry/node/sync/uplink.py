@@ -1,0 +1,234 @@
+"""The hub over HTTP: hello, push, pull and the live link's WebSocket, by aiohttp.
+
+Implements `node.ports.Uplink` and `link.LiveSource`; `skerry.testing.FakeHub` is the other implementation.
+`exchange` is shared with `enrol`. Every call may be repeated without harm, so one that met a connection
+which the hub had just closed is made once more.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TypeVar
+
+import aiohttp
+from aiohttp import ClientTimeout
+
+from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
+from skerry.node.sync.live import WebSocketLive
+from skerry.wire.codec import MAX_BODY, compress, decode, decompress, encode
+from skerry.wire.people import Problem
+from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds to wait before the hub counts as gone; `slowest` is the least bytes a second that a path may carry."""
+
+    connect: float = 2.0
+    answer: float = 5.0
+    slowest: float = 4096.0
+    ping_every: float = 20.0
+    silence: float = 45.0
+
+    def of(self, size: int) -> ClientTimeout:
+        """For a request with a body of `size` bytes, which a slow path needs time to carry."""
+        return ClientTimeout(
+            total=None,
+            connect=self.connect,
+            sock_connect=self.connect,
+            sock_read=self.answer + size / self.slowest,
+        )
+
+
+PATIENCE = Patience()
+_UNAVAILABLE = frozenset({429, 502, 503, 504})
+"""Answers that say nothing about the request: a hub that is starting, or a gateway without one."""
+
+_CAUSES = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.EHOSTUNREACH: "no route to host",
+    errno.ENETUNREACH: "network unreachable",
+    errno.ECONNRESET: "connection reset",
+    errno.EPIPE: "connection reset",
+}
+
+
+def open_session(patience: Patience = PATIENCE) -> aiohttp.ClientSession:
+    """The connections to the hub; call it in the event loop, close it at the end.
+
+    asyncio sets TCP_NODELAY. Idle connections are dropped before the hub drops them (uvicorn: 5 s).
+    Answers are decompressed by the codec: aiohttp would need another zstd library.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(keepalive_timeout=4.0),
+        timeout=patience.of(0),
+        auto_decompress=False,
+        headers={"Accept-Encoding": "zstd"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+async def exchange(
+    session: aiohttp.ClientSession,
+    url: str,
+    body: bytes,
+    headers: dict[str, str],
+    *,
+    what: str,
+    patience: Patience = PATIENCE,
+) -> bytes:
+    """POSTs `body` and returns the decompressed answer.
+
+    Raises Transient («cannot reach hub …: cause») when no answer came, Refused or InvalidInput with the hub's
+    own words when one did. `what` names the call in messages.
+    """
+    timeout = patience.of(len(body))
+    try:
+        try:
+            return await _post(session, url, body, headers, timeout)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError):
+                raise
+            return await _post(session, url, body, headers, timeout)
+    except (aiohttp.ClientError, OSError) as error:
+        raise Transient(f"cannot reach hub {_origin(url)}: {cause_of(error, patience)}") from error
+    except _Answer as answer:
+        raise _judge(answer, what, _origin(url)) from None
+
+
+class HttpUplink:
+    """One node's calls to its hub. The secret leaves only in a header, never in a message or log."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        hub_url: str,
+        node_id: str,
+        secret: str,
+        patience: Patience = PATIENCE,
+    ) -> None:
+        self._session = session
+        self._patience = patience
+        self._hub = hub_url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {node_id}.{secret}"}
+
+    async def hello(self, hello: Hello) -> HelloReply:
+        return await self._call("hello", encode(hello), HelloReply)
+
+    async def push(self, unit: PushUnit) -> PushReply:
+        body = compress(encode(unit))
+        return await self._call("push", body, PushReply, {"Content-Encoding": "zstd"})
+
+    async def pull(self, pull: Pull) -> PullReply:
+        return await self._call("pull", encode(pull), PullReply)
+
+    async def live(self) -> WebSocketLive:
+        """Opens the live link. Raises Transient or Refused when it cannot be had."""
+        url = f"{self._hub}/sync/v1/link"
+        try:
+            opened = await self._session.ws_connect(
+                url,
+                headers=self._headers,
+                autoping=False,
+                max_msg_size=MAX_BODY,
+                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise Refused(f"cannot open the live link: the hub answered {error.status}") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Transient(
+                f"cannot reach hub {self._hub}: {cause_of(error, self._patience)}"
+            ) from error
+        return WebSocketLive(
+            opened, ping_every=self._patience.ping_every, silence=self._patience.silence
+        )
+
+    async def _call(
+        self, call: str, body: bytes, kind: type[T], headers: dict[str, str] | None = None
+    ) -> T:
+        answer = await exchange(
+            self._session,
+            f"{self._hub}/sync/v1/{call}",
+            body,
+            self._headers | (headers or {}),
+            what=call,
+            patience=self._patience,
+        )
+        return decode(answer, kind, f"the hub's answer to {call}")
+
+
+def cause_of(error: Exception, patience: Patience = PATIENCE) -> str:
+    """Why there was no answer, in a few plain words."""
+    for kind, words in (
+        (aiohttp.ClientConnectorDNSError, "name not found"),
+        (aiohttp.ConnectionTimeoutError, f"no connection within {patience.connect:g} s"),
+        (TimeoutError, f"no answer for {patience.answer:g} s"),
+        (aiohttp.ServerDisconnectedError, "connection closed without an answer"),
+        (aiohttp.ClientPayloadError, "the answer was cut off"),
+    ):
+        if isinstance(error, kind):
+            return words
+    known = _CAUSES.get(error.errno or 0) if isinstance(error, OSError) else None
+    return known or str(error) or type(error).__name__
+
+
+class _Answer(Exception):
+    """The hub answered something else than 200."""
+
+    def __init__(self, status: int, text: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.text = text
+
+
+async def _post(
+    session: aiohttp.ClientSession,
+    url: str,
+    body: bytes,
+    headers: dict[str, str],
+    timeout: ClientTimeout,
+) -> bytes:
+    headers = {"Content-Type": "application/json"} | headers
+    async with session.post(
+        url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+    ) as response:
+        answer = await _read(response)
+        if not 200 <= response.status < 300:
+            raise _Answer(response.status, answer)
+        return answer
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    parts = bytearray()
+    async for part in response.content.iter_any():
+        parts += part
+        if len(parts) > MAX_BODY:
+            raise InvalidInput(f"cannot read the hub's answer: it is larger than {MAX_BODY} bytes")
+    if response.headers.get("Content-Encoding") == "zstd":
+        return decompress(bytes(parts), "the hub's answer")
+    return bytes(parts)
+
+
+def _judge(answer: _Answer, what: str, hub: str) -> SkerryError:
+    try:
+        words = decode(answer.text, Problem, "problem").error
+    except InvalidInput:
+        words = f"it answered {answer.status}"
+    if answer.status in _UNAVAILABLE:
+        return Transient(f"cannot reach hub {hub}: {words}")
+    if answer.status in {401, 403}:
+        return Refused(
+            f"cannot {what}: hub {hub} does not know this node or its secret is wrong ({words}). "
+            "Enrol it again with a new token."
+        )
+    if answer.status == 400:
+        return InvalidInput(f"cannot {what}: {words}")
+    return Refused(f"cannot {what}: {words}")
+
+
+def _origin(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"

@@ -1,0 +1,107 @@
+"""What the loops of this room share: wishes, rows as they were committed, exits that wait, and who must be woken.
+
+Lives in one event loop and never waits. It is a copy: the store has the truth, and a new agent fills it again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from skerry.kit.bell import Bell
+from skerry.node.ports import InstanceExit
+from skerry.node.store.instances import ActualWorkload
+from skerry.node.workloads.dependencies import dependants
+from skerry.wire.workload import Assignment
+
+
+class Board:
+    """Every change goes through a method, which rings the bell of each workload that it may concern."""
+
+    def __init__(self) -> None:
+        self.desired: dict[str, Assignment] = {}
+        self.actual: dict[str, ActualWorkload] = {}
+        self.exits: dict[str, InstanceExit] = {}
+        """Exits by instance that are not committed yet."""
+        self.unacknowledged: set[str] = set()
+        """Instances whose end is committed and that the runtime may forget."""
+        self.unreported: set[str] = set()
+        """Workloads whose status has changed since it was reported."""
+        self.news = Bell()
+        """Rings when one of the two sets has changed."""
+        self.bells: defaultdict[str, Bell] = defaultdict(Bell)
+        self._owners: dict[str, str] = {}
+        self._attached = False
+
+    def want(self, assignments: Iterable[Assignment]) -> None:
+        """Takes the whole set of wishes."""
+        before, self.desired = self.desired, {wish.workload: wish for wish in assignments}
+        for name in before.keys() | self.desired.keys():
+            if before.get(name) != self.desired.get(name):
+                self.bells[name].ring()
+                self._ring_dependants(name)
+
+    def put(self, name: str, actual: ActualWorkload | None) -> None:
+        """Takes a committed row; None: the workload is forgotten."""
+        before = self.actual.pop(name, None)
+        if before is None and actual is None:
+            return
+        if actual is not None:
+            self.actual[name] = actual
+        self._follow_instance(name, before, actual)
+        self.unreported.add(name)
+        self.news.ring()
+        if before is None or actual is None or _condition(before) != _condition(actual):
+            self._ring_dependants(name)
+
+    def exited(self, exit_: InstanceExit) -> None:
+        """Takes an exit from the runtime. One that no row waits for was committed before and is acknowledged again."""
+        owner = self._owners.get(exit_.instance)
+        if owner is None and self._attached:
+            self._release(exit_.instance)
+            return
+        self.exits[exit_.instance] = exit_
+        if owner is not None:
+            self.bells[owner].ring()
+
+    def attach(self, actual: Iterable[ActualWorkload]) -> None:
+        """Takes the rows that a new agent starts from; exits that came meanwhile and concern none are let go."""
+        for one in actual:
+            self.put(one.name, one)
+        self._attached = True
+        for instance in self.exits.keys() - self._owners.keys():
+            self._release(instance)
+
+    def acknowledged(self, instance: str) -> None:
+        """The runtime has forgotten the instance."""
+        self.unacknowledged.discard(instance)
+        self.news.ring()
+
+    def ring_all(self) -> None:
+        """Something changed that concerns everybody."""
+        for name in self.desired.keys() | self.actual.keys():
+            self.bells[name].ring()
+
+    def _follow_instance(
+        self, name: str, before: ActualWorkload | None, actual: ActualWorkload | None
+    ) -> None:
+        old = before.instance.id if before and before.instance else None
+        new = actual.instance.id if actual and actual.instance else None
+        if new is not None:
+            self._owners[new] = name
+        if old is not None and old != new:
+            self._owners.pop(old, None)
+            self._release(old)
+
+    def _release(self, instance: str) -> None:
+        self.exits.pop(instance, None)
+        self.unacknowledged.add(instance)
+        self.news.ring()
+
+    def _ring_dependants(self, name: str) -> None:
+        for other in dependants(name, self.desired):
+            self.bells[other].ring()
+
+
+def _condition(actual: ActualWorkload) -> tuple[object, ...]:
+    return actual.phase, actual.ready, actual.assignment

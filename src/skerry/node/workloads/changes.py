@@ -1,0 +1,58 @@
+"""What a new assignment means for what runs: nothing, a new value to hold, or another process. Pure.
+
+A process is replaced only when what it was made from differs (program, environment, limits, log files) or when a
+restart was asked for. Everything else (restart policy, dependencies, probes, …) takes effect as it stands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from skerry.node.store.instances import ActualWorkload
+from skerry.node.workloads.transitions import Moment, first_seen, renewed
+from skerry.wire.workload import Assignment, WorkloadSpec
+
+
+def hold(actual: ActualWorkload | None, wish: Assignment, moment: Moment) -> ActualWorkload:
+    """The workload once `wish` is known. A stale wish is ignored; one that needs another process waits for the stop."""
+    if actual is None:
+        return first_seen(wish, moment)
+    held = actual.assignment
+    if is_stale(held, wish) or wish == held:
+        return actual
+    if actual.instance is None and (needs_restart(held, wish) or _gives_new_chance(actual, wish)):
+        return renewed(actual, wish, moment)
+    if actual.instance is not None and needs_restart(held, wish):
+        return actual
+    return replace(actual, assignment=wish)
+
+
+def is_stale(held: Assignment, wish: Assignment) -> bool:
+    """Whether `wish` is older intent than what this node already acts on."""
+    return wish.generation < held.generation
+
+
+def needs_restart(held: Assignment, wish: Assignment) -> bool:
+    """Whether an instance made from `held` must be replaced because of `wish`."""
+    return restart_asked(held, wish) or _made_from(held.spec) != _made_from(wish.spec)
+
+
+def restart_asked(held: Assignment, wish: Assignment) -> bool:
+    """Whether somebody asked for a restart. A counter that went back (the hub was restored) asks for nothing."""
+    return not is_stale(held, wish) and wish.restarts > held.restarts
+
+
+def in_force(held: Assignment, wish: Assignment) -> bool:
+    """Whether what was made from `held` is what `wish` wants."""
+    return is_stale(held, wish) or not needs_restart(held, wish)
+
+
+def _made_from(spec: WorkloadSpec) -> tuple[object, ...]:
+    return spec.runtime, spec.process, spec.env, spec.resources, spec.logs
+
+
+def _gives_new_chance(actual: ActualWorkload, wish: Assignment) -> bool:
+    """Whether another restart policy starts a workload of which nothing lives. What has succeeded is done."""
+    policy = wish.spec.restart
+    differs = policy != actual.assignment.spec.restart
+    return differs and (actual.phase != "succeeded" or policy.policy == "always")

@@ -1,0 +1,193 @@
+"""Reading workloads' logs: implements `node.ports.LogSource` on the files that the keeper writes and rotates.
+
+Layout: `<directory>/<workload>/current.log`, older ones `.1`, `.2`, …; each line in the CRI form that
+`skerry.keeper.logs` describes. Whoever follows polls the file's size; nobody else costs anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+from skerry.kit.clock import Clock, iso
+from skerry.kit.errors import NotFound
+
+CURRENT = "current.log"
+_DEFAULT_LINES = 100
+_CHUNK = 64 * 1024
+_POLL_SECONDS = 0.15
+_STAMP = len("2026-11-21T02:34:44.123456789Z")
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of a log. `whole` is False for a piece that the next line of the same stream continues."""
+
+    at: str
+    stream: str
+    whole: bool
+    text: str
+
+
+def parse_line(line: str) -> LogLine | None:
+    """The parts of a line as `LogFiles.read` yields it; None for one that was torn by a crash."""
+    parts = line.split(" ", 3)
+    if len(parts) != 4 or len(parts[0]) != _STAMP or parts[2] not in {"F", "P"}:
+        return None
+    return LogLine(parts[0], parts[1], parts[2] == "F", parts[3])
+
+
+class LogFiles:
+    """Implements `LogSource`. `directory` holds one directory for each workload that has ever run here."""
+
+    def __init__(self, directory: Path, clock: Clock) -> None:
+        self._directory = directory
+        self._clock = clock
+
+    def path(self, workload: str) -> Path:
+        """Where the current log of a workload is, or will be."""
+        return self._directory / workload / CURRENT
+
+    def read(self, workload: str, since: int | None, *, follow: bool) -> AsyncIterator[str]:
+        path = self.path(workload)
+        known = workload not in {"", ".", ".."} and "/" not in workload and "\0" not in workload
+        if not known or not path.parent.is_dir():
+            raise NotFound(f"cannot read the log of workload «{workload}»: it has never run here")
+        return self._lines(path, since, follow=follow)
+
+    async def _lines(self, path: Path, since: int | None, *, follow: bool) -> AsyncIterator[str]:
+        reader = _Reader(path)
+        try:
+            if since is None:
+                reader.keep_last(_DEFAULT_LINES)
+            first = b"" if since is None else iso(since).encode()
+            wanted = since is None
+            while follow or reader.more():
+                for line in reader.next_lines():
+                    # A torn line has no time of its own; it goes with the one before it.
+                    if line[_STAMP - 1 : _STAMP] == b"Z":
+                        wanted = line[:_STAMP] >= first
+                    if wanted:
+                        yield line.decode("utf-8", "backslashreplace")
+                await (asyncio.sleep(0) if reader.more() else self._clock.sleep(_POLL_SECONDS))
+        finally:
+            reader.close()
+
+
+class _Reader:
+    """A position in a log that goes on through rotations: open files, oldest first, the first one being read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._files = _open_files(path)
+        self._rest = b""
+
+    def keep_last(self, count: int) -> None:
+        """Moves to the last `count` lines."""
+        for index in range(len(self._files) - 1, -1, -1):
+            count -= _seek_last(self._files[index], count)
+            if count <= 0:
+                _close(self._files[:index])
+                del self._files[:index]
+                return
+
+    def more(self) -> bool:
+        """Whether there is something to read without waiting."""
+        return len(self._files) > 1 or any(_unread(file) for file in self._files)
+
+    def next_lines(self) -> Iterator[bytes]:
+        """The lines of the next chunk; none when everything has been read."""
+        if not self._files:
+            self._files = _open_files(self._path)
+            return
+        file = self._files[0]
+        chunk = file.read(_CHUNK)
+        if not chunk:
+            self._go_on()
+            return
+        lines = (self._rest + chunk).split(b"\n")
+        self._rest = lines.pop()
+        yield from lines
+
+    def close(self) -> None:
+        _close(self._files)
+        self._files = []
+
+    def _go_on(self) -> None:
+        """At the end of a file: steps to the next one, or looks whether rotation has made one."""
+        file = self._files[0]
+        if len(self._files) == 1 and not self._is_current(file):
+            found = _open_files(self._path)
+            inodes = [_inode(other) for other in found]
+            # Not among them: rotated away while we read; then everything there is newer.
+            old = inodes.index(_inode(file)) + 1 if _inode(file) in inodes else 0
+            _close(found[:old])
+            self._files += found[old:]
+        if len(self._files) > 1 and not _unread(file):
+            file.close()
+            del self._files[0]
+            self._rest = b""
+
+    def _is_current(self, file: FileIO) -> bool:
+        try:
+            return self._path.stat().st_ino == _inode(file)
+        except FileNotFoundError:
+            return True  # between the two steps of a rotation: nothing newer yet
+
+
+def _open_files(path: Path) -> list[FileIO]:
+    """The log's files, oldest first. Opened newest first, so that a rotation meanwhile hides none of them."""
+    files: list[FileIO] = []
+    number = 0
+    while True:
+        try:
+            # Unbuffered: a buffer would keep what the keeper takes back.
+            file = FileIO(path.with_name(f"{path.name}.{number}") if number else path)
+        except FileNotFoundError:
+            if number:
+                return files
+        else:
+            if files and _inode(file) == _inode(files[0]):
+                file.close()
+            else:
+                files.insert(0, file)
+        number += 1
+
+
+def _inode(file: FileIO) -> int:
+    return os.fstat(file.fileno()).st_ino
+
+
+def _unread(file: FileIO) -> bool:
+    size = os.fstat(file.fileno()).st_size
+    if size < file.tell():
+        file.seek(size)  # the keeper took back a batch for which the disk had no room
+    return size > file.tell()
+
+
+def _seek_last(file: FileIO, count: int) -> int:
+    """Moves to the last `count` lines of a file; returns how many lines it has from there on."""
+    position = file.seek(0, os.SEEK_END)
+    found = 0
+    while position > 0:
+        start = max(0, position - _CHUNK)
+        file.seek(start)
+        block = file.read(position - start)
+        end = len(block)
+        while (end := block.rfind(b"\n", 0, end)) >= 0:
+            if found == count:
+                file.seek(start + end + 1)
+                return found
+            found += 1
+        position = start
+    file.seek(0)
+    return found
+
+
+def _close(files: list[FileIO]) -> None:
+    for file in files:
+        file.close()

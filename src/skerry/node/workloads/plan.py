@@ -1,0 +1,128 @@
+"""From what is wanted and what is, the steps that are possible now. Pure and deterministic.
+
+No plan is stored and none is long: after each step the next one is decided from what is then, so a crash
+loses one pass. `executor` carries steps out; `supervise` decides again whenever something has happened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skerry.kit.clock import NS
+from skerry.kit.units import format_duration
+from skerry.node.store.instances import ActualWorkload, Instance
+from skerry.node.workloads.changes import hold, in_force, is_stale, restart_asked
+from skerry.node.workloads.dependencies import Actual, Desired, missing, unmet
+from skerry.node.workloads.steps import (
+    AbandonInstance,
+    KillWorkload,
+    Remove,
+    StartWorkload,
+    Step,
+    StopReason,
+    StopWorkload,
+    Wait,
+)
+from skerry.node.workloads.transitions import Moment
+from skerry.wire.workload import Assignment, Phase
+
+_FINISHED: set[Phase] = {"succeeded", "failed"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What matters besides the workloads themselves."""
+
+    moment: Moment
+    offline_for: float | None = None
+    """Seconds since the node lost the hub; None: it has the hub, or never had one."""
+    stop_all: bool = False
+    """`skerry node stop --workloads` was asked."""
+
+
+def plan(desired: Desired, actual: Actual, facts: Facts) -> list[Step]:
+    """One step for each workload that is wanted or there, by name; `Wait` says why nothing is done."""
+    known = dict(actual) | {
+        name: hold(actual.get(name), wish, facts.moment) for name, wish in desired.items()
+    }
+    return [step_for(known[name], desired, known, facts) for name in sorted(known)]
+
+
+def step_for(held: ActualWorkload, desired: Desired, actual: Actual, facts: Facts) -> Step:
+    """The step for one workload, which already holds its wish (`changes.hold`)."""
+    wish = desired.get(held.name)
+    if held.instance is None:
+        if wish is None:
+            return Remove(held.name)
+        return _without_instance(held, desired, actual, facts)
+    if held.instance.kill_at is not None:
+        return _being_stopped(held, held.instance, facts.moment.monotonic)
+    reason = _stop_reason(held, wish, facts)
+    if reason is not None:
+        return StopWorkload(held.name, reason)
+    if held.instance.identity is None:
+        return StartWorkload(held.name)
+    return _running(held, held.instance, desired, facts)
+
+
+def _without_instance(held: ActualWorkload, desired: Desired, actual: Actual, facts: Facts) -> Step:
+    name, now = held.name, facts.moment.monotonic
+    if held.phase in _FINISHED:
+        return Wait(name, held.phase, held.message)
+    if facts.stop_all:
+        return Wait(name, "stopped", "stopped by «skerry node stop --workloads»")
+    if _is_cut_off(held.assignment, facts):
+        return Wait(name, "stopped", _cut_off(held.assignment))
+    if held.due is not None and now < held.due:
+        tripped = held.history.half_open
+        return Wait(name, "tripped" if tripped else "backoff", held.message, held.due)
+    reason = unmet(held.assignment, desired, actual)
+    return Wait(name, "pending", reason) if reason else StartWorkload(name)
+
+
+def _being_stopped(held: ActualWorkload, instance: Instance, now: int) -> Step:
+    if instance.kill_at is not None and now < instance.kill_at:
+        return Wait(held.name, "stopping", held.message, instance.kill_at)
+    if instance.kills and instance.identity is None:
+        return AbandonInstance(held.name)
+    return KillWorkload(held.name)
+
+
+def _stop_reason(held: ActualWorkload, wish: Assignment | None, facts: Facts) -> StopReason | None:
+    if wish is None:
+        return "removed"
+    if facts.stop_all:
+        return "node-stop"
+    if _is_cut_off(held.assignment, facts):
+        return "disconnected"
+    if in_force(held.assignment, wish):
+        return None
+    return "restart" if restart_asked(held.assignment, wish) else "changed"
+
+
+def _running(held: ActualWorkload, instance: Instance, desired: Desired, facts: Facts) -> Step:
+    now, spec = facts.moment.monotonic, held.assignment.spec
+    times = []
+    reasons = [missing(held.assignment, desired)]
+    if is_stale(held.assignment, desired[held.name]):
+        reasons.append("ignores an assignment that is older than the one in force")
+    if held.history.half_open:
+        proven = instance.started + int(spec.restart.reset_after * NS)
+        if now < proven:
+            reasons.append(f"on trial for {format_duration(spec.restart.reset_after)}")
+            times.append(proven)
+    if not held.ready:
+        reasons.append(held.probe or "not ready yet")
+    if spec.on_disconnect.stop_after is not None and facts.offline_for is not None:
+        times.append(now + int((spec.on_disconnect.stop_after - facts.offline_for) * NS) + 1)
+    return Wait(held.name, "running", "; ".join(filter(None, reasons)), min(times, default=None))
+
+
+def _is_cut_off(assignment: Assignment, facts: Facts) -> bool:
+    limit = assignment.spec.on_disconnect.stop_after
+    return limit is not None and facts.offline_for is not None and facts.offline_for >= limit
+
+
+def _cut_off(assignment: Assignment) -> str:
+    limit = assignment.spec.on_disconnect.stop_after or 0
+    return f"stopped: the hub has been away for more than {format_duration(limit)}"

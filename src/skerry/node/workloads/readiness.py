@@ -1,0 +1,160 @@
+"""When a running workload counts as ready: probes by exec, HTTP, TCP, or a value that it published.
+
+Ready after one success; no longer ready after three failures in a row. Being not ready is shown and holds up
+dependants; it restarts nothing. Judging is pure; `Prober` asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
+from skerry.kit.errors import Transient
+from skerry.node.ports import Launch
+from skerry.node.store.instances import ActualWorkload, Instance
+from skerry.wire.workload import Assignment, ProcessSpec, Ready
+
+FAILURES = 3
+"""Failures in a row after which a ready workload is no longer ready."""
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """The probe's judgement so far; `failure` is why the last try failed."""
+
+    ready: bool
+    failures: int = 0
+    failure: str = ""
+
+
+def judge(before: Readiness, failure: str) -> Readiness:
+    """The judgement after one more try; an empty `failure` is a success."""
+    if not failure:
+        return Readiness(ready=True)
+    failures = before.failures + 1
+    return Readiness(before.ready and failures < FAILURES, failures, failure)
+
+
+class PublishedValues(Protocol):
+    """What workloads have published, as far as this agent has seen it."""
+
+    bell: Bell
+    """Rings after every publish."""
+
+    def last(self, workload: str, pattern: str) -> int | None:
+        """Monotonic ns of the last measurement of that workload whose name fits, or None."""
+        ...
+
+
+HttpStatus = Callable[[str, float], Awaitable[int]]
+"""GET: (url, timeout in seconds) → status code. Raises Transient when there is no answer."""
+
+
+class Prober:
+    """Runs the probes of all workloads."""
+
+    def __init__(
+        self,
+        http_status: HttpStatus,
+        values: PublishedValues,
+        launch_for: Callable[[Assignment, str], Launch],
+        clock: Clock,
+    ) -> None:
+        self._http_status = http_status
+        self._values = values
+        self._launch_for = launch_for
+        self._clock = clock
+
+    async def watch(
+        self, actual: ActualWorkload, readiness: Readiness, tell: Callable[[Readiness], None]
+    ) -> None:
+        """Probes a running instance until cancelled and tells each new judgement. A value needs to be seen only once."""
+        ready, instance = actual.assignment.spec.ready, actual.instance
+        if ready is None or instance is None:
+            return
+        if ready.value is not None:
+            await self._value_seen(actual.name, ready.value, instance)
+            tell(Readiness(ready=True))
+            return
+        while True:
+            after = judge(readiness, await self._failure(ready, actual.assignment, instance))
+            if (after.ready, after.failure) != (readiness.ready, readiness.failure):
+                tell(after)
+            readiness = after
+            await self._clock.sleep(ready.interval)
+
+    async def _value_seen(self, workload: str, pattern: str, instance: Instance) -> None:
+        while True:
+            seen = self._values.bell.count
+            last = self._values.last(workload, pattern)
+            if last is not None and last >= instance.started:
+                return
+            await self._values.bell.after(seen)
+
+    async def _failure(self, ready: Ready, assignment: Assignment, instance: Instance) -> str:
+        """One try: why it failed, or an empty text."""
+        try:
+            async with asyncio.timeout(ready.timeout):
+                if ready.exec is not None:
+                    return await self._run(ready.exec, assignment, instance)
+                if ready.http is not None:
+                    return await self._get(ready.http, ready.timeout)
+                return await _connect(ready.tcp or 0)
+        except TimeoutError:
+            return f"not ready: no answer within {ready.timeout:g} s"
+
+    async def _get(self, url: str, timeout: float) -> str:
+        try:
+            status = await self._http_status(url, timeout)
+        except Transient as error:
+            return f"not ready: {error}"
+        return "" if 200 <= status < 400 else f"not ready: {url} answers {status}"
+
+    async def _run(self, command: list[str], assignment: Assignment, instance: Instance) -> str:
+        """The probe's command in the workload's own environment and directory, with its whole group killed in the end."""
+        spec = msgspec.structs.replace(assignment.spec, process=_as_process(command, assignment))
+        probe = msgspec.structs.replace(assignment, spec=spec)
+        launch = self._launch_for(probe, instance.id)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *launch.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                cwd=launch.directory,
+                env=launch.environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return f"not ready: cannot run {command[0]}: {error.strerror}"
+        try:
+            code = await process.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+        return "" if code == 0 else f"not ready: {command[0]} ended with code {code}"
+
+
+def _as_process(command: list[str], assignment: Assignment) -> ProcessSpec:
+    return msgspec.structs.replace(assignment.spec.process, command=command)
+
+
+async def _connect(port: int) -> str:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError as error:
+        return f"not ready: port {port}: {error.strerror or 'no connection'}"
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return ""

@@ -1,0 +1,127 @@
+"""Starting the keeper so that it outlives the agent, and clearing up after one that died.
+
+The keeper is this interpreter in isolated mode, in its own session, without the agent's environment; what it
+says goes to `keeper.log` beside its socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import skerry.keeper
+from skerry.keeper.procfs import read_stat
+from skerry.kit.errors import Transient
+from skerry.node.workloads.runtimes.identity import all_pids, command_line, watch_end
+
+_MAIN = Path(skerry.keeper.__file__).with_name("__main__.py")
+
+
+class KeeperProcess:
+    """The keeper of one socket, as far as this agent is its parent."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._log = socket.with_name("keeper.log")
+        self.pid = 0
+        """Of the keeper that answers, whoever started it."""
+        self._child: int | None = None
+
+    async def start(self) -> None:
+        """Returns when a new keeper listens. Raises Transient, with its last words, when it ends first."""
+        self.reap()
+        self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._log.exists():
+            self._log.replace(self._log.with_name("keeper.log.1"))
+        read_end, write_end = os.pipe()
+        try:
+            self._child = self._spawn(write_end)
+        except OSError as error:
+            os.close(read_end)
+            raise Transient(f"cannot start the keeper: {error.strerror}") from error
+        finally:
+            os.close(write_end)
+        await _end_of(read_end)
+        if not self._socket.exists():
+            raise Transient(f"cannot start the keeper: {self._last_words()}")
+
+    def reap(self) -> None:
+        """Gives an ended keeper's pid back to the system."""
+        if self._child is None:
+            return
+        try:
+            if os.waitpid(self._child, os.WNOHANG) == (0, 0):
+                return
+        except ChildProcessError:
+            pass
+        self._child = None
+
+    async def ended(self) -> None:
+        """Returns when the keeper that answered last has ended."""
+        ended = asyncio.Event()
+        stat = read_stat(self.pid)
+        if stat is not None and watch_end(self.pid, stat.start, ended.set) is not None:
+            await ended.wait()
+        self.reap()
+
+    def end_unborn(self) -> None:
+        """SIGKILLs children of a dead keeper that have not yet exec'd, before they turn into workloads.
+
+        Their command line is still the keeper's own. With the signal pending, a child that hangs in exec
+        never runs an instruction of the workload.
+        """
+        own = [os.fsencode(_MAIN), os.fsencode(self._socket)]
+        for pid in all_pids():
+            if command_line(pid)[3:5] == own and pid != self.pid:
+                stat = read_stat(pid)
+                if stat is not None and stat.parent != self.pid:
+                    _kill(pid)
+
+    def _spawn(self, ready: int) -> int:
+        arguments = [sys.executable, "-I", "-S", str(_MAIN), str(self._socket)]
+        return os.posix_spawn(
+            sys.executable,
+            arguments,
+            {},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, ready, 1),
+                (
+                    os.POSIX_SPAWN_OPEN,
+                    2,
+                    str(self._log),
+                    os.O_WRONLY | os.O_CREAT | os.O_APPEND,
+                    0o600,
+                ),
+            ],
+            setsid=True,
+        )
+
+    def _last_words(self) -> str:
+        try:
+            lines = self._log.read_text(errors="replace").splitlines()
+        except OSError:
+            lines = []
+        return lines[-1] if lines else f"it ended at once. See {self._log}"
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+async def _end_of(fd: int) -> None:
+    """Waits until every other holder of the pipe has closed it, then closes `fd`."""
+    loop = asyncio.get_running_loop()
+    closed = asyncio.Event()
+    loop.add_reader(fd, closed.set)
+    try:
+        await closed.wait()
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)

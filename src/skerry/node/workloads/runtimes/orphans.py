@@ -1,0 +1,82 @@
+"""What the agent does for running instances while no keeper lives: it sees their ends and keeps their output.
+
+The next keeper takes over by `adopt`; it drains what an ended instance left in its FIFOs, which is there
+only as long as somebody has them open.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry.kit.clock import Clock
+from skerry.node.ports import ProcessIdentity
+from skerry.node.workloads.runtimes.identity import end_leftovers, watch_end
+
+
+@dataclass(frozen=True)
+class Held:
+    """An instance that the runtime is responsible for. No identity: its spawn has not been answered yet."""
+
+    instance: str
+    workload: str
+    log: Path
+    log_size: int
+    log_files: int
+    identity: ProcessIdentity | None = None
+
+
+class Orphans:
+    """Instances between two keepers."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._watches: dict[str, Callable[[], None]] = {}
+        self._fifos: dict[str, list[int]] = {}
+        self._ended: dict[str, int] = {}
+
+    def take(self, held: Held) -> None:
+        """Watches an instance until `release`; taking it twice is harmless."""
+        if held.identity is None or held.instance in self._fifos:
+            return
+        self._fifos[held.instance] = _open_fifos(held.log)
+        stop = watch_end(held.identity.pid, held.identity.start_time, lambda: self._note_end(held))
+        if stop is None:
+            self._note_end(held)
+        else:
+            self._watches[held.instance] = stop
+
+    def ended(self) -> dict[str, int]:
+        """Instances that have ended meanwhile, with the time (ns since 1970) at which that was seen."""
+        return dict(self._ended)
+
+    def release(self, instance: str) -> None:
+        """Somebody else is responsible now."""
+        self._ended.pop(instance, None)
+        stop = self._watches.pop(instance, None)
+        if stop is not None:
+            stop()
+        for fd in self._fifos.pop(instance, ()):
+            os.close(fd)
+
+    def release_all(self) -> None:
+        """Nobody is watched any more."""
+        for instance in tuple(self._fifos):
+            self.release(instance)
+
+    def _note_end(self, held: Held) -> None:
+        if held.identity is not None:
+            end_leftovers(held.identity)
+        self._ended[held.instance] = self._clock.wall_ns()
+
+
+def _open_fifos(log: Path) -> list[int]:
+    fds = []
+    for stream in ("out", "err"):
+        try:
+            fds.append(os.open(f"{log}.{stream}.fifo", os.O_RDONLY | os.O_NONBLOCK))
+        except FileNotFoundError:
+            continue
+    return fds

@@ -1,0 +1,59 @@
+"""Steps: what `plan` proposes and `executor` carries out, one at a time for each workload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from skerry.wire.workload import Phase
+
+StopReason = Literal["changed", "removed", "restart", "disconnected", "node-stop"]
+
+
+@dataclass(frozen=True)
+class StartWorkload:
+    """Make an instance, or ask once more for the one that the runtime has not confirmed."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class StopWorkload:
+    """Send the stop signal and let the grace period begin."""
+
+    name: str
+    reason: StopReason
+
+
+@dataclass(frozen=True)
+class KillWorkload:
+    """The grace period is over, or an earlier SIGKILL had no effect."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class AbandonInstance:
+    """The runtime never confirmed this instance and tells no exit for it: it was not made."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Nothing wants the workload and nothing of it lives: forget it."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing can be done before `until` (monotonic ns; None: before something happens). Shows why."""
+
+    name: str
+    phase: Phase
+    reason: str = ""
+    until: int | None = None
+
+
+Step = StartWorkload | StopWorkload | KillWorkload | AbandonInstance | Remove | Wait

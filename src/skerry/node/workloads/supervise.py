@@ -1,0 +1,180 @@
+"""Keeps every workload of this node as it is wanted: attaches to the runtime, then runs one `Unit` for each.
+
+Wakes on exits, on changed wishes, on the link and on due times; it never polls. What units commit is
+reported and acknowledged by two loops of its own, so neither the hub's side nor the runtime delays a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from skerry.kit.bell import Bell
+from skerry.kit.tasks import Guard, Tasks, supervised
+from skerry.node.ports import RunningInstance, StoredInstance
+from skerry.node.store.instances import ActualWorkload
+from skerry.node.workloads.attach import after_reboot, attach, not_listed
+from skerry.node.workloads.board import Board
+from skerry.node.workloads.executor import Tools
+from skerry.node.workloads.plan import Facts
+from skerry.node.workloads.readiness import Prober
+from skerry.node.workloads.transitions import status_of
+from skerry.node.workloads.unit import Unit
+from skerry.wire.workload import Assignment, WorkloadStatus
+
+
+class Desired(Protocol):
+    """What is wanted of this node, as its store has it."""
+
+    changed: Bell
+    """Rings when an answer below may have changed; `offline_for` growing is no change."""
+
+    async def assignments(self) -> list[Assignment]:
+        """All of them."""
+        ...
+
+    def offline_for(self) -> float | None:
+        """Seconds since the hub was lost; None: it is there, or the node has none."""
+        ...
+
+    def stop_all(self) -> bool:
+        """Whether `skerry node stop --workloads` was asked of this agent."""
+        ...
+
+
+class Statuses(Protocol):
+    """Where statuses go on their way to the hub. A failing call is repeated."""
+
+    async def report(self, status: WorkloadStatus) -> None: ...
+
+    async def forget(self, workload: str) -> None: ...
+
+
+class Supervisor:
+    """Runs as long as the agent does. The caller closes the runtime; cancelling `run` leaves workloads running."""
+
+    def __init__(self, tools: Tools, desired: Desired, statuses: Statuses, prober: Prober) -> None:
+        self._tools = tools
+        self._desired = desired
+        self._statuses = statuses
+        self._prober = prober
+        self._board = Board()
+        self._units: dict[str, Unit] = {}
+        self._listed: list[RunningInstance] = []
+
+    async def run(self) -> None:
+        """Attaches to the runtime, then supervises until cancelled."""
+        async with supervised() as tasks:
+            for step in (self._end_earlier_boots, self._connect, self._match):
+                await self._insist(step)
+            tasks.forever(self._report(), name="workloads: report statuses")
+            tasks.forever(self._acknowledge(), name="workloads: acknowledge exits")
+            await self._follow(tasks)
+
+    def statuses(self) -> list[WorkloadStatus]:
+        """Every workload as it is now, by name."""
+        moment = self._tools.moment()
+        return [status_of(actual, moment) for _, actual in sorted(self._board.actual.items())]
+
+    async def all_ended(self) -> None:
+        """Returns when no instance lives and every exit is acknowledged, for example after `stop_all`."""
+        board = self._board
+        seen = board.news.count
+        while board.unacknowledged or any(one.instance for one in board.actual.values()):
+            seen = await board.news.after(seen)
+
+    async def _end_earlier_boots(self) -> None:
+        tools = self._tools
+        if lost := after_reboot(tools.instances.load(), tools.moment()):
+            await tools.instances.save(lost, label="workload.rebooted")
+
+    async def _connect(self) -> None:
+        self._listed = await self._tools.runtime.connect(self._board.exited)
+
+    async def _match(self) -> None:
+        """Makes store and runtime agree. Exits that come meanwhile are on the board, and judged by their units."""
+        tools, board = self._tools, self._board
+        actual, running = tools.instances.load(), list(self._listed)
+        if unlisted := not_listed(actual, running, board.exits):
+            running += await tools.runtime.adopt([self._stored(one) for one in unlisted])
+        found = attach(actual, running, board.exits, tools.moment(), tools.chance)
+        if found.transitions:
+            await tools.instances.save(found.transitions, label="workload.attached")
+        for instance in found.doubles:
+            await tools.runtime.signal(instance, "SIGKILL")
+        board.attach(tools.instances.load().values())
+
+    def _stored(self, one: ActualWorkload) -> StoredInstance:
+        assert one.instance is not None  # noqa: S101 - not_listed() returns only such
+        launch = self._tools.launch_for(one.assignment, one.instance.id)
+        return StoredInstance(launch, one.instance.identity)
+
+    async def _follow(self, tasks: Tasks) -> None:
+        guard = self._guard("follow wishes")
+
+        async def once() -> None:
+            seen = self._desired.changed.count
+            self._board.want(await self._desired.assignments())
+            self._board.ring_all()
+            self._start_units(tasks)
+            await self._desired.changed.after(seen)
+
+        while True:
+            await guard.run(once)
+
+    def _start_units(self, tasks: Tasks) -> None:
+        for name in sorted(self._board.desired.keys() | self._board.actual.keys()):
+            unit = self._units.get(name)
+            if unit is None or unit.finished:
+                unit = Unit(name, self._tools, self._board, self._facts, self._prober)
+                self._units[name] = unit
+                _ = tasks.start(unit.run(tasks), name=f"workload «{name}»")
+
+    def _facts(self) -> Facts:
+        return Facts(self._tools.moment(), self._desired.offline_for(), self._desired.stop_all())
+
+    async def _report(self) -> None:
+        board = self._board
+        guard = self._guard("report statuses")
+
+        async def once() -> None:
+            seen = board.news.count
+            while board.unreported:
+                await self._report_one(min(board.unreported))
+            await board.news.after(seen)
+
+        while True:
+            await guard.run(once)
+
+    async def _report_one(self, name: str) -> None:
+        actual = self._board.actual.get(name)
+        if actual is None:
+            await self._statuses.forget(name)
+        else:
+            await self._statuses.report(status_of(actual, self._tools.moment()))
+        if self._board.actual.get(name) is actual:
+            self._board.unreported.discard(name)
+
+    async def _acknowledge(self) -> None:
+        board = self._board
+        guard = self._guard("acknowledge exits")
+
+        async def once() -> None:
+            seen = board.news.count
+            while board.unacknowledged:
+                instance = min(board.unacknowledged)
+                await self._tools.runtime.acknowledge(instance)
+                board.acknowledged(instance)
+            await board.news.after(seen)
+
+        while True:
+            await guard.run(once)
+
+    async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Without this step nothing can begin, so it is tried until it succeeds; each may be repeated."""
+        guard = self._guard("attach to the runtime")
+        while not await guard.run(step):
+            pass
+
+    def _guard(self, name: str) -> Guard:
+        return Guard(f"workloads: {name}", self._tools.clock, self._tools.chance)

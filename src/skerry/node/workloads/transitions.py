@@ -1,0 +1,198 @@
+"""How a workload's row changes: one pure function for each thing that can happen to it.
+
+`plan` decides what should happen, `executor` makes it happen and writes what these functions return.
+The phases and the arrows between them are drawn in docs/reference/lifecycle.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from skerry.kit.clock import NS
+from skerry.kit.units import format_duration
+from skerry.node.ports import ProcessIdentity
+from skerry.node.store.instances import ActualWorkload, History, Instance
+from skerry.node.workloads.restart import Ending, Verdict, after_exit
+from skerry.node.workloads.steps import StopReason
+from skerry.wire.workload import Assignment, Exit, Phase, Restart, WorkloadStatus
+
+KILL_AGAIN = 5.0
+"""Seconds after which a SIGKILL without effect is repeated."""
+
+_STOPPING: dict[StopReason, str] = {
+    "changed": "its spec has changed",
+    "removed": "it was removed from this node",
+    "restart": "a restart was asked for",
+    "disconnected": "the hub has been away for too long",
+    "node-stop": "«skerry node stop --workloads»",
+}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One reading of the clock."""
+
+    wall: int
+    monotonic: int
+    boot_id: str
+
+
+def first_seen(assignment: Assignment, moment: Moment) -> ActualWorkload:
+    """A workload that this node did not have."""
+    return ActualWorkload(assignment, moment.boot_id, "pending", moment.wall)
+
+
+def renewed(actual: ActualWorkload, assignment: Assignment, moment: Moment) -> ActualWorkload:
+    """A new spec, or a restart on demand, for a workload of which nothing lives: its past does not count."""
+    return replace(
+        _enter(actual, "pending", moment), assignment=assignment, history=History(), due=None
+    )
+
+
+def starting(actual: ActualWorkload, instance: str, moment: Moment) -> ActualWorkload:
+    """The runtime is about to be asked for a new instance."""
+    new = Instance(
+        id=instance,
+        generation=actual.assignment.generation,
+        boot_id=moment.boot_id,
+        started_at=moment.wall,
+        started=moment.monotonic,
+    )
+    return replace(
+        _enter(actual, "starting", moment), instance=new, starts=actual.starts + 1, due=None
+    )
+
+
+def started(actual: ActualWorkload, identity: ProcessIdentity, moment: Moment) -> ActualWorkload:
+    """The runtime has answered. An instance that is being stopped goes on being stopped."""
+    assert actual.instance is not None  # noqa: S101 - only a live instance gets an identity
+    known = replace(actual, instance=replace(actual.instance, identity=identity))
+    if actual.phase != "starting":
+        return known
+    return replace(_enter(known, "running", moment), ready=actual.assignment.spec.ready is None)
+
+
+def refused(actual: ActualWorkload, cause: str, moment: Moment, chance: float) -> ActualWorkload:
+    """The runtime says that this launch is wrong: a failure, as if the process had ended at once."""
+    gone = replace(actual, instance=None, ready=False, exit=None)
+    ending = Ending(Exit(), 0.0, moment.monotonic)
+    return _judged(gone, after_exit(_policy(actual), actual.history, ending, chance), cause, moment)
+
+
+def probed(actual: ActualWorkload, *, ready: bool, failure: str) -> ActualWorkload:
+    """The readiness probe has a new result."""
+    return replace(actual, ready=ready, probe=failure)
+
+
+def stopping(actual: ActualWorkload, reason: StopReason, moment: Moment) -> ActualWorkload:
+    """The instance is about to be asked to end; the grace period begins."""
+    return stopping_because(actual, f"stopping: {_STOPPING[reason]}", moment)
+
+
+def stopping_because(actual: ActualWorkload, message: str, moment: Moment) -> ActualWorkload:
+    """As `stopping`, for causes that no step names."""
+    assert actual.instance is not None  # noqa: S101 - only a live instance can be stopped
+    kill_at = moment.monotonic + int(actual.assignment.spec.stop.grace * NS)
+    ending = replace(actual.instance, kill_at=kill_at)
+    return replace(_enter(actual, "stopping", moment, message), instance=ending)
+
+
+def killed(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
+    """SIGKILL was sent; it will be repeated if no exit follows."""
+    assert actual.instance is not None  # noqa: S101 - only a live instance can be killed
+    kills = actual.instance.kills + 1
+    kill_at = moment.monotonic + int(KILL_AGAIN * NS)
+    times = "once" if kills == 1 else f"{kills} times"
+    return replace(
+        actual,
+        message=f"did not end within its grace period: SIGKILL sent {times}",
+        instance=replace(actual.instance, kill_at=kill_at, kills=kills),
+    )
+
+
+def ended(actual: ActualWorkload, exit_: Exit, moment: Moment, chance: float) -> ActualWorkload:
+    """The instance has ended: as asked, or by itself and then the restart policy decides."""
+    assert actual.instance is not None  # noqa: S101 - only a live instance can end
+    gone = replace(actual, instance=None, ready=False, probe="", exit=exit_)
+    if actual.phase == "stopping":
+        return _enter(replace(gone, history=History()), "stopped", moment, actual.message)
+    ending = Ending(exit_, _life(actual.instance, exit_, moment), moment.monotonic)
+    verdict = after_exit(_policy(actual), actual.history, ending, chance)
+    return _judged(gone, verdict, f"ended: {exit_}", moment)
+
+
+def not_made(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
+    """The instance turned out never to have been made: no life, no failure."""
+    phase: Phase = "stopped" if actual.phase == "stopping" else "pending"
+    return _enter(replace(actual, instance=None, ready=False, probe=""), phase, moment)
+
+
+def rebooted(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
+    """The machine has restarted: nothing lives, nothing waits, and what was not finished starts at once."""
+    unknown = Exit(at=moment.wall) if actual.instance is not None else actual.exit
+    fresh = replace(
+        actual,
+        boot_id=moment.boot_id,
+        history=History(),
+        due=None,
+        ready=False,
+        probe="",
+        exit=unknown,
+        instance=None,
+    )
+    if actual.phase in {"succeeded", "failed", "stopped"}:
+        return fresh
+    return _enter(fresh, "pending", moment, "the machine has restarted")
+
+
+def waiting(actual: ActualWorkload, phase: Phase, reason: str, moment: Moment) -> ActualWorkload:
+    """Nothing happens, and this is why. Being stopped on purpose forgets failures."""
+    if phase == actual.phase:
+        return replace(actual, message=reason)
+    entered = _enter(actual, phase, moment, reason)
+    return replace(entered, history=History(), due=None) if phase == "stopped" else entered
+
+
+def status_of(actual: ActualWorkload, moment: Moment) -> WorkloadStatus:
+    """The workload as people and the hub see it."""
+    instance = actual.instance
+    in_future = actual.due is not None and actual.due > moment.monotonic
+    return WorkloadStatus(
+        workload=actual.name,
+        generation=actual.assignment.generation,
+        phase=actual.phase,
+        since=actual.since,
+        ready=actual.ready,
+        restarts=max(actual.starts - 1, 0),
+        pid=instance.identity.pid if instance and instance.identity else None,
+        exit=actual.exit,
+        next_start_at=moment.wall + (actual.due or 0) - moment.monotonic if in_future else None,
+        message=actual.message,
+    )
+
+
+def _enter(
+    actual: ActualWorkload, phase: Phase, moment: Moment, message: str = ""
+) -> ActualWorkload:
+    return replace(actual, phase=phase, since=moment.wall, message=message, boot_id=moment.boot_id)
+
+
+def _judged(actual: ActualWorkload, verdict: Verdict, cause: str, moment: Moment) -> ActualWorkload:
+    message = cause
+    if verdict.phase == "tripped":
+        window = format_duration(_policy(actual).window)
+        message = f"{cause}; it keeps failing, so there is one try each {window}"
+    return replace(
+        _enter(actual, verdict.phase, moment, message), history=verdict.history, due=verdict.due
+    )
+
+
+def _policy(actual: ActualWorkload) -> Restart:
+    return actual.assignment.spec.restart
+
+
+def _life(instance: Instance, exit_: Exit, moment: Moment) -> float:
+    """Seconds. The runtime's wall time tells when an exit came while no agent was there, but a wall clock may jump."""
+    alive = moment.monotonic - instance.started
+    told = max(exit_.at - instance.started_at, 0)
+    return min(alive, told) / NS

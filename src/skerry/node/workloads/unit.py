@@ -1,0 +1,188 @@
+"""One workload's loop: look, decide, do one step, look again; sleep when there is nothing to do.
+
+Each workload has its own task, so one that is stuck delays nobody, and steps of one workload never overlap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import ChainMap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from skerry.kit.backoff import Backoff
+from skerry.kit.clock import NS
+from skerry.kit.errors import Transient
+from skerry.kit.tasks import Guard, Tasks
+from skerry.node.store.instances import ActualWorkload, Ended
+from skerry.node.workloads import transitions
+from skerry.node.workloads.board import Board
+from skerry.node.workloads.changes import hold
+from skerry.node.workloads.executor import Tools, WorkloadExecutor
+from skerry.node.workloads.plan import Facts, step_for
+from skerry.node.workloads.readiness import Prober, Readiness
+from skerry.node.workloads.steps import (
+    AbandonInstance,
+    KillWorkload,
+    Remove,
+    StartWorkload,
+    Step,
+    StopWorkload,
+    Wait,
+)
+from skerry.wire.workload import Ready
+
+log = logging.getLogger(__name__)
+
+_TROUBLE = Backoff(first=0.1, cap=5.0)
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """Which probe runs, for which instance."""
+
+    instance: str
+    ready: Ready
+
+
+class Unit:
+    """`finished` once the workload is neither wanted nor there any more; a new unit may then take the name."""
+
+    def __init__(
+        self, name: str, tools: Tools, board: Board, facts: Callable[[], Facts], prober: Prober
+    ) -> None:
+        self.name = name
+        self.finished = False
+        self._tools = tools
+        self._board = board
+        self._bell = board.bells[name]
+        self._facts = facts
+        self._prober = prober
+        self._executor = WorkloadExecutor(name, tools, board.put)
+        self._unsure = True
+        self._failures = 0
+        self._probe: _Probe | None = None
+        self._probing: asyncio.Task[None] | None = None
+        self._readiness: tuple[_Probe, Readiness] | None = None
+
+    async def run(self, tasks: Tasks) -> None:
+        """Ends when the workload is finished; `tasks` runs its readiness probe."""
+        guard = self._guard(f"workload «{self.name}»")
+
+        async def once() -> None:
+            await self._once(tasks)
+
+        while not self.finished:
+            await guard.run(once)
+
+    async def _once(self, tasks: Tasks) -> None:
+        seen = self._bell.count
+        if self._unsure:
+            self._executor.reload()
+        self._unsure = True
+        try:
+            step = await self._step()
+        except Transient as error:
+            until: int | None = self._after_trouble(error)
+        else:
+            self._unsure = False
+            self._failures = 0
+            self._tend_probe(tasks)
+            if not isinstance(step, Wait):
+                return
+            until = step.until
+        await self._sleep(seen, until)
+
+    async def _step(self) -> Step | None:
+        """Decides and carries out; None: there is no such workload any more."""
+        actual, ended = self._as_it_is()
+        wish = self._board.desired.get(self.name)
+        facts = self._facts()
+        held = actual if wish is None else hold(actual, wish, facts.moment)
+        if held is None:
+            self.finished = True
+            return None
+        others = ChainMap({self.name: held}, self._board.actual)
+        step = step_for(held, self._board.desired, others, facts)
+        match step:
+            case StartWorkload():
+                await self._executor.start(held, ended)
+            case StopWorkload(reason=reason):
+                await self._executor.stop(held, reason)
+            case KillWorkload():
+                await self._executor.kill(held)
+            case AbandonInstance():
+                await self._executor.abandon(held)
+            case Remove():
+                await self._executor.remove()
+            case Wait(phase=phase, reason=reason):
+                still = transitions.waiting(held, phase, reason, facts.moment)
+                await self._executor.settle(still, ended)
+                if phase == "stopping":
+                    await self._executor.signal_stop()
+        return step
+
+    def _as_it_is(self) -> tuple[ActualWorkload | None, Ended | None]:
+        """The committed row, and on top of it what has happened since: an exit, a probe's result."""
+        actual = self._executor.actual
+        if actual is None or actual.instance is None:
+            return actual, None
+        told = self._board.exits.get(actual.instance.id)
+        if told is not None:
+            chance = self._tools.chance.random()
+            gone = transitions.ended(actual, told.exit, self._tools.moment(), chance)
+            return gone, Ended(told.instance, told.exit)
+        if self._readiness is not None and self._readiness[0] == self._probe:
+            judged = self._readiness[1]
+            actual = transitions.probed(actual, ready=judged.ready, failure=judged.failure)
+        return actual, None
+
+    def _after_trouble(self, error: Transient) -> int:
+        self._failures += 1
+        delay = _TROUBLE.delay(self._failures, self._tools.chance)
+        log.warning("workload «%s»: %s; next try in %.1f s", self.name, error, delay)
+        self._executor.reload()
+        self._executor.show(str(error))
+        return self._tools.clock.monotonic_ns() + int(delay * NS)
+
+    def _tend_probe(self, tasks: Tasks) -> None:
+        """Keeps exactly the probe running that belongs to the instance and its spec."""
+        actual = self._executor.actual
+        wanted = None
+        if actual is not None and actual.instance is not None and actual.phase == "running":
+            ready = actual.assignment.spec.ready
+            wanted = None if ready is None else _Probe(actual.instance.id, ready)
+        if wanted == self._probe:
+            return
+        if self._probing is not None:
+            self._probing.cancel()
+        self._probe, self._probing, self._readiness = wanted, None, None
+        if wanted is not None and actual is not None:
+            self._probing = tasks.start(self._watch(actual), name=f"probe of «{self.name}»")
+
+    async def _watch(self, actual: ActualWorkload) -> None:
+        guard = self._guard(f"probe of workload «{self.name}»")
+
+        async def watch() -> None:
+            await self._prober.watch(actual, Readiness(actual.ready), self._tell)
+
+        while not await guard.run(watch):
+            pass
+
+    def _tell(self, readiness: Readiness) -> None:
+        if self._probe is not None:
+            self._readiness = (self._probe, readiness)
+            self._bell.ring()
+
+    def _guard(self, name: str) -> Guard:
+        return Guard(name, self._tools.clock, self._tools.chance)
+
+    async def _sleep(self, seen: int, until: int | None) -> None:
+        """Until the bell has rung after `seen`, or the monotonic time `until` has come."""
+        if until is None:
+            await self._bell.after(seen)
+            return
+        delay = (until - self._tools.clock.monotonic_ns()) / NS
+        if delay > 0:
+            await self._bell.within(seen, delay, self._tools.clock)

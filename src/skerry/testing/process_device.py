@@ -1,0 +1,134 @@
+"""A directory with a keeper and real processes, all of which end with the test."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from pathlib import Path
+
+from skerry.keeper import protocol
+from skerry.kit.clock import SystemClock
+from skerry.node.ports import Launch, ProcessIdentity
+from skerry.node.workloads.runtimes.identity import (
+    all_pids,
+    command_line,
+    environment,
+    lives,
+)
+from skerry.node.workloads.runtimes.keeper_client import Transmit
+from skerry.node.workloads.runtimes.process import ProcessRuntime
+
+PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class ProcessDevice:
+    """Stands for one device: agents come and go (`agent`), processes stay until `end`."""
+
+    def __init__(self, directory: Path, *, log_size: int = 1_000_000, log_files: int = 3) -> None:
+        self.directory = directory
+        self.clock = SystemClock()
+        self._socket = directory / "run" / "keeper.sock"
+        self._log_size = log_size
+        self._log_files = log_files
+        self._launched: list[Launch] = []
+        self._agents: list[ProcessRuntime] = []
+
+    @property
+    def socket(self) -> Path:
+        """Where the keeper listens."""
+        return self._socket
+
+    def agent(
+        self, *, transmit: Transmit = protocol.transmit, patience: float = 10.0
+    ) -> ProcessRuntime:
+        """The runtime of another agent process on this device; not connected yet."""
+        runtime = ProcessRuntime(
+            self._socket.parent,
+            self.clock,
+            random.Random(7),
+            patience=patience,
+            transmit=transmit,
+        )
+        self._agents.append(runtime)
+        return runtime
+
+    def launch(
+        self,
+        *command: str,
+        workload: str = "w",
+        instance: str | None = None,
+        variables: dict[str, str] | None = None,
+        limits: dict[str, int] | None = None,
+    ) -> Launch:
+        """A launch whose log is `<directory>/logs/<workload>/current.log`."""
+        launch = Launch(
+            instance=instance or f"{workload}-{len(self._launched) + 1}-{os.getpid()}-{id(self):x}",
+            workload=workload,
+            command=command,
+            environment={"PATH": PATH} | (variables or {}),
+            directory=self.directory,
+            log=self.directory / "logs" / workload / "current.log",
+            log_size=self._log_size,
+            log_files=self._log_files,
+            limits=limits or {},
+        )
+        self._launched.append(launch)
+        return launch
+
+    def lives(self, identity: ProcessIdentity) -> bool:
+        """Whether exactly this process runs."""
+        return lives(identity, self.clock.boot_id())
+
+    def processes(self, instance: str) -> list[int]:
+        """Every living process that carries the instance's name, descendants included."""
+        mark = f"SKERRY_INSTANCE={instance}".encode()
+        return [pid for pid in all_pids() if mark in environment(pid)]
+
+    def keeper_pid(self) -> int:
+        """The pid of the one keeper that runs."""
+        (pid,) = self.keeper_pids()
+        return pid
+
+    def keeper_pids(self) -> list[int]:
+        """The pids of every keeper of this device, and of its children before exec."""
+        return [pid for pid in all_pids() if os.fsencode(self._socket) in command_line(pid)]
+
+    def kill_keeper(self) -> None:
+        """SIGKILL, without any goodbye."""
+        os.kill(self.keeper_pid(), signal.SIGKILL)
+
+    def log_text(self, workload: str = "w") -> str:
+        """Everything in the workload's logs, oldest first."""
+        directory = self.directory / "logs" / workload
+        files = [directory / f"current.log.{number}" for number in range(self._log_files, 0, -1)]
+        return "".join(
+            file.read_text(errors="backslashreplace")
+            for file in [*files, directory / "current.log"]
+            if file.exists()
+        )
+
+    async def end(self) -> None:
+        """Ends agents, keepers and every process that was launched."""
+        for agent in self._agents:
+            await agent.close()
+        for pid in self.keeper_pids():
+            _kill(pid)
+            _reap(pid)
+        for launch in self._launched:
+            for pid in self.processes(launch.instance):
+                _kill(pid)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        return

@@ -1,0 +1,89 @@
+"""A real hub in this process, on a free loopback port: real store, real web server, nothing faked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import aiohttp
+
+from skerry.hub.server import Keepalive, serve
+from skerry.hub.settings import HubSettings, RetentionSection
+from skerry.wire.codec import decode, encode
+from skerry.wire.people import TokenReply, TokenRequest
+from skerry.wire.sync import Enrol, Enrolled
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunningHub:
+    """Where the hub answers, and how its administrator and its nodes authenticate."""
+
+    address: str
+    admin_token: str
+
+    @property
+    def person(self) -> dict[str, str]:
+        """Headers of the administrator."""
+        return {"Authorization": f"Bearer {self.admin_token}"}
+
+    @staticmethod
+    def node(enrolled: Enrolled) -> dict[str, str]:
+        """Headers of an enrolled node."""
+        return {"Authorization": f"Bearer {enrolled.node_id}.{enrolled.secret}"}
+
+    async def enrol(self, name: str, labels: dict[str, str] | None = None) -> Enrolled:
+        """A new node, by the same way as a real one: a token, then the enrolment."""
+        async with aiohttp.ClientSession(self.address) as session:
+            token = await _post(
+                session, "/api/v1/tokens", TokenRequest(600.0), TokenReply, self.person
+            )
+            enrol = Enrol(token.token, name, labels or {}, "0.1.0")
+            return await _post(session, "/enrol/v1", enrol, Enrolled, {})
+
+
+@contextlib.asynccontextmanager
+async def running_hub(
+    data_dir: Path, *, keepalive: Keepalive | None = None
+) -> AsyncIterator[RunningHub]:
+    """The hub runs within the block; on leaving it ends as on SIGTERM."""
+    day = 86_400.0
+    settings = HubSettings(
+        data_dir=data_dir,
+        listen="127.0.0.1:0",
+        database=None,
+        fleet="test",
+        retention=RetentionSection(measurements=day, events=day, gaps=day),
+    )
+    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(
+        serve(settings, address.set_result, keepalive=keepalive or Keepalive()), name="hub"
+    )
+    task.add_done_callback(lambda _: address.cancel())
+    try:
+        await asyncio.wait([address])
+        if address.cancelled():
+            await task
+        yield RunningHub(address.result(), (data_dir / "admin.token").read_text().strip())
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _post(
+    session: aiohttp.ClientSession,
+    path: str,
+    body: object,
+    kind: type[T],
+    headers: dict[str, str],
+) -> T:
+    async with session.post(path, data=encode(body), headers=headers) as response:
+        data = await response.read()
+        assert response.status == 200, data
+        return decode(data, kind, path)

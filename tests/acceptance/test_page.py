@@ -1,0 +1,239 @@
+"""The page in a real browser: shows what nodes pushed, updates without a reload, talks to nobody but its hub."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+from tests.pushes import Lanes
+
+from skerry.kit.clock import NS, SystemClock
+from skerry.testing.running_hub import RunningHub, running_hub
+from skerry.wire.codec import compress, encode
+from skerry.wire.people import Apply
+from skerry.wire.records import Meta, Value
+from skerry.wire.sync import Enrolled, Lane, PushUnit
+from skerry.wire.workload import Generation, ProcessSpec, Selector, WorkloadSpec, WorkloadStatus
+
+CHROMIUM = Path("/usr/bin/chromium")
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(60),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is not installed"),
+]
+
+
+@dataclass
+class Device:
+    """A node made by hand: its identity and what it has pushed."""
+
+    hub: RunningHub
+    client: aiohttp.ClientSession
+    enrolled: Enrolled
+    lanes: Lanes
+
+    async def push(self, unit: PushUnit) -> None:
+        async with self.client.post(
+            "/sync/v1/push",
+            data=compress(encode(unit)),
+            headers=self.hub.node(self.enrolled) | {"Content-Encoding": "zstd"},
+        ) as response:
+            assert response.status == 200, await response.text()
+            assert (await response.json())["outcome"] == "ok"
+
+    async def record(
+        self, lane: Lane, name: str, values: list[tuple[int, Value]], meta: Meta | None = None
+    ) -> None:
+        named = [(name, at, value) for at, value in values]
+        await self.push(self.lanes.records(lane, named, meta=meta))
+
+    async def status(self, status: WorkloadStatus) -> None:
+        hlc = SystemClock().wall_ns() // 1_000_000 << 16
+        await self.push(self.lanes.status(self.enrolled.node_id, status, hlc))
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[RunningHub]:
+    """A hub that knows a node «puffin», of which nothing was heard for two hours."""
+    async with running_hub(tmp_path) as running:
+        await running.enrol("puffin", {"site": "roof"})
+    with contextlib.closing(sqlite3.connect(tmp_path / "hub.db")) as database, database:
+        database.execute("UPDATE node SET last_seen = last_seen - 7200 * 1000000000")
+    async with running_hub(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def device(hub: RunningHub) -> AsyncIterator[Device]:
+    async with aiohttp.ClientSession(hub.address) as client:
+        yield await filled(hub, client)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield launched
+        await launched.close()
+
+
+@pytest.fixture
+async def page(browser: Browser) -> Page:
+    page = await browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(15_000)
+    return page
+
+
+async def filled(hub: RunningHub, client: aiohttp.ClientSession) -> Device:
+    """A node «gannet» with two workloads, ten minutes of figures and an event."""
+    device = Device(hub, client, await hub.enrol("gannet", {"site": "lab"}), Lanes())
+    specs = [
+        WorkloadSpec(name=name, process=ProcessSpec(command=["true"]), on=Selector(node="gannet"))
+        for name in ("disk-watch", "host-sensors")
+    ]
+    async with client.put(
+        "/api/v1/workloads", data=encode(Apply(specs)), headers=hub.person
+    ) as response:
+        assert response.status == 200
+    now = SystemClock().wall_ns()
+    sine = [(now - (600 - n) * NS, 20 + 9 * math.sin(n / 40)) for n in range(590)]
+    await device.record("keep", "host.cpu.percent", sine)
+    await device.record("keep", "host.memory.used", [(now, 3_200_000_000)], {"unit": "B"})
+    await device.record("keep", "door.state", [(now, "open <b>wide</b>")])
+    await device.record("event", "host.disk.limit", [(now, "above 90 %")], {"path": "/var"})
+    generation = Generation(1, 1)
+    await device.status(
+        WorkloadStatus("host-sensors", generation, "running", now - 300 * NS, pid=7)
+    )
+    await device.status(
+        WorkloadStatus(
+            "disk-watch", generation, "backoff", now, restarts=3, message="ended with code 1",
+            next_start_at=now + 3600 * NS,
+        )
+    )  # fmt: skip
+    return device
+
+
+async def log_in(page: Page, hub: RunningHub) -> None:
+    async with (
+        aiohttp.ClientSession(hub.address) as client,
+        client.post("/api/v1/login-codes", headers=hub.person) as response,
+    ):
+        code = await response.json()
+    await page.goto(hub.address + code["path"])
+
+
+@pytest.mark.guarantee("G5")
+async def test_it_shows_what_the_hub_knows(device: Device, page: Page) -> None:
+    await log_in(page, device.hub)
+    await expect(page.locator("#summary")).to_contain_text("Nodes online1 of 2")
+    nodes = page.locator("#nodes tbody tr")
+    await expect(nodes.filter(has_text="gannet")).to_contain_text("online")
+    await expect(nodes.filter(has_text="gannet")).to_contain_text("site=lab")
+    await expect(nodes.filter(has_text="puffin")).to_have_text(re.compile(r"offline\s+2h 0m ago"))
+    workloads = page.locator("#workloads tbody tr")
+    await expect(workloads.filter(has_text="host-sensors")).to_contain_text("running")
+    troubled = workloads.filter(has_text="disk-watch")
+    await expect(troubled).to_contain_text("ended with code 1; starts again in 59m")
+    await expect(page.locator(".card", has_text="host.memory.used")).to_contain_text("3.2 GB")
+    cpu = page.locator(".card", has_text="host.cpu.percent")
+    await expect(cpu).to_contain_text("29.0 %")
+    line = await cpu.locator("path").get_attribute("d")
+    assert line is not None
+    assert line.count("L") > 100
+    await expect(page.locator("#figures")).to_contain_text("open <b>wide</b>")
+    await expect(page.locator("#events")).to_contain_text("above 90 %")
+    await expect(page.locator("#events")).to_contain_text("path: /var")
+    if directory := os.environ.get("SKERRY_SCREENSHOTS"):
+        await take_screenshots(page, Path(directory))
+
+
+async def test_a_push_changes_the_open_page(device: Device, page: Page) -> None:
+    await log_in(page, device.hub)
+    await expect(page.locator("#link-state")).to_have_text("live")
+    await page.evaluate("window.sameDocument = true")
+    now = SystemClock().wall_ns()
+    await device.record("keep", "host.cpu.percent", [(now, 77.7)])
+    await device.status(WorkloadStatus("disk-watch", Generation(1, 1), "running", now))
+    await expect(page.locator("#figures")).to_contain_text("77.7 %")
+    await expect(page.locator("#workloads tr", has_text="disk-watch")).to_contain_text("running")
+    assert await page.evaluate("window.sameDocument")
+
+
+async def test_no_request_leaves_the_hub(device: Device, page: Page) -> None:
+    addresses: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: addresses.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    await log_in(page, device.hub)
+    await expect(page.locator("#link-state")).to_have_text("live")
+    await device.record("keep", "host.cpu.percent", [(SystemClock().wall_ns(), 77.7)])
+    await expect(page.locator("#figures")).to_contain_text("77.7 %")
+    await page.goto(f"{device.hub.address}/schema")
+    await expect(page.locator("main")).to_contain_text("/api/v1/records")
+    assert {urlsplit(address).netloc for address in addresses} == {
+        urlsplit(device.hub.address).netloc
+    }
+    assert complaints == []  # a breach of the content security policy would be one
+
+
+@pytest.mark.guarantee("G9")
+async def test_without_login_there_is_only_the_form(device: Device, page: Page) -> None:
+    await page.goto(device.hub.address)
+    await expect(page.locator("form")).to_have_count(1)
+    await expect(page.locator("body")).not_to_contain_text("gannet")
+    await page.fill("#token", "wrong")
+    await page.click("button")
+    await expect(page.locator(".problem")).to_contain_text("not the token")
+    await page.fill("#token", device.hub.admin_token)
+    await page.click("button")
+    await expect(page.locator("#nodes")).to_contain_text("gannet")
+    await page.click("text=Sign out")
+    await expect(page.locator("#token")).to_be_visible()
+    await page.goto(device.hub.address)
+    await expect(page.locator("#token")).to_be_visible()
+
+
+@pytest.mark.guarantee("G5")
+async def test_a_page_without_its_hub_says_so(tmp_path: Path, page: Page) -> None:
+    async with running_hub(tmp_path) as hub:
+        await log_in(page, hub)
+        await expect(page.locator("#link-state")).to_have_text("live")
+    await expect(page.locator("#link-state")).to_have_text("not updating")
+    await expect(page.locator("#stale")).to_contain_text("No connection to the hub")
+
+
+async def test_it_is_readable_on_a_phone(device: Device, page: Page) -> None:
+    await page.set_viewport_size({"width": 360, "height": 740})
+    await log_in(page, device.hub)
+    await expect(page.locator("#nodes")).to_contain_text("gannet")
+    assert await page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+async def take_screenshots(page: Page, directory: Path) -> None:
+    """For people who change the page: run with SKERRY_SCREENSHOTS=DIRECTORY and look."""
+    for scheme, width in (("light", 1280), ("dark", 1280), ("light", 360)):
+        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        await page.set_viewport_size({"width": width, "height": 900})
+        await page.screenshot(path=directory / f"page-{scheme}-{width}.png", full_page=True)

@@ -1,0 +1,257 @@
+"""Records on the hub: each once, read back exactly, found by pattern and time, removed by age."""
+
+import pytest
+from sqlalchemy import Table, func, select, update
+from tests.hub_rig import DAY, HubRig, Lanes, batch, spec, status
+
+from skerry.hub.store import changes
+from skerry.hub.store.tables import batch as batch_table
+from skerry.hub.store.tables import change, meta, record, series, session
+from skerry.kit.clock import iso
+from skerry.kit.errors import InvalidInput
+from skerry.wire.records import Batch, Row
+from skerry.wire.sync import StateFrame
+
+T0 = 1_760_000_000_000_000_000
+
+
+async def put(hub: HubRig, *batches: Batch, node_id: str = "n") -> None:
+    def work(connection: object) -> None:
+        hub.ingest.ingest(connection, node_id, "boot-1", hub.clock.wall_ns(), batches)()
+
+    await hub.store.write(work)
+
+
+async def count(hub: HubRig, table: Table) -> int:
+    query = select(func.count()).select_from(table)
+    return await hub.store.read(lambda connection: connection.execute(query).scalar_one())
+
+
+def shown(rows: list[Row]) -> list[object]:
+    return [row.value for row in rows]
+
+
+class TestValues:
+    async def test_every_type_comes_back_as_it_went_in(self, hub: HubRig) -> None:
+        values = [
+            True, False, 0, 1, -1, 2**63 - 1, -(2**63), 2**53 + 1, 0.0, 1.0, -2.5, 5e-324,
+            1.7976931348623157e308, 0.1, "", "1", "true", "äöü 🏝", "a\0b", "\0", '"quoted"', "line\nline",
+        ]  # fmt: skip
+        await put(hub, batch(*values))
+        rows = (await hub.query.records()).rows
+        assert [(type(row.value), row.value) for row in rows] == [(type(v), v) for v in values]
+
+    async def test_meta_comes_back_and_equal_metas_are_one_row(self, hub: HubRig) -> None:
+        await put(
+            hub,
+            batch(1, 2, unit="C", n=1, ok=True, x=1.0),
+            batch(3, at=T0 + 10, counter=3, x=1.0, ok=True, n=1, unit="C"),
+            batch(4, at=T0 + 20, counter=4),
+        )
+        rows = (await hub.query.records()).rows
+        expected = {"unit": "C", "n": 1, "ok": True, "x": 1.0}
+        assert [row.meta for row in rows] == [expected, expected, expected, {}]
+        assert [type(value) for value in rows[0].meta.values()] == [int, bool, str, float]
+        assert await count(hub, meta) == 1
+
+    @pytest.mark.guarantee("G1")
+    async def test_the_same_record_twice_is_one_row(self, hub: HubRig) -> None:
+        await put(hub, batch(1, 2), batch(1, 2))
+        await put(hub, batch(1, 2, 3))
+        assert shown((await hub.query.records()).rows) == [1, 2, 3]
+
+    async def test_another_session_counter_time_or_series_is_another_record(
+        self, hub: HubRig
+    ) -> None:
+        await put(
+            hub,
+            batch(1),
+            batch(1, session="cd" * 16),
+            batch(1, counter=2),
+            batch(1, at=T0 + 1),
+            batch(1, name="other"),
+            batch(1, source="other"),
+            batch(1, kind="event"),
+        )
+        await put(hub, batch(1), node_id="other")
+        assert len((await hub.query.records()).rows) == 8
+
+
+class TestQuery:
+    @pytest.fixture
+    async def filled(self, hub: HubRig) -> HubRig:
+        self.lab = (await hub.enrol("lab")).node_id
+        self.field = (await hub.enrol("field")).node_id
+        await put(
+            hub,
+            batch(1, 2, 3, name="env.temperature"),
+            batch(10, 20, name="env.humidity", at=T0 + 100),
+            batch("hot", name="alarm", kind="event", at=T0 + 2, source="watch"),
+            node_id=self.lab,
+        )
+        await put(hub, batch(7, 8, name="env.temperature", at=T0 + 50), node_id=self.field)
+        return hub
+
+    async def test_rows_are_oldest_first_and_complete(self, filled: HubRig) -> None:
+        rows = (await filled.query.records(node="lab", name="env.temperature")).rows
+        assert rows[0] == Row(
+            timestamp=iso(T0), name="env.temperature", value=1, meta={}, node="lab", source="sensors", at=T0
+        )  # fmt: skip
+        assert shown(rows) == [1, 2, 3]
+
+    @pytest.mark.parametrize(
+        ("filters", "expected"),
+        [
+            ({"name": "*"}, [1, 2, "hot", 3, 7, 8, 10, 20]),
+            ({"name": "env.*"}, [1, 2, 3, 7, 8, 10, 20]),
+            ({"name": "*t*y"}, [10, 20]),
+            ({"name": "env"}, []),
+            ({"name": "ENV.*"}, []),
+            ({"name": "env?temperature*"}, []),
+            ({"name": "[e]nv*"}, []),
+            ({"name": "env_temp*"}, []),
+            ({"name": "%*"}, []),
+            ({"node": "field"}, [7, 8]),
+            ({"node": "nobody"}, []),
+            ({"source": "watch"}, ["hot"]),
+            ({"kind": "event"}, ["hot"]),
+            ({"kind": "measurement", "node": "lab", "name": "*.humidity"}, [10, 20]),
+            ({"since": T0 + 2, "until": T0 + 50}, ["hot", 3]),
+            ({"since": T0 + 51}, [8, 10, 20]),
+            ({"until": T0 + 1}, [1]),
+            ({"since": -(2**80), "until": 2**80}, [1, 2, "hot", 3, 7, 8, 10, 20]),
+        ],
+    )
+    async def test_filters(
+        self, filled: HubRig, filters: dict[str, object], expected: list[object]
+    ) -> None:
+        found = await filled.query.records(**filters)
+        assert sorted(map(str, shown(found.rows))) == sorted(map(str, expected))
+        assert [row.at for row in found.rows] == sorted(row.at for row in found.rows)
+        assert not found.truncated
+
+    async def test_a_node_is_found_by_its_id_too_and_shown_by_it_when_it_is_gone(
+        self, filled: HubRig
+    ) -> None:
+        assert shown((await filled.query.records(node=self.field)).rows) == [7, 8]
+        await filled.nodes.remove("field")
+        rows = (await filled.query.records(node=self.field)).rows
+        assert {row.node for row in rows} == {self.field}
+
+    async def test_a_limit_keeps_the_newest(self, filled: HubRig) -> None:
+        found = await filled.query.records(limit=3)
+        assert (shown(found.rows), found.truncated) == ([8, 10, 20], True)
+        found = await filled.query.records(limit=8)
+        assert (len(found.rows), found.truncated) == (8, False)
+        found = await filled.query.records(limit=2, until=T0 + 3)
+        assert (found.truncated, [row.at for row in found.rows]) == (True, [T0 + 2, T0 + 2])
+        for limit in (0, -1, 10**9):
+            with pytest.raises(InvalidInput, match="write a limit from 1"):
+                await filled.query.records(limit=limit)
+
+    async def test_latest_is_one_row_a_series(self, filled: HubRig) -> None:
+        await put(filled, batch(99, at=T0 - 5, counter=99), node_id=self.lab)
+        rows = await filled.query.latest()
+        assert [(row.node, row.name, row.value) for row in rows] == [
+            ("field", "env.temperature", 8), ("lab", "env.humidity", 20), ("lab", "env.temperature", 3),
+        ]  # fmt: skip
+        assert [row.node for row in await filled.query.latest("field")] == ["field"]
+
+    async def test_latest_takes_the_later_record_of_equal_times(self, hub: HubRig) -> None:
+        await put(hub, batch(1, counter=1), batch(2, counter=2))
+        assert shown(await hub.query.latest()) == [2]
+
+
+class TestRetention:
+    async def test_records_go_by_kind_when_they_were_here_long_enough(self, hub: HubRig) -> None:
+        start = hub.clock.wall_ns()
+        await put(hub, batch(1, 2), batch("e", kind="event", name="e"))
+        hub.clock.advance(7 * DAY)
+        await put(hub, batch(3, at=T0 + 10, counter=3))
+        assert await hub.retention.sweep(start + int(7 * DAY) * 10**9) == 0
+        assert await hub.retention.sweep(hub.clock.wall_ns() + 1) == 2
+        assert shown((await hub.query.records()).rows) == ["e", 3]
+        assert await count(hub, batch_table) == 2
+        assert await hub.retention.sweep(start + int(31 * DAY) * 10**9) == 2
+        assert await count(hub, record) == await count(hub, batch_table) == 0
+
+    async def test_a_wrong_device_clock_loses_nothing(self, hub: HubRig) -> None:
+        await put(hub, batch(1, at=0), batch(2, at=2**62, counter=2))
+        hub.clock.advance(DAY)
+        assert await hub.retention.sweep(hub.clock.wall_ns()) == 0
+        hub.clock.advance(7 * DAY)
+        assert await hub.retention.sweep(hub.clock.wall_ns()) == 2
+
+    async def test_many_go_in_several_steps(self, hub: HubRig) -> None:
+        await put(
+            hub, *(batch(*range(60), at=T0 + i * 100, counter=1 + i * 60) for i in range(200))
+        )
+        await put(hub, *(batch(1, counter=10**6 + i) for i in range(1200)))
+        assert await hub.retention.sweep(hub.clock.wall_ns() + int(8 * DAY) * 10**9) == 13_200
+        assert await count(hub, record) == await count(hub, batch_table) == 0
+
+    async def test_what_no_record_names_any_more_goes_and_may_come_back(self, hub: HubRig) -> None:
+        await put(hub, batch(1, unit="C"))
+        hub.clock.advance(20 * DAY)
+        await hub.retention.sweep(hub.clock.wall_ns())
+        assert [await count(hub, table) for table in (series, session, meta)] == [1, 1, 1]
+        hub.clock.advance(13 * DAY)
+        await hub.retention.sweep(hub.clock.wall_ns())
+        assert [await count(hub, table) for table in (series, session, meta)] == [0, 0, 0]
+        await put(hub, batch(2, unit="C"))
+        [row] = (await hub.query.records()).rows
+        assert (row.value, row.meta) == (2, {"unit": "C"})
+
+    async def test_what_is_in_use_stays_however_long_it_is_cached(self, hub: HubRig) -> None:
+        for day in range(40):
+            await put(hub, batch(day, at=T0 + day, counter=day + 1, unit="C"))
+            hub.clock.advance(DAY)
+            await hub.retention.sweep(hub.clock.wall_ns())
+        rows = (await hub.query.records()).rows
+        assert [row.value for row in rows] == list(range(33, 40))
+        assert rows[-1].meta == {"unit": "C"}
+
+    async def test_a_hub_clock_that_went_back_does_not_make_things_unused(
+        self, hub: HubRig
+    ) -> None:
+        await put(hub, batch(1, unit="C"))
+        later = hub.clock.wall_ns()
+        hub.clock.jump_wall(-100 * DAY)
+        await HubRigRestarted(hub).put(batch(2, counter=2, unit="C"))
+        used = select(series.c.used_at)
+        assert await hub.store.read(lambda c: c.execute(used).scalar_one()) == later
+
+    async def test_superseded_changes_go_after_a_week(self, hub: HubRig) -> None:
+        await hub.enrol("n1")
+        for n in range(5):
+            await hub.apply(spec("a", env={"N": str(n)}))
+        hub.clock.advance(8 * DAY)
+        await hub.retention.sweep(hub.clock.wall_ns())
+        assert await count(hub, change) == 1
+        await hub.push("n", Lanes().unit("state", [StateFrame([status("a")])]))
+        log = await hub.store.read(changes.read_log)
+        assert log.pruned_through > 0
+
+
+class HubRigRestarted:
+    """Ingest with empty caches, as after a restart of the hub."""
+
+    def __init__(self, hub: HubRig) -> None:
+        self._hub = hub
+
+    async def put(self, *batches: Batch) -> None:
+        hub = HubRig(self._hub.url, self._hub.clock)
+        await hub.start()
+        await put(hub, *batches)
+        hub.stop()
+
+
+async def test_dictionary_rows_are_refreshed_when_they_are_a_day_old(hub: HubRig) -> None:
+    await put(hub, batch(1))
+    await hub.store.write(lambda c: c.execute(update(series).values(used_at=0)))
+    await put(hub, batch(2, counter=2))
+    used = select(series.c.used_at)
+    assert await hub.store.read(lambda c: c.execute(used).scalar_one()) == 0
+    hub.clock.advance(DAY)
+    await put(hub, batch(3, counter=3))
+    assert await hub.store.read(lambda c: c.execute(used).scalar_one()) == hub.clock.wall_ns()

@@ -1,0 +1,472 @@
+"""Hello, push and pull on the hub: repeats, gaps, other histories, conflicts, cursors, and bad input."""
+
+import msgspec
+import pytest
+from sqlalchemy import Connection, delete, update
+from tests.hub_rig import (
+    INCARNATION,
+    HubRig,
+    Lanes,
+    PullingNode,
+    batch,
+    node_info,
+    spec,
+    status,
+)
+
+from skerry.core.cursors import Position, sign
+from skerry.hub.store import changes
+from skerry.hub.store.tables import change, log, state, workload
+from skerry.kit.errors import InvalidInput, Refused
+from skerry.wire.codec import encode
+from skerry.wire.records import Batch, Record
+from skerry.wire.sync import (
+    LANES,
+    NO_CHAIN,
+    PROTOCOL,
+    Hello,
+    LanePoint,
+    Pull,
+    PushUnit,
+    StateFrame,
+    StateRow,
+)
+from skerry.wire.workload import Selector, WorkloadStatus
+
+OTHER_INCARNATION = "22" * 16
+
+
+async def values(hub: HubRig, **filters: str) -> list[object]:
+    return [row.value for row in (await hub.query.records(**filters)).rows]
+
+
+def changed(unit: PushUnit, **fields: object) -> PushUnit:
+    return msgspec.structs.replace(unit, **fields)
+
+
+class TestHello:
+    async def test_it_says_what_is_held(self, hub: HubRig) -> None:
+        lanes = Lanes()
+        await hub.push("n", lanes.unit("keep", [batch(1, 2, 3)]))
+        reply = await hub.greeter.hello("n", Hello((1, PROTOCOL), INCARNATION, "0.1", "boot-1"))
+        assert reply.lanes == {
+            **dict.fromkeys(LANES, LanePoint()),
+            "keep": LanePoint(*lanes.points["keep"]),
+        }
+        assert reply.backed_up_through == dict.fromkeys(LANES, 0)
+        assert (reply.protocol, reply.epoch, reply.hub_id) == (1, 1, hub.store.facts.hub_id)
+        assert reply.hub_time == hub.clock.wall_ns()
+        other = await hub.greeter.hello("n", Hello((1, 1), OTHER_INCARNATION, "0.1", "boot-1"))
+        assert set(other.lanes.values()) == {LanePoint(0, NO_CHAIN)}
+
+    async def test_without_a_common_protocol_it_says_who_is_late(self, hub: HubRig) -> None:
+        assert (
+            await hub.greeter.hello("n", Hello((1, 99), INCARNATION, "9", "b"))
+        ).protocol == PROTOCOL
+        with pytest.raises(Refused, match=r"protocols 50 to 99.*Update the hub"):
+            await hub.greeter.hello("n", Hello((50, 99), INCARNATION, "9", "b"))
+        with pytest.raises(Refused, match="Update the node"):
+            await hub.greeter.hello("n", Hello((0, 0), INCARNATION, "0", "b"))
+
+
+class TestPushingRecords:
+    @pytest.mark.guarantee("G1")
+    async def test_a_repeat_is_answered_and_changes_nothing(self, hub: HubRig) -> None:
+        lanes = Lanes()
+        unit = lanes.unit("keep", [batch(1, 2), batch(3, counter=3, at=10)])
+        first = await hub.push("n", unit)
+        second = await hub.push("n", unit)
+        assert first.outcome == second.outcome == "ok"
+        assert first.point == second.point == LanePoint(*lanes.points["keep"])
+        assert sorted(await values(hub)) == [1, 2, 3]
+
+    async def test_a_unit_that_overlaps_adds_only_what_is_new(self, hub: HubRig) -> None:
+        first, whole = Lanes(), Lanes()
+        await hub.push("n", first.unit("keep", [batch(1, 2)]))
+        reply = await hub.push("n", whole.unit("keep", [batch(1, 2), batch(3, counter=3, at=10)]))
+        assert reply.point == LanePoint(*whole.points["keep"])
+        assert sorted(await values(hub)) == [1, 2, 3]
+
+    async def test_a_gap_is_answered_with_the_held_point(self, hub: HubRig) -> None:
+        lanes = Lanes()
+        await hub.push("n", lanes.unit("keep", [batch(1)]))
+        held = LanePoint(*lanes.points["keep"])
+        lanes.unit("keep", [batch(2, counter=2)])
+        reply = await hub.push("n", lanes.unit("keep", [batch(3, counter=3)]))
+        assert (reply.outcome, reply.point) == ("gap", held)
+        assert await values(hub) == [1]
+
+    async def test_another_history_under_the_same_numbers_is_seen(self, hub: HubRig) -> None:
+        mine, other = Lanes(), Lanes()
+        await hub.push("n", mine.unit("keep", [batch(1)]))
+        other.unit("keep", [batch(99)])
+        reply = await hub.push("n", other.unit("keep", [batch(2, counter=2)]))
+        assert (reply.outcome, reply.point) == ("diverged", LanePoint(*mine.points["keep"]))
+        assert await values(hub) == [1]
+
+    async def test_lanes_incarnations_and_nodes_are_apart(self, hub: HubRig) -> None:
+        for node_id in ("a", "b"):
+            for incarnation in (INCARNATION, OTHER_INCARNATION):
+                lanes = Lanes(incarnation)
+                for lane in ("keep", "sample", "event"):
+                    kind = "event" if lane == "event" else "measurement"
+                    reply = await hub.push(
+                        node_id, lanes.unit(lane, [batch(1, kind=kind, name=f"x.{lane}")])
+                    )
+                    assert reply.outcome == "ok"
+        # what a second incarnation sends again are the same records
+        assert len(await values(hub)) == 2 * 3
+
+    async def test_what_a_node_skips_becomes_one_gap_record(self, hub: HubRig) -> None:
+        lanes = Lanes()
+        await hub.push("n", lanes.unit("sample", [batch(1)]))
+        lanes.unit("sample", [batch(2, 3, counter=2)])
+        unit = changed(lanes.unit("sample", [batch(4, counter=4)]), skipped=True)
+        assert (await hub.push("n", unit)).outcome == "ok"
+        assert (await hub.push("n", unit)).outcome == "ok"
+        [gap] = (await hub.query.records(kind="gap")).rows
+        assert (gap.name, gap.value, gap.source) == ("sync.sample.skipped", 2, "hub")
+        assert gap.meta == {"first": 2, "last": 3, "incarnation": INCARNATION}
+        assert sorted(await values(hub, kind="measurement")) == [1, 4]
+
+    async def test_a_restored_store_that_goes_on_where_the_hub_was_leaves_no_gap(
+        self, hub: HubRig
+    ) -> None:
+        old = Lanes()
+        await hub.push("n", old.unit("keep", [batch(1, 2, 3)]))
+        restored = Lanes(OTHER_INCARNATION)
+        restored.points = dict(old.points)
+        unit = changed(restored.unit("keep", [batch(4, counter=4)]), skipped=True)
+        assert (await hub.push("n", unit)).outcome == "ok"
+        assert await values(hub, kind="gap") == []
+        beyond = Lanes("33" * 16)
+        beyond.points = {"keep": (10, NO_CHAIN)}
+        await hub.push("n", changed(beyond.unit("keep", [batch(5, counter=5)]), skipped=True))
+        assert await values(hub, kind="gap") == [10 - 4]
+
+    async def test_a_failure_after_the_records_undoes_them_and_the_caches_stay_true(
+        self, hub: HubRig
+    ) -> None:
+        def fail(connection: Connection) -> None:
+            hub.ingest.ingest(connection, "n", "b", hub.clock.wall_ns(), [batch(1, 2, unit="C")])
+            raise Refused("after the records")
+
+        with pytest.raises(Refused):
+            await hub.store.write(fail)
+        assert await values(hub) == []
+        assert (await hub.push("n", Lanes().unit("keep", [batch(1, 2, unit="C")]))).outcome == "ok"
+        [row, _] = (await hub.query.records()).rows
+        assert (row.value, row.meta, row.name) == (1, {"unit": "C"}, "env.temperature")
+
+
+class TestPushingState:
+    async def test_rows_get_a_revision_and_a_repeat_learns_it_too(self, hub: HubRig) -> None:
+        unit = Lanes().unit("state", [StateFrame([status("a"), status("b")])])
+        first = await hub.push("n", unit)
+        second = await hub.push("n", unit)
+        assert [row.id for row in first.rows] == ["a", "b"]
+        assert all(row.rev > 0 for row in first.rows)
+        assert [(r.id, r.rev, bytes(r.body)) for r in second.rows] == [
+            (r.id, r.rev, bytes(r.body)) for r in first.rows
+        ]
+
+    async def test_a_loser_is_answered_with_the_winner(self, hub: HubRig) -> None:
+        await hub.push("n", Lanes().unit("state", [StateFrame([status("a", "running", hlc=9)])]))
+        old = Lanes(OTHER_INCARNATION).unit("state", [StateFrame([status("a", "failed", hlc=5)])])
+        [row] = (await hub.push("n", old)).rows
+        assert msgspec.json.decode(row.body, type=WorkloadStatus).phase == "running"
+
+    async def test_the_last_version_of_a_unit_wins(self, hub: HubRig) -> None:
+        frames = [
+            StateFrame([status("a", phase, hlc=hlc)])
+            for hlc, phase in enumerate(("starting", "running", "failed"), 1)
+        ]
+        [row] = (await hub.push("n", Lanes().unit("state", frames))).rows
+        assert msgspec.json.decode(row.body, type=WorkloadStatus).phase == "failed"
+        assert row.rev == 1
+
+    async def test_unknown_fields_of_a_body_survive(self, hub: HubRig) -> None:
+        row = status("a")
+        body = bytes(row.body)[:-1] + b',"from_the_future":[1,2]}'
+        new = msgspec.structs.replace(row, body=msgspec.Raw(body))
+        [held] = (await hub.push("n", Lanes().unit("state", [StateFrame([new])]))).rows
+        assert bytes(held.body) == body
+
+    async def test_a_clock_that_runs_ahead_is_clamped(self, hub: HubRig) -> None:
+        far = (hub.clock.wall_ns() // 1_000_000 + 10**10) << 16
+        await hub.push("n", Lanes().unit("state", [StateFrame([status("a", "failed", hlc=far)])]))
+        hub.clock.advance(61.0)
+        right = (hub.clock.wall_ns() // 1_000_000) << 16
+        lanes = Lanes(OTHER_INCARNATION)
+        [row] = (
+            await hub.push(
+                "n", lanes.unit("state", [StateFrame([status("a", "running", hlc=right)])])
+            )
+        ).rows
+        assert msgspec.json.decode(row.body, type=WorkloadStatus).phase == "running"
+
+    @pytest.mark.guarantee("G9")
+    async def test_a_node_writes_only_what_is_its_own(self, hub: HubRig) -> None:
+        node_id = (await hub.enrol("n1")).node_id
+        other = (await hub.enrol("n2")).node_id
+        await hub.apply(spec("a"))
+        forged = StateRow("assignment", "a", 0, 2**60, "hub", body=msgspec.Raw(b"{}"))
+        for row in (forged, StateRow("unknown", "a", 0, 1, "x"), node_info(other, site="x")):
+            with pytest.raises(Refused):
+                await hub.push(node_id, Lanes().unit("state", [StateFrame([row])]))
+        posing = msgspec.structs.replace(status("a"), origin=other)
+        [row] = (await hub.push(node_id, Lanes().unit("state", [StateFrame([posing])]))).rows
+        assert row.origin == node_id
+        [view] = await hub.workloads.list("a")
+        assert view.nodes["n2"] is None
+
+    async def test_a_deleted_status_is_gone_from_the_view(self, hub: HubRig) -> None:
+        node_id = (await hub.enrol("n1")).node_id
+        await hub.apply(spec("a"))
+        lanes = Lanes()
+        [row] = (await hub.push(node_id, lanes.unit("state", [StateFrame([status("a")])]))).rows
+        gone = StateRow("status", "a", row.rev, 2, node_id, deleted=True)
+        await hub.push(node_id, lanes.unit("state", [StateFrame([gone])]))
+        [view] = await hub.workloads.list("a")
+        assert view.nodes == {"n1": None}
+
+
+def _raw(*frames: bytes, **fields: object) -> PushUnit:
+    return changed(Lanes().unit("keep", []), frames=[msgspec.Raw(f) for f in frames], **fields)
+
+
+def _with_records(
+    *records: Record, counter: int = 1, source: str = "s", session: str = "ab"
+) -> PushUnit:
+    return _raw(
+        encode(Batch("measurement", source, session, counter, 1, 1, "synced", list(records)))
+    )
+
+
+BAD = {
+    "not JSON": _raw(b"\x00\xff garbage"),
+    "another shape": _raw(b'{"kind":"measurement"}'),
+    "a number": _raw(b"7"),
+    "truncated": _raw(b'["measurement","s","ab",1,'),
+    "too deep": _raw(b"[" * 5000 + b"]" * 5000),
+    "no records": _raw(encode(Batch("measurement", "s", "ab", 1, 1, 1, "synced", []))),
+    "an unknown kind": _raw(b'["song","s","ab",1,1,1,"synced",[[0,"a",1,1]]]'),
+    "a state frame on a record lane": _raw(encode(StateFrame([status("a")]))),
+    "first is 0": changed(_with_records(Record(0, "a", 1, 1)), first=0),
+    "first is negative": changed(_with_records(Record(0, "a", 1, 1)), first=-5),
+    "first is beyond all": changed(_with_records(Record(0, "a", 1, 1)), first=2**63, skipped=True),
+    "a chain that is none": changed(_with_records(Record(0, "a", 1, 1)), previous="xyz"),
+    "an incarnation with NUL": changed(_with_records(Record(0, "a", 1, 1)), incarnation="a\0b"),
+    "a long boot id": changed(_with_records(Record(0, "a", 1, 1)), boot_id="b" * 1000),
+    "an empty name": _with_records(Record(0, "", 1, 1)),
+    "a long name": _with_records(Record(0, "a" * 256, 1, 1)),
+    "a name with NUL": _with_records(Record(0, "a\0", 1, 1)),
+    "a long source": _with_records(Record(0, "a", 1, 1), source="s" * 256),
+    "a source with NUL": _with_records(Record(0, "a", 1, 1), source="s\0"),
+    "a session that is none": _with_records(Record(0, "a", 1, 1), session="'; DROP"),
+    "counter 0": _with_records(Record(0, "a", 1, 1), counter=0),
+    "a counter that overflows": _with_records(Record(5, "a", 1, 1), counter=2**63 - 3),
+    "an offset twice": _with_records(Record(0, "a", 1, 1), Record(0, "a", 2, 1)),
+    "a negative offset": _with_records(Record(-1, "a", 1, 1)),
+    "a time beyond 64 bits": _with_records(Record(0, "a", 2**63, 1)),
+    "a value beyond 64 bits": _with_records(Record(0, "a", 1, -(2**63) - 1)),
+    "a float that is none": _raw(b'["measurement","s","ab",1,1,1,"synced",[[0,"a",1,1e999]]]'),
+    "a value of null": _raw(b'["measurement","s","ab",1,1,1,"synced",[[0,"a",1,null]]]'),
+    "a text of 70 kB": _with_records(Record(0, "a", 1, "x" * 70_000)),
+    "33 meta keys": _with_records(Record(0, "a", 1, 1, {f"k{i}": 1 for i in range(33)})),
+    "a long meta text": _with_records(Record(0, "a", 1, 1, {"k": "x" * 2000})),
+    "a meta number beyond 64 bits": _with_records(Record(0, "a", 1, 1, {"k": 2**70})),
+    "too many records": _raw(*[encode(Batch("measurement", "s", "ab", 1, 1, 1, "synced", [Record(i, "a", 1, 1) for i in range(10_001)]))] * 10),
+    "a status that is none": Lanes().unit("state", [StateFrame([StateRow("status", "a", 0, 1, "n")])]),
+    "a row without id": Lanes().unit("state", [StateFrame([msgspec.structs.replace(status("a"), id="")])]),
+    "a huge revision": Lanes().unit("state", [StateFrame([status("a", rev=2**63)])]),
+    "a huge clock": Lanes().unit("state", [StateFrame([status("a", hlc=2**63)])]),
+    "a huge body": Lanes().unit("state", [StateFrame([msgspec.structs.replace(status("a"), body=msgspec.Raw(b'"' + b"x" * 2_000_000 + b'"'))])]),
+}  # fmt: skip
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("what", BAD)
+    async def test_it_is_refused_as_a_whole_and_the_lane_goes_on(
+        self, hub: HubRig, what: str
+    ) -> None:
+        with pytest.raises(InvalidInput, match=r"^cannot (take|read) "):
+            await hub.push("n", BAD[what])
+        assert await values(hub) == []
+        assert (await hub.push("n", Lanes().unit("keep", [batch(1)]))).outcome == "ok"
+
+    async def test_wrong_counts_are_a_gap_or_another_history(self, hub: HubRig) -> None:
+        lanes = Lanes()
+        await hub.push("n", lanes.unit("keep", [batch(1, 2, 3)]))
+        honest = lanes.unit("keep", [batch(4, 5, counter=4)])
+        for first, outcome in ((5, "gap"), (3, "diverged"), (2, "diverged")):
+            reply = await hub.push("n", changed(honest, first=first))
+            assert (first, reply.outcome, reply.point.n) == (first, outcome, 3)
+        assert (await hub.push("n", honest)).outcome == "ok"
+        assert sorted(await values(hub)) == [1, 2, 3, 4, 5]
+
+    async def test_everything_that_is_allowed_fits(self, hub: HubRig) -> None:
+        meta = {f"{'é' * 1000}{i:02}": "\0ü" * 500 for i in range(32)}
+        records = [
+            Record(0, "a" * 255, -(2**63), "\0" * 65536, meta),
+            Record(2**40, "A_9/.-", 2**63 - 1, -(2**63)),
+        ]
+        unit = _raw(
+            encode(Batch("event", "é" * 255, "ab" * 32, 1, 2**63 - 1, -(2**63), "suspect", records))
+        )
+        assert (await hub.push("n", unit)).outcome == "ok"
+        first, last = (await hub.query.records()).rows
+        assert (first.value, first.meta, first.at) == ("\0" * 65536, meta, -(2**63))
+        assert (last.value, last.name, last.at) == (-(2**63), "A_9/.-", 2**63 - 1)
+
+
+class TestPulling:
+    @pytest.fixture
+    async def node(self, hub: HubRig) -> PullingNode:
+        return PullingNode(hub, (await hub.enrol("n1")).node_id)
+
+    async def test_the_first_pull_is_the_full_set_and_later_ones_what_changed(
+        self, hub: HubRig, node: PullingNode
+    ) -> None:
+        await hub.apply(spec("a"), spec("b"))
+        [reply] = await node.pull()
+        assert (reply.full, len(reply.rows)) == (True, 2)
+        [reply] = await node.pull()
+        assert (reply.full, reply.rows) == (False, [])
+        await hub.apply(spec("b", env={"X": "1"}))
+        [reply] = await node.pull()
+        assert (reply.full, [row.id for row in reply.rows]) == (False, ["b"])
+
+    async def test_several_changes_of_a_row_travel_as_one(
+        self, hub: HubRig, node: PullingNode
+    ) -> None:
+        await node.pull()
+        for n in range(5):
+            await hub.apply(spec("a", env={"N": str(n)}), spec("b"))
+        [reply] = await node.pull()
+        assert sorted(row.id for row in reply.rows) == ["a", "b"]
+        assert node.assignments()["a"].spec.env == {"N": "4"}
+
+    async def test_many_changes_come_in_pieces(self, hub: HubRig, node: PullingNode) -> None:
+        await node.pull()
+        await hub.apply(*(spec(f"w{i}") for i in range(10)))
+        replies = await node.pull(limit=3)
+        assert [len(reply.rows) for reply in replies] == [3, 3, 3, 1]
+        assert len(node.assignments()) == 10
+        await hub.apply(*(spec(f"w{i}", env={"X": "1"}) for i in range(6)))
+        assert [len(reply.rows) for reply in await node.pull(limit=-7)] == [1] * 6
+
+    async def test_another_nodes_changes_are_not_mine(self, hub: HubRig, node: PullingNode) -> None:
+        await hub.enrol("n2", site="x")
+        await node.pull()
+        before = node.cursor
+        await hub.apply(spec("a", on=Selector(node="n2")))
+        [reply] = await node.pull()
+        assert (reply.full, reply.rows, reply.cursor) == (False, [], before)
+
+    @pytest.mark.guarantee("G6")
+    async def test_a_set_that_differs_is_repaired(self, hub: HubRig, node: PullingNode) -> None:
+        await hub.apply(spec("a"), spec("b"))
+        await node.pull()
+        node.rows.pop(("assignment", "a"))
+        node.rows["assignment", "b"] = msgspec.structs.replace(node.rows["assignment", "b"], rev=99)
+        [reply] = await node.pull()
+        assert reply.full
+        assert sorted(node.assignments()) == ["a", "b"]
+        assert [r.full for r in await node.pull()] == [False]
+
+    async def test_a_cursor_that_is_not_ours_gives_the_full_set(
+        self, hub: HubRig, node: PullingNode
+    ) -> None:
+        await hub.apply(spec("a"))
+        await node.pull()
+        forged = sign(Position(1, 1, "aa", node.node_id), b"another key")
+        foreign = sign(Position(1, 0, "", "another node"), hub.store.facts.cursor_key)
+        for cursor in ("", "x", "é", "AAAA", "=" * 99, forged, foreign):
+            reply = await hub.feed.answer(node.node_id, Pull(cursor, ""))
+            assert (cursor, reply.full, len(reply.rows)) == (cursor, True, 1)
+        assert await epoch(hub) == 1
+
+    async def test_a_node_whose_change_was_pruned_gets_the_full_set_in_the_same_epoch(
+        self, hub: HubRig, node: PullingNode
+    ) -> None:
+        await hub.apply(spec("a"))
+        await node.pull()
+        await hub.apply(spec("a", env={"X": "1"}))
+        hub.clock.advance(30 * 86400.0)
+        await hub.retention.sweep(hub.clock.wall_ns())
+        [reply] = await node.pull()
+        assert reply.full
+        assert node.assignments()["a"].spec.env == {"X": "1"}
+        assert await epoch(hub) == 1
+
+
+async def epoch(hub: HubRig) -> int:
+    return (await hub.store.read(changes.read_log)).epoch
+
+
+class TestLostHistory:
+    """The log went back, as after a restore: what a node's cursor names is gone or is something else now."""
+
+    async def test_the_epoch_rises_once_and_everything_is_issued_again(self, hub: HubRig) -> None:
+        ids = [(await hub.enrol(name)).node_id for name in ("n1", "n2")]
+        nodes = [PullingNode(hub, each) for each in ids]
+        await hub.apply(spec("a"))
+        kept = await hub.store.read(changes.read_log)
+        await hub.apply(spec("a", env={"X": "lost"}), spec("b"))
+        for node in nodes:
+            await node.pull()
+        held = nodes[0].assignments()["a"].generation
+        await self._go_back(hub, kept.seq)
+        hub.news.clear()
+        for node in nodes:
+            [reply] = await node.pull()
+            assert reply.full
+            assert set(node.assignments()) == {"a"}
+            assert node.assignments()["a"].generation > held
+        assert await epoch(hub) == 2
+        assert hub.news == sorted(ids)
+        [view] = await hub.workloads.list("a")
+        assert view.generation.epoch == 2
+        assert [r.full for r in await nodes[1].pull()] == [False]
+
+    async def test_new_changes_under_old_numbers_are_noticed_by_their_tags(
+        self, hub: HubRig
+    ) -> None:
+        node = PullingNode(hub, (await hub.enrol("n1")).node_id)
+        await hub.apply(spec("a"))
+        await node.pull()
+        await self._go_back(hub, 0)
+        for n in range(4):
+            await hub.apply(spec("other", env={"N": str(n)}))
+        [reply] = await node.pull()
+        assert reply.full
+        assert await epoch(hub) == 2
+
+    async def test_numbers_that_only_statuses_used_since_are_noticed_too(self, hub: HubRig) -> None:
+        node = PullingNode(hub, (await hub.enrol("n1")).node_id)
+        await hub.apply(spec("a"))
+        await node.pull()
+        await self._go_back(hub, 0)
+        for n in range(9):
+            await hub.push(
+                node.node_id, Lanes(f"{n:032x}").unit("state", [StateFrame([status("a", hlc=n)])])
+            )
+        await node.pull()
+        assert await epoch(hub) == 2
+
+    async def test_a_node_that_saw_a_later_epoch_raises_it_further(self, hub: HubRig) -> None:
+        node = PullingNode(hub, (await hub.enrol("n1")).node_id)
+        cursor = sign(Position(7, 1, "aa", node.node_id), hub.store.facts.cursor_key)
+        assert (await hub.feed.answer(node.node_id, Pull(cursor, ""))).full
+        assert await epoch(hub) == 8
+
+    @staticmethod
+    async def _go_back(hub: HubRig, seq: int) -> None:
+        def work(connection: Connection) -> None:
+            connection.execute(delete(change).where(change.c.seq > seq))
+            connection.execute(delete(state).where(state.c.rev > seq))
+            connection.execute(update(log).values(seq=seq))
+            connection.execute(delete(workload).where(workload.c.name != "a"))
+
+        await hub.store.write(work)

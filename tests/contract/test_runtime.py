@@ -1,0 +1,312 @@
+"""One suite for every implementation of `node.ports.Runtime`: in memory, and with a real keeper and processes."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from skerry.kit.errors import Refused
+from skerry.node.ports import (
+    InstanceExit,
+    Launch,
+    ProcessIdentity,
+    RunningInstance,
+    Runtime,
+    StoredInstance,
+)
+from skerry.testing.fake_runtime import FakeRuntime
+from skerry.testing.process_device import ProcessDevice
+from skerry.testing.waiting import eventually
+from skerry.wire.workload import Exit
+
+
+class Device(Protocol):
+    """What the suite does to a device, in its own words."""
+
+    def agent(self) -> Runtime: ...
+
+    def waits(self, workload: str = "w") -> Launch: ...
+
+    def ends(self, exit_: Exit, workload: str = "w") -> Launch: ...
+
+    def missing(self) -> Launch: ...
+
+    def lives(self, identity: ProcessIdentity) -> bool: ...
+
+    def kill(self, running: RunningInstance) -> None: ...
+
+    async def lose_helper(self) -> None: ...
+
+
+class FakeDevice:
+    def __init__(self) -> None:
+        self.runtime = FakeRuntime()
+        self.count = 0
+
+    def agent(self) -> Runtime:
+        return self.runtime
+
+    def waits(self, workload: str = "w") -> Launch:
+        self.count += 1
+        return Launch(
+            f"{workload}-{self.count}", workload, ("run",), {}, Path("/"), Path("/log"), 1000, 2, {}
+        )
+
+    def ends(self, exit_: Exit, workload: str = "w") -> Launch:
+        self.runtime.scripts[workload].append(exit_)
+        return self.waits(workload)
+
+    def missing(self) -> Launch:
+        self.runtime.missing.add("no-such-command")
+        launch = self.waits()
+        return Launch(
+            launch.instance, "w", ("no-such-command",), {}, Path("/"), launch.log, 9, 2, {}
+        )
+
+    def lives(self, identity: ProcessIdentity) -> bool:
+        return identity in [running.identity for running in self.runtime.running.values()]
+
+    def kill(self, running: RunningInstance) -> None:
+        self.runtime.end(running.instance, None, signal.SIGKILL)
+
+    async def lose_helper(self) -> None:
+        for instance in tuple(self.runtime.running):
+            self.runtime.forget(instance)
+
+
+class RealDevice(ProcessDevice):
+    def waits(self, workload: str = "w") -> Launch:
+        return self.launch("sleep", "1000", workload=workload)
+
+    def ends(self, exit_: Exit, workload: str = "w") -> Launch:
+        end = f"exit {exit_.code}" if exit_.signal is None else f"kill -{exit_.signal} $$"
+        return self.launch("sh", "-c", end, workload=workload)
+
+    def missing(self) -> Launch:
+        return self.launch("no-such-command")
+
+    def kill(self, running: RunningInstance) -> None:
+        os.kill(running.identity.pid, signal.SIGKILL)
+
+    async def lose_helper(self) -> None:
+        self.kill_keeper()
+        await eventually(lambda: not self.keeper_pids(), "the keeper has ended")
+
+
+class Agent:
+    """An agent's ear: collects exits and lets the test wait for one."""
+
+    def __init__(self) -> None:
+        self.exits: dict[str, list[Exit]] = {}
+
+    def __call__(self, ended: InstanceExit) -> None:
+        self.exits.setdefault(ended.instance, []).append(ended.exit)
+
+    async def exit_of(self, instance: str) -> Exit:
+        await eventually(lambda: instance in self.exits, f"the exit of {instance} is told")
+        return self.exits[instance][0]
+
+
+@pytest.fixture(params=["fake", "process"])
+async def device(request: pytest.FixtureRequest, short_dir: Path) -> AsyncIterator[Device]:
+    if request.param == "fake":
+        yield FakeDevice()
+        return
+    real = RealDevice(short_dir)
+    yield real
+    await real.end()
+
+
+@pytest.fixture
+def agent() -> Agent:
+    return Agent()
+
+
+def stored(launch: Launch, identity: ProcessIdentity | None) -> StoredInstance:
+    return StoredInstance(launch, identity)
+
+
+@pytest.mark.guarantee("G8")
+async def test_a_started_instance_lives_and_the_next_agent_finds_it(
+    device: Device, agent: Agent
+) -> None:
+    runtime = device.agent()
+    assert await runtime.connect(agent) == []
+    launch = device.waits()
+    identity = await runtime.start(launch)
+    assert device.lives(identity)
+    await runtime.close()
+    assert device.lives(identity)
+    assert await device.agent().connect(agent) == [RunningInstance(launch.instance, "w", identity)]
+
+
+async def test_a_repeated_start_starts_nothing(device: Device, agent: Agent) -> None:
+    runtime = device.agent()
+    await runtime.connect(agent)
+    launch = device.waits()
+    identities = {await runtime.start(launch) for _ in range(3)}
+    assert len(identities) == 1
+    await runtime.close()
+    assert len(await device.agent().connect(agent)) == 1
+
+
+async def test_many_starts_at_once(device: Device, agent: Agent) -> None:
+    runtime = device.agent()
+    await runtime.connect(agent)
+    launches = [device.waits(f"w{number}") for number in range(10)]
+    identities = await asyncio.gather(*(runtime.start(launch) for launch in launches))
+    assert len({identity.pid for identity in identities}) == 10
+    assert all(device.lives(identity) for identity in identities)
+
+
+async def test_a_missing_command_is_refused_by_name(device: Device, agent: Agent) -> None:
+    runtime = device.agent()
+    await runtime.connect(agent)
+    with pytest.raises(Refused, match=r"«w».*«no-such-command»"):
+        await runtime.start(device.missing())
+    assert agent.exits == {}
+    await runtime.close()
+    assert await device.agent().connect(agent) == []
+
+
+@pytest.mark.parametrize(
+    "exit_", [Exit(code=0), Exit(code=7), Exit(signal=9), Exit(signal=15)], ids=str
+)
+async def test_an_exit_is_told_once_with_code_or_signal(
+    device: Device, agent: Agent, exit_: Exit
+) -> None:
+    runtime = device.agent()
+    await runtime.connect(agent)
+    launch = device.ends(exit_)
+    await runtime.start(launch)
+    told = await agent.exit_of(launch.instance)
+    assert (told.code, told.signal) == (exit_.code, exit_.signal)
+    assert told.at > 1_700_000_000_000_000_000
+    await runtime.acknowledge(launch.instance)
+    assert len(agent.exits[launch.instance]) == 1
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL", "SIGUSR1"])
+async def test_a_signal_ends_the_instance(device: Device, agent: Agent, name: str) -> None:
+    runtime = device.agent()
+    await runtime.connect(agent)
+    launch = device.waits()
+    identity = await runtime.start(launch)
+    await runtime.signal(launch.instance, name)
+    assert (await agent.exit_of(launch.instance)).signal == signal.Signals[name]
+    assert not device.lives(identity)
+
+
+async def test_unknown_instances_are_harmless(device: Device, agent: Agent) -> None:
+    runtime = device.agent()
+    await runtime.connect(agent)
+    await runtime.signal("nobody", "SIGTERM")
+    await runtime.acknowledge("nobody")
+    assert agent.exits == {}
+
+
+@pytest.mark.guarantee("G8")
+async def test_an_exit_while_no_agent_is_there_is_told_before_connect_returns(
+    device: Device, agent: Agent
+) -> None:
+    first = device.agent()
+    await first.connect(agent)
+    launch, other = device.waits("w1"), device.waits("w2")
+    identity = await first.start(launch)
+    other_identity = await first.start(other)
+    await first.close()
+    device.kill(RunningInstance(launch.instance, "w1", identity))
+    await eventually(lambda: not device.lives(identity), "the instance has ended")
+
+    for _ in range(2):  # an exit that is not acknowledged is told to every agent
+        ear, runtime = Agent(), device.agent()
+        running = await runtime.connect(ear)
+        assert running == [RunningInstance(other.instance, "w2", other_identity)]
+        assert [exit_.signal for exit_ in ear.exits[launch.instance]] == [9]
+        await runtime.close()
+
+    runtime = device.agent()
+    await runtime.connect(Agent())
+    await runtime.acknowledge(launch.instance)
+    await runtime.close()
+    ear = Agent()
+    await device.agent().connect(ear)
+    assert ear.exits == {}
+
+
+async def test_start_of_an_instance_whose_exit_waits_starts_nothing(
+    device: Device, agent: Agent
+) -> None:
+    runtime = device.agent()
+    await runtime.connect(agent)
+    launch = device.ends(Exit(code=3))
+    identity = await runtime.start(launch)
+    await agent.exit_of(launch.instance)
+    assert await runtime.start(launch) == identity
+    assert not device.lives(identity)
+    await runtime.close()
+    assert await device.agent().connect(agent) == []
+
+
+@pytest.mark.parametrize("identity_known", [True, False], ids=["by identity", "by name"])
+@pytest.mark.guarantee("G8")
+async def test_adopt_finds_what_the_helper_forgot(
+    device: Device, agent: Agent, *, identity_known: bool
+) -> None:
+    first = device.agent()
+    await first.connect(agent)
+    launch = device.waits()
+    identity = await first.start(launch)
+    await first.close()
+    await device.lose_helper()
+
+    runtime = device.agent()
+    assert await runtime.connect(agent) == []
+    known = stored(launch, identity if identity_known else None)
+    adopted = RunningInstance(launch.instance, "w", identity)
+    assert await runtime.adopt([known]) == [adopted]
+    assert await runtime.adopt([known]) == [adopted]
+    assert await runtime.start(launch) == identity
+    device.kill(adopted)
+    told = await agent.exit_of(launch.instance)
+    assert (told.code, told.signal) == (None, None)
+
+
+async def test_adopt_leaves_out_what_has_ended(device: Device, agent: Agent) -> None:
+    first = device.agent()
+    await first.connect(agent)
+    launch, never = device.waits(), device.waits("never")
+    identity = await first.start(launch)
+    await first.close()
+    await device.lose_helper()
+    device.kill(RunningInstance(launch.instance, "w", identity))
+    await eventually(lambda: not device.lives(identity), "the instance has ended")
+
+    runtime = device.agent()
+    await runtime.connect(agent)
+    assert await runtime.adopt([stored(launch, identity), stored(never, None)]) == []
+    assert agent.exits == {}
+
+
+async def test_shut_down_is_refused_while_there_is_something_to_lose(
+    device: Device, agent: Agent
+) -> None:
+    runtime = device.agent()
+    await runtime.connect(agent)
+    launch = device.waits()
+    await runtime.start(launch)
+    with pytest.raises(Refused):
+        await runtime.shut_down()
+    await runtime.signal(launch.instance, "SIGTERM")
+    await agent.exit_of(launch.instance)
+    with pytest.raises(Refused):
+        await runtime.shut_down()
+    await runtime.acknowledge(launch.instance)
+    await runtime.shut_down()
+    if isinstance(device, ProcessDevice):
+        assert device.keeper_pids() == []
+        assert not device.socket.exists()

@@ -1,0 +1,137 @@
+"""The n-th operation fails, for every n: the node converges all the same, and never runs a workload twice."""
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+from tests.workload_cases import wish
+from tests.workload_rig import Rig
+
+from skerry.kit.disk import Disk, RealDisk
+from skerry.node.ports import Launch, ProcessIdentity
+from skerry.testing.fake_runtime import FakeRuntime
+from skerry.testing.faulty_disk import FaultyDisk
+from skerry.testing.manual_clock import ManualClock
+from skerry.testing.waiting import eventually
+from skerry.wire.workload import Assignment, Stop
+
+
+class WatchedRuntime(FakeRuntime):
+    """Notes when a workload has two living instances."""
+
+    doubles = 0
+
+    async def start(self, launch: Launch) -> ProcessIdentity:
+        try:
+            return await super().start(launch)
+        finally:
+            living = Counter(one.workload for one in self.running.values())
+            self.doubles += any(number > 1 for number in living.values())
+
+
+class Life:
+    """A short life with everything in it: start with a dependency, crash, change, agent's restart, removal."""
+
+    def __init__(self, directory: Path, runtime: WatchedRuntime, disk: Disk) -> None:
+        self.clock = ManualClock()
+        self.runtime = runtime
+        self.rig = Rig(directory, runtime, self.clock, disk)
+
+    async def live(self) -> None:
+        rig, runtime = self.rig, self.runtime
+        await rig.start()
+        db, app = wish("db"), wish("app", depends_on={"db": "ready"}, stop=Stop(grace=1))
+        await self.reach("both run", db, app)
+        crashed = runtime.instance_of("db")
+        runtime.end(crashed, code=1)
+        await self.reach("db is restarted", db, app, but_not=crashed)
+        runtime.stubborn.add("app")
+        await self.reach("app is replaced", db, wish("app", n=2, command="new"))
+        await rig.restart()
+        await self.reach("all goes on", db, wish("app", n=2, command="new"))
+        await self.reach("nothing is left")
+        assert runtime.doubles == 0
+        await rig.stop()
+
+    async def reach(self, what: str, *desired: Assignment, but_not: str = "") -> None:
+        """Wants `desired` and waits, while time passes, until rows and runtime show exactly that."""
+        self.rig.wishes.want(*desired)
+        wanted = {(one.workload, one.spec.process.command[0]) for one in desired}
+
+        def reached() -> bool:
+            self.clock.advance(0.5)
+            commands = {launch.instance: launch.command[0] for launch in self.runtime.launched}
+            running = self.runtime.running
+            rows = self.rig.rows()
+            return (
+                {(one.workload, commands[one.instance]) for one in running.values()} == wanted
+                and {one.instance.id for one in rows.values() if one.instance} == set(running)
+                and {name for name, row in rows.items() if row.phase == "running"} == set(rows)
+                and len(rows) == len(wanted)
+                and but_not not in running
+                and not self.runtime.waiting
+            )
+
+        await eventually(reached, what)
+
+
+async def fail_each(
+    directory: Path, make: Callable[[int], tuple[WatchedRuntime, Disk, Callable[[], int]]]
+) -> int:
+    """Lives once for each operation, which fails; returns how many there were."""
+    for n in count(1):
+        runtime, disk, operations = make(n)
+        place = directory / str(n)
+        place.mkdir()
+        try:
+            await Life(place, runtime, disk).live()
+        except AssertionError as error:
+            raise AssertionError(f"operation {n}: {error}") from error
+        if operations() < n:
+            return n - 1
+    raise AssertionError
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("lose_reply", [False, True])
+async def test_each_call_of_the_runtime_may_fail(tmp_path: Path, lose_reply: bool) -> None:
+    def make(n: int) -> tuple[WatchedRuntime, Disk, Callable[[], int]]:
+        runtime = WatchedRuntime(n, lose_reply=lose_reply)
+        return runtime, RealDisk(), lambda: runtime.calls
+
+    assert await fail_each(tmp_path, make) >= 15
+
+
+@pytest.mark.timeout(120)
+async def test_each_commit_and_each_point_beside_it_may_fail(tmp_path: Path) -> None:
+    """Also right after a commit: then the agent does not know that it has committed."""
+
+    def make(n: int) -> tuple[WatchedRuntime, Disk, Callable[[], int]]:
+        disk = FaultyDisk(n)
+        return WatchedRuntime(), disk, lambda: disk.operations
+
+    assert await fail_each(tmp_path, make) > 40
+
+
+async def test_a_full_disk_delays_a_restart_and_nothing_more(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    runtime = WatchedRuntime()
+    life = Life(tmp_path, runtime, disk)
+    await life.rig.start()
+    await life.reach("both run", wish("a"), wish("b"))
+    disk._fail_at, disk._persistent = disk.operations + 1, True
+    crashed = runtime.instance_of("a")
+    runtime.end(crashed, code=1)
+
+    def has_tried() -> bool:
+        life.clock.advance(0.5)
+        return disk.labels["workload.starting.before-commit"] > 5
+
+    await eventually(has_tried, "it tries again and again")
+    assert runtime.instance_of("b") in runtime.running
+    assert crashed in runtime.waiting, "nothing is acknowledged that is not written"
+    disk.heal()
+    await life.reach("both run", wish("a"), wish("b"), but_not=crashed)
+    await life.rig.stop()

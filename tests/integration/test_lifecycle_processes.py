@@ -1,0 +1,208 @@
+"""Workloads as real processes under a real keeper: nothing runs twice, nothing is lost from sight."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.workload_cases import wish
+from tests.workload_rig import Rig
+
+from skerry.kit.disk import RealDisk
+from skerry.kit.sqlite import connect
+from skerry.node.ports import Launch
+from skerry.testing.process_device import ProcessDevice
+from skerry.testing.waiting import eventually
+from skerry.wire.workload import Assignment, ProcessSpec, Ready, Restart, Stop
+
+SLEEP = ProcessSpec(command=["sleep", "600"])
+
+
+def sleeper(name: str, n: int = 1, **spec: object) -> Assignment:
+    return wish(name, n, process=SLEEP, **spec)
+
+
+def script(name: str, text: str, **spec: object) -> Assignment:
+    return wish(name, process=ProcessSpec(command=["sh", "-c", text]), **spec)
+
+
+class ProcessRig(Rig):
+    """A rig on a `ProcessDevice`; every start of the agent gets a runtime of its own."""
+
+    def __init__(self, device: ProcessDevice) -> None:
+        super().__init__(device.directory, device.agent(), device.clock)
+        self.device = device
+        self.launch_for = self.real_launch
+
+    def real_launch(self, assignment: Assignment, instance: str) -> Launch:
+        command = assignment.spec.process.command
+        launch = self.device.launch(*command, workload=assignment.workload, instance=instance)
+        return replace(launch, environment=launch.environment | assignment.spec.env)
+
+    async def start(self) -> None:
+        self.runtime = self.device.agent()
+        await super().start()
+
+    async def pid(self, name: str) -> int:
+        status = await self.until(name, "running")
+        assert status.pid
+        return status.pid
+
+    async def new_pid(self, name: str, old: int) -> int:
+        await eventually(
+            lambda: self.reported.last[name].pid not in {old, None}, f"{name} has a new process"
+        )
+        return await self.pid(name)
+
+    def processes(self, name: str) -> set[int]:
+        """Every living process that this device ever started for the workload."""
+        launches = {one.instance for one in self.device._launched if one.workload == name}
+        return {pid for instance in launches for pid in self.device.processes(instance)}
+
+
+@pytest.fixture
+async def rig(short_dir: Path) -> AsyncIterator[ProcessRig]:
+    device = ProcessDevice(short_dir)
+    rig = ProcessRig(device)
+    await rig.start()
+    yield rig
+    await rig.stop()
+    await device.end()
+
+
+async def test_a_killed_process_is_replaced(rig: ProcessRig) -> None:
+    rig.wishes.want(sleeper("a"))
+    first = await rig.pid("a")
+    os.kill(first, signal.SIGKILL)
+    second = await rig.new_pid("a", first)
+    assert rig.processes("a") == {second}
+    status = rig.reported.last["a"]
+    assert (str(status.exit), status.restarts) == ("signal 9", 1)
+
+
+async def test_twenty_start_and_end_together(rig: ProcessRig) -> None:
+    names = [f"w{n}" for n in range(20)]
+    rig.wishes.want(*map(sleeper, names))
+    for name in names:
+        await rig.until(name, "running")
+    rig.wishes.stopping = True
+    rig.wishes.changed.ring()
+    await rig.supervisor.all_ended()
+    assert not any(rig.processes(name) for name in names)
+    await rig.runtime.shut_down()
+    assert rig.device.keeper_pids() == []
+
+
+async def test_a_stop_ends_the_whole_group(rig: ProcessRig) -> None:
+    stubborn = "trap '' TERM; sleep 600 & sleep 600 & echo up > up; wait; wait"
+    rig.wishes.want(script("a", stubborn, stop=Stop(grace=0.2)))
+    await rig.pid("a")
+    await eventually(lambda: len(rig.processes("a")) == 3, "the script has its children")
+    rig.wishes.want()
+    await eventually(lambda: rig.reported.forgotten == ["a"], "a is gone")
+    assert rig.processes("a") == set()
+
+
+async def test_a_job_and_what_waits_for_it(rig: ProcessRig) -> None:
+    job = script("job", "echo done > result", restart=Restart(policy="on-failure"))
+    check = Ready(exec=["test", "-f", "result"], interval=0.01)
+    app = script("app", "test -f result && sleep 600", depends_on={"job": "succeeded"}, ready=check)
+    rig.wishes.want(app, job)
+    await rig.until("app", "running")
+    await eventually(lambda: rig.reported.last["app"].ready, "its probe agrees")
+    assert rig.phases() == {"app": "running", "job": "succeeded"}
+
+
+async def test_a_missing_command_is_named(rig: ProcessRig) -> None:
+    command = ProcessSpec(command=["no-such-command"])
+    rig.wishes.want(wish("a", process=command, restart=Restart(policy="never")))
+    status = await rig.until("a", "failed")
+    assert "no-such-command" in status.message
+
+
+@pytest.mark.guarantee("G8")
+async def test_a_new_agent_finds_the_same_processes(rig: ProcessRig) -> None:
+    rig.wishes.want(sleeper("a"), sleeper("b"), script("c", "read line < fifo; exit 5"))
+    os.mkfifo(rig.directory / "fifo")
+    before = {name: await rig.pid(name) for name in "abc"}
+    await rig.stop()
+    (rig.directory / "fifo").write_text("end\n")
+    await rig.start()
+    assert await rig.pid("a") == before["a"]
+    assert await rig.pid("b") == before["b"]
+    status = await rig.until("c", "running")
+    assert (str(status.exit), status.pid == before["c"]) == ("code 5", False)
+
+
+@pytest.mark.guarantee("G8")
+@pytest.mark.parametrize("agent_too", [False, True])
+async def test_workloads_outlive_the_keeper_and_stay_supervised(
+    rig: ProcessRig, agent_too: bool
+) -> None:
+    names = ["a", "b", "c"]
+    rig.wishes.want(*map(sleeper, names))
+    before = {name: await rig.pid(name) for name in names}
+    if agent_too:
+        await rig.stop()
+    rig.device.kill_keeper()
+    if agent_too:
+        await rig.start()
+    for name in names:
+        assert await rig.pid(name) == before[name]
+    os.kill(before["b"], signal.SIGKILL)
+    after = await rig.new_pid("b", before["b"])
+    assert str(rig.reported.last["b"].exit) == "unknown"
+    assert rig.processes("b") == {after}
+    assert rig.processes("a") == {before["a"]}
+
+
+class AmnesicDisk(RealDisk):
+    """The agent never gets further than to a made process: whatever would follow fails."""
+
+    def point(self, label: str) -> None:
+        if label == "workload.spawned":
+            raise OSError(label)
+
+
+@pytest.mark.parametrize("keeper_too", [False, True])
+async def test_a_process_whose_pid_was_never_written_is_found_again(
+    rig: ProcessRig, keeper_too: bool
+) -> None:
+    """The agent dies after the fork and before the commit; with `keeper_too` nobody knows the child by pid."""
+    await rig.stop()
+    rig.disk = AmnesicDisk()
+    await rig.start()
+    rig.wishes.want(sleeper("a"))
+    await eventually(lambda: bool(rig.processes("a")), "the process is made")
+    (made,) = rig.processes("a")
+    await rig.stop()
+    assert rig_row(rig) == ("starting", None)
+    if keeper_too:
+        rig.device.kill_keeper()
+    rig.disk = RealDisk()
+    await rig.start()
+    assert await rig.pid("a") == made
+    assert rig.processes("a") == {made}
+
+
+def rig_row(rig: ProcessRig) -> tuple[str, int | None]:
+    """Phase and pid of workload «a» as the dead agent left them."""
+    reader = connect(rig.directory / "node.db", read_only=True)
+    sql = "SELECT phase, pid FROM workload JOIN instance ON workload = name WHERE ended_at IS NULL"
+    found = reader.execute(sql).fetchone()
+    reader.close()
+    return found["phase"], found["pid"]
+
+
+async def test_a_lost_store_ends_what_it_does_not_know_and_starts_anew(rig: ProcessRig) -> None:
+    rig.wishes.want(sleeper("a"))
+    first = await rig.pid("a")
+    await rig.stop()
+    for file in rig.directory.glob("node.db*"):
+        file.unlink()
+    await rig.start()
+    second = await rig.pid("a")
+    assert rig.processes("a") == {second}
+    assert second != first

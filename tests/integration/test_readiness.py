@@ -1,0 +1,196 @@
+"""Readiness probes against real processes, sockets and an HTTP server."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from tests.workload_cases import live, wish
+from tests.workload_rig import Rig, Surroundings
+
+from skerry.kit.clock import SystemClock
+from skerry.node.ports import Launch
+from skerry.node.workloads.http_status import HttpStatusClient
+from skerry.node.workloads.readiness import FAILURES, Prober, Readiness, judge
+from skerry.testing.fake_runtime import FakeRuntime
+from skerry.testing.manual_clock import ManualClock
+from skerry.testing.waiting import eventually
+from skerry.wire.workload import Assignment, Ready
+
+
+@pytest.mark.parametrize(
+    ("failures", "expected"),
+    [
+        ([""], [True]),
+        (["x", "x", "x", "x", ""], [False, False, False, False, True]),
+        (["", "x", "x", "", "x", "x"], [True, True, True, True, True, True]),
+        (["", "x", "x", "x", "x", ""], [True, True, True, False, False, True]),
+    ],
+)
+def test_ready_by_one_success_and_not_ready_by_three_failures(
+    failures: list[str], expected: list[bool]
+) -> None:
+    now, found = Readiness(ready=False), []
+    for failure in failures:
+        now = judge(now, failure)
+        found.append(now.ready)
+    assert found == expected
+    assert FAILURES == 3
+
+
+class Bench:
+    """Watches one probe and keeps the last judgement."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.http = HttpStatusClient()
+        self.around = Surroundings()
+        self.told: list[Readiness] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def launch_for(self, assignment: Assignment, instance: str) -> Launch:
+        command = tuple(assignment.spec.process.command)
+        log = self.directory / "log"
+        return Launch(instance, "a", command, {"WORD": "yes"}, self.directory, log, 1, 1, {})
+
+    def watch(self, ready: Ready) -> None:
+        prober = Prober(self.http, self.around, self.launch_for, SystemClock())
+        actual = live(wish("a", ready=ready), ready=False)
+        work = prober.watch(actual, Readiness(ready=False), self.told.append)
+        self._tasks.append(asyncio.create_task(work))
+
+    async def until(self, *, ready: bool, failure: str = "") -> None:
+        await eventually(
+            lambda: any(one.ready == ready and failure in one.failure for one in self.told),
+            f"ready={ready} {failure}",
+        )
+        self.told.clear()
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.http.close()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    await bench.close()
+
+
+async def test_exec_runs_in_the_workloads_environment_and_directory(bench: Bench) -> None:
+    code = "import os, sys; sys.exit(not (os.environ['WORD'] == 'yes' and os.path.exists('flag')))"
+    bench.watch(Ready(exec=[sys.executable, "-c", code], interval=0.02))
+    await bench.until(ready=False, failure="ended with code 1")
+    (bench.directory / "flag").touch()
+    await bench.until(ready=True)
+    (bench.directory / "flag").unlink()
+    await bench.until(ready=False, failure="ended with code 1")
+
+
+async def test_an_exec_that_hangs_is_killed_with_its_children(bench: Bench) -> None:
+    script = "sleep 600 & echo $! > child; wait"
+    bench.watch(Ready(exec=["/bin/sh", "-c", script], timeout=0.3, interval=60))
+    await bench.until(ready=False, failure="no answer within 0.3 s")
+    child = int((bench.directory / "child").read_text())
+
+    def is_gone() -> bool:
+        stat = Path(f"/proc/{child}/stat")
+        return not stat.exists() or ") Z" in stat.read_text()
+
+    await eventually(is_gone, "the probe's child is killed")
+
+
+async def test_an_exec_that_does_not_exist_is_named(bench: Bench) -> None:
+    bench.watch(Ready(exec=["/no/such/probe"], interval=60))
+    await bench.until(ready=False, failure="cannot run /no/such/probe: No such file")
+
+
+async def test_tcp(bench: Bench) -> None:
+    async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    bench.watch(Ready(tcp=port, interval=0.01))
+    await bench.until(ready=True)
+    server.close()
+    await server.wait_closed()
+    await bench.until(ready=False, failure=f"port {port}")
+
+
+async def test_http_accepts_2xx_and_3xx(bench: Bench) -> None:
+    status = 503
+
+    async def answer(_request: web.Request) -> web.Response:
+        headers = {"Location": "/elsewhere"} if status == 302 else {}
+        return web.Response(status=status, headers=headers)
+
+    app = web.Application()
+    app.router.add_get("/ready", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    bench.watch(Ready(http=f"http://127.0.0.1:{port}/ready", interval=0.01))
+    await bench.until(ready=False, failure="answers 503")
+    status = 302
+    await bench.until(ready=True)
+    status = 404
+    await bench.until(ready=False, failure="answers 404")
+    await runner.cleanup()
+    await bench.until(ready=False, failure="cannot reach")
+
+
+async def test_a_value_counts_only_from_this_instance(bench: Bench) -> None:
+    started = live().instance
+    assert started
+    bench.around.values[("a", "temp.*")] = started.started - 1
+    bench.watch(Ready(value="temp.*"))
+    bench.around.bell.ring()
+    await asyncio.sleep(0)
+    assert bench.told == []
+    bench.around.values[("a", "temp.*")] = started.started
+    bench.around.bell.ring()
+    await bench.until(ready=True)
+
+
+async def test_readiness_is_shown_and_holds_up_dependants(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    runtime = FakeRuntime(clock=manual_clock)
+    rig = Rig(tmp_path, runtime, manual_clock)
+    await rig.start()
+    url = "http://127.0.0.1:1/ready"
+    db = wish("db", ready=Ready(http=url))
+    rig.wishes.want(db, wish("app", depends_on={"db": "ready"}))
+    await rig.until("db", "running")
+    await eventually(lambda: "cannot reach" in rig.reported.last["db"].message, "why is shown")
+    assert not rig.reported.last["db"].ready
+    assert rig.reported.last["app"].phase == "pending"
+    rig.around.answers[url] = 200
+    manual_clock.advance(1)
+    await rig.until("app", "running")
+    assert rig.reported.last["db"].ready
+    assert rig.reported.last["db"].message == ""
+
+    await rig.restart()
+    assert (await rig.until("db", "running")).ready, "an agent's restart is no reason to doubt"
+    del rig.around.answers[url]
+
+    def is_unready() -> bool:
+        manual_clock.advance(1)
+        return not rig.reported.last["db"].ready
+
+    await eventually(is_unready, "three failures")
+    assert rig.phases() == {"app": "running", "db": "running"}
+    rig.around.answers[url] = 200
+    runtime.end(runtime.instance_of("db"), code=1)
+    await eventually(lambda: len(runtime.launched) == 3, "db is restarted")
+    await eventually(lambda: rig.reported.last["db"].ready, "and judged anew")
+    await rig.stop()

@@ -1,0 +1,216 @@
+"""Full: acknowledged records go first, keep is refused, samples are thinned, and a full disk loses nothing."""
+
+import errno
+from pathlib import Path
+
+import pytest
+from tests.record_rig import T0, make_store, segment_files, submission, values
+
+from skerry.kit.errors import StorageFull, Transient
+from skerry.node.store.record_jobs import Limits
+from skerry.node.store.records import RecordStore
+from skerry.testing.faulty_disk import FaultyDisk
+from skerry.wire.codec import decode
+from skerry.wire.records import Batch, Record
+
+TEXT = "x" * 1000
+LIMITS = Limits(keep=40_000, sample=40_000, segment=100_000, reserve=4096)
+
+
+def told(store: RecordStore) -> list[tuple[str, Record]]:
+    """(kind, record) of everything in lane event."""
+    return [
+        (batch.kind, record)
+        for segment in store.segments("event")
+        for frame in store.frames("event", segment)
+        for batch in [decode(frame.payload, Batch, "frame")]
+        for record in batch.records
+    ]
+
+
+async def publish_until_full(store: RecordStore) -> tuple[int, str]:
+    """How many records of lane keep were accepted one by one, and why the next one was not."""
+    for n in range(1, 200):
+        try:
+            await store.append(submission(n, TEXT, at=T0 + n))
+        except StorageFull as error:
+            return n - 1, str(error)
+    raise AssertionError("never full")
+
+
+@pytest.mark.guarantee("G1")
+async def test_keep_is_refused_at_its_limit_and_nothing_accepted_goes(tmp_path: Path) -> None:
+    store = make_store(tmp_path, limits=LIMITS)
+    await store.start()
+    accepted, cause = await publish_until_full(store)
+    assert 30 <= accepted <= 40
+    assert "limit of 40 KB" in cause
+    assert "records.keep_limit" in cause
+    assert len(values(store)) == accepted
+    with pytest.raises(StorageFull):
+        await store.append(submission(1, TEXT, who=2, lane="event"))  # events share the limit
+    assert store.bytes("keep") + store.bytes("event") <= LIMITS.keep
+    assert store.counters.refused == 2
+    assert (await store.append(submission(accepted, TEXT))).repeated == 1  # a retry needs no room
+    assert (await store.append(submission(1, TEXT, who=3, lane="sample"))).accepted == 1
+    await store.stop()
+
+
+@pytest.mark.guarantee("G1")
+async def test_acknowledged_records_make_room_and_an_event_says_so(tmp_path: Path) -> None:
+    store = make_store(tmp_path, limits=LIMITS)
+    await store.start()
+    accepted, _ = await publish_until_full(store)
+    sent = store.segments("keep")[1].last
+    store.acknowledge("keep", sent)
+    await store.append(submission(accepted + 1, TEXT))
+    first_left = store.base("keep").n + 1
+    assert 1 < first_left <= sent + 1
+    assert len(values(store)) == accepted + 1 - store.base("keep").n
+    (kind, event) = told(store)[-1]
+    assert (kind, event.name) == ("event", "skerry.storage.freed")
+    assert event.meta == {"lane": "keep", "from_n": 1, "to_n": first_left - 1}
+    assert store.counters.freed == first_left - 1
+    await store.stop()
+
+
+async def test_even_the_file_being_written_goes_when_all_of_it_is_acknowledged(
+    tmp_path: Path,
+) -> None:
+    limits = Limits(keep=160_000, sample=40_000, segment=100_000, reserve=4096)
+    store = make_store(tmp_path, limits=limits)
+    await store.start()
+    await store.append(submission(1, *["x" * 15_000] * 10))
+    head = store.head("keep")
+    store.acknowledge("keep", 10)
+    await store.append(submission(11, *["x" * 15_000] * 10))
+    assert store.base("keep") == head
+    assert (await store.append(submission(1, "again"))).repeated == 1
+    await store.stop()
+
+
+@pytest.mark.guarantee("G1")
+async def test_samples_are_thinned_and_each_gap_is_a_record(tmp_path: Path) -> None:
+    store = make_store(tmp_path, limits=LIMITS)
+    await store.start()
+    for n in range(1, 101):
+        await store.append(submission(n, TEXT, lane="sample", at=T0 + n))
+    assert store.bytes("sample") <= LIMITS.sample
+    gone = store.base("sample").n
+    assert gone > 50
+    gaps = [record for kind, record in told(store) if kind == "gap"]
+    assert {record.name for record in gaps} == {"sample"}
+    assert sum(int(record.value) for record in gaps) == gone == store.counters.thinned
+    following = 1
+    for gap in gaps:
+        assert gap.meta is not None
+        assert gap.meta["from_n"] == following
+        assert gap.meta["from"] == T0 + following
+        following = int(gap.meta["to_n"]) + 1
+        assert gap.meta["to"] == gap.at == T0 + following - 1
+    assert following == gone + 1
+    await store.stop()
+
+
+async def test_samples_that_the_hub_has_leave_no_gap(tmp_path: Path) -> None:
+    store = make_store(tmp_path, limits=LIMITS)
+    await store.start()
+    for n in range(1, 101):
+        await store.append(submission(n, TEXT, lane="sample"))
+        store.acknowledge("sample", n)
+    assert store.base("sample").n > 50
+    assert told(store) == []
+    await store.stop()
+
+
+async def test_free_drops_whole_acknowledged_files_only(tmp_path: Path) -> None:
+    store = make_store(tmp_path, limits=Limits(segment=3_000, reserve=4096))
+    await store.start()
+    for n in range(1, 11):
+        await store.append(submission(n, TEXT))
+    assert await store.free("keep", 10) == 0  # the hub has nothing yet
+    boundary = store.segments("keep")[1].last
+    store.acknowledge("keep", boundary + 1)
+    assert await store.free("keep", 10) == boundary
+    assert len(values(store)) == 10 - boundary
+    head = store.head("keep")
+    store.acknowledge("keep", 10)
+    assert await store.free("keep", 10) == 10 - boundary
+    assert (store.head("keep"), store.base("keep")) == (head, head)
+    assert values(store) == []
+    await store.stop()
+    store = make_store(tmp_path, limits=Limits(segment=3_000, reserve=4096))
+    await store.start()
+    assert store.head("keep") == head
+    assert (await store.append(submission(10, TEXT))).repeated == 1
+    await store.append(submission(11, "next"))
+    assert store.head("keep").n == 11
+    await store.stop()
+
+
+class SmallDisk(FaultyDisk):
+    """A disk with room for `room` bytes: writes what fits and then fails, as write() does."""
+
+    def __init__(self, root: Path, room: int) -> None:
+        super().__init__()
+        self.root = root
+        self.room = room
+
+    def _used(self) -> int:
+        return sum(file.stat().st_size for file in self.root.rglob("*") if file.is_file())
+
+    def free_bytes(self, path: Path) -> int:
+        assert path.is_relative_to(self.root)
+        return max(0, self.room - self._used())
+
+    def append(self, label: str, fd: int, data: bytes) -> None:
+        fits = data[: self.free_bytes(self.root)]
+        super().append(label, fd, fits)
+        if len(fits) < len(data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write_atomic(self, label: str, path: Path, data: bytes, mode: int = 0o600) -> None:
+        if len(data) > self.free_bytes(self.root):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write_atomic(label, path, data, mode)
+
+
+@pytest.mark.guarantee("G1")
+async def test_a_full_disk_refuses_and_everything_accepted_stays(tmp_path: Path) -> None:
+    disk = SmallDisk(tmp_path, room=60_000)
+    limits = Limits(reserve=8192)
+    store = make_store(tmp_path, disk=disk, limits=limits)
+    await store.start()
+    accepted, cause = await publish_until_full(store)
+    assert accepted > 40
+    assert "the disk of" in cause
+    assert len(values(store)) == accepted
+    assert not (tmp_path / "records" / "reserve").exists()
+    assert disk.free_bytes(tmp_path) >= limits.reserve  # what the node itself must write has room
+    with pytest.raises(StorageFull):
+        await store.append(submission(accepted + 1, "small"))  # … and workloads do not get it
+    await store.stop()
+
+    store = make_store(tmp_path, disk=disk, limits=limits)
+    await store.start()
+    assert len(values(store)) == accepted
+    disk.room += 100_000  # somebody has made room
+    assert (await store.append(submission(accepted + 1, TEXT))).repeated == 0
+    assert (tmp_path / "records" / "reserve").stat().st_size == limits.reserve
+    assert len(values(store)) == accepted + 1
+    await store.stop()
+
+
+async def test_a_failing_disk_is_told_as_something_to_try_again(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    store = make_store(tmp_path, disk=disk)
+    await store.start()
+    await store.append(submission(1, "a"))
+    disk._fail_at, disk._persistent = disk.operations + 1, True
+    with pytest.raises(Transient, match="Send the same batch again"):
+        await store.append(submission(2, "b"))
+    disk.heal()
+    await store.append(submission(2, "b"))
+    assert values(store) == ["a", "b"]
+    assert len(segment_files(tmp_path)) == 1
+    await store.stop()

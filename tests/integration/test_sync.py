@@ -1,0 +1,345 @@
+"""A node's whole sync with a hub in memory: real stores, a clock in the test's hand."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.sync_rig import NodeRig, passing
+
+from skerry.testing.fake_hub import FakeHub
+from skerry.testing.manual_clock import ManualClock
+from skerry.testing.waiting import eventually
+from skerry.wire.link import WINDOW, Close, Credit, Data, Open
+
+A = "a" * 32
+B = "b" * 32
+
+
+@pytest.fixture
+def hub() -> FakeHub:
+    return FakeHub()
+
+
+@pytest.fixture
+async def node(tmp_path: Path, hub: FakeHub, manual_clock: ManualClock) -> AsyncIterator[NodeRig]:
+    node = NodeRig(tmp_path / "node", hub, manual_clock)
+    await node.start()
+    yield node
+    await node.stop()
+
+
+@pytest.fixture
+async def time(manual_clock: ManualClock) -> AsyncIterator[None]:
+    task = asyncio.create_task(passing(manual_clock))
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def counters(hub: FakeHub, session: str) -> list[int]:
+    return sorted(counter for held, counter in hub.records if held == session)
+
+
+async def has(hub: FakeHub, session: str, through: int, first: int = 1) -> None:
+    expected = list(range(first, through + 1))
+    await eventually(
+        lambda: counters(hub, session) == expected, f"{through} records of {session[0]} at the hub"
+    )
+
+
+async def status_of(node: NodeRig, state: str) -> None:
+    await eventually(lambda: node.reachability.status.state == state, f"the node is {state}")
+
+
+async def test_everything_reaches_the_hub_and_status_says_so(
+    node: NodeRig, hub: FakeHub, time: None
+) -> None:
+    await node.publish(A, 1, 500)
+    await node.publish(A, 501, 3, "event")
+    await node.publish(A, 504, 10, "sample")
+    await node.report("cam", {"phase": "running"})
+    assert (await node.sync.status()).result == "never"
+    node.sync_on()
+    await has(hub, A, 513)
+    await eventually(lambda: ("status", "cam") in hub.state, "the status is at the hub")
+    await status_of(node, "online")
+
+    async def done() -> bool:
+        status = await node.sync.status()
+        return status.result == "success" and all(lane.waiting == 0 for lane in status.lanes)
+
+    await eventually(done, "the status says success")
+    lanes = {lane.lane: lane for lane in (await node.sync.status()).lanes}
+    assert (lanes["keep"].head, lanes["keep"].acknowledged) == (500, 500)
+    assert lanes["keep"].bytes_on_disk > 0
+
+
+async def test_it_takes_over_what_the_hub_wants_when_there_is_news(
+    node: NodeRig, hub: FakeHub, time: None
+) -> None:
+    hub.write("assignment", "cam", b'{"v":1}')
+    node.sync_on()
+    await status_of(node, "online")
+
+    async def held() -> list[str]:
+        return [row.id for row in await node.store.rows("assignment")]
+
+    async def holds(*ids: str) -> None:
+        async def same() -> bool:
+            return await held() == list(ids)
+
+        await eventually(same, f"the node holds {ids}")
+
+    await holds("cam")
+    hub.write("assignment", "fan")
+    await holds("cam", "fan")
+    hub.write("assignment", "cam", deleted=True)
+    await holds("fan")
+
+
+async def test_a_first_value_after_idle_goes_at_once_and_following_ones_together(
+    node: NodeRig, hub: FakeHub, manual_clock: ManualClock
+) -> None:
+    node.sync_on()
+    await status_of(node, "online")
+    await node.publish(A, 1, 1)
+    await has(hub, A, 1)  # no time has passed
+    for n in range(2, 12):
+        await node.publish(A, n, 1)
+    await asyncio.sleep(0.05)
+    assert counters(hub, A) == [1]
+    manual_clock.advance(1.0)
+    await has(hub, A, 11)
+    assert len([unit for unit in hub.units if unit.lane == "keep"]) == 2
+
+
+@pytest.mark.guarantee("G4")
+async def test_a_lane_that_gets_no_answer_does_not_hold_up_the_others(
+    node: NodeRig, hub: FakeHub, time: None
+) -> None:
+    hub.stuck.add("sample")
+    await node.publish(A, 1, 5, "sample")
+    await node.publish(B, 1, 5, "keep")
+    node.sync_on()
+    await has(hub, B, 5)
+    await node.publish(B, 6, 5, "event")
+    await has(hub, B, 10)
+    assert counters(hub, A) == []
+
+
+async def test_a_refused_unit_is_kept_tried_ever_more_rarely_and_shown(
+    node: NodeRig, hub: FakeHub, manual_clock: ManualClock
+) -> None:
+    hub.refusing.add("keep")
+    await node.publish(A, 1, 5, "keep")
+    await node.publish(B, 1, 5, "event")
+    node.sync_on()
+    await has(hub, B, 5)
+    await eventually(lambda: len(refused(hub)) == 1, "the unit was refused")
+    status = await node.sync.status()
+    assert status.result == "failing"
+    assert status.failures == 1
+    assert [lane.problem for lane in status.lanes if lane.lane == "keep"] == [
+        "cannot push: lane «keep» is refused by the test"
+    ]
+    pauses = []
+    for tries in range(2, 10):
+        started = manual_clock.monotonic_ns()
+        while len(refused(hub)) < tries:
+            manual_clock.advance(1.0)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0.0005)
+        pauses.append((manual_clock.monotonic_ns() - started) / 1e9)
+    for pause, full in zip(pauses, (30, 60, 120, 240, 480, 960, 1920, 3600), strict=True):
+        assert 0.9 * full - 2 <= pause <= full + 5
+    hub.refusing.clear()
+    while counters(hub, A) != [1, 2, 3, 4, 5]:
+        manual_clock.advance(10.0)
+        await asyncio.sleep(0.001)
+    await eventually(lambda: (node.reachability.connected), "connected")
+    assert [lane.problem for lane in (await node.sync.status()).lanes] == ["", "", "", ""]
+
+
+def refused(hub: FakeHub) -> list[int]:
+    return [unit.first for unit in hub.units if unit.lane in hub.refusing]
+
+
+async def test_an_outage_is_known_with_its_beginning_even_after_a_restart(
+    node: NodeRig, hub: FakeHub, time: None, manual_clock: ManualClock
+) -> None:
+    node.sync_on()
+    await status_of(node, "online")
+    hub.reachable = False
+    hub.cut()
+    await status_of(node, "offline")
+    status = node.reachability.status
+    assert status.cause == "cannot reach hub: cut by the test"
+    await node.publish(A, 1, 5)
+    await node.stop()
+    manual_clock.advance(600)
+    await node.start()
+    node.sync_on()
+    await eventually(lambda: "cut by the test" in node.reachability.status.cause, "tried again")
+    assert node.reachability.status.since == status.since
+    assert await node.store.fact("offline_since") == str(status.since)
+    hub.reachable = True
+    await has(hub, A, 5)
+    await status_of(node, "online")
+    assert await node.store.fact("offline_since") == ""
+
+
+async def test_without_a_live_link_it_asks_every_few_seconds(
+    node: NodeRig, hub: FakeHub, time: None
+) -> None:
+    hub.live_refused = True
+    node.sync_on()
+    await status_of(node, "polling")
+    hub.write("assignment", "cam")
+
+    async def held() -> bool:
+        return [row.id for row in await node.store.rows("assignment")] == ["cam"]
+
+    await eventually(held, "the assignment is here")
+    hub.live_refused = False
+    await status_of(node, "online")
+
+
+@pytest.mark.guarantee("G1")
+async def test_a_hub_that_was_put_back_gets_again_what_it_lost(
+    node: NodeRig, hub: FakeHub, time: None
+) -> None:
+    node.sync_on()
+    await node.publish(A, 1, 100)
+    await node.report("cam", 1)
+    await has(hub, A, 100)
+    await eventually(lambda: ("status", "cam") in hub.state, "the status is at the hub")
+    early = hub.snapshot()
+    await node.publish(A, 101, 100)
+    await node.report("cam", 2)
+    await node.report("fan", 1)
+    await has(hub, A, 200)
+    await eventually(lambda: ("status", "fan") in hub.state, "the second status is at the hub")
+    incarnation = node.store.incarnation
+    hub.restore(early)
+    await has(hub, A, 200)
+    await eventually(
+        lambda: ("status", "fan") in hub.state and bytes(hub.state["status", "cam"].body) == b"2",
+        "the statuses are as they were",
+    )
+    assert node.store.incarnation == incarnation
+
+
+@pytest.mark.guarantee("G1")
+async def test_a_node_that_was_put_back_goes_on_as_another_incarnation(
+    node: NodeRig, hub: FakeHub, time: None, tmp_path: Path
+) -> None:
+    node.sync_on()
+    for start in range(1, 101, 10):
+        await node.publish(A, start, 10)
+    await has(hub, A, 100)
+    await node.stop()
+    node.copy_to(tmp_path / "copy")
+    await node.start()
+    node.sync_on()
+    for start in range(101, 201, 10):
+        await node.publish(A, start, 10)
+    await has(hub, A, 200)
+    await node.stop()
+
+    node.put_back(tmp_path / "copy")
+    await node.start()
+    incarnation = node.store.incarnation
+    hub.units.clear()
+    await node.publish(B, 1, 150)  # before the first connect: the numbers go past the hub's
+    node.sync_on()
+    await has(hub, B, 150)
+    assert counters(hub, A) == list(range(1, 201))
+    assert node.store.incarnation != incarnation
+    sent = [unit for unit in hub.units if unit.lane == "keep" and unit.frames]
+    assert min(unit.first for unit in sent) == 101  # what the hub had acknowledged is not sent again
+
+
+@pytest.mark.guarantee("G1")
+async def test_two_clones_both_keep_everything(
+    node: NodeRig, hub: FakeHub, time: None, tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    node.sync_on()
+    await node.publish(A, 1, 100)
+    await has(hub, A, 100)
+    await node.stop()
+    node.copy_to(tmp_path / "clone")
+    clone = NodeRig(tmp_path / "clone", hub, manual_clock)
+    await node.start()
+    await clone.start()
+    node.sync_on()
+    clone.sync_on()
+    await status_of(node, "online")
+    await status_of(clone, "online")
+    # Small units of one clone disappear below the point that the other one has reached.
+    for start in range(101, 201, 20):
+        await node.publish(A, start, 20)
+        await has(hub, A, start + 19)
+        await clone.publish(B, start - 100, 20)
+    await has(hub, B, 100)
+    await has(hub, A, 200)
+    assert node.store.incarnation != clone.store.incarnation
+    await clone.stop()
+
+
+async def test_the_hub_reads_logs_through_the_live_link(
+    node: NodeRig, hub: FakeHub, time: None
+) -> None:
+    node.logs.lines = {"cam": [f"line {n} {'é' * 2000}" for n in range(200)]}
+    node.sync_on()
+    await status_of(node, "online")
+    (link,) = hub.links
+    link.tell(Open(1, "logs", {"workload": "cam", "since": "5", "follow": "true"}))
+    link.tell(Open(2, "logs", {"workload": "none"}))
+    link.tell(Open(3, "shell", {}))
+    texts: dict[int, str] = {1: "", 2: "", 3: ""}
+    ends: dict[int, str] = {}
+
+    async def read_until(done: int) -> None:
+        while len(ends) < done:
+            message = await link.heard.get()
+            if isinstance(message, Data):
+                texts[message.channel] += message.text
+            elif isinstance(message, Close):
+                ends[message.channel] = message.error
+
+    await read_until(2)
+    assert ends[2] == "cannot read logs: there is no workload «none»"
+    assert ends[3] == "cannot open channel: this node knows no kind «shell»"
+    while not link.heard.empty() or len(texts[1].encode()) < WINDOW - 32 * 1024:
+        message = await link.heard.get()
+        assert isinstance(message, Data)
+        texts[1] += message.text
+    assert len(texts[1].encode()) <= WINDOW  # and now it waits for credit
+    link.tell(Credit(1, 10 * WINDOW))
+    await read_until(3)
+    assert texts[1].splitlines() == node.logs.lines["cam"]
+    assert ends[1] == ""
+    assert node.logs.asked[0] == ("cam", 5, True)
+
+
+async def test_acknowledgements_are_kept_over_a_shutdown(
+    node: NodeRig, hub: FakeHub, time: None
+) -> None:
+    node.sync_on()
+    await node.publish(A, 1, 10)
+    await has(hub, A, 10)
+
+    async def acknowledged() -> bool:
+        lanes = (await node.sync.status()).lanes
+        return [lane.acknowledged for lane in lanes if lane.lane == "keep"] == [10]
+
+    await eventually(acknowledged, "the node knows of it")
+    await node.stop()
+    await node.start()
+    assert (await node.store.lane("keep")).n == 10
+    assert node.records.acknowledged("keep") == 0
+    status = await node.sync.status()
+    assert status.result == "failing"  # it was well once, but now nobody is connected
+    assert status.last_success

@@ -1,0 +1,125 @@
+"""Debian's PostgreSQL for tests: one server of our own a session, one database a test, nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+USER = "skerry"
+_START_WITHIN = 30.0
+
+
+def installed() -> Path | None:
+    """The directory of the newest installed server's programs."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    return found[-1].parent if found else None
+
+
+class Postgres:
+    """A running server on a loopback port."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._names = itertools.count(1)
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[str]:
+        """The address of a new, empty database that is dropped afterwards."""
+        name = f"test_{next(self._names)}"
+        with self._connect() as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield f"postgresql://{USER}@127.0.0.1:{self._port}/{name}"
+        finally:
+            with self._connect() as connection:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(
+            host="127.0.0.1", port=self._port, user=USER, dbname="postgres", autocommit=True
+        )
+
+
+@contextlib.contextmanager
+def server(programs: Path) -> Iterator[Postgres]:
+    """Starts a server in a temporary directory. PostgreSQL refuses root, so root runs it as user postgres."""
+    directory = Path(tempfile.mkdtemp(prefix="sk-pg-", dir="/tmp"))
+    owner = "postgres" if os.geteuid() == 0 else None
+    if owner is not None:
+        account = pwd.getpwnam(owner)
+        os.chown(directory, account.pw_uid, account.pw_gid)
+    as_owner = {"user": owner, "group": owner, "extra_groups": []} if owner else {}
+    try:
+        data = directory / "data"
+        subprocess.run(
+            [
+                *(programs / "initdb", "-D", data, "-U", USER),
+                *("-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions"),
+            ],
+            check=True,
+            capture_output=True,
+            cwd=directory,
+            **as_owner,
+        )
+        port = _free_port()
+        with (directory / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    *(programs / "postgres", "-D", data, "-p", str(port)),
+                    *("-h", "127.0.0.1", "-k", directory, "-c", "max_connections=50"),
+                ],
+                stdout=log,
+                stderr=log,
+                cwd=directory,
+                start_new_session=True,  # Ctrl-C is for pytest, which then stops the server in order
+                **as_owner,
+            )
+        try:
+            _wait(process, port, directory / "log")
+            yield Postgres(port)
+        finally:
+            process.send_signal(signal.SIGINT)  # «fast» shutdown: open connections are cut
+            process.wait(timeout=30)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    programs = installed()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed")
+    with server(programs) as running:
+        yield running
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + _START_WITHIN
+    while True:
+        try:
+            psycopg.connect(host="127.0.0.1", port=port, user=USER, dbname="postgres").close()
+        except psycopg.OperationalError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"PostgreSQL did not start: {log.read_text()}") from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,142 @@
+"""A node with real stores and a real Sync, which tests put next to a hub, kill, copy and put back."""
+
+import asyncio
+import random
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+
+from skerry.kit.clock import Clock
+from skerry.kit.disk import Disk, RealDisk
+from skerry.kit.errors import NotFound
+from skerry.kit.sqlite import SqliteWriter, read_migrations
+from skerry.node.store import state as state_module
+from skerry.node.store.cipher import NullCipher
+from skerry.node.store.record_jobs import Limits, Submission
+from skerry.node.store.records import RecordStore
+from skerry.node.store.state import NodeStore
+from skerry.node.sync.reachability import Reachability
+from skerry.node.sync.sync import Hub, Stores, Sync, connect
+from skerry.testing.fake_hub import NODE_ID
+from skerry.testing.manual_clock import ManualClock
+from skerry.wire.records import Record
+from skerry.wire.sync import Lane
+
+MIGRATIONS = read_migrations(Path(state_module.__file__).with_name("migrations"))
+SMALL = Limits(segment=4096, reserve=0)
+HUB_URL = "http://hub.test"
+
+
+class Logs:
+    """Log lines in memory, by workload."""
+
+    def __init__(self, lines: dict[str, list[str]] | None = None) -> None:
+        self.lines = lines or {}
+        self.asked: list[tuple[str, int | None, bool]] = []
+
+    async def read(self, workload: str, since: int | None, *, follow: bool) -> AsyncIterator[str]:
+        self.asked.append((workload, since, follow))
+        if workload not in self.lines:
+            raise NotFound(f"cannot read logs: there is no workload «{workload}»")
+        for line in self.lines[workload]:
+            yield line
+
+
+class NodeRig:
+    """One node in `directory`. `start` and `kill` may follow each other for ever."""
+
+    def __init__(
+        self, directory: Path, hub: Hub, clock: Clock, *, disk: Disk | None = None, limits: Limits = SMALL
+    ) -> None:
+        self.directory = directory
+        self.logs = Logs()
+        self.limits = limits
+        self._hub = hub
+        self._clock = clock
+        self._disk = disk or RealDisk()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Opens the stores and runs the sync."""
+        self.directory.mkdir(exist_ok=True)
+        self._writer = SqliteWriter(self.directory / "node.db", MIGRATIONS, self._disk)
+        self._writer.start()
+        self.store = NodeStore(self.directory / "node.db", self._writer, self._clock, "node-1")
+        await self.store.open()
+        await self.store.set_fact("node_id", NODE_ID)
+        self.records = RecordStore(
+            self.directory / "records",
+            disk=self._disk,
+            clock=self._clock,
+            cipher=NullCipher(),
+            limits=self.limits,
+        )
+        await self.records.start()
+        chance = random.Random(7)
+        stores = Stores(self.store, self.records)
+        self.reachability = Reachability(self.store, self._clock, HUB_URL)
+        connection = connect(
+            self._hub, stores, self.reachability, self.logs, self._clock, chance
+        )
+        self.sync = Sync(stores, self.reachability, connection, self._clock, chance)
+
+    def sync_on(self) -> None:
+        """Begins to talk to the hub."""
+        self._task = asyncio.create_task(self.sync.run(), name="sync")
+
+    async def sync_off(self) -> None:
+        """Ends talking as a shutdown does."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.result()
+            self._task = None
+
+    async def stop(self) -> None:
+        """A shutdown."""
+        await self.sync_off()
+        self.store.close()
+        await self.records.stop()
+        await asyncio.to_thread(self._writer.stop)
+
+    async def publish(self, session: str, first: int, count: int, lane: Lane = "keep") -> None:
+        """Accepts records whose values are their counters."""
+        now = self._clock.wall_ns()
+        records = [Record(offset, "v", now, first + offset) for offset in range(count)]
+        await self.records.append(
+            Submission(
+                kind="event" if lane == "event" else "measurement",
+                source="test",
+                session=session,
+                first=first,
+                accepted_at=now,
+                monotonic=self._clock.monotonic_ns(),
+                quality="synced",
+                parts=[(lane, records)],
+            )
+        )
+
+    async def report(self, workload: str, body: object) -> None:
+        """A status of a workload changes."""
+        await self.store.put("status", workload, msgspec.json.encode(body))
+
+    def copy_to(self, target: Path) -> None:
+        """Copies the data directory; only while stopped."""
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(self.directory, target)
+
+    def put_back(self, source: Path) -> None:
+        """Replaces the data directory by a copy; only while stopped."""
+        shutil.rmtree(self.directory)
+        shutil.copytree(source, self.directory)
+
+
+async def passing(clock: ManualClock, seconds: float = 3600.0) -> None:
+    """Lets time pass in small steps, for as long as the caller does not cancel it."""
+    step = 0.25
+    for _ in range(int(seconds / step)):
+        clock.advance(step)
+        await asyncio.sleep(0.001)

@@ -1,0 +1,226 @@
+"""What the hub's page shows, and its sessions: pure decisions, no server."""
+
+import pytest
+
+from skerry.hub.api.problems import status_of
+from skerry.hub.api.sessions import (
+    CODE_SECONDS,
+    SESSION_SECONDS,
+    LoginCodes,
+    Sessions,
+    expiry,
+    sign,
+)
+from skerry.hub.dashboard import chart, view
+from skerry.kit.clock import NS, iso
+from skerry.kit.errors import (
+    Corrupt,
+    InvalidInput,
+    NotFound,
+    Refused,
+    SkerryError,
+    StorageFull,
+    TooLarge,
+    Transient,
+)
+from skerry.testing.manual_clock import ManualClock
+from skerry.wire.people import NodeView, WorkloadView
+from skerry.wire.records import Meta, Row, Value
+from skerry.wire.workload import Generation, Phase, ProcessSpec, Ready, WorkloadSpec, WorkloadStatus
+
+NOW = 1_760_000_000 * NS
+
+
+def row(name: str, value: Value, age: int = 1, node: str = "a", meta: Meta | None = None) -> Row:
+    at = NOW - age * NS
+    return Row(iso(at), name, value, meta or {}, node, "source", at)
+
+
+def node(name: str, *, online: bool = True, age: float = 1.0) -> NodeView:
+    return NodeView(name, name, {"site": "lab"}, online, NOW, age, "0.1.0", NOW, 2, 1)
+
+
+def workload(
+    name: str, nodes: dict[str, WorkloadStatus | None], ready: Ready | None = None
+) -> WorkloadView:
+    spec = WorkloadSpec(name=name, process=ProcessSpec(command=["true"]), ready=ready)
+    return WorkloadView(name, Generation(1, 5), spec, 0, nodes)
+
+
+def status(phase: Phase, **values: object) -> WorkloadStatus:
+    return WorkloadStatus("w", Generation(1, 5), phase, NOW - 65 * NS, **values)  # type: ignore[arg-type]
+
+
+def snapshot(
+    nodes: tuple[NodeView, ...] = (),
+    workloads: tuple[WorkloadView, ...] = (),
+    latest: tuple[Row, ...] = (),
+    events: tuple[Row, ...] = (),
+    history: dict[str, list[Row]] | None = None,
+) -> view.Snapshot:
+    return view.Snapshot(NOW, nodes, workloads, latest, events, history or {})
+
+
+def test_points_are_averaged_in_equal_steps() -> None:
+    points = [(0, 1.0), (1, 3.0), (25, 7.0), (39, 9.0), (40, 100.0), (-1, 100.0)]
+    assert chart.steps(points, 0, 40, 4) == [2.0, None, 7.0, 9.0]
+
+
+def test_noise_does_not_fill_a_chart() -> None:
+    assert chart.scale([10.0, 30.0]) == (10.0, 30.0)
+    assert chart.scale([100.0, 100.001]) == pytest.approx((98.0, 102.0), abs=0.01)
+    low, high = chart.scale([0.0])
+    assert low < 0 < high
+    assert chart.scale([]) == (0.0, 1.0)
+
+
+def test_a_line_bridges_short_holes_and_shows_long_ones() -> None:
+    assert chart.path([0.0, None, 10.0], 0.0, 10.0) == "M0 31.0h.01L2 1.0"
+    long = [0.0, *[None] * 7, 10.0]
+    assert chart.path(long, 0.0, 10.0) == "M0 31.0h.01M8 1.0h.01"
+    assert chart.path([None, None], 0.0, 1.0) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "just now"), (1, "just now"), (7, "7s ago"), (65, "1m 5s ago"),
+        (7200, "2h 0m ago"), (93_600, "1d 2h ago"),
+    ],
+)  # fmt: skip
+def test_ages(seconds: int, text: str) -> None:
+    assert view.ago(seconds * NS) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "unit", "text"),
+    [
+        ("host.cpu.percent", 12.345, "", "12.3 %"),
+        ("host.memory.used", 3_200_000_000, "", "3.2 GB"),
+        ("host.network.rx.bytes", 1500.0, "", "1.5 KB"),
+        ("network.received", 2_500_000, "B/s", "2.5 MB/s"),
+        ("env.temperature", 21.5, "°C", "21.5 °C"),
+        ("env.temperature", 1 / 3, "", "0.3333"),
+        ("count", 1_234_567, "", "1\u202f234\u202f567"),
+        ("count", 1_234_567.8, "", "1\u202f234\u202f568"),
+        ("count", 1e30, "", "1e+30"),
+        ("door.open", True, "", "yes"),
+        ("door.state", "x" * 200, "", "x" * 119 + "…"),
+    ],
+)
+def test_values_for_people(name: str, value: Value, unit: str, text: str) -> None:
+    assert view.value_text(name, value, unit) == text
+
+
+def test_offline_nodes_come_first() -> None:
+    lines = view.node_lines(snapshot((node("a"), node("b", online=False, age=90.0))))
+    assert [(line.name, line.state, line.age) for line in lines] == [
+        ("b", "offline", "1m 30s ago"),
+        ("a", "online", "just now"),
+    ]
+
+
+@pytest.mark.guarantee("G5")
+def test_what_an_offline_node_said_last_is_marked_as_old() -> None:
+    [line] = view.workload_lines(
+        snapshot((node("a", online=False, age=90.0),), (workload("w", {"a": status("running")}),))
+    )
+    assert (line.phase, line.tone) == ("was running", "idle")
+    assert line.detail == "the node is offline, last heard 1m 30s ago"
+
+
+def test_a_workload_line_says_what_is_going_on() -> None:
+    def line(state: WorkloadStatus | None, ready: Ready | None = None) -> view.WorkloadLine:
+        [found] = view.workload_lines(snapshot((node("a"),), (workload("w", {"a": state}, ready),)))
+        return found
+
+    assert line(status("running")).duration == "1m 5s"
+    assert line(status("running")).detail == ""
+    assert line(status("running"), Ready(tcp=80)).detail == "not ready yet"
+    tripped = line(status("tripped", message="code 1", next_start_at=NOW + 65 * NS))
+    assert (tripped.tone, tripped.detail) == ("bad", "code 1; starts again in 1m 5s")
+    older = WorkloadStatus("w", Generation(1, 4), "running", NOW)
+    assert line(older).detail == "a newer version is on its way"
+    assert line(None).detail == "nothing heard of it yet"
+
+
+def test_every_workload_has_a_line_and_its_name_stands_once() -> None:
+    lines = view.workload_lines(
+        snapshot((node("a"), node("b")), (workload("z", {"b": None, "a": None}), workload("y", {})))
+    )
+    assert [(line.name, line.node, line.first) for line in lines] == [
+        ("y", "–", True), ("z", "a", True), ("z", "b", False),
+    ]  # fmt: skip
+
+
+def test_the_summary_counts_instances() -> None:
+    workloads = (workload("w", {"a": status("running"), "b": status("tripped"), "c": None}),)
+    counted = view.summary(
+        snapshot((node("a"), node("b", online=False)), workloads, (row("x", 1),))
+    )
+    assert counted == view.Summary(2, 1, 3, 1, 1, 1)
+
+
+def test_numbers_of_the_last_ten_minutes_have_cards() -> None:
+    latest = (
+        row("load.15m", 1.0), row("load.5m", 1.0), row("old", 1.0, age=700),
+        row("text", "x"), row("flag", True),
+    )  # fmt: skip
+    assert view.charted_names(latest, NOW) == ["load.5m", "load.15m"]
+    shown = snapshot(latest=latest, history={"load.5m": [], "load.15m": []})
+    assert [card.name for card in view.cards(shown)] == ["load.5m", "load.15m"]
+    assert [line.name for line in view.other_values(shown)] == ["old", "text", "flag"]
+
+
+def test_a_card_has_a_curve_for_each_series() -> None:
+    history = [row("x", 5.0, age=300), row("x", 7.0, age=200), row("x", 6.0, age=100, node="b")]
+    latest = (row("x", 7.0, age=200), row("x", 6.0, age=10, node="b"))
+    [card] = view.cards(snapshot(latest=latest, history={"x": history}))
+    assert (card.low, card.high) == ("5", "7")
+    first, second = card.curves
+    assert (first.node, first.value, first.age, first.stale) == ("a", "7", "3m 20s ago", True)
+    assert (second.node, second.stale) == ("b", False)
+    assert first.path.startswith("M60 31.0")
+    assert second.path.startswith("M100 16.0")
+
+
+def test_events_are_newest_first_with_their_details() -> None:
+    events = (row("first", 1, age=9), row("second", 2, meta={"unit": "B", "path": "/var"}))
+    lines = view.event_lines(snapshot(events=events))
+    assert [(line.name, line.meta) for line in lines] == [("second", "path: /var"), ("first", "")]
+
+
+def test_a_session_ends_and_cannot_be_forged() -> None:
+    clock = ManualClock()
+    sessions = Sessions("token" * 8, clock)
+    cookie = sessions.issue()
+    assert sessions.valid(cookie)
+    assert not Sessions("other" * 8, clock).valid(cookie)
+    assert Sessions("other" * 8, clock).cookie_name != sessions.cookie_name
+    clock.advance(SESSION_SECONDS)
+    assert not sessions.valid(cookie)
+
+
+@pytest.mark.parametrize("cookie", ["", ".", "9", "9.", "x.y", "²." + "0" * 64, "9" * 5000 + ".0"])
+def test_nonsense_is_no_session(cookie: str) -> None:
+    assert expiry(cookie, b"key") is None
+    assert expiry(sign(9, b"key"), b"key") == 9
+    assert expiry(sign(9, b"key").replace("9.", "99.", 1), b"key") is None
+
+
+def test_a_login_code_is_good_once_and_for_minutes() -> None:
+    clock = ManualClock()
+    codes = LoginCodes(clock)
+    first, second = (codes.issue().path.partition("=")[2] for _ in range(2))
+    assert codes.use(first)
+    assert not codes.use(first)
+    clock.advance(CODE_SECONDS)
+    assert not codes.use(second)
+
+
+def test_every_kind_of_error_has_its_status() -> None:
+    statuses = {
+        InvalidInput: 400, TooLarge: 413, NotFound: 404, Refused: 409, StorageFull: 507,
+        Transient: 503, Corrupt: 500, SkerryError: 500,
+    }  # fmt: skip
+    assert {kind: status_of(kind("x")) for kind in statuses} == statuses

@@ -1,0 +1,91 @@
+"""What a native workload is started with."""
+
+from pathlib import Path
+
+import pytest
+from tests.workload_cases import wish
+
+from skerry.kit.errors import Transient
+from skerry.node.contracts.native import PATH, NativeContract
+from skerry.wire.workload import Logs, ProcessSpec, Resources
+
+
+@pytest.fixture
+def contract(tmp_path: Path) -> NativeContract:
+    return NativeContract(tmp_path / "data", tmp_path / "run", "rock", "/venv/bin/python")
+
+
+def test_the_environment_is_exactly_this(
+    contract: NativeContract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTS_SECRET", "x")
+    monkeypatch.setenv("PYTHONPATH", "/agent")
+    launch = contract.launch_for(wish("cam", env={"INTERVAL": "1s"}), "i1")
+    assert launch.environment == {
+        "HOME": str(contract.data_dir / "workloads/cam"),
+        "PATH": PATH,
+        "LANG": "C.UTF-8",
+        "INTERVAL": "1s",
+        "SKERRY_SOCKET": str(contract.run_dir / "w/cam.sock"),
+        "SKERRY_WORKLOAD": "cam",
+        "SKERRY_NODE": "rock",
+        "SKERRY_INSTANCE": "i1",
+    }
+
+
+def test_env_of_the_spec_never_replaces_the_identity(contract: NativeContract) -> None:
+    env = {"PATH": "/opt/bin", "SKERRY_SOCKET": "/other.sock", "SKERRY_WORKLOAD": "other"}
+    environment = contract.launch_for(wish("cam", env=env), "i1").environment
+    assert environment["PATH"] == "/opt/bin"
+    assert environment["SKERRY_WORKLOAD"] == "cam"
+    assert environment["SKERRY_SOCKET"].endswith("/w/cam.sock")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["python", "-m", "x"], ("/venv/bin/python", "-m", "x")),
+        (["sh", "-c", "python"], ("sh", "-c", "python")),
+        (["python3"], ("python3",)),
+        (["/usr/bin/python"], ("/usr/bin/python",)),
+    ],
+)
+def test_python_as_first_word_is_the_nodes_own(
+    contract: NativeContract, words: list[str], expected: tuple[str, ...]
+) -> None:
+    launch = contract.launch_for(wish("cam", process=ProcessSpec(command=words)), "i1")
+    assert launch.command == expected
+
+
+def test_a_workload_has_its_own_directories(contract: NativeContract) -> None:
+    launch = contract.launch_for(wish("cam", logs=Logs(max_size=5000, files=2)), "i1")
+    assert launch.directory == contract.data_dir / "workloads/cam"
+    assert launch.directory.is_dir()
+    assert launch.directory.stat().st_mode & 0o777 == 0o700
+    assert launch.log.parent.is_dir()
+    assert (launch.log_size, launch.log_files) == (5000, 2)
+    other = contract.launch_for(wish("dog"), "i2")
+    assert other.log != launch.log
+
+
+def test_a_named_working_directory_leaves_home_alone(contract: NativeContract) -> None:
+    spec = ProcessSpec(command=["x"], directory="/srv")
+    launch = contract.launch_for(wish("cam", process=spec), "i1")
+    assert launch.directory == Path("/srv")
+    assert launch.environment["HOME"].endswith("workloads/cam")
+
+
+def test_limits_are_set_only_where_the_spec_has_them(contract: NativeContract) -> None:
+    assert contract.launch_for(wish("a"), "i").limits == {}
+    resources = Resources(memory=64_000_000, open_files=256, cpu=0.5)
+    assert contract.launch_for(wish("a", resources=resources), "i").limits == {
+        "RLIMIT_DATA": 64_000_000,
+        "RLIMIT_NOFILE": 256,
+    }
+
+
+def test_a_directory_that_cannot_be_made_is_tried_again_later(contract: NativeContract) -> None:
+    contract.data_dir.mkdir()
+    (contract.data_dir / "workloads").write_text("in the way")
+    with pytest.raises(Transient, match=r"cannot make directory .*workloads/cam"):
+        contract.launch_for(wish("cam"), "i1")

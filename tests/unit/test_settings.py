@@ -1,0 +1,121 @@
+"""Node and hub settings: defaults, files, and what is refused before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from skerry.hub import settings as hub
+from skerry.kit.errors import InvalidInput
+from skerry.node import settings as node
+
+
+def test_a_node_without_any_settings() -> None:
+    settings = node.node_settings(node.find_settings(environment={}, options={"data_dir": "/tmp/n"}))
+    assert settings.data_dir == Path("/tmp/n")
+    assert settings.run_dir == Path("/tmp/n/run")
+    assert settings.api.port == 8000
+    assert settings.hub.url is None
+    assert settings.labels == {}
+
+
+def test_default_directories() -> None:
+    home = Path("/home/ada")
+    assert node.default_data_dir(home, root=False) == home / ".local/share/skerry/node"
+    assert node.default_data_dir(home, root=True) == Path("/var/lib/skerry/node")
+    assert hub.default_data_dir(home, root=False) == home / ".local/share/skerry/hub"
+    assert hub.default_data_dir(home, root=True) == Path("/var/lib/skerry/hub")
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("edge-7", "edge-7"),
+        ("Edge_7.example.org", "edge-7"),
+        ("-x-", "x"),
+        ("", "node"),
+        ("é", "node"),
+        ("a" * 80, "a" * 63),
+    ],
+)
+def test_a_node_is_named_after_its_host(host: str, name: str) -> None:
+    assert node.default_name(host) == name
+
+
+def test_node_yaml_is_found_in_the_data_directory(tmp_path: Path) -> None:
+    (tmp_path / "node.yaml").write_text("name: from-file\nlabels: {site: lab}\n")
+    found = node.find_settings(environment={"SKERRY_NODE_DATA_DIR": str(tmp_path)})
+    assert found["name"].value == "from-file"
+    assert found["name"].origin == f"{tmp_path}/node.yaml:1"
+    elsewhere = tmp_path / "other.yaml"
+    elsewhere.write_text("name: chosen\n")
+    options = {"data_dir": str(tmp_path)}
+    assert node.find_settings(config=elsewhere, options=options, environment={})["name"].value == "chosen"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: Edge", "name: «Edge» is not a name"),
+        ("labels: {site: [a]}", "labels.site must be a text, this is a list"),
+        ("labels: {-: a}", "labels: «-» is not a label's key"),
+        ("hub: {url: hub:8600}", "hub.url: «hub:8600» is not a URL: write for example http://hub:8600"),
+        ("api: {port: -1}", "api.port: -1 is out of range: at least 0"),
+        ("logs: {level: verbose}", "logs.level: unknown level «verbose»: known are: debug, error, info, warning"),
+        ("records: {keep_limit: 1KB}", "records.keep_limit: 1KB is out of range: at least 1MB"),
+    ],
+)  # fmt: skip
+def test_what_a_node_refuses(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "node.yaml"
+    file.write_text(text)
+    with pytest.raises(InvalidInput) as caught:
+        node.find_settings(config=file, environment={})
+    assert str(caught.value).startswith(f"{file}:1: {message}")
+
+
+def test_a_path_that_is_too_long_for_sockets_is_refused() -> None:
+    options = {"data_dir": f"/tmp/{'x' * 100}"}
+    with pytest.raises(InvalidInput) as caught:
+        node.node_settings(node.find_settings(options=options, environment={}))
+    assert str(caught.value).endswith(
+        "it has 120 bytes, UNIX sockets take at most 107. "
+        "Choose a data directory whose path is at least 13 bytes shorter."
+    )
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="cannot read /nowhere/hub.yaml: No such file"):
+        hub.find_settings(config=Path("/nowhere/hub.yaml"), environment={})
+    big = tmp_path / "big.yaml"
+    with big.open("wb") as file:
+        file.truncate(50_000_000)
+    with pytest.raises(InvalidInput, match=r"cannot read .*: 50 MB is more than a file may have \(1 MiB\)"):
+        hub.find_settings(config=big, environment={})
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"a: 1\n\xff\xfe")
+    with pytest.raises(InvalidInput, match=r"line 2 is not UTF-8 text"):
+        hub.find_settings(config=binary, environment={})
+
+
+def test_a_hub_and_its_store() -> None:
+    options = {"data_dir": "/srv/hub", "listen": "127.0.0.1:0"}
+    settings = hub.hub_settings(hub.find_settings(options=options, environment={}))
+    assert (settings.host, settings.port) == ("127.0.0.1", 0)
+    assert settings.database_url == "sqlite:////srv/hub/hub.db"
+    assert settings.retention.measurements == 30 * 86400
+
+
+@pytest.mark.parametrize(
+    ("listen", "fault"),
+    [
+        ("127.0.0.1:8600", None),
+        ("localhost:8600", None),
+        ("[::1]:8600", None),
+        ("0.0.0.0:8600", "«0.0.0.0:8600» is not on loopback"),
+        ("hub.example.org:1", "«hub.example.org:1» is not on loopback"),
+        ("8600", "«8600» is not an address: write for example 127.0.0.1:8600"),
+        ("127.0.0.1:99999", "«127.0.0.1:99999» is not an address"),
+    ],
+)
+def test_a_hub_listens_on_loopback_only(listen: str, fault: str | None) -> None:
+    found = hub.listen_fault(listen)
+    assert found is None if fault is None else str(found).startswith(fault)

@@ -1,0 +1,317 @@
+"""Workload files: what is understood, and that every wrong field is named with its line."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skerry.core.spec_rules import SIGNALS
+from skerry.core.specs import check_set, check_spec, parse_workloads, to_document
+from skerry.kit.errors import InvalidInput
+from skerry.wire.codec import decode, encode
+from skerry.wire.workload import (
+    Logs,
+    OnDisconnect,
+    ProcessSpec,
+    Ready,
+    Resources,
+    Restart,
+    Selector,
+    Stop,
+    WorkloadSpec,
+)
+
+ROOT = Path(__file__).parents[2]
+HEAD = "kind: workload\nname: a\nprocess: {command: [x]}\n"
+A_NAME = "use at most 63 lower-case letters, digits and «-», first and last a letter or digit"
+
+
+def parse_one(text: str) -> WorkloadSpec:
+    [spec] = parse_workloads(text, "w.yaml")
+    return spec
+
+
+def complaints(text: str) -> list[str]:
+    with pytest.raises(InvalidInput) as caught:
+        parse_workloads(text, "w.yaml")
+    return str(caught.value).splitlines()
+
+
+def test_every_field_is_read_in_the_units_of_the_wire() -> None:
+    spec = parse_one("""
+kind: workload
+name: host-sensors
+on: {labels: {site: lab, floor: 3}}
+runtime: process
+process: {command: [python, -m, x, 1.10, on], directory: /srv}
+env: {INTERVAL: 1s, VERSION: 1.10, EMPTY: "", FLAG: true}
+resources: {cpu: 0.5, memory: 64MB, open_files: 256}
+restart: {policy: on-failure, delay: 250ms, max_delay: 1m, reset_after: 2m, attempts: 3, window: 1h}
+stop: {signal: SIGINT, grace: 0}
+ready: {exec: [test, -f, /tmp/x], interval: 2s, timeout: 1s}
+depends_on: {warm-up: succeeded}
+on_disconnect: stop after 10m
+streams: {"host.*": keep, "*": sample}
+logs: {max_size: 1MiB, files: 2}
+""")
+    assert spec == WorkloadSpec(
+        name="host-sensors",
+        on=Selector(labels={"site": "lab", "floor": "3"}),
+        process=ProcessSpec(command=["python", "-m", "x", "1.10", "on"], directory="/srv"),
+        env={"INTERVAL": "1s", "VERSION": "1.10", "EMPTY": "", "FLAG": "true"},
+        resources=Resources(cpu=0.5, memory=64_000_000, open_files=256),
+        restart=Restart(
+            policy="on-failure", delay=0.25, max_delay=60.0, reset_after=120.0, attempts=3, window=3600.0
+        ),
+        stop=Stop(signal="SIGINT", grace=0.0),
+        ready=Ready(exec=["test", "-f", "/tmp/x"], interval=2.0, timeout=1.0),
+        depends_on={"warm-up": "succeeded"},
+        on_disconnect=OnDisconnect(stop_after=600.0),
+        streams={"host.*": "keep", "*": "sample"},
+        logs=Logs(max_size=1 << 20, files=2),
+    )  # fmt: skip
+    assert list(spec.streams) == ["host.*", "*"]
+
+
+def test_sections_without_a_value_are_defaults() -> None:
+    text = f"{HEAD}env:\nresources:\nrestart:\non:\n"
+    assert parse_one(text) == WorkloadSpec(name="a", process=ProcessSpec(command=["x"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("comand: [x]", "4: unknown field «comand»: known are: depends_on, env, kind, logs, name, on, on_disconnect, process, ready, resources, restart, runtime, stop, streams"),
+        ("nmae: b", "4: unknown field «nmae»: did you mean «name»?"),
+        ("restart: {polcy: never}", "4: unknown field «polcy» in restart: did you mean «policy»?"),
+        ("restart: always", "4: «restart» must be a map of fields, this is a text"),
+        ("restart: {policy: allways}", "4: restart.policy: unknown word «allways»: did you mean «always»?"),
+        ("restart: {policy: [always]}", "4: restart.policy must be a text, this is a list"),
+        ("restart: {attempts: 0}", "4: restart.attempts: 0 is out of range: at least 1"),
+        ("restart: {attempts: 1001}", "4: restart.attempts: 1001 is out of range: at most 1000"),
+        ("restart: {attempts: 2.5}", "4: restart.attempts must be a whole number, this is a number"),
+        ("restart: {attempts: true}", "4: restart.attempts must be a whole number, this is «true»"),
+        ("restart: {attempts: 99999999999999999999}", "4: restart.attempts: 99999999999999999999 is too large"),
+        ("restart: {delay: 1ms}", "4: restart.delay: 1ms is out of range: at least 10ms"),
+        ("restart: {delay: 5 parsecs}", "4: restart.delay: «5 parsecs» is not a duration: write a number with ms, s, m, h, d or w"),
+        ("restart: {delay: [5]}", "4: restart.delay must be a duration, this is a list"),
+        ("restart: {delay: 1m, max_delay: 1s}", "4: restart.max_delay: 1s is less than restart.delay, 1m"),
+        ("restart: {window: 0}", "4: restart.window: 0s is out of range: at least 1s"),
+        ("restart: {reset_after: 53w}", "4: restart.reset_after: 53w is out of range: at most 365d"),
+        ("stop: {grace: -1s}", "4: stop.grace: «-1s» is not a duration: write a number with ms, s, m, h, d or w"),
+        ("stop: {signal: SIGKILL}", "4: stop.signal: unknown word «SIGKILL»: did you mean «SIGINT»?"),
+        ("resources: {cpu: 0}", "4: resources.cpu: 0 is out of range: at least 0.001"),
+        ("resources: {cpu: half}", "4: resources.cpu must be a number, this is a text"),
+        ("resources: {memory: 12}", "4: resources.memory: 12B is out of range: at least 1MiB"),
+        ("resources: {memory: lots}", "4: resources.memory: «lots» is not a size: write a number with B, KB, MB, GB, KiB, MiB or GiB"),
+        ("resources: {open_files: 3}", "4: resources.open_files: 3 is out of range: at least 16"),
+        ("runtime: container\ncontainer: {image: x}", "4: runtime «container» is not built yet, this build knows: process"),
+        ("runtime: wasm", "4: runtime «wasm» is not built yet, this build knows: process"),
+        ("runtime: docker", "4: unknown runtime «docker», this build knows: process"),
+        ("env: {A: }", '4: env.A has no value: write "" for an empty text'),
+        ("env: {A: [1]}", "4: env.A must be a text, this is a list"),
+        ("env: [A=1]", "4: env must be a map of texts, this is a list"),
+        ("env: {1A: x}", "4: env: «1A» is not a variable's name: use letters, digits and «_», not first a digit"),
+        ("env: {SKERRY_NODE: x}", "4: env: «SKERRY_NODE» belongs to the node: choose a name that does not begin with SKERRY_"),
+        ('env: {A: "\\0"}', "4: env.A holds a NUL character: remove it"),
+        (f"env: {{A: {'x' * 131_072}}}", "4: env.A is longer than 131071 bytes: put it into a file"),
+        ("on: {node: Lab}", f"4: on.node: «Lab» is not a name: {A_NAME}"),
+        ("on: {node: n, labels: {a: b}}", "4: on takes either «node» or «labels», this has both"),
+        ("on: {labels: {-a: b}}", "4: on.labels: «-a» is not a label's key: use at most 63 letters, digits, «_», «.», «-» and «/», first and last a letter or digit"),
+        (f"on: {{labels: {{a: {'x' * 64}}}}}", "4: on.labels: the value of label «a» is longer than 63 characters"),
+        ("ready: {}", "4: ready needs exactly one of exec, http, tcp, value; this has none"),
+        ("ready: {exec: [x], tcp: 80}", "4: ready needs exactly one of exec, http, tcp, value; this has exec, tcp"),
+        ("ready: {tcp: 0}", "4: ready.tcp: 0 is out of range: at least 1"),
+        ("ready: {tcp: http}", "4: ready.tcp must be a whole number, this is a text"),
+        ("ready: {htp: x}", "4: unknown field «htp» in ready: did you mean «http»?"),
+        ("ready: {exec: test -f x}", "4: ready.exec must be a list, write: [test, -f, x]"),
+        ("ready: {exec: []}", "4: ready.exec is empty: write the program and its arguments"),
+        ("ready: {http: localhost}", "4: ready.http: «localhost» is not a URL: write for example http://127.0.0.1:8080/healthz"),
+        ("ready: {value: 'a b'}", "4: ready.value: «a b» is not a pattern: use letters, digits, «_», «.», «-», «/» and «*» for any run"),
+        ("depends_on: {a: running}", "4: depends_on: «a» cannot depend on itself"),
+        ("depends_on: {b: done}", "4: depends_on.b: unknown word «done»: known are: ready, running, succeeded"),
+        ("depends_on: {B: ready}", f"4: depends_on: «B» is not a name: {A_NAME}"),
+        ("depends_on: [b]", "4: depends_on must be a map of name: running|ready|succeeded, this is a list"),
+        ("on_disconnect: stop", "4: on_disconnect is not understood: write «run», or «stop after 10m»"),
+        ("on_disconnect: {stop_after: 1m}", "4: on_disconnect is not understood: write «run», or «stop after 10m»"),
+        ("on_disconnect: stop after soon", "4: on_disconnect: «soon» is not a duration: write a number with ms, s, m, h, d or w"),
+        ("on_disconnect: stop after 0s", "4: on_disconnect.stop_after: 0s is out of range: at least 1s"),
+        ("streams: {'a b': keep}", "4: streams: «a b» is not a pattern: use letters, digits, «_», «.», «-», «/» and «*» for any run"),
+        ("streams: {a: kept}", "4: streams.a: unknown word «kept»: did you mean «keep»?"),
+        ("logs: {files: 0}", "4: logs.files: 0 is out of range: at least 1"),
+        ("logs: {max_size: 1KB}", "4: logs.max_size: 1KB is out of range: at least 4KiB"),
+    ],
+    ids=lambda value: value[:32],
+)  # fmt: skip
+def test_one_wrong_field(text: str, message: str) -> None:
+    assert complaints(HEAD + text) == [f"w.yaml:{message}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("kind: workload", ["1: missing field «name»", "1: missing field «process»"]),
+        ("name: a\nprocess: {command: [x]}", ["1: missing field «kind»"]),
+        ("kind: workloads\nname: a\nprocess: {command: [x]}", ["1: unknown kind «workloads»: did you mean «workload»?"]),
+        ("kind: workload\nname: a\nprocess:", ["3: missing field «process.command»"]),
+        ("kind: workload\nname: a\nprocess: {command: []}", ["3: process.command is empty: write the program and its arguments"]),
+        ("kind: workload\nname: a\nprocess: {command: ['']}", ["3: process.command is empty: write the program and its arguments"]),
+        ("kind: workload\nname: a\nprocess: {command: python -m 'a b'}", ['3: process.command must be a list, write: [python, -m, "a b"]']),
+        ("kind: workload\nname: a\nprocess: {command: [x, [y]]}", ["3: process.command[1] must be a text, this is a list"]),
+        ("kind: workload\nname: a\nprocess: {command: [x], directory: srv}", ["3: process.directory: «srv» is not an absolute path: begin it with «/»"]),
+        ("kind: workload\nname: Host Sensors\nprocess: {command: [x]}", [f"2: name: «Host Sensors» is not a name: {A_NAME}"]),
+        (f"kind: workload\nname: {'a' * 64}\nprocess: {{command: [x]}}", [f"2: name: «{'a' * 64}» is not a name: {A_NAME}"]),
+        ("kind: workload\nname: [a]\nprocess: {command: [x]}", ["2: name must be a text, this is a list"]),
+        ("- kind: workload", ["1: the document must be a map of fields, this is a list"]),
+        ("just words", ["1: the document must be a map of fields, this is a text"]),
+    ],
+    ids=lambda value: str(value)[:32],
+)  # fmt: skip
+def test_wrong_from_the_start(text: str, messages: list[str]) -> None:
+    assert complaints(text) == [f"w.yaml:{message}" for message in messages]
+
+
+def test_every_wrong_field_of_every_document_is_listed_in_order() -> None:
+    text = (
+        "kind: workload\nname: A\nprocess:\n  comand: [x]\nrestart: {attempts: 0}\nready: {tcp: 0}\n"
+        f"---\n{HEAD}stop: 5\n"
+    )
+    assert [line.split(":")[1] for line in complaints(text)] == ["2", "3", "4", "5", "6", "11"]
+
+
+def test_a_flood_of_problems_is_cut() -> None:
+    lines = complaints(HEAD + "".join(f"x{n}: 1\n" for n in range(500)))
+    assert len(lines) == 101
+    assert lines[-1] == "… and 400 more"
+
+
+def test_strangers_words_stay_in_their_line() -> None:
+    [line] = complaints(HEAD + '"a\\e[2J\\nb": 1')
+    assert line.startswith("w.yaml:4: unknown field «a\ufffd[2J\ufffdb»: known are:")
+
+
+def test_workloads_of_one_file_are_checked_against_each_other() -> None:
+    def document(name: str, needs: str) -> str:
+        return f"kind: workload\nname: {name}\nprocess: {{command: [x]}}\ndepends_on: {{{needs}}}\n"
+
+    twice = document("a", "b: ready") + "---\n" + document("a", "")
+    assert complaints(twice) == ["w.yaml:7: workload «a» is already described in line 2"]
+    circle = "---\n".join(
+        [document("z", "a: ready"), document("a", "b: ready"), document("b", "c: ready"), document("c", "a: ready")]
+    )  # fmt: skip
+    assert complaints(circle) == ["w.yaml:9: depends_on goes in a circle: a → b → c → a"]
+    assert len(parse_workloads(document("a", "b: ready") + "---\n" + document("b", ""), "f")) == 2
+
+
+def test_an_empty_file_is_an_error() -> None:
+    assert complaints("# nothing\n") == ["w.yaml: cannot find a workload in it: the file is empty"]
+
+
+def test_api_input_is_judged_by_the_same_rules() -> None:
+    spec = WorkloadSpec(
+        name="A",
+        process=ProcessSpec(command=[]),
+        stop=Stop(grace=-1.0),
+        restart=Restart(delay=float("inf")),
+        ready=Ready(tcp=1, value="x"),
+    )
+    assert check_spec(spec) == [
+        f"name: «A» is not a name: {A_NAME}",
+        "process.command is empty: write the program and its arguments",
+        "restart.delay: inf is out of range: at most 365d",
+        "stop.grace: -1s is out of range: at least 0s",
+        "ready needs exactly one of exec, http, tcp, value; this has tcp, value",
+    ]
+    fine = WorkloadSpec(name="a", process=ProcessSpec(command=["x"]))
+    assert check_spec(fine) == []
+    assert check_set([fine, fine]) == ["workload «a» is already described"]
+
+
+def test_signals_are_those_of_the_wire() -> None:
+    for signal in SIGNALS:
+        decode(encode({"signal": signal}), Stop, "stop")
+    assert set(SIGNALS) == set(re.findall(r"SIG\w+", str(Stop.__annotations__["signal"])))
+
+
+def test_the_reference_page_is_right() -> None:
+    """Its examples are accepted, and its messages are the real ones."""
+    page = (ROOT / "docs/reference/workload.md").read_text()
+    for example in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        parse_one(example)
+    assert parse_workloads((ROOT / "examples/first-fleet.yaml").read_text(), "first-fleet.yaml")
+
+
+# Texts that a new process can be given, and a YAML file can hold.
+texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
+names = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
+seconds = st.floats(0.01, 365 * 86400.0) | st.integers(1, 86400).map(float)
+patterns = st.from_regex(r"[a-z*][a-z.*]{0,8}", fullmatch=True)
+commands = st.lists(texts, min_size=1, max_size=4).filter(lambda words: words[0] != "")
+ready = st.one_of(
+    st.builds(Ready, exec=commands, interval=seconds),
+    st.builds(Ready, http=st.just("https://example.org/x?y=1#z")),
+    st.builds(Ready, tcp=st.integers(1, 65535), timeout=seconds),
+    st.builds(Ready, value=patterns),
+)
+specs = st.builds(
+    WorkloadSpec,
+    name=names,
+    process=st.builds(ProcessSpec, command=commands, directory=st.none() | texts.map(lambda t: f"/{t}")),
+    on=st.builds(Selector, node=st.none() | names) | st.builds(Selector, labels=st.dictionaries(names, texts)),
+    env=st.dictionaries(st.from_regex(r"[A-Z_]{1,8}", fullmatch=True), texts, max_size=3),
+    resources=st.builds(
+        Resources,
+        cpu=st.none() | st.floats(0.001, 4096),
+        memory=st.none() | st.integers(1 << 20, 1 << 50),
+        open_files=st.none() | st.integers(16, 1 << 20),
+    ),
+    restart=st.builds(
+        Restart,
+        policy=st.sampled_from(["never", "on-failure", "always"]),
+        delay=st.floats(0.01, 10.0),
+        max_delay=st.floats(10.0, 86400.0),
+        reset_after=st.floats(1, 365 * 86400.0),
+        attempts=st.integers(1, 1000),
+    ),
+    stop=st.builds(Stop, signal=st.sampled_from(SIGNALS), grace=st.just(0.0) | seconds),
+    ready=st.none() | ready,
+    depends_on=st.dictionaries(names.map(lambda n: f"x{n}"), st.sampled_from(["running", "ready", "succeeded"]), max_size=2),
+    on_disconnect=st.builds(OnDisconnect, stop_after=st.none() | st.floats(1, 86400.0)),
+    streams=st.dictionaries(patterns, st.sampled_from(["keep", "sample"]), max_size=3),
+    logs=st.builds(Logs, max_size=st.integers(4096, 1 << 40), files=st.integers(1, 100)),
+).filter(lambda spec: spec.name not in spec.depends_on)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(specs)
+def test_what_is_written_reads_back_the_same(spec: WorkloadSpec) -> None:
+    written = yaml.safe_dump(to_document(spec), sort_keys=False, allow_unicode=True)
+    read = parse_one(written)
+    assert read == spec
+    assert list(read.streams) == list(spec.streams)
+    assert check_spec(spec) == []
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["name", "command", "delay", "labels", "exec", "a"]) | st.text(max_size=3), inner, max_size=3
+    ),
+    max_leaves=10,
+)  # fmt: skip
+fields = st.sampled_from(
+    ["kind", "name", "on", "runtime", "process", "env", "resources", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs"]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(fields, anything))
+def test_nothing_but_invalid_input_is_raised(document: dict[str, object]) -> None:
+    text = yaml.safe_dump({"kind": "workload", "name": "a", "process": {"command": ["x"]}} | document)
+    try:
+        parse_workloads(text, "w.yaml")
+    except InvalidInput as error:
+        assert all(line.startswith(("w.yaml:", "cannot read w.yaml")) for line in str(error).splitlines())
