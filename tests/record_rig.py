@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from skerry.core.lanes import extend
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.node.store.cipher import Cipher, NullCipher
+from skerry.node.store.lane_log import LaneView
+from skerry.node.store.lane_reader import LaneReader, Span
 from skerry.node.store.record_engine import RecordEngine
 from skerry.node.store.record_jobs import Limits, Submission
 from skerry.node.store.records import RecordStore
+from skerry.node.store.segments import Segment
 from skerry.wire.codec import decode
 from skerry.wire.records import Batch, Record, Value
 from skerry.wire.sync import Lane, LanePoint
@@ -81,9 +84,25 @@ def make_engine(
 
 def held(store: RecordStore, lane: Lane = "keep") -> list[tuple[str, int, Value]]:
     """(session, counter, value) of every record of the lane in order, read as push reads; checks the chain."""
+    view = LaneView(store.segments(lane), store.head(lane))
+    return _held(view, lambda after: store.read(lane, after, 100, 10_000))
+
+
+def held_by(engine: RecordEngine, lane: Lane) -> list[tuple[str, int, Value]]:
+    """As `held`, for an engine without its thread; damage is an error."""
+    log = engine.lanes[lane]
+    reader = LaneReader(lambda: log.view, NullCipher(), _no_damage)
+    return _held(log.view, lambda after: reader.read(after, 100, 10_000))
+
+
+def _no_damage(segment: Segment) -> None:
+    raise AssertionError(f"{segment.path} is damaged")
+
+
+def _held(view: LaneView, read: Callable[[int], Span | None]) -> list[tuple[str, int, Value]]:
     found: list[tuple[str, int, Value]] = []
-    point = store.base(lane)
-    while (span := store.read(lane, point.n, 100, 10_000)) is not None:
+    point = view.base
+    while (span := read(point.n)) is not None:
         if span.first == point.n + 1:
             assert span.previous == point.chain
         chain = span.previous
@@ -98,7 +117,7 @@ def held(store: RecordStore, lane: Lane = "keep") -> list[tuple[str, int, Value]
             ]
         point = LanePoint(span.last, chain)
         assert span.point == point
-    assert point == store.head(lane)
+    assert point == view.head
     return found
 
 

@@ -82,6 +82,11 @@ class NodeRig:
         )
         self.sync = Sync(stores, self.reachability, connection, self._clock, chance)
 
+    @property
+    def is_syncing(self) -> bool:
+        """Whether it talks to the hub, or tries to."""
+        return self._task is not None
+
     def sync_on(self) -> None:
         """Begins to talk to the hub."""
         self._task = asyncio.create_task(self.sync.run(), name="sync")
@@ -101,6 +106,13 @@ class NodeRig:
         self.store.close()
         await self.records.stop()
         await asyncio.to_thread(self._writer.stop)
+
+    async def crash(self, scratch: Path) -> None:
+        """A kill: what a shutdown would still have kept is lost. Leaves the node stopped."""
+        self._writer.submit(lambda db: None, label="test").result()  # nothing is half-written now
+        self.copy_to(scratch)
+        await self.stop()
+        self.put_back(scratch)
 
     async def publish(self, session: str, first: int, count: int, lane: Lane = "keep") -> None:
         """Accepts records whose values are their counters."""

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
-from tests.pushes import Lanes
+from tests.pushes import Pushes
 
 from skerry.kit.clock import NS, SystemClock
 from skerry.testing.running_hub import RunningHub, running_hub
@@ -50,7 +50,7 @@ class Device:
     hub: RunningHub
     client: aiohttp.ClientSession
     enrolled: Enrolled
-    lanes: Lanes
+    pushes: Pushes
 
     async def push(self, unit: PushUnit) -> None:
         async with self.client.post(
@@ -65,11 +65,11 @@ class Device:
         self, lane: Lane, name: str, values: list[tuple[int, Value]], meta: Meta | None = None
     ) -> None:
         named = [(name, at, value) for at, value in values]
-        await self.push(self.lanes.records(lane, named, meta=meta))
+        await self.push(self.pushes.records(lane, named, meta=meta))
 
     async def status(self, status: WorkloadStatus) -> None:
         hlc = SystemClock().wall_ns() // 1_000_000 << 16
-        await self.push(self.lanes.status(self.enrolled.node_id, status, hlc))
+        await self.push(self.pushes.status(self.enrolled.node_id, status, hlc))
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ async def page(browser: Browser) -> Page:
 
 async def filled(hub: RunningHub, client: aiohttp.ClientSession) -> Device:
     """A node «gannet» with two workloads, ten minutes of figures and an event."""
-    device = Device(hub, client, await hub.enrol("gannet", {"site": "lab"}), Lanes())
+    device = Device(hub, client, await hub.enrol("gannet", {"site": "lab"}), Pushes())
     specs = [
         WorkloadSpec(name=name, process=ProcessSpec(command=["true"]), on=Selector(node="gannet"))
         for name in ("disk-watch", "host-sensors")

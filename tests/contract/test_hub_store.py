@@ -7,18 +7,20 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, select, text
 from sqlalchemy.exc import IntegrityError
 from tests.hub_rig import HubRig
+from tests.postgres import Postgres
 
 from skerry.hub.store import changes
 from skerry.hub.store.engine import parse_url
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import change, fact, metadata
-from skerry.kit.errors import Corrupt, InvalidInput, Refused
+from skerry.kit.errors import Corrupt, InvalidInput, Refused, Transient
 from skerry.kit.sqlite import StateTooNew
 from skerry.testing.manual_clock import ManualClock
 
@@ -224,8 +226,58 @@ class TestSqlite:
         with pytest.raises(Corrupt, match="put a backup in its place"):
             HubStore(f"sqlite:///{path}", manual_clock).start()
 
+    async def test_a_full_disk_fails_the_group_whole_and_later_ones_go_on(
+        self, path: Path, manual_clock: ManualClock
+    ) -> None:
+        store = HubStore(f"sqlite:///{path}", manual_clock)
+        store.start()
+        pages = await store.write(scalar("PRAGMA page_count"))
+        await store.write(scalar(f"PRAGMA max_page_count = {pages}"))
+        big = [{"name": f"f{i}", "value": "x" * 1000} for i in range(50)]
+        results = await asyncio.gather(
+            *(
+                store.write(work)
+                for work in (_hold, put("small"), lambda c: c.execute(fact.insert(), big))
+            ),
+            return_exceptions=True,
+        )
+        assert isinstance(results[2], Transient)
+        held = await store.read(names)
+        assert not {"f0", "f49"} & held
+        assert ("small" in held) == (results[1] == "small")
+        await store.write(scalar("PRAGMA max_page_count = 1000000"))
+        await store.write(put("after"))
+        assert "after" in await store.read(names)
+        store.stop()
+
     async def test_a_missing_directory_is_one_sentence(
         self, tmp_path: Path, manual_clock: ManualClock
     ) -> None:
         with pytest.raises(Refused, match="Create the directory"):
             HubStore(f"sqlite:///{tmp_path}/none/hub.db", manual_clock).start()
+
+
+@pytest.mark.postgres
+async def test_a_lost_connection_is_transient_and_made_again(
+    postgres: Postgres, manual_clock: ManualClock
+) -> None:
+    cut = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with postgres.database() as url:
+        store = HubStore(url, manual_clock)
+        store.start()
+        await store.write(put("before"))
+        await store.read(names)
+        with psycopg.connect(url) as connection:
+            connection.execute(cut)
+        with pytest.raises(Transient, match="cannot use postgresql"):
+            await store.write(put("lost"))
+        with pytest.raises(Transient, match="cannot use postgresql"):
+            await store.read(names)
+        await store.write(put("after"))
+        held = await store.read(names)
+        assert {"before", "after"} <= held
+        assert "lost" not in held
+        store.stop()

@@ -11,13 +11,13 @@ import pytest
 
 from skerry.kit.errors import Refused
 from skerry.node.ports import (
-    InstanceExit,
     Launch,
     ProcessIdentity,
     RunningInstance,
     Runtime,
     StoredInstance,
 )
+from skerry.testing.exits import Exits
 from skerry.testing.fake_runtime import FakeRuntime
 from skerry.testing.process_device import ProcessDevice
 from skerry.testing.waiting import eventually
@@ -97,20 +97,6 @@ class RealDevice(ProcessDevice):
         await eventually(lambda: not self.keeper_pids(), "the keeper has ended")
 
 
-class Agent:
-    """An agent's ear: collects exits and lets the test wait for one."""
-
-    def __init__(self) -> None:
-        self.exits: dict[str, list[Exit]] = {}
-
-    def __call__(self, ended: InstanceExit) -> None:
-        self.exits.setdefault(ended.instance, []).append(ended.exit)
-
-    async def exit_of(self, instance: str) -> Exit:
-        await eventually(lambda: instance in self.exits, f"the exit of {instance} is told")
-        return self.exits[instance][0]
-
-
 @pytest.fixture(params=["fake", "process"])
 async def device(request: pytest.FixtureRequest, short_dir: Path) -> AsyncIterator[Device]:
     if request.param == "fake":
@@ -122,8 +108,8 @@ async def device(request: pytest.FixtureRequest, short_dir: Path) -> AsyncIterat
 
 
 @pytest.fixture
-def agent() -> Agent:
-    return Agent()
+def exits() -> Exits:
+    return Exits()
 
 
 def stored(launch: Launch, identity: ProcessIdentity | None) -> StoredInstance:
@@ -132,89 +118,89 @@ def stored(launch: Launch, identity: ProcessIdentity | None) -> StoredInstance:
 
 @pytest.mark.guarantee("G8")
 async def test_a_started_instance_lives_and_the_next_agent_finds_it(
-    device: Device, agent: Agent
+    device: Device, exits: Exits
 ) -> None:
     runtime = device.agent()
-    assert await runtime.connect(agent) == []
+    assert await runtime.connect(exits) == []
     launch = device.waits()
     identity = await runtime.start(launch)
     assert device.lives(identity)
     await runtime.close()
     assert device.lives(identity)
-    assert await device.agent().connect(agent) == [RunningInstance(launch.instance, "w", identity)]
+    assert await device.agent().connect(exits) == [RunningInstance(launch.instance, "w", identity)]
 
 
-async def test_a_repeated_start_starts_nothing(device: Device, agent: Agent) -> None:
+async def test_a_repeated_start_starts_nothing(device: Device, exits: Exits) -> None:
     runtime = device.agent()
-    await runtime.connect(agent)
+    await runtime.connect(exits)
     launch = device.waits()
     identities = {await runtime.start(launch) for _ in range(3)}
     assert len(identities) == 1
     await runtime.close()
-    assert len(await device.agent().connect(agent)) == 1
+    assert len(await device.agent().connect(exits)) == 1
 
 
-async def test_many_starts_at_once(device: Device, agent: Agent) -> None:
+async def test_many_starts_at_once(device: Device, exits: Exits) -> None:
     runtime = device.agent()
-    await runtime.connect(agent)
+    await runtime.connect(exits)
     launches = [device.waits(f"w{number}") for number in range(10)]
     identities = await asyncio.gather(*(runtime.start(launch) for launch in launches))
     assert len({identity.pid for identity in identities}) == 10
     assert all(device.lives(identity) for identity in identities)
 
 
-async def test_a_missing_command_is_refused_by_name(device: Device, agent: Agent) -> None:
+async def test_a_missing_command_is_refused_by_name(device: Device, exits: Exits) -> None:
     runtime = device.agent()
-    await runtime.connect(agent)
+    await runtime.connect(exits)
     with pytest.raises(Refused, match=r"«w».*«no-such-command»"):
         await runtime.start(device.missing())
-    assert agent.exits == {}
+    assert exits.told == {}
     await runtime.close()
-    assert await device.agent().connect(agent) == []
+    assert await device.agent().connect(exits) == []
 
 
 @pytest.mark.parametrize(
     "exit_", [Exit(code=0), Exit(code=7), Exit(signal=9), Exit(signal=15)], ids=str
 )
 async def test_an_exit_is_told_once_with_code_or_signal(
-    device: Device, agent: Agent, exit_: Exit
+    device: Device, exits: Exits, exit_: Exit
 ) -> None:
     runtime = device.agent()
-    await runtime.connect(agent)
+    await runtime.connect(exits)
     launch = device.ends(exit_)
     await runtime.start(launch)
-    told = await agent.exit_of(launch.instance)
+    told = await exits.of(launch.instance)
     assert (told.code, told.signal) == (exit_.code, exit_.signal)
     assert told.at > 1_700_000_000_000_000_000
     await runtime.acknowledge(launch.instance)
-    assert len(agent.exits[launch.instance]) == 1
+    assert len(exits.told[launch.instance]) == 1
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL", "SIGUSR1"])
-async def test_a_signal_ends_the_instance(device: Device, agent: Agent, name: str) -> None:
+async def test_a_signal_ends_the_instance(device: Device, exits: Exits, name: str) -> None:
     runtime = device.agent()
-    await runtime.connect(agent)
+    await runtime.connect(exits)
     launch = device.waits()
     identity = await runtime.start(launch)
     await runtime.signal(launch.instance, name)
-    assert (await agent.exit_of(launch.instance)).signal == signal.Signals[name]
+    assert (await exits.of(launch.instance)).signal == signal.Signals[name]
     assert not device.lives(identity)
 
 
-async def test_unknown_instances_are_harmless(device: Device, agent: Agent) -> None:
+async def test_unknown_instances_are_harmless(device: Device, exits: Exits) -> None:
     runtime = device.agent()
-    await runtime.connect(agent)
+    await runtime.connect(exits)
     await runtime.signal("nobody", "SIGTERM")
     await runtime.acknowledge("nobody")
-    assert agent.exits == {}
+    assert exits.told == {}
 
 
 @pytest.mark.guarantee("G8")
 async def test_an_exit_while_no_agent_is_there_is_told_before_connect_returns(
-    device: Device, agent: Agent
+    device: Device, exits: Exits
 ) -> None:
     first = device.agent()
-    await first.connect(agent)
+    await first.connect(exits)
     launch, other = device.waits("w1"), device.waits("w2")
     identity = await first.start(launch)
     other_identity = await first.start(other)
@@ -223,62 +209,62 @@ async def test_an_exit_while_no_agent_is_there_is_told_before_connect_returns(
     await eventually(lambda: not device.lives(identity), "the instance has ended")
 
     for _ in range(2):  # an exit that is not acknowledged is told to every agent
-        ear, runtime = Agent(), device.agent()
+        ear, runtime = Exits(), device.agent()
         running = await runtime.connect(ear)
         assert running == [RunningInstance(other.instance, "w2", other_identity)]
-        assert [exit_.signal for exit_ in ear.exits[launch.instance]] == [9]
+        assert [exit_.signal for exit_ in ear.told[launch.instance]] == [9]
         await runtime.close()
 
     runtime = device.agent()
-    await runtime.connect(Agent())
+    await runtime.connect(Exits())
     await runtime.acknowledge(launch.instance)
     await runtime.close()
-    ear = Agent()
+    ear = Exits()
     await device.agent().connect(ear)
-    assert ear.exits == {}
+    assert ear.told == {}
 
 
 async def test_start_of_an_instance_whose_exit_waits_starts_nothing(
-    device: Device, agent: Agent
+    device: Device, exits: Exits
 ) -> None:
     runtime = device.agent()
-    await runtime.connect(agent)
+    await runtime.connect(exits)
     launch = device.ends(Exit(code=3))
     identity = await runtime.start(launch)
-    await agent.exit_of(launch.instance)
+    await exits.of(launch.instance)
     assert await runtime.start(launch) == identity
     assert not device.lives(identity)
     await runtime.close()
-    assert await device.agent().connect(agent) == []
+    assert await device.agent().connect(exits) == []
 
 
 @pytest.mark.parametrize("identity_known", [True, False], ids=["by identity", "by name"])
 @pytest.mark.guarantee("G8")
 async def test_adopt_finds_what_the_helper_forgot(
-    device: Device, agent: Agent, *, identity_known: bool
+    device: Device, exits: Exits, *, identity_known: bool
 ) -> None:
     first = device.agent()
-    await first.connect(agent)
+    await first.connect(exits)
     launch = device.waits()
     identity = await first.start(launch)
     await first.close()
     await device.lose_helper()
 
     runtime = device.agent()
-    assert await runtime.connect(agent) == []
+    assert await runtime.connect(exits) == []
     known = stored(launch, identity if identity_known else None)
     adopted = RunningInstance(launch.instance, "w", identity)
     assert await runtime.adopt([known]) == [adopted]
     assert await runtime.adopt([known]) == [adopted]
     assert await runtime.start(launch) == identity
     device.kill(adopted)
-    told = await agent.exit_of(launch.instance)
+    told = await exits.of(launch.instance)
     assert (told.code, told.signal) == (None, None)
 
 
-async def test_adopt_leaves_out_what_has_ended(device: Device, agent: Agent) -> None:
+async def test_adopt_leaves_out_what_has_ended(device: Device, exits: Exits) -> None:
     first = device.agent()
-    await first.connect(agent)
+    await first.connect(exits)
     launch, never = device.waits(), device.waits("never")
     identity = await first.start(launch)
     await first.close()
@@ -287,22 +273,22 @@ async def test_adopt_leaves_out_what_has_ended(device: Device, agent: Agent) -> 
     await eventually(lambda: not device.lives(identity), "the instance has ended")
 
     runtime = device.agent()
-    await runtime.connect(agent)
+    await runtime.connect(exits)
     assert await runtime.adopt([stored(launch, identity), stored(never, None)]) == []
-    assert agent.exits == {}
+    assert exits.told == {}
 
 
 async def test_shut_down_is_refused_while_there_is_something_to_lose(
-    device: Device, agent: Agent
+    device: Device, exits: Exits
 ) -> None:
     runtime = device.agent()
-    await runtime.connect(agent)
+    await runtime.connect(exits)
     launch = device.waits()
     await runtime.start(launch)
     with pytest.raises(Refused):
         await runtime.shut_down()
     await runtime.signal(launch.instance, "SIGTERM")
-    await agent.exit_of(launch.instance)
+    await exits.of(launch.instance)
     with pytest.raises(Refused):
         await runtime.shut_down()
     await runtime.acknowledge(launch.instance)

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import zstandard
 from litestar.routes import HTTPRoute, WebSocketRoute
-from tests.pushes import Lanes
+from tests.pushes import Pushes
 
 from skerry.hub import server
 from skerry.hub.app import build_app
@@ -32,7 +32,7 @@ Client = aiohttp.ClientSession
 BODIES = {
     ("POST", "/enrol/v1"): Enrol("no-such-token", "b", {}, "0.1.0"),
     ("POST", "/sync/v1/hello"): Hello((1, 1), "incarnation-1", "0.1.0", "boot-1"),
-    ("POST", "/sync/v1/push"): Lanes().records("keep", [("a", 1, 1)]),
+    ("POST", "/sync/v1/push"): Pushes().records("keep", [("a", 1, 1)]),
     ("POST", "/sync/v1/pull"): Pull(None, ""),
     ("POST", "/api/v1/tokens"): TokenRequest(60.0),
     ("PUT", "/api/v1/workloads"): Apply([]),
@@ -322,7 +322,7 @@ async def test_a_compressed_push_is_stored_and_a_large_reply_is_compressed(
     hub: RunningHub, node: Enrolled, client: Client
 ) -> None:
     now = SystemClock().wall_ns()
-    unit = Lanes().records("keep", [("host.cpu.percent", now + n, n / 2) for n in range(200)])
+    unit = Pushes().records("keep", [("host.cpu.percent", now + n, n / 2) for n in range(200)])
     headers = hub.node(node) | {"Content-Encoding": "zstd"}
     reply = await text_of(client, "POST", "/sync/v1/push", 200, headers, compress(encode(unit)))
     assert msgspec.json.decode(reply, type=PushReply).point.n == 200

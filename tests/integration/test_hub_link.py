@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from litestar.exceptions import WebSocketDisconnect
 
 from skerry.hub.link import REPLACED, Links
 from skerry.hub.server import Keepalive
@@ -274,10 +275,7 @@ class ScriptedSocket:
 
     async def receive_text(self) -> str:
         await self.over.wait()
-        raise ConnectionError
-
-    async def close(self, code: int, reason: str) -> None:
-        pass
+        raise WebSocketDisconnect(detail="over")
 
 
 async def test_news_from_any_thread_are_told_once_while_the_line_is_busy() -> None:
@@ -294,7 +292,7 @@ async def test_news_from_any_thread_are_told_once_while_the_line_is_busy() -> No
     await eventually(lambda: len(socket.sent) > 1, "later news are told too")
     assert set(socket.sent) == {News()}
     assert len(socket.sent) <= 3  # the one in the line, one for all that waited, the last
-    links.close()
+    socket.over.set()
     await running
     with pytest.raises(Transient, match="no live link"):
         await links.open("node-1", "logs", {})

@@ -124,6 +124,12 @@ async def test_a_taken_port_is_one_clear_sentence(tmp_path: Path) -> None:
     assert not (tmp_path / "hub").exists()
 
 
+def test_replies_are_not_held_back_for_acknowledgements(tmp_path: Path) -> None:
+    # asyncio sets TCP_NODELAY by the listener's protocol number; 0 would cost 40 ms a reply.
+    with server._listen(settings_for(tmp_path, "127.0.0.1:0")) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+
+
 async def test_the_hub_ends_at_once_with_streams_open(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

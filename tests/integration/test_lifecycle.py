@@ -1,35 +1,18 @@
 """Workloads from start to end: supervisor, real SQLite, a runtime in memory, a clock in the test's hand."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.workload_cases import wish
 from tests.workload_rig import Rig
 
-from skerry.kit.errors import Transient
 from skerry.node.ports import Launch, ProcessIdentity
 from skerry.node.store.instances import KEPT_INSTANCES
 from skerry.testing.fake_runtime import FakeRuntime
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.workload import Exit, OnDisconnect, Restart, Stop
-
-
-@pytest.fixture
-def runtime(manual_clock: ManualClock) -> FakeRuntime:
-    return FakeRuntime(clock=manual_clock)
-
-
-@pytest.fixture
-async def rig(
-    tmp_path: Path, runtime: FakeRuntime, manual_clock: ManualClock
-) -> AsyncIterator[Rig]:
-    rig = Rig(tmp_path, runtime, manual_clock)
-    await rig.start()
-    yield rig
-    await rig.stop()
 
 
 def launched(runtime: FakeRuntime) -> list[str]:
@@ -58,6 +41,15 @@ async def test_what_is_removed_is_stopped_and_forgotten(rig: Rig, runtime: FakeR
     assert runtime.signals == [(instance, "SIGTERM")]
     assert (rig.rows(), runtime.running) == ({}, {})
     await eventually(lambda: not runtime.waiting, "the exit is acknowledged")
+
+
+async def test_what_was_removed_may_come_back(rig: Rig, runtime: FakeRuntime) -> None:
+    for times in (1, 2, 3):
+        rig.wishes.want(wish("a", n=times))
+        await rig.until("a", "running")
+        rig.wishes.want()
+        await eventually(lambda n=times: rig.reported.forgotten == ["a"] * n, "a is gone")  # type: ignore[misc]
+    assert launched(runtime) == ["a"] * 3
 
 
 async def test_a_changed_spec_replaces_the_process(rig: Rig, runtime: FakeRuntime) -> None:
@@ -185,6 +177,7 @@ async def test_a_command_that_does_not_exist_is_explained_and_tried_again(
 ) -> None:
     runtime.missing.add("prog")
     rig.wishes.want(wish("a"))
+    await eventually(lambda: runtime.names["start"] == 2, "the first restart is at once")
     status = await rig.until("a", "backoff")
     assert "command «prog» not found" in status.message
     assert (status.exit, rig.rows()["a"].instance) == (None, None)
@@ -251,91 +244,6 @@ async def test_a_stuck_workload_delays_no_other(tmp_path: Path, manual_clock: Ma
     await rig.stop()
 
 
-@pytest.mark.guarantee("G8")
-async def test_a_new_agent_takes_over_what_runs(
-    rig: Rig, runtime: FakeRuntime, manual_clock: ManualClock
-) -> None:
-    rig.wishes.want(wish("a"), wish("b"), wish("c"))
-    for name in "abc":
-        await rig.until(name, "running")
-    before = set(runtime.running)
-    await rig.stop()
-    runtime.end(runtime.instance_of("b"), code=3)
-    manual_clock.advance(100)
-    await rig.start()
-    await rig.until("a", "running")
-    await eventually(lambda: launched(runtime).count("b") == 2, "b's exit was kept for us")
-    status = await rig.until("b", "running")
-    assert status.exit
-    assert status.exit.code == 3
-    assert len(before & set(runtime.running)) == 2
-    assert sorted(launched(runtime)) == ["a", "b", "b", "c"]
-
-
-@pytest.mark.guarantee("G8")
-async def test_survivors_of_a_dead_keeper_are_adopted_and_the_rest_is_started(
-    rig: Rig, runtime: FakeRuntime
-) -> None:
-    rig.wishes.want(wish("a"), wish("b"))
-    await rig.until("a", "running")
-    await rig.until("b", "running")
-    survivor, lost = runtime.instance_of("a"), runtime.instance_of("b")
-    await rig.stop()
-    runtime.forget(survivor)
-    runtime.end(lost, code=1)
-    await runtime.acknowledge(lost)
-    await rig.start()
-    await eventually(lambda: launched(runtime).count("b") == 2, "b is started again")
-    status = await rig.until("b", "running")
-    assert str(status.exit) == "unknown"
-    assert survivor in runtime.running
-    runtime.end(survivor, code=1)
-    await eventually(lambda: launched(runtime).count("a") == 2, "a is still supervised")
-
-
-async def test_what_the_store_does_not_know_is_stopped(rig: Rig, runtime: FakeRuntime) -> None:
-    rig.wishes.want(wish("a"))
-    await rig.until("a", "running")
-    stray = runtime.instance_of("a")
-    await rig.stop()
-    (rig.directory / "node.db").unlink()
-    await rig.start()
-    await rig.until("a", "running")
-    assert runtime.signals == [(stray, "SIGTERM")]
-    assert runtime.instance_of("a") != stray
-
-
-@pytest.mark.guarantee("G2")
-async def test_a_reboot_without_hub_starts_every_workload(
-    tmp_path: Path, runtime: FakeRuntime, manual_clock: ManualClock
-) -> None:
-    rig = Rig(tmp_path, runtime, manual_clock)
-    await rig.start()
-    job = wish("job", restart=Restart(policy="never"))
-    rig.wishes.want(*(wish(f"w{n}") for n in range(8)), job)
-    for name in rig.wishes.wanted:
-        await rig.until(name, "running")
-    runtime.end(runtime.instance_of("job"), code=0)
-    await rig.until("job", "succeeded")
-    runtime.scripts["w1"].extend([Exit(code=1)] * 2)
-    runtime.end(runtime.instance_of("w1"), code=1)
-    await rig.until("w1", "backoff")
-    await rig.stop()
-
-    runtime.reboot()
-    runtime.scripts.clear()
-    runtime.launched.clear()
-    rig.clock = ManualClock(boot_id="boot-2")
-    rig.wishes.offline = lambda: 1e6
-    await rig.start()
-    for n in range(8):
-        await rig.until(f"w{n}", "running")
-    assert sorted(launched(runtime)) == [f"w{n}" for n in range(8)]
-    assert rig.phases()["job"] == "succeeded"
-    assert str(rig.rows()["w0"].exit) == "unknown"
-    await rig.stop()
-
-
 async def test_on_disconnect_stops_and_the_hub_brings_it_back(
     rig: Rig, runtime: FakeRuntime, manual_clock: ManualClock
 ) -> None:
@@ -353,54 +261,6 @@ async def test_on_disconnect_stops_and_the_hub_brings_it_back(
     rig.wishes.offline = lambda: None
     rig.wishes.changed.ring()
     await rig.until("a", "running")
-
-
-async def test_node_stop_ends_all_and_the_next_agent_starts_them_again(
-    rig: Rig, runtime: FakeRuntime
-) -> None:
-    rig.wishes.want(wish("a"), wish("b"))
-    await rig.until("a", "running")
-    await rig.until("b", "running")
-    rig.wishes.stopping = True
-    rig.wishes.changed.ring()
-    await rig.supervisor.all_ended()
-    assert (runtime.running, runtime.waiting) == ({}, {})
-    await rig.until("a", "stopped")
-    rig.wishes.stopping = False
-    await rig.restart()
-    await rig.until("a", "running")
-    await rig.until("b", "running")
-
-
-class DownRuntime(FakeRuntime):
-    """Cannot be reached while `down`."""
-
-    down = False
-
-    async def start(self, launch: Launch) -> ProcessIdentity:
-        if self.down:
-            raise Transient("cannot reach the keeper: it is being started")
-        return await super().start(launch)
-
-
-async def test_a_runtime_that_is_away_is_shown_and_no_failure_of_the_workload(
-    tmp_path: Path, manual_clock: ManualClock
-) -> None:
-    runtime = DownRuntime(clock=manual_clock)
-    runtime.down = True
-    rig = Rig(tmp_path, runtime, manual_clock)
-    await rig.start()
-    rig.wishes.want(wish("a"))
-    await rig.until("a", "starting")
-    await eventually(
-        lambda: "cannot reach the keeper" in rig.reported.last["a"].message, "it is shown"
-    )
-    runtime.down = False
-    manual_clock.advance(10)
-    status = await rig.until("a", "running")
-    assert (status.message, rig.rows()["a"].history.failures) == ("", ())
-    assert len(runtime.launched) == 1
-    await rig.stop()
 
 
 async def test_ended_instances_stay_bounded(

@@ -132,8 +132,8 @@ async def test_a_new_agent_finds_the_same_processes(rig: ProcessRig) -> None:
     await rig.start()
     assert await rig.pid("a") == before["a"]
     assert await rig.pid("b") == before["b"]
-    status = await rig.until("c", "running")
-    assert (str(status.exit), status.pid == before["c"]) == ("code 5", False)
+    await rig.new_pid("c", before["c"])
+    assert str(rig.reported.last["c"].exit) == "code 5"
 
 
 @pytest.mark.guarantee("G8")

@@ -205,7 +205,7 @@ async def test_an_exec_that_takes_long_holds_up_nobody(
     runtime: ProcessRuntime, device: ProcessDevice, exits: dict[str, Exit]
 ) -> None:
     slow = device.launch(
-        "sleep", "1000", workload="slow", variables={"PATH": "/a:" * 8_000 + "/bin"}
+        "sleep", "1000", workload="slow", variables={"PATH": "/a:" * 20_000 + "/bin"}
     )
     slow_start = asyncio.create_task(runtime.start(slow))
     quick = device.launch("true", workload="quick")
@@ -220,7 +220,7 @@ async def test_an_exec_that_takes_long_holds_up_nobody(
 async def test_an_agent_that_dies_during_an_exec_is_followed_by_one_that_waits_for_it(
     runtime: ProcessRuntime, device: ProcessDevice
 ) -> None:
-    slow = device.launch("sleep", "1000", variables={"PATH": "/a:" * 8_000 + "/bin"})
+    slow = device.launch("sleep", "1000", variables={"PATH": "/a:" * 20_000 + "/bin"})
     start = asyncio.create_task(runtime.start(slow))
     await eventually(lambda: len(device.keeper_pids()) == 2, "the child is forked")
     start.cancel()

@@ -3,8 +3,10 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
 from tests.workload_cases import live, wish
@@ -12,7 +14,7 @@ from tests.workload_rig import Rig, Surroundings
 
 from skerry.kit.clock import SystemClock
 from skerry.node.ports import Launch
-from skerry.node.workloads.http_status import HttpStatusClient
+from skerry.node.workloads.http_status import http_status
 from skerry.node.workloads.readiness import FAILURES, Prober, Readiness, judge
 from skerry.testing.fake_runtime import FakeRuntime
 from skerry.testing.manual_clock import ManualClock
@@ -45,7 +47,7 @@ class Bench:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.http = HttpStatusClient()
+        self.http = aiohttp.ClientSession()
         self.around = Surroundings()
         self.told: list[Readiness] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -56,7 +58,9 @@ class Bench:
         return Launch(instance, "a", command, {"WORD": "yes"}, self.directory, log, 1, 1, {})
 
     def watch(self, ready: Ready) -> None:
-        prober = Prober(self.http, self.around, self.launch_for, SystemClock())
+        prober = Prober(
+            partial(http_status, self.http), self.around, self.launch_for, SystemClock()
+        )
         actual = live(wish("a", ready=ready), ready=False)
         work = prober.watch(actual, Readiness(ready=False), self.told.append)
         self._tasks.append(asyncio.create_task(work))
@@ -144,7 +148,7 @@ async def test_http_accepts_2xx_and_3xx(bench: Bench) -> None:
     status = 404
     await bench.until(ready=False, failure="answers 404")
     await runner.cleanup()
-    await bench.until(ready=False, failure="cannot reach")
+    await bench.until(ready=False, failure="cannot get")
 
 
 async def test_a_value_counts_only_from_this_instance(bench: Bench) -> None:

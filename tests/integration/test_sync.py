@@ -158,7 +158,7 @@ async def test_a_refused_unit_is_kept_tried_ever_more_rarely_and_shown(
     while counters(hub, A) != [1, 2, 3, 4, 5]:
         manual_clock.advance(10.0)
         await asyncio.sleep(0.001)
-    await eventually(lambda: (node.reachability.connected), "connected")
+    await eventually(lambda: node.reachability.connected, "connected")
     assert [lane.problem for lane in (await node.sync.status()).lanes] == ["", "", "", ""]
 
 
@@ -258,7 +258,9 @@ async def test_a_node_that_was_put_back_goes_on_as_another_incarnation(
     assert counters(hub, A) == list(range(1, 201))
     assert node.store.incarnation != incarnation
     sent = [unit for unit in hub.units if unit.lane == "keep" and unit.frames]
-    assert min(unit.first for unit in sent) == 101  # what the hub had acknowledged is not sent again
+    assert (
+        min(unit.first for unit in sent) == 101
+    )  # what the hub had acknowledged is not sent again
 
 
 @pytest.mark.guarantee("G1")

@@ -131,5 +131,5 @@ def test_finding_and_writing() -> None:
         "none", "true", "1MB", "1m",
     ]  # fmt: skip
     assert write_value(find(found, "labels").setting, {"a": "b", "c": "d"}) == "{a: b, c: d}"
-    with pytest.raises(InvalidInput, match="unknown setting «port»: did you mean «api.port»?"):
+    with pytest.raises(InvalidInput, match=r"unknown setting «port»: did you mean «api.port»\?"):
         find(found, "port")

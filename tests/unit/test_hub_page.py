@@ -12,6 +12,7 @@ from skerry.hub.api.sessions import (
     sign,
 )
 from skerry.hub.dashboard import chart, view
+from skerry.hub.data.history import Course
 from skerry.kit.clock import NS, iso
 from skerry.kit.errors import (
     Corrupt,
@@ -56,14 +57,9 @@ def snapshot(
     workloads: tuple[WorkloadView, ...] = (),
     latest: tuple[Row, ...] = (),
     events: tuple[Row, ...] = (),
-    history: dict[str, list[Row]] | None = None,
+    history: dict[str, list[Course]] | None = None,
 ) -> view.Snapshot:
     return view.Snapshot(NOW, nodes, workloads, latest, events, history or {})
-
-
-def test_points_are_averaged_in_equal_steps() -> None:
-    points = [(0, 1.0), (1, 3.0), (25, 7.0), (39, 9.0), (40, 100.0), (-1, 100.0)]
-    assert chart.steps(points, 0, 40, 4) == [2.0, None, 7.0, 9.0]
 
 
 def test_noise_does_not_fill_a_chart() -> None:
@@ -173,15 +169,18 @@ def test_numbers_of_the_last_ten_minutes_have_cards() -> None:
 
 
 def test_a_card_has_a_curve_for_each_series() -> None:
-    history = [row("x", 5.0, age=300), row("x", 7.0, age=200), row("x", 6.0, age=100, node="b")]
-    latest = (row("x", 7.0, age=200), row("x", 6.0, age=10, node="b"))
+    history = [
+        Course("x", "a", "source", 4.5, 7.0, [*[None] * 60, 5.0, 7.0]),
+        Course("x", "b", "source", 6.0, 6.0, [6.0]),
+    ]
+    latest = (row("x", 7.0, age=200), row("x", 6.0, age=10, node="b"), row("x", 1, node="c"))
     [card] = view.cards(snapshot(latest=latest, history={"x": history}))
-    assert (card.low, card.high) == ("5", "7")
-    first, second = card.curves
+    assert (card.low, card.high) == ("4.5", "7")
+    first, second, third = card.curves
     assert (first.node, first.value, first.age, first.stale) == ("a", "7", "3m 20s ago", True)
     assert (second.node, second.stale) == ("b", False)
-    assert first.path.startswith("M60 31.0")
-    assert second.path.startswith("M100 16.0")
+    assert (first.path, second.path) == ("M60 31.0h.01L61 1.0", "M0 16.0h.01")
+    assert third.path == ""
 
 
 def test_events_are_newest_first_with_their_details() -> None:

@@ -1,5 +1,6 @@
 """Cutting output into log lines, and when a log rotates."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.keeper.logs import LogFile, Stream, cut_lines, fitting, rotation, stamp
+from skerry.keeper.logs import CHUNK, LogFile, Stream, cut_lines, fitting, rotation, stamp
 
 
 def cut(data: bytes, limit: int = 16) -> tuple[list[bytes], bytes]:
@@ -139,9 +140,21 @@ def test_lines_that_the_disk_refuses_are_counted_and_reported(tmp_path: Path) ->
     assert log.dropped == 0
 
 
-def test_a_stream_reads_at_most_one_chunk_a_turn_and_keeps_the_unfinished_line(
-    tmp_path: Path,
-) -> None:
+def test_a_stream_reads_at_most_one_chunk_a_turn(tmp_path: Path) -> None:
+    log = LogFile(str(tmp_path / "log"), 10_000_000, 3, lambda: 0)
+    stream = Stream(str(tmp_path / "fifo"), b"stdout", log, lambda: 0)
+    writer = os.open(tmp_path / "fifo", os.O_WRONLY | os.O_NONBLOCK)
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4 * CHUNK)
+    assert os.write(writer, b"123\n" * CHUNK) == 4 * CHUNK
+    for turn in range(1, 5):
+        assert stream.read()
+        assert len((tmp_path / "log").read_text().splitlines()) == turn * CHUNK // 4
+    os.close(writer)
+    stream.close(b"F")
+    log.close()
+
+
+def test_a_stream_keeps_the_unfinished_line(tmp_path: Path) -> None:
     log = LogFile(str(tmp_path / "log"), 1_000_000, 3, lambda: 0)
     (tmp_path / "fifo").write_text("in the way")
     stream = Stream(str(tmp_path / "fifo"), b"stdout", log, lambda: 0)

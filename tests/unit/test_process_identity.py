@@ -65,7 +65,8 @@ def test_a_reused_pid_is_left_alone() -> None:
     assert stat is not None
     assert open_process(process.pid, stat.start + 1) is None
     end_group(process.pid, stat.start + 1)
-    assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.1)
     end_group(process.pid, stat.start)
     assert process.wait() == -9
 

@@ -10,9 +10,11 @@ from skerry.node import settings as node
 
 
 def test_a_node_without_any_settings() -> None:
-    settings = node.node_settings(node.find_settings(environment={}, options={"data_dir": "/tmp/n"}))
-    assert settings.data_dir == Path("/tmp/n")
-    assert settings.run_dir == Path("/tmp/n/run")
+    settings = node.node_settings(
+        node.find_settings(environment={}, options={"data_dir": "/srv/n"})
+    )
+    assert settings.data_dir == Path("/srv/n")
+    assert settings.run_dir == Path("/srv/n/run")
     assert settings.api.port == 8000
     assert settings.hub.url is None
     assert settings.labels == {}
@@ -49,7 +51,10 @@ def test_node_yaml_is_found_in_the_data_directory(tmp_path: Path) -> None:
     elsewhere = tmp_path / "other.yaml"
     elsewhere.write_text("name: chosen\n")
     options = {"data_dir": str(tmp_path)}
-    assert node.find_settings(config=elsewhere, options=options, environment={})["name"].value == "chosen"
+    assert (
+        node.find_settings(config=elsewhere, options=options, environment={})["name"].value
+        == "chosen"
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,7 @@ def test_what_a_node_refuses(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_a_path_that_is_too_long_for_sockets_is_refused() -> None:
-    options = {"data_dir": f"/tmp/{'x' * 100}"}
+    options = {"data_dir": f"/srv/{'x' * 100}"}
     with pytest.raises(InvalidInput) as caught:
         node.node_settings(node.find_settings(options=options, environment={}))
     assert str(caught.value).endswith(
@@ -83,12 +88,14 @@ def test_a_path_that_is_too_long_for_sockets_is_refused() -> None:
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="cannot read /nowhere/hub.yaml: No such file"):
+    with pytest.raises(InvalidInput, match=r"cannot read /nowhere/hub.yaml: No such file"):
         hub.find_settings(config=Path("/nowhere/hub.yaml"), environment={})
     big = tmp_path / "big.yaml"
     with big.open("wb") as file:
         file.truncate(50_000_000)
-    with pytest.raises(InvalidInput, match=r"cannot read .*: 50 MB is more than a file may have \(1 MiB\)"):
+    with pytest.raises(
+        InvalidInput, match=r"cannot read .*: 50 MB is more than a file may have \(1 MiB\)"
+    ):
         hub.find_settings(config=big, environment={})
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"a: 1\n\xff\xfe")

@@ -15,6 +15,14 @@ def read(text: str) -> Document:
     return document
 
 
+def complaint_about(text: str) -> str:
+    try:
+        read_documents(text, "f.yaml")
+    except InvalidInput as error:
+        return str(error)
+    return "f.yaml is fine"
+
+
 def test_values_have_places() -> None:
     document = read("a: 1\nb: [x, {c: 1.10}]\n")
     assert document.value == {"a": 1, "b": ["x", {"c": 1.1}]}
@@ -62,9 +70,7 @@ def test_several_documents_and_none() -> None:
     assert read_documents("# only a comment\n", "f.yaml") == []
 
 
-NO_ANCHORS = (
-    "anchors and aliases («&», «*») are not supported: write the value out, or quote a text that begins so"
-)
+NO_ANCHORS = "anchors and aliases («&», «*») are not supported: write the value out, or quote a text that begins so"
 
 
 @pytest.mark.parametrize(
@@ -95,10 +101,8 @@ def test_what_is_refused(text: str, message: str) -> None:
 
 
 def test_a_billion_laughs_are_refused_at_the_first() -> None:
-    lines = ["a0: &a0 [lol, lol]"] + [
-        f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60)
-    ]
-    with pytest.raises(InvalidInput, match="f.yaml:1:5: anchors"):
+    lines = ["a0: &a0 [lol, lol]"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60)]
+    with pytest.raises(InvalidInput, match=r"f.yaml:1:5: anchors"):
         read_documents("\n".join(lines), "f.yaml")
 
 
@@ -117,8 +121,6 @@ def test_json_means_the_same_here(value: dict[str, object]) -> None:
 @settings(max_examples=300)
 @given(st.text("ab:-{}[],&*!|>'\"#%@`?\n \t\\x0u\ud800\x07", max_size=60) | st.text(max_size=60))
 def test_no_text_raises_anything_else(text: str) -> None:
-    try:
-        read_documents(text, "f.yaml")
-    except InvalidInput as error:
-        assert "f.yaml" in str(error)
-        assert "\n" not in str(error)
+    complaint = complaint_about(text)
+    assert "f.yaml" in complaint
+    assert "\n" not in complaint

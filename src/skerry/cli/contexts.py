@@ -6,9 +6,11 @@ They live in ~/.config/skerry/contexts.json; `skerry up` writes «local», `sker
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
+from skerry.core.names import is_url
 from skerry.kit.disk import Disk
 from skerry.kit.errors import InvalidInput
 from skerry.kit.nearest import did_you_mean
@@ -71,6 +73,14 @@ def write_contexts(path: Path, contexts: Contexts, disk: Disk) -> None:
         raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
 
 
+def checked_hub(url: str) -> str:
+    """A hub's address without a slash at its end. Raises InvalidInput when it is no URL."""
+    found = url.rstrip("/")
+    if not is_url(found) or urlsplit(found).path:
+        raise InvalidInput(f"cannot use the hub «{url}»: write for example http://127.0.0.1:8600")
+    return found
+
+
 def _decode_path(kind: type, value: object) -> Path:
     if kind is Path and isinstance(value, str):
         return Path(value)
@@ -89,11 +99,11 @@ def choose(
     """The target of one command: options before the named or current context before the default.
 
     A token is never sent to another hub than its own: with `hub`, it is that of a context for this hub.
-    Raises InvalidInput when there is none.
+    Raises InvalidInput when there is none, or the hub's address is no URL.
     """
     name = name or contexts.current
     base = contexts.named(name) if name else default
-    hub = (hub or base.hub).rstrip("/")
+    hub = checked_hub(hub or base.hub)
     if token_file is None:
         known = [base, default, *contexts.contexts.values()]
         token_file = next((context.token_file for context in known if context.hub == hub), None)

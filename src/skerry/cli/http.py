@@ -22,6 +22,7 @@ Query = Mapping[str, str | int | bool | None]
 
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 30.0
+_MAX_TOKEN = 4096
 
 _CAUSES = {
     errno.ECONNREFUSED: "connection refused",
@@ -71,7 +72,9 @@ class Api:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS)
         try:
-            async with self._session.get(path, params=_written(query), timeout=timeout) as answer:
+            async with self._session.get(
+                path, params=_written(query), timeout=timeout, allow_redirects=False
+            ) as answer:
                 await self._check(answer)
                 async for chunk in answer.content.iter_any():
                     yield decoder.decode(chunk)
@@ -84,7 +87,12 @@ class Api:
         headers = {"Content-Type": "application/json"} if body else {}
         try:
             async with self._session.request(
-                method, path, params=_written(query), data=body or None, headers=headers
+                method,
+                path,
+                params=_written(query),
+                data=body or None,
+                headers=headers,
+                allow_redirects=False,
             ) as answer:
                 await self._check(answer)
                 return await answer.read()
@@ -92,7 +100,7 @@ class Api:
             raise self._unreachable(error) from error
 
     async def _check(self, answer: aiohttp.ClientResponse) -> None:
-        if answer.status < 400:
+        if 200 <= answer.status < 300:
             return
         data = await answer.read()
         try:
@@ -106,7 +114,7 @@ class Api:
                 raise Refused(f"{words} {self._refused}".strip())
             case 404:
                 raise NotFound(words)
-            case status if status < 500 or status == 507:
+            case status if 400 <= status < 500 or status == 507:
                 raise Refused(words)
             case _:
                 raise Transient(words)
@@ -165,13 +173,17 @@ def _session(
 
 def _read_token(path: Path, what: str) -> str:
     try:
-        return path.read_text().strip()
+        with path.open("rb") as file:
+            token = file.read(_MAX_TOKEN).decode("ascii", errors="replace").strip()
     except OSError as error:
         raise Unreachable(
             what,
             f"no administrator's token at {path} ({error.strerror})",
             "Start the hub with «skerry up» or «skerry hub run», or name the file with --token-file.",
         ) from error
+    if not token.isascii() or len(token.split()) != 1:
+        raise InvalidInput(f"cannot use {path}: it holds no token (one word)")
+    return token
 
 
 def _written(query: Query | None) -> dict[str, str]:

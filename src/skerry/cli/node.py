@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from skerry.cli.contexts import checked_hub
 from skerry.cli.enrolment import enrol_here
 from skerry.cli.get import named, node_workloads_table, nodes_table
 from skerry.cli.http import Api, Unreachable
@@ -139,9 +140,11 @@ def enroll(
     }
     given = {path: value for path, value in options.items() if value is not None}
     settings = node_settings(find_settings(config=config, options=given))
-    token = read_text(token_file) if token_file else read_stream(sys.stdin.buffer, "stdin")
-    identity = asyncio.run(enrol_here(settings, hub, token))
     screen = standard_screen(Form.TABLE)
+    if token_file is None and sys.stdin.isatty():
+        screen.note("paste the token, then press Ctrl-D")
+    token = read_text(token_file) if token_file else read_stream(sys.stdin.buffer, "stdin")
+    identity = asyncio.run(enrol_here(settings, checked_hub(hub), token))
     screen.say(f"this is now node «{identity.name}» of the hub at {identity.hub_url}")
     screen.say(f"start it: skerry node run --data-dir {settings.data_dir}")
 

@@ -66,7 +66,8 @@ async def _run(home: Home) -> None:
                 screen.write(welcome(home, started, sys.argv[0]))
                 await _unless(stop.asked, _watch(children.values()))
         finally:
-            progress.step("ending workloads, node and hub")
+            if children:
+                progress.step("ending workloads, node and hub")
             await _unless(stop.urged, _end(home, children, progress))
             for child in children.values():
                 await child.end(0)

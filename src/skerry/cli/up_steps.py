@@ -23,14 +23,23 @@ from skerry.kit.text_file import read_text
 from skerry.node.identity import read_identity
 from skerry.node.settings import NodeSettings
 from skerry.wire.local import NodeStatus
-from skerry.wire.people import Apply, ApplyReply, Health, LoginCode, TokenReply, TokenRequest
+from skerry.wire.people import (
+    Apply,
+    ApplyReply,
+    Health,
+    LoginCode,
+    TokenReply,
+    TokenRequest,
+    WorkloadView,
+)
 
 HUB, NODE = "hub", "node"
 CONTEXT = "local"
 FIRST_FLEET = Path(__file__).with_name("first-fleet.yaml")
 START_SECONDS = 30.0
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 3.0
 POLL_SECONDS = 0.05
+_SETTLED = frozenset({"running", "succeeded"})
 
 
 @dataclass(frozen=True)
@@ -82,25 +91,25 @@ async def start(
 
     Raises Refused (port taken), ChildEnded, Transient (not ready in time) and what enrolment and apply raise.
     """
-    progress.step(f"starting the hub on port {home.port}")
+    progress.step(f"starting hub and node on port {home.port}")
     check_port(home.port)
-    children[HUB] = await Child.start(HUB, _hub_words(home), home.data_dir / "hub.log")
+    await _start_hub(home, children)
+    enrolled = read_identity(settings.data_dir) is not None
+    if enrolled:
+        await _start_node(home, children)  # both at once: the node does not need the hub to start
     await _until(lambda: _hub_answers(home), children, f"the hub answers at {home.url}")
-    if read_identity(settings.data_dir) is None:
-        progress.step("enrolling the node")
-        async with hub_api(home.url, home.target.token_file) as hub:
-            token = await hub.send("POST", "/api/v1/tokens", TokenRequest(60.0), TokenReply)
-        await enrol_here(settings, home.url, token.token)
-    progress.step("starting the node")
-    children[NODE] = await Child.start(NODE, _node_words(home), home.data_dir / "node.log")
-    await _until(lambda: _node_answers(home), children, "the node answers")
     async with hub_api(home.url, home.target.token_file) as hub:
-        first_time = not home.fleet_mark.exists()
-        if first_time:
+        if not enrolled:
+            progress.step("enrolling the node")
+            token = await hub.send("POST", "/api/v1/tokens", TokenRequest(60.0), TokenReply)
+            await enrol_here(settings, home.url, token.token)
+            await _start_node(home, children)
+        if not home.fleet_mark.exists():
             progress.step("applying the first fleet")
             await _apply_first_fleet(hub, home)
-        progress.step("waiting for the workloads")
-        status = await _settled(home, children, expect_some=first_time)
+        progress.step("waiting for node and workloads")
+        await _until(lambda: _node_answers(home), children, "the node answers")
+        status = await _settled(hub, home, children)
         login = await hub.send("POST", "/api/v1/login-codes", None, LoginCode)
     return Started(home.url + login.path, status, _write_context(home))
 
@@ -115,20 +124,21 @@ def check_port(port: int) -> None:
             if error.errno == errno.EADDRINUSE:
                 raise Refused(
                     f"cannot start the hub: port {port} is taken by another program. "
-                    f"Choose another one: make up HUB_PORT={port + 1}"
+                    f"Choose another one: make up HUB_PORT={port + 1} (or skerry up --hub-port {port + 1})"
                 ) from error
             raise Refused(f"cannot start the hub on port {port}: {error.strerror}") from error
 
 
-def _hub_words(home: Home) -> list[str]:
-    listen = f"127.0.0.1:{home.port}"
-    command = ["-m", "skerry.cli.main", "hub", "run"]
-    return [*command, "--data-dir", str(home.hub_dir), "--listen", listen]
+async def _start_hub(home: Home, children: dict[str, Child]) -> None:
+    options = ["--data-dir", str(home.hub_dir), "--listen", f"127.0.0.1:{home.port}"]
+    command = ["-m", "skerry.cli.main", "hub", "run", *options]
+    children[HUB] = await Child.start(HUB, command, home.data_dir / "hub.log")
 
 
-def _node_words(home: Home) -> list[str]:
+async def _start_node(home: Home, children: dict[str, Child]) -> None:
     options = ["--data-dir", str(home.node_dir), "--set", f"hub.url={home.url}"]
-    return ["-m", "skerry.node", *options]
+    command = ["-m", "skerry.node", *options]
+    children[NODE] = await Child.start(NODE, command, home.data_dir / "node.log")
 
 
 async def _until(
@@ -177,15 +187,15 @@ async def _apply_first_fleet(hub: Api, home: Home) -> None:
     home.fleet_mark.touch()
 
 
-async def _settled(home: Home, children: dict[str, Child], *, expect_some: bool) -> NodeStatus:
-    """The node's status once its workloads run, or as it is after SETTLE_SECONDS."""
+async def _settled(hub: Api, home: Home, children: dict[str, Child]) -> NodeStatus:
+    """The node's status once every workload runs that the hub has for it, or as it is after SETTLE_SECONDS."""
+    views = await hub.get("/api/v1/workloads", list[WorkloadView])
+    wanted = {view.name for view in views if view.nodes}
 
     async def all_run() -> bool:
         status = await _node_status(home)
-        phases = [each.phase for each in status.workloads] if status else []
-        return all(phase in {"running", "succeeded"} for phase in phases) and (
-            bool(phases) or not expect_some
-        )
+        workloads = status.workloads if status else []
+        return wanted <= {each.workload for each in workloads if each.phase in _SETTLED}
 
     with contextlib.suppress(Transient):
         await _until(all_run, children, "every workload runs", SETTLE_SECONDS)

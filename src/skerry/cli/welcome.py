@@ -24,8 +24,9 @@ def welcome(home: Home, started: Started, argv0: str) -> str:
     commands = [(f"{skerry} {words}{context}", text) for words, text in TRY]
     width = max(len(command) for command, _ in commands)
     tries = "\n".join(f"  {command:{width}}  # {text}" for command, text in commands)
+    running = sum(each.phase == "running" for each in started.node.workloads)
     return f"""
-Skerry runs: a hub and the node «{started.node.name}» with {len(started.node.workloads)} workloads.
+Skerry runs: a hub, and node «{started.node.name}» with {running} of {len(started.node.workloads)} workloads running.
 
   Hub   {home.url}
   Page  {started.login}

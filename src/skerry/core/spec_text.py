@@ -49,7 +49,7 @@ def difference(old: WorkloadSpec | None, new: WorkloadSpec | None) -> list[Field
         before, after = dict(_leaves(_written(old))), dict(_leaves(_written(new)))
     changes = [
         FieldChange(path=path, old=before.get(path), new=after.get(path))
-        for path in {**before, **after}
+        for path in sorted({**before, **after}, key=lambda path: _ORDER.index(path.split(".")[0]))
         if before.get(path) != after.get(path)
     ]
     if (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,11 @@ MAX_CHANNELS = 64
 FIRST_ANSWER = 5.0
 """Seconds in which a node should begin to answer on a new channel; it may stay silent longer when it has nothing to say."""
 
+NOT_CONNECTED = (
+    "cannot reach the node: it has no live link to this hub now. Try again when it is online."
+)
+
 REPLACED = 4001
-GOING_AWAY = 1001
 NOT_UNDERSTOOD = 1002
 
 Socket = WebSocket[Any, Any, Any]
@@ -128,7 +131,9 @@ class _Link:
         self._bell.ring()
 
     def open(self, kind: str, arguments: dict[str, str]) -> _Channel:
-        """Asks the node for a channel. Raises Transient when it serves too many already."""
+        """Asks the node for a channel. Raises Transient when the link has ended or serves too many already."""
+        if self._ended.done():
+            raise Transient(NOT_CONNECTED)
         if len(self._channels) >= MAX_CHANNELS:
             raise Transient(f"cannot open a {kind} channel: {MAX_CHANNELS} are open to this node")
         self._numbers += 1
@@ -189,6 +194,30 @@ class _Link:
                 pass  # of a channel that was closed while this was under way
 
 
+class Tail:
+    """The texts of one channel, for one reader, who closes it when done."""
+
+    def __init__(self, link: _Link, channel: _Channel) -> None:
+        self._link = link
+        self._channel = channel
+
+    def __aiter__(self) -> Tail:
+        return self
+
+    async def __anext__(self) -> str:
+        text = await self._channel.take()
+        if text is not None:
+            self._link.consumed(self._channel, text)
+            return text
+        if self._channel.error is not None:
+            raise self._channel.error
+        raise StopAsyncIteration
+
+    async def close(self) -> None:
+        """Tells the node that nobody reads any more. Harmless at the end of the texts."""
+        self._link.close(self._channel)
+
+
 class Links:
     """All live links. Everything but `notify` belongs to the event loop's thread."""
 
@@ -219,7 +248,7 @@ class Links:
         """Tells the node that there are changes for it, if it is connected. May be called from any thread."""
         self._loop.call_soon_threadsafe(self._tell_news, node_id)
 
-    async def open(self, node_id: str, kind: str, arguments: dict[str, str]) -> AsyncIterator[str]:
+    async def open(self, node_id: str, kind: str, arguments: dict[str, str]) -> Tail:
         """Texts of a service of the node, as fast as the caller takes them.
 
         Raises Transient when the node is not connected and Refused when it declines at once. What goes
@@ -227,9 +256,7 @@ class Links:
         """
         link = self._links.get(node_id)
         if link is None:
-            raise Transient(
-                "cannot reach the node: it has no live link to this hub now. Try again when it is online."
-            )
+            raise Transient(NOT_CONNECTED)
         channel = link.open(kind, arguments)
         try:
             async with asyncio.timeout(FIRST_ANSWER):
@@ -241,25 +268,9 @@ class Links:
             raise
         if channel.error is not None and not channel.outstanding:
             raise channel.error
-        return _texts(link, channel)
-
-    def close(self) -> None:
-        """Ends every link, for the shutdown of the hub."""
-        for link in tuple(self._links.values()):
-            link.end(_End(GOING_AWAY, "the hub is shutting down"))
+        return Tail(link, channel)
 
     def _tell_news(self, node_id: str) -> None:
         link = self._links.get(node_id)
         if link is not None:
             link.tell_news()
-
-
-async def _texts(link: _Link, channel: _Channel) -> AsyncIterator[str]:
-    try:
-        while (text := await channel.take()) is not None:
-            yield text
-            link.consumed(channel, text)
-        if channel.error is not None:
-            raise channel.error
-    finally:
-        link.close(channel)

@@ -135,13 +135,18 @@ def adopt(instance: str, workload: str, output: Output, pid: int, start: int) ->
     return Child(instance, workload, output, pid, start, pidfd)
 
 
-def spawn(instance: str, workload: str, output: Output, launch: Launch, origin: Origin) -> Child:
-    """Forks. `status_fd` of the result brings «errno step» when the child fails before exec, else nothing."""
+def spawn(
+    instance: str, workload: str, output: Output, launch: Launch, origin: Origin, highest_fd: int
+) -> Child:
+    """Forks. `status_fd` of the result brings «errno step» when the child fails before exec, else nothing.
+
+    The child closes all descriptors up to `highest_fd` at once.
+    """
     read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         pid = os.fork()
         if pid == 0:
-            _become(launch, output, origin, write_end)
+            _become(launch, output, origin, write_end, highest_fd)
     except OSError:
         os.close(read_end)
         raise
@@ -164,12 +169,16 @@ def _pidfd(pid: int, status_fd: int) -> int:
         raise
 
 
-def _become(launch: Launch, output: Output, origin: Origin, status: int) -> None:
+def _become(launch: Launch, output: Output, origin: Origin, status: int, highest_fd: int) -> None:
     """Turns the forked child into the workload. Never returns.
 
-    Exec does the rest: every other descriptor of the keeper is close-on-exec (PEP 446), and every signal is
-    either at its default or handled, never ignored. Each line here costs page faults in the new process.
+    Exec does the rest: every signal is either at its default or handled, never ignored. Each line here costs
+    page faults in the new process.
     """
+    # Close-on-exec would not do: while an exec hangs, the child would hold the sockets of a keeper that has
+    # died, and the agent would never see its end.
+    os.closerange(3, status)
+    os.closerange(status + 1, highest_fd + 1)
     step = "prepare"
     try:
         os.setsid()

@@ -63,7 +63,9 @@ class Instances:
         )
         output = self._use_output(request)
         try:
-            child = children.spawn(instance, workload, output, launch, self._origin)
+            child = children.spawn(
+                instance, workload, output, launch, self._origin, self._loop.highest_fd
+            )
         except OSError:
             self._release(output)
             raise

@@ -138,8 +138,11 @@ class LogFile:
         written = os.write(self._fd, data)
         if written < len(data):
             # The disk filled up inside this write. A torn line would look like what the workload printed.
-            os.ftruncate(self._fd, self._size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            count = fitting(lines[:count], 0, written)
+            written = len(b"".join(lines[:count]))
+            os.ftruncate(self._fd, self._size + written)
+            if not count:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._size += written
         return count
 

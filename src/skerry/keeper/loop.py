@@ -21,12 +21,15 @@ class Loop:
     """Calls back when a descriptor is ready. A callback moves a bounded amount and comes round again."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.EpollSelector()
+        self.highest_fd = self._selector.fileno()
+        """No descriptor above it has ever been watched."""
 
     def watch(self, fd: int, on_readable: Callback, *, is_output: bool = False) -> None:
         """Calls `on_readable` in every turn in which `fd` can be read; for output, after everything else."""
         watch = _Watch(on_readable, is_output=is_output)
         self._selector.register(fd, selectors.EVENT_READ, watch)
+        self.highest_fd = max(self.highest_fd, fd)
 
     def when_writable(self, fd: int, callback: Callback | None) -> None:
         """Calls back while `fd`, which is watched already, can be written; None ends that."""

@@ -24,7 +24,7 @@ from skerry.keeper.instances import Instances
 from skerry.keeper.loop import Loop
 from skerry.keeper.requests import Requests
 
-_BACKLOG = 8
+_BACKLOG = 128
 _RETRY_SECONDS = 1.0
 _PR_SET_NO_NEW_PRIVS = 38
 

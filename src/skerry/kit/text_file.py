@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,8 +25,9 @@ def read_stream(file: BinaryIO, name: str) -> str:
     """As `read_text`, from an open file or pipe; at most one byte too many is taken from it."""
     data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        size = f"{format_size(file.seek(0, 2))} is" if file.seekable() else "it has"
-        raise InvalidInput(f"cannot read {name}: {size} more than a file may have (1 MiB)")
+        size = file.seek(0, os.SEEK_END) if file.seekable() else 0  # 0 of an endless device, too
+        has = f"{format_size(size)} is" if size else "it has"
+        raise InvalidInput(f"cannot read {name}: {has} more than a file may have (1 MiB)")
     try:
         return data.decode()
     except UnicodeDecodeError as error:

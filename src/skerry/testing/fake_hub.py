@@ -44,7 +44,7 @@ Reply = TypeVar("Reply")
 
 
 @dataclass
-class _Contents:
+class HubContents:
     """Everything that a restore brings back."""
 
     lanes: dict[tuple[str, Lane], LanePoint] = field(default_factory=dict)
@@ -87,22 +87,23 @@ class FakeLive:
 
 
 class FakeHub:
-    """Calls are counted; the `fail_at`-th (1, 2, …) gets no answer, after being applied when `applied`.
-
-    Lanes in `refusing` are answered with a refusal, those in `stuck` never.
+    """Calls are counted (1, 2, …): what is in `surprises` happens just before the call of that number, and
+    `fail_at` gets no answer, after being applied when `applied`. Lanes in `refusing` are answered with a
+    refusal, those in `stuck` never.
     """
 
     def __init__(self, fail_at: int = 0, *, applied: bool = False) -> None:
         self.calls = 0
+        self.fail_at = fail_at
+        self.applied = applied
+        self.surprises: dict[int, Callable[[], None]] = {}
         self.units: list[PushUnit] = []
         self.reachable = True
         self.live_refused = False
         self.refusing: set[Lane] = set()
         self.stuck: set[Lane] = set()
         self.links: list[FakeLive] = []
-        self._fail_at = fail_at
-        self._applied = applied
-        self._contents = _Contents()
+        self._contents = HubContents()
 
     @property
     def records(self) -> dict[tuple[str, int], Record]:
@@ -114,11 +115,11 @@ class FakeHub:
         """Every state row, by (entity, id)."""
         return self._contents.state
 
-    def snapshot(self) -> _Contents:
+    def snapshot(self) -> HubContents:
         """A copy that `restore` can bring back."""
         return copy.deepcopy(self._contents)
 
-    def restore(self, snapshot: _Contents) -> None:
+    def restore(self, snapshot: HubContents) -> None:
         """The hub's store is put back: what came since is gone, links are cut."""
         self._contents = copy.deepcopy(snapshot)
         self.cut()
@@ -162,10 +163,11 @@ class FakeHub:
 
     def _answer(self, work: Callable[[], Reply]) -> Reply:
         self.calls += 1
+        self.surprises.pop(self.calls, _nothing)()
         if not self.reachable:
             raise Transient("cannot reach hub: cut by the test")
-        if self.calls == self._fail_at:
-            if self._applied:
+        if self.calls == self.fail_at:
+            if self.applied:
                 work()
             raise Transient(f"cannot reach hub: call {self.calls} failed by the test")
         return work()
@@ -252,6 +254,10 @@ class FakeHub:
 
     def _point(self, incarnation: str, lane: Lane) -> LanePoint:
         return self._contents.lanes.get((incarnation, lane), LanePoint())
+
+
+def _nothing() -> None:
+    pass
 
 
 def _is_pulled(entity: str) -> bool:

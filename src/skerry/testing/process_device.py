@@ -108,6 +108,11 @@ class ProcessDevice:
             if file.exists()
         )
 
+    def printed(self, workload: str = "w") -> list[str]:
+        """What the workload printed, line by line, without a line that is just being written."""
+        lines = self.log_text(workload).split("\n")[:-1]
+        return [line.split(" ", 3)[3] for line in lines]
+
     async def end(self) -> None:
         """Ends agents, keepers and every process that was launched."""
         for agent in self._agents:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from skerry.hub.dashboard import view
+from skerry.hub.dashboard import chart, view
 from skerry.hub.dashboard.rendering import Templates
+from skerry.hub.data.history import Course, RecordHistory
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.workloads import Workloads
 from skerry.kit.clock import NS, Clock
-from skerry.wire.records import Row
 
 RENDER_EVERY = 1.0
 """Seconds that a rendering serves everybody."""
 
 HISTORY_EVERY = 10.0
-"""Seconds that the charts' points serve everybody; reading them is the dear part."""
+"""Seconds that the charts' lines serve everybody; computing them is the dear part."""
 
 _EVENTS = 20
-_POINTS_PER_NAME = 5000
 
 Fragments = Mapping[str, str]
 """HTML by the name of the fragment, which is also the name of its server-sent event."""
@@ -34,18 +33,20 @@ class Board:
         nodes: Nodes,
         workloads: Workloads,
         query: RecordQuery,
+        history: RecordHistory,
         templates: Templates,
         clock: Clock,
     ) -> None:
         self._nodes = nodes
         self._workloads = workloads
         self._query = query
+        self._record_history = history
         self._templates = templates
         self._clock = clock
         self._lock = asyncio.Lock()
         self._fragments: Fragments = {}
         self._rendered_at: int | None = None
-        self._history: Mapping[str, Sequence[Row]] = {}
+        self._history: Mapping[str, Sequence[Course]] = {}
         self._history_at: int | None = None
 
     async def fragments(self) -> Fragments:
@@ -76,15 +77,11 @@ class Board:
         fresh = self._history_at is not None and monotonic - self._history_at < HISTORY_EVERY * NS
         if fresh and set(names) <= set(self._history):
             return
+        history: dict[str, list[Course]] = {name: [] for name in names}
         since = now - view.HISTORY_SECONDS * NS
-        self._history = {
-            name: (
-                await self._query.records(
-                    name=name, kind="measurement", since=since, limit=_POINTS_PER_NAME
-                )
-            ).rows
-            for name in names
-        }
+        for course in await self._record_history.courses(names, since, now, chart.STEPS):
+            history[course.name].append(course)
+        self._history = history
         self._history_at = monotonic
 
     def _render(self, snapshot: view.Snapshot) -> Fragments:

@@ -8,25 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-WIDTH = 120
+STEPS = 121
+"""Points of a line; with HEIGHT the size of the drawing, in its own units."""
+
 HEIGHT = 32
 
 _MAX_BRIDGE = 6
 """A hole of more steps than this is shown as a hole: an outage must not look like a straight line."""
-
-
-def steps(
-    points: Sequence[tuple[int, float]], since: int, until: int, count: int = WIDTH + 1
-) -> list[float | None]:
-    """The mean of the points in each of `count` equal steps of [since, until); None where there is none."""
-    sums = [0.0] * count
-    numbers = [0] * count
-    for at, value in points:
-        if since <= at < until:
-            index = (at - since) * count // (until - since)
-            sums[index] += value
-            numbers[index] += 1
-    return [total / number if number else None for total, number in zip(sums, numbers, strict=True)]
 
 
 def scale(values: Sequence[float]) -> tuple[float, float]:

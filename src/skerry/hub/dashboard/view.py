@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from skerry.hub.dashboard import chart
+from skerry.hub.data.history import Course
 from skerry.kit.clock import NS
 from skerry.kit.units import format_size
 from skerry.wire.people import NodeView, WorkloadView
@@ -44,14 +45,14 @@ _TONES: Mapping[Phase, Tone] = {
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the hub knew at `now` (ns since 1970). `history` holds the last ten minutes of charted names."""
+    """What the hub knew at `now` (ns since 1970). `history` holds the courses of charted names, by name."""
 
     now: int
     nodes: Sequence[NodeView]
     workloads: Sequence[WorkloadView]
     latest: Sequence[Row]
     events: Sequence[Row]
-    history: Mapping[str, Sequence[Row]]
+    history: Mapping[str, Sequence[Course]]
 
 
 @dataclass(frozen=True)
@@ -287,19 +288,18 @@ def _old_line(
     )
 
 
-def _card(name: str, latest: Sequence[Row], history: Sequence[Row], now: int) -> Card:
-    since = now - HISTORY_SECONDS * NS
-    points: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
-    for row in history:
-        if isinstance(row.value, int | float):
-            points[row.node, row.source].append((row.at, float(row.value)))
-    lines = [chart.steps(points[row.node, row.source], since, now) for row in latest]
+def _card(name: str, latest: Sequence[Row], history: Sequence[Course], now: int) -> Card:
+    courses = {(course.node, course.source): course for course in history}
+    lines = [
+        course.means if (course := courses.get((row.node, row.source))) is not None else ()
+        for row in latest
+    ]
     low, high = chart.scale([value for line in lines for value in line if value is not None])
-    seen = [value for line in points.values() for _, value in line] or [low, high]
+    unit = _unit(latest[0])
     return Card(
         name=name,
-        low=value_text(name, min(seen), _unit(latest[0])),
-        high=value_text(name, max(seen), _unit(latest[0])),
+        low=value_text(name, min((course.low for course in history), default=low), unit),
+        high=value_text(name, max((course.high for course in history), default=high), unit),
         curves=[
             Curve(
                 node=row.node,

@@ -6,7 +6,7 @@ one that the table does not have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -38,24 +38,25 @@ class Resolved(Generic[Key]):
 
 
 class Dictionary(Generic[Key]):
-    """The rows of `table`, which are distinct by the columns `unique`; `columns_of` makes them from a key."""
+    """The rows of `table`, which are distinct by the columns `unique`; at most `limit` are cached."""
 
-    def __init__(
-        self,
-        table: Table,
-        unique: tuple[str, ...],
-        columns_of: Callable[[Key], dict[str, str]],
-        *,
-        limit: int,
-    ) -> None:
+    def __init__(self, table: Table, unique: tuple[str, ...], *, limit: int) -> None:
         self._table = table
         self._unique = unique
-        self._columns_of = columns_of
         self._limit = limit
         self._cache: dict[Key, Entry] = {}
 
-    def resolve(self, connection: Connection, keys: Iterable[Key], at: int) -> Resolved[Key]:
-        """The numbers of `keys`, used at `at` (ns since 1970); new keys get one. In the writer's thread."""
+    def resolve(
+        self,
+        connection: Connection,
+        keys: Iterable[Key],
+        at: int,
+        columns_of: Callable[[Key], dict[str, str]],
+    ) -> Resolved[Key]:
+        """The numbers of `keys`, used at `at` (ns since 1970); new keys get one. In the writer's thread.
+
+        `columns_of` gives a key's columns, when it is not in the cache.
+        """
         ids: dict[Key, int] = {}
         missing: list[Key] = []
         for key in keys:
@@ -64,7 +65,7 @@ class Dictionary(Generic[Key]):
                 ids[key] = entry.id
             else:
                 missing.append(key)
-        learned = self._write(connection, missing, at) if missing else {}
+        learned = self._write(connection, {key: columns_of(key) for key in missing}, at)
         ids.update((key, entry.id) for key, entry in learned.items())
         return Resolved(ids, learned)
 
@@ -74,8 +75,11 @@ class Dictionary(Generic[Key]):
             self._cache = {}
         self._cache.update(resolved.learned)
 
-    def _write(self, connection: Connection, keys: list[Key], at: int) -> dict[Key, Entry]:
-        columns = {key: self._columns_of(key) for key in keys}
+    def _write(
+        self, connection: Connection, columns: Mapping[Key, dict[str, str]], at: int
+    ) -> dict[Key, Entry]:
+        if not columns:
+            return {}
         by_unique = {tuple(row[name] for name in self._unique): key for key, row in columns.items()}
         statement = insert(connection, self._table)
         used_at = self._table.c.used_at

@@ -15,36 +15,13 @@ from sqlalchemy import Connection
 
 from skerry.hub.data.dictionary import Dictionary
 from skerry.hub.data.values import meta_hash, store, store_meta
-from skerry.hub.store.tables import FLEET, batch, meta, series, session
+from skerry.hub.store.bulk import insert_new
+from skerry.hub.store.tables import FLEET, batch, meta, record, series, session
 from skerry.wire.records import Batch
 
 _CACHED_SERIES = 50_000
 _CACHED_SESSIONS = 20_000
 _CACHED_METAS = 20_000
-
-_COLUMNS = (
-    ("series_id", "bigint"),
-    ("at", "bigint"),
-    ("session_id", "bigint"),
-    ("counter", "bigint"),
-    ("batch_id", "bigint"),
-    ("meta_id", "bigint"),
-    ("type", "smallint"),
-    ("integer", "bigint"),
-    ("double", "float8"),
-    ("text", "text"),
-)
-_NAMES = ", ".join(f'"{name}"' for name, _ in _COLUMNS)
-_SQLITE = (
-    f"INSERT INTO record ({_NAMES}) VALUES ({', '.join('?' * len(_COLUMNS))}) "  # noqa: S608 - our own column names
-    "ON CONFLICT DO NOTHING"
-)
-_POSTGRESQL = (
-    f"INSERT INTO record ({_NAMES}) "  # noqa: S608 - our own column names
-    f"SELECT * FROM unnest({', '.join(f'%s::{kind}[]' for _, kind in _COLUMNS)}) "
-    "ON CONFLICT DO NOTHING"
-)
-
 
 _Row = tuple[
     int, int, int, int, int, int | None, int, int | None, float | None, str | None
@@ -63,25 +40,15 @@ class _Session(NamedTuple):
     token: str
 
 
-class _Meta(NamedTuple):
-    hash: str
-    json: str
-
-
 class Ingest:
     """Built once: its caches are what makes it fast. Used in the writer's thread."""
 
     def __init__(self) -> None:
         self._series = Dictionary[_Series](
-            series,
-            ("node_id", "source", "kind", "name"),
-            lambda key: {"fleet_id": FLEET, **key._asdict()},
-            limit=_CACHED_SERIES,
+            series, ("node_id", "source", "kind", "name"), limit=_CACHED_SERIES
         )
-        self._sessions = Dictionary[_Session](
-            session, ("node_id", "token"), _Session._asdict, limit=_CACHED_SESSIONS
-        )
-        self._metas = Dictionary[_Meta](meta, ("hash",), _Meta._asdict, limit=_CACHED_METAS)
+        self._sessions = Dictionary[_Session](session, ("node_id", "token"), limit=_CACHED_SESSIONS)
+        self._metas = Dictionary[str](meta, ("hash",), limit=_CACHED_METAS)
 
     def ingest(
         self,
@@ -97,21 +64,26 @@ class Ingest:
         """
         prepared = [_prepare(node_id, item) for item in batches]
         keys = self._series.resolve(
-            connection, {key for item in prepared for key in item.series.values()}, received_at
+            connection,
+            {key for item in prepared for key in item.series.values()},
+            received_at,
+            lambda key: {"fleet_id": FLEET, **key._asdict()},
         )
         tokens = self._sessions.resolve(
-            connection, {item.session for item in prepared}, received_at
+            connection, {item.session for item in prepared}, received_at, _Session._asdict
         )
-        texts = {text for item in prepared for text in item.metas if text is not None}
-        hashes = {text: _Meta(meta_hash(text), text) for text in texts}
-        metas = self._metas.resolve(connection, hashes.values(), received_at)
+        texts = {meta_hash(text): text for item in prepared for text in item.texts}
+        metas = self._metas.resolve(
+            connection, texts, received_at, lambda key: {"hash": key, "json": texts[key]}
+        )
+        meta_ids = {text: metas.ids[key] for key, text in texts.items()}
         numbers = _number(connection, boot_id, received_at, batches)
         rows: list[_Row] = []
         for number, item in zip(numbers, prepared, strict=True):
             series_ids = {name: keys.ids[key] for name, key in item.series.items()}
-            meta_ids = {text: metas.ids[hashes[text]] for text in item.metas if text is not None}
             rows.extend(_rows(item, number, series_ids, tokens.ids[item.session], meta_ids))
-        _insert(connection, rows)
+        rows.sort()  # neighbours in the table are written together
+        insert_new(connection, record, rows)
 
         def learn() -> None:
             self._series.learn(keys)
@@ -123,21 +95,24 @@ class Ingest:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A batch and the dictionary keys of its records; `metas` has one entry for each record."""
+    """A batch and what the dictionaries are asked for; `metas` has one entry for each record."""
 
     batch: Batch
     series: dict[str, _Series]
     session: _Session
     metas: list[str | None]
+    texts: set[str]
 
 
 def _prepare(node_id: str, item: Batch) -> _Prepared:
-    names = {record.name for record in item.records}
+    names = {each.name for each in item.records}
+    metas = [store_meta(each.meta) if each.meta else None for each in item.records]
     return _Prepared(
         item,
         {name: _Series(node_id, item.source, item.kind, name) for name in names},
         _Session(node_id, item.session),
-        [store_meta(record.meta) if record.meta else None for record in item.records],
+        metas,
+        {text for text in metas if text is not None},
     )
 
 
@@ -172,24 +147,15 @@ def _rows(
     session_id: int,
     meta_ids: dict[str, int],
 ) -> Iterator[_Row]:
-    """The columns of each record, in the order of _COLUMNS."""
+    """The columns of each record, in the order of the table."""
     first = item.batch.counter
-    for record, text in zip(item.batch.records, item.metas, strict=True):
+    for each, text in zip(item.batch.records, item.metas, strict=True):
         yield (
-            series_ids[record.name],
-            record.at,
+            series_ids[each.name],
+            each.at,
             session_id,
-            first + record.offset,
+            first + each.offset,
             number,
             None if text is None else meta_ids[text],
-            *store(record.value),
+            *store(each.value),
         )
-
-
-def _insert(connection: Connection, rows: list[_Row]) -> None:
-    rows.sort()  # neighbours in the table are written together
-    if connection.dialect.name == "postgresql":
-        columns = tuple(map(list, zip(*rows, strict=True)))
-        connection.exec_driver_sql(_POSTGRESQL, columns)
-    else:
-        connection.exec_driver_sql(_SQLITE, rows)

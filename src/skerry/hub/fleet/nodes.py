@@ -22,7 +22,7 @@ from skerry.hub.fleet.views import node_views
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, change, lane, node, state
 from skerry.kit.clock import Clock
-from skerry.kit.errors import InvalidInput, NotFound, Refused
+from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError
 from skerry.kit.ids import random_token, uuid7
 from skerry.kit.nearest import did_you_mean
 from skerry.wire.codec import encode
@@ -107,9 +107,12 @@ class Nodes:
         if not rows:
             return
         statement = update(node).where(node.c.id == bindparam("node"))
-        await self._store.write(
-            lambda connection: connection.execute(statement.values(last_seen=bindparam("at")), rows)
-        )
+        statement = statement.values(last_seen=bindparam("at"))
+        try:
+            await self._store.write(lambda connection: connection.execute(statement, rows))
+        except SkerryError:
+            self._unwritten |= written  # the next flush tries again
+            raise
 
     def learn(self, connection: Connection, node_id: str, info: NodeInfo) -> bool:
         """Takes version and labels from the node's own report; True when its assignments changed.

@@ -25,6 +25,9 @@ from skerry.kit.commit import CommitThread
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
 
+_MAX_GROUP = 32
+"""Enough for one fsync to cost each job little; more would make the group's first job wait for its last."""
+
 
 class HubStore:
     """`url` is a SQLAlchemy address: «sqlite:////path/hub.db» or «postgresql://…». Raises InvalidInput."""
@@ -35,7 +38,9 @@ class HubStore:
     def __init__(self, url: str, clock: Clock, *, readers: int = 4) -> None:
         self._url = parse_url(url)
         self._group = _Group(self._url, clock)
-        self._writer: CommitThread[Work, Any] = CommitThread(self._group, name="hub writer")
+        self._writer: CommitThread[Work, Any] = CommitThread(
+            self._group, name="hub writer", max_group=_MAX_GROUP
+        )
         self._reader = reader_engine(self._url, readers)
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="hub reader")
 

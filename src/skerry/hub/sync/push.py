@@ -113,8 +113,8 @@ class Receiver:
                 committed = self._ingest(
                     connection, arrival, [*gap, *arrival.frames.batches[start:]]
                 )
-                rows, news = self._merge(connection, arrival, start)
-                return _Taken(PushReply("ok", point, arrival.at, rows=rows), committed, news)
+                answered, news = self._merge(connection, arrival, start)
+                return _Taken(PushReply("ok", point, arrival.at, rows=answered), committed, news)
 
     def _gap(self, connection: Connection, arrival: _Arrival, held: LanePoint) -> list[Batch]:
         """What the node says it no longer holds, as a record that people can see.

@@ -31,7 +31,7 @@ class Board:
         """Rings when one of the two sets has changed."""
         self.bells: defaultdict[str, Bell] = defaultdict(Bell)
         self._owners: dict[str, str] = {}
-        self._attached = False
+        self.attached = False
 
     def want(self, assignments: Iterable[Assignment]) -> None:
         """Takes the whole set of wishes."""
@@ -57,7 +57,7 @@ class Board:
     def exited(self, exit_: InstanceExit) -> None:
         """Takes an exit from the runtime. One that no row waits for was committed before and is acknowledged again."""
         owner = self._owners.get(exit_.instance)
-        if owner is None and self._attached:
+        if owner is None and self.attached:
             self._release(exit_.instance)
             return
         self.exits[exit_.instance] = exit_
@@ -68,7 +68,7 @@ class Board:
         """Takes the rows that a new agent starts from; exits that came meanwhile and concern none are let go."""
         for one in actual:
             self.put(one.name, one)
-        self._attached = True
+        self.attached = True
         for instance in self.exits.keys() - self._owners.keys():
             self._release(instance)
 

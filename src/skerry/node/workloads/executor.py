@@ -78,14 +78,12 @@ class WorkloadExecutor:
             await self._launch(held, held.instance)
 
     async def stop(self, held: ActualWorkload, reason: StopReason) -> None:
-        """Writes when the grace period ends, then sends the stop signal."""
-        await self._save(
-            transitions.stopping(held, reason, self._tools.moment()), "workload.stopping"
-        )
-        await self.signal_stop()
+        """Writes that the grace period begins; `signal_stop` follows."""
+        stopping = transitions.stopping(held, reason, self._tools.moment())
+        await self._save(stopping, "workload.stopping")
 
     async def signal_stop(self) -> None:
-        """Sends the stop signal, once in this agent's life: an earlier one may have died just before sending it."""
+        """Sends the stop signal, once in this agent's life: an earlier agent may have died just before sending it."""
         actual = self.actual
         if actual is None or actual.instance is None or self._signalled == actual.instance.id:
             return

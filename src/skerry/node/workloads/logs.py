@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -66,25 +66,27 @@ class LogFiles:
                 reader.keep_last(_DEFAULT_LINES)
             first = b"" if since is None else iso(since).encode()
             wanted = since is None
-            while follow or reader.more():
-                for line in reader.next_lines():
+            while (lines := reader.next_lines()) or follow:
+                for line in lines:
                     # A torn line has no time of its own; it goes with the one before it.
                     if line[_STAMP - 1 : _STAMP] == b"Z":
                         wanted = line[:_STAMP] >= first
                     if wanted:
                         yield line.decode("utf-8", "backslashreplace")
-                await (asyncio.sleep(0) if reader.more() else self._clock.sleep(_POLL_SECONDS))
+                await (asyncio.sleep(0) if lines else self._clock.sleep(_POLL_SECONDS))
         finally:
             reader.close()
 
 
 class _Reader:
-    """A position in a log that goes on through rotations: open files, oldest first, the first one being read."""
+    """A position in a log that goes on through rotations: open files, oldest first, the first one being read.
+
+    The position is always at the beginning of a line, because the keeper may take a torn one back.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._files = _open_files(path)
-        self._rest = b""
 
     def keep_last(self, count: int) -> None:
         """Moves to the last `count` lines."""
@@ -95,48 +97,54 @@ class _Reader:
                 del self._files[:index]
                 return
 
-    def more(self) -> bool:
-        """Whether there is something to read without waiting."""
-        return len(self._files) > 1 or any(_unread(file) for file in self._files)
-
-    def next_lines(self) -> Iterator[bytes]:
-        """The lines of the next chunk; none when everything has been read."""
+    def next_lines(self) -> list[bytes]:
+        """Some of the next lines; none when there is no whole line left at present."""
         if not self._files:
             self._files = _open_files(self._path)
-            return
-        file = self._files[0]
-        chunk = file.read(_CHUNK)
-        if not chunk:
-            self._go_on()
-            return
-        lines = (self._rest + chunk).split(b"\n")
-        self._rest = lines.pop()
-        yield from lines
+        while self._files:
+            lines = _whole_lines(self._files[0])
+            if lines or not self._step():
+                return lines
+        return []
 
     def close(self) -> None:
         _close(self._files)
         self._files = []
 
-    def _go_on(self) -> None:
-        """At the end of a file: steps to the next one, or looks whether rotation has made one."""
-        file = self._files[0]
-        if len(self._files) == 1 and not self._is_current(file):
-            found = _open_files(self._path)
-            inodes = [_inode(other) for other in found]
-            # Not among them: rotated away while we read; then everything there is newer.
-            old = inodes.index(_inode(file)) + 1 if _inode(file) in inodes else 0
-            _close(found[:old])
-            self._files += found[old:]
-        if len(self._files) > 1 and not _unread(file):
-            file.close()
-            del self._files[0]
-            self._rest = b""
+    def _step(self) -> bool:
+        """Leaves a file that has been read to its end, or finds the files that rotation has made since.
 
-    def _is_current(self, file: FileIO) -> bool:
+        In the second case the file is read once more: it may have grown before it was rotated.
+        """
+        if len(self._files) == 1:
+            self._find_newer()
+            return len(self._files) > 1
+        self._files.pop(0).close()
+        return True
+
+    def _find_newer(self) -> None:
+        inode = _inode(self._files[0])
         try:
-            return self._path.stat().st_ino == _inode(file)
+            if self._path.stat().st_ino == inode:
+                return
         except FileNotFoundError:
-            return True  # between the two steps of a rotation: nothing newer yet
+            return  # between the two steps of a rotation: nothing newer yet
+        found = _open_files(self._path)
+        inodes = [_inode(file) for file in found]
+        # Not among them: rotated away while we read; then everything there is newer.
+        old = inodes.index(inode) + 1 if inode in inodes else 0
+        _close(found[:old])
+        self._files += found[old:]
+
+
+def _whole_lines(file: FileIO) -> list[bytes]:
+    chunk = file.read(_CHUNK) or b""
+    lines = chunk.split(b"\n")
+    rest = lines.pop()
+    if len(rest) == _CHUNK:
+        return [rest]  # longer than any line of the keeper's: garbage, passed on in pieces
+    file.seek(-len(rest), os.SEEK_CUR)
+    return lines
 
 
 def _open_files(path: Path) -> list[FileIO]:
@@ -160,13 +168,6 @@ def _open_files(path: Path) -> list[FileIO]:
 
 def _inode(file: FileIO) -> int:
     return os.fstat(file.fileno()).st_ino
-
-
-def _unread(file: FileIO) -> bool:
-    size = os.fstat(file.fileno()).st_size
-    if size < file.tell():
-        file.seek(size)  # the keeper took back a batch for which the disk had no room
-    return size > file.tell()
 
 
 def _seek_last(file: FileIO, count: int) -> int:

@@ -77,11 +77,16 @@ class Supervisor:
         return [status_of(actual, moment) for _, actual in sorted(self._board.actual.items())]
 
     async def all_ended(self) -> None:
-        """Returns when no instance lives and every exit is acknowledged, for example after `stop_all`."""
+        """Returns when no instance lives or is being made and every exit is acknowledged; for use after `stop_all`."""
+        seen = self._board.news.count
+        while not self._is_quiet():
+            seen = await self._board.news.after(seen)
+
+    def _is_quiet(self) -> bool:
         board = self._board
-        seen = board.news.count
-        while board.unacknowledged or any(one.instance for one in board.actual.values()):
-            seen = await board.news.after(seen)
+        living = any(one.instance for one in board.actual.values())
+        resting = all(unit.resting for unit in self._units.values())
+        return board.attached and resting and not living and not board.unacknowledged
 
     async def _end_earlier_boots(self) -> None:
         tools = self._tools
@@ -123,9 +128,11 @@ class Supervisor:
             await guard.run(once)
 
     def _start_units(self, tasks: Tasks) -> None:
+        for name in [name for name, unit in self._units.items() if unit.finished]:
+            del self._units[name]
+            del self._board.bells[name]
         for name in sorted(self._board.desired.keys() | self._board.actual.keys()):
-            unit = self._units.get(name)
-            if unit is None or unit.finished:
+            if name not in self._units:
                 unit = Unit(name, self._tools, self._board, self._facts, self._prober)
                 self._units[name] = unit
                 _ = tasks.start(unit.run(tasks), name=f"workload «{name}»")

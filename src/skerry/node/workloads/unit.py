@@ -47,13 +47,17 @@ class _Probe:
 
 
 class Unit:
-    """`finished` once the workload is neither wanted nor there any more; a new unit may then take the name."""
+    """`finished` once the workload is neither wanted nor there any more; a new unit may then take the name.
+
+    `resting` while no step is under way: whatever comes next will be decided from what is known then.
+    """
 
     def __init__(
         self, name: str, tools: Tools, board: Board, facts: Callable[[], Facts], prober: Prober
     ) -> None:
         self.name = name
         self.finished = False
+        self.resting = False
         self._tools = tools
         self._board = board
         self._bell = board.bells[name]
@@ -92,7 +96,9 @@ class Unit:
             if not isinstance(step, Wait):
                 return
             until = step.until
+        self.resting = True
         await self._sleep(seen, until)
+        self.resting = False
 
     async def _step(self) -> Step | None:
         """Decides and carries out; None: there is no such workload any more."""
@@ -101,7 +107,7 @@ class Unit:
         facts = self._facts()
         held = actual if wish is None else hold(actual, wish, facts.moment)
         if held is None:
-            self.finished = True
+            self.finished = self.resting = True
             return None
         others = ChainMap({self.name: held}, self._board.actual)
         step = step_for(held, self._board.desired, others, facts)

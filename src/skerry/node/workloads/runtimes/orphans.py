@@ -33,38 +33,41 @@ class Orphans:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._watches: dict[str, Callable[[], None]] = {}
+        self._taken: dict[str, Held] = {}
         self._fifos: dict[str, list[int]] = {}
+        self._watches: dict[str, Callable[[], None]] = {}
         self._ended: dict[str, int] = {}
 
     def take(self, held: Held) -> None:
-        """Watches an instance until `release`; taking it twice is harmless."""
-        if held.identity is None or held.instance in self._fifos:
+        """Watches an instance until `release_all`; taking it twice is harmless."""
+        if held.identity is None or held.instance in self._taken:
             return
+        self._taken[held.instance] = held
         self._fifos[held.instance] = _open_fifos(held.log)
-        stop = watch_end(held.identity.pid, held.identity.start_time, lambda: self._note_end(held))
+        pid, start_time = held.identity.pid, held.identity.start_time
+        stop = watch_end(pid, start_time, lambda: self._note_end(held))
         if stop is None:
             self._note_end(held)
         else:
             self._watches[held.instance] = stop
 
+    def taken(self) -> list[Held]:
+        """Everything that is looked after, ended or not."""
+        return list(self._taken.values())
+
     def ended(self) -> dict[str, int]:
         """Instances that have ended meanwhile, with the time (ns since 1970) at which that was seen."""
         return dict(self._ended)
 
-    def release(self, instance: str) -> None:
-        """Somebody else is responsible now."""
-        self._ended.pop(instance, None)
-        stop = self._watches.pop(instance, None)
-        if stop is not None:
-            stop()
-        for fd in self._fifos.pop(instance, ()):
-            os.close(fd)
-
     def release_all(self) -> None:
-        """Nobody is watched any more."""
-        for instance in tuple(self._fifos):
-            self.release(instance)
+        """A keeper, or nobody, is responsible from now on."""
+        for stop in self._watches.values():
+            stop()
+        for fds in self._fifos.values():
+            for fd in fds:
+                os.close(fd)
+        for table in (self._taken, self._fifos, self._watches, self._ended):
+            table.clear()
 
     def _note_end(self, held: Held) -> None:
         if held.identity is not None:

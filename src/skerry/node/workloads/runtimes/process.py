@@ -45,7 +45,8 @@ from skerry.wire.workload import Exit
 
 log = logging.getLogger(__name__)
 
-_RETRY = Backoff(first=0.05, cap=1.5)
+_RETRY = Backoff(first=0.01, cap=1.5)
+_FIRST_ATTEMPTS = 5
 _LONGEST_SOCKET_PATH = 107
 
 Ask = Callable[[str, Fields], Awaitable[Message]]
@@ -92,7 +93,7 @@ class ProcessRuntime:
                 " Choose a shorter data directory."
             )
         self._on_exit = on_exit
-        await self._attach()
+        await self._attach_first()
         self._task = asyncio.create_task(self._stay_attached(), name="connection to the keeper")
         return self._running(self._held)
 
@@ -198,11 +199,20 @@ class ProcessRuntime:
             if self._failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time: no flood
                 log.warning("%s; failed %d times, next try in %.1f s", error, self._failures, delay)
             for instance, at in self._orphans.ended().items():
-                self._end(instance, Exit(at=at))
+                if instance in self._held:
+                    self._end(instance, Exit(at=at))
             await self._clock.sleep(delay)
         else:
             self._failures = 0
             log.info("attached to a keeper again; %d instances run", len(self._held))
+
+    async def _attach_first(self) -> None:
+        """As `_attach`, but a keeper that is just dying, and hangs up after it has been reached, is no failure."""
+        for attempt in range(1, _FIRST_ATTEMPTS):
+            with contextlib.suppress(ConnectionLost):
+                return await self._attach()
+            await self._clock.sleep(_RETRY.delay(attempt, self._chance))
+        return await self._attach()
 
     async def _attach(self) -> None:
         """Finds or starts a keeper and makes its state and ours one."""
@@ -261,17 +271,21 @@ class ProcessRuntime:
     async def _hand_over(self, client: KeeperClient) -> None:
         """Gives the keeper what runs without its knowing, and tells what has ended unseen."""
         lost = [held for held in self._held.values() if held.instance not in self._listed]
+        ended = self._orphans.ended()
+        told = [held for held in self._orphans.taken() if held.instance not in self._held]
         unanswered = [held.instance for held in lost if held.identity is None]
         if unanswered:
             self._keeper.end_unborn()
         found = find_instances(unanswered, self._clock.boot_id())
-        ended = self._orphans.ended()
         for held in lost:
             identity = held.identity or found.get(held.instance)
             if identity is None:
                 continue  # never started: `start` asks again
             if not await self._adopt(replace(held, identity=identity), client.ask):
                 self._end(held.instance, Exit(at=ended.get(held.instance, self._clock.wall_ns())))
+        for held in told:
+            # Nothing to adopt, but the keeper brings the last output to the log.
+            await self._adopt(held, client.ask)
         self._orphans.release_all()
 
     def _on_lost(self) -> None:
@@ -299,7 +313,6 @@ class ProcessRuntime:
 
     def _end(self, instance: str, exit_: Exit) -> None:
         self._held.pop(instance, None)
-        self._orphans.release(instance)
         # Not from inside: whoever waits for the reply to this instance's start is resumed first.
         asyncio.get_running_loop().call_soon(self._on_exit, InstanceExit(instance, exit_))
 

@@ -1,0 +1,300 @@
+"""A hub and nodes as real processes in a temporary directory, to be killed, cut off and put back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from skerry.cli.http import Api, Unreachable, hub_api, node_api
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import SkerryError
+from skerry.node.sync.enrol import enrol
+from skerry.node.sync.uplink import open_session
+from skerry.sdk.client import Client, Timing
+from skerry.testing.waiting import eventually
+from skerry.wire.local import NodeStatus, SyncStatus
+from skerry.wire.people import Apply, ApplyReply, Health, Rows, TokenReply, TokenRequest
+from skerry.wire.records import Row
+from skerry.wire.sync import Enrol
+from skerry.wire.workload import ProcessSpec, Restart, WorkloadSpec
+
+SLEEPER = ["python", "-c", "import signal; signal.pause()"]
+
+
+def free_port() -> int:
+    """A loopback port that nobody has at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def sleeper(name: str, **fields: object) -> WorkloadSpec:
+    """A workload that does nothing but live."""
+    return WorkloadSpec(name=name, process=ProcessSpec(command=SLEEPER), **fields)  # type: ignore[arg-type]
+
+
+class Process:
+    """One Skerry process with a log file."""
+
+    def __init__(self, words: list[str], log: Path) -> None:
+        self.words = words
+        self.log = log
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *self.words,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        return await self.process.wait()
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+
+class Hub:
+    """The hub process."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / "hub"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        words = [
+            "-m",
+            "skerry.cli.main",
+            "hub",
+            "run",
+            "--data-dir",
+            str(self.directory),
+            "--listen",
+            f"127.0.0.1:{self.port}",
+        ]
+        self.process = Process(words, directory / "hub.log")
+
+    async def start(self) -> None:
+        await self.process.start()
+        await eventually(self.answers, f"the hub answers; {self.process.log.read_text()}", 20)
+
+    async def kill(self) -> None:
+        await self.process.end(signal.SIGKILL)
+
+    async def answers(self) -> bool:
+        assert self.process.runs, self.process.log.read_text()
+        try:
+            async with self.api() as api:
+                await api.get("/healthz", Health)
+        except Unreachable:
+            return False
+        return True
+
+    def api(self) -> contextlib.AbstractAsyncContextManager[Api]:
+        return hub_api(self.url, self.directory / "admin.token")
+
+    async def apply(self, *specs: WorkloadSpec, prune: bool = False) -> ApplyReply:
+        async with self.api() as api:
+            return await api.send(
+                "PUT", "/api/v1/workloads", Apply(list(specs), prune=prune), ApplyReply
+            )
+
+    async def rows(self, name: str, limit: int = 100_000) -> list[Row]:
+        async with self.api() as api:
+            found = await api.get(f"/api/v1/records?name={name}&limit={limit}", Rows)
+        assert not found.truncated
+        return found.rows
+
+    async def has(self, name: str, count: int) -> bool:
+        try:
+            return len(await self.rows(name)) >= count
+        except SkerryError:
+            return False
+
+
+class Node:
+    """One node process. `url` is where it looks for its hub, for example a chaos proxy."""
+
+    def __init__(self, directory: Path, name: str, url: str) -> None:
+        self.name = name
+        self.directory = directory / name
+        self.url = url
+        self.log = directory / f"{name}.log"
+        self.options = [
+            "--data-dir",
+            str(self.directory),
+            "--set",
+            "api.port=0",
+            "--set",
+            f"hub.url={url}",
+        ]
+        self.process = Process(["-m", "skerry.node", *self.options], self.log)
+        self._workloads: set[str] = set()
+
+    async def enrol(self, hub: Hub, labels: dict[str, str] | None = None) -> None:
+        async with hub.api() as api:
+            token = await api.send("POST", "/api/v1/tokens", TokenRequest(), TokenReply)
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+        async with open_session() as session:
+            request = Enrol(token.token, self.name, labels or {}, "test")
+            await enrol(session, hub.url, request, self.directory, RealDisk())
+
+    async def start(self, *, fault: tuple[str, int] | None = None) -> None:
+        words = (
+            ["-m", "skerry.node"]
+            if fault is None
+            else ["-m", "skerry.testing.faulty_node", fault[0], str(fault[1])]
+        )
+        self.process = Process([*words, *self.options], self.log)
+        await self.process.start()
+
+    async def ready(self) -> None:
+        await eventually(self.answers, f"node {self.name} answers", 20)
+
+    async def answers(self) -> bool:
+        assert self.process.runs, self.log.read_text()
+        return await self.status() is not None
+
+    async def status(self) -> NodeStatus | None:
+        try:
+            async with node_api(self.directory) as api:
+                return await api.get("/v1/status", NodeStatus)
+        except Unreachable:
+            return None
+
+    async def sync(self) -> SyncStatus:
+        async with node_api(self.directory) as api:
+            return await api.get("/v1/sync", SyncStatus)
+
+    async def link_is(self, *states: str) -> bool:
+        status = await self.status()
+        return status is not None and status.link.state in states
+
+    async def runs(self, *workloads: str) -> bool:
+        status = await self.status()
+        if status is None:
+            return False
+        return {each.workload for each in status.workloads if each.phase == "running"} >= set(
+            workloads
+        )
+
+    async def pids(self) -> dict[str, int]:
+        status = await self.status()
+        assert status is not None
+        return {each.workload: each.pid for each in status.workloads if each.pid}
+
+    def publisher(self, workload: str) -> Client:
+        """Speaks for a workload of this node, as its own process would."""
+        path = str(self.directory / "run" / "w" / f"{workload}.sock")
+        return Client(path, Timing(time.time_ns, time.monotonic, time.sleep), random.Random(3))
+
+    async def kill(self) -> None:
+        await self.process.end(signal.SIGKILL)
+
+    def processes(self) -> list[int]:
+        """Every process that carries this node's name in its environment or keeps its workloads."""
+        return [pid for pid in _pids() if _belongs(pid, self.directory)]
+
+    def clean(self) -> None:
+        """Ends agent, keeper and workloads, however they are."""
+        for number in (
+            signal.SIGKILL,
+            signal.SIGKILL,
+        ):  # the second round takes what the first one's agent still started
+            for pid in self.processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+
+class Installation:
+    """One hub and its nodes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.hub = Hub(directory)
+        self.nodes: list[Node] = []
+
+    def node(self, name: str = "n1", url: str | None = None) -> Node:
+        node = Node(self.directory, name, url or self.hub.url)
+        self.nodes.append(node)
+        return node
+
+    async def started(self, *specs: WorkloadSpec, url: str | None = None) -> Node:
+        """A node that is enrolled and runs `specs`."""
+        node = self.node(url=url)
+        await node.enrol(self.hub)
+        await self.hub.apply(*specs)
+        await node.start()
+        await node.ready()
+        await eventually(
+            lambda: node.runs(*(spec.name for spec in specs)),
+            f"workloads run; {node.log.read_text()}",
+            20,
+        )
+        return node
+
+
+@contextlib.asynccontextmanager
+async def installation(directory: Path) -> AsyncIterator[Installation]:
+    """A hub that answers; at the end nothing is left of it or of its nodes."""
+    found = Installation(directory)
+    try:
+        await found.hub.start()
+        yield found
+    finally:
+        for node in found.nodes:
+            if node.process.runs:
+                await node.process.end(signal.SIGKILL)
+            node.clean()
+        if found.hub.process.runs:
+            await found.hub.process.end(signal.SIGKILL)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Files only: sockets and pipes of a stopped node are not part of its store."""
+    if target.exists():
+        shutil.rmtree(target)
+    shutil.copytree(
+        source,
+        target,
+        ignore=lambda folder, names: [n for n in names if not _is_plain(Path(folder) / n)],
+    )
+
+
+def restart_never() -> Restart:
+    return Restart(policy="never")
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_dir() or path.is_file()
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _belongs(pid: int, directory: Path) -> bool:
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    mark = str(directory).encode() + b"/"
+    return b"SKERRY_SOCKET=" + mark in environment or (b"keeper" in words and mark in words)

@@ -1,0 +1,320 @@
+"""Every command against a real hub and a real node: what it prints, how it ends, who answers when one is away."""
+
+import asyncio
+import csv
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.installation import Installation, Node, installation, sleeper
+
+from skerry.cli.contexts import Context, Contexts, contexts_file, write_contexts
+from skerry.kit.disk import RealDisk
+from skerry.testing.waiting import eventually
+from skerry.wire.records import PublishedRecord
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def json(self) -> object:
+        return json.loads(self.out)
+
+
+class Shell:
+    """Runs `skerry` in a home of its own, whose current context is the installation."""
+
+    def __init__(self, site: Installation, home: Path) -> None:
+        self.site = site
+        self.home = home
+        self.node_dir = site.directory / "n1"
+        target = Context(site.hub.url, site.hub.directory / "admin.token", self.node_dir)
+        write_contexts(contexts_file(home), Contexts().with_context("test", target), RealDisk())
+
+    async def start(
+        self, *words: str, stdin: int = asyncio.subprocess.DEVNULL
+    ) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "skerry.cli.main",
+            *words,
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "HOME": str(self.home)},
+        )
+
+    async def run(self, *words: str, stdin: str | None = None) -> Ended:
+        process = await self.start(
+            *words, stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE
+        )
+        out, err = await process.communicate(None if stdin is None else stdin.encode())
+        assert "Traceback" not in err.decode(), err.decode()
+        return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.fixture
+async def shell(short_dir: Path) -> AsyncIterator[Shell]:
+    home = short_dir / "home"
+    home.mkdir()
+    async with installation(short_dir) as site:
+        yield Shell(site, home)
+
+
+async def publish(node: Node, *records: PublishedRecord, kind: str = "measurement") -> None:
+    await asyncio.to_thread(node.publisher("w1").publish, kind, list(records), None)
+
+
+SPEC = """\
+kind: workload
+name: w1
+process: {command: [python, -c, "print('hello', flush=True); import signal; signal.pause()"]}
+streams: {"t.*": keep}
+"""
+
+
+async def test_a_workload_from_the_file_to_its_end(shell: Shell) -> None:
+    node = await shell.site.started()
+    file = shell.home / "w1.yaml"
+    file.write_text(SPEC)
+
+    dry = await shell.run("apply", "-f", str(file), "--dry-run")
+    assert (dry.code, dry.lines[1].split()) == (0, ["w1", "create", "n1"])
+    assert dry.err == "skerry: nothing was changed (--dry-run)\n"
+    assert (await shell.run("get", "workloads")).err.startswith("skerry: no workloads")
+
+    assert (await shell.run("apply", "-f", str(file))).code == 0
+    assert (await shell.run("diff", "-f", str(file))).out == "no difference\n"
+    await eventually(lambda: node.runs("w1"), "w1 runs", 20)
+
+    file.write_text(SPEC + "env: {A: '1'}\nstop: {grace: 2s}\n")
+    changed = await shell.run("diff", "-f", str(file))
+    assert changed.lines == [
+        "w1: change on n1",
+        "  + env.A: 1",
+        "  - stop.grace: 10s",
+        "  + stop.grace: 2s",
+    ]
+    piped = await shell.run("apply", "-f", "-", "-o", "json", stdin=file.read_text())
+    assert piped.json["workloads"][0]["change"] == "change"  # type: ignore[index]
+
+    async def restarted(times: int) -> bool:
+        found = (await shell.run("get", "workloads", "w1", "-o", "json")).json
+        status = found[0]["nodes"]["n1"]  # type: ignore[index]
+        return status["phase"] == "running" and status["restarts"] >= times
+
+    await eventually(lambda: restarted(1), "the change restarted it", 20)
+    assert (await shell.run("restart", "workload", "w1")).code == 0
+    await eventually(lambda: restarted(2), "it was restarted", 20)
+
+    assert (await shell.run("delete", "workload", "w1")).code == 0
+    again = await shell.run("delete", "workload", "w1")
+    assert again.code == 1
+    assert again.err.startswith("skerry: cannot delete workload «w1»")
+
+
+async def test_prune_deletes_what_no_file_names(shell: Shell) -> None:
+    await shell.site.hub.apply(sleeper("old"))
+    file = shell.home / "w1.yaml"
+    file.write_text(SPEC)
+    await shell.run("apply", "-f", str(file))
+    kept = await shell.run("get", "workloads", "-o", "csv")
+    assert [row["name"] for row in csv.DictReader(kept.lines)] == ["old", "w1"]
+    pruned = await shell.run("apply", "-f", str(file), "--prune", "-o", "csv")
+    assert {row["name"]: row["change"] for row in csv.DictReader(pruned.lines)} == {
+        "w1": "unchanged",
+        "old": "delete",
+    }
+
+
+async def test_bad_files_change_nothing(shell: Shell) -> None:
+    good, bad = shell.home / "good.yaml", shell.home / "bad.yaml"
+    good.write_text(SPEC)
+    bad.write_text("kind: workload\nname: W\nprocess: {comand: [x]}\n")
+    ended = await shell.run("apply", "-f", str(good), "-f", str(bad))
+    assert ended.code == 2
+    assert [line.removeprefix(f"skerry: {bad}:").split(":")[0] for line in ended.err.splitlines()] == ["2", "3", "3"]  # fmt: skip
+    twice = await shell.run("apply", "-f", str(good), "-f", str(good))
+    assert twice.code == 2
+    assert "workload «w1» is already described" in twice.err
+    dangling = shell.home / "dangling.yaml"
+    dangling.write_text(SPEC + "depends_on: {nobody: running}\n")
+    refused = await shell.run("apply", "-f", str(dangling))
+    assert refused.code in {1, 2}
+    assert "nobody" in refused.err
+    assert (await shell.run("get", "workloads", "-o", "json")).json == []
+
+
+async def test_records_from_the_hub_and_without_it(shell: Shell) -> None:
+    node = await shell.site.started(sleeper("w1"))
+    await publish(
+        node,
+        PublishedRecord("t.a", 1.5, 1_790_000_000_123_456_789, {"unit": "C"}),
+        PublishedRecord("t.b", True, 1_790_000_001_000_000_000),
+        PublishedRecord("u.c", 'text, with "quotes"', 1_790_000_002_000_000_000),
+    )
+    await publish(node, PublishedRecord("door.open", "now"), kind="event")
+    await eventually(lambda: shell.site.hub.has("*", 4), "all at the hub", 20)
+
+    found = await shell.run("query", "t.*")
+    assert [line.split() for line in found.lines] == [
+        ["TIMESTAMP", "NAME", "VALUE", "META"],
+        ["2026-09-21T14:13:20.123456789Z", "t.a", "1.5", "unit=C"],
+        ["2026-09-21T14:13:21.000000000Z", "t.b", "true"],
+    ]
+    rows = list(csv.DictReader((await shell.run("query", "*.*", "-o", "csv")).lines))
+    assert [row["value"] for row in rows if row["name"] == "u.c"] == ['text, with "quotes"']
+    [row] = (await shell.run("query", "t.*", "--limit", "1", "-o", "json")).json  # type: ignore[misc]
+    assert (row["name"], row["value"], row["node"], row["source"]) == ("t.b", True, "n1", "w1")
+    since = await shell.run("query", "t.*", "--since", "2026-09-21T14:13:20.123456790Z")
+    assert [line.split()[1] for line in since.lines] == ["NAME", "t.b"]
+    assert (await shell.run("query", "t.*", "--since", "-10m")).err == "skerry: no records found\n"
+    assert "door.open" in (await shell.run("get", "events")).out
+    assert (await shell.run("query", "t.*", "--node", "n2")).out == ""
+
+    await shell.site.hub.kill()
+    away = await shell.run("query", "t.*", "-o", "json")
+    assert away.code == 0
+    assert [row["name"] for row in away.json] == ["t.a", "t.b"]  # type: ignore[attr-defined]
+    assert away.err == (
+        f"skerry: cannot reach the hub at {shell.site.hub.url}: connection refused; "
+        f"asking the node in {shell.node_dir}\n"
+    )
+    other = await shell.run("query", "t.*", "--node", "n2")
+    assert other.code == 1
+    assert "cannot query node «n2»" in other.err
+
+
+async def test_a_node_as_its_hub_and_as_it_sees_itself(shell: Shell) -> None:
+    node = await shell.site.started(sleeper("w1"))
+    await eventually(lambda: node.link_is("online"), "the link is up", 20)
+    table = await shell.run("get", "nodes")
+    assert table.lines[0].split() == ["NAME", "STATE", "SEEN", "WORKLOADS", "VERSION", "LABELS"]
+    assert table.lines[1].split()[:2] == ["n1", "online"]
+    status = await shell.run("node", "status")
+    assert status.lines[0].startswith("node      n1, skerry ")
+    assert status.lines[2].startswith("hub       online for ")
+    assert (await shell.run("sync", "status")).lines[0] == "result  success"
+    doctor = await shell.run("doctor", "-o", "json")
+    assert doctor.code == 0
+    assert {check["outcome"] for check in doctor.json["checks"]} <= {"ok", "skipped", "warning"}  # type: ignore[index]
+    wrong = await shell.run("get", "nodes", "n2")
+    assert (wrong.code, wrong.err) == (1, "skerry: cannot find node «n2»: known are: n1\n")
+
+    await shell.site.hub.kill()
+    await eventually(lambda: node.link_is("offline"), "the node knows", 20)
+    offline = await shell.run("node", "status")
+    assert offline.lines[2].startswith("hub       offline for ")
+    assert "connection refused" in offline.lines[2]
+    fallen_back = await shell.run("get", "workloads", "-o", "csv")
+    assert next(csv.DictReader(fallen_back.lines))["phase"] == "running"
+    assert "asking the node" in fallen_back.err
+    refused = await shell.run("apply", "-f", "-", stdin=SPEC)
+    assert refused.code == 1
+    assert refused.err.startswith("skerry: cannot reach the hub at ")
+
+    await node.kill()
+    gone = await shell.run("doctor")
+    assert gone.code == 1
+    assert gone.lines[1].startswith("node   failed")
+    neither = await shell.run("get", "workloads")
+    assert neither.code == 1
+    assert "or the node in" in neither.err.splitlines()[-1]
+
+
+async def test_node_status_from_the_hub_when_the_node_is_down(shell: Shell) -> None:
+    node = await shell.site.started()
+    await node.process.end()
+    (shell.node_dir / "node.yaml").write_text("name: n1\n")
+    status = await shell.run("node", "status", "-o", "csv")
+    assert status.code == 0
+    assert next(csv.DictReader(status.lines))["name"] == "n1"
+    assert "asking the hub" in status.err
+
+
+async def test_logs_here_and_through_the_hub(shell: Shell) -> None:
+    node = await shell.site.started()
+    await shell.run("apply", "-f", "-", stdin=SPEC)
+    await eventually(lambda: node.runs("w1"), "w1 runs", 20)
+
+    async def printed() -> bool:
+        return "hello" in (await shell.run("logs", "w1")).out
+
+    await eventually(printed, "its line is in the log", 20)
+    following = await shell.start("logs", "w1", "-f")
+    assert following.stdout is not None
+    assert b"hello" in await following.stdout.readline()
+    following.send_signal(signal.SIGINT)
+    _, errors = await following.communicate()
+    assert (following.returncode, errors) == (130, b"")
+    assert (await shell.run("logs", "w1", "--since", "1h")).out.count("hello") == 1
+
+    await eventually(lambda: node.link_is("online"), "the link is up", 20)
+    elsewhere = shell.home / "no-node-here"
+    through = await shell.run("logs", "w1", "--data-dir", str(elsewhere))
+    assert (through.code, through.out.count("hello")) == (0, 1)
+    assert through.err == ""
+    unknown = await shell.run("logs", "nobody")
+    assert unknown.code == 1
+    assert "nobody" in unknown.err
+
+
+async def test_enrol_and_stop(shell: Shell) -> None:
+    token = await shell.run("token", "create", "--ttl", "10m")
+    assert token.code == 0
+    data_dir = shell.home / "n2"
+    words = ("node", "enroll", "--hub", shell.site.hub.url, "--data-dir", str(data_dir))
+    named = (*words, "--name", "n2", "--label", "site=lab")
+    enrolled = await shell.run(*named, stdin=token.out)
+    assert enrolled.lines[0] == f"this is now node «n2» of the hub at {shell.site.hub.url}"
+    assert (await shell.run("get", "nodes", "-o", "json")).json[0]["labels"] == {"site": "lab"}  # type: ignore[index]
+    twice = await shell.run(*named, stdin=token.out)
+    assert twice.code == 1
+    assert "already" in twice.err
+    file = shell.home / "token"
+    file.write_text(token.out)
+    used = await shell.run(
+        "node", "enroll", "--hub", shell.site.hub.url, "--data-dir", str(shell.home / "n3"), "--token-file", str(file)
+    )  # fmt: skip
+    assert used.code == 1
+    assert "used" in used.err
+    running = shell.site.node("n1")  # in a directory of its own, by the command line's own words
+    await running.enrol(shell.site.hub)
+    await shell.site.hub.apply(sleeper("w1"))
+    process = await shell.start(
+        "node", "run", "--data-dir", str(shell.node_dir), "--set", "api.port=0"
+    )
+    await eventually(lambda: running.runs("w1"), "w1 runs", 20)
+    pids = running.processes()
+    stopped = await shell.run("node", "stop", "--workloads")
+    assert stopped.out == "the node has ended, with its workloads\n"
+    assert await process.wait() == 0
+    await eventually(lambda: not set(pids) & set(running.processes()), "nothing is left")
+    again = await shell.run("node", "stop")
+    assert again.code == 1
+    assert "skerry node run" in again.err
+
+
+async def test_a_reader_that_goes_away_is_no_error(shell: Shell) -> None:
+    process = await shell.start("config", "explain", "data_dir")
+    assert process.stdout is not None
+    process.stdout._transport.close()  # type: ignore[attr-defined]
+    _, errors = await process.communicate()
+    assert b"Traceback" not in errors
+    assert b"Exception" not in errors

@@ -1,0 +1,160 @@
+"""The agent's side of the keeper's protocol, against a keeper that does exactly what the test says."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from skerry.keeper import protocol
+from skerry.keeper.protocol import Message
+from skerry.kit.clock import SystemClock
+from skerry.kit.errors import Refused, Transient
+from skerry.node.ports import InstanceExit, Launch, StoredInstance
+from skerry.node.workloads.runtimes.process import ProcessRuntime
+
+Reply = list[tuple[str, object]]
+
+
+class ScriptedKeeper:
+    """Listens where a keeper would. `script` gets each request and returns the messages to send at once."""
+
+    def __init__(self, run: Path, script: Callable[[Message], list[Reply]]) -> None:
+        run.mkdir()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(str(run / "keeper.sock"))
+        self._listener.listen()
+        self._listener.settimeout(0)
+        self._script = script
+        self._sockets: list[socket.socket] = []
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._listener, self._accept)
+        self.requests: list[str] = []
+
+    def _accept(self) -> None:
+        sock, _ = self._listener.accept()
+        sock.settimeout(0)
+        self._sockets.append(sock)
+        self._loop.add_reader(sock, self._serve, sock)
+
+    def _serve(self, sock: socket.socket) -> None:
+        request = protocol.receive(sock)
+        if request is None:
+            self._loop.remove_reader(sock)
+            return
+        self.requests.append(request.text("op"))
+        for reply in self._script(request):
+            protocol.transmit(sock, protocol.encode(reply))
+
+    def close(self) -> None:
+        for sock in [self._listener, *self._sockets]:
+            self._loop.remove_reader(sock)
+            sock.close()
+
+
+@pytest.fixture
+async def keepers() -> AsyncIterator[list[ScriptedKeeper]]:
+    keepers: list[ScriptedKeeper] = []
+    yield keepers
+    for keeper in keepers:
+        keeper.close()
+
+
+@pytest.fixture
+async def runtime(
+    short_dir: Path, clock: SystemClock, chance: random.Random
+) -> AsyncIterator[ProcessRuntime]:
+    runtime = ProcessRuntime(short_dir / "run", clock, chance, patience=0.2)
+    yield runtime
+    await runtime.close()
+
+
+def friendly(request: Message) -> list[Reply]:
+    return [[("id", request.text("id")), ("version", 1), ("pid", 2**22), ("start", 1)]]
+
+
+LAUNCH = Launch("i", "w", ("true",), {}, Path("/"), Path("/log"), 1000, 2, {})
+
+
+async def test_an_exit_that_comes_with_the_reply_is_told_after_start_has_returned(
+    short_dir: Path, runtime: ProcessRuntime, keepers: list[ScriptedKeeper]
+) -> None:
+    def quick_end(request: Message) -> list[Reply]:
+        replies = friendly(request)
+        if request.text("op") == "spawn":
+            exited: Reply = [("event", "exited"), ("instance", "i"), ("code", 1), ("at", 5)]
+            return [*replies, [*exited, ("workload", "w"), ("pid", 2**22), ("start", 1)]]
+        if request.text("op") == "adopt":
+            return [[("id", request.text("id")), ("error", "gone"), ("text", "")]]
+        return replies
+
+    keepers.append(ScriptedKeeper(short_dir / "run", quick_end))
+    order: list[str] = []
+    told = asyncio.Event()
+
+    def on_exit(ended: InstanceExit) -> None:
+        order.append(f"{ended.instance} ended with {ended.exit}")
+        told.set()
+
+    await runtime.connect(on_exit)
+    await runtime.start(LAUNCH)
+    order.append("started")
+    await told.wait()
+    assert order == ["started", "i ended with code 1"]
+    assert await runtime.adopt([StoredInstance(LAUNCH, None)]) == []
+
+
+async def test_another_version_is_refused_with_the_reason(
+    short_dir: Path, runtime: ProcessRuntime, keepers: list[ScriptedKeeper]
+) -> None:
+    def newer(request: Message) -> list[Reply]:
+        text = "this keeper speaks version 2"
+        return [[("id", request.text("id")), ("error", "version"), ("text", text)]]
+
+    keepers.append(ScriptedKeeper(short_dir / "run", newer))
+    with pytest.raises(Refused, match="speaks version 2"):
+        await runtime.connect(lambda _: None)
+
+
+@pytest.mark.parametrize("silent", ["hello", "list"])
+async def test_a_keeper_that_hangs_is_given_up_in_time(
+    short_dir: Path, runtime: ProcessRuntime, keepers: list[ScriptedKeeper], silent: str
+) -> None:
+    keepers.append(
+        ScriptedKeeper(
+            short_dir / "run",
+            lambda request: [] if request.text("op") == silent else friendly(request),
+        )
+    )
+    with pytest.raises(Transient, match="does not answer"):
+        await runtime.connect(lambda _: None)
+
+
+@pytest.mark.guarantee("G4")
+async def test_one_request_that_hangs_holds_up_no_other(
+    short_dir: Path, runtime: ProcessRuntime, keepers: list[ScriptedKeeper]
+) -> None:
+    keepers.append(
+        ScriptedKeeper(
+            short_dir / "run",
+            lambda request: [] if request.text("op") == "spawn" else friendly(request),
+        )
+    )
+    await runtime.connect(lambda _: None)
+    start = asyncio.create_task(runtime.start(LAUNCH))
+    await runtime.signal("other", "SIGTERM")
+    await runtime.acknowledge("other")
+    with pytest.raises(Transient, match="«spawn»"):
+        await start
+
+
+async def test_many_messages_wait_for_a_slow_reader(
+    short_dir: Path, runtime: ProcessRuntime, keepers: list[ScriptedKeeper]
+) -> None:
+    keepers.append(ScriptedKeeper(short_dir / "run", friendly))
+    await runtime.connect(lambda _: None)
+    requests = [runtime.acknowledge(f"{number} {'x' * 10_000}") for number in range(500)]
+    await asyncio.gather(*requests)
+    assert keepers[0].requests.count("ack") == 500

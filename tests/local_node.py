@@ -1,0 +1,102 @@
+"""A node's data side alone: store, publisher, subscriptions and the real local API on one workload's socket.
+
+As a program it is a node that can be killed: `python tests/local_node.py DIR SOCKET [LABEL NTH]` SIGKILLs itself at
+the NTH disk operation of that label, and prints a line once it listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from aiohttp import web
+
+from skerry.kit.clock import SystemClock
+from skerry.kit.disk import Disk, RealDisk
+from skerry.node.api.workload import workload_app
+from skerry.node.data.publish import Publisher
+from skerry.node.data.query import RecordQuery
+from skerry.node.data.subscribe import Subscription, Subscriptions
+from skerry.node.store.cipher import NullCipher
+from skerry.node.store.record_jobs import Limits
+from skerry.node.store.records import RecordStore
+from skerry.testing.faulty_disk import KillingDisk
+from skerry.wire.people import Rows
+from skerry.wire.records import Publish, Published
+from skerry.wire.workload import StreamClass
+
+NODE = "node-1"
+
+
+class Services:
+    """What the workload's socket needs, over one record store."""
+
+    node_name = NODE
+
+    def __init__(
+        self, store: RecordStore, streams: dict[str, StreamClass], subscribed: list[str]
+    ) -> None:
+        self._streams = streams
+        self._subscribed = subscribed
+        self._publisher = Publisher(store, SystemClock(), lambda: "synced")
+        self._subscriptions = Subscriptions(store, NODE)
+        self._query = RecordQuery(store, NODE)
+
+    async def publish(self, workload: str, request: Publish) -> Published:
+        return await self._publisher.publish(workload, request, self._streams)
+
+    def subscribe(self, name: str, kind: str | None, cursor: str | None) -> Subscription:
+        self._subscribed.append(name)
+        return self._subscriptions.subscribe(name, kind, cursor)
+
+    async def records(
+        self, name: str, kind: str | None, since: int | None, until: int | None, limit: int
+    ) -> Rows:
+        return await self._query.records(name, kind, since, until, limit)
+
+
+@contextlib.asynccontextmanager
+async def local_node(
+    directory: Path,
+    socket: Path,
+    *,
+    disk: Disk | None = None,
+    limits: Limits | None = None,
+    streams: dict[str, StreamClass] | None = None,
+    subscribed: list[str] | None = None,
+) -> AsyncIterator[RecordStore]:
+    """Serves the socket while the block runs. `subscribed` gets the name pattern of each subscription."""
+    store = RecordStore(
+        directory / "records",
+        disk=disk or RealDisk(),
+        clock=SystemClock(),
+        cipher=NullCipher(),
+        limits=limits or Limits(reserve=4096),
+    )
+    await store.start()
+    heard = [] if subscribed is None else subscribed
+    app = workload_app(Services(store, streams or {}, heard))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    socket.unlink(missing_ok=True)
+    await web.UnixSite(runner, socket).start()
+    try:
+        yield store
+    finally:
+        await runner.cleanup()
+        await store.stop()
+
+
+async def _main(directory: str, socket: str, label: str = "", nth: str = "0") -> None:
+    disk = KillingDisk(label, int(nth)) if label else RealDisk()
+    async with local_node(Path(directory), Path(socket), disk=disk):
+        sys.stdout.write("listening\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(*sys.argv[1:]))

@@ -1,0 +1,244 @@
+"""The command line's own rules: times, contexts, tables, wrong use; nothing of it needs a hub or node."""
+
+import io
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+import skerry
+from skerry.cli.commands import COMMANDS
+from skerry.cli.contexts import Context, Contexts, choose, read_contexts, write_contexts
+from skerry.cli.main import main
+from skerry.cli.node import labels_of
+from skerry.cli.output import Cell, Form, Screen, Table, ago, word
+from skerry.cli.states import link_sentence
+from skerry.cli.times import parse_time
+from skerry.cli.welcome import program
+from skerry.kit.clock import NS
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import InvalidInput
+from skerry.wire.local import LinkStatus
+
+NOW = 1_790_000_000 * NS
+DEFAULT = Context("http://127.0.0.1:8600", Path("/hub/admin.token"), Path("/node"))
+LAB = Context("http://lab:1", Path("/lab.token"), Path("/lab"))
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("10m", NOW - 600 * NS),
+        ("-10m", NOW - 600 * NS),
+        ("500ms", NOW - NS // 2),
+        ("now", NOW),
+        ("2026-01-31T12:00:00Z", 1_769_860_800 * NS),
+        ("2026-01-31T12:00:00.123456789Z", 1_769_860_800 * NS + 123_456_789),
+        ("2026-01-31T12:00:00.5+01:00", 1_769_857_200 * NS + NS // 2),
+        ("2026-01-31 12:00Z", 1_769_860_800 * NS),
+        ("1969-12-31T23:59:59Z", -NS),
+    ],
+)
+def test_times(text: str, ns: int) -> None:
+    assert parse_time(text, NOW) == ns
+
+
+@pytest.mark.parametrize("text", ["", "tomorrow", "--5m", "2026-13-01T00:00:00Z", "5x"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"cannot read the time"):
+        parse_time(text, NOW)
+
+
+def test_contexts_are_kept_private_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "contexts.json"
+    assert read_contexts(path) == Contexts()
+    contexts = Contexts().with_context("local", DEFAULT).with_context("lab", LAB)
+    write_contexts(path, contexts, RealDisk())
+    assert read_contexts(path) == contexts
+    assert contexts.current == "local"  # the second one does not take its place
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"contexts": 5}', '{"contexts": {"a": {"hub": "x"}}}'])
+def test_a_damaged_contexts_file_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "contexts.json"
+    path.write_text(text)
+    with pytest.raises(
+        InvalidInput, match=r"cannot read .*contexts.json: .*Correct the file or delete it"
+    ):
+        read_contexts(path)
+
+
+def test_options_before_context_before_default() -> None:
+    contexts = Contexts("lab", {"lab": LAB, "local": DEFAULT})
+    assert choose(Contexts(), DEFAULT) == DEFAULT
+    assert choose(contexts, DEFAULT) == LAB
+    assert choose(contexts, DEFAULT, name="local") == DEFAULT
+    assert choose(contexts, DEFAULT, data_dir=Path("/x")) == Context(
+        LAB.hub, LAB.token_file, Path("/x")
+    )
+    assert choose(contexts, DEFAULT, token_file=Path("/t")).token_file == Path("/t")
+    with pytest.raises(InvalidInput, match=r"unknown context «loacl»: did you mean «local»\?"):
+        choose(contexts, DEFAULT, name="loacl")
+
+
+def test_a_token_is_sent_to_its_own_hub_only() -> None:
+    contexts = Contexts("lab", {"lab": LAB})
+    assert choose(contexts, DEFAULT, hub="http://lab:1/").token_file == LAB.token_file
+    assert choose(contexts, DEFAULT, hub=DEFAULT.hub).token_file == DEFAULT.token_file
+    with pytest.raises(InvalidInput, match=r"no context has a token for it"):
+        choose(contexts, DEFAULT, hub="http://elsewhere:1")
+
+
+@pytest.mark.parametrize(
+    "hub", ["lab", "lab:8600", "ftp://lab", "http://", "http://lab/path", "http://[x"]
+)
+def test_what_is_no_hub(hub: str) -> None:
+    with pytest.raises(InvalidInput, match=r"cannot use the hub .*: write for example http://"):
+        choose(Contexts(), DEFAULT, hub=hub, token_file=Path("/t"))
+
+
+def shown(form: Form, table: Table) -> tuple[str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    Screen(form, out, err).show(table)
+    return out.getvalue(), err.getvalue()
+
+
+TABLE = Table(
+    ("NAME", "ON DISK"),
+    [("a", Cell("1 KB", raw="1000")), ("b\x1b[2J", word("running"))],
+    [{"name": "a"}],
+)
+
+
+def test_tables_for_people_keep_one_line_a_row() -> None:
+    out, _ = shown(Form.TABLE, TABLE)
+    assert [line.split() for line in out.splitlines()] == [
+        ["NAME", "ON", "DISK"],
+        ["a", "1", "KB"],
+        ["b\ufffd[2J", "running"],
+    ]
+    wide = Table(("X",), [("w " * 300,)], [])
+    assert len(shown(Form.TABLE, wide)[0].splitlines()) == 2
+
+
+def test_csv_and_json_are_for_programs() -> None:
+    out, _ = shown(Form.CSV, TABLE)
+    assert out == "name,on_disk\na,1000\nb\x1b[2J,running\n"
+    out, _ = shown(Form.JSON, TABLE)
+    assert json.loads(out) == [{"name": "a"}]
+
+
+def test_an_empty_table_says_so_on_stderr() -> None:
+    empty = Table(("NAME",), [], [], "no nodes yet")
+    assert shown(Form.TABLE, empty) == ("", "skerry: no nodes yet\n")
+    assert shown(Form.JSON, empty) == ("[]\n", "")
+    assert shown(Form.CSV, empty) == ("name\n", "")
+
+
+def test_ages_and_links() -> None:
+    assert ago(NOW - 65 * NS, NOW) == Cell("1m 5s ago", raw="2026-09-21T14:12:15.000000000Z")
+    link = LinkStatus("offline", NOW - 5 * NS, "http://h:1", "connection refused")
+    assert link_sentence(link, NOW) == (
+        "offline for 5.0s (since 2026-09-21T14:13:15.000000000Z) to http://h:1: connection refused"
+    )
+    assert link_sentence(LinkStatus("standalone", NOW), NOW).startswith("standalone: ")
+
+
+def test_labels_of_enrolment() -> None:
+    assert labels_of(["site=lab", "x=a=b"]) == {"site": "lab", "x": "a=b"}
+    with pytest.raises(InvalidInput, match=r"cannot read --label site: write KEY=VALUE"):
+        labels_of(["site"])
+
+
+def test_how_people_call_it() -> None:
+    assert program("/nowhere/bin/skerry") == "/nowhere/bin/skerry"
+    assert program("/x/skerry/cli/main.py").endswith(" -m skerry.cli.main")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"skerry {skerry.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["gte", "nodes"], "No such command 'gte'. Did you mean 'get'?"),
+        (["get", "node"], "No such command 'node'. Did you mean 'nodes'?"),
+        (["query"], "Missing argument 'name'."),
+        (["query", "x", "--limit", "many"], "Invalid value for '--limit': Input should be a valid integer, unable to parse string as an integer"),
+        (["query", "x", "--lmit", "1"], "No such option: --lmit (Possible options: --limit)"),
+        (["apply"], "Missing option '-f' / '--file'."),
+        (["apply", "-f", "/nowhere.yaml"], "cannot read /nowhere.yaml: No such file or directory"),
+        (["config", "explain", "api.prt"], "unknown setting «api.prt»: did you mean «api.port»?"),
+        (["get", "nodes", "--context", "x"], "unknown context «x»: there is none yet"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_one_line_and_2(
+    words: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"skerry: {message}\n"
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert "Usage: skerry" in capsys.readouterr().out
+
+
+def test_config_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def check(name: str, text: str) -> tuple[int, str, str]:
+        file = tmp_path / name
+        file.write_text(text)
+        code = main(["config", "check", str(file)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    assert check("a.yaml", "name: n\napi: {port: 0}\n")[:2] == (0, f"{tmp_path}/a.yaml: fine (node settings, 2 set)\n")  # fmt: skip
+    assert check("b.yaml", "listen: 127.0.0.1:1\n")[:2] == (0, f"{tmp_path}/b.yaml: fine (hub settings, 1 set)\n")  # fmt: skip
+    workload = "kind: workload\nname: a\nprocess: {command: [x]}\n"
+    assert check("c.yaml", workload)[:2] == (0, f"{tmp_path}/c.yaml: fine (1 workload)\n")
+    code, _, err = check("hub.yaml", "listne: 127.0.0.1:1\nretention: {event: 1d}\n")
+    assert code == 2
+    assert err == (
+        f"skerry: {tmp_path}/hub.yaml:1: unknown setting «listne»: did you mean «listen»?\n"
+        f"skerry: {tmp_path}/hub.yaml:2: unknown setting «retention.event»: did you mean «retention.events»?\n"
+    )
+
+
+def test_config_explain(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SKERRY_HUB_FLEET", "lab")
+    (tmp_path / "node.yaml").write_text("api: {port: 7}\n")
+    assert main(["config", "explain", "api.port", "--data-dir", str(tmp_path), "-o", "json"]) == 0
+    [found] = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["value"], found["from"]) == (
+        "node",
+        "7",
+        f"{tmp_path}/node.yaml:1",
+    )
+    assert (found["default"], found["variable"]) == ("8000", "SKERRY_NODE_API_PORT")
+    assert main(["config", "explain", "fleet", "-o", "csv"]) == 0
+    assert "lab,environment SKERRY_HUB_FLEET" in capsys.readouterr().out
+    assert main(["config", "explain", "data_dir"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "KIND",
+        "node",
+        "hub",
+    ]

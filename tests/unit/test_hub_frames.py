@@ -1,0 +1,43 @@
+"""The hub's border: which push units are read, and what is said about those that are not."""
+
+import pytest
+from tests.bad_units import BAD
+from tests.hub_rig import Lanes, batch, node_info, status
+
+from skerry.hub.sync.frames import read_frames
+from skerry.kit.errors import InvalidInput, Refused
+from skerry.wire.sync import StateFrame, StateRow
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_no_honest_node_sends_is_refused_in_one_sentence(what: str) -> None:
+    with pytest.raises(InvalidInput, match=r"^cannot (take|read) ") as refusal:
+        read_frames("n", BAD[what])
+    assert len(str(refusal.value)) < 500
+
+
+def test_sizes_count_records_and_state_frames() -> None:
+    assert read_frames("n", Lanes().unit("keep", [batch(1, 2), batch(3)])).sizes == [2, 1]
+    frames = read_frames("n", Lanes().unit("state", [StateFrame([status("a"), status("b")])]))
+    assert frames.sizes == [1]
+    assert read_frames("n", Lanes().unit("keep", [])).sizes == []
+
+
+def test_a_message_names_the_frame_and_the_field() -> None:
+    unit = Lanes().unit("keep", [batch(1), batch(2, name="no name")])
+    with pytest.raises(InvalidInput, match=r"frame 2 of lane keep.*\$\[7\]\[0\]\[1\]"):
+        read_frames("n", unit)
+
+
+@pytest.mark.guarantee("G9")
+@pytest.mark.parametrize(
+    "row",
+    [
+        StateRow("assignment", "a", 0, 1, "hub"),
+        StateRow("song", "a", 0, 1, "n"),
+        node_info("other"),
+    ],
+)
+def test_a_node_may_not_write_everything(row: StateRow) -> None:
+    with pytest.raises(Refused):
+        read_frames("n", Lanes().unit("state", [StateFrame([row])]))
