@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 def promised() -> dict[str, str]:
     rows = re.findall(
-        r"^\| (G\d+) \| .+ \| (cited|not yet.*) \|$",
+        r"^\| (G\d+) \| .+ \| (cited|in part: .*|not yet: .*) \|$",
         (ROOT / "docs/guarantees.md").read_text(),
         re.MULTILINE,
     )
@@ -25,8 +25,13 @@ def cited() -> set[str]:
 
 
 def test_every_cited_line_has_a_test() -> None:
-    assert {name for name, state in promised().items() if state == "cited"} - cited() == set()
+    assert {
+        name for name, state in promised().items() if not state.startswith("not yet")
+    } - cited() == set()
 
 
 def test_every_mark_names_a_cited_line() -> None:
-    assert cited() - {name for name, state in promised().items() if state == "cited"} == set()
+    assert (
+        cited() - {name for name, state in promised().items() if not state.startswith("not yet")}
+        == set()
+    )

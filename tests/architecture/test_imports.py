@@ -52,7 +52,12 @@ def test_no_untyped_middle() -> None:
 
 
 def test_broad_catches_only_where_they_are_answered() -> None:
-    allowed = {"kit/tasks.py", "kit/commit.py", "kit/sqlite.py"}
+    allowed = {
+        "kit/tasks.py",
+        "kit/commit.py",
+        "kit/sqlite.py",
+        "hub/store/hub_store.py",
+    }  # hand errors to whoever waits
     pattern = re.compile(r"except (Exception|BaseException)\b|except:")
     found = {
         str(path.relative_to(SOURCE))

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import os
+import resource
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -106,6 +107,16 @@ async def test_a_process_leads_its_own_session_with_nothing_inherited(
         "1 0",
         "(0, 0) (123, 123)",
     ]
+
+
+async def test_the_keeper_passes_its_own_descriptor_limit_to_nobody(
+    runtime: ProcessRuntime, device: ProcessDevice, exits: dict[str, Exit]
+) -> None:
+    code = "import resource; print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert soft < hard
+    assert await python(runtime, device, exits, code) == [f"{soft} {hard}"]
+    assert resource.prlimit(device.keeper_pid(), resource.RLIMIT_NOFILE) == (hard, hard)
 
 
 async def test_no_signal_is_ignored_by_inheritance(

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,19 @@ def test_lines_that_the_disk_refuses_are_counted_and_reported(tmp_path: Path) ->
         "4",
     ]
     assert log.dropped == 0
+
+
+def test_of_a_batch_that_fills_the_disk_the_whole_lines_stay(tmp_path: Path) -> None:
+    log = LogFile(str(tmp_path / "log"), 1000, 3, lambda: 0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (25, hard))  # a short write, then errors
+    try:
+        log.append([b"%d234567\n" % n for n in range(10)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "log").read_bytes() == b"0234567\n1234567\n2234567\n"
+    assert log.dropped == 7
+    log.close()
 
 
 def test_a_stream_reads_at_most_one_chunk_a_turn(tmp_path: Path) -> None:

@@ -26,7 +26,6 @@ import aiohttp
 from skerry import __version__
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
-from skerry.kit.errors import Transient
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
 from skerry.node.contracts.native import NativeContract
@@ -47,6 +46,7 @@ from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Stores, Sync, connect
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.node.workloads.executor import Tools
+from skerry.node.workloads.http_status import http_status
 from skerry.node.workloads.logs import LogFiles
 from skerry.node.workloads.readiness import Prober
 from skerry.node.workloads.runtimes.process import ProcessRuntime
@@ -126,7 +126,7 @@ def _build(
         Tools(instances, runtime, launch_for, clock, host.chance, host.disk),
         desired,
         StoredStatuses(store.state),
-        Prober(partial(_http_status, session), seen, launch_for, clock),
+        Prober(partial(http_status, session), seen, launch_for, clock),
     )
     query = RecordQuery(records, name)
     desk = WorkloadDesk(
@@ -213,14 +213,6 @@ async def _retain(node: Node, host: Host) -> None:
     while True:
         await guard.run(node.retention.once)
         await host.clock.sleep(RETENTION_EVERY)
-
-
-async def _http_status(session: aiohttp.ClientSession, url: str, timeout: float) -> int:
-    try:
-        async with session.get(url, timeout=aiohttp.ClientTimeout(total=timeout)) as response:
-            return response.status
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise Transient(f"cannot get {url}: {str(error) or 'no answer'}") from error
 
 
 def _quality(sync: Sync, clock: Clock) -> ClockQuality:

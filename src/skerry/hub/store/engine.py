@@ -71,11 +71,11 @@ def classify(error: DBAPIError, url: URL) -> Corrupt | Transient:
 
 def _engine(url: URL, *, size: int, writes: bool) -> Engine:
     sqlite_file = url.get_backend_name() == "sqlite"
-    options: dict[str, Any] = {"pool_size": size, "max_overflow": 0}
+    engine = create_engine(url, pool_size=size, max_overflow=0)
     if not sqlite_file and not writes:
-        options["isolation_level"] = "REPEATABLE READ"
-        options["execution_options"] = {"postgresql_readonly": True}
-    engine = create_engine(url, **options)
+        engine = engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
     if sqlite_file:
         event.listen(engine, "connect", _sqlite_connected(writes=writes))
         begin = "BEGIN IMMEDIATE" if writes else "BEGIN"

@@ -61,7 +61,7 @@ def decide(hub: LanePoint, held: Held) -> Decision:
     Where the hub is behind everything that is still here, nothing can be compared: our frames follow as
     skipped, and the hub takes them whatever its past was.
     """
-    if False:
+    if hub.n > held.head.n:
         return OtherHistory(
             _acknowledged(hub, held),
             f"the hub holds {hub.n} records, this store only {held.head.n}",

@@ -1,0 +1,193 @@
+"""`skerry up` as a newcomer meets it: an empty home, a fresh directory, real values, Ctrl-C, and again."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.installation import free_port
+
+from skerry.testing.waiting import eventually
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Terminal:
+    """An empty home directory with a shell in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.home = directory / "home"
+        self.data = directory / "data"
+        self.home.mkdir()
+        self.ups: list[asyncio.subprocess.Process] = []
+
+    async def start(self, *words: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "skerry.cli.main",
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"HOME": str(self.home), "PATH": os.environ["PATH"]},
+        )
+
+    async def run(self, *words: str) -> tuple[int, str, str]:
+        process = await self.start(*words)
+        out, err = await process.communicate()
+        return process.returncode or 0, out.decode(), err.decode()
+
+    async def up(self, port: int) -> tuple[asyncio.subprocess.Process, str]:
+        """Starts `skerry up` and returns it with its welcome."""
+        process = await self.start("up", "--hub-port", str(port), "--data-dir", str(self.data))
+        self.ups.append(process)
+        assert process.stdout is not None
+        welcome = ""
+        while "Ctrl-C here" not in welcome:
+            line = await process.stdout.readline()
+            assert line, (await process.communicate())[1].decode()
+            welcome += line.decode()
+        return process, welcome
+
+    async def values(self, name: str) -> list[dict[str, object]]:
+        code, out, err = await self.run("query", name, "-o", "json")
+        assert code == 0, err
+        rows: list[dict[str, object]] = json.loads(out)
+        return rows
+
+    async def has_values(self, name: str) -> bool:
+        return bool(await self.values(name))
+
+    def processes(self) -> list[str]:
+        """The command lines of everything that belongs to the data directory."""
+        mark = f"{self.data}/".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+                if words and (mark in words or mark in (entry / "environ").read_bytes()):
+                    found.append(words.replace(b"\0", b" ").decode())
+        return found
+
+
+@pytest.fixture
+async def terminal(short_dir: Path) -> AsyncIterator[Terminal]:
+    terminal = Terminal(short_dir)
+    yield terminal
+    for process in terminal.ups:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            await process.communicate()
+    assert terminal.processes() == []
+
+
+async def test_the_first_day_and_the_second(terminal: Terminal) -> None:
+    process, welcome = await terminal.up(port := free_port())
+    assert f"Hub   http://127.0.0.1:{port}" in welcome
+    assert re.search(r"Page  http://127\.0\.0\.1:\d+/login\?code=\w+", welcome)
+    assert len(re.findall(r"main (get|query|logs|restart|doctor)", welcome)) == 5
+    await eventually(lambda: terminal.has_values("host.memory.*"), "real values arrive", 20)
+    [cpu, *_] = await terminal.values("host.load.1m")
+    assert cpu["source"] == "host-sensors"
+    assert isinstance(cpu["value"], float | int)
+    code, out, _ = await terminal.run("get", "workloads", "-o", "csv")
+    assert code == 0
+    assert [line.split(",")[0:3:2] for line in out.splitlines()[1:]] == [
+        ["disk-watch", "running"],
+        ["host-sensors", "running"],
+    ]
+    code, _, err = await terminal.run("up", "--data-dir", str(terminal.data))
+    assert code == 1
+    assert err == (
+        f"skerry: cannot start here: «skerry up» runs on {terminal.data} already (process {process.pid}). "
+        "Press Ctrl-C there, or choose another directory with --data-dir.\n"
+    )
+    assert (await terminal.run("delete", "workload", "disk-watch"))[0] == 0
+
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+    assert process.returncode == 0
+    assert terminal.processes() == []
+
+    _, welcome = await terminal.up(free_port())  # another port: the node follows
+    assert "1 of 1 workloads running" in welcome
+    assert cpu in await terminal.values("host.load.1m")
+    newest = cpu["at"]
+    assert isinstance(newest, int)
+
+    async def goes_on() -> bool:
+        return any(int(str(row["at"])) > newest for row in await terminal.values("host.load.1m"))
+
+    await eventually(goes_on, "new values follow the old ones", 20)
+
+
+async def test_a_taken_port_gets_one_sentence(terminal: Terminal) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, _, err = await terminal.run("up", "--hub-port", str(port), "--data-dir", str(terminal.data))  # fmt: skip
+    assert code == 1
+    assert err.splitlines()[-1] == (
+        f"skerry: cannot start the hub: port {port} is taken by another program. "
+        f"Choose another one: make up HUB_PORT={port + 1} (or skerry up --hub-port {port + 1})"
+    )
+
+
+async def test_a_path_that_is_too_long_gets_one_sentence(terminal: Terminal) -> None:
+    code, _, err = await terminal.run("up", "--data-dir", str(terminal.data / ("x" * 90)))
+    assert code == 2
+    assert "UNIX sockets take at most 107" in err
+
+
+async def test_when_the_hub_dies_everything_ends_and_says_so(terminal: Terminal) -> None:
+    process, _ = await terminal.up(free_port())
+    os.kill(hub_of(terminal), signal.SIGKILL)
+    _, err = await process.communicate()
+    assert process.returncode == 1
+    assert (
+        f"skerry: the hub ended with signal 9; the last lines of {terminal.data}/hub.log:"
+        in err.decode()
+    )
+    assert "the hub answers at" in err.decode()
+    assert terminal.processes() == []
+
+
+async def test_a_hub_that_cannot_start_is_shown(terminal: Terminal) -> None:
+    (terminal.data / "hub").mkdir(parents=True)
+    (terminal.data / "hub" / "admin.token").write_text("short")
+    process = await terminal.start(
+        "up", "--hub-port", str(free_port()), "--data-dir", str(terminal.data)
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 1
+    assert "the hub ended with code 2" in err.decode()
+    assert "it holds 5 characters" in err.decode()
+
+
+async def test_when_up_is_killed_hub_and_node_end(terminal: Terminal) -> None:
+    process, _ = await terminal.up(port := free_port())
+    process.kill()
+    await process.communicate()
+    await eventually(
+        lambda: not any("hub run" in words or "skerry.node " in words for words in terminal.processes()),
+        "hub and node end",
+        20,
+    )  # fmt: skip
+    assert any("skerry.samples" in words for words in terminal.processes())  # workloads go on
+    await terminal.up(port)  # and are taken over again
+
+
+def hub_of(terminal: Terminal) -> int:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if b"hub" in words and f"{terminal.data}/hub".encode() in words:
+                return int(entry.name)
+    raise AssertionError("there is no hub")

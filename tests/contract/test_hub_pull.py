@@ -1,0 +1,181 @@
+"""Pull on the hub: what changed, the full set, and cursors of a history that the hub has lost."""
+
+import asyncio
+
+import msgspec
+import pytest
+from sqlalchemy import Connection, delete, update
+from tests.hub_rig import (
+    HubRig,
+    Lanes,
+    PullingNode,
+    spec,
+    status,
+)
+
+from skerry.core.cursors import Position, sign
+from skerry.hub.store import changes
+from skerry.hub.store.tables import change, log, state, workload
+from skerry.wire.sync import (
+    Pull,
+    StateFrame,
+)
+from skerry.wire.workload import Selector
+
+
+class TestPulling:
+    @pytest.fixture
+    async def node(self, hub: HubRig) -> PullingNode:
+        return PullingNode(hub, (await hub.enrol("n1")).node_id)
+
+    async def test_the_first_pull_is_the_full_set_and_later_ones_what_changed(
+        self, hub: HubRig, node: PullingNode
+    ) -> None:
+        await hub.apply(spec("a"), spec("b"))
+        [reply] = await node.pull()
+        assert (reply.full, len(reply.rows)) == (True, 2)
+        [reply] = await node.pull()
+        assert (reply.full, reply.rows) == (False, [])
+        await hub.apply(spec("b", env={"X": "1"}))
+        [reply] = await node.pull()
+        assert (reply.full, [row.id for row in reply.rows]) == (False, ["b"])
+
+    async def test_several_changes_of_a_row_travel_as_one(
+        self, hub: HubRig, node: PullingNode
+    ) -> None:
+        await node.pull()
+        for n in range(5):
+            await hub.apply(spec("a", env={"N": str(n)}), spec("b"))
+        [reply] = await node.pull()
+        assert sorted(row.id for row in reply.rows) == ["a", "b"]
+        assert node.assignments()["a"].spec.env == {"N": "4"}
+
+    async def test_many_changes_come_in_pieces(self, hub: HubRig, node: PullingNode) -> None:
+        await node.pull()
+        await hub.apply(*(spec(f"w{i}") for i in range(10)))
+        replies = await node.pull(limit=3)
+        assert [len(reply.rows) for reply in replies] == [3, 3, 3, 1]
+        assert len(node.assignments()) == 10
+        await hub.apply(*(spec(f"w{i}", env={"X": "1"}) for i in range(6)))
+        assert [len(reply.rows) for reply in await node.pull(limit=-7)] == [1] * 6
+
+    async def test_another_nodes_changes_are_not_mine(self, hub: HubRig, node: PullingNode) -> None:
+        await hub.enrol("n2", site="x")
+        await node.pull()
+        before = node.cursor
+        await hub.apply(spec("a", on=Selector(node="n2")))
+        [reply] = await node.pull()
+        assert (reply.full, reply.rows, reply.cursor) == (False, [], before)
+
+    @pytest.mark.guarantee("G6")
+    async def test_a_set_that_differs_is_repaired(self, hub: HubRig, node: PullingNode) -> None:
+        await hub.apply(spec("a"), spec("b"))
+        await node.pull()
+        await hub.apply(spec("gone"))
+        await hub.workloads.delete("gone")
+        await node.pull()
+        node.rows.pop(("assignment", "a"))
+        node.rows["assignment", "b"] = msgspec.structs.replace(node.rows["assignment", "b"], rev=99)
+        [reply] = await node.pull()
+        assert reply.full
+        assert sorted(row.id for row in reply.rows) == ["a", "b"]
+        assert sorted(node.assignments()) == ["a", "b"]
+        assert [r.full for r in await node.pull()] == [False]
+
+    async def test_a_cursor_that_is_not_ours_gives_the_full_set(
+        self, hub: HubRig, node: PullingNode
+    ) -> None:
+        await hub.apply(spec("a"))
+        await node.pull()
+        forged = sign(Position(1, 1, "aa", node.node_id), b"another key")
+        foreign = sign(Position(1, 0, "", "another node"), hub.store.facts.cursor_key)
+        for cursor in ("", "x", "é", "AAAA", "=" * 99, forged, foreign):
+            reply = await hub.feed.answer(node.node_id, Pull(cursor, ""))
+            assert (cursor, reply.full, len(reply.rows)) == (cursor, True, 1)
+        assert await epoch(hub) == 1
+
+    async def test_a_node_whose_change_was_pruned_gets_the_full_set_in_the_same_epoch(
+        self, hub: HubRig, node: PullingNode
+    ) -> None:
+        await hub.apply(spec("a"))
+        await node.pull()
+        await hub.apply(spec("a", env={"X": "1"}))
+        hub.clock.advance(30 * 86400.0)
+        await hub.retention.sweep(hub.clock.wall_ns())
+        [reply] = await node.pull()
+        assert reply.full
+        assert node.assignments()["a"].spec.env == {"X": "1"}
+        assert await epoch(hub) == 1
+
+
+async def epoch(hub: HubRig) -> int:
+    return (await hub.store.read(changes.read_log)).epoch
+
+
+class TestLostHistory:
+    """The log went back, as after a restore: what a node's cursor names is gone or is something else now."""
+
+    async def test_the_epoch_rises_once_and_everything_is_issued_again(self, hub: HubRig) -> None:
+        ids = [(await hub.enrol(name)).node_id for name in ("n1", "n2")]
+        nodes = [PullingNode(hub, each) for each in ids]
+        await hub.apply(spec("a"))
+        kept = await hub.store.read(changes.read_log)
+        await hub.apply(spec("a", env={"X": "lost"}), spec("b"))
+        for node in nodes:
+            await node.pull()
+        held = nodes[0].assignments()["a"].generation
+        await self._go_back(hub, kept.seq)
+        hub.news.clear()
+        # both notice at the same time
+        for node, [reply] in zip(
+            nodes, await asyncio.gather(*(n.pull() for n in nodes)), strict=True
+        ):
+            assert reply.full
+            assert set(node.assignments()) == {"a"}
+            assert node.assignments()["a"].generation > held
+        assert await epoch(hub) == 2
+        assert hub.news == sorted(ids)
+        [view] = await hub.workloads.list("a")
+        assert view.generation.epoch == 2
+        assert [r.full for r in await nodes[1].pull()] == [False]
+
+    async def test_new_changes_under_old_numbers_are_noticed_by_their_tags(
+        self, hub: HubRig
+    ) -> None:
+        node = PullingNode(hub, (await hub.enrol("n1")).node_id)
+        await hub.apply(spec("a"))
+        await node.pull()
+        await self._go_back(hub, 0)
+        for n in range(4):
+            await hub.apply(spec("other", env={"N": str(n)}))
+        [reply] = await node.pull()
+        assert reply.full
+        assert await epoch(hub) == 2
+
+    async def test_numbers_that_only_statuses_used_since_are_noticed_too(self, hub: HubRig) -> None:
+        node = PullingNode(hub, (await hub.enrol("n1")).node_id)
+        await hub.apply(spec("a"))
+        await node.pull()
+        await self._go_back(hub, 0)
+        for n in range(9):
+            await hub.push(
+                node.node_id, Lanes(f"{n:032x}").unit("state", [StateFrame([status("a", hlc=n)])])
+            )
+        await node.pull()
+        assert await epoch(hub) == 2
+
+    async def test_a_node_that_saw_a_later_epoch_raises_it_further(self, hub: HubRig) -> None:
+        node = PullingNode(hub, (await hub.enrol("n1")).node_id)
+        cursor = sign(Position(7, 1, "aa", node.node_id), hub.store.facts.cursor_key)
+        assert (await hub.feed.answer(node.node_id, Pull(cursor, ""))).full
+        assert await epoch(hub) == 8
+
+    @staticmethod
+    async def _go_back(hub: HubRig, seq: int) -> None:
+        def work(connection: Connection) -> None:
+            connection.execute(delete(change).where(change.c.seq > seq))
+            connection.execute(delete(state).where(state.c.rev > seq))
+            connection.execute(update(log).values(seq=seq))
+            connection.execute(delete(workload).where(workload.c.name != "a"))
+
+        await hub.store.write(work)
