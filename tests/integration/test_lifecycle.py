@@ -61,7 +61,7 @@ async def test_a_changed_spec_replaces_the_process(rig: Rig, runtime: FakeRuntim
     assert len(runtime.running) == 1
     await eventually(lambda: rig.rows()["a"].phase == "running", "it runs")
     status = await rig.until("a", "running")
-    assert (status.restarts, rig.rows()["a"].history.failures) == (1, ())
+    assert (status.restarts, rig.rows()["a"].history.failures) == (0, ())
 
 
 async def test_a_restart_on_demand_happens_once(rig: Rig, runtime: FakeRuntime) -> None:

@@ -109,14 +109,19 @@ async def test_a_process_leads_its_own_session_with_nothing_inherited(
     ]
 
 
-async def test_the_keeper_passes_its_own_descriptor_limit_to_nobody(
-    runtime: ProcessRuntime, device: ProcessDevice, exits: dict[str, Exit]
+async def test_the_keeper_raises_its_descriptor_limit_for_itself_only(
+    device: ProcessDevice,
 ) -> None:
-    code = "import resource; print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert soft < hard
-    assert await python(runtime, device, exits, code) == [f"{soft} {hard}"]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1000, hard))
+    try:
+        runtime = device.agent()
+        await runtime.connect(lambda _: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    identity = await runtime.start(device.launch("sleep", "1000"))
     assert resource.prlimit(device.keeper_pid(), resource.RLIMIT_NOFILE) == (hard, hard)
+    assert resource.prlimit(identity.pid, resource.RLIMIT_NOFILE) == (1000, hard)
 
 
 async def test_no_signal_is_ignored_by_inheritance(

@@ -214,6 +214,19 @@ def test_workloads_of_one_file_are_checked_against_each_other() -> None:
     assert len(parse_workloads(document("a", "b: ready") + "---\n" + document("b", ""), "f")) == 2
 
 
+def test_many_ways_to_the_same_workload_are_no_circle_and_take_no_time() -> None:
+    layers = [
+        WorkloadSpec(
+            name=f"{side}{depth}",
+            process=ProcessSpec(command=["x"]),
+            depends_on={f"a{depth + 1}": "ready", f"b{depth + 1}": "ready"},
+        )
+        for depth in range(60)
+        for side in "ab"
+    ]
+    assert check_set(layers) == []
+
+
 def test_an_empty_file_is_an_error() -> None:
     assert complaints("# nothing\n") == ["w.yaml: cannot find a workload in it: the file is empty"]
 

@@ -37,6 +37,7 @@ from skerry.hub.heartbeat import HeartbeatProtocol
 from skerry.hub.link import Links
 from skerry.hub.settings import HubSettings, listen_fault
 from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.tables import FLEET
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
@@ -124,7 +125,7 @@ async def _build(
         changes=Changes(),
         board=Board(nodes, workloads, query, RecordHistory(store), templates, clock),
         templates=templates,
-        authenticator=Authenticator(settings.fleet, token, nodes, sessions),
+        authenticator=Authenticator(FLEET, token, nodes, sessions),
         sessions=sessions,
         login_codes=LoginCodes(clock),
         clock=clock,

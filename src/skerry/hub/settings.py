@@ -66,7 +66,7 @@ def declared(home: Path, *, root: bool) -> tuple[Setting, ...]:
                 check=listen_fault),
         Setting("database", "text", None,
                 "SQLAlchemy's address of the database; by default the file hub.db in the data directory."),
-        Setting("fleet", "text", "default", "The fleet that this hub's nodes and workloads belong to.",
+        Setting("fleet", "text", "default", "The fleet's name, as the page shows it.",
                 check=lambda value: name_fault(str(value))),
         Setting("retention.measurements", "duration", 30 * day,
                 "How long measurements are kept.", unit="seconds", low=60, high=3650 * day),

@@ -32,8 +32,8 @@ class Launch:
             self.environment[name] = value
         self.limits = {"RLIMIT_CORE": 0}
         for item in request.all("limit"):
-            name_, _, value_ = item.partition("=")
-            self.limits[name_] = _limit_value(name_, value_)
+            limit, _, number = item.partition("=")
+            self.limits[limit] = _limit_value(limit, number)
 
 
 def _encode(text: str) -> bytes:
@@ -175,6 +175,8 @@ def _become(launch: Launch, output: Output, origin: Origin, status: int, highest
     Exec does the rest: every signal is either at its default or handled, never ignored. Each line here costs
     page faults in the new process.
     """
+    # A signal before exec must not write into the keeper's loop, nor into what gets its descriptor here.
+    signal.set_wakeup_fd(-1)
     # Close-on-exec would not do: while an exec hangs, the child would hold the sockets of a keeper that has
     # died, and the agent would never see its end.
     os.closerange(3, status)

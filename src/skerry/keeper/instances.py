@@ -56,11 +56,8 @@ class Instances:
 
     def spawn(self, request: Message) -> None:
         """Starts a process; `on_started` follows. Raises ProtocolError or, when nothing was started, OSError."""
-        instance, workload, launch = (
-            request.text("instance"),
-            request.text("workload"),
-            Launch(request),
-        )
+        instance, workload = request.text("instance"), request.text("workload")
+        launch = Launch(request)
         output = self._use_output(request)
         try:
             child = children.spawn(

@@ -4,6 +4,9 @@ Each log has two FIFOs beside its file, `<log>.out.fifo` and `<log>.err.fifo`. T
 reading and writing, so it outlives the keeper without SIGPIPE and at most blocks while nobody reads; a new
 keeper opens them by path. A line in the file has the CRI form, «2026-11-21T02:34:44.123456789Z stdout F text»;
 `P` instead of `F` marks a piece of a line that goes on. What workloads print is kept byte for byte.
+
+What is in a FIFO survives the keeper. A SIGKILL loses what it has read and not written: of each stream the
+unfinished line, and one chunk if it comes between the two calls.
 """
 
 # ruff: noqa: PTH103, PTH104, PTH108, PTH110, PTH120 - importing pathlib costs the keeper 1 MB.

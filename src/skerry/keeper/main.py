@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     # What exists now lives as long as the keeper: the collector must not touch it in every forked child.
     gc.freeze()
     keeper.run()
-    os.unlink(path)
+    _unlink(path)
     os.close(lock)
     return 0
 
@@ -92,10 +92,16 @@ def _lock(path: str) -> int | None:
     return fd
 
 
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
 def _listen(path: str) -> socket.socket:
     """The listening socket; one that a dead keeper left behind is replaced (the lock says that it is dead)."""
-    if os.path.lexists(path):
-        os.unlink(path)
+    _unlink(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(path)
     os.chmod(path, 0o600)
@@ -119,7 +125,7 @@ class Keeper:
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._loop.watch(self._listener.fileno(), self._accept)
         self._loop.watch(wake_read, lambda: os.read(wake_read, 64))
-        # Only wakes the loop: a forked child writes here too when a signal meets it before exec.
+        # Wakes the loop; the handler only sets a flag, so it may run in the middle of anything.
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)

@@ -151,7 +151,10 @@ class Exit(msgspec.Struct, frozen=True):
 
 
 class WorkloadStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A workload as it is on one node. Times are nanoseconds since 1970."""
+    """A workload as it is on one node. Times are nanoseconds since 1970.
+
+    `restarts` counts the starts that nobody asked for since it was last started on purpose or by a reboot.
+    """
 
     workload: str
     generation: Generation

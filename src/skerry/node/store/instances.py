@@ -68,6 +68,7 @@ class ActualWorkload:
     """Wall ns at which the phase began."""
     message: str = ""
     starts: int = 0
+    """Since it was last started on purpose or by a reboot; the first one is no restart."""
     history: History = History()
     due: int | None = None
     """Monotonic ns before which nothing is started."""

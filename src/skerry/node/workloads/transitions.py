@@ -45,7 +45,11 @@ def first_seen(assignment: Assignment, moment: Moment) -> ActualWorkload:
 def renewed(actual: ActualWorkload, assignment: Assignment, moment: Moment) -> ActualWorkload:
     """A new spec, or a restart on demand, for a workload of which nothing lives: its past does not count."""
     return replace(
-        _enter(actual, "pending", moment), assignment=assignment, history=History(), due=None
+        _enter(actual, "pending", moment),
+        assignment=assignment,
+        history=History(),
+        due=None,
+        starts=0,
     )
 
 
@@ -139,6 +143,7 @@ def rebooted(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
         probe="",
         exit=unknown,
         instance=None,
+        starts=0,
     )
     if actual.phase in {"succeeded", "failed", "stopped"}:
         return fresh

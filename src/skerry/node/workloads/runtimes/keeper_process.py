@@ -18,6 +18,7 @@ from skerry.kit.errors import Transient
 from skerry.node.workloads.runtimes.identity import all_pids, command_line, watch_end
 
 _MAIN = Path(skerry.keeper.__file__).with_name("__main__.py")
+_MAIN_IN_ANY_RELEASE = b"/skerry/keeper/__main__.py"
 
 
 class KeeperProcess:
@@ -33,17 +34,10 @@ class KeeperProcess:
     async def start(self) -> None:
         """Returns when a new keeper listens. Raises Transient, with its last words, when it ends first."""
         self.reap()
-        self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._log.exists():
-            self._log.replace(self._log.with_name("keeper.log.1"))
-        read_end, write_end = os.pipe()
         try:
-            self._child = self._spawn(write_end)
+            read_end = self._start()
         except OSError as error:
-            os.close(read_end)
-            raise Transient(f"cannot start the keeper: {error.strerror}") from error
-        finally:
-            os.close(write_end)
+            raise Transient(f"cannot start the keeper: {error}") from error
         await _end_of(read_end)
         if not self._socket.exists():
             raise Transient(f"cannot start the keeper: {self._last_words()}")
@@ -73,12 +67,32 @@ class KeeperProcess:
         Their command line is still the keeper's own. With the signal pending, a child that hangs in exec
         never runs an instruction of the workload.
         """
-        own = [os.fsencode(_MAIN), os.fsencode(self._socket)]
         for pid in all_pids():
-            if command_line(pid)[3:5] == own and pid != self.pid:
+            if pid != self.pid and self._is_keeper(command_line(pid)):
                 stat = read_stat(pid)
                 if stat is not None and stat.parent != self.pid:
                     _kill(pid)
+
+    def _is_keeper(self, arguments: list[bytes]) -> bool:
+        """Whether this is the command line of a keeper of our socket, of whichever release."""
+        return arguments[4:5] == [os.fsencode(self._socket)] and arguments[3].endswith(
+            _MAIN_IN_ANY_RELEASE
+        )
+
+    def _start(self) -> int:
+        """Returns the end of a pipe that is closed at the other end when the keeper listens or has ended."""
+        self._socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._log.exists():
+            self._log.replace(self._log.with_name("keeper.log.1"))
+        read_end, write_end = os.pipe()
+        try:
+            self._child = self._spawn(write_end)
+        except OSError:
+            os.close(read_end)
+            raise
+        finally:
+            os.close(write_end)
+        return read_end
 
     def _spawn(self, ready: int) -> int:
         arguments = [sys.executable, "-I", "-S", str(_MAIN), str(self._socket)]

@@ -64,7 +64,7 @@ class ProcessRuntime:
         patience: float = 10.0,
         transmit: Transmit = protocol.transmit,
     ) -> None:
-        self._socket = run / "keeper.sock"
+        self._socket = run.absolute() / "keeper.sock"
         self._clock = clock
         self._chance = chance
         self._patience = patience
@@ -131,6 +131,7 @@ class ProcessRuntime:
             self._client.close()
             self._client = None
         self._attached.clear()
+        self._held.clear()
         self._orphans.release_all()
         self._keeper.reap()
 
@@ -330,7 +331,8 @@ class ProcessRuntime:
 
 
 def _held(launch: Launch) -> Held:
-    return Held(launch.instance, launch.workload, launch.log, launch.log_size, launch.log_files)
+    log_path = launch.log.absolute()
+    return Held(launch.instance, launch.workload, log_path, launch.log_size, launch.log_files)
 
 
 def _log_fields(held: Held) -> list[tuple[str, object]]:
@@ -353,7 +355,7 @@ def _spawn_fields(launch: Launch) -> Fields:
     environment = launch.environment | {"SKERRY_INSTANCE": launch.instance}
     return [
         *_log_fields(_held(launch)),
-        ("directory", launch.directory),
+        ("directory", launch.directory.absolute()),
         *(("arg", word) for word in launch.command),
         *(("env", f"{name}={value}") for name, value in environment.items()),
         *(("limit", f"{name}={value}") for name, value in launch.limits.items()),
