@@ -21,6 +21,9 @@ from skerry.wire.records import Published, Record, Value
 from skerry.wire.sync import RECORD_LANES, Lane
 
 LIMITS = Limits(segment=1_500, reserve=256)
+LABELS = [
+    "segment.append", "segment.sync", "segment.truncate", "segment.roll", "segment.open", "publish.synced",
+]  # fmt: skip
 Entry = tuple[str, int, Value]
 
 
@@ -34,59 +37,57 @@ class LosingDisk(RealDisk):
     def __init__(self) -> None:
         self._paths: dict[int, Path] = {}
         self._synced: dict[Path, int] = {}
-        self._left: int | None = None
+        self._stop_at = ""
         self._cut: Callable[[], BaseException] = PowerCut
 
-    def stop_after(self, operations: int, kind: Callable[[], BaseException]) -> None:
-        self._left, self._cut = operations, kind
+    def stop_at(self, label: str, kind: Callable[[], BaseException]) -> None:
+        self._stop_at, self._cut = label, kind
 
     def go_on(self) -> None:
-        self._left = None
+        self._stop_at = ""
 
-    def _step(self) -> None:
-        if self._left is not None:
-            self._left -= 1
-            if self._left < 0:
-                self._left = None
-                raise self._cut()
+    def _step(self, label: str) -> None:
+        if label == self._stop_at:
+            self.go_on()
+            raise self._cut()
 
     def open_append(self, label: str, path: Path) -> int:
-        self._step()
+        self._step(label)
         fd = super().open_append(label, path)
         self._paths[fd] = path
         self._synced.setdefault(path, path.stat().st_size)
         return fd
 
     def append(self, label: str, fd: int, data: bytes) -> None:
-        if self._left == 0:  # the operation that fails has written a part
+        if label == self._stop_at:  # the operation that fails has written a part
             super().append(label, fd, data[: len(data) // 2])
-        self._step()
+        self._step(label)
         super().append(label, fd, data)
 
     def sync(self, label: str, fd: int) -> None:
-        self._step()
+        self._step(label)
         super().sync(label, fd)
         path = self._paths[fd]
         self._synced[path] = path.stat().st_size
 
     def truncate(self, label: str, path: Path, size: int) -> None:
-        self._step()
+        self._step(label)
         super().truncate(label, path, size)
         self._synced[path] = size
 
     def write_atomic(self, label: str, path: Path, data: bytes, mode: int = 0o600) -> None:
-        self._step()
+        self._step(label)
         super().write_atomic(label, path, data, mode)
         self._synced[path] = len(data)
 
     def unlink(self, label: str, path: Path) -> None:
-        self._step()
+        self._step(label)
         super().unlink(label, path)
         self._synced.pop(path, None)
 
     def point(self, label: str) -> None:
         super().point(label)
-        self._step()
+        self._step(label)
 
     def lose(self, chance: random.Random) -> None:
         """After a power cut: of what was not synced, any part is there, and any byte of it may be wrong."""
@@ -124,17 +125,17 @@ class RecordMachine(RuleBasedStateMachine):
         who=st.sets(st.integers(0, 2), min_size=1),
         count=st.integers(1, 4),
         size=st.integers(0, 500),
-        stop=st.none() | st.tuples(st.integers(0, 7), st.sampled_from([PowerCut, OSError])),
+        stop=st.none() | st.tuples(st.sampled_from(LABELS), st.sampled_from([PowerCut, OSError])),
     )
     def publish(
-        self, who: set[int], count: int, size: int, stop: tuple[int, type[BaseException]] | None
+        self, who: set[int], count: int, size: int, stop: tuple[str, type[BaseException]] | None
     ) -> None:
         """A group of batches, new ones or those that were not answered; perhaps something happens within."""
         for each in who - self.asked.keys():
             self.asked[each] = self._batch(each, count, size)
         group = [self.asked[each] for each in sorted(who)]
         if stop is not None:
-            self.disk.stop_after(*stop)
+            self.disk.stop_at(*stop)
         try:
             results = self.engine.commit(group)
         except PowerCut:

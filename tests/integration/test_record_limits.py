@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.record_rig import T0, make_store, segment_files, submission, values
 
+from skerry.kit.disk import RealDisk
 from skerry.kit.errors import StorageFull, Transient
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
@@ -201,6 +202,20 @@ async def test_a_full_disk_refuses_and_everything_accepted_stays(tmp_path: Path)
     await store.stop()
 
 
+async def test_on_a_full_disk_acknowledged_records_make_room(tmp_path: Path) -> None:
+    disk = SmallDisk(tmp_path, room=60_000)
+    limits = Limits(reserve=8192, segment=10_000)
+    store = make_store(tmp_path, disk=disk, limits=limits)
+    await store.start()
+    accepted, _ = await publish_until_full(store)
+    store.acknowledge("keep", accepted)
+    assert (await store.append(submission(accepted + 1, TEXT))).repeated == 0
+    assert store.base("keep").n > 0
+    assert values(store) == [TEXT] * (accepted + 1 - store.base("keep").n)
+    assert told(store)[-1][1].name == "skerry.storage.freed"
+    await store.stop()
+
+
 async def test_a_failing_disk_is_told_as_something_to_try_again(tmp_path: Path) -> None:
     disk = FaultyDisk()
     store = make_store(tmp_path, disk=disk)
@@ -213,4 +228,32 @@ async def test_a_failing_disk_is_told_as_something_to_try_again(tmp_path: Path) 
     await store.append(submission(2, "b"))
     assert values(store) == ["a", "b"]
     assert len(segment_files(tmp_path)) == 1
+    await store.stop()
+
+
+class LateFailure(FaultyDisk):
+    """Does what it is asked and then says that it failed, as a failing sync of the directory does."""
+
+    def write_atomic(self, label: str, path: Path, data: bytes, mode: int = 0o600) -> None:
+        RealDisk.write_atomic(self, label, path, data, mode)
+        self._step(label)
+
+
+@pytest.mark.guarantee("G1")
+async def test_after_a_file_was_begun_the_one_before_it_grows_no_more(tmp_path: Path) -> None:
+    disk = LateFailure()
+    limits = Limits(segment=1_000, reserve=4096)
+    store = make_store(tmp_path, disk=disk, limits=limits)
+    await store.start()
+    await store.append(submission(1, "x" * 500))
+    disk._fail_at = disk.operations + 1
+    with pytest.raises(Transient):
+        await store.append(submission(2, "x" * 500))
+    await store.append(submission(1, "small", who=2))
+    await store.append(submission(2, "x" * 500))
+    await store.stop()
+    store = make_store(tmp_path, limits=limits)
+    await store.start()
+    assert values(store) == ["x" * 500, "small", "x" * 500]
+    assert store.damaged_files() == []
     await store.stop()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import socket as sockets
 import subprocess
 import sys
@@ -138,6 +139,7 @@ async def test_publishing_waits_out_an_absent_node_and_nothing_comes_twice(
     await working
     async with local_node(short_dir, path) as store:
         assert [value for _, _, value in held(store)] == list(range(200))
+        assert len({session for session, _, _ in held(store)}) == 1
 
 
 async def test_a_timeout_ends_the_waiting(path: Path) -> None:
@@ -159,7 +161,10 @@ async def test_a_lost_answer_is_asked_for_again_and_the_record_is_one(
         tries += 1
         lost = tries <= 3
         upstream, downstream = await asyncio.open_unix_connection(str(behind))
-        downstream.write(await reader.read(65536))
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"Content-Length: (\d+)", head)
+        assert length is not None
+        downstream.write(head + await reader.readexactly(int(length[1])))
         answer = await upstream.read(65536)
         if not lost:
             writer.write(answer)

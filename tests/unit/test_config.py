@@ -66,7 +66,9 @@ def test_values_from_outside_the_file_are_written_as_inside() -> None:
         "SK_DIR": "~/x: y",
         "SK_KEEP_AGE": "5m",
     }
-    found = {path: value for path, (value, _) in loaded(environment=environment).items()}
+    written = load(SETTINGS, Sources(environment=environment, prefix="SK_"))
+    assert str(written["hub.verify"]) == "false"
+    found = {path: each.value for path, each in written.items()}
     assert found["labels"] == {"site": "lab", "rack": "1.10"}
     assert found["hub.verify"] is False
     assert found["hub.url"] == "http://h:1/#*&"

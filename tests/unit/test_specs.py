@@ -85,6 +85,7 @@ logs: {max_size: 1MiB, files: 2}
 
 
 def test_sections_without_a_value_are_defaults() -> None:
+    assert parse_one(f"{HEAD}on_disconnect: run\n") == parse_one(HEAD)
     text = f"{HEAD}env:\nresources:\nrestart:\non:\n"
     assert parse_one(text) == WorkloadSpec(name="a", process=ProcessSpec(command=["x"]))
 
@@ -97,6 +98,7 @@ def test_sections_without_a_value_are_defaults() -> None:
         ("restart: {polcy: never}", "4: unknown field «polcy» in restart: did you mean «policy»?"),
         ("restart: always", "4: «restart» must be a map of fields, this is a text"),
         ("restart: {policy: allways}", "4: restart.policy: unknown word «allways»: did you mean «always»?"),
+        ("restart: {policy: {a: b}}", "4: restart.policy must be a text, this is a map"),
         ("restart: {policy: [always]}", "4: restart.policy must be a text, this is a list"),
         ("restart: {attempts: 0}", "4: restart.attempts: 0 is out of range: at least 1"),
         ("restart: {attempts: 1001}", "4: restart.attempts: 1001 is out of range: at most 1000"),
@@ -136,6 +138,7 @@ def test_sections_without_a_value_are_defaults() -> None:
         ("ready: {tcp: http}", "4: ready.tcp must be a whole number, this is a text"),
         ("ready: {htp: x}", "4: unknown field «htp» in ready: did you mean «http»?"),
         ("ready: {exec: test -f x}", "4: ready.exec must be a list, write: [test, -f, x]"),
+        ("ready: {exec: 'say \"x'}", '4: ready.exec must be a list, write: [say, "\\"x"]'),
         ("ready: {exec: []}", "4: ready.exec is empty: write the program and its arguments"),
         ("ready: {http: localhost}", "4: ready.http: «localhost» is not a URL: write for example http://127.0.0.1:8080/healthz"),
         ("ready: {value: 'a b'}", "4: ready.value: «a b» is not a pattern: use letters, digits, «_», «.», «-», «/» and «*» for any run"),
@@ -235,6 +238,7 @@ def test_api_input_is_judged_by_the_same_rules() -> None:
     spec = WorkloadSpec(
         name="A",
         process=ProcessSpec(command=[]),
+        env={"A": "\0"},
         stop=Stop(grace=-1.0),
         restart=Restart(delay=float("inf")),
         ready=Ready(tcp=1, value="x"),
@@ -242,6 +246,7 @@ def test_api_input_is_judged_by_the_same_rules() -> None:
     assert check_spec(spec) == [
         f"name: «A» is not a name: {A_NAME}",
         "process.command is empty: write the program and its arguments",
+        "env.A holds a NUL character: remove it",
         "restart.delay: inf is out of range: at most 365d",
         "stop.grace: -1s is out of range: at least 0s",
         "ready needs exactly one of exec, http, tcp, value; this has tcp, value",

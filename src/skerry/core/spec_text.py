@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -45,22 +45,25 @@ def difference(old: WorkloadSpec | None, new: WorkloadSpec | None) -> list[Field
     if old is None or new is None:
         before = {} if old is None else dict(_leaves(to_document(old)))
         after = {} if new is None else dict(_leaves(to_document(new)))
-    else:
-        before, after = dict(_leaves(_written(old))), dict(_leaves(_written(new)))
-    changes = [
-        FieldChange(path=path, old=before.get(path), new=after.get(path))
-        for path in sorted({**before, **after}, key=lambda path: _ORDER.index(path.split(".")[0]))
+        return _changes(before, after)
+    return _changes(dict(_leaves(_written(old))), dict(_leaves(_written(new)))) or _reordered(
+        old, new
+    )
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[FieldChange]:
+    paths = sorted({**before, **after}, key=lambda path: _ORDER.index(path.split(".")[0]))
+    return [
+        FieldChange(path, before.get(path), after.get(path))
+        for path in paths
         if before.get(path) != after.get(path)
     ]
-    if (
-        not changes
-        and old is not None
-        and new is not None
-        and list(old.streams) != list(new.streams)
-    ):
-        order = [", ".join(spec.streams) for spec in (old, new)]
-        changes = [FieldChange(path="streams (order)", old=order[0], new=order[1])]
-    return changes
+
+
+def _reordered(old: WorkloadSpec, new: WorkloadSpec) -> list[FieldChange]:
+    """The first matching pattern of `streams` wins, so their order is a field, too."""
+    orders = [", ".join(spec.streams) for spec in (old, new)]
+    return [] if orders[0] == orders[1] else [FieldChange("streams (order)", *orders)]
 
 
 def _written(spec: WorkloadSpec) -> dict[str, Plain]:
@@ -118,17 +121,9 @@ def _leaves(value: Plain, path: Path = ()) -> Iterator[tuple[str, str]]:
 
 
 def _shown(value: Plain) -> str:
-    match value:
-        case list():
-            return flow_list([_shown(item) for item in value])
-        case bool() | None:
-            return json.dumps(value)
-        case int() | float():
-            return plain(value)
-        case str():
-            return value
-        case dict():
-            raise TypeError("a map has leaves, it is none")
+    if isinstance(value, list):
+        return flow_list([_shown(item) for item in value])
+    return plain(value) if isinstance(value, int | float) else str(value)
 
 
 def flow_list(texts: Sequence[str]) -> str:

@@ -110,7 +110,7 @@ class RecordEngine:
         return result
 
     def _stage(self, job: Submission) -> Published | SkerryError:
-        if not self._reserve.hold():
+        if not self._reserve.hold() and not self._make_room():
             return self._disk_full(job)
         session, first = job.session, job.first
         if session is None:
@@ -141,11 +141,14 @@ class RecordEngine:
         )
         if wanted == 0 or self._kept_bytes() + wanted <= self._limits.keep:
             return True
-        try:
-            self._free_early(wanted)
-        except OSError as error:
-            log.warning("cannot free acknowledged records: %s", error)
-        return self._kept_bytes() + wanted <= self._limits.keep
+        cause = f"the limit of {format_size(self._limits.keep)} is reached"
+        return self._free_early(
+            _KEPT, lambda: self._kept_bytes() + wanted <= self._limits.keep, cause
+        )
+
+    def _make_room(self) -> bool:
+        """On a full disk, too, what the hub has goes before anything is refused."""
+        return self._free_early(RECORD_LANES, self._reserve.hold, "the disk is full")
 
     def _kept_bytes(self) -> int:
         return sum(self.lanes[lane].bytes + self.lanes[lane].staged_bytes for lane in _KEPT)
@@ -200,19 +203,23 @@ class RecordEngine:
         self.counters.freed += freed
         return freed
 
-    def _free_early(self, wanted: int) -> None:
-        """Drops acknowledged records of the kept lanes, oldest first, until `wanted` bytes fit."""
+    def _free_early(self, lanes: Sequence[Lane], enough: Callable[[], bool], cause: str) -> bool:
+        """Drops acknowledged records of these lanes, oldest files first, until `enough`; tells what it dropped."""
         freed: dict[Lane, list[Segment]] = {}
-        while self._kept_bytes() + wanted > self._limits.keep:
+        while not enough():
             found = [
                 (segment.times.accepted_at, name, segment)
-                for name in _KEPT
+                for name in lanes
                 if (segment := _droppable(self.lanes[name], self.acknowledged[name])) is not None
             ]
             if not found:
                 break
             _, name, segment = min(found, key=lambda entry: entry[:2])
-            self._drop(self.lanes[name])
+            try:
+                self._drop(self.lanes[name])
+            except OSError as error:
+                log.warning("cannot free acknowledged records of lane «%s»: %s", name, error)
+                break
             freed.setdefault(name, []).append(segment)
         for name, segments in freed.items():
             count = sum(segment.last - segment.first + 1 for segment in segments)
@@ -220,10 +227,10 @@ class RecordEngine:
             self._note(
                 "event",
                 "skerry.storage.freed",
-                f"freed {count} acknowledged records of lane «{name}» early: "
-                f"the limit of {format_size(self._limits.keep)} is reached",
+                f"freed {count} acknowledged records of lane «{name}» early: {cause}",
                 {"lane": name, "from_n": segments[0].first, "to_n": segments[-1].last},
             )
+        return enough()
 
     def _thin_samples(self) -> None:
         """Drops the oldest samples above their limit; what the hub does not have becomes a gap first."""
