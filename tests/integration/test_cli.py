@@ -102,6 +102,7 @@ async def test_a_workload_from_the_file_to_its_end(shell: Shell) -> None:
     assert (await shell.run("apply", "-f", str(file))).code == 0
     assert (await shell.run("diff", "-f", str(file))).out == "no difference\n"
     await eventually(lambda: node.runs("w1"), "w1 runs", 20)
+    first = (await node.pids())["w1"]
 
     file.write_text(SPEC + "env: {A: '1'}\nstop: {grace: 2s}\n")
     changed = await shell.run("diff", "-f", str(file))
@@ -114,14 +115,15 @@ async def test_a_workload_from_the_file_to_its_end(shell: Shell) -> None:
     piped = await shell.run("apply", "-f", "-", "-o", "json", stdin=file.read_text())
     assert piped.json["workloads"][0]["change"] == "change"  # type: ignore[index]
 
-    async def restarted(times: int) -> bool:
+    async def runs_as_another_than(pid: int) -> bool:
         found = (await shell.run("get", "workloads", "w1", "-o", "json")).json
         status = found[0]["nodes"]["n1"]  # type: ignore[index]
-        return status["phase"] == "running" and status.get("restarts", 0) >= times
+        return status["phase"] == "running" and status["pid"] != pid
 
-    await eventually(lambda: restarted(1), "the change restarted it", 20)
+    await eventually(lambda: runs_as_another_than(first), "the change restarted it", 20)
+    second = (await node.pids())["w1"]
     assert (await shell.run("restart", "workload", "w1")).code == 0
-    await eventually(lambda: restarted(2), "it was restarted", 20)
+    await eventually(lambda: runs_as_another_than(second), "it was restarted", 20)
 
     assert (await shell.run("delete", "workload", "w1")).code == 0
     again = await shell.run("delete", "workload", "w1")

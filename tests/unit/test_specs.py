@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skerry.core import spec_text
 from skerry.core.spec_rules import SIGNALS
 from skerry.core.specs import check_set, check_spec, parse_workloads, to_document
 from skerry.kit.errors import InvalidInput
@@ -263,11 +264,19 @@ def test_signals_are_those_of_the_wire() -> None:
 
 
 def test_the_reference_page_is_right() -> None:
-    """Its examples are accepted, and its messages are the real ones."""
+    """Its examples are accepted, it has every field, and its defaults are the real ones."""
     page = (ROOT / "docs/reference/workload.md").read_text()
     for example in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
         parse_one(example)
     assert parse_workloads((ROOT / "examples/first-fleet.yaml").read_text(), "first-fleet.yaml")
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \|[^|]*\| ([^|]+) \|", page, re.MULTILINE))
+    bare = WorkloadSpec(name="a", process=ProcessSpec(command=["x"]), ready=Ready())
+    defaults = dict(spec_text._leaves(spec_text._written(bare)))
+    sections = {"name", "process.command", "runtime"}
+    assert {path for path in defaults if path not in rows} == set()
+    for path in defaults.keys() - sections:
+        assert rows[path] == f"`{defaults[path]}`", path
+    assert set(WorkloadSpec.__struct_fields__) == {path.split(".")[0] for path in rows} - {"kind"}
 
 
 # Texts that a new process can be given, and a YAML file can hold.

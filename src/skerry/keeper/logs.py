@@ -9,7 +9,6 @@ What is in a FIFO survives the keeper. A SIGKILL loses what it has read and not 
 unfinished line, and one chunk if it comes between the two calls.
 """
 
-# ruff: noqa: PTH103, PTH104, PTH108, PTH110, PTH120 - importing pathlib costs the keeper 1 MB.
 from __future__ import annotations
 
 import errno

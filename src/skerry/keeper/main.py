@@ -4,7 +4,6 @@ It outlives the agent, holds no files of the store and needs nothing but the sta
 even by SIGKILL, ends no workload: the agent starts another keeper, which adopts them (`protocol`).
 """
 
-# ruff: noqa: PTH100, PTH101, PTH108, PTH208 - importing pathlib costs the keeper 1 MB.
 from __future__ import annotations
 
 import ctypes
