@@ -71,15 +71,19 @@ def machine() -> dict[str, str]:
     }
 
 
-def save(figures: Sequence[Figure]) -> None:
-    """Merges figures into results.json; a later run of a bench replaces its earlier figures."""
+def save(figures: Sequence[Figure], *, load: float) -> None:
+    """Merges figures into results.json; a later run of a bench replaces its earlier figures.
+
+    `load` is the load average before the run: what others did on the same cores.
+    """
     held = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for bench in {figure.bench for figure in figures}:
         held[bench] = {
             "machine": machine(),
+            "load": load,
             "figures": [dataclasses.asdict(figure) for figure in figures if figure.bench == bench],
         }
-    RESULTS.write_text(json.dumps(held, indent=1) + "\n")
+    RESULTS.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n")
 
 
 def table(figures: Sequence[Figure]) -> str:

@@ -1,6 +1,6 @@
 """Peers installed into one throw-away directory, by their own package managers; nothing else of the machine changes.
 
-Kept between runs in /tmp/skerry-bench-peers. What cannot be installed here is left out, and the run says so.
+Kept between runs in skerry-bench-peers below the temporary directory. What cannot be installed here is left out, and the run says so.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-PEERS = Path("/tmp/skerry-bench-peers")  # noqa: S108 - a cache of public packages, readable by anybody
+PEERS = Path(tempfile.gettempdir()) / "skerry-bench-peers"
 SUPERVISOR = "supervisor==4.3.0"
 PM2 = "pm2@7.0.4"
 POUCHDB = Path(__file__).with_name("pouchdb")
@@ -41,19 +42,18 @@ def pouchdb() -> Path | None:
 _NPM = ("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error")
 
 
-def _once(program: str, install: object, directory: Path) -> None:
+def _once(program: str, install: Callable[[], None], directory: Path) -> None:
     if shutil.which(program) is None and not (directory / program).exists():
         PEERS.mkdir(parents=True, exist_ok=True)
-        install()  # type: ignore[operator]  # one of the three below
+        install()
     if (directory / program).exists():
         os.environ["PATH"] = f"{directory}{os.pathsep}{os.environ['PATH']}"
 
 
 def _supervisord() -> None:
     place = PEERS / "python"
-    _succeeds([sys.executable, "-m", "venv", str(place)]) and _succeeds(
-        [str(place / "bin/python"), "-m", "pip", "install", "-q", SUPERVISOR]
-    )
+    if _succeeds([sys.executable, "-m", "venv", str(place)]):
+        _succeeds([str(place / "bin/python"), "-m", "pip", "install", "-q", SUPERVISOR])
 
 
 def _pm2() -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
 STAMP_SOURCE = Path(__file__).with_name("stamp.c")
 
 
@@ -33,7 +31,7 @@ def wait_for_stamps(path: Path, count: int, timeout: float = 60.0) -> list[tuple
     while len(found := stamps(path)) < count:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{path}: {len(found)} of {count} stamps within {timeout} s")
-        time.sleep(0.0005)
+        time.sleep(0.001)
     return found
 
 
@@ -68,6 +66,32 @@ def pss_mb(pid: int) -> float:
     raise ValueError(f"no Pss of process {pid}")
 
 
+def alone_mb(pids: Iterable[int]) -> float:
+    """What `pids` would take on a machine where nobody else maps their files: shared pages count once, and in full.
+
+    On the bench's machine other Python processes (hub, bench) share the interpreter's pages and lower the PSS.
+    """
+    anonymous, files = 0, dict[tuple[str, ...], int]()
+    for pid in pids:
+        for file, rss, private in _mappings(pid):
+            anonymous += private
+            files[file] = max(files.get(file, 0), rss - private)
+    return (anonymous + sum(files.values())) / 1024
+
+
+def _mappings(pid: int) -> Iterator[tuple[tuple[str, ...], int, int]]:
+    """Each mapping: its file's place (device, inode, offset), resident KiB, and anonymous KiB of them."""
+    file, rss = ("", "", ""), 0
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        words = line.split()
+        if "-" in words[0] and not words[0].endswith(":"):
+            file = (words[3], words[4], words[2])
+        elif words[0] == "Rss:":
+            rss = int(words[1])
+        elif words[0] == "Anonymous:":
+            yield file, rss, int(words[1])
+
+
 def rss_mb(pid: int) -> float:
     """Resident set size."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -77,16 +101,15 @@ def rss_mb(pid: int) -> float:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time used so far."""
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+    """Processor time used so far by all threads that live, as the scheduler counts it (not in ticks)."""
+    return sum(
+        int((thread / "schedstat").read_text().split()[0]) / 1e9
+        for pid in pids
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+    )
 
 
-def cpu_percent(pids: Sequence[int], seconds: float) -> float:
-    """Share of one core used by `pids` over `seconds`."""
-    before = cpu_seconds(pids)
-    time.sleep(seconds)
-    return (cpu_seconds(pids) - before) / seconds * 100
+def written(pid: int) -> tuple[int, int]:
+    """Bytes handed to write() so far (what send() takes is not in it), and bytes that the process sent to the device."""
+    fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    return int(fields["wchar"]), int(fields["write_bytes"])

@@ -23,6 +23,7 @@ from skerry.testing.waiting import eventually
 from skerry.wire.sync import Lane
 
 Identity = tuple[str, int]
+STEPS = st.integers(1, 30)
 LANES = st.sampled_from(["keep", "keep", "event"])
 
 
@@ -82,13 +83,18 @@ class Histories(RuleBasedStateMachine):
         self.reports += 1
         self.run(self.node.report(workload, self.reports))
 
-    @rule(steps=st.integers(0, 12))
+    @rule(lane=LANES, count=st.integers(1, 30), steps=STEPS)
+    def live(self, lane: Lane, count: int, steps: int) -> None:
+        self.publish(lane, count)
+        self.talk(steps)
+
+    @rule(steps=STEPS)
     def talk(self, steps: int) -> None:
         async def work() -> None:
             if not self.node.is_syncing:
                 self.node.sync_on()
             for _ in range(steps):
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.001)
 
         self.run(work())
 
@@ -102,6 +108,7 @@ class Histories(RuleBasedStateMachine):
         self.hub.reachable = reachable
         self.run_now(self.hub.cut)
 
+    @precondition(lambda self: len(self.hub_copies) < 3)
     @rule()
     def copy_hub(self) -> None:
         self.hub_copies.append(self.hub.snapshot())
@@ -118,6 +125,7 @@ class Histories(RuleBasedStateMachine):
         else:
             self.hub.surprises[self.hub.calls + calls] = lambda: self.hub.restore(copy)
 
+    @precondition(lambda self: len(self.node_copies) < 3)
     @rule()
     def copy_node(self) -> None:
         async def work() -> None:
@@ -175,9 +183,13 @@ class Histories(RuleBasedStateMachine):
             self.node.sync_on()
         rows = {row.id: bytes(row.body) for row in await self.node.store.rows("status")}
 
-        def arrived() -> bool:
+        async def arrived() -> bool:
             held = {row.id: bytes(row.body) for row in self.hub.state.values()}
-            return self.owed <= self.hub.records.keys() and rows.items() <= held.items()
+            return (
+                self.owed <= self.hub.records.keys()
+                and rows.items() <= held.items()
+                and await self.node.store.unsent() == 0
+            )
 
         await eventually(arrived, "the hub has everything that the node accepted")
         assert self.hub.records.keys() <= self.accepted

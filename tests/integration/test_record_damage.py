@@ -13,6 +13,7 @@ from skerry.testing.faulty_disk import FaultyDisk
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode
 from skerry.wire.records import Batch
+from skerry.wire.sync import Lane
 
 LIMITS = Limits(segment=2_000, reserve=4096)
 
@@ -134,25 +135,67 @@ async def test_damage_met_by_a_reader_is_put_right_and_reading_goes_on_behind_it
     await store.stop()
 
 
-async def test_the_file_that_is_being_written_can_be_put_right_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lane", ["keep", "event"])
+async def test_the_file_that_is_being_written_can_be_put_right_too(
+    tmp_path: Path, lane: Lane
+) -> None:
     store = make_store(tmp_path)
     await store.start()
     for n in range(1, 6):
-        await store.append(submission(n, f"text-{n:04d}"))
-    flip(segment_files(tmp_path)[0], "text-0003")
+        await store.append(submission(n, f"text-{n:04d}", lane=lane))
+    flip(segment_files(tmp_path, lane)[0], "text-0003")
     with pytest.raises(Transient):
-        store.read("keep", 2, 100, 100_000)
+        store.read(lane, 2, 100, 100_000)
     told = ("event", "skerry.storage.damaged")
     await eventually(lambda: told in notices(store), "the file is set aside and reported")
-    await store.append(submission(6, "text-0006"))
+    await store.append(submission(6, "text-0006", lane=lane))
     expected = [f"text-000{n}" for n in (1, 2, 4, 5, 6)]
-    assert values(store) == expected
+    assert texts_of(store, lane) == expected
+    assert gaps(store) == [(1, 3, 3)]
     await store.stop()
     store = make_store(tmp_path)
     await store.start()
-    assert values(store) == expected
-    assert (await store.append(submission(6, "text-0006"))).repeated == 1
+    assert texts_of(store, lane) == expected
+    assert gaps(store) == [(1, 3, 3)]
+    assert (await store.append(submission(6, "text-0006", lane=lane))).repeated == 1
     await store.stop()
+
+
+def texts_of(store: RecordStore, lane: Lane) -> list[object]:
+    return [value for value in values(store, lane) if str(value).startswith("text-")]
+
+
+@pytest.mark.guarantee("G6")
+async def test_putting_right_can_fail_anywhere_and_is_tried_again(tmp_path: Path) -> None:
+    """Every disk operation of a repair in the running store fails once; the next reader asks again."""
+    for nth in range(1, 100):
+        directory = tmp_path / str(nth)
+        disk = FaultyDisk()
+        store = make_store(directory, disk=disk)
+        await store.start()
+        for n in range(1, 6):
+            await store.append(submission(n, f"text-{n:04d}", lane="event"))
+        flip(segment_files(directory, "event")[0], "text-0003")
+        before = disk.operations
+        disk._fail_at = before + nth
+
+        def reads_on(store: RecordStore = store) -> bool:
+            try:
+                span = store.read("event", 2, 100, 100_000)
+            except Transient:
+                return False
+            return span is not None and span.first == 4
+
+        await eventually(reads_on, "reading goes on behind the damage")
+        assert texts_of(store, "event") == [f"text-000{n}" for n in (1, 2, 4, 5)]
+        assert gaps(store) == [(1, 3, 3)]
+        assert len(store.damaged_files()) == 1
+        done = disk.operations - before
+        await store.stop()
+        if done < nth:
+            break
+    else:
+        raise AssertionError("never got through without a failure")
 
 
 @pytest.mark.guarantee("G6")

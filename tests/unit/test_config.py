@@ -12,9 +12,7 @@ SETTINGS = (
     Setting("labels", "texts", {}, "Its labels."),
     Setting("dir", "path", Path("/var/x"), "Its directory."),
     Setting("hub.url", "text", None, "Its hub."),
-    Setting("hub.verify", "boolean", True, "Whether."),
     Setting("api.port", "integer", 8000, "Its port.", low=0, high=65535),
-    Setting("api.load", "number", 0.5, "Its load."),
     Setting("keep.limit", "size", 1_000_000, "Room.", low=1000),
     Setting("keep.age", "duration", 60.0, "Age.", high=3600),
 )
@@ -41,8 +39,8 @@ def test_defaults_and_their_tree() -> None:
         "name": "n1",
         "labels": {},
         "dir": Path("/var/x"),
-        "hub": {"url": None, "verify": True},
-        "api": {"port": 8000, "load": 0.5},
+        "hub": {"url": None},
+        "api": {"port": 8000},
         "keep": {"limit": 1_000_000, "age": 60.0},
     }
 
@@ -55,22 +53,19 @@ def test_option_before_environment_before_file_before_default() -> None:
     assert found["name"] == ("from-environment", "environment SK_NAME")
     assert found["keep.limit"] == (2_000_000, "n.yaml:3")
     assert found["keep.age"] == (90.0, "n.yaml:4")
-    assert found["api.load"] == (0.5, "default")
+    assert found["dir"] == (Path("/var/x"), "default")
 
 
 def test_values_from_outside_the_file_are_written_as_inside() -> None:
     environment = {
         "SK_LABELS": "{site: lab, rack: 1.10}",
-        "SK_HUB_VERIFY": "false",
         "SK_HUB_URL": "http://h:1/#*&",
         "SK_DIR": "~/x: y",
         "SK_KEEP_AGE": "5m",
     }
     written = load(SETTINGS, Sources(environment=environment, prefix="SK_"))
-    assert str(written["hub.verify"]) == "false"
     found = {path: each.value for path, each in written.items()}
     assert found["labels"] == {"site": "lab", "rack": "1.10"}
-    assert found["hub.verify"] is False
     assert found["hub.url"] == "http://h:1/#*&"
     assert found["dir"] == Path.home() / "x: y"
     assert found["keep.age"] == 300.0
@@ -89,8 +84,6 @@ def test_a_name_without_value_leaves_the_default() -> None:
         ("- a", "n.yaml:1: the file must be a map of settings, this is a list"),
         ("api: {port: x}", "n.yaml:1: api.port must be a whole number, this is a text"),
         ("api: {port: 65536}", "n.yaml:1: api.port: 65536 is out of range: at most 65535"),
-        ("api: {load: '1'}", "n.yaml:1: api.load must be a number, this is a text"),
-        ("hub: {verify: yes}", "n.yaml:1: hub.verify must be true or false, this is a text"),
         ("keep: {limit: 999}", "n.yaml:1: keep.limit: 999B is out of range: at least 1KB"),
         ("keep: {age: 2h}", "n.yaml:1: keep.age: 2h is out of range: at most 1h"),
         (
@@ -129,8 +122,8 @@ def test_an_option_that_does_not_exist_is_named() -> None:
 
 def test_finding_and_writing() -> None:
     found = load(SETTINGS, Sources())
-    assert [str(find(found, path)) for path in ("hub.url", "hub.verify", "keep.limit", "keep.age")] == [
-        "none", "true", "1MB", "1m",
+    assert [str(find(found, path)) for path in ("hub.url", "keep.limit", "keep.age")] == [
+        "none", "1MB", "1m",
     ]  # fmt: skip
     assert write_value(find(found, "labels").setting, {"a": "b", "c": "d"}) == "{a: b, c: d}"
     with pytest.raises(InvalidInput, match=r"unknown setting «port»: did you mean «api.port»\?"):

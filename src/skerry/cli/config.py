@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from skerry.cli.output import Cell, Form, Table, standard_screen
-from skerry.core.config import Configured, find, variable_of, write_value
+from skerry.core.config import Configured, Setting, find, variable_of, write_value
 from skerry.core.specs import parse_workloads
 from skerry.core.yaml_lines import read_documents
 from skerry.hub import settings as hub
@@ -116,8 +116,16 @@ def _row(kind: Kind, configured: Configured) -> tuple[str, ...]:
         configured.origin,
         write_value(setting, setting.default),
         variable_of(setting.path, _PREFIX[kind]),
-        f"{setting.doc} {'A restart is needed.' if setting.restart_needed else ''}".strip(),
+        " ".join(_meaning(setting)),
     )
+
+
+def _meaning(setting: Setting) -> Iterator[str]:
+    yield setting.doc
+    if setting.unit:
+        yield f"A bare number counts {setting.unit}."
+    if setting.restart_needed:
+        yield "Takes effect at the next start."
 
 
 def _text(cell: Cell | str) -> str:

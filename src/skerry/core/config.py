@@ -17,11 +17,9 @@ from skerry.core.fields import (
     Problem,
     Reader,
     Wrong,
-    boolean,
     duration,
     integer,
     map_of,
-    number,
     refuse,
     size,
     text,
@@ -32,13 +30,16 @@ from skerry.kit.nearest import did_you_mean
 from skerry.kit.one_line import one_line
 from skerry.kit.units import write_duration, write_size
 
-Kind = Literal["text", "path", "texts", "boolean", "integer", "number", "duration", "size"]
+Kind = Literal["text", "path", "texts", "integer", "duration", "size"]
 """`texts` is a map of text. Durations are kept in seconds, sizes in bytes."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting. `default` is in kept units; None means unset. `check` returns what is wrong with a value."""
+    """One setting. `default` is in kept units; None means unset. `check` returns what is wrong with a value.
+
+    `unit` is what a bare number counts; `low` and `high` are bounds, both included.
+    """
 
     path: str
     kind: Kind
@@ -133,8 +134,6 @@ def write_value(setting: Setting, value: object) -> str:
     match value:
         case None:
             return "none"
-        case bool():
-            return str(value).lower()
         case int() | float() if setting.kind == "duration":
             return write_duration(value)
         case int() if setting.kind == "size":
@@ -160,9 +159,7 @@ _READERS: Mapping[Kind, Reader] = {
     "text": text,
     "path": _path,
     "texts": map_of(text, "texts"),
-    "boolean": boolean,
     "integer": integer,
-    "number": number,
     "duration": duration,
     "size": size,
 }

@@ -26,8 +26,8 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Held(os.read(fd, 20).decode().strip() or "unknown") from error
-        os.truncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
+        # Over what is there, then cut: a full disk has no other block for it.
+        os.truncate(fd, os.pwrite(fd, f"{os.getpid()}\n".encode(), 0))
         yield
     finally:
         os.close(fd)

@@ -4,10 +4,15 @@ Every write goes through `SqliteWriter`; jobs of one group share a transaction, 
 savepoint, so that a failing job takes nothing else with it. A group is committed with
 `synchronous=FULL` when one of its jobs asks for it (accepted records, commands, transitions of
 workloads) and with NORMAL otherwise (statuses that can be derived again).
+
+A full disk must not stop what is kept here, so a database holds `ROOM` bytes for itself: free pages inside,
+and a WAL of that size that is written over and over and outlives the writer.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -22,6 +27,14 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from skerry.kit.disk import Disk
+
+ROOM = 2 * 1024 * 1024
+"""Bytes that a database holds on the disk before it needs them, once inside and once as its WAL."""
+
+_CHECKPOINT_PAGES = 256
+"""Of 4 KiB: the WAL begins anew at half of its room, so that a larger group still fits."""
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
@@ -52,9 +65,12 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 def classify(error: sqlite3.Error, path: Path) -> Corrupt | Transient:
     """What a caller should do about a SQLite error: rebuild (Corrupt), or free space and retry (Transient)."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return Corrupt(f"cannot read {path}: {error}")
+    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return Transient(f"cannot write {path}: the disk is full. Free space there; it goes on by itself.")
     return Transient(f"cannot use {path}: {error}")
 
 
@@ -72,6 +88,20 @@ def migrate(connection: sqlite3.Connection, scripts: Sequence[str], path: Path) 
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{scripts[version]}\nPRAGMA user_version = {version + 1};\nCOMMIT;"
         )
+
+
+def hold_room(connection: sqlite3.Connection, path: Path, free_bytes: int) -> None:
+    """Makes the database and its WAL hold `ROOM` unused bytes each, when the disk has room to spare."""
+    connection.execute("DROP TABLE IF EXISTS room")  # killed between the two steps below
+    page = int(connection.execute("PRAGMA page_size").fetchone()[0])
+    spare = page * int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+    wal = path.with_name(f"{path.name}-wal")
+    if min(spare, wal.stat().st_size if wal.exists() else 0) >= ROOM or free_bytes < 4 * ROOM:
+        return
+    connection.execute("CREATE TABLE room (filler BLOB)")
+    connection.execute("INSERT INTO room VALUES (zeroblob(?))", (ROOM + page,))
+    connection.execute("DROP TABLE room")
+    connection.execute("PRAGMA wal_checkpoint(RESTART)")
 
 
 def read_migrations(directory: Path) -> list[str]:
@@ -112,6 +142,11 @@ class _SqliteEngine:
             connection.close()
             raise classify(error, self._path) from error
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        try:
+            hold_room(connection, self._path, self._disk.free_bytes(self._path.parent))
+        except sqlite3.OperationalError as error:
+            log.warning("cannot hold room for %s on the disk: %s", self._path, error)
         self._connection = connection
 
     def commit(self, jobs: Sequence[_Job]) -> list[Any]:
@@ -137,7 +172,10 @@ class _SqliteEngine:
     def close(self) -> None:
         if self._connection is not None:
             self._connection.execute("PRAGMA optimize")
-            self._connection.close()
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            with contextlib.closing(connect(self._path, read_only=True)) as last:
+                last.execute("SELECT 1 FROM sqlite_schema").fetchall()
+                self._connection.close()  # not as the last one: that would delete the WAL
 
     def _run(self, connection: sqlite3.Connection, job: _Job) -> Any:  # noqa: ANN401 - a job returns what it likes
         connection.execute("SAVEPOINT job")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from skerry.kit.backoff import Backoff
+from skerry.kit.errors import SkerryError
 
 if TYPE_CHECKING:
     import random
@@ -61,7 +62,10 @@ async def supervised() -> AsyncIterator[Tasks]:
 
 
 class Guard:
-    """The broad catch of one loop: an unexpected error is logged with its traceback and slows the loop down."""
+    """The broad catch of one loop: an error slows it down and is logged, an unexpected one with its traceback.
+
+    One that explains itself is logged the 1st, 2nd, 4th, 8th … time in a row: a full disk may last for days.
+    """
 
     def __init__(self, name: str, clock: Clock, chance: random.Random) -> None:
         self._name = name
@@ -73,13 +77,27 @@ class Guard:
         """Runs one pass. Returns False after a failure, having waited 0.1 s × 2ⁿ (at most 30 s)."""
         try:
             await once()
+        except SkerryError as error:
+            delay = self._failed()
+            if self.failures.bit_count() == 1:
+                log.warning(
+                    "%s: %s (%d in a row), next try in %.1f s",
+                    self._name,
+                    error,
+                    self.failures,
+                    delay,
+                )
         except Exception:
-            self.failures += 1
-            delay = _SURPRISE.delay(self.failures, self._chance)
+            delay = self._failed()
             log.exception(
                 "%s failed (%d in a row), next try in %.1f s", self._name, self.failures, delay
             )
-            await self._clock.sleep(delay)
-            return False
-        self.failures = 0
-        return True
+        else:
+            self.failures = 0
+            return True
+        await self._clock.sleep(delay)
+        return False
+
+    def _failed(self) -> float:
+        self.failures += 1
+        return _SURPRISE.delay(self.failures, self._chance)

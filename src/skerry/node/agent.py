@@ -87,9 +87,9 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         supervised() as tasks,
     ):
         node = _build(settings, identity, host, store, records, session)
-        await _introduce(node, host.clock)
         await node.api.start(node.apps, settings.api.port)
         node.desired.follow(tasks)
+        _ = tasks.start(_introduce(node, host), name="introduction")
         tasks.forever(node.supervisor.run(), name="workloads")
         tasks.forever(node.sync.run(), name="sync")
         tasks.forever(_retain(node, host), name="retention")
@@ -174,13 +174,14 @@ def _sync(
     return Sync(stores, reachability, connection, host.clock, host.chance)
 
 
-async def _introduce(node: Node, clock: Clock) -> None:
-    """What the hub shows about this node; it changes with the version and the boot."""
-    if node.identity is None:
+async def _introduce(node: Node, host: Host) -> None:
+    """What the hub shows about this node; it changes with the version and the boot. Workloads do not wait for it."""
+    identity, clock = node.identity, host.clock
+    if identity is None:
         return
     info = NodeInfo(
-        name=node.identity.name,
-        labels=node.identity.labels,
+        name=identity.name,
+        labels=identity.labels,
         version=__version__,
         machine=platform.machine(),
         system=f"{platform.system()} {platform.release()}",
@@ -188,7 +189,9 @@ async def _introduce(node: Node, clock: Clock) -> None:
         boot_id=clock.boot_id(),
         started_at=clock.wall_ns(),
     )
-    await node.store.state.put("node", node.identity.node_id, encode(info))
+    guard = Guard("introducing this node to the hub", clock, host.chance)
+    while not await guard.run(partial(node.store.state.put, "node", identity.node_id, encode(info))):
+        pass
 
 
 @contextlib.asynccontextmanager

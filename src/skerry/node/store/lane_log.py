@@ -198,28 +198,37 @@ class LaneLog:
         self._publish()
 
     def inspect(self, first: int) -> Damage | None:
-        """Reads the file that begins with number `first` again; None when it is whole or gone. Raises OSError."""
+        """Reads the file that begins with number `first` again; None when it is whole or gone. Raises OSError.
+
+        A damaged file takes no further records.
+        """
         for before, segment in zip([None, *self._segments], self._segments, strict=False):
             if segment.first == first:
-                return inspect(segment, before, self._cipher)
+                damage = inspect(segment, before, self._cipher)
+                if damage is not None and segment is self._segments[-1]:
+                    self._end_file()
+                return damage
         return None
 
     def set_aside(self, damage: Damage) -> None:
         """Puts what is readable in the place of a damaged file, which gets the suffix «.damaged».
 
-        Killed in between, the next `open` ends it. Raises OSError.
+        Killed in between, the next `open` ends it. Raises OSError; then the file is where it was.
         """
         path = damage.segment.path
         readable = path.with_name(path.name + ".salvaged")
+        damaged = path.with_name(path.name + ".damaged")
         data, segment = salvage(damage, self.lane, self._sessions)
         self._disk.write_atomic("segment.salvage", readable, data)
-        self._disk.rename("segment.set-aside", path, path.with_name(path.name + ".damaged"))
-        self._disk.rename("segment.salvaged", readable, path)
-        index = next(index for index, segment in enumerate(self._segments) if segment.path == path)
+        try:
+            self._disk.rename("segment.set-aside", path, damaged)
+            self._disk.rename("segment.salvaged", readable, path)
+        except OSError:
+            if not path.exists():
+                self._disk.rename("segment.restore", damaged, path)
+            raise
+        index = next(index for index, held in enumerate(self._segments) if held.path == path)
         self._segments[index] = segment
-        if index == len(self._segments) - 1:
-            self.close()
-            self._writable = False
         self._publish()
 
     def _file_for(self, size: int) -> int:
@@ -238,10 +247,7 @@ class LaneLog:
         return current.size + size > self._segment_bytes or age > MAX_AGE
 
     def _roll(self) -> None:
-        self.close()
-        self._writable = (
-            False  # should the next step fail, the old file must not grow past its successor
-        )
+        self._end_file()  # even if the next step fails: it must not grow past its successor
         first = self._head.n + 1
         path = self.directory / f"{first:020d}.seg"
         before = next((s for s in reversed(self._segments) if s.first < first), None)
@@ -270,6 +276,10 @@ class LaneLog:
         )
         self._writable = True
         self._publish()
+
+    def _end_file(self) -> None:
+        self.close()
+        self._writable = False
 
     def _cut_unsynced(self) -> None:
         if self._unsynced:

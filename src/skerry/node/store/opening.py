@@ -11,9 +11,9 @@ from pathlib import Path
 
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
-from skerry.kit.errors import Corrupt, Refused
+from skerry.kit.errors import Corrupt, Refused, Transient
 from skerry.kit.file_lock import Held, locked
-from skerry.kit.sqlite import SqliteWriter, connect, read_migrations
+from skerry.kit.sqlite import SqliteWriter, classify, connect, read_migrations
 from skerry.node.store.state import NodeStore
 
 log = logging.getLogger(__name__)
@@ -94,12 +94,18 @@ def _started(path: Path, disk: Disk) -> SqliteWriter:
 
 
 def integrity_problem(path: Path) -> str:
-    """What SQLite's quick check says about the file; empty when it is sound."""
+    """What SQLite's quick check says about the file; empty when it is sound.
+
+    Raises Transient when the file cannot be read now, as on a full disk, which says nothing about its content.
+    """
     try:
-        with contextlib.closing(connect(path)) as connection:
+        with contextlib.closing(connect(path, read_only=True)) as connection:
             found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
     except Corrupt as error:
         return str(error)
     except sqlite3.DatabaseError as error:
+        judged = classify(error, path)
+        if isinstance(judged, Transient):
+            raise judged from error
         return str(error)
     return "" if found == ["ok"] else "; ".join(found)

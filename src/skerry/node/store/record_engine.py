@@ -180,8 +180,8 @@ class RecordEngine:
 
     def _disk_full(self, job: Submission) -> StorageFull:
         return StorageFull(
-            f"cannot accept records of «{job.source}»: the disk of {self._directory} is full. "
-            "Free space there; accepting goes on by itself."
+            f"cannot accept records of «{job.source}»: the disk of {self._directory} is full. Free space until "
+            f"{format_size(self._reserve.needed)} are free there, or connect the hub; accepting goes on by itself."
         )
 
     def _keep_house(self, job: Free | Check) -> Result | Exception:

@@ -19,13 +19,18 @@ class Reserve:
         self._disk = disk
         self._held = False
 
+    @property
+    def needed(self) -> int:
+        """Bytes that must be free before it is taken up again."""
+        return _ROOM * self._size
+
     def open(self) -> None:
         """Looks whether it is there."""
         self._held = self._path.is_file() and self._path.stat().st_size == self._size
 
     def hold(self) -> bool:
         """Whether it is held, taking it up when there is room again."""
-        if not self._held and self._disk.free_bytes(self._path.parent) >= _ROOM * self._size:
+        if not self._held and self._disk.free_bytes(self._path.parent) >= self.needed:
             try:
                 self._disk.write_atomic("reserve.hold", self._path, bytes(self._size))
             except OSError:

@@ -161,15 +161,28 @@ class NodeStore:
         return point.chain if point.n == n else None
 
     async def acknowledge_state(self, point: LanePoint, rows: Sequence[StateRow]) -> None:
-        """The hub holds all frames up to `point`; `rows` are its versions of what was sent."""
+        """The hub holds all frames up to `point`; `rows` are its versions of what was sent.
 
-        def work(db: sqlite3.Connection) -> None:
+        What only this node writes stays as it is here: where the hub prefers a version that this store no
+        longer knows, because it was put back from a copy, ours goes out again, based on the hub's.
+        """
+
+        def work(db: sqlite3.Connection) -> bool:
             db.execute(SQL["drop_frozen"], (point.n,))
             db.execute(SQL["set_lane"], ("state", point.n, point.chain))
+            insisted = False
             for row in rows:
-                _take_over(db, row)
+                self._hlc.observe(row.hlc)
+                if _is_overruled(db, row):
+                    db.execute(SQL["insist"], (row.rev, self._hlc.tick(), row.entity, row.id))
+                    db.execute(SQL["queue"], (row.entity, row.id))
+                    insisted = True
+                else:
+                    _take_over(db, row)
+            return insisted
 
-        await self._writer.run(work, label="state.acknowledge", durable=False)
+        if await self._writer.run(work, label="state.acknowledge", durable=False):
+            self.state_changed.ring()
 
     async def apply_pull(self, rows: Sequence[StateRow], cursor: str, *, full: bool) -> None:
         """Takes over the hub's rows and the cursor in one transaction; `full` drops every other row of the hub's."""
@@ -255,6 +268,17 @@ def _newest(db: sqlite3.Connection) -> LanePoint:
         return LanePoint(row["n"], row["chain"])
     row = db.execute(SQL["lane"], ("state",)).fetchone()
     return LanePoint() if row is None else LanePoint(row["acknowledged"], row["chain"])
+
+
+def _is_overruled(db: sqlite3.Connection, row: StateRow) -> bool:
+    """Whether the hub's `row` is another version of what only this node writes, and ours is not edited since."""
+    held = db.execute(SQL["row"], (row.entity, row.id)).fetchone()
+    return (
+        held is not None
+        and ENTITIES[row.entity].writer == "node"
+        and (held["hlc"], held["origin"]) != (row.hlc, row.origin)
+        and db.execute(SQL["is_queued"], (row.entity, row.id)).fetchone() is None
+    )
 
 
 def _take_over(db: sqlite3.Connection, row: StateRow) -> None:

@@ -24,6 +24,9 @@ ON CONFLICT (entity, id) DO UPDATE SET
 -- name: set_revision
 UPDATE state SET rev = ? WHERE entity = ? AND id = ?;
 
+-- name: insist
+UPDATE state SET rev = ?, hlc = ? WHERE entity = ? AND id = ?;
+
 -- name: drop_row
 DELETE FROM state WHERE entity = ? AND id = ?;
 

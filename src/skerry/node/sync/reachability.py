@@ -69,7 +69,7 @@ class Reachability:
             return
         was_connected = self.connected
         self.status = LinkStatus(state, self._clock.wall_ns(), self._hub, cause)
+        self.changed.ring()
         if self.connected != was_connected:
             since = "" if self.connected else str(self.status.since)
             await self._facts.set_fact(OFFLINE_SINCE, since)
-        self.changed.ring()

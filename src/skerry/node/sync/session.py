@@ -98,12 +98,15 @@ class Session:
         await self.save()
 
     async def save(self) -> None:
-        """Keeps over a restart what only memory knows; losing it costs a repeat."""
-        for push in self._pushes.values():
-            await push.save()
-        if self.last_success > self._saved_success:
-            self._saved_success = self.last_success
-            await self._store.set_fact(LAST_SUCCESS, str(self.last_success), durable=False)
+        """Keeps over a restart what only memory knows; losing it, as on a full disk, costs a repeat."""
+        try:
+            for push in self._pushes.values():
+                await push.save()
+            if self.last_success > self._saved_success:
+                await self._store.set_fact(LAST_SUCCESS, str(self.last_success), durable=False)
+                self._saved_success = self.last_success
+        except Transient as error:
+            log.info("%s", error)
 
     @property
     def last_success(self) -> int:

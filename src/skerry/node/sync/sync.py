@@ -100,7 +100,8 @@ class Sync:
 
     async def run(self) -> None:
         """Runs until cancelled; then keeps what was acknowledged and takes leave of the hub."""
-        await self.reachability.restore()
+        while not await self._guard.run(self.reachability.restore):
+            pass
         if self._connection is None:
             await asyncio.get_running_loop().create_future()
             return

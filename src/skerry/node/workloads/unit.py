@@ -147,7 +147,8 @@ class Unit:
     def _after_trouble(self, error: Transient) -> int:
         self._failures += 1
         delay = _TROUBLE.delay(self._failures, self._tools.chance)
-        log.warning("workload «%s»: %s; next try in %.1f s", self.name, error, delay)
+        if self._failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time: no flood
+            log.warning("workload «%s»: %s; next try in %.1f s", self.name, error, delay)
         self._executor.reload()
         self._executor.show(str(error))
         return self._tools.clock.monotonic_ns() + int(delay * NS)

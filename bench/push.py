@@ -1,0 +1,165 @@
+"""100,000 values that waited on the node → acknowledged by the hub: rate and bytes; PouchDB beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from tests.installation import Node, free_port, installation, sleeper
+
+from bench import installed, rig
+from bench.figures import Figure
+from skerry.sdk.client import Client
+from skerry.testing.chaos_proxy import ChaosProxy
+from skerry.wire.records import PublishedRecord
+
+VALUES = 100_000
+PUBLISHERS = 8
+LIVE = 45
+DOCUMENTS = 10_000
+WORKER = "worker"
+
+SHAPES = {"twelve values": 12, "1,000 values": 1000}
+"""How many values are published together: host-sensors' way, and a bulk import."""
+
+
+async def run(place: Path) -> list[Figure]:
+    """Our own pushes, then values as they come, then the peers."""
+    directory = installed.pouchdb()
+    found: list[Figure] = []
+    async with installation(place) as hub_and_nodes, contextlib.AsyncExitStack() as proxies:
+        proxy = await proxies.enter_async_context(ChaosProxy("127.0.0.1", hub_and_nodes.hub.port))
+        url = f"http://127.0.0.1:{proxy.port}"
+        node = await rig.joined(hub_and_nodes, "n1", url, sleeper(WORKER))
+        pushes = [await _push(node, proxy, size) for size in SHAPES.values()]
+        live = await _live(node, proxy)
+    peers = (
+        {}
+        if directory is None
+        else {
+            f"PouchDB {adapter}": _pouchdb(directory, place, adapter)
+            for adapter in ("memory", "leveldb")
+        }
+    )
+    for shape, (rate, size) in zip(SHAPES, pushes, strict=True):
+        found += [
+            Figure(
+                "push",
+                f"push of {VALUES:,} values, published in groups of {shape}: connection → acknowledged",
+                rate,
+                "values/s",
+                target=50_000.0,
+                better="higher",
+                peers=peers,
+                note=f"hub commits with FULL; peers: {DOCUMENTS:,} documents of one value each, batches of 1,000",
+            ),
+            Figure(
+                "push",
+                f"on the wire for these, groups of {shape}, both directions with HTTP headers",
+                size,
+                "bytes/value",
+                target=40.0,
+            ),
+        ]
+    return [*found, live]
+
+
+async def _push(node: Node, proxy: ChaosProxy, group: int) -> tuple[float, float]:
+    """Values per second, and bytes per value."""
+    proxy.refuse()
+    proxy.reset_all()
+    before = await _heads(node)
+    await asyncio.gather(
+        *(
+            asyncio.to_thread(_publish, node.publisher(WORKER), seed, group)
+            for seed in range(PUBLISHERS)
+        )
+    )
+    count = sum((await _heads(node)).values()) - sum(before.values())
+    assert count == VALUES, count
+    await asyncio.sleep(2.0)
+    accepted, sent = proxy.accepted, sum(proxy.forwarded.values())
+    proxy.heal()
+    while proxy.accepted == accepted:  # noqa: ASYNC110 - its moment is what counts
+        await asyncio.sleep(0.001)
+    started = time.time_ns()
+    await rig.until(lambda: _is_acknowledged(node), 0.05)
+    ended = (await node.sync()).last_success or 0
+    await rig.online(node)
+    return count / ((ended - started) / 1e9), (sum(proxy.forwarded.values()) - sent) / count
+
+
+def _publish(client: Client, seed: int, group: int) -> None:
+    """One publisher's share of the values, one second after the other, in groups of `group`."""
+    source = rig.HostFigures(seed)
+    count = VALUES // PUBLISHERS
+    hour_ago = time.time_ns() - 3600 * 10**9
+    records = [
+        PublishedRecord(name, value, hour_ago + second * 10**9 + seed * 1000)
+        for second in range(count // len(rig.HostFigures.NAMES) + 1)
+        for name, value in source.next()
+    ][:count]
+    for first in range(0, count, group):
+        client.publish("measurement", records[first : first + group], 60.0)
+
+
+async def _live(node: Node, proxy: ChaosProxy) -> Figure:
+    """Twelve values a second as they come: each second is one unit, with HTTP around it."""
+    source, client = rig.HostFigures(5), node.publisher(WORKER)
+    before = sum(proxy.forwarded.values())
+    for _ in range(LIVE):
+        await asyncio.to_thread(client.publish, "measurement", source.next(), 10.0)
+        await asyncio.sleep(1.0)
+    await rig.until(lambda: _is_acknowledged(node), 0.05)
+    count = LIVE * len(source.NAMES)
+    return Figure(
+        "push",
+        "on the wire for 12 values a second as they come, both directions with HTTP headers",
+        (sum(proxy.forwarded.values()) - before) / count,
+        "bytes/value",
+        target=40.0,
+        note=f"over {LIVE} s; lane keep sends once a second, so every request carries one group of twelve",
+    )
+
+
+async def _heads(node: Node) -> dict[str, int]:
+    return {lane.lane: lane.head for lane in (await node.sync()).lanes if lane.lane != "state"}
+
+
+async def _is_acknowledged(node: Node) -> bool:
+    return not any(lane.waiting for lane in (await node.sync()).lanes)
+
+
+def _pouchdb(directory: Path, place: Path, adapter: str) -> float:
+    """Documents per second of one replication."""
+    scratch = place / adapter
+    scratch.mkdir()
+    port = str(free_port())
+    words = ["node", str(directory / "server.js"), adapter, port, str(scratch)]
+    server = subprocess.Popen(
+        words,
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert server.stdout is not None
+        server.stdout.readline()
+        near = scratch / "client"
+        near.mkdir()
+        words = ["node", str(directory / "push.js"), adapter, port, str(near), str(DOCUMENTS)]
+        done = subprocess.run(
+            words, cwd=directory, capture_output=True, text=True, check=True, timeout=90
+        )
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+    told = json.loads(done.stdout.splitlines()[-1])
+    return float(told["written"] / told["seconds"])
