@@ -106,7 +106,7 @@ def _publish(client: Client, seed: int, group: int) -> None:
         for name, value in source.next()
     ][:count]
     for first in range(0, count, group):
-        client.publish("measurement", records[first : first + group], 60.0)
+        client.publish("measurement", records[first : first + group], 20.0)
 
 
 async def _live(node: Node, proxy: ChaosProxy) -> Figure:

@@ -51,13 +51,15 @@ async def online(node: Node) -> None:
 
 
 async def joined(installed: Installation, name: str, url: str, *specs: WorkloadSpec) -> Node:
-    """One more node, enrolled and online through `url`; `specs` are applied before it starts."""
+    """One more node, enrolled and online through `url`, with `specs` applied and running."""
     node = installed.node(name, url)
     await node.enrol(installed.hub)
     await installed.hub.apply(*specs)
     await node.start()
     await node.ready()
     await online(node)
+    names = [spec.name for spec in specs]
+    await eventually(lambda: node.runs(*names), f"{name} runs its workloads", 20)
     return node
 
 

@@ -48,7 +48,13 @@ class NodeRig:
     """One node in `directory`. `start` and `kill` may follow each other for ever."""
 
     def __init__(
-        self, directory: Path, hub: Hub, clock: Clock, *, disk: Disk | None = None, limits: Limits = SMALL
+        self,
+        directory: Path,
+        hub: Hub,
+        clock: Clock,
+        *,
+        disk: Disk | None = None,
+        limits: Limits = SMALL,
     ) -> None:
         self.directory = directory
         self.logs = Logs()
@@ -77,19 +83,13 @@ class NodeRig:
         chance = random.Random(7)
         stores = Stores(self.store, self.records)
         self.reachability = Reachability(self.store, self._clock, HUB_URL)
-        connection = connect(
-            self._hub, stores, self.reachability, self.logs, self._clock, chance
-        )
+        connection = connect(self._hub, stores, self.reachability, self.logs, self._clock, chance)
         self.sync = Sync(stores, self.reachability, connection, self._clock, chance)
 
-    @property
-    def is_syncing(self) -> bool:
-        """Whether it talks to the hub, or tries to."""
-        return self._task is not None
-
     def sync_on(self) -> None:
-        """Begins to talk to the hub."""
-        self._task = asyncio.create_task(self.sync.run(), name="sync")
+        """Talks to the hub from now on."""
+        if self._task is None:
+            self._task = asyncio.create_task(self.sync.run(), name="sync")
 
     async def sync_off(self) -> None:
         """Ends talking as a shutdown does."""
@@ -108,8 +108,8 @@ class NodeRig:
         await asyncio.to_thread(self._writer.stop)
 
     async def crash(self, scratch: Path) -> None:
-        """A kill: what a shutdown would still have kept is lost. Leaves the node stopped."""
-        self._writer.submit(lambda db: None, label="test").result()  # nothing is half-written now
+        """A kill: what a shutdown would still have kept is lost. The state goes through `scratch`; leaves it stopped."""
+        self._writer.submit(lambda _: None, label="test").result()  # nothing is half-written now
         self.copy_to(scratch)
         await self.stop()
         self.put_back(scratch)

@@ -22,7 +22,16 @@ from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.wire.codec import decode, encode
 from skerry.wire.people import Apply, Rows
 from skerry.wire.records import Batch, Value
-from skerry.wire.sync import LANES, Hello, LanePoint, Pull, PullReply, PushUnit, StateFrame, StateRow
+from skerry.wire.sync import (
+    LANES,
+    Hello,
+    LanePoint,
+    Pull,
+    PullReply,
+    PushUnit,
+    StateFrame,
+    StateRow,
+)
 
 OTHER = "22" * 16
 EMPTY = set_digest({})
@@ -200,7 +209,9 @@ async def test_an_incarnation_may_begin_in_the_middle_without_frames(party: Part
 
 async def test_state_rows_come_back_as_the_hub_has_them(party: Party) -> None:
     lanes = Lanes()
-    unit = lanes.unit("state", [StateFrame([status("w", "starting")]), StateFrame([status("w", hlc=2)])])
+    unit = lanes.unit(
+        "state", [StateFrame([status("w", "starting")]), StateFrame([status("w", hlc=2)])]
+    )
     reply = await party.uplink.push(unit)
     assert (reply.outcome, reply.point) == ("ok", point(lanes, "state"))
     (row,) = reply.rows
@@ -223,7 +234,9 @@ async def test_frames_that_are_none_are_invalid(party: Party) -> None:
     assert (await points(party))["keep"] == LanePoint()
 
 
-async def pull(party: Party, last: PullReply | None, *held: StateRow, limit: int = 500) -> PullReply:
+async def pull(
+    party: Party, last: PullReply | None, *held: StateRow, limit: int = 500
+) -> PullReply:
     digest = set_digest({(row.entity, row.id): row.rev for row in held})
     return await party.uplink.pull(Pull(last.cursor if last else None, digest, limit))
 

@@ -23,12 +23,14 @@ from skerry.testing.waiting import eventually
 from skerry.wire.sync import Lane
 
 Identity = tuple[str, int]
-STEPS = st.integers(1, 30)
-LANES = st.sampled_from(["keep", "keep", "event"])
+STEPS = st.sampled_from([0, 0, 3, 10, 30])
+LANES = st.sampled_from(["keep", "event"])
+COUNTS = st.integers(1, 30)
+WORKLOADS = st.sampled_from(["a", "b"])
 
 
 class Histories(RuleBasedStateMachine):
-    """Between two rules no time passes; `talk` lets the node run for a while."""
+    """Between two rules no time passes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +72,6 @@ class Histories(RuleBasedStateMachine):
         await self.node.start()
         self.session = self.new_session()
 
-    @rule(lane=LANES, count=st.integers(1, 30))
     def publish(self, lane: Lane, count: int) -> None:
         self.run(self.node.publish(self.session, self.counter + 1, count, lane))
         new = {(self.session, self.counter + n) for n in range(1, count + 1)}
@@ -78,25 +79,35 @@ class Histories(RuleBasedStateMachine):
         self.owed |= new
         self.accepted |= new
 
-    @rule(workload=st.sampled_from(["a", "b", "c"]))
-    def report(self, workload: str) -> None:
+    @rule(lane=LANES, count=COUNTS, workload=WORKLOADS, steps=STEPS)
+    def live(self, lane: Lane, count: int, workload: str, steps: int) -> None:
+        """Accepts something, then talks for a while or not at all."""
+        self.publish(lane, count)
         self.reports += 1
         self.run(self.node.report(workload, self.reports))
 
-    @rule(lane=LANES, count=st.integers(1, 30), steps=STEPS)
-    def live(self, lane: Lane, count: int, steps: int) -> None:
-        self.publish(lane, count)
-        self.talk(steps)
-
-    @rule(steps=STEPS)
-    def talk(self, steps: int) -> None:
-        async def work() -> None:
-            if not self.node.is_syncing:
-                self.node.sync_on()
+        async def talk() -> None:
+            self.node.sync_on()
             for _ in range(steps):
                 await asyncio.sleep(0.001)
 
-        self.run(work())
+        if steps:
+            self.run(talk())
+
+    @rule(copy_hub=st.booleans(), copy_node=st.booleans())
+    def catch_up(self, copy_hub: bool, copy_node: bool) -> None:
+        """Talks until all is well; a good moment for a backup."""
+        self.run(self.settle())
+        if copy_hub:
+            self.hub_copies.append(self.hub.snapshot())
+        if copy_node:
+            self.run(self.copy_node())
+
+    async def copy_node(self) -> None:
+        copy = self.scratch / f"copy-{len(self.node_copies)}"
+        await self.node.crash(copy)
+        self.node_copies.append((copy, set(self.owed)))
+        await self.restart()
 
     @rule(calls=st.integers(1, 8), applied=st.booleans())
     def lose_an_answer(self, calls: int, applied: bool) -> None:
@@ -108,13 +119,8 @@ class Histories(RuleBasedStateMachine):
         self.hub.reachable = reachable
         self.run_now(self.hub.cut)
 
-    @precondition(lambda self: len(self.hub_copies) < 3)
-    @rule()
-    def copy_hub(self) -> None:
-        self.hub_copies.append(self.hub.snapshot())
-
     @precondition(lambda self: self.hub_copies)
-    @rule(data=st.data(), calls=st.integers(0, 5))
+    @rule(data=st.data(), calls=st.integers(0, 6))
     def put_hub_back(self, data: st.DataObject, calls: int) -> None:
         """At once, or just before one of the next calls, which may be in the middle of an exchange."""
         index = data.draw(st.integers(0, len(self.hub_copies) - 1))
@@ -125,40 +131,31 @@ class Histories(RuleBasedStateMachine):
         else:
             self.hub.surprises[self.hub.calls + calls] = lambda: self.hub.restore(copy)
 
-    @precondition(lambda self: len(self.node_copies) < 3)
-    @rule()
-    def copy_node(self) -> None:
-        async def work() -> None:
-            await self.node.stop()
-            copy = self.scratch / f"copy-{len(self.node_copies)}"
-            self.node.copy_to(copy)
-            self.node_copies.append((copy, set(self.owed)))
-            await self.restart()
-
-        self.run(work())
-
     @precondition(lambda self: self.node_copies)
-    @rule(data=st.data())
-    def put_node_back(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), lane=LANES, count=st.integers(0, 40))
+    def put_node_back(self, data: st.DataObject, lane: Lane, count: int) -> None:
+        """And it accepts something, perhaps more than it once had, before it meets the hub."""
         index = data.draw(st.integers(0, len(self.node_copies) - 1))
         del self.node_copies[index + 1 :]
         copy, owed = self.node_copies[index]
         self.owed = set(owed)
 
-        async def work() -> None:
+        async def put_back() -> None:
             await self.node.stop()
             self.node.put_back(copy)
             await self.restart()
 
-        self.run(work())
+        self.run(put_back())
+        if count:
+            self.publish(lane, count)
 
     @rule()
     def kill_node(self) -> None:
-        async def work() -> None:
+        async def kill() -> None:
             await self.node.crash(self.scratch / "crash")
             await self.restart()
 
-        self.run(work())
+        self.run(kill())
 
     def run_now(self, work: Any) -> None:
         async def call() -> None:
@@ -179,8 +176,7 @@ class Histories(RuleBasedStateMachine):
         """Everything works again: nothing owed is missing, and nothing is there that nobody accepted."""
         self.hub.reachable = True
         self.hub.fail_at = 0
-        if not self.node.is_syncing:
-            self.node.sync_on()
+        self.node.sync_on()
         rows = {row.id: bytes(row.body) for row in await self.node.store.rows("status")}
 
         async def arrived() -> bool:
@@ -191,7 +187,7 @@ class Histories(RuleBasedStateMachine):
                 and await self.node.store.unsent() == 0
             )
 
-        await eventually(arrived, "the hub has everything that the node accepted")
+        await eventually(arrived, "the hub has everything that the node accepted", timeout=5)
         assert self.hub.records.keys() <= self.accepted
 
 

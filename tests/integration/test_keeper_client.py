@@ -155,6 +155,7 @@ async def test_many_messages_wait_for_a_slow_reader(
 ) -> None:
     keepers.append(ScriptedKeeper(short_dir / "run", friendly))
     await runtime.connect(lambda _: None)
+    runtime._patience = 30.0  # five megabytes take longer than the other tests here want to wait
     requests = [runtime.acknowledge(f"{number} {'x' * 10_000}") for number in range(500)]
     await asyncio.gather(*requests)
     assert keepers[0].requests.count("ack") == 500

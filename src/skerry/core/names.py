@@ -11,6 +11,8 @@ _PATTERN = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_.\-/*]{0,254}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
 MAX_LABEL_TEXT = 63
+SOURCES_OF_OUR_OWN = frozenset({"hub", "skerry"})
+"""Records of these sources are written by hub and node themselves; no workload may be called so."""
 
 
 def name_fault(name: str) -> str | None:

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from skerry.core.fields import Problem, dotted
-from skerry.core.names import is_url, label_fault, name_fault, pattern_fault, variable_fault
+from skerry.core.names import (
+    SOURCES_OF_OUR_OWN,
+    is_url,
+    label_fault,
+    name_fault,
+    pattern_fault,
+    variable_fault,
+)
 from skerry.core.yaml_lines import Path
 from skerry.kit.units import write_duration, write_size
 from skerry.wire.workload import Selector, WorkloadSpec
@@ -73,6 +80,7 @@ _RANGES = (
 def problems(spec: WorkloadSpec) -> Iterator[Problem]:
     """Everything that is wrong within one spec."""
     yield from _named(("name",), spec.name)
+    yield from _fault(("name",), "name", _reserved_fault(spec.name))
     yield from _selector(spec.on)
     yield from _process(spec)
     yield from _environment(spec.env)
@@ -212,4 +220,10 @@ def _circle(edges: Mapping[str, Mapping[str, object]]) -> list[str] | None:
             elif name in edges and name not in done:
                 way.append(name)
                 branches.append(iter(edges[name]))
+    return None
+
+
+def _reserved_fault(name: str) -> str | None:
+    if name in SOURCES_OF_OUR_OWN:
+        return f"«{name}» is the source of Skerry's own records: choose another name"
     return None

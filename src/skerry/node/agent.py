@@ -95,7 +95,7 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         tasks.forever(_retain(node, host), name="retention")
         ready()
         await _first(stop, node.stopped)
-        log.info("the node stops; workloads that still run go on")
+        log.info("the node stops")
         await node.api.stop()
         tasks.cancel()
     await node.runtime.close()
@@ -190,7 +190,9 @@ async def _introduce(node: Node, host: Host) -> None:
         started_at=clock.wall_ns(),
     )
     guard = Guard("introducing this node to the hub", clock, host.chance)
-    while not await guard.run(partial(node.store.state.put, "node", identity.node_id, encode(info))):
+    while not await guard.run(
+        partial(node.store.state.put, "node", identity.node_id, encode(info))
+    ):
         pass
 
 

@@ -87,7 +87,9 @@ class FakeLive:
 
 
 class FakeHub:
-    """Calls are counted (1, 2, …): what is in `surprises` happens just before the call of that number, and
+    """A hub in memory.
+
+    Calls are counted (1, 2, …): what is in `surprises` happens just before the call of that number, and
     `fail_at` gets no answer, after being applied when `applied`. Lanes in `refusing` are answered with a
     refusal, those in `stuck` never.
     """

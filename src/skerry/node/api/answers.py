@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError, StorageFull
+from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError, StorageFull, TooLarge
 from skerry.wire.codec import encode
 from skerry.wire.people import Problem
 
@@ -21,6 +21,8 @@ def json_answer(value: object, status: int = 200) -> web.Response:
 def status_of(error: SkerryError) -> int:
     """The HTTP status for an expected error."""
     match error:
+        case TooLarge():
+            return 413
         case InvalidInput():
             return 400
         case NotFound():

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from skerry.kit.errors import InvalidInput
+from skerry.kit.socket_path import checked_socket_path
+
 log = logging.getLogger(__name__)
 
 _SHUTDOWN_SECONDS = 1.0
@@ -60,10 +63,12 @@ class LocalApi:
     async def serve_workloads(self, names: set[str]) -> None:
         """Opens a socket for each name and closes those of workloads that are gone. `start` comes first."""
         assert self._workload is not None  # noqa: S101 - see the docstring
-        for name in names - self._open.keys():
-            self._open[name] = await self._listen(
-                self._workload, workload_socket(self._run_dir, name)
-            )
+        for name in sorted(names - self._open.keys()):
+            path = workload_socket(self._run_dir, name)
+            try:
+                self._open[name] = await self._listen(self._workload, checked_socket_path(path))
+            except (InvalidInput, OSError) as error:  # the other workloads get theirs
+                log.warning("cannot open the socket of workload «%s»: %s", name, error)
         for name in self._open.keys() - names:
             await self._open.pop(name).stop()
             workload_socket(self._run_dir, name).unlink(missing_ok=True)
@@ -77,9 +82,8 @@ class LocalApi:
     @staticmethod
     async def _listen(runner: web.AppRunner, path: Path) -> web.UnixSite:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.unlink(
-            missing_ok=True
-        )  # of an agent that was killed; the store's lock says that no other one runs
+        # What is there is of an agent that was killed: the store's lock says that no other one runs.
+        path.unlink(missing_ok=True)
         site = web.UnixSite(runner, path)
         await site.start()
         path.chmod(0o600)

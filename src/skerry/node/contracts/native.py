@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skerry.kit.errors import Transient
+from skerry.kit.socket_path import checked_socket_path
 from skerry.node.ports import Launch
 from skerry.wire.workload import Assignment, Resources
 
@@ -33,8 +34,9 @@ class NativeContract:
     interpreter: str
 
     def launch_for(self, assignment: Assignment, instance: str) -> Launch:
-        """The launch of one instance; makes the workload's own directories. Raises Transient when it cannot."""
+        """The launch of one instance; makes the workload's own directories. Raises Transient or InvalidInput when it cannot."""
         name, spec = assignment.workload, assignment.spec
+        socket = checked_socket_path(self.run_dir / "w" / f"{name}.sock")
         home = self._own_directory("workloads", name)
         return Launch(
             instance=instance,
@@ -45,7 +47,7 @@ class NativeContract:
                 "PATH": PATH,
                 "LANG": "C.UTF-8",
                 **spec.env,
-                "SKERRY_SOCKET": str(self.run_dir / "w" / f"{name}.sock"),
+                "SKERRY_SOCKET": str(socket),
                 "SKERRY_WORKLOAD": name,
                 "SKERRY_NODE": self.node,
                 "SKERRY_INSTANCE": instance,

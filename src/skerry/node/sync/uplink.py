@@ -224,9 +224,8 @@ def _judge(answer: _Answer, what: str, hub: str) -> SkerryError:
             f"cannot {what}: hub {hub} does not know this node or its secret is wrong ({words}). "
             "Enrol it again with a new token."
         )
-    if answer.status == 400:
-        return InvalidInput(f"cannot {what}: {words}")
-    return Refused(f"cannot {what}: {words}")
+    said = words if words.startswith("cannot ") else f"cannot {what}: {words}"
+    return InvalidInput(said) if answer.status == 400 else Refused(said)
 
 
 def _origin(url: str) -> str:
