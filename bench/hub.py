@@ -68,7 +68,7 @@ async def _loaded(hub: Hub, place: Path) -> list[Figure]:
     try:
         assert load.stdout is not None
         async with asyncio.timeout(RAMP + SECONDS + 4 * EVERY):
-            await load.stdout.readline()
+            links = json.loads(await load.stdout.readline())["links"]
             before, started = (cpu_seconds([pid]), cpu_seconds([load.pid])), time.monotonic()
             told = json.loads(await load.stdout.readline())
             spent = time.monotonic() - started
@@ -79,7 +79,7 @@ async def _loaded(hub: Hub, place: Path) -> list[Figure]:
         await load.wait()
     times = sorted(told["latencies"])
     about = (
-        f"{NODES:,} nodes, {told['links']:,} live links, {len(times) / spent:.0f} pushes/s of 12 values, {spent:.0f} s; "
+        f"{NODES:,} nodes, {links:,} live links, {len(times) / spent:.0f} pushes/s of 12 values, {spent:.0f} s; "
         f"failures: {len(told['failures'])}; the load generator took {load_cpu / spent * 100:.0f} % of the other core"
     )
     return [

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.leftovers import leftovers
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
@@ -19,6 +20,13 @@ def short_dir() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="sk-", dir="/tmp"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def tidy_dir(short_dir: Path) -> Iterator[Path]:
+    """A `short_dir` for real processes: fails the test that leaves one of them, or a mount, behind."""
+    yield short_dir
+    assert leftovers(short_dir) == []
 
 
 @pytest.fixture

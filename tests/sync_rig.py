@@ -1,6 +1,7 @@
 """A node with real stores and a real Sync, which tests put next to a hub, kill, copy and put back."""
 
 import asyncio
+import os
 import random
 import shutil
 from collections.abc import AsyncIterator
@@ -66,7 +67,7 @@ class NodeRig:
 
     async def start(self) -> None:
         """Opens the stores and runs the sync."""
-        self.directory.mkdir(exist_ok=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
         self._writer = SqliteWriter(self.directory / "node.db", MIGRATIONS, self._disk)
         self._writer.start()
         self.store = NodeStore(self.directory / "node.db", self._writer, self._clock, "node-1")
@@ -114,10 +115,15 @@ class NodeRig:
         await self.stop()
         self.put_back(scratch)
 
-    async def publish(self, session: str, first: int, count: int, lane: Lane = "keep") -> None:
-        """Accepts records whose values are their counters."""
+    async def publish(
+        self, session: str, first: int, count: int, lane: Lane = "keep", *, noise: int = 0
+    ) -> None:
+        """Accepts records whose values are their counters, with so many random characters each."""
         now = self._clock.wall_ns()
-        records = [Record(offset, "v", now, first + offset) for offset in range(count)]
+        records = [
+            Record(offset, "v", now, first + offset, {"noise": os.urandom(noise // 2).hex()})
+            for offset in range(count)
+        ]
         await self.records.append(
             Submission(
                 kind="event" if lane == "event" else "measurement",

@@ -13,13 +13,14 @@ import pytest
 from tests.hub_rig import INCARNATION, SESSION, Lanes, batch, spec, status
 
 from skerry.core.cursors import set_digest
-from skerry.kit.errors import InvalidInput, Refused
-from skerry.node.ports import Uplink
+from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.node.sync.sync import Hub
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.testing.fake_hub import NODE_ID, FakeHub
 from skerry.testing.fake_hub_server import SECRET, serve_fake_hub
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.wire.codec import decode, encode
+from skerry.wire.link import News
 from skerry.wire.people import Apply, Rows
 from skerry.wire.records import Batch, Value
 from skerry.wire.sync import (
@@ -41,7 +42,7 @@ EMPTY = set_digest({})
 class FakeParty:
     """A hub in memory; `uplink` may reach it through sockets."""
 
-    uplink: Uplink
+    uplink: Hub
     node_id: str
     hub: FakeHub
 
@@ -60,7 +61,7 @@ class FakeParty:
 class RealParty:
     """The real hub with its web server and SQLite."""
 
-    uplink: Uplink
+    uplink: Hub
     node_id: str
     hub: RunningHub
     people: aiohttp.ClientSession
@@ -269,3 +270,17 @@ async def test_another_set_or_an_unusable_cursor_brings_everything(party: Party)
     unusable = await party.uplink.pull(Pull("bm90IGEgY3Vyc29y", EMPTY))
     assert unusable.full
     assert [row.id for row in unusable.rows] == ["a"]
+
+
+async def test_the_live_link_tells_that_there_is_news(party: Party) -> None:
+    link = await party.uplink.live()
+    await party.want("a")
+    assert await link.receive() == News()
+    await link.close()
+
+
+async def test_a_live_link_that_has_ended_says_so(party: Party) -> None:
+    link = await party.uplink.live()
+    await link.close()
+    with pytest.raises(Transient, match="closed"):
+        await link.send(News())

@@ -195,7 +195,7 @@ class Histories(RuleBasedStateMachine):
 @pytest.mark.timeout(300)
 class TestHistories(Histories.TestCase):
     settings = settings(
-        max_examples=40,
+        max_examples=60,
         stateful_step_count=25,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -144,11 +144,13 @@ async def test_resets_in_the_middle_of_everything_lose_and_double_nothing(site: 
     await site.becomes("online")
 
 
-async def test_a_slow_path_carries_large_units(site: Site) -> None:
-    site.proxy.path.rate = 20_000
-    await site.node.publish(A, 1, 8000)
+async def test_a_slow_path_carries_a_unit_that_takes_longer_than_an_answer_may(site: Site) -> None:
+    site.proxy.path.rate = 16_000
+    await site.node.publish(A, 1, 100, noise=500)  # 25 kB when compressed: 1.5 s
     site.node.sync_on()
-    await site.has(8000)
+    await site.has(100)
+    assert len({unit.first for unit in site.hub.units if unit.lane == "keep"}) == 1
+    assert len(site.hub.units) == 1
 
 
 async def test_calls_after_the_hub_closed_idle_connections_just_work(site: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import skerry
 from skerry.kit.disk import RealDisk
+from skerry.kit.errors import InvalidInput, Refused
 from skerry.node.identity import Identity
 from skerry.node.settings import NodeSettings
 from skerry.node.sync.enrol import enrol
@@ -13,7 +14,14 @@ from skerry.wire.sync import Enrol
 
 async def enrol_here(settings: NodeSettings, hub_url: str, token: str) -> Identity:
     """Makes the data directory the home of a node of the hub at `hub_url`. Raises Refused, InvalidInput or Transient."""
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if len(token.split()) != 1:
+        raise InvalidInput(
+            "cannot enrol: what was given holds no token, which is one word. Make one: skerry token create"
+        )
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"cannot make directory {settings.data_dir}: {error.strerror}") from error
     request = Enrol(token.strip(), settings.name, settings.labels, skerry.__version__)
     async with open_session() as session:
         return await enrol(session, hub_url, request, settings.data_dir, RealDisk())

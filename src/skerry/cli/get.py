@@ -154,12 +154,18 @@ def node_workloads_table(status: NodeStatus, now: int, name: str | None = None) 
     return Table(_WORKLOAD_COLUMNS, rows, found, "this node has no workloads")
 
 
+def _last_exit(status: WorkloadStatus) -> str:
+    """How it ended, unless its message says so or nobody asks any more."""
+    told = status.exit is None or status.phase == "running" or str(status.exit) in status.message
+    return "" if told else f"last exit: {status.exit}"
+
+
 def _workload_row(
     node: str, status: WorkloadStatus, now: int, wanted: Generation | None = None
 ) -> tuple[Cell | str, ...]:
     notes: Iterable[str] = (
         status.message,
-        f"last exit: {status.exit}" if status.exit and status.phase != "running" else "",
+        _last_exit(status),
         "not yet as last applied" if wanted and status.generation < wanted else "",
     )
     return (

@@ -38,6 +38,8 @@ async def sync_status(session: Session) -> None:
         screen.say(f"last    success {format_duration((now - status.last_success) / NS)} ago")
     if status.failures:
         screen.say(f"failed  {status.failures} rounds in a row", "yellow")
+    for problem in sorted({lane.problem for lane in status.lanes} - {""}):
+        screen.say(f"problem {problem}", "yellow")
     screen.show(lanes_table(status))
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 import aiohttp
 
 from skerry.kit.errors import InvalidInput, NotFound, Refused, Transient
+from skerry.kit.one_line import one_line
 from skerry.node.settings import admin_socket
 from skerry.wire.codec import decode, encode
 from skerry.wire.people import Problem
@@ -23,6 +24,7 @@ Query = Mapping[str, str | int | bool | None]
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 30.0
 _MAX_TOKEN = 4096
+_NO_SKERRY = "Is it Skerry that answers there?"
 
 _CAUSES = {
     errno.ECONNREFUSED: "connection refused",
@@ -56,12 +58,11 @@ class Api:
 
     async def get(self, path: str, kind: type[T], query: Query | None = None) -> T:
         """GET, decoded as `kind`."""
-        return decode(await self._ask("GET", path, query), kind, f"the answer of {self.what}")
+        return self._read(await self._ask("GET", path, query), kind)
 
     async def send(self, method: str, path: str, body: object, kind: type[T]) -> T:
         """`body` as JSON by `method`; the answer decoded as `kind`."""
-        answer = await self._ask(method, path, body=encode(body))
-        return decode(answer, kind, f"the answer of {self.what}")
+        return self._read(await self._ask(method, path, body=encode(body)), kind)
 
     async def order(self, method: str, path: str, body: object | None = None) -> None:
         """A request whose answer says nothing but «done»."""
@@ -80,6 +81,12 @@ class Api:
                     yield decoder.decode(chunk)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error) from error
+
+    def _read(self, answer: bytes, kind: type[T]) -> T:
+        try:
+            return decode(answer, kind, f"the answer of {self.what}")
+        except InvalidInput as error:
+            raise InvalidInput(f"{error}. {_NO_SKERRY}") from error
 
     async def _ask(
         self, method: str, path: str, query: Query | None = None, body: bytes = b""
@@ -106,7 +113,9 @@ class Api:
         try:
             words = decode(data, Problem, "error").error
         except InvalidInput:
-            words = f"{self.what} answered {answer.status} {answer.reason}"
+            words = (
+                f"cannot use {self.what}: it answered {answer.status} {answer.reason}. {_NO_SKERRY}"
+            )
         match answer.status:
             case 400 | 413 | 422:
                 raise InvalidInput(words)
@@ -126,8 +135,10 @@ class Api:
             case aiohttp.ClientConnectorError():
                 number = error.os_error.errno or 0
                 cause = _CAUSES.get(number) or error.os_error.strerror or os.strerror(number)
+            case aiohttp.ClientResponseError():
+                cause = "it answers something else than HTTP"
             case _:
-                cause = str(error) or type(error).__name__
+                cause = one_line(str(error)) or type(error).__name__
         return Unreachable(self.what, cause, self._way_out)
 
 

@@ -43,7 +43,7 @@ from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Refused
+from skerry.kit.errors import Refused, Transient
 from skerry.kit.tasks import Guard, supervised
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,8 @@ async def serve(
             try:
                 await _run(server, listener, features, retention)
             finally:
-                await features.nodes.flush()
+                with contextlib.suppress(Transient):  # on a full disk: nodes are seen again soon
+                    await features.nodes.flush()
         finally:
             await asyncio.to_thread(store.stop)
 

@@ -76,6 +76,9 @@ class RealDisk:
             os.fchmod(fd, mode)
             _write_all(fd, data)
             os.fsync(fd)
+        except OSError:
+            temporary.unlink()  # a part of it would only take room on a full disk
+            raise
         finally:
             os.close(fd)
         temporary.replace(path)

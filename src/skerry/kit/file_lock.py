@@ -26,8 +26,10 @@ def locked(path: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Held(os.read(fd, 20).decode().strip() or "unknown") from error
-        # Over what is there, then cut: a full disk has no other block for it.
-        os.truncate(fd, os.pwrite(fd, f"{os.getpid()}\n".encode(), 0))
+        with contextlib.suppress(
+            OSError
+        ):  # a full disk may have no room for the pid; the lock needs none
+            os.truncate(fd, os.pwrite(fd, f"{os.getpid()}\n".encode(), 0))
         yield
     finally:
         os.close(fd)

@@ -70,9 +70,7 @@ def classify(error: sqlite3.Error, path: Path) -> Corrupt | Transient:
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return Corrupt(f"cannot read {path}: {error}")
     if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
-        return Transient(
-            f"cannot write {path}: the disk is full. Free space there; it goes on by itself."
-        )
+        return Transient(f"cannot write {path}: the disk is full. Free space there.")
     return Transient(f"cannot use {path}: {error}")
 
 

@@ -46,6 +46,9 @@ def main() -> int:
     except SkerryError as error:
         sys.stderr.write(f"skerry: {error}\n")
         return 2 if isinstance(error, InvalidInput) else 1
+    except OSError as error:
+        sys.stderr.write(f"skerry: cannot run the node: {error}\n")
+        return 1
     return 0
 
 

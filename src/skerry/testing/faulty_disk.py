@@ -23,6 +23,10 @@ class FaultyDisk(RealDisk):
         self._persistent = persistent
         self._code = code
 
+    def fail_after(self, operations: int) -> None:
+        """The operation of that number, counted from now, fails."""
+        self._fail_at = self.operations + operations
+
     def heal(self) -> None:
         """No further failures."""
         self._fail_at = 0

@@ -29,7 +29,10 @@ class WireBody(AbstractDTO[T]):
     """A JSON body as a wire value: `@post(…, dto=WireBody[PushUnit])`."""
 
     def decode_bytes(self, value: bytes) -> T:
-        return decode(value, self.model_type, "the request")
+        try:
+            return decode(value, self.model_type, "the request")
+        except InvalidInput as error:
+            raise InvalidInput(f"{error}. What it must look like: /schema") from error
 
     @classmethod
     def create_for_field_definition(cls, *_: object, **__: object) -> None:

@@ -19,6 +19,7 @@ from skerry.kit.errors import (
     TooLarge,
     Transient,
 )
+from skerry.wire.codec import MAX_BODY
 from skerry.wire.people import Problem
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def words_of(error: HTTPException, method: str, path: str) -> str:
         case HTTPException(status_code=405):
             return f"cannot {method} {path}: the route has other methods. /schema lists all."
         case HTTPException(status_code=413):
-            return f"cannot read the body of {method} {path}: it is too large"
+            return f"cannot read the body of {method} {path}: at most {MAX_BODY} bytes are read"
         case _:
             return f"cannot {method} {path}: {error.detail}"
 

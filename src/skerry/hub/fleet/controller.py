@@ -15,8 +15,16 @@ from skerry.core.specs import check_set, check_spec
 from skerry.core.specs import difference as spec_difference
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.kit.nearest import did_you_mean
+from skerry.kit.units import format_size
+from skerry.wire.codec import encode
 from skerry.wire.people import FieldChange
 from skerry.wire.workload import WorkloadSpec
+
+MAX_SPECS = 8 * 1024 * 1024
+"""Bytes of all specs: whatever a node is to run must fit into one answer to its pull (wire.codec.MAX_BODY)."""
+
+_AROUND = 512
+"""Bytes that travel with each spec, generously."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ def plan(
     """One step for each requested workload, in the order of the request, then one for each pruned one.
 
     Raises InvalidInput when a spec is wrong or a name is there twice, and Refused when dependencies would
-    dangle or go in a circle.
+    dangle or go in a circle, or when all specs together become too large.
     """
     for spec in requested:
         faults = check_spec(spec)
@@ -91,6 +99,7 @@ def plan(
     gone = sorted(held.keys() - wanted.keys()) if prune else []
     kept = {name: spec for name, spec in {**held, **wanted}.items() if name not in gone}
     check_dependencies(kept, frozenset(gone))
+    _check_size(held, kept)
     return [
         *(_step(held.get(name), spec) for name, spec in wanted.items()),
         *(Step(name, "delete", [], held[name]) for name in gone),
@@ -117,6 +126,19 @@ def check_dependencies(specs: Mapping[str, WorkloadSpec], deleted: Set[str] = fr
     faults = check_set(list(specs.values()))
     if faults:
         raise Refused(f"cannot accept the workloads: {'; '.join(faults)}. Remove one depends_on.")
+
+
+def _check_size(held: Mapping[str, WorkloadSpec], kept: Mapping[str, WorkloadSpec]) -> None:
+    before, after = _size(held), _size(kept)
+    if after > max(before, MAX_SPECS):
+        raise Refused(
+            f"cannot apply: all workloads together would be described by {format_size(after)}, a hub keeps at most "
+            f"{format_size(MAX_SPECS)}. Put what is large into files that the workloads read."
+        )
+
+
+def _size(specs: Mapping[str, WorkloadSpec]) -> int:
+    return sum(len(encode(spec)) + _AROUND for spec in specs.values())
 
 
 def _step(old: WorkloadSpec | None, new: WorkloadSpec) -> Step:

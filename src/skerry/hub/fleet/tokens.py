@@ -63,5 +63,5 @@ def redeem(connection: Connection, token: str, node_id: str, now: int) -> None:
     )
     if used.rowcount != 1:
         raise Refused(
-            "cannot enrol: the token is unknown, used or expired. Create a new one on the hub."
+            "cannot enrol: the token is unknown, used or expired. Create a new one on the hub: skerry token create"
         )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from aiohttp import web
 
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError, StorageFull, TooLarge
+from skerry.kit.one_line import one_line
 from skerry.wire.codec import encode
 from skerry.wire.people import Problem
 
@@ -42,11 +43,14 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return await handler(request)
     except SkerryError as error:
         return json_answer(Problem(str(error)), status_of(error))
+    except web.RequestPayloadError as error:
+        return json_answer(Problem(f"cannot read the body: {one_line(str(error))}"), 400)
     except web.HTTPException as error:
         if error.status < 400:
             raise
+        words = error.text if isinstance(error, web.HTTPRequestEntityTooLarge) else error.reason
         return json_answer(
-            Problem(f"cannot {request.method} {request.path}: {error.reason}"), error.status
+            Problem(f"cannot {request.method} {request.path}: {words}"), error.status
         )
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from skerry.kit.errors import InvalidInput
 from skerry.kit.socket_path import checked_socket_path
+from skerry.node.api.http_log import HttpLog
 
 log = logging.getLogger(__name__)
 
@@ -102,5 +103,9 @@ def workload_socket(run_dir: Path, name: str) -> Path:
 
 def _runner(app: web.Application) -> web.AppRunner:
     return web.AppRunner(
-        app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handler_cancellation=True
+        app,
+        access_log=None,
+        logger=HttpLog(log),
+        shutdown_timeout=_SHUTDOWN_SECONDS,
+        handler_cancellation=True,
     )

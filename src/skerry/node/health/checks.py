@@ -107,7 +107,7 @@ def keeper(facts: Facts) -> CheckResult:
 
 def workloads(facts: Facts) -> CheckResult:
     """Workloads that are not as they should be."""
-    bad = [status for status in facts.workloads if status.phase in {"tripped", "failed"}]
+    bad = [status for status in facts.workloads if status.phase in {"backoff", "tripped", "failed"}]
     if bad:
         names = ", ".join(f"{status.workload} ({status.phase}: {status.message})" for status in bad)
         return CheckResult("workloads", "warning", names, f"skerry logs {bad[0].workload}")

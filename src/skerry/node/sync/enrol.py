@@ -12,9 +12,12 @@ import aiohttp
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused, Transient
 from skerry.node.identity import Identity, read_identity, write_identity
-from skerry.node.sync.uplink import exchange
-from skerry.wire.codec import decode, encode
+from skerry.node.sync.uplink import exchange, read_answer
+from skerry.wire.codec import encode
 from skerry.wire.sync import Enrol, Enrolled
+
+_IDENTITY_BYTES = 64 * 1024
+"""More than identity, secret and their directory entries take."""
 
 
 async def enrol(
@@ -31,12 +34,25 @@ async def enrol(
             f"cannot enrol: this node is «{known.name}» of hub {known.hub_url} already. "
             "Use another data directory for another node."
         )
+    _check_room(data_dir, disk)
     hub_url = hub_url.rstrip("/")
     try:
         answer = await exchange(session, f"{hub_url}/enrol/v1", encode(request), {}, what="enrol")
     except Transient as error:
         raise Transient(f"{error}. Is the hub running, and is its address right?") from error
-    enrolled = decode(answer, Enrolled, "the hub's answer to enrol")
+    enrolled = read_answer(answer, Enrolled, "enrol")
     identity = Identity(enrolled.node_id, enrolled.name, request.labels, hub_url, enrolled.hub_id)
     write_identity(data_dir, identity, enrolled.secret, disk)
     return identity
+
+
+def _check_room(data_dir: Path, disk: Disk) -> None:
+    """The token is spent when the hub has answered, so what comes back must find its place."""
+    probe = data_dir / "enrol.probe"
+    try:
+        disk.write_atomic("enrol.probe", probe, bytes(_IDENTITY_BYTES))
+        disk.unlink("enrol.probe", probe)
+    except OSError as error:
+        raise Refused(
+            f"cannot enrol: cannot write to {data_dir}: {error.strerror}. The token can still be used."
+        ) from error

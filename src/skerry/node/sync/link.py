@@ -80,8 +80,10 @@ class Link:
                 started = self._clock.monotonic_ns()
                 error = await self._greet(tasks)
             await self._talk.part()
-        await self._reachability.offline(str(error))
         self.failures += 1
+        if self.failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time: no flood
+            log.warning("%s", error)
+        await self._reachability.offline(str(error))
         backoff = UNREACHED if isinstance(error, Transient) else UNWANTED
         due = started + int(backoff.delay(self.failures, self._chance) * NS)
         if due > self._clock.monotonic_ns():
@@ -92,8 +94,6 @@ class Link:
         try:
             await self._talk.greet(tasks)
         except (Transient, Refused, InvalidInput) as error:
-            if self._reachability.connected:
-                log.warning("%s", error)
             return error
         return None
 

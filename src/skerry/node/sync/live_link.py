@@ -81,6 +81,8 @@ class LiveLink:
                 await self._reachability.polling(str(error))
             else:
                 await self._reachability.online()
+                # A hub that is put back cuts its links: only a hello that follows the opening rules that out.
+                self._bells.check.ring()
                 log.info("the live link ended: %s", await self._serve(socket))
                 self._bells.check.ring()
             settled = self._clock.monotonic_ns() - opened > SETTLED

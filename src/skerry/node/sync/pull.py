@@ -19,7 +19,8 @@ from skerry.wire.sync import Pull, PullReply
 
 log = logging.getLogger(__name__)
 
-SAFETY_EVERY = 60.0
+SAFETY_EVERY = 600.0
+"""Seconds; news and hellos ring long before. A pull costs 1 KB: at 60 s it would be most of an idle month."""
 REFUSED = Backoff(first=30.0, cap=3600.0, jitter=0.1)
 STUMBLED = Backoff(first=0.1, cap=1.5)
 
@@ -65,8 +66,9 @@ class PullLoop:
         try:
             reply = await self._uplink.pull(pull)
         except Transient as error:
-            log.info("%s", error)
             self._stumbles += 1
+            if self._stumbles.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time: no flood
+                log.info("%s", error)
             await self._clock.sleep(STUMBLED.delay(self._stumbles, self._chance))
             self._check.ring()  # the hello that follows rings for the next try
             return None

@@ -44,6 +44,7 @@ class LanePush:
         self._refusal = ""
         self._stumble = ""
         self._stumbles = 0
+        self._trouble = ""
         self._saved = LanePoint()
         self._saved_at = 0
 
@@ -51,7 +52,12 @@ class LanePush:
     def problem(self) -> str:
         """Why this lane is not sent although the hub answers; empty when it is."""
         broken = f"cannot push lane «{self.feed.lane}»: the node's log says why"
-        return self._refusal or (broken if self._guard.failures else "")
+        return self._refusal or self._trouble or (broken if self._guard.failures else "")
+
+    @property
+    def failures(self) -> int:
+        """Tries in a row that failed: the hub refused the unit, or could not take it now."""
+        return max(self.refusals, self._stumbles)
 
     async def load(self) -> None:
         """Takes up the saved acknowledgement."""
@@ -81,13 +87,14 @@ class LanePush:
         seen = self.feed.bell.count
         outgoing = await self.feed.unit(self._after)
         if outgoing is None:
+            self._trouble = ""
             await self.feed.bell.after(seen)
             return
         self._due = 0 if outgoing.more else self._now() + int(self.feed.linger * NS)
         try:
             reply = await self._uplink.push(outgoing.unit)
         except Transient as error:
-            self._stumble = str(error)
+            self._stumble = self._trouble = str(error)
         except (Refused, InvalidInput) as error:
             self._refused(str(error))
         else:
@@ -105,7 +112,7 @@ class LanePush:
             return
         await self.feed.confirm(reply)
         self._after = self.acknowledged = point
-        self._refusal = ""
+        self._refusal = self._trouble = ""
         self.refusals = self._stumbles = 0
         self.last_success = self._clock.wall_ns()
         if self._now() - self._saved_at >= SAVE_EVERY:

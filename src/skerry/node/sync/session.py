@@ -145,7 +145,7 @@ class Session:
         await begin_again(self._uplink, self._store, hello, reply, anchors)
         for push in self._pushes.values():
             await push.load()
-        before = {lane: push.acknowledged for lane, push in self._pushes.items()} | anchors
+        before = {lane: push.acknowledged for lane, push in self._pushes.items()}
         findings = await self._compare(await self._uplink.hello(self._hello()), before)
         if other_history({lane: found.decision for lane, found in findings.items()}) is not None:
             raise Transient("cannot go on as a new incarnation: the hub answers as if it were old")
@@ -162,7 +162,9 @@ class Session:
         self._pushing[lane] = tasks.start(self._push(push, after), name=f"push {lane}")
 
     async def _push(self, push: LanePush, after: LanePoint) -> None:
-        log.info("%s", await push.run(after))
+        cause = await push.run(after)
+        if push.failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time: no flood
+            log.info("%s", cause)
         self._check.ring()
 
     def _is_pushing(self, lane: Lane) -> bool:

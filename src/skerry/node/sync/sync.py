@@ -55,9 +55,9 @@ class Connection:
 
     @property
     def failures(self) -> int:
-        """Tries in a row that failed: of reaching the hub, or of units and pulls that it refuses."""
-        refusals = [push.refusals for push in self.pushes.values()]
-        return max(self.link.failures, self.pull.refusals, *refusals)
+        """Tries in a row that failed: of reaching the hub, or of units and pulls that it does not take."""
+        pushes = [push.failures for push in self.pushes.values()]
+        return max(self.link.failures, self.pull.refusals, *pushes)
 
 
 def connect(
@@ -111,7 +111,7 @@ class Sync:
             while True:
                 await self._guard.run(self._connection.link.once)
         finally:
-            await self._connection.session.save()
+            await self._guard.run(self._connection.session.save)
 
     @property
     def clock_skew(self) -> float | None:

@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import ClientTimeout
 
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
+from skerry.kit.one_line import one_line
 from skerry.node.sync.live import WebSocketLive
 from skerry.wire.codec import MAX_BODY, compress, decode, decompress, encode
 from skerry.wire.people import Problem
@@ -46,6 +47,10 @@ class Patience:
 PATIENCE = Patience()
 _UNAVAILABLE = frozenset({429, 502, 503, 504})
 """Answers that say nothing about the request: a hub that is starting, or a gateway without one."""
+
+_NO_HUB = "Is this the address of a Skerry hub?"
+
+_VERBS = {"hello": "say hello"}
 
 _CAUSES = {
     errno.ECONNREFUSED: "connection refused",
@@ -97,6 +102,14 @@ async def exchange(
         raise Transient(f"cannot reach hub {_origin(url)}: {cause_of(error, patience)}") from error
     except _Answer as answer:
         raise _judge(answer, what, _origin(url)) from None
+
+
+def read_answer(answer: bytes, kind: type[T], what: str) -> T:
+    """The hub's answer to the call `what`. Raises InvalidInput."""
+    try:
+        return decode(answer, kind, f"the hub's answer to {what}")
+    except InvalidInput as error:
+        raise InvalidInput(f"{error}. {_NO_HUB}") from error
 
 
 class HttpUplink:
@@ -154,10 +167,10 @@ class HttpUplink:
             f"{self._hub}/sync/v1/{call}",
             body,
             self._headers | (headers or {}),
-            what=call,
+            what=_VERBS.get(call, call),
             patience=self._patience,
         )
-        return decode(answer, kind, f"the hub's answer to {call}")
+        return read_answer(answer, kind, call)
 
 
 def cause_of(error: Exception, patience: Patience = PATIENCE) -> str:
@@ -168,11 +181,12 @@ def cause_of(error: Exception, patience: Patience = PATIENCE) -> str:
         (TimeoutError, f"no answer for {patience.answer:g} s"),
         (aiohttp.ServerDisconnectedError, "connection closed without an answer"),
         (aiohttp.ClientPayloadError, "the answer was cut off"),
+        (aiohttp.ClientResponseError, "it answers something else than HTTP"),
     ):
         if isinstance(error, kind):
             return words
     known = _CAUSES.get(error.errno or 0) if isinstance(error, OSError) else None
-    return known or str(error) or type(error).__name__
+    return known or one_line(str(error)) or type(error).__name__
 
 
 class _Answer(Exception):
@@ -206,26 +220,36 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     async for part in response.content.iter_any():
         parts += part
         if len(parts) > MAX_BODY:
-            raise InvalidInput(f"cannot read the hub's answer: it is larger than {MAX_BODY} bytes")
+            raise InvalidInput(
+                f"cannot read the hub's answer: it is larger than {MAX_BODY} bytes. {_NO_HUB}"
+            )
     if response.headers.get("Content-Encoding") == "zstd":
         return decompress(bytes(parts), "the hub's answer")
     return bytes(parts)
 
 
 def _judge(answer: _Answer, what: str, hub: str) -> SkerryError:
-    try:
-        words = decode(answer.text, Problem, "problem").error
-    except InvalidInput:
-        words = f"it answered {answer.status}"
-    if answer.status in _UNAVAILABLE:
-        return Transient(f"cannot reach hub {hub}: {words}")
-    if answer.status in {401, 403}:
+    words, status = _words_of(answer), answer.status
+    if status in _UNAVAILABLE:
+        why = f": {words}" if words else ""
+        return Transient(f"cannot {what}: hub {hub} answered {status}{why}")
+    if status in {401, 403}:
         return Refused(
-            f"cannot {what}: hub {hub} does not know this node or its secret is wrong ({words}). "
-            "Enrol it again with a new token."
+            f"cannot {what}: hub {hub} does not know this node or its secret is wrong "
+            f"({words or f'it answered {status}'}). Enrol it again with a new token."
         )
+    if not words:
+        return Refused(f"cannot {what}: {hub} answered {status}, as no Skerry hub does. {_NO_HUB}")
     said = words if words.startswith("cannot ") else f"cannot {what}: {words}"
-    return InvalidInput(said) if answer.status == 400 else Refused(said)
+    return InvalidInput(said) if status == 400 else Refused(said)
+
+
+def _words_of(answer: _Answer) -> str:
+    """What a hub says about an error; empty when it is none that answers so."""
+    try:
+        return decode(answer.text, Problem, "problem").error
+    except InvalidInput:
+        return ""
 
 
 def _origin(url: str) -> str:

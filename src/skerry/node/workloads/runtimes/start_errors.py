@@ -39,9 +39,22 @@ def _cause(launch: Launch, error: KeeperRefusal) -> str:
     if error.step.startswith("RLIMIT_"):
         return f"{error.step} = {launch.limits.get(error.step, 0)}: {error}. The node may not give more than its own limits."
     if error.step == "directory":
-        return f"working directory «{launch.directory}»: {error}"
-    if error.step == "exec" and error.errno == errno.ENOENT:
-        return f"command «{command}» not found. Give its full path, or a PATH in its environment."
+        return f"working directory «{launch.directory}»: {error}. Make it on the node, or correct process.directory."
     if error.step == "exec":
-        return f"command «{command}»: {error}"
+        return f"command «{command}»{_exec_cause(command, error)}"
     return str(error)
+
+
+def _exec_cause(command: str, error: KeeperRefusal) -> str:
+    """Why a program could not be executed, and the way out; follows its name."""
+    match error.errno:
+        case errno.ENOENT if "/" in command:
+            return " does not exist, or its interpreter does not. Correct process.command, or install it on the node."
+        case errno.ENOENT:
+            return " not found. Give its full path, or a PATH in its environment."
+        case errno.EACCES:
+            return f": {error}. Is it a program, and executable (chmod +x)?"
+        case errno.ENOEXEC:
+            return f": {error}. It is no program for this machine, or a script without «#!» in its first line."
+        case _:
+            return f": {error}"

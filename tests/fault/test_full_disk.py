@@ -1,0 +1,248 @@
+"""The disk of a node or of the hub is full to the last block: nothing accepted is lost, and what can go on does.
+
+A node keeps room for its own state inside node.db and its WAL (`kit.sqlite`), so on a disk without a free
+block workloads are still restarted, statuses written and agents started.
+"""
+
+import asyncio
+import signal
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.command_line import CommandLine
+from tests.installation import Installation, Node, installation, sleeper
+from tests.small_disk import fill, free_bytes, small_disk
+
+from skerry.cli.http import node_api
+from skerry.kit.errors import StorageFull, Transient
+from skerry.testing.chaos_proxy import ChaosProxy
+from skerry.testing.waiting import eventually
+from skerry.wire.local import Doctor
+from skerry.wire.people import NodeView, TokenReply, TokenRequest
+from skerry.wire.records import Meta, PublishedRecord
+from skerry.wire.workload import ProcessSpec, Restart, WorkloadSpec
+
+pytestmark = pytest.mark.timeout(120)
+
+LOOP = "while :; do echo 'a line for the log'; sleep 0.02; done"
+CHATTER = WorkloadSpec(name="chatter", process=ProcessSpec(command=["/bin/sh", "-c", LOOP]))
+FLAPPING = WorkloadSpec(
+    name="flapping",
+    process=ProcessSpec(command=["/bin/sh", "-c", "sleep 0.1; exit 1"]),
+    restart=Restart(delay=0.05, max_delay=0.1, attempts=1000, window=1.0),
+)
+
+
+PADDING: Meta = {f"text{n}": "x" * 1000 for n in range(8)}
+"""Few records fill the disk, and many comparisons are quick."""
+
+
+class Feeder:
+    """Publishes 0, 1, 2, … in batches; `accepted` of them were."""
+
+    def __init__(self, node: Node) -> None:
+        self._client = node.publisher("feeder")
+        self.accepted = 0
+
+    async def publish(self, count: int) -> None:
+        """Raises what the node answers."""
+        first = self.accepted
+        values = [
+            PublishedRecord("t.value", value, value, PADDING)
+            for value in range(first, first + count)
+        ]
+        await asyncio.to_thread(self._client.publish, "measurement", values, 10.0)
+        self.accepted += count
+
+    async def until_refused(self) -> str:
+        """Why no more is accepted."""
+        while True:
+            try:
+                await self.publish(50)
+            except StorageFull as error:
+                return str(error)
+
+    async def works(self) -> bool:
+        """Whether one more is accepted."""
+        try:
+            await self.publish(1)
+        except StorageFull:
+            return False
+        return True
+
+
+async def restarts(node: Node) -> int:
+    status = await node.status()
+    assert status is not None
+    return next(each.restarts for each in status.workloads if each.workload == "flapping")
+
+
+async def restarts_again(node: Node) -> None:
+    """The flapping workload dies and is started once more."""
+    before = await restarts(node)
+    await eventually(partial(_above, node, before + 1), "the flapping workload is restarted")
+
+
+async def _above(node: Node, count: int) -> bool:
+    return await restarts(node) > count
+
+
+async def check_each_once(site: Installation, node: Node, count: int) -> None:
+    await eventually(partial(all_taken, node), "the hub has taken everything", 30)
+    rows = Counter(row.value for row in await site.hub.rows("t.value"))
+    assert rows == Counter(range(count))
+
+
+async def all_taken(node: Node) -> bool:
+    lanes = (await node.sync()).lanes
+    return not any(lane.waiting for lane in lanes if lane.lane != "state")
+
+
+@pytest.mark.guarantee("G1")
+async def test_a_node_on_a_full_disk(tidy_dir: Path) -> None:
+    with small_disk(tidy_dir / "n1", 24):
+        async with installation(tidy_dir) as site, ChaosProxy("127.0.0.1", site.hub.port) as proxy:
+            url = f"http://127.0.0.1:{proxy.port}"
+            specs = (sleeper("feeder"), sleeper("steady"), CHATTER, FLAPPING)
+            node = await site.started(*specs, url=url)
+            await eventually(lambda: node.link_is("online"), "the node is online")
+            proxy.refuse()
+            proxy.reset_all()
+            feeder = Feeder(node)
+            cause = await feeder.until_refused()
+            assert cause.startswith(
+                f"cannot accept records of «feeder»: the disk of {node.directory}"
+            )
+            assert "12.6 MB are free there, or connect the hub" in cause
+            fill(node.directory)
+            logged = len(node.log.read_bytes())
+            pids = await node.pids()
+            await restarts_again(node)
+            assert await feeder.works() is False
+            assert await node.runs("feeder", "steady", "chatter")
+            async with node_api(node.directory) as api:
+                checks = {each.name: each for each in (await api.get("/v1/doctor", Doctor)).checks}
+            assert (checks["disk space"].outcome, checks["disk space"].detail) == (
+                "failed",
+                "0 B free",
+            )
+            assert checks["store"].outcome == "ok"
+
+            proxy.heal()  # and the disk stays full: what the hub has taken makes room
+            await check_each_once(site, node, feeder.accepted)
+            await eventually(feeder.works, "publishing works again", 20)
+            await check_each_once(site, node, feeder.accepted)
+            await eventually(lambda: dropped_lines(node) > 0, "the log says what is missing")
+            assert len(node.log.read_bytes()) - logged < 3_000, "a full disk does not flood the log"
+            same = {name: pid for name, pid in (await node.pids()).items() if name != "flapping"}
+            assert same.items() <= pids.items()
+
+
+def dropped_lines(node: Node) -> int:
+    """How many lines of the chatter's output its log says are missing."""
+    lines = (node.directory / "logs" / "chatter" / "current.log").read_text().splitlines()
+    return sum(int(line.split()[4]) for line in lines if "lines dropped here: No space" in line)
+
+
+@pytest.mark.guarantee("G2")
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_node_starts_on_a_full_disk_without_its_hub(
+    tidy_dir: Path, end: signal.Signals
+) -> None:
+    with small_disk(tidy_dir / "n1", 24):
+        async with installation(tidy_dir) as site:
+            node = await site.started(sleeper("feeder"), sleeper("steady"), CHATTER, FLAPPING)
+            await site.hub.kill()
+            feeder = Feeder(node)
+            await feeder.until_refused()
+            hog = fill(node.directory)
+            await node.process.end(end)
+            fill(node.directory)  # what the agent gave back is taken by somebody else
+            await node.start()
+            await node.ready()
+            await eventually(
+                lambda: node.runs("feeder", "steady", "chatter"), "workloads go on", 20
+            )
+            await node.process.end(end)
+            node.clean()  # a reboot: keeper and workloads are gone, too
+            fill(node.directory)
+            logged = len(node.log.read_bytes())
+            await node.start()
+            await node.ready()
+            await eventually(
+                lambda: node.runs("feeder", "steady", "chatter"), "workloads start", 20
+            )
+            await restarts_again(node)
+            assert free_bytes(node.directory) == 0
+            assert "Traceback" not in node.log.read_bytes()[logged:].decode()
+            assert len(node.log.read_bytes()) - logged < 3_000
+            hog.unlink()
+            await site.hub.start()
+            await check_each_once(site, node, feeder.accepted)
+
+
+@pytest.mark.guarantee("G1")
+@pytest.mark.guarantee("G5")
+async def test_a_hub_on_a_full_disk(tidy_dir: Path) -> None:
+    with small_disk(tidy_dir / "hub", 16):
+        async with installation(tidy_dir) as site:
+            node = await site.started(sleeper("feeder"), sleeper("steady"))
+            feeder = Feeder(node)
+            await feeder.publish(10)
+            await check_each_once(site, node, 10)
+            hog = fill(site.hub.directory)
+            logged = len(node.log.read_bytes()) + len(site.hub.process.log.read_bytes())
+            for _ in range(40):
+                await feeder.publish(100)
+            await eventually(
+                partial(blames_the_disk, node), "the node says why nothing is taken", 20
+            )
+            with pytest.raises(
+                Transient, match=r"cannot write .*/hub\.db: the disk is full\. Free"
+            ):
+                await site.hub.apply(sleeper("new"))
+            assert await node.runs("feeder", "steady")
+            shell = CommandLine(site)
+            assert "hub.db: the disk is full" in (await shell.run("sync", "status")).out
+            assert await site.hub.process.end(signal.SIGTERM) == 0
+            fill(site.hub.directory)
+            await site.hub.start()
+            await feeder.publish(100)
+            grown = len(node.log.read_bytes()) + len(site.hub.process.log.read_bytes()) - logged
+            assert grown < 6_000, "a full disk does not flood the logs"
+            hog.unlink()
+            await check_each_once(site, node, feeder.accepted)
+            await eventually(partial(succeeds, node), "all is well again")
+
+
+async def blames_the_disk(node: Node) -> bool:
+    status = await node.sync()
+    problems = " ".join(lane.problem for lane in status.lanes)
+    return status.result == "failing" and "answered 503: cannot write" in problems
+
+
+async def succeeds(node: Node) -> bool:
+    return (await node.sync()).result == "success"
+
+
+async def test_a_new_node_on_a_full_disk(tidy_dir: Path) -> None:
+    with small_disk(tidy_dir / "n1", 16):
+        async with installation(tidy_dir) as site:
+            hog = fill(tidy_dir / "n1")
+            shell = CommandLine(site)
+            async with site.hub.api() as api:
+                token = await api.send("POST", "/api/v1/tokens", TokenRequest(), TokenReply)
+            words = ("--hub", site.hub.url, "--data-dir", str(tidy_dir / "n1"), "--name", "n1")
+            full = await shell.run("node", "enroll", *words, stdin=token.token.encode())
+            assert full.code == 1
+            assert "n1: No space left on device. The token can still be used." in full.err
+            started = await shell.run("node", "run", "--data-dir", str(tidy_dir / "n1"))
+            assert started.code == 1
+            assert "node.db: the disk is full. Free space there." in started.err
+            hog.unlink()
+            enrolled = await shell.run("node", "enroll", *words, stdin=token.token.encode())
+            assert enrolled.code == 0, enrolled.err
+            async with site.hub.api() as api:
+                assert [n.name for n in await api.get("/api/v1/nodes", list[NodeView])] == ["n1"]
