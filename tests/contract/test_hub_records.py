@@ -138,6 +138,11 @@ class TestQuery:
         rows = (await filled.query.records(node=self.field)).rows
         assert {row.node for row in rows} == {self.field}
 
+    async def test_times_beyond_any_record_are_no_error(self, filled: HubRig) -> None:
+        assert (await filled.query.records(since=2**70)).rows == []
+        assert (await filled.query.records(until=-(2**70))).rows == []
+        assert len((await filled.query.records(since=-(2**70), until=2**70)).rows) == 8
+
     async def test_a_limit_keeps_the_newest(self, filled: HubRig) -> None:
         found = await filled.query.records(limit=3)
         assert (shown(found.rows), found.truncated) == ([8, 10, 20], True)

@@ -67,7 +67,9 @@ class Follower:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-@pytest.mark.parametrize("workload", ["unknown", "", ".", "..", "../w", "w/../w", "a\0b"])
+@pytest.mark.parametrize(
+    "workload", ["unknown", "", ".", "..", "../w", "w/../w", "a\0b", "a" * 5000]
+)
 def test_a_workload_that_never_ran_is_not_found(
     logs: LogFiles, tmp_path: Path, workload: str
 ) -> None:

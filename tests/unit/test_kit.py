@@ -13,7 +13,7 @@ from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, SystemClock, iso
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import InvalidInput
+from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.hlc import MAX_AHEAD_MS, HybridClock
 from skerry.kit.ids import random_token, uuid7
 from skerry.kit.nearest import did_you_mean, nearest
@@ -120,6 +120,8 @@ def test_nearest() -> None:
     assert nearest("comand", ["command", "env"]) == "command"
     assert did_you_mean("comand", {"command", "env"}) == "did you mean «command»?"
     assert did_you_mean("zzz", {"b", "a"}) == "known are: a, b"
+    many = did_you_mean("zzz", map(str, range(100, 125)))
+    assert (many.count(","), many[-10:]) == (19, "and 5 more")
 
 
 @pytest.mark.parametrize(
@@ -196,6 +198,27 @@ async def test_the_guard_waits_longer_after_each_failure(manual_clock: ManualClo
         assert guard.failures == failures
     assert await guard.run(succeed) is True
     assert guard.failures == 0
+
+
+async def test_the_guard_neither_hides_nor_repeats_what_explains_itself(
+    manual_clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = Guard("probe", manual_clock, random.Random(1))
+
+    async def fail() -> None:
+        raise Transient("cannot write it: the disk is full")
+
+    for _ in range(9):
+        run = asyncio.create_task(guard.run(fail))
+        await eventually(lambda: manual_clock.sleepers == 1, "the guard sleeps")
+        manual_clock.advance(60)
+        assert await run is False
+    assert [record.exc_info for record in caplog.records] == [None] * 4
+    counts = ["1 in a row", "2 in a row", "4 in a row", "8 in a row"]
+    for record, count in zip(caplog.records, counts, strict=True):
+        assert record.message.startswith(
+            f"probe: cannot write it: the disk is full ({count}), next try in "
+        )
 
 
 async def test_the_system_clock_and_disk_are_the_machines(tmp_path: Path) -> None:

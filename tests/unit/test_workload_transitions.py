@@ -61,6 +61,12 @@ def test_a_refused_launch_is_a_failure_without_an_exit() -> None:
     assert after.history.failures == (NOW.monotonic,)
 
 
+def test_a_stop_on_purpose_begins_the_count_of_restarts_anew() -> None:
+    asked = stopping(replace(live(), starts=8), "node-stop", NOW)
+    after = ended(asked, Exit(code=0), NOW, 0)
+    assert (after.phase, after.starts) == ("stopped", 0)
+
+
 def test_an_instance_that_was_never_made_leaves_its_stop_stopped() -> None:
     asked = stopping(live(phase="starting", pid=None), "removed", NOW)
     assert not_made(asked, NOW).phase == "stopped"

@@ -44,6 +44,7 @@ def run(
     from skerry.hub import server
 
     server.set_up_logging()
+    server.set_up_collector()
     asyncio.run(server.serve(settings))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import random
 import signal
@@ -96,6 +97,17 @@ def set_up_logging() -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def set_up_collector() -> None:
+    """Rare and cheap garbage collections, for the process that is nothing but a hub.
+
+    Each live link is some two hundred objects that stay. By default a full collection of 2,000 links stops the
+    hub for 0.4 s and comes every ten seconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 async def _build(

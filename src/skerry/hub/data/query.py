@@ -49,8 +49,8 @@ class RecordQuery:
         """
         if not 1 <= limit <= MAX_LIMIT:
             raise InvalidInput(f"cannot query {limit} records: write a limit from 1 to {MAX_LIMIT}")
-        first = max(-INT64, since) if since is not None else -INT64
-        last = min(INT64, until) - 1 if until is not None else INT64 - 1
+        first = _in_range(since) if since is not None else -INT64
+        last = _in_range(until - 1) if until is not None else INT64 - 1
 
         def work(connection: Connection) -> Rows:
             start = _nth_newest(limit + 1, first, last)
@@ -151,3 +151,8 @@ def _row(row: DatabaseRow[tuple[object, ...]]) -> Row:
         at=row.at,
         kind=row.kind,
     )
+
+
+def _in_range(at: int) -> int:
+    """The nearest time that the database can hold; no record is beyond it."""
+    return max(-INT64, min(at, INT64 - 1))

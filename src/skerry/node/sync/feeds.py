@@ -139,7 +139,11 @@ class RecordFeed:
 
 
 class StateFeed:
-    """The state lane. Starts at the saved acknowledgement even when the hub is ahead, for the hub's rows."""
+    """The state lane. Starts at the saved acknowledgement even when the hub is ahead, for the hub's rows.
+
+    All rows go out once in every process, and again when the hub lost frames: those are gone here too. A store
+    that was put back may agree with a hub that was put back as well and has heard later rows of ours since.
+    """
 
     lane: Lane = "state"
 
@@ -148,6 +152,7 @@ class StateFeed:
         self._store = store
         self._boot_id = boot_id
         self._hub = LanePoint()
+        self._has_said_all = False
 
     @property
     def bell(self) -> Bell:
@@ -157,18 +162,20 @@ class StateFeed:
         return await self._store.lane(self.lane)
 
     async def held(self, hub: LanePoint, acknowledged: LanePoint) -> Held:
-        waiting = await self._store.frozen(acknowledged.n, _MAX_FRAMES)
+        saved = await self.load()  # may have moved on since `acknowledged` was noted
+        waiting = await self._store.frozen(saved.n, _MAX_FRAMES)
         return Held(
-            base=acknowledged,
-            head=_end(waiting) if waiting else acknowledged,
+            base=saved,
+            head=_end(waiting) if waiting else saved,
             acknowledged=acknowledged,
             at_hub=await self.point_at(hub.n),
         )
 
     async def resume(self, decision: Decision) -> LanePoint:
         self._hub = decision.after
-        if isinstance(decision, HubWentBack):
-            await self._store.requeue_state()  # the frames are gone, the rows are not
+        if isinstance(decision, HubWentBack) or not self._has_said_all:
+            await self._store.requeue_state()
+            self._has_said_all = True
         return await self.load()
 
     async def unit(self, after: LanePoint) -> Outgoing | None:

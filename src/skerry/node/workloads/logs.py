@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
+from skerry.core.names import name_fault
 from skerry.kit.clock import Clock, iso
 from skerry.kit.errors import NotFound
 
@@ -54,8 +55,7 @@ class LogFiles:
 
     def read(self, workload: str, since: int | None, *, follow: bool) -> AsyncIterator[str]:
         path = self.path(workload)
-        known = workload not in {"", ".", ".."} and "/" not in workload and "\0" not in workload
-        if not known or not path.parent.is_dir():
+        if name_fault(workload) is not None or not path.parent.is_dir():
             raise NotFound(f"cannot read the log of workload «{workload}»: it has never run here")
         return self._lines(path, since, follow=follow)
 

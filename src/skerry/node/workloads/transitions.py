@@ -119,7 +119,8 @@ def ended(actual: ActualWorkload, exit_: Exit, moment: Moment, chance: float) ->
     assert actual.instance is not None  # noqa: S101 - only a live instance can end
     gone = replace(actual, instance=None, ready=False, probe="", exit=exit_)
     if actual.phase == "stopping":
-        return _enter(replace(gone, history=History()), "stopped", moment, actual.message)
+        fresh = replace(gone, history=History(), starts=0)
+        return _enter(fresh, "stopped", moment, actual.message)
     ending = Ending(exit_, _life(actual.instance, exit_, moment), moment.monotonic)
     verdict = after_exit(_policy(actual), actual.history, ending, chance)
     return _judged(gone, verdict, f"ended: {exit_}", moment)
