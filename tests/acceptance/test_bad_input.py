@@ -175,6 +175,9 @@ async def test_commands_that_cannot_be_started(tidy_dir: Path) -> None:
             await eventually(partial(says, node, name, sentence), sentence)
         shell = CommandLine(site)
         assert "command «sleeep» not found" in (await shell.run("get", "workloads")).out
+        assert (
+            await shell.run("logs", "gone")
+        ).err == "skerry: workload «gone» has printed nothing\n"
         doctor = await shell.run("doctor", "-o", "json")
         [check] = [each for each in json.loads(doctor.out)["checks"] if each["name"] == "workloads"]
         assert (check["outcome"], "typo (backoff: cannot start" in check["detail"]) == ("warning", True)  # fmt: skip

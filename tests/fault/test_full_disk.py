@@ -26,7 +26,7 @@ from skerry.wire.workload import ProcessSpec, Restart, WorkloadSpec
 
 pytestmark = pytest.mark.timeout(120)
 
-LOOP = "while :; do echo 'a line for the log'; sleep 0.02; done"
+LOOP = "LINE=$(printf %01000d 0); while :; do echo $LINE; sleep 0.02; done"
 CHATTER = WorkloadSpec(name="chatter", process=ProcessSpec(command=["/bin/sh", "-c", LOOP]))
 FLAPPING = WorkloadSpec(
     name="flapping",

@@ -41,12 +41,18 @@ async def logs(
         api, path = await _source(session, stack, name, node)
         pieces = api.text(path, query)
         with contextlib.suppress(KeyboardInterrupt):
-            await _copy(session, pieces)
+            if not await _copy(session, pieces):
+                since_then = f" since {since}" if since else ""
+                session.screen.note(f"workload «{name}» has printed nothing{since_then}")
 
 
-async def _copy(session: Session, pieces: AsyncIterator[str]) -> None:
+async def _copy(session: Session, pieces: AsyncIterator[str]) -> bool:
+    """False: there was nothing to copy."""
+    printed = False
     async for piece in pieces:
         session.screen.write(piece)
+        printed = True
+    return printed
 
 
 async def _source(
