@@ -110,8 +110,9 @@ class LanePush:
         if point.n < outgoing.through.n or not ours:
             self._stumble = f"lane «{lane}»: the hub is at {point.n} of another history"
             return
+        self.acknowledged = point  # at once: a hello meanwhile must see what the hub has promised
         await self.feed.confirm(reply)
-        self._after = self.acknowledged = point
+        self._after = point
         self._refusal = self._trouble = ""
         self.refusals = self._stumbles = 0
         self.last_success = self._clock.wall_ns()
