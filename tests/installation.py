@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import select
 import shutil
 import signal
 import socket
@@ -213,14 +214,10 @@ class Node:
         return [pid for pid in _pids() if _belongs(pid, self.directory)]
 
     def clean(self) -> None:
-        """Ends agent, keeper and workloads, however they are."""
-        for number in (
-            signal.SIGKILL,
-            signal.SIGKILL,
-        ):  # the second round takes what the first one's agent still started
-            for pid in self.processes():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+        """Ends agent, keeper and workloads, however they are; returns when none of them lives."""
+        while found := self.processes():  # again, for what a dying agent or keeper still started
+            for pid in found:
+                _end(pid)
 
 
 class Installation:
@@ -284,6 +281,22 @@ def restart_never() -> Restart:
 
 def _is_plain(path: Path) -> bool:
     return path.is_dir() or path.is_file()
+
+
+def _end(pid: int) -> None:
+    """SIGKILL, and wait: until it is gone it holds its files and counts as running."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        gone, _, _ = select.select([pidfd], [], [], 10.0)
+        assert gone, f"process {pid} outlives SIGKILL"
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(pidfd)
 
 
 def _pids() -> list[int]:
