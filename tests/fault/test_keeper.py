@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from skerry.keeper import protocol
+from skerry.keeper.procfs import read_stat
 from skerry.kit.errors import Transient
 from skerry.node.ports import Launch, StoredInstance
 from skerry.node.workloads.runtimes.keeper_client import Transmit
@@ -83,8 +84,8 @@ async def test_twenty_workloads_survive_the_keeper_and_stay_supervised(
                 lambda: device.printed(launch.workload).count("heard") == number + 1,  # noqa: B023
                 "its output reaches the log",
             )
-        launch, identity = launches.pop(), identities.pop()
-        os.kill(identity.pid, signal.SIGKILL)
+        launch, _ = launches.pop(), identities.pop()
+        await runtime.signal(launch.instance, "SIGKILL")
         assert str(await exits.of(launch.instance)) == "unknown"
         await eventually(lambda: device.processes(launch.instance) == [], "its group has ended")  # noqa: B023
     assert len(exits.told) == 2
@@ -154,6 +155,36 @@ async def test_a_keeper_killed_between_spawn_and_reply_starts_nothing_twice(
     await runtime.signal(launch.instance, "SIGTERM")
     await exits.of(launch.instance)
     assert device.processes(launch.instance) == []
+
+
+@pytest.mark.parametrize("leader_first", [True, False])
+@pytest.mark.parametrize("agent_too", [True, False])
+async def test_daemons_of_a_dead_keeper_end_with_their_instance(
+    device: ProcessDevice, leader_first: bool, agent_too: bool
+) -> None:
+    """They are nobody's children any more; with `leader_first` even the first process ends unseen by a keeper."""
+    runtime, exits = await connected(device)
+    daemon = "(env -i setsid sh -c 'echo $$ > pid; touch up; exec sleep 1000' &)"
+    launch = device.launch("sh", "-c", f"{daemon}; exec sleep 1000")
+    identity = await runtime.start(launch)
+    await eventually((device.directory / "up").exists, "the daemon runs")
+    if agent_too:
+        await runtime.close()
+    with no_keeper(device) if leader_first else contextlib.nullcontext():
+        if leader_first:
+            os.kill(identity.pid, signal.SIGKILL)
+            await eventually(lambda: not device.lives(identity), "the leader has ended")
+        else:
+            device.kill_keeper()
+    if agent_too:
+        runtime, exits = await connected(device)
+        await runtime.adopt([StoredInstance(launch, identity)])
+    if not leader_first:
+        await eventually(lambda: device.keeper_pids() != [], "a new keeper")
+        os.kill(identity.pid, signal.SIGKILL)
+    assert str(await exits.of(launch.instance)) == "unknown"
+    stat = read_stat(int((device.directory / "pid").read_text()))
+    assert stat is None or not stat.lives
 
 
 async def test_a_child_that_its_keeper_left_before_exec_never_becomes_a_workload(

@@ -10,6 +10,7 @@ import pytest
 from tests.workload_cases import wish
 from tests.workload_rig import Rig
 
+from skerry.keeper.procfs import read_stat
 from skerry.kit.disk import RealDisk
 from skerry.kit.sqlite import connect
 from skerry.node.ports import Launch
@@ -103,6 +104,32 @@ async def test_a_stop_ends_the_whole_group(rig: ProcessRig) -> None:
     rig.wishes.want()
     await eventually(lambda: rig.reported.forgotten == ["a"], "a is gone")
     assert rig.processes("a") == set()
+
+
+async def test_daemons_neither_pile_up_over_restarts_nor_survive_the_workload(
+    rig: ProcessRig,
+) -> None:
+    """Each run counts the daemons of the runs before it: none may live when a successor starts."""
+    daemon = "(env -i setsid sh -c 'echo $$ >> daemons; exec sleep 600' &)"
+    count = (
+        "for pid in $(cat daemons); do kill -0 $pid && echo $pid >> survivors; done 2> /dev/null"
+    )
+    settle = "while test $(wc -l < daemons) -lt $(wc -l < runs); do sleep 0.01; done"
+    text = f"touch daemons; {count}; echo run >> runs; {daemon}; {settle}; test $(wc -l < runs) -gt 4 && sleep 600"
+    rig.wishes.want(script("a", text, restart=Restart(delay=0.01, max_delay=0.01)))
+    runs, pids = rig.directory / "runs", rig.directory / "daemons"
+
+    def started(file: Path) -> int:
+        return len(file.read_text().split()) if file.exists() else 0
+
+    await eventually(lambda: started(runs) == started(pids) == 5, "it has been restarted")
+    assert not (rig.directory / "survivors").exists()
+    last = int(pids.read_text().split()[-1])
+    os.kill(last, 0)
+    rig.wishes.want()
+    await eventually(lambda: rig.reported.forgotten == ["a"], "a is gone")
+    stat = read_stat(last)
+    assert stat is None or not stat.lives
 
 
 async def test_a_job_and_what_waits_for_it(rig: ProcessRig) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from skerry.keeper import protocol
+from skerry.keeper.procfs import all_pids, read_stat
 from skerry.kit.errors import Refused, Transient
 from skerry.node.ports import InstanceExit, Launch
 from skerry.node.workloads.runtimes.process import ProcessRuntime
@@ -158,6 +159,88 @@ async def test_signal_reaches_the_whole_group(
     await eventually(lambda: launch.instance in exits, "the workload ends")
     assert "heard" in device.log_text()
     assert exits[launch.instance].code == 4
+
+
+DAEMON = "(env -i setsid sh -c '%s' &)"
+"""Double fork, a session of its own, no environment: its parent ends, and nothing visible leads back to the workload."""
+
+
+def daemons(device: ProcessDevice) -> list[int]:
+    """The pids that daemons have written into `pids` and that live."""
+    pids = [int(word) for word in (device.directory / "pids").read_text().split()]
+    return [pid for pid in pids if (stat := read_stat(pid)) is not None and stat.lives]
+
+
+@pytest.mark.parametrize("first_process", ["exit 0", "kill -9 $$", "exec sleep 1000"])
+async def test_daemons_that_hide_end_with_the_instance(
+    runtime: ProcessRuntime, device: ProcessDevice, exits: dict[str, Exit], first_process: str
+) -> None:
+    nested = DAEMON % "echo $$ >> pids; touch up; exec sleep 1000"
+    daemon = DAEMON % f"echo $$ >> pids; {nested.replace(chr(39), chr(34))}; exec sleep 1000"
+    script = f"{daemon}; while ! test -e up; do sleep 0.01; done; {first_process}"
+    launch = device.launch("sh", "-c", script)
+    bystander = device.launch(
+        "sh", "-c", DAEMON % "echo $$ > other; exec sleep 1000" + "; exec sleep 1000"
+    )
+    await runtime.start(bystander)
+    bystanders = device.directory / "other"
+    await eventually(
+        lambda: bystanders.exists() and bystanders.read_text() != "", "another's daemon"
+    )
+    identity = await runtime.start(launch)
+    await eventually((device.directory / "up").exists, "the daemons run")
+    if "sleep" in first_process:
+        assert len(daemons(device)) == 2
+        os.kill(identity.pid, 9)
+    await eventually(lambda: launch.instance in exits, "the exit is told")
+    assert daemons(device) == []
+    (other,) = bystanders.read_text().split()
+    os.kill(int(other), 0)
+
+
+async def test_a_signal_reaches_daemons_and_the_grace_is_theirs_too(
+    runtime: ProcessRuntime, device: ProcessDevice, exits: dict[str, Exit]
+) -> None:
+    slow = 'echo $$ >> pids; trap "read x < fifo; echo saved > saved; exit" TERM; touch up; while :; do sleep 0.01; done'
+    deaf = 'echo $$ >> pids; trap "" TERM; touch up2; exec sleep 1000'
+    os.mkfifo(device.directory / "fifo")
+    script = f"{DAEMON % slow}; {DAEMON % deaf}; exec sleep 1000"
+    launch = device.launch("sh", "-c", script)
+    identity = await runtime.start(launch)
+    for name in ("up", "up2"):
+        await eventually((device.directory / name).exists, "the daemons listen")
+    await runtime.signal(launch.instance, "SIGTERM")
+    await eventually(lambda: not device.lives(identity), "the first process has ended")
+    assert len(daemons(device)) == 2
+    (device.directory / "fifo").write_text("\n")
+    await eventually((device.directory / "saved").exists, "one daemon ends in peace")
+    await eventually(lambda: len(daemons(device)) == 1, "the other one ignores the signal")
+    assert launch.instance not in exits
+    await runtime.signal(launch.instance, "SIGKILL")
+    await eventually(lambda: launch.instance in exits, "the exit is told")
+    assert daemons(device) == []
+    assert exits[launch.instance].signal == 15
+
+
+async def test_what_daemons_leave_behind_is_reaped_while_the_workload_lives(
+    runtime: ProcessRuntime, device: ProcessDevice, exits: dict[str, Exit]
+) -> None:
+    launch = device.launch(
+        "sh", "-c", f"for n in 1 2 3; do {DAEMON % 'echo $$ >> pids'}; done; exec sleep 1000"
+    )
+    await runtime.start(device.launch("sleep", "1000"))
+    await runtime.start(launch)
+
+    def zombies() -> list[int]:
+        stats = {pid: read_stat(pid) for pid in all_pids()}
+        keeper = device.keeper_pid()
+        return [
+            pid for pid, stat in stats.items() if stat and stat.parent == keeper and not stat.lives
+        ]
+
+    pids = device.directory / "pids"
+    await eventually(lambda: pids.exists() and len(pids.read_text().split()) == 3, "all have run")
+    await eventually(lambda: daemons(device) == [] and zombies() == [], "nothing of them is left")
 
 
 @pytest.mark.parametrize("size", [100_000, 1_000_000])

@@ -2,16 +2,18 @@
 
 import asyncio
 import os
+import resource
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from skerry.keeper.procfs import end_group, open_process, parse_stat, read_stat
+from skerry.keeper.marks import mark_of, marked, parse_limits, put_mark
+from skerry.keeper.procfs import all_pids, end_group, open_process, parse_stat, read_stat
 from skerry.kit.clock import SystemClock
 from skerry.node.ports import ProcessIdentity
 from skerry.node.workloads.runtimes.identity import (
-    all_pids,
     command_line,
     environment,
     find_instances,
@@ -128,3 +130,36 @@ def test_the_leader_of_the_first_session_is_the_instance() -> None:
             os.kill(pid, 9)
     process.wait()
     process.stdout.close()
+
+
+def test_a_mark_is_inherited_by_daemons_without_environment_and_names_one_instance() -> None:
+    names = [f"unit-{os.getpid()}-{number}" for number in range(2)]
+    processes = [
+        subprocess.Popen(
+            ["sh", "-c", "env -i setsid sleep 1000 & echo $!; wait"],
+            stdout=subprocess.PIPE,
+            preexec_fn=partial(put_mark, mark_of(name)),  # noqa: PLW1509 - one thread
+        )
+        for name in names
+    ]
+    for process, name in zip(processes, names, strict=True):
+        assert process.stdout is not None
+        daemon = int(process.stdout.readline())
+        found = marked(mark_of(name), all_pids())
+        assert set(found) == {process.pid, daemon}
+        for pid in found:
+            os.kill(pid, 9)
+        process.wait()
+        process.stdout.close()
+        assert process.pid not in marked(mark_of(name), all_pids())
+
+
+def test_the_mark_of_somebody_elses_process_is_read_from_its_limits() -> None:
+    table = "Limit                     Soft Limit           Hard Limit           Units\n"
+    line = "Max file locks            {:<20} {:<20} locks\n"
+    assert parse_limits((table + line.format(5, 1152921504606846981)).encode()) == 2**60 + 5
+    assert parse_limits((table + line.format(5, "unlimited")).encode()) is None
+    assert parse_limits(table.encode()) is None
+    _, hard = resource.getrlimit(10)
+    own = parse_limits(Path("/proc/self/limits").read_bytes())
+    assert own == (None if hard == resource.RLIM_INFINITY else hard)

@@ -1,7 +1,8 @@
 """The processes of the keeper: made by fork and exec, or adopted by pid; their end is seen by pidfd.
 
-A process that exec'd is the leader of its own session and process group. Between fork and exec the child
-only arranges itself; what fails there comes back through a pipe that a successful exec closes.
+A process that exec'd is the leader of its own session and process group; what it starts is known by its
+mark (`marks`). Between fork and exec the child only arranges itself; what fails there comes back through a
+pipe that a successful exec closes.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import resource
 import signal
 
 from skerry.keeper.logs import Output
-from skerry.keeper.procfs import end_group, open_process, read_stat
+from skerry.keeper.marks import mark_of, marked, put_mark
+from skerry.keeper.procfs import all_pids, end_group, open_process, read_stat
 from skerry.keeper.protocol import Message, ProtocolError
 
 
 class Launch:
     """A parsed request to start a process. Raises ProtocolError."""
 
-    __slots__ = ("command", "directory", "environment", "limits")
+    __slots__ = ("command", "directory", "environment", "limits", "mark")
 
     def __init__(self, request: Message) -> None:
+        self.mark = mark_of(request.text("instance"))
         self.command = [_encode(word) for word in request.all("arg")]
         if not self.command or not self.command[0]:
             raise ProtocolError("the command is empty")
@@ -60,9 +63,25 @@ class Origin:
 
 
 class Child:
-    """A living process of one instance; `own` if it is our child. Until exec, `status_fd` is open and `start` is 0."""
+    """An instance: its first process, the leader, and whatever that has started.
 
-    __slots__ = ("instance", "output", "own", "pid", "pidfd", "start", "status_fd", "workload")
+    `own` if the leader is our child. Until exec, `status_fd` is open and `start` is 0. Without a `pidfd`
+    (-1) the leader had ended before we came, and only others are left. `asked` after a signal that leaves
+    it to them when they end.
+    """
+
+    __slots__ = (
+        "asked",
+        "instance",
+        "mark",
+        "output",
+        "own",
+        "pid",
+        "pidfd",
+        "start",
+        "status_fd",
+        "workload",
+    )
 
     def __init__(
         self, instance: str, workload: str, output: Output, pid: int, start: int, pidfd: int
@@ -73,7 +92,9 @@ class Child:
         self.pid = pid
         self.start = start
         self.pidfd = pidfd
+        self.mark = mark_of(instance)
         self.own = False
+        self.asked = False
         self.status_fd = -1
 
     def exec_done(self) -> bytes:
@@ -86,8 +107,17 @@ class Child:
         self.start = stat.start if stat else 0
         return report
 
-    def signal_group(self, number: int) -> None:
-        """Sends a signal to the process group, as long as its leader lives."""
+    def signal(self, number: int) -> None:
+        """Sends a signal to every process of the instance: to the leader's group at one go, then to the others."""
+        self.asked = number != signal.SIGKILL
+        if self.pidfd >= 0:
+            self._signal_group(number)
+        for pid in marked(self.mark, all_pids()):
+            stat = read_stat(pid)
+            if stat is not None and stat.group != self.pid:
+                send(pid, number)
+
+    def _signal_group(self, number: int) -> None:
         try:
             # The leader is alive or our own zombie, so its pid still names this group.
             signal.pidfd_send_signal(self.pidfd, 0)
@@ -102,21 +132,28 @@ class Child:
             return
 
     def finish(self) -> tuple[int | None, int | None]:
-        """After the pidfd has reported the end: ends the group, drains the output, reaps. Returns (code, signal)."""
-        code = number = None
-        if self.own:
-            # Peeking first keeps the pid, and with it the group's number, from being given to others.
-            code, number = _exit_of(os.WNOWAIT, self.pidfd)
+        """When nothing but perhaps the leader's zombie is left: drains the output, reaps. Returns (code, signal)."""
+        # An instance without a mark has only its group; until the leader is reaped nobody else gets its number.
         end_group(self.pid, self.start)
         self.output.drain()
+        code = number = None
         if self.own:
-            _exit_of(0, self.pidfd)
-        os.close(self.pidfd)
+            code, number = _reap(self.pidfd)
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
         return code, number
 
 
-def _exit_of(flags: int, pidfd: int) -> tuple[int | None, int | None]:
-    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | flags)
+def send(pid: int, number: int) -> None:
+    """Sends a signal; a process that has ended meanwhile is no error."""
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _reap(pidfd: int) -> tuple[int | None, int | None]:
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
     if result is None:
         return None, None
     if result.si_code == os.CLD_EXITED:
@@ -124,15 +161,10 @@ def _exit_of(flags: int, pidfd: int) -> tuple[int | None, int | None]:
     return None, result.si_status
 
 
-def adopt(instance: str, workload: str, output: Output, pid: int, start: int) -> Child | None:
-    """Takes over a process that is no child of ours; None when it has ended, which also ends its group."""
-    if pid <= 1:
-        return None
+def adopt(instance: str, workload: str, output: Output, pid: int, start: int) -> Child:
+    """An instance whose leader is no child of ours; without a `pidfd` if the leader has ended."""
     pidfd = open_process(pid, start)
-    if pidfd is None:
-        end_group(pid, start)
-        return None
-    return Child(instance, workload, output, pid, start, pidfd)
+    return Child(instance, workload, output, pid, start, -1 if pidfd is None else pidfd)
 
 
 def spawn(
@@ -183,6 +215,7 @@ def _become(launch: Launch, output: Output, origin: Origin, status: int, highest
     os.closerange(status + 1, highest_fd + 1)
     step = "prepare"
     try:
+        put_mark(launch.mark)
         os.setsid()
         os.umask(origin.umask)
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)

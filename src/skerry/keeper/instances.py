@@ -2,16 +2,23 @@
 
 Told by the loop when a child has exec'd, when a process has ended and when output is waiting;
 asked by `requests`, which hands the news on to the agent.
+
+The keeper is a subreaper: when a process ends, its children become ours. So as long as none of our own children
+leads to an ended instance, nothing of it lives, and a restart need not look at all processes of the machine.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 
 from skerry.keeper import children
 from skerry.keeper.children import Child, Launch, Origin
 from skerry.keeper.logs import Now, Output
 from skerry.keeper.loop import Loop
+from skerry.keeper.marks import marked
+from skerry.keeper.procfs import all_pids, end_group, open_process, own_children, read_stat
 from skerry.keeper.protocol import Message
 
 
@@ -53,6 +60,8 @@ class Instances:
         self._origin = origin
         self._now = now
         self._outputs: dict[str, Output] = {}
+        self._leaders: set[int] = set()
+        """The pids of our children that lead an instance and are not reaped yet."""
 
     def spawn(self, request: Message) -> None:
         """Starts a process; `on_started` follows. Raises ProtocolError or, when nothing was started, OSError."""
@@ -70,7 +79,10 @@ class Instances:
         self._loop.watch(child.status_fd, lambda: self._exec_done(child))
 
     def adopt(self, request: Message) -> Child | None:
-        """Takes over a process; None when it has ended, its last output being in the log by then."""
+        """Takes over a process; None when nothing of the instance lives, its last output being in the log by then.
+
+        Where only others than its leader live, they are ended, and the instance with them.
+        """
         instance, workload = request.text("instance"), request.text("workload")
         pid, start = request.number("pid"), request.number("start")
         output = self._use_output(request)
@@ -79,12 +91,16 @@ class Instances:
         except OSError:
             self._release(output)
             raise
-        if child is None:
-            output.drain()
-            self._release(output)
-        else:
+        if child.pidfd >= 0 or self._others(child):
             self._hold(child)
-        return child
+        else:
+            child.finish()
+            self._release(output)
+        return self.running.get(instance)
+
+    def reap_orphans(self) -> None:
+        """Gives the pids of ended processes back to the system that nobody else waits for any more."""
+        self._orphans()
 
     def dropping(self) -> bool:
         """Whether a log has lines that the disk did not take."""
@@ -103,7 +119,12 @@ class Instances:
 
     def _hold(self, child: Child) -> None:
         self.running[child.instance] = child
-        self._loop.watch(child.pidfd, lambda: self._ended(child))
+        if child.own:
+            self._leaders.add(child.pid)
+        if child.pidfd >= 0:
+            self._loop.watch(child.pidfd, lambda: self._leader_ended(child))
+        else:
+            self._end_with_others(child)
 
     def _exec_done(self, child: Child) -> None:
         if child.status_fd < 0:
@@ -114,14 +135,56 @@ class Instances:
             del self.running[child.instance]
         self.on_started(child, StartFailure(report) if report else None)
 
-    def _ended(self, child: Child) -> None:
+    def _leader_ended(self, child: Child) -> None:
         self._loop.forget(child.pidfd)
         self._exec_done(child)
-        code, signal = child.finish()
+        self._end_with_others(child)
+
+    def _end_with_others(self, child: Child) -> None:
+        """After the leader's end: tells the instance's end, as soon as nothing of it lives.
+
+        Others get SIGKILL, unless they were asked to end: then the grace period, which the agent knows, is theirs too.
+        """
+        if not child.asked:
+            end_group(child.pid, child.start)
+        while others := self._others(child):
+            if not child.asked:
+                for pid in others:
+                    children.send(pid, signal.SIGKILL)
+            if any(self._watch_other(child, pid) for pid in others):
+                return
+        self._tell_end(child)
+
+    def _watch_other(self, child: Child, pid: int) -> bool:
+        """Comes back when this process has ended; False if it has already."""
+        stat = read_stat(pid)
+        pidfd = open_process(pid, stat.start) if stat is not None else None
+        if pidfd is None:
+            return False
+
+        def ended() -> None:
+            self._loop.forget(pidfd)
+            os.close(pidfd)
+            self._end_with_others(child)
+
+        self._loop.watch(pidfd, ended)
+        return True
+
+    def _others(self, child: Child) -> list[int]:
+        """Living processes of an instance whose leader has ended; for our own only those whose parent has ended too."""
+        return marked(child.mark, self._orphans() if child.own else all_pids())
+
+    def _orphans(self) -> list[int]:
+        """Our children that lead no instance. Those that have ended are reaped."""
+        return [pid for pid in own_children() if pid not in self._leaders and not _reap(pid)]
+
+    def _tell_end(self, child: Child) -> None:
+        code, number = child.finish()
+        self._leaders.discard(child.pid)
         self._release(child.output)
         if self.running.get(child.instance) is child:
             del self.running[child.instance]
-            exit_ = self.exits[child.instance] = Exit(child, code, signal, self._now())
+            exit_ = self.exits[child.instance] = Exit(child, code, number, self._now())
             self.on_ended(exit_)
 
     def _use_output(self, request: Message) -> Output:
@@ -143,3 +206,7 @@ class Instances:
             for stream in output.streams:
                 self._loop.forget(stream.fd)
             output.close(b"F")
+
+
+def _reap(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is not None

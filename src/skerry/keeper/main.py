@@ -25,6 +25,7 @@ from skerry.keeper.requests import Requests
 
 _BACKLOG = 128
 _RETRY_SECONDS = 1.0
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
 
@@ -63,11 +64,14 @@ def _settle() -> Origin:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
-    for number in (signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
-        # Not SIG_IGN: exec would pass that on to workloads.
+    for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
+        # Not SIG_IGN: exec would pass that on to workloads. SIGCHLD must reach the wakeup descriptor.
         signal.signal(number, lambda _number, _frame: None)
+    prctl = ctypes.CDLL(None).prctl
     # Inherited by every child and never given back: no workload gains rights by a set-uid program.
-    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    # What workloads leave behind becomes our child, not init's (`instances`).
+    prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return Origin(os.umask(0o077), (soft, hard))
@@ -123,8 +127,8 @@ class Keeper:
         """Serves until SIGTERM or «quit»; workloads go on after both."""
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._loop.watch(self._listener.fileno(), self._accept)
-        self._loop.watch(wake_read, lambda: os.read(wake_read, 64))
-        # Wakes the loop; the handler only sets a flag, so it may run in the middle of anything.
+        self._loop.watch(wake_read, lambda: self._woken(os.read(wake_read, 64)))
+        # Wakes the loop; a handler only sets a flag, so it may run in the middle of anything.
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -132,6 +136,10 @@ class Keeper:
             if not self._loop.turn(_RETRY_SECONDS if self._instances.dropping() else None):
                 self._instances.retry_dropped()
         self._instances.leave()
+
+    def _woken(self, signals: bytes) -> None:
+        if signal.SIGCHLD in signals:
+            self._instances.reap_orphans()
 
     def _accept(self) -> None:
         try:

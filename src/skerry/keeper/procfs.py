@@ -47,6 +47,32 @@ def read_stat(pid: int) -> Stat | None:
         os.close(fd)
 
 
+def all_pids() -> list[int]:
+    """Every process that /proc shows."""
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def own_children() -> list[int]:
+    """The children of this process, which must have one thread; zombies are among them."""
+    own = os.getpid()
+    try:
+        fd = os.open(f"/proc/self/task/{own}/children", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        # A kernel without CONFIG_PROC_CHILDREN.
+        return [pid for pid in all_pids() if (stat := read_stat(pid)) and stat.parent == own]
+    try:
+        return [int(word) for word in _read_all(fd).split()]
+    finally:
+        os.close(fd)
+
+
+def _read_all(fd: int) -> bytes:
+    parts = []
+    while part := os.read(fd, 4096):
+        parts.append(part)
+    return b"".join(parts)
+
+
 def open_process(pid: int, start: int) -> int | None:
     """A pidfd of exactly the process with this pid and start time, or None when it has ended.
 
@@ -72,6 +98,8 @@ def _is(pid: int, start: int) -> bool:
 
 def end_group(leader: int, start: int) -> None:
     """SIGKILLs what is left of the group of an ended leader, unless its pid belongs to somebody else by now."""
+    if leader <= 1:
+        return  # nobody's: to killpg, 0 means our own group
     stat = read_stat(leader)
     if stat is not None and stat.start != start:
         return

@@ -24,11 +24,13 @@ order. A failed request's reply has `error` (one word), `text` (for people) and,
     exited   instance workload pid start at, and code or signal or neither (unknown)
 
 `hello` comes first and attaches the agent; while one is attached, others are refused («busy»). `spawn` of an
-instance that runs, or whose exit is kept, starts nothing. An `exited` event is sent when it happens, after
-the reply to the instance's `spawn`; until `ack` it is sent again at each `list` and before the reply to each
-further `spawn` of that instance. `signal` reaches the whole process group; it and `ack` are harmless for unknown instances. `adopt` takes a process that is no
-child of this keeper; «gone» says that it has ended and that its last output is in the log. `quit` is refused
-(«busy») while an instance runs or an exit is kept.
+instance that runs, or whose exit is kept, starts nothing. An `exited` event is sent when the last process of
+the instance has ended, after the reply to its `spawn`; until `ack` it is sent again at each `list` and before
+the reply to each further `spawn` of that instance. `signal` reaches every process of the instance. When its
+first process has ended, the others get SIGKILL; if a signal other than SIGKILL came before, they are left to
+it until the agent sends SIGKILL. `signal` and `ack` are harmless for unknown instances. `adopt` takes a process
+that is no child of this keeper; «gone» says that nothing of the instance lives and that its last output is in
+the log. `quit` is refused («busy») while an instance runs or an exit is kept.
 """
 
 from __future__ import annotations

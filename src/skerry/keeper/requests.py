@@ -101,10 +101,9 @@ class Requests:
         return self._when_started(connection, request)
 
     def _adopt(self, connection: Connection, request: Message) -> Answer | None:
-        if request.text("instance") not in self._instances.running:
-            child = self._instances.adopt(request)
-            if child is None:
-                raise Refusal("gone", "the process has ended")
+        known = request.text("instance") in self._instances.running
+        if not known and self._instances.adopt(request) is None:
+            raise Refusal("gone", "nothing of the instance lives")
         return self._when_started(connection, request)
 
     def _when_started(self, connection: Connection, request: Message) -> Answer | None:
@@ -118,7 +117,7 @@ class Requests:
     def _signal(self, _connection: Connection, request: Message) -> Answer:
         child = self._instances.running.get(request.text("instance"))
         if child is not None:
-            child.signal_group(request.number("number"))
+            child.signal(request.number("number"))
         return []
 
     def _acknowledge(self, _connection: Connection, request: Message) -> Answer:

@@ -60,7 +60,7 @@ class StoredInstance:
 
 @dataclass(frozen=True)
 class InstanceExit:
-    """An instance has ended, and with it every process of its group."""
+    """An instance has ended, and with it everything that it started."""
 
     instance: str
     exit: Exit
@@ -90,7 +90,10 @@ class Runtime(Protocol):
         ...
 
     async def signal(self, instance: str, name: str) -> None:
-        """Sends a signal («SIGTERM», …) to the instance's whole process group."""
+        """Sends a signal («SIGTERM», …) to every process of the instance.
+
+        When its first process then ends, the others are left to the signal until SIGKILL is sent.
+        """
         ...
 
     async def acknowledge(self, instance: str) -> None:

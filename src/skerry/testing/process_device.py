@@ -8,14 +8,11 @@ import signal
 from pathlib import Path
 
 from skerry.keeper import protocol
+from skerry.keeper.marks import mark_of, marked
+from skerry.keeper.procfs import all_pids
 from skerry.kit.clock import SystemClock
 from skerry.node.ports import Launch, ProcessIdentity
-from skerry.node.workloads.runtimes.identity import (
-    all_pids,
-    command_line,
-    environment,
-    lives,
-)
+from skerry.node.workloads.runtimes.identity import command_line, environment, lives
 from skerry.node.workloads.runtimes.keeper_client import Transmit
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 
@@ -121,7 +118,7 @@ class ProcessDevice:
             _kill(pid)
             _reap(pid)
         for launch in self._launched:
-            for pid in self.processes(launch.instance):
+            for pid in marked(mark_of(launch.instance), all_pids()):
                 _kill(pid)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from skerry.keeper.procfs import end_group, open_process, read_stat
+from skerry.keeper.marks import mark_of, marked
+from skerry.keeper.procfs import all_pids, end_group, open_process, read_stat
 from skerry.node.ports import ProcessIdentity
 
 _MARK = b"SKERRY_INSTANCE="
@@ -26,9 +28,19 @@ def lives(identity: ProcessIdentity, boot_id: str) -> bool:
     return identity.boot_id == boot_id and identify(identity.pid, boot_id) == identity
 
 
-def end_leftovers(identity: ProcessIdentity) -> None:
-    """SIGKILLs what an ended process of this boot has left in its group."""
+def end_leftovers(instance: str, identity: ProcessIdentity) -> None:
+    """SIGKILLs what an instance has left whose first process, one of this boot, has ended."""
     end_group(identity.pid, identity.start_time)
+    for pid in marked(mark_of(instance), all_pids()):
+        kill(pid)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL; a process that has ended meanwhile is no error."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
 
 
 def watch_end(pid: int, start_time: int, on_end: Callable[[], None]) -> Callable[[], None] | None:
@@ -81,11 +93,6 @@ def _note_leader(found: dict[str, ProcessIdentity], instance: str, pid: int, boo
     known = found.get(instance)
     if known is None or stat.start < known.start_time:
         found[instance] = ProcessIdentity(boot_id, pid, stat.start)
-
-
-def all_pids() -> list[int]:
-    """Every process that /proc shows."""
-    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208 - names, not paths
 
 
 def environment(pid: int) -> list[bytes]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 
 import skerry.keeper
-from skerry.keeper.procfs import read_stat
+from skerry.keeper.procfs import all_pids, read_stat
 from skerry.kit.errors import Transient
-from skerry.node.workloads.runtimes.identity import all_pids, command_line, watch_end
+from skerry.node.workloads.runtimes.identity import command_line, kill, watch_end
 
 _MAIN = Path(skerry.keeper.__file__).with_name("__main__.py")
 _MAIN_IN_ANY_RELEASE = b"/skerry/keeper/__main__.py"
@@ -71,7 +70,7 @@ class KeeperProcess:
             if pid != self.pid and self._is_keeper(command_line(pid)):
                 stat = read_stat(pid)
                 if stat is not None and stat.parent != self.pid:
-                    _kill(pid)
+                    kill(pid)
 
     def _is_keeper(self, arguments: list[bytes]) -> bool:
         """Whether this is the command line of a keeper of our socket, of whichever release."""
@@ -120,13 +119,6 @@ class KeeperProcess:
         except OSError:
             lines = []
         return lines[-1] if lines else f"it ended at once. See {self._log}"
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 async def _end_of(fd: int) -> None:

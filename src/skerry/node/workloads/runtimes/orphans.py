@@ -71,7 +71,7 @@ class Orphans:
 
     def _note_end(self, held: Held) -> None:
         if held.identity is not None:
-            end_leftovers(held.identity)
+            end_leftovers(held.instance, held.identity)
         self._ended[held.instance] = self._clock.wall_ns()
 
 

@@ -30,7 +30,7 @@ from skerry.node.ports import (
     RunningInstance,
     StoredInstance,
 )
-from skerry.node.workloads.runtimes.identity import find_instances, lives
+from skerry.node.workloads.runtimes.identity import find_instances
 from skerry.node.workloads.runtimes.keeper_client import (
     ConnectionLost,
     KeeperClient,
@@ -104,7 +104,8 @@ class ProcessRuntime:
         for stored in known:
             instance = stored.launch.instance
             identity = stored.identity or found.get(instance)
-            if instance not in self._held and (identity is None or lives(identity, boot_id)):
+            # Even when its first process has ended: the keeper ends what that has left.
+            if instance not in self._held and (identity is None or identity.boot_id == boot_id):
                 await self._adopt(replace(_held(stored.launch), identity=identity), self._ask)
         return self._running(stored.launch.instance for stored in known)
 
