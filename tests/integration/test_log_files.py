@@ -22,7 +22,9 @@ class Writer:
         (directory / "w").mkdir()
         self.path = directory / "w" / "current.log"
         self.now = START
-        self._file = LogFile(str(self.path), size, files, lambda: self.now)
+        self._file = LogFile(
+            str(self.path), size, files, lambda: self.now, lambda _seconds, _callback: None
+        )
         self.count = 0
 
     def write(self, lines: int) -> None:

@@ -75,6 +75,19 @@ async def test_both_streams_reach_the_log_in_cri_form(
     assert stamp.endswith("Z")
 
 
+async def test_a_prompt_is_logged_while_the_process_waits_for_its_answer(
+    runtime: ProcessRuntime, device: ProcessDevice, exits: dict[str, Exit]
+) -> None:
+    os.mkfifo(device.directory / "answer")
+    launch = device.launch("sh", "-c", "printf 'Password: '; read x < answer; echo thanks")
+    await runtime.start(launch)
+    await eventually(lambda: "Password: " in device.log_text(), "the prompt is logged")
+    (device.directory / "answer").write_text("secret\n")
+    await eventually(lambda: launch.instance in exits, "the workload ends")
+    lines = [line.split(" ", 3)[1:] for line in device.log_text().splitlines()]
+    assert lines == [["stdout", "P", "Password: "], ["stdout", "F", "thanks"]]
+
+
 async def test_the_environment_is_exactly_the_launch_and_the_instance(
     runtime: ProcessRuntime, device: ProcessDevice, exits: dict[str, Exit]
 ) -> None:

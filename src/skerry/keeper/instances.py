@@ -102,16 +102,6 @@ class Instances:
         """Gives the pids of ended processes back to the system that nobody else waits for any more."""
         self._orphans()
 
-    def dropping(self) -> bool:
-        """Whether a log has lines that the disk did not take."""
-        return any(output.file.dropped for output in self._outputs.values())
-
-    def retry_dropped(self) -> None:
-        """Tries to say in each such log how many lines are missing."""
-        for output in self._outputs.values():
-            if output.file.dropped:
-                output.file.say_dropped()
-
     def leave(self) -> None:
         """Writes unfinished lines before the keeper ends; processes and their FIFOs stay as they are."""
         for output in self._outputs.values():
@@ -192,7 +182,7 @@ class Instances:
         size, files = request.number("log_size"), request.number("log_files")
         output = self._outputs.get(path)
         if output is None:
-            output = self._outputs[path] = Output(path, size, files, self._now)
+            output = self._outputs[path] = Output(path, size, files, self._now, self._loop.later)
             for stream in output.streams:
                 self._loop.watch(stream.fd, stream.read, is_output=True)
         output.file.limit, output.file.files = size, files

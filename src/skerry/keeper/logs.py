@@ -3,10 +3,12 @@
 Each log has two FIFOs beside its file, `<log>.out.fifo` and `<log>.err.fifo`. The workload has them open for
 reading and writing, so it outlives the keeper without SIGPIPE and at most blocks while nobody reads; a new
 keeper opens them by path. A line in the file has the CRI form, «2026-11-21T02:34:44.123456789Z stdout F text»;
-`P` instead of `F` marks a piece of a line that goes on. What workloads print is kept byte for byte.
+`P` instead of `F` marks a piece of a line that goes on: the next line of the same stream is its next piece.
+What workloads print is kept byte for byte; of a long line, and of one that is unfinished after about a second
+(a prompt, a progress bar), there are pieces.
 
 What is in a FIFO survives the keeper. A SIGKILL loses what it has read and not written: of each stream the
-unfinished line, and one chunk if it comes between the two calls.
+last second of an unfinished line, and one chunk if it comes between the two calls.
 """
 
 from __future__ import annotations
@@ -22,7 +24,11 @@ CHUNK = 64 * 1024
 _DRAIN_CHUNKS = 32
 """At an exit, at most this many chunks are read: more than a pipe holds, and an end to a runaway's output."""
 
+_PATIENCE_SECONDS = 1.0
+"""For the end of an unfinished line, and between two tries to write where the disk has refused lines."""
+
 Now = Callable[[], int]
+Later = Callable[[float, Callable[[], object]], None]
 
 
 def stamp(now_ns: int) -> bytes:
@@ -52,13 +58,19 @@ def cut_lines(
 
 def _cut_pieces(line: bytes, part: bytes, limit: int, out: list[bytes]) -> bytes:
     while len(line) > limit:
-        end = limit
-        # A UTF-8 sequence has at most three continuation bytes; garbage is cut anywhere.
-        while end > limit - 4 and line[end] & 0xC0 == 0x80:
-            end -= 1
+        end = whole_characters(line[:limit])
         out.append(part + line[:end] + b"\n")
         line = line[end:]
     return line
+
+
+def whole_characters(data: bytes) -> int:
+    """How much of `data` comes before a UTF-8 sequence that it breaks off; all of what is no UTF-8."""
+    for back, byte in enumerate(reversed(data[-3:]), start=1):
+        if byte & 0xC0 != 0x80:
+            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return len(data) - back if byte >= 0xC0 and length > back else len(data)
+    return len(data)
 
 
 def fitting(lines: list[bytes], size: int, limit: int) -> int:
@@ -81,32 +93,40 @@ def rotation(path: str, files: int) -> list[tuple[str, str]]:
 class LogFile:
     """Appends lines to `path`. While the disk refuses them, lines are counted and dropped, never kept waiting."""
 
-    def __init__(self, path: str, size: int, files: int, now: Now) -> None:
+    def __init__(self, path: str, size: int, files: int, now: Now, later: Later) -> None:
         self.path = path
         self.limit = size
         self.files = files
         self.dropped = 0
         self._now = now
+        self._later = later
+        self._retrying = False
         self._fd = -1
         self._size = 0
         self._reason = ""
 
     def append(self, lines: list[bytes]) -> None:
         """Writes or drops all of `lines`, rotating where the file is full."""
-        if self.dropped and not self.say_dropped():
+        if self.dropped and not self._say_dropped():
             self.dropped += len(lines)
             return
         while lines:
             try:
                 count = self._append_some(lines)
             except OSError as error:
-                self._reason = error.strerror or ""
-                self.close()
+                self._refused(error)
                 self.dropped += len(lines)
                 return
             lines = lines[count:]
 
-    def say_dropped(self) -> bool:
+    def close(self) -> None:
+        """Says how many lines are missing, if there is room, and gives the descriptor back; no line may follow."""
+        if self.dropped:
+            self._say_dropped()
+            self.dropped = 0
+        self._close()
+
+    def _say_dropped(self) -> bool:
         """Tries to write how many lines are missing here; False while there is still no room."""
         notice = b"%b stderr F skerry: %d lines dropped here: %b\n" % (
             stamp(self._now()),
@@ -116,14 +136,24 @@ class LogFile:
         try:
             self._append_some([notice])
         except OSError as error:
-            self._reason = error.strerror or ""
-            self.close()
+            self._refused(error)
             return False
         self.dropped = 0
         return True
 
-    def close(self) -> None:
-        """Gives the descriptor back; the next line opens the file again."""
+    def _refused(self, error: OSError) -> None:
+        self._reason = error.strerror or ""
+        self._close()
+        if not self._retrying:
+            self._retrying = True
+            self._later(_PATIENCE_SECONDS, self._retry)
+
+    def _retry(self) -> None:
+        self._retrying = False
+        if self.dropped:
+            self._say_dropped()
+
+    def _close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -157,7 +187,7 @@ class LogFile:
             self._size += os.write(self._fd, b"\n")
 
     def _rotate(self) -> None:
-        self.close()
+        self._close()
         if self.files <= 1:
             os.unlink(self.path)
         for old, new in rotation(self.path, self.files):
@@ -171,15 +201,22 @@ class LogFile:
 
 
 class Stream:
-    """One FIFO: what it brought goes to the log, but for the last unfinished line."""
+    """One FIFO: what it brought goes to the log by lines; an unfinished one after a while, as a piece."""
 
-    def __init__(self, path: str, name: bytes, file: LogFile, now: Now) -> None:
+    def __init__(self, path: str, name: bytes, file: LogFile, now: Now, later: Later) -> None:
         self.path = path
         self.fd = open_fifo(path)
         self._name = name
         self._file = file
         self._now = now
+        self._later = later
         self._rest = b""
+        self._is_continued = False
+        """The log's last line of this stream is a piece."""
+        self._is_awaited = False
+        """A timer runs for an unfinished line …"""
+        self._is_new = False
+        """… which has begun after it was set."""
 
     def read(self) -> bool:
         """Moves at most one chunk to the log; False when the FIFO is empty."""
@@ -189,11 +226,33 @@ class Stream:
             chunk = os.read(self.fd, CHUNK)
         except BlockingIOError:
             return False
-        head = b"%b %b " % (stamp(self._now()), self._name)
+        head = self._head()
         lines, self._rest = cut_lines(self._rest + chunk, head + b"F ", head + b"P ")
         if lines:
             self._file.append(lines)
+            self._is_continued = self._is_continued and b"\n" not in chunk
+            self._is_new = True
+        if self._rest and not self._is_awaited:
+            self._await_end()
         return True
+
+    def _await_end(self) -> None:
+        self._is_awaited, self._is_new = True, False
+        self._later(_PATIENCE_SECONDS, self._write_unfinished)
+
+    def _write_unfinished(self) -> None:
+        self._is_awaited = False
+        if self._rest and self._is_new:
+            self._await_end()
+            return
+        end = whole_characters(self._rest)
+        if end:
+            self._file.append([self._head() + b"P " + self._rest[:end] + b"\n"])
+            self._rest = self._rest[end:]
+            self._is_continued = True
+
+    def _head(self) -> bytes:
+        return b"%b %b " % (stamp(self._now()), self._name)
 
     def drain(self) -> None:
         """Moves everything that an ended workload has left."""
@@ -202,11 +261,10 @@ class Stream:
                 return
 
     def close(self, tag: bytes) -> None:
-        """Writes the unfinished line: `F` when nothing follows, `P` when another keeper goes on."""
-        if self._rest:
-            head = b"%b %b %b " % (stamp(self._now()), self._name, tag)
-            self._file.append([head + self._rest + b"\n"])
-            self._rest = b""
+        """Ends an unfinished line: `F` when nothing follows, `P` when another keeper goes on."""
+        if self._rest or (self._is_continued and tag == b"F"):
+            self._file.append([self._head() + tag + b" " + self._rest + b"\n"])
+            self._rest, self._is_continued = b"", False
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -215,13 +273,13 @@ class Stream:
 class Output:
     """The log of the instances that share it, as a rule one. Raises OSError when a FIFO cannot be made."""
 
-    def __init__(self, path: str, size: int, files: int, now: Now) -> None:
+    def __init__(self, path: str, size: int, files: int, now: Now, later: Later) -> None:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        self.file = LogFile(path, size, files, now)
+        self.file = LogFile(path, size, files, now, later)
         self.users = 0
-        out = Stream(f"{path}.out.fifo", b"stdout", self.file, now)
+        out = Stream(f"{path}.out.fifo", b"stdout", self.file, now, later)
         try:
-            err = Stream(f"{path}.err.fifo", b"stderr", self.file, now)
+            err = Stream(f"{path}.err.fifo", b"stderr", self.file, now, later)
         except OSError:
             out.close(b"F")
             raise

@@ -1,7 +1,9 @@
-"""The keeper's event loop: descriptors, callbacks and two priorities, on `selectors`."""
+"""The keeper's event loop: descriptors, callbacks, two priorities and timers, on `selectors`."""
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import selectors
 from collections.abc import Callable
 
@@ -20,7 +22,10 @@ class _Watch:
 class Loop:
     """Calls back when a descriptor is ready. A callback moves a bounded amount and comes round again."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._timers: list[tuple[float, int, Callback]] = []
+        self._numbers = itertools.count()
         self._selector = selectors.EpollSelector()
         self.highest_fd = self._selector.fileno()
         """No descriptor above it has ever been watched."""
@@ -42,19 +47,30 @@ class Loop:
         """No callback for `fd` from the next turn on; it may be closed then."""
         self._selector.unregister(fd)
 
-    def turn(self, timeout: float | None) -> bool:
-        """Waits up to `timeout` seconds (None: for ever) and calls back; False when nothing was ready.
+    def later(self, seconds: float, callback: Callback) -> None:
+        """Calls back once, not before `seconds` have passed."""
+        due = self._monotonic() + seconds
+        heapq.heappush(self._timers, (due, next(self._numbers), callback))
+
+    def turn(self) -> None:
+        """Waits for descriptors or a timer, without either for ever, and calls back.
 
         A descriptor that one callback forgets may still be called in the same turn: callbacks check.
         """
-        ready = self._selector.select(timeout)
+        ready = self._selector.select(self._patience())
         for key, events in sorted(ready, key=_after_processes):
             watch: _Watch = key.data
             if events & selectors.EVENT_WRITE and watch.on_writable:
                 watch.on_writable()
             if events & selectors.EVENT_READ:
                 watch.on_readable()
-        return bool(ready)
+        while self._timers and self._patience() == 0:
+            _, _, callback = heapq.heappop(self._timers)
+            callback()
+
+    def _patience(self) -> float | None:
+        """Seconds until the next timer."""
+        return max(0.0, self._timers[0][0] - self._monotonic()) if self._timers else None
 
 
 def _after_processes(ready: tuple[selectors.SelectorKey, int]) -> bool:

@@ -24,7 +24,6 @@ from skerry.keeper.loop import Loop
 from skerry.keeper.requests import Requests
 
 _BACKLOG = 128
-_RETRY_SECONDS = 1.0
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -118,8 +117,8 @@ class Keeper:
 
     def __init__(self, listener: socket.socket, origin: Origin) -> None:
         self._listener = listener
-        self._loop = Loop()
-        self._instances = Instances(self._loop, origin, time.time_ns)  # noqa: TID251 - the only clock here
+        self._loop = Loop(time.monotonic)
+        self._instances = Instances(self._loop, origin, time.time_ns)  # noqa: TID251 - the only clocks here
         self._requests = Requests(self._instances)
         self._stopping = False
 
@@ -133,8 +132,7 @@ class Keeper:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         while not self._stopping and not self._requests.quitting:
-            if not self._loop.turn(_RETRY_SECONDS if self._instances.dropping() else None):
-                self._instances.retry_dropped()
+            self._loop.turn()
         self._instances.leave()
 
     def _woken(self, signals: bytes) -> None:
