@@ -1,6 +1,8 @@
 """Workloads as real processes under a real keeper: nothing runs twice, nothing is lost from sight."""
 
+import fcntl
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -52,9 +54,11 @@ class ProcessRig(Rig):
         return status.pid
 
     async def new_pid(self, name: str, old: int) -> int:
-        await eventually(
-            lambda: self.reported.last[name].pid not in {old, None}, f"{name} has a new process"
-        )
+        def is_new() -> bool:
+            status = self.last(name)
+            return status is not None and status.pid not in {old, None}
+
+        await eventually(is_new, f"{name} has a new process")
         return await self.pid(name)
 
     def processes(self, name: str) -> set[int]:
@@ -65,12 +69,23 @@ class ProcessRig(Rig):
 
 @pytest.fixture
 async def rig(short_dir: Path) -> AsyncIterator[ProcessRig]:
-    device = ProcessDevice(short_dir)
+    device = ProcessDevice(short_dir / "node")
+    device.directory.mkdir()
     rig = ProcessRig(device)
     await rig.start()
     yield rig
     await rig.stop()
     await device.end()
+
+
+@pytest.fixture
+async def other(short_dir: Path) -> AsyncIterator[ProcessRig]:
+    """A node at another place, which has no directory yet and is not started."""
+    other = ProcessRig(ProcessDevice(short_dir / "other"))
+    yield other
+    if "task" in vars(other) and not other.task.done():
+        await other.stop()
+    await other.device.end()
 
 
 async def test_a_killed_process_is_replaced(rig: ProcessRig) -> None:
@@ -233,3 +248,108 @@ async def test_a_lost_store_ends_what_it_does_not_know_and_starts_anew(rig: Proc
     second = await rig.pid("a")
     assert rig.processes("a") == {second}
     assert second != first
+
+
+# Directories vanish and move while no agent runs.
+
+
+@pytest.mark.parametrize("gone", ["run", "run/keeper.sock", "run renamed"])
+@pytest.mark.guarantee("G8")
+async def test_a_keeper_that_has_lost_its_socket_is_called_back(rig: ProcessRig, gone: str) -> None:
+    rig.wishes.want(sleeper("a"), script("b", "read line < fifo; exit 5"))
+    os.mkfifo(rig.directory / "fifo")
+    before = {name: await rig.pid(name) for name in "ab"}
+    keeper = rig.device.keeper_pid()
+    await rig.stop()
+    (rig.directory / "fifo").write_text("end\n")
+    if gone == "run renamed":
+        (rig.directory / "run").rename(rig.directory / "old")
+    elif gone == "run":
+        shutil.rmtree(rig.directory / "run")
+    else:
+        (rig.directory / gone).unlink()
+    await rig.start()
+    assert await rig.pid("a") == before["a"]
+    await rig.new_pid("b", before["b"])
+    assert str(rig.reported.last["b"].exit) == "code 5"
+    assert rig.device.keeper_pids() == [keeper]
+    lock_file = rig.directory / "run" / "keeper.sock.lock"
+    with lock_file.open("r+") as lock, pytest.raises(BlockingIOError):
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    await rig.restart()
+    assert await rig.pid("a") == before["a"]
+    assert rig.device.keeper_pids() == [keeper]
+
+
+async def test_a_new_data_directory_in_place_of_the_old_one_has_no_strays(rig: ProcessRig) -> None:
+    rig.wishes.want(sleeper("a"))
+    first = await rig.pid("a")
+    keeper = rig.device.keeper_pid()
+    await rig.stop()
+    shutil.rmtree(rig.directory)
+    rig.directory.mkdir()
+    await rig.start()
+    second = await rig.pid("a")
+    assert rig.processes("a") == {second}
+    assert second != first
+    assert rig.device.keeper_pids() == [keeper]
+
+
+@pytest.mark.parametrize("way", ["renamed", "copied to another disk"])
+async def test_a_moved_data_directory_takes_its_workloads_along(
+    rig: ProcessRig, other: ProcessRig, way: str
+) -> None:
+    """They are started anew: their sockets, directories and logs are at the new place."""
+    rig.wishes.want(
+        sleeper("a"), script("b", "trap 'echo bye >> bye; exit' TERM; while :; do sleep 0.01; done")
+    )
+    before = {name: await rig.pid(name) for name in "ab"}
+    await rig.stop()
+    move(rig.directory, other.directory, way)
+    other.wishes.want(*rig.wishes.wanted.values())
+    await other.start()
+    after = {name: await other.new_pid(name, pid) for name, pid in before.items()}
+    await eventually(lambda: not rig.processes("a") | rig.processes("b"), "the old ones have ended")
+    assert other.processes("a") == {after["a"]}
+    assert (other.directory / "bye").exists() is (way == "renamed")
+    keepers = {*rig.device.keeper_pids(), *other.device.keeper_pids()}
+    assert len(keepers) == 1
+    shutil.rmtree(other.directory / "run")
+    await other.restart()
+    assert {name: await other.pid(name) for name in "ab"} == after
+    assert {*rig.device.keeper_pids(), *other.device.keeper_pids()} == keepers
+
+
+async def test_a_copied_data_directory_leaves_the_original_alone(
+    rig: ProcessRig, other: ProcessRig
+) -> None:
+    rig.wishes.want(sleeper("a"))
+    original = await rig.pid("a")
+    keeper = rig.device.keeper_pid()
+    await rig.stop()
+    copied(rig.directory, other.directory)
+    other.wishes.want(sleeper("a"))
+    await other.start()
+    assert await other.new_pid("a", original) != original
+    await other.stop()
+    await rig.start()
+    assert await rig.pid("a") == original
+    assert rig.device.keeper_pids() == [keeper]
+
+
+def move(old: Path, new: Path, way: str) -> None:
+    if way == "renamed":
+        old.rename(new)
+    else:
+        copied(old, new)
+        shutil.rmtree(old)
+
+
+def copied(old: Path, new: Path) -> None:
+    """The files; sockets and pipes do not survive a copy."""
+
+    def special(directory: str, names: list[str]) -> list[str]:
+        paths = [Path(directory, name) for name in names]
+        return [path.name for path in paths if not (path.is_file() or path.is_dir())]
+
+    shutil.copytree(old, new, ignore=special)

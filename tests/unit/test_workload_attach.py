@@ -1,6 +1,7 @@
 """A new agent meets what is there: rows of the store, instances of the runtime."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from tests.workload_cases import BOOT, NOW, live, row, wish
@@ -45,6 +46,16 @@ def test_a_start_whose_answer_was_lost_is_completed() -> None:
 def test_a_stop_goes_on() -> None:
     stopping = live(phase="stopping", kill_at=NOW.monotonic + NS)
     assert met([stopping], [process()]) == Attachment()
+
+
+def test_an_instance_from_another_place_is_stopped_with_its_grace_once() -> None:
+    moved = replace(process(), moved=True)
+    actual, ended = only(met([live()], [moved]))
+    assert (actual.phase, ended) == ("stopping", None)
+    assert "moved" in actual.message
+    assert actual.instance
+    assert actual.instance.kill_at == NOW.monotonic + 10 * NS
+    assert met([actual], [moved]) == Attachment()
 
 
 def test_an_exit_that_waits_is_left_to_the_workloads_own_loop() -> None:

@@ -14,7 +14,7 @@ import signal
 
 from skerry.keeper.logs import Output
 from skerry.keeper.marks import mark_of, marked, put_mark
-from skerry.keeper.procfs import all_pids, end_group, open_process, read_stat
+from skerry.keeper.procfs import all_pids, end_group, open_process, read_stat, send
 from skerry.keeper.protocol import Message, ProtocolError
 
 
@@ -142,14 +142,6 @@ class Child:
         if self.pidfd >= 0:
             os.close(self.pidfd)
         return code, number
-
-
-def send(pid: int, number: int) -> None:
-    """Sends a signal; a process that has ended meanwhile is no error."""
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _reap(pidfd: int) -> tuple[int | None, int | None]:

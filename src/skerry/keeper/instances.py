@@ -18,7 +18,7 @@ from skerry.keeper.children import Child, Launch, Origin
 from skerry.keeper.logs import Now, Output
 from skerry.keeper.loop import Loop
 from skerry.keeper.marks import marked
-from skerry.keeper.procfs import all_pids, end_group, open_process, own_children, read_stat
+from skerry.keeper.procfs import all_pids, end_group, open_process, own_children, read_stat, send
 from skerry.keeper.protocol import Message
 
 
@@ -140,7 +140,7 @@ class Instances:
         while others := self._others(child):
             if not child.asked:
                 for pid in others:
-                    children.send(pid, signal.SIGKILL)
+                    send(pid, signal.SIGKILL)
             if any(self._watch_other(child, pid) for pid in others):
                 return
         self._tell_end(child)

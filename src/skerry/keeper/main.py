@@ -7,7 +7,6 @@ even by SIGKILL, ends no workload: the agent starts another keeper, which adopts
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import gc
 import os
 import resource
@@ -19,33 +18,35 @@ from collections.abc import Sequence
 
 from skerry.keeper.children import Origin
 from skerry.keeper.connections import Connection
+from skerry.keeper.endpoint import Endpoint
 from skerry.keeper.instances import Instances
 from skerry.keeper.loop import Loop
 from skerry.keeper.requests import Requests
 
-_BACKLOG = 128
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serves the socket that the only argument names until SIGTERM or «quit». Closes stdout once it answers."""
+    """Serves the socket that the only argument names until SIGTERM or «quit». Closes stdout once it answers.
+
+    SIGHUP makes it look whether its socket is still there, and listen again if not.
+    """
     if len(arguments) != 1:
         sys.stderr.write("usage: python -I -S skerry/keeper/__main__.py SOCKET\n")
         return 2
-    path = os.path.abspath(arguments[0])
     origin = _settle()
-    lock = _lock(f"{path}.lock")
-    if lock is None:
-        sys.stderr.write(f"keeper: another keeper serves {path}; this one ends\n")
+    endpoint = Endpoint(arguments[0])
+    listener = endpoint.open()
+    if listener is None:
+        sys.stderr.write(f"keeper: another keeper serves {arguments[0]}; this one ends\n")
         return 1
-    keeper = Keeper(_listen(path), origin)
+    keeper = Keeper(endpoint, listener, origin)
     os.dup2(os.open("/dev/null", os.O_RDWR), 1)
     # What exists now lives as long as the keeper: the collector must not touch it in every forked child.
     gc.freeze()
     keeper.run()
-    _unlink(path)
-    os.close(lock)
+    endpoint.close()
     return 0
 
 
@@ -59,7 +60,6 @@ def _settle() -> Origin:
     os.close(fd)
     if os.getsid(0) != os.getpid():
         os.setsid()
-    os.chdir("/")
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
@@ -83,39 +83,11 @@ def _close(fd: int) -> None:
         return  # the descriptor of the directory listing itself
 
 
-def _lock(path: str) -> int | None:
-    """The lock that one keeper per socket holds. A record lock: forked children do not inherit it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        return None
-    return fd
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
-
-
-def _listen(path: str) -> socket.socket:
-    """The listening socket; one that a dead keeper left behind is replaced (the lock says that it is dead)."""
-    _unlink(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listener.bind(path)
-    os.chmod(path, 0o600)
-    listener.listen(_BACKLOG)
-    listener.settimeout(0)
-    return listener
-
-
 class Keeper:
     """Puts the parts together and turns the loop until it is told to end."""
 
-    def __init__(self, listener: socket.socket, origin: Origin) -> None:
+    def __init__(self, endpoint: Endpoint, listener: socket.socket, origin: Origin) -> None:
+        self._endpoint = endpoint
         self._listener = listener
         self._loop = Loop(time.monotonic)
         self._instances = Instances(self._loop, origin, time.time_ns)  # noqa: TID251 - the only clocks here
@@ -138,6 +110,23 @@ class Keeper:
     def _woken(self, signals: bytes) -> None:
         if signal.SIGCHLD in signals:
             self._instances.reap_orphans()
+        if signal.SIGHUP in signals and self._endpoint.is_lost():
+            self._listen_again()
+
+    def _listen_again(self) -> None:
+        """An agent has not found our socket, which was removed or replaced."""
+        try:
+            listener = self._endpoint.open()
+        except OSError as error:
+            sys.stderr.write(f"keeper: cannot listen again: {error}\n")
+            return
+        if listener is None:
+            self._stopping = True  # the keeper that serves the directory now adopts what we leave
+            return
+        self._loop.forget(self._listener.fileno())
+        self._listener.close()
+        self._listener = listener
+        self._loop.watch(listener.fileno(), self._accept)
 
     def _accept(self) -> None:
         try:

@@ -96,6 +96,14 @@ def _is(pid: int, start: int) -> bool:
     return stat is not None and stat.start == start and stat.lives
 
 
+def send(pid: int, number: int) -> None:
+    """Sends a signal to a process, if it has not ended meanwhile and may be signalled."""
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
 def end_group(leader: int, start: int) -> None:
     """SIGKILLs what is left of the group of an ended leader, unless its pid belongs to somebody else by now."""
     if leader <= 1:

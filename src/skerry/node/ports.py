@@ -47,6 +47,8 @@ class RunningInstance:
     instance: str
     workload: str
     identity: ProcessIdentity
+    moved: bool = False
+    """The node's data directory was elsewhere when this one started, and with it its socket, home and log."""
 
 
 @dataclass(frozen=True)

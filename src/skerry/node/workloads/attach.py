@@ -16,6 +16,8 @@ from skerry.node.workloads import transitions
 from skerry.node.workloads.transitions import Moment
 from skerry.wire.workload import Assignment, Exit, Generation, ProcessSpec, WorkloadSpec
 
+_MOVED = "stopping: the node's data directory has moved since it was started"
+
 
 @dataclass(frozen=True)
 class Attachment:
@@ -65,6 +67,8 @@ def attach(
             continue
         if instance.id in lives:
             known = transitions.started(one, lives[instance.id].identity, moment)
+            if lives[instance.id].moved and known.phase != "stopping":
+                known = transitions.stopping_because(known, _MOVED, moment)
             if known != one:
                 result.transitions.append(Transition(known))
         else:

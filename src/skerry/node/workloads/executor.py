@@ -92,7 +92,7 @@ class WorkloadExecutor:
         self._tools.disk.point("workload.signalled")
 
     async def kill(self, held: ActualWorkload) -> None:
-        """Sends SIGKILL to the whole group, then writes when to send it again."""
+        """Sends SIGKILL to all of the instance, then writes when to send it again."""
         if held.instance is not None:
             await self._tools.runtime.signal(held.instance.id, "SIGKILL")
         await self._save(

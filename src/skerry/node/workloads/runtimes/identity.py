@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from skerry.keeper.marks import mark_of, marked
-from skerry.keeper.procfs import all_pids, end_group, open_process, read_stat
+from skerry.keeper.procfs import all_pids, end_group, open_process, read_stat, send
 from skerry.node.ports import ProcessIdentity
 
 _MARK = b"SKERRY_INSTANCE="
@@ -32,15 +32,7 @@ def end_leftovers(instance: str, identity: ProcessIdentity) -> None:
     """SIGKILLs what an instance has left whose first process, one of this boot, has ended."""
     end_group(identity.pid, identity.start_time)
     for pid in marked(mark_of(instance), all_pids()):
-        kill(pid)
-
-
-def kill(pid: int) -> None:
-    """SIGKILL; a process that has ended meanwhile is no error."""
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+        send(pid, signal.SIGKILL)
 
 
 def watch_end(pid: int, start_time: int, on_end: Callable[[], None]) -> Callable[[], None] | None:

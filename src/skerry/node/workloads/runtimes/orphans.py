@@ -18,7 +18,10 @@ from skerry.node.workloads.runtimes.identity import end_leftovers, watch_end
 
 @dataclass(frozen=True)
 class Held:
-    """An instance that the runtime is responsible for. No identity: its spawn has not been answered yet."""
+    """An instance that the runtime is responsible for. No identity: its spawn has not been answered yet.
+
+    `moved` as in `ports.RunningInstance`.
+    """
 
     instance: str
     workload: str
@@ -26,6 +29,7 @@ class Held:
     log_size: int
     log_files: int
     identity: ProcessIdentity | None = None
+    moved: bool = False
 
 
 class Orphans:

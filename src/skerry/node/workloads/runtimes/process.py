@@ -53,7 +53,7 @@ Ask = Callable[[str, Fields], Awaitable[Message]]
 
 
 class ProcessRuntime:
-    """Implements `Runtime`. `run` is the directory of `keeper.sock`; a call gives up after `patience` seconds."""
+    """Implements `Runtime`. `run`, in the data directory, holds `keeper.sock`; a call gives up after `patience` seconds."""
 
     def __init__(
         self,
@@ -65,11 +65,12 @@ class ProcessRuntime:
         transmit: Transmit = protocol.transmit,
     ) -> None:
         self._socket = run.absolute() / "keeper.sock"
+        self._directory = run.absolute().parent
         self._clock = clock
         self._chance = chance
         self._patience = patience
         self._transmit = transmit
-        self._keeper = KeeperProcess(self._socket)
+        self._keeper = KeeperProcess(self._socket, clock)
         self._orphans = Orphans(clock)
         self._guard = Guard("connection to the keeper", clock, chance)
         self._on_exit: Callable[[InstanceExit], None] = lambda _exit: None
@@ -101,12 +102,15 @@ class ProcessRuntime:
         boot_id = self._clock.boot_id()
         nameless = [stored.launch.instance for stored in known if stored.identity is None]
         found = find_instances(nameless, boot_id)
-        for stored in known:
-            instance = stored.launch.instance
-            identity = stored.identity or found.get(instance)
+        unlisted = [
+            replace(_held(stored.launch), identity=stored.identity or found.get(instance))
+            for stored in known
+            if (instance := stored.launch.instance) not in self._held
+        ]
+        for held in await self._keeper.inherit(unlisted, boot_id):
             # Even when its first process has ended: the keeper ends what that has left.
-            if instance not in self._held and (identity is None or identity.boot_id == boot_id):
-                await self._adopt(replace(_held(stored.launch), identity=identity), self._ask)
+            if held.identity is None or held.identity.boot_id == boot_id:
+                await self._adopt(held, self._ask)
         return self._running(stored.launch.instance for stored in known)
 
     async def start(self, launch: Launch) -> ProcessIdentity:
@@ -311,6 +315,7 @@ class ProcessRuntime:
             log_size=message.number("log_size"),
             log_files=message.number("log_files"),
             identity=self._identity(message),
+            moved=not self._is_here(Path(message.text("log"))),
         )
 
     def _end(self, instance: str, exit_: Exit) -> None:
@@ -323,9 +328,13 @@ class ProcessRuntime:
             self._clock.boot_id(), message.number("pid"), message.number("start")
         )
 
+    def _is_here(self, path: Path) -> bool:
+        """Whether `path` is in our data directory, by whatever name that goes."""
+        return path.resolve().is_relative_to(self._directory.resolve())
+
     def _running(self, instances: Iterable[str]) -> list[RunningInstance]:
         return [
-            RunningInstance(held.instance, held.workload, held.identity)
+            RunningInstance(held.instance, held.workload, held.identity, held.moved)
             for instance in instances
             if (held := self._held.get(instance)) is not None and held.identity is not None
         ]
