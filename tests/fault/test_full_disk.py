@@ -42,15 +42,16 @@ PADDING: Meta = {f"text{n}": "x" * 1000 for n in range(8)}
 class Feeder:
     """Publishes 0, 1, 2, … in batches; `accepted` of them were."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, name: str = "t.value") -> None:
         self._client = node.publisher("feeder")
+        self._name = name
         self.accepted = 0
 
     async def publish(self, count: int) -> None:
         """Raises what the node answers."""
         first = self.accepted
         values = [
-            PublishedRecord("t.value", value, value, PADDING)
+            PublishedRecord(self._name, value, value, PADDING)
             for value in range(first, first + count)
         ]
         await asyncio.to_thread(self._client.publish, "measurement", values, 10.0)
@@ -138,6 +139,36 @@ async def test_a_node_on_a_full_disk(tidy_dir: Path) -> None:
             assert len(node.log.read_bytes()) - logged < 3_000, "a full disk does not flood the log"
             same = {name: pid for name, pid in (await node.pids()).items() if name != "flapping"}
             assert same.items() <= pids.items()
+
+
+@pytest.mark.guarantee("G1")
+async def test_samples_make_room_on_a_full_disk_and_the_rest_arrives(tidy_dir: Path) -> None:
+    with small_disk(tidy_dir / "n1", 32):
+        async with installation(tidy_dir) as site, ChaosProxy("127.0.0.1", site.hub.port) as proxy:
+            spec = sleeper("feeder", streams={"s.*": "sample"})
+            node = await site.started(spec, url=f"http://127.0.0.1:{proxy.port}")
+            await eventually(lambda: node.link_is("online"), "the node is online")
+            kept, samples = Feeder(node), Feeder(node, "s.value")
+            await kept.publish(50)
+            await samples.publish(50)
+            await check_each_once(site, node, kept.accepted)
+            proxy.refuse()
+            proxy.reset_all()
+            for _ in range(100):  # 40 MB
+                await samples.publish(50)
+            await kept.until_refused()
+            await samples.publish(50)
+            proxy.heal()
+            await check_each_once(site, node, kept.accepted)
+            gaps = [row for row in await site.hub.rows("sample") if row.kind == "gap"]
+            gone = sum(int(row.value) for row in gaps)
+            assert {row.meta["cause"] for row in gaps} == {"disk full"}
+            arrived = [row.value for row in await site.hub.rows("s.value")]
+            left = range(50 + gone, samples.accepted)
+            assert arrived == [*range(50), *left]
+            assert gone > 2000
+            await samples.publish(1)
+            await eventually(partial(site.hub.has, "s.value", len(arrived) + 1), "sync goes on")
 
 
 def dropped_lines(node: Node) -> int:

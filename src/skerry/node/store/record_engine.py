@@ -2,7 +2,8 @@
 
 A group is housekeeping first, then every submission is staged, the lanes are flushed, and only then anybody
 is answered. What the node itself has to say about records (a gap, a damaged file, records freed early) goes
-into lane `event`. Submissions meet three limits here: the sizes of keep and sample, and the disk.
+into lane `event`. Submissions meet three limits here: the sizes of keep and sample, and the disk. Where there
+is no room, acknowledged records go first, then samples; keep and events that the hub does not have never go.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from skerry.kit.clock import Clock
@@ -33,6 +34,7 @@ NODE = "skerry"
 """The source of records that the node itself writes."""
 
 _KEPT: tuple[Lane, ...] = ("event", "keep")
+_THINNED: tuple[Lane, ...] = ("sample",)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -86,9 +88,10 @@ class RecordEngine:
         for index, job in enumerate(jobs):
             if not isinstance(job, Submission):
                 results[index] = self._keep_house(job)
+        growable = self._growable([job for job in jobs if isinstance(job, Submission)])
         for index, job in enumerate(jobs):
             if isinstance(job, Submission):
-                results[index] = self._stage(job)
+                results[index] = self._stage(job, growable)
         failed = self._flush()
         self._thin_samples()
         self.counters.groups += 1
@@ -109,9 +112,7 @@ class RecordEngine:
             self.counters.refused += 1
         return result
 
-    def _stage(self, job: Submission) -> Published | SkerryError:
-        if not self._reserve.hold() and not self._make_room():
-            return self._disk_full(job)
+    def _stage(self, job: Submission, growable: Collection[Lane]) -> Published | SkerryError:
         session, first = job.session, job.first
         if session is None:
             session, first = self._session, self._counter + 1
@@ -125,6 +126,8 @@ class RecordEngine:
             repeated += len(records) - len(fresh)
             if fresh:
                 staged.append((lane, cut(_batch(job, session, first, fresh))))
+        if any(lane.lane not in growable for lane, _ in staged):
+            return self._disk_full(job)
         if not self._fits(staged):
             return StorageFull(
                 f"cannot accept records of «{job.source}»: the records that the hub does not have yet fill their "
@@ -146,9 +149,18 @@ class RecordEngine:
             _KEPT, lambda: self._kept_bytes() + wanted <= self._limits.keep, cause
         )
 
-    def _make_room(self) -> bool:
-        """On a full disk, too, what the hub has goes before anything is refused."""
-        return self._free_early(RECORD_LANES, self._reserve.hold, "the disk is full")
+    def _growable(self, jobs: Sequence[Submission]) -> Collection[Lane]:
+        """The lanes that may grow; makes room for them on a full disk. Nothing may be staged yet: this flushes.
+
+        Where there is not enough room for all, samples may still take the place of older ones.
+        """
+        hold = self._reserve.hold
+        if not jobs or hold() or self._free_early(RECORD_LANES, hold, "the disk is full"):
+            return RECORD_LANES
+        if self._thin_until_free(self._reserve.needed) and hold():
+            return RECORD_LANES
+        samples = any(lane == "sample" for job in jobs for lane, _ in job.parts)
+        return _THINNED if samples and self._thin_until_free(self._reserve.lent) else ()
 
     def _kept_bytes(self) -> int:
         return sum(self.lanes[lane].bytes + self.lanes[lane].staged_bytes for lane in _KEPT)
@@ -233,23 +245,50 @@ class RecordEngine:
         return enough()
 
     def _thin_samples(self) -> None:
-        """Drops the oldest samples above their limit; what the hub does not have becomes a gap first."""
+        """Lets the oldest samples above their limit go."""
         lane = self.lanes["sample"]
         while lane.bytes > self._limits.sample and len(lane.view.segments) > 1:
-            oldest = lane.view.segments[0]
-            first = max(oldest.first, self.acknowledged["sample"] + 1)
-            if first <= oldest.last:
-                times = oldest.times
-                lost = Lost(first, oldest.last, times.earliest_at, times.latest_at)
-                self._gap("sample", lost, oldest, "thinned")
-                if "event" in self._flush():
-                    return
-                self.counters.thinned += lost.count
-            try:
-                lane.drop_oldest()
-            except OSError as error:
-                log.warning("cannot drop %s: %s", oldest.path, error)
+            if not self._let_oldest_samples_go("thinned"):
                 return
+
+    def _thin_until_free(self, wanted: int) -> bool:
+        """Lets samples go, oldest first, until `wanted` bytes are free on the disk; none when all would not do."""
+        lane = self.lanes["sample"]
+        older = sum(segment.size for segment in lane.view.segments[:-1])
+        if self._free_bytes() + older < wanted:
+            return False
+        while self._free_bytes() < wanted and len(lane.view.segments) > 1:
+            if not self._let_oldest_samples_go("disk full"):
+                return False
+        return self._free_bytes() >= wanted
+
+    def _let_oldest_samples_go(self, cause: str) -> bool:
+        """Drops the oldest file of lane sample; what the hub does not have becomes a gap first.
+
+        Where not even the gap has room, it takes that of the file; killed in between, only the hub tells of it.
+        """
+        lane = self.lanes["sample"]
+        oldest = lane.view.segments[0]
+        times = oldest.times
+        first = max(oldest.first, self.acknowledged["sample"] + 1)
+        lost = Lost(first, oldest.last, times.earliest_at, times.latest_at)
+        failure = self._tell_gap(lost, oldest, cause) if lost.count > 0 else None
+        if failure is not None and failure.errno not in _NO_SPACE:
+            return False
+        try:
+            lane.drop_oldest()
+        except OSError as error:
+            log.warning("cannot drop %s: %s", oldest.path, error)
+            return False
+        self.counters.thinned += max(lost.count, 0)
+        return failure is None or self._tell_gap(lost, oldest, cause) is None
+
+    def _tell_gap(self, lost: Lost, segment: Segment, cause: str) -> OSError | None:
+        self._gap("sample", lost, segment, cause)
+        return self._flush().get("event")
+
+    def _free_bytes(self) -> int:
+        return self._disk.free_bytes(self._directory)
 
     def _drop(self, lane: LaneLog) -> None:
         if len(lane.view.segments) == 1:

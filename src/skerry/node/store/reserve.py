@@ -9,13 +9,19 @@ from skerry.kit.disk import Disk
 _ROOM = 3
 """The reserve is only taken up again when the disk has this many times its size: others must not starve."""
 
+_LOW = 4
+"""It is given up when less than this part of its size is free beside it: before a write fails half-way."""
+
+_LENT = 2
+"""While it is given up, samples leave this part of its size to the node itself."""
+
 
 class Reserve:
-    """A file of `size` bytes at `path`. While it is given up, workloads' records are refused."""
+    """A file of `size` bytes at `path`. While it is given up, only samples that replace older ones are accepted."""
 
     def __init__(self, path: Path, size: int, disk: Disk) -> None:
-        self._path = path
         self._size = size
+        self._path = path
         self._disk = disk
         self._held = False
 
@@ -24,18 +30,26 @@ class Reserve:
         """Bytes that must be free before it is taken up again."""
         return _ROOM * self._size
 
+    @property
+    def lent(self) -> int:
+        """Bytes that samples leave free while it is given up."""
+        return self._size // _LENT
+
     def open(self) -> None:
         """Looks whether it is there."""
         self._held = self._path.is_file() and self._path.stat().st_size == self._size
 
     def hold(self) -> bool:
-        """Whether it is held, taking it up when there is room again."""
-        if not self._held and self._disk.free_bytes(self._path.parent) >= self.needed:
-            try:
+        """Whether it is held, by what is free now: given up on a disk that is nearly full, taken up when there is room."""
+        free = self._disk.free_bytes(self._path.parent)
+        try:
+            if self._held and free < self._size // _LOW:
+                self.release()
+            elif not self._held and free >= self.needed:
                 self._disk.write_atomic("reserve.hold", self._path, bytes(self._size))
-            except OSError:
-                return False
-            self._held = True
+                self._held = True
+        except OSError:
+            return False
         return self._held
 
     def release(self) -> None:
