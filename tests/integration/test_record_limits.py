@@ -1,10 +1,11 @@
 """Full: acknowledged records go first, keep is refused, samples are thinned, and a full disk loses nothing."""
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.record_rig import T0, make_store, segment_files, submission, values
+from tests.record_rig import T0, make_store, records, segment_files, submission, values
 
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import StorageFull, Transient
@@ -314,6 +315,11 @@ async def test_samples_stay_when_all_of_them_would_not_make_enough_room(tmp_path
             await store.append(submission(1, TEXT, who=who, lane=lane))  # type: ignore[arg-type]
     assert store.base("sample").n == 0
     await publish_samples(store, 13, 40)  # but newer ones take their place
+    sample = submission(41, TEXT, who=9, lane="sample")
+    both = replace(sample, parts=[*sample.parts, ("keep", records([TEXT]))])
+    with pytest.raises(StorageFull):
+        await store.append(both)
+    assert values(store) == []
     assert store.base("sample").n > 25
     check_gaps(store, "disk full")
     await store.stop()
