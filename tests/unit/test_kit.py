@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,19 @@ def test_nearest() -> None:
 )
 def test_patterns(pattern: str, name: str, fits: bool) -> None:
     assert matches(pattern, name) is fits
+
+
+@given(st.text("ab*", max_size=8), st.text("ab\n", max_size=8))
+def test_patterns_mean_what_regular_expressions_do(pattern: str, name: str) -> None:
+    expression = ".*".join(map(re.escape, pattern.split("*")))
+    assert matches(pattern, name) is bool(re.fullmatch(expression, name, re.DOTALL))
+
+
+@pytest.mark.guarantee("G4")
+def test_a_pattern_with_many_stars_holds_nobody_up() -> None:
+    assert not matches(
+        "*a" * 100 + "*b", "a" * 255
+    )  # by a regular expression: longer than the universe
 
 
 def test_the_first_pattern_decides() -> None:

@@ -7,20 +7,22 @@ restored from a backup the number may exist again, but with another tag: the hub
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
+from typing import Annotated
 
 import msgspec
 
 from skerry.kit.errors import InvalidInput
 
+_Number = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
     """A place in the change log; `seq` 0 is before the first change and has an empty tag."""
 
-    epoch: int
-    seq: int
+    epoch: _Number
+    seq: _Number
     tag: str
     scope: str
 
@@ -35,15 +37,18 @@ def sign(position: Position, key: bytes) -> str:
 
 
 def verify(cursor: str, key: bytes) -> Position:
-    """The position in `cursor`. Raises InvalidInput when it was not signed with `key`."""
+    """The position in `cursor`. Raises InvalidInput unless `sign` made it with `key`."""
     try:
-        data = base64.urlsafe_b64decode(cursor.encode())
-    except (ValueError, binascii.Error) as error:
-        raise InvalidInput("cannot read cursor: it is not base64") from error
+        data = base64.b64decode(cursor, altchars=b"-_", validate=True)
+    except ValueError as error:
+        raise InvalidInput("cannot read cursor: it is not URL-safe base64") from error
     body = data[_SIGNATURE:]
     if not hmac.compare_digest(_signature(body, key), data[:_SIGNATURE]):
         raise InvalidInput("cannot use cursor: it was not issued by this hub")
-    return msgspec.msgpack.decode(body, type=Position)
+    try:
+        return msgspec.msgpack.decode(body, type=Position)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput("cannot use cursor: another version of this hub issued it") from error
 
 
 def set_digest(revisions: dict[tuple[str, str], int]) -> str:

@@ -33,7 +33,7 @@ def raise_for(status: int, body: bytes) -> None:
         return
     try:
         text = msgspec.json.decode(body, type=Problem).error
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         text = f"the node answered {status}"
     kind = _ERRORS.get(status, InvalidInput if status < 500 else Transient)
     raise kind(text)

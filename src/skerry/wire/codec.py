@@ -8,6 +8,7 @@ import msgspec
 import zstandard
 
 from skerry.kit.errors import InvalidInput, TooLarge
+from skerry.kit.one_line import one_line
 
 T = TypeVar("T")
 
@@ -27,8 +28,8 @@ def decode(data: bytes | msgspec.Raw, kind: type[T], what: str) -> T:
     """`data` as a validated `kind`. Raises InvalidInput naming `what` and the place of the first wrong field."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
-        raise InvalidInput(f"cannot read {what}: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read {what}: {one_line(str(error))}") from error
     except RecursionError as error:
         raise InvalidInput(f"cannot read {what}: it is nested too deeply") from error
 

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from skerry.core.entities import ENTITIES, node_may_write
 from skerry.kit.errors import InvalidInput, Refused
+from skerry.kit.one_line import one_line
 from skerry.wire.codec import decode
 from skerry.wire.records import (
     INT64,
@@ -110,7 +111,7 @@ def read_frames(node_id: str, unit: PushUnit) -> Frames:
 
 def check_id(text: str, what: str) -> None:
     """Raises InvalidInput unless `text` can be an incarnation or a boot id."""
-    _require(_ID.fullmatch(text) is not None, f"{what} «{text[:64]}»", "it is not an id")
+    _require(_ID.fullmatch(text) is not None, f"{what} «{one_line(text[:64])}»", "it is not an id")
 
 
 def info_of(row: StateRow) -> NodeInfo:
@@ -122,7 +123,7 @@ def _check_head(unit: PushUnit) -> None:
     check_id(unit.incarnation, "incarnation")
     check_id(unit.boot_id, "boot id")
     what = f"a unit of lane {unit.lane}"
-    _require(1 <= unit.first < _MAX_POINT, what, f"its first record is number {unit.first}")
+    _require(1 <= unit.first < _MAX_POINT, what, "the number of its first record is out of range")
     _require(
         _CHAIN.fullmatch(unit.previous) is not None, what, "its chain is not 16 hexadecimal digits"
     )
@@ -143,14 +144,16 @@ def _read_state(frame: msgspec.Raw, node_id: str, what: str) -> StateFrame:
     for row in state.rows:
         if not node_may_write(row.entity):
             raise Refused(
-                f"cannot take {what}: a node may not write «{row.entity[:64]}», "
+                f"cannot take {what}: a node may not write «{one_line(row.entity[:64])}», "
                 f"only {', '.join(name for name in ENTITIES if node_may_write(name))}"
             )
         if row.entity == "node" and row.id != node_id:
             raise Refused(f"cannot take {what}: node {node_id} may speak only for itself")
-        _require(len(bytes(row.body)) <= _MAX_BODY, what, f"the body of «{row.id}» is too long")
+        _require(
+            len(bytes(row.body)) <= _MAX_BODY, what, f"the body of «{one_line(row.id)}» is too long"
+        )
         if not row.deleted:
-            decode(row.body, _BODIES[row.entity], f"the body of «{row.entity}/{row.id}»")
+            decode(row.body, _BODIES[row.entity], f"the body of «{row.entity}/{one_line(row.id)}»")
     return state
 
 

@@ -8,6 +8,7 @@ from skerry.hub.sync import points
 from skerry.hub.sync.frames import check_id
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Refused
+from skerry.kit.one_line import one_line
 from skerry.wire.sync import LANES, PROTOCOL, Hello, HelloReply
 
 OLDEST_PROTOCOL = max(1, PROTOCOL - 2)
@@ -20,7 +21,7 @@ def agree(protocols: tuple[int, int]) -> int:
     if agreed < max(oldest, OLDEST_PROTOCOL):
         late = "node" if newest < OLDEST_PROTOCOL else "hub"
         raise Refused(
-            f"cannot talk to this node: it speaks protocols {oldest} to {newest}, this hub "
+            f"cannot talk to this node: it speaks protocols {one_line(f'{oldest} to {newest}')}, this hub "
             f"{OLDEST_PROTOCOL} to {PROTOCOL}. Update the {late}."
         )
     return agreed

@@ -13,6 +13,7 @@ from itertools import starmap
 
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput
+from skerry.kit.one_line import one_line
 from skerry.kit.patterns import first_match
 from skerry.node.store.record_jobs import Submission
 from skerry.node.store.records import RecordStore
@@ -88,7 +89,7 @@ def lane_of(kind: str, name: str, streams: Mapping[str, StreamClass]) -> Lane:
     """The lane for a record of this kind and name."""
     if kind == "event":
         return "event"
-    return "sample" if first_match(dict(streams), name, DEFAULT_CLASS) == "sample" else "keep"
+    return "sample" if first_match(streams, name, DEFAULT_CLASS) == "sample" else "keep"
 
 
 def clock_quality(wall_ns: int, *, floor_ns: int, synchronised: bool) -> ClockQuality:
@@ -139,7 +140,7 @@ def _record_fault(record: PublishedRecord) -> str | None:
     if fault:
         return fault
     if record.at is not None and not -INT64 <= record.at < INT64:
-        return f"its time «at» is {record.at}; write nanoseconds since 1970 as a 64-bit integer"
+        return f"its time «at» is {one_line(str(record.at))}; write nanoseconds since 1970 as a 64-bit integer"
     if record.meta is None:
         return None
     if len(record.meta) > MAX_META_KEYS:
@@ -151,7 +152,7 @@ def _meta_fault(key: str, value: Value) -> str | None:
     if not 1 <= len(key) <= MAX_NAME:
         return f"a key of its meta has {len(key)} characters; use 1 to {MAX_NAME}"
     fault = _value_fault(value, MAX_META_TEXT)
-    return f"in its meta «{key}»: {fault}" if fault else None
+    return f"in its meta «{one_line(key)}»: {fault}" if fault else None
 
 
 def _value_fault(value: Value, max_text: int) -> str | None:
@@ -163,5 +164,5 @@ def _value_fault(value: Value, max_text: int) -> str | None:
     if isinstance(value, float):
         return None if math.isfinite(value) else _NO_NUMBER_RULE
     if not -INT64 <= value < INT64:
-        return f"{value} is not a 64-bit integer; publish it as a text or as a float"
+        return f"{one_line(str(value))} is not a 64-bit integer; publish it as a text or as a float"
     return None

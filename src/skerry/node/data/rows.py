@@ -6,6 +6,7 @@ from typing import get_args
 
 from skerry.kit.clock import iso
 from skerry.kit.errors import InvalidInput
+from skerry.kit.one_line import one_line
 from skerry.wire.records import Batch, Kind, Record, Row
 
 _KINDS = get_args(Kind)
@@ -29,4 +30,4 @@ def row(batch: Batch, record: Record, node: str, cursor: str | None = None) -> R
 def check_kind(kind: str | None) -> None:
     """Raises InvalidInput when `kind` is neither a kind of record nor None (every kind)."""
     if kind is not None and kind not in _KINDS:
-        raise InvalidInput(f"cannot read kind «{kind}»: it is one of {', '.join(_KINDS)}")
+        raise InvalidInput(f"cannot read kind «{one_line(kind)}»: it is one of {', '.join(_KINDS)}")

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from skerry.kit.errors import InvalidInput, Transient
+from skerry.kit.one_line import one_line
 from skerry.kit.patterns import matches
 from skerry.node.data.rows import check_kind, row
 from skerry.node.store.lane_reader import StoredFrame
@@ -44,7 +45,7 @@ def decode_cursor(cursor: str) -> Places:
 
 def _wrong(cursor: str) -> InvalidInput:
     return InvalidInput(
-        f"cannot subscribe from cursor «{cursor[:80]}»: use the cursor of a row that this node gave, or none"
+        f"cannot subscribe from cursor «{one_line(cursor[:80])}»: use the cursor of a row that this node gave, or none"
     )
 
 

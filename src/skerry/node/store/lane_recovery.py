@@ -164,7 +164,8 @@ def _read_header(path: Path) -> _Known | None:
     for size in _HEADER_READS:
         frame = frame_at(_read(path, size), 0)
         if frame is not None and frame.mark == HEADER and frame.first == _first(path):
-            return _Known(decode_header(frame), frame.previous)
+            header = decode_header(frame)
+            return _Known(header, frame.previous) if header else None
     return None
 
 

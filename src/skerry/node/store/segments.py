@@ -148,15 +148,18 @@ def encode_header(header: Header, first: int, previous: str) -> bytes:
     return encode_frame(HEADER, first, 0, previous, msgspec.json.encode(header))
 
 
-def decode_header(frame: Frame) -> Header:
-    """The header in `frame`. Raises StateTooNew when a newer Skerry wrote it."""
-    version = msgspec.json.decode(frame.payload, type=_Version).version
-    if version > FORMAT:
-        raise StateTooNew(
-            f"cannot read records: segment format {version}, this build knows {FORMAT}. "
-            "Install the newer Skerry again."
-        )
-    return msgspec.json.decode(frame.payload, type=Header)
+def decode_header(frame: Frame) -> Header | None:
+    """The header in `frame`, or None when it is none. Raises StateTooNew when a newer Skerry wrote it."""
+    try:
+        version = msgspec.json.decode(frame.payload, type=_Version).version
+        if version > FORMAT:
+            raise StateTooNew(
+                f"cannot read records: segment format {version}, this build knows {FORMAT}. "
+                "Install the newer Skerry again."
+            )
+        return msgspec.json.decode(frame.payload, type=Header)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def frame_at(data: bytes, offset: int) -> Frame | None:
@@ -201,7 +204,8 @@ def examine(data: bytes, first: int, until: int | None) -> Contents:
     size = items[-1].end if items else 0
     header, previous = None, None
     if items and isinstance(items[0], Frame) and items[0].mark == HEADER:
-        header, previous = decode_header(items[0]), items[0].previous
+        header = decode_header(items[0])
+        previous = items[0].previous if header else None
     frames, out_of_order = _in_order(items, first, until)
     lost = _missing(frames, first, until)
     salvaged = header is not None and header.salvaged
