@@ -58,6 +58,15 @@ def test_meta_has_rules_of_its_own(meta: dict[str, object], rule: str) -> None:
     assert rule in str(caught.value)
 
 
+@pytest.mark.guarantee("G9")
+@pytest.mark.parametrize("kind", ["event", "measurement"])
+def test_a_workload_cannot_speak_for_the_platform(kind: str) -> None:
+    for name in ("skerry.storage.freed", "skerry.x"):
+        with pytest.raises(InvalidInput, match=r"begin with «skerry\.» are the node's own"):
+            check(request(PublishedRecord("env.x", 1), PublishedRecord(name, 1), kind=kind))
+    check(request(PublishedRecord("skerry", 1), PublishedRecord("my.skerry.x", 1), kind=kind))
+
+
 @pytest.mark.parametrize("at", [INT64, -INT64 - 1])
 def test_a_time_that_does_not_fit_is_refused(at: int) -> None:
     with pytest.raises(InvalidInput, match="write nanoseconds since 1970"):

@@ -14,6 +14,9 @@ MAX_LABEL_TEXT = 63
 SOURCES_OF_OUR_OWN = frozenset({"hub", "skerry"})
 """Records of these sources are written by hub and node themselves; no workload may be called so."""
 
+NAMES_OF_OUR_OWN = "skerry."
+"""Records whose names begin so are written by the platform itself; no workload may publish them."""
+
 
 def name_fault(name: str) -> str | None:
     """What is wrong with a workload's or a node's name, as a sentence."""

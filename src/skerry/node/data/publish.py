@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from itertools import starmap
 
+from skerry.core.names import NAMES_OF_OUR_OWN
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput
 from skerry.kit.one_line import one_line
@@ -136,6 +137,8 @@ class Publisher:
 
 
 def _record_fault(record: PublishedRecord) -> str | None:
+    if record.name.startswith(NAMES_OF_OUR_OWN):
+        return f"names that begin with «{NAMES_OF_OUR_OWN}» are the node's own; choose another one"
     fault = _value_fault(record.value, MAX_TEXT)
     if fault:
         return fault
