@@ -45,7 +45,12 @@ class StateTooNew(Refused):
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """A connection in WAL mode with foreign keys on and explicit transactions. Raises Corrupt or Transient."""
+    """A connection in WAL mode with foreign keys on and explicit transactions. Raises Corrupt or Transient.
+
+    A file that is made by this is for its owner only, and so are its WAL and index, which take over its mode.
+    """
+    if not read_only:
+        _create_private(path)
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     try:
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
@@ -61,6 +66,13 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         connection.close()
         raise classify(error, path) from error
     return connection
+
+
+def _create_private(path: Path) -> None:
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise Transient(f"cannot create {path}: {error.strerror}") from error
 
 
 def classify(error: sqlite3.Error, path: Path) -> Corrupt | Transient:

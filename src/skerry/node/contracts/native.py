@@ -65,7 +65,8 @@ class NativeContract:
     def _own_directory(self, kind: str, workload: str) -> Path:
         path = self.data_dir / kind / workload
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise Transient(f"cannot make directory {path}: {error.strerror}") from error
         return path

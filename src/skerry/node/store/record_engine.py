@@ -74,6 +74,7 @@ class RecordEngine:
         }
 
     def open(self) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         damages = [(lane, damage) for lane in self.lanes.values() for damage in lane.open()]
         self._reserve.open()
         for lane, damage in damages:
