@@ -116,7 +116,7 @@ async def test_a_node_on_a_full_disk(tidy_dir: Path) -> None:
             assert cause.startswith(
                 f"cannot accept records of «feeder»: the disk of {node.directory}"
             )
-            assert "12.6 MB are free there, or connect the hub" in cause
+            assert "2.36 MB are free there, or connect the hub" in cause
             fill(node.directory)
             logged = len(node.log.read_bytes())
             pids = await node.pids()

@@ -1,17 +1,20 @@
 """What the parts of a node's store do on a disk without a free block, one by one and without processes."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
+from tests.record_rig import make_store, submission
 from tests.small_disk import fill, free_bytes, small_disk
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Transient
+from skerry.kit.errors import StorageFull, Transient
 from skerry.kit.file_lock import locked
 from skerry.kit.sqlite import ROOM
 from skerry.node.store.opening import opened
+from skerry.node.store.record_jobs import Limits
 
 
 def database_of(directory: Path) -> dict[str, int]:
@@ -66,6 +69,23 @@ async def test_a_disk_with_little_room_is_not_used_up(
     with small_disk(tidy_dir / "disk", 7) as data_dir:
         async with opened(data_dir, "n1", clock, disk):
             assert free_bytes(data_dir) > 6_000_000
+
+
+async def test_a_small_disk_is_there_for_records_too(tidy_dir: Path) -> None:
+    with small_disk(tidy_dir / "disk", 12) as data_dir:
+        store = make_store(data_dir, limits=Limits())
+        await store.start()
+        await store.append(submission(1, "x" * 60_000))
+        reserve = (data_dir / "records" / "reserve").stat().st_size
+        assert reserve == 12 * 2**20 / 32
+        accepted = 1
+        with contextlib.suppress(StorageFull):
+            while accepted < 1000:
+                await store.append(submission(accepted + 1, "x" * 60_000))
+                accepted += 1
+        assert 180 < accepted < 1000
+        assert free_bytes(data_dir) >= reserve  # given up, and left to the node itself
+        await store.stop()
 
 
 def test_a_lock_needs_no_room(tidy_dir: Path) -> None:

@@ -51,6 +51,10 @@ class Disk(Protocol):
         """Bytes that an unprivileged process may still write to the file system of `path`."""
         ...
 
+    def total_bytes(self, path: Path) -> int:
+        """The size of the file system of `path`."""
+        ...
+
 
 class RealDisk:
     """The operating system's files."""
@@ -96,6 +100,9 @@ class RealDisk:
 
     def free_bytes(self, path: Path) -> int:
         return shutil.disk_usage(path).free
+
+    def total_bytes(self, path: Path) -> int:
+        return shutil.disk_usage(path).total
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -12,7 +12,7 @@ from skerry.wire.sync import Lane
 
 @dataclass(frozen=True)
 class Limits:
-    """Bytes on disk. `keep` is for the lanes keep and event together, `reserve` is held back on the disk."""
+    """Bytes on disk. `keep` is for the lanes keep and event together, `reserve` is the most that is held back."""
 
     keep: int = 1_000_000_000
     sample: int = 500_000_000

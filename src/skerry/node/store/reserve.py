@@ -6,8 +6,11 @@ from pathlib import Path
 
 from skerry.kit.disk import Disk
 
+_SHARE = 32
+"""It takes this part of the disk at most: a small device is there for its workloads."""
+
 _ROOM = 3
-"""The reserve is only taken up again when the disk has this many times its size: others must not starve."""
+"""It is only taken up again when the disk has this many times its size: others must not starve."""
 
 _LOW = 4
 """It is given up when less than this part of its size is free beside it: before a write fails half-way."""
@@ -17,11 +20,11 @@ _LENT = 2
 
 
 class Reserve:
-    """A file of `size` bytes at `path`. While it is given up, only samples that replace older ones are accepted."""
+    """A file of up to `most` bytes at `path`. While it is given up, only samples that replace older ones are accepted."""
 
-    def __init__(self, path: Path, size: int, disk: Disk) -> None:
-        self._size = size
+    def __init__(self, path: Path, most: int, disk: Disk) -> None:
         self._path = path
+        self._size = most
         self._disk = disk
         self._held = False
 
@@ -36,8 +39,9 @@ class Reserve:
         return self._size // _LENT
 
     def open(self) -> None:
-        """Looks whether it is there."""
-        self._held = self._path.is_file() and self._path.stat().st_size == self._size
+        """Looks whether it is there, and how large it may be. The directory must exist."""
+        self._size = min(self._size, self._disk.total_bytes(self._path.parent) // _SHARE)
+        self._held = self._path.is_file()
 
     def hold(self) -> bool:
         """Whether it is held, by what is free now: given up on a disk that is nearly full, taken up when there is room."""
