@@ -2,22 +2,21 @@
 
     .venv/bin/python -m tools.freeze_data_dir tests/fixtures/data-0001
 
-Every later version must open them (`tests/acceptance/test_frozen_data.py` tries each `data-*` there is). Before a
-release whose stores differ from the newest fixture's, run this with the next number, commit the new directory,
-and never change or remove an older one: those who skip releases have such a directory.
-
-`hub.zip` and `node.zip` hold the files of a short real run of two real processes, without sockets, pipes and
-`run/`; `facts.json` says what must be found in them. The run: two workloads; values of all four types, with and
-without meta, and an event that reach the hub; samples beyond their limit while it is away, so a gap; then values
-that it never sees, the backlog. The node runs in a boot of its own making, so whoever opens it has rebooted since.
-The secrets inside are of no use anywhere else.
+When and why: `tests/fixtures/README.md`. What is in them must be found again by every later version:
+`tests/acceptance/test_frozen_data.py`. The run that is frozen takes seconds, with real processes: values of all
+four types, with and without meta, and an event reach the hub; samples go beyond their limit while it is away, so
+there are gaps; then the hub ends, and values follow that it never sees, the backlog. The node runs in a boot of
+its own making, so whoever opens the directory has rebooted since.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import json
 import logging
+import platform
 import random
 import shutil
 import signal
@@ -29,31 +28,58 @@ import msgspec
 from tests.installation import Installation, Node, Process, copy_tree, installation, sleeper
 
 import skerry
+from skerry.cli.http import node_api
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.node.__main__ import settings_from
 from skerry.node.agent import Host, run
+from skerry.sdk.connection import NodeConnection
 from skerry.testing.waiting import eventually
-from skerry.wire.people import WorkloadView
-from skerry.wire.records import PublishedRecord, Row
+from skerry.wire.codec import decode, encode
+from skerry.wire.local import NodeStatus
+from skerry.wire.people import Rows, WorkloadView
+from skerry.wire.records import Publish, Published, PublishedRecord, Row
+from skerry.wire.workload import ProcessSpec, Restart, WorkloadSpec, WorkloadStatus
 
 BASE = 1_790_000_000_000_000_000
 BOOT = "00000000-0000-4000-8000-000000000001"
 SAMPLES = 24
-WORKLOADS = ("camera", "heater")
+GREETING = "camera says «hello»"
 
-ARRIVED = [
-    PublishedRecord("room.temperature", 21.5, BASE + 1, {"unit": "C", "sensor": 7}),
-    PublishedRecord("room.persons", -3, BASE + 2),
-    PublishedRecord("room.window", True, BASE + 3, {"floor": 1.5, "open": False}),  # noqa: FBT003 - a value
-    PublishedRecord("room.state", "«warm» ☀", BASE + 4),
-]
-BACKLOG = [
-    PublishedRecord("room.temperature", 1e-300, BASE + 5),
-    PublishedRecord("room.persons", 2**63 - 1, BASE + 6, {"unit": "persons"}),
-    PublishedRecord("room.window", False, BASE + 7),  # noqa: FBT003
-    PublishedRecord("room.state", "", BASE + 8),
-]
+SPECS = (
+    WorkloadSpec(
+        name="camera",
+        process=ProcessSpec(command=["/bin/sh", "-c", 'echo "$GREETING"; exec sleep 86400']),
+        env={"GREETING": GREETING},
+        streams={"noise.*": "sample"},
+    ),
+    sleeper("heater", depends_on={"camera": "running"}),
+    WorkloadSpec(
+        name="once",
+        process=ProcessSpec(command=["/bin/sh", "-c", "exit 3"]),
+        restart=Restart(policy="never"),
+    ),
+)
+
+ARRIVED = Publish(
+    [
+        PublishedRecord("room.temperature", 21.5, BASE + 1, {"unit": "C", "sensor": 7}),
+        PublishedRecord("room.persons", -3, BASE + 2),
+        PublishedRecord("room.window", True, BASE + 3, {"floor": 1.5, "open": False}),  # noqa: FBT003 - a value
+        PublishedRecord("room.state", "«warm» ☀", BASE + 4),
+    ]
+)
+DOOR = Publish([PublishedRecord("door.opened", "by somebody", BASE + 9, {"badge": 12})], "event")
+BACKLOG = Publish(
+    [
+        PublishedRecord("room.temperature", 1e-300, BASE + 5),
+        PublishedRecord("room.persons", 2**63 - 1, BASE + 6, {"unit": "persons"}),
+        PublishedRecord("room.window", False, BASE + 7),  # noqa: FBT003
+        PublishedRecord("room.state", "", BASE + 8),
+    ],
+    session="5e" * 16,
+    first=1,
+)
 
 
 class OtherBoot(SystemClock):
@@ -64,7 +90,8 @@ class OtherBoot(SystemClock):
 
 
 def run_node(words: list[str]) -> None:
-    """The shipped node with `OtherBoot`."""
+    """The shipped node with `OtherBoot`; it says nothing about the machine that it runs on."""
+    platform.release = lambda: "6.1"
     logging.basicConfig(level="INFO", stream=sys.stderr)
     host = Host(OtherBoot(), RealDisk(), random.Random(1))  # noqa: S311 - jitter, not secrets
     asyncio.run(run(settings_from(words), host, lambda: None))
@@ -77,70 +104,102 @@ async def freeze(target: Path) -> None:
     try:
         async with installation(scratch) as site:
             node = await started(site)
-            arrived = await live(site, node)
+            facts = await live(site, node)
             await node.process.end(signal.SIGTERM)
-        for name in ("hub", node.name):
+        for archive, name in (("hub", "hub"), ("node", node.name)):
             copy_tree(scratch / name, scratch / "plain")
             shutil.rmtree(scratch / "plain" / "run", ignore_errors=True)
-            shutil.make_archive(
-                str(target / ("hub" if name == "hub" else "node")), "zip", scratch / "plain"
-            )
-        facts = {
-            "version": skerry.__version__,
-            "node": node.name,
-            "workloads": WORKLOADS,
-            "arrived": [plain(row) for row in arrived],
-            "backlog": msgspec.to_builtins(BACKLOG),
-        }
+            shutil.make_archive(str(target / archive), "zip", scratch / "plain")
         (target / "facts.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     finally:
         shutil.rmtree(scratch)
 
 
 async def started(site: Installation) -> Node:
-    """A node in its own boot that runs both workloads, with room for few samples."""
+    """A node in its own boot that has run every workload, with room for few samples."""
     node = site.node()
     await node.enrol(site.hub, {"site": "lab"})
-    await site.hub.apply(
-        sleeper("camera", streams={"noise.*": "sample"}, env={"GREETING": "«hello»"}),
-        sleeper("heater", depends_on={"camera": "running"}),
-    )
+    await site.hub.apply(*SPECS)
     options = [*node.options, "--set", "records.sample_limit=1MB"]
     node.process = Process(["-m", "tools.freeze_data_dir", "node", *options], node.log)
     await node.process.start()
     await node.ready()
-    await eventually(lambda: node.runs(*WORKLOADS), "the workloads run", 20)
+    await eventually(lambda: node.runs("camera", "heater"), "the workloads run", 20)
+    await eventually(lambda: greeted(node), "the camera has printed its greeting")
     return node
 
 
-async def live(site: Installation, node: Node) -> list[Row]:
-    """What happens before the freeze; returns the records that the hub has at its end."""
-    camera = node.publisher("camera")
+async def live(site: Installation, node: Node) -> dict[str, object]:
+    """What happens before the freeze; returns what must be found again."""
     await eventually(lambda: statuses_arrived(site), "the statuses are at the hub")
-    await asyncio.to_thread(camera.publish, "measurement", ARRIVED, 10.0)
-    door = [PublishedRecord("door.opened", "by somebody", BASE + 9, {"badge": 12})]
-    await asyncio.to_thread(camera.publish, "event", door, 10.0)
+    await publish(node, ARRIVED)
+    await publish(node, DOOR)
     await eventually(lambda: site.hub.has("*", 5), "values and event are at the hub")
     await site.hub.kill()
-    text = "s" * 60_000
     for number in range(SAMPLES):
-        sample = PublishedRecord("noise.level", text, BASE + 100 + number)
-        await asyncio.to_thread(camera.publish, "measurement", [sample], 10.0)
+        sample = PublishedRecord("noise.level", "s" * 60_000, BASE + 100 + number)
+        await publish(node, Publish([sample]))
     await site.hub.start()
     await eventually(lambda: gap_arrived(site), "samples and gap are at the hub", 30)
     await eventually(lambda: all_taken(node), "the hub has taken everything", 30)
+    workloads = await views(site)
     arrived = await site.hub.rows("*")
     await site.hub.process.end(signal.SIGTERM)
-    await asyncio.to_thread(camera.publish, "measurement", BACKLOG, 10.0)
-    return arrived
+    await publish(node, BACKLOG)
+    async with node_api(node.directory) as api:
+        status = await api.get("/v1/status", NodeStatus)
+    return {
+        "version": skerry.__version__,
+        "node": {"name": status.name, "id": status.id, "labels": status.labels},
+        "incarnation": (await node.sync()).incarnation,
+        "workloads": [wanted(view) for view in workloads],
+        "ended": {each.workload: ending(each) for each in status.workloads if each.exit},
+        "greeting": GREETING,
+        "arrived": [plain(row) for row in arrived],
+        "held": [plain(row) for row in await rows_of(node)],
+        "backlog": msgspec.to_builtins(BACKLOG),
+    }
+
+
+async def publish(node: Node, request: Publish) -> Published:
+    """What the camera's own process could send."""
+
+    def send() -> bytes:
+        path = node.directory / "run" / "w" / "camera.sock"
+        with contextlib.closing(NodeConnection(str(path), 10.0)) as connection:
+            connection.request("POST", "/v1/publish", encode(request))
+            return connection.getresponse().read()
+
+    return decode(await asyncio.to_thread(send), Published, "the node's answer")
+
+
+async def rows_of(node: Node) -> list[Row]:
+    """Every record that is still on the node."""
+    async with node_api(node.directory) as api:
+        return (await api.get("/v1/records?limit=100000", Rows)).rows
+
+
+async def greeted(node: Node) -> bool:
+    """Whether the node's log of the camera has its greeting."""
+    async with node_api(node.directory) as api:
+        return GREETING in "".join([text async for text in api.text("/v1/logs/camera")])
+
+
+async def views(site: Installation) -> list[WorkloadView]:
+    """Every workload as the hub has it."""
+    async with site.hub.api() as api:
+        return await api.get("/api/v1/workloads", list[WorkloadView])
 
 
 async def statuses_arrived(site: Installation) -> bool:
-    """Whether the hub has heard that both workloads run."""
-    async with site.hub.api() as api:
-        views = await api.get("/api/v1/workloads", list[WorkloadView])
-    statuses = [status for view in views for status in view.nodes.values()]
-    return [status.phase for status in statuses if status] == ["running", "running"]
+    """Whether the hub has heard how every workload is."""
+    phases = {
+        view.name: status.phase
+        for view in await views(site)
+        for status in view.nodes.values()
+        if status
+    }
+    return phases == {"camera": "running", "heater": "running", "once": "failed"}
 
 
 async def gap_arrived(site: Installation) -> bool:
@@ -153,9 +212,26 @@ async def all_taken(node: Node) -> bool:
     return not any(lane.waiting for lane in (await node.sync()).lanes)
 
 
+def wanted(view: WorkloadView) -> dict[str, object]:
+    """What a person asked for, as facts.json keeps it."""
+    return {
+        "name": view.name,
+        "generation": msgspec.to_builtins(view.generation),
+        "restarts": view.restarts,
+        "spec": msgspec.to_builtins(view.spec),
+    }
+
+
+def ending(status: WorkloadStatus) -> list[object]:
+    """How a workload ended, as facts.json keeps it."""
+    return [status.phase, status.exit and status.exit.code]
+
+
 def plain(row: Row) -> dict[str, object]:
-    """A row as facts.json keeps it; long texts by their length."""
-    value = row.value if not isinstance(row.value, str) or len(row.value) < 100 else len(row.value)
+    """A row as facts.json keeps it; long texts by their length and hash."""
+    value: object = row.value
+    if isinstance(value, str) and len(value) > 100:
+        value = {"length": len(value), "sha256": hashlib.sha256(value.encode()).hexdigest()}
     return {
         "name": row.name,
         "kind": row.kind,

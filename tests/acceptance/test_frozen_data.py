@@ -1,29 +1,35 @@
 """Data directories of every version that was ever frozen open in this one (`tools/freeze_data_dir.py` makes them)."""
 
-import asyncio
 import json
 import shutil
+import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from tests.installation import Installation, Node, installation
-from tools.freeze_data_dir import plain
+from tests.installation import Installation, Node, installation, sleeper
+from tools.freeze_data_dir import all_taken, ending, plain, publish, rows_of, views, wanted
 
 from skerry.cli.http import node_api
 from skerry.testing.waiting import eventually
 from skerry.wire.local import Doctor
-from skerry.wire.people import NodeView, Rows
-from skerry.wire.records import PublishedRecord, Row
+from skerry.wire.people import NodeView
+from skerry.wire.records import Publish, Published, PublishedRecord, Row
 
 pytestmark = pytest.mark.timeout(120)
 
 FROZEN = sorted((Path(__file__).parents[1] / "fixtures").glob("data-*"))
+FILES = {"facts.json", "hub.zip", "node.zip"}
+OF_A_MACHINE = (b"/tmp/", b"/home/", b"/root/", b"/work/", b"/Users/")
+
+Facts = dict[str, Any]
+Key = tuple[str, str, str, int, str, str]
 
 
 def thaw(frozen: Path, directory: Path, node: str) -> None:
-    """The two data directories as they were, secrets for their owner only."""
+    """The two data directories as they were, for their owner only."""
     for archive, name in (("hub", "hub"), ("node", node)):
         shutil.unpack_archive(frozen / f"{archive}.zip", directory / name)
         for path in (directory / name).rglob("*"):
@@ -31,58 +37,102 @@ def thaw(frozen: Path, directory: Path, node: str) -> None:
         (directory / name).chmod(0o700)
 
 
-def keys(rows: list[Row]) -> list[tuple[str, str, int, str, str]]:
-    """The rows in an order of their own, each value with its type."""
-    return sorted(key(plain(row)) for row in rows)
-
-
-def key(row: dict[str, Any]) -> tuple[str, str, int, str, str]:
-    meta = json.dumps(row["meta"], sort_keys=True)
-    return row["name"], row["kind"], row["at"], repr(row["value"]), meta
-
-
-def told(records: list[dict[str, Any]]) -> list[tuple[str, str, int, str, str]]:
-    """As `keys`, for what facts.json says about published values."""
+def keys(records: list[dict[str, Any]]) -> list[Key]:
+    """Records as facts.json has them, in an order of their own, each value with its type."""
     return sorted(
-        key({"kind": "measurement", **record, "meta": record.get("meta") or {}})
-        for record in records
+        (
+            each["name"],
+            each["kind"],
+            each["source"],
+            each["at"],
+            repr(each["value"]),
+            json.dumps(each["meta"], sort_keys=True),
+        )
+        for each in records
     )
 
 
-async def here(node: Node, name: str) -> list[Row]:
-    async with node_api(node.directory) as api:
-        return (await api.get(f"/v1/records?name={name}&limit=10000", Rows)).rows
+def keys_of(rows: list[Row]) -> list[Key]:
+    return keys([plain(row) for row in rows])
 
 
+def keys_of_backlog(facts: Facts) -> list[Key]:
+    """What the hub has not seen yet, as it will show it."""
+    told = {"kind": "measurement", "source": "camera"}
+    return keys(
+        [{**told, **each, "meta": each["meta"] or {}} for each in facts["backlog"]["records"]]
+    )
+
+
+def test_there_are_frozen_directories() -> None:
+    assert [path.name for path in FROZEN] == [f"data-{n:04d}" for n in range(1, len(FROZEN) + 1)]
+    assert FROZEN
+
+
+@pytest.mark.parametrize("frozen", FROZEN, ids=lambda path: path.name)
+def test_a_frozen_directory_is_small_and_says_nothing_about_a_machine(frozen: Path) -> None:
+    assert {path.name for path in frozen.iterdir()} <= FILES
+    assert sum(path.stat().st_size for path in frozen.iterdir()) < 1_000_000
+    for archive in frozen.glob("*.zip"):
+        with zipfile.ZipFile(archive) as content:
+            for name in content.namelist():
+                found = [word for word in OF_A_MACHINE if word in content.read(name)]
+                assert found == [], f"{archive.name}: {name}"
+
+
+@pytest.mark.guarantee("G1")
 @pytest.mark.guarantee("G2")
 @pytest.mark.parametrize("frozen", FROZEN, ids=lambda path: path.name)
 async def test_a_frozen_data_directory_opens(tidy_dir: Path, frozen: Path) -> None:
     facts = json.loads((frozen / "facts.json").read_text())
-    arrived, backlog = told(facts["arrived"]), told(facts["backlog"])
-    thaw(frozen, tidy_dir, facts["node"])
+    arrived, backlog = keys(facts["arrived"]), keys_of_backlog(facts)
+    thaw(frozen, tidy_dir, facts["node"]["name"])
     async with installation(tidy_dir) as site:
-        assert keys(await site.hub.rows("*")) == arrived
+        assert keys_of(await site.hub.rows("*")) == arrived
+        assert [wanted(view) for view in await views(site)] == facts["workloads"]
         await site.hub.kill()
-        node = site.node(facts["node"])
+        node = site.node(facts["node"]["name"])
         await node.start()  # in another boot, and with no hub
         await node.ready()
-        await eventually(lambda: node.runs(*facts["workloads"]), "the workloads start", 20)
-        held = keys(await here(node, "room.*"))
-        assert set(backlog) <= set(held)
+        await knows_itself_and_its_workloads(node, facts)
+        assert keys_of(await rows_of(node)) == keys(facts["held"])
+        again = msgspec.convert(facts["backlog"], Publish)
+        assert await publish(node, again) == Published(len(backlog), len(backlog))
         await site.hub.start()
-        await eventually(
-            lambda: site.hub.has("*", len(arrived) + len(backlog)), "the backlog arrives", 20
-        )
-        assert keys(await site.hub.rows("*")) == sorted(arrived + backlog)
-        await goes_on(site, node, len(facts["workloads"]))
+        await eventually(partial(all_taken, node), "the hub has taken everything", 20)
+        assert keys_of(await site.hub.rows("*")) == sorted(arrived + backlog)
+        assert (await node.sync()).incarnation == facts["incarnation"]
+        await goes_on(site, node, facts)
 
 
-async def goes_on(site: Installation, node: Node, workloads: int) -> None:
-    """New values find their way, the hub sees everything run, and the node has nothing to complain about."""
-    camera = node.publisher("camera")
-    await asyncio.to_thread(camera.publish, "measurement", [PublishedRecord("new.value", 1)], 10.0)
+async def knows_itself_and_its_workloads(node: Node, facts: Facts) -> None:
+    """Who it is, what it is to run, what has ended and stays so, and what was printed."""
+    running = [each["name"] for each in facts["workloads"] if each["name"] not in facts["ended"]]
+    await eventually(lambda: node.runs(*running), "the workloads start", 20)
+    status = await node.status()
+    assert status is not None
+    assert {"name": status.name, "id": status.id, "labels": status.labels} == facts["node"]
+    ended = {each.workload: ending(each) for each in status.workloads if each.exit}
+    assert {name: ended[name] for name in facts["ended"]} == facts["ended"]
+    await eventually(lambda: printed_twice(node, facts["greeting"]), "the log goes on")
+
+
+async def printed_twice(node: Node, line: str) -> bool:
+    """Whether the camera's log has a line of this start and of the one before the freeze."""
+    async with node_api(node.directory) as api:
+        return "".join([text async for text in api.text("/v1/logs/camera")]).count(line) == 2
+
+
+async def goes_on(site: Installation, node: Node, facts: Facts) -> None:
+    """Wishes and values find their way, the hub sees everything run, and nobody has anything to complain about."""
+    await site.hub.apply(sleeper("newcomer"))
+    await eventually(lambda: node.runs("newcomer"), "a new wish arrives")
+    await publish(node, Publish([PublishedRecord("new.value", 1)]))
     await eventually(lambda: site.hub.has("new.value", 1), "a new value arrives")
-    await eventually(partial(sees_running, site, workloads), "the hub sees the workloads run")
+    total = len(facts["workloads"]) + 1
+    await eventually(
+        partial(sees, site, total, total - len(facts["ended"])), "the hub sees them run"
+    )
     async with node_api(node.directory) as api:
         checks = (await api.get("/v1/doctor", Doctor)).checks
     assert [c.name for c in checks if c.outcome == "failed" and c.name != "disk space"] == []
@@ -90,7 +140,7 @@ async def goes_on(site: Installation, node: Node, workloads: int) -> None:
     assert "Traceback" not in node.log.read_text() + site.hub.process.log.read_text()
 
 
-async def sees_running(site: Installation, count: int) -> bool:
+async def sees(site: Installation, workloads: int, running: int) -> bool:
     async with site.hub.api() as api:
         [node] = await api.get("/api/v1/nodes", list[NodeView])
-    return (node.workloads, node.running) == (count, count)
+    return (node.workloads, node.running) == (workloads, running)
