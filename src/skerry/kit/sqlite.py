@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 ROOM = 2 * 1024 * 1024
 """Bytes that a database holds on the disk before it needs them, once inside and once as its WAL."""
 
+_CACHE_KIB = 512
+"""Of pages for each connection: what is kept here is small, and holding room must not stay in memory."""
+
 _CHECKPOINT_PAGES = 256
 """Of 4 KiB: the WAL begins anew at half of its room, so that a larger group still fits."""
 
@@ -62,6 +65,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     except sqlite3.Error as error:
         connection.close()
         raise classify(error, path) from error
