@@ -7,6 +7,7 @@ import pytest
 from skerry.hub import settings as hub
 from skerry.kit.errors import InvalidInput
 from skerry.node import settings as node
+from skerry.node.node_settings import from_bytes, to_bytes
 
 
 def test_a_node_without_any_settings() -> None:
@@ -18,6 +19,13 @@ def test_a_node_without_any_settings() -> None:
     assert settings.api.port == 8000
     assert settings.hub.url is None
     assert settings.labels == {}
+
+
+def test_settings_travel_to_the_agents_process() -> None:
+    options = {"data_dir": "/srv/n", "labels": "{site: «lab»}", "hub.url": "http://hub:8600"}
+    settings = node.node_settings(node.find_settings(environment={}, options=options))
+    assert settings.labels == {"site": "«lab»"}
+    assert from_bytes(to_bytes(settings)) == settings
 
 
 def test_default_directories() -> None:

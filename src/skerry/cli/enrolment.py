@@ -6,7 +6,7 @@ import skerry
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.node.identity import Identity
-from skerry.node.settings import NodeSettings
+from skerry.node.node_settings import NodeSettings
 from skerry.node.sync.enrol import enrol
 from skerry.node.sync.uplink import open_session
 from skerry.wire.sync import Enrol

@@ -21,7 +21,7 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.text_file import read_text
 from skerry.node.identity import read_identity
-from skerry.node.settings import NodeSettings
+from skerry.node.node_settings import NodeSettings
 from skerry.wire.local import NodeStatus
 from skerry.wire.people import (
     Apply,

@@ -1,22 +1,20 @@
-"""The node's own process: `python -m skerry.node [--data-dir DIR] [--config FILE] [--set PATH=VALUE]…`.
+"""Starts a node: `python -m skerry.node [--data-dir DIR] [--config FILE] [--set PATH=VALUE]…`.
 
-`skerry node run` replaces itself by this, so that the command line's libraries do not stay in memory.
+Reads the settings and then becomes `skerry.node.process`: `skerry node run` turns itself into this, and this into
+the agent, so that neither the command line's libraries nor those that read settings stay in the node's memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import logging
-import random
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
-from skerry.kit.clock import SystemClock
-from skerry.kit.disk import RealDisk
-from skerry.kit.errors import InvalidInput, SkerryError
-from skerry.node.agent import Host, run
-from skerry.node.settings import NodeSettings, find_settings, node_settings
+from skerry.kit.errors import InvalidInput
+from skerry.node.node_settings import NodeSettings, to_bytes
+from skerry.node.settings import find_settings, node_settings
 
 
 def settings_from(words: list[str]) -> NodeSettings:
@@ -32,24 +30,18 @@ def settings_from(words: list[str]) -> NodeSettings:
     return node_settings(find_settings(config=found.config, options=options))
 
 
-def main() -> int:
-    """Runs the node; 0 ended on request, 1 failed, 2 wrong settings."""
+def main() -> NoReturn:
+    """Becomes the agent; exits with 2 when the settings are wrong."""
     try:
         settings = settings_from(sys.argv[1:])
-        logging.basicConfig(
-            level=settings.logs.level.upper(),
-            format="%(asctime)s %(levelname)-7s %(message)s",
-            stream=sys.stderr,
-        )
-        host = Host(SystemClock(), RealDisk(), random.Random())  # noqa: S311 - jitter, not secrets
-        asyncio.run(run(settings, host, lambda: None))
-    except SkerryError as error:
+    except InvalidInput as error:
         sys.stderr.write(f"skerry: {error}\n")
-        return 2 if isinstance(error, InvalidInput) else 1
-    except OSError as error:
-        sys.stderr.write(f"skerry: cannot run the node: {error}\n")
-        return 1
-    return 0
+        sys.exit(2)
+    descriptor = os.memfd_create("skerry-settings", 0)  # unlike arguments, not shown to everybody
+    os.write(descriptor, to_bytes(settings))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    words = [sys.executable, "-m", "skerry.node.process", str(descriptor)]
+    os.execv(words[0], words)  # noqa: S606 - a list, no shell
 
 
 def _pair(word: str) -> tuple[str, str]:
@@ -60,4 +52,4 @@ def _pair(word: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -35,8 +35,8 @@ from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscriptions
 from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.identity import Identity, read_identity, read_secret
+from skerry.node.node_settings import NodeSettings
 from skerry.node.services import Endpoints, Node, SeenValues, WorkloadDesk
-from skerry.node.settings import NodeSettings
 from skerry.node.store.cipher import NullCipher
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, opened

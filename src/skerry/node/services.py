@@ -23,8 +23,8 @@ from skerry.node.data.subscribe import Subscription, Subscriptions
 from skerry.node.desired_state import StoredDesired
 from skerry.node.health.checks import Facts, examine
 from skerry.node.identity import SECRET_FILE, Identity
+from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
-from skerry.node.settings import NodeSettings
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, integrity_problem
 from skerry.node.store.records import RecordStore

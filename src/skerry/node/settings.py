@@ -1,6 +1,6 @@
 """The node's settings: node.yaml, environment and options → one frozen value. Nothing else here reads either.
 
-`cli.node` loads them, `agent.run` receives them; what a setting means stands in its declaration below.
+The value is `node_settings.NodeSettings`; what a setting means stands in its declaration below.
 """
 
 from __future__ import annotations
@@ -18,52 +18,11 @@ from skerry.core.names import is_url, label_fault, name_fault
 from skerry.kit.nearest import did_you_mean
 from skerry.kit.socket_path import checked_socket_path
 from skerry.kit.text_file import read_text
+from skerry.node.node_settings import NodeSettings
 
 PREFIX = "SKERRY_NODE_"
 FILE_NAME = "node.yaml"
 LEVELS = ("debug", "info", "warning", "error")
-
-
-class HubSection(msgspec.Struct, frozen=True):
-    """Where the hub is."""
-
-    url: str | None
-
-
-class ApiSection(msgspec.Struct, frozen=True):
-    """The read-only port for monitoring."""
-
-    port: int
-
-
-class RecordsSection(msgspec.Struct, frozen=True):
-    """Room for records on this device, in bytes."""
-
-    keep_limit: int
-    sample_limit: int
-
-
-class LogsSection(msgspec.Struct, frozen=True):
-    """The node's own log."""
-
-    level: str
-
-
-class NodeSettings(msgspec.Struct, frozen=True):
-    """Everything that can be set on a node."""
-
-    name: str
-    labels: dict[str, str]
-    data_dir: Path
-    hub: HubSection
-    api: ApiSection
-    records: RecordsSection
-    logs: LogsSection
-
-    @property
-    def run_dir(self) -> Path:
-        """Sockets and pid files; emptied by a reboot without harm."""
-        return self.data_dir / "run"
 
 
 def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:

@@ -1,0 +1,62 @@
+"""The settings of a node as one frozen value: `settings` makes it, the agent receives it.
+
+Apart from `settings`, because what reads YAML and explains mistakes would stay in the agent's memory for ever.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+
+class HubSection(msgspec.Struct, frozen=True):
+    """Where the hub is."""
+
+    url: str | None
+
+
+class ApiSection(msgspec.Struct, frozen=True):
+    """The read-only port for monitoring."""
+
+    port: int
+
+
+class RecordsSection(msgspec.Struct, frozen=True):
+    """Room for records on this device, in bytes."""
+
+    keep_limit: int
+    sample_limit: int
+
+
+class LogsSection(msgspec.Struct, frozen=True):
+    """The node's own log."""
+
+    level: str
+
+
+class NodeSettings(msgspec.Struct, frozen=True):
+    """Everything that can be set on a node."""
+
+    name: str
+    labels: dict[str, str]
+    data_dir: Path
+    hub: HubSection
+    api: ApiSection
+    records: RecordsSection
+    logs: LogsSection
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets and pid files; emptied by a reboot without harm."""
+        return self.data_dir / "run"
+
+
+def to_bytes(settings: NodeSettings) -> bytes:
+    """The settings for another process of this version."""
+    return msgspec.json.encode(settings, enc_hook=str)
+
+
+def from_bytes(data: bytes) -> NodeSettings:
+    """What `to_bytes` was given."""
+    return msgspec.json.decode(data, type=NodeSettings, dec_hook=lambda kind, text: kind(text))
