@@ -291,8 +291,9 @@ def _end(pid: int) -> None:
         return
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        gone, _, _ = select.select([pidfd], [], [], 10.0)
-        assert gone, f"process {pid} outlives SIGKILL"
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        assert poll.poll(10_000), f"process {pid} outlives SIGKILL"
     except ProcessLookupError:
         return
     finally:
