@@ -1,7 +1,6 @@
 """The registry of synced state entities: who may write them, and who wins a conflict.
 
-A new entity is one line here. Strategies beyond the two below arrive with the sync issue and take
-their place in `resolve`.
+A new entity is one line here; what a strategy means stands in `incoming_wins`.
 """
 
 from __future__ import annotations
@@ -17,12 +16,11 @@ Writer = Literal["hub", "node", "both"]
 
 @dataclass(frozen=True)
 class Entity:
-    """One kind of synced state. `versions` is the range of body versions that this build understands."""
+    """One kind of synced state."""
 
     name: str
     writer: Writer
     strategy: Strategy
-    versions: tuple[int, int] = (1, 1)
 
 
 ENTITIES = {

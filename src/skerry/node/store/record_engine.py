@@ -107,7 +107,6 @@ class RecordEngine:
             for lane, _ in job.parts:
                 if lane in failed:
                     return self._cause(job, lane, failed[lane])
-            self.counters.accepted += result.accepted - result.repeated
             self.counters.repeated += result.repeated
         elif isinstance(result, StorageFull):
             self.counters.refused += 1

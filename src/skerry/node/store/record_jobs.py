@@ -70,10 +70,9 @@ Result = Published | int
 
 @dataclass
 class Counters:
-    """Since the start, for the status and the benches. `lost` records were damaged on disk."""
+    """Since the start, for tests; people read of it in events and gaps. `lost` records were damaged on disk."""
 
     groups: int = 0
-    accepted: int = 0
     repeated: int = 0
     refused: int = 0
     freed: int = 0

@@ -1,7 +1,7 @@
 -- The node's store. Records live in segments beside it (store/segments.py), not here.
 -- Columns are «key» (ids, times, states: always plain) or «body» (goes through the cipher; null cipher for now).
 
--- Single facts: node_id, node_name, hub_url, hub_id, incarnation, cursor, offline_since, hlc, epoch, …
+-- Single facts: incarnation, cursor, last_success, offline_since. Who the node is lies in identity.json.
 CREATE TABLE fact (
   name  TEXT PRIMARY KEY,
   value TEXT NOT NULL
@@ -82,10 +82,3 @@ CREATE TABLE instance (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX one_live_instance ON instance (workload) WHERE ended_at IS NULL;
 CREATE INDEX instance_ended ON instance (workload, ended_at);
-
--- What was asked of this node by hand (`node stop --workloads`), consumed by the owner of the word.
-CREATE TABLE intent (
-  name  TEXT PRIMARY KEY,
-  value TEXT NOT NULL,
-  at    INTEGER NOT NULL
-) WITHOUT ROWID;
