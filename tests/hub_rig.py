@@ -62,7 +62,9 @@ class HubRig:
         assignments = Assignments(clock)
         self.tokens = Tokens(self.store, clock)
         self.nodes = Nodes(self.store, assignments, clock, self.news.append)
-        self.workloads = Workloads(self.store, assignments, clock, self.news.append)
+        self.workloads = Workloads(
+            self.store, assignments, clock, self.news.append, self.nodes.last_seen
+        )
         self.query = RecordQuery(self.store)
         self.retention = Retention(
             self.store, Ages(measurement=7 * DAY, event=30 * DAY, gap=30 * DAY)

@@ -6,7 +6,7 @@ from tests.hub_rig import INCARNATION, HubRig, Lanes, PullingNode, node_info, sp
 
 from skerry.hub.store.tables import change, enrolment_token, node, state
 from skerry.kit.errors import InvalidInput, NotFound, Refused
-from skerry.wire.people import Applied
+from skerry.wire.people import Applied, FieldChange
 from skerry.wire.sync import Enrol, StateFrame
 from skerry.wire.workload import Generation, Selector
 
@@ -133,9 +133,10 @@ class TestApply:
     async def test_workloads_reach_the_nodes_they_are_for(self, hub: HubRig) -> None:
         lab, field = await hub.enrol("n1", site="lab"), await hub.enrol("n2", site="field")
         reply = await hub.apply(spec("all"), spec("lab", on=Selector(labels={"site": "lab"})))
+        command = FieldChange("process.command", None, "[sleep, 1]")
         assert reply.workloads == [
-            Applied("all", "create", [], ["n1", "n2"]),
-            Applied("lab", "create", [], ["n1"]),
+            Applied("all", "create", [command], ["n1", "n2"]),
+            Applied("lab", "create", [FieldChange("on.labels.site", None, "lab"), command], ["n1"]),
         ]
         assert hub.news == sorted([lab.node_id, field.node_id])
         first, second = PullingNode(hub, lab.node_id), PullingNode(hub, field.node_id)
@@ -288,13 +289,36 @@ class TestNodesAndAssignments:
         await hub.push(first.node_id, Lanes(INCARNATION).unit("state", [frame]))
         views = {view.name: view for view in await hub.workloads.list()}
         assert set(views) == {"a", "b"}
-        running = views["a"].nodes["n1"]
+        running = views["a"].nodes["n1"].status
         assert running is not None
         assert (running.phase, running.generation) == ("running", Generation(1, 1))
-        assert views["a"].nodes["n2"] is None
+        assert views["a"].nodes["n2"].status is None
         assert set(views["b"].nodes) == {"n1"}
         counts = {view.name: (view.workloads, view.running) for view in await hub.nodes.list()}
         assert counts == {"n1": (2, 1), "n2": (1, 0)}
+
+    @pytest.mark.guarantee("G5")
+    async def test_a_status_says_when_its_node_was_heard(self, hub: HubRig) -> None:
+        node_id = (await hub.enrol("n1")).node_id
+        await hub.apply(spec("a"))
+        await hub.push(
+            node_id, Lanes(INCARNATION).unit("state", [StateFrame([status("a", "running")])])
+        )
+        hub.clock.advance(100.0)
+        heard_at = hub.clock.wall_ns()
+        hub.nodes.seen(node_id, heard_at)
+        hub.clock.advance(44.0)
+        [view] = await hub.workloads.list()
+        instance = view.nodes["n1"]
+        assert (instance.node_online, instance.heard_at, instance.age) == (True, heard_at, 44.0)
+        hub.clock.advance(1.0)
+        [view] = await hub.workloads.list("a")
+        instance = view.nodes["n1"]
+        assert (instance.node_online, instance.heard_at, instance.age) == (False, heard_at, 45.0)
+        assert instance.status is not None
+        assert instance.status.phase == "running"  # what it was, for whoever reads node_online too
+        [node_view] = await hub.nodes.list()
+        assert (node_view.online, node_view.last_seen) == (False, heard_at)
 
     async def test_removing_a_node_takes_its_state_along(self, hub: HubRig) -> None:
         enrolled = await hub.enrol("n1")

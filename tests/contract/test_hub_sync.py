@@ -221,7 +221,7 @@ class TestPushingState:
         [row] = (await hub.push(node_id, Lanes().unit("state", [StateFrame([posing])]))).rows
         assert row.origin == node_id
         [view] = await hub.workloads.list("a")
-        assert view.nodes["n2"] is None
+        assert view.nodes["n2"].status is None
 
     async def test_a_deleted_status_is_gone_from_the_view(self, hub: HubRig) -> None:
         node_id = (await hub.enrol("n1")).node_id
@@ -231,7 +231,7 @@ class TestPushingState:
         gone = StateRow("status", "a", row.rev, 2, node_id, deleted=True)
         await hub.push(node_id, lanes.unit("state", [StateFrame([gone])]))
         [view] = await hub.workloads.list("a")
-        assert view.nodes == {"n1": None}
+        assert view.nodes["n1"].status is None
 
 
 class TestBadInput:

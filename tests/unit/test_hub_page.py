@@ -25,7 +25,7 @@ from skerry.kit.errors import (
     Transient,
 )
 from skerry.testing.manual_clock import ManualClock
-from skerry.wire.people import NodeView, WorkloadView
+from skerry.wire.people import InstanceView, NodeView, WorkloadView
 from skerry.wire.records import Meta, Row, Value
 from skerry.wire.workload import Generation, Phase, ProcessSpec, Ready, WorkloadSpec, WorkloadStatus
 
@@ -42,10 +42,19 @@ def node(name: str, *, online: bool = True, age: float = 1.0) -> NodeView:
 
 
 def workload(
-    name: str, nodes: dict[str, WorkloadStatus | None], ready: Ready | None = None
+    name: str,
+    nodes: dict[str, WorkloadStatus | None],
+    ready: Ready | None = None,
+    *,
+    offline: tuple[str, ...] = (),
 ) -> WorkloadView:
+    """With the age 1 s of its nodes, or 90 s of those that are offline."""
     spec = WorkloadSpec(name=name, process=ProcessSpec(command=["true"]), ready=ready)
-    return WorkloadView(name, Generation(1, 5), spec, 0, nodes)
+    instances = {
+        each: InstanceView(status, each not in offline, NOW, 90.0 if each in offline else 1.0)
+        for each, status in nodes.items()
+    }
+    return WorkloadView(name, Generation(1, 5), spec, 0, instances)
 
 
 def status(phase: Phase, **values: object) -> WorkloadStatus:
@@ -118,16 +127,23 @@ def test_offline_nodes_come_first() -> None:
 
 @pytest.mark.guarantee("G5")
 def test_what_an_offline_node_said_last_is_marked_as_old() -> None:
-    [line] = view.workload_lines(
-        snapshot((node("a", online=False, age=90.0),), (workload("w", {"a": status("running")}),))
+    [line, other] = view.workload_lines(
+        snapshot(
+            workloads=(workload("w", {"a": status("running"), "b": None}, offline=("a", "b")),)
+        )
     )
-    assert (line.phase, line.tone) == ("was running", "idle")
-    assert line.detail == "the node is offline, last heard 1m 30s ago"
+    assert (line.phase, line.tone, line.duration, line.restarts) == ("unknown", "idle", "", "")
+    assert line.detail == "was running, heard 1m 30s ago: the node is offline"
+    assert other.detail == "nothing known, heard 1m 30s ago: the node is offline"
+    assert [each.workloads for each in view.node_lines(snapshot((node("a"), node("b", online=False))))] == [
+        "was 1 of 2",
+        "1 of 2",
+    ]  # fmt: skip
 
 
 def test_a_workload_line_says_what_is_going_on() -> None:
     def line(state: WorkloadStatus | None, ready: Ready | None = None) -> view.WorkloadLine:
-        [found] = view.workload_lines(snapshot((node("a"),), (workload("w", {"a": state}, ready),)))
+        [found] = view.workload_lines(snapshot(workloads=(workload("w", {"a": state}, ready),)))
         return found
 
     assert line(status("running")).duration == "1m 5s"
@@ -142,7 +158,7 @@ def test_a_workload_line_says_what_is_going_on() -> None:
 
 def test_every_workload_has_a_line_and_its_name_stands_once() -> None:
     lines = view.workload_lines(
-        snapshot((node("a"), node("b")), (workload("z", {"b": None, "a": None}), workload("y", {})))
+        snapshot(workloads=(workload("z", {"b": None, "a": None}), workload("y", {})))
     )
     assert [(line.name, line.node, line.first) for line in lines] == [
         ("y", "–", True), ("z", "a", True), ("z", "b", False),
@@ -150,11 +166,15 @@ def test_every_workload_has_a_line_and_its_name_stands_once() -> None:
 
 
 def test_the_summary_counts_instances() -> None:
-    workloads = (workload("w", {"a": status("running"), "b": status("tripped"), "c": None}),)
+    states = {"a": status("running"), "b": status("tripped"), "c": None}
+    old = {"d": status("running"), "e": status("tripped")}
+    workloads = (workload("w", states | old, offline=("d", "e")),)
     counted = view.summary(
-        snapshot((node("a"), node("b", online=False)), workloads, (row("x", 1),))
+        snapshot((node("a"), node("d", online=False)), workloads, (row("x", 1),))
     )
-    assert counted == view.Summary(2, 1, 3, 1, 1, 1)
+    assert counted == view.Summary(
+        nodes=2, online=1, instances=5, running=1, unknown=2, troubled=1, series=1
+    )
 
 
 def test_numbers_of_the_last_ten_minutes_have_cards() -> None:

@@ -70,8 +70,8 @@ def test_a_document_leaves_out_what_is_default() -> None:
         (spec(resources=Resources(cpu=1.0)), spec(resources=Resources(cpu=0.5)), [("resources.cpu", "1", "0.5")]),
         (spec(streams={"a.*": "keep"}), spec(streams={"a.*": "sample"}), [('streams."a.*"', "keep", "sample")]),
         (spec(streams={"a": "keep", "b": "keep"}), spec(streams={"b": "keep", "a": "keep"}), [("streams (order)", "a, b", "b, a")]),
-        (None, spec(env={"A": "1"}), [("kind", None, "workload"), ("name", None, "a"), ("process.command", None, "[x, 1]"), ("env.A", None, "1")]),
-        (spec(), None, [("kind", "workload", None), ("name", "a", None), ("process.command", "[x, 1]", None)]),
+        (None, spec(env={"A": "1"}), [("process.command", None, "[x, 1]"), ("env.A", None, "1")]),
+        (spec(), None, [("process.command", "[x, 1]", None)]),
     ],
 )  # fmt: skip
 def test_differences(

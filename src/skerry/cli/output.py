@@ -1,24 +1,27 @@
 """What commands print: tables for people, JSON and CSV for programs; notes and errors go to stderr.
 
-A command makes one Table; this module decides how it looks. Words from nodes and workloads are strangers'
-words: control characters in them never reach the terminal.
+A command makes one Table; this module decides how it looks. Programs get raw values: times are nanoseconds since
+1970, durations seconds, sizes bytes. Words from nodes and workloads are strangers' words: control characters in
+them never reach the terminal.
 """
 
 from __future__ import annotations
 
 import csv
 import enum
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Annotated, TextIO
 
 import msgspec
+import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from skerry.kit.clock import NS, iso
+from skerry.kit.clock import NS
 from skerry.kit.one_line import one_line
 from skerry.kit.units import format_duration
 from skerry.wire.codec import encode
@@ -31,7 +34,7 @@ _PHASE_STYLES = {
     "pending": "cyan", "starting": "cyan", "stopping": "cyan", "polling": "cyan", "create": "green",
     "backoff": "yellow", "warning": "yellow", "change": "yellow", "standalone": "yellow", "never": "yellow",
     "tripped": "red", "failed": "red", "offline": "red", "failing": "red", "delete": "red",
-    "stopped": "dim", "skipped": "dim", "unchanged": "dim",
+    "stopped": "dim", "skipped": "dim", "unchanged": "dim", "unknown": "yellow",
 }  # fmt: skip
 
 
@@ -43,23 +46,43 @@ class Form(enum.StrEnum):
     CSV = "csv"
 
 
+Raw = str | int | float | Mapping[str, object] | Sequence[object]
+"""A value for programs. In CSV, truth is «true» or «false», maps and lists are JSON, and what is unknown is «»."""
+
+
+FormOption = Annotated[Form, typer.Option("--output", "-o", help="The form of the answer.")]
+
+
 @dataclass(frozen=True)
 class Cell:
     """One entry: `text` for people, `raw` for CSV (None: the same text)."""
 
     text: str
     style: str = ""
-    raw: str | None = None
+    raw: Raw | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A sentence above a table."""
+
+    text: str
+    style: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a command found. `data` is the wire value that JSON shows, with everything that the table leaves out."""
+    """What a command found. `data` is the wire value that JSON shows, with everything that the table leaves out.
+
+    People alone get `lead`, above the table; programs alone get the columns in `csv_only`.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell | str]]
     data: object
     empty: str = "nothing found"
+    lead: Sequence[Line] = ()
+    csv_only: Set[str] = frozenset()
 
 
 class Screen:
@@ -78,13 +101,24 @@ class Screen:
                 data = msgspec.json.format(encode(table.data), indent=2)
                 self.write(data.decode() + "\n")
             case Form.CSV:
-                writer = csv.writer(self._out, lineterminator="\n")
-                writer.writerow(column.lower().replace(" ", "_") for column in table.columns)
-                writer.writerows([_raw(cell) for cell in row] for row in table.rows)
-            case Form.TABLE if table.rows:
-                self.console.print(_rich(table))
+                self._write_csv(table.columns, [[_raw(cell) for cell in row] for row in table.rows])
             case Form.TABLE:
-                self.note(table.empty)
+                for line in table.lead:
+                    self.say(line.text, line.style)
+                if table.rows:
+                    self.console.print(_rich(table))
+                else:
+                    self.note(table.empty)
+
+    def tell(self, sentence: str, facts: Mapping[str, Raw]) -> None:
+        """What a command has done: a sentence for people, the same as one object or row for programs."""
+        match self.form:
+            case Form.JSON:
+                self.write(msgspec.json.format(encode(facts), indent=2).decode() + "\n")
+            case Form.CSV:
+                self._write_csv(list(facts), [[csv_text(value) for value in facts.values()]])
+            case Form.TABLE:
+                self.say(sentence)
 
     def write(self, text: str) -> None:
         """Prints text as it is, for programs."""
@@ -100,6 +134,11 @@ class Screen:
         """One line for people on stderr."""
         self.notes.print(Text(f"skerry: {one_line(text)}", "dim"), soft_wrap=True)
 
+    def _write_csv(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        writer = csv.writer(self._out, lineterminator="\n")
+        writer.writerow(column.lower().replace(" ", "_") for column in columns)
+        writer.writerows(rows)
+
 
 def standard_screen(form: Form) -> Screen:
     """The process's own streams."""
@@ -113,25 +152,56 @@ def word(text: str) -> Cell:
 
 def ago(at_ns: int, now_ns: int) -> Cell:
     """How long ago something was; CSV gets the time itself."""
-    return Cell(f"{format_duration((now_ns - at_ns) / NS)} ago", raw=iso(at_ns))
+    return Cell(f"{format_duration((now_ns - at_ns) / NS)} ago", raw=at_ns)
 
 
-def pairs(values: dict[str, str] | dict[str, object]) -> str:
+def number(value: float) -> Cell:
+    """A number that people and programs read alike."""
+    return Cell(str(value), raw=value)
+
+
+def yes_no(value: bool) -> Cell:
+    """A truth."""
+    return Cell("yes" if value else "no", raw=value)
+
+
+def pairs(values: Mapping[str, str]) -> Cell:
     """A map in one line: «a=1 b=2»."""
-    return " ".join(f"{key}={value}" for key, value in values.items())
+    return Cell(" ".join(f"{key}={value}" for key, value in values.items()), raw=values)
+
+
+def words(values: Sequence[str]) -> Cell:
+    """A list of words in one line."""
+    return Cell(" ".join(values), raw=values)
+
+
+def csv_text(value: Raw) -> str:
+    """A value as CSV has it."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def _raw(cell: Cell | str) -> str:
     if isinstance(cell, str):
         return cell
-    return cell.text if cell.raw is None else cell.raw
+    return cell.text if cell.raw is None else csv_text(cell.raw)
 
 
 def _rich(table: Table) -> RichTable:
     shown = RichTable(box=None, pad_edge=False, header_style="bold")
-    for column in table.columns:
-        shown.add_column(column, overflow="fold")
+    places = [at for at, column in enumerate(table.columns) if column not in table.csv_only]
+    for at in places:
+        shown.add_column(table.columns[at], overflow="fold")
     for row in table.rows:
-        cells = [Cell(cell) if isinstance(cell, str) else cell for cell in row]
+        cells = [
+            Cell(cell) if isinstance(cell, str) else cell for cell in (row[at] for at in places)
+        ]
         shown.add_row(*(Text(one_line(cell.text), cell.style) for cell in cells))
     return shown

@@ -40,15 +40,20 @@ def to_document(spec: WorkloadSpec) -> dict[str, Plain]:
 def difference(old: WorkloadSpec | None, new: WorkloadSpec | None) -> list[FieldChange]:
     """The fields that differ, by dotted path, with values as people write them; None as a spec means there is none.
 
-    A field that one of two specs leaves out is compared by its default.
+    A field that one of two specs leaves out is compared by its default; of a single spec, what is not default is
+    told, and its name is not: it says which workload this is about.
     """
     if old is None or new is None:
-        before = {} if old is None else dict(_leaves(to_document(old)))
-        after = {} if new is None else dict(_leaves(to_document(new)))
-        return _changes(before, after)
+        return _changes(_given(old), _given(new))
     return _changes(dict(_leaves(_written(old))), dict(_leaves(_written(new)))) or _reordered(
         old, new
     )
+
+
+def _given(spec: WorkloadSpec | None) -> dict[str, str]:
+    document = {} if spec is None else to_document(spec)
+    fields = {key: value for key, value in document.items() if key not in {"kind", "name"}}
+    return dict(_leaves(fields))
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[FieldChange]:

@@ -117,7 +117,7 @@ async def _build(
     assignments = Assignments(clock)
     nodes = Nodes(store, assignments, clock, links.notify)
     await nodes.start()
-    workloads = Workloads(store, assignments, clock, links.notify)
+    workloads = Workloads(store, assignments, clock, links.notify, nodes.last_seen)
     query = RecordQuery(store)
     templates = Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())

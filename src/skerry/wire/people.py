@@ -13,7 +13,10 @@ Change = Literal["create", "change", "delete", "unchanged"]
 
 
 class NodeView(msgspec.Struct, frozen=True):
-    """A node as the hub knows it. `age` is seconds since anything was heard of it; online means under 45 s."""
+    """A node as the hub knows it. `age` is seconds since anything was heard of it; online means under 45 s.
+
+    `running` counts by the statuses that the node sent last: while it is offline, they are as old as `age`.
+    """
 
     id: str
     name: str
@@ -27,14 +30,27 @@ class NodeView(msgspec.Struct, frozen=True):
     running: int
 
 
+class InstanceView(msgspec.Struct, frozen=True):
+    """A workload on one node: the status that the node sent last (None: none yet), and how old that may be.
+
+    `heard_at` (ns since 1970) is when the node last gave a sign of life, `age` is seconds since then. `status` is
+    the present one only while `node_online`; afterwards nobody but the node knows.
+    """
+
+    status: WorkloadStatus | None
+    node_online: bool
+    heard_at: int
+    age: float
+
+
 class WorkloadView(msgspec.Struct, frozen=True):
-    """A workload as desired, with its status on every node it is assigned to (None: nothing heard yet)."""
+    """A workload as desired, and as it is on every node that it is assigned to, by the node's name."""
 
     name: str
     generation: Generation
     spec: WorkloadSpec
     restarts: int
-    nodes: dict[str, WorkloadStatus | None]
+    nodes: dict[str, InstanceView]
 
 
 class Apply(msgspec.Struct, frozen=True):

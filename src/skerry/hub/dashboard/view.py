@@ -1,6 +1,6 @@
 """What the page shows, as plain values for its templates: pure functions of what the hub knows.
 
-Every status carries its age, and what an offline node last reported is marked as old.
+Nothing old is shown as the present: what an offline node reported last is what it was, with its age.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from skerry.hub.dashboard import chart
 from skerry.hub.data.history import Course
 from skerry.kit.clock import NS
 from skerry.kit.units import format_size
-from skerry.wire.people import NodeView, WorkloadView
+from skerry.wire.people import InstanceView, NodeView, WorkloadView
 from skerry.wire.records import Row, Value
 from skerry.wire.workload import Phase, WorkloadStatus
 
@@ -57,12 +57,13 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Summary:
-    """The numbers at the top of the page."""
+    """The numbers at the top of the page. Instances of offline nodes are `unknown`, whatever they were."""
 
     nodes: int
     online: int
     instances: int
     running: int
+    unknown: int
     troubled: int
     series: int
 
@@ -90,7 +91,7 @@ class WorkloadLine:
     tone: Tone
     phase: str
     duration: str
-    restarts: int
+    restarts: str
     detail: str
 
 
@@ -162,13 +163,17 @@ def value_text(name: str, value: Value, unit: str) -> str:
 
 def summary(snapshot: Snapshot) -> Summary:
     """The numbers at the top."""
-    statuses = [status for workload in snapshot.workloads for status in workload.nodes.values()]
+    instances = [each for workload in snapshot.workloads for each in workload.nodes.values()]
+    phases = [
+        each.status.phase for each in instances if each.node_online and each.status is not None
+    ]
     return Summary(
         nodes=len(snapshot.nodes),
         online=sum(node.online for node in snapshot.nodes),
-        instances=len(statuses),
-        running=sum(status is not None and status.phase == "running" for status in statuses),
-        troubled=sum(status is not None and _TONES[status.phase] == "bad" for status in statuses),
+        instances=len(instances),
+        running=phases.count("running"),
+        unknown=sum(not each.node_online for each in instances),
+        troubled=sum(_TONES[phase] == "bad" for phase in phases),
         series=len(snapshot.latest),
     )
 
@@ -183,7 +188,7 @@ def node_lines(snapshot: Snapshot) -> list[NodeLine]:
             state="online" if node.online else "offline",
             age=ago(int(node.age * NS)),
             labels=[f"{key}={value}" for key, value in sorted(node.labels.items())],
-            workloads=f"{node.running} of {node.workloads}",
+            workloads=f"{'' if node.online else 'was '}{node.running} of {node.workloads}",
             version=node.version,
         )
         for node in ordered[:MAX_LINES]
@@ -192,7 +197,6 @@ def node_lines(snapshot: Snapshot) -> list[NodeLine]:
 
 def workload_lines(snapshot: Snapshot) -> list[WorkloadLine]:
     """One line for each workload and node; a workload that no node fits has a line too."""
-    ages = {node.name: (node.online, int(node.age * NS)) for node in snapshot.nodes}
     lines = []
     for workload in sorted(snapshot.workloads, key=lambda workload: workload.name):
         if not workload.nodes:
@@ -204,16 +208,15 @@ def workload_lines(snapshot: Snapshot) -> list[WorkloadLine]:
                     tone="idle",
                     phase="no node",
                     duration="",
-                    restarts=0,
-                    detail="no node fits its «on:»",
+                    restarts="",
+                    detail="no node fits its «on»",
                 )
             )
-        for index, (node, status) in enumerate(sorted(workload.nodes.items())):
-            online, age = ages.get(node, (False, 0))
+        for index, (node, instance) in enumerate(sorted(workload.nodes.items())):
             lines.append(
-                _workload_line(workload, node, status, snapshot.now, first=index == 0)
-                if online
-                else _old_line(workload.name, node, status, age, first=index == 0)
+                _present_line(workload, node, instance.status, snapshot.now, first=index == 0)
+                if instance.node_online
+                else _old_line(workload.name, node, instance, first=index == 0)
             )
     return lines[:MAX_LINES]
 
@@ -252,12 +255,12 @@ def event_lines(snapshot: Snapshot) -> list[ValueLine]:
     return [_value_line(row, snapshot.now) for row in reversed(snapshot.events)]
 
 
-def _workload_line(
+def _present_line(
     workload: WorkloadView, node: str, status: WorkloadStatus | None, now: int, *, first: bool
 ) -> WorkloadLine:
     if status is None:
         return WorkloadLine(
-            workload.name, first, node, "busy", "assigned", "", 0, "nothing heard of it yet"
+            workload.name, first, node, "busy", "assigned", "", "", "nothing heard of it yet"
         )
     details = [status.message] if status.message else []
     if status.generation < workload.generation:
@@ -273,19 +276,15 @@ def _workload_line(
         tone=_TONES[status.phase],
         phase=status.phase,
         duration=span(now - status.since),
-        restarts=status.restarts,
+        restarts=str(status.restarts),
         detail="; ".join(details),
     )
 
 
-def _old_line(
-    name: str, node: str, status: WorkloadStatus | None, age: int, *, first: bool
-) -> WorkloadLine:
-    phase = "unknown" if status is None else f"was {status.phase}"
-    detail = f"the node is offline, last heard {ago(age)}"
-    return WorkloadLine(
-        name, first, node, "idle", phase, "", status.restarts if status else 0, detail
-    )
+def _old_line(name: str, node: str, instance: InstanceView, *, first: bool) -> WorkloadLine:
+    was = "nothing known" if instance.status is None else f"was {instance.status.phase}"
+    detail = f"{was}, heard {ago(int(instance.age * NS))}: the node is offline"
+    return WorkloadLine(name, first, node, "idle", "unknown", "", "", detail)
 
 
 def _card(name: str, latest: Sequence[Row], history: Sequence[Course], now: int) -> Card:

@@ -102,7 +102,7 @@ def plan(
     _check_size(held, kept)
     return [
         *(_step(held.get(name), spec) for name, spec in wanted.items()),
-        *(Step(name, "delete", [], held[name]) for name in gone),
+        *(Step(name, "delete", spec_difference(held[name], None), held[name]) for name in gone),
     ]
 
 
@@ -143,6 +143,6 @@ def _size(specs: Mapping[str, WorkloadSpec]) -> int:
 
 def _step(old: WorkloadSpec | None, new: WorkloadSpec) -> Step:
     if old is None:
-        return Step(new.name, "create", [], new)
+        return Step(new.name, "create", spec_difference(None, new), new)
     fields = spec_difference(old, new)
     return Step(new.name, "change" if fields or old != new else "unchanged", fields, new)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import hmac
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
@@ -94,6 +95,11 @@ class Nodes:
         self._hashes.pop(node_id, None)
         self._seen.pop(node_id, None)
         self._unwritten.discard(node_id)
+
+    @property
+    def last_seen(self) -> Mapping[str, int]:
+        """When each node was last heard of (ns since 1970), by its id, as far as `seen` was told; always up to date."""
+        return MappingProxyType(self._seen)
 
     def seen(self, node_id: str, wall_ns: int) -> None:
         """Notes in memory that something was heard of the node."""

@@ -1,4 +1,9 @@
-"""Nodes and workloads as people see them, put together from the database in one snapshot."""
+"""Nodes and workloads as people see them, put together from the database in one snapshot.
+
+What a node reported is true while the node is heard of; every view says when that was, and whether it is too
+long ago. When nodes were last heard of comes as `seen` (by node id, ns since 1970), which is fresher than the
+database.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ from skerry.kit.clock import NS
 from skerry.kit.errors import NotFound
 from skerry.kit.nearest import did_you_mean
 from skerry.wire.codec import decode
-from skerry.wire.people import NodeView, WorkloadView
+from skerry.wire.people import InstanceView, NodeView, WorkloadView
 from skerry.wire.workload import WorkloadStatus
 
 ONLINE_WITHIN = 45.0
@@ -25,8 +30,19 @@ class _Key(NamedTuple):
     workload: str
 
 
+class _Heard(NamedTuple):
+    """When a node was last heard of, and what follows from that."""
+
+    at: int
+    age: float
+
+    @property
+    def online(self) -> bool:
+        return self.age < ONLINE_WITHIN
+
+
 def node_views(connection: Connection, seen: Mapping[str, int], now: int) -> list[NodeView]:
-    """Every node, by name. `seen` is fresher than the database; times are in ns since 1970."""
+    """Every node, by name, as of `now` (ns since 1970)."""
     assigned = _assigned(connection)
     statuses = _statuses(connection)
     counts: dict[str, tuple[int, int]] = {}
@@ -38,17 +54,16 @@ def node_views(connection: Connection, seen: Mapping[str, int], now: int) -> lis
     views = []
     query = select(node).where(node.c.fleet_id == FLEET).order_by(node.c.name)
     for row in connection.execute(query):
-        last_seen = max(row.last_seen, seen.get(row.id, 0))
-        age = max(now - last_seen, 0) / NS
+        heard = _heard(row.id, row.last_seen, seen, now)
         total, running = counts.get(row.id, (0, 0))
         views.append(
             NodeView(
                 id=row.id,
                 name=row.name,
                 labels=decode(row.labels.encode(), dict[str, str], "labels"),
-                online=age < ONLINE_WITHIN,
-                last_seen=last_seen,
-                age=age,
+                online=heard.online,
+                last_seen=heard.at,
+                age=heard.age,
                 version=row.version,
                 enrolled_at=row.enrolled_at,
                 workloads=total,
@@ -58,17 +73,26 @@ def node_views(connection: Connection, seen: Mapping[str, int], now: int) -> lis
     return views
 
 
-def workload_views(connection: Connection, name: str | None) -> list[WorkloadView]:
-    """Every workload, or the one of this name, with its nodes' statuses. Raises NotFound."""
+def workload_views(
+    connection: Connection, seen: Mapping[str, int], now: int, name: str | None
+) -> list[WorkloadView]:
+    """Every workload, or the one of this name, as it is on its nodes. Raises NotFound."""
     desired = read_workloads(connection)
     if name is not None:
         desired = {name: find(desired, name, "show")}
-    names = {row.id: row.name for row in connection.execute(select(node.c.id, node.c.name))}
+    query = select(node.c.id, node.c.name, node.c.last_seen)
+    known = {
+        row.id: (row.name, _heard(row.id, row.last_seen, seen, now))
+        for row in connection.execute(query)
+    }
     statuses = _statuses(connection, name)
-    nodes: dict[str, dict[str, WorkloadStatus | None]] = {each: {} for each in desired}
+    nodes: dict[str, dict[str, InstanceView]] = {each: {} for each in desired}
     for key in _assigned(connection, name):
-        if key.workload in nodes and key.node_id in names:
-            nodes[key.workload][names[key.node_id]] = statuses.get(key)
+        if key.workload in nodes and key.node_id in known:
+            node_name, heard = known[key.node_id]
+            nodes[key.workload][node_name] = InstanceView(
+                statuses.get(key), heard.online, heard.at, heard.age
+            )
     return [
         WorkloadView(
             name=each,
@@ -87,6 +111,11 @@ def find(desired: Mapping[str, Desired], name: str, verb: str) -> Desired:
         return desired[name]
     hint = f" {did_you_mean(name, desired.keys())}" if desired else " there are none yet"
     raise NotFound(f"cannot {verb} workload «{name}»: it does not exist;{hint}")
+
+
+def _heard(node_id: str, written: int, seen: Mapping[str, int], now: int) -> _Heard:
+    at = max(written, seen.get(node_id, 0))
+    return _Heard(at, max(now - at, 0) / NS)
 
 
 def _assigned(connection: Connection, workload: str | None = None) -> list[_Key]:

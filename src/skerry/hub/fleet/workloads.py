@@ -6,7 +6,7 @@ The workload, its assignments and their changes are one transaction; nodes are t
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete
@@ -31,7 +31,7 @@ class _Outcome:
 
 
 class Workloads:
-    """`notify` as in `Nodes`. In every answer, nodes are named by their names, not by their ids."""
+    """`notify` as in `Nodes`, `last_seen` is theirs. In every answer, nodes are named by their names, not by their ids."""
 
     def __init__(
         self,
@@ -39,11 +39,13 @@ class Workloads:
         assignments: Assignments,
         clock: Clock,
         notify: Callable[[str], None],
+        last_seen: Mapping[str, int],
     ) -> None:
         self._store = store
         self._assignments = assignments
         self._clock = clock
         self._notify = notify
+        self._last_seen = last_seen
 
     async def apply(self, request: Apply) -> ApplyReply:
         """Creates, changes and (with prune) deletes workloads; with dry_run only says what would happen.
@@ -69,7 +71,10 @@ class Workloads:
 
         A status is up to date when its generation is not below the view's: each assignment has its own.
         """
-        return await self._store.read(lambda connection: workload_views(connection, name))
+        seen, now = dict(self._last_seen), self._clock.wall_ns()
+        return await self._store.read(
+            lambda connection: workload_views(connection, seen, now, name)
+        )
 
     def _tell(self, nodes: frozenset[str]) -> None:
         for node_id in sorted(nodes):
