@@ -98,6 +98,9 @@ async def test_a_workload_from_the_file_to_its_end(shell: Shell) -> None:
     assert (dry.code, dry.lines[1].split()) == (0, ["w1", "create", "n1"])
     assert dry.err == "skerry: nothing was changed (--dry-run)\n"
     assert (await shell.run("get", "workloads")).err.startswith("skerry: no workloads")
+    new = await shell.run("diff", "-f", str(file))
+    assert (new.lines[0], new.lines[-1]) == ("w1: create on n1", '  + streams."t.*": keep')
+    assert new.lines[1].startswith("  + process.command: [python, -c, ")
 
     assert (await shell.run("apply", "-f", str(file))).code == 0
     assert (await shell.run("diff", "-f", str(file))).out == "no difference\n"
@@ -117,15 +120,17 @@ async def test_a_workload_from_the_file_to_its_end(shell: Shell) -> None:
 
     async def runs_as_another_than(pid: int) -> bool:
         found = (await shell.run("get", "workloads", "w1", "-o", "json")).json
-        status = found[0]["nodes"]["n1"]  # type: ignore[index]
+        status = found[0]["nodes"]["n1"]["status"]  # type: ignore[index]
         return status["phase"] == "running" and status["pid"] != pid
 
     await eventually(lambda: runs_as_another_than(first), "the change restarted it", 20)
     second = (await node.pids())["w1"]
-    assert (await shell.run("restart", "workload", "w1")).code == 0
+    restarted = await shell.run("restart", "workload", "w1", "-o", "json")
+    assert (restarted.code, restarted.json) == (0, {"workload": "w1", "order": "restart"})
     await eventually(lambda: runs_as_another_than(second), "it was restarted", 20)
 
-    assert (await shell.run("delete", "workload", "w1")).code == 0
+    deleted = await shell.run("delete", "workload", "w1", "-o", "csv")
+    assert (deleted.code, deleted.lines) == (0, ["workload,order", "w1,delete"])
     again = await shell.run("delete", "workload", "w1")
     assert again.code == 1
     assert again.err.startswith("skerry: cannot delete workload «w1»")
@@ -195,8 +200,8 @@ async def test_records_from_the_hub_and_without_it(shell: Shell) -> None:
     assert away.code == 0
     assert [row["name"] for row in away.json] == ["t.a", "t.b"]  # type: ignore[attr-defined]
     assert away.err == (
-        f"skerry: cannot reach the hub at {shell.site.hub.url}: connection refused; "
-        f"asking the node in {shell.node_dir}\n"
+        f"skerry: cannot reach the hub at {shell.site.hub.url} (connection refused): "
+        f"this is only what the node in {shell.node_dir} knows\n"
     )
     other = await shell.run("query", "t.*", "--node", "n2")
     assert other.code == 1
@@ -207,12 +212,14 @@ async def test_a_node_as_its_hub_and_as_it_sees_itself(shell: Shell) -> None:
     node = await shell.site.started(sleeper("w1"))
     await eventually(lambda: node.link_is("online"), "the link is up", 20)
     table = await shell.run("get", "nodes")
-    assert table.lines[0].split() == ["NAME", "STATE", "SEEN", "WORKLOADS", "VERSION", "LABELS"]
+    assert table.lines[0].split() == ["NAME", "STATE", "SEEN", "RUNNING", "VERSION", "LABELS"]
     assert table.lines[1].split()[:2] == ["n1", "online"]
     status = await shell.run("node", "status")
     assert status.lines[0].startswith("node      n1, skerry ")
     assert status.lines[2].startswith("hub       online for ")
-    assert (await shell.run("sync", "status")).lines[0] == "result  success"
+    assert (await shell.run("sync", "status")).lines[0] == "result    success"
+    lanes = list(csv.DictReader((await shell.run("sync", "status", "-o", "csv")).lines))
+    assert all(int(lane["on_disk"]) >= 0 for lane in lanes)
     doctor = await shell.run("doctor", "-o", "json")
     assert doctor.code == 0
     assert {check["outcome"] for check in doctor.json["checks"]} <= {"ok", "skipped", "warning"}  # type: ignore[index]
@@ -226,7 +233,9 @@ async def test_a_node_as_its_hub_and_as_it_sees_itself(shell: Shell) -> None:
     assert "connection refused" in offline.lines[2]
     fallen_back = await shell.run("get", "workloads", "-o", "csv")
     assert next(csv.DictReader(fallen_back.lines))["phase"] == "running"
-    assert "asking the node" in fallen_back.err
+    assert "this is only what the node" in fallen_back.err
+    alone = await shell.run("get", "nodes", "-o", "csv")
+    assert [(row["name"], row["state"], row["seen"]) for row in csv.DictReader(alone.lines)] == [("n1", "up", "")]  # fmt: skip
     refused = await shell.run("apply", "-f", "-", stdin=SPEC)
     assert refused.code == 1
     assert refused.err.startswith("skerry: cannot reach the hub at ")
@@ -247,7 +256,7 @@ async def test_node_status_from_the_hub_when_the_node_is_down(shell: Shell) -> N
     status = await shell.run("node", "status", "-o", "csv")
     assert status.code == 0
     assert next(csv.DictReader(status.lines))["name"] == "n1"
-    assert "asking the hub" in status.err
+    assert "this is only what the hub at" in status.err
 
 
 async def test_logs_here_and_through_the_hub(shell: Shell) -> None:
@@ -280,6 +289,8 @@ async def test_logs_here_and_through_the_hub(shell: Shell) -> None:
 async def test_enrol_and_stop(shell: Shell) -> None:
     token = await shell.run("token", "create", "--ttl", "10m")
     assert token.code == 0
+    login = await shell.run("hub", "login", "-o", "json")
+    assert login.json["url"].startswith(f"{shell.site.hub.url}/login?code=")  # type: ignore[index]
     data_dir = shell.home / "n2"
     words = ("node", "enroll", "--hub", shell.site.hub.url, "--data-dir", str(data_dir))
     named = (*words, "--name", "n2", "--label", "site=lab")
@@ -311,6 +322,48 @@ async def test_enrol_and_stop(shell: Shell) -> None:
     again = await shell.run("node", "stop")
     assert again.code == 1
     assert "skerry node run" in again.err
+
+
+@pytest.mark.guarantee("G5")
+async def test_a_frozen_hub_costs_seconds_and_its_answer_is_not_made_up(shell: Shell) -> None:
+    node = await shell.site.started(sleeper("w1"))
+    await eventually(lambda: node.runs("w1"), "w1 runs", 20)
+    assert shell.site.hub.process.process is not None
+    shell.site.hub.process.process.send_signal(signal.SIGSTOP)
+    try:
+        away = await shell.run("get", "nodes")
+        assert away.code == 0
+        assert away.err == (
+            f"skerry: cannot reach the hub at {shell.site.hub.url} (no answer within 5 s): "
+            f"this is only what the node in {shell.node_dir} knows\n"
+        )
+        assert away.lines[1].split()[:3] == ["n1", "up,", "link"]
+        elsewhere = await shell.run("get", "nodes", "--data-dir", str(shell.home / "none"))
+        assert elsewhere.code == 1
+        assert "no answer within 5 s" in elsewhere.err
+    finally:
+        shell.site.hub.process.process.send_signal(signal.SIGCONT)
+
+
+async def test_ctrl_c_ends_a_wait_at_once(shell: Shell) -> None:
+    connected = asyncio.Event()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(mute, "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    hub = ("--hub", f"http://127.0.0.1:{port}", "--token-file", str(shell.site.hub.directory / "admin.token"))  # fmt: skip
+    async with server:
+        for words in (("get", "nodes"), ("restart", "workload", "w1"), ("query", "x")):
+            connected.clear()
+            waiting = await shell.start(*words, *hub)
+            await connected.wait()
+            waiting.send_signal(signal.SIGINT)
+            out, err = await waiting.communicate()
+            assert (waiting.returncode, out, err) == (130, b"", b"")
 
 
 async def test_a_reader_that_goes_away_is_no_error(shell: Shell) -> None:

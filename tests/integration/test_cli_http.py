@@ -1,13 +1,15 @@
 """What the command line makes of odd answers: every one is a Skerry error with a sentence, never a traceback."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from skerry.cli.http import Unreachable, hub_api, node_api
+from skerry.cli.http import AWAY, HERE, Unreachable, hub_api, is_here, node_api
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError, Transient
 from skerry.wire.people import Health, Rows
 
@@ -30,11 +32,28 @@ async def url() -> AsyncIterator[str]:
     async def secret(request: web.Request) -> web.StreamResponse:
         return web.json_response({"status": "ok", "version": request.headers["Authorization"]})
 
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=int(request.query["status"]))
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(b"[" * 1_000_000)
+        return response
+
+    async def mute(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"{")
+        await asyncio.Event().wait()
+        return response
+
     app = web.Application()
+    app.router.add_get("/endless", endless)
+    app.router.add_get("/mute", mute)
     app.router.add_get("/{status:\\d+}", answer)
     app.router.add_get("/half", half)
     app.router.add_get("/healthz", secret)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}"
@@ -72,6 +91,47 @@ async def test_odd_answers(
             await hub.get(path, Rows)
     assert words in str(caught.value)
     assert "secret-token" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_endless_answer_is_not_taken(url: str, token_file: Path, status: int) -> None:
+    async with hub_api(url, token_file) as hub:
+        with pytest.raises(Refused, match=r"it has more than 64 MiB\. Ask for less"):
+            await hub.get(f"/endless?status={status}", Rows)
+
+
+async def test_an_answer_that_stops_is_not_waited_for(url: str, token_file: Path) -> None:
+    async with hub_api(url, token_file) as hub:
+        with pytest.raises(Unreachable, match=r"no answer within 0\.2 s"):
+            await hub.patient(0.2).get("/mute", Rows)
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("http://127.0.0.1:8600", True), ("http://127.3.4.5:1", True), ("http://[::1]:8600", True),
+        ("http://localhost:8600", True), ("http://10.0.0.1:8600", False), ("http://hub:8600", False),
+    ],
+)  # fmt: skip
+def test_what_is_on_this_machine_gets_less_time(url: str, here: bool) -> None:
+    assert is_here(url) is here
+    assert HERE.connect <= 2.0 < AWAY.connect
+    assert HERE.answer <= 5.0 < AWAY.answer
+
+
+async def test_a_black_hole_is_not_connected_to_for_long(token_file: Path) -> None:
+    """A listener whose queue is full takes no connection, as a firewall that drops packets."""
+    with socket.socket() as listener, contextlib.ExitStack() as filling:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        for _ in range(4):
+            filler = filling.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        async with hub_api(f"http://127.0.0.1:{address[1]}", token_file) as hub:
+            with pytest.raises(Unreachable, match=r"no connection within 2 s"):
+                await hub.get("/healthz", Health)
 
 
 async def test_the_token_is_sent_as_its_file_says(url: str, token_file: Path) -> None:

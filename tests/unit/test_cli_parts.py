@@ -1,5 +1,6 @@
 """The command line's own rules: times, contexts, tables, wrong use; nothing of it needs a hub or node."""
 
+import csv
 import io
 import json
 import stat
@@ -12,7 +13,19 @@ from skerry.cli.commands import COMMANDS
 from skerry.cli.contexts import Context, Contexts, choose, read_contexts, write_contexts
 from skerry.cli.main import main
 from skerry.cli.node import labels_of
-from skerry.cli.output import Cell, Form, Screen, Table, ago, word
+from skerry.cli.output import (
+    Cell,
+    Form,
+    Line,
+    Screen,
+    Table,
+    ago,
+    number,
+    pairs,
+    word,
+    words,
+    yes_no,
+)
 from skerry.cli.states import link_sentence
 from skerry.cli.times import parse_time
 from skerry.cli.welcome import program
@@ -130,6 +143,34 @@ def test_csv_and_json_are_for_programs() -> None:
     assert json.loads(out) == [{"name": "a"}]
 
 
+def test_what_people_and_programs_see_of_a_table() -> None:
+    table = Table(
+        ("NAME", "LIST", "MAP", "OK", "AT"),
+        [("a", words(["x", "y"]), pairs({"k": "v"}), yes_no(True), number(1.5))],
+        [],
+        lead=[Line("above")],
+        csv_only={"AT"},
+    )
+    assert [line.split() for line in shown(Form.TABLE, table)[0].splitlines()] == [
+        ["above"],
+        ["NAME", "LIST", "MAP", "OK"],
+        ["a", "x", "y", "k=v", "yes"],
+    ]
+    [row] = csv.DictReader(io.StringIO(shown(Form.CSV, table)[0]))
+    assert row == {"name": "a", "list": '["x", "y"]', "map": '{"k": "v"}', "ok": "true", "at": "1.5"}  # fmt: skip
+
+
+def test_what_a_command_has_done_in_every_form() -> None:
+    def told(form: Form) -> str:
+        out = io.StringIO()
+        Screen(form, out, io.StringIO()).tell("«a» is gone", {"workload": "a", "gone": True})
+        return out.getvalue()
+
+    assert told(Form.TABLE) == "«a» is gone\n"
+    assert json.loads(told(Form.JSON)) == {"workload": "a", "gone": True}
+    assert told(Form.CSV) == "workload,gone\na,true\n"
+
+
 def test_an_empty_table_says_so_on_stderr() -> None:
     empty = Table(("NAME",), [], [], "no nodes yet")
     assert shown(Form.TABLE, empty) == ("", "skerry: no nodes yet\n")
@@ -138,7 +179,7 @@ def test_an_empty_table_says_so_on_stderr() -> None:
 
 
 def test_ages_and_links() -> None:
-    assert ago(NOW - 65 * NS, NOW) == Cell("1m 5s ago", raw="2026-09-21T14:12:15.000000000Z")
+    assert ago(NOW - 65 * NS, NOW) == Cell("1m 5s ago", raw=NOW - 65 * NS)
     link = LinkStatus("offline", NOW - 5 * NS, "http://h:1", "connection refused")
     assert link_sentence(link, NOW) == (
         "offline for 5.0s (since 2026-09-21T14:13:15.000000000Z) to http://h:1: connection refused"
@@ -208,16 +249,68 @@ def test_config_check(
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
-    assert check("a.yaml", "name: n\napi: {port: 0}\n")[:2] == (0, f"{tmp_path}/a.yaml: fine (node settings, 2 set)\n")  # fmt: skip
-    assert check("b.yaml", "listen: 127.0.0.1:1\n")[:2] == (0, f"{tmp_path}/b.yaml: fine (hub settings, 1 set)\n")  # fmt: skip
+    code, out, _ = check("a.yaml", "name: n\napi: {port: 0}\n")
+    assert (code, out.splitlines()[0]) == (
+        0,
+        f"{tmp_path}/a.yaml: fine (node settings, 2 not by default)",
+    )
+    code, out, _ = check("b.yaml", "listen: 127.0.0.1:1\n")
+    assert (code, out.splitlines()[0]) == (
+        0,
+        f"{tmp_path}/b.yaml: fine (hub settings, 1 not by default)",
+    )
     workload = "kind: workload\nname: a\nprocess: {command: [x]}\n"
-    assert check("c.yaml", workload)[:2] == (0, f"{tmp_path}/c.yaml: fine (1 workload)\n")
+    code, out, _ = check("c.yaml", workload)
+    assert (code, out.splitlines()[0]) == (0, f"{tmp_path}/c.yaml: fine (1 workload)")
     code, _, err = check("hub.yaml", "listne: 127.0.0.1:1\nretention: {event: 1d}\n")
     assert code == 2
     assert err == (
         f"skerry: {tmp_path}/hub.yaml:1: unknown setting «listne»: did you mean «listen»?\n"
         f"skerry: {tmp_path}/hub.yaml:2: unknown setting «retention.event»: did you mean «retention.events»?\n"
     )
+
+
+def test_config_check_shows_what_is_in_force(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SKERRY_NODE_API_PORT", "9000")
+    file = tmp_path / "node.yaml"
+    file.write_text("labels: {site: lab}\nrecords:\n  keep_limit: 2GB\n")
+    asked = ["config", "check", str(file), "--set", "logs.level=debug"]
+    assert main([*asked, "-o", "json"]) == 0
+    held = {each["setting"]: (each["value"], each["from"]) for each in json.loads(capsys.readouterr().out)}  # fmt: skip
+    assert held["records.keep_limit"] == (2_000_000_000, f"{file}:3")
+    assert held["labels"] == ({"site": "lab"}, f"{file}:1")
+    assert held["api.port"] == (9000, "environment SKERRY_NODE_API_PORT")
+    assert held["logs.level"] == ("debug", "option --logs-level")
+    assert held["hub.url"] == (None, "default")
+    assert main([*asked, "-o", "csv"]) == 0
+    rows = {row["setting"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert (rows["records.keep_limit"]["value"], rows["labels"]["value"]) == ("2000000000", '{"site": "lab"}')  # fmt: skip
+    assert main(asked) == 0
+    shown = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[1] for line in shown] == [
+        "data_dir", "labels", "name", "api.port", "hub.url", "logs.level", "records.keep_limit", "records.sample_limit",
+    ]  # fmt: skip
+    assert "2GB" in shown[6]
+    monkeypatch.setenv("SKERRY_NODE_API_PORT", "many")
+    assert main(["config", "check"]) == 2
+    assert capsys.readouterr().err == "skerry: environment SKERRY_NODE_API_PORT: api.port must be a whole number, this is a text\n"  # fmt: skip
+
+
+@pytest.mark.guarantee("G10")
+@pytest.mark.parametrize("form", Form)
+def test_a_password_in_an_address_is_not_shown(
+    form: Form, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "hub.yaml"
+    file.write_text("database: postgresql://skerry:s3cret@db/skerry\n")
+    for asked in (["check", str(file)], ["explain", "database", "--config", str(file)]):
+        assert main(["config", *asked, "-o", form]) == 0
+        out = capsys.readouterr().out
+        assert "postgresql://skerry:***@db/skerry" in out
+        assert "s3cret" not in out
 
 
 def test_config_explain(
@@ -230,10 +323,10 @@ def test_config_explain(
     [found] = json.loads(capsys.readouterr().out)
     assert (found["kind"], found["value"], found["from"]) == (
         "node",
-        "7",
+        7,
         f"{tmp_path}/node.yaml:1",
     )
-    assert (found["default"], found["variable"]) == ("8000", "SKERRY_NODE_API_PORT")
+    assert (found["default"], found["variable"]) == (8000, "SKERRY_NODE_API_PORT")
     assert main(["config", "explain", "fleet", "-o", "csv"]) == 0
     assert "lab,environment SKERRY_HUB_FLEET" in capsys.readouterr().out
     assert main(["config", "explain", "data_dir"]) == 0

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from skerry.cli.output import Form, Table, word
+from skerry.cli.output import Cell, Form, Table, word, words
 from skerry.cli.session import Session, remote
 from skerry.core.specs import check_set, parse_workloads
 from skerry.kit.errors import InvalidInput
@@ -83,14 +83,20 @@ def applied_table(reply: ApplyReply) -> Table:
             (
                 each.name,
                 word(each.change),
-                " ".join(each.nodes),
-                " ".join(change.path for change in each.fields) if each.change == "change" else "",
+                words(each.nodes),
+                _paths(each),
             )
             for each in reply.workloads
         ],
         reply,
         "nothing to apply",
     )
+
+
+def _paths(applied: Applied) -> Cell:
+    """Of a new or deleted workload people know that it is every field."""
+    paths = [change.path for change in applied.fields]
+    return Cell(" ".join(paths) if applied.change == "change" else "", raw=paths)
 
 
 def differences_table(reply: ApplyReply) -> Table:

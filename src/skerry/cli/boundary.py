@@ -10,11 +10,8 @@ import typer
 from typer.main import get_command
 
 from skerry.cli.commands import application
+from skerry.cli.exits import FAILED, INTERRUPTED, WRONG_USE
 from skerry.kit.errors import InvalidInput, SkerryError
-
-FAILED = 1
-WRONG_USE = 2
-INTERRUPTED = 130
 
 
 def run(words: Sequence[str]) -> int:
@@ -30,7 +27,7 @@ def run(words: Sequence[str]) -> int:
         return _complain(str(error), WRONG_USE)
     except SkerryError as error:
         return _complain(str(error), FAILED)
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
         return INTERRUPTED
     except BrokenPipeError:
         _leave_stdout()

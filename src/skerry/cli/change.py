@@ -32,7 +32,10 @@ async def delete_workload(session: Session, name: Name) -> None:
     """End a workload on all its nodes and forget it. Its records stay."""
     async with session.hub() as hub:
         await hub.order("DELETE", f"/api/v1/workloads/{quote(name, safe='')}")
-    session.screen.say(f"workload «{name}» is deleted; its nodes end it as soon as they hear of it")
+    session.screen.tell(
+        f"workload «{name}» is deleted; its nodes end it as soon as they hear of it",
+        {"workload": name, "order": "delete"},
+    )
 
 
 @remote
@@ -40,4 +43,7 @@ async def restart_workload(session: Session, name: Name) -> None:
     """Restart a workload on all its nodes."""
     async with session.hub() as hub:
         await hub.order("POST", f"/api/v1/workloads/{quote(name, safe='')}/restart")
-    session.screen.say(f"workload «{name}» is restarted as soon as its nodes hear of it")
+    session.screen.tell(
+        f"workload «{name}» is restarted as soon as its nodes hear of it",
+        {"workload": name, "order": "restart"},
+    )

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from skerry.cli.output import Cell, Form, Table, standard_screen
-from skerry.core.config import Configured, Setting, find, variable_of, write_value
-from skerry.core.specs import parse_workloads
+from skerry.cli.output import Cell, Form, FormOption, Line, Raw, Table, standard_screen
+from skerry.core.config import (
+    Configured,
+    Setting,
+    find,
+    variable_of,
+    without_password,
+    write_value,
+)
+from skerry.core.specs import parse_workloads, to_document
 from skerry.core.yaml_lines import read_documents
 from skerry.hub import settings as hub
+from skerry.kit.errors import InvalidInput
 from skerry.kit.text_file import read_text
 from skerry.node import settings as node
 
@@ -26,14 +34,15 @@ class Kind(enum.StrEnum):
     WORKLOAD = "workload"
 
 
-Output = Annotated[Form, typer.Option("--output", "-o", help="The form of the answer.")]
-Found = dict[str, Configured]
+Found = Mapping[str, Configured]
 
 _FIND: dict[Kind, Callable[..., Found]] = {
     Kind.NODE: node.find_settings,
     Kind.HUB: hub.find_settings,
 }
 _PREFIX = {Kind.NODE: node.PREFIX, Kind.HUB: hub.PREFIX}
+
+DataDir = Annotated[Path | None, typer.Option(help="The data directory of the node or hub.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,46 +54,54 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="node.yaml, hub.yaml or a workload file.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="node.yaml, hub.yaml or a workload file; else what holds without one."),
+    ] = None,
     kind: Annotated[
         Kind | None, typer.Option(help="What the file describes; else it is guessed.")
     ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="As for «node run». May be repeated."),
+    ] = None,
+    data_dir: DataDir = None,
+    output: FormOption = Form.TABLE,
 ) -> None:
-    """Check a file without using it; names every wrong field with its line."""
-    text = read_text(file)
-    kind = kind or guess(text, file)
+    """Check settings without using them: every value in force and where it comes from, or every mistake with its line."""
+    screen = standard_screen(output)
+    text = read_text(file) if file else ""
+    if file is not None:
+        kind = kind or guess(text, file)
     if kind is Kind.WORKLOAD:
-        specs = parse_workloads(text, str(file))
-        what = f"{len(specs)} workload{'' if len(specs) == 1 else 's'}"
-    else:
-        settings = _FIND[kind](config=file, environment={})
-        if kind is Kind.NODE:
-            node.node_settings(settings)
-        given = [found for found in settings.values() if found.origin != "default"]
-        what = f"{kind} settings, {len(given)} set"
-    standard_screen(Form.TABLE).say(f"{file}: fine ({what})")
+        screen.show(_workloads(text, file))
+        return
+    options = _options(data_dir, setting or [])
+    kinds = [kind] if kind else [Kind.NODE] if options else [Kind.NODE, Kind.HUB]
+    every = {each: _FIND[each](config=file, options=options) for each in kinds}
+    if Kind.NODE in every:
+        node.node_settings(every[Kind.NODE])
+    screen.show(in_force(every, file))
 
 
 def explain(
     key: Annotated[str, typer.Argument(help="A setting, for example api.port.")],
     kind: Annotated[Kind | None, typer.Option(help="node or hub; else both.")] = None,
     config: Annotated[Path | None, typer.Option(help="The settings file to look into.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="The node's data directory.")] = None,
-    output: Output = Form.TABLE,
+    data_dir: DataDir = None,
+    output: FormOption = Form.TABLE,
 ) -> None:
     """Say what a setting means, what holds, and where that comes from."""
-    options = {"data_dir": str(data_dir.absolute())} if data_dir else {}
+    options = _options(data_dir, [])
     guessed = guess(read_text(config), config) if config else None
     kinds = [kind] if kind else [guessed] if guessed else [Kind.NODE, Kind.HUB]
     every = {each: _FIND[each](config=config, options=options) for each in kinds if each in _FIND}
     having = {each: found[key] for each, found in every.items() if key in found}
     if not having:
         find({path: each for found in every.values() for path, each in found.items()}, key)
-    rows = [_row(each, configured) for each, configured in having.items()]
     columns = ("KIND", "SETTING", "VALUE", "FROM", "DEFAULT", "VARIABLE", "MEANING")
-    names = [column.lower() for column in columns]
-    data = [dict(zip(names, map(_text, row), strict=True)) for row in rows]
-    standard_screen(output).show(Table(columns, rows, data))
+    rows = [_explained(each, configured) for each, configured in having.items()]
+    standard_screen(output).show(Table(columns, rows, _objects(columns, rows)))
 
 
 def guess(text: str, file: Path) -> Kind:
@@ -103,18 +120,61 @@ def guess(text: str, file: Path) -> Kind:
     return max(fitting, key=lambda each: fitting[each])
 
 
+def in_force(every: Mapping[Kind, Found], file: Path | None) -> Table:
+    """Every setting with its value and origin, the node's before the hub's, sections together."""
+    columns = ("KIND", "SETTING", "VALUE", "FROM")
+    rows = [
+        (str(kind), path, _value(configured.setting, configured.value), configured.origin)
+        for kind, found in every.items()
+        for path, configured in sorted(found.items(), key=lambda item: _in_sections(item[0]))
+    ]
+    given = sum(row[3] != "default" for row in rows)
+    what = f"{file}" if file else "settings"
+    kinds = " and ".join(f"{kind} settings" for kind in every)
+    lead = Line(f"{what}: fine ({kinds}, {given} not by default)")
+    return Table(columns, rows, _objects(columns, rows), lead=[lead])
+
+
+def _workloads(text: str, file: Path | None) -> Table:
+    if file is None:
+        raise InvalidInput("cannot check workloads without a file: name it")
+    specs = parse_workloads(text, str(file))
+    count = f"{len(specs)} workload{'' if len(specs) == 1 else 's'}"
+    rows = [
+        (spec.name, Cell(" ".join(spec.process.command), raw=spec.process.command))
+        for spec in specs
+    ]
+    lead = [Line(f"{file}: fine ({count})")]
+    return Table(("NAME", "COMMAND"), rows, [to_document(spec) for spec in specs], lead=lead)
+
+
+def _options(data_dir: Path | None, assignments: Sequence[str]) -> dict[str, str]:
+    pairs = [assignment.partition("=") for assignment in assignments]
+    wrong = [key for key, equals, _ in pairs if not equals]
+    if wrong:
+        raise InvalidInput(f"cannot read --set {wrong[0]}: write KEY=VALUE, for example api.port=0")
+    options = {key: value for key, _, value in pairs}
+    return options | ({"data_dir": str(data_dir.absolute())} if data_dir else {})
+
+
 def _sections(kind: Kind) -> set[str]:
     return {path.split(".")[0] for path in _FIND[kind](environment={})}
 
 
-def _row(kind: Kind, configured: Configured) -> tuple[str, ...]:
+def _in_sections(path: str) -> tuple[str, str]:
+    """Sorts settings without a section first."""
+    section, dot, _ = path.rpartition(".")
+    return (section if dot else "", path)
+
+
+def _explained(kind: Kind, configured: Configured) -> Sequence[Cell | str]:
     setting = configured.setting
     return (
         str(kind),
         setting.path,
-        str(configured),
+        _value(setting, configured.value),
         configured.origin,
-        write_value(setting, setting.default),
+        _value(setting, setting.default),
         variable_of(setting.path, _PREFIX[kind]),
         " ".join(_meaning(setting)),
     )
@@ -128,5 +188,29 @@ def _meaning(setting: Setting) -> Iterator[str]:
         yield "Takes effect at the next start."
 
 
-def _text(cell: Cell | str) -> str:
-    return cell if isinstance(cell, str) else cell.text
+def _value(setting: Setting, value: object) -> Cell:
+    """A value as people write it; raw in kept units, «» when it is unset."""
+    raw: Raw
+    match value:
+        case None:
+            raw = ""
+        case str():
+            raw = without_password(value)
+        case int() | float() | dict():
+            raw = value
+        case _:
+            raw = str(value)
+    return Cell(write_value(setting, value), raw=raw)
+
+
+def _objects(
+    columns: Sequence[str], rows: Sequence[Sequence[Cell | str]]
+) -> list[dict[str, Raw | None]]:
+    """The rows for JSON, where an unset value is null."""
+    names = [column.lower() for column in columns]
+    return [dict(zip(names, map(_for_json, row), strict=True)) for row in rows]
+
+
+def _for_json(cell: Cell | str) -> Raw | None:
+    raw = cell if isinstance(cell, str) else cell.raw
+    return None if raw == "" else raw

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from skerry.cli.contexts import contexts_file, read_contexts, write_contexts
-from skerry.cli.output import Form, Table, standard_screen
+from skerry.cli.output import Cell, Form, FormOption, Table, standard_screen
 from skerry.kit.disk import RealDisk
 
 
@@ -21,18 +21,19 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="context")
 
 
-def list_contexts(
-    output: Annotated[
-        Form, typer.Option("--output", "-o", help="The form of the answer.")
-    ] = Form.TABLE,
-) -> None:
+def list_contexts(output: FormOption = Form.TABLE) -> None:
     """Show every context; the current one is marked."""
     known = read_contexts(contexts_file(Path.home()))
     standard_screen(output).show(
         Table(
             ("CURRENT", "NAME", "HUB", "DATA DIR"),
             [
-                ("*" if name == known.current else "", name, context.hub, str(context.data_dir))
+                (
+                    Cell("*" if name == known.current else "", raw=name == known.current),
+                    name,
+                    context.hub,
+                    str(context.data_dir),
+                )
                 for name, context in known.contexts.items()
             ],
             msgspec.to_builtins(known, enc_hook=str),
@@ -41,9 +42,15 @@ def list_contexts(
     )
 
 
-def use(name: Annotated[str, typer.Argument(help="The context's name.")]) -> None:
+def use(
+    name: Annotated[str, typer.Argument(help="The context's name.")],
+    output: FormOption = Form.TABLE,
+) -> None:
     """Make a context the current one."""
     path = contexts_file(Path.home())
     known = read_contexts(path)
-    known.named(name)
+    hub = known.named(name).hub
     write_contexts(path, msgspec.structs.replace(known, current=name), RealDisk())
+    standard_screen(output).tell(
+        f"commands now mean context «{name}», with the hub at {hub}", {"current": name, "hub": hub}
+    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from skerry.cli.http import Unreachable
-from skerry.cli.output import Table, word
+from skerry.cli.exits import FAILED
+from skerry.cli.http import CHECKS_SECONDS, Unreachable
+from skerry.cli.output import Cell, Table, number, word
 from skerry.cli.session import Session, remote
-from skerry.cli.states import link_sentence
-from skerry.kit.clock import NS
-from skerry.kit.units import format_duration, format_size
+from skerry.cli.states import sync_lines
+from skerry.kit.units import format_size
 from skerry.wire.local import CheckResult, Doctor, SyncStatus
 
 
@@ -30,34 +30,27 @@ async def sync_status(session: Session) -> None:
     """Show the link, the last success and what waits in each lane."""
     async with session.node() as node:
         status = await node.get("/v1/sync", SyncStatus)
-    now = session.clock.wall_ns()
-    screen = session.screen
-    screen.say(f"result  {status.result}", word(status.result).style)
-    screen.say(f"link    {link_sentence(status.link, now)}", word(status.link.state).style)
-    if status.last_success is not None:
-        screen.say(f"last    success {format_duration((now - status.last_success) / NS)} ago")
-    if status.failures:
-        screen.say(f"failed  {status.failures} rounds in a row", "yellow")
-    for problem in sorted({lane.problem for lane in status.lanes} - {""}):
-        screen.say(f"problem {problem}", "yellow")
-    screen.show(lanes_table(status))
+    session.screen.show(sync_table(status, session.clock.wall_ns()))
 
 
-def lanes_table(status: SyncStatus) -> Table:
-    """What each lane holds."""
+def sync_table(status: SyncStatus, now_ns: int) -> Table:
+    """What each lane holds, below how sync goes."""
     return Table(
-        ("LANE", "ACCEPTED", "ACKNOWLEDGED", "WAITING", "ON DISK"),
+        ("LANE", "ACCEPTED", "ACKNOWLEDGED", "WAITING", "ON DISK", "PROBLEM"),
         [
             (
                 lane.lane,
-                str(lane.head),
-                str(lane.acknowledged),
-                str(lane.waiting),
-                format_size(lane.bytes_on_disk),
+                number(lane.head),
+                number(lane.acknowledged),
+                number(lane.waiting),
+                Cell(format_size(lane.bytes_on_disk), raw=lane.bytes_on_disk),
+                lane.problem,
             )
             for lane in status.lanes
         ],
         status,
+        lead=list(sync_lines(status, now_ns)),
+        csv_only={"PROBLEM"},
     )
 
 
@@ -66,7 +59,7 @@ async def doctor(session: Session) -> None:
     """Check the node here; every finding says what to do. Ends with 1 when a check failed."""
     try:
         async with session.node() as node:
-            checks = (await node.get("/v1/doctor", Doctor)).checks
+            checks = (await node.patient(CHECKS_SECONDS).get("/v1/doctor", Doctor)).checks
     except Unreachable as error:
         checks = [CheckResult("node", "failed", f"{error.what}: {error.cause}", error.way_out)]
     session.screen.show(
@@ -77,4 +70,4 @@ async def doctor(session: Session) -> None:
         )
     )
     if any(check.outcome == "failed" for check in checks):
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)

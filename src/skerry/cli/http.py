@@ -5,10 +5,13 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
+import ipaddress
 import os
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -21,8 +24,27 @@ from skerry.wire.people import Problem
 T = TypeVar("T")
 Query = Mapping[str, str | int | bool | None]
 
-CONNECT_SECONDS = 3.0
-ANSWER_SECONDS = 30.0
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds to wait for a connection, and then for the first byte of an answer and between any two."""
+
+    connect: float
+    answer: float
+
+
+HERE = Patience(connect=2.0, answer=5.0)
+"""With a hub or node on this machine: one that takes longer is frozen."""
+
+AWAY = Patience(connect=5.0, answer=15.0)
+"""With a hub behind a network."""
+
+CHECKS_SECONDS = 60.0
+"""For `doctor`, whose checks have time limits of their own, and for what ends workloads."""
+
+MAX_ANSWER = 64 * 1024 * 1024
+"""Bytes of one answer: more than any sensible question has, far less than fills this machine."""
+
 _MAX_TOKEN = 4096
 _NO_SKERRY = "Is it Skerry that answers there?"
 
@@ -49,16 +71,28 @@ class Api:
     """One hub or node. Every call raises Unreachable, or the error that the answer's status and Problem mean."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, what: str, way_out: str, *, refused: str = ""
+        self,
+        session: aiohttp.ClientSession,
+        what: str,
+        way_out: str,
+        patience: Patience,
+        *,
+        refused: str = "",
     ) -> None:
         self._session = session
         self.what = what
         self._way_out = way_out
+        self._patience = patience
         self._refused = refused
 
     async def get(self, path: str, kind: type[T], query: Query | None = None) -> T:
-        """GET, decoded as `kind`."""
+        """GET, decoded as `kind`. Raises Refused when the answer has more than MAX_ANSWER bytes."""
         return self._read(await self._ask("GET", path, query), kind)
+
+    def patient(self, seconds: float) -> Api:
+        """The same, for a question whose answer may take so long."""
+        patience = Patience(self._patience.connect, seconds)
+        return Api(self._session, self.what, self._way_out, patience, refused=self._refused)
 
     async def send(self, method: str, path: str, body: object, kind: type[T]) -> T:
         """`body` as JSON by `method`; the answer decoded as `kind`."""
@@ -71,7 +105,7 @@ class Api:
     async def text(self, path: str, query: Query | None = None) -> AsyncIterator[str]:
         """Pieces of a text answer as they arrive, for as long as it takes."""
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(connect=self._patience.connect)
         try:
             async with self._session.get(
                 path, params=_written(query), timeout=timeout, allow_redirects=False
@@ -99,17 +133,20 @@ class Api:
                 params=_written(query),
                 data=body or None,
                 headers=headers,
+                timeout=aiohttp.ClientTimeout(
+                    connect=self._patience.connect, sock_read=self._patience.answer
+                ),
                 allow_redirects=False,
             ) as answer:
                 await self._check(answer)
-                return await answer.read()
+                return await self._bounded(answer)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error) from error
 
     async def _check(self, answer: aiohttp.ClientResponse) -> None:
         if 200 <= answer.status < 300:
             return
-        data = await answer.read()
+        data = await self._bounded(answer)
         try:
             words = decode(data, Problem, "error").error
         except InvalidInput:
@@ -128,10 +165,23 @@ class Api:
             case _:
                 raise Transient(words)
 
+    async def _bounded(self, answer: aiohttp.ClientResponse) -> bytes:
+        data = bytearray()
+        async for chunk in answer.content.iter_any():
+            data += chunk
+            if len(data) > MAX_ANSWER:
+                raise Refused(
+                    f"cannot take the answer of {self.what}: it has more than {MAX_ANSWER // 2**20} MiB. "
+                    "Ask for less, for example with --limit or --since."
+                )
+        return bytes(data)
+
     def _unreachable(self, error: Exception) -> Unreachable:
         match error:
+            case aiohttp.ConnectionTimeoutError():
+                cause = f"no connection within {self._patience.connect:g} s"
             case TimeoutError():
-                cause = "no answer in time"
+                cause = f"no answer within {self._patience.answer:g} s"
             case aiohttp.ClientConnectorError():
                 number = error.os_error.errno or 0
                 cause = _CAUSES.get(number) or error.os_error.strerror or os.strerror(number)
@@ -154,6 +204,7 @@ async def hub_api(url: str, token_file: Path) -> AsyncIterator[Api]:
             session,
             what,
             "Start it with «skerry up» or «skerry hub run», or name another with --hub.",
+            HERE if is_here(url) else AWAY,
             refused=f"The token is from {token_file}.",
         )
 
@@ -167,7 +218,17 @@ async def node_api(data_dir: Path) -> AsyncIterator[Api]:
             session,
             f"the node in {data_dir}",
             f"Start it with «skerry node run --data-dir {data_dir}», or name another with --data-dir.",
+            HERE,
         )
+
+
+def is_here(url: str) -> bool:
+    """Whether a hub's address is on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _session(
@@ -176,8 +237,9 @@ def _session(
     return aiohttp.ClientSession(
         url,
         connector=connector,
-        headers=headers,
-        timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS),
+        # Unpacked bytes could not be bounded while they come.
+        headers={"Accept-Encoding": "identity", **headers},
+        auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 

@@ -8,12 +8,10 @@ from typing import Annotated
 
 import typer
 
-from skerry.cli.output import Form
 from skerry.cli.session import Session, remote
 from skerry.hub.settings import find_settings, hub_settings
 from skerry.kit.clock import iso
 from skerry.kit.units import format_duration, parse_duration
-from skerry.wire.codec import encode
 from skerry.wire.people import LoginCode, TokenReply, TokenRequest
 
 
@@ -53,7 +51,8 @@ async def login(session: Session) -> None:
     """Print an address that signs one browser in to the hub's page, once, within ten minutes."""
     async with session.hub() as hub:
         code = await hub.send("POST", "/api/v1/login-codes", None, LoginCode)
-    session.screen.write(f"{session.target.hub}{code.path}\n")
+    address = f"{session.target.hub}{code.path}"
+    session.screen.tell(address, {"url": address, "expires_at": code.expires_at})
 
 
 @remote
@@ -65,10 +64,7 @@ async def create(
     seconds = parse_duration(ttl)
     async with session.hub() as hub:
         reply = await hub.send("POST", "/api/v1/tokens", TokenRequest(seconds), TokenReply)
-    if session.screen.form is Form.JSON:
-        session.screen.write(encode(reply).decode() + "\n")
-        return
-    session.screen.write(f"{reply.token}\n")
+    session.screen.tell(reply.token, {"token": reply.token, "expires_at": reply.expires_at})
     session.screen.note(
         f"enrols one node until {iso(reply.expires_at)} ({format_duration(seconds)}): "
         f"skerry node enroll --hub {session.target.hub} --token-file FILE"

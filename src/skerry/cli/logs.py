@@ -39,11 +39,9 @@ async def logs(
     }
     async with contextlib.AsyncExitStack() as stack:
         api, path = await _source(session, stack, name, node)
-        pieces = api.text(path, query)
-        with contextlib.suppress(KeyboardInterrupt):
-            if not await _copy(session, pieces):
-                since_then = f" since {since}" if since else ""
-                session.screen.note(f"workload «{name}» has printed nothing{since_then}")
+        if not await _copy(session, api.text(path, query)):
+            since_then = f" since {since}" if since else ""
+            session.screen.note(f"workload «{name}» has printed nothing{since_then}")
 
 
 async def _copy(session: Session, pieces: AsyncIterator[str]) -> bool:
@@ -64,7 +62,7 @@ async def _source(
         try:
             here = await api.get("/v1/status", NodeStatus)
         except Unreachable as error:
-            session.screen.note(f"cannot reach {error.what}: {error.cause}; asking the hub")
+            session.screen.note(f"cannot reach {error.what} ({error.cause}); asking the hub")
         else:
             has_it = any(status.workload == name for status in here.workloads)
             if node in {None, here.name} and has_it:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import skerry
+from skerry.cli.exits import INTERRUPTED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,9 +15,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words == ["--version"]:
         sys.stdout.write(f"skerry {skerry.__version__}\n")
         return 0
-    from skerry.cli.boundary import run
+    try:
+        from skerry.cli.boundary import run
 
-    return run(words)
+        return run(words)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import sys
@@ -13,19 +14,19 @@ import typer
 
 from skerry.cli.contexts import checked_hub
 from skerry.cli.enrolment import enrol_here
-from skerry.cli.get import named, node_workloads_table, nodes_table
+from skerry.cli.fleet_tables import lone_node_workloads_table, nodes_table
 from skerry.cli.http import Api, Unreachable
-from skerry.cli.output import Form, Table, pairs, standard_screen, word
+from skerry.cli.output import Form, FormOption, Table, standard_screen
 from skerry.cli.session import Session, remote
-from skerry.cli.states import link_sentence
+from skerry.cli.states import node_lines
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.text_file import read_stream, read_text
 from skerry.node.settings import find_settings, node_settings
 from skerry.wire.local import NodeStatus, StopRequest
 from skerry.wire.people import NodeView
 
-STOP_SECONDS = 60.0
-"""How long `node stop` waits for the process to end: longer than any sensible grace period."""
+STOP_SECONDS = 120.0
+"""How long `node stop` waits for workloads, and then for the process: longer than any sensible grace period."""
 
 
 def register(app: typer.Typer) -> None:
@@ -63,30 +64,25 @@ def run(
 @remote
 async def status(session: Session) -> None:
     """Show the node here: link, workloads, problems."""
+    now = session.clock.wall_ns()
 
-    async def at_node(node: Api) -> None:
-        _show(session, await node.get("/v1/status", NodeStatus))
+    async def at_node(node: Api) -> Table:
+        return node_table(await node.get("/v1/status", NodeStatus), now)
 
-    async def at_hub(hub: Api) -> None:
+    async def at_hub(hub: Api) -> Table:
         found = find_settings(options={"data_dir": str(session.target.data_dir)})
-        views = named(await hub.get("/api/v1/nodes", list[NodeView]), str(found["name"]), "node")
-        session.screen.show(nodes_table(views, session.clock.wall_ns()))
+        return nodes_table(await hub.get("/api/v1/nodes", list[NodeView]), str(found["name"]))
 
-    await session.node_first(at_node, at_hub)
+    session.screen.show(await session.node_first(at_node, at_hub))
 
 
-def _show(session: Session, status: NodeStatus) -> None:
-    now, screen = session.clock.wall_ns(), session.screen
-    if screen.form is Form.JSON:
-        screen.show(Table((), (), status))
-        return
-    labels = f" ({pairs(status.labels)})" if status.labels else ""
-    screen.say(f"node      {status.name}{labels}, skerry {status.version}, process {status.pid}")
-    screen.say(f"data      {status.data_dir}")
-    screen.say(f"hub       {link_sentence(status.link, now)}", word(status.link.state).style)
-    for problem in status.problems:
-        screen.say(f"problem   {problem}", "yellow")
-    screen.show(node_workloads_table(status, now))
+def node_table(status: NodeStatus, now_ns: int) -> Table:
+    """A node about itself: its workloads, below who it is. Programs get all of it in JSON."""
+    return dataclasses.replace(
+        lone_node_workloads_table(status, now_ns),
+        data=status,
+        lead=list(node_lines(status, now_ns)),
+    )
 
 
 @remote
@@ -98,7 +94,7 @@ async def stop(
 ) -> None:
     """End the node on this machine."""
     async with session.node() as node:
-        await node.order("POST", "/v1/stop", StopRequest(workloads))
+        await node.patient(STOP_SECONDS).order("POST", "/v1/stop", StopRequest(workloads))
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await _until_gone(node)
@@ -106,7 +102,10 @@ async def stop(
             raise Transient(
                 f"cannot stop {node.what}: it still answers after {STOP_SECONDS:.0f} s. Its log says why."
             ) from error
-    session.screen.say("the node has ended" + (", with its workloads" if workloads else ""))
+    session.screen.tell(
+        "the node has ended" + (", with its workloads" if workloads else "; its workloads go on"),
+        {"data_dir": str(session.target.data_dir), "ended": True, "workloads_ended": workloads},
+    )
 
 
 async def _until_gone(node: Api) -> None:
@@ -118,7 +117,8 @@ async def _until_gone(node: Api) -> None:
         return
 
 
-def enroll(
+def enroll(  # noqa: PLR0913 - one argument for each option
+    *,
     hub: Annotated[str, typer.Option(metavar="URL", help="The hub to belong to.")],
     token_file: Annotated[
         Path | None, typer.Option(help="The file with the one-time token; else stdin.")
@@ -131,6 +131,7 @@ def enroll(
     ] = None,
     data_dir: DataDir = None,
     config: Config = None,
+    output: FormOption = Form.TABLE,
 ) -> None:
     """Make this machine a node of a hub. The token comes from a file or stdin, never from the command line."""
     options = {
@@ -140,12 +141,20 @@ def enroll(
     }
     given = {path: value for path, value in options.items() if value is not None}
     settings = node_settings(find_settings(config=config, options=given))
-    screen = standard_screen(Form.TABLE)
+    screen = standard_screen(output)
     if token_file is None and sys.stdin.isatty():
         screen.note("paste the token, then press Ctrl-D")
     token = read_text(token_file) if token_file else read_stream(sys.stdin.buffer, "stdin")
     identity = asyncio.run(enrol_here(settings, checked_hub(hub), token))
-    screen.say(f"this is now node «{identity.name}» of the hub at {identity.hub_url}")
+    screen.tell(
+        f"this is now node «{identity.name}» of the hub at {identity.hub_url}",
+        {
+            "id": identity.node_id,
+            "name": identity.name,
+            "hub": identity.hub_url,
+            "data_dir": str(settings.data_dir),
+        },
+    )
     screen.say(f"start it: skerry node run --data-dir {settings.data_dir}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from skerry.cli.output import Cell, Table
@@ -18,10 +17,9 @@ def records_table(rows: Sequence[Row], *, with_node: bool) -> Table:
 
 
 def _line(row: Row, *, with_node: bool) -> list[Cell | str]:
-    meta = json.dumps(row.meta, ensure_ascii=False) if row.meta else ""
-    shown = " ".join(f"{key}={_value(value)}" for key, value in row.meta.items())
-    line: list[Cell | str] = [row.timestamp, row.name, _value(row.value)]
-    line.append(Cell(shown, "dim", raw=meta))
+    meta = " ".join(f"{key}={_value(value)}" for key, value in row.meta.items())
+    line: list[Cell | str] = [row.timestamp, row.name]
+    line += [Cell(_value(row.value), raw=row.value), Cell(meta, "dim", raw=row.meta)]
     return [*line, row.node, row.source] if with_node else line
 
 

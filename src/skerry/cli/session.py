@@ -1,15 +1,17 @@
 """What a command works with: the screen, the clock, and the hub and node that the command line means.
 
 `@remote` gives a command the options --context, --hub, --token-file, --data-dir and --output, and hands it a Session
-in their place. A command may be a coroutine function.
+in their place. The command is a coroutine function.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -17,8 +19,9 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from skerry.cli.contexts import Context, choose, contexts_file, read_contexts
+from skerry.cli.exits import INTERRUPTED
 from skerry.cli.http import Api, Unreachable, hub_api, node_api
-from skerry.cli.output import Form, Screen, standard_screen
+from skerry.cli.output import Form, FormOption, Screen, standard_screen
 from skerry.hub import settings as hub_settings
 from skerry.hub.api import admin_token
 from skerry.kit.clock import Clock, SystemClock
@@ -76,12 +79,15 @@ class Session:
             missed = error
         try:
             async with second[0]() as api:
-                self.screen.note(f"cannot reach {missed.what}: {missed.cause}; asking {api.what}")
-                return await second[1](api)
+                answer = await second[1](api)
         except Unreachable as error:
             raise Unreachable(
                 f"{missed.what} ({missed.cause}) or {error.what}", error.cause, missed.way_out
             ) from error
+        self.screen.note(
+            f"cannot reach {missed.what} ({missed.cause}): this is only what {api.what} knows"
+        )
+        return answer
 
 
 @dataclass(frozen=True)
@@ -104,11 +110,11 @@ _OPTIONS = {
         Path | None, typer.Option(help="The file with the hub's administrator token.")
     ],
     "data_dir": Annotated[Path | None, typer.Option(help="The data directory of the node to ask.")],
-    "output": Annotated[Form, typer.Option("--output", "-o", help="The form of the answer.")],
+    "output": FormOption,
 }
 
 
-def remote(command: Callable[..., Any]) -> Callable[..., None]:
+def remote(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """Makes a Typer command of a function whose first parameter is the Session."""
     signature = inspect.signature(command, eval_str=True)
     own = list(signature.parameters.values())[1:]
@@ -126,9 +132,8 @@ def remote(command: Callable[..., Any]) -> Callable[..., None]:
 
     def run(**values: Any) -> None:  # noqa: ANN401 - Typer calls it with what the signature says
         choice = Choice(**{p.name: values.pop(p.name) for p in shared})
-        result = command(open_session(choice), **values)
-        if inspect.isawaitable(result):
-            asyncio.run(_finish(result))
+        with _ending_at_ctrl_c():
+            asyncio.run(command(open_session(choice), **values))
 
     described: Any = run  # what Typer reads
     keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
@@ -138,8 +143,18 @@ def remote(command: Callable[..., Any]) -> Callable[..., None]:
     return run
 
 
-async def _finish(result: Awaitable[None]) -> None:
-    await result
+@contextmanager
+def _ending_at_ctrl_c() -> Iterator[None]:
+    """Ctrl-C ends the process at once: a thread that looks up a name could not be interrupted, nothing is to be saved."""
+
+    def end(*_: object) -> None:
+        os._exit(INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def open_session(choice: Choice) -> Session:

@@ -1,10 +1,35 @@
-"""Sentences about a node's link, for `node status` and `sync status`."""
+"""What `node status` and `sync status` say above their tables."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from skerry.cli.output import Line, pairs, word
 from skerry.kit.clock import NS, iso
 from skerry.kit.units import format_duration
-from skerry.wire.local import LinkStatus
+from skerry.wire.local import LinkStatus, NodeStatus, SyncStatus
+
+
+def node_lines(status: NodeStatus, now_ns: int) -> Iterator[Line]:
+    """Who the node is, its link, its problems."""
+    labels = f" ({pairs(status.labels).text})" if status.labels else ""
+    yield Line(f"node      {status.name}{labels}, skerry {status.version}, process {status.pid}")
+    yield Line(f"data      {status.data_dir}")
+    yield Line(f"hub       {link_sentence(status.link, now_ns)}", word(status.link.state).style)
+    for problem in status.problems:
+        yield Line(f"problem   {problem}", "yellow")
+
+
+def sync_lines(status: SyncStatus, now_ns: int) -> Iterator[Line]:
+    """The last round, the link, what holds lanes up."""
+    yield Line(f"result    {status.result}", word(status.result).style)
+    yield Line(f"hub       {link_sentence(status.link, now_ns)}", word(status.link.state).style)
+    if status.last_success is not None:
+        yield Line(f"last      success {format_duration((now_ns - status.last_success) / NS)} ago")
+    if status.failures:
+        yield Line(f"failed    {status.failures} rounds in a row", "yellow")
+    for problem in sorted({lane.problem for lane in status.lanes} - {""}):
+        yield Line(f"problem   {problem}", "yellow")
 
 
 def link_sentence(link: LinkStatus, now_ns: int) -> str:

@@ -26,7 +26,7 @@ from skerry.cli.up_steps import HUB, NODE, Home, start
 from skerry.cli.welcome import welcome
 from skerry.kit.errors import Refused, SkerryError
 from skerry.kit.file_lock import Held, locked
-from skerry.node.settings import find_settings, node_settings
+from skerry.node.settings import NodeSettings, find_settings, node_settings
 from skerry.wire.local import StopRequest
 
 T = TypeVar("T")
@@ -50,15 +50,26 @@ def up(
     ),
 ) -> None:
     """Run a hub and a node here, the first time with sample workloads, until Ctrl-C."""
-    asyncio.run(_run(Home(data_dir.absolute(), hub_port)))
-
-
-async def _run(home: Home) -> None:
+    home = Home(data_dir.absolute(), hub_port)
     settings = node_settings(find_settings(options={"data_dir": str(home.node_dir)}))
-    home.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            home.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stack.enter_context(locked(home.data_dir / "up.lock"))
+        except Held as error:
+            raise Refused(
+                f"cannot start here: hub and node run on {home.data_dir} already (process {error.holder}). "
+                "Press Ctrl-C there, or choose another directory with --data-dir."
+            ) from error
+        except OSError as error:
+            raise Refused(f"cannot use {home.data_dir}: {error.strerror}") from error
+        asyncio.run(_run(home, settings))
+
+
+async def _run(home: Home, settings: NodeSettings) -> None:
     screen = standard_screen(Form.TABLE)
     children: dict[str, Child] = {}
-    with _only_one(home), _stop_signals() as stop, Progress(screen) as progress:
+    with _stop_signals() as stop, Progress(screen) as progress:
         try:
             started = await _unless(stop.asked, start(home, settings, children, progress))
             if started is not None:
@@ -90,27 +101,15 @@ async def _end_node(home: Home, node: Child, progress: Progress) -> None:
         END_SECONDS, progress.step, "waiting for workloads to end; Ctrl-C again ends the wait"
     )
     try:
-        async with node_api(home.node_dir) as api, asyncio.timeout(WORKLOADS_SECONDS):
-            await api.order("POST", "/v1/stop", StopRequest(workloads=True))
-    except (SkerryError, TimeoutError):
+        async with node_api(home.node_dir) as api:
+            patient = api.patient(WORKLOADS_SECONDS)
+            await patient.order("POST", "/v1/stop", StopRequest(workloads=True))
+    except SkerryError:
         await node.end(END_SECONDS)  # it does not answer; its keeper and workloads outlive it
     else:
         await node.wait(END_SECONDS)
     finally:
         slow.cancel()
-
-
-@contextlib.contextmanager
-def _only_one(home: Home) -> Iterator[None]:
-    """Holds the data directory for this process. Raises Refused when another «up» has it."""
-    try:
-        with locked(home.data_dir / "up.lock"):
-            yield
-    except Held as error:
-        raise Refused(
-            f"cannot start here: «skerry up» runs on {home.data_dir} already (process {error.holder}). "
-            "Press Ctrl-C there, or choose another directory with --data-dir."
-        ) from error
 
 
 class _Stop:

@@ -7,6 +7,7 @@ Sources, strongest first: an option of the command line, an environment variable
 from __future__ import annotations
 
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -129,8 +130,16 @@ def option_of(path: str) -> str:
     return f"option --{path.replace('.', '-').replace('_', '-')}"
 
 
+_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^/@\s]+@")
+
+
+def without_password(value: str) -> str:
+    """A text as it may be shown: the password of a URL in it is «***»."""
+    return _PASSWORD.sub(r"\1***@", value)
+
+
 def write_value(setting: Setting, value: object) -> str:
-    """A kept value as people write it; an unset one is «none»."""
+    """A kept value as people write it, but no password; an unset one is «none»."""
     match value:
         case None:
             return "none"
@@ -141,7 +150,7 @@ def write_value(setting: Setting, value: object) -> str:
         case dict():
             return f"{{{', '.join(f'{key}: {entry}' for key, entry in value.items())}}}"
         case _:
-            return str(value)
+            return without_password(str(value))
 
 
 def _path(at: Field) -> pathlib.Path | Wrong:
