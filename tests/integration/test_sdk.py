@@ -317,7 +317,7 @@ async def test_the_samples_measure_watch_and_end_when_asked(
         names = {row.name for row in rows}
         assert {
             "host.cpu.percent", "host.memory.used", "host.memory.percent", "host.disk.percent",
-            "host.load.1m", "host.network.rx.bytes", "host.uptime",
+            "host.load.1m", "host.network.rx.bytes_per_second", "host.uptime",
         } <= names  # fmt: skip
         for process in (sensors, watch):
             process.terminate()

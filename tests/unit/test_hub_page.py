@@ -103,6 +103,7 @@ def test_ages(seconds: int, text: str) -> None:
         ("host.cpu.percent", 12.345, "", "12.3 %"),
         ("host.memory.used", 3_200_000_000, "", "3.2 GB"),
         ("host.network.rx.bytes", 1500.0, "", "1.5 KB"),
+        ("host.network.rx.bytes_per_second", 1500.0, "", "1.5 KB/s"),
         ("network.received", 2_500_000, "B/s", "2.5 MB/s"),
         ("env.temperature", 21.5, "°C", "21.5 °C"),
         ("env.temperature", 1 / 3, "", "0.3333"),

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from skerry.samples.disk_watch import Crossing, Limit, crossing, read_limits
+from skerry.samples.disk_watch import Crossing, Limit, crossing, described, read_limits
 from skerry.samples.host_sensors import (
     Host,
     Totals,
     cpu_ticks,
+    found_line,
     memory_bytes,
     network_bytes,
     next_tick,
     rates,
+    summary_line,
 )
 from skerry.sdk import InvalidInput, Measurement
 
@@ -39,8 +41,8 @@ def test_rates_are_differences() -> None:
     after = Totals(seconds=12, busy=150, total=1200, received=1500, sent=40)
     assert rates(before, after) == [
         ("host.cpu.percent", 25.0),
-        ("host.network.rx.bytes", 500.0),
-        ("host.network.tx.bytes", 0.0),
+        ("host.network.rx.bytes_per_second", 500.0),
+        ("host.network.tx.bytes_per_second", 0.0),
     ]
     assert rates(before, before) == []
 
@@ -65,6 +67,23 @@ def test_each_thermal_zone_that_works_is_read(tmp_path: Path) -> None:
         Measurement("host.temperature", 45.123, meta={"zone": "thermal_zone0", "type": "cpu"})
     ]
     assert list(Host(tmp_path / "nothing", tmp_path).temperatures()) == []
+
+
+def test_what_host_sensors_prints() -> None:
+    assert found_line(1.0, {"host.load.1m": 0.5, "host.cpu.percent": 1.0}, 2) == (
+        "publishing every 1 s: cpu.percent load.1m; 2 temperatures"
+    )
+    reading = {"host.memory.percent": 45.0, "host.disk.percent": 70.1, "host.load.1m": 0.52}
+    assert summary_line([{**reading, "host.cpu.percent": percent} for percent in (10.0, 30.0)]) == (
+        "readings published: 2; cpu 20.0 % (highest 30.0 %), memory 45.0 %, disk 70.1 %, load 0.52"
+    )
+    assert summary_line([reading]).startswith("readings published: 1; memory 45.0 %")
+
+
+def test_what_disk_watch_prints_at_its_start() -> None:
+    limit = Limit("host.disk.percent", above=90, below=88)
+    assert described(limit, high=False) == "host.disk.percent (limit 90, normal again at 88)"
+    assert described(limit, high=True).endswith("at 88, above it at present)")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from skerry.cli.http import Api, Unreachable
-from skerry.cli.session import Session, remote
+from skerry.cli.session import Session, remote_text
 from skerry.cli.times import parse_time
 from skerry.kit.errors import NotFound
 from skerry.wire.local import NodeStatus
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command("logs")(logs)
 
 
-@remote
+@remote_text
 async def logs(
     session: Session,
     name: Annotated[str, typer.Argument(help="The workload's name.")],

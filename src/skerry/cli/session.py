@@ -1,7 +1,7 @@
 """What a command works with: the screen, the clock, and the hub and node that the command line means.
 
-`@remote` gives a command the options --context, --hub, --token-file, --data-dir and --output, and hands it a Session
-in their place. The command is a coroutine function.
+`@remote` gives a command, a coroutine function, the options --context, --hub, --token-file, --data-dir and --output,
+and hands it a Session in their place.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +116,17 @@ _OPTIONS = {
 
 def remote(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """Makes a Typer command of a function whose first parameter is the Session."""
+    return _typer_command(command, _OPTIONS)
+
+
+def remote_text(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """As `remote`, for a command whose answer is text in one form only: without --output."""
+    return _typer_command(command, {name: _OPTIONS[name] for name in _OPTIONS if name != "output"})
+
+
+def _typer_command(
+    command: Callable[..., Coroutine[Any, Any, None]], options: Mapping[str, Any]
+) -> Callable[..., None]:
     signature = inspect.signature(command, eval_str=True)
     own = list(signature.parameters.values())[1:]
     taken = {parameter.name for parameter in own}
@@ -126,7 +137,7 @@ def remote(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
             default=getattr(Choice, name),
             annotation=annotation,
         )
-        for name, annotation in _OPTIONS.items()
+        for name, annotation in options.items()
         if name not in taken
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -18,8 +19,9 @@ TRY = (
 
 
 def welcome(home: Home, started: Started, argv0: str) -> str:
-    """The text; its commands name the context when another one is the current one."""
+    """The text. Its commands can be pasted as they are; they name the context when another one is the current one."""
     skerry = program(argv0)
+    where = "" if skerry == "skerry" or Path(argv0).is_absolute() else f", in {Path.cwd()}"
     context = "" if started.context_is_current else f" --context {CONTEXT}"
     commands = [(f"{skerry} {words}{context}", text) for words, text in TRY]
     width = max(len(command) for command, _ in commands)
@@ -33,10 +35,10 @@ Skerry runs: a hub, and node «{started.node.name}» with {running} of {len(star
         (signs one browser in, within ten minutes; another: {skerry} hub login{context})
   Data  {home.data_dir}
 
-Try in another terminal:
+Try in another terminal{where}:
 {tries}
 
-Ctrl-C here ends workloads, node and hub; the next «skerry up» goes on with the same data.
+Ctrl-C here ends workloads, node and hub. The same command again goes on with the same data.
 
 """
 
@@ -45,8 +47,8 @@ def program(argv0: str) -> str:
     """How people call this `skerry`: by its name where the shell finds it, else by its path."""
     path = Path(argv0)
     if path.name != "skerry":
-        return f"{sys.executable} -m skerry.cli.main"
+        return f"{shlex.quote(sys.executable)} -m skerry.cli.main"
     found = shutil.which("skerry")
     if found is not None and Path(found).resolve() == path.resolve():
         return "skerry"
-    return argv0
+    return shlex.quote(argv0)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from skerry import sdk
 from skerry.samples import settings
+from skerry.samples.log import say
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,12 @@ def crossing(limit: Limit, value: float, *, high: bool) -> Crossing | None:
     return None
 
 
+def described(limit: Limit, *, high: bool) -> str:
+    """«host.disk.percent (limit 90, normal again at 88)»."""
+    now = ", above it at present" if high else ""
+    return f"{limit.figure} (limit {limit.above:g}, normal again at {limit.below:g}{now})"
+
+
 def was_high(limit: Limit) -> bool:
     """How this figure was left: the newest event about it, which may be of an earlier process."""
     events = sdk.query(f"{limit.figure}.*", kind="event", limit=1)
@@ -74,6 +81,9 @@ def main() -> None:
         float(settings.text("HYSTERESIS", "2")),
     )
     high = {figure: was_high(limit) for figure, limit in limits.items()}
+    say(
+        f"watching {', '.join(described(limit, high=high[limit.figure]) for limit in limits.values())}"
+    )
     for row in sdk.subscribe("host.*", kind="measurement"):
         limit = limits.get(row.name)
         if limit is None or isinstance(row.value, str):
@@ -83,6 +93,7 @@ def main() -> None:
             meta: sdk.Meta = {"value": row.value, "limit": limit.above}
             sdk.event(crossed.name, crossed.text, meta=meta)
             high[row.name] = crossed.high
+            say(crossed.text)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python -m skerry.samples.host_sensors        INTERVAL: «1s», DISK: the path whose file system is watched
 
-Reads /proc and /sys; what a machine does not have is left out. The parsing is pure; `main` is the loop.
+Reads /proc and /sys; what a machine does not have is left out. The names and their units: examples/README.md.
+Prints what it found, and once a minute how the machine was. The parsing is pure; `main` is the loop.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from skerry import sdk
 from skerry.samples import settings
+from skerry.samples.log import say
+
+SUMMARY_EVERY = 60.0
+"""Seconds between two lines in the log."""
+
+Figures = Mapping[str, int | float]
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,11 @@ def rates(before: Totals, after: Totals) -> list[tuple[str, float]]:
         found.append(("host.cpu.percent", round(100 * max(0, after.busy - before.busy) / ticks, 1)))
     if seconds > 0:
         found += [
-            ("host.network.rx.bytes", round(max(0, after.received - before.received) / seconds, 1)),
-            ("host.network.tx.bytes", round(max(0, after.sent - before.sent) / seconds, 1)),
+            (f"host.network.{way}.bytes_per_second", round(max(0, count) / seconds, 1))
+            for way, count in (
+                ("rx", after.received - before.received),
+                ("tx", after.sent - before.sent),
+            )
         ]
     return found
 
@@ -121,6 +131,23 @@ class Host:
         return float((self._proc / "uptime").read_text().split()[0])
 
 
+def found_line(interval: float, figures: Figures, temperatures: int) -> str:
+    """What is published from now on."""
+    names = " ".join(name.removeprefix("host.") for name in sorted(figures))
+    return f"publishing every {interval:g} s: {names}; {temperatures} temperatures"
+
+
+def summary_line(readings: Sequence[Figures]) -> str:
+    """How the machine was in the time of `readings` (at least one), the newest last."""
+    last = readings[-1]
+    cpu = [reading["host.cpu.percent"] for reading in readings if "host.cpu.percent" in reading]
+    busy = f"cpu {sum(cpu) / len(cpu):.1f} % (highest {max(cpu):.1f} %), " if cpu else ""
+    return (
+        f"readings published: {len(readings)}; {busy}memory {last['host.memory.percent']:.1f} %, "
+        f"disk {last['host.disk.percent']:.1f} %, load {last['host.load.1m']:g}"
+    )
+
+
 def next_tick(due: float, now: float, interval: float) -> float:
     """The first tick after `now` on the grid that `due` lies on: ticks do not drift, missed ones are left out."""
     following = due + interval
@@ -136,12 +163,21 @@ def main() -> None:
     host = Host(Path("/"), Path(settings.text("DISK", "/")))
     before = host.totals()
     due = time.monotonic()
+    readings: list[Figures] = []
+    summary_due = due + SUMMARY_EVERY
+    say(found_line(interval, dict(host.figures()), len(list(host.temperatures()))))
     while True:
         due = next_tick(due, time.monotonic(), interval)
         time.sleep(max(0.0, due - time.monotonic()))
         after = host.totals()
-        sdk.publish_many([*rates(before, after), *host.figures(), *host.temperatures()])
+        figures = [*rates(before, after), *host.figures()]
+        sdk.publish_many([*figures, *host.temperatures()])
         before = after
+        readings.append(dict(figures))
+        if due >= summary_due:
+            say(summary_line(readings))
+            readings.clear()
+            summary_due = due + SUMMARY_EVERY
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ MAX_CURVES = 6
 HISTORY_SECONDS = 600
 
 _SIZE = re.compile(r"(^|\.)(bytes|(memory|disk)\.(used|free|total))$")
+_RATE = ".bytes_per_second"
 _THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
 _DIGITS = re.compile(r"(\d+)")
 
@@ -148,13 +149,15 @@ def ago(nanoseconds: int) -> str:
 
 
 def value_text(name: str, value: Value, unit: str) -> str:
-    """A value for people. A name may say what it counts by its end: «.percent», «.bytes», «.memory.used»."""
+    """A value for people. A name may say what it counts by its end: «.percent», «.bytes», «.bytes_per_second»."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
         return value if len(value) <= 120 else f"{value[:119]}…"
-    if unit in {"B", "bytes", "B/s"} or (not unit and _SIZE.search(name)):
-        return format_size(value) + ("/s" if unit == "B/s" else "")
+    if unit == "B/s" or (not unit and name.endswith(_RATE)):
+        return f"{format_size(value)}/s"
+    if unit in {"B", "bytes"} or (not unit and _SIZE.search(name)):
+        return format_size(value)
     if unit == "%" or (not unit and name.endswith(".percent")):
         return f"{value:.1f} %"
     digits = f"{value:,}" if isinstance(value, int) else _decimal(value)
