@@ -179,6 +179,12 @@ async def test_nobody_there(short_dir: Path, token_file: Path) -> None:
     async with node_api(short_dir) as node:
         with pytest.raises(Unreachable, match=r"it is not running. Start it with «skerry node run"):
             await node.get("/v1/status", Health)
+    (short_dir / "run").mkdir()
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(short_dir / "run" / "admin.sock"))
+    async with node_api(short_dir) as node:
+        with pytest.raises(Unreachable, match=r"it is not running. Start it with «skerry node run"):
+            await node.get("/v1/status", Health)
     async with hub_api("http://127.0.0.1:1", token_file) as hub:
         with pytest.raises(Unreachable, match=r"connection refused. Start it with «skerry up»"):
             await hub.get("/healthz", Health)

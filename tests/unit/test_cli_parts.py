@@ -11,6 +11,7 @@ import pytest
 import skerry
 from skerry.cli.commands import COMMANDS
 from skerry.cli.contexts import Context, Contexts, choose, read_contexts, write_contexts
+from skerry.cli.logs import printable
 from skerry.cli.main import main
 from skerry.cli.node import labels_of
 from skerry.cli.output import (
@@ -185,6 +186,10 @@ def test_ages_and_links() -> None:
         "offline for 5.0s (since 2026-09-21T14:13:15.000000000Z) to http://h:1: connection refused"
     )
     assert link_sentence(LinkStatus("standalone", NOW), NOW).startswith("standalone: ")
+
+
+def test_a_workload_cannot_move_the_cursor() -> None:
+    assert printable("a\tb \x1b[2J\r") == "a\tb \ufffd[2J\ufffd"
 
 
 def test_labels_of_enrolment() -> None:

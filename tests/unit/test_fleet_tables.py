@@ -130,6 +130,13 @@ def test_messages(status: WorkloadStatus | None, message: str) -> None:
     assert row["message"] == message
 
 
+@pytest.mark.guarantee("G5")
+def test_a_node_that_is_late_is_said_to_be() -> None:
+    late = InstanceView(RUNNING, True, NOW - 30 * NS, 30.0)
+    [row] = rows(workloads_table([view(n1=late)], NOW))
+    assert (row["phase"], row["message"]) == ("running", "heard 30s ago")
+
+
 def test_a_workload_without_nodes_has_a_line() -> None:
     [row] = rows(workloads_table([view()], NOW))
     assert (row["name"], row["node"], row["message"]) == ("w", "", "no node fits its «on»")

@@ -103,6 +103,7 @@ def test_ages(seconds: int, text: str) -> None:
         ("host.cpu.percent", 12.345, "", "12.3 %"),
         ("host.memory.used", 3_200_000_000, "", "3.2 GB"),
         ("host.network.rx.bytes", 1500.0, "", "1.5 KB"),
+        ("host.uptime", 14_115, "", "3h 55m"),
         ("host.network.rx.bytes_per_second", 1500.0, "", "1.5 KB/s"),
         ("network.received", 2_500_000, "B/s", "2.5 MB/s"),
         ("env.temperature", 21.5, "°C", "21.5 °C"),
@@ -140,6 +141,24 @@ def test_what_an_offline_node_said_last_is_marked_as_old() -> None:
         "was 1 of 2",
         "1 of 2",
     ]  # fmt: skip
+
+
+@pytest.mark.guarantee("G5")
+def test_a_node_that_is_late_is_said_to_be() -> None:
+    instance = InstanceView(status("running"), True, NOW, 30.0)
+    late = WorkloadView("w", Generation(1, 5), workload("w", {}).spec, 0, {"a": instance})
+    [line] = view.workload_lines(snapshot(workloads=(late,)))
+    assert (line.phase, line.detail) == ("running", "heard 30s ago")
+
+
+@pytest.mark.guarantee("G5")
+def test_figures_of_an_offline_node_are_stale_at_once() -> None:
+    shown = snapshot(
+        nodes=(node("a", online=False), node("b")),
+        latest=(row("x", 1, age=50), row("x", 2, age=50, node="b")),
+        history={"x": []},
+    )
+    assert [(curve.node, curve.stale) for curve in view.cards(shown)[0].curves] == [("a", True), ("b", False)]  # fmt: skip
 
 
 def test_a_workload_line_says_what_is_going_on() -> None:

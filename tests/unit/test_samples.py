@@ -70,9 +70,11 @@ def test_each_thermal_zone_that_works_is_read(tmp_path: Path) -> None:
 
 
 def test_what_host_sensors_prints() -> None:
-    assert found_line(1.0, {"host.load.1m": 0.5, "host.cpu.percent": 1.0}, 2) == (
-        "publishing every 1 s: cpu.percent load.1m; 2 temperatures"
+    figures = {"host.load.1m": 0.5, "host.cpu.percent": 1.0}
+    assert found_line(1.0, figures, 2) == (
+        "publishing every 1 s: cpu.percent load.1m; temperatures: 2"
     )
+    assert found_line(0.5, figures, 0).endswith("; temperatures: none")
     reading = {"host.memory.percent": 45.0, "host.disk.percent": 70.1, "host.load.1m": 0.52}
     assert summary_line([{**reading, "host.cpu.percent": percent} for percent in (10.0, 30.0)]) == (
         "readings published: 2; cpu 20.0 % (highest 30.0 %), memory 45.0 %, disk 70.1 %, load 0.52"

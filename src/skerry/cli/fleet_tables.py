@@ -18,6 +18,9 @@ from skerry.wire.local import NodeStatus
 from skerry.wire.people import InstanceView, NodeView, WorkloadView
 from skerry.wire.workload import Generation, WorkloadStatus
 
+LATE_SECONDS = 25.0
+"""A node on a live link gives a sign of life every 20 s; after more than that its age is told."""
+
 _UNKNOWN = Cell("", raw="")
 
 _NODE_COLUMNS = (
@@ -153,7 +156,7 @@ def _instance_row(
 ) -> Sequence[Cell | str]:
     status, heard_at = instance.status, number(instance.heard_at)
     if instance.node_online and status is not None:
-        return _status_row(node, status, now, view.generation, heard_at)
+        return _status_row(node, status, now, view.generation, instance)
     if instance.node_online:
         message = "nothing heard from the node yet"
         return _row(view.name, node, message=message, heard_at=heard_at)
@@ -171,9 +174,10 @@ def _status_row(
     status: WorkloadStatus,
     now: int,
     wanted: Generation | None = None,
-    heard_at: Cell = _UNKNOWN,
+    heard: InstanceView | None = None,
 ) -> Sequence[Cell | str]:
     notes: Iterable[str] = (
+        f"heard {_age(heard.age)}" if heard is not None and heard.age > LATE_SECONDS else "",
         status.message,
         _last_exit(status),
         "not yet as last applied" if wanted and status.generation < wanted else "",
@@ -187,7 +191,7 @@ def _status_row(
         ago(status.since, now),
         "; ".join(note for note in notes if note),
         status.phase,
-        heard_at,
+        _UNKNOWN if heard is None else number(heard.heard_at),
     )
 
 

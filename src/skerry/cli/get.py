@@ -79,4 +79,4 @@ async def events(
         lambda hub: hub.get("/api/v1/records", Rows, query),
         lambda node: node.get("/v1/records", Rows, query),
     )
-    session.screen.show(records_table(rows.rows, with_node=True))
+    session.screen.show(records_table(rows.rows, with_node=True, empty="no events found"))

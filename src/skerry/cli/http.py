@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.client_exceptions import UnixClientConnectorError
 
 from skerry.kit.errors import InvalidInput, NotFound, Refused, Transient
 from skerry.kit.one_line import one_line
@@ -182,6 +183,8 @@ class Api:
                 cause = f"no connection within {self._patience.connect:g} s"
             case TimeoutError():
                 cause = f"no answer within {self._patience.answer:g} s"
+            case UnixClientConnectorError(os_error=ConnectionRefusedError()):
+                cause = "it is not running"  # it left its socket behind
             case aiohttp.ClientConnectorError():
                 number = error.os_error.errno or 0
                 cause = _CAUSES.get(number) or error.os_error.strerror or os.strerror(number)

@@ -11,6 +11,7 @@ import typer
 from skerry.cli.session import Session, remote
 from skerry.hub.settings import find_settings, hub_settings
 from skerry.kit.clock import iso
+from skerry.kit.errors import InvalidInput
 from skerry.kit.units import format_duration, parse_duration
 from skerry.wire.people import LoginCode, TokenReply, TokenRequest
 
@@ -61,7 +62,10 @@ async def create(
     ttl: Annotated[str, typer.Option(help="How long it can be used, for example 10m.")] = "1h",
 ) -> None:
     """Make a token that enrols one node. It is printed once, alone, so that a file can take it."""
-    seconds = parse_duration(ttl)
+    try:
+        seconds = parse_duration(ttl)
+    except InvalidInput as error:
+        raise InvalidInput(f"cannot use --ttl: {error}") from error
     async with session.hub() as hub:
         reply = await hub.send("POST", "/api/v1/tokens", TokenRequest(seconds), TokenReply)
     session.screen.tell(reply.token, {"token": reply.token, "expires_at": reply.expires_at})

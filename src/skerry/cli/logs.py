@@ -1,8 +1,13 @@
-"""`skerry logs`: what a workload printed, from the node here or through the hub from another one."""
+"""`skerry logs`: what a workload printed, from the node here or through the hub from another one.
+
+A line in a log is «TIME STREAM F text» (skerry.keeper.logs); people see «TIME text». On a terminal, control
+characters of strangers are replaced.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated
 from urllib.parse import quote
@@ -15,6 +20,8 @@ from skerry.cli.times import parse_time
 from skerry.kit.errors import NotFound
 from skerry.wire.local import NodeStatus
 from skerry.wire.people import WorkloadView
+
+_LINE = re.compile(r"(\S+Z) (?:stdout|stderr) [FP] (.*)", re.DOTALL)
 
 
 def register(app: typer.Typer) -> None:
@@ -45,12 +52,26 @@ async def logs(
 
 
 async def _copy(session: Session, pieces: AsyncIterator[str]) -> bool:
-    """False: there was nothing to copy."""
-    printed = False
+    """Prints whole lines as they come. False: there was nothing to copy."""
+    printed, rest = False, ""
     async for piece in pieces:
-        session.screen.write(piece)
-        printed = True
-    return printed
+        *lines, rest = (rest + piece).split("\n")
+        printed = printed or bool(lines)
+        session.screen.write("".join(f"{_readable(session, line)}\n" for line in lines))
+    if rest:
+        session.screen.write(f"{_readable(session, rest)}\n")
+    return printed or bool(rest)
+
+
+def _readable(session: Session, line: str) -> str:
+    match = _LINE.fullmatch(line)
+    shown = f"{match[1]} {match[2]}" if match else line
+    return printable(shown) if session.screen.console.is_terminal else shown
+
+
+def printable(text: str) -> str:
+    """A line without characters that could move a terminal's cursor."""
+    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 async def _source(

@@ -57,6 +57,7 @@ def run(
         words += [option, str(path.absolute())] if path else []
     for assignment in setting or []:
         words += ["--set", assignment]
+    standard_screen(Form.TABLE).note("running the node; Ctrl-C ends it, its workloads go on")
     # A fresh process: the command line's libraries would stay in the node's memory for ever.
     os.execv(words[0], words)  # noqa: S606 - a list, no shell
 

@@ -55,6 +55,9 @@ async def query(
         lambda hub: hub.get("/api/v1/records", Rows, {**asked, "node": node}), at_node
     )
     several = len({row.node for row in rows.rows}) > 1 or session.screen.form is Form.CSV
-    session.screen.show(records_table(rows.rows, with_node=several))
+    hint = "" if "*" in name else f"; «*» stands for any characters: '{name}*'"
+    session.screen.show(
+        records_table(rows.rows, with_node=several, empty=f"no records found{hint}")
+    )
     if rows.truncated:
         session.screen.note(f"more match; these are the newest {len(rows.rows)} (raise --limit)")

@@ -8,12 +8,10 @@ from skerry.cli.output import Cell, Table
 from skerry.wire.records import Row, Value
 
 
-def records_table(rows: Sequence[Row], *, with_node: bool) -> Table:
-    """One line for each record; JSON shows every field of a row."""
+def records_table(rows: Sequence[Row], *, with_node: bool, empty: str) -> Table:
+    """One line for each record; JSON shows every field of a row. `empty` is said when there is none."""
     columns = ["TIMESTAMP", "NAME", "VALUE", "META", *(["NODE", "SOURCE"] if with_node else [])]
-    return Table(
-        columns, [_line(row, with_node=with_node) for row in rows], rows, "no records found"
-    )
+    return Table(columns, [_line(row, with_node=with_node) for row in rows], rows, empty)
 
 
 def _line(row: Row, *, with_node: bool) -> list[Cell | str]:

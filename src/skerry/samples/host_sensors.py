@@ -134,7 +134,7 @@ class Host:
 def found_line(interval: float, figures: Figures, temperatures: int) -> str:
     """What is published from now on."""
     names = " ".join(name.removeprefix("host.") for name in sorted(figures))
-    return f"publishing every {interval:g} s: {names}; {temperatures} temperatures"
+    return f"publishing every {interval:g} s: {names}; temperatures: {temperatures or 'none'}"
 
 
 def summary_line(readings: Sequence[Figures]) -> str:
@@ -163,15 +163,19 @@ def main() -> None:
     host = Host(Path("/"), Path(settings.text("DISK", "/")))
     before = host.totals()
     due = time.monotonic()
+    started = False
     readings: list[Figures] = []
     summary_due = due + SUMMARY_EVERY
-    say(found_line(interval, dict(host.figures()), len(list(host.temperatures()))))
     while True:
         due = next_tick(due, time.monotonic(), interval)
         time.sleep(max(0.0, due - time.monotonic()))
         after = host.totals()
         figures = [*rates(before, after), *host.figures()]
-        sdk.publish_many([*figures, *host.temperatures()])
+        temperatures = list(host.temperatures())
+        sdk.publish_many([*figures, *temperatures])
+        if not started:
+            say(found_line(interval, dict(figures), len(temperatures)))
+            started = True
         before = after
         readings.append(dict(figures))
         if due >= summary_due:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,9 +17,12 @@ from skerry.kit.clock import NS
 from skerry.kit.units import format_size
 from skerry.wire.people import InstanceView, NodeView, WorkloadView
 from skerry.wire.records import Row, Value
-from skerry.wire.workload import Phase, WorkloadStatus
+from skerry.wire.workload import Phase
 
 Tone = Literal["good", "busy", "bad", "idle"]
+
+LATE = 25 * NS
+"""A node on a live link gives a sign of life every 20 s; after more than that its age is told."""
 
 MAX_LINES = 200
 MAX_CARDS = 12
@@ -154,12 +157,18 @@ def value_text(name: str, value: Value, unit: str) -> str:
         return "yes" if value else "no"
     if isinstance(value, str):
         return value if len(value) <= 120 else f"{value[:119]}…"
+    return _number_text(name, value, unit)
+
+
+def _number_text(name: str, value: float, unit: str) -> str:
     if unit == "B/s" or (not unit and name.endswith(_RATE)):
         return f"{format_size(value)}/s"
     if unit in {"B", "bytes"} or (not unit and _SIZE.search(name)):
         return format_size(value)
     if unit == "%" or (not unit and name.endswith(".percent")):
         return f"{value:.1f} %"
+    if not unit and name.endswith(".uptime"):
+        return span(int(value) * NS)
     digits = f"{value:,}" if isinstance(value, int) else _decimal(value)
     return f"{digits.replace(',', _THIN_SPACE)} {unit}".rstrip()
 
@@ -217,7 +226,7 @@ def workload_lines(snapshot: Snapshot) -> list[WorkloadLine]:
             )
         for index, (node, instance) in enumerate(sorted(workload.nodes.items())):
             lines.append(
-                _present_line(workload, node, instance.status, snapshot.now, first=index == 0)
+                _present_line(workload, node, instance, snapshot.now, first=index == 0)
                 if instance.node_online
                 else _old_line(workload.name, node, instance, first=index == 0)
             )
@@ -238,8 +247,9 @@ def cards(snapshot: Snapshot) -> list[Card]:
     for row in snapshot.latest:
         if row.name in snapshot.history and _is_number(row.value):
             latest[row.name].append(row)
+    offline = {node.name for node in snapshot.nodes if not node.online}
     return [
-        _card(name, rows[:MAX_CURVES], snapshot.history[name], snapshot.now)
+        _card(name, rows[:MAX_CURVES], snapshot.history[name], snapshot.now, offline)
         for name, rows in sorted(latest.items(), key=lambda item: _natural(item[0]))
     ]
 
@@ -259,13 +269,16 @@ def event_lines(snapshot: Snapshot) -> list[ValueLine]:
 
 
 def _present_line(
-    workload: WorkloadView, node: str, status: WorkloadStatus | None, now: int, *, first: bool
+    workload: WorkloadView, node: str, instance: InstanceView, now: int, *, first: bool
 ) -> WorkloadLine:
+    status = instance.status
     if status is None:
         return WorkloadLine(
             workload.name, first, node, "busy", "assigned", "", "", "nothing heard of it yet"
         )
-    details = [status.message] if status.message else []
+    age = int(instance.age * NS)
+    details = [f"heard {ago(age)}"] if age > LATE else []
+    details += [status.message] if status.message else []
     if status.generation < workload.generation:
         details.append("a newer version is on its way")
     if status.phase == "running" and workload.spec.ready is not None and not status.ready:
@@ -290,7 +303,9 @@ def _old_line(name: str, node: str, instance: InstanceView, *, first: bool) -> W
     return WorkloadLine(name, first, node, "idle", "unknown", "", "", detail)
 
 
-def _card(name: str, latest: Sequence[Row], history: Sequence[Course], now: int) -> Card:
+def _card(
+    name: str, latest: Sequence[Row], history: Sequence[Course], now: int, offline: Set[str]
+) -> Card:
     courses = {(course.node, course.source): course for course in history}
     lines = [
         course.means if (course := courses.get((row.node, row.source))) is not None else ()
@@ -307,7 +322,7 @@ def _card(name: str, latest: Sequence[Row], history: Sequence[Course], now: int)
                 node=row.node,
                 value=value_text(name, row.value, _unit(row)),
                 age=ago(now - row.at),
-                stale=now - row.at > 60 * NS,
+                stale=now - row.at > 60 * NS or row.node in offline,
                 path=chart.path(line, low, high),
             )
             for row, line in zip(latest, lines, strict=True)
