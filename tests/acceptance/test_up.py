@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 from tests.installation import free_port
 
+from skerry.cli.up_steps import Home, Started
+from skerry.cli.welcome import welcome
 from skerry.testing.waiting import eventually
+from skerry.wire.local import LinkStatus, NodeStatus
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -111,9 +114,13 @@ async def test_the_first_day_and_the_second(terminal: Terminal) -> None:
     code, _, err = await terminal.run("up", "--data-dir", str(terminal.data))
     assert code == 1
     assert err == (
-        f"skerry: cannot start here: «skerry up» runs on {terminal.data} already (process {process.pid}). "
+        f"skerry: cannot start here: hub and node run on {terminal.data} already (process {process.pid}). "
         "Press Ctrl-C there, or choose another directory with --data-dir.\n"
     )
+    assert (
+        "Z watching host.disk.percent (limit 90, " in (await terminal.run("logs", "disk-watch"))[1]
+    )
+    assert "Z publishing every 1 s: cpu.percent" in (await terminal.run("logs", "host-sensors"))[1]
     assert (await terminal.run("delete", "workload", "disk-watch"))[0] == 0
 
     process.send_signal(signal.SIGINT)
@@ -187,6 +194,21 @@ async def test_when_up_is_killed_hub_and_node_end(terminal: Terminal) -> None:
         "skerry.samples" in words for words in terminal.processes().values()
     )  # workloads go on
     await terminal.up(port)  # and are taken over again
+
+
+def test_the_welcomes_commands_can_be_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status = NodeStatus("id", "n1", {}, "0.1", 7, 0, "/d", None, LinkStatus("online", 0), [], [])
+    home, started = Home(tmp_path, 8600), Started("http://x/login", status, context_is_current=True)
+    relative = welcome(home, started, ".venv/bin/skerry")
+    assert f"Try in another terminal, in {tmp_path}:\n  .venv/bin/skerry get nodes " in relative
+    assert "Try in another terminal:\n  /x/bin/skerry get nodes " in welcome(
+        home, started, "/x/bin/skerry"
+    )
+    assert "\n  '/a b/skerry' get nodes " in welcome(home, started, "/a b/skerry")
+    assert "skerry up" not in relative
 
 
 def hub_of(terminal: Terminal) -> int:

@@ -187,7 +187,7 @@ async def test_names_that_nobody_has(tidy_dir: Path) -> None:
             ("get", "nodes", "n7"): (1, "cannot find node «n7»: known are: n1"),
             ("get", "workload"): (2, "No such command 'workload'. Did you mean 'workloads'?"),
             ("config", "explain", "api.prt"): (2, "unknown setting «api.prt»: did you mean «api.port»?"),
-            ("get", "nodes", "--context", "lab"): (2, "unknown context «lab»: known are: test"),
+            ("get", "nodes", "--context", "lab"): (2, "unknown context «lab»: known are: default, test"),
         }  # fmt: skip
         answers = await asyncio.gather(*(shell.run(*words) for words in cases))
         for answer, (code, sentence) in zip(answers, cases.values(), strict=True):

@@ -10,7 +10,14 @@ import pytest
 
 import skerry
 from skerry.cli.commands import COMMANDS
-from skerry.cli.contexts import Context, Contexts, choose, read_contexts, write_contexts
+from skerry.cli.contexts import (
+    Context,
+    Contexts,
+    choose,
+    contexts_file,
+    read_contexts,
+    write_contexts,
+)
 from skerry.cli.logs import printable
 from skerry.cli.main import main
 from skerry.cli.node import labels_of
@@ -93,8 +100,32 @@ def test_options_before_context_before_default() -> None:
         LAB.hub, LAB.token_file, Path("/x")
     )
     assert choose(contexts, DEFAULT, token_file=Path("/t")).token_file == Path("/t")
+    assert choose(contexts, DEFAULT, name="default") == DEFAULT
     with pytest.raises(InvalidInput, match=r"unknown context «loacl»: did you mean «local»\?"):
         choose(contexts, DEFAULT, name="loacl")
+
+
+def test_contexts_are_listed_and_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def current() -> dict[str, bool]:
+        assert main(["context", "list", "-o", "csv"]) == 0
+        rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
+        return {row["name"]: row["current"] == "true" for row in rows}
+
+    assert current() == {"default": True}
+    path = contexts_file(tmp_path)
+    write_contexts(path, Contexts().with_context("lab", LAB), RealDisk())
+    assert current() == {"lab": True, "default": False}
+    assert main(["context", "use", "default"]) == 0
+    assert capsys.readouterr().out.startswith("commands now mean context «default»")
+    assert current() == {"lab": False, "default": True}
+    write_contexts(path, read_contexts(path).with_context("local", DEFAULT), RealDisk())
+    assert current() == {"lab": False, "local": False, "default": True}
+    assert main(["context", "use", "lab", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"current": "lab", "hub": LAB.hub}
 
 
 def test_a_token_is_sent_to_its_own_hub_only() -> None:
@@ -219,7 +250,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["apply"], "Missing option '-f' / '--file'."),
         (["apply", "-f", "/nowhere.yaml"], "cannot read /nowhere.yaml: No such file or directory"),
         (["config", "explain", "api.prt"], "unknown setting «api.prt»: did you mean «api.port»?"),
-        (["get", "nodes", "--context", "x"], "unknown context «x»: there is none yet"),
+        (["get", "nodes", "--context", "x"], "unknown context «x»: known are: default"),
+        (["token", "create", "--ttl", "5x"], "cannot use --ttl: «5x» is not a duration: write a number with ms, s, m, h, d or w"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_line_and_2(

@@ -184,8 +184,7 @@ def _meaning(setting: Setting) -> Iterator[str]:
     yield setting.doc
     if setting.unit:
         yield f"A bare number counts {setting.unit}."
-    if setting.restart_needed:
-        yield "Takes effect at the next start."
+    yield "Takes effect at the next start."
 
 
 def _value(setting: Setting, value: object) -> Cell:

@@ -8,8 +8,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from skerry.cli.contexts import contexts_file, read_contexts, write_contexts
+from skerry.cli.contexts import DEFAULT, Contexts, contexts_file, read_contexts, write_contexts
 from skerry.cli.output import Cell, Form, FormOption, Table, standard_screen
+from skerry.cli.session import default_target
 from skerry.kit.disk import RealDisk
 
 
@@ -22,22 +23,23 @@ def register(app: typer.Typer) -> None:
 
 
 def list_contexts(output: FormOption = Form.TABLE) -> None:
-    """Show every context; the current one is marked."""
+    """Show every context; the current one is marked. «default»: what runs with default settings."""
     known = read_contexts(contexts_file(Path.home()))
+    current = known.current or DEFAULT
+    every = {**known.contexts, DEFAULT: default_target()}
     standard_screen(output).show(
         Table(
             ("CURRENT", "NAME", "HUB", "DATA DIR"),
             [
                 (
-                    Cell("*" if name == known.current else "", raw=name == known.current),
+                    Cell("*" if name == current else "", raw=name == current),
                     name,
                     context.hub,
                     str(context.data_dir),
                 )
-                for name, context in known.contexts.items()
+                for name, context in every.items()
             ],
-            msgspec.to_builtins(known, enc_hook=str),
-            "no contexts: commands mean the hub and node that run with default settings",
+            msgspec.to_builtins(Contexts(current, every), enc_hook=str),
         )
     )
 
@@ -49,7 +51,7 @@ def use(
     """Make a context the current one."""
     path = contexts_file(Path.home())
     known = read_contexts(path)
-    hub = known.named(name).hub
+    hub = (default_target() if name == DEFAULT else known.named(name)).hub
     write_contexts(path, msgspec.structs.replace(known, current=name), RealDisk())
     standard_screen(output).tell(
         f"commands now mean context «{name}», with the hub at {hub}", {"current": name, "hub": hub}

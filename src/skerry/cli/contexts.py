@@ -1,6 +1,7 @@
 """Contexts: under one name, which hub, whose token and which node's data directory a command means.
 
 They live in ~/.config/skerry/contexts.json; `skerry up` writes «local», `skerry context` lists and chooses.
+«default» is always there: the hub and node that run with default settings.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from skerry.core.names import is_url
 from skerry.kit.disk import Disk
 from skerry.kit.errors import InvalidInput
 from skerry.kit.nearest import did_you_mean
+
+DEFAULT = "default"
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -33,7 +36,7 @@ class Contexts(msgspec.Struct, frozen=True):
     def named(self, name: str) -> Context:
         """The context `name`. Raises InvalidInput with the nearest name."""
         if name not in self.contexts:
-            known = did_you_mean(name, self.contexts) if self.contexts else "there is none yet"
+            known = did_you_mean(name, [*self.contexts, DEFAULT])
             raise InvalidInput(f"unknown context «{name}»: {known}")
         return self.contexts[name]
 
@@ -102,7 +105,7 @@ def choose(
     Raises InvalidInput when there is none, or the hub's address is no URL.
     """
     name = name or contexts.current
-    base = contexts.named(name) if name else default
+    base = default if name in {None, DEFAULT} else contexts.named(name)
     hub = checked_hub(hub or base.hub)
     if token_file is None:
         known = [base, default, *contexts.contexts.values()]

@@ -39,7 +39,7 @@ Kind = Literal["text", "path", "texts", "integer", "duration", "size"]
 class Setting:
     """One setting. `default` is in kept units; None means unset. `check` returns what is wrong with a value.
 
-    `unit` is what a bare number counts; `low` and `high` are bounds, both included.
+    `unit` is what a bare number counts; `low` and `high` are bounds, both included. Settings are read at the start.
     """
 
     path: str
@@ -47,7 +47,6 @@ class Setting:
     default: object
     doc: str
     unit: str = ""
-    restart_needed: bool = True
     low: float | None = None
     high: float | None = None
     check: Callable[[object], str | None] | None = None
