@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import skerry
+from skerry.cli.assignments import read_assignments
 from skerry.cli.commands import COMMANDS
 from skerry.cli.contexts import (
     Context,
@@ -20,7 +21,6 @@ from skerry.cli.contexts import (
 )
 from skerry.cli.logs import printable
 from skerry.cli.main import main
-from skerry.cli.node import labels_of
 from skerry.cli.output import (
     Cell,
     Form,
@@ -223,10 +223,11 @@ def test_a_workload_cannot_move_the_cursor() -> None:
     assert printable("a\tb \x1b[2J\r") == "a\tb \ufffd[2J\ufffd"
 
 
-def test_labels_of_enrolment() -> None:
-    assert labels_of(["site=lab", "x=a=b"]) == {"site": "lab", "x": "a=b"}
-    with pytest.raises(InvalidInput, match=r"cannot read --label site: write KEY=VALUE"):
-        labels_of(["site"])
+def test_assignments() -> None:
+    assert read_assignments(["site=lab", "x=a=b", "y="], "--label", "") == {"site": "lab", "x": "a=b", "y": ""}  # fmt: skip
+    for wrong in ("site", "=lab"):
+        with pytest.raises(InvalidInput, match=rf"cannot read --label {wrong}: write KEY=VALUE"):
+            read_assignments([wrong], "--label", "site=lab")
 
 
 def test_how_people_call_it() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from skerry.cli.assignments import read_assignments
 from skerry.cli.output import Cell, Form, FormOption, Line, Raw, Table, standard_screen
 from skerry.core.config import (
     Configured,
@@ -149,11 +150,7 @@ def _workloads(text: str, file: Path | None) -> Table:
 
 
 def _options(data_dir: Path | None, assignments: Sequence[str]) -> dict[str, str]:
-    pairs = [assignment.partition("=") for assignment in assignments]
-    wrong = [key for key, equals, _ in pairs if not equals]
-    if wrong:
-        raise InvalidInput(f"cannot read --set {wrong[0]}: write KEY=VALUE, for example api.port=0")
-    options = {key: value for key, _, value in pairs}
+    options = read_assignments(assignments, "--set", "api.port=0")
     return options | ({"data_dir": str(data_dir.absolute())} if data_dir else {})
 
 

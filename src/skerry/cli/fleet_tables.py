@@ -15,11 +15,8 @@ from skerry.kit.errors import NotFound
 from skerry.kit.nearest import did_you_mean
 from skerry.kit.units import format_duration
 from skerry.wire.local import NodeStatus
-from skerry.wire.people import InstanceView, NodeView, WorkloadView
+from skerry.wire.people import LATE_AFTER, InstanceView, NodeView, WorkloadView
 from skerry.wire.workload import Generation, WorkloadStatus
-
-LATE_SECONDS = 25.0
-"""A node on a live link gives a sign of life every 20 s; after more than that its age is told."""
 
 _UNKNOWN = Cell("", raw="")
 
@@ -177,7 +174,7 @@ def _status_row(
     heard: InstanceView | None = None,
 ) -> Sequence[Cell | str]:
     notes: Iterable[str] = (
-        f"heard {_age(heard.age)}" if heard is not None and heard.age > LATE_SECONDS else "",
+        f"heard {_age(heard.age)}" if heard is not None and heard.age > LATE_AFTER else "",
         status.message,
         _last_exit(status),
         "not yet as last applied" if wanted and status.generation < wanted else "",

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from skerry.cli.assignments import read_assignments
 from skerry.cli.contexts import checked_hub
 from skerry.cli.enrolment import enrol_here
 from skerry.cli.fleet_tables import lone_node_workloads_table, nodes_table
@@ -19,7 +20,7 @@ from skerry.cli.http import Api, Unreachable
 from skerry.cli.output import Form, FormOption, Table, standard_screen
 from skerry.cli.session import Session, remote
 from skerry.cli.states import node_lines
-from skerry.kit.errors import InvalidInput, Transient
+from skerry.kit.errors import Transient
 from skerry.kit.text_file import read_stream, read_text
 from skerry.node.settings import find_settings, node_settings
 from skerry.wire.local import NodeStatus, StopRequest
@@ -137,7 +138,7 @@ def enroll(  # noqa: PLR0913 - one argument for each option
     """Make this machine a node of a hub. The token comes from a file or stdin, never from the command line."""
     options = {
         "name": name,
-        "labels": json.dumps(labels_of(label)) if label else None,
+        "labels": json.dumps(read_assignments(label, "--label", "site=lab")) if label else None,
         "data_dir": str(data_dir.absolute()) if data_dir else None,
     }
     given = {path: value for path, value in options.items() if value is not None}
@@ -157,12 +158,3 @@ def enroll(  # noqa: PLR0913 - one argument for each option
         },
     )
     screen.say(f"start it: skerry node run --data-dir {settings.data_dir}")
-
-
-def labels_of(assignments: list[str]) -> dict[str, str]:
-    """The labels of «KEY=VALUE» words. Raises InvalidInput."""
-    pairs_found = [assignment.partition("=") for assignment in assignments]
-    wrong = [key for key, equals, _ in pairs_found if not (key and equals)]
-    if wrong:
-        raise InvalidInput(f"cannot read --label {wrong[0]}: write KEY=VALUE, for example site=lab")
-    return {key: value for key, _, value in pairs_found}

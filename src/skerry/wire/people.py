@@ -12,6 +12,10 @@ from skerry.wire.workload import Generation, WorkloadSpec, WorkloadStatus
 Change = Literal["create", "change", "delete", "unchanged"]
 
 
+LATE_AFTER = 25.0
+"""Seconds: a node on a live link gives a sign of life every 20 s. Of one that is silent for longer, the age is told."""
+
+
 class NodeView(msgspec.Struct, frozen=True):
     """A node as the hub knows it. `age` is seconds since anything was heard of it; online means under 45 s.
 

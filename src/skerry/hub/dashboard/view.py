@@ -15,14 +15,11 @@ from skerry.hub.dashboard import chart
 from skerry.hub.data.history import Course
 from skerry.kit.clock import NS
 from skerry.kit.units import format_size
-from skerry.wire.people import InstanceView, NodeView, WorkloadView
+from skerry.wire.people import LATE_AFTER, InstanceView, NodeView, WorkloadView
 from skerry.wire.records import Row, Value
 from skerry.wire.workload import Phase
 
 Tone = Literal["good", "busy", "bad", "idle"]
-
-LATE = 25 * NS
-"""A node on a live link gives a sign of life every 20 s; after more than that its age is told."""
 
 MAX_LINES = 200
 MAX_CARDS = 12
@@ -276,8 +273,7 @@ def _present_line(
         return WorkloadLine(
             workload.name, first, node, "busy", "assigned", "", "", "nothing heard of it yet"
         )
-    age = int(instance.age * NS)
-    details = [f"heard {ago(age)}"] if age > LATE else []
+    details = [f"heard {ago(int(instance.age * NS))}"] if instance.age > LATE_AFTER else []
     details += [status.message] if status.message else []
     if status.generation < workload.generation:
         details.append("a newer version is on its way")
