@@ -26,7 +26,8 @@ from skerry.cli.up_steps import HUB, NODE, Home, start
 from skerry.cli.welcome import welcome
 from skerry.kit.errors import Refused, SkerryError
 from skerry.kit.file_lock import Held, locked
-from skerry.node.settings import NodeSettings, find_settings, node_settings
+from skerry.node.node_settings import NodeSettings
+from skerry.node.settings import find_settings, node_settings
 from skerry.wire.local import StopRequest
 
 T = TypeVar("T")
