@@ -14,6 +14,7 @@ from tests.hub_rig import INCARNATION, SESSION, Lanes, batch, spec, status
 
 from skerry.core.cursors import set_digest
 from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.node.sync.live_link import Evicted
 from skerry.node.sync.sync import Hub
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.testing.fake_hub import NODE_ID, FakeHub
@@ -273,14 +274,27 @@ async def test_another_set_or_an_unusable_cursor_brings_everything(party: Party)
 
 
 async def test_the_live_link_tells_that_there_is_news(party: Party) -> None:
-    link = await party.uplink.live()
+    link = await party.uplink.live("run-1")
     await party.want("a")
     assert await link.receive() == News()
     await link.close()
 
 
+async def test_a_live_link_says_who_took_it_over(party: Party) -> None:
+    first = await party.uplink.live("run-1")
+    second = await party.uplink.live("run-1")
+    with pytest.raises(Transient) as own:
+        await first.receive()
+    assert not isinstance(own.value, Evicted)
+    third = await party.uplink.live("run-2")
+    with pytest.raises(Evicted, match="another agent"):
+        await second.receive()
+    for link in (first, second, third):
+        await link.close()
+
+
 async def test_a_live_link_that_has_ended_says_so(party: Party) -> None:
-    link = await party.uplink.live()
+    link = await party.uplink.live("run-1")
     await link.close()
     with pytest.raises(Transient, match="closed"):
         await link.send(News())

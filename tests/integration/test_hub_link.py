@@ -13,13 +13,26 @@ import aiohttp
 import pytest
 from litestar.exceptions import WebSocketDisconnect
 
-from skerry.hub.link import REPLACED, Links
+from skerry.hub.link import Links
 from skerry.hub.server import Keepalive
 from skerry.kit.errors import Transient
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import encode
-from skerry.wire.link import WINDOW, Close, Credit, Data, Message, News, Open, from_text, to_text
+from skerry.wire.link import (
+    OTHER_AGENT,
+    REPLACED,
+    RUN_HEADER,
+    WINDOW,
+    Close,
+    Credit,
+    Data,
+    Message,
+    News,
+    Open,
+    from_text,
+    to_text,
+)
 from skerry.wire.people import Apply
 from skerry.wire.sync import Enrolled
 from skerry.wire.workload import ProcessSpec, Selector, WorkloadSpec
@@ -79,13 +92,16 @@ async def test_a_new_assignment_is_news(hub: RunningHub, client: Client, link: S
     assert await receive(link) == News()
 
 
-async def test_a_newer_connection_replaces_the_older(
-    hub: RunningHub, node: Enrolled, client: Client, link: Socket
+@pytest.mark.parametrize(("run", "code"), [("run-1", REPLACED), ("run-2", OTHER_AGENT)])
+async def test_a_newer_connection_replaces_the_older_and_says_whose_it_is(
+    hub: RunningHub, node: Enrolled, client: Client, run: str, code: int
 ) -> None:
-    async with client.ws_connect(LINK, headers=hub.node(node)) as newer:
+    async with (
+        client.ws_connect(LINK, headers=hub.node(node) | {RUN_HEADER: "run-1"}) as link,
+        client.ws_connect(LINK, headers=hub.node(node) | {RUN_HEADER: run}) as newer,
+    ):
         frame = await link.receive(timeout=10)
-        assert frame.type is aiohttp.WSMsgType.CLOSE
-        assert frame.data == REPLACED
+        assert (frame.type, frame.data) == (aiohttp.WSMsgType.CLOSE, code)
         async with asyncio.TaskGroup() as group:
             request = group.create_task(read_text(client, LOGS, hub.person))
             channel = (await opened(newer)).channel
@@ -281,7 +297,7 @@ class ScriptedSocket:
 async def test_news_from_any_thread_are_told_once_while_the_line_is_busy() -> None:
     links = Links()
     socket = ScriptedSocket()
-    running = asyncio.create_task(links.run("node-1", socket, lambda: None))  # type: ignore[arg-type]
+    running = asyncio.create_task(links.run("node-1", socket, None, lambda: None))  # type: ignore[arg-type]
     await eventually(lambda: links.connected("node-1"), "the link runs")
     in_thread(lambda: [links.notify("node-1") for _ in range(50)])
     links.notify("node-2")  # not connected: no harm

@@ -166,7 +166,7 @@ async def test_a_wrong_secret_is_refused_and_never_shown(site: Site) -> None:
         await wrong.hello(HELLO)
     assert "guess" not in str(refusal.value)
     with pytest.raises(Refused, match="401"):
-        await wrong.live()
+        await wrong.live("run-1")
 
 
 async def test_causes_are_plain_words(site: Site) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from skerry.node.health.checks import CHECKS, Facts, examine
 from skerry.wire.local import LaneStatus, LinkStatus, SyncStatus
@@ -46,6 +47,7 @@ def test_a_healthy_node_has_no_findings() -> None:
             replace(GOOD, workloads=(WorkloadStatus("cam", Generation(1, 1), "tripped", 0, message="code 1"),)),
             "workloads", "warning", "skerry logs cam",
         ),
+        (replace(GOOD, sync=structs.replace(SYNC, double="edge-2 (10.0.0.7)")), "identity", "failed", "connected from edge-2 (10.0.0.7)"),
         (replace(GOOD, secret_mode=None), "enrolment", "warning", "node enroll"),
         (replace(GOOD, secret_mode=0o644), "enrolment", "failed", "chmod 600"),
         (

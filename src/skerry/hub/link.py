@@ -17,10 +17,13 @@ from typing import Any
 from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
+from skerry.hub.fleet.agents import Agent
 from skerry.kit.bell import Bell
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.tasks import supervised
 from skerry.wire.link import (
+    OTHER_AGENT,
+    REPLACED,
     WINDOW,
     Close,
     Credit,
@@ -42,8 +45,8 @@ NOT_CONNECTED = (
     "cannot reach the node: it has no live link to this hub now. Try again when it is online."
 )
 
-REPLACED = 4001
 NOT_UNDERSTOOD = 1002
+"""WebSocket's own code for an error of protocol."""
 
 Socket = WebSocket[Any, Any, Any]
 
@@ -94,7 +97,8 @@ class _Channel:
 class _Link:
     """One connection of one node."""
 
-    def __init__(self, socket: Socket, heard: Callable[[], None]) -> None:
+    def __init__(self, socket: Socket, agent: Agent | None, heard: Callable[[], None]) -> None:
+        self.agent = agent
         self._socket = socket
         self._heard = heard
         self._ended: asyncio.Future[_End | None] = asyncio.get_running_loop().create_future()
@@ -218,6 +222,12 @@ class Tail:
         self._link.close(self._channel)
 
 
+def _replaced(older: Agent | None, newer: Agent | None) -> _End:
+    if older is None or newer is None or older.run == newer.run:
+        return _End(REPLACED, "replaced by a newer connection of this node")
+    return _End(OTHER_AGENT, f"another agent of this node connected from {newer.place}"[:100])
+
+
 class Links:
     """All live links. Everything but `notify` belongs to the event loop's thread."""
 
@@ -225,15 +235,17 @@ class Links:
         self._loop = asyncio.get_running_loop()
         self._links: dict[str, _Link] = {}
 
-    async def run(self, node_id: str, socket: Socket, heard: Callable[[], None]) -> None:
+    async def run(
+        self, node_id: str, socket: Socket, agent: Agent | None, heard: Callable[[], None]
+    ) -> None:
         """Serves an accepted connection until it ends; calls `heard` at every message.
 
-        An older connection of the node is replaced.
+        An older connection of the node is replaced, and told whether by its own agent or by another one.
         """
         older = self._links.get(node_id)
         if older is not None:
-            older.end(_End(REPLACED, "replaced by a newer connection of this node"))
-        link = self._links[node_id] = _Link(socket, heard)
+            older.end(_replaced(older.agent, agent))
+        link = self._links[node_id] = _Link(socket, agent, heard)
         try:
             await link.run()
         finally:

@@ -19,6 +19,7 @@ from skerry.core.entities import ENTITIES, incoming_wins, node_may_write
 from skerry.core.lanes import Admit, Diverged, Gap, admit
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.ids import random_token
+from skerry.node.sync.live_link import Evicted
 from skerry.wire.codec import decode
 from skerry.wire.link import Message, News
 from skerry.wire.records import Batch, Record
@@ -57,8 +58,9 @@ class HubContents:
 class FakeLive:
     """One live link in memory. The test speaks by `tell`, reads by `heard`, and cuts by `cut`."""
 
-    def __init__(self) -> None:
-        self._to_node: asyncio.Queue[Message | None] = asyncio.Queue()
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self._to_node: asyncio.Queue[Message | Transient] = asyncio.Queue()
         self.heard: asyncio.Queue[Message] = asyncio.Queue()
         self.closed = False
 
@@ -68,8 +70,18 @@ class FakeLive:
 
     def cut(self) -> None:
         """The link ends."""
+        self._end(Transient("cannot use the live link: the hub closed it"))
+
+    def replace(self, newer: FakeLive) -> None:
+        """A newer link of the node ends this one."""
+        if newer.run == self.run:
+            self.cut()
+        else:
+            self._end(Evicted("cannot use the live link: another agent has it"))
+
+    def _end(self, how: Transient) -> None:
         self.closed = True
-        self._to_node.put_nowait(None)
+        self._to_node.put_nowait(how)
 
     async def send(self, message: Message) -> None:
         if self.closed:
@@ -78,8 +90,8 @@ class FakeLive:
 
     async def receive(self) -> Message:
         message = await self._to_node.get()
-        if message is None:
-            raise Transient("cannot use the live link: the hub closed it")
+        if isinstance(message, Transient):
+            raise message
         return message
 
     async def close(self) -> None:
@@ -100,6 +112,7 @@ class FakeHub:
         self.applied = applied
         self.surprises: dict[int, Callable[[], None]] = {}
         self.units: list[PushUnit] = []
+        self.hellos: list[Hello] = []
         self.reachable = True
         self.live_refused = False
         self.refusing: set[Lane] = set()
@@ -143,6 +156,7 @@ class FakeHub:
             link.tell(News())
 
     async def hello(self, hello: Hello) -> HelloReply:
+        self.hellos.append(hello)
         return self._answer(lambda: self._hello(hello))
 
     async def push(self, unit: PushUnit) -> PushReply:
@@ -156,11 +170,13 @@ class FakeHub:
     async def pull(self, pull: Pull) -> PullReply:
         return self._answer(lambda: self._pull(pull))
 
-    async def live(self) -> FakeLive:
+    async def live(self, run: str) -> FakeLive:
         if self.live_refused or not self.reachable:
             raise Transient("cannot reach hub: no live link in this test")
-        link = FakeLive()
-        self.links.append(link)
+        link = FakeLive(run)
+        for older in self.links:
+            older.replace(link)
+        self.links = [link]
         return link
 
     def _answer(self, work: Callable[[], Reply]) -> Reply:

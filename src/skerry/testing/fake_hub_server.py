@@ -10,12 +10,13 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
+from skerry.node.sync.live_link import Evicted
 from skerry.testing.fake_hub import NODE_ID, FakeHub, FakeLive
 from skerry.wire.codec import compress, decode, decompress, encode
-from skerry.wire.link import from_text, to_text
+from skerry.wire.link import OTHER_AGENT, RUN_HEADER, from_text, to_text
 from skerry.wire.people import Problem
 from skerry.wire.sync import Enrol, Enrolled, Hello, Pull, PushUnit
 
@@ -76,7 +77,7 @@ async def _enrol(request: web.Request) -> web.StreamResponse:
 def _link_of(hub: FakeHub) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         _authenticate(request)
-        link = await hub.live()
+        link = await hub.live(request.headers.get(RUN_HEADER, ""))
         opened = web.WebSocketResponse()
         await opened.prepare(request)
         speaking = asyncio.create_task(_speak(link, opened))
@@ -95,10 +96,15 @@ def _link_of(hub: FakeHub) -> Callable[[web.Request], Awaitable[web.StreamRespon
 
 
 async def _speak(link: FakeLive, opened: web.WebSocketResponse) -> None:
-    with contextlib.suppress(Transient, ConnectionError):
+    code: int = WSCloseCode.OK
+    try:
         while True:
             await opened.send_str(to_text(await link.receive()))
-    await opened.close()
+    except Evicted:
+        code = OTHER_AGENT
+    except (Transient, ConnectionError):
+        pass  # cut by the test, or the node is gone
+    await opened.close(code=code)
 
 
 def _authenticate(request: web.Request) -> None:

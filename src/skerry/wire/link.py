@@ -14,6 +14,15 @@ from skerry.wire.codec import decode, encode
 WINDOW = 256 * 1024
 """Credit that the receiver of a new channel grants, in bytes."""
 
+RUN_HEADER = "Skerry-Run"
+"""Header of the link's handshake: the same random id as in the agent's hello (`wire.sync.Hello.run`)."""
+
+REPLACED = 4001
+"""Close code of the WebSocket: the same agent has opened a newer link."""
+
+OTHER_AGENT = 4002
+"""Close code: another agent with this node's identity has opened a link."""
+
 
 class News(msgspec.Struct, frozen=True, tag="news"):
     """The hub has changes for this node: pull now."""

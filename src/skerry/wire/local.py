@@ -31,7 +31,10 @@ class LaneStatus(msgspec.Struct, frozen=True):
 
 
 class SyncStatus(msgspec.Struct, frozen=True):
-    """`result` holds the word «success» only while the last round succeeded (a monitoring script greps for it)."""
+    """`result` holds the word «success» only while the last round succeeded (a monitoring script greps for it).
+
+    `double` says where another agent with this node's identity speaks to the hub; empty when there is none.
+    """
 
     result: Literal["success", "failing", "never"]
     link: LinkStatus
@@ -39,6 +42,7 @@ class SyncStatus(msgspec.Struct, frozen=True):
     incarnation: str
     last_success: int | None = None
     failures: int = 0
+    double: str = ""
 
 
 class NodeStatus(msgspec.Struct, frozen=True):

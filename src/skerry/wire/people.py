@@ -20,6 +20,7 @@ class NodeView(msgspec.Struct, frozen=True):
     """A node as the hub knows it. `age` is seconds since anything was heard of it; online means under 45 s.
 
     `running` counts by the statuses that the node sent last: while it is offline, they are as old as `age`.
+    `problem` is what the hub itself finds wrong with it and what to do; empty when all is well.
     """
 
     id: str
@@ -32,6 +33,7 @@ class NodeView(msgspec.Struct, frozen=True):
     enrolled_at: int
     workloads: int
     running: int
+    problem: str = ""
 
 
 class InstanceView(msgspec.Struct, frozen=True):

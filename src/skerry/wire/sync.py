@@ -31,16 +31,25 @@ class LanePoint(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """First message of every connection, by the node."""
+    """First message of every connection, by the node.
+
+    `run` is a random id of the agent process: by it the hub tells a node that starts anew from two agents with
+    one identity. `host` is the machine's name, for people.
+    """
 
     protocols: tuple[int, int]
     incarnation: str
     version: str
     boot_id: str
+    run: str = ""
+    host: str = ""
 
 
 class HelloReply(msgspec.Struct, frozen=True):
-    """The hub's answer: what it holds of this node's history, and its time (ns since 1970)."""
+    """The hub's answer: what it holds of this node's history, and its time (ns since 1970).
+
+    `double` says where another agent with this node's identity speaks to the hub, if there is one.
+    """
 
     protocol: int
     hub_id: str
@@ -48,6 +57,7 @@ class HelloReply(msgspec.Struct, frozen=True):
     hub_time: int
     lanes: dict[Lane, LanePoint]
     backed_up_through: dict[Lane, int]
+    double: str = ""
 
 
 class PushUnit(msgspec.Struct, frozen=True):

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from litestar import Router, WebSocket, post, websocket
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 
-from skerry.hub.api.auth import ANYONE, NODE, AuthenticatedRequest, Principal
+from skerry.hub.api.auth import ANYONE, NODE, AuthenticatedRequest, Connection, Principal
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.changes import Changes
+from skerry.hub.fleet.agents import Agent
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.heartbeat import HEARD
 from skerry.hub.link import Links
+from skerry.hub.sync.frames import check_id
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.kit.clock import Clock
+from skerry.kit.one_line import one_line
+from skerry.wire.link import RUN_HEADER
 from skerry.wire.sync import (
     Enrol,
     Enrolled,
@@ -29,6 +34,8 @@ from skerry.wire.sync import (
     PushReply,
     PushUnit,
 )
+
+_MAX_HOST = 64
 
 GivenClock = SkipValidation[NamedDependency[Clock]]
 """A protocol cannot be checked at run time."""
@@ -54,9 +61,11 @@ async def hello(
     clock: GivenClock,
 ) -> HelloReply:
     """Agrees on the protocol and says what the hub holds of this node's history."""
-    nodes.seen(request.user.id, clock.wall_ns())
+    node_id = request.user.id
+    nodes.seen(node_id, clock.wall_ns(), _agent(request, data.run, data.host))
     changes.announce()
-    return await greeter.hello(request.user.id, data)
+    reply = await greeter.hello(node_id, data)
+    return msgspec.structs.replace(reply, double=nodes.double_of(node_id, data.run))
 
 
 @post("/sync/v1/push", dto=WireBody[PushUnit], return_dto=None, status_code=200, opt=NODE)
@@ -99,16 +108,26 @@ async def link(
 ) -> None:
     """The live link (wire.link). A node's newer connection replaces its older one."""
     node_id = socket.user.id
+    agent = _agent(socket, socket.headers.get(RUN_HEADER, ""))
 
     def heard() -> None:
-        nodes.seen(node_id, clock.wall_ns())
+        nodes.seen(node_id, clock.wall_ns(), agent)
 
     socket.scope["state"][HEARD] = heard
     await socket.accept()
     heard()
     changes.announce()
-    await links.run(node_id, socket, heard)
+    await links.run(node_id, socket, agent, heard)
     changes.announce()
+
+
+def _agent(connection: Connection, run: str, host: str = "") -> Agent | None:
+    """Who speaks, by what it says about itself and where it comes from; None when it does not name its run."""
+    if not run:
+        return None
+    check_id(run, "run")
+    address = connection.client.host if connection.client else "an unknown address"
+    return Agent(run, f"{one_line(host[:_MAX_HOST])} ({address})" if host else address)
 
 
 def node_routes() -> Router:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import builtins
 import hmac
+import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import msgspec
 from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from skerry.core.names import label_fault, name_fault
+from skerry.hub.fleet.agents import Agent, Agents
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.controller import Node
 from skerry.hub.fleet.tokens import redeem, secret_hash
@@ -30,6 +33,8 @@ from skerry.wire.codec import encode
 from skerry.wire.people import NodeView
 from skerry.wire.sync import Enrol, Enrolled
 from skerry.wire.workload import NodeInfo
+
+log = logging.getLogger(__name__)
 
 FLUSH_EVERY = 30.0
 """Seconds between two calls of `Nodes.flush` by the hub's loop."""
@@ -56,6 +61,7 @@ class Nodes:
         self._hashes: dict[str, str] = {}
         self._seen: dict[str, int] = {}
         self._unwritten: set[str] = set()
+        self._agents = Agents()
 
     async def start(self) -> None:
         """Reads the secrets' hashes. After HubStore.start()."""
@@ -87,7 +93,8 @@ class Nodes:
         """Every node, by name."""
         seen = dict(self._seen)
         now = self._clock.wall_ns()
-        return await self._store.read(lambda connection: node_views(connection, seen, now))
+        views = await self._store.read(lambda connection: node_views(connection, seen, now))
+        return [msgspec.structs.replace(view, problem=self._problem(view.id)) for view in views]
 
     async def remove(self, name: str) -> None:
         """Forgets a node: its secret no longer works. Its records stay. Raises NotFound."""
@@ -95,16 +102,36 @@ class Nodes:
         self._hashes.pop(node_id, None)
         self._seen.pop(node_id, None)
         self._unwritten.discard(node_id)
+        self._agents.forget(node_id)
 
     @property
     def last_seen(self) -> Mapping[str, int]:
         """When each node was last heard of (ns since 1970), by its id, as far as `seen` was told; always up to date."""
         return MappingProxyType(self._seen)
 
-    def seen(self, node_id: str, wall_ns: int) -> None:
-        """Notes in memory that something was heard of the node."""
+    def seen(self, node_id: str, wall_ns: int, agent: Agent | None = None) -> None:
+        """Notes in memory that something was heard of the node, and from which agent where that is known.
+
+        Logs a warning when a second agent with the node's identity comes to light, once until it is silent.
+        """
         self._seen[node_id] = wall_ns
         self._unwritten.add(node_id)
+        if agent is not None and self._agents.heard(node_id, agent, self._clock.monotonic_ns()):
+            log.warning("node %s: %s", node_id, self._problem(node_id))
+
+    def double_of(self, node_id: str, run: str) -> str:
+        """Where another agent speaks as this node than the one of this run; empty when there is none."""
+        doubles = self._agents.doubles(node_id, self._clock.monotonic_ns())
+        return next((other.place for other in doubles if other.run != run), "")
+
+    def _problem(self, node_id: str) -> str:
+        doubles = self._agents.doubles(node_id, self._clock.monotonic_ns())
+        if not doubles:
+            return ""
+        return (
+            f"two agents use this node's identity, from {' and from '.join(each.place for each in doubles)}. "
+            "If its data directory was copied, stop one of them and enrol that one anew, in an empty directory."
+        )
 
     async def flush(self) -> None:
         """Writes what `seen` noted since the last flush."""

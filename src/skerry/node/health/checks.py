@@ -133,6 +133,19 @@ def enrolment(facts: Facts) -> CheckResult:
     return CheckResult("enrolment", "ok", "enrolled, the secret is readable by the node only")
 
 
+def double(facts: Facts) -> CheckResult:
+    """Another agent that uses this node's identity, because somebody copied its data directory."""
+    if facts.sync.double:
+        return CheckResult(
+            "identity",
+            "failed",
+            f"another agent with this node's identity is connected from {facts.sync.double}",
+            "if the data directory was copied, enrol the copy anew: stop its agent, then on that machine "
+            "skerry node enroll --data-dir EMPTY_DIRECTORY --hub URL --token-file FILE",
+        )
+    return CheckResult("identity", "ok", "no other agent uses it")
+
+
 def link(facts: Facts) -> CheckResult:
     """The way to the hub."""
     status: LinkStatus = facts.sync.link
@@ -215,6 +228,7 @@ CHECKS: tuple[Check, ...] = (
     keeper,
     workloads,
     enrolment,
+    double,
     link,
     backlog,
     clock,

@@ -9,7 +9,8 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from skerry.kit.errors import Transient
-from skerry.wire.link import Message, from_text, to_text
+from skerry.node.sync.live_link import Evicted
+from skerry.wire.link import OTHER_AGENT, Message, from_text, to_text
 
 _ENDED = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
 
@@ -35,7 +36,7 @@ class WebSocketLive:
             raise Transient("cannot use the live link: it is closed") from error
 
     async def receive(self) -> Message:
-        """The next message. Raises Transient when the link has ended, InvalidInput when it is no message."""
+        """The next message. Raises Transient (Evicted) when the link has ended, InvalidInput when it is no message."""
         silent = 0.0
         while True:
             patience = min(self._ping_every, self._silence - silent)
@@ -49,13 +50,20 @@ class WebSocketLive:
             if frame.type is WSMsgType.PING:
                 await self._socket.pong(frame.data)
             elif frame.type in _ENDED:
-                raise Transient("cannot use the live link: the hub closed it")
+                raise self._ending()
             elif frame.type is not WSMsgType.PONG:
                 return from_text(frame.data)
 
     async def close(self) -> None:
         """Says good-bye; waits a second at most."""
         await self._socket.close()
+
+    def _ending(self) -> Transient:
+        if self._socket.close_code == OTHER_AGENT:
+            return Evicted(
+                "cannot use the live link: another agent with this node's identity has it"
+            )
+        return Transient("cannot use the live link: the hub closed it")
 
     async def _ping(self, silent: float) -> None:
         if silent >= self._silence:

@@ -26,9 +26,21 @@ REOPEN = Backoff(first=0.1, cap=5.0)
 SETTLED = 10 * NS
 """A link that lasted so long ended by accident; a shorter one may be refused again and again."""
 
+EVICTED = Backoff(first=1.0, cap=60.0)
+"""After another agent with our identity took the link: each of the two gives it to the other for ever longer times."""
+UNDISTURBED = 300 * NS
+"""A link that lasted so long has no rival any more: it outlived several of its tries."""
+
+
+class Evicted(Transient):
+    """Another agent with this node's identity has opened a live link, so the hub closed ours."""
+
 
 class LiveSocket(Protocol):
-    """An open live link. `receive` raises Transient when it has ended, InvalidInput when the hub talks nonsense."""
+    """An open live link. `receive` raises Transient when it has ended, InvalidInput when the hub talks nonsense.
+
+    It raises Evicted when the hub says that another agent has taken the link.
+    """
 
     async def send(self, message: Message) -> None: ...
 
@@ -38,9 +50,12 @@ class LiveSocket(Protocol):
 
 
 class LiveSource(Protocol):
-    """Opens live links (`uplink.HttpUplink`); raises Transient or Refused when there is none to be had."""
+    """Opens live links (`uplink.HttpUplink`) for the agent process `run`.
 
-    async def live(self) -> LiveSocket: ...
+    Raises Transient or Refused when there is none to be had.
+    """
+
+    async def live(self, run: str) -> LiveSocket: ...
 
 
 @dataclass(frozen=True)
@@ -52,9 +67,9 @@ class Bells:
 
 
 class LiveLink:
-    """Keeps one WebSocket to the hub."""
+    """Keeps one WebSocket to the hub. `run` is the random id of this agent process."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything that a link serves
         self,
         source: LiveSource,
         logs: LogSource,
@@ -62,8 +77,11 @@ class LiveLink:
         clock: Clock,
         chance: random.Random,
         bells: Bells,
+        *,
+        run: str,
     ) -> None:
         self._source = source
+        self._run = run
         self._logs = logs
         self._reachability = reachability
         self._clock = clock
@@ -72,22 +90,34 @@ class LiveLink:
 
     async def keep(self) -> None:
         """Opens the link again and again until cancelled."""
-        failures = 0
+        failures = evictions = 0
         while True:
             opened = self._clock.monotonic_ns()
-            try:
-                socket = await self._source.live()
-            except (Transient, Refused) as error:
-                await self._reachability.polling(str(error))
-            else:
-                await self._reachability.online()
-                # A hub that is put back cuts its links: only a hello that follows the opening rules that out.
-                self._bells.check.ring()
-                log.info("the live link ended: %s", await self._serve(socket))
-                self._bells.check.ring()
-            settled = self._clock.monotonic_ns() - opened > SETTLED
-            failures = 0 if settled else failures + 1
-            await self._clock.sleep(REOPEN.delay(failures, self._chance))
+            ended = await self._open_and_serve()
+            lasted = self._clock.monotonic_ns() - opened
+            failures = 0 if lasted > SETTLED else failures + 1
+            evictions = 0 if lasted > UNDISTURBED else evictions
+            delay = REOPEN.delay(failures, self._chance)
+            if isinstance(ended, Evicted):
+                evictions += 1
+                delay = EVICTED.delay(evictions, self._chance)
+                await self._reachability.polling(str(ended))
+            await self._clock.sleep(delay)
+
+    async def _open_and_serve(self) -> SkerryError:
+        """One link from its opening to its end; returns why it ended, or why there was none."""
+        try:
+            socket = await self._source.live(self._run)
+        except (Transient, Refused) as error:
+            await self._reachability.polling(str(error))
+            return error
+        await self._reachability.online()
+        # A hub that is put back cuts its links: only a hello that follows the opening rules that out.
+        self._bells.check.ring()
+        ended = await self._serve(socket)
+        log.info("the live link ended: %s", ended)
+        self._bells.check.ring()
+        return ended
 
     async def _serve(self, socket: LiveSocket) -> SkerryError:
         """Reads until the link ends; returns why."""

@@ -38,6 +38,18 @@ LAST_SUCCESS = "last_success"
 """The fact's name; its value is in nanoseconds since 1970, as text."""
 
 
+DOUBLE_STANDS = 300 * NS
+"""How long the hub's word of a second agent holds: without one the link is quiet, and nothing asks for a hello."""
+
+
+@dataclass(frozen=True)
+class Agent:
+    """This agent process: a random id of its own, and the machine's name for people."""
+
+    run: str
+    host: str
+
+
 @dataclass(frozen=True)
 class _Finding:
     """A lane as it is here, and what follows from the hub's point."""
@@ -49,7 +61,7 @@ class _Finding:
 class Session:
     """Runs under `tasks` of the caller. `check` is rung when only another hello can tell how things stand."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - both ends of the conversation and all that takes part
         self,
         uplink: Uplink,
         store: NodeStore,
@@ -57,7 +69,10 @@ class Session:
         pull: PullLoop,
         clock: Clock,
         check: Bell,
+        *,
+        agent: Agent,
     ) -> None:
+        self._agent = agent
         self._uplink = uplink
         self._store = store
         self._pushes = pushes
@@ -67,6 +82,8 @@ class Session:
         self._pushing: dict[Lane, asyncio.Task[None]] = {}
         self._pulling: asyncio.Task[None] | None = None
         self._saved_success = 0
+        self._double = ""
+        self._double_told_at = 0
         self.clock_skew: float | None = None
         """Seconds by which our wall clock was ahead of the hub's at the last hello."""
         self.backed_up: dict[Lane, int] = {}
@@ -79,6 +96,7 @@ class Session:
         reply = await self._uplink.hello(hello)
         self.clock_skew = (self._clock.wall_ns() - reply.hub_time) / NS
         self.backed_up = reply.backed_up_through
+        self._double, self._double_told_at = reply.double, self._clock.monotonic_ns()
         findings = await self._compare(reply, before)
         cause = other_history({lane: found.decision for lane, found in findings.items()})
         if cause is not None:
@@ -109,6 +127,12 @@ class Session:
             log.info("%s", error)
 
     @property
+    def double(self) -> str:
+        """Where another agent with this node's identity speaks to the hub, as the hub said lately; else empty."""
+        age = self._clock.monotonic_ns() - self._double_told_at
+        return self._double if age <= DOUBLE_STANDS else ""
+
+    @property
     def last_success(self) -> int:
         """When the hub last took or gave something, in ns since 1970; 0 if not since the start."""
         pushed = [push.last_success for push in self._pushes.values()]
@@ -122,7 +146,12 @@ class Session:
 
     def _hello(self) -> Hello:
         return Hello(
-            (PROTOCOL, PROTOCOL), self._store.incarnation, __version__, self._clock.boot_id()
+            (PROTOCOL, PROTOCOL),
+            self._store.incarnation,
+            __version__,
+            self._clock.boot_id(),
+            self._agent.run,
+            self._agent.host,
         )
 
     async def _compare(

@@ -8,12 +8,14 @@ Sync ── Link ─┬─ Session ─┬─ LanePush × 4 ── feeds ── n
 from __future__ import annotations
 
 import asyncio
+import platform
 import random
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
+from skerry.kit.ids import random_token
 from skerry.kit.tasks import Guard
 from skerry.node.ports import LogSource, Uplink
 from skerry.node.store.records import RecordStore
@@ -24,7 +26,7 @@ from skerry.node.sync.live_link import Bells, LiveLink, LiveSource
 from skerry.node.sync.pull import PullLoop
 from skerry.node.sync.push import LanePush
 from skerry.node.sync.reachability import Reachability
-from skerry.node.sync.session import LAST_SUCCESS, Session
+from skerry.node.sync.session import LAST_SUCCESS, Agent, Session
 from skerry.wire.local import LaneStatus, SyncStatus
 from skerry.wire.sync import LANES, RECORD_LANES, Lane
 
@@ -70,13 +72,14 @@ def connect(
 ) -> Connection:
     """Puts the parts together; nothing runs before `Sync.run`."""
     check = Bell()
+    agent = Agent(random_token(), platform.node())
     store = stores.state
     feeds: list[Feed] = [StateFeed(LINGER["state"], store, clock.boot_id())]
     feeds += [RecordFeed(lane, LINGER[lane], stores.records, store) for lane in RECORD_LANES]
     pushes = {feed.lane: LanePush(feed, hub, clock, chance) for feed in feeds}
     pull = PullLoop(hub, store, clock, chance, check)
-    session = Session(hub, store, pushes, pull, clock, check)
-    live = LiveLink(hub, logs, reachability, clock, chance, Bells(check, pull.news))
+    session = Session(hub, store, pushes, pull, clock, check, agent=agent)
+    live = LiveLink(hub, logs, reachability, clock, chance, Bells(check, pull.news), run=agent.run)
     link = Link(session, live, reachability, clock, chance, check)
     return Connection(link, session, pull, pushes)
 
@@ -138,6 +141,7 @@ class Sync:
             incarnation=self._store.incarnation,
             last_success=last_success or None,
             failures=self._connection.failures if self._connection else 0,
+            double=session.double if session else "",
         )
 
     def _works(self) -> bool:

@@ -18,6 +18,7 @@ from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.one_line import one_line
 from skerry.node.sync.live import WebSocketLive
 from skerry.wire.codec import MAX_BODY, compress, decode, decompress, encode
+from skerry.wire.link import RUN_HEADER
 from skerry.wire.people import Problem
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
 
@@ -138,13 +139,13 @@ class HttpUplink:
     async def pull(self, pull: Pull) -> PullReply:
         return await self._call("pull", encode(pull), PullReply)
 
-    async def live(self) -> WebSocketLive:
+    async def live(self, run: str) -> WebSocketLive:
         """Opens the live link. Raises Transient or Refused when it cannot be had."""
         url = f"{self._hub}/sync/v1/link"
         try:
             opened = await self._session.ws_connect(
                 url,
-                headers=self._headers,
+                headers=self._headers | {RUN_HEADER: run},
                 autoping=False,
                 max_msg_size=MAX_BODY,
                 timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
