@@ -44,6 +44,7 @@ def run(
 
     server.set_up_logging()
     server.set_up_collector()
+    server.set_up_files()
     asyncio.run(server.serve(settings))
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import gc
 import logging
 import random
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import uvicorn
 
@@ -35,6 +38,7 @@ from skerry.hub.fleet.nodes import FLUSH_EVERY, Nodes
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.heartbeat import HeartbeatProtocol
+from skerry.hub.http_protocol import BoundedProtocol, Listener
 from skerry.hub.link import Links
 from skerry.hub.settings import HubSettings, listen_fault
 from skerry.hub.store.hub_store import HubStore
@@ -45,12 +49,16 @@ from skerry.hub.sync.push import Receiver
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused, Transient
+from skerry.kit.reception import RequestLimits
 from skerry.kit.tasks import Guard, supervised
 
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 600.0
 """Seconds between two passes of retention."""
+
+RESERVED_FILES = 128
+"""Descriptors that connections leave: databases, logs, and whatever libraries open for a moment."""
 
 _MAX_LINK_MESSAGE = 1024 * 1024
 
@@ -68,8 +76,11 @@ async def serve(
     ready: Callable[[str], None] | None = None,
     *,
     keepalive: Keepalive = Keepalive(),
+    limits: RequestLimits | None = None,
 ) -> None:
     """Runs the hub until SIGINT, SIGTERM or cancellation; calls `ready` with its address once it answers.
+
+    Without `limits` it takes as many connections as the process may have files open, but for a reserve.
 
     Raises Refused when it may not or cannot listen, and what opening the store raises.
     """
@@ -81,7 +92,8 @@ async def serve(
         await asyncio.to_thread(store.start)
         try:
             features, retention = await _build(settings, store, clock)
-            server = _Server(_configure(features, keepalive), _address(listener), ready)
+            config = _configure(features, keepalive, limits or RequestLimits(_connections()))
+            server = _Server(config, _address(listener), ready)
             try:
                 await _run(server, listener, features, retention)
             finally:
@@ -108,6 +120,12 @@ def set_up_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+
+
+def set_up_files() -> None:
+    """As many open files as the system allows, for the process that is nothing but a hub: each node needs some."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _build(
@@ -207,10 +225,17 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _configure(features: Features, keepalive: Keepalive) -> uvicorn.Config:
+def _connections() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(files - RESERVED_FILES, files // 2)
+
+
+def _configure(features: Features, keepalive: Keepalive, limits: RequestLimits) -> uvicorn.Config:
     return uvicorn.Config(
         build_app(features),
-        http="httptools",
+        http=cast(
+            "type[asyncio.Protocol]", functools.partial(BoundedProtocol, listener=Listener(limits))
+        ),
         ws=HeartbeatProtocol,
         ws_max_size=_MAX_LINK_MESSAGE,
         ws_ping_interval=keepalive.interval,

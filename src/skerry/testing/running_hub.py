@@ -13,6 +13,7 @@ import aiohttp
 
 from skerry.hub.server import Keepalive, serve
 from skerry.hub.settings import HubSettings, RetentionSection
+from skerry.kit.reception import RequestLimits
 from skerry.wire.codec import decode, encode
 from skerry.wire.people import TokenReply, TokenRequest
 from skerry.wire.sync import Enrol, Enrolled
@@ -49,7 +50,7 @@ class RunningHub:
 
 @contextlib.asynccontextmanager
 async def running_hub(
-    data_dir: Path, *, keepalive: Keepalive | None = None
+    data_dir: Path, *, keepalive: Keepalive | None = None, limits: RequestLimits | None = None
 ) -> AsyncIterator[RunningHub]:
     """The hub runs within the block; on leaving it ends as on SIGTERM."""
     day = 86_400.0
@@ -62,7 +63,8 @@ async def running_hub(
     )
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
-        serve(settings, address.set_result, keepalive=keepalive or Keepalive()), name="hub"
+        serve(settings, address.set_result, keepalive=keepalive or Keepalive(), limits=limits),
+        name="hub",
     )
     task.add_done_callback(lambda _: address.cancel())
     try:

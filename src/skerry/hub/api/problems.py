@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.types import ExceptionHandler
 
 from skerry.hub.api.auth import NotAllowed, NotAuthenticated
@@ -37,6 +37,9 @@ _STATUS: tuple[tuple[type[SkerryError], int], ...] = (
     (Transient, 503),
     (SkerryError, 500),
 )
+_GONE = "client disconnected prematurely"
+"""Litestar's words when a connection ends in the middle of a body: nobody reads the answer, and it is no bug."""
+
 _HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
 
 
@@ -67,6 +70,8 @@ def answer_error(_: AnyRequest, error: SkerryError) -> Response[Problem]:
 
 def answer_http_error(request: AnyRequest, error: HTTPException) -> Response[Problem]:
     """Answers what the HTTP framework raised: no such route, wrong method, wrong parameters."""
+    if isinstance(error, InternalServerException) and error.detail == _GONE:
+        return _answer(400, "cannot read the request: the connection ended before it")
     if error.status_code >= 500:
         return answer_surprise(request, error)
     return _answer(error.status_code, words_of(error, request.method, request.url.path))

@@ -6,6 +6,7 @@ no other. Sockets have mode 0600 in a directory 0700.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,14 @@ from pathlib import Path
 from aiohttp import web
 
 from skerry.kit.errors import InvalidInput
+from skerry.kit.reception import RequestLimits
 from skerry.kit.socket_path import checked_socket_path
-from skerry.node.api.http_log import HttpLog
+from skerry.node.api.connections import Listener
 
 log = logging.getLogger(__name__)
+
+LIMITS = RequestLimits(connections=64)
+"""Of each socket and of the port: many times what one workload, person or monitoring script needs."""
 
 _SHUTDOWN_SECONDS = 1.0
 
@@ -33,11 +38,13 @@ class Apps:
 class LocalApi:
     """Starts and stops the listeners of a node."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, limits: RequestLimits = LIMITS) -> None:
         self._run_dir = run_dir
+        self._limits = limits
         self._runners: list[web.AppRunner] = []
         self._workload: web.AppRunner | None = None
-        self._open: dict[str, web.UnixSite] = {}
+        self._always: list[asyncio.Server] = []
+        self._of_workloads: dict[str, asyncio.Server] = {}
         self.public_port: int | None = None
 
     async def start(self, apps: Apps, public_port: int) -> None:
@@ -47,11 +54,12 @@ class LocalApi:
         for runner in self._runners:
             await runner.setup()
         self._workload = workload
-        await self._listen(admin, admin_socket(self._run_dir))
+        self._always.append(await self._listen(admin, admin_socket(self._run_dir)))
         if public_port == 0:
             return
+        factory = Listener(_server(public), self._limits).factory
         try:
-            await web.TCPSite(public, "127.0.0.1", public_port).start()
+            port = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", public_port)
         except OSError as error:
             log.warning(
                 "cannot listen on 127.0.0.1:%d: %s. Going on without the read-only port; set api.port for another one",
@@ -59,36 +67,40 @@ class LocalApi:
                 error.strerror,
             )
             return
+        self._always.append(port)
         self.public_port = public_port
 
     async def serve_workloads(self, names: set[str]) -> None:
         """Opens a socket for each name and closes those of workloads that are gone. `start` comes first."""
         assert self._workload is not None  # noqa: S101 - see the docstring
-        for name in sorted(names - self._open.keys()):
+        for name in sorted(names - self._of_workloads.keys()):
             path = workload_socket(self._run_dir, name)
             try:
-                self._open[name] = await self._listen(self._workload, checked_socket_path(path))
+                self._of_workloads[name] = await self._listen(
+                    self._workload, checked_socket_path(path)
+                )
             except (InvalidInput, OSError) as error:  # the other workloads get theirs
                 log.warning("cannot open the socket of workload «%s»: %s", name, error)
-        for name in self._open.keys() - names:
-            await self._open.pop(name).stop()
+        for name in self._of_workloads.keys() - names:
+            self._of_workloads.pop(name).close()
             workload_socket(self._run_dir, name).unlink(missing_ok=True)
 
     async def stop(self) -> None:
         """Closes every listener and connection."""
+        for listening in (*self._always, *self._of_workloads.values()):
+            listening.close()
+        self._of_workloads.clear()
         for runner in self._runners:
             await runner.cleanup()
-        self._open.clear()
 
-    @staticmethod
-    async def _listen(runner: web.AppRunner, path: Path) -> web.UnixSite:
+    async def _listen(self, runner: web.AppRunner, path: Path) -> asyncio.Server:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # What is there is of an agent that was killed: the store's lock says that no other one runs.
         path.unlink(missing_ok=True)
-        site = web.UnixSite(runner, path)
-        await site.start()
+        factory = Listener(_server(runner), self._limits).factory
+        listening = await asyncio.get_running_loop().create_unix_server(factory, path)
         path.chmod(0o600)
-        return site
+        return listening
 
 
 def admin_socket(run_dir: Path) -> Path:
@@ -102,10 +114,9 @@ def workload_socket(run_dir: Path, name: str) -> Path:
 
 
 def _runner(app: web.Application) -> web.AppRunner:
-    return web.AppRunner(
-        app,
-        access_log=None,
-        logger=HttpLog(log),
-        shutdown_timeout=_SHUTDOWN_SECONDS,
-        handler_cancellation=True,
-    )
+    return web.AppRunner(app, shutdown_timeout=_SHUTDOWN_SECONDS, handler_cancellation=True)
+
+
+def _server(runner: web.AppRunner) -> web.Server:
+    assert runner.server is not None  # noqa: S101 - it was set up
+    return runner.server

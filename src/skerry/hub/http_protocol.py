@@ -1,0 +1,103 @@
+"""uvicorn's HTTP protocol with limits: half a request does not hold a connection, and connections are counted.
+
+uvicorn bounds only the pause between two requests; `kit.reception` has the limits. uvicorn is pinned;
+`tests/integration/test_half_requests.py` proves that this still works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from skerry.kit.reception import Crowd, Reception, RequestLimits
+from skerry.wire.last_words import CROWDED, LATE, NO_HTTP, last_words
+
+
+class Listener:
+    """What the connections of the hub share."""
+
+    def __init__(self, limits: RequestLimits) -> None:
+        self.limits = limits
+        self.crowd = Crowd(limits.connections)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One HTTP connection."""
+
+    def __init__(self, *given: Any, listener: Listener, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(*given, **named)
+        self._crowd = listener.crowd
+        self._heard = False
+        self._reception = Reception(
+            listener.limits, self.loop, self._late, lambda: self.flow.read_paused
+        )
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        links = max(len(self.connections) - len(self._crowd) - 1, 0)
+        if not self._crowd.enter(self, others=links):
+            self._end_with(HTTPStatus.SERVICE_UNAVAILABLE, CROWDED)
+            return
+        self._reception.begin()
+        self._reception.watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._crowd.leave(self)
+        self._reception.close()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self._heard = True
+        super().data_received(data)
+        self._reception.watch()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._reception.begin()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._reception.head_complete()
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._reception.body(len(body))
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._reception.end()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._crowd.leave(self)
+        super().handle_websocket_upgrade()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it says what the Problem says
+        self._reception.end()
+        self._end_with(HTTPStatus.BAD_REQUEST, NO_HTTP)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it lies between two requests."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return self._reception.is_idle and cycle is not None and cycle.response_complete
+
+    def make_room(self) -> None:
+        """Ends it while it is idle."""
+        self.transport.close()
+
+    def _late(self) -> None:
+        cycle: RequestResponseCycle | None = self.cycle
+        is_answering = cycle is not None and cycle.response_started and not cycle.response_complete
+        if self._heard and not is_answering:
+            self._end_with(HTTPStatus.REQUEST_TIMEOUT, LATE)
+        else:
+            self.transport.close()
+
+    def _end_with(self, status: HTTPStatus, problem: str) -> None:
+        self.transport.write(last_words(status, problem))
+        self.transport.close()
