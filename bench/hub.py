@@ -15,11 +15,11 @@ from tests.installation import Hub, installation
 from bench.figures import Figure, summary
 from bench.load import EVERY, RAMP
 from bench.processes import cpu_seconds, rss_mb
-from skerry.hub.fleet.tokens import secret_hash
+from skerry.core.credentials import random_secret, secret_hash
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, node
 from skerry.kit.clock import SystemClock
-from skerry.kit.ids import random_token, uuid7
+from skerry.kit.ids import uuid7
 
 NODES = 2000
 SECONDS = 60.0
@@ -36,7 +36,7 @@ async def run(place: Path) -> list[Figure]:
 
 async def _enrolled(hub: Hub) -> list[str]:
     clock = SystemClock()
-    names = {uuid7(clock): random_token(32) for _ in range(NODES)}
+    names = {uuid7(clock): random_secret() for _ in range(NODES)}
     rows = [
         {
             "id": node_id,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from skerry.core.credentials import random_secret, secret_hash
 from skerry.core.cursors import set_digest
 from skerry.core.lanes import extend
 from skerry.hub.data.ingest import Ingest
@@ -20,13 +21,13 @@ from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.testing.manual_clock import ManualClock
+from skerry.testing.running_hub import EnrolledNode
 from skerry.wire.codec import encode
 from skerry.wire.people import Apply, ApplyReply
 from skerry.wire.records import Batch, Kind, Record, Value
 from skerry.wire.sync import (
     NO_CHAIN,
     Enrol,
-    Enrolled,
     Lane,
     Pull,
     PullReply,
@@ -80,9 +81,11 @@ class HubRig:
     def stop(self) -> None:
         self.store.stop()
 
-    async def enrol(self, name: str = "n1", **labels: str) -> Enrolled:
+    async def enrol(self, name: str = "n1", **labels: str) -> EnrolledNode:
         token = await self.tokens.create(60.0)
-        return await self.nodes.enrol(Enrol(token.token, name, labels, "0.1"))
+        secret = random_secret()
+        found = await self.nodes.enrol(Enrol(token.token, name, labels, "0.1", secret_hash(secret)))
+        return EnrolledNode(found.node_id, found.name, found.hub_id, secret)
 
     async def push(self, node_id: str, unit: PushUnit) -> PushReply:
         return await self.receiver.receive(node_id, unit, self.clock.wall_ns())

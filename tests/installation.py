@@ -154,7 +154,7 @@ class Node:
             token = await api.send("POST", "/api/v1/tokens", TokenRequest(), TokenReply)
         self.directory.mkdir(mode=0o700, exist_ok=True)
         async with open_session() as session:
-            request = Enrol(token.token, self.name, labels or {}, "test")
+            request = Enrol(token.token, self.name, labels or {}, "test", "")
             await enrol(session, hub.url, request, self.directory, RealDisk())
 
     async def start(self, *, fault: tuple[str, int] | None = None) -> None:

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import func, select
 from tests.hub_rig import INCARNATION, HubRig, Lanes, PullingNode, node_info, spec, status
 
+from skerry.core.credentials import random_secret, secret_hash
 from skerry.hub.store.tables import change, enrolment_token, node, state
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.wire.people import Applied, FieldChange
@@ -16,38 +17,69 @@ async def changes_logged(hub: HubRig) -> int:
     return await hub.store.read(lambda connection: connection.execute(count).scalar_one())
 
 
+def asking(token: str, name: str, labels: dict[str, str], secret: str = "") -> Enrol:
+    """A request to enrol; without a secret, of a device that never asked before."""
+    return Enrol(token, name, labels, "0.1", secret_hash(secret or random_secret()))
+
+
 class TestEnrolment:
     async def test_a_token_enrols_one_node(self, hub: HubRig) -> None:
         token = (await hub.tokens.create(60.0)).token
-        enrolled = await hub.nodes.enrol(Enrol(token, "n1", {"site": "lab"}, "0.1"))
+        enrolled = await hub.nodes.enrol(asking(token, "n1", {"site": "lab"}))
         assert enrolled.hub_id == hub.store.facts.hub_id
         with pytest.raises(Refused, match="unknown, used or expired"):
-            await hub.nodes.enrol(Enrol(token, "n2", {}, "0.1"))
+            await hub.nodes.enrol(asking(token, "n2", {}))
         [view] = await hub.nodes.list()
         assert (view.id, view.name, view.labels) == (enrolled.node_id, "n1", {"site": "lab"})
+
+    async def test_a_node_that_asks_again_gets_the_same_answer(self, hub: HubRig) -> None:
+        token = (await hub.tokens.create(60.0)).token
+        asked = asking(token, "n1", {})
+        first = await hub.nodes.enrol(asked)
+        hub.clock.advance(59.0)
+        assert await hub.nodes.enrol(asked) == first
+        assert len(await hub.nodes.list()) == 1
+        with pytest.raises(Refused, match="unknown, used or expired"):
+            await hub.nodes.enrol(asking(token, "n1", {}))
+        hub.clock.advance(1.0)
+        with pytest.raises(Refused, match="unknown, used or expired"):
+            await hub.nodes.enrol(asked)
+
+    async def test_with_a_new_token_it_is_still_the_same_node(self, hub: HubRig) -> None:
+        first, second = [(await hub.tokens.create(60.0)).token for _ in range(2)]
+        enrolled = await hub.nodes.enrol(asking(first, "n1", {}, "the secret"))
+        assert await hub.nodes.enrol(asking(second, "n1", {}, "the secret")) == enrolled
+        with pytest.raises(Refused, match="unknown, used or expired"):
+            await hub.nodes.enrol(asking(second, "n2", {}))
+
+    async def test_a_hash_that_is_none_is_refused(self, hub: HubRig) -> None:
+        token = (await hub.tokens.create(60.0)).token
+        for wrong in ("", "x" * 64, "0" * 63):
+            with pytest.raises(InvalidInput, match="hash"):
+                await hub.nodes.enrol(Enrol(token, "n1", {}, "0.1", wrong))
 
     async def test_a_token_expires_and_an_unknown_one_is_refused(self, hub: HubRig) -> None:
         token = (await hub.tokens.create(60.0)).token
         hub.clock.advance(60.0)
         for each in (token, "f" * 64, ""):
             with pytest.raises(Refused, match="unknown, used or expired"):
-                await hub.nodes.enrol(Enrol(each, "n1", {}, "0.1"))
+                await hub.nodes.enrol(asking(each, "n1", {}))
 
     async def test_a_taken_name_leaves_the_token_usable(self, hub: HubRig) -> None:
         await hub.enrol("n1")
         token = (await hub.tokens.create(60.0)).token
         with pytest.raises(Refused, match=r"«n1».*Choose another name"):
-            await hub.nodes.enrol(Enrol(token, "n1", {}, "0.1"))
-        assert (await hub.nodes.enrol(Enrol(token, "n2", {}, "0.1"))).name == "n2"
+            await hub.nodes.enrol(asking(token, "n1", {}))
+        assert (await hub.nodes.enrol(asking(token, "n2", {}))).name == "n2"
 
     async def test_impossible_names_labels_and_lifetimes_are_refused(self, hub: HubRig) -> None:
         token = (await hub.tokens.create(60.0)).token
         for name in ("", "-x", "a b", "x" * 200, "a\0b", "../x"):
             with pytest.raises(InvalidInput):
-                await hub.nodes.enrol(Enrol(token, name, {}, "0.1"))
+                await hub.nodes.enrol(asking(token, name, {}))
         for labels in ({"": "x"}, {"k": "x" * 300}, {f"k{i}": "" for i in range(65)}):
             with pytest.raises(InvalidInput):
-                await hub.nodes.enrol(Enrol(token, "n1", labels, "0.1"))
+                await hub.nodes.enrol(asking(token, "n1", labels))
         for ttl in (0.0, -1.0, float("nan"), float("inf")):
             with pytest.raises(InvalidInput):
                 await hub.tokens.create(ttl)
@@ -55,12 +87,13 @@ class TestEnrolment:
     @pytest.mark.guarantee("G10")
     async def test_secrets_are_not_in_the_database(self, hub: HubRig) -> None:
         token = (await hub.tokens.create(60.0)).token
-        enrolled = await hub.nodes.enrol(Enrol(token, "n1", {}, "0.1"))
+        secret = random_secret()
+        await hub.nodes.enrol(asking(token, "n1", {}, secret))
         for table in (node, enrolment_token):
             query = select(table)
             held = await hub.store.read(lambda c, q=query: str(c.execute(q).all()))
             assert token not in held
-            assert enrolled.secret not in held
+            assert secret not in held
 
 
 class TestAuthentication:

@@ -30,7 +30,7 @@ from skerry.wire.workload import ProcessSpec, Selector, WorkloadSpec
 Client = aiohttp.ClientSession
 
 BODIES = {
-    ("POST", "/enrol/v1"): Enrol("no-such-token", "b", {}, "0.1.0"),
+    ("POST", "/enrol/v1"): Enrol("no-such-token", "b", {}, "0.1.0", "0" * 64),
     ("POST", "/sync/v1/hello"): Hello((1, 1), "incarnation-1", "0.1.0", "boot-1"),
     ("POST", "/sync/v1/push"): Pushes().records("keep", [("a", 1, 1)]),
     ("POST", "/sync/v1/pull"): Pull(None, ""),

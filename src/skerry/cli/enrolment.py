@@ -22,6 +22,6 @@ async def enrol_here(settings: NodeSettings, hub_url: str, token: str) -> Identi
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Refused(f"cannot make directory {settings.data_dir}: {error.strerror}") from error
-    request = Enrol(token.strip(), settings.name, settings.labels, skerry.__version__)
+    request = Enrol(token.strip(), settings.name, settings.labels, skerry.__version__, "")
     async with open_session() as session:
         return await enrol(session, hub_url, request, settings.data_dir, RealDisk())

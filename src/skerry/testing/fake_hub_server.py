@@ -12,16 +12,15 @@ from typing import TypeVar
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
+from skerry.kit.errors import InvalidInput, SkerryError, Transient
 from skerry.node.sync.live_link import Evicted
 from skerry.testing.fake_hub import NODE_ID, FakeHub, FakeLive
 from skerry.wire.codec import compress, decode, decompress, encode
 from skerry.wire.link import OTHER_AGENT, RUN_HEADER, from_text, to_text
 from skerry.wire.people import Problem
-from skerry.wire.sync import Enrol, Enrolled, Hello, Pull, PushUnit
+from skerry.wire.sync import Hello, Pull, PushUnit
 
 SECRET = "0123456789abcdef"  # noqa: S105 - the test's own
-TOKEN = "tk_good"  # noqa: S105 - the test's own
 
 Request = TypeVar("Request")
 
@@ -30,7 +29,6 @@ Request = TypeVar("Request")
 async def serve_fake_hub(hub: FakeHub, port: int = 0) -> AsyncIterator[int]:
     """Serves `hub` on a loopback port and yields it. Leaving drops every connection at once."""
     app = web.Application(middlewares=[_problems], client_max_size=16 * 1024 * 1024)
-    app.router.add_post("/enrol/v1", _enrol)
     app.router.add_post("/sync/v1/hello", _call(Hello, hub.hello))
     app.router.add_post("/sync/v1/push", _call(PushUnit, hub.push))
     app.router.add_post("/sync/v1/pull", _call(Pull, hub.pull))
@@ -65,13 +63,6 @@ def _call(
         )
 
     return handle
-
-
-async def _enrol(request: web.Request) -> web.StreamResponse:
-    asked = decode(await request.read(), Enrol, "body")
-    if asked.token != TOKEN:
-        raise Refused("cannot enrol: the token was used before")
-    return web.Response(body=encode(Enrolled(NODE_ID, asked.name, SECRET, "fake-hub")))
 
 
 def _link_of(hub: FakeHub) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import aiohttp
 
+from skerry.core.credentials import random_secret, secret_hash
 from skerry.hub.server import Keepalive, serve
 from skerry.hub.settings import HubSettings, RetentionSection
 from skerry.kit.reception import RequestLimits
@@ -19,6 +20,12 @@ from skerry.wire.people import TokenReply, TokenRequest
 from skerry.wire.sync import Enrol, Enrolled
 
 T = TypeVar("T")
+
+
+class EnrolledNode(Enrolled, frozen=True):
+    """A node as a test knows it: with its secret."""
+
+    secret: str
 
 
 @dataclass(frozen=True)
@@ -34,18 +41,20 @@ class RunningHub:
         return {"Authorization": f"Bearer {self.admin_token}"}
 
     @staticmethod
-    def node(enrolled: Enrolled) -> dict[str, str]:
+    def node(enrolled: EnrolledNode) -> dict[str, str]:
         """Headers of an enrolled node."""
         return {"Authorization": f"Bearer {enrolled.node_id}.{enrolled.secret}"}
 
-    async def enrol(self, name: str, labels: dict[str, str] | None = None) -> Enrolled:
+    async def enrol(self, name: str, labels: dict[str, str] | None = None) -> EnrolledNode:
         """A new node, by the same way as a real one: a token, then the enrolment."""
         async with aiohttp.ClientSession(self.address) as session:
             token = await _post(
                 session, "/api/v1/tokens", TokenRequest(600.0), TokenReply, self.person
             )
-            enrol = Enrol(token.token, name, labels or {}, "0.1.0")
-            return await _post(session, "/enrol/v1", enrol, Enrolled, {})
+            secret = random_secret()
+            enrol = Enrol(token.token, name, labels or {}, "0.1.0", secret_hash(secret))
+            found = await _post(session, "/enrol/v1", enrol, Enrolled, {})
+            return EnrolledNode(found.node_id, found.name, found.hub_id, secret)
 
 
 @contextlib.asynccontextmanager

@@ -135,18 +135,24 @@ class PullReply(msgspec.Struct, frozen=True):
 
 
 class Enrol(msgspec.Struct, frozen=True):
-    """A new node shows its one-time token and says what it wants to be called."""
+    """A new node shows its one-time token and says what it wants to be called.
+
+    It has made its secret already and sends the hash. The same hash means the same node: when an answer was lost,
+    the same token brings it again for as long as the token lives. `former_id` is what the node was before the hub
+    deleted it: it gets this id again, so that its records go on as the same node's.
+    """
 
     token: str
     name: str
     labels: dict[str, str]
     version: str
+    secret_hash: str
+    former_id: str = ""
 
 
 class Enrolled(msgspec.Struct, frozen=True):
-    """The node's identity. `secret` is shown once; the hub keeps its hash only."""
+    """The node's identity."""
 
     node_id: str
     name: str
-    secret: str
     hub_id: str

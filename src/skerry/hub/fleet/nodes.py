@@ -10,24 +10,28 @@ from __future__ import annotations
 import builtins
 import hmac
 import logging
+import re
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
+from skerry.core.credentials import secret_hash
 from skerry.core.names import label_fault, name_fault
 from skerry.hub.fleet.agents import Agent, Agents
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.controller import Node
-from skerry.hub.fleet.tokens import redeem, secret_hash
+from skerry.hub.fleet.tokens import redeem
 from skerry.hub.fleet.views import node_views
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, change, lane, node, state
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError
-from skerry.kit.ids import random_token, uuid7
+from skerry.kit.ids import uuid7
 from skerry.kit.nearest import did_you_mean
 from skerry.wire.codec import encode
 from skerry.wire.people import NodeView
@@ -39,9 +43,19 @@ log = logging.getLogger(__name__)
 FLUSH_EVERY = 30.0
 """Seconds between two calls of `Nodes.flush` by the hub's loop."""
 
-_SECRET_BYTES = 32
 _MAX_LABELS = 64
 _NOBODY = "0" * 64
+_HASH = re.compile(r"[0-9a-f]{64}")
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class _Known:
+    """An enrolled node, and which nodes have news because it is new."""
+
+    id: str
+    name: str
+    news: AbstractSet[str] = frozenset()
 
 
 class Nodes:
@@ -71,17 +85,25 @@ class Nodes:
         )
 
     async def enrol(self, request: Enrol) -> Enrolled:
-        """Raises InvalidInput (name, labels) or Refused (token unknown, used, expired; name taken)."""
+        """A node that asks again, with the same secret, gets the same answer.
+
+        Raises InvalidInput (name, labels, hash) or Refused (token unknown, used, expired; name taken).
+        """
         fault = name_fault(request.name)
         if fault is not None:
             raise InvalidInput(f"cannot enrol the node: {fault}")
+        if _HASH.fullmatch(request.secret_hash) is None:
+            raise InvalidInput(
+                "cannot enrol the node: its secret's hash is not 64 hexadecimal digits"
+            )
+        if request.former_id and _ID.fullmatch(request.former_id) is None:
+            raise InvalidInput("cannot enrol the node: its former id is none")
         check_labels(request.labels)
-        node_id, secret = uuid7(self._clock), random_token(_SECRET_BYTES)
-        news = await self._store.write(lambda c: self._enrol(c, request, node_id, secret))
-        self._hashes[node_id] = secret_hash(secret)
-        for each in news:
+        known = await self._store.write(lambda connection: self._enrol(connection, request))
+        self._hashes[known.id] = request.secret_hash
+        for each in known.news:
             self._notify(each)
-        return Enrolled(node_id, request.name, secret, self._store.facts.hub_id)
+        return Enrolled(known.id, known.name, self._store.facts.hub_id)
 
     def authenticate(self, bearer: str) -> str | None:
         """The node id of «<node_id>.<secret>», or None."""
@@ -166,15 +188,27 @@ class Nodes:
             return False
         return bool(self._assignments.place_node(connection, Node(node_id, held.name, info.labels)))
 
-    def _enrol(self, connection: Connection, request: Enrol, node_id: str, secret: str) -> set[str]:
+    def _enrol(self, connection: Connection, request: Enrol) -> _Known:
         now = self._clock.wall_ns()
+        held = connection.execute(
+            select(node.c.id, node.c.name).where(node.c.secret_hash == request.secret_hash)
+        ).one_or_none()
+        node_id = held.id if held else request.former_id or uuid7(self._clock)
         redeem(connection, request.token, node_id, now)
+        if held is not None:
+            return _Known(held.id, held.name)
+        self._insert(connection, request, node_id, now)
+        target = Node(node_id, request.name, request.labels)
+        return _Known(node_id, request.name, self._assignments.place_node(connection, target))
+
+    @staticmethod
+    def _insert(connection: Connection, request: Enrol, node_id: str, now: int) -> None:
         row = {
             "id": node_id,
             "fleet_id": FLEET,
             "name": request.name,
             "labels": _labels_text(request.labels),
-            "secret_hash": secret_hash(secret),
+            "secret_hash": request.secret_hash,
             "version": request.version,
             "enrolled_at": now,
             "last_seen": now,
@@ -184,10 +218,8 @@ class Nodes:
         except IntegrityError as error:
             raise Refused(
                 f"cannot enrol node «{request.name}»: the fleet has a node of this name. "
-                "Choose another name; the token can still be used."
+                "Choose another name, or delete that node first; the token can still be used."
             ) from error
-        target = Node(node_id, request.name, request.labels)
-        return self._assignments.place_node(connection, target)
 
 
 def check_labels(labels: Mapping[str, str]) -> None:

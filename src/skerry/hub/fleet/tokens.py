@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+from sqlalchemy import Connection, func, or_, update
 
-from sqlalchemy import Connection, update
-
+from skerry.core.credentials import secret_hash
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, enrolment_token
 from skerry.kit.clock import NS, Clock
@@ -45,21 +44,16 @@ class Tokens:
         return TokenReply(token, expires_at)
 
 
-def secret_hash(secret: str) -> str:
-    """SHA-256 as hex. Our secrets are 256 random bits, so a slow hash would add nothing."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
 def redeem(connection: Connection, token: str, node_id: str, now: int) -> None:
-    """Uses up a token for `node_id`. Raises Refused when it cannot be used (any more)."""
+    """Uses up a token for `node_id`; repeating it changes nothing. Raises Refused when it cannot be used (any more)."""
     used = connection.execute(
         update(enrolment_token)
         .where(
             enrolment_token.c.hash == secret_hash(token),
-            enrolment_token.c.used_at.is_(None),
+            or_(enrolment_token.c.used_by.is_(None), enrolment_token.c.used_by == node_id),
             enrolment_token.c.expires_at > now,
         )
-        .values(used_at=now, used_by=node_id)
+        .values(used_at=func.coalesce(enrolment_token.c.used_at, now), used_by=node_id)
     )
     if used.rowcount != 1:
         raise Refused(

@@ -1,6 +1,8 @@
 """Becoming a node of a hub: shows the one-time token, keeps the identity that comes back.
 
-Used by `skerry node enroll` and `skerry up` before the agent runs for the first time.
+Used by `skerry node enroll` and `skerry up` before the agent runs for the first time. The secret is made and
+kept here before the hub is asked, so a lost answer, a full disk or a kill at any point is healed by asking again
+with the same token.
 """
 
 from __future__ import annotations
@@ -8,7 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import aiohttp
+import msgspec
 
+from skerry.core.credentials import random_secret, secret_hash
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused, Transient
 from skerry.node.identity import Identity, read_identity, write_identity
@@ -16,16 +20,16 @@ from skerry.node.sync.uplink import exchange, read_answer
 from skerry.wire.codec import encode
 from skerry.wire.sync import Enrol, Enrolled
 
-_IDENTITY_BYTES = 64 * 1024
-"""More than identity, secret and their directory entries take."""
+PENDING_FILE = "enrolling.secret"
+"""There from the first try until the identity is kept."""
 
 
 async def enrol(
     session: aiohttp.ClientSession, hub_url: str, request: Enrol, data_dir: Path, disk: Disk
 ) -> Identity:
-    """Enrols at the hub and keeps the answer in `data_dir`, which exists.
+    """Enrols at the hub and keeps the answer in `data_dir`, which exists. The request's secret is made here.
 
-    Raises Refused (enrolled already; token wrong, used or expired; name taken), InvalidInput (name, labels),
+    Raises Refused (enrolled already; token wrong, used or expired; name taken; disk), InvalidInput (name, labels),
     or Transient (hub not reachable), each with the way out.
     """
     known = read_identity(data_dir)
@@ -34,25 +38,37 @@ async def enrol(
             f"cannot enrol: this node is «{known.name}» of hub {known.hub_url} already. "
             "Use another data directory for another node."
         )
-    _check_room(data_dir, disk)
     hub_url = hub_url.rstrip("/")
+    pending = data_dir / PENDING_FILE
+    try:
+        secret = _pending_secret(pending, disk)
+        asked = msgspec.structs.replace(request, secret_hash=secret_hash(secret))
+        enrolled = await _ask(session, hub_url, asked)
+        identity = Identity(
+            enrolled.node_id, enrolled.name, request.labels, hub_url, enrolled.hub_id
+        )
+        write_identity(data_dir, identity, secret, disk)
+        disk.unlink("enrol.done", pending)
+    except OSError as error:
+        raise Refused(
+            f"cannot enrol: cannot write to {data_dir}: {error.strerror}. "
+            "Make room and try again with the same token."
+        ) from error
+    return identity
+
+
+async def _ask(session: aiohttp.ClientSession, hub_url: str, request: Enrol) -> Enrolled:
     try:
         answer = await exchange(session, f"{hub_url}/enrol/v1", encode(request), {}, what="enrol")
     except Transient as error:
         raise Transient(f"{error}. Is the hub running, and is its address right?") from error
-    enrolled = read_answer(answer, Enrolled, "enrol")
-    identity = Identity(enrolled.node_id, enrolled.name, request.labels, hub_url, enrolled.hub_id)
-    write_identity(data_dir, identity, enrolled.secret, disk)
-    return identity
+    return read_answer(answer, Enrolled, "enrol")
 
 
-def _check_room(data_dir: Path, disk: Disk) -> None:
-    """The token is spent when the hub has answered, so what comes back must find its place."""
-    probe = data_dir / "enrol.probe"
-    try:
-        disk.write_atomic("enrol.probe", probe, bytes(_IDENTITY_BYTES))
-        disk.unlink("enrol.probe", probe)
-    except OSError as error:
-        raise Refused(
-            f"cannot enrol: cannot write to {data_dir}: {error.strerror}. The token can still be used."
-        ) from error
+def _pending_secret(path: Path, disk: Disk) -> str:
+    """The secret of a try whose answer never came, or a new one."""
+    if path.exists():
+        return path.read_text().strip()
+    secret = random_secret()
+    disk.write_atomic("enrol.pending", path, f"{secret}\n".encode())
+    return secret
