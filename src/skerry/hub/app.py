@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from litestar import Litestar
-from litestar.datastructures import ResponseHeader
 from litestar.di import Provide
 
 from skerry.hub.api.auth import Authenticator
 from skerry.hub.api.bodies import ZstdBodies
+from skerry.hub.api.headers import PeopleHeaders
 from skerry.hub.api.nodes import node_routes
 from skerry.hub.api.people import people_routes
 from skerry.hub.api.problems import HANDLERS
@@ -29,15 +29,6 @@ from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.kit.clock import Clock
 from skerry.wire.codec import MAX_BODY
-
-_HEADERS = [
-    ResponseHeader(
-        name="Content-Security-Policy",
-        value="default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    ),
-    ResponseHeader(name="X-Content-Type-Options", value="nosniff"),
-    ResponseHeader(name="Referrer-Policy", value="no-referrer"),
-]
 
 
 @dataclass(frozen=True)
@@ -70,8 +61,7 @@ def build_app(features: Features) -> Litestar:
             field.name: _given(getattr(features, field.name)) for field in fields(features)
         },
         exception_handlers=HANDLERS,
-        middleware=[ZstdBodies()],
-        response_headers=_HEADERS,
+        middleware=[ZstdBodies(), PeopleHeaders(features.clock)],
         request_max_body_size=MAX_BODY,
         openapi_config=None,
         logging_config=None,

@@ -247,6 +247,7 @@ def _configure(features: Features, keepalive: Keepalive, limits: RequestLimits) 
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        date_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
     )

@@ -51,6 +51,13 @@ _UNAVAILABLE = frozenset({429, 502, 503, 504})
 
 _NO_HUB = "Is this the address of a Skerry hub?"
 
+_UNREAD = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""Headers that aiohttp would add to every call, and the hub reads none of: a push has more of them than values."""
+
+_ACCEPT = {"Accept-Encoding": "zstd"}
+_LARGE_STATE = 512
+"""Bytes of a state unit whose answer, which has the same rows again, is worth compressing."""
+
 _VERBS = {"hello": "say hello"}
 
 _CAUSES = {
@@ -72,7 +79,6 @@ def open_session(patience: Patience = PATIENCE) -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(keepalive_timeout=4.0),
         timeout=patience.of(0),
         auto_decompress=False,
-        headers={"Accept-Encoding": "zstd"},
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 
@@ -134,10 +140,13 @@ class HttpUplink:
 
     async def push(self, unit: PushUnit) -> PushReply:
         body = compress(encode(unit))
-        return await self._call("push", body, PushReply, {"Content-Encoding": "zstd"})
+        headers = {"Content-Encoding": "zstd"}
+        if unit.lane == "state" and len(body) >= _LARGE_STATE:
+            headers |= _ACCEPT
+        return await self._call("push", body, PushReply, headers)
 
     async def pull(self, pull: Pull) -> PullReply:
-        return await self._call("pull", encode(pull), PullReply)
+        return await self._call("pull", encode(pull), PullReply, _ACCEPT)
 
     async def live(self, run: str) -> WebSocketLive:
         """Opens the live link. Raises Transient or Refused when it cannot be had."""
@@ -206,9 +215,13 @@ async def _post(
     headers: dict[str, str],
     timeout: ClientTimeout,
 ) -> bytes:
-    headers = {"Content-Type": "application/json"} | headers
     async with session.post(
-        url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+        url,
+        data=body,
+        headers=headers,
+        skip_auto_headers=_UNREAD,
+        timeout=timeout,
+        allow_redirects=False,
     ) as response:
         answer = await _read(response)
         if not 200 <= response.status < 300:
