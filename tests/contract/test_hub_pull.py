@@ -14,13 +14,21 @@ from tests.hub_rig import (
 )
 
 from skerry.core.cursors import Position, sign
+from skerry.hub.fleet.controller import MAX_SPEC
 from skerry.hub.store import changes
 from skerry.hub.store.tables import change, log, state, workload
+from skerry.hub.sync.pull import MAX_PAGE
+from skerry.wire.codec import encode
 from skerry.wire.sync import (
     Pull,
     StateFrame,
 )
 from skerry.wire.workload import Selector
+
+
+def described_by(size: int) -> dict[str, str]:
+    """An environment of about `size` bytes."""
+    return {f"X{start}": "x" * min(100_000, size - start) for start in range(0, size, 100_000)}
 
 
 class TestPulling:
@@ -58,6 +66,51 @@ class TestPulling:
         assert len(node.assignments()) == 10
         await hub.apply(*(spec(f"w{i}", env={"X": "1"}) for i in range(6)))
         assert [len(reply.rows) for reply in await node.pull(limit=-7)] == [1] * 6
+
+    async def test_the_full_set_comes_in_pieces_too(self, hub: HubRig, node: PullingNode) -> None:
+        await hub.apply(*(spec(f"w{i}") for i in range(7)))
+        await hub.apply(spec("w0", env={"X": "1"}))
+        await hub.workloads.delete("w3")
+        replies = await node.pull(limit=4)
+        assert [(r.full, len(r.rows), r.more) for r in replies] == [
+            (True, 4, True),
+            (False, 3, False),
+        ]
+        assert sorted(node.assignments()) == ["w0", "w1", "w2", "w4", "w5", "w6"]
+        assert [(r.full, r.rows) for r in await node.pull()] == [(False, [])]
+
+    async def test_answers_are_bounded_by_bytes(self, hub: HubRig, node: PullingNode) -> None:
+        large = described_by(300_000)
+        await hub.apply(*(spec(f"w{i}", env=large) for i in range(40)))
+        replies = await node.pull()
+        assert len(node.assignments()) == 40
+        assert max(len(encode(reply)) for reply in replies) <= MAX_PAGE
+        assert sum(len(encode(reply)) for reply in replies) > 8 * 1024 * 1024
+        assert [reply.full for reply in replies] == [True] + [False] * (len(replies) - 1)
+        assert [(r.full, r.rows) for r in await node.pull()] == [(False, [])]
+        await hub.apply(*(spec(f"w{i}", env=large | {"Y": "1"}) for i in range(10)))
+        assert max(len(encode(reply)) for reply in await node.pull()) <= MAX_PAGE
+
+    async def test_a_row_that_is_larger_than_a_page_comes_alone(
+        self, hub: HubRig, node: PullingNode
+    ) -> None:
+        await hub.apply(*(spec(n, env=described_by(MAX_SPEC - 1000)) for n in "abc"))
+        assert [len(reply.rows) for reply in await node.pull()] == [1, 1, 1]
+
+    async def test_a_change_between_two_pieces_is_not_lost(
+        self, hub: HubRig, node: PullingNode
+    ) -> None:
+        await hub.apply(*(spec(f"w{i}") for i in range(4)))
+        first = await hub.feed.answer(node.node_id, Pull(None, "", 2))
+        await hub.apply(spec("w0", env={"X": "1"}))
+        await hub.workloads.delete("w3")
+        rest = await hub.feed.answer(node.node_id, Pull(first.cursor, ""))
+        assert [(row.id, row.deleted) for row in rest.rows] == [
+            ("w2", False),
+            ("w0", False),
+            ("w3", True),
+        ]
+        assert not rest.more
 
     async def test_another_nodes_changes_are_not_mine(self, hub: HubRig, node: PullingNode) -> None:
         await hub.enrol("n2", site="x")

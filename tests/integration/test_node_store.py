@@ -91,9 +91,9 @@ async def test_an_answer_never_overwrites_a_later_edit(store: NodeStore) -> None
 
 async def test_a_full_pull_forgets_rows_that_are_not_named(store: NodeStore) -> None:
     await store.put("status", "own", b"{}")
-    await store.apply_pull([row("assignment", "a", 1), row("assignment", "b", 2)], "c1", full=False)
+    await store.apply_pull([row("assignment", "a", 1), row("assignment", "b", 2)], "c1")
     rings = store.assignments_changed.count
-    await store.apply_pull([row("assignment", "b", 2)], "c2", full=True)
+    await store.apply_pull([row("assignment", "b", 2)], "c2", whole={("assignment", "b")})
     assert [r.id for r in await store.rows("assignment")] == ["b"]
     assert [r.id for r in await store.rows("status")] == ["own"]
     assert store.assignments_changed.count == rings + 1
@@ -102,15 +102,15 @@ async def test_a_full_pull_forgets_rows_that_are_not_named(store: NodeStore) -> 
 
 async def test_a_tombstone_removes_the_row_and_changes_the_digest(store: NodeStore) -> None:
     empty = await store.digest()
-    await store.apply_pull([row("assignment", "a", 1)], "c1", full=False)
+    await store.apply_pull([row("assignment", "a", 1)], "c1")
     assert await store.digest() != empty
-    await store.apply_pull([row("assignment", "a", 2, deleted=True)], "c2", full=False)
+    await store.apply_pull([row("assignment", "a", 2, deleted=True)], "c2")
     assert await store.digest() == empty
 
 
 async def test_a_new_incarnation_sends_own_state_again_from_one(store: NodeStore) -> None:
     await store.put("status", "cam", b"1")
-    await store.apply_pull([row("assignment", "a", 1)], "c1", full=False)
+    await store.apply_pull([row("assignment", "a", 1)], "c1")
     await store.freeze(10)
     (frame,) = await store.frozen(0, 10)
     await store.acknowledge_state(LanePoint(1, frame.chain), [row("status", "cam", 3, b"1")])

@@ -65,6 +65,14 @@ def test_a_name_twice_or_a_wrong_spec_is_refused() -> None:
         plan({}, [spec("a", restart=Restart(attempts=0))], prune=False)
 
 
+def test_one_spec_is_limited_but_not_all_of_them_together() -> None:
+    large = {f"X{n}": "x" * 100_000 for n in range(10)}
+    many = [spec(f"w{n}", env=large) for n in range(20)]
+    assert len(plan({}, many, prune=False)) == 20
+    with pytest.raises(InvalidInput, match="«w».*at most .* Put what is large into files"):
+        plan({}, [spec("w", env=large | {"Y": "x" * 100_000})], prune=False)
+
+
 def test_a_dangling_dependency_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(Refused, match=r"«api»: it depends on «databse».*did you mean «database»"):
         plan(held(spec("database")), [spec("api", depends_on={"databse": "running"})], prune=False)

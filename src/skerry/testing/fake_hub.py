@@ -242,9 +242,11 @@ class FakeHub:
         mine.sort(key=lambda row: row.rev)
         pending = [] if position is None else [row for row in mine if row.rev > position.seq]
         if position is None or (not pending and pull.digest != _digest(mine)):
-            seq = max((row.rev for row in mine), default=0)
             live = [row for row in mine if not row.deleted]
-            return PullReply(live, self._cursor(seq), more=False, full=True, hub_time=0)
+            page = live[: pull.limit]
+            more = len(live) > len(page)
+            seq = page[-1].rev if more else max((row.rev for row in mine), default=0)
+            return PullReply(page, self._cursor(seq), more=more, full=True, hub_time=0)
         sent = pending[: pull.limit]
         cursor = self._cursor(sent[-1].rev if sent else position.seq)
         return PullReply(sent, cursor, more=len(pending) > len(sent), full=False, hub_time=0)

@@ -125,7 +125,11 @@ class Pull(msgspec.Struct, frozen=True):
 
 
 class PullReply(msgspec.Struct, frozen=True):
-    """Changes in order. `full` means: these are all rows of your scope, forget every other one."""
+    """Changes in order, as many as one answer carries.
+
+    `full` begins the whole set: these rows, and those of the answers that follow until one has no `more`, are
+    all of your scope; then forget every other one.
+    """
 
     rows: list[StateRow]
     cursor: str

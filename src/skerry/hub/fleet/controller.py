@@ -20,11 +20,8 @@ from skerry.wire.codec import encode
 from skerry.wire.people import FieldChange
 from skerry.wire.workload import WorkloadSpec
 
-MAX_SPECS = 8 * 1024 * 1024
-"""Bytes of all specs: whatever a node is to run must fit into one answer to its pull (wire.codec.MAX_BODY)."""
-
-_AROUND = 512
-"""Bytes that travel with each spec, generously."""
+MAX_SPEC = 1024 * 1024
+"""Bytes of one spec: it travels in one piece, and many places hold it whole."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +83,11 @@ def plan(
 ) -> list[Step]:
     """One step for each requested workload, in the order of the request, then one for each pruned one.
 
-    Raises InvalidInput when a spec is wrong or a name is there twice, and Refused when dependencies would
-    dangle or go in a circle, or when all specs together become too large.
+    Raises InvalidInput when a spec is wrong or too large or a name is there twice, and Refused when
+    dependencies would dangle or go in a circle.
     """
     for spec in requested:
-        faults = check_spec(spec)
+        faults = [*check_spec(spec), *_size_fault(spec)]
         if faults:
             raise InvalidInput(f"cannot accept workload «{spec.name}»: {'; '.join(faults)}")
     wanted = {spec.name: spec for spec in requested}
@@ -99,7 +96,6 @@ def plan(
     gone = sorted(held.keys() - wanted.keys()) if prune else []
     kept = {name: spec for name, spec in {**held, **wanted}.items() if name not in gone}
     check_dependencies(kept, frozenset(gone))
-    _check_size(held, kept)
     return [
         *(_step(held.get(name), spec) for name, spec in wanted.items()),
         *(Step(name, "delete", spec_difference(held[name], None), held[name]) for name in gone),
@@ -128,17 +124,13 @@ def check_dependencies(specs: Mapping[str, WorkloadSpec], deleted: Set[str] = fr
         raise Refused(f"cannot accept the workloads: {'; '.join(faults)}. Remove one depends_on.")
 
 
-def _check_size(held: Mapping[str, WorkloadSpec], kept: Mapping[str, WorkloadSpec]) -> None:
-    before, after = _size(held), _size(kept)
-    if after > max(before, MAX_SPECS):
-        raise Refused(
-            f"cannot apply: all workloads together would be described by {format_size(after)}, a hub keeps at most "
-            f"{format_size(MAX_SPECS)}. Put what is large into files that the workloads read."
-        )
-
-
-def _size(specs: Mapping[str, WorkloadSpec]) -> int:
-    return sum(len(encode(spec)) + _AROUND for spec in specs.values())
+def _size_fault(spec: WorkloadSpec) -> list[str]:
+    size = len(encode(spec))
+    fault = (
+        f"it is described by {format_size(size)}, at most {format_size(MAX_SPEC)} are taken. "
+        "Put what is large into files that it reads"
+    )
+    return [fault] if size > MAX_SPEC else []
 
 
 def _step(old: WorkloadSpec | None, new: WorkloadSpec) -> Step:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, select
 
 from skerry.hub.store.engine import insert
 from skerry.hub.store.tables import FLEET, state
@@ -66,9 +66,12 @@ def find(connection: Connection, scope: str, entity: str, row_id: str) -> StateR
 
 def in_scope(scope: str, entities: Collection[str]) -> Select[tuple[object, ...]]:
     """A query for all rows of one node, tombstones too; results go through `to_wire`."""
-    return select(*_COLUMNS).where(
-        state.c.fleet_id == FLEET, state.c.scope == scope, state.c.entity.in_(entities)
-    )
+    return select(*_COLUMNS).where(is_in_scope(scope, entities))
+
+
+def is_in_scope(scope: str, entities: Collection[str]) -> ColumnElement[bool]:
+    """The condition of `in_scope`, for queries of other columns."""
+    return and_(state.c.fleet_id == FLEET, state.c.scope == scope, state.c.entity.in_(entities))
 
 
 def to_wire(row: Row[tuple[object, ...]]) -> StateRow:

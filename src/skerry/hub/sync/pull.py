@@ -1,16 +1,19 @@
 """Answers pulls: what changed for a node since its cursor, or its full set when they cannot be matched.
 
 A row travels in its newest version only, however often it changed: its revision is the number of its
-newest change. When nothing is pending, the digests of both sides' sets are compared, so whatever made
-them differ is repaired by the full set.
+newest change. Answers are bounded by bytes; what does not fit follows by the cursor of the one before. When
+nothing is pending, the digests of both sides' sets are compared, so whatever made them differ is repaired by
+the full set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, takewhile
 from typing import Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from skerry.core.cursors import Position, set_digest, sign
 from skerry.core.entities import ENTITIES
@@ -25,6 +28,12 @@ PULLED = tuple(name for name, entity in ENTITIES.items() if entity.writer != "no
 """The entities in a node's scope: what the hub writes, and what both sides write."""
 
 MAX_ROWS = 1000
+
+MAX_PAGE = 1024 * 1024
+"""Bytes of one answer's rows before compression, unless a single row is larger: hub and node hold it in memory."""
+
+_AROUND = 256
+"""Bytes that travel with each body, generously."""
 
 
 class Intent(Protocol):
@@ -58,38 +67,45 @@ class Feed:
         reply = await self._store.read(lambda connection: self._answer(connection, node_id, pull))
         if isinstance(reply, Position):
             await self._start_epoch(reply)
-            reply = await self._store.read(lambda connection: self._full(connection, node_id))
+            reply = await self._store.read(
+                lambda connection: self._full(connection, node_id, pull.limit)
+            )
         return reply
 
     def _answer(self, connection: Connection, node_id: str, pull: Pull) -> PullReply | Position:
         """The reply, or the node's position when the hub lost that part of its history."""
         position = read_cursor(pull.cursor, self._store.facts.cursor_key, node_id)
         if position is None:
-            return self._full(connection, node_id)
+            return self._full(connection, node_id, pull.limit)
         match _verdict(connection, position):
             case "lost":
                 return position
             case "unusable":
-                return self._full(connection, node_id)
+                return self._full(connection, node_id, pull.limit)
             case "follows":
                 return self._changes(connection, position, pull)
 
     def _changes(self, connection: Connection, position: Position, pull: Pull) -> PullReply:
-        limit = min(max(pull.limit, 1), MAX_ROWS)
-        pending = _read(connection, position.scope, after=position.seq, limit=limit + 1)
-        if not pending and pull.digest != digest(_read(connection, position.scope)):
-            return self._full(connection, position.scope)
-        sent = pending[:limit]
-        seq = sent[-1].rev if sent else position.seq
+        pending = _index(connection, position.scope, after=position.seq)
+        if not pending and pull.digest != digest(_index(connection, position.scope)):
+            return self._full(connection, position.scope, pull.limit)
+        page = first_page(pending, pull.limit)
+        seq = page[-1].rev if page else position.seq
+        sent = _read(connection, position.scope, after=position.seq, through=seq)
         cursor = self._cursor(connection, position.scope, seq)
-        more = len(pending) > len(sent)
+        more = len(pending) > len(page)
         return PullReply(sent, cursor, more=more, full=False, hub_time=self._clock.wall_ns())
 
-    def _full(self, connection: Connection, node_id: str) -> PullReply:
-        held = _read(connection, node_id)
-        cursor = self._cursor(connection, node_id, max((row.rev for row in held), default=0))
-        live = [row for row in held if not row.deleted]
-        return PullReply(live, cursor, more=False, full=True, hub_time=self._clock.wall_ns())
+    def _full(self, connection: Connection, node_id: str, limit: int) -> PullReply:
+        """The first page of the whole set. The cursor that it ends with makes the others plain changes."""
+        held = _index(connection, node_id)
+        live = [entry for entry in held if not entry.deleted]
+        page = first_page(live, limit)
+        more = len(live) > len(page)
+        seq = page[-1].rev if more else max((entry.rev for entry in held), default=0)
+        sent = [row for row in _read(connection, node_id, after=0, through=seq) if not row.deleted]
+        cursor = self._cursor(connection, node_id, seq)
+        return PullReply(sent, cursor, more=more, full=True, hub_time=self._clock.wall_ns())
 
     def _cursor(self, connection: Connection, node_id: str, seq: int) -> str:
         epoch = changes.read_log(connection).epoch
@@ -109,9 +125,28 @@ class Feed:
             self._notify(node_id)
 
 
-def digest(held: Iterable[StateRow]) -> str:
+@dataclass(frozen=True)
+class Entry:
+    """A row without its body; `size` is the body's, in bytes."""
+
+    entity: str
+    id: str
+    rev: int
+    deleted: bool
+    size: int
+
+
+def digest(held: Iterable[Entry]) -> str:
     """The digest of a node's set; deleted rows do not count."""
-    return set_digest({(row.entity, row.id): row.rev for row in held if not row.deleted})
+    return set_digest({(entry.entity, entry.id): entry.rev for entry in held if not entry.deleted})
+
+
+def first_page(pending: Sequence[Entry], limit: int) -> Sequence[Entry]:
+    """As many of the rows as one answer carries: at least one, if there are any."""
+    limit = min(max(limit, 1), MAX_ROWS)
+    sizes = accumulate(entry.size + _AROUND for entry in pending)
+    fitting = sum(1 for _ in takewhile(lambda size: size <= MAX_PAGE, sizes))
+    return pending[: min(max(fitting, 1), limit)]
 
 
 def _verdict(connection: Connection, position: Position) -> Verdict:
@@ -119,10 +154,18 @@ def _verdict(connection: Connection, position: Position) -> Verdict:
     return judge(position, log, changes.tag_of(connection, position.seq))
 
 
-def _read(
-    connection: Connection, node_id: str, *, after: int = 0, limit: int | None = None
-) -> list[StateRow]:
+def _index(connection: Connection, node_id: str, *, after: int = 0) -> list[Entry]:
     """The rows of a node's scope in the order of their newest changes, deleted ones too."""
-    query = rows.in_scope(node_id, PULLED).where(state.c.rev > after)
-    found = connection.execute(query.order_by(state.c.rev).limit(limit))
-    return [rows.to_wire(row) for row in found]
+    size = func.length(state.c.body)
+    query = select(state.c.entity, state.c.id, state.c.rev, state.c.deleted, size.label("size"))
+    query = query.where(rows.is_in_scope(node_id, PULLED), state.c.rev > after)
+    return [
+        Entry(row.entity, row.id, row.rev, row.deleted, row.size)
+        for row in connection.execute(query.order_by(state.c.rev))
+    ]
+
+
+def _read(connection: Connection, node_id: str, *, after: int, through: int) -> list[StateRow]:
+    """The rows whose newest changes are `after` < rev <= `through`, in their order."""
+    query = rows.in_scope(node_id, PULLED).where(state.c.rev > after, state.c.rev <= through)
+    return [rows.to_wire(row) for row in connection.execute(query.order_by(state.c.rev))]

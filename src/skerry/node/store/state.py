@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,13 +185,22 @@ class NodeStore:
         if await self._writer.run(work, label="state.acknowledge", durable=False):
             self.state_changed.ring()
 
-    async def apply_pull(self, rows: Sequence[StateRow], cursor: str, *, full: bool) -> None:
-        """Takes over the hub's rows and the cursor in one transaction; `full` drops every other row of the hub's."""
+    async def apply_pull(
+        self,
+        rows: Sequence[StateRow],
+        cursor: str,
+        *,
+        whole: AbstractSet[tuple[str, str]] | None = None,
+    ) -> None:
+        """Takes over the hub's rows and the cursor in one transaction.
+
+        `whole` is entity and id of all that the hub has for this node: every other row of the hub's is dropped.
+        """
 
         def work(db: sqlite3.Connection) -> set[str]:
             changed = {row.entity for row in rows}
-            if full:
-                changed |= _drop_others(db, rows)
+            if whole is not None:
+                changed |= _drop_others(db, whole)
             for row in rows:
                 _take_over(db, row)
             db.execute(SQL["set_fact"], ("cursor", cursor))
@@ -294,8 +304,7 @@ def _take_over(db: sqlite3.Connection, row: StateRow) -> None:
         )
 
 
-def _drop_others(db: sqlite3.Connection, keep: Sequence[StateRow]) -> set[str]:
-    kept = {(row.entity, row.id) for row in keep}
+def _drop_others(db: sqlite3.Connection, kept: AbstractSet[tuple[str, str]]) -> set[str]:
     dropped = set()
     for row in db.execute(SQL["revisions"]).fetchall():
         if _from_hub(row["entity"]) and (row["entity"], row["id"]) not in kept:

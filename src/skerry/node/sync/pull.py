@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Set as AbstractSet
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
@@ -25,6 +26,29 @@ REFUSED = Backoff(first=30.0, cap=3600.0, jitter=0.1)
 STUMBLED = Backoff(first=0.1, cap=1.5)
 
 
+class WholeSet:
+    """The keys of a whole set that comes in several answers: what is not among them may only go at its end."""
+
+    def __init__(self) -> None:
+        self._keys: set[tuple[str, str]] | None = None
+
+    def gather(self, reply: PullReply) -> AbstractSet[tuple[str, str]] | None:
+        """Entity and id of every row of the set when `reply` is its last part, else None.
+
+        A part may come again; a set whose beginning this process has not seen is never complete.
+        """
+        if reply.full:
+            self._keys = set()
+        if self._keys is None:
+            return None
+        for row in reply.rows:
+            if row.deleted:
+                self._keys.discard((row.entity, row.id))
+            else:
+                self._keys.add((row.entity, row.id))
+        return None if reply.more else frozenset(self._keys)
+
+
 class PullLoop:
     """Takes over the hub's rows. `news` is rung by the live link and after each hello."""
 
@@ -41,6 +65,7 @@ class PullLoop:
         self._clock = clock
         self._chance = chance
         self._check = check
+        self._whole = WholeSet()
         self._guard = Guard("pulling from the hub", clock, chance)
 
     async def run(self) -> None:
@@ -57,8 +82,11 @@ class PullLoop:
             reply = await self._ask(Pull(cursor, await self._store.digest()))
             if reply is None:
                 return
-            if reply.rows or reply.full or reply.cursor != cursor:
-                await self._store.apply_pull(reply.rows, reply.cursor, full=reply.full)
+            whole = self._whole.gather(reply)
+            if reply.rows or whole is not None or reply.cursor != cursor:
+                await self._store.apply_pull(reply.rows, reply.cursor, whole=whole)
+            if whole is not None:
+                self._whole = WholeSet()
             more = reply.more
         self.last_success = self._clock.wall_ns()
 

@@ -1,0 +1,111 @@
+"""A node takes over a set that comes in several answers: nothing goes before its end, and cuts in between heal."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.sync_rig import NodeRig, passing
+
+from skerry.node.sync.pull import WholeSet
+from skerry.testing.fake_hub import FakeHub, HubContents
+from skerry.testing.manual_clock import ManualClock
+from skerry.testing.waiting import eventually
+from skerry.wire.sync import Pull, PullReply, StateRow
+
+MANY = 1200
+"""Rows: three answers."""
+
+
+@pytest.fixture
+async def time(manual_clock: ManualClock) -> AsyncIterator[None]:
+    task = asyncio.create_task(passing(manual_clock))
+    yield
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def assigned(node: NodeRig) -> set[str]:
+    return {row.id for row in await node.store.rows("assignment")}
+
+
+@pytest.mark.guarantee("G6")
+@pytest.mark.parametrize("fail_after", [0, 2, 3, 4, 5])
+async def test_the_whole_set_in_pieces(
+    tmp_path: Path, manual_clock: ManualClock, time: None, fail_after: int
+) -> None:
+    hub = FakeHub()
+    node = NodeRig(tmp_path / "node", hub, manual_clock)
+    await node.start()
+    wanted = {f"w{n}" for n in range(MANY)}
+    for name in sorted(wanted):
+        hub.write("assignment", name)
+    node.sync_on()
+    await eventually(lambda: holds(node, wanted), "the first set is here")
+    await node.sync_off()
+    hub.restore(HubContents())  # another history: the node's cursor means nothing there
+    kept = wanted - {"w0", "w700"}
+    for name in sorted(kept):
+        hub.write("assignment", name)
+    if fail_after:
+        hub.fail_at = hub.calls + fail_after
+    watching = asyncio.create_task(least(node, kept))
+    node.sync_on()
+    await eventually(lambda: holds(node, kept), "the second set is here")
+    assert not watching.done(), watching.exception()
+    watching.cancel()
+    await asyncio.wait([watching])
+    await node.stop()
+
+
+async def holds(node: NodeRig, names: set[str]) -> bool:
+    return await assigned(node) == names
+
+
+async def least(node: NodeRig, kept: set[str]) -> None:
+    """What the hub still wants is here at every change."""
+    seen = node.store.assignments_changed.count
+    while True:
+        assert kept <= await assigned(node)
+        seen = await node.store.assignments_changed.after(seen)
+
+
+async def test_an_agent_that_ends_in_the_middle_gets_rid_of_the_rest_later(
+    tmp_path: Path, manual_clock: ManualClock, time: None
+) -> None:
+    hub = FakeHub()
+    node = NodeRig(tmp_path / "node", hub, manual_clock)
+    await node.start()
+    await node.store.apply_pull([row("gone")], "")
+    for n in range(MANY):
+        hub.write("assignment", f"w{n}")
+    first = await hub.pull(Pull(None, ""))
+    await node.store.apply_pull(first.rows, first.cursor)
+    node.sync_on()
+    await eventually(lambda: holds(node, {f"w{n}" for n in range(MANY)}), "the set is right")
+    await node.stop()
+
+
+def row(name: str, *, deleted: bool = False) -> StateRow:
+    return StateRow("assignment", name, 1, 1, "hub", deleted)
+
+
+def part(*names: str, full: bool = False, more: bool = False, gone: str = "") -> PullReply:
+    rows = [row(name) for name in names] + ([row(gone, deleted=True)] if gone else [])
+    return PullReply(rows, "c", more=more, full=full, hub_time=0)
+
+
+def test_a_set_is_whole_at_its_last_part_only() -> None:
+    assert WholeSet().gather(part("a")) is None
+    whole = WholeSet()
+    assert whole.gather(part("a", "b", full=True, more=True)) is None
+    assert whole.gather(part("c", "d", more=True)) is None
+    assert whole.gather(part("c", "d", more=True)) is None
+    assert whole.gather(part("e", gone="a")) == {("assignment", each) for each in "bcde"}
+    assert WholeSet().gather(part(full=True)) == set()
+
+
+def test_a_set_that_begins_again_forgets_its_first_beginning() -> None:
+    whole = WholeSet()
+    whole.gather(part("a", full=True, more=True))
+    assert whole.gather(part("b", full=True)) == {("assignment", "b")}
