@@ -1,13 +1,24 @@
 """Nodes, tokens and workloads on the hub: enrolment, authentication, liveness, apply and its assignments."""
 
 import pytest
+from msgspec import structs
 from sqlalchemy import func, select
-from tests.hub_rig import INCARNATION, HubRig, Lanes, PullingNode, node_info, spec, status
+from tests.hub_rig import (
+    INCARNATION,
+    HubRig,
+    Lanes,
+    PullingNode,
+    batch,
+    node_info,
+    spec,
+    status,
+)
 
 from skerry.core.credentials import random_secret, secret_hash
+from skerry.hub.store import changes
 from skerry.hub.store.tables import change, enrolment_token, node, state
 from skerry.kit.errors import InvalidInput, NotFound, Refused
-from skerry.wire.people import Applied, FieldChange
+from skerry.wire.people import Applied, FieldChange, NodeDeleted
 from skerry.wire.sync import Enrol, StateFrame
 from skerry.wire.workload import Generation, Selector
 
@@ -113,14 +124,56 @@ class TestAuthentication:
         assert again.nodes.authenticate(f"{enrolled.node_id}.{enrolled.secret}") == enrolled.node_id
         again.stop()
 
-    async def test_a_removed_node_is_nobody_and_its_name_is_free(self, hub: HubRig) -> None:
+    async def test_a_deleted_node_is_nobody_and_its_name_is_free(self, hub: HubRig) -> None:
+        with pytest.raises(NotFound, match="there are none yet"):
+            await hub.nodes.delete("n1")
         enrolled = await hub.enrol("n1")
         with pytest.raises(NotFound, match="did you mean «n1»"):
-            await hub.nodes.remove("n11")
-        await hub.nodes.remove("n1")
+            await hub.nodes.delete("n11")
+        assert (await hub.nodes.delete("n1")).id == enrolled.node_id
         assert hub.nodes.authenticate(f"{enrolled.node_id}.{enrolled.secret}") is None
         assert await hub.nodes.list() == []
         await hub.enrol("n1")
+
+    async def test_a_deleted_nodes_records_stay_and_its_assignments_go(self, hub: HubRig) -> None:
+        enrolled = await hub.enrol("n1")
+        await hub.apply(
+            spec("all"), spec("only", on=Selector(node="n1")), spec("other", on=Selector(node="n2"))
+        )
+        await hub.push(enrolled.node_id, Lanes().unit("keep", [batch(1, 2, 3)]))
+        deleted = await hub.nodes.delete("n1")
+        assert deleted == NodeDeleted(enrolled.node_id, "n1", ["only"])
+        assert {view.name: view.nodes for view in await hub.workloads.list()} == {
+            "all": {},
+            "only": {},
+            "other": {},
+        }
+        rows = (await hub.query.records(node=enrolled.node_id)).rows
+        assert [row.value for row in rows] == [1, 2, 3]
+
+    async def test_it_may_become_the_same_node_again(self, hub: HubRig) -> None:
+        """With its store: what it sends again is there already, and the hub's history is not thought lost."""
+        enrolled = await hub.enrol("n1")
+        node = PullingNode(hub, enrolled.node_id)
+        await hub.apply(spec("a"), spec("b"))
+        await node.pull()
+        unit = Lanes().unit("keep", [batch(1, 2, 3)])
+        await hub.push(enrolled.node_id, unit)
+        token = (await hub.tokens.create(60.0)).token
+        asked = structs.replace(asking(token, "n1", {}), former_id=enrolled.node_id)
+        with pytest.raises(Refused, match="the hub still has it, as «n1».*skerry delete node n1"):
+            await hub.nodes.enrol(asked)
+        await hub.nodes.delete("n1")
+        await hub.workloads.delete("b")
+        assert (await hub.nodes.enrol(asked)).node_id == enrolled.node_id
+        assert await hub.nodes.enrol(asked) == await hub.nodes.enrol(asked)
+        assert (await hub.push(enrolled.node_id, unit)).outcome == "ok"
+        assert len((await hub.query.records(node="n1")).rows) == 3
+        assert [reply.full for reply in await node.pull()] == [True]
+        assert set(node.assignments()) == {"a"}
+        assert (await hub.store.read(changes.read_log)).epoch == 1
+        with pytest.raises(InvalidInput, match="former id"):
+            await hub.nodes.enrol(structs.replace(asked, former_id="../x"))
 
 
 class TestLiveness:
@@ -353,10 +406,10 @@ class TestNodesAndAssignments:
         [node_view] = await hub.nodes.list()
         assert (node_view.online, node_view.last_seen) == (False, heard_at)
 
-    async def test_removing_a_node_takes_its_state_along(self, hub: HubRig) -> None:
+    async def test_deleting_a_node_takes_its_state_along(self, hub: HubRig) -> None:
         enrolled = await hub.enrol("n1")
         await hub.apply(spec("a"))
-        await hub.nodes.remove("n1")
+        await hub.nodes.delete("n1")
         left = select(func.count()).select_from(state)
         assert await hub.store.read(lambda c: c.execute(left).scalar_one()) == 0
         [view] = await hub.workloads.list()

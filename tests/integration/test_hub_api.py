@@ -49,6 +49,7 @@ ROUTES = {
     ("WS", "/sync/v1/link"): (403, OK, 403),
     ("GET", "/healthz"): (OK, OK, OK),
     ("GET", "/api/v1/nodes"): (401, 403, OK),
+    ("DELETE", "/api/v1/nodes/{name:str}"): (401, 403, OK),
     ("GET", "/api/v1/nodes/{node:str}/logs/{workload:str}"): (401, 403, OK),
     ("POST", "/api/v1/tokens"): (401, 403, OK),
     ("POST", "/api/v1/login-codes"): (401, 403, OK),

@@ -18,8 +18,9 @@ from skerry.hub.server import Keepalive
 from skerry.kit.errors import Transient
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.testing.waiting import eventually
-from skerry.wire.codec import encode
+from skerry.wire.codec import decode, encode
 from skerry.wire.link import (
+    DELETED,
     OTHER_AGENT,
     REPLACED,
     RUN_HEADER,
@@ -33,7 +34,7 @@ from skerry.wire.link import (
     from_text,
     to_text,
 )
-from skerry.wire.people import Apply
+from skerry.wire.people import Apply, NodeDeleted
 from skerry.wire.sync import Enrolled
 from skerry.wire.workload import ProcessSpec, Selector, WorkloadSpec
 
@@ -108,6 +109,22 @@ async def test_a_newer_connection_replaces_the_older_and_says_whose_it_is(
             await send(newer, Data(channel, "by the newer\n"))
             await send(newer, Close(channel))
         assert request.result() == (200, "by the newer\n")
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_deleted_node_loses_its_link_and_every_right_at_once(
+    hub: RunningHub, node: Enrolled, client: Client, link: Socket
+) -> None:
+    async with client.delete("/api/v1/nodes/a", headers=hub.person) as response:
+        deleted = decode(await response.read(), NodeDeleted, "answer")
+        assert (response.status, deleted) == (200, NodeDeleted(node.node_id, "a", []))
+    frame = await link.receive(timeout=10)
+    assert (frame.type, frame.data) == (aiohttp.WSMsgType.CLOSE, DELETED)
+    for call in ("hello", "push", "pull"):
+        async with client.post(f"/sync/v1/{call}", headers=hub.node(node), data=b"{}") as response:
+            assert response.status == 401
+    async with client.delete("/api/v1/nodes/a", headers=hub.person) as response:
+        assert response.status == 404
 
 
 @pytest.mark.guarantee("G5")

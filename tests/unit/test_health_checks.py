@@ -49,6 +49,10 @@ def test_a_healthy_node_has_no_findings() -> None:
         ),
         (replace(GOOD, sync=structs.replace(SYNC, double="edge-2 (10.0.0.7)")), "identity", "failed", "connected from edge-2 (10.0.0.7)"),
         (replace(GOOD, secret_mode=None), "enrolment", "warning", "node enroll"),
+        (
+            replace(GOOD, sync=SyncStatus("failing", LinkStatus("online", 0, "http://h", "401", unknown=True), [], "i")),
+            "enrolment", "failed", "enroll --again --data-dir /data --hub http://h",
+        ),
         (replace(GOOD, secret_mode=0o644), "enrolment", "failed", "chmod 600"),
         (
             replace(GOOD, offline_seconds=90, sync=SyncStatus("failing", LinkStatus("offline", 0, "http://h", "refused"), [], "i")),

@@ -12,8 +12,13 @@ from skerry.node.sync.uplink import open_session
 from skerry.wire.sync import Enrol
 
 
-async def enrol_here(settings: NodeSettings, hub_url: str, token: str) -> Identity:
-    """Makes the data directory the home of a node of the hub at `hub_url`. Raises Refused, InvalidInput or Transient."""
+async def enrol_here(
+    settings: NodeSettings, hub_url: str, token: str, *, again: bool = False
+) -> Identity:
+    """Makes the data directory the home of a node of the hub at `hub_url`. Raises Refused, InvalidInput or Transient.
+
+    `again`: of the node that it was before the hub deleted it.
+    """
     if len(token.split()) != 1:
         raise InvalidInput(
             "cannot enrol: what was given holds no token, which is one word. Make one: skerry token create"
@@ -24,4 +29,4 @@ async def enrol_here(settings: NodeSettings, hub_url: str, token: str) -> Identi
         raise Refused(f"cannot make directory {settings.data_dir}: {error.strerror}") from error
     request = Enrol(token.strip(), settings.name, settings.labels, skerry.__version__, "")
     async with open_session() as session:
-        return await enrol(session, hub_url, request, settings.data_dir, RealDisk())
+        return await enrol(session, hub_url, request, settings.data_dir, RealDisk(), again=again)

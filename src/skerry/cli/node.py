@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from skerry.cli.assignments import read_assignments
@@ -22,6 +23,7 @@ from skerry.cli.session import Session, remote
 from skerry.cli.states import node_lines
 from skerry.kit.errors import Transient
 from skerry.kit.text_file import read_stream, read_text
+from skerry.node.identity import read_identity
 from skerry.node.settings import find_settings, node_settings
 from skerry.wire.local import NodeStatus, StopRequest
 from skerry.wire.people import NodeView
@@ -131,6 +133,9 @@ def enroll(  # noqa: PLR0913 - one argument for each option
     label: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="May be repeated.")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="The hub has deleted this node; keeps its name.")
+    ] = False,
     data_dir: DataDir = None,
     config: Config = None,
     output: FormOption = Form.TABLE,
@@ -143,11 +148,18 @@ def enroll(  # noqa: PLR0913 - one argument for each option
     }
     given = {path: value for path, value in options.items() if value is not None}
     settings = node_settings(find_settings(config=config, options=given))
+    former = read_identity(settings.data_dir) if again else None
+    if former is not None:
+        settings = msgspec.structs.replace(
+            settings,
+            name=name or former.name,
+            labels=settings.labels if label else former.labels,
+        )
     screen = standard_screen(output)
     if token_file is None and sys.stdin.isatty():
         screen.note("paste the token, then press Ctrl-D")
     token = read_text(token_file) if token_file else read_stream(sys.stdin.buffer, "stdin")
-    identity = asyncio.run(enrol_here(settings, checked_hub(hub), token))
+    identity = asyncio.run(enrol_here(settings, checked_hub(hub), token, again=again))
     screen.tell(
         f"this is now node «{identity.name}» of the hub at {identity.hub_url}",
         {

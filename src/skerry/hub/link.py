@@ -22,6 +22,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.tasks import supervised
 from skerry.wire.link import (
+    DELETED,
     OTHER_AGENT,
     REPLACED,
     WINDOW,
@@ -255,6 +256,12 @@ class Links:
     def connected(self, node_id: str) -> bool:
         """Whether the node has a link now."""
         return node_id in self._links
+
+    def end(self, node_id: str) -> None:
+        """The hub has deleted the node: its link ends."""
+        link = self._links.get(node_id)
+        if link is not None:
+            link.end(_End(DELETED, "the hub has deleted this node"))
 
     def notify(self, node_id: str) -> None:
         """Tells the node that there are changes for it, if it is connected. May be called from any thread."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from skerry.kit.errors import Refused
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
 from skerry.wire.workload import Exit
 
@@ -111,8 +112,15 @@ class Runtime(Protocol):
         ...
 
 
+class NotKnown(Refused):
+    """The hub does not know this node (any more), or its secret is wrong."""
+
+
 class Uplink(Protocol):
-    """The way to the hub. Every call raises Transient when no answer came, Refused or InvalidInput when one did."""
+    """The way to the hub. Every call raises Transient when no answer came, Refused or InvalidInput when one did.
+
+    NotKnown is the refusal that no later try will change.
+    """
 
     async def hello(self, hello: Hello) -> HelloReply: ...
 

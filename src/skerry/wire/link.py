@@ -23,6 +23,9 @@ REPLACED = 4001
 OTHER_AGENT = 4002
 """Close code: another agent with this node's identity has opened a link."""
 
+DELETED = 4003
+"""Close code: the hub has deleted this node."""
+
 
 class News(msgspec.Struct, frozen=True, tag="news"):
     """The hub has changes for this node: pull now."""

@@ -11,12 +11,16 @@ from skerry.wire.workload import WorkloadStatus
 
 
 class LinkStatus(msgspec.Struct, frozen=True):
-    """The way to the hub. `since` (ns since 1970) is when it became so; `cause` says why it is not online."""
+    """The way to the hub. `since` (ns since 1970) is when it became so; `cause` says why it is not online.
+
+    `unknown`: the hub answers, but does not know this node (any more) or its secret.
+    """
 
     state: Literal["online", "polling", "offline", "standalone"]
     since: int
     hub: str | None = None
     cause: str = ""
+    unknown: bool = False
 
 
 class LaneStatus(msgspec.Struct, frozen=True):

@@ -49,6 +49,17 @@ class InstanceView(msgspec.Struct, frozen=True):
     age: float
 
 
+class NodeDeleted(msgspec.Struct, frozen=True):
+    """A node that the hub has forgotten. Its records stay, under its `id`.
+
+    `pinned` are the workloads that are meant for a node of this name, and for no other: they run nowhere now.
+    """
+
+    id: str
+    name: str
+    pinned: list[str]
+
+
 class WorkloadView(msgspec.Struct, frozen=True):
     """A workload as desired, and as it is on every node that it is assigned to, by the node's name."""
 

@@ -26,6 +26,7 @@ from skerry.wire.people import (
     ApplyReply,
     Health,
     LoginCode,
+    NodeDeleted,
     NodeView,
     Rows,
     TokenReply,
@@ -45,6 +46,20 @@ async def healthz() -> Health:
 async def list_nodes(nodes: NamedDependency[Nodes]) -> list[NodeView]:
     """Every node with its age."""
     return await nodes.list()
+
+
+@delete("/api/v1/nodes/{name:str}", status_code=200, opt=PERSON)
+async def delete_node(
+    name: FromPath[str],
+    nodes: NamedDependency[Nodes],
+    links: NamedDependency[Links],
+    changes: NamedDependency[Changes],
+) -> NodeDeleted:
+    """Forgets a node: it may no longer speak to the hub. Its records stay; what it runs goes on there."""
+    deleted = await nodes.delete(name)
+    links.end(deleted.id)
+    changes.announce()
+    return deleted
 
 
 @post("/api/v1/tokens", dto=WireBody[TokenRequest], return_dto=None, status_code=200, opt=PERSON)
@@ -158,6 +173,7 @@ def people_routes() -> Router:
         route_handlers=[
             healthz,
             list_nodes,
+            delete_node,
             create_token,
             create_login_code,
             list_workloads,

@@ -23,18 +23,19 @@ from sqlalchemy.exc import IntegrityError
 from skerry.core.credentials import secret_hash
 from skerry.core.names import label_fault, name_fault
 from skerry.hub.fleet.agents import Agent, Agents
-from skerry.hub.fleet.assignments import Assignments
+from skerry.hub.fleet.assignments import Assignments, read_workloads
 from skerry.hub.fleet.controller import Node
 from skerry.hub.fleet.tokens import redeem
 from skerry.hub.fleet.views import node_views
+from skerry.hub.store import changes
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.tables import FLEET, change, lane, node, state
+from skerry.hub.store.tables import FLEET, lane, node, state
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError
 from skerry.kit.ids import uuid7
 from skerry.kit.nearest import did_you_mean
 from skerry.wire.codec import encode
-from skerry.wire.people import NodeView
+from skerry.wire.people import NodeDeleted, NodeView
 from skerry.wire.sync import Enrol, Enrolled
 from skerry.wire.workload import NodeInfo
 
@@ -118,13 +119,17 @@ class Nodes:
         views = await self._store.read(lambda connection: node_views(connection, seen, now))
         return [msgspec.structs.replace(view, problem=self._problem(view.id)) for view in views]
 
-    async def remove(self, name: str) -> None:
-        """Forgets a node: its secret no longer works. Its records stay. Raises NotFound."""
-        node_id = await self._store.write(lambda connection: _remove(connection, name))
-        self._hashes.pop(node_id, None)
-        self._seen.pop(node_id, None)
-        self._unwritten.discard(node_id)
-        self._agents.forget(node_id)
+    async def delete(self, name: str) -> NodeDeleted:
+        """Forgets a node with its assignments and statuses: its secret no longer works. Raises NotFound.
+
+        Its records stay. What it runs goes on there, as in an outage, until somebody ends it on the device.
+        """
+        deleted = await self._store.write(lambda connection: _delete(connection, name))
+        self._hashes.pop(deleted.id, None)
+        self._seen.pop(deleted.id, None)
+        self._unwritten.discard(deleted.id)
+        self._agents.forget(deleted.id)
+        return deleted
 
     @property
     def last_seen(self) -> Mapping[str, int]:
@@ -197,6 +202,7 @@ class Nodes:
         redeem(connection, request.token, node_id, now)
         if held is not None:
             return _Known(held.id, held.name)
+        _check_former(connection, request)
         self._insert(connection, request, node_id, now)
         target = Node(node_id, request.name, request.labels)
         return _Known(node_id, request.name, self._assignments.place_node(connection, target))
@@ -232,22 +238,31 @@ def check_labels(labels: Mapping[str, str]) -> None:
         raise InvalidInput(f"cannot take the node's labels: {'; '.join(found)}")
 
 
+def _check_former(connection: Connection, request: Enrol) -> None:
+    query = select(node.c.name).where(node.c.id == request.former_id)
+    name = connection.execute(query).scalar()
+    if name is not None:
+        raise Refused(
+            f"cannot enrol node «{request.name}» again: the hub still has it, as «{name}». "
+            f"Delete it first: skerry delete node {name}. The token can still be used."
+        )
+
+
 def _labels_text(labels: Mapping[str, str]) -> str:
     return encode(dict(sorted(labels.items()))).decode()
 
 
-def _remove(connection: Connection, name: str) -> str:
-    names = {
-        row.name: row.id
-        for row in connection.execute(
-            select(node.c.name, node.c.id).where(node.c.fleet_id == FLEET)
-        )
-    }
-    if name not in names:
-        raise NotFound(f"cannot remove node «{name}»: there is none; {did_you_mean(name, names)}")
-    node_id = str(names[name])
+def _delete(connection: Connection, name: str) -> NodeDeleted:
+    query = select(node.c.name, node.c.id).where(node.c.fleet_id == FLEET)
+    ids: dict[str, str] = {row.name: row.id for row in connection.execute(query)}
+    if name not in ids:
+        hint = did_you_mean(name, ids) if ids else "there are none yet"
+        raise NotFound(f"cannot delete node «{name}»: it does not exist; {hint}")
+    node_id = ids[name]
     connection.execute(delete(node).where(node.c.id == node_id))
     connection.execute(delete(lane).where(lane.c.node_id == node_id))
-    for table in (state, change):
-        connection.execute(delete(table).where(table.c.fleet_id == FLEET, table.c.scope == node_id))
-    return node_id
+    connection.execute(delete(state).where(state.c.fleet_id == FLEET, state.c.scope == node_id))
+    changes.drop_scope(connection, node_id)
+    desired = read_workloads(connection)
+    pinned = [each for each, item in desired.items() if item.spec.on.node == name]
+    return NodeDeleted(node_id, name, pinned)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, delete, exists, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, select, update
 
 from skerry.hub.store.tables import FLEET, change, log
 from skerry.kit.ids import random_token
@@ -96,6 +96,16 @@ def raise_epoch(connection: Connection, above: int) -> int:
     return epoch
 
 
+def drop_scope(connection: Connection, scope: str) -> None:
+    """Removes the changes of a node that is no longer one. A cursor of it that comes back later gets the full set."""
+    its = and_(change.c.fleet_id == FLEET, change.c.scope == scope)
+    newest = connection.execute(select(func.max(change.c.seq)).where(its)).scalar()
+    if newest is None:
+        return
+    connection.execute(delete(change).where(its))
+    _raise_pruned(connection, int(newest))
+
+
 def prune(connection: Connection, before: int, limit: int) -> int:
     """Removes up to `limit` changes older than `before` (ns) that a newer change superseded before it too.
 
@@ -116,9 +126,13 @@ def prune(connection: Connection, before: int, limit: int) -> int:
     seqs = connection.execute(found.order_by(change.c.seq).limit(limit)).scalars().all()
     if seqs:
         connection.execute(delete(change).where(change.c.fleet_id == FLEET, change.c.seq.in_(seqs)))
-        connection.execute(
-            update(log)
-            .where(log.c.fleet_id == FLEET, log.c.pruned_through < seqs[-1])
-            .values(pruned_through=seqs[-1])
-        )
+        _raise_pruned(connection, seqs[-1])
     return len(seqs)
+
+
+def _raise_pruned(connection: Connection, through: int) -> None:
+    connection.execute(
+        update(log)
+        .where(log.c.fleet_id == FLEET, log.c.pruned_through < through)
+        .values(pruned_through=through)
+    )

@@ -130,6 +130,15 @@ def enrolment(facts: Facts) -> CheckResult:
             f"node.secret has mode {facts.secret_mode:o}",
             f"chmod 600 {facts.data_dir}/node.secret",
         )
+    status = facts.sync.link
+    if status.unknown:
+        return CheckResult(
+            "enrolment",
+            "failed",
+            f"the hub at {status.hub} does not know this node any more, or its secret",
+            f"enrol it again with a new token (skerry token create): skerry node stop, skerry node enroll --again "
+            f"--data-dir {facts.data_dir} --hub {status.hub} --token-file FILE, skerry node run",
+        )
     return CheckResult("enrolment", "ok", "enrolled, the secret is readable by the node only")
 
 
@@ -156,7 +165,9 @@ def link(facts: Facts) -> CheckResult:
             "link",
             "warning",
             f"offline for {format_duration(facts.offline_seconds)}: {status.cause}",
-            f"check that {status.hub} answers from here; workloads and records go on meanwhile",
+            "see enrolment; workloads and records go on meanwhile"
+            if status.unknown
+            else f"check that {status.hub} answers from here; workloads and records go on meanwhile",
         )
     return CheckResult("link", "ok", f"{status.state} to {status.hub}")
 

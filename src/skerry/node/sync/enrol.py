@@ -25,24 +25,35 @@ PENDING_FILE = "enrolling.secret"
 
 
 async def enrol(
-    session: aiohttp.ClientSession, hub_url: str, request: Enrol, data_dir: Path, disk: Disk
+    session: aiohttp.ClientSession,
+    hub_url: str,
+    request: Enrol,
+    data_dir: Path,
+    disk: Disk,
+    *,
+    again: bool = False,
 ) -> Identity:
     """Enrols at the hub and keeps the answer in `data_dir`, which exists. The request's secret is made here.
+
+    `again`: the hub has deleted the node that was enrolled here; it becomes the same node with a new secret.
 
     Raises Refused (enrolled already; token wrong, used or expired; name taken; disk), InvalidInput (name, labels),
     or Transient (hub not reachable), each with the way out.
     """
     known = read_identity(data_dir)
-    if known is not None:
+    if known is not None and not again:
         raise Refused(
-            f"cannot enrol: this node is «{known.name}» of hub {known.hub_url} already. "
-            "Use another data directory for another node."
+            f"cannot enrol: this node is «{known.name}» of hub {known.hub_url} already. Use another data "
+            "directory for another node, or --again if the hub has deleted this one."
         )
+    former_id = known.node_id if known else ""
     hub_url = hub_url.rstrip("/")
     pending = data_dir / PENDING_FILE
     try:
         secret = _pending_secret(pending, disk)
-        asked = msgspec.structs.replace(request, secret_hash=secret_hash(secret))
+        asked = msgspec.structs.replace(
+            request, secret_hash=secret_hash(secret), former_id=former_id
+        )
         enrolled = await _ask(session, hub_url, asked)
         identity = Identity(
             enrolled.node_id, enrolled.name, request.labels, hub_url, enrolled.hub_id

@@ -19,6 +19,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.tasks import Tasks, supervised
+from skerry.node.ports import NotKnown
 from skerry.node.sync.reachability import Reachability
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class Link:
         self.failures += 1
         if self.failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time: no flood
             log.warning("%s", error)
-        await self._reachability.offline(str(error))
+        await self._reachability.offline(str(error), unknown=isinstance(error, NotKnown))
         backoff = UNREACHED if isinstance(error, Transient) else UNWANTED
         due = started + int(backoff.delay(self.failures, self._chance) * NS)
         if due > self._clock.monotonic_ns():

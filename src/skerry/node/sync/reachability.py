@@ -59,16 +59,18 @@ class Reachability:
         """The hub answers, but there is no live link."""
         await self._become("polling", cause)
 
-    async def offline(self, cause: str) -> None:
-        """The hub does not answer, or does not want this node."""
-        await self._become("offline", cause)
+    async def offline(self, cause: str, *, unknown: bool = False) -> None:
+        """The hub does not answer, or does not want this node; `unknown`: it does not know it."""
+        await self._become("offline", cause, unknown=unknown)
 
-    async def _become(self, state: Literal["online", "polling", "offline"], cause: str) -> None:
+    async def _become(
+        self, state: Literal["online", "polling", "offline"], cause: str, *, unknown: bool = False
+    ) -> None:
         if state == self.status.state:
-            self.status = LinkStatus(state, self.status.since, self._hub, cause)
+            self.status = LinkStatus(state, self.status.since, self._hub, cause, unknown)
             return
         was_connected = self.connected
-        self.status = LinkStatus(state, self._clock.wall_ns(), self._hub, cause)
+        self.status = LinkStatus(state, self._clock.wall_ns(), self._hub, cause, unknown)
         self.changed.ring()
         if self.connected != was_connected:
             since = "" if self.connected else str(self.status.since)

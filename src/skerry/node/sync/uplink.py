@@ -16,6 +16,7 @@ from aiohttp import ClientTimeout
 
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.one_line import one_line
+from skerry.node.ports import NotKnown
 from skerry.node.sync.live import WebSocketLive
 from skerry.wire.codec import MAX_BODY, compress, decode, decompress, encode
 from skerry.wire.link import RUN_HEADER
@@ -248,9 +249,9 @@ def _judge(answer: _Answer, what: str, hub: str) -> SkerryError:
         why = f": {words}" if words else ""
         return Transient(f"cannot {what}: hub {hub} answered {status}{why}")
     if status in {401, 403}:
-        return Refused(
+        return NotKnown(
             f"cannot {what}: hub {hub} does not know this node or its secret is wrong "
-            f"({words or f'it answered {status}'}). Enrol it again with a new token."
+            f"({words or f'it answered {status}'}). Enrol it again: skerry node enroll --again"
         )
     if not words:
         return Refused(f"cannot {what}: {hub} answered {status}, as no Skerry hub does. {_NO_HUB}")
