@@ -29,6 +29,7 @@ PROGRAM_ROUTES = {
     ("POST", "/sync/v1/pull"),
     ("GET", "/healthz"),
     ("GET", "/api/v1/nodes"),
+    ("DELETE", "/api/v1/nodes/{name}"),
     ("GET", "/api/v1/nodes/{node}/logs/{workload}"),
     ("POST", "/api/v1/tokens"),
     ("POST", "/api/v1/login-codes"),

@@ -15,6 +15,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from skerry.kit.reception import Crowd, Reception, RequestLimits
 from skerry.wire.last_words import CROWDED, LATE, NO_HTTP, last_words
 
+MAX_HEAD = 64 * 1024
+"""Bytes of a head that has not ended: httptools would collect it without end."""
+
 
 class Listener:
     """What the connections of the hub share."""
@@ -31,6 +34,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*given, **named)
         self._crowd = listener.crowd
         self._heard = False
+        self._head_size = 0
         self._reception = Reception(
             listener.limits, self.loop, self._late, lambda: self.flow.read_paused
         )
@@ -55,6 +59,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._heard = True
         super().data_received(data)
         self._reception.watch()
+        self._head_size = self._head_size + len(data) if self._reception.in_head else 0
+        if self._head_size > MAX_HEAD:
+            self._end_with(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, NO_HTTP)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -11,6 +11,7 @@ import errno
 import functools
 import gc
 import logging
+import platform
 import random
 import resource
 import signal
@@ -49,6 +50,7 @@ from skerry.hub.sync.push import Receiver
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused, Transient
+from skerry.kit.own_hosts import own_hosts
 from skerry.kit.reception import RequestLimits
 from skerry.kit.tasks import Guard, supervised
 
@@ -140,6 +142,7 @@ async def _build(
     templates = Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
     sessions = Sessions(token, clock)
+    hosts = own_hosts(platform.node(), *settings.hosts.split(","))
     kept = settings.retention
     retention = Retention(
         store, Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps)
@@ -156,7 +159,7 @@ async def _build(
         changes=Changes(),
         board=Board(nodes, workloads, query, RecordHistory(store), templates, clock),
         templates=templates,
-        authenticator=Authenticator(FLEET, token, nodes, sessions),
+        authenticator=Authenticator(FLEET, token, nodes, sessions, hosts),
         sessions=sessions,
         login_codes=LoginCodes(clock),
         clock=clock,

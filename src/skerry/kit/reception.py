@@ -59,6 +59,11 @@ class Reception:
         """Whether nothing is expected at the moment."""
         return self._begun is None
 
+    @property
+    def in_head(self) -> bool:
+        """Whether (more of) a head is expected."""
+        return self._begun is not None and not self._in_body
+
     def begin(self) -> None:
         """A head is expected, or its first bytes have come. Repeating it changes nothing."""
         if self._begun is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import resource
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from skerry import __version__
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
+from skerry.kit.own_hosts import own_hosts
 from skerry.kit.patterns import matches
 from skerry.node.api.admin import admin_app, public_app
 from skerry.node.api.sites import Apps, LocalApi
@@ -148,7 +150,11 @@ class Node:
         self.logs = logs
         self.retention = retention
         self.stopped = asyncio.Event()
-        self.apps = Apps(admin_app(self), workload_app(workload_desk), public_app(self))
+        self.apps = Apps(
+            admin_app(self),
+            workload_app(workload_desk),
+            public_app(self, own_hosts(platform.node())),
+        )
         self._records = records
         self._disk = disk
         self._started_at = clock.wall_ns()

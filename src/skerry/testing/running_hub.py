@@ -59,7 +59,11 @@ class RunningHub:
 
 @contextlib.asynccontextmanager
 async def running_hub(
-    data_dir: Path, *, keepalive: Keepalive | None = None, limits: RequestLimits | None = None
+    data_dir: Path,
+    *,
+    keepalive: Keepalive | None = None,
+    limits: RequestLimits | None = None,
+    hosts: str = "",
 ) -> AsyncIterator[RunningHub]:
     """The hub runs within the block; on leaving it ends as on SIGTERM."""
     day = 86_400.0
@@ -69,6 +73,7 @@ async def running_hub(
         database=None,
         fleet="test",
         retention=RetentionSection(measurements=day, events=day, gaps=day),
+        hosts=hosts,
     )
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(

@@ -8,6 +8,7 @@ Every route declares its permission in `opt`; one that declares none is refused.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from litestar.handlers import BaseRouteHandler
 from skerry.hub.api.sessions import Sessions
 from skerry.hub.fleet.nodes import Nodes
 from skerry.kit.errors import SkerryError
+from skerry.kit.own_hosts import is_own_host
 
 Permission = Literal["anyone", "node", "person"]
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -36,6 +38,10 @@ class NotAllowed(SkerryError):
     """The principal is known and may not use this route."""
 
 
+class Misdirected(SkerryError):
+    """The request is for a host that this hub is not."""
+
+
 @dataclass(frozen=True)
 class Principal:
     """Who is asking. `id` is the node's id, or «admin», or empty."""
@@ -49,9 +55,17 @@ AuthenticatedRequest = Request[Principal, None, State]
 
 
 class Authenticator:
-    """Knows the admin token, the nodes' secrets and the browser sessions of one hub."""
+    """Knows the admin token, the nodes' secrets and the browser sessions of one hub; `hosts` are its own names."""
 
-    def __init__(self, fleet: str, admin_token: str, nodes: Nodes, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        fleet: str,
+        admin_token: str,
+        nodes: Nodes,
+        sessions: Sessions,
+        hosts: Collection[str],
+    ) -> None:
+        self._hosts = hosts
         self._fleet = fleet
         self._admin_token = admin_token.encode()
         self._nodes = nodes
@@ -76,7 +90,11 @@ class Authenticator:
         return hmac.compare_digest(text.encode(), self._admin_token)
 
     async def permit(self, connection: Connection, handler: BaseRouteHandler) -> None:
-        """The guard of every route: sets the connection's user, or raises NotAuthenticated or NotAllowed."""
+        """The guard of every route: sets the connection's user.
+
+        Raises NotAuthenticated, NotAllowed or Misdirected.
+        """
+        self._check_host(connection)
         permission = handler.opt.get("permission")
         principal = self.principal(connection)
         connection.scope["user"] = principal
@@ -90,6 +108,17 @@ class Authenticator:
                 "Send «Authorization: Bearer …» with a valid token."
             )
         raise NotAllowed(f"cannot use this route as a {principal.kind}: it is for a {permission}")
+
+    def _check_host(self, connection: Connection) -> None:
+        """Whoever shows no token and only looks may be a page in a browser, so the name in its address counts."""
+        looks = connection.scope.get("method") in {"GET", "HEAD"}
+        if not looks or "authorization" in connection.headers:
+            return
+        if not is_own_host(connection.headers.get("host"), self._hosts):
+            raise Misdirected(
+                "cannot answer: the request is for another host. Ask for 127.0.0.1 or localhost, or, where a "
+                "proxy on this machine serves the hub under that name, set «hosts» in hub.yaml."
+            )
 
     def _by_cookie(self, connection: Connection) -> Principal:
         cookie = connection.cookies.get(self._sessions.cookie_name)

@@ -9,7 +9,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
 from litestar.types import ExceptionHandler
 
-from skerry.hub.api.auth import NotAllowed, NotAuthenticated
+from skerry.hub.api.auth import Misdirected, NotAllowed, NotAuthenticated
 from skerry.kit.errors import (
     InvalidInput,
     NotFound,
@@ -29,6 +29,7 @@ AnyRequest = Request[Any, Any, Any]
 _STATUS: tuple[tuple[type[SkerryError], int], ...] = (
     (NotAuthenticated, 401),
     (NotAllowed, 403),
+    (Misdirected, 421),
     (TooLarge, 413),
     (InvalidInput, 400),
     (NotFound, 404),

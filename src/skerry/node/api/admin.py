@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from aiohttp import web
 
-from skerry.node.api.answers import flag, integer, json_answer, problems, stream_lines
+from skerry.node.api.answers import flag, integer, json_answer, only_for, problems, stream_lines
 from skerry.node.api.workload import RecordReader, read_records
 from skerry.node.ports import LogSource
 from skerry.wire.codec import decode
@@ -71,8 +72,11 @@ def admin_app(services: AdminServices) -> web.Application:
     return app
 
 
-def public_app(services: AdminServices) -> web.Application:
-    """GET /status, /sync/status, /healthz on loopback: for monitoring scripts, nothing that changes anything."""
+def public_app(services: AdminServices, hosts: Collection[str]) -> web.Application:
+    """GET /status, /sync/status, /healthz on loopback: for monitoring scripts, nothing that changes anything.
+
+    Only for requests to one of `hosts`, so that no page in a browser on this machine can read it.
+    """
 
     async def status(_request: web.Request) -> web.StreamResponse:
         return json_answer(await services.status())
@@ -83,7 +87,7 @@ def public_app(services: AdminServices) -> web.Application:
     async def healthz(_request: web.Request) -> web.StreamResponse:
         return json_answer({"ok": True})
 
-    app = web.Application(middlewares=[problems])
+    app = web.Application(middlewares=[problems, only_for(hosts)])
     app.router.add_get("/status", status)
     app.router.add_get("/sync/status", sync_status)
     app.router.add_get("/healthz", healthz)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError, StorageFull, TooLarge
 from skerry.kit.one_line import one_line
+from skerry.kit.own_hosts import is_own_host
 from skerry.wire.codec import encode
 from skerry.wire.people import Problem
 
@@ -52,6 +54,19 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return json_answer(
             Problem(f"cannot {request.method} {request.path}: {words}"), error.status
         )
+
+
+def only_for(hosts: Collection[str]) -> Middleware:
+    """Refuses requests that were meant for another host than one of these (`kit.own_hosts`)."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if is_own_host(request.headers.get("Host"), hosts):
+            return await handler(request)
+        words = "cannot answer: the request is for another host. Ask for localhost or 127.0.0.1."
+        return json_answer(Problem(words), 421)
+
+    return check
 
 
 async def stream_lines(
