@@ -145,7 +145,7 @@ async def tail_log(
     follow: FromQuery[bool] = False,
 ) -> Stream:
     """A workload's log lines through the node's live link, as text; without `since`, the last 100 lines."""
-    node_id = next((view.id for view in await nodes.list() if node in {view.name, view.id}), None)
+    node_id = await nodes.find(node)
     if node_id is None:
         raise NotFound(f"cannot read logs of «{workload}»: there is no node «{node}»")
     arguments = {"workload": workload, "follow": "true" if follow else "false"}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from skerry.core.credentials import secret_hash
@@ -118,6 +118,13 @@ class Nodes:
         now = self._clock.wall_ns()
         views = await self._store.read(lambda connection: node_views(connection, seen, now))
         return [msgspec.structs.replace(view, problem=self._problem(view.id)) for view in views]
+
+    async def find(self, name: str) -> str | None:
+        """The id of the node of this name or id, or None."""
+        query = select(node.c.id).where(
+            node.c.fleet_id == FLEET, or_(node.c.name == name, node.c.id == name)
+        )
+        return await self._store.read(lambda connection: connection.execute(query).scalar())
 
     async def delete(self, name: str) -> NodeDeleted:
         """Forgets a node with its assignments and statuses: its secret no longer works. Raises NotFound.

@@ -1,4 +1,4 @@
-"""The checks of `skerry doctor`: pure functions over facts that `facts.py` collects.
+"""The checks of `skerry doctor`: pure functions over facts that `node.services` collects.
 
 A check is one function and one line in CHECKS; the order there is the order in which people read them.
 Every finding says what to do about it.

@@ -1,6 +1,6 @@
 """The live link's WebSocket, node side: frames to messages, pings, and noticing that nobody is there.
 
-Opened by `uplink`; `link` uses it through its small protocol `LiveSocket`.
+Opened by `uplink`; `live_link` uses it through its small protocol `LiveSocket`.
 """
 
 from __future__ import annotations

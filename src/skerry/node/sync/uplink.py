@@ -1,6 +1,6 @@
 """The hub over HTTP: hello, push, pull and the live link's WebSocket, by aiohttp.
 
-Implements `node.ports.Uplink` and `link.LiveSource`; `skerry.testing.FakeHub` is the other implementation.
+Implements `node.ports.Uplink` and `live_link.LiveSource`; `skerry.testing.FakeHub` is the other implementation.
 `exchange` is shared with `enrol`. Every call may be repeated without harm, so one that met a connection
 which the hub had just closed is made once more.
 """
@@ -73,7 +73,7 @@ _CAUSES = {
 def open_session(patience: Patience = PATIENCE) -> aiohttp.ClientSession:
     """The connections to the hub; call it in the event loop, close it at the end.
 
-    asyncio sets TCP_NODELAY. Idle connections are dropped before the hub drops them (uvicorn: 5 s).
+    asyncio sets TCP_NODELAY. Idle connections are dropped before proxies drop them (often after 5 s).
     Answers are decompressed by the codec: aiohttp would need another zstd library.
     """
     return aiohttp.ClientSession(
