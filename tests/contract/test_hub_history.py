@@ -49,6 +49,6 @@ async def test_no_names_no_courses(hub: HubRig) -> None:
 
 async def test_a_removed_node_is_named_by_its_id(hub: HubRig) -> None:
     node_id = await put(hub, batch(1, name="x"))
-    await hub.nodes.remove("n1")
+    await hub.nodes.delete("n1")
     [course] = await RecordHistory(hub.store).courses(["x"], T0, T0 + 40, 2)
     assert course.node == node_id

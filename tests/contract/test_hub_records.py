@@ -134,7 +134,7 @@ class TestQuery:
         self, filled: HubRig
     ) -> None:
         assert shown((await filled.query.records(node=self.field)).rows) == [7, 8]
-        await filled.nodes.remove("field")
+        await filled.nodes.delete("field")
         rows = (await filled.query.records(node=self.field)).rows
         assert {row.node for row in rows} == {self.field}
 

@@ -147,11 +147,11 @@ BORDERS: list[Any] = [
     pytest.param(read_publication, [PUBLISH], id="publish"),
     pytest.param(read_hello, [Hello((1, 1), SESSION, "0.1", "boot")], id="hello"),
     pytest.param(read_as(Pull), [Pull(SEALED, "ab", 5)], id="pull"),
-    pytest.param(read_as(Enrol), [Enrol("t", "n", {"a": "b"}, "0.1")], id="enrol"),
+    pytest.param(read_as(Enrol), [Enrol("t", "n", {"a": "b"}, "0.1", "0" * 64)], id="enrol"),
     pytest.param(read_as(Apply), [{"workloads": [{"name": "cam"}], "prune": True}], id="apply"),
     pytest.param(read_as(TokenRequest), [TokenRequest(60.0)], id="token request"),
     pytest.param(read_as(StopRequest), [StopRequest()], id="stop request"),
-    pytest.param(read_as(Enrolled), [Enrolled("i", "n", "s", "h")], id="enrolled"),
+    pytest.param(read_as(Enrolled), [Enrolled("i", "n", "h")], id="enrolled"),
     pytest.param(
         read_as(HelloReply), [HelloReply(1, "h", 1, 1, {"keep": LanePoint()}, {})], id="hello reply"
     ),

@@ -54,7 +54,7 @@ async def delete_node(session: Session, name: NodeName) -> None:
     screen = session.screen
     screen.tell(
         f"node «{name}» is deleted; its records stay: skerry query --node {deleted.id}",
-        {"node": name, "order": "delete", "id": deleted.id, "pinned": ",".join(deleted.pinned)},
+        {"node": name, "order": "delete", "id": deleted.id, "pinned": deleted.pinned},
     )
     screen.say("what it runs goes on there; end it on the device: skerry node stop --workloads")
     if deleted.pinned:

@@ -142,7 +142,7 @@ async def _build(
     templates = Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
     sessions = Sessions(token, clock)
-    hosts = own_hosts(platform.node(), *settings.hosts.split(","))
+    hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
     kept = settings.retention
     retention = Retention(
         store, Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps)

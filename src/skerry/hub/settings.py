@@ -38,7 +38,7 @@ class HubSettings(msgspec.Struct, frozen=True):
     database: str | None
     fleet: str
     retention: RetentionSection
-    hosts: str = ""
+    hosts: str | None = None
 
     @property
     def host(self) -> str:
@@ -65,7 +65,7 @@ def declared(home: Path, *, root: bool) -> tuple[Setting, ...]:
         Setting("listen", "text", "127.0.0.1:8600",
                 "Address and port. Without TLS the hub listens on loopback only; port 0 is a free one.",
                 check=listen_fault),
-        Setting("hosts", "text", "",
+        Setting("hosts", "text", None,
                 "Names, with commas, under which a proxy on this machine serves the page to browsers."),
         Setting("database", "text", None,
                 "SQLAlchemy's address of the database; by default the file hub.db in the data directory."),

@@ -63,7 +63,7 @@ async def running_hub(
     *,
     keepalive: Keepalive | None = None,
     limits: RequestLimits | None = None,
-    hosts: str = "",
+    hosts: str | None = None,
 ) -> AsyncIterator[RunningHub]:
     """The hub runs within the block; on leaving it ends as on SIGTERM."""
     day = 86_400.0
