@@ -35,7 +35,7 @@ async def test_a_deleted_node_is_told_and_may_come_back(tidy_dir: Path) -> None:
 
         deleted = await shell.run("delete", "node", "n1", "-o", "json")
         found = json.loads(deleted.out)
-        assert (found["name"], found["pinned"]) == ("n1", ["feeder"])
+        assert (found["node"], found["pinned"]) == ("n1", ["feeder"])
         again = await shell.run("delete", "node", "n1")
         assert (again.code, again.err) == (
             1, "skerry: cannot delete node «n1»: it does not exist; there are none yet\n",
