@@ -1,6 +1,7 @@
 """The SDK against the node's real local API on a UNIX socket."""
 
 import asyncio
+import gc
 import os
 import random
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -359,3 +361,11 @@ async def test_any_language_can_do_it_with_one_http_call(short_dir: Path, path: 
         assert answer.startswith(b"HTTP/1.1 200 OK")
         assert answer.endswith(expected.encode())
         assert store.head("keep").n == 1
+
+
+def test_a_client_that_nobody_uses_any_more_is_let_go(path: Path) -> None:
+    client = make_client(path)
+    gone = weakref.ref(client)
+    del client
+    gc.collect()
+    assert gone() is None

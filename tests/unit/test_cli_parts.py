@@ -81,10 +81,13 @@ def test_contexts_are_kept_private_and_whole(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"contexts": 5}', '{"contexts": {"a": {"hub": "x"}}}'])
-def test_a_damaged_contexts_file_is_named(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b'{"contexts": 5}', b'{"contexts": {"a": {"hub": "x"}}}', b'{"current": "\xff"}'],
+)
+def test_a_damaged_contexts_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "contexts.json"
-    path.write_text(text)
+    path.write_bytes(content)
     with pytest.raises(
         InvalidInput, match=r"cannot read .*contexts.json: .*Correct the file or delete it"
     ):

@@ -60,7 +60,7 @@ def read_contexts(path: Path) -> Contexts:
         raise InvalidInput(f"cannot read {path}: {error.strerror}") from error
     try:
         return msgspec.json.decode(data, type=Contexts, dec_hook=_decode_path)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(
             f"cannot read {path}: {error}. Correct the file or delete it."
         ) from error

@@ -13,8 +13,10 @@ import os
 import random
 import secrets
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 from urllib.parse import urlencode
 
@@ -54,7 +56,7 @@ class Client:
         self._chance = chance
         self._connection: NodeConnection | None = None
         self._begin()
-        os.register_at_fork(after_in_child=self._begin)
+        os.register_at_fork(after_in_child=partial(_begin_anew, weakref.WeakMethod(self._begin)))
 
     def publish(
         self,
@@ -207,6 +209,13 @@ def _rows(response: http.client.HTTPResponse) -> Iterator[Row]:
     while (line := response.readline()).endswith(b"\n"):
         if line.strip():  # an empty line only says that the stream lives
             yield msgspec.json.decode(line, type=Row)
+
+
+def _begin_anew(begin: weakref.WeakMethod[Callable[[], None]]) -> None:
+    """In a forked child. The system never forgets what it was told to call, so it must not hold the client."""
+    method = begin()
+    if method is not None:
+        method()
 
 
 def _record(entry: Entry, now: int) -> PublishedRecord:
