@@ -26,6 +26,10 @@ class NodeConnection(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
+    def __del__(self) -> None:
+        """A workload's author never closes anything."""
+        self.close()
+
 
 def raise_for(status: int, body: bytes) -> None:
     """Raises the error that an answer stands for; an answer below 400 is none."""
