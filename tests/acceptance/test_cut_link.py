@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from tests.installation import Node, copy_tree, installation, sleeper
 
-from skerry.cli.http import Unreachable
+from skerry.cli.http import Unreachable, node_api
 from skerry.sdk.client import Client
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.waiting import eventually
+from skerry.wire.local import StopRequest
+from skerry.wire.people import WorkloadView
 from skerry.wire.records import PublishedRecord, Row
 
 pytestmark = pytest.mark.timeout(180)
@@ -162,6 +164,39 @@ async def test_workloads_live_through_the_agents_death_and_are_supervised_after_
 
         await eventually(restarted, "the killed workload runs again")
         assert (await node.pids())["two"] == before["two"]
+
+
+@pytest.mark.guarantee("G5")
+async def test_a_node_that_is_stopped_with_its_workloads_says_so(short_dir: Path) -> None:
+    async with installation(short_dir) as site:
+        node = await site.started(sleeper("one"), sleeper("two"))
+        client = node.publisher("one")
+        await asyncio.to_thread(publish, client, "t.value", 0, 20)
+        async with node_api(node.directory) as api:
+            await api.patient(60).order("POST", "/v1/stop", StopRequest(workloads=True))
+        async with site.hub.api() as api:
+            views = await api.get("/api/v1/workloads", list[WorkloadView])
+        phases = {view.name: view.nodes[node.name].status for view in views}
+        assert {name: status and status.phase for name, status in phases.items()} == {
+            "one": "stopped",
+            "two": "stopped",
+        }
+        check(await site.hub.rows("t.value"), 20)
+
+
+@pytest.mark.guarantee("G4")
+async def test_a_living_agent_opens_its_sockets_again(short_dir: Path) -> None:
+    async with installation(short_dir) as site:
+        node = await site.started(sleeper("one"))
+        before = await node.pids()
+        shutil.rmtree(node.directory / "run")
+        assert await node.status() is None
+        await node.ready()
+        assert await node.pids() == before
+        door = node.directory / "run/w/one.sock"
+        await eventually(door.exists, "the workload's socket is there again")
+        await asyncio.to_thread(publish, node.publisher("one"), "t.value", 0, 3)
+        await eventually(lambda: site.hub.has("t.value", 3), "and works")
 
 
 async def _accepted(node: Node, count: int) -> bool:

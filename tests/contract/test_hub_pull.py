@@ -13,7 +13,7 @@ from tests.hub_rig import (
     status,
 )
 
-from skerry.core.cursors import Position, sign
+from skerry.core.cursors import Position, set_digest, sign
 from skerry.hub.fleet.controller import MAX_SPEC
 from skerry.hub.store import changes
 from skerry.hub.store.tables import change, log, state, workload
@@ -47,6 +47,16 @@ class TestPulling:
         await hub.apply(spec("b", env={"X": "1"}))
         [reply] = await node.pull()
         assert (reply.full, [row.id for row in reply.rows]) == (False, ["b"])
+
+    async def test_the_node_is_told_what_the_hub_has_of_it(
+        self, hub: HubRig, node: PullingNode
+    ) -> None:
+        [before] = await node.pull()
+        assert before.own == set_digest({})
+        unit = Lanes("ab" * 16).unit("state", [StateFrame([status("a"), status("b")])])
+        held = (await hub.push(node.node_id, unit)).rows
+        [after] = await node.pull()
+        assert after.own == set_digest({("status", row.id): row.rev for row in held})
 
     async def test_several_changes_of_a_row_travel_as_one(
         self, hub: HubRig, node: PullingNode

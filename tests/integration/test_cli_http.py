@@ -50,6 +50,7 @@ async def url() -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_get("/endless", endless)
     app.router.add_get("/mute", mute)
+    app.router.add_post("/mute", mute)
     app.router.add_get("/{status:\\d+}", answer)
     app.router.add_get("/half", half)
     app.router.add_get("/healthz", secret)
@@ -104,6 +105,10 @@ async def test_an_answer_that_stops_is_not_waited_for(url: str, token_file: Path
     async with hub_api(url, token_file) as hub:
         with pytest.raises(Unreachable, match=r"no answer within 0\.2 s"):
             await hub.patient(0.2).get("/mute", Rows)
+        with pytest.raises(
+            Unreachable, match=r"no answer within 0\.2 s\. It may be carried out all the same"
+        ):
+            await hub.patient(0.2).order("POST", "/mute")
 
 
 @pytest.mark.parametrize(

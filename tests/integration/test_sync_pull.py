@@ -109,3 +109,28 @@ def test_a_set_that_begins_again_forgets_its_first_beginning() -> None:
     whole = WholeSet()
     whole.gather(part("a", full=True, more=True))
     assert whole.gather(part("b", full=True)) == {("assignment", "b")}
+
+
+@pytest.mark.guarantee("G5")
+async def test_what_another_agent_has_stated_for_this_node_is_put_right(
+    tmp_path: Path, manual_clock: ManualClock, time: None
+) -> None:
+    hub = FakeHub()
+    node = NodeRig(tmp_path / "node", hub, manual_clock)
+    await node.start()
+    node.sync_on()
+    await node.report("cam", {"phase": "running"})
+    await eventually(lambda: stated(hub, "cam") == b'{"phase":"running"}', "the hub knows")
+    hub.write("status", "cam", b'{"phase":"stopped"}')  # a copy of this node's directory says so
+    await eventually(
+        lambda: stated(hub, "cam") == b'{"phase":"running"}', "the hub has our word again"
+    )
+    calls = hub.calls
+    await eventually(lambda: hub.calls > calls + 2, "pulls go on")
+    assert await node.store.unsent() == 0
+    await node.stop()
+
+
+def stated(hub: FakeHub, workload: str) -> bytes:
+    found = hub.state.get(("status", workload))
+    return bytes(found.body) if found else b""

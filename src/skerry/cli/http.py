@@ -47,6 +47,7 @@ MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of one answer: more than any sensible question has, far less than fills this machine."""
 
 _MAX_TOKEN = 4096
+_PERHAPS_DONE = "It may be carried out all the same: look with «skerry get» before you repeat it."
 _NO_SKERRY = "Is it Skerry that answers there?"
 
 _CAUSES = {
@@ -142,7 +143,7 @@ class Api:
                 await self._check(answer)
                 return await self._bounded(answer)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._unreachable(error) from error
+            raise self._unreachable(error, ordered=method != "GET") from error
 
     async def _check(self, answer: aiohttp.ClientResponse) -> None:
         if 200 <= answer.status < 300:
@@ -177,12 +178,14 @@ class Api:
                 )
         return bytes(data)
 
-    def _unreachable(self, error: Exception) -> Unreachable:
+    def _unreachable(self, error: Exception, *, ordered: bool = False) -> Unreachable:
+        way_out = self._way_out
         match error:
             case aiohttp.ConnectionTimeoutError():
                 cause = f"no connection within {self._patience.connect:g} s"
             case TimeoutError():
                 cause = f"no answer within {self._patience.answer:g} s"
+                way_out = _PERHAPS_DONE if ordered else way_out
             case UnixClientConnectorError(os_error=ConnectionRefusedError()):
                 cause = "it is not running"  # it left its socket behind
             case aiohttp.ClientConnectorError():
@@ -192,7 +195,7 @@ class Api:
                 cause = "it answers something else than HTTP"
             case _:
                 cause = one_line(str(error)) or type(error).__name__
-        return Unreachable(self.what, cause, self._way_out)
+        return Unreachable(self.what, cause, way_out)
 
 
 @contextlib.asynccontextmanager

@@ -74,10 +74,18 @@ async def status(session: Session) -> None:
         return node_table(await node.get("/v1/status", NodeStatus), now)
 
     async def at_hub(hub: Api) -> Table:
-        found = find_settings(options={"data_dir": str(session.target.data_dir)})
-        return nodes_table(await hub.get("/api/v1/nodes", list[NodeView]), str(found["name"]))
+        views = await hub.get("/api/v1/nodes", list[NodeView])
+        return nodes_table(views, _name_of(session.target.data_dir))
 
     session.screen.show(await session.node_first(at_node, at_hub))
+
+
+def _name_of(data_dir: Path) -> str:
+    """What the hub calls the node in `data_dir`; the host's own name when it has never been enrolled."""
+    identity = read_identity(data_dir)
+    if identity is not None:
+        return identity.name
+    return str(find_settings(options={"data_dir": str(data_dir)})["name"].value)
 
 
 def node_table(status: NodeStatus, now_ns: int) -> Table:

@@ -58,6 +58,9 @@ from skerry.wire.workload import NodeInfo
 log = logging.getLogger(__name__)
 
 RETENTION_EVERY = 600.0
+MEND_EVERY = 5.0
+"""Seconds for which a removed socket stays away: a person tidying up in run/ finds the node again."""
+
 SKEW_THAT_IS_SUSPECT = 60.0
 BUILD_TIME_NS = 1_790_000_000 * 10**9
 """A time that has surely passed when this build runs (September 2026): a clock behind it is wrong."""
@@ -93,6 +96,7 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         tasks.forever(node.supervisor.run(), name="workloads")
         tasks.forever(node.sync.run(), name="sync")
         tasks.forever(_retain(node, host), name="retention")
+        tasks.forever(_mend(node, host), name="sockets")
         ready()
         await _first(stop, node.stopped)
         log.info("the node stops")
@@ -218,6 +222,13 @@ async def _retain(node: Node, host: Host) -> None:
     while True:
         await guard.run(node.retention.once)
         await host.clock.sleep(RETENTION_EVERY)
+
+
+async def _mend(node: Node, host: Host) -> None:
+    guard = Guard("opening sockets again", host.clock, host.chance)
+    while True:
+        await host.clock.sleep(MEND_EVERY)
+        await guard.run(node.api.mend)
 
 
 def _quality(sync: Sync, clock: Clock) -> ClockQuality:

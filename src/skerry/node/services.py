@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 import resource
@@ -37,6 +38,9 @@ from skerry.wire.local import Doctor, NodeStatus, StopRequest, SyncStatus
 from skerry.wire.people import Rows
 from skerry.wire.records import Publish, Published
 from skerry.wire.workload import StreamClass
+
+LAST_WORDS = 1.5
+"""Seconds for the hub to hear that the workloads have ended, and what they published last."""
 
 
 class SeenValues:
@@ -190,6 +194,10 @@ class Node:
             self.desired.ask_stop_all()
             await self.supervisor.all_ended()
             await self.runtime.shut_down()
+            with contextlib.suppress(TimeoutError):  # the rest is on the disk
+                async with asyncio.timeout(LAST_WORDS):
+                    await self.supervisor.all_reported()
+                    await self.sync.settled()
         self.stopped.set()
 
     async def _facts(self, *, deep: bool) -> Facts:

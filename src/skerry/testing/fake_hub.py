@@ -246,10 +246,14 @@ class FakeHub:
             page = live[: pull.limit]
             more = len(live) > len(page)
             seq = page[-1].rev if more else max((row.rev for row in mine), default=0)
-            return PullReply(page, self._cursor(seq), more=more, full=True, hub_time=0)
+            return self._page(page, seq, more=more, full=True)
         sent = pending[: pull.limit]
-        cursor = self._cursor(sent[-1].rev if sent else position.seq)
-        return PullReply(sent, cursor, more=len(pending) > len(sent), full=False, hub_time=0)
+        seq = sent[-1].rev if sent else position.seq
+        return self._page(sent, seq, more=len(pending) > len(sent), full=False)
+
+    def _page(self, sent: list[StateRow], seq: int, *, more: bool, full: bool) -> PullReply:
+        own = [row for row in self._contents.state.values() if not _is_pulled(row.entity)]
+        return PullReply(sent, self._cursor(seq), more, full, hub_time=0, own=_digest(own))
 
     def _position(self, cursor: str | None) -> Position | None:
         if cursor is None:

@@ -128,7 +128,8 @@ class PullReply(msgspec.Struct, frozen=True):
     """Changes in order, as many as one answer carries.
 
     `full` begins the whole set: these rows, and those of the answers that follow until one has no `more`, are
-    all of your scope; then forget every other one.
+    all of your scope; then forget every other one. `own` is `core.cursors.set_digest` over what only you write,
+    as the hub has it: when it is not what you have, send it again.
     """
 
     rows: list[StateRow]
@@ -136,6 +137,7 @@ class PullReply(msgspec.Struct, frozen=True):
     more: bool
     full: bool
     hub_time: int
+    own: str = ""
 
 
 class Enrol(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 A row travels in its newest version only, however often it changed: its revision is the number of its
 newest change. Answers are bounded by bytes; what does not fit follows by the cursor of the one before. When
 nothing is pending, the digests of both sides' sets are compared, so whatever made them differ is repaired by
-the full set.
+the full set. What the node writes is compared by the node, which sends it again.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from skerry.wire.sync import Pull, PullReply, StateRow
 
 PULLED = tuple(name for name, entity in ENTITIES.items() if entity.writer != "node")
 """The entities in a node's scope: what the hub writes, and what both sides write."""
+
+STATED = tuple(name for name, entity in ENTITIES.items() if entity.writer == "node")
+"""What only the node writes, which another agent with its identity may have written too."""
 
 MAX_ROWS = 1000
 
@@ -94,7 +97,7 @@ class Feed:
         sent = _read(connection, position.scope, after=position.seq, through=seq)
         cursor = self._cursor(connection, position.scope, seq)
         more = len(pending) > len(page)
-        return PullReply(sent, cursor, more=more, full=False, hub_time=self._clock.wall_ns())
+        return self._reply(connection, position.scope, sent, cursor, more=more, full=False)
 
     def _full(self, connection: Connection, node_id: str, limit: int) -> PullReply:
         """The first page of the whole set. The cursor that it ends with makes the others plain changes."""
@@ -105,7 +108,20 @@ class Feed:
         seq = page[-1].rev if more else max((entry.rev for entry in held), default=0)
         sent = [row for row in _read(connection, node_id, after=0, through=seq) if not row.deleted]
         cursor = self._cursor(connection, node_id, seq)
-        return PullReply(sent, cursor, more=more, full=True, hub_time=self._clock.wall_ns())
+        return self._reply(connection, node_id, sent, cursor, more=more, full=True)
+
+    def _reply(
+        self,
+        connection: Connection,
+        node_id: str,
+        sent: list[StateRow],
+        cursor: str,
+        *,
+        more: bool,
+        full: bool,
+    ) -> PullReply:
+        own = digest(_index(connection, node_id, entities=STATED))
+        return PullReply(sent, cursor, more, full, self._clock.wall_ns(), own)
 
     def _cursor(self, connection: Connection, node_id: str, seq: int) -> str:
         epoch = changes.read_log(connection).epoch
@@ -154,11 +170,13 @@ def _verdict(connection: Connection, position: Position) -> Verdict:
     return judge(position, log, changes.tag_of(connection, position.seq))
 
 
-def _index(connection: Connection, node_id: str, *, after: int = 0) -> list[Entry]:
+def _index(
+    connection: Connection, node_id: str, *, after: int = 0, entities: Sequence[str] = PULLED
+) -> list[Entry]:
     """The rows of a node's scope in the order of their newest changes, deleted ones too."""
     size = func.length(state.c.body)
     query = select(state.c.entity, state.c.id, state.c.rev, state.c.deleted, size.label("size"))
-    query = query.where(rows.is_in_scope(node_id, PULLED), state.c.rev > after)
+    query = query.where(rows.is_in_scope(node_id, entities), state.c.rev > after)
     return [
         Entry(row.entity, row.id, row.rev, row.deleted, row.size)
         for row in connection.execute(query.order_by(state.c.rev))

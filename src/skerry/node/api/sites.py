@@ -35,6 +35,21 @@ class Apps:
     public: web.Application
 
 
+class _Door:
+    """A socket that listens, and the file by which it is found."""
+
+    def __init__(self, runner: web.AppRunner, path: Path, listening: asyncio.Server) -> None:
+        self.runner = runner
+        self.path = path
+        self.listening = listening
+        self._file = _file_at(path)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its path leads elsewhere by now: somebody has removed the file."""
+        return _file_at(self.path) != self._file
+
+
 class LocalApi:
     """Starts and stops the listeners of a node."""
 
@@ -43,8 +58,9 @@ class LocalApi:
         self._limits = limits
         self._runners: list[web.AppRunner] = []
         self._workload: web.AppRunner | None = None
-        self._always: list[asyncio.Server] = []
-        self._of_workloads: dict[str, asyncio.Server] = {}
+        self._port: asyncio.Server | None = None
+        self._admin: _Door | None = None
+        self._of_workloads: dict[str, _Door] = {}
         self.public_port: int | None = None
 
     async def start(self, apps: Apps, public_port: int) -> None:
@@ -54,7 +70,7 @@ class LocalApi:
         for runner in self._runners:
             await runner.setup()
         self._workload = workload
-        self._always.append(await self._listen(admin, admin_socket(self._run_dir)))
+        self._admin = await self._listen(admin, admin_socket(self._run_dir))
         if public_port == 0:
             return
         factory = Listener(_server(public), self._limits).factory
@@ -67,7 +83,7 @@ class LocalApi:
                 error.strerror,
             )
             return
-        self._always.append(port)
+        self._port = port
         self.public_port = public_port
 
     async def serve_workloads(self, names: set[str]) -> None:
@@ -82,25 +98,51 @@ class LocalApi:
             except (InvalidInput, OSError) as error:  # the other workloads get theirs
                 log.warning("cannot open the socket of workload «%s»: %s", name, error)
         for name in self._of_workloads.keys() - names:
-            self._of_workloads.pop(name).close()
+            self._of_workloads.pop(name).listening.close()
             workload_socket(self._run_dir, name).unlink(missing_ok=True)
+
+    async def mend(self) -> None:
+        """Opens every socket again whose file was removed. Raises OSError when that is not possible now."""
+        for door in [door for door in self._doors() if door.is_lost]:
+            log.warning("the socket %s is gone: opening it again", door.path)
+            door.listening.close()
+            again = await self._listen(door.runner, door.path)
+            if door is self._admin:
+                self._admin = again
+            else:
+                self._of_workloads |= {
+                    name: again for name, held in self._of_workloads.items() if held is door
+                }
+
+    def _doors(self) -> list[_Door]:
+        return [*self._of_workloads.values(), *([self._admin] if self._admin else [])]
 
     async def stop(self) -> None:
         """Closes every listener and connection."""
-        for listening in (*self._always, *self._of_workloads.values()):
-            listening.close()
+        for door in self._doors():
+            door.listening.close()
+        if self._port is not None:
+            self._port.close()
         self._of_workloads.clear()
         for runner in self._runners:
             await runner.cleanup()
 
-    async def _listen(self, runner: web.AppRunner, path: Path) -> asyncio.Server:
+    async def _listen(self, runner: web.AppRunner, path: Path) -> _Door:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # What is there is of an agent that was killed: the store's lock says that no other one runs.
         path.unlink(missing_ok=True)
         factory = Listener(_server(runner), self._limits).factory
         listening = await asyncio.get_running_loop().create_unix_server(factory, path)
         path.chmod(0o600)
-        return listening
+        return _Door(runner, path, listening)
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def admin_socket(run_dir: Path) -> Path:

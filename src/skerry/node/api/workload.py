@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from skerry.kit.errors import Transient
 from skerry.node.api.answers import integer, json_answer, problems, stream_lines
 from skerry.node.data.publish import read_publish
 from skerry.wire.codec import MAX_BODY, encode
@@ -92,7 +93,8 @@ async def read_records(reader: RecordReader, request: web.Request) -> Rows:
 
 
 def _workload(request: web.Request) -> str:
-    assert request.transport is not None  # noqa: S101 - a request that is being handled has one
+    if request.transport is None:
+        raise Transient("cannot tell who asks: the connection was closed meanwhile")
     return Path(request.transport.get_extra_info("sockname")).stem
 
 

@@ -216,6 +216,15 @@ class NodeStore:
             {(row["entity"], row["id"]): row["rev"] for row in found if _from_hub(row["entity"])}
         )
 
+    async def own_digest(self) -> str:
+        """Digest over what only this node writes, to be compared with the hub's; empty while some of it is unsent."""
+        if await self.unsent():
+            return ""
+        found = self._reader.execute(SQL["revisions"])
+        return set_digest(
+            {(row["entity"], row["id"]): row["rev"] for row in found if _is_own(row["entity"])}
+        )
+
     async def lane(self, lane: Lane) -> LanePoint:
         """How far the hub has acknowledged `lane`, as far as we know."""
         row = self._reader.execute(SQL["lane"], (lane,)).fetchone()
@@ -230,7 +239,7 @@ class NodeStore:
         )
 
     async def requeue_state(self) -> None:
-        """Puts every row that this node writes into the outbox again: the hub has lost some of them."""
+        """Puts every row that this node writes into the outbox again: the hub lost some, or has another agent's."""
         await self._writer.run(_queue_own_entities, label="state.requeue")
         self.state_changed.ring()
 
@@ -252,6 +261,10 @@ class NodeStore:
 
 def _from_hub(entity: str) -> bool:
     return entity in ENTITIES and ENTITIES[entity].writer == "hub"
+
+
+def _is_own(entity: str) -> bool:
+    return entity in ENTITIES and ENTITIES[entity].writer == "node"
 
 
 def _queue_own_entities(db: sqlite3.Connection) -> None:

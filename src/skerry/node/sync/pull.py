@@ -66,6 +66,7 @@ class PullLoop:
         self._chance = chance
         self._check = check
         self._whole = WholeSet()
+        self._stated = ""
         self._guard = Guard("pulling from the hub", clock, chance)
 
     async def run(self) -> None:
@@ -76,7 +77,8 @@ class PullLoop:
             await self._guard.run(self._pass)
 
     async def _pass(self) -> None:
-        more = True
+        more, at_hub = True, ""
+        own = await self._store.own_digest()
         while more:
             cursor = await self._store.fact("cursor") or None
             reply = await self._ask(Pull(cursor, await self._store.digest()))
@@ -87,8 +89,23 @@ class PullLoop:
                 await self._store.apply_pull(reply.rows, reply.cursor, whole=whole)
             if whole is not None:
                 self._whole = WholeSet()
-            more = reply.more
+            more, at_hub = reply.more, reply.own
+        await self._state_again(own, at_hub)
         self.last_success = self._clock.wall_ns()
+
+    async def _state_again(self, own: str, at_hub: str) -> None:
+        """Sends what only this node writes again, once for each other version of it that the hub has.
+
+        That is another agent's with this identity, which has gone or is still there. A digest that changed during
+        the pull says nothing.
+        """
+        differs = own and at_hub and at_hub not in {own, self._stated}
+        if differs and own == await self._store.own_digest():
+            log.warning(
+                "the hub has other statuses of this node than this node itself: sending them again"
+            )
+            self._stated = at_hub
+            await self._store.requeue_state()
 
     async def _ask(self, pull: Pull) -> PullReply | None:
         try:

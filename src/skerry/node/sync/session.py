@@ -42,6 +42,10 @@ DOUBLE_STANDS = 300 * NS
 """How long the hub's word of a second agent holds: without one the link is quiet, and nothing asks for a hello."""
 
 
+DOUBLE_ASKED_EVERY = 60.0
+"""Seconds between two hellos while there is a second agent."""
+
+
 @dataclass(frozen=True)
 class Agent:
     """This agent process: a random id of its own, and the machine's name for people."""
@@ -81,6 +85,7 @@ class Session:
         self._check = check
         self._pushing: dict[Lane, asyncio.Task[None]] = {}
         self._pulling: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._saved_success = 0
         self._double = ""
         self._double_told_at = 0
@@ -107,6 +112,13 @@ class Session:
         if self._pulling is None or self._pulling.done():
             self._pulling = tasks.start(self._pull.run(), name="pull")
         self._pull.news.ring()
+        if reply.double and (self._asking is None or self._asking.done()):
+            self._asking = tasks.start(self._ask_again(), name="question after the other agent")
+
+    async def _ask_again(self) -> None:
+        """The other agent may have ended: only a hello tells, and what it has stated must then be put right."""
+        await self._clock.sleep(DOUBLE_ASKED_EVERY)
+        self._check.ring()
 
     async def part(self) -> None:
         """The hub is out of reach: nothing is pushed or pulled until the next greeting."""

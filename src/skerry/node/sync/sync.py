@@ -34,6 +34,9 @@ LINGER: dict[Lane, float] = {"state": 0.2, "event": 0.2, "keep": 1.0, "sample": 
 """Seconds between two units of a lane that has no backlog; a first value after idle goes at once."""
 
 
+_LOOK_EVERY = 0.05
+
+
 class Hub(Uplink, LiveSource, Protocol):
     """A hub as this node reaches it: calls, and the live link."""
 
@@ -143,6 +146,13 @@ class Sync:
             failures=self._connection.failures if self._connection else 0,
             double=session.double if session else "",
         )
+
+    async def settled(self) -> None:
+        """Returns when the hub has everything, or is not there."""
+        while self.reachability.connected and any(  # noqa: ASYNC110 - four lanes, at the end of a life
+            [(await self._lane(lane)).waiting for lane in LANES]
+        ):
+            await asyncio.sleep(_LOOK_EVERY)
 
     def _works(self) -> bool:
         connection = self._connection

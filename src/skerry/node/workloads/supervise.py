@@ -82,6 +82,12 @@ class Supervisor:
         while not self._is_quiet():
             seen = await self._board.news.after(seen)
 
+    async def all_reported(self) -> None:
+        """Returns when every status that has changed is in the store, on its way to the hub."""
+        seen = self._board.news.count
+        while self._board.unreported:
+            seen = await self._board.news.after(seen)
+
     def _is_quiet(self) -> bool:
         board = self._board
         living = any(one.instance for one in board.actual.values())
@@ -161,6 +167,7 @@ class Supervisor:
             await self._statuses.report(status_of(actual, self._tools.moment()))
         if self._board.actual.get(name) is actual:
             self._board.unreported.discard(name)
+            self._board.news.ring()
 
     async def _acknowledge(self) -> None:
         board = self._board
