@@ -148,7 +148,7 @@ async def _live(node: Node, proxy: Overheard) -> list[Figure]:
             "the same with HTTP headers and answers, both directions",
             (sum(proxy.forwarded.values()) - total) / count,
             "bytes/value",
-            note="330 bytes of request head and 390 of answer for each twelve values",
+            note="each unit of twelve values has a request head of its own, and an answer",
         ),
     ]
 
