@@ -159,10 +159,11 @@ async def test_the_breaker_trips_and_half_opens(
     await rig.restart()
     await rig.until("a", "tripped")
     assert len(runtime.launched) == 3
+    await eventually(lambda: not runtime.waiting, "the failures so far are written down")
+    known = runtime.names["acknowledge"]
     manual_clock.advance(1)
     await eventually(lambda: len(runtime.launched) == 4, "there is one try")
-    await eventually(lambda: not runtime.waiting, "which fails")
-    await rig.until("a", "tripped")
+    await eventually(lambda: runtime.names["acknowledge"] > known, "which fails")
     manual_clock.advance(600)
     await rig.until("a", "running")
     await eventually(lambda: rig.reported.last["a"].message == "on trial for 1m", "it is on trial")

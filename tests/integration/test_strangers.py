@@ -1,6 +1,7 @@
 """What strangers get at loopback ports: nothing for another host's page, and noise is answered without an echo."""
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -60,13 +61,13 @@ async def hub(tmp_path: Path) -> AsyncIterator[RunningHub]:
 async def answer_of(port: int, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
-    try:
-        async with asyncio.timeout(10):
-            return await reader.read()
-    except ConnectionResetError:
-        return b""
-    finally:
-        writer.close()
+    came = b""
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            while piece := await reader.read(65536):
+                came += piece
+    writer.close()
+    return came
 
 
 def problem_of(answer: bytes) -> str:
