@@ -131,6 +131,25 @@ async def test_what_another_agent_has_stated_for_this_node_is_put_right(
     await node.stop()
 
 
+async def test_the_hub_is_asked_again_while_there_is_another_agent(
+    tmp_path: Path, manual_clock: ManualClock, time: None
+) -> None:
+    hub = FakeHub()
+    hub.double = "elsewhere"
+    node = NodeRig(tmp_path / "node", hub, manual_clock)
+    await node.start()
+    node.sync_on()
+    await eventually(lambda: len(hub.hellos) >= 3, "a hello a minute")
+    assert (await node.sync.status()).double == "elsewhere"
+    hub.double = ""
+    await eventually(lambda: is_alone(node), "it is alone again")
+    await node.stop()
+
+
+async def is_alone(node: NodeRig) -> bool:
+    return not (await node.sync.status()).double
+
+
 def stated(hub: FakeHub, workload: str) -> bytes:
     found = hub.state.get(("status", workload))
     return bytes(found.body) if found else b""

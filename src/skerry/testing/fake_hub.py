@@ -107,6 +107,8 @@ class FakeHub:
     """
 
     def __init__(self, fail_at: int = 0, *, applied: bool = False) -> None:
+        self.double = ""
+        """Where another agent with this identity speaks from, as hellos are told."""
         self.calls = 0
         self.fail_at = fail_at
         self.applied = applied
@@ -194,7 +196,8 @@ class FakeHub:
         if not hello.protocols[0] <= PROTOCOL <= hello.protocols[1]:
             raise Refused(f"cannot talk to this node: it speaks protocols {hello.protocols}")
         lanes = {lane: self._point(hello.incarnation, lane) for lane in LANES}
-        return HelloReply(PROTOCOL, "fake-hub", 1, 0, lanes, dict.fromkeys(LANES, 0))
+        reply = HelloReply(PROTOCOL, "fake-hub", 1, 0, lanes, dict.fromkeys(LANES, 0))
+        return msgspec.structs.replace(reply, double=self.double)
 
     def _push(self, unit: PushUnit) -> PushReply:
         batches: Sequence[Batch] = ()

@@ -39,8 +39,7 @@ LAST_SUCCESS = "last_success"
 
 
 DOUBLE_STANDS = 300 * NS
-"""How long the hub's word of a second agent holds: without one the link is quiet, and nothing asks for a hello."""
-
+"""How long the hub's word of a second agent holds when the hub can no longer be asked."""
 
 DOUBLE_ASKED_EVERY = 60.0
 """Seconds between two hellos while there is a second agent."""
