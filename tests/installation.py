@@ -203,7 +203,7 @@ class Node:
 
     def publisher(self, workload: str) -> Client:
         """Speaks for a workload of this node, as its own process would."""
-        path = str(self.directory / "run" / "w" / f"{workload}.sock")
+        path = str(self.directory / "run" / "w" / workload / "sock")
         return Client(path, Timing(time.time_ns, time.monotonic, time.sleep), random.Random(3))
 
     async def kill(self) -> None:

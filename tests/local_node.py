@@ -81,6 +81,7 @@ async def local_node(
     app = workload_app(Services(store, streams or {}, heard))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
+    socket.parent.mkdir(exist_ok=True)
     socket.unlink(missing_ok=True)
     await web.UnixSite(runner, socket).start()
     try:

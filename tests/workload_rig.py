@@ -11,12 +11,14 @@ from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.sqlite import SqliteWriter, connect, read_migrations
-from skerry.node.ports import Launch, Runtime
+from skerry.node.ports import Launch, ProcessLaunch, Runtime
 from skerry.node.store import instances as instances_module
 from skerry.node.store.cipher import NullCipher
 from skerry.node.store.instances import ActualWorkload, InstanceStore
 from skerry.node.workloads.executor import Tools
+from skerry.node.workloads.needs import NothingNeeded
 from skerry.node.workloads.readiness import Prober
+from skerry.node.workloads.runtimes.beside import run_beside
 from skerry.node.workloads.supervise import Supervisor
 from skerry.testing.waiting import eventually
 from skerry.wire.workload import Assignment, WorkloadStatus
@@ -97,7 +99,8 @@ class Rig:
 
     def plain_launch(self, assignment: Assignment, instance: str) -> Launch:
         spec = assignment.spec
-        return Launch(
+        assert spec.process is not None
+        return ProcessLaunch(
             instance=instance,
             workload=assignment.workload,
             command=tuple(spec.process.command),
@@ -116,7 +119,7 @@ class Rig:
         self._writer.start()
         self._reader = connect(path, read_only=True)
         self.store = InstanceStore(self._writer, self._reader, NullCipher())
-        prober = Prober(self.around.status, self.around, self.launch_for, self.clock)
+        prober = Prober(self.around.status, self.around, self.launch_for, run_beside, self.clock)
         tools = Tools(
             self.store,
             self.runtime,
@@ -125,7 +128,7 @@ class Rig:
             random.Random(1),
             self.disk,
         )
-        self.supervisor = Supervisor(tools, self.wishes, self.reported, prober)
+        self.supervisor = Supervisor(tools, self.wishes, self.reported, NothingNeeded(), prober)
         self.task = asyncio.create_task(self.supervisor.run())
 
     async def stop(self) -> None:

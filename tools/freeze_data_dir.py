@@ -165,7 +165,7 @@ async def publish(node: Node, request: Publish) -> Published:
     """What the camera's own process could send."""
 
     def send() -> bytes:
-        path = node.directory / "run" / "w" / "camera.sock"
+        path = node.directory / "run" / "w" / "camera" / "sock"
         with contextlib.closing(NodeConnection(str(path), 10.0)) as connection:
             connection.request("POST", "/v1/publish", encode(request))
             return connection.getresponse().read()

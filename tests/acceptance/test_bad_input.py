@@ -137,7 +137,7 @@ async def test_too_much_for_the_apis(tidy_dir: Path) -> None:
                 ) as answer:
                     assert answer.status == wanted, await answer.text()
                     assert words in (await answer.json())["error"]
-        door = aiohttp.UnixConnector(str(node.directory / "run" / "w" / "feeder.sock"))
+        door = aiohttp.UnixConnector(str(node.directory / "run" / "w" / "feeder" / "sock"))
         async with (
             aiohttp.ClientSession("http://node", connector=door) as local,
             local.post("/v1/publish", data=io.BytesIO(bytes(50 * MIB))) as answer,

@@ -193,7 +193,7 @@ async def test_a_living_agent_opens_its_sockets_again(short_dir: Path) -> None:
         assert await node.status() is None
         await node.ready()
         assert await node.pids() == before
-        door = node.directory / "run/w/one.sock"
+        door = node.directory / "run/w/one/sock"
         await eventually(door.exists, "the workload's socket is there again")
         await asyncio.to_thread(publish, node.publisher("one"), "t.value", 0, 3)
         await eventually(lambda: site.hub.has("t.value", 3), "and works")

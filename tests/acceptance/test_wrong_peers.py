@@ -73,7 +73,7 @@ async def test_noise_at_every_port_and_socket(tidy_dir: Path) -> None:
             partial(asyncio.open_connection, "127.0.0.1", site.hub.port),
             partial(asyncio.open_connection, "127.0.0.1", port),
             partial(asyncio.open_unix_connection, run / "admin.sock"),
-            partial(asyncio.open_unix_connection, run / "w" / "feeder.sock"),
+            partial(asyncio.open_unix_connection, run / "w" / "feeder" / "sock"),
         ]
         before = await node.status()
         assert before is not None

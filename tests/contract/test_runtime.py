@@ -4,19 +4,23 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from tests import engines
 
 from skerry.kit.errors import Refused
 from skerry.node.ports import (
     Launch,
     ProcessIdentity,
+    ProcessLaunch,
     RunningInstance,
     Runtime,
     StoredInstance,
 )
+from skerry.testing.container_device import ContainerDevice
 from skerry.testing.exits import Exits
 from skerry.testing.fake_runtime import FakeRuntime
 from skerry.testing.process_device import ProcessDevice
@@ -30,6 +34,9 @@ class Device(Protocol):
     def agent(self) -> Runtime: ...
 
     def waits(self, workload: str = "w") -> Launch: ...
+
+    async def settled(self, launch: Launch) -> None:
+        """Returns when an instance of `waits` that was started ends on signals."""
 
     def ends(self, exit_: Exit, workload: str = "w") -> Launch: ...
 
@@ -50,11 +57,13 @@ class FakeDevice:
     def agent(self) -> Runtime:
         return self.runtime
 
-    def waits(self, workload: str = "w") -> Launch:
+    def waits(self, workload: str = "w") -> ProcessLaunch:
         self.count += 1
-        return Launch(
-            f"{workload}-{self.count}", workload, ("run",), {}, Path("/"), Path("/log"), 1000, 2, {}
-        )
+        name = f"{workload}-{self.count}"
+        return ProcessLaunch(name, workload, {}, Path("/log"), 1000, 2, ("run",), Path("/"), {})
+
+    async def settled(self, launch: Launch) -> None:
+        pass
 
     def ends(self, exit_: Exit, workload: str = "w") -> Launch:
         self.runtime.scripts[workload].append(exit_)
@@ -62,10 +71,7 @@ class FakeDevice:
 
     def missing(self) -> Launch:
         self.runtime.missing.add("no-such-command")
-        launch = self.waits()
-        return Launch(
-            launch.instance, "w", ("no-such-command",), {}, Path("/"), launch.log, 9, 2, {}
-        )
+        return replace(self.waits(), command=("no-such-command",))
 
     def lives(self, identity: ProcessIdentity) -> bool:
         return identity in [running.identity for running in self.runtime.running.values()]
@@ -82,6 +88,9 @@ class RealDevice(ProcessDevice):
     def waits(self, workload: str = "w") -> Launch:
         return self.launch("sleep", "1000", workload=workload)
 
+    async def settled(self, launch: Launch) -> None:
+        pass
+
     def ends(self, exit_: Exit, workload: str = "w") -> Launch:
         end = f"exit {exit_.code}" if exit_.signal is None else f"kill -{exit_.signal} $$"
         return self.launch("sh", "-c", end, workload=workload)
@@ -97,14 +106,24 @@ class RealDevice(ProcessDevice):
         await eventually(lambda: not self.keeper_pids(), "the keeper has ended")
 
 
-@pytest.fixture(params=["fake", "process"])
+@pytest.fixture(params=["fake", "process", *engines.NAMES])
 async def device(request: pytest.FixtureRequest, short_dir: Path) -> AsyncIterator[Device]:
     if request.param == "fake":
         yield FakeDevice()
         return
-    real = RealDevice(short_dir)
-    yield real
-    await real.end()
+    if request.param == "process":
+        real = RealDevice(short_dir)
+        yield real
+        await real.end()
+        return
+    engine = request.getfixturevalue(f"{request.param}_engine")
+    containers = ContainerDevice(short_dir, engine.socket, engines.IMAGE)
+    yield containers
+    await containers.end()
+
+
+WITH_HELPER = pytest.mark.parametrize("device", ["fake", "process"], indirect=True)
+"""An engine keeps what it knows: there is no helper that could forget."""
 
 
 @pytest.fixture
@@ -152,7 +171,7 @@ async def test_many_starts_at_once(device: Device, exits: Exits) -> None:
 async def test_a_missing_command_is_refused_by_name(device: Device, exits: Exits) -> None:
     runtime = device.agent()
     await runtime.connect(exits)
-    with pytest.raises(Refused, match=r"«w».*«no-such-command»"):
+    with pytest.raises(Refused, match="«w».*no-such-command"):
         await runtime.start(device.missing())
     assert exits.told == {}
     await runtime.close()
@@ -182,6 +201,7 @@ async def test_a_signal_ends_the_instance(device: Device, exits: Exits, name: st
     await runtime.connect(exits)
     launch = device.waits()
     identity = await runtime.start(launch)
+    await device.settled(launch)
     await runtime.signal(launch.instance, name)
     assert (await exits.of(launch.instance)).signal == signal.Signals[name]
     assert not device.lives(identity)
@@ -238,6 +258,7 @@ async def test_start_of_an_instance_whose_exit_waits_starts_nothing(
     assert await device.agent().connect(exits) == []
 
 
+@WITH_HELPER
 @pytest.mark.parametrize("identity_known", [True, False], ids=["by identity", "by name"])
 @pytest.mark.guarantee("G8")
 async def test_adopt_finds_what_the_helper_forgot(
@@ -262,6 +283,7 @@ async def test_adopt_finds_what_the_helper_forgot(
     assert (told.code, told.signal) == (None, None)
 
 
+@WITH_HELPER
 async def test_adopt_leaves_out_what_has_ended(device: Device, exits: Exits) -> None:
     first = device.agent()
     await first.connect(exits)
@@ -287,6 +309,7 @@ async def test_shut_down_is_refused_while_there_is_something_to_lose(
     await runtime.start(launch)
     with pytest.raises(Refused):
         await runtime.shut_down()
+    await device.settled(launch)
     await runtime.signal(launch.instance, "SIGTERM")
     await exits.of(launch.instance)
     with pytest.raises(Refused):

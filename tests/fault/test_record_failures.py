@@ -157,7 +157,7 @@ class Node:
     """A node in a process of its own, to be killed."""
 
     def __init__(self, directory: Path) -> None:
-        self.socket = directory / "w.sock"
+        self.socket = directory / "w" / "sock"
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 

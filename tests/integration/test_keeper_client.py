@@ -12,7 +12,7 @@ from skerry.keeper import protocol
 from skerry.keeper.protocol import Message
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import Refused, Transient
-from skerry.node.ports import InstanceExit, Launch, StoredInstance
+from skerry.node.ports import InstanceExit, ProcessLaunch, StoredInstance
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 
 Reply = list[tuple[str, object]]
@@ -75,7 +75,7 @@ def friendly(request: Message) -> list[Reply]:
     return [[("id", request.text("id")), ("version", 1), ("pid", 2**22), ("start", 1)]]
 
 
-LAUNCH = Launch("i", "w", ("true",), {}, Path("/"), Path("/log"), 1000, 2, {})
+LAUNCH = ProcessLaunch("i", "w", {}, Path("/log"), 1000, 2, ("true",), Path("/"), {})
 
 
 async def test_an_exit_that_comes_with_the_reply_is_told_after_start_has_returned(

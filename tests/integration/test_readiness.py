@@ -13,9 +13,10 @@ from tests.workload_cases import live, wish
 from tests.workload_rig import Rig, Surroundings
 
 from skerry.kit.clock import SystemClock
-from skerry.node.ports import Launch
+from skerry.node.ports import ProcessLaunch
 from skerry.node.workloads.http_status import http_status
 from skerry.node.workloads.readiness import FAILURES, Prober, Readiness, judge
+from skerry.node.workloads.runtimes.beside import run_beside
 from skerry.testing.fake_runtime import FakeRuntime
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
@@ -52,14 +53,14 @@ class Bench:
         self.told: list[Readiness] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    def launch_for(self, assignment: Assignment, instance: str) -> Launch:
+    def launch_for(self, assignment: Assignment, instance: str) -> ProcessLaunch:
         command = tuple(assignment.spec.process.command)
         log = self.directory / "log"
-        return Launch(instance, "a", command, {"WORD": "yes"}, self.directory, log, 1, 1, {})
+        return ProcessLaunch(instance, "a", {"WORD": "yes"}, log, 1, 1, command, self.directory, {})
 
     def watch(self, ready: Ready) -> None:
         prober = Prober(
-            partial(http_status, self.http), self.around, self.launch_for, SystemClock()
+            partial(http_status, self.http), self.around, self.launch_for, run_beside, SystemClock()
         )
         actual = live(wish("a", ready=ready), ready=False)
         work = prober.watch(actual, Readiness(ready=False), self.told.append)

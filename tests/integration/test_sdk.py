@@ -35,7 +35,8 @@ from skerry.testing.waiting import eventually
 
 @pytest.fixture
 def path(short_dir: Path) -> Path:
-    return short_dir / "w.sock"
+    (short_dir / "w").mkdir()
+    return short_dir / "w" / "sock"
 
 
 def make_client(path: Path, sleep: Callable[[float], None] = time.sleep) -> Client:
@@ -154,7 +155,7 @@ async def test_a_lost_answer_is_asked_for_again_and_the_record_is_one(
     short_dir: Path, path: Path
 ) -> None:
     """A proxy swallows the answers of the first three tries."""
-    behind = short_dir / "behind.sock"
+    behind = short_dir / "behind" / "sock"
     tries = 0
 
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -236,7 +237,7 @@ async def test_a_subscription_cut_off_before_its_first_row_misses_nothing(
             asyncio.to_thread(lambda: next(client.subscribe("*", None, "now")))
         )
         await eventually(lambda: subscribed == ["*"], "the subscription stands")
-    async with local_node(short_dir, short_dir / "other.sock") as store:
+    async with local_node(short_dir, short_dir / "other" / "sock") as store:
         await store.append(submission(1, "nobody listens now"))
     async with local_node(short_dir, path):
         assert (await asyncio.wait_for(first, 10)).value == "nobody listens now"

@@ -26,7 +26,7 @@ def test_the_environment_is_exactly_this(
         "PATH": PATH,
         "LANG": "C.UTF-8",
         "INTERVAL": "1s",
-        "SKERRY_SOCKET": str(contract.run_dir / "w/cam.sock"),
+        "SKERRY_SOCKET": str(contract.run_dir / "w/cam/sock"),
         "SKERRY_WORKLOAD": "cam",
         "SKERRY_NODE": "rock",
         "SKERRY_INSTANCE": "i1",
@@ -38,7 +38,7 @@ def test_env_of_the_spec_never_replaces_the_identity(contract: NativeContract) -
     environment = contract.launch_for(wish("cam", env=env), "i1").environment
     assert environment["PATH"] == "/opt/bin"
     assert environment["SKERRY_WORKLOAD"] == "cam"
-    assert environment["SKERRY_SOCKET"].endswith("/w/cam.sock")
+    assert environment["SKERRY_SOCKET"].endswith("/w/cam/sock")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from skerry.core.specs import check_set, check_spec, parse_workloads, to_documen
 from skerry.kit.errors import InvalidInput
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import (
+    ContainerSpec,
     Logs,
     OnDisconnect,
     ProcessSpec,
@@ -94,7 +95,7 @@ def test_sections_without_a_value_are_defaults() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("comand: [x]", "4: unknown field «comand»: known are: depends_on, env, kind, logs, name, on, on_disconnect, process, ready, resources, restart, runtime, stop, streams"),
+        ("comand: [x]", "4: unknown field «comand»: known are: container, depends_on, env, kind, logs, name, on, on_disconnect, process, ready, resources, restart, runtime, stop, streams"),
         ("nmae: b", "4: unknown field «nmae»: did you mean «name»?"),
         ("restart: {polcy: never}", "4: unknown field «polcy» in restart: did you mean «policy»?"),
         ("restart: always", "4: «restart» must be a map of fields, this is a text"),
@@ -119,9 +120,9 @@ def test_sections_without_a_value_are_defaults() -> None:
         ("resources: {memory: 12}", "4: resources.memory: 12B is out of range: at least 1MiB"),
         ("resources: {memory: lots}", "4: resources.memory: «lots» is not a size: write a number with B, KB, MB, GB, KiB, MiB or GiB"),
         ("resources: {open_files: 3}", "4: resources.open_files: 3 is out of range: at least 16"),
-        ("runtime: container\ncontainer: {image: x}", "4: runtime «container» is not built yet, this build knows: process"),
-        ("runtime: wasm", "4: runtime «wasm» is not built yet, this build knows: process"),
-        ("runtime: docker", "4: unknown runtime «docker», this build knows: process"),
+        ("runtime: container\ncontainer: {image: x}", "3: «process» does not belong to runtime «container»: remove one of them"),
+        ("runtime: wasm", "4: runtime «wasm» is not built yet, this build knows: process, container"),
+        ("runtime: docker", "4: unknown runtime «docker», this build knows: process, container"),
         ("env: {A: }", '4: env.A has no value: write "" for an empty text'),
         ("env: {A: [1]}", "4: env.A must be a text, this is a list"),
         ("env: [A=1]", "4: env must be a map of texts, this is a list"),
@@ -270,9 +271,14 @@ def test_the_reference_page_is_right() -> None:
         parse_one(example)
     assert parse_workloads((ROOT / "examples/first-fleet.yaml").read_text(), "first-fleet.yaml")
     rows = dict(re.findall(r"^\| `([a-z_.]+)` \|[^|]*\| ([^|]+) \|", page, re.MULTILINE))
-    bare = WorkloadSpec(name="a", process=ProcessSpec(command=["x"]), ready=Ready())
+    bare = WorkloadSpec(
+        name="a",
+        process=ProcessSpec(command=["x"]),
+        container=ContainerSpec(image="x"),
+        ready=Ready(),
+    )
     defaults = dict(spec_text._leaves(spec_text._written(bare)))
-    sections = {"name", "process.command", "runtime"}
+    sections = {"name", "process.command", "container.image", "runtime"}
     assert {path for path in defaults if path not in rows} == set()
     for path in defaults.keys() - sections:
         assert rows[path] == f"`{defaults[path]}`", path
@@ -338,7 +344,7 @@ anything = st.recursive(
     max_leaves=10,
 )  # fmt: skip
 fields = st.sampled_from(
-    ["kind", "name", "on", "runtime", "process", "env", "resources", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs"]
+    ["kind", "name", "on", "runtime", "process", "container", "env", "resources", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs"]
 )  # fmt: skip
 
 

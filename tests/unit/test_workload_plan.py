@@ -32,7 +32,7 @@ def steps(
     return plan(
         {one.workload: one for one in desired},
         {one.name: one for one in actual},
-        Facts(NOW, offline_for, stop_all),
+        Facts(NOW, offline_for, stop_all=stop_all),
     )
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "logs": "logs",
     "query": "query",
     "node": "node",
+    "image": "image",
     "sync": "health",
     "doctor": "health",
     "hub": "hub",

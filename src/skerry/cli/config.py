@@ -25,6 +25,7 @@ from skerry.hub import settings as hub
 from skerry.kit.errors import InvalidInput
 from skerry.kit.text_file import read_text
 from skerry.node import settings as node
+from skerry.wire.workload import WorkloadSpec
 
 
 class Kind(enum.StrEnum):
@@ -141,12 +142,15 @@ def _workloads(text: str, file: Path | None) -> Table:
         raise InvalidInput("cannot check workloads without a file: name it")
     specs = parse_workloads(text, str(file))
     count = f"{len(specs)} workload{'' if len(specs) == 1 else 's'}"
-    rows = [
-        (spec.name, Cell(" ".join(spec.process.command), raw=spec.process.command))
-        for spec in specs
-    ]
+    rows = [(spec.name, Cell(" ".join(_program(spec)), raw=_program(spec))) for spec in specs]
     lead = [Line(f"{file}: fine ({count})")]
     return Table(("NAME", "COMMAND"), rows, [to_document(spec) for spec in specs], lead=lead)
+
+
+def _program(spec: WorkloadSpec) -> list[str]:
+    if spec.container is not None:
+        return [spec.container.image, *(spec.container.command or [])]
+    return spec.process.command if spec.process is not None else []
 
 
 def _options(data_dir: Path | None, assignments: Sequence[str]) -> dict[str, str]:

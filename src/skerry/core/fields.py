@@ -143,6 +143,13 @@ def integer(field: Field) -> int | Wrong:
     return field.value
 
 
+def boolean(field: Field) -> bool | Wrong:
+    """`true` or `false`."""
+    if not isinstance(field.value, bool):
+        return field.wrong(f"{field.name} must be true or false, {field.is_a()}")
+    return field.value
+
+
 def duration(field: Field) -> float | Wrong:
     """Seconds."""
     return _measured(field, parse_duration, "duration")

@@ -16,14 +16,12 @@ from skerry.core.names import (
     pattern_fault,
     variable_fault,
 )
+from skerry.core.program_rules import command_problems, passable_problems, program_problems
 from skerry.core.yaml_lines import Path
 from skerry.kit.units import write_duration, write_size
 from skerry.wire.workload import Selector, WorkloadSpec
 
 SIGNALS: tuple[str, ...] = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
-
-MAX_TEXT = 128 * 1024 - 1
-"""Linux takes no argument or variable of more bytes (MAX_ARG_STRLEN)."""
 
 _YEAR = 365 * 86400.0
 _PROBES = ("exec", "http", "tcp", "value")
@@ -62,6 +60,7 @@ _RANGES = (
     _Range("resources.cpu", 0.001, 4096, plain),
     _Range("resources.memory", 1 << 20, 1 << 50, write_size),
     _Range("resources.open_files", 16, 1 << 20, plain),
+    _Range("resources.pids", 1, 1 << 22, plain),
     _Range("restart.delay", 0.01, _YEAR, write_duration),
     _Range("restart.max_delay", 0.01, _YEAR, write_duration),
     _Range("restart.reset_after", 1, _YEAR, write_duration),
@@ -82,7 +81,7 @@ def problems(spec: WorkloadSpec) -> Iterator[Problem]:
     yield from _named(("name",), spec.name)
     yield from _fault(("name",), "name", _reserved_fault(spec.name))
     yield from _selector(spec.on)
-    yield from _process(spec)
+    yield from program_problems(spec)
     yield from _environment(spec.env)
     for bounds in _RANGES:
         problem = bounds.problem(spec)
@@ -132,35 +131,10 @@ def _selector(on: Selector) -> Iterator[Problem]:
         yield from _fault(("on", "labels", key), "on.labels", label_fault(key, value))
 
 
-def _process(spec: WorkloadSpec) -> Iterator[Problem]:
-    yield from _command(("process", "command"), spec.process.command)
-    directory = spec.process.directory
-    if directory is not None and (not directory.startswith("/") or "\0" in directory):
-        yield Problem(
-            ("process", "directory"),
-            f"process.directory: «{directory}» is not an absolute path: begin it with «/»",
-        )
-
-
-def _command(path: Path, command: Sequence[str]) -> Iterator[Problem]:
-    if not command or not command[0]:
-        yield Problem(path, f"{dotted(path)} is empty: write the program and its arguments")
-    for index, word in enumerate(command):
-        yield from _passable((*path, index), dotted((*path, index)), word)
-
-
 def _environment(env: Mapping[str, str]) -> Iterator[Problem]:
     for name, value in env.items():
         yield from _fault(("env", name), "env", variable_fault(name))
-        yield from _passable(("env", name), f"env.{name}", value)
-
-
-def _passable(path: Path, where: str, word: str) -> Iterator[Problem]:
-    """Whether the system can hand `word` to a new process."""
-    if "\0" in word:
-        yield Problem(path, f"{where} holds a NUL character: remove it")
-    elif len(word.encode()) > MAX_TEXT:
-        yield Problem(path, f"{where} is longer than {MAX_TEXT} bytes: put it into a file")
+        yield from passable_problems(("env", name), f"env.{name}", value)
 
 
 def _restart(spec: WorkloadSpec) -> Iterator[Problem]:
@@ -184,7 +158,7 @@ def _ready(spec: WorkloadSpec) -> Iterator[Problem]:
             f"ready needs exactly one of {', '.join(_PROBES)}; this has {', '.join(given) or 'none'}",
         )
     if ready.exec is not None:
-        yield from _command(("ready", "exec"), ready.exec)
+        yield from command_problems(("ready", "exec"), ready.exec)
     if ready.http is not None and not is_url(ready.http):
         yield Problem(
             ("ready", "http"),

@@ -13,7 +13,7 @@ from skerry.core.spec_rules import plain
 from skerry.core.yaml_lines import Path, Plain
 from skerry.kit.units import write_duration, write_size
 from skerry.wire.people import FieldChange
-from skerry.wire.workload import ProcessSpec, Ready, WorkloadSpec
+from skerry.wire.workload import ContainerSpec, ProcessSpec, Ready, WorkloadSpec
 
 _DURATIONS: Final = {
     ("restart", "delay"), ("restart", "max_delay"), ("restart", "reset_after"), ("restart", "window"),
@@ -21,7 +21,7 @@ _DURATIONS: Final = {
 }  # fmt: skip
 _SIZES: Final = {("resources", "memory"), ("logs", "max_size")}
 _ORDER: Final = (
-    "kind", "name", "on", "runtime", "process", "env", "resources", "restart", "stop", "ready",
+    "kind", "name", "on", "runtime", "process", "container", "env", "resources", "restart", "stop", "ready",
     "depends_on", "on_disconnect", "streams", "logs",
 )  # fmt: skip
 
@@ -31,7 +31,10 @@ _SPECIAL: Final = frozenset(",[]{}\"'#: \n\t")
 def to_document(spec: WorkloadSpec) -> dict[str, Plain]:
     """The spec as its YAML document, without what is default. `parse_workloads` of it gives the spec back."""
     bare = WorkloadSpec(
-        name="", process=ProcessSpec(command=[]), ready=Ready() if spec.ready else None
+        name="",
+        process=ProcessSpec(command=[]) if spec.process else None,
+        container=ContainerSpec(image="") if spec.container else None,
+        ready=Ready() if spec.ready else None,
     )
     document: dict[str, Plain] = {"kind": "workload", **_without(_written(spec), _written(bare))}
     return {key: document[key] for key in _ORDER if key in document}
@@ -128,6 +131,8 @@ def _leaves(value: Plain, path: Path = ()) -> Iterator[tuple[str, str]]:
 def _shown(value: Plain) -> str:
     if isinstance(value, list):
         return flow_list([_shown(item) for item in value])
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return plain(value) if isinstance(value, int | float) else str(value)
 
 

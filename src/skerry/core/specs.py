@@ -17,6 +17,7 @@ from skerry.core.fields import (
     WRONG,
     Field,
     Problem,
+    boolean,
     duration,
     integer,
     list_of,
@@ -38,7 +39,8 @@ from skerry.wire.workload import WorkloadSpec
 
 __all__ = ["check_set", "check_spec", "difference", "parse_workloads", "to_document"]
 
-_PLANNED_RUNTIMES = ("container", "wasm")
+_PLANNED_RUNTIMES = ("wasm",)
+_RUNTIMES = ("process", "container")
 
 
 def parse_workloads(text_of_file: str, file: str) -> list[WorkloadSpec]:
@@ -97,13 +99,13 @@ def _read(document: Document) -> _Reading:
 
 def _completed(fields: dict[str, object]) -> dict[str, object]:
     """Stand-ins for required fields that are missing or wrong, so that the rest can be checked too."""
-    process = fields.get("process")
-    command = {"command": ["true"]}
-    return {
-        "name": "unnamed",
-        **fields,
-        "process": command | process if isinstance(process, dict) else command,
-    }
+    runtime = next((word for word in _RUNTIMES if word == fields.get("runtime")), "process")
+    completed = {"name": "unnamed", **fields, "runtime": runtime}
+    for section_name, required in _STAND_INS.items():
+        given = fields.get(section_name)
+        if isinstance(given, dict) or section_name == runtime:
+            completed[section_name] = required | (given if isinstance(given, dict) else {})
+    return completed
 
 
 def _prefixes(path: Path) -> set[Path]:
@@ -127,11 +129,12 @@ def _kind(field: Field) -> object:
 
 def _runtime(field: Field) -> object:
     word = text(field)
-    if word is WRONG or word == "process":
+    if word is WRONG or word in _RUNTIMES:
         return word
+    known = f"this build knows: {', '.join(_RUNTIMES)}"
     if word in _PLANNED_RUNTIMES:
-        return field.wrong(f"runtime «{word}» is not built yet, this build knows: process")
-    return field.wrong(f"unknown runtime «{word}», this build knows: process")
+        return field.wrong(f"runtime «{word}» is not built yet, {known}")
+    return field.wrong(f"unknown runtime «{word}», {known}")
 
 
 def _command(field: Field) -> object:
@@ -162,17 +165,27 @@ def _on_disconnect(field: Field) -> object:
 
 
 def _workload(field: Field) -> object:
-    """A whole document. A section that belongs to a runtime that is not built is no unknown field."""
-    entries = field.value
+    """A whole document. Its one section says which runtime is meant, so `runtime` may be left out."""
+    entries = field.value if isinstance(field.value, dict) else {}
+    named = str(entries.get("runtime", ""))
     readers = dict(_FIELDS)
-    if isinstance(entries, dict) and entries.get("runtime") in _PLANNED_RUNTIMES:
-        readers[str(entries["runtime"])] = lambda _: WRONG
+    if named in _PLANNED_RUNTIMES:
+        readers[named] = lambda _: WRONG
         return section(readers, ("kind", "name"))(field)
-    return section(readers, ("kind", "name", "process"))(field)
+    implied = next((runtime for runtime in _RUNTIMES if runtime in entries), "process")
+    runtime = named or implied
+    required = (runtime,) if runtime in _RUNTIMES else ()
+    values = section(readers, ("kind", "name", *required))(field)
+    return {**values, "runtime": runtime} if isinstance(values, dict) else values
 
 
 _texts = list_of(text, "texts")
 _words = map_of(text, "texts")
+
+_STAND_INS: dict[str, dict[str, object]] = {
+    "process": {"command": ["true"]},
+    "container": {"image": "unnamed"},
+}
 
 _FIELDS = {
     "kind": _kind,
@@ -180,8 +193,34 @@ _FIELDS = {
     "on": section({"node": text, "labels": _words}),
     "runtime": _runtime,
     "process": section({"command": _command, "directory": text}, ("command",)),
+    "container": section(
+        {
+            "image": text,
+            "entrypoint": _command,
+            "command": _command,
+            "directory": text,
+            "pull": one_of("missing", "always", "never"),
+            "network": text,
+            "user": text,
+            "read_only": boolean,
+            "privileged": boolean,
+            "cap_add": _texts,
+            "cap_drop": _texts,
+            "volumes": _texts,
+            "devices": _texts,
+        },
+        ("image",),
+    ),
     "env": _words,
-    "resources": section({"cpu": number, "memory": size, "open_files": integer}),
+    "resources": section(
+        {
+            "cpu": number,
+            "memory": size,
+            "open_files": integer,
+            "pids": integer,
+            "unattended_restart": boolean,
+        }
+    ),
     "restart": section(
         {
             "policy": one_of("never", "on-failure", "always"),

@@ -28,7 +28,7 @@ _PATIENCE_SECONDS = 1.0
 """For the end of an unfinished line, and between two tries to write where the disk has refused lines."""
 
 Now = Callable[[], int]
-Later = Callable[[float, Callable[[], object]], None]
+Later = Callable[[float, Callable[[], object]], object]
 
 
 def stamp(now_ns: int) -> bytes:

@@ -28,7 +28,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
-from skerry.node.contracts.native import NativeContract
+from skerry.node.contracts.native import NativeContract, log_path
 from skerry.node.data.publish import Publisher, clock_quality
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
@@ -49,11 +49,17 @@ from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.http_status import http_status
 from skerry.node.workloads.logs import LogFiles
 from skerry.node.workloads.readiness import Prober
+from skerry.node.workloads.runtimes.containers.engine import Engine
+from skerry.node.workloads.runtimes.containers.images import Images
+from skerry.node.workloads.runtimes.containers.output import ContainerLogs, LogTarget
+from skerry.node.workloads.runtimes.containers.owner import owner_mark
+from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
 from skerry.node.workloads.runtimes.process import ProcessRuntime
+from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
 from skerry.wire.codec import encode
 from skerry.wire.records import ClockQuality
-from skerry.wire.workload import NodeInfo
+from skerry.wire.workload import Assignment, NodeInfo
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +128,7 @@ def _build(
     seen = SeenValues(clock)
     endpoints = Endpoints(api, instances, seen)
     desired = StoredDesired(store.state, sync.reachability, clock, endpoints.prepare)
-    runtime = ProcessRuntime(settings.run_dir, clock, host.chance)
+    runtime, images = _runtimes(settings, host)
     launch_for = NativeContract(
         settings.data_dir, settings.run_dir, name, sys.executable
     ).launch_for
@@ -130,7 +136,8 @@ def _build(
         Tools(instances, runtime, launch_for, clock, host.chance, host.disk),
         desired,
         StoredStatuses(store.state),
-        Prober(partial(http_status, session), seen, launch_for, clock),
+        images,
+        Prober(partial(http_status, session), seen, launch_for, runtime.execute, clock),
     )
     query = RecordQuery(records, name)
     desk = WorkloadDesk(
@@ -147,6 +154,7 @@ def _build(
         store=store,
         records=records,
         runtime=runtime,
+        images=images,
         supervisor=supervisor,
         desired=desired,
         sync=sync,
@@ -158,6 +166,23 @@ def _build(
         clock=clock,
         disk=host.disk,
     )
+
+
+def _runtimes(settings: NodeSettings, host: Host) -> tuple[Runtimes, Images]:
+    """What runs instances, and what fetches the images that containers need."""
+    clock, chance = host.clock, host.chance
+    logs = ContainerLogs(clock)
+    engine = Engine(settings.engine_sockets)
+    owner = owner_mark(settings.data_dir, host.disk, chance)
+    containers = ContainerRuntime(engine, logs, owner, clock, chance)
+    images = Images(engine, partial(_note, logs, settings), clock, chance)
+    return Runtimes(ProcessRuntime(settings.run_dir, clock, chance), containers), images
+
+
+def _note(logs: ContainerLogs, settings: NodeSettings, assignment: Assignment, line: str) -> None:
+    path = log_path(settings.data_dir, assignment.workload)
+    kept = assignment.spec.logs
+    logs.note(LogTarget(path, kept.max_size, kept.files), line)
 
 
 def _sync(

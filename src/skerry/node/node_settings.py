@@ -29,6 +29,12 @@ class RecordsSection(msgspec.Struct, frozen=True):
     sample_limit: int
 
 
+class ContainersSection(msgspec.Struct, frozen=True):
+    """The container engine."""
+
+    socket: Path | None
+
+
 class LogsSection(msgspec.Struct, frozen=True):
     """The node's own log."""
 
@@ -45,6 +51,9 @@ class NodeSettings(msgspec.Struct, frozen=True):
     api: ApiSection
     records: RecordsSection
     logs: LogsSection
+    containers: ContainersSection
+    engine_sockets: tuple[Path, ...] = ()
+    """Where a container engine is looked for, the first one first."""
 
     @property
     def run_dir(self) -> Path:

@@ -12,24 +12,49 @@ from typing import Protocol
 
 from skerry.kit.errors import Refused
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
-from skerry.wire.workload import Exit
+from skerry.wire.workload import ContainerSpec, Exit, Resources
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Everything that a runtime needs to start one instance; repeating it with the same `instance` is harmless."""
+    """What every runtime needs to start one instance; repeating it with the same `instance` is harmless."""
 
     instance: str
     workload: str
-    command: tuple[str, ...]
     environment: dict[str, str]
-    directory: Path
     log: Path
     """The current log file; rotated ones get the suffixes .1, .2, …"""
     log_size: int
     log_files: int
+
+
+SOCKET_INSIDE = "/run/skerry/sock"
+"""Where a container finds its workload's socket."""
+
+
+def workload_socket(run_dir: Path, name: str) -> Path:
+    """The socket of one workload, in a directory of its own that a container can be given."""
+    return run_dir / "w" / name / "sock"
+
+
+@dataclass(frozen=True)
+class ProcessLaunch(Launch):
+    """A native process."""
+
+    command: tuple[str, ...]
+    directory: Path
     limits: dict[str, int]
     """rlimits by their resource-module names, for example {"RLIMIT_NOFILE": 1024}."""
+
+
+@dataclass(frozen=True)
+class ContainerLaunch(Launch):
+    """A container of the engine on this device."""
+
+    spec: ContainerSpec
+    resources: Resources
+    socket: Path
+    """The workload's own socket; its directory is mounted, because an agent that restarts makes a new socket in it."""
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,10 @@ from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, integrity_problem
 from skerry.node.store.records import RecordStore
 from skerry.node.sync.sync import Sync
-from skerry.node.workloads.runtimes.process import ProcessRuntime
+from skerry.node.workloads.runtimes.containers.images import Images
+from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
-from skerry.wire.local import Doctor, NodeStatus, StopRequest, SyncStatus
+from skerry.wire.local import Doctor, ImageLoad, ImagesLoaded, NodeStatus, StopRequest, SyncStatus
 from skerry.wire.people import Rows
 from skerry.wire.records import Publish, Published
 from skerry.wire.workload import StreamClass
@@ -130,7 +131,8 @@ class Node:
         identity: Identity | None,
         store: OpenedStore,
         records: RecordStore,
-        runtime: ProcessRuntime,
+        runtime: Runtimes,
+        images: Images,
         supervisor: Supervisor,
         desired: StoredDesired,
         sync: Sync,
@@ -146,6 +148,7 @@ class Node:
         self.identity = identity
         self.store = store
         self.runtime = runtime
+        self.images = images
         self.supervisor = supervisor
         self.desired = desired
         self.sync = sync
@@ -188,6 +191,9 @@ class Node:
 
     async def doctor(self) -> Doctor:
         return Doctor(examine(await self._facts(deep=True)))
+
+    async def load_images(self, request: ImageLoad) -> ImagesLoaded:
+        return ImagesLoaded(await self.images.load(Path(request.path)))
 
     async def stop(self, request: StopRequest) -> None:
         if request.workloads:

@@ -44,6 +44,8 @@ def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
         Setting("records.sample_limit", "size", 500_000_000,
                 "Room for records of class «sample». When it is full, the oldest are thinned.",
                 unit="bytes", low=1_000_000),
+        Setting("containers.socket", "path", None,
+                "Socket of the Docker or Podman engine. By default DOCKER_HOST, then the usual places."),
         Setting("logs.level", "text", "info", f"How much the node logs: {', '.join(LEVELS)}.",
                 check=_level_fault),
     )  # fmt: skip
@@ -103,11 +105,29 @@ def find_settings(
     return load(settings, sources)
 
 
-def node_settings(found: Mapping[str, Configured]) -> NodeSettings:
+def node_settings(
+    found: Mapping[str, Configured], environment: Mapping[str, str] | None = None
+) -> NodeSettings:
     """The settings as one value. Raises InvalidInput when the sockets' paths would be too long."""
+    environment = os.environ if environment is None else environment  # noqa: TID251 - the one place on the node
     settings = msgspec.convert(nested(found), NodeSettings)
     admin_socket(settings.data_dir)
-    return settings
+    chosen = settings.containers.socket
+    sockets = _usual_engine_sockets(environment) if chosen is None else (chosen,)
+    return msgspec.structs.replace(settings, engine_sockets=sockets)
+
+
+def _usual_engine_sockets(environment: Mapping[str, str]) -> tuple[Path, ...]:
+    scheme, _, path = environment.get("DOCKER_HOST", "").partition("://")
+    if scheme == "unix":
+        return (Path(path),)
+    own = Path(environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}")
+    return (
+        Path("/var/run/docker.sock"),
+        Path("/run/podman/podman.sock"),
+        own / "docker.sock",
+        own / "podman/podman.sock",
+    )
 
 
 def _labels_fault(value: object) -> str | None:

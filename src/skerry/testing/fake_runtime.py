@@ -17,6 +17,7 @@ from skerry.node.ports import (
     InstanceExit,
     Launch,
     ProcessIdentity,
+    ProcessLaunch,
     RunningInstance,
     StoredInstance,
 )
@@ -36,7 +37,7 @@ class FakeRuntime:
     ) -> None:
         self.calls = 0
         self.names: Counter[str] = Counter()
-        self.launched: list[Launch] = []
+        self.launched: list[ProcessLaunch] = []
         """Every launch that made a process, in order; a repeated start adds nothing."""
         self.signals: list[tuple[str, str]] = []
         """Every signal that met a living instance: (instance, name)."""
@@ -84,6 +85,7 @@ class FakeRuntime:
 
     async def start(self, launch: Launch) -> ProcessIdentity:
         self._before("start")
+        assert isinstance(launch, ProcessLaunch)
         if launch.command[0] in self.missing:
             raise Refused(
                 f"cannot start workload «{launch.workload}»: command «{launch.command[0]}» not found"
@@ -181,7 +183,7 @@ class FakeRuntime:
         if self.calls == self._fail_at and self._lose_reply:
             raise Transient("cannot read the reply: failed on purpose after the effect")
 
-    def _make(self, launch: Launch) -> ProcessIdentity:
+    def _make(self, launch: ProcessLaunch) -> ProcessIdentity:
         self._last_pid += 1
         identity = ProcessIdentity(f"boot-{self._boots}", self._last_pid, self._last_pid * 10)
         self._identities[launch.instance] = identity

@@ -11,7 +11,7 @@ from skerry.keeper import protocol
 from skerry.keeper.marks import mark_of, marked
 from skerry.keeper.procfs import all_pids
 from skerry.kit.clock import SystemClock
-from skerry.node.ports import Launch, ProcessIdentity
+from skerry.node.ports import ProcessIdentity, ProcessLaunch
 from skerry.node.workloads.runtimes.identity import command_line, environment, lives
 from skerry.node.workloads.runtimes.keeper_client import Transmit
 from skerry.node.workloads.runtimes.process import ProcessRuntime
@@ -28,7 +28,7 @@ class ProcessDevice:
         self._socket = directory / "run" / "keeper.sock"
         self._log_size = log_size
         self._log_files = log_files
-        self._launched: list[Launch] = []
+        self._launched: list[ProcessLaunch] = []
         self._agents: list[ProcessRuntime] = []
 
     @property
@@ -57,9 +57,9 @@ class ProcessDevice:
         instance: str | None = None,
         variables: dict[str, str] | None = None,
         limits: dict[str, int] | None = None,
-    ) -> Launch:
+    ) -> ProcessLaunch:
         """A launch whose log is `<directory>/logs/<workload>/current.log`."""
-        launch = Launch(
+        launch = ProcessLaunch(
             instance=instance or f"{workload}-{len(self._launched) + 1}-{os.getpid()}-{id(self):x}",
             workload=workload,
             command=command,

@@ -86,6 +86,18 @@ class StopRequest(msgspec.Struct, frozen=True):
     workloads: bool = False
 
 
+class ImageLoad(msgspec.Struct, frozen=True):
+    """Loads container images from a file of this machine, as `docker save` writes it."""
+
+    path: str
+
+
+class ImagesLoaded(msgspec.Struct, frozen=True):
+    """What the engine says that it has loaded, line by line."""
+
+    lines: list[str]
+
+
 class Whoami(msgspec.Struct, frozen=True):
     """What a workload's socket says about itself."""
 

@@ -22,6 +22,7 @@ Phase = Literal[
     "stopped",    # ended on purpose (on_disconnect, node stop --workloads)
 ]  # fmt: skip
 Dependency = Literal["running", "ready", "succeeded"]
+RuntimeName = Literal["process", "container"]
 StreamClass = Literal["keep", "sample"]
 
 
@@ -43,12 +44,40 @@ class ProcessSpec(_Part, frozen=True):
     directory: str | None = None
 
 
+class ContainerSpec(_Part, frozen=True):
+    """A container of a Docker or Podman engine. None leaves a thing as the image or the engine has it.
+
+    `volumes` are «SOURCE:/PATH[:ro]», SOURCE an absolute path of the node or a volume's name; `devices` are
+    «/dev/NODE[:/dev/INSIDE]».
+    """
+
+    image: str
+    entrypoint: list[str] | None = None
+    command: list[str] | None = None
+    directory: str | None = None
+    pull: Literal["missing", "always", "never"] = "missing"
+    network: str | None = None
+    user: str | None = None
+    read_only: bool = False
+    privileged: bool = False
+    cap_add: list[str] = []
+    cap_drop: list[str] = []
+    volumes: list[str] = []
+    devices: list[str] = []
+
+
 class Resources(_Part, frozen=True):
-    """Limits. `memory` (bytes) and `open_files` are enforced by rlimits; `cpu` needs cgroups (runtimes issue)."""
+    """Limits of one workload. Which of them a runtime enforces: docs/reference/workload.md.
+
+    `memory` is in bytes, `cpu` in processors. `unattended_restart` lets the engine restart a container while
+    the agent is away.
+    """
 
     cpu: float | None = None
     memory: int | None = None
     open_files: int | None = None
+    pids: int | None = None
+    unattended_restart: bool = False
 
 
 class Restart(_Part, frozen=True):
@@ -98,12 +127,16 @@ class Logs(_Part, frozen=True):
 
 
 class WorkloadSpec(_Part, frozen=True):
-    """One workload as desired. Field by field: docs/reference/workload.md."""
+    """One workload as desired: the section that `runtime` names is there, the others are not.
+
+    Field by field: docs/reference/workload.md.
+    """
 
     name: str
-    process: ProcessSpec
+    process: ProcessSpec | None = None
+    container: ContainerSpec | None = None
     on: Selector = Selector()
-    runtime: Literal["process"] = "process"
+    runtime: RuntimeName = "process"
     env: dict[str, str] = {}
     resources: Resources = Resources()
     restart: Restart = Restart()
@@ -131,12 +164,16 @@ class Assignment(msgspec.Struct, frozen=True):
     restarts: int = 0
 
 
-class Exit(msgspec.Struct, frozen=True):
-    """How a process ended. Both None: unknown, because its parent was gone."""
+class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How an instance ended. `code` and `signal` None: unknown, because its parent was gone.
+
+    `reason` names what its runtime knows besides: "out of memory".
+    """
 
     code: int | None = None
     signal: int | None = None
     at: int = 0
+    reason: str = ""
 
     @property
     def ok(self) -> bool:
@@ -144,10 +181,11 @@ class Exit(msgspec.Struct, frozen=True):
         return self.code == 0
 
     def __str__(self) -> str:
-        """For people: «code 1», «signal 9», «unknown»."""
+        """For people: «code 1», «signal 9 (out of memory)», «unknown»."""
+        how = "unknown" if self.code is None else f"code {self.code}"
         if self.signal is not None:
-            return f"signal {self.signal}"
-        return "unknown" if self.code is None else f"code {self.code}"
+            how = f"signal {self.signal}"
+        return f"{how} ({self.reason})" if self.reason else how
 
 
 class WorkloadStatus(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,7 +11,7 @@ from skerry.node.api.answers import flag, integer, json_answer, only_for, proble
 from skerry.node.api.workload import RecordReader, read_records
 from skerry.node.ports import LogSource
 from skerry.wire.codec import decode
-from skerry.wire.local import Doctor, NodeStatus, StopRequest, SyncStatus
+from skerry.wire.local import Doctor, ImageLoad, ImagesLoaded, NodeStatus, StopRequest, SyncStatus
 
 
 class AdminServices(Protocol):
@@ -33,9 +33,13 @@ class AdminServices(Protocol):
         """Begins to end the node; with `workloads`, returns when they have ended."""
         ...
 
+    async def load_images(self, request: ImageLoad) -> ImagesLoaded:
+        """Returns when the engine has them. Raises InvalidInput, Refused or Transient."""
+        ...
+
 
 def admin_app(services: AdminServices) -> web.Application:
-    """GET /v1/status, /v1/sync, /v1/doctor, /v1/logs/{workload}, /v1/records; POST /v1/stop."""
+    """GET /v1/status, /v1/sync, /v1/doctor, /v1/logs/{workload}, /v1/records; POST /v1/stop, /v1/images."""
 
     async def status(_request: web.Request) -> web.StreamResponse:
         return json_answer(await services.status())
@@ -62,6 +66,10 @@ def admin_app(services: AdminServices) -> web.Application:
         await services.stop(decode(body, StopRequest, "stop request") if body else StopRequest())
         return json_answer({})
 
+    async def images(request: web.Request) -> web.StreamResponse:
+        wish = decode(await request.read(), ImageLoad, "order to load images")
+        return json_answer(await services.load_images(wish))
+
     app = web.Application(middlewares=[problems])
     app.router.add_get("/v1/status", status)
     app.router.add_get("/v1/sync", sync_status)
@@ -69,6 +77,7 @@ def admin_app(services: AdminServices) -> web.Application:
     app.router.add_get("/v1/logs/{workload}", logs)
     app.router.add_get("/v1/records", records)
     app.router.add_post("/v1/stop", stop)
+    app.router.add_post("/v1/images", images)
     return app
 
 

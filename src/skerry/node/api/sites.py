@@ -7,6 +7,7 @@ no other. Sockets have mode 0600 in a directory 0700.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from skerry.kit.errors import InvalidInput
 from skerry.kit.reception import RequestLimits
 from skerry.kit.socket_path import checked_socket_path
 from skerry.node.api.connections import Listener
+from skerry.node.ports import workload_socket
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +101,10 @@ class LocalApi:
                 log.warning("cannot open the socket of workload «%s»: %s", name, error)
         for name in self._of_workloads.keys() - names:
             self._of_workloads.pop(name).listening.close()
-            workload_socket(self._run_dir, name).unlink(missing_ok=True)
+            path = workload_socket(self._run_dir, name)
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what else is in there is not ours
+                path.parent.rmdir()
 
     async def mend(self) -> None:
         """Opens every socket again whose file was removed. Raises OSError when that is not possible now."""
@@ -148,11 +153,6 @@ def _file_at(path: Path) -> tuple[int, int] | None:
 def admin_socket(run_dir: Path) -> Path:
     """The socket for `skerry node …` and `skerry doctor`."""
     return run_dir / "admin.sock"
-
-
-def workload_socket(run_dir: Path, name: str) -> Path:
-    """The socket of one workload."""
-    return run_dir / "w" / f"{name}.sock"
 
 
 def _runner(app: web.Application) -> web.AppRunner:

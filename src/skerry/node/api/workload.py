@@ -95,7 +95,7 @@ async def read_records(reader: RecordReader, request: web.Request) -> Rows:
 def _workload(request: web.Request) -> str:
     if request.transport is None:
         raise Transient("cannot tell who asks: the connection was closed meanwhile")
-    return Path(request.transport.get_extra_info("sockname")).stem
+    return Path(request.transport.get_extra_info("sockname")).parent.name
 
 
 async def _lines(rows: AsyncIterator[Row]) -> AsyncIterator[str]:

@@ -9,6 +9,8 @@ A workload sees exactly the environment below and nothing of the agent's own:
     HOME              its own directory, which is also the working directory unless the spec names one
     PATH, LANG        the same on every node
     env of the spec   may replace HOME, PATH and LANG, never SKERRY_*
+
+In a container the socket is mounted, and HOME, PATH and LANG are those of its image.
 """
 
 from __future__ import annotations
@@ -18,10 +20,15 @@ from pathlib import Path
 
 from skerry.kit.errors import Transient
 from skerry.kit.socket_path import checked_socket_path
-from skerry.node.ports import Launch
-from skerry.wire.workload import Assignment, Resources
+from skerry.node.ports import SOCKET_INSIDE, ContainerLaunch, Launch, ProcessLaunch, workload_socket
+from skerry.wire.workload import Assignment, Resources, WorkloadSpec
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def log_path(data_dir: Path, workload: str) -> Path:
+    """The current log file of a workload."""
+    return data_dir / "logs" / workload / "current.log"
 
 
 @dataclass(frozen=True)
@@ -36,28 +43,45 @@ class NativeContract:
     def launch_for(self, assignment: Assignment, instance: str) -> Launch:
         """The launch of one instance; makes the workload's own directories. Raises Transient or InvalidInput when it cannot."""
         name, spec = assignment.workload, assignment.spec
-        socket = checked_socket_path(self.run_dir / "w" / f"{name}.sock")
-        home = self._own_directory("workloads", name)
-        return Launch(
+        socket = checked_socket_path(workload_socket(self.run_dir, name))
+        inside = spec.container is not None
+        self._own_directory("logs", name)
+        environment = {
+            **({} if inside else self._surroundings(name)),
+            **spec.env,
+            "SKERRY_SOCKET": SOCKET_INSIDE if inside else str(socket),
+            "SKERRY_WORKLOAD": name,
+            "SKERRY_NODE": self.node,
+            "SKERRY_INSTANCE": instance,
+        }
+        common = Launch(
             instance=instance,
             workload=name,
-            command=self._command(spec.process.command),
-            environment={
-                "HOME": str(home),
-                "PATH": PATH,
-                "LANG": "C.UTF-8",
-                **spec.env,
-                "SKERRY_SOCKET": str(socket),
-                "SKERRY_WORKLOAD": name,
-                "SKERRY_NODE": self.node,
-                "SKERRY_INSTANCE": instance,
-            },
-            directory=Path(spec.process.directory) if spec.process.directory else home,
-            log=self._own_directory("logs", name) / "current.log",
+            environment=environment,
+            log=log_path(self.data_dir, name),
             log_size=spec.logs.max_size,
             log_files=spec.logs.files,
+        )
+        if spec.container is not None:
+            return ContainerLaunch(
+                **vars(common), spec=spec.container, resources=spec.resources, socket=socket
+            )
+        return self._process(common, spec)
+
+    def _process(self, common: Launch, spec: WorkloadSpec) -> ProcessLaunch:
+        assert spec.process is not None  # noqa: S101 - the spec's rules want exactly one program
+        home = self._own_directory("workloads", common.workload)
+        return ProcessLaunch(
+            **vars(common),
+            command=self._command(spec.process.command),
+            directory=Path(spec.process.directory) if spec.process.directory else home,
             limits=_limits(spec.resources),
         )
+
+    def _surroundings(self, name: str) -> dict[str, str]:
+        """A container has these of its image."""
+        home = self._own_directory("workloads", name)
+        return {"HOME": str(home), "PATH": PATH, "LANG": "C.UTF-8"}
 
     def _command(self, words: list[str]) -> tuple[str, ...]:
         return (self.interpreter, *words[1:]) if words[:1] == ["python"] else tuple(words)

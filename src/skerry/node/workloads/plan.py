@@ -36,6 +36,8 @@ class Facts:
     moment: Moment
     offline_for: float | None = None
     """Seconds since the node lost the hub; None: it has the hub, or never had one."""
+    missing: str = ""
+    """What the wish needs and this device does not have yet."""
     stop_all: bool = False
     """`skerry node stop --workloads` was asked."""
 
@@ -76,7 +78,7 @@ def _without_instance(held: ActualWorkload, desired: Desired, actual: Actual, fa
     if held.due is not None and now < held.due:
         tripped = held.history.half_open
         return Wait(name, "tripped" if tripped else "backoff", held.message, held.due)
-    reason = unmet(held.assignment, desired, actual)
+    reason = unmet(held.assignment, desired, actual) or facts.missing
     return Wait(name, "pending", reason) if reason else StartWorkload(name)
 
 
@@ -97,6 +99,8 @@ def _stop_reason(held: ActualWorkload, wish: Assignment | None, facts: Facts) ->
         return "disconnected"
     if in_force(held.assignment, wish):
         return None
+    if facts.missing:
+        return None  # what runs goes on until its successor can start
     return "restart" if restart_asked(held.assignment, wish) else "changed"
 
 
@@ -104,6 +108,8 @@ def _running(held: ActualWorkload, instance: Instance, desired: Desired, facts: 
     now, spec = facts.moment.monotonic, held.assignment.spec
     times = []
     reasons = [missing(held.assignment, desired)]
+    if not in_force(held.assignment, desired[held.name]):
+        reasons.append(f"goes on as before: {facts.missing}")
     if is_stale(held.assignment, desired[held.name]):
         reasons.append("ignores an assignment that is older than the one in force")
     if held.history.half_open:

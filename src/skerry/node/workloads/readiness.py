@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import msgspec
-
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
-from skerry.kit.errors import Transient
+from skerry.kit.errors import Refused, Transient
 from skerry.node.ports import Launch
 from skerry.node.store.instances import ActualWorkload, Instance
-from skerry.wire.workload import Assignment, ProcessSpec, Ready
+from skerry.wire.workload import Assignment, Ready
 
 FAILURES = 3
 """Failures in a row after which a ready workload is no longer ready."""
@@ -58,6 +54,9 @@ class PublishedValues(Protocol):
 HttpStatus = Callable[[str, float], Awaitable[int]]
 """GET: (url, timeout in seconds) → status code. Raises Transient when there is no answer."""
 
+Execute = Callable[[Launch, list[str]], Awaitable[int]]
+"""Runs a command where the instance runs (`runtimes.router`) → its exit code. Raises Transient or Refused."""
+
 
 class Prober:
     """Runs the probes of all workloads."""
@@ -67,11 +66,13 @@ class Prober:
         http_status: HttpStatus,
         values: PublishedValues,
         launch_for: Callable[[Assignment, str], Launch],
+        execute: Execute,
         clock: Clock,
     ) -> None:
         self._http_status = http_status
         self._values = values
         self._launch_for = launch_for
+        self._execute = execute
         self._clock = clock
 
     async def watch(
@@ -120,33 +121,12 @@ class Prober:
         return "" if 200 <= status < 400 else f"not ready: {url} answers {status}"
 
     async def _run(self, command: list[str], assignment: Assignment, instance: Instance) -> str:
-        """The probe's command in the workload's own environment and directory, with its whole group killed in the end."""
-        spec = msgspec.structs.replace(assignment.spec, process=_as_process(command, assignment))
-        probe = msgspec.structs.replace(assignment, spec=spec)
-        launch = self._launch_for(probe, instance.id)
+        launch = self._launch_for(assignment, instance.id)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *launch.command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-                cwd=launch.directory,
-                env=launch.environment,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return f"not ready: cannot run {command[0]}: {error.strerror}"
-        try:
-            code = await process.wait()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            code = await self._execute(launch, command)
+        except (Transient, Refused) as error:
+            return f"not ready: {error}"
         return "" if code == 0 else f"not ready: {command[0]} ended with code {code}"
-
-
-def _as_process(command: list[str], assignment: Assignment) -> ProcessSpec:
-    return msgspec.structs.replace(assignment.spec.process, command=command)
 
 
 async def _connect(port: int) -> str:

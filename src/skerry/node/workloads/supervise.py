@@ -16,6 +16,7 @@ from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.attach import after_reboot, attach, not_listed
 from skerry.node.workloads.board import Board
 from skerry.node.workloads.executor import Tools
+from skerry.node.workloads.needs import Needs
 from skerry.node.workloads.plan import Facts
 from skerry.node.workloads.readiness import Prober
 from skerry.node.workloads.transitions import status_of
@@ -53,10 +54,13 @@ class Statuses(Protocol):
 class Supervisor:
     """Runs as long as the agent does. The caller closes the runtime; cancelling `run` leaves workloads running."""
 
-    def __init__(self, tools: Tools, desired: Desired, statuses: Statuses, prober: Prober) -> None:
+    def __init__(
+        self, tools: Tools, desired: Desired, statuses: Statuses, needs: Needs, prober: Prober
+    ) -> None:
         self._tools = tools
         self._desired = desired
         self._statuses = statuses
+        self._needs = needs
         self._prober = prober
         self._board = Board()
         self._units: dict[str, Unit] = {}
@@ -69,7 +73,11 @@ class Supervisor:
                 await self._insist(step)
             tasks.forever(self._report(), name="workloads: report statuses")
             tasks.forever(self._acknowledge(), name="workloads: acknowledge exits")
-            await self._follow(tasks)
+            tasks.forever(self._heed_needs(), name="workloads: needs")
+            try:
+                await self._follow(tasks)
+            finally:
+                await self._needs.close()
 
     def statuses(self) -> list[WorkloadStatus]:
         """Every workload as it is now, by name."""
@@ -126,6 +134,7 @@ class Supervisor:
         async def once() -> None:
             seen = self._desired.changed.count
             self._board.want(await self._desired.assignments())
+            self._needs.want(self._board.desired.values())
             self._board.ring_all()
             self._start_units(tasks)
             await self._desired.changed.after(seen)
@@ -139,12 +148,20 @@ class Supervisor:
             del self._board.bells[name]
         for name in sorted(self._board.desired.keys() | self._board.actual.keys()):
             if name not in self._units:
-                unit = Unit(name, self._tools, self._board, self._facts, self._prober)
+                unit = Unit(name, self._tools, self._board, self._facts, self._needs, self._prober)
                 self._units[name] = unit
                 _ = tasks.start(unit.run(tasks), name=f"workload «{name}»")
 
     def _facts(self) -> Facts:
-        return Facts(self._tools.moment(), self._desired.offline_for(), self._desired.stop_all())
+        return Facts(
+            self._tools.moment(), self._desired.offline_for(), stop_all=self._desired.stop_all()
+        )
+
+    async def _heed_needs(self) -> None:
+        seen = 0
+        while True:
+            seen = await self._needs.changed.after(seen)
+            self._board.ring_all()
 
     async def _report(self) -> None:
         board = self._board

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections import ChainMap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import NS
@@ -20,6 +20,7 @@ from skerry.node.workloads import transitions
 from skerry.node.workloads.board import Board
 from skerry.node.workloads.changes import hold
 from skerry.node.workloads.executor import Tools, WorkloadExecutor
+from skerry.node.workloads.needs import Needs
 from skerry.node.workloads.plan import Facts, step_for
 from skerry.node.workloads.readiness import Prober, Readiness
 from skerry.node.workloads.steps import (
@@ -53,7 +54,13 @@ class Unit:
     """
 
     def __init__(
-        self, name: str, tools: Tools, board: Board, facts: Callable[[], Facts], prober: Prober
+        self,
+        name: str,
+        tools: Tools,
+        board: Board,
+        facts: Callable[[], Facts],
+        needs: Needs,
+        prober: Prober,
     ) -> None:
         self.name = name
         self.finished = False
@@ -62,6 +69,7 @@ class Unit:
         self._board = board
         self._bell = board.bells[name]
         self._facts = facts
+        self._needs = needs
         self._prober = prober
         self._executor = WorkloadExecutor(name, tools, board.put)
         self._unsure = True
@@ -104,7 +112,8 @@ class Unit:
         """Decides and carries out; None: there is no such workload any more."""
         actual, ended = self._as_it_is()
         wish = self._board.desired.get(self.name)
-        facts = self._facts()
+        missing = "" if wish is None else self._needs.missing(wish)
+        facts = replace(self._facts(), missing=missing)
         held = actual if wish is None else hold(actual, wish, facts.moment)
         if held is None:
             self.finished = self.resting = True

@@ -27,6 +27,7 @@ from skerry.node.ports import (
     InstanceExit,
     Launch,
     ProcessIdentity,
+    ProcessLaunch,
     RunningInstance,
     StoredInstance,
 )
@@ -114,6 +115,7 @@ class ProcessRuntime:
         return self._running(stored.launch.instance for stored in known)
 
     async def start(self, launch: Launch) -> ProcessIdentity:
+        assert isinstance(launch, ProcessLaunch)  # noqa: S101 - the router's promise
         try:
             return await self._claim(_held(launch), "spawn", _spawn_fields(launch), self._ask)
         except (KeeperRefusal, ProtocolError) as error:
@@ -361,7 +363,7 @@ def _adopt_fields(held: Held) -> Fields:
     return [*_log_fields(held), ("pid", pid), ("start", start)]
 
 
-def _spawn_fields(launch: Launch) -> Fields:
+def _spawn_fields(launch: ProcessLaunch) -> Fields:
     environment = launch.environment | {"SKERRY_INSTANCE": launch.instance}
     return [
         *_log_fields(_held(launch)),

@@ -6,7 +6,7 @@ import errno
 
 from skerry.keeper.protocol import ProtocolError
 from skerry.kit.errors import Refused, SkerryError, Transient
-from skerry.node.ports import Launch
+from skerry.node.ports import ProcessLaunch
 from skerry.node.workloads.runtimes.keeper_client import KeeperRefusal
 
 _PASSING = frozenset(
@@ -25,7 +25,7 @@ _PASSING = frozenset(
 """The system is short of something or busy; the launch itself may be right."""
 
 
-def start_error(launch: Launch, error: KeeperRefusal | ProtocolError) -> SkerryError:
+def start_error(launch: ProcessLaunch, error: KeeperRefusal | ProtocolError) -> SkerryError:
     """Transient when the same launch may succeed later, else Refused."""
     start = f"cannot start workload «{launch.workload}»: "
     if isinstance(error, ProtocolError):
@@ -34,7 +34,7 @@ def start_error(launch: Launch, error: KeeperRefusal | ProtocolError) -> SkerryE
     return Transient(text) if error.errno in _PASSING else Refused(text)
 
 
-def _cause(launch: Launch, error: KeeperRefusal) -> str:
+def _cause(launch: ProcessLaunch, error: KeeperRefusal) -> str:
     command = launch.command[0] if launch.command else ""
     if error.step.startswith("RLIMIT_"):
         return f"{error.step} = {launch.limits.get(error.step, 0)}: {error}. The node may not give more than its own limits."

@@ -1,0 +1,92 @@
+"""What makes the program of a spec sensible: a process's or a container's own section. Used by `core.spec_rules`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from skerry.core.fields import Problem, dotted
+from skerry.core.yaml_lines import Path
+from skerry.wire.workload import ContainerSpec, ProcessSpec, WorkloadSpec
+
+MAX_TEXT = 128 * 1024 - 1
+"""Linux takes no argument or variable of more bytes (MAX_ARG_STRLEN)."""
+
+_SECTIONS = ("process", "container")
+_IMAGE = re.compile(
+    r"(?:[\w.-]+(?::\d+)?/)?[a-z0-9._/-]*[a-z0-9](?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
+"""[HOST[:PORT]/]NAME[:TAG][@DIGEST], as the engines read it."""
+
+_CAPABILITY = re.compile(r"ALL|(CAP_)?[A-Z][A-Z_]+")
+_VOLUME = re.compile(r"(?P<source>/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]+):(?P<target>/[^:]*)(:(ro|rw))?")
+_DEVICE = re.compile(r"/dev/[^:]+(:/[^:]+)?")
+
+
+def program_problems(spec: WorkloadSpec) -> Iterator[Problem]:
+    """Exactly the section that `runtime` names."""
+    for section in _SECTIONS:
+        there = getattr(spec, section) is not None
+        if there and section != spec.runtime:
+            sentence = (
+                f"«{section}» does not belong to runtime «{spec.runtime}»: remove one of them"
+            )
+            yield Problem((section,), sentence)
+        elif not there and section == spec.runtime:
+            yield Problem((section,), f"missing field «{section}»")
+    if spec.process is not None and spec.runtime == "process":
+        yield from _process(spec.process)
+    if spec.container is not None and spec.runtime == "container":
+        yield from _container(spec.container)
+
+
+def _process(process: ProcessSpec) -> Iterator[Problem]:
+    yield from command_problems(("process", "command"), process.command)
+    yield from _absolute(("process", "directory"), process.directory)
+
+
+def _container(container: ContainerSpec) -> Iterator[Problem]:
+    where = "container"
+    if len(container.image) > 512 or not _IMAGE.fullmatch(container.image):
+        sentence = f"container.image: «{container.image:.80}» is not an image: write for example acme/cam:2"
+        yield Problem((where, "image"), sentence)
+    for name in ("entrypoint", "command"):
+        words = getattr(container, name)
+        if words is not None:
+            yield from command_problems((where, name), words)
+    yield from _absolute((where, "directory"), container.directory)
+    for name, form, example in (
+        ("cap_add", _CAPABILITY, "NET_ADMIN"),
+        ("cap_drop", _CAPABILITY, "ALL"),
+        ("volumes", _VOLUME, "/srv/data:/data:ro"),
+        ("devices", _DEVICE, "/dev/video0"),
+    ):
+        for index, item in enumerate(getattr(container, name)):
+            if not form.fullmatch(item):
+                path = (where, name, index)
+                yield Problem(
+                    path, f"{dotted(path)}: «{item:.80}» is not understood: write {example}"
+                )
+
+
+def _absolute(path: Path, directory: str | None) -> Iterator[Problem]:
+    if directory is not None and (not directory.startswith("/") or "\0" in directory):
+        sentence = f"{dotted(path)}: «{directory}» is not an absolute path: begin it with «/»"
+        yield Problem(path, sentence)
+
+
+def command_problems(path: Path, command: Sequence[str]) -> Iterator[Problem]:
+    """A program and its arguments."""
+    if not command or not command[0]:
+        yield Problem(path, f"{dotted(path)} is empty: write the program and its arguments")
+    for index, word in enumerate(command):
+        yield from passable_problems((*path, index), dotted((*path, index)), word)
+
+
+def passable_problems(path: Path, where: str, word: str) -> Iterator[Problem]:
+    """Whether the system can hand `word` to a new process."""
+    if "\0" in word:
+        yield Problem(path, f"{where} holds a NUL character: remove it")
+    elif len(word.encode()) > MAX_TEXT:
+        yield Problem(path, f"{where} is longer than {MAX_TEXT} bytes: put it into a file")

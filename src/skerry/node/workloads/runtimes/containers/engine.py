@@ -1,0 +1,305 @@
+"""The Engine API of Docker and Podman over its socket: the few calls that we need, typed. No decisions here.
+
+Every call raises EngineGone when no engine answers, and EngineRefusal with the engine's own words when one does
+and says no. What is not there is None, or nothing happens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from skerry.kit.errors import Refused, Transient
+from skerry.kit.one_line import one_line
+
+NEWEST_KNOWN = (1, 47)
+"""The newest version of the API that we were written for; an older engine is spoken to in its own."""
+
+PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=30.0)
+"""A loaded engine on a slow card takes seconds to create a container."""
+
+ENDLESS = aiohttp.ClientTimeout(total=None, sock_connect=2.0)
+
+_MAX_LINE = 1 << 20
+
+
+class EngineGone(Transient):
+    """No container engine answers."""
+
+
+class EngineRefusal(Refused):
+    """The engine answered no; `status` is its HTTP status."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+class State(msgspec.Struct, frozen=True, rename="pascal"):
+    """How a container is. Times are RFC 3339; `pid` is 0 unless it runs."""
+
+    status: str
+    pid: int = 0
+    exit_code: int = 0
+    o_o_m_killed: bool = msgspec.field(name="OOMKilled", default=False)
+    finished_at: str = ""
+
+
+class Container(msgspec.Struct, frozen=True, rename="pascal"):
+    """A container, as `inspect` tells."""
+
+    id: str
+    state: State
+
+
+class Listed(msgspec.Struct, frozen=True, rename="pascal"):
+    """A container, as `list` tells; `state` is created, running, paused, restarting, exited or dead."""
+
+    id: str
+    labels: dict[str, str]
+    state: str
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Whom an event is about: the container's id and its labels."""
+
+    id: str = msgspec.field(name="ID", default="")
+    attributes: dict[str, str] = msgspec.field(name="Attributes", default_factory=dict)
+
+
+class Happening(msgspec.Struct, frozen=True):
+    """An event of a container: create, start, die, …"""
+
+    action: str = msgspec.field(name="Action", default="")
+    actor: Actor = msgspec.field(name="Actor", default_factory=Actor)
+
+
+class PullBytes(msgspec.Struct, frozen=True):
+    """Bytes of one layer; 0 where the engine does not say."""
+
+    current: int = 0
+    total: int = 0
+
+
+class PullLine(msgspec.Struct, frozen=True):
+    """A line of the engine's progress while it pulls: about layer `id`, or the end in `error`."""
+
+    id: str = ""
+    status: str = ""
+    progress: PullBytes = msgspec.field(name="progressDetail", default_factory=PullBytes)
+    error: str = ""
+
+
+class _Version(msgspec.Struct, frozen=True, rename="pascal"):
+    api_version: str
+    min_a_p_i_version: str = msgspec.field(name="MinAPIVersion", default="1.24")
+
+
+class _Created(msgspec.Struct, frozen=True, rename="pascal"):
+    id: str
+
+
+class _Executed(msgspec.Struct, frozen=True, rename="pascal"):
+    exit_code: int | None
+
+
+class _Complaint(msgspec.Struct, frozen=True):
+    message: str = ""
+
+
+class Engine:
+    """The engine behind the first of `sockets` that exists whenever a connection is made."""
+
+    def __init__(self, sockets: Sequence[Path]) -> None:
+        self._sockets = sockets
+        self.socket = sockets[0]
+        self._session: aiohttp.ClientSession | None = None
+        self._prefix = ""
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def listed(self, label: str) -> list[Listed]:
+        """Every container with this label («key=value»), running or not."""
+        query = {"all": "1", "filters": json.dumps({"label": [label]})}
+        return msgspec.json.decode(
+            await self._call("GET", "/containers/json", query), type=list[Listed]
+        )
+
+    async def create(self, name: str, body: Mapping[str, Any]) -> str:
+        """Makes a container; returns its id."""
+        answer = await self._call("POST", "/containers/create", {"name": name}, body)
+        return msgspec.json.decode(answer, type=_Created).id
+
+    async def start(self, container: str) -> None:
+        """Starts a created container; one that runs is left as it is."""
+        await self._call("POST", f"/containers/{container}/start")
+
+    async def kill(self, container: str, signal: str) -> None:
+        """Sends a signal to its first process; harmless when it does not run (any more)."""
+        await self._unless({404, 409}, "POST", f"/containers/{container}/kill", {"signal": signal})
+
+    async def inspect(self, container: str) -> Container | None:
+        """One container."""
+        answer = await self._unless({404}, "GET", f"/containers/{container}/json")
+        return None if answer is None else msgspec.json.decode(answer, type=Container)
+
+    async def remove(self, container: str) -> None:
+        """Removes it with its unnamed volumes, running or not."""
+        query = {"force": "1", "v": "1"}
+        await self._unless({404, 409}, "DELETE", f"/containers/{container}", query)
+
+    async def execute(self, container: str, command: list[str]) -> int:
+        """Runs a command in it and returns its exit code."""
+        body = {"Cmd": command, "AttachStdout": True, "AttachStderr": True}
+        answer = await self._call("POST", f"/containers/{container}/exec", body=body)
+        path = f"/exec/{msgspec.json.decode(answer, type=_Created).id}"
+        started = {"Detach": False, "Tty": False}
+        async with self._stream("POST", f"{path}/start", {}, json=started) as response:
+            async for _ in response.content.iter_any():
+                pass
+        ended = msgspec.json.decode(await self._call("GET", f"{path}/json"), type=_Executed)
+        return ended.exit_code or 0
+
+    async def has_image(self, image: str) -> bool:
+        """Whether the engine has this image."""
+        return await self._unless({404}, "GET", f"/images/{image}/json") is not None
+
+    async def load(self, archive: AsyncIterator[bytes]) -> list[str]:
+        """Loads images from the text of a `docker save` archive; returns what the engine says about them."""
+        async with self._stream("POST", "/images/load", {"quiet": "1"}, data=archive) as response:
+            lines = [msgspec.json.decode(line) async for line in response.content if line.strip()]
+        return [str(line.get("stream", "")).strip() for line in lines]
+
+    async def pull(self, image: str) -> AsyncIterator[PullLine]:
+        """Pulls an image, telling the progress."""
+        name, tag = split_image(image)
+        async with self._stream(
+            "POST", "/images/create", {"fromImage": name, "tag": tag}
+        ) as response:
+            async for line in response.content:
+                yield msgspec.json.decode(line, type=PullLine)
+
+    async def happenings(self, label: str) -> AsyncGenerator[Happening]:
+        """Events of containers with this label, from now on; the first item comes at once, when they are watched."""
+        query = {"filters": json.dumps({"type": ["container"], "label": [label]})}
+        async with self._stream("GET", "/events", query) as response:
+            yield Happening()
+            async for line in response.content:
+                yield msgspec.json.decode(line, type=Happening)
+
+    async def output(self, container: str, since: str) -> AsyncIterator[bytes]:
+        """What it prints, with the engine's framing, from `since` (seconds since 1970) to its end."""
+        query = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "1", "since": since}
+        async with self._stream("GET", f"/containers/{container}/logs", query) as response:
+            async for chunk in response.content.iter_any():
+                yield chunk
+
+    async def _unless(
+        self, statuses: set[int], method: str, path: str, query: Mapping[str, str] | None = None
+    ) -> bytes | None:
+        try:
+            return await self._call(method, path, query)
+        except EngineRefusal as refusal:
+            if refusal.status in statuses:
+                return None
+            raise
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        try:
+            async with self._request(method, path, query, json=body, timeout=PATIENCE) as response:
+                answer = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._gone(error) from error
+        _check(response.status, answer)
+        return answer
+
+    @asynccontextmanager
+    async def _stream(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        **body: Any,  # noqa: ANN401 - aiohttp's own
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        try:
+            async with self._request(method, path, query, **body, timeout=ENDLESS) as response:
+                if response.status >= 400:
+                    _check(response.status, await response.read())
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._gone(error) from error
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        **options: Any,  # noqa: ANN401 - aiohttp's own
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        session = await self._opened()
+        url = f"http://engine{self._prefix}{path}"
+        async with session.request(method, url, params=query, **options) as response:
+            yield response
+
+    async def _opened(self) -> aiohttp.ClientSession:
+        """The session with the engine that is there now, and its version known."""
+        if self._session is not None and self._prefix:
+            return self._session
+        await self.close()
+        self.socket = next((path for path in self._sockets if path.exists()), self._sockets[0])
+        connector = aiohttp.UnixConnector(str(self.socket), limit=0)
+        session = aiohttp.ClientSession(connector=connector, read_bufsize=_MAX_LINE)
+        self._session = session
+        async with session.get("http://engine/version", timeout=PATIENCE) as response:
+            self._prefix = _prefix(msgspec.json.decode(await response.read(), type=_Version))
+        return session
+
+    def _gone(self, error: Exception) -> EngineGone:
+        self._prefix = ""  # another engine may answer next time
+        cause = getattr(error, "strerror", None) or str(error) or "no answer"
+        return EngineGone(f"cannot reach the container engine at {self.socket}: {one_line(cause)}")
+
+
+def split_image(image: str) -> tuple[str, str]:
+    """Name and tag (or digest), as the engine wants them; without either the tag is «latest»."""
+    name, at, digest = image.partition("@")
+    if at:
+        return name, digest
+    host, slash, rest = image.rpartition("/")
+    last, _, tag = rest.partition(":")
+    return f"{host}{slash}{last}", tag or "latest"
+
+
+def _prefix(version: _Version) -> str:
+    engine, oldest = (
+        tuple(int(part) for part in text.split("."))
+        for text in (version.api_version, version.min_a_p_i_version)
+    )
+    return "/v" + ".".join(str(part) for part in max(min(engine, NEWEST_KNOWN), oldest))
+
+
+def _check(status: int, answer: bytes) -> None:
+    if status < 400:
+        return
+    try:
+        words = msgspec.json.decode(answer, type=_Complaint).message
+    except msgspec.DecodeError:
+        words = answer[:200].decode("utf-8", "replace")
+    raise EngineRefusal(status, one_line(words) or f"it answered {status}")

@@ -1,0 +1,123 @@
+"""A container's output into its log: follows the engine's stream from where the log ends until the container does."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry.keeper.logs import LogFile, stamp
+from skerry.kit.clock import Clock
+from skerry.kit.one_line import one_line
+from skerry.node.workloads.runtimes.containers.engine import Engine, EngineGone, EngineRefusal
+from skerry.node.workloads.runtimes.containers.frames import (
+    OURS,
+    Lines,
+    Mark,
+    Unframed,
+    last_mark,
+    seconds,
+)
+
+_TAIL = 64 * 1024
+_LAST_WORDS = 5.0
+"""Seconds that an ended container's output may take to arrive."""
+
+
+@dataclass(frozen=True)
+class LogTarget:
+    """Where the output of one workload goes."""
+
+    path: Path
+    size: int
+    files: int
+
+
+class ContainerLogs:
+    """The logs that the agent writes itself; those of processes are the keeper's."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._now = clock.wall_ns
+        self._later = asyncio.get_running_loop().call_later
+        self._files: dict[Path, LogFile] = {}
+
+    def file(self, target: LogTarget) -> LogFile:
+        """The one writer of this log."""
+        file = self._files.get(target.path)
+        if file is None:
+            target.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = LogFile(str(target.path), target.size, target.files, self._now, self._later)
+            self._files[target.path] = file
+        file.limit, file.files = target.size, target.files
+        return file
+
+    def note(self, target: LogTarget, line: str) -> None:
+        """Writes a line of our own between what the workload prints."""
+        self.file(target).append(
+            [b"%b stderr F %b%b\n" % (stamp(self._now()), OURS, one_line(line).encode())]
+        )
+
+    def close(self, target: LogTarget) -> None:
+        """Nobody writes it for now."""
+        file = self._files.pop(target.path, None)
+        if file is not None:
+            file.close()
+
+
+class Output:
+    """Follows one container. Nothing is lost while no agent is there: the engine keeps a copy.
+
+    `resumed`: a part of it may be in the log already. Podman's times are whole seconds, so a new container's first
+    lines could be taken for its predecessor's last ones.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        container: str,
+        target: LogTarget,
+        logs: ContainerLogs,
+        *,
+        resumed: bool,
+    ) -> None:
+        self._engine = engine
+        self._container = container
+        self._target = target
+        self._logs = logs
+        self._resumed = resumed
+        self._task = asyncio.create_task(self._follow(), name=f"output of {container[:12]}")
+
+    async def finish(self) -> None:
+        """After the container's end: returns when its last words are in the log, or have not come for a while."""
+        await asyncio.wait({self._task}, timeout=_LAST_WORDS)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stops following; another agent goes on where the log ends."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _follow(self) -> None:
+        file = self._logs.file(self._target)
+        lines = Lines(last_mark(_tail(self._target.path)) if self._resumed else Mark())
+        unframed = Unframed()
+        try:
+            async for chunk in self._engine.output(self._container, seconds(lines.mark.at)):
+                for stream, payload in unframed.feed(chunk):
+                    file.append(lines.of(stream, payload))
+                await asyncio.sleep(0)  # a chatty container must not hold up the others
+        except (EngineGone, EngineRefusal):
+            return  # the runtime follows again when the engine is back
+        finally:
+            self._logs.close(self._target)
+
+
+def _tail(path: Path) -> bytes:
+    """The last whole lines of the log, or of the file before it when it has just been rotated."""
+    for name in (path, path.with_name(f"{path.name}.1")):
+        if name.exists() and (size := name.stat().st_size):
+            with name.open("rb") as file:
+                start = file.seek(max(size - _TAIL, 0))
+                data = file.read()
+            return data if start == 0 else data.partition(b"\n")[2]
+    return b""

@@ -1,0 +1,74 @@
+"""All runtimes of the device as one: implements `node.ports.Runtime` and passes each call to the one that it is for.
+
+A container engine that is away holds up no process, and the other way round: `connect` of each tells what it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from skerry.kit.errors import Refused
+from skerry.node.ports import (
+    ContainerLaunch,
+    InstanceExit,
+    Launch,
+    ProcessIdentity,
+    ProcessLaunch,
+    RunningInstance,
+    StoredInstance,
+)
+from skerry.node.workloads.runtimes.beside import run_beside
+from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
+from skerry.node.workloads.runtimes.process import ProcessRuntime
+
+
+class Runtimes:
+    """Implements `Runtime`, and `readiness.Execute`."""
+
+    def __init__(self, processes: ProcessRuntime, containers: ContainerRuntime) -> None:
+        self._processes = processes
+        self._containers = containers
+
+    @property
+    def keeper_pid(self) -> int | None:
+        """The keeper that answers, or None while there is none."""
+        return self._processes.keeper_pid
+
+    async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
+        running = await self._containers.connect(on_exit)
+        return [*await self._processes.connect(on_exit), *running]
+
+    async def adopt(self, known: list[StoredInstance]) -> list[RunningInstance]:
+        containers = [one for one in known if isinstance(one.launch, ContainerLaunch)]
+        processes = [one for one in known if isinstance(one.launch, ProcessLaunch)]
+        return [*await self._containers.adopt(containers), *await self._processes.adopt(processes)]
+
+    async def start(self, launch: Launch) -> ProcessIdentity:
+        if isinstance(launch, ContainerLaunch):
+            return await self._containers.start(launch)
+        return await self._processes.start(launch)
+
+    async def signal(self, instance: str, name: str) -> None:
+        await self._of(instance).signal(instance, name)
+
+    async def acknowledge(self, instance: str) -> None:
+        await self._of(instance).acknowledge(instance)
+
+    async def execute(self, launch: Launch, command: list[str]) -> int:
+        """Runs a command inside the instance's container, or beside its process; returns its exit code."""
+        if isinstance(launch, ContainerLaunch):
+            return await self._containers.execute(launch.instance, command)
+        if isinstance(launch, ProcessLaunch):
+            return await run_beside(launch, command)
+        raise Refused(f"cannot run {command[0]}: unknown runtime of workload «{launch.workload}»")
+
+    async def close(self) -> None:
+        await self._containers.close()
+        await self._processes.close()
+
+    async def shut_down(self) -> None:
+        await self._containers.shut_down()
+        await self._processes.shut_down()
+
+    def _of(self, instance: str) -> ContainerRuntime | ProcessRuntime:
+        return self._containers if self._containers.has(instance) else self._processes

@@ -1,0 +1,247 @@
+"""Docker and Podman for tests: engines of our own, started by hand as root, with one image made of this machine's Python.
+
+Nothing of theirs touches the machine's own engines: root, state, socket and cgroup parent lie in a directory of theirs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+IMAGE = "localhost/skerry-test-python:latest"
+"""Podman gives no other tag to what is imported."""
+NAMES = ("docker", "podman")
+_START_WITHIN = 30.0
+_LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "site-packages", "__pycache__"}
+_LEFT_OUT |= {"ensurepip", "lib2to3", "pydoc_data", "distutils"}
+
+_PODMAN_SETTINGS = """\
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime = "runc"
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+"""
+
+
+@dataclass(frozen=True)
+class TestEngine:
+    """A running engine."""
+
+    __test__ = False
+
+    name: str
+    socket: Path
+    process: subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[TestEngine]:
+    """Docker, with IMAGE in it."""
+    with running("docker") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def podman_engine() -> Iterator[TestEngine]:
+    """Podman, with IMAGE in it."""
+    with running("podman") as found:
+        yield found
+
+
+@contextlib.contextmanager
+def running(name: str) -> Iterator[TestEngine]:
+    """Starts an engine and loads IMAGE; nothing is left of it."""
+    directory = Path(tempfile.mkdtemp(prefix="sk-en-", dir="/tmp"))
+    path = directory / "engine.sock"
+    log = (directory / "log").open("wb")
+    environment = dict(os.environ)
+    if name == "podman":
+        (directory / "containers.conf").write_text(_PODMAN_SETTINGS)
+        environment["CONTAINERS_CONF"] = str(directory / "containers.conf")
+    process = subprocess.Popen(
+        _command(name, directory, path),
+        stdout=log,
+        stderr=log,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        _wait(lambda: _answers(path), (directory / "log").read_text)
+        _import(path)
+        yield TestEngine(name, path, process)
+    finally:
+        remove_containers(path)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+        log.close()
+        _unmount(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _command(name: str, directory: Path, path: Path) -> list[str]:
+    if name == "docker":
+        return [
+            *("dockerd", "-H", f"unix://{path}", "--data-root", f"{directory}/root"),
+            *("--exec-root", f"{directory}/exec", "--pidfile", f"{directory}/pid"),
+            *("--bridge=none", "--iptables=false", "--ip6tables=false", "--log-level=warn"),
+        ]
+    return [
+        *("podman", "--root", f"{directory}/root", "--runroot", f"{directory}/run"),
+        *("system", "service", "--time=0", f"unix://{path}"),
+    ]
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("engine", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(60)
+        self.sock.connect(str(self._path))
+
+
+def ask(
+    path: Path, method: str, target: str, body: bytes | None = None, kind: str = "application/json"
+) -> tuple[int, bytes]:
+    """One request to an engine, for what the product has no call for."""
+    connection = _Connection(path)
+    try:
+        connection.request(method, target, body, {"Content-Type": kind} if body else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def saved_as(path: Path, image: str) -> bytes:
+    """IMAGE as an archive under another name, which the engine does not have afterwards."""
+    name, _, tag = image.rpartition(":")
+    query = urlencode({"repo": name, "tag": tag})
+    assert ask(path, "POST", f"/v1.40/images/{IMAGE}/tag?{query}")[0] == 201
+    status, archive = ask(path, "GET", f"/v1.40/images/{image}/get")
+    assert status == 200
+    ask(path, "DELETE", f"/v1.40/images/{image}")
+    return archive
+
+
+def _answers(path: Path) -> bool:
+    try:
+        return ask(path, "GET", "/version")[0] == 200
+    except OSError:
+        return False
+
+
+def _import(path: Path) -> None:
+    name, _, tag = IMAGE.rpartition(":")
+    changes = "".join(
+        f"&changes={change}"
+        for change in (
+            "ENV%20LD_LIBRARY_PATH=/usr/lib/host",
+            "ENV%20PYTHONHOME=/usr",
+            "ENV%20PATH=/usr/bin",
+        )
+    )
+    target = f"/v1.40/images/create?fromSrc=-&repo={name}&tag={tag}{changes}"
+    status, answer = ask(path, "POST", target, _image(), "application/x-tar")
+    assert status == 200, answer
+
+
+def remove_containers(path: Path) -> None:
+    """Removes every container of the engine."""
+    with contextlib.suppress(OSError):
+        _, answer = ask(path, "GET", "/v1.40/containers/json?all=1")
+        for one in json.loads(answer):
+            ask(path, "DELETE", f"/v1.40/containers/{one['Id']}?force=1&v=1")
+
+
+def _unmount(directory: Path) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((m for m in mounts if m.startswith(f"{directory}/")), reverse=True):
+        subprocess.run(["umount", "-l", mount], check=False)
+
+
+def _image() -> bytes:
+    """A root file system with this machine's Python, its standard library and the libraries that they need."""
+    buffer = BytesIO()
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    program = Path(sys.base_prefix, "bin", version).resolve()
+    library = Path(sys.base_prefix, "lib", version)
+    needed = _libraries(program)
+    with tarfile.open(fileobj=buffer, mode="w") as image:
+        image.add(program, f"usr/bin/{version}")
+        for file in _standard_library(library):
+            image.add(file, f"usr/lib/{version}/{file.relative_to(library)}", recursive=False)
+            if file.suffix == ".so":
+                needed |= _libraries(file)
+        for path in sorted(needed):
+            loader = path.name.startswith("ld-linux")
+            image.add(path.resolve(), str(path) if loader else f"usr/lib/host/{path.name}")
+        _link(image, "usr/bin/python3", version)
+        _link(image, "bin", "usr/bin")
+        _file(
+            image,
+            "etc/passwd",
+            b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+        )
+        for name in ("tmp", "root", "dev", "proc", "sys", "run"):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+            image.addfile(entry)
+    return buffer.getvalue()
+
+
+def _standard_library(library: Path) -> list[Path]:
+    found = []
+    for path in library.rglob("*"):
+        parts = path.relative_to(library).parts
+        left_out = _LEFT_OUT & set(parts) or parts[0].startswith("config-")
+        if path.is_file() and not left_out and path.suffix not in {".pyc", ".a"}:
+            found.append(path)
+    return found
+
+
+def _libraries(program: Path) -> set[Path]:
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    return {
+        Path(word) for line in listed.splitlines() for word in line.split() if word.startswith("/")
+    }
+
+
+def _link(image: tarfile.TarFile, name: str, target: str) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = tarfile.SYMTYPE, target
+    image.addfile(entry)
+
+
+def _file(image: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    image.addfile(entry, BytesIO(content))
+
+
+def _wait(condition: Callable[[], bool], why: Callable[[], str]) -> None:
+    deadline = time.monotonic() + _START_WITHIN
+    while not condition():
+        assert time.monotonic() < deadline, why()
+        time.sleep(0.05)

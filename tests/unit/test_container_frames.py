@@ -1,0 +1,148 @@
+"""Engine's output streams and creations, as pure functions."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skerry.node.ports import ContainerLaunch
+from skerry.node.workloads.runtimes.containers.creation import creation, exit_of
+from skerry.node.workloads.runtimes.containers.engine import PullBytes, PullLine, split_image
+from skerry.node.workloads.runtimes.containers.frames import (
+    Lines,
+    Mark,
+    Unframed,
+    last_mark,
+    seconds,
+)
+from skerry.node.workloads.runtimes.containers.images import Progress
+from skerry.wire.workload import ContainerSpec, Exit, Resources
+
+T1 = b"2026-11-21T05:57:53.248922682Z"
+T2 = b"2026-11-21T05:57:54.000000000Z"
+
+
+def frame(payload: bytes, stream: int = 1) -> bytes:
+    return bytes([stream, 0, 0, 0]) + len(payload).to_bytes(4, "big") + payload
+
+
+@given(st.lists(st.binary(max_size=50), max_size=6), st.integers(1, 9))
+def test_frames_are_found_however_the_stream_is_cut(payloads: list[bytes], step: int) -> None:
+    stream = b"".join(frame(payload, 1 + index % 2) for index, payload in enumerate(payloads))
+    unframed, found = Unframed(), []
+    for start in range(0, len(stream), step):
+        found += unframed.feed(stream[start : start + step])
+    names = (b"stdout", b"stderr")
+    assert found == [(names[index % 2], payload) for index, payload in enumerate(payloads)]
+
+
+def test_lines_have_the_engines_time_and_our_form() -> None:
+    lines = Lines(Mark())
+    assert lines.of(b"stdout", T1 + b" hello\n") == [T1 + b" stdout F hello\n"]
+    assert lines.of(b"stderr", b"2026-11-21T05:57:54Z part") == [T2 + b" stderr P part\n"]
+    assert lines.of(b"stderr", b"no time at all\n") == []
+
+
+@given(st.lists(st.sampled_from([T1, T2]), max_size=8).map(sorted), st.integers(0, 8))
+def test_following_again_repeats_and_loses_nothing(times: list[bytes], written: int) -> None:
+    payloads = [at + b" %d\n" % number for number, at in enumerate(times)]
+    before = [
+        line for payload in payloads[:written] for line in Lines(Mark()).of(b"stdout", payload)
+    ]
+    mark = last_mark(b"".join(before))
+    again = Lines(mark)
+    asked = [payload for payload in payloads if payload[:30] >= mark.at]
+    after = [line for payload in asked for line in again.of(b"stdout", payload)]
+    assert before + after == [line for p in payloads for line in Lines(Mark()).of(b"stdout", p)]
+
+
+def test_lines_of_our_own_are_no_mark() -> None:
+    ours = T2 + b" stderr F skerry: pulled image acme/cam:2\n"
+    assert last_mark(T1 + b" stdout F a\n" + ours) == Mark(T1, 1)
+    assert last_mark(b"") == Mark()
+
+
+def test_a_mark_is_asked_for_in_seconds() -> None:
+    assert seconds(T1) == "1795240673.248922682"
+    assert seconds(b"") == "0"
+
+
+@pytest.mark.parametrize(
+    ("image", "parts"),
+    [
+        ("cam", ("cam", "latest")),
+        ("acme/cam:2", ("acme/cam", "2")),
+        ("lan:5000/acme/cam", ("lan:5000/acme/cam", "latest")),
+        ("lan:5000/cam:2", ("lan:5000/cam", "2")),
+        ("cam@sha256:ab", ("cam", "sha256:ab")),
+    ],
+)
+def test_an_images_name_and_tag(image: str, parts: tuple[str, str]) -> None:
+    assert split_image(image) == parts
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_"),
+    [(0, Exit(0)), (7, Exit(7)), (137, Exit(signal=9)), (143, Exit(signal=15)), (255, Exit(255))],
+)
+def test_an_exit_code_of_an_engine(code: int, exit_: Exit) -> None:
+    assert exit_of(code, 0, out_of_memory=False) == exit_
+    assert exit_of(137, 0, out_of_memory=True) == Exit(signal=9, reason="out of memory")
+
+
+def test_what_is_asked_of_the_engine() -> None:
+    spec = ContainerSpec(
+        image="acme/cam:2",
+        command=["run"],
+        network="host",
+        user="1000",
+        read_only=True,
+        cap_drop=["ALL"],
+        volumes=["/srv:/data:ro"],
+        devices=["/dev/video0:/dev/cam"],
+    )
+    resources = Resources(
+        cpu=0.5, memory=64 << 20, open_files=100, pids=20, unattended_restart=True
+    )
+    launch = ContainerLaunch(
+        "i1",
+        "cam",
+        {"A": "b"},
+        Path("/l/current.log"),
+        10,
+        2,
+        spec,
+        resources,
+        Path("/r/w/cam/sock"),
+    )
+    body = creation("mark", launch)
+    host = body["HostConfig"]
+    assert (body["Image"], body["Cmd"], body["Env"], body["User"]) == (
+        "acme/cam:2", ["run"], ["A=b"], "1000",
+    )  # fmt: skip
+    assert "Entrypoint" not in body
+    assert body["Labels"]["io.skerry.node"] == "mark"
+    assert body["Labels"]["io.skerry.instance"] == "i1"
+    assert json.loads(body["Labels"]["io.skerry.log"]) == ["/l/current.log", 10, 2]
+    assert host["Binds"] == ["/r/w/cam:/run/skerry", "/srv:/data:ro"]
+    assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (
+        64 << 20,
+        64 << 20,
+        500_000_000,
+    )
+    assert (host["PidsLimit"], host["NetworkMode"], host["ReadonlyRootfs"]) == (20, "host", True)
+    assert (host["CapDrop"], host["RestartPolicy"]) == (["ALL"], {"Name": "on-failure"})
+    assert host["Devices"][0]["PathInContainer"] == "/dev/cam"
+    assert host["Ulimits"] == [{"Name": "nofile", "Soft": 100, "Hard": 100}]
+
+
+def test_a_pulls_progress_in_words() -> None:
+    progress = Progress()
+    assert str(progress) == "waiting for the registry"
+    progress.take(PullLine("a", "Downloading", PullBytes(1_000_000, 4_000_000)))
+    progress.take(PullLine("b", "Already exists"))
+    assert str(progress) == "1 MB of 4 MB, 1 of 2 layers"
+    progress.take(PullLine("a", "Download complete"))
+    assert str(progress) == "4 MB of 4 MB, 2 of 2 layers"
