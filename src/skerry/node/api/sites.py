@@ -133,7 +133,11 @@ class LocalApi:
             await runner.cleanup()
 
     async def _listen(self, runner: web.AppRunner, path: Path) -> _Door:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (
+            path.parent.parent,
+            path.parent,
+        ):  # `parents` would not give them the mode
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # What is there is of an agent that was killed: the store's lock says that no other one runs.
         path.unlink(missing_ok=True)
         factory = Listener(_server(runner), self._limits).factory

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import PurePosixPath
-from typing import Any
 
 from skerry.node.ports import SOCKET_INSIDE, ContainerLaunch, Launch
 from skerry.wire.workload import Exit
+
+Body = dict[str, object]
+"""JSON as the engine wants it."""
 
 OWNER = "io.skerry.node"
 """Label of every container that is ours; its value is the node's own mark. Nothing without it is ever touched."""
@@ -36,14 +38,15 @@ def labels(owner: str, launch: Launch) -> dict[str, str]:
     }
 
 
-def creation(owner: str, launch: ContainerLaunch) -> dict[str, Any]:
+def creation(owner: str, launch: ContainerLaunch) -> Body:
     """The body of POST /containers/create."""
     spec, resources = launch.spec, launch.resources
-    body: dict[str, Any] = {
+    host = _host(launch)
+    body: Body = {
         "Image": spec.image,
         "Env": [f"{name}={value}" for name, value in launch.environment.items()],
         "Labels": labels(owner, launch),
-        "HostConfig": _host(launch),
+        "HostConfig": host,
     }
     if spec.entrypoint is not None:
         body["Entrypoint"] = spec.entrypoint
@@ -55,16 +58,16 @@ def creation(owner: str, launch: ContainerLaunch) -> dict[str, Any]:
         body["User"] = spec.user
     if resources.open_files is not None:
         limit = {"Name": "nofile", "Soft": resources.open_files, "Hard": resources.open_files}
-        body["HostConfig"]["Ulimits"] = [limit]
+        host["Ulimits"] = [limit]
     return body
 
 
-def _host(launch: ContainerLaunch) -> dict[str, Any]:
+def _host(launch: ContainerLaunch) -> Body:
     spec, resources = launch.spec, launch.resources
     # The directory, not the socket: an agent that restarts makes a new socket in it.
     binds = [f"{launch.socket.parent}:{PurePosixPath(SOCKET_INSIDE).parent}", *spec.volumes]
     restart = "on-failure" if resources.unattended_restart else "no"
-    host: dict[str, Any] = {
+    host: Body = {
         "Binds": binds,
         "Init": False,
         "LogConfig": {"Type": "json-file", "Config": _KEPT_OUTPUT},
