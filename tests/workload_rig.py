@@ -107,6 +107,7 @@ class Rig:
             environment=spec.env,
             directory=self.directory,
             log=self.directory / f"{assignment.workload}.log",
+            strict=False,
             log_size=spec.logs.max_size,
             log_files=spec.logs.files,
             limits={},

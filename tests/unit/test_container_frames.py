@@ -110,6 +110,7 @@ def test_what_is_asked_of_the_engine() -> None:
         "i1",
         "cam",
         {"A": "b"},
+        False,
         Path("/l/current.log"),
         10,
         2,

@@ -95,7 +95,7 @@ def test_sections_without_a_value_are_defaults() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("comand: [x]", "4: unknown field «comand»: known are: container, depends_on, env, kind, logs, name, on, on_disconnect, process, ready, resources, restart, runtime, stop, streams"),
+        ("stop: {with: x}", "4: unknown field «with» in stop: known are: grace, signal"),
         ("nmae: b", "4: unknown field «nmae»: did you mean «name»?"),
         ("restart: {polcy: never}", "4: unknown field «polcy» in restart: did you mean «policy»?"),
         ("restart: always", "4: «restart» must be a map of fields, this is a text"),

@@ -21,8 +21,8 @@ _DURATIONS: Final = {
 }  # fmt: skip
 _SIZES: Final = {("resources", "memory"), ("logs", "max_size")}
 _ORDER: Final = (
-    "kind", "name", "on", "runtime", "process", "container", "env", "resources", "restart", "stop", "ready",
-    "depends_on", "on_disconnect", "streams", "logs",
+    "kind", "name", "on", "runtime", "process", "container", "env", "resources", "isolation", "restart",
+    "stop", "ready", "depends_on", "on_disconnect", "streams", "logs",
 )  # fmt: skip
 
 _SPECIAL: Final = frozenset(",[]{}\"'#: \n\t")

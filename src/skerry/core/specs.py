@@ -221,6 +221,7 @@ _FIELDS = {
             "unattended_restart": boolean,
         }
     ),
+    "isolation": one_of("standard", "strict"),
     "restart": section(
         {
             "policy": one_of("never", "on-failure", "always"),

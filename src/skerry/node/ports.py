@@ -22,6 +22,8 @@ class Launch:
     instance: str
     workload: str
     environment: dict[str, str]
+    strict: bool
+    """`isolation: strict` was asked: what cannot be had is refused, never left out."""
     log: Path
     """The current log file; rotated ones get the suffixes .1, .2, …"""
     log_size: int

@@ -72,6 +72,7 @@ class ContainerDevice:
             workload=workload,
             environment={},
             log=self.directory / "logs" / workload / "current.log",
+            strict=False,
             log_size=1_000_000,
             log_files=3,
             spec=ContainerSpec(**known | fields),  # type: ignore[arg-type]  # a test's keywords

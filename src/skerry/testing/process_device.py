@@ -65,6 +65,7 @@ class ProcessDevice:
             command=command,
             environment={"PATH": PATH} | (variables or {}),
             directory=self.directory,
+            strict=False,
             log=self.directory / "logs" / workload / "current.log",
             log_size=self._log_size,
             log_files=self._log_files,

@@ -23,6 +23,7 @@ Phase = Literal[
 ]  # fmt: skip
 Dependency = Literal["running", "ready", "succeeded"]
 RuntimeName = Literal["process", "container"]
+Isolation = Literal["standard", "strict"]
 StreamClass = Literal["keep", "sample"]
 
 
@@ -139,6 +140,7 @@ class WorkloadSpec(_Part, frozen=True):
     runtime: RuntimeName = "process"
     env: dict[str, str] = {}
     resources: Resources = Resources()
+    isolation: Isolation = "standard"
     restart: Restart = Restart()
     stop: Stop = Stop()
     ready: Ready | None = None

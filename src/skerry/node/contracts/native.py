@@ -58,6 +58,7 @@ class NativeContract:
             instance=instance,
             workload=name,
             environment=environment,
+            strict=spec.isolation == "strict",
             log=log_path(self.data_dir, name),
             log_size=spec.logs.max_size,
             log_files=spec.logs.files,
