@@ -60,7 +60,9 @@ class FakeDevice:
     def waits(self, workload: str = "w") -> ProcessLaunch:
         self.count += 1
         name = f"{workload}-{self.count}"
-        return ProcessLaunch(name, workload, {}, Path("/log"), 1000, 2, ("run",), Path("/"), {})
+        return ProcessLaunch(
+            name, workload, {}, False, Path("/log"), 1000, 2, ("run",), Path("/"), {}
+        )
 
     async def settled(self, launch: Launch) -> None:
         pass

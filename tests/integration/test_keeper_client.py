@@ -75,7 +75,7 @@ def friendly(request: Message) -> list[Reply]:
     return [[("id", request.text("id")), ("version", 1), ("pid", 2**22), ("start", 1)]]
 
 
-LAUNCH = ProcessLaunch("i", "w", {}, Path("/log"), 1000, 2, ("true",), Path("/"), {})
+LAUNCH = ProcessLaunch("i", "w", {}, False, Path("/log"), 1000, 2, ("true",), Path("/"), {})
 
 
 async def test_an_exit_that_comes_with_the_reply_is_told_after_start_has_returned(

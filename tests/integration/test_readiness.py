@@ -56,7 +56,9 @@ class Bench:
     def launch_for(self, assignment: Assignment, instance: str) -> ProcessLaunch:
         command = tuple(assignment.spec.process.command)
         log = self.directory / "log"
-        return ProcessLaunch(instance, "a", {"WORD": "yes"}, log, 1, 1, command, self.directory, {})
+        return ProcessLaunch(
+            instance, "a", {"WORD": "yes"}, False, log, 1, 1, command, self.directory, {}
+        )
 
     def watch(self, ready: Ready) -> None:
         prober = Prober(
