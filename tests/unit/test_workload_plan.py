@@ -16,7 +16,15 @@ from skerry.node.workloads.steps import (
     StopWorkload,
     Wait,
 )
-from skerry.wire.workload import Assignment, OnDisconnect, Ready, Resources, Restart, Stop
+from skerry.wire.workload import (
+    Assignment,
+    ContainerSpec,
+    OnDisconnect,
+    Ready,
+    Resources,
+    Restart,
+    Stop,
+)
 
 T = NOW.monotonic
 STOP_AFTER_MINUTE = OnDisconnect(stop_after=60.0)
@@ -59,6 +67,8 @@ START, WAIT = StartWorkload("a"), Wait("a", "running")
         ([wish(n=2, command="new")], [live()], [StopWorkload("a", "changed")]),
         ([wish(n=2, env={"A": "1"})], [live()], [StopWorkload("a", "changed")]),
         ([wish(n=2, resources=Resources(memory=1))], [live()], [StopWorkload("a", "changed")]),
+        ([wish(n=2, isolation="strict")], [live()], [StopWorkload("a", "changed")]),
+        ([wish(n=2, container=ContainerSpec(image="b"))], [live()], [StopWorkload("a", "changed")]),
         ([wish(n=2, command="new")], [row(phase="stopped")], [START]),
         # changed, but the process need not know
         ([wish(n=2)], [live()], [WAIT]),

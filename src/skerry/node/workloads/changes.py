@@ -1,7 +1,7 @@
 """What a new assignment means for what runs: nothing, a new value to hold, or another process. Pure.
 
-A process is replaced only when what it was made from differs (program, environment, limits, log files) or when a
-restart was asked for. Everything else (restart policy, dependencies, probes, …) takes effect as it stands.
+An instance is replaced only when what it was made from differs (program, environment, limits, log files, …) or when
+a restart was asked for. What else there is (restart policy, dependencies, probes, …) takes effect as it stands.
 """
 
 from __future__ import annotations
@@ -11,6 +11,12 @@ from dataclasses import replace
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.transitions import Moment, first_seen, renewed
 from skerry.wire.workload import Assignment, WorkloadSpec
+
+_AS_THEY_STAND = frozenset(
+    {"name", "on", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams"}
+)
+"""Fields that take effect without another process. A field that nobody has put here replaces what runs: too much
+rather than too little."""
 
 
 def hold(actual: ActualWorkload | None, wish: Assignment, moment: Moment) -> ActualWorkload:
@@ -48,7 +54,9 @@ def in_force(held: Assignment, wish: Assignment) -> bool:
 
 
 def _made_from(spec: WorkloadSpec) -> tuple[object, ...]:
-    return spec.runtime, spec.process, spec.env, spec.resources, spec.logs
+    return tuple(
+        getattr(spec, field) for field in spec.__struct_fields__ if field not in _AS_THEY_STAND
+    )
 
 
 def _gives_new_chance(actual: ActualWorkload, wish: Assignment) -> bool:
