@@ -13,6 +13,7 @@ from skerry.hub.data.ingest import Ingest
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.retention import Ages, Retention
 from skerry.hub.fleet.assignments import Assignments
+from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
@@ -21,6 +22,7 @@ from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.testing.manual_clock import ManualClock
+from skerry.testing.memory_blobs import MemoryBlobs
 from skerry.testing.running_hub import EnrolledNode
 from skerry.wire.codec import encode
 from skerry.wire.people import Apply, ApplyReply
@@ -63,8 +65,10 @@ class HubRig:
         assignments = Assignments(clock)
         self.tokens = Tokens(self.store, clock)
         self.nodes = Nodes(self.store, assignments, clock, self.news.append)
+        self.blobs = MemoryBlobs(clock)
+        self.models = Models(self.store, self.blobs, clock)
         self.workloads = Workloads(
-            self.store, assignments, clock, self.news.append, self.nodes.last_seen
+            self.store, assignments, clock, self.news.append, self.nodes.last_seen, self.models
         )
         self.query = RecordQuery(self.store)
         self.retention = Retention(

@@ -1,4 +1,4 @@
-"""`skerry apply` and `skerry diff`: workload files → the hub's desired state."""
+"""`skerry apply` and `skerry diff`: files of workloads and models → the hub's desired state."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import typer
 
 from skerry.cli.output import Cell, Form, Table, word, words
 from skerry.cli.session import Session, remote
-from skerry.core.specs import check_set, parse_workloads
+from skerry.core.specs import Desired, check_set, parse_desired
 from skerry.kit.errors import InvalidInput
 from skerry.kit.text_file import read_stream, read_text
 from skerry.wire.people import Applied, Apply, ApplyReply
-from skerry.wire.workload import WorkloadSpec
 
 Files = Annotated[
-    list[Path], typer.Option("-f", "--file", help="A workload file; «-» is stdin. May be repeated.")
+    list[Path],
+    typer.Option(
+        "-f", "--file", help="A file of workloads and models; «-» is stdin. May be repeated."
+    ),
 ]
 Prune = Annotated[bool, typer.Option("--prune", help="Delete workloads that no file names.")]
 
@@ -37,8 +39,8 @@ async def apply(
     ] = False,
     prune: Prune = False,
 ) -> None:
-    """Create and change workloads as the files say."""
-    request = Apply(workloads=read_files(file), dry_run=dry_run, prune=prune)
+    """Create and change workloads and models as the files say."""
+    request = _request(file, dry_run=dry_run, prune=prune)
     async with session.hub() as hub:
         reply = await hub.send("PUT", "/api/v1/workloads", request, ApplyReply)
     session.screen.show(applied_table(reply))
@@ -49,7 +51,7 @@ async def apply(
 @remote
 async def diff(session: Session, file: Files, prune: Prune = False) -> None:
     """Show, field by field, what applying the files would change."""
-    request = Apply(workloads=read_files(file), dry_run=True, prune=prune)
+    request = _request(file, dry_run=True, prune=prune)
     async with session.hub() as hub:
         reply = await hub.send("PUT", "/api/v1/workloads", request, ApplyReply)
     if session.screen.form is Form.TABLE:
@@ -58,39 +60,53 @@ async def diff(session: Session, file: Files, prune: Prune = False) -> None:
         session.screen.show(differences_table(reply))
 
 
-def read_files(paths: list[Path]) -> list[WorkloadSpec]:
-    """The workloads of all files. Raises one InvalidInput with what is wrong in the first bad file or between them."""
-    specs = [
-        spec
-        for path in paths
-        for spec in parse_workloads(
+def read_files(paths: list[Path]) -> Desired:
+    """What all files want. Raises one InvalidInput with what is wrong in the first bad file or between them."""
+    found = [
+        parse_desired(
             read_stream(sys.stdin.buffer, "stdin") if str(path) == "-" else read_text(path),
             "stdin" if str(path) == "-" else str(path),
         )
+        for path in paths
     ]
-    problems = check_set(specs)
+    desired = Desired(
+        [spec for each in found for spec in each.workloads],
+        [model for each in found for model in each.models],
+    )
+    problems = check_set(desired.workloads, desired.models)
     if problems:
         names = ", ".join(map(str, paths))
         raise InvalidInput("\n".join(f"{names}: {problem}" for problem in problems))
-    return specs
+    return desired
+
+
+def _request(paths: list[Path], *, dry_run: bool, prune: bool) -> Apply:
+    desired = read_files(paths)
+    return Apply(desired.workloads, dry_run=dry_run, prune=prune, models=desired.models)
 
 
 def applied_table(reply: ApplyReply) -> Table:
-    """One line for each workload."""
+    """One line for each workload and model."""
     return Table(
         ("NAME", "CHANGE", "NODES", "FIELDS"),
         [
             (
-                each.name,
+                name,
                 word(each.change),
                 words(each.nodes),
                 _paths(each),
             )
-            for each in reply.workloads
+            for name, each in _all(reply)
         ],
         reply,
         "nothing to apply",
     )
+
+
+def _all(reply: ApplyReply) -> list[tuple[str, Applied]]:
+    """Models first, as they are needed first; a workload's name stands alone."""
+    models = [(f"model {each.name}", each) for each in reply.models]
+    return [*models, *((each.name, each) for each in reply.workloads)]
 
 
 def _paths(applied: Applied) -> Cell:
@@ -104,8 +120,8 @@ def differences_table(reply: ApplyReply) -> Table:
     return Table(
         ("NAME", "CHANGE", "FIELD", "OLD", "NEW"),
         [
-            (each.name, each.change, change.path, change.old or "", change.new or "")
-            for each in reply.workloads
+            (name, each.change, change.path, change.old or "", change.new or "")
+            for name, each in _all(reply)
             for change in each.fields
         ],
         reply,
@@ -113,13 +129,13 @@ def differences_table(reply: ApplyReply) -> Table:
 
 
 def show_differences(session: Session, reply: ApplyReply) -> None:
-    """A block for each workload that would change."""
-    changed = [each for each in reply.workloads if each.change != "unchanged"]
+    """A block for each workload and model that would change."""
+    changed = [(name, each) for name, each in _all(reply) if each.change != "unchanged"]
     if not changed:
         session.screen.say("no difference")
-    for each in changed:
+    for name, each in changed:
         where = f" on {', '.join(each.nodes)}" if each.nodes else ""
-        session.screen.say(f"{each.name}: {each.change}{where}", word(each.change).style)
+        session.screen.say(f"{name}: {each.change}{where}", word(each.change).style)
         _show_fields(session, each)
 
 

@@ -1,4 +1,4 @@
-"""`skerry delete workload|node` and `skerry restart workload`: orders to the hub."""
+"""`skerry delete workload|model|node` and `skerry restart workload`: orders to the hub."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
         (
             "delete",
             "End something everywhere and forget it.",
-            {"workload": delete_workload, "node": delete_node},
+            {"workload": delete_workload, "model": delete_model, "node": delete_node},
         ),
         ("restart", "Start something anew on all its nodes.", {"workload": restart_workload}),
     ):
@@ -43,6 +43,16 @@ async def delete_workload(session: Session, name: Name) -> None:
         f"workload «{name}» is deleted; its nodes end it as soon as they hear of it",
         {"workload": name, "order": "delete"},
     )
+
+
+@remote
+async def delete_model(
+    session: Session, name: Annotated[str, typer.Argument(help="The model's name.")]
+) -> None:
+    """Forget a model that no workload names; nodes drop its files when they need the room."""
+    async with session.hub() as hub:
+        await hub.order("DELETE", f"/api/v1/models/{quote(name, safe='')}")
+    session.screen.tell(f"model «{name}» is deleted", {"model": name, "order": "delete"})
 
 
 @remote

@@ -21,6 +21,7 @@ COMMANDS = {
     "query": "query",
     "node": "node",
     "image": "image",
+    "model": "model",
     "sync": "health",
     "doctor": "health",
     "hub": "hub",

@@ -19,7 +19,8 @@ from skerry.core.config import (
     without_password,
     write_value,
 )
-from skerry.core.specs import parse_workloads, to_document
+from skerry.core.models import model_document
+from skerry.core.specs import parse_desired, to_document
 from skerry.core.yaml_lines import read_documents
 from skerry.hub import settings as hub
 from skerry.kit.errors import InvalidInput
@@ -140,11 +141,15 @@ def in_force(every: Mapping[Kind, Found], file: Path | None) -> Table:
 def _workloads(text: str, file: Path | None) -> Table:
     if file is None:
         raise InvalidInput("cannot check workloads without a file: name it")
-    specs = parse_workloads(text, str(file))
+    desired = parse_desired(text, str(file))
+    specs, models = desired.workloads, desired.models
     count = f"{len(specs)} workload{'' if len(specs) == 1 else 's'}"
+    if models:
+        count += f", {len(models)} model{'' if len(models) == 1 else 's'}"
     rows = [(spec.name, Cell(" ".join(_program(spec)), raw=_program(spec))) for spec in specs]
     lead = [Line(f"{file}: fine ({count})")]
-    return Table(("NAME", "COMMAND"), rows, [to_document(spec) for spec in specs], lead=lead)
+    documents = [*map(to_document, specs), *map(model_document, models)]
+    return Table(("NAME", "COMMAND"), rows, documents, "no workloads in it", lead=lead)
 
 
 def _program(spec: WorkloadSpec) -> list[str]:

@@ -1,4 +1,4 @@
-"""`skerry get nodes|workloads|events`: from the hub; what the node here knows when the hub cannot be reached."""
+"""`skerry get nodes|workloads|models|events`: from the hub; what the node here knows when the hub cannot be reached."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from skerry.cli.fleet_tables import (
     workloads_table,
 )
 from skerry.cli.http import Api
+from skerry.cli.model_tables import models_table
 from skerry.cli.output import Table
 from skerry.cli.rows import records_table
 from skerry.cli.session import Session, remote
 from skerry.cli.times import parse_time
 from skerry.wire.local import NodeStatus
+from skerry.wire.models import ModelView
 from skerry.wire.people import NodeView, Rows, WorkloadView
 
 Name = Annotated[str | None, typer.Argument(help="Only this one.")]
@@ -26,9 +28,10 @@ EVENTS_SHOWN = 100
 
 def register(app: typer.Typer) -> None:
     """Adds the command group."""
-    group = typer.Typer(help="Show nodes, workloads or events.", no_args_is_help=True)
+    group = typer.Typer(help="Show nodes, workloads, models or events.", no_args_is_help=True)
     group.command("nodes")(nodes)
     group.command("workloads")(workloads)
+    group.command("models")(models)
     group.command("events")(events)
     app.add_typer(group, name="get")
 
@@ -59,6 +62,14 @@ async def workloads(session: Session, name: Name = None) -> None:
         return lone_node_workloads_table(status, session.clock.wall_ns(), name)
 
     session.screen.show(await session.hub_first(at_hub, at_node))
+
+
+@remote
+async def models(session: Session, name: Name = None) -> None:
+    """Models with their files and the workloads that name them."""
+    async with session.hub() as hub:
+        views = await hub.get("/api/v1/models", list[ModelView], {"name": name})
+    session.screen.show(models_table(views))
 
 
 @remote

@@ -46,6 +46,7 @@ CHECKS_SECONDS = 60.0
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of one answer: more than any sensible question has, far less than fills this machine."""
 
+_BINARY = "application/octet-stream"
 _MAX_TOKEN = 4096
 _PERHAPS_DONE = "It may be carried out all the same: look with «skerry get» before you repeat it."
 _NO_SKERRY = "Is it Skerry that answers there?"
@@ -100,6 +101,10 @@ class Api:
         """`body` as JSON by `method`; the answer decoded as `kind`."""
         return self._read(await self._ask(method, path, body=encode(body)), kind)
 
+    async def upload(self, path: str, query: Query, data: bytes, kind: type[T]) -> T:
+        """`data` as it is by PUT; the answer decoded as `kind`."""
+        return self._read(await self._ask("PUT", path, query, data, _BINARY), kind)
+
     async def order(self, method: str, path: str, body: object | None = None) -> None:
         """A request whose answer says nothing but «done»."""
         await self._ask(method, path, body=b"" if body is None else encode(body))
@@ -125,9 +130,14 @@ class Api:
             raise InvalidInput(f"{error}. {_NO_SKERRY}") from error
 
     async def _ask(
-        self, method: str, path: str, query: Query | None = None, body: bytes = b""
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: bytes = b"",
+        content_type: str = "application/json",
     ) -> bytes:
-        headers = {"Content-Type": "application/json"} if body else {}
+        headers = {"Content-Type": content_type} if body else {}
         try:
             async with self._session.request(
                 method,

@@ -1,8 +1,9 @@
-"""Names that people give: workloads and nodes, labels, patterns of measurements, addresses. One rule each."""
+"""Names that people give: workloads and nodes, labels, patterns of measurements, files, addresses. One rule each."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from urllib.parse import urlsplit
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -11,6 +12,9 @@ _PATTERN = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_.\-/*]{0,254}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
 MAX_LABEL_TEXT = 63
+MAX_COMPONENT = 255
+"""Bytes of a file's name on Linux."""
+
 SOURCES_OF_OUR_OWN = frozenset({"hub", "skerry"})
 """Records of these sources are written by hub and node themselves; no workload may be called so."""
 
@@ -26,6 +30,24 @@ def name_fault(name: str) -> str | None:
         f"«{name}» is not a name: use at most 63 lower-case letters, digits and «-», "
         "first and last a letter or digit"
     )
+
+
+def component_fault(name: str) -> str | None:
+    """What is wrong with a name that becomes one part of a path: a model's, a file's. Never a way to elsewhere."""
+    problem = None
+    if not name:
+        problem = "it is empty"
+    elif name.startswith("."):
+        problem = "it begins with a dot"
+    elif set(name) & {"/", "\\"}:
+        problem = "it holds a slash"
+    elif any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+        problem = "it holds a control character"
+    elif name != name.strip():
+        problem = "it begins or ends with a space"
+    elif len(name.encode()) > MAX_COMPONENT:
+        problem = f"it is longer than {MAX_COMPONENT} bytes"
+    return problem and f"«{name:.80}» cannot be the name of a file: {problem}"
 
 
 def label_fault(key: str, value: str) -> str | None:

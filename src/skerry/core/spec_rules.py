@@ -10,6 +10,7 @@ from operator import attrgetter
 from skerry.core.fields import Problem, dotted
 from skerry.core.names import (
     SOURCES_OF_OUR_OWN,
+    component_fault,
     is_url,
     label_fault,
     name_fault,
@@ -23,6 +24,7 @@ from skerry.wire.workload import Selector, WorkloadSpec
 
 SIGNALS: tuple[str, ...] = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
+MAX_MODELS = 64
 _YEAR = 365 * 86400.0
 _PROBES = ("exec", "http", "tcp", "value")
 
@@ -90,6 +92,7 @@ def problems(spec: WorkloadSpec) -> Iterator[Problem]:
     yield from _restart(spec)
     yield from _ready(spec)
     yield from _depends_on(spec)
+    yield from _models(spec.models)
     for pattern in spec.streams:
         yield from _fault(("streams", pattern), "streams", pattern_fault(pattern))
 
@@ -175,6 +178,16 @@ def _depends_on(spec: WorkloadSpec) -> Iterator[Problem]:
             yield Problem(path, f"depends_on: «{name}» cannot depend on itself")
         else:
             yield from _fault(path, "depends_on", name_fault(name))
+
+
+def _models(names: Sequence[str]) -> Iterator[Problem]:
+    if len(names) > MAX_MODELS:
+        yield Problem(("models",), f"models: at most {MAX_MODELS} of one workload")
+    for index, name in enumerate(names):
+        path = ("models", index)
+        yield from _fault(path, dotted(path), component_fault(name))
+        if name in names[:index]:
+            yield Problem(path, f"{dotted(path)}: «{name}» is there twice")
 
 
 def _circle(edges: Mapping[str, Mapping[str, object]]) -> list[str] | None:

@@ -22,7 +22,7 @@ _DURATIONS: Final = {
 _SIZES: Final = {("resources", "memory"), ("logs", "max_size")}
 _ORDER: Final = (
     "kind", "name", "on", "runtime", "process", "container", "env", "resources", "isolation", "restart",
-    "stop", "ready", "depends_on", "on_disconnect", "streams", "logs",
+    "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models",
 )  # fmt: skip
 
 _SPECIAL: Final = frozenset(",[]{}\"'#: \n\t")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -29,38 +29,65 @@ from skerry.core.fields import (
     size,
     text,
 )
+from skerry.core.models import KIND as MODEL
+from skerry.core.models import read_model
 from skerry.core.spec_text import difference, flow_list, to_document
 from skerry.core.yaml_lines import Document, Path, read_documents
 from skerry.kit.errors import InvalidInput
 from skerry.kit.nearest import did_you_mean
 from skerry.kit.one_line import one_line
 from skerry.kit.units import parse_duration
+from skerry.wire.models import ModelSpec
 from skerry.wire.workload import WorkloadSpec
 
-__all__ = ["check_set", "check_spec", "difference", "parse_workloads", "to_document"]
+__all__ = [
+    "Desired",
+    "check_set",
+    "check_spec",
+    "difference",
+    "parse_desired",
+    "parse_workloads",
+    "to_document",
+]
 
 _PLANNED_RUNTIMES = ("wasm",)
 _RUNTIMES = ("process", "container")
 
 
-def parse_workloads(text_of_file: str, file: str) -> list[WorkloadSpec]:
-    """The workloads of a YAML text, one per document. `file` is its name for messages.
+@dataclass(frozen=True)
+class Desired:
+    """What the documents of one file or of several want."""
+
+    workloads: list[WorkloadSpec] = field(default_factory=list)
+    models: list[ModelSpec] = field(default_factory=list)
+
+
+def parse_desired(text_of_file: str, file: str) -> Desired:
+    """What a YAML text wants, one workload or model per document. `file` is its name for messages.
 
     Raises one InvalidInput with a line for each problem; nothing is returned from a file with an error.
     """
     documents = read_documents(text_of_file, file)
     if not documents:
         raise InvalidInput(f"{file}: cannot find a workload in it: the file is empty")
-    readings = [_read(document) for document in documents]
+    models = [(each, *read_model(each)) for each in documents if _kind_of(each) == MODEL]
+    readings = [_read(each) for each in documents if _kind_of(each) != MODEL]
+    found = [(reading.document, reading.problems) for reading in readings]
+    found += [(document, problems) for document, _, problems in models]
     refuse(
         [
-            problem.at(reading.document)
-            for reading in readings
-            for problem in sorted(reading.problems, key=lambda p: reading.document.line(p.path))
+            problem.at(document)
+            for document, problems in sorted(found, key=lambda one: one[0].line(()))
+            for problem in sorted(problems, key=lambda p: document.line(p.path))
         ]
         or _set_problems(readings)
     )
-    return [reading.spec for reading in readings]
+    return Desired([reading.spec for reading in readings], [spec for _, spec, _ in models])
+
+
+def parse_workloads(text_of_file: str, file: str) -> list[WorkloadSpec]:
+    """As `parse_desired`, for a file that is about workloads only."""
+    return parse_desired(text_of_file, file).workloads
 
 
 def check_spec(spec: WorkloadSpec) -> list[str]:
@@ -68,9 +95,13 @@ def check_spec(spec: WorkloadSpec) -> list[str]:
     return [one_line(problem.sentence) for problem in spec_rules.problems(spec)]
 
 
-def check_set(specs: Sequence[WorkloadSpec]) -> list[str]:
+def check_set(specs: Sequence[WorkloadSpec], models: Sequence[ModelSpec] = ()) -> list[str]:
     """What is wrong between specs that are to run on the same nodes: the same name twice, a circle of depends_on."""
-    return [problem.sentence for _, problem in spec_rules.set_problems(specs)]
+    names = [model.name for model in models]
+    return [
+        *(problem.sentence for _, problem in spec_rules.set_problems(specs)),
+        *(f"model «{name}» is there twice" for name in {*names} if names.count(name) > 1),
+    ]
 
 
 @dataclass(frozen=True)
@@ -120,11 +151,15 @@ def _set_problems(readings: list[_Reading]) -> list[str]:
     return [problem.at(readings[index].document) for index, problem in found]
 
 
+def _kind_of(document: Document) -> object:
+    return document.value.get("kind") if isinstance(document.value, dict) else None
+
+
 def _kind(field: Field) -> object:
     word = text(field)
     if word is WRONG or word == "workload":
         return word
-    return field.wrong(f"unknown kind «{word}»: {did_you_mean(word, ['workload'])}")
+    return field.wrong(f"unknown kind «{word}»: {did_you_mean(word, ['workload', MODEL])}")
 
 
 def _runtime(field: Field) -> object:
@@ -247,4 +282,5 @@ _FIELDS = {
     "on_disconnect": _on_disconnect,
     "streams": map_of(one_of("keep", "sample"), "pattern: keep|sample"),
     "logs": section({"max_size": size, "files": integer}),
+    "models": _texts,
 }

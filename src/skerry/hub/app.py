@@ -8,6 +8,7 @@ from litestar import Litestar
 from litestar.di import Provide
 
 from skerry.hub.api.auth import Authenticator
+from skerry.hub.api.blobs import blob_routes
 from skerry.hub.api.bodies import ZstdBodies
 from skerry.hub.api.headers import PeopleHeaders
 from skerry.hub.api.nodes import node_routes
@@ -20,10 +21,12 @@ from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.pages import page_routes
 from skerry.hub.dashboard.rendering import Templates
 from skerry.hub.data.query import RecordQuery
+from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.link import Links
+from skerry.hub.ports import Blobs
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
@@ -38,6 +41,8 @@ class Features:
     nodes: Nodes
     tokens: Tokens
     workloads: Workloads
+    models: Models
+    blobs: Blobs
     record_query: RecordQuery
     greeter: Greeter
     receiver: Receiver
@@ -55,7 +60,7 @@ class Features:
 def build_app(features: Features) -> Litestar:
     """The application. Every request passes `Authenticator.permit` first."""
     app = Litestar(
-        [node_routes(), people_routes(), page_routes()],
+        [node_routes(), people_routes(), blob_routes(), page_routes()],
         guards=[features.authenticator.permit],
         dependencies={
             field.name: _given(getattr(features, field.name)) for field in fields(features)

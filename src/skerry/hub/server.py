@@ -35,6 +35,7 @@ from skerry.hub.data.ingest import Ingest
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.retention import Ages, Retention
 from skerry.hub.fleet.assignments import Assignments
+from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import FLUSH_EVERY, Nodes
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
@@ -42,6 +43,7 @@ from skerry.hub.heartbeat import HeartbeatProtocol
 from skerry.hub.http_protocol import BoundedProtocol, Listener
 from skerry.hub.link import Links
 from skerry.hub.settings import HubSettings, listen_fault
+from skerry.hub.store.blobs import BlobDirectory
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET
 from skerry.hub.sync.hello import Greeter
@@ -137,7 +139,9 @@ async def _build(
     assignments = Assignments(clock)
     nodes = Nodes(store, assignments, clock, links.notify)
     await nodes.start()
-    workloads = Workloads(store, assignments, clock, links.notify, nodes.last_seen)
+    blobs = BlobDirectory(settings.data_dir / "blobs", RealDisk())
+    models = Models(store, blobs, clock)
+    workloads = Workloads(store, assignments, clock, links.notify, nodes.last_seen, models)
     query = RecordQuery(store)
     templates = Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
@@ -151,6 +155,8 @@ async def _build(
         nodes=nodes,
         tokens=Tokens(store, clock),
         workloads=workloads,
+        models=models,
+        blobs=blobs,
         record_query=query,
         greeter=Greeter(store, clock),
         receiver=Receiver(store, Ingest(), nodes, links.notify),
@@ -176,6 +182,9 @@ async def _run(
         removed = await retention.sweep(clock.wall_ns())
         if removed:
             log.info("removed %d records that are older than the retention allows", removed)
+        unused = await features.models.sweep()
+        if unused:
+            log.info("removed %d blobs that no model names", unused)
 
     def end() -> None:
         # The page's streams end by themselves before the server waits for its connections; links it ends itself.

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from skerry.wire.models import ModelSpec
 from skerry.wire.records import Row
 from skerry.wire.workload import Generation, WorkloadSpec, WorkloadStatus
 
@@ -71,11 +72,12 @@ class WorkloadView(msgspec.Struct, frozen=True):
 
 
 class Apply(msgspec.Struct, frozen=True):
-    """Desired workloads of one file. `prune` deletes workloads that the file does not name."""
+    """Desired workloads and models. `prune` deletes workloads (never models) that are not named."""
 
     workloads: list[WorkloadSpec]
     dry_run: bool = False
     prune: bool = False
+    models: list[ModelSpec] = []
 
 
 class FieldChange(msgspec.Struct, frozen=True):
@@ -87,7 +89,7 @@ class FieldChange(msgspec.Struct, frozen=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What happened (or, with dry_run, would happen) to one workload."""
+    """What happened (or, with dry_run, would happen) to one workload or model."""
 
     name: str
     change: Change
@@ -96,9 +98,10 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 class ApplyReply(msgspec.Struct, frozen=True):
-    """One entry for each workload that the request names or prunes."""
+    """One entry for each model that the request names, and for each workload that it names or prunes."""
 
     workloads: list[Applied]
+    models: list[Applied] = []
 
 
 class TokenRequest(msgspec.Struct, frozen=True):

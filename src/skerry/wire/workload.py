@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from skerry.wire.models import ModelSpec
+
 Phase = Literal[
     "pending",    # waits: for a dependency, for the hub's needs, or for its turn
     "starting",   # the process is being made
@@ -148,6 +150,7 @@ class WorkloadSpec(_Part, frozen=True):
     on_disconnect: OnDisconnect = OnDisconnect()
     streams: dict[str, StreamClass] = {}
     logs: Logs = Logs()
+    models: list[str] = []
 
 
 class Generation(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -158,12 +161,16 @@ class Generation(msgspec.Struct, frozen=True, array_like=True, order=True):
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """What the hub wants of one node for one workload. A higher `restarts` than last time asks for a restart."""
+    """What the hub wants of one node for one workload. A higher `restarts` than last time asks for a restart.
+
+    `models` are those that the spec names, as they are now: when one changes, the assignment does.
+    """
 
     workload: str
     generation: Generation
     spec: WorkloadSpec
     restarts: int = 0
+    models: list[ModelSpec] = []
 
 
 class Exit(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -16,11 +16,13 @@ from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.sessions import LoginCodes
 from skerry.hub.changes import Changes
 from skerry.hub.data.query import RecordQuery
+from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.link import Links, Tail
 from skerry.kit.errors import NotFound, SkerryError
+from skerry.wire.models import ModelView
 from skerry.wire.people import (
     Apply,
     ApplyReply,
@@ -116,6 +118,20 @@ async def restart_workload(
     changes.announce()
 
 
+@get("/api/v1/models", opt=PERSON)
+async def list_models(
+    models: NamedDependency[Models], name: FromQuery[str | None] = None
+) -> list[ModelView]:
+    """Every model, with the workloads that name it. Models are made by PUT /api/v1/workloads."""
+    return await models.list(name)
+
+
+@delete("/api/v1/models/{name:str}", opt=PERSON)
+async def delete_model(name: FromPath[str], models: NamedDependency[Models]) -> None:
+    """Forgets a model that no workload names."""
+    await models.delete(name)
+
+
 @get("/api/v1/records", opt=PERSON)
 async def list_records(  # noqa: PLR0913 - one argument for each query parameter
     *,
@@ -180,6 +196,8 @@ def people_routes() -> Router:
             apply_workloads,
             delete_workload,
             restart_workload,
+            list_models,
+            delete_model,
             list_records,
             tail_log,
         ],

@@ -13,11 +13,13 @@ import msgspec
 from sqlalchemy import Connection, select, update
 
 from skerry.hub.fleet.controller import Difference, Node, Place, difference, places
+from skerry.hub.fleet.models import read_models
 from skerry.hub.store import changes, rows
 from skerry.hub.store.tables import FLEET, node, state, workload
 from skerry.kit.clock import Clock
 from skerry.kit.hlc import HybridClock
 from skerry.wire.codec import decode, encode
+from skerry.wire.models import ModelSpec
 from skerry.wire.sync import StateRow
 from skerry.wire.workload import Assignment, Generation, WorkloadSpec
 
@@ -78,6 +80,7 @@ class Assignments:
         epoch = changes.read_log(connection).epoch
         first = changes.allot(connection, len(todo))
         hlc, at = self._hlc.tick(), self._clock.wall_ns()
+        models = read_models(connection)
         written = [
             rows.Scoped(
                 place.node,
@@ -88,7 +91,7 @@ class Assignments:
                     hlc=hlc,
                     origin=_ORIGIN,
                     deleted=place in change.delete,
-                    body=_body(place, change, desired, Generation(epoch, seq)),
+                    body=_body(place, change, desired, models, Generation(epoch, seq)),
                 ),
             )
             for seq, place in enumerate(todo, first)
@@ -141,9 +144,16 @@ def _held(
 
 
 def _body(
-    place: Place, change: Difference, desired: Mapping[str, Desired], generation: Generation
+    place: Place,
+    change: Difference,
+    desired: Mapping[str, Desired],
+    models: Mapping[str, ModelSpec],
+    generation: Generation,
 ) -> msgspec.Raw:
     if place in change.delete:
         return msgspec.Raw(b"{}")
     wanted = desired[place.workload]
-    return msgspec.Raw(encode(Assignment(place.workload, generation, wanted.spec, wanted.restarts)))
+    needed = [models[name] for name in wanted.spec.models]
+    return msgspec.Raw(
+        encode(Assignment(place.workload, generation, wanted.spec, wanted.restarts, needed))
+    )

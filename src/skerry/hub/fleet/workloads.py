@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete
 
 from skerry.hub.fleet.assignments import Assignments, Desired, read_nodes, read_workloads
 from skerry.hub.fleet.controller import Step, check_dependencies, places, plan
+from skerry.hub.fleet.models import Models, check_uses, plan_models, read_models, write_models
 from skerry.hub.fleet.views import find, workload_views
 from skerry.hub.store import changes
 from skerry.hub.store.engine import insert
@@ -40,18 +41,22 @@ class Workloads:
         clock: Clock,
         notify: Callable[[str], None],
         last_seen: Mapping[str, int],
+        models: Models,
     ) -> None:
         self._store = store
         self._assignments = assignments
         self._clock = clock
         self._notify = notify
         self._last_seen = last_seen
+        self._models = models
 
     async def apply(self, request: Apply) -> ApplyReply:
-        """Creates, changes and (with prune) deletes workloads; with dry_run only says what would happen.
+        """Creates and changes models and workloads, and (with prune) deletes workloads; with dry_run only says so.
 
-        Raises InvalidInput (a name twice) or Refused (dangling or cyclic depends_on); then nothing changed.
+        Raises InvalidInput (a name twice) or Refused (dangling or cyclic depends_on, a model or its file is not
+        there); then nothing changed.
         """
+        await self._models.check_blobs(request.models)
         if request.dry_run:
             return await self._store.read(lambda connection: self._apply(connection, request).reply)
         outcome = await self._store.write(lambda connection: self._apply(connection, request))
@@ -84,15 +89,23 @@ class Workloads:
         held = read_workloads(connection)
         specs = {name: item.spec for name, item in held.items()}
         steps = plan(specs, request.workloads, prune=request.prune)
-        reply = ApplyReply(_applied(connection, steps))
+        models = plan_models(read_models(connection), request.models)
+        check_uses(request.workloads, models.held)
+        reply = ApplyReply(_applied(connection, steps), models.applied)
         if request.dry_run:
             return _Outcome(reply)
+        write_models(connection, models.write, self._clock.wall_ns())
         deleted = [step.name for step in steps if step.change == "delete"]
         restarts = {name: item.restarts for name, item in held.items()}
+        wanted = {
+            name: spec
+            for name, spec in specs.items()
+            if name not in deleted and models.changed & set(spec.models)
+        }
+        wanted |= {step.name: step.spec for step in steps if step.change in {"create", "change"}}
         changed = {
-            step.name: self._save(connection, step.spec, restarts.get(step.name, 0))
-            for step in steps
-            if step.change in {"create", "change"}
+            name: self._save(connection, spec, restarts.get(name, 0))
+            for name, spec in wanted.items()
         }
         _drop(connection, deleted)
         news = self._assignments.place_workloads(connection, changed, deleted)

@@ -70,6 +70,14 @@ workload = Table(
     Column("updated_at", BigInteger, nullable=False),
 )  # fmt: skip
 
+model = Table(
+    "model", metadata,
+    Column("fleet_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("spec", LargeBinary, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)  # fmt: skip
+
 state = Table(
     "state", metadata,  # rows of every synced entity; scope is the node that the row is for or comes from
     Column("fleet_id", Text, primary_key=True),

@@ -1,0 +1,36 @@
+"""What the hub's features need from outside, in their own words. `hub.store.blobs` keeps blobs in a directory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from typing import Protocol
+
+from skerry.wire.models import BlobState
+
+
+class Blobs(Protocol):
+    """Files by the SHA-256 of their content. What can be read is whole and is what its name says."""
+
+    async def state(self, sha256: str) -> BlobState:
+        """How much of it is here."""
+        ...
+
+    async def add(self, sha256: str, offset: int, size: int, data: bytes) -> BlobState:
+        """Takes the piece at `offset` of a blob of `size` bytes, durably; one that does not fit changes nothing.
+
+        The answer says from where to go on. Raises InvalidInput when the whole is not what its name says (it is
+        forgotten then), StorageFull.
+        """
+        ...
+
+    async def size(self, sha256: str) -> int | None:
+        """Bytes of a complete blob; None: there is none."""
+        ...
+
+    def read(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` to before `end` of a complete blob. Raises NotFound."""
+        ...
+
+    async def sweep(self, keep: Collection[str], older_than: int) -> int:
+        """Removes what is not in `keep` and was last written before `older_than` (ns since 1970); returns how many."""
+        ...
