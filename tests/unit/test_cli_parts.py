@@ -247,7 +247,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "message"),
     [
         (["gte", "nodes"], "No such command 'gte'. Did you mean 'get'?"),
-        (["get", "node"], "No such command 'node'. Did you mean 'nodes'?"),
+        (["get", "node"], "No such command 'node'. Did you mean 'nodes', 'models'?"),
         (["query"], "Missing argument 'name'."),
         (["query", "x", "--limit", "many"], "Invalid value for '--limit': Input should be a valid integer, unable to parse string as an integer"),
         (["query", "x", "--lmit", "1"], "No such option: --lmit (Possible options: --limit)"),
@@ -332,7 +332,7 @@ def test_config_check_shows_what_is_in_force(
     assert main(asked) == 0
     shown = capsys.readouterr().out.splitlines()[2:]
     assert [line.split()[1] for line in shown] == [
-        "data_dir", "labels", "name", "api.port", "containers.socket", "hub.url", "logs.level", "records.keep_limit", "records.sample_limit",
+        "data_dir", "labels", "name", "api.port", "containers.socket", "hub.url", "logs.level", "models.cache_limit", "models.max_bandwidth", "records.keep_limit", "records.sample_limit",
     ]  # fmt: skip
     assert "2GB" in shown[7]
     monkeypatch.setenv("SKERRY_NODE_API_PORT", "many")

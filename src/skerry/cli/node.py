@@ -1,4 +1,4 @@
-"""`skerry node run|enroll|status|stop`: the node on this machine."""
+"""`skerry node run|enroll|status|models|stop`: the node on this machine."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from skerry.cli.contexts import checked_hub
 from skerry.cli.enrolment import enrol_here
 from skerry.cli.fleet_tables import lone_node_workloads_table, nodes_table
 from skerry.cli.http import Api, Unreachable
+from skerry.cli.model_tables import cache_table
 from skerry.cli.output import Form, FormOption, Table, standard_screen
 from skerry.cli.session import Session, remote
 from skerry.cli.states import node_lines
@@ -26,6 +27,7 @@ from skerry.kit.text_file import read_stream, read_text
 from skerry.node.identity import read_identity
 from skerry.node.settings import find_settings, node_settings
 from skerry.wire.local import NodeStatus, StopRequest
+from skerry.wire.models import ModelCache
 from skerry.wire.people import NodeView
 
 STOP_SECONDS = 120.0
@@ -38,6 +40,7 @@ def register(app: typer.Typer) -> None:
     group.command("run")(run)
     group.command("enroll")(enroll)
     group.command("status")(status)
+    group.command("models")(models)
     group.command("stop")(stop)
     app.add_typer(group, name="node")
 
@@ -95,6 +98,14 @@ def node_table(status: NodeStatus, now_ns: int) -> Table:
         data=status,
         lead=list(node_lines(status, now_ns)),
     )
+
+
+@remote
+async def models(session: Session) -> None:
+    """Show the models of the node here: what is fetched, who needs them, when they were used last."""
+    async with session.node() as node:
+        cache = await node.get("/v1/models", ModelCache)
+    session.screen.show(cache_table(cache, session.clock.wall_ns()))
 
 
 @remote

@@ -35,6 +35,11 @@ from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscriptions
 from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.identity import Identity, read_identity, read_secret
+from skerry.node.models.download import Download, Pace
+from skerry.node.models.fetching import ModelNeeds
+from skerry.node.models.layout import models_root
+from skerry.node.models.origins import HubAccess
+from skerry.node.models.store import ModelStore
 from skerry.node.node_settings import NodeSettings
 from skerry.node.services import Endpoints, Node, SeenValues, WorkloadDesk
 from skerry.node.store.cipher import NullCipher
@@ -48,6 +53,7 @@ from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.http_status import http_status
 from skerry.node.workloads.logs import LogFiles
+from skerry.node.workloads.needs import AllNeeds
 from skerry.node.workloads.readiness import Prober
 from skerry.node.workloads.runtimes.containers.engine import Engine
 from skerry.node.workloads.runtimes.containers.images import Images
@@ -129,6 +135,7 @@ def _build(
     endpoints = Endpoints(api, instances, seen)
     desired = StoredDesired(store.state, sync.reachability, clock, endpoints.prepare)
     runtime, images = _runtimes(settings, host)
+    models = _models(settings, identity, host, instances, session, sync)
     launch_for = NativeContract(
         settings.data_dir, settings.run_dir, name, sys.executable
     ).launch_for
@@ -136,7 +143,7 @@ def _build(
         Tools(instances, runtime, launch_for, clock, host.chance, host.disk),
         desired,
         StoredStatuses(store.state),
-        images,
+        AllNeeds([images, models]),
         Prober(partial(http_status, session), seen, launch_for, runtime.execute, clock),
     )
     query = RecordQuery(records, name)
@@ -155,6 +162,7 @@ def _build(
         records=records,
         runtime=runtime,
         images=images,
+        models=models,
         supervisor=supervisor,
         desired=desired,
         sync=sync,
@@ -177,6 +185,32 @@ def _runtimes(settings: NodeSettings, host: Host) -> tuple[Runtimes, Images]:
     containers = ContainerRuntime(engine, logs, owner, clock, chance)
     images = Images(engine, partial(_note, logs, settings), clock, chance)
     return Runtimes(ProcessRuntime(settings.run_dir, clock, chance), containers), images
+
+
+def _models(
+    settings: NodeSettings,
+    identity: Identity | None,
+    host: Host,
+    instances: InstanceStore,
+    session: aiohttp.ClientSession,
+    sync: Sync,
+) -> ModelNeeds:
+    """What fetches and keeps the models that workloads need."""
+    hub = None
+    if identity is not None:
+        secret = read_secret(settings.data_dir)
+        url = settings.hub.url or identity.hub_url
+        hub = HubAccess(url, f"Bearer {identity.node_id}.{secret}")
+    pace = Pace(settings.models.max_bandwidth, host.clock)
+    root, limit = models_root(settings.data_dir), settings.models.cache_limit
+    return ModelNeeds(
+        ModelStore(root, limit, host.disk, host.clock),
+        Download(session, hub, host.disk, pace),
+        lambda: (one.assignment for one in instances.load().values()),
+        sync.reachability.changed,
+        host.clock,
+        host.chance,
+    )
 
 
 def _note(logs: ContainerLogs, settings: NodeSettings, assignment: Assignment, line: str) -> None:

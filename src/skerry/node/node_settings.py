@@ -35,6 +35,13 @@ class ContainersSection(msgspec.Struct, frozen=True):
     socket: Path | None
 
 
+class ModelsSection(msgspec.Struct, frozen=True):
+    """Models: room for them, and bytes a second of their downloads (None: no limit)."""
+
+    cache_limit: int
+    max_bandwidth: int | None
+
+
 class LogsSection(msgspec.Struct, frozen=True):
     """The node's own log."""
 
@@ -52,6 +59,7 @@ class NodeSettings(msgspec.Struct, frozen=True):
     records: RecordsSection
     logs: LogsSection
     containers: ContainersSection
+    models: ModelsSection
     engine_sockets: tuple[Path, ...] = ()
     """Where a container engine is looked for, the first one first."""
 

@@ -6,7 +6,7 @@ Real implementations: `workloads.runtimes.process` (Runtime), `sync.uplink` (Upl
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -28,10 +28,15 @@ class Launch:
     """The current log file; rotated ones get the suffixes .1, .2, …"""
     log_size: int
     log_files: int
+    models: Path | None = field(default=None, kw_only=True)
+    """The directory with its models, to be read only; None: it needs none."""
 
 
 SOCKET_INSIDE = "/run/skerry/sock"
 """Where a container finds its workload's socket."""
+
+MODELS_INSIDE = "/run/skerry-models"
+"""Where a container finds its models."""
 
 
 def workload_socket(run_dir: Path, name: str) -> Path:

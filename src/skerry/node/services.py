@@ -26,6 +26,7 @@ from skerry.node.data.subscribe import Subscription, Subscriptions
 from skerry.node.desired_state import StoredDesired
 from skerry.node.health.checks import Facts, examine
 from skerry.node.identity import SECRET_FILE, Identity
+from skerry.node.models.fetching import ModelNeeds
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
 from skerry.node.store.instances import InstanceStore
@@ -36,6 +37,7 @@ from skerry.node.workloads.runtimes.containers.images import Images
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
 from skerry.wire.local import Doctor, ImageLoad, ImagesLoaded, NodeStatus, StopRequest, SyncStatus
+from skerry.wire.models import ModelCache
 from skerry.wire.people import Rows
 from skerry.wire.records import Publish, Published
 from skerry.wire.workload import StreamClass
@@ -133,6 +135,7 @@ class Node:
         records: RecordStore,
         runtime: Runtimes,
         images: Images,
+        models: ModelNeeds,
         supervisor: Supervisor,
         desired: StoredDesired,
         sync: Sync,
@@ -149,6 +152,7 @@ class Node:
         self.store = store
         self.runtime = runtime
         self.images = images
+        self._models = models
         self.supervisor = supervisor
         self.desired = desired
         self.sync = sync
@@ -194,6 +198,9 @@ class Node:
 
     async def load_images(self, request: ImageLoad) -> ImagesLoaded:
         return ImagesLoaded(await self.images.load(Path(request.path)))
+
+    async def models(self) -> ModelCache:
+        return await self._models.cache()
 
     async def stop(self, request: StopRequest) -> None:
         if request.workloads:

@@ -46,6 +46,12 @@ def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
                 unit="bytes", low=1_000_000),
         Setting("containers.socket", "path", None,
                 "Socket of the Docker or Podman engine. By default DOCKER_HOST, then the usual places."),
+        Setting("models.cache_limit", "size", 5_000_000_000,
+                "Room for models. Above it, those that no workload needs go, the least recently used first.",
+                unit="bytes", low=0),
+        Setting("models.max_bandwidth", "size", None,
+                "Bytes a second that downloads of models may take together; by default as fast as they come.",
+                unit="bytes"),
         Setting("logs.level", "text", "info", f"How much the node logs: {', '.join(LEVELS)}.",
                 check=_level_fault),
     )  # fmt: skip

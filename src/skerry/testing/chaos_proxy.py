@@ -53,6 +53,7 @@ class ChaosProxy:
         self._holds = False
         self._opened = Bell()
         self._limits: dict[Direction, int] = {}
+        self._again: dict[Direction, int] = {}
         self._fillers: list[socket.socket] = []
         self._connections: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
 
@@ -99,11 +100,17 @@ class ChaosProxy:
         """After `size` more bytes in that direction everything is reset, once."""
         self._limits[direction] = self.forwarded[direction] + size
 
+    def cut_every(self, size: int, direction: Direction) -> None:
+        """As `cut_after`, again and again until `heal`."""
+        self._again[direction] = size
+        self.cut_after(size, direction)
+
     def heal(self) -> None:
         """The way is good again: held bytes flow, connections are accepted, nothing is slow."""
         self.path = Path()
         self._holds = False
         self._limits.clear()
+        self._again.clear()
         self._opened.ring()
         if self._accepting.cancelled() or self._accepting.cancelling():
             self._empty_backlog()
@@ -207,6 +214,8 @@ class ChaosProxy:
     async def _forward(
         self, data: bytes, writer: asyncio.StreamWriter, direction: Direction
     ) -> None:
+        if writer.is_closing():
+            return  # reset just now: nothing of this arrives
         limit = self._limits.get(direction)
         last = limit is not None and self.forwarded[direction] + len(data) >= limit
         if limit is not None and last:
@@ -216,6 +225,8 @@ class ChaosProxy:
         await writer.drain()
         if last:
             del self._limits[direction]
+            if direction in self._again:
+                self.cut_after(self._again[direction], direction)
             self.reset_all()
 
     def _chunk(self) -> int:

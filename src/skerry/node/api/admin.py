@@ -12,6 +12,7 @@ from skerry.node.api.workload import RecordReader, read_records
 from skerry.node.ports import LogSource
 from skerry.wire.codec import decode
 from skerry.wire.local import Doctor, ImageLoad, ImagesLoaded, NodeStatus, StopRequest, SyncStatus
+from skerry.wire.models import ModelCache
 
 
 class AdminServices(Protocol):
@@ -37,9 +38,11 @@ class AdminServices(Protocol):
         """Returns when the engine has them. Raises InvalidInput, Refused or Transient."""
         ...
 
+    async def models(self) -> ModelCache: ...
+
 
 def admin_app(services: AdminServices) -> web.Application:
-    """GET /v1/status, /v1/sync, /v1/doctor, /v1/logs/{workload}, /v1/records; POST /v1/stop, /v1/images."""
+    """GET /v1/status, /v1/sync, /v1/doctor, /v1/logs/{workload}, /v1/records, /v1/models; POST /v1/stop, /v1/images."""
 
     async def status(_request: web.Request) -> web.StreamResponse:
         return json_answer(await services.status())
@@ -70,7 +73,11 @@ def admin_app(services: AdminServices) -> web.Application:
         wish = decode(await request.read(), ImageLoad, "order to load images")
         return json_answer(await services.load_images(wish))
 
+    async def models(_request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.models())
+
     app = web.Application(middlewares=[problems])
+    app.router.add_get("/v1/models", models)
     app.router.add_get("/v1/status", status)
     app.router.add_get("/v1/sync", sync_status)
     app.router.add_get("/v1/doctor", doctor)

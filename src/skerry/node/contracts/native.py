@@ -6,11 +6,12 @@ A workload sees exactly the environment below and nothing of the agent's own:
     SKERRY_WORKLOAD   its name
     SKERRY_NODE       the node's name
     SKERRY_INSTANCE   this run of it
+    SKERRY_MODELS     the directory with its models, if it names any: <model>/<file>
     HOME              its own directory, which is also the working directory unless the spec names one
     PATH, LANG        the same on every node
     env of the spec   may replace HOME, PATH and LANG, never SKERRY_*
 
-In a container the socket is mounted, and HOME, PATH and LANG are those of its image.
+In a container socket and models are mounted, and HOME, PATH and LANG are those of its image.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from pathlib import Path
 
 from skerry.kit.errors import Transient
 from skerry.kit.socket_path import checked_socket_path
-from skerry.node.ports import SOCKET_INSIDE, ContainerLaunch, Launch, ProcessLaunch, workload_socket
+from skerry.node.models.layout import models_root, view_of
+from skerry.node.ports import (
+    MODELS_INSIDE,
+    SOCKET_INSIDE,
+    ContainerLaunch,
+    Launch,
+    ProcessLaunch,
+    workload_socket,
+)
 from skerry.wire.workload import Assignment, Resources, WorkloadSpec
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -54,6 +63,11 @@ class NativeContract:
             "SKERRY_NODE": self.node,
             "SKERRY_INSTANCE": instance,
         }
+        models = (
+            view_of(models_root(self.data_dir), assignment.models) if assignment.models else None
+        )
+        if models is not None:
+            environment["SKERRY_MODELS"] = MODELS_INSIDE if inside else str(models)
         common = Launch(
             instance=instance,
             workload=name,
@@ -62,6 +76,7 @@ class NativeContract:
             log=log_path(self.data_dir, name),
             log_size=spec.logs.max_size,
             log_files=spec.logs.files,
+            models=models,
         )
         if spec.container is not None:
             return ContainerLaunch(

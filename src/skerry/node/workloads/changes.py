@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.transitions import Moment, first_seen, renewed
-from skerry.wire.workload import Assignment, WorkloadSpec
+from skerry.wire.workload import Assignment
 
 _AS_THEY_STAND = frozenset(
-    {"name", "on", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams"}
+    {"name", "on", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "models"}
 )
 """Fields that take effect without another process. A field that nobody has put here replaces what runs: too much
 rather than too little."""
@@ -40,7 +40,7 @@ def is_stale(held: Assignment, wish: Assignment) -> bool:
 
 def needs_restart(held: Assignment, wish: Assignment) -> bool:
     """Whether an instance made from `held` must be replaced because of `wish`."""
-    return restart_asked(held, wish) or _made_from(held.spec) != _made_from(wish.spec)
+    return restart_asked(held, wish) or _made_from(held) != _made_from(wish)
 
 
 def restart_asked(held: Assignment, wish: Assignment) -> bool:
@@ -53,10 +53,12 @@ def in_force(held: Assignment, wish: Assignment) -> bool:
     return is_stale(held, wish) or not needs_restart(held, wish)
 
 
-def _made_from(spec: WorkloadSpec) -> tuple[object, ...]:
-    return tuple(
-        getattr(spec, field) for field in spec.__struct_fields__ if field not in _AS_THEY_STAND
-    )
+def _made_from(assignment: Assignment) -> tuple[object, ...]:
+    """Models count by their content, wherever it comes from and in whatever order they are named."""
+    spec = assignment.spec
+    fields = [field for field in spec.__struct_fields__ if field not in _AS_THEY_STAND]
+    models = sorted((model.name, model.content) for model in assignment.models)
+    return *(getattr(spec, field) for field in fields), models
 
 
 def _gives_new_chance(actual: ActualWorkload, wish: Assignment) -> bool:

@@ -122,6 +122,7 @@ class Unit:
         step = step_for(held, self._board.desired, others, facts)
         match step:
             case StartWorkload():
+                await self._needs.check(held.assignment)
                 await self._executor.start(held, ended)
             case StopWorkload(reason=reason):
                 await self._executor.stop(held, reason)

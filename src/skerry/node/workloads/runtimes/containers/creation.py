@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import PurePosixPath
 
-from skerry.node.ports import SOCKET_INSIDE, ContainerLaunch, Launch
+from skerry.node.ports import MODELS_INSIDE, SOCKET_INSIDE, ContainerLaunch, Launch
 from skerry.wire.workload import Exit
 
 Body = dict[str, object]
@@ -66,6 +66,8 @@ def _host(launch: ContainerLaunch) -> Body:
     spec, resources = launch.spec, launch.resources
     # The directory, not the socket: an agent that restarts makes a new socket in it.
     binds = [f"{launch.socket.parent}:{PurePosixPath(SOCKET_INSIDE).parent}", *spec.volumes]
+    if launch.models is not None:
+        binds.append(f"{launch.models}:{MODELS_INSIDE}:ro")
     restart = "on-failure" if resources.unattended_restart else "no"
     host: Body = {
         "Binds": binds,

@@ -104,6 +104,9 @@ class Images:
             else f"image {container.image} was not looked for yet"
         )
 
+    async def check(self, assignment: Assignment) -> None:
+        """The engine itself says so when an image has gone meanwhile."""
+
     async def load(self, archive: Path) -> list[str]:
         """Loads images from a file; what waits for one of them goes on at once. Returns the engine's words.
 

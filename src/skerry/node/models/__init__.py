@@ -1,0 +1,1 @@
+"""Models on the node: fetched, verified, kept, evicted, laid out for workloads."""

@@ -1,0 +1,213 @@
+"""One file from a URL into its part: goes on where an earlier try ended, takes no byte more than was declared.
+
+`fetching` decides when to try again and keeps what is whole. The part and, beside it, where it comes from survive
+restarts. Whether a server still has the same file is asked by If-Range; whether it is the right one, the hash tells.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from skerry.kit.clock import NS, Clock
+from skerry.kit.disk import Disk
+from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.kit.one_line import one_line
+from skerry.node.models.files import WriteBehind
+from skerry.node.models.origins import HubAccess, headers_for, parsed, redirected
+from skerry.wire.codec import decode, encode
+from skerry.wire.models import ModelFile
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_REDIRECTS = 5
+_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=30.0)
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+Progress = Callable[[int], None]
+"""Told the bytes that the part has, as they come."""
+
+
+class PartOf(msgspec.Struct, frozen=True):
+    """What a part is a part of: the address, and the version that its server named."""
+
+    url: str
+    etag: str
+
+
+class _Useless(Transient):
+    """The part cannot be continued: the next try begins anew."""
+
+
+class Pace:
+    """Keeps all downloads together at `rate` bytes a second; None: as fast as they come."""
+
+    def __init__(self, rate: int | None, clock: Clock) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._free_at = 0.0
+
+    async def spend(self, size: int) -> None:
+        """Returns when so many more bytes may be taken."""
+        if self._rate:
+            now = self._clock.monotonic_ns() / NS
+            self._free_at = max(self._free_at, now) + size / self._rate
+            await self._clock.sleep(self._free_at - now)
+
+
+class Download:
+    """Downloads over the node's own HTTP session; `hub` is where its credentials may go."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, hub: HubAccess | None, disk: Disk, pace: Pace
+    ) -> None:
+        self._session = session
+        self.hub = hub
+        self._disk = disk
+        self._pace = pace
+
+    async def fetch(self, url: str, file: ModelFile, part: Path, progress: Progress) -> None:
+        """Returns when `part` has all the bytes of `file`; they are not verified.
+
+        Raises Transient (try again: it goes on from there), Refused (the server does not give it, or gives
+        something else) or OSError (the disk).
+        """
+        have = _size(part)
+        progress(have)
+        if have == file.size and part.exists():
+            return
+        address = parsed(url)
+        for _ in range(MAX_REDIRECTS):
+            leads_to = await self._once(address, url, file, part, progress)
+            if leads_to is None:
+                return
+            address = redirected(address, leads_to)
+        raise Refused(f"cannot fetch {url}: it redirects more than {MAX_REDIRECTS} times")
+
+    async def _once(
+        self, address: URL, url: str, file: ModelFile, part: Path, progress: Progress
+    ) -> str | None:
+        """One request; returns where it redirects to, None when the part is whole."""
+        have = _size(part)
+        headers = headers_for(address, self.hub) | _range_headers(part, have, url)
+        try:
+            async with self._session.get(
+                address, headers=headers, timeout=_TIMEOUT, allow_redirects=False
+            ) as answer:
+                if answer.status in REDIRECTS:
+                    return answer.headers.get("Location", "")
+                start = _start_of(answer, url, have, file.size)
+                self._begin(answer, url, part, start)
+                await self._body(answer, url, file, part, progress)
+        except _Useless:
+            self._disk.unlink("model.restart", part)
+            raise
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise Transient(f"cannot fetch {url}: {_cause(error)}") from error
+        return None
+
+    def _begin(self, answer: aiohttp.ClientResponse, url: str, part: Path, start: int) -> None:
+        """Makes the part fit the answer, and notes what it is a part of."""
+        if start == 0:
+            self._disk.unlink("model.restart", part)
+            part_of = PartOf(url, answer.headers.get("ETag", ""))
+            self._disk.write_atomic("model.origin", origin_path(part), encode(part_of))
+
+    async def _body(
+        self,
+        answer: aiohttp.ClientResponse,
+        url: str,
+        file: ModelFile,
+        part: Path,
+        progress: Progress,
+    ) -> None:
+        fd = self._disk.open_append("model.open", part)
+        have = _size(part)
+        behind = WriteBehind(lambda data: self._disk.append("model.append", fd, data))
+        try:
+            try:
+                async for chunk in answer.content.iter_any():
+                    have += len(chunk)
+                    if have > file.size:
+                        raise Refused(
+                            f"cannot take {url}: it has more than the {file.size} bytes that the model says"
+                        )
+                    await behind.put(chunk)
+                    progress(have)
+                    await self._pace.spend(len(chunk))
+            finally:
+                await behind.flush()
+        finally:
+            await behind.settle()
+            os.close(fd)
+        if have < file.size:
+            raise Transient(f"cannot fetch {url}: it ended after {have} of {file.size} bytes")
+
+
+def origin_path(part: Path) -> Path:
+    """The file that says what `part` is a part of."""
+    return part.with_name(f"{part.name}.from")
+
+
+def _range_headers(part: Path, have: int, url: str) -> dict[str, str]:
+    headers = {"Accept-Encoding": "identity"}
+    if have == 0:
+        return headers
+    headers["Range"] = f"bytes={have}-"
+    try:
+        part_of = decode(origin_path(part).read_bytes(), PartOf, "origin of a part")
+    except (FileNotFoundError, InvalidInput):
+        return headers
+    if part_of.url == url and part_of.etag and not part_of.etag.startswith("W/"):
+        headers["If-Range"] = part_of.etag
+    return headers
+
+
+def _start_of(answer: aiohttp.ClientResponse, url: str, have: int, size: int) -> int:
+    """Where the answer's bytes belong. Raises Refused or Transient when they belong nowhere."""
+    status = answer.status
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        raise Refused(f"cannot fetch {url}: it comes compressed, which was not asked for")
+    if status == 200:
+        _check_length(answer.headers.get("Content-Length"), url, size)
+        return 0
+    if status == 206:
+        named = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+        if named is None or int(named[1]) != have:
+            raise _Useless(f"cannot fetch {url}: it answered another part than was asked for")
+        _check_length(None if named[2] == "*" else named[2], url, size)
+        return have
+    if status == 416:
+        raise _Useless(f"cannot fetch {url}: it has less than the {size} bytes that the model says")
+    kind = Transient if status in _LATER else Refused
+    raise kind(f"cannot fetch {url}: it answered {status}")
+
+
+def _check_length(told: str | None, url: str, size: int) -> None:
+    if told is not None and told.isdecimal() and int(told) != size:
+        raise Refused(f"cannot take {url}: it has {told} bytes, the model says {size}")
+
+
+def _size(part: Path) -> int:
+    try:
+        return part.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _cause(error: Exception) -> str:
+    match error:
+        case aiohttp.ClientConnectorError():
+            return f"no connection ({error.os_error.strerror or 'name not found'})"
+        case TimeoutError():
+            return "nothing came for too long"
+        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionError():
+            return "the connection was cut"
+        case _:
+            return one_line(str(error)) or type(error).__name__

@@ -1,0 +1,61 @@
+"""Whom the node's credentials are shown to: the hub, by its parsed origin, and nobody else. Pure.
+
+Parsed by the same library that opens the connection, so that both agree what an address means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from yarl import URL
+
+from skerry.kit.errors import Refused
+
+
+@dataclass(frozen=True)
+class HubAccess:
+    """The hub's address and what a node shows there."""
+
+    url: str
+    authorization: str
+
+    def blob_url(self, sha256: str) -> str:
+        """Where the hub serves a blob."""
+        return f"{self.url.rstrip('/')}/sync/v1/blobs/{sha256}"
+
+
+def headers_for(url: URL, hub: HubAccess | None) -> dict[str, str]:
+    """The credentials that a request to `url` carries: those for the hub where it is the hub's origin, else none."""
+    if hub is not None and _origin(url) == _origin(URL(hub.url)):
+        return {"Authorization": hub.authorization}
+    return {}
+
+
+def parsed(address: str) -> URL:
+    """An http or https address without a user. Raises Refused."""
+    return _checked(_parse(address), address)
+
+
+def redirected(url: URL, location: str) -> URL:
+    """Where a redirect from `url` leads. Raises Refused."""
+    return _checked(url.join(_parse(location)), location)
+
+
+def _origin(url: URL) -> tuple[str, str | None, int | None]:
+    """A port that is written and one that the scheme means are the same."""
+    return url.scheme, url.host, url.port
+
+
+def _parse(address: str) -> URL:
+    try:
+        return URL(address)
+    except ValueError as error:
+        raise Refused(f"cannot fetch from «{address:.200}»: it is no address") from error
+
+
+def _checked(url: URL, address: str) -> URL:
+    if url.scheme not in {"http", "https"} or not url.host or url.user is not None:
+        raise Refused(
+            f"cannot fetch from «{address:.200}»: it is no http or https address without a user"
+        )
+    return url
