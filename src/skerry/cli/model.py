@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from skerry.cli.http import Api
-from skerry.cli.output import word
+from skerry.cli.output import Cell, Form, FormOption, Table, number, standard_screen, word
 from skerry.cli.session import Session, remote
+from skerry.core.model_scan import CONFIGURATIONS, scan_files
 from skerry.core.models import check_model
 from skerry.kit.errors import InvalidInput
+from skerry.kit.text_file import read_text
 from skerry.kit.units import format_size
 from skerry.wire.models import BlobState, ModelFile, ModelSource, ModelSpec
 from skerry.wire.people import Apply, ApplyReply
@@ -29,12 +32,8 @@ def register(app: typer.Typer) -> None:
     """Adds the command group."""
     group = typer.Typer(help="Models that workloads need.", no_args_is_help=True)
     group.command("push")(push)
-    group.callback()(_group)
+    group.command("scan")(scan)
     app.add_typer(group, name="model")
-
-
-def _group() -> None:
-    """Keeps `push` a word of its own."""
 
 
 @remote
@@ -91,3 +90,27 @@ def _piece(path: Path, offset: int) -> bytes:
     with path.open("rb") as file:
         file.seek(offset)
         return file.read(PIECE)
+
+
+def scan(
+    directory: Annotated[Path, typer.Argument(help="Scripts and cyberwave.yml or skerry.yml.")],
+    output: FormOption = Form.TABLE,
+) -> None:
+    """Say which models the scripts of a directory name, and where; nothing is run."""
+    found = scan_files(_readable(directory))
+    rows: list[tuple[Cell | str, ...]] = [
+        (each.model, each.file, number(each.line), "") for each in found.found
+    ]
+    rows += [("", each.file, number(each.line), each.cause) for each in found.unknown]
+    columns = ("MODEL", "FILE", "LINE", "PROBLEM")
+    data = {"models": found.models, "found": found.found, "unknown": found.unknown}
+    standard_screen(output).show(Table(columns, rows, data, "no models are named there"))
+
+
+def _readable(directory: Path) -> Iterator[tuple[str, str]]:
+    """The files worth scanning, by their paths within the directory."""
+    if not directory.is_dir():
+        raise InvalidInput(f"cannot scan {directory}: it is no directory")
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and (path.suffix == ".py" or path.name in CONFIGURATIONS):
+            yield str(path.relative_to(directory)), read_text(path)

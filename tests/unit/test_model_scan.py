@@ -1,0 +1,132 @@
+"""Which models scripts and configurations name."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skerry.core.model_scan import Found, Unknown, scan_configuration, scan_files, scan_script
+
+
+def models(text: str) -> list[str]:
+    return scan_script("w.py", text).models
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('cw.models.load("a")', ["a"]),
+        ("x = cw.models.load('a')", ["a"]),
+        ('cw.models.load(\n    "a",\n    device="cpu",\n)', ["a"]),
+        ('cw.mlmodels.load("a")', ["a"]),
+        ('m = cw.models\nm.load("a")', ["a"]),
+        ('m = cw.models\nn = m\nn.load("a")', ["a"]),
+        ('load = cw.models.load\nload("a")', ["a"]),
+        ('class W:\n    def __init__(self):\n        self.m = cw.models\n    def f(self):\n        self.m.load("a")', ["a"]),
+        ('from skerry.sdk import models\nmodels.load("a")', ["a"]),
+        ('from skerry.sdk import models as mm\nmm.load("a")', ["a"]),
+        ('from skerry.sdk.models import load\nload("a")', ["a"]),
+        ('import skerry.sdk\nskerry.sdk.models.load("a")', ["a"]),
+        ('cw.models.load(model_id="a")', ["a"]),
+        ('ID = "a"\ncw.models.load(ID)', ["a"]),
+        ('ID: str = "a"\ncw.models.load(model_id=ID)', ["a"]),
+        ('A, B = "a", "b"\ncw.models.load(A)\ncw.models.load(B)', ["a", "b"]),
+        ('class C:\n    ID = "a"\ncw.models.load(C.ID)', ["a"]),
+        ('cw.models.load("a" if gpu else "b")', ["a", "b"]),
+        ('for i in ["a", "b"]:\n    cw.models.load(i)', ["a", "b"]),
+        ('IDS = ("a", "b")\nfor i in IDS:\n    cw.models.load(i)', ["a", "b"]),
+        ('IDS = ["a"]\n[cw.models.load(i) for i in IDS]', ["a"]),
+        ('IDS = ["a"] + ["b"]\nloaded = {i: cw.models.load(i) for i in sorted(IDS)}', ["a", "b"]),
+        ('for i, n in [("a", 1), ("b", 2)]:\n    cw.models.load(i)', ["a", "b"]),
+        ('IDS = {"x": "a"}\ncw.models.load(IDS["x"])', ["a", "x"]),
+        ('V = "8"\ncw.models.load(f"yolo{V}n")', ["yolo8n"]),
+        ('P = "yolo"\ncw.models.load(P + "-s")', ["yolo-s"]),
+        ('if (m := cw.models.load("a")):\n    pass', ["a"]),
+        ('async def f():\n    await cw.models.load("a")', ["a"]),
+        ('def f(i="a"):\n    cw.models.load(i)', ["a"]),
+        ('# cw.models.load("a")', []),
+        ('"""cw.models.load("a")"""', []),
+        ('def f():\n    "cw.models.load(\'a\')"', []),
+        ('json.load("a")', []),
+        ('cw.models.list("a")', []),
+        ('load("a")', []),
+        ('x = "cw.models.load(\'a\')"', []),
+    ],
+)  # fmt: skip
+def test_scripts(text: str, expected: list[str]) -> None:
+    assert models(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "cause"),
+    [
+        ('\ncw.models.load(f"yolo{size}")', 2, "«f'yolo{size}'» cannot be known without running it"),
+        ("cw.models.load(os.environ['M'])", 1, "«os.environ['M']» cannot be known without running it"),
+        ("cw.models.load(choose())", 1, "«choose()» cannot be known without running it"),
+        ("def f(i):\n    cw.models.load(i)", 2, "«i» cannot be known without running it"),
+        ("cw.models.load()", 1, "it is called without an id"),
+        ('cw.models.load("../etc")', 1, "«../etc» cannot be the name of a file: it begins with a dot"),
+        ("x = (", 1, "no Python: '(' was never closed"),
+        ("\0", 1, "no Python: source code string cannot contain null bytes"),
+        ("x = x\ncw.models.load(y)\n", 2, "«y» cannot be known without running it"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_known_is_said(text: str, line: int, cause: str) -> None:
+    assert scan_script("w.py", text).unknown == (Unknown("w.py", line, cause),)
+
+
+def test_what_is_known_is_told_beside_what_is_not() -> None:
+    scan = scan_script("w.py", 'i = "a"\nif x:\n    i = choose()\ncw.models.load(i)')
+    assert scan.models == ["a"]
+    assert len(scan.unknown) == 1
+
+
+def test_circles_end() -> None:
+    scan = scan_script(
+        "w.py", "a = b\nb = a\ncw.models.load(a)\nc = [*c]\nfor d in c:\n    cw.models.load(d)"
+    )
+    assert scan.models == []
+    deep = "cw.models.load(" + "-" * 5000 + "1)"
+    assert scan_script("w.py", deep).unknown
+
+
+def test_a_script_that_doubles_with_each_line_costs_little() -> None:
+    lines = ['x0 = "a"', *(f"x{n + 1} = x{n} if c else x{n}" for n in range(60))]
+    scan = scan_script("w.py", "\n".join([*lines, "cw.models.load(x60)"]))
+    assert [each.line for each in scan.unknown] == [62]
+
+
+def test_configurations() -> None:
+    text = "name: w\nmodels:\n  - yolo\n  - {id: depth}\n  - model_id: pose\n  - [x]\n  - ../x\n  - 1.10\n"
+    scan = scan_configuration("cyberwave.yml", text)
+    assert scan.found == (
+        Found("cyberwave.yml", 3, "yolo"),
+        Found("cyberwave.yml", 4, "depth"),
+        Found("cyberwave.yml", 5, "pose"),
+        Found("cyberwave.yml", 8, "1.10"),
+    )
+    assert [each.line for each in scan.unknown] == [6, 7]
+    for odd in ("models: yolo", "models: {a: b}", "- a\n- b", "models:", "", "{"):
+        scan_configuration("skerry.yml", odd)
+
+
+def test_files_by_their_names() -> None:
+    scan = scan_files(
+        [
+            ("b.py", 'cw.models.load("b")'),
+            ("a/cyberwave.yml", "models: [a]"),
+            ("notes.txt", 'cw.models.load("c")'),
+            ("other.yml", "models: [d]"),
+        ]
+    )
+    assert scan.found == (Found("a/cyberwave.yml", 1, "a"), Found("b.py", 1, "b"))
+
+
+pieces = st.sampled_from(
+    ["cw", ".models", ".load", "(", ")", '"a"', "=", "m", "\n", "for ", " in ", "[", "]", ",", ":", "    ", "f'{m}'", "lambda ", "#"]
+)  # fmt: skip
+
+
+@given(st.lists(pieces, max_size=30).map("".join) | st.text(max_size=60))
+def test_no_text_breaks_it(text: str) -> None:
+    scan_script("w.py", text)
+    scan_configuration("skerry.yml", text)
