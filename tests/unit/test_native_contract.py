@@ -2,12 +2,25 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
+from tests.model_cases import model
 from tests.workload_cases import wish
 
 from skerry.kit.errors import Transient
 from skerry.node.contracts.native import PATH, NativeContract
-from skerry.wire.workload import Logs, ProcessSpec, Resources
+from skerry.node.models.layout import view_of
+from skerry.node.ports import ContainerLaunch
+from skerry.node.workloads.runtimes.containers.creation import creation
+from skerry.wire.workload import (
+    Assignment,
+    ContainerSpec,
+    Generation,
+    Logs,
+    ProcessSpec,
+    Resources,
+    WorkloadSpec,
+)
 
 
 @pytest.fixture
@@ -89,3 +102,17 @@ def test_a_directory_that_cannot_be_made_is_tried_again_later(contract: NativeCo
     (contract.data_dir / "workloads").write_text("in the way")
     with pytest.raises(Transient, match=r"cannot make directory .*workloads/cam"):
         contract.launch_for(wish("cam"), "i1")
+
+
+def test_models_are_named_by_the_files_they_have(contract: NativeContract) -> None:
+    named = msgspec.structs.replace(wish("cam"), models=[model()])
+    launch = contract.launch_for(named, "i1")
+    assert launch.models == view_of(contract.data_dir / "models", [model()])
+    assert launch.environment["SKERRY_MODELS"] == str(launch.models)
+    spec = WorkloadSpec(name="box", runtime="container", container=ContainerSpec(image="x"))
+    boxed = contract.launch_for(Assignment("box", Generation(1, 1), spec, models=[model()]), "i2")
+    assert isinstance(boxed, ContainerLaunch)
+    assert boxed.environment["SKERRY_MODELS"] == "/run/skerry-models"
+    host = creation("owner", boxed)["HostConfig"]
+    assert isinstance(host, dict)
+    assert f"{boxed.models}:/run/skerry-models:ro" in host["Binds"]

@@ -20,6 +20,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -35,11 +36,8 @@ from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscriptions
 from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.identity import Identity, read_identity, read_secret
-from skerry.node.models.download import Download, Pace
-from skerry.node.models.fetching import ModelNeeds
 from skerry.node.models.layout import models_root
-from skerry.node.models.origins import HubAccess
-from skerry.node.models.store import ModelStore
+from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.services import Endpoints, Node, SeenValues, WorkloadDesk
 from skerry.node.store.cipher import NullCipher
@@ -66,6 +64,9 @@ from skerry.node.workloads.supervise import Supervisor
 from skerry.wire.codec import encode
 from skerry.wire.records import ClockQuality
 from skerry.wire.workload import Assignment, NodeInfo
+
+if TYPE_CHECKING:
+    from skerry.node.models.fetching import ModelNeeds
 
 log = logging.getLogger(__name__)
 
@@ -194,23 +195,33 @@ def _models(
     instances: InstanceStore,
     session: aiohttp.ClientSession,
     sync: Sync,
-) -> ModelNeeds:
-    """What fetches and keeps the models that workloads need."""
-    hub = None
-    if identity is not None:
-        secret = read_secret(settings.data_dir)
-        url = settings.hub.url or identity.hub_url
-        hub = HubAccess(url, f"Bearer {identity.node_id}.{secret}")
-    pace = Pace(settings.models.max_bandwidth, host.clock)
+) -> ModelsOnDemand:
+    """What fetches and keeps the models that workloads need; loaded when there are any."""
     root, limit = models_root(settings.data_dir), settings.models.cache_limit
-    return ModelNeeds(
-        ModelStore(root, limit, host.disk, host.clock),
-        Download(session, hub, host.disk, pace),
-        lambda: (one.assignment for one in instances.load().values()),
-        sync.reachability.changed,
-        host.clock,
-        host.chance,
-    )
+
+    def build() -> ModelNeeds:
+        # Most nodes have no models: what fetches them takes memory only where there are some.
+        from skerry.node.models.download import Download, Pace  # noqa: PLC0415
+        from skerry.node.models.fetching import ModelNeeds as Needs  # noqa: PLC0415
+        from skerry.node.models.origins import HubAccess  # noqa: PLC0415
+        from skerry.node.models.store import ModelStore  # noqa: PLC0415
+
+        hub = None
+        if identity is not None:
+            secret = read_secret(settings.data_dir)
+            url = settings.hub.url or identity.hub_url
+            hub = HubAccess(url, f"Bearer {identity.node_id}.{secret}")
+        pace = Pace(settings.models.max_bandwidth, host.clock)
+        return Needs(
+            ModelStore(root, limit, host.disk, host.clock),
+            Download(session, hub, host.disk, pace),
+            lambda: (one.assignment for one in instances.load().values()),
+            sync.reachability.changed,
+            host.clock,
+            host.chance,
+        )
+
+    return ModelsOnDemand(root, limit, build)
 
 
 def _note(logs: ContainerLogs, settings: NodeSettings, assignment: Assignment, line: str) -> None:

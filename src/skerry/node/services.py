@@ -26,7 +26,7 @@ from skerry.node.data.subscribe import Subscription, Subscriptions
 from skerry.node.desired_state import StoredDesired
 from skerry.node.health.checks import Facts, examine
 from skerry.node.identity import SECRET_FILE, Identity
-from skerry.node.models.fetching import ModelNeeds
+from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
 from skerry.node.store.instances import InstanceStore
@@ -135,7 +135,7 @@ class Node:
         records: RecordStore,
         runtime: Runtimes,
         images: Images,
-        models: ModelNeeds,
+        models: ModelsOnDemand,
         supervisor: Supervisor,
         desired: StoredDesired,
         sync: Sync,
