@@ -81,9 +81,9 @@ BAD_FILES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
         "kind: workload\nname: cam\nruntime: docker\nprocess: {command: [cam]}\n",
         ("runtime.yaml:3: unknown runtime «docker», this build knows: process",),
     ),
-    "planned": (
+    "no-module": (
         "kind: workload\nname: cam\nruntime: wasm\n",
-        ("planned.yaml:3: runtime «wasm» is not built yet, this build knows: process",),
+        ("no-module.yaml:1: missing field «wasm»",),
     ),
     "binary": (bytes(range(256)) * 40, ("binary.yaml", "Is the file binary?")),
     "empty": ("", ("empty.yaml: cannot find a workload in it",)),

@@ -1,4 +1,4 @@
-"""One suite for every implementation of `node.ports.Runtime`: in memory, and with a real keeper and processes."""
+"""One suite for every implementation of `node.ports.Runtime`: in memory, processes, modules, engines."""
 
 import asyncio
 import os
@@ -25,6 +25,7 @@ from skerry.testing.exits import Exits
 from skerry.testing.fake_runtime import FakeRuntime
 from skerry.testing.process_device import ProcessDevice
 from skerry.testing.waiting import eventually
+from skerry.testing.wasm_device import WasmDevice
 from skerry.wire.workload import Exit
 
 
@@ -108,13 +109,28 @@ class RealDevice(ProcessDevice):
         await eventually(lambda: not self.keeper_pids(), "the keeper has ended")
 
 
-@pytest.fixture(params=["fake", "process", *engines.NAMES])
+class ModuleDevice(WasmDevice):
+    def agent(self) -> Runtime:  # type: ignore[override]
+        return self.router(super().agent())
+
+    async def settled(self, launch: Launch) -> None:
+        pass
+
+    def kill(self, running: RunningInstance) -> None:
+        os.kill(running.identity.pid, signal.SIGKILL)
+
+    async def lose_helper(self) -> None:
+        self.kill_keeper()
+        await eventually(lambda: not self.keeper_pids(), "the keeper has ended")
+
+
+@pytest.fixture(params=["fake", "process", "wasm", *engines.NAMES])
 async def device(request: pytest.FixtureRequest, short_dir: Path) -> AsyncIterator[Device]:
     if request.param == "fake":
         yield FakeDevice()
         return
-    if request.param == "process":
-        real = RealDevice(short_dir)
+    if request.param in {"process", "wasm"}:
+        real = RealDevice(short_dir) if request.param == "process" else ModuleDevice(short_dir)
         yield real
         await real.end()
         return
@@ -124,7 +140,7 @@ async def device(request: pytest.FixtureRequest, short_dir: Path) -> AsyncIterat
     await containers.end()
 
 
-WITH_HELPER = pytest.mark.parametrize("device", ["fake", "process"], indirect=True)
+WITH_HELPER = pytest.mark.parametrize("device", ["fake", "process", "wasm"], indirect=True)
 """An engine keeps what it knows: there is no helper that could forget."""
 
 

@@ -23,6 +23,7 @@ from skerry.wire.workload import (
     Restart,
     Selector,
     Stop,
+    WasmSpec,
     WorkloadSpec,
 )
 
@@ -121,8 +122,8 @@ def test_sections_without_a_value_are_defaults() -> None:
         ("resources: {memory: lots}", "4: resources.memory: «lots» is not a size: write a number with B, KB, MB, GB, KiB, MiB or GiB"),
         ("resources: {open_files: 3}", "4: resources.open_files: 3 is out of range: at least 16"),
         ("runtime: container\ncontainer: {image: x}", "3: «process» does not belong to runtime «container»: remove one of them"),
-        ("runtime: wasm", "4: runtime «wasm» is not built yet, this build knows: process, container"),
-        ("runtime: docker", "4: unknown runtime «docker», this build knows: process, container"),
+        ("runtime: wasm\nwasm: {module: a.wasm}", "3: «process» does not belong to runtime «wasm»: remove one of them"),
+        ("runtime: docker", "4: unknown runtime «docker», this build knows: process, container, wasm"),
         ("env: {A: }", '4: env.A has no value: write "" for an empty text'),
         ("env: {A: [1]}", "4: env.A must be a text, this is a list"),
         ("env: [A=1]", "4: env must be a map of texts, this is a list"),
@@ -258,6 +259,53 @@ def test_api_input_is_judged_by_the_same_rules() -> None:
     assert check_set([fine, fine]) == ["workload «a» is already described"]
 
 
+@pytest.mark.parametrize(
+    ("wasm", "message"),
+    [
+        ("{args: [x]}", "3: missing field «wasm.module»"),
+        ("{module: ../x.wasm}", "3: wasm.module: «../x.wasm» is no file's path: write it from «/», or relative to the workload's own directory"),
+        ("{module: a, mode: once, input: x}", "3: wasm.input: mode «once» gets no records: use «worker» or «on-record»"),
+        ("{module: a, mode: on-record}", "3: missing field «wasm.input»: mode «on-record» runs for each record that fits it"),
+        ("{module: a, mode: worker, input: a b}", "3: wasm.input: «a b» is not a pattern: use letters, digits, «_», «.», «-», «/» and «*» for any run"),
+        ("{module: a, mode: often}", "3: wasm.mode: unknown word «often»: known are: on-record, once, worker"),
+        ("{module: a, directories: [data]}", "3: wasm.directories[0]: «data» is not understood: write /srv/data:/data:ro"),
+        ("{module: a, deadline: 1ms}", "3: wasm.deadline: 1ms is out of range: at least 10ms"),
+        ("{module: a, fuel: 0}", "3: wasm.fuel: 0 is out of range: at least 1"),
+        (f"{{module: a, args: [{'x' * 20_000}]}}", "3: wasm.args and wasm.directories are longer than 16384 bytes: put them into a file"),
+    ],
+    ids=lambda value: value[:32],
+)  # fmt: skip
+def test_a_wrong_module_section(wasm: str, message: str) -> None:
+    assert complaints(f"kind: workload\nname: a\nwasm: {wasm}") == [f"w.yaml:{message}"]
+
+
+def test_a_module_is_written_and_read_back() -> None:
+    module = WasmSpec(
+        module="m.wasm",
+        args=["a b"],
+        directories=["/srv:/data:ro"],
+        mode="on-record",
+        input="env.*",
+        output="records",
+        deadline=0.5,
+        fuel=1_000_000,
+    )
+    spec = WorkloadSpec(name="a", runtime="wasm", wasm=module)
+    written = to_document(spec)
+    assert written["wasm"] == {
+        "module": "m.wasm",
+        "args": ["a b"],
+        "directories": ["/srv:/data:ro"],
+        "mode": "on-record",
+        "input": "env.*",
+        "output": "records",
+        "deadline": "500ms",
+        "fuel": 1_000_000,
+    }
+    assert parse_one(yaml.safe_dump(written)) == spec
+    assert parse_one("kind: workload\nname: a\nwasm: {module: m.wasm}").runtime == "wasm"
+
+
 def test_signals_are_those_of_the_wire() -> None:
     for signal in SIGNALS:
         decode(encode({"signal": signal}), Stop, "stop")
@@ -275,10 +323,11 @@ def test_the_reference_page_is_right() -> None:
         name="a",
         process=ProcessSpec(command=["x"]),
         container=ContainerSpec(image="x"),
+        wasm=WasmSpec(module="x"),
         ready=Ready(),
     )
     defaults = dict(spec_text._leaves(spec_text._written(bare)))
-    sections = {"name", "process.command", "container.image", "runtime"}
+    sections = {"name", "process.command", "container.image", "wasm.module", "runtime"}
     assert {path for path in defaults if path not in rows} == set()
     for path in defaults.keys() - sections:
         assert rows[path] == f"`{defaults[path]}`", path
@@ -344,7 +393,7 @@ anything = st.recursive(
     max_leaves=10,
 )  # fmt: skip
 fields = st.sampled_from(
-    ["kind", "name", "on", "runtime", "process", "container", "env", "resources", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs"]
+    ["kind", "name", "on", "runtime", "process", "container", "wasm", "env", "resources", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs"]
 )  # fmt: skip
 
 

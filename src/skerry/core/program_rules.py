@@ -1,4 +1,4 @@
-"""What makes the program of a spec sensible: a process's or a container's own section. Used by `core.spec_rules`."""
+"""What makes the program of a spec sensible: a process's, a container's or a module's own section. Used by `core.spec_rules`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import re
 from collections.abc import Iterator, Sequence
 
 from skerry.core.fields import Problem, dotted
+from skerry.core.names import pattern_fault
 from skerry.core.yaml_lines import Path
-from skerry.wire.workload import ContainerSpec, ProcessSpec, WorkloadSpec
+from skerry.wire.workload import ContainerSpec, ProcessSpec, WasmSpec, WorkloadSpec
 
 MAX_TEXT = 128 * 1024 - 1
 """Linux takes no argument or variable of more bytes (MAX_ARG_STRLEN)."""
 
-_SECTIONS = ("process", "container")
+_MAX_ORDER = 16 * 1024
+"""The whole section goes to its runner as one argument, and JSON writes some characters as six."""
+
+_SECTIONS = ("process", "container", "wasm")
 _IMAGE = re.compile(
     r"(?:[\w.-]+(?::\d+)?/)?[a-z0-9._/-]*[a-z0-9](?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
     re.ASCII,
@@ -21,6 +25,7 @@ _IMAGE = re.compile(
 
 _CAPABILITY = re.compile(r"ALL|(CAP_)?[A-Z][A-Z_]+")
 _VOLUME = re.compile(r"(?P<source>/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]+):(?P<target>/[^:]*)(:(ro|rw))?")
+_DIRECTORY = re.compile(r"/[^:\0]*:/[^:\0]*(:(ro|rw))?")
 _DEVICE = re.compile(r"/dev/[^:]+(:/[^:]+)?")
 
 
@@ -39,6 +44,8 @@ def program_problems(spec: WorkloadSpec) -> Iterator[Problem]:
         yield from _process(spec.process)
     if spec.container is not None and spec.runtime == "container":
         yield from _container(spec.container)
+    if spec.wasm is not None and spec.runtime == "wasm":
+        yield from _wasm(spec.wasm)
 
 
 def _process(process: ProcessSpec) -> Iterator[Problem]:
@@ -68,6 +75,40 @@ def _container(container: ContainerSpec) -> Iterator[Problem]:
                 yield Problem(
                     path, f"{dotted(path)}: «{item:.80}» is not understood: write {example}"
                 )
+
+
+def _wasm(wasm: WasmSpec) -> Iterator[Problem]:
+    where = "wasm"
+    parts = wasm.module.split("/")
+    if not parts[-1] or "\0" in wasm.module or ".." in parts or len(wasm.module) > 4096:
+        sentence = (
+            f"wasm.module: «{wasm.module:.80}» is no file's path: write it from «/», "
+            "or relative to the workload's own directory"
+        )
+        yield Problem((where, "module"), sentence)
+    for index, word in enumerate(wasm.args):
+        path: Path = (where, "args", index)
+        yield from passable_problems(path, dotted(path), word)
+    if sum(len(word.encode()) for word in (*wasm.args, *wasm.directories)) > _MAX_ORDER:
+        sentence = f"wasm.args and wasm.directories are longer than {_MAX_ORDER} bytes: put them into a file"
+        yield Problem((where, "args"), sentence)
+    for index, item in enumerate(wasm.directories):
+        if not _DIRECTORY.fullmatch(item):
+            path = (where, "directories", index)
+            sentence = f"{dotted(path)}: «{item:.80}» is not understood: write /srv/data:/data:ro"
+            yield Problem(path, sentence)
+    yield from _input(wasm)
+
+
+def _input(wasm: WasmSpec) -> Iterator[Problem]:
+    path: Path = ("wasm", "input")
+    if wasm.input is None:
+        if wasm.mode == "on-record":
+            yield Problem(path, "missing field «wasm.input»: mode «on-record» runs for each record that fits it")  # fmt: skip
+    elif wasm.mode == "once":
+        yield Problem(path, "wasm.input: mode «once» gets no records: use «worker» or «on-record»")
+    elif (fault := pattern_fault(wasm.input)) is not None:
+        yield Problem(path, f"wasm.input: {fault}")
 
 
 def _absolute(path: Path, directory: str | None) -> Iterator[Problem]:

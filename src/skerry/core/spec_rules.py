@@ -73,6 +73,8 @@ _RANGES = (
     _Range("ready.interval", 0.01, _YEAR, write_duration),
     _Range("ready.timeout", 0.01, _YEAR, write_duration),
     _Range("on_disconnect.stop_after", 1, _YEAR, write_duration),
+    _Range("wasm.deadline", 0.01, _YEAR, write_duration),
+    _Range("wasm.fuel", 1, (1 << 63) - 1, plain),
     _Range("logs.max_size", 4096, 1 << 40, write_size),
     _Range("logs.files", 1, 100, plain),
 )

@@ -13,15 +13,16 @@ from skerry.core.spec_rules import plain
 from skerry.core.yaml_lines import Path, Plain
 from skerry.kit.units import write_duration, write_size
 from skerry.wire.people import FieldChange
-from skerry.wire.workload import ContainerSpec, ProcessSpec, Ready, WorkloadSpec
+from skerry.wire.workload import ContainerSpec, ProcessSpec, Ready, WasmSpec, WorkloadSpec
 
 _DURATIONS: Final = {
     ("restart", "delay"), ("restart", "max_delay"), ("restart", "reset_after"), ("restart", "window"),
     ("stop", "grace"), ("ready", "interval"), ("ready", "timeout"),
+    ("wasm", "deadline"),
 }  # fmt: skip
 _SIZES: Final = {("resources", "memory"), ("logs", "max_size")}
 _ORDER: Final = (
-    "kind", "name", "on", "runtime", "process", "container", "env", "resources", "isolation", "restart",
+    "kind", "name", "on", "runtime", "process", "container", "wasm", "env", "resources", "isolation", "restart",
     "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models",
 )  # fmt: skip
 
@@ -34,6 +35,7 @@ def to_document(spec: WorkloadSpec) -> dict[str, Plain]:
         name="",
         process=ProcessSpec(command=[]) if spec.process else None,
         container=ContainerSpec(image="") if spec.container else None,
+        wasm=WasmSpec(module="") if spec.wasm else None,
         ready=Ready() if spec.ready else None,
     )
     document: dict[str, Plain] = {"kind": "workload", **_without(_written(spec), _written(bare))}

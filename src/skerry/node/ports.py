@@ -55,6 +55,15 @@ class ProcessLaunch(Launch):
 
 
 @dataclass(frozen=True)
+class WasmLaunch(ProcessLaunch):
+    """A WebAssembly module: `command` is its runner."""
+
+    module: Path
+    directories: tuple[Path, ...]
+    """Those of the node that the module may see."""
+
+
+@dataclass(frozen=True)
 class ContainerLaunch(Launch):
     """A container of the engine on this device."""
 

@@ -24,7 +24,7 @@ Phase = Literal[
     "stopped",    # ended on purpose (on_disconnect, node stop --workloads)
 ]  # fmt: skip
 Dependency = Literal["running", "ready", "succeeded"]
-RuntimeName = Literal["process", "container"]
+RuntimeName = Literal["process", "container", "wasm"]
 Isolation = Literal["standard", "strict"]
 StreamClass = Literal["keep", "sample"]
 
@@ -67,6 +67,23 @@ class ContainerSpec(_Part, frozen=True):
     cap_drop: list[str] = []
     volumes: list[str] = []
     devices: list[str] = []
+
+
+class WasmSpec(_Part, frozen=True):
+    """A WebAssembly module, run by `skerry.runners.wasm`. Reference: docs/reference/wasm.md.
+
+    `module` is absolute, or relative to the workload's own directory; `directories` are
+    «/on/the/node:/inside[:ro]». `deadline` is in seconds.
+    """
+
+    module: str
+    args: list[str] = []
+    directories: list[str] = []
+    mode: Literal["once", "worker", "on-record"] = "once"
+    input: str | None = None
+    output: Literal["log", "records"] = "log"
+    deadline: float | None = None
+    fuel: int | None = None
 
 
 class Resources(_Part, frozen=True):
@@ -138,6 +155,7 @@ class WorkloadSpec(_Part, frozen=True):
     name: str
     process: ProcessSpec | None = None
     container: ContainerSpec | None = None
+    wasm: WasmSpec | None = None
     on: Selector = Selector()
     runtime: RuntimeName = "process"
     env: dict[str, str] = {}

@@ -11,7 +11,8 @@ A workload sees exactly the environment below and nothing of the agent's own:
     PATH, LANG        the same on every node
     env of the spec   may replace HOME, PATH and LANG, never SKERRY_*
 
-In a container socket and models are mounted, and HOME, PATH and LANG are those of its image.
+In a container socket and models are mounted, and HOME, PATH and LANG are those of its image. A WebAssembly module
+sees env and the last three of SKERRY_*; the rest, and the socket, are its runner's (`skerry.runners.wasm`).
 """
 
 from __future__ import annotations
@@ -28,11 +29,17 @@ from skerry.node.ports import (
     ContainerLaunch,
     Launch,
     ProcessLaunch,
+    WasmLaunch,
     workload_socket,
 )
-from skerry.wire.workload import Assignment, Resources, WorkloadSpec
+from skerry.wire.codec import encode
+from skerry.wire.wasm import VARIABLE, WasmOrder
+from skerry.wire.workload import Assignment, Resources, WasmSpec, WorkloadSpec
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+RUNNER_MEMORY = 512 << 20
+"""What a WebAssembly runner may have for itself, above all to compile a large module."""
 
 
 def log_path(data_dir: Path, workload: str) -> Path:
@@ -57,7 +64,7 @@ class NativeContract:
         self._own_directory("logs", name)
         environment = {
             **({} if inside else self._surroundings(name)),
-            **spec.env,
+            **(spec.env if spec.wasm is None else _for_module(spec.env)),
             "SKERRY_SOCKET": SOCKET_INSIDE if inside else str(socket),
             "SKERRY_WORKLOAD": name,
             "SKERRY_NODE": self.node,
@@ -82,6 +89,8 @@ class NativeContract:
             return ContainerLaunch(
                 **vars(common), spec=spec.container, resources=spec.resources, socket=socket
             )
+        if spec.wasm is not None:
+            return self._wasm(common, spec.wasm, spec.resources)
         return self._process(common, spec)
 
     def _process(self, common: Launch, spec: WorkloadSpec) -> ProcessLaunch:
@@ -92,6 +101,25 @@ class NativeContract:
             command=self._command(spec.process.command),
             directory=Path(spec.process.directory) if spec.process.directory else home,
             limits=_limits(spec.resources),
+        )
+
+    def _wasm(self, common: Launch, wasm: WasmSpec, resources: Resources) -> WasmLaunch:
+        """-I: nothing that the module could write, in the working directory or in HOME, is imported by its runner."""
+        home = self._own_directory("workloads", common.workload)
+        cache = self._own_directory("wasm", common.workload)
+        module = home / wasm.module
+        order = WasmOrder(wasm, str(module), str(cache), resources.memory)
+        limits = _limits(resources)
+        if resources.memory is not None:
+            limits["RLIMIT_DATA"] = resources.memory + RUNNER_MEMORY
+        runner = (self.interpreter, "-I", "-m", "skerry.runners.wasm", encode(order).decode())
+        return WasmLaunch(
+            **vars(common),
+            command=runner,
+            directory=home,
+            limits=limits,
+            module=module,
+            directories=tuple(Path(each.partition(":")[0]) for each in wasm.directories),
         )
 
     def _surroundings(self, name: str) -> dict[str, str]:
@@ -110,6 +138,11 @@ class NativeContract:
         except OSError as error:
             raise Transient(f"cannot make directory {path}: {error.strerror}") from error
         return path
+
+
+def _for_module(env: dict[str, str]) -> dict[str, str]:
+    """Behind a prefix: the runner hands these on and heeds none of them itself."""
+    return {f"{VARIABLE}{name}": value for name, value in env.items()}
 
 
 def _limits(resources: Resources) -> dict[str, int]:

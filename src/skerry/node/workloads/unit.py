@@ -32,6 +32,7 @@ from skerry.node.workloads.steps import (
     StopWorkload,
     Wait,
 )
+from skerry.wire.wasm import explained
 from skerry.wire.workload import Ready
 
 log = logging.getLogger(__name__)
@@ -147,8 +148,10 @@ class Unit:
         told = self._board.exits.get(actual.instance.id)
         if told is not None:
             chance = self._tools.chance.random()
-            gone = transitions.ended(actual, told.exit, self._tools.moment(), chance)
-            return gone, Ended(told.instance, told.exit)
+            is_wasm = actual.assignment.spec.runtime == "wasm"
+            exit_ = explained(told.exit) if is_wasm else told.exit
+            gone = transitions.ended(actual, exit_, self._tools.moment(), chance)
+            return gone, Ended(told.instance, exit_)
         if self._readiness is not None and self._readiness[0] == self._probe:
             judged = self._readiness[1]
             actual = transitions.probed(actual, ready=judged.ready, failure=judged.failure)

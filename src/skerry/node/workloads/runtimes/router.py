@@ -16,10 +16,12 @@ from skerry.node.ports import (
     ProcessLaunch,
     RunningInstance,
     StoredInstance,
+    WasmLaunch,
 )
 from skerry.node.workloads.runtimes.beside import run_beside
 from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
 from skerry.node.workloads.runtimes.process import ProcessRuntime
+from skerry.node.workloads.runtimes.wasm import check_module
 
 
 class Runtimes:
@@ -46,6 +48,8 @@ class Runtimes:
     async def start(self, launch: Launch) -> ProcessIdentity:
         if isinstance(launch, ContainerLaunch):
             return await self._containers.start(launch)
+        if isinstance(launch, WasmLaunch):
+            check_module(launch)
         return await self._processes.start(launch)
 
     async def signal(self, instance: str, name: str) -> None:
