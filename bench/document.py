@@ -28,6 +28,7 @@ TITLES = {
     "push": "Push of values",
     "writes": "Wear of the disk",
     "hub": "Hub with 2,000 nodes",
+    "wasm": "A WebAssembly instance for each request",
 }
 
 
