@@ -227,6 +227,24 @@ async def test_results_are_published_and_do_not_feed_the_module_again(site: Site
 
 
 @pytest.mark.parametrize(
+    ("file", "said", "answer"), [("double.wasm", "", ("doubled", 3.0)), ("follow.wat", '"name":"env.x"', ("follow.seen", True))]
+)  # fmt: skip
+async def test_the_examples_run(
+    site: Site, file: str, said: str, answer: tuple[str, object]
+) -> None:
+    path = Path(__file__).parents[2] / "examples/wasm" / file
+    await site.follows(site.device.of_file(str(path), mode="worker", input="env.*"))
+    await site.send(1.5)
+    name, value = answer
+
+    async def answered() -> bool:
+        return [row.value for row in await site.rows(name)] == [value]
+
+    await eventually(answered, f"it answers; {site.device.log_text()}")
+    assert said in site.device.log_text()
+
+
+@pytest.mark.parametrize(
     ("fields", "said"), [({"deadline": 0.1}, "deadline"), ({"fuel": 100_000}, "out of fuel")]
 )
 async def test_one_failing_instance_is_told_and_the_next_one_begins(

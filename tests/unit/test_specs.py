@@ -317,7 +317,8 @@ def test_the_reference_page_is_right() -> None:
     page = (ROOT / "docs/reference/workload.md").read_text()
     for example in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
         parse_one(example)
-    assert parse_workloads((ROOT / "examples/first-fleet.yaml").read_text(), "first-fleet.yaml")
+    for name in ("first-fleet.yaml", "wasm.yaml"):
+        assert parse_workloads((ROOT / "examples" / name).read_text(), name)
     rows = dict(re.findall(r"^\| `([a-z_.]+)` \|[^|]*\| ([^|]+) \|", page, re.MULTILINE))
     bare = WorkloadSpec(
         name="a",
