@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "skerry"
 
 NOT_IN_THE_AGENT = {
     "alembic", "cryptography", "httpx", "jinja2", "litestar", "psutil", "psycopg", "pydantic", "rich", "ruamel",
-    "skerry.cli", "skerry.hub", "sqlalchemy", "typer", "uvicorn",
+    "skerry.cli", "skerry.hub", "skerry.runners", "sqlalchemy", "typer", "uvicorn", "wasmtime",
     "difflib", "skerry.core.config", "skerry.node.settings", "yaml",
 }  # fmt: skip
 

@@ -73,10 +73,12 @@ ENDLESS = '(module (func (export "_start") (loop $l (br $l))))'
 
 
 def holding(template: str, text: str) -> str:
-    """The module with a text of its own."""
-    quoted = "".join(f"\\{byte:02x}" for byte in text.encode())
+    """The module with a text of its own; surrogates stand for bytes that are no text."""
+    quoted = "".join(f"\\{byte:02x}" for byte in text.encode(errors="surrogateescape"))
     word = "RECORD" if "RECORD" in template else "TEXT"
-    return template.replace(word, quoted).replace("LENGTH", str(len(text.encode())))
+    return template.replace(word, quoted).replace(
+        "LENGTH", str(len(text.encode(errors="surrogateescape")))
+    )
 
 
 class Site:
@@ -147,10 +149,13 @@ async def test_a_call_publishes_a_record(site: Site) -> None:
     assert (row.value, row.kind) == ("by hand", "event")
 
 
-@pytest.mark.parametrize("record", ["21", '{"name": "a b", "value": 1}', '{"name": "a"}', "{", ""])
+@pytest.mark.parametrize(
+    "record", ["21", '{"name": "a b", "value": 1}', '{"name": "a"}', "{", "", '{"name": "\udcff"}']
+)
 async def test_a_wrong_record_is_refused_and_named(site: Site, record: str) -> None:
     assert await site.code(site.device.module(holding(PUBLISHES, record))) == 1
-    await site.says(f"skerry: cannot publish «{record}»: ")
+    shown = record.encode(errors="surrogateescape").decode(errors="replace")
+    await site.says(f"skerry: cannot publish «{shown}»: ")
 
 
 async def test_lines_of_output_are_records_where_that_is_asked(site: Site) -> None:
@@ -182,6 +187,14 @@ async def test_a_worker_gets_records_one_after_the_other_and_may_wait(
         await site.says(f'"value":{value}')
     assert launch.instance not in site.exits.told
     assert site.device.log_text().count('"name":"env.x"') == 3
+
+
+async def test_each_record_brings_new_fuel(site: Site) -> None:
+    text = FOLLOWS.replace("CAPACITY", "60000")
+    await site.follows(site.device.module(text, mode="worker", input="env.*", fuel=40))
+    for value in range(12):
+        await site.send(value + 0.5)
+        await site.says(f'"value":{value + 0.5}')
 
 
 async def test_a_record_that_does_not_fit_stays(site: Site) -> None:

@@ -143,7 +143,7 @@ async def test_a_module_sees_its_arguments_and_its_own_environment_and_nothing_e
         (SLEEPS, {"deadline": 0.1}, RunnerExit.DEADLINE, "deadline", "waited for longer than 0.1s"),
         (ENDLESS, {"mode": "worker", "deadline": 0.2}, RunnerExit.DEADLINE, "deadline", "interrupt"),
         (ENDLESS, {"fuel": 1_000_000}, RunnerExit.OUT_OF_FUEL, "out of fuel", "all fuel consumed"),
-        (BOMB, {"memory": 16 << 20}, RunnerExit.OUT_OF_MEMORY, "out of memory", "of 16777216 bytes of memory in use"),
+        (BOMB, {"memory": 16 << 20}, RunnerExit.OUT_OF_MEMORY, "out of memory", "(15859712 of 16777216 bytes of memory in use)"),
         ("(module (memory 1000) (func (export \"_start\")))", {"memory": 16 << 20}, RunnerExit.OUT_OF_MEMORY, "out of memory", "exceeds memory limits"),
         ("(module (func", {}, RunnerExit.NO_MODULE, "not a WebAssembly module", "expected `)`"),
         (b"\0asm\x01\0\0\0garbage", {}, RunnerExit.NO_MODULE, "not a WebAssembly module", "unexpected end-of-file"),

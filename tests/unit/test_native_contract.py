@@ -8,10 +8,12 @@ from tests.model_cases import model
 from tests.workload_cases import wish
 
 from skerry.kit.errors import Transient
-from skerry.node.contracts.native import PATH, NativeContract
+from skerry.node.contracts.native import PATH, RUNNER_MEMORY, NativeContract
 from skerry.node.models.layout import view_of
-from skerry.node.ports import ContainerLaunch
+from skerry.node.ports import ContainerLaunch, WasmLaunch
 from skerry.node.workloads.runtimes.containers.creation import creation
+from skerry.wire.codec import decode
+from skerry.wire.wasm import WasmOrder
 from skerry.wire.workload import (
     Assignment,
     ContainerSpec,
@@ -19,6 +21,7 @@ from skerry.wire.workload import (
     Logs,
     ProcessSpec,
     Resources,
+    WasmSpec,
     WorkloadSpec,
 )
 
@@ -116,3 +119,26 @@ def test_models_are_named_by_the_files_they_have(contract: NativeContract) -> No
     host = creation("owner", boxed)["HostConfig"]
     assert isinstance(host, dict)
     assert f"{boxed.models}:/run/skerry-models:ro" in host["Binds"]
+
+
+def test_a_module_gets_a_runner_that_heeds_nothing_of_its_environment(
+    contract: NativeContract,
+) -> None:
+    module = WasmSpec(module="m.wasm", directories=["/srv/data:/data:ro"])
+    env = {"PYTHONPATH": "/evil", "HOME": "/x"}
+    resources = Resources(memory=16_000_000)
+    assignment = wish(
+        "cam", process=None, wasm=module, runtime="wasm", env=env, resources=resources
+    )
+    launch = contract.launch_for(assignment, "i1")
+    assert isinstance(launch, WasmLaunch)
+    assert launch.command[:4] == ("/venv/bin/python", "-I", "-m", "skerry.runners.wasm")
+    own = contract.data_dir / "workloads/cam"
+    order = decode(launch.command[4].encode(), WasmOrder, "order")
+    assert order == WasmOrder(module, str(own / "m.wasm"), str(launch.cache), 16_000_000)
+    assert "PYTHONPATH" not in launch.environment
+    assert launch.environment["HOME"] == str(own)
+    assert launch.environment["SKERRY_ENV_PYTHONPATH"] == "/evil"
+    assert (launch.module, launch.directories) == (own / "m.wasm", (Path("/srv/data"),))
+    assert launch.cache.stat().st_mode & 0o777 == 0o700
+    assert launch.limits["RLIMIT_DATA"] == 16_000_000 + RUNNER_MEMORY

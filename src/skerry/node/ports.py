@@ -61,6 +61,8 @@ class WasmLaunch(ProcessLaunch):
     module: Path
     directories: tuple[Path, ...]
     """Those of the node that the module may see."""
+    cache: Path
+    """Where its runner, and nobody else, writes what it has compiled."""
 
 
 @dataclass(frozen=True)

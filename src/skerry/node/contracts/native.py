@@ -119,6 +119,7 @@ class NativeContract:
             directory=home,
             limits=limits,
             module=module,
+            cache=cache,
             directories=tuple(Path(each.partition(":")[0]) for each in wasm.directories),
         )
 

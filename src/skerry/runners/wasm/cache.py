@@ -9,6 +9,7 @@ write here can read any key that the runner could read.
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from pathlib import Path
 
@@ -50,7 +51,8 @@ class CompileCache:
             found = self._directory.lstat()
         except OSError:
             return False
-        return stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
+        is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+        return is_ours and not found.st_mode & 0o077
 
     def _path(self, key: str) -> Path:
         return self._directory / f"{key}.cwasm"

@@ -17,6 +17,9 @@ from skerry.wire.records import Meta, Value
 
 WRONG, FULL, NO_INPUT = -1, -2, -3
 
+_LONGEST = 1 << 20
+"""Bytes of one record or line, far more than any valid one has: a module must not fill its runner's memory."""
+
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A record as a module writes it. `at` is in nanoseconds since 1970; without it, now."""
@@ -56,13 +59,13 @@ class NodeCalls:
 
     def publish(self, memory: Memory, address: int, length: int) -> int:
         """Returns when the record is durable on the device."""
-        answer = published(memory.read(address, length))
+        answer = published(memory.read(address, _bounded(length)))
         self._alive()
         return answer
 
     def log(self, memory: Memory, address: int, length: int) -> int:
         """A line of the module's own on its standard output."""
-        text = memory.read(address, length).decode(errors="replace")
+        text = memory.read(address, _bounded(length)).decode(errors="replace")
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
         self._alive()
@@ -83,6 +86,10 @@ class NodeCalls:
         return len(record)
 
 
+def _bounded(length: int) -> int:
+    return min(length & 0xFFFFFFFF, _LONGEST)
+
+
 def published(line: bytes) -> int:
     """Publishes one record, however long the node is away. What is wrong with it is said in the log."""
     try:
@@ -94,7 +101,7 @@ def published(line: bytes) -> int:
     except sdk.StorageFull as error:
         say(str(error))
         return FULL
-    except (msgspec.DecodeError, sdk.InvalidInput) as error:
+    except (msgspec.DecodeError, UnicodeError, sdk.SkerryError) as error:
         say(f"cannot publish «{line[:200].decode(errors='replace')}»: {error}")
         return WRONG
     return 0
@@ -111,6 +118,8 @@ class RecordLines:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._line(line)
+        if len(self._rest) > _LONGEST:
+            self.end()
 
     def end(self) -> None:
         """The module has ended."""

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 import msgspec
 
-from skerry.runners.wasm.endings import Failure, tell
+from skerry.kit.errors import SkerryError
+from skerry.runners.wasm.endings import Failure, say, tell
 from skerry.runners.wasm.settings import module_environment
 from skerry.wire.wasm import NO_RUNTIME, RunnerExit, WasmOrder
 
@@ -24,6 +25,9 @@ def main() -> NoReturn:
     except Failure as failure:
         tell(failure)
         code = failure.code
+    except SkerryError as error:
+        say(str(error))
+        code = 1
     sys.stdout.flush()
     # A thread may wait for the node for ever.
     os._exit(code)
