@@ -314,7 +314,9 @@ async def test_the_cache_is_used_but_trusted_only_while_it_is_whole_and_private(
     own.parent.chmod(0o777)
     assert (await ended(runtime, exits, device.module(three))).code == 3, "others could write here"
     own.parent.chmod(0o700)
-    for damaged in (good[:-1], good[:100] + b"x" + good[101:], b"", good[:32]):
+    places = range(16, len(good), len(good) // 9)
+    flipped = [good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :] for at in places]
+    for damaged in (*flipped, good[:-1], b"", good[:32]):
         own.write_bytes(damaged)
         assert (await ended(runtime, exits, device.module(three))).code == 3
         assert own.read_bytes() == good, "compiled again"
