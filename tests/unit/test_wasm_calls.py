@@ -1,6 +1,10 @@
 """What a module's calls do with its memory and with the records that wait, without a module."""
 
+import os
+
 from skerry.runners.wasm.calls import NO_INPUT, NodeCalls
+from skerry.runners.wasm.feed import pump
+from skerry.wire.records import Row
 
 
 class Memory:
@@ -65,3 +69,15 @@ def test_a_module_cannot_fill_its_runners_memory() -> None:
     calls(None, []).publish(memory, 0, -1)
     calls(None, []).log(memory, 0, 1 << 30)
     assert memory.longest == 1 << 20
+
+
+def test_every_line_that_is_taken_is_a_sign_of_life() -> None:
+    rows = [Row("t", "env.x", value, {}, "n", "other", 0) for value in (1, 2)]
+    signs = []
+    read_end, write_end = os.pipe()
+    try:
+        pump(iter(rows), write_end, lambda: signs.append(1))
+        assert os.read(read_end, 1000).count(b"\n") == len(signs) == 2
+    finally:
+        os.close(read_end)
+        os.close(write_end)
