@@ -50,6 +50,7 @@ def live(
     started: int = NOW.monotonic,
     kill_at: int | None = None,
     kills: int = 0,
+    isolation: str = "",
     **fields: Any,
 ) -> ActualWorkload:
     """A row with a live instance."""
@@ -63,6 +64,7 @@ def live(
         identity=None if pid is None else ProcessIdentity(BOOT, pid, 70),
         kill_at=kill_at,
         kills=kills,
+        isolation=isolation,
     )
     fields.setdefault("ready", phase == "running")
     return row(assignment, phase, instance=process, starts=1, **fields)

@@ -67,7 +67,8 @@ FULL = replace(
         probe="p",
         due=17,
         history=History(3, (1, 2, 3), half_open=True),
-        exit=Exit(code=None, signal=9, at=12),
+        exit=Exit(code=None, signal=9, at=12, reason="out of memory"),
+        isolation="standard: cgroup v1 (memory)",
     ),
     ready=True,
 )

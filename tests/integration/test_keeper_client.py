@@ -13,6 +13,7 @@ from skerry.keeper.protocol import Message
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import Refused, Transient
 from skerry.node.ports import InstanceExit, ProcessLaunch, StoredInstance
+from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 
 Reply = list[tuple[str, object]]
@@ -66,7 +67,9 @@ async def keepers() -> AsyncIterator[list[ScriptedKeeper]]:
 async def runtime(
     short_dir: Path, clock: SystemClock, chance: random.Random
 ) -> AsyncIterator[ProcessRuntime]:
-    runtime = ProcessRuntime(short_dir / "run", clock, chance, patience=0.2)
+    runtime = ProcessRuntime(
+        short_dir / "run", clock, chance, Isolation("test", short_dir, range(0)), patience=0.2
+    )
     yield runtime
     await runtime.close()
 

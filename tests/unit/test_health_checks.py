@@ -26,6 +26,7 @@ GOOD = Facts(
     secret_mode=0o600,
     public_port=8000,
     wanted_port=8000,
+    isolation="cgroup v2 (cpu, memory, pids), landlock 7, seccomp, namespaces, root",
 )
 
 
@@ -63,6 +64,7 @@ def test_a_healthy_node_has_no_findings() -> None:
         (replace(GOOD, clock_skew=None), "clock", "skipped", "not known"),
         (replace(GOOD, open_files_limit=256), "open files", "warning", "ulimit"),
         (replace(GOOD, public_port=None), "read-only port", "warning", "port 8000 is taken"),
+        (replace(GOOD, no_strict="it needs root"), "isolation", "skipped", "cannot be had: it needs root"),
         (replace(GOOD, public_port=None, wanted_port=0), "read-only port", "skipped", "switched off"),
     ],
 )  # fmt: skip

@@ -10,7 +10,7 @@ from tests.workload_cases import wish
 from skerry.kit.errors import Transient
 from skerry.node.contracts.native import PATH, RUNNER_MEMORY, NativeContract
 from skerry.node.models.layout import view_of
-from skerry.node.ports import ContainerLaunch, WasmLaunch
+from skerry.node.ports import ContainerLaunch, ProcessLaunch, WasmLaunch
 from skerry.node.workloads.runtimes.containers.creation import creation
 from skerry.wire.codec import decode
 from skerry.wire.wasm import WasmOrder
@@ -94,10 +94,10 @@ def test_a_named_working_directory_leaves_home_alone(contract: NativeContract) -
 def test_limits_are_set_only_where_the_spec_has_them(contract: NativeContract) -> None:
     assert contract.launch_for(wish("a"), "i").limits == {}
     resources = Resources(memory=64_000_000, open_files=256, cpu=0.5)
-    assert contract.launch_for(wish("a", resources=resources), "i").limits == {
-        "RLIMIT_DATA": 64_000_000,
-        "RLIMIT_NOFILE": 256,
-    }
+    launch = contract.launch_for(wish("a", resources=resources), "i")
+    assert isinstance(launch, ProcessLaunch)
+    assert launch.limits == {"RLIMIT_NOFILE": 256}
+    assert launch.resources == resources
 
 
 def test_a_directory_that_cannot_be_made_is_tried_again_later(contract: NativeContract) -> None:

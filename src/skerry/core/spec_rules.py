@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from skerry.core.fields import Problem, dotted
+from skerry.core.isolation_rules import isolation_problems
 from skerry.core.names import (
     SOURCES_OF_OUR_OWN,
     component_fault,
@@ -86,6 +87,7 @@ def problems(spec: WorkloadSpec) -> Iterator[Problem]:
     yield from _fault(("name",), "name", _reserved_fault(spec.name))
     yield from _selector(spec.on)
     yield from program_problems(spec)
+    yield from isolation_problems(spec)
     yield from _environment(spec.env)
     for bounds in _RANGES:
         problem = bounds.problem(spec)

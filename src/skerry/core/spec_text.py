@@ -22,8 +22,8 @@ _DURATIONS: Final = {
 }  # fmt: skip
 _SIZES: Final = {("resources", "memory"), ("logs", "max_size")}
 _ORDER: Final = (
-    "kind", "name", "on", "runtime", "process", "container", "wasm", "env", "resources", "isolation", "restart",
-    "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models",
+    "kind", "name", "on", "runtime", "process", "container", "wasm", "env", "resources", "isolation", "allow",
+    "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models",
 )  # fmt: skip
 
 _SPECIAL: Final = frozenset(",[]{}\"'#: \n\t")

@@ -263,6 +263,9 @@ _FIELDS = {
         }
     ),
     "isolation": one_of("standard", "strict"),
+    "allow": section(
+        {"read": _texts, "write": _texts, "connect": list_of(integer, "ports"), "network": boolean}
+    ),
     "restart": section(
         {
             "policy": one_of("never", "on-failure", "always"),

@@ -1,7 +1,7 @@
 """The processes of the keeper: made by fork and exec, or adopted by pid; their end is seen by pidfd.
 
 A process that exec'd is the leader of its own session and process group; what it starts is known by its
-mark (`marks`). Between fork and exec the child only arranges itself; what fails there comes back through a
+mark (`marks`) and by its control groups, if it has any (`groups`). Between fork and exec the child only arranges itself; what fails there comes back through a
 pipe that a successful exec closes.
 """
 
@@ -11,17 +11,31 @@ import errno
 import os
 import resource
 import signal
+from typing import TYPE_CHECKING
 
+from skerry.keeper.groups import join, members, out_of_memory
 from skerry.keeper.logs import Output
 from skerry.keeper.marks import mark_of, marked, put_mark
 from skerry.keeper.procfs import all_pids, end_group, open_process, read_stat, send
 from skerry.keeper.protocol import Message, ProtocolError
 
+if TYPE_CHECKING:
+    from skerry.keeper.confinement import Confinement
+
 
 class Launch:
     """A parsed request to start a process. Raises ProtocolError."""
 
-    __slots__ = ("command", "directory", "environment", "limits", "mark")
+    __slots__ = (
+        "command",
+        "confinement",
+        "directory",
+        "environment",
+        "groups",
+        "isolation",
+        "limits",
+        "mark",
+    )
 
     def __init__(self, request: Message) -> None:
         self.mark = mark_of(request.text("instance"))
@@ -37,6 +51,9 @@ class Launch:
         for item in request.all("limit"):
             limit, _, number = item.partition("=")
             self.limits[limit] = _limit_value(limit, number)
+        self.groups = tuple(request.all("cgroup"))
+        self.isolation = request.get("isolation") or ""
+        self.confinement = _confinement(request) if request.get("user") else None
 
 
 def _encode(text: str) -> bytes:
@@ -50,6 +67,13 @@ def _limit_value(name: str, value: str) -> int:
         return int(value)
     except ValueError as error:
         raise ProtocolError(f"the limit «{name}» is no number") from error
+
+
+def _confinement(request: Message) -> Confinement:
+    # Most keepers never confine anything, and each of their children would carry the pages.
+    from skerry.keeper.confinement import Confinement  # noqa: PLC0415
+
+    return Confinement(request)
 
 
 class Origin:
@@ -67,12 +91,15 @@ class Child:
 
     `own` if the leader is our child. Until exec, `status_fd` is open and `start` is 0. Without a `pidfd`
     (-1) the leader had ended before we came, and only others are left. `asked` after a signal that leaves
-    it to them when they end.
+    it to them when they end. `groups` are its control groups, which may have killed others before it came.
     """
 
     __slots__ = (
         "asked",
+        "groups",
         "instance",
+        "isolation",
+        "killed_before",
         "mark",
         "output",
         "own",
@@ -96,6 +123,9 @@ class Child:
         self.own = False
         self.asked = False
         self.status_fd = -1
+        self.groups: tuple[str, ...] = ()
+        self.isolation = ""
+        self.killed_before = 0
 
     def exec_done(self) -> bytes:
         """Closes `status_fd`, which must be readable; returns what the child wrote, nothing if it has exec'd."""
@@ -112,7 +142,7 @@ class Child:
         self.asked = number != signal.SIGKILL
         if self.pidfd >= 0:
             self._signal_group(number)
-        for pid in marked(self.mark, all_pids()):
+        for pid in {*marked(self.mark, all_pids()), *members(self.groups)}:
             stat = read_stat(pid)
             if stat is not None and stat.group != self.pid:
                 send(pid, number)
@@ -130,6 +160,10 @@ class Child:
             signal.pidfd_send_signal(self.pidfd, number)
         except ProcessLookupError:
             return
+
+    def ran_out_of_memory(self) -> bool:
+        """Whether the kernel has killed a process of the instance because its memory limit was reached."""
+        return out_of_memory(self.groups) > self.killed_before
 
     def finish(self) -> tuple[int | None, int | None]:
         """When nothing but perhaps the leader's zombie is left: drains the output, reaps. Returns (code, signal)."""
@@ -166,6 +200,7 @@ def spawn(
 
     The child closes all descriptors up to `highest_fd` at once.
     """
+    killed_before = out_of_memory(launch.groups)
     read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         pid = os.fork()
@@ -179,6 +214,8 @@ def spawn(
     child = Child(instance, workload, output, pid, 0, _pidfd(pid, read_end))
     child.own = True
     child.status_fd = read_end
+    child.isolation = launch.isolation
+    child.groups, child.killed_before = launch.groups, killed_before
     return child
 
 
@@ -210,16 +247,25 @@ def _become(launch: Launch, output: Output, origin: Origin, status: int, highest
         put_mark(launch.mark)
         os.setsid()
         os.umask(origin.umask)
+        for step in launch.groups:
+            join(step)
+        step = "prepare"
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         out, err = output.streams
         os.dup2(os.open(out.path, os.O_RDWR), 1)
         os.dup2(os.open(err.path, os.O_RDWR), 2)
+        for name, act in launch.confinement.around() if launch.confinement else ():
+            step = name
+            act()
         step = "directory"
         os.chdir(launch.directory)
         resource.setrlimit(resource.RLIMIT_NOFILE, origin.open_files)
         for name, value in launch.limits.items():
             step = name
             resource.setrlimit(getattr(resource, name), (value, value))
+        for name, act in launch.confinement.within() if launch.confinement else ():
+            step = name
+            act()
         step = "exec"
         _execute(launch)
     except OSError as error:

@@ -15,25 +15,33 @@ from collections.abc import Callable
 
 from skerry.keeper import children
 from skerry.keeper.children import Child, Launch, Origin
+from skerry.keeper.groups import members, remove
 from skerry.keeper.logs import Now, Output
 from skerry.keeper.loop import Loop
 from skerry.keeper.marks import marked
 from skerry.keeper.procfs import all_pids, end_group, open_process, own_children, read_stat, send
 from skerry.keeper.protocol import Message
 
+_OUT_OF_MEMORY = "out of memory"
+_REMOVE_AGAIN_SECONDS = 0.05
+_MOST_REMOVALS = 200
+
 
 class Exit:
     """An ended instance. Both `code` and `signal` are None when another process was its parent."""
 
-    __slots__ = ("at", "code", "instance", "pid", "signal", "start", "workload")
+    __slots__ = ("at", "code", "instance", "pid", "reason", "signal", "start", "workload")
 
-    def __init__(self, child: Child, code: int | None, signal: int | None, at: int) -> None:
+    def __init__(
+        self, child: Child, code: int | None, signal: int | None, reason: str, at: int
+    ) -> None:
         self.instance = child.instance
         self.workload = child.workload
         self.pid = child.pid
         self.start = child.start
         self.code = code
         self.signal = signal
+        self.reason = reason
         self.at = at
 
 
@@ -91,10 +99,13 @@ class Instances:
         except OSError:
             self._release(output)
             raise
+        child.groups = tuple(request.all("cgroup"))
+        child.isolation = request.get("isolation") or ""
         if child.pidfd >= 0 or self._others(child):
             self._hold(child)
         else:
             child.finish()
+            self._remove_groups(child.groups)
             self._release(output)
         return self.running.get(instance)
 
@@ -162,7 +173,8 @@ class Instances:
 
     def _others(self, child: Child) -> list[int]:
         """Living processes of an instance whose leader has ended; for our own only those whose parent has ended too."""
-        return marked(child.mark, self._orphans() if child.own else all_pids())
+        found = marked(child.mark, self._orphans() if child.own else all_pids())
+        return [*found, *(pid for pid in members(child.groups) if pid not in found)]
 
     def _orphans(self) -> list[int]:
         """Our children that lead no instance. Those that have ended are reaped."""
@@ -170,12 +182,24 @@ class Instances:
 
     def _tell_end(self, child: Child) -> None:
         code, number = child.finish()
+        # A workload may lose a process and still end well.
+        reason = _OUT_OF_MEMORY if code != 0 and child.ran_out_of_memory() else ""
         self._leaders.discard(child.pid)
         self._release(child.output)
-        if self.running.get(child.instance) is child:
+        is_known = self.running.get(child.instance) is child
+        if is_known:
             del self.running[child.instance]
-            exit_ = self.exits[child.instance] = Exit(child, code, number, self._now())
+        self._remove_groups(child.groups)
+        if is_known:
+            exit_ = self.exits[child.instance] = Exit(child, code, number, reason, self._now())
             self.on_ended(exit_)
+
+    def _remove_groups(self, groups: tuple[str, ...], tries: int = _MOST_REMOVALS) -> None:
+        """Now, or as soon as the kernel has finished with who was in there, unless a successor has taken them."""
+        if not groups or any(child.groups == groups for child in self.running.values()):
+            return
+        if not remove(groups) and tries:
+            self._loop.later(_REMOVE_AGAIN_SECONDS, lambda: self._remove_groups(groups, tries - 1))
 
     def _use_output(self, request: Message) -> Output:
         path = request.text("log")

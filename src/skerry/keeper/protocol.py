@@ -1,4 +1,4 @@
-"""What the agent and the keeper say to each other: version 1.
+"""What the agent and the keeper say to each other: version 2.
 
 Transport: a UNIX socket of type SOCK_SEQPACKET; one packet is one message. A message is a run of fields
 «name=value», each ended by a NUL byte; names may repeat. Arguments and environments cannot hold NUL, so
@@ -14,14 +14,17 @@ order. A failed request's reply has `error` (one word), `text` (for people) and,
     list    –                                                      – (one event for each instance comes before)
     spawn   instance workload directory log log_size log_files     pid start, once exec has happened
             arg… env=NAME=VALUE… limit=RLIMIT_NAME=NUMBER…
+            isolation cgroup=DIRECTORY… and, to confine it,
+            user network port… show=PATH… give=PATH… room
     adopt   instance workload log log_size log_files pid start     pid start
+            isolation cgroup=DIRECTORY…
     signal  instance number                                        –
     ack     instance                                               –
     quit    –                                                      –
 
     event    fields
-    running  instance workload pid start log log_size log_files
-    exited   instance workload pid start at, and code or signal or neither (unknown)
+    running  instance workload pid start log log_size log_files isolation
+    exited   instance workload pid start at, and code or signal or neither (unknown), and reason if there is one
 
 `hello` comes first and attaches the agent; while one is attached, others are refused («busy»). `spawn` of an
 instance that runs, or whose exit is kept, starts nothing. An `exited` event is sent when the last process of
@@ -30,7 +33,8 @@ the reply to each further `spawn` of that instance. `signal` reaches every proce
 first process has ended, the others get SIGKILL; if a signal other than SIGKILL came before, they are left to
 it until the agent sends SIGKILL. `signal` and `ack` are harmless for unknown instances. `adopt` takes a process
 that is no child of this keeper; «gone» says that nothing of the instance lives and that its last output is in
-the log. `quit` is refused («busy») while an instance runs or an exit is kept.
+the log. `isolation` is text for people, kept for the next agent; `confinement` explains the fields that confine.
+`quit` is refused («busy») while an instance runs or an exit is kept.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ import os
 import socket
 from collections.abc import Iterable
 
-VERSION = 1
+VERSION = 2
 INLINE = 32 * 1024
 LARGEST = 8 * 1024 * 1024
 

@@ -160,6 +160,7 @@ def _running(child: Child) -> Fields:
         ("log", file.path),
         ("log_size", file.limit),
         ("log_files", file.files),
+        ("isolation", child.isolation),
     ]
 
 
@@ -176,4 +177,6 @@ def _exited(exit_: Exit) -> Fields:
         fields.append(("code", exit_.code))
     if exit_.signal is not None:
         fields.append(("signal", exit_.signal))
+    if exit_.reason:
+        fields.append(("reason", exit_.reason))
     return fields

@@ -58,6 +58,7 @@ from skerry.node.workloads.runtimes.containers.images import Images
 from skerry.node.workloads.runtimes.containers.output import ContainerLogs, LogTarget
 from skerry.node.workloads.runtimes.containers.owner import owner_mark
 from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
+from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
@@ -135,7 +136,9 @@ def _build(
     seen = SeenValues(clock)
     endpoints = Endpoints(api, instances, seen)
     desired = StoredDesired(store.state, sync.reachability, clock, endpoints.prepare)
-    runtime, images = _runtimes(settings, host)
+    owner = owner_mark(settings.data_dir, host.disk, host.chance)
+    isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
+    runtime, images = _runtimes(settings, host, owner, isolation)
     models = _models(settings, identity, host, instances, session, sync)
     launch_for = NativeContract(
         settings.data_dir, settings.run_dir, name, sys.executable
@@ -162,6 +165,7 @@ def _build(
         store=store,
         records=records,
         runtime=runtime,
+        isolation=isolation,
         images=images,
         models=models,
         supervisor=supervisor,
@@ -177,15 +181,17 @@ def _build(
     )
 
 
-def _runtimes(settings: NodeSettings, host: Host) -> tuple[Runtimes, Images]:
+def _runtimes(
+    settings: NodeSettings, host: Host, owner: str, isolation: Isolation
+) -> tuple[Runtimes, Images]:
     """What runs instances, and what fetches the images that containers need."""
     clock, chance = host.clock, host.chance
     logs = ContainerLogs(clock)
     engine = Engine(settings.engine_sockets)
-    owner = owner_mark(settings.data_dir, host.disk, chance)
     containers = ContainerRuntime(engine, logs, owner, clock, chance)
     images = Images(engine, partial(_note, logs, settings), clock, chance)
-    return Runtimes(ProcessRuntime(settings.run_dir, clock, chance), containers), images
+    processes = ProcessRuntime(settings.run_dir, clock, chance, isolation)
+    return Runtimes(processes, containers), images
 
 
 def _models(

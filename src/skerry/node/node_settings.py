@@ -42,6 +42,18 @@ class ModelsSection(msgspec.Struct, frozen=True):
     max_bandwidth: int | None
 
 
+class IsolationSection(msgspec.Struct, frozen=True):
+    """Strict workloads: the numbers of their users, «FIRST-LAST»."""
+
+    users: str
+
+    @property
+    def range(self) -> range:
+        """The numbers."""
+        first, last = self.users.split("-")
+        return range(int(first), int(last) + 1)
+
+
 class LogsSection(msgspec.Struct, frozen=True):
     """The node's own log."""
 
@@ -58,6 +70,7 @@ class NodeSettings(msgspec.Struct, frozen=True):
     api: ApiSection
     records: RecordsSection
     logs: LogsSection
+    isolation: IsolationSection
     containers: ContainersSection
     models: ModelsSection
     engine_sockets: tuple[Path, ...] = ()

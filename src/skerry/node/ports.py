@@ -12,7 +12,7 @@ from typing import Protocol
 
 from skerry.kit.errors import Refused
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
-from skerry.wire.workload import ContainerSpec, Exit, Resources
+from skerry.wire.workload import Allow, ContainerSpec, Exit, Resources
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ def workload_socket(run_dir: Path, name: str) -> Path:
     return run_dir / "w" / name / "sock"
 
 
+_UNLIMITED = Resources()
+_NOTHING_GRANTED = Allow()
+
+
 @dataclass(frozen=True)
 class ProcessLaunch(Launch):
     """A native process."""
@@ -52,6 +56,12 @@ class ProcessLaunch(Launch):
     directory: Path
     limits: dict[str, int]
     """rlimits by their resource-module names, for example {"RLIMIT_NOFILE": 1024}."""
+    resources: Resources = _UNLIMITED
+    """What control groups limit."""
+    allow: Allow = _NOTHING_GRANTED
+    """What a strict one may reach beyond `home` and the directory of its `socket`."""
+    home: Path = Path()
+    socket: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,8 @@ class RunningInstance:
     identity: ProcessIdentity
     moved: bool = False
     """The node's data directory was elsewhere when this one started, and with it its socket, home and log."""
+    isolation: str = field(default="", compare=False)
+    """What keeps it from the rest of the device, for people; empty: the runtime does not know any more."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +145,10 @@ class Runtime(Protocol):
 
     async def start(self, launch: Launch) -> ProcessIdentity:
         """Starts an instance, or returns the identity of the one of that name that runs or waits for `acknowledge`."""
+        ...
+
+    def isolation(self, instance: str) -> str:
+        """What keeps a started instance from the rest of the device, for people; empty for an unknown one."""
         ...
 
     async def signal(self, instance: str, name: str) -> None:

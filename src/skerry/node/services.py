@@ -34,6 +34,7 @@ from skerry.node.store.opening import OpenedStore, integrity_problem
 from skerry.node.store.records import RecordStore
 from skerry.node.sync.sync import Sync
 from skerry.node.workloads.runtimes.containers.images import Images
+from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
 from skerry.wire.local import Doctor, ImageLoad, ImagesLoaded, NodeStatus, StopRequest, SyncStatus
@@ -134,6 +135,7 @@ class Node:
         store: OpenedStore,
         records: RecordStore,
         runtime: Runtimes,
+        isolation: Isolation,
         images: Images,
         models: ModelsOnDemand,
         supervisor: Supervisor,
@@ -168,6 +170,7 @@ class Node:
         )
         self._records = records
         self._disk = disk
+        self._isolation = isolation
         self._started_at = clock.wall_ns()
 
     async def status(self) -> NodeStatus:
@@ -216,6 +219,7 @@ class Node:
     async def _facts(self, *, deep: bool) -> Facts:
         directory = self.settings.data_dir
         problem = await asyncio.to_thread(integrity_problem, self.store.path) if deep else ""
+        means = await asyncio.to_thread(self._isolation.means) if deep else None
         damaged = [*self._records.damaged_files(), *directory.glob("*.damaged")]
         return Facts(
             data_dir=str(directory),
@@ -232,6 +236,8 @@ class Node:
             secret_mode=_mode(directory / SECRET_FILE) if self.identity else None,
             public_port=self.api.public_port,
             wanted_port=self.settings.api.port,
+            isolation=None if means is None else means.words,
+            no_strict="" if means is None else means.missing,
         )
 
 

@@ -46,6 +46,8 @@ def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
                 unit="bytes", low=1_000_000),
         Setting("containers.socket", "path", None,
                 "Socket of the Docker or Podman engine. By default DOCKER_HOST, then the usual places."),
+        Setting("isolation.users", "text", "64000-64999",
+                "Numbers of the users that workloads with «isolation: strict» get, each its own.", check=_users_fault),
         Setting("models.cache_limit", "size", 5_000_000_000,
                 "Room for models. Above it, those that no workload needs go, the least recently used first.",
                 unit="bytes", low=0),
@@ -145,6 +147,13 @@ def _url_fault(value: object) -> str | None:
     return (
         None if is_url(str(value)) else f"«{value}» is not a URL: write for example http://hub:8600"
     )
+
+
+def _users_fault(value: object) -> str | None:
+    found = re.fullmatch(r"(\d{3,9})-(\d{3,9})", str(value))
+    if found is None or not 100 <= int(found[1]) <= int(found[2]):
+        return f"«{value}» is not a range of user numbers above 99: write for example 64000-64999"
+    return None
 
 
 def _level_fault(value: object) -> str | None:

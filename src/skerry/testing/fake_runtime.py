@@ -97,6 +97,9 @@ class FakeRuntime:
         self._after()
         return identity
 
+    def isolation(self, instance: str) -> str:
+        return "standard" if instance in self._running else ""
+
     async def signal(self, instance: str, name: str) -> None:
         self._before("signal")
         running = self._running.get(instance)

@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from pathlib import Path
 
 from skerry.keeper import protocol
+from skerry.keeper.groups import members, remove
 from skerry.keeper.marks import mark_of, marked
 from skerry.keeper.procfs import all_pids
 from skerry.kit.clock import SystemClock
-from skerry.node.ports import ProcessIdentity, ProcessLaunch
+from skerry.node.ports import ProcessIdentity, ProcessLaunch, workload_socket
 from skerry.node.workloads.runtimes.identity import command_line, environment, lives
+from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.keeper_client import Transmit
 from skerry.node.workloads.runtimes.process import ProcessRuntime
+from skerry.wire.workload import Allow, Resources
+
+USERS = range(65000, 65100)
+"""Not those of a node that really runs on this machine."""
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -28,6 +35,8 @@ class ProcessDevice:
         self._socket = directory / "run" / "keeper.sock"
         self._log_size = log_size
         self._log_files = log_files
+        self.owner = f"test-{random.getrandbits(64):016x}"
+        self.isolation = Isolation(self.owner, directory, USERS)
         self._launched: list[ProcessLaunch] = []
         self._agents: list[ProcessRuntime] = []
 
@@ -44,32 +53,44 @@ class ProcessDevice:
             self._socket.parent,
             self.clock,
             random.Random(7),
+            self.isolation,
             patience=patience,
             transmit=transmit,
         )
         self._agents.append(runtime)
         return runtime
 
-    def launch(
+    def launch(  # noqa: PLR0913 - a test names what it needs
         self,
         *command: str,
         workload: str = "w",
         instance: str | None = None,
         variables: dict[str, str] | None = None,
         limits: dict[str, int] | None = None,
+        resources: Resources | None = None,
+        strict: bool = False,
+        allow: Allow | None = None,
     ) -> ProcessLaunch:
         """A launch whose log is `<directory>/logs/<workload>/current.log`."""
+        home = self.directory / "workloads" / workload
+        home.mkdir(parents=True, exist_ok=True)
+        socket = workload_socket(self._socket.parent, workload)
+        socket.parent.mkdir(parents=True, exist_ok=True)
         launch = ProcessLaunch(
             instance=instance or f"{workload}-{len(self._launched) + 1}-{os.getpid()}-{id(self):x}",
             workload=workload,
             command=command,
             environment={"PATH": PATH} | (variables or {}),
-            directory=self.directory,
-            strict=False,
+            directory=home if strict else self.directory,
+            strict=strict,
             log=self.directory / "logs" / workload / "current.log",
             log_size=self._log_size,
             log_files=self._log_files,
             limits=limits or {},
+            resources=resources or Resources(),
+            allow=allow or Allow(),
+            home=home,
+            socket=socket,
         )
         self._launched.append(launch)
         return launch
@@ -121,6 +142,16 @@ class ProcessDevice:
         for launch in self._launched:
             for pid in marked(mark_of(launch.instance), all_pids()):
                 _kill(pid)
+        remove_groups(self.owner)
+
+
+def remove_groups(owner: str) -> None:
+    """Ends who is in the control groups of a node, and removes them."""
+    for top in Path("/sys/fs/cgroup").glob(f"*/skerry/{owner}"):
+        while not remove([str(top)]):
+            for pid in members([str(top)]):
+                _kill(pid)
+            time.sleep(0.01)
 
 
 def _kill(pid: int) -> None:

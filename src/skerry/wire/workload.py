@@ -100,6 +100,18 @@ class Resources(_Part, frozen=True):
     unattended_restart: bool = False
 
 
+class Allow(_Part, frozen=True):
+    """What `isolation: strict` grants a native process beyond its own files: absolute paths, and a way out.
+
+    `connect` are TCP ports, `network` is all that the device itself reaches.
+    """
+
+    read: list[str] = []
+    write: list[str] = []
+    connect: list[int] = []
+    network: bool = False
+
+
 class Restart(_Part, frozen=True):
     """What follows an exit. First restart at once, then `delay` × 2ⁿ up to `max_delay`.
 
@@ -161,6 +173,7 @@ class WorkloadSpec(_Part, frozen=True):
     env: dict[str, str] = {}
     resources: Resources = Resources()
     isolation: Isolation = "standard"
+    allow: Allow = Allow()
     restart: Restart = Restart()
     stop: Stop = Stop()
     ready: Ready | None = None
@@ -219,6 +232,7 @@ class WorkloadStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """A workload as it is on one node. Times are nanoseconds since 1970.
 
     `restarts` counts the starts that nobody asked for since it was last started on purpose or by a reboot.
+    `isolation` says what keeps the running instance from the rest of the device; empty while none runs.
     """
 
     workload: str
@@ -231,6 +245,7 @@ class WorkloadStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     exit: Exit | None = None
     next_start_at: int | None = None
     message: str = ""
+    isolation: str = ""
 
 
 class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):

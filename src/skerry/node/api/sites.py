@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,6 +144,11 @@ class LocalApi:
         factory = Listener(_server(runner), self._limits).factory
         listening = await asyncio.get_running_loop().create_unix_server(factory, path)
         path.chmod(0o600)
+        # A strict workload has a user of its own, whose group its directory was given to. The directory itself stays
+        # ours, or a link in the socket's place would make us give something else away.
+        group = path.parent.stat().st_gid
+        if group != os.getegid():
+            os.chown(path, group, group, follow_symlinks=False)
         return _Door(runner, path, listening)
 
 

@@ -90,10 +90,10 @@ class NativeContract:
                 **vars(common), spec=spec.container, resources=spec.resources, socket=socket
             )
         if spec.wasm is not None:
-            return self._wasm(common, spec.wasm, spec.resources)
-        return self._process(common, spec)
+            return self._wasm(common, spec.wasm, spec, socket)
+        return self._process(common, spec, socket)
 
-    def _process(self, common: Launch, spec: WorkloadSpec) -> ProcessLaunch:
+    def _process(self, common: Launch, spec: WorkloadSpec, socket: Path) -> ProcessLaunch:
         assert spec.process is not None  # noqa: S101 - the spec's rules want exactly one program
         home = self._own_directory("workloads", common.workload)
         return ProcessLaunch(
@@ -101,23 +101,34 @@ class NativeContract:
             command=self._command(spec.process.command),
             directory=Path(spec.process.directory) if spec.process.directory else home,
             limits=_limits(spec.resources),
+            resources=spec.resources,
+            allow=spec.allow,
+            home=home,
+            socket=socket,
         )
 
-    def _wasm(self, common: Launch, wasm: WasmSpec, resources: Resources) -> WasmLaunch:
+    def _wasm(
+        self, common: Launch, wasm: WasmSpec, spec: WorkloadSpec, socket: Path
+    ) -> WasmLaunch:
         """-I: nothing that the module could write, in the working directory or in HOME, is imported by its runner."""
         home = self._own_directory("workloads", common.workload)
         cache = self._own_directory("wasm", common.workload)
         module = home / wasm.module
+        resources = spec.resources
         order = WasmOrder(wasm, str(module), str(cache), resources.memory)
-        limits = _limits(resources)
         if resources.memory is not None:
-            limits["RLIMIT_DATA"] = resources.memory + RUNNER_MEMORY
+            around = resources.memory + RUNNER_MEMORY
+            resources = msgspec.structs.replace(resources, memory=around)
         runner = (self.interpreter, "-I", "-m", "skerry.runners.wasm", encode(order).decode())
         return WasmLaunch(
             **vars(common),
             command=runner,
             directory=home,
-            limits=limits,
+            limits=_limits(resources),
+            resources=resources,
+            allow=spec.allow,
+            home=home,
+            socket=socket,
             module=module,
             cache=cache,
             directories=tuple(Path(each.partition(":")[0]) for each in wasm.directories),
@@ -147,6 +158,5 @@ def _for_module(env: dict[str, str]) -> dict[str, str]:
 
 
 def _limits(resources: Resources) -> dict[str, int]:
-    """Memory limits the data segment: an address-space limit would count mapped libraries and thread stacks too."""
-    limits = {"RLIMIT_DATA": resources.memory, "RLIMIT_NOFILE": resources.open_files}
-    return {name: value for name, value in limits.items() if value is not None}
+    """What is a limit of each process; those of the whole workload are the runtime's."""
+    return {} if resources.open_files is None else {"RLIMIT_NOFILE": resources.open_files}

@@ -40,6 +40,10 @@ class Facts:
     """None: not enrolled."""
     public_port: int | None
     wanted_port: int
+    isolation: str | None = None
+    """What this device can isolate native workloads with; None: nobody has looked."""
+    no_strict: str = ""
+    """Why «isolation: strict» cannot be had for them."""
 
 
 Check = Callable[[Facts], CheckResult]
@@ -231,6 +235,18 @@ def public_port(facts: Facts) -> CheckResult:
     return CheckResult("read-only port", "ok", f"127.0.0.1:{facts.public_port}")
 
 
+def isolation(facts: Facts) -> CheckResult:
+    """What native workloads can be kept apart with."""
+    name = "isolation"
+    if facts.isolation is None:
+        return CheckResult(name, "skipped", "not looked at")
+    if facts.no_strict:
+        detail = f"{facts.isolation}; «isolation: strict» cannot be had: {facts.no_strict}"
+        fix = "see docs/reference/isolation.md; workloads with standard isolation run all the same"
+        return CheckResult(name, "skipped", detail, fix)
+    return CheckResult(name, "ok", f"{facts.isolation}; «isolation: strict» can be had")
+
+
 CHECKS: tuple[Check, ...] = (
     data_directory,
     disk_space,
@@ -245,6 +261,7 @@ CHECKS: tuple[Check, ...] = (
     clock,
     open_files,
     public_port,
+    isolation,
 )
 
 

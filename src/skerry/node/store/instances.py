@@ -41,6 +41,8 @@ class Instance:
     kill_at: int | None = None
     """Monotonic ns at which SIGKILL is due; None: it was not asked to end."""
     kills: int = 0
+    isolation: str = ""
+    """What keeps it from the rest of the device, as its runtime told; empty until then."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ class InstanceStore:
         actual, ended = transition.actual, transition.ended
         if ended is not None:
             exit_ = ended.exit
-            db.execute(SQL["end_instance"], (exit_.at, exit_.code, exit_.signal, ended.instance))
+            how = (exit_.at, exit_.code, exit_.signal, exit_.reason, ended.instance)
+            db.execute(SQL["end_instance"], how)
             db.execute(SQL["drop_old_instances"], (actual.name, KEPT_INSTANCES))
         if actual.instance is not None:
             db.execute(SQL["put_instance"], _instance_row(actual.name, actual.instance))
@@ -155,7 +158,6 @@ class InstanceStore:
 
     def _from_row(self, row: sqlite3.Row) -> ActualWorkload:
         what = f"assignment of workload «{row['name']}»"
-        exited = row["exit_at"] is not None
         return ActualWorkload(
             assignment=decode(self._cipher.open(row["assignment"]), Assignment, what),
             boot_id=row["boot_id"],
@@ -171,7 +173,7 @@ class InstanceStore:
             due=row["due"],
             ready=bool(row["ready"]),
             probe=row["probe"],
-            exit=Exit(row["exit_code"], row["exit_signal"], row["exit_at"]) if exited else None,
+            exit=_exit(row),
             instance=None if row["instance"] is None else _instance(row),
         )
 
@@ -194,6 +196,7 @@ def _workload_row(actual: ActualWorkload) -> dict[str, object]:
         "exit_code": None if exit_ is None else exit_.code,
         "exit_signal": None if exit_ is None else exit_.signal,
         "exit_at": None if exit_ is None else exit_.at,
+        "exit_reason": "" if exit_ is None else exit_.reason,
     }
 
 
@@ -211,7 +214,14 @@ def _instance_row(workload: str, instance: Instance) -> dict[str, object]:
         "started": instance.started,
         "kill_at": instance.kill_at,
         "kills": instance.kills,
+        "isolation": instance.isolation,
     }
+
+
+def _exit(row: sqlite3.Row) -> Exit | None:
+    if row["exit_at"] is None:
+        return None
+    return Exit(row["exit_code"], row["exit_signal"], row["exit_at"], row["exit_reason"])
 
 
 def _instance(row: sqlite3.Row) -> Instance:
@@ -225,4 +235,5 @@ def _instance(row: sqlite3.Row) -> Instance:
         identity=None if pid is None else ProcessIdentity(boot_id, pid, row["start_time"]),
         kill_at=row["kill_at"],
         kills=row["kills"],
+        isolation=row["isolation"],
     )

@@ -66,8 +66,9 @@ def attach(
         if instance is None or instance.id in exited:
             continue
         if instance.id in lives:
-            known = transitions.started(one, lives[instance.id].identity, moment)
-            if lives[instance.id].moved and known.phase != "stopping":
+            living = lives[instance.id]
+            known = transitions.started(one, living.identity, moment, living.isolation)
+            if living.moved and known.phase != "stopping":
                 known = transitions.stopping_because(known, _MOVED, moment)
             if known != one:
                 result.transitions.append(Transition(known))
@@ -102,6 +103,7 @@ def _stop_stray(stray: RunningInstance, owner: ActualWorkload | None, moment: Mo
         started_at=moment.wall,
         started=moment.monotonic,
         identity=stray.identity,
+        isolation=stray.isolation,
     )
     message = "stopping: found running, but this node's store does not know it"
     return Transition(

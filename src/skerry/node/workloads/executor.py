@@ -131,9 +131,9 @@ class WorkloadExecutor:
             return
         tools.disk.point("workload.spawned")
         # A power cut makes the pid worthless, so this one need not wait for the disk.
-        await self._save(
-            transitions.started(held, identity, tools.moment()), "workload.started", durable=False
-        )
+        isolation = tools.runtime.isolation(instance.id)
+        now = transitions.started(held, identity, tools.moment(), isolation)
+        await self._save(now, "workload.started", durable=False)
 
     async def _save(
         self,

@@ -67,10 +67,14 @@ def starting(actual: ActualWorkload, instance: str, moment: Moment) -> ActualWor
     )
 
 
-def started(actual: ActualWorkload, identity: ProcessIdentity, moment: Moment) -> ActualWorkload:
+def started(
+    actual: ActualWorkload, identity: ProcessIdentity, moment: Moment, isolation: str = ""
+) -> ActualWorkload:
     """The runtime has answered. An instance that is being stopped goes on being stopped."""
     assert actual.instance is not None  # noqa: S101 - only a live instance gets an identity
-    known = replace(actual, instance=replace(actual.instance, identity=identity))
+    isolation = isolation or actual.instance.isolation
+    instance = replace(actual.instance, identity=identity, isolation=isolation)
+    known = replace(actual, instance=instance)
     if actual.phase != "starting":
         return known
     return replace(_enter(known, "running", moment), ready=actual.assignment.spec.ready is None)
@@ -174,6 +178,7 @@ def status_of(actual: ActualWorkload, moment: Moment) -> WorkloadStatus:
         exit=actual.exit,
         next_start_at=moment.wall + (actual.due or 0) - moment.monotonic if in_future else None,
         message=actual.message,
+        isolation=instance.isolation if instance else "",
     )
 
 

@@ -20,7 +20,7 @@ from skerry.node.workloads.runtimes.identity import end_leftovers, watch_end
 class Held:
     """An instance that the runtime is responsible for. No identity: its spawn has not been answered yet.
 
-    `moved` as in `ports.RunningInstance`.
+    `moved` and `isolation` as in `ports.RunningInstance`.
     """
 
     instance: str
@@ -30,6 +30,7 @@ class Held:
     log_files: int
     identity: ProcessIdentity | None = None
     moved: bool = False
+    isolation: str = ""
 
 
 class Orphans:

@@ -32,6 +32,7 @@ from skerry.node.ports import (
     StoredInstance,
 )
 from skerry.node.workloads.runtimes.identity import find_instances
+from skerry.node.workloads.runtimes.isolation import Isolation, Prepared
 from skerry.node.workloads.runtimes.keeper_client import (
     ConnectionLost,
     KeeperClient,
@@ -61,6 +62,7 @@ class ProcessRuntime:
         run: Path,
         clock: Clock,
         chance: random.Random,
+        isolation: Isolation,
         *,
         patience: float = 10.0,
         transmit: Transmit = protocol.transmit,
@@ -69,6 +71,7 @@ class ProcessRuntime:
         self._directory = run.absolute().parent
         self._clock = clock
         self._chance = chance
+        self._isolation = isolation
         self._patience = patience
         self._transmit = transmit
         self._keeper = KeeperProcess(self._socket, clock)
@@ -96,6 +99,7 @@ class ProcessRuntime:
             )
         self._on_exit = on_exit
         await self._attach_first()
+        self._isolation.sweep()
         self._task = asyncio.create_task(self._stay_attached(), name="connection to the keeper")
         return self._running(self._held)
 
@@ -116,10 +120,16 @@ class ProcessRuntime:
 
     async def start(self, launch: Launch) -> ProcessIdentity:
         assert isinstance(launch, ProcessLaunch)  # noqa: S101 - the router's promise
+        prepared = await self._isolation.prepare(launch)
+        held = replace(_held(launch), isolation=prepared.words)
         try:
-            return await self._claim(_held(launch), "spawn", _spawn_fields(launch), self._ask)
+            return await self._claim(held, "spawn", _spawn_fields(launch, prepared), self._ask)
         except (KeeperRefusal, ProtocolError) as error:
             raise start_error(launch, error) from error
+
+    def isolation(self, instance: str) -> str:
+        held = self._held.get(instance)
+        return held.isolation if held is not None else ""
 
     async def signal(self, instance: str, name: str) -> None:
         number = signal.Signals[name].value
@@ -186,7 +196,8 @@ class ProcessRuntime:
     async def _adopt(self, held: Held, ask: Ask) -> bool:
         """False: the instance has ended."""
         try:
-            await self._claim(held, "adopt", _adopt_fields(held), ask)
+            groups = self._isolation.existing(held.workload)
+            await self._claim(held, "adopt", [*_adopt_fields(held), *groups], ask)
         except KeeperRefusal as refusal:
             if refusal.word == "gone" or refusal.step == "exec":
                 return False
@@ -318,6 +329,7 @@ class ProcessRuntime:
             log_files=message.number("log_files"),
             identity=self._identity(message),
             moved=not self._is_here(Path(message.text("log"))),
+            isolation=message.get("isolation") or "",
         )
 
     def _end(self, instance: str, exit_: Exit) -> None:
@@ -336,7 +348,7 @@ class ProcessRuntime:
 
     def _running(self, instances: Iterable[str]) -> list[RunningInstance]:
         return [
-            RunningInstance(held.instance, held.workload, held.identity, held.moved)
+            RunningInstance(held.instance, held.workload, held.identity, held.moved, held.isolation)
             for instance in instances
             if (held := self._held.get(instance)) is not None and held.identity is not None
         ]
@@ -354,6 +366,7 @@ def _log_fields(held: Held) -> list[tuple[str, object]]:
         ("log", held.log),
         ("log_size", held.log_size),
         ("log_files", held.log_files),
+        ("isolation", held.isolation),
     ]
 
 
@@ -363,18 +376,19 @@ def _adopt_fields(held: Held) -> Fields:
     return [*_log_fields(held), ("pid", pid), ("start", start)]
 
 
-def _spawn_fields(launch: ProcessLaunch) -> Fields:
+def _spawn_fields(launch: ProcessLaunch, prepared: Prepared) -> Fields:
     environment = launch.environment | {"SKERRY_INSTANCE": launch.instance}
     return [
-        *_log_fields(_held(launch)),
+        *_log_fields(replace(_held(launch), isolation=prepared.words)),
         ("directory", launch.directory.absolute()),
         *(("arg", word) for word in launch.command),
         *(("env", f"{name}={value}") for name, value in environment.items()),
         *(("limit", f"{name}={value}") for name, value in launch.limits.items()),
+        *prepared.fields,
     ]
 
 
 def _exit(message: Message) -> Exit:
     code = message.number("code") if message.get("code") is not None else None
     number = message.number("signal") if message.get("signal") is not None else None
-    return Exit(code, number, message.number("at"))
+    return Exit(code, number, message.number("at"), message.get("reason") or "")

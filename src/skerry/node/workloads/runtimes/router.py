@@ -52,6 +52,9 @@ class Runtimes:
             check_module(launch)
         return await self._processes.start(launch)
 
+    def isolation(self, instance: str) -> str:
+        return self._of(instance).isolation(instance)
+
     async def signal(self, instance: str, name: str) -> None:
         await self._of(instance).signal(instance, name)
 

@@ -25,19 +25,40 @@ _PASSING = frozenset(
 """The system is short of something or busy; the launch itself may be right."""
 
 
+_CONFINING = {
+    "namespaces": "the kernel gives no namespaces",
+    "files": "its own view of the files cannot be made",
+    "loopback": "its own network cannot be made",
+    "user": "its user cannot be taken on",
+    "landlock": "Landlock refuses its rules",
+    "seccomp": "the kernel takes no seccomp filter",
+}
+"""The steps of `keeper.confinement`, for people."""
+
+
+def _is_group(step: str) -> bool:
+    """A group may have been swept away between its making and the start."""
+    return step.startswith("/")
+
+
 def start_error(launch: ProcessLaunch, error: KeeperRefusal | ProtocolError) -> SkerryError:
     """Transient when the same launch may succeed later, else Refused."""
     start = f"cannot start workload «{launch.workload}»: "
     if isinstance(error, ProtocolError):
         return Refused(f"{start}its command and environment cannot be passed on: {error}")
     text = start + _cause(launch, error)
-    return Transient(text) if error.errno in _PASSING else Refused(text)
+    passing = error.errno in _PASSING or _is_group(error.step)
+    return Transient(text) if passing else Refused(text)
 
 
 def _cause(launch: ProcessLaunch, error: KeeperRefusal) -> str:
     command = launch.command[0] if launch.command else ""
     if error.step.startswith("RLIMIT_"):
         return f"{error.step} = {launch.limits.get(error.step, 0)}: {error}. The node may not give more than its own limits."
+    if _is_group(error.step):
+        return f"control group {error.step} cannot be joined: {error}"
+    if error.step in _CONFINING:
+        return f"isolation «strict» cannot be had: {_CONFINING[error.step]}: {error}"
     if error.step == "directory":
         return f"working directory «{launch.directory}»: {error}. Make it on the node, or correct process.directory."
     if error.step == "exec":

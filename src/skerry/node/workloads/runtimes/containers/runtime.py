@@ -119,6 +119,9 @@ class ContainerRuntime:
         except Transient as error:
             raise Transient(f"cannot start workload «{launch.workload}»: {error}") from error
 
+    def isolation(self, instance: str) -> str:
+        return "standard: container" if instance in self._held else ""
+
     async def signal(self, instance: str, name: str) -> None:
         held = self._held.get(instance)
         if held is not None and held.container:
