@@ -26,9 +26,9 @@ _NODE_COLUMNS = (
 _NODE_CSV_ONLY = frozenset({"WORKLOADS", "LAST RUNNING"})
 
 _WORKLOAD_COLUMNS = (
-    "NAME", "NODE", "PHASE", "READY", "RESTARTS", "SINCE", "MESSAGE", "LAST PHASE", "HEARD AT",
+    "NAME", "NODE", "PHASE", "READY", "RESTARTS", "SINCE", "MESSAGE", "LAST PHASE", "HEARD AT", "ISOLATION",
 )  # fmt: skip
-_WORKLOAD_CSV_ONLY = frozenset({"LAST PHASE", "HEARD AT"})
+_WORKLOAD_CSV_ONLY = frozenset({"LAST PHASE", "HEARD AT", "ISOLATION"})
 
 
 class NodeAlone(msgspec.Struct, frozen=True):
@@ -117,8 +117,13 @@ def workloads_table(views: Sequence[WorkloadView], now: int) -> Table:
     )
 
 
-def lone_node_workloads_table(status: NodeStatus, now: int, name: str | None = None) -> Table:
-    """The workloads of the node here, or the one of this name (else NotFound), as the node knows them."""
+def lone_node_workloads_table(
+    status: NodeStatus, now: int, name: str | None = None, *, isolation: bool = False
+) -> Table:
+    """The workloads of the node here, or the one of this name (else NotFound), as the node knows them.
+
+    `isolation`: people too are told what keeps each from the rest of the device.
+    """
     found = [each for each in status.workloads if name in {None, each.workload}]
     if name is not None and not found:
         raise NotFound(f"cannot find workload «{name}»: node «{status.name}» does not have it")
@@ -130,7 +135,7 @@ def lone_node_workloads_table(status: NodeStatus, now: int, name: str | None = N
             for each in found
         ],
         "this node has no workloads",
-        csv_only=_WORKLOAD_CSV_ONLY,
+        csv_only=_WORKLOAD_CSV_ONLY - ({"ISOLATION"} if isolation else set()),
     )
 
 
@@ -189,6 +194,7 @@ def _status_row(
         "; ".join(note for note in notes if note),
         status.phase,
         _UNKNOWN if heard is None else number(heard.heard_at),
+        status.isolation,
     )
 
 
@@ -202,7 +208,7 @@ def _row(
     heard_at: Cell = _UNKNOWN,
 ) -> Sequence[Cell | str]:
     """A row without a status that holds at present."""
-    return (name, node, phase, "", "", "", message, last_phase, heard_at)
+    return (name, node, phase, "", "", "", message, last_phase, heard_at, "")
 
 
 def _last_exit(status: WorkloadStatus) -> str:

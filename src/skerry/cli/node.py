@@ -94,7 +94,7 @@ def _name_of(data_dir: Path) -> str:
 def node_table(status: NodeStatus, now_ns: int) -> Table:
     """A node about itself: its workloads, below who it is. Programs get all of it in JSON."""
     return dataclasses.replace(
-        lone_node_workloads_table(status, now_ns),
+        lone_node_workloads_table(status, now_ns, isolation=True),
         data=status,
         lead=list(node_lines(status, now_ns)),
     )

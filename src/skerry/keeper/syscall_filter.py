@@ -91,7 +91,7 @@ def _socket_rules(*, tcp_only: bool) -> list[Instruction]:
         return [*rules, (_RETURN, 0, 0, _REFUSE)]
     return [
         *rules,
-        (_EQUAL, 1, 0, _INET),
+        (_EQUAL, 2, 0, _INET),
         *_unless(_EQUAL, _INET6, _REFUSE),
         _load_argument(1),
         (_AND, 0, 0, _TYPE_BITS),

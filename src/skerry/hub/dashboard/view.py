@@ -279,6 +279,8 @@ def _present_line(
         details.append("a newer version is on its way")
     if status.phase == "running" and workload.spec.ready is not None and not status.ready:
         details.append("not ready yet")
+    if status.isolation.startswith("strict"):
+        details.append(status.isolation)
     if status.next_start_at is not None and status.next_start_at > now:
         details.append(f"starts again in {span(status.next_start_at - now)}")
     return WorkloadLine(
