@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import select
@@ -21,6 +22,7 @@ from skerry.kit.errors import SkerryError
 from skerry.node.sync.enrol import enrol
 from skerry.node.sync.uplink import open_session
 from skerry.sdk.client import Client, Timing
+from skerry.testing.process_device import remove_groups
 from skerry.testing.waiting import eventually
 from skerry.wire.local import NodeStatus, SyncStatus
 from skerry.wire.people import Apply, ApplyReply, Health, Rows, TokenReply, TokenRequest
@@ -218,6 +220,9 @@ class Node:
         while found := self.processes():  # again, for what a dying agent or keeper still started
             for pid in found:
                 _end(pid)
+        owner = self.directory / "containers.json"
+        if owner.exists():
+            remove_groups(json.loads(owner.read_text())["mark"])
 
 
 class Installation:
