@@ -96,7 +96,7 @@ def strict(name: str, code: str, *arguments: object, **fields: object) -> Worklo
 
 @pytest.fixture
 async def site(short_dir: Path) -> AsyncIterator[Installation]:
-    if Isolation("test", short_dir, range(0)).means().missing:
+    if Isolation("test", short_dir, range(0)).means.inventory().missing:
         pytest.skip("strict isolation cannot be had on this machine")
     async with installation(short_dir) as site:
         yield site

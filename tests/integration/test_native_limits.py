@@ -28,7 +28,7 @@ SMALL = Resources(memory=32 << 20)
 @pytest.fixture
 async def device(short_dir: Path) -> AsyncIterator[ProcessDevice]:
     device = ProcessDevice(short_dir)
-    if device.isolation.groups.available() != {"cpu", "memory", "pids"}:
+    if device.isolation.means.groups.available() != {"cpu", "memory", "pids"}:
         pytest.skip("no control groups on this machine")
     yield device
     await device.end()
@@ -52,7 +52,7 @@ def left(device: ProcessDevice) -> list[Path]:
 
 
 def paths(device: ProcessDevice, workload: str = "w") -> list[str]:
-    return [str(path) for path in device.isolation.groups.existing(workload)]
+    return [str(path) for path in device.isolation.means.groups.existing(workload)]
 
 
 async def test_out_of_memory_is_told_as_such(

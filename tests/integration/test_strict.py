@@ -26,7 +26,7 @@ pytestmark = pytest.mark.guarantee("G9")
 @pytest.fixture
 async def device(short_dir: Path) -> AsyncIterator[ProcessDevice]:
     device = ProcessDevice(short_dir)
-    if device.isolation.means().missing:
+    if device.isolation.means.inventory().missing:
         pytest.skip("strict isolation cannot be had on this machine")
     yield device
     await device.end()
@@ -292,7 +292,7 @@ async def test_it_is_known_after_agent_and_keeper_have_died(
     launch = strict.launch("import signal; signal.pause()", memory=64 << 20)
     identity = await strict.runtime.start(launch)
     words = strict.runtime.isolation(launch.instance)
-    landlock = device.isolation.powers.landlock
+    landlock = device.isolation.means.powers.landlock
     assert words == (
         f"strict: user {USERS.start}, cgroup v1 (memory, pids), own files, landlock {landlock}, seccomp, no network"
     )
@@ -303,10 +303,12 @@ async def test_it_is_known_after_agent_and_keeper_have_died(
     assert await agent.connect(exits) == []
     known = StoredInstance(launch, identity)
     assert await agent.adopt([known]) == [RunningInstance(launch.instance, "w", identity)]
-    assert groups.members(str(path) for path in device.isolation.groups.existing("w")) == [identity.pid]  # fmt: skip
+    assert groups.members(str(path) for path in device.isolation.means.groups.existing("w")) == [identity.pid]  # fmt: skip
     await agent.signal(launch.instance, "SIGTERM")
     await exits.of(launch.instance)
-    await eventually(lambda: device.isolation.groups.existing("w") == [], "its groups are gone")
+    await eventually(
+        lambda: device.isolation.means.groups.existing("w") == [], "its groups are gone"
+    )
 
 
 @pytest.mark.parametrize(
@@ -321,7 +323,7 @@ async def test_it_is_known_after_agent_and_keeper_have_died(
 async def test_what_is_missing_is_named_and_nothing_is_started(
     strict: Strict, powers: Powers, words: str
 ) -> None:
-    strict.device.isolation.__dict__["powers"] = powers
+    strict.device.isolation.means.__dict__["powers"] = powers
     launch = strict.launch("", Allow(connect=[443]))
     with pytest.raises(Refused, match=f"«w»: isolation «strict» cannot be had: .*{words}"):
         await strict.runtime.start(launch)

@@ -11,7 +11,6 @@ import errno
 import os
 import resource
 import signal
-from typing import TYPE_CHECKING
 
 from skerry.keeper.groups import join, members, out_of_memory
 from skerry.keeper.logs import Output
@@ -19,6 +18,7 @@ from skerry.keeper.marks import mark_of, marked, put_mark
 from skerry.keeper.procfs import all_pids, end_group, open_process, read_stat, send
 from skerry.keeper.protocol import Message, ProtocolError
 
+TYPE_CHECKING = False  # importing `typing` would cost the keeper half a megabyte
 if TYPE_CHECKING:
     from skerry.keeper.confinement import Confinement
 

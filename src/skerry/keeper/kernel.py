@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Final
 
-MACHINES: Final = ("x86_64", "aarch64")
+MACHINES = ("x86_64", "aarch64")
 """For these the numbers below and those in `syscall_filter` are known."""
 
-_PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
-_MOUNT_SETATTR: Final = 442
-LANDLOCK: Final = 444
+_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_MOUNT_SETATTR = 442
+LANDLOCK = 444
 """landlock_create_ruleset; _add_rule and _restrict_self follow."""
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8

@@ -10,14 +10,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
-from typing import Final
 
 from skerry.keeper.kernel import Kernel
 
-_AUDIT_ARCH: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 # By their numbers on x86_64 and aarch64.
-_DENIED: Final = {
+_DENIED = {
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
     "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
     "unshare": (272, 97), "setns": (308, 268),
@@ -30,25 +29,25 @@ _DENIED: Final = {
     "sethostname": (170, 161), "setdomainname": (171, 162), "vhangup": (153, 58),
     "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "fanotify_init": (300, 262),
 }  # fmt: skip
-_DENIED_ANYWHERE: Final = (
+_DENIED_ANYWHERE = (
     425, 426, 427,  # io_uring_setup, _enter, _register: sockets and files past this filter
     428, 429, 430, 431, 432, 433, 442, 467,  # the newer mount calls
     438, 440, 443,  # pidfd_getfd, process_madvise, quotactl_fd
 )  # fmt: skip
-_DENIED_ON_X86: Final = (154, 172, 173)  # modify_ldt, iopl, ioperm
-_CLONE: Final = {"x86_64": 56, "aarch64": 220}
-_CLONE3: Final = 435
-_SOCKET: Final = {"x86_64": 41, "aarch64": 198}
-_X32: Final = 0x40000000
-_NEW_NAMESPACES: Final = 0x7E020000
+_DENIED_ON_X86 = (154, 172, 173)  # modify_ldt, iopl, ioperm
+_CLONE = {"x86_64": 56, "aarch64": 220}
+_CLONE3 = 435
+_SOCKET = {"x86_64": 41, "aarch64": 198}
+_X32 = 0x40000000
+_NEW_NAMESPACES = 0x7E020000
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _STREAM, _TYPE_BITS, _TCP = 1, 0xF, 6
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
-_ALLOW: Final = 0x7FFF0000
-_REFUSE: Final = 0x00050000 | errno.EPERM
-_NO_SUCH_CALL: Final = 0x00050000 | errno.ENOSYS
+_ALLOW = 0x7FFF0000
+_REFUSE = 0x00050000 | errno.EPERM
+_NO_SUCH_CALL = 0x00050000 | errno.ENOSYS
 
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 

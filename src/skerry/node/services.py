@@ -219,7 +219,7 @@ class Node:
     async def _facts(self, *, deep: bool) -> Facts:
         directory = self.settings.data_dir
         problem = await asyncio.to_thread(integrity_problem, self.store.path) if deep else ""
-        means = await asyncio.to_thread(self._isolation.means) if deep else None
+        means = await asyncio.to_thread(self._isolation.means.inventory) if deep else None
         damaged = [*self._records.damaged_files(), *directory.glob("*.damaged")]
         return Facts(
             data_dir=str(directory),

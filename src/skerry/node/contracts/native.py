@@ -20,6 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from skerry.kit.errors import Transient
 from skerry.kit.socket_path import checked_socket_path
 from skerry.node.models.layout import models_root, view_of
