@@ -176,6 +176,7 @@ def test_nothing_of_the_nodes_own_is_granted(contract: NativeContract) -> None:
         ({"isolation": "strict", "allow": Allow(write=["/srv/../etc"])}, "allow.write[0]: «/srv/../etc» is not exact"),
         ({"isolation": "strict", "allow": Allow(read=["/"])}, "allow.read[0]: «/» is not exact"),
         ({"isolation": "strict", "allow": Allow(read=["/a"], write=["/a"])}, "is in allow.read too"),
+        ({"isolation": "strict", "allow": Allow(read=["/a/b"], write=["/a"])}, "«/a/b» lies in «/a»"),
         ({"isolation": "strict", "allow": Allow(connect=[0])}, "allow.connect[0]: 0 is no TCP port"),
         ({"isolation": "strict", "allow": Allow(connect=[80], network=True)}, "grants every port already"),
         ({"isolation": "strict", "ready": Ready(exec=["true"])}, "ready.exec runs beside the workload"),

@@ -49,6 +49,10 @@ def _paths(allow: Allow) -> Iterator[Problem]:
                 yield Problem(where, sentence)
             elif name == "write" and path in allow.read:
                 yield Problem(where, f"{dotted(where)}: «{path}» is in allow.read too: remove one")
+            elif outer := next((each for each in allow.write if path.startswith(f"{each}/")), None):
+                # It could put a link there that leads anywhere at the next start.
+                sentence = f"{dotted(where)}: «{path}» lies in «{outer}», which allow.write grants already: remove it"
+                yield Problem(where, sentence)
 
 
 def _probes(spec: WorkloadSpec) -> Iterator[Problem]:
