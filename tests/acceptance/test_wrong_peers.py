@@ -41,7 +41,7 @@ KEEPER_MESSAGES = {
     NOISE[:100_000]: b"error=malformed",
     b"op=list": b"must end with NUL",
     b"op=list\0id=1\0": b"\xc2\xabhello\xc2\xbb comes first",
-    b"op=hello\0id=1\0version=1\0": b"error=busy",
+    b"op=hello\0id=1\0version=2\0": b"error=busy",
     b"op=hello\0id=1\0version=99\0": b"this keeper speaks version 2",
     b"op=format\0id=1\0": b"the operation \xc2\xabformat\xc2\xbb is unknown",
     b"body=memfd\0": b"error=malformed",
