@@ -1,6 +1,7 @@
 """Decisions about isolation: what is mounted, which limits, which system calls, what a spec may grant."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,9 @@ def test_nothing_of_the_nodes_own_is_granted(contract: NativeContract) -> None:
     assert ("show", "/srv") in fields
     assert ("give", str(contract.data_dir / "workloads/cam")) in fields
     assert ("network", "own") in fields
+    models = replace(strict(contract), models=contract.data_dir / "models/views/v")
+    shown = request_fields(models, 64003, around)
+    assert ("show", str(contract.data_dir / "models/views/v")) in shown
     for path in (contract.data_dir, contract.data_dir / "node.secret", contract.data_dir.parent):
         with pytest.raises(Refused, match="the node's own data"):
             request_fields(strict(contract, read=[str(path)]), 64003, around)

@@ -78,8 +78,8 @@ def request_fields(
     launch: ProcessLaunch, user: int, around: Surroundings
 ) -> list[tuple[str, object]]:
     """The part of the keeper's request that confines. Raises Refused when the launch cannot work so."""
-    door = str(launch.socket.parent)
-    shown = [*PROGRAMS, *SETTINGS, *map(str, around.interpreter), door, *launch.allow.read]
+    own = [str(launch.socket.parent), *([str(launch.models)] if launch.models else [])]
+    shown = [*PROGRAMS, *SETTINGS, *map(str, around.interpreter), *own, *launch.allow.read]
     given = [str(launch.home), *launch.allow.write]
     _check_grants((*launch.allow.read, *launch.allow.write), around.data_dir)
     _check_seen("process.directory", str(launch.directory), [*shown, *given])
