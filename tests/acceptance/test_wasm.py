@@ -49,6 +49,23 @@ def written(directory: Path, name: str, text: str) -> Path:
     return path
 
 
+async def test_a_strict_module_has_a_user_and_a_root_of_its_own(short_dir: Path) -> None:
+    async with installation(short_dir) as site:
+        box = module(
+            "box",
+            written(short_dir, "box", COUNTER),
+            isolation="strict",
+            resources=Resources(memory=16 << 20),
+        )
+        node = await site.started(box)
+        await eventually(lambda: site.hub.has("box.value", 1), "its value is at the hub", 30)
+        pid = (await node.pids())["box"]
+        assert Path(f"/proc/{pid}").stat().st_uid != os.getuid()
+        status = await node.status()
+        assert status is not None
+        assert status.workloads[0].isolation.startswith("strict: user ")
+
+
 @pytest.mark.guarantee("G2")
 @pytest.mark.guarantee("G8")
 async def test_a_module_publishes_lives_through_the_agent_and_is_restarted(

@@ -62,17 +62,19 @@ class ProcessLaunch(Launch):
     """What a strict one may reach beyond `home` and the directory of its `socket`."""
     home: Path = Path()
     socket: Path = Path()
+    shown: tuple[Path, ...] = ()
+    """What its program reads besides; a strict one sees it too."""
+    given: tuple[Path, ...] = ()
+    """Directories of its own besides `home`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WasmLaunch(ProcessLaunch):
     """A WebAssembly module: `command` is its runner."""
 
     module: Path
     directories: tuple[Path, ...]
     """Those of the node that the module may see."""
-    cache: Path
-    """Where its runner, and nobody else, writes what it has compiled."""
 
 
 @dataclass(frozen=True)

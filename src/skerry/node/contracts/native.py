@@ -36,7 +36,7 @@ from skerry.node.ports import (
 )
 from skerry.wire.codec import encode
 from skerry.wire.wasm import VARIABLE, WasmOrder
-from skerry.wire.workload import Assignment, Resources, WasmSpec, WorkloadSpec
+from skerry.wire.workload import Allow, Assignment, Resources, WasmSpec, WorkloadSpec
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -109,9 +109,7 @@ class NativeContract:
             socket=socket,
         )
 
-    def _wasm(
-        self, common: Launch, wasm: WasmSpec, spec: WorkloadSpec, socket: Path
-    ) -> WasmLaunch:
+    def _wasm(self, common: Launch, wasm: WasmSpec, spec: WorkloadSpec, socket: Path) -> WasmLaunch:
         """-I: nothing that the module could write, in the working directory or in HOME, is imported by its runner."""
         home = self._own_directory("workloads", common.workload)
         cache = self._own_directory("wasm", common.workload)
@@ -128,11 +126,12 @@ class NativeContract:
             directory=home,
             limits=_limits(resources),
             resources=resources,
-            allow=spec.allow,
+            allow=_with_directories(spec.allow, wasm.directories),
             home=home,
             socket=socket,
+            shown=(module,),
+            given=(cache,),
             module=module,
-            cache=cache,
             directories=tuple(Path(each.partition(":")[0]) for each in wasm.directories),
         )
 
@@ -157,6 +156,13 @@ class NativeContract:
 def _for_module(env: dict[str, str]) -> dict[str, str]:
     """Behind a prefix: the runner hands these on and heeds none of them itself."""
     return {f"{VARIABLE}{name}": value for name, value in env.items()}
+
+
+def _with_directories(allow: Allow, directories: list[str]) -> Allow:
+    """A module's directories need no grant of their own."""
+    reads = [each.partition(":")[0] for each in directories if each.endswith(":ro")]
+    writes = [each.partition(":")[0] for each in directories if not each.endswith(":ro")]
+    return msgspec.structs.replace(allow, read=[*allow.read, *reads], write=[*allow.write, *writes])
 
 
 def _limits(resources: Resources) -> dict[str, int]:

@@ -80,7 +80,8 @@ def request_fields(
     """The part of the keeper's request that confines. Raises Refused when the launch cannot work so."""
     own = [str(launch.socket.parent), *([str(launch.models)] if launch.models else [])]
     shown = [*PROGRAMS, *SETTINGS, *map(str, around.interpreter), *own, *launch.allow.read]
-    given = [str(launch.home), *launch.allow.write]
+    shown += map(str, launch.shown)
+    given = [str(launch.home), *map(str, launch.given), *launch.allow.write]
     _check_grants((*launch.allow.read, *launch.allow.write), around.data_dir)
     _check_seen("process.directory", str(launch.directory), [*shown, *given])
     if launch.command[0].startswith("/"):

@@ -29,7 +29,7 @@ from skerry.node.workloads.runtimes.confinement import (
     missing_power,
     request_fields,
 )
-from skerry.node.workloads.runtimes.users import open_door, user_of
+from skerry.node.workloads.runtimes.users import give, open_door, user_of
 from skerry.wire.workload import Allow, Resources
 
 _POWERS = Path(skerry.keeper.__file__).with_name("powers.py")
@@ -99,6 +99,8 @@ class Means:
         except (Refused, Transient) as error:
             raise type(error)(f"cannot start workload «{launch.workload}»: {error}") from error
         open_door(launch.socket, user)
+        for directory in launch.given:
+            give(directory, user)
         groups = self.groups.make(launch.workload, resources)
         fields: Fields = [*(("cgroup", path) for path in groups), *confined]
         words = in_words(launch, user, self._limits_in_words(resources), self.powers)

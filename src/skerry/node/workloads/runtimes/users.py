@@ -32,11 +32,17 @@ def user_of(home: Path, range_: range) -> int:
         raise Refused(
             f"every user from {range_.start} to {range_.stop - 1} is taken. Widen isolation.users in node.yaml."
         )
-    try:
-        _give_away(home, number)
-    except OSError as error:
-        raise Transient(f"cannot give {home} to user {number}: {error.strerror}") from error
+    give(home, number)
     return number
+
+
+def give(directory: Path, user: int) -> None:
+    """Makes a directory with all that is in it the user's. Raises Transient."""
+    try:
+        if directory.stat().st_uid != user:
+            _give_away(directory, user)
+    except OSError as error:
+        raise Transient(f"cannot give {directory} to user {user}: {error.strerror}") from error
 
 
 def open_door(socket: Path, user: int) -> None:
