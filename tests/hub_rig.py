@@ -97,7 +97,7 @@ class HubRig:
     async def apply(
         self, *specs: WorkloadSpec, dry_run: bool = False, prune: bool = False
     ) -> ApplyReply:
-        return await self.workloads.apply(Apply(list(specs), dry_run=dry_run, prune=prune))
+        return await self.workloads.apply(Apply(list(specs), dry_run=dry_run, prune=prune), "ann")
 
 
 class PullingNode:

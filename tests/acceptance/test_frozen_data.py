@@ -15,7 +15,7 @@ from tools.freeze_data_dir import all_taken, ending, plain, publish, rows_of, vi
 from skerry.cli.http import node_api
 from skerry.testing.waiting import eventually
 from skerry.wire.local import Doctor
-from skerry.wire.people import NodeView
+from skerry.wire.people import NodeView, WorkloadVersion
 from skerry.wire.records import Publish, Published, PublishedRecord, Row
 
 pytestmark = pytest.mark.timeout(120)
@@ -143,4 +143,5 @@ async def goes_on(site: Installation, node: Node, facts: Facts) -> None:
 async def sees(site: Installation, workloads: int, running: int) -> bool:
     async with site.hub.api() as api:
         [node] = await api.get("/api/v1/nodes", list[NodeView])
+        await api.get("/api/v1/workloads/camera/history", list[WorkloadVersion])
     return (node.workloads, node.running) == (workloads, running)

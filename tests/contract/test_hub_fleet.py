@@ -164,7 +164,7 @@ class TestAuthentication:
         with pytest.raises(Refused, match="the hub still has it, as «n1».*skerry delete node n1"):
             await hub.nodes.enrol(asked)
         await hub.nodes.delete("n1")
-        await hub.workloads.delete("b")
+        await hub.workloads.delete("b", "ann")
         assert (await hub.nodes.enrol(asked)).node_id == enrolled.node_id
         assert await hub.nodes.enrol(asked) == await hub.nodes.enrol(asked)
         assert (await hub.push(enrolled.node_id, unit)).outcome == "ok"
@@ -300,11 +300,11 @@ class TestApply:
         await hub.apply(spec("db"), spec("api", depends_on={"db": "ready"}))
         await node.pull()
         with pytest.raises(Refused, match="«api» depends on it"):
-            await hub.workloads.delete("db")
+            await hub.workloads.delete("db", "ann")
         with pytest.raises(NotFound, match="did you mean «api»"):
-            await hub.workloads.delete("apl")
-        await hub.workloads.delete("api")
-        await hub.workloads.delete("db")
+            await hub.workloads.delete("apl", "ann")
+        await hub.workloads.delete("api", "ann")
+        await hub.workloads.delete("db", "ann")
         await node.pull()
         assert node.assignments() == {}
         assert await hub.workloads.list() == []
@@ -316,7 +316,7 @@ class TestApply:
         await hub.apply(spec("a"))
         await node.pull()
         before = node.assignments()["a"].generation
-        await hub.workloads.delete("a")
+        await hub.workloads.delete("a", "ann")
         await hub.apply(spec("a"))
         await node.pull()
         assert node.assignments()["a"].generation > before

@@ -80,7 +80,7 @@ class TestPulling:
     async def test_the_full_set_comes_in_pieces_too(self, hub: HubRig, node: PullingNode) -> None:
         await hub.apply(*(spec(f"w{i}") for i in range(7)))
         await hub.apply(spec("w0", env={"X": "1"}))
-        await hub.workloads.delete("w3")
+        await hub.workloads.delete("w3", "ann")
         replies = await node.pull(limit=4)
         assert [(r.full, len(r.rows), r.more) for r in replies] == [
             (True, 4, True),
@@ -113,7 +113,7 @@ class TestPulling:
         await hub.apply(*(spec(f"w{i}") for i in range(4)))
         first = await hub.feed.answer(node.node_id, Pull(None, "", 2))
         await hub.apply(spec("w0", env={"X": "1"}))
-        await hub.workloads.delete("w3")
+        await hub.workloads.delete("w3", "ann")
         rest = await hub.feed.answer(node.node_id, Pull(first.cursor, ""))
         assert [(row.id, row.deleted) for row in rest.rows] == [
             ("w2", False),
@@ -135,7 +135,7 @@ class TestPulling:
         await hub.apply(spec("a"), spec("b"))
         await node.pull()
         await hub.apply(spec("gone"))
-        await hub.workloads.delete("gone")
+        await hub.workloads.delete("gone", "ann")
         await node.pull()
         node.rows.pop(("assignment", "a"))
         node.rows["assignment", "b"] = msgspec.structs.replace(node.rows["assignment", "b"], rev=99)

@@ -23,7 +23,7 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.kit.clock import SystemClock
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.wire.codec import MAX_BODY, compress, decompress, encode
-from skerry.wire.people import Apply, TokenRequest
+from skerry.wire.people import Apply, Rollback, TokenRequest
 from skerry.wire.sync import Enrol, Enrolled, Hello, Pull, PushReply
 from skerry.wire.workload import ProcessSpec, Selector, WorkloadSpec
 
@@ -36,6 +36,7 @@ BODIES = {
     ("POST", "/sync/v1/pull"): Pull(None, ""),
     ("POST", "/api/v1/tokens"): TokenRequest(60.0),
     ("PUT", "/api/v1/workloads"): Apply([]),
+    ("POST", "/api/v1/workloads/{name:str}/rollback"): Rollback(),
 }
 
 # The table of permissions, by hand: method, path as registered, and the answer to nobody, node and person.
@@ -62,6 +63,8 @@ ROUTES = {
     ("GET", "/api/v1/blobs/{sha256:str}"): (401, 403, OK),
     ("PUT", "/api/v1/blobs/{sha256:str}"): (401, 403, OK),
     ("GET", "/sync/v1/blobs/{sha256:str}"): (401, OK, 403),
+    ("GET", "/api/v1/workloads/{name:str}/history"): (401, 403, OK),
+    ("POST", "/api/v1/workloads/{name:str}/rollback"): (401, 403, OK),
     ("GET", "/api/v1/records"): (401, 403, OK),
     ("GET", "/"): (303, 403, OK),
     ("GET", "/live"): (401, 403, OK),

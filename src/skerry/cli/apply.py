@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from skerry.cli.session import Session, remote
 from skerry.core.specs import Desired, check_set, parse_desired
 from skerry.kit.errors import InvalidInput
 from skerry.kit.text_file import read_stream, read_text
-from skerry.wire.people import Applied, Apply, ApplyReply
+from skerry.wire.people import Applied, Apply, ApplyReply, FieldChange
 
 Files = Annotated[
     list[Path],
@@ -94,7 +95,7 @@ def applied_table(reply: ApplyReply) -> Table:
                 name,
                 word(each.change),
                 words(each.nodes),
-                _paths(each),
+                paths(each.fields, shown=each.change == "change"),
             )
             for name, each in _all(reply)
         ],
@@ -109,10 +110,10 @@ def _all(reply: ApplyReply) -> list[tuple[str, Applied]]:
     return [*models, *((each.name, each) for each in reply.workloads)]
 
 
-def _paths(applied: Applied) -> Cell:
-    """Of a new or deleted workload people know that it is every field."""
-    paths = [change.path for change in applied.fields]
-    return Cell(" ".join(paths) if applied.change == "change" else "", raw=paths)
+def paths(changes: Sequence[FieldChange], *, shown: bool = True) -> Cell:
+    """The fields that differ. Of a new or deleted workload people know that it is every field: `shown` is False."""
+    names = [change.path for change in changes]
+    return Cell(" ".join(names) if shown else "", raw=names)
 
 
 def differences_table(reply: ApplyReply) -> Table:

@@ -17,6 +17,8 @@ COMMANDS = {
     "diff": "apply",
     "delete": "change",
     "restart": "change",
+    "history": "change",
+    "rollback": "change",
     "logs": "logs",
     "query": "query",
     "node": "node",

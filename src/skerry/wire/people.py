@@ -104,6 +104,37 @@ class ApplyReply(msgspec.Struct, frozen=True):
     models: list[Applied] = []
 
 
+class WorkloadVersion(msgspec.Struct, frozen=True):
+    """What a workload was told to be. `number` counts each workload's versions from 1; `at` is ns since 1970.
+
+    `by` is who said so, empty when that is not known. `fields` differ from the version before. Of a deletion,
+    `spec` is the last one. `to` is the version that a rollback went back to.
+    """
+
+    number: int
+    at: int
+    by: str
+    change: Literal["create", "change", "rollback", "delete"]
+    generation: Generation
+    spec: WorkloadSpec
+    fields: list[FieldChange]
+    to: int | None = None
+
+
+class Rollback(msgspec.Struct, frozen=True):
+    """Back to version `to`; None: to the newest one that differs from what is."""
+
+    to: int | None = None
+    dry_run: bool = False
+
+
+class RolledBack(msgspec.Struct, frozen=True):
+    """What happened (or, with dry_run, would happen) by going back to version `to`."""
+
+    to: int
+    workload: Applied
+
+
 class TokenRequest(msgspec.Struct, frozen=True):
     """An enrolment token that can be used once within `ttl` seconds."""
 

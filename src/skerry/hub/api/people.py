@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.response import Stream
 
 import skerry
-from skerry.hub.api.auth import ANYONE, PERSON
+from skerry.hub.api.auth import ANYONE, PERSON, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.sessions import LoginCodes
 from skerry.hub.changes import Changes
@@ -30,9 +30,12 @@ from skerry.wire.people import (
     LoginCode,
     NodeDeleted,
     NodeView,
+    Rollback,
+    RolledBack,
     Rows,
     TokenReply,
     TokenRequest,
+    WorkloadVersion,
     WorkloadView,
 )
 from skerry.wire.records import Kind
@@ -86,24 +89,26 @@ async def list_workloads(
 
 @put("/api/v1/workloads", dto=WireBody[Apply], return_dto=None, opt=PERSON)
 async def apply_workloads(
+    request: AuthenticatedRequest,
     data: JSONBody[Apply],
     workloads: NamedDependency[Workloads],
     changes: NamedDependency[Changes],
 ) -> ApplyReply:
     """Creates and changes workloads; deletes the unnamed ones only with `prune`."""
-    reply = await workloads.apply(data)
+    reply = await workloads.apply(data, request.user.id)
     changes.announce()
     return reply
 
 
 @delete("/api/v1/workloads/{name:str}", opt=PERSON)
 async def delete_workload(
+    request: AuthenticatedRequest,
     name: FromPath[str],
     workloads: NamedDependency[Workloads],
     changes: NamedDependency[Changes],
 ) -> None:
     """Ends a workload everywhere and forgets it."""
-    await workloads.delete(name)
+    await workloads.delete(name, request.user.id)
     changes.announce()
 
 
@@ -130,6 +135,34 @@ async def list_models(
 async def delete_model(name: FromPath[str], models: NamedDependency[Models]) -> None:
     """Forgets a model that no workload names."""
     await models.delete(name)
+
+
+@get("/api/v1/workloads/{name:str}/history", opt=PERSON)
+async def workload_history(
+    name: FromPath[str], workloads: NamedDependency[Workloads]
+) -> list[WorkloadVersion]:
+    """What a workload was told to be, the newest last; of deleted workloads, too."""
+    return await workloads.history(name)
+
+
+@post(
+    "/api/v1/workloads/{name:str}/rollback",
+    dto=WireBody[Rollback],
+    return_dto=None,
+    status_code=200,
+    opt=PERSON,
+)
+async def roll_workload_back(
+    request: AuthenticatedRequest,
+    name: FromPath[str],
+    data: JSONBody[Rollback],
+    workloads: NamedDependency[Workloads],
+    changes: NamedDependency[Changes],
+) -> RolledBack:
+    """Makes an earlier version of a workload the wanted one again, as a new version."""
+    reply = await workloads.rollback(name, data, request.user.id)
+    changes.announce()
+    return reply
 
 
 @get("/api/v1/records", opt=PERSON)
@@ -198,6 +231,8 @@ def people_routes() -> Router:
             restart_workload,
             list_models,
             delete_model,
+            workload_history,
+            roll_workload_back,
             list_records,
             tail_log,
         ],

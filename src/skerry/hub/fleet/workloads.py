@@ -1,4 +1,4 @@
-"""Desired workloads: apply, delete, restart, list. The controller decides, this module writes.
+"""Desired workloads: apply, roll back, delete, restart, list. The controller decides, this module writes.
 
 The workload, its assignments and their changes are one transaction; nodes are told after its commit.
 """
@@ -6,14 +6,16 @@ The workload, its assignments and their changes are one transaction; nodes are t
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from sqlalchemy import Connection, delete
 
 from skerry.hub.fleet.assignments import Assignments, Desired, read_nodes, read_workloads
 from skerry.hub.fleet.controller import Step, check_dependencies, places, plan
 from skerry.hub.fleet.models import Models, check_uses, plan_models, read_models, write_models
+from skerry.hub.fleet.versions import Origin, earlier, read_versions, write_version
 from skerry.hub.fleet.views import find, workload_views
 from skerry.hub.store import changes
 from skerry.hub.store.engine import insert
@@ -21,18 +23,31 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, workload
 from skerry.kit.clock import Clock
 from skerry.wire.codec import encode
-from skerry.wire.people import Applied, Apply, ApplyReply, WorkloadView
+from skerry.wire.people import (
+    Applied,
+    Apply,
+    ApplyReply,
+    Rollback,
+    RolledBack,
+    WorkloadVersion,
+    WorkloadView,
+)
 from skerry.wire.workload import Generation, WorkloadSpec
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    reply: ApplyReply
+class _Outcome(Generic[T]):
+    reply: T
     news: frozenset[str] = frozenset()
 
 
 class Workloads:
-    """`notify` as in `Nodes`, `last_seen` is theirs. In every answer, nodes are named by their names, not by their ids."""
+    """`notify` as in `Nodes`, `last_seen` is theirs. In every answer, nodes are named by their names, not by their ids.
+
+    `by` is who asks; the history of versions keeps it.
+    """
 
     def __init__(
         self,
@@ -50,22 +65,34 @@ class Workloads:
         self._last_seen = last_seen
         self._models = models
 
-    async def apply(self, request: Apply) -> ApplyReply:
+    async def apply(self, request: Apply, by: str) -> ApplyReply:
         """Creates and changes models and workloads, and (with prune) deletes workloads; with dry_run only says so.
 
         Raises InvalidInput (a name twice) or Refused (dangling or cyclic depends_on, a model or its file is not
         there); then nothing changed.
         """
         await self._models.check_blobs(request.models)
-        if request.dry_run:
-            return await self._store.read(lambda connection: self._apply(connection, request).reply)
-        outcome = await self._store.write(lambda connection: self._apply(connection, request))
-        self._tell(outcome.news)
-        return outcome.reply
+        return await self._do(
+            lambda connection: self._apply(connection, request, by), dry_run=request.dry_run
+        )
 
-    async def delete(self, name: str) -> None:
+    async def rollback(self, name: str, request: Rollback, by: str) -> RolledBack:
+        """Makes an earlier version of a workload the wanted one again, deleted workloads included.
+
+        Raises NotFound (workload, version), or Refused when there is no earlier one or its dependencies are gone.
+        """
+        return await self._do(
+            lambda connection: self._rollback(connection, name, request, by),
+            dry_run=request.dry_run,
+        )
+
+    async def history(self, name: str) -> builtins.list[WorkloadVersion]:
+        """The kept versions of a workload, the newest last. Raises NotFound."""
+        return await self._store.read(lambda connection: _history(connection, name))
+
+    async def delete(self, name: str, by: str) -> None:
         """Raises NotFound, or Refused when another workload depends on it."""
-        self._tell(await self._store.write(lambda connection: self._delete(connection, name)))
+        self._tell(await self._store.write(lambda connection: self._delete(connection, name, by)))
 
     async def restart(self, name: str) -> None:
         """Asks every node that has the workload for a restart. Raises NotFound."""
@@ -81,43 +108,84 @@ class Workloads:
             lambda connection: workload_views(connection, seen, now, name)
         )
 
+    async def _do(self, work: Callable[[Connection], _Outcome[T]], *, dry_run: bool) -> T:
+        if dry_run:
+            return (await self._store.read(work)).reply
+        outcome = await self._store.write(work)
+        self._tell(outcome.news)
+        return outcome.reply
+
     def _tell(self, nodes: frozenset[str]) -> None:
         for node_id in sorted(nodes):
             self._notify(node_id)
 
-    def _apply(self, connection: Connection, request: Apply) -> _Outcome:
+    def _apply(self, connection: Connection, request: Apply, by: str) -> _Outcome[ApplyReply]:
         held = read_workloads(connection)
-        specs = {name: item.spec for name, item in held.items()}
-        steps = plan(specs, request.workloads, prune=request.prune)
+        steps = plan(_specs(held), request.workloads, prune=request.prune)
         models = plan_models(read_models(connection), request.models)
         check_uses(request.workloads, models.held)
         reply = ApplyReply(_applied(connection, steps), models.applied)
         if request.dry_run:
             return _Outcome(reply)
         write_models(connection, models.write, self._clock.wall_ns())
+        users = {name for name, item in held.items() if models.changed & set(item.spec.models)}
+        return _Outcome(reply, self._carry_out(connection, held, steps, Origin(by), users))
+
+    def _rollback(
+        self, connection: Connection, name: str, request: Rollback, by: str
+    ) -> _Outcome[RolledBack]:
+        held = read_workloads(connection)
+        current = held[name].spec if name in held else None
+        version = earlier(name, _history(connection, name), current, request.to)
+        steps = plan(_specs(held), [version.spec], prune=False)
+        check_uses([version.spec], read_models(connection))
+        reply = RolledBack(version.number, _applied(connection, steps)[0])
+        if request.dry_run:
+            return _Outcome(reply)
+        return _Outcome(reply, self._carry_out(connection, held, steps, Origin(by, version.number)))
+
+    def _carry_out(
+        self,
+        connection: Connection,
+        held: Mapping[str, Desired],
+        steps: Sequence[Step],
+        origin: Origin,
+        touched: Set[str] = frozenset(),
+    ) -> frozenset[str]:
+        """`touched` are workloads that are to be written although their specs stay: a model of theirs has changed."""
         deleted = [step.name for step in steps if step.change == "delete"]
-        restarts = {name: item.restarts for name, item in held.items()}
-        wanted = {
-            name: spec
-            for name, spec in specs.items()
-            if name not in deleted and models.changed & set(spec.models)
-        }
+        wanted = {name: held[name].spec for name in touched if name not in deleted}
         wanted |= {step.name: step.spec for step in steps if step.change in {"create", "change"}}
         changed = {
-            name: self._save(connection, spec, restarts.get(name, 0))
+            name: self._save(connection, spec, held[name].restarts if name in held else 0)
             for name, spec in wanted.items()
         }
         _drop(connection, deleted)
-        news = self._assignments.place_workloads(connection, changed, deleted)
-        return _Outcome(reply, frozenset(news))
+        self._remember(connection, steps, changed, origin)
+        return frozenset(self._assignments.place_workloads(connection, changed, deleted))
 
-    def _delete(self, connection: Connection, name: str) -> frozenset[str]:
+    def _delete(self, connection: Connection, name: str, by: str) -> frozenset[str]:
         held = read_workloads(connection)
-        find(held, name, "delete")
+        gone = find(held, name, "delete")
         kept = {other: item.spec for other, item in held.items() if other != name}
         check_dependencies(kept, {name})
         _drop(connection, [name])
+        self._remember(connection, [Step(name, "delete", [], gone.spec)], {}, Origin(by))
         return frozenset(self._assignments.place_workloads(connection, {}, [name]))
+
+    def _remember(
+        self,
+        connection: Connection,
+        steps: Sequence[Step],
+        changed: Mapping[str, Desired],
+        origin: Origin,
+    ) -> None:
+        log, now = changes.read_log(connection), self._clock.wall_ns()
+        for step in steps:
+            if step.change == "delete":
+                write_version(connection, step, Generation(log.epoch, log.seq), origin, now)
+            elif step.change != "unchanged":
+                write_version(connection, step, changed[step.name].generation, origin, now)
 
     def _restart(self, connection: Connection, name: str) -> frozenset[str]:
         held = find(read_workloads(connection), name, "restart")
@@ -139,6 +207,17 @@ class Workloads:
             .on_conflict_do_update(index_elements=["fleet_id", "name"], set_=row)
         )
         return Desired(spec, restarts, generation)
+
+
+def _specs(held: Mapping[str, Desired]) -> dict[str, WorkloadSpec]:
+    return {name: item.spec for name, item in held.items()}
+
+
+def _history(connection: Connection, name: str) -> builtins.list[WorkloadVersion]:
+    if found := read_versions(connection, name):
+        return found
+    find(read_workloads(connection), name, "show the versions of")
+    return []
 
 
 def _applied(connection: Connection, steps: list[Step]) -> list[Applied]:

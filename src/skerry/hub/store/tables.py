@@ -78,6 +78,28 @@ model = Table(
     Column("updated_at", BigInteger, nullable=False),
 )  # fmt: skip
 
+workload_version = Table(
+    "workload_version", metadata,  # what a workload was told to be, the newest last; outlives its workload
+    Column("fleet_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("change", Text, nullable=False),  # create | change | rollback | delete
+    Column("source", Integer),  # of a rollback: the version that was taken
+    Column("spec", LargeBinary, nullable=False),  # of a deletion: the last one
+)  # fmt: skip
+
+rollout = Table(
+    "rollout", metadata,  # a change that has not reached all nodes of its workload yet
+    Column("fleet_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # fleet.rollouts.Rollout
+)  # fmt: skip
+
 state = Table(
     "state", metadata,  # rows of every synced entity; scope is the node that the row is for or comes from
     Column("fleet_id", Text, primary_key=True),
