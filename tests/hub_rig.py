@@ -15,6 +15,7 @@ from skerry.hub.data.retention import Ages, Retention
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.store.hub_store import HubStore
@@ -67,8 +68,17 @@ class HubRig:
         self.nodes = Nodes(self.store, assignments, clock, self.news.append)
         self.blobs = MemoryBlobs(clock)
         self.models = Models(self.store, self.blobs, clock)
+        self.rollouts = Rollouts(
+            self.store, assignments, clock, self.news.append, self.nodes.last_seen
+        )
         self.workloads = Workloads(
-            self.store, assignments, clock, self.news.append, self.nodes.last_seen, self.models
+            self.store,
+            assignments,
+            self.rollouts,
+            clock,
+            self.news.append,
+            self.nodes.last_seen,
+            models=self.models,
         )
         self.query = RecordQuery(self.store)
         self.retention = Retention(

@@ -18,7 +18,7 @@ URL = ModelSource(url="http://models.lan/w.onnx")
 async def apply(
     hub: HubRig, models: list[ModelSpec], *workloads: WorkloadSpec, dry_run: bool = False
 ) -> list[str]:
-    reply = await hub.workloads.apply(Apply(list(workloads), models=models, dry_run=dry_run))
+    reply = await hub.workloads.apply(Apply(list(workloads), models=models, dry_run=dry_run), "ann")
     return [each.change for each in [*reply.models, *reply.workloads]]
 
 
@@ -81,7 +81,7 @@ async def test_delete(hub: HubRig) -> None:
     assert view.used_by == ["a"]
     with pytest.raises(Refused, match="a need it"):
         await hub.models.delete("yolo")
-    await hub.workloads.delete("a")
+    await hub.workloads.delete("a", "ann")
     await hub.models.delete("yolo")
     with pytest.raises(NotFound, match="none yet"):
         await hub.models.delete("yolo")

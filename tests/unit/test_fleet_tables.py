@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import msgspec
 import pytest
 
 from skerry.cli.fleet_tables import (
@@ -16,7 +17,7 @@ from skerry.cli.output import Form, Screen, Table
 from skerry.kit.clock import NS
 from skerry.kit.errors import NotFound
 from skerry.wire.local import LinkStatus, NodeStatus
-from skerry.wire.people import InstanceView, NodeView, WorkloadView
+from skerry.wire.people import InstanceView, NodeView, UpdateView, WorkloadView
 from skerry.wire.workload import Exit, Generation, ProcessSpec, WorkloadSpec, WorkloadStatus
 
 NOW = 1_790_000_000 * NS
@@ -140,3 +141,17 @@ def test_a_node_that_is_late_is_said_to_be() -> None:
 def test_a_workload_without_nodes_has_a_line() -> None:
     [row] = rows(workloads_table([view()], NOW))
     assert (row["name"], row["node"], row["message"]) == ("w", "", "no node fits its «on»")
+
+
+def test_a_change_under_way_stands_above_the_table() -> None:
+    going = UpdateView("rolling", 3, 1, 1, 0, 0, "1 of 3 nodes have the change")
+    paused = UpdateView("paused", 3, 1, 0, 1, 0, "paused: 1 of 3 nodes failed: n1 tripped")
+    for update, line in (
+        (going, "update of «w»: 1 of 3 nodes have the change"),
+        (
+            paused,
+            "update of «w» paused: 1 of 3 nodes failed: n1 tripped. Go on: skerry update resume workload w, or abort",
+        ),
+    ):
+        found = msgspec.structs.replace(view(n1=online(RUNNING)), update=update)
+        assert shown(workloads_table([found], NOW), Form.TABLE).splitlines()[0] == line

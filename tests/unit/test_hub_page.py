@@ -1,5 +1,6 @@
 """What the hub's page shows, and its sessions: pure decisions, no server."""
 
+import msgspec
 import pytest
 
 from skerry.hub.api.problems import status_of
@@ -25,7 +26,7 @@ from skerry.kit.errors import (
     Transient,
 )
 from skerry.testing.manual_clock import ManualClock
-from skerry.wire.people import InstanceView, NodeView, WorkloadView
+from skerry.wire.people import InstanceView, NodeView, UpdateView, WorkloadView
 from skerry.wire.records import Meta, Row, Value
 from skerry.wire.workload import Generation, Phase, ProcessSpec, Ready, WorkloadSpec, WorkloadStatus
 
@@ -263,3 +264,15 @@ def test_every_kind_of_error_has_its_status() -> None:
         Transient: 503, Corrupt: 500, SkerryError: 500,
     }  # fmt: skip
     assert {kind: status_of(kind("x")) for kind in statuses} == statuses
+
+
+def test_a_change_under_way_stands_before_its_nodes() -> None:
+    going = UpdateView("paused", 2, 1, 0, 1, 0, "paused: 1 of 2 nodes failed: a tripped; and so on")
+    plain = workload("w", {"a": status("tripped"), "b": status("running", ready=True)})
+    shown = view.workload_lines(snapshot(workloads=(msgspec.structs.replace(plain, update=going),)))
+    assert [(line.node, line.phase, line.tone, line.first) for line in shown] == [
+        ("2 nodes", "update paused", "bad", True),
+        ("a", "tripped", "bad", False),
+        ("b", "running", "good", False),
+    ]
+    assert shown[0].detail == "1 of 2 nodes failed: a tripped; and so on"

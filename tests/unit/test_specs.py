@@ -23,6 +23,7 @@ from skerry.wire.workload import (
     Restart,
     Selector,
     Stop,
+    Update,
     WasmSpec,
     WorkloadSpec,
 )
@@ -67,6 +68,7 @@ depends_on: {warm-up: succeeded}
 on_disconnect: stop after 10m
 streams: {"host.*": keep, "*": sample}
 logs: {max_size: 1MiB, files: 2}
+update: {max_unavailable: 25%, min_healthy: 5s, healthy_within: 1h, pause_on_failure: false}
 """)
     assert spec == WorkloadSpec(
         name="host-sensors",
@@ -83,6 +85,9 @@ logs: {max_size: 1MiB, files: 2}
         on_disconnect=OnDisconnect(stop_after=600.0),
         streams={"host.*": "keep", "*": "sample"},
         logs=Logs(max_size=1 << 20, files=2),
+        update=Update(
+            max_unavailable="25%", min_healthy=5.0, healthy_within=3600.0, pause_on_failure=False
+        ),
     )  # fmt: skip
     assert list(spec.streams) == ["host.*", "*"]
 
@@ -156,6 +161,10 @@ def test_sections_without_a_value_are_defaults() -> None:
         ("streams: {'a b': keep}", "4: streams: «a b» is not a pattern: use letters, digits, «_», «.», «-», «/» and «*» for any run"),
         ("streams: {a: kept}", "4: streams.a: unknown word «kept»: did you mean «keep»?"),
         ("logs: {files: 0}", "4: logs.files: 0 is out of range: at least 1"),
+        ("update: {max_unavailable: 0}", "4: update.max_unavailable: «0» is not understood: write a number of nodes from 1 on, or a share of them from 1% to 100%"),
+        ("update: {max_unavailable: 101%}", "4: update.max_unavailable: «101%» is not understood: write a number of nodes from 1 on, or a share of them from 1% to 100%"),
+        ("update: {max_unavailable: [1]}", "4: update.max_unavailable must be a whole number, this is a list"),
+        ("update: {min_healthy: 1m, healthy_within: 30s}", "4: update.healthy_within: 30s is less than update.min_healthy, 1m"),
         ("logs: {max_size: 1KB}", "4: logs.max_size: 1KB is out of range: at least 4KiB"),
     ],
     ids=lambda value: value[:32],
@@ -373,6 +382,13 @@ specs = st.builds(
     on_disconnect=st.builds(OnDisconnect, stop_after=st.none() | st.floats(1, 86400.0)),
     streams=st.dictionaries(patterns, st.sampled_from(["keep", "sample"]), max_size=3),
     logs=st.builds(Logs, max_size=st.integers(4096, 1 << 40), files=st.integers(1, 100)),
+    update=st.builds(
+        Update,
+        max_unavailable=st.none() | st.integers(1, 99) | st.integers(1, 100).map("{}%".format),
+        min_healthy=st.just(0.0) | st.floats(0.01, 60),
+        healthy_within=st.floats(60, 86400),
+        pause_on_failure=st.booleans(),
+    ),
 ).filter(lambda spec: spec.name not in spec.depends_on)  # fmt: skip
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "restart": "change",
     "history": "change",
     "rollback": "change",
+    "update": "update",
     "logs": "logs",
     "query": "query",
     "node": "node",

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from skerry.cli.output import Cell, Table, ago, number, pairs, word, yes_no
+from skerry.cli.output import Cell, Line, Table, ago, number, pairs, word, yes_no
 from skerry.kit.errors import NotFound
 from skerry.kit.nearest import did_you_mean
 from skerry.kit.units import format_duration
 from skerry.wire.local import NodeStatus
-from skerry.wire.people import LATE_AFTER, InstanceView, NodeView, WorkloadView
+from skerry.wire.people import LATE_AFTER, InstanceView, NodeView, UpdateView, WorkloadView
 from skerry.wire.workload import Generation, WorkloadStatus
 
 _UNKNOWN = Cell("", raw="")
@@ -113,8 +113,17 @@ def workloads_table(views: Sequence[WorkloadView], now: int) -> Table:
         rows,
         views,
         "no workloads: «skerry apply -f FILE» makes one",
+        lead=[_update_line(view.name, view.update) for view in views if view.update is not None],
         csv_only=_WORKLOAD_CSV_ONLY,
     )
+
+
+def _update_line(name: str, update: UpdateView) -> Line:
+    """What people must know above the table while a change is under way."""
+    if update.state == "rolling":
+        return Line(f"update of «{name}»: {update.message}", word("change").style)
+    way_out = f"skerry update resume workload {name}, or abort"
+    return Line(f"update of «{name}» {update.message}. Go on: {way_out}", word("failed").style)
 
 
 def lone_node_workloads_table(

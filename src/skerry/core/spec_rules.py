@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -21,12 +22,13 @@ from skerry.core.names import (
 from skerry.core.program_rules import command_problems, passable_problems, program_problems
 from skerry.core.yaml_lines import Path
 from skerry.kit.units import write_duration, write_size
-from skerry.wire.workload import Selector, WorkloadSpec
+from skerry.wire.workload import Selector, Update, WorkloadSpec
 
 SIGNALS: tuple[str, ...] = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 MAX_MODELS = 64
 _YEAR = 365 * 86400.0
+_SHARE = re.compile(r"(100|[1-9][0-9]?)%")
 _PROBES = ("exec", "http", "tcp", "value")
 
 
@@ -78,6 +80,8 @@ _RANGES = (
     _Range("wasm.fuel", 1, (1 << 63) - 1, plain),
     _Range("logs.max_size", 4096, 1 << 40, write_size),
     _Range("logs.files", 1, 100, plain),
+    _Range("update.min_healthy", 0, 86400, write_duration),
+    _Range("update.healthy_within", 1, 7 * 86400, write_duration),
 )
 
 
@@ -97,6 +101,7 @@ def problems(spec: WorkloadSpec) -> Iterator[Problem]:
     yield from _ready(spec)
     yield from _depends_on(spec)
     yield from _models(spec.models)
+    yield from _update(spec.update)
     for pattern in spec.streams:
         yield from _fault(("streams", pattern), "streams", pattern_fault(pattern))
 
@@ -192,6 +197,22 @@ def _models(names: Sequence[str]) -> Iterator[Problem]:
         yield from _fault(path, dotted(path), component_fault(name))
         if name in names[:index]:
             yield Problem(path, f"{dotted(path)}: «{name}» is there twice")
+
+
+def _update(update: Update) -> Iterator[Problem]:
+    limit = update.max_unavailable
+    if limit is not None and not (_SHARE.fullmatch(limit) if isinstance(limit, str) else limit > 0):
+        yield Problem(
+            ("update", "max_unavailable"),
+            f"update.max_unavailable: «{limit}» is not understood: write a number of nodes from 1 on, "
+            "or a share of them from 1% to 100%",
+        )
+    if update.healthy_within < update.min_healthy <= 86400:
+        yield Problem(
+            ("update", "healthy_within"),
+            f"update.healthy_within: {write_duration(update.healthy_within)} is less than "
+            f"update.min_healthy, {write_duration(update.min_healthy)}",
+        )
 
 
 def _circle(edges: Mapping[str, Mapping[str, object]]) -> list[str] | None:

@@ -17,13 +17,13 @@ from skerry.wire.workload import ContainerSpec, ProcessSpec, Ready, WasmSpec, Wo
 
 _DURATIONS: Final = {
     ("restart", "delay"), ("restart", "max_delay"), ("restart", "reset_after"), ("restart", "window"),
-    ("stop", "grace"), ("ready", "interval"), ("ready", "timeout"),
-    ("wasm", "deadline"),
+    ("stop", "grace"), ("ready", "interval"), ("ready", "timeout"), ("update", "min_healthy"),
+    ("update", "healthy_within"), ("wasm", "deadline"),
 }  # fmt: skip
 _SIZES: Final = {("resources", "memory"), ("logs", "max_size")}
 _ORDER: Final = (
     "kind", "name", "on", "runtime", "process", "container", "wasm", "env", "resources", "isolation", "allow",
-    "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models",
+    "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models", "update",
 )  # fmt: skip
 
 _SPECIAL: Final = frozenset(",[]{}\"'#: \n\t")

@@ -195,6 +195,10 @@ def _on_disconnect(field: Field) -> object:
     return field.wrong(f"{field.name} is not understood: write «run», or «stop after 10m»")
 
 
+def _max_unavailable(field: Field) -> object:
+    return text(field) if isinstance(field.value, str) else integer(field)
+
+
 def _workload(field: Field) -> object:
     """A whole document. Its one section says which runtime is meant, so `runtime` may be left out."""
     entries = field.value if isinstance(field.value, dict) else {}
@@ -292,4 +296,12 @@ _FIELDS = {
     "streams": map_of(one_of("keep", "sample"), "pattern: keep|sample"),
     "logs": section({"max_size": size, "files": integer}),
     "models": _texts,
+    "update": section(
+        {
+            "max_unavailable": _max_unavailable,
+            "min_healthy": duration,
+            "healthy_within": duration,
+            "pause_on_failure": boolean,
+        }
+    ),
 }

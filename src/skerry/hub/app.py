@@ -23,6 +23,7 @@ from skerry.hub.dashboard.rendering import Templates
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.link import Links
@@ -43,6 +44,7 @@ class Features:
     workloads: Workloads
     models: Models
     blobs: Blobs
+    rollouts: Rollouts
     record_query: RecordQuery
     greeter: Greeter
     receiver: Receiver

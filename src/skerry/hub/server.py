@@ -37,6 +37,7 @@ from skerry.hub.data.retention import Ages, Retention
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import FLUSH_EVERY, Nodes
+from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.heartbeat import HeartbeatProtocol
@@ -141,7 +142,10 @@ async def _build(
     await nodes.start()
     blobs = BlobDirectory(settings.data_dir / "blobs", RealDisk())
     models = Models(store, blobs, clock)
-    workloads = Workloads(store, assignments, clock, links.notify, nodes.last_seen, models)
+    rollouts = Rollouts(store, assignments, clock, links.notify, nodes.last_seen)
+    workloads = Workloads(
+        store, assignments, rollouts, clock, links.notify, nodes.last_seen, models=models
+    )
     query = RecordQuery(store)
     templates = Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
@@ -157,6 +161,7 @@ async def _build(
         workloads=workloads,
         models=models,
         blobs=blobs,
+        rollouts=rollouts,
         record_query=query,
         greeter=Greeter(store, clock),
         receiver=Receiver(store, Ingest(), nodes, links.notify),
@@ -198,6 +203,10 @@ async def _run(
         tasks.forever(
             _every(FLUSH_EVERY, features.nodes.flush, Guard("last seen", clock, chance), clock),
             name="last seen",
+        )
+        tasks.forever(
+            features.rollouts.run(Guard("updates", clock, chance), features.changes.announce),
+            name="updates",
         )
         serving = tasks.start(server.serve(sockets=[listener]), name="web server")
         with _on_stop_signals(end):

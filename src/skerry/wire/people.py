@@ -61,14 +61,34 @@ class NodeDeleted(msgspec.Struct, frozen=True):
     pinned: list[str]
 
 
+class UpdateView(msgspec.Struct, frozen=True):
+    """A change on its way through the nodes of a workload. `message` is for people.
+
+    Of `total` nodes, `changed` have been given it, `healthy` have proven it, `failed` have not, and `offline` get
+    it when they are back.
+    """
+
+    state: Literal["rolling", "paused"]
+    total: int
+    changed: int
+    healthy: int
+    failed: int
+    offline: int
+    message: str
+
+
 class WorkloadView(msgspec.Struct, frozen=True):
-    """A workload as desired, and as it is on every node that it is assigned to, by the node's name."""
+    """A workload as desired, and as it is on every node that it is assigned to, by the node's name.
+
+    `update` is there while a change goes through its nodes in waves.
+    """
 
     name: str
     generation: Generation
     spec: WorkloadSpec
     restarts: int
     nodes: dict[str, InstanceView]
+    update: UpdateView | None = None
 
 
 class Apply(msgspec.Struct, frozen=True):

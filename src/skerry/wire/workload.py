@@ -158,6 +158,19 @@ class Logs(_Part, frozen=True):
     files: int = 3
 
 
+class Update(_Part, frozen=True):
+    """How a change reaches the nodes: `max_unavailable` of them at a time, a number or a share («25%»); None: all at once.
+
+    A node counts as done after `min_healthy` seconds of being as wanted, as failed when that is not so within
+    `healthy_within` seconds.
+    """
+
+    max_unavailable: int | str | None = None
+    min_healthy: float = 10.0
+    healthy_within: float = 600.0
+    pause_on_failure: bool = True
+
+
 class WorkloadSpec(_Part, frozen=True):
     """One workload as desired: the section that `runtime` names is there, the others are not.
 
@@ -182,6 +195,7 @@ class WorkloadSpec(_Part, frozen=True):
     streams: dict[str, StreamClass] = {}
     logs: Logs = Logs()
     models: list[str] = []
+    update: Update = Update()
 
 
 class Generation(msgspec.Struct, frozen=True, array_like=True, order=True):

@@ -18,6 +18,7 @@ from skerry.hub.changes import Changes
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.link import Links, Tail
@@ -137,6 +138,40 @@ async def delete_model(name: FromPath[str], models: NamedDependency[Models]) -> 
     await models.delete(name)
 
 
+@post("/api/v1/workloads/{name:str}/update/pause", status_code=204, opt=PERSON)
+async def pause_update(
+    name: FromPath[str],
+    rollouts: NamedDependency[Rollouts],
+    changes: NamedDependency[Changes],
+) -> None:
+    """Gives a change that goes through the nodes in waves to no further node."""
+    await rollouts.pause(name)
+    changes.announce()
+
+
+@post("/api/v1/workloads/{name:str}/update/resume", status_code=204, opt=PERSON)
+async def resume_update(
+    name: FromPath[str],
+    rollouts: NamedDependency[Rollouts],
+    changes: NamedDependency[Changes],
+) -> None:
+    """Lets a paused change go on; nodes that have failed are passed over."""
+    await rollouts.resume(name)
+    changes.announce()
+
+
+@post("/api/v1/workloads/{name:str}/update/abort", status_code=204, opt=PERSON)
+async def abort_update(
+    request: AuthenticatedRequest,
+    name: FromPath[str],
+    workloads: NamedDependency[Workloads],
+    changes: NamedDependency[Changes],
+) -> None:
+    """Takes a change that is under way back."""
+    await workloads.abort(name, request.user.id)
+    changes.announce()
+
+
 @get("/api/v1/workloads/{name:str}/history", opt=PERSON)
 async def workload_history(
     name: FromPath[str], workloads: NamedDependency[Workloads]
@@ -231,6 +266,9 @@ def people_routes() -> Router:
             restart_workload,
             list_models,
             delete_model,
+            pause_update,
+            resume_update,
+            abort_update,
             workload_history,
             roll_workload_back,
             list_records,

@@ -15,7 +15,7 @@ from skerry.hub.dashboard import chart
 from skerry.hub.data.history import Course
 from skerry.kit.clock import NS
 from skerry.kit.units import format_size
-from skerry.wire.people import LATE_AFTER, InstanceView, NodeView, WorkloadView
+from skerry.wire.people import LATE_AFTER, InstanceView, NodeView, UpdateView, WorkloadView
 from skerry.wire.records import Row, Value
 from skerry.wire.workload import Phase
 
@@ -221,7 +221,10 @@ def workload_lines(snapshot: Snapshot) -> list[WorkloadLine]:
                     detail="no node fits its «on»",
                 )
             )
-        for index, (node, instance) in enumerate(sorted(workload.nodes.items())):
+        if workload.update is not None:
+            lines.append(_update_line(workload.name, workload.update))
+        begin = 0 if workload.update is None else 1
+        for index, (node, instance) in enumerate(sorted(workload.nodes.items()), begin):
             lines.append(
                 _present_line(workload, node, instance, snapshot.now, first=index == 0)
                 if instance.node_online
@@ -292,6 +295,21 @@ def _present_line(
         duration=span(now - status.since),
         restarts=str(status.restarts),
         detail="; ".join(details),
+    )
+
+
+def _update_line(name: str, update: UpdateView) -> WorkloadLine:
+    """A change under way stands before the nodes of its workload."""
+    paused = update.state == "paused"
+    return WorkloadLine(
+        name=name,
+        first=True,
+        node=f"{update.total} nodes",
+        tone="bad" if paused else "busy",
+        phase="update paused" if paused else "updating",
+        duration="",
+        restarts="",
+        detail=update.message.removeprefix("paused: "),
     )
 
 

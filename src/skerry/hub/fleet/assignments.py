@@ -6,20 +6,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy import Connection, select, update
 
-from skerry.hub.fleet.controller import Difference, Node, Place, difference, places
+from skerry.hub.fleet.controller import Node, Place, difference, places
 from skerry.hub.fleet.models import read_models
 from skerry.hub.store import changes, rows
 from skerry.hub.store.tables import FLEET, node, state, workload
 from skerry.kit.clock import Clock
 from skerry.kit.hlc import HybridClock
 from skerry.wire.codec import decode, encode
-from skerry.wire.models import ModelSpec
 from skerry.wire.sync import StateRow
 from skerry.wire.workload import Assignment, Generation, WorkloadSpec
 
@@ -36,6 +35,17 @@ class Desired:
     generation: Generation
 
 
+@dataclass(frozen=True)
+class Placed:
+    """`news` are the ids of nodes that have some.
+
+    `waiting` are the workloads whose change waits for its waves, each with the ids of nodes to which it is no change.
+    """
+
+    news: frozenset[str]
+    waiting: Mapping[str, frozenset[str]]
+
+
 class Assignments:
     """Writes assignment rows, each with its change. Lives in the writer's thread."""
 
@@ -45,42 +55,85 @@ class Assignments:
 
     def place_workloads(
         self, connection: Connection, desired: Mapping[str, Desired], deleted: Iterable[str] = ()
-    ) -> set[str]:
+    ) -> Placed:
         """Writes these new or changed workloads to their nodes and takes `deleted` ones away.
 
-        Returns the ids of the nodes that have news.
+        Where a workload changes in waves, a node that has it as something else is left to its turn.
         """
         wanted = places((item.spec for item in desired.values()), read_nodes(connection))
-        held = _held(connection, workloads=[*desired, *deleted])
-        return self._write(connection, difference(wanted, held, desired.keys()), desired)
+        held = read_assignments(connection, workloads=[*desired, *deleted])
+        change = difference(wanted, held.keys(), desired.keys())
+        wishes = _wishes(connection, desired, change.write)
+        later = {
+            place
+            for place in change.write & held.keys()
+            if changes_in_waves(desired[place.workload].spec)
+            and not is_up_to_date(held[place], wishes[place])
+        }
+        now = {place: wish for place, wish in wishes.items() if place not in later}
+        news = self._write(connection, now, change.delete)
+        same = (change.write & held.keys()) - later
+        return Placed(
+            news,
+            {
+                name: frozenset(place.node for place in same if place.workload == name)
+                for name in {place.workload for place in later}
+            },
+        )
 
-    def place_node(self, connection: Connection, target: Node) -> set[str]:
+    def place_node(self, connection: Connection, target: Node) -> frozenset[str]:
         """Gives a new or relabelled node what is now meant for it; returns its id if it has news."""
         desired = read_workloads(connection)
         wanted = places((item.spec for item in desired.values()), [target])
-        held = _held(connection, node_id=target.id)
-        return self._write(connection, difference(wanted, held, frozenset()), desired)
+        held = read_assignments(connection, node_id=target.id)
+        change = difference(wanted, held.keys(), frozenset())
+        wishes = _wishes(connection, desired, change.write)
+        return self._write(connection, wishes, change.delete)
 
-    def reissue(self, connection: Connection) -> set[str]:
-        """Writes everything again, with the current epoch; returns the ids of the nodes that have news."""
+    def give(
+        self, connection: Connection, name: str, wish: Desired, nodes: Iterable[str]
+    ) -> frozenset[str]:
+        """Writes a workload to these nodes (by id), whose turn it is; returns them."""
+        turn = [Place(node_id, name) for node_id in nodes]
+        return self._write(connection, _wishes(connection, {name: wish}, turn))
+
+    def reissue(self, connection: Connection) -> frozenset[str]:
+        """Writes everything again, with the current epoch; returns the ids of the nodes that have news.
+
+        What waits for its wave is written as it was, before the workloads get their new generation, so it goes on
+        waiting.
+        """
+        desired = read_workloads(connection)
+        held = read_assignments(connection)
+        wanted = places((item.spec for item in desired.values()), read_nodes(connection))
+        change = difference(wanted, held.keys(), desired.keys())
+        waiting = {
+            place: old
+            for place, old in held.items()
+            if place in wanted and old.generation < desired[place.workload].generation
+        }
+        news = self._write(connection, waiting)
         generation = Generation(changes.read_log(connection).epoch, changes.allot(connection))
         connection.execute(
             update(workload)
             .where(workload.c.fleet_id == FLEET)
             .values(epoch=generation.epoch, generation=generation.n)
         )
-        return self.place_workloads(connection, read_workloads(connection))
+        wishes = _wishes(connection, desired, change.write - waiting.keys())
+        return news | self._write(connection, wishes, change.delete)
 
     def _write(
-        self, connection: Connection, change: Difference, desired: Mapping[str, Desired]
-    ) -> set[str]:
-        todo = sorted(change.write | change.delete)
+        self,
+        connection: Connection,
+        wishes: Mapping[Place, Assignment],
+        unwanted: Set[Place] = frozenset(),
+    ) -> frozenset[str]:
+        todo = sorted({*wishes, *unwanted})
         if not todo:
-            return set()
+            return frozenset()
         epoch = changes.read_log(connection).epoch
         first = changes.allot(connection, len(todo))
         hlc, at = self._hlc.tick(), self._clock.wall_ns()
-        models = read_models(connection)
         written = [
             rows.Scoped(
                 place.node,
@@ -90,8 +143,8 @@ class Assignments:
                     rev=seq,
                     hlc=hlc,
                     origin=_ORIGIN,
-                    deleted=place in change.delete,
-                    body=_body(place, change, desired, models, Generation(epoch, seq)),
+                    deleted=place in unwanted,
+                    body=_body(wishes.get(place), Generation(epoch, seq)),
                 ),
             )
             for seq, place in enumerate(todo, first)
@@ -105,7 +158,35 @@ class Assignments:
             ],
             at,
         )
-        return {place.node for place in todo}
+        return frozenset(place.node for place in todo)
+
+
+def changes_in_waves(spec: WorkloadSpec) -> bool:
+    """Whether a change of this workload reaches its nodes a few at a time."""
+    return spec.update.max_unavailable is not None
+
+
+def is_up_to_date(held: Assignment, wish: Assignment) -> bool:
+    """Whether giving `wish` to a node that has `held` changes nothing there."""
+    return (held.spec, held.models) == (wish.spec, wish.models) and held.restarts >= wish.restarts
+
+
+def _wishes(
+    connection: Connection, desired: Mapping[str, Desired], where: Iterable[Place]
+) -> dict[Place, Assignment]:
+    """What each of these places is to get. Generations are given when it is written."""
+    models = read_models(connection)
+    return {
+        place: Assignment(
+            place.workload,
+            wish.generation,
+            wish.spec,
+            wish.restarts,
+            [models[name] for name in wish.spec.models],
+        )
+        for place in where
+        for wish in [desired[place.workload]]
+    }
 
 
 def read_nodes(connection: Connection) -> list[Node]:
@@ -130,30 +211,24 @@ def read_workloads(connection: Connection) -> dict[str, Desired]:
     }
 
 
-def _held(
+def read_assignments(
     connection: Connection, *, workloads: list[str] | None = None, node_id: str | None = None
-) -> frozenset[Place]:
-    query = select(state.c.scope, state.c.id).where(
+) -> dict[Place, Assignment]:
+    """What nodes are told now: all of it, of these workloads, or of one node."""
+    query = select(state.c.scope, state.c.id, state.c.body).where(
         state.c.fleet_id == FLEET, state.c.entity == ENTITY, state.c.deleted.is_(False)
     )
     if workloads is not None:
         query = query.where(state.c.id.in_(workloads))
     if node_id is not None:
         query = query.where(state.c.scope == node_id)
-    return frozenset(Place(row.scope, row.id) for row in connection.execute(query))
+    return {
+        Place(row.scope, row.id): decode(row.body, Assignment, f"assignment of «{row.id}»")
+        for row in connection.execute(query)
+    }
 
 
-def _body(
-    place: Place,
-    change: Difference,
-    desired: Mapping[str, Desired],
-    models: Mapping[str, ModelSpec],
-    generation: Generation,
-) -> msgspec.Raw:
-    if place in change.delete:
+def _body(wish: Assignment | None, generation: Generation) -> msgspec.Raw:
+    if wish is None:
         return msgspec.Raw(b"{}")
-    wanted = desired[place.workload]
-    needed = [models[name] for name in wanted.spec.models]
-    return msgspec.Raw(
-        encode(Assignment(place.workload, generation, wanted.spec, wanted.restarts, needed))
-    )
+    return msgspec.Raw(encode(msgspec.structs.replace(wish, generation=generation)))

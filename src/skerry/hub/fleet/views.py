@@ -30,7 +30,7 @@ class _Key(NamedTuple):
     workload: str
 
 
-class _Heard(NamedTuple):
+class Heard(NamedTuple):
     """When a node was last heard of, and what follows from that."""
 
     at: int
@@ -54,16 +54,16 @@ def node_views(connection: Connection, seen: Mapping[str, int], now: int) -> lis
     views = []
     query = select(node).where(node.c.fleet_id == FLEET).order_by(node.c.name)
     for row in connection.execute(query):
-        heard = _heard(row.id, row.last_seen, seen, now)
+        known = heard(row.id, row.last_seen, seen, now)
         total, running = counts.get(row.id, (0, 0))
         views.append(
             NodeView(
                 id=row.id,
                 name=row.name,
                 labels=decode(row.labels.encode(), dict[str, str], "labels"),
-                online=heard.online,
-                last_seen=heard.at,
-                age=heard.age,
+                online=known.online,
+                last_seen=known.at,
+                age=known.age,
                 version=row.version,
                 enrolled_at=row.enrolled_at,
                 workloads=total,
@@ -82,16 +82,16 @@ def workload_views(
         desired = {name: find(desired, name, "show")}
     query = select(node.c.id, node.c.name, node.c.last_seen)
     known = {
-        row.id: (row.name, _heard(row.id, row.last_seen, seen, now))
+        row.id: (row.name, heard(row.id, row.last_seen, seen, now))
         for row in connection.execute(query)
     }
     statuses = _statuses(connection, name)
     nodes: dict[str, dict[str, InstanceView]] = {each: {} for each in desired}
     for key in _assigned(connection, name):
         if key.workload in nodes and key.node_id in known:
-            node_name, heard = known[key.node_id]
+            node_name, last = known[key.node_id]
             nodes[key.workload][node_name] = InstanceView(
-                statuses.get(key), heard.online, heard.at, heard.age
+                statuses.get(key), last.online, last.at, last.age
             )
     return [
         WorkloadView(
@@ -113,9 +113,10 @@ def find(desired: Mapping[str, Desired], name: str, verb: str) -> Desired:
     raise NotFound(f"cannot {verb} workload «{name}»: it does not exist;{hint}")
 
 
-def _heard(node_id: str, written: int, seen: Mapping[str, int], now: int) -> _Heard:
+def heard(node_id: str, written: int, seen: Mapping[str, int], now: int) -> Heard:
+    """When a node was last heard of: `written` is what the database says, `seen` what memory does."""
     at = max(written, seen.get(node_id, 0))
-    return _Heard(at, max(now - at, 0) / NS)
+    return Heard(at, max(now - at, 0) / NS)
 
 
 def _assigned(connection: Connection, workload: str | None = None) -> list[_Key]:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import msgspec
 from sqlalchemy import Connection, delete
 
 from skerry.hub.fleet.assignments import Assignments, Desired, read_nodes, read_workloads
 from skerry.hub.fleet.controller import Step, check_dependencies, places, plan
 from skerry.hub.fleet.models import Models, check_uses, plan_models, read_models, write_models
+from skerry.hub.fleet.rollouts import Rollouts, under_way, update_views
 from skerry.hub.fleet.versions import Origin, earlier, read_versions, write_version
 from skerry.hub.fleet.views import find, workload_views
 from skerry.hub.store import changes
@@ -22,6 +24,7 @@ from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, workload
 from skerry.kit.clock import Clock
+from skerry.kit.errors import Refused
 from skerry.wire.codec import encode
 from skerry.wire.people import (
     Applied,
@@ -29,6 +32,7 @@ from skerry.wire.people import (
     ApplyReply,
     Rollback,
     RolledBack,
+    UpdateView,
     WorkloadVersion,
     WorkloadView,
 )
@@ -49,17 +53,20 @@ class Workloads:
     `by` is who asks; the history of versions keeps it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each part that a change touches
         self,
         store: HubStore,
         assignments: Assignments,
+        rollouts: Rollouts,
         clock: Clock,
         notify: Callable[[str], None],
         last_seen: Mapping[str, int],
+        *,
         models: Models,
     ) -> None:
         self._store = store
         self._assignments = assignments
+        self._rollouts = rollouts
         self._clock = clock
         self._notify = notify
         self._last_seen = last_seen
@@ -92,11 +99,18 @@ class Workloads:
 
     async def delete(self, name: str, by: str) -> None:
         """Raises NotFound, or Refused when another workload depends on it."""
-        self._tell(await self._store.write(lambda connection: self._delete(connection, name, by)))
+        await self._do(lambda connection: self._delete(connection, name, by))
 
     async def restart(self, name: str) -> None:
         """Asks every node that has the workload for a restart. Raises NotFound."""
-        self._tell(await self._store.write(lambda connection: self._restart(connection, name)))
+        await self._do(lambda connection: self._restart(connection, name))
+
+    async def abort(self, name: str, by: str) -> None:
+        """Takes a change that is under way back: the workload is again what it was before, by the same waves.
+
+        Raises NotFound, or Refused when none is under way.
+        """
+        await self._do(lambda connection: self._abort(connection, name, by))
 
     async def list(self, name: str | None = None) -> builtins.list[WorkloadView]:
         """All workloads, or the one of this name (else NotFound).
@@ -105,19 +119,19 @@ class Workloads:
         """
         seen, now = dict(self._last_seen), self._clock.wall_ns()
         return await self._store.read(
-            lambda connection: workload_views(connection, seen, now, name)
+            lambda connection: _with_updates(
+                workload_views(connection, seen, now, name), update_views(connection, seen, now)
+            )
         )
 
-    async def _do(self, work: Callable[[Connection], _Outcome[T]], *, dry_run: bool) -> T:
+    async def _do(self, work: Callable[[Connection], _Outcome[T]], *, dry_run: bool = False) -> T:
         if dry_run:
             return (await self._store.read(work)).reply
         outcome = await self._store.write(work)
-        self._tell(outcome.news)
-        return outcome.reply
-
-    def _tell(self, nodes: frozenset[str]) -> None:
-        for node_id in sorted(nodes):
+        for node_id in sorted(outcome.news):
             self._notify(node_id)
+        self._rollouts.began.ring()
+        return outcome.reply
 
     def _apply(self, connection: Connection, request: Apply, by: str) -> _Outcome[ApplyReply]:
         held = read_workloads(connection)
@@ -144,6 +158,24 @@ class Workloads:
             return _Outcome(reply)
         return _Outcome(reply, self._carry_out(connection, held, steps, Origin(by, version.number)))
 
+    def _abort(self, connection: Connection, name: str, by: str) -> _Outcome[None]:
+        going = under_way(connection, name, "abort")
+        held = read_workloads(connection)
+        now = held[name]
+        if (now.spec, now.restarts) == (going.before, going.restarts):
+            raise Refused(
+                f"cannot abort the update of workload «{name}»: its spec is what it was before. "
+                "It is on its way back already, or a model has changed: apply that as it was."
+            )
+        steps = plan(_specs(held), [going.before], prune=False)
+        check_uses([going.before], read_models(connection))
+        versions = [v for v in read_versions(connection, name) if v.spec == going.before]
+        origin = Origin(by, versions[-1].number if versions else None)
+        wanted = {name: (going.before, going.restarts)}
+        changed, news = self._put(connection, held, wanted)
+        self._remember(connection, steps, changed, origin)
+        return _Outcome(None, news)
+
     def _carry_out(
         self,
         connection: Connection,
@@ -156,22 +188,47 @@ class Workloads:
         deleted = [step.name for step in steps if step.change == "delete"]
         wanted = {name: held[name].spec for name in touched if name not in deleted}
         wanted |= {step.name: step.spec for step in steps if step.change in {"create", "change"}}
-        changed = {
-            name: self._save(connection, spec, held[name].restarts if name in held else 0)
+        counted = {
+            name: (spec, held[name].restarts if name in held else 0)
             for name, spec in wanted.items()
         }
-        _drop(connection, deleted)
+        changed, news = self._put(connection, held, counted, deleted)
         self._remember(connection, steps, changed, origin)
-        return frozenset(self._assignments.place_workloads(connection, changed, deleted))
+        return news
 
-    def _delete(self, connection: Connection, name: str, by: str) -> frozenset[str]:
+    def _delete(self, connection: Connection, name: str, by: str) -> _Outcome[None]:
         held = read_workloads(connection)
         gone = find(held, name, "delete")
         kept = {other: item.spec for other, item in held.items() if other != name}
         check_dependencies(kept, {name})
-        _drop(connection, [name])
+        _, news = self._put(connection, held, {}, [name])
         self._remember(connection, [Step(name, "delete", [], gone.spec)], {}, Origin(by))
-        return frozenset(self._assignments.place_workloads(connection, {}, [name]))
+        return _Outcome(None, news)
+
+    def _restart(self, connection: Connection, name: str) -> _Outcome[None]:
+        held = read_workloads(connection)
+        known = find(held, name, "restart")
+        _, news = self._put(connection, held, {name: (known.spec, known.restarts + 1)})
+        return _Outcome(None, news)
+
+    def _put(
+        self,
+        connection: Connection,
+        held: Mapping[str, Desired],
+        wanted: Mapping[str, tuple[WorkloadSpec, int]],
+        deleted: Sequence[str] = (),
+    ) -> tuple[Mapping[str, Desired], frozenset[str]]:
+        """Writes specs and counts of restarts, and what follows for the nodes; returns the ids of those with news."""
+        changed = {
+            name: self._save(connection, spec, restarts)
+            for name, (spec, restarts) in wanted.items()
+        }
+        _drop(connection, deleted)
+        placed = self._assignments.place_workloads(connection, changed, deleted)
+        self._rollouts.end(connection, {*changed, *deleted} - placed.waiting.keys())
+        for name, untouched in placed.waiting.items():
+            self._rollouts.begin(connection, name, held[name], untouched)
+        return changed, placed.news
 
     def _remember(
         self,
@@ -186,11 +243,6 @@ class Workloads:
                 write_version(connection, step, Generation(log.epoch, log.seq), origin, now)
             elif step.change != "unchanged":
                 write_version(connection, step, changed[step.name].generation, origin, now)
-
-    def _restart(self, connection: Connection, name: str) -> frozenset[str]:
-        held = find(read_workloads(connection), name, "restart")
-        desired = self._save(connection, held.spec, held.restarts + 1)
-        return frozenset(self._assignments.place_workloads(connection, {name: desired}))
 
     def _save(self, connection: Connection, spec: WorkloadSpec, restarts: int) -> Desired:
         generation = Generation(changes.read_log(connection).epoch, changes.allot(connection))
@@ -231,7 +283,13 @@ def _applied(connection: Connection, steps: list[Step]) -> list[Applied]:
     ]
 
 
-def _drop(connection: Connection, names: list[str]) -> None:
+def _with_updates(
+    views: Sequence[WorkloadView], updates: Mapping[str, UpdateView]
+) -> builtins.list[WorkloadView]:
+    return [msgspec.structs.replace(view, update=updates.get(view.name)) for view in views]
+
+
+def _drop(connection: Connection, names: Sequence[str]) -> None:
     connection.execute(
         delete(workload).where(workload.c.fleet_id == FLEET, workload.c.name.in_(names))
     )

@@ -8,7 +8,7 @@ the full set. What the node writes is compared by the node, which sends it again
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
 from typing import Protocol
@@ -42,7 +42,7 @@ _AROUND = 256
 class Intent(Protocol):
     """What the hub wants of its nodes (`fleet.assignments.Assignments`)."""
 
-    def reissue(self, connection: Connection) -> set[str]:
+    def reissue(self, connection: Connection) -> Set[str]:
         """Writes all of it again with the current epoch; returns the ids of the nodes that have news."""
         ...
 
@@ -131,7 +131,7 @@ class Feed:
     async def _start_epoch(self, lost: Position) -> None:
         """Once for all nodes: those who notice later find a cursor of the epoch before."""
 
-        def work(connection: Connection) -> set[str]:
+        def work(connection: Connection) -> Set[str]:
             if _verdict(connection, lost) != "lost":
                 return set()
             changes.raise_epoch(connection, above=lost.epoch)

@@ -13,7 +13,18 @@ from skerry.node.workloads.transitions import Moment, first_seen, renewed
 from skerry.wire.workload import Assignment
 
 _AS_THEY_STAND = frozenset(
-    {"name", "on", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "models"}
+    {
+        "name",
+        "on",
+        "restart",
+        "stop",
+        "ready",
+        "depends_on",
+        "on_disconnect",
+        "streams",
+        "models",
+        "update",
+    }
 )
 """Fields that take effect without another process. A field that nobody has put here replaces what runs: too much
 rather than too little."""

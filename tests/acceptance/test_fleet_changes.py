@@ -1,0 +1,111 @@
+"""A change goes through a fleet of real nodes, whatever the hub lives through meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.command_line import CommandLine
+from tests.installation import Installation, Node, installation
+
+from skerry.testing.waiting import eventually
+from skerry.wire.people import WorkloadView
+from skerry.wire.workload import ProcessSpec, Restart, Update, WorkloadSpec
+
+pytestmark = pytest.mark.timeout(120)
+
+GOOD = "import signal; signal.pause()"
+BAD = "raise SystemExit(1)"
+
+
+def cam(version: str, program: str = GOOD) -> WorkloadSpec:
+    return WorkloadSpec(
+        name="cam",
+        process=ProcessSpec(command=["python", "-c", program]),
+        env={"VERSION": version},
+        restart=Restart(attempts=2),
+        update=Update(max_unavailable=1, min_healthy=1.0, healthy_within=60.0),
+    )
+
+
+async def fleet(site: Installation, *names: str) -> list[Node]:
+    nodes = [site.node(name) for name in names]
+    for node in nodes:
+        await node.enrol(site.hub)
+        await node.start()
+    await site.hub.apply(cam("1"))
+    for node in nodes:
+        await eventually(partial(node.runs, "cam"), f"{node.name} runs it", 20)
+    await eventually(partial(all_running, site, len(nodes)), "the hub has heard so", 20)
+    return nodes
+
+
+async def view(site: Installation) -> WorkloadView:
+    async with site.hub.api() as api:
+        [found] = await api.get("/api/v1/workloads", list[WorkloadView])
+    return found
+
+
+async def all_running(site: Installation, count: int) -> bool:
+    found = await view(site)
+    states = [each.status for each in found.nodes.values()]
+    return [each is not None and each.phase == "running" for each in states] == [True] * count
+
+
+async def is_over(site: Installation) -> bool:
+    return (await view(site)).update is None
+
+
+async def is_paused(site: Installation) -> bool:
+    update = (await view(site)).update
+    return update is not None and update.state == "paused"
+
+
+async def given(site: Installation) -> list[bool]:
+    """Which nodes run the newest generation."""
+    found = await view(site)
+    states = [each.status for _, each in sorted(found.nodes.items())]
+    return [each is not None and each.generation >= found.generation for each in states]
+
+
+async def test_a_hub_that_is_killed_in_the_middle_goes_on(tidy_dir: Path) -> None:
+    async with installation(tidy_dir) as site:
+        nodes = await fleet(site, "n1", "n2", "n3")
+        before = [await node.pids() for node in nodes]
+        await site.hub.apply(cam("2"))
+        await eventually(lambda: _begun(site), "the first node has the change", 20)
+        assert await given(site) == [True, False, False]
+        await site.hub.kill()
+        await site.hub.start()
+        await eventually(partial(is_over, site), "all nodes have it", 40)
+        assert await given(site) == [True, True, True]
+        after = [await node.pids() for node in nodes]
+        assert all(old != new for old, new in zip(before, after, strict=True))
+
+
+async def _begun(site: Installation) -> bool:
+    return any(await given(site))
+
+
+async def test_a_bad_change_stops_at_the_first_node_and_is_taken_back(tidy_dir: Path) -> None:
+    async with installation(tidy_dir) as site:
+        nodes = await fleet(site, "n1", "n2")
+        untouched = await nodes[1].pids()
+        await site.hub.apply(cam("2", BAD))
+        await eventually(partial(is_paused, site), "the change is paused", 30)
+        skerry = CommandLine(site)
+        shown = await skerry.run("get", "workloads")
+        assert "update of «cam» paused: 1 of 2 nodes failed: n1 tripped: ended: code 1" in shown.out
+        ended = await skerry.run("update", "abort", "workload", "cam")
+        assert (ended.code, ended.out) == (0, "the update of workload «cam» is taken back\n")
+        await eventually(partial(all_running, site, 2), "both run the old version", 30)
+        await eventually(partial(is_over, site), "nothing is under way", 30)
+        assert await nodes[1].pids() == untouched
+        listed = await skerry.run("history", "workload", "cam", "-o", "csv")
+        rows = [line.split(",") for line in listed.out.splitlines()[1:]]
+        assert [(row[0], row[2], row[3], row[-1]) for row in rows] == [
+            ("1", "admin", "create", ""), ("2", "admin", "change", ""), ("3", "admin", "rollback", "1"),
+        ]  # fmt: skip
+        await asyncio.gather(*(node.process.end() for node in nodes))
