@@ -55,6 +55,7 @@ ROUTES = {
     ("POST", "/api/v1/tokens"): (401, 403, OK),
     ("POST", "/api/v1/login-codes"): (401, 403, OK),
     ("GET", "/api/v1/workloads"): (401, 403, OK),
+    ("GET", "/api/v1/assignments"): (401, 403, OK),
     ("PUT", "/api/v1/workloads"): (401, 403, OK),
     ("DELETE", "/api/v1/workloads/{name:str}"): (401, 403, OK),
     ("POST", "/api/v1/workloads/{name:str}/restart"): (401, 403, OK),

@@ -6,6 +6,7 @@ from skerry.core.spec_text import difference, flow_list, to_document
 from skerry.wire.people import FieldChange
 from skerry.wire.workload import (
     OnDisconnect,
+    Override,
     ProcessSpec,
     Ready,
     Resources,
@@ -17,6 +18,21 @@ from skerry.wire.workload import (
 
 def spec(**fields: object) -> WorkloadSpec:
     return WorkloadSpec(**{"name": "a", "process": ProcessSpec(command=["x", "1"])} | fields)  # type: ignore[arg-type]
+
+
+def test_differences_between_overrides_are_told_field_by_field() -> None:
+    def on_n1(**fields: object) -> Override:
+        return Override(on=Selector(node="n1"), fields=fields)
+
+    before = spec(overrides=[on_n1(env={"A": "1"}, stop={"grace": 5.0})])
+    after = spec(
+        overrides=[on_n1(env={"A": "2"}, stop={"grace": 5.0}), on_n1(logs={"max_size": 8192})]
+    )
+    assert [(each.path, each.old, each.new) for each in difference(before, after)] == [
+        ("overrides[0].env.A", "1", "2"),
+        ("overrides[1].on.node", None, "n1"),
+        ("overrides[1].logs.max_size", None, "8KiB"),
+    ]
 
 
 def test_a_document_leaves_out_what_is_default() -> None:

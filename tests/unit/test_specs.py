@@ -17,6 +17,7 @@ from skerry.wire.workload import (
     ContainerSpec,
     Logs,
     OnDisconnect,
+    Override,
     ProcessSpec,
     Ready,
     Resources,
@@ -69,6 +70,9 @@ on_disconnect: stop after 10m
 streams: {"host.*": keep, "*": sample}
 logs: {max_size: 1MiB, files: 2}
 update: {max_unavailable: 25%, min_healthy: 5s, healthy_within: 1h, pause_on_failure: false}
+overrides:
+  - {on: {node: n1}, env: {A: 1.10}, resources: {memory: 2MB}, on_disconnect: stop after 1m}
+  - {on: {labels: {site: lab}}, process: {directory: /srv}, stop: {grace: 90s}}
 """)
     assert spec == WorkloadSpec(
         name="host-sensors",
@@ -88,6 +92,20 @@ update: {max_unavailable: 25%, min_healthy: 5s, healthy_within: 1h, pause_on_fai
         update=Update(
             max_unavailable="25%", min_healthy=5.0, healthy_within=3600.0, pause_on_failure=False
         ),
+        overrides=[
+            Override(
+                on=Selector(node="n1"),
+                fields={
+                    "env": {"A": "1.10"},
+                    "resources": {"memory": 2_000_000},
+                    "on_disconnect": {"stop_after": 60.0},
+                },
+            ),
+            Override(
+                on=Selector(labels={"site": "lab"}),
+                fields={"process": {"directory": "/srv"}, "stop": {"grace": 90.0}},
+            ),
+        ],
     )  # fmt: skip
     assert list(spec.streams) == ["host.*", "*"]
 
@@ -165,6 +183,14 @@ def test_sections_without_a_value_are_defaults() -> None:
         ("update: {max_unavailable: 101%}", "4: update.max_unavailable: «101%» is not understood: write a number of nodes from 1 on, or a share of them from 1% to 100%"),
         ("update: {max_unavailable: [1]}", "4: update.max_unavailable must be a whole number, this is a list"),
         ("update: {min_healthy: 1m, healthy_within: 30s}", "4: update.healthy_within: 30s is less than update.min_healthy, 1m"),
+        ("overrides: [{env: {A: b}}]", "4: missing field «overrides[0].on»"),
+        ("overrides: [{on: {}, env: {A: b}}]", "4: overrides[0]: on says no node: write «node» or «labels»"),
+        ("overrides:\n- on: {node: n1}\n  isolation: strict", "6: unknown field «isolation» in overrides[0]: known are: container, env, logs, on, on_disconnect, process, ready, resources, restart, stop, streams, wasm"),
+        ("overrides:\n- on: {node: n1}\n  env:\n    A: b\n    1A: c", "8: overrides[0]: env: «1A» is not a variable's name: use letters, digits and «_», not first a digit"),
+        ("overrides:\n- on: {node: n1}\n- on: {node: n2}\n  resources: {memory: 1KB}", "7: overrides[1]: resources.memory: 1KB is out of range: at least 1MiB"),
+        ("overrides:\n- on: {node: n1}\n  restart:\n    max_delay: 100ms", "7: overrides[0]: restart.max_delay: 100ms is less than restart.delay, 500ms"),
+        ("overrides:\n- on: {node: n1}\n  container: {user: me}", "6: overrides[0]: «container» does not belong to runtime «process»: remove it"),
+        ("overrides:\n- on: {node: n1}\n  logs: {files: many}", "6: overrides[0].logs.files must be a whole number, this is a text"),
         ("logs: {max_size: 1KB}", "4: logs.max_size: 1KB is out of range: at least 4KiB"),
     ],
     ids=lambda value: value[:32],
@@ -356,6 +382,21 @@ ready = st.one_of(
     st.builds(Ready, tcp=st.integers(1, 65535), timeout=seconds),
     st.builds(Ready, value=patterns),
 )
+places = st.builds(Selector, node=names) | st.builds(
+    Selector, labels=st.dictionaries(names, texts, min_size=1)
+)
+parts = st.fixed_dictionaries(
+    {},
+    optional={
+        "env": st.dictionaries(st.from_regex(r"[A-Z_]{1,8}", fullmatch=True), texts, max_size=2),
+        "process": st.fixed_dictionaries({"command": commands}),
+        "stop": st.fixed_dictionaries({"grace": st.just(0.0) | seconds}),
+        "resources": st.fixed_dictionaries({"memory": st.integers(1 << 20, 1 << 50)}),
+        "on_disconnect": st.fixed_dictionaries({"stop_after": st.floats(1, 86400.0)}) | st.just({}),
+        "logs": st.fixed_dictionaries({"files": st.integers(1, 100)}),
+        "streams": st.dictionaries(patterns, st.sampled_from(["keep", "sample"]), max_size=2),
+    },
+)
 specs = st.builds(
     WorkloadSpec,
     name=names,
@@ -389,6 +430,7 @@ specs = st.builds(
         healthy_within=st.floats(60, 86400),
         pause_on_failure=st.booleans(),
     ),
+    overrides=st.lists(st.builds(Override, on=places, fields=parts), max_size=2),
 ).filter(lambda spec: spec.name not in spec.depends_on)  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`skerry get nodes|workloads|models|events`: from the hub; what the node here knows when the hub cannot be reached."""
+"""`skerry get nodes|workloads|assignments|models|events`: from the hub, or what the node here knows without it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from skerry.cli.assigned import assignments_table, specs_text
 from skerry.cli.fleet_tables import (
     lone_node_table,
     lone_node_workloads_table,
@@ -20,7 +21,7 @@ from skerry.cli.session import Session, remote
 from skerry.cli.times import parse_time
 from skerry.wire.local import NodeStatus
 from skerry.wire.models import ModelView
-from skerry.wire.people import NodeView, Rows, WorkloadView
+from skerry.wire.people import AssignmentView, NodeView, Rows, WorkloadView
 
 Name = Annotated[str | None, typer.Argument(help="Only this one.")]
 EVENTS_SHOWN = 100
@@ -28,9 +29,12 @@ EVENTS_SHOWN = 100
 
 def register(app: typer.Typer) -> None:
     """Adds the command group."""
-    group = typer.Typer(help="Show nodes, workloads, models or events.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Show nodes, workloads, assignments, models or events.", no_args_is_help=True
+    )
     group.command("nodes")(nodes)
     group.command("workloads")(workloads)
+    group.command("assignments")(assignments)
     group.command("models")(models)
     group.command("events")(events)
     app.add_typer(group, name="get")
@@ -70,6 +74,25 @@ async def models(session: Session, name: Name = None) -> None:
     async with session.hub() as hub:
         views = await hub.get("/api/v1/models", list[ModelView], {"name": name})
     session.screen.show(models_table(views))
+
+
+@remote
+async def assignments(
+    session: Session,
+    name: Annotated[str | None, typer.Argument(help="Only this workload.")] = None,
+    node: Annotated[str | None, typer.Option(help="Only this node.")] = None,
+    spec: Annotated[
+        bool, typer.Option("--spec", help="Print them as workload files, in YAML.")
+    ] = False,
+) -> None:
+    """What each node is told: its workloads, with its overrides."""
+    async with session.hub() as hub:
+        asked = {"workload": name, "node": node}
+        views = await hub.get("/api/v1/assignments", list[AssignmentView], asked)
+    if spec:
+        session.screen.write(specs_text(views))
+    else:
+        session.screen.show(assignments_table(views))
 
 
 @remote

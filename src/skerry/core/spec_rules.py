@@ -89,7 +89,7 @@ def problems(spec: WorkloadSpec) -> Iterator[Problem]:
     """Everything that is wrong within one spec."""
     yield from _named(("name",), spec.name)
     yield from _fault(("name",), "name", _reserved_fault(spec.name))
-    yield from _selector(spec.on)
+    yield from selector_problems(spec.on)
     yield from program_problems(spec)
     yield from isolation_problems(spec)
     yield from _environment(spec.env)
@@ -134,7 +134,8 @@ def _named(path: Path, name: str) -> Iterator[Problem]:
     yield from _fault(path, dotted(path), name_fault(name))
 
 
-def _selector(on: Selector) -> Iterator[Problem]:
+def selector_problems(on: Selector) -> Iterator[Problem]:
+    """What is wrong with an `on`."""
     if on.node is not None:
         yield from _named(("on", "node"), on.node)
     if on.node is not None and on.labels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -13,7 +14,15 @@ from skerry.core.spec_rules import plain
 from skerry.core.yaml_lines import Path, Plain
 from skerry.kit.units import write_duration, write_size
 from skerry.wire.people import FieldChange
-from skerry.wire.workload import ContainerSpec, ProcessSpec, Ready, WasmSpec, WorkloadSpec
+from skerry.wire.workload import (
+    ContainerSpec,
+    OnDisconnect,
+    Override,
+    ProcessSpec,
+    Ready,
+    WasmSpec,
+    WorkloadSpec,
+)
 
 _DURATIONS: Final = {
     ("restart", "delay"), ("restart", "max_delay"), ("restart", "reset_after"), ("restart", "window"),
@@ -23,9 +32,10 @@ _DURATIONS: Final = {
 _SIZES: Final = {("resources", "memory"), ("logs", "max_size")}
 _ORDER: Final = (
     "kind", "name", "on", "runtime", "process", "container", "wasm", "env", "resources", "isolation", "allow",
-    "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models", "update",
+    "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models", "update", "overrides",
 )  # fmt: skip
 
+_FIRST: Final = re.compile(r"[.\[]")
 _SPECIAL: Final = frozenset(",[]{}\"'#: \n\t")
 
 
@@ -62,7 +72,7 @@ def _given(spec: WorkloadSpec | None) -> dict[str, str]:
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[FieldChange]:
-    paths = sorted({**before, **after}, key=lambda path: _ORDER.index(path.split(".")[0]))
+    paths = sorted({**before, **after}, key=lambda path: _ORDER.index(_FIRST.split(path)[0]))
     return [
         FieldChange(path, before.get(path), after.get(path))
         for path in paths
@@ -82,11 +92,30 @@ def _written(spec: WorkloadSpec) -> dict[str, Plain]:
     for name in spec.__struct_fields__:
         value = getattr(spec, name)
         if name == "on_disconnect":
-            after = spec.on_disconnect.stop_after
-            written[name] = "run" if after is None else f"stop after {write_duration(after)}"
+            written[name] = _on_disconnect(spec.on_disconnect)
+        elif name == "overrides":
+            written[name] = [_override(each) for each in spec.overrides]
         elif value is not None:
             written[name] = _value((name,), value)
     return written
+
+
+def _override(override: Override) -> Plain:
+    on = override.on
+    written: dict[str, Plain] = {
+        "on": {"labels": {**on.labels}} if on.node is None else {"node": on.node}
+    }
+    for name, value in override.fields.items():
+        if name == "on_disconnect":
+            written[name] = _on_disconnect(msgspec.convert(value, OnDisconnect))
+        else:
+            written[name] = _value((name,), value)
+    return written
+
+
+def _on_disconnect(value: OnDisconnect) -> str:
+    after = value.stop_after
+    return "run" if after is None else f"stop after {write_duration(after)}"
 
 
 def _value(path: Path, value: object) -> Plain:
@@ -122,8 +151,11 @@ def _without(written: dict[str, Plain], bare: dict[str, Plain]) -> dict[str, Pla
 
 
 def _leaves(value: Plain, path: Path = ()) -> Iterator[tuple[str, str]]:
-    """Every scalar and list with its dotted path; lists stand as a whole."""
-    if isinstance(value, dict):
+    """Every scalar and list with its dotted path; lists stand as a whole, unless they are of maps."""
+    if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        for index, item in enumerate(value):
+            yield from _leaves(item, (*path, index))
+    elif isinstance(value, dict):
         for key, entry in value.items():
             yield from _leaves(entry, (*path, key))
     else:

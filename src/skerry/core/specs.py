@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
-from skerry.core import spec_rules
+from skerry.core import overrides, spec_rules
 from skerry.core.fields import (
     WRONG,
     Field,
@@ -91,7 +91,7 @@ def parse_workloads(text_of_file: str, file: str) -> list[WorkloadSpec]:
 
 def check_spec(spec: WorkloadSpec) -> list[str]:
     """What is wrong with a spec that came by an API, one sentence for each field; empty when it is fine."""
-    return [one_line(problem.sentence) for problem in spec_rules.problems(spec)]
+    return [one_line(problem.sentence) for problem in _problems(spec)]
 
 
 def check_set(specs: Sequence[WorkloadSpec], models: Sequence[ModelSpec] = ()) -> list[str]:
@@ -121,10 +121,15 @@ def _read(document: Document) -> _Reading:
     around = {prefix for path in known for prefix in _prefixes(path)}
     problems.extend(
         problem
-        for problem in spec_rules.problems(spec)
+        for problem in _problems(spec)
         if problem.path not in around and known.isdisjoint(_prefixes(problem.path))
     )
     return _Reading(document, spec, problems)
+
+
+def _problems(spec: WorkloadSpec) -> Iterator[Problem]:
+    yield from spec_rules.problems(spec)
+    yield from overrides.problems(spec)
 
 
 def _completed(fields: dict[str, object]) -> dict[str, object]:
@@ -199,6 +204,13 @@ def _max_unavailable(field: Field) -> object:
     return text(field) if isinstance(field.value, str) else integer(field)
 
 
+def _override(field: Field) -> object:
+    values = _PARTIAL(field)
+    if not isinstance(values, dict) or "on" not in values:
+        return WRONG
+    return {"on": values.pop("on"), "fields": values}
+
+
 def _workload(field: Field) -> object:
     """A whole document. Its one section says which runtime is meant, so `runtime` may be left out."""
     entries = field.value if isinstance(field.value, dict) else {}
@@ -219,43 +231,42 @@ _STAND_INS: dict[str, dict[str, object]] = {
     "wasm": {"module": "unnamed"},
 }
 
+_ON = section({"node": text, "labels": _words})
+_PROCESS = {"command": _command, "directory": text}
+_CONTAINER = {
+    "image": text,
+    "entrypoint": _command,
+    "command": _command,
+    "directory": text,
+    "pull": one_of("missing", "always", "never"),
+    "network": text,
+    "user": text,
+    "read_only": boolean,
+    "privileged": boolean,
+    "cap_add": _texts,
+    "cap_drop": _texts,
+    "volumes": _texts,
+    "devices": _texts,
+}
+_WASM = {
+    "module": text,
+    "args": _texts,
+    "directories": _texts,
+    "mode": one_of("once", "worker", "on-record"),
+    "input": text,
+    "output": one_of("log", "records"),
+    "deadline": duration,
+    "fuel": integer,
+}
+
 _FIELDS = {
     "kind": _kind,
     "name": text,
-    "on": section({"node": text, "labels": _words}),
+    "on": _ON,
     "runtime": _runtime,
-    "process": section({"command": _command, "directory": text}, ("command",)),
-    "container": section(
-        {
-            "image": text,
-            "entrypoint": _command,
-            "command": _command,
-            "directory": text,
-            "pull": one_of("missing", "always", "never"),
-            "network": text,
-            "user": text,
-            "read_only": boolean,
-            "privileged": boolean,
-            "cap_add": _texts,
-            "cap_drop": _texts,
-            "volumes": _texts,
-            "devices": _texts,
-        },
-        ("image",),
-    ),
-    "wasm": section(
-        {
-            "module": text,
-            "args": _texts,
-            "directories": _texts,
-            "mode": one_of("once", "worker", "on-record"),
-            "input": text,
-            "output": one_of("log", "records"),
-            "deadline": duration,
-            "fuel": integer,
-        },
-        ("module",),
-    ),
+    "process": section(_PROCESS, ("command",)),
+    "container": section(_CONTAINER, ("image",)),
+    "wasm": section(_WASM, ("module",)),
     "env": _words,
     "resources": section(
         {
@@ -304,4 +315,16 @@ _FIELDS = {
             "pause_on_failure": boolean,
         }
     ),
+    "overrides": list_of(_override, "overrides"),
 }
+
+_PARTIAL = section(
+    {
+        **{name: _FIELDS[name] for name in overrides.OVERRIDABLE},
+        "on": _ON,
+        "process": section(_PROCESS),
+        "container": section(_CONTAINER),
+        "wasm": section(_WASM),
+    },
+    ("on",),
+)

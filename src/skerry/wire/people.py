@@ -91,6 +91,28 @@ class WorkloadView(msgspec.Struct, frozen=True):
     update: UpdateView | None = None
 
 
+class FieldChange(msgspec.Struct, frozen=True):
+    """One differing field, by its dotted path; None means absent."""
+
+    path: str
+    old: str | None
+    new: str | None
+
+
+class AssignmentView(msgspec.Struct, frozen=True):
+    """What one node is told of one workload. `fields` differ from the workload's own spec.
+
+    They do so by overrides, or because the node has not been given the newest version yet.
+    """
+
+    node: str
+    workload: str
+    generation: Generation
+    spec: WorkloadSpec
+    restarts: int
+    fields: list[FieldChange]
+
+
 class Apply(msgspec.Struct, frozen=True):
     """Desired workloads and models. `prune` deletes workloads (never models) that are not named."""
 
@@ -98,14 +120,6 @@ class Apply(msgspec.Struct, frozen=True):
     dry_run: bool = False
     prune: bool = False
     models: list[ModelSpec] = []
-
-
-class FieldChange(msgspec.Struct, frozen=True):
-    """One differing field, by its dotted path; None means absent."""
-
-    path: str
-    old: str | None
-    new: str | None
 
 
 class Applied(msgspec.Struct, frozen=True):

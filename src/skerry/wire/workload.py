@@ -171,6 +171,16 @@ class Update(_Part, frozen=True):
     pause_on_failure: bool = True
 
 
+class Override(_Part, frozen=True):
+    """What differs on the nodes that `on` means. `fields` are a part of a spec as it travels (seconds, bytes).
+
+    `core.overrides` judges and merges them.
+    """
+
+    on: Selector
+    fields: dict[str, object] = {}
+
+
 class WorkloadSpec(_Part, frozen=True):
     """One workload as desired: the section that `runtime` names is there, the others are not.
 
@@ -196,6 +206,7 @@ class WorkloadSpec(_Part, frozen=True):
     logs: Logs = Logs()
     models: list[str] = []
     update: Update = Update()
+    overrides: list[Override] = []
 
 
 class Generation(msgspec.Struct, frozen=True, array_like=True, order=True):

@@ -27,6 +27,7 @@ from skerry.wire.models import ModelView
 from skerry.wire.people import (
     Apply,
     ApplyReply,
+    AssignmentView,
     Health,
     LoginCode,
     NodeDeleted,
@@ -86,6 +87,16 @@ async def list_workloads(
 ) -> list[WorkloadView]:
     """Every workload as desired, with its status on each of its nodes."""
     return await workloads.list(name)
+
+
+@get("/api/v1/assignments", opt=PERSON)
+async def list_assignments(
+    workloads: NamedDependency[Workloads],
+    workload: FromQuery[str | None] = None,
+    node: FromQuery[str | None] = None,
+) -> list[AssignmentView]:
+    """What each node is told, with its overrides."""
+    return await workloads.assignments(workload, node)
 
 
 @put("/api/v1/workloads", dto=WireBody[Apply], return_dto=None, opt=PERSON)
@@ -261,6 +272,7 @@ def people_routes() -> Router:
             create_token,
             create_login_code,
             list_workloads,
+            list_assignments,
             apply_workloads,
             delete_workload,
             restart_workload,

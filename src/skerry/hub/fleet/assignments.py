@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 from sqlalchemy import Connection, select, update
 
+from skerry.core.overrides import resolve
 from skerry.hub.fleet.controller import Node, Place, difference, places
 from skerry.hub.fleet.models import read_models
 from skerry.hub.store import changes, rows
@@ -60,10 +61,11 @@ class Assignments:
 
         Where a workload changes in waves, a node that has it as something else is left to its turn.
         """
-        wanted = places((item.spec for item in desired.values()), read_nodes(connection))
+        nodes = read_nodes(connection)
+        wanted = places((item.spec for item in desired.values()), nodes)
         held = read_assignments(connection, workloads=[*desired, *deleted])
         change = difference(wanted, held.keys(), desired.keys())
-        wishes = _wishes(connection, desired, change.write)
+        wishes = _wishes(connection, desired, change.write, nodes)
         later = {
             place
             for place in change.write & held.keys()
@@ -82,20 +84,31 @@ class Assignments:
         )
 
     def place_node(self, connection: Connection, target: Node) -> frozenset[str]:
-        """Gives a new or relabelled node what is now meant for it; returns its id if it has news."""
+        """Gives a new or relabelled node what is now meant for it; returns its id if it has news.
+
+        What waits for its wave there goes on waiting.
+        """
         desired = read_workloads(connection)
         wanted = places((item.spec for item in desired.values()), [target])
         held = read_assignments(connection, node_id=target.id)
-        change = difference(wanted, held.keys(), frozenset())
-        wishes = _wishes(connection, desired, change.write)
-        return self._write(connection, wishes, change.delete)
+        wishes = _wishes(connection, desired, wanted, [target])
+        changed = {
+            place.workload
+            for place in wanted & held.keys()
+            if held[place].generation >= desired[place.workload].generation
+            and held[place].spec != wishes[place].spec
+        }
+        change = difference(wanted, held.keys(), changed)
+        now = {place: wishes[place] for place in change.write}
+        return self._write(connection, now, change.delete)
 
     def give(
         self, connection: Connection, name: str, wish: Desired, nodes: Iterable[str]
     ) -> frozenset[str]:
         """Writes a workload to these nodes (by id), whose turn it is; returns them."""
         turn = [Place(node_id, name) for node_id in nodes]
-        return self._write(connection, _wishes(connection, {name: wish}, turn))
+        wishes = _wishes(connection, {name: wish}, turn, read_nodes(connection))
+        return self._write(connection, wishes)
 
     def reissue(self, connection: Connection) -> frozenset[str]:
         """Writes everything again, with the current epoch; returns the ids of the nodes that have news.
@@ -105,7 +118,8 @@ class Assignments:
         """
         desired = read_workloads(connection)
         held = read_assignments(connection)
-        wanted = places((item.spec for item in desired.values()), read_nodes(connection))
+        nodes = read_nodes(connection)
+        wanted = places((item.spec for item in desired.values()), nodes)
         change = difference(wanted, held.keys(), desired.keys())
         waiting = {
             place: old
@@ -119,7 +133,7 @@ class Assignments:
             .where(workload.c.fleet_id == FLEET)
             .values(epoch=generation.epoch, generation=generation.n)
         )
-        wishes = _wishes(connection, desired, change.write - waiting.keys())
+        wishes = _wishes(connection, desired, change.write - waiting.keys(), nodes)
         return news | self._write(connection, wishes, change.delete)
 
     def _write(
@@ -172,20 +186,24 @@ def is_up_to_date(held: Assignment, wish: Assignment) -> bool:
 
 
 def _wishes(
-    connection: Connection, desired: Mapping[str, Desired], where: Iterable[Place]
+    connection: Connection,
+    desired: Mapping[str, Desired],
+    where: Iterable[Place],
+    nodes: Iterable[Node],
 ) -> dict[Place, Assignment]:
-    """What each of these places is to get. Generations are given when it is written."""
+    """What each of these places is to get, with its node's overrides. Generations are given when it is written."""
     models = read_models(connection)
+    known = {node.id: node for node in nodes}
     return {
         place: Assignment(
             place.workload,
             wish.generation,
-            wish.spec,
+            resolve(wish.spec, target.name, target.labels),
             wish.restarts,
             [models[name] for name in wish.spec.models],
         )
         for place in where
-        for wish in [desired[place.workload]]
+        for wish, target in [(desired[place.workload], known[place.node])]
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Literal
 
+from skerry.core.overrides import resolve
 from skerry.core.selection import selects
 from skerry.core.specs import check_set, check_spec
 from skerry.core.specs import difference as spec_difference
@@ -100,6 +101,20 @@ def plan(
         *(_step(held.get(name), spec) for name, spec in wanted.items()),
         *(Step(name, "delete", spec_difference(held[name], None), held[name]) for name in gone),
     ]
+
+
+def check_on_nodes(steps: Iterable[Step], nodes: Iterable[Node]) -> None:
+    """Raises InvalidInput when a node's overrides together make a spec that is wrong."""
+    known = list(nodes)
+    for step in steps:
+        for node in known if step.spec.overrides else ():
+            if not selects(step.spec.on, node.name, node.labels):
+                continue
+            if faults := check_spec(resolve(step.spec, node.name, node.labels)):
+                raise InvalidInput(
+                    f"cannot accept workload «{step.name}»: with its overrides for node «{node.name}»: "
+                    f"{'; '.join(faults)}"
+                )
 
 
 def check_dependencies(specs: Mapping[str, WorkloadSpec], deleted: Set[str] = frozenset()) -> None:

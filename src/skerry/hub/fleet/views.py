@@ -10,15 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, select
 
-from skerry.hub.fleet.assignments import ENTITY, Desired, read_workloads
+from skerry.core.specs import difference
+from skerry.hub.fleet.assignments import (
+    ENTITY,
+    Desired,
+    read_assignments,
+    read_nodes,
+    read_workloads,
+)
 from skerry.hub.store.tables import FLEET, node, state
 from skerry.kit.clock import NS
 from skerry.kit.errors import NotFound
 from skerry.kit.nearest import did_you_mean
 from skerry.wire.codec import decode
-from skerry.wire.people import InstanceView, NodeView, WorkloadView
+from skerry.wire.people import AssignmentView, InstanceView, NodeView, WorkloadView
 from skerry.wire.workload import WorkloadStatus
 
 ONLINE_WITHIN = 45.0
@@ -103,6 +111,30 @@ def workload_views(
         )
         for each, item in desired.items()
     ]
+
+
+def assignment_views(
+    connection: Connection, workload: str | None, node_name: str | None
+) -> list[AssignmentView]:
+    """What nodes are told now. Raises NotFound for a workload that does not exist."""
+    desired = read_workloads(connection)
+    if workload is not None:
+        desired = {workload: find(desired, workload, "show")}
+    names = {each.id: each.name for each in read_nodes(connection)}
+    held = read_assignments(connection, workloads=list(desired))
+    found = [
+        AssignmentView(
+            node=names[place.node],
+            workload=place.workload,
+            generation=given.generation,
+            spec=given.spec,
+            restarts=given.restarts,
+            fields=difference(replace(desired[place.workload].spec, overrides=[]), given.spec),
+        )
+        for place, given in held.items()
+        if place.node in names and node_name in {None, names[place.node]}
+    ]
+    return sorted(found, key=lambda each: (each.workload, each.node))
 
 
 def find(desired: Mapping[str, Desired], name: str, verb: str) -> Desired:

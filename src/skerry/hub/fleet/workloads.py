@@ -14,11 +14,11 @@ import msgspec
 from sqlalchemy import Connection, delete
 
 from skerry.hub.fleet.assignments import Assignments, Desired, read_nodes, read_workloads
-from skerry.hub.fleet.controller import Step, check_dependencies, places, plan
+from skerry.hub.fleet.controller import Step, check_dependencies, check_on_nodes, places, plan
 from skerry.hub.fleet.models import Models, check_uses, plan_models, read_models, write_models
 from skerry.hub.fleet.rollouts import Rollouts, under_way, update_views
 from skerry.hub.fleet.versions import Origin, earlier, read_versions, write_version
-from skerry.hub.fleet.views import find, workload_views
+from skerry.hub.fleet.views import assignment_views, find, workload_views
 from skerry.hub.store import changes
 from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
@@ -30,6 +30,7 @@ from skerry.wire.people import (
     Applied,
     Apply,
     ApplyReply,
+    AssignmentView,
     Rollback,
     RolledBack,
     UpdateView,
@@ -124,6 +125,14 @@ class Workloads:
             )
         )
 
+    async def assignments(
+        self, workload: str | None = None, node: str | None = None
+    ) -> builtins.list[AssignmentView]:
+        """What nodes are told, by the names of workload and node. Raises NotFound for an unknown workload."""
+        return await self._store.read(
+            lambda connection: assignment_views(connection, workload, node)
+        )
+
     async def _do(self, work: Callable[[Connection], _Outcome[T]], *, dry_run: bool = False) -> T:
         if dry_run:
             return (await self._store.read(work)).reply
@@ -136,6 +145,7 @@ class Workloads:
     def _apply(self, connection: Connection, request: Apply, by: str) -> _Outcome[ApplyReply]:
         held = read_workloads(connection)
         steps = plan(_specs(held), request.workloads, prune=request.prune)
+        check_on_nodes(steps, read_nodes(connection))
         models = plan_models(read_models(connection), request.models)
         check_uses(request.workloads, models.held)
         reply = ApplyReply(_applied(connection, steps), models.applied)
@@ -153,6 +163,7 @@ class Workloads:
         version = earlier(name, _history(connection, name), current, request.to)
         steps = plan(_specs(held), [version.spec], prune=False)
         check_uses([version.spec], read_models(connection))
+        check_on_nodes(steps, read_nodes(connection))
         reply = RolledBack(version.number, _applied(connection, steps)[0])
         if request.dry_run:
             return _Outcome(reply)
