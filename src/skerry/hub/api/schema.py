@@ -37,9 +37,18 @@ class Schemas:
 
     def of(self, annotation: Any) -> Json:  # noqa: ANN401 - any type that msgspec knows
         """The JSON schema of a type, by reference when it is a Struct."""
-        [schema], components = msgspec.json.schema_components([annotation], ref_template=_REFERENCE)
+        [schema], components = msgspec.json.schema_components(
+            [annotation], ref_template=_REFERENCE, schema_hook=_unknown
+        )
         self.components.update(components)
         return schema
+
+
+def _unknown(annotation: type) -> Json:
+    """`object` stands for any JSON value."""
+    if annotation is object:
+        return {}
+    raise NotImplementedError
 
 
 def document(routes: Iterable[BaseRoute]) -> Json:
