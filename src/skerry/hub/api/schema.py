@@ -47,7 +47,7 @@ class Schemas:
 def _unknown(annotation: type) -> Json:
     """`object` stands for any JSON value."""
     if annotation is object:
-        return {}
+        return {"description": "any JSON value"}
     raise NotImplementedError
 
 

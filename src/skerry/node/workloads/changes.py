@@ -14,18 +14,9 @@ from skerry.wire.workload import Assignment
 
 _AS_THEY_STAND = frozenset(
     {
-        "name",
-        "on",
-        "restart",
-        "stop",
-        "ready",
-        "depends_on",
-        "on_disconnect",
-        "streams",
-        "models",
-        "update",
+        "name", "on", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "models", "update", "overrides",
     }
-)
+)  # fmt: skip
 """Fields that take effect without another process. A field that nobody has put here replaces what runs: too much
 rather than too little."""
 
