@@ -24,6 +24,7 @@ from skerry.node.store.cipher import NullCipher
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.testing.faulty_disk import KillingDisk
+from skerry.wire.local import Held, HoldUpdates, ReleaseUpdates
 from skerry.wire.people import Rows
 from skerry.wire.records import Publish, Published
 from skerry.wire.workload import StreamClass
@@ -37,8 +38,13 @@ class Services:
     node_name = NODE
 
     def __init__(
-        self, store: RecordStore, streams: dict[str, StreamClass], subscribed: list[str]
+        self,
+        store: RecordStore,
+        streams: dict[str, StreamClass],
+        subscribed: list[str],
+        held: list[tuple[str, HoldUpdates | ReleaseUpdates]],
     ) -> None:
+        self.held = held
         self._streams = streams
         self._subscribed = subscribed
         self._publisher = Publisher(store, SystemClock(), lambda: "synced")
@@ -47,6 +53,14 @@ class Services:
 
     async def publish(self, workload: str, request: Publish) -> Published:
         return await self._publisher.publish(workload, request, self._streams)
+
+    async def hold_updates(self, workload: str, request: HoldUpdates) -> Held:
+        self.held.append((workload, request))
+        return Held(int(request.seconds))
+
+    async def release_updates(self, workload: str, request: ReleaseUpdates) -> Held:
+        self.held.append((workload, request))
+        return Held(None)
 
     def subscribe(self, name: str, kind: str | None, cursor: str | None) -> Subscription:
         self._subscribed.append(name)
@@ -67,8 +81,9 @@ async def local_node(
     limits: Limits | None = None,
     streams: dict[str, StreamClass] | None = None,
     subscribed: list[str] | None = None,
+    held: list[tuple[str, HoldUpdates | ReleaseUpdates]] | None = None,
 ) -> AsyncIterator[RecordStore]:
-    """Serves the socket while the block runs. `subscribed` gets the name pattern of each subscription."""
+    """Serves the socket while the block runs. `subscribed` gets the name pattern of each subscription, `held` each order about updates."""
     store = RecordStore(
         directory / "records",
         disk=disk or RealDisk(),
@@ -78,7 +93,7 @@ async def local_node(
     )
     await store.start()
     heard = [] if subscribed is None else subscribed
-    app = workload_app(Services(store, streams or {}, heard))
+    app = workload_app(Services(store, streams or {}, heard, [] if held is None else held))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     socket.parent.mkdir(exist_ok=True)

@@ -85,6 +85,47 @@ async def test_a_hub_that_is_killed_in_the_middle_goes_on(tidy_dir: Path) -> Non
         assert all(old != new for old, new in zip(before, after, strict=True))
 
 
+BUSY = """
+import signal
+from skerry import sdk
+with sdk.busy("landing", at_most=300):
+    sdk.publish("cam.lands", 1)
+    signal.pause()
+"""
+
+
+async def test_a_workload_says_not_now_and_a_person_overrides_it(tidy_dir: Path) -> None:
+    async with installation(tidy_dir) as site:
+        node = await site.started(cam("1", BUSY))
+        await eventually(partial(site.hub.has, "cam.lands", 1), "it has locked updates", 20)
+        before = await node.pids()
+        await site.hub.apply(cam("2"))
+        await eventually(
+            partial(_says, node, "update waits: locked by the workload until"), "waits"
+        )
+        await node.process.end()
+        await node.start()
+        await node.ready()
+        await eventually(partial(_says, node, "(landing)"), "it still waits")
+        assert await node.pids() == before
+        skerry = CommandLine(site)
+        ended = await skerry.run("node", "unlock", "cam")
+        assert (ended.code, ended.out) == (0, "updates of workload «cam» are not locked any more\n")
+        await eventually(partial(_has_news, node, before), "the new version runs", 20)
+        ended = await skerry.run("node", "unlock", "camra")
+        assert (ended.code, "it is not on this node" in ended.err) == (1, True)
+
+
+async def _says(node: Node, words: str) -> bool:
+    status = await node.status()
+    return status is not None and any(words in each.message for each in status.workloads)
+
+
+async def _has_news(node: Node, before: dict[str, int]) -> bool:
+    pids = await node.pids()
+    return pids.keys() == before.keys() and pids != before
+
+
 async def _begun(site: Installation) -> bool:
     return any(await given(site))
 

@@ -18,6 +18,7 @@ from skerry.node.store.instances import (
     Ended,
     History,
     InstanceStore,
+    Lock,
     Transition,
 )
 from skerry.wire.workload import Exit, Ready, Restart
@@ -72,6 +73,8 @@ FULL = replace(
     ),
     ready=True,
 )
+assert FULL.instance
+FULL = replace(FULL, instance=replace(FULL.instance, lock=Lock(1, 2, 3, "landing")))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import pytest
 from tests.local_node import local_node
 from tests.record_rig import held, submission
 
+from skerry import sdk
 from skerry.node.store.record_jobs import Limits
 from skerry.sdk import (
     InvalidInput,
@@ -31,6 +32,7 @@ from skerry.sdk import (
 )
 from skerry.sdk.client import Client, Timing
 from skerry.testing.waiting import eventually
+from skerry.wire.local import HoldUpdates, ReleaseUpdates
 
 
 @pytest.fixture
@@ -250,6 +252,36 @@ async def test_a_wrong_subscription_ends_with_an_error(short_dir: Path, path: Pa
             rows = client.subscribe("*", kind, cursor)
             with pytest.raises(InvalidInput):
                 await asyncio.to_thread(next, rows)
+
+
+async def test_updates_are_held_and_released(
+    short_dir: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[str, HoldUpdates | ReleaseUpdates]] = []
+    monkeypatch.setenv("SKERRY_SOCKET", str(path))
+    monkeypatch.setenv("SKERRY_INSTANCE", "i1")
+
+    def work() -> None:
+        with sdk.busy("landing", at_most=300):
+            heard.append(("w", HoldUpdates(0.0)))
+            raise ZeroDivisionError
+
+    async with local_node(short_dir, path, held=heard):
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.to_thread(work)
+        assert await asyncio.to_thread(sdk.hold_updates, 5.0) == 5
+        for seconds in (0.0, -1.0, 90_000.0):
+            with pytest.raises(InvalidInput, match="write a time up to 86400 s"):
+                await asyncio.to_thread(sdk.hold_updates, seconds)
+        with pytest.raises(InvalidInput, match="more than 200 characters"):
+            await asyncio.to_thread(sdk.hold_updates, 5.0, "x" * 201)
+    sdk._client.cache_clear()
+    assert heard == [
+        ("w", HoldUpdates(300.0, "landing", "i1")),
+        ("w", HoldUpdates(0.0)),
+        ("w", ReleaseUpdates("i1")),
+        ("w", HoldUpdates(5.0, "", "i1")),
+    ]
 
 
 async def test_a_forked_child_is_another_publisher(short_dir: Path, path: Path) -> None:

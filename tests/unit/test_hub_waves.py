@@ -88,6 +88,16 @@ def test_a_node_fails_by_its_phase_or_by_time() -> None:
     assert stages(tripped_before) == ["settling"]
 
 
+def test_a_node_whose_workload_holds_the_change_up_has_time() -> None:
+    late = NOW - 61 * NS
+    held = status(OLD, locked_until=NOW + 5 * NS)
+    assert stages(new("n", given_at=late, status=held)) == ["settling"]
+    mad = status(OLD, locked_until=NOW + 10**9 * NS)
+    short = replace_update(lock_at_most=1.0)
+    assert stages(new("n", given_at=late, status=mad)) == ["settling"]
+    assert stages(new("n", given_at=NOW - 62 * NS, status=mad), update=short) == ["failed"]
+
+
 def test_who_was_healthy_may_have_an_accident() -> None:
     proven = msgspec.structs.replace(BEFORE, proven=["n"])
     long_ago = NOW - 900 * NS

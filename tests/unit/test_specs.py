@@ -69,7 +69,7 @@ depends_on: {warm-up: succeeded}
 on_disconnect: stop after 10m
 streams: {"host.*": keep, "*": sample}
 logs: {max_size: 1MiB, files: 2}
-update: {max_unavailable: 25%, min_healthy: 5s, healthy_within: 1h, pause_on_failure: false}
+update: {max_unavailable: 25%, min_healthy: 5s, healthy_within: 1h, pause_on_failure: false, lock_at_most: 0s}
 overrides:
   - {on: {node: n1}, env: {A: 1.10}, resources: {memory: 2MB}, on_disconnect: stop after 1m}
   - {on: {labels: {site: lab}}, process: {directory: /srv}, stop: {grace: 90s}}
@@ -90,7 +90,7 @@ overrides:
         streams={"host.*": "keep", "*": "sample"},
         logs=Logs(max_size=1 << 20, files=2),
         update=Update(
-            max_unavailable="25%", min_healthy=5.0, healthy_within=3600.0, pause_on_failure=False
+            max_unavailable="25%", min_healthy=5.0, healthy_within=3600.0, pause_on_failure=False, lock_at_most=0.0
         ),
         overrides=[
             Override(

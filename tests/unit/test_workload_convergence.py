@@ -1,6 +1,7 @@
 """Random wishes, exits, reboots, crashes and outages: there are never two instances of one workload, and when
 things calm down every workload is as it is wanted."""
 
+import contextlib
 import random
 from dataclasses import dataclass
 
@@ -11,12 +12,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.workload_cases import wish
 
 from skerry.kit.clock import NS
+from skerry.kit.errors import Refused
 from skerry.node.ports import ProcessIdentity, RunningInstance
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads import transitions
 from skerry.node.workloads.attach import after_reboot, attach
 from skerry.node.workloads.changes import hold, in_force
 from skerry.node.workloads.dependencies import unmet
+from skerry.node.workloads.locks import LockOrder, ordered
 from skerry.node.workloads.plan import Facts, step_for
 from skerry.node.workloads.steps import (
     AbandonInstance,
@@ -103,6 +106,13 @@ class Node(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 1, 15, 120]))
     def pass_time(self, seconds: float) -> None:
         self.now += int(seconds * NS)
+
+    @rule(name=names, seconds=st.none() | st.sampled_from([1.0, 60.0, 10_000.0]))
+    def lock_or_release(self, name: str, seconds: float | None) -> None:
+        if name in self.rows:
+            with contextlib.suppress(Refused):
+                order = LockOrder(seconds)
+                self.rows[name] = ordered(self.rows[name], order, self.moment)
 
     @rule()
     def cut_or_restore_link(self) -> None:

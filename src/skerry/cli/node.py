@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import msgspec
 import typer
@@ -26,7 +27,7 @@ from skerry.kit.errors import Transient
 from skerry.kit.text_file import read_stream, read_text
 from skerry.node.identity import read_identity
 from skerry.node.settings import find_settings, node_settings
-from skerry.wire.local import NodeStatus, StopRequest
+from skerry.wire.local import Held, NodeStatus, StopRequest
 from skerry.wire.models import ModelCache
 from skerry.wire.people import NodeView
 
@@ -42,6 +43,7 @@ def register(app: typer.Typer) -> None:
     group.command("status")(status)
     group.command("models")(models)
     group.command("stop")(stop)
+    group.command("unlock")(unlock)
     app.add_typer(group, name="node")
 
 
@@ -117,6 +119,8 @@ async def stop(
 ) -> None:
     """End the node on this machine."""
     async with session.node() as node:
+        if workloads:
+            await _tell_locks(session, node)
         await node.patient(STOP_SECONDS).order("POST", "/v1/stop", StopRequest(workloads))
         try:
             async with asyncio.timeout(STOP_SECONDS):
@@ -128,6 +132,29 @@ async def stop(
     session.screen.tell(
         "the node has ended" + (", with its workloads" if workloads else "; its workloads go on"),
         {"data_dir": str(session.target.data_dir), "ended": True, "workloads_ended": workloads},
+    )
+
+
+async def _tell_locks(session: Session, node: Api) -> None:
+    """Who asks for a stop decides over what the workloads say; but they should know."""
+    now = session.clock.wall_ns()
+    for status in (await node.get("/v1/status", NodeStatus)).workloads:
+        if status.locked_until is not None and status.locked_until > now:
+            session.screen.note(
+                f"workload «{status.workload}» has locked updates: it is ended all the same"
+            )
+
+
+@remote
+async def unlock(
+    session: Session, workload: Annotated[str, typer.Argument(help="The workload's name.")]
+) -> None:
+    """Take a workload's update lock away: what waits for it begins at once."""
+    async with session.node() as node:
+        await node.send("POST", f"/v1/unlock/{quote(workload, safe='')}", None, Held)
+    session.screen.tell(
+        f"updates of workload «{workload}» are not locked any more",
+        {"workload": workload, "order": "unlock"},
     )
 
 

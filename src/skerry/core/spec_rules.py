@@ -82,6 +82,7 @@ _RANGES = (
     _Range("logs.files", 1, 100, plain),
     _Range("update.min_healthy", 0, 86400, write_duration),
     _Range("update.healthy_within", 1, 7 * 86400, write_duration),
+    _Range("update.lock_at_most", 0, 86400, write_duration),
 )
 
 

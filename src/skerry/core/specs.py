@@ -313,6 +313,7 @@ _FIELDS = {
             "min_healthy": duration,
             "healthy_within": duration,
             "pause_on_failure": boolean,
+            "lock_at_most": duration,
         }
     ),
     "overrides": list_of(_override, "overrides"),

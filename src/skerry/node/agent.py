@@ -158,6 +158,7 @@ def _build(
         query,
         seen,
         desired.streams_of,
+        order_lock=supervisor.order_lock,
     )
     return Node(
         settings=settings,

@@ -7,7 +7,7 @@ import contextlib
 import os
 import platform
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from skerry import __version__
@@ -33,15 +33,26 @@ from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, integrity_problem
 from skerry.node.store.records import RecordStore
 from skerry.node.sync.sync import Sync
+from skerry.node.workloads.locks import LockOrder
 from skerry.node.workloads.runtimes.containers.images import Images
 from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
-from skerry.wire.local import Doctor, ImageLoad, ImagesLoaded, NodeStatus, StopRequest, SyncStatus
+from skerry.wire.local import (
+    Doctor,
+    Held,
+    HoldUpdates,
+    ImageLoad,
+    ImagesLoaded,
+    NodeStatus,
+    ReleaseUpdates,
+    StopRequest,
+    SyncStatus,
+)
 from skerry.wire.models import ModelCache
 from skerry.wire.people import Rows
 from skerry.wire.records import Publish, Published
-from skerry.wire.workload import StreamClass
+from skerry.wire.workload import StreamClass, WorkloadStatus
 
 LAST_WORDS = 1.5
 """Seconds for the hub to hear that the workloads have ended, and what they published last."""
@@ -79,7 +90,7 @@ class SeenValues:
 class WorkloadDesk:
     """Serves the workloads' sockets; implements `api.workload.WorkloadServices`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each feature behind the socket
         self,
         node_name: str,
         publisher: Publisher,
@@ -87,7 +98,10 @@ class WorkloadDesk:
         query: RecordQuery,
         seen: SeenValues,
         streams_of: Callable[[str], Mapping[str, StreamClass]],
+        *,
+        order_lock: Callable[[str, LockOrder], Awaitable[WorkloadStatus]],
     ) -> None:
+        self._order_lock = order_lock
         self.node_name = node_name
         self._streams_of = streams_of
         self._publisher = publisher
@@ -99,6 +113,14 @@ class WorkloadDesk:
         published = await self._publisher.publish(workload, request, self._streams_of(workload))
         self._seen.note(workload, request)
         return published
+
+    async def hold_updates(self, workload: str, request: HoldUpdates) -> Held:
+        order = LockOrder(request.seconds, request.reason, request.instance)
+        return Held((await self._order_lock(workload, order)).locked_until)
+
+    async def release_updates(self, workload: str, request: ReleaseUpdates) -> Held:
+        order = LockOrder(None, instance=request.instance)
+        return Held((await self._order_lock(workload, order)).locked_until)
 
     def subscribe(self, name: str, kind: str | None, cursor: str | None) -> Subscription:
         return self._subscriptions.subscribe(name, kind, cursor)
@@ -204,6 +226,9 @@ class Node:
 
     async def models(self) -> ModelCache:
         return await self._models.cache()
+
+    async def unlock(self, workload: str) -> Held:
+        return Held((await self.supervisor.order_lock(workload, LockOrder(None))).locked_until)
 
     async def stop(self, request: StopRequest) -> None:
         if request.workloads:

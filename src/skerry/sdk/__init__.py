@@ -13,6 +13,7 @@ Transient (no answer within `timeout`), Refused (for example, this process is no
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 import time
@@ -21,12 +22,13 @@ from collections.abc import Iterable, Iterator
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, StorageFull, Transient
 from skerry.kit.units import parse_duration
 from skerry.sdk.client import Client, Entry, Timing
-from skerry.sdk.settings import socket_path
+from skerry.sdk.settings import instance, socket_path
 from skerry.wire.records import Meta, PublishedRecord, Row, Value
 
 __all__ = [
     "InvalidInput", "Measurement", "Meta", "Refused", "Row", "SkerryError", "StorageFull", "Transient",
-    "event", "parse_duration", "publish", "publish_many", "query", "subscribe",
+    "busy", "event", "hold_updates", "parse_duration", "publish", "publish_many", "query", "release_updates",
+    "subscribe",
 ]  # fmt: skip
 
 Measurement = PublishedRecord
@@ -83,6 +85,30 @@ def query(
 ) -> list[Row]:
     """Records on this node of the last `since` seconds (None: all), the newest `limit`, oldest first."""
     return _client().query(name, kind, since, limit, timeout)
+
+
+def hold_updates(seconds: float, reason: str = "", *, timeout: float | None = None) -> int | None:
+    """Says «not now» to changes, restarts and the removal of this workload; returns until when (ns since 1970).
+
+    The node keeps that promise for `seconds`, and never longer than the spec's `update.lock_at_most` after the
+    first call without a release between. Raises Refused when it is too late, or when the spec allows no lock.
+    """
+    return _client().hold_updates(seconds, reason, instance(), timeout)
+
+
+def release_updates(*, timeout: float | None = None) -> None:
+    """Lets updates through again; one that waits begins at once."""
+    _client().release_updates(instance(), timeout)
+
+
+@contextlib.contextmanager
+def busy(reason: str = "", *, at_most: float) -> Iterator[None]:
+    """Holds updates up while the block runs, for `at_most` seconds: `with sdk.busy("landing", at_most=300): …`."""
+    hold_updates(at_most, reason)
+    try:
+        yield
+    finally:
+        release_updates()
 
 
 @functools.cache

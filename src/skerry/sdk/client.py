@@ -25,6 +25,7 @@ import msgspec
 from skerry.kit.backoff import Backoff
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.sdk.connection import NodeConnection, raise_for
+from skerry.wire.local import Held, HoldUpdates, ReleaseUpdates
 from skerry.wire.people import Rows
 from skerry.wire.records import MAX_PUBLISH, Publish, PublishedRecord, Row, Value
 
@@ -105,6 +106,26 @@ class Client:
 
         body = self._patiently(once, f"query «{name}»", self._deadline(timeout))
         return msgspec.json.decode(body, type=Rows).rows
+
+    def hold_updates(
+        self, seconds: float, reason: str, instance: str, timeout: float | None
+    ) -> int | None:
+        """Until when (ns since 1970) updates wait at the latest. See `skerry.sdk.hold_updates`."""
+        body = msgspec.json.encode(HoldUpdates(seconds, reason, instance))
+        return self._order("/v1/updates/hold", body, "hold updates", timeout)
+
+    def release_updates(self, instance: str, timeout: float | None) -> None:
+        """Lets updates through again."""
+        body = msgspec.json.encode(ReleaseUpdates(instance))
+        self._order("/v1/updates/release", body, "release updates", timeout)
+
+    def _order(self, path: str, body: bytes, what: str, timeout: float | None) -> int | None:
+        def once(seconds: float) -> bytes:
+            with contextlib.closing(NodeConnection(self._path, seconds)) as connection:
+                return _call(connection, "POST", path, body)
+
+        answer = self._patiently(once, what, self._deadline(timeout))
+        return msgspec.json.decode(answer, type=Held).until
 
     def _begin(self) -> None:
         """A new publisher: at the start, and in a child process, which must not use its parent's connection."""

@@ -7,6 +7,11 @@ import os
 from skerry.kit.errors import Refused
 
 
+def instance() -> str:
+    """Which start of the workload this is; empty when it does not know."""
+    return os.environ.get("SKERRY_INSTANCE", "")  # noqa: TID251 - this is the SDK's settings module
+
+
 def socket_path() -> str:
     """The workload's own socket. Raises Refused in a process that no node has started."""
     path = os.environ.get("SKERRY_SOCKET")  # noqa: TID251 - this is the SDK's settings module

@@ -98,6 +98,26 @@ class ImagesLoaded(msgspec.Struct, frozen=True):
     lines: list[str]
 
 
+class HoldUpdates(msgspec.Struct, frozen=True):
+    """A workload says «not now» to updates for `seconds`. `instance` is its SKERRY_INSTANCE, where it says so."""
+
+    seconds: float
+    reason: str = ""
+    instance: str = ""
+
+
+class ReleaseUpdates(msgspec.Struct, frozen=True):
+    """The workload lets updates through again."""
+
+    instance: str = ""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """Updates wait until this time at the latest (ns since 1970); None: they do not."""
+
+    until: int | None
+
+
 class Whoami(msgspec.Struct, frozen=True):
     """What a workload's socket says about itself."""
 

@@ -162,13 +162,14 @@ class Update(_Part, frozen=True):
     """How a change reaches the nodes: `max_unavailable` of them at a time, a number or a share («25%»); None: all at once.
 
     A node counts as done after `min_healthy` seconds of being as wanted, as failed when that is not so within
-    `healthy_within` seconds.
+    `healthy_within` seconds. A workload may hold an update up for `lock_at_most` seconds; 0: not at all.
     """
 
     max_unavailable: int | str | None = None
     min_healthy: float = 10.0
     healthy_within: float = 600.0
     pause_on_failure: bool = True
+    lock_at_most: float = 600.0
 
 
 class Override(_Part, frozen=True):
@@ -257,7 +258,8 @@ class WorkloadStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """A workload as it is on one node. Times are nanoseconds since 1970.
 
     `restarts` counts the starts that nobody asked for since it was last started on purpose or by a reboot.
-    `isolation` says what keeps the running instance from the rest of the device; empty while none runs.
+    `isolation` says what keeps the running instance from the rest of the device; empty while none runs. Until
+    `locked_until` at the latest, the workload itself holds up changes.
     """
 
     workload: str
@@ -271,6 +273,7 @@ class WorkloadStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     next_start_at: int | None = None
     message: str = ""
     isolation: str = ""
+    locked_until: int | None = None
 
 
 class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):

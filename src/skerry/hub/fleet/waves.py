@@ -166,7 +166,14 @@ def _stage(member: Member, update: Update, now: int, *, proven: bool) -> Stage:
     if member.online and member.trouble:
         return "failed"
     begin = max(member.heard_at, member.given_at) if proven else member.given_at
+    begin = max(begin, _locked_until(member, update))
     return "failed" if now - begin >= update.healthy_within * NS else "settling"
+
+
+def _locked_until(member: Member, update: Update) -> int:
+    """A node's clock may be wrong, but no lock outlives `lock_at_most`."""
+    said = member.status.locked_until if member.status is not None else None
+    return min(said or 0, member.given_at + int(update.lock_at_most * NS))
 
 
 def _is_proven(member: Member, rollout: Rollout, stages: Mapping[str, Stage]) -> bool:

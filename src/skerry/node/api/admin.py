@@ -11,7 +11,15 @@ from skerry.node.api.answers import flag, integer, json_answer, only_for, proble
 from skerry.node.api.workload import RecordReader, read_records
 from skerry.node.ports import LogSource
 from skerry.wire.codec import decode
-from skerry.wire.local import Doctor, ImageLoad, ImagesLoaded, NodeStatus, StopRequest, SyncStatus
+from skerry.wire.local import (
+    Doctor,
+    Held,
+    ImageLoad,
+    ImagesLoaded,
+    NodeStatus,
+    StopRequest,
+    SyncStatus,
+)
 from skerry.wire.models import ModelCache
 
 
@@ -34,6 +42,10 @@ class AdminServices(Protocol):
         """Begins to end the node; with `workloads`, returns when they have ended."""
         ...
 
+    async def unlock(self, workload: str) -> Held:
+        """A person lets updates through. Raises NotFound or Refused."""
+        ...
+
     async def load_images(self, request: ImageLoad) -> ImagesLoaded:
         """Returns when the engine has them. Raises InvalidInput, Refused or Transient."""
         ...
@@ -42,7 +54,7 @@ class AdminServices(Protocol):
 
 
 def admin_app(services: AdminServices) -> web.Application:
-    """GET /v1/status, /v1/sync, /v1/doctor, /v1/logs/{workload}, /v1/records, /v1/models; POST /v1/stop, /v1/images."""
+    """GET /v1/status, sync, doctor, logs/{workload}, records, models; POST /v1/stop, images, unlock/{workload}."""
 
     async def status(_request: web.Request) -> web.StreamResponse:
         return json_answer(await services.status())
@@ -76,6 +88,9 @@ def admin_app(services: AdminServices) -> web.Application:
     async def models(_request: web.Request) -> web.StreamResponse:
         return json_answer(await services.models())
 
+    async def unlock(request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.unlock(request.match_info["workload"]))
+
     app = web.Application(middlewares=[problems])
     app.router.add_get("/v1/models", models)
     app.router.add_get("/v1/status", status)
@@ -85,6 +100,7 @@ def admin_app(services: AdminServices) -> web.Application:
     app.router.add_get("/v1/records", records)
     app.router.add_post("/v1/stop", stop)
     app.router.add_post("/v1/images", images)
+    app.router.add_post("/v1/unlock/{workload}", unlock)
     return app
 
 

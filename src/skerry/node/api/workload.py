@@ -6,18 +6,26 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 from aiohttp import web
 
-from skerry.kit.errors import Transient
+from skerry.kit.errors import InvalidInput, Transient
+from skerry.kit.one_line import one_line
 from skerry.node.api.answers import integer, json_answer, problems, stream_lines
 from skerry.node.data.publish import read_publish
-from skerry.wire.codec import MAX_BODY, encode
-from skerry.wire.local import Whoami
+from skerry.wire.codec import MAX_BODY, decode, encode
+from skerry.wire.local import Held, HoldUpdates, ReleaseUpdates, Whoami
 from skerry.wire.people import Rows
 from skerry.wire.records import Publish, Published, Row
 
 CURSOR = "Skerry-Cursor"
 """Header of a subscription's answer: the place where it begins, for a reader that is cut off before the first row."""
+
+
+MAX_HOLD = 86400.0
+"""Seconds, as in `update.lock_at_most`."""
+
+MAX_REASON = 200
 
 
 class RowStream(Protocol):
@@ -37,6 +45,14 @@ class WorkloadServices(Protocol):
 
     async def publish(self, workload: str, request: Publish) -> Published: ...
 
+    async def hold_updates(self, workload: str, request: HoldUpdates) -> Held:
+        """Raises NotFound or Refused."""
+        ...
+
+    async def release_updates(self, workload: str, request: ReleaseUpdates) -> Held:
+        """Raises NotFound or Refused."""
+        ...
+
     def subscribe(self, name: str, kind: str | None, cursor: str | None) -> RowStream: ...
 
     async def records(
@@ -44,8 +60,20 @@ class WorkloadServices(Protocol):
     ) -> Rows: ...
 
 
+def read_hold(body: bytes) -> HoldUpdates:
+    """The request of a hold. Raises InvalidInput for a time that is none or a reason that is no short line."""
+    hold = decode(body, HoldUpdates, "request to hold updates")
+    if not 0 < hold.seconds <= MAX_HOLD:
+        raise InvalidInput(
+            f"cannot hold updates for {hold.seconds:g} s: write a time up to {MAX_HOLD:g} s"
+        )
+    if len(hold.reason) > MAX_REASON:
+        raise InvalidInput(f"cannot hold updates: the reason has more than {MAX_REASON} characters")
+    return msgspec.structs.replace(hold, reason=one_line(hold.reason))
+
+
 def workload_app(services: WorkloadServices) -> web.Application:
-    """POST /v1/publish, GET /v1/subscribe, GET /v1/records, GET /v1/whoami."""
+    """POST /v1/publish, /v1/updates/hold, /v1/updates/release; GET /v1/subscribe, /v1/records, /v1/whoami."""
 
     async def publish(request: web.Request) -> web.StreamResponse:
         body = read_publish(await request.read())
@@ -64,8 +92,21 @@ def workload_app(services: WorkloadServices) -> web.Application:
     async def whoami(request: web.Request) -> web.StreamResponse:
         return json_answer(Whoami(_workload(request), services.node_name))
 
+    async def hold(request: web.Request) -> web.StreamResponse:
+        body = read_hold(await request.read())
+        return json_answer(await services.hold_updates(_workload(request), body))
+
+    async def release(request: web.Request) -> web.StreamResponse:
+        raw = await request.read()
+        body = (
+            decode(raw, ReleaseUpdates, "request to release updates") if raw else ReleaseUpdates()
+        )
+        return json_answer(await services.release_updates(_workload(request), body))
+
     app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
     app.router.add_post("/v1/publish", publish)
+    app.router.add_post("/v1/updates/hold", hold)
+    app.router.add_post("/v1/updates/release", release)
     app.router.add_get("/v1/subscribe", subscribe)
     app.router.add_get("/v1/records", records)
     app.router.add_get("/v1/whoami", whoami)

@@ -26,6 +26,16 @@ KEPT_INSTANCES = 20
 
 
 @dataclass(frozen=True)
+class Lock:
+    """A workload says «not now» to updates. `since` and `until` are monotonic ns, `until_at` is wall ns."""
+
+    since: int
+    until: int
+    until_at: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Instance:
     """One process that is asked for, runs or is being ended. Every instance in here is live: not known to have ended."""
 
@@ -43,6 +53,7 @@ class Instance:
     kills: int = 0
     isolation: str = ""
     """What keeps it from the rest of the device, as its runtime told; empty until then."""
+    lock: Lock | None = None
 
 
 @dataclass(frozen=True)
@@ -201,7 +212,7 @@ def _workload_row(actual: ActualWorkload) -> dict[str, object]:
 
 
 def _instance_row(workload: str, instance: Instance) -> dict[str, object]:
-    identity = instance.identity
+    identity, lock = instance.identity, instance.lock
     return {
         "id": instance.id,
         "workload": workload,
@@ -215,6 +226,10 @@ def _instance_row(workload: str, instance: Instance) -> dict[str, object]:
         "kill_at": instance.kill_at,
         "kills": instance.kills,
         "isolation": instance.isolation,
+        "lock_since": None if lock is None else lock.since,
+        "lock_until": None if lock is None else lock.until,
+        "lock_until_at": None if lock is None else lock.until_at,
+        "lock_reason": None if lock is None else lock.reason,
     }
 
 
@@ -236,4 +251,7 @@ def _instance(row: sqlite3.Row) -> Instance:
         kill_at=row["kill_at"],
         kills=row["kills"],
         isolation=row["isolation"],
+        lock=None
+        if row["lock_since"] is None
+        else Lock(row["lock_since"], row["lock_until"], row["lock_until_at"], row["lock_reason"]),
     )

@@ -5,14 +5,36 @@ Lives in one event loop and never waits. It is a copy: the store has the truth, 
 
 from __future__ import annotations
 
-from collections import defaultdict
+import asyncio
+from collections import defaultdict, deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from skerry.kit.bell import Bell
+from skerry.kit.errors import SkerryError
 from skerry.node.ports import InstanceExit
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.dependencies import dependants
+from skerry.node.workloads.locks import LockOrder
 from skerry.wire.workload import Assignment
+
+
+@dataclass(frozen=True)
+class Order:
+    """An order, and where its giver waits for what comes of it."""
+
+    order: LockOrder
+    answer: asyncio.Future[ActualWorkload]
+
+    def done(self, actual: ActualWorkload) -> None:
+        """It has been carried out."""
+        if not self.answer.done():
+            self.answer.set_result(actual)
+
+    def fail(self, error: SkerryError) -> None:
+        """It cannot be carried out."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
 class Board:
@@ -30,6 +52,8 @@ class Board:
         self.news = Bell()
         """Rings when one of the two sets has changed."""
         self.bells: defaultdict[str, Bell] = defaultdict(Bell)
+        self.orders: defaultdict[str, deque[Order]] = defaultdict(deque)
+        """Orders of workloads and people about locks, which the workload's unit takes in their turn."""
         self._owners: dict[str, str] = {}
         self.attached = False
 
@@ -76,6 +100,18 @@ class Board:
         """The runtime has forgotten the instance."""
         self.unacknowledged.discard(instance)
         self.news.ring()
+
+    async def order(self, name: str, order: LockOrder) -> ActualWorkload:
+        """Returns the row as it is committed with the order. Raises Refused or NotFound."""
+        waiting = Order(order, asyncio.get_running_loop().create_future())
+        self.orders[name].append(waiting)
+        self.bells[name].ring()
+        return await waiting.answer
+
+    def refuse_orders(self, name: str, error: SkerryError) -> None:
+        """Nobody is there any more to take them."""
+        for waiting in self.orders.pop(name, ()):
+            waiting.fail(error)
 
     def ring_all(self) -> None:
         """Something changed that concerns everybody."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
 from skerry.node.store.instances import ActualWorkload, Instance
+from skerry.node.workloads import locks
 from skerry.node.workloads.changes import hold, in_force, is_stale, restart_asked
 from skerry.node.workloads.dependencies import Actual, Desired, missing, unmet
 from skerry.node.workloads.steps import (
@@ -61,7 +62,7 @@ def step_for(held: ActualWorkload, desired: Desired, actual: Actual, facts: Fact
         return _being_stopped(held, held.instance, facts.moment.monotonic)
     reason = _stop_reason(held, wish, facts)
     if reason is not None:
-        return StopWorkload(held.name, reason)
+        return _locked(held, held.instance, wish, reason, facts) or StopWorkload(held.name, reason)
     if held.instance.identity is None:
         return StartWorkload(held.name)
     return _running(held, held.instance, desired, facts)
@@ -102,6 +103,22 @@ def _stop_reason(held: ActualWorkload, wish: Assignment | None, facts: Facts) ->
     if facts.missing:
         return None  # what runs goes on until its successor can start
     return "restart" if restart_asked(held.assignment, wish) else "changed"
+
+
+def _locked(
+    held: ActualWorkload,
+    instance: Instance,
+    wish: Assignment | None,
+    reason: StopReason,
+    facts: Facts,
+) -> Wait | None:
+    """Waiting for the workload to let go of its lock; None when nothing holds the stop up."""
+    spec = (wish or held.assignment).spec
+    lock = locks.in_force(instance, spec, facts.moment)
+    if lock is None or reason not in locks.LOCKABLE:
+        return None
+    message = f"{locks.LOCKABLE[reason]} waits: {locks.shown(lock)}"
+    return Wait(held.name, held.phase, message, lock.until)
 
 
 def _running(held: ActualWorkload, instance: Instance, desired: Desired, facts: Facts) -> Step:

@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from skerry.kit.bell import Bell
+from skerry.kit.errors import NotFound
 from skerry.kit.tasks import Guard, Tasks, supervised
 from skerry.node.ports import RunningInstance, StoredInstance
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.attach import after_reboot, attach, not_listed
 from skerry.node.workloads.board import Board
 from skerry.node.workloads.executor import Tools
+from skerry.node.workloads.locks import LockOrder
 from skerry.node.workloads.needs import Needs
 from skerry.node.workloads.plan import Facts
 from skerry.node.workloads.readiness import Prober
@@ -83,6 +85,13 @@ class Supervisor:
         """Every workload as it is now, by name."""
         moment = self._tools.moment()
         return [status_of(actual, moment) for _, actual in sorted(self._board.actual.items())]
+
+    async def order_lock(self, workload: str, order: LockOrder) -> WorkloadStatus:
+        """Takes or gives back an update lock; returns when that is committed. Raises NotFound or Refused."""
+        if workload not in self._units or workload not in self._board.actual:
+            raise NotFound(f"cannot lock updates of workload «{workload}»: it is not on this node")
+        actual = await self._board.order(workload, order)
+        return status_of(actual, self._tools.moment())
 
     async def all_ended(self) -> None:
         """Returns when no instance lives or is being made and every exit is acknowledged; for use after `stop_all`."""

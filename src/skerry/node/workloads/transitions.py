@@ -94,7 +94,10 @@ def probed(actual: ActualWorkload, *, ready: bool, failure: str) -> ActualWorklo
 
 def stopping(actual: ActualWorkload, reason: StopReason, moment: Moment) -> ActualWorkload:
     """The instance is about to be asked to end; the grace period begins."""
-    return stopping_because(actual, f"stopping: {_STOPPING[reason]}", moment)
+    lock = None if actual.instance is None else actual.instance.lock
+    held_up = lock is not None and lock.until > moment.monotonic
+    ignored = "; its update lock does not hold that up" if held_up else ""
+    return stopping_because(actual, f"stopping: {_STOPPING[reason]}{ignored}", moment)
 
 
 def stopping_because(actual: ActualWorkload, message: str, moment: Moment) -> ActualWorkload:
@@ -166,6 +169,7 @@ def waiting(actual: ActualWorkload, phase: Phase, reason: str, moment: Moment) -
 def status_of(actual: ActualWorkload, moment: Moment) -> WorkloadStatus:
     """The workload as people and the hub see it."""
     instance = actual.instance
+    lock = None if instance is None else instance.lock
     in_future = actual.due is not None and actual.due > moment.monotonic
     return WorkloadStatus(
         workload=actual.name,
@@ -179,6 +183,7 @@ def status_of(actual: ActualWorkload, moment: Moment) -> WorkloadStatus:
         next_start_at=moment.wall + (actual.due or 0) - moment.monotonic if in_future else None,
         message=actual.message,
         isolation=instance.isolation if instance else "",
+        locked_until=lock.until_at if lock is not None and lock.until > moment.monotonic else None,
     )
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import NS
-from skerry.kit.errors import Transient
+from skerry.kit.errors import NotFound, Refused, Transient
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.store.instances import ActualWorkload, Ended
-from skerry.node.workloads import transitions
+from skerry.node.workloads import locks, transitions
 from skerry.node.workloads.board import Board
 from skerry.node.workloads.changes import hold
 from skerry.node.workloads.executor import Tools, WorkloadExecutor
@@ -37,6 +37,7 @@ from skerry.wire.workload import Ready
 
 log = logging.getLogger(__name__)
 
+_GONE = NotFound("cannot lock updates: the workload is not on this node any more")
 _TROUBLE = Backoff(first=0.1, cap=5.0)
 
 
@@ -96,13 +97,14 @@ class Unit:
         self._unsure = True
         try:
             step = await self._step()
+            heeded = isinstance(step, Wait) and await self._heed_order()
         except Transient as error:
             until: int | None = self._after_trouble(error)
         else:
             self._unsure = False
             self._failures = 0
             self._tend_probe(tasks)
-            if not isinstance(step, Wait):
+            if heeded or not isinstance(step, Wait):
                 return
             until = step.until
         self.resting = True
@@ -118,6 +120,7 @@ class Unit:
         held = actual if wish is None else hold(actual, wish, facts.moment)
         if held is None:
             self.finished = self.resting = True
+            self._board.refuse_orders(self.name, _GONE)
             return None
         others = ChainMap({self.name: held}, self._board.actual)
         step = step_for(held, self._board.desired, others, facts)
@@ -139,6 +142,23 @@ class Unit:
                 if phase == "stopping":
                     await self._executor.signal_stop()
         return step
+
+    async def _heed_order(self) -> bool:
+        """Takes one order about locks, and only while there is nothing to do: renewing never outruns what waits.
+
+        True when there was one; what it means is decided in the next pass. One that cannot be written is tried again.
+        """
+        waiting = self._board.orders.get(self.name)
+        if not waiting:
+            return False
+        try:
+            held = locks.ordered(self._executor.actual, waiting[0].order, self._tools.moment())
+        except Refused as error:
+            waiting.popleft().fail(error)
+            return True
+        await self._executor.settle(held, None)
+        waiting.popleft().done(held)
+        return True
 
     def _as_it_is(self) -> tuple[ActualWorkload | None, Ended | None]:
         """The committed row, and on top of it what has happened since: an exit, a probe's result."""
