@@ -83,6 +83,18 @@ async def test_renewing_does_not_outrun_an_update_that_waits(
     assert row.assignment == NEW
 
 
+async def test_a_lock_that_has_run_out_is_not_taken_anew_before_what_waits(
+    rig: Rig, runtime: FakeRuntime, manual_clock: ManualClock
+) -> None:
+    await running_and_locked(rig)
+    rig.wishes.want(NEW)
+    await waits(rig)
+    anew = asyncio.create_task(rig.supervisor.order_lock("a", LANDING))
+    manual_clock.advance(301.0)
+    await asyncio.wait([anew])
+    await eventually(lambda: len(runtime.launched) == 2, "the new one is started")
+
+
 async def test_who_is_not_there_cannot_lock(rig: Rig) -> None:
     with pytest.raises(NotFound, match="it is not on this node"):
         await rig.supervisor.order_lock("b", LANDING)
