@@ -9,8 +9,8 @@ from skerry.hub.fleet.models import UPLOAD_TIME
 from skerry.kit.clock import NS
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.wire.models import ModelSource, ModelSpec
-from skerry.wire.people import Apply
-from skerry.wire.workload import WorkloadSpec
+from skerry.wire.people import Apply, Rollback
+from skerry.wire.workload import Update, WorkloadSpec
 
 URL = ModelSource(url="http://models.lan/w.onnx")
 
@@ -107,3 +107,28 @@ async def test_models_survive_a_restart_of_the_hub(hub: HubRig) -> None:
     assert [view.spec for view in await again.models.list()] == [model(source=URL)]
     again.stop()
     hub.stop = lambda: None  # type: ignore[method-assign]
+
+
+async def test_a_changed_model_goes_through_the_nodes_in_waves(hub: HubRig) -> None:
+    nodes = [PullingNode(hub, (await hub.enrol(f"n{n}")).node_id) for n in range(2)]
+    waves = spec("a", models=["yolo"], update=Update(max_unavailable=1))
+    await apply(hub, [model(source=URL)], waves)
+    for node in nodes:
+        hub.nodes.seen(node.node_id, hub.clock.wall_ns())
+    newer = model(data=b"newer", source=URL)
+    await apply(hub, [newer])
+    await hub.rollouts.advance()
+    for node in nodes:
+        await node.pull()
+    held = [node.assignments()["a"].models for node in nodes]
+    assert held == [[newer], [model(source=URL)]]
+    with pytest.raises(Refused, match="a model has changed: apply that as it was"):
+        await hub.workloads.abort("a", "ann")
+
+
+async def test_a_version_whose_model_is_gone_is_not_gone_back_to(hub: HubRig) -> None:
+    await apply(hub, [model(source=URL)], spec("a", models=["yolo"]))
+    await apply(hub, [], spec("a"))
+    await hub.models.delete("yolo")
+    with pytest.raises(Refused, match="needs model «yolo», which does not exist"):
+        await hub.workloads.rollback("a", Rollback(), "ann")
