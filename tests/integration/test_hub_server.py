@@ -37,6 +37,17 @@ PROGRAM_ROUTES = {
     ("PUT", "/api/v1/workloads"),
     ("DELETE", "/api/v1/workloads/{name}"),
     ("POST", "/api/v1/workloads/{name}/restart"),
+    ("GET", "/api/v1/workloads/{name}/history"),
+    ("POST", "/api/v1/workloads/{name}/rollback"),
+    ("POST", "/api/v1/workloads/{name}/update/pause"),
+    ("POST", "/api/v1/workloads/{name}/update/resume"),
+    ("POST", "/api/v1/workloads/{name}/update/abort"),
+    ("GET", "/api/v1/assignments"),
+    ("GET", "/api/v1/models"),
+    ("DELETE", "/api/v1/models/{name}"),
+    ("GET", "/api/v1/blobs/{sha256}"),
+    ("PUT", "/api/v1/blobs/{sha256}"),
+    ("GET", "/sync/v1/blobs/{sha256}"),
     ("GET", "/api/v1/records"),
 }
 
