@@ -134,15 +134,14 @@ def _build(
     instances = InstanceStore(store.writer, store.reader, NullCipher())
     api = LocalApi(settings.run_dir)
     seen = SeenValues(clock)
-    endpoints = Endpoints(api, instances, seen)
-    desired = StoredDesired(store.state, sync.reachability, clock, endpoints.prepare)
+    prepare = Endpoints(api, instances, seen).prepare
+    desired = StoredDesired(store.state, sync.reachability, clock, prepare)
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
     runtime, images = _runtimes(settings, host, owner, isolation)
     models = _models(settings, identity, host, instances, session, sync)
-    launch_for = NativeContract(
-        settings.data_dir, settings.run_dir, name, sys.executable
-    ).launch_for
+    contract = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
+    launch_for = contract.launch_for
     supervisor = Supervisor(
         Tools(instances, runtime, launch_for, clock, host.chance, host.disk),
         desired,
