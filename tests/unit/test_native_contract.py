@@ -135,10 +135,11 @@ def test_a_module_gets_a_runner_that_heeds_nothing_of_its_environment(
     assert launch.command[:4] == ("/venv/bin/python", "-I", "-m", "skerry.runners.wasm")
     own = contract.data_dir / "workloads/cam"
     order = decode(launch.command[4].encode(), WasmOrder, "order")
-    assert order == WasmOrder(module, str(own / "m.wasm"), str(launch.cache), 16_000_000)
+    assert order == WasmOrder(module, str(own / "m.wasm"), str(launch.given[0]), 16_000_000)
     assert "PYTHONPATH" not in launch.environment
     assert launch.environment["HOME"] == str(own)
     assert launch.environment["SKERRY_ENV_PYTHONPATH"] == "/evil"
     assert (launch.module, launch.directories) == (own / "m.wasm", (Path("/srv/data"),))
-    assert launch.cache.stat().st_mode & 0o777 == 0o700
-    assert launch.limits["RLIMIT_DATA"] == 16_000_000 + RUNNER_MEMORY
+    assert launch.given[0].stat().st_mode & 0o777 == 0o700
+    assert launch.resources.memory == 16_000_000 + RUNNER_MEMORY
+    assert launch.allow.read == ["/srv/data"]
