@@ -13,7 +13,7 @@ from bench import figures
 from bench.document import write_document
 from bench.rig import room
 
-BENCHES = ("restart", "change", "footprint", "link", "push", "writes", "hub", "wasm")
+BENCHES = ("restart", "change", "footprint", "link", "push", "writes", "hub", "wasm", "containers")
 
 
 def main() -> int:

@@ -29,6 +29,7 @@ TITLES = {
     "writes": "Wear of the disk",
     "hub": "Hub with 2,000 nodes",
     "wasm": "A WebAssembly instance for each request",
+    "containers": "Containers",
 }
 
 

@@ -26,6 +26,13 @@ def supervisors() -> None:
     _once("runsvdir", _runit, PEERS / "runit/usr/bin")
 
 
+def compose() -> None:
+    """Installs Debian's docker-compose, which is nothing but itself and Python libraries; needs root."""
+    if shutil.which("docker-compose") is None:
+        _succeeds(["apt-get", "update", "-q"])
+        _succeeds(["apt-get", "install", "-y", "-q", "--no-install-recommends", "docker-compose"])
+
+
 def pouchdb() -> Path | None:
     """The directory of the PouchDB runners with their modules, or None where npm cannot fetch them."""
     directory = PEERS / "pouchdb"

@@ -6,6 +6,7 @@ Nothing of theirs touches the machine's own engines: root, state, socket and cgr
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -24,6 +25,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from tests.small_disk import small_disk
 
 IMAGE = "localhost/skerry-test-python:latest"
 """Podman gives no other tag to what is imported."""
@@ -42,15 +44,41 @@ default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 """
 
 
-@dataclass(frozen=True)
+_REGISTRIES = """\
+[[registry]]
+location = "127.0.0.1"
+insecure = true
+"""
+"""Docker trusts loopback anyway."""
+
+
+@dataclass
 class TestEngine:
-    """A running engine."""
+    """A running engine; `directory` has its root, which may be a disk of its own (`root`)."""
 
     __test__ = False
 
     name: str
-    socket: Path
+    directory: Path
     process: subprocess.Popen[bytes]
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "engine.sock"
+
+    @property
+    def root(self) -> Path:
+        return self.directory / "root"
+
+    def kill(self) -> None:
+        """SIGKILL to the engine's own process."""
+        self.process.kill()
+        self.process.wait(timeout=30)
+
+    def start(self) -> None:
+        """Starts it again. Where nobody reaps orphans, dockerd takes its old containerd, a zombie, for alive."""
+        (self.directory / "exec/containerd/containerd.pid").unlink(missing_ok=True)
+        self.process = _start(self.name, self.directory)
 
 
 @pytest.fixture(scope="session")
@@ -67,34 +95,51 @@ def podman_engine() -> Iterator[TestEngine]:
         yield found
 
 
+@pytest.fixture(params=NAMES)
+def engine(request: pytest.FixtureRequest) -> Iterator[TestEngine]:
+    """One engine after the other; no container is left in it."""
+    found: TestEngine = request.getfixturevalue(f"{request.param}_engine")
+    yield found
+    remove_containers(found.socket)
+
+
 @contextlib.contextmanager
-def running(name: str) -> Iterator[TestEngine]:
-    """Starts an engine and loads IMAGE; nothing is left of it."""
+def running(name: str, root_megabytes: int = 0) -> Iterator[TestEngine]:
+    """Starts an engine and loads IMAGE; nothing is left of it. With `root_megabytes` it has a small disk, and no image."""
     directory = Path(tempfile.mkdtemp(prefix="sk-en-", dir="/tmp"))
+    root = directory / "root"
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        stack.callback(_unmount, directory)
+        if root_megabytes:
+            stack.enter_context(small_disk(root, root_megabytes))
+        found = TestEngine(name, directory, _start(name, directory))
+        try:
+            if not root_megabytes:
+                _import(found.socket)
+            yield found
+        finally:
+            remove_containers(found.socket)
+            found.process.send_signal(signal.SIGTERM)
+            found.process.wait(timeout=30)
+            _unmount(root)
+
+
+def _start(name: str, directory: Path) -> subprocess.Popen[bytes]:
     path = directory / "engine.sock"
-    log = (directory / "log").open("wb")
     environment = dict(os.environ)
     if name == "podman":
         (directory / "containers.conf").write_text(_PODMAN_SETTINGS)
         environment["CONTAINERS_CONF"] = str(directory / "containers.conf")
-    process = subprocess.Popen(
-        _command(name, directory, path),
-        stdout=log,
-        stderr=log,
-        env=environment,
-        start_new_session=True,
-    )
-    try:
-        _wait(lambda: _answers(path), (directory / "log").read_text)
-        _import(path)
-        yield TestEngine(name, path, process)
-    finally:
-        remove_containers(path)
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
-        log.close()
-        _unmount(directory)
-        shutil.rmtree(directory, ignore_errors=True)
+        (directory / "registries.conf").write_text(_REGISTRIES)
+        environment["CONTAINERS_REGISTRIES_CONF"] = str(directory / "registries.conf")
+    words = _command(name, directory, path)
+    with (directory / "log").open("ab") as log:
+        process = subprocess.Popen(
+            words, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
+    _wait(lambda: _answers(path), (directory / "log").read_text)
+    return process
 
 
 def _command(name: str, directory: Path, path: Path) -> list[str]:
@@ -153,7 +198,6 @@ def _answers(path: Path) -> bool:
 
 
 def _import(path: Path) -> None:
-    name, _, tag = IMAGE.rpartition(":")
     changes = "".join(
         f"&changes={change}"
         for change in (
@@ -162,8 +206,14 @@ def _import(path: Path) -> None:
             "ENV%20PATH=/usr/bin",
         )
     )
+    import_image(path, IMAGE, image_archive(), changes)
+
+
+def import_image(path: Path, image: str, archive: bytes, changes: str = "") -> None:
+    """Makes an image of a root file system; `changes` is the end of the request's query."""
+    name, _, tag = image.rpartition(":")
     target = f"/v1.40/images/create?fromSrc=-&repo={name}&tag={tag}{changes}"
-    status, answer = ask(path, "POST", target, _image(), "application/x-tar")
+    status, answer = ask(path, "POST", target, archive, "application/x-tar")
     assert status == 200, answer
 
 
@@ -181,7 +231,8 @@ def _unmount(directory: Path) -> None:
         subprocess.run(["umount", "-l", mount], check=False)
 
 
-def _image() -> bytes:
+@functools.cache
+def image_archive() -> bytes:
     """A root file system with this machine's Python, its standard library and the libraries that they need."""
     buffer = BytesIO()
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"

@@ -20,6 +20,7 @@ from skerry.node.workloads.needs import NothingNeeded
 from skerry.node.workloads.readiness import Prober
 from skerry.node.workloads.runtimes.beside import run_beside
 from skerry.node.workloads.supervise import Supervisor
+from skerry.testing.fake_health import FakeHealth
 from skerry.testing.waiting import eventually
 from skerry.wire.workload import Assignment, WorkloadStatus
 
@@ -120,7 +121,9 @@ class Rig:
         self._writer.start()
         self._reader = connect(path, read_only=True)
         self.store = InstanceStore(self._writer, self._reader, NullCipher())
-        prober = Prober(self.around.status, self.around, self.launch_for, run_beside, self.clock)
+        prober = Prober(
+            self.around.status, self.around, self.launch_for, run_beside, FakeHealth(), self.clock
+        )
         tools = Tools(
             self.store,
             self.runtime,

@@ -3,18 +3,32 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 from tests.command_line import CommandLine
-from tests.engines import IMAGE, NAMES, TestEngine, ask, remove_containers, saved_as
-from tests.installation import Node, installation
+from tests.container_site import (
+    PYTHON_ENV,
+    WAITS,
+    another,
+    box,
+    gone,
+    of_image,
+    says,
+    state,
+    with_engine,
+)
+from tests.engines import IMAGE, TestEngine, ask, image_archive, saved_as
+from tests.installation import installation
+from tests.registry import registry
 
+from skerry.cli.http import node_api
+from skerry.node.workloads.runtimes.containers.engine import Engine
 from skerry.testing.waiting import eventually
-from skerry.wire.workload import ContainerSpec, Resources, Restart, Stop, WorkloadSpec
+from skerry.wire.local import StopRequest
+from skerry.wire.workload import ContainerSpec, Resources, Restart
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -36,25 +50,6 @@ while True:
 """
 
 
-def box(name: str, *command: str, **fields: object) -> WorkloadSpec:
-    """A container workload; `fields` are those of WorkloadSpec, `container` adds to its section."""
-    inside = ContainerSpec(image=IMAGE, command=list(command), network="host")
-    known: dict[str, object] = {"container": inside, "stop": Stop(grace=1.0)}
-    return WorkloadSpec(name=name, runtime="container", **known | fields)  # type: ignore[arg-type]
-
-
-@pytest.fixture(params=NAMES)
-def engine(request: pytest.FixtureRequest) -> Iterator[TestEngine]:
-    found: TestEngine = request.getfixturevalue(f"{request.param}_engine")
-    yield found
-    remove_containers(found.socket)
-
-
-def with_engine(node: Node, engine: TestEngine) -> Node:
-    node.options += ["--set", f"containers.socket={engine.socket}"]
-    return node
-
-
 @pytest.mark.guarantee("G8")
 async def test_a_container_publishes_lives_through_the_agent_and_is_restarted(
     short_dir: Path, engine: TestEngine
@@ -74,13 +69,13 @@ async def test_a_container_publishes_lives_through_the_agent_and_is_restarted(
         await eventually(lambda: node.runs("box"), "the next agent has it", 30)
         assert (await node.pids())["box"] == before
         os.kill(before, signal.SIGKILL)
-        await eventually(partial(_another, node, "box", before), "it runs again", 30)
+        await eventually(partial(another, node, "box", before), "it runs again", 30)
         await eventually(lambda: site.hub.has("box.value", 2), "and has published again", 30)
         log = node.directory / "logs/box/current.log"
         await eventually(lambda: log.read_text().count("published 200\n") >= 2, "both have printed")
         assert log.read_text().count("stdout F container box begins\n") == 2
         await site.hub.apply(prune=True)
-        await eventually(partial(_gone, engine), "nothing is left of it", 30)
+        await eventually(partial(gone, engine), "nothing is left of it", 30)
 
 
 async def test_an_image_that_is_not_there_is_waited_for_and_named(
@@ -100,7 +95,12 @@ async def test_an_image_that_is_not_there_is_waited_for_and_named(
             lambda: node.runs("box"), f"the other one runs; {node.log.read_text()}", 30
         )
         await eventually(
-            partial(_says, node, "cam", "127.0.0.1:1/acme/cam:2 is not on this node"),
+            partial(
+                says,
+                node,
+                "cam",
+                "cannot start workload «cam»: image 127.0.0.1:1/acme/cam:2 is not on this node and the registry did not answer (",
+            ),
             "it says why",
             30,
         )
@@ -110,7 +110,7 @@ async def test_an_image_that_is_not_there_is_waited_for_and_named(
         shell = CommandLine(site)
         loaded = await shell.run("image", "load", str(archive), "--data-dir", str(node.directory))
         assert (loaded.code, lost.image in loaded.out) == (0, True), loaded
-        await eventually(partial(_says, node, "cam", "code 0"), "it runs as soon as it can", 30)
+        await eventually(partial(says, node, "cam", "code 0"), "it runs as soon as it can", 30)
 
 
 async def test_limits_hold_and_the_reason_of_an_end_is_told(
@@ -127,40 +127,102 @@ async def test_limits_hold_and_the_reason_of_an_end_is_told(
             box("seven", "python3", "-c", "raise SystemExit(7)", restart=once),
         )
         await node.start()
-        await eventually(partial(_says, node, "seven", "code 7"), "the code is told", 30)
-        await eventually(partial(_says, node, "bomb", "signal 9"), "the bomb was ended", 30)
+        await eventually(partial(says, node, "seven", "code 7"), "the code is told", 30)
+        await eventually(partial(says, node, "bomb", "signal 9"), "the bomb was ended", 30)
 
 
-async def test_what_is_not_ours_is_not_touched(short_dir: Path, engine: TestEngine) -> None:
+async def test_what_is_not_ours_is_as_it_was(short_dir: Path, engine: TestEngine) -> None:
+    body = {"Image": IMAGE, "Cmd": list(WAITS), "HostConfig": {"NetworkMode": "host"}}
+    posts = [
+        ("/v1.40/containers/create?name=foreign", body),
+        ("/v1.40/containers/foreign/start", {}),
+        ("/v1.40/containers/create?name=skerry-box-looks-like-ours", body),
+        ("/v1.40/volumes/create", {"Name": "foreign"}),
+        ("/v1.40/networks/create", {"Name": "foreign", "Driver": "bridge"}),
+        (f"/v1.40/images/{IMAGE}/tag?repo=foreign&tag=1", {}),
+    ]
+    for target, wish in posts:
+        status, answer = ask(engine.socket, "POST", target, json.dumps(wish).encode())
+        assert status < 400, (target, answer)
+    before = foreign(engine)
+    try:
+        async with installation(short_dir) as site:
+            node = with_engine(site.node(), engine)
+            await node.enrol(site.hub)
+            spec = box("box", *WAITS)
+            await site.hub.apply(spec, box("other", *WAITS))
+            await node.start()
+            await eventually(lambda: node.runs("box", "other"), node.log.read_text(), 30)
+            pid = (await node.pids())["box"]
+            await site.hub.apply(msgspec.structs.replace(spec, env={"A": "1"}))
+            await eventually(partial(another, node, "box", pid), "it was replaced", 30)
+            os.kill((await node.pids())["box"], signal.SIGKILL)
+            await site.hub.apply(spec, prune=True)
+            await eventually(partial(gone, engine, 3), "the other one is gone", 30)
+            await node.kill()
+            await node.start()
+            await node.ready()
+            await eventually(lambda: node.runs("box"), "the next agent has it", 30)
+            async with node_api(node.directory) as api:
+                await api.order("POST", "/v1/stop", StopRequest(workloads=True))
+            await eventually(partial(gone, engine, 2), "nothing of ours is left", 30)
+        assert foreign(engine) == before
+    finally:
+        for target in ("volumes/foreign", "networks/foreign", "images/foreign:1"):
+            ask(engine.socket, "DELETE", f"/v1.40/{target}")
 
-    body = {"Image": IMAGE, "Cmd": ["python3", "-c", "import signal; signal.pause()"]}
-    body["HostConfig"] = {"NetworkMode": "host"}
-    target = "/v1.40/containers/create?name=foreign"
-    _, answer = ask(engine.socket, "POST", target, json.dumps(body).encode())
-    foreign = json.loads(answer)["Id"]
-    ask(engine.socket, "POST", f"/v1.40/containers/{foreign}/start")
-    async with installation(short_dir) as site:
-        node = with_engine(site.node(), engine)
-        await node.enrol(site.hub)
-        await site.hub.apply(box("box", "python3", "-c", PUBLISHER))
-        await node.start()
-        await eventually(lambda: node.runs("box"), f"it runs; {node.log.read_text()}", 30)
-        await site.hub.apply(prune=True)
-        await eventually(partial(_gone, engine, 1), "ours is gone", 30)
-    _, state = ask(engine.socket, "GET", f"/v1.40/containers/{foreign}/json")
-    assert json.loads(state)["State"]["Running"]
+
+def foreign(engine: TestEngine) -> dict[str, list[str]]:
+    """Whatever the engine has, by what it says of its identity and state."""
+    said = {
+        "containers/json?all=1": ("Id", "Names", "Image", "State", "Labels", "Created"),
+        "images/json?all=1": ("Id", "RepoTags"),
+        "networks": ("Id", "Name", "Driver"),
+    }
+    found = {}
+    for target, fields in said.items():
+        every = json.loads(ask(engine.socket, "GET", f"/v1.40/{target}")[1])
+        found[target] = sorted(str([one.get(field) for field in fields]) for one in every)
+    volumes = json.loads(ask(engine.socket, "GET", "/v1.40/volumes")[1])["Volumes"] or []
+    return found | {"volumes": sorted(one["Name"] for one in volumes)}
 
 
-async def _another(node: Node, workload: str, pid: int) -> bool:
-    return await node.runs(workload) and (await node.pids()).get(workload) != pid
+async def test_the_health_check_of_an_image_is_its_readiness(
+    short_dir: Path, docker_engine: TestEngine
+) -> None:
+    """Podman runs health checks by systemd, which the tests do not have."""
+    check = "import os, sys; sys.exit(not os.path.exists('/tmp/fine'))"
+    health = {
+        "Test": ["CMD", "python3", "-c", check],
+        "Interval": 300_000_000,
+        "Timeout": 5_000_000_000,
+        "Retries": 1,
+    }
+    with registry() as source:
+        config = {"Env": PYTHON_ENV, "Healthcheck": health}
+        image = source.add("acme/health:1", [image_archive()], config)
+        async with installation(short_dir) as site:
+            node = with_engine(site.node(), docker_engine)
+            await node.enrol(site.hub)
+            waiter = box("after", *WAITS, depends_on={"box": "ready"})
+            await site.hub.apply(box("box", container=of_image(image)), waiter)
+            await node.start()
+            unhealthy = "not ready: its health check says unhealthy"
+            await eventually(partial(says, node, "box", unhealthy), "its check fails", 60)
+            assert not await node.runs("after")
+            await inside(docker_engine, "box", "open('/tmp/fine', 'w')")
+            await eventually(lambda: node.runs("after"), "it is ready", 30)
+            found = await state(node, "box")
+            assert found is not None
+            assert found.ready
+            await inside(docker_engine, "box", "import os; os.remove('/tmp/fine')")
+            await eventually(partial(says, node, "box", unhealthy), "and ready no more", 30)
+    ask(docker_engine.socket, "DELETE", f"/v1.40/images/{image}?force=1")
 
 
-async def _says(node: Node, workload: str, words: str) -> bool:
-    status = await node.status()
-    found = [one for one in status.workloads if one.workload == workload] if status else []
-    return bool(found) and words in f"{found[0].message} {found[0].exit}"
-
-
-def _gone(engine: TestEngine, left: int = 0) -> bool:
-
-    return len(json.loads(ask(engine.socket, "GET", "/v1.40/containers/json?all=1")[1])) == left
+async def inside(engine: TestEngine, workload: str, script: str) -> None:
+    """Runs a script in the workload's container."""
+    client = Engine([engine.socket])
+    (one,) = await client.listed(f"io.skerry.workload={workload}")
+    assert await client.execute(one.id, ["python3", "-c", script]) == 0
+    await client.close()

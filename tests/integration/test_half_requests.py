@@ -55,7 +55,7 @@ async def node_door(
 ) -> AsyncIterator[Door]:
     api = LocalApi(run_dir, limits)
     await api.start(Apps(app(), app(), app()), port)
-    await api.serve_workloads({"w"})
+    await api.serve_workloads({"w"}, set())
     try:
         yield {
             "admin": partial(asyncio.open_unix_connection, admin_socket(run_dir)),

@@ -15,12 +15,13 @@ from tests.workload_rig import Rig, Surroundings
 from skerry.kit.clock import SystemClock
 from skerry.node.ports import ProcessLaunch
 from skerry.node.workloads.http_status import http_status
-from skerry.node.workloads.readiness import FAILURES, Prober, Readiness, judge
+from skerry.node.workloads.readiness import FAILURES, Prober, Readiness, judge, judge_health
 from skerry.node.workloads.runtimes.beside import run_beside
+from skerry.testing.fake_health import FakeHealth
 from skerry.testing.fake_runtime import FakeRuntime
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
-from skerry.wire.workload import Assignment, Ready
+from skerry.wire.workload import Assignment, ContainerSpec, Ready
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,7 @@ class Bench:
         self.directory = directory
         self.http = aiohttp.ClientSession()
         self.around = Surroundings()
+        self.health = FakeHealth()
         self.told: list[Readiness] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -62,7 +64,12 @@ class Bench:
 
     def watch(self, ready: Ready) -> None:
         prober = Prober(
-            partial(http_status, self.http), self.around, self.launch_for, run_beside, SystemClock()
+            partial(http_status, self.http),
+            self.around,
+            self.launch_for,
+            run_beside,
+            self.health,
+            SystemClock(),
         )
         actual = live(wish("a", ready=ready), ready=False)
         work = prober.watch(actual, Readiness(ready=False), self.told.append)
@@ -201,3 +208,20 @@ async def test_readiness_is_shown_and_holds_up_dependants(
     await eventually(lambda: len(runtime.launched) == 3, "db is restarted")
     await eventually(lambda: rig.reported.last["db"].ready, "and judged anew")
     await rig.stop()
+
+
+async def test_a_containers_own_health_check(bench: Bench) -> None:
+    bench.watch(Ready(health=True))
+    for word, ready in (("starting", False), ("healthy", True), ("unhealthy", False)):
+        bench.health.say("i1", word)
+        await bench.until(ready=ready, failure="" if ready else f"its health check says {word}")
+    bench.health.say("i1", "")
+    await bench.until(ready=False, failure="its image has no health check")
+
+
+def test_what_a_container_that_asks_for_nothing_is_judged_by() -> None:
+    assert judge_health("", optional=True) == Readiness(ready=True)
+    assert not judge_health("starting", optional=True).ready
+    box = wish("a", runtime="container", process=None, container=ContainerSpec(image="cam:1"))
+    assert box.spec.probe == Ready(health=True)
+    assert wish("a").spec.probe is None

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.node.ports import ContainerLaunch
-from skerry.node.workloads.runtimes.containers.creation import creation, exit_of
+from skerry.node.workloads.runtimes.containers.creation import Findings, creation, exit_of
+from skerry.node.workloads.runtimes.containers.credentials import registry_auth, registry_of
 from skerry.node.workloads.runtimes.containers.engine import PullBytes, PullLine, split_image
 from skerry.node.workloads.runtimes.containers.frames import (
     Lines,
@@ -17,7 +18,7 @@ from skerry.node.workloads.runtimes.containers.frames import (
     last_mark,
     seconds,
 )
-from skerry.node.workloads.runtimes.containers.images import Progress
+from skerry.node.workloads.runtimes.containers.pulling import Progress, why_missing
 from skerry.wire.workload import ContainerSpec, Exit, Resources
 
 T1 = b"2026-11-21T05:57:53.248922682Z"
@@ -88,8 +89,8 @@ def test_an_images_name_and_tag(image: str, parts: tuple[str, str]) -> None:
     [(0, Exit(0)), (7, Exit(7)), (137, Exit(signal=9)), (143, Exit(signal=15)), (255, Exit(255))],
 )
 def test_an_exit_code_of_an_engine(code: int, exit_: Exit) -> None:
-    assert exit_of(code, 0, out_of_memory=False) == exit_
-    assert exit_of(137, 0, out_of_memory=True) == Exit(signal=9, reason="out of memory")
+    assert exit_of(code, 0, "") == exit_
+    assert exit_of(137, 0, "out of memory") == Exit(signal=9, reason="out of memory")
 
 
 def test_what_is_asked_of_the_engine() -> None:
@@ -118,7 +119,7 @@ def test_what_is_asked_of_the_engine() -> None:
         resources,
         Path("/r/w/cam/sock"),
     )
-    body = creation("mark", launch)
+    body = creation("mark", launch, Findings())
     host = body["HostConfig"]
     assert (body["Image"], body["Cmd"], body["Env"], body["User"]) == (
         "acme/cam:2", ["run"], ["A=b"], "1000",
@@ -147,3 +148,49 @@ def test_a_pulls_progress_in_words() -> None:
     assert str(progress) == "1 MB of 4 MB, 1 of 2 layers"
     progress.take(PullLine("a", "Download complete"))
     assert str(progress) == "4 MB of 4 MB, 2 of 2 layers"
+
+
+def test_progress_goes_on_after_a_cut() -> None:
+    progress = Progress()
+    for status, current, total in (
+        ("Pulling fs layer", 0, 0),
+        ("Downloading", 2_000_000, 6_000_000),
+        ("Retrying in 5 seconds", 0, 0),
+    ):
+        progress.take(PullLine("a", status, PullBytes(current, total)))
+    assert str(progress).endswith("0 of 1 layers; the download was cut, the engine tries again")
+    progress.take(PullLine("a", "Downloading", PullBytes(500_000, 4_000_000)))
+    assert progress.bytes == (2_500_000, 6_000_000)
+    progress.take(PullLine("a", "Download complete"))
+    assert progress.meta() == {
+        "bytes": 6_000_000,
+        "bytes_total": 6_000_000,
+        "layers": 1,
+        "layers_total": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ('Get "http://r/v2/": dial tcp 10.0.0.1:80: connect: connection refused', "did not answer (2 tries). Load"),
+        ("dial tcp: lookup registry.lan: no such host", "did not answer (2 tries). Load"),
+        ("manifest unknown", "cannot be pulled (2 tries): manifest unknown. Load"),
+        ("pull access denied for acme/cam", "cannot be pulled (2 tries): pull access denied"),
+        ("write /x: no space left on device", "no space left on the engine's disk (2 tries)"),
+    ],
+)  # fmt: skip
+def test_why_an_image_is_missing(words: str, sentence: str) -> None:
+    assert sentence in why_missing("acme/cam:2", words, 2)
+
+
+def test_credentials_belong_to_a_registry() -> None:
+    hosts = {
+        "acme/cam:2": "docker.io",
+        "cam": "docker.io",
+        "registry.lan/cam": "registry.lan",
+        "localhost/cam": "localhost",
+        "r:5000/acme/cam@sha256:0": "r:5000",
+    }
+    assert {image: registry_of(image) for image in hosts} == hosts
+    assert registry_auth("registry.lan/cam", {}) is None

@@ -11,7 +11,7 @@ from skerry.kit.errors import Transient
 from skerry.node.contracts.native import PATH, RUNNER_MEMORY, NativeContract
 from skerry.node.models.layout import view_of
 from skerry.node.ports import ContainerLaunch, ProcessLaunch, WasmLaunch
-from skerry.node.workloads.runtimes.containers.creation import creation
+from skerry.node.workloads.runtimes.containers.creation import Findings, creation
 from skerry.wire.codec import decode
 from skerry.wire.wasm import WasmOrder
 from skerry.wire.workload import (
@@ -116,7 +116,7 @@ def test_models_are_named_by_the_files_they_have(contract: NativeContract) -> No
     boxed = contract.launch_for(Assignment("box", Generation(1, 1), spec, models=[model()]), "i2")
     assert isinstance(boxed, ContainerLaunch)
     assert boxed.environment["SKERRY_MODELS"] == "/run/skerry-models"
-    host = creation("owner", boxed)["HostConfig"]
+    host = creation("owner", boxed, Findings())["HostConfig"]
     assert isinstance(host, dict)
     assert f"{boxed.models}:/run/skerry-models:ro" in host["Binds"]
 

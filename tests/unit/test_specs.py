@@ -148,8 +148,8 @@ def test_sections_without_a_value_are_defaults() -> None:
         ("on: {node: n, labels: {a: b}}", "4: on takes either «node» or «labels», this has both"),
         ("on: {labels: {-a: b}}", "4: on.labels: «-a» is not a label's key: use at most 63 letters, digits, «_», «.», «-» and «/», first and last a letter or digit"),
         (f"on: {{labels: {{a: {'x' * 64}}}}}", "4: on.labels: the value of label «a» is longer than 63 characters"),
-        ("ready: {}", "4: ready needs exactly one of exec, http, tcp, value; this has none"),
-        ("ready: {exec: [x], tcp: 80}", "4: ready needs exactly one of exec, http, tcp, value; this has exec, tcp"),
+        ("ready: {}", "4: ready needs exactly one of exec, http, tcp, value, health; this has none"),
+        ("ready: {exec: [x], tcp: 80}", "4: ready needs exactly one of exec, http, tcp, value, health; this has exec, tcp"),
         ("ready: {tcp: 0}", "4: ready.tcp: 0 is out of range: at least 1"),
         ("ready: {tcp: http}", "4: ready.tcp must be a whole number, this is a text"),
         ("ready: {htp: x}", "4: unknown field «htp» in ready: did you mean «http»?"),
@@ -277,7 +277,7 @@ def test_api_input_is_judged_by_the_same_rules() -> None:
         "env.A holds a NUL character: remove it",
         "restart.delay: inf is out of range: at most 365d",
         "stop.grace: -1s is out of range: at least 0s",
-        "ready needs exactly one of exec, http, tcp, value; this has tcp, value",
+        "ready needs exactly one of exec, http, tcp, value, health; this has tcp, value",
     ]
     fine = WorkloadSpec(name="a", process=ProcessSpec(command=["x"]))
     assert check_spec(fine) == []

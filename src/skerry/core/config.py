@@ -31,8 +31,8 @@ from skerry.kit.nearest import did_you_mean
 from skerry.kit.one_line import one_line
 from skerry.kit.units import write_duration, write_size
 
-Kind = Literal["text", "path", "texts", "integer", "duration", "size"]
-"""`texts` is a map of text. Durations are kept in seconds, sizes in bytes."""
+Kind = Literal["text", "path", "texts", "tables", "integer", "duration", "size"]
+"""`texts` is a map of text, `tables` a map of such maps. Durations are kept in seconds, sizes in bytes."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,8 @@ def write_value(setting: Setting, value: object) -> str:
         case int() if setting.kind == "size":
             return write_size(value)
         case dict():
-            return f"{{{', '.join(f'{key}: {entry}' for key, entry in value.items())}}}"
+            entries = (f"{key}: {write_value(setting, entry)}" for key, entry in value.items())
+            return f"{{{', '.join(entries)}}}"
         case _:
             return without_password(str(value))
 
@@ -167,6 +168,7 @@ _READERS: Mapping[Kind, Reader] = {
     "text": text,
     "path": _path,
     "texts": map_of(text, "texts"),
+    "tables": map_of(map_of(text, "texts"), "maps of text"),
     "integer": integer,
     "duration": duration,
     "size": size,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from skerry.core.fields import Problem, dotted
 from skerry.core.names import pattern_fault
+from skerry.core.usb_names import usb_name
 from skerry.core.yaml_lines import Path
 from skerry.wire.workload import ContainerSpec, ProcessSpec, WasmSpec, WorkloadSpec
 
@@ -26,6 +27,8 @@ _IMAGE = re.compile(
 _CAPABILITY = re.compile(r"ALL|(CAP_)?[A-Z][A-Z_]+")
 _VOLUME = re.compile(r"(?P<source>/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]+):(?P<target>/[^:]*)(:(ro|rw))?")
 _DIRECTORY = re.compile(r"/[^:\0]*:/[^:\0]*(:(ro|rw))?")
+_SHARED_NETWORK = re.compile(r"host|container:.*")
+_NOT_ROOT = re.compile(r"[1-9]\d{0,9}(:[1-9]\d{0,9})?")
 _DEVICE = re.compile(r"/dev/[^:]+(:/[^:]+)?")
 
 
@@ -44,6 +47,8 @@ def program_problems(spec: WorkloadSpec) -> Iterator[Problem]:
         yield from _process(spec.process)
     if spec.container is not None and spec.runtime == "container":
         yield from _container(spec.container)
+        if spec.isolation == "strict":
+            yield from _strict(spec.container)
     if spec.wasm is not None and spec.runtime == "wasm":
         yield from _wasm(spec.wasm)
 
@@ -63,11 +68,15 @@ def _container(container: ContainerSpec) -> Iterator[Problem]:
         if words is not None:
             yield from command_problems((where, name), words)
     yield from _absolute((where, "directory"), container.directory)
+    for index, item in enumerate(container.devices):
+        if not _DEVICE.fullmatch(item) and usb_name(item) is None:
+            path = (where, "devices", index)
+            sentence = f"{dotted(path)}: «{item:.80}» is not understood: write /dev/video0, or usb:0403:6001"
+            yield Problem(path, sentence)
     for name, form, example in (
         ("cap_add", _CAPABILITY, "NET_ADMIN"),
         ("cap_drop", _CAPABILITY, "ALL"),
         ("volumes", _VOLUME, "/srv/data:/data:ro"),
-        ("devices", _DEVICE, "/dev/video0"),
     ):
         for index, item in enumerate(getattr(container, name)):
             if not form.fullmatch(item):
@@ -109,6 +118,25 @@ def _input(wasm: WasmSpec) -> Iterator[Problem]:
         yield Problem(path, "wasm.input: mode «once» gets no records: use «worker» or «on-record»")
     elif (fault := pattern_fault(wasm.input)) is not None:
         yield Problem(path, f"wasm.input: {fault}")
+
+
+def _strict(container: ContainerSpec) -> Iterator[Problem]:
+    """What would undo `isolation: strict`."""
+    way_out = "leave it out, or write isolation: standard"
+    for name, wrong in (
+        ("privileged", container.privileged),
+        ("cap_add", bool(container.cap_add)),
+        ("network", _SHARED_NETWORK.fullmatch(container.network or "") is not None),
+    ):
+        if wrong:
+            sentence = f"container.{name}: not with isolation «strict»: {way_out}"
+            yield Problem(("container", name), sentence)
+    if container.user is not None and not _NOT_ROOT.fullmatch(container.user):
+        sentence = (
+            f"container.user: «{container.user:.40}» with isolation «strict»: "
+            "write UID or UID:GID in numbers other than 0"
+        )
+        yield Problem(("container", "user"), sentence)
 
 
 def _absolute(path: Path, directory: str | None) -> Iterator[Problem]:

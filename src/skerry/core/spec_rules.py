@@ -29,7 +29,7 @@ SIGNALS: tuple[str, ...] = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1",
 MAX_MODELS = 64
 _YEAR = 365 * 86400.0
 _SHARE = re.compile(r"(100|[1-9][0-9]?)%")
-_PROBES = ("exec", "http", "tcp", "value")
+_PROBES = ("exec", "http", "tcp", "value", "health")
 
 
 def plain(value: float) -> str:
@@ -50,7 +50,7 @@ class _Range:
         *sections, name = self.path.split(".")
         part = attrgetter(".".join(sections))(spec)
         value = None if part is None else getattr(part, name)
-        if value is None or self.low <= value <= self.high:
+        if not isinstance(value, int | float) or self.low <= value <= self.high:
             return None
         bound = (
             f"at least {self.write(self.low)}"
@@ -66,6 +66,7 @@ _RANGES = (
     _Range("resources.memory", 1 << 20, 1 << 50, write_size),
     _Range("resources.open_files", 16, 1 << 20, plain),
     _Range("resources.pids", 1, 1 << 22, plain),
+    _Range("container.gpus", 1, 64, plain),
     _Range("restart.delay", 0.01, _YEAR, write_duration),
     _Range("restart.max_delay", 0.01, _YEAR, write_duration),
     _Range("restart.reset_after", 1, _YEAR, write_duration),
@@ -164,13 +165,15 @@ def _ready(spec: WorkloadSpec) -> Iterator[Problem]:
     ready = spec.ready
     if ready is None:
         return
-    probes = (ready.exec, ready.http, ready.tcp, ready.value)
+    probes = (ready.exec, ready.http, ready.tcp, ready.value, ready.health or None)
     given = [name for name, probe in zip(_PROBES, probes, strict=True) if probe is not None]
     if len(given) != 1:
         yield Problem(
             ("ready",),
             f"ready needs exactly one of {', '.join(_PROBES)}; this has {', '.join(given) or 'none'}",
         )
+    if ready.health and spec.runtime != "container":
+        yield Problem(("ready", "health"), "ready.health: only a container has a health check")
     if ready.exec is not None:
         yield from command_problems(("ready", "exec"), ready.exec)
     if ready.http is not None and not is_url(ready.http):

@@ -187,6 +187,10 @@ def _as_list(command: str) -> str:
     return flow_list(words)
 
 
+def _gpus(field: Field) -> object:
+    return "all" if field.value == "all" else integer(field)
+
+
 def _on_disconnect(field: Field) -> object:
     if isinstance(field.value, str):
         if field.value == "run":
@@ -247,6 +251,7 @@ _CONTAINER = {
     "cap_drop": _texts,
     "volumes": _texts,
     "devices": _texts,
+    "gpus": _gpus,
 }
 _WASM = {
     "module": text,
@@ -298,6 +303,7 @@ _FIELDS = {
             "http": text,
             "tcp": integer,
             "value": text,
+            "health": boolean,
             "interval": duration,
             "timeout": duration,
         }

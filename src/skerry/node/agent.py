@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from skerry import __version__
+from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
-from skerry.node.contracts.native import NativeContract, log_path
+from skerry.node.contracts.native import NativeContract
+from skerry.node.data.own_events import OwnEvents
 from skerry.node.data.publish import Publisher, clock_quality
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
@@ -53,18 +55,18 @@ from skerry.node.workloads.http_status import http_status
 from skerry.node.workloads.logs import LogFiles
 from skerry.node.workloads.needs import AllNeeds
 from skerry.node.workloads.readiness import Prober
-from skerry.node.workloads.runtimes.containers.engine import Engine
-from skerry.node.workloads.runtimes.containers.images import Images
-from skerry.node.workloads.runtimes.containers.output import ContainerLogs, LogTarget
-from skerry.node.workloads.runtimes.containers.owner import owner_mark
-from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
 from skerry.node.workloads.runtimes.isolation import Isolation
+from skerry.node.workloads.runtimes.lazy_containers import HAD_CONTAINERS, LazyContainers
+from skerry.node.workloads.runtimes.owner import owner_mark
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
 from skerry.wire.codec import encode
 from skerry.wire.records import ClockQuality
-from skerry.wire.workload import Assignment, NodeInfo
+from skerry.wire.workload import NodeInfo
+
+if TYPE_CHECKING:
+    from skerry.node.workloads.runtimes.containers.room import ContainerRoom
 
 if TYPE_CHECKING:
     from skerry.node.models.fetching import ModelNeeds
@@ -132,27 +134,27 @@ def _build(
     logs = LogFiles(settings.data_dir / "logs", clock)
     sync = _sync(settings, identity, host, Stores(store.state, records), session, logs)
     instances = InstanceStore(store.writer, store.reader, NullCipher())
-    api = LocalApi(settings.run_dir)
-    seen = SeenValues(clock)
+    api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
     prepare = Endpoints(api, instances, seen).prepare
     desired = StoredDesired(store.state, sync.reachability, clock, prepare)
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
-    runtime, images = _runtimes(settings, host, owner, isolation)
+    quality = partial(_quality, sync, clock)
+    containers = _containers(settings, host, owner, OwnEvents(records, clock, quality))
+    runtime = _runtimes(settings, host, isolation, containers)
     models = _models(settings, identity, host, instances, session, sync)
-    contract = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
-    launch_for = contract.launch_for
+    native = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
     supervisor = Supervisor(
-        Tools(instances, runtime, launch_for, clock, host.chance, host.disk),
+        Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
         desired,
         StoredStatuses(store.state),
-        AllNeeds([images, models]),
-        Prober(partial(http_status, session), seen, launch_for, runtime.execute, clock),
+        AllNeeds([containers, models]),
+        Prober(get, seen, native.launch_for, runtime.execute, containers, clock),
     )
     query = RecordQuery(records, name)
     desk = WorkloadDesk(
         name,
-        Publisher(records, clock, lambda: _quality(sync, clock)),
+        Publisher(records, clock, quality),
         Subscriptions(records, name),
         query,
         seen,
@@ -166,7 +168,7 @@ def _build(
         records=records,
         runtime=runtime,
         isolation=isolation,
-        images=images,
+        containers=containers,
         models=models,
         supervisor=supervisor,
         desired=desired,
@@ -179,19 +181,6 @@ def _build(
         clock=clock,
         disk=host.disk,
     )
-
-
-def _runtimes(
-    settings: NodeSettings, host: Host, owner: str, isolation: Isolation
-) -> tuple[Runtimes, Images]:
-    """What runs instances, and what fetches the images that containers need."""
-    clock, chance = host.clock, host.chance
-    logs = ContainerLogs(clock)
-    engine = Engine(settings.engine_sockets)
-    containers = ContainerRuntime(engine, logs, owner, clock, chance)
-    images = Images(engine, partial(_note, logs, settings), clock, chance)
-    processes = ProcessRuntime(settings.run_dir, clock, chance, isolation)
-    return Runtimes(processes, containers), images
 
 
 def _models(
@@ -230,10 +219,26 @@ def _models(
     return ModelsOnDemand(root, limit, build)
 
 
-def _note(logs: ContainerLogs, settings: NodeSettings, assignment: Assignment, line: str) -> None:
-    path = log_path(settings.data_dir, assignment.workload)
-    kept = assignment.spec.logs
-    logs.note(LogTarget(path, kept.max_size, kept.files), line)
+def _runtimes(
+    settings: NodeSettings, host: Host, isolation: Isolation, containers: LazyContainers
+) -> Runtimes:
+    processes = ProcessRuntime(settings.run_dir, host.clock, host.chance, isolation)
+    return Runtimes(processes, containers)
+
+
+def _containers(
+    settings: NodeSettings, host: Host, owner: str, events: OwnEvents
+) -> LazyContainers:
+    """What runs containers and fetches their images; loaded when there are any."""
+    used = settings.data_dir / HAD_CONTAINERS
+
+    def open_room(changed: Bell) -> ContainerRoom:
+        from skerry.node.containers import open_room  # noqa: PLC0415 - memory that only some nodes need
+
+        host.disk.write_atomic("containers.used", used, b"")
+        return open_room(settings, owner, host.clock, host.chance, events.tell, changed)
+
+    return LazyContainers(open_room, known=used.exists())
 
 
 def _sync(

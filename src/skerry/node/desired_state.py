@@ -5,7 +5,7 @@ The supervisor states its needs as protocols (`workloads.supervise.Desired`, `St
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from skerry.kit.bell import Bell
@@ -35,7 +35,7 @@ class StoredDesired:
         store: NodeStore,
         link: Link,
         clock: Clock,
-        prepare: Callable[[set[str]], Awaitable[None]],
+        prepare: Callable[[Sequence[Assignment]], Awaitable[None]],
     ) -> None:
         self._store = store
         self._link = link
@@ -58,7 +58,7 @@ class StoredDesired:
         rows = await self._store.rows(ASSIGNMENT)
         wanted = [decode(row.body, Assignment, f"assignment «{row.id}»") for row in rows]
         self._streams |= {assignment.workload: assignment.spec.streams for assignment in wanted}
-        await self._prepare({assignment.workload for assignment in wanted})
+        await self._prepare(wanted)
         return wanted
 
     def streams_of(self, workload: str) -> Mapping[str, StreamClass]:

@@ -29,10 +29,18 @@ class RecordsSection(msgspec.Struct, frozen=True):
     sample_limit: int
 
 
+class Registry(msgspec.Struct, frozen=True):
+    """Who this node is to a registry of images."""
+
+    username: str
+    password_file: str
+
+
 class ContainersSection(msgspec.Struct, frozen=True):
-    """The container engine."""
+    """The container engine; registries by host, «HOST[:PORT]»."""
 
     socket: Path | None
+    registries: dict[str, Registry] = {}
 
 
 class ModelsSection(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from skerry.kit.errors import Refused
+from skerry.kit.errors import Refused, Transient
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
 from skerry.wire.workload import Allow, ContainerSpec, Exit, Resources
 
@@ -46,6 +46,11 @@ def workload_socket(run_dir: Path, name: str) -> Path:
 
 _UNLIMITED = Resources()
 _NOTHING_GRANTED = Allow()
+
+
+def container_socket(run_dir: Path, name: str) -> Path:
+    """A container's: any user may connect, because its users are not the device's; only the agent enters `run_dir`/c."""
+    return run_dir / "c" / name / "sock"
 
 
 @dataclass(frozen=True)
@@ -126,11 +131,15 @@ class InstanceExit:
     exit: Exit
 
 
+class NeedGone(Transient):
+    """What a start needs was there and is not any more: nothing was made, and `workloads.needs` says what is missing."""
+
+
 class Runtime(Protocol):
     """Starts and ends instances, survives the agent, and tells every exit at least once.
 
     An exit that happens while no agent is connected is kept until `acknowledge`. Calls about an unknown
-    instance are harmless. Errors: Refused (the launch itself is wrong: command not found, …), Transient.
+    instance are harmless. Errors: Refused (the launch itself is wrong: command not found, …), NeedGone, Transient.
     """
 
     async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import platform
 import resource
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from skerry import __version__
@@ -34,8 +34,8 @@ from skerry.node.store.opening import OpenedStore, integrity_problem
 from skerry.node.store.records import RecordStore
 from skerry.node.sync.sync import Sync
 from skerry.node.workloads.locks import LockOrder
-from skerry.node.workloads.runtimes.containers.images import Images
 from skerry.node.workloads.runtimes.isolation import Isolation
+from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
 from skerry.wire.local import (
@@ -52,7 +52,7 @@ from skerry.wire.local import (
 from skerry.wire.models import ModelCache
 from skerry.wire.people import Rows
 from skerry.wire.records import Publish, Published
-from skerry.wire.workload import StreamClass, WorkloadStatus
+from skerry.wire.workload import Assignment, StreamClass, WorkloadStatus
 
 LAST_WORDS = 1.5
 """Seconds for the hub to hear that the workloads have ended, and what they published last."""
@@ -139,11 +139,13 @@ class Endpoints:
         self._instances = instances
         self._seen = seen
 
-    async def prepare(self, wanted: set[str]) -> None:
+    async def prepare(self, wanted: Sequence[Assignment]) -> None:
         """Opens and closes sockets so that they fit."""
-        names = wanted | self._instances.load().keys()
-        await self._api.serve_workloads(names)
-        self._seen.keep_only(names)
+        there = [*wanted, *(one.assignment for one in self._instances.load().values())]
+        containers = {one.workload for one in there if one.spec.container is not None}
+        processes = {one.workload for one in there if one.spec.container is None}
+        await self._api.serve_workloads(processes, containers)
+        self._seen.keep_only(processes | containers)
 
 
 class Node:
@@ -158,7 +160,7 @@ class Node:
         records: RecordStore,
         runtime: Runtimes,
         isolation: Isolation,
-        images: Images,
+        containers: LazyContainers,
         models: ModelsOnDemand,
         supervisor: Supervisor,
         desired: StoredDesired,
@@ -175,7 +177,7 @@ class Node:
         self.identity = identity
         self.store = store
         self.runtime = runtime
-        self.images = images
+        self.containers = containers
         self._models = models
         self.supervisor = supervisor
         self.desired = desired
@@ -222,7 +224,7 @@ class Node:
         return Doctor(examine(await self._facts(deep=True)))
 
     async def load_images(self, request: ImageLoad) -> ImagesLoaded:
-        return ImagesLoaded(await self.images.load(Path(request.path)))
+        return ImagesLoaded(await self.containers.load_image(Path(request.path)))
 
     async def models(self) -> ModelCache:
         return await self._models.cache()

@@ -46,6 +46,9 @@ def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
                 unit="bytes", low=1_000_000),
         Setting("containers.socket", "path", None,
                 "Socket of the Docker or Podman engine. By default DOCKER_HOST, then the usual places."),
+        Setting("containers.registries", "tables", {},
+                "Registries that want a password, «HOST: {username: NAME, password_file: /PATH}»; nobody else may read "
+                "the file.", check=_registries_fault),
         Setting("isolation.users", "text", "64000-64999",
                 "Numbers of the users that workloads with «isolation: strict» get, each its own.", check=_users_fault),
         Setting("models.cache_limit", "size", 5_000_000_000,
@@ -141,6 +144,15 @@ def _usual_engine_sockets(environment: Mapping[str, str]) -> tuple[Path, ...]:
 def _labels_fault(value: object) -> str | None:
     labels = msgspec.convert(value, dict[str, str])
     return next((fault for pair in labels.items() if (fault := label_fault(*pair))), None)
+
+
+def _registries_fault(value: object) -> str | None:
+    for host, fields in msgspec.convert(value, dict[str, dict[str, str]]).items():
+        if fields.keys() != {"username", "password_file"}:
+            return f"«{host}» needs username and password_file, and nothing else"
+        if not fields["password_file"].startswith("/"):
+            return f"password_file of «{host}» is not an absolute path: begin it with «/»"
+    return None
 
 
 def _url_fault(value: object) -> str | None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import random
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
+from skerry.kit.bell import Bell
 from skerry.kit.clock import SystemClock
 from skerry.node.ports import ContainerLaunch, Launch, ProcessIdentity, RunningInstance
 from skerry.node.workloads.runtimes.containers.creation import OWNER
+from skerry.node.workloads.runtimes.containers.devices import Devices
 from skerry.node.workloads.runtimes.containers.engine import Engine
+from skerry.node.workloads.runtimes.containers.maker import Maker
 from skerry.node.workloads.runtimes.containers.output import ContainerLogs
 from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
 from skerry.node.workloads.runtimes.identity import lives
@@ -30,26 +34,58 @@ while True:
 """The first process of a container ends on no signal that it does not handle."""
 
 
+class HeardImages:
+    """What a runtime has told about images: those that are gone, and how often the engine was back."""
+
+    def __init__(self) -> None:
+        self.changed = Bell()
+        self.lost: list[str] = []
+        self.looks = 0
+
+    def look_again(self) -> None:
+        self.looks += 1
+
+    def gone(self, name: str) -> None:
+        self.lost.append(name)
+
+
 class ContainerDevice:
     """Stands for one device: agents come and go (`agent`), containers stay until `end`."""
 
     def __init__(self, directory: Path, sockets: Path, image: str) -> None:
         self.directory = directory
         self.clock = SystemClock()
+        self.images = HeardImages()
         self.owner = f"{random.getrandbits(64):016x}"
         self._socket = sockets
         self._image = image
+        self.plugged: Callable[[], None] = lambda: None
         self._agents: list[ContainerRuntime] = []
         self._launched = 0
 
     def agent(self) -> ContainerRuntime:
         """The runtime of another agent process on this device; not connected yet."""
         engine = Engine([self._socket])
+        logs = ContainerLogs(self.clock)
         runtime = ContainerRuntime(
-            engine, ContainerLogs(self.clock), self.owner, self.clock, random.Random(7)
+            engine,
+            logs,
+            Maker(engine, self.owner, self.usb(), [self.directory / "secret"]),
+            self.images,
+            self.clock,
+            random.Random(7),
         )
         self._agents.append(runtime)
         return runtime
+
+    def usb(self) -> Devices:
+        """USB devices of a tree below the directory; `plugged` tells of a change."""
+
+        def listen(on_change: Callable[[], None]) -> Callable[[], None]:
+            self.plugged = on_change
+            return lambda: None
+
+        return Devices(self.directory / "sys", listen, self.images.changed)
 
     def launch(
         self,

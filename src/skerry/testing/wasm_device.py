@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
+from skerry.kit.bell import Bell
 from skerry.node.contracts.native import NativeContract
 from skerry.node.ports import WasmLaunch
-from skerry.node.workloads.runtimes.containers.engine import Engine
-from skerry.node.workloads.runtimes.containers.output import ContainerLogs
-from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
+from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.testing.process_device import ProcessDevice
@@ -38,6 +37,10 @@ EXITS = """
 """
 
 
+def _no_room(_changed: Bell) -> NoReturn:
+    raise AssertionError("a module needs no container engine")
+
+
 class WasmDevice(ProcessDevice):
     """A `ProcessDevice` whose workloads are modules, written as text."""
 
@@ -47,14 +50,7 @@ class WasmDevice(ProcessDevice):
 
     def router(self, processes: ProcessRuntime) -> Runtimes:
         """All runtimes of one agent process on this device, with no engine."""
-        containers = ContainerRuntime(
-            Engine([self.directory / "no-engine"]),
-            ContainerLogs(self.clock),
-            "nobody",
-            self.clock,
-            random.Random(7),
-        )
-        self._routers.append(Runtimes(processes, containers))
+        self._routers.append(Runtimes(processes, LazyContainers(_no_room, known=False)))
         return self._routers[-1]
 
     async def end(self) -> None:

@@ -67,6 +67,7 @@ class ContainerSpec(_Part, frozen=True):
     cap_drop: list[str] = []
     volumes: list[str] = []
     devices: list[str] = []
+    gpus: Literal["all"] | int | None = None
 
 
 class WasmSpec(_Part, frozen=True):
@@ -135,12 +136,13 @@ class Stop(_Part, frozen=True):
 
 
 class Ready(_Part, frozen=True):
-    """When a running workload counts as ready: exactly one of the four probes."""
+    """When a running workload counts as ready: exactly one of the five probes; `health` is the container's own check."""
 
     exec: list[str] | None = None
     http: str | None = None
     tcp: int | None = None
     value: str | None = None
+    health: bool | None = None
     interval: float = 1.0
     timeout: float = 5.0
 
@@ -208,6 +210,13 @@ class WorkloadSpec(_Part, frozen=True):
     models: list[str] = []
     update: Update = Update()
     overrides: list[Override] = []
+
+    @property
+    def probe(self) -> Ready | None:
+        """How readiness is judged: a container that says nothing about it, by the health check of its image if it has one."""
+        if self.ready is None and self.container is not None:
+            return Ready(health=True)
+        return self.ready
 
 
 class Generation(msgspec.Struct, frozen=True, array_like=True, order=True):

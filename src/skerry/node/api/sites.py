@@ -1,7 +1,8 @@
 """Where the local apps listen: the admin socket, one socket per workload, the read-only loopback port.
 
 The path of a workload's socket is its identity: whoever was given the socket speaks for that workload, and for
-no other. Sockets have mode 0600 in a directory 0700.
+no other. Sockets have mode 0600 in a directory 0700; those that containers are given may be used by any user who gets
+as far, and only the agent's gets into the directory above.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from skerry.kit.errors import InvalidInput
 from skerry.kit.reception import RequestLimits
 from skerry.kit.socket_path import checked_socket_path
 from skerry.node.api.connections import Listener
-from skerry.node.ports import workload_socket
+from skerry.node.ports import container_socket, workload_socket
 
 log = logging.getLogger(__name__)
 
 LIMITS = RequestLimits(connections=64)
 """Of each socket and of the port: many times what one workload, person or monitoring script needs."""
+
+_OWN = 0o600
+_ANYBODYS = 0o666
 
 _SHUTDOWN_SECONDS = 1.0
 
@@ -41,9 +45,12 @@ class Apps:
 class _Door:
     """A socket that listens, and the file by which it is found."""
 
-    def __init__(self, runner: web.AppRunner, path: Path, listening: asyncio.Server) -> None:
+    def __init__(
+        self, runner: web.AppRunner, path: Path, mode: int, listening: asyncio.Server
+    ) -> None:
         self.runner = runner
         self.path = path
+        self.mode = mode
         self.listening = listening
         self._file = _file_at(path)
 
@@ -63,7 +70,7 @@ class LocalApi:
         self._workload: web.AppRunner | None = None
         self._port: asyncio.Server | None = None
         self._admin: _Door | None = None
-        self._of_workloads: dict[str, _Door] = {}
+        self._of_workloads: dict[Path, _Door] = {}
         self.public_port: int | None = None
 
     async def start(self, apps: Apps, public_port: int) -> None:
@@ -73,7 +80,7 @@ class LocalApi:
         for runner in self._runners:
             await runner.setup()
         self._workload = workload
-        self._admin = await self._listen(admin, admin_socket(self._run_dir))
+        self._admin = await self._listen(admin, admin_socket(self._run_dir), _OWN)
         if public_port == 0:
             return
         factory = Listener(_server(public), self._limits).factory
@@ -89,20 +96,21 @@ class LocalApi:
         self._port = port
         self.public_port = public_port
 
-    async def serve_workloads(self, names: set[str]) -> None:
-        """Opens a socket for each name and closes those of workloads that are gone. `start` comes first."""
+    async def serve_workloads(self, processes: set[str], containers: set[str]) -> None:
+        """Opens a socket for each workload and closes those that are gone. `start` comes first."""
         assert self._workload is not None  # noqa: S101 - see the docstring
-        for name in sorted(names - self._of_workloads.keys()):
-            path = workload_socket(self._run_dir, name)
+        wanted = {workload_socket(self._run_dir, name): _OWN for name in processes}
+        wanted |= {container_socket(self._run_dir, name): _ANYBODYS for name in containers}
+        for path in sorted(wanted.keys() - self._of_workloads.keys()):
             try:
-                self._of_workloads[name] = await self._listen(
-                    self._workload, checked_socket_path(path)
+                self._of_workloads[path] = await self._listen(
+                    self._workload, checked_socket_path(path), wanted[path]
                 )
             except (InvalidInput, OSError) as error:  # the other workloads get theirs
+                name = path.parent.name
                 log.warning("cannot open the socket of workload «%s»: %s", name, error)
-        for name in self._of_workloads.keys() - names:
-            self._of_workloads.pop(name).listening.close()
-            path = workload_socket(self._run_dir, name)
+        for path in self._of_workloads.keys() - wanted.keys():
+            self._of_workloads.pop(path).listening.close()
             path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # what else is in there is not ours
                 path.parent.rmdir()
@@ -112,13 +120,11 @@ class LocalApi:
         for door in [door for door in self._doors() if door.is_lost]:
             log.warning("the socket %s is gone: opening it again", door.path)
             door.listening.close()
-            again = await self._listen(door.runner, door.path)
+            again = await self._listen(door.runner, door.path, door.mode)
             if door is self._admin:
                 self._admin = again
             else:
-                self._of_workloads |= {
-                    name: again for name, held in self._of_workloads.items() if held is door
-                }
+                self._of_workloads[door.path] = again
 
     def _doors(self) -> list[_Door]:
         return [*self._of_workloads.values(), *([self._admin] if self._admin else [])]
@@ -133,7 +139,7 @@ class LocalApi:
         for runner in self._runners:
             await runner.cleanup()
 
-    async def _listen(self, runner: web.AppRunner, path: Path) -> _Door:
+    async def _listen(self, runner: web.AppRunner, path: Path, mode: int) -> _Door:
         for directory in (
             path.parent.parent,
             path.parent,
@@ -143,13 +149,15 @@ class LocalApi:
         path.unlink(missing_ok=True)
         factory = Listener(_server(runner), self._limits).factory
         listening = await asyncio.get_running_loop().create_unix_server(factory, path)
-        path.chmod(0o600)
+        path.chmod(mode)
+        if mode == _ANYBODYS:
+            path.parent.chmod(0o711)
         # A strict workload has a user of its own, whose group its directory was given to. The directory itself stays
         # ours, or a link in the socket's place would make us give something else away.
         group = path.parent.stat().st_gid
         if group != os.getegid():
             os.chown(path, group, group, follow_symlinks=False)
-        return _Door(runner, path, listening)
+        return _Door(runner, path, mode, listening)
 
 
 def _file_at(path: Path) -> tuple[int, int] | None:

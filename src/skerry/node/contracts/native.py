@@ -32,6 +32,7 @@ from skerry.node.ports import (
     Launch,
     ProcessLaunch,
     WasmLaunch,
+    container_socket,
     workload_socket,
 )
 from skerry.wire.codec import encode
@@ -61,8 +62,9 @@ class NativeContract:
     def launch_for(self, assignment: Assignment, instance: str) -> Launch:
         """The launch of one instance; makes the workload's own directories. Raises Transient or InvalidInput when it cannot."""
         name, spec = assignment.workload, assignment.spec
-        socket = checked_socket_path(workload_socket(self.run_dir, name))
         inside = spec.container is not None
+        place = container_socket if inside else workload_socket
+        socket = checked_socket_path(place(self.run_dir, name))
         self._own_directory("logs", name)
         environment = {
             **({} if inside else self._surroundings(name)),

@@ -14,7 +14,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.kit.ids import uuid7
-from skerry.node.ports import Launch, Runtime
+from skerry.node.ports import Launch, NeedGone, Runtime
 from skerry.node.store.instances import (
     ActualWorkload,
     Ended,
@@ -100,7 +100,7 @@ class WorkloadExecutor:
         )
 
     async def abandon(self, held: ActualWorkload) -> None:
-        """Writes an instance off that the runtime never made."""
+        """Writes an instance off that the runtime never made; what it needs is looked at again."""
         moment = self._tools.moment()
         if held.instance is not None:
             ended = Ended(held.instance.id, Exit(at=moment.wall))
@@ -123,6 +123,9 @@ class WorkloadExecutor:
         tools.disk.point("workload.spawning")
         try:
             identity = await tools.runtime.start(tools.launch_for(held.assignment, instance.id))
+        except NeedGone:
+            await self.abandon(held)
+            return
         except (Refused, InvalidInput) as error:
             moment = tools.moment()
             failed = transitions.refused(held, str(error), moment, tools.chance.random())

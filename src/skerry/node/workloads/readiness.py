@@ -1,4 +1,4 @@
-"""When a running workload counts as ready: probes by exec, HTTP, TCP, or a value that it published.
+"""When a running workload counts as ready: probes by exec, HTTP, TCP, a value that it published, its health check.
 
 Ready after one success; no longer ready after three failures in a row. Being not ready is shown and holds up
 dependants; it restarts nothing. Judging is pure; `Prober` asks.
@@ -40,6 +40,15 @@ def judge(before: Readiness, failure: str) -> Readiness:
     return Readiness(before.ready and failures < FAILURES, failures, failure)
 
 
+def judge_health(word: str, *, optional: bool) -> Readiness:
+    """What a container's health check means; one that has none is ready, unless the spec asks for it."""
+    if word == "healthy" or (not word and optional):
+        return Readiness(ready=True)
+    if not word:
+        return Readiness(ready=False, failure="not ready: its image has no health check")
+    return Readiness(ready=False, failure=f"not ready: its health check says {word}")
+
+
 class PublishedValues(Protocol):
     """What workloads have published, as far as this agent has seen it."""
 
@@ -58,6 +67,19 @@ Execute = Callable[[Launch, list[str]], Awaitable[int]]
 """Runs a command where the instance runs (`runtimes.router`) → its exit code. Raises Transient or Refused."""
 
 
+class Health(Protocol):
+    """What containers' own health checks say, as the engine tells it."""
+
+    @property
+    def health_changed(self) -> Bell:
+        """Rings when an answer of `health` may have changed."""
+        ...
+
+    def health(self, instance: str) -> str | None:
+        """«starting», «healthy», «unhealthy»; empty: it has no health check; None: not known now."""
+        ...
+
+
 class Prober:
     """Runs the probes of all workloads."""
 
@@ -67,21 +89,26 @@ class Prober:
         values: PublishedValues,
         launch_for: Callable[[Assignment, str], Launch],
         execute: Execute,
+        health: Health,
         clock: Clock,
     ) -> None:
         self._http_status = http_status
         self._values = values
         self._launch_for = launch_for
         self._execute = execute
+        self._health = health
         self._clock = clock
 
     async def watch(
         self, actual: ActualWorkload, readiness: Readiness, tell: Callable[[Readiness], None]
     ) -> None:
         """Probes a running instance until cancelled and tells each new judgement. A value needs to be seen only once."""
-        ready, instance = actual.assignment.spec.ready, actual.instance
+        spec, instance = actual.assignment.spec, actual.instance
+        ready = spec.probe
         if ready is None or instance is None:
             return
+        if ready.health:
+            await self._follow_health(instance.id, tell, optional=spec.ready is None)
         if ready.value is not None:
             await self._value_seen(actual.name, ready.value, instance)
             tell(Readiness(ready=True))
@@ -92,6 +119,18 @@ class Prober:
                 tell(after)
             readiness = after
             await self._clock.sleep(ready.interval)
+
+    async def _follow_health(
+        self, instance: str, tell: Callable[[Readiness], None], *, optional: bool
+    ) -> None:
+        """For ever. The engine runs the check; three failures in a row are its business."""
+        seen, known = 0, None
+        while True:
+            word = self._health.health(instance)
+            if word is not None and word != known:
+                known = word
+                tell(judge_health(word, optional=optional))
+            seen = await self._health.health_changed.after(seen)
 
     async def _value_seen(self, workload: str, pattern: str, instance: Instance) -> None:
         while True:

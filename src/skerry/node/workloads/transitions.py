@@ -77,7 +77,7 @@ def started(
     known = replace(actual, instance=instance)
     if actual.phase != "starting":
         return known
-    return replace(_enter(known, "running", moment), ready=actual.assignment.spec.ready is None)
+    return replace(_enter(known, "running", moment), ready=actual.assignment.spec.probe is None)
 
 
 def refused(actual: ActualWorkload, cause: str, moment: Moment, chance: float) -> ActualWorkload:

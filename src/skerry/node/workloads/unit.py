@@ -191,7 +191,7 @@ class Unit:
         actual = self._executor.actual
         wanted = None
         if actual is not None and actual.instance is not None and actual.phase == "running":
-            ready = actual.assignment.spec.ready
+            ready = actual.assignment.spec.probe
             wanted = None if ready is None else _Probe(actual.instance.id, ready)
         if wanted == self._probe:
             return

@@ -6,6 +6,7 @@ A container engine that is away holds up no process, and the other way round: `c
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from skerry.kit.errors import Refused
 from skerry.node.ports import (
@@ -19,15 +20,18 @@ from skerry.node.ports import (
     WasmLaunch,
 )
 from skerry.node.workloads.runtimes.beside import run_beside
-from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
+from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 from skerry.node.workloads.runtimes.wasm import check_module
+
+if TYPE_CHECKING:
+    from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
 
 
 class Runtimes:
     """Implements `Runtime`, and `readiness.Execute`."""
 
-    def __init__(self, processes: ProcessRuntime, containers: ContainerRuntime) -> None:
+    def __init__(self, processes: ProcessRuntime, containers: LazyContainers) -> None:
         self._processes = processes
         self._containers = containers
 
@@ -43,11 +47,12 @@ class Runtimes:
     async def adopt(self, known: list[StoredInstance]) -> list[RunningInstance]:
         containers = [one for one in known if isinstance(one.launch, ContainerLaunch)]
         processes = [one for one in known if isinstance(one.launch, ProcessLaunch)]
-        return [*await self._containers.adopt(containers), *await self._processes.adopt(processes)]
+        taken = await self._containers.runtime().adopt(containers) if containers else []
+        return [*taken, *await self._processes.adopt(processes)]
 
     async def start(self, launch: Launch) -> ProcessIdentity:
         if isinstance(launch, ContainerLaunch):
-            return await self._containers.start(launch)
+            return await self._containers.runtime().start(launch)
         if isinstance(launch, WasmLaunch):
             check_module(launch)
         return await self._processes.start(launch)
@@ -64,18 +69,21 @@ class Runtimes:
     async def execute(self, launch: Launch, command: list[str]) -> int:
         """Runs a command inside the instance's container, or beside its process; returns its exit code."""
         if isinstance(launch, ContainerLaunch):
-            return await self._containers.execute(launch.instance, command)
+            return await self._containers.runtime().execute(launch.instance, command)
         if isinstance(launch, ProcessLaunch):
             return await run_beside(launch, command)
         raise Refused(f"cannot run {command[0]}: unknown runtime of workload «{launch.workload}»")
 
     async def close(self) -> None:
-        await self._containers.close()
+        if self._containers.opened is not None:
+            await self._containers.opened.runtime.close()
         await self._processes.close()
 
     async def shut_down(self) -> None:
-        await self._containers.shut_down()
+        if self._containers.opened is not None:
+            await self._containers.opened.runtime.shut_down()
         await self._processes.shut_down()
 
     def _of(self, instance: str) -> ContainerRuntime | ProcessRuntime:
-        return self._containers if self._containers.has(instance) else self._processes
+        room = self._containers.opened
+        return room.runtime if room is not None and room.runtime.has(instance) else self._processes

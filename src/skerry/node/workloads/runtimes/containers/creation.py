@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from skerry.node.ports import MODELS_INSIDE, SOCKET_INSIDE, ContainerLaunch, Launch
+from skerry.node.workloads.runtimes.containers.strict import PIDS, TMP, user_of
 from skerry.wire.workload import Exit
 
 Body = dict[str, object]
@@ -16,6 +19,9 @@ OWNER = "io.skerry.node"
 
 WORKLOAD = "io.skerry.workload"
 INSTANCE = "io.skerry.instance"
+DEVICES = "io.skerry.devices"
+"""The nodes of USB devices that it was given, by the spec's entry."""
+
 LOG = "io.skerry.log"
 """Where the output goes, so that an agent that has just started need not wait for its store to tell."""
 
@@ -38,14 +44,27 @@ def labels(owner: str, launch: Launch) -> dict[str, str]:
     }
 
 
-def creation(owner: str, launch: ContainerLaunch) -> Body:
+@dataclass(frozen=True)
+class Findings:
+    """What `maker` has found out: the image's user, where that matters, the engine's way to its GPUs, USB devices."""
+
+    image_user: str = ""
+    gpus: Body | None = None
+    usb: Sequence[tuple[str, str]] = ()
+    """(node, name inside)."""
+    handed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def creation(owner: str, launch: ContainerLaunch, found: Findings) -> Body:
     """The body of POST /containers/create."""
     spec, resources = launch.spec, launch.resources
-    host = _host(launch)
+    host = _host(launch, found)
+    if found.gpus is not None:
+        host["DeviceRequests"] = [found.gpus]
     body: Body = {
         "Image": spec.image,
         "Env": [f"{name}={value}" for name, value in launch.environment.items()],
-        "Labels": labels(owner, launch),
+        "Labels": labels(owner, launch) | _told(found.handed),
         "HostConfig": host,
     }
     if spec.entrypoint is not None:
@@ -54,15 +73,21 @@ def creation(owner: str, launch: ContainerLaunch) -> Body:
         body["Cmd"] = spec.command
     if spec.directory is not None:
         body["WorkingDir"] = spec.directory
-    if spec.user is not None:
-        body["User"] = spec.user
+    user = user_of(spec.user, found.image_user) if launch.strict else spec.user
+    if user is not None:
+        body["User"] = user
     if resources.open_files is not None:
         limit = {"Name": "nofile", "Soft": resources.open_files, "Hard": resources.open_files}
         host["Ulimits"] = [limit]
     return body
 
 
-def _host(launch: ContainerLaunch) -> Body:
+def _told(handed: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    nodes = {item: list(of) for item, of in handed.items()}
+    return {DEVICES: json.dumps(nodes)} if nodes else {}
+
+
+def _host(launch: ContainerLaunch, found: Findings) -> Body:
     spec, resources = launch.spec, launch.resources
     # The directory, not the socket: an agent that restarts makes a new socket in it.
     binds = [f"{launch.socket.parent}:{PurePosixPath(SOCKET_INSIDE).parent}", *spec.volumes]
@@ -78,7 +103,7 @@ def _host(launch: ContainerLaunch) -> Body:
         "ReadonlyRootfs": spec.read_only,
         "CapAdd": spec.cap_add,
         "CapDrop": spec.cap_drop,
-        "Devices": [_device(item) for item in spec.devices],
+        "Devices": [_device(*pair) for pair in (*_nodes(spec.devices), *found.usb)],
     }
     if spec.network is not None:
         host["NetworkMode"] = spec.network
@@ -88,20 +113,34 @@ def _host(launch: ContainerLaunch) -> Body:
         host["NanoCpus"] = round(resources.cpu * 1e9)
     if resources.pids is not None:
         host["PidsLimit"] = resources.pids
-    return host
+    return _confined(host) if launch.strict else host
 
 
-def _device(item: str) -> dict[str, str]:
-    outside, _, inside = item.partition(":")
-    return {
-        "PathOnHost": outside,
-        "PathInContainer": inside or outside,
-        "CgroupPermissions": "rwm",
-    }
+def _confined(host: Body) -> Body:
+    """The spec's rules have refused what would undo this: privileges, capabilities, the device's own network."""
+    usual: Body = {"NetworkMode": "none", "PidsLimit": PIDS}
+    return (
+        usual
+        | host
+        | {
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "ReadonlyRootfs": True,
+            "Tmpfs": TMP,
+        }
+    )
 
 
-def exit_of(code: int, at: int, *, out_of_memory: bool) -> Exit:
+def _nodes(items: Sequence[str]) -> list[tuple[str, str]]:
+    parts = [item.partition(":") for item in items if item.startswith("/")]
+    return [(outside, inside or outside) for outside, _, inside in parts]
+
+
+def _device(outside: str, inside: str) -> dict[str, str]:
+    return {"PathOnHost": outside, "PathInContainer": inside, "CgroupPermissions": "rwm"}
+
+
+def exit_of(code: int, at: int, reason: str) -> Exit:
     """How a container ended. Engines tell a signal as 128 + its number, which an exit code may be, too."""
     number = code - 128 if 128 < code <= 128 + 64 else None
-    reason = "out of memory" if out_of_memory else ""
-    return Exit(None if number else code, number, at, reason)
+    return Exit(None if number else code, number, at, reason if code else "")

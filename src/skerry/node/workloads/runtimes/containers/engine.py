@@ -26,6 +26,8 @@ PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=30.0)
 
 ENDLESS = aiohttp.ClientTimeout(total=None, sock_connect=2.0)
 
+NO_ROOM = "no space left on device"
+
 _MAX_LINE = 1 << 20
 
 
@@ -41,6 +43,12 @@ class EngineRefusal(Refused):
         self.status = status
 
 
+class Health(msgspec.Struct, frozen=True, rename="pascal"):
+    """What the container's own health check says: starting, healthy, unhealthy; «none» or nothing without one."""
+
+    status: str = ""
+
+
 class State(msgspec.Struct, frozen=True, rename="pascal"):
     """How a container is. Times are RFC 3339; `pid` is 0 unless it runs."""
 
@@ -49,6 +57,7 @@ class State(msgspec.Struct, frozen=True, rename="pascal"):
     exit_code: int = 0
     o_o_m_killed: bool = msgspec.field(name="OOMKilled", default=False)
     finished_at: str = ""
+    health: Health | None = None
 
 
 class Container(msgspec.Struct, frozen=True, rename="pascal"):
@@ -93,6 +102,32 @@ class PullLine(msgspec.Struct, frozen=True):
     id: str = ""
     status: str = ""
     progress: PullBytes = msgspec.field(name="progressDetail", default_factory=PullBytes)
+    error: str = ""
+
+
+class CdiDevice(msgspec.Struct, frozen=True, rename="pascal"):
+    """A device that the engine has found a description of."""
+
+    id: str = msgspec.field(name="ID", default="")
+
+
+class EngineInfo(msgspec.Struct, frozen=True, rename="pascal"):
+    """What the engine says about itself: runtimes by name."""
+
+    runtimes: dict[str, object] = {}
+    discovered_devices: list[CdiDevice] = []
+
+
+class _ImageConfig(msgspec.Struct, frozen=True, rename="pascal"):
+    user: str = ""
+
+
+class _Image(msgspec.Struct, frozen=True, rename="pascal"):
+    config: _ImageConfig | None = None
+
+
+class _LoadLine(msgspec.Struct, frozen=True):
+    stream: str = ""
     error: str = ""
 
 
@@ -148,6 +183,11 @@ class Engine:
         """Sends a signal to its first process; harmless when it does not run (any more)."""
         await self._unless({404, 409}, "POST", f"/containers/{container}/kill", {"signal": signal})
 
+    async def stop(self, container: str, grace: float) -> None:
+        """Asks it to end, and ends it after `grace` seconds; harmless when it does not run."""
+        query = {"t": str(round(grace))}
+        await self._unless({304, 404}, "POST", f"/containers/{container}/stop", query)
+
     async def inspect(self, container: str) -> Container | None:
         """One container."""
         answer = await self._unless({404}, "GET", f"/containers/{container}/json")
@@ -174,18 +214,35 @@ class Engine:
         """Whether the engine has this image."""
         return await self._unless({404}, "GET", f"/images/{image}/json") is not None
 
+    async def image_user(self, image: str) -> str:
+        """Whom the image's programs run as; empty: root."""
+        answer = await self._call("GET", f"/images/{image}/json")
+        config = msgspec.json.decode(answer, type=_Image).config
+        return "" if config is None else config.user
+
+    async def info(self) -> EngineInfo:
+        """What the engine can do."""
+        return msgspec.json.decode(await self._call("GET", "/info"), type=EngineInfo)
+
     async def load(self, archive: AsyncIterator[bytes]) -> list[str]:
         """Loads images from the text of a `docker save` archive; returns what the engine says about them."""
         async with self._stream("POST", "/images/load", {"quiet": "1"}, data=archive) as response:
-            lines = [msgspec.json.decode(line) async for line in response.content if line.strip()]
-        return [str(line.get("stream", "")).strip() for line in lines]
+            lines = [
+                msgspec.json.decode(line, type=_LoadLine)
+                async for line in response.content
+                if line.strip()
+            ]
+        for line in lines:
+            if line.error:
+                raise EngineRefusal(500, f"cannot load images: {one_line(line.error)}")
+        return [line.stream.strip() for line in lines]
 
-    async def pull(self, image: str) -> AsyncIterator[PullLine]:
-        """Pulls an image, telling the progress."""
+    async def pull(self, image: str, credentials: str | None) -> AsyncIterator[PullLine]:
+        """Pulls an image, telling the progress. `credentials` is the value of X-Registry-Auth."""
         name, tag = split_image(image)
-        async with self._stream(
-            "POST", "/images/create", {"fromImage": name, "tag": tag}
-        ) as response:
+        headers = {} if credentials is None else {"X-Registry-Auth": credentials}
+        query = {"fromImage": name, "tag": tag}
+        async with self._stream("POST", "/images/create", query, headers=headers) as response:
             async for line in response.content:
                 yield msgspec.json.decode(line, type=PullLine)
 
@@ -197,9 +254,10 @@ class Engine:
             async for line in response.content:
                 yield msgspec.json.decode(line, type=Happening)
 
-    async def output(self, container: str, since: str) -> AsyncIterator[bytes]:
-        """What it prints, with the engine's framing, from `since` (seconds since 1970) to its end."""
-        query = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "1", "since": since}
+    async def output(self, container: str, since: str, *, follow: bool) -> AsyncIterator[bytes]:
+        """What it prints, with the engine's framing, from `since` (seconds since 1970) to its end, or until now."""
+        query = {"stdout": "1", "stderr": "1", "timestamps": "1", "since": since}
+        query["follow"] = "1" if follow else "0"
         async with self._stream("GET", f"/containers/{container}/logs", query) as response:
             async for chunk in response.content.iter_any():
                 yield chunk
@@ -302,4 +360,6 @@ def _check(status: int, answer: bytes) -> None:
         words = msgspec.json.decode(answer, type=_Complaint).message
     except msgspec.DecodeError:
         words = answer[:200].decode("utf-8", "replace")
+    if NO_ROOM in words:  # Podman tells it after all else that it has tried
+        words = f"{NO_ROOM}: {words}"
     raise EngineRefusal(status, one_line(words) or f"it answered {status}")

@@ -8,75 +8,99 @@ to stop a workload whose image the engine has.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput, Refused, Transient
-from skerry.kit.units import format_size
-from skerry.node.workloads.runtimes.containers.engine import Engine, PullLine
+from skerry.node.workloads.runtimes.containers.engine import Engine
+from skerry.node.workloads.runtimes.containers.pulling import LOAD, Progress, why_missing
+from skerry.wire.records import Meta
 from skerry.wire.workload import Assignment
-
-log = logging.getLogger(__name__)
 
 AGAIN = Backoff(first=2.0, cap=300.0)
 """Between two pulls of an image that the registry does not give; a fleet's worth of nodes may ask at once."""
 
-TELL_EVERY = 2.0
+SAY_EVERY = 2.0
 """Seconds between two lines about the progress of one pull."""
+
+ANNOUNCE_EVERY = 5.0
+"""Seconds between two events about it."""
+
+REGISTRY_PATIENCE = 15.0
+"""Seconds for a registry's first word when the engine has the image anyway."""
+
+EVENT = "skerry.image.pull"
+
+Stage = Literal["started", "progress", "done", "failed"]
 
 _CHUNK = 1 << 20
 
-Tell = Callable[[Assignment, str], None]
-"""Writes a line into the workload's log."""
+
+@dataclass(frozen=True)
+class Voice:
+    """Who hears of pulls: `say` writes a line into the workload's log, `announce` an event of the node."""
+
+    say: Callable[[Assignment, str], None]
+    announce: Callable[[str, str, Meta], Awaitable[None]]
 
 
-@dataclass
-class Progress:
-    """Bytes of each layer of one pull, as far as the engine has told."""
-
-    layers: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    def take(self, line: PullLine) -> None:
-        """Counts one line of the engine's."""
-        if line.id and line.status == "Downloading" and line.progress.total:
-            self.layers[line.id] = (line.progress.current, line.progress.total)
-        elif line.id and line.status in {"Download complete", "Pull complete", "Already exists"}:
-            total = self.layers.get(line.id, (0, 0))[1]
-            self.layers[line.id] = (total, total)
-
-    def __str__(self) -> str:
-        """«12 MB of 40 MB, 2 of 5 layers»."""
-        if not self.layers:
-            return "waiting for the registry"
-        here = sum(current for current, _ in self.layers.values())
-        whole = sum(total for _, total in self.layers.values())
-        done = sum(current >= total for current, total in self.layers.values())
-        return f"{format_size(here)} of {format_size(whole)}, {done} of {len(self.layers)} layers"
+Credentials = Callable[[str], str | None]
+"""The registry's credentials for an image, as the engine wants them. Raises Refused when they cannot be used."""
 
 
 @dataclass
 class _Image:
-    """One wanted image: `missing` says why it cannot be used yet; empty: it can."""
+    """One wanted image. `waits` says what is under way, `problem` why the last try failed; neither: it is there."""
 
     name: str
     users: list[Assignment]
-    missing: str = "looking for its image"
+    waits: str = "looking for its image"
+    problem: str = ""
+    tries: int = 0
     task: asyncio.Task[None] | None = None
+    said: int = 0
+    announced: int = 0
+
+    @property
+    def here(self) -> bool:
+        return not self.waits and not self.problem
+
+    @property
+    def pulls(self) -> set[str]:
+        return {one.spec.container.pull for one in self.users if one.spec.container is not None}
+
+    @property
+    def orders(self) -> set[object]:
+        """What asks for a fresh pull: each start on purpose of those that pull always."""
+        return {
+            (one.workload, one.generation, one.restarts)
+            for one in self.users
+            if one.spec.container is not None and one.spec.container.pull == "always"
+        }
 
 
 class Images:
     """Implements `Needs`. `close` ends every pull; the engine keeps the layers that are complete."""
 
-    def __init__(self, engine: Engine, tell: Tell, clock: Clock, chance: random.Random) -> None:
-        self.changed = Bell()
+    def __init__(
+        self,
+        engine: Engine,
+        voice: Voice,
+        credentials: Credentials,
+        changed: Bell,
+        clock: Clock,
+        chance: random.Random,
+    ) -> None:
+        self.changed = changed
         self._engine = engine
-        self._tell = tell
+        self._voice = voice
+        self._credentials = credentials
         self._clock = clock
         self._chance = chance
         self._images: dict[str, _Image] = {}
@@ -95,14 +119,25 @@ class Images:
     def missing(self, assignment: Assignment) -> str:
         """Why the workload cannot be started yet; empty when nothing is missing."""
         container = assignment.spec.container
-        if container is None:
-            return ""
-        image = self._images.get(container.image)
-        return (
-            image.missing
-            if image is not None
-            else f"image {container.image} was not looked for yet"
-        )
+        image = None if container is None else self._images.get(container.image)
+        if image is None:
+            return "" if container is None else f"image {container.image} was not looked for yet"
+        if image.problem:
+            return f"cannot start workload «{assignment.workload}»: {image.problem}"
+        return image.waits
+
+    def look_again(self) -> None:
+        """Tries at once whatever is missing: the engine is back, or has new images."""
+        for image in self._images.values():
+            if not image.here:
+                self._start(image)
+
+    def gone(self, name: str) -> None:
+        """The engine has this image no more."""
+        image = self._images.get(name)
+        if image is not None and image.here:
+            self._set(image, waits="its image was removed from this node: looking for it")
+            self._start(image)
 
     async def check(self, assignment: Assignment) -> None:
         """The engine itself says so when an image has gone meanwhile."""
@@ -112,11 +147,10 @@ class Images:
 
         Raises InvalidInput when the file cannot be read, Refused or Transient from the engine.
         """
-        lines = await self._engine.load(_chunks(archive))
-        for image in self._images.values():
-            if image.missing:
-                self._start(image)
-        return lines
+        try:
+            return await self._engine.load(_chunks(archive))
+        finally:
+            self.look_again()
 
     async def close(self) -> None:
         """Ends every pull."""
@@ -128,10 +162,14 @@ class Images:
     def _take(self, name: str, users: list[Assignment]) -> None:
         known = self._images.get(name)
         if known is None:
-            self._start(_Image(name, users))
+            self._images[name] = known = _Image(name, users)
+            self._start(known)
             return
-        before, known.users = _pulls(known.users), users
-        if _pulls(users) != before:
+        orders, pulls = known.orders, known.pulls
+        known.users = users
+        if pulls != known.pulls or known.orders - orders:
+            if known.here:
+                self._set(known, waits="looking for a newer image")
             self._start(known)
 
     def _drop(self, name: str) -> None:
@@ -142,70 +180,101 @@ class Images:
     def _start(self, image: _Image) -> None:
         if image.task is not None:
             image.task.cancel()
-        self._images[image.name] = image
         image.task = asyncio.create_task(self._fetch(image), name=f"image {image.name}")
 
     async def _fetch(self, image: _Image) -> None:
-        failures = 0
         while not await self._once(image):
-            failures += 1
-            await self._clock.sleep(AGAIN.delay(failures, self._chance))
-        image.task = None
+            await self._clock.sleep(AGAIN.delay(image.tries, self._chance))
+        image.tries = 0
 
     async def _once(self, image: _Image) -> bool:
         """One try; False: it is still missing."""
         try:
             here = await self._engine.has_image(image.name)
-            if here and "always" not in _pulls(image.users):
-                self._set(image, "")
-                return True
-            if _pulls(image.users) == {"never"}:
-                self._set(image, f"image {image.name} is not on this node. {_LOAD}")
-                return False
-            return await self._pull(image, here=here)
+            if here and "always" not in image.pulls:
+                self._set(image)
+            elif image.pulls == {"never"}:
+                rule = "and «container.pull» is «never»"
+                self._set(image, problem=f"image {image.name} is not on this node {rule}. {LOAD}")
+            else:
+                await self._pull(image, here=here)
         except (Transient, Refused) as error:
-            self._set(image, f"image {image.name}: {error}")
-            return False
+            self._set(image, problem=str(error))
+        return image.here
 
-    async def _pull(self, image: _Image, *, here: bool) -> bool:
-        progress, told = Progress(), 0
-        problem = ""
+    async def _pull(self, image: _Image, *, here: bool) -> None:
+        progress = Progress()
+        await self._announce(image, "started", {})
         try:
-            async for line in self._engine.pull(image.name):
-                problem = problem or line.error
-                progress.take(line)
-                if self._clock.monotonic_ns() - told > TELL_EVERY * NS:
-                    told = self._clock.monotonic_ns()
-                    self._set(image, f"pulling image {image.name}: {progress}")
-                    self._say(image, f"pulling image {image.name}: {progress}")
-        except (Transient, Refused) as error:
-            problem = str(error)
-        if not problem:
-            self._say(image, f"pulled image {image.name}: {progress}")
-            self._set(image, "")
-            return True
+            words = await self._stream(image, progress, here=here)
+        except Refused as error:
+            words = str(error)
+        if words:
+            await self._failed(image, words, here=here)
+            return
+        self._say(image, f"pulled image {image.name}: {progress}")
+        self._set(image)
+        await self._announce(image, "done", progress.meta())
+
+    async def _failed(self, image: _Image, words: str, *, here: bool) -> None:
+        image.tries += 1
+        rarely = (
+            image.tries.bit_count() == 1
+        )  # the 1st, 2nd, 4th, 8th …: an outage may last for days
         if here:
             self._say(
-                image, f"cannot pull image {image.name}: {problem}. The one that is here is used."
+                image, f"cannot pull image {image.name}: {words}. The one that is here is used"
             )
-            self._set(image, "")
-            return True
-        sentence = (
-            f"image {image.name} is not on this node and cannot be pulled: {problem}. {_LOAD}"
-        )
-        if image.missing != sentence:
-            self._say(image, sentence)
-        self._set(image, sentence)
-        return False
+            self._set(image)
+        else:
+            sentence = why_missing(image.name, words, image.tries)
+            self._set(image, problem=sentence)
+            if rarely:
+                self._say(image, sentence if words in sentence else f"{sentence} ({words})")
+        if rarely:
+            await self._announce(image, "failed", {"reason": words[:500], "tries": image.tries})
 
-    def _set(self, image: _Image, missing: str) -> None:
-        if image.missing != missing:
-            image.missing = missing
+    async def _stream(self, image: _Image, progress: Progress, *, here: bool) -> str:
+        """Follows one pull to its end; returns why it failed, or an empty text. Raises Refused."""
+        words = ""
+        credentials = self._credentials(image.name)
+        try:
+            async with asyncio.timeout(REGISTRY_PATIENCE if here else None) as patience:
+                async for line in self._engine.pull(image.name, credentials):
+                    patience.reschedule(None)
+                    words = words or line.error
+                    progress.take(line)
+                    await self._progress(image, progress)
+        except TimeoutError:
+            return f"the registry has said nothing for {REGISTRY_PATIENCE:g} s"
+        except Transient as error:
+            return str(error)
+        return words
+
+    async def _progress(self, image: _Image, progress: Progress) -> None:
+        now = self._clock.monotonic_ns()
+        if now - image.said > SAY_EVERY * NS:
+            image.said = now
+            sentence = f"pulling image {image.name}: {progress}"
+            self._set(image, waits=sentence)
+            self._say(image, sentence)
+        if progress.layers and now - image.announced > ANNOUNCE_EVERY * NS:
+            image.announced = now
+            await self._announce(image, "progress", progress.meta())
+
+    def _set(self, image: _Image, *, waits: str = "", problem: str = "") -> None:
+        if (image.waits, image.problem) != (waits, problem):
+            image.waits, image.problem = waits, problem
             self.changed.ring()
 
     def _say(self, image: _Image, line: str) -> None:
         for user in image.users:
-            self._tell(user, line)
+            self._voice.say(user, line)
+
+    async def _announce(self, image: _Image, stage: Stage, meta: Meta) -> None:
+        workloads = ", ".join(sorted(user.workload for user in image.users))
+        about: Meta = {"image": image.name[:512], "workloads": workloads[:512]}
+        await self._voice.announce(EVENT, stage, about | meta)
 
 
 async def _chunks(archive: Path) -> AsyncIterator[bytes]:
@@ -215,10 +284,3 @@ async def _chunks(archive: Path) -> AsyncIterator[bytes]:
                 yield chunk
     except OSError as error:
         raise InvalidInput(f"cannot read {archive}: {error.strerror}") from error
-
-
-def _pulls(users: Iterable[Assignment]) -> set[str]:
-    return {user.spec.container.pull for user in users if user.spec.container is not None}
-
-
-_LOAD = "Load it with: skerry image load FILE"

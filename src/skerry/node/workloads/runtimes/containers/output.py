@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,12 +86,20 @@ class Output:
         self._target = target
         self._logs = logs
         self._resumed = resumed
+        self._mark = Mark()
         self._task = asyncio.create_task(self._follow(), name=f"output of {container[:12]}")
 
     async def finish(self) -> None:
-        """After the container's end: returns when its last words are in the log, or have not come for a while."""
-        await asyncio.wait({self._task}, timeout=_LAST_WORDS)
+        """After the container's end: returns when its last words are in the log.
+
+        Asks for them instead of waiting for the end of what it follows: Podman takes half a second to see that.
+        """
+        followed = self._task.done()
         await self.stop()
+        if not followed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS):
+                    await self._copy(follow=False)
 
     async def stop(self) -> None:
         """Stops following; another agent goes on where the log ends."""
@@ -98,13 +107,20 @@ class Output:
         await asyncio.wait({self._task})
 
     async def _follow(self) -> None:
+        if self._resumed:
+            self._mark = last_mark(_tail(self._target.path))
+        await self._copy(follow=True)
+
+    async def _copy(self, *, follow: bool) -> None:
         file = self._logs.file(self._target)
-        lines = Lines(last_mark(_tail(self._target.path)) if self._resumed else Mark())
+        lines = Lines(self._mark)
         unframed = Unframed()
+        since = seconds(self._mark.at)
         try:
-            async for chunk in self._engine.output(self._container, seconds(lines.mark.at)):
+            async for chunk in self._engine.output(self._container, since, follow=follow):
                 for stream, payload in unframed.feed(chunk):
                     file.append(lines.of(stream, payload))
+                    self._mark = lines.mark
                 await asyncio.sleep(0)  # a chatty container must not hold up the others
         except (EngineGone, EngineRefusal):
             return  # the runtime follows again when the engine is back

@@ -9,80 +9,112 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import random
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 from skerry.kit.backoff import Backoff
+from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
-from skerry.kit.errors import Refused, SkerryError, Transient
+from skerry.kit.errors import Refused, Transient
 from skerry.kit.tasks import Guard
 from skerry.node.ports import (
     ContainerLaunch,
     InstanceExit,
     Launch,
+    NeedGone,
     ProcessIdentity,
     RunningInstance,
     StoredInstance,
 )
 from skerry.node.workloads.runtimes.containers.creation import (
     INSTANCE,
-    LOG,
     OWNER,
     WORKLOAD,
-    container_name,
-    creation,
     exit_of,
 )
+from skerry.node.workloads.runtimes.containers.endings import as_it_ended
 from skerry.node.workloads.runtimes.containers.engine import (
     Container,
     Engine,
     EngineGone,
     EngineRefusal,
+    Happening,
     Listed,
 )
-from skerry.node.workloads.runtimes.containers.output import ContainerLogs, LogTarget, Output
-from skerry.node.workloads.runtimes.identity import identify, lives
+from skerry.node.workloads.runtimes.containers.held import (
+    ENDED,
+    Held,
+    devices_of,
+    let_go,
+    of_launch,
+    of_listed,
+)
+from skerry.node.workloads.runtimes.containers.maker import Maker
+from skerry.node.workloads.runtimes.containers.memory import oom_counter
+from skerry.node.workloads.runtimes.containers.output import ContainerLogs, Output
+from skerry.node.workloads.runtimes.identity import identify, lives, watch_end
 from skerry.wire.workload import Exit
 
 log = logging.getLogger(__name__)
 
+_NO_IMAGE = re.compile(r"no such image|image not known", re.IGNORECASE)
 _RETRY = Backoff(first=0.1, cap=1.5)
-_ENDED = frozenset({"exited", "dead"})
+_GRACE = 10.0
+"""Seconds for a container whose device was unplugged."""
+
+_POLITE = 2.0
+"""Seconds that the removal of a container waits for starts that are under way: an engine does either slower."""
+
+_SETTLED = 10.0
+"""Seconds that ends from before the agent's start may take: an engine that has gone again must not hold up all else."""
 
 
-@dataclass
-class _Held:
-    """An instance from before its container is made until its exit is acknowledged."""
+class ImageNeeds(Protocol):
+    """What of `images` must hear what the runtime finds out."""
 
-    instance: str
-    workload: str
-    target: LogTarget
-    container: str = ""
-    identity: ProcessIdentity | None = None
-    output: Output | None = None
-    ended: bool = False
+    changed: Bell
+    """Rung when a container's health has changed, too."""
+
+    def look_again(self) -> None:
+        """The engine is back."""
+        ...
+
+    def gone(self, name: str) -> None:
+        """The engine does not have this image any more."""
+        ...
 
 
 class ContainerRuntime:
-    """Implements `Runtime`. `owner` marks this node's containers; those without it do not exist for us."""
+    """Implements `Runtime`. Containers without the mark of `maker.owner` do not exist for us."""
 
     def __init__(
-        self, engine: Engine, logs: ContainerLogs, owner: str, clock: Clock, chance: random.Random
+        self,
+        engine: Engine,
+        logs: ContainerLogs,
+        maker: Maker,
+        needs: ImageNeeds,
+        clock: Clock,
+        chance: random.Random,
     ) -> None:
         self._engine = engine
+        self._needs = needs
         self._logs = logs
-        self._owner = owner
+        self._maker = maker
         self._clock = clock
         self._chance = chance
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._on_exit: Callable[[InstanceExit], None] = lambda _exit: None
+        maker.devices.lost = self._unplugged
         self._guard = Guard("container engine", clock, chance)
         self._watch: asyncio.Task[None] | None = None
         self._endings: set[asyncio.Task[None]] = set()
+        self._seen = 0
+        self._starts = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.problem = ""
 
     async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
@@ -92,9 +124,16 @@ class ContainerRuntime:
             await self._compare()
         except (EngineGone, EngineRefusal) as error:
             self.problem = str(error)
-        await self._settled()
-        self._watch = asyncio.create_task(self._stay(), name="container engine")
+        else:
+            await self._settled()
+        self.watch(on_exit)
         return self._running()
+
+    def watch(self, on_exit: Callable[[InstanceExit], None]) -> None:
+        """Watches the engine from now on, for a node that has no containers yet."""
+        self._on_exit = on_exit
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._stay(), name="container engine")
 
     async def adopt(self, known: list[StoredInstance]) -> list[RunningInstance]:
         """Without an engine the first process says whether a container lives."""
@@ -103,24 +142,41 @@ class ContainerRuntime:
             for stored in known:
                 launch, identity = stored.launch, stored.identity
                 if launch.instance not in self._held and identity and lives(identity, boot_id):
-                    held = _held(launch)
+                    held = of_launch(launch)
                     held.identity = identity
                     self._held[launch.instance] = held
         wanted = {stored.launch.instance for stored in known}
         return [running for running in self._running() if running.instance in wanted]
 
     async def start(self, launch: Launch) -> ProcessIdentity:
-        held = self._held.setdefault(launch.instance, _held(launch))
+        assert isinstance(launch, ContainerLaunch)  # noqa: S101 - the router's promise
+        held = self._held.setdefault(launch.instance, of_launch(launch))
+        self._starts += 1
+        self._idle.clear()
         try:
             return await self._start(held, launch)
         except EngineRefusal as refusal:
             await self._discard(held)
+            if refusal.status == 404 and _NO_IMAGE.search(str(refusal)):
+                self._needs.gone(launch.spec.image)
+                raise NeedGone(f"cannot start workload «{launch.workload}»: {refusal}") from refusal
             raise Refused(f"cannot start workload «{launch.workload}»: {refusal}") from refusal
+        except Refused as refusal:
+            self._held.pop(launch.instance, None)
+            raise Refused(f"cannot start workload «{launch.workload}»: {refusal}") from refusal
+        except NeedGone:
+            self._held.pop(launch.instance, None)
+            raise
         except Transient as error:
             raise Transient(f"cannot start workload «{launch.workload}»: {error}") from error
+        finally:
+            self._starts -= 1
+            if not self._starts:
+                self._idle.set()
 
     def isolation(self, instance: str) -> str:
-        return "standard: container" if instance in self._held else ""
+        held = self._held.get(instance)
+        return "" if held is None else held.isolation
 
     async def signal(self, instance: str, name: str) -> None:
         held = self._held.get(instance)
@@ -131,10 +187,13 @@ class ContainerRuntime:
         held = self._held.get(instance)
         if held is None:
             return
+        with contextlib.suppress(TimeoutError):  # its successor comes first
+            async with asyncio.timeout(_POLITE):
+                await self._idle.wait()
         if held.container:
             await self._engine.remove(held.container)
-        if held.output is not None:
-            await held.output.stop()
+        await let_go(held)
+        self._maker.devices.let_go(instance)
         self._held.pop(instance, None)
 
     def has(self, instance: str) -> bool:
@@ -156,9 +215,9 @@ class ContainerRuntime:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         for held in self._held.values():
-            if held.output is not None:
-                await held.output.stop()
+            await let_go(held)
         self._held.clear()
+        self._watch = None
         await self._engine.close()
 
     async def shut_down(self) -> None:
@@ -168,13 +227,11 @@ class ContainerRuntime:
             )
         await self.close()
 
-    async def _start(self, held: _Held, launch: Launch) -> ProcessIdentity:
-        assert isinstance(launch, ContainerLaunch)  # noqa: S101 - the router's promise
+    async def _start(self, held: Held, launch: ContainerLaunch) -> ProcessIdentity:
         if held.identity is not None:
             return held.identity
         if not held.container:
-            body = creation(self._owner, launch)
-            held.container = await self._create(launch, body)
+            held.container = await self._maker.make(launch)
         state = await self._state(held)
         fresh = state.state.status == "created"
         if fresh:
@@ -182,92 +239,115 @@ class ContainerRuntime:
             state = await self._state(held)
         return self._attach(held, state, resumed=not fresh)
 
-    async def _create(self, launch: Launch, body: dict[str, object]) -> str:
-        """The container of an instance, which an agent that died in between may have made already."""
-        name = container_name(launch)
-        try:
-            return await self._engine.create(name, body)
-        except EngineRefusal as refusal:
-            found = await self._engine.inspect(name) if refusal.status == 409 else None
-            if found is None:
-                raise
-            return found.id
-
-    async def _state(self, held: _Held) -> Container:
+    async def _state(self, held: Held) -> Container:
         found = await self._engine.inspect(held.container)
         if found is None:
             raise Transient("its container was removed by somebody else")
         return found
 
-    def _attach(self, held: _Held, found: Container, *, resumed: bool) -> ProcessIdentity:
+    def _attach(self, held: Held, found: Container, *, resumed: bool) -> ProcessIdentity:
         """From now on its output is written and its end is told."""
         held.container = found.id
         identity = held.identity = held.identity or self._identity(found)
         if held.output is None:
             held.output = Output(self._engine, found.id, held.target, self._logs, resumed=resumed)
-        if found.state.status in _ENDED:
+        self._judge_health(held, found.state.health.status if found.state.health else "")
+        if found.state.status in ENDED:
             self._end(held)
+        elif held.stop_watching is None:
+            self._watch_process(held, identity)
         return identity
 
-    def _end(self, held: _Held) -> None:
+    def _watch_process(self, held: Held, identity: ProcessIdentity) -> None:
+        """The kernel tells the end of the first process sooner than any engine, and before its group is removed."""
+        held.memory = oom_counter(identity.pid)
+
+        def ended() -> None:
+            held.out_of_memory |= held.memory is not None and held.memory.has_risen()
+            self._end(held)
+
+        if identity.start_time:
+            held.stop_watching = watch_end(identity.pid, identity.start_time, ended)
+
+    def _judge_health(self, held: Held, word: str) -> None:
+        health = "" if word == "none" else word
+        if held.health != health:
+            held.health = health
+            self._needs.changed.ring()
+
+    def health(self, instance: str) -> str | None:
+        """What the container's health check says: starting, healthy, unhealthy; empty: it has none; None: unknown."""
+        held = self._held.get(instance)
+        return None if held is None or held.identity is None else held.health
+
+    def _end(self, held: Held) -> None:
         if not held.ended:
             held.ended = True
             task = asyncio.create_task(self._tell(held), name=f"end of {held.instance}")
             self._endings.add(task)
             task.add_done_callback(self._endings.discard)
 
-    async def _tell(self, held: _Held) -> None:
+    async def _tell(self, held: Held) -> None:
         """Tells the exit once the last words are in the log."""
-        exit_ = Exit(at=self._clock.wall_ns())
-        try:
-            found = await self._engine.inspect(held.container)
-            if found is not None:
-                exit_ = self._exit(found)
-        except SkerryError as error:
-            log.warning("cannot ask how workload «%s» ended: %s", held.workload, error)
+        found = await as_it_ended(self._engine, held, self._clock, self._chance)
+        exit_ = Exit(at=self._clock.wall_ns()) if found is None else self._exit(held, found)
         if held.output is not None:
             await held.output.finish()
         self._on_exit(InstanceExit(held.instance, exit_))
 
-    def _exit(self, found: Container) -> Exit:
-        state = found.state
-        return exit_of(state.exit_code, self._clock.wall_ns(), out_of_memory=state.o_o_m_killed)
+    def _exit(self, held: Held, found: Container) -> Exit:
+        out_of_memory = found.state.o_o_m_killed or held.out_of_memory
+        if held.reason:  # however it took that, it did not end by itself
+            return Exit(at=self._clock.wall_ns(), reason=held.reason)
+        reason = "out of memory" if out_of_memory else ""
+        return exit_of(found.state.exit_code, self._clock.wall_ns(), reason)
 
     async def _stay(self) -> None:
         failures = 0
         while True:
+            before = self._seen
             try:
                 await self._follow()
             except (EngineGone, EngineRefusal) as error:
-                failures += 1
                 if not self.problem:
                     log.warning("%s; its containers are shown as they were", error)
                 self.problem = str(error)
+            failures = failures + 1 if self._seen == before else 1
             await self._clock.sleep(_RETRY.delay(failures, self._chance))
 
     async def _follow(self) -> None:
         """Watches what happens to our containers until the engine goes away."""
-        happenings = self._engine.happenings(f"{OWNER}={self._owner}")
+        happenings = self._engine.happenings(f"{OWNER}={self._maker.owner}")
         async with contextlib.aclosing(happenings):
             async for happening in happenings:
                 if not happening.action:
                     await self._compare()  # what happened before we watched
                     if self.problem:
                         log.info("the container engine is back")
+                        self._needs.look_again()
                     self.problem = ""
-                elif happening.action in {"die", "died"}:
-                    self._died(happening.actor.attributes.get(INSTANCE, ""))
+                    self._seen += 1
+                else:
+                    self._happened(happening)
 
-    def _died(self, instance: str) -> None:
-        held = self._held.get(instance)
-        if held is not None and held.identity is not None:
+    def _happened(self, happening: Happening) -> None:
+        attributes = happening.actor.attributes
+        held = self._held.get(attributes.get(INSTANCE, ""))
+        if held is None or held.identity is None:
+            return
+        action, _, word = happening.action.partition(": ")
+        if action in {"die", "died"}:
             self._end(held)
+        elif action == "oom":
+            held.out_of_memory = True
+        elif action == "health_status":
+            self._judge_health(held, word or attributes.get("health_status", ""))
 
     async def _compare(self) -> None:
         """Takes up what the engine has of ours, and ends what it has no more."""
         listed = {
             one.labels[INSTANCE]: one
-            for one in await self._engine.listed(f"{OWNER}={self._owner}")
+            for one in await self._engine.listed(f"{OWNER}={self._maker.owner}")
             if INSTANCE in one.labels and WORKLOAD in one.labels
         }
         for instance, one in listed.items():
@@ -280,7 +360,8 @@ class ContainerRuntime:
     async def _take(self, instance: str, one: Listed) -> None:
         if one.state == "created":
             return  # `start` is under way, or asks again
-        held = self._held.setdefault(instance, _listed(instance, one))
+        held = self._held.setdefault(instance, of_listed(instance, one))
+        self._maker.devices.was_handed(instance, devices_of(one))
         found = await self._engine.inspect(one.id)
         if found is not None and not held.ended:
             if held.output is not None:
@@ -288,7 +369,19 @@ class ContainerRuntime:
                 held.output = None
             self._attach(held, found, resumed=True)
 
-    async def _discard(self, held: _Held) -> None:
+    def _unplugged(self, instance: str) -> None:
+        held = self._held.get(instance)
+        if held is not None and not held.ended:
+            held.reason = "its USB device was unplugged"
+            task = asyncio.create_task(self._stop(held), name=f"stop of {instance}")
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
+
+    async def _stop(self, held: Held) -> None:
+        with contextlib.suppress(EngineGone, EngineRefusal):
+            await self._engine.stop(held.container, _GRACE)
+
+    async def _discard(self, held: Held) -> None:
         """What the engine made of a launch that it then refused."""
         self._held.pop(held.instance, None)
         if held.container:
@@ -296,9 +389,9 @@ class ContainerRuntime:
                 await self._engine.remove(held.container)
 
     async def _settled(self) -> None:
-        """Returns when every exit that was found has been told."""
+        """Returns when every exit that was found has been told, or the engine takes too long over it."""
         if self._endings:
-            await asyncio.wait(self._endings)
+            await asyncio.wait(self._endings, timeout=_SETTLED)
 
     def _identity(self, found: Container) -> ProcessIdentity:
         boot_id = self._clock.boot_id()
@@ -311,13 +404,3 @@ class ContainerRuntime:
             for held in self._held.values()
             if held.identity is not None and not held.ended
         ]
-
-
-def _held(launch: Launch) -> _Held:
-    target = LogTarget(launch.log.absolute(), launch.log_size, launch.log_files)
-    return _Held(launch.instance, launch.workload, target)
-
-
-def _listed(instance: str, one: Listed) -> _Held:
-    path, size, files = json.loads(one.labels[LOG])
-    return _Held(instance, one.labels[WORKLOAD], LogTarget(Path(path), size, files), one.id)

@@ -1,0 +1,55 @@
+"""Builds the containers' room. Imported when the first container is wanted, so that other nodes do not pay for it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
+from skerry.node.contracts.native import log_path
+from skerry.node.node_settings import NodeSettings
+from skerry.node.workloads.runtimes.containers.credentials import registry_auth
+from skerry.node.workloads.runtimes.containers.devices import Devices
+from skerry.node.workloads.runtimes.containers.engine import Engine
+from skerry.node.workloads.runtimes.containers.hotplug import listen
+from skerry.node.workloads.runtimes.containers.images import Images, Voice
+from skerry.node.workloads.runtimes.containers.maker import Maker
+from skerry.node.workloads.runtimes.containers.output import ContainerLogs, LogTarget
+from skerry.node.workloads.runtimes.containers.room import ContainerRoom
+from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
+from skerry.node.workloads.runtimes.containers.usb import SYS
+from skerry.wire.records import Meta
+from skerry.wire.workload import Assignment
+
+
+def open_room(
+    settings: NodeSettings,
+    owner: str,
+    clock: Clock,
+    chance: random.Random,
+    announce: Callable[[str, str, Meta], Awaitable[None]],
+    changed: Bell,
+) -> ContainerRoom:
+    """The room of the node in `settings.data_dir`, whose containers have the mark `owner`."""
+    logs = ContainerLogs(clock)
+    engine = Engine(settings.engine_sockets)
+    images = Images(
+        engine,
+        Voice(partial(_note, logs, settings), announce),
+        lambda image: registry_auth(image, settings.containers.registries),
+        changed,
+        clock,
+        chance,
+    )
+    devices = Devices(SYS, listen, changed)
+    maker = Maker(engine, owner, devices, [settings.data_dir])
+    runtime = ContainerRuntime(engine, logs, maker, images, clock, chance)
+    return ContainerRoom(runtime, images, devices)
+
+
+def _note(logs: ContainerLogs, settings: NodeSettings, assignment: Assignment, line: str) -> None:
+    path = log_path(settings.data_dir, assignment.workload)
+    kept = assignment.spec.logs
+    logs.note(LogTarget(path, kept.max_size, kept.files), line)

@@ -1,0 +1,74 @@
+"""What the runtime holds of each instance, from before its container is made until its exit is acknowledged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry.node.ports import ContainerLaunch, Launch, ProcessIdentity
+from skerry.node.workloads.runtimes.containers.creation import DEVICES, LOG, WORKLOAD
+from skerry.node.workloads.runtimes.containers.engine import Container, Listed
+from skerry.node.workloads.runtimes.containers.memory import OomCounter
+from skerry.node.workloads.runtimes.containers.output import LogTarget, Output
+from skerry.node.workloads.runtimes.containers.strict import described
+
+ENDED = frozenset({"exited", "dead"})
+
+
+@dataclass
+class Held:
+    """One instance; what is not known yet is empty or None."""
+
+    instance: str
+    workload: str
+    target: LogTarget
+    container: str = ""
+    identity: ProcessIdentity | None = None
+    output: Output | None = None
+    ended: bool = False
+    isolation: str = ""
+    """What keeps it from the device, for people; empty: an earlier agent has made it, and the store knows."""
+    health: str | None = None
+    """What its health check says; empty: it has none."""
+    memory: OomCounter | None = None
+    out_of_memory: bool = False
+    reason: str = ""
+    """Why we have ended it."""
+    stop_watching: Callable[[], None] | None = None
+
+
+async def let_go(held: Held) -> None:
+    """Nobody watches it or follows its output any more."""
+    if held.stop_watching is not None:
+        held.stop_watching()
+    if held.output is not None:
+        await held.output.stop()
+
+
+def has_ended(found: Container, identity: ProcessIdentity | None) -> bool:
+    """Whether the process that we know has ended; with `unattended_restart` the engine may have started another."""
+    ours = identity is not None and found.state.pid == identity.pid
+    return found.state.status in ENDED or not ours
+
+
+def of_launch(launch: Launch) -> Held:
+    """One that is about to be made."""
+    target = LogTarget(launch.log.absolute(), launch.log_size, launch.log_files)
+    held = Held(launch.instance, launch.workload, target)
+    if isinstance(launch, ContainerLaunch):
+        held.isolation = described(launch)
+    return held
+
+
+def devices_of(one: Listed) -> dict[str, list[str]]:
+    """The nodes that it was given, by the spec's entry."""
+    found: dict[str, list[str]] = json.loads(one.labels.get(DEVICES, "{}"))
+    return found
+
+
+def of_listed(instance: str, one: Listed) -> Held:
+    """One that an earlier agent has made."""
+    path, size, files = json.loads(one.labels[LOG])
+    return Held(instance, one.labels[WORKLOAD], LogTarget(Path(path), size, files), one.id)

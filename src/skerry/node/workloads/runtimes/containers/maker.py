@@ -1,0 +1,63 @@
+"""Makes containers: finds out what must be known first (the image's user, GPUs), then asks the engine for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from skerry.kit.errors import Refused
+from skerry.node.ports import ContainerLaunch
+from skerry.node.workloads.runtimes.containers.creation import (
+    Findings,
+    container_name,
+    creation,
+)
+from skerry.node.workloads.runtimes.containers.devices import Devices
+from skerry.node.workloads.runtimes.containers.engine import Engine, EngineRefusal
+from skerry.node.workloads.runtimes.containers.gpus import gpu_request
+from skerry.node.workloads.runtimes.containers.strict import exposed
+
+
+class Maker:
+    """`owner` marks this node's containers. `private` is what no strict container may be shown."""
+
+    def __init__(
+        self, engine: Engine, owner: str, devices: Devices, private: Sequence[Path]
+    ) -> None:
+        self.owner = owner
+        self.devices = devices
+        self._engine = engine
+        self._private = private
+
+    async def make(self, launch: ContainerLaunch) -> str:
+        """The id of the launch's container, which an agent that died in between may have made already.
+
+        Raises Refused or NeedGone (nothing is left behind), EngineRefusal, EngineGone.
+        """
+        body = creation(self.owner, launch, await self._find(launch))
+        name = container_name(launch)
+        try:
+            return await self._engine.create(name, body)
+        except EngineRefusal as refusal:
+            found = await self._engine.inspect(name) if refusal.status == 409 else None
+            if found is None:
+                raise
+            return found.id
+
+    async def _find(self, launch: ContainerLaunch) -> Findings:
+        spec, user = launch.spec, ""
+        if launch.strict:
+            self._check_volumes(spec.volumes)
+            user = await self._engine.image_user(spec.image) if spec.user is None else ""
+        gpus = None if spec.gpus is None else gpu_request(await self._engine.info(), spec.gpus)
+        usb = self.devices.hand(launch.instance, spec.devices)
+        return Findings(user, gpus, usb, self.devices.handed(launch.instance))
+
+    def _check_volumes(self, volumes: Sequence[str]) -> None:
+        private = [path.resolve() for path in (*self._private, self._engine.socket)]
+        source = exposed(volumes, private)
+        if source is not None:
+            raise Refused(
+                f"isolation «strict» gives no container {source}: the node's own directory or the engine's "
+                "socket is there. Name a directory of its own"
+            )

@@ -1,0 +1,62 @@
+"""`isolation: strict` of containers: what is added to a creation, what is refused, and what is then in force. Pure.
+
+The engine's default seccomp profile stays; user namespaces are the engine's own setting.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from skerry.node.ports import ContainerLaunch
+
+NOBODY = "65534:65534"
+PIDS = 256
+"""Processes and threads where the spec names no limit: room for a program, not for a fork bomb."""
+
+TMP = {"/tmp": "rw,nosuid,nodev,mode=1777,size=64m"}  # noqa: S108 - inside the container, private to it
+
+_UID = re.compile(r"[1-9]\d{0,9}(:\d{1,10})?")
+
+
+def user_of(wanted: str | None, image_user: str) -> str:
+    """Who it runs as: the spec's user, else the image's where that is a number and not root, else nobody."""
+    if wanted is not None:
+        return wanted
+    return image_user if _UID.fullmatch(image_user) else NOBODY
+
+
+def in_force(launch: ContainerLaunch) -> tuple[str, ...]:
+    """What keeps this container from the device, in words for its status; what its spec opens is left out."""
+    spec = launch.spec
+    if spec.privileged:
+        return ()
+    words = ["container", "seccomp"]
+    if spec.read_only or launch.strict:
+        words.append("read-only root")
+    if launch.strict:
+        words += ["not root", "no capabilities", "no new privileges"]
+    if spec.network == "none" or (launch.strict and spec.network is None):
+        words.append("no network")
+    if launch.resources.pids is not None or launch.strict:
+        words.append("limited processes")
+    return tuple(words)
+
+
+def described(launch: ContainerLaunch) -> str:
+    """For a status: «strict: container, seccomp, …»."""
+    kind = "strict" if launch.strict else "standard"
+    return f"{kind}: {', '.join(in_force(launch)) or 'privileged container'}"
+
+
+def exposed(volumes: Iterable[str], private: Sequence[Path]) -> str | None:
+    """The first volume that would show something of what is private, or lies in it; sources are resolved first."""
+    for volume in volumes:
+        source = volume.partition(":")[0]
+        if source.startswith("/"):
+            path = Path(source).resolve()
+            for secret in private:
+                if secret.is_relative_to(path) or path.is_relative_to(secret):
+                    return source
+    return None

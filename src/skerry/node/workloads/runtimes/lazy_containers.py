@@ -1,0 +1,78 @@
+"""The containers' room, opened when the first container is wanted: most nodes have none, and memory counts.
+
+Stands before `containers.room` as a part of the runtime (`router`), and implements `workloads.needs.Needs` and
+`workloads.readiness.Health`. A node that has had a container before (`known`) opens the room at its start, to find what still runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skerry.kit.bell import Bell
+from skerry.node.ports import InstanceExit, RunningInstance
+from skerry.wire.workload import Assignment
+
+if TYPE_CHECKING:
+    from skerry.node.workloads.runtimes.containers.room import ContainerRoom
+    from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
+
+HAD_CONTAINERS = "containers.used"
+"""In the data directory of a node that has, or had, containers."""
+
+
+class LazyContainers:
+    """`opened` is the room once there is one. `open_room` is given the bell that rings when needs have changed."""
+
+    def __init__(self, open_room: Callable[[Bell], ContainerRoom], *, known: bool) -> None:
+        self.changed = Bell()
+        self.opened: ContainerRoom | None = None
+        self._open_room = open_room
+        self._known = known
+        self._on_exit: Callable[[InstanceExit], None] | None = None
+
+    async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
+        """As `Runtime.connect`; a node without containers asks no engine."""
+        room = self._room() if self._known else self.opened
+        self._on_exit = on_exit
+        return [] if room is None else await room.runtime.connect(on_exit)
+
+    def runtime(self) -> ContainerRuntime:
+        """What runs containers; the room is opened for it."""
+        return self._room().runtime
+
+    def health(self, instance: str) -> str | None:
+        """As `readiness.Health`."""
+        return None if self.opened is None else self.opened.runtime.health(instance)
+
+    @property
+    def health_changed(self) -> Bell:
+        """One bell for all that containers tell: health changes rarely."""
+        return self.changed
+
+    def want(self, assignments: Iterable[Assignment]) -> None:
+        wanted = [one for one in assignments if one.spec.container is not None]
+        if wanted or self.opened is not None:
+            self._room().want(wanted)
+
+    def missing(self, assignment: Assignment) -> str:
+        return "" if assignment.spec.container is None else self._room().missing(assignment)
+
+    async def check(self, assignment: Assignment) -> None:
+        """Nothing: the engine itself is the last look (`ports.NeedGone`)."""
+
+    async def load_image(self, archive: Path) -> list[str]:
+        """Loads images from a file into the engine; see `containers.images`."""
+        return await self._room().images.load(archive)
+
+    async def close(self) -> None:
+        if self.opened is not None:
+            await self.opened.close()
+
+    def _room(self) -> ContainerRoom:
+        if self.opened is None:
+            self.opened = self._open_room(self.changed)
+            if self._on_exit is not None:
+                self.opened.runtime.watch(self._on_exit)
+        return self.opened

@@ -1,0 +1,178 @@
+"""Images on their way to a workload: progress, registries that are down or want a password, a full disk, images that vanish."""
+
+import contextlib
+import json
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.command_line import CommandLine
+from tests.container_site import PYTHON_ENV, another, box, log_of, of_image, says, with_engine
+from tests.engines import TestEngine, ask, image_archive, running, saved_as
+from tests.installation import Installation, installation, sleeper
+from tests.registry import layer, registry
+from tests.small_disk import fill
+
+from skerry.testing.waiting import eventually
+from skerry.wire.records import Row
+
+pytestmark = pytest.mark.timeout(180)
+
+PYTHON = {"Env": PYTHON_ENV}
+
+
+async def stages(site: Installation) -> list[Row]:
+    return [row for row in await site.hub.rows("skerry.image.pull") if row.kind == "event"]
+
+
+async def told(site: Installation, stage: str) -> bool:
+    return stage in {row.value for row in await stages(site)}
+
+
+async def test_a_pull_tells_its_progress_and_survives_a_registry_that_goes_away(
+    short_dir: Path, engine: TestEngine
+) -> None:
+    with registry(pause=0.02) as source:
+        image = source.add(
+            "acme/slow:1", [image_archive(), layer({"r": os.urandom(3_000_000)})], PYTHON
+        )
+        async with installation(short_dir) as site:
+            node = with_engine(site.node(), engine)
+            await node.enrol(site.hub)
+            await site.hub.apply(box("box", container=of_image(image)))
+            await node.start()
+            await eventually(partial(told, site, "progress"), "the progress is told", 30)
+            source.stop()
+            if engine.name == "docker":  # it tries again by itself, five times
+                cut = "the download was cut, the engine tries again"
+                await eventually(partial(says, node, "box", cut), "it says that it was cut", 30)
+            else:
+                await eventually(partial(told, site, "failed"), "the failure is told", 30)
+            source.pause = 0.0
+            source.start()
+            await eventually(lambda: node.runs("box"), f"it runs; {log_of(node, 'box')}", 60)
+            await eventually(partial(told, site, "done"), "the end is told", 30)
+            rows = await stages(site)
+            progress = [row for row in rows if row.value == "progress"]
+            assert {row.source for row in rows} == {"skerry"}
+            assert rows[0].value == "started"
+            assert {row.meta["image"] for row in rows} == {image}
+            assert {row.meta["workloads"] for row in rows} == {"box"}
+            assert int(progress[0].meta["layers_total"]) >= 1
+            assert f"skerry: pulling image {image}: " in log_of(node, "box")
+            assert f"skerry: pulled image {image}" in log_of(node, "box")
+    remove_image(engine, image)
+
+
+async def test_a_registry_that_wants_a_password_gets_it_and_nobody_else_does(
+    short_dir: Path, engine: TestEngine
+) -> None:
+    secret = short_dir / "password"
+    secret.write_text("s3cr3t-for-the-registry\n")
+    secret.chmod(0o644)
+    with registry(login="edge:s3cr3t-for-the-registry") as source:
+        image = source.add("acme/private:1", [image_archive()], PYTHON)
+        async with installation(short_dir) as site:
+            node = with_engine(site.node(), engine)
+            account = {source.address: {"username": "edge", "password_file": str(secret)}}
+            node.options += ["--set", f"containers.registries={json.dumps(account)}"]
+            await node.enrol(site.hub)
+            await site.hub.apply(box("box", container=of_image(image)))
+            await node.start()
+            refused = f"cannot use the password of registry {source.address}: {secret} may be read"
+            await eventually(partial(says, node, "box", refused), "an open file is refused", 30)
+            secret.chmod(0o600)
+            await eventually(lambda: node.runs("box"), f"it runs; {log_of(node, 'box')}", 60)
+            instance = json.loads(ask(engine.socket, "GET", "/v1.40/containers/json?all=1")[1])[0]
+            inspected = ask(engine.socket, "GET", f"/v1.40/containers/{instance['Id']}/json")[1]
+            rows = str(await stages(site))
+            kept = [path for path in node.directory.rglob("*") if path.is_file()]
+            everything = [node.log.read_bytes(), inspected, rows.encode()]
+            everything += [path.read_bytes() for path in kept]
+            words = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in node.processes()]
+            assert not any(b"s3cr3t" in text for text in [*everything, *words])
+    remove_image(engine, image)
+
+
+@pytest.mark.guarantee("G2")
+async def test_pull_always_starts_with_what_is_here_and_says_so(
+    short_dir: Path, engine: TestEngine
+) -> None:
+    with registry() as source:
+        image = source.add("acme/always:1", [image_archive()], PYTHON)
+        spec = box("box", container=of_image(image, pull="always"))
+        async with installation(short_dir) as site:
+            node = with_engine(site.node(), engine)
+            await node.enrol(site.hub)
+            await site.hub.apply(spec)
+            await node.start()
+            await eventually(lambda: node.runs("box"), f"it runs; {log_of(node, 'box')}", 60)
+            before = (await node.pids())["box"]
+            source.stop()
+            await site.hub.apply(msgspec.structs.replace(spec, env={"NEW": "1"}))
+            await eventually(partial(another, node, "box", before), "the one here is started", 30)
+            log = log_of(node, "box")
+            assert f"cannot pull image {image}: " in log
+            assert "The one that is here is used" in log
+    remove_image(engine, image)
+
+
+@pytest.mark.guarantee("G3")
+async def test_an_image_that_was_removed_is_fetched_again(
+    short_dir: Path, engine: TestEngine
+) -> None:
+    with registry() as source:
+        image = source.add("acme/lost:1", [image_archive()], PYTHON)
+        async with installation(short_dir) as site:
+            node = with_engine(site.node(), engine)
+            await node.enrol(site.hub)
+            await site.hub.apply(box("box", container=of_image(image)))
+            await node.start()
+            await eventually(lambda: node.runs("box"), f"it runs; {log_of(node, 'box')}", 60)
+            before = (await node.pids())["box"]
+            source.stop()
+            remove_image(engine, image)
+            with contextlib.suppress(ProcessLookupError):  # Podman removes what runs from it
+                os.kill(before, signal.SIGKILL)
+            lost = f"cannot start workload «box»: image {image} is not on this node and the registry did not"
+            await eventually(partial(says, node, "box", lost), "it says why", 30)
+            source.start()
+            await eventually(partial(another, node, "box", before), "it runs again", 60)
+    remove_image(engine, image)
+
+
+@pytest.mark.guarantee("G4")
+@pytest.mark.parametrize("name", ["docker", "podman"])
+async def test_a_full_disk_of_the_engine_is_named_and_ends(
+    request: pytest.FixtureRequest, short_dir: Path, name: str
+) -> None:
+    other: TestEngine = request.getfixturevalue(f"{name}_engine")
+    with registry() as source, running(name, root_megabytes=400) as engine:
+        image = source.add("acme/big:1", [image_archive()], PYTHON)
+        hog = fill(engine.root)
+        async with installation(short_dir) as site:
+            node = with_engine(site.node(), engine)
+            await node.enrol(site.hub)
+            await site.hub.apply(box("box", container=of_image(image)), sleeper("native"))
+            await node.start()
+            full = f"image {image} cannot be stored: no space left on the engine's disk"
+            await eventually(partial(says, node, "box", full), "it says why", 60)
+            assert await node.runs("native")
+            archive = short_dir / "big.tar"
+            archive.write_bytes(saved_as(other.socket, "localhost/acme/loaded:1"))
+            shell = CommandLine(site)
+            loaded = await shell.run(
+                "image", "load", str(archive), "--data-dir", str(node.directory)
+            )
+            assert loaded.code != 0
+            assert "no space left" in loaded.err
+            hog.unlink()
+            await eventually(lambda: node.runs("box"), f"it goes on; {log_of(node, 'box')}", 60)
+
+
+def remove_image(engine: TestEngine, image: str) -> None:
+    """It is gone, whoever uses it."""
+    ask(engine.socket, "DELETE", f"/v1.40/images/{image}?force=1")

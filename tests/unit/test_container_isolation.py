@@ -1,0 +1,158 @@
+"""What a strict container is made of, what is refused, what is in force; and how its end for want of memory is seen."""
+
+from pathlib import Path
+
+import pytest
+
+from skerry.core.specs import check_spec
+from skerry.kit.errors import Refused
+from skerry.node.ports import ContainerLaunch
+from skerry.node.workloads.runtimes.containers.creation import Findings, creation
+from skerry.node.workloads.runtimes.containers.engine import CdiDevice, EngineInfo
+from skerry.node.workloads.runtimes.containers.gpus import gpu_request
+from skerry.node.workloads.runtimes.containers.memory import counter_file, oom_counter
+from skerry.node.workloads.runtimes.containers.strict import exposed, in_force, user_of
+from skerry.wire.workload import ContainerSpec, Resources, WorkloadSpec
+
+
+def launch(*, strict: bool, pids: int | None = None, **fields: object) -> ContainerLaunch:
+    return ContainerLaunch(
+        "i",
+        "cam",
+        {},
+        strict,
+        Path("/log"),
+        1000,
+        2,
+        ContainerSpec(image="cam:1", **fields),  # type: ignore[arg-type]  # a test's keywords
+        Resources(pids=pids),
+        Path("/r/c/cam/sock"),
+    )
+
+
+def host(of: ContainerLaunch, found: Findings | None = None) -> dict[str, object]:
+    made = creation("mark", of, found or Findings())["HostConfig"]
+    assert isinstance(made, dict)
+    return made
+
+
+def test_strict_takes_everything_away_that_the_spec_does_not_name() -> None:
+    made = host(launch(strict=True, cap_drop=["CHOWN"]))
+    assert made["CapDrop"] == ["ALL"]
+    assert made["CapAdd"] == []
+    assert made["SecurityOpt"] == ["no-new-privileges"]
+    assert (made["ReadonlyRootfs"], made["Privileged"]) == (True, False)
+    assert (made["NetworkMode"], made["PidsLimit"]) == ("none", 256)
+    assert "/tmp" in made["Tmpfs"]  # type: ignore[operator]  # noqa: S108 - the container's
+    assert made["Binds"] == ["/r/c/cam:/run/skerry"]
+    assert made["Devices"] == []
+
+
+def test_strict_leaves_what_the_spec_names() -> None:
+    made = host(launch(strict=True, pids=9, network="lab", volumes=["/srv/a:/a"]))
+    assert (made["NetworkMode"], made["PidsLimit"]) == ("lab", 9)
+    assert made["Binds"] == ["/r/c/cam:/run/skerry", "/srv/a:/a"]
+    assert "SecurityOpt" not in host(launch(strict=False))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "image", "user"),
+    [
+        ("1000:1000", "app", "1000:1000"),
+        (None, "", "65534:65534"),
+        (None, "root", "65534:65534"),
+        (None, "0:0", "65534:65534"),
+        (None, "app", "65534:65534"),
+        (None, "1000:10", "1000:10"),
+    ],
+)
+def test_nobody_is_root(wanted: str | None, image: str, user: str) -> None:
+    assert user_of(wanted, image) == user
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"privileged": True}, "privileged"),
+        ({"cap_add": ["NET_ADMIN"]}, "cap_add"),
+        ({"network": "host"}, "network"),
+        ({"network": "container:other"}, "network"),
+        ({"user": "root"}, "user"),
+        ({"user": "0"}, "user"),
+        ({"user": "1000:0"}, "user"),
+    ],
+)
+def test_a_spec_that_would_undo_it_is_refused(fields: dict[str, object], field: str) -> None:
+    inside = ContainerSpec(image="cam:1", **fields)  # type: ignore[arg-type]  # a test's keywords
+    spec = WorkloadSpec(name="cam", runtime="container", container=inside, isolation="strict")
+    (problem,) = check_spec(spec)
+    assert problem.startswith(f"container.{field}: ")
+    assert check_spec(WorkloadSpec(name="cam", runtime="container", container=inside)) == []
+
+
+def test_what_is_in_force() -> None:
+    assert in_force(launch(strict=False)) == ("container", "seccomp")
+    assert in_force(launch(strict=False, privileged=True)) == ()
+    everything = in_force(launch(strict=True))
+    assert {"not root", "no capabilities", "no network", "read-only root"} <= set(everything)
+    assert "no network" not in in_force(launch(strict=True, network="lab"))
+
+
+def test_volumes_that_show_what_is_private(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (tmp_path / "link").symlink_to(data)
+    (tmp_path / "other").mkdir()
+    for volume in ("/", str(tmp_path), str(data), f"{data}/models", f"{tmp_path}/link"):
+        assert exposed([f"{volume}:/x"], [data]) == volume
+    assert exposed([f"{tmp_path}/other:/x:ro", "named:/y"], [data]) is None
+
+
+def test_gpus_by_what_the_engine_reports() -> None:
+    runtime = EngineInfo(runtimes={"runc": {}, "nvidia": {}})
+    request = {"Driver": "", "Count": -1, "Capabilities": [["gpu"]]}
+    assert gpu_request(runtime, "all") == request
+    assert gpu_request(runtime, 2)["Count"] == 2
+    names = ("nvidia.com/gpu=0", "nvidia.com/gpu=1", "nvidia.com/gpu=all")
+    described = EngineInfo(discovered_devices=[CdiDevice(name) for name in names])
+    assert gpu_request(described, "all") == {"Driver": "cdi", "DeviceIDs": [names[2]]}
+    assert gpu_request(described, 1) == {"Driver": "cdi", "DeviceIDs": [names[0]]}
+    with pytest.raises(Refused, match="«container.gpus» is 3, .* reports 2 GPUs"):
+        gpu_request(described, 3)
+    with pytest.raises(Refused, match="no NVIDIA runtime"):
+        gpu_request(EngineInfo(runtimes={"runc": {}}), "all")
+    made = host(launch(strict=False, gpus="all"), Findings(gpus=request))
+    assert made["DeviceRequests"] == [request]
+
+
+V1 = "12:pids:/a\n7:memory:/docker/abc\n0::/\n"
+V2 = "0::/system.slice/docker-abc.scope\n"
+
+
+def test_where_the_kernel_counts_what_it_has_killed() -> None:
+    root = Path("/c")
+    assert counter_file(V1, root) == root / "memory/docker/abc/memory.oom_control"
+    assert counter_file(V2, root) == root / "system.slice/docker-abc.scope/memory.events"
+    assert counter_file("", root) is None
+
+
+@pytest.mark.parametrize(
+    ("listed", "name"),
+    [(V1, "memory/docker/abc/memory.oom_control"), (V2, "system.slice/docker-abc.scope/memory.events")],
+    ids=["v1", "v2"],
+)  # fmt: skip
+def test_a_kill_for_want_of_memory_is_counted(tmp_path: Path, listed: str, name: str) -> None:
+    proc, groups = tmp_path / "proc", tmp_path / "groups"
+    (proc / "7").mkdir(parents=True)
+    (proc / "7/cgroup").write_text(listed)
+    assert oom_counter(7, proc, groups) is None
+    file = groups / name
+    file.parent.mkdir(parents=True)
+    file.write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+    counter = oom_counter(7, proc, groups)
+    assert counter is not None
+    assert not counter.has_risen()
+    file.write_text("low 0\noom_kill 4\n")
+    assert counter.has_risen()
+    file.unlink()
+    assert not counter.has_risen()
