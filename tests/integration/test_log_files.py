@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from skerry.keeper.logs import LogFile, stamp
+from skerry.keeper.log_file import LogFile, stamp
+from skerry.keeper.log_rules import LogRules
 from skerry.kit.clock import NS, SystemClock
 from skerry.kit.errors import NotFound
 from skerry.node.workloads.logs import LogFiles, parse_line
@@ -23,7 +24,10 @@ class Writer:
         self.path = directory / "w" / "current.log"
         self.now = START
         self._file = LogFile(
-            str(self.path), size, files, lambda: self.now, lambda _seconds, _callback: None
+            str(self.path),
+            LogRules(size, files),
+            lambda: self.now,
+            lambda _seconds, _callback: None,
         )
         self.count = 0
 

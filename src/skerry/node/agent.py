@@ -29,7 +29,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
-from skerry.node.contracts.native import NativeContract, log_path
+from skerry.node.contracts.native import NativeContract, log_path, log_rules
 from skerry.node.data.publish import Publisher, clock_quality
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
@@ -50,6 +50,7 @@ from skerry.node.sync.sync import Stores, Sync, connect
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.http_status import http_status
+from skerry.node.workloads.log_ageing import LogAgeing
 from skerry.node.workloads.logs import LogFiles
 from skerry.node.workloads.needs import AllNeeds
 from skerry.node.workloads.readiness import Prober
@@ -110,6 +111,7 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         tasks.forever(node.supervisor.run(), name="workloads")
         tasks.forever(node.sync.run(), name="sync")
         tasks.forever(_retain(node, host), name="retention")
+        tasks.forever(_age(node, host), name="ageing of logs")
         tasks.forever(_mend(node, host), name="sockets")
         ready()
         await _first(stop, node.stopped)
@@ -136,9 +138,10 @@ def _build(
     seen = SeenValues(clock)
     prepare = Endpoints(api, instances, seen).prepare
     desired = StoredDesired(store.state, sync.reachability, clock, prepare)
+    output = ContainerLogs(clock)
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
-    runtime, images = _runtimes(settings, host, owner, isolation)
+    runtime, images = _runtimes(settings, host, output, owner, isolation)
     models = _models(settings, identity, host, instances, session, sync)
     contract = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
     launch_for = contract.launch_for
@@ -176,17 +179,17 @@ def _build(
         logs=logs,
         workload_desk=desk,
         retention=Retention(records, clock, sync.backed_up),
+        ageing=LogAgeing(logs.path, desired.log_ages, instances.living, output.has, clock),
         clock=clock,
         disk=host.disk,
     )
 
 
 def _runtimes(
-    settings: NodeSettings, host: Host, owner: str, isolation: Isolation
+    settings: NodeSettings, host: Host, logs: ContainerLogs, owner: str, isolation: Isolation
 ) -> tuple[Runtimes, Images]:
     """What runs instances, and what fetches the images that containers need."""
     clock, chance = host.clock, host.chance
-    logs = ContainerLogs(clock)
     engine = Engine(settings.engine_sockets)
     containers = ContainerRuntime(engine, logs, owner, clock, chance)
     images = Images(engine, partial(_note, logs, settings), clock, chance)
@@ -232,8 +235,7 @@ def _models(
 
 def _note(logs: ContainerLogs, settings: NodeSettings, assignment: Assignment, line: str) -> None:
     path = log_path(settings.data_dir, assignment.workload)
-    kept = assignment.spec.logs
-    logs.note(LogTarget(path, kept.max_size, kept.files), line)
+    logs.note(LogTarget(path, log_rules(assignment.spec.logs, {})), line)
 
 
 def _sync(
@@ -297,6 +299,13 @@ async def _retain(node: Node, host: Host) -> None:
     guard = Guard("freeing acknowledged records", host.clock, host.chance)
     while True:
         await guard.run(node.retention.once)
+        await host.clock.sleep(RETENTION_EVERY)
+
+
+async def _age(node: Node, host: Host) -> None:
+    guard = Guard("removing old logs", host.clock, host.chance)
+    while True:
+        await guard.run(node.ageing.once)
         await host.clock.sleep(RETENTION_EVERY)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from skerry.keeper.log_rules import LogRules
 from skerry.kit.errors import Refused
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
 from skerry.wire.workload import Allow, ContainerSpec, Exit, Resources
@@ -26,8 +27,7 @@ class Launch:
     """`isolation: strict` was asked: what cannot be had is refused, never left out."""
     log: Path
     """The current log file; rotated ones get the suffixes .1, .2, …"""
-    log_size: int
-    log_files: int
+    log_rules: LogRules
     models: Path | None = field(default=None, kw_only=True)
     """The directory with its models, to be read only; None: it needs none."""
 

@@ -34,6 +34,7 @@ from skerry.node.store.opening import OpenedStore, integrity_problem
 from skerry.node.store.records import RecordStore
 from skerry.node.sync.sync import Sync
 from skerry.node.workloads.locks import LockOrder
+from skerry.node.workloads.log_ageing import LogAgeing
 from skerry.node.workloads.runtimes.containers.images import Images
 from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.router import Runtimes
@@ -168,6 +169,7 @@ class Node:
         logs: LogSource,
         workload_desk: WorkloadDesk,
         retention: Retention,
+        ageing: LogAgeing,
         clock: Clock,
         disk: Disk,
     ) -> None:
@@ -184,6 +186,7 @@ class Node:
         self.data = query
         self.logs = logs
         self.retention = retention
+        self.ageing = ageing
         self.stopped = asyncio.Event()
         self.apps = Apps(
             admin_app(self),

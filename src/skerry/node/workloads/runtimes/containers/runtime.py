@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import Clock
@@ -36,6 +34,8 @@ from skerry.node.workloads.runtimes.containers.creation import (
     container_name,
     creation,
     exit_of,
+    log_of,
+    with_secrets,
 )
 from skerry.node.workloads.runtimes.containers.engine import (
     Container,
@@ -286,6 +286,8 @@ class ContainerRuntime:
             if held.output is not None:
                 await held.output.stop()
                 held.output = None
+            rules = with_secrets(held.target.rules, found.config.env or [])
+            held.target = replace(held.target, rules=rules)
             self._attach(held, found, resumed=True)
 
     async def _discard(self, held: _Held) -> None:
@@ -314,10 +316,9 @@ class ContainerRuntime:
 
 
 def _held(launch: Launch) -> _Held:
-    target = LogTarget(launch.log.absolute(), launch.log_size, launch.log_files)
+    target = LogTarget(launch.log.absolute(), launch.log_rules)
     return _Held(launch.instance, launch.workload, target)
 
 
 def _listed(instance: str, one: Listed) -> _Held:
-    path, size, files = json.loads(one.labels[LOG])
-    return _Held(instance, one.labels[WORKLOAD], LogTarget(Path(path), size, files), one.id)
+    return _Held(instance, one.labels[WORKLOAD], LogTarget(*log_of(one.labels[LOG])), one.id)
