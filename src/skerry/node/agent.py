@@ -51,6 +51,7 @@ from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.http_status import http_status
 from skerry.node.workloads.log_ageing import LogAgeing
+from skerry.node.workloads.log_shipping import EVERY, LogShipping
 from skerry.node.workloads.logs import LogFiles
 from skerry.node.workloads.needs import AllNeeds
 from skerry.node.workloads.readiness import Prober
@@ -112,6 +113,7 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         tasks.forever(node.sync.run(), name="sync")
         tasks.forever(_retain(node, host), name="retention")
         tasks.forever(_age(node, host), name="ageing of logs")
+        tasks.forever(_ship(node, host), name="shipping of logs")
         tasks.forever(_mend(node, host), name="sockets")
         ready()
         await _first(stop, node.stopped)
@@ -133,6 +135,7 @@ def _build(
     name = identity.name if identity else settings.name
     logs = LogFiles(settings.data_dir / "logs", clock)
     sync = _sync(settings, identity, host, Stores(store.state, records), session, logs)
+    quality = partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, NullCipher())
     api = LocalApi(settings.run_dir)
     seen = SeenValues(clock)
@@ -155,7 +158,7 @@ def _build(
     query = RecordQuery(records, name)
     desk = WorkloadDesk(
         name,
-        Publisher(records, clock, lambda: _quality(sync, clock)),
+        Publisher(records, clock, quality),
         Subscriptions(records, name),
         query,
         seen,
@@ -179,6 +182,7 @@ def _build(
         logs=logs,
         workload_desk=desk,
         retention=Retention(records, clock, sync.backed_up),
+        shipping=LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality),
         ageing=LogAgeing(logs.path, desired.log_ages, instances.living, output.has, clock),
         clock=clock,
         disk=host.disk,
@@ -307,6 +311,13 @@ async def _age(node: Node, host: Host) -> None:
     while True:
         await guard.run(node.ageing.once)
         await host.clock.sleep(RETENTION_EVERY)
+
+
+async def _ship(node: Node, host: Host) -> None:
+    guard = Guard("shipping logs", host.clock, host.chance)
+    while True:
+        await host.clock.sleep(EVERY)
+        await guard.run(node.shipping.once)
 
 
 async def _mend(node: Node, host: Host) -> None:

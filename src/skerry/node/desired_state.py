@@ -14,7 +14,14 @@ from skerry.kit.tasks import Tasks
 from skerry.node.store.state import NodeStore
 from skerry.wire.codec import decode, encode
 from skerry.wire.local import LinkStatus
-from skerry.wire.workload import Assignment, Logs, StreamClass, WorkloadSpec, WorkloadStatus
+from skerry.wire.workload import (
+    Assignment,
+    Logs,
+    Shipped,
+    StreamClass,
+    WorkloadSpec,
+    WorkloadStatus,
+)
 
 ASSIGNMENT = "assignment"
 STATUS = "status"
@@ -69,6 +76,10 @@ class StoredDesired:
     def logs(self) -> Mapping[str, Logs]:
         """What holds for the logs of every workload that was wanted since the agent's start."""
         return {workload: spec.logs for workload, spec in self._specs.items()}
+
+    def shipped_logs(self) -> dict[str, Shipped | None]:
+        """From which level on each log is sent to the hub."""
+        return {workload: logs.ship for workload, logs in self.logs().items()}
 
     def log_ages(self) -> dict[str, float]:
         """How old the logs may be of those for which that is said, in seconds."""

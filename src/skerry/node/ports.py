@@ -12,6 +12,7 @@ from typing import Protocol
 
 from skerry.keeper.log_rules import LogRules
 from skerry.kit.errors import Refused
+from skerry.wire.logs import LogQuery
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
 from skerry.wire.workload import Allow, ContainerSpec, Exit, Resources
 
@@ -193,6 +194,6 @@ class Uplink(Protocol):
 class LogSource(Protocol):
     """Reads a workload's log lines for the admin socket and for the hub's log tails."""
 
-    def read(self, workload: str, since: int | None, *, follow: bool) -> AsyncIterator[str]:
-        """Lines from `since` (ns since 1970; None: the last 100 lines). Raises NotFound."""
+    def read(self, workload: str, query: LogQuery) -> AsyncIterator[str]:
+        """The lines that are asked for, without `since` the last 100 of them. Raises NotFound."""
         ...

@@ -35,6 +35,7 @@ from skerry.node.store.records import RecordStore
 from skerry.node.sync.sync import Sync
 from skerry.node.workloads.locks import LockOrder
 from skerry.node.workloads.log_ageing import LogAgeing
+from skerry.node.workloads.log_shipping import LogShipping
 from skerry.node.workloads.runtimes.containers.images import Images
 from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.router import Runtimes
@@ -170,6 +171,7 @@ class Node:
         workload_desk: WorkloadDesk,
         retention: Retention,
         ageing: LogAgeing,
+        shipping: LogShipping,
         clock: Clock,
         disk: Disk,
     ) -> None:
@@ -187,6 +189,7 @@ class Node:
         self.logs = logs
         self.retention = retention
         self.ageing = ageing
+        self.shipping = shipping
         self.stopped = asyncio.Event()
         self.apps = Apps(
             admin_app(self),
