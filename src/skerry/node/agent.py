@@ -147,23 +147,18 @@ def _build(
     runtime, images = _runtimes(settings, host, output, owner, isolation)
     models = _models(settings, identity, host, instances, session, sync)
     contract = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
-    launch_for = contract.launch_for
     supervisor = Supervisor(
-        Tools(instances, runtime, launch_for, clock, host.chance, host.disk),
+        Tools(instances, runtime, contract.launch_for, clock, host.chance, host.disk),
         desired,
         StoredStatuses(store.state),
         AllNeeds([images, models]),
-        Prober(partial(http_status, session), seen, launch_for, runtime.execute, clock),
+        Prober(partial(http_status, session), seen, contract.launch_for, runtime.execute, clock),
     )
     query = RecordQuery(records, name)
+    publisher, subscriptions = Publisher(records, clock, quality), Subscriptions(records, name)
+    streams_of, order_lock = desired.streams_of, supervisor.order_lock
     desk = WorkloadDesk(
-        name,
-        Publisher(records, clock, quality),
-        Subscriptions(records, name),
-        query,
-        seen,
-        desired.streams_of,
-        order_lock=supervisor.order_lock,
+        name, publisher, subscriptions, query, seen, streams_of, order_lock=order_lock
     )
     return Node(
         settings=settings,
