@@ -14,7 +14,7 @@ SECRET = "s3cr3t-of-the-test"
 RULES = LogRules(100_000, 3, known=True, patterns=["pin-*"], secrets=[SECRET])
 PRINTS = """
 import os, sys
-for line in iter(lambda: open(sys.argv[1]).readline(), ""):
+for line in os.fdopen(os.open(sys.argv[1], os.O_RDWR)):
     print(line.strip(), os.environ["TOKEN"], "pin-1234", "password=abc", flush=True)
 """
 
@@ -34,19 +34,21 @@ async def test_no_secret_reaches_the_disk_whoever_keeps_the_log(
     await agent.connect(lambda _exit: None)
     fifo = short_dir / "lines"
     os.mkfifo(fifo)
+    lines = os.open(fifo, os.O_RDWR)
     launch = device.launch("python3", "-c", PRINTS, str(fifo), variables={"TOKEN": SECRET})
     await agent.start(launch)
-    fifo.write_text("one\n")
+    os.write(lines, b"one\n")
     await eventually(lambda: device.printed() == ["one *** pin-*** password=***"], "it prints")
     device.kill_keeper()
-    fifo.write_text("two\n")
+    os.write(lines, b"two\n")
     await eventually(lambda: len(device.printed()) == 2, "another keeper goes on")
     assert device.printed()[1] == "two *** pin-*** password=***"
     await agent.close()
     successor = device.agent()
     await successor.connect(lambda _exit: None)
     device.kill_keeper()
-    fifo.write_text("three\n")
+    os.write(lines, b"three\n")
     await eventually(lambda: len(device.printed()) == 3, "the rules came from the keeper before")
     assert device.printed()[2] == "three *** pin-*** password=***"
     await successor.signal(launch.instance, "SIGKILL")
+    os.close(lines)
