@@ -22,6 +22,7 @@ from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Hub, Stores, Sync, connect
 from skerry.testing.fake_hub import NODE_ID
 from skerry.testing.manual_clock import ManualClock
+from skerry.wire.logs import LogQuery
 from skerry.wire.records import Record
 from skerry.wire.sync import Lane
 
@@ -35,10 +36,10 @@ class Logs:
 
     def __init__(self, lines: dict[str, list[str]] | None = None) -> None:
         self.lines = lines or {}
-        self.asked: list[tuple[str, int | None, bool]] = []
+        self.asked: list[tuple[str, LogQuery]] = []
 
-    async def read(self, workload: str, since: int | None, *, follow: bool) -> AsyncIterator[str]:
-        self.asked.append((workload, since, follow))
+    async def read(self, workload: str, query: LogQuery) -> AsyncIterator[str]:
+        self.asked.append((workload, query))
         if workload not in self.lines:
             raise NotFound(f"cannot read logs: there is no workload «{workload}»")
         for line in self.lines[workload]:

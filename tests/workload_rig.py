@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+from skerry.keeper.log_rules import LogRules
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk, RealDisk
@@ -109,8 +110,7 @@ class Rig:
             directory=self.directory,
             log=self.directory / f"{assignment.workload}.log",
             strict=False,
-            log_size=spec.logs.max_size,
-            log_files=spec.logs.files,
+            log_rules=LogRules(spec.logs.max_size, spec.logs.files),
             limits={},
         )
 

@@ -35,6 +35,7 @@ pytestmark = pytest.mark.timeout(180)
 PUBLISHER = """
 import http.client, json, os, signal, socket, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+signal.signal(signal.SIGUSR1, lambda *_: print("my token is", os.environ["API_TOKEN"], flush=True))
 class Door(http.client.HTTPConnection):
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
@@ -51,13 +52,15 @@ while True:
 
 
 @pytest.mark.guarantee("G8")
+@pytest.mark.guarantee("G10")
 async def test_a_container_publishes_lives_through_the_agent_and_is_restarted(
     short_dir: Path, engine: TestEngine
 ) -> None:
     async with installation(short_dir) as site:
         node = with_engine(site.node(), engine)
         await node.enrol(site.hub)
-        await site.hub.apply(box("box", "python3", "-c", PUBLISHER))
+        secret = {"API_TOKEN": "secret-of-the-box"}
+        await site.hub.apply(box("box", "python3", "-c", PUBLISHER, env=secret))
         await node.start()
         await eventually(lambda: node.runs("box"), f"it runs; {node.log.read_text()}", 30)
         await eventually(lambda: site.hub.has("box.value", 1), "its value is at the hub", 30)
@@ -68,10 +71,13 @@ async def test_a_container_publishes_lives_through_the_agent_and_is_restarted(
         await node.ready()
         await eventually(lambda: node.runs("box"), "the next agent has it", 30)
         assert (await node.pids())["box"] == before
+        log = node.directory / "logs/box/current.log"
+        os.kill(before, signal.SIGUSR1)
+        await eventually(lambda: "my token is" in log.read_text(), "the next agent has its output")
+        assert "stdout F my token is ***\n" in log.read_text()
         os.kill(before, signal.SIGKILL)
         await eventually(partial(another, node, "box", before), "it runs again", 30)
         await eventually(lambda: site.hub.has("box.value", 2), "and has published again", 30)
-        log = node.directory / "logs/box/current.log"
         await eventually(lambda: log.read_text().count("published 200\n") >= 2, "both have printed")
         assert log.read_text().count("stdout F container box begins\n") == 2
         await site.hub.apply(prune=True)

@@ -11,6 +11,7 @@ from typing import Protocol
 import pytest
 from tests import engines
 
+from skerry.keeper.log_rules import LogRules
 from skerry.kit.errors import Refused
 from skerry.node.ports import (
     Launch,
@@ -62,7 +63,7 @@ class FakeDevice:
         self.count += 1
         name = f"{workload}-{self.count}"
         return ProcessLaunch(
-            name, workload, {}, False, Path("/log"), 1000, 2, ("run",), Path("/"), {}
+            name, workload, {}, False, Path("/log"), LogRules(1000, 2), ("run",), Path("/"), {}
         )
 
     async def settled(self, launch: Launch) -> None:

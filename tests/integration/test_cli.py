@@ -2,80 +2,16 @@
 
 import asyncio
 import csv
-import json
-import os
-import re
 import signal
-import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from tests.installation import Installation, Node, installation, sleeper
+from tests.installation import Node, sleeper
+from tests.shell import Shell
 
-from skerry.cli.contexts import Context, Contexts, contexts_file, write_contexts
-from skerry.kit.disk import RealDisk
 from skerry.testing.waiting import eventually
 from skerry.wire.records import PublishedRecord
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-    @property
-    def json(self) -> object:
-        return json.loads(self.out)
-
-
-class Shell:
-    """Runs `skerry` in a home of its own, whose current context is the installation."""
-
-    def __init__(self, site: Installation, home: Path) -> None:
-        self.site = site
-        self.home = home
-        self.node_dir = site.directory / "n1"
-        target = Context(site.hub.url, site.hub.directory / "admin.token", self.node_dir)
-        write_contexts(contexts_file(home), Contexts().with_context("test", target), RealDisk())
-
-    async def start(
-        self, *words: str, stdin: int = asyncio.subprocess.DEVNULL
-    ) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "skerry.cli.main",
-            *words,
-            stdin=stdin,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "HOME": str(self.home)},
-        )
-
-    async def run(self, *words: str, stdin: str | None = None) -> Ended:
-        process = await self.start(
-            *words, stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE
-        )
-        out, err = await process.communicate(None if stdin is None else stdin.encode())
-        assert "Traceback" not in err.decode(), err.decode()
-        return Ended(process.returncode or 0, out.decode(), err.decode())
-
-
-@pytest.fixture
-async def shell(short_dir: Path) -> AsyncIterator[Shell]:
-    home = short_dir / "home"
-    home.mkdir()
-    async with installation(short_dir) as site:
-        yield Shell(site, home)
 
 
 async def publish(node: Node, *records: PublishedRecord, kind: str = "measurement") -> None:
@@ -260,33 +196,6 @@ async def test_node_status_from_the_hub_when_the_node_is_down(shell: Shell) -> N
     assert status.code == 0
     assert next(csv.DictReader(status.lines))["name"] == "n1"
     assert "this is only what the hub at" in status.err
-
-
-async def test_logs_here_and_through_the_hub(shell: Shell) -> None:
-    node = await shell.site.started()
-    await shell.run("apply", "-f", "-", stdin=SPEC)
-    await eventually(lambda: node.runs("w1"), "w1 runs", 20)
-
-    async def printed() -> bool:
-        return "hello" in (await shell.run("logs", "w1")).out
-
-    await eventually(printed, "its line is in the log", 20)
-    following = await shell.start("logs", "w1", "-f")
-    assert following.stdout is not None
-    assert re.fullmatch(rb"\S+Z hello\n", await following.stdout.readline())
-    following.send_signal(signal.SIGINT)
-    _, errors = await following.communicate()
-    assert (following.returncode, errors) == (130, b"")
-    assert (await shell.run("logs", "w1", "--since", "1h")).out.count("hello") == 1
-
-    await eventually(lambda: node.link_is("online"), "the link is up", 20)
-    elsewhere = shell.home / "no-node-here"
-    through = await shell.run("logs", "w1", "--data-dir", str(elsewhere))
-    assert (through.code, through.out.count("hello")) == (0, 1)
-    assert through.err == ""
-    unknown = await shell.run("logs", "nobody")
-    assert unknown.code == 1
-    assert "nobody" in unknown.err
 
 
 async def test_enrol_and_stop(shell: Shell) -> None:

@@ -192,11 +192,13 @@ async def test_nonsense_ends_the_link(link: Socket) -> None:
 
 async def test_a_log_is_streamed(hub: RunningHub, client: Client, link: Socket) -> None:
     async with asyncio.TaskGroup() as group:
-        request = group.create_task(read_text(client, f"{LOGS}?since=5&follow=true", hub.person))
+        request = group.create_task(
+            read_text(client, f"{LOGS}?since=5&until=9&level=error&follow=true", hub.person)
+        )
         message = await opened(link)
         assert (message.kind, message.arguments) == (
             "logs",
-            {"workload": "w", "since": "5", "follow": "true"},
+            {"workload": "w", "since": "5", "until": "9", "level": "error", "follow": "true"},
         )
         await send(link, Data(message.channel, "one\n"))
         await send(link, Data(message.channel, "zwölf\n"))

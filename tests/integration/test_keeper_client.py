@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from skerry.keeper import protocol
+from skerry.keeper.log_rules import LogRules
 from skerry.keeper.protocol import Message
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import Refused, Transient
@@ -78,7 +79,9 @@ def friendly(request: Message) -> list[Reply]:
     return [[("id", request.text("id")), ("version", 1), ("pid", 2**22), ("start", 1)]]
 
 
-LAUNCH = ProcessLaunch("i", "w", {}, False, Path("/log"), 1000, 2, ("true",), Path("/"), {})
+LAUNCH = ProcessLaunch(
+    "i", "w", {}, False, Path("/log"), LogRules(1000, 2), ("true",), Path("/"), {}
+)
 
 
 async def test_an_exit_that_comes_with_the_reply_is_told_after_start_has_returned(

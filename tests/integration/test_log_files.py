@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from skerry.keeper.logs import LogFile, stamp
+from skerry.core.log_lines import parse_line
+from skerry.keeper.log_file import LogFile, stamp
+from skerry.keeper.log_rules import LogRules
 from skerry.kit.clock import NS, SystemClock
 from skerry.kit.errors import NotFound
-from skerry.node.workloads.logs import LogFiles, parse_line
+from skerry.node.workloads.logs import LogFiles
 from skerry.testing.waiting import eventually
+from skerry.wire.logs import LogQuery
 
 START = 1_795_228_000 * NS
 
@@ -23,7 +26,10 @@ class Writer:
         self.path = directory / "w" / "current.log"
         self.now = START
         self._file = LogFile(
-            str(self.path), size, files, lambda: self.now, lambda _seconds, _callback: None
+            str(self.path),
+            LogRules(size, files),
+            lambda: self.now,
+            lambda _seconds, _callback: None,
         )
         self.count = 0
 
@@ -47,7 +53,7 @@ def numbers(lines: list[str]) -> list[int]:
 
 
 async def read(logs: LogFiles, since: int | None = None) -> list[str]:
-    return [line async for line in logs.read("w", since, follow=False)]
+    return [line async for line in logs.read("w", LogQuery(since))]
 
 
 class Follower:
@@ -77,7 +83,7 @@ def test_a_workload_that_never_ran_is_not_found(
 ) -> None:
     (tmp_path / "w").mkdir()
     with pytest.raises(NotFound, match="never run here"):
-        logs.read(workload, None, follow=False)
+        logs.read(workload, LogQuery(None, follow=False))
 
 
 async def test_a_workload_that_printed_nothing_has_no_lines(logs: LogFiles, tmp_path: Path) -> None:
@@ -118,7 +124,7 @@ async def test_following_sees_every_line_across_many_rotations(
 ) -> None:
     writer = Writer(tmp_path, size=400, files=20)
     writer.write(5)
-    follower = Follower(logs.read("w", 0, follow=True))
+    follower = Follower(logs.read("w", LogQuery(0, follow=True)))
     await follower.has(5)
     for count in (1, 7, 30, 2, 60):
         writer.write(count)
@@ -130,7 +136,7 @@ async def test_following_sees_every_line_across_many_rotations(
 
 async def test_following_starts_before_the_first_line(logs: LogFiles, tmp_path: Path) -> None:
     writer = Writer(tmp_path)
-    follower = Follower(logs.read("w", None, follow=True))
+    follower = Follower(logs.read("w", LogQuery(None, follow=True)))
     writer.write(3)
     await follower.has(3)
     await follower.end()
@@ -142,7 +148,7 @@ async def test_who_is_overtaken_by_rotation_goes_on_with_the_oldest_that_is_left
 ) -> None:
     writer = Writer(tmp_path, size=400, files=2)
     writer.write(2)
-    follower = Follower(logs.read("w", 0, follow=True))
+    follower = Follower(logs.read("w", LogQuery(0, follow=True)))
     await follower.has(2)
     writer.write(50)
     await eventually(lambda: numbers(follower.lines)[-1] == 52, "the newest line is read")
@@ -161,7 +167,7 @@ async def test_a_torn_line_that_the_keeper_takes_back_is_not_read(
     size = writer.path.stat().st_size
     with writer.path.open("ab", buffering=0) as file:
         file.write(stamp(START) + b" stdout F taken back although it is much longer than the next")
-        follower = Follower(logs.read("w", 0, follow=True))
+        follower = Follower(logs.read("w", LogQuery(0, follow=True)))
         await follower.has(2)
         file.truncate(size)
     writer.write(1)
@@ -200,3 +206,43 @@ def test_parsing_a_line() -> None:
     assert line.at == "2026-11-21T02:34:44.123456789Z"
     assert parse_line("torn") is None
     assert parse_line("") is None
+
+
+async def read_query(logs: LogFiles, query: LogQuery) -> list[int]:
+    return numbers([line async for line in logs.read("w", query)])
+
+
+async def test_a_past_interval(logs: LogFiles, tmp_path: Path) -> None:
+    writer = Writer(tmp_path, size=400, files=20)
+    writer.write(150)
+    writer.close()
+    span = LogQuery(START + 40 * NS, START + 45 * NS)
+    assert await read_query(logs, span) == [40, 41, 42, 43, 44]
+    assert await read_query(logs, LogQuery(until=START + 120 * NS)) == list(range(20, 120))
+    assert await read_query(logs, LogQuery(START + 200 * NS, START + 300 * NS)) == []
+
+
+async def test_the_last_hundred_lines_of_a_level_and_then_those_that_come(
+    logs: LogFiles, tmp_path: Path
+) -> None:
+    directory = tmp_path / "w"
+    directory.mkdir()
+    file = LogFile(str(directory / "current.log"), LogRules(2000, 50), lambda: 0, lambda _s, _c: 0)
+
+    def write(number: int) -> None:
+        word = b"WARNING: line" if number % 3 == 0 else b"INFO: line"
+        file.append([stamp(START + number * NS) + b" stderr F %b %d\n" % (word, number)])
+
+    for number in range(600):
+        write(number)
+    query = LogQuery(level="warning")
+    assert await read_query(logs, query) == list(range(300, 600, 3))
+    assert await read_query(logs, LogQuery(START + 590 * NS, level="warning")) == [591, 594, 597]
+    follower = Follower(logs.read("w", LogQuery(level="warning", follow=True)))
+    await follower.has(100)
+    for number in range(600, 610):
+        write(number)
+    await follower.has(104)
+    await follower.end()
+    assert numbers(follower.lines)[-4:] == [600, 603, 606, 609]
+    file.close()

@@ -12,6 +12,7 @@ from aiohttp import web
 from tests.workload_cases import live, wish
 from tests.workload_rig import Rig, Surroundings
 
+from skerry.keeper.log_rules import LogRules
 from skerry.kit.clock import SystemClock
 from skerry.node.ports import ProcessLaunch
 from skerry.node.workloads.http_status import http_status
@@ -59,7 +60,7 @@ class Bench:
         command = tuple(assignment.spec.process.command)
         log = self.directory / "log"
         return ProcessLaunch(
-            instance, "a", {"WORD": "yes"}, False, log, 1, 1, command, self.directory, {}
+            instance, "a", {"WORD": "yes"}, False, log, LogRules(1, 1), command, self.directory, {}
         )
 
     def watch(self, ready: Ready) -> None:

@@ -11,6 +11,7 @@ from skerry.testing.fake_hub import FakeHub
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.link import WINDOW, Close, Credit, Data, Open
+from skerry.wire.logs import LogQuery
 
 A = "a" * 32
 B = "b" * 32
@@ -378,7 +379,7 @@ async def test_the_hub_reads_logs_through_the_live_link(
     await read_until(3)
     assert texts[1].splitlines() == node.logs.lines["cam"]
     assert ends[1] == ""
-    assert node.logs.asked[0] == ("cam", 5, True)
+    assert node.logs.asked[0] == ("cam", LogQuery(since=5, follow=True))
 
 
 async def test_acknowledgements_are_kept_over_a_shutdown(

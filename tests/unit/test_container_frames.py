@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skerry.keeper.log_rules import LogRules
+from skerry.keeper.masks import Masks
 from skerry.node.ports import ContainerLaunch
-from skerry.node.workloads.runtimes.containers.creation import Findings, creation, exit_of
+from skerry.node.workloads.runtimes.containers.creation import (
+    LOG,
+    Findings,
+    creation,
+    exit_of,
+    labels,
+    log_of,
+    with_secrets,
+)
 from skerry.node.workloads.runtimes.containers.credentials import registry_auth, registry_of
 from skerry.node.workloads.runtimes.containers.engine import PullBytes, PullLine, split_image
 from skerry.node.workloads.runtimes.containers.frames import (
@@ -21,6 +31,7 @@ from skerry.node.workloads.runtimes.containers.frames import (
 from skerry.node.workloads.runtimes.containers.pulling import Progress, why_missing
 from skerry.wire.workload import ContainerSpec, Exit, Resources
 
+NONE = Masks(LogRules(1000, 1))
 T1 = b"2026-11-21T05:57:53.248922682Z"
 T2 = b"2026-11-21T05:57:54.000000000Z"
 
@@ -40,7 +51,7 @@ def test_frames_are_found_however_the_stream_is_cut(payloads: list[bytes], step:
 
 
 def test_lines_have_the_engines_time_and_our_form() -> None:
-    lines = Lines(Mark())
+    lines = Lines(Mark(), NONE)
     assert lines.of(b"stdout", T1 + b" hello\n") == [T1 + b" stdout F hello\n"]
     assert lines.of(b"stderr", b"2026-11-21T05:57:54Z part") == [T2 + b" stderr P part\n"]
     assert lines.of(b"stderr", b"no time at all\n") == []
@@ -50,13 +61,17 @@ def test_lines_have_the_engines_time_and_our_form() -> None:
 def test_following_again_repeats_and_loses_nothing(times: list[bytes], written: int) -> None:
     payloads = [at + b" %d\n" % number for number, at in enumerate(times)]
     before = [
-        line for payload in payloads[:written] for line in Lines(Mark()).of(b"stdout", payload)
+        line
+        for payload in payloads[:written]
+        for line in Lines(Mark(), NONE).of(b"stdout", payload)
     ]
     mark = last_mark(b"".join(before))
-    again = Lines(mark)
+    again = Lines(mark, NONE)
     asked = [payload for payload in payloads if payload[:30] >= mark.at]
     after = [line for payload in asked for line in again.of(b"stdout", payload)]
-    assert before + after == [line for p in payloads for line in Lines(Mark()).of(b"stdout", p)]
+    assert before + after == [
+        line for p in payloads for line in Lines(Mark(), NONE).of(b"stdout", p)
+    ]
 
 
 def test_lines_of_our_own_are_no_mark() -> None:
@@ -113,8 +128,7 @@ def test_what_is_asked_of_the_engine() -> None:
         {"A": "b"},
         False,
         Path("/l/current.log"),
-        10,
-        2,
+        LogRules(10, 2),
         spec,
         resources,
         Path("/r/w/cam/sock"),
@@ -127,7 +141,9 @@ def test_what_is_asked_of_the_engine() -> None:
     assert "Entrypoint" not in body
     assert body["Labels"]["io.skerry.node"] == "mark"
     assert body["Labels"]["io.skerry.instance"] == "i1"
-    assert json.loads(body["Labels"]["io.skerry.log"]) == ["/l/current.log", 10, 2]
+    assert json.loads(body["Labels"]["io.skerry.log"]) == [
+        "/l/current.log", 10, 2, None, False, [],
+    ]  # fmt: skip
     assert host["Binds"] == ["/r/w/cam:/run/skerry", "/srv:/data:ro"]
     assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (
         64 << 20,
@@ -194,3 +210,31 @@ def test_credentials_belong_to_a_registry() -> None:
     }
     assert {image: registry_of(image) for image in hosts} == hosts
     assert registry_auth("registry.lan/cam", {}) is None
+
+
+def test_a_container_prints_no_secret_into_its_log() -> None:
+    lines = Lines(Mark(), Masks(LogRules(1000, 1, known=True, secrets=["hunter22"])))
+    assert lines.of(b"stdout", T1 + b" login with hunter22, token=abc\n") == [
+        T1 + b" stdout F login with ***, token=***\n"
+    ]
+
+
+def test_the_label_of_a_container_tells_the_rules_of_its_log_but_no_secret() -> None:
+    rules = LogRules(5, 2, 60.0, known=True, patterns=["sk-*"], secrets=["hunter22"])
+    launch = ContainerLaunch(
+        instance="i",
+        workload="w",
+        environment={"PASSWORD": "hunter22"},
+        strict=False,
+        log=Path("/d/current.log"),
+        log_rules=rules,
+        spec=ContainerSpec(image="i"),
+        resources=Resources(),
+        socket=Path("/run/sock"),
+    )
+    label = labels("owner", launch)[LOG]
+    assert "hunter22" not in label
+    path, found = log_of(label)
+    assert path == Path("/d/current.log")
+    assert with_secrets(found, ["PASSWORD=hunter22", "PATH=/bin"]) == rules
+    assert with_secrets(LogRules(5, 2), ["PASSWORD=hunter22"]).secrets == ()

@@ -10,16 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.keeper.logs import (
-    CHUNK,
-    LogFile,
-    Stream,
-    cut_lines,
-    fitting,
-    rotation,
-    stamp,
-    whole_characters,
-)
+from skerry.keeper.log_file import LogFile, fitting, rotation, stamp
+from skerry.keeper.log_rules import LogRules
+from skerry.keeper.logs import CHUNK, Stream, cut_lines, whole_characters
 from skerry.keeper.loop import Loop
 
 
@@ -109,7 +102,7 @@ def test_rotation_renames_the_oldest_first(files: int, renames: list[tuple[str, 
 
 @pytest.mark.parametrize("files", [1, 2, 3])
 def test_files_never_exceed_their_size_and_number(tmp_path: Path, files: int) -> None:
-    log = LogFile(str(tmp_path / "log"), 100, files, lambda: 0, Timers())
+    log = LogFile(str(tmp_path / "log"), LogRules(100, files), lambda: 0, Timers())
     (tmp_path / "log.7").write_text("left from a time with more files")
     for number in range(100):
         log.append([b"line %03d\n" % number] * (number % 4))
@@ -126,14 +119,14 @@ def test_files_never_exceed_their_size_and_number(tmp_path: Path, files: int) ->
 def test_fewer_files_than_before_removes_the_surplus(tmp_path: Path) -> None:
     for number in range(1, 6):
         (tmp_path / f"log.{number}").write_text("old")
-    log = LogFile(str(tmp_path / "log"), 10, 2, lambda: 0, Timers())
+    log = LogFile(str(tmp_path / "log"), LogRules(10, 2), lambda: 0, Timers())
     log.append([b"12345678\n", b"next\n"])
     log.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "log.1"]
 
 
 def test_a_line_larger_than_a_file_gets_a_file_of_its_own(tmp_path: Path) -> None:
-    log = LogFile(str(tmp_path / "log"), 10, 3, lambda: 0, Timers())
+    log = LogFile(str(tmp_path / "log"), LogRules(10, 3), lambda: 0, Timers())
     log.append([b"a\n", b"b" * 50 + b"\n", b"c\n"])
     log.close()
     assert (tmp_path / "log").read_text() == "c\n"
@@ -143,7 +136,7 @@ def test_a_line_larger_than_a_file_gets_a_file_of_its_own(tmp_path: Path) -> Non
 
 def test_a_torn_line_of_a_dead_keeper_stays_alone(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("whole\ntor")
-    log = LogFile(str(tmp_path / "log"), 1000, 3, lambda: 0, Timers())
+    log = LogFile(str(tmp_path / "log"), LogRules(1000, 3), lambda: 0, Timers())
     log.append([b"next\n"])
     log.close()
     assert (tmp_path / "log").read_text() == "whole\ntor\nnext\n"
@@ -152,7 +145,7 @@ def test_a_torn_line_of_a_dead_keeper_stays_alone(tmp_path: Path) -> None:
 def test_lines_that_the_disk_refuses_are_counted_and_reported(tmp_path: Path) -> None:
     timers = Timers()
     (tmp_path / "log").mkdir()  # stands for any error of open and write
-    log = LogFile(str(tmp_path / "log"), 1000, 3, lambda: 0, timers)
+    log = LogFile(str(tmp_path / "log"), LogRules(1000, 3), lambda: 0, timers)
     log.append([b"1\n", b"2\n"])
     log.append([b"3\n"])
     assert log.dropped == 3
@@ -174,7 +167,7 @@ def test_lines_that_the_disk_refuses_are_counted_and_reported(tmp_path: Path) ->
 def test_a_log_that_is_closed_says_what_is_missing_and_does_not_open_again(tmp_path: Path) -> None:
     timers = Timers()
     (tmp_path / "log").mkdir()
-    log = LogFile(str(tmp_path / "log"), 1000, 3, lambda: 0, timers)
+    log = LogFile(str(tmp_path / "log"), LogRules(1000, 3), lambda: 0, timers)
     log.append([b"1\n"])
     (tmp_path / "log").rmdir()
     log.close()
@@ -188,7 +181,7 @@ def test_a_log_that_is_closed_says_what_is_missing_and_does_not_open_again(tmp_p
 def test_a_log_that_is_closed_in_trouble_gives_up(tmp_path: Path) -> None:
     timers = Timers()
     (tmp_path / "log").mkdir()
-    log = LogFile(str(tmp_path / "log"), 1000, 3, lambda: 0, timers)
+    log = LogFile(str(tmp_path / "log"), LogRules(1000, 3), lambda: 0, timers)
     log.append([b"1\n"])
     log.close()
     timers.pass_by()
@@ -196,7 +189,7 @@ def test_a_log_that_is_closed_in_trouble_gives_up(tmp_path: Path) -> None:
 
 
 def test_of_a_batch_that_fills_the_disk_the_whole_lines_stay(tmp_path: Path) -> None:
-    log = LogFile(str(tmp_path / "log"), 1000, 3, lambda: 0, Timers())
+    log = LogFile(str(tmp_path / "log"), LogRules(1000, 3), lambda: 0, Timers())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (25, hard))  # a short write, then errors
     try:
@@ -209,7 +202,7 @@ def test_of_a_batch_that_fills_the_disk_the_whole_lines_stay(tmp_path: Path) -> 
 
 
 def test_a_stream_reads_at_most_one_chunk_a_turn(tmp_path: Path) -> None:
-    log = LogFile(str(tmp_path / "log"), 10_000_000, 3, lambda: 0, Timers())
+    log = LogFile(str(tmp_path / "log"), LogRules(10_000_000, 3), lambda: 0, Timers())
     stream = Stream(str(tmp_path / "fifo"), b"stdout", log, lambda: 0, Timers())
     writer = os.open(tmp_path / "fifo", os.O_WRONLY | os.O_NONBLOCK)
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4 * CHUNK)
@@ -223,7 +216,7 @@ def test_a_stream_reads_at_most_one_chunk_a_turn(tmp_path: Path) -> None:
 
 
 def test_a_stream_keeps_the_unfinished_line(tmp_path: Path) -> None:
-    log = LogFile(str(tmp_path / "log"), 1_000_000, 3, lambda: 0, Timers())
+    log = LogFile(str(tmp_path / "log"), LogRules(1_000_000, 3), lambda: 0, Timers())
     (tmp_path / "fifo").write_text("in the way")
     stream = Stream(str(tmp_path / "fifo"), b"stdout", log, lambda: 0, Timers())
     writer = os.open(tmp_path / "fifo", os.O_WRONLY | os.O_NONBLOCK)
@@ -247,7 +240,7 @@ class Printer:
     def __init__(self, directory: Path) -> None:
         self.timers = Timers()
         self._log = directory / "log"
-        self._file = LogFile(str(self._log), 1_000_000, 3, lambda: 0, self.timers)
+        self._file = LogFile(str(self._log), LogRules(1_000_000, 3), lambda: 0, self.timers)
         self.stream = Stream(str(directory / "fifo"), b"stdout", self._file, lambda: 0, self.timers)
         self._fd = os.open(directory / "fifo", os.O_WRONLY | os.O_NONBLOCK)
 

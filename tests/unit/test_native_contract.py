@@ -79,7 +79,7 @@ def test_a_workload_has_its_own_directories(contract: NativeContract) -> None:
     assert launch.directory.is_dir()
     assert launch.directory.stat().st_mode & 0o777 == 0o700
     assert launch.log.parent.is_dir()
-    assert (launch.log_size, launch.log_files) == (5000, 2)
+    assert (launch.log_rules.size, launch.log_rules.files) == (5000, 2)
     other = contract.launch_for(wish("dog"), "i2")
     assert other.log != launch.log
 

@@ -87,7 +87,15 @@ specs = st.builds(
     depends_on=st.dictionaries(names.map(lambda n: f"x{n}"), st.sampled_from(["running", "ready", "succeeded"]), max_size=2),
     on_disconnect=st.builds(OnDisconnect, stop_after=st.none() | st.floats(1, 86400.0)),
     streams=st.dictionaries(patterns, st.sampled_from(["keep", "sample"]), max_size=3),
-    logs=st.builds(Logs, max_size=st.integers(4096, 1 << 40), files=st.integers(1, 100)),
+    logs=st.builds(
+        Logs,
+        max_size=st.integers(4096, 1 << 40),
+        files=st.integers(1, 100),
+        max_age=st.none() | st.integers(60, 10**6).map(float),
+        redact=st.lists(st.sampled_from(["sk-*", "a b", "id=*;"]), max_size=2),
+        redact_secrets=st.booleans(),
+        ship=st.sampled_from([None, "all", "warning"]),
+    ),
     update=st.builds(
         Update,
         max_unavailable=st.none() | st.integers(1, 99) | st.integers(1, 100).map("{}%".format),

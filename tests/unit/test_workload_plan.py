@@ -19,6 +19,7 @@ from skerry.node.workloads.steps import (
 from skerry.wire.workload import (
     Assignment,
     ContainerSpec,
+    Logs,
     OnDisconnect,
     Ready,
     Resources,
@@ -67,11 +68,13 @@ START, WAIT = StartWorkload("a"), Wait("a", "running")
         ([wish(n=2, command="new")], [live()], [StopWorkload("a", "changed")]),
         ([wish(n=2, env={"A": "1"})], [live()], [StopWorkload("a", "changed")]),
         ([wish(n=2, resources=Resources(memory=1))], [live()], [StopWorkload("a", "changed")]),
+        ([wish(n=2, logs=Logs(redact=["sk-*"]))], [live()], [StopWorkload("a", "changed")]),
         ([wish(n=2, isolation="strict")], [live()], [StopWorkload("a", "changed")]),
         ([wish(n=2, container=ContainerSpec(image="b"))], [live()], [StopWorkload("a", "changed")]),
         ([wish(n=2, command="new")], [row(phase="stopped")], [START]),
         # changed, but the process need not know
         ([wish(n=2)], [live()], [WAIT]),
+        ([wish(n=2, logs=Logs(ship="error"))], [live()], [WAIT]),
         ([wish(n=2, restart=Restart(attempts=3))], [live()], [WAIT]),
         ([wish(n=2, stop=Stop(grace=1))], [live()], [WAIT]),
         # a restart on demand

@@ -29,6 +29,9 @@ SIGNALS: tuple[str, ...] = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1",
 MAX_MODELS = 64
 _YEAR = 365 * 86400.0
 _SHARE = re.compile(r"(100|[1-9][0-9]?)%")
+_MOST_PATTERNS = 20
+_LONGEST_PATTERN = 200
+_SHORTEST_START = 2
 _PROBES = ("exec", "http", "tcp", "value", "health")
 
 
@@ -81,6 +84,7 @@ _RANGES = (
     _Range("wasm.fuel", 1, (1 << 63) - 1, plain),
     _Range("logs.max_size", 4096, 1 << 40, write_size),
     _Range("logs.files", 1, 100, plain),
+    _Range("logs.max_age", 60, _YEAR, write_duration),
     _Range("update.min_healthy", 0, 86400, write_duration),
     _Range("update.healthy_within", 1, 7 * 86400, write_duration),
     _Range("update.lock_at_most", 0, 86400, write_duration),
@@ -106,6 +110,7 @@ def problems(spec: WorkloadSpec) -> Iterator[Problem]:
     yield from _update(spec.update)
     for pattern in spec.streams:
         yield from _fault(("streams", pattern), "streams", pattern_fault(pattern))
+    yield from _redacted(spec.logs.redact)
 
 
 def set_problems(
@@ -218,6 +223,29 @@ def _update(update: Update) -> Iterator[Problem]:
             f"update.healthy_within: {write_duration(update.healthy_within)} is less than "
             f"update.min_healthy, {write_duration(update.min_healthy)}",
         )
+
+
+def _redacted(patterns: Sequence[str]) -> Iterator[Problem]:
+    if len(patterns) > _MOST_PATTERNS:
+        sentence = (
+            f"logs.redact has {len(patterns)} patterns, at most {_MOST_PATTERNS} are looked for"
+        )
+        yield Problem(("logs", "redact"), sentence)
+    for index, pattern in enumerate(patterns):
+        yield from _fault(("logs", "redact", index), "logs.redact", _mask_fault(pattern))
+
+
+def _mask_fault(pattern: str) -> str | None:
+    """A pattern must begin with something to look for, and hold nothing that no line or word has."""
+    if len(pattern.partition("*")[0].strip()) < _SHORTEST_START:
+        return f"«{pattern}» must begin with at least {_SHORTEST_START} characters that are no «*», such as «sk-*»"
+    if len(pattern) > _LONGEST_PATTERN:
+        return f"a pattern has {len(pattern)} characters, at most {_LONGEST_PATTERN} are looked for"
+    if "**" in pattern:
+        return f"«{pattern}»: one «*» is enough"
+    if any(ord(c) < 32 for c in pattern) or ("*" in pattern and " " in pattern.partition("*")[2]):
+        return f"«{pattern}»: what «*» stands for ends with its word, so no blank can follow it"
+    return None
 
 
 def _circle(edges: Mapping[str, Mapping[str, object]]) -> list[str] | None:

@@ -28,6 +28,7 @@ _DURATIONS: Final = {
     ("restart", "delay"), ("restart", "max_delay"), ("restart", "reset_after"), ("restart", "window"),
     ("stop", "grace"), ("ready", "interval"), ("ready", "timeout"), ("update", "min_healthy"),
     ("update", "healthy_within"), ("update", "lock_at_most"), ("wasm", "deadline"),
+    ("logs", "max_age"),
 }  # fmt: skip
 _SIZES: Final = {("resources", "memory"), ("logs", "max_size")}
 _ORDER: Final = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 import msgspec
 
@@ -38,7 +39,7 @@ from skerry.kit.nearest import did_you_mean
 from skerry.kit.one_line import one_line
 from skerry.kit.units import parse_duration
 from skerry.wire.models import ModelSpec
-from skerry.wire.workload import WorkloadSpec
+from skerry.wire.workload import Shipped, WorkloadSpec
 
 __all__ = [
     "Desired",
@@ -215,6 +216,13 @@ def _override(field: Field) -> object:
     return {"on": values.pop("on"), "fields": values}
 
 
+def _ship(field: Field) -> object:
+    """A level; `true` is short for «all», `false` for leaving it out."""
+    if isinstance(field.value, bool):
+        return "all" if field.value else None
+    return one_of(*get_args(Shipped))(field)
+
+
 def _workload(field: Field) -> object:
     """A whole document. Its one section says which runtime is meant, so `runtime` may be left out."""
     entries = field.value if isinstance(field.value, dict) else {}
@@ -311,7 +319,16 @@ _FIELDS = {
     "depends_on": map_of(one_of("running", "ready", "succeeded"), "name: running|ready|succeeded"),
     "on_disconnect": _on_disconnect,
     "streams": map_of(one_of("keep", "sample"), "pattern: keep|sample"),
-    "logs": section({"max_size": size, "files": integer}),
+    "logs": section(
+        {
+            "max_size": size,
+            "files": integer,
+            "max_age": duration,
+            "redact": _texts,
+            "redact_secrets": boolean,
+            "ship": _ship,
+        }
+    ),
     "models": _texts,
     "update": section(
         {

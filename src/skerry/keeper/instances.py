@@ -16,7 +16,9 @@ from collections.abc import Callable
 from skerry.keeper import children
 from skerry.keeper.children import Child, Launch, Origin
 from skerry.keeper.groups import members, remove
-from skerry.keeper.logs import Now, Output
+from skerry.keeper.log_file import Now
+from skerry.keeper.log_rules import rules_of
+from skerry.keeper.logs import Output
 from skerry.keeper.loop import Loop
 from skerry.keeper.marks import marked
 from skerry.keeper.procfs import all_pids, end_group, open_process, own_children, read_stat, send
@@ -203,13 +205,13 @@ class Instances:
 
     def _use_output(self, request: Message) -> Output:
         path = request.text("log")
-        size, files = request.number("log_size"), request.number("log_files")
+        rules = rules_of(request)
         output = self._outputs.get(path)
         if output is None:
-            output = self._outputs[path] = Output(path, size, files, self._now, self._loop.later)
+            output = self._outputs[path] = Output(path, rules, self._now, self._loop.later)
             for stream in output.streams:
                 self._loop.watch(stream.fd, stream.read, is_output=True)
-        output.file.limit, output.file.files = size, files
+        output.obey(rules)
         output.users += 1
         return output
 

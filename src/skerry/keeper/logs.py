@@ -4,8 +4,8 @@ Each log has two FIFOs beside its file, `<log>.out.fifo` and `<log>.err.fifo`. T
 reading and writing, so it outlives the keeper without SIGPIPE and at most blocks while nobody reads; a new
 keeper opens them by path. A line in the file has the CRI form, «2026-11-21T02:34:44.123456789Z stdout F text»;
 `P` instead of `F` marks a piece of a line that goes on: the next line of the same stream is its next piece.
-What workloads print is kept byte for byte; of a long line, and of one that is unfinished after about a second
-(a prompt, a progress bar), there are pieces.
+What workloads print is kept byte for byte but for what `masks` masks; of a long line, and of one that is
+unfinished after about a second (a prompt, a progress bar), there are pieces.
 
 What is in a FIFO survives the keeper. A SIGKILL loses what it has read and not written: of each stream the
 last second of an unfinished line, and one chunk if it comes between the two calls.
@@ -13,11 +13,12 @@ last second of an unfinished line, and one chunk if it comes between the two cal
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-import time
-from collections.abc import Callable
+
+from skerry.keeper.log_file import Later, LogFile, Now, stamp
+from skerry.keeper.log_rules import LogRules
+from skerry.keeper.masks import Masks
 
 MAX_LINE = 16 * 1024
 CHUNK = 64 * 1024
@@ -25,17 +26,7 @@ _DRAIN_CHUNKS = 32
 """At an exit, at most this many chunks are read: more than a pipe holds, and an end to a runaway's output."""
 
 _PATIENCE_SECONDS = 1.0
-"""For the end of an unfinished line, and between two tries to write where the disk has refused lines."""
-
-Now = Callable[[], int]
-Later = Callable[[float, Callable[[], object]], object]
-
-
-def stamp(now_ns: int) -> bytes:
-    """`now_ns` (since 1970) as it begins a log line."""
-    seconds, fraction = divmod(now_ns, 1_000_000_000)
-    t = time.gmtime(seconds)
-    return b"%04d-%02d-%02dT%02d:%02d:%02d.%09dZ" % (*t[:6], fraction)
+"""For the end of an unfinished line."""
 
 
 def cut_lines(
@@ -73,139 +64,13 @@ def whole_characters(data: bytes) -> int:
     return len(data)
 
 
-def fitting(lines: list[bytes], size: int, limit: int) -> int:
-    """How many of `lines` go into a file that has `size` bytes before it has more than `limit`."""
-    if size + sum(map(len, lines)) <= limit:
-        return len(lines)
-    for count, line in enumerate(lines):
-        size += len(line)
-        if size > limit:
-            return count
-    return len(lines)
-
-
-def rotation(path: str, files: int) -> list[tuple[str, str]]:
-    """The renames, in order, after which `path` is free and at most `files` - 1 older files remain."""
-    names = [path, *(f"{path}.{number}" for number in range(1, files))]
-    return list(zip(reversed(names[:-1]), reversed(names[1:]), strict=True))
-
-
-class LogFile:
-    """Appends lines to `path`. While the disk refuses them, lines are counted and dropped, never kept waiting."""
-
-    def __init__(self, path: str, size: int, files: int, now: Now, later: Later) -> None:
-        self.path = path
-        self.limit = size
-        self.files = files
-        self.dropped = 0
-        self._now = now
-        self._later = later
-        self._retrying = False
-        self._fd = -1
-        self._size = 0
-        self._reason = ""
-
-    def append(self, lines: list[bytes]) -> None:
-        """Writes or drops all of `lines`, rotating where the file is full."""
-        if self.dropped and not self._say_dropped():
-            self.dropped += len(lines)
-            return
-        while lines:
-            try:
-                count = self._append_some(lines)
-            except OSError as error:
-                self._refused(error)
-                self.dropped += len(lines)
-                return
-            lines = lines[count:]
-
-    def close(self) -> None:
-        """Says how many lines are missing, if there is room, and gives the descriptor back; no line may follow."""
-        if self.dropped:
-            self._say_dropped()
-            self.dropped = 0
-        self._close()
-
-    def _say_dropped(self) -> bool:
-        """Tries to write how many lines are missing here; False while there is still no room."""
-        notice = b"%b stderr F skerry: %d lines dropped here: %b\n" % (
-            stamp(self._now()),
-            self.dropped,
-            self._reason.encode(),
-        )
-        try:
-            self._append_some([notice])
-        except OSError as error:
-            self._refused(error)
-            return False
-        self.dropped = 0
-        return True
-
-    def _refused(self, error: OSError) -> None:
-        self._reason = error.strerror or ""
-        self._close()
-        if not self._retrying:
-            self._retrying = True
-            self._later(_PATIENCE_SECONDS, self._retry)
-
-    def _retry(self) -> None:
-        self._retrying = False
-        if self.dropped:
-            self._say_dropped()
-
-    def _close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _append_some(self, lines: list[bytes]) -> int:
-        if self._fd < 0:
-            self._open()
-        count = fitting(lines, self._size, self.limit)
-        if not count:
-            if self._size:
-                self._rotate()
-            count = max(1, fitting(lines, 0, self.limit))
-        data = b"".join(lines[:count])
-        written = os.write(self._fd, data)
-        if written < len(data):
-            # The disk filled up inside this write. A torn line would look like what the workload printed.
-            count = fitting(lines[:count], 0, written)
-            written = len(b"".join(lines[:count]))
-            os.ftruncate(self._fd, self._size + written)
-            if not count:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._size += written
-        return count
-
-    def _open(self) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._fd = os.open(self.path, flags, 0o600)
-        self._size = os.fstat(self._fd).st_size
-        # A keeper or a device that died while writing leaves a torn line; the next one must not join it.
-        if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
-            self._size += os.write(self._fd, b"\n")
-
-    def _rotate(self) -> None:
-        self._close()
-        if self.files <= 1:
-            os.unlink(self.path)
-        for old, new in rotation(self.path, self.files):
-            if os.path.exists(old):
-                os.rename(old, new)
-        surplus = max(self.files, 1)
-        while os.path.exists(f"{self.path}.{surplus}"):
-            os.unlink(f"{self.path}.{surplus}")
-            surplus += 1
-        self._open()
-
-
 class Stream:
     """One FIFO: what it brought goes to the log by lines; an unfinished one after a while, as a piece."""
 
     def __init__(self, path: str, name: bytes, file: LogFile, now: Now, later: Later) -> None:
         self.path = path
         self.fd = open_fifo(path)
+        self.masks = Masks(file.rules)
         self._name = name
         self._file = file
         self._now = now
@@ -227,7 +92,9 @@ class Stream:
         except BlockingIOError:
             return False
         head = self._head()
-        lines, self._rest = cut_lines(self._rest + chunk, head + b"F ", head + b"P ")
+        # The rest once more: what it begins may be known for a secret only now.
+        printed = self.masks.apply(self._rest + chunk)
+        lines, self._rest = cut_lines(printed, head + b"F ", head + b"P ")
         if lines:
             self._file.append(lines)
             self._is_continued = self._is_continued and b"\n" not in chunk
@@ -273,9 +140,9 @@ class Stream:
 class Output:
     """The log of the instances that share it, as a rule one. Raises OSError when a FIFO cannot be made."""
 
-    def __init__(self, path: str, size: int, files: int, now: Now, later: Later) -> None:
+    def __init__(self, path: str, rules: LogRules, now: Now, later: Later) -> None:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        self.file = LogFile(path, size, files, now, later)
+        self.file = LogFile(path, rules, now, later)
         self.users = 0
         out = Stream(f"{path}.out.fifo", b"stdout", self.file, now, later)
         try:
@@ -284,6 +151,12 @@ class Output:
             out.close(b"F")
             raise
         self.streams = (out, err)
+
+    def obey(self, rules: LogRules) -> None:
+        """From now on these rules hold for what is in the log and for what comes."""
+        self.file.obey(rules)
+        for stream in self.streams:
+            stream.masks = Masks(rules)
 
     def drain(self) -> None:
         """Moves everything that ended workloads have left."""

@@ -12,19 +12,22 @@ order. A failed request's reply has `error` (one word), `text` (for people) and,
     op      request fields                                         reply fields
     hello   version                                                version pid
     list    –                                                      – (one event for each instance comes before)
-    spawn   instance workload directory log log_size log_files     pid start, once exec has happened
+    spawn   instance workload directory log RULES                  pid start, once exec has happened
             arg… env=NAME=VALUE… limit=RLIMIT_NAME=NUMBER…
             isolation cgroup=DIRECTORY… and, to confine it,
             user network port… show=PATH… give=PATH… room
-    adopt   instance workload log log_size log_files pid start     pid start
+    adopt   instance workload log RULES pid start                  pid start
             isolation cgroup=DIRECTORY…
     signal  instance number                                        –
     ack     instance                                               –
     quit    –                                                      –
 
     event    fields
-    running  instance workload pid start log log_size log_files isolation
+    running  instance workload pid start log RULES isolation
     exited   instance workload pid start at, and code or signal or neither (unknown), and reason if there is one
+
+RULES are those of the log (`log_rules`): log_size log_files, log_age and log_known where they hold, log_pattern…
+log_secret…
 
 `hello` comes first and attaches the agent; while one is attached, others are refused («busy»). `spawn` of an
 instance that runs, or whose exit is kept, starts nothing. An `exited` event is sent when the last process of

@@ -158,8 +158,7 @@ def _running(child: Child) -> Fields:
         ("pid", child.pid),
         ("start", child.start),
         ("log", file.path),
-        ("log_size", file.limit),
-        ("log_files", file.files),
+        *file.rules.fields(),
         ("isolation", child.isolation),
     ]
 

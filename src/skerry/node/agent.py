@@ -52,6 +52,8 @@ from skerry.node.sync.sync import Stores, Sync, connect
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.http_status import http_status
+from skerry.node.workloads.log_ageing import LogAgeing
+from skerry.node.workloads.log_shipping import EVERY, LogShipping
 from skerry.node.workloads.logs import LogFiles
 from skerry.node.workloads.needs import AllNeeds
 from skerry.node.workloads.readiness import Prober
@@ -112,6 +114,8 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         tasks.forever(node.supervisor.run(), name="workloads")
         tasks.forever(node.sync.run(), name="sync")
         tasks.forever(_retain(node, host), name="retention")
+        tasks.forever(_age(node, host), name="ageing of logs")
+        tasks.forever(_ship(node, host), name="shipping of logs")
         tasks.forever(_mend(node, host), name="sockets")
         ready()
         await _first(stop, node.stopped)
@@ -133,13 +137,13 @@ def _build(
     name = identity.name if identity else settings.name
     logs = LogFiles(settings.data_dir / "logs", clock)
     sync = _sync(settings, identity, host, Stores(store.state, records), session, logs)
+    quality = partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, NullCipher())
     api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
     prepare = Endpoints(api, instances, seen).prepare
     desired = StoredDesired(store.state, sync.reachability, clock, prepare)
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
-    quality = partial(_quality, sync, clock)
     containers = _containers(settings, host, owner, OwnEvents(records, clock, quality))
     runtime = _runtimes(settings, host, isolation, containers)
     models = _models(settings, identity, host, instances, session, sync)
@@ -152,14 +156,10 @@ def _build(
         Prober(get, seen, native.launch_for, runtime.execute, containers, clock),
     )
     query = RecordQuery(records, name)
+    publisher, subscriptions = Publisher(records, clock, quality), Subscriptions(records, name)
+    streams_of, order_lock = desired.streams_of, supervisor.order_lock
     desk = WorkloadDesk(
-        name,
-        Publisher(records, clock, quality),
-        Subscriptions(records, name),
-        query,
-        seen,
-        desired.streams_of,
-        order_lock=supervisor.order_lock,
+        name, publisher, subscriptions, query, seen, streams_of, order_lock=order_lock
     )
     return Node(
         settings=settings,
@@ -178,6 +178,8 @@ def _build(
         logs=logs,
         workload_desk=desk,
         retention=Retention(records, clock, sync.backed_up),
+        shipping=LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality),
+        ageing=LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
         clock=clock,
         disk=host.disk,
     )
@@ -303,6 +305,20 @@ async def _retain(node: Node, host: Host) -> None:
     while True:
         await guard.run(node.retention.once)
         await host.clock.sleep(RETENTION_EVERY)
+
+
+async def _age(node: Node, host: Host) -> None:
+    guard = Guard("removing old logs", host.clock, host.chance)
+    while True:
+        await guard.run(node.ageing.once)
+        await host.clock.sleep(RETENTION_EVERY)
+
+
+async def _ship(node: Node, host: Host) -> None:
+    guard = Guard("shipping logs", host.clock, host.chance)
+    while True:
+        await host.clock.sleep(EVERY)
+        await guard.run(node.shipping.once)
 
 
 async def _mend(node: Node, host: Host) -> None:

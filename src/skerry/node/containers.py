@@ -8,7 +8,7 @@ from functools import partial
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
-from skerry.node.contracts.native import log_path
+from skerry.node.contracts.native import log_path, log_rules
 from skerry.node.node_settings import NodeSettings
 from skerry.node.workloads.runtimes.containers.credentials import registry_auth
 from skerry.node.workloads.runtimes.containers.devices import Devices
@@ -46,10 +46,9 @@ def open_room(
     devices = Devices(SYS, listen, changed)
     maker = Maker(engine, owner, devices, [settings.data_dir])
     runtime = ContainerRuntime(engine, logs, maker, images, clock, chance)
-    return ContainerRoom(runtime, images, devices)
+    return ContainerRoom(runtime, images, devices, logs)
 
 
 def _note(logs: ContainerLogs, settings: NodeSettings, assignment: Assignment, line: str) -> None:
     path = log_path(settings.data_dir, assignment.workload)
-    kept = assignment.spec.logs
-    logs.note(LogTarget(path, kept.max_size, kept.files), line)
+    logs.note(LogTarget(path, log_rules(assignment.spec.logs, {})), line)

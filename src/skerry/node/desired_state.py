@@ -14,7 +14,14 @@ from skerry.kit.tasks import Tasks
 from skerry.node.store.state import NodeStore
 from skerry.wire.codec import decode, encode
 from skerry.wire.local import LinkStatus
-from skerry.wire.workload import Assignment, StreamClass, WorkloadStatus
+from skerry.wire.workload import (
+    Assignment,
+    Logs,
+    Shipped,
+    StreamClass,
+    WorkloadSpec,
+    WorkloadStatus,
+)
 
 ASSIGNMENT = "assignment"
 STATUS = "status"
@@ -43,7 +50,7 @@ class StoredDesired:
         self._prepare = prepare
         self._stop_all = False
         self._outage: _Outage | None = None
-        self._streams: dict[str, dict[str, StreamClass]] = {}
+        self._specs: dict[str, WorkloadSpec] = {}
         self.changed = Bell()
 
     def follow(self, tasks: Tasks) -> None:
@@ -57,13 +64,27 @@ class StoredDesired:
     async def assignments(self) -> list[Assignment]:
         rows = await self._store.rows(ASSIGNMENT)
         wanted = [decode(row.body, Assignment, f"assignment «{row.id}»") for row in rows]
-        self._streams |= {assignment.workload: assignment.spec.streams for assignment in wanted}
+        self._specs |= {assignment.workload: assignment.spec for assignment in wanted}
         await self._prepare(wanted)
         return wanted
 
     def streams_of(self, workload: str) -> Mapping[str, StreamClass]:
         """The stream classes of a workload, also while it is being removed."""
-        return self._streams.get(workload, {})
+        spec = self._specs.get(workload)
+        return spec.streams if spec else {}
+
+    def logs(self) -> Mapping[str, Logs]:
+        """What holds for the logs of every workload that was wanted since the agent's start."""
+        return {workload: spec.logs for workload, spec in self._specs.items()}
+
+    def shipped_logs(self) -> dict[str, Shipped | None]:
+        """From which level on each log is sent to the hub."""
+        return {workload: logs.ship for workload, logs in self.logs().items()}
+
+    def log_ages(self) -> dict[str, float]:
+        """How old the logs may be of those for which that is said, in seconds."""
+        kept = {workload: logs.max_age for workload, logs in self.logs().items()}
+        return {workload: age for workload, age in kept.items() if age is not None}
 
     def offline_for(self) -> float | None:
         status = self._link.status

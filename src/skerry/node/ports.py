@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from skerry.keeper.log_rules import LogRules
 from skerry.kit.errors import Refused, Transient
+from skerry.wire.logs import LogQuery
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
 from skerry.wire.workload import Allow, ContainerSpec, Exit, Resources
 
@@ -26,8 +28,7 @@ class Launch:
     """`isolation: strict` was asked: what cannot be had is refused, never left out."""
     log: Path
     """The current log file; rotated ones get the suffixes .1, .2, …"""
-    log_size: int
-    log_files: int
+    log_rules: LogRules
     models: Path | None = field(default=None, kw_only=True)
     """The directory with its models, to be read only; None: it needs none."""
 
@@ -202,6 +203,6 @@ class Uplink(Protocol):
 class LogSource(Protocol):
     """Reads a workload's log lines for the admin socket and for the hub's log tails."""
 
-    def read(self, workload: str, since: int | None, *, follow: bool) -> AsyncIterator[str]:
-        """Lines from `since` (ns since 1970; None: the last 100 lines). Raises NotFound."""
+    def read(self, workload: str, query: LogQuery) -> AsyncIterator[str]:
+        """The lines that are asked for, without `since` the last 100 of them. Raises NotFound."""
         ...

@@ -34,6 +34,8 @@ from skerry.node.store.opening import OpenedStore, integrity_problem
 from skerry.node.store.records import RecordStore
 from skerry.node.sync.sync import Sync
 from skerry.node.workloads.locks import LockOrder
+from skerry.node.workloads.log_ageing import LogAgeing
+from skerry.node.workloads.log_shipping import LogShipping
 from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.router import Runtimes
@@ -170,6 +172,8 @@ class Node:
         logs: LogSource,
         workload_desk: WorkloadDesk,
         retention: Retention,
+        ageing: LogAgeing,
+        shipping: LogShipping,
         clock: Clock,
         disk: Disk,
     ) -> None:
@@ -186,6 +190,8 @@ class Node:
         self.data = query
         self.logs = logs
         self.retention = retention
+        self.ageing = ageing
+        self.shipping = shipping
         self.stopped = asyncio.Event()
         self.apps = Apps(
             admin_app(self),

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from skerry.keeper.log_rules import LogRules
 from skerry.kit.bell import Bell
 from skerry.kit.clock import SystemClock
 from skerry.node.ports import ContainerLaunch, Launch, ProcessIdentity, RunningInstance
@@ -109,8 +110,7 @@ class ContainerDevice:
             environment={},
             log=self.directory / "logs" / workload / "current.log",
             strict=False,
-            log_size=1_000_000,
-            log_files=3,
+            log_rules=LogRules(1_000_000, 3),
             spec=ContainerSpec(**known | fields),  # type: ignore[arg-type]  # a test's keywords
             resources=resources or Resources(),
             socket=socket,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from skerry.keeper import protocol
 from skerry.keeper.groups import members, remove
+from skerry.keeper.log_rules import LogRules
 from skerry.keeper.marks import mark_of, marked
 from skerry.keeper.procfs import all_pids
 from skerry.kit.clock import SystemClock
@@ -29,12 +30,11 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 class ProcessDevice:
     """Stands for one device: agents come and go (`agent`), processes stay until `end`."""
 
-    def __init__(self, directory: Path, *, log_size: int = 1_000_000, log_files: int = 3) -> None:
+    def __init__(self, directory: Path, log_rules: LogRules | None = None) -> None:
         self.directory = directory
         self.clock = SystemClock()
         self._socket = directory / "run" / "keeper.sock"
-        self._log_size = log_size
-        self._log_files = log_files
+        self._log_rules = log_rules or LogRules(1_000_000, 3)
         self.owner = f"test-{random.getrandbits(64):016x}"
         self.isolation = Isolation(self.owner, directory, USERS)
         self._launched: list[ProcessLaunch] = []
@@ -84,8 +84,7 @@ class ProcessDevice:
             directory=home if strict else self.directory,
             strict=strict,
             log=self.directory / "logs" / workload / "current.log",
-            log_size=self._log_size,
-            log_files=self._log_files,
+            log_rules=self._log_rules,
             limits=limits or {},
             resources=resources or Resources(),
             allow=allow or Allow(),
@@ -120,7 +119,8 @@ class ProcessDevice:
     def log_text(self, workload: str = "w") -> str:
         """Everything in the workload's logs, oldest first."""
         directory = self.directory / "logs" / workload
-        files = [directory / f"current.log.{number}" for number in range(self._log_files, 0, -1)]
+        numbers = range(self._log_rules.files, 0, -1)
+        files = [directory / f"current.log.{number}" for number in numbers]
         return "".join(
             file.read_text(errors="backslashreplace")
             for file in [*files, directory / "current.log"]

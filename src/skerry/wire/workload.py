@@ -26,6 +26,9 @@ Phase = Literal[
 Dependency = Literal["running", "ready", "succeeded"]
 RuntimeName = Literal["process", "container", "wasm"]
 Isolation = Literal["standard", "strict"]
+Level = Literal["debug", "info", "warning", "error", "critical"]
+"""Levels of log lines, the mildest first."""
+Shipped = Literal["all", "debug", "info", "warning", "error", "critical"]
 StreamClass = Literal["keep", "sample"]
 
 
@@ -154,10 +157,18 @@ class OnDisconnect(_Part, frozen=True):
 
 
 class Logs(_Part, frozen=True):
-    """Rotation: `files` files of at most `max_size` bytes each."""
+    """Rotation: `files` files of at most `max_size` bytes each, none older than `max_age` seconds.
+
+    `redact` are patterns of what is masked besides secrets; `redact_secrets` masks those (`keeper.masks`).
+    `ship`: the lines of this level and above, or all, are sent to the hub as records.
+    """
 
     max_size: int = 10_000_000
     files: int = 3
+    max_age: float | None = None
+    redact: list[str] = []
+    redact_secrets: bool = True
+    ship: Shipped | None = None
 
 
 class Update(_Part, frozen=True):

@@ -23,6 +23,7 @@ from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.link import Links, Tail
 from skerry.kit.errors import NotFound, SkerryError
+from skerry.wire.logs import LogQuery
 from skerry.wire.models import ModelView
 from skerry.wire.people import (
     Apply,
@@ -41,6 +42,7 @@ from skerry.wire.people import (
     WorkloadView,
 )
 from skerry.wire.records import Kind
+from skerry.wire.workload import Level
 
 
 @get("/healthz", opt=ANYONE)
@@ -230,23 +232,26 @@ async def list_records(  # noqa: PLR0913 - one argument for each query parameter
 
 
 @get("/api/v1/nodes/{node:str}/logs/{workload:str}", media_type=MediaType.TEXT, opt=PERSON)
-async def tail_log(
+async def tail_log(  # noqa: PLR0913 - one argument for each query parameter
     *,
     node: FromPath[str],
     workload: FromPath[str],
     nodes: NamedDependency[Nodes],
     links: NamedDependency[Links],
     since: FromQuery[int | None] = None,
+    until: FromQuery[int | None] = None,
+    level: FromQuery[Level | None] = None,
     follow: FromQuery[bool] = False,
 ) -> Stream:
-    """A workload's log lines through the node's live link, as text; without `since`, the last 100 lines."""
+    """A workload's log lines through the node's live link, as text; without `since`, the last 100 lines.
+
+    Without `follow` at most about 32 MiB. `level` leaves out milder lines, and those that state none.
+    """
     node_id = await nodes.find(node)
     if node_id is None:
         raise NotFound(f"cannot read logs of «{workload}»: there is no node «{node}»")
-    arguments = {"workload": workload, "follow": "true" if follow else "false"}
-    if since is not None:
-        arguments["since"] = str(since)
-    tail = await links.open(node_id, "logs", arguments)
+    query = LogQuery(since, until, level, follow)
+    tail = await links.open(node_id, "logs", {"workload": workload, **query.arguments()})
     # Runs at the end in any case; a generator's own clean-up would wait for the garbage collector.
     close = BackgroundTask(tail.close)
     return Stream(_with_last_words(tail), media_type=MediaType.TEXT, background=close)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from skerry.node.api.answers import flag, integer, json_answer, only_for, problems, stream_lines
+from skerry.node.api.answers import json_answer, only_for, problems, stream_lines
 from skerry.node.api.workload import RecordReader, read_records
 from skerry.node.ports import LogSource
 from skerry.wire.codec import decode
@@ -20,6 +20,7 @@ from skerry.wire.local import (
     StopRequest,
     SyncStatus,
 )
+from skerry.wire.logs import read_log_query
 from skerry.wire.models import ModelCache
 
 
@@ -66,11 +67,7 @@ def admin_app(services: AdminServices) -> web.Application:
         return json_answer(await services.doctor())
 
     async def logs(request: web.Request) -> web.StreamResponse:
-        lines = services.logs.read(
-            request.match_info["workload"],
-            integer(request, "since"),
-            follow=flag(request, "follow"),
-        )
+        lines = services.logs.read(request.match_info["workload"], read_log_query(request.query))
         return await stream_lines(request, lines, "text/plain; charset=utf-8")
 
     async def records(request: web.Request) -> web.StreamResponse:

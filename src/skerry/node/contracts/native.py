@@ -17,11 +17,13 @@ sees env and the last three of SKERRY_*; the rest, and the socket, are its runne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from skerry.keeper.log_rules import LogRules, secrets_of
 from skerry.kit.errors import Transient
 from skerry.kit.socket_path import checked_socket_path
 from skerry.node.models.layout import models_root, view_of
@@ -37,7 +39,7 @@ from skerry.node.ports import (
 )
 from skerry.wire.codec import encode
 from skerry.wire.wasm import VARIABLE, WasmOrder
-from skerry.wire.workload import Allow, Assignment, Resources, WasmSpec, WorkloadSpec
+from skerry.wire.workload import Allow, Assignment, Logs, Resources, WasmSpec, WorkloadSpec
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -48,6 +50,18 @@ RUNNER_MEMORY = 512 << 20
 def log_path(data_dir: Path, workload: str) -> Path:
     """The current log file of a workload."""
     return data_dir / "logs" / workload / "current.log"
+
+
+def log_rules(logs: Logs, environment: Mapping[str, str]) -> LogRules:
+    """What holds for the log of a workload with this environment."""
+    return LogRules(
+        logs.max_size,
+        logs.files,
+        logs.max_age,
+        known=logs.redact_secrets,
+        patterns=logs.redact,
+        secrets=secrets_of(environment) if logs.redact_secrets else (),
+    )
 
 
 @dataclass(frozen=True)
@@ -85,8 +99,7 @@ class NativeContract:
             environment=environment,
             strict=spec.isolation == "strict",
             log=log_path(self.data_dir, name),
-            log_size=spec.logs.max_size,
-            log_files=spec.logs.files,
+            log_rules=log_rules(spec.logs, environment),
             models=models,
         )
         if spec.container is not None:

@@ -126,6 +126,10 @@ class InstanceStore:
         """Every workload that this node has, by name."""
         return {row["name"]: self._from_row(row) for row in self._reader.execute(SQL["load"])}
 
+    def living(self) -> set[str]:
+        """The workloads that have an instance, started or about to be."""
+        return {name for name, one in self.load().items() if one.instance is not None}
+
     def read(self, name: str) -> ActualWorkload | None:
         """One workload, or None."""
         row = self._reader.execute(SQL["read"], (name,)).fetchone()

@@ -17,9 +17,17 @@ from skerry.kit.errors import InvalidInput, SkerryError, Transient
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.ports import LogSource
 from skerry.wire.link import WINDOW, Close, Credit, Data, Message, Open
+from skerry.wire.logs import read_log_query
 
 _PIECE = 8192
 """Characters of one Data message: at most 32 KiB, an eighth of the window, whatever the text."""
+
+MOST_HISTORY = 32 * 1024 * 1024
+"""So many bytes of a log, and no more, are sent to who does not follow it: a link may be slow and paid for."""
+_TOO_LONG = (
+    f"cannot send more than {MOST_HISTORY >> 20} MiB of a log at a time: the lines above are the oldest. "
+    "Ask for a shorter time with --since and --until, or for a --level."
+)
 
 
 class Sender(Protocol):
@@ -89,11 +97,16 @@ class Channels:
 
     async def _send_lines(self, message: Open, credit: _Credit) -> str:
         """Sends a log's lines; returns why it ended, or nothing when all went well."""
+        sent = 0
         try:
             async for line in self._lines(message):
                 for piece in _pieces(f"{line}\n"):
-                    await credit.spend(len(piece.encode()))
+                    size = len(piece.encode())
+                    sent += size
+                    await credit.spend(size)
                     await self._sender.send(Data(message.channel, piece))
+                if sent > MOST_HISTORY and not read_log_query(message.arguments).follow:
+                    return _TOO_LONG
         except SkerryError as error:
             return str(error)
         return ""
@@ -101,14 +114,8 @@ class Channels:
     def _lines(self, message: Open) -> AsyncIterator[str]:
         if message.kind != "logs":
             raise InvalidInput(f"cannot open channel: this node knows no kind «{message.kind}»")
-        since = message.arguments.get("since")
-        if since is not None and not since.lstrip("-").isdecimal():
-            raise InvalidInput(f"cannot read logs: since=«{since}» is no whole number")
-        return self._logs.read(
-            message.arguments.get("workload", ""),
-            None if since is None else int(since),
-            follow=message.arguments.get("follow") == "true",
-        )
+        workload = message.arguments.get("workload", "")
+        return self._logs.read(workload, read_log_query(message.arguments))
 
 
 def _pieces(text: str) -> Iterator[str]:

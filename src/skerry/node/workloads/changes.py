@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
+
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.transitions import Moment, first_seen, renewed
 from skerry.wire.workload import Assignment
@@ -57,7 +59,8 @@ def in_force(held: Assignment, wish: Assignment) -> bool:
 
 def _made_from(assignment: Assignment) -> tuple[object, ...]:
     """Models count by their content, wherever it comes from and in whatever order they are named."""
-    spec = assignment.spec
+    logs = msgspec.structs.replace(assignment.spec.logs, ship=None)
+    spec = msgspec.structs.replace(assignment.spec, logs=logs)
     fields = [field for field in spec.__struct_fields__ if field not in _AS_THEY_STAND]
     models = sorted((model.name, model.content) for model in assignment.models)
     return *(getattr(spec, field) for field in fields), models

@@ -8,38 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
 from io import FileIO
 from pathlib import Path
 
+from skerry.core.log_lines import Levels, parse_line, reaches
 from skerry.core.names import name_fault
 from skerry.kit.clock import Clock, iso
 from skerry.kit.errors import NotFound
+from skerry.wire.logs import LogQuery
 
 CURRENT = "current.log"
 _DEFAULT_LINES = 100
 _CHUNK = 64 * 1024
 _POLL_SECONDS = 0.15
 _STAMP = len("2026-11-21T02:34:44.123456789Z")
-
-
-@dataclass(frozen=True)
-class LogLine:
-    """One line of a log. `whole` is False for a piece that the next line of the same stream continues."""
-
-    at: str
-    stream: str
-    whole: bool
-    text: str
-
-
-def parse_line(line: str) -> LogLine | None:
-    """The parts of a line as `LogFiles.read` yields it; None for one that was torn by a crash."""
-    parts = line.split(" ", 3)
-    if len(parts) != 4 or len(parts[0]) != _STAMP or parts[2] not in {"F", "P"}:
-        return None
-    return LogLine(parts[0], parts[1], parts[2] == "F", parts[3])
 
 
 class LogFiles:
@@ -53,29 +37,64 @@ class LogFiles:
         """Where the current log of a workload is, or will be."""
         return self._directory / workload / CURRENT
 
-    def read(self, workload: str, since: int | None, *, follow: bool) -> AsyncIterator[str]:
+    def read(self, workload: str, query: LogQuery) -> AsyncIterator[str]:
         path = self.path(workload)
         if name_fault(workload) is not None or not path.parent.is_dir():
             raise NotFound(f"cannot read the log of workload «{workload}»: it has never run here")
-        return self._lines(path, since, follow=follow)
+        return self._lines(path, query)
 
-    async def _lines(self, path: Path, since: int | None, *, follow: bool) -> AsyncIterator[str]:
+    async def _lines(self, path: Path, query: LogQuery) -> AsyncIterator[str]:
         reader = _Reader(path)
         try:
-            if since is None:
-                reader.keep_last(_DEFAULT_LINES)
-            first = b"" if since is None else iso(since).encode()
-            wanted = since is None
-            while (lines := reader.next_lines()) or follow:
+            choice = _Choice(query)
+            if query.since is None:
+                for found in await _last(reader, choice):
+                    yield found
+            while (lines := reader.next_lines()) or query.follow:
                 for line in lines:
-                    # A torn line has no time of its own; it goes with the one before it.
-                    if line[_STAMP - 1 : _STAMP] == b"Z":
-                        wanted = line[:_STAMP] >= first
-                    if wanted:
-                        yield line.decode("utf-8", "backslashreplace")
+                    if (text := choice.of(line)) is not None:
+                        yield text
                 await (asyncio.sleep(0) if lines else self._clock.sleep(_POLL_SECONDS))
         finally:
             reader.close()
+
+
+async def _last(reader: _Reader, choice: _Choice) -> Iterable[str]:
+    """The last of the lines that are there and wanted; the reader stands behind them, or before them if they are all wanted."""
+    if choice.all:
+        reader.keep_last(_DEFAULT_LINES)
+        return ()
+    found: deque[str] = deque(maxlen=_DEFAULT_LINES)
+    while lines := reader.next_lines():
+        found.extend(text for line in lines if (text := choice.of(line)) is not None)
+        await asyncio.sleep(0)
+    return found
+
+
+class _Choice:
+    """Which lines a query wants. A torn line has no time and no level of its own; it goes with the one before it."""
+
+    def __init__(self, query: LogQuery) -> None:
+        self.all = query.since is None and query.until is None and query.level is None
+        self._since = b"" if query.since is None else iso(query.since).encode()
+        self._until = b"" if query.until is None else iso(query.until).encode()
+        self._level = query.level
+        self._levels = Levels()
+        self._wanted = query.since is None
+
+    def of(self, line: bytes) -> str | None:
+        """The line as text, if it is wanted."""
+        whole = line[_STAMP - 1 : _STAMP] == b"Z"
+        if whole:
+            at = line[:_STAMP]
+            self._wanted = at >= self._since and (not self._until or at < self._until)
+        if not self._wanted:
+            return None
+        text = line.decode("utf-8", "backslashreplace")
+        parsed = parse_line(text) if whole and self._level is not None else None
+        if parsed is not None:
+            self._wanted = reaches(self._levels.of(parsed), self._level)
+        return text if self._wanted else None
 
 
 class _Reader:
@@ -86,7 +105,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._files = _open_files(path)
+        self._files = open_files(path)
 
     def keep_last(self, count: int) -> None:
         """Moves to the last `count` lines."""
@@ -100,7 +119,7 @@ class _Reader:
     def next_lines(self) -> list[bytes]:
         """Some of the next lines; none when there is no whole line left at present."""
         if not self._files:
-            self._files = _open_files(self._path)
+            self._files = open_files(self._path)
         while self._files:
             lines = _whole_lines(self._files[0])
             if lines or not self._step():
@@ -129,7 +148,7 @@ class _Reader:
                 return
         except FileNotFoundError:
             return  # between the two steps of a rotation: nothing newer yet
-        found = _open_files(self._path)
+        found = open_files(self._path)
         inodes = [_inode(file) for file in found]
         # Not among them: rotated away while we read; then everything there is newer.
         old = inodes.index(inode) + 1 if inode in inodes else 0
@@ -147,7 +166,7 @@ def _whole_lines(file: FileIO) -> list[bytes]:
     return lines
 
 
-def _open_files(path: Path) -> list[FileIO]:
+def open_files(path: Path) -> list[FileIO]:
     """The log's files, oldest first. Opened newest first, so that a rotation meanwhile hides none of them."""
     files: list[FileIO] = []
     number = 0
@@ -187,6 +206,16 @@ def _seek_last(file: FileIO, count: int) -> int:
         position = start
     file.seek(0)
     return found
+
+
+def last_place(files: list[FileIO]) -> tuple[int, int]:
+    """Where the last lines of these files begin: which file, and the byte."""
+    count = _DEFAULT_LINES
+    for index in range(len(files) - 1, -1, -1):
+        count -= _seek_last(files[index], count)
+        if count <= 0:
+            return index, files[index].tell()
+    return 0, 0
 
 
 def _close(files: list[FileIO]) -> None:

@@ -51,6 +51,10 @@ class LazyContainers:
         """One bell for all that containers tell: health changes rarely."""
         return self.changed
 
+    def has_log(self, path: Path) -> bool:
+        """Whether this log is being written here."""
+        return self.opened is not None and self.opened.logs.has(path)
+
     def want(self, assignments: Iterable[Assignment]) -> None:
         wanted = [one for one in assignments if one.spec.container is not None]
         if wanted or self.opened is not None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from skerry.keeper.log_rules import LogRules
 from skerry.kit.clock import Clock
 from skerry.node.ports import ProcessIdentity
 from skerry.node.workloads.runtimes.identity import end_leftovers, watch_end
@@ -26,8 +27,7 @@ class Held:
     instance: str
     workload: str
     log: Path
-    log_size: int
-    log_files: int
+    log_rules: LogRules
     identity: ProcessIdentity | None = None
     moved: bool = False
     isolation: str = ""

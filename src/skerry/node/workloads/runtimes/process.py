@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from skerry.keeper import protocol
+from skerry.keeper.log_rules import rules_of
 from skerry.keeper.protocol import VERSION, Fields, Message, ProtocolError
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import Clock
@@ -325,8 +326,7 @@ class ProcessRuntime:
             instance=instance,
             workload=message.text("workload"),
             log=Path(message.text("log")),
-            log_size=message.number("log_size"),
-            log_files=message.number("log_files"),
+            log_rules=rules_of(message),
             identity=self._identity(message),
             moved=not self._is_here(Path(message.text("log"))),
             isolation=message.get("isolation") or "",
@@ -356,7 +356,7 @@ class ProcessRuntime:
 
 def _held(launch: Launch) -> Held:
     log_path = launch.log.absolute()
-    return Held(launch.instance, launch.workload, log_path, launch.log_size, launch.log_files)
+    return Held(launch.instance, launch.workload, log_path, launch.log_rules)
 
 
 def _log_fields(held: Held) -> list[tuple[str, object]]:
@@ -364,8 +364,7 @@ def _log_fields(held: Held) -> list[tuple[str, object]]:
         ("instance", held.instance),
         ("workload", held.workload),
         ("log", held.log),
-        ("log_size", held.log_size),
-        ("log_files", held.log_files),
+        *held.log_rules.fields(),
         ("isolation", held.isolation),
     ]
 

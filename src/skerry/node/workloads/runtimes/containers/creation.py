@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
+from skerry.keeper.log_rules import LogRules, secrets_of
 from skerry.node.ports import MODELS_INSIDE, SOCKET_INSIDE, ContainerLaunch, Launch
 from skerry.node.workloads.runtimes.containers.strict import PIDS, TMP, user_of
 from skerry.wire.workload import Exit
@@ -40,8 +41,30 @@ def labels(owner: str, launch: Launch) -> dict[str, str]:
         OWNER: owner,
         WORKLOAD: launch.workload,
         INSTANCE: launch.instance,
-        LOG: json.dumps([str(launch.log), launch.log_size, launch.log_files]),
+        LOG: _log_label(launch),
     }
+
+
+def _log_label(launch: Launch) -> str:
+    """Without secrets: whoever reads it takes them from the container's environment."""
+    rules = launch.log_rules
+    return json.dumps(
+        [str(launch.log), rules.size, rules.files, rules.age, rules.known, rules.patterns]
+    )
+
+
+def log_of(label: str) -> tuple[Path, LogRules]:
+    """Where the output of a listed container goes, and by which rules but for its secrets."""
+    path, size, files, age, known, patterns = json.loads(label)
+    return Path(path), LogRules(size, files, age, known=known, patterns=patterns)
+
+
+def with_secrets(rules: LogRules, environment: list[str]) -> LogRules:
+    """`rules` with the secrets of an environment as the engine lists it."""
+    if not rules.known:
+        return rules
+    variables = dict(item.partition("=")[::2] for item in environment)
+    return rules.with_secrets(secrets_of(variables))
 
 
 @dataclass(frozen=True)

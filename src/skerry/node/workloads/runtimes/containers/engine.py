@@ -60,11 +60,18 @@ class State(msgspec.Struct, frozen=True, rename="pascal"):
     health: Health | None = None
 
 
+class Config(msgspec.Struct, frozen=True, rename="pascal"):
+    """What a container was made with: its environment as «NAME=VALUE»."""
+
+    env: list[str] | None = None
+
+
 class Container(msgspec.Struct, frozen=True, rename="pascal"):
     """A container, as `inspect` tells."""
 
     id: str
     state: State
+    config: Config = Config()
 
 
 class Listed(msgspec.Struct, frozen=True, rename="pascal"):

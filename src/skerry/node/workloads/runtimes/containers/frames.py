@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 
 from skerry.keeper.logs import MAX_LINE, cut_lines
+from skerry.keeper.masks import Masks
 
 OURS = b"skerry: "
 """How a line begins that the node writes into a workload's log."""
@@ -51,10 +52,11 @@ class Unframed:
 
 
 class Lines:
-    """Turns frames into log lines, leaving out what `mark` says has been written before."""
+    """Turns frames into log lines, leaving out what `mark` says has been written before and what `masks` masks."""
 
-    def __init__(self, mark: Mark) -> None:
+    def __init__(self, mark: Mark, masks: Masks) -> None:
         self.mark = mark
+        self._masks = masks
         self._repeated = Mark(mark.at)
 
     def of(self, stream: bytes, payload: bytes) -> list[bytes]:
@@ -67,7 +69,7 @@ class Lines:
         self.mark = Mark(at, self.mark.count + 1 if at == self.mark.at else 1)
         head = b"%b %b " % (at, stream)
         whole = text.endswith(b"\n")
-        lines, rest = cut_lines(text, head + b"F ", head + b"P ", MAX_LINE)
+        lines, rest = cut_lines(self._masks.apply(text), head + b"F ", head + b"P ", MAX_LINE)
         return lines if whole else [*lines, head + b"P " + rest + b"\n"]
 
     def _is_repeated(self, at: bytes) -> bool:

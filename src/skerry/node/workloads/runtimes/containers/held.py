@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from skerry.node.ports import ContainerLaunch, Launch, ProcessIdentity
-from skerry.node.workloads.runtimes.containers.creation import DEVICES, LOG, WORKLOAD
+from skerry.node.workloads.runtimes.containers.creation import DEVICES, LOG, WORKLOAD, log_of
 from skerry.node.workloads.runtimes.containers.engine import Container, Listed
 from skerry.node.workloads.runtimes.containers.memory import OomCounter
 from skerry.node.workloads.runtimes.containers.output import LogTarget, Output
@@ -55,7 +54,7 @@ def has_ended(found: Container, identity: ProcessIdentity | None) -> bool:
 
 def of_launch(launch: Launch) -> Held:
     """One that is about to be made."""
-    target = LogTarget(launch.log.absolute(), launch.log_size, launch.log_files)
+    target = LogTarget(launch.log.absolute(), launch.log_rules)
     held = Held(launch.instance, launch.workload, target)
     if isinstance(launch, ContainerLaunch):
         held.isolation = described(launch)
@@ -70,5 +69,4 @@ def devices_of(one: Listed) -> dict[str, list[str]]:
 
 def of_listed(instance: str, one: Listed) -> Held:
     """One that an earlier agent has made."""
-    path, size, files = json.loads(one.labels[LOG])
-    return Held(instance, one.labels[WORKLOAD], LogTarget(Path(path), size, files), one.id)
+    return Held(instance, one.labels[WORKLOAD], LogTarget(*log_of(one.labels[LOG])), one.id)

@@ -7,7 +7,9 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from skerry.keeper.logs import LogFile, stamp
+from skerry.keeper.log_file import LogFile, stamp
+from skerry.keeper.log_rules import LogRules
+from skerry.keeper.masks import Masks
 from skerry.kit.clock import Clock
 from skerry.kit.one_line import one_line
 from skerry.node.workloads.runtimes.containers.engine import Engine, EngineGone, EngineRefusal
@@ -30,8 +32,7 @@ class LogTarget:
     """Where the output of one workload goes."""
 
     path: Path
-    size: int
-    files: int
+    rules: LogRules
 
 
 class ContainerLogs:
@@ -47,10 +48,14 @@ class ContainerLogs:
         file = self._files.get(target.path)
         if file is None:
             target.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = LogFile(str(target.path), target.size, target.files, self._now, self._later)
+            file = LogFile(str(target.path), target.rules, self._now, self._later)
             self._files[target.path] = file
-        file.limit, file.files = target.size, target.files
+        file.obey(target.rules)
         return file
+
+    def has(self, path: Path) -> bool:
+        """Whether this log is open here."""
+        return path in self._files
 
     def note(self, target: LogTarget, line: str) -> None:
         """Writes a line of our own between what the workload prints."""
@@ -113,7 +118,7 @@ class Output:
 
     async def _copy(self, *, follow: bool) -> None:
         file = self._logs.file(self._target)
-        lines = Lines(self._mark)
+        lines = Lines(self._mark, Masks(self._target.rules))
         unframed = Unframed()
         since = seconds(self._mark.at)
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from skerry.node.workloads.runtimes.containers.devices import Devices
 from skerry.node.workloads.runtimes.containers.images import Images
+from skerry.node.workloads.runtimes.containers.output import ContainerLogs
 from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
 from skerry.wire.workload import Assignment
 
@@ -18,6 +19,7 @@ class ContainerRoom:
     runtime: ContainerRuntime
     images: Images
     devices: Devices
+    logs: ContainerLogs
 
     def want(self, assignments: Iterable[Assignment]) -> None:
         """As `Needs.want`."""

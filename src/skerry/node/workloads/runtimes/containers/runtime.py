@@ -13,6 +13,7 @@ import logging
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from skerry.kit.backoff import Backoff
@@ -34,6 +35,7 @@ from skerry.node.workloads.runtimes.containers.creation import (
     OWNER,
     WORKLOAD,
     exit_of,
+    with_secrets,
 )
 from skerry.node.workloads.runtimes.containers.endings import as_it_ended
 from skerry.node.workloads.runtimes.containers.engine import (
@@ -367,6 +369,8 @@ class ContainerRuntime:
             if held.output is not None:
                 await held.output.stop()
                 held.output = None
+            rules = with_secrets(held.target.rules, found.config.env or [])
+            held.target = replace(held.target, rules=rules)
             self._attach(held, found, resumed=True)
 
     def _unplugged(self, instance: str) -> None:
