@@ -45,6 +45,7 @@ from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, opened
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
+from skerry.node.store.workers import WorkerStore
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Stores, Sync, connect
 from skerry.node.sync.uplink import HttpUplink, open_session
@@ -62,6 +63,8 @@ from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
+from skerry.node.workloads.workers.groups import WorkerGroups
+from skerry.node.workloads.workers.scripts import no_models
 from skerry.wire.codec import encode
 from skerry.wire.records import ClockQuality
 from skerry.wire.workload import Assignment, NodeInfo
@@ -108,6 +111,7 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         node.desired.follow(tasks)
         _ = tasks.start(_introduce(node, host), name="introduction")
         tasks.forever(node.supervisor.run(), name="workloads")
+        tasks.forever(node.groups.run(), name="worker groups")
         tasks.forever(node.sync.run(), name="sync")
         tasks.forever(_retain(node, host), name="retention")
         tasks.forever(_mend(node, host), name="sockets")
@@ -134,8 +138,7 @@ def _build(
     instances = InstanceStore(store.writer, store.reader, NullCipher())
     api = LocalApi(settings.run_dir)
     seen = SeenValues(clock)
-    prepare = Endpoints(api, instances, seen).prepare
-    desired = StoredDesired(store.state, sync.reachability, clock, prepare)
+    desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, host)
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
     runtime, images = _runtimes(settings, host, owner, isolation)
@@ -146,7 +149,7 @@ def _build(
         Tools(instances, runtime, launch_for, clock, host.chance, host.disk),
         desired,
         StoredStatuses(store.state),
-        AllNeeds([images, models]),
+        AllNeeds([images, models, groups]),
         Prober(partial(http_status, session), seen, launch_for, runtime.execute, clock),
     )
     query = RecordQuery(records, name)
@@ -168,6 +171,7 @@ def _build(
         isolation=isolation,
         images=images,
         models=models,
+        groups=groups,
         supervisor=supervisor,
         desired=desired,
         sync=sync,
@@ -228,6 +232,19 @@ def _models(
         )
 
     return ModelsOnDemand(root, limit, build)
+
+
+def _wishes(
+    store: OpenedStore, instances: InstanceStore, endpoints: Endpoints, sync: Sync, host: Host
+) -> tuple[StoredDesired, WorkerGroups]:
+    """What the hub wants and what is wanted at the device.
+
+    `no_models`: what scripts name is not looked for; a workload's `models` are needs all the same.
+    """
+    rows = WorkerStore(store.writer, store.reader, NullCipher())
+    groups = WorkerGroups(rows, instances, no_models, host.clock, host.chance)
+    link = sync.reachability
+    return StoredDesired(store.state, link, host.clock, endpoints.prepare, groups), groups
 
 
 def _note(logs: ContainerLogs, settings: NodeSettings, assignment: Assignment, line: str) -> None:
