@@ -46,12 +46,12 @@ async def logs(
     }
     async with contextlib.AsyncExitStack() as stack:
         api, path = await _source(session, stack, name, node)
-        if not await _copy(session, api.text(path, query)):
+        if not await copy_lines(session, api.text(path, query)):
             since_then = f" since {since}" if since else ""
             session.screen.note(f"workload «{name}» has printed nothing{since_then}")
 
 
-async def _copy(session: Session, pieces: AsyncIterator[str]) -> bool:
+async def copy_lines(session: Session, pieces: AsyncIterator[str]) -> bool:
     """Prints whole lines as they come. False: there was nothing to copy."""
     printed, rest = False, ""
     async for piece in pieces:
