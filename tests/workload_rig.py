@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from skerry.node.store import instances as instances_module
 from skerry.node.store.cipher import NullCipher
 from skerry.node.store.instances import ActualWorkload, InstanceStore
 from skerry.node.workloads.executor import Tools
-from skerry.node.workloads.needs import NothingNeeded
+from skerry.node.workloads.needs import Needs, NothingNeeded
 from skerry.node.workloads.readiness import Prober
 from skerry.node.workloads.runtimes.beside import run_beside
 from skerry.node.workloads.supervise import Supervisor
@@ -36,9 +37,11 @@ class Wishes:
         self.wanted: dict[str, Assignment] = {}
         self.offline: Callable[[], float | None] = lambda: None
         self.stopping = False
+        self.amended: Callable[[Assignment], Assignment] = lambda wish: wish
+        self.remark: Callable[[str], str] = lambda _: ""
 
     async def assignments(self) -> list[Assignment]:
-        return list(self.wanted.values())
+        return [self.amended(wish) for wish in self.wanted.values()]
 
     def offline_for(self) -> float | None:
         return self.offline()
@@ -84,6 +87,10 @@ class Surroundings:
         return self.values.get((workload, pattern))
 
 
+def nothing_needed(_writer: SqliteWriter, _reader: sqlite3.Connection) -> Needs:
+    return NothingNeeded()
+
+
 class Rig:
     """One device's disk and runtime; agents come and go with `start` and `stop`."""
 
@@ -98,6 +105,7 @@ class Rig:
         self.reported = Reported()
         self.around = Surroundings()
         self.launch_for = self.plain_launch
+        self.needs_on: Callable[[SqliteWriter, sqlite3.Connection], Needs] = nothing_needed
 
     def plain_launch(self, assignment: Assignment, instance: str) -> Launch:
         spec = assignment.spec
@@ -132,7 +140,8 @@ class Rig:
             random.Random(1),
             self.disk,
         )
-        self.supervisor = Supervisor(tools, self.wishes, self.reported, NothingNeeded(), prober)
+        needs = self.needs_on(self._writer, self._reader)
+        self.supervisor = Supervisor(tools, self.wishes, self.reported, needs, prober)
         self.task = asyncio.create_task(self.supervisor.run())
 
     async def stop(self) -> None:

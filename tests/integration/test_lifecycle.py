@@ -275,5 +275,5 @@ async def test_ended_instances_stay_bounded(
         return len(runtime.launched) == 31 and rig.phases() == {"a": "running"}
 
     await eventually(all_ended, "the thirty-first start lives")
-    (kept,) = rig.store._reader.execute("SELECT count(*) FROM instance").fetchone()
+    (kept,) = rig._reader.execute("SELECT count(*) FROM instance").fetchone()
     assert kept == KEPT_INSTANCES + 1

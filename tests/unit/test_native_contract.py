@@ -22,6 +22,7 @@ from skerry.wire.workload import (
     ProcessSpec,
     Resources,
     WasmSpec,
+    WorkerSpec,
     WorkloadSpec,
 )
 
@@ -143,3 +144,27 @@ def test_a_module_gets_a_runner_that_heeds_nothing_of_its_environment(
     assert launch.given[0].stat().st_mode & 0o777 == 0o700
     assert launch.resources.memory == 16_000_000 + RUNNER_MEMORY
     assert launch.allow.read == ["/srv/data"]
+
+
+def test_scripts_without_a_program_get_the_nodes_own(contract: NativeContract) -> None:
+    group = wish("cam", process=None, worker=WorkerSpec("/srv/w", pattern="w*.py"))
+    launch = contract.launch_for(group, "i1")
+    runner = ("/venv/bin/python", "-P", "-m", "skerry.runners.worker")
+    assert launch.command == (*runner, "/srv/w", "w*.py")
+    assert launch.environment["SKERRY_SCRIPTS"] == "/srv/w"
+    assert launch.shown == (Path("/srv/w"),)
+
+
+def test_scripts_are_given_to_a_program_and_mounted_read_only_in_a_container(
+    contract: NativeContract,
+) -> None:
+    worker = WorkerSpec("/srv/w")
+    own = contract.launch_for(wish("cam", worker=worker, command="prog"), "i1")
+    assert (own.command, own.environment["SKERRY_SCRIPTS"]) == (("prog",), "/srv/w")
+    inside = ContainerSpec(image="x", volumes=["/data:/data"])
+    box = contract.launch_for(
+        wish("cam", process=None, container=inside, runtime="container", worker=worker), "i1"
+    )
+    assert isinstance(box, ContainerLaunch)
+    assert box.spec.volumes == ["/data:/data", "/srv/w:/app/workers:ro"]
+    assert box.environment["SKERRY_SCRIPTS"] == "/app/workers"

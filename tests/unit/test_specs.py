@@ -24,6 +24,7 @@ from skerry.wire.workload import (
     Stop,
     Update,
     WasmSpec,
+    WorkerSpec,
     WorkloadSpec,
 )
 
@@ -350,10 +351,12 @@ def test_the_reference_page_is_right() -> None:
         process=ProcessSpec(command=["x"]),
         container=ContainerSpec(image="x"),
         wasm=WasmSpec(module="x"),
+        worker=WorkerSpec(scripts="/"),
         ready=Ready(),
     )
     defaults = dict(spec_text._leaves(spec_text._written(bare)))
-    sections = {"name", "process.command", "container.image", "wasm.module", "runtime"}
+    sections = {"name", "process.command", "container.image", "wasm.module", "worker.scripts"}
+    sections |= {"runtime"}
     assert {path for path in defaults if path not in rows} == set()
     for path in defaults.keys() - sections:
         assert rows[path] == f"`{defaults[path]}`", path

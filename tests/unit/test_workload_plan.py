@@ -19,12 +19,14 @@ from skerry.node.workloads.steps import (
 from skerry.wire.workload import (
     Assignment,
     ContainerSpec,
+    LocalIntent,
     Logs,
     OnDisconnect,
     Ready,
     Resources,
     Restart,
     Stop,
+    WorkerSpec,
 )
 
 T = NOW.monotonic
@@ -45,6 +47,12 @@ def steps(
     )
 
 
+def local(n: int = 1, *, reloads: int = 0, stopped: bool = False) -> Assignment:
+    """A wish to which the device has added something."""
+    return msgspec.structs.replace(wish(n=n), local=LocalIntent(reloads, stopped))
+
+
+BY_HAND = Wait("a", "stopped", "stopped by hand: «skerry worker start a» starts it")
 START, WAIT = StartWorkload("a"), Wait("a", "running")
 
 
@@ -82,6 +90,18 @@ START, WAIT = StartWorkload("a"), Wait("a", "running")
         ([wish(restarts=1)], [row(phase="stopped")], [START]),
         ([wish(restarts=1)], [live(wish(restarts=1))], [WAIT]),
         ([wish(n=9, restarts=3)], [live(wish(restarts=5))], [WAIT]),
+        # what a person or a change at the device wants
+        ([local(reloads=1)], [live()], [StopWorkload("a", "reload")]),
+        ([wish(n=2, worker=WorkerSpec("/b"))], [live(wish(worker=WorkerSpec("/w")))], [StopWorkload("a", "changed")]),
+        ([wish(n=2, worker=WorkerSpec("/w", reload_delay=9.0))], [live(wish(worker=WorkerSpec("/w")))], [WAIT]),
+        ([local(reloads=1)], [live(local(reloads=1))], [WAIT]),
+        ([local(reloads=1)], [row(phase="failed")], [START]),
+        ([local(reloads=1)], [row(phase="backoff", due=T + NS)], [START]),
+        ([local(reloads=1, n=1)], [live(wish(n=5))], [StopWorkload("a", "reload")]),
+        ([local(stopped=True)], [live()], [StopWorkload("a", "by-hand")]),
+        ([local(stopped=True)], [row()], [BY_HAND]),
+        ([local(stopped=True)], [row(phase="tripped", due=T + NS)], [BY_HAND]),
+        ([local()], [row(phase="stopped")], [START]),
         # an end that is under way goes on, whatever is wanted by now
         ([wish()], [live(phase="stopping", kill_at=T + NS)], [Wait("a", "stopping", "", T + NS)]),
         ([], [live(phase="stopping", kill_at=T + NS)], [Wait("a", "stopping", "", T + NS)]),

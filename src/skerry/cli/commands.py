@@ -25,6 +25,7 @@ COMMANDS = {
     "node": "node",
     "image": "image",
     "model": "model",
+    "worker": "worker",
     "sync": "health",
     "doctor": "health",
     "hub": "hub",

@@ -155,7 +155,9 @@ def _workloads(text: str, file: Path | None) -> Table:
 def _program(spec: WorkloadSpec) -> list[str]:
     if spec.container is not None:
         return [spec.container.image, *(spec.container.command or [])]
-    return spec.process.command if spec.process is not None else []
+    if spec.process is not None:
+        return spec.process.command
+    return [spec.worker.scripts] if spec.worker is not None else []
 
 
 def _options(data_dir: Path | None, assignments: Sequence[str]) -> dict[str, str]:

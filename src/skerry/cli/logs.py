@@ -75,8 +75,7 @@ async def logs(  # noqa: PLR0913 - one parameter for each option
     async with contextlib.AsyncExitStack() as stack:
         here = None if shipped else await _node_here(session, stack, name, node)
         if here is not None:
-            source = _Source(here, f"/v1/logs/{quote(name, safe='')}")
-            printed = await _Printer(session).copy(source.lines(query))
+            printed = await print_log(session, here, name, query)
         else:
             hub = await stack.enter_async_context(session.hub())
             nodes = [node] if node else await _nodes(hub, name)
@@ -87,6 +86,12 @@ async def logs(  # noqa: PLR0913 - one parameter for each option
         kind = f" of level {query.level}" if query.level else ""
         span = "".join(f" {bound}" for bound in bounds if bound)
         session.screen.note(f"workload «{name}» has printed nothing{kind}{span}")
+
+
+async def print_log(session: Session, node: Api, workload: str, query: LogQuery) -> bool:
+    """Prints what the node's admin socket answers. False: there was nothing."""
+    source = _Source(node, f"/v1/logs/{quote(workload, safe='')}")
+    return await _Printer(session).copy(source.lines(query))
 
 
 def _level(word: str) -> Level:

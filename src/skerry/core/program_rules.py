@@ -1,4 +1,4 @@
-"""What makes the program of a spec sensible: a process's, a container's or a module's own section. Used by `core.spec_rules`."""
+"""What makes the program of a spec sensible: the sections of its runtime and of its scripts. Used by `core.spec_rules`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from skerry.core.fields import Problem, dotted
 from skerry.core.names import pattern_fault
 from skerry.core.usb_names import usb_name
 from skerry.core.yaml_lines import Path
-from skerry.wire.workload import ContainerSpec, ProcessSpec, WasmSpec, WorkloadSpec
+from skerry.wire.workload import ContainerSpec, ProcessSpec, WasmSpec, WorkerSpec, WorkloadSpec
 
 MAX_TEXT = 128 * 1024 - 1
 """Linux takes no argument or variable of more bytes (MAX_ARG_STRLEN)."""
@@ -18,6 +18,7 @@ _MAX_ORDER = 16 * 1024
 """The whole section goes to its runner as one argument, and JSON writes some characters as six."""
 
 _SECTIONS = ("process", "container", "wasm")
+_RUNNERS_OF_SCRIPTS = ("process", "container")
 _IMAGE = re.compile(
     r"(?:[\w.-]+(?::\d+)?/)?[a-z0-9._/-]*[a-z0-9](?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
     re.ASCII,
@@ -41,7 +42,7 @@ def program_problems(spec: WorkloadSpec) -> Iterator[Problem]:
                 f"«{section}» does not belong to runtime «{spec.runtime}»: remove one of them"
             )
             yield Problem((section,), sentence)
-        elif not there and section == spec.runtime:
+        elif not there and section == spec.runtime and not _has_default_program(spec):
             yield Problem((section,), f"missing field «{section}»")
     if spec.process is not None and spec.runtime == "process":
         yield from _process(spec.process)
@@ -51,6 +52,29 @@ def program_problems(spec: WorkloadSpec) -> Iterator[Problem]:
             yield from _strict(spec.container)
     if spec.wasm is not None and spec.runtime == "wasm":
         yield from _wasm(spec.wasm)
+    if spec.worker is not None:
+        yield from _worker(spec.worker, spec.runtime)
+
+
+def _has_default_program(spec: WorkloadSpec) -> bool:
+    """Scripts without a command of their own are run by `skerry.runners.worker`."""
+    return spec.runtime == "process" and spec.worker is not None
+
+
+def _worker(worker: WorkerSpec, runtime: str) -> Iterator[Problem]:
+    where = "worker"
+    if runtime not in _RUNNERS_OF_SCRIPTS:
+        words = " or ".join(f"«{name}»" for name in _RUNNERS_OF_SCRIPTS)
+        yield Problem((where,), f"worker needs runtime {words}, this has «{runtime}»")
+    yield from _absolute((where, "scripts"), worker.scripts)
+    if ":" in worker.scripts:
+        sentence = f"worker.scripts: «{worker.scripts:.80}» holds «:»: rename the directory"
+        yield Problem((where, "scripts"), sentence)
+    if not worker.pattern or "/" in worker.pattern or "\0" in worker.pattern:
+        sentence = (
+            f"worker.pattern: «{worker.pattern:.80}» names no files of a directory: write *.py"
+        )
+        yield Problem((where, "pattern"), sentence)
 
 
 def _process(process: ProcessSpec) -> Iterator[Problem]:

@@ -79,6 +79,7 @@ _RANGES = (
     _Range("ready.tcp", 1, 65535, plain),
     _Range("ready.interval", 0.01, _YEAR, write_duration),
     _Range("ready.timeout", 0.01, _YEAR, write_duration),
+    _Range("worker.reload_delay", 1, _YEAR, write_duration),
     _Range("on_disconnect.stop_after", 1, _YEAR, write_duration),
     _Range("wasm.deadline", 0.01, _YEAR, write_duration),
     _Range("wasm.fuel", 1, (1 << 63) - 1, plain),

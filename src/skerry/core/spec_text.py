@@ -21,19 +21,20 @@ from skerry.wire.workload import (
     ProcessSpec,
     Ready,
     WasmSpec,
+    WorkerSpec,
     WorkloadSpec,
 )
 
 _DURATIONS: Final = {
     ("restart", "delay"), ("restart", "max_delay"), ("restart", "reset_after"), ("restart", "window"),
     ("stop", "grace"), ("ready", "interval"), ("ready", "timeout"), ("update", "min_healthy"),
-    ("update", "healthy_within"), ("update", "lock_at_most"), ("wasm", "deadline"),
+    ("update", "healthy_within"), ("update", "lock_at_most"), ("wasm", "deadline"), ("worker", "reload_delay"),
     ("logs", "max_age"),
 }  # fmt: skip
 _SIZES: Final = {("resources", "memory"), ("logs", "max_size")}
 _ORDER: Final = (
-    "kind", "name", "on", "runtime", "process", "container", "wasm", "env", "resources", "isolation", "allow",
-    "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models", "update", "overrides",
+    "kind", "name", "on", "runtime", "process", "container", "wasm", "worker", "env", "resources",
+    "isolation", "allow", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models", "update", "overrides",
 )  # fmt: skip
 
 _FIRST: Final = re.compile(r"[.\[]")
@@ -47,6 +48,7 @@ def to_document(spec: WorkloadSpec) -> dict[str, Plain]:
         process=ProcessSpec(command=[]) if spec.process else None,
         container=ContainerSpec(image="") if spec.container else None,
         wasm=WasmSpec(module="") if spec.wasm else None,
+        worker=WorkerSpec(scripts="") if spec.worker else None,
         ready=Ready() if spec.ready else None,
     )
     document: dict[str, Plain] = {"kind": "workload", **_without(_written(spec), _written(bare))}

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -139,9 +139,16 @@ def _completed(fields: dict[str, object]) -> dict[str, object]:
     completed = {"name": "unnamed", **fields, "runtime": runtime}
     for section_name, required in _STAND_INS.items():
         given = fields.get(section_name)
-        if isinstance(given, dict) or section_name == runtime:
+        if isinstance(given, dict) or section_name in _required(fields, runtime):
             completed[section_name] = required | (given if isinstance(given, dict) else {})
     return completed
+
+
+def _required(entries: Mapping[str, object], runtime: str) -> tuple[str, ...]:
+    """The section of the runtime; a worker group of processes has a program without one."""
+    if runtime not in _RUNTIMES or (runtime == "process" and "worker" in entries):
+        return ()
+    return (runtime,)
 
 
 def _prefixes(path: Path) -> set[Path]:
@@ -229,8 +236,7 @@ def _workload(field: Field) -> object:
     named = str(entries.get("runtime", ""))
     implied = next((runtime for runtime in _RUNTIMES if runtime in entries), "process")
     runtime = named or implied
-    required = (runtime,) if runtime in _RUNTIMES else ()
-    values = section(_FIELDS, ("kind", "name", *required))(field)
+    values = section(_FIELDS, ("kind", "name", *_required(entries, runtime)))(field)
     return {**values, "runtime": runtime} if isinstance(values, dict) else values
 
 
@@ -241,6 +247,7 @@ _STAND_INS: dict[str, dict[str, object]] = {
     "process": {"command": ["true"]},
     "container": {"image": "unnamed"},
     "wasm": {"module": "unnamed"},
+    "worker": {"scripts": "/"},
 }
 
 _ON = section({"node": text, "labels": _words})
@@ -271,6 +278,7 @@ _WASM = {
     "deadline": duration,
     "fuel": integer,
 }
+_WORKER = {"scripts": text, "pattern": text, "reload_delay": duration}
 
 _FIELDS = {
     "kind": _kind,
@@ -280,6 +288,7 @@ _FIELDS = {
     "process": section(_PROCESS, ("command",)),
     "container": section(_CONTAINER, ("image",)),
     "wasm": section(_WASM, ("module",)),
+    "worker": section(_WORKER, ("scripts",)),
     "env": _words,
     "resources": section(
         {

@@ -47,6 +47,7 @@ from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, opened
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
+from skerry.node.store.workers import WorkerStore
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Stores, Sync, connect
 from skerry.node.sync.uplink import HttpUplink, open_session
@@ -63,6 +64,8 @@ from skerry.node.workloads.runtimes.owner import owner_mark
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
+from skerry.node.workloads.workers.groups import WorkerGroups
+from skerry.node.workloads.workers.scripts import no_models
 from skerry.wire.codec import encode
 from skerry.wire.records import ClockQuality
 from skerry.wire.workload import NodeInfo
@@ -112,6 +115,7 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         node.desired.follow(tasks)
         _ = tasks.start(_introduce(node, host), name="introduction")
         tasks.forever(node.supervisor.run(), name="workloads")
+        tasks.forever(node.groups.run(), name="worker groups")
         tasks.forever(node.sync.run(), name="sync")
         tasks.forever(_retain(node, host), name="retention")
         tasks.forever(_age(node, host), name="ageing of logs")
@@ -140,8 +144,7 @@ def _build(
     quality = partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, NullCipher())
     api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
-    prepare = Endpoints(api, instances, seen).prepare
-    desired = StoredDesired(store.state, sync.reachability, clock, prepare)
+    desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, host)
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
     containers = _containers(settings, host, owner, OwnEvents(records, clock, quality))
@@ -152,7 +155,7 @@ def _build(
         Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
         desired,
         StoredStatuses(store.state),
-        AllNeeds([containers, models]),
+        AllNeeds([containers, models, groups]),
         Prober(get, seen, native.launch_for, runtime.execute, containers, clock),
     )
     query = RecordQuery(records, name)
@@ -170,6 +173,7 @@ def _build(
         isolation=isolation,
         containers=containers,
         models=models,
+        groups=groups,
         supervisor=supervisor,
         desired=desired,
         sync=sync,
@@ -241,6 +245,19 @@ def _containers(
         return open_room(settings, owner, host.clock, host.chance, events.tell, changed)
 
     return LazyContainers(open_room, known=used.exists())
+
+
+def _wishes(
+    store: OpenedStore, instances: InstanceStore, endpoints: Endpoints, sync: Sync, host: Host
+) -> tuple[StoredDesired, WorkerGroups]:
+    """What the hub wants and what is wanted at the device.
+
+    `no_models`: what scripts name is not looked for; a workload's `models` are needs all the same.
+    """
+    rows = WorkerStore(store.writer, store.reader, NullCipher())
+    groups = WorkerGroups(rows, instances, no_models, host.clock, host.chance)
+    link = sync.reachability
+    return StoredDesired(store.state, link, host.clock, endpoints.prepare, groups), groups
 
 
 def _sync(

@@ -34,8 +34,21 @@ class Link(Protocol):
     changed: Bell
 
 
+class LocalWishes(Protocol):
+    """What is wanted on this device besides (`workloads.workers.groups`)."""
+
+    told: Bell
+    """Rings when an answer below may have changed."""
+
+    def amended(self, wish: Assignment) -> Assignment:
+        """The assignment with what this device adds."""
+        ...
+
+    def remark(self, workload: str) -> str: ...
+
+
 class StoredDesired:
-    """The assignments of the store and the state of the link. `prepare` runs before new wishes are acted on."""
+    """The assignments of the store, with what this device adds, and the state of the link. `prepare` runs before new wishes are acted on."""
 
     def __init__(
         self,
@@ -43,8 +56,10 @@ class StoredDesired:
         link: Link,
         clock: Clock,
         prepare: Callable[[Sequence[Assignment]], Awaitable[None]],
+        local: LocalWishes,
     ) -> None:
         self._store = store
+        self._local = local
         self._link = link
         self._clock = clock
         self._prepare = prepare
@@ -58,6 +73,7 @@ class StoredDesired:
         for source, name in (
             (self._store.assignments_changed, "assignments"),
             (self._link.changed, "link"),
+            (self._local.told, "local wishes"),
         ):
             tasks.forever(self._relay(source), name=f"follow {name}")
 
@@ -66,7 +82,7 @@ class StoredDesired:
         wanted = [decode(row.body, Assignment, f"assignment «{row.id}»") for row in rows]
         self._specs |= {assignment.workload: assignment.spec for assignment in wanted}
         await self._prepare(wanted)
-        return wanted
+        return [self._local.amended(assignment) for assignment in wanted]
 
     def streams_of(self, workload: str) -> Mapping[str, StreamClass]:
         """The stream classes of a workload, also while it is being removed."""
@@ -97,6 +113,9 @@ class StoredDesired:
 
     def stop_all(self) -> bool:
         return self._stop_all
+
+    def remark(self, workload: str) -> str:
+        return self._local.remark(workload)
 
     def ask_stop_all(self) -> None:
         """`skerry node stop --workloads`: from now on nothing is wanted, until the next start of the node."""

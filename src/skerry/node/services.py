@@ -40,6 +40,7 @@ from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
+from skerry.node.workloads.workers.groups import WorkerGroups
 from skerry.wire.local import (
     Doctor,
     Held,
@@ -50,6 +51,8 @@ from skerry.wire.local import (
     ReleaseUpdates,
     StopRequest,
     SyncStatus,
+    WorkerOrder,
+    WorkerStatus,
 )
 from skerry.wire.models import ModelCache
 from skerry.wire.people import Rows
@@ -164,6 +167,7 @@ class Node:
         isolation: Isolation,
         containers: LazyContainers,
         models: ModelsOnDemand,
+        groups: WorkerGroups,
         supervisor: Supervisor,
         desired: StoredDesired,
         sync: Sync,
@@ -183,6 +187,7 @@ class Node:
         self.runtime = runtime
         self.containers = containers
         self._models = models
+        self.groups = groups
         self.supervisor = supervisor
         self.desired = desired
         self.sync = sync
@@ -237,6 +242,12 @@ class Node:
 
     async def unlock(self, workload: str) -> Held:
         return Held((await self.supervisor.order_lock(workload, LockOrder(None))).locked_until)
+
+    def worker_groups(self) -> list[WorkerStatus]:
+        return self.groups.statuses()
+
+    async def order_worker(self, workload: str, order: WorkerOrder) -> None:
+        await self.groups.order(workload, order.order, order.by)
 
     async def stop(self, request: StopRequest) -> None:
         if request.workloads:

@@ -1,1 +1,1 @@
-"""Child processes of a node that run what is no program of its own: WebAssembly modules."""
+"""Programs that run as workloads' processes: they reach the node by `skerry.sdk` only."""

@@ -1,4 +1,4 @@
-"""The node's own API on its admin socket and read-only port: `skerry node|sync|doctor|logs`."""
+"""The node's own API on its admin socket and read-only port: `skerry node|worker|sync|doctor|logs`."""
 
 from __future__ import annotations
 
@@ -116,6 +116,51 @@ class Held(msgspec.Struct, frozen=True):
     """Updates wait until this time at the latest (ns since 1970); None: they do not."""
 
     until: int | None
+
+
+class WorkerOrder(msgspec.Struct, frozen=True):
+    """What a person at the device wants of a worker group. `by` is who, for the history."""
+
+    order: Literal["start", "stop", "restart"]
+    by: str = ""
+
+
+class WorkerChange(msgspec.Struct, frozen=True):
+    """Files whose content is not what the worker was started with, why that waits, and until when (ns since 1970)."""
+
+    files: list[str]
+    reason: str = ""
+    until: int | None = None
+
+
+class WorkerRestart(msgspec.Struct, frozen=True):
+    """A restart and why: which files, which exit, or who."""
+
+    at: int
+    cause: Literal["reload", "crash", "manual"]
+    detail: str
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """A worker group. Times are nanoseconds since 1970.
+
+    `problem` says why nothing can be started from the directory, `watched` how changes are noticed. `automatic` is
+    how many automatic restarts there were within the last five minutes; `suspended_until`: that is too many.
+    `restarts` are the last 200, newest first.
+    """
+
+    status: WorkloadStatus
+    directory: str
+    scripts: list[str]
+    problem: str
+    watched: str
+    started_at: int | None
+    change: WorkerChange | None
+    automatic: int
+    suspended_until: int | None
+    stopped_at: int | None
+    stopped_by: str
+    restarts: list[WorkerRestart]
 
 
 class Whoami(msgspec.Struct, frozen=True):

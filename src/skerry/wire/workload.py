@@ -90,6 +90,18 @@ class WasmSpec(_Part, frozen=True):
     fuel: int | None = None
 
 
+class WorkerSpec(_Part, frozen=True):
+    """A directory of scripts that one process or container runs and that is watched. docs/reference/workers.md.
+
+    `scripts` is an absolute path on the node, `pattern` names its files that count. `reload_delay` is the
+    shortest time in seconds between two automatic restarts.
+    """
+
+    scripts: str
+    pattern: str = "*.py"
+    reload_delay: float = 10.0
+
+
 class Resources(_Part, frozen=True):
     """Limits of one workload. Which of them a runtime enforces: docs/reference/workload.md.
 
@@ -198,6 +210,7 @@ class Override(_Part, frozen=True):
 class WorkloadSpec(_Part, frozen=True):
     """One workload as desired: the section that `runtime` names is there, the others are not.
 
+    `worker` comes besides; with it the section `process` may be left out.
     Field by field: docs/reference/workload.md.
     """
 
@@ -205,6 +218,7 @@ class WorkloadSpec(_Part, frozen=True):
     process: ProcessSpec | None = None
     container: ContainerSpec | None = None
     wasm: WasmSpec | None = None
+    worker: WorkerSpec | None = None
     on: Selector = Selector()
     runtime: RuntimeName = "process"
     env: dict[str, str] = {}
@@ -237,6 +251,18 @@ class Generation(msgspec.Struct, frozen=True, array_like=True, order=True):
     n: int
 
 
+class LocalIntent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the device itself adds to an assignment; the hub leaves it empty.
+
+    A higher `reloads` than last time asks for a restart. `stopped`: a person at the device wants it down.
+    `models` are those that its scripts load.
+    """
+
+    reloads: int = 0
+    stopped: bool = False
+    models: list[str] = []
+
+
 class Assignment(msgspec.Struct, frozen=True):
     """What the hub wants of one node for one workload. A higher `restarts` than last time asks for a restart.
 
@@ -248,6 +274,7 @@ class Assignment(msgspec.Struct, frozen=True):
     spec: WorkloadSpec
     restarts: int = 0
     models: list[ModelSpec] = []
+    local: LocalIntent = LocalIntent()
 
 
 class Exit(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -19,6 +19,8 @@ from skerry.wire.local import (
     NodeStatus,
     StopRequest,
     SyncStatus,
+    WorkerOrder,
+    WorkerStatus,
 )
 from skerry.wire.logs import read_log_query
 from skerry.wire.models import ModelCache
@@ -53,9 +55,15 @@ class AdminServices(Protocol):
 
     async def models(self) -> ModelCache: ...
 
+    def worker_groups(self) -> list[WorkerStatus]: ...
+
+    async def order_worker(self, workload: str, order: WorkerOrder) -> None:
+        """Returns when the order is durable. Raises NotFound."""
+        ...
+
 
 def admin_app(services: AdminServices) -> web.Application:
-    """GET /v1/status, sync, doctor, logs/{workload}, records, models; POST /v1/stop, images, unlock/{workload}."""
+    """GET /v1/status, sync, doctor, logs/{workload}, records, models, workers; POST: see below."""
 
     async def status(_request: web.Request) -> web.StreamResponse:
         return json_answer(await services.status())
@@ -98,7 +106,21 @@ def admin_app(services: AdminServices) -> web.Application:
     app.router.add_post("/v1/stop", stop)
     app.router.add_post("/v1/images", images)
     app.router.add_post("/v1/unlock/{workload}", unlock)
+    _add_workers(app, services)
     return app
+
+
+def _add_workers(app: web.Application, services: AdminServices) -> None:
+    async def worker_groups(_request: web.Request) -> web.StreamResponse:
+        return json_answer(services.worker_groups())
+
+    async def order_worker(request: web.Request) -> web.StreamResponse:
+        order = decode(await request.read(), WorkerOrder, "order for a worker group")
+        await services.order_worker(request.match_info["workload"], order)
+        return json_answer({})
+
+    app.router.add_get("/v1/workers", worker_groups)
+    app.router.add_post("/v1/workers/{workload}", order_worker)
 
 
 def public_app(services: AdminServices, hosts: Collection[str]) -> web.Application:

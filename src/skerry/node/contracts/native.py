@@ -7,11 +7,12 @@ A workload sees exactly the environment below and nothing of the agent's own:
     SKERRY_NODE       the node's name
     SKERRY_INSTANCE   this run of it
     SKERRY_MODELS     the directory with its models, if it names any: <model>/<file>
+    SKERRY_SCRIPTS    the directory of a worker group's scripts
     HOME              its own directory, which is also the working directory unless the spec names one
     PATH, LANG        the same on every node
     env of the spec   may replace HOME, PATH and LANG, never SKERRY_*
 
-In a container socket and models are mounted, and HOME, PATH and LANG are those of its image. A WebAssembly module
+In a container socket, models and scripts are mounted, and HOME, PATH and LANG are those of its image. A WebAssembly module
 sees env and the last three of SKERRY_*; the rest, and the socket, are its runner's (`skerry.runners.wasm`).
 """
 
@@ -39,12 +40,27 @@ from skerry.node.ports import (
 )
 from skerry.wire.codec import encode
 from skerry.wire.wasm import VARIABLE, WasmOrder
-from skerry.wire.workload import Allow, Assignment, Logs, Resources, WasmSpec, WorkloadSpec
+from skerry.wire.workload import (
+    Allow,
+    Assignment,
+    ContainerSpec,
+    Logs,
+    Resources,
+    WasmSpec,
+    WorkerSpec,
+    WorkloadSpec,
+)
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 RUNNER_MEMORY = 512 << 20
 """What a WebAssembly runner may have for itself, above all to compile a large module."""
+
+SCRIPTS_INSIDE = "/app/workers"
+"""Where a container finds the scripts of its worker group."""
+
+_RUN_SCRIPTS = ("-P", "-m", "skerry.runners.worker")
+"""-P: nothing in the working directory takes the place of a module."""
 
 
 def log_path(data_dir: Path, workload: str) -> Path:
@@ -87,6 +103,7 @@ class NativeContract:
             "SKERRY_WORKLOAD": name,
             "SKERRY_NODE": self.node,
             "SKERRY_INSTANCE": instance,
+            **_scripts(spec.worker, inside=inside),
         }
         models = (
             view_of(models_root(self.data_dir), assignment.models) if assignment.models else None
@@ -104,24 +121,28 @@ class NativeContract:
         )
         if spec.container is not None:
             return ContainerLaunch(
-                **vars(common), spec=spec.container, resources=spec.resources, socket=socket
+                **vars(common),
+                spec=_with_scripts(spec.container, spec.worker),
+                resources=spec.resources,
+                socket=socket,
             )
         if spec.wasm is not None:
             return self._wasm(common, spec.wasm, spec, socket)
         return self._process(common, spec, socket)
 
     def _process(self, common: Launch, spec: WorkloadSpec, socket: Path) -> ProcessLaunch:
-        assert spec.process is not None  # noqa: S101 - the spec's rules want exactly one program
         home = self._own_directory("workloads", common.workload)
+        directory = spec.process.directory if spec.process else None
         return ProcessLaunch(
             **vars(common),
-            command=self._command(spec.process.command),
-            directory=Path(spec.process.directory) if spec.process.directory else home,
+            command=self._command(spec),
+            directory=Path(directory) if directory else home,
             limits=_limits(spec.resources),
             resources=spec.resources,
             allow=spec.allow,
             home=home,
             socket=socket,
+            shown=(Path(spec.worker.scripts),) if spec.worker else (),
         )
 
     def _wasm(self, common: Launch, wasm: WasmSpec, spec: WorkloadSpec, socket: Path) -> WasmLaunch:
@@ -155,7 +176,12 @@ class NativeContract:
         home = self._own_directory("workloads", name)
         return {"HOME": str(home), "PATH": PATH, "LANG": "C.UTF-8"}
 
-    def _command(self, words: list[str]) -> tuple[str, ...]:
+    def _command(self, spec: WorkloadSpec) -> tuple[str, ...]:
+        if spec.process is None:
+            assert spec.worker is not None  # noqa: S101 - the spec's rules want one of the two
+            worker = spec.worker
+            return (self.interpreter, *_RUN_SCRIPTS, worker.scripts, worker.pattern)
+        words = spec.process.command
         return (self.interpreter, *words[1:]) if words[:1] == ["python"] else tuple(words)
 
     def _own_directory(self, kind: str, workload: str) -> Path:
@@ -178,6 +204,19 @@ def _with_directories(allow: Allow, directories: list[str]) -> Allow:
     reads = [each.partition(":")[0] for each in directories if each.endswith(":ro")]
     writes = [each.partition(":")[0] for each in directories if not each.endswith(":ro")]
     return msgspec.structs.replace(allow, read=[*allow.read, *reads], write=[*allow.write, *writes])
+
+
+def _scripts(worker: WorkerSpec | None, *, inside: bool) -> dict[str, str]:
+    if worker is None:
+        return {}
+    return {"SKERRY_SCRIPTS": SCRIPTS_INSIDE if inside else worker.scripts}
+
+
+def _with_scripts(container: ContainerSpec, worker: WorkerSpec | None) -> ContainerSpec:
+    if worker is None:
+        return container
+    mounted = f"{worker.scripts}:{SCRIPTS_INSIDE}:ro"
+    return msgspec.structs.replace(container, volumes=[*container.volumes, mounted])
 
 
 def _limits(resources: Resources) -> dict[str, int]:

@@ -16,6 +16,7 @@ import msgspec
 from skerry.kit.sqlite import SqliteWriter, read_queries
 from skerry.node.ports import ProcessIdentity
 from skerry.node.store.cipher import Cipher
+from skerry.node.store.workers import PastRestart, forget_worker, note_restart
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import Assignment, Exit, Generation, Phase
 
@@ -112,6 +113,46 @@ class Transition:
 
     actual: ActualWorkload
     ended: Ended | None = None
+    restart: PastRestart | None = None
+    """What the history of a worker group gets."""
+
+
+class InstanceReader:
+    """Reads on any connection, also one of another process."""
+
+    def __init__(self, connection: sqlite3.Connection, cipher: Cipher) -> None:
+        self._connection = connection
+        self._cipher = cipher
+
+    def load(self) -> dict[str, ActualWorkload]:
+        """Every workload that this node has, by name."""
+        return {row["name"]: self._from_row(row) for row in self._connection.execute(SQL["load"])}
+
+    def read(self, name: str) -> ActualWorkload | None:
+        """One workload, or None."""
+        row = self._connection.execute(SQL["read"], (name,)).fetchone()
+        return None if row is None else self._from_row(row)
+
+    def _from_row(self, row: sqlite3.Row) -> ActualWorkload:
+        what = f"assignment of workload «{row['name']}»"
+        return ActualWorkload(
+            assignment=decode(self._cipher.open(row["assignment"]), Assignment, what),
+            boot_id=row["boot_id"],
+            phase=msgspec.convert(row["phase"], Phase),
+            since=row["since"],
+            message=row["message"],
+            starts=row["starts"],
+            history=History(
+                short_lives=row["short_lives"],
+                failures=tuple(msgspec.json.decode(row["failures"], type=list[int])),
+                half_open=bool(row["half_open"]),
+            ),
+            due=row["due"],
+            ready=bool(row["ready"]),
+            probe=row["probe"],
+            exit=_exit(row),
+            instance=None if row["instance"] is None else _instance(row),
+        )
 
 
 class InstanceStore:
@@ -119,12 +160,12 @@ class InstanceStore:
 
     def __init__(self, writer: SqliteWriter, reader: sqlite3.Connection, cipher: Cipher) -> None:
         self._writer = writer
-        self._reader = reader
+        self._rows = InstanceReader(reader, cipher)
         self._cipher = cipher
 
     def load(self) -> dict[str, ActualWorkload]:
         """Every workload that this node has, by name."""
-        return {row["name"]: self._from_row(row) for row in self._reader.execute(SQL["load"])}
+        return self._rows.load()
 
     def living(self) -> set[str]:
         """The workloads that have an instance, started or about to be."""
@@ -132,8 +173,7 @@ class InstanceStore:
 
     def read(self, name: str) -> ActualWorkload | None:
         """One workload, or None."""
-        row = self._reader.execute(SQL["read"], (name,)).fetchone()
-        return None if row is None else self._from_row(row)
+        return self._rows.read(name)
 
     async def save(
         self, transitions: Sequence[Transition], *, label: str, durable: bool = True
@@ -156,6 +196,7 @@ class InstanceStore:
         def work(db: sqlite3.Connection) -> None:
             db.execute(SQL["drop_instances"], (name,))
             db.execute(SQL["drop_workload"], (name,))
+            forget_worker(db, name)
 
         await self._writer.run(work, label=label)
 
@@ -168,29 +209,10 @@ class InstanceStore:
             db.execute(SQL["drop_old_instances"], (actual.name, KEPT_INSTANCES))
         if actual.instance is not None:
             db.execute(SQL["put_instance"], _instance_row(actual.name, actual.instance))
+        if transition.restart is not None:
+            note_restart(db, self._cipher, actual.name, transition.restart)
         assignment = self._cipher.seal(encode(actual.assignment))
         db.execute(SQL["put_workload"], _workload_row(actual) | {"assignment": assignment})
-
-    def _from_row(self, row: sqlite3.Row) -> ActualWorkload:
-        what = f"assignment of workload «{row['name']}»"
-        return ActualWorkload(
-            assignment=decode(self._cipher.open(row["assignment"]), Assignment, what),
-            boot_id=row["boot_id"],
-            phase=msgspec.convert(row["phase"], Phase),
-            since=row["since"],
-            message=row["message"],
-            starts=row["starts"],
-            history=History(
-                short_lives=row["short_lives"],
-                failures=tuple(msgspec.json.decode(row["failures"], type=list[int])),
-                half_open=bool(row["half_open"]),
-            ),
-            due=row["due"],
-            ready=bool(row["ready"]),
-            probe=row["probe"],
-            exit=_exit(row),
-            instance=None if row["instance"] is None else _instance(row),
-        )
 
 
 def _workload_row(actual: ActualWorkload) -> dict[str, object]:

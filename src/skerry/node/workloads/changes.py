@@ -17,9 +17,10 @@ from skerry.wire.workload import Assignment
 _AS_THEY_STAND = frozenset(
     {
         "name", "on", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "models", "update", "overrides",
+        "worker",
     }
 )  # fmt: skip
-"""Fields that take effect without another process. A field that nobody has put here replaces what runs: too much
+"""Fields that take effect without another process, or that `_made_from` looks into. A field that nobody has put here replaces what runs: too much
 rather than too little."""
 
 
@@ -28,7 +29,8 @@ def hold(actual: ActualWorkload | None, wish: Assignment, moment: Moment) -> Act
     if actual is None:
         return first_seen(wish, moment)
     held = actual.assignment
-    if is_stale(held, wish) or wish == held:
+    wish = _effective(held, wish)
+    if wish == held:
         return actual
     if actual.instance is None and (needs_restart(held, wish) or _gives_new_chance(actual, wish)):
         return renewed(actual, wish, moment)
@@ -44,7 +46,8 @@ def is_stale(held: Assignment, wish: Assignment) -> bool:
 
 def needs_restart(held: Assignment, wish: Assignment) -> bool:
     """Whether an instance made from `held` must be replaced because of `wish`."""
-    return restart_asked(held, wish) or _made_from(held) != _made_from(wish)
+    asked = restart_asked(held, wish) or reload_asked(held, wish)
+    return asked or _made_from(held) != _made_from(wish)
 
 
 def restart_asked(held: Assignment, wish: Assignment) -> bool:
@@ -52,9 +55,19 @@ def restart_asked(held: Assignment, wish: Assignment) -> bool:
     return not is_stale(held, wish) and wish.restarts > held.restarts
 
 
+def reload_asked(held: Assignment, wish: Assignment) -> bool:
+    """Whether this device itself wants the worker restarted."""
+    return wish.local.reloads > held.local.reloads
+
+
 def in_force(held: Assignment, wish: Assignment) -> bool:
     """Whether what was made from `held` is what `wish` wants."""
-    return is_stale(held, wish) or not needs_restart(held, wish)
+    return not needs_restart(held, _effective(held, wish))
+
+
+def _effective(held: Assignment, wish: Assignment) -> Assignment:
+    """Of a stale wish only that holds which the device adds to it."""
+    return msgspec.structs.replace(held, local=wish.local) if is_stale(held, wish) else wish
 
 
 def _made_from(assignment: Assignment) -> tuple[object, ...]:
@@ -63,7 +76,8 @@ def _made_from(assignment: Assignment) -> tuple[object, ...]:
     spec = msgspec.structs.replace(assignment.spec, logs=logs)
     fields = [field for field in spec.__struct_fields__ if field not in _AS_THEY_STAND]
     models = sorted((model.name, model.content) for model in assignment.models)
-    return *(getattr(spec, field) for field in fields), models
+    scripts = None if spec.worker is None else (spec.worker.scripts, spec.worker.pattern)
+    return *(getattr(spec, field) for field in fields), models, scripts
 
 
 def _gives_new_chance(actual: ActualWorkload, wish: Assignment) -> bool:

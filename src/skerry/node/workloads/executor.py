@@ -146,7 +146,9 @@ class WorkloadExecutor:
         *,
         durable: bool = True,
     ) -> None:
-        await self._tools.instances.save([Transition(new, ended)], label=label, durable=durable)
+        noted = transitions.noted_restart(self.actual, new, self._tools.moment())
+        transition = Transition(new, ended, noted)
+        await self._tools.instances.save([transition], label=label, durable=durable)
         self._set(new)
 
     def _set(self, actual: ActualWorkload | None) -> None:

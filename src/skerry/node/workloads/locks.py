@@ -17,7 +17,7 @@ from skerry.node.workloads.transitions import Moment
 from skerry.wire.workload import WorkloadSpec
 
 LOCKABLE: dict[StopReason, str] = {
-    "changed": "update", "restart": "restart", "removed": "removal",
+    "changed": "update", "restart": "restart", "reload": "reload", "removed": "removal",
 }  # fmt: skip
 """What a lock holds up, in the words of the status. An outage and a stop of the node it does not."""
 

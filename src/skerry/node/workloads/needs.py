@@ -1,4 +1,4 @@
-"""What a workload needs on this device before it can be started: its image, its models."""
+"""What a workload needs on this device before it can be started: its image, its scripts, its models."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
 from skerry.node.store.instances import ActualWorkload, Instance
 from skerry.node.workloads import locks
-from skerry.node.workloads.changes import hold, in_force, is_stale, restart_asked
+from skerry.node.workloads.changes import hold, in_force, is_stale, reload_asked, restart_asked
 from skerry.node.workloads.dependencies import Actual, Desired, missing, unmet
 from skerry.node.workloads.steps import (
     AbandonInstance,
@@ -39,6 +39,8 @@ class Facts:
     """Seconds since the node lost the hub; None: it has the hub, or never had one."""
     missing: str = ""
     """What the wish needs and this device does not have yet."""
+    remark: str = ""
+    """What the status of the running workload should say besides."""
     stop_all: bool = False
     """`skerry node stop --workloads` was asked."""
 
@@ -74,6 +76,8 @@ def _without_instance(held: ActualWorkload, desired: Desired, actual: Actual, fa
         return Wait(name, held.phase, held.message)
     if facts.stop_all:
         return Wait(name, "stopped", "stopped by «skerry node stop --workloads»")
+    if desired[name].local.stopped:
+        return Wait(name, "stopped", f"stopped by hand: «skerry worker start {name}» starts it")
     if _is_cut_off(held.assignment, facts):
         return Wait(name, "stopped", _cut_off(held.assignment))
     if held.due is not None and now < held.due:
@@ -94,15 +98,23 @@ def _being_stopped(held: ActualWorkload, instance: Instance, now: int) -> Step:
 def _stop_reason(held: ActualWorkload, wish: Assignment | None, facts: Facts) -> StopReason | None:
     if wish is None:
         return "removed"
-    if facts.stop_all:
-        return "node-stop"
-    if _is_cut_off(held.assignment, facts):
-        return "disconnected"
-    if in_force(held.assignment, wish):
-        return None
+    halt = _halt(held.assignment, wish, facts)
+    if halt is not None or in_force(held.assignment, wish):
+        return halt
     if facts.missing:
         return None  # what runs goes on until its successor can start
-    return "restart" if restart_asked(held.assignment, wish) else "changed"
+    if restart_asked(held.assignment, wish):
+        return "restart"
+    return "reload" if reload_asked(held.assignment, wish) else "changed"
+
+
+def _halt(held: Assignment, wish: Assignment, facts: Facts) -> StopReason | None:
+    """Why it is not to run at all for now."""
+    if facts.stop_all:
+        return "node-stop"
+    if wish.local.stopped:
+        return "by-hand"
+    return "disconnected" if _is_cut_off(held, facts) else None
 
 
 def _locked(
@@ -127,6 +139,7 @@ def _running(held: ActualWorkload, instance: Instance, desired: Desired, facts: 
     reasons = [missing(held.assignment, desired)]
     if not in_force(held.assignment, desired[held.name]):
         reasons.append(f"goes on as before: {facts.missing}")
+    reasons.append(facts.remark)
     if is_stale(held.assignment, desired[held.name]):
         reasons.append("ignores an assignment that is older than the one in force")
     if held.history.half_open:

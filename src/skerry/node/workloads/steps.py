@@ -7,7 +7,9 @@ from typing import Literal
 
 from skerry.wire.workload import Phase
 
-StopReason = Literal["changed", "removed", "restart", "disconnected", "node-stop"]
+StopReason = Literal[
+    "changed", "removed", "restart", "disconnected", "node-stop", "reload", "by-hand"
+]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ reported and acknowledged by two loops of its own, so neither the hub's side nor
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from skerry.kit.bell import Bell
@@ -42,6 +43,10 @@ class Desired(Protocol):
 
     def stop_all(self) -> bool:
         """Whether `skerry node stop --workloads` was asked of this agent."""
+        ...
+
+    def remark(self, workload: str) -> str:
+        """What the status of the running workload should say besides; empty for nothing."""
         ...
 
 
@@ -157,13 +162,18 @@ class Supervisor:
             del self._board.bells[name]
         for name in sorted(self._board.desired.keys() | self._board.actual.keys()):
             if name not in self._units:
-                unit = Unit(name, self._tools, self._board, self._facts, self._needs, self._prober)
+                facts = partial(self._facts, name)
+                unit = Unit(name, self._tools, self._board, facts, self._needs, self._prober)
                 self._units[name] = unit
                 _ = tasks.start(unit.run(tasks), name=f"workload «{name}»")
 
-    def _facts(self) -> Facts:
+    def _facts(self, workload: str) -> Facts:
+        desired = self._desired
         return Facts(
-            self._tools.moment(), self._desired.offline_for(), stop_all=self._desired.stop_all()
+            self._tools.moment(),
+            desired.offline_for(),
+            remark=desired.remark(workload),
+            stop_all=desired.stop_all(),
         )
 
     async def _heed_needs(self) -> None:

@@ -12,6 +12,7 @@ from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
 from skerry.node.ports import ProcessIdentity
 from skerry.node.store.instances import ActualWorkload, History, Instance
+from skerry.node.store.workers import Cause, PastRestart
 from skerry.node.workloads.restart import Ending, Verdict, after_exit
 from skerry.node.workloads.steps import StopReason
 from skerry.wire.workload import Assignment, Exit, Phase, Restart, WorkloadStatus
@@ -25,6 +26,8 @@ _STOPPING: dict[StopReason, str] = {
     "restart": "a restart was asked for",
     "disconnected": "the hub has been away for too long",
     "node-stop": "«skerry node stop --workloads»",
+    "reload": "its scripts are loaded anew",
+    "by-hand": "«skerry worker stop»",
 }
 
 
@@ -134,9 +137,11 @@ def ended(actual: ActualWorkload, exit_: Exit, moment: Moment, chance: float) ->
 
 
 def not_made(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
-    """The instance turned out never to have been made: no life, no failure."""
+    """The instance turned out never to have been made: no life, no failure, no start."""
     phase: Phase = "stopped" if actual.phase == "stopping" else "pending"
-    return _enter(replace(actual, instance=None, ready=False, probe=""), phase, moment)
+    starts = max(actual.starts - 1, 0)
+    gone = replace(actual, instance=None, ready=False, probe="", starts=starts)
+    return _enter(gone, phase, moment)
 
 
 def rebooted(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
@@ -156,6 +161,27 @@ def rebooted(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
     if actual.phase in {"succeeded", "failed", "stopped"}:
         return fresh
     return _enter(fresh, "pending", moment, "the machine has restarted")
+
+
+def noted_restart(
+    old: ActualWorkload | None, new: ActualWorkload, moment: Moment
+) -> PastRestart | None:
+    """What a worker group's history gets when `new` follows `old`: restarts by the policy, or asked for at the hub.
+
+    Those that are asked for at the device are noted with the wish (`workers.intents`).
+    """
+    if old is None or new.assignment.spec.worker is None:
+        return None
+    if new.assignment.restarts > old.assignment.restarts:
+        return _restart("manual", "«skerry restart», asked of the hub", moment)
+    if new.starts > max(old.starts, 1):
+        cause = old.message if new.exit is None else f"ended: {new.exit}"
+        return _restart("crash", cause, moment)
+    return None
+
+
+def _restart(cause: Cause, detail: str, moment: Moment) -> PastRestart:
+    return PastRestart(moment.wall, moment.boot_id, moment.monotonic, cause, detail)
 
 
 def waiting(actual: ActualWorkload, phase: Phase, reason: str, moment: Moment) -> ActualWorkload:

@@ -1,0 +1,164 @@
+"""`skerry worker start|stop|restart|status|health|logs`: the worker groups of the node here.
+
+`status` and `health` also answer when the node does not run: then from its store, which is only read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+import typer
+
+from skerry.cli.http import Api, Unreachable
+from skerry.cli.logs import print_log
+from skerry.cli.session import Session, remote, remote_text
+from skerry.cli.times import parse_time
+from skerry.cli.worker_health import EXIT_CODES, judge
+from skerry.cli.worker_tables import health_table, worker_table
+from skerry.kit.errors import InvalidInput, NotFound
+from skerry.kit.sqlite import connect
+from skerry.node.store.cipher import NullCipher
+from skerry.node.store.instances import InstanceReader
+from skerry.node.store.opening import STORE_FILE
+from skerry.node.store.workers import WorkerReader
+from skerry.node.workloads.transitions import Moment
+from skerry.node.workloads.workers.report import Seen, worker_statuses
+from skerry.node.workloads.workers.scripts import look_at
+from skerry.wire.local import WorkerOrder, WorkerStatus
+from skerry.wire.logs import LogQuery
+
+_STOPPED = "not watched: the node does not run"
+
+Name = Annotated[
+    str | None, typer.Argument(help="The group's name; may be left out when there is only one.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command group."""
+    group = typer.Typer(help="The worker groups of the node here.", no_args_is_help=True)
+    for command in (start, stop, restart, status, health, logs):
+        group.command(command.__name__)(command)
+    app.add_typer(group, name="worker")
+
+
+@remote
+async def start(session: Session, name: Name = None) -> None:
+    """Start a group that was stopped or has ended; one that runs goes on."""
+    await _order(session, "start", name)
+
+
+@remote
+async def stop(session: Session, name: Name = None) -> None:
+    """Stop a group until it is started again by hand, also over reboots."""
+    await _order(session, "stop", name)
+
+
+@remote
+async def restart(session: Session, name: Name = None) -> None:
+    """Restart a group now, with the scripts as they are; it counts for no limit and none holds it up."""
+    await _order(session, "restart", name)
+
+
+@remote
+async def status(session: Session, name: Name = None) -> None:
+    """Show the groups: phase, scripts, what waits and why, the last restarts."""
+    groups, _ = await _groups(session)
+    shown = groups if name is None else [_chosen(groups, name)]
+    session.screen.show(worker_table(shown, session.clock.wall_ns()))
+
+
+@remote
+async def health(session: Session, name: Name = None) -> None:
+    """Say whether the groups are well, one reason in each line. Ends with 0 ok, 1 degraded, 2 down."""
+    groups, runs = await _groups(session)
+    judged = judge(groups if name is None else [_chosen(groups, name)], node_runs=runs)
+    session.screen.show(health_table(judged))
+    raise typer.Exit(EXIT_CODES[judged.health])
+
+
+@remote_text
+async def logs(
+    session: Session,
+    name: Name = None,
+    follow: Annotated[bool, typer.Option(help="Go on as lines come.")] = True,
+    since: Annotated[
+        str | None, typer.Option(help="10m (ten minutes ago) or a time; else the last 100 lines.")
+    ] = None,
+) -> None:
+    """Show what a group prints, and go on as lines come."""
+    begin = parse_time(since, session.clock.wall_ns()) if since else None
+    async with session.node() as node:
+        group = _chosen(await _asked(node), name).status.workload
+        if not await print_log(session, node, group, LogQuery(begin, follow=follow)):
+            session.screen.note(f"worker group «{group}» has printed nothing")
+
+
+async def _order(
+    session: Session, order: Literal["start", "stop", "restart"], name: str | None
+) -> None:
+    async with session.node() as node:
+        group = _chosen(await _asked(node), name).status.workload
+        await node.order("POST", f"/v1/workers/{quote(group, safe='')}", WorkerOrder(order, _me()))
+    done = {"start": "is started", "stop": "is stopped", "restart": "is restarted"}[order]
+    session.screen.tell(f"worker group «{group}» {done}", {"workload": group, "order": order})
+
+
+def _me() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
+
+
+async def _asked(node: Api) -> list[WorkerStatus]:
+    return await node.get("/v1/workers", list[WorkerStatus])
+
+
+async def _groups(session: Session) -> tuple[list[WorkerStatus], bool]:
+    """The groups, and whether the node runs; if not, what its store knows."""
+    try:
+        async with session.node() as node:
+            return await _asked(node), True
+    except Unreachable as error:
+        if not (session.target.data_dir / STORE_FILE).is_file():
+            raise
+        session.screen.note(
+            f"cannot reach {error.what} ({error.cause}): this is what its store knows"
+        )
+    return _stored(session), False
+
+
+def _stored(session: Session) -> list[WorkerStatus]:
+    clock = session.clock
+    moment = Moment(clock.wall_ns(), clock.monotonic_ns(), clock.boot_id())
+    path = session.target.data_dir / STORE_FILE
+    with contextlib.closing(connect(path, read_only=True)) as connection:
+        workloads = InstanceReader(connection, NullCipher()).load()
+        seen = {
+            name: Seen(look_at(worker), moment.monotonic)
+            for name, one in workloads.items()
+            if (worker := one.assignment.spec.worker) is not None
+        }
+        rows = WorkerReader(connection, NullCipher())
+        return worker_statuses(workloads, rows, seen, moment, watched=_STOPPED)
+
+
+def _chosen(groups: list[WorkerStatus], name: str | None) -> WorkerStatus:
+    """The group of that name, or the only one. Raises NotFound or InvalidInput."""
+    names = [group.status.workload for group in groups]
+    if name is not None:
+        found = [group for group in groups if group.status.workload == name]
+        if not found:
+            known = f": it has {', '.join(names)}" if names else ", nor any other"
+            raise NotFound(f"cannot find worker group «{name}» on this node{known}")
+        return found[0]
+    if not groups:
+        raise NotFound("cannot find a worker group on this node: apply a workload with «worker»")
+    if len(groups) > 1:
+        raise InvalidInput(f"which worker group? Name one of {', '.join(names)}")
+    return groups[0]

@@ -1,0 +1,75 @@
+"""What `worker status` and `worker health` show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from skerry.cli.output import Cell, Line, Table, ago, number, word, words
+from skerry.cli.worker_health import Judgement
+from skerry.kit.clock import NS, iso
+from skerry.kit.units import format_duration
+from skerry.wire.local import WorkerStatus
+
+_SHOWN_RESTARTS = 5
+
+
+def worker_table(groups: Sequence[WorkerStatus], now_ns: int) -> Table:
+    """One row for each group, below what is special about it."""
+    return Table(
+        ("GROUP", "PHASE", "PROCESS", "UP", "SCRIPTS", "CHANGED", "RESTARTS", "MESSAGE"),
+        [
+            (
+                group.status.workload,
+                word(group.status.phase),
+                "" if group.status.pid is None else number(group.status.pid),
+                _up(group, now_ns),
+                words(group.scripts),
+                words(group.change.files if group.change else []),
+                Cell(f"{group.automatic} in 5m", raw=group.automatic),
+                group.status.message,
+            )
+            for group in groups
+        ],
+        list(groups),
+        empty="no worker group on this node",
+        lead=[line for group in groups for line in _lines(group, now_ns)],
+    )
+
+
+def health_table(judged: Judgement) -> Table:
+    """One row for each reason, or one that says that there is none."""
+    rows = [(word(each.health), each.workload, each.reason) for each in judged.reasons]
+    well = [(word("ok"), "", "every worker group runs")]
+    return Table(("HEALTH", "GROUP", "REASON"), rows or well, judged)
+
+
+def _up(group: WorkerStatus, now_ns: int) -> Cell:
+    if group.started_at is None or group.status.pid is None:
+        return Cell("")
+    return Cell(format_duration((now_ns - group.started_at) / NS), raw=group.started_at)
+
+
+def _lines(group: WorkerStatus, now_ns: int) -> Iterator[Line]:
+    yield Line(f"{group.status.workload}: {group.directory}, changes are seen {group.watched}")
+    if group.problem:
+        yield Line(f"  problem   {group.problem}", "yellow")
+    if group.stopped_at is not None:
+        yield Line(
+            f"  stopped   by hand, by {group.stopped_by}, {ago(group.stopped_at, now_ns).text}"
+        )
+    if group.change is not None:
+        yield Line(f"  changed   {_change(group)}", "cyan")
+    if group.suspended_until is not None:
+        yield Line(f"  breaker   reloads are suspended until {iso(group.suspended_until)}", "red")
+    for one in group.restarts[:_SHOWN_RESTARTS]:
+        yield Line(f"  restart   {ago(one.at, now_ns).text}, {one.cause}: {one.detail}")
+
+
+def _change(group: WorkerStatus) -> str:
+    change = group.change
+    assert change is not None  # noqa: S101 - the caller has looked
+    files = ", ".join(change.files)
+    if not change.reason:
+        return f"{files}: is being taken up"
+    until = f" (until {iso(change.until)})" if change.until is not None else ""
+    return f"{files}: {change.reason}{until}"
