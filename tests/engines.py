@@ -136,7 +136,12 @@ def _start(name: str, directory: Path) -> subprocess.Popen[bytes]:
     words = _command(name, directory, path)
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(
-            words, stdout=log, stderr=log, env=environment, start_new_session=True
+            words,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            cwd=directory,  # conmon leaves a file «oom» where it is
+            start_new_session=True,
         )
     _wait(lambda: _answers(path), (directory / "log").read_text)
     return process

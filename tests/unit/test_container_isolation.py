@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from skerry.core.specs import check_spec
+from skerry.keeper.log_rules import LogRules
 from skerry.kit.errors import Refused
 from skerry.node.ports import ContainerLaunch
 from skerry.node.workloads.runtimes.containers.creation import Findings, creation
@@ -22,8 +23,7 @@ def launch(*, strict: bool, pids: int | None = None, **fields: object) -> Contai
         {},
         strict,
         Path("/log"),
-        1000,
-        2,
+        LogRules(1000, 2),
         ContainerSpec(image="cam:1", **fields),  # type: ignore[arg-type]  # a test's keywords
         Resources(pids=pids),
         Path("/r/c/cam/sock"),
