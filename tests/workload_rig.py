@@ -96,6 +96,7 @@ class Rig:
         self.reported = Reported()
         self.around = Surroundings()
         self.launch_for = self.plain_launch
+        self.memory_limit: int | None = None
 
     def plain_launch(self, assignment: Assignment, instance: str) -> Launch:
         spec = assignment.spec
@@ -129,7 +130,9 @@ class Rig:
             random.Random(1),
             self.disk,
         )
-        self.supervisor = Supervisor(tools, self.wishes, self.reported, NothingNeeded(), prober)
+        self.supervisor = Supervisor(
+            tools, self.wishes, self.reported, NothingNeeded(), prober, self.memory_limit
+        )
         self.task = asyncio.create_task(self.supervisor.run())
 
     async def stop(self) -> None:

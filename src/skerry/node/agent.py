@@ -148,6 +148,7 @@ def _build(
         StoredStatuses(store.state),
         AllNeeds([images, models]),
         Prober(partial(http_status, session), seen, launch_for, runtime.execute, clock),
+        settings.runtime.max_memory_usage,
     )
     query = RecordQuery(records, name)
     desk = WorkloadDesk(

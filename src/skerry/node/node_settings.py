@@ -29,6 +29,12 @@ class RecordsSection(msgspec.Struct, frozen=True):
     sample_limit: int
 
 
+class RuntimeSection(msgspec.Struct, frozen=True):
+    """What the whole node may use, in bytes; None: as much as there is."""
+
+    max_memory_usage: int | None
+
+
 class ContainersSection(msgspec.Struct, frozen=True):
     """The container engine."""
 
@@ -69,6 +75,7 @@ class NodeSettings(msgspec.Struct, frozen=True):
     hub: HubSection
     api: ApiSection
     records: RecordsSection
+    runtime: RuntimeSection
     logs: LogsSection
     isolation: IsolationSection
     containers: ContainersSection

@@ -15,6 +15,7 @@ from skerry.kit.errors import SkerryError
 from skerry.node.ports import InstanceExit
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.dependencies import dependants
+from skerry.node.workloads.ledger import MemoryLedger
 from skerry.node.workloads.locks import LockOrder
 from skerry.wire.workload import Assignment
 
@@ -40,7 +41,7 @@ class Order:
 class Board:
     """Every change goes through a method, which rings the bell of each workload that it may concern."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory_limit: int | None = None) -> None:
         self.desired: dict[str, Assignment] = {}
         self.actual: dict[str, ActualWorkload] = {}
         self.exits: dict[str, InstanceExit] = {}
@@ -54,6 +55,7 @@ class Board:
         self.bells: defaultdict[str, Bell] = defaultdict(Bell)
         self.orders: defaultdict[str, deque[Order]] = defaultdict(deque)
         """Orders of workloads and people about locks, which the workload's unit takes in their turn."""
+        self.ledger = MemoryLedger(memory_limit, lambda name: self.bells[name].ring())
         self._owners: dict[str, str] = {}
         self.attached = False
 
@@ -92,6 +94,7 @@ class Board:
         """Takes the rows that a new agent starts from; exits that came meanwhile and concern none are let go."""
         for one in actual:
             self.put(one.name, one)
+        self.ledger.take_over(self.actual.values())
         self.attached = True
         for instance in self.exits.keys() - self._owners.keys():
             self._release(instance)

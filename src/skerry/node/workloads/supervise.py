@@ -54,17 +54,26 @@ class Statuses(Protocol):
 
 
 class Supervisor:
-    """Runs as long as the agent does. The caller closes the runtime; cancelling `run` leaves workloads running."""
+    """Runs as long as the agent does. The caller closes the runtime; cancelling `run` leaves workloads running.
+
+    `memory_limit` is what the whole node may use, in bytes; None: no workload waits for memory.
+    """
 
     def __init__(
-        self, tools: Tools, desired: Desired, statuses: Statuses, needs: Needs, prober: Prober
+        self,
+        tools: Tools,
+        desired: Desired,
+        statuses: Statuses,
+        needs: Needs,
+        prober: Prober,
+        memory_limit: int | None = None,
     ) -> None:
         self._tools = tools
         self._desired = desired
         self._statuses = statuses
         self._needs = needs
         self._prober = prober
-        self._board = Board()
+        self._board = Board(memory_limit)
         self._units: dict[str, Unit] = {}
         self._listed: list[RunningInstance] = []
 

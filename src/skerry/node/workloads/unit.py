@@ -17,6 +17,7 @@ from skerry.kit.errors import NotFound, Refused, Transient
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.store.instances import ActualWorkload, Ended
 from skerry.node.workloads import locks, transitions
+from skerry.node.workloads.admission import demand
 from skerry.node.workloads.board import Board
 from skerry.node.workloads.changes import hold
 from skerry.node.workloads.executor import Tools, WorkloadExecutor
@@ -104,6 +105,7 @@ class Unit:
             self._unsure = False
             self._failures = 0
             self._tend_probe(tasks)
+            self._board.ledger.settle(self.name, self._executor.actual)
             if heeded or not isinstance(step, Wait):
                 return
             until = step.until
@@ -119,11 +121,15 @@ class Unit:
         facts = replace(self._facts(), missing=missing)
         held = actual if wish is None else hold(actual, wish, facts.moment)
         if held is None:
+            self._ask_for_memory(None)
             self.finished = self.resting = True
             self._board.refuse_orders(self.name, _GONE)
             return None
         others = ChainMap({self.name: held}, self._board.actual)
         step = step_for(held, self._board.desired, others, facts)
+        if refused := self._ask_for_memory(demand(step, held, wish)):
+            facts = replace(facts, missing=refused)
+            step = step_for(held, self._board.desired, others, facts)
         match step:
             case StartWorkload():
                 await self._needs.check(held.assignment)
@@ -159,6 +165,13 @@ class Unit:
         await self._executor.settle(held, None)
         waiting.popleft().done(held)
         return True
+
+    def _ask_for_memory(self, size: int | None) -> str:
+        """Why there is none; empty when it is reserved, or not asked for."""
+        if size is None:
+            self._board.ledger.leave(self.name)
+            return ""
+        return self._board.ledger.ask(self.name, size)
 
     def _as_it_is(self) -> tuple[ActualWorkload | None, Ended | None]:
         """The committed row, and on top of it what has happened since: an exit, a probe's result."""
