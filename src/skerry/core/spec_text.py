@@ -29,7 +29,7 @@ _DURATIONS: Final = {
     ("stop", "grace"), ("ready", "interval"), ("ready", "timeout"), ("update", "min_healthy"),
     ("update", "healthy_within"), ("update", "lock_at_most"), ("wasm", "deadline"),
 }  # fmt: skip
-_SIZES: Final = {("resources", "memory"), ("logs", "max_size")}
+_SIZES: Final = {("resources", "memory"), ("resources", "storage"), ("logs", "max_size")}
 _ORDER: Final = (
     "kind", "name", "on", "runtime", "process", "container", "wasm", "env", "resources", "isolation", "allow",
     "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models", "update", "overrides",

@@ -274,6 +274,7 @@ _FIELDS = {
             "memory": size,
             "open_files": integer,
             "pids": integer,
+            "storage": size,
             "unattended_restart": boolean,
         }
     ),

@@ -36,6 +36,9 @@ from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscriptions
 from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.identity import Identity, read_identity, read_secret
+from skerry.node.limits.events import OwnEvents
+from skerry.node.limits.memory_watch import MemoryWatch
+from skerry.node.limits.processes import ProcMeter
 from skerry.node.models.layout import models_root
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
@@ -111,6 +114,8 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         tasks.forever(node.sync.run(), name="sync")
         tasks.forever(_retain(node, host), name="retention")
         tasks.forever(_mend(node, host), name="sockets")
+        if node.memory is not None:
+            tasks.forever(_watch_memory(node.memory, settings, host), name="memory")
         ready()
         await _first(stop, node.stopped)
         log.info("the node stops")
@@ -177,6 +182,7 @@ def _build(
         logs=logs,
         workload_desk=desk,
         retention=Retention(records, clock, sync.backed_up),
+        memory=_memory(settings, records, runtime, supervisor, clock),
         clock=clock,
         disk=host.disk,
     )
@@ -306,6 +312,27 @@ async def _mend(node: Node, host: Host) -> None:
     while True:
         await host.clock.sleep(MEND_EVERY)
         await guard.run(node.api.mend)
+
+
+def _memory(
+    settings: NodeSettings,
+    records: RecordStore,
+    runtime: Runtimes,
+    supervisor: Supervisor,
+    clock: Clock,
+) -> MemoryWatch | None:
+    limit = settings.runtime.max_memory_usage
+    if limit is None:
+        return None
+    events = OwnEvents(records, clock)
+    return MemoryWatch(limit, ProcMeter(clock), supervisor, events, lambda: runtime.keeper_pid)
+
+
+async def _watch_memory(watch: MemoryWatch, settings: NodeSettings, host: Host) -> None:
+    guard = Guard("watching memory", host.clock, host.chance)
+    while True:
+        await host.clock.sleep(settings.runtime.memory_check_interval)
+        await guard.run(watch.once)
 
 
 def _quality(sync: Sync, clock: Clock) -> ClockQuality:

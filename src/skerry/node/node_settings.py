@@ -30,9 +30,10 @@ class RecordsSection(msgspec.Struct, frozen=True):
 
 
 class RuntimeSection(msgspec.Struct, frozen=True):
-    """What the whole node may use, in bytes; None: as much as there is."""
+    """What the whole node may use, in bytes (None: as much as there is), and how often that is looked at, in seconds."""
 
     max_memory_usage: int | None
+    memory_check_interval: float
 
 
 class ContainersSection(msgspec.Struct, frozen=True):

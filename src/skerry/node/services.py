@@ -24,8 +24,9 @@ from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscription, Subscriptions
 from skerry.node.desired_state import StoredDesired
-from skerry.node.health.checks import Facts, examine
+from skerry.node.health.checks import Facts, examine, problems
 from skerry.node.identity import SECRET_FILE, Identity
+from skerry.node.limits.memory_watch import MemoryWatch
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
@@ -44,6 +45,7 @@ from skerry.wire.local import (
     HoldUpdates,
     ImageLoad,
     ImagesLoaded,
+    MemoryUsage,
     NodeStatus,
     ReleaseUpdates,
     StopRequest,
@@ -168,6 +170,7 @@ class Node:
         logs: LogSource,
         workload_desk: WorkloadDesk,
         retention: Retention,
+        memory: MemoryWatch | None,
         clock: Clock,
         disk: Disk,
     ) -> None:
@@ -184,6 +187,7 @@ class Node:
         self.data = query
         self.logs = logs
         self.retention = retention
+        self.memory = memory
         self.stopped = asyncio.Event()
         self.apps = Apps(
             admin_app(self),
@@ -208,12 +212,13 @@ class Node:
             keeper_pid=self.runtime.keeper_pid,
             link=self.sync.reachability.status,
             workloads=self.supervisor.statuses(),
-            problems=[
-                f"{result.name}: {result.detail}"
-                for result in examine(await self._facts(deep=False))
-                if result.outcome == "failed"
-            ],
+            problems=problems(await self._facts(deep=False)),
+            memory=self.memory_usage(),
         )
+
+    def memory_usage(self) -> MemoryUsage | None:
+        """The last reading; None where memory is not limited."""
+        return None if self.memory is None else self.memory.usage
 
     async def sync_status(self) -> SyncStatus:
         return await self.sync.status()
@@ -263,6 +268,7 @@ class Node:
             wanted_port=self.settings.api.port,
             isolation=None if means is None else means.words,
             no_strict="" if means is None else means.missing,
+            memory=self.memory_usage(),
         )
 
 

@@ -47,6 +47,8 @@ def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
         Setting("runtime.max_memory_usage", "size", None,
                 "Memory of the agent, its keeper and all workloads together. A workload is started when its reservation fits.",
                 unit="bytes", low=100_000_000),
+        Setting("runtime.memory_check_interval", "duration", 2.0,
+                "How often memory is looked at when it is limited.", unit="seconds", low=0.1, high=3600),
         Setting("containers.socket", "path", None,
                 "Socket of the Docker or Podman engine. By default DOCKER_HOST, then the usual places."),
         Setting("isolation.users", "text", "64000-64999",

@@ -89,7 +89,7 @@ class WasmSpec(_Part, frozen=True):
 class Resources(_Part, frozen=True):
     """Limits of one workload. Which of them a runtime enforces: docs/reference/workload.md.
 
-    `memory` is in bytes, `cpu` in processors. `unattended_restart` lets the engine restart a container while
+    `memory` and `storage` (of its own directory) are in bytes, `cpu` in processors. `unattended_restart` lets the engine restart a container while
     the agent is away.
     """
 
@@ -97,6 +97,7 @@ class Resources(_Part, frozen=True):
     memory: int | None = None
     open_files: int | None = None
     pids: int | None = None
+    storage: int | None = None
     unattended_restart: bool = False
 
 
@@ -233,7 +234,8 @@ class Assignment(msgspec.Struct, frozen=True):
 class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
     """How an instance ended. `code` and `signal` None: unknown, because its parent was gone.
 
-    `reason` names what its runtime knows besides: "out of memory".
+    `reason` names what is known besides: "out of memory" by its runtime, "memory of the node" or "storage" when
+    the node ended it for a limit.
     """
 
     code: int | None = None
@@ -244,7 +246,7 @@ class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def ok(self) -> bool:
         """Ended by itself with code 0."""
-        return self.code == 0
+        return self.code == 0 and not self.reason
 
     def __str__(self) -> str:
         """For people: «code 1», «signal 9 (out of memory)», «unknown»."""

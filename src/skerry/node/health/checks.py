@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skerry.kit.units import format_duration, format_size
-from skerry.wire.local import CheckResult, LinkStatus, SyncStatus
+from skerry.wire.local import CheckResult, LinkStatus, MemoryUsage, SyncStatus
 from skerry.wire.workload import WorkloadStatus
 
 LOW_SPACE = 500_000_000
@@ -44,6 +44,8 @@ class Facts:
     """What this device can isolate native workloads with; None: nobody has looked."""
     no_strict: str = ""
     """Why «isolation: strict» cannot be had for them."""
+    memory: MemoryUsage | None = None
+    """None: it is not limited."""
 
 
 Check = Callable[[Facts], CheckResult]
@@ -70,6 +72,17 @@ def disk_space(facts: Facts) -> CheckResult:
     if facts.free_bytes < LOW_SPACE:
         return CheckResult("disk space", "warning", detail, fix)
     return CheckResult("disk space", "ok", detail)
+
+
+def memory(facts: Facts) -> CheckResult:
+    """The node's limit of memory."""
+    usage = facts.memory
+    if usage is None:
+        return CheckResult("memory", "skipped", "not limited (runtime.max_memory_usage)")
+    if usage.used * 100 >= usage.limit * 90:
+        fix = "over the limit, the workload most over its reservation is ended: give each its resources.memory"
+        return CheckResult("memory", "warning", str(usage), fix)
+    return CheckResult("memory", "ok", str(usage))
 
 
 def store(facts: Facts) -> CheckResult:
@@ -250,6 +263,7 @@ def isolation(facts: Facts) -> CheckResult:
 CHECKS: tuple[Check, ...] = (
     data_directory,
     disk_space,
+    memory,
     store,
     damaged,
     keeper,
@@ -265,6 +279,19 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+PRESSING = frozenset({"memory"})
+"""Checks whose warnings are problems of the node already: something is about to be ended or refused."""
+
+
 def examine(facts: Facts) -> list[CheckResult]:
     """All results, in the order of CHECKS."""
     return [check(facts) for check in CHECKS]
+
+
+def problems(facts: Facts) -> list[str]:
+    """What the node's status names, one line each."""
+    return [
+        f"{result.name}: {result.detail}"
+        for result in examine(facts)
+        if result.outcome == "failed" or (result.outcome == "warning" and result.name in PRESSING)
+    ]

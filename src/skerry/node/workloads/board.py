@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from skerry.kit.bell import Bell
 from skerry.kit.errors import SkerryError
-from skerry.node.ports import InstanceExit
-from skerry.node.store.instances import ActualWorkload
+from skerry.node.ports import Excess, InstanceExit, Living
+from skerry.node.store.instances import ActualWorkload, Instance
+from skerry.node.workloads.admission import reservation
 from skerry.node.workloads.dependencies import dependants
 from skerry.node.workloads.ledger import MemoryLedger
 from skerry.node.workloads.locks import LockOrder
@@ -55,6 +56,7 @@ class Board:
         self.bells: defaultdict[str, Bell] = defaultdict(Bell)
         self.orders: defaultdict[str, deque[Order]] = defaultdict(deque)
         """Orders of workloads and people about locks, which the workload's unit takes in their turn."""
+        self._excesses: dict[str, Excess] = {}
         self.ledger = MemoryLedger(memory_limit, lambda name: self.bells[name].ring())
         self._owners: dict[str, str] = {}
         self.attached = False
@@ -66,6 +68,37 @@ class Board:
             if before.get(name) != self.desired.get(name):
                 self.bells[name].ring()
                 self._ring_dependants(name)
+
+    def exceeds(self, excess: Excess) -> None:
+        """An instance is over a limit. One that is not here any more is left alone."""
+        owner = self._owners.get(excess.instance)
+        if owner is not None:
+            self._excesses[excess.instance] = excess
+            self.bells[owner].ring()
+
+    def excess_of(self, actual: ActualWorkload | None) -> Excess | None:
+        """The limit that its instance is over."""
+        instance = None if actual is None else actual.instance
+        return None if instance is None else self._excesses.get(instance.id)
+
+    def living(self) -> list[Living]:
+        """Every live instance, by workload, as the limits see it."""
+        return [
+            Living(
+                workload=name,
+                instance=one.instance.id,
+                identity=one.instance.identity,
+                reserved=reservation(one.assignment.spec),
+                storage=one.assignment.spec.resources.storage,
+                ending=self._ending(one.instance),
+            )
+            for name, one in sorted(self.actual.items())
+            if one.instance is not None
+        ]
+
+    def _ending(self, instance: Instance) -> str:
+        told = self._excesses.get(instance.id)
+        return instance.cause if told is None else told.reason
 
     def put(self, name: str, actual: ActualWorkload | None) -> None:
         """Takes a committed row; None: the workload is forgotten."""
@@ -134,6 +167,7 @@ class Board:
 
     def _release(self, instance: str) -> None:
         self.exits.pop(instance, None)
+        self._excesses.pop(instance, None)
         self.unacknowledged.add(instance)
         self.news.ring()
 

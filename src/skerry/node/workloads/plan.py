@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
+from skerry.node.ports import Excess
 from skerry.node.store.instances import ActualWorkload, Instance
 from skerry.node.workloads import locks
 from skerry.node.workloads.changes import hold, in_force, is_stale, restart_asked
 from skerry.node.workloads.dependencies import Actual, Desired, missing, unmet
 from skerry.node.workloads.steps import (
     AbandonInstance,
+    EndExcess,
     KillWorkload,
     Remove,
     StartWorkload,
@@ -41,6 +43,8 @@ class Facts:
     """What the wish needs and this device does not have yet."""
     stop_all: bool = False
     """`skerry node stop --workloads` was asked."""
+    excess: Excess | None = None
+    """An instance of this workload is over a limit."""
 
 
 def plan(desired: Desired, actual: Actual, facts: Facts) -> list[Step]:
@@ -55,9 +59,9 @@ def step_for(held: ActualWorkload, desired: Desired, actual: Actual, facts: Fact
     """The step for one workload, which already holds its wish (`changes.hold`)."""
     wish = desired.get(held.name)
     if held.instance is None:
-        if wish is None:
-            return Remove(held.name)
         return _without_instance(held, desired, actual, facts)
+    if facts.excess is not None and _must_end(held.instance, facts.excess):
+        return EndExcess(held.name, facts.excess)
     if held.instance.kill_at is not None:
         return _being_stopped(held, held.instance, facts.moment.monotonic)
     reason = _stop_reason(held, wish, facts)
@@ -70,6 +74,8 @@ def step_for(held: ActualWorkload, desired: Desired, actual: Actual, facts: Fact
 
 def _without_instance(held: ActualWorkload, desired: Desired, actual: Actual, facts: Facts) -> Step:
     name, now = held.name, facts.moment.monotonic
+    if name not in desired:
+        return Remove(name)
     if held.phase in _FINISHED:
         return Wait(name, held.phase, held.message)
     if facts.stop_all:
@@ -89,6 +95,13 @@ def _being_stopped(held: ActualWorkload, instance: Instance, now: int) -> Step:
     if instance.kills and instance.identity is None:
         return AbandonInstance(held.name)
     return KillWorkload(held.name)
+
+
+def _must_end(instance: Instance, excess: Excess) -> bool:
+    """Whether it is this instance, and not on its way out already; one that must go at once is not given its grace."""
+    if excess.instance != instance.id or instance.cause == excess.reason:
+        return False
+    return instance.kill_at is None or excess.at_once
 
 
 def _stop_reason(held: ActualWorkload, wish: Assignment | None, facts: Facts) -> StopReason | None:

@@ -12,7 +12,7 @@ from typing import Protocol
 from skerry.kit.bell import Bell
 from skerry.kit.errors import NotFound
 from skerry.kit.tasks import Guard, Tasks, supervised
-from skerry.node.ports import RunningInstance, StoredInstance
+from skerry.node.ports import Excess, Living, RunningInstance, StoredInstance
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.attach import after_reboot, attach, not_listed
 from skerry.node.workloads.board import Board
@@ -101,6 +101,14 @@ class Supervisor:
             raise NotFound(f"cannot lock updates of workload «{workload}»: it is not on this node")
         actual = await self._board.order(workload, order)
         return status_of(actual, self._tools.moment())
+
+    def living(self) -> list[Living]:
+        """Every instance that runs or is asked for, by workload."""
+        return self._board.living()
+
+    def end(self, excess: Excess) -> None:
+        """Ends an instance that is over a limit; its restart policy judges that as a failure."""
+        self._board.exceeds(excess)
 
     async def all_ended(self) -> None:
         """Returns when no instance lives or is being made and every exit is acknowledged; for use after `stop_all`."""

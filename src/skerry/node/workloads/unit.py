@@ -26,6 +26,7 @@ from skerry.node.workloads.plan import Facts, step_for
 from skerry.node.workloads.readiness import Prober, Readiness
 from skerry.node.workloads.steps import (
     AbandonInstance,
+    EndExcess,
     KillWorkload,
     Remove,
     StartWorkload,
@@ -118,7 +119,8 @@ class Unit:
         actual, ended = self._as_it_is()
         wish = self._board.desired.get(self.name)
         missing = "" if wish is None else self._needs.missing(wish)
-        facts = replace(self._facts(), missing=missing)
+        excess = self._board.excess_of(actual)
+        facts = replace(self._facts(), missing=missing, excess=excess)
         held = actual if wish is None else hold(actual, wish, facts.moment)
         if held is None:
             self._ask_for_memory(None)
@@ -130,12 +132,20 @@ class Unit:
         if refused := self._ask_for_memory(demand(step, held, wish)):
             facts = replace(facts, missing=refused)
             step = step_for(held, self._board.desired, others, facts)
+        await self._carry_out(step, held, ended, facts.moment)
+        return step
+
+    async def _carry_out(
+        self, step: Step, held: ActualWorkload, ended: Ended | None, moment: transitions.Moment
+    ) -> None:
         match step:
             case StartWorkload():
                 await self._needs.check(held.assignment)
                 await self._executor.start(held, ended)
             case StopWorkload(reason=reason):
                 await self._executor.stop(held, reason)
+            case EndExcess(excess=excess):
+                await self._executor.exceed(held, excess)
             case KillWorkload():
                 await self._executor.kill(held)
             case AbandonInstance():
@@ -143,11 +153,10 @@ class Unit:
             case Remove():
                 await self._executor.remove()
             case Wait(phase=phase, reason=reason):
-                still = transitions.waiting(held, phase, reason, facts.moment)
+                still = transitions.waiting(held, phase, reason, moment)
                 await self._executor.settle(still, ended)
                 if phase == "stopping":
                     await self._executor.signal_stop()
-        return step
 
     async def _heed_order(self) -> bool:
         """Takes one order about locks, and only while there is nothing to do: renewing never outruns what waits.
@@ -184,7 +193,7 @@ class Unit:
             is_wasm = actual.assignment.spec.runtime == "wasm"
             exit_ = explained(told.exit) if is_wasm else told.exit
             gone = transitions.ended(actual, exit_, self._tools.moment(), chance)
-            return gone, Ended(told.instance, exit_)
+            return gone, Ended(told.instance, gone.exit or exit_)
         if self._readiness is not None and self._readiness[0] == self._probe:
             judged = self._readiness[1]
             actual = transitions.probed(actual, ready=judged.ready, failure=judged.failure)
