@@ -36,9 +36,8 @@ from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscriptions
 from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.identity import Identity, read_identity, read_secret
-from skerry.node.limits.events import OwnEvents
-from skerry.node.limits.memory_watch import MemoryWatch
-from skerry.node.limits.processes import ProcMeter
+from skerry.node.limiting import build_limits
+from skerry.node.limits.storage_watch import Quotas
 from skerry.node.models.layout import models_root
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
@@ -114,8 +113,7 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         tasks.forever(node.sync.run(), name="sync")
         tasks.forever(_retain(node, host), name="retention")
         tasks.forever(_mend(node, host), name="sockets")
-        if node.memory is not None:
-            tasks.forever(_watch_memory(node.memory, settings, host), name="memory")
+        node.limits.follow(tasks)
         ready()
         await _first(stop, node.stopped)
         log.info("the node stops")
@@ -145,26 +143,23 @@ def _build(
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
     runtime, images = _runtimes(settings, host, owner, isolation)
     models = _models(settings, identity, host, instances, session, sync)
+    quotas = Quotas()
     contract = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
     launch_for = contract.launch_for
     supervisor = Supervisor(
         Tools(instances, runtime, launch_for, clock, host.chance, host.disk),
         desired,
         StoredStatuses(store.state),
-        AllNeeds([images, models]),
+        AllNeeds([images, models, quotas]),
         Prober(partial(http_status, session), seen, launch_for, runtime.execute, clock),
         settings.runtime.max_memory_usage,
     )
-    query = RecordQuery(records, name)
-    desk = WorkloadDesk(
-        name,
-        Publisher(records, clock, lambda: _quality(sync, clock)),
-        Subscriptions(records, name),
-        query,
-        seen,
-        desired.streams_of,
-        order_lock=supervisor.order_lock,
-    )
+    publisher = Publisher(records, clock, lambda: _quality(sync, clock))
+    limits = build_limits(
+        settings, host.clock, host.disk, host.chance,
+        records=records, backed_up=sync.backed_up, models=models, quotas=quotas, workloads=supervisor,
+        keeper_pid=lambda: runtime.keeper_pid,
+    )  # fmt: skip
     return Node(
         settings=settings,
         identity=identity,
@@ -178,13 +173,32 @@ def _build(
         desired=desired,
         sync=sync,
         api=api,
-        query=query,
+        query=RecordQuery(records, name),
         logs=logs,
-        workload_desk=desk,
+        workload_desk=_desk(name, records, publisher, seen, desired, supervisor),
         retention=Retention(records, clock, sync.backed_up),
-        memory=_memory(settings, records, runtime, supervisor, clock),
+        limits=limits,
         clock=clock,
         disk=host.disk,
+    )
+
+
+def _desk(
+    name: str,
+    records: RecordStore,
+    publisher: Publisher,
+    seen: SeenValues,
+    desired: StoredDesired,
+    supervisor: Supervisor,
+) -> WorkloadDesk:
+    return WorkloadDesk(
+        name,
+        publisher,
+        Subscriptions(records, name),
+        RecordQuery(records, name),
+        seen,
+        desired.streams_of,
+        order_lock=supervisor.order_lock,
     )
 
 
@@ -285,7 +299,11 @@ async def _introduce(node: Node, host: Host) -> None:
 
 @contextlib.asynccontextmanager
 async def _records(settings: NodeSettings, host: Host) -> AsyncIterator[RecordStore]:
-    limits = Limits(keep=settings.records.keep_limit, sample=settings.records.sample_limit)
+    limits = Limits(
+        keep=settings.records.keep_limit,
+        sample=settings.records.sample_limit,
+        storage=settings.runtime.max_storage_usage,
+    )
     records = RecordStore(
         settings.data_dir / "records",
         disk=host.disk,
@@ -312,27 +330,6 @@ async def _mend(node: Node, host: Host) -> None:
     while True:
         await host.clock.sleep(MEND_EVERY)
         await guard.run(node.api.mend)
-
-
-def _memory(
-    settings: NodeSettings,
-    records: RecordStore,
-    runtime: Runtimes,
-    supervisor: Supervisor,
-    clock: Clock,
-) -> MemoryWatch | None:
-    limit = settings.runtime.max_memory_usage
-    if limit is None:
-        return None
-    events = OwnEvents(records, clock)
-    return MemoryWatch(limit, ProcMeter(clock), supervisor, events, lambda: runtime.keeper_pid)
-
-
-async def _watch_memory(watch: MemoryWatch, settings: NodeSettings, host: Host) -> None:
-    guard = Guard("watching memory", host.clock, host.chance)
-    while True:
-        await host.clock.sleep(settings.runtime.memory_check_interval)
-        await guard.run(watch.once)
 
 
 def _quality(sync: Sync, clock: Clock) -> ClockQuality:

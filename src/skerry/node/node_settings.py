@@ -33,7 +33,9 @@ class RuntimeSection(msgspec.Struct, frozen=True):
     """What the whole node may use, in bytes (None: as much as there is), and how often that is looked at, in seconds."""
 
     max_memory_usage: int | None
+    max_storage_usage: int | None
     memory_check_interval: float
+    storage_check_interval: float
 
 
 class ContainersSection(msgspec.Struct, frozen=True):

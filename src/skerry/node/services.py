@@ -26,7 +26,7 @@ from skerry.node.data.subscribe import Subscription, Subscriptions
 from skerry.node.desired_state import StoredDesired
 from skerry.node.health.checks import Facts, examine, problems
 from skerry.node.identity import SECRET_FILE, Identity
-from skerry.node.limits.memory_watch import MemoryWatch
+from skerry.node.limiting import NodeLimits
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
@@ -45,7 +45,6 @@ from skerry.wire.local import (
     HoldUpdates,
     ImageLoad,
     ImagesLoaded,
-    MemoryUsage,
     NodeStatus,
     ReleaseUpdates,
     StopRequest,
@@ -170,7 +169,7 @@ class Node:
         logs: LogSource,
         workload_desk: WorkloadDesk,
         retention: Retention,
-        memory: MemoryWatch | None,
+        limits: NodeLimits,
         clock: Clock,
         disk: Disk,
     ) -> None:
@@ -187,7 +186,7 @@ class Node:
         self.data = query
         self.logs = logs
         self.retention = retention
-        self.memory = memory
+        self.limits = limits
         self.stopped = asyncio.Event()
         self.apps = Apps(
             admin_app(self),
@@ -213,12 +212,9 @@ class Node:
             link=self.sync.reachability.status,
             workloads=self.supervisor.statuses(),
             problems=problems(await self._facts(deep=False)),
-            memory=self.memory_usage(),
+            memory=self.limits.memory_usage,
+            storage=self.limits.storage_usage,
         )
-
-    def memory_usage(self) -> MemoryUsage | None:
-        """The last reading; None where memory is not limited."""
-        return None if self.memory is None else self.memory.usage
 
     async def sync_status(self) -> SyncStatus:
         return await self.sync.status()
@@ -268,7 +264,8 @@ class Node:
             wanted_port=self.settings.api.port,
             isolation=None if means is None else means.words,
             no_strict="" if means is None else means.missing,
-            memory=self.memory_usage(),
+            memory=self.limits.memory_usage,
+            storage=self.limits.storage_usage,
         )
 
 

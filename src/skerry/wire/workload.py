@@ -211,6 +211,11 @@ class WorkloadSpec(_Part, frozen=True):
     overrides: list[Override] = []
 
 
+def own_directory_limit(spec: WorkloadSpec) -> int | None:
+    """What a workload's own directory may hold. A container has none: what it writes lies with its engine."""
+    return spec.resources.storage if spec.container is None else None
+
+
 class Generation(msgspec.Struct, frozen=True, array_like=True, order=True):
     """Order of intent. `epoch` rises when the hub was restored, `n` with each change; compared in this order."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skerry.kit.units import format_duration, format_size
-from skerry.wire.local import CheckResult, LinkStatus, MemoryUsage, SyncStatus
+from skerry.wire.local import CheckResult, LinkStatus, MemoryUsage, StorageUsage, SyncStatus
 from skerry.wire.workload import WorkloadStatus
 
 LOW_SPACE = 500_000_000
@@ -46,6 +46,8 @@ class Facts:
     """Why «isolation: strict» cannot be had for them."""
     memory: MemoryUsage | None = None
     """None: it is not limited."""
+    storage: StorageUsage | None = None
+    """None: nobody has looked yet."""
 
 
 Check = Callable[[Facts], CheckResult]
@@ -83,6 +85,17 @@ def memory(facts: Facts) -> CheckResult:
         fix = "over the limit, the workload most over its reservation is ended: give each its resources.memory"
         return CheckResult("memory", "warning", str(usage), fix)
     return CheckResult("memory", "ok", str(usage))
+
+
+def storage(facts: Facts) -> CheckResult:
+    """The node's own room on the disk."""
+    usage = facts.storage
+    if usage is None:
+        return CheckResult("storage", "skipped", "not measured yet")
+    if usage.limit is not None and usage.used * 100 >= usage.limit * 90:
+        fix = "connect the hub, or raise runtime.max_storage_usage; at the limit publishing is refused"
+        return CheckResult("storage", "warning", str(usage), fix)
+    return CheckResult("storage", "ok", str(usage))
 
 
 def store(facts: Facts) -> CheckResult:
@@ -264,6 +277,7 @@ CHECKS: tuple[Check, ...] = (
     data_directory,
     disk_space,
     memory,
+    storage,
     store,
     damaged,
     keeper,
@@ -279,7 +293,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-PRESSING = frozenset({"memory"})
+PRESSING = frozenset({"memory", "storage"})
 """Checks whose warnings are problems of the node already: something is about to be ended or refused."""
 
 

@@ -6,7 +6,7 @@ import logging
 
 from skerry.kit.clock import Clock
 from skerry.kit.errors import StorageFull, Transient
-from skerry.node.store.record_engine import NODE
+from skerry.node.store.own_records import NODE
 from skerry.node.store.record_jobs import Submission
 from skerry.node.store.records import RecordStore
 from skerry.wire.records import Meta, Record, Value

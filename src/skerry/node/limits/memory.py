@@ -40,7 +40,7 @@ class Meter(Protocol):
 
 
 def is_high(total: int, limit: int, *, was_high: bool) -> bool:
-    """Whether the node is short of memory; once it is, until it is clearly below."""
+    """Whether the node is short of it (memory or storage); once it is, until it is clearly below."""
     return total > limit * (CALM if was_high else HIGH)
 
 

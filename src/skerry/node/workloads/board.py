@@ -18,7 +18,7 @@ from skerry.node.workloads.admission import reservation
 from skerry.node.workloads.dependencies import dependants
 from skerry.node.workloads.ledger import MemoryLedger
 from skerry.node.workloads.locks import LockOrder
-from skerry.wire.workload import Assignment
+from skerry.wire.workload import Assignment, own_directory_limit
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Board:
                 instance=one.instance.id,
                 identity=one.instance.identity,
                 reserved=reservation(one.assignment.spec),
-                storage=one.assignment.spec.resources.storage,
+                storage=own_directory_limit(one.assignment.spec),
                 ending=self._ending(one.instance),
             )
             for name, one in sorted(self.actual.items())
