@@ -103,15 +103,16 @@ async def test_below_its_limit_nothing_goes(node: LimitedNode) -> None:
 
 
 async def test_a_pass_makes_room_before_the_limit_is_reached(node: LimitedNode) -> None:
+    await node.watch.once()  # takes the reserve up
     node.lay(*TMP, size=4 * MB)
-    node.lay("workloads/cam/data", size=31 * MB)
+    node.lay("workloads/cam/data", size=30 * MB)
     await node.watch.once()
     assert node.there(TMP) == ["tmp/b/c"]  # the older one was enough
-    node.lay("workloads/cam/data", size=35 * MB)
+    node.lay("workloads/cam/data", size=34 * MB)
     await node.watch.once()
     assert node.there(TMP) == []
     assert events(node) == []
-    node.lay("workloads/cam/data", size=37 * MB)
+    node.lay("workloads/cam/data", size=36 * MB)
     for _ in range(2):
         await node.watch.once()
     assert events(node) == ["skerry.storage.high"]

@@ -7,7 +7,7 @@ event, and events that make room for nothing but the next event would follow eac
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from skerry.node.store.lane_log import LaneLog
 from skerry.node.store.own_records import OwnRecords
@@ -16,9 +16,6 @@ from skerry.node.store.segments import Segment
 from skerry.wire.sync import Lane
 
 log = logging.getLogger(__name__)
-
-WORTH_TELLING = 64 * 1024
-"""So many bytes of events must have gone before that is told by another event."""
 
 
 def droppable(segments: Sequence[Segment], through: int, worth: int = 0) -> list[Segment]:
@@ -87,7 +84,7 @@ class Freeing:
     def _account(self, lane: Lane, segments: Sequence[Segment], cause: str) -> None:
         count = sum(segment.last - segment.first + 1 for segment in segments)
         self._counters.freed += count
-        if not cause or (lane == "event" and _bytes(segments) < WORTH_TELLING):
+        if not cause:
             return
         self._own.note(
             "skerry.storage.freed",
@@ -99,7 +96,3 @@ class Freeing:
         if len(lane.view.segments) == 1:
             lane.seal()
         lane.drop_oldest()
-
-
-def _bytes(segments: Iterable[Segment]) -> int:
-    return sum(segment.size for segment in segments)

@@ -27,7 +27,7 @@ from skerry.node.workloads.steps import (
     Wait,
 )
 from skerry.node.workloads.transitions import Moment
-from skerry.wire.workload import Assignment, Phase
+from skerry.wire.workload import Assignment, Phase, WorkloadSpec
 
 _FINISHED: set[Phase] = {"succeeded", "failed"}
 
@@ -147,11 +147,19 @@ def _running(held: ActualWorkload, instance: Instance, desired: Desired, facts: 
         if now < proven:
             reasons.append(f"on trial for {format_duration(spec.restart.reset_after)}")
             times.append(proven)
+    reasons.append(_not_enforced(spec))
     if not held.ready:
         reasons.append(held.probe or "not ready yet")
     if spec.on_disconnect.stop_after is not None and facts.offline_for is not None:
         times.append(now + int((spec.on_disconnect.stop_after - facts.offline_for) * NS) + 1)
     return Wait(held.name, "running", "; ".join(filter(None, reasons)), min(times, default=None))
+
+
+def _not_enforced(spec: WorkloadSpec) -> str:
+    """A limit that only an engine with quotas could enforce; with `strict` it has to, or refuses the start."""
+    if spec.container is None or spec.resources.storage is None or spec.isolation == "strict":
+        return ""
+    return "resources.storage is not enforced for containers with standard isolation"
 
 
 def _is_cut_off(assignment: Assignment, facts: Facts) -> bool:
