@@ -106,6 +106,7 @@ class Rig:
         self.around = Surroundings()
         self.launch_for = self.plain_launch
         self.needs_on: Callable[[SqliteWriter, sqlite3.Connection], Needs] = nothing_needed
+        self.memory_limit: int | None = None
 
     def plain_launch(self, assignment: Assignment, instance: str) -> Launch:
         spec = assignment.spec
@@ -141,7 +142,9 @@ class Rig:
             self.disk,
         )
         needs = self.needs_on(self._writer, self._reader)
-        self.supervisor = Supervisor(tools, self.wishes, self.reported, needs, prober)
+        self.supervisor = Supervisor(
+            tools, self.wishes, self.reported, needs, prober, self.memory_limit
+        )
         self.task = asyncio.create_task(self.supervisor.run())
 
     async def stop(self) -> None:

@@ -32,7 +32,8 @@ from skerry.cli.http import node_api
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.node.__main__ import settings_from
-from skerry.node.agent import Host, run
+from skerry.node.agent import run
+from skerry.node.host import Host
 from skerry.sdk.connection import NodeConnection
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode, encode

@@ -141,6 +141,54 @@ async def test_a_node_on_a_full_disk(tidy_dir: Path) -> None:
             assert same.items() <= pids.items()
 
 
+async def test_on_a_full_disk_workloads_come_go_and_end_with_their_reason(tidy_dir: Path) -> None:
+    with small_disk(tidy_dir / "n1", 24):
+        async with installation(tidy_dir) as site:
+            node = site.node()
+            node.options += ["--set", "runtime.storage_check_interval=1s"]
+            await node.enrol(site.hub)
+            await site.hub.apply(sleeper("steady"), sleeper("leaving"))
+            await node.start()
+            await node.ready()
+            await eventually(lambda: node.runs("steady", "leaving"), "they run", 20)
+            reserve = node.directory / "records" / "reserve"
+            await eventually(reserve.exists, "the reserve is there")
+            stale = node.directory / "tmp" / "stale"
+            stale.parent.mkdir()
+            stale.write_bytes(bytes(1_000_000))
+            fill(node.directory)
+            await eventually(lambda: not stale.exists(), "what may go goes", 20)
+            fill(node.directory)
+            await eventually(lambda: not reserve.exists(), "the reserve is given up")
+            hog = fill(node.directory)
+            failing = ProcessSpec(command=["/bin/sh", "-c", "exit 3"])
+            once = WorkloadSpec(name="once", process=failing, restart=Restart(policy="never"))
+            await site.hub.apply(sleeper("steady"), sleeper("new"), once, prune=True)
+            await eventually(lambda: node.runs("steady", "new"), "the new one runs", 20)
+            await eventually(partial(_has_failed, node, "once", 3), "its exit is known", 20)
+            await eventually(partial(_is_gone, node, "leaving"), "the other one is gone", 20)
+            await node.kill()
+            await node.start()
+            await node.ready()
+            assert await _has_failed(node, "once", 3)
+            assert free_bytes(node.directory) == 0
+            hog.unlink()
+            await eventually(reserve.exists, "the reserve is there again", 40)
+
+
+async def _has_failed(node: Node, workload: str, code: int) -> bool:
+    status = await node.status()
+    assert status is not None
+    ended = {each.workload: each for each in status.workloads if each.phase == "failed"}
+    found = ended.get(workload)
+    return found is not None and found.exit is not None and found.exit.code == code
+
+
+async def _is_gone(node: Node, workload: str) -> bool:
+    status = await node.status()
+    return status is not None and workload not in {each.workload for each in status.workloads}
+
+
 @pytest.mark.guarantee("G1")
 async def test_samples_make_room_on_a_full_disk_and_the_rest_arrives(tidy_dir: Path) -> None:
     with small_disk(tidy_dir / "n1", 32):

@@ -1,6 +1,7 @@
 """Engine's output streams and creations, as pure functions."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,10 @@ def test_what_is_asked_of_the_engine() -> None:
     assert (host["CapDrop"], host["RestartPolicy"]) == (["ALL"], {"Name": "on-failure"})
     assert host["Devices"][0]["PathInContainer"] == "/dev/cam"
     assert host["Ulimits"] == [{"Name": "nofile", "Soft": 100, "Hard": 100}]
+    bounded = replace(launch, resources=Resources(storage=1 << 20))
+    assert "StorageOpt" not in creation("mark", bounded, Findings())["HostConfig"]
+    strict = creation("mark", replace(bounded, strict=True), Findings())["HostConfig"]
+    assert strict["StorageOpt"] == {"size": "1048576"}
 
 
 def test_a_pulls_progress_in_words() -> None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from skerry.node.health.checks import CHECKS, Facts, examine
-from skerry.wire.local import LaneStatus, LinkStatus, SyncStatus
+from skerry.node.health.checks import CHECKS, Facts, examine, problems
+from skerry.wire.local import LaneStatus, LinkStatus, MemoryUsage, StorageUsage, SyncStatus
 from skerry.wire.workload import Generation, WorkloadStatus
 
 LINK = LinkStatus("online", since=0, hub="http://127.0.0.1:8600")
@@ -27,6 +27,8 @@ GOOD = Facts(
     public_port=8000,
     wanted_port=8000,
     isolation="cgroup v2 (cpu, memory, pids), landlock 7, seccomp, namespaces, root",
+    memory=MemoryUsage(512_000_000, 100_000_000, 64_000_000, 40_000_000, {"cam": 60_000_000}),
+    storage=StorageUsage(2_000_000_000, 100_000_000, 10**10, {"logs": 100_000_000}, {}),
 )
 
 
@@ -35,12 +37,23 @@ def test_a_healthy_node_has_no_findings() -> None:
     assert len(CHECKS) >= 10
 
 
+def test_what_presses_is_a_problem_of_the_node_and_other_warnings_are_not() -> None:
+    short = MemoryUsage(100, 90, 60, 40, {"cam": 50})
+    assert problems(replace(GOOD, free_bytes=10**8)) == []
+    assert problems(replace(GOOD, memory=short)) == [f"memory: {short}"]
+
+
 @pytest.mark.parametrize(
     ("facts", "name", "outcome", "words"),
     [
         (replace(GOOD, data_dir_mode=0o755), "data directory", "warning", "chmod 700"),
         (replace(GOOD, free_bytes=10**8), "disk space", "warning", "100 MB free"),
         (replace(GOOD, free_bytes=10**6), "disk space", "failed", "1 MB free"),
+        (replace(GOOD, memory=None), "memory", "skipped", "runtime.max_memory_usage"),
+        (
+            replace(GOOD, memory=MemoryUsage(100, 90, 60, 40, {"cam": 50})),
+            "memory", "warning", "90 % of 100 B: cam 50 B, the node itself 40 B",
+        ),
         (replace(GOOD, store_problem="page 3 is damaged"), "store", "failed", "page 3"),
         (replace(GOOD, damaged_files=("x.seg.damaged",)), "damaged files", "warning", "x.seg"),
         (replace(GOOD, keeper_pid=None), "keeper", "failed", "keeper.log"),

@@ -94,10 +94,10 @@ def test_a_named_working_directory_leaves_home_alone(contract: NativeContract) -
 
 def test_limits_are_set_only_where_the_spec_has_them(contract: NativeContract) -> None:
     assert contract.launch_for(wish("a"), "i").limits == {}
-    resources = Resources(memory=64_000_000, open_files=256, cpu=0.5)
+    resources = Resources(memory=64_000_000, open_files=256, cpu=0.5, storage=5_000_000)
     launch = contract.launch_for(wish("a", resources=resources), "i")
     assert isinstance(launch, ProcessLaunch)
-    assert launch.limits == {"RLIMIT_NOFILE": 256}
+    assert launch.limits == {"RLIMIT_NOFILE": 256, "RLIMIT_FSIZE": 5_000_000}
     assert launch.resources == resources
 
 

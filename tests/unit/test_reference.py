@@ -64,12 +64,16 @@ def row(setting: Setting, prefix: str) -> str:
 
 def bounds(setting: Setting) -> str:
     low, high = (
-        None if bound is None else write_value(setting, type(setting.default)(bound))  # type: ignore[call-arg]
+        None if bound is None else write_value(setting, _in_its_kind(setting, bound))
         for bound in (setting.low, setting.high)
     )
     if high is not None:
         return f" Between {low} and {high}."
     return "" if low is None else f" At least {low}."
+
+
+def _in_its_kind(setting: Setting, bound: float) -> float:
+    return float(bound) if setting.kind == "duration" else int(bound)
 
 
 @pytest.mark.parametrize(

@@ -297,6 +297,23 @@ def test_a_workload_that_is_not_ready_says_why() -> None:
     assert failing == Wait("a", "running", "not ready: port 80: refused")
 
 
+def test_a_storage_limit_that_no_engine_enforces_is_said() -> None:
+    resources = Resources(storage=1 << 20)
+    boxed = wish(process=None, container=ContainerSpec(image="x"), resources=resources)
+    (said,) = steps([boxed], [live(boxed)])
+    assert "resources.storage is not enforced for containers" in said.reason
+    for enforced in (
+        wish(resources=resources),
+        wish(
+            process=None,
+            container=ContainerSpec(image="x"),
+            resources=resources,
+            isolation="strict",
+        ),
+    ):
+        assert steps([enforced], [live(enforced)]) == [WAIT]
+
+
 def test_the_plan_changes_nothing_that_it_was_given() -> None:
     desired, actual = [wish(n=2, command="x")], [live()]
     before = msgspec.json.encode(desired), repr(actual)

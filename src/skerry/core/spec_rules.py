@@ -68,6 +68,7 @@ _RANGES = (
     _Range("resources.cpu", 0.001, 4096, plain),
     _Range("resources.memory", 1 << 20, 1 << 50, write_size),
     _Range("resources.open_files", 16, 1 << 20, plain),
+    _Range("resources.storage", 1 << 20, 1 << 50, write_size),
     _Range("resources.pids", 1, 1 << 22, plain),
     _Range("container.gpus", 1, 64, plain),
     _Range("restart.delay", 0.01, _YEAR, write_duration),

@@ -31,7 +31,7 @@ _DURATIONS: Final = {
     ("update", "healthy_within"), ("update", "lock_at_most"), ("wasm", "deadline"), ("worker", "reload_delay"),
     ("logs", "max_age"),
 }  # fmt: skip
-_SIZES: Final = {("resources", "memory"), ("logs", "max_size")}
+_SIZES: Final = {("resources", "memory"), ("resources", "storage"), ("logs", "max_size")}
 _ORDER: Final = (
     "kind", "name", "on", "runtime", "process", "container", "wasm", "worker", "env", "resources",
     "isolation", "allow", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models", "update", "overrides",

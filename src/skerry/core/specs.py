@@ -296,6 +296,7 @@ _FIELDS = {
             "memory": size,
             "open_files": integer,
             "pids": integer,
+            "storage": size,
             "unattended_restart": boolean,
         }
     ),

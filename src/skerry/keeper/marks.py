@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from skerry.keeper.procfs import read_stat
 
-_RLIMIT_LOCKS = 10
+RLIMIT_LOCKS = 10
 _NAME_IN_PROC = b"Max file locks"
 _LARGEST_PRIME_BELOW_2_TO_61 = 2**61 - 1
 
@@ -26,7 +26,7 @@ def mark_of(instance: str) -> int:
 def put_mark(mark: int) -> None:
     """Marks this process and all that it will start."""
     try:
-        resource.setrlimit(_RLIMIT_LOCKS, (mark, mark))
+        resource.setrlimit(RLIMIT_LOCKS, (mark, mark))
     except ValueError:
         # An unprivileged node that is itself marked, as a workload of another one, cannot raise the number.
         # Its workloads are then known by their process group only.
@@ -54,7 +54,7 @@ def _lives(pid: int) -> bool:
 
 def _read_mark(pid: int) -> int | None:
     try:
-        return resource.prlimit(pid, _RLIMIT_LOCKS)[1]
+        return resource.prlimit(pid, RLIMIT_LOCKS)[1]
     except ProcessLookupError:
         return None
     except PermissionError:

@@ -14,37 +14,34 @@ import asyncio
 import contextlib
 import logging
 import platform
-import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import aiohttp
 
 from skerry import __version__
-from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
-from skerry.kit.disk import Disk
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
 from skerry.node.contracts.native import NativeContract
-from skerry.node.data.own_events import OwnEvents
 from skerry.node.data.publish import Publisher, clock_quality
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscriptions
 from skerry.node.desired_state import StoredDesired, StoredStatuses
+from skerry.node.host import Host
 from skerry.node.identity import Identity, read_identity, read_secret
-from skerry.node.models.layout import models_root
-from skerry.node.models.on_demand import ModelsOnDemand
+from skerry.node.limiting import build_limits
+from skerry.node.limits.storage_watch import Quotas
 from skerry.node.node_settings import NodeSettings
+from skerry.node.on_demand import containers_on_demand, models_on_demand
 from skerry.node.services import Endpoints, Node, SeenValues, WorkloadDesk
 from skerry.node.store.cipher import NullCipher
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, opened
+from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.node.store.workers import WorkerStore
@@ -59,7 +56,7 @@ from skerry.node.workloads.logs import LogFiles
 from skerry.node.workloads.needs import AllNeeds
 from skerry.node.workloads.readiness import Prober
 from skerry.node.workloads.runtimes.isolation import Isolation
-from skerry.node.workloads.runtimes.lazy_containers import HAD_CONTAINERS, LazyContainers
+from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.owner import owner_mark
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 from skerry.node.workloads.runtimes.router import Runtimes
@@ -70,12 +67,6 @@ from skerry.wire.codec import encode
 from skerry.wire.records import ClockQuality
 from skerry.wire.workload import NodeInfo
 
-if TYPE_CHECKING:
-    from skerry.node.workloads.runtimes.containers.room import ContainerRoom
-
-if TYPE_CHECKING:
-    from skerry.node.models.fetching import ModelNeeds
-
 log = logging.getLogger(__name__)
 
 RETENTION_EVERY = 600.0
@@ -85,15 +76,6 @@ MEND_EVERY = 5.0
 SKEW_THAT_IS_SUSPECT = 60.0
 BUILD_TIME_NS = 1_790_000_000 * 10**9
 """A time that has surely passed when this build runs (September 2026): a clock behind it is wrong."""
-
-
-@dataclass(frozen=True)
-class Host:
-    """The machine as the node uses it; tests pass a disk that fails and a clock that jumps."""
-
-    clock: Clock
-    disk: Disk
-    chance: random.Random
 
 
 async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> None:
@@ -121,6 +103,7 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         tasks.forever(_age(node, host), name="ageing of logs")
         tasks.forever(_ship(node, host), name="shipping of logs")
         tasks.forever(_mend(node, host), name="sockets")
+        node.limits.follow(tasks)
         ready()
         await _first(stop, node.stopped)
         log.info("the node stops")
@@ -137,33 +120,32 @@ def _build(
     records: RecordStore,
     session: aiohttp.ClientSession,
 ) -> Node:
-    clock = host.clock
-    name = identity.name if identity else settings.name
+    clock, name = host.clock, identity.name if identity else settings.name
     logs = LogFiles(settings.data_dir / "logs", clock)
     sync = _sync(settings, identity, host, Stores(store.state, records), session, logs)
     quality = partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, NullCipher())
     api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, host)
-    owner = owner_mark(settings.data_dir, host.disk, host.chance)
+    quotas, owner = Quotas(), owner_mark(settings.data_dir, host.disk, host.chance)
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
-    containers = _containers(settings, host, owner, OwnEvents(records, clock, quality))
+    events = OwnEvents(records, clock, quality)
+    containers = containers_on_demand(settings, host, owner, events)
     runtime = _runtimes(settings, host, isolation, containers)
-    models = _models(settings, identity, host, instances, session, sync)
+    models = models_on_demand(settings, identity, host, instances, session, sync)
     native = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
     supervisor = Supervisor(
         Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
-        desired,
-        StoredStatuses(store.state),
-        AllNeeds([containers, models, groups]),
+        desired, StoredStatuses(store.state),
+        AllNeeds([containers, models, groups, quotas]),
         Prober(get, seen, native.launch_for, runtime.execute, containers, clock),
-    )
-    query = RecordQuery(records, name)
-    publisher, subscriptions = Publisher(records, clock, quality), Subscriptions(records, name)
-    streams_of, order_lock = desired.streams_of, supervisor.order_lock
-    desk = WorkloadDesk(
-        name, publisher, subscriptions, query, seen, streams_of, order_lock=order_lock
-    )
+        settings.runtime.max_memory_usage,
+    )  # fmt: skip
+    limits = build_limits(
+        settings, clock, host.disk, host.chance, events=events, records=records,
+        backed_up=sync.backed_up, models=models, quotas=quotas, workloads=supervisor,
+        keeper_pid=lambda: runtime.keeper_pid,
+    )  # fmt: skip
     return Node(
         settings=settings,
         identity=identity,
@@ -178,51 +160,37 @@ def _build(
         desired=desired,
         sync=sync,
         api=api,
-        query=query,
+        query=RecordQuery(records, name),
         logs=logs,
-        workload_desk=desk,
+        workload_desk=_desk(
+            name, records, Publisher(records, clock, quality), seen, desired, supervisor
+        ),
         retention=Retention(records, clock, sync.backed_up),
         shipping=LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality),
         ageing=LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
+        limits=limits,
         clock=clock,
         disk=host.disk,
     )
 
 
-def _models(
-    settings: NodeSettings,
-    identity: Identity | None,
-    host: Host,
-    instances: InstanceStore,
-    session: aiohttp.ClientSession,
-    sync: Sync,
-) -> ModelsOnDemand:
-    """What fetches and keeps the models that workloads need; loaded when there are any."""
-    root, limit = models_root(settings.data_dir), settings.models.cache_limit
-
-    def build() -> ModelNeeds:
-        # Most nodes have no models: what fetches them takes memory only where there are some.
-        from skerry.node.models.download import Download, Pace  # noqa: PLC0415
-        from skerry.node.models.fetching import ModelNeeds as Needs  # noqa: PLC0415
-        from skerry.node.models.origins import HubAccess  # noqa: PLC0415
-        from skerry.node.models.store import ModelStore  # noqa: PLC0415
-
-        hub = None
-        if identity is not None:
-            secret = read_secret(settings.data_dir)
-            url = settings.hub.url or identity.hub_url
-            hub = HubAccess(url, f"Bearer {identity.node_id}.{secret}")
-        pace = Pace(settings.models.max_bandwidth, host.clock)
-        return Needs(
-            ModelStore(root, limit, host.disk, host.clock),
-            Download(session, hub, host.disk, pace),
-            lambda: (one.assignment for one in instances.load().values()),
-            sync.reachability.changed,
-            host.clock,
-            host.chance,
-        )
-
-    return ModelsOnDemand(root, limit, build)
+def _desk(
+    name: str,
+    records: RecordStore,
+    publisher: Publisher,
+    seen: SeenValues,
+    desired: StoredDesired,
+    supervisor: Supervisor,
+) -> WorkloadDesk:
+    return WorkloadDesk(
+        name,
+        publisher,
+        Subscriptions(records, name),
+        RecordQuery(records, name),
+        seen,
+        desired.streams_of,
+        order_lock=supervisor.order_lock,
+    )
 
 
 def _runtimes(
@@ -230,21 +198,6 @@ def _runtimes(
 ) -> Runtimes:
     processes = ProcessRuntime(settings.run_dir, host.clock, host.chance, isolation)
     return Runtimes(processes, containers)
-
-
-def _containers(
-    settings: NodeSettings, host: Host, owner: str, events: OwnEvents
-) -> LazyContainers:
-    """What runs containers and fetches their images; loaded when there are any."""
-    used = settings.data_dir / HAD_CONTAINERS
-
-    def open_room(changed: Bell) -> ContainerRoom:
-        from skerry.node.containers import open_room  # noqa: PLC0415 - memory that only some nodes need
-
-        host.disk.write_atomic("containers.used", used, b"")
-        return open_room(settings, owner, host.clock, host.chance, events.tell, changed)
-
-    return LazyContainers(open_room, known=used.exists())
 
 
 def _wishes(
@@ -302,7 +255,11 @@ async def _introduce(node: Node, host: Host) -> None:
 
 @contextlib.asynccontextmanager
 async def _records(settings: NodeSettings, host: Host) -> AsyncIterator[RecordStore]:
-    limits = Limits(keep=settings.records.keep_limit, sample=settings.records.sample_limit)
+    limits = Limits(
+        keep=settings.records.keep_limit,
+        sample=settings.records.sample_limit,
+        storage=settings.runtime.max_storage_usage,
+    )
     records = RecordStore(
         settings.data_dir / "records",
         disk=host.disk,

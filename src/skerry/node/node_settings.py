@@ -36,6 +36,15 @@ class Registry(msgspec.Struct, frozen=True):
     password_file: str
 
 
+class RuntimeSection(msgspec.Struct, frozen=True):
+    """What the whole node may use, in bytes (None: as much as there is), and how often that is looked at, in seconds."""
+
+    max_memory_usage: int | None
+    max_storage_usage: int | None
+    memory_check_interval: float
+    storage_check_interval: float
+
+
 class ContainersSection(msgspec.Struct, frozen=True):
     """The container engine; registries by host, «HOST[:PORT]»."""
 
@@ -77,6 +86,7 @@ class NodeSettings(msgspec.Struct, frozen=True):
     hub: HubSection
     api: ApiSection
     records: RecordsSection
+    runtime: RuntimeSection
     logs: LogsSection
     isolation: IsolationSection
     containers: ContainersSection

@@ -116,6 +116,36 @@ class RunningInstance:
 
 
 @dataclass(frozen=True)
+class Living:
+    """An instance that runs, as the node's limits see it. Sizes are in bytes."""
+
+    workload: str
+    instance: str
+    identity: ProcessIdentity | None
+    """None until the runtime has answered."""
+    reserved: int
+    """Memory that it is counted with."""
+    storage: int | None
+    """What its own directory may hold."""
+    ending: str
+    """The limit for which it is being ended already (`Excess.reason`); empty: none."""
+
+
+@dataclass(frozen=True)
+class Excess:
+    """An instance is over a limit and must end. `reason` becomes that of its exit, `detail` is for people.
+
+    `at_once`: by SIGKILL, without its grace period.
+    """
+
+    workload: str
+    instance: str
+    reason: str
+    detail: str
+    at_once: bool
+
+
+@dataclass(frozen=True)
 class StoredInstance:
     """An instance as the store has it. Of `launch`, only the names and the log settings matter here."""
 

@@ -13,7 +13,8 @@ import sys
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, SkerryError
-from skerry.node.agent import Host, run
+from skerry.node.agent import run
+from skerry.node.host import Host
 from skerry.node.node_settings import from_bytes
 
 

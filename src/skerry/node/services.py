@@ -24,8 +24,9 @@ from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscription, Subscriptions
 from skerry.node.desired_state import StoredDesired
-from skerry.node.health.checks import Facts, examine
+from skerry.node.health.checks import Facts, examine, problems
 from skerry.node.identity import SECRET_FILE, Identity
+from skerry.node.limiting import NodeLimits
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
@@ -178,6 +179,7 @@ class Node:
         retention: Retention,
         ageing: LogAgeing,
         shipping: LogShipping,
+        limits: NodeLimits,
         clock: Clock,
         disk: Disk,
     ) -> None:
@@ -197,6 +199,7 @@ class Node:
         self.retention = retention
         self.ageing = ageing
         self.shipping = shipping
+        self.limits = limits
         self.stopped = asyncio.Event()
         self.apps = Apps(
             admin_app(self),
@@ -221,11 +224,9 @@ class Node:
             keeper_pid=self.runtime.keeper_pid,
             link=self.sync.reachability.status,
             workloads=self.supervisor.statuses(),
-            problems=[
-                f"{result.name}: {result.detail}"
-                for result in examine(await self._facts(deep=False))
-                if result.outcome == "failed"
-            ],
+            problems=problems(await self._facts(deep=False)),
+            memory=self.limits.memory_usage,
+            storage=self.limits.storage_usage,
         )
 
     async def sync_status(self) -> SyncStatus:
@@ -282,6 +283,8 @@ class Node:
             wanted_port=self.settings.api.port,
             isolation=None if means is None else means.words,
             no_strict="" if means is None else means.missing,
+            memory=self.limits.memory_usage,
+            storage=self.limits.storage_usage,
         )
 
 

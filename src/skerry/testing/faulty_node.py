@@ -16,7 +16,8 @@ import sys
 
 from skerry.kit.clock import SystemClock
 from skerry.node.__main__ import settings_from
-from skerry.node.agent import Host, run
+from skerry.node.agent import run
+from skerry.node.host import Host
 from skerry.testing.faulty_disk import FaultyDisk, KillingDisk
 
 

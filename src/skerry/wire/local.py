@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from skerry.kit.units import format_size
 from skerry.wire.sync import Lane
 from skerry.wire.workload import WorkloadStatus
 
@@ -49,6 +50,46 @@ class SyncStatus(msgspec.Struct, frozen=True):
     double: str = ""
 
 
+class MemoryUsage(msgspec.Struct, frozen=True):
+    """The node's memory against its limit, in bytes: agent and keeper (`own`), and each workload."""
+
+    limit: int
+    used: int
+    reserved: int
+    own: int
+    workloads: dict[str, int]
+
+    def __str__(self) -> str:
+        """For people: «92 % of 512 MB: cam 210 MB, sensors 190 MB, the node itself 50 MB»."""
+        largest = sorted(self.workloads.items(), key=lambda entry: (-entry[1], entry[0]))
+        named = [f"{name} {format_size(size)}" for name, size in largest[:5]]
+        if len(largest) > 5:
+            named.append(f"{len(largest) - 5} more")
+        parts = ", ".join([*named, f"the node itself {format_size(self.own)}"])
+        return f"{self.used * 100 // self.limit} % of {format_size(self.limit)}: {parts}"
+
+
+class StorageUsage(msgspec.Struct, frozen=True):
+    """The node's data directory in bytes: by class, and each workload's own directory. `free` is the disk's."""
+
+    limit: int | None
+    used: int
+    free: int
+    classes: dict[str, int]
+    workloads: dict[str, int]
+
+    def __str__(self) -> str:
+        """For people: «1.2 GB, 60 % of 2 GB: records unsent 800 MB, logs 300 MB; 3 GB free on the disk»."""
+        largest = sorted(self.classes.items(), key=lambda entry: (-entry[1], entry[0]))[:5]
+        parts = ", ".join(f"{name} {format_size(size)}" for name, size in largest)
+        of = (
+            f", {self.used * 100 // self.limit} % of {format_size(self.limit)}"
+            if self.limit
+            else ""
+        )
+        return f"{format_size(self.used)}{of}: {parts}; {format_size(self.free)} free on the disk"
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """What `skerry node status` shows."""
 
@@ -63,6 +104,10 @@ class NodeStatus(msgspec.Struct, frozen=True):
     link: LinkStatus
     workloads: list[WorkloadStatus]
     problems: list[str]
+    memory: MemoryUsage | None = None
+    """None: no limit is set, or nobody has looked yet."""
+    storage: StorageUsage | None = None
+    """None: nobody has looked yet."""
 
 
 class CheckResult(msgspec.Struct, frozen=True):

@@ -105,7 +105,7 @@ class WorkerSpec(_Part, frozen=True):
 class Resources(_Part, frozen=True):
     """Limits of one workload. Which of them a runtime enforces: docs/reference/workload.md.
 
-    `memory` is in bytes, `cpu` in processors. `unattended_restart` lets the engine restart a container while
+    `memory` and `storage` (of its own directory) are in bytes, `cpu` in processors. `unattended_restart` lets the engine restart a container while
     the agent is away.
     """
 
@@ -113,6 +113,7 @@ class Resources(_Part, frozen=True):
     memory: int | None = None
     open_files: int | None = None
     pids: int | None = None
+    storage: int | None = None
     unattended_restart: bool = False
 
 
@@ -244,6 +245,11 @@ class WorkloadSpec(_Part, frozen=True):
         return self.ready
 
 
+def own_directory_limit(spec: WorkloadSpec) -> int | None:
+    """What a workload's own directory may hold. A container has none: what it writes lies with its engine."""
+    return spec.resources.storage if spec.container is None else None
+
+
 class Generation(msgspec.Struct, frozen=True, array_like=True, order=True):
     """Order of intent. `epoch` rises when the hub was restored, `n` with each change; compared in this order."""
 
@@ -280,7 +286,8 @@ class Assignment(msgspec.Struct, frozen=True):
 class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
     """How an instance ended. `code` and `signal` None: unknown, because its parent was gone.
 
-    `reason` names what its runtime knows besides: "out of memory".
+    `reason` names what is known besides: "out of memory" by its runtime, "memory of the node" or "storage" when
+    the node ended it for a limit.
     """
 
     code: int | None = None
@@ -291,7 +298,7 @@ class Exit(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def ok(self) -> bool:
         """Ended by itself with code 0."""
-        return self.code == 0
+        return self.code == 0 and not self.reason
 
     def __str__(self) -> str:
         """For people: «code 1», «signal 9 (out of memory)», «unknown»."""

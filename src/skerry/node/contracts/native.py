@@ -221,4 +221,9 @@ def _with_scripts(container: ContainerSpec, worker: WorkerSpec | None) -> Contai
 
 def _limits(resources: Resources) -> dict[str, int]:
     """What is a limit of each process; those of the whole workload are the runtime's."""
-    return {} if resources.open_files is None else {"RLIMIT_NOFILE": resources.open_files}
+    limits = {
+        "RLIMIT_NOFILE": resources.open_files,
+        # Its directory is measured now and then; no single file passes the limit in between.
+        "RLIMIT_FSIZE": resources.storage,
+    }
+    return {name: value for name, value in limits.items() if value is not None}

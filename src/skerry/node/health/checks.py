@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skerry.kit.units import format_duration, format_size
-from skerry.wire.local import CheckResult, LinkStatus, SyncStatus
+from skerry.wire.local import CheckResult, LinkStatus, MemoryUsage, StorageUsage, SyncStatus
 from skerry.wire.workload import WorkloadStatus
 
 LOW_SPACE = 500_000_000
@@ -44,6 +44,10 @@ class Facts:
     """What this device can isolate native workloads with; None: nobody has looked."""
     no_strict: str = ""
     """Why «isolation: strict» cannot be had for them."""
+    memory: MemoryUsage | None = None
+    """None: it is not limited."""
+    storage: StorageUsage | None = None
+    """None: nobody has looked yet."""
 
 
 Check = Callable[[Facts], CheckResult]
@@ -70,6 +74,28 @@ def disk_space(facts: Facts) -> CheckResult:
     if facts.free_bytes < LOW_SPACE:
         return CheckResult("disk space", "warning", detail, fix)
     return CheckResult("disk space", "ok", detail)
+
+
+def memory(facts: Facts) -> CheckResult:
+    """The node's limit of memory."""
+    usage = facts.memory
+    if usage is None:
+        return CheckResult("memory", "skipped", "not limited (runtime.max_memory_usage)")
+    if usage.used * 100 >= usage.limit * 90:
+        fix = "over the limit, the workload most over its reservation is ended: give each its resources.memory"
+        return CheckResult("memory", "warning", str(usage), fix)
+    return CheckResult("memory", "ok", str(usage))
+
+
+def storage(facts: Facts) -> CheckResult:
+    """The node's own room on the disk."""
+    usage = facts.storage
+    if usage is None:
+        return CheckResult("storage", "skipped", "not measured yet")
+    if usage.limit is not None and usage.used * 100 >= usage.limit * 90:
+        fix = "connect the hub, or raise runtime.max_storage_usage; at the limit publishing is refused"
+        return CheckResult("storage", "warning", str(usage), fix)
+    return CheckResult("storage", "ok", str(usage))
 
 
 def store(facts: Facts) -> CheckResult:
@@ -250,6 +276,8 @@ def isolation(facts: Facts) -> CheckResult:
 CHECKS: tuple[Check, ...] = (
     data_directory,
     disk_space,
+    memory,
+    storage,
     store,
     damaged,
     keeper,
@@ -265,6 +293,19 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+PRESSING = frozenset({"memory", "storage"})
+"""Checks whose warnings are problems of the node already: something is about to be ended or refused."""
+
+
 def examine(facts: Facts) -> list[CheckResult]:
     """All results, in the order of CHECKS."""
     return [check(facts) for check in CHECKS]
+
+
+def problems(facts: Facts) -> list[str]:
+    """What the node's status names, one line each."""
+    return [
+        f"{result.name}: {result.detail}"
+        for result in examine(facts)
+        if result.outcome == "failed" or (result.outcome == "warning" and result.name in PRESSING)
+    ]

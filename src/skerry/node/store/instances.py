@@ -55,6 +55,8 @@ class Instance:
     isolation: str = ""
     """What keeps it from the rest of the device, as its runtime told; empty until then."""
     lock: Lock | None = None
+    cause: str = ""
+    """Why the node itself ended it: the reason of its exit. Empty: it was not over a limit."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +258,7 @@ def _instance_row(workload: str, instance: Instance) -> dict[str, object]:
         "lock_until": None if lock is None else lock.until,
         "lock_until_at": None if lock is None else lock.until_at,
         "lock_reason": None if lock is None else lock.reason,
+        "cause": instance.cause,
     }
 
 
@@ -280,4 +283,5 @@ def _instance(row: sqlite3.Row) -> Instance:
         lock=None
         if row["lock_since"] is None
         else Lock(row["lock_since"], row["lock_until"], row["lock_until_at"], row["lock_reason"]),
+        cause=row["cause"],
     )

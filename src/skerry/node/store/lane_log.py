@@ -140,6 +140,11 @@ class LaneLog:
             self._fd = None
 
     @property
+    def worth(self) -> int:
+        """The bytes from which it is worth while to end the file that is being written before its time."""
+        return min(64 * 1024, self._segment_bytes // 4)
+
+    @property
     def staged_bytes(self) -> int:
         """What the next flush will append."""
         return sum(map(len, self._staged))

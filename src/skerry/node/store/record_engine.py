@@ -9,7 +9,6 @@ is no room, acknowledged records go first, then samples; keep and events that th
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -17,21 +16,31 @@ from pathlib import Path
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.errors import SkerryError, StorageFull, Transient
-from skerry.kit.ids import random_token
 from skerry.kit.units import format_size
+from skerry.node.store.allowance import Allowance
 from skerry.node.store.cipher import Cipher
+from skerry.node.store.freeing import Freeing
 from skerry.node.store.lane_log import LaneLog, Piece, cut
 from skerry.node.store.lane_recovery import Damage, Lost
-from skerry.node.store.record_jobs import Check, Counters, Free, Job, Limits, Result, Submission
+from skerry.node.store.own_records import OwnRecords
+from skerry.node.store.record_jobs import (
+    Check,
+    Counters,
+    Evict,
+    Free,
+    Job,
+    Limits,
+    Result,
+    RoomNeeded,
+    Submission,
+    Tend,
+)
 from skerry.node.store.reserve import Reserve
 from skerry.node.store.segments import Segment
-from skerry.wire.records import Batch, Kind, Meta, Published, Record, Value
+from skerry.wire.records import Batch, Published, Record
 from skerry.wire.sync import RECORD_LANES, Lane
 
 log = logging.getLogger(__name__)
-
-NODE = "skerry"
-"""The source of records that the node itself writes."""
 
 _KEPT: tuple[Lane, ...] = ("event", "keep")
 _THINNED: tuple[Lane, ...] = ("sample",)
@@ -39,7 +48,7 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class RecordEngine:
-    """Owns the lanes' files. All but `acknowledged` and `counters` belongs to the commit thread."""
+    """Owns the lanes' files. All but `acknowledged`, `counters` and `allowance.others` belongs to the commit thread."""
 
     def __init__(
         self,
@@ -56,9 +65,10 @@ class RecordEngine:
         self._clock = clock
         self._limits = limits
         self._committed = committed
-        self._reserve = Reserve(directory / "reserve", limits.reserve, disk)
-        self._session = random_token()
-        self._counter = 0
+        self.allowance = Allowance(directory, disk, limits.storage)
+        self._reserve = Reserve(
+            directory / "reserve", limits.reserve, disk, self._free_bytes, self.allowance.total
+        )
         self.acknowledged: dict[Lane, int] = dict.fromkeys(RECORD_LANES, 0)
         self.counters = Counters()
         self.lanes: dict[Lane, LaneLog] = {
@@ -72,6 +82,8 @@ class RecordEngine:
             )
             for lane in RECORD_LANES
         }
+        self._own = OwnRecords(self.lanes["event"], clock)
+        self._freeing = Freeing(self.lanes, self._own, self.counters)
 
     def open(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -89,10 +101,13 @@ class RecordEngine:
         for index, job in enumerate(jobs):
             if not isinstance(job, Submission):
                 results[index] = self._keep_house(job)
-        growable = self._growable([job for job in jobs if isinstance(job, Submission)])
+        submissions = [job for job in jobs if isinstance(job, Submission)]
+        postponed = self._postponed(submissions)
+        growable = self._growable([job for job in submissions if postponed is None or job.last_try])
         for index, job in enumerate(jobs):
             if isinstance(job, Submission):
-                results[index] = self._stage(job, growable)
+                late = postponed is not None and not job.last_try
+                results[index] = postponed if late and postponed else self._stage(job, growable)
         failed = self._flush()
         self._thin_samples()
         self.counters.groups += 1
@@ -108,15 +123,14 @@ class RecordEngine:
                 if lane in failed:
                     return self._cause(job, lane, failed[lane])
             self.counters.repeated += result.repeated
-        elif isinstance(result, StorageFull):
+        elif isinstance(result, StorageFull) and not isinstance(result, RoomNeeded):
             self.counters.refused += 1
         return result
 
     def _stage(self, job: Submission, growable: Collection[Lane]) -> Published | SkerryError:
         session, first = job.session, job.first
         if session is None:
-            session, first = self._session, self._counter + 1
-            self._counter += job.count
+            session, first = self._own.session, self._own.number(job.count)
         repeated = 0
         staged: list[tuple[LaneLog, list[Piece]]] = []
         for name, records in job.parts:
@@ -148,6 +162,12 @@ class RecordEngine:
         return self._free_early(
             _KEPT, lambda: self._kept_bytes() + wanted <= self._limits.keep, cause
         )
+
+    def _postponed(self, jobs: Sequence[Submission]) -> RoomNeeded | None:
+        """What becomes of submissions that may be made again; None: there is room for them."""
+        if all(job.last_try for job in jobs) or self._reserve.hold():
+            return None
+        return RoomNeeded(max(self._reserve.needed - self._free_bytes(), 1))
 
     def _growable(self, jobs: Sequence[Submission]) -> Collection[Lane]:
         """The lanes that may grow; makes room for them on a full disk. Nothing may be staged yet: this flushes.
@@ -191,57 +211,35 @@ class RecordEngine:
         )
 
     def _disk_full(self, job: Submission) -> StorageFull:
+        held = sum(lane.bytes for lane in self.lanes.values()) + self._reserve.held_bytes
+        shortage = self.allowance.shortage(held, self._reserve.needed)
         return StorageFull(
-            f"cannot accept records of «{job.source}»: the disk of {self._directory} is full. Free space until "
-            f"{format_size(self._reserve.needed)} are free there, or connect the hub; accepting goes on by itself."
+            f"cannot accept records of «{job.source}»: {shortage}; accepting goes on by itself."
         )
 
-    def _keep_house(self, job: Free | Check) -> Result | Exception:
+    def _keep_house(self, job: Free | Evict | Tend | Check) -> Result | Exception:
         try:
-            if isinstance(job, Free):
-                return self._free(job)
-            damage = self.lanes[job.lane].inspect(job.segment.first)
-            return int(damage is not None and self._put_right(self.lanes[job.lane], damage))
+            match job:
+                case Free(lane=lane, through=through):
+                    return self._freeing.all_through(lane, self._acknowledged(lane, through))
+                case Evict(through=wanted, size=size, cause=cause):
+                    through_of = {each: self._acknowledged(each, n) for each, n in wanted.items()}
+                    return self._freeing.until(through_of, lambda freed: freed >= size, cause)
+                case Tend():
+                    return int(self._reserve.hold())
+                case Check(lane=lane, segment=segment):
+                    damage = self.lanes[lane].inspect(segment.first)
+                    return int(damage is not None and self._put_right(self.lanes[lane], damage))
         except OSError as error:
-            return Transient(f"cannot tend records of lane «{job.lane}»: {error}")
+            return Transient(f"cannot tend records: {error}")
 
-    def _free(self, job: Free) -> int:
-        lane = self.lanes[job.lane]
-        through = min(job.through, self.acknowledged[job.lane])
-        freed = 0
-        while (segment := _droppable(lane, through)) is not None:
-            self._drop(lane)
-            freed += segment.last - segment.first + 1
-        self.counters.freed += freed
-        return freed
+    def _acknowledged(self, lane: Lane, through: int) -> int:
+        return min(through, self.acknowledged[lane])
 
     def _free_early(self, lanes: Sequence[Lane], enough: Callable[[], bool], cause: str) -> bool:
         """Drops acknowledged records of these lanes, oldest files first, until `enough`; tells what it dropped."""
-        freed: dict[Lane, list[Segment]] = {}
-        while not enough():
-            found = [
-                (segment.times.accepted_at, name, segment)
-                for name in lanes
-                if (segment := _droppable(self.lanes[name], self.acknowledged[name])) is not None
-            ]
-            if not found:
-                break
-            _, name, segment = min(found, key=lambda entry: entry[:2])
-            try:
-                self._drop(self.lanes[name])
-            except OSError as error:
-                log.warning("cannot free acknowledged records of lane «%s»: %s", name, error)
-                break
-            freed.setdefault(name, []).append(segment)
-        for name, segments in freed.items():
-            count = sum(segment.last - segment.first + 1 for segment in segments)
-            self.counters.freed += count
-            self._note(
-                "event",
-                "skerry.storage.freed",
-                f"freed {count} acknowledged records of lane «{name}» early: {cause}",
-                {"lane": name, "from_n": segments[0].first, "to_n": segments[-1].last},
-            )
+        through = {lane: self.acknowledged[lane] for lane in lanes}
+        self._freeing.until(through, lambda _: enough(), cause)
         return enough()
 
     def _thin_samples(self) -> None:
@@ -284,16 +282,12 @@ class RecordEngine:
         return failure is None or self._tell_gap(lost, oldest, cause) is None
 
     def _tell_gap(self, lost: Lost, segment: Segment, cause: str) -> OSError | None:
-        self._gap("sample", lost, segment, cause)
+        self._own.gap("sample", lost, segment, cause)
         return self._flush().get("event")
 
     def _free_bytes(self) -> int:
-        return self._disk.free_bytes(self._directory)
-
-    def _drop(self, lane: LaneLog) -> None:
-        if len(lane.view.segments) == 1:
-            lane.seal()
-        lane.drop_oldest()
+        held = sum(lane.bytes for lane in self.lanes.values())
+        return self.allowance.free(held + self._reserve.held_bytes)
 
     def _put_right(self, lane: LaneLog, damage: Damage) -> bool:
         """Reports a damaged file and sets it aside. False: not now, the next reader or start tries again."""
@@ -304,7 +298,7 @@ class RecordEngine:
         )
         log.error("%s", text)
         for lost in damage.lost:
-            self._gap(lane.lane, lost, damage.segment, "damaged")
+            self._own.gap(lane.lane, lost, damage.segment, "damaged")
         if damage.lost and "event" in self._flush():
             return False
         try:
@@ -313,52 +307,9 @@ class RecordEngine:
             log.warning("cannot set %s aside: %s", path, error)
             return False
         self.counters.lost += sum(lost.count for lost in damage.lost)
-        self._note("event", "skerry.storage.damaged", text, {"file": f"{path}.damaged"})
+        self._own.note("skerry.storage.damaged", text, {"file": f"{path}.damaged"})
         self._flush()
         return True
-
-    def _gap(self, lane: Lane, lost: Lost, segment: Segment, cause: str) -> None:
-        """A gap's identity follows from what is lost: told again after a crash, it is the same record."""
-        identity = f"{lane} {segment.first} {segment.previous} {lost.last}"
-        session = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
-        if self.lanes["event"].last_counter(session):
-            return
-        meta: Meta = {
-            "from_n": lost.first,
-            "to_n": lost.last,
-            "from": lost.since,
-            "to": lost.until,
-            "cause": cause,
-        }
-        self._note("gap", lane, lost.count, meta, session=session, at=lost.until or lost.since)
-
-    def _note(
-        self,
-        kind: Kind,
-        name: str,
-        value: Value,
-        meta: Meta,
-        *,
-        session: str | None = None,
-        at: int | None = None,
-    ) -> None:
-        """Stages a record of the node's own; limits do not apply to it."""
-        now = self._clock.wall_ns()
-        counter = 1
-        if session is None:
-            self._counter += 1
-            session, counter = self._session, self._counter
-        batch = Batch(
-            kind,
-            NODE,
-            session,
-            counter,
-            now,
-            self._clock.monotonic_ns(),
-            "unsynced",
-            [Record(0, name, at or now, value, meta)],
-        )
-        self.lanes["event"].stage(cut(batch))
 
 
 def _batch(job: Submission, session: str, first: int, records: list[Record]) -> Batch:
@@ -372,13 +323,3 @@ def _batch(job: Submission, session: str, first: int, records: list[Record]) -> 
         job.quality,
         records,
     )
-
-
-def _droppable(lane: LaneLog, through: int) -> Segment | None:
-    """The oldest file, when all of it is at or before record `through` and it is not the empty newest one."""
-    segments = lane.view.segments
-    if not segments or segments[0].last > through:
-        return None
-    if len(segments) == 1 and segments[0].last < segments[0].first:
-        return None
-    return segments[0]

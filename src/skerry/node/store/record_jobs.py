@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from skerry.kit.errors import StorageFull
 from skerry.node.store.segments import Segment
 from skerry.wire.records import ClockQuality, Kind, Published, Record
 from skerry.wire.sync import Lane
@@ -12,12 +13,16 @@ from skerry.wire.sync import Lane
 
 @dataclass(frozen=True)
 class Limits:
-    """Bytes on disk. `keep` is for the lanes keep and event together, `reserve` is the most that is held back."""
+    """Bytes on disk. `keep` is for the lanes keep and event together, `reserve` is the most that is held back.
+
+    `storage` is for the whole data directory; None: the disk is the limit.
+    """
 
     keep: int = 1_000_000_000
     sample: int = 500_000_000
     segment: int = 4 * 1024 * 1024
     reserve: int = 4 * 1024 * 1024
+    storage: int | None = None
 
     def segment_of(self, lane: Lane) -> int:
         """The size at which a file ends: small enough that a full lane is freed in eighths."""
@@ -40,6 +45,8 @@ class Submission:
     monotonic: int
     quality: ClockQuality
     parts: Sequence[tuple[Lane, list[Record]]]
+    last_try: bool = True
+    """False: when there is no room, it is made again after an eviction."""
 
     @property
     def count(self) -> int:
@@ -56,6 +63,20 @@ class Free:
 
 
 @dataclass(frozen=True)
+class Evict:
+    """Drop about so many bytes of acknowledged records up to these points. With a cause, an event tells of it."""
+
+    through: Mapping[Lane, int]
+    size: int
+    cause: str = ""
+
+
+@dataclass(frozen=True)
+class Tend:
+    """Give the reserve up, or take it up again, as there is room."""
+
+
+@dataclass(frozen=True)
 class Check:
     """A reader met bad bytes in this file: look, and put it right."""
 
@@ -63,9 +84,17 @@ class Check:
     segment: Segment
 
 
-Job = Submission | Free | Check
+class RoomNeeded(StorageFull):
+    """There is no room for a submission that may be made again: `wanted` bytes would do."""
+
+    def __init__(self, wanted: int) -> None:
+        super().__init__(f"{wanted} bytes more are needed")
+        self.wanted = wanted
+
+
+Job = Submission | Free | Evict | Tend | Check
 Result = Published | int
-"""Free answers how many records went; Check answers 1 when the file was damaged."""
+"""Free answers how many records went, Evict how many bytes; Tend and Check answer 1 when the reserve is held or the file was damaged."""
 
 
 @dataclass

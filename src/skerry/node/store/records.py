@@ -8,7 +8,8 @@ the same segments. Neighbours: `record_engine` (the commit thread's half), `lane
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +21,18 @@ from skerry.kit.errors import Transient
 from skerry.node.store.cipher import Cipher
 from skerry.node.store.lane_reader import LaneReader, Span, StoredFrame
 from skerry.node.store.record_engine import RecordEngine
-from skerry.node.store.record_jobs import Check, Counters, Free, Job, Limits, Result, Submission
+from skerry.node.store.record_jobs import (
+    Check,
+    Counters,
+    Evict,
+    Free,
+    Job,
+    Limits,
+    Result,
+    RoomNeeded,
+    Submission,
+    Tend,
+)
 from skerry.node.store.segments import Segment
 from skerry.wire.records import Published
 from skerry.wire.sync import RECORD_LANES, Lane, LanePoint
@@ -46,6 +58,8 @@ class RecordStore:
         self._checking: set[tuple[Lane, Path]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.bell = Bell()
+        self.make_room: Callable[[int], Awaitable[None]] | None = None
+        """What is asked for so many bytes before a submission is refused for want of room on the disk."""
 
     async def start(self) -> None:
         """Opens the lanes and begins to accept. Raises StateTooNew and OSError."""
@@ -60,6 +74,13 @@ class RecordStore:
     async def append(self, submission: Submission) -> Published:
         """Returns once the records are durable. Raises StorageFull, or Transient: then send the same again."""
         try:
+            if self.make_room is None:
+                return cast("Published", await self._thread.run(submission))
+            first = dataclasses.replace(submission, last_try=False)
+            try:
+                return cast("Published", await self._thread.run(first))
+            except RoomNeeded as error:
+                await self.make_room(error.wanted)
             return cast("Published", await self._thread.run(submission))
         except OSError as error:
             raise Transient(
@@ -105,6 +126,25 @@ class RecordStore:
     async def free(self, lane: Lane, through: int) -> int:
         """Drops whole files up to record `through`, never what the hub does not have; returns how many records."""
         return cast("int", await self._thread.run(Free(lane, through)))
+
+    async def evict(self, through: Mapping[Lane, int], size: int, cause: str = "") -> int:
+        """Drops about `size` bytes of acknowledged records up to these points; returns the bytes.
+
+        With a `cause`, an event tells of it.
+        """
+        return cast("int", await self._thread.run(Evict(dict(through), size, cause)))
+
+    async def tend_reserve(self) -> None:
+        """Takes the reserve up again if there is room, also while nothing is published."""
+        await self._thread.run(Tend())
+
+    def worth(self, lane: Lane) -> int:
+        """Bytes from which the file that is being written is ended so that it can go."""
+        return self._engine.lanes[lane].worth
+
+    def beside(self, others: int) -> None:
+        """So many bytes of the data directory are no records: what its limit leaves is for these."""
+        self._engine.allowance.others = others
 
     @property
     def counters(self) -> Counters:

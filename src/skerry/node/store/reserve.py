@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from skerry.kit.disk import Disk
@@ -20,12 +21,19 @@ _LENT = 2
 
 
 class Reserve:
-    """A file of up to `most` bytes at `path`. While it is given up, only samples that replace older ones are accepted."""
+    """A file of up to `most` bytes at `path`. While it is given up, only samples that replace older ones are accepted.
 
-    def __init__(self, path: Path, most: int, disk: Disk) -> None:
+    `free` and `total` say how much room there is, in bytes.
+    """
+
+    def __init__(
+        self, path: Path, most: int, disk: Disk, free: Callable[[], int], total: Callable[[], int]
+    ) -> None:
         self._path = path
         self._size = most
         self._disk = disk
+        self._free = free
+        self._total = total
         self._held = False
 
     @property
@@ -34,18 +42,23 @@ class Reserve:
         return _ROOM * self._size
 
     @property
+    def held_bytes(self) -> int:
+        """What it takes now."""
+        return self._size if self._held else 0
+
+    @property
     def lent(self) -> int:
         """Bytes that samples leave free while it is given up."""
         return self._size // _LENT
 
     def open(self) -> None:
         """Looks whether it is there, and how large it may be. The directory must exist."""
-        self._size = min(self._size, self._disk.total_bytes(self._path.parent) // _SHARE)
+        self._size = min(self._size, self._total() // _SHARE)
         self._held = self._path.is_file()
 
     def hold(self) -> bool:
         """Whether it is held, by what is free now: given up on a disk that is nearly full, taken up when there is room."""
-        free = self._disk.free_bytes(self._path.parent)
+        free = self._free()
         try:
             if self._held and free < self._size // _LOW:
                 self.release()

@@ -90,7 +90,8 @@ def _gone(one: ActualWorkload, instance: Instance, moment: Moment, chance: float
     unknown = Exit(at=moment.wall)
     if instance.identity is None:
         return Transition(transitions.not_made(one, moment), Ended(instance.id, unknown))
-    return Transition(transitions.ended(one, unknown, moment, chance), Ended(instance.id, unknown))
+    gone = transitions.ended(one, unknown, moment, chance)
+    return Transition(gone, Ended(instance.id, gone.exit or unknown))
 
 
 def _stop_stray(stray: RunningInstance, owner: ActualWorkload | None, moment: Moment) -> Transition:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 from skerry.kit.bell import Bell
 from skerry.kit.errors import SkerryError
-from skerry.node.ports import InstanceExit
-from skerry.node.store.instances import ActualWorkload
+from skerry.node.ports import Excess, InstanceExit, Living
+from skerry.node.store.instances import ActualWorkload, Instance
+from skerry.node.workloads.admission import reservation
 from skerry.node.workloads.dependencies import dependants
+from skerry.node.workloads.ledger import MemoryLedger
 from skerry.node.workloads.locks import LockOrder
-from skerry.wire.workload import Assignment
+from skerry.wire.workload import Assignment, own_directory_limit
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Order:
 class Board:
     """Every change goes through a method, which rings the bell of each workload that it may concern."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory_limit: int | None = None) -> None:
         self.desired: dict[str, Assignment] = {}
         self.actual: dict[str, ActualWorkload] = {}
         self.exits: dict[str, InstanceExit] = {}
@@ -54,6 +56,8 @@ class Board:
         self.bells: defaultdict[str, Bell] = defaultdict(Bell)
         self.orders: defaultdict[str, deque[Order]] = defaultdict(deque)
         """Orders of workloads and people about locks, which the workload's unit takes in their turn."""
+        self._excesses: dict[str, Excess] = {}
+        self.ledger = MemoryLedger(memory_limit, lambda name: self.bells[name].ring())
         self._owners: dict[str, str] = {}
         self.attached = False
 
@@ -64,6 +68,37 @@ class Board:
             if before.get(name) != self.desired.get(name):
                 self.bells[name].ring()
                 self._ring_dependants(name)
+
+    def exceeds(self, excess: Excess) -> None:
+        """An instance is over a limit. One that is not here any more is left alone."""
+        owner = self._owners.get(excess.instance)
+        if owner is not None:
+            self._excesses[excess.instance] = excess
+            self.bells[owner].ring()
+
+    def excess_of(self, actual: ActualWorkload | None) -> Excess | None:
+        """The limit that its instance is over."""
+        instance = None if actual is None else actual.instance
+        return None if instance is None else self._excesses.get(instance.id)
+
+    def living(self) -> list[Living]:
+        """Every live instance, by workload, as the limits see it."""
+        return [
+            Living(
+                workload=name,
+                instance=one.instance.id,
+                identity=one.instance.identity,
+                reserved=reservation(one.assignment.spec),
+                storage=own_directory_limit(one.assignment.spec),
+                ending=self._ending(one.instance),
+            )
+            for name, one in sorted(self.actual.items())
+            if one.instance is not None
+        ]
+
+    def _ending(self, instance: Instance) -> str:
+        told = self._excesses.get(instance.id)
+        return instance.cause if told is None else told.reason
 
     def put(self, name: str, actual: ActualWorkload | None) -> None:
         """Takes a committed row; None: the workload is forgotten."""
@@ -92,6 +127,7 @@ class Board:
         """Takes the rows that a new agent starts from; exits that came meanwhile and concern none are let go."""
         for one in actual:
             self.put(one.name, one)
+        self.ledger.take_over(self.actual.values())
         self.attached = True
         for instance in self.exits.keys() - self._owners.keys():
             self._release(instance)
@@ -131,6 +167,7 @@ class Board:
 
     def _release(self, instance: str) -> None:
         self.exits.pop(instance, None)
+        self._excesses.pop(instance, None)
         self.unacknowledged.add(instance)
         self.news.ring()
 

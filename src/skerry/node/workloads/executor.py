@@ -14,7 +14,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.kit.ids import uuid7
-from skerry.node.ports import Launch, NeedGone, Runtime
+from skerry.node.ports import Excess, Launch, NeedGone, Runtime
 from skerry.node.store.instances import (
     ActualWorkload,
     Ended,
@@ -81,6 +81,11 @@ class WorkloadExecutor:
         """Writes that the grace period begins; `signal_stop` follows."""
         stopping = transitions.stopping(held, reason, self._tools.moment())
         await self._save(stopping, "workload.stopping")
+
+    async def exceed(self, held: ActualWorkload, excess: Excess) -> None:
+        """Writes that the instance is ended for a limit; `signal_stop` or `kill` follows."""
+        over = transitions.exceeding(held, excess, self._tools.moment())
+        await self._save(over, "workload.exceeding")
 
     async def signal_stop(self) -> None:
         """Sends the stop signal, once in this agent's life: an earlier agent may have died just before sending it."""

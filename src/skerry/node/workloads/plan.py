@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
+from skerry.node.ports import Excess
 from skerry.node.store.instances import ActualWorkload, Instance
 from skerry.node.workloads import locks
 from skerry.node.workloads.changes import hold, in_force, is_stale, reload_asked, restart_asked
 from skerry.node.workloads.dependencies import Actual, Desired, missing, unmet
 from skerry.node.workloads.steps import (
     AbandonInstance,
+    EndExcess,
     KillWorkload,
     Remove,
     StartWorkload,
@@ -25,7 +27,7 @@ from skerry.node.workloads.steps import (
     Wait,
 )
 from skerry.node.workloads.transitions import Moment
-from skerry.wire.workload import Assignment, Phase
+from skerry.wire.workload import Assignment, Phase, WorkloadSpec
 
 _FINISHED: set[Phase] = {"succeeded", "failed"}
 
@@ -43,6 +45,8 @@ class Facts:
     """What the status of the running workload should say besides."""
     stop_all: bool = False
     """`skerry node stop --workloads` was asked."""
+    excess: Excess | None = None
+    """An instance of this workload is over a limit."""
 
 
 def plan(desired: Desired, actual: Actual, facts: Facts) -> list[Step]:
@@ -57,9 +61,9 @@ def step_for(held: ActualWorkload, desired: Desired, actual: Actual, facts: Fact
     """The step for one workload, which already holds its wish (`changes.hold`)."""
     wish = desired.get(held.name)
     if held.instance is None:
-        if wish is None:
-            return Remove(held.name)
         return _without_instance(held, desired, actual, facts)
+    if facts.excess is not None and _must_end(held.instance, facts.excess):
+        return EndExcess(held.name, facts.excess)
     if held.instance.kill_at is not None:
         return _being_stopped(held, held.instance, facts.moment.monotonic)
     reason = _stop_reason(held, wish, facts)
@@ -72,19 +76,25 @@ def step_for(held: ActualWorkload, desired: Desired, actual: Actual, facts: Fact
 
 def _without_instance(held: ActualWorkload, desired: Desired, actual: Actual, facts: Facts) -> Step:
     name, now = held.name, facts.moment.monotonic
+    if name not in desired:
+        return Remove(name)
     if held.phase in _FINISHED:
         return Wait(name, held.phase, held.message)
-    if facts.stop_all:
-        return Wait(name, "stopped", "stopped by «skerry node stop --workloads»")
-    if desired[name].local.stopped:
-        return Wait(name, "stopped", f"stopped by hand: «skerry worker start {name}» starts it")
-    if _is_cut_off(held.assignment, facts):
-        return Wait(name, "stopped", _cut_off(held.assignment))
+    if stopped := _why_stopped(held.assignment, desired[name], facts):
+        return Wait(name, "stopped", stopped)
     if held.due is not None and now < held.due:
         tripped = held.history.half_open
         return Wait(name, "tripped" if tripped else "backoff", held.message, held.due)
     reason = unmet(held.assignment, desired, actual) or facts.missing
     return Wait(name, "pending", reason) if reason else StartWorkload(name)
+
+
+def _why_stopped(held: Assignment, wish: Assignment, facts: Facts) -> str:
+    if facts.stop_all:
+        return "stopped by «skerry node stop --workloads»"
+    if wish.local.stopped:
+        return f"stopped by hand: «skerry worker start {wish.workload}» starts it"
+    return _cut_off(held) if _is_cut_off(held, facts) else ""
 
 
 def _being_stopped(held: ActualWorkload, instance: Instance, now: int) -> Step:
@@ -93,6 +103,13 @@ def _being_stopped(held: ActualWorkload, instance: Instance, now: int) -> Step:
     if instance.kills and instance.identity is None:
         return AbandonInstance(held.name)
     return KillWorkload(held.name)
+
+
+def _must_end(instance: Instance, excess: Excess) -> bool:
+    """Whether it is this instance, and not on its way out already; one that must go at once is not given its grace."""
+    if excess.instance != instance.id or instance.cause == excess.reason:
+        return False
+    return instance.kill_at is None or excess.at_once
 
 
 def _stop_reason(held: ActualWorkload, wish: Assignment | None, facts: Facts) -> StopReason | None:
@@ -147,11 +164,19 @@ def _running(held: ActualWorkload, instance: Instance, desired: Desired, facts: 
         if now < proven:
             reasons.append(f"on trial for {format_duration(spec.restart.reset_after)}")
             times.append(proven)
+    reasons.append(_not_enforced(spec))
     if not held.ready:
         reasons.append(held.probe or "not ready yet")
     if spec.on_disconnect.stop_after is not None and facts.offline_for is not None:
         times.append(now + int((spec.on_disconnect.stop_after - facts.offline_for) * NS) + 1)
     return Wait(held.name, "running", "; ".join(filter(None, reasons)), min(times, default=None))
+
+
+def _not_enforced(spec: WorkloadSpec) -> str:
+    """A limit that only an engine with quotas could enforce; with `strict` it has to, or refuses the start."""
+    if spec.container is None or spec.resources.storage is None or spec.isolation == "strict":
+        return ""
+    return "resources.storage is not enforced for containers with standard isolation"
 
 
 def _is_cut_off(assignment: Assignment, facts: Facts) -> bool:

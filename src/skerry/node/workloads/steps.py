@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from skerry.node.ports import Excess
 from skerry.wire.workload import Phase
 
 StopReason = Literal[
@@ -25,6 +26,14 @@ class StopWorkload:
 
     name: str
     reason: StopReason
+
+
+@dataclass(frozen=True)
+class EndExcess:
+    """The instance is over a limit: end it, and let its restart policy judge that as a failure."""
+
+    name: str
+    excess: Excess
 
 
 @dataclass(frozen=True)
@@ -58,4 +67,4 @@ class Wait:
     until: int | None = None
 
 
-Step = StartWorkload | StopWorkload | KillWorkload | AbandonInstance | Remove | Wait
+Step = StartWorkload | StopWorkload | EndExcess | KillWorkload | AbandonInstance | Remove | Wait

@@ -13,7 +13,7 @@ from typing import Protocol
 from skerry.kit.bell import Bell
 from skerry.kit.errors import NotFound
 from skerry.kit.tasks import Guard, Tasks, supervised
-from skerry.node.ports import RunningInstance, StoredInstance
+from skerry.node.ports import Excess, Living, RunningInstance, StoredInstance
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.attach import after_reboot, attach, not_listed
 from skerry.node.workloads.board import Board
@@ -59,17 +59,26 @@ class Statuses(Protocol):
 
 
 class Supervisor:
-    """Runs as long as the agent does. The caller closes the runtime; cancelling `run` leaves workloads running."""
+    """Runs as long as the agent does. The caller closes the runtime; cancelling `run` leaves workloads running.
+
+    `memory_limit` is what the whole node may use, in bytes; None: no workload waits for memory.
+    """
 
     def __init__(
-        self, tools: Tools, desired: Desired, statuses: Statuses, needs: Needs, prober: Prober
+        self,
+        tools: Tools,
+        desired: Desired,
+        statuses: Statuses,
+        needs: Needs,
+        prober: Prober,
+        memory_limit: int | None = None,
     ) -> None:
         self._tools = tools
         self._desired = desired
         self._statuses = statuses
         self._needs = needs
         self._prober = prober
-        self._board = Board()
+        self._board = Board(memory_limit)
         self._units: dict[str, Unit] = {}
         self._listed: list[RunningInstance] = []
 
@@ -97,6 +106,14 @@ class Supervisor:
             raise NotFound(f"cannot lock updates of workload «{workload}»: it is not on this node")
         actual = await self._board.order(workload, order)
         return status_of(actual, self._tools.moment())
+
+    def living(self) -> list[Living]:
+        """Every instance that runs or is asked for, by workload."""
+        return self._board.living()
+
+    def end(self, excess: Excess) -> None:
+        """Ends an instance that is over a limit; its restart policy judges that as a failure."""
+        self._board.exceeds(excess)
 
     async def all_ended(self) -> None:
         """Returns when no instance lives or is being made and every exit is acknowledged; for use after `stop_all`."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
-from skerry.node.ports import ProcessIdentity
+from skerry.node.ports import Excess, ProcessIdentity
 from skerry.node.store.instances import ActualWorkload, History, Instance
 from skerry.node.store.workers import Cause, PastRestart
 from skerry.node.workloads.restart import Ending, Verdict, after_exit
@@ -111,6 +113,18 @@ def stopping_because(actual: ActualWorkload, message: str, moment: Moment) -> Ac
     return replace(_enter(actual, "stopping", moment, message), instance=ending)
 
 
+def exceeding(actual: ActualWorkload, excess: Excess, moment: Moment) -> ActualWorkload:
+    """The instance is over a limit and about to be ended: at once, or after its grace period."""
+    assert actual.instance is not None  # noqa: S101 - only a live instance exceeds anything
+    grace = 0.0 if excess.at_once else actual.assignment.spec.stop.grace
+    due = moment.monotonic + int(grace * NS)
+    given = actual.instance.kill_at
+    kill_at = due if given is None else min(given, due)
+    ending = replace(actual.instance, kill_at=kill_at, cause=excess.reason)
+    message = f"ending: {excess.reason}: {excess.detail}"
+    return replace(_enter(actual, "stopping", moment, message), instance=ending)
+
+
 def killed(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
     """SIGKILL was sent; it will be repeated if no exit follows."""
     assert actual.instance is not None  # noqa: S101 - only a live instance can be killed
@@ -125,10 +139,12 @@ def killed(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
 
 
 def ended(actual: ActualWorkload, exit_: Exit, moment: Moment, chance: float) -> ActualWorkload:
-    """The instance has ended: as asked, or by itself and then the restart policy decides."""
+    """The instance has ended: as asked, or by itself or over a limit, and then the restart policy decides."""
     assert actual.instance is not None  # noqa: S101 - only a live instance can end
+    cause = actual.instance.cause
+    exit_ = msgspec.structs.replace(exit_, reason=cause) if cause else exit_
     gone = replace(actual, instance=None, ready=False, probe="", exit=exit_)
-    if actual.phase == "stopping":
+    if actual.phase == "stopping" and not cause:
         fresh = replace(gone, history=History(), starts=0)
         return _enter(fresh, "stopped", moment, actual.message)
     ending = Ending(exit_, _life(actual.instance, exit_, moment), moment.monotonic)

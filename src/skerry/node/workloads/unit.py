@@ -17,6 +17,7 @@ from skerry.kit.errors import NotFound, Refused, Transient
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.store.instances import ActualWorkload, Ended
 from skerry.node.workloads import locks, transitions
+from skerry.node.workloads.admission import demand
 from skerry.node.workloads.board import Board
 from skerry.node.workloads.changes import hold
 from skerry.node.workloads.executor import Tools, WorkloadExecutor
@@ -25,6 +26,7 @@ from skerry.node.workloads.plan import Facts, step_for
 from skerry.node.workloads.readiness import Prober, Readiness
 from skerry.node.workloads.steps import (
     AbandonInstance,
+    EndExcess,
     KillWorkload,
     Remove,
     StartWorkload,
@@ -104,6 +106,7 @@ class Unit:
             self._unsure = False
             self._failures = 0
             self._tend_probe(tasks)
+            self._board.ledger.settle(self.name, self._executor.actual)
             if heeded or not isinstance(step, Wait):
                 return
             until = step.until
@@ -116,20 +119,33 @@ class Unit:
         actual, ended = self._as_it_is()
         wish = self._board.desired.get(self.name)
         missing = "" if wish is None else self._needs.missing(wish)
-        facts = replace(self._facts(), missing=missing)
+        excess = self._board.excess_of(actual)
+        facts = replace(self._facts(), missing=missing, excess=excess)
         held = actual if wish is None else hold(actual, wish, facts.moment)
         if held is None:
+            self._ask_for_memory(None)
             self.finished = self.resting = True
             self._board.refuse_orders(self.name, _GONE)
             return None
         others = ChainMap({self.name: held}, self._board.actual)
         step = step_for(held, self._board.desired, others, facts)
+        if refused := self._ask_for_memory(demand(step, held, wish)):
+            facts = replace(facts, missing=refused)
+            step = step_for(held, self._board.desired, others, facts)
+        await self._carry_out(step, held, ended, facts.moment)
+        return step
+
+    async def _carry_out(
+        self, step: Step, held: ActualWorkload, ended: Ended | None, moment: transitions.Moment
+    ) -> None:
         match step:
             case StartWorkload():
                 await self._needs.check(held.assignment)
                 await self._executor.start(held, ended)
             case StopWorkload(reason=reason):
                 await self._executor.stop(held, reason)
+            case EndExcess(excess=excess):
+                await self._executor.exceed(held, excess)
             case KillWorkload():
                 await self._executor.kill(held)
             case AbandonInstance():
@@ -137,11 +153,10 @@ class Unit:
             case Remove():
                 await self._executor.remove()
             case Wait(phase=phase, reason=reason):
-                still = transitions.waiting(held, phase, reason, facts.moment)
+                still = transitions.waiting(held, phase, reason, moment)
                 await self._executor.settle(still, ended)
                 if phase == "stopping":
                     await self._executor.signal_stop()
-        return step
 
     async def _heed_order(self) -> bool:
         """Takes one order about locks, and only while there is nothing to do: renewing never outruns what waits.
@@ -160,6 +175,13 @@ class Unit:
         waiting.popleft().done(held)
         return True
 
+    def _ask_for_memory(self, size: int | None) -> str:
+        """Why there is none; empty when it is reserved, or not asked for."""
+        if size is None:
+            self._board.ledger.leave(self.name)
+            return ""
+        return self._board.ledger.ask(self.name, size)
+
     def _as_it_is(self) -> tuple[ActualWorkload | None, Ended | None]:
         """The committed row, and on top of it what has happened since: an exit, a probe's result."""
         actual = self._executor.actual
@@ -171,7 +193,7 @@ class Unit:
             is_wasm = actual.assignment.spec.runtime == "wasm"
             exit_ = explained(told.exit) if is_wasm else told.exit
             gone = transitions.ended(actual, exit_, self._tools.moment(), chance)
-            return gone, Ended(told.instance, exit_)
+            return gone, Ended(told.instance, gone.exit or exit_)
         if self._readiness is not None and self._readiness[0] == self._probe:
             judged = self._readiness[1]
             actual = transitions.probed(actual, ready=judged.ready, failure=judged.failure)

@@ -134,6 +134,9 @@ def _host(launch: ContainerLaunch, found: Findings) -> Body:
         host |= {"Memory": resources.memory, "MemorySwap": resources.memory}
     if resources.cpu is not None:
         host["NanoCpus"] = round(resources.cpu * 1e9)
+    if resources.storage is not None and launch.strict:
+        # Few storage drivers can; the engine refuses where it cannot, as «strict» wants it.
+        host["StorageOpt"] = {"size": str(resources.storage)}
     if resources.pids is not None:
         host["PidsLimit"] = resources.pids
     return _confined(host) if launch.strict else host

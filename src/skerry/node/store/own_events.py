@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Refused, Transient
-from skerry.node.store.record_engine import NODE
+from skerry.node.store.own_records import NODE
 from skerry.node.store.record_jobs import Submission
 from skerry.node.store.records import RecordStore
-from skerry.wire.records import ClockQuality, Meta, Record
+from skerry.wire.records import ClockQuality, Meta, Record, Value
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class OwnEvents:
         self._clock = clock
         self._quality = quality
 
-    async def tell(self, name: str, value: str, meta: Meta) -> None:
+    async def tell(self, name: str, value: Value, meta: Meta) -> None:
         """Writes one event; `name` begins with «skerry.». What is told must go on, so a full store is only logged."""
         now = self._clock.wall_ns()
         try:

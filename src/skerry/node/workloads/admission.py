@@ -1,0 +1,94 @@
+"""Whether there is memory for a workload before it is started. Pure; `ledger` keeps the books, docs/reference/limits.md explains.
+
+Every workload that runs, or is between two tries, holds a reservation; together with the node's own share they
+stay within the node's limit. Who finds no room waits, in the order of coming. A later one may pass those who wait
+only where all of them would still have room beside it and the others that came later: so each waits for those that
+were there before it and for nobody else, and a big one is not starved by small ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from skerry.kit.units import format_size
+from skerry.node.store.instances import ActualWorkload
+from skerry.node.workloads.steps import StartWorkload, Step, StopWorkload
+from skerry.wire.workload import Assignment, WorkloadSpec
+
+NODE_SHARE = 50_000_000
+"""Bytes set aside for the agent and its keeper: what they take with fifty workloads (docs/reference/performance.md)."""
+
+UNSTATED = 64_000_000
+"""Bytes that a workload without `resources.memory` counts with."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Memory that a workload holds or waits for, in bytes; of two, the one with the lower ticket came first."""
+
+    name: str
+    size: int
+    ticket: int
+
+
+def reservation(spec: WorkloadSpec) -> int:
+    """What a workload is counted with, in bytes."""
+    return UNSTATED if spec.resources.memory is None else spec.resources.memory
+
+
+def demand(step: Step, held: ActualWorkload, wish: Assignment | None) -> int | None:
+    """What must be free for this step; None: nothing is asked for."""
+    match step:
+        case StartWorkload() if held.instance is None:
+            return reservation(held.assignment.spec)
+        case StopWorkload(reason="changed" | "restart") if wish is not None:
+            return reservation(wish.spec)
+        case _:
+            return None
+
+
+def can_ever_fit(limit: int, size: int) -> bool:
+    """Whether `size` bytes would be there if nothing else ran."""
+    return size <= limit - NODE_SHARE
+
+
+def refusal(limit: int, held: Iterable[Claim], waiting: Iterable[Claim], wish: Claim) -> str:
+    """Why `wish` gets no room now, for people; empty when it gets it. What it holds already counts as free."""
+    room = limit - NODE_SHARE
+    if not can_ever_fit(limit, wish.size):
+        return (
+            f"cannot start: needs {format_size(wish.size)}, of the {format_size(limit)} of this node "
+            f"(runtime.max_memory_usage) {format_size(max(room, 0))} are for workloads"
+        )
+    claims = list(held)
+    others = [claim for claim in claims if claim.name != wish.name]
+    if wish.size <= sum(claim.size for claim in claims if claim.name == wish.name):
+        return ""
+    free = room - sum(claim.size for claim in others)
+    if wish.size > free:
+        return (
+            f"waits for memory: needs {format_size(wish.size)}, {format_size(max(free, 0))} of "
+            f"{format_size(limit)} are free ({_holders(others)})"
+        )
+    for first in sorted(waiting, key=lambda claim: claim.ticket):
+        if first.ticket < wish.ticket and first.name != wish.name:
+            later = sum(claim.size for claim in _after(first, others))
+            if first.size + later + wish.size > room:
+                return (
+                    f"waits for memory: needs {format_size(wish.size)}; «{first.name}» came first, "
+                    f"waits for {format_size(first.size)}, and there is no room for both"
+                )
+    return ""
+
+
+def _after(first: Claim, held: Sequence[Claim]) -> Iterable[Claim]:
+    return (claim for claim in held if claim.ticket > first.ticket and claim.name != first.name)
+
+
+def _holders(claims: Sequence[Claim]) -> str:
+    largest = sorted(claims, key=lambda claim: (-claim.size, claim.name))
+    named = [f"{claim.name} {format_size(claim.size)}" for claim in largest[:5]]
+    if len(largest) > 5:
+        named.append(f"{len(largest) - 5} more")
+    return ", ".join([*named, f"the node itself {format_size(NODE_SHARE)}"])
