@@ -8,6 +8,13 @@ from tests.engines import IMAGE, TestEngine
 from tests.unit.test_usb_devices import Tree
 
 from skerry.node.ports import NeedGone
+from skerry.node.workloads.runtimes.containers.creation import (
+    OWNER,
+    Findings,
+    container_name,
+    creation,
+)
+from skerry.node.workloads.runtimes.containers.engine import Engine
 from skerry.testing.container_device import ContainerDevice
 from skerry.testing.exits import Exits
 from skerry.testing.waiting import eventually
@@ -31,6 +38,16 @@ async def test_an_image_that_is_gone_is_no_failure_of_the_launch(device: Contain
         await runtime.start(lost)
     assert device.images.lost == ["localhost/nobody/has:1"]
     await runtime.shut_down()
+
+
+async def test_what_was_made_and_never_started_is_removed(device: ContainerDevice) -> None:
+    launch = device.waits()
+    engine = Engine([device.socket])
+    await engine.create(container_name(launch), creation(device.owner, launch, Findings()))
+    runtime = device.agent()
+    assert await runtime.connect(Exits()) == []
+    assert await engine.listed(f"{OWNER}={device.owner}") == []
+    await engine.close()
 
 
 async def test_a_usb_device_is_handed_over_and_missed(

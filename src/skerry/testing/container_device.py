@@ -58,7 +58,7 @@ class ContainerDevice:
         self.clock = SystemClock()
         self.images = HeardImages()
         self.owner = f"{random.getrandbits(64):016x}"
-        self._socket = sockets
+        self.socket = sockets
         self._image = image
         self.plugged: Callable[[], None] = lambda: None
         self._agents: list[ContainerRuntime] = []
@@ -66,7 +66,7 @@ class ContainerDevice:
 
     def agent(self) -> ContainerRuntime:
         """The runtime of another agent process on this device; not connected yet."""
-        engine = Engine([self._socket])
+        engine = Engine([self.socket])
         logs = ContainerLogs(self.clock)
         runtime = ContainerRuntime(
             engine,
@@ -152,7 +152,7 @@ class ContainerDevice:
         """Ends agents and removes every container."""
         for agent in self._agents:
             await agent.close()
-        engine = Engine([self._socket])
+        engine = Engine([self.socket])
         for one in await engine.listed(f"{OWNER}={self.owner}"):
             await engine.remove(one.id)
         await engine.close()

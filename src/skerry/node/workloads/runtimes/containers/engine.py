@@ -188,7 +188,12 @@ class Engine:
 
     async def kill(self, container: str, signal: str) -> None:
         """Sends a signal to its first process; harmless when it does not run (any more)."""
-        await self._unless({404, 409}, "POST", f"/containers/{container}/kill", {"signal": signal})
+        try:
+            query = {"signal": signal}
+            await self._unless({404, 409}, "POST", f"/containers/{container}/kill", query)
+        except EngineRefusal as refusal:
+            if "can only kill running containers" not in str(refusal):  # Podman's 500
+                raise
 
     async def stop(self, container: str, grace: float) -> None:
         """Asks it to end, and ends it after `grace` seconds; harmless when it does not run."""

@@ -361,7 +361,9 @@ class ContainerRuntime:
 
     async def _take(self, instance: str, one: Listed) -> None:
         if one.state == "created":
-            return  # `start` is under way, or asks again
+            if instance not in self._held:  # made by a start that nobody remembers
+                await self._engine.remove(one.id)
+            return
         held = self._held.setdefault(instance, of_listed(instance, one))
         self._maker.devices.was_handed(instance, devices_of(one))
         found = await self._engine.inspect(one.id)
