@@ -76,17 +76,18 @@ class LimitedNode:
             backed_up=self.backed_up.__getitem__,
             stages=(
                 Files("tmp", partial(files_below, data_dir / "tmp"), self.disk),
-                Files("logs", partial(rotated_logs, data_dir / "logs"), self.disk),
+                Files("logs", partial(rotated_logs, data_dir / "logs", self.is_sent), self.disk),
                 Records("records backed up", self.records, self.backed_up.__getitem__, ""),
                 Cache("models", ModelFiles(data_dir / "models")),
                 Records("records acknowledged", self.records, self.records.acknowledged, "room was needed"),
             ),
             quotas=self.quotas,
             workloads=self.workloads,
-            events=OwnEvents(self.records, clock),
+            events=OwnEvents(self.records, clock, lambda: "synced"),
         )  # fmt: skip
         self.records.make_room = self.watch.make_room
         self.accepted = 0
+        self.unsent = ""
 
     async def publish(self, count: int) -> None:
         """So many records of 200 kB; raises what the store answers."""
@@ -100,6 +101,9 @@ class LimitedNode:
                 await self.publish(1)
             except StorageFull as error:
                 return str(error)
+
+    def is_sent(self, log: Path) -> bool:
+        return log.parent.name != self.unsent
 
     def lay(self, *names: str, size: int = 1_000_000) -> None:
         """Makes files, each a second younger than the one before it."""

@@ -182,6 +182,23 @@ async def test_a_burst_is_sent_late_but_whole(site: Site) -> None:
     assert await site.texts() == lines(1, 2001)
 
 
+async def test_rotated_files_may_go_when_nothing_waits(site: Site) -> None:
+    rotated = site.path.with_name("current.log.1")
+    assert not site.shipping.is_sent(rotated)  # nobody has looked yet
+    site.write(1)
+    await site.passes(2)
+    assert site.shipping.is_sent(rotated)
+    site.write(2000)
+    await site.passes()
+    assert not site.shipping.is_sent(rotated)
+    await site.passes(int(2000 / LINES_A_SECOND))
+    assert site.shipping.is_sent(rotated)
+    site.write(2000)
+    site.wanted["w"] = None
+    await site.passes()
+    assert site.shipping.is_sent(rotated)
+
+
 async def test_of_too_much_the_oldest_is_left_out_and_counted(site: Site) -> None:
     site.log.obey(LogRules(100_000_000, 2))
     site.write(1)

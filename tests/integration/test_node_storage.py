@@ -118,6 +118,13 @@ async def test_a_pass_makes_room_before_the_limit_is_reached(node: LimitedNode) 
     assert events(node) == ["skerry.storage.high"]
 
 
+async def test_logs_that_wait_to_be_shipped_stay(node: LimitedNode) -> None:
+    node.lay(*LOGS, "logs/lidar/current.log.1")
+    node.unsent = "lidar"
+    await node.until_refused()
+    assert node.there([*LOGS, "logs/lidar/current.log.1"]) == ["logs/lidar/current.log.1"]
+
+
 async def test_nothing_is_searched_again_and_again_in_vain(
     node: LimitedNode, manual_clock: ManualClock
 ) -> None:

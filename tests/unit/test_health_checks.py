@@ -49,6 +49,11 @@ def test_what_presses_is_a_problem_of_the_node_and_other_warnings_are_not() -> N
         (replace(GOOD, data_dir_mode=0o755), "data directory", "warning", "chmod 700"),
         (replace(GOOD, free_bytes=10**8), "disk space", "warning", "100 MB free"),
         (replace(GOOD, free_bytes=10**6), "disk space", "failed", "1 MB free"),
+        (replace(GOOD, storage=None), "storage", "skipped", "not measured yet"),
+        (
+            replace(GOOD, storage=StorageUsage(1000, 900, 10**10, {"logs": 900}, {})),
+            "storage", "warning", "900 B, 90 % of 1 KB: logs 900 B; 10 GB free on the disk",
+        ),
         (replace(GOOD, memory=None), "memory", "skipped", "runtime.max_memory_usage"),
         (
             replace(GOOD, memory=MemoryUsage(100, 90, 60, 40, {"cam": 50})),

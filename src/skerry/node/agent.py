@@ -141,11 +141,13 @@ def _build(
         Prober(get, seen, native.launch_for, runtime.execute, containers, clock),
         settings.runtime.max_memory_usage,
     )  # fmt: skip
+    shipping = LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality)
     limits = build_limits(
         settings, clock, host.disk, host.chance, events=events, records=records,
-        backed_up=sync.backed_up, models=models, quotas=quotas, workloads=supervisor,
+        backed_up=sync.backed_up, models=models, quotas=quotas, workloads=supervisor, sent=shipping.is_sent,
         keeper_pid=lambda: runtime.keeper_pid,
     )  # fmt: skip
+    desk = _desk(name, records, Publisher(records, clock, quality), seen, desired, supervisor)
     return Node(
         settings=settings,
         identity=identity,
@@ -162,11 +164,9 @@ def _build(
         api=api,
         query=RecordQuery(records, name),
         logs=logs,
-        workload_desk=_desk(
-            name, records, Publisher(records, clock, quality), seen, desired, supervisor
-        ),
+        workload_desk=desk,
         retention=Retention(records, clock, sync.backed_up),
-        shipping=LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality),
+        shipping=shipping,
         ageing=LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
         limits=limits,
         clock=clock,

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from skerry.kit.clock import NS, Clock
 from skerry.kit.disk import Disk
@@ -81,6 +82,7 @@ def build_limits(  # noqa: PLR0913 - a part of the composition root
     models: Unneeded,
     quotas: Quotas,
     workloads: Workloads,
+    sent: Callable[[Path], bool],
     keeper_pid: Callable[[], int | None],
 ) -> NodeLimits:
     """The stages of eviction stand in their order; records that the hub does not have are in none of them."""
@@ -94,7 +96,7 @@ def build_limits(  # noqa: PLR0913 - a part of the composition root
         backed_up=backed_up,
         stages=(
             Files("tmp", partial(files_below, data_dir / "tmp"), disk),
-            Files("logs", partial(rotated_logs, data_dir / "logs"), disk),
+            Files("logs", partial(rotated_logs, data_dir / "logs", sent), disk),
             Records("records backed up", records, backed_up, ""),
             Cache("models", models),
             Records("records acknowledged", records, records.acknowledged, "room was needed"),

@@ -91,7 +91,7 @@ def files_below(directory: Path) -> Iterator[Path]:
             yield Path(place, name)
 
 
-def rotated_logs(logs: Path, sent: Callable[[Path], bool] = lambda _: True) -> Iterator[Path]:
+def rotated_logs(logs: Path, sent: Callable[[Path], bool]) -> Iterator[Path]:
     """Logs that nobody writes any more and that `sent` lets go. `logs` has a directory for each workload."""
     for path in logs.glob(f"*/{CURRENT_LOG}.*"):
         if path.suffix[1:].isdecimal() and sent(path):

@@ -138,6 +138,13 @@ class LogShipping:
         self._quality = quality
         self._shipping: dict[str, _Shipping] = {}
         self._places: dict[str, Place] | None = None
+        self._unsent: frozenset[str] | None = None
+        """Workloads of whose logs something waited after the last pass; None: there was no pass yet."""
+
+    def is_sent(self, rotated: Path) -> bool:
+        """Whether a rotated file of a log may go: it is not to be shipped, or nothing of its log waits. Any thread."""
+        unsent = self._unsent
+        return unsent is not None and rotated.parent.name not in unsent
 
     async def once(self) -> None:
         """One pass. Raises StorageFull and Transient: the next pass begins where this one ended."""
@@ -154,8 +161,17 @@ class LogShipping:
                 if level is not None:
                     await self._ship(workload, None if level == "all" else level, places)
         finally:
+            self._unsent = frozenset(
+                workload
+                for workload, level in wanted.items()
+                if level is not None and not self._has_read_all(workload)
+            )
             if places != before:
                 await self._store.set_fact(PLACES, encode(places).decode(), durable=False)
+
+    def _has_read_all(self, workload: str) -> bool:
+        ship = self._shipping.get(workload)
+        return ship is not None and ship.size >= 0
 
     async def _ship(self, workload: str, wanted: Level | None, places: dict[str, Place]) -> None:
         path, now = self._path_of(workload), self._clock.monotonic_ns()
