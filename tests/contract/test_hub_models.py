@@ -132,3 +132,12 @@ async def test_a_version_whose_model_is_gone_is_not_gone_back_to(hub: HubRig) ->
     await hub.models.delete("yolo")
     with pytest.raises(Refused, match="needs model «yolo», which does not exist"):
         await hub.workloads.rollback("a", Rollback(), "ann")
+
+
+async def test_nodes_ask_for_models_by_name(hub: HubRig) -> None:
+    cat = model("cat", source=URL)
+    await apply(hub, [cat, model("dog", source=URL)])
+    answer = await hub.models.named(["cat", "a/b & c", "cat"])
+    assert (answer.models, answer.unknown) == ([cat], ["a/b & c"])
+    with pytest.raises(InvalidInput, match="at most 32"):
+        await hub.models.named(["x"] * 33)

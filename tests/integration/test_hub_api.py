@@ -47,6 +47,7 @@ ROUTES = {
     ("POST", "/sync/v1/hello"): (401, OK, 403),
     ("POST", "/sync/v1/push"): (401, OK, 403),
     ("POST", "/sync/v1/pull"): (401, OK, 403),
+    ("GET", "/sync/v1/models"): (401, OK, 403),
     ("WS", "/sync/v1/link"): (403, OK, 403),
     ("GET", "/healthz"): (OK, OK, OK),
     ("GET", "/api/v1/nodes"): (401, 403, OK),

@@ -27,6 +27,7 @@ PROGRAM_ROUTES = {
     ("POST", "/sync/v1/hello"),
     ("POST", "/sync/v1/push"),
     ("POST", "/sync/v1/pull"),
+    ("GET", "/sync/v1/models"),
     ("GET", "/healthz"),
     ("GET", "/api/v1/nodes"),
     ("DELETE", "/api/v1/nodes/{name}"),

@@ -31,9 +31,9 @@ from skerry.wire.local import WorkerStatus
 from skerry.wire.workload import Assignment, Exit, LocalIntent, Restart, WorkerSpec
 
 
-def models_named(directory: Path) -> Found:
+def models_named(directory: Path, names: Iterable[str]) -> Found:
     """The models of these tests' scripts: what stands behind «model:»."""
-    texts = [path.read_text() for path in sorted(directory.glob("*.py"))]
+    texts = [(directory / name).read_text() for name in names]
     return Found(tuple(text.removeprefix("model:") for text in texts if text[:6] == "model:"))
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from skerry.node.workloads.workers.scripts import look_at
+from skerry.node.workloads.workers.scripts import MAX_SCANNED, look_at, models_named
 from skerry.wire.workload import WorkerSpec
 
 
@@ -47,3 +47,16 @@ def test_nothing_to_start_is_explained(tmp_path: Path) -> None:
     assert set(empty.files) == {"_only.py"}
     blocked = look_at(WorkerSpec(str(tmp_path / "_only.py")))
     assert blocked.problem == f"cannot read directory {tmp_path}/_only.py: Not a directory"
+
+
+def test_models_are_found_in_what_counts_and_what_is_unclear_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_bytes(b'\xef\xbb\xbfcw.models.load("yolo")  # \xff\n')
+    (tmp_path / "b.py").write_text("x = input()\ncw.models.load(x)\n")
+    (tmp_path / "c.py").write_text("cw.models.load('huge')\n" + "#" * MAX_SCANNED)
+    (tmp_path / "skerry.yml").write_text("models: [depth]\n")
+    (tmp_path / ".draft.py").write_text("cw.models.load('draft')\n")
+    names = list(look_at(WorkerSpec(str(tmp_path))).files)
+    found = models_named(tmp_path, [*names, "gone.py"])
+    assert found.models == ("depth", "yolo")
+    assert [doubt.split(":")[0] for doubt in found.doubts] == ["c.py", "gone.py", "b.py"]
+    assert found.doubts[2] == "b.py:2: «x» cannot be known without running it"

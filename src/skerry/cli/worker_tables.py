@@ -53,6 +53,10 @@ def _lines(group: WorkerStatus, now_ns: int) -> Iterator[Line]:
     yield Line(f"{group.status.workload}: {group.directory}, changes are seen {group.watched}")
     if group.problem:
         yield Line(f"  problem   {group.problem}", "yellow")
+    if group.models:
+        yield Line(f"  models    {', '.join(group.models)}")
+    for doubt in group.doubts:
+        yield Line(f"  unclear   {doubt}", "yellow")
     if group.stopped_at is not None:
         yield Line(
             f"  stopped   by hand, by {group.stopped_by}, {ago(group.stopped_at, now_ns).text}"

@@ -35,8 +35,9 @@ from skerry.node.host import Host
 from skerry.node.identity import Identity, read_identity, read_secret
 from skerry.node.limiting import build_limits
 from skerry.node.limits.storage_watch import Quotas
+from skerry.node.models.named import ScriptModels
 from skerry.node.node_settings import NodeSettings
-from skerry.node.on_demand import containers_on_demand, models_on_demand
+from skerry.node.on_demand import containers_on_demand, models_on_demand, script_models
 from skerry.node.services import Endpoints, Node, SeenValues, WorkloadDesk
 from skerry.node.store.cipher import NullCipher
 from skerry.node.store.instances import InstanceStore
@@ -62,7 +63,7 @@ from skerry.node.workloads.runtimes.process import ProcessRuntime
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
 from skerry.node.workloads.workers.groups import WorkerGroups
-from skerry.node.workloads.workers.scripts import no_models
+from skerry.node.workloads.workers.scripts import models_named
 from skerry.wire.codec import encode
 from skerry.wire.records import ClockQuality
 from skerry.wire.workload import NodeInfo
@@ -94,10 +95,12 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
     ):
         node = _build(settings, identity, host, store, records, session)
         await node.api.start(node.apps, settings.api.port)
+        await node.named.restore()
         node.desired.follow(tasks)
         _ = tasks.start(_introduce(node, host), name="introduction")
         tasks.forever(node.supervisor.run(), name="workloads")
         tasks.forever(node.groups.run(), name="worker groups")
+        tasks.forever(node.named.run(), name="models that scripts name")
         tasks.forever(node.sync.run(), name="sync")
         tasks.forever(_retain(node, host), name="retention")
         tasks.forever(_age(node, host), name="ageing of logs")
@@ -126,7 +129,8 @@ def _build(
     quality = partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, NullCipher())
     api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
-    desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, host)
+    named = script_models(settings, identity, host, store.state, session, sync)
+    desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
     quotas, owner = Quotas(), owner_mark(settings.data_dir, host.disk, host.chance)
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
     events = OwnEvents(records, clock, quality)
@@ -136,10 +140,8 @@ def _build(
     native = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
     supervisor = Supervisor(
         Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
-        desired, StoredStatuses(store.state),
-        AllNeeds([containers, models, groups, quotas]),
-        Prober(get, seen, native.launch_for, runtime.execute, containers, clock),
-        settings.runtime.max_memory_usage,
+        desired, StoredStatuses(store.state), AllNeeds([containers, models, groups, named, quotas]),
+        Prober(get, seen, native.launch_for, runtime.execute, containers, clock), settings.runtime.max_memory_usage,
     )  # fmt: skip
     shipping = LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality)
     limits = build_limits(
@@ -158,6 +160,7 @@ def _build(
         containers=containers,
         models=models,
         groups=groups,
+        named=named,
         supervisor=supervisor,
         desired=desired,
         sync=sync,
@@ -201,16 +204,21 @@ def _runtimes(
 
 
 def _wishes(
-    store: OpenedStore, instances: InstanceStore, endpoints: Endpoints, sync: Sync, host: Host
+    store: OpenedStore,
+    instances: InstanceStore,
+    endpoints: Endpoints,
+    sync: Sync,
+    named: ScriptModels,
+    host: Host,
 ) -> tuple[StoredDesired, WorkerGroups]:
-    """What the hub wants and what is wanted at the device.
-
-    `no_models`: what scripts name is not looked for; a workload's `models` are needs all the same.
-    """
+    """What the hub wants and what is wanted at the device."""
     rows = WorkerStore(store.writer, store.reader, NullCipher())
-    groups = WorkerGroups(rows, instances, no_models, host.clock, host.chance)
+    groups = WorkerGroups(rows, instances, models_named, host.clock, host.chance)
     link = sync.reachability
-    return StoredDesired(store.state, link, host.clock, endpoints.prepare, groups), groups
+    desired = StoredDesired(
+        store.state, link, host.clock, endpoints.prepare, [groups, named]
+    )  # groups say what scripts name, `named` adds it
+    return desired, groups
 
 
 def _sync(

@@ -35,7 +35,7 @@ class Link(Protocol):
 
 
 class LocalWishes(Protocol):
-    """What is wanted on this device besides (`workloads.workers.groups`)."""
+    """What is wanted on this device besides (`workloads.workers.groups`, `models.named`)."""
 
     told: Bell
     """Rings when an answer below may have changed."""
@@ -48,7 +48,10 @@ class LocalWishes(Protocol):
 
 
 class StoredDesired:
-    """The assignments of the store, with what this device adds, and the state of the link. `prepare` runs before new wishes are acted on."""
+    """The assignments of the store, with what this device adds, and the state of the link. `prepare` runs before new wishes are acted on.
+
+    Each of `local` gets what the one before it made of an assignment.
+    """
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class StoredDesired:
         link: Link,
         clock: Clock,
         prepare: Callable[[Sequence[Assignment]], Awaitable[None]],
-        local: LocalWishes,
+        local: Sequence[LocalWishes],
     ) -> None:
         self._store = store
         self._local = local
@@ -73,7 +76,7 @@ class StoredDesired:
         for source, name in (
             (self._store.assignments_changed, "assignments"),
             (self._link.changed, "link"),
-            (self._local.told, "local wishes"),
+            *((part.told, "local wishes") for part in self._local),
         ):
             tasks.forever(self._relay(source), name=f"follow {name}")
 
@@ -82,7 +85,7 @@ class StoredDesired:
         wanted = [decode(row.body, Assignment, f"assignment «{row.id}»") for row in rows]
         self._specs |= {assignment.workload: assignment.spec for assignment in wanted}
         await self._prepare(wanted)
-        return [self._local.amended(assignment) for assignment in wanted]
+        return [self._amended(assignment) for assignment in wanted]
 
     def streams_of(self, workload: str) -> Mapping[str, StreamClass]:
         """The stream classes of a workload, also while it is being removed."""
@@ -115,12 +118,17 @@ class StoredDesired:
         return self._stop_all
 
     def remark(self, workload: str) -> str:
-        return self._local.remark(workload)
+        return "; ".join(filter(None, (part.remark(workload) for part in self._local)))
 
     def ask_stop_all(self) -> None:
         """`skerry node stop --workloads`: from now on nothing is wanted, until the next start of the node."""
         self._stop_all = True
         self.changed.ring()
+
+    def _amended(self, wish: Assignment) -> Assignment:
+        for part in self._local:
+            wish = part.amended(wish)
+        return wish
 
     async def _relay(self, source: Bell) -> None:
         seen = source.count

@@ -10,11 +10,14 @@ from skerry.kit.bell import Bell
 from skerry.node.host import Host
 from skerry.node.identity import Identity, read_secret
 from skerry.node.models.layout import models_root
+from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.own_events import OwnEvents
+from skerry.node.store.state import NodeStore
 from skerry.node.sync.sync import Sync
+from skerry.node.sync.uplink import HttpUplink
 from skerry.node.workloads.runtimes.lazy_containers import HAD_CONTAINERS, LazyContainers
 
 if TYPE_CHECKING:
@@ -56,6 +59,22 @@ def models_on_demand(
         )
 
     return ModelsOnDemand(root, limit, build)
+
+
+def script_models(
+    settings: NodeSettings,
+    identity: Identity | None,
+    host: Host,
+    facts: NodeStore,
+    session: aiohttp.ClientSession,
+    sync: Sync,
+) -> ScriptModels:
+    """What asks the hub for the models that only scripts name."""
+    ask = None
+    if identity is not None:
+        url, secret = settings.hub.url or identity.hub_url, read_secret(settings.data_dir)
+        ask = HttpUplink(session, url, identity.node_id, secret).models
+    return ScriptModels(facts, ask, sync.reachability, host.clock, host.chance)
 
 
 def containers_on_demand(

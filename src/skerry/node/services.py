@@ -27,6 +27,7 @@ from skerry.node.desired_state import StoredDesired
 from skerry.node.health.checks import Facts, examine, problems
 from skerry.node.identity import SECRET_FILE, Identity
 from skerry.node.limiting import NodeLimits
+from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
@@ -169,6 +170,7 @@ class Node:
         containers: LazyContainers,
         models: ModelsOnDemand,
         groups: WorkerGroups,
+        named: ScriptModels,
         supervisor: Supervisor,
         desired: StoredDesired,
         sync: Sync,
@@ -190,6 +192,7 @@ class Node:
         self.containers = containers
         self._models = models
         self.groups = groups
+        self.named = named
         self.supervisor = supervisor
         self.desired = desired
         self.sync = sync

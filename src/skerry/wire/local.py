@@ -191,7 +191,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
     `problem` says why nothing can be started from the directory, `watched` how changes are noticed. `automatic` is
     how many automatic restarts there were within the last five minutes; `suspended_until`: that is too many.
-    `restarts` are the last 200, newest first.
+    `restarts` are the last 200, newest first. `models` are those that its scripts name, `doubts` the places where only
+    running them would tell.
     """
 
     status: WorkloadStatus
@@ -206,6 +207,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     stopped_at: int | None
     stopped_by: str
     restarts: list[WorkerRestart]
+    models: list[str] = []
+    doubts: list[str] = []
 
 
 class Whoami(msgspec.Struct, frozen=True):

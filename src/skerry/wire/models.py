@@ -46,6 +46,17 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return tuple(sorted((file.name, file.sha256) for file in self.files))
 
 
+MAX_NAMED = 32
+"""Models that a node may ask for at once: their names must fit a request's head."""
+
+
+class NamedModels(msgspec.Struct, frozen=True):
+    """What the hub says about models that a node asked for by name. `unknown`: those that it does not have."""
+
+    models: list[ModelSpec]
+    unknown: list[str]
+
+
 class ModelView(msgspec.Struct, frozen=True):
     """A model at the hub, and the workloads that name it."""
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Router, WebSocket, post, websocket
+from litestar import Router, WebSocket, get, post, websocket
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.params import JSONBody, SkipValidation
+from litestar.params import FromQuery, JSONBody, SkipValidation
 
 from skerry.hub.api.auth import ANYONE, NODE, AuthenticatedRequest, Connection, Principal
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.changes import Changes
 from skerry.hub.fleet.agents import Agent
+from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.heartbeat import HEARD
 from skerry.hub.link import Links
@@ -24,6 +25,7 @@ from skerry.hub.sync.push import Receiver
 from skerry.kit.clock import Clock
 from skerry.kit.one_line import one_line
 from skerry.wire.link import RUN_HEADER
+from skerry.wire.models import NamedModels
 from skerry.wire.sync import (
     Enrol,
     Enrolled,
@@ -98,6 +100,19 @@ async def pull(
     return await feed.answer(request.user.id, data)
 
 
+@get("/sync/v1/models", opt=NODE)
+async def named_models(
+    request: AuthenticatedRequest,
+    models: NamedDependency[Models],
+    nodes: NamedDependency[Nodes],
+    clock: GivenClock,
+    name: FromQuery[list[str]],
+) -> NamedModels:
+    """The models that scripts of a node name, and those names that the hub does not have."""
+    nodes.seen(request.user.id, clock.wall_ns())
+    return await models.named(name)
+
+
 @websocket("/sync/v1/link", opt=NODE)
 async def link(
     socket: WebSocket[Principal, Any, State],
@@ -132,4 +147,4 @@ def _agent(connection: Connection, run: str, host: str = "") -> Agent | None:
 
 def node_routes() -> Router:
     """Every route that nodes use."""
-    return Router("/", route_handlers=[enrol, hello, push, pull, link])
+    return Router("/", route_handlers=[enrol, hello, push, pull, named_models, link])

@@ -21,7 +21,7 @@ from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.kit.nearest import did_you_mean
 from skerry.wire.codec import decode, encode
-from skerry.wire.models import ModelSpec, ModelView
+from skerry.wire.models import MAX_NAMED, ModelSpec, ModelView, NamedModels
 from skerry.wire.people import Applied, Change
 from skerry.wire.workload import WorkloadSpec
 
@@ -110,6 +110,17 @@ class Models:
     async def list(self, name: str | None = None) -> builtins.list[ModelView]:
         """All models, or the one of this name (else NotFound)."""
         return await self._store.read(lambda connection: _views(connection, name))
+
+    async def named(self, names: builtins.list[str]) -> NamedModels:
+        """Which of these there are, and which not. Raises InvalidInput when there are more than MAX_NAMED."""
+        if len(names) > MAX_NAMED:
+            raise InvalidInput(
+                f"cannot answer for {len(names)} models: ask for at most {MAX_NAMED}"
+            )
+        held = await self._store.read(read_models)
+        wanted = sorted(set(names))
+        found = [held[name] for name in wanted if name in held]
+        return NamedModels(found, [name for name in wanted if name not in held])
 
     async def delete(self, name: str) -> None:
         """Raises NotFound, or Refused when a workload names it."""

@@ -26,10 +26,11 @@ Cause = Literal["reload", "crash", "manual"]
 
 
 class Scripts(msgspec.Struct, frozen=True):
-    """Which files, by name with the hash of their content, and the models that they load."""
+    """Which files, by name with the hash of their content, the models that they load, and what about them is unclear."""
 
     files: dict[str, str] = {}
     models: list[str] = []
+    doubts: list[str] = []
 
 
 class WorkerRow(msgspec.Struct, frozen=True):

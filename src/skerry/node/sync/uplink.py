@@ -8,8 +8,10 @@ which the hub had just closed is made once more.
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
 from aiohttp import ClientTimeout
@@ -20,6 +22,7 @@ from skerry.node.ports import NotKnown
 from skerry.node.sync.live import WebSocketLive
 from skerry.wire.codec import MAX_BODY, compress, decode, decompress, encode
 from skerry.wire.link import RUN_HEADER
+from skerry.wire.models import NamedModels
 from skerry.wire.people import Problem
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
 
@@ -87,25 +90,25 @@ def open_session(patience: Patience = PATIENCE) -> aiohttp.ClientSession:
 async def exchange(
     session: aiohttp.ClientSession,
     url: str,
-    body: bytes,
+    body: bytes | None,
     headers: dict[str, str],
     *,
     what: str,
     patience: Patience = PATIENCE,
 ) -> bytes:
-    """POSTs `body` and returns the decompressed answer.
+    """POSTs `body`, or without one GETs, and returns the decompressed answer.
 
     Raises Transient («cannot reach hub …: cause») when no answer came, Refused or InvalidInput with the hub's
     own words when one did. `what` names the call in messages.
     """
-    timeout = patience.of(len(body))
+    timeout = patience.of(len(body or b""))
     try:
         try:
-            return await _post(session, url, body, headers, timeout)
+            return await _ask(session, url, body, headers, timeout)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if isinstance(error, aiohttp.ClientConnectorError):
                 raise
-            return await _post(session, url, body, headers, timeout)
+            return await _ask(session, url, body, headers, timeout)
     except (aiohttp.ClientError, OSError) as error:
         raise Transient(f"cannot reach hub {_origin(url)}: {cause_of(error, patience)}") from error
     except _Answer as answer:
@@ -149,6 +152,11 @@ class HttpUplink:
     async def pull(self, pull: Pull) -> PullReply:
         return await self._call("pull", encode(pull), PullReply, _ACCEPT)
 
+    async def models(self, names: Sequence[str]) -> NamedModels:
+        """The models of these names, at most MAX_NAMED. Raises as `exchange`."""
+        query = urlencode([("name", name) for name in names])
+        return await self._call(f"models?{query}", None, NamedModels, what="ask for models")
+
     async def live(self, run: str) -> WebSocketLive:
         """Opens the live link. Raises Transient or Refused when it cannot be had."""
         url = f"{self._hub}/sync/v1/link"
@@ -171,17 +179,23 @@ class HttpUplink:
         )
 
     async def _call(
-        self, call: str, body: bytes, kind: type[T], headers: dict[str, str] | None = None
+        self,
+        call: str,
+        body: bytes | None,
+        kind: type[T],
+        headers: dict[str, str] | None = None,
+        *,
+        what: str = "",
     ) -> T:
         answer = await exchange(
             self._session,
             f"{self._hub}/sync/v1/{call}",
             body,
             self._headers | (headers or {}),
-            what=_VERBS.get(call, call),
+            what=what or _VERBS.get(call, call),
             patience=self._patience,
         )
-        return read_answer(answer, kind, call)
+        return read_answer(answer, kind, what or call)
 
 
 def cause_of(error: Exception, patience: Patience = PATIENCE) -> str:
@@ -209,14 +223,15 @@ class _Answer(Exception):
         self.text = text
 
 
-async def _post(
+async def _ask(
     session: aiohttp.ClientSession,
     url: str,
-    body: bytes,
+    body: bytes | None,
     headers: dict[str, str],
     timeout: ClientTimeout,
 ) -> bytes:
-    async with session.post(
+    async with session.request(
+        "GET" if body is None else "POST",
         url,
         data=body,
         headers=headers,

@@ -105,6 +105,8 @@ def _status(
         stopped_at=row.stopped_at,
         stopped_by=row.stopped_by,
         restarts=[WorkerRestart(one.at, one.cause, one.detail) for one in past],
+        models=row.scripts.models,
+        doubts=row.scripts.doubts,
     )
 
 

@@ -7,15 +7,21 @@ files and half-written copies. Only the directory itself is looked at, not those
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from skerry.kit.units import format_size
 from skerry.wire.workload import WorkerSpec
 
 MANIFESTS = ("cyberwave.yml", "skerry.yml")
 UNREADABLE = "unreadable"
+
+MAX_SCANNED = 256 * 1024
+"""Bytes of a file in which models are looked for: parsing more would hold up the agent."""
+
+MAX_DOUBTS = 20
 
 
 @dataclass(frozen=True)
@@ -35,13 +41,18 @@ class Found:
     doubts: tuple[str, ...] = field(default=())
 
 
-Scan = Callable[[Path], Found]
-"""Finds the models that the scripts of a directory load."""
+Scan = Callable[[Path, Iterable[str]], Found]
+"""Finds the models that these files of a directory load."""
 
 
-def no_models(_directory: Path) -> Found:
-    """Finds none."""
-    return Found()
+def models_named(directory: Path, names: Iterable[str]) -> Found:
+    """What these files name. Takes as long as their disk does, so not in the event loop's thread."""
+    from skerry.core.model_scan import scan_files  # noqa: PLC0415 - only nodes with a worker group pay for it
+
+    doubts: list[str] = []
+    scan = scan_files(_texts(directory, names, doubts))
+    doubts += [f"{each.file}:{each.line}: {each.cause}" for each in scan.unknown]
+    return Found(tuple(scan.models), tuple(doubts[:MAX_DOUBTS]))
 
 
 def look_at(worker: WorkerSpec) -> Look:
@@ -61,6 +72,22 @@ def look_at(worker: WorkerSpec) -> Look:
     scripts = tuple(name for name in hashes if name not in MANIFESTS and not name.startswith("_"))
     problem = "" if scripts else f"waits for a script in {directory} that fits «{worker.pattern}»"
     return Look(hashes, scripts, problem)
+
+
+def _texts(directory: Path, names: Iterable[str], doubts: list[str]) -> Iterator[tuple[str, str]]:
+    """Names and texts; a file that cannot be had becomes a doubt."""
+    for name in names:
+        try:
+            with (directory / name).open("rb") as file:
+                data = file.read(MAX_SCANNED + 1)
+        except OSError as error:
+            doubts.append(f"{name}: cannot be read: {error.strerror}")
+            continue
+        if len(data) > MAX_SCANNED:
+            size = format_size(MAX_SCANNED)
+            doubts.append(f"{name}: larger than {size}, so models are not looked for")
+            continue
+        yield name, data.decode("utf-8-sig", errors="replace")
 
 
 def _counts(name: str, pattern: str) -> bool:
