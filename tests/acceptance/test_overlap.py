@@ -124,7 +124,7 @@ async def live_through(site: Installation, node: Node, runtime: str) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(visitor.visit())
         await site.hub.apply(web(runtime, port, "bad"))
-        words = "goes on as before: update to generation 2 failed: not ready within 2s"
+        words = "failed: not ready within 2"
         await eventually(partial(says, node, "web", words), "the bad version is given up", 40)
         assert await pid_of(node) == first
         await site.hub.apply(web(runtime, port, "3"))

@@ -125,7 +125,8 @@ def _proving(
     moment: Moment,
 ) -> Step:
     spec, name = beside.assignment.spec, held.name
-    label = f"its successor (generation {beside.assignment.generation.n})"
+    again = ", tried again" if beside.history.short_lives else ""
+    label = f"its successor (generation {beside.assignment.generation.n}{again})"
     if spec.probe is not None and not beside.ready:
         limit = instance.started + int(spec.update.ready_within * NS)
         if moment.monotonic >= limit:
@@ -146,7 +147,7 @@ def _being_stopped(beside: ActualWorkload, instance: Instance, phase: Phase, now
     name = beside.name
     if instance.kill_at is not None and now < instance.kill_at:
         return Wait(
-            name, phase, f"beside it, another instance is {beside.message}", instance.kill_at
+            name, phase, f"ends another instance beside it ({beside.message})", instance.kill_at
         )
     if instance.kills and instance.identity is None:
         return Beside(AbandonInstance(name))

@@ -17,7 +17,7 @@ from skerry.node.store.instances import ActualWorkload, History, Instance
 from skerry.node.store.workers import Cause, PastRestart
 from skerry.node.workloads.restart import Ending, Verdict, after_exit
 from skerry.node.workloads.steps import StopReason
-from skerry.wire.workload import Assignment, Exit, Phase, Restart, WorkloadStatus
+from skerry.wire.workload import Assignment, Exit, Generation, Phase, Restart, WorkloadStatus
 
 KILL_AGAIN = 5.0
 """Seconds after which a SIGKILL without effect is repeated."""
@@ -240,7 +240,14 @@ def status_of(actual: ActualWorkload, moment: Moment) -> WorkloadStatus:
         message=actual.message,
         isolation=instance.isolation if instance else "",
         locked_until=lock.until_at if lock is not None and lock.until > moment.monotonic else None,
-        failed_generation=beside.assignment.generation if beside and beside.due else None,
+        failed_generation=_failed_beside(actual),
+    )
+
+
+def _failed_beside(actual: ActualWorkload) -> Generation | None:
+    beside = actual.beside
+    return (
+        None if beside is None or not beside.history.short_lives else beside.assignment.generation
     )
 
 
