@@ -13,12 +13,13 @@ from skerry.node.workloads.readiness import Prober, Readiness
 from skerry.wire.workload import Ready
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Probe:
-    """Which probe runs, for which instance."""
+    """What runs for one instance, and its last judgement."""
 
-    instance: str
     ready: Ready
+    task: asyncio.Task[None]
+    judged: Readiness | None = None
 
 
 class Probing:
@@ -30,34 +31,35 @@ class Probing:
         self._prober = prober
         self._ring = ring
         self._guard = guard
-        self._tasks: dict[_Probe, asyncio.Task[None]] = {}
-        self._judged: dict[_Probe, Readiness] = {}
+        self._probes: dict[str, _Probe] = {}
 
     def tend(self, rows: Iterable[ActualWorkload], tasks: Tasks) -> None:
         """Starts and ends probes so that they fit these rows."""
-        wanted = {probe: row for row in rows if (probe := _probe_of(row)) is not None}
-        for probe in self._tasks.keys() - wanted.keys():
-            self._tasks.pop(probe).cancel()
-            self._judged.pop(probe, None)
-        for probe, row in wanted.items():
-            if probe not in self._tasks:
-                name = f"probe of «{row.name}»"
-                self._tasks[probe] = tasks.start(self._watch(probe, row), name=name)
+        wanted = {row.instance.id: row for row in rows if row.instance and _probe_of(row)}
+        for instance, probe in tuple(self._probes.items()):
+            if instance not in wanted or _probe_of(wanted[instance]) != probe.ready:
+                del self._probes[instance]
+                probe.task.cancel()
+        for instance, row in wanted.items():
+            ready = _probe_of(row)
+            if instance not in self._probes and ready is not None:
+                task = tasks.start(self._watch(instance, row), name=f"probe of «{row.name}»")
+                self._probes[instance] = _Probe(ready, task)
 
     def judged(self, row: ActualWorkload) -> ActualWorkload:
         """The row with what its probe has said since."""
-        probe = _probe_of(row)
-        readiness = None if probe is None else self._judged.get(probe)
-        if readiness is None:
+        probe = None if row.instance is None else self._probes.get(row.instance.id)
+        if probe is None or probe.judged is None or probe.ready != _probe_of(row):
             return row
-        return transitions.probed(row, ready=readiness.ready, failure=readiness.failure)
+        return transitions.probed(row, ready=probe.judged.ready, failure=probe.judged.failure)
 
-    async def _watch(self, probe: _Probe, row: ActualWorkload) -> None:
+    async def _watch(self, instance: str, row: ActualWorkload) -> None:
         guard = self._guard()
 
         def tell(readiness: Readiness) -> None:
-            if probe in self._tasks:
-                self._judged[probe] = readiness
+            probe = self._probes.get(instance)
+            if probe is not None and probe.ready == _probe_of(row):
+                probe.judged = readiness
                 self._ring()
 
         async def watch() -> None:
@@ -67,8 +69,5 @@ class Probing:
             pass
 
 
-def _probe_of(row: ActualWorkload) -> _Probe | None:
-    ready = row.assignment.spec.probe
-    if row.instance is None or row.phase != "running" or ready is None:
-        return None
-    return _Probe(row.instance.id, ready)
+def _probe_of(row: ActualWorkload) -> Ready | None:
+    return row.assignment.spec.probe if row.phase == "running" else None
