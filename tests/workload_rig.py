@@ -83,7 +83,7 @@ class Surroundings:
             raise Transient(f"cannot reach {url}: connection refused")
         return self.answers[url]
 
-    def last(self, workload: str, pattern: str) -> int | None:
+    def last(self, workload: str, pattern: str, _instance: str) -> int | None:
         return self.values.get((workload, pattern))
 
 

@@ -199,5 +199,5 @@ async def _isolation(node: Node) -> dict[str, str]:
 def _groups(node: Node, workload: str) -> list[int]:
     owner = json.loads((node.directory / "containers.json").read_text())["mark"]
     return groups.members(
-        str(path) for path in Path("/sys/fs/cgroup").glob(f"*/skerry/{owner}/{workload}")
+        str(path) for path in Path("/sys/fs/cgroup").glob(f"*/skerry/{owner}/{workload}~*")
     )

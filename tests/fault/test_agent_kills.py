@@ -9,8 +9,10 @@ import contextlib
 import random
 import sqlite3
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.installation import Installation, Node, installation, sleeper
 
@@ -20,7 +22,7 @@ from skerry.sdk.client import Client
 from skerry.testing.waiting import eventually
 from skerry.wire.local import Doctor
 from skerry.wire.records import PublishedRecord
-from skerry.wire.workload import ProcessSpec, Restart, WorkloadSpec
+from skerry.wire.workload import ProcessSpec, Restart, Update, WorkloadSpec
 
 LABELS = (
     "segment.append",
@@ -43,6 +45,54 @@ FLAPPING = WorkloadSpec(
     process=ProcessSpec(command=["/bin/sh", "-c", "sleep 0.1; exit 1"]),
     restart=Restart(delay=0.05, max_delay=0.1, attempts=1000, window=1.0),
 )
+
+
+OVERLAP = (
+    "workload.starting-beside.before-commit",
+    "workload.starting-beside.after-commit",
+    "workload.spawned",
+    "workload.started-beside.after-commit",
+    "workload.promoted.before-commit",
+    "workload.promoted.after-commit",
+    "workload.signalled",
+)
+
+
+@pytest.mark.timeout(120)
+async def test_an_agent_that_dies_in_an_update_leaves_one_that_serves(short_dir: Path) -> None:
+    """At each operation of an overlapping update; meanwhile something of the workload always lives."""
+    async with installation(short_dir) as site:
+        node = await site.started(web(0))
+        for version, label in enumerate(OVERLAP, start=1):
+            await node.kill()
+            await site.hub.apply(web(version))
+            await node.start(fault=(label, 1))
+            async with asyncio.timeout(20):
+                assert node.process.process is not None
+                await node.process.process.wait()
+            assert _living(node, "web"), label
+            await node.start()
+            await eventually(partial(_only, node, "web", f"version={version}"), label, 20)
+
+
+def web(version: int) -> WorkloadSpec:
+    return msgspec.structs.replace(
+        sleeper("web"),
+        env={"MARK": f"version={version}"},
+        update=Update(strategy="overlap", min_healthy=0.2),
+    )
+
+
+def _living(node: Node, workload: str) -> list[int]:
+    return [pid for pid in node.processes() if _workload_of(pid) == workload and _leads(pid)]
+
+
+def _only(node: Node, workload: str, mark: str) -> bool:
+    """Whether exactly one instance lives, of this version; there is at least one at every moment."""
+    living = _living(node, workload)
+    assert living
+    marks = [Path(f"/proc/{pid}/environ").read_bytes() for pid in living]
+    return len(marks) == 1 and mark.encode() in marks[0]
 
 
 @pytest.mark.guarantee("G1")

@@ -15,20 +15,23 @@ from skerry.testing.fake_runtime import FakeRuntime
 from skerry.testing.faulty_disk import FaultyDisk
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
-from skerry.wire.workload import Assignment, Stop
+from skerry.wire.workload import Assignment, Stop, Update
 
 
 class WatchedRuntime(FakeRuntime):
-    """Notes when a workload has two living instances."""
+    """Notes when a workload has more living instances than it may: two of one that overlaps, else one."""
 
     doubles = 0
+    overlapping: frozenset[str] = frozenset({"web"})
 
     async def start(self, launch: Launch) -> ProcessIdentity:
         try:
             return await super().start(launch)
         finally:
             living = Counter(one.workload for one in self.running.values())
-            self.doubles += any(number > 1 for number in living.values())
+            self.doubles += any(
+                number > 1 + (name in self.overlapping) for name, number in living.items()
+            )
 
 
 class Life:
@@ -52,8 +55,32 @@ class Life:
         await rig.restart()
         await self.reach("all goes on", db, wish("app", n=2, command="new"))
         await self.reach("nothing is left")
+        await self.overlap()
         assert runtime.doubles == 0
         await rig.stop()
+
+    async def overlap(self) -> None:
+        """A change beside what runs: one that cannot be started, one whose agent dies halfway, one that takes over."""
+        await self.reach("the first version runs", web(1, "first"))
+        first = self.runtime.instance_of("web")
+        self.runtime.missing.add("wrong")
+        self.rig.wishes.want(web(2, "wrong"))
+        await eventually(
+            lambda: self.passes("failed: cannot start"), "the second cannot be started"
+        )
+        assert self.runtime.instance_of("web") == first
+        self.rig.wishes.want(web(3, "third"))
+        await eventually(lambda: self.passes("has to run for"), "the third runs beside it")
+        assert first in self.runtime.running
+        await self.rig.restart()
+        await self.reach("the third has taken over", web(3, "third"))
+        await self.reach("nothing of it is left")
+
+    def passes(self, words: str) -> bool:
+        """A little time does, and what runs says these words."""
+        self.clock.advance(0.1)
+        row = self.rig.rows().get("web")
+        return row is not None and words in row.message
 
     async def reach(self, what: str, *desired: Assignment, but_not: str = "") -> None:
         """Wants `desired` and waits, while time passes, until rows and runtime show exactly that."""
@@ -75,6 +102,10 @@ class Life:
             )
 
         await eventually(reached, what)
+
+
+def web(n: int, command: str) -> Assignment:
+    return wish("web", n, command=command, update=Update(strategy="overlap", min_healthy=2))
 
 
 async def fail_each(

@@ -88,6 +88,20 @@ async def test_a_row_comes_back_as_it_was_written(store: Store, actual: ActualWo
     assert store.load() == {"a": actual}
 
 
+async def test_a_promotion_swaps_two_live_instances_at_once(store: Store) -> None:
+    old, new = live(wish(n=1), instance="i1"), live(wish(n=2, command="new"), instance="i2")
+    assert new.instance
+    successor = replace(new, instance=replace(new.instance, slot=1))
+    await store.put(replace(old, beside=successor))
+    assert store.read("a") == replace(old, beside=successor)
+    promoted = replace(successor, beside=old)
+    await store.put(promoted)
+    assert store.load() == {"a": promoted}
+    crashed = replace(promoted, instance=None, phase="backoff")
+    await store.put(crashed, Ended("i2", Exit(code=1, at=7)))
+    assert store.read("a") == crashed
+
+
 async def test_a_transition_ends_one_instance_and_begins_another(store: Store) -> None:
     await store.put(live(instance="i1"))
     after = live(phase="starting", instance="i2", pid=None)

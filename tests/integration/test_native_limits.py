@@ -52,7 +52,7 @@ def left(device: ProcessDevice) -> list[Path]:
 
 
 def paths(device: ProcessDevice, workload: str = "w") -> list[str]:
-    return [str(path) for path in device.isolation.means.groups.existing(workload)]
+    return [str(path) for path in left(device) if path.name.startswith(f"{workload}~")]
 
 
 async def test_out_of_memory_is_told_as_such(

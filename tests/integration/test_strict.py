@@ -304,11 +304,11 @@ async def test_it_is_known_after_agent_and_keeper_have_died(
     assert await agent.connect(exits) == []
     known = StoredInstance(launch, identity)
     assert await agent.adopt([known]) == [RunningInstance(launch.instance, "w", identity)]
-    assert groups.members(str(path) for path in device.isolation.means.groups.existing("w")) == [identity.pid]  # fmt: skip
+    assert groups.members(str(path) for path in device.isolation.means.existing("w", launch.instance)) == [identity.pid]  # fmt: skip
     await agent.signal(launch.instance, "SIGTERM")
     await exits.of(launch.instance)
     await eventually(
-        lambda: device.isolation.means.groups.existing("w") == [], "its groups are gone"
+        lambda: device.isolation.means.existing("w", launch.instance) == [], "its groups are gone"
     )
 
 

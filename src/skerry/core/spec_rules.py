@@ -90,6 +90,7 @@ _RANGES = (
     _Range("update.min_healthy", 0, 86400, write_duration),
     _Range("update.healthy_within", 1, 7 * 86400, write_duration),
     _Range("update.lock_at_most", 0, 86400, write_duration),
+    _Range("update.ready_within", 1, 7 * 86400, write_duration),
 )
 
 

@@ -28,8 +28,8 @@ from skerry.wire.workload import (
 _DURATIONS: Final = {
     ("restart", "delay"), ("restart", "max_delay"), ("restart", "reset_after"), ("restart", "window"),
     ("stop", "grace"), ("ready", "interval"), ("ready", "timeout"), ("update", "min_healthy"),
-    ("update", "healthy_within"), ("update", "lock_at_most"), ("wasm", "deadline"), ("worker", "reload_delay"),
-    ("logs", "max_age"),
+    ("update", "healthy_within"), ("update", "lock_at_most"), ("update", "ready_within"),
+    ("wasm", "deadline"), ("worker", "reload_delay"), ("logs", "max_age"),
 }  # fmt: skip
 _SIZES: Final = {("resources", "memory"), ("resources", "storage"), ("logs", "max_size")}
 _ORDER: Final = (

@@ -347,6 +347,8 @@ _FIELDS = {
             "healthy_within": duration,
             "pause_on_failure": boolean,
             "lock_at_most": duration,
+            "strategy": one_of("recreate", "overlap"),
+            "ready_within": duration,
         }
     ),
     "overrides": list_of(_override, "overrides"),

@@ -65,26 +65,37 @@ LAST_WORDS = 1.5
 """Seconds for the hub to hear that the workloads have ended, and what they published last."""
 
 
+_TOLD_APART = 2
+"""So many instances of a workload live at a time."""
+
+
 class SeenValues:
-    """When each workload last published each name, for readiness by value (`workloads.readiness`)."""
+    """When each workload's instances last published each name, for readiness by value (`workloads.readiness`)."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._last: dict[tuple[str, str], int] = {}
+        self._last: dict[tuple[str, str], dict[str, int]] = {}
         self.bell = Bell()
 
     def note(self, workload: str, request: Publish) -> None:
         """The request was accepted."""
         if request.kind == "measurement":
             now = self._clock.monotonic_ns()
-            self._last.update({(workload, record.name): now for record in request.records})
+            for name in {record.name for record in request.records}:
+                by_instance = self._last.setdefault((workload, name), {})
+                by_instance.pop(request.instance, None)
+                by_instance[request.instance] = now
+                if len(by_instance) > _TOLD_APART:
+                    del by_instance[next(iter(by_instance))]
             self.bell.ring()
 
-    def last(self, workload: str, pattern: str) -> int | None:
+    def last(self, workload: str, pattern: str, instance: str) -> int | None:
         found = (
             at
-            for (who, name), at in self._last.items()
+            for (who, name), by_instance in self._last.items()
             if who == workload and matches(pattern, name)
+            for which, at in by_instance.items()
+            if which in {"", instance}
         )
         return max(found, default=None)
 

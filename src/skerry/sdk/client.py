@@ -25,6 +25,7 @@ import msgspec
 from skerry.kit.backoff import Backoff
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.sdk.connection import NodeConnection, raise_for
+from skerry.sdk.settings import instance as this_instance
 from skerry.wire.local import Held, HoldUpdates, ReleaseUpdates
 from skerry.wire.people import Rows
 from skerry.wire.records import MAX_PUBLISH, Publish, PublishedRecord, Row, Value
@@ -156,7 +157,10 @@ class Client:
         deadline: float,
     ) -> None:
         try:
-            body = msgspec.json.encode(Publish(records, kind, self._session, self._counter + 1))
+            first = self._counter + 1
+            body = msgspec.json.encode(
+                Publish(records, kind, self._session, first, this_instance())
+            )
         except UnicodeError as error:
             raise InvalidInput(f"cannot publish: a text is no valid Unicode ({error})") from error
         if len(body) > _MAX_REQUEST and len(records) > 1:

@@ -48,13 +48,15 @@ class Publish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /v1/publish` on a workload's socket.
 
     `session` and `first` (the counter of the first record) make a retry safe; without them every call
-    is new. Batches of one session are sent one at a time and in order.
+    is new. Batches of one session are sent one at a time and in order. `instance` is the sender's SKERRY_INSTANCE,
+    where it says so: only then does readiness by value know which of two instances has published.
     """
 
     records: Annotated[list[PublishedRecord], msgspec.Meta(min_length=1, max_length=MAX_PUBLISH)]
     kind: Literal["measurement", "event"] = "measurement"
     session: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")] | None = None
     first: Annotated[int, msgspec.Meta(ge=1, lt=INT64 - MAX_PUBLISH)] | None = None
+    instance: str = ""
 
 
 class Published(msgspec.Struct, frozen=True):

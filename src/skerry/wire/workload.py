@@ -196,6 +196,10 @@ class Update(_Part, frozen=True):
     healthy_within: float = 600.0
     pause_on_failure: bool = True
     lock_at_most: float = 600.0
+    strategy: Literal["recreate", "overlap"] = "recreate"
+    """On each node: the old instance ends before its successor starts, or only once that one is ready."""
+    ready_within: float = 300.0
+    """With `overlap`, seconds that the successor's probe has to succeed."""
 
 
 class Override(_Part, frozen=True):
@@ -313,7 +317,8 @@ class WorkloadStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `restarts` counts the starts that nobody asked for since it was last started on purpose or by a reboot.
     `isolation` says what keeps the running instance from the rest of the device; empty while none runs. Until
-    `locked_until` at the latest, the workload itself holds up changes.
+    `locked_until` at the latest, the workload itself holds up changes. The change of `failed_generation` was tried beside
+    what runs, and failed.
     """
 
     workload: str
@@ -328,6 +333,7 @@ class WorkloadStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str = ""
     isolation: str = ""
     locked_until: int | None = None
+    failed_generation: Generation | None = None
 
 
 class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -60,7 +60,12 @@ class Member:
     def trouble(self) -> str:
         """What is wrong, for people; empty while it may only need time."""
         status = self.status
-        if status is None or status.generation < self.generation or status.phase not in _FAILED:
+        if status is None:
+            return ""
+        tried = status.failed_generation
+        if tried is not None and tried >= self.generation:
+            return status.message
+        if status.generation < self.generation or status.phase not in _FAILED:
             return ""
         return f"{status.phase}: {status.message}" if status.message else status.phase
 

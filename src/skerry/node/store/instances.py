@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -57,6 +59,8 @@ class Instance:
     lock: Lock | None = None
     cause: str = ""
     """Why the node itself ended it: the reason of its exit. Empty: it was not over a limit."""
+    slot: int = 0
+    """0 or 1: tells the two apart that a workload has at most."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,23 @@ class ActualWorkload:
     exit: Exit | None = None
     """How the last instance ended."""
     instance: Instance | None = None
+    beside: ActualWorkload | None = None
+    """Beside the instance that serves: a successor, tried or to be tried again, or a predecessor that is being ended.
+    It has none beside itself."""
+
+    @property
+    def slot(self) -> int:
+        """That of its instance; without one, the one that is free for it."""
+        if self.instance is not None:
+            return self.instance.slot
+        other = None if self.beside is None else self.beside.instance
+        return 0 if other is None else 1 - other.slot
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """All that live, the one that serves first."""
+        rows = (self,) if self.beside is None else (self, self.beside)
+        return tuple(row.instance for row in rows if row.instance is not None)
 
     @property
     def name(self) -> str:
@@ -111,7 +132,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Transition:
-    """One workload's new row, together with the end of the instance that it had before."""
+    """One workload's new row, together with the end of an instance that it had before."""
 
     actual: ActualWorkload
     ended: Ended | None = None
@@ -128,15 +149,26 @@ class InstanceReader:
 
     def load(self) -> dict[str, ActualWorkload]:
         """Every workload that this node has, by name."""
-        return {row["name"]: self._from_row(row) for row in self._connection.execute(SQL["load"])}
+        rows = groupby(self._connection.execute(SQL["load"]), key=itemgetter("name"))
+        return {name: self._from_rows(list(same)) for name, same in rows}
 
     def read(self, name: str) -> ActualWorkload | None:
         """One workload, or None."""
-        row = self._connection.execute(SQL["read"], (name,)).fetchone()
-        return None if row is None else self._from_row(row)
+        rows = self._connection.execute(SQL["read"], (name,)).fetchall()
+        return self._from_rows(rows) if rows else None
 
-    def _from_row(self, row: sqlite3.Row) -> ActualWorkload:
+    def _beside(self, row: sqlite3.Row, instance: Instance | None) -> ActualWorkload | None:
+        if row["beside"] is None:
+            return None
+        what = f"successor of workload «{row['name']}»"
+        beside = decode(self._cipher.open(row["beside"]), ActualWorkload, what)
+        return replace(beside, instance=instance)
+
+    def _from_rows(self, rows: Sequence[sqlite3.Row]) -> ActualWorkload:
+        """One row for each live instance; a workload without one has a row, too."""
+        row = rows[0]
         what = f"assignment of workload «{row['name']}»"
+        instances = {each["instance_slot"]: _instance(each) for each in rows if each["instance"]}
         return ActualWorkload(
             assignment=decode(self._cipher.open(row["assignment"]), Assignment, what),
             boot_id=row["boot_id"],
@@ -153,7 +185,8 @@ class InstanceReader:
             ready=bool(row["ready"]),
             probe=row["probe"],
             exit=_exit(row),
-            instance=None if row["instance"] is None else _instance(row),
+            instance=instances.get(row["slot"]),
+            beside=self._beside(row, instances.get(1 - row["slot"])),
         )
 
 
@@ -171,7 +204,7 @@ class InstanceStore:
 
     def living(self) -> set[str]:
         """The workloads that have an instance, started or about to be."""
-        return {name for name, one in self.load().items() if one.instance is not None}
+        return {name for name, one in self.load().items() if one.instances}
 
     def read(self, name: str) -> ActualWorkload | None:
         """One workload, or None."""
@@ -209,12 +242,21 @@ class InstanceStore:
             how = (exit_.at, exit_.code, exit_.signal, exit_.reason, ended.instance)
             db.execute(SQL["end_instance"], how)
             db.execute(SQL["drop_old_instances"], (actual.name, KEPT_INSTANCES))
-        if actual.instance is not None:
-            db.execute(SQL["put_instance"], _instance_row(actual.name, actual.instance))
+        for instance in actual.instances:
+            db.execute(SQL["put_instance"], _instance_row(actual.name, instance))
         if transition.restart is not None:
             note_restart(db, self._cipher, actual.name, transition.restart)
-        assignment = self._cipher.seal(encode(actual.assignment))
-        db.execute(SQL["put_workload"], _workload_row(actual) | {"assignment": assignment})
+        bodies = {
+            "assignment": self._cipher.seal(encode(actual.assignment)),
+            "beside": self._sealed(actual.beside),
+        }
+        db.execute(SQL["put_workload"], _workload_row(actual) | bodies)
+
+    def _sealed(self, beside: ActualWorkload | None) -> bytes | None:
+        """Without its instance, which has a row of its own."""
+        if beside is None:
+            return None
+        return self._cipher.seal(encode(replace(beside, instance=None)))
 
 
 def _workload_row(actual: ActualWorkload) -> dict[str, object]:
@@ -236,6 +278,7 @@ def _workload_row(actual: ActualWorkload) -> dict[str, object]:
         "exit_signal": None if exit_ is None else exit_.signal,
         "exit_at": None if exit_ is None else exit_.at,
         "exit_reason": "" if exit_ is None else exit_.reason,
+        "slot": actual.slot,
     }
 
 
@@ -259,6 +302,7 @@ def _instance_row(workload: str, instance: Instance) -> dict[str, object]:
         "lock_until_at": None if lock is None else lock.until_at,
         "lock_reason": None if lock is None else lock.reason,
         "cause": instance.cause,
+        "slot": instance.slot,
     }
 
 
@@ -284,4 +328,5 @@ def _instance(row: sqlite3.Row) -> Instance:
         if row["lock_since"] is None
         else Lock(row["lock_since"], row["lock_until"], row["lock_until_at"], row["lock_reason"]),
         cause=row["cause"],
+        slot=row["instance_slot"],
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from skerry.kit.units import format_size
 from skerry.node.store.instances import ActualWorkload
-from skerry.node.workloads.steps import StartWorkload, Step, StopWorkload
+from skerry.node.workloads.steps import Beside, StartWorkload, Step, StopWorkload
 from skerry.wire.workload import Assignment, WorkloadSpec
 
 NODE_SHARE = 50_000_000
@@ -37,6 +37,15 @@ def reservation(spec: WorkloadSpec) -> int:
     return UNSTATED if spec.resources.memory is None else spec.resources.memory
 
 
+def held_by(actual: ActualWorkload) -> int:
+    """What a workload is counted with now, in bytes: both of its instances while there are two."""
+    beside = actual.beside
+    other = 0
+    if beside is not None and beside.instance is not None:
+        other = reservation(beside.assignment.spec)
+    return reservation(actual.assignment.spec) + other
+
+
 def demand(step: Step, held: ActualWorkload, wish: Assignment | None) -> int | None:
     """What must be free for this step; None: nothing is asked for."""
     match step:
@@ -44,6 +53,8 @@ def demand(step: Step, held: ActualWorkload, wish: Assignment | None) -> int | N
             return reservation(held.assignment.spec)
         case StopWorkload(reason="changed" | "restart") if wish is not None:
             return reservation(wish.spec)
+        case Beside(step=StartWorkload()) if wish is not None:
+            return reservation(held.assignment.spec) + reservation(wish.spec)
         case _:
             return None
 

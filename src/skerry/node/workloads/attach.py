@@ -7,12 +7,12 @@ nobody has is written as ended. `supervise` asks the runtime and writes the resu
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from skerry.node.ports import RunningInstance
 from skerry.node.store.instances import ActualWorkload, Ended, Instance, Transition
-from skerry.node.workloads import transitions
+from skerry.node.workloads import overlap, transitions
 from skerry.node.workloads.transitions import Moment
 from skerry.wire.workload import Assignment, Exit, Generation, ProcessSpec, WorkloadSpec
 
@@ -29,24 +29,23 @@ class Attachment:
 
 def after_reboot(actual: Mapping[str, ActualWorkload], moment: Moment) -> list[Transition]:
     """Ends the instances of earlier boots. What they were is started again by the plan, without delay."""
-    return [
-        Transition(
-            transitions.rebooted(old, moment),
-            Ended(old.instance.id, Exit(at=moment.wall)) if old.instance else None,
-        )
-        for old in actual.values()
-        if old.boot_id != moment.boot_id
-    ]
+    lost: list[Transition] = []
+    for old in actual.values():
+        if old.boot_id != moment.boot_id:
+            new = transitions.rebooted(old, moment)
+            gone = [Ended(instance.id, Exit(at=moment.wall)) for instance in old.instances]
+            lost += [Transition(new, ended) for ended in gone] or [Transition(new)]
+    return lost
 
 
 def not_listed(
     actual: Mapping[str, ActualWorkload], running: list[RunningInstance], exited: Collection[str]
 ) -> list[ActualWorkload]:
-    """Workloads whose live instance the runtime neither lists nor has an exit for: ask it to look for them."""
+    """Rows whose live instance the runtime neither lists nor has an exit for: ask it to look for them."""
     listed = {instance.instance for instance in running}
     return [
         one
-        for one in actual.values()
+        for one in _rows(actual)
         if one.instance and one.instance.id not in listed and one.instance.id not in exited
     ]
 
@@ -62,21 +61,17 @@ def attach(
     result = Attachment()
     lives = {instance.instance: instance for instance in running}
     for one in actual.values():
-        instance = one.instance
-        if instance is None or instance.id in exited:
-            continue
-        if instance.id in lives:
-            living = lives[instance.id]
-            known = transitions.started(one, living.identity, moment, living.isolation)
-            if living.moved and known.phase != "stopping":
-                known = transitions.stopping_because(known, _MOVED, moment)
-            if known != one:
-                result.transitions.append(Transition(known))
-        else:
-            result.transitions.append(_gone(one, instance, moment, chance.random()))
-    ours = {one.instance.id for one in actual.values() if one.instance}
+        now = one
+        if one.instance is not None and one.instance.id not in exited:
+            new, ended = _matched(one, one.instance, lives, moment, chance)
+            now = _add(result, now, new, ended)
+        other = one.beside
+        if other is not None and other.instance is not None and other.instance.id not in exited:
+            beside, ended = _matched_beside(other, other.instance, lives, moment, chance)
+            _add(result, now, replace(now, beside=beside), ended)
+    ours = {instance.id for one in actual.values() for instance in one.instances}
     strays = [instance for instance in running if instance.instance not in ours]
-    taken = {one.name for one in actual.values() if one.instance}
+    taken = {one.name for one in actual.values() if one.instances}
     for stray in strays:
         if stray.workload in taken:
             result.doubles.append(stray.instance)
@@ -86,12 +81,58 @@ def attach(
     return result
 
 
-def _gone(one: ActualWorkload, instance: Instance, moment: Moment, chance: float) -> Transition:
+def _rows(actual: Mapping[str, ActualWorkload]) -> Iterator[ActualWorkload]:
+    for one in actual.values():
+        yield one
+        if one.beside is not None:
+            yield one.beside
+
+
+def _add(
+    result: Attachment, old: ActualWorkload, new: ActualWorkload, ended: Ended | None
+) -> ActualWorkload:
+    if ended is not None or new != old:
+        result.transitions.append(Transition(new, ended))
+    return new
+
+
+def _matched(
+    one: ActualWorkload,
+    instance: Instance,
+    lives: Mapping[str, RunningInstance],
+    moment: Moment,
+    chance: random.Random,
+) -> tuple[ActualWorkload, Ended | None]:
+    if instance.id in lives:
+        return _known(one, lives[instance.id], moment), None
     unknown = Exit(at=moment.wall)
     if instance.identity is None:
-        return Transition(transitions.not_made(one, moment), Ended(instance.id, unknown))
-    gone = transitions.ended(one, unknown, moment, chance)
-    return Transition(gone, Ended(instance.id, gone.exit or unknown))
+        return transitions.not_made(one, moment), Ended(instance.id, unknown)
+    gone = transitions.ended(one, unknown, moment, chance.random())
+    return gone, Ended(instance.id, gone.exit or unknown)
+
+
+def _matched_beside(
+    one: ActualWorkload,
+    instance: Instance,
+    lives: Mapping[str, RunningInstance],
+    moment: Moment,
+    chance: random.Random,
+) -> tuple[ActualWorkload | None, Ended | None]:
+    if instance.id in lives:
+        return _known(one, lives[instance.id], moment), None
+    unknown = Exit(at=moment.wall)
+    if instance.identity is None:
+        return overlap.not_made(one, moment), Ended(instance.id, unknown)
+    gone = overlap.ended(one, unknown, moment, chance.random())
+    return gone, Ended(instance.id, unknown)
+
+
+def _known(one: ActualWorkload, living: RunningInstance, moment: Moment) -> ActualWorkload:
+    known = transitions.started(one, living.identity, moment, living.isolation)
+    if living.moved and known.phase != "stopping":
+        known = transitions.stopping_because(known, _MOVED, moment)
+    return known
 
 
 def _stop_stray(stray: RunningInstance, owner: ActualWorkload | None, moment: Moment) -> Transition:

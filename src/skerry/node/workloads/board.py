@@ -107,7 +107,7 @@ class Board:
             return
         if actual is not None:
             self.actual[name] = actual
-        self._follow_instance(name, before, actual)
+        self._follow_instances(name, before, actual)
         self.unreported.add(name)
         self.news.ring()
         if before is None or actual is None or _condition(before) != _condition(actual):
@@ -154,16 +154,15 @@ class Board:
         for name in self.desired.keys() | self.actual.keys():
             self.bells[name].ring()
 
-    def _follow_instance(
+    def _follow_instances(
         self, name: str, before: ActualWorkload | None, actual: ActualWorkload | None
     ) -> None:
-        old = before.instance.id if before and before.instance else None
-        new = actual.instance.id if actual and actual.instance else None
-        if new is not None:
-            self._owners[new] = name
-        if old is not None and old != new:
-            self._owners.pop(old, None)
-            self._release(old)
+        old = {instance.id for instance in before.instances} if before else set()
+        new = {instance.id for instance in actual.instances} if actual else set()
+        self._owners.update(dict.fromkeys(new, name))
+        for instance in old - new:
+            self._owners.pop(instance, None)
+            self._release(instance)
 
     def _release(self, instance: str) -> None:
         self.exits.pop(instance, None)

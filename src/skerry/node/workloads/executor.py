@@ -18,12 +18,18 @@ from skerry.node.ports import Excess, Launch, NeedGone, Runtime
 from skerry.node.store.instances import (
     ActualWorkload,
     Ended,
-    Instance,
     InstanceStore,
     Transition,
 )
-from skerry.node.workloads import transitions
-from skerry.node.workloads.steps import StopReason
+from skerry.node.workloads import overlap, transitions
+from skerry.node.workloads.steps import (
+    AbandonInstance,
+    BesideStep,
+    KillWorkload,
+    StartWorkload,
+    StopReason,
+    StopWorkload,
+)
 from skerry.node.workloads.transitions import Moment
 from skerry.wire.workload import Assignment, Exit
 
@@ -58,7 +64,7 @@ class WorkloadExecutor:
         self.actual: ActualWorkload | None = None
         self._tools = tools
         self._changed = changed
-        self._signalled = ""
+        self._signalled: frozenset[str] = frozenset()
 
     def reload(self) -> None:
         """Takes the store's row as the truth: at the start, and after an error, when nobody knows how far it got."""
@@ -75,7 +81,7 @@ class WorkloadExecutor:
             held = transitions.starting(held, uuid7(self._tools.clock), self._tools.moment())
             await self._save(held, "workload.starting", ended)
         if held.instance is not None:
-            await self._launch(held, held.instance)
+            await self._launch(held)
 
     async def stop(self, held: ActualWorkload, reason: StopReason) -> None:
         """Writes that the grace period begins; `signal_stop` follows."""
@@ -88,13 +94,17 @@ class WorkloadExecutor:
         await self._save(over, "workload.exceeding")
 
     async def signal_stop(self) -> None:
-        """Sends the stop signal, once in this agent's life: an earlier agent may have died just before sending it."""
+        """Sends the stop signals, once in this agent's life: an earlier agent may have died just before sending one."""
         actual = self.actual
-        if actual is None or actual.instance is None or self._signalled == actual.instance.id:
-            return
-        await self._tools.runtime.signal(actual.instance.id, actual.assignment.spec.stop.signal)
-        self._signalled = actual.instance.id
-        self._tools.disk.point("workload.signalled")
+        for row in () if actual is None else (actual, actual.beside):
+            if row is None or row.phase != "stopping" or row.instance is None:
+                continue
+            if row.instance.id not in self._signalled:
+                await self._tools.runtime.signal(row.instance.id, row.assignment.spec.stop.signal)
+                self._signalled |= {row.instance.id}
+                self._tools.disk.point("workload.signalled")
+        living = {instance.id for instance in actual.instances} if actual else set()
+        self._signalled &= living
 
     async def kill(self, held: ActualWorkload) -> None:
         """Sends SIGKILL to all of the instance, then writes when to send it again."""
@@ -123,25 +133,81 @@ class WorkloadExecutor:
         await self._tools.instances.remove(self.name, label="workload.removed")
         self._set(None)
 
-    async def _launch(self, held: ActualWorkload, instance: Instance) -> None:
-        tools = self._tools
-        tools.disk.point("workload.spawning")
+    async def beside(
+        self, held: ActualWorkload, step: BesideStep, wish: Assignment, ended: Ended | None
+    ) -> None:
+        """Carries out a step for the instance beside the one that serves. `ended`: how that one has just ended."""
+        if ended is not None:
+            await self._save(held, "workload.ended", ended)
+        moment, chance = self._tools.moment(), self._tools.chance.random()
+        row = held.beside or transitions.first_seen(wish, moment)
+        match step:
+            case StartWorkload():
+                await self._start_beside(held, row, moment)
+            case StopWorkload(reason=reason):
+                after = overlap.stopping(row, reason, moment, chance)
+                await self._save(replace(held, beside=after), "workload.stopping-beside")
+            case KillWorkload() if row.instance is not None:
+                await self._tools.runtime.signal(row.instance.id, "SIGKILL")
+                after = transitions.killed(row, self._tools.moment())
+                now = replace(held, beside=after)
+                await self._save(now, "workload.killed-beside", durable=False)
+            case AbandonInstance() if row.instance is not None:
+                gone = Ended(row.instance.id, Exit(at=moment.wall))
+                now = replace(held, beside=overlap.not_made(row, moment))
+                await self._save(now, "workload.abandoned-beside", gone)
+
+    async def promote(self, held: ActualWorkload, ended: Ended | None) -> None:
+        """Writes that the successor serves and its predecessor is being ended; `signal_stop` follows."""
+        await self._save(overlap.promoted(held, self._tools.moment()), "workload.promoted", ended)
+
+    async def _start_beside(
+        self, held: ActualWorkload, row: ActualWorkload, moment: Moment
+    ) -> None:
+        if row.instance is None:
+            row = transitions.starting(row, uuid7(self._tools.clock), moment, 1 - held.slot)
+            held = replace(held, beside=row)
+            await self._save(held, "workload.starting-beside")
         try:
-            identity = await tools.runtime.start(tools.launch_for(held.assignment, instance.id))
+            row = await self._launched(row)
+        except NeedGone:
+            await self.beside(held, AbandonInstance(self.name), row.assignment, None)
+            return
+        except (Refused, InvalidInput) as error:
+            assert row.instance is not None  # noqa: S101 - see above
+            moment = self._tools.moment()
+            failed = overlap.refused(row, str(error), moment, self._tools.chance.random())
+            gone = Ended(row.instance.id, Exit(at=moment.wall))
+            await self._save(replace(held, beside=failed), "workload.refused-beside", gone)
+            return
+        await self._save(replace(held, beside=row), "workload.started-beside", durable=False)
+
+    async def _launch(self, held: ActualWorkload) -> None:
+        tools = self._tools
+        try:
+            now = await self._launched(held)
         except NeedGone:
             await self.abandon(held)
             return
         except (Refused, InvalidInput) as error:
+            assert held.instance is not None  # noqa: S101 - it was to be launched
             moment = tools.moment()
             failed = transitions.refused(held, str(error), moment, tools.chance.random())
-            ended = Ended(instance.id, Exit(at=moment.wall))
+            ended = Ended(held.instance.id, Exit(at=moment.wall))
             await self._save(failed, "workload.refused", ended)
             return
-        tools.disk.point("workload.spawned")
         # A power cut makes the pid worthless, so this one need not wait for the disk.
-        isolation = tools.runtime.isolation(instance.id)
-        now = transitions.started(held, identity, tools.moment(), isolation)
         await self._save(now, "workload.started", durable=False)
+
+    async def _launched(self, row: ActualWorkload) -> ActualWorkload:
+        """The row once the runtime has answered. Raises NeedGone, Refused, InvalidInput or Transient."""
+        tools, instance = self._tools, row.instance
+        assert instance is not None  # noqa: S101 - only an instance is launched
+        tools.disk.point("workload.spawning")
+        identity = await tools.runtime.start(tools.launch_for(row.assignment, instance.id))
+        tools.disk.point("workload.spawned")
+        isolation = tools.runtime.isolation(instance.id)
+        return transitions.started(row, identity, tools.moment(), isolation)
 
     async def _save(
         self,

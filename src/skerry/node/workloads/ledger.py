@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from skerry.node.store.instances import ActualWorkload
-from skerry.node.workloads.admission import Claim, can_ever_fit, refusal, reservation
+from skerry.node.workloads.admission import Claim, can_ever_fit, held_by, refusal
 
 
 class MemoryLedger:
@@ -32,7 +32,7 @@ class MemoryLedger:
         """Enters what a former agent has started. It is never ended for want of room, even if the limit is lower now."""
         for one in sorted(actual, key=lambda one: one.name):
             if _keeps(one):
-                size = reservation(one.assignment.spec)
+                size = held_by(one)
                 self._held[one.name] = Claim(one.name, size, self._ticket())
 
     def ask(self, name: str, size: int) -> str:
@@ -60,8 +60,8 @@ class MemoryLedger:
         if actual is None or not _keeps(actual):
             del self._held[name]
             self._ring()
-        elif actual.phase == "running" and own.size > reservation(actual.assignment.spec):
-            self._held[name] = replace(own, size=reservation(actual.assignment.spec))
+        elif actual.phase == "running" and own.size > held_by(actual):
+            self._held[name] = replace(own, size=held_by(actual))
             self._ring()
 
     def leave(self, name: str) -> None:
@@ -80,4 +80,4 @@ class MemoryLedger:
 
 def _keeps(actual: ActualWorkload) -> bool:
     """Whether it holds memory, or will be back at once: one that has tripped leaves its room to others."""
-    return actual.instance is not None or actual.phase == "backoff"
+    return bool(actual.instances) or actual.phase == "backoff"

@@ -34,6 +34,10 @@ class LockOrder:
 def ordered(actual: ActualWorkload | None, order: LockOrder, moment: Moment) -> ActualWorkload:
     """The row after an order. Raises Refused when there is nothing that could be locked."""
     instance = None if actual is None else actual.instance
+    if actual is not None and order.instance and actual.beside is not None:
+        other = actual.beside.instance
+        if other is not None and other.id == order.instance and other.kill_at is None:
+            raise Refused("cannot lock updates: this instance does not serve yet")
     if actual is None or instance is None or (order.instance and order.instance != instance.id):
         raise Refused("cannot lock updates: this instance of the workload lives no more")
     if order.seconds is None:

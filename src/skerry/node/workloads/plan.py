@@ -6,14 +6,14 @@ loses one pass. `executor` carries steps out; `supervise` decides again whenever
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
 from skerry.node.ports import Excess
 from skerry.node.store.instances import ActualWorkload, Instance
-from skerry.node.workloads import locks
-from skerry.node.workloads.changes import hold, in_force, is_stale, reload_asked, restart_asked
+from skerry.node.workloads import locks, overlap
+from skerry.node.workloads.changes import in_force, is_stale, reload_asked, restart_asked
 from skerry.node.workloads.dependencies import Actual, Desired, missing, unmet
 from skerry.node.workloads.steps import (
     AbandonInstance,
@@ -52,13 +52,37 @@ class Facts:
 def plan(desired: Desired, actual: Actual, facts: Facts) -> list[Step]:
     """One step for each workload that is wanted or there, by name; `Wait` says why nothing is done."""
     known = dict(actual) | {
-        name: hold(actual.get(name), wish, facts.moment) for name, wish in desired.items()
+        name: overlap.hold(actual.get(name), wish, facts.moment) for name, wish in desired.items()
     }
     return [step_for(known[name], desired, known, facts) for name in sorted(known)]
 
 
 def step_for(held: ActualWorkload, desired: Desired, actual: Actual, facts: Facts) -> Step:
-    """The step for one workload, which already holds its wish (`changes.hold`)."""
+    """The step for one workload, which already holds its wish (`overlap.hold`)."""
+    step = _step_for_what_serves(held, desired, actual, facts)
+    if held.beside is None:
+        return step
+    wish = desired.get(held.name)
+    beside = overlap.step_beside(held, wish, _stop_reason(held, wish, facts), facts.moment)
+    if not isinstance(beside, Wait):
+        return beside
+    return _both(step, beside, living=held.beside.instance is not None)
+
+
+def _both(step: Step, beside: Wait, *, living: bool) -> Step:
+    """What comes of the two rows' steps, when there is nothing to do for the one beside but wait."""
+    if isinstance(step, Remove) and living:
+        return replace(beside, phase="stopping")
+    if not isinstance(step, Wait):
+        return step
+    times = [each.until for each in (step, beside) if each.until is not None]
+    reason = "; ".join(filter(None, [step.reason, beside.reason]))
+    return Wait(step.name, step.phase, reason, min(times, default=None))
+
+
+def _step_for_what_serves(
+    held: ActualWorkload, desired: Desired, actual: Actual, facts: Facts
+) -> Step:
     wish = desired.get(held.name)
     if held.instance is None:
         return _without_instance(held, desired, actual, facts)
@@ -68,7 +92,11 @@ def step_for(held: ActualWorkload, desired: Desired, actual: Actual, facts: Fact
         return _being_stopped(held, held.instance, facts.moment.monotonic)
     reason = _stop_reason(held, wish, facts)
     if reason is not None:
-        return _locked(held, held.instance, wish, reason, facts) or StopWorkload(held.name, reason)
+        return (
+            _locked(held, held.instance, wish, reason, facts)
+            or _overlapped(held, wish, reason, desired, actual, facts)
+            or StopWorkload(held.name, reason)
+        )
     if held.instance.identity is None:
         return StartWorkload(held.name)
     return _running(held, held.instance, desired, facts)
@@ -85,7 +113,8 @@ def _without_instance(held: ActualWorkload, desired: Desired, actual: Actual, fa
     if held.due is not None and now < held.due:
         tripped = held.history.half_open
         return Wait(name, "tripped" if tripped else "backoff", held.message, held.due)
-    reason = unmet(held.assignment, desired, actual) or facts.missing
+    lacking = facts.missing if in_force(held.assignment, desired[name]) else ""
+    reason = unmet(held.assignment, desired, actual) or lacking
     return Wait(name, "pending", reason) if reason else StartWorkload(name)
 
 
@@ -148,6 +177,20 @@ def _locked(
         return None
     message = f"{locks.LOCKABLE[reason]} waits: {locks.shown(lock)}"
     return Wait(held.name, held.phase, message, lock.until)
+
+
+def _overlapped(
+    held: ActualWorkload,
+    wish: Assignment | None,
+    reason: StopReason,
+    desired: Desired,
+    actual: Actual,
+    facts: Facts,
+) -> Step | None:
+    """What is done in place of a stop, where the successor comes first."""
+    if wish is None or reason not in overlap.REPLACING:
+        return None
+    return overlap.instead_of_stop(held, wish, unmet(wish, desired, actual), facts.moment)
 
 
 def _running(held: ActualWorkload, instance: Instance, desired: Desired, facts: Facts) -> Step:

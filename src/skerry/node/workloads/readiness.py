@@ -55,8 +55,11 @@ class PublishedValues(Protocol):
     bell: Bell
     """Rings after every publish."""
 
-    def last(self, workload: str, pattern: str) -> int | None:
-        """Monotonic ns of the last measurement of that workload whose name fits, or None."""
+    def last(self, workload: str, pattern: str, instance: str) -> int | None:
+        """Monotonic ns of the last measurement of that workload whose name fits, or None.
+
+        What other instances say to have published does not count.
+        """
         ...
 
 
@@ -135,7 +138,7 @@ class Prober:
     async def _value_seen(self, workload: str, pattern: str, instance: Instance) -> None:
         while True:
             seen = self._values.bell.count
-            last = self._values.last(workload, pattern)
+            last = self._values.last(workload, pattern, instance.id)
             if last is not None and last >= instance.started:
                 return
             await self._values.bell.after(seen)

@@ -9,7 +9,14 @@ from skerry.node.ports import Excess
 from skerry.wire.workload import Phase
 
 StopReason = Literal[
-    "changed", "removed", "restart", "disconnected", "node-stop", "reload", "by-hand"
+    "changed",
+    "removed",
+    "restart",
+    "disconnected",
+    "node-stop",
+    "reload",
+    "by-hand",
+    "not-ready",
 ]
 
 
@@ -67,4 +74,31 @@ class Wait:
     until: int | None = None
 
 
-Step = StartWorkload | StopWorkload | EndExcess | KillWorkload | AbandonInstance | Remove | Wait
+BesideStep = StartWorkload | StopWorkload | KillWorkload | AbandonInstance
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A step for the instance beside the one that serves. A start begins an attempt, if none is under way."""
+
+    step: BesideStep
+
+
+@dataclass(frozen=True)
+class Promote:
+    """The successor serves from now on; what it replaces is asked to end."""
+
+    name: str
+
+
+Step = (
+    Beside
+    | Promote
+    | StartWorkload
+    | StopWorkload
+    | EndExcess
+    | KillWorkload
+    | AbandonInstance
+    | Remove
+    | Wait
+)

@@ -129,7 +129,7 @@ class Supervisor:
 
     def _is_quiet(self) -> bool:
         board = self._board
-        living = any(one.instance for one in board.actual.values())
+        living = any(one.instances for one in board.actual.values())
         resting = all(unit.resting for unit in self._units.values())
         return board.attached and resting and not living and not board.unacknowledged
 

@@ -17,7 +17,7 @@ from skerry.node.store.instances import ActualWorkload, History, Instance
 from skerry.node.store.workers import Cause, PastRestart
 from skerry.node.workloads.restart import Ending, Verdict, after_exit
 from skerry.node.workloads.steps import StopReason
-from skerry.wire.workload import Assignment, Exit, Phase, Restart, WorkloadStatus
+from skerry.wire.workload import Assignment, Exit, Generation, Phase, Restart, WorkloadStatus
 
 KILL_AGAIN = 5.0
 """Seconds after which a SIGKILL without effect is repeated."""
@@ -30,6 +30,7 @@ _STOPPING: dict[StopReason, str] = {
     "node-stop": "«skerry node stop --workloads»",
     "reload": "its scripts are loaded anew",
     "by-hand": "«skerry worker stop»",
+    "not-ready": "it was not ready in time",
 }
 
 
@@ -58,14 +59,17 @@ def renewed(actual: ActualWorkload, assignment: Assignment, moment: Moment) -> A
     )
 
 
-def starting(actual: ActualWorkload, instance: str, moment: Moment) -> ActualWorkload:
-    """The runtime is about to be asked for a new instance."""
+def starting(
+    actual: ActualWorkload, instance: str, moment: Moment, slot: int | None = None
+) -> ActualWorkload:
+    """The runtime is about to be asked for a new instance, in `slot` or else in one that is free."""
     new = Instance(
         id=instance,
         generation=actual.assignment.generation,
         boot_id=moment.boot_id,
         started_at=moment.wall,
         started=moment.monotonic,
+        slot=actual.slot if slot is None else slot,
     )
     return replace(
         _enter(actual, "starting", moment), instance=new, starts=actual.starts + 1, due=None
@@ -173,6 +177,7 @@ def rebooted(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
         exit=unknown,
         instance=None,
         starts=0,
+        beside=None if actual.beside is None else untried(actual.beside, moment),
     )
     if actual.phase in {"succeeded", "failed", "stopped"}:
         return fresh
@@ -200,6 +205,13 @@ def _restart(cause: Cause, detail: str, moment: Moment) -> PastRestart:
     return PastRestart(moment.wall, moment.boot_id, moment.monotonic, cause, detail)
 
 
+def untried(beside: ActualWorkload, moment: Moment) -> ActualWorkload | None:
+    """After a reboot: a successor is tried anew; of what was being ended nothing is left."""
+    if beside.phase == "stopping" and beside.due is None:
+        return None
+    return renewed(replace(beside, instance=None, ready=False, probe=""), beside.assignment, moment)
+
+
 def waiting(actual: ActualWorkload, phase: Phase, reason: str, moment: Moment) -> ActualWorkload:
     """Nothing happens, and this is why. Being stopped on purpose forgets failures."""
     if phase == actual.phase:
@@ -212,7 +224,9 @@ def status_of(actual: ActualWorkload, moment: Moment) -> WorkloadStatus:
     """The workload as people and the hub see it."""
     instance = actual.instance
     lock = None if instance is None else instance.lock
-    in_future = actual.due is not None and actual.due > moment.monotonic
+    beside = actual.beside
+    due = actual.due if actual.due is not None or beside is None else beside.due
+    in_future = due is not None and due > moment.monotonic
     return WorkloadStatus(
         workload=actual.name,
         generation=actual.assignment.generation,
@@ -222,10 +236,18 @@ def status_of(actual: ActualWorkload, moment: Moment) -> WorkloadStatus:
         restarts=max(actual.starts - 1, 0),
         pid=instance.identity.pid if instance and instance.identity else None,
         exit=actual.exit,
-        next_start_at=moment.wall + (actual.due or 0) - moment.monotonic if in_future else None,
+        next_start_at=moment.wall + (due or 0) - moment.monotonic if in_future else None,
         message=actual.message,
         isolation=instance.isolation if instance else "",
         locked_until=lock.until_at if lock is not None and lock.until > moment.monotonic else None,
+        failed_generation=_failed_beside(actual),
+    )
+
+
+def _failed_beside(actual: ActualWorkload) -> Generation | None:
+    beside = actual.beside
+    return (
+        None if beside is None or not beside.history.short_lives else beside.assignment.generation
     )
 
 

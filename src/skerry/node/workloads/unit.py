@@ -5,29 +5,31 @@ Each workload has its own task, so one that is stuck delays nobody, and steps of
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import ChainMap
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import NS
 from skerry.kit.errors import NotFound, Refused, Transient
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.store.instances import ActualWorkload, Ended
-from skerry.node.workloads import locks, transitions
+from skerry.node.workloads import locks, overlap, transitions
 from skerry.node.workloads.admission import demand
 from skerry.node.workloads.board import Board
-from skerry.node.workloads.changes import hold
 from skerry.node.workloads.executor import Tools, WorkloadExecutor
 from skerry.node.workloads.needs import Needs
 from skerry.node.workloads.plan import Facts, step_for
-from skerry.node.workloads.readiness import Prober, Readiness
+from skerry.node.workloads.probing import Probing
+from skerry.node.workloads.readiness import Prober
 from skerry.node.workloads.steps import (
     AbandonInstance,
+    Beside,
+    BesideStep,
     EndExcess,
     KillWorkload,
+    Promote,
     Remove,
     StartWorkload,
     Step,
@@ -35,20 +37,12 @@ from skerry.node.workloads.steps import (
     Wait,
 )
 from skerry.wire.wasm import explained
-from skerry.wire.workload import Ready
+from skerry.wire.workload import Assignment
 
 log = logging.getLogger(__name__)
 
 _GONE = NotFound("cannot lock updates: the workload is not on this node any more")
 _TROUBLE = Backoff(first=0.1, cap=5.0)
-
-
-@dataclass(frozen=True)
-class _Probe:
-    """Which probe runs, for which instance."""
-
-    instance: str
-    ready: Ready
 
 
 class Unit:
@@ -74,13 +68,12 @@ class Unit:
         self._bell = board.bells[name]
         self._facts = facts
         self._needs = needs
-        self._prober = prober
         self._executor = WorkloadExecutor(name, tools, board.put)
         self._unsure = True
         self._failures = 0
-        self._probe: _Probe | None = None
-        self._probing: asyncio.Task[None] | None = None
-        self._readiness: tuple[_Probe, Readiness] | None = None
+        self._probing = Probing(
+            prober, self._bell.ring, lambda: self._guard(f"probe of workload «{name}»")
+        )
 
     async def run(self, tasks: Tasks) -> None:
         """Ends when the workload is finished; `tasks` runs its readiness probe."""
@@ -105,7 +98,7 @@ class Unit:
         else:
             self._unsure = False
             self._failures = 0
-            self._tend_probe(tasks)
+            self._tend_probes(tasks)
             self._board.ledger.settle(self.name, self._executor.actual)
             if heeded or not isinstance(step, Wait):
                 return
@@ -115,13 +108,16 @@ class Unit:
         self.resting = False
 
     async def _step(self) -> Step | None:
-        """Decides and carries out; None: there is no such workload any more."""
+        """Decides and carries out; None: that has to be looked at once more, or there is no such workload any more."""
         actual, ended = self._as_it_is()
+        if ended is not None and actual is not None and self._is_of_other(ended):
+            await self._executor.settle(actual, ended)
+            return None
         wish = self._board.desired.get(self.name)
         missing = "" if wish is None else self._needs.missing(wish)
         excess = self._board.excess_of(actual)
         facts = replace(self._facts(), missing=missing, excess=excess)
-        held = actual if wish is None else hold(actual, wish, facts.moment)
+        held = actual if wish is None else overlap.hold(actual, wish, facts.moment)
         if held is None:
             self._ask_for_memory(None)
             self.finished = self.resting = True
@@ -132,11 +128,11 @@ class Unit:
         if refused := self._ask_for_memory(demand(step, held, wish)):
             facts = replace(facts, missing=refused)
             step = step_for(held, self._board.desired, others, facts)
-        await self._carry_out(step, held, ended, facts.moment)
+        await self._carry_out(step, held, wish or held.assignment, ended)
         return step
 
     async def _carry_out(
-        self, step: Step, held: ActualWorkload, ended: Ended | None, moment: transitions.Moment
+        self, step: Step, held: ActualWorkload, wish: Assignment, ended: Ended | None
     ) -> None:
         match step:
             case StartWorkload():
@@ -150,13 +146,23 @@ class Unit:
                 await self._executor.kill(held)
             case AbandonInstance():
                 await self._executor.abandon(held)
+            case Beside(step=inner):
+                await self._carry_out_beside(inner, held, wish, ended)
+            case Promote():
+                await self._executor.promote(held, ended)
             case Remove():
                 await self._executor.remove()
             case Wait(phase=phase, reason=reason):
-                still = transitions.waiting(held, phase, reason, moment)
+                still = transitions.waiting(held, phase, reason, self._tools.moment())
                 await self._executor.settle(still, ended)
-                if phase == "stopping":
-                    await self._executor.signal_stop()
+                await self._executor.signal_stop()
+
+    async def _carry_out_beside(
+        self, step: BesideStep, held: ActualWorkload, wish: Assignment, ended: Ended | None
+    ) -> None:
+        if isinstance(step, StartWorkload):
+            await self._needs.check(wish)
+        await self._executor.beside(held, step, wish, ended)
 
     async def _heed_order(self) -> bool:
         """Takes one order about locks, and only while there is nothing to do: renewing never outruns what waits.
@@ -185,19 +191,32 @@ class Unit:
     def _as_it_is(self) -> tuple[ActualWorkload | None, Ended | None]:
         """The committed row, and on top of it what has happened since: an exit, a probe's result."""
         actual = self._executor.actual
-        if actual is None or actual.instance is None:
-            return actual, None
-        told = self._board.exits.get(actual.instance.id)
-        if told is not None:
+        if actual is None:
+            return None, None
+        other = actual.beside
+        if other is not None and (gone := self._exit_of(other)) is not None:
             chance = self._tools.chance.random()
-            is_wasm = actual.assignment.spec.runtime == "wasm"
-            exit_ = explained(told.exit) if is_wasm else told.exit
-            gone = transitions.ended(actual, exit_, self._tools.moment(), chance)
-            return gone, Ended(told.instance, gone.exit or exit_)
-        if self._readiness is not None and self._readiness[0] == self._probe:
-            judged = self._readiness[1]
-            actual = transitions.probed(actual, ready=judged.ready, failure=judged.failure)
-        return actual, None
+            left = overlap.ended(other, gone.exit, self._tools.moment(), chance)
+            return replace(actual, beside=left), gone
+        if (gone := self._exit_of(actual)) is not None:
+            chance = self._tools.chance.random()
+            after = transitions.ended(actual, gone.exit, self._tools.moment(), chance)
+            return after, Ended(gone.instance, after.exit or gone.exit)
+        beside = None if other is None else self._probing.judged(other)
+        return replace(self._probing.judged(actual), beside=beside), None
+
+    def _exit_of(self, row: ActualWorkload) -> Ended | None:
+        told = None if row.instance is None else self._board.exits.get(row.instance.id)
+        if told is None:
+            return None
+        is_wasm = row.assignment.spec.runtime == "wasm"
+        return Ended(told.instance, explained(told.exit) if is_wasm else told.exit)
+
+    def _is_of_other(self, ended: Ended) -> bool:
+        """Whether it was the instance beside the one that serves: its end is written by itself."""
+        actual = self._executor.actual
+        serving = None if actual is None else actual.instance
+        return serving is None or serving.id != ended.instance
 
     def _after_trouble(self, error: Transient) -> int:
         self._failures += 1
@@ -208,34 +227,10 @@ class Unit:
         self._executor.show(str(error))
         return self._tools.clock.monotonic_ns() + int(delay * NS)
 
-    def _tend_probe(self, tasks: Tasks) -> None:
-        """Keeps exactly the probe running that belongs to the instance and its spec."""
+    def _tend_probes(self, tasks: Tasks) -> None:
         actual = self._executor.actual
-        wanted = None
-        if actual is not None and actual.instance is not None and actual.phase == "running":
-            ready = actual.assignment.spec.probe
-            wanted = None if ready is None else _Probe(actual.instance.id, ready)
-        if wanted == self._probe:
-            return
-        if self._probing is not None:
-            self._probing.cancel()
-        self._probe, self._probing, self._readiness = wanted, None, None
-        if wanted is not None and actual is not None:
-            self._probing = tasks.start(self._watch(actual), name=f"probe of «{self.name}»")
-
-    async def _watch(self, actual: ActualWorkload) -> None:
-        guard = self._guard(f"probe of workload «{self.name}»")
-
-        async def watch() -> None:
-            await self._prober.watch(actual, Readiness(actual.ready), self._tell)
-
-        while not await guard.run(watch):
-            pass
-
-    def _tell(self, readiness: Readiness) -> None:
-        if self._probe is not None:
-            self._readiness = (self._probe, readiness)
-            self._bell.ring()
+        rows = () if actual is None else (actual, actual.beside)
+        self._probing.tend([row for row in rows if row is not None], tasks)
 
     def _guard(self, name: str) -> Guard:
         return Guard(name, self._tools.clock, self._tools.chance)

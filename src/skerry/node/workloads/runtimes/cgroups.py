@@ -2,7 +2,7 @@
 
 Found, never assumed: a controller counts when its hierarchy is mounted and our subtree could be made in it.
 Everything of ours lies below `skerry/<owner>`, where `owner` is the node's own mark; that directory bounds the
-node as a whole, each workload has its own below. The keeper joins, asks and removes them (`keeper.groups`).
+node as a whole, each instance has its own below: one that is ended must not take its successor along. The keeper joins, asks and removes them (`keeper.groups`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,13 @@ Controller = Literal["cpu", "memory", "pids"]
 CONTROLLERS: tuple[Controller, ...] = ("cpu", "memory", "pids")
 
 TREE = "skerry"
+
+
+def group_name(workload: str, instance: str) -> str:
+    """The name of an instance's groups. No workload has «~» in its name."""
+    return f"{workload}~{instance}"
+
+
 _PERIOD_US = 100_000
 _LONGEST_PERIOD_US = 1_000_000
 _LEAST_QUOTA_US = 1000
@@ -135,12 +142,12 @@ class Groups(Protocol):
 
     def why_not(self, controller: Controller) -> str: ...
 
-    def make(self, workload: str, resources: Resources) -> list[Path]:
-        """The groups of one workload, with these limits. Its controllers must be available. Raises Transient."""
+    def make(self, name: str, resources: Resources) -> list[Path]:
+        """The groups of that name, with these limits. Its controllers must be available. Raises Transient."""
         ...
 
-    def existing(self, workload: str) -> list[Path]:
-        """Its groups that are there."""
+    def existing(self, name: str) -> list[Path]:
+        """The groups of that name that are there."""
         ...
 
     def sweep(self) -> None:
@@ -168,8 +175,8 @@ class _Tree:
         self.available()
         return self._faults.get(controller, "")
 
-    def existing(self, workload: str) -> list[Path]:
-        return [path for top in self._tops() if (path := self._below(top) / workload).is_dir()]
+    def existing(self, name: str) -> list[Path]:
+        return [path for top in self._tops() if (path := self._below(top) / name).is_dir()]
 
     def sweep(self) -> None:
         for top in self._tops():
@@ -227,10 +234,10 @@ class GroupsV1(_Tree):
         super().__init__(files, owner)
         self._mounts = mounts
 
-    def make(self, workload: str, resources: Resources) -> list[Path]:
+    def make(self, name: str, resources: Resources) -> list[Path]:
         made = []
         for controller in sorted(limited(resources)):
-            group = self._below(self._mounts[controller]) / workload
+            group = self._below(self._mounts[controller]) / name
             self._make_group(group)
             self._write_limits(
                 group, _ordered(self._files, group, contents_v1(controller, resources))
@@ -266,10 +273,10 @@ class GroupsV2(_Tree):
         super().__init__(files, owner)
         self._root = root
 
-    def make(self, workload: str, resources: Resources) -> list[Path]:
+    def make(self, name: str, resources: Resources) -> list[Path]:
         if not limited(resources):
             return []
-        group = self._below(self._root) / workload
+        group = self._below(self._root) / name
         self._make_group(group)
         for controller in sorted(limited(resources)):
             self._write_limits(group, contents_v2(controller, resources))
@@ -305,10 +312,10 @@ class NoGroups:
     def why_not(self, controller: Controller) -> str:
         return f"cgroup controller «{controller}»: not mounted, or read-only"
 
-    def make(self, workload: str, resources: Resources) -> list[Path]:  # noqa: ARG002 - the protocol's
+    def make(self, name: str, resources: Resources) -> list[Path]:  # noqa: ARG002 - the protocol's
         return []
 
-    def existing(self, workload: str) -> list[Path]:  # noqa: ARG002 - the protocol's
+    def existing(self, name: str) -> list[Path]:  # noqa: ARG002 - the protocol's
         return []
 
     def sweep(self) -> None:

@@ -69,11 +69,11 @@ class Isolation:
         fields, words = await asyncio.to_thread(lambda: self.means.prepare(launch))
         return Prepared(tuple(fields), words)
 
-    def existing(self, workload: str) -> list[tuple[str, object]]:
+    def existing(self, workload: str, instance: str) -> list[tuple[str, object]]:
         """The control groups that a running instance may be in, for the keeper that takes it over."""
         if not self._has_groups():
             return []
-        return [("cgroup", path) for path in self.means.groups.existing(workload)]
+        return [("cgroup", path) for path in self.means.existing(workload, instance)]
 
     def sweep(self) -> None:
         """Removes the control groups that instances have left whose keeper could not."""

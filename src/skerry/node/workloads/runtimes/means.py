@@ -19,6 +19,7 @@ from skerry.node.ports import ProcessLaunch
 from skerry.node.workloads.runtimes.cgroups import (
     CONTROLLERS,
     Groups,
+    group_name,
     limited,
 )
 from skerry.node.workloads.runtimes.confinement import (
@@ -80,10 +81,19 @@ class Means:
             return self._strict(launch)
         resources, limits = self._within_reach(launch.resources)
         fields: Fields = [
-            *(("cgroup", path) for path in self.groups.make(launch.workload, resources)),
+            *(
+                ("cgroup", path)
+                for path in self.groups.make(
+                    group_name(launch.workload, launch.instance), resources
+                )
+            ),
             *_rlimits(launch.resources, resources),
         ]
         return fields, f"standard: {limits}"
+
+    def existing(self, workload: str, instance: str) -> list[Path]:
+        """The control groups of an instance that are there."""
+        return self.groups.existing(group_name(workload, instance))
 
     def _strict(self, launch: ProcessLaunch) -> tuple[Fields, str]:
         resources = _bounded(launch.resources)
@@ -101,7 +111,7 @@ class Means:
         open_door(launch.socket, user)
         for directory in launch.given:
             give(directory, user)
-        groups = self.groups.make(launch.workload, resources)
+        groups = self.groups.make(group_name(launch.workload, launch.instance), resources)
         fields: Fields = [*(("cgroup", path) for path in groups), *confined]
         words = in_words(launch, user, self._limits_in_words(resources), self.powers)
         return fields, words

@@ -197,7 +197,7 @@ class ProcessRuntime:
     async def _adopt(self, held: Held, ask: Ask) -> bool:
         """False: the instance has ended."""
         try:
-            groups = self._isolation.existing(held.workload)
+            groups = self._isolation.existing(held.workload, held.instance)
             await self._claim(held, "adopt", [*_adopt_fields(held), *groups], ask)
         except KeeperRefusal as refusal:
             if refusal.word == "gone" or refusal.step == "exec":

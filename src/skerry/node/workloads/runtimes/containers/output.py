@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class ContainerLogs:
         self._now = clock.wall_ns
         self._later = asyncio.get_running_loop().call_later
         self._files: dict[Path, LogFile] = {}
+        self._users: Counter[Path] = Counter()
 
     def file(self, target: LogTarget) -> LogFile:
         """The one writer of this log."""
@@ -63,8 +65,17 @@ class ContainerLogs:
             [b"%b stderr F %b%b\n" % (stamp(self._now()), OURS, one_line(line).encode())]
         )
 
+    def opened(self, target: LogTarget) -> LogFile:
+        """As `file`, for one of those who share it; `close` follows."""
+        self._users[target.path] += 1
+        return self.file(target)
+
     def close(self, target: LogTarget) -> None:
-        """Nobody writes it for now."""
+        """One of its users needs it no more."""
+        self._users[target.path] -= 1
+        if self._users[target.path] > 0:
+            return
+        del self._users[target.path]
         file = self._files.pop(target.path, None)
         if file is not None:
             file.close()
@@ -117,7 +128,7 @@ class Output:
         await self._copy(follow=True)
 
     async def _copy(self, *, follow: bool) -> None:
-        file = self._logs.file(self._target)
+        file = self._logs.opened(self._target)
         lines = Lines(self._mark, Masks(self._target.rules))
         unframed = Unframed()
         since = seconds(self._mark.at)
