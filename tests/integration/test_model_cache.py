@@ -113,6 +113,16 @@ async def test_two_workloads_and_two_models_fetch_one_file_once(tmp_path: Path) 
         assert (views[0] / "yolo/w.onnx").samefile(views[1] / "twin/w.onnx")
 
 
+async def test_a_source_that_fails_does_not_hold_up_another_model_of_the_same_content(
+    tmp_path: Path,
+) -> None:
+    async with serve_files(FileServer({"/w": DATA})) as server, model_rig(tmp_path) as rig:
+        good = by_url(server.url("/w"), DATA)
+        broken = structs.replace(by_url(server.url("/nope"), DATA), name="zz")
+        await rig.fetched(assignment("a", good), assignment("b", broken, n=9))
+        assert (await rig.started(assignment("x", good)) / "yolo/w.onnx").read_bytes() == DATA
+
+
 async def test_old_files_stay_while_something_runs_from_them(tmp_path: Path) -> None:
     newer = content(100_000, 2)
     server = FileServer({"/w": DATA, "/n": newer})

@@ -1,5 +1,6 @@
 """What `isolation: strict` keeps a native process from, and what it leaves it, with a real keeper as root."""
 
+import asyncio
 import os
 import socket
 import stat
@@ -135,6 +136,27 @@ async def test_it_is_a_user_of_its_own_for_ever(strict: Strict) -> None:
     assert other == [f"{second} {second} [] 1"]
 
 
+async def test_those_that_start_together_get_users_of_their_own(strict: Strict) -> None:
+    code = "import signal; signal.pause()"
+    launches = [strict.launch(code, workload=name) for name in "abcdef"]
+    started = await asyncio.gather(*map(strict.runtime.start, launches))
+    homes = [strict.device.directory / "workloads" / name for name in "abcdef"]
+    assert len({home.stat().st_uid for home in homes}) == len(homes)
+    for launch, identity in zip(launches, started, strict=True):
+        await strict.runtime.signal(launch.instance, "SIGKILL")
+        gone = Path(f"/proc/{identity.pid}")
+        await eventually(lambda gone=gone: not gone.exists(), "it has ended")
+
+
+async def test_those_that_were_given_one_user_are_parted(strict: Strict) -> None:
+    homes = [strict.device.directory / "workloads" / name for name in "ab"]
+    for home in homes:
+        home.mkdir(parents=True)
+        os.chown(home, USERS.start, USERS.start)
+    who = "print(os.getuid())"
+    assert await strict.says(who, workload="a") != await strict.says(who, workload="b")
+
+
 async def test_files_that_it_had_before_become_its_own(strict: Strict) -> None:
     home = strict.device.directory / "workloads/a"
     (home / "deep").mkdir(parents=True)
@@ -143,7 +165,7 @@ async def test_files_that_it_had_before_become_its_own(strict: Strict) -> None:
     before = Path("/etc/hostname").stat().st_uid
     code = "print(open('deep/file').read()); open('deep/new', 'w'); print(os.getcwd())"
     assert await strict.says(code, workload="a") == ["kept", str(home)]
-    assert (home / "deep/file").stat().st_uid == USERS.start
+    assert (home / "deep/file").stat().st_uid == home.stat().st_uid
     assert Path("/etc/hostname").stat().st_uid == before
 
 
@@ -185,12 +207,14 @@ async def test_what_is_allowed_is_seen_and_no_more(strict: Strict, tmp_path: Pat
     for path in (shown, given):
         path.mkdir()
         (path / "file").write_text("content")
-    os.chown(given, USERS.start, -1)
+    (who,) = await strict.says("print(os.getuid())", workload="w")
+    os.chown(given, int(who), -1)
     code = (
         f"print(open('{shown}/file').read()); attempt(open, '{shown}/new', 'w'); attempt(open, '{shown}/file', 'a')\n"
         f"open('{given}/new', 'w').write('x'); print(sorted(os.listdir('{tmp_path}')))"
     )
-    said = await strict.says(code, Allow(read=[str(shown)], write=[str(given)]))
+    granted = Allow(read=[str(shown)], write=[str(given)])
+    said = await strict.says(code, granted, workload="w")
     assert said[0] == "content"
     assert set(said[1:3]) <= {"EROFS", "EACCES"}
     assert said[3] == "['given', 'shown']"
@@ -261,7 +285,8 @@ async def test_a_setuid_program_gives_nothing(strict: Strict, tmp_path: Path) ->
     program.chmod(0o4755)
     assert program.stat().st_mode & stat.S_ISUID
     code = f"import subprocess; print(subprocess.run(['{program}', '-u'], capture_output=True, text=True).stdout.strip())"
-    assert await strict.says(code, Allow(read=[str(program.parent)])) == [str(USERS.start)]
+    who = await strict.says("print(os.getuid())", workload="w")
+    assert await strict.says(code, Allow(read=[str(program.parent)]), workload="w") == who
 
 
 async def test_a_fork_bomb_meets_its_limit_without_being_asked_for_one(strict: Strict) -> None:
@@ -294,8 +319,9 @@ async def test_it_is_known_after_agent_and_keeper_have_died(
     identity = await strict.runtime.start(launch)
     words = strict.runtime.isolation(launch.instance)
     landlock = device.isolation.means.powers.landlock
+    user = launch.home.stat().st_uid
     assert words == (
-        f"strict: user {USERS.start}, cgroup v1 (memory, pids), own files, landlock {landlock}, seccomp, no network"
+        f"strict: user {user}, cgroup v1 (memory, pids), own files, landlock {landlock}, seccomp, no network"
     )
     await strict.runtime.close()
     device.kill_keeper()

@@ -156,3 +156,12 @@ def test_a_kill_for_want_of_memory_is_counted(tmp_path: Path, listed: str, name:
     assert counter.has_risen()
     file.unlink()
     assert not counter.has_risen()
+
+
+@pytest.mark.parametrize(
+    "target", ["/run/skerry", "/run/skerry/", "/run/skerry-models", "/", "/x/.."]
+)
+def test_places_of_the_nodes_own_are_not_given_to_volumes(target: str) -> None:
+    inside = ContainerSpec(image="cam:1", volumes=["/srv:/data:ro", f"/srv:{target}"])
+    (sentence,) = check_spec(WorkloadSpec(name="cam", runtime="container", container=inside))
+    assert sentence.startswith("container.volumes[1]: «/srv:")

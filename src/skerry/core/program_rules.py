@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Sequence
 
@@ -28,6 +29,7 @@ _IMAGE = re.compile(
 _CAPABILITY = re.compile(r"ALL|(CAP_)?[A-Z][A-Z_]+")
 _VOLUME = re.compile(r"(?P<source>/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]+):(?P<target>/[^:]*)(:(ro|rw))?")
 _DIRECTORY = re.compile(r"/[^:\0]*:/[^:\0]*(:(ro|rw))?")
+_TAKEN = ("/", "/run/skerry", "/run/skerry-models")
 _SHARED_NETWORK = re.compile(r"host|container:.*")
 _NOT_ROOT = re.compile(r"[1-9]\d{0,9}(:[1-9]\d{0,9})?")
 _DEVICE = re.compile(r"/dev/[^:]+(:/[^:]+)?")
@@ -97,6 +99,7 @@ def _container(container: ContainerSpec) -> Iterator[Problem]:
             path = (where, "devices", index)
             sentence = f"{dotted(path)}: «{item:.80}» is not understood: write /dev/video0, or usb:0403:6001"
             yield Problem(path, sentence)
+    yield from _volumes(container)
     for name, form, example in (
         ("cap_add", _CAPABILITY, "NET_ADMIN"),
         ("cap_drop", _CAPABILITY, "ALL"),
@@ -142,6 +145,18 @@ def _input(wasm: WasmSpec) -> Iterator[Problem]:
         yield Problem(path, "wasm.input: mode «once» gets no records: use «worker» or «on-record»")
     elif (fault := pattern_fault(wasm.input)) is not None:
         yield Problem(path, f"wasm.input: {fault}")
+
+
+def _volumes(container: ContainerSpec) -> Iterator[Problem]:
+    """What would hide the node's own mounts, or goes upwards."""
+    for index, item in enumerate(container.volumes):
+        found = _VOLUME.fullmatch(item)
+        target = posixpath.normpath(found["target"]) if found else ""
+        taken = target in _TAKEN or ".." in (found["target"] if found else "").split("/")
+        if found and taken:
+            path = ("container", "volumes", index)
+            sentence = f"{dotted(path)}: «{item:.80}»: {found['target']} is not free for it: choose another place inside"
+            yield Problem(path, sentence)
 
 
 def _strict(container: ContainerSpec) -> Iterator[Problem]:

@@ -21,7 +21,7 @@ from skerry.node.workloads.runtimes.keeper_client import Transmit
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 from skerry.wire.workload import Allow, Resources
 
-USERS = range(65000, 65100)
+USERS = range(start := 100_000 + os.getpid() % 10_000 * 100, start + 100)
 """Not those of a node that really runs on this machine."""
 
 PATH = "/usr/local/bin:/usr/bin:/bin"

@@ -52,12 +52,18 @@ class _File:
     """One wanted file that was not here when it was looked for, or is."""
 
     file: ModelFile
-    source: ModelSource
+    sources: tuple[ModelSource, ...]
+    """Models may share a file and have it from different places: after a failure the next one is tried."""
     here: bool = False
     fetched: int = 0
     problem: str = ""
     failures: int = 0
     task: asyncio.Task[None] | None = None
+
+    @property
+    def source(self) -> ModelSource:
+        """Where the next try looks."""
+        return self.sources[self.failures % len(self.sources)]
 
 
 class ModelNeeds:
@@ -95,16 +101,16 @@ class ModelNeeds:
         if not self._opened and (self._wanted or self._store.root.exists()):
             self._store.open()
             self._opened = True
-        wanted = {
-            file.sha256: (file, model.source)
-            for one in sorted(self._wanted.values(), key=lambda one: one.generation)
-            for model in one.models
-            for file in model.files
-        }
+        wanted: dict[str, tuple[ModelFile, tuple[ModelSource, ...]]] = {}
+        for one in sorted(self._wanted.values(), key=lambda one: one.generation):
+            for model in one.models:
+                for file in model.files:
+                    others = wanted.get(file.sha256, (file, ()))[1]
+                    wanted[file.sha256] = file, tuple(dict.fromkeys((model.source, *others)))
         for sha256 in self._files.keys() - wanted.keys():
             self._drop(self._files.pop(sha256))
-        for file, source in wanted.values():
-            self._track(file, source)
+        for each in wanted.values():
+            self._track(*each)
         if self._opened:
             self._settle_soon()
 
@@ -122,7 +128,7 @@ class ModelNeeds:
         for model in assignment.models:
             for file in model.files:
                 if not await self._is_sound(file):
-                    self._fetch_again(file, model.source)
+                    self._fetch_again(file, (model.source,))
                     raise Transient(
                         f"cannot use model «{model.name}»: «{file.name}» is not what it was; it is fetched again"
                     )
@@ -174,25 +180,25 @@ class ModelNeeds:
             reading.add_done_callback(lambda _: self._readings.pop(file.sha256))
         return await asyncio.shield(reading)
 
-    def _track(self, file: ModelFile, source: ModelSource) -> None:
+    def _track(self, file: ModelFile, sources: tuple[ModelSource, ...]) -> None:
         known = self._files.get(file.sha256)
-        if known is not None and (known.file.size, known.source) == (file.size, source):
+        if known is not None and (known.file.size, known.sources) == (file.size, sources):
             return
         if known is not None:
             self._drop(known)
-        item = _File(file, source, here=self._store.has(file))
+        item = _File(file, sources, here=self._store.has(file))
         self._files[file.sha256] = item
         if not item.here:
             former = None if known is None else known.task
             work = self._bring(item, former)
             item.task = asyncio.create_task(work, name=f"model file {file.name}")
 
-    def _fetch_again(self, file: ModelFile, source: ModelSource) -> None:
+    def _fetch_again(self, file: ModelFile, sources: tuple[ModelSource, ...]) -> None:
         known = self._files.get(file.sha256)
         if known is not None and not known.here:
             return
         self._files.pop(file.sha256, None)
-        self._track(file, source)
+        self._track(file, sources if known is None else known.sources)
         self.changed.ring()
 
     def _drop(self, item: _File) -> None:

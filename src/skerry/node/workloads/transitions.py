@@ -193,7 +193,8 @@ def noted_restart(
     """
     if old is None or new.assignment.spec.worker is None:
         return None
-    if new.assignment.restarts > old.assignment.restarts:
+    by_hand = new.assignment.local.stopped
+    if new.assignment.restarts > old.assignment.restarts and not by_hand:
         return _restart("manual", "«skerry restart», asked of the hub", moment)
     if new.starts > max(old.starts, 1):
         cause = old.message if new.exit is None else f"ended: {new.exit}"

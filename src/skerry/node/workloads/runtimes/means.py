@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +54,7 @@ class Means:
     def __init__(self, groups: Groups, data_dir: Path, users: range) -> None:
         self.groups = groups
         self._users = users
+        self._choosing = threading.Lock()  # launches are prepared in several threads
         prefixes = dict.fromkeys((Path(sys.prefix), Path(sys.base_prefix), *_source_roots()))
         self._around = Surroundings(data_dir.absolute(), tuple(prefixes))
 
@@ -104,7 +106,8 @@ class Means:
                 f"cannot start workload «{launch.workload}»: isolation «strict» cannot be had: {missing}."
             )
         try:
-            user = user_of(launch.home, self._users)
+            with self._choosing:
+                user = user_of(launch.home, self._users)
             confined = request_fields(launch, user, self._around)
         except (Refused, Transient) as error:
             raise type(error)(f"cannot start workload «{launch.workload}»: {error}") from error

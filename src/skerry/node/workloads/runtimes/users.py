@@ -22,10 +22,12 @@ def pick(range_: range, taken: Collection[int]) -> int | None:
 def user_of(home: Path, range_: range) -> int:
     """The number of the workload whose directory `home` is; the first call gives it one, and the directory to it.
 
+    One call at a time: between looking for a number that nobody has and taking it, nobody else may take it.
+
     Raises Refused when the range is used up, Transient when the files cannot be given away.
     """
     owner = home.stat().st_uid
-    if owner in range_:
+    if owner in range_ and owner not in _owners(home.parent, besides=home):
         return owner
     number = pick(range_, _taken(home.parent))
     if number is None:
@@ -62,7 +64,11 @@ def open_door(socket: Path, user: int) -> None:
 def _taken(homes: Path) -> set[int]:
     """Numbers of our workloads, of the device's own users, and of whatever runs: perhaps another node's."""
     known = {entry.pw_uid for entry in pwd.getpwall()}
-    return known | {home.stat().st_uid for home in homes.iterdir()} | set(_of_processes())
+    return known | _owners(homes) | set(_of_processes())
+
+
+def _owners(homes: Path, *, besides: Path | None = None) -> set[int]:
+    return {home.stat().st_uid for home in homes.iterdir() if home != besides}
 
 
 def _of_processes() -> Iterator[int]:

@@ -6,6 +6,7 @@ and says no. What is not there is None, or nothing happens.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -162,6 +163,7 @@ class Engine:
         self._sockets = sockets
         self.socket = sockets[0]
         self._session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
         self._prefix = ""
 
     async def close(self) -> None:
@@ -330,8 +332,12 @@ class Engine:
 
     async def _opened(self) -> aiohttp.ClientSession:
         """The session with the engine that is there now, and its version known."""
-        if self._session is not None and self._prefix:
-            return self._session
+        async with self._opening:  # callers that come together must not close each other's session
+            if self._session is not None and self._prefix:
+                return self._session
+            return await self._open()
+
+    async def _open(self) -> aiohttp.ClientSession:
         await self.close()
         self.socket = next((path for path in self._sockets if path.exists()), self._sockets[0])
         connector = aiohttp.UnixConnector(str(self.socket), limit=0)
@@ -343,6 +349,12 @@ class Engine:
 
     def _gone(self, error: Exception) -> EngineGone:
         self._prefix = ""  # another engine may answer next time
+        if not any(path.exists() for path in self._sockets):
+            looked = ", ".join(map(str, self._sockets))
+            return EngineGone(
+                f"cannot reach a container engine: there is none at {looked}. Install docker.io or podman "
+                "and start it, or set containers.socket."
+            )
         cause = getattr(error, "strerror", None) or str(error) or "no answer"
         return EngineGone(f"cannot reach the container engine at {self.socket}: {one_line(cause)}")
 

@@ -12,7 +12,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
@@ -148,7 +148,12 @@ class Images:
         Raises InvalidInput when the file cannot be read, Refused or Transient from the engine.
         """
         try:
-            return await self._engine.load(_chunks(archive))
+            file = archive.open("rb")
+        except OSError as error:
+            raise InvalidInput(f"cannot read {archive}: {error.strerror}") from error
+        try:
+            with file:
+                return await self._engine.load(_chunks(file))
         finally:
             self.look_again()
 
@@ -277,10 +282,6 @@ class Images:
         await self._voice.announce(EVENT, stage, about | meta)
 
 
-async def _chunks(archive: Path) -> AsyncIterator[bytes]:
-    try:
-        with archive.open("rb") as file:
-            while chunk := await asyncio.to_thread(file.read, _CHUNK):
-                yield chunk
-    except OSError as error:
-        raise InvalidInput(f"cannot read {archive}: {error.strerror}") from error
+async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
+    while chunk := await asyncio.to_thread(file.read, _CHUNK):
+        yield chunk
