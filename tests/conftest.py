@@ -7,14 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.engines import docker_engine, engine, podman_engine
+from tests.engines import (
+    docker_daemon,
+    docker_engine,
+    engine,
+    podman_daemon,
+    podman_engine,
+)
 from tests.leftovers import leftovers
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.testing.manual_clock import ManualClock
 
-__all__ = ["docker_engine", "engine", "podman_engine"]
+__all__ = ["docker_daemon", "docker_engine", "engine", "podman_daemon", "podman_engine"]
 
 
 @pytest.fixture

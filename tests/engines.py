@@ -82,25 +82,40 @@ class TestEngine:
 
 
 @pytest.fixture(scope="session")
-def docker_engine() -> Iterator[TestEngine]:
+def docker_daemon() -> Iterator[TestEngine]:
     """Docker, with IMAGE in it."""
     with running("docker") as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def podman_engine() -> Iterator[TestEngine]:
+def podman_daemon() -> Iterator[TestEngine]:
     """Podman, with IMAGE in it."""
     with running("podman") as found:
         yield found
 
 
+@pytest.fixture
+def docker_engine(docker_daemon: TestEngine) -> Iterator[TestEngine]:
+    """Docker, without containers: what a dying agent's last request made after the last test goes, too."""
+    remove_containers(docker_daemon.socket)
+    yield docker_daemon
+    remove_containers(docker_daemon.socket)
+
+
+@pytest.fixture
+def podman_engine(podman_daemon: TestEngine) -> Iterator[TestEngine]:
+    """Podman, likewise."""
+    remove_containers(podman_daemon.socket)
+    yield podman_daemon
+    remove_containers(podman_daemon.socket)
+
+
 @pytest.fixture(params=NAMES)
-def engine(request: pytest.FixtureRequest) -> Iterator[TestEngine]:
+def engine(request: pytest.FixtureRequest) -> TestEngine:
     """One engine after the other; no container is left in it."""
     found: TestEngine = request.getfixturevalue(f"{request.param}_engine")
-    yield found
-    remove_containers(found.socket)
+    return found
 
 
 @contextlib.contextmanager

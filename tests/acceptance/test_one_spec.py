@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.engines import TestEngine, remove_containers
+from tests.engines import TestEngine
 from tests.installation import Installation, Node, installation
 from tests.one_spec import NOT_RUN, RUNTIMES, workload
 
@@ -54,7 +54,6 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         return
     engine: TestEngine = request.getfixturevalue(f"{request.param}_engine")
     yield Bench(request.param, engine)
-    remove_containers(engine.socket)
 
 
 async def status_of(node: Node, name: str) -> WorkloadStatus | None:

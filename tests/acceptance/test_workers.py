@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.command_line import CommandLine
-from tests.engines import IMAGE, TestEngine, remove_containers
+from tests.engines import IMAGE, TestEngine
 from tests.installation import Installation, Node, installation
 
 from skerry.cli.http import node_api
@@ -184,7 +184,6 @@ async def test_scripts_of_a_container(short_dir: Path, docker_engine: TestEngine
             await has_said(node, "one", "two")
         finally:
             await _taken_down(site, node)
-            remove_containers(docker_engine.socket)
 
 
 async def _taken_down(site: Installation, node: Node) -> None:
