@@ -18,7 +18,7 @@ from skerry.node.store import instances as instances_module
 from skerry.node.store.cipher import NullCipher
 from skerry.node.store.instances import ActualWorkload, InstanceStore
 from skerry.node.workloads.executor import Tools
-from skerry.node.workloads.needs import Needs, NothingNeeded
+from skerry.node.workloads.needs import AllNeeds, Needs
 from skerry.node.workloads.readiness import Prober
 from skerry.node.workloads.runtimes.beside import run_beside
 from skerry.node.workloads.supervise import Supervisor
@@ -88,7 +88,7 @@ class Surroundings:
 
 
 def nothing_needed(_writer: SqliteWriter, _reader: sqlite3.Connection) -> Needs:
-    return NothingNeeded()
+    return AllNeeds([])
 
 
 class Rig:

@@ -1,5 +1,6 @@
 """What only containers do, on each engine: images that vanish, USB devices that are unplugged, output, their own names."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -47,6 +48,13 @@ async def test_what_was_made_and_never_started_is_removed(device: ContainerDevic
     runtime = device.agent()
     assert await runtime.connect(Exits()) == []
     assert await engine.listed(f"{OWNER}={device.owner}") == []
+    await engine.close()
+
+
+async def test_callers_that_come_together_share_a_session(device: ContainerDevice) -> None:
+    engine = Engine([device.socket])
+    label = f"{OWNER}={device.owner}"
+    assert await asyncio.gather(*(engine.listed(label) for _ in range(20))) == [[]] * 20
     await engine.close()
 
 

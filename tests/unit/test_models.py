@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from msgspec import structs
 from tests.model_cases import model
 
-from skerry.core.models import check_model, file_url, model_difference, model_document
+from skerry.core.models import check_model, model_difference, model_document
 from skerry.core.names import component_fault
 from skerry.core.specs import parse_desired
 from skerry.hub.api.ranges import Part, part_of
 from skerry.kit.errors import InvalidInput
-from skerry.wire.models import ModelFile, ModelSource, ModelSpec
+from skerry.wire.models import ModelFile, ModelSource, ModelSpec, file_url
 
 SHA = "ab" * 32
 FILE = f"{{name: w.onnx, sha256: {SHA}, size: 12MB}}"

@@ -278,3 +278,7 @@ class TestNoted:
         old = live(wish())
         again = transitions.starting(transitions.ended(old, Exit(code=3), NOW, 0.0), "i2", NOW)
         assert self.noted(old, again) is None
+
+    def test_a_restart_of_what_was_stopped_by_hand_is_none(self) -> None:
+        more = msgspec.structs.replace(GROUP, restarts=1, local=LocalIntent(stopped=True))
+        assert self.noted(row(GROUP), transitions.renewed(row(GROUP), more, NOW)) is None

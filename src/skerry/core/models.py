@@ -20,7 +20,7 @@ from skerry.core.fields import (
 from skerry.core.model_rules import model_problems
 from skerry.core.yaml_lines import Document, Path, Plain
 from skerry.kit.one_line import one_line
-from skerry.wire.models import ModelFile, ModelSource, ModelSpec
+from skerry.wire.models import ModelSpec
 from skerry.wire.people import FieldChange
 
 KIND = "model"
@@ -67,12 +67,6 @@ def model_document(spec: ModelSpec) -> dict[str, Plain]:
     """The model as its YAML document."""
     written: dict[str, Plain] = msgspec.to_builtins(spec)
     return {"kind": KIND, **written}
-
-
-def file_url(source: ModelSource, file: ModelFile) -> str | None:
-    """Where a file of a model with a URL or a path lies; None: at the hub."""
-    where = source.url or source.file
-    return f"{where}{file.name}" if where is not None and where.endswith("/") else where
 
 
 def _leaves(spec: ModelSpec) -> dict[str, str]:

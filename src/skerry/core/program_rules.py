@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from skerry.core.fields import Problem, dotted
 from skerry.core.names import pattern_fault
+from skerry.core.places_inside import MODELS_INSIDE, SOCKET_INSIDE
 from skerry.core.usb_names import usb_name
 from skerry.core.yaml_lines import Path
 from skerry.wire.workload import ContainerSpec, ProcessSpec, WasmSpec, WorkerSpec, WorkloadSpec
@@ -29,7 +30,7 @@ _IMAGE = re.compile(
 _CAPABILITY = re.compile(r"ALL|(CAP_)?[A-Z][A-Z_]+")
 _VOLUME = re.compile(r"(?P<source>/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]+):(?P<target>/[^:]*)(:(ro|rw))?")
 _DIRECTORY = re.compile(r"/[^:\0]*:/[^:\0]*(:(ro|rw))?")
-_TAKEN = ("/", "/run/skerry", "/run/skerry-models")
+_TAKEN = ("/", posixpath.dirname(SOCKET_INSIDE), MODELS_INSIDE)
 _SHARED_NETWORK = re.compile(r"host|container:.*")
 _NOT_ROOT = re.compile(r"[1-9]\d{0,9}(:[1-9]\d{0,9})?")
 _DEVICE = re.compile(r"/dev/[^:]+(:/[^:]+)?")

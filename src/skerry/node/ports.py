@@ -33,13 +33,6 @@ class Launch:
     """The directory with its models, to be read only; None: it needs none."""
 
 
-SOCKET_INSIDE = "/run/skerry/sock"
-"""Where a container finds its workload's socket."""
-
-MODELS_INSIDE = "/run/skerry-models"
-"""Where a container finds its models."""
-
-
 def workload_socket(run_dir: Path, name: str) -> Path:
     """The socket of one workload, in a directory of its own that a container can be given."""
     return run_dir / "w" / name / "sock"

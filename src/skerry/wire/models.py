@@ -27,6 +27,12 @@ class ModelFile(msgspec.Struct, frozen=True):
     size: int
 
 
+def file_url(source: ModelSource, file: ModelFile) -> str | None:
+    """Where a file of a model with a URL or a path lies; None: at the hub."""
+    where = source.url or source.file
+    return f"{where}{file.name}" if where is not None and where.endswith("/") else where
+
+
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One model as desired. `format` is a word for people and programs: «onnx», «pt»."""
 

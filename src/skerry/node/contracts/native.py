@@ -24,13 +24,12 @@ from pathlib import Path
 
 import msgspec
 
+from skerry.core.places_inside import MODELS_INSIDE, SCRIPTS_INSIDE, SOCKET_INSIDE
 from skerry.keeper.log_rules import LogRules, secrets_of
 from skerry.kit.errors import Transient
 from skerry.kit.socket_path import checked_socket_path
 from skerry.node.models.layout import models_root, view_of
 from skerry.node.ports import (
-    MODELS_INSIDE,
-    SOCKET_INSIDE,
     ContainerLaunch,
     Launch,
     ProcessLaunch,
@@ -55,9 +54,6 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 RUNNER_MEMORY = 512 << 20
 """What a WebAssembly runner may have for itself, above all to compile a large module."""
-
-SCRIPTS_INSIDE = "/app/workers"
-"""Where a container finds the scripts of its worker group."""
 
 _RUN_SCRIPTS = ("-P", "-m", "skerry.runners.worker")
 """-P: nothing in the working directory takes the place of a module."""

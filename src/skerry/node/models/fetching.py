@@ -26,7 +26,7 @@ from skerry.node.models.download import Download
 from skerry.node.models.files import Stopped
 from skerry.node.models.layout import view_of
 from skerry.node.models.store import ModelStore
-from skerry.wire.models import CachedModel, ModelCache, ModelFile, ModelSource, ModelSpec
+from skerry.wire.models import CachedModel, ModelCache, ModelFile, ModelSource, ModelSpec, file_url
 from skerry.wire.workload import Assignment
 
 log = logging.getLogger(__name__)
@@ -293,16 +293,16 @@ class ModelNeeds:
     async def _fetch(self, item: _File) -> None:
         file, source, part = item.file, item.source, self._store.part(item.file)
         if source.file is not None:
-            path = Path(f"{source.file}{file.name}" if source.file.endswith("/") else source.file)
-            await asyncio.to_thread(self._store.copy, path, file)
+            path = file_url(source, file) or source.file
+            await asyncio.to_thread(self._store.copy, Path(path), file)
             return
         await self._download.fetch(self._url(file, source), file, part, partial(self._tell, item))
         if file.size == 0:
             part.touch()
 
     def _url(self, file: ModelFile, source: ModelSource) -> str:
-        if source.url is not None:
-            return f"{source.url}{file.name}" if source.url.endswith("/") else source.url
+        if (url := file_url(source, file)) is not None:
+            return url
         if self._download.hub is None:
             raise Refused(f"cannot fetch «{file.name}»: it is at the hub, and this node has none")
         return self._download.hub.blob_url(file.sha256)

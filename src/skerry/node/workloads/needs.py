@@ -56,22 +56,3 @@ class AllNeeds:
     async def close(self) -> None:
         for part in self._parts:
             await part.close()
-
-
-class NothingNeeded:
-    """Implements `Needs` where workloads are native processes only."""
-
-    def __init__(self) -> None:
-        self.changed = Bell()
-
-    def want(self, assignments: Iterable[Assignment]) -> None:
-        """Nothing to fetch."""
-
-    def missing(self, assignment: Assignment) -> str:  # noqa: ARG002 - the protocol's
-        return ""
-
-    async def check(self, assignment: Assignment) -> None:
-        """Nothing to look at."""
-
-    async def close(self) -> None:
-        """Nothing is under way."""

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from skerry.core.places_inside import MODELS_INSIDE, SOCKET_INSIDE
 from skerry.keeper.log_rules import LogRules, secrets_of
-from skerry.node.ports import MODELS_INSIDE, SOCKET_INSIDE, ContainerLaunch, Launch
+from skerry.node.ports import ContainerLaunch, Launch
 from skerry.node.workloads.runtimes.containers.strict import PIDS, TMP, user_of
 from skerry.wire.workload import Exit
 
