@@ -352,7 +352,7 @@ class Engine:
         if not any(path.exists() for path in self._sockets):
             looked = ", ".join(map(str, self._sockets))
             return EngineGone(
-                f"cannot reach a container engine: there is none at {looked}. Install docker.io or podman "
+                f"cannot reach the container engine at {looked}: nothing is there. Install docker.io or podman "
                 "and start it, or set containers.socket."
             )
         cause = getattr(error, "strerror", None) or str(error) or "no answer"
