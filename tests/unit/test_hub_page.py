@@ -172,6 +172,9 @@ def test_a_workload_line_says_what_is_going_on() -> None:
     assert line(status("running"), Ready(tcp=80)).detail == "not ready yet"
     tripped = line(status("tripped", message="code 1", next_start_at=NOW + 65 * NS))
     assert (tripped.tone, tripped.detail) == ("bad", "code 1; starts again in 1m 5s")
+    waits = status("pending", message="no image")
+    assert line(waits).tone == "bad"
+    assert line(msgspec.structs.replace(waits, since=NOW - 59 * NS)).tone == "busy"
     older = WorkloadStatus("w", Generation(1, 4), "running", NOW)
     assert line(older).detail == "a newer version is on its way"
     assert line(None).detail == "nothing heard of it yet"

@@ -17,7 +17,7 @@ from skerry.kit.clock import NS
 from skerry.kit.units import format_size
 from skerry.wire.people import LATE_AFTER, InstanceView, NodeView, UpdateView, WorkloadView
 from skerry.wire.records import Row, Value
-from skerry.wire.workload import Phase
+from skerry.wire.workload import Phase, WorkloadStatus
 
 Tone = Literal["good", "busy", "bad", "idle"]
 
@@ -25,6 +25,8 @@ MAX_LINES = 200
 MAX_CARDS = 12
 MAX_CURVES = 6
 HISTORY_SECONDS = 600
+WAITS_LONG = 60 * NS
+"""After this, what keeps a workload from its start counts as trouble."""
 
 _SIZE = re.compile(r"(^|\.)(bytes|(memory|disk)\.(used|free|total))$")
 _RATE = ".bytes_per_second"
@@ -173,16 +175,14 @@ def _number_text(name: str, value: float, unit: str) -> str:
 def summary(snapshot: Snapshot) -> Summary:
     """The numbers at the top."""
     instances = [each for workload in snapshot.workloads for each in workload.nodes.values()]
-    phases = [
-        each.status.phase for each in instances if each.node_online and each.status is not None
-    ]
+    present = [each.status for each in instances if each.node_online and each.status is not None]
     return Summary(
         nodes=len(snapshot.nodes),
         online=sum(node.online for node in snapshot.nodes),
         instances=len(instances),
-        running=phases.count("running"),
+        running=sum(each.phase == "running" for each in present),
         unknown=sum(not each.node_online for each in instances),
-        troubled=sum(_TONES[phase] == "bad" for phase in phases),
+        troubled=sum(_tone(each, snapshot.now) == "bad" for each in present),
         series=len(snapshot.latest),
     )
 
@@ -268,6 +268,12 @@ def event_lines(snapshot: Snapshot) -> list[ValueLine]:
     return [_value_line(row, snapshot.now) for row in reversed(snapshot.events)]
 
 
+def _tone(status: WorkloadStatus, now: int) -> Tone:
+    if status.phase == "pending" and status.message and now - status.since > WAITS_LONG:
+        return "bad"
+    return _TONES[status.phase]
+
+
 def _present_line(
     workload: WorkloadView, node: str, instance: InstanceView, now: int, *, first: bool
 ) -> WorkloadLine:
@@ -290,7 +296,7 @@ def _present_line(
         name=workload.name,
         first=first,
         node=node,
-        tone=_TONES[status.phase],
+        tone=_tone(status, now),
         phase=status.phase,
         duration=span(now - status.since),
         restarts=str(status.restarts),
