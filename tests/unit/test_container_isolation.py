@@ -1,10 +1,13 @@
 """What a strict container is made of, what is refused, what is in force; and how its end for want of memory is seen."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from skerry.core.specs import check_spec
+from skerry.keeper.denied_calls import DENIED
 from skerry.keeper.log_rules import LogRules
 from skerry.kit.errors import Refused
 from skerry.node.ports import ContainerLaunch
@@ -12,6 +15,7 @@ from skerry.node.workloads.runtimes.containers.creation import Findings, creatio
 from skerry.node.workloads.runtimes.containers.engine import CdiDevice, EngineInfo
 from skerry.node.workloads.runtimes.containers.gpus import gpu_request
 from skerry.node.workloads.runtimes.containers.memory import counter_file, oom_counter
+from skerry.node.workloads.runtimes.containers.seccomp import profile_for
 from skerry.node.workloads.runtimes.containers.strict import exposed, in_force, user_of
 from skerry.wire.workload import ContainerSpec, Resources, WorkloadSpec
 
@@ -43,9 +47,39 @@ def test_strict_takes_everything_away_that_the_spec_does_not_name() -> None:
     assert made["SecurityOpt"] == ["no-new-privileges"]
     assert (made["ReadonlyRootfs"], made["Privileged"]) == (True, False)
     assert (made["NetworkMode"], made["PidsLimit"]) == ("none", 256)
+    options = host(launch(strict=True), Findings(seccomp="/p"))["SecurityOpt"]
+    assert options == ["no-new-privileges", "seccomp=/p"]
     assert "/tmp" in made["Tmpfs"]  # type: ignore[operator]  # noqa: S108 - the container's
     assert made["Binds"] == ["/r/c/cam:/run/skerry"]
     assert made["Devices"] == []
+
+
+PODMANS_OWN = Path("/usr/share/containers/seccomp.json")
+
+
+@pytest.mark.parametrize("machine", ["amd64", "arm64"])
+def test_the_profile_denies_what_strict_processes_are_denied(machine: str) -> None:
+    allowed = always_allowed(profile_for(machine))
+    assert {"openat", "execve", "futex", "mmap"} <= allowed
+    assert not allowed & (DENIED | {"clone", "clone3", "socket", "personality"})
+
+
+@pytest.mark.skipif(not PODMANS_OWN.exists(), reason="Podman is not here")
+def test_the_profile_is_nowhere_wider_than_podmans() -> None:
+    assert always_allowed(profile_for("amd64")) <= always_allowed(
+        json.loads(PODMANS_OWN.read_text())
+    )
+
+
+def always_allowed(profile: dict[str, Any]) -> set[str]:
+    """What a container without capabilities may call with any arguments."""
+    return {
+        name
+        for rule in profile["syscalls"]
+        if rule["action"] == "SCMP_ACT_ALLOW" and not rule.get("args")
+        if "caps" not in rule.get("includes", {})
+        for name in rule["names"]
+    }
 
 
 def test_strict_leaves_what_the_spec_names() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from skerry.kit.bell import Bell
-from skerry.kit.clock import Clock
 from skerry.node.contracts.native import log_path, log_rules
+from skerry.node.host import Host
 from skerry.node.node_settings import NodeSettings
 from skerry.node.workloads.runtimes.containers.credentials import registry_auth
 from skerry.node.workloads.runtimes.containers.devices import Devices
@@ -26,13 +25,13 @@ from skerry.wire.workload import Assignment
 
 def open_room(
     settings: NodeSettings,
+    host: Host,
     owner: str,
-    clock: Clock,
-    chance: random.Random,
     announce: Callable[[str, str, Meta], Awaitable[None]],
     changed: Bell,
 ) -> ContainerRoom:
     """The room of the node in `settings.data_dir`, whose containers have the mark `owner`."""
+    clock, chance = host.clock, host.chance
     logs = ContainerLogs(clock)
     engine = Engine(settings.engine_sockets)
     images = Images(
@@ -44,7 +43,8 @@ def open_room(
         chance,
     )
     devices = Devices(SYS, listen, changed)
-    maker = Maker(engine, owner, devices, [settings.data_dir])
+    profile = settings.run_dir.absolute() / "strict-seccomp.json"
+    maker = Maker(engine, owner, devices, [settings.data_dir], profile, host.disk)
     runtime = ContainerRuntime(engine, logs, maker, images, clock, chance)
     return ContainerRoom(runtime, images, devices, logs)
 

@@ -87,6 +87,6 @@ def containers_on_demand(
         from skerry.node.containers import open_room  # noqa: PLC0415 - memory that only some nodes need
 
         host.disk.write_atomic("containers.used", used, b"")
-        return open_room(settings, owner, host.clock, host.chance, events.tell, changed)
+        return open_room(settings, host, owner, events.tell, changed)
 
     return LazyContainers(open_room, known=used.exists())

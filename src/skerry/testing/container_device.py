@@ -11,6 +11,7 @@ from pathlib import Path
 from skerry.keeper.log_rules import LogRules
 from skerry.kit.bell import Bell
 from skerry.kit.clock import SystemClock
+from skerry.kit.disk import RealDisk
 from skerry.node.ports import ContainerLaunch, Launch, ProcessIdentity, RunningInstance
 from skerry.node.workloads.runtimes.containers.creation import OWNER
 from skerry.node.workloads.runtimes.containers.devices import Devices
@@ -71,7 +72,14 @@ class ContainerDevice:
         runtime = ContainerRuntime(
             engine,
             logs,
-            Maker(engine, self.owner, self.usb(), [self.directory / "secret"]),
+            Maker(
+                engine,
+                self.owner,
+                self.usb(),
+                [self.directory / "secret"],
+                self.directory / "seccomp.json",
+                RealDisk(),
+            ),
             self.images,
             self.clock,
             random.Random(7),

@@ -77,6 +77,8 @@ class Findings:
     usb: Sequence[tuple[str, str]] = ()
     """(node, name inside)."""
     handed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    seccomp: str = ""
+    """A strict container's profile as the engine takes it; empty: the engine's own."""
 
 
 def creation(owner: str, launch: ContainerLaunch, found: Findings) -> Body:
@@ -140,18 +142,21 @@ def _host(launch: ContainerLaunch, found: Findings) -> Body:
         host["StorageOpt"] = {"size": str(resources.storage)}
     if resources.pids is not None:
         host["PidsLimit"] = resources.pids
-    return _confined(host) if launch.strict else host
+    return _confined(host, found.seccomp) if launch.strict else host
 
 
-def _confined(host: Body) -> Body:
+def _confined(host: Body, seccomp: str) -> Body:
     """The spec's rules have refused what would undo this: privileges, capabilities, the device's own network."""
     usual: Body = {"NetworkMode": "none", "PidsLimit": PIDS}
+    options = ["no-new-privileges"]
+    if seccomp:
+        options.append(f"seccomp={seccomp}")
     return (
         usual
         | host
         | {
             "CapDrop": ["ALL"],
-            "SecurityOpt": ["no-new-privileges"],
+            "SecurityOpt": options,
             "ReadonlyRootfs": True,
             "Tmpfs": TMP,
         }

@@ -139,9 +139,21 @@ class _LoadLine(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-class _Version(msgspec.Struct, frozen=True, rename="pascal"):
+class _Component(msgspec.Struct, frozen=True, rename="pascal"):
+    name: str = ""
+
+
+class Version(msgspec.Struct, frozen=True, rename="pascal"):
+    """What an engine is; `arch` is Go's name of its machine."""
+
     api_version: str
+    arch: str = ""
+    components: list[_Component] = []
     min_a_p_i_version: str = msgspec.field(name="MinAPIVersion", default="1.24")
+
+    @property
+    def is_podman(self) -> bool:
+        return any(one.name == "Podman Engine" for one in self.components)
 
 
 class _Created(msgspec.Struct, frozen=True, rename="pascal"):
@@ -165,6 +177,7 @@ class Engine:
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
         self._prefix = ""
+        self._version = Version("1.24")
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -233,6 +246,12 @@ class Engine:
         answer = await self._call("GET", f"/images/{image}/json")
         config = msgspec.json.decode(answer, type=_Image).config
         return "" if config is None else config.user
+
+    async def version(self) -> Version:
+        """Which engine it is."""
+        if not self._prefix:
+            await self.info()
+        return self._version
 
     async def info(self) -> EngineInfo:
         """What the engine can do."""
@@ -344,7 +363,8 @@ class Engine:
         session = aiohttp.ClientSession(connector=connector, read_bufsize=_MAX_LINE)
         self._session = session
         async with session.get("http://engine/version", timeout=PATIENCE) as response:
-            self._prefix = _prefix(msgspec.json.decode(await response.read(), type=_Version))
+            self._version = msgspec.json.decode(await response.read(), type=Version)
+        self._prefix = _prefix(self._version)
         return session
 
     def _gone(self, error: Exception) -> EngineGone:
@@ -369,7 +389,7 @@ def split_image(image: str) -> tuple[str, str]:
     return f"{host}{slash}{last}", tag or "latest"
 
 
-def _prefix(version: _Version) -> str:
+def _prefix(version: Version) -> str:
     engine, oldest = (
         tuple(int(part) for part in text.split("."))
         for text in (version.api_version, version.min_a_p_i_version)

@@ -1,6 +1,6 @@
 """`isolation: strict` of containers: what is added to a creation, what is refused, and what is then in force. Pure.
 
-The engine's default seccomp profile stays; user namespaces are the engine's own setting.
+System calls are `seccomp`'s. User namespaces that containers start in are the engine's own setting.
 """
 
 from __future__ import annotations
