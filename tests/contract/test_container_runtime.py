@@ -1,6 +1,8 @@
 """What only containers do, on each engine: images that vanish, USB devices that are unplugged, output, their own names."""
 
 import asyncio
+import random
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +10,9 @@ import pytest
 from tests.engines import IMAGE, TestEngine
 from tests.unit.test_usb_devices import Tree
 
+from skerry.kit.bell import Bell
+from skerry.kit.clock import SystemClock
+from skerry.kit.errors import Refused
 from skerry.node.ports import NeedGone
 from skerry.node.workloads.runtimes.containers.creation import (
     OWNER,
@@ -16,9 +21,13 @@ from skerry.node.workloads.runtimes.containers.creation import (
     creation,
 )
 from skerry.node.workloads.runtimes.containers.engine import Engine
+from skerry.node.workloads.runtimes.containers.images import Images, Voice
+from skerry.node.workloads.runtimes.engine_look import look_for_engine
 from skerry.testing.container_device import ContainerDevice
 from skerry.testing.exits import Exits
 from skerry.testing.waiting import eventually
+from skerry.wire.records import Meta
+from skerry.wire.workload import Assignment
 
 READS = "import sys, signal\nprint(open('/dev/modem', 'rb').read(3), flush=True)\nsignal.signal(15, lambda *_: sys.exit(0))\nsignal.pause()"
 
@@ -49,6 +58,32 @@ async def test_what_was_made_and_never_started_is_removed(device: ContainerDevic
     assert await runtime.connect(Exits()) == []
     assert await engine.listed(f"{OWNER}={device.owner}") == []
     await engine.close()
+
+
+async def test_a_file_that_holds_no_images_is_named(engine: TestEngine, short_dir: Path) -> None:
+    def say(_assignment: Assignment, _line: str) -> None:
+        """Nobody waits for these images."""
+
+    async def announce(_name: str, _value: str, _meta: Meta) -> None:
+        """Nobody waits for these images."""
+
+    client, chance = Engine([engine.socket]), random.Random(1)
+    images = Images(client, Voice(say, announce), lambda _: None, Bell(), SystemClock(), chance)
+    junk, files, cut = short_dir / "junk", short_dir / "files.tgz", short_dir / "cut.tgz"
+    junk.write_bytes(b"no archive" * 1000)
+    with tarfile.open(files, "w:gz") as tar:
+        tar.add(junk, "etc/junk")
+    cut.write_bytes(files.read_bytes()[:100])
+    for archive in (junk, files, cut):
+        with pytest.raises(Refused, match=f"^cannot load {archive}: it is no image archive, .* «podman save -o FILE IMAGE».$"):  # fmt: skip
+            await images.load(archive)
+    await client.close()
+
+
+async def test_the_doctor_finds_it(engine: TestEngine) -> None:
+    look = await look_for_engine([engine.socket])
+    assert look.words.lower().startswith(f"{engine.name} ")
+    assert look.words.endswith(f"at {engine.socket}")
 
 
 async def test_callers_that_come_together_share_a_session(device: ContainerDevice) -> None:
