@@ -340,7 +340,7 @@ async def test_a_node_that_does_not_answer_is_named() -> None:
     socket.free.set()
     running = asyncio.create_task(links.run("node-1", socket, None, lambda: None))  # type: ignore[arg-type]
     await eventually(lambda: links.connected("node-1"), "the link runs")
-    with pytest.raises(Transient, match="node «a»: it does not answer.*«skerry doctor»"):
+    with pytest.raises(Transient, match="node «a»: it does not answer.*«skerry node status»"):
         await links.open("node-1", "a", "logs", {})
     await eventually(lambda: len(socket.sent) > 1, "the node is told that nobody waits")
     assert socket.sent == [Open(1, "logs", {}), Close(1)]

@@ -300,7 +300,7 @@ class Links:
             link.close(channel)
             raise Transient(
                 f"cannot reach node «{name}»: it does not answer, although its link to this hub stands. Try again in "
-                "a minute; then look on the device: «skerry doctor» tells whether its agent is frozen."
+                "a minute; then look on the device: «skerry node status» tells whether its agent is frozen."
             ) from error
         except asyncio.CancelledError:
             link.close(channel)
