@@ -4,6 +4,7 @@ import asyncio
 import random
 import tarfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.unit.test_usb_devices import Tree
 from skerry.kit.bell import Bell
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import Refused
-from skerry.node.ports import NeedGone
+from skerry.node.ports import NeedGone, RunningInstance
 from skerry.node.workloads.runtimes.containers.creation import (
     OWNER,
     Findings,
@@ -27,8 +28,19 @@ from skerry.testing.container_device import ContainerDevice
 from skerry.testing.exits import Exits
 from skerry.testing.waiting import eventually
 from skerry.wire.records import Meta
-from skerry.wire.workload import Assignment
+from skerry.wire.workload import Assignment, Exit, Resources
 
+TELLS = """
+import os, socket
+def fault(path):
+    try:
+        open(path, "w").close()
+    except OSError as error:
+        return error.errno
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(os.getuid(), os.getgid(), [name for _, name in socket.if_nameindex()], open("/data/file").read(),
+      fault("/x"), fault("/data/file"), status["CapBnd"].strip(), flush=True)
+"""
 READS = "import sys, signal\nprint(open('/dev/modem', 'rb').read(3), flush=True)\nsignal.signal(15, lambda *_: sys.exit(0))\nsignal.pause()"
 
 
@@ -91,6 +103,54 @@ async def test_callers_that_come_together_share_a_session(device: ContainerDevic
     label = f"{OWNER}={device.owner}"
     assert await asyncio.gather(*(engine.listed(label) for _ in range(20))) == [[]] * 20
     await engine.close()
+
+
+async def test_what_the_spec_says_holds_inside(device: ContainerDevice, short_dir: Path) -> None:
+    (short_dir / "data").mkdir()
+    (short_dir / "data/file").write_text("from outside")
+    launch = device.launch(
+        "python3", "-c", TELLS, user="1000:1000", network="none", read_only=True, cap_drop=["ALL"],
+        volumes=[f"{short_dir}/data:/data:ro"],
+    )  # fmt: skip
+    exits, runtime = Exits(), device.agent()
+    await runtime.connect(exits)
+    await runtime.start(launch)
+    assert (await exits.of(launch.instance)).ok
+    told = "1000 1000 ['lo'] from outside 30 30 0000000000000000"
+    await eventually(lambda: told in device.log_text(), f"it is so: {device.log_text()}")
+    added = device.launch("python3", "-c", TELLS, workload="a", cap_drop=["ALL"], cap_add=["NET_RAW"],
+                          volumes=[f"{short_dir}/data:/data"])  # fmt: skip
+    await runtime.start(added)
+    assert (await exits.of(added.instance)).ok
+    await eventually(lambda: " None 0000000000002000" in device.log_text("a"), "the other way")
+
+
+async def test_an_engine_may_restart_it_while_no_agent_is_there(device: ContainerDevice) -> None:
+    unattended = Resources(unattended_restart=True)
+    exits, runtime = Exits(), device.agent()
+    await runtime.connect(exits)
+    failing = replace(device.ends(Exit(3, None, 0), "failing"), resources=unattended)
+    await runtime.start(failing)
+    assert (await exits.of(failing.instance)).code == 3  # the agent is there: its policy holds
+    await runtime.acknowledge(failing.instance)
+    launch = replace(device.waits(), resources=unattended)
+    identity = await runtime.start(launch)
+    await device.settled(launch)
+    await runtime.close()
+    device.kill(RunningInstance(launch.instance, "w", identity))
+    engine = Engine([device.socket])
+
+    async def again() -> bool:
+        [one] = await engine.listed(f"{OWNER}={device.owner}")
+        found = await engine.inspect(one.id)
+        return found is not None and found.state.pid not in {0, identity.pid}
+
+    await eventually(again, "the engine has started it again")
+    await engine.close()
+    runtime = device.agent()
+    [running] = await runtime.connect(exits)
+    assert (running.instance, running.identity == identity) == (launch.instance, False)
+    await eventually(lambda: device.log_text().count("ready") == 2, "both outputs are in the log")
 
 
 async def test_a_usb_device_is_handed_over_and_missed(
