@@ -1,14 +1,20 @@
 """What only containers do, on each engine: images that vanish, USB devices that are unplugged, output, their own names."""
 
 import asyncio
+import random
+import tarfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.engines import IMAGE, TestEngine
 from tests.unit.test_usb_devices import Tree
 
-from skerry.node.ports import NeedGone
+from skerry.kit.bell import Bell
+from skerry.kit.clock import SystemClock
+from skerry.kit.errors import Refused
+from skerry.node.ports import NeedGone, RunningInstance
 from skerry.node.workloads.runtimes.containers.creation import (
     OWNER,
     Findings,
@@ -16,10 +22,25 @@ from skerry.node.workloads.runtimes.containers.creation import (
     creation,
 )
 from skerry.node.workloads.runtimes.containers.engine import Engine
+from skerry.node.workloads.runtimes.containers.images import Images, Voice
+from skerry.node.workloads.runtimes.engine_look import look_for_engine
 from skerry.testing.container_device import ContainerDevice
 from skerry.testing.exits import Exits
 from skerry.testing.waiting import eventually
+from skerry.wire.records import Meta
+from skerry.wire.workload import Assignment, Exit, Resources
 
+TELLS = """
+import os, socket
+def fault(path):
+    try:
+        open(path, "w").close()
+    except OSError as error:
+        return error.errno
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(os.getuid(), os.getgid(), [name for _, name in socket.if_nameindex()], open("/data/file").read(),
+      fault("/x"), fault("/data/file"), status["CapBnd"].strip(), flush=True)
+"""
 READS = "import sys, signal\nprint(open('/dev/modem', 'rb').read(3), flush=True)\nsignal.signal(15, lambda *_: sys.exit(0))\nsignal.pause()"
 
 
@@ -51,11 +72,85 @@ async def test_what_was_made_and_never_started_is_removed(device: ContainerDevic
     await engine.close()
 
 
+async def test_a_file_that_holds_no_images_is_named(engine: TestEngine, short_dir: Path) -> None:
+    def say(_assignment: Assignment, _line: str) -> None:
+        """Nobody waits for these images."""
+
+    async def announce(_name: str, _value: str, _meta: Meta) -> None:
+        """Nobody waits for these images."""
+
+    client, chance = Engine([engine.socket]), random.Random(1)
+    images = Images(client, Voice(say, announce), lambda _: None, Bell(), SystemClock(), chance)
+    junk, files, cut = short_dir / "junk", short_dir / "files.tgz", short_dir / "cut.tgz"
+    junk.write_bytes(b"no archive" * 1000)
+    with tarfile.open(files, "w:gz") as tar:
+        tar.add(junk, "etc/junk")
+    cut.write_bytes(files.read_bytes()[:100])
+    for archive in (junk, files, cut):
+        with pytest.raises(Refused, match=f"^cannot load {archive}: it is no image archive, .* «podman save -o FILE IMAGE».$"):  # fmt: skip
+            await images.load(archive)
+    await client.close()
+
+
+async def test_the_doctor_finds_it(engine: TestEngine) -> None:
+    look = await look_for_engine([engine.socket])
+    assert look.words.lower().startswith(f"{engine.name} ")
+    assert look.words.endswith(f"at {engine.socket}")
+
+
 async def test_callers_that_come_together_share_a_session(device: ContainerDevice) -> None:
     engine = Engine([device.socket])
     label = f"{OWNER}={device.owner}"
     assert await asyncio.gather(*(engine.listed(label) for _ in range(20))) == [[]] * 20
     await engine.close()
+
+
+async def test_what_the_spec_says_holds_inside(device: ContainerDevice, short_dir: Path) -> None:
+    (short_dir / "data").mkdir()
+    (short_dir / "data/file").write_text("from outside")
+    launch = device.launch(
+        "python3", "-c", TELLS, user="1000:1000", network="none", read_only=True, cap_drop=["ALL"],
+        volumes=[f"{short_dir}/data:/data:ro"],
+    )  # fmt: skip
+    exits, runtime = Exits(), device.agent()
+    await runtime.connect(exits)
+    await runtime.start(launch)
+    assert (await exits.of(launch.instance)).ok
+    told = "1000 1000 ['lo'] from outside 30 30 0000000000000000"
+    await eventually(lambda: told in device.log_text(), f"it is so: {device.log_text()}")
+    added = device.launch("python3", "-c", TELLS, workload="a", cap_drop=["ALL"], cap_add=["NET_RAW"],
+                          volumes=[f"{short_dir}/data:/data"])  # fmt: skip
+    await runtime.start(added)
+    assert (await exits.of(added.instance)).ok
+    await eventually(lambda: " None 0000000000002000" in device.log_text("a"), "the other way")
+
+
+async def test_an_engine_may_restart_it_while_no_agent_is_there(device: ContainerDevice) -> None:
+    unattended = Resources(unattended_restart=True)
+    exits, runtime = Exits(), device.agent()
+    await runtime.connect(exits)
+    failing = replace(device.ends(Exit(3, None, 0), "failing"), resources=unattended)
+    await runtime.start(failing)
+    assert (await exits.of(failing.instance)).code == 3  # the agent is there: its policy holds
+    await runtime.acknowledge(failing.instance)
+    launch = replace(device.waits(), resources=unattended)
+    identity = await runtime.start(launch)
+    await device.settled(launch)
+    await runtime.close()
+    device.kill(RunningInstance(launch.instance, "w", identity))
+    engine = Engine([device.socket])
+
+    async def again() -> bool:
+        [one] = await engine.listed(f"{OWNER}={device.owner}")
+        found = await engine.inspect(one.id)
+        return found is not None and found.state.pid not in {0, identity.pid}
+
+    await eventually(again, "the engine has started it again")
+    await engine.close()
+    runtime = device.agent()
+    [running] = await runtime.connect(exits)
+    assert (running.instance, running.identity == identity) == (launch.instance, False)
+    await eventually(lambda: device.log_text().count("ready") == 2, "both outputs are in the log")
 
 
 async def test_a_usb_device_is_handed_over_and_missed(

@@ -80,8 +80,10 @@ async def test_a_deleted_workload_comes_back(hub: HubRig) -> None:
 
 
 async def test_what_cannot_be_gone_back_to_is_refused(hub: HubRig) -> None:
-    with pytest.raises(NotFound, match="cannot show the versions of workload «a»"):
+    with pytest.raises(NotFound, match="cannot roll back workload «a»: it does not exist"):
         await back(hub, "a")
+    with pytest.raises(NotFound, match="cannot show the versions of workload «a»: it does not"):
+        await hub.workloads.history("a")
     await hub.apply(spec("db"), spec("a", depends_on={"db": "running"}))
     with pytest.raises(Refused, match="knows no earlier version"):
         await back(hub, "a")

@@ -161,6 +161,7 @@ async def test_a_node_as_its_hub_and_as_it_sees_itself(shell: Shell) -> None:
     assert all(int(lane["on_disk"]) >= 0 for lane in lanes)
     doctor = await shell.run("doctor", "-o", "json")
     assert doctor.code == 0
+    assert "container engine" in {check["name"] for check in doctor.json["checks"]}  # type: ignore[index]
     assert {check["outcome"] for check in doctor.json["checks"]} <= {"ok", "skipped", "warning"}  # type: ignore[index]
     wrong = await shell.run("get", "nodes", "n2")
     assert (wrong.code, wrong.err) == (1, "skerry: cannot find node «n2»: known are: n1\n")

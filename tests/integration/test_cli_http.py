@@ -47,7 +47,12 @@ async def url() -> AsyncIterator[str]:
         await asyncio.Event().wait()
         return response
 
+    async def frozen(_: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
     app = web.Application()
+    app.router.add_get("/frozen", frozen)
     app.router.add_get("/endless", endless)
     app.router.add_get("/mute", mute)
     app.router.add_post("/mute", mute)
@@ -109,6 +114,8 @@ async def test_an_answer_that_stops_is_not_waited_for(url: str, token_file: Path
             Unreachable, match=r"no answer within 0\.2 s\. It may be carried out all the same"
         ):
             await hub.patient(0.2).order("POST", "/mute")
+        with pytest.raises(Unreachable, match=r"no answer within 0\.2 s"):
+            await anext(hub.patient(0.2).text("/frozen"))
 
 
 @pytest.mark.parametrize(

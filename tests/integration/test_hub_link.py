@@ -31,6 +31,7 @@ from skerry.wire.link import (
     Message,
     News,
     Open,
+    Opened,
     from_text,
     to_text,
 )
@@ -330,7 +331,30 @@ async def test_news_from_any_thread_are_told_once_while_the_line_is_busy() -> No
     socket.over.set()
     await running
     with pytest.raises(Transient, match="no live link"):
-        await links.open("node-1", "logs", {})
+        await links.open("node-1", "a", "logs", {})
+
+
+async def test_a_node_that_does_not_answer_is_named() -> None:
+    links = Links(first_answer=0.05)
+    socket = ScriptedSocket()
+    socket.free.set()
+    running = asyncio.create_task(links.run("node-1", socket, None, lambda: None))  # type: ignore[arg-type]
+    await eventually(lambda: links.connected("node-1"), "the link runs")
+    with pytest.raises(Transient, match="node «a»: it does not answer.*«skerry node status»"):
+        await links.open("node-1", "a", "logs", {})
+    await eventually(lambda: len(socket.sent) > 1, "the node is told that nobody waits")
+    assert socket.sent == [Open(1, "logs", {}), Close(1)]
+    socket.over.set()
+    await running
+
+
+async def test_a_quiet_log_is_no_silent_node(hub: RunningHub, client: Client, link: Socket) -> None:
+    async with asyncio.TaskGroup() as group:
+        request = group.create_task(client.get(f"{LOGS}?follow=true", headers=hub.person))
+        await send(link, Opened((await opened(link)).channel))
+        response = await request  # before there is a line
+    assert response.status == 200
+    response.close()
 
 
 def in_thread(work: Callable[[], object]) -> None:

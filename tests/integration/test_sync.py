@@ -10,7 +10,7 @@ from tests.sync_rig import NodeRig, passing
 from skerry.testing.fake_hub import FakeHub
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
-from skerry.wire.link import WINDOW, Close, Credit, Data, Open
+from skerry.wire.link import WINDOW, Close, Credit, Data, Open, Opened
 from skerry.wire.logs import LogQuery
 
 A = "a" * 32
@@ -357,6 +357,7 @@ async def test_the_hub_reads_logs_through_the_live_link(
     link.tell(Open(2, "logs", {"workload": "none"}))
     link.tell(Open(3, "shell", {}))
     texts: dict[int, str] = {1: "", 2: "", 3: ""}
+    served = []
     ends: dict[int, str] = {}
 
     async def read_until(done: int) -> None:
@@ -366,6 +367,8 @@ async def test_the_hub_reads_logs_through_the_live_link(
                 texts[message.channel] += message.text
             elif isinstance(message, Close):
                 ends[message.channel] = message.error
+            elif isinstance(message, Opened):
+                served.append(message.channel)
 
     await read_until(2)
     assert ends[2] == "cannot read logs: there is no workload «none»"
@@ -379,6 +382,7 @@ async def test_the_hub_reads_logs_through_the_live_link(
     await read_until(3)
     assert texts[1].splitlines() == node.logs.lines["cam"]
     assert ends[1] == ""
+    assert served == [1]
     assert node.logs.asked[0] == ("cam", LogQuery(since=5, follow=True))
 
 

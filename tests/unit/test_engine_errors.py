@@ -1,6 +1,8 @@
 """What is said when there is no container engine, or nothing to load into it."""
 
+import asyncio
 import random
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.errors import InvalidInput
 from skerry.node.workloads.runtimes.containers.engine import Engine, EngineGone
 from skerry.node.workloads.runtimes.containers.images import Images, Voice
+from skerry.node.workloads.runtimes.engine_look import EngineLook, look_for_engine
 from skerry.wire.records import Meta
 from skerry.wire.workload import Assignment
 
@@ -27,6 +30,42 @@ async def test_without_an_engine_it_says_where_it_looked_and_what_to_do(tmp_path
     with pytest.raises(EngineGone, match=r"engine at .*docker.sock: nothing is there\. Install"):
         await engine.listed("a=b")
     await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "look"),
+    [
+        (
+            b'HTTP/1.0 200 OK\r\n\r\n{"Version":"20.10.24","ApiVersion":"1.41","Components":[{"Name":"Engine"}]}',
+            EngineLook("Docker 20.10.24 (API 1.41) at SOCKET"),
+        ),
+        (
+            b'HTTP/1.0 200 OK\r\n\r\n{"Version":"4.3.1","ApiVersion":"1.41","Components":[{"Name":"Podman Engine"}]}',
+            EngineLook("Podman 4.3.1 (API 1.41) at SOCKET"),
+        ),
+        (b"220 mail ESMTP\r\n", EngineLook(missing="SOCKET answers what no engine would: «220 mail ESMTP»")),
+        (None, EngineLook(missing="SOCKET does not answer within 0.1 s")),
+    ],
+)  # fmt: skip
+async def test_the_doctor_names_the_engine(
+    short_dir: Path, answer: bytes | None, look: EngineLook
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await (reader.readline() if answer else reader.read())
+        writer.write(answer or b"")
+        writer.close()
+
+    socket = short_dir / "engine.sock"
+    assert await look_for_engine([socket]) == EngineLook(missing=f"nothing is at {socket}")
+    server = await asyncio.start_unix_server(serve, socket)
+    found = await look_for_engine([short_dir / "none", socket], 5.0 if answer else 0.1)
+    server.close()
+    await server.wait_closed()
+    assert EngineLook(*(part.replace(str(socket), "SOCKET") for part in astuple(found))) == look
+    socket.unlink()
+    socket.write_bytes(b"")
+    refused = await look_for_engine([socket])
+    assert refused.missing == f"{socket} does not answer: Connection refused"
 
 
 async def test_a_file_that_is_not_there_is_the_files_fault(tmp_path: Path) -> None:

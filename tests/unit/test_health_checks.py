@@ -27,6 +27,7 @@ GOOD = Facts(
     public_port=8000,
     wanted_port=8000,
     isolation="cgroup v2 (cpu, memory, pids), landlock 7, seccomp, namespaces, root",
+    engine="Docker 20.10.24 (API 1.41) at /var/run/docker.sock",
     memory=MemoryUsage(512_000_000, 100_000_000, 64_000_000, 40_000_000, {"cam": 60_000_000}),
     storage=StorageUsage(2_000_000_000, 100_000_000, 10**10, {"logs": 100_000_000}, {}),
 )
@@ -83,6 +84,15 @@ def test_what_presses_is_a_problem_of_the_node_and_other_warnings_are_not() -> N
         (replace(GOOD, open_files_limit=256), "open files", "warning", "ulimit"),
         (replace(GOOD, public_port=None), "read-only port", "warning", "port 8000 is taken"),
         (replace(GOOD, no_strict="it needs root"), "isolation", "skipped", "cannot be had: it needs root"),
+        (
+            replace(GOOD, engine="", no_engine="nothing is at /d.sock"),
+            "container engine", "skipped", "no workload here is a container: nothing is at /d.sock",
+        ),
+        (
+            replace(GOOD, engine="", no_engine="nothing is at /d.sock", containers=2),
+            "container engine", "warning", "wait for it: 2install docker.io or podman",
+        ),
+        (replace(GOOD, engine=""), "container engine", "skipped", "not looked at"),
         (replace(GOOD, public_port=None, wanted_port=0), "read-only port", "skipped", "switched off"),
     ],
 )  # fmt: skip

@@ -23,7 +23,7 @@ from skerry.node.workloads.runtimes.confinement import (
     request_fields,
 )
 from skerry.node.workloads.runtimes.users import pick
-from skerry.wire.workload import Allow, ContainerSpec, Ready, Resources
+from skerry.wire.workload import Allow, ContainerSpec, Ready, Resources, WasmSpec
 
 V1 = """\
 32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
@@ -170,6 +170,16 @@ def test_nothing_of_the_nodes_own_is_granted(contract: NativeContract) -> None:
     for path in (contract.data_dir, contract.data_dir / "node.secret", contract.data_dir.parent):
         with pytest.raises(Refused, match="the node's own data"):
             request_fields(strict(contract, read=[str(path)]), 64003, around)
+        wasm = contract.launch_for(wish("cam", **module(f"{path}:/d")), "i1")
+        assert isinstance(wasm, ProcessLaunch)
+        with pytest.raises(Refused, match=f"^wasm.directories cannot name {path}: the node's own"):
+            request_fields(wasm, 64003, around)
+
+
+def module(*directories: str) -> dict[str, object]:
+    """A spec's fields."""
+    wasm = WasmSpec(module="m.wasm", directories=list(directories))
+    return {"isolation": "strict", "runtime": "wasm", "process": None, "wasm": wasm}
 
 
 @pytest.mark.parametrize(
@@ -190,6 +200,18 @@ def test_nothing_of_the_nodes_own_is_granted(contract: NativeContract) -> None:
              "allow": Allow(network=True)},
             "a container is given things by its own section",
         ),
+        (
+            module("/srv/../root:/d"),
+            "wasm.directories[0]: «/srv/../root» is not exact",
+        ),
+        (
+            module("/srv/d:/d:ro") | {"allow": Allow(write=["/srv"])},
+            "wasm.directories[0]: «/srv/d» lies in «/srv», which allow.write grants already",
+        ),
+        (
+            module("/srv/d:/d", "/srv/d:/e:ro"),
+            "wasm.directories[0]: «/srv/d» is in wasm.directories too: remove one",
+        ),
     ],
 )  # fmt: skip
 def test_a_grant_is_exact_and_has_a_meaning(spec: dict[str, object], problem: str) -> None:
@@ -201,6 +223,7 @@ def test_what_is_sensible_passes() -> None:
     assert check_spec(wish("a", isolation="strict", allow=allow, ready=Ready(value="x")).spec) == []
     network = Allow(network=True)
     assert check_spec(wish("a", isolation="strict", allow=network, ready=Ready(tcp=80)).spec) == []
+    assert check_spec(wish("a", **module("/srv/d/:/d", "/srv/models:/m:ro")).spec) == []
 
 
 def test_the_range_of_users_is_a_setting() -> None:

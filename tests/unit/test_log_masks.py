@@ -32,6 +32,19 @@ KNOWN = Masks(LogRules(1000, 1, known=True))
         ("amqp://user:pa:ss@host/v", "amqp://user:***@host/v"),
         ("https://:pass@host", "https://:***@host"),
         ("password=a password=b\nsecret=c", "password=*** password=***\nsecret=***"),
+        ("uid=sa;pwd=hunter2;db=x", "uid=sa;pwd=***;db=x"),
+        ("DB_PWD: hunter2 rest", "DB_PWD: *** rest"),
+        ("passphrase: correct horse, it's it\nnext", "passphrase: ***\nnext"),
+        ("key_passphrase = correct horse\r\n", "key_passphrase = ***\r\n"),
+        ("passphrase: 'a b' for x", "passphrase: '***' for x"),
+        ("?passphrase=abc&x=1", "?passphrase=***&x=1"),
+        ('{"msg": "passphrase: a b", "n": 1}', '{"msg": "passphrase: ***", "n": 1}'),
+        ('"say \\"passphrase: a\\b c\\" now"', '"say \\"passphrase: ***\\" now"'),
+        ("run --password hunter2 --host x", "run --password *** --host x"),
+        ("run --db-password 'a b' --TOKEN  abc", "run --db-password '***' --TOKEN  ***"),
+        ("['x', '--password', 'hunter2', '-v']", "['x', '--password', '***', '-v']"),
+        ('["--api-key","0123"]', '["--api-key","***"]'),
+        ("--secret-key abc --passphrase=abc", "--secret-key *** --passphrase=***"),
     ],
 )
 def test_known_forms(printed: str, written: str) -> None:
@@ -52,6 +65,13 @@ def test_known_forms(printed: str, written: str) -> None:
         "http://host:80/a@b",
         "mail to a@b.c, see http://b.c/",
         "tokens per second: 14.2",
+        "PWD=/srv/app OLDPWD=/root",
+        "the passphrase is wrong",
+        "Enter passphrase for key '/root/.ssh/id': ",
+        "use --password to log in, or --token; --password is required",
+        "docker login --password-stdin registry --token-file ./token",
+        "--no-password now",
+        "mysql -p 3306",
     ],
 )
 def test_what_is_no_secret_stays(harmless: str) -> None:
@@ -81,10 +101,13 @@ def test_values_of_secret_variables() -> None:
         "deploy_key": "-----BEGIN\nMIIEvAIBADAN\n",
         "API_TOKEN": "hunter2-long-er",
         "A_SECRET": "short",
+        "UNLOCK_PASSPHRASE": "open sesame",
         "PLACE": "in the garden",
     }
     secrets = secrets_of(environment)
-    assert secrets == ["hunter2-long-er", "MIIEvAIBADAN", "hunter2-long", "-----BEGIN"]
+    assert secrets == [
+        "hunter2-long-er", "MIIEvAIBADAN", "hunter2-long", "open sesame", "-----BEGIN",
+    ]  # fmt: skip
     masks = Masks(LogRules(1000, 1, secrets=secrets))
     said = b"hunter2-long-er hunter2-long MIIEvAIBADAN in the garden"
     assert masks.apply(said) == b"*** *** *** in the garden"
@@ -107,6 +130,15 @@ def test_lines_stay_lines_and_nothing_fails(data: bytes, patterns: list[str]) ->
         b"bearer " * 9000,
         b'password="' + b"\\" * 65000,
         b"aab" * 21000,
+        b"pwd" * 350_000,
+        b"pwd=" * 260_000,
+        b"passphrase" * 100_000,
+        b"passphrase: " + b"\\" * 1_000_000,
+        b'passphrase = "' * 70_000,
+        b"--password " * 95_000,
+        b"--password '" * 90_000,
+        b"--" + b"a-" * 500_000 + b"token x",
+        b"-" * 1_000_000 + b"token" * 10_000,
         b"aa" * 32000,
         b"aa bb " * 10000,
     ],

@@ -21,6 +21,25 @@ def test_a_node_without_any_settings() -> None:
     assert settings.labels == {}
 
 
+@pytest.mark.parametrize(
+    ("environment", "options", "first"),
+    [
+        ({"DOCKER_HOST": "unix:///srv/d.sock"}, {}, ["/srv/d.sock"]),
+        ({"DOCKER_HOST": "unix:///srv/d.sock"}, {"containers.socket": "/srv/own.sock"}, ["/srv/own.sock"]),
+        ({}, {}, ["/var/run/docker.sock", "/run/podman/podman.sock"]),
+        ({"DOCKER_HOST": "tcp://10.0.0.1:2375"}, {}, ["/var/run/docker.sock", "/run/podman/podman.sock"]),
+    ],
+)  # fmt: skip
+def test_where_an_engine_is_looked_for(
+    environment: dict[str, str], options: dict[str, str], first: list[str]
+) -> None:
+    found = node.find_settings(environment={}, options={"data_dir": "/srv/n"} | options)
+    sockets = node.node_settings(found, environment).engine_sockets
+    assert [str(path) for path in sockets[:2]] == first
+    own = node.node_settings(found, environment | {"XDG_RUNTIME_DIR": "/run/me"}).engine_sockets
+    assert (Path("/run/me/podman/podman.sock") in own) == (len(first) == 2)
+
+
 def test_settings_travel_to_the_agents_process() -> None:
     options = {"data_dir": "/srv/n", "labels": "{site: «lab»}", "hub.url": "http://hub:8600"}
     settings = node.node_settings(node.find_settings(environment={}, options=options))

@@ -111,6 +111,7 @@ def test_errors_name_the_place() -> None:
     [
         link.News(),
         link.Open(1, "logs", {"workload": "cam"}),
+        link.Opened(1),
         link.Data(1, "text"),
         link.Credit(1, 5),
         link.Close(1, "gone"),

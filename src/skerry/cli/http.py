@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import contextlib
 import errno
@@ -110,13 +111,15 @@ class Api:
         await self._ask(method, path, body=b"" if body is None else encode(body))
 
     async def text(self, path: str, query: Query | None = None) -> AsyncIterator[str]:
-        """Pieces of a text answer as they arrive, for as long as it takes."""
+        """Pieces of a text answer as they arrive: the first word of it in time, the rest for as long as it takes."""
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         timeout = aiohttp.ClientTimeout(connect=self._patience.connect)
         try:
-            async with self._session.get(
-                path, params=_written(query), timeout=timeout, allow_redirects=False
-            ) as answer:
+            async with asyncio.timeout(self._patience.answer):
+                begun = await self._session.get(
+                    path, params=_written(query), timeout=timeout, allow_redirects=False
+                )
+            async with begun as answer:
                 await self._check(answer)
                 async for chunk in answer.content.iter_any():
                     yield decoder.decode(chunk)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from skerry.core.fields import Problem, dotted
+from skerry.core.yaml_lines import Path
 from skerry.wire.workload import Allow, WorkloadSpec
 
 
@@ -19,7 +21,7 @@ def isolation_problems(spec: WorkloadSpec) -> Iterator[Problem]:
             else "it belongs to isolation: strict"
         )
         yield Problem(("allow",), f"allow has no effect here: {way_out}")
-    yield from _paths(allow)
+    yield from _paths(list(_grants(spec)))
     for index, port in enumerate(allow.connect):
         if not 1 <= port <= 65535:
             yield Problem(
@@ -35,24 +37,56 @@ def isolation_problems(spec: WorkloadSpec) -> Iterator[Problem]:
         yield from _probes(spec)
 
 
-def _paths(allow: Allow) -> Iterator[Problem]:
+@dataclass(frozen=True)
+class _Grant:
+    """One file or directory of the device, and the place in the spec that gives it."""
+
+    where: Path
+    path: str
+    writable: bool
+
+    @property
+    def field(self) -> str:
+        return dotted(self.where[:-1])
+
+
+def _grants(spec: WorkloadSpec) -> Iterator[_Grant]:
+    """Those of `allow`, and a strict module's directories, which need no other grant."""
     for name in ("read", "write"):
-        for index, path in enumerate(getattr(allow, name)):
-            where = ("allow", name, index)
-            parts = path.split("/")
-            if not path.startswith("/") or "\0" in path:
-                yield Problem(
-                    where, f"{dotted(where)}: «{path}» is not an absolute path: begin it with «/»"
-                )
-            elif path == "/" or any(part in {"", ".", ".."} for part in parts[1:]):
-                sentence = f"{dotted(where)}: «{path}» is not exact: name one file or directory, without «.», «..» and «//»"
-                yield Problem(where, sentence)
-            elif name == "write" and path in allow.read:
-                yield Problem(where, f"{dotted(where)}: «{path}» is in allow.read too: remove one")
-            elif outer := next((each for each in allow.write if path.startswith(f"{each}/")), None):
-                # It could put a link there that leads anywhere at the next start.
-                sentence = f"{dotted(where)}: «{path}» lies in «{outer}», which allow.write grants already: remove it"
-                yield Problem(where, sentence)
+        for index, path in enumerate(getattr(spec.allow, name)):
+            yield _Grant(("allow", name, index), path, writable=name == "write")
+    if spec.wasm is not None and spec.isolation == "strict":
+        for index, item in enumerate(spec.wasm.directories):
+            where = ("wasm", "directories", index)
+            path = item.partition(":")[0].rstrip("/") or "/"
+            yield _Grant(where, path, writable=not item.endswith(":ro"))
+
+
+def _paths(grants: Sequence[_Grant]) -> Iterator[Problem]:
+    readable = {each.path: each for each in grants if not each.writable}
+    for grant in grants:
+        where, path = grant.where, grant.path
+        begin = f"{dotted(where)}: «{path}»"
+        if not path.startswith("/") or "\0" in path:
+            yield Problem(where, f"{begin} is not an absolute path: begin it with «/»")
+        elif path == "/" or any(part in {"", ".", ".."} for part in path.split("/")[1:]):
+            sentence = (
+                f"{begin} is not exact: name one file or directory, without «.», «..» and «//»"
+            )
+            yield Problem(where, sentence)
+        elif grant.writable and path in readable:
+            yield Problem(where, f"{begin} is in {readable[path].field} too: remove one")
+        elif outer := _writable_around(path, grants):
+            # It could put a link there that leads anywhere at the next start.
+            sentence = (
+                f"{begin} lies in «{outer.path}», which {outer.field} grants already: remove it"
+            )
+            yield Problem(where, sentence)
+
+
+def _writable_around(path: str, grants: Sequence[_Grant]) -> _Grant | None:
+    found = (each for each in grants if each.writable and path.startswith(f"{each.path}/"))
+    return next(found, None)
 
 
 def _probes(spec: WorkloadSpec) -> Iterator[Problem]:

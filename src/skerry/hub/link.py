@@ -32,6 +32,7 @@ from skerry.wire.link import (
     Message,
     News,
     Open,
+    Opened,
     from_text,
     to_text,
 )
@@ -39,12 +40,8 @@ from skerry.wire.link import (
 MAX_CHANNELS = 64
 """Channels that one node serves at a time."""
 
-FIRST_ANSWER = 5.0
-"""Seconds in which a node should begin to answer on a new channel; it may stay silent longer when it has nothing to say."""
-
-NOT_CONNECTED = (
-    "cannot reach the node: it has no live link to this hub now. Try again when it is online."
-)
+FIRST_ANSWER = 3.0
+"""Seconds in which a node says that it serves a new channel. People's commands wait 5 s for a hub beside them."""
 
 NOT_UNDERSTOOD = 1002
 """WebSocket's own code for an error of protocol."""
@@ -66,15 +63,22 @@ class _Channel:
     def __init__(self, number: int) -> None:
         self.number = number
         self.outstanding = 0
+        self.answered = False
         self.ended = False
         self.error: SkerryError | None = None
         self._texts: deque[str] = deque()
         self._bell = Bell()
 
+    def answer(self) -> None:
+        """The node serves it."""
+        self.answered = True
+        self._bell.ring()
+
     def put(self, text: str) -> None:
         """Takes a text; the caller has checked the credit."""
         self.outstanding += len(text.encode())
         self._texts.append(text)
+        self.answered = True
         self._bell.ring()
 
     def end(self, error: SkerryError | None) -> None:
@@ -84,14 +88,15 @@ class _Channel:
             self.error = error
             self._bell.ring()
 
-    async def ready(self) -> None:
-        """Returns when there is a text or the end."""
-        while not self._texts and not self.ended:
+    async def begun(self) -> None:
+        """Returns when the node has said that it serves the channel, or that it does not."""
+        while not self.answered and not self.ended:
             await self._bell.after(self._bell.count)
 
     async def take(self) -> str | None:
         """The next text, or None at the end."""
-        await self.ready()
+        while not self._texts and not self.ended:
+            await self._bell.after(self._bell.count)
         return self._texts.popleft() if self._texts else None
 
 
@@ -125,9 +130,14 @@ class _Link:
                 async with asyncio.timeout(1.0):
                     await self._socket.close(end.code, end.reason)
 
+    @property
+    def over(self) -> bool:
+        """Whether either side has ended it."""
+        return self._ended.done()
+
     def end(self, how: _End | None) -> None:
         """Ends the link: from this side, or (None) because the peer is gone."""
-        if not self._ended.done():
+        if not self.over:
             self._ended.set_result(how)
 
     def tell_news(self) -> None:
@@ -136,9 +146,7 @@ class _Link:
         self._bell.ring()
 
     def open(self, kind: str, arguments: dict[str, str]) -> _Channel:
-        """Asks the node for a channel. Raises Transient when the link has ended or serves too many already."""
-        if self._ended.done():
-            raise Transient(NOT_CONNECTED)
+        """Asks the node for a channel. Raises Transient when the link serves too many already."""
         if len(self._channels) >= MAX_CHANNELS:
             raise Transient(f"cannot open a {kind} channel: {MAX_CHANNELS} are open to this node")
         self._numbers += 1
@@ -189,6 +197,8 @@ class _Link:
 
     def _take(self, message: Message) -> None:
         match message:
+            case Opened(number) if channel := self._channels.get(number):
+                channel.answer()
             case Data(number, text) if channel := self._channels.get(number):
                 if channel.outstanding + len(text.encode()) > WINDOW:
                     raise InvalidInput(f"channel {number} sent more than its credit")
@@ -230,9 +240,13 @@ def _replaced(older: Agent | None, newer: Agent | None) -> _End:
 
 
 class Links:
-    """All live links. Everything but `notify` belongs to the event loop's thread."""
+    """All live links. Everything but `notify` belongs to the event loop's thread.
 
-    def __init__(self) -> None:
+    A node has `first_answer` seconds to say that it serves a channel.
+    """
+
+    def __init__(self, first_answer: float = FIRST_ANSWER) -> None:
+        self._first_answer = first_answer
         self._loop = asyncio.get_running_loop()
         self._links: dict[str, _Link] = {}
 
@@ -267,21 +281,27 @@ class Links:
         """Tells the node that there are changes for it, if it is connected. May be called from any thread."""
         self._loop.call_soon_threadsafe(self._tell_news, node_id)
 
-    async def open(self, node_id: str, kind: str, arguments: dict[str, str]) -> Tail:
-        """Texts of a service of the node, as fast as the caller takes them.
+    async def open(self, node_id: str, name: str, kind: str, arguments: dict[str, str]) -> Tail:
+        """Texts of a service of the node that people call `name`, as fast as the caller takes them.
 
-        Raises Transient when the node is not connected and Refused when it declines at once. What goes
-        wrong later is raised at the end of the texts.
+        Raises Transient when the node is not connected or does not answer, and Refused when it declines. What
+        goes wrong later is raised at the end of the texts.
         """
         link = self._links.get(node_id)
-        if link is None:
-            raise Transient(NOT_CONNECTED)
+        if link is None or link.over:
+            raise Transient(
+                f"cannot reach node «{name}»: it has no live link to this hub now. Try again when it is online."
+            )
         channel = link.open(kind, arguments)
         try:
-            async with asyncio.timeout(FIRST_ANSWER):
-                await channel.ready()
-        except TimeoutError:
-            pass  # the service has nothing to say yet, as a quiet log
+            async with asyncio.timeout(self._first_answer):
+                await channel.begun()
+        except TimeoutError as error:
+            link.close(channel)
+            raise Transient(
+                f"cannot reach node «{name}»: it does not answer, although its link to this hub stands. Try again in "
+                "a minute; then look on the device: «skerry node status» tells whether its agent is frozen."
+            ) from error
         except asyncio.CancelledError:
             link.close(channel)
             raise

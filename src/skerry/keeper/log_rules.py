@@ -12,7 +12,7 @@ from skerry.keeper.protocol import Fields, Message, ProtocolError
 SHORTEST_SECRET = 6
 """A shorter value would be masked in words that have nothing to do with it."""
 
-_SECRET_NAMES = ("PASSWORD", "PASSWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL")
+_SECRET_NAMES = ("PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "KEY", "CREDENTIAL")
 
 
 class LogRules:

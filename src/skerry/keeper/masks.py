@@ -13,7 +13,8 @@ from skerry.keeper.log_rules import LogRules
 MASK = b"***"
 
 _WORDS = (
-    b"passw", b"secret", b"token", b"api_key", b"api-key", b"apikey", b"access_key", b"authorization", b"bearer ",
+    b"passw", b"passphrase", b"pwd", b"secret", b"token", b"api_key", b"api-key", b"apikey",
+    b"access_key", b"access-key", b"authorization", b"bearer ",
 )  # fmt: skip
 """In small letters: what the known forms begin with."""
 

@@ -227,5 +227,5 @@ class LogSource(Protocol):
     """Reads a workload's log lines for the admin socket and for the hub's log tails."""
 
     def read(self, workload: str, query: LogQuery) -> AsyncIterator[str]:
-        """The lines that are asked for, without `since` the last 100 of them. Raises NotFound."""
+        """The lines that are asked for, without `since` the last 100 of them. Raises NotFound at once."""
         ...

@@ -38,6 +38,7 @@ from skerry.node.sync.sync import Sync
 from skerry.node.workloads.locks import LockOrder
 from skerry.node.workloads.log_ageing import LogAgeing
 from skerry.node.workloads.log_shipping import LogShipping
+from skerry.node.workloads.runtimes.engine_look import EngineLook, look_for_engine
 from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.router import Runtimes
@@ -279,6 +280,7 @@ class Node:
         directory = self.settings.data_dir
         problem = await asyncio.to_thread(integrity_problem, self.store.path) if deep else ""
         means = await asyncio.to_thread(self._isolation.means.inventory) if deep else None
+        look = await look_for_engine(self.settings.engine_sockets) if deep else EngineLook()
         damaged = [*self._records.damaged_files(), *directory.glob("*.damaged")]
         return Facts(
             data_dir=str(directory),
@@ -297,6 +299,9 @@ class Node:
             wanted_port=self.settings.api.port,
             isolation=None if means is None else means.words,
             no_strict="" if means is None else means.missing,
+            engine=look.words,
+            no_engine=look.missing,
+            containers=self.containers.wanted,
             memory=self.limits.memory_usage,
             storage=self.limits.storage_usage,
         )

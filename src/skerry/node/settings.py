@@ -55,7 +55,7 @@ def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
         Setting("runtime.memory_check_interval", "duration", 2.0,
                 "How often memory is looked at when it is limited.", unit="seconds", low=0.1, high=3600),
         Setting("containers.socket", "path", None,
-                "Socket of the Docker or Podman engine. By default DOCKER_HOST, then the usual places."),
+                "Socket of the Docker or Podman engine. By default that of DOCKER_HOST (unix://), else the usual places."),
         Setting("containers.registries", "tables", {},
                 "Registries that want a password, «HOST: {username: NAME, password_file: /PATH}»; nobody else may read "
                 "the file.", check=_registries_fault),

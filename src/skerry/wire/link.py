@@ -39,6 +39,12 @@ class Open(msgspec.Struct, frozen=True, tag="open"):
     arguments: dict[str, str]
 
 
+class Opened(msgspec.Struct, frozen=True, tag="opened"):
+    """The node serves channel `channel`, at once; its first text may be long in coming."""
+
+    channel: int
+
+
 class Data(msgspec.Struct, frozen=True, tag="data"):
     """Text on a channel; costs credit by its UTF-8 length."""
 
@@ -60,7 +66,7 @@ class Close(msgspec.Struct, frozen=True, tag="close"):
     error: str = ""
 
 
-Message = News | Open | Data | Credit | Close
+Message = News | Open | Opened | Data | Credit | Close
 
 
 def to_text(message: Message) -> str:

@@ -251,7 +251,7 @@ async def tail_log(  # noqa: PLR0913 - one argument for each query parameter
     if node_id is None:
         raise NotFound(f"cannot read logs of «{workload}»: there is no node «{node}»")
     query = LogQuery(since, until, level, follow)
-    tail = await links.open(node_id, "logs", {"workload": workload, **query.arguments()})
+    tail = await links.open(node_id, node, "logs", {"workload": workload, **query.arguments()})
     # Runs at the end in any case; a generator's own clean-up would wait for the garbage collector.
     close = BackgroundTask(tail.close)
     return Stream(_with_last_words(tail), media_type=MediaType.TEXT, background=close)

@@ -96,7 +96,9 @@ class Workloads:
 
     async def history(self, name: str) -> builtins.list[WorkloadVersion]:
         """The kept versions of a workload, the newest last. Raises NotFound."""
-        return await self._store.read(lambda connection: _history(connection, name))
+        return await self._store.read(
+            lambda connection: _history(connection, name, "show the versions of")
+        )
 
     async def delete(self, name: str, by: str) -> None:
         """Raises NotFound, or Refused when another workload depends on it."""
@@ -160,7 +162,7 @@ class Workloads:
     ) -> _Outcome[RolledBack]:
         held = read_workloads(connection)
         current = held[name].spec if name in held else None
-        version = earlier(name, _history(connection, name), current, request.to)
+        version = earlier(name, _history(connection, name, "roll back"), current, request.to)
         steps = plan(_specs(held), [version.spec], prune=False)
         check_uses([version.spec], read_models(connection))
         check_on_nodes(steps, read_nodes(connection))
@@ -276,10 +278,10 @@ def _specs(held: Mapping[str, Desired]) -> dict[str, WorkloadSpec]:
     return {name: item.spec for name, item in held.items()}
 
 
-def _history(connection: Connection, name: str) -> builtins.list[WorkloadVersion]:
+def _history(connection: Connection, name: str, verb: str) -> builtins.list[WorkloadVersion]:
     if found := read_versions(connection, name):
         return found
-    find(read_workloads(connection), name, "show the versions of")
+    find(read_workloads(connection), name, verb)
     return []
 
 

@@ -44,6 +44,12 @@ class Facts:
     """What this device can isolate native workloads with; None: nobody has looked."""
     no_strict: str = ""
     """Why «isolation: strict» cannot be had for them."""
+    engine: str = ""
+    """The container engine that answers."""
+    no_engine: str = ""
+    """Why none does; both are empty when nobody has looked."""
+    containers: int = 0
+    """Workloads that need one."""
     memory: MemoryUsage | None = None
     """None: it is not limited."""
     storage: StorageUsage | None = None
@@ -273,6 +279,21 @@ def isolation(facts: Facts) -> CheckResult:
     return CheckResult(name, "ok", f"{facts.isolation}; «isolation: strict» can be had")
 
 
+def engine(facts: Facts) -> CheckResult:
+    """Who runs containers. A node without any needs nobody."""
+    name = "container engine"
+    if not facts.no_engine:
+        return CheckResult(
+            name, *("ok", facts.engine) if facts.engine else ("skipped", "not looked at")
+        )
+    fix = "install docker.io or podman and start it, or set containers.socket"
+    if facts.containers:
+        detail = f"none: {facts.no_engine}; workloads that wait for it: {facts.containers}"
+        return CheckResult(name, "warning", detail, fix)
+    detail = f"none, and no workload here is a container: {facts.no_engine}"
+    return CheckResult(name, "skipped", detail, f"nothing; for containers: {fix}")
+
+
 CHECKS: tuple[Check, ...] = (
     data_directory,
     disk_space,
@@ -290,6 +311,7 @@ CHECKS: tuple[Check, ...] = (
     open_files,
     public_port,
     isolation,
+    engine,
 )
 
 

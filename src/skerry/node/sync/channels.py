@@ -16,7 +16,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, SkerryError, Transient
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.ports import LogSource
-from skerry.wire.link import WINDOW, Close, Credit, Data, Message, Open
+from skerry.wire.link import WINDOW, Close, Credit, Data, Message, Open, Opened
 from skerry.wire.logs import read_log_query
 
 _PIECE = 8192
@@ -99,7 +99,9 @@ class Channels:
         """Sends a log's lines; returns why it ended, or nothing when all went well."""
         sent = 0
         try:
-            async for line in self._lines(message):
+            lines = self._lines(message)
+            await self._sender.send(Opened(message.channel))
+            async for line in lines:
                 for piece in _pieces(f"{line}\n"):
                     size = len(piece.encode())
                     sent += size

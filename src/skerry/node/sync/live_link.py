@@ -18,7 +18,7 @@ from skerry.kit.tasks import supervised
 from skerry.node.ports import LogSource
 from skerry.node.sync.channels import Channels
 from skerry.node.sync.reachability import Reachability
-from skerry.wire.link import Data, Message, News
+from skerry.wire.link import Data, Message, News, Opened
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class LiveLink:
                         return error
                     if isinstance(message, News):
                         self._bells.news.ring()
-                    elif not isinstance(message, Data):
+                    elif not isinstance(message, Data | Opened):
                         channels.take(message)
         finally:
             await socket.close()

@@ -6,12 +6,12 @@ node, the rest by `allow` in the spec. The keeper's side is `keeper.confinement`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from skerry.kit.errors import Refused
-from skerry.node.ports import ProcessLaunch
+from skerry.node.ports import ProcessLaunch, WasmLaunch
 from skerry.wire.workload import Allow
 
 PROGRAMS = (
@@ -82,7 +82,7 @@ def request_fields(
     shown = [*PROGRAMS, *SETTINGS, *map(str, around.interpreter), *own, *launch.allow.read]
     shown += map(str, launch.shown)
     given = [str(launch.home), *map(str, launch.given), *launch.allow.write]
-    _check_grants((*launch.allow.read, *launch.allow.write), around.data_dir)
+    _check_grants(launch, around.data_dir)
     _check_seen("process.directory", str(launch.directory), [*shown, *given])
     if launch.command[0].startswith("/"):
         _check_seen("process.command", launch.command[0], [*shown, *given])
@@ -116,11 +116,13 @@ def in_words(launch: ProcessLaunch, user: int, limits: str, powers: Powers) -> s
     return f"strict: {', '.join(filter(None, parts))}"
 
 
-def _check_grants(granted: Iterable[str], data_dir: Path) -> None:
-    for path in map(Path, granted):
+def _check_grants(launch: ProcessLaunch, data_dir: Path) -> None:
+    directories = launch.directories if isinstance(launch, WasmLaunch) else ()
+    for path in map(Path, (*launch.allow.read, *launch.allow.write)):
         if path.is_relative_to(data_dir) or data_dir.is_relative_to(path):
+            field = "wasm.directories" if path in directories else "allow"
             raise Refused(
-                f"allow cannot name {path}: the node's own data is at {data_dir}. Name a directory beside it."
+                f"{field} cannot name {path}: the node's own data is at {data_dir}. Name a directory beside it."
             )
 
 

@@ -23,11 +23,12 @@ HAD_CONTAINERS = "containers.used"
 
 
 class LazyContainers:
-    """`opened` is the room once there is one. `open_room` is given the bell that rings when needs have changed."""
+    """`opened` is the room once there is one, `wanted` how many workloads need it. `open_room` is given the bell that rings when needs have changed."""
 
     def __init__(self, open_room: Callable[[Bell], ContainerRoom], *, known: bool) -> None:
         self.changed = Bell()
         self.opened: ContainerRoom | None = None
+        self.wanted = 0
         self._open_room = open_room
         self._known = known
         self._on_exit: Callable[[InstanceExit], None] | None = None
@@ -57,6 +58,7 @@ class LazyContainers:
 
     def want(self, assignments: Iterable[Assignment]) -> None:
         wanted = [one for one in assignments if one.spec.container is not None]
+        self.wanted = len(wanted)
         if wanted or self.opened is not None:
             self._room().want(wanted)
 

@@ -267,7 +267,7 @@ class Engine:
             ]
         for line in lines:
             if line.error:
-                raise EngineRefusal(500, f"cannot load images: {one_line(line.error)}")
+                raise EngineRefusal(500, one_line(line.error))
         return [line.stream.strip() for line in lines]
 
     async def pull(self, image: str, credentials: str | None) -> AsyncIterator[PullLine]:

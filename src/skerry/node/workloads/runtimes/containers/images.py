@@ -18,8 +18,13 @@ from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput, Refused, Transient
-from skerry.node.workloads.runtimes.containers.engine import Engine
-from skerry.node.workloads.runtimes.containers.pulling import LOAD, Progress, why_missing
+from skerry.node.workloads.runtimes.containers.engine import Engine, EngineRefusal
+from skerry.node.workloads.runtimes.containers.pulling import (
+    LOAD,
+    Progress,
+    why_missing,
+    why_not_loaded,
+)
 from skerry.wire.records import Meta
 from skerry.wire.workload import Assignment
 
@@ -154,6 +159,8 @@ class Images:
         try:
             with file:
                 return await self._engine.load(_chunks(file))
+        except EngineRefusal as refusal:
+            raise Refused(why_not_loaded(archive, str(refusal))) from refusal
         finally:
             self.look_again()
 

@@ -1,9 +1,10 @@
-"""What one pull says: its progress, why it failed, and in which words people hear of it. Pure."""
+"""What one pull or load says: its progress, why it failed, and in which words people hear of it. Pure."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from skerry.kit.units import format_size
 from skerry.node.workloads.runtimes.containers.engine import PullLine
@@ -19,6 +20,12 @@ _ANSWERED = re.compile(
     re.IGNORECASE,
 )
 """The registry's own refusals, as Docker and Podman pass them on, or ours; anything else is the way to it."""
+
+_NO_ARCHIVE = re.compile(
+    r"does not match any of the supported image formats|invalid tar header|unexpected EOF|"
+    r"docker-import-\d+/.*no such file"
+)
+"""Podman about any file that it cannot load; Docker about what is no archive, is cut, or holds other files."""
 
 
 @dataclass
@@ -87,6 +94,16 @@ def why_missing(image: str, words: str, tries: int) -> str:
     if registry_answered(words):
         return f"image {image} is not on this node and cannot be pulled ({count}): {words}. {LOAD}"
     return f"image {image} is not on this node and the registry did not answer ({count}). {LOAD}"
+
+
+def why_not_loaded(archive: Path, words: str) -> str:
+    """What the engine's refusal to load this file means."""
+    if _NO_ARCHIVE.search(words) and not has_no_room(words):
+        return (
+            f"cannot load {archive}: it is no image archive, or not a whole one. "
+            "Write one with «docker save -o FILE IMAGE» or «podman save -o FILE IMAGE»."
+        )
+    return f"cannot load {archive}: {words}"
 
 
 def has_no_room(words: str) -> bool:
