@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+import msgspec
 
 from skerry.kit.units import format_size
 from skerry.node.workloads.runtimes.containers.engine import PullLine
@@ -21,14 +22,13 @@ _ANSWERED = re.compile(
 """The registry's own refusals, as Docker and Podman pass them on, or ours; anything else is the way to it."""
 
 
-@dataclass
-class Progress:
+class Progress(msgspec.Struct):
     """Bytes of each layer of one pull, as far as the engine has told."""
 
-    layers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    layers: dict[str, tuple[int, int]] = {}
     """(here, in all) by layer; 0 in all: not told yet."""
-    complete: set[str] = field(default_factory=set)
-    cut: set[str] = field(default_factory=set)
+    complete: set[str] = set()
+    cut: set[str] = set()
     """Layers whose download broke off and that the engine is about to go on with."""
 
     def take(self, line: PullLine) -> None:
