@@ -13,6 +13,7 @@ NOT_IN_THE_AGENT = {
     "skerry.cli", "skerry.hub", "skerry.runners", "sqlalchemy", "typer", "uvicorn", "wasmtime",
     "difflib", "skerry.core.config", "skerry.node.settings", "yaml",
     "anyio", "watchfiles",
+    "aiohttp.web", "argparse", "ctypes", "dataclasses",
 }  # fmt: skip
 
 
