@@ -32,6 +32,13 @@ def test_the_agent_loads_nothing_of_the_hub_and_nothing_that_reads_settings() ->
     } == set()
 
 
+def test_rooms_that_open_later_are_as_lean() -> None:
+    rooms = (
+        "skerry.node.containers, skerry.node.models.fetching, skerry.node.workloads.runtimes.means"
+    )
+    assert loaded_by(f"import {rooms}") & {"aiohttp.web", "argparse", "dataclasses"} == set()
+
+
 def test_the_keeper_loads_the_standard_library_only() -> None:
     loaded = loaded_by("import skerry.keeper.main")
     ours = {
