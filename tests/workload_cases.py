@@ -1,7 +1,8 @@
 """Workloads for tests: short ways to write wishes and rows."""
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from skerry.kit.clock import NS
 from skerry.node.ports import ProcessIdentity

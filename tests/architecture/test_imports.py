@@ -13,6 +13,7 @@ NOT_IN_THE_AGENT = {
     "skerry.cli", "skerry.hub", "skerry.runners", "sqlalchemy", "typer", "uvicorn", "wasmtime",
     "difflib", "skerry.core.config", "skerry.node.settings", "yaml",
     "anyio", "watchfiles",
+    "aiohttp.web", "argparse", "ctypes", "dataclasses",
 }  # fmt: skip
 
 
@@ -29,6 +30,13 @@ def test_the_agent_loads_nothing_of_the_hub_and_nothing_that_reads_settings() ->
     assert {
         name for name in loaded if name in NOT_IN_THE_AGENT or name.startswith("skerry.hub")
     } == set()
+
+
+def test_rooms_that_open_later_are_as_lean() -> None:
+    rooms = (
+        "skerry.node.containers, skerry.node.models.fetching, skerry.node.workloads.runtimes.means"
+    )
+    assert loaded_by(f"import {rooms}") & {"aiohttp.web", "argparse", "dataclasses"} == set()
 
 
 def test_the_keeper_loads_the_standard_library_only() -> None:

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.record_rig import held, make_engine, make_store, submission
 
 from skerry.kit.errors import SkerryError
@@ -31,12 +32,8 @@ def everything() -> Iterator[Submission]:
     counter = 1
     for n in range(8):
         both = submission(counter, f"{n} keep {TEXT}", f"{n} sample {TEXT}")
-        object.__setattr__(
-            both,
-            "parts",
-            [("keep", [both.parts[0][1][0]]), ("sample", [both.parts[0][1][1]])],
-        )
-        yield both
+        kept, sampled = both.parts[0][1]
+        yield replace(both, parts=[("keep", [kept]), ("sample", [sampled])])
         counter += 2
         yield submission(counter, f"{n} event", lane="event")
         counter += 1

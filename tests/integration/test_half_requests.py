@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from skerry.kit.reception import RequestLimits
 from skerry.node.api.answers import problems

@@ -2,10 +2,10 @@
 
 import sqlite3
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.workload_cases import NOW, live, row, wish
 from tests.workload_rig import MIGRATIONS
 

@@ -80,7 +80,15 @@ def friendly(request: Message) -> list[Reply]:
 
 
 LAUNCH = ProcessLaunch(
-    "i", "w", {}, False, Path("/log"), LogRules(1000, 2), ("true",), Path("/"), {}
+    instance="i",
+    workload="w",
+    environment={},
+    strict=False,
+    log=Path("/log"),
+    log_rules=LogRules(1000, 2),
+    command=("true",),
+    directory=Path("/"),
+    limits={},
 )
 
 

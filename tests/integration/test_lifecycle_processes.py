@@ -5,10 +5,10 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.workload_cases import wish
 from tests.workload_rig import Rig
 

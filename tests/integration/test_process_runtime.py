@@ -1,13 +1,13 @@
 """What a native process gets and leaves, with a real keeper."""
 
 import asyncio
-import dataclasses
 import os
 import resource
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from skerry.keeper import protocol
@@ -308,7 +308,7 @@ async def test_a_missing_working_directory_is_refused(
 ) -> None:
     launch = device.launch("true")
     with pytest.raises(Refused, match=r"working directory «/nowhere»: No such file"):
-        await runtime.start(dataclasses.replace(launch, directory=Path("/nowhere")))
+        await runtime.start(msgspec.structs.replace(launch, directory=Path("/nowhere")))
     await runtime.start(launch)
 
 

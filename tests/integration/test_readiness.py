@@ -60,7 +60,15 @@ class Bench:
         command = tuple(assignment.spec.process.command)
         log = self.directory / "log"
         return ProcessLaunch(
-            instance, "a", {"WORD": "yes"}, False, log, LogRules(1, 1), command, self.directory, {}
+            instance=instance,
+            workload="a",
+            environment={"WORD": "yes"},
+            strict=False,
+            log=log,
+            log_rules=LogRules(1, 1),
+            command=command,
+            directory=self.directory,
+            limits={},
         )
 
     def watch(self, ready: Ready) -> None:

@@ -1,10 +1,10 @@
 """Full: acknowledged records go first, keep is refused, samples are thinned, and a full disk loses nothing."""
 
 import errno
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.record_rig import T0, make_store, records, segment_files, submission, values
 
 from skerry.kit.disk import RealDisk

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.record_rig import (
     T0,
     held,
@@ -80,9 +81,8 @@ async def test_a_retry_in_the_same_group_is_no_second_record(tmp_path: Path) -> 
 async def test_each_lane_knows_its_own_part_of_a_batch(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     await store.start()
-    both = submission(1)
     first, second, third = records(["k1", "s2", "k3"])
-    object.__setattr__(both, "parts", [("keep", [first, third]), ("sample", [second])])
+    both = replace(submission(1), parts=[("keep", [first, third]), ("sample", [second])])
     await store.append(submission(1, "k1"))  # a crash between the lanes: only this was accepted
     assert await store.append(both) == Published(3, repeated=1)
     assert held(store, "keep") == [(session(1), 1, "k1"), (session(1), 3, "k3")]
@@ -280,8 +280,7 @@ async def test_twelve_values_a_second_cost_at_most_150_mb_a_day(tmp_path: Path) 
             Record(i, f"host.{name}", T0 + second * NS, 1234567.875) for i, name in enumerate(names)
         ]
         group = submission(second * 12 + 1, who=1000, at=T0 + second * NS)
-        object.__setattr__(group, "parts", [("keep", figures)])
-        await store.append(group)
+        await store.append(replace(group, parts=[("keep", figures)]))
     assert len(segment_files(tmp_path)) > 2
     assert disk.syncs == 1000
     assert disk.written / 1000 * 86_400 <= 150e6

@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from skerry.kit.errors import Refused
 from skerry.node.ports import WasmLaunch

@@ -1,12 +1,12 @@
 """Engine's output streams and creations, as pure functions."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from skerry.keeper.log_rules import LogRules
 from skerry.keeper.masks import Masks
@@ -124,15 +124,15 @@ def test_what_is_asked_of_the_engine() -> None:
         cpu=0.5, memory=64 << 20, open_files=100, pids=20, unattended_restart=True
     )
     launch = ContainerLaunch(
-        "i1",
-        "cam",
-        {"A": "b"},
-        False,
-        Path("/l/current.log"),
-        LogRules(10, 2),
-        spec,
-        resources,
-        Path("/r/w/cam/sock"),
+        instance="i1",
+        workload="cam",
+        environment={"A": "b"},
+        strict=False,
+        log=Path("/l/current.log"),
+        log_rules=LogRules(10, 2),
+        spec=spec,
+        resources=resources,
+        socket=Path("/r/w/cam/sock"),
     )
     body = creation("mark", launch, Findings())
     host = body["HostConfig"]

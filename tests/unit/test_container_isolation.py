@@ -22,15 +22,15 @@ from skerry.wire.workload import ContainerSpec, Resources, WorkloadSpec
 
 def launch(*, strict: bool, pids: int | None = None, **fields: object) -> ContainerLaunch:
     return ContainerLaunch(
-        "i",
-        "cam",
-        {},
-        strict,
-        Path("/log"),
-        LogRules(1000, 2),
-        ContainerSpec(image="cam:1", **fields),  # type: ignore[arg-type]  # a test's keywords
-        Resources(pids=pids),
-        Path("/r/c/cam/sock"),
+        instance="i",
+        workload="cam",
+        environment={},
+        strict=strict,
+        log=Path("/log"),
+        log_rules=LogRules(1000, 2),
+        spec=ContainerSpec(image="cam:1", **fields),  # type: ignore[arg-type]  # a test's keywords
+        resources=Resources(pids=pids),
+        socket=Path("/r/c/cam/sock"),
     )
 
 

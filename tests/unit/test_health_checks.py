@@ -1,9 +1,8 @@
 """Each doctor check finds its own trouble, and only that one."""
 
-from dataclasses import replace
-
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 
 from skerry.node.health.checks import CHECKS, Facts, examine, problems
 from skerry.wire.local import LaneStatus, LinkStatus, MemoryUsage, StorageUsage, SyncStatus

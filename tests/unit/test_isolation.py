@@ -1,10 +1,10 @@
 """Decisions about isolation: what is mounted, which limits, which system calls, what a spec may grant."""
 
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.workload_cases import wish
 
 from skerry.core.specs import check_spec

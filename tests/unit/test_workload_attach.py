@@ -1,9 +1,9 @@
 """A new agent meets what is there: rows of the store, instances of the runtime."""
 
 import random
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from tests.workload_cases import BOOT, NOW, live, row, wish
 
 from skerry.kit.clock import NS

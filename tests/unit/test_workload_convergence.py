@@ -3,13 +3,13 @@ a successor proves itself or its predecessor ends, and when things calm down eve
 
 import contextlib
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import hypothesis.strategies as st
-import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 from tests.workload_cases import wish
 
 from skerry.kit.clock import NS
@@ -193,7 +193,7 @@ class Node(RuleBasedStateMachine):
         if name in self.desired:
             self.count += 1
             old = self.desired[name]
-            spec = msgspec.structs.replace(old.spec, process=ProcessSpec(command=[command]))
+            spec = replace(old.spec, process=ProcessSpec(command=[command]))
             generation = Generation(old.generation.epoch, self.count)
             self.desired[name] = Assignment(name, generation, spec, old.restarts)
 

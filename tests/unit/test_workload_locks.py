@@ -1,8 +1,7 @@
 """Update locks as a table: what they hold up, for how long, and what ends them."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from tests.workload_cases import NOW, later, live, row, wish
 
 from skerry.kit.clock import NS

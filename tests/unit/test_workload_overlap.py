@@ -1,9 +1,9 @@
 """Updates beside what runs, as a table: the two rows of a workload, and which step follows."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.workload_cases import NOW, later, live, row, wish
 
 from skerry.kit.clock import NS

@@ -1,8 +1,7 @@
 """How a row changes, where the plan's and the attach's tables do not show it already."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from tests.workload_cases import NOW, later, live, row, wish
 
 from skerry.kit.clock import NS

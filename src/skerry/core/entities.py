@@ -5,8 +5,9 @@ A new entity is one line here; what a strategy means stands in `incoming_wins`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from skerry.wire.sync import StateRow
 
@@ -14,8 +15,7 @@ Strategy = Literal["last_modified", "central_wins"]
 Writer = Literal["hub", "node", "both"]
 
 
-@dataclass(frozen=True)
-class Entity:
+class Entity(msgspec.Struct, frozen=True):
     """One kind of synced state."""
 
     name: str

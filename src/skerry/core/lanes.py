@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.wire.sync import LanePoint, PushUnit
 
 
-@dataclass(frozen=True)
-class Admit:
+class Admit(msgspec.Struct, frozen=True):
     """Apply `frames[start:]` and then hold `point`. All frames may be known already (`start` = their number)."""
 
     start: int
     point: LanePoint
 
 
-@dataclass(frozen=True)
-class Gap:
+class Gap(msgspec.Struct, frozen=True):
     """The unit does not follow what is held; the node sends again from `point`."""
 
     point: LanePoint
 
 
-@dataclass(frozen=True)
-class Diverged:
+class Diverged(msgspec.Struct, frozen=True):
     """The unit continues another history than the one that is held."""
 
     point: LanePoint

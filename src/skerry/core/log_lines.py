@@ -7,8 +7,9 @@ the command line, which shows levels in colour. What states no level has none: s
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, get_args
+
+import msgspec
 
 from skerry.core.names import NAMES_OF_OUR_OWN
 from skerry.kit.clock import iso
@@ -58,8 +59,7 @@ _FAILURES = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class LogLine:
+class LogLine(msgspec.Struct, frozen=True):
     """One line of a log. `whole` is False for a piece that the next line of the same stream continues."""
 
     at: str
@@ -145,8 +145,7 @@ class Levels:
         return level
 
 
-@dataclass(frozen=True)
-class _Before:
+class _Before(msgspec.Struct, frozen=True):
     """The line before: its level, whether it is a piece that goes on, and whether it is inside a traceback."""
 
     level: Level | None

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.core.names import component_fault
 from skerry.core.yaml_lines import Document, Plain, read_documents
@@ -33,8 +34,7 @@ _Texts = tuple[list[str], bool]
 """What an expression may be, as far as it is known, and whether these are all."""
 
 
-@dataclass(frozen=True, order=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, order=True):
     """A model's id and where it is named."""
 
     file: str
@@ -42,8 +42,7 @@ class Found:
     model: str
 
 
-@dataclass(frozen=True, order=True)
-class Unknown:
+class Unknown(msgspec.Struct, frozen=True, order=True):
     """A place where a model is named in a way that only running the script would tell, or a file that cannot be read."""
 
     file: str
@@ -51,8 +50,7 @@ class Unknown:
     cause: str
 
 
-@dataclass(frozen=True)
-class Scan:
+class Scan(msgspec.Struct, frozen=True):
     """What the scanned files name."""
 
     found: tuple[Found, ...] = ()

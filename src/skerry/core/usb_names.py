@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 _FORM = re.compile(
     r"usb:(?P<vendor>[0-9a-f]{4}|\*):(?P<product>[0-9a-f]{4}|\*)(:(?P<serial>[^:=\s]{1,126}))?(=(?P<inside>/dev/[^:=\s]+))?"
 )
 
 
-@dataclass(frozen=True)
-class UsbName:
+class UsbName(msgspec.Struct, frozen=True):
     """`serial` and `inside` are empty when they are not given."""
 
     vendor: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True)
-class Backoff:
+class Backoff(msgspec.Struct, frozen=True):
     """Delays of `first` × `factor`ⁿ seconds up to `cap`; `jitter` is the share that chance may take away."""
 
     first: float

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True)
-class RequestLimits:
+
+class RequestLimits(msgspec.Struct, frozen=True):
     """Seconds, bytes a second, and connections of one listener."""
 
     connections: int

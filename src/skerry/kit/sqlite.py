@@ -16,9 +16,10 @@ import logging
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import msgspec
 
 from skerry.kit.commit import CommitThread
 from skerry.kit.errors import Corrupt, Refused, Transient
@@ -133,8 +134,7 @@ def read_queries(path: Path) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(msgspec.Struct, frozen=True):
     work: Work
     durable: bool
     label: str

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(msgspec.Struct, frozen=True):
     """The machine as the node uses it; tests pass a disk that fails and a clock that jumps."""
 
     clock: Clock

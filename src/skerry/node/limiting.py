@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from skerry.kit.clock import NS, Clock
 from skerry.kit.disk import Disk
@@ -28,8 +29,7 @@ STORAGE_SHARE = 100
 """The pause after measuring the data directory is at least so many times as long as that took."""
 
 
-@dataclass(frozen=True)
-class NodeLimits:
+class NodeLimits(msgspec.Struct, frozen=True):
     """The watches over memory (None: it is not limited) and storage."""
 
     settings: RuntimeSection

@@ -6,9 +6,10 @@ Real implementations: `workloads.runtimes.process` (Runtime), `sync.uplink` (Upl
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from skerry.keeper.log_rules import LogRules
 from skerry.kit.errors import Refused, Transient
@@ -17,8 +18,7 @@ from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, Push
 from skerry.wire.workload import Allow, ContainerSpec, Exit, Resources
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """What every runtime needs to start one instance; repeating it with the same `instance` is harmless."""
 
     instance: str
@@ -29,7 +29,7 @@ class Launch:
     log: Path
     """The current log file; rotated ones get the suffixes .1, .2, …"""
     log_rules: LogRules
-    models: Path | None = field(default=None, kw_only=True)
+    models: Path | None = None
     """The directory with its models, to be read only; None: it needs none."""
 
 
@@ -47,8 +47,7 @@ def container_socket(run_dir: Path, name: str) -> Path:
     return run_dir / "c" / name / "sock"
 
 
-@dataclass(frozen=True)
-class ProcessLaunch(Launch):
+class ProcessLaunch(Launch, frozen=True, kw_only=True):
     """A native process."""
 
     command: tuple[str, ...]
@@ -67,8 +66,7 @@ class ProcessLaunch(Launch):
     """Directories of its own besides `home`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class WasmLaunch(ProcessLaunch):
+class WasmLaunch(ProcessLaunch, frozen=True, kw_only=True):
     """A WebAssembly module: `command` is its runner."""
 
     module: Path
@@ -76,8 +74,7 @@ class WasmLaunch(ProcessLaunch):
     """Those of the node that the module may see."""
 
 
-@dataclass(frozen=True)
-class ContainerLaunch(Launch):
+class ContainerLaunch(Launch, frozen=True, kw_only=True):
     """A container of the engine on this device."""
 
     spec: ContainerSpec
@@ -86,8 +83,7 @@ class ContainerLaunch(Launch):
     """The workload's own socket; its directory is mounted, because an agent that restarts makes a new socket in it."""
 
 
-@dataclass(frozen=True)
-class ProcessIdentity:
+class ProcessIdentity(msgspec.Struct, frozen=True):
     """A process for ever: pids are reused, this triple is not. `start_time` is in clock ticks since boot."""
 
     boot_id: str
@@ -95,8 +91,7 @@ class ProcessIdentity:
     start_time: int
 
 
-@dataclass(frozen=True)
-class RunningInstance:
+class RunningInstance(msgspec.Struct, frozen=True):
     """An instance that a runtime has."""
 
     instance: str
@@ -104,12 +99,11 @@ class RunningInstance:
     identity: ProcessIdentity
     moved: bool = False
     """The node's data directory was elsewhere when this one started, and with it its socket, home and log."""
-    isolation: str = field(default="", compare=False)
+    isolation: str = ""
     """What keeps it from the rest of the device, for people; empty: the runtime does not know any more."""
 
 
-@dataclass(frozen=True)
-class Living:
+class Living(msgspec.Struct, frozen=True):
     """An instance that runs, as the node's limits see it. Sizes are in bytes."""
 
     workload: str
@@ -124,8 +118,7 @@ class Living:
     """The limit for which it is being ended already (`Excess.reason`); empty: none."""
 
 
-@dataclass(frozen=True)
-class Excess:
+class Excess(msgspec.Struct, frozen=True):
     """An instance is over a limit and must end. `reason` becomes that of its exit, `detail` is for people.
 
     `at_once`: by SIGKILL, without its grace period.
@@ -138,8 +131,7 @@ class Excess:
     at_once: bool
 
 
-@dataclass(frozen=True)
-class StoredInstance:
+class StoredInstance(msgspec.Struct, frozen=True):
     """An instance as the store has it. Of `launch`, only the names and the log settings matter here."""
 
     launch: Launch
@@ -147,8 +139,7 @@ class StoredInstance:
     """None: the agent died after asking for the start and before it could write the answer."""
 
 
-@dataclass(frozen=True)
-class InstanceExit:
+class InstanceExit(msgspec.Struct, frozen=True):
     """An instance has ended, and with it everything that it started."""
 
     instance: str

@@ -10,12 +10,15 @@ import logging
 import random
 import sys
 
+from skerry.kit.authorities import unread
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, SkerryError
-from skerry.node.agent import run
 from skerry.node.host import Host
 from skerry.node.node_settings import from_bytes
+
+with unread():
+    from skerry.node.agent import run
 
 
 def main() -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from aiohttp import web
-
+from skerry.node.api import web
 from skerry.node.api.answers import json_answer, only_for, problems, stream_lines
 from skerry.node.api.workload import RecordReader, read_records
 from skerry.node.ports import LogSource

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 
-from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError, StorageFull, TooLarge
 from skerry.kit.one_line import one_line
 from skerry.kit.own_hosts import is_own_host
+from skerry.node.api import web
 from skerry.wire.codec import encode
 from skerry.wire.people import Problem
 

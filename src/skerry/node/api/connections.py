@@ -13,11 +13,12 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader
 from aiohttp.http_exceptions import HttpProcessingError
 
 from skerry.kit.one_line import one_line
 from skerry.kit.reception import Crowd, Reception, RequestLimits
+from skerry.node.api import web
 from skerry.node.api.answers import json_answer
 from skerry.wire.last_words import CROWDED, LATE, NO_HTTP, last_words
 from skerry.wire.people import Problem

@@ -11,14 +11,14 @@ import asyncio
 import contextlib
 import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import web
+import msgspec
 
 from skerry.kit.errors import InvalidInput
 from skerry.kit.reception import RequestLimits
 from skerry.kit.socket_path import checked_socket_path
+from skerry.node.api import web
 from skerry.node.api.connections import Listener
 from skerry.node.ports import container_socket, workload_socket
 
@@ -33,8 +33,7 @@ _ANYBODYS = 0o666
 _SHUTDOWN_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Apps:
+class Apps(msgspec.Struct, frozen=True):
     """What is served: to the person at the device, to each workload, to monitoring scripts."""
 
     admin: web.Application

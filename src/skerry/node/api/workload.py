@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
-from aiohttp import web
 
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.one_line import one_line
+from skerry.node.api import web
 from skerry.node.api.answers import integer, json_answer, problems, stream_lines
 from skerry.node.data.publish import read_publish
 from skerry.wire.codec import MAX_BODY, decode, encode

@@ -19,7 +19,6 @@ sees env and the last three of SKERRY_*; the rest, and the socket, are its runne
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -76,8 +75,7 @@ def log_rules(logs: Logs, environment: Mapping[str, str]) -> LogRules:
     )
 
 
-@dataclass(frozen=True)
-class NativeContract:
+class NativeContract(msgspec.Struct, frozen=True):
     """Makes launches for the workloads of one node. `interpreter` is what «python» stands for."""
 
     data_dir: Path
@@ -117,7 +115,7 @@ class NativeContract:
         )
         if spec.container is not None:
             return ContainerLaunch(
-                **vars(common),
+                **msgspec.structs.asdict(common),
                 spec=_with_scripts(spec.container, spec.worker),
                 resources=spec.resources,
                 socket=socket,
@@ -130,7 +128,7 @@ class NativeContract:
         home = self._own_directory("workloads", common.workload)
         directory = spec.process.directory if spec.process else None
         return ProcessLaunch(
-            **vars(common),
+            **msgspec.structs.asdict(common),
             command=self._command(spec),
             directory=Path(directory) if directory else home,
             limits=_limits(spec.resources),
@@ -153,7 +151,7 @@ class NativeContract:
             resources = msgspec.structs.replace(resources, memory=around)
         runner = (self.interpreter, "-I", "-m", "skerry.runners.wasm", encode(order).decode())
         return WasmLaunch(
-            **vars(common),
+            **msgspec.structs.asdict(common),
             command=runner,
             directory=home,
             limits=_limits(resources),

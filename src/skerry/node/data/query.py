@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from skerry.kit.errors import InvalidInput
 from skerry.kit.patterns import matches
@@ -24,8 +25,7 @@ from skerry.wire.sync import RECORD_LANES, Lane
 MAX_ROWS = 100_000
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """Records of any kind, or of one, whose name fits the pattern and with `since` <= at < `until` (ns)."""
 
     name: str
@@ -52,13 +52,14 @@ class Question:
         )
 
 
-@dataclass(order=True, frozen=True)
-class _Hit:
+class _Hit(msgspec.Struct, frozen=True, order=True):
+    """In the order of time; a lane has each `n` once, so the records themselves never decide."""
+
     at: int
     lane: int
     n: int
-    batch: Batch = field(compare=False)
-    record: Record = field(compare=False)
+    batch: Batch
+    record: Record
 
 
 class RecordQuery:

@@ -7,7 +7,8 @@ the hub says that they are in a backup, or for seven days. What the hub does not
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.kit.clock import NS, Clock
 from skerry.node.store.records import RecordStore
@@ -17,8 +18,7 @@ from skerry.wire.sync import RECORD_LANES, Lane
 KEEP_ACKNOWLEDGED = 7 * 86_400 * NS
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True):
     """Now, by both clocks; `monotonic` compares only within one boot."""
 
     wall: int

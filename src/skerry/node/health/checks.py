@@ -7,7 +7,8 @@ Every finding says what to do about it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.kit.units import format_duration, format_size
 from skerry.wire.local import CheckResult, LinkStatus, MemoryUsage, StorageUsage, SyncStatus
@@ -20,8 +21,7 @@ FEW_FILES = 1024
 OLD_BACKLOG_SECONDS = 3600.0
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What the checks look at, collected at one moment."""
 
     data_dir: str

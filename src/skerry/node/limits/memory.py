@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from skerry.node.ports import Living
 
@@ -18,8 +19,7 @@ CALM = 0.85
 """Below this part it is over, and told again the next time."""
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """Bytes in use: by the agent and its keeper, and by each instance (its id)."""
 
     own: int

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.keeper.marks import RLIMIT_LOCKS, mark_of
 from skerry.keeper.procfs import all_pids
@@ -26,8 +27,7 @@ _EXACT_FOR = 30 * NS
 """So long an exact reading says how much a sum of resident sets is too much."""
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(msgspec.Struct, frozen=True):
     """One process: its parent, start time in clock ticks since boot, and resident bytes."""
 
     pid: int

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
+
+import msgspec
 
 HIGH = 0.95
 """Above this part of the limit the node lets go of what it may …"""
@@ -39,8 +40,7 @@ IN_LANES = frozenset({UNSENT, ACKNOWLEDGED, BACKED_UP, SAMPLES})
 """What the record store counts by itself."""
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True):
     """Bytes on the disk by class, and of each workload's own directory."""
 
     classes: Mapping[str, int]
@@ -58,8 +58,7 @@ class Measured:
         return sum(size for name, size in self.classes.items() if name not in counted)
 
 
-@dataclass(frozen=True)
-class RecordFile:
+class RecordFile(msgspec.Struct, frozen=True):
     """A file of records of a lane: its last number, and how far the hub has the lane, and has it in a backup."""
 
     sample: bool

@@ -12,9 +12,10 @@ import errno
 import logging
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
@@ -47,8 +48,7 @@ SPARE = 32 * 1024 * 1024
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-@dataclass
-class _File:
+class _File(msgspec.Struct):
     """One wanted file that was not here when it was looked for, or is."""
 
     file: ModelFile

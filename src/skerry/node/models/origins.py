@@ -5,15 +5,13 @@ Parsed by the same library that opens the connection, so that both agree what an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from yarl import URL
 
 from skerry.kit.errors import Refused
 
 
-@dataclass(frozen=True)
-class HubAccess:
+class HubAccess(msgspec.Struct, frozen=True):
     """The hub's address and what a node shows there."""
 
     url: str

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from skerry.kit.sqlite import SqliteWriter, read_queries
 from skerry.node.ports import ProcessIdentity
@@ -28,8 +28,7 @@ KEPT_INSTANCES = 20
 """How many ended instances of one workload stay in the store, newest first."""
 
 
-@dataclass(frozen=True)
-class Lock:
+class Lock(msgspec.Struct, frozen=True):
     """A workload says «not now» to updates. `since` and `until` are monotonic ns, `until_at` is wall ns."""
 
     since: int
@@ -38,8 +37,7 @@ class Lock:
     reason: str
 
 
-@dataclass(frozen=True)
-class Instance:
+class Instance(msgspec.Struct, frozen=True):
     """One process that is asked for, runs or is being ended. Every instance in here is live: not known to have ended."""
 
     id: str
@@ -63,8 +61,7 @@ class Instance:
     """0 or 1: tells the two apart that a workload has at most."""
 
 
-@dataclass(frozen=True)
-class History:
+class History(msgspec.Struct, frozen=True):
     """What the next restart depends on. Forgotten after a long life, a changed spec, a restart on demand, a reboot."""
 
     short_lives: int = 0
@@ -75,8 +72,7 @@ class History:
     """The breaker has tripped and no try has lived for `reset_after` since."""
 
 
-@dataclass(frozen=True)
-class ActualWorkload:
+class ActualWorkload(msgspec.Struct, frozen=True):
     """A workload as it is on this node."""
 
     assignment: Assignment
@@ -122,16 +118,14 @@ class ActualWorkload:
         return self.assignment.workload
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """An instance that has ended."""
 
     instance: str
     exit: Exit
 
 
-@dataclass(frozen=True)
-class Transition:
+class Transition(msgspec.Struct, frozen=True):
     """One workload's new row, together with the end of an instance that it had before."""
 
     actual: ActualWorkload

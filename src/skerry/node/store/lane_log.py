@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from skerry.core.lanes import extend
 from skerry.kit.clock import NS
@@ -42,8 +42,7 @@ MAX_AGE = 24 * 3600 * NS
 """A segment takes records for at most a day, so that retention by whole segments stays close to its rule."""
 
 
-@dataclass(frozen=True, slots=True)
-class LaneView:
+class LaneView(msgspec.Struct, frozen=True):
     """A lane at one moment. Bytes beyond a segment's `size` are not there."""
 
     segments: tuple[Segment, ...]
@@ -57,8 +56,7 @@ class LaneView:
         return LanePoint(self.segments[0].first - 1, self.segments[0].previous)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """One frame to be: a batch and its JSON."""
 
     batch: Batch
@@ -79,7 +77,7 @@ def cut(batch: Batch) -> list[Piece]:
     return [
         piece
         for records in (batch.records[:half], batch.records[half:])
-        for piece in cut(msgspec.structs.replace(batch, records=records))
+        for piece in cut(replace(batch, records=records))
     ]
 
 

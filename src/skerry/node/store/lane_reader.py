@@ -11,7 +11,8 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.core.lanes import extend
 from skerry.kit.errors import Transient
@@ -23,8 +24,7 @@ from skerry.wire.sync import LanePoint
 _REMEMBERED = 256
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFrame:
+class StoredFrame(msgspec.Struct, frozen=True):
     """A frame as it is pushed: `payload` is the JSON of one `wire.records.Batch` with `count` records.
 
     Its first record is number `first` of the lane; `previous` is the lane's chain just before it.
@@ -41,8 +41,7 @@ class StoredFrame:
         return self.first + self.count - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """Consecutive frames of one boot, at least one."""
 
     boot_id: str

@@ -8,8 +8,10 @@ vouch for it. Bad bytes never refuse a start and never pass silently: a damaged 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from skerry.core.lanes import extend
 from skerry.kit.disk import Disk
@@ -40,8 +42,7 @@ log = logging.getLogger(__name__)
 _HEADER_READS = (4096, 65536)  # a usual header, and one with a full table of sessions
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(msgspec.Struct, frozen=True):
     """Numbers `first` to `last` are gone; their neighbours were accepted at `since` and `until` (ns, 0: none)."""
 
     first: int
@@ -55,8 +56,7 @@ class Lost:
         return self.last - self.first + 1
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(msgspec.Struct, frozen=True):
     """A file with bad or missing bytes, what is readable in it, and what is not."""
 
     segment: Segment
@@ -65,22 +65,20 @@ class Damage:
     lost: tuple[Lost, ...]
 
 
-@dataclass(slots=True)
-class Found:
+class Found(msgspec.Struct):
     """A lane's files, oldest first. `torn`: the last one ends in an unfinished group, beyond its `size`.
 
     `opened_at` is the monotonic time (ns) at which the last file's first record was accepted.
     """
 
-    segments: list[Segment] = field(default_factory=list)
-    sessions: Sessions = field(default_factory=Sessions)
-    damages: list[Damage] = field(default_factory=list)
+    segments: list[Segment] = []
+    sessions: Sessions = msgspec.field(default_factory=Sessions)
+    damages: list[Damage] = []
     torn: bool = False
     opened_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(msgspec.Struct, frozen=True):
     """A readable header, and the chain that its frame carries."""
 
     header: Header

@@ -6,8 +6,9 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
@@ -22,8 +23,7 @@ STORE_FILE = "node.db"
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
-@dataclass(frozen=True)
-class OpenedStore:
+class OpenedStore(msgspec.Struct, frozen=True):
     """The database of a node. `set_aside` is the damaged file that had to make way, if any."""
 
     path: Path

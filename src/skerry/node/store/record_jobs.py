@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.kit.errors import StorageFull
 from skerry.node.store.segments import Segment
@@ -11,8 +12,7 @@ from skerry.wire.records import ClockQuality, Kind, Published, Record
 from skerry.wire.sync import Lane
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Bytes on disk. `keep` is for the lanes keep and event together, `reserve` is the most that is held back.
 
     `storage` is for the whole data directory; None: the disk is the limit.
@@ -29,8 +29,7 @@ class Limits:
         return min(self.segment, (self.sample if lane == "sample" else self.keep) // 8)
 
 
-@dataclass(frozen=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """Records of one publisher, divided into lanes; a record's counter is `first` + its offset.
 
     Without a session the store numbers the records itself, and no retry is recognised. `accepted_at` and
@@ -54,16 +53,14 @@ class Submission:
         return sum(len(records) for _, records in self.parts)
 
 
-@dataclass(frozen=True)
-class Free:
+class Free(msgspec.Struct, frozen=True):
     """Drop whole files of what the hub has acknowledged, up to record `through`."""
 
     lane: Lane
     through: int
 
 
-@dataclass(frozen=True)
-class Evict:
+class Evict(msgspec.Struct, frozen=True):
     """Drop about so many bytes of acknowledged records up to these points. With a cause, an event tells of it."""
 
     through: Mapping[Lane, int]
@@ -71,13 +68,11 @@ class Evict:
     cause: str = ""
 
 
-@dataclass(frozen=True)
-class Tend:
+class Tend(msgspec.Struct, frozen=True):
     """Give the reserve up, or take it up again, as there is room."""
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """A reader met bad bytes in this file: look, and put it right."""
 
     lane: Lane
@@ -97,8 +92,7 @@ Result = Published | int
 """Free answers how many records went, Evict how many bytes; Tend and Check answer 1 when the reserve is held or the file was damaged."""
 
 
-@dataclass
-class Counters:
+class Counters(msgspec.Struct):
     """Since the start, for tests; people read of it in events and gaps. `lost` records were damaged on disk."""
 
     groups: int = 0

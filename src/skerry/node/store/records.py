@@ -8,10 +8,11 @@ the same segments. Neighbours: `record_engine` (the commit thread's half), `lane
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
+
+import msgspec
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -76,7 +77,7 @@ class RecordStore:
         try:
             if self.make_room is None:
                 return cast("Published", await self._thread.run(submission))
-            first = dataclasses.replace(submission, last_try=False)
+            first = msgspec.structs.replace(submission, last_try=False)
             try:
                 return cast("Published", await self._thread.run(first))
             except RoomNeeded as error:

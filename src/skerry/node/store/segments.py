@@ -18,7 +18,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -84,8 +83,7 @@ class _Version(msgspec.Struct):
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """One file: numbers `first` to `last` (`first` - 1 while empty), the chain before and after, synced bytes."""
 
     path: Path
@@ -99,8 +97,7 @@ class Segment:
     salvaged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One intact frame of a file; `payload` is still sealed."""
 
     offset: int
@@ -117,16 +114,14 @@ class Frame:
         return self.first + self.count - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
+class Hole(msgspec.Struct, frozen=True):
     """Bytes in which there is no intact frame."""
 
     offset: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(msgspec.Struct, frozen=True):
     """What one file holds. `lost` are the numbers that should be in it and are not, as (first, last)."""
 
     header: Header | None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -29,8 +28,7 @@ from skerry.wire.sync import NO_CHAIN, Lane, LanePoint, StateFrame, StateRow
 SQL = read_queries(Path(__file__).with_name("state.sql"))
 
 
-@dataclass(frozen=True)
-class FrozenFrame:
+class FrozenFrame(msgspec.Struct, frozen=True):
     """A state frame ready for sending: number `n`, the chain before it and after it, its bytes."""
 
     n: int

@@ -11,13 +11,13 @@ point whenever that lies on our history, and only a changed history starts from 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.wire.sync import Lane, LanePoint
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """What this node holds of one lane.
 
     `base` lies just before the oldest frame that is still here, `head` after the newest. `at_hub` is our own
@@ -30,22 +30,19 @@ class Held:
     at_hub: LanePoint | None
 
 
-@dataclass(frozen=True)
-class Continue:
+class Continue(msgspec.Struct, frozen=True):
     """The hub knows our history up to `after`: send what follows."""
 
     after: LanePoint
 
 
-@dataclass(frozen=True)
-class HubWentBack:
+class HubWentBack(msgspec.Struct, frozen=True):
     """The hub lost what it had acknowledged: send again what follows `after`, as far as it is still here."""
 
     after: LanePoint
 
 
-@dataclass(frozen=True)
-class OtherHistory:
+class OtherHistory(msgspec.Struct, frozen=True):
     """Hub and node disagree about the past: go on as a new incarnation, sending what follows `after`."""
 
     after: LanePoint

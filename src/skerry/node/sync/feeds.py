@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -26,8 +25,7 @@ MAX_ROWS = 500
 _MAX_FRAMES = 1000
 
 
-@dataclass(frozen=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A unit, the point that the lane will have reached with it, and whether more is waiting behind it."""
 
     unit: PushUnit

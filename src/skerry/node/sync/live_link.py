@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
@@ -58,8 +59,7 @@ class LiveSource(Protocol):
     async def live(self, run: str) -> LiveSocket: ...
 
 
-@dataclass(frozen=True)
-class Bells:
+class Bells(msgspec.Struct, frozen=True):
     """`check`: say hello now. `news`: the hub has changes for this node."""
 
     check: Bell

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry import __version__
 from skerry.kit.bell import Bell
@@ -45,16 +46,14 @@ DOUBLE_ASKED_EVERY = 60.0
 """Seconds between two hellos while there is a second agent."""
 
 
-@dataclass(frozen=True)
-class Agent:
+class Agent(msgspec.Struct, frozen=True):
     """This agent process: a random id of its own, and the machine's name for people."""
 
     run: str
     host: str
 
 
-@dataclass(frozen=True)
-class _Finding:
+class _Finding(msgspec.Struct, frozen=True):
     """A lane as it is here, and what follows from the hub's point."""
 
     held: Held

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import platform
 import random
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -41,16 +42,14 @@ class Hub(Uplink, LiveSource, Protocol):
     """A hub as this node reaches it: calls, and the live link."""
 
 
-@dataclass(frozen=True)
-class Stores:
+class Stores(msgspec.Struct, frozen=True):
     """What is synced."""
 
     state: NodeStore
     records: RecordStore
 
 
-@dataclass(frozen=True)
-class Connection:
+class Connection(msgspec.Struct, frozen=True):
     """The parts that exist only when this node has a hub."""
 
     link: Link

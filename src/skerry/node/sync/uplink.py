@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
+import msgspec
 from aiohttp import ClientTimeout
 
+from skerry.kit.authorities import authorities
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.one_line import one_line
 from skerry.node.ports import NotKnown
@@ -29,8 +30,7 @@ from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, Push
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Patience:
+class Patience(msgspec.Struct, frozen=True):
     """Seconds to wait before the hub counts as gone; `slowest` is the least bytes a second that a path may carry."""
 
     connect: float = 2.0
@@ -80,7 +80,7 @@ def open_session(patience: Patience = PATIENCE) -> aiohttp.ClientSession:
     Answers are decompressed by the codec: aiohttp would need another zstd library.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(keepalive_timeout=4.0),
+        connector=aiohttp.TCPConnector(keepalive_timeout=4.0, ssl=authorities()),
         timeout=patience.of(0),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -9,7 +9,8 @@ were there before it and for nobody else, and a big one is not starved by small 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.kit.units import format_size
 from skerry.node.store.instances import ActualWorkload
@@ -23,8 +24,7 @@ UNSTATED = 64_000_000
 """Bytes that a workload without `resources.memory` counts with."""
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """Memory that a workload holds or waits for, in bytes; of two, the one with the lower ticket came first."""
 
     name: str

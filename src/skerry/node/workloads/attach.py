@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from skerry.node.ports import RunningInstance
 from skerry.node.store.instances import ActualWorkload, Ended, Instance, Transition
@@ -19,12 +21,11 @@ from skerry.wire.workload import Assignment, Exit, Generation, ProcessSpec, Work
 _MOVED = "stopping: the node's data directory has moved since it was started"
 
 
-@dataclass(frozen=True)
-class Attachment:
+class Attachment(msgspec.Struct, frozen=True):
     """What to write, and which instances to kill because their workload has another one."""
 
-    transitions: list[Transition] = field(default_factory=list)
-    doubles: list[str] = field(default_factory=list)
+    transitions: list[Transition] = []
+    doubles: list[str] = []
 
 
 def after_reboot(actual: Mapping[str, ActualWorkload], moment: Moment) -> list[Transition]:

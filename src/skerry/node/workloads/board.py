@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.kit.bell import Bell
 from skerry.kit.errors import SkerryError
@@ -21,8 +22,7 @@ from skerry.node.workloads.locks import LockOrder
 from skerry.wire.workload import Assignment, own_directory_limit
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """An order, and where its giver waits for what comes of it."""
 
     order: LockOrder

@@ -6,9 +6,7 @@ a restart was asked for. What else there is (restart policy, dependencies, probe
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import msgspec
+from msgspec.structs import replace
 
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.transitions import Moment, first_seen, renewed
@@ -67,13 +65,13 @@ def in_force(held: Assignment, wish: Assignment) -> bool:
 
 def _effective(held: Assignment, wish: Assignment) -> Assignment:
     """Of a stale wish only that holds which the device adds to it."""
-    return msgspec.structs.replace(held, local=wish.local) if is_stale(held, wish) else wish
+    return replace(held, local=wish.local) if is_stale(held, wish) else wish
 
 
 def _made_from(assignment: Assignment) -> tuple[object, ...]:
     """Models count by their content, wherever it comes from and in whatever order they are named."""
-    logs = msgspec.structs.replace(assignment.spec.logs, ship=None)
-    spec = msgspec.structs.replace(assignment.spec, logs=logs)
+    logs = replace(assignment.spec.logs, ship=None)
+    spec = replace(assignment.spec, logs=logs)
     fields = [field for field in spec.__struct_fields__ if field not in _AS_THEY_STAND]
     models = sorted((model.name, model.content) for model in assignment.models)
     scripts = None if spec.worker is None else (spec.worker.scripts, spec.worker.pattern)

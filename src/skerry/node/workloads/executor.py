@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
@@ -37,8 +39,7 @@ LaunchFor = Callable[[Assignment, str], Launch]
 """How an instance of an assignment is started: (assignment, instance id). `contracts.native` has the real one."""
 
 
-@dataclass(frozen=True)
-class Tools:
+class Tools(msgspec.Struct, frozen=True):
     """What every executor works with."""
 
     instances: InstanceStore

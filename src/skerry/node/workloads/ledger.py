@@ -7,7 +7,8 @@ room. Nothing of it is stored: a new agent takes over what runs, and who waited 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.admission import Claim, can_ever_fit, held_by, refusal

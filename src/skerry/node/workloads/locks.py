@@ -6,8 +6,10 @@ taken, however often it is renewed; a spec that is waiting may make that shorter
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+
+import msgspec
+from msgspec.structs import replace
 
 from skerry.kit.clock import NS
 from skerry.kit.errors import Refused
@@ -22,8 +24,7 @@ LOCKABLE: dict[StopReason, str] = {
 """What a lock holds up, in the words of the status. An outage and a stop of the node it does not."""
 
 
-@dataclass(frozen=True)
-class LockOrder:
+class LockOrder(msgspec.Struct, frozen=True):
     """Take the lock for `seconds`, or give it back (None). `instance` is who asks; empty: whichever lives, or a person."""
 
     seconds: float | None

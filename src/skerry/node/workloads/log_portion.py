@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
@@ -28,16 +27,14 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     offset: int
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A line and where it begins."""
 
     place: Place
     line: bytes
 
 
-@dataclass(frozen=True)
-class Portion:
+class Portion(msgspec.Struct, frozen=True):
     """Lines in order, the place behind them, and how many bytes the log has from there on.
 
     `lost`: the file of the place that was asked for is there no more.
@@ -49,8 +46,7 @@ class Portion:
     lost: bool = False
 
 
-@dataclass(frozen=True)
-class Leap:
+class Leap(msgspec.Struct, frozen=True):
     """A part of a log was passed over: how many lines, the first one's place, and the place behind them."""
 
     lines: int

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from skerry.core.log_lines import Levels, line_meta, parse_line, reaches, shipped_name
 from skerry.keeper.log_file import moment
@@ -76,8 +77,7 @@ def _price(line: bytes) -> float:
     return max(1.0, len(line) / BYTES_OF_A_LINE)
 
 
-@dataclass(frozen=True)
-class Shipment:
+class Shipment(msgspec.Struct, frozen=True):
     """The records of some lines by their file, and the place behind what they took."""
 
     records: dict[str, list[Record]]

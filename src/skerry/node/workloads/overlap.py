@@ -10,9 +10,7 @@ so there are never more than two instances. `plan` decides for the one that serv
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import msgspec
+from msgspec.structs import replace
 
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
@@ -218,9 +216,9 @@ def _after_stop(beside: ActualWorkload, moment: Moment) -> ActualWorkload | None
 def _always(beside: ActualWorkload) -> ActualWorkload:
     """A successor that ends before it has proven itself is tried again, whatever the policy says of its later life."""
     assignment = beside.assignment
-    policy: Restart = msgspec.structs.replace(assignment.spec.restart, policy="always")
-    spec = msgspec.structs.replace(assignment.spec, restart=policy)
-    return replace(beside, assignment=msgspec.structs.replace(assignment, spec=spec))
+    policy: Restart = replace(assignment.spec.restart, policy="always")
+    spec = replace(assignment.spec, restart=policy)
+    return replace(beside, assignment=replace(assignment, spec=spec))
 
 
 def _judged_by(beside: ActualWorkload, judged: ActualWorkload) -> ActualWorkload:

@@ -6,7 +6,8 @@ loses one pass. `executor` carries steps out; `supervise` decides again whenever
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
@@ -32,8 +33,7 @@ from skerry.wire.workload import Assignment, Phase, WorkloadSpec
 _FINISHED: set[Phase] = {"succeeded", "failed"}
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What matters besides the workloads themselves."""
 
     moment: Moment

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.store.instances import ActualWorkload
@@ -13,8 +14,7 @@ from skerry.node.workloads.readiness import Prober, Readiness
 from skerry.wire.workload import Ready
 
 
-@dataclass
-class _Probe:
+class _Probe(msgspec.Struct):
     """What runs for one instance, and its last judgement."""
 
     ready: Ready

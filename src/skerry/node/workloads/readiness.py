@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -23,8 +24,7 @@ FAILURES = 3
 """Failures in a row after which a ready workload is no longer ready."""
 
 
-@dataclass(frozen=True)
-class Readiness:
+class Readiness(msgspec.Struct, frozen=True):
     """The probe's judgement so far; `failure` is why the last try failed."""
 
     ready: bool

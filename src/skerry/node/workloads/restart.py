@@ -11,8 +11,10 @@ A life of `reset_after` forgets both. After a trip there is one try each `window
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import NS
@@ -20,8 +22,7 @@ from skerry.node.store.instances import History
 from skerry.wire.workload import Exit, Restart
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True):
     """An exit, after a life of so many seconds, at a monotonic time."""
 
     exit: Exit
@@ -29,12 +30,11 @@ class Ending:
     now: int
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """The phase that follows. With `backoff` and `tripped`, `due` is the monotonic ns of the next start."""
 
     phase: Literal["backoff", "tripped", "succeeded", "failed"]
-    history: History = field(default_factory=History)
+    history: History = History()
     due: int | None = None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from skerry.node.ports import Excess
 from skerry.wire.workload import Phase
@@ -20,52 +21,45 @@ StopReason = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class StartWorkload:
+class StartWorkload(msgspec.Struct, frozen=True):
     """Make an instance, or ask once more for the one that the runtime has not confirmed."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class StopWorkload:
+class StopWorkload(msgspec.Struct, frozen=True):
     """Send the stop signal and let the grace period begin."""
 
     name: str
     reason: StopReason
 
 
-@dataclass(frozen=True)
-class EndExcess:
+class EndExcess(msgspec.Struct, frozen=True):
     """The instance is over a limit: end it, and let its restart policy judge that as a failure."""
 
     name: str
     excess: Excess
 
 
-@dataclass(frozen=True)
-class KillWorkload:
+class KillWorkload(msgspec.Struct, frozen=True):
     """The grace period is over, or an earlier SIGKILL had no effect."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class AbandonInstance:
+class AbandonInstance(msgspec.Struct, frozen=True):
     """The runtime never confirmed this instance and tells no exit for it: it was not made."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class Remove:
+class Remove(msgspec.Struct, frozen=True):
     """Nothing wants the workload and nothing of it lives: forget it."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Nothing can be done before `until` (monotonic ns; None: before something happens). Shows why."""
 
     name: str
@@ -77,15 +71,13 @@ class Wait:
 BesideStep = StartWorkload | StopWorkload | KillWorkload | AbandonInstance
 
 
-@dataclass(frozen=True)
-class Beside:
+class Beside(msgspec.Struct, frozen=True):
     """A step for the instance beside the one that serves. A start begins an attempt, if none is under way."""
 
     step: BesideStep
 
 
-@dataclass(frozen=True)
-class Promote:
+class Promote(msgspec.Struct, frozen=True):
     """The successor serves from now on; what it replaces is asked to end."""
 
     name: str

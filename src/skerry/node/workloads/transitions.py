@@ -6,9 +6,8 @@ The phases and the arrows between them are drawn in docs/reference/lifecycle.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import msgspec
+from msgspec.structs import replace
 
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
@@ -34,8 +33,7 @@ _STOPPING: dict[StopReason, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True):
     """One reading of the clock."""
 
     wall: int
@@ -146,7 +144,7 @@ def ended(actual: ActualWorkload, exit_: Exit, moment: Moment, chance: float) ->
     """The instance has ended: as asked, or by itself or over a limit, and then the restart policy decides."""
     assert actual.instance is not None  # noqa: S101 - only a live instance can end
     cause = actual.instance.cause
-    exit_ = msgspec.structs.replace(exit_, reason=cause) if cause else exit_
+    exit_ = replace(exit_, reason=cause) if cause else exit_
     gone = replace(actual, instance=None, ready=False, probe="", exit=exit_)
     if actual.phase == "stopping" and not cause:
         fresh = replace(gone, history=History(), starts=0)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from collections import ChainMap
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import NS

@@ -8,9 +8,10 @@ node as a whole, each instance has its own below: one that is ended must not tak
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
+
+import msgspec
 
 from skerry.kit.errors import Transient
 from skerry.wire.workload import Resources
@@ -34,8 +35,7 @@ Content = tuple[str, str]
 """A control file's name and what is written into it."""
 
 
-@dataclass(frozen=True)
-class Hierarchies:
+class Hierarchies(msgspec.Struct, frozen=True):
     """What is mounted: version 1 has a directory for each controller, version 2 one for all."""
 
     v1: Mapping[Controller, Path]

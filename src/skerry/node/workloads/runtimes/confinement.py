@@ -7,8 +7,9 @@ node, the rest by `allow` in the spec. The keeper's side is `keeper.confinement`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from skerry.kit.errors import Refused
 from skerry.node.ports import ProcessLaunch, WasmLaunch
@@ -36,8 +37,7 @@ _LANDLOCK_FOR_PORTS = 6
 """TCP ports came with version 4, abstract UNIX sockets, which lie in the device's network too, with 6."""
 
 
-@dataclass(frozen=True)
-class Powers:
+class Powers(msgspec.Struct, frozen=True):
     """What this device and this process can do, as `keeper.powers` has found it."""
 
     root: bool
@@ -48,8 +48,7 @@ class Powers:
     machine_known: bool = True
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(msgspec.Struct, frozen=True):
     """Where the node lives, and what its own interpreter needs."""
 
     data_dir: Path

@@ -6,10 +6,11 @@ A launch without limits in standard isolation costs nothing, and most nodes star
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from skerry.node.ports import ProcessLaunch
 from skerry.wire.workload import Resources
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from skerry.node.workloads.runtimes.means import Means
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """How a launch is isolated: fields for the keeper's request, and words for the status."""
 
     fields: tuple[tuple[str, object], ...]

@@ -11,8 +11,9 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 import skerry.keeper
 from skerry.keeper.procfs import all_pids, read_stat, send

@@ -10,9 +10,11 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 import skerry.keeper
 from skerry.kit.errors import Refused, Transient
@@ -40,8 +42,7 @@ _POWERS = Path(skerry.keeper.__file__).with_name("powers.py")
 Fields = list[tuple[str, object]]
 
 
-@dataclass(frozen=True)
-class Inventory:
+class Inventory(msgspec.Struct, frozen=True):
     """What there is to isolate workloads with, and what strict isolation lacks (empty: nothing)."""
 
     words: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from skerry.keeper.log_rules import LogRules
 from skerry.kit.clock import Clock
@@ -17,8 +18,7 @@ from skerry.node.ports import ProcessIdentity
 from skerry.node.workloads.runtimes.identity import end_leftovers, watch_end
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """An instance that the runtime is responsible for. No identity: its spawn has not been answered yet.
 
     `moved` and `isolation` as in `ports.RunningInstance`.

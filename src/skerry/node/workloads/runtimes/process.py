@@ -14,8 +14,9 @@ import random
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from skerry.keeper import protocol
 from skerry.keeper.log_rules import rules_of

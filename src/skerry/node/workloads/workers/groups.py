@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
@@ -42,8 +44,7 @@ Order = Literal["start", "stop", "restart"]
 _UNREAD = "its scripts are being read"
 
 
-@dataclass(frozen=True)
-class _Known:
+class _Known(msgspec.Struct, frozen=True):
     """What a group's directory had when it was last looked at, and what the decision about it was."""
 
     look: Look

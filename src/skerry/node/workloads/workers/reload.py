@@ -11,8 +11,9 @@ directory has and what the store says that the worker was started with.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from skerry.kit.clock import NS
 from skerry.node.store.instances import ActualWorkload
@@ -26,26 +27,22 @@ WINDOW = 300.0
 AUTOMATIC = frozenset({"reload", "crash"})
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """The directory has something else than what the worker was started with, by name; first seen at a monotonic time."""
 
     files: tuple[str, ...]
     seen: int
 
 
-@dataclass(frozen=True)
-class TakenUp:
+class TakenUp(msgspec.Struct, frozen=True):
     """The worker has read the change, or will when it starts anyway."""
 
 
-@dataclass(frozen=True)
-class Reload:
+class Reload(msgspec.Struct, frozen=True):
     """Restart the worker now."""
 
 
-@dataclass(frozen=True)
-class Later:
+class Later(msgspec.Struct, frozen=True):
     """Not before the monotonic time `until`."""
 
     until: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from skerry.kit.units import write_duration
 from skerry.node.store.instances import ActualWorkload
@@ -37,8 +38,7 @@ class Rows(Protocol):
     def past(self, workload: str) -> list[PastRestart]: ...
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """A look at a group's directory, and the monotonic time at which this content was first seen."""
 
     look: Look

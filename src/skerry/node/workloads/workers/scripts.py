@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+import msgspec
 
 from skerry.kit.units import format_size
 from skerry.wire.workload import WorkerSpec
@@ -24,8 +25,7 @@ MAX_SCANNED = 256 * 1024
 MAX_DOUBTS = 20
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """What is in the directory. `problem` says why nothing can be started from it; empty: it can."""
 
     files: Mapping[str, str]
@@ -33,12 +33,11 @@ class Look:
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What scripts load, and what about them could not be understood."""
 
     models: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = field(default=())
+    doubts: tuple[str, ...] = ()
 
 
 Scan = Callable[[Path, Iterable[str]], Found]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+
+import msgspec
 
 from skerry.core.places_inside import MODELS_INSIDE, SOCKET_INSIDE
 from skerry.keeper.log_rules import LogRules, secrets_of
@@ -68,15 +69,14 @@ def with_secrets(rules: LogRules, environment: list[str]) -> LogRules:
     return rules.with_secrets(secrets_of(variables))
 
 
-@dataclass(frozen=True)
-class Findings:
+class Findings(msgspec.Struct, frozen=True):
     """What `maker` has found out: the image's user, where that matters, the engine's way to its GPUs, USB devices."""
 
     image_user: str = ""
     gpus: Body | None = None
     usb: Sequence[tuple[str, str]] = ()
     """(node, name inside)."""
-    handed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    handed: Mapping[str, Sequence[str]] = {}
     seccomp: str = ""
     """A strict container's profile as the engine takes it; empty: the engine's own."""
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import calendar
 import re
 import time
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.keeper.logs import MAX_LINE, cut_lines
 from skerry.keeper.masks import Masks
@@ -23,8 +24,7 @@ _STREAMS = {1: b"stdout", 2: b"stderr"}
 _TIME = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z ")
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """How far an output has been written: the time of its last line, and how many lines had that time."""
 
     at: bytes = b""

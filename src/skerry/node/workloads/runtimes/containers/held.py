@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.node.ports import ContainerLaunch, Launch, ProcessIdentity
 from skerry.node.workloads.runtimes.containers.creation import DEVICES, LOG, WORKLOAD, log_of
@@ -16,8 +17,7 @@ from skerry.node.workloads.runtimes.containers.strict import described
 ENDED = frozenset({"exited", "dead"})
 
 
-@dataclass
-class Held:
+class Held(msgspec.Struct):
     """One instance; what is not known yet is empty or None."""
 
     instance: str

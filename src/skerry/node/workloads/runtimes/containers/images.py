@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
+
+import msgspec
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
@@ -47,8 +48,7 @@ Stage = Literal["started", "progress", "done", "failed"]
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True)
-class Voice:
+class Voice(msgspec.Struct, frozen=True):
     """Who hears of pulls: `say` writes a line into the workload's log, `announce` an event of the node."""
 
     say: Callable[[Assignment, str], None]
@@ -59,8 +59,7 @@ Credentials = Callable[[str], str | None]
 """The registry's credentials for an image, as the engine wants them. Raises Refused when they cannot be used."""
 
 
-@dataclass
-class _Image:
+class _Image(msgspec.Struct):
     """One wanted image. `waits` says what is under way, `problem` why the last try failed; neither: it is there."""
 
     name: str

@@ -5,15 +5,15 @@ The group is gone soon after its last process, so it is found while the containe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-@dataclass(frozen=True)
-class OomCounter:
+class OomCounter(msgspec.Struct, frozen=True):
     """The kernel's count of kills in one control group; `start` is what it was at first."""
 
     file: Path

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from skerry.keeper.log_file import LogFile, stamp
 from skerry.keeper.log_rules import LogRules
@@ -28,8 +29,7 @@ _LAST_WORDS = 5.0
 """Seconds that an ended container's output may take to arrive."""
 
 
-@dataclass(frozen=True)
-class LogTarget:
+class LogTarget(msgspec.Struct, frozen=True):
     """Where the output of one workload goes."""
 
     path: Path

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from skerry.kit.units import format_size
 from skerry.node.workloads.runtimes.containers.engine import PullLine
@@ -28,14 +29,13 @@ _NO_ARCHIVE = re.compile(
 """Podman about any file that it cannot load; Docker about what is no archive, is cut, or holds other files."""
 
 
-@dataclass
-class Progress:
+class Progress(msgspec.Struct):
     """Bytes of each layer of one pull, as far as the engine has told."""
 
-    layers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    layers: dict[str, tuple[int, int]] = {}
     """(here, in all) by layer; 0 in all: not told yet."""
-    complete: set[str] = field(default_factory=set)
-    cut: set[str] = field(default_factory=set)
+    complete: set[str] = set()
+    cut: set[str] = set()
     """Layers whose download broke off and that the engine is about to go on with."""
 
     def take(self, line: PullLine) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.node.workloads.runtimes.containers.devices import Devices
 from skerry.node.workloads.runtimes.containers.images import Images
@@ -12,8 +13,7 @@ from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
 from skerry.wire.workload import Assignment
 
 
-@dataclass(frozen=True)
-class ContainerRoom:
+class ContainerRoom(msgspec.Struct, frozen=True):
     """One engine's worth of everything."""
 
     runtime: ContainerRuntime

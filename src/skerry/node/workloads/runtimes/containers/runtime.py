@@ -13,8 +13,9 @@ import logging
 import random
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell

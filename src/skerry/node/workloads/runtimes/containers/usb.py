@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from skerry.core.usb_names import UsbName
 
@@ -12,8 +13,7 @@ SYS = Path("/sys")
 _ANY = "*"
 
 
-@dataclass(frozen=True)
-class UsbDevice:
+class UsbDevice(msgspec.Struct, frozen=True):
     """One that is plugged in. `nodes` are its files in /dev, the ones that programs open (tty, video …) first."""
 
     place: str

@@ -1,0 +1,54 @@
+"""Certificate authorities of the system, read with the first TLS connection instead of at every start.
+
+aiohttp makes two TLS contexts when it is imported, and each reads all authorities. Where the system has them in one
+file, that is a tenth of a second of the agent's start and 1.7 MB for ever, and a node whose hub speaks plain HTTP
+uses none of it. `skerry.node.process` imports within `unread`; `sync.uplink` connects with `Authorities`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Iterator
+
+
+class Authorities(ssl.SSLContext):
+    """Verifies servers as `ssl.create_default_context` does. Make it by `authorities`."""
+
+    _read = False
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,  # noqa: FBT001, FBT002 - the signature of ssl
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """Begins a connection: asyncio calls this."""
+        if not self._read:
+            self.load_default_certs()
+            self._read = True
+        return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+
+
+def authorities() -> Authorities:
+    """For the client's side of HTTP; nothing is read yet."""
+    context = Authorities(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+@contextlib.contextmanager
+def unread() -> Iterator[None]:
+    """TLS contexts that are made meanwhile trust nobody, whatever default they ask for."""
+    read = ssl.SSLContext.set_default_verify_paths
+    ssl.SSLContext.set_default_verify_paths = _trust_nobody  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        ssl.SSLContext.set_default_verify_paths = read  # type: ignore[method-assign]
+
+
+def _trust_nobody(_context: ssl.SSLContext) -> None:
+    pass

@@ -1,0 +1,68 @@
+"""Who is trusted at the other end of https, and that nothing is read for it before."""
+
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from skerry.node.sync.uplink import open_session
+
+LOADED = """
+import skerry.node.process
+from aiohttp import connector
+for context in (connector._SSL_CONTEXT_VERIFIED, connector._SSL_CONTEXT_UNVERIFIED):
+    print(context.cert_store_stats()["x509"])
+"""
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that signs itself, for localhost, with its key behind it."""
+    place = tmp_path_factory.mktemp("certificate")
+    both = place / "both.pem"
+    words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]  # fmt: skip
+    named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(place / "key.pem"), "-out", str(place / "certificate.pem")]
+    subprocess.run(["openssl", *words, *named, *files], check=True, capture_output=True)
+    both.write_text((place / "certificate.pem").read_text() + (place / "key.pem").read_text())
+    return both
+
+
+@pytest.fixture
+async def address(certificate: Path) -> AsyncIterator[str]:
+    async def answer(_request: web.BaseRequest) -> web.Response:
+        return web.Response(text="here")
+
+    identity = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    identity.load_cert_chain(certificate)
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    site = web.TCPSite(runner, "localhost", 0, ssl_context=identity)
+    await site.start()
+    yield f"https://localhost:{runner.addresses[0][1]}/"
+    await runner.cleanup()
+
+
+async def test_whom_the_system_trusts_is_trusted(
+    address: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    async with open_session() as session, session.get(address) as answer:
+        assert await answer.text() == "here"
+
+
+async def test_nobody_else_is(address: str) -> None:
+    async with open_session() as session:
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await session.get(address)
+
+
+def test_an_agent_starts_without_reading_authorities(certificate: Path) -> None:
+    words = [sys.executable, "-c", LOADED]
+    trusted = {"SSL_CERT_FILE": str(certificate)}
+    assert subprocess.run(words, env=trusted, capture_output=True, check=True).stdout == b"0\n0\n"
