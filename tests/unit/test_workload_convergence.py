@@ -396,8 +396,9 @@ class Node(RuleBasedStateMachine):
             return
         row, wanted = self.rows[name], self.desired[name]
         if not in_force(row.assignment, wanted):
-            assert (row.phase, wanted.spec.update.strategy) == ("running", "overlap")
+            assert wanted.spec.update.strategy == "overlap"
             assert unmet(wanted, self.desired, self.rows)
+            assert row.phase == "running" or unmet(row.assignment, self.desired, self.rows)
             return
         assert row.beside is None
         match row.phase:

@@ -89,6 +89,17 @@ def test_a_version_that_has_failed_does_not_inherit_a_crash() -> None:
     assert step(NEW, crashed) == StartWorkload("a")
 
 
+def test_a_version_that_cannot_be_started_any_more_gives_way() -> None:
+    old, to_try = wish(n=1, depends_on={"db": "ready"}), row(NEW, "backoff", due=T + 9 * NS)
+    rebooted = row(old, beside=to_try)
+    assert step(NEW, rebooted) == Promote("a")
+    assert overlap.promoted(rebooted, NOW) == row(NEW)
+    waits = Wait("a", "pending", "needs «db», which is not on this node")
+    assert step(NEW, rebooted, missing="waits for its image") == waits
+    wanted = wish(n=2, command="new", update=OVERLAP, depends_on={"db": "ready"})
+    assert step(wanted, row(old, beside=row(wanted))) == waits
+
+
 def test_a_failed_attempt_backs_off_and_is_told() -> None:
     young = successor(PROBED, ready=False, probe="not ready: port 80: refused")
     ending = overlap.stopping(young, "not-ready", NOW, 0.5)

@@ -171,7 +171,7 @@ class Board:
         self.news.ring()
 
     def _ring_dependants(self, name: str) -> None:
-        for other in dependants(name, self.desired):
+        for other in dependants(name, self.desired, self.actual):
             self.bells[other].ring()
 
 

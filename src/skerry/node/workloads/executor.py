@@ -188,6 +188,8 @@ class WorkloadExecutor:
             now = await self._launched(held)
         except NeedGone:
             await self.abandon(held)
+            if self.actual is not None and overlap.is_kept_up(self.actual):
+                await self.promote(self.actual, None)
             return
         except (Refused, InvalidInput) as error:
             assert held.instance is not None  # noqa: S101 - it was to be launched

@@ -63,6 +63,12 @@ def is_wanted(held: ActualWorkload, wish: Assignment | None) -> bool:
     return not changes.in_force(held.assignment, wish)
 
 
+def is_kept_up(held: ActualWorkload) -> bool:
+    """Whether it is an earlier version, to be started again while its successor is yet to be tried."""
+    beside = held.beside
+    return held.instance is None and beside is not None and beside.instance is None
+
+
 def instead_of_stop(
     held: ActualWorkload, wish: Assignment | None, obstacle: str, moment: Moment
 ) -> Step | None:
@@ -155,9 +161,11 @@ def _being_stopped(beside: ActualWorkload, instance: Instance, phase: Phase, now
 
 
 def promoted(held: ActualWorkload, moment: Moment) -> ActualWorkload:
-    """The successor is what the workload is from now on; what served until now is about to be asked to end."""
+    """The successor is what the workload is from now on, started or not; what served is about to be asked to end."""
     new = held.beside
     assert new is not None  # noqa: S101 - only a successor is promoted
+    if new.instance is None:
+        return replace(transitions.renewed(new, new.assignment, moment), exit=held.exit)
     old = None
     if held.instance is not None:
         ending = replace(held, beside=None, history=History(), due=None)

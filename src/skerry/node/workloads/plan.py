@@ -19,6 +19,7 @@ from skerry.node.workloads.steps import (
     AbandonInstance,
     EndExcess,
     KillWorkload,
+    Promote,
     Remove,
     StartWorkload,
     Step,
@@ -113,9 +114,19 @@ def _without_instance(held: ActualWorkload, desired: Desired, actual: Actual, fa
     if held.due is not None and now < held.due:
         tripped = held.history.half_open
         return Wait(name, "tripped" if tripped else "backoff", held.message, held.due)
-    lacking = facts.missing if in_force(held.assignment, desired[name]) else ""
+    return _start(held, desired[name], desired, actual, facts)
+
+
+def _start(
+    held: ActualWorkload, wish: Assignment, desired: Desired, actual: Actual, facts: Facts
+) -> Step:
+    lacking = facts.missing if in_force(held.assignment, wish) else ""
     reason = unmet(held.assignment, desired, actual) or lacking
-    return Wait(name, "pending", reason) if reason else StartWorkload(name)
+    if not reason:
+        return StartWorkload(held.name)
+    if overlap.is_kept_up(held) and not (unmet(wish, desired, actual) or facts.missing):
+        return Promote(held.name)
+    return Wait(held.name, "pending", reason)
 
 
 def _why_stopped(held: Assignment, wish: Assignment, facts: Facts) -> str:

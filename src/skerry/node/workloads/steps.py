@@ -86,7 +86,7 @@ class Beside:
 
 @dataclass(frozen=True)
 class Promote:
-    """The successor serves from now on; what it replaces is asked to end."""
+    """The successor serves from now on; what it replaces is asked to end, or given up if it cannot be started."""
 
     name: str
 
