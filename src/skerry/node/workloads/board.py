@@ -76,24 +76,25 @@ class Board:
             self._excesses[excess.instance] = excess
             self.bells[owner].ring()
 
-    def excess_of(self, actual: ActualWorkload | None) -> Excess | None:
-        """The limit that its instance is over."""
-        instance = None if actual is None else actual.instance
-        return None if instance is None else self._excesses.get(instance.id)
+    def excesses_of(self, actual: ActualWorkload | None) -> tuple[Excess, ...]:
+        """The limits that its instances are over."""
+        instances = () if actual is None else actual.instances
+        return tuple(self._excesses[one.id] for one in instances if one.id in self._excesses)
 
     def living(self) -> list[Living]:
         """Every live instance, by workload, as the limits see it."""
         return [
             Living(
                 workload=name,
-                instance=one.instance.id,
-                identity=one.instance.identity,
-                reserved=reservation(one.assignment.spec),
-                storage=own_directory_limit(one.assignment.spec),
-                ending=self._ending(one.instance),
+                instance=row.instance.id,
+                identity=row.instance.identity,
+                reserved=reservation(row.assignment.spec),
+                storage=own_directory_limit(row.assignment.spec),
+                ending=self._ending(row.instance),
             )
             for name, one in sorted(self.actual.items())
-            if one.instance is not None
+            for row in (one, one.beside)
+            if row is not None and row.instance is not None
         ]
 
     def _ending(self, instance: Instance) -> str:

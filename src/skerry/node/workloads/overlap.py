@@ -16,6 +16,7 @@ import msgspec
 
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
+from skerry.node.ports import Excess
 from skerry.node.store.instances import ActualWorkload, History, Instance
 from skerry.node.workloads import changes, locks, transitions
 from skerry.node.workloads.restart import Ending, after_exit
@@ -47,13 +48,20 @@ def hold(actual: ActualWorkload | None, wish: Assignment, moment: Moment) -> Act
         return changes.hold(actual, wish, moment)
     if beside.instance is None and beside.assignment.generation < wish.generation:
         beside = transitions.renewed(beside, wish, moment)
-    beside = changes.hold(beside, wish, moment)
+    beside = _probed_anew(beside, changes.hold(beside, wish, moment))
     is_tried = is_wanted(actual, wish) and changes.in_force(beside.assignment, wish)
     if not (is_tried and actual.phase in _KEPT_UP):
         actual = changes.hold(actual, wish, moment)
     if beside.instance is None and not is_wanted(actual, wish):
         return replace(actual, beside=None)
     return replace(actual, beside=beside)
+
+
+def _probed_anew(before: ActualWorkload, after: ActualWorkload) -> ActualWorkload:
+    """A successor proves itself by the probe that is wanted now, not by an earlier one or by having had none."""
+    probe = after.assignment.spec.probe
+    is_new = probe is not None and probe != before.assignment.spec.probe
+    return replace(after, ready=False, probe="") if is_new else after
 
 
 def is_wanted(held: ActualWorkload, wish: Assignment | None) -> bool:
@@ -183,10 +191,28 @@ def stopping(beside: ActualWorkload, reason: StopReason, moment: Moment, chance:
     why = f"not ready within {within}"
     if beside.probe:
         why = f"{why}: {beside.probe.removeprefix('not ready: ')}"
+    return transitions.stopping_because(_failing(beside, moment, chance), why, moment)
+
+
+def exceeding(
+    beside: ActualWorkload, excess: Excess, moment: Moment, chance: float
+) -> ActualWorkload:
+    """The instance is over a limit. For a successor that is a failed attempt; one that was being ended is ended."""
+    judged = beside if beside.phase == "stopping" else _failing(beside, moment, chance)
+    return transitions.exceeding(judged, excess, moment)
+
+
+def killed(beside: ActualWorkload, moment: Moment) -> ActualWorkload:
+    """SIGKILL was sent. Why an attempt has failed stays known."""
+    after = transitions.killed(beside, moment)
+    return after if beside.due is None else replace(after, message=beside.message)
+
+
+def _failing(beside: ActualWorkload, moment: Moment, chance: float) -> ActualWorkload:
+    """A successor that is about to be ended because it has failed: when it is tried again."""
     ending = Ending(Exit(), 0.0, moment.monotonic)
     verdict = after_exit(_always(beside).assignment.spec.restart, beside.history, ending, chance)
-    failed = replace(beside, history=verdict.history, due=verdict.due)
-    return transitions.stopping_because(failed, why, moment)
+    return replace(beside, history=verdict.history, due=verdict.due)
 
 
 def ended(
@@ -194,7 +220,9 @@ def ended(
 ) -> ActualWorkload | None:
     """The instance has ended: as asked (None: nothing remains of it), or by itself, which is a failed attempt."""
     if beside.phase == "stopping":
-        return _after_stop(replace(beside, exit=exit_), moment)
+        cause = "" if beside.instance is None else beside.instance.cause
+        message = f"ended: {exit_}" if cause else beside.message
+        return _after_stop(replace(beside, exit=exit_, message=message), moment)
     return _judged_by(beside, transitions.ended(_always(beside), exit_, moment, chance))
 
 

@@ -74,7 +74,7 @@ class Wait:
     until: int | None = None
 
 
-BesideStep = StartWorkload | StopWorkload | KillWorkload | AbandonInstance
+BesideStep = StartWorkload | StopWorkload | EndExcess | KillWorkload | AbandonInstance
 
 
 @dataclass(frozen=True)

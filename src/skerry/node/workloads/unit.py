@@ -115,8 +115,8 @@ class Unit:
             return None
         wish = self._board.desired.get(self.name)
         missing = "" if wish is None else self._needs.missing(wish)
-        excess = self._board.excess_of(actual)
-        facts = replace(self._facts(), missing=missing, excess=excess)
+        excesses = self._board.excesses_of(actual)
+        facts = replace(self._facts(), missing=missing, excesses=excesses)
         held = actual if wish is None else overlap.hold(actual, wish, facts.moment)
         if held is None:
             self._ask_for_memory(None)
@@ -201,16 +201,17 @@ class Unit:
         if (gone := self._exit_of(actual)) is not None:
             chance = self._tools.chance.random()
             after = transitions.ended(actual, gone.exit, self._tools.moment(), chance)
-            return after, Ended(gone.instance, after.exit or gone.exit)
+            return after, gone
         beside = None if other is None else self._probing.judged(other)
         return replace(self._probing.judged(actual), beside=beside), None
 
     def _exit_of(self, row: ActualWorkload) -> Ended | None:
         told = None if row.instance is None else self._board.exits.get(row.instance.id)
-        if told is None:
+        if row.instance is None or told is None:
             return None
         is_wasm = row.assignment.spec.runtime == "wasm"
-        return Ended(told.instance, explained(told.exit) if is_wasm else told.exit)
+        exit_ = explained(told.exit) if is_wasm else told.exit
+        return Ended(told.instance, transitions.exit_of(row.instance, exit_))
 
     def _is_of_other(self, ended: Ended) -> bool:
         """Whether it was the instance beside the one that serves: its end is written by itself."""
