@@ -14,7 +14,7 @@ from tests.workload_cases import wish
 
 from skerry.kit.clock import NS
 from skerry.kit.errors import Refused
-from skerry.node.ports import ProcessIdentity, RunningInstance
+from skerry.node.ports import Excess, ProcessIdentity, RunningInstance
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads import overlap, transitions
 from skerry.node.workloads.attach import after_reboot, attach
@@ -26,6 +26,7 @@ from skerry.node.workloads.steps import (
     AbandonInstance,
     Beside,
     BesideStep,
+    EndExcess,
     KillWorkload,
     Promote,
     Remove,
@@ -74,6 +75,8 @@ class Node(RuleBasedStateMachine):
         self.stop_all = False
         self.stubborn: set[str] = set()
         self.never_ready: set[str] = set()
+        self.proven: set[str] = set()
+        self.excesses: dict[str, Excess] = {}
         self.chance = random.Random(1)
         for name in NAMES:
             self.desired[name] = wish(
@@ -135,6 +138,13 @@ class Node(RuleBasedStateMachine):
         if self.processes:
             instance = sorted(self.processes)[index % len(self.processes)]
             self.end(instance, Exit(code=code, at=self.moment.wall))
+
+    @rule(index=st.integers(0, 3), at_once=st.booleans())
+    def pass_a_limit(self, index: int, at_once: bool) -> None:
+        if self.processes:
+            instance = sorted(self.processes)[index % len(self.processes)]
+            workload = self.processes[instance].workload
+            self.excesses[instance] = Excess(workload, instance, "memory", "", at_once)
 
     @rule(seconds=st.sampled_from([0.1, 1, 15, 120]))
     def pass_time(self, seconds: float) -> None:
@@ -230,7 +240,9 @@ class Node(RuleBasedStateMachine):
         if held is None:
             return False
         offline = None if self.offline_since is None else (self.now - self.offline_since) / NS
-        facts = Facts(self.moment, offline, self.stop_all)
+        known = [self.excesses.get(instance.id) for instance in held.instances]
+        excesses = tuple(excess for excess in known if excess)
+        facts = Facts(self.moment, offline, self.stop_all, excesses=excesses)
         step = step_for(held, self.desired, {**self.rows, name: held}, facts)
         self.serves_without_a_gap(held, step)
         match step:
@@ -257,6 +269,8 @@ class Node(RuleBasedStateMachine):
                 self.rows[name] = transitions.stopping(held, reason, self.moment)
                 if name not in self.stubborn and held.instance:
                     self.end(held.instance.id, Exit(signal=15, at=self.moment.wall))
+            case EndExcess(excess=excess):
+                self.rows[name] = transitions.exceeding(held, excess, self.moment)
             case KillWorkload():
                 self.rows[name] = transitions.killed(held, self.moment)
                 if held.instance:
@@ -282,6 +296,8 @@ class Node(RuleBasedStateMachine):
             assert other.ready
             if other.assignment.spec.ready is None:
                 assert self.now >= other.instance.started + 10 * NS
+            else:
+                assert other.instance.id in self.proven
 
     def step_beside(self, held: ActualWorkload, step: BesideStep, dies: str) -> None:
         wish = self.desired.get(held.name, held.assignment)
@@ -295,8 +311,10 @@ class Node(RuleBasedStateMachine):
                 after = overlap.stopping(other, reason, self.moment, self.chance.random())
                 if held.name not in self.stubborn and other.instance:
                     self.end(other.instance.id, Exit(signal=15, at=self.moment.wall))
+            case EndExcess(excess=excess):
+                after = overlap.exceeding(other, excess, self.moment, self.chance.random())
             case KillWorkload():
-                after = transitions.killed(other, self.moment)
+                after = overlap.killed(other, self.moment)
                 if other.instance:
                     self.end(other.instance.id, Exit(signal=9, at=self.moment.wall))
             case AbandonInstance():
@@ -338,6 +356,8 @@ class Node(RuleBasedStateMachine):
         if process is None or row.assignment.spec.ready is None or row.phase != "running":
             return row
         ready = process.command not in self.never_ready
+        if ready and row.instance:
+            self.proven.add(row.instance.id)
         return transitions.probed(row, ready=ready, failure="" if ready else "not ready: no")
 
     def start(self, held: ActualWorkload, dies: str) -> None:
