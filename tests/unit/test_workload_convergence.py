@@ -74,17 +74,11 @@ class Node(RuleBasedStateMachine):
         self.offline_since: int | None = None
         self.stop_all = False
         self.stubborn: set[str] = set()
-        self.never_ready: set[str] = set()
-        self.proven: set[str] = set()
+        self.never_ready, self.proven = set[str](), set[str]()
         self.excesses: dict[str, Excess] = {}
         self.chance = random.Random(1)
         for name in NAMES:
-            self.desired[name] = wish(
-                name,
-                command="x",
-                ready=Ready(tcp=80),
-                update=Update(strategy="overlap", ready_within=20.0),
-            )
+            self.desired[name] = wish(name, command="x", ready=Ready(tcp=80), update=OVERLAP)
             self.work(name)
 
     @property
@@ -102,14 +96,8 @@ class Node(RuleBasedStateMachine):
         update=st.sampled_from(["recreate", "overlap", "probed overlap"]),
     )
     def apply(
-        self,
-        name: str,
-        command: str,
-        policy: str,
-        depends_on: dict[str, str],
-        cautious: bool,
-        update: str,
-    ) -> None:
+        self, name: str, command: str, policy: str, depends_on: dict[str, str], cautious: bool, update: str
+    ) -> None:  # fmt: skip
         self.count += 1
         self.desired[name] = wish(
             name,
@@ -143,8 +131,7 @@ class Node(RuleBasedStateMachine):
     def pass_a_limit(self, index: int, at_once: bool) -> None:
         if self.processes:
             instance = sorted(self.processes)[index % len(self.processes)]
-            workload = self.processes[instance].workload
-            self.excesses[instance] = Excess(workload, instance, "memory", "", at_once)
+            self.excesses[instance] = Excess("", instance, "memory", "", at_once)
 
     @rule(seconds=st.sampled_from([0.1, 1, 15, 120]))
     def pass_time(self, seconds: float) -> None:
@@ -220,10 +207,8 @@ class Node(RuleBasedStateMachine):
             self.attach()
 
     def attach(self) -> None:
-        running = [
-            RunningInstance(instance, process.workload, process.identity)
-            for instance, process in self.processes.items()
-        ]
+        processes = self.processes.items()
+        running = [RunningInstance(key, one.workload, one.identity) for key, one in processes]
         found = attach(self.rows, running, self.exits.keys(), self.moment, self.chance)
         for transition in found.transitions:
             self.rows[transition.actual.name] = transition.actual
@@ -240,9 +225,8 @@ class Node(RuleBasedStateMachine):
         if held is None:
             return False
         offline = None if self.offline_since is None else (self.now - self.offline_since) / NS
-        known = [self.excesses.get(instance.id) for instance in held.instances]
-        excesses = tuple(excess for excess in known if excess)
-        facts = Facts(self.moment, offline, self.stop_all, excesses=excesses)
+        known = (self.excesses.get(instance.id) for instance in held.instances)
+        facts = Facts(self.moment, offline, self.stop_all, excesses=tuple(filter(None, known)))
         step = step_for(held, self.desired, {**self.rows, name: held}, facts)
         self.serves_without_a_gap(held, step)
         match step:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from skerry.kit.bell import Bell
@@ -42,7 +42,7 @@ class Order:
 class Board:
     """Every change goes through a method, which rings the bell of each workload that it may concern."""
 
-    def __init__(self, memory_limit: int | None = None) -> None:
+    def __init__(self, memory_limit: int | None, now: Callable[[], int]) -> None:
         self.desired: dict[str, Assignment] = {}
         self.actual: dict[str, ActualWorkload] = {}
         self.exits: dict[str, InstanceExit] = {}
@@ -57,7 +57,7 @@ class Board:
         self.orders: defaultdict[str, deque[Order]] = defaultdict(deque)
         """Orders of workloads and people about locks, which the workload's unit takes in their turn."""
         self._excesses: dict[str, Excess] = {}
-        self.ledger = MemoryLedger(memory_limit, lambda name: self.bells[name].ring())
+        self.ledger = MemoryLedger(memory_limit, lambda name: self.bells[name].ring(), now)
         self._owners: dict[str, str] = {}
         self.attached = False
 

@@ -16,7 +16,7 @@ from skerry.kit.errors import NotFound, Refused, Transient
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.store.instances import ActualWorkload, Ended
 from skerry.node.workloads import locks, overlap, transitions
-from skerry.node.workloads.admission import demand
+from skerry.node.workloads.admission import TURN, demand
 from skerry.node.workloads.board import Board
 from skerry.node.workloads.executor import Tools, WorkloadExecutor
 from skerry.node.workloads.needs import Needs
@@ -128,6 +128,9 @@ class Unit:
         if refused := self._ask_for_memory(demand(step, held, wish)):
             facts = replace(facts, missing=refused)
             step = step_for(held, self._board.desired, others, facts)
+            if isinstance(step, Wait):
+                again = facts.moment.monotonic + TURN
+                step = replace(step, until=min(step.until or again, again))
         await self._carry_out(step, held, wish or held.assignment, ended)
         return step
 
