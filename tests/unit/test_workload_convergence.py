@@ -225,8 +225,8 @@ class Node(RuleBasedStateMachine):
         if held is None:
             return False
         offline = None if self.offline_since is None else (self.now - self.offline_since) / NS
-        known = (self.excesses.get(instance.id) for instance in held.instances)
-        facts = Facts(self.moment, offline, self.stop_all, excesses=tuple(filter(None, known)))
+        excesses = tuple(self.excesses[one.id] for one in held.instances if one.id in self.excesses)
+        facts = Facts(self.moment, offline, stop_all=self.stop_all, excesses=excesses)
         step = step_for(held, self.desired, {**self.rows, name: held}, facts)
         self.serves_without_a_gap(held, step)
         match step:
@@ -416,5 +416,5 @@ class Node(RuleBasedStateMachine):
                 assert unmet(wanted, self.desired, self.rows)
 
 
-TestNode = pytest.mark.guarantee("G3")(Node.TestCase)
+TestNode = pytest.mark.timeout(120)(pytest.mark.guarantee("G3")(Node.TestCase))
 TestNode.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
