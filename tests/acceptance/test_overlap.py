@@ -1,19 +1,22 @@
-"""An update beside what runs, through hub and node: whoever asks the workload meanwhile always gets an answer."""
+"""An update beside what runs, through hub and node: whoever asks meanwhile gets an answer, and every record is handled."""
 
 from __future__ import annotations
 
 import asyncio
 import http.client
+import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from tests.container_site import of_image, says, state, with_engine
+from tests.container_site import log_of, of_image, says, state, with_engine
 from tests.engines import IMAGE, TestEngine
-from tests.installation import Installation, Node, free_port, installation
+from tests.installation import Installation, Node, free_port, installation, sleeper
 
 from skerry.testing.waiting import eventually
-from skerry.wire.workload import ProcessSpec, Ready, Stop, Update, WorkloadSpec
+from skerry.wire.workload import ProcessSpec, Ready, Selector, Stop, Update, WasmSpec, WorkloadSpec
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -46,6 +49,35 @@ while True:
     client.recv(4096)
     client.sendall(b"HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (len(body), body))
     client.close()
+"""
+
+
+TAKES = """
+(module
+  (import "skerry" "next" (func $next (param i32 i32 i32) (result i32)))
+  (import "skerry" "log" (func $log (param i32 i32) (result i32)))
+  (import "skerry" "publish" (func $publish (param i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 16) "{\\"name\\": \\"up\\", \\"value\\": 1}")
+  (func (export "_start")
+    (loop $again
+      (drop (call $log (i32.const 64) (call $next (i32.const 64) (i32.const 60000) (i32.const -1))))
+      (drop (call $publish (i32.const 16) (i32.const 26)))
+      (br $again))))
+"""
+
+READS = """
+(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "skerry" "log" (func $log (param i32 i32) (result i32)))
+  (import "skerry" "publish" (func $publish (param i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 16) "{\\"name\\": \\"up\\", \\"value\\": 1}")
+  (func (export "_start")
+    (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 60000))
+    (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (drop (call $log (i32.const 64) (i32.load (i32.const 8))))
+    (drop (call $publish (i32.const 16) (i32.const 26)))))
 """
 
 
@@ -82,65 +114,139 @@ class Visitor:
         raise AssertionError("three connections were cut")
 
 
-def web(runtime: str, port: int, version: str) -> WorkloadSpec:
-    variables = {"PORT": str(port), "VERSION": version}
+class Feeder:
+    """Publishes the numbers from 1 on."""
+
+    def __init__(self, node: Node) -> None:
+        self.sent = 0
+        self._client = node.publisher("feeder")
+        self._enough = False
+
+    async def feed(self) -> None:
+        while not self._enough:
+            self.sent += 1
+            record = ("feed.number", self.sent)
+            await asyncio.to_thread(self._client.publish, "measurement", [record], 5.0)
+            await asyncio.sleep(0.05)
+
+    def leave(self) -> None:
+        self._enough = True
+
+
+def follower(node: Node, mode: Literal["worker", "on-record"], version: str) -> WorkloadSpec:
+    """A module that logs each record, and says then that it is up; the bad one does not."""
+    text = {"worker": TAKES, "on-record": READS}[mode]
+    if version == "bad":
+        text = '(module (func (export "_start") unreachable))'
+    path = node.directory.parent / f"{mode}-{version}.wat"
+    path.write_text(text)
+    return WorkloadSpec(
+        name=mode,
+        runtime="wasm",
+        wasm=WasmSpec(module=str(path), mode=mode, input="feed.*"),
+        ready=Ready(value="up"),
+        update=Update(strategy="overlap", ready_within=1.0),
+    )
+
+
+def web(
+    node: Node, runtime: Literal["process", "container"], port: int, version: str
+) -> WorkloadSpec:
     native = ProcessSpec(command=["python", "-c", SERVER])
     inside = of_image(IMAGE, "python3", "-c", SERVER)
     return WorkloadSpec(
-        name="web",
-        runtime="process" if runtime == "process" else "container",
+        name=f"web-{node.name}",
+        on=Selector(node=node.name),
+        runtime=runtime,
         process=native if runtime == "process" else None,
-        container=inside if runtime == "docker" else None,
-        env=variables,
+        container=inside if runtime == "container" else None,
+        env={"PORT": str(port), "VERSION": version},
         ready=Ready(value="web.up"),
         stop=Stop(grace=5.0),
         update=Update(strategy="overlap", ready_within=2.0),
     )
 
 
-async def pid_of(node: Node) -> int | None:
-    status = await state(node, "web")
+async def pid_of(node: Node, workload: str) -> int | None:
+    status = await state(node, workload)
     return status.pid if status is not None and status.ready else None
 
 
-async def is_ready(node: Node) -> bool:
-    return await pid_of(node) is not None
+async def is_ready(node: Node, workload: str) -> bool:
+    return await pid_of(node, workload) is not None
 
 
-async def is_new(node: Node, before: int | None) -> bool:
-    found = await state(node, "web")
+async def is_new(node: Node, workload: str, before: int | None) -> bool:
+    found = await state(node, workload)
     settled = found is not None and found.ready and not found.message
-    return settled and await pid_of(node) != before
+    return settled and await pid_of(node, workload) != before
 
 
-async def live_through(site: Installation, node: Node, runtime: str) -> None:
+async def replaced(
+    site: Installation, node: Node, versions: Sequence[WorkloadSpec], failure: str
+) -> None:
+    """Of three versions the second does not get ready, and the third one serves in the end."""
+    name = versions[0].name
+    first = await pid_of(node, name)
+    await site.hub.apply(versions[1])
+    await eventually(partial(says, node, name, failure), f"the bad {name} is given up", 40)
+    assert await pid_of(node, name) == first
+    await site.hub.apply(versions[2])
+    await eventually(partial(is_new, node, name, first), f"the third {name} serves alone", 40)
+
+
+async def serves(site: Installation, node: Node, runtime: Literal["process", "container"]) -> None:
     port = free_port()
-    await node.enrol(site.hub)
-    await site.hub.apply(web(runtime, port, "1"))
-    await node.start()
-    await eventually(partial(is_ready, node), "the first version is ready", 40)
-    first = await pid_of(node)
+    versions = [web(node, runtime, port, version) for version in ("1", "bad", "3")]
+    name = versions[0].name
+    await site.hub.apply(versions[0])
+    await eventually(partial(is_ready, node, name), "the first version is ready", 40)
     visitor = Visitor(port)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(visitor.visit())
-        await site.hub.apply(web(runtime, port, "bad"))
-        words = "failed: not ready within 2"
-        await eventually(partial(says, node, "web", words), "the bad version is given up", 40)
-        assert await pid_of(node) == first
-        await site.hub.apply(web(runtime, port, "3"))
-        await eventually(partial(is_new, node, first), "the third version serves alone", 40)
+        await replaced(site, node, versions, "failed: not ready within 2")
         await eventually(partial(visitor.got, "3"), "all answers come from it")
         visitor.leave()
     assert set(visitor.answers) == {"1", "3"}
 
 
-async def test_a_process_is_replaced_without_a_gap(short_dir: Path) -> None:
+async def handles(site: Installation, node: Node, mode: Literal["worker", "on-record"]) -> None:
+    """A module lets no record pass: while there are two of it, both handle what comes."""
+    versions = [follower(node, mode, version) for version in ("1", "bad", "3")]
+    name = versions[0].name
+    await site.hub.apply(versions[0])
+    feeder = Feeder(node)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(feeder.feed())
+        await eventually(partial(is_ready, node, name), "the first version is ready", 40)
+        failure = "failed: ended: code 210 (trap)" if mode == "worker" else "not ready within 1"
+        await replaced(site, node, versions, failure)
+        feeder.leave()
+    await eventually(lambda: feeder.sent in handled(node, name), f"{name} has handled the last one")
+    found = handled(node, name)
+    assert set(range(min(found), feeder.sent + 1)) <= found
+
+
+def handled(node: Node, workload: str) -> set[int]:
+    values = re.findall(r'"feed.number","value":(\d+)', log_of(node, workload))
+    return {int(value) for value in values}
+
+
+async def test_processes_and_modules_are_replaced_without_a_gap(short_dir: Path) -> None:
     async with installation(short_dir) as site:
-        await live_through(site, site.node(), "process")
+        node = await site.started(sleeper("feeder"))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(serves(site, node, "process"))
+            tasks.create_task(handles(site, node, "worker"))
+            tasks.create_task(handles(site, node, "on-record"))
 
 
-async def test_a_container_is_replaced_without_a_gap(
-    short_dir: Path, docker_engine: TestEngine
+async def test_containers_of_both_engines_are_replaced_without_a_gap(
+    short_dir: Path, docker_engine: TestEngine, podman_engine: TestEngine
 ) -> None:
-    async with installation(short_dir) as site:
-        await live_through(site, with_engine(site.node(), docker_engine), "docker")
+    async with installation(short_dir) as site, asyncio.TaskGroup() as tasks:
+        for engine in (docker_engine, podman_engine):
+            node = with_engine(site.node(engine.name), engine)
+            await node.enrol(site.hub)
+            await node.start()
+            tasks.create_task(serves(site, node, "container"))

@@ -127,6 +127,23 @@ def test_sweeping_takes_what_is_empty_and_ours(machine: Machine) -> None:
         machine.files.remove(top / "skerry" / f"{machine.owner}-other")
 
 
+def test_leaving_takes_the_nodes_own_directory_once_nobody_is_in_it(machine: Machine) -> None:
+    assert machine.groups.available()
+    made = machine.groups.make("cam", Resources(pids=50))[0]
+    foreign = groups_of_another(machine)
+    if isinstance(machine.groups, GroupsV2):
+        (made / "cgroup.procs").write_text("7")
+        machine.groups.leave()
+        assert machine.groups.existing("cam") == [made]
+        (made / "cgroup.procs").write_text("")
+    machine.groups.leave()
+    assert not [top for top in machine.tops if (top / "skerry" / machine.owner).exists()]
+    assert foreign.existing("cam") != []
+    foreign.leave()
+    assert machine.groups.available() == {"cpu", "memory", "pids"}
+    assert machine.groups.make("cam", Resources(pids=50)) == [made]
+
+
 def groups_of_another(machine: Machine) -> Groups:
     other = f"{machine.owner}-other"
     if isinstance(machine.groups, GroupsV1):

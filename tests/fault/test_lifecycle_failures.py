@@ -78,7 +78,7 @@ class Life:
 
     def passes(self, words: str) -> bool:
         """A little time does, and what runs says these words."""
-        self.clock.advance(0.1)
+        self.clock.advance(0.01)  # a slow disk must not take a whole attempt's time
         row = self.rig.rows().get("web")
         return row is not None and words in row.message
 
@@ -132,7 +132,8 @@ async def test_each_call_of_the_runtime_may_fail(tmp_path: Path, lose_reply: boo
         runtime = WatchedRuntime(n, lose_reply=lose_reply)
         return runtime, RealDisk(), lambda: runtime.calls
 
-    assert await fail_each(tmp_path, make) >= 15
+    # 3 agents connect, 7 instances are asked for and acknowledged, 5 asked to end, of which 2 need SIGKILL.
+    assert await fail_each(tmp_path, make) >= 24
 
 
 @pytest.mark.timeout(120)
@@ -144,6 +145,31 @@ async def test_each_commit_and_each_point_beside_it_may_fail(tmp_path: Path) -> 
         return WatchedRuntime(), disk, lambda: disk.operations
 
     assert await fail_each(tmp_path, make) > 40
+
+
+async def test_a_slow_disk_does_not_take_the_grace_of_a_stop(tmp_path: Path) -> None:
+    """The commit of a stop takes longer than `stop.grace`: the workload is asked to end all the same, and has its time."""
+    clock, runtime = ManualClock(), WatchedRuntime()
+
+    class SlowDisk(RealDisk):
+        def point(self, label: str) -> None:
+            if label.startswith("workload.stopping"):
+                clock.advance(60)
+
+    life = Life(tmp_path, runtime, SlowDisk())
+    life.clock = life.rig.clock = clock
+    await life.rig.start()
+    runtime.stubborn.add("a")
+    await life.reach("it runs", wish("a", stop=Stop(grace=20)))
+    instance = runtime.instance_of("a")
+    life.rig.wishes.want()
+    await eventually(lambda: bool(runtime.signals), "it is asked to end")
+    clock.advance(19)
+    await life.rig.until("a", "stopping")
+    assert runtime.signals == [(instance, "SIGTERM")]
+    await life.reach("it is gone")
+    assert runtime.signals == [(instance, "SIGTERM"), (instance, "SIGKILL")]
+    await life.rig.stop()
 
 
 async def test_a_full_disk_delays_a_restart_and_nothing_more(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import csv
+import json
 import signal
+from pathlib import Path
 
 import pytest
 from tests.installation import Node, sleeper
@@ -10,6 +12,7 @@ from tests.shell import Shell
 
 from skerry.testing.waiting import eventually
 from skerry.wire.records import PublishedRecord
+from skerry.wire.workload import Resources
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -222,16 +225,19 @@ async def test_enrol_and_stop(shell: Shell) -> None:
     assert "used" in used.err
     running = shell.site.node("n1")  # in a directory of its own, by the command line's own words
     await running.enrol(shell.site.hub)
-    await shell.site.hub.apply(sleeper("w1"))
+    await shell.site.hub.apply(sleeper("w1", resources=Resources(pids=50)))
     process = await shell.start(
         "node", "run", "--data-dir", str(shell.node_dir), "--set", "api.port=0"
     )
     await eventually(lambda: running.runs("w1"), "w1 runs", 20)
     pids = running.processes()
+    groups = f"*/skerry/{json.loads((shell.node_dir / 'containers.json').read_text())['mark']}"
+    assert [*Path("/sys/fs/cgroup").glob(groups)]
     stopped = await shell.run("node", "stop", "--workloads")
     assert stopped.out == "the node has ended, with its workloads\n"
     assert await process.wait() == 0
     await eventually(lambda: not set(pids) & set(running.processes()), "nothing is left")
+    assert not [*Path("/sys/fs/cgroup").glob(groups)]
     again = await shell.run("node", "stop")
     assert again.code == 1
     assert "skerry node run" in again.err

@@ -7,12 +7,12 @@ import pytest
 from tests.workload_cases import wish
 from tests.workload_rig import Rig
 
-from skerry.node.ports import Launch, ProcessIdentity
+from skerry.node.ports import Excess, Launch, NeedGone, ProcessIdentity, ProcessLaunch
 from skerry.node.store.instances import KEPT_INSTANCES
 from skerry.testing.fake_runtime import FakeRuntime
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
-from skerry.wire.workload import Exit, OnDisconnect, Restart, Stop
+from skerry.wire.workload import Exit, OnDisconnect, Restart, Stop, Update
 
 
 def launched(runtime: FakeRuntime) -> list[str]:
@@ -277,3 +277,61 @@ async def test_ended_instances_stay_bounded(
     await eventually(all_ended, "the thirty-first start lives")
     (kept,) = rig._reader.execute("SELECT count(*) FROM instance").fetchone()
     assert kept == KEPT_INSTANCES + 1
+
+
+@pytest.mark.parametrize("reason", ["memory of the node", "storage"])
+async def test_a_successor_over_a_limit_is_a_failed_attempt(
+    rig: Rig, runtime: FakeRuntime, reason: str
+) -> None:
+    update = Update(strategy="overlap", min_healthy=60)
+    rig.wishes.want(wish("a", update=update))
+    await rig.until("a", "running")
+    first = runtime.instance_of("a")
+    rig.wishes.want(wish("a", 2, command="new", update=update))
+    at_once = reason != "storage"
+    ended = [first]
+
+    def started() -> bool:
+        """Whether the limits see another successor."""
+        return rig.supervisor.living()[-1].instance not in ended
+
+    for _ in range(2):  # the first failure is followed by another attempt at once
+        await eventually(started, "the limits see both")
+        ended.append(rig.supervisor.living()[1].instance)
+        excess = Excess("a", ended[-1], reason, "has too much", at_once=at_once)
+        rig.supervisor.end(excess)
+    words = f"failed: ended: signal {9 if at_once else 15} ({reason})"
+    await eventually(lambda: words in rig.rows()["a"].message, words)
+    signal = "SIGKILL" if at_once else "SIGTERM"
+    assert runtime.signals == [(ended[1], signal), (ended[2], signal)]
+    assert runtime.instance_of("a") == first
+
+
+class Losing(FakeRuntime):
+    """Commands in `gone` have lost something that they need, for good."""
+
+    gone: frozenset[str] = frozenset()
+
+    async def start(self, launch: Launch) -> ProcessIdentity:
+        if isinstance(launch, ProcessLaunch) and launch.command[0] in self.gone:
+            raise NeedGone(f"cannot start workload «{launch.workload}»: its image is gone")
+        return await super().start(launch)
+
+
+async def test_an_earlier_version_whose_image_is_gone_gives_way(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    runtime = Losing(clock=manual_clock)
+    rig = Rig(tmp_path, runtime, manual_clock)
+    await rig.start()
+    update = Update(strategy="overlap")
+    rig.wishes.want(wish("a", command="old", update=update))
+    await rig.until("a", "running")
+    runtime.missing.add("new")
+    rig.wishes.want(wish("a", 2, command="new", update=update))
+    await eventually(lambda: "update to generation 2 failed" in rig.rows()["a"].message, "it fails")
+    runtime.missing.clear()
+    runtime.gone = frozenset({"old"})
+    runtime.end(runtime.instance_of("a"), code=1)
+    await eventually(lambda: runtime.launched[-1].command == ("new",), "the new one is started")
+    await rig.stop()

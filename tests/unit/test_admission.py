@@ -6,11 +6,14 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tests.workload_cases import live, row, wish
 
+from skerry.kit.clock import NS
 from skerry.node.workloads.admission import (
     NODE_SHARE,
+    TURN,
     UNSTATED,
     Claim,
     demand,
+    keeps_room,
     refusal,
     reservation,
 )
@@ -77,6 +80,19 @@ def test_a_late_comer_passes_only_where_there_is_room_for_both() -> None:
     assert "came first" in refused(passed, waiting, 1)
 
 
+def test_who_waits_keeps_room_in_turns_that_get_longer() -> None:
+    big = Claim("big", 400 * MB, 9, since=5)
+    turns = [keeps_room(big, 5 + quarter * TURN // 4) for quarter in range(4 * 14)]
+    expected = [True] * 4 + [False] * 4 + [True] * 8 + [False] * 8 + [True] * 16 + [False] * 16
+    assert turns == expected
+    held, small = claims(cam=300), Claim("small", 63 * MB, 10)
+    assert "came first" in refusal(LIMIT, held, [big], small, now=5)
+    assert refusal(LIMIT, held, [big], small, now=5 + TURN) == ""
+    assert "are free" in refusal(
+        LIMIT, [*held, small], [big], Claim("other", 100 * MB, 11), now=5 + TURN
+    )
+
+
 def test_only_starts_and_changes_ask() -> None:
     held = row(wish("a", resources=Resources(memory=5 * MB)))
     changed = wish("a", 2, resources=Resources(memory=7 * MB))
@@ -98,7 +114,7 @@ class Books(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.woken: set[str] = set()
-        self.ledger = MemoryLedger(LIMIT, self.woken.add)
+        self.ledger = MemoryLedger(LIMIT, self.woken.add, lambda: 0)
         self.wanted: dict[str, int] = {}
         self.runs: dict[str, int] = {}
         self.arrived: dict[str, int] = {}
@@ -180,7 +196,7 @@ TestBooks.settings = settings(max_examples=150, stateful_step_count=40, deadline
 
 
 def test_who_runs_is_taken_over_even_above_a_lower_limit() -> None:
-    ledger = MemoryLedger(LIMIT, lambda _: None)
+    ledger = MemoryLedger(LIMIT, lambda _: None, lambda: 0)
     big = Resources(memory=300 * MB)
     ledger.take_over([live(wish(name, resources=big), instance=name) for name in ("a", "b")])
     assert ledger.reserved == 600 * MB
@@ -189,7 +205,7 @@ def test_who_runs_is_taken_over_even_above_a_lower_limit() -> None:
 
 
 def test_one_that_is_between_two_tries_keeps_its_room_and_one_that_has_tripped_does_not() -> None:
-    ledger = MemoryLedger(LIMIT, lambda _: None)
+    ledger = MemoryLedger(LIMIT, lambda _: None, lambda: 0)
     wanted = wish("a", resources=Resources(memory=300 * MB))
     assert ledger.ask("a", 300 * MB) == ""
     ledger.settle("a", row(wanted, "backoff"))
@@ -199,6 +215,34 @@ def test_one_that_is_between_two_tries_keeps_its_room_and_one_that_has_tripped_d
 
 
 def test_without_a_limit_there_is_room_for_everybody() -> None:
-    ledger = MemoryLedger(None, lambda _: None)
+    ledger = MemoryLedger(None, lambda _: None, lambda: 0)
     assert ledger.ask("a", 10**15) == ""
     assert ledger.reserved == 0
+
+
+def test_a_stream_of_small_ones_neither_waits_for_ever_nor_starves_a_big_one() -> None:
+    """Jobs of half an hour come every ten minutes; one that stays is in the way of the big one until it is removed."""
+    now = 0
+    ledger = MemoryLedger(LIMIT, lambda _: None, lambda: now)
+    assert ledger.ask("stays", 200 * MB) == ""
+    running: dict[str, int] = {}
+    longest, waits = 0, dict[str, int]()
+    for minute in range(0, 24 * 60, 10):
+        now = minute * 60 * NS
+        for name in [name for name, ends in running.items() if ends <= minute]:
+            ledger.settle(name, None)
+            del running[name]
+        if minute == 10 * 60:
+            ledger.settle("stays", None)
+        if ledger.ask("big", 400 * MB) == "":
+            break
+        waits[f"job-{minute}"] = minute
+        for name, since in tuple(waits.items()):
+            if ledger.ask(name, 100 * MB) == "":
+                running[name] = minute + 30
+                longest = max(longest, minute - since)
+                del waits[name]
+    else:
+        raise AssertionError("the big one never starts")
+    assert minute > 10 * 60
+    assert 0 < longest < 10 * 60

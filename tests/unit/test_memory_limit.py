@@ -1,6 +1,7 @@
 """What a reading of the node's memory means, and whose processes are whose."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from tests.workload_cases import BOOT, later, live, wish
@@ -9,13 +10,13 @@ from skerry.keeper.marks import mark_of
 from skerry.node.limits.memory import REASON, Reading, by_workload, chosen, is_high
 from skerry.node.limits.processes import Process, ProcMeter, owners
 from skerry.node.ports import Excess, Living, ProcessIdentity
-from skerry.node.workloads import transitions
+from skerry.node.workloads import overlap, transitions
 from skerry.node.workloads.plan import Facts, step_for
-from skerry.node.workloads.steps import EndExcess, KillWorkload, StopWorkload, Wait
+from skerry.node.workloads.steps import Beside, EndExcess, KillWorkload, StopWorkload, Wait
 from skerry.node.workloads.transitions import Moment
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.local import MemoryUsage
-from skerry.wire.workload import Exit, Restart
+from skerry.wire.workload import Exit, Restart, Update
 
 MB = 1_000_000
 LIMIT = 512 * MB
@@ -70,6 +71,11 @@ def test_high_lasts_until_it_is_clearly_over() -> None:
     assert not is_high(435 * MB, LIMIT, was_high=True)
 
 
+def test_a_workload_with_two_instances_is_shown_with_both() -> None:
+    beside = Living("a", "i-b", None, 0, None, "")
+    assert by_workload(reading(a=200, b=100), [living("a"), beside]) == {"a": 300 * MB}
+
+
 def test_words() -> None:
     used = by_workload(reading(cam=210, sensors=190), [living("cam"), living("sensors")])
     usage = MemoryUsage(LIMIT, 471 * MB, 0, 71 * MB, used)
@@ -114,7 +120,7 @@ def test_the_meter_measures_this_process_exactly_when_it_is_near_the_limit() -> 
 
 
 def facts(excess: Excess | None, moment: Moment | None = None) -> Facts:
-    return Facts(moment or later(0), excess=excess)
+    return Facts(moment or later(0), excesses=() if excess is None else (excess,))
 
 
 MEMORY = Excess("a", "i1", REASON, "has 610 MB", at_once=True)
@@ -146,6 +152,33 @@ def test_it_is_a_failure_even_if_the_program_ends_well() -> None:
 def test_an_excess_of_another_instance_means_nothing() -> None:
     held = live(wish("a"), instance="i2")
     assert isinstance(step_for(held, {"a": wish("a")}, {"a": held}, facts(MEMORY)), Wait)
+
+
+def test_each_of_two_instances_is_ended_for_its_own_excess() -> None:
+    wanted = wish("a", 2, command="new", update=Update(strategy="overlap"))
+    both = replace(live(wish("a")), beside=live(wanted, instance="i2"))
+    second = replace(MEMORY, instance="i2")
+    found = step_for(both, {"a": wanted}, {"a": both}, Facts(later(0), excesses=(second,)))
+    assert found == Beside(EndExcess("a", second))
+    assert both.beside is not None
+    over = overlap.exceeding(both.beside, second, later(0), 0.5)
+    killed = replace(both, beside=overlap.killed(over, later(0)))
+    facts_of_both = Facts(later(0), excesses=(MEMORY, second))
+    assert step_for(killed, {"a": wanted}, {"a": killed}, facts_of_both) == EndExcess("a", MEMORY)
+    after = overlap.ended(over, Exit(signal=9, at=1, reason=REASON), later(1), 0.5)
+    assert after is not None
+    assert (after.phase, after.message) == ("backoff", "ended: signal 9 (memory of the node)")
+    assert after.history.short_lives == 1
+
+
+def test_a_predecessor_over_a_limit_leaves_nothing_behind() -> None:
+    old = transitions.stopping_because(
+        live(wish("a")), "stopping: its successor is ready", later(0)
+    )
+    over = overlap.exceeding(old, MEMORY, later(1), 0.5)
+    assert over.instance is not None
+    assert over.instance.kill_at == later(1).monotonic
+    assert overlap.ended(over, Exit(signal=9, at=1), later(1), 0.5) is None
 
 
 def test_grace_ends_when_memory_runs_out() -> None:

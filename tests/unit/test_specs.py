@@ -305,6 +305,19 @@ def test_a_wrong_module_section(wasm: str, message: str) -> None:
     assert complaints(f"kind: workload\nname: a\nwasm: {wasm}") == [f"w.yaml:{message}"]
 
 
+def test_a_module_that_runs_once_has_no_successor_beside_it() -> None:
+    text = (
+        "kind: workload\nname: a\nwasm: {module: m.wasm, mode: MODE}\nupdate: {strategy: overlap}"
+    )
+    assert parse_one(text.replace("MODE", "worker")).update.strategy == "overlap"
+    assert complaints(text.replace("MODE", "once")) == [
+        (
+            "w.yaml:4: update.strategy: «overlap» is for what stays, and wasm.mode «once» ends by itself: "
+            "use «worker» or «on-record», or strategy «recreate»"
+        )
+    ]
+
+
 def test_a_module_is_written_and_read_back() -> None:
     module = WasmSpec(
         module="m.wasm",

@@ -14,7 +14,7 @@ from tests.workload_cases import wish
 
 from skerry.kit.clock import NS
 from skerry.kit.errors import Refused
-from skerry.node.ports import ProcessIdentity, RunningInstance
+from skerry.node.ports import Excess, ProcessIdentity, RunningInstance
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads import overlap, transitions
 from skerry.node.workloads.attach import after_reboot, attach
@@ -26,6 +26,7 @@ from skerry.node.workloads.steps import (
     AbandonInstance,
     Beside,
     BesideStep,
+    EndExcess,
     KillWorkload,
     Promote,
     Remove,
@@ -73,15 +74,11 @@ class Node(RuleBasedStateMachine):
         self.offline_since: int | None = None
         self.stop_all = False
         self.stubborn: set[str] = set()
-        self.never_ready: set[str] = set()
+        self.never_ready, self.proven = set[str](), set[str]()
+        self.excesses: dict[str, Excess] = {}
         self.chance = random.Random(1)
         for name in NAMES:
-            self.desired[name] = wish(
-                name,
-                command="x",
-                ready=Ready(tcp=80),
-                update=Update(strategy="overlap", ready_within=20.0),
-            )
+            self.desired[name] = wish(name, command="x", ready=Ready(tcp=80), update=OVERLAP)
             self.work(name)
 
     @property
@@ -99,14 +96,8 @@ class Node(RuleBasedStateMachine):
         update=st.sampled_from(["recreate", "overlap", "probed overlap"]),
     )
     def apply(
-        self,
-        name: str,
-        command: str,
-        policy: str,
-        depends_on: dict[str, str],
-        cautious: bool,
-        update: str,
-    ) -> None:
+        self, name: str, command: str, policy: str, depends_on: dict[str, str], cautious: bool, update: str
+    ) -> None:  # fmt: skip
         self.count += 1
         self.desired[name] = wish(
             name,
@@ -135,6 +126,12 @@ class Node(RuleBasedStateMachine):
         if self.processes:
             instance = sorted(self.processes)[index % len(self.processes)]
             self.end(instance, Exit(code=code, at=self.moment.wall))
+
+    @rule(index=st.integers(0, 3), at_once=st.booleans())
+    def pass_a_limit(self, index: int, at_once: bool) -> None:
+        if self.processes:
+            instance = sorted(self.processes)[index % len(self.processes)]
+            self.excesses[instance] = Excess("", instance, "memory", "", at_once)
 
     @rule(seconds=st.sampled_from([0.1, 1, 15, 120]))
     def pass_time(self, seconds: float) -> None:
@@ -210,10 +207,8 @@ class Node(RuleBasedStateMachine):
             self.attach()
 
     def attach(self) -> None:
-        running = [
-            RunningInstance(instance, process.workload, process.identity)
-            for instance, process in self.processes.items()
-        ]
+        processes = self.processes.items()
+        running = [RunningInstance(key, one.workload, one.identity) for key, one in processes]
         found = attach(self.rows, running, self.exits.keys(), self.moment, self.chance)
         for transition in found.transitions:
             self.rows[transition.actual.name] = transition.actual
@@ -230,7 +225,8 @@ class Node(RuleBasedStateMachine):
         if held is None:
             return False
         offline = None if self.offline_since is None else (self.now - self.offline_since) / NS
-        facts = Facts(self.moment, offline, self.stop_all)
+        excesses = tuple(self.excesses[one.id] for one in held.instances if one.id in self.excesses)
+        facts = Facts(self.moment, offline, stop_all=self.stop_all, excesses=excesses)
         step = step_for(held, self.desired, {**self.rows, name: held}, facts)
         self.serves_without_a_gap(held, step)
         match step:
@@ -257,6 +253,8 @@ class Node(RuleBasedStateMachine):
                 self.rows[name] = transitions.stopping(held, reason, self.moment)
                 if name not in self.stubborn and held.instance:
                     self.end(held.instance.id, Exit(signal=15, at=self.moment.wall))
+            case EndExcess(excess=excess):
+                self.rows[name] = transitions.exceeding(held, excess, self.moment)
             case KillWorkload():
                 self.rows[name] = transitions.killed(held, self.moment)
                 if held.instance:
@@ -282,6 +280,8 @@ class Node(RuleBasedStateMachine):
             assert other.ready
             if other.assignment.spec.ready is None:
                 assert self.now >= other.instance.started + 10 * NS
+            else:
+                assert other.instance.id in self.proven
 
     def step_beside(self, held: ActualWorkload, step: BesideStep, dies: str) -> None:
         wish = self.desired.get(held.name, held.assignment)
@@ -295,8 +295,10 @@ class Node(RuleBasedStateMachine):
                 after = overlap.stopping(other, reason, self.moment, self.chance.random())
                 if held.name not in self.stubborn and other.instance:
                     self.end(other.instance.id, Exit(signal=15, at=self.moment.wall))
+            case EndExcess(excess=excess):
+                after = overlap.exceeding(other, excess, self.moment, self.chance.random())
             case KillWorkload():
-                after = transitions.killed(other, self.moment)
+                after = overlap.killed(other, self.moment)
                 if other.instance:
                     self.end(other.instance.id, Exit(signal=9, at=self.moment.wall))
             case AbandonInstance():
@@ -338,6 +340,8 @@ class Node(RuleBasedStateMachine):
         if process is None or row.assignment.spec.ready is None or row.phase != "running":
             return row
         ready = process.command not in self.never_ready
+        if ready and row.instance:
+            self.proven.add(row.instance.id)
         return transitions.probed(row, ready=ready, failure="" if ready else "not ready: no")
 
     def start(self, held: ActualWorkload, dies: str) -> None:
@@ -396,8 +400,9 @@ class Node(RuleBasedStateMachine):
             return
         row, wanted = self.rows[name], self.desired[name]
         if not in_force(row.assignment, wanted):
-            assert (row.phase, wanted.spec.update.strategy) == ("running", "overlap")
+            assert wanted.spec.update.strategy == "overlap"
             assert unmet(wanted, self.desired, self.rows)
+            assert row.phase == "running" or unmet(row.assignment, self.desired, self.rows)
             return
         assert row.beside is None
         match row.phase:
@@ -411,5 +416,5 @@ class Node(RuleBasedStateMachine):
                 assert unmet(wanted, self.desired, self.rows)
 
 
-TestNode = pytest.mark.guarantee("G3")(Node.TestCase)
+TestNode = pytest.mark.timeout(120)(pytest.mark.guarantee("G3")(Node.TestCase))
 TestNode.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

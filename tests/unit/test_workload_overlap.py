@@ -89,6 +89,30 @@ def test_a_version_that_has_failed_does_not_inherit_a_crash() -> None:
     assert step(NEW, crashed) == StartWorkload("a")
 
 
+def test_the_probe_that_counts_is_the_one_that_is_wanted_now() -> None:
+    unready = successor(PROBED, age=11, ready=False, probe="not ready: port 80: refused")
+    freed = wish(n=3, command="new", update=OVERLAP)
+    held = overlap.hold(replace(live(OLD), beside=unready), freed, NOW)
+    assert held.beside is not None
+    assert (held.beside.ready, held.beside.probe) == (True, "")
+    assert step(freed, replace(live(OLD), beside=unready)) == Promote("a")
+    probed = wish(n=3, command="new", update=OVERLAP, ready=Ready(tcp=80))
+    found = step(probed, replace(live(OLD), beside=successor(NEW, age=5)))
+    assert isinstance(found, Wait)
+    assert "not ready yet" in found.reason
+
+
+def test_a_version_that_cannot_be_started_any_more_gives_way() -> None:
+    old, to_try = wish(n=1, depends_on={"db": "ready"}), row(NEW, "backoff", due=T + 9 * NS)
+    rebooted = row(old, beside=to_try)
+    assert step(NEW, rebooted) == Promote("a")
+    assert overlap.promoted(rebooted, NOW) == row(NEW)
+    waits = Wait("a", "pending", "needs «db», which is not on this node")
+    assert step(NEW, rebooted, missing="waits for its image") == waits
+    wanted = wish(n=2, command="new", update=OVERLAP, depends_on={"db": "ready"})
+    assert step(wanted, row(old, beside=row(wanted))) == waits
+
+
 def test_a_failed_attempt_backs_off_and_is_told() -> None:
     young = successor(PROBED, ready=False, probe="not ready: port 80: refused")
     ending = overlap.stopping(young, "not-ready", NOW, 0.5)

@@ -6,6 +6,7 @@ from tests.workload_cases import NOW, live, row, wish
 
 from skerry.kit.clock import NS
 from skerry.node.store.instances import ActualWorkload, History
+from skerry.node.workloads.changes import hold
 from skerry.node.workloads.plan import Facts, plan
 from skerry.node.workloads.steps import (
     AbandonInstance,
@@ -319,3 +320,10 @@ def test_the_plan_changes_nothing_that_it_was_given() -> None:
     before = msgspec.json.encode(desired), repr(actual)
     assert steps(desired, actual) == steps(desired, actual)
     assert (msgspec.json.encode(desired), repr(actual)) == before
+
+
+def test_one_that_is_not_ready_is_so_once_nobody_asks_any_more() -> None:
+    held = live(wish("a", ready=Ready(tcp=80)), ready=False, probe="not ready: port 80: refused")
+    now = hold(held, wish("a", 2), NOW)
+    assert (now.ready, now.probe) == (True, "")
+    assert not hold(held, wish("a", 2, ready=Ready(tcp=81)), NOW).ready

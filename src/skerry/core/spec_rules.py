@@ -111,6 +111,7 @@ def problems(spec: WorkloadSpec) -> Iterator[Problem]:
     yield from _depends_on(spec)
     yield from _models(spec.models)
     yield from _update(spec.update)
+    yield from _overlap(spec)
     for pattern in spec.streams:
         yield from _fault(("streams", pattern), "streams", pattern_fault(pattern))
     yield from _redacted(spec.logs.redact)
@@ -225,6 +226,16 @@ def _update(update: Update) -> Iterator[Problem]:
             ("update", "healthy_within"),
             f"update.healthy_within: {write_duration(update.healthy_within)} is less than "
             f"update.min_healthy, {write_duration(update.min_healthy)}",
+        )
+
+
+def _overlap(spec: WorkloadSpec) -> Iterator[Problem]:
+    """What ends by itself never proves itself beside its predecessor."""
+    if spec.update.strategy == "overlap" and spec.wasm is not None and spec.wasm.mode == "once":
+        yield Problem(
+            ("update", "strategy"),
+            "update.strategy: «overlap» is for what stays, and wasm.mode «once» ends by itself: "
+            "use «worker» or «on-record», or strategy «recreate»",
         )
 
 

@@ -60,5 +60,8 @@ def chosen(reading: Reading, living: list[Living], limit: int) -> Living | None:
 
 
 def by_workload(reading: Reading, living: list[Living]) -> dict[str, int]:
-    """The reading by workload."""
-    return {one.workload: reading.instances.get(one.instance, 0) for one in living}
+    """The reading by workload, which may have two instances."""
+    used: dict[str, int] = {}
+    for one in living:
+        used[one.workload] = used.get(one.workload, 0) + reading.instances.get(one.instance, 0)
+    return used

@@ -1,9 +1,10 @@
 """Whether there is memory for a workload before it is started. Pure; `ledger` keeps the books, docs/reference/limits.md explains.
 
 Every workload that runs, or is between two tries, holds a reservation; together with the node's own share they
-stay within the node's limit. Who finds no room waits, in the order of coming. A later one may pass those who wait
-only where all of them would still have room beside it and the others that came later: so each waits for those that
-were there before it and for nobody else, and a big one is not starved by small ones.
+stay within the node's limit. Who finds no room waits, in the order of coming, and keeps room: a later one may pass
+only where it would still have room beside it and the others that came later. It does so in turns, each pair twice as
+long as the one before: then those that fit may pass. So nobody is held up for ever by one that does not fit, and one
+that is big gets its room as soon as a turn is longer than what runs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from skerry.kit.clock import NS
 from skerry.kit.units import format_size
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.steps import Beside, StartWorkload, Step, StopWorkload
@@ -24,12 +26,18 @@ UNSTATED = 64_000_000
 """Bytes that a workload without `resources.memory` counts with."""
 
 
+TURN = 600 * NS
+"""So long a waiter keeps room for itself at first."""
+
+
 class Claim(msgspec.Struct, frozen=True):
     """Memory that a workload holds or waits for, in bytes; of two, the one with the lower ticket came first."""
 
     name: str
     size: int
     ticket: int
+    since: int = 0
+    """Monotonic ns at which it came."""
 
 
 def reservation(spec: WorkloadSpec) -> int:
@@ -64,8 +72,20 @@ def can_ever_fit(limit: int, size: int) -> bool:
     return size <= limit - NODE_SHARE
 
 
-def refusal(limit: int, held: Iterable[Claim], waiting: Iterable[Claim], wish: Claim) -> str:
-    """Why `wish` gets no room now, for people; empty when it gets it. What it holds already counts as free."""
+def keeps_room(claim: Claim, now: int) -> bool:
+    """Whether it is a waiter's turn to keep room: for TURN, then not for TURN, then for twice as long, and so on."""
+    waited = now - claim.since
+    longer = 1 << (waited // (2 * TURN) + 1).bit_length() - 1
+    return waited - 2 * TURN * (longer - 1) < TURN * longer
+
+
+def refusal(
+    limit: int, held: Iterable[Claim], waiting: Iterable[Claim], wish: Claim, now: int = 0
+) -> str:
+    """Why `wish` gets no room `now` (monotonic ns), for people; empty when it gets it.
+
+    What it holds already counts as free.
+    """
     room = limit - NODE_SHARE
     if not can_ever_fit(limit, wish.size):
         return (
@@ -83,7 +103,8 @@ def refusal(limit: int, held: Iterable[Claim], waiting: Iterable[Claim], wish: C
             f"{format_size(limit)} are free ({_holders(others)})"
         )
     for first in sorted(waiting, key=lambda claim: claim.ticket):
-        if first.ticket < wish.ticket and first.name != wish.name:
+        comes_first = first.ticket < wish.ticket and first.name != wish.name
+        if comes_first and keeps_room(first, now):
             later = sum(claim.size for claim in _after(first, others))
             if first.size + later + wish.size > room:
                 return (

@@ -125,8 +125,8 @@ def _matched_beside(
     unknown = Exit(at=moment.wall)
     if instance.identity is None:
         return overlap.not_made(one, moment), Ended(instance.id, unknown)
-    gone = overlap.ended(one, unknown, moment, chance.random())
-    return gone, Ended(instance.id, unknown)
+    exit_ = transitions.exit_of(instance, unknown)
+    return overlap.ended(one, exit_, moment, chance.random()), Ended(instance.id, exit_)
 
 
 def _known(one: ActualWorkload, living: RunningInstance, moment: Moment) -> ActualWorkload:

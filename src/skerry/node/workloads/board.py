@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -42,7 +42,7 @@ class Order(msgspec.Struct, frozen=True):
 class Board:
     """Every change goes through a method, which rings the bell of each workload that it may concern."""
 
-    def __init__(self, memory_limit: int | None = None) -> None:
+    def __init__(self, memory_limit: int | None, now: Callable[[], int]) -> None:
         self.desired: dict[str, Assignment] = {}
         self.actual: dict[str, ActualWorkload] = {}
         self.exits: dict[str, InstanceExit] = {}
@@ -57,7 +57,7 @@ class Board:
         self.orders: defaultdict[str, deque[Order]] = defaultdict(deque)
         """Orders of workloads and people about locks, which the workload's unit takes in their turn."""
         self._excesses: dict[str, Excess] = {}
-        self.ledger = MemoryLedger(memory_limit, lambda name: self.bells[name].ring())
+        self.ledger = MemoryLedger(memory_limit, lambda name: self.bells[name].ring(), now)
         self._owners: dict[str, str] = {}
         self.attached = False
 
@@ -76,24 +76,25 @@ class Board:
             self._excesses[excess.instance] = excess
             self.bells[owner].ring()
 
-    def excess_of(self, actual: ActualWorkload | None) -> Excess | None:
-        """The limit that its instance is over."""
-        instance = None if actual is None else actual.instance
-        return None if instance is None else self._excesses.get(instance.id)
+    def excesses_of(self, actual: ActualWorkload | None) -> tuple[Excess, ...]:
+        """The limits that its instances are over."""
+        instances = () if actual is None else actual.instances
+        return tuple(self._excesses[one.id] for one in instances if one.id in self._excesses)
 
     def living(self) -> list[Living]:
         """Every live instance, by workload, as the limits see it."""
         return [
             Living(
                 workload=name,
-                instance=one.instance.id,
-                identity=one.instance.identity,
-                reserved=reservation(one.assignment.spec),
-                storage=own_directory_limit(one.assignment.spec),
-                ending=self._ending(one.instance),
+                instance=row.instance.id,
+                identity=row.instance.identity,
+                reserved=reservation(row.assignment.spec),
+                storage=own_directory_limit(row.assignment.spec),
+                ending=self._ending(row.instance),
             )
             for name, one in sorted(self.actual.items())
-            if one.instance is not None
+            for row in (one, one.beside)
+            if row is not None and row.instance is not None
         ]
 
     def _ending(self, instance: Instance) -> str:
@@ -171,7 +172,7 @@ class Board:
         self.news.ring()
 
     def _ring_dependants(self, name: str) -> None:
-        for other in dependants(name, self.desired):
+        for other in dependants(name, self.desired, self.actual):
             self.bells[other].ring()
 
 

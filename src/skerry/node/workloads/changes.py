@@ -34,7 +34,8 @@ def hold(actual: ActualWorkload | None, wish: Assignment, moment: Moment) -> Act
         return renewed(actual, wish, moment)
     if actual.instance is not None and needs_restart(held, wish):
         return actual
-    return replace(actual, assignment=wish)
+    now = replace(actual, assignment=wish)
+    return replace(now, ready=True, probe="") if _loses_probe(actual, wish) else now
 
 
 def is_stale(held: Assignment, wish: Assignment) -> bool:
@@ -76,6 +77,12 @@ def _made_from(assignment: Assignment) -> tuple[object, ...]:
     models = sorted((model.name, model.content) for model in assignment.models)
     scripts = None if spec.worker is None else (spec.worker.scripts, spec.worker.pattern)
     return *(getattr(spec, field) for field in fields), models, scripts
+
+
+def _loses_probe(actual: ActualWorkload, wish: Assignment) -> bool:
+    """Whether nobody asks any more if it is ready; what runs without a probe counts as ready."""
+    had = actual.assignment.spec.probe is not None
+    return actual.phase == "running" and had and wish.spec.probe is None
 
 
 def _gives_new_chance(actual: ActualWorkload, wish: Assignment) -> bool:

@@ -33,9 +33,10 @@ def missing(assignment: Assignment, desired: Desired) -> str:
     return _absent(names[0]) if names else ""
 
 
-def dependants(name: str, desired: Desired) -> list[str]:
-    """The workloads that name `name` in their depends_on."""
-    return [other for other, wish in desired.items() if name in wish.spec.depends_on]
+def dependants(name: str, desired: Desired, actual: Actual) -> set[str]:
+    """The workloads that name `name` in their depends_on, as they are wanted or as they are."""
+    versions = [*desired.values(), *(held.assignment for held in actual.values())]
+    return {each.workload for each in versions if name in each.spec.depends_on}
 
 
 def _unmet(other: str, condition: Dependency, desired: Desired, actual: Actual) -> str:

@@ -20,6 +20,7 @@ from skerry.node.ports import Excess, Launch, NeedGone, Runtime
 from skerry.node.store.instances import (
     ActualWorkload,
     Ended,
+    Instance,
     InstanceStore,
     Transition,
 )
@@ -27,6 +28,7 @@ from skerry.node.workloads import overlap, transitions
 from skerry.node.workloads.steps import (
     AbandonInstance,
     BesideStep,
+    EndExcess,
     KillWorkload,
     StartWorkload,
     StopReason,
@@ -85,14 +87,17 @@ class WorkloadExecutor:
             await self._launch(held)
 
     async def stop(self, held: ActualWorkload, reason: StopReason) -> None:
-        """Writes that the grace period begins; `signal_stop` follows."""
+        """Writes that the grace period begins, then sends the stop signal."""
         stopping = transitions.stopping(held, reason, self._tools.moment())
         await self._save(stopping, "workload.stopping")
+        await self.signal_stop()
 
     async def exceed(self, held: ActualWorkload, excess: Excess) -> None:
-        """Writes that the instance is ended for a limit; `signal_stop` or `kill` follows."""
+        """Writes that the instance is ended for a limit, and sends the stop signal, or else `kill` follows."""
         over = transitions.exceeding(held, excess, self._tools.moment())
         await self._save(over, "workload.exceeding")
+        if not excess.at_once:
+            await self.signal_stop()
 
     async def signal_stop(self) -> None:
         """Sends the stop signals, once in this agent's life: an earlier agent may have died just before sending one."""
@@ -100,12 +105,24 @@ class WorkloadExecutor:
         for row in () if actual is None else (actual, actual.beside):
             if row is None or row.phase != "stopping" or row.instance is None:
                 continue
-            if row.instance.id not in self._signalled:
+            if row.instance.id not in self._signalled and row.assignment.spec.stop.grace > 0:
                 await self._tools.runtime.signal(row.instance.id, row.assignment.spec.stop.signal)
                 self._signalled |= {row.instance.id}
                 self._tools.disk.point("workload.signalled")
+                await self._give_grace(row.instance)
         living = {instance.id for instance in actual.instances} if actual else set()
         self._signalled &= living
+
+    async def _give_grace(self, asked: Instance) -> None:
+        """An instance that has just been asked to end has its grace from now on, if the disk has taken all of it."""
+        moment, held = self._tools.moment(), self.actual
+        if asked.cause or asked.kill_at is None or moment.monotonic < asked.kill_at or held is None:
+            return
+        if held.instance == asked:
+            held = transitions.given_grace(held, moment)
+        elif held.beside is not None:
+            held = replace(held, beside=transitions.given_grace(held.beside, moment))
+        await self.settle(held, None)
 
     async def kill(self, held: ActualWorkload) -> None:
         """Sends SIGKILL to all of the instance, then writes when to send it again."""
@@ -148,9 +165,15 @@ class WorkloadExecutor:
             case StopWorkload(reason=reason):
                 after = overlap.stopping(row, reason, moment, chance)
                 await self._save(replace(held, beside=after), "workload.stopping-beside")
+                await self.signal_stop()
+            case EndExcess(excess=excess):
+                after = overlap.exceeding(row, excess, moment, chance)
+                await self._save(replace(held, beside=after), "workload.exceeding-beside")
+                if not excess.at_once:
+                    await self.signal_stop()
             case KillWorkload() if row.instance is not None:
                 await self._tools.runtime.signal(row.instance.id, "SIGKILL")
-                after = transitions.killed(row, self._tools.moment())
+                after = overlap.killed(row, self._tools.moment())
                 now = replace(held, beside=after)
                 await self._save(now, "workload.killed-beside", durable=False)
             case AbandonInstance() if row.instance is not None:
@@ -159,8 +182,9 @@ class WorkloadExecutor:
                 await self._save(now, "workload.abandoned-beside", gone)
 
     async def promote(self, held: ActualWorkload, ended: Ended | None) -> None:
-        """Writes that the successor serves and its predecessor is being ended; `signal_stop` follows."""
+        """Writes that the successor serves and its predecessor is being ended, then sends that one the stop signal."""
         await self._save(overlap.promoted(held, self._tools.moment()), "workload.promoted", ended)
+        await self.signal_stop()
 
     async def _start_beside(
         self, held: ActualWorkload, row: ActualWorkload, moment: Moment
@@ -189,6 +213,8 @@ class WorkloadExecutor:
             now = await self._launched(held)
         except NeedGone:
             await self.abandon(held)
+            if self.actual is not None and overlap.is_kept_up(self.actual):
+                await self.promote(self.actual, None)
             return
         except (Refused, InvalidInput) as error:
             assert held.instance is not None  # noqa: S101 - it was to be launched

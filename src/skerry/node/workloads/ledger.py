@@ -15,11 +15,17 @@ from skerry.node.workloads.admission import Claim, can_ever_fit, held_by, refusa
 
 
 class MemoryLedger:
-    """`limit` is in bytes; None: there is room for everybody. `wake` is told each who waits when there may be room."""
+    """`limit` is in bytes; None: there is room for everybody. `wake` is told each who waits when there may be room.
 
-    def __init__(self, limit: int | None, wake: Callable[[str], None]) -> None:
+    Turns change without a call: who waits asks again after `admission.TURN`. `now` is monotonic, in ns.
+    """
+
+    def __init__(
+        self, limit: int | None, wake: Callable[[str], None], now: Callable[[], int]
+    ) -> None:
         self._limit = limit
         self._wake = wake
+        self._now = now
         self._held: dict[str, Claim] = {}
         self._waiting: dict[str, Claim] = {}
         self._tickets = 0
@@ -43,8 +49,11 @@ class MemoryLedger:
         own, before = self._held.get(name), self._waiting.pop(name, None)
         # Who asks for more than before has to let those pass who were let in beside the smaller wish.
         keeps_place = before is not None and size <= before.size
-        wish = Claim(name, size, before.ticket if before and keeps_place else self._ticket())
-        reason = refusal(self._limit, self._held.values(), self._waiting.values(), wish)
+        now = self._now()
+        wish = Claim(name, size, self._ticket(), now)
+        if before is not None and keeps_place:
+            wish = replace(before, size=size)
+        reason = refusal(self._limit, self._held.values(), self._waiting.values(), wish, now)
         if reason and can_ever_fit(self._limit, size):
             self._waiting[name] = wish
         elif not reason and (own is None or size > own.size):

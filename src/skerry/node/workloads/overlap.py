@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
+from skerry.node.ports import Excess
 from skerry.node.store.instances import ActualWorkload, History, Instance
 from skerry.node.workloads import changes, locks, transitions
 from skerry.node.workloads.restart import Ending, after_exit
@@ -45,7 +46,7 @@ def hold(actual: ActualWorkload | None, wish: Assignment, moment: Moment) -> Act
         return changes.hold(actual, wish, moment)
     if beside.instance is None and beside.assignment.generation < wish.generation:
         beside = transitions.renewed(beside, wish, moment)
-    beside = changes.hold(beside, wish, moment)
+    beside = _probed_anew(beside, changes.hold(beside, wish, moment))
     is_tried = is_wanted(actual, wish) and changes.in_force(beside.assignment, wish)
     if not (is_tried and actual.phase in _KEPT_UP):
         actual = changes.hold(actual, wish, moment)
@@ -54,11 +55,24 @@ def hold(actual: ActualWorkload | None, wish: Assignment, moment: Moment) -> Act
     return replace(actual, beside=beside)
 
 
+def _probed_anew(before: ActualWorkload, after: ActualWorkload) -> ActualWorkload:
+    """A successor proves itself by the probe that is wanted now, not by an earlier one or by having had none."""
+    probe = after.assignment.spec.probe
+    is_new = probe is not None and probe != before.assignment.spec.probe
+    return replace(after, ready=False, probe="") if is_new else after
+
+
 def is_wanted(held: ActualWorkload, wish: Assignment | None) -> bool:
     """Whether `wish` is to take the place of what serves without a gap."""
     if wish is None or wish.spec.update.strategy != "overlap":
         return False
     return not changes.in_force(held.assignment, wish)
+
+
+def is_kept_up(held: ActualWorkload) -> bool:
+    """Whether it is an earlier version, to be started again while its successor is yet to be tried."""
+    beside = held.beside
+    return held.instance is None and beside is not None and beside.instance is None
 
 
 def instead_of_stop(
@@ -153,9 +167,11 @@ def _being_stopped(beside: ActualWorkload, instance: Instance, phase: Phase, now
 
 
 def promoted(held: ActualWorkload, moment: Moment) -> ActualWorkload:
-    """The successor is what the workload is from now on; what served until now is about to be asked to end."""
+    """The successor is what the workload is from now on, started or not; what served is about to be asked to end."""
     new = held.beside
     assert new is not None  # noqa: S101 - only a successor is promoted
+    if new.instance is None:
+        return replace(transitions.renewed(new, new.assignment, moment), exit=held.exit)
     old = None
     if held.instance is not None:
         ending = replace(held, beside=None, history=History(), due=None)
@@ -173,10 +189,28 @@ def stopping(beside: ActualWorkload, reason: StopReason, moment: Moment, chance:
     why = f"not ready within {within}"
     if beside.probe:
         why = f"{why}: {beside.probe.removeprefix('not ready: ')}"
+    return transitions.stopping_because(_failing(beside, moment, chance), why, moment)
+
+
+def exceeding(
+    beside: ActualWorkload, excess: Excess, moment: Moment, chance: float
+) -> ActualWorkload:
+    """The instance is over a limit. For a successor that is a failed attempt; one that was being ended is ended."""
+    judged = beside if beside.phase == "stopping" else _failing(beside, moment, chance)
+    return transitions.exceeding(judged, excess, moment)
+
+
+def killed(beside: ActualWorkload, moment: Moment) -> ActualWorkload:
+    """SIGKILL was sent. Why an attempt has failed stays known."""
+    after = transitions.killed(beside, moment)
+    return after if beside.due is None else replace(after, message=beside.message)
+
+
+def _failing(beside: ActualWorkload, moment: Moment, chance: float) -> ActualWorkload:
+    """A successor that is about to be ended because it has failed: when it is tried again."""
     ending = Ending(Exit(), 0.0, moment.monotonic)
     verdict = after_exit(_always(beside).assignment.spec.restart, beside.history, ending, chance)
-    failed = replace(beside, history=verdict.history, due=verdict.due)
-    return transitions.stopping_because(failed, why, moment)
+    return replace(beside, history=verdict.history, due=verdict.due)
 
 
 def ended(
@@ -184,7 +218,9 @@ def ended(
 ) -> ActualWorkload | None:
     """The instance has ended: as asked (None: nothing remains of it), or by itself, which is a failed attempt."""
     if beside.phase == "stopping":
-        return _after_stop(replace(beside, exit=exit_), moment)
+        cause = "" if beside.instance is None else beside.instance.cause
+        message = f"ended: {exit_}" if cause else beside.message
+        return _after_stop(replace(beside, exit=exit_, message=message), moment)
     return _judged_by(beside, transitions.ended(_always(beside), exit_, moment, chance))
 
 

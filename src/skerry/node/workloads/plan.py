@@ -18,8 +18,10 @@ from skerry.node.workloads.changes import in_force, is_stale, reload_asked, rest
 from skerry.node.workloads.dependencies import Actual, Desired, missing, unmet
 from skerry.node.workloads.steps import (
     AbandonInstance,
+    Beside,
     EndExcess,
     KillWorkload,
+    Promote,
     Remove,
     StartWorkload,
     Step,
@@ -45,8 +47,8 @@ class Facts(msgspec.Struct, frozen=True):
     """What the status of the running workload should say besides."""
     stop_all: bool = False
     """`skerry node stop --workloads` was asked."""
-    excess: Excess | None = None
-    """An instance of this workload is over a limit."""
+    excesses: tuple[Excess, ...] = ()
+    """Instances of this workload are over a limit."""
 
 
 def plan(desired: Desired, actual: Actual, facts: Facts) -> list[Step]:
@@ -62,6 +64,9 @@ def step_for(held: ActualWorkload, desired: Desired, actual: Actual, facts: Fact
     step = _step_for_what_serves(held, desired, actual, facts)
     if held.beside is None:
         return step
+    other = held.beside.instance
+    if other is not None and (excess := _excess_of(other, facts)) is not None:
+        return Beside(EndExcess(held.name, excess))
     wish = desired.get(held.name)
     beside = overlap.step_beside(held, wish, _stop_reason(held, wish, facts), facts.moment)
     if not isinstance(beside, Wait):
@@ -86,8 +91,8 @@ def _step_for_what_serves(
     wish = desired.get(held.name)
     if held.instance is None:
         return _without_instance(held, desired, actual, facts)
-    if facts.excess is not None and _must_end(held.instance, facts.excess):
-        return EndExcess(held.name, facts.excess)
+    if (excess := _excess_of(held.instance, facts)) is not None:
+        return EndExcess(held.name, excess)
     if held.instance.kill_at is not None:
         return _being_stopped(held, held.instance, facts.moment.monotonic)
     reason = _stop_reason(held, wish, facts)
@@ -113,9 +118,19 @@ def _without_instance(held: ActualWorkload, desired: Desired, actual: Actual, fa
     if held.due is not None and now < held.due:
         tripped = held.history.half_open
         return Wait(name, "tripped" if tripped else "backoff", held.message, held.due)
-    lacking = facts.missing if in_force(held.assignment, desired[name]) else ""
+    return _start(held, desired[name], desired, actual, facts)
+
+
+def _start(
+    held: ActualWorkload, wish: Assignment, desired: Desired, actual: Actual, facts: Facts
+) -> Step:
+    lacking = facts.missing if in_force(held.assignment, wish) else ""
     reason = unmet(held.assignment, desired, actual) or lacking
-    return Wait(name, "pending", reason) if reason else StartWorkload(name)
+    if not reason:
+        return StartWorkload(held.name)
+    if overlap.is_kept_up(held) and not (unmet(wish, desired, actual) or facts.missing):
+        return Promote(held.name)
+    return Wait(held.name, "pending", reason)
 
 
 def _why_stopped(held: Assignment, wish: Assignment, facts: Facts) -> str:
@@ -134,11 +149,12 @@ def _being_stopped(held: ActualWorkload, instance: Instance, now: int) -> Step:
     return KillWorkload(held.name)
 
 
-def _must_end(instance: Instance, excess: Excess) -> bool:
-    """Whether it is this instance, and not on its way out already; one that must go at once is not given its grace."""
-    if excess.instance != instance.id or instance.cause == excess.reason:
-        return False
-    return instance.kill_at is None or excess.at_once
+def _excess_of(instance: Instance, facts: Facts) -> Excess | None:
+    """For what it must end, if it is not on its way out already; one that must go at once is not given its grace."""
+    for excess in facts.excesses:
+        if excess.instance == instance.id and instance.cause != excess.reason:
+            return excess if instance.kill_at is None or excess.at_once else None
+    return None
 
 
 def _stop_reason(held: ActualWorkload, wish: Assignment | None, facts: Facts) -> StopReason | None:

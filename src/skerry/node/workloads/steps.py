@@ -68,7 +68,7 @@ class Wait(msgspec.Struct, frozen=True):
     until: int | None = None
 
 
-BesideStep = StartWorkload | StopWorkload | KillWorkload | AbandonInstance
+BesideStep = StartWorkload | StopWorkload | EndExcess | KillWorkload | AbandonInstance
 
 
 class Beside(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ class Beside(msgspec.Struct, frozen=True):
 
 
 class Promote(msgspec.Struct, frozen=True):
-    """The successor serves from now on; what it replaces is asked to end."""
+    """The successor serves from now on; what it replaces is asked to end, or given up if it cannot be started."""
 
     name: str
 

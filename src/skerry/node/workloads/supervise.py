@@ -78,7 +78,7 @@ class Supervisor:
         self._statuses = statuses
         self._needs = needs
         self._prober = prober
-        self._board = Board(memory_limit)
+        self._board = Board(memory_limit, tools.clock.monotonic_ns)
         self._units: dict[str, Unit] = {}
         self._listed: list[RunningInstance] = []
 

@@ -127,6 +127,13 @@ def exceeding(actual: ActualWorkload, excess: Excess, moment: Moment) -> ActualW
     return replace(_enter(actual, "stopping", moment, message), instance=ending)
 
 
+def given_grace(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
+    """The grace period begins now: writing it down has taken longer than it lasts."""
+    assert actual.instance is not None  # noqa: S101 - only a live instance is being ended
+    kill_at = moment.monotonic + int(actual.assignment.spec.stop.grace * NS)
+    return replace(actual, instance=replace(actual.instance, kill_at=kill_at))
+
+
 def killed(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
     """SIGKILL was sent; it will be repeated if no exit follows."""
     assert actual.instance is not None  # noqa: S101 - only a live instance can be killed
@@ -140,11 +147,15 @@ def killed(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
     )
 
 
+def exit_of(instance: Instance, exit_: Exit) -> Exit:
+    """How it ended, with the limit for which the node ended it."""
+    return msgspec.structs.replace(exit_, reason=instance.cause) if instance.cause else exit_
+
+
 def ended(actual: ActualWorkload, exit_: Exit, moment: Moment, chance: float) -> ActualWorkload:
     """The instance has ended: as asked, or by itself or over a limit, and then the restart policy decides."""
     assert actual.instance is not None  # noqa: S101 - only a live instance can end
-    cause = actual.instance.cause
-    exit_ = replace(exit_, reason=cause) if cause else exit_
+    cause, exit_ = actual.instance.cause, exit_of(actual.instance, exit_)
     gone = replace(actual, instance=None, ready=False, probe="", exit=exit_)
     if actual.phase == "stopping" and not cause:
         fresh = replace(gone, history=History(), starts=0)

@@ -17,7 +17,7 @@ from skerry.kit.errors import NotFound, Refused, Transient
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.store.instances import ActualWorkload, Ended
 from skerry.node.workloads import locks, overlap, transitions
-from skerry.node.workloads.admission import demand
+from skerry.node.workloads.admission import TURN, demand
 from skerry.node.workloads.board import Board
 from skerry.node.workloads.executor import Tools, WorkloadExecutor
 from skerry.node.workloads.needs import Needs
@@ -116,8 +116,8 @@ class Unit:
             return None
         wish = self._board.desired.get(self.name)
         missing = "" if wish is None else self._needs.missing(wish)
-        excess = self._board.excess_of(actual)
-        facts = replace(self._facts(), missing=missing, excess=excess)
+        excesses = self._board.excesses_of(actual)
+        facts = replace(self._facts(), missing=missing, excesses=excesses)
         held = actual if wish is None else overlap.hold(actual, wish, facts.moment)
         if held is None:
             self._ask_for_memory(None)
@@ -129,6 +129,9 @@ class Unit:
         if refused := self._ask_for_memory(demand(step, held, wish)):
             facts = replace(facts, missing=refused)
             step = step_for(held, self._board.desired, others, facts)
+            if isinstance(step, Wait):
+                again = facts.moment.monotonic + TURN
+                step = replace(step, until=min(step.until or again, again))
         await self._carry_out(step, held, wish or held.assignment, ended)
         return step
 
@@ -202,16 +205,17 @@ class Unit:
         if (gone := self._exit_of(actual)) is not None:
             chance = self._tools.chance.random()
             after = transitions.ended(actual, gone.exit, self._tools.moment(), chance)
-            return after, Ended(gone.instance, after.exit or gone.exit)
+            return after, gone
         beside = None if other is None else self._probing.judged(other)
         return replace(self._probing.judged(actual), beside=beside), None
 
     def _exit_of(self, row: ActualWorkload) -> Ended | None:
         told = None if row.instance is None else self._board.exits.get(row.instance.id)
-        if told is None:
+        if row.instance is None or told is None:
             return None
         is_wasm = row.assignment.spec.runtime == "wasm"
-        return Ended(told.instance, explained(told.exit) if is_wasm else told.exit)
+        exit_ = explained(told.exit) if is_wasm else told.exit
+        return Ended(told.instance, transitions.exit_of(row.instance, exit_))
 
     def _is_of_other(self, ended: Ended) -> bool:
         """Whether it was the instance beside the one that serves: its end is written by itself."""

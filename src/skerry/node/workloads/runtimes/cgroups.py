@@ -154,6 +154,10 @@ class Groups(Protocol):
         """Removes groups in which nothing lives any more. A group that is being joined may be among them."""
         ...
 
+    def leave(self) -> None:
+        """Removes this node's own directory as well, where nothing is in it; `available` makes it again."""
+        ...
+
 
 class _Tree:
     """What both versions share."""
@@ -182,6 +186,12 @@ class _Tree:
         for top in self._tops():
             for group in self._files.groups(self._below(top)):
                 self._remove(group)
+
+    def leave(self) -> None:
+        self._available = None
+        for top in self._tops():
+            if self._below(top).is_dir():
+                self._remove(self._below(top))
 
     def _is_there(self, controller: Controller) -> bool:
         try:
@@ -319,6 +329,9 @@ class NoGroups:
         return []
 
     def sweep(self) -> None:
+        """Nothing is there."""
+
+    def leave(self) -> None:
         """Nothing is there."""
 
 

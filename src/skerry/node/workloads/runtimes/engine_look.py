@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -22,8 +21,7 @@ _ASK = b"GET /version HTTP/1.0\r\nHost: engine\r\n\r\n"
 _MAX_ANSWER = 1 << 16
 
 
-@dataclass(frozen=True)
-class EngineLook:
+class EngineLook(msgspec.Struct, frozen=True):
     """What was found. `words` names the engine; empty when none answers, and `missing` says why."""
 
     words: str = ""

@@ -80,6 +80,11 @@ class Isolation:
         if self._has_groups():
             self.means.groups.sweep()
 
+    def leave(self) -> None:
+        """Removes what this node has made in the file systems of control groups, once nothing of it lives."""
+        if self._has_groups():
+            self.means.groups.leave()
+
     def _has_groups(self) -> bool:
         """Whether this node has ever made any, on this boot."""
         lines = [line.split() for line in self._mountinfo.read_text().splitlines()]

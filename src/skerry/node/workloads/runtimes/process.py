@@ -163,6 +163,7 @@ class ProcessRuntime:
             ) from refusal
         await self.close()
         await self._keeper.ended()
+        self._isolation.leave()
 
     async def _ask(self, operation: str, fields: Fields = ()) -> Message:
         """Asks until some keeper replies. Raises KeeperRefusal, ProtocolError, or Transient out of patience."""
