@@ -357,6 +357,16 @@ async def test_what_is_missing_is_named_and_nothing_is_started(
     assert strict.device.processes(launch.instance) == []
 
 
+@pytest.mark.parametrize("inside", ["", "run"])
+async def test_a_link_to_the_nodes_own_data_is_not_followed(
+    strict: Strict, tmp_path: Path, inside: str
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(strict.device.directory / inside)
+    with pytest.raises(Refused, match="a path that the spec grants leads to the node's own data"):
+        await strict.runtime.start(strict.launch("", Allow(read=[str(link)])))
+
+
 async def test_a_command_out_of_sight_is_named(strict: Strict, tmp_path: Path) -> None:
     program = tmp_path / "run.sh"
     launch = strict.device.launch(str(program), strict=True)

@@ -7,11 +7,13 @@ agent decides (`node.workloads.runtimes.confinement`); the fields of its request
     network  own (a loopback that leads nowhere), ports (the device's, TCP to `port` only) or device (all of it)
     show     a file or directory that it sees, read-only; one that does not exist is left out
     give     the same, writable
+    private  the node's data directory: no link outside leads to it, whoever made the link since the agent looked
     room     bytes for /tmp and /dev/shm, which are its own and end with it
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -58,11 +60,13 @@ class Confinement:
         self.ports = [int(port) for port in request.all("port")]
         self.shown = request.all("show")
         self.given = request.all("give")
+        self.private = request.text("private")
         self.room = request.number("room")
 
     def around(self) -> Iterator[Step]:
         """What needs root."""
         yield "namespaces", self._unshare
+        yield "links", self._check_links
         yield "files", self._make_root
         if self.network == "own":
             yield "loopback", _raise_loopback
@@ -77,6 +81,13 @@ class Confinement:
     def _unshare(self) -> None:
         alone = _NEWNET if self.network == "own" else 0
         self.kernel.unshare(_NEWNS | _NEWIPC | alone)
+
+    def _check_links(self) -> None:
+        private = os.path.realpath(self.private)
+        for path, source, _ in self._sources():
+            meets = _within(source, private) or _within(private, source)
+            if meets and not _within(path, self.private):
+                raise PermissionError(errno.EACCES, "leads to the node's own data", path)
 
     def _make_root(self) -> None:
         """An empty root in memory, with what it is to see bound into it at the same paths."""
@@ -148,6 +159,10 @@ class Confinement:
     def _filter(self) -> None:
         code = syscall_filter.program(self.kernel.machine, tcp_only=self.network == "ports")
         syscall_filter.install(self.kernel, code)
+
+
+def _within(path: str, directory: str) -> bool:
+    return os.path.commonpath((path, directory)) == directory
 
 
 def _make_place(path: str, *, is_directory: bool) -> None:

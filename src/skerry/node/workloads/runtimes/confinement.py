@@ -91,6 +91,7 @@ def request_fields(
         *(("port", port) for port in launch.allow.connect),
         *(("show", path) for path in shown),
         *(("give", path) for path in given),
+        ("private", str(around.data_dir)),
         ("room", launch.resources.memory or ROOM),
         *(("env", f"{name}={value}") for name, value in _ENVIRONMENT.items()),
     ]

@@ -27,6 +27,7 @@ _PASSING = frozenset(
 
 _CONFINING = {
     "namespaces": "the kernel gives no namespaces",
+    "links": "a path that the spec grants leads to the node's own data",
     "files": "its own view of the files cannot be made",
     "loopback": "its own network cannot be made",
     "user": "its user cannot be taken on",
