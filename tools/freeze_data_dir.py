@@ -34,6 +34,7 @@ from skerry.kit.disk import RealDisk
 from skerry.node.__main__ import settings_from
 from skerry.node.agent import run
 from skerry.node.host import Host
+from skerry.node.workloads.runtimes.owner import FILE
 from skerry.sdk.connection import NodeConnection
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode, encode
@@ -110,10 +111,17 @@ async def freeze(target: Path) -> None:
         for archive, name in (("hub", "hub"), ("node", node.name)):
             copy_tree(scratch / name, scratch / "plain")
             shutil.rmtree(scratch / "plain" / "run", ignore_errors=True)
+            _forget_place(scratch / "plain" / FILE, scratch / name)
             shutil.make_archive(str(target / archive), "zip", scratch / "plain")
         (target / "facts.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     finally:
         shutil.rmtree(scratch)
+
+
+def _forget_place(mark: Path, directory: Path) -> None:
+    """The owner's mark names the directory that it is good for; nobody is to learn ours."""
+    if mark.exists():
+        mark.write_text(mark.read_text().replace(str(directory), "/var/lib/skerry"))
 
 
 async def started(site: Installation) -> Node:
@@ -195,10 +203,10 @@ async def views(site: Installation) -> list[WorkloadView]:
 async def statuses_arrived(site: Installation) -> bool:
     """Whether the hub has heard how every workload is."""
     phases = {
-        view.name: status.phase
+        view.name: instance.status.phase
         for view in await views(site)
-        for status in view.nodes.values()
-        if status
+        for instance in view.nodes.values()
+        if instance.status
     }
     return phases == {"camera": "running", "heater": "running", "once": "failed"}
 
