@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from skerry.core.config import Configured, Setting, Sources, load, nested
-from skerry.core.names import name_fault
+from skerry.core.names import is_url, name_fault
 from skerry.kit.text_file import read_text
 
 PREFIX = "SKERRY_HUB_"
@@ -39,6 +39,7 @@ class HubSettings(msgspec.Struct, frozen=True):
     fleet: str
     retention: RetentionSection
     hosts: str | None = None
+    address: str | None = None
 
     @property
     def host(self) -> str:
@@ -68,7 +69,10 @@ def declared(home: Path, *, root: bool) -> tuple[Setting, ...]:
         Setting("hosts", "text", None,
                 "Names, with commas, under which a proxy on this machine serves the page to browsers."),
         Setting("database", "text", None,
-                "SQLAlchemy's address of the database; by default the file hub.db in the data directory."),
+                "«postgresql://USER@HOST/NAME», which several hubs may share; by default the file hub.db in the data directory."),
+        Setting("address", "text", None,
+                "Where nodes and the other hubs of the database reach this one; by default http:// and `listen`.",
+                check=_address_fault),
         Setting("fleet", "text", "default", "The fleet's name, as the page shows it.",
                 check=lambda value: name_fault(str(value))),
         Setting("retention.measurements", "duration", 30 * day,
@@ -78,6 +82,10 @@ def declared(home: Path, *, root: bool) -> tuple[Setting, ...]:
         Setting("retention.gaps", "duration", 365 * day,
                 "How long records of gaps are kept.", unit="seconds", low=60, high=3650 * day),
     )  # fmt: skip
+
+
+def _address_fault(value: object) -> str | None:
+    return None if is_url(str(value)) else f"«{value}» is not an address: write http://HOST:PORT"
 
 
 def default_data_dir(home: Path, *, root: bool) -> Path:

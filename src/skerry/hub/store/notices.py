@@ -33,9 +33,10 @@ class Deleted(msgspec.Struct, frozen=True, tag="deleted"):
 
 
 class Linked(msgspec.Struct, frozen=True, tag="linked"):
-    """A node has opened a live link; `run` and `place` as in `fleet.agents.Agent`, or empty."""
+    """A node has opened a live link, in its `turn` (the database's time); `run` and `place` as in `fleet.agents.Agent`."""
 
     node: str
+    turn: int
     run: str
     place: str
 

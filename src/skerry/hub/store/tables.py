@@ -237,6 +237,7 @@ live_link = Table(
     "live_link", metadata,
     Column("node_id", Text, primary_key=True),
     Column("hub", Text, nullable=False),  # hub_process.id
+    Column("turn", BigInteger, nullable=False),  # of two links of one node, the later counts
 )  # fmt: skip
 
 login_code = Table(

@@ -31,6 +31,7 @@ def upgrade() -> None:
         "live_link",
         sa.Column("node_id", sa.Text, primary_key=True),
         sa.Column("hub", sa.Text, nullable=False),
+        sa.Column("turn", sa.BigInteger, nullable=False),
     )
     op.create_table(
         "login_code",
