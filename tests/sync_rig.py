@@ -87,7 +87,7 @@ class NodeRig:
         await self.records.start()
         chance = random.Random(7)
         stores = Stores(self.store, self.records)
-        self.reachability = Reachability(self.store, self._clock, HUB_URL)
+        self.reachability = Reachability(self.store, self._clock, lambda: HUB_URL)
         connection = connect(self._hub, stores, self.reachability, self.logs, self._clock, chance)
         self.sync = Sync(stores, self.reachability, connection, self._clock, chance)
 

@@ -32,6 +32,7 @@ from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscriptions
 from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.host import Host
+from skerry.node.hub_addresses import HubAccount, account_of
 from skerry.node.identity import Identity, read_identity, read_secret
 from skerry.node.limiting import build_limits
 from skerry.node.limits.storage_watch import Quotas
@@ -125,18 +126,19 @@ def _build(
 ) -> Node:
     clock, name = host.clock, identity.name if identity else settings.name
     logs = LogFiles(settings.data_dir / "logs", clock)
-    sync = _sync(settings, identity, host, Stores(store.state, records), session, logs)
+    account, stores = account_of(settings.hub.url, identity), Stores(store.state, records)
+    sync = _sync(settings, account, host, stores, session, logs)
     quality = partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, NullCipher())
     api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
-    named = script_models(settings, identity, host, store.state, session, sync)
+    named = script_models(settings, account, host, store.state, session, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
     quotas, owner = Quotas(), owner_mark(settings.data_dir, host.disk, host.chance)
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
     events = OwnEvents(records, clock, quality)
     containers = containers_on_demand(settings, host, owner, events)
     runtime = _runtimes(settings, host, isolation, containers)
-    models = models_on_demand(settings, identity, host, instances, session, sync)
+    models = models_on_demand(settings, account, host, instances, session, sync)
     native = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
     supervisor = Supervisor(
         Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
@@ -223,18 +225,18 @@ def _wishes(
 
 def _sync(
     settings: NodeSettings,
-    identity: Identity | None,
+    account: HubAccount | None,
     host: Host,
     stores: Stores,
     session: aiohttp.ClientSession,
     logs: LogFiles,
 ) -> Sync:
-    if identity is None:
+    if account is None:
         alone = Reachability(stores.state, host.clock, None)
         return Sync(stores, alone, None, host.clock, host.chance)
-    url = settings.hub.url or identity.hub_url
-    uplink = HttpUplink(session, url, identity.node_id, read_secret(settings.data_dir))
-    reachability = Reachability(stores.state, host.clock, url)
+    hubs = account.addresses
+    uplink = HttpUplink(session, hubs, account.node_id, read_secret(settings.data_dir))
+    reachability = Reachability(stores.state, host.clock, lambda: hubs.current)
     connection = connect(uplink, stores, reachability, logs, host.clock, host.chance)
     return Sync(stores, reachability, connection, host.clock, host.chance)
 

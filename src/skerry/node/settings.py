@@ -18,6 +18,7 @@ from skerry.core.names import is_url, label_fault, name_fault
 from skerry.kit.nearest import did_you_mean
 from skerry.kit.socket_path import checked_socket_path
 from skerry.kit.text_file import read_text
+from skerry.node.hub_addresses import written
 from skerry.node.node_settings import NodeSettings
 
 PREFIX = "SKERRY_NODE_"
@@ -35,7 +36,8 @@ def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
         Setting("data_dir", "path", default_data_dir(home, root=root),
                 "Store, sockets, logs and identity of this node. One directory is one node."),
         Setting("hub.url", "text", None,
-                "Where the hub is, if not where the node was enrolled.", check=_url_fault),
+                "Where the hub is, if not where the node was enrolled; several addresses of one hub with commas, the first "
+                "preferred.", check=_hubs_fault),
         Setting("api.port", "integer", 8000,
                 "Read-only port on 127.0.0.1 for monitoring; 0 switches it off.", low=0, high=65535),
         Setting("records.keep_limit", "size", 1_000_000_000,
@@ -169,6 +171,11 @@ def _url_fault(value: object) -> str | None:
     return (
         None if is_url(str(value)) else f"«{value}» is not a URL: write for example http://hub:8600"
     )
+
+
+def _hubs_fault(value: object) -> str | None:
+    faults = [_url_fault(address) for address in written(str(value))]
+    return next((fault for fault in faults if fault is not None), None)
 
 
 def _users_fault(value: object) -> str | None:
