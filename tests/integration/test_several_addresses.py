@@ -42,7 +42,9 @@ class Site:
         self.session = await self.stack.enter_async_context(open_session(HASTY))
         self.addresses = HubAddresses(self.urls)
         self.uplink = HttpUplink(self.session, self.addresses, NODE_ID, SECRET, HASTY)
-        self.node = NodeRig(self.directory, self.uplink, SystemClock())
+        self.node = NodeRig(
+            self.directory, self.uplink, SystemClock(), address=lambda: self.addresses.current
+        )
         await self.node.start()
 
     async def close(self) -> None:
