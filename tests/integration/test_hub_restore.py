@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 from tests.hub_rig import INCARNATION, HubRig, Lanes, PullingNode, batch, spec, status
-from tests.postgres import Postgres, installed
+from tests.postgres import Postgres, PostgresBackup
 
 from skerry.hub.store import changes
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.records import Batch
 from skerry.wire.sync import Hello, Lane, PushUnit, StateFrame
 from skerry.wire.workload import WorkloadStatus
-
-DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 class RestorableHub:
@@ -67,26 +63,14 @@ class PostgresCopy:
     """By the scripts of the restore drill."""
 
     def __init__(self, directory: Path, url: str) -> None:
-        self._file = directory / "hub.dump"
+        self._backup = PostgresBackup(directory / "hub.dump", url)
         self.url = url
-        parts = urlsplit(url)
-        self._environment = {
-            "PATH": f"{installed()}:{os.environ['PATH']}",
-            "PGHOST": str(parts.hostname),
-            "PGPORT": str(parts.port),
-            "PGUSER": str(parts.username),
-            "PGDATABASE": parts.path[1:],
-        }
 
     def set_aside(self) -> None:
-        self.run("backup")
+        self._backup.run("backup")
 
     def put_back(self) -> None:
-        self.run("restore")
-
-    def run(self, script: str) -> None:
-        words = [DEPLOY / script, self._file]
-        subprocess.run(words, env=self._environment, check=True, capture_output=True, text=True)
+        self._backup.run("restore")
 
 
 class Disk:
