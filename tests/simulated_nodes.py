@@ -51,6 +51,7 @@ class SimulatedNode:
         self.node_id = enrolled.node_id
         self.acknowledged = 0
         self.acknowledged_at = 0.0
+        self.greeted_at = 0.0
         self.links = 0
         self.producing = True
         self.may_lose = False
@@ -74,10 +75,11 @@ class SimulatedNode:
         while self.producing or self.acknowledged < self.produced:
             try:
                 reply = await self._uplink.hello(Hello((PROTOCOL, PROTOCOL), "i", "0", BOOT, "r"))
-                link = asyncio.create_task(self._link())
+                self.greeted_at = time.monotonic()
                 failures = 0
+                link = asyncio.create_task(self._link())
                 try:
-                    await self._push(reply.lanes["keep"])
+                    await self._push(reply.lanes["keep"], link)
                 finally:
                     link.cancel()
                     with contextlib.suppress(asyncio.CancelledError):
@@ -100,12 +102,13 @@ class SimulatedNode:
             self._points.append(LanePoint(last.n + VALUES, extend(last.chain, frame)))
             await asyncio.sleep(self._every)
 
-    async def _push(self, point: LanePoint) -> None:
+    async def _push(self, point: LanePoint, link: asyncio.Task[None]) -> None:
+        """Until the link ends, as a real node: then only a hello tells how things are."""
         assert point in self._points, "the hub knows another history"
         assert self.may_lose or point.n >= self.acknowledged, "the hub lost what it acknowledged"
         self.acknowledged = point.n
         index = self._points.index(point)
-        while self.producing or index < len(self._frames):
+        while not link.done() and (self.producing or index < len(self._frames)):
             if index == len(self._frames):
                 await asyncio.sleep(0.02)
                 continue
