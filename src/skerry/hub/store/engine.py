@@ -88,6 +88,11 @@ def may_be_repeated(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) in _AGAIN
 
 
+def is_impatient(error: DBAPIError) -> bool:
+    """Whether a statement gave up waiting for a lock, as it had been told to: nothing else is wrong."""
+    return getattr(error.orig, "sqlstate", None) == "55P03"
+
+
 def _engine(url: URL, *, size: int, writes: bool) -> Engine:
     sqlite_file = url.get_backend_name() == "sqlite"
     arguments = {} if sqlite_file else CONNECT

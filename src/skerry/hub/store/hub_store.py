@@ -20,6 +20,7 @@ from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError
 from skerry.hub.store import facts, locks
 from skerry.hub.store.engine import (
     classify,
+    is_impatient,
     may_be_repeated,
     parse_url,
     reader_engine,
@@ -152,7 +153,9 @@ def _run(connection: Connection, job: Work) -> Any:  # noqa: ANN401 - a job retu
             return job(connection)
     except (IntegrityError, DataError) as error:
         return error  # this job's rows are wrong; its savepoint is undone and the others go on
-    except DatabaseError:
+    except DatabaseError as error:
+        if is_impatient(error):
+            return classify(error, connection.engine.url)
         raise  # disk full, connection lost, corrupt: the whole group fails
     except Exception as error:  # noqa: BLE001 - the caller of this one job gets it
         return error

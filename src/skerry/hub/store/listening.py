@@ -18,7 +18,7 @@ from skerry.hub.store.engine import CONNECT
 from skerry.hub.store.notices import CHANNEL, Notice, read_notice
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import Clock
-from skerry.kit.errors import InvalidInput
+from skerry.kit.errors import InvalidInput, Transient
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Listening:
                     failures = 0
                     async for notify in connection.notifies():
                         self._take(notify.payload)
-            except psycopg.OperationalError as error:
+            except (psycopg.OperationalError, Transient) as error:
                 failures += 1
                 if failures.bit_count() == 1:
                     cause = str(error).strip()

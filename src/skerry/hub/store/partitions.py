@@ -81,6 +81,7 @@ def create(connection: Connection, kind: Kind, age: int, now: int) -> int:
         _wait_briefly(connection)
     for part in made:
         _create(connection, kind, part)
+    _wait_as_usual(connection)
     return len(made)
 
 
@@ -95,9 +96,11 @@ def drop(connection: Connection, kind: Kind, part: Partition, before: int) -> in
     run(f"LOCK TABLE record_{kind}, {part.table} IN ACCESS EXCLUSIVE MODE")
     young = text(f"SELECT EXISTS (SELECT 1 FROM {part.table} WHERE batch_id >= {_YOUNG})")  # noqa: S608 - our own names
     if connection.execute(young, {"kind": kind, "before": before}).scalar_one():
+        _wait_as_usual(connection)
         return None
     held = run(f"SELECT count(*) FROM {part.table}").scalar_one()  # noqa: S608 - our own names
     run(f"DROP TABLE {part.table}")
+    _wait_as_usual(connection)
     return int(held)
 
 
@@ -135,6 +138,11 @@ _YOUNG = (
 
 def _wait_briefly(connection: Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
+
+
+def _wait_as_usual(connection: Connection) -> None:
+    """For the jobs that follow in the same transaction."""
+    connection.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
 
 
 def _create(connection: Connection, kind: Kind, part: Partition) -> None:
