@@ -125,9 +125,8 @@ def _build(
     session: aiohttp.ClientSession,
 ) -> Node:
     clock, name = host.clock, identity.name if identity else settings.name
-    logs = LogFiles(settings.data_dir / "logs", clock)
-    account, stores = account_of(settings.hub.url, identity), Stores(store.state, records)
-    sync = _sync(settings, account, host, stores, session, logs)
+    account, logs = _account(settings, identity), LogFiles(settings.data_dir / "logs", clock)
+    sync = _sync(settings, account, host, Stores(store.state, records), session, logs)
     quality = partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, NullCipher())
     api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
@@ -177,6 +176,10 @@ def _build(
         clock=clock,
         disk=host.disk,
     )
+
+
+def _account(settings: NodeSettings, identity: Identity | None) -> HubAccount | None:
+    return account_of(settings.hub.url, identity)
 
 
 def _desk(

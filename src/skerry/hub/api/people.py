@@ -254,9 +254,7 @@ async def tail_log(  # noqa: PLR0913 - one argument for each query parameter
         raise NotFound(f"cannot read logs of «{workload}»: there is no node «{node}»")
     query = LogQuery(since, until, level, follow)
     forwarded = FORWARDED in request.headers
-    tail = await tails.open(
-        node_id, node, workload, query.arguments(), forwarded=forwarded
-    )
+    tail = await tails.open(node_id, node, workload, query.arguments(), forwarded=forwarded)
     # Runs at the end in any case; a generator's own clean-up would wait for the garbage collector.
     close = BackgroundTask(tail.close)
     return Stream(_with_last_words(tail), media_type=MediaType.TEXT, background=close)
