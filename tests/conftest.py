@@ -15,12 +15,13 @@ from tests.engines import (
     podman_engine,
 )
 from tests.leftovers import leftovers
+from tests.postgres import postgres
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.testing.manual_clock import ManualClock
 
-__all__ = ["docker_daemon", "docker_engine", "engine", "podman_daemon", "podman_engine"]
+__all__ = ["docker_daemon", "docker_engine", "engine", "podman_daemon", "podman_engine", "postgres"]
 
 
 @pytest.fixture

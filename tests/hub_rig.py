@@ -99,7 +99,7 @@ class HubRig:
         token = await self.tokens.create(60.0)
         secret = random_secret()
         found = await self.nodes.enrol(Enrol(token.token, name, labels, "0.1", secret_hash(secret)))
-        return EnrolledNode(found.node_id, found.name, found.hub_id, secret)
+        return EnrolledNode(found.node_id, found.name, found.hub_id, secret=secret)
 
     async def push(self, node_id: str, unit: PushUnit) -> PushReply:
         return await self.receiver.receive(node_id, unit, self.clock.wall_ns())

@@ -76,9 +76,9 @@ class Process:
 
 
 class Hub:
-    """The hub process."""
+    """A hub process. Those on one `database` share the data directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, name: str = "hub", database: str | None = None) -> None:
         self.directory = directory / "hub"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -92,7 +92,11 @@ class Hub:
             "--listen",
             f"127.0.0.1:{self.port}",
         ]
-        self.process = Process(words, directory / "hub.log")
+        if database is not None:
+            config = directory / f"{name}.yaml"
+            config.write_text(f"database: {database}\n")
+            words += ["--config", str(config)]
+        self.process = Process(words, directory / f"{name}.log")
 
     async def start(self) -> None:
         await self.process.start()

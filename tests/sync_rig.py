@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
@@ -62,12 +62,14 @@ class NodeRig:
         disk: Disk | None = None,
         limits: Limits = SMALL,
         pace: Pace | None = None,
+        address: Callable[[], str] = lambda: HUB_URL,
     ) -> None:
         self._pace = pace or Pace()
         self.directory = directory
         self.logs = Logs()
         self.limits = limits
         self._hub = hub
+        self._address = address
         self._clock = clock
         self._disk = disk or RealDisk()
         self._task: asyncio.Task[None] | None = None
@@ -90,7 +92,7 @@ class NodeRig:
         await self.records.start()
         chance = random.Random(7)
         stores = Stores(self.store, self.records)
-        self.reachability = Reachability(self.store, self._clock, HUB_URL)
+        self.reachability = Reachability(self.store, self._clock, self._address)
         connection = connect(
             self._hub, stores, self.reachability, self.logs, self._clock, chance, pace=self._pace
         )

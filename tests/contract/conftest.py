@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 from tests.hub_rig import HubRig
-from tests.postgres import Postgres, postgres
+from tests.postgres import Postgres
 
 from skerry.testing.manual_clock import ManualClock
-
-__all__ = ["postgres"]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

@@ -200,7 +200,7 @@ class TestRetention:
         hub.clock.advance(20 * DAY)
         await hub.retention.sweep(hub.clock.wall_ns())
         assert [await count(hub, table) for table in (series, session, meta)] == [1, 1, 1]
-        hub.clock.advance(13 * DAY)
+        hub.clock.advance(22 * DAY)  # records may outlive their age by a partition's time
         await hub.retention.sweep(hub.clock.wall_ns())
         assert [await count(hub, table) for table in (series, session, meta)] == [0, 0, 0]
         await put(hub, batch(2, unit="C"))

@@ -101,7 +101,9 @@ async def test_identity_is_made_once(hub: HubRig, manual_clock: ManualClock) -> 
 
 async def test_the_migrations_make_the_schema_of_tables_py(hub: HubRig) -> None:
     def differences(connection: Connection) -> list[object]:
-        return compare_metadata(MigrationContext.configure(connection), metadata)
+        options = {"include_name": lambda name, kind, _: kind != "table" or name[:7] != "record_"}
+        context = MigrationContext.configure(connection, opts=options)  # less the partitions
+        return compare_metadata(context, metadata)
 
     assert await hub.store.read(differences) == []
 
@@ -111,7 +113,7 @@ async def test_a_newer_database_is_refused_and_left_alone(
     hub: HubRig, manual_clock: ManualClock
 ) -> None:
     await hub.store.write(scalar("UPDATE alembic_version SET version_num = '9999' RETURNING 1"))
-    with pytest.raises(StateTooNew, match="schema 9999, this build knows 0003"):
+    with pytest.raises(StateTooNew, match="schema 9999, this build knows 0005"):
         HubStore(hub.url, manual_clock).start()
     assert await hub.store.read(scalar("SELECT version_num FROM alembic_version")) == "9999"
 

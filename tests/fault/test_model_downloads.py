@@ -8,6 +8,7 @@ import pytest
 from tests.model_cases import model, sha256
 from tests.model_rig import ModelRig, assignment, by_url, content, model_rig
 
+from skerry.node.hub_addresses import HubAddresses
 from skerry.node.models.origins import HubAccess
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.faulty_disk import FaultyDisk
@@ -148,7 +149,7 @@ async def test_the_credentials_go_to_the_hub_alone(tmp_path: Path) -> None:
     async with (
         serve_files(FileServer({})) as hub,
         serve_files(FileServer({"/w": data["a"]})) as other,
-        model_rig(tmp_path, hub=HubAccess(hub.url(""), "Bearer n.secret")) as rig,
+        model_rig(tmp_path, hub=HubAccess(HubAddresses([hub.url("")]), "Bearer n.secret")) as rig,
     ):
         path = f"/sync/v1/blobs/{sha256(data['b'])}"
         hub.files[path] = data["b"]
@@ -164,7 +165,7 @@ async def test_the_credentials_go_to_the_hub_alone(tmp_path: Path) -> None:
 async def test_a_hub_that_is_away_is_waited_for(tmp_path: Path) -> None:
     async with serve_files(FileServer({})) as hub, ChaosProxy("127.0.0.1", hub.port) as proxy:
         hub.files[f"/sync/v1/blobs/{sha256(DATA)}"] = DATA
-        access = HubAccess(f"http://127.0.0.1:{proxy.port}", "Bearer n.secret")
+        access = HubAccess(HubAddresses([f"http://127.0.0.1:{proxy.port}"]), "Bearer n.secret")
         async with model_rig(tmp_path, hub=access, clock=ManualClock()) as rig:
             proxy.refuse()
             wanted = assignment("a", model("yolo", DATA))

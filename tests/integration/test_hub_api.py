@@ -167,7 +167,7 @@ async def test_every_registered_route_is_in_the_table(tmp_path: Path) -> None:
     store = HubStore(f"sqlite:///{tmp_path}/hub.db", clock)
     store.start()
     try:
-        features, _ = await server._build(settings_for(tmp_path), store, clock)
+        features, _ = await server._build(settings_for(tmp_path), store, clock, "")
         app = build_app(features)
     finally:
         store.stop()

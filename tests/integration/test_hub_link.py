@@ -317,7 +317,8 @@ class ScriptedSocket:
 async def test_news_from_any_thread_are_told_once_while_the_line_is_busy() -> None:
     links = Links()
     socket = ScriptedSocket()
-    running = asyncio.create_task(links.run("node-1", socket, None, lambda: None))  # type: ignore[arg-type]
+    turn = asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(links.run("node-1", socket, None, lambda: None, turn))  # type: ignore[arg-type]
     await eventually(lambda: links.connected("node-1"), "the link runs")
     in_thread(lambda: [links.notify("node-1") for _ in range(50)])
     links.notify("node-2")  # not connected: no harm

@@ -1,12 +1,17 @@
 """The hub's database is replaced by an older copy: what was acknowledged since comes back, once."""
 
+from __future__ import annotations
+
 import shutil
-from collections.abc import AsyncIterator
+import stat
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from tests.hub_rig import INCARNATION, HubRig, Lanes, PullingNode, batch, spec, status
+from tests.postgres import Postgres, PostgresBackup
 
 from skerry.hub.store import changes
 from skerry.testing.manual_clock import ManualClock
@@ -16,29 +21,56 @@ from skerry.wire.workload import WorkloadStatus
 
 
 class RestorableHub:
-    """A hub on a file that can be set aside and put back; every time, its features start anew."""
+    """A hub whose database can be set aside and put back; every time, its features start anew."""
 
     rig: HubRig
 
-    def __init__(self, directory: Path, clock: ManualClock) -> None:
-        self._file = directory / "hub.db"
-        self._copy = directory / "copy.db"
+    def __init__(self, database: SqliteCopy | PostgresCopy, clock: ManualClock) -> None:
+        self._database = database
         self._clock = clock
 
     async def start(self) -> HubRig:
-        self.rig = HubRig(f"sqlite:///{self._file}", self._clock)
+        self.rig = HubRig(self._database.url, self._clock)
         await self.rig.start()
+        await self.rig.retention.prepare(self._clock.wall_ns())
         return self.rig
 
     async def set_aside(self) -> HubRig:
         self.rig.stop()
-        shutil.copy(self._file, self._copy)
+        self._database.set_aside()
         return await self.start()
 
     async def put_back(self) -> HubRig:
         self.rig.stop()
-        shutil.copy(self._copy, self._file)
+        self._database.put_back()
         return await self.start()
+
+
+class SqliteCopy:
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / "hub.db"
+        self._copy = directory / "copy.db"
+        self.url = f"sqlite:///{self._file}"
+
+    def set_aside(self) -> None:
+        shutil.copy(self._file, self._copy)
+
+    def put_back(self) -> None:
+        shutil.copy(self._copy, self._file)
+
+
+class PostgresCopy:
+    """By the scripts of the restore drill."""
+
+    def __init__(self, directory: Path, url: str) -> None:
+        self._backup = PostgresBackup(directory / "hub.dump", url)
+        self.url = url
+
+    def set_aside(self) -> None:
+        self._backup.run("backup")
+
+    def put_back(self) -> None:
+        self._backup.run("restore")
 
 
 class Disk:
@@ -58,9 +90,21 @@ class Disk:
         return [unit for unit in self._units[lane] if unit.first > n]
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteCopy | PostgresCopy]:
+    if request.param == "sqlite":
+        yield SqliteCopy(tmp_path)
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database() as url:
+        yield PostgresCopy(tmp_path, url)
+
+
 @pytest.fixture
-async def restorable(tmp_path: Path, manual_clock: ManualClock) -> AsyncIterator[RestorableHub]:
-    hub = RestorableHub(tmp_path, manual_clock)
+async def restorable(
+    database: SqliteCopy | PostgresCopy, manual_clock: ManualClock
+) -> AsyncIterator[RestorableHub]:
+    hub = RestorableHub(database, manual_clock)
     await hub.start()
     yield hub
     hub.rig.stop()
@@ -156,3 +200,26 @@ async def test_intent_of_the_restored_hub_passes_what_the_nodes_still_have(
         assert node.assignments()["a"].generation > generation
     assert (await hub.store.read(changes.read_log)).epoch == 2
     assert [reply.full for node in nodes for reply in await node.pull()] == [False, False]
+
+
+@pytest.mark.postgres
+async def test_a_backup_is_private_and_a_restore_wants_the_hubs_stopped(
+    postgres: Postgres, tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    with postgres.database() as url:
+        copy = PostgresCopy(tmp_path, url)
+        hub = RestorableHub(copy, manual_clock)
+        await hub.start()
+        await hub.rig.enrol("kept")
+        copy.set_aside()  # while it runs
+        assert stat.S_IMODE((tmp_path / "hub.dump").stat().st_mode) == 0o600
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            copy.put_back()
+        assert "Stop all hubs first" in refused.value.stderr
+        (tmp_path / "hub.dump").write_bytes((tmp_path / "hub.dump").read_bytes()[:2000])
+        hub.rig.stop()
+        with pytest.raises(subprocess.CalledProcessError):
+            copy.put_back()
+        await hub.start()  # a torn backup has changed nothing
+        assert [view.name for view in await hub.rig.nodes.list()] == ["kept"]
+        hub.rig.stop()

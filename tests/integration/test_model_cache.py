@@ -11,6 +11,7 @@ from tests.model_cases import content, model, sha256
 from tests.model_rig import ModelRig, assignment, by_url, model_rig
 
 from skerry.kit.errors import Transient
+from skerry.node.hub_addresses import HubAddresses
 from skerry.node.models.download import Pace
 from skerry.node.models.layout import view_of
 from skerry.node.models.origins import HubAccess
@@ -265,7 +266,7 @@ async def test_several_files_and_an_empty_one(tmp_path: Path) -> None:
     )
     async with serve_files(FileServer({})) as server:
         server.files = {f"/sync/v1/blobs/{sha256(data)}": data for data in files.values()}
-        async with model_rig(tmp_path, hub=HubAccess(server.url(""), "x")) as rig:
+        async with model_rig(tmp_path, hub=HubAccess(HubAddresses([server.url("")]), "x")) as rig:
             wanted = assignment("a", spec)
             await rig.fetched(wanted)
             view = await rig.started(wanted)

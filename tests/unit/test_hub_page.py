@@ -5,9 +5,7 @@ import pytest
 
 from skerry.hub.api.problems import status_of
 from skerry.hub.api.sessions import (
-    CODE_SECONDS,
     SESSION_SECONDS,
-    LoginCodes,
     Sessions,
     expiry,
     sign,
@@ -249,16 +247,6 @@ def test_nonsense_is_no_session(cookie: str) -> None:
     assert expiry(cookie, b"key") is None
     assert expiry(sign(9, b"key"), b"key") == 9
     assert expiry(sign(9, b"key").replace("9.", "99.", 1), b"key") is None
-
-
-def test_a_login_code_is_good_once_and_for_minutes() -> None:
-    clock = ManualClock()
-    codes = LoginCodes(clock)
-    first, second = (codes.issue().path.partition("=")[2] for _ in range(2))
-    assert codes.use(first)
-    assert not codes.use(first)
-    clock.advance(CODE_SECONDS)
-    assert not codes.use(second)
 
 
 def test_every_kind_of_error_has_its_status() -> None:

@@ -9,13 +9,14 @@ from tests.model_rig import assignment
 from yarl import URL
 
 from skerry.kit.errors import Refused
+from skerry.node.hub_addresses import HubAddresses
 from skerry.node.models.eviction import chosen, hashes, room_of
 from skerry.node.models.layout import Entry
 from skerry.node.models.origins import HubAccess, headers_for, parsed, redirected
 from skerry.node.workloads.changes import needs_restart
 from skerry.wire.models import ModelFile, ModelSource
 
-HUB = HubAccess("https://hub.lan/skerry", "Bearer n.secret")
+HUB = HubAccess(HubAddresses(["https://hub.lan/skerry"]), "Bearer n.secret")
 SHOWN = {"Authorization": "Bearer n.secret"}
 
 

@@ -26,11 +26,16 @@ from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
+from skerry.hub.hearing import Hearing
 from skerry.hub.link import Links
+from skerry.hub.peers import Peers
 from skerry.hub.ports import Blobs
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.leases import Leases
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
+from skerry.hub.tails import Tails
 from skerry.kit.clock import Clock
 from skerry.wire.codec import MAX_BODY
 
@@ -39,6 +44,7 @@ from skerry.wire.codec import MAX_BODY
 class Features:
     """What routes may ask for: a handler's argument of a field's name gets the field's value."""
 
+    store: HubStore
     nodes: Nodes
     tokens: Tokens
     workloads: Workloads
@@ -50,6 +56,10 @@ class Features:
     receiver: Receiver
     feed: Feed
     links: Links
+    peers: Peers
+    tails: Tails
+    hearing: Hearing
+    leases: Leases
     changes: Changes
     board: Board
     templates: Templates

@@ -14,10 +14,16 @@ class Changes:
         self._bell = Bell()
         self._loop = asyncio.get_running_loop()
         self.closing = asyncio.Event()
+        self.announced = 0
+        """How often something has changed in this process."""
 
     def announce(self) -> None:
         """Something changed."""
-        self._loop.call_soon_threadsafe(self._bell.ring)
+        self._loop.call_soon_threadsafe(self._announce)
+
+    def heard(self) -> None:
+        """Something changed, as another hub process says."""
+        self._bell.ring()
 
     @property
     def count(self) -> int:
@@ -27,6 +33,10 @@ class Changes:
     async def after(self, seen: int) -> int:
         """Returns the count as soon as it is above `seen`."""
         return await self._bell.after(seen)
+
+    def _announce(self) -> None:
+        self.announced += 1
+        self._bell.ring()
 
     def close(self) -> None:
         """Wakes everybody for the last time: streams end when they see `closing`."""

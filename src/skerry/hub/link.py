@@ -113,6 +113,8 @@ class _Link:
         self._bell = Bell()
         self._channels: dict[int, _Channel] = {}
         self._numbers = 0
+        self._turn: int | None = None
+        self._rival: tuple[int, Agent | None] | None = None
 
     async def run(self) -> None:
         """Sends and receives until either side ends the link."""
@@ -139,6 +141,20 @@ class _Link:
         """Ends the link: from this side, or (None) because the peer is gone."""
         if not self.over:
             self._ended.set_result(how)
+
+    def take_turn(self, turn: asyncio.Future[int]) -> None:
+        """The link's own turn is known, unless that failed."""
+        if not turn.cancelled() and turn.exception() is None:
+            self._turn = turn.result()
+            if self._rival is not None:
+                self.meet(*self._rival)
+
+    def meet(self, turn: int, agent: Agent | None) -> None:
+        """The node has another link, at another hub process. The later one stays."""
+        if self._turn is None:
+            self._rival = (turn, agent)
+        elif self._turn < turn:
+            self.end(_replaced(self.agent, agent))
 
     def tell_news(self) -> None:
         """Sends one «news» for any number of calls that come before it leaves."""
@@ -251,9 +267,16 @@ class Links:
         self._links: dict[str, _Link] = {}
 
     async def run(
-        self, node_id: str, socket: Socket, agent: Agent | None, heard: Callable[[], None]
+        self,
+        node_id: str,
+        socket: Socket,
+        agent: Agent | None,
+        heard: Callable[[], None],
+        turn: asyncio.Future[int],
     ) -> None:
         """Serves an accepted connection until it ends; calls `heard` at every message.
+
+        `turn` orders the node's links at all hub processes; it may be known later.
 
         An older connection of the node is replaced, and told whether by its own agent or by another one.
         """
@@ -261,6 +284,7 @@ class Links:
         if older is not None:
             older.end(_replaced(older.agent, agent))
         link = self._links[node_id] = _Link(socket, agent, heard)
+        turn.add_done_callback(link.take_turn)
         try:
             await link.run()
         finally:
@@ -276,6 +300,17 @@ class Links:
         link = self._links.get(node_id)
         if link is not None:
             link.end(_End(DELETED, "the hub has deleted this node"))
+
+    @property
+    def nodes(self) -> list[str]:
+        """The ids of the nodes that have a link."""
+        return list(self._links)
+
+    def moved(self, node_id: str, turn: int, agent: Agent | None) -> None:
+        """The node has opened a link at another hub process: the one here ends if it is of an earlier turn."""
+        link = self._links.get(node_id)
+        if link is not None:
+            link.meet(turn, agent)
 
     def notify(self, node_id: str) -> None:
         """Tells the node that there are changes for it, if it is connected. May be called from any thread."""

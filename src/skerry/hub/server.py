@@ -36,31 +36,39 @@ from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.retention import Ages, Retention
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.models import Models
-from skerry.hub.fleet.nodes import FLUSH_EVERY, Nodes
+from skerry.hub.fleet.nodes import FLUSH_EVERY, FLUSH_FOR_OTHERS_EVERY, Nodes
 from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
+from skerry.hub.hearing import SHOWN_EVERY, Hearing
 from skerry.hub.heartbeat import HeartbeatProtocol
 from skerry.hub.http_protocol import BoundedProtocol, Listener
 from skerry.hub.link import Links
+from skerry.hub.peers import BEAT_EVERY, Peers
 from skerry.hub.settings import HubSettings, listen_fault
 from skerry.hub.store.blobs import BlobDirectory
 from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.leases import Leases
+from skerry.hub.store.listening import Listening
 from skerry.hub.store.tables import FLEET
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
+from skerry.hub.tails import Tails
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.own_hosts import own_hosts
 from skerry.kit.reception import RequestLimits
-from skerry.kit.tasks import Guard, supervised
+from skerry.kit.tasks import Guard, Tasks, supervised
 
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 600.0
 """Seconds between two passes of retention."""
+
+_UPDATES_LEASE = 5.0
+"""Seconds after which another hub process carries changes on when this one is gone."""
 
 RESERVED_FILES = 128
 """Descriptors that connections leave: databases, logs, and whatever libraries open for a moment."""
@@ -96,14 +104,19 @@ async def serve(
         store = HubStore(settings.database_url, clock)
         await asyncio.to_thread(store.start)
         try:
-            features, retention = await _build(settings, store, clock)
+            address = _address(listener)
+            features, retention = await _build(settings, store, clock, address)
             config = _configure(features, keepalive, limits or RequestLimits(_connections()))
-            server = _Server(config, _address(listener), ready)
+            server = _Server(config, address, ready)
+            await features.peers.join()
+            await retention.prepare(clock.wall_ns())
             try:
                 await _run(server, listener, features, retention)
             finally:
                 with contextlib.suppress(Transient):  # on a full disk: nodes are seen again soon
                     await features.nodes.flush()
+                    await features.leases.release()
+                    await features.peers.leave()
         finally:
             await asyncio.to_thread(store.stop)
 
@@ -134,9 +147,9 @@ def set_up_files() -> None:
 
 
 async def _build(
-    settings: HubSettings, store: HubStore, clock: Clock
+    settings: HubSettings, store: HubStore, clock: Clock, address: str
 ) -> tuple[Features, Retention]:
-    links = Links()
+    links, changes = Links(), Changes()
     assignments = Assignments(clock)
     nodes = Nodes(store, assignments, clock, links.notify)
     await nodes.start()
@@ -150,12 +163,14 @@ async def _build(
     templates = Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
     sessions = Sessions(token, clock)
+    peers = Peers(store, settings.address or address, token)
     hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
     kept = settings.retention
     retention = Retention(
         store, Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps)
     )
     features = Features(
+        store=store,
         nodes=nodes,
         tokens=Tokens(store, clock),
         workloads=workloads,
@@ -167,12 +182,16 @@ async def _build(
         receiver=Receiver(store, Ingest(), nodes, links.notify),
         feed=Feed(store, assignments, clock, links.notify),
         links=links,
-        changes=Changes(),
+        peers=peers,
+        tails=Tails(links, peers, token),
+        hearing=Hearing(store, links, nodes, rollouts, changes, clock),
+        leases=Leases(store),
+        changes=changes,
         board=Board(nodes, workloads, query, RecordHistory(store), templates, clock),
         templates=templates,
         authenticator=Authenticator(FLEET, token, nodes, sessions, hosts),
         sessions=sessions,
-        login_codes=LoginCodes(clock),
+        login_codes=LoginCodes(store, clock),
         clock=clock,
     )
     return features, retention
@@ -184,6 +203,9 @@ async def _run(
     clock, chance = features.clock, random.Random()  # noqa: S311 - jitter needs no secrecy
 
     async def sweep() -> None:
+        if not await features.leases.hold("retention", 2 * SWEEP_EVERY):
+            return
+        await retention.prepare(clock.wall_ns())
         removed = await retention.sweep(clock.wall_ns())
         if removed:
             log.info("removed %d records that are older than the retention allows", removed)
@@ -201,13 +223,24 @@ async def _run(
             _every(SWEEP_EVERY, sweep, Guard("retention", clock, chance), clock), name="retention"
         )
         tasks.forever(
-            _every(FLUSH_EVERY, features.nodes.flush, Guard("last seen", clock, chance), clock),
+            _every(
+                FLUSH_FOR_OTHERS_EVERY if features.store.shared else FLUSH_EVERY,
+                features.nodes.flush,
+                Guard("last seen", clock, chance),
+                clock,
+            ),
             name="last seen",
         )
         tasks.forever(
-            features.rollouts.run(Guard("updates", clock, chance), features.changes.announce),
+            features.rollouts.run(
+                Guard("updates", clock, chance),
+                features.changes.announce,
+                may=functools.partial(features.leases.hold, "updates", _UPDATES_LEASE),
+            ),
             name="updates",
         )
+        if features.store.shared:
+            _with_peers(tasks, features, chance)
         serving = tasks.start(server.serve(sockets=[listener]), name="web server")
         with _on_stop_signals(end):
             try:
@@ -215,6 +248,21 @@ async def _run(
             finally:
                 end()
                 await serving
+
+
+def _with_peers(tasks: Tasks, features: Features, chance: random.Random) -> None:
+    """What a hub does that shares its database."""
+    store, hearing, clock = features.store, features.hearing, features.clock
+    listening = Listening(store.url, store.origin, hearing.heard, hearing.resumed)
+    tasks.forever(listening.run(clock, chance), name="notices of other hubs")
+    tasks.forever(
+        _every(BEAT_EVERY, features.peers.beat, Guard("being known", clock, chance), clock),
+        name="being known",
+    )
+    tasks.forever(
+        _every(SHOWN_EVERY, hearing.tell, Guard("telling other hubs", clock, chance), clock),
+        name="telling other hubs",
+    )
 
 
 async def _every(

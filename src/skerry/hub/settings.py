@@ -16,7 +16,7 @@ import msgspec
 from skerry.core.agent_file import set_apart
 from skerry.core.config import Configured, SourceFile, Sources, load, nested, refuse_to_start
 from skerry.core.documented import documented
-from skerry.core.names import name_fault
+from skerry.core.names import is_url, name_fault
 from skerry.core.setting_values import Setting
 from skerry.kit.errors import InvalidInput
 from skerry.kit.text_file import read_text
@@ -43,6 +43,7 @@ class HubSettings(msgspec.Struct, frozen=True):
     fleet: str
     retention: RetentionSection
     hosts: str | None = None
+    address: str | None = None
 
     @property
     def host(self) -> str:
@@ -77,8 +78,11 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
         Setting("hosts", "text", None,
                 "Names, with commas, under which a proxy on this machine serves the page to browsers."),
         Setting("database", "text", None,
-                "SQLAlchemy's address of the database; by default the file hub.db in the data directory.",
+                "«postgresql://USER@HOST/NAME», which several hubs may share; by default the file hub.db in the data directory.",
                 general="storage.path", take=lambda path: f"sqlite:///{path}"),
+        Setting("address", "text", None,
+                "Where nodes and the other hubs of the database reach this one; by default http:// and `listen`.",
+                check=_address_fault),
         Setting("fleet", "text", "default", "The fleet's name, as the page shows it.",
                 check=lambda value: name_fault(str(value))),
         Setting("retention.measurements", "duration", 30 * day,
@@ -88,6 +92,10 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
         Setting("retention.gaps", "duration", 365 * day,
                 "How long records of gaps are kept.", unit="seconds", low=60, high=3650 * day),
     )  # fmt: skip
+
+
+def _address_fault(value: object) -> str | None:
+    return None if is_url(str(value)) else f"«{value}» is not an address: write http://HOST:PORT"
 
 
 def default_data_dir(home: Path, *, root: bool) -> Path:

@@ -32,6 +32,7 @@ from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscriptions
 from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.host import Host
+from skerry.node.hub_addresses import HubAccount, account_of
 from skerry.node.identity import Identity, read_identity, read_secret
 from skerry.node.limiting import build_limits
 from skerry.node.limits.storage_watch import Quotas
@@ -127,19 +128,19 @@ def _build(
     session: aiohttp.ClientSession,
 ) -> Node:
     clock, name = host.clock, identity.name if identity else settings.name
-    logs, to_hub = LogFiles(settings.data_dir / "logs", clock), _to_hub(settings, identity)
-    sync = _sync(settings, to_hub, host, Stores(store.state, records), session, logs)
+    account, logs = _account(settings, identity), LogFiles(settings.data_dir / "logs", clock)
+    sync = _sync(settings, account, host, Stores(store.state, records), session, logs)
     quality = partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, NullCipher())
     api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
-    named = script_models(settings, to_hub, host, store.state, session, sync)
+    named = script_models(settings, account, host, store.state, session, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
     quotas, owner = Quotas(), owner_mark(settings.data_dir, host.disk, host.chance)
     events = OwnEvents(records, clock, quality)
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
     containers = containers_on_demand(settings, host, owner, events)
     runtime = _runtimes(settings, host, isolation, containers)
-    models = models_on_demand(settings, to_hub, host, instances, session, sync)
+    models = models_on_demand(settings, account, host, instances, session, sync)
     native = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
     supervisor = Supervisor(
         Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
@@ -178,6 +179,11 @@ def _build(
         clock=clock,
         disk=host.disk,
     )
+
+
+def _account(settings: NodeSettings, identity: Identity | None) -> HubAccount | None:
+    """Who this node is to its hub; None: it has none, or is not to look for it."""
+    return None if settings.stays_alone else account_of(settings.hub.url, identity)
 
 
 def _desk(
@@ -224,25 +230,20 @@ def _wishes(
     return desired, groups
 
 
-def _to_hub(settings: NodeSettings, identity: Identity | None) -> Identity | None:
-    """Who this node is to its hub; None: it has none, or is not to look for it."""
-    return None if settings.stays_alone else identity
-
-
 def _sync(
     settings: NodeSettings,
-    identity: Identity | None,
+    account: HubAccount | None,
     host: Host,
     stores: Stores,
     session: aiohttp.ClientSession,
     logs: LogFiles,
 ) -> Sync:
-    if identity is None:
+    if account is None:
         alone = Reachability(stores.state, host.clock, None, by_choice=settings.stays_alone)
         return Sync(stores, alone, None, host.clock, host.chance)
-    url = settings.hub.url or identity.hub_url
-    uplink = HttpUplink(session, url, identity.node_id, read_secret(settings.data_dir))
-    reachability = Reachability(stores.state, host.clock, url)
+    hubs = account.addresses
+    uplink = HttpUplink(session, hubs, account.node_id, read_secret(settings.data_dir))
+    reachability = Reachability(stores.state, host.clock, lambda: hubs.current)
     pace = Pace.of(settings.sync)
     connection = connect(uplink, stores, reachability, logs, host.clock, host.chance, pace=pace)
     return Sync(stores, reachability, connection, host.clock, host.chance)

@@ -18,13 +18,17 @@ SECRET_FILE = "node.secret"  # noqa: S105 - the file's name, not a secret
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What an enrolled node is called, by which hub, and what workloads select it by."""
+    """What an enrolled node is called, by which hub, and what workloads select it by.
+
+    `hub_urls` are the addresses that the hub told, when it is in several places.
+    """
 
     node_id: str
     name: str
     labels: dict[str, str]
     hub_url: str
     hub_id: str
+    hub_urls: list[str] = []
 
 
 def read_identity(data_dir: Path) -> Identity | None:

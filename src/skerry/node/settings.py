@@ -31,6 +31,7 @@ from skerry.kit.errors import InvalidInput
 from skerry.kit.nearest import did_you_mean
 from skerry.kit.socket_path import checked_socket_path
 from skerry.kit.text_file import read_text
+from skerry.node.hub_addresses import written
 from skerry.node.node_settings import STORE_FILE, NodeSettings
 
 PREFIX = "SKERRY_NODE_"
@@ -53,8 +54,8 @@ def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
                 "Store, sockets, logs and identity of this node. One directory is one node.",
                 general="storage.path", take=_directory_of),
         Setting("hub.url", "text", None,
-                "Where the hub is, if not where the node was enrolled.", check=url_fault,
-                general="sync.central_url"),
+                "Where the hub is, if not where the node was enrolled; several addresses of one hub with commas, the first "
+                "preferred.", check=_hubs_fault, general="sync.central_url"),
         Setting("api.port", "integer", 8000,
                 "Read-only port on 127.0.0.1 for monitoring; 0 switches it off.", low=0, high=65535),
         Setting("records.keep_limit", "size", 1_000_000_000,
@@ -233,6 +234,11 @@ def _registries_fault(value: object) -> str | None:
 
 def _directory_of(path: object) -> Path:
     return Path(str(path)).parent
+
+
+def _hubs_fault(value: object) -> str | None:
+    faults = [url_fault(address) for address in written(str(value))]
+    return next((fault for fault in faults if fault is not None), None)
 
 
 def _users_fault(value: object) -> str | None:

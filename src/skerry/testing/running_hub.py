@@ -22,7 +22,7 @@ from skerry.wire.sync import Enrol, Enrolled
 T = TypeVar("T")
 
 
-class EnrolledNode(Enrolled, frozen=True):
+class EnrolledNode(Enrolled, frozen=True, kw_only=True):
     """A node as a test knows it: with its secret."""
 
     secret: str
@@ -54,7 +54,7 @@ class RunningHub:
             secret = random_secret()
             enrol = Enrol(token.token, name, labels or {}, "0.1.0", secret_hash(secret))
             found = await _post(session, "/enrol/v1", enrol, Enrolled, {})
-            return EnrolledNode(found.node_id, found.name, found.hub_id, secret)
+            return EnrolledNode(found.node_id, found.name, found.hub_id, secret=secret)
 
 
 @contextlib.asynccontextmanager
@@ -64,13 +64,14 @@ async def running_hub(
     keepalive: Keepalive | None = None,
     limits: RequestLimits | None = None,
     hosts: str | None = None,
+    database: str | None = None,
 ) -> AsyncIterator[RunningHub]:
     """The hub runs within the block; on leaving it ends as on SIGTERM."""
     day = 86_400.0
     settings = HubSettings(
         data_dir=data_dir,
         listen="127.0.0.1:0",
-        database=None,
+        database=database,
         fleet="test",
         retention=RetentionSection(measurements=day, events=day, gaps=day),
         hosts=hosts,

@@ -157,8 +157,9 @@ class Enrol(msgspec.Struct, frozen=True):
 
 
 class Enrolled(msgspec.Struct, frozen=True):
-    """The node's identity."""
+    """The node's identity. `hubs` are the addresses of this fleet's hubs when there may be several."""
 
     node_id: str
     name: str
     hub_id: str
+    hubs: list[str] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 from skerry.kit.disk import Disk
@@ -18,7 +20,7 @@ def load_or_create(data_dir: Path, disk: Disk) -> str:
     """
     path = data_dir / FILE_NAME
     if not path.exists():
-        disk.write_atomic("admin-token.write", path, f"{random_token(32)}\n".encode(), mode=0o600)
+        _create(data_dir, disk)
     token = path.read_text().strip()
     if len(token) < 32:
         raise InvalidInput(
@@ -26,3 +28,12 @@ def load_or_create(data_dir: Path, disk: Disk) -> str:
             "Delete the file and start the hub again: it makes a new one."
         )
     return token
+
+
+def _create(data_dir: Path, disk: Disk) -> None:
+    """Another hub process may share the directory: the first one's token is everybody's."""
+    fresh = data_dir / f"{FILE_NAME}.{random_token(4)}"
+    disk.write_atomic("admin-token.write", fresh, f"{random_token(32)}\n".encode(), mode=0o600)
+    with contextlib.suppress(FileExistsError):
+        os.link(fresh, data_dir / FILE_NAME)
+    disk.unlink("admin-token.written", fresh)

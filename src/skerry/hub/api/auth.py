@@ -85,6 +85,11 @@ class Authenticator:
                 return Principal("node", node_id, self._fleet)
         return self._nobody()
 
+    async def _recalled(self, connection: Connection) -> Principal:
+        scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
+        node_id = await self._nodes.recall(bearer) if scheme.lower() == "bearer" else None
+        return self._nobody() if node_id is None else Principal("node", node_id, self._fleet)
+
     def is_admin_token(self, text: str) -> bool:
         """Compares in constant time."""
         return hmac.compare_digest(text.encode(), self._admin_token)
@@ -97,6 +102,8 @@ class Authenticator:
         self._check_host(connection)
         permission = handler.opt.get("permission")
         principal = self.principal(connection)
+        if principal.kind == "nobody":
+            principal = await self._recalled(connection)
         connection.scope["user"] = principal
         if permission in {"anyone", principal.kind}:
             return

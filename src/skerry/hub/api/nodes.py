@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import msgspec
@@ -18,11 +20,13 @@ from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.heartbeat import HEARD
 from skerry.hub.link import Links
+from skerry.hub.peers import Peers
 from skerry.hub.sync.frames import check_id
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.kit.clock import Clock
+from skerry.kit.errors import Transient
 from skerry.kit.one_line import one_line
 from skerry.wire.link import RUN_HEADER
 from skerry.wire.models import NamedModels
@@ -45,12 +49,15 @@ GivenClock = SkipValidation[NamedDependency[Clock]]
 
 @post("/enrol/v1", dto=WireBody[Enrol], return_dto=None, status_code=200, opt=ANYONE)
 async def enrol(
-    data: JSONBody[Enrol], nodes: NamedDependency[Nodes], changes: NamedDependency[Changes]
+    data: JSONBody[Enrol],
+    nodes: NamedDependency[Nodes],
+    peers: NamedDependency[Peers],
+    changes: NamedDependency[Changes],
 ) -> Enrolled:
-    """Makes a node of whoever shows a valid one-time token."""
+    """Makes a node of whoever shows a valid one-time token, and says where else this fleet has hubs."""
     enrolled = await nodes.enrol(data)
     changes.announce()
-    return enrolled
+    return msgspec.structs.replace(enrolled, hubs=await peers.addresses())
 
 
 @post("/sync/v1/hello", dto=WireBody[Hello], return_dto=None, status_code=200, opt=NODE)
@@ -118,6 +125,7 @@ async def link(
     socket: WebSocket[Principal, Any, State],
     links: NamedDependency[Links],
     nodes: NamedDependency[Nodes],
+    peers: NamedDependency[Peers],
     changes: NamedDependency[Changes],
     clock: GivenClock,
 ) -> None:
@@ -132,8 +140,17 @@ async def link(
     await socket.accept()
     heard()
     changes.announce()
-    await links.run(node_id, socket, agent, heard)
-    changes.announce()
+    # Beside it, not before: news that come between accepting and serving would be lost.
+    turn = asyncio.ensure_future(peers.linked(node_id, agent))
+    try:
+        await links.run(node_id, socket, agent, heard, turn)
+    finally:
+        changes.announce()
+        # Without a database the other hubs learn nothing; the node's next hello fails then, and it comes again.
+        with contextlib.suppress(Transient):
+            await turn
+            if not links.connected(node_id):
+                await peers.unlinked(node_id)
 
 
 def _agent(connection: Connection, run: str, host: str = "") -> Agent | None:

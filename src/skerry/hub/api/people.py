@@ -21,7 +21,8 @@ from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
-from skerry.hub.link import Links, Tail
+from skerry.hub.link import Links
+from skerry.hub.tails import FORWARDED, Tails, Texts
 from skerry.kit.errors import NotFound, SkerryError
 from skerry.wire.logs import LogQuery
 from skerry.wire.models import ModelView
@@ -80,7 +81,7 @@ async def create_token(data: JSONBody[TokenRequest], tokens: NamedDependency[Tok
 @post("/api/v1/login-codes", status_code=200, opt=PERSON)
 async def create_login_code(login_codes: NamedDependency[LoginCodes]) -> LoginCode:
     """Makes a one-time address that signs a browser in."""
-    return login_codes.issue()
+    return await login_codes.issue()
 
 
 @get("/api/v1/workloads", opt=PERSON)
@@ -234,10 +235,11 @@ async def list_records(  # noqa: PLR0913 - one argument for each query parameter
 @get("/api/v1/nodes/{node:str}/logs/{workload:str}", media_type=MediaType.TEXT, opt=PERSON)
 async def tail_log(  # noqa: PLR0913 - one argument for each query parameter
     *,
+    request: AuthenticatedRequest,
     node: FromPath[str],
     workload: FromPath[str],
     nodes: NamedDependency[Nodes],
-    links: NamedDependency[Links],
+    tails: NamedDependency[Tails],
     since: FromQuery[int | None] = None,
     until: FromQuery[int | None] = None,
     level: FromQuery[Level | None] = None,
@@ -251,13 +253,14 @@ async def tail_log(  # noqa: PLR0913 - one argument for each query parameter
     if node_id is None:
         raise NotFound(f"cannot read logs of «{workload}»: there is no node «{node}»")
     query = LogQuery(since, until, level, follow)
-    tail = await links.open(node_id, node, "logs", {"workload": workload, **query.arguments()})
+    forwarded = FORWARDED in request.headers
+    tail = await tails.open(node_id, node, workload, query.arguments(), forwarded=forwarded)
     # Runs at the end in any case; a generator's own clean-up would wait for the garbage collector.
     close = BackgroundTask(tail.close)
     return Stream(_with_last_words(tail), media_type=MediaType.TEXT, background=close)
 
 
-async def _with_last_words(tail: Tail) -> AsyncIterator[str]:
+async def _with_last_words(tail: Texts) -> AsyncIterator[str]:
     """`tail`, and a line that says why it ended early: the status line has long been sent."""
     try:
         async for text in tail:

@@ -9,6 +9,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+from sqlalchemy import Connection, delete
+
+from skerry.core.credentials import secret_hash
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.tables import login_code
 from skerry.kit.clock import NS, Clock
 from skerry.kit.ids import random_token
 from skerry.wire.people import LoginCode
@@ -53,21 +58,27 @@ class Sessions:
 
 
 class LoginCodes:
-    """One-time login codes, in memory only: a restart of the hub forgets them."""
+    """One-time login codes. Their hashes are in the database, so a code is good at every hub process on it."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, store: HubStore, clock: Clock) -> None:
+        self._store = store
         self._clock = clock
-        self._deadlines: dict[str, int] = {}
 
-    def issue(self) -> LoginCode:
+    async def issue(self) -> LoginCode:
         """A code that can be used once within CODE_SECONDS, as the address that the browser opens."""
-        now = self._clock.monotonic_ns()
-        self._deadlines = {code: end for code, end in self._deadlines.items() if end > now}
-        code = random_token()
-        self._deadlines[code] = now + CODE_SECONDS * NS
-        return LoginCode(f"/login?code={code}", self._clock.wall_ns() + CODE_SECONDS * NS)
+        now, code = self._clock.wall_ns(), random_token()
+        row = {"hash": secret_hash(code), "expires_at": now + CODE_SECONDS * NS}
 
-    def use(self, code: str) -> bool:
+        def work(connection: Connection) -> None:
+            connection.execute(delete(login_code).where(login_code.c.expires_at <= now))
+            connection.execute(login_code.insert(), row)
+
+        await self._store.write(work)
+        return LoginCode(f"/login?code={code}", now + CODE_SECONDS * NS)
+
+    async def use(self, code: str) -> bool:
         """Whether the code was good; it is not good a second time."""
-        deadline = self._deadlines.pop(code, None)
-        return deadline is not None and deadline > self._clock.monotonic_ns()
+        used = delete(login_code).where(
+            login_code.c.hash == secret_hash(code), login_code.c.expires_at > self._clock.wall_ns()
+        )
+        return await self._store.write(lambda connection: connection.execute(used).rowcount == 1)

@@ -72,7 +72,7 @@ async def login_form(
     """Signs in with a one-time code, or asks for the token."""
     if code is None:
         return _html(templates.render("login.html", problem=""))
-    if login_codes.use(code):
+    if await login_codes.use(code):
         return _signed_in(sessions)
     problem = "This link was used before or is too old. Sign in with the token instead."
     return _html(templates.render("login.html", problem=problem), status=401)

@@ -1,7 +1,9 @@
 """Numbers for texts that records repeat: a table of distinct keys, and a bounded cache in front of it.
 
 The cache learns a number only after the transaction that wrote it was committed, so it never holds
-one that the table does not have.
+one that the table does not have. Other processes on the same database change no number, and remove only what has not
+been used for days; but a server that comes in the place of another may know other numbers, so every new connection
+begins with an empty cache.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ class Resolved(Generic[Key]):
 
     ids: dict[Key, int]
     learned: dict[Key, Entry]
+    connection: object
 
 
 class Dictionary(Generic[Key]):
@@ -45,6 +48,12 @@ class Dictionary(Generic[Key]):
         self._unique = unique
         self._limit = limit
         self._cache: dict[Key, Entry] = {}
+        self._connection: object = None
+
+    def meet(self, connection: Connection) -> None:
+        """Forgets what was learned over another connection than this. In the writer's thread, before `resolve`."""
+        if connection.info is not self._connection:
+            self._connection, self._cache = connection.info, {}
 
     def resolve(
         self,
@@ -67,10 +76,12 @@ class Dictionary(Generic[Key]):
                 missing.append(key)
         learned = self._write(connection, {key: columns_of(key) for key in missing}, at)
         ids.update((key, entry.id) for key, entry in learned.items())
-        return Resolved(ids, learned)
+        return Resolved(ids, learned, self._connection)
 
     def learn(self, resolved: Resolved[Key]) -> None:
         """Caches what a committed transaction resolved."""
+        if resolved.connection is not self._connection:
+            return
         if len(self._cache) + len(resolved.learned) > self._limit:
             self._cache = {}
         self._cache.update(resolved.learned)

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Double, and_, cast, func, select
 
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.tables import FLEET, VALUE_FLOAT, VALUE_INT, node, record, series
+from skerry.hub.store.tables import FLEET, KINDS, VALUE_FLOAT, VALUE_INT, node, record, series
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def _courses(
         record.c.series_id == series.c.id,
         record.c.at >= since,
         record.c.at < until,
+        record.c.kind == KINDS.index("measurement"),
         record.c.type.in_([VALUE_INT, VALUE_FLOAT]),
     )
     query = (

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from skerry.hub.data.dictionary import Dictionary
 from skerry.hub.data.values import meta_hash, store, store_meta
 from skerry.hub.store.bulk import insert_new
-from skerry.hub.store.tables import FLEET, batch, meta, record, series, session
+from skerry.hub.store.tables import FLEET, KINDS, batch, meta, record, series, session
 from skerry.wire.records import Batch
 
 _CACHED_SERIES = 50_000
@@ -24,7 +24,7 @@ _CACHED_SESSIONS = 20_000
 _CACHED_METAS = 20_000
 
 _Row = tuple[
-    int, int, int, int, int, int | None, int, int | None, float | None, str | None
+    int, int, int, int, int, int | None, int, int | None, float | None, str | None, int
 ]  # fmt: skip
 
 
@@ -62,6 +62,8 @@ class Ingest:
 
         What is already there stays as it is. `received_at` is in ns since 1970.
         """
+        for dictionary in (self._series, self._sessions, self._metas):
+            dictionary.meet(connection)
         prepared = [_prepare(node_id, item) for item in batches]
         keys = self._series.resolve(
             connection,
@@ -148,7 +150,7 @@ def _rows(
     meta_ids: dict[str, int],
 ) -> Iterator[_Row]:
     """The columns of each record, in the order of the table."""
-    first = item.batch.counter
+    first, kind = item.batch.counter, KINDS.index(item.batch.kind)
     for each, text in zip(item.batch.records, item.metas, strict=True):
         yield (
             series_ids[each.name],
@@ -158,4 +160,5 @@ def _rows(
             number,
             None if text is None else meta_ids[text],
             *store(each.value),
+            kind,
         )

@@ -11,7 +11,7 @@ from sqlalchemy import Row as DatabaseRow
 
 from skerry.hub.data.values import Stored, restore, restore_meta
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.tables import FLEET, meta, node, record, series
+from skerry.hub.store.tables import FLEET, KINDS, meta, node, record, series
 from skerry.kit.clock import iso
 from skerry.kit.errors import InvalidInput
 from skerry.wire.people import Rows
@@ -53,9 +53,16 @@ class RecordQuery:
         last = _in_range(until - 1) if until is not None else INT64 - 1
 
         def work(connection: Connection) -> Rows:
-            start = _nth_newest(limit + 1, first, last)
+            start = _nth_newest(limit + 1, first, last, kind)
             query = (
-                _joined(and_(record.c.at >= start, record.c.at <= last))
+                _joined(
+                    and_(
+                        record.c.at >= start,
+                        record.c.at >= first,
+                        record.c.at <= last,
+                        _of_kind(kind),
+                    )
+                )
                 .where(
                     _fits(connection, name),
                     _is(series.c.source, source),
@@ -73,10 +80,9 @@ class RecordQuery:
         """The newest measurement of every series, by node, source and name."""
 
         def work(connection: Connection) -> list[Row]:
-            newest = _nth_newest(1, -INT64, INT64 - 1)
-            query = _joined(record.c.at == newest).where(
-                series.c.kind == "measurement", _of_node(node)
-            )
+            newest = _nth_newest(1, -INT64, INT64 - 1, "measurement")
+            newest_record = and_(record.c.at == newest, _of_kind("measurement"))
+            query = _joined(newest_record).where(series.c.kind == "measurement", _of_node(node))
             found: dict[tuple[str, str, str], Row] = {}
             for each in connection.execute(query):
                 row = _row(each)
@@ -104,12 +110,18 @@ def _joined(condition: ColumnElement[bool]) -> Select[tuple[object, ...]]:
     )
 
 
-def _nth_newest(n: int, first: int, last: int) -> ColumnElement[int]:
+def _of_kind(kind: Kind | None) -> ColumnElement[bool]:
+    """Follows from the series; said of the record too, because PostgreSQL's partitions go by it."""
+    return literal(value=True) if kind is None else record.c.kind == KINDS.index(kind)
+
+
+def _nth_newest(n: int, first: int, last: int, kind: Kind | None) -> ColumnElement[int]:
     """The time of a series' n-th newest record from `first` to `last`, or `first` when it has fewer."""
     walked = record.alias()
     return func.coalesce(
         select(walked.c.at)
         .where(walked.c.series_id == series.c.id, walked.c.at >= first, walked.c.at <= last)
+        .where(literal(value=True) if kind is None else walked.c.kind == KINDS.index(kind))
         .order_by(walked.c.at.desc())
         .limit(1)
         .offset(n - 1)

@@ -2,21 +2,27 @@
 
 A record's age counts from when the hub received it, so a device with a wrong clock loses nothing. All
 records of a batch have the same age and go together, in steps that keep the writer busy only briefly.
+PostgreSQL's records lie in partitions by their own time (`store.partitions`): one whose time is over goes as a whole
+when all in it is old enough; what stays behind in it, or lies outside all partitions, goes in steps.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import Connection, Table, delete, select, tuple_
 
 from skerry.hub.data.dictionary import REFRESH
-from skerry.hub.store import changes
+from skerry.hub.store import changes, partitions
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import batch, meta, record, series, session
 from skerry.kit.clock import NS
+from skerry.kit.errors import Transient
 from skerry.wire.records import Kind
+
+log = logging.getLogger(__name__)
 
 CHANGES_KEPT = 7 * 86400 * NS
 """How long (ns) a node may be away and still get only what changed, not its full set."""
@@ -47,12 +53,29 @@ class Retention:
         }
         self._ages = {kind: int(age * NS) for kind, age in kinds.items()}
 
+    async def prepare(self, now: int) -> None:
+        """Creates the partitions that the coming records need; without them they are kept too, but go row by row."""
+        if not self._store.shared:
+            return
+        for kind, age in self._ages.items():
+            create = partial(partitions.create, kind=kind, age=age, now=now)
+            try:
+                made = await self._store.write(create)
+            except Transient as error:
+                log.info("cannot create partitions of «%s» now: %s", kind, error)
+            else:
+                if made:
+                    log.info("created %d partitions for records of kind «%s»", made, kind)
+
     async def sweep(self, now: int) -> int:
         """Removes what is too old at `now` (ns since 1970); returns how many records that were."""
         removed = 0
+        sweep = self._sweep_partitions if self._store.shared else self._sweep_records
         for kind, age in self._ages.items():
-            removed += await self._sweep_records(kind, now - age)
+            removed += await sweep(kind, now - age)
         unused = now - max(self._ages.values()) - 2 * REFRESH
+        if self._store.shared:
+            unused -= partitions.AHEAD + 2 * partitions.width(max(self._ages.values()))
         for table in (series, session, meta):
             await self._sweep_dictionary(table, unused)
         while await self._store.write(
@@ -70,6 +93,35 @@ class Retention:
             )
             removed += count
         return removed
+
+    async def _sweep_partitions(self, kind: Kind, before: int) -> int:
+        held = await self._store.read(lambda connection: partitions.read(connection, kind))
+        removed, late = 0, [partitions.default_of(kind)]
+        for part in held:
+            if part.upper > before:
+                continue
+            dropped = await self._drop(kind, part, before)
+            removed += dropped or 0
+            if dropped is None and part.upper < before - partitions.width(self._ages[kind]):
+                late.append(part.table)
+        for table in late:
+            expire = partial(
+                partitions.expire, kind=kind, table=table, before=before, limit=_STEP_RECORDS
+            )
+            while gone := await self._store.write(expire):
+                removed += gone
+        batches = partial(partitions.expire_batches, kind=kind, before=before, limit=_STEP_RECORDS)
+        while await self._store.write(batches):
+            pass
+        return removed
+
+    async def _drop(self, kind: Kind, part: partitions.Partition, before: int) -> int | None:
+        drop = partial(partitions.drop, kind=kind, part=part, before=before)
+        try:
+            return await self._store.write(drop)
+        except Transient as error:  # somebody reads it for longer than a drop may wait
+            log.info("cannot drop partition %s now: %s", part.table, error)
+            return 0
 
     async def _sweep_dictionary(self, table: Table, before: int) -> None:
         query = select(table.c.id).where(table.c.used_at < before)

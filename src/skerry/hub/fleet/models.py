@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, select
 
 from skerry.core.models import check_model, model_difference
 from skerry.hub.ports import Blobs
+from skerry.hub.store import locks
 from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, model, workload
@@ -166,6 +167,7 @@ def _views(connection: Connection, name: str | None) -> builtins.list[ModelView]
 
 
 def _delete(connection: Connection, name: str) -> None:
+    locks.of_fleet(connection)
     _must_exist(name, list(read_models(connection)), "delete")
     if users := _users(connection).get(name):
         raise Refused(

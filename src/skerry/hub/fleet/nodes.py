@@ -27,8 +27,9 @@ from skerry.hub.fleet.assignments import Assignments, read_workloads
 from skerry.hub.fleet.controller import Node
 from skerry.hub.fleet.tokens import redeem
 from skerry.hub.fleet.views import node_views
-from skerry.hub.store import changes
+from skerry.hub.store import changes, locks
 from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.notices import Deleted, tell
 from skerry.hub.store.tables import FLEET, lane, node, state
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError
@@ -43,6 +44,9 @@ log = logging.getLogger(__name__)
 
 FLUSH_EVERY = 30.0
 """Seconds between two calls of `Nodes.flush` by the hub's loop."""
+
+FLUSH_FOR_OTHERS_EVERY = 5.0
+"""The same where other hub processes read when a node was last heard of, and call it offline after 45 s."""
 
 _MAX_LABELS = 64
 _NOBODY = "0" * 64
@@ -79,7 +83,7 @@ class Nodes:
         self._agents = Agents()
 
     async def start(self) -> None:
-        """Reads the secrets' hashes. After HubStore.start()."""
+        """Reads the secrets' hashes, again too. After HubStore.start()."""
         query = select(node.c.id, node.c.secret_hash)
         self._hashes = await self._store.read(
             lambda connection: {row.id: row.secret_hash for row in connection.execute(query)}
@@ -112,6 +116,22 @@ class Nodes:
         right = hmac.compare_digest(self._hashes.get(node_id, _NOBODY), secret_hash(secret))
         return node_id if right else None
 
+    async def recall(self, bearer: str) -> str | None:
+        """As `authenticate`, for a node that another hub process may have enrolled: looks into the database."""
+        node_id, _, secret = bearer.partition(".")
+        if not self._store.shared or _ID.fullmatch(node_id) is None:
+            return None
+        query = select(node.c.secret_hash).where(node.c.id == node_id)
+        found = await self._store.read(lambda connection: connection.execute(query).scalar())
+        if found is None or not hmac.compare_digest(found, secret_hash(secret)):
+            return None
+        self._hashes[node_id] = found
+        return node_id
+
+    def knows(self, node_id: str) -> bool:
+        """Whether it is a node of this fleet, as far as this process has read."""
+        return node_id in self._hashes
+
     async def list(self) -> builtins.list[NodeView]:
         """Every node, by name."""
         seen = dict(self._seen)
@@ -132,11 +152,15 @@ class Nodes:
         Its records stay. What it runs goes on there, as in an outage, until somebody ends it on the device.
         """
         deleted = await self._store.write(lambda connection: _delete(connection, name))
-        self._hashes.pop(deleted.id, None)
-        self._seen.pop(deleted.id, None)
-        self._unwritten.discard(deleted.id)
-        self._agents.forget(deleted.id)
+        self.forget(deleted.id)
         return deleted
+
+    def forget(self, node_id: str) -> None:
+        """The node is deleted, here or by another hub process: its secret no longer works."""
+        self._hashes.pop(node_id, None)
+        self._seen.pop(node_id, None)
+        self._unwritten.discard(node_id)
+        self._agents.forget(node_id)
 
     @property
     def last_seen(self) -> Mapping[str, int]:
@@ -148,8 +172,12 @@ class Nodes:
 
         Logs a warning when a second agent with the node's identity comes to light, once until it is silent.
         """
-        self._seen[node_id] = wall_ns
         self._unwritten.add(node_id)
+        self.seen_elsewhere(node_id, wall_ns, agent)
+
+    def seen_elsewhere(self, node_id: str, wall_ns: int, agent: Agent | None) -> None:
+        """As `seen`, when another hub process tells: that one writes it."""
+        self._seen[node_id] = wall_ns
         if agent is not None and self._agents.heard(node_id, agent, self._clock.monotonic_ns()):
             log.warning("node %s: %s", node_id, self._problem(node_id))
 
@@ -173,7 +201,10 @@ class Nodes:
         rows = [{"node": node_id, "at": self._seen[node_id]} for node_id in sorted(written)]
         if not rows:
             return
-        statement = update(node).where(node.c.id == bindparam("node"))
+        # Never backwards: it may have been heard of later by another process.
+        statement = update(node).where(
+            node.c.id == bindparam("node"), node.c.last_seen < bindparam("at")
+        )
         statement = statement.values(last_seen=bindparam("at"))
         try:
             await self._store.write(lambda connection: connection.execute(statement, rows))
@@ -198,10 +229,12 @@ class Nodes:
         )
         if held.labels == labels:
             return False
+        locks.of_fleet(connection)
         return bool(self._assignments.place_node(connection, Node(node_id, held.name, info.labels)))
 
     def _enrol(self, connection: Connection, request: Enrol) -> _Known:
         now = self._clock.wall_ns()
+        locks.of_fleet(connection)
         held = connection.execute(
             select(node.c.id, node.c.name).where(node.c.secret_hash == request.secret_hash)
         ).one_or_none()
@@ -260,6 +293,7 @@ def _labels_text(labels: Mapping[str, str]) -> str:
 
 
 def _delete(connection: Connection, name: str) -> NodeDeleted:
+    locks.of_fleet(connection)
     query = select(node.c.name, node.c.id).where(node.c.fleet_id == FLEET)
     ids: dict[str, str] = {row.name: row.id for row in connection.execute(query)}
     if name not in ids:
@@ -270,6 +304,7 @@ def _delete(connection: Connection, name: str) -> NodeDeleted:
     connection.execute(delete(lane).where(lane.c.node_id == node_id))
     connection.execute(delete(state).where(state.c.fleet_id == FLEET, state.c.scope == node_id))
     changes.drop_scope(connection, node_id)
+    tell(connection, Deleted(node_id))
     desired = read_workloads(connection)
     pinned = [each for each, item in desired.items() if item.spec.on.node == name]
     return NodeDeleted(node_id, name, pinned)

@@ -6,7 +6,7 @@ begins a rollout in the transaction of the change itself; `run` is one of the hu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,8 +22,10 @@ from skerry.hub.fleet.assignments import (
 )
 from skerry.hub.fleet.views import Heard, find, heard
 from skerry.hub.fleet.waves import Member, Rollout, Wave, decide, resumed, view
+from skerry.hub.store import locks, notices
 from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.notices import tell
 from skerry.hub.store.tables import FLEET, node, rollout, state
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -75,20 +77,22 @@ class Rollouts:
         self._last_seen = last_seen
         self.began = Bell()
 
-    async def run(self, guard: Guard, changed: Callable[[], None]) -> None:
-        """Carries changes on for ever; calls `changed` when one has got further."""
-        active = True
+    async def run(
+        self, guard: Guard, changed: Callable[[], None], may: Callable[[], Awaitable[bool]]
+    ) -> None:
+        """Carries changes on for ever; calls `changed` when one has got further.
+
+        `may` says whether it is this process that does so now; it is asked before each look.
+        """
 
         async def once() -> None:
-            nonlocal active
             seen = self.began.count
-            if await self.advance():
-                changed()
-            active = await self._store.read(_any)
-            if active:
-                await self.began.within(seen, LOOK_EVERY, self._clock)
-            else:
+            if not await self._store.read(_any):
                 await self.began.after(seen)
+                return
+            if await may() and await self.advance():
+                changed()
+            await self.began.within(seen, LOOK_EVERY, self._clock)
 
         while True:
             await guard.run(once)
@@ -136,6 +140,7 @@ class Rollouts:
             name,
             Rollout(earlier.before, earlier.restarts, proven=known, excused=known),
         )
+        tell(connection, notices.Rollouts())
 
     def end(self, connection: Connection, names: Collection[str]) -> None:
         """Nothing waits any more."""
@@ -147,10 +152,12 @@ class Rollouts:
         now, seen = self._clock.wall_ns(), dict(self._last_seen)
 
         def write(connection: Connection) -> None:
+            locks.of_fleet(connection)
             under_way(connection, name, verb)
             case = _case(connection, name, seen, now)
             if case is not None:
                 self._save(connection, name, work(case, now))
+            tell(connection, notices.Rollouts())
 
         await self._store.write(write)
         self.began.ring()
@@ -158,6 +165,7 @@ class Rollouts:
     def _advance(
         self, connection: Connection, name: str, seen: Mapping[str, int], now: int
     ) -> frozenset[str]:
+        locks.of_fleet(connection)
         case = _case(connection, name, seen, now)
         if case is None:
             return frozenset()

@@ -19,7 +19,7 @@ from skerry.hub.fleet.models import Models, check_uses, plan_models, read_models
 from skerry.hub.fleet.rollouts import Rollouts, under_way, update_views
 from skerry.hub.fleet.versions import Origin, earlier, read_versions, write_version
 from skerry.hub.fleet.views import assignment_views, find, workload_views
-from skerry.hub.store import changes
+from skerry.hub.store import changes, locks
 from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, workload
@@ -138,7 +138,12 @@ class Workloads:
     async def _do(self, work: Callable[[Connection], _Outcome[T]], *, dry_run: bool = False) -> T:
         if dry_run:
             return (await self._store.read(work)).reply
-        outcome = await self._store.write(work)
+
+        def alone(connection: Connection) -> _Outcome[T]:
+            locks.of_fleet(connection)
+            return work(connection)
+
+        outcome = await self._store.write(alone)
         for node_id in sorted(outcome.news):
             self._notify(node_id)
         self._rollouts.began.ring()

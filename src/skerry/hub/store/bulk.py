@@ -1,7 +1,8 @@
 """Many rows at once, those that are there already left alone, by the fastest way that each database has.
 
-SQLite: one prepared statement for all rows. PostgreSQL: a binary COPY into a temporary table, and from
-there in one statement, because COPY itself knows no conflicts.
+SQLite: one prepared statement for all rows. PostgreSQL: many by a binary COPY into a temporary table, and from there
+in one statement, because COPY itself knows no conflicts; few as arrays in one statement, which is one way to the
+server and back instead of five.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import psycopg
 from sqlalchemy import BigInteger, Connection, Double, SmallInteger, Table, Text
 from sqlalchemy.exc import OperationalError
 
+_FEW = 500
+"""Rows up to which arrays cost less than COPY."""
+
 _COPY_TYPES = {BigInteger: "int8", SmallInteger: "int2", Double: "float8", Text: "text"}
 
 
@@ -20,11 +24,24 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[tuple[object
     """Inserts `rows`, whose values are in the order of the table's columns, unless their primary key is there."""
     names = ", ".join(f'"{column.name}"' for column in table.columns)
     if connection.dialect.name == "postgresql":
-        _copy(connection, table, names, rows)
+        few = len(rows) <= _FEW
+        (_unnest if few else _copy)(connection, table, names, rows)
         return
     marks = ", ".join("?" * len(table.columns))
     statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
     connection.exec_driver_sql(statement, list(rows))
+
+
+def _unnest(
+    connection: Connection, table: Table, names: str, rows: Sequence[tuple[object, ...]]
+) -> None:
+    if not rows:
+        return
+    arrays = ", ".join(f"%s::{_COPY_TYPES[type(column.type)]}[]" for column in table.columns)
+    statement = (
+        f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
+    )
+    connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
 
 
 def _copy(

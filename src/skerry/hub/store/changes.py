@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, delete, exists, func, select, update
 
+from skerry.hub.store.notices import tell_news
 from skerry.hub.store.tables import FLEET, change, log
 from skerry.kit.ids import random_token
 
@@ -62,7 +63,7 @@ def allot(connection: Connection, count: int = 1) -> int:
 
 
 def append(connection: Connection, changes: Sequence[Change], at: int) -> None:
-    """Writes `changes` to the log, each with a fresh tag. `at` is in ns since 1970."""
+    """Writes `changes` to the log, each with a fresh tag, and tells other processes. `at` is in ns since 1970."""
     if not changes:
         return
     connection.execute(
@@ -81,6 +82,7 @@ def append(connection: Connection, changes: Sequence[Change], at: int) -> None:
             for item in changes
         ],
     )
+    tell_news(connection, {item.scope for item in changes})
 
 
 def tag_of(connection: Connection, seq: int) -> str | None:

@@ -7,7 +7,7 @@ readers' transactions are read-only snapshots. `migrate` (in `schema`) and `HubS
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,15 @@ from skerry.kit.sqlite import classify as classify_sqlite
 
 _CACHE_KIB = 32 * 1024
 _CHECKPOINT_PAGES = 4000
+
+CONNECT = {
+    "connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}  # fmt: skip
+"""How every connection to PostgreSQL is made: a server that vanished without a word is noticed in seconds."""
+
+_AGAIN = frozenset({"40P01", "40001"})
+"""SQLSTATEs that say nothing about the statements: a deadlock, a serialization failure."""
 
 
 def parse_url(text: str) -> URL:
@@ -37,11 +46,16 @@ def parse_url(text: str) -> URL:
     )
 
 
-def writer_engine(url: URL) -> Engine:
-    """An engine with one connection, whose commits are on disk when they return. Raises Refused."""
+def writer_engine(url: URL, info: Mapping[str, str] | None = None) -> Engine:
+    """An engine with one connection, whose commits are on disk when they return. Raises Refused.
+
+    `info` is put into its `Connection.info`.
+    """
     if url.get_backend_name() == "sqlite":
         _create_private(_path(url))
-    return _engine(url, size=1, writes=True)
+    engine = _engine(url, size=1, writes=True)
+    event.listen(engine, "connect", lambda _, record: record.info.update(info or {}))
+    return engine
 
 
 def reader_engine(url: URL, readers: int) -> Engine:
@@ -69,9 +83,20 @@ def classify(error: DBAPIError, url: URL) -> Corrupt | Transient:
     return Transient(f"cannot use {url}: {str(error.orig).strip()}")
 
 
+def may_be_repeated(error: DBAPIError) -> bool:
+    """Whether the same transaction, run again at once, should succeed."""
+    return getattr(error.orig, "sqlstate", None) in _AGAIN
+
+
+def is_impatient(error: DBAPIError) -> bool:
+    """Whether a statement gave up waiting for a lock, as it had been told to: nothing else is wrong."""
+    return getattr(error.orig, "sqlstate", None) == "55P03"
+
+
 def _engine(url: URL, *, size: int, writes: bool) -> Engine:
     sqlite_file = url.get_backend_name() == "sqlite"
-    engine = create_engine(url, pool_size=size, max_overflow=0)
+    arguments = {} if sqlite_file else CONNECT
+    engine = create_engine(url, pool_size=size, max_overflow=0, connect_args=arguments)
     if not sqlite_file and not writes:
         engine = engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True

@@ -1,7 +1,8 @@
 """The hub's store as features use it: `write` and `read`, with a SQLAlchemy connection.
 
 One thread writes. It commits whatever waits as one group, each job in its own savepoint, so many
-callers pay for one fsync and a failing job takes nothing else with it. Readers have threads and
+callers pay for one fsync and a failing job takes nothing else with it. A group that met another process in a deadlock
+is run again, so a job may run more than once and must change nothing but the database. Readers have threads and
 connections of their own and never wait for the writer.
 """
 
@@ -16,11 +17,23 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError
 
-from skerry.hub.store import facts
-from skerry.hub.store.engine import classify, parse_url, reader_engine, writer_engine
+from skerry.hub.store import facts, locks
+from skerry.hub.store.engine import (
+    classify,
+    is_impatient,
+    may_be_repeated,
+    parse_url,
+    reader_engine,
+    writer_engine,
+)
+from skerry.hub.store.notices import ORIGIN
 from skerry.hub.store.schema import migrate
 from skerry.kit.clock import Clock
 from skerry.kit.commit import CommitThread
+from skerry.kit.ids import random_token
+
+_TRIES = 5
+"""Of a group that PostgreSQL chose to break a deadlock with."""
 
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
@@ -37,12 +50,24 @@ class HubStore:
 
     def __init__(self, url: str, clock: Clock, *, readers: int = 4) -> None:
         self._url = parse_url(url)
-        self._group = _Group(self._url, clock)
+        self.origin = random_token(8)
+        """Names this process to the others on the same database."""
+        self._group = _Group(self._url, clock, self.origin)
         self._writer: CommitThread[Work, Any] = CommitThread(
             self._group, name="hub writer", max_group=_MAX_GROUP
         )
         self._reader = reader_engine(self._url, readers)
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="hub reader")
+
+    @property
+    def url(self) -> URL:
+        """The database's address."""
+        return self._url
+
+    @property
+    def shared(self) -> bool:
+        """Whether other hub processes may work on the same database."""
+        return self._url.get_backend_name() == "postgresql"
 
     def start(self) -> None:
         """Opens and migrates the database. Raises Corrupt, Transient, Refused or StateTooNew."""
@@ -80,17 +105,19 @@ class _Group:
 
     facts: facts.Facts
 
-    def __init__(self, url: URL, clock: Clock) -> None:
+    def __init__(self, url: URL, clock: Clock, origin: str) -> None:
         self._url = url
         self._clock = clock
+        self._origin = origin
         self._engine: Engine | None = None
 
     def open(self) -> None:
         with contextlib.ExitStack() as undo:
-            engine = writer_engine(self._url)
+            engine = writer_engine(self._url, {ORIGIN: self._origin})
             undo.callback(engine.dispose)
             try:
                 with engine.begin() as connection:
+                    locks.of_schema(connection)
                     migrate(connection)
                     self.facts = facts.ensure(connection, self._clock)
             except DBAPIError as error:
@@ -99,12 +126,21 @@ class _Group:
         self._engine = engine
 
     def commit(self, jobs: Sequence[Work]) -> list[Any]:
-        assert self._engine is not None  # noqa: S101 - open() ran before the thread takes jobs
+        for _ in range(_TRIES - 1):
+            try:
+                return self._commit(jobs)
+            except DBAPIError as error:
+                if not may_be_repeated(error):
+                    raise classify(error, self._url) from error
         try:
-            with self._engine.begin() as connection:
-                return [_run(connection, job) for job in jobs]
+            return self._commit(jobs)
         except DBAPIError as error:
             raise classify(error, self._url) from error
+
+    def _commit(self, jobs: Sequence[Work]) -> list[Any]:
+        assert self._engine is not None  # noqa: S101 - open() ran before the thread takes jobs
+        with self._engine.begin() as connection:
+            return [_run(connection, job) for job in jobs]
 
     def close(self) -> None:
         if self._engine is not None:
@@ -117,7 +153,9 @@ def _run(connection: Connection, job: Work) -> Any:  # noqa: ANN401 - a job retu
             return job(connection)
     except (IntegrityError, DataError) as error:
         return error  # this job's rows are wrong; its savepoint is undone and the others go on
-    except DatabaseError:
+    except DatabaseError as error:
+        if is_impatient(error):
+            return classify(error, connection.engine.url)
         raise  # disk full, connection lost, corrupt: the whole group fails
     except Exception as error:  # noqa: BLE001 - the caller of this one job gets it
         return error

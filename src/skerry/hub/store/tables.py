@@ -23,6 +23,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from skerry.wire.records import Kind
+
 FLEET = "default"
 """The one fleet that a hub has so far; every row names it already."""
 
@@ -206,6 +208,40 @@ record = Table(
     Column("integer", BigInteger),
     Column("double", Double),
     Column("text", Text),
+    Column("kind", SmallInteger, nullable=False),  # of its series, as in KINDS: PostgreSQL's partitions go by kind and `at`
     Index("record_by_batch", "batch_id"),  # for retention: records expire by batch
     sqlite_with_rowid=False,
+)  # fmt: skip
+
+KINDS: tuple[Kind, ...] = ("measurement", "event", "gap")
+"""What `record.kind` counts."""
+
+# What several hub processes on one PostgreSQL must know of each other. Times are the database's own.
+
+lease = Table(
+    "lease", metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),  # HubStore.origin
+    Column("until", BigInteger, nullable=False),
+)  # fmt: skip
+
+hub_process = Table(
+    "hub_process", metadata,
+    Column("id", Text, primary_key=True),  # HubStore.origin
+    Column("address", Text, nullable=False),
+    Column("token_hash", Text, nullable=False),  # of the administrator's token, which must be one for all
+    Column("seen_at", BigInteger, nullable=False),
+)  # fmt: skip
+
+live_link = Table(
+    "live_link", metadata,
+    Column("node_id", Text, primary_key=True),
+    Column("hub", Text, nullable=False),  # hub_process.id
+    Column("turn", BigInteger, nullable=False),  # of two links of one node, the later counts
+)  # fmt: skip
+
+login_code = Table(
+    "login_code", metadata,
+    Column("hash", Text, primary_key=True),
+    Column("expires_at", BigInteger, nullable=False),
 )  # fmt: skip

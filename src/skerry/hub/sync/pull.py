@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select
 
 from skerry.core.cursors import Position, set_digest, sign
 from skerry.core.entities import ENTITIES
-from skerry.hub.store import changes, rows
+from skerry.hub.store import changes, locks, rows
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import state
 from skerry.hub.sync.history import Verdict, judge, read_cursor
@@ -132,6 +132,7 @@ class Feed:
         """Once for all nodes: those who notice later find a cursor of the epoch before."""
 
         def work(connection: Connection) -> Set[str]:
+            locks.of_fleet(connection)
             if _verdict(connection, lost) != "lost":
                 return set()
             changes.raise_epoch(connection, above=lost.epoch)

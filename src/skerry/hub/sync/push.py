@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from skerry.core.entities import ENTITIES
 from skerry.core.lanes import Admit, Diverged, Gap, admit
-from skerry.hub.store import changes, rows
+from skerry.hub.store import changes, locks, rows
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.sync import points
 from skerry.hub.sync.frames import Frames, info_of, read_frames
@@ -98,6 +98,7 @@ class Receiver:
 
     def _take(self, connection: Connection, arrival: _Arrival) -> _Taken:
         unit = arrival.unit
+        locks.of_node(connection, arrival.node_id)
         held = points.read(connection, arrival.node_id, unit.incarnation)[unit.lane]
         match admit(held, unit, arrival.frames.sizes):
             case Gap(point):

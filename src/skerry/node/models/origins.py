@@ -9,22 +9,23 @@ import msgspec
 from yarl import URL
 
 from skerry.kit.errors import Refused
+from skerry.node.hub_addresses import HubAddresses
 
 
 class HubAccess(msgspec.Struct, frozen=True):
-    """The hub's address and what a node shows there."""
+    """The hub's addresses and what a node shows there."""
 
-    url: str
+    hub: HubAddresses
     authorization: str
 
     def blob_url(self, sha256: str) -> str:
-        """Where the hub serves a blob."""
-        return f"{self.url.rstrip('/')}/sync/v1/blobs/{sha256}"
+        """Where the hub serves a blob now."""
+        return f"{self.hub.current}/sync/v1/blobs/{sha256}"
 
 
 def headers_for(url: URL, hub: HubAccess | None) -> dict[str, str]:
     """The credentials that a request to `url` carries: those for the hub where it is the hub's origin, else none."""
-    if hub is not None and _origin(url) == _origin(URL(hub.url)):
+    if hub is not None and _origin(url) in {_origin(URL(one)) for one in hub.hub.in_turn()}:
         return {"Authorization": hub.authorization}
     return {}
 

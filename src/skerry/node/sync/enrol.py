@@ -56,7 +56,7 @@ async def enrol(
         )
         enrolled = await _ask(session, hub_url, asked)
         identity = Identity(
-            enrolled.node_id, enrolled.name, request.labels, hub_url, enrolled.hub_id
+            enrolled.node_id, enrolled.name, request.labels, hub_url, enrolled.hub_id, enrolled.hubs
         )
         write_identity(data_dir, identity, secret, disk)
         disk.unlink("enrol.done", pending)

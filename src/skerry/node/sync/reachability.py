@@ -6,6 +6,7 @@ and workloads with `on_disconnect` can count from there. While the hub is reache
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from skerry.kit.bell import Bell
@@ -29,13 +30,13 @@ class Facts(Protocol):
 
 
 class Reachability:
-    """The state of the way to `hub`. `changed` rings when the state, not merely the cause, is another.
+    """The state of the way to the hub, which is at `hub()` now. `changed` rings when the state, not merely the cause, is another.
 
     Without a hub the node stands alone: `by_choice` of its settings, or because it belongs to none.
     """
 
     def __init__(
-        self, facts: Facts, clock: Clock, hub: str | None, *, by_choice: bool = False
+        self, facts: Facts, clock: Clock, hub: Callable[[], str] | None, *, by_choice: bool = False
     ) -> None:
         self._facts = facts
         self._clock = clock
@@ -44,18 +45,22 @@ class Reachability:
         state: Literal["offline", "standalone"] = "offline" if hub else "standalone"
         alone = _BY_CHOICE if by_choice else _NO_HUB
         cause = _STARTING if hub else alone
-        self.status = LinkStatus(state, clock.wall_ns(), hub, cause)
+        self.status = LinkStatus(state, clock.wall_ns(), self._address, cause)
 
     @property
     def connected(self) -> bool:
         """Whether the hub answers, with or without the live link."""
         return self.status.state in {"online", "polling"}
 
+    @property
+    def _address(self) -> str | None:
+        return None if self._hub is None else self._hub()
+
     async def restore(self) -> None:
         """Takes up an outage that a former process of this node was in, or begins one."""
         since = await self._facts.fact(OFFLINE_SINCE)
         if self._hub and since:
-            self.status = LinkStatus("offline", int(since), self._hub, _STARTING)
+            self.status = LinkStatus("offline", int(since), self._address, _STARTING)
         elif self._hub:
             await self._facts.set_fact(OFFLINE_SINCE, str(self.status.since))
 
@@ -75,10 +80,10 @@ class Reachability:
         self, state: Literal["online", "polling", "offline"], cause: str, *, unknown: bool = False
     ) -> None:
         if state == self.status.state:
-            self.status = LinkStatus(state, self.status.since, self._hub, cause, unknown)
+            self.status = LinkStatus(state, self.status.since, self._address, cause, unknown)
             return
         was_connected = self.connected
-        self.status = LinkStatus(state, self._clock.wall_ns(), self._hub, cause, unknown)
+        self.status = LinkStatus(state, self._clock.wall_ns(), self._address, cause, unknown)
         self.changed.ring()
         if self.connected != was_connected:
             since = "" if self.connected else str(self.status.since)

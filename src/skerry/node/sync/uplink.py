@@ -8,6 +8,7 @@ which the hub had just closed is made once more.
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -19,6 +20,7 @@ from aiohttp import ClientTimeout
 from skerry.kit.authorities import authorities
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.one_line import one_line
+from skerry.node.hub_addresses import HubAddresses
 from skerry.node.ports import NotKnown
 from skerry.node.sync.live import WebSocketLive
 from skerry.wire.codec import MAX_BODY, compress, decode, decompress, encode
@@ -26,6 +28,8 @@ from skerry.wire.link import RUN_HEADER
 from skerry.wire.models import NamedModels
 from skerry.wire.people import Problem
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -124,23 +128,40 @@ def read_answer(answer: bytes, kind: type[T], what: str) -> T:
 
 
 class HttpUplink:
-    """One node's calls to its hub. The secret leaves only in a header, never in a message or log."""
+    """One node's calls to its hub. The secret leaves only in a header, never in a message or log.
+
+    Where the hub has several addresses, only `hello` looks for one that answers; everything else goes to that one.
+    """
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        hub_url: str,
+        hub: HubAddresses | str,
         node_id: str,
         secret: str,
         patience: Patience = PATIENCE,
     ) -> None:
         self._session = session
         self._patience = patience
-        self._hub = hub_url.rstrip("/")
+        self._hubs = HubAddresses([hub]) if isinstance(hub, str) else hub
         self._headers = {"Authorization": f"Bearer {node_id}.{secret}"}
 
     async def hello(self, hello: Hello) -> HelloReply:
-        return await self._call("hello", encode(hello), HelloReply)
+        """Says hello at one address after the other until one answers. A refusal is an answer."""
+        failures: list[Transient] = []
+        for address in self._hubs.in_turn():
+            try:
+                reply = await self._call("hello", encode(hello), HelloReply, at=address)
+            except Transient as error:
+                failures.append(error)
+                continue
+            if address != self._hubs.current:
+                log.warning("%s; going on at %s", failures[0], address)
+            self._hubs.answered(address)
+            return reply
+        if len(failures) == 1:
+            raise failures[0]
+        raise Transient("; ".join(map(str, failures)))
 
     async def push(self, unit: PushUnit) -> PushReply:
         body = compress(encode(unit))
@@ -159,7 +180,8 @@ class HttpUplink:
 
     async def live(self, run: str) -> WebSocketLive:
         """Opens the live link. Raises Transient or Refused when it cannot be had."""
-        url = f"{self._hub}/sync/v1/link"
+        hub = self._hubs.current
+        url = f"{hub}/sync/v1/link"
         try:
             opened = await self._session.ws_connect(
                 url,
@@ -171,9 +193,7 @@ class HttpUplink:
         except aiohttp.WSServerHandshakeError as error:
             raise Refused(f"cannot open the live link: the hub answered {error.status}") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Transient(
-                f"cannot reach hub {self._hub}: {cause_of(error, self._patience)}"
-            ) from error
+            raise Transient(f"cannot reach hub {hub}: {cause_of(error, self._patience)}") from error
         return WebSocketLive(
             opened, ping_every=self._patience.ping_every, silence=self._patience.silence
         )
@@ -186,10 +206,11 @@ class HttpUplink:
         headers: dict[str, str] | None = None,
         *,
         what: str = "",
+        at: str = "",
     ) -> T:
         answer = await exchange(
             self._session,
-            f"{self._hub}/sync/v1/{call}",
+            f"{at or self._hubs.current}/sync/v1/{call}",
             body,
             self._headers | (headers or {}),
             what=what or _VERBS.get(call, call),

@@ -1,0 +1,70 @@
+"""Hears the notices of the other hub processes (`store.notices`), on a PostgreSQL connection of its own.
+
+What was told while the connection was cut is lost: `resumed` is called each time that listening begins, and has
+to take everything as changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import URL
+
+from skerry.hub.store.engine import CONNECT
+from skerry.hub.store.notices import CHANNEL, Notice, read_notice
+from skerry.kit.backoff import Backoff
+from skerry.kit.clock import Clock
+from skerry.kit.errors import InvalidInput, Transient
+
+log = logging.getLogger(__name__)
+
+AGAIN = Backoff(first=0.1, cap=1.5)
+
+
+class Listening:
+    """`heard` gets every notice of another process than `origin`, in the order of their commits."""
+
+    def __init__(
+        self,
+        url: URL,
+        origin: str,
+        heard: Callable[[Notice], None],
+        resumed: Callable[[], Awaitable[None]],
+    ) -> None:
+        plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._where = make_conninfo(plain, **CONNECT)
+        self._origin = origin
+        self._heard = heard
+        self._resumed = resumed
+
+    async def run(self, clock: Clock, chance: random.Random) -> None:
+        """Listens for ever."""
+        failures = 0
+        while True:
+            try:
+                connection = await psycopg.AsyncConnection.connect(self._where, autocommit=True)
+                async with connection:
+                    _ = await connection.execute(f"LISTEN {CHANNEL}")
+                    await self._resumed()
+                    failures = 0
+                    async for notify in connection.notifies():
+                        self._take(notify.payload)
+            except (psycopg.OperationalError, Transient) as error:
+                failures += 1
+                if failures.bit_count() == 1:
+                    cause = str(error).strip()
+                    log.warning("cannot hear what other hubs tell: %s", cause)
+            await clock.sleep(AGAIN.delay(failures, chance))
+
+    def _take(self, payload: str) -> None:
+        try:
+            told = read_notice(payload)
+        except InvalidInput as error:
+            log.warning("%s", error)
+            return
+        if told.origin != self._origin:
+            self._heard(told.notice)

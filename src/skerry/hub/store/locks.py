@@ -1,0 +1,38 @@
+"""Locks until the end of a transaction, for what several hub processes must not do at the same time on one PostgreSQL.
+
+SQLite's writer has its file to itself, so there they are nothing. Order: a node's lock before the fleet's.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select, text
+
+from skerry.hub.store.tables import FLEET, log
+
+_SCHEMA, _NODE, _PARTITIONS = 18_600, 18_601, 18_602
+
+
+def of_schema(connection: Connection) -> None:
+    """Held while the database is migrated."""
+    _advisory(connection, _SCHEMA, "")
+
+
+def of_partitions(connection: Connection) -> None:
+    """Held while partitions are created or dropped."""
+    _advisory(connection, _PARTITIONS, "")
+
+
+def of_node(connection: Connection, node_id: str) -> None:
+    """Held while something that the node sent is compared with what is held of it."""
+    _advisory(connection, _NODE, node_id)
+
+
+def of_fleet(connection: Connection) -> None:
+    """Held while somebody decides what nodes are told: begin with it, read after it."""
+    _ = connection.execute(select(log.c.seq).where(log.c.fleet_id == FLEET).with_for_update())
+
+
+def _advisory(connection: Connection, space: int, name: str) -> None:
+    if connection.dialect.name == "postgresql":
+        statement = text("SELECT pg_advisory_xact_lock(:space, hashtext(:name))")
+        _ = connection.execute(statement, {"space": space, "name": name})

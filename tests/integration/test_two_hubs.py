@@ -1,0 +1,313 @@
+"""Two hubs on one PostgreSQL: what one is told, the other knows; whom one holds, the other reaches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import psycopg
+import pytest
+from tests.postgres import Postgres
+from tests.pushes import Pushes
+
+from skerry.hub.peers import Peers
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.leases import Leases
+from skerry.kit.clock import SystemClock
+from skerry.kit.errors import Refused
+from skerry.testing.running_hub import RunningHub, running_hub
+from skerry.testing.waiting import eventually
+from skerry.wire.codec import decode, encode
+from skerry.wire.link import (
+    DELETED,
+    OTHER_AGENT,
+    REPLACED,
+    RUN_HEADER,
+    Close,
+    Data,
+    Message,
+    News,
+    Open,
+    from_text,
+    to_text,
+)
+from skerry.wire.people import Apply, LoginCode, NodeView, Rows
+from skerry.wire.sync import Enrol, Enrolled, Hello
+from skerry.wire.workload import ProcessSpec, Selector, WorkloadSpec
+
+pytestmark = pytest.mark.postgres
+
+Socket = aiohttp.ClientWebSocketResponse
+LINK = "/sync/v1/link"
+
+
+class Site:
+    """Both hubs, and a session to each."""
+
+    def __init__(
+        self, hubs: tuple[RunningHub, RunningHub], sessions: list[aiohttp.ClientSession]
+    ) -> None:
+        self.first, self.second = hubs
+        self.one, self.other = sessions
+
+    @property
+    def person(self) -> dict[str, str]:
+        return self.first.person
+
+
+@pytest.fixture
+async def url(postgres: Postgres) -> AsyncIterator[str]:
+    with postgres.database() as address:
+        yield address
+
+
+@pytest.fixture
+async def site(tmp_path: Path, url: str) -> AsyncIterator[Site]:
+    async with (
+        running_hub(tmp_path, database=url) as first,
+        running_hub(tmp_path, database=url) as second,
+        aiohttp.ClientSession(first.address, cookie_jar=aiohttp.DummyCookieJar()) as one,
+        aiohttp.ClientSession(second.address, cookie_jar=aiohttp.DummyCookieJar()) as other,
+    ):
+        yield Site((first, second), [one, other])
+
+
+async def receive(link: Socket) -> Message:
+    frame = await link.receive(timeout=10)
+    assert frame.type is aiohttp.WSMsgType.TEXT, frame
+    return from_text(frame.data)
+
+
+async def apply(session: aiohttp.ClientSession, site: Site, **fields: object) -> None:
+    spec = WorkloadSpec(
+        name="w", process=ProcessSpec(command=["true"]), on=Selector(node="a"), **fields
+    )
+    body = encode(Apply([spec]))
+    async with session.put("/api/v1/workloads", data=body, headers=site.person) as response:
+        assert response.status == 200
+
+
+async def shown(session: aiohttp.ClientSession, site: Site, path: str, kind: type) -> object:
+    async with session.get(path, headers=site.person) as response:
+        assert response.status == 200
+        return decode(await response.read(), kind, path)
+
+
+async def test_a_node_of_one_hub_is_a_node_of_the_other_and_each_record_is_there_once(
+    site: Site,
+) -> None:
+    node = await site.first.enrol("a")
+    headers = site.first.node(node)
+    pushes = Pushes()
+    unit = encode(pushes.records("keep", [("v", 1, 1), ("v", 2, 2)]))
+    for session in (site.other, site.one, site.other):
+        async with session.post("/sync/v1/push", data=unit, headers=headers) as response:
+            assert response.status == 200
+    for session in (site.one, site.other):
+        rows = await shown(session, site, "/api/v1/records", Rows)
+        assert len(rows.rows) == 2
+    wrong = {"Authorization": f"Bearer {node.node_id}.{'0' * 64}"}
+    async with site.other.post("/sync/v1/push", data=unit, headers=wrong) as response:
+        assert response.status == 401
+
+
+async def test_news_reach_the_node_whose_link_is_at_the_other_hub(site: Site) -> None:
+    node = await site.first.enrol("a")
+    async with site.other.ws_connect(LINK, headers=site.second.node(node)) as link:
+        await apply(site.one, site)
+        assert await receive(link) == News()
+
+
+def links(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT count(*) FROM live_link").fetchone()
+    return found[0]
+
+
+async def test_logs_are_read_through_the_hub_that_holds_the_link(site: Site, url: str) -> None:
+    node = await site.first.enrol("a")
+
+    async def read() -> tuple[int, str]:
+        path = "/api/v1/nodes/a/logs/w?since=5&level=error"
+        async with site.one.get(path, headers=site.person) as response:
+            return response.status, await response.text()
+
+    assert (await read())[0] == 503
+    async with site.other.ws_connect(LINK, headers=site.second.node(node)) as link:
+        await eventually(lambda: links(url) == 1, "the link is known")
+        reading = asyncio.create_task(read())
+        opened = await receive(link)
+        assert isinstance(opened, Open)
+        assert opened.arguments == {"workload": "w", "since": "5", "level": "error"}
+        await link.send_str(to_text(Data(opened.channel, "grüße\n")))
+        await link.send_str(to_text(Close(opened.channel)))
+        assert await reading == (200, "grüße\n")
+        reading = asyncio.create_task(read())
+        opened = await receive(link)
+        assert isinstance(opened, Open)
+        await link.send_str(to_text(Close(opened.channel, "cannot read logs: there are none")))
+        assert await reading == (409, '{"error":"cannot read logs: there are none"}')
+    await eventually(lambda: _is(read, 503), "the link's end is known", 10)
+
+
+async def _is(read: object, status: int) -> bool:
+    return (await read())[0] == status
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_node_deleted_at_one_hub_loses_its_link_and_its_rights_at_the_other(
+    site: Site,
+) -> None:
+    node = await site.second.enrol("a")
+    headers = site.second.node(node)
+    async with site.other.ws_connect(LINK, headers=headers) as link:
+        async with site.one.delete("/api/v1/nodes/a", headers=site.person) as response:
+            assert response.status == 200
+        frame = await link.receive(timeout=10)
+        assert (frame.type, frame.data) == (aiohttp.WSMsgType.CLOSE, DELETED)
+    async with site.other.post("/sync/v1/pull", headers=headers, data=b"{}") as response:
+        assert response.status == 401
+
+
+@pytest.mark.parametrize(("run", "code"), [("run-1", REPLACED), ("run-2", OTHER_AGENT)])
+async def test_a_node_that_moves_leaves_its_link_behind(
+    site: Site, url: str, run: str, code: int
+) -> None:
+    node = await site.first.enrol("a")
+    headers = site.first.node(node)
+    async with site.one.ws_connect(LINK, headers=headers | {RUN_HEADER: "run-1"}) as older:
+        await eventually(lambda: links(url) == 1, "the link is known")
+        newer = await site.other.ws_connect(LINK, headers=headers | {RUN_HEADER: run})
+        frame = await older.receive(timeout=10)
+        assert (frame.type, frame.data) == (aiohttp.WSMsgType.CLOSE, code)
+        await apply(site.one, site)
+        assert await receive(newer) == News()
+        await newer.close()
+
+
+async def test_two_agents_with_one_identity_at_two_hubs_are_noticed_by_both(site: Site) -> None:
+    node = await site.first.enrol("a")
+    headers = site.first.node(node)
+    older = None
+    for turn in range(9):
+        session, run = ((site.one, "run-1"), (site.other, "run-2"))[turn % 2]
+        newer = await session.ws_connect(LINK, headers=headers | {RUN_HEADER: run})
+        if older is not None:
+            assert (await older.receive(timeout=10)).data == OTHER_AGENT
+            await older.close()
+        older = newer
+
+    async def told(session: aiohttp.ClientSession) -> bool:
+        [view] = await shown(session, site, "/api/v1/nodes", list[NodeView])
+        return "two agents use this node's identity" in view.problem
+
+    for session in (site.one, site.other):
+        await eventually(lambda s=session: told(s), "the double is told", 10)
+    await newer.close()
+
+
+async def test_a_node_that_one_hub_hears_is_online_at_the_other(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await site.first.enrol("a")
+    before = (await shown(site.other, site, "/api/v1/nodes", list[NodeView]))[0].last_seen
+    hello = encode(Hello((1, 1), "incarnation-1", "0.1.0", "boot-1"))
+    headers = site.first.node(node)
+    async with site.one.post("/sync/v1/hello", data=hello, headers=headers) as response:
+        assert response.status == 200
+
+    async def later() -> bool:
+        [view] = await shown(site.other, site, "/api/v1/nodes", list[NodeView])
+        return view.online and view.last_seen > before
+
+    await eventually(later, "the other hub knows", 15)
+
+
+async def test_a_login_code_and_a_session_of_one_hub_are_good_at_the_other(site: Site) -> None:
+    async with site.one.post("/api/v1/login-codes", headers=site.person) as response:
+        code = decode(await response.read(), LoginCode, "code")
+    async with site.other.get(code.path, allow_redirects=False) as response:
+        assert response.status == 303
+        cookies = {name: morsel.value for name, morsel in response.cookies.items()}
+    async with site.one.get("/", cookies=cookies, allow_redirects=False) as response:
+        assert response.status == 200
+    for session in (site.one, site.other):
+        async with session.get(code.path, allow_redirects=False) as response:
+            assert response.status == 401
+
+
+async def test_the_page_of_one_hub_shows_at_once_what_changed_at_the_other(site: Site) -> None:
+    async with site.other.get("/live", headers=site.person) as page:
+        text = ""
+        while "event: events" not in text:  # the last of the first fragments
+            text += (await page.content.readany()).decode()
+        await site.first.enrol("brand-new")
+        async with asyncio.timeout(4):  # without a notice it would be rendered after five seconds
+            while "brand-new" not in text:
+                text += (await page.content.readany()).decode()
+
+
+async def test_enrolment_tells_every_hub(site: Site) -> None:
+    async with site.one.post(
+        "/api/v1/tokens", data=b'{"ttl":60.0}', headers=site.person
+    ) as response:
+        token = decode(await response.read(), dict, "token")["token"]
+    body = encode(Enrol(token, "a", {}, "0.1.0", "1" * 64))
+    async with site.other.post("/enrol/v1", data=body) as response:
+        enrolled = decode(await response.read(), Enrolled, "enrolled")
+    assert enrolled.hubs == sorted([site.first.address, site.second.address])
+
+
+async def test_another_token_on_the_same_database_is_refused(
+    site: Site, url: str, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    with pytest.raises(Refused, match="its admin.token is another one"):
+        async with running_hub(elsewhere, database=url):
+            pass
+
+
+async def test_a_lease_is_one_processes_until_it_runs_out_or_is_given_back(url: str) -> None:
+    stores = [HubStore(url, SystemClock()) for _ in range(2)]
+    for store in stores:
+        await asyncio.to_thread(store.start)
+    one, other = (Leases(store) for store in stores)
+    assert await one.hold("job", 60)
+    assert not await other.hold("job", 60)
+    assert await other.hold("other job", 60)
+    assert await one.hold("job", 0.001)
+    await eventually(lambda: other.hold("job", 60), "the lease has run out", 10)
+    assert not await one.hold("job", 60)
+    await other.release()
+    assert await one.hold("job", 60)
+    for store in stores:
+        await asyncio.to_thread(store.stop)
+
+
+async def test_a_process_that_does_not_beat_is_not_asked(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = [HubStore(url, SystemClock()) for _ in range(2)]
+    for store in stores:
+        await asyncio.to_thread(store.start)
+    one, other = (
+        Peers(store, f"http://127.0.0.1:{port}", "t" * 64)
+        for store, port in zip(stores, (1, 2), strict=True)
+    )
+    await one.join()
+    await one.linked("n", None)
+    assert await other.holder("n") == "http://127.0.0.1:1"
+    assert await one.holder("n") is None
+    await stores[0].write(
+        lambda c: c.exec_driver_sql("UPDATE hub_process SET seen_at = seen_at - 60000000000")
+    )
+    assert await other.holder("n") is None
+    await one.beat()
+    assert await other.holder("n") == "http://127.0.0.1:1"
+    await one.leave()
+    assert await other.holder("n") is None
+    assert await other.addresses() == ["http://127.0.0.1:1"]
+    for store in stores:
+        await asyncio.to_thread(store.stop)
