@@ -8,7 +8,6 @@ Docker's and Podman's defaults allow all of these, too: it is nowhere wider than
 from __future__ import annotations
 
 import errno
-from typing import Any
 
 from skerry.keeper.denied_calls import DENIED, INET, INET6, NETLINK, NEW_NAMESPACES, UNIX
 
@@ -52,7 +51,7 @@ _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 _AUDIT = 9
 """The protocol of netlink by which the kernel's audit log is written."""
 
-Rule = dict[str, Any]
+Rule = dict[str, object]
 """As the engines' JSON has it."""
 
 
