@@ -15,7 +15,7 @@ from bench import rig
 from bench.figures import Figure, summary
 from skerry.core.cursors import set_digest
 from skerry.node.identity import read_identity, read_secret
-from skerry.node.sync.pull import SAFETY_EVERY
+from skerry.node.sync.pace import SAFETY_EVERY
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.wire.sync import Pull

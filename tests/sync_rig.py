@@ -18,6 +18,7 @@ from skerry.node.store.cipher import NullCipher
 from skerry.node.store.record_jobs import Limits, Submission
 from skerry.node.store.records import RecordStore
 from skerry.node.store.state import NodeStore
+from skerry.node.sync.pace import Pace
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Hub, Stores, Sync, connect
 from skerry.testing.fake_hub import NODE_ID
@@ -88,7 +89,9 @@ class NodeRig:
         chance = random.Random(7)
         stores = Stores(self.store, self.records)
         self.reachability = Reachability(self.store, self._clock, HUB_URL)
-        connection = connect(self._hub, stores, self.reachability, self.logs, self._clock, chance)
+        connection = connect(
+            self._hub, stores, self.reachability, self.logs, self._clock, chance, pace=Pace()
+        )
         self.sync = Sync(stores, self.reachability, connection, self._clock, chance)
 
     def sync_on(self) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from skerry.core.config import Setting, Sources, find, load, nested, write_value
+from skerry.core.config import SourceFile, Sources, find, load, nested
+from skerry.core.setting_values import Setting, write_value
 from skerry.kit.errors import InvalidInput
 
 SETTINGS = (
@@ -21,7 +22,7 @@ SETTINGS = (
 def loaded(
     text: str = "", environment: dict[str, str] | None = None, options: dict[str, str] | None = None
 ) -> dict[str, tuple[object, str]]:
-    sources = Sources("n.yaml", text, environment or {}, "SK_", options or {})
+    sources = Sources((SourceFile("n.yaml", text),), environment or {}, "SK_", options or {})
     return {path: (each.value, each.origin) for path, each in load(SETTINGS, sources).items()}
 
 

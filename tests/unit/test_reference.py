@@ -9,7 +9,10 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from skerry.cli.commands import application
-from skerry.core.config import Setting, variable_of, write_value
+from skerry.core.agent_file import AGENT
+from skerry.core.config import variable_of
+from skerry.core.documented import documented
+from skerry.core.setting_values import Setting, write_value
 from skerry.hub import settings as hub
 from skerry.node import settings as node
 
@@ -76,6 +79,9 @@ def _in_its_kind(setting: Setting, bound: float) -> float:
     return float(bound) if setting.kind == "duration" else int(bound)
 
 
+DOCUMENTED = {setting.path for setting in documented("node")}
+
+
 @pytest.mark.parametrize(
     ("title", "declared", "prefix"),
     [
@@ -84,7 +90,50 @@ def _in_its_kind(setting: Setting, bound: float) -> float:
     ],
 )
 def test_every_setting(title: str, declared: tuple[Setting, ...], prefix: str) -> None:
+    own = [setting for setting in declared if setting.path not in DOCUMENTED]
+    assert rows_below(f"## {title}") == [row(setting, prefix) for setting in own]
+
+
+def rows_below(heading: str) -> list[str]:
     text = (REFERENCE / "settings.md").read_text()
-    section = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("| `")]
-    assert rows == [row(setting, prefix) for setting in declared]
+    section = text.partition(f"{heading}\n")[2].partition("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("| `")]
+
+
+def documented_rows(settings: tuple[Setting, ...]) -> list[str]:
+    """The lines of documented names, each field of a list below its list."""
+    found = []
+    for setting in settings:
+        found.append(documented_row(setting.path, setting))
+        found += [documented_row(f"{setting.path}[].{each.path}", each) for each in setting.fields]
+    return found
+
+
+def documented_row(path: str, setting: Setting) -> str:
+    kind = f"{setting.kind}, {setting.unit}" if setting.unit else setting.kind
+    words = f" One of {', '.join(setting.words)}." if setting.words else ""
+    general = f" Where it is not given, `{setting.general}` holds." if setting.general else ""
+    cells = (
+        f"`{path}`",
+        kind,
+        f"`{write_value(setting, setting.default)}`",
+        built(setting),
+        f"{setting.doc}{words}{bounds(setting)}{general}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def built(setting: Setting) -> str:
+    feature = setting.feature
+    if feature is None or feature.built:
+        return "yes"
+    if setting.asks is not None and not feature.protects:
+        told = next(word for word in (*setting.words, False) if setting.asks(word))
+        return f"not `{write_value(setting, told)}`"
+    stops = feature.protects and (setting.kind == "boolean" or setting.asks is not None)
+    return "no, stops the start" if stops else "no"
+
+
+def test_every_documented_name() -> None:
+    assert rows_below("## Documented names") == documented_rows(documented("node"))
+    assert rows_below("## An agent's file") == documented_rows(AGENT)

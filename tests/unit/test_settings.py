@@ -79,8 +79,7 @@ def test_node_yaml_is_found_in_the_data_directory(tmp_path: Path) -> None:
     elsewhere.write_text("name: chosen\n")
     options = {"data_dir": str(tmp_path)}
     assert (
-        node.find_settings(config=elsewhere, options=options, environment={})["name"].value
-        == "chosen"
+        node.find_settings([elsewhere], options=options, environment={})["name"].value == "chosen"
     )
 
 
@@ -100,7 +99,7 @@ def test_what_a_node_refuses(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "node.yaml"
     file.write_text(text)
     with pytest.raises(InvalidInput) as caught:
-        node.find_settings(config=file, environment={})
+        node.find_settings([file], environment={})
     assert str(caught.value).startswith(f"{file}:1: {message}")
 
 
@@ -116,18 +115,18 @@ def test_a_path_that_is_too_long_for_sockets_is_refused() -> None:
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"cannot read /nowhere/hub.yaml: No such file"):
-        hub.find_settings(config=Path("/nowhere/hub.yaml"), environment={})
+        hub.find_settings([Path("/nowhere/hub.yaml")], environment={})
     big = tmp_path / "big.yaml"
     with big.open("wb") as file:
         file.truncate(50_000_000)
     with pytest.raises(
         InvalidInput, match=r"cannot read .*: 50 MB is more than a file may have \(1 MiB\)"
     ):
-        hub.find_settings(config=big, environment={})
+        hub.find_settings([big], environment={})
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"a: 1\n\xff\xfe")
     with pytest.raises(InvalidInput, match=r"line 2 is not UTF-8 text"):
-        hub.find_settings(config=binary, environment={})
+        hub.find_settings([binary], environment={})
 
 
 def test_a_hub_and_its_store() -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from skerry.cli.session import Session, remote
-from skerry.hub.settings import find_settings, hub_settings
+from skerry.hub.settings import settings_to_start
 from skerry.kit.clock import iso
 from skerry.kit.errors import InvalidInput
 from skerry.kit.units import format_duration, parse_duration
@@ -32,14 +32,17 @@ def _group() -> None:
 
 
 def run(
-    config: Annotated[Path | None, typer.Option(help="The settings file, hub.yaml.")] = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(help="The settings file, hub.yaml. May be repeated; a later one wins."),
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Overrides data_dir.")] = None,
     listen: Annotated[str | None, typer.Option(help="Overrides listen.")] = None,
 ) -> None:
     """Run the hub in the foreground until Ctrl-C."""
     given = {"data_dir": data_dir.absolute() if data_dir else None, "listen": listen}
     options = {path: str(value) for path, value in given.items() if value is not None}
-    settings = hub_settings(find_settings(config=config, options=options))
+    settings = settings_to_start(config or [], options)
     from skerry.hub import server
 
     server.set_up_logging()

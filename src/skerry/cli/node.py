@@ -48,12 +48,18 @@ def register(app: typer.Typer) -> None:
 
 
 DataDir = Annotated[Path | None, typer.Option(help="The node's data directory.")]
-Config = Annotated[Path | None, typer.Option(help="The settings file; else node.yaml in there.")]
+Configs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--config",
+        help="The settings file; else node.yaml in there. May be repeated; a later one wins.",
+    ),
+]
 
 
 def run(
     data_dir: DataDir = None,
-    config: Config = None,
+    config: Configs = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Overrides a setting. May be repeated."),
@@ -61,8 +67,9 @@ def run(
 ) -> None:
     """Run the node in the foreground until Ctrl-C; its workloads go on when it ends."""
     words = [sys.executable, "-m", "skerry.node"]
-    for option, path in (("--data-dir", data_dir), ("--config", config)):
-        words += [option, str(path.absolute())] if path else []
+    given = [("--data-dir", data_dir)] if data_dir else []
+    for option, path in (*given, *(("--config", file) for file in config or [])):
+        words += [option, str(path.absolute())]
     for assignment in setting or []:
         words += ["--set", assignment]
     standard_screen(Form.TABLE).note("running the node; Ctrl-C ends it, its workloads go on")
@@ -183,7 +190,7 @@ def enroll(  # noqa: PLR0913 - one argument for each option
         bool, typer.Option("--again", help="The hub has deleted this node; keeps its name.")
     ] = False,
     data_dir: DataDir = None,
-    config: Config = None,
+    config: Configs = None,
     output: FormOption = Form.TABLE,
 ) -> None:
     """Make this machine a node of a hub. The token comes from a file or stdin, never from the command line."""
@@ -193,7 +200,7 @@ def enroll(  # noqa: PLR0913 - one argument for each option
         "data_dir": str(data_dir.absolute()) if data_dir else None,
     }
     given = {path: value for path, value in options.items() if value is not None}
-    settings = node_settings(find_settings(config=config, options=given))
+    settings = node_settings(find_settings(config or [], options=given))
     former = read_identity(settings.data_dir) if again else None
     if former is not None:
         settings = msgspec.structs.replace(

@@ -1,64 +1,49 @@
 """Declarative settings: a list of `Setting` says what there is, `load` says what holds and where it comes from.
 
-Sources, strongest first: an option of the command line, an environment variable, the YAML file, the default.
+Sources, strongest first: an option of the command line, an environment variable, the YAML files (a later one before an
+earlier one), the default. Between two settings about one thing the specific one holds, wherever it was given.
 `skerry.node.settings` and `skerry.hub.settings` declare; `skerry config check|explain` shows.
 """
 
 from __future__ import annotations
 
-import pathlib
-import re
-from collections.abc import Callable, Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-from skerry.core.fields import (
-    WRONG,
-    Field,
-    Problem,
-    Reader,
-    Wrong,
-    duration,
-    integer,
-    map_of,
-    refuse,
-    size,
-    text,
-)
+from skerry.core.fields import WRONG, Field, Problem, refuse
+from skerry.core.setting_values import Setting, read_value, write_value
 from skerry.core.yaml_lines import Document, Path, Place, Plain, read_documents
 from skerry.kit.errors import InvalidInput
-from skerry.kit.nearest import did_you_mean
+from skerry.kit.nearest import did_you_mean, nearest
 from skerry.kit.one_line import one_line
-from skerry.kit.units import write_duration, write_size
 
-Kind = Literal["text", "path", "texts", "tables", "integer", "duration", "size"]
-"""`texts` is a map of text, `tables` a map of such maps. Durations are kept in seconds, sizes in bytes."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting. `default` is in kept units; None means unset. `check` returns what is wrong with a value.
-
-    `unit` is what a bare number counts; `low` and `high` are bounds, both included. Settings are read at the start.
-    """
-
-    path: str
-    kind: Kind
-    default: object
-    doc: str
-    unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    check: Callable[[object], str | None] | None = None
+DEFAULT = "default"
 
 
 @dataclass(frozen=True)
 class Configured:
-    """What holds for a setting. `origin` is «default», «FILE:LINE», «environment NAME» or «option --NAME»."""
+    """What holds for a setting. `origin` is «default», «FILE:LINE», «environment NAME» or «option --NAME».
+
+    `inherited`: it was given for the general setting, which the origin then names too. `instead` names what was
+    given for the same thing and does not hold.
+    """
 
     setting: Setting
     value: object
     origin: str
+    inherited: bool = False
+    instead: tuple[str, ...] = ()
+
+    @property
+    def given(self) -> bool:
+        """Whether somebody gave this very setting."""
+        return self.origin != DEFAULT and not self.inherited
+
+    @property
+    def lacking(self) -> bool:
+        """Whether it says something that this build does not do."""
+        return self.origin != DEFAULT and self.setting.lacks(self.value)
 
     def __str__(self) -> str:
         """The value as people write it."""
@@ -66,24 +51,33 @@ class Configured:
 
 
 @dataclass(frozen=True)
+class SourceFile:
+    """A file of settings, read."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Sources:
     """Where values come from. Variables are named `prefix` and the setting's path in capitals, dots as «_»."""
 
-    file: str = ""
-    file_text: str = ""
+    files: tuple[SourceFile, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
+
+
+Found = Mapping[str, Configured]
 
 
 def load(settings: Iterable[Setting], sources: Sources) -> dict[str, Configured]:
     """Every setting with its value and origin, by path. Raises one InvalidInput listing everything that is wrong."""
     known = {setting.path: setting for setting in settings}
     complaints: list[str] = []
-    found = {
-        path: Configured(setting, setting.default, "default") for path, setting in known.items()
-    }
-    found |= _from_file(known, sources, complaints)
+    found = {path: Configured(setting, setting.default, DEFAULT) for path, setting in known.items()}
+    for file in sources.files:
+        _override(found, _from_file(known, file, complaints))
     for path, setting in known.items():
         variable = variable_of(path, sources.prefix)
         for origin, written in (
@@ -92,13 +86,71 @@ def load(settings: Iterable[Setting], sources: Sources) -> dict[str, Configured]
         ):
             if written is not None:
                 value = _from_text(setting, written, origin, complaints)
-                found[path] = Configured(setting, value, origin)
+                _override(found, {path: Configured(setting, value, origin)})
     complaints += _unknown_names(known, sources)
+    complaints += _missing(found, sources)
     refuse(complaints)
-    return found
+    return _from_general(found)
 
 
-def nested(found: Mapping[str, Configured]) -> dict[str, object]:
+def _override(found: dict[str, Configured], stronger: Found) -> None:
+    for path, configured in stronger.items():
+        weaker = found[path]
+        instead = (*weaker.instead, weaker.origin) if weaker.given else ()
+        found[path] = dataclasses.replace(configured, instead=instead)
+
+
+def _from_general(found: Found) -> dict[str, Configured]:
+    """Where a setting is not given, the general one's value holds; where both are, the specific one tells it."""
+    return {path: _with_general(configured, found) for path, configured in found.items()}
+
+
+def _with_general(specific: Configured, found: Found) -> Configured:
+    general = found.get(specific.setting.general)
+    if general is None or not general.given:
+        return specific
+    name = general.setting.path
+    if specific.given:
+        told = f"{name} ({general.origin})"
+        return dataclasses.replace(specific, instead=(*specific.instead, told))
+    take = specific.setting.take
+    value = take(general.value) if take else general.value
+    return dataclasses.replace(
+        specific, value=value, origin=f"{general.origin} ({name})", inherited=True
+    )
+
+
+def refusals(found: Found) -> list[str]:
+    """Why nothing may be started with these settings: «FEATURE (SETTING at ORIGIN)» for each missing protection.
+
+    A general setting whose specific ones are all given says nothing any more.
+    """
+    return [
+        f"{configured.setting.feature.name} ({path}: {configured}, {configured.origin})"
+        for path, configured in found.items()
+        if configured.setting.feature is not None
+        and configured.given
+        and configured.setting.insists(configured.value)
+        and not _is_overruled(path, found)
+    ]
+
+
+def _is_overruled(path: str, found: Found) -> bool:
+    specific = [each for each in found.values() if each.setting.general == path]
+    return bool(specific) and all(each.given for each in specific)
+
+
+def refuse_to_start(what: str, found: Found) -> None:
+    """Raises InvalidInput when leaving out what the settings ask for would weaken the installation."""
+    missing = refusals(found)
+    if missing:
+        raise InvalidInput(
+            f"cannot start the {what}: its settings ask for protection that this build does not have: "
+            f"{'; '.join(missing)}. Set them to false, knowing that it is missing, or install a build that has it."
+        )
+
+
+def nested(found: Found) -> dict[str, object]:
     """The values as a tree, by the steps of their dotted paths."""
     tree: dict[str, object] = {}
     for path, configured in found.items():
@@ -112,7 +164,7 @@ def nested(found: Mapping[str, Configured]) -> dict[str, object]:
     return tree
 
 
-def find(found: Mapping[str, Configured], path: str) -> Configured:
+def find(found: Found, path: str) -> Configured:
     """The setting at `path`. Raises InvalidInput with the nearest name."""
     if path not in found:
         raise InvalidInput(f"unknown setting «{path}»: {did_you_mean(path, found)}")
@@ -129,79 +181,32 @@ def option_of(path: str) -> str:
     return f"option --{path.replace('.', '-').replace('_', '-')}"
 
 
-_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^/@\s]+@")
+def known_names(settings: Iterable[Setting], file: SourceFile) -> int:
+    """How many values of the file have names that `settings` declare: what a file is about, misspelt names or not."""
+    known = {setting.path for setting in settings}
+    return sum(
+        ".".join(map(str, path)) in known
+        for document in read_documents(file.text, file.name)
+        for path in document.places
+    )
 
 
-def without_password(value: str) -> str:
-    """A text as it may be shown: the password of a URL in it is «***»."""
-    return _PASSWORD.sub(r"\1***@", value)
-
-
-def write_value(setting: Setting, value: object) -> str:
-    """A kept value as people write it, but no password; an unset one is «none»."""
-    match value:
-        case None:
-            return "none"
-        case int() | float() if setting.kind == "duration":
-            return write_duration(value)
-        case int() if setting.kind == "size":
-            return write_size(value)
-        case dict():
-            entries = (f"{key}: {write_value(setting, entry)}" for key, entry in value.items())
-            return f"{{{', '.join(entries)}}}"
-        case _:
-            return without_password(str(value))
-
-
-def _path(at: Field) -> pathlib.Path | Wrong:
-    written = text(at)
-    if isinstance(written, Wrong):
-        return written
-    if not written.startswith(("/", "~/")):
-        return at.wrong(
-            f"{at.name}: «{written}» is not an absolute path: begin it with «/» or «~/»"
-        )
-    return pathlib.Path(written).expanduser()
-
-
-_READERS: Mapping[Kind, Reader] = {
-    "text": text,
-    "path": _path,
-    "texts": map_of(text, "texts"),
-    "tables": map_of(map_of(text, "texts"), "maps of text"),
-    "integer": integer,
-    "duration": duration,
-    "size": size,
-}
-
-
-def _read(setting: Setting, at: Field) -> object:
-    """The checked value of a setting, or WRONG with the problem noted."""
-    value = _READERS[setting.kind](at)
-    if value is WRONG:
-        return WRONG
-    if isinstance(value, int | float):
-        if setting.low is not None and value < setting.low:
-            return at.wrong(_out_of_range(setting, value, "at least", setting.low))
-        if setting.high is not None and value > setting.high:
-            return at.wrong(_out_of_range(setting, value, "at most", setting.high))
-    fault = setting.check(value) if setting.check else None
-    return value if fault is None else at.wrong(f"{setting.path}: {fault}")
-
-
-def _out_of_range(setting: Setting, value: float, side: str, bound: float) -> str:
-    shown, limit = write_value(setting, value), write_value(setting, type(value)(bound))
-    return f"{setting.path}: {shown} is out of range: {side} {limit}"
+def _missing(found: Found, sources: Sources) -> Iterator[str]:
+    """What must be given and is not; without any source nobody is asked."""
+    where = " and ".join(file.name for file in sources.files)
+    for path, configured in found.items():
+        if where and configured.setting.required and not configured.given:
+            yield f"{where}: missing setting «{path}»"
 
 
 def _from_file(
-    known: Mapping[str, Setting], sources: Sources, complaints: list[str]
+    known: Mapping[str, Setting], file: SourceFile, complaints: list[str]
 ) -> dict[str, Configured]:
-    documents = read_documents(sources.file_text, sources.file)
+    documents = read_documents(file.text, file.name)
     if len(documents) > 1:
         second = documents[1].line(())
         raise InvalidInput(
-            f"{sources.file}:{second}: settings are one YAML document, this is a second"
+            f"{file.name}:{second}: settings are one YAML document, this is a second"
         )
     if not documents:
         return {}
@@ -230,12 +235,21 @@ def _walk(known: Mapping[str, Setting], at: Field) -> dict[str, Configured]:
         if name in known:
             line = at.document.line(below.path)
             origin = f"{at.document.file}:{line}"
-            found[name] = Configured(known[name], _read(known[name], below), origin)
+            found[name] = Configured(known[name], read_value(known[name], below), origin)
         elif _is_section(name, known):
             found |= _walk(known, below)
         else:
-            below.wrong(f"unknown setting «{name}»: {did_you_mean(name, known)}")
+            below.wrong(f"unknown setting «{name}»: {_suggestion(name, known)}")
     return found
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    """The nearest name at the same place of the file, else the nearest anywhere."""
+    parent, dot, word = name.rpartition(".")
+    above = parent + dot
+    beside = {path.removeprefix(above).split(".")[0] for path in known if path.startswith(above)}
+    found = nearest(word, sorted(beside))
+    return f"did you mean «{above}{found}»?" if found else did_you_mean(name, known)
 
 
 def _is_section(name: str, known: Iterable[str]) -> bool:
@@ -246,7 +260,7 @@ def _from_text(setting: Setting, written: str, origin: str, complaints: list[str
     """A value from outside the file: verbatim for text and paths, else as it would stand in the file."""
     problems: list[Problem] = []
     try:
-        value = _read(setting, _field(setting, written, origin, problems))
+        value = read_value(setting, _field(setting, written, origin, problems))
     except InvalidInput as error:
         complaints.append(one_line(str(error)))
         return WRONG

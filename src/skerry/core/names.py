@@ -87,3 +87,10 @@ def is_url(text: str) -> bool:
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def url_fault(value: object) -> str | None:
+    """What is wrong with a hub's address."""
+    if is_url(str(value)):
+        return None
+    return f"«{value}» is not a URL: write for example http://hub:8600"

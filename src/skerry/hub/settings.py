@@ -8,13 +8,17 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from skerry.core.config import Configured, Setting, Sources, load, nested
+from skerry.core.agent_file import set_apart
+from skerry.core.config import Configured, SourceFile, Sources, load, nested, refuse_to_start
+from skerry.core.documented import documented
 from skerry.core.names import name_fault
+from skerry.core.setting_values import Setting
+from skerry.kit.errors import InvalidInput
 from skerry.kit.text_file import read_text
 
 PREFIX = "SKERRY_HUB_"
@@ -57,18 +61,24 @@ class HubSettings(msgspec.Struct, frozen=True):
 
 
 def declared(home: Path, *, root: bool) -> tuple[Setting, ...]:
-    """Every setting of the hub."""
+    """Every setting of the hub, its own and the documented ones."""
+    return (*_own(home, root=root), *documented("hub"))
+
+
+def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
     day = 86_400.0
     return (
         Setting("data_dir", "path", default_data_dir(home, root=root),
-                "Database, administrator's token and keys of this hub."),
+                "Database, administrator's token and keys of this hub.",
+                general="storage.path", take=lambda path: Path(str(path)).parent),
         Setting("listen", "text", "127.0.0.1:8600",
                 "Address and port. Without TLS the hub listens on loopback only; port 0 is a free one.",
                 check=listen_fault),
         Setting("hosts", "text", None,
                 "Names, with commas, under which a proxy on this machine serves the page to browsers."),
         Setting("database", "text", None,
-                "SQLAlchemy's address of the database; by default the file hub.db in the data directory."),
+                "SQLAlchemy's address of the database; by default the file hub.db in the data directory.",
+                general="storage.path", take=lambda path: f"sqlite:///{path}"),
         Setting("fleet", "text", "default", "The fleet's name, as the page shows it.",
                 check=lambda value: name_fault(str(value))),
         Setting("retention.measurements", "duration", 30 * day,
@@ -86,20 +96,40 @@ def default_data_dir(home: Path, *, root: bool) -> Path:
 
 
 def find_settings(
+    configs: Sequence[Path] = (),
     *,
-    config: Path | None = None,
     options: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Configured]:
-    """Every setting with its origin. Raises InvalidInput listing all that is wrong."""
+    """Every setting with its origin; of several files a later one wins. Raises InvalidInput listing all that is wrong.
+
+    A file that describes an agent is checked and left out.
+    """
+    settings = declared(Path.home(), root=os.geteuid() == 0)
+    given = tuple(SourceFile(str(config), read_text(config)) for config in configs)
+    files, _ = set_apart(given, settings)
     sources = Sources(
-        file=str(config or ""),
-        file_text=read_text(config) if config else "",
+        files=files,
         environment=os.environ if environment is None else environment,  # noqa: TID251 - the one place on the hub
         prefix=PREFIX,
         options=options or {},
     )
-    return load(declared(Path.home(), root=os.geteuid() == 0), sources)
+    return load(settings, sources)
+
+
+def settings_to_start(configs: Sequence[Path], options: Mapping[str, str]) -> HubSettings:
+    """The settings of a hub that is about to start. Raises InvalidInput.
+
+    Refuses files for a node, and settings that ask for a protection that this build does not have.
+    """
+    found = find_settings(configs, options=options)
+    mode = found["runtime.mode"]
+    if mode.value != "central":
+        raise InvalidInput(
+            f"{mode.origin}: runtime.mode is «{mode}»: this is for «skerry node run», not for a hub"
+        )
+    refuse_to_start("hub", found)
+    return hub_settings(found)
 
 
 def hub_settings(found: Mapping[str, Configured]) -> HubSettings:

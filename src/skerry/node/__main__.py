@@ -1,4 +1,4 @@
-"""Starts a node: `python -m skerry.node [--data-dir DIR] [--config FILE] [--set PATH=VALUE]…`.
+"""Starts a node: `python -m skerry.node [--data-dir DIR] [--config FILE]… [--set PATH=VALUE]…`.
 
 Reads the settings and then becomes `skerry.node.process`: `skerry node run` turns itself into this, and this into
 the agent, so that neither the command line's libraries nor those that read settings stay in the node's memory.
@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from skerry.kit.errors import InvalidInput
 from skerry.node.node_settings import NodeSettings, to_bytes
-from skerry.node.settings import find_settings, node_settings
+from skerry.node.settings import settings_to_start
 
 LEAN_MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """To glibc: one heap for all threads, which the interpreter's lock takes in turns anyway, and what is free goes back.
@@ -23,26 +23,28 @@ Saves half a megabyte to one, of 46.
 """
 
 
-def settings_from(words: list[str]) -> NodeSettings:
-    """The settings that the command line asks for. Raises InvalidInput."""
+def settings_from(words: list[str]) -> tuple[NodeSettings, list[str]]:
+    """The settings that the command line asks for, and what to tell about them. Raises InvalidInput."""
     parser = argparse.ArgumentParser(prog="skerry node run")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--config", type=Path)
+    parser.add_argument("--config", type=Path, action="append", default=[])
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
     found = parser.parse_args(words)
     options = dict(_pair(word) for word in found.set)
     if found.data_dir is not None:
         options["data_dir"] = str(found.data_dir)
-    return node_settings(find_settings(config=found.config, options=options))
+    return settings_to_start(found.config, options)
 
 
 def main() -> NoReturn:
     """Becomes the agent; exits with 2 when the settings are wrong."""
     try:
-        settings = settings_from(sys.argv[1:])
+        settings, notes = settings_from(sys.argv[1:])
     except InvalidInput as error:
         sys.stderr.write(f"skerry: {error}\n")
         sys.exit(2)
+    for note in notes:
+        sys.stderr.write(f"skerry: {note}\n")
     descriptor = os.memfd_create("skerry-settings", 0)  # unlike arguments, not shown to everybody
     os.write(descriptor, to_bytes(settings))
     os.lseek(descriptor, 0, os.SEEK_SET)

@@ -46,6 +46,7 @@ from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.node.store.workers import WorkerStore
+from skerry.node.sync.pace import Pace
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Stores, Sync, connect
 from skerry.node.sync.uplink import HttpUplink, open_session
@@ -88,7 +89,9 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
     identity = read_identity(settings.data_dir)
     node_id = identity.node_id if identity else ""
     async with (
-        opened(settings.data_dir, node_id, host.clock, host.disk) as store,
+        opened(
+            settings.data_dir, node_id, host.clock, host.disk, database=settings.storage.path
+        ) as store,
         _records(settings, host) as records,
         open_session() as session,
         supervised() as tasks,
@@ -124,19 +127,19 @@ def _build(
     session: aiohttp.ClientSession,
 ) -> Node:
     clock, name = host.clock, identity.name if identity else settings.name
-    logs = LogFiles(settings.data_dir / "logs", clock)
-    sync = _sync(settings, identity, host, Stores(store.state, records), session, logs)
+    logs, to_hub = LogFiles(settings.data_dir / "logs", clock), _to_hub(settings, identity)
+    sync = _sync(settings, to_hub, host, Stores(store.state, records), session, logs)
     quality = partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, NullCipher())
     api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
-    named = script_models(settings, identity, host, store.state, session, sync)
+    named = script_models(settings, to_hub, host, store.state, session, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
     quotas, owner = Quotas(), owner_mark(settings.data_dir, host.disk, host.chance)
-    isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
     events = OwnEvents(records, clock, quality)
+    isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
     containers = containers_on_demand(settings, host, owner, events)
     runtime = _runtimes(settings, host, isolation, containers)
-    models = models_on_demand(settings, identity, host, instances, session, sync)
+    models = models_on_demand(settings, to_hub, host, instances, session, sync)
     native = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
     supervisor = Supervisor(
         Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
@@ -221,6 +224,11 @@ def _wishes(
     return desired, groups
 
 
+def _to_hub(settings: NodeSettings, identity: Identity | None) -> Identity | None:
+    """Who this node is to its hub; None: it has none, or is not to look for it."""
+    return None if settings.stays_alone else identity
+
+
 def _sync(
     settings: NodeSettings,
     identity: Identity | None,
@@ -230,12 +238,13 @@ def _sync(
     logs: LogFiles,
 ) -> Sync:
     if identity is None:
-        alone = Reachability(stores.state, host.clock, None)
+        alone = Reachability(stores.state, host.clock, None, by_choice=settings.stays_alone)
         return Sync(stores, alone, None, host.clock, host.chance)
     url = settings.hub.url or identity.hub_url
     uplink = HttpUplink(session, url, identity.node_id, read_secret(settings.data_dir))
     reachability = Reachability(stores.state, host.clock, url)
-    connection = connect(uplink, stores, reachability, logs, host.clock, host.chance)
+    pace = Pace.of(settings.sync)
+    connection = connect(uplink, stores, reachability, logs, host.clock, host.chance, pace=pace)
     return Sync(stores, reachability, connection, host.clock, host.chance)
 
 

@@ -6,6 +6,7 @@ Apart from `settings`, because what reads YAML and explains mistakes would stay 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -43,6 +44,8 @@ class RuntimeSection(msgspec.Struct, frozen=True):
     max_storage_usage: int | None
     memory_check_interval: float
     storage_check_interval: float
+    mode: Literal["edge", "standalone"] = "edge"
+    offline_mode: Literal["auto", "always", "never"] = "auto"
 
 
 class ContainersSection(msgspec.Struct, frozen=True):
@@ -71,6 +74,28 @@ class IsolationSection(msgspec.Struct, frozen=True):
         return range(int(first), int(last) + 1)
 
 
+class RetrySection(msgspec.Struct, frozen=True):
+    """How what the hub refuses is tried again; delays in seconds."""
+
+    max_attempts: int
+    initial_delay: float
+    max_delay: float
+    backoff_factor: float
+
+
+class SyncSection(msgspec.Struct, frozen=True):
+    """Sync with the hub. `sync_interval` is the longest time between two pulls, in seconds."""
+
+    sync_interval: float
+    retry: RetrySection
+
+
+class StorageSection(msgspec.Struct, frozen=True):
+    """The database's file, where it is not in the data directory under its usual name."""
+
+    path: Path | None
+
+
 class LogsSection(msgspec.Struct, frozen=True):
     """The node's own log."""
 
@@ -91,8 +116,15 @@ class NodeSettings(msgspec.Struct, frozen=True):
     isolation: IsolationSection
     containers: ContainersSection
     models: ModelsSection
+    sync: SyncSection
+    storage: StorageSection
     engine_sockets: tuple[Path, ...] = ()
     """Where a container engine is looked for, the first one first."""
+
+    @property
+    def stays_alone(self) -> bool:
+        """Whether this node never looks for its hub, enrolled or not."""
+        return self.runtime.mode == "standalone" or self.runtime.offline_mode == "always"
 
     @property
     def run_dir(self) -> Path:

@@ -8,13 +8,26 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from skerry.core.config import Configured, Setting, Sources, load, nested, variable_of
-from skerry.core.names import is_url, label_fault, name_fault
+from skerry.core.agent_file import not_run, set_apart
+from skerry.core.config import (
+    Configured,
+    Found,
+    SourceFile,
+    Sources,
+    load,
+    nested,
+    refuse_to_start,
+    variable_of,
+)
+from skerry.core.documented import documented
+from skerry.core.names import label_fault, name_fault, url_fault
+from skerry.core.setting_values import Setting
+from skerry.kit.errors import InvalidInput
 from skerry.kit.nearest import did_you_mean
 from skerry.kit.socket_path import checked_socket_path
 from skerry.kit.text_file import read_text
@@ -26,16 +39,22 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
-    """Every setting of the node."""
+    """Every setting of the node, its own and the documented ones."""
+    return (*_own(home, root=root, host=host), *documented("node"))
+
+
+def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
     return (
         Setting("name", "text", default_name(host),
                 "What the node asks to be called when it is enrolled. The hub's answer holds from then on.",
                 check=lambda value: name_fault(str(value))),
         Setting("labels", "texts", {}, "What workloads select nodes by.", check=_labels_fault),
         Setting("data_dir", "path", default_data_dir(home, root=root),
-                "Store, sockets, logs and identity of this node. One directory is one node."),
+                "Store, sockets, logs and identity of this node. One directory is one node.",
+                general="storage.path", take=_directory_of),
         Setting("hub.url", "text", None,
-                "Where the hub is, if not where the node was enrolled.", check=_url_fault),
+                "Where the hub is, if not where the node was enrolled.", check=url_fault,
+                general="sync.central_url"),
         Setting("api.port", "integer", 8000,
                 "Read-only port on 127.0.0.1 for monitoring; 0 switches it off.", low=0, high=65535),
         Setting("records.keep_limit", "size", 1_000_000_000,
@@ -44,12 +63,6 @@ def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
         Setting("records.sample_limit", "size", 500_000_000,
                 "Room for records of class «sample». When it is full, the oldest are thinned.",
                 unit="bytes", low=1_000_000),
-        Setting("runtime.max_memory_usage", "size", None,
-                "Memory of the agent, its keeper and all workloads together. A workload is started when its reservation fits.",
-                unit="bytes", low=100_000_000),
-        Setting("runtime.max_storage_usage", "size", None,
-                "Room for the data directory. Near it, what the node can do without goes; at it, publishing is refused.",
-                unit="bytes", low=20_000_000),
         Setting("runtime.storage_check_interval", "duration", 30.0,
                 "How often the data directory is measured.", unit="seconds", low=0.1, high=86400),
         Setting("runtime.memory_check_interval", "duration", 2.0,
@@ -100,30 +113,77 @@ def admin_socket(data_dir: Path) -> Path:
     return checked_socket_path(data_dir / "run" / "admin.sock")
 
 
+def files_of(
+    configs: Sequence[Path],
+    options: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
+) -> tuple[SourceFile, ...]:
+    """The files that are asked for, read; without any, `node.yaml` in the data directory, if it is there."""
+    if not configs:
+        usual = chosen_data_dir(options, environment) / FILE_NAME
+        configs = [usual] if usual.exists() else []
+    return tuple(SourceFile(str(config), read_text(config)) for config in configs)
+
+
 def find_settings(
+    configs: Sequence[Path] = (),
     *,
-    config: Path | None = None,
     options: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, Configured]:
-    """Every setting with its origin. `config` is the file; by default `node.yaml` in the data directory, if there.
+    """Every setting with its origin. `configs` are files, a later one wins; by default `node.yaml` in the data directory.
 
-    `options` are values from the command line by setting path. Raises InvalidInput listing all that is wrong.
+    `options` are values from the command line by setting path. A file that describes an agent is checked and left
+    out. Raises InvalidInput listing all that is wrong.
     """
+    found, _ = find_all(configs, options=options, environment=environment)
+    return found
+
+
+def find_all(
+    configs: Sequence[Path] = (),
+    *,
+    options: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[dict[str, Configured], list[dict[str, Configured]]]:
+    """As `find_settings`, with the descriptions of agents that were among the files."""
     options = options or {}
     environment = os.environ if environment is None else environment  # noqa: TID251 - the one place on the node
-    if config is None:
-        config = chosen_data_dir(options, environment) / FILE_NAME
-        config = config if config.exists() else None
+    settings = declared(Path.home(), root=os.geteuid() == 0, host=platform.node())
+    files = files_of(configs, options, environment)
+    files, agents = set_apart(files, settings)
     sources = Sources(
-        file=str(config or ""),
-        file_text=read_text(config) if config else "",
+        files=files,
         environment=environment,
         prefix=PREFIX,
         options=options,
     )
-    settings = declared(Path.home(), root=os.geteuid() == 0, host=platform.node())
-    return load(settings, sources)
+    return load(settings, sources), agents
+
+
+def settings_to_start(
+    configs: Sequence[Path], options: Mapping[str, str]
+) -> tuple[NodeSettings, list[str]]:
+    """The settings of a node that is about to start, and what its person should know. Raises InvalidInput.
+
+    Refuses files for a hub, and settings that ask for a protection that this build does not have.
+    """
+    found, agents = find_all(configs, options=options)
+    mode = found["runtime.mode"]
+    if mode.value == "central":
+        raise InvalidInput(
+            f"{mode.origin}: runtime.mode is «central»: this is for «skerry hub run», not for a node"
+        )
+    refuse_to_start("node", found)
+    return node_settings(found), [*_without_effect(found), *map(not_run, agents)]
+
+
+def _without_effect(found: Found) -> list[str]:
+    lacking = [path for path, each in found.items() if each.given and each.lacking]
+    if not lacking:
+        return []
+    first = ", ".join(lacking[:3]) + (" …" if len(lacking) > 3 else "")
+    return [f"{len(lacking)} settings have no effect yet («skerry config check» says why): {first}"]
 
 
 def node_settings(
@@ -165,10 +225,8 @@ def _registries_fault(value: object) -> str | None:
     return None
 
 
-def _url_fault(value: object) -> str | None:
-    return (
-        None if is_url(str(value)) else f"«{value}» is not a URL: write for example http://hub:8600"
-    )
+def _directory_of(path: object) -> Path:
+    return Path(str(path)).parent
 
 
 def _users_fault(value: object) -> str | None:

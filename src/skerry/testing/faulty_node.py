@@ -24,7 +24,7 @@ from skerry.testing.faulty_disk import FaultyDisk, KillingDisk
 def main() -> None:
     """Runs the node until it kills itself or is told to stop."""
     label, nth, *words = sys.argv[1:]
-    settings = settings_from(words)
+    settings, _ = settings_from(words)
     logging.basicConfig(level="INFO", stream=sys.stderr)
     disk = FaultyDisk() if label == "-" else KillingDisk(label, int(nth))
     asyncio.run(run(settings, Host(SystemClock(), disk, random.Random(1)), lambda: None))

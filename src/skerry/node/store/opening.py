@@ -35,22 +35,31 @@ class OpenedStore(msgspec.Struct, frozen=True):
 
 @contextlib.asynccontextmanager
 async def opened(
-    data_dir: Path, node_id: str, clock: Clock, disk: Disk
+    data_dir: Path, node_id: str, clock: Clock, disk: Disk, *, database: Path | None = None
 ) -> AsyncIterator[OpenedStore]:
     """The store of the node in `data_dir`, made if there is none; `node_id` («» before enrolment) signs its edits.
 
-    Raises Refused when another process has it, StateTooNew when it was written by a newer Skerry.
+    `database` is its file, if not `node.db` in there. Raises Refused when another process has it, StateTooNew when it was written by a newer Skerry.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = database or data_dir / STORE_FILE
     try:
-        with locked(data_dir / "node.lock"):
-            async with _database(data_dir / STORE_FILE, node_id, clock, disk) as store:
+        with locked(data_dir / "node.lock"), _locked_elsewhere(data_dir, database):
+            async with _database(database, node_id, clock, disk) as store:
                 yield store
     except Held as error:
         raise Refused(
             f"cannot open {data_dir}: another node process has it (process {error.holder}). "
             "Stop that one (skerry node stop), or use another --data-dir."
         ) from error
+
+
+def _locked_elsewhere(data_dir: Path, database: Path) -> contextlib.AbstractContextManager[object]:
+    """A database outside the data directory has a lock of its own: two data directories could name it."""
+    if database.parent == data_dir:
+        return contextlib.nullcontext()
+    database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return locked(database.with_name(f"{database.name}.lock"))
 
 
 @contextlib.asynccontextmanager

@@ -22,6 +22,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.hlc import HybridClock
 from skerry.kit.ids import random_token
 from skerry.kit.sqlite import SqliteWriter, connect, read_queries
+from skerry.node.store.sync_log import SyncLog
 from skerry.wire.codec import encode
 from skerry.wire.sync import NO_CHAIN, Lane, LanePoint, StateFrame, StateRow
 
@@ -48,6 +49,7 @@ class NodeStore:
         self._incarnation = ""
         self.state_changed = Bell()
         self.assignments_changed = Bell()
+        self.log = SyncLog(writer, clock)
 
     async def open(self) -> None:
         """Opens the reader and gives a new store its incarnation. The writer must have been started."""
@@ -172,6 +174,7 @@ class NodeStore:
             insisted = False
             for row in rows:
                 self._hlc.observe(row.hlc)
+                self.log.note_conflict(db, row, _other_version(db, row))
                 if _is_overruled(db, row):
                     db.execute(SQL["insist"], (row.rev, self._hlc.tick(), row.entity, row.id))
                     db.execute(SQL["queue"], (row.entity, row.id))
@@ -201,6 +204,7 @@ class NodeStore:
                 changed |= _drop_others(db, whole)
             for row in rows:
                 _take_over(db, row)
+            self.log.note_pulled(db, rows)
             db.execute(SQL["set_fact"], ("cursor", cursor))
             return changed
 
@@ -289,6 +293,15 @@ def _newest(db: sqlite3.Connection) -> LanePoint:
         return LanePoint(row["n"], row["chain"])
     row = db.execute(SQL["lane"], ("state",)).fetchone()
     return LanePoint() if row is None else LanePoint(row["acknowledged"], row["chain"])
+
+
+def _other_version(db: sqlite3.Connection, row: StateRow) -> StateRow | None:
+    """Our version of the row when it is another one than the hub's; not while an edit of it waits."""
+    held = db.execute(SQL["row"], (row.entity, row.id)).fetchone()
+    if held is None or (held["hlc"], held["origin"]) == (row.hlc, row.origin):
+        return None
+    waits = db.execute(SQL["is_queued"], (row.entity, row.id)).fetchone() is not None
+    return None if waits else _row(held)
 
 
 def _is_overruled(db: sqlite3.Connection, row: StateRow) -> bool:

@@ -16,13 +16,11 @@ from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.tasks import Guard
 from skerry.node.ports import Uplink
 from skerry.node.store.state import NodeStore
+from skerry.node.sync.pace import Pace
 from skerry.wire.sync import Pull, PullReply
 
 log = logging.getLogger(__name__)
 
-SAFETY_EVERY = 600.0
-"""Seconds; news and hellos ring long before. A pull costs 1 KB: at 60 s it would be most of an idle month."""
-REFUSED = Backoff(first=30.0, cap=3600.0, jitter=0.1)
 STUMBLED = Backoff(first=0.1, cap=1.5)
 
 
@@ -53,8 +51,16 @@ class PullLoop:
     """Takes over the hub's rows. `news` is rung by the live link and after each hello."""
 
     def __init__(
-        self, uplink: Uplink, store: NodeStore, clock: Clock, chance: random.Random, check: Bell
+        self,
+        uplink: Uplink,
+        store: NodeStore,
+        clock: Clock,
+        chance: random.Random,
+        check: Bell,
+        *,
+        pace: Pace,
     ) -> None:
+        self._pace = pace
         self.news = Bell()
         self.problem = ""
         self.refusals = 0
@@ -73,7 +79,7 @@ class PullLoop:
         """Pulls at every ring, until cancelled."""
         seen = self.news.count - 1
         while True:
-            seen = await self.news.within(seen, SAFETY_EVERY, self._clock)
+            seen = await self.news.within(seen, self._pace.pull_every, self._clock)
             await self._guard.run(self._pass)
 
     async def _pass(self) -> None:
@@ -120,7 +126,10 @@ class PullLoop:
         except (Refused, InvalidInput) as error:
             self.refusals += 1
             self.problem = str(error)
-            delay = REFUSED.delay(self.refusals, self._chance)
+            delay = self._pace.delay(self.refusals, self._chance)
+            await self._store.log.refused_pull(
+                self.refusals, delay, str(error), failed=self._pace.has_failed(self.refusals)
+            )
             log.warning("the hub refused a pull, next try in %.0f s: %s", delay, error)
             await self._clock.sleep(delay)
             self.news.ring()

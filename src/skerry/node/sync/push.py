@@ -15,13 +15,12 @@ from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.tasks import Guard
 from skerry.node.ports import Uplink
+from skerry.node.store.sync_log import Attempt, SyncLog
 from skerry.node.sync.feeds import Feed, Outgoing
+from skerry.node.sync.pace import Pace
 from skerry.wire.sync import LanePoint, PushReply
 
 log = logging.getLogger(__name__)
-
-REFUSED = Backoff(first=30.0, cap=3600.0, jitter=0.1)
-"""After an answer that refuses a unit: it stays what it is, so it is tried ever more rarely, and never dropped."""
 
 STUMBLED = Backoff(first=0.1, cap=1.5)
 SAVE_EVERY = 30 * NS
@@ -30,8 +29,19 @@ SAVE_EVERY = 30 * NS
 class LanePush:
     """One lane on its way to the hub. `acknowledged` is what the hub durably holds, as far as we know."""
 
-    def __init__(self, feed: Feed, uplink: Uplink, clock: Clock, chance: random.Random) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        uplink: Uplink,
+        clock: Clock,
+        chance: random.Random,
+        *,
+        pace: Pace,
+        log: SyncLog,
+    ) -> None:
         self.feed = feed
+        self._pace = pace
+        self._log = log
         self.acknowledged = LanePoint()
         self.refusals = 0
         self.last_success = 0
@@ -80,6 +90,7 @@ class LanePush:
         if self.acknowledged != self._saved:
             await self.feed.save(self.acknowledged)
             self._saved, self._saved_at = self.acknowledged, self._now()
+        await self._log.flush(self.feed.lane)
 
     async def _pass(self) -> None:
         if self._due > self._now():
@@ -95,8 +106,9 @@ class LanePush:
             reply = await self._uplink.push(outgoing.unit)
         except Transient as error:
             self._stumble = self._trouble = str(error)
+            await self._log.cut(self._attempt(outgoing), self._after.n, str(error))
         except (Refused, InvalidInput) as error:
-            self._refused(str(error))
+            await self._refused(str(error), self._attempt(outgoing))
         else:
             await self._answered(reply, outgoing)
 
@@ -112,18 +124,28 @@ class LanePush:
             return
         self.acknowledged = point  # at once: a hello meanwhile must see what the hub has promised
         await self.feed.confirm(reply)
+        attempt = self._attempt(outgoing)
         self._after = point
         self._refusal = self._trouble = ""
         self.refusals = self._stumbles = 0
         self.last_success = self._clock.wall_ns()
+        await self._log.pushed(attempt)
         if self._now() - self._saved_at >= SAVE_EVERY:
             await self.save()
 
-    def _refused(self, cause: str) -> None:
+    def _attempt(self, outgoing: Outgoing) -> Attempt:
+        unit = outgoing.unit
+        size = sum(len(bytes(frame)) for frame in unit.frames)
+        tries = 1 + self.refusals + self._stumbles
+        return Attempt(self.feed.lane, unit.first, outgoing.through.n, size, tries)
+
+    async def _refused(self, cause: str, attempt: Attempt) -> None:
         self.refusals += 1
         self._refusal = cause
-        delay = REFUSED.delay(self.refusals, self._chance)
+        delay = self._pace.delay(self.refusals, self._chance)
         self._due = self._now() + int(delay * NS)
+        failed = self._pace.has_failed(self.refusals)
+        await self._log.refused(attempt, delay, cause, failed=failed)
         log.warning(
             "the hub refused a unit of lane «%s» (%d in a row), next try in %.0f s: %s",
             self.feed.lane,

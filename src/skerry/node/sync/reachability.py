@@ -16,6 +16,7 @@ OFFLINE_SINCE = "offline_since"
 """The fact's name; its value is in nanoseconds since 1970, as text, or empty."""
 
 _STARTING = "not tried yet"
+_BY_CHOICE = "the settings say so (runtime.mode, runtime.offline_mode)"
 
 
 class Facts(Protocol):
@@ -27,15 +28,21 @@ class Facts(Protocol):
 
 
 class Reachability:
-    """The state of the way to the hub. `changed` rings when the state, not merely the cause, is another."""
+    """The state of the way to `hub`. `changed` rings when the state, not merely the cause, is another.
 
-    def __init__(self, facts: Facts, clock: Clock, hub: str | None) -> None:
+    Without a hub the node stands alone: `by_choice` of its settings, or because it belongs to none.
+    """
+
+    def __init__(
+        self, facts: Facts, clock: Clock, hub: str | None, *, by_choice: bool = False
+    ) -> None:
         self._facts = facts
         self._clock = clock
         self._hub = hub
         self.changed = Bell()
         state: Literal["offline", "standalone"] = "offline" if hub else "standalone"
-        cause = _STARTING if hub else "this node is not enrolled at a hub"
+        alone = _BY_CHOICE if by_choice else "this node is not enrolled at a hub"
+        cause = _STARTING if hub else alone
         self.status = LinkStatus(state, clock.wall_ns(), hub, cause)
 
     @property

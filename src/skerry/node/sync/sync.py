@@ -24,6 +24,7 @@ from skerry.node.store.state import NodeStore
 from skerry.node.sync.feeds import Feed, RecordFeed, StateFeed
 from skerry.node.sync.link import Link
 from skerry.node.sync.live_link import Bells, LiveLink, LiveSource
+from skerry.node.sync.pace import Pace
 from skerry.node.sync.pull import PullLoop
 from skerry.node.sync.push import LanePush
 from skerry.node.sync.reachability import Reachability
@@ -64,13 +65,15 @@ class Connection(msgspec.Struct, frozen=True):
         return max(self.link.failures, self.pull.refusals, *pushes)
 
 
-def connect(
+def connect(  # noqa: PLR0913 - both ends, time, and how often
     hub: Hub,
     stores: Stores,
     reachability: Reachability,
     logs: LogSource,
     clock: Clock,
     chance: random.Random,
+    *,
+    pace: Pace,
 ) -> Connection:
     """Puts the parts together; nothing runs before `Sync.run`."""
     check = Bell()
@@ -78,8 +81,10 @@ def connect(
     store = stores.state
     feeds: list[Feed] = [StateFeed(LINGER["state"], store, clock.boot_id())]
     feeds += [RecordFeed(lane, LINGER[lane], stores.records, store) for lane in RECORD_LANES]
-    pushes = {feed.lane: LanePush(feed, hub, clock, chance) for feed in feeds}
-    pull = PullLoop(hub, store, clock, chance, check)
+    pushes = {
+        feed.lane: LanePush(feed, hub, clock, chance, pace=pace, log=store.log) for feed in feeds
+    }
+    pull = PullLoop(hub, store, clock, chance, check, pace=pace)
     session = Session(hub, store, pushes, pull, clock, check, agent=agent)
     live = LiveLink(hub, logs, reachability, clock, chance, Bells(check, pull.news), run=agent.run)
     link = Link(session, live, reachability, clock, chance, check)

@@ -1,0 +1,178 @@
+"""The names of the edge-infrastructure document's files: edge-config, sync-config, edge-monitoring, edge-security.
+
+Declared as settings like any other, with what they ask for where this build does not do it (`features`). Node and
+hub add them to their own; `agent_file` has the fifth file. docs/adr/0011 says how they relate to our names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from skerry.core.features import (
+    ACCESS_CONTROL,
+    ATTESTATION,
+    BACKUPS,
+    BANDWIDTH,
+    MONITORING,
+    ONLINE_ONLY,
+    PLAIN_SYNC,
+    SECURE_BOOT,
+    STORAGE_ENCRYPTION,
+    TAMPER_DETECTION,
+    TLS,
+    WAITING_SYNC,
+    WORKFLOWS,
+)
+from skerry.core.names import url_fault
+from skerry.core.setting_values import Setting
+
+Role = Literal["node", "hub"]
+
+MODES = ("edge", "central", "standalone")
+STRATEGIES = ("last_modified", "central_wins", "edge_wins", "merge", "manual")
+SYNCED = ("workflows", "workflow_executions", "agents", "agent_executions")
+ACTIONS = ("log", "notify_central", "cleanup_temp", "restart_sync")
+
+_DAY = 86_400.0
+
+
+def documented(role: Role) -> tuple[Setting, ...]:
+    """Every documented setting, as it is for a node or for a hub."""
+    return (*_runtime(role), *_sync(), *_storage(), *_monitoring(), *_security())
+
+
+# fmt: off
+def _runtime(role: Role) -> Iterator[Setting]:
+    yield Setting("runtime.mode", "word", "edge" if role == "node" else "central",
+        "Whom the file is for: «edge» and «standalone» (which never looks for a hub) a node, «central» a hub.", words=MODES)
+    yield Setting("runtime.max_concurrent_workflows", "integer", None, "How many executions run at a time; the others wait.",
+        low=1, feature=WORKFLOWS, nodes_only=True)
+    yield Setting("runtime.max_memory_usage", "size", None,
+        "Memory of the agent, its keeper and all workloads together. A workload is started when its reservation fits.",
+        unit="bytes", low=100_000_000, nodes_only=True)
+    yield Setting("runtime.max_storage_usage", "size", None,
+        "Room for the data directory. Near it, what the node can do without goes; at it, publishing is refused.",
+        unit="bytes", low=20_000_000, nodes_only=True)
+    yield Setting("runtime.offline_mode", "word", "auto",
+        "«auto» works offline and connects again; «always» sends nothing to the hub, ever; «never» refuses new work without a hub.",
+        words=("auto", "always", "never"), feature=ONLINE_ONLY, asks=lambda mode: mode == "never", nodes_only=True)
+
+
+def _sync() -> Iterator[Setting]:
+    yield Setting("sync.central_url", "text", None, "The hub's address, where `hub.url` does not say it.",
+        check=url_fault, nodes_only=True)
+    yield Setting("sync.sync_interval", "duration", 600.0,
+        "The longest time between two questions to the hub; news from it and changes here do not wait for it.",
+        unit="seconds", low=1, high=_DAY, nodes_only=True)
+    yield Setting("sync.sync_on_connect", "boolean", default=True, doc="Sync as soon as the hub is reached.",
+        feature=WAITING_SYNC, asks=lambda value: value is False, nodes_only=True)
+    yield Setting("sync.conflict_resolution", "word", None,
+        "Who wins when both sides have changed the same, for what has no rule of its own.",
+        words=STRATEGIES, feature=WORKFLOWS, nodes_only=True)
+    for entity in SYNCED:
+        yield Setting(f"sync.entities.{entity}.priority", "word", None, f"How soon {entity} are sent, compared with others.",
+            words=("high", "medium", "low"), feature=WORKFLOWS, nodes_only=True)
+        yield Setting(f"sync.entities.{entity}.conflict_resolution", "word", None, f"Who wins a conflict about {entity}.",
+            words=STRATEGIES, general="sync.conflict_resolution", feature=WORKFLOWS, nodes_only=True)
+        yield Setting(f"sync.entities.{entity}.batch_size", "integer", None, f"How many {entity} travel in one request at most.",
+            low=1, high=10_000, feature=WORKFLOWS, nodes_only=True)
+    for entity in SYNCED:
+        yield Setting(f"sync.schedule.{entity}", "duration", None, f"How often {entity} are synced.",
+            unit="seconds", low=1, general="sync.sync_interval", feature=WORKFLOWS, nodes_only=True)
+    yield Setting("sync.retry.max_attempts", "integer", 5,
+        "After so many refusals in a row, what the hub refuses counts as failed in the sync log. It is kept and tried on.",
+        low=1, high=1000, nodes_only=True)
+    yield Setting("sync.retry.initial_delay", "duration", 30.0, "Wait after the hub has refused something for the first time.",
+        unit="seconds", low=0.1, high=_DAY, nodes_only=True)
+    yield Setting("sync.retry.max_delay", "duration", 3600.0, "The longest such wait.",
+        unit="seconds", low=0.1, high=_DAY, nodes_only=True)
+    yield Setting("sync.retry.backoff_factor", "number", 2.0, "By what each further wait is longer.",
+        low=1, high=100, nodes_only=True)
+    yield Setting("sync.network.max_bandwidth", "size", None, "Bytes a second for all sync together, both ways.",
+        unit="bytes a second", low=1000, feature=BANDWIDTH, nodes_only=True)
+    yield Setting("sync.network.compression", "boolean", default=True, doc="Compress what is sent to the hub.",
+        feature=PLAIN_SYNC, asks=lambda value: value is False, nodes_only=True)
+    yield Setting("sync.network.encryption", "boolean", default=False, doc="Speak with the hub by mutual TLS only.",
+        general="encryption.communication.enabled", feature=TLS, nodes_only=True)
+
+
+def _storage() -> Iterator[Setting]:
+    yield Setting("storage.type", "word", "sqlite", "The kind of the database.", words=("sqlite",))
+    yield Setting("storage.path", "path", None,
+        "The file of the database. Where `data_dir` is not given, its directory is the data directory.")
+    yield Setting("storage.backup_interval", "duration", None, "How often the database is copied.",
+        unit="seconds", low=60, feature=BACKUPS)
+
+
+def _monitoring() -> Iterator[Setting]:
+    yield Setting("monitoring.metrics_collection", "boolean", default=False, doc="Measure this machine and keep what was measured.",
+        feature=MONITORING, nodes_only=True)
+    yield Setting("monitoring.metrics_retention", "duration", None, "How long the node keeps what it measured.",
+        unit="seconds", low=60, feature=MONITORING, nodes_only=True)
+    yield Setting("monitoring.health_check_interval", "duration", None, "How often checks without an interval of their own are made.",
+        unit="seconds", low=1, feature=MONITORING, nodes_only=True)
+    yield Setting("monitoring.resource_check_interval", "duration", None, "How often disk, battery and the like are looked at.",
+        unit="seconds", low=1, feature=MONITORING, nodes_only=True)
+    yield Setting("metrics.collection_interval", "duration", None, "How often metrics are measured.",
+        unit="seconds", low=1, feature=MONITORING, nodes_only=True)
+    yield Setting("metrics.buffer_size", "integer", None, "How many entries wait for the hub at most; sent ones go first.",
+        unit="entries", low=1, feature=MONITORING, nodes_only=True)
+    yield Setting("metrics.upload_interval", "duration", None, "The longest wait of an entry for its upload.",
+        unit="seconds", low=1, feature=MONITORING, nodes_only=True)
+    yield Setting("metrics.upload_threshold", "integer", None, "So many entries are uploaded at once.",
+        unit="entries", low=1, feature=MONITORING, nodes_only=True)
+    yield Setting("health_checks", "list", [], "Commands that say whether something works: exit code 0 does.", fields=(
+            Setting("name", "text", None, "Its name.", required=True),
+            Setting("interval", "duration", None, "How often it is made.", unit="seconds", low=1),
+            Setting("command", "text", None, "A line for the shell.", required=True),
+            Setting("timeout", "duration", None, "After this it is ended and has failed.", unit="seconds", low=0.1),
+        ), feature=MONITORING, nodes_only=True)
+    yield Setting("alerts", "list", [], "What is done when a condition holds.", fields=(
+            Setting("name", "text", None, "Its name.", required=True),
+            Setting("condition", "text", None, "When it holds, for example «cpu_usage > 90 for 5m».", required=True),
+            Setting("actions", "words", None, "What is done then, in this order.", words=ACTIONS, required=True),
+        ), feature=MONITORING, nodes_only=True)
+
+
+def _security() -> Iterator[Setting]:
+    yield Setting("security.encryption_enabled", "boolean", default=False, doc="Encrypt what is stored.", feature=STORAGE_ENCRYPTION)
+    yield Setting("security.key_rotation_interval", "duration", None, "How often the key of what is stored is changed.",
+        unit="seconds", low=60, feature=STORAGE_ENCRYPTION)
+    yield Setting("security.secure_boot", "boolean", default=False, doc="Want a machine that has started securely.", feature=SECURE_BOOT)
+    yield Setting("security.attestation_enabled", "boolean", default=False, doc="Prove to the hub what this machine runs.", feature=ATTESTATION)
+    yield Setting("encryption.storage.enabled", "boolean", default=False, doc="Encrypt what is stored.",
+        general="security.encryption_enabled", feature=STORAGE_ENCRYPTION)
+    yield Setting("encryption.storage.algorithm", "word", None, "By what it is encrypted.",
+        words=("AES-256-GCM", "ChaCha20-Poly1305"), feature=STORAGE_ENCRYPTION)
+    yield Setting("encryption.storage.key_rotation_days", "duration", None, "How often the key is changed.", unit="days",
+        low=60, general="security.key_rotation_interval", feature=STORAGE_ENCRYPTION)
+    yield Setting("encryption.communication.enabled", "boolean", default=False, doc="Speak by mutual TLS only.", feature=TLS)
+    yield Setting("encryption.communication.protocol", "word", None, "The oldest version of TLS that is spoken.",
+        words=("TLS 1.3",), feature=TLS)
+    for name, doc in (("certificate_path", "This machine's certificate."), ("key_path", "The key of the certificate."),
+                      ("ca_path", "Who must have signed the other side's certificate.")):
+        yield Setting(f"encryption.communication.{name}", "path", None, doc, feature=TLS)
+    yield Setting("access_control.authentication.method", "word", None, "How people and programs say who they are.",
+        words=("certificate",), feature=ACCESS_CONTROL, asks=lambda _: True)
+    yield Setting("access_control.authentication.token_expiry", "duration", None, "How long a token is good.",
+        unit="seconds", low=60, feature=ACCESS_CONTROL)
+    yield Setting("access_control.authorization.default_policy", "word", "deny", "What nobody has been given is refused.",
+        words=("deny",))
+    yield Setting("access_control.authorization.roles", "list", [], "Who may do what.", fields=(
+            Setting("name", "text", None, "The role's name.", required=True),
+            Setting("permissions", "words", None, "What it may.", words=("read", "write", "execute", "configure"), required=True),
+        ), feature=ACCESS_CONTROL, asks=bool)
+    yield Setting("attestation.enabled", "boolean", default=False, doc="Prove to the hub what this machine runs.",
+        general="security.attestation_enabled", feature=ATTESTATION)
+    yield Setting("attestation.method", "word", None, "Who judges the proof.", words=("remote",), feature=ATTESTATION)
+    yield Setting("attestation.interval", "duration", None, "How often it is proved.", unit="seconds", low=60, feature=ATTESTATION)
+    yield Setting("attestation.server", "text", None, "Where the proof goes.", check=url_fault, feature=ATTESTATION)
+    yield Setting("tamper_detection.enabled", "boolean", default=False, doc="Look for changes to this machine that nobody has ordered.",
+        feature=TAMPER_DETECTION)
+    yield Setting("tamper_detection.checks", "words", None, "What is looked at.",
+        words=("boot_integrity", "filesystem_integrity", "hardware_integrity"), feature=TAMPER_DETECTION)
+    yield Setting("tamper_detection.interval", "duration", None, "How often.", unit="seconds", low=1, feature=TAMPER_DETECTION)
+    yield Setting("tamper_detection.response", "word", None, "What is done about a find.",
+        words=("lockdown", "alert", "log"), feature=TAMPER_DETECTION)
+# fmt: on

@@ -1,0 +1,34 @@
+"""What settings can ask for beyond what this build does: the one place where «built» flips.
+
+`core.documented` names a feature beside each setting; `core.config` tells people which of them are missing, and
+refuses to start where leaving one out would make an installation less safe than its files say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Something that settings ask for. `protects`: going without it, untold, would weaken the installation."""
+
+    name: str
+    built: bool = False
+    protects: bool = False
+
+
+STORAGE_ENCRYPTION = Feature("encryption at rest", built=False, protects=True)
+TLS = Feature("TLS", built=False, protects=True)
+ACCESS_CONTROL = Feature("roles and certificates of people", built=False, protects=True)
+SECURE_BOOT = Feature("secure boot", built=False, protects=True)
+ATTESTATION = Feature("attestation", built=False, protects=True)
+TAMPER_DETECTION = Feature("tamper detection", built=False, protects=True)
+
+BACKUPS = Feature("backups")
+WORKFLOWS = Feature("workflows and agents")
+MONITORING = Feature("metrics, health checks and alerts")
+BANDWIDTH = Feature("a limit of bandwidth for sync")
+WAITING_SYNC = Feature("sync that waits for its interval")
+PLAIN_SYNC = Feature("sync without compression")
+ONLINE_ONLY = Feature("refusing work without a hub")

@@ -1,0 +1,150 @@
+"""The documented table `sync_log`: what the sync has done, for people and their SQL tools. Nothing here reads it.
+
+A row for each pull that changed something, each conflict, each refusal and each cut; pushes that go well are put
+together, one row for a lane and half a minute, so that a busy link does not wear out the disk. Bounded by count.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry.kit.clock import NS, Clock, iso
+from skerry.kit.errors import Transient
+from skerry.kit.ids import uuid7
+from skerry.kit.one_line import one_line
+from skerry.kit.sqlite import SqliteWriter, read_queries
+from skerry.wire.codec import encode
+from skerry.wire.sync import Lane, StateRow
+
+SQL = read_queries(Path(__file__).with_name("sync_log.sql"))
+
+KEPT = 2000
+TOGETHER = 30 * NS
+_ROWS_OF_A_PULL = 100
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One push of a lane's records or frames `first` … `last`; `tries` counts this one, too."""
+
+    lane: Lane
+    first: int
+    last: int
+    bytes: int
+    tries: int
+    units: int = 1
+
+    def then(self, following: Attempt) -> Attempt:
+        """Both as one."""
+        return dataclasses.replace(
+            following,
+            first=self.first,
+            bytes=self.bytes + following.bytes,
+            units=self.units + following.units,
+        )
+
+
+class SyncLog:
+    """`note_…` write within the caller's transaction, the others in one of their own; a full disk costs the line."""
+
+    def __init__(self, writer: SqliteWriter, clock: Clock) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._pushed: dict[Lane, Attempt] = {}
+        self._told_at: dict[Lane, int] = {}
+        self._cuts: dict[Lane, int] = {}
+
+    async def pushed(self, attempt: Attempt) -> None:
+        """The hub has taken it."""
+        lane = attempt.lane
+        before = self._pushed.get(lane)
+        self._pushed[lane] = before.then(attempt) if before else attempt
+        self._cuts.pop(lane, None)
+        told_at = self._told_at.get(lane)
+        if told_at is None or self._clock.monotonic_ns() - told_at >= TOGETHER or attempt.tries > 1:
+            await self.flush(lane)
+
+    async def flush(self, lane: Lane) -> None:
+        """Writes down what has been pushed and not been told."""
+        attempt = self._pushed.pop(lane, None)
+        if attempt is not None:
+            self._told_at[lane] = self._clock.monotonic_ns()
+            more = {"units": attempt.units, "attempts": attempt.tries}
+            await self._tell("push", attempt, "success", more)
+
+    async def cut(self, attempt: Attempt, resumes_after: int, cause: str) -> None:
+        """The link broke while it was sent. Told the 1st, 2nd, 4th, 8th … time in a row."""
+        cuts = self._cuts[attempt.lane] = self._cuts.get(attempt.lane, 0) + 1
+        if cuts.bit_count() == 1:
+            more = {"attempts": cuts, "resumes_after": resumes_after, "cause": one_line(cause)}
+            await self._tell("push", attempt, "interrupted", more)
+
+    async def refused(self, attempt: Attempt, delay: float, cause: str, *, failed: bool) -> None:
+        """The hub does not take it; it is tried again after `delay` seconds."""
+        more = {"attempts": attempt.tries, "next_in": round(delay, 1), "cause": one_line(cause)}
+        await self._tell("retry", attempt, "failed" if failed else "waiting", more)
+
+    async def refused_pull(self, refusals: int, delay: float, cause: str, *, failed: bool) -> None:
+        """The hub does not answer a pull; it is asked again after `delay` seconds."""
+        more = {"attempts": refusals, "next_in": round(delay, 1), "cause": one_line(cause)}
+        status = "failed" if failed else "waiting"
+        await self._write("retry", "pull", "", status, more)
+
+    def note_pulled(self, db: sqlite3.Connection, rows: Sequence[StateRow]) -> None:
+        """The hub's rows have been taken over."""
+        for row in rows[:_ROWS_OF_A_PULL]:
+            more = {"rev": row.rev, "deleted": row.deleted, "bytes": len(bytes(row.body))}
+            self._add(db, "pull", row.entity, row.id, "success", more)
+        if len(rows) > _ROWS_OF_A_PULL:
+            more = {"rows": len(rows) - _ROWS_OF_A_PULL}
+            self._add(db, "pull", "state", "", "success", more)
+
+    def note_conflict(self, db: sqlite3.Connection, hubs: StateRow, ours: StateRow | None) -> None:
+        """The hub prefers another version; without `ours` there is none. Bodies are no part of the log."""
+        if ours is not None:
+            more = {"hub": _version(hubs), "node": _version(ours)}
+            self._add(db, "conflict", hubs.entity, hubs.id, "resolved", more)
+
+    async def _tell(
+        self, operation: str, attempt: Attempt, status: str, more: Mapping[str, object]
+    ) -> None:
+        details = {"bytes": attempt.bytes, **more}
+        span = f"{attempt.first}..{attempt.last}"
+        await self._write(operation, attempt.lane, span, status, details)
+
+    async def _write(
+        self, operation: str, kind: str, name: str, status: str, details: Mapping[str, object]
+    ) -> None:
+        try:
+            await self._writer.run(
+                lambda db: self._add(db, operation, kind, name, status, details),
+                label="sync-log",
+                durable=False,
+            )
+        except Transient as error:
+            log.info("%s", error)
+
+    def _add(
+        self,
+        db: sqlite3.Connection,
+        operation: str,
+        kind: str,
+        name: str,
+        status: str,
+        details: Mapping[str, object],
+    ) -> None:
+        now = f"{iso(self._clock.wall_ns())[:23]}Z"
+        row = (uuid7(self._clock), operation, kind, name, status, now, encode(details).decode())
+        db.execute(SQL["add"], row)
+        db.execute(SQL["drop_old"], (KEPT,))
+
+
+def _version(row: StateRow) -> dict[str, object]:
+    return {"rev": row.rev, "hlc": row.hlc, "origin": row.origin, "deleted": row.deleted}
