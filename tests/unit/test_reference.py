@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from skerry.cli.commands import application
 from skerry.core.agent_file import AGENT
 from skerry.core.config import variable_of
 from skerry.core.documented import documented
+from skerry.core.features import WORKFLOWS
 from skerry.core.setting_values import Setting, write_value
 from skerry.hub import settings as hub
 from skerry.node import settings as node
@@ -76,9 +78,10 @@ def bounds(setting: Setting) -> str:
 
 
 def _in_its_kind(setting: Setting, bound: float) -> float:
-    return float(bound) if setting.kind == "duration" else int(bound)
+    return float(bound) if setting.kind in {"duration", "number"} else int(bound)
 
 
+OF_AGENTS = tuple(replace(setting, feature=WORKFLOWS) for setting in AGENT)
 DOCUMENTED = {setting.path for setting in documented("node")}
 
 
@@ -105,7 +108,10 @@ def documented_rows(settings: tuple[Setting, ...]) -> list[str]:
     found = []
     for setting in settings:
         found.append(documented_row(setting.path, setting))
-        found += [documented_row(f"{setting.path}[].{each.path}", each) for each in setting.fields]
+        found += [
+            documented_row(f"{setting.path}[].{each.path}", replace(each, feature=setting.feature))
+            for each in setting.fields
+        ]
     return found
 
 
@@ -136,4 +142,4 @@ def built(setting: Setting) -> str:
 
 def test_every_documented_name() -> None:
     assert rows_below("## Documented names") == documented_rows(documented("node"))
-    assert rows_below("## An agent's file") == documented_rows(AGENT)
+    assert rows_below("## An agent's file") == documented_rows(OF_AGENTS)

@@ -94,7 +94,7 @@ def _sync() -> Iterator[Setting]:
     yield Setting("sync.network.compression", "boolean", default=True, doc="Compress what is sent to the hub.",
         feature=PLAIN_SYNC, asks=lambda value: value is False, nodes_only=True)
     yield Setting("sync.network.encryption", "boolean", default=False, doc="Speak with the hub by mutual TLS only.",
-        general="encryption.communication.enabled", feature=TLS, nodes_only=True)
+        feature=TLS, nodes_only=True)
 
 
 def _storage() -> Iterator[Setting]:
