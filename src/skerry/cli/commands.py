@@ -31,6 +31,7 @@ COMMANDS = {
     "hub": "hub",
     "token": "hub",
     "config": "config",
+    "db": "db",
     "context": "context",
 }
 

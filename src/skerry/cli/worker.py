@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -21,9 +22,9 @@ from skerry.cli.worker_health import EXIT_CODES, judge
 from skerry.cli.worker_tables import health_table, worker_table
 from skerry.kit.errors import InvalidInput, NotFound
 from skerry.kit.sqlite import connect
+from skerry.node.settings import database_of, find_settings
 from skerry.node.store.cipher import NullCipher
 from skerry.node.store.instances import InstanceReader
-from skerry.node.store.opening import STORE_FILE
 from skerry.node.store.workers import WorkerReader
 from skerry.node.workloads.transitions import Moment
 from skerry.node.workloads.workers.report import Seen, worker_statuses
@@ -125,7 +126,7 @@ async def _groups(session: Session) -> tuple[list[WorkerStatus], bool]:
         async with session.node() as node:
             return await _asked(node), True
     except Unreachable as error:
-        if not (session.target.data_dir / STORE_FILE).is_file():
+        if not _store_of(session).is_file():
             raise
         session.screen.note(
             f"cannot reach {error.what} ({error.cause}): this is what its store knows"
@@ -133,11 +134,14 @@ async def _groups(session: Session) -> tuple[list[WorkerStatus], bool]:
     return _stored(session), False
 
 
+def _store_of(session: Session) -> Path:
+    return database_of(find_settings(options={"data_dir": str(session.target.data_dir)}))
+
+
 def _stored(session: Session) -> list[WorkerStatus]:
     clock = session.clock
     moment = Moment(clock.wall_ns(), clock.monotonic_ns(), clock.boot_id())
-    path = session.target.data_dir / STORE_FILE
-    with contextlib.closing(connect(path, read_only=True)) as connection:
+    with contextlib.closing(connect(_store_of(session), read_only=True)) as connection:
         workloads = InstanceReader(connection, NullCipher()).load()
         seen = {
             name: Seen(look_at(worker), moment.monotonic)

@@ -10,6 +10,9 @@ from typing import Literal
 
 import msgspec
 
+STORE_FILE = "node.db"
+"""The database's name in the data directory, if `storage.path` does not name its file."""
+
 
 class HubSection(msgspec.Struct, frozen=True):
     """Where the hub is."""

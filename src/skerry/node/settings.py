@@ -31,7 +31,7 @@ from skerry.kit.errors import InvalidInput
 from skerry.kit.nearest import did_you_mean
 from skerry.kit.socket_path import checked_socket_path
 from skerry.kit.text_file import read_text
-from skerry.node.node_settings import NodeSettings
+from skerry.node.node_settings import STORE_FILE, NodeSettings
 
 PREFIX = "SKERRY_NODE_"
 FILE_NAME = "node.yaml"
@@ -184,6 +184,12 @@ def _without_effect(found: Found) -> list[str]:
         return []
     first = ", ".join(lacking[:3]) + (" …" if len(lacking) > 3 else "")
     return [f"{len(lacking)} settings have no effect yet («skerry config check» says why): {first}"]
+
+
+def database_of(found: Found) -> Path:
+    """The file of the store of the node that these settings are of."""
+    path, data_dir = found["storage.path"].value, found["data_dir"].value
+    return Path(str(path)) if path else Path(str(data_dir)) / STORE_FILE
 
 
 def node_settings(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
@@ -67,6 +68,10 @@ class RecordFile(msgspec.Struct, frozen=True):
     backed_up: int
 
 
+_DATABASE = re.compile(r"node\.db.*|[^/]+\.db(-wal|-shm)?")
+"""`storage.path` may give the database another name."""
+
+
 def class_of(path: PurePath, records: Mapping[PurePath, RecordFile]) -> str:
     """The class of a file by its path below the data directory."""
     if path.suffix == ".damaged" or ".damaged" in path.suffixes:
@@ -77,7 +82,7 @@ def class_of(path: PurePath, records: Mapping[PurePath, RecordFile]) -> str:
     first = path.parts[0]
     if first == "records":
         return RESERVE if path.name == "reserve" else UNSENT
-    if first.startswith("node.db"):
+    if _DATABASE.fullmatch(path.as_posix()):
         return DATABASE
     return _PARTS.get(first, OTHER)
 

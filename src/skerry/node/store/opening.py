@@ -15,11 +15,11 @@ from skerry.kit.disk import Disk
 from skerry.kit.errors import Corrupt, Refused, Transient
 from skerry.kit.file_lock import Held, locked
 from skerry.kit.sqlite import SqliteWriter, classify, connect, read_migrations
+from skerry.node.node_settings import STORE_FILE
 from skerry.node.store.state import NodeStore
 
 log = logging.getLogger(__name__)
 
-STORE_FILE = "node.db"
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
