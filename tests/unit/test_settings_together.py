@@ -147,7 +147,6 @@ PROTECTED = [
 ]
 
 
-@pytest.mark.guarantee("G9")
 @pytest.mark.parametrize("text", PROTECTED)
 def test_nothing_starts_without_a_protection_that_is_asked_for(tmp_path: Path, text: str) -> None:
     [file] = written(tmp_path, a=text)

@@ -35,7 +35,7 @@ def sync_lines(status: SyncStatus, now_ns: int) -> Iterator[Line]:
 def link_sentence(link: LinkStatus, now_ns: int) -> str:
     """«offline for 5m 3s (since 2026-…) to http://…: connection refused»."""
     if link.state == "standalone":
-        return "standalone: this node belongs to no hub («skerry node enroll» changes that)"
+        return f"standalone: {link.cause}"
     lasting = format_duration((now_ns - link.since) / NS)
     cause = f": {link.cause}" if link.cause else ""
     return f"{link.state} for {lasting} (since {iso(link.since)}) to {link.hub}{cause}"

@@ -195,7 +195,7 @@ def link(facts: Facts) -> CheckResult:
     """The way to the hub."""
     status: LinkStatus = facts.sync.link
     if status.state == "standalone":
-        return CheckResult("link", "skipped", "no hub is configured")
+        return CheckResult("link", "skipped", status.cause or "no hub is configured")
     if status.state == "offline":
         return CheckResult(
             "link",

@@ -16,6 +16,7 @@ OFFLINE_SINCE = "offline_since"
 """The fact's name; its value is in nanoseconds since 1970, as text, or empty."""
 
 _STARTING = "not tried yet"
+_NO_HUB = "this node belongs to no hub («skerry node enroll» changes that)"
 _BY_CHOICE = "the settings say so (runtime.mode, runtime.offline_mode)"
 
 
@@ -41,7 +42,7 @@ class Reachability:
         self._hub = hub
         self.changed = Bell()
         state: Literal["offline", "standalone"] = "offline" if hub else "standalone"
-        alone = _BY_CHOICE if by_choice else "this node is not enrolled at a hub"
+        alone = _BY_CHOICE if by_choice else _NO_HUB
         cause = _STARTING if hub else alone
         self.status = LinkStatus(state, clock.wall_ns(), hub, cause)
 
