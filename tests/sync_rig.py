@@ -61,7 +61,9 @@ class NodeRig:
         *,
         disk: Disk | None = None,
         limits: Limits = SMALL,
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace or Pace()
         self.directory = directory
         self.logs = Logs()
         self.limits = limits
@@ -90,7 +92,7 @@ class NodeRig:
         stores = Stores(self.store, self.records)
         self.reachability = Reachability(self.store, self._clock, HUB_URL)
         connection = connect(
-            self._hub, stores, self.reachability, self.logs, self._clock, chance, pace=Pace()
+            self._hub, stores, self.reachability, self.logs, self._clock, chance, pace=self._pace
         )
         self.sync = Sync(stores, self.reachability, connection, self._clock, chance)
 

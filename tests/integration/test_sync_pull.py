@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from tests.sync_rig import NodeRig, passing
 
+from skerry.node.sync.pace import Pace
 from skerry.node.sync.pull import WholeSet
 from skerry.testing.fake_hub import FakeHub, HubContents
 from skerry.testing.manual_clock import ManualClock
@@ -27,6 +29,32 @@ async def time(manual_clock: ManualClock) -> AsyncIterator[None]:
 
 async def assigned(node: NodeRig) -> set[str]:
     return {row.id for row in await node.store.rows("assignment")}
+
+
+class AskedHub(FakeHub):
+    """Notes when it was asked."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+        self._clock = clock
+
+    async def pull(self, pull: Pull) -> PullReply:
+        self.asked.append(self._clock.monotonic_ns() // 10**9)
+        return await super().pull(pull)
+
+
+async def test_without_news_the_hub_is_asked_by_the_interval(
+    tmp_path: Path, manual_clock: ManualClock, time: None
+) -> None:
+    hub = AskedHub(manual_clock)
+    node = NodeRig(tmp_path / "node", hub, manual_clock, pace=Pace(pull_every=30.0))
+    await node.start()
+    node.sync_on()
+    await eventually(lambda: len(hub.asked) >= 5, "asked five times")
+    gaps = [later - earlier for earlier, later in pairwise(hub.asked[1:])]
+    assert all(gap >= 26 for gap in gaps), gaps
+    await node.stop()
 
 
 @pytest.mark.guarantee("G6")

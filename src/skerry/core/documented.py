@@ -63,7 +63,7 @@ def _sync() -> Iterator[Setting]:
     yield Setting("sync.central_url", "text", None, "The hub's address, where `hub.url` does not say it.",
         check=url_fault, nodes_only=True)
     yield Setting("sync.sync_interval", "duration", 600.0,
-        "The longest time between two questions to the hub; news from it and changes here do not wait for it.",
+        "How often the hub is asked for changes, a tenth more or less; news from it and changes here do not wait for it.",
         unit="seconds", low=1, high=_DAY, nodes_only=True)
     yield Setting("sync.sync_on_connect", "boolean", default=True, doc="Sync as soon as the hub is reached.",
         feature=WAITING_SYNC, asks=lambda value: value is False, nodes_only=True)

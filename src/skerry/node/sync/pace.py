@@ -32,6 +32,10 @@ class Pace:
         refused = Backoff(retry.initial_delay, retry.max_delay, retry.backoff_factor, jitter=0.1)
         return cls(sync.sync_interval, retry.max_attempts, refused)
 
+    def pull_after(self, chance: random.Random) -> float:
+        """Seconds until the next pull that nobody rings for: a tenth more or less, so that nodes are not in step."""
+        return self.pull_every * chance.uniform(0.9, 1.1)
+
     def delay(self, refusals: int, chance: random.Random) -> float:
         """Seconds to wait after so many refusals in a row."""
         return self.refused.delay(refusals, chance)

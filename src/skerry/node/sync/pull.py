@@ -79,7 +79,7 @@ class PullLoop:
         """Pulls at every ring, until cancelled."""
         seen = self.news.count - 1
         while True:
-            seen = await self.news.within(seen, self._pace.pull_every, self._clock)
+            seen = await self.news.within(seen, self._pace.pull_after(self._chance), self._clock)
             await self._guard.run(self._pass)
 
     async def _pass(self) -> None:
