@@ -144,7 +144,7 @@ async def test_what_another_agent_has_stated_for_this_node_is_put_right(
     tmp_path: Path, manual_clock: ManualClock, time: None
 ) -> None:
     hub = FakeHub()
-    node = NodeRig(tmp_path / "node", hub, manual_clock)
+    node = NodeRig(tmp_path / "node", hub, manual_clock, pace=Pace(pull_every=60.0))
     await node.start()
     node.sync_on()
     await node.report("cam", {"phase": "running"})

@@ -6,12 +6,12 @@ together, one row for a lane and half a minute, so that a busy link does not wea
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from skerry.kit.clock import NS, Clock, iso
 from skerry.kit.errors import Transient
@@ -30,8 +30,7 @@ _ROWS_OF_A_PULL = 100
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One push of a lane's records or frames `first` … `last`; `tries` counts this one, too."""
 
     lane: Lane
@@ -43,7 +42,7 @@ class Attempt:
 
     def then(self, following: Attempt) -> Attempt:
         """Both as one."""
-        return dataclasses.replace(
+        return msgspec.structs.replace(
             following,
             first=self.first,
             bytes=self.bytes + following.bytes,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.kit.backoff import Backoff
 from skerry.node.node_settings import SyncSection
@@ -14,8 +15,7 @@ SAFETY_EVERY = 600.0
 REFUSED = Backoff(first=30.0, cap=3600.0, jitter=0.1)
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(msgspec.Struct, frozen=True):
     """`refused` delays what the hub does not take; after `attempts` in a row it counts as failed, and is tried on.
 
     What is refused stays what it is, so it is tried ever more rarely, and never dropped. `pull_every` is in seconds.
