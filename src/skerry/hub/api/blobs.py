@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, SkipValidation
 from litestar.response import Stream
 
-from skerry.core.model_rules import is_sha256
+from skerry.core.names import is_sha256
 from skerry.hub.api.auth import NODE, PERSON, Principal
 from skerry.hub.api.ranges import part_of
 from skerry.hub.ports import Blobs
