@@ -33,6 +33,7 @@ class Ages:
     measurement: float
     event: float
     gap: float
+    file: float
 
 
 class Retention:
@@ -44,6 +45,7 @@ class Retention:
             "measurement": ages.measurement,
             "event": ages.event,
             "gap": ages.gap,
+            "file": ages.file,
         }
         self._ages = {kind: int(age * NS) for kind, age in kinds.items()}
 
