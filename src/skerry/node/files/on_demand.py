@@ -9,7 +9,7 @@ from skerry.kit.errors import SkerryError
 from skerry.kit.tasks import Tasks
 from skerry.node.ports import Room
 from skerry.node.store.files import FileRows
-from skerry.wire.files import FileRef, FilesWaiting, StoredFile, read_reference
+from skerry.wire.files import FilesWaiting, StoredFile, read_reference
 from skerry.wire.records import Publish
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class FilesOnDemand:
     async def put(self, sha256: str, size: int | None, body: AsyncIterator[bytes]) -> StoredFile:
         """Takes a content. Raises as `FileStore.put`."""
         store = await self._load().opened()
-        return await store.put(None if size is None else FileRef(sha256, size), sha256, body)
+        return await store.put(size, sha256, body)
 
     async def published(self, request: Publish, accept: Callable[[], Awaitable[T]]) -> T:
         """Has records of files accepted. Raises NotFound when the bytes of one are not here, and what `accept` raises."""

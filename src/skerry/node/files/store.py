@@ -98,8 +98,8 @@ class FileStore:
                 await self.rows.name(found, self.lane.head())
             self._opened = True
 
-    async def put(self, ref: FileRef | None, sha256: str, body: AsyncIterator[bytes]) -> StoredFile:
-        """Takes a content; `ref` is known where the sender has said the size. Returns once it is durable.
+    async def put(self, said: int | None, sha256: str, body: AsyncIterator[bytes]) -> StoredFile:
+        """Takes a content, of which the sender has said the size (None: it has not). Returns once it is durable.
 
         Raises InvalidInput when it is not what its name says, StorageFull, Transient. Nothing is left of it then.
         """
@@ -107,11 +107,11 @@ class FileStore:
         path = self._path(sha256)
         new = path.with_name(f"{path.name}.{number}{_NEW}")
         try:
-            await self._reserve(number, ref.size if ref else 0)
+            await self._reserve(number, said or 0)
             await self._in_thread(self._make_directory, path.parent)
             size = await self._write(number, new, sha256, body)
-            if ref is not None and size != ref.size:
-                raise Transient(f"cannot take the file: {size} of {ref.size} bytes came")
+            if said is not None and size != said:
+                raise Transient(f"cannot take the file: {size} of {said} bytes came")
             async with self._changing:
                 fresh = self.rows.row(sha256) is None
                 await self._in_thread(self._disk.rename, "file.keep", new, path)
