@@ -102,10 +102,12 @@ class Layout:
         return Checked(data[:done], data[done:])
 
     def wanted(self, at: int, window: int, known: Collection[str]) -> int:
-        """Up to where a node should send, from `at` on: to a chunk that is known, or about `window` bytes."""
+        """Up to where a node should send, from `at` on: whole chunks, to one that is known, at most `window` bytes."""
         end = at
         for chunk in self.following(at, window):
             if chunk.sha256 in known and chunk.start >= at:
                 break
+            if chunk.end - at > window:
+                return end if end > at else at + window
             end = chunk.end
         return end
