@@ -9,13 +9,18 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from tests.contract.test_hub_files import manifest, node_with
 from tests.file_rig import FileRig, file_rig
+from tests.hub_rig import HubRig
 from tests.model_cases import content, sha256
 
-from skerry.kit.errors import SkerryError
+from skerry.hub.files.arrivals import Arrivals
+from skerry.hub.store.blobs import BlobDirectory
+from skerry.kit.errors import SkerryError, StorageFull
 from skerry.sdk.client import Client, Timing
 from skerry.sdk.content import Content
 from skerry.testing.faulty_disk import FaultyDisk
+from skerry.testing.manual_clock import ManualClock
 from skerry.wire.files import FileRef
 from skerry.wire.records import PublishedRecord
 
@@ -143,3 +148,39 @@ async def test_two_hundred_kills(short_dir: Path) -> None:
         await die_at(
             short_dir / str(n), label, chance.randint(1, 3) if label == "file.append" else 1
         )
+
+
+async def bring(hub: HubRig, node: str, data: bytes) -> None:
+    state = await hub.arrivals.offer(node, manifest(data))
+    while not state.complete:
+        piece = data[state.start : min(state.end, state.start + 300_000)]
+        state = await hub.arrivals.take(node, sha256(data), state.start, piece)
+
+
+@pytest.mark.guarantee("G1")
+@pytest.mark.parametrize("persistent", [False, True])
+async def test_every_operation_of_the_hub_fails_once(
+    tmp_path: Path, manual_clock: ManualClock, persistent: bool
+) -> None:
+    hub = HubRig(f"sqlite:///{tmp_path / 'hub.db'}", manual_clock)
+    await hub.start()
+    for n in count(1):
+        data = content(900_000 + n)[::-1]
+        node = await node_with(hub, data, name=f"n{n}")
+        disk = FaultyDisk(n, persistent=persistent, code=errno.ENOSPC)
+        hub.arrivals = Arrivals(hub.store, BlobDirectory(tmp_path / "files", disk), manual_clock)
+        failed = False
+        try:
+            await bring(hub, node, data)
+        except StorageFull:
+            failed = True
+        disk.heal()
+        blobs = BlobDirectory(tmp_path / "files", disk)
+        hub.arrivals = Arrivals(hub.store, blobs, manual_clock)
+        assert failed != (await hub.arrivals.held(node, [sha256(data)]) == [sha256(data)])
+        await bring(hub, node, data)
+        assert b"".join([part async for part in blobs.read(sha256(data), 0, len(data))]) == data
+        if not failed:
+            break
+    hub.stop()
+    assert n > 5

@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete
 from tests.contract.test_hub_files import record
 from tests.file_rig import FileRig, file_rig
 from tests.hub_rig import HubRig
 from tests.model_cases import content, sha256
 
+from skerry.hub.store.tables import file_content
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.pace import Pace
 from skerry.node.files.sending import FileSending, Way
@@ -180,7 +181,7 @@ async def test_a_hub_that_was_put_back_gets_again_what_it_lost(site: Site) -> No
     assert site.to_hub.asked == [1]
     for data in (b"lost", DATA):
         await site.hub.arrivals._execute(
-            text(f"DELETE FROM file_content WHERE sha256 = '{sha256(data)}'")
+            delete(file_content).where(file_content.c.sha256 == sha256(data))
         )
         await site.hub.file_blobs.remove(sha256(data))
     site.connection += 1
