@@ -66,7 +66,7 @@ async def client(hub: RunningHub) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def settings_for(data_dir: Path, listen: str) -> HubSettings:
-    return HubSettings(data_dir, listen, None, "test", RetentionSection(1.0, 1.0, 1.0))
+    return HubSettings(data_dir, listen, None, "test", RetentionSection(1.0, 1.0, 1.0, 1.0))
 
 
 async def text_of(

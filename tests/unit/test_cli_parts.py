@@ -332,10 +332,10 @@ def test_config_check_shows_what_is_in_force(
     assert main(asked) == 0
     shown = capsys.readouterr().out.splitlines()[2:]
     assert [line.split()[1] for line in shown] == [
-        "data_dir", "labels", "name", "api.port", "containers.registries", "containers.socket", "hub.url", "isolation.users", "logs.level", "models.cache_limit", "models.max_bandwidth", "records.keep_limit", "records.sample_limit",
+        "data_dir", "labels", "name", "api.port", "containers.registries", "containers.socket", "files.limit", "files.max_bandwidth", "hub.url", "isolation.users", "logs.level", "models.cache_limit", "models.max_bandwidth", "records.keep_limit", "records.sample_limit",
         "runtime.max_memory_usage", "runtime.max_storage_usage", "runtime.memory_check_interval", "runtime.storage_check_interval",
     ]  # fmt: skip
-    assert "2GB" in shown[11]
+    assert "2GB" in shown[13]
     monkeypatch.setenv("SKERRY_NODE_API_PORT", "many")
     assert main(["config", "check"]) == 2
     assert capsys.readouterr().err == "skerry: environment SKERRY_NODE_API_PORT: api.port must be a whole number, this is a text\n"  # fmt: skip
