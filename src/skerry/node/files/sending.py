@@ -10,8 +10,9 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import NS, Clock
@@ -41,16 +42,14 @@ _LOOKED_AT = 64
 _LEAST = 64 * 1024
 
 
-@dataclass(frozen=True)
-class Way:
+class Way(msgspec.Struct, frozen=True):
     """Whether the hub can be reached; `changed` rings when that is another."""
 
     connected: Callable[[], bool]
     changed: Callable[[], int]
 
 
-@dataclass
-class _Wait:
+class _Wait(msgspec.Struct):
     failures: int
     until: int
 

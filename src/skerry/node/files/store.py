@@ -16,9 +16,10 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+import msgspec
 
 from skerry.kit.bell import Bell
 from skerry.kit.blob_bytes import PIECE, BlobBytes, BlobWriter
@@ -48,8 +49,7 @@ _NEW = ".new"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-@dataclass(frozen=True)
-class Lane:
+class Lane(msgspec.Struct, frozen=True):
     """The lane of the files' records: its last number, how far the hub has it, and has it in a backup."""
 
     head: Callable[[], int]
