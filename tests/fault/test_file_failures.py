@@ -117,8 +117,11 @@ async def die_at(directory: Path, label: str, nth: int) -> None:
     sender = client(socket)
     record = PublishedRecord("cam/a.bin", "", 5, {"lens": "wide"})
     upload = asyncio.create_task(asyncio.to_thread(sender.upload, Content(DATA), record, 30))
-    await process.wait()
-    await asyncio.sleep(0)
+    dying = asyncio.create_task(process.wait())
+    await asyncio.wait({dying, upload}, return_when=asyncio.FIRST_COMPLETED)
+    if not dying.done():
+        process.kill()
+    await dying
     assert not upload.done(), f"nothing was killed at {label}"
     process = await node(directory, socket)
     try:

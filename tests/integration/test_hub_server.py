@@ -49,6 +49,12 @@ PROGRAM_ROUTES = {
     ("GET", "/api/v1/blobs/{sha256}"),
     ("PUT", "/api/v1/blobs/{sha256}"),
     ("GET", "/sync/v1/blobs/{sha256}"),
+    ("POST", "/sync/v1/files"),
+    ("POST", "/sync/v1/files/held"),
+    ("GET", "/sync/v1/files/{sha256}"),
+    ("POST", "/sync/v1/files/{sha256}"),
+    ("GET", "/api/v1/files"),
+    ("GET", "/api/v1/files/{sha256}/content"),
     ("GET", "/api/v1/records"),
 }
 
