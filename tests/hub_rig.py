@@ -12,6 +12,8 @@ from skerry.core.lanes import extend
 from skerry.hub.data.ingest import Ingest
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.retention import Ages, Retention
+from skerry.hub.files.arrivals import Arrivals
+from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
@@ -68,6 +70,9 @@ class HubRig:
         self.nodes = Nodes(self.store, assignments, clock, self.news.append)
         self.blobs = MemoryBlobs(clock)
         self.models = Models(self.store, self.blobs, clock)
+        self.file_blobs = MemoryBlobs(clock)
+        self.arrivals = Arrivals(self.store, self.file_blobs, clock)
+        self.shelf = Shelf(self.store, self.file_blobs, self.arrivals, 30 * DAY)
         self.rollouts = Rollouts(
             self.store, assignments, clock, self.news.append, self.nodes.last_seen
         )
@@ -82,7 +87,7 @@ class HubRig:
         )
         self.query = RecordQuery(self.store)
         self.retention = Retention(
-            self.store, Ages(measurement=7 * DAY, event=30 * DAY, gap=30 * DAY)
+            self.store, Ages(measurement=7 * DAY, event=30 * DAY, gap=30 * DAY, file=30 * DAY)
         )
         self.greeter = Greeter(self.store, clock)
         self.receiver = Receiver(self.store, self.ingest, self.nodes, self.news.append)

@@ -13,7 +13,8 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.errors import Transient
-from skerry.node.models.download import Download, Pace
+from skerry.kit.pace import Pace
+from skerry.node.models.download import Download
 from skerry.node.models.fetching import ModelNeeds
 from skerry.node.models.layout import models_root, view_of
 from skerry.node.models.origins import HubAccess

@@ -1,26 +1,33 @@
-"""The hub's blobs: in a directory and in memory alike."""
+"""The hub's blobs: in a directory, in a bucket and in memory alike."""
 
 from pathlib import Path
 
 import pytest
 from tests.model_cases import content, sha256
+from tests.s3 import S3Server, s3_server
 
 from skerry.hub.ports import Blobs
 from skerry.hub.store.blobs import BlobDirectory
+from skerry.hub.store.s3_blobs import S3Blobs
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import InvalidInput, NotFound, StorageFull
 from skerry.testing.faulty_disk import FaultyDisk
 from skerry.testing.memory_blobs import MemoryBlobs
 from skerry.wire.models import BlobState
 
+__all__ = ["s3_server"]
+
 DATA = content(1000)
 SHA = sha256(DATA)
 
 
-@pytest.fixture(params=["directory", "memory"])
+@pytest.fixture(params=["directory", "memory", "s3"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path, clock: SystemClock) -> Blobs:
     if request.param == "memory":
         return MemoryBlobs(clock)
+    if request.param == "s3":
+        server: S3Server = request.getfixturevalue("s3_server")
+        return S3Blobs(server.bucket())
     return BlobDirectory(tmp_path / "blobs", FaultyDisk())
 
 
@@ -66,6 +73,29 @@ async def test_what_nobody_names_goes_when_it_is_old(blobs: Blobs, clock: System
     assert await blobs.sweep(set(), 0) == 0
     assert await blobs.sweep(set(), later) == 1
     assert await blobs.size(SHA) is None
+
+
+async def test_what_is_removed_can_come_again(blobs: Blobs) -> None:
+    await blobs.add(SHA, 0, 1000, DATA[:600])
+    await blobs.remove(SHA)
+    assert await blobs.state(SHA) == BlobState(SHA, 0, complete=False)
+    await blobs.add(SHA, 0, 1000, DATA)
+    await blobs.remove(SHA)
+    await blobs.remove(SHA)
+    assert await blobs.size(SHA) is None
+    assert (await blobs.add(SHA, 0, 1000, DATA)).complete
+
+
+async def test_a_large_one_made_of_small_pieces(blobs: Blobs) -> None:
+    data = content(11_000_000)
+    sha = sha256(data)
+    for start in range(0, len(data), 2_000_000):
+        await blobs.add(sha, start, len(data), data[start : start + 2_000_000])
+    assert b"".join([part async for part in blobs.read(sha, 0, len(data))]) == data
+    assert (
+        b"".join([part async for part in blobs.read(sha, 5_999_990, 6_000_010)])
+        == data[5_999_990:6_000_010]
+    )
 
 
 @pytest.mark.parametrize("failing", range(1, 5))

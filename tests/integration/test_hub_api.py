@@ -65,6 +65,12 @@ ROUTES = {
     ("GET", "/api/v1/blobs/{sha256:str}"): (401, 403, OK),
     ("PUT", "/api/v1/blobs/{sha256:str}"): (401, 403, OK),
     ("GET", "/sync/v1/blobs/{sha256:str}"): (401, OK, 403),
+    ("POST", "/sync/v1/files"): (401, OK, 403),
+    ("POST", "/sync/v1/files/held"): (401, OK, 403),
+    ("GET", "/sync/v1/files/{sha256:str}"): (401, OK, 403),
+    ("POST", "/sync/v1/files/{sha256:str}"): (401, OK, 403),
+    ("GET", "/api/v1/files"): (401, 403, OK),
+    ("GET", "/api/v1/files/{sha256:str}/content"): (401, 403, OK),
     ("POST", "/api/v1/workloads/{name:str}/update/pause"): (401, 403, OK),
     ("POST", "/api/v1/workloads/{name:str}/update/resume"): (401, 403, OK),
     ("POST", "/api/v1/workloads/{name:str}/update/abort"): (401, 403, OK),
@@ -101,7 +107,7 @@ async def client(hub: RunningHub) -> AsyncIterator[Client]:
 
 
 def settings_for(data_dir: Path, listen: str = "127.0.0.1:0") -> HubSettings:
-    return HubSettings(data_dir, listen, None, "test", RetentionSection(1.0, 1.0, 1.0))
+    return HubSettings(data_dir, listen, None, "test", RetentionSection(1.0, 1.0, 1.0, 1.0))
 
 
 def filled(path: str) -> str:

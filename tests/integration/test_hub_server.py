@@ -49,6 +49,12 @@ PROGRAM_ROUTES = {
     ("GET", "/api/v1/blobs/{sha256}"),
     ("PUT", "/api/v1/blobs/{sha256}"),
     ("GET", "/sync/v1/blobs/{sha256}"),
+    ("POST", "/sync/v1/files"),
+    ("POST", "/sync/v1/files/held"),
+    ("GET", "/sync/v1/files/{sha256}"),
+    ("POST", "/sync/v1/files/{sha256}"),
+    ("GET", "/api/v1/files"),
+    ("GET", "/api/v1/files/{sha256}/content"),
     ("GET", "/api/v1/records"),
 }
 
@@ -66,7 +72,7 @@ async def client(hub: RunningHub) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def settings_for(data_dir: Path, listen: str) -> HubSettings:
-    return HubSettings(data_dir, listen, None, "test", RetentionSection(1.0, 1.0, 1.0))
+    return HubSettings(data_dir, listen, None, "test", RetentionSection(1.0, 1.0, 1.0, 1.0))
 
 
 async def text_of(

@@ -11,8 +11,8 @@ from tests.model_cases import content, model, sha256
 from tests.model_rig import ModelRig, assignment, by_url, model_rig
 
 from skerry.kit.errors import Transient
+from skerry.kit.pace import Pace
 from skerry.node.hub_addresses import HubAddresses
-from skerry.node.models.download import Pace
 from skerry.node.models.layout import view_of
 from skerry.node.models.origins import HubAccess
 from skerry.testing.file_server import FileServer, serve_files

@@ -18,13 +18,13 @@ def test_the_hubs_of_the_compose_file_share_all_that_they_must() -> None:
     assert {key: one[key] for key in one if key != "command"} == {
         key: other[key] for key in other if key != "command"
     }
-    settings = hub_settings(find_settings(config=DEPLOY / "hub.yaml", environment={}))
+    settings = hub_settings(find_settings([DEPLOY / "hub.yaml"], environment={}))
     assert f"hub:{settings.data_dir}" in one["volumes"]
     assert settings.database == "postgresql://skerry@127.0.0.1:5433/skerry"
     for service in (one, other):
         flag, listen = service["command"]
         assert flag == "--listen"
-        find_settings(config=DEPLOY / "hub.yaml", environment={}, options={"listen": listen})
+        find_settings([DEPLOY / "hub.yaml"], environment={}, options={"listen": listen})
 
 
 @pytest.mark.parametrize("script", ["prepare", "backup", "restore", "drill"])

@@ -25,6 +25,7 @@ COMMANDS = {
     "node": "node",
     "image": "image",
     "model": "model",
+    "files": "files",
     "worker": "worker",
     "sync": "health",
     "doctor": "health",

@@ -126,6 +126,26 @@ class Api:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error) from error
 
+    async def download(self, path: str, start: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` on. Raises Transient when they end early."""
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        try:
+            async with self._session.get(
+                path,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(
+                    connect=self._patience.connect, sock_read=self._patience.answer
+                ),
+                allow_redirects=False,
+            ) as answer:
+                await self._check(answer)
+                if start and answer.status != 206:
+                    raise Refused(f"cannot go on with a download: {self.what} sends no part of it")
+                async for data in answer.content.iter_any():
+                    yield data
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(error) from error
+
     def _read(self, answer: bytes, kind: type[T]) -> T:
         try:
             return decode(answer, kind, f"the answer of {self.what}")

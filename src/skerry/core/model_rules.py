@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from skerry.core.fields import Problem, dotted
-from skerry.core.names import component_fault, is_url
+from skerry.core.names import component_fault, is_sha256, is_url
 from skerry.core.yaml_lines import Path
 from skerry.wire.models import ModelFile, ModelSource, ModelSpec
 
@@ -21,14 +21,8 @@ RESERVED_MODELS = frozenset({"manifest.json"})
 RESERVED_FILES = frozenset({"metadata.json"})
 """Beside a model's files lies what describes it."""
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SOURCES = ("hub", "url", "file")
 _FORMAT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}")
-
-
-def is_sha256(text: str) -> bool:
-    """Whether it is the hex form that blobs are named by."""
-    return _SHA256.fullmatch(text) is not None
 
 
 def model_problems(spec: ModelSpec) -> Iterator[Problem]:

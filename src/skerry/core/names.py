@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?")
 _PATTERN = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_.\-/*]{0,254}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
 MAX_LABEL_TEXT = 63
@@ -20,6 +21,11 @@ SOURCES_OF_OUR_OWN = frozenset({"hub", "skerry"})
 
 NAMES_OF_OUR_OWN = "skerry."
 """Records whose names begin so are written by the platform itself; no workload may publish them."""
+
+
+def is_sha256(text: str) -> bool:
+    """Whether it is the hex form that blobs are named by."""
+    return _SHA256.fullmatch(text) is not None
 
 
 def name_fault(name: str) -> str | None:

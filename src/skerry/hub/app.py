@@ -10,6 +10,7 @@ from litestar.di import Provide
 from skerry.hub.api.auth import Authenticator
 from skerry.hub.api.blobs import blob_routes
 from skerry.hub.api.bodies import ZstdBodies
+from skerry.hub.api.files import file_routes
 from skerry.hub.api.headers import PeopleHeaders
 from skerry.hub.api.nodes import node_routes
 from skerry.hub.api.people import people_routes
@@ -21,6 +22,8 @@ from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.pages import page_routes
 from skerry.hub.dashboard.rendering import Templates
 from skerry.hub.data.query import RecordQuery
+from skerry.hub.files.arrivals import Arrivals
+from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
@@ -50,6 +53,9 @@ class Features:
     workloads: Workloads
     models: Models
     blobs: Blobs
+    file_blobs: Blobs
+    arrivals: Arrivals
+    shelf: Shelf
     rollouts: Rollouts
     record_query: RecordQuery
     greeter: Greeter
@@ -72,7 +78,7 @@ class Features:
 def build_app(features: Features) -> Litestar:
     """The application. Every request passes `Authenticator.permit` first."""
     app = Litestar(
-        [node_routes(), people_routes(), blob_routes(), page_routes()],
+        [node_routes(), people_routes(), blob_routes(), file_routes(), page_routes()],
         guards=[features.authenticator.permit],
         dependencies={
             field.name: _given(getattr(features, field.name)) for field in fields(features)

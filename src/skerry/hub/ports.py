@@ -1,4 +1,4 @@
-"""What the hub's features need from outside, in their own words. `hub.store.blobs` keeps blobs in a directory."""
+"""What the hub's features need from outside, in their own words. Blobs are kept by `hub.store.blobs` or `s3_blobs`."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ class Blobs(Protocol):
 
     def read(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes from `start` to before `end` of a complete blob. Raises NotFound."""
+        ...
+
+    async def remove(self, sha256: str) -> None:
+        """Forgets a blob or what has come of it; one that is not here is fine."""
         ...
 
     async def sweep(self, keep: Collection[str], older_than: int) -> int:

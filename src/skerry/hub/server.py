@@ -34,6 +34,8 @@ from skerry.hub.data.history import RecordHistory
 from skerry.hub.data.ingest import Ingest
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.retention import Ages, Retention
+from skerry.hub.files.arrivals import Arrivals
+from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import FLUSH_EVERY, FLUSH_FOR_OTHERS_EVERY, Nodes
@@ -46,10 +48,10 @@ from skerry.hub.http_protocol import BoundedProtocol, Listener
 from skerry.hub.link import Links
 from skerry.hub.peers import BEAT_EVERY, Peers
 from skerry.hub.settings import HubSettings, listen_fault
-from skerry.hub.store.blobs import BlobDirectory
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
 from skerry.hub.store.listening import Listening
+from skerry.hub.store.open_blobs import open_blobs
 from skerry.hub.store.tables import FLEET
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
@@ -153,7 +155,8 @@ async def _build(
     assignments = Assignments(clock)
     nodes = Nodes(store, assignments, clock, links.notify)
     await nodes.start()
-    blobs = BlobDirectory(settings.data_dir / "blobs", RealDisk())
+    blobs, file_blobs = open_blobs(settings, "blobs"), open_blobs(settings, "files")
+    arrivals = Arrivals(store, file_blobs, clock)
     models = Models(store, blobs, clock)
     rollouts = Rollouts(store, assignments, clock, links.notify, nodes.last_seen)
     workloads = Workloads(
@@ -167,7 +170,8 @@ async def _build(
     hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
     kept = settings.retention
     retention = Retention(
-        store, Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps)
+        store,
+        Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps, file=kept.files),
     )
     features = Features(
         store=store,
@@ -176,6 +180,9 @@ async def _build(
         workloads=workloads,
         models=models,
         blobs=blobs,
+        file_blobs=file_blobs,
+        arrivals=arrivals,
+        shelf=Shelf(store, file_blobs, arrivals, kept.files),
         rollouts=rollouts,
         record_query=query,
         greeter=Greeter(store, clock),
@@ -212,6 +219,9 @@ async def _run(
         unused = await features.models.sweep()
         if unused:
             log.info("removed %d blobs that no model names", unused)
+        unnamed = await features.shelf.sweep(clock.wall_ns())
+        if unnamed:
+            log.info("removed %d files that no record names", unnamed)
 
     def end() -> None:
         # The page's streams end by themselves before the server waits for its connections; links it ends itself.

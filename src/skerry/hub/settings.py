@@ -32,6 +32,17 @@ class RetentionSection(msgspec.Struct, frozen=True):
     measurements: float
     events: float
     gaps: float
+    files: float
+
+
+class BlobsSection(msgspec.Struct, frozen=True):
+    """Where models and files are kept; without a URL in the data directory."""
+
+    url: str | None = None
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    access_key: str | None = None
+    secret_key_file: Path | None = None
 
 
 class HubSettings(msgspec.Struct, frozen=True):
@@ -44,6 +55,7 @@ class HubSettings(msgspec.Struct, frozen=True):
     retention: RetentionSection
     hosts: str | None = None
     address: str | None = None
+    blobs: BlobsSection = BlobsSection()
 
     @property
     def host(self) -> str:
@@ -91,6 +103,17 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
                 "How long events are kept.", unit="seconds", low=60, high=3650 * day),
         Setting("retention.gaps", "duration", 365 * day,
                 "How long records of gaps are kept.", unit="seconds", low=60, high=3650 * day),
+        Setting("retention.files", "duration", 365 * day,
+                "How long files are kept.", unit="seconds", low=60, high=3650 * day),
+        Setting("blobs.url", "text", None,
+                "Where models and files are kept: «s3://BUCKET/PREFIX»; by default directories in the data directory.",
+                check=_blobs_fault),
+        Setting("blobs.endpoint", "text", None,
+                "Address of an S3-compatible server that is not Amazon's.", check=_endpoint_fault),
+        Setting("blobs.region", "text", "us-east-1", "Region of the bucket."),
+        Setting("blobs.access_key", "text", None, "Name of the key; without one, what the machine's role gives."),
+        Setting("blobs.secret_key_file", "path", None,
+                "File with the secret key on one line; nobody else may read it."),
     )  # fmt: skip
 
 
@@ -151,6 +174,19 @@ def split_listen(listen: str) -> tuple[str, int]:
     if match is None or int(match["port"]) > 65535:
         raise ValueError(listen)
     return match["six"] or match["host"], int(match["port"])
+
+
+def _blobs_fault(value: object) -> str | None:
+    fits = value is None or re.fullmatch(r"s3://[^/]+(/[^?#]*)?", str(value))
+    return (
+        None
+        if fits
+        else f"«{value}» is no place for blobs: write s3://BUCKET or s3://BUCKET/PREFIX"
+    )
+
+
+def _endpoint_fault(value: object) -> str | None:
+    return None if value is None or is_url(str(value)) else f"«{value}» is no http or https address"
 
 
 def listen_fault(value: object) -> str | None:

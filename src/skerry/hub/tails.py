@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
@@ -76,20 +77,19 @@ class _Forwarded:
 async def _forward(path: str, arguments: dict[str, str], token: str) -> _Forwarded:
     headers = {"Authorization": f"Bearer {token}", FORWARDED: "1"}
     patience = aiohttp.ClientTimeout(total=None, connect=2.0, sock_read=None)
-    session = aiohttp.ClientSession(headers=headers, timeout=patience)
-    try:
-        # The other one waits for its node so long before it begins to answer.
-        async with asyncio.timeout(2 * FIRST_ANSWER):
-            answer = await session.get(path, params=arguments)
-        await _check(answer)
-    except (aiohttp.ClientError, OSError) as error:
-        await session.close()
-        raise Transient(
-            "cannot reach the hub that holds the node's link. Try again in a few seconds."
-        ) from error
-    except BaseException:
-        await session.close()
-        raise
+    async with contextlib.AsyncExitStack() as unless_answered:
+        session = aiohttp.ClientSession(headers=headers, timeout=patience)
+        unless_answered.push_async_callback(session.close)
+        try:
+            # The other one waits for its node so long before it begins to answer.
+            async with asyncio.timeout(2 * FIRST_ANSWER):
+                answer = await session.get(path, params=arguments)
+            await _check(answer)
+        except (aiohttp.ClientError, OSError) as error:
+            raise Transient(
+                "cannot reach the hub that holds the node's link. Try again in a few seconds."
+            ) from error
+        unless_answered.pop_all()
     return _Forwarded(session, answer)
 
 

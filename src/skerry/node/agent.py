@@ -31,6 +31,7 @@ from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscriptions
 from skerry.node.desired_state import StoredDesired, StoredStatuses
+from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.hub_addresses import HubAccount, account_of
 from skerry.node.identity import Identity, read_identity, read_secret
@@ -38,7 +39,12 @@ from skerry.node.limiting import build_limits
 from skerry.node.limits.storage_watch import Quotas
 from skerry.node.models.named import ScriptModels
 from skerry.node.node_settings import NodeSettings
-from skerry.node.on_demand import containers_on_demand, models_on_demand, script_models
+from skerry.node.on_demand import (
+    containers_on_demand,
+    files_on_demand,
+    models_on_demand,
+    script_models,
+)
 from skerry.node.services import Endpoints, Node, SeenValues, WorkloadDesk
 from skerry.node.store.cipher import NullCipher
 from skerry.node.store.instances import InstanceStore
@@ -98,6 +104,7 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         supervised() as tasks,
     ):
         node = _build(settings, identity, host, store, records, session)
+        node.files.follow(tasks)
         await node.api.start(node.apps, settings.api.port)
         await node.named.restore()
         node.desired.follow(tasks)
@@ -148,37 +155,24 @@ def _build(
         Prober(get, seen, native.launch_for, runtime.execute, containers, clock), settings.runtime.max_memory_usage,
     )  # fmt: skip
     shipping = LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality)
+    files = files_on_demand(
+        settings, account, host, store, records, session, sync=sync, events=events
+    )
     limits = build_limits(
         settings, clock, host.disk, host.chance, events=events, records=records,
-        backed_up=sync.backed_up, models=models, quotas=quotas, workloads=supervisor, sent=shipping.is_sent,
+        backed_up=sync.backed_up, models=models, files=files, quotas=quotas, workloads=supervisor, sent=shipping.is_sent,
         keeper_pid=lambda: runtime.keeper_pid,
     )  # fmt: skip
-    desk = _desk(name, records, Publisher(records, clock, quality), seen, desired, supervisor)
+    publisher = Publisher(records, clock, quality)
+    desk = _desk(name, records, publisher, files, seen=seen, desired=desired, supervisor=supervisor)
     return Node(
-        settings=settings,
-        identity=identity,
-        store=store,
-        records=records,
-        runtime=runtime,
-        isolation=isolation,
-        containers=containers,
-        models=models,
-        groups=groups,
-        named=named,
-        supervisor=supervisor,
-        desired=desired,
-        sync=sync,
-        api=api,
-        query=RecordQuery(records, name),
-        logs=logs,
-        workload_desk=desk,
-        retention=Retention(records, clock, sync.backed_up),
-        shipping=shipping,
+        settings=settings, identity=identity, store=store, records=records, runtime=runtime, isolation=isolation,
+        containers=containers, models=models, files=files, groups=groups, named=named, supervisor=supervisor,
+        desired=desired, sync=sync, api=api, query=RecordQuery(records, name), logs=logs, workload_desk=desk,
+        retention=Retention(records, clock, sync.backed_up), shipping=shipping,
         ageing=LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
-        limits=limits,
-        clock=clock,
-        disk=host.disk,
-    )
+        limits=limits, clock=clock, disk=host.disk,
+    )  # fmt: skip
 
 
 def _account(settings: NodeSettings, identity: Identity | None) -> HubAccount | None:
@@ -190,6 +184,8 @@ def _desk(
     name: str,
     records: RecordStore,
     publisher: Publisher,
+    files: FilesOnDemand,
+    *,
     seen: SeenValues,
     desired: StoredDesired,
     supervisor: Supervisor,
@@ -197,10 +193,11 @@ def _desk(
     return WorkloadDesk(
         name,
         publisher,
+        files,
         Subscriptions(records, name),
         RecordQuery(records, name),
-        seen,
-        desired.streams_of,
+        seen=seen,
+        streams_of=desired.streams_of,
         order_lock=supervisor.order_lock,
     )
 

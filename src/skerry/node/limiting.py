@@ -15,6 +15,7 @@ import msgspec
 from skerry.kit.clock import NS, Clock
 from skerry.kit.disk import Disk
 from skerry.kit.tasks import Guard, Tasks
+from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.limits.eviction import Cache, Files, Records, Unneeded, files_below, rotated_logs
 from skerry.node.limits.memory_watch import MemoryWatch, Workloads
 from skerry.node.limits.processes import ProcMeter
@@ -80,12 +81,13 @@ def build_limits(  # noqa: PLR0913 - a part of the composition root
     records: RecordStore,
     backed_up: Callable[[Lane], int],
     models: Unneeded,
+    files: FilesOnDemand,
     quotas: Quotas,
     workloads: Workloads,
     sent: Callable[[Path], bool],
     keeper_pid: Callable[[], int | None],
 ) -> NodeLimits:
-    """The stages of eviction stand in their order; records that the hub does not have are in none of them."""
+    """The stages of eviction stand in their order; what the hub does not have is in none of them."""
     data_dir, runtime = settings.data_dir, settings.runtime
     storage = StorageWatch(
         data_dir,
@@ -98,7 +100,9 @@ def build_limits(  # noqa: PLR0913 - a part of the composition root
             Files("tmp", partial(files_below, data_dir / "tmp"), disk),
             Files("logs", partial(rotated_logs, data_dir / "logs", sent), disk),
             Records("records backed up", records, backed_up, ""),
+            Cache("files backed up", files.backed_up),
             Cache("models", models),
+            Cache("files at the hub", files.at_hub),
             Records("records acknowledged", records, records.acknowledged, "room was needed"),
         ),
         quotas=quotas,
@@ -106,6 +110,7 @@ def build_limits(  # noqa: PLR0913 - a part of the composition root
         events=events,
     )
     records.make_room = storage.make_room
+    files.room = storage
     limit = runtime.max_memory_usage
     memory = (
         None

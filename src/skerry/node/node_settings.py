@@ -65,6 +65,13 @@ class ModelsSection(msgspec.Struct, frozen=True):
     max_bandwidth: int | None
 
 
+class FilesSection(msgspec.Struct, frozen=True):
+    """Files that workloads upload: room for them, and bytes a second on their way to the hub (None: no limit)."""
+
+    limit: int
+    max_bandwidth: int | None
+
+
 class IsolationSection(msgspec.Struct, frozen=True):
     """Strict workloads: the numbers of their users, «FIRST-LAST»."""
 
@@ -121,6 +128,7 @@ class NodeSettings(msgspec.Struct, frozen=True):
     models: ModelsSection
     sync: SyncSection
     storage: StorageSection
+    files: FilesSection
     engine_sockets: tuple[Path, ...] = ()
     """Where a container engine is looked for, the first one first."""
 

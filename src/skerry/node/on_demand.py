@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 from skerry.kit.bell import Bell
+from skerry.kit.pace import Pace
+from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.hub_addresses import HubAccount
 from skerry.node.identity import read_secret
@@ -14,14 +17,19 @@ from skerry.node.models.layout import models_root
 from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
+from skerry.node.ports import Room
+from skerry.node.store.files import FileRows
 from skerry.node.store.instances import InstanceStore
+from skerry.node.store.opening import OpenedStore
 from skerry.node.store.own_events import OwnEvents
+from skerry.node.store.records import RecordStore
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.sync import Sync
 from skerry.node.sync.uplink import HttpUplink
 from skerry.node.workloads.runtimes.lazy_containers import HAD_CONTAINERS, LazyContainers
 
 if TYPE_CHECKING:
+    from skerry.node.files.room import FileRoom
     from skerry.node.models.fetching import ModelNeeds
     from skerry.node.workloads.runtimes.containers.room import ContainerRoom
 
@@ -39,7 +47,7 @@ def models_on_demand(
 
     def build() -> ModelNeeds:
         # Most nodes have no models: what fetches them takes memory only where there are some.
-        from skerry.node.models.download import Download, Pace  # noqa: PLC0415
+        from skerry.node.models.download import Download  # noqa: PLC0415
         from skerry.node.models.fetching import ModelNeeds as Needs  # noqa: PLC0415
         from skerry.node.models.origins import HubAccess  # noqa: PLC0415
         from skerry.node.models.store import ModelStore  # noqa: PLC0415
@@ -59,6 +67,52 @@ def models_on_demand(
         )
 
     return ModelsOnDemand(root, limit, build)
+
+
+def files_on_demand(  # noqa: PLR0913 - a part of the composition root
+    settings: NodeSettings,
+    account: HubAccount | None,
+    host: Host,
+    opened: OpenedStore,
+    records: RecordStore,
+    session: aiohttp.ClientSession,
+    *,
+    sync: Sync,
+    events: OwnEvents,
+) -> FilesOnDemand:
+    """What keeps the files that workloads upload, and sends them; loaded with the first one."""
+    rows, limit = FileRows(opened.writer, opened.reader), settings.files.limit
+
+    def build(room: Room) -> FileRoom:
+        from skerry.kit.blob_bytes import PlainBytes  # noqa: PLC0415 - as above
+        from skerry.node.files.room import FileRoom, named_in  # noqa: PLC0415
+        from skerry.node.files.sending import FileSending, Way  # noqa: PLC0415
+        from skerry.node.files.store import FileStore, Lane  # noqa: PLC0415
+
+        lane = Lane(
+            lambda: records.head("event").n,
+            lambda: records.acknowledged("event"),
+            lambda: sync.backed_up("event"),
+        )
+        bytes_ = PlainBytes(host.disk)
+        store = FileStore(
+            settings.data_dir, limit, rows, bytes_, host.disk, host.clock, lane=lane, room=room
+        )
+        sending = None
+        if account is not None:
+            secret, reach = read_secret(settings.data_dir), sync.reachability
+            sending = FileSending(
+                store,
+                HttpUplink(session, account.addresses, account.node_id, secret),
+                Way(lambda: reach.connected, lambda: reach.changed.count),
+                Pace(settings.files.max_bandwidth, host.clock),
+                host.clock,
+                host.chance,
+                tell=events.tell,
+            )
+        return FileRoom(store, sending, partial(named_in, records), host.clock, host.chance)
+
+    return FilesOnDemand(rows, limit, build)
 
 
 def script_models(

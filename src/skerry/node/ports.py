@@ -5,7 +5,7 @@ Real implementations: `workloads.runtimes.process` (Runtime), `sync.uplink` (Upl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import msgspec
 
 from skerry.keeper.log_rules import LogRules
 from skerry.kit.errors import Refused, Transient
+from skerry.wire.files import FileManifest, FileState
 from skerry.wire.logs import LogQuery
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
 from skerry.wire.workload import Allow, ContainerSpec, Exit, Resources
@@ -219,4 +220,40 @@ class LogSource(Protocol):
 
     def read(self, workload: str, query: LogQuery) -> AsyncIterator[str]:
         """The lines that are asked for, without `since` the last 100 of them. Raises NotFound at once."""
+        ...
+
+
+class Room(Protocol):
+    """Room in the data directory, which somebody watches (`limits.storage_watch`)."""
+
+    def left(self) -> int | None:
+        """Bytes that may be added; None: only the disk is a limit."""
+        ...
+
+    async def make_room(self, wanted: int) -> None:
+        """Lets so many bytes go, as far as they may."""
+        ...
+
+    def added(self, size: int) -> None:
+        """So many bytes were written since."""
+        ...
+
+
+class FileHub(Protocol):
+    """Where files go. Every call raises Transient when no answer came, Refused or InvalidInput when one did."""
+
+    async def file_state(self, sha256: str) -> FileState:
+        """What the hub wants to have next of a file."""
+        ...
+
+    async def offer_file(self, manifest: FileManifest) -> FileState:
+        """Says what a file consists of."""
+        ...
+
+    async def send_file(self, sha256: str, start: int, data: bytes) -> FileState:
+        """Bytes from `start` on, as far as the hub has asked for them."""
+        ...
+
+    async def files_held(self, sha256s: Collection[str]) -> set[str]:
+        """Which of these, at most `wire.files.MAX_ASKED`, the hub has whole."""
         ...

@@ -7,8 +7,11 @@ import contextlib
 import os
 import platform
 import resource
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from skerry import __version__
 from skerry.kit.bell import Bell
@@ -24,6 +27,7 @@ from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscription, Subscriptions
 from skerry.node.desired_state import StoredDesired
+from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.health.checks import Facts, examine, problems
 from skerry.node.identity import SECRET_FILE, Identity
 from skerry.node.limiting import NodeLimits
@@ -44,6 +48,7 @@ from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
 from skerry.node.workloads.workers.groups import WorkerGroups
+from skerry.wire.files import StoredFile
 from skerry.wire.local import (
     Doctor,
     Held,
@@ -113,25 +118,35 @@ class WorkloadDesk:
         self,
         node_name: str,
         publisher: Publisher,
+        files: FilesOnDemand,
         subscriptions: Subscriptions,
         query: RecordQuery,
+        *,
         seen: SeenValues,
         streams_of: Callable[[str], Mapping[str, StreamClass]],
-        *,
         order_lock: Callable[[str, LockOrder], Awaitable[WorkloadStatus]],
     ) -> None:
         self._order_lock = order_lock
         self.node_name = node_name
         self._streams_of = streams_of
         self._publisher = publisher
+        self._files = files
         self._subscriptions = subscriptions
         self._query = query
         self._seen = seen
 
     async def publish(self, workload: str, request: Publish) -> Published:
-        published = await self._publisher.publish(workload, request, self._streams_of(workload))
+        accept = partial(self._publisher.publish, workload, request, self._streams_of(workload))
+        if request.kind == "file":
+            return await self._files.published(request, accept)
+        published = await accept()
         self._seen.note(workload, request)
         return published
+
+    async def put_file(
+        self, sha256: str, size: int | None, body: AsyncIterator[bytes]
+    ) -> StoredFile:
+        return await self._files.put(sha256, size, body)
 
     async def hold_updates(self, workload: str, request: HoldUpdates) -> Held:
         order = LockOrder(request.seconds, request.reason, request.instance)
@@ -181,6 +196,7 @@ class Node:
         isolation: Isolation,
         containers: LazyContainers,
         models: ModelsOnDemand,
+        files: FilesOnDemand,
         groups: WorkerGroups,
         named: ScriptModels,
         supervisor: Supervisor,
@@ -203,6 +219,7 @@ class Node:
         self.runtime = runtime
         self.containers = containers
         self._models = models
+        self.files = files
         self.groups = groups
         self.named = named
         self.supervisor = supervisor
@@ -245,7 +262,8 @@ class Node:
         )
 
     async def sync_status(self) -> SyncStatus:
-        return await self.sync.status()
+        status = await self.sync.status()
+        return msgspec.structs.replace(status, files=self.files.waiting())
 
     async def doctor(self) -> Doctor:
         return Doctor(examine(await self._facts(deep=True)))

@@ -81,6 +81,12 @@ def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
         Setting("models.max_bandwidth", "size", None,
                 "Bytes a second that downloads of models may take together; by default as fast as they come.",
                 unit="bytes"),
+        Setting("files.limit", "size", 2_000_000_000,
+                "Room for files that workloads upload. What the hub has goes first; when only others are left, uploads are refused.",
+                unit="bytes", low=0),
+        Setting("files.max_bandwidth", "size", None,
+                "Bytes a second that uploads of files to the hub may take together; by default as fast as they go.",
+                unit="bytes", low=1000),
         Setting("logs.level", "text", "info", f"How much the node logs: {', '.join(LEVELS)}.",
                 check=_level_fault),
     )  # fmt: skip

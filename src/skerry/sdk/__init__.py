@@ -1,4 +1,4 @@
-"""What workload authors import: publish values and events, follow and query them on this device.
+"""What workload authors import: publish values and events, upload files, follow and query them on this device.
 
     from skerry import sdk
 
@@ -15,24 +15,37 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import random
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, StorageFull, Transient
 from skerry.kit.units import parse_duration
 from skerry.sdk.client import Client, Entry, Timing
+from skerry.sdk.content import Content, fitting
 from skerry.sdk.settings import instance, socket_path
 from skerry.wire.records import Meta, PublishedRecord, Row, Value
 
 __all__ = [
     "InvalidInput", "Measurement", "Meta", "Refused", "Row", "SkerryError", "StorageFull", "Transient",
+    "UploadedFile",
     "busy", "event", "hold_updates", "parse_duration", "publish", "publish_many", "query", "release_updates",
-    "subscribe",
+    "subscribe", "upload",
 ]  # fmt: skip
 
 Measurement = PublishedRecord
 """One entry of `publish_many`: name, value, at (ns since 1970), meta."""
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """What `upload` has given to the node. `sha256` is 64 hex digits, `size` is in bytes."""
+
+    name: str
+    sha256: str
+    size: int
 
 
 def publish(
@@ -65,6 +78,32 @@ def event(
 ) -> None:
     """Publishes something that happened. Events are always kept."""
     _client().publish("event", [PublishedRecord(name, text, at, meta)], timeout)
+
+
+def upload(
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview,
+    *,
+    name: str | None = None,
+    meta: Meta | None = None,
+    at: int | None = None,
+    timeout: float | None = None,
+) -> UploadedFile:
+    """Gives a file (its path, or its bytes) to the node; returns when it is durable there. The node sends it to the hub.
+
+    `name` is what it is called at the hub; without it, the file's own name. Where that does not fit, it is changed and
+    `meta["filename"]` has the original. `at` (ns since 1970) is the file's time, else now. The node keeps a copy, so
+    the file may be changed or removed afterwards. Raises InvalidInput (it cannot be read, or changes meanwhile),
+    StorageFull (`files.limit`), Transient (after `timeout` seconds).
+    """
+    content = Content(source)
+    original = name or content.file_name
+    if original is None:
+        raise InvalidInput("cannot upload bytes without a name: give one by name=")
+    called = name or fitting(original)
+    if called != original:
+        meta = {"filename": original, **(meta or {})}
+    ref = _client().upload(content, PublishedRecord(called, "", at, meta), timeout)
+    return UploadedFile(called, ref.sha256, ref.size)
 
 
 def subscribe(name: str = "*", *, kind: str | None = None, since: str = "now") -> Iterator[Row]:

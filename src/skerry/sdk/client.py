@@ -17,18 +17,20 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
 from skerry.kit.backoff import Backoff
-from skerry.kit.errors import InvalidInput, Transient
+from skerry.kit.errors import InvalidInput, NotFound, Transient
 from skerry.sdk.connection import NodeConnection, raise_for
+from skerry.sdk.content import Content
 from skerry.sdk.settings import instance as this_instance
+from skerry.wire.files import FileRef
 from skerry.wire.local import Held, HoldUpdates, ReleaseUpdates
 from skerry.wire.people import Rows
-from skerry.wire.records import MAX_PUBLISH, Publish, PublishedRecord, Row, Value
+from skerry.wire.records import MAX_PUBLISH, Publish, PublishedKind, PublishedRecord, Row, Value
 
 T = TypeVar("T")
 Entry = PublishedRecord | tuple[str, Value]
@@ -62,7 +64,7 @@ class Client:
 
     def publish(
         self,
-        kind: Literal["measurement", "event"],
+        kind: PublishedKind,
         entries: Iterable[Entry],
         timeout: float | None,
     ) -> None:
@@ -72,6 +74,20 @@ class Client:
         deadline = self._deadline(timeout)
         for start in range(0, len(records), MAX_PUBLISH):
             self._publish(kind, records[start : start + MAX_PUBLISH], deadline)
+
+    def upload(self, content: Content, record: PublishedRecord, timeout: float | None) -> FileRef:
+        """Returns when bytes and record are durable on the node. `record` has no value yet. See `skerry.sdk.upload`."""
+        deadline = self._deadline(timeout)
+        ref = content.reference()
+        at = self._timing.wall_ns() if record.at is None else record.at
+        record = PublishedRecord(record.name, str(ref), at, record.meta)
+        while True:
+            self._put(content, ref, deadline)
+            try:
+                self._publish("file", [_record(record, at)], deadline)
+            except NotFound:
+                continue  # the node has let the bytes go meanwhile, as an answer was lost
+            return ref
 
     def subscribe(self, name: str, kind: str | None, since: str) -> Iterator[Row]:
         """Rows for ever. After a lost connection it goes on behind the last row."""
@@ -108,6 +124,19 @@ class Client:
         body = self._patiently(once, f"query «{name}»", self._deadline(timeout))
         return msgspec.json.decode(body, type=Rows).rows
 
+    def _put(self, content: Content, ref: FileRef, deadline: float) -> None:
+        path = f"/v1/files/{ref.sha256}"
+        headers = {"Content-Length": str(ref.size), "Content-Type": "application/octet-stream"}
+
+        def once(seconds: float) -> bytes:
+            with (
+                contextlib.closing(NodeConnection(self._path, seconds)) as connection,
+                content.open() as body,
+            ):
+                return _send(connection, path, body, headers)
+
+        self._patiently(once, f"upload {content.name}", deadline)
+
     def hold_updates(
         self, seconds: float, reason: str, instance: str, timeout: float | None
     ) -> int | None:
@@ -139,7 +168,7 @@ class Client:
 
     def _publish(
         self,
-        kind: Literal["measurement", "event"],
+        kind: PublishedKind,
         records: list[PublishedRecord],
         deadline: float,
     ) -> None:
@@ -152,7 +181,7 @@ class Client:
 
     def _send(
         self,
-        kind: Literal["measurement", "event"],
+        kind: PublishedKind,
         records: list[PublishedRecord],
         deadline: float,
     ) -> None:
@@ -211,6 +240,16 @@ class Client:
 
 def _call(connection: NodeConnection, method: str, path: str, body: bytes | None) -> bytes:
     connection.request(method, path, body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    answer = response.read()
+    raise_for(response.status, answer)
+    return answer
+
+
+def _send(connection: NodeConnection, path: str, body: BinaryIO, headers: dict[str, str]) -> bytes:
+    # An answer that comes before the end of the body says why it does.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.request("PUT", path, body, headers)
     response = connection.getresponse()
     answer = response.read()
     raise_for(response.status, answer)

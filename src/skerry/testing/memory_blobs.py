@@ -47,6 +47,10 @@ class MemoryBlobs:
             raise NotFound(f"cannot read blob {sha256[:12]}…: it is not here")
         yield self._complete[sha256][start:end]
 
+    async def remove(self, sha256: str) -> None:
+        for kept in (self._complete, self._parts, self._written):
+            kept.pop(sha256, None)
+
     async def sweep(self, keep: Collection[str], older_than: int) -> int:
         gone = [sha for sha, at in self._written.items() if sha not in keep and at < older_than]
         for sha256 in gone:

@@ -73,7 +73,7 @@ async def running_hub(
         listen="127.0.0.1:0",
         database=database,
         fleet="test",
-        retention=RetentionSection(measurements=day, events=day, gaps=day),
+        retention=RetentionSection(measurements=day, events=day, gaps=day, files=day),
         hosts=hosts,
     )
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from skerry.kit.units import format_size
+from skerry.wire.files import FilesWaiting
 from skerry.wire.sync import Lane
 from skerry.wire.workload import WorkloadStatus
 
@@ -48,6 +49,8 @@ class SyncStatus(msgspec.Struct, frozen=True):
     last_success: int | None = None
     failures: int = 0
     double: str = ""
+    files: FilesWaiting | None = None
+    """None: no workload has uploaded any."""
 
 
 class MemoryUsage(msgspec.Struct, frozen=True):

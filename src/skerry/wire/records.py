@@ -5,7 +5,8 @@
              so that a retry is no second record
 
 What a workload publishes is decided by its name into one of two stream classes: `keep` (accepted is
-never dropped) or `sample` (thinned oldest first, and the gap is itself a record). Events are `keep`.
+never dropped) or `sample` (thinned oldest first, and the gap is itself a record). Events are `keep`, and so are files,
+whose value names their content (`wire.files`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import msgspec
 
 Value = bool | int | float | str
 Meta = dict[str, Value]
-Kind = Literal["measurement", "event", "gap"]
+Kind = Literal["measurement", "event", "gap", "file"]
+PublishedKind = Literal["measurement", "event", "file"]
 ClockQuality = Literal["synced", "unsynced", "suspect"]
 
 MAX_NAME = 255
@@ -53,7 +55,7 @@ class Publish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     records: Annotated[list[PublishedRecord], msgspec.Meta(min_length=1, max_length=MAX_PUBLISH)]
-    kind: Literal["measurement", "event"] = "measurement"
+    kind: PublishedKind = "measurement"
     session: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")] | None = None
     first: Annotated[int, msgspec.Meta(ge=1, lt=INT64 - MAX_PUBLISH)] | None = None
     instance: str = ""

@@ -16,7 +16,9 @@ from sqlalchemy import Connection
 from skerry.hub.data.dictionary import Dictionary
 from skerry.hub.data.values import meta_hash, store, store_meta
 from skerry.hub.store.bulk import insert_new
-from skerry.hub.store.tables import FLEET, KINDS, batch, meta, record, series, session
+from skerry.hub.store.tables import FLEET, KINDS, batch, file, meta, record, series, session
+from skerry.kit.errors import InvalidInput
+from skerry.wire.files import read_reference
 from skerry.wire.records import Batch
 
 _CACHED_SERIES = 50_000
@@ -84,6 +86,14 @@ class Ingest:
         for number, item in zip(numbers, prepared, strict=True):
             series_ids = {name: keys.ids[key] for name, key in item.series.items()}
             rows.extend(_rows(item, number, series_ids, tokens.ids[item.session], meta_ids))
+        files = [
+            row
+            for item in prepared
+            if item.batch.kind == "file"
+            for row in file_rows(node_id, item.batch, tokens.ids[item.session], received_at)
+        ]
+        if files:
+            insert_new(connection, file, files)
         rows.sort()  # neighbours in the table are written together
         insert_new(connection, record, rows)
 
@@ -116,6 +126,30 @@ def _prepare(node_id: str, item: Batch) -> _Prepared:
         metas,
         {text for text in metas if text is not None},
     )
+
+
+def file_rows(
+    node_id: str, item: Batch, session_id: int, received_at: int
+) -> Iterator[tuple[object, ...]]:
+    """The rows of `file` for a batch of that kind. A record that names nothing is only a record."""
+    for each in item.records:
+        try:
+            ref = read_reference(each.value)
+        except InvalidInput:
+            continue
+        yield (
+            session_id,
+            item.counter + each.offset,
+            FLEET,
+            node_id,
+            item.source,
+            each.name,
+            each.at,
+            received_at,
+            ref.sha256,
+            ref.size,
+            store_meta(each.meta) if each.meta else None,
+        )
 
 
 def _number(

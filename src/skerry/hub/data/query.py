@@ -11,6 +11,7 @@ from sqlalchemy import Row as DatabaseRow
 
 from skerry.hub.data.values import Stored, restore, restore_meta
 from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.patterns import fits
 from skerry.hub.store.tables import FLEET, KINDS, meta, node, record, series
 from skerry.kit.clock import iso
 from skerry.kit.errors import InvalidInput
@@ -64,7 +65,7 @@ class RecordQuery:
                     )
                 )
                 .where(
-                    _fits(connection, name),
+                    fits(connection, series.c.name, name),
                     _is(series.c.source, source),
                     _is(series.c.kind, kind),
                     _of_node(node),
@@ -129,17 +130,6 @@ def _nth_newest(n: int, first: int, last: int, kind: Kind | None) -> ColumnEleme
         .scalar_subquery(),
         first,
     )
-
-
-def _fits(connection: Connection, pattern: str) -> ColumnElement[bool]:
-    """Whether a series' name fits `pattern`, in the words of the database."""
-    if "*" not in pattern:
-        return series.c.name == pattern
-    if connection.dialect.name == "postgresql":
-        escaped = pattern.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-        return series.c.name.like(escaped.replace("*", "%"), escape="\\")
-    escaped = pattern.replace("[", "[[]").replace("?", "[?]")
-    return series.c.name.bool_op("GLOB")(escaped)
 
 
 def _is(column: ColumnElement[str], value: str | None) -> ColumnElement[bool]:

@@ -39,6 +39,7 @@ class Ages:
     measurement: float
     event: float
     gap: float
+    file: float
 
 
 class Retention:
@@ -50,6 +51,7 @@ class Retention:
             "measurement": ages.measurement,
             "event": ages.event,
             "gap": ages.gap,
+            "file": ages.file,
         }
         self._ages = {kind: int(age * NS) for kind, age in kinds.items()}
 

@@ -62,6 +62,11 @@ class BlobDirectory:
                 start += len(chunk)
                 yield chunk
 
+    async def remove(self, sha256: str) -> None:
+        async with self._writing[sha256]:
+            for path in (self._path(sha256), self._part(sha256)):
+                await asyncio.to_thread(self._disk.unlink, "blob.remove", path)
+
     async def sweep(self, keep: Collection[str], older_than: int) -> int:
         return await asyncio.to_thread(self._sweep, keep, older_than)
 

@@ -158,7 +158,7 @@ series = Table(
     Column("fleet_id", Text, nullable=False),
     Column("node_id", Text, nullable=False),
     Column("source", Text, nullable=False),
-    Column("kind", Text, nullable=False),  # measurement | event | gap
+    Column("kind", Text, nullable=False),  # measurement | event | gap | file
     Column("name", Text, nullable=False),
     Column("used_at", BigInteger, nullable=False),
     UniqueConstraint("node_id", "source", "kind", "name"),
@@ -213,7 +213,7 @@ record = Table(
     sqlite_with_rowid=False,
 )  # fmt: skip
 
-KINDS: tuple[Kind, ...] = ("measurement", "event", "gap")
+KINDS: tuple[Kind, ...] = ("measurement", "event", "gap", "file")
 """What `record.kind` counts."""
 
 # What several hub processes on one PostgreSQL must know of each other. Times are the database's own.
@@ -244,4 +244,44 @@ login_code = Table(
     "login_code", metadata,
     Column("hash", Text, primary_key=True),
     Column("expires_at", BigInteger, nullable=False),
+)  # fmt: skip
+
+file = Table(
+    "file", metadata,  # one row for each record of kind «file»: its identity, and what it names
+    Column("session_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("counter", BigInteger, primary_key=True, autoincrement=False),
+    Column("fleet_id", Text, nullable=False),
+    Column("node_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("meta", Text),
+    Index("file_by_content", "fleet_id", "sha256", "node_id"),
+    Index("file_by_time", "fleet_id", "at"),
+    Index("file_by_age", "received_at"),
+)  # fmt: skip
+
+file_content = Table(
+    "file_content", metadata,  # a content that a node has begun to send
+    Column("fleet_id", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("begun_at", BigInteger, nullable=False),
+    Column("arrived_at", BigInteger),  # when all of it was here and had proved to be what its name says
+    Column("manifest", LargeBinary, nullable=False),  # files.layout.Layout; empty once it has arrived
+    Column("tail", LargeBinary, nullable=False),  # what a cut has left of a chunk …
+    Column("tail_at", BigInteger, nullable=False),  # … that begins there, if the blob still ends there
+)  # fmt: skip
+
+file_chunk = Table(
+    "file_chunk", metadata,  # where a chunk lies in a content that has arrived
+    Column("fleet_id", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Index("file_chunk_by_content", "fleet_id", "content"),
 )  # fmt: skip

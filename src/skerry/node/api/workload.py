@@ -8,12 +8,14 @@ from typing import Protocol
 
 import msgspec
 
+from skerry.core.names import is_sha256
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.one_line import one_line
 from skerry.node.api import web
 from skerry.node.api.answers import integer, json_answer, problems, stream_lines
 from skerry.node.data.publish import read_publish
 from skerry.wire.codec import MAX_BODY, decode, encode
+from skerry.wire.files import StoredFile
 from skerry.wire.local import Held, HoldUpdates, ReleaseUpdates, Whoami
 from skerry.wire.people import Rows
 from skerry.wire.records import Publish, Published, Row
@@ -53,6 +55,12 @@ class WorkloadServices(Protocol):
         """Raises NotFound or Refused."""
         ...
 
+    async def put_file(
+        self, sha256: str, size: int | None, body: AsyncIterator[bytes]
+    ) -> StoredFile:
+        """Raises InvalidInput, StorageFull or Transient."""
+        ...
+
     def subscribe(self, name: str, kind: str | None, cursor: str | None) -> RowStream: ...
 
     async def records(
@@ -73,11 +81,20 @@ def read_hold(body: bytes) -> HoldUpdates:
 
 
 def workload_app(services: WorkloadServices) -> web.Application:
-    """POST /v1/publish, /v1/updates/hold, /v1/updates/release; GET /v1/subscribe, /v1/records, /v1/whoami."""
+    """POST /v1/publish, /v1/updates/hold, /v1/updates/release; PUT /v1/files/…; GET /v1/subscribe, /v1/records, /v1/whoami."""
 
     async def publish(request: web.Request) -> web.StreamResponse:
         body = read_publish(await request.read())
         return json_answer(await services.publish(_workload(request), body))
+
+    async def put_file(request: web.Request) -> web.StreamResponse:
+        sha256 = request.match_info["sha256"]
+        if not is_sha256(sha256):
+            raise InvalidInput(
+                f"cannot take file «{one_line(sha256[:80])}»: its name is no SHA-256"
+            )
+        body = request.content.iter_any()
+        return json_answer(await services.put_file(sha256, request.content_length, body))
 
     async def subscribe(request: web.Request) -> web.StreamResponse:
         query = request.query
@@ -105,6 +122,7 @@ def workload_app(services: WorkloadServices) -> web.Application:
 
     app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
     app.router.add_post("/v1/publish", publish)
+    app.router.add_put("/v1/files/{sha256}", put_file)
     app.router.add_post("/v1/updates/hold", hold)
     app.router.add_post("/v1/updates/release", release)
     app.router.add_get("/v1/subscribe", subscribe)

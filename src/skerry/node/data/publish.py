@@ -19,6 +19,7 @@ from skerry.kit.patterns import first_match
 from skerry.node.store.record_jobs import Submission
 from skerry.node.store.records import RecordStore
 from skerry.wire.codec import decode
+from skerry.wire.files import read_reference
 from skerry.wire.records import (
     INT64,
     MAX_META_KEYS,
@@ -61,7 +62,9 @@ def check(request: Publish) -> None:
             "cannot publish: «session» and «first» make a retry safe only together; send both or neither"
         )
     for index, record in enumerate(request.records):
-        fault = _record_fault(record)
+        fault = (
+            _record_fault(record) or (request.kind == "file" and _reference_fault(record)) or None
+        )
         if fault:
             raise InvalidInput(f"cannot publish record {index} «{record.name}»: {fault}")
 
@@ -71,7 +74,7 @@ def divide(
 ) -> list[tuple[Lane, list[Record]]]:
     """The records by lane, with their offsets in `request`; `now` (ns) is the time of those without one.
 
-    A name's class is that of the first pattern in `streams` that fits it; events always have their own lane.
+    A name's class is that of the first pattern in `streams` that fits it; events and files always have their own lane.
     """
     parts: dict[Lane, list[Record]] = {}
     classes: dict[str, Lane] = {}
@@ -88,7 +91,7 @@ def divide(
 
 def lane_of(kind: str, name: str, streams: Mapping[str, StreamClass]) -> Lane:
     """The lane for a record of this kind and name."""
-    if kind == "event":
+    if kind in {"event", "file"}:
         return "event"
     return "sample" if first_match(streams, name, DEFAULT_CLASS) == "sample" else "keep"
 
@@ -149,6 +152,14 @@ def _record_fault(record: PublishedRecord) -> str | None:
     if len(record.meta) > MAX_META_KEYS:
         return f"its meta has {len(record.meta)} keys, at most {MAX_META_KEYS} are kept"
     return next(filter(None, starmap(_meta_fault, record.meta.items())), None)
+
+
+def _reference_fault(record: PublishedRecord) -> str | None:
+    try:
+        read_reference(record.value)
+    except InvalidInput as error:
+        return str(error)
+    return None
 
 
 def _meta_fault(key: str, value: Value) -> str | None:

@@ -1,9 +1,10 @@
 """Letting go of what the node can do without, in a fixed order, until there is room.
 
-    tmp → rotated logs → records that the hub has in a backup → models that nobody needs → records that the hub has
+    tmp → rotated logs → records, then files, that the hub has in a backup → models that nobody needs
+        → files that the hub has → records that the hub has
 
 Each stage is a small object, so another one is one line in `node.agent`. Whatever is killed in between, a file is there
-or gone, and the next pass looks afresh. Records that the hub does not have are in no stage.
+or gone, and the next pass looks afresh. What the hub does not have is in no stage.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class Records:
 
 
 class Unneeded(Protocol):
-    """What has files that nobody needs at present: the models."""
+    """What has something that may go: the models that nobody needs at present, files that the hub has."""
 
     def evictable(self) -> int: ...
 
@@ -134,7 +135,7 @@ class Unneeded(Protocol):
 
 
 class Cache:
-    """Implements `Stage` for what fetches again what was let go."""
+    """Implements `Stage` for what says itself what may go."""
 
     def __init__(self, name: str, cache: Unneeded) -> None:
         self.name = name

@@ -18,7 +18,7 @@ from skerry.node.limits.accounting import measure
 from skerry.node.limits.eviction import Evictor, Stage
 from skerry.node.limits.memory import is_high
 from skerry.node.limits.memory_watch import Workloads
-from skerry.node.limits.storage import CLASSES, Measured, RecordFile, to_evict
+from skerry.node.limits.storage import CLASSES, HIGH, Measured, RecordFile, to_evict
 from skerry.node.ports import Excess, Living
 from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.records import RecordStore
@@ -57,6 +57,8 @@ class StorageWatch:
         self._events = events
         self._disk = disk
         self._high = False
+        self._added = 0
+        self._beside = 0
         self.usage: StorageUsage | None = None
         """The last measurement."""
 
@@ -78,6 +80,17 @@ class StorageWatch:
         """What the record store asks before it refuses."""
         await self._evictor.make_room(wanted)
 
+    def left(self) -> int | None:
+        """As `node.ports.Room`: up to where the node begins to let go of things."""
+        if self._limit is None or self.usage is None:
+            return self._limit
+        return int(self._limit * HIGH) - self.usage.used - self._added
+
+    def added(self, size: int) -> None:
+        """As `node.ports.Room`: counts until the next measurement, for the record store, too."""
+        self._added += size
+        self._records.beside(self._beside + self._added)
+
     def _progress(self) -> object:
         """Changes when more may go than before."""
         records = self._records
@@ -85,7 +98,8 @@ class StorageWatch:
 
     async def _measure(self) -> Measured:
         found = await asyncio.to_thread(measure, self._data_dir, self._record_files())
-        self._records.beside(found.beside_records)
+        self._beside, self._added = found.beside_records, 0
+        self._records.beside(self._beside)
         self.usage = StorageUsage(
             limit=self._limit,
             used=found.total,

@@ -15,10 +15,10 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from skerry.kit.clock import NS, Clock
 from skerry.kit.disk import Disk
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.one_line import one_line
+from skerry.kit.pace import Pace
 from skerry.node.models.files import WriteBehind
 from skerry.node.models.origins import HubAccess, headers_for, parsed, redirected
 from skerry.wire.codec import decode, encode
@@ -43,22 +43,6 @@ class PartOf(msgspec.Struct, frozen=True):
 
 class _Useless(Transient):
     """The part cannot be continued: the next try begins anew."""
-
-
-class Pace:
-    """Keeps all downloads together at `rate` bytes a second; None: as fast as they come."""
-
-    def __init__(self, rate: int | None, clock: Clock) -> None:
-        self._rate = rate
-        self._clock = clock
-        self._free_at = 0.0
-
-    async def spend(self, size: int) -> None:
-        """Returns when so many more bytes may be taken."""
-        if self._rate:
-            now = self._clock.monotonic_ns() / NS
-            self._free_at = max(self._free_at, now) + size / self._rate
-            await self._clock.sleep(self._free_at - now)
 
 
 class Download:

@@ -1,6 +1,6 @@
 """The hub over HTTP: hello, push, pull and the live link's WebSocket, by aiohttp.
 
-Implements `node.ports.Uplink` and `live_link.LiveSource`; `skerry.testing.FakeHub` is the other implementation.
+Implements `node.ports.Uplink`, `FileHub` and `live_link.LiveSource`; `skerry.testing.FakeHub` is the other implementation.
 `exchange` is shared with `enrol`. Every call may be repeated without harm, so one that met a connection
 which the hub had just closed is made once more.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -24,6 +24,7 @@ from skerry.node.hub_addresses import HubAddresses
 from skerry.node.ports import NotKnown
 from skerry.node.sync.live import WebSocketLive
 from skerry.wire.codec import MAX_BODY, compress, decode, decompress, encode
+from skerry.wire.files import FileManifest, FilesHeld, FileState
 from skerry.wire.link import RUN_HEADER
 from skerry.wire.models import NamedModels
 from skerry.wire.people import Problem
@@ -91,7 +92,7 @@ def open_session(patience: Patience = PATIENCE) -> aiohttp.ClientSession:
     )
 
 
-async def exchange(
+async def exchange(  # noqa: PLR0913 - one call, and how it is made
     session: aiohttp.ClientSession,
     url: str,
     body: bytes | None,
@@ -99,18 +100,20 @@ async def exchange(
     *,
     what: str,
     patience: Patience = PATIENCE,
+    again: bool = True,
 ) -> bytes:
     """POSTs `body`, or without one GETs, and returns the decompressed answer.
 
     Raises Transient («cannot reach hub …: cause») when no answer came, Refused or InvalidInput with the hub's
-    own words when one did. `what` names the call in messages.
+    own words when one did. `what` names the call in messages. Without `again` a body is sent once: it is long, and the
+    hub may have kept a part of it.
     """
     timeout = patience.of(len(body or b""))
     try:
         try:
             return await _ask(session, url, body, headers, timeout)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if isinstance(error, aiohttp.ClientConnectorError):
+            if not again or isinstance(error, aiohttp.ClientConnectorError):
                 raise
             return await _ask(session, url, body, headers, timeout)
     except (aiohttp.ClientError, OSError) as error:
@@ -178,6 +181,22 @@ class HttpUplink:
         query = urlencode([("name", name) for name in names])
         return await self._call(f"models?{query}", None, NamedModels, what="ask for models")
 
+    async def file_state(self, sha256: str) -> FileState:
+        """As `ports.FileHub`. Raises as `exchange`, and so do the next three."""
+        return await self._call(f"files/{sha256}", None, FileState, what="send a file")
+
+    async def offer_file(self, manifest: FileManifest) -> FileState:
+        body, headers = compress(encode(manifest)), {"Content-Encoding": "zstd"}
+        return await self._call("files", body, FileState, headers, what="send a file")
+
+    async def send_file(self, sha256: str, start: int, data: bytes) -> FileState:
+        call = f"files/{sha256}?start={start}"
+        return await self._call(call, data, FileState, what="send a file", again=False)
+
+    async def files_held(self, sha256s: Collection[str]) -> set[str]:
+        body = encode(FilesHeld(list(sha256s)))
+        return set((await self._call("files/held", body, FilesHeld, what="ask for files")).files)
+
     async def live(self, run: str) -> WebSocketLive:
         """Opens the live link. Raises Transient or Refused when it cannot be had."""
         hub = self._hubs.current
@@ -198,7 +217,7 @@ class HttpUplink:
             opened, ping_every=self._patience.ping_every, silence=self._patience.silence
         )
 
-    async def _call(
+    async def _call(  # noqa: PLR0913 - as `exchange`
         self,
         call: str,
         body: bytes | None,
@@ -207,6 +226,7 @@ class HttpUplink:
         *,
         what: str = "",
         at: str = "",
+        again: bool = True,
     ) -> T:
         answer = await exchange(
             self._session,
@@ -215,6 +235,7 @@ class HttpUplink:
             self._headers | (headers or {}),
             what=what or _VERBS.get(call, call),
             patience=self._patience,
+            again=again,
         )
         return read_answer(answer, kind, what or call)
 

@@ -1,0 +1,133 @@
+"""Files for people: which there are, what of them has arrived; and removing those that nobody names any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy import Connection, Row, Select, and_, delete, func, or_, select, tuple_
+
+from skerry.hub.files.arrivals import Arrivals
+from skerry.hub.ports import Blobs
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.patterns import fits
+from skerry.hub.store.tables import FLEET, file, file_content, node
+from skerry.kit.clock import NS
+from skerry.kit.errors import InvalidInput, NotFound
+from skerry.wire.files import FileList, FileView
+from skerry.wire.records import Meta
+
+MAX_LIMIT = 10_000
+_STEP = 1000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which files; None leaves a filter out. since <= at < until, ns since 1970."""
+
+    name: str = "*"
+    node: str | None = None
+    source: str | None = None
+    sha256: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+class Shelf:
+    """Lists files, and keeps those whose records are not older than `age` seconds."""
+
+    def __init__(self, store: HubStore, blobs: Blobs, arrivals: Arrivals, age: float) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._arrivals = arrivals
+        self._age = int(age * NS)
+
+    async def list(self, wanted: Wanted, limit: int) -> FileList:
+        """The newest `limit` matching files, oldest first. Raises InvalidInput."""
+        if not 1 <= limit <= MAX_LIMIT:
+            raise InvalidInput(f"cannot list {limit} files: write a limit from 1 to {MAX_LIMIT}")
+
+        def work(connection: Connection) -> list[Row[tuple[object, ...]]]:
+            return list(connection.execute(_query(connection, wanted).limit(limit + 1)))
+
+        rows = await self._store.read(work)
+        views = [await self._view(row) for row in rows[:limit][::-1]]
+        return FileList(views, truncated=len(rows) > limit)
+
+    async def content(self, sha256: str) -> FileView:
+        """The newest file with this content, which can be downloaded. Raises NotFound."""
+        found = await self.list(Wanted(sha256=sha256), 1)
+        if not found.files:
+            raise NotFound(f"cannot send file {sha256[:12]}…: there is none")
+        [view] = found.files
+        if not view.complete:
+            raise NotFound(
+                f"cannot send file «{view.name}»: {view.arrived} of {view.size} bytes have arrived"
+            )
+        return view
+
+    async def sweep(self, now: int) -> int:
+        """Forgets files that were received too long ago, and contents that none names; returns how many contents."""
+        key = tuple_(file.c.session_id, file.c.counter)
+        old = select(file.c.session_id, file.c.counter).where(file.c.received_at < now - self._age)
+        gone = delete(file).where(key.in_(old.limit(_STEP)))
+        while await self._store.write(lambda connection: connection.execute(gone).rowcount):
+            pass
+        named = select(file.c.counter).where(
+            file.c.fleet_id == file_content.c.fleet_id, file.c.sha256 == file_content.c.sha256
+        )
+        query = select(file_content.c.sha256).where(
+            file_content.c.fleet_id == FLEET, ~named.exists()
+        )
+        unnamed = await self._store.read(lambda c: c.execute(query).scalars().all())
+        return sum([await self._arrivals.forget(sha256) for sha256 in unnamed])
+
+    async def _view(self, row: Row[tuple[object, ...]]) -> FileView:
+        complete = row.arrived_at is not None
+        if complete:
+            arrived = row.size
+        elif row.begun_at is None:
+            arrived = 0
+        else:
+            arrived = (await self._blobs.state(row.sha256)).received
+        return FileView(
+            row.name, row.node, row.source, row.at, row.received_at, row.sha256, row.size, arrived,
+            complete, _meta(row.meta),
+        )  # fmt: skip
+
+
+def _meta(text: str | None) -> Meta:
+    return {} if text is None else msgspec.json.decode(text, type=Meta)
+
+
+def _query(connection: Connection, wanted: Wanted) -> Select[tuple[object, ...]]:
+    query = (
+        select(
+            file,
+            func.coalesce(node.c.name, file.c.node_id).label("node"),
+            file_content.c.arrived_at,
+            file_content.c.begun_at,
+        )
+        .outerjoin(node, node.c.id == file.c.node_id)
+        .outerjoin(
+            file_content,
+            and_(
+                file_content.c.fleet_id == file.c.fleet_id, file_content.c.sha256 == file.c.sha256
+            ),
+        )
+        .where(file.c.fleet_id == FLEET)
+        .order_by(file.c.at.desc(), file.c.session_id.desc(), file.c.counter.desc())
+    )
+    if wanted.name != "*":
+        query = query.where(fits(connection, file.c.name, wanted.name))
+    if wanted.node is not None:
+        query = query.where(or_(node.c.name == wanted.node, file.c.node_id == wanted.node))
+    if wanted.source is not None:
+        query = query.where(file.c.source == wanted.source)
+    if wanted.sha256 is not None:
+        query = query.where(fits(connection, file.c.sha256, f"{wanted.sha256}*"))
+    if wanted.since is not None:
+        query = query.where(file.c.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(file.c.at < wanted.until)
+    return query

@@ -1,0 +1,54 @@
+"""Where the hub keeps blobs, by its settings: a directory, or a bucket of an S3-compatible server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skerry.hub.ports import Blobs
+from skerry.hub.settings import BlobsSection, HubSettings
+from skerry.hub.store.blobs import BlobDirectory
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import InvalidInput, Refused
+
+_OTHERS = 0o077
+
+
+def open_blobs(settings: HubSettings, kind: str) -> Blobs:
+    """Blobs of one kind: a directory or prefix of that name. Raises InvalidInput, or Refused without the extra «s3»."""
+    if settings.blobs.url is None:
+        return BlobDirectory(settings.data_dir / kind, RealDisk())
+    try:
+        from skerry.hub.store.s3_blobs import Bucket, S3Blobs  # noqa: PLC0415 - only where it is wanted
+    except ModuleNotFoundError as error:
+        raise Refused(
+            "cannot keep blobs at an S3 server: the library is missing. Install it: pip install 'skerry[s3]'"
+        ) from error
+    where = settings.blobs
+    bucket, _, prefix = (where.url or "").removeprefix("s3://").partition("/")
+    place = Bucket(
+        bucket,
+        f"{prefix.strip('/')}/{kind}".strip("/"),
+        where.endpoint,
+        where.region,
+        where.access_key,
+        _secret(where),
+    )
+    return S3Blobs(place)
+
+
+def _secret(where: BlobsSection) -> str | None:
+    path = where.secret_key_file
+    if (path is None) != (where.access_key is None):
+        raise InvalidInput(
+            "cannot use the bucket: set both blobs.access_key and blobs.secret_key_file"
+        )
+    if path is None:
+        return None
+    try:
+        mode = Path(path).stat().st_mode
+        secret = Path(path).read_text().strip()
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror}") from error
+    if mode & _OTHERS:
+        raise Refused(f"cannot use {path}: others may read it. Do: chmod 600 {path}")
+    return secret

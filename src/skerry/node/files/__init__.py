@@ -1,0 +1,1 @@
+"""Files that workloads upload: kept by content, named by records, sent to the hub."""

@@ -1,0 +1,197 @@
+"""Takes files to the hub, the oldest first, one at a time: the hub says which bytes it wants, until it has all of them.
+
+A cut costs one question; what the hub has is not sent again. A file that the hub does not take waits, and lets the
+others pass. Nothing is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
+
+import msgspec
+
+from skerry.kit.backoff import Backoff
+from skerry.kit.clock import NS, Clock
+from skerry.kit.errors import Corrupt, InvalidInput, Refused, Transient
+from skerry.kit.pace import Pace
+from skerry.kit.tasks import Guard
+from skerry.node.files.chunks import AVERAGE, manifest_of
+from skerry.node.files.store import KEEP_SENT, FileStore
+from skerry.node.ports import FileHub
+from skerry.node.store.files import FileRow
+from skerry.wire.files import MAX_ASKED, FileState
+from skerry.wire.records import Meta, Value
+
+log = logging.getLogger(__name__)
+
+AGAIN = Backoff(first=0.05, cap=1.5)
+"""After a cut."""
+
+REFUSED = Backoff(first=10.0, cap=3600.0)
+"""After a no."""
+
+_IDLE, _SOON = 5.0, 0.25
+"""Seconds between two looks for something to send, and while a file waits for its record to arrive first."""
+
+_TIDY_EVERY = 600 * NS
+_LOOKED_AT = 64
+_LEAST = 64 * 1024
+
+
+class Way(msgspec.Struct, frozen=True):
+    """Whether the hub can be reached; `changed` rings when that is another."""
+
+    connected: Callable[[], bool]
+    changed: Callable[[], int]
+
+
+class _Wait(msgspec.Struct):
+    failures: int
+    until: int
+
+
+class FileSending:
+    """Runs for ever under the caller's tasks. `tell` writes an event of the node's own."""
+
+    def __init__(  # noqa: PLR0913 - both ends, and what bounds the way between them
+        self,
+        store: FileStore,
+        hub: FileHub,
+        way: Way,
+        pace: Pace,
+        clock: Clock,
+        chance: random.Random,
+        *,
+        tell: Callable[[str, Value, Meta], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._hub = hub
+        self._way = way
+        self._pace = pace
+        self._clock = clock
+        self._chance = chance
+        self._tell = tell
+        self._waits: dict[str, _Wait] = {}
+        self._cuts = 0
+        self._reached = ("", 0)
+        self._compared = -1
+        self._tidied_at = 0
+        self.problem = ""
+        """Why nothing gets through at the moment."""
+
+    async def run(self) -> None:
+        guard = Guard("sending files", self._clock, self._chance)
+        while True:
+            await guard.run(self.once)
+
+    async def once(self) -> None:
+        """Sends one file, or waits until there may be one to send."""
+        seen = self._store.changed.count
+        await self._tidy()
+        pause = _IDLE
+        if self._way.connected():
+            await self._compare()
+            rows = self._store.rows.waiting(_LOOKED_AT)
+            chosen = next(filter(self._may_be_sent, rows), None)
+            if chosen is not None:
+                await self._send(chosen)
+                return
+            pause = _SOON if rows else _IDLE
+        await self._store.changed.within(seen, pause, self._clock)
+
+    def _may_be_sent(self, row: FileRow) -> bool:
+        """Its record goes first. A number that this lane never had is of another life of the record store."""
+        lane = self._store.lane
+        acknowledged, wait = lane.acknowledged(), self._waits.get(row.sha256)
+        if wait is not None and self._clock.monotonic_ns() < wait.until:
+            return False
+        return min(row.n, lane.head()) <= acknowledged
+
+    async def _send(self, row: FileRow) -> None:
+        try:
+            await self._bring(row)
+        except Transient as error:
+            self._cuts += 1
+            self.problem = str(error)
+            await self._clock.sleep(AGAIN.delay(self._cuts, self._chance))
+        except (Refused, InvalidInput) as error:
+            failures = self._waits[row.sha256].failures + 1 if row.sha256 in self._waits else 1
+            delay = REFUSED.delay(failures, self._chance)
+            self._waits[row.sha256] = _Wait(failures, self._clock.monotonic_ns() + int(delay * NS))
+            self.problem = str(error)
+            if failures.bit_count() == 1:
+                log.warning("%s; next try in %.0f s", error, delay)
+        except (Corrupt, OSError) as error:
+            await self._give_up(row, error)
+        else:
+            self._waits.pop(row.sha256, None)
+            self._cuts, self.problem = 0, ""
+
+    async def _bring(self, row: FileRow) -> None:
+        read = partial(self._store.read, row)
+        state = FileState(row.sha256, complete=False, manifest=True)
+        if row.size > AVERAGE:
+            state = await self._hub.file_state(row.sha256)
+        if state.manifest:
+            manifest = await asyncio.to_thread(manifest_of, row.sha256, row.size, read)
+            state = await self._hub.offer_file(manifest)
+        self._note_progress(state)
+        while not state.complete:
+            data = await asyncio.to_thread(read, state.start, self._size(state.end - state.start))
+            state = await self._hub.send_file(row.sha256, state.start, data)
+            self._note_progress(state)
+            await self._pace.spend(len(data))
+        await self._store.rows.sent(row.sha256, self._clock.wall_ns())
+
+    def _note_progress(self, state: FileState) -> None:
+        reached = (state.sha256, state.start)
+        if reached != self._reached:
+            self._reached, self._cuts = reached, 0
+
+    def _size(self, wanted: int) -> int:
+        """With a cap, about a second's worth at a time, so that the rate is not a series of bursts."""
+        return wanted if self._pace.rate is None else min(wanted, max(_LEAST, self._pace.rate))
+
+    async def _give_up(self, row: FileRow, error: Corrupt | OSError) -> None:
+        """What was whole is not any more: nothing that could be sent."""
+        log.error("%s", error)
+        await self._store.rows.fail(row.sha256, str(error))
+        await self._tell(
+            "skerry.file.damaged", str(error), {"sha256": row.sha256, "size": row.size}
+        )
+
+    async def _compare(self) -> None:
+        """After each new connection: a hub that lacks what it got last was put back, and says what else it lacks."""
+        connection = self._way.changed()
+        if connection == self._compared:
+            return
+        try:
+            last = self._store.rows.last_sent()
+            if last is not None and not await self._hub.files_held([last.sha256]):
+                await self._ask_for_all()
+        except (Transient, Refused, InvalidInput) as error:
+            log.info("%s", error)
+            return
+        self._compared = connection
+
+    async def _ask_for_all(self) -> None:
+        since = self._clock.wall_ns() - KEEP_SENT
+        sent = [row.sha256 for row in self._store.rows.sent_ones() if (row.sent_at or 0) > since]
+        lost: list[str] = []
+        for start in range(0, len(sent), MAX_ASKED):
+            asked: Collection[str] = sent[start : start + MAX_ASKED]
+            held = await self._hub.files_held(asked)
+            lost += [one for one in asked if one not in held]
+        if lost:
+            log.warning("the hub lost %d files; sending them again", len(lost))
+            await self._store.rows.lost(lost)
+
+    async def _tidy(self) -> None:
+        now = self._clock.monotonic_ns()
+        if now - self._tidied_at > _TIDY_EVERY or not self._tidied_at:
+            self._tidied_at = now
+            await self._store.drop_unnamed()

@@ -1,0 +1,280 @@
+"""The files of one node: bytes by their content, durable and whole before anybody hears that they are here.
+
+    files/ab/cdef…            the bytes of a content, by its SHA-256
+    files/ab/cdef….N.new      what is coming; gone after a restart
+
+A row (`store.files`) is written after the bytes and goes before them, so what has a row is here. Only the hub's word
+makes a content one that may go. Neighbours: `sending` takes it to the hub, `api.workload` brings it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import itertools
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from skerry.kit.bell import Bell
+from skerry.kit.blob_bytes import PIECE, BlobBytes, BlobWriter
+from skerry.kit.clock import NS, Clock
+from skerry.kit.disk import Disk, sync_directory
+from skerry.kit.errors import InvalidInput, NotFound, StorageFull, Transient
+from skerry.kit.units import format_size
+from skerry.node.ports import Room
+from skerry.node.store.files import FileRow, FileRows
+from skerry.wire.files import MAX_FILE, FileRef, FilesWaiting, StoredFile
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DIRECTORY = "files"
+KEEP_SENT = 7 * 86_400 * NS
+"""As long the hub may need a file again, because it was put back to a backup (`data.retention`)."""
+
+UNNAMED_FOR = 86_400 * NS
+"""A content without a record is kept for so long: the record may still be on its way."""
+
+_SPARE = 32 * 1024 * 1024
+"""On the disk itself: what records and the node's own writing need."""
+
+_NEW = ".new"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """The lane of the files' records: its last number, how far the hub has it, and has it in a backup."""
+
+    head: Callable[[], int]
+    acknowledged: Callable[[], int]
+    backed_up: Callable[[], int]
+
+
+class FileStore:
+    """`limit` is for all contents together, in bytes. `changed` rings when there is something to send."""
+
+    def __init__(  # noqa: PLR0913 - bytes, rows, and all that bounds them
+        self,
+        data_dir: Path,
+        limit: int,
+        rows: FileRows,
+        blobs: BlobBytes,
+        disk: Disk,
+        clock: Clock,
+        *,
+        lane: Lane,
+        room: Room,
+    ) -> None:
+        self.changed = Bell()
+        self.rows = rows
+        self.limit = limit
+        self._root = data_dir / DIRECTORY
+        self._blobs = blobs
+        self._disk = disk
+        self._clock = clock
+        self.lane = lane
+        self._room = room
+        self._changing = asyncio.Lock()
+        self._opened = False
+        self._numbers = itertools.count(1)
+        self._coming: dict[int, int] = {}
+        self._pinned: Counter[str] = Counter()
+
+    async def open(self, named: Callable[[Collection[str]], set[str]]) -> None:
+        """Puts right what a crash has left. `named` says which of some contents records name; it may read all of them."""
+        async with self._changing:
+            if self._opened:
+                return
+            await self._in_thread(self._tidy)
+            unnamed = {row.sha256 for row in self.rows.unnamed(self._clock.wall_ns())}
+            if unnamed and (found := await asyncio.to_thread(named, unnamed)):
+                await self.rows.name(found, self.lane.head())
+            self._opened = True
+
+    async def put(self, said: int | None, sha256: str, body: AsyncIterator[bytes]) -> StoredFile:
+        """Takes a content, of which the sender has said the size (None: it has not). Returns once it is durable.
+
+        Raises InvalidInput when it is not what its name says, StorageFull, Transient. Nothing is left of it then.
+        """
+        number = next(self._numbers)
+        path = self._path(sha256)
+        new = path.with_name(f"{path.name}.{number}{_NEW}")
+        try:
+            await self._reserve(number, said or 0)
+            await self._in_thread(self._make_directory, path.parent)
+            size = await self._write(number, new, sha256, body)
+            if said is not None and size != said:
+                raise Transient(f"cannot take the file: {size} of {said} bytes came")
+            async with self._changing:
+                fresh = self.rows.row(sha256) is None
+                await self._in_thread(self._disk.rename, "file.keep", new, path)
+                await self.rows.put(sha256, size, self._clock.wall_ns())
+            if fresh:
+                self._room.added(size)
+            self._disk.point("file.kept")
+        finally:
+            self._coming.pop(number, None)
+            new.unlink(missing_ok=True)
+        return StoredFile(sha256, size)
+
+    async def named(self, refs: Collection[FileRef], accept: Callable[[], Awaitable[T]]) -> T:
+        """Has a record accepted that names these contents. Raises NotFound when one of them is not here."""
+        names = {ref.sha256 for ref in refs}
+        self._pinned.update(names)
+        try:
+            for ref in refs:
+                row = self.rows.row(ref.sha256)
+                if row is None or row.size != ref.size:
+                    raise NotFound(
+                        f"cannot publish file {ref}: its bytes are not on this node. "
+                        f"Send them first: PUT /v1/files/{ref.sha256}"
+                    )
+            accepted = await accept()
+            await self.rows.name(names, self.lane.head())
+        finally:
+            self._pinned.subtract(names)
+        self.changed.ring()
+        return accepted
+
+    def read(self, row: FileRow, start: int, size: int) -> bytes:
+        """Bytes of a content. Raises Corrupt, OSError."""
+        return self._blobs.read(self._path(row.sha256), start, size)
+
+    def evictable(self, *, safely: bool) -> int:
+        """Bytes that the hub has; `safely`: also in a backup, or long enough."""
+        return sum(row.size for row in self._may_go(safely=safely))
+
+    async def evict(self, size: int, *, safely: bool) -> int:
+        """Lets about so many bytes go of what `evictable` counts, the oldest first; returns how many it were."""
+        async with self._changing:
+            chosen, freed = [], 0
+            for row in self._may_go(safely=safely):
+                if freed >= size:
+                    break
+                chosen.append(row)
+                freed += row.size
+            await self._drop(chosen)
+        return freed
+
+    async def drop_unnamed(self) -> None:
+        """Lets go of contents that no record has named for a day."""
+        async with self._changing:
+            old = self.rows.unnamed(self._clock.wall_ns() - UNNAMED_FOR)
+            await self._drop([row for row in old if not self._pinned[row.sha256]])
+
+    def waiting(self, problem: str) -> FilesWaiting:
+        """For people: what the hub does not have yet, and why."""
+        found = self.rows.totals()
+        return FilesWaiting(
+            found.waiting, found.unsent, found.used, self.limit, problem or found.problem or ""
+        )
+
+    def _path(self, sha256: str) -> Path:
+        return self._root / sha256[:2] / sha256[2:]
+
+    def _may_go(self, *, safely: bool) -> Iterator[FileRow]:
+        old, backed_up = self._clock.wall_ns() - KEEP_SENT, self.lane.backed_up()
+        for row in self.rows.sent_ones():
+            assert row.sent_at is not None  # noqa: S101 - that is what was asked for
+            if not self._pinned[row.sha256] and (
+                not safely or row.n <= backed_up or row.sent_at < old
+            ):
+                yield row
+
+    async def _drop(self, rows: Collection[FileRow]) -> None:
+        if rows:
+            await self.rows.drop(row.sha256 for row in rows)
+            await self._in_thread(self._unlink, [self._path(row.sha256) for row in rows])
+
+    async def _write(self, number: int, new: Path, sha256: str, body: AsyncIterator[bytes]) -> int:
+        writer = await self._in_thread(self._blobs.create, new)
+        try:
+            digest, size, waiting = hashlib.sha256(), 0, bytearray()
+            async for data in body:
+                waiting += data
+                while len(waiting) >= PIECE:
+                    piece, waiting = bytes(waiting[:PIECE]), waiting[PIECE:]
+                    size += PIECE
+                    await self._reserve(number, size)
+                    await self._in_thread(_take, writer, digest, piece)
+            size += len(waiting)
+            await self._reserve(number, size)
+            await self._in_thread(_take, writer, digest, bytes(waiting))
+            if (found := digest.hexdigest()) != sha256:
+                raise InvalidInput(
+                    f"cannot take file {sha256[:12]}…: what came is {found[:12]}…. Was it changed meanwhile?"
+                )
+            await self._in_thread(writer.finish)
+        finally:
+            writer.close()
+        return size
+
+    async def _reserve(self, number: int, size: int) -> None:
+        """Makes sure that a file that is coming may have so many bytes. Raises InvalidInput, StorageFull."""
+        if size > MAX_FILE:
+            raise InvalidInput(f"cannot take a file of more than {format_size(MAX_FILE)}")
+        more = size - self._coming.get(number, 0)
+        if more <= 0:
+            return
+        over = self.rows.totals().used + sum(self._coming.values()) + more - self.limit
+        for safely in (True, False):
+            if over > 0:
+                over -= await self.evict(over, safely=safely)
+        if over > 0:
+            raise StorageFull(
+                f"cannot take the file: {format_size(self.rows.totals().unsent)} of files wait for the hub already, "
+                f"and {format_size(self.limit)} are allowed. Try later, or raise files.limit."
+            )
+        await self._make_room(more)
+        self._coming[number] = size
+
+    async def _make_room(self, more: int) -> None:
+        if (lack := more - self._left()) > 0:
+            await self._room.make_room(lack)
+            if more > self._left():
+                raise StorageFull(
+                    f"cannot take the file: the node has no room for {format_size(more)}. Free some, or try later."
+                )
+
+    def _left(self) -> int:
+        free = self._disk.free_bytes(self._root if self._opened else self._root.parent) - _SPARE
+        left = self._room.left()
+        return free if left is None else min(free, left - sum(self._coming.values()))
+
+    def _make_directory(self, directory: Path) -> None:
+        for each in (self._root, directory):
+            if not each.is_dir():
+                each.mkdir(mode=0o700, exist_ok=True)
+                sync_directory(each.parent)
+
+    def _tidy(self) -> None:
+        """Removes what has no row, and says of what has one but no bytes that it will not be sent."""
+        self._make_directory(self._root)
+        for path in self._root.glob("??/*"):
+            if path.suffix == _NEW or self.rows.row(path.parent.name + path.name) is None:
+                self._disk.unlink("file.tidy", path)
+
+    def _unlink(self, paths: Collection[Path]) -> None:
+        for path in paths:
+            self._disk.unlink("file.drop", path)
+
+    async def _in_thread(self, work: Callable[..., T], *given: object) -> T:
+        try:
+            return await asyncio.to_thread(work, *given)
+        except OSError as error:
+            sentence = f"cannot write below {self._root}: {error.strerror}"
+            kind = StorageFull if error.errno in _FULL else Transient
+            raise kind(sentence) from error
+
+
+def _take(writer: BlobWriter, digest: hashlib._Hash, piece: bytes) -> None:
+    digest.update(piece)
+    if piece:
+        writer.write(piece)

@@ -1,0 +1,205 @@
+"""What a node sends when, to a real hub's rooms without the network between them."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+from tests.contract.test_hub_files import record
+from tests.file_rig import FileRig, file_rig
+from tests.hub_rig import HubRig
+from tests.model_cases import content, sha256
+
+from skerry.hub.store.tables import file_content
+from skerry.kit.errors import Refused, Transient
+from skerry.kit.pace import Pace
+from skerry.node.files.sending import FileSending, Way
+from skerry.testing.manual_clock import ManualClock
+from skerry.wire.files import FileManifest, FileRef, FileState
+from skerry.wire.records import Meta, Value
+
+DATA = content(700_000)
+SHA = sha256(DATA)
+
+
+class DirectHub:
+    """Implements `node.ports.FileHub` by calling the hub's room; `error` is what it answers instead."""
+
+    def __init__(self, hub: HubRig, node_id: str) -> None:
+        self._hub = hub
+        self._node = node_id
+        self.error: Exception | None = None
+        self.pieces: list[tuple[str, int, int]] = []
+        self.asked: list[int] = []
+
+    async def file_state(self, sha256: str) -> FileState:
+        self._check()
+        return await self._hub.arrivals.state(self._node, sha256)
+
+    async def offer_file(self, manifest: FileManifest) -> FileState:
+        self._check()
+        return await self._hub.arrivals.offer(self._node, manifest)
+
+    async def send_file(self, sha256: str, start: int, data: bytes) -> FileState:
+        self._check()
+        self.pieces.append((sha256, start, len(data)))
+        return await self._hub.arrivals.take(self._node, sha256, start, data)
+
+    async def files_held(self, sha256s: Collection[str]) -> set[str]:
+        self._check()
+        self.asked.append(len(sha256s))
+        return set(await self._hub.arrivals.held(self._node, sha256s))
+
+    def _check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+class Site:
+    """A node's files, a hub, and the test's hand on everything between them."""
+
+    def __init__(self, rig: FileRig, hub: HubRig, node_id: str, clock: ManualClock) -> None:
+        self.rig, self.hub, self.node_id, self.clock = rig, hub, node_id, clock
+        self.to_hub = DirectHub(hub, node_id)
+        self.connection = 1
+        self.events: list[tuple[str, Value, Meta]] = []
+        self._counter = 0
+        self.pace = Pace(None, clock)
+        self.sending = FileSending(
+            rig.store, self.to_hub, Way(lambda: self.connection > 0, lambda: self.connection), self.pace, clock,
+            random.Random(7), tell=self._tell,
+        )  # fmt: skip
+
+    async def _tell(self, name: str, value: Value, meta: Meta) -> None:
+        self.events.append((name, value, meta))
+
+    async def give(self, data: bytes, *, arrives: bool = True) -> FileRef:
+        ref = await self.rig.put(data, sha256(data))
+        await self.rig.publish(ref)
+        if arrives:
+            self._counter += 1
+            await record(self.hub, self.node_id, data, counter=self._counter)
+            self.rig.acknowledged = self.rig.records.head("event").n
+        return ref
+
+    async def complete(self, data: bytes) -> bool:
+        return bool(await self.hub.arrivals.held(self.node_id, [sha256(data)]))
+
+
+@pytest.fixture
+async def site(tmp_path: Path, manual_clock: ManualClock) -> AsyncIterator[Site]:
+    async with at(tmp_path, manual_clock) as found:
+        yield found
+
+
+@asynccontextmanager
+async def at(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Site]:
+    hub = HubRig(f"sqlite:///{tmp_path / 'hub.db'}", clock)
+    await hub.start()
+    try:
+        node = await hub.enrol()
+        async with file_rig(tmp_path, clock=clock) as rig:
+            yield Site(rig, hub, node.node_id, clock)
+    finally:
+        hub.stop()
+
+
+async def test_a_file_is_sent_once(site: Site) -> None:
+    await site.give(DATA)
+    await site.sending.once()
+    assert await site.complete(DATA)
+    assert sum(size for _, _, size in site.to_hub.pieces) == len(DATA)
+    assert site.rig.store.waiting(site.sending.problem).count == 0
+
+
+async def test_its_record_goes_first(site: Site) -> None:
+    await site.give(DATA, arrives=False)
+    [row] = site.rig.store.rows.waiting(9)
+    assert not site.sending._may_be_sent(row)
+    await record(site.hub, site.node_id, DATA)
+    site.rig.acknowledged = 1
+    assert site.sending._may_be_sent(row)
+
+
+async def test_a_cut_is_a_reason_and_no_end(site: Site) -> None:
+    await site.give(DATA)
+    site.to_hub.error = Transient("cannot reach hub: cut")
+    with pytest.raises(TimeoutError):
+        await _once_within(site)
+    assert site.sending.problem == "cannot reach hub: cut"
+
+
+async def _once_within(site: Site) -> None:
+    async with asyncio.timeout(0.5):
+        await site.sending.once()
+
+
+async def test_one_that_is_refused_lets_the_others_pass(site: Site) -> None:
+    await site.give(DATA)
+    site.clock.advance(1)
+    await site.give(b"small")
+    site.to_hub.error = Refused("cannot take it: no")
+    await site.sending.once()
+    site.to_hub.error = None
+    await site.sending.once()
+    assert (await site.complete(DATA), await site.complete(b"small")) == (False, True)
+    site.clock.advance(11)
+    await site.sending.once()
+    assert await site.complete(DATA)
+    assert site.sending.problem == ""
+
+
+async def test_a_file_that_is_not_what_it_was_is_never_sent(site: Site) -> None:
+    ref = await site.give(DATA)
+    path = site.rig.directory / "files" / SHA[:2] / SHA[2:]
+    damaged = bytearray(DATA)
+    damaged[350_000] ^= 1
+    path.write_bytes(damaged)
+    await site.sending.once()
+    assert site.to_hub.pieces == []
+    [(name, _, meta)] = site.events
+    assert (name, meta) == ("skerry.file.damaged", {"sha256": SHA, "size": len(DATA)})
+    assert site.rig.store.rows.waiting(9) == []
+    assert "on the disk it is" in site.rig.store.waiting("").problem
+    assert await site.rig.put(DATA, SHA) == ref
+    await site.sending.once()
+    assert await site.complete(DATA)
+
+
+@pytest.mark.guarantee("G1")
+async def test_a_hub_that_was_put_back_gets_again_what_it_lost(site: Site) -> None:
+    for data in (b"old", b"lost", DATA):
+        await site.give(data)
+        await site.sending.once()
+        site.clock.advance(1)
+    assert site.rig.store.rows.waiting(9) == []
+    site.connection += 1
+    await site.sending._compare()
+    assert site.to_hub.asked == [1]
+    for data in (b"lost", DATA):
+        await site.hub.arrivals._execute(
+            delete(file_content).where(file_content.c.sha256 == sha256(data))
+        )
+        await site.hub.file_blobs.remove(sha256(data))
+    site.connection += 1
+    await site.sending._compare()
+    assert {row.sha256 for row in site.rig.store.rows.waiting(9)} == {sha256(b"lost"), SHA}
+    for _ in range(2):
+        await site.sending.once()
+    assert await site.complete(DATA)
+    assert await site.complete(b"lost")
+
+
+async def test_a_cap_spreads_a_file_over_time(site: Site) -> None:
+    site.pace.rate = 100_000
+    await site.give(DATA)
+    began = site.clock.monotonic_ns()
+    sending = asyncio.create_task(site.sending.once())
+    while not sending.done():
+        site.clock.advance(0.1)
+        await asyncio.sleep(0.001)
+    assert (site.clock.monotonic_ns() - began) / 1e9 > 5
+    assert max(size for _, _, size in site.to_hub.pieces) <= 100_000
