@@ -13,7 +13,18 @@ from bench import figures
 from bench.document import write_document
 from bench.rig import room
 
-BENCHES = ("restart", "change", "footprint", "link", "push", "writes", "hub", "wasm", "containers")
+BENCHES = (
+    "restart",
+    "change",
+    "footprint",
+    "link",
+    "push",
+    "writes",
+    "hub",
+    "wasm",
+    "containers",
+    "storage",
+)
 
 
 def main() -> int:

@@ -16,11 +16,11 @@ from aiohttp import web
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import Disk, RealDisk
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.api.workload import workload_app
 from skerry.node.data.publish import Publisher
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.subscribe import Subscription, Subscriptions
-from skerry.node.store.cipher import NullCipher
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.testing.faulty_disk import KillingDisk

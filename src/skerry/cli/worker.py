@@ -19,11 +19,13 @@ from skerry.cli.session import Session, remote, remote_text
 from skerry.cli.times import parse_time
 from skerry.cli.worker_health import EXIT_CODES, judge
 from skerry.cli.worker_tables import health_table, worker_table
+from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, NotFound
 from skerry.kit.sqlite import connect
-from skerry.node.store.cipher import NullCipher
+from skerry.node.keys import read_keys
+from skerry.node.settings import find_settings, node_settings
+from skerry.node.store.encryption import STORE_FILE
 from skerry.node.store.instances import InstanceReader
-from skerry.node.store.opening import STORE_FILE
 from skerry.node.store.workers import WorkerReader
 from skerry.node.workloads.transitions import Moment
 from skerry.node.workloads.workers.report import Seen, worker_statuses
@@ -137,14 +139,17 @@ def _stored(session: Session) -> list[WorkerStatus]:
     clock = session.clock
     moment = Moment(clock.wall_ns(), clock.monotonic_ns(), clock.boot_id())
     path = session.target.data_dir / STORE_FILE
+    options = {"data_dir": str(session.target.data_dir)}
+    settings = node_settings(find_settings(options=options))
+    cipher = read_keys(settings, RealDisk(), clock).cipher("store")
     with contextlib.closing(connect(path, read_only=True)) as connection:
-        workloads = InstanceReader(connection, NullCipher()).load()
+        workloads = InstanceReader(connection, cipher).load()
         seen = {
             name: Seen(look_at(worker), moment.monotonic)
             for name, one in workloads.items()
             if (worker := one.assignment.spec.worker) is not None
         }
-        rows = WorkerReader(connection, NullCipher())
+        rows = WorkerReader(connection, cipher)
         return worker_statuses(workloads, rows, seen, moment, watched=_STOPPED)
 
 

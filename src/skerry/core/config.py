@@ -18,6 +18,7 @@ from skerry.core.fields import (
     Problem,
     Reader,
     Wrong,
+    boolean,
     duration,
     integer,
     map_of,
@@ -31,7 +32,7 @@ from skerry.kit.nearest import did_you_mean
 from skerry.kit.one_line import one_line
 from skerry.kit.units import write_duration, write_size
 
-Kind = Literal["text", "path", "texts", "tables", "integer", "duration", "size"]
+Kind = Literal["text", "path", "texts", "tables", "integer", "boolean", "duration", "size"]
 """`texts` is a map of text, `tables` a map of such maps. Durations are kept in seconds, sizes in bytes."""
 
 
@@ -142,6 +143,8 @@ def write_value(setting: Setting, value: object) -> str:
     match value:
         case None:
             return "none"
+        case bool():
+            return str(value).lower()
         case int() | float() if setting.kind == "duration":
             return write_duration(value)
         case int() if setting.kind == "size":
@@ -170,6 +173,7 @@ _READERS: Mapping[Kind, Reader] = {
     "texts": map_of(text, "texts"),
     "tables": map_of(map_of(text, "texts"), "maps of text"),
     "integer": integer,
+    "boolean": boolean,
     "duration": duration,
     "size": size,
 }

@@ -23,6 +23,7 @@ import aiohttp
 
 from skerry import __version__
 from skerry.kit.clock import Clock
+from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
 from skerry.node.contracts.native import NativeContract
@@ -32,14 +33,14 @@ from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscriptions
 from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.host import Host
-from skerry.node.identity import Identity, read_identity, read_secret
+from skerry.node.identity import Enrolled, Identity, read_identity, with_secret
+from skerry.node.keys import build_rotation, open_keys
 from skerry.node.limiting import build_limits
 from skerry.node.limits.storage_watch import Quotas
 from skerry.node.models.named import ScriptModels
 from skerry.node.node_settings import NodeSettings
 from skerry.node.on_demand import containers_on_demand, models_on_demand, script_models
 from skerry.node.services import Endpoints, Node, SeenValues, WorkloadDesk
-from skerry.node.store.cipher import NullCipher
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, opened
 from skerry.node.store.own_events import OwnEvents
@@ -87,9 +88,10 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
     stop = _stop_signals()
     identity = read_identity(settings.data_dir)
     node_id = identity.node_id if identity else ""
+    keys = partial(open_keys, settings, host.disk, host.clock)
     async with (
-        opened(settings.data_dir, node_id, host.clock, host.disk) as store,
-        _records(settings, host) as records,
+        opened(settings.data_dir, node_id, host.clock, host.disk, keys) as store,
+        _records(settings, host, store.encryption.cipher("records")) as records,
         open_session() as session,
         supervised() as tasks,
     ):
@@ -107,6 +109,7 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         tasks.forever(_ship(node, host), name="shipping of logs")
         tasks.forever(_mend(node, host), name="sockets")
         node.limits.follow(tasks)
+        node.keys.follow(tasks)
         ready()
         await _first(stop, node.stopped)
         log.info("the node stops")
@@ -125,18 +128,19 @@ def _build(
 ) -> Node:
     clock, name = host.clock, identity.name if identity else settings.name
     logs = LogFiles(settings.data_dir / "logs", clock)
-    sync = _sync(settings, identity, host, Stores(store.state, records), session, logs)
+    enrolled = with_secret(settings.data_dir, identity, store.cipher, host.disk)
+    sync = _sync(settings, enrolled, host, Stores(store.state, records), session, logs)
     quality = partial(_quality, sync, clock)
-    instances = InstanceStore(store.writer, store.reader, NullCipher())
+    instances = InstanceStore(store.writer, store.reader, store.cipher)
     api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
-    named = script_models(settings, identity, host, store.state, session, sync)
+    named = script_models(settings, enrolled, host, store.state, session, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
-    quotas, owner = Quotas(), owner_mark(settings.data_dir, host.disk, host.chance)
+    owner = owner_mark(settings.data_dir, host.disk, host.chance)
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
-    events = OwnEvents(records, clock, quality)
+    quotas, events = Quotas(), OwnEvents(records, clock, quality)
     containers = containers_on_demand(settings, host, owner, events)
     runtime = _runtimes(settings, host, isolation, containers)
-    models = models_on_demand(settings, identity, host, instances, session, sync)
+    models = models_on_demand(settings, enrolled, host, instances, session, sync)
     native = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
     supervisor = Supervisor(
         Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
@@ -145,9 +149,8 @@ def _build(
     )  # fmt: skip
     shipping = LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality)
     limits = build_limits(
-        settings, clock, host.disk, host.chance, events=events, records=records,
-        backed_up=sync.backed_up, models=models, quotas=quotas, workloads=supervisor, sent=shipping.is_sent,
-        keeper_pid=lambda: runtime.keeper_pid,
+        settings, clock, host.disk, host.chance, events=events, records=records, backed_up=sync.backed_up,
+        models=models, quotas=quotas, workloads=supervisor, sent=shipping.is_sent, keeper_pid=lambda: runtime.keeper_pid,
     )  # fmt: skip
     desk = _desk(name, records, Publisher(records, clock, quality), seen, desired, supervisor)
     return Node(
@@ -172,8 +175,8 @@ def _build(
         shipping=shipping,
         ageing=LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
         limits=limits,
-        clock=clock,
-        disk=host.disk,
+        keys=build_rotation(store, records, host, settings),
+        host=host,
     )
 
 
@@ -212,7 +215,7 @@ def _wishes(
     host: Host,
 ) -> tuple[StoredDesired, WorkerGroups]:
     """What the hub wants and what is wanted at the device."""
-    rows = WorkerStore(store.writer, store.reader, NullCipher())
+    rows = WorkerStore(store.writer, store.reader, store.cipher)
     groups = WorkerGroups(rows, instances, models_named, host.clock, host.chance)
     link = sync.reachability
     desired = StoredDesired(
@@ -223,17 +226,17 @@ def _wishes(
 
 def _sync(
     settings: NodeSettings,
-    identity: Identity | None,
+    enrolled: Enrolled | None,
     host: Host,
     stores: Stores,
     session: aiohttp.ClientSession,
     logs: LogFiles,
 ) -> Sync:
-    if identity is None:
+    if enrolled is None:
         alone = Reachability(stores.state, host.clock, None)
         return Sync(stores, alone, None, host.clock, host.chance)
-    url = settings.hub.url or identity.hub_url
-    uplink = HttpUplink(session, url, identity.node_id, read_secret(settings.data_dir))
+    url = settings.hub.url or enrolled.identity.hub_url
+    uplink = HttpUplink(session, url, enrolled.identity.node_id, enrolled.secret)
     reachability = Reachability(stores.state, host.clock, url)
     connection = connect(uplink, stores, reachability, logs, host.clock, host.chance)
     return Sync(stores, reachability, connection, host.clock, host.chance)
@@ -262,7 +265,9 @@ async def _introduce(node: Node, host: Host) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _records(settings: NodeSettings, host: Host) -> AsyncIterator[RecordStore]:
+async def _records(
+    settings: NodeSettings, host: Host, cipher: Cipher
+) -> AsyncIterator[RecordStore]:
     limits = Limits(
         keep=settings.records.keep_limit,
         sample=settings.records.sample_limit,
@@ -272,7 +277,7 @@ async def _records(settings: NodeSettings, host: Host) -> AsyncIterator[RecordSt
         settings.data_dir / "records",
         disk=host.disk,
         clock=host.clock,
-        cipher=NullCipher(),
+        cipher=cipher,
         limits=limits,
     )
     await records.start()

@@ -71,6 +71,21 @@ class IsolationSection(msgspec.Struct, frozen=True):
         return range(int(first), int(last) + 1)
 
 
+class StorageEncryption(msgspec.Struct, frozen=True):
+    """Encryption at rest: with which algorithm, how old data keys get (seconds), and where their own key comes from."""
+
+    enabled: bool
+    algorithm: str
+    key_rotation: float
+    key: str
+
+
+class EncryptionSection(msgspec.Struct, frozen=True):
+    """What is encrypted."""
+
+    storage: StorageEncryption
+
+
 class LogsSection(msgspec.Struct, frozen=True):
     """The node's own log."""
 
@@ -91,6 +106,9 @@ class NodeSettings(msgspec.Struct, frozen=True):
     isolation: IsolationSection
     containers: ContainersSection
     models: ModelsSection
+    encryption: EncryptionSection
+    credentials: Path | None = None
+    """Systemd's directory of credentials for this process."""
     engine_sockets: tuple[Path, ...] = ()
     """Where a container engine is looked for, the first one first."""
 

@@ -8,7 +8,7 @@ import aiohttp
 
 from skerry.kit.bell import Bell
 from skerry.node.host import Host
-from skerry.node.identity import Identity, read_secret
+from skerry.node.identity import Enrolled
 from skerry.node.models.layout import models_root
 from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def models_on_demand(
     settings: NodeSettings,
-    identity: Identity | None,
+    enrolled: Enrolled | None,
     host: Host,
     instances: InstanceStore,
     session: aiohttp.ClientSession,
@@ -44,10 +44,10 @@ def models_on_demand(
         from skerry.node.models.store import ModelStore  # noqa: PLC0415
 
         hub = None
-        if identity is not None:
-            secret = read_secret(settings.data_dir)
+        if enrolled is not None:
+            identity = enrolled.identity
             url = settings.hub.url or identity.hub_url
-            hub = HubAccess(url, f"Bearer {identity.node_id}.{secret}")
+            hub = HubAccess(url, f"Bearer {identity.node_id}.{enrolled.secret}")
         pace = Pace(settings.models.max_bandwidth, host.clock)
         return Needs(
             ModelStore(root, limit, host.disk, host.clock),
@@ -63,7 +63,7 @@ def models_on_demand(
 
 def script_models(
     settings: NodeSettings,
-    identity: Identity | None,
+    enrolled: Enrolled | None,
     host: Host,
     facts: NodeStore,
     session: aiohttp.ClientSession,
@@ -71,9 +71,9 @@ def script_models(
 ) -> ScriptModels:
     """What asks the hub for the models that only scripts name."""
     ask = None
-    if identity is not None:
-        url, secret = settings.hub.url or identity.hub_url, read_secret(settings.data_dir)
-        ask = HttpUplink(session, url, identity.node_id, secret).models
+    if enrolled is not None:
+        url = settings.hub.url or enrolled.identity.hub_url
+        ask = HttpUplink(session, url, enrolled.identity.node_id, enrolled.secret).models
     return ScriptModels(facts, ask, sync.reachability, host.clock, host.chance)
 
 

@@ -16,12 +16,15 @@ import msgspec
 from skerry.core.config import Configured, Setting, Sources, load, nested, variable_of
 from skerry.core.names import is_url, label_fault, name_fault
 from skerry.kit.nearest import did_you_mean
+from skerry.kit.sealing.keys import ALGORITHMS
+from skerry.kit.sealing.sources import source_fault
 from skerry.kit.socket_path import checked_socket_path
 from skerry.kit.text_file import read_text
 from skerry.node.node_settings import NodeSettings
 
 PREFIX = "SKERRY_NODE_"
 FILE_NAME = "node.yaml"
+OFF = False
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -67,6 +70,16 @@ def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
         Setting("models.max_bandwidth", "size", None,
                 "Bytes a second that downloads of models may take together; by default as fast as they come.",
                 unit="bytes"),
+        Setting("encryption.storage.enabled", "boolean", OFF,
+                "Whether what is stored here is encrypted. Switching it on encrypts what is there; switching it off is refused."),
+        Setting("encryption.storage.algorithm", "text", ALGORITHMS[0],
+                f"{' or '.join(ALGORITHMS)}.", check=_algorithm_fault),
+        Setting("encryption.storage.key_rotation", "duration", 30 * 86400.0,
+                "How old a data key gets before what it sealed is sealed with a new one.",
+                unit="seconds", low=60, high=3650 * 86400),
+        Setting("encryption.storage.key", "text", "file",
+                "Where the key of the data keys comes from: file, file:/PATH, passphrase:/PATH, credential:NAME, tpm or "
+                "tpm:sha256:7.", check=source_fault),
         Setting("logs.level", "text", "info", f"How much the node logs: {', '.join(LEVELS)}.",
                 check=_level_fault),
     )  # fmt: skip
@@ -135,7 +148,12 @@ def node_settings(
     admin_socket(settings.data_dir)
     chosen = settings.containers.socket
     sockets = _usual_engine_sockets(environment) if chosen is None else (chosen,)
-    return msgspec.structs.replace(settings, engine_sockets=sockets)
+    credentials = environment.get("CREDENTIALS_DIRECTORY")
+    return msgspec.structs.replace(
+        settings,
+        engine_sockets=sockets,
+        credentials=Path(credentials) if credentials else None,
+    )
 
 
 def _usual_engine_sockets(environment: Mapping[str, str]) -> tuple[Path, ...]:
@@ -176,6 +194,12 @@ def _users_fault(value: object) -> str | None:
     if found is None or not 100 <= int(found[1]) <= int(found[2]):
         return f"«{value}» is not a range of user numbers above 99: write for example 64000-64999"
     return None
+
+
+def _algorithm_fault(value: object) -> str | None:
+    if value in ALGORITHMS:
+        return None
+    return f"«{value}» is not accepted: write {' or '.join(ALGORITHMS)}"
 
 
 def _level_fault(value: object) -> str | None:
