@@ -24,6 +24,7 @@ BENCHES = (
     "postgres",
     "wasm",
     "containers",
+    "storage",
 )
 
 

@@ -12,11 +12,11 @@ from tests.sync_rig import MIGRATIONS
 from skerry.kit.blob_bytes import PlainBytes
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import Disk, RealDisk
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import SqliteWriter, connect
 from skerry.node.data.publish import Publisher
 from skerry.node.files.room import named_in
 from skerry.node.files.store import FileStore, Lane
-from skerry.node.store.cipher import NullCipher
 from skerry.node.store.files import FileRows
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore

@@ -21,6 +21,7 @@ from tests.sync_rig import MIGRATIONS
 from skerry.kit.blob_bytes import PlainBytes
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import Disk, RealDisk
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import SqliteWriter, connect
 from skerry.kit.tasks import supervised
 from skerry.node.api.workload import workload_app
@@ -31,7 +32,6 @@ from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.files.room import FileRoom, named_in
 from skerry.node.files.store import FileStore, Lane
 from skerry.node.ports import Room
-from skerry.node.store.cipher import NullCipher
 from skerry.node.store.files import FileRows
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore

@@ -8,7 +8,8 @@ from pathlib import Path
 from skerry.core.lanes import extend
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import Disk, RealDisk
-from skerry.node.store.cipher import Cipher, NullCipher
+from skerry.kit.sealing.cipher import Cipher, NullCipher
+from skerry.node.store.frame_cipher import FrameCipher
 from skerry.node.store.lane_log import LaneView
 from skerry.node.store.lane_reader import LaneReader, Span
 from skerry.node.store.record_engine import RecordEngine
@@ -91,7 +92,7 @@ def held(store: RecordStore, lane: Lane = "keep") -> list[tuple[str, int, Value]
 def held_by(engine: RecordEngine, lane: Lane) -> list[tuple[str, int, Value]]:
     """As `held`, for an engine without its thread; damage is an error."""
     log = engine.lanes[lane]
-    reader = LaneReader(lambda: log.view, NullCipher(), _no_damage)
+    reader = LaneReader(lambda: log.view, FrameCipher(NullCipher(), lane), _no_damage)
     return _held(log.view, lambda after: reader.read(after, 100, 10_000))
 
 

@@ -12,9 +12,9 @@ import msgspec
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.errors import NotFound
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import SqliteWriter, read_migrations
 from skerry.node.store import state as state_module
-from skerry.node.store.cipher import NullCipher
 from skerry.node.store.record_jobs import Limits, Submission
 from skerry.node.store.records import RecordStore
 from skerry.node.store.state import NodeStore
@@ -79,7 +79,9 @@ class NodeRig:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._writer = SqliteWriter(self.directory / "node.db", MIGRATIONS, self._disk)
         self._writer.start()
-        self.store = NodeStore(self.directory / "node.db", self._writer, self._clock, "node-1")
+        self.store = NodeStore(
+            self.directory / "node.db", self._writer, self._clock, "node-1", NullCipher()
+        )
         await self.store.open()
         await self.store.set_fact("node_id", NODE_ID)
         self.records = RecordStore(

@@ -12,10 +12,10 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.errors import Transient
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import SqliteWriter, connect, read_migrations
 from skerry.node.ports import Launch, ProcessLaunch, Runtime
 from skerry.node.store import instances as instances_module
-from skerry.node.store.cipher import NullCipher
 from skerry.node.store.instances import ActualWorkload, InstanceStore
 from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.needs import AllNeeds, Needs

@@ -13,6 +13,7 @@ import pytest
 from tests.command_line import CommandLine
 from tests.installation import Installation, Node, installation, restart_never, sleeper
 
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.identity import read_secret
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import compress
@@ -112,7 +113,7 @@ async def test_too_much_for_the_apis(tidy_dir: Path) -> None:
     async with installation(tidy_dir) as site:
         node = await site.started(sleeper("feeder"), sleeper("steady"))
         token = (site.hub.directory / "admin.token").read_text().strip()
-        secret = read_secret(node.directory)
+        secret = read_secret(node.directory, NullCipher())
         status = await node.status()
         assert status is not None
         person, device = bearer(token), bearer(f"{status.id}.{secret}")

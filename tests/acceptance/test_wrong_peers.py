@@ -14,6 +14,7 @@ import pytest
 from tests.command_line import CommandLine, Ended
 from tests.installation import Installation, Node, free_port, installation, sleeper
 
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.identity import read_identity, read_secret
 from skerry.testing.waiting import eventually
 from skerry.wire.people import NodeView, TokenReply, TokenRequest
@@ -132,7 +133,7 @@ async def live_link_of_noise(site: Installation, node: Node) -> None:
     """Somebody with the node's own secret talks nonsense on its live link, in place of the node."""
     identity = read_identity(node.directory)
     assert identity is not None
-    secret = read_secret(node.directory)
+    secret = read_secret(node.directory, NullCipher())
     headers = {"Authorization": f"Bearer {identity.node_id}.{secret}"}
     async with (
         aiohttp.ClientSession(site.hub.url, headers=headers) as session,

@@ -39,6 +39,13 @@ def test_rooms_that_open_later_are_as_lean() -> None:
     assert loaded_by(f"import {rooms}") & {"aiohttp.web", "argparse", "dataclasses"} == set()
 
 
+def test_a_node_that_does_not_encrypt_loads_nothing_that_does() -> None:
+    sealing = {name for name in loaded_by("import skerry.node.process") if "sealing" in name}
+    assert sealing == {f"skerry.kit.sealing{part}" for part in ("", ".cipher", ".format")}
+    ring = "skerry.kit.sealing.key_ring, skerry.node.store.rotation"
+    assert loaded_by(f"import {ring}") & {"cryptography", "dataclasses", "argparse"} == set()
+
+
 def test_the_keeper_loads_the_standard_library_only() -> None:
     loaded = loaded_by("import skerry.keeper.main")
     ours = {

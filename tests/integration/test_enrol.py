@@ -11,6 +11,7 @@ import pytest
 
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.identity import SECRET_FILE, Identity, read_identity, read_secret
 from skerry.node.sync.enrol import PENDING_FILE, enrol
 from skerry.node.sync.uplink import HttpUplink, open_session
@@ -59,7 +60,9 @@ async def test_an_enrolled_node_is_known_to_the_hub_and_knows_itself(
         identity.node_id, "gate", {"site": "lab"}, hub.address, identity.hub_id
     )
     assert stat.S_IMODE((data_dir / SECRET_FILE).stat().st_mode) == 0o600
-    uplink = HttpUplink(session, identity.hub_url, identity.node_id, read_secret(data_dir))
+    uplink = HttpUplink(
+        session, identity.hub_url, identity.node_id, read_secret(data_dir, NullCipher())
+    )
     reply = await uplink.hello(Hello((1, 1), "1" * 32, "0.1", "boot"))
     assert reply.hub_id == identity.hub_id
 
@@ -139,5 +142,7 @@ async def test_a_lost_answer_spends_no_token(
 async def says_hello(session: aiohttp.ClientSession, data_dir: Path) -> None:
     identity = read_identity(data_dir)
     assert identity is not None
-    uplink = HttpUplink(session, identity.hub_url, identity.node_id, read_secret(data_dir))
+    uplink = HttpUplink(
+        session, identity.hub_url, identity.node_id, read_secret(data_dir, NullCipher())
+    )
     await uplink.hello(Hello((1, 1), "1" * 32, "0.1", "boot"))

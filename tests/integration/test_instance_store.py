@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tests.sealing_rig import sealing_cipher
 from tests.workload_cases import NOW, live, row, wish
 from tests.workload_rig import MIGRATIONS
 
@@ -24,16 +25,6 @@ from skerry.node.store.instances import (
 from skerry.wire.workload import Exit, Ready, Restart
 
 
-class ReversingCipher:
-    """Not secret, but not plain either."""
-
-    def seal(self, plain: bytes) -> bytes:
-        return plain[::-1]
-
-    def open(self, sealed: bytes) -> bytes:
-        return sealed[::-1]
-
-
 class Store(InstanceStore):
     """With its connections, so that a test can look into the file."""
 
@@ -41,7 +32,7 @@ class Store(InstanceStore):
         self.writer = SqliteWriter(path, MIGRATIONS, RealDisk())
         self.writer.start()
         self.reader = connect(path, read_only=True)
-        super().__init__(self.writer, self.reader, ReversingCipher())
+        super().__init__(self.writer, self.reader, sealing_cipher())
 
     async def put(self, actual: ActualWorkload, ended: Ended | None = None) -> None:
         await self.save([Transition(actual, ended)], label="test")

@@ -10,9 +10,9 @@ from tests.sync_rig import MIGRATIONS
 from skerry.keeper.log_file import LogFile, stamp
 from skerry.keeper.log_rules import LogRules
 from skerry.kit.disk import RealDisk
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import SqliteWriter
 from skerry.node.data.query import RecordQuery
-from skerry.node.store.cipher import NullCipher
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.node.store.state import NodeStore
@@ -38,7 +38,9 @@ class Site:
     async def start(self) -> None:
         self.writer = SqliteWriter(self.directory / "node.db", MIGRATIONS, RealDisk())
         self.writer.start()
-        self.store = NodeStore(self.directory / "node.db", self.writer, self.clock, "n")
+        self.store = NodeStore(
+            self.directory / "node.db", self.writer, self.clock, "n", NullCipher()
+        )
         await self.store.open()
         self.records = RecordStore(
             self.directory / "records",

@@ -10,6 +10,7 @@ from skerry.core.lanes import extend
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import SqliteWriter, StateTooNew, connect, read_migrations
 from skerry.node.store import state as state_module
 from skerry.node.store.state import NodeStore
@@ -31,7 +32,7 @@ async def store(tmp_path: Path, clock: SystemClock, disk: RealDisk) -> AsyncIter
     path = tmp_path / "node.db"
     writer = SqliteWriter(path, MIGRATIONS, disk)
     writer.start()
-    store = NodeStore(path, writer, clock, "node-1")
+    store = NodeStore(path, writer, clock, "node-1", NullCipher())
     await store.open()
     yield store
     store.close()

@@ -16,10 +16,10 @@ from tests.record_rig import (
     submission,
     values,
 )
+from tests.sealing_rig import sealing_cipher
 
 from skerry.kit.clock import NS
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Corrupt
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.segments import Times
 from skerry.node.store.sessions import MAX_SESSIONS
@@ -220,25 +220,13 @@ async def test_a_publisher_that_goes_away_does_not_stop_the_others(tmp_path: Pat
     await store.stop()
 
 
-class Reversing:
-    """A cipher that can be seen to have been used."""
-
-    def seal(self, plain: bytes) -> bytes:
-        return b"!" + plain[::-1]
-
-    def open(self, sealed: bytes) -> bytes:
-        if sealed[:1] != b"!":
-            raise Corrupt("not sealed by this cipher")
-        return sealed[:0:-1]
-
-
 async def test_payloads_pass_through_the_cipher_and_the_chain_does_not(tmp_path: Path) -> None:
-    store = make_store(tmp_path, cipher=Reversing())
+    store = make_store(tmp_path, cipher=sealing_cipher())
     await store.start()
     await store.append(submission(1, "a secret text"))
     assert b"a secret text" not in segment_files(tmp_path)[0].read_bytes()
     await store.stop()
-    store = make_store(tmp_path, cipher=Reversing())
+    store = make_store(tmp_path, cipher=sealing_cipher())
     await store.start()
     assert values(store) == ["a secret text"]
     assert store.segments("keep")[0].times == Times(T0, T0, T0, 1)

@@ -11,7 +11,7 @@ from tests.sync_rig import NodeRig
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import Transient
 from skerry.node.hub_addresses import HubAddresses, account_of, ranked
-from skerry.node.identity import Identity
+from skerry.node.identity import Enrolled, Identity
 from skerry.node.ports import NotKnown
 from skerry.node.settings import declared
 from skerry.node.sync.uplink import HttpUplink, Patience, open_session
@@ -143,7 +143,7 @@ def test_addresses_come_round_from_the_one_that_answered() -> None:
 
 def test_the_setting_goes_before_what_the_hub_told_and_nodes_spread() -> None:
     told = ["http://a", "http://b", "http://c"]
-    known = Identity("n1", "n", {}, "http://door", "h", told)
+    known = Enrolled(Identity("n1", "n", {}, "http://door", "h", told), "secret")
     assert account_of(None, None) is None
     of_setting = account_of("http://x, http://y", known)
     assert of_setting is not None

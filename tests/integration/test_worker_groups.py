@@ -16,8 +16,8 @@ from tests.workload_rig import Rig
 
 from skerry.kit.bell import Bell
 from skerry.kit.errors import NotFound
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import SqliteWriter
-from skerry.node.store.cipher import NullCipher
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.workers import KEPT_RESTARTS, PastRestart, WorkerRow, WorkerStore
 from skerry.node.workloads.needs import AllNeeds, Needs

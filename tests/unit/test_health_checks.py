@@ -5,11 +5,20 @@ from msgspec import structs
 from msgspec.structs import replace
 
 from skerry.node.health.checks import CHECKS, Facts, examine, problems
-from skerry.wire.local import LaneStatus, LinkStatus, MemoryUsage, StorageUsage, SyncStatus
+from skerry.wire.local import (
+    KeyStatus,
+    KeyView,
+    LaneStatus,
+    LinkStatus,
+    MemoryUsage,
+    StorageUsage,
+    SyncStatus,
+)
 from skerry.wire.workload import Generation, WorkloadStatus
 
 LINK = LinkStatus("online", since=0, hub="http://127.0.0.1:8600")
 SYNC = SyncStatus("success", LINK, [LaneStatus("keep", 10, 10, 0)], "inc")
+KEY = KeyView("01020304", "store", "AES-256-GCM", 0, 0, retired=False)
 GOOD = Facts(
     data_dir="/data",
     data_dir_mode=0o700,
@@ -29,6 +38,7 @@ GOOD = Facts(
     engine="Docker 20.10.24 (API 1.41) at /var/run/docker.sock",
     memory=MemoryUsage(512_000_000, 100_000_000, 64_000_000, 40_000_000, {"cam": 60_000_000}),
     storage=StorageUsage(2_000_000_000, 100_000_000, 10**10, {"logs": 100_000_000}, {}),
+    keys=KeyStatus(enabled=True, source="TPM 2.0 of this device", keys=[KEY]),
 )
 
 
@@ -92,6 +102,15 @@ def test_what_presses_is_a_problem_of_the_node_and_other_warnings_are_not() -> N
             "container engine", "warning", "wait for it: 2install docker.io or podman",
         ),
         (replace(GOOD, engine=""), "container engine", "skipped", "not looked at"),
+        (replace(GOOD, keys=KeyStatus(enabled=False)), "encryption", "skipped", "off: whoever has the disk can read it"),
+        (
+            replace(GOOD, keys=KeyStatus(enabled=True, source="software key beside the data (/data/storage.key)", beside=True, keys=[KEY])),
+            "encryption", "warning", "software key beside the data",
+        ),
+        (
+            replace(GOOD, keys=KeyStatus(enabled=True, source="x", keys=[KEY, structs.replace(KEY, retired=True)], plain=True)),
+            "encryption", "ok", "keys are being rotated",
+        ),
         (replace(GOOD, public_port=None, wanted_port=0), "read-only port", "skipped", "switched off"),
     ],
 )  # fmt: skip

@@ -133,9 +133,8 @@ def test_some_nodes_never_look_for_a_hub(tmp_path: Path, mode: str, alone: bool)
     assert settings.stays_alone is alone
 
 
+SEALED = ["security: {encryption_enabled: true}", "encryption: {storage: {enabled: true}}"]
 PROTECTED = [
-    "security: {encryption_enabled: true}",
-    "encryption: {storage: {enabled: true}}",
     "encryption: {communication: {enabled: true}}",
     "sync: {network: {encryption: true}}",
     "security: {secure_boot: true}",
@@ -145,6 +144,18 @@ PROTECTED = [
     "access_control: {authentication: {method: certificate}}",
     "access_control: {authorization: {roles: [{name: admin, permissions: [read]}]}}",
 ]
+
+
+@pytest.mark.parametrize("text", SEALED)
+def test_nodes_encrypt_what_they_store_and_hubs_do_not_yet(tmp_path: Path, text: str) -> None:
+    [file] = written(tmp_path, a=text)
+    settings, notes = node.settings_to_start([file], {})
+    assert settings.encryption.storage.enabled
+    assert settings.encryption.storage.key_rotation == 30 * 86_400
+    assert notes == []
+    [central] = written(tmp_path, central="runtime: {mode: central}")
+    with pytest.raises(InvalidInput, match="cannot start the hub: .*encryption at rest of a hub"):
+        hub.settings_to_start([central, file], {})
 
 
 @pytest.mark.parametrize("text", PROTECTED)
@@ -163,7 +174,7 @@ def test_nothing_starts_without_a_protection_that_is_asked_for(tmp_path: Path, t
 @pytest.mark.parametrize(
     "text",
     [
-        *(text.replace("true", "false") for text in PROTECTED if "true" in text),
+        *(text.replace("true", "false") for text in [*SEALED, *PROTECTED] if "true" in text),
         "attestation: {interval: 60, server: \"https://a\"}",
         "security: {encryption_enabled: true}\nencryption: {storage: {enabled: false}}",
         "runtime: {max_concurrent_workflows: 5}\nmonitoring: {metrics_collection: true}",
@@ -178,16 +189,16 @@ def test_each_missing_protection_is_named_once_with_its_place() -> None:
     files = [SAMPLES / "edge-config.yaml", SAMPLES / "edge-security.yaml", SAMPLES / "sync-config.yaml"]  # fmt: skip
     told = refusals(found(files))
     assert [word.partition(" (")[0] for word in told] == [
-        "TLS", "secure boot", "encryption at rest", "TLS", "roles and certificates of people",
+        "TLS", "secure boot", "TLS", "roles and certificates of people",
         "roles and certificates of people", "attestation", "tamper detection",
     ]  # fmt: skip
     assert f"attestation (attestation.enabled: true, {files[1]}:26)" in told
 
 
 def test_a_built_feature_stops_nothing() -> None:
-    [setting] = [each for each in documented("node") if each.path == "encryption.storage.enabled"]
+    [setting] = [each for each in documented("node") if each.path == "attestation.enabled"]
     assert setting.insists(True)
-    built = replace(setting, feature=replace(features.STORAGE_ENCRYPTION, built=True))
+    built = replace(setting, feature=replace(features.ATTESTATION, built=True))
     assert not built.insists(True)
     assert not built.lacks(True)
 
@@ -204,7 +215,7 @@ def test_an_agents_file_is_taken_and_told() -> None:
 @pytest.mark.parametrize(
     ("key", "words"),
     [
-        ("encryption.storage.key_rotation_days", ["bare number counts days", "«security.key_rotation_interval» holds", "not built", "at the next start"]),
+        ("encryption.storage.key_rotation_days", ["bare number counts days", "«security.key_rotation_interval» holds", "at the next start"]),
         ("sync.sync_interval", ["bare number counts seconds", "at the next start"]),
         ("attestation.enabled", ["gets a refusal at the start"]),
         ("alerts.condition", ["cpu_usage > 90 for 5m", "not built"]),

@@ -1,4 +1,4 @@
-"""`skerry node run|enroll|status|models|stop`: the node on this machine."""
+"""`skerry node run|enroll|status|models|stop|unlock|key`: the node on this machine."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from urllib.parse import quote
 import msgspec
 import typer
 
+from skerry.cli import keys
 from skerry.cli.assignments import read_assignments
 from skerry.cli.contexts import checked_hub
 from skerry.cli.enrolment import enrol_here
@@ -44,6 +45,7 @@ def register(app: typer.Typer) -> None:
     group.command("models")(models)
     group.command("stop")(stop)
     group.command("unlock")(unlock)
+    keys.register(group)
     app.add_typer(group, name="node")
 
 

@@ -20,10 +20,11 @@ from skerry.cli.session import Session, remote, remote_text
 from skerry.cli.times import parse_time
 from skerry.cli.worker_health import EXIT_CODES, judge
 from skerry.cli.worker_tables import health_table, worker_table
+from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, NotFound
 from skerry.kit.sqlite import connect
-from skerry.node.settings import database_of, find_settings
-from skerry.node.store.cipher import NullCipher
+from skerry.node.keys import read_keys
+from skerry.node.settings import database_of, find_settings, node_settings
 from skerry.node.store.instances import InstanceReader
 from skerry.node.store.workers import WorkerReader
 from skerry.node.workloads.transitions import Moment
@@ -141,14 +142,16 @@ def _store_of(session: Session) -> Path:
 def _stored(session: Session) -> list[WorkerStatus]:
     clock = session.clock
     moment = Moment(clock.wall_ns(), clock.monotonic_ns(), clock.boot_id())
+    settings = node_settings(find_settings(options={"data_dir": str(session.target.data_dir)}))
+    cipher = read_keys(settings, RealDisk(), clock).cipher("store")
     with contextlib.closing(connect(_store_of(session), read_only=True)) as connection:
-        workloads = InstanceReader(connection, NullCipher()).load()
+        workloads = InstanceReader(connection, cipher).load()
         seen = {
             name: Seen(look_at(worker), moment.monotonic)
             for name, one in workloads.items()
             if (worker := one.assignment.spec.worker) is not None
         }
-        rows = WorkerReader(connection, NullCipher())
+        rows = WorkerReader(connection, cipher)
         return worker_statuses(workloads, rows, seen, moment, watched=_STOPPED)
 
 

@@ -14,6 +14,7 @@ from skerry.core.features import (
     ATTESTATION,
     BACKUPS,
     BANDWIDTH,
+    HUB_STORAGE_ENCRYPTION,
     MONITORING,
     ONLINE_ONLY,
     PLAIN_SYNC,
@@ -39,7 +40,7 @@ _DAY = 86_400.0
 
 def documented(role: Role) -> tuple[Setting, ...]:
     """Every documented setting, as it is for a node or for a hub."""
-    return (*_runtime(role), *_sync(), *_storage(), *_monitoring(), *_security())
+    return (*_runtime(role), *_sync(), *_storage(), *_monitoring(), *_security(role))
 
 
 # fmt: off
@@ -135,18 +136,19 @@ def _monitoring() -> Iterator[Setting]:
         ), feature=MONITORING, nodes_only=True)
 
 
-def _security() -> Iterator[Setting]:
-    yield Setting("security.encryption_enabled", "boolean", default=False, doc="Encrypt what is stored.", feature=STORAGE_ENCRYPTION)
+def _security(role: Role) -> Iterator[Setting]:
+    encryption = STORAGE_ENCRYPTION if role == "node" else HUB_STORAGE_ENCRYPTION
+    yield Setting("security.encryption_enabled", "boolean", default=False, doc="Encrypt what is stored.", feature=encryption)
     yield Setting("security.key_rotation_interval", "duration", None, "How often the key of what is stored is changed.",
-        unit="seconds", low=60, feature=STORAGE_ENCRYPTION)
+        unit="seconds", low=60, feature=encryption)
     yield Setting("security.secure_boot", "boolean", default=False, doc="Want a machine that has started securely.", feature=SECURE_BOOT)
     yield Setting("security.attestation_enabled", "boolean", default=False, doc="Prove to the hub what this machine runs.", feature=ATTESTATION)
-    yield Setting("encryption.storage.enabled", "boolean", default=False, doc="Encrypt what is stored.",
-        general="security.encryption_enabled", feature=STORAGE_ENCRYPTION)
-    yield Setting("encryption.storage.algorithm", "word", None, "By what it is encrypted.",
-        words=("AES-256-GCM", "ChaCha20-Poly1305"), feature=STORAGE_ENCRYPTION)
-    yield Setting("encryption.storage.key_rotation_days", "duration", None, "How often the key is changed.", unit="days",
-        low=60, general="security.key_rotation_interval", feature=STORAGE_ENCRYPTION)
+    yield Setting("encryption.storage.enabled", "boolean", default=False, doc="Encrypt what is stored. Switching it on encrypts what is there; switching it off is refused.",
+        general="security.encryption_enabled", feature=encryption)
+    yield Setting("encryption.storage.algorithm", "word", "AES-256-GCM", "By what it is encrypted.",
+        words=("AES-256-GCM", "ChaCha20-Poly1305"), feature=encryption)
+    yield Setting("encryption.storage.key_rotation_days", "duration", 30 * _DAY,
+        "How old a data key gets before what it sealed is sealed with a new one.", unit="days", low=60, high=3650 * _DAY, general="security.key_rotation_interval", feature=encryption)
     yield Setting("encryption.communication.enabled", "boolean", default=False, doc="Speak by mutual TLS only.", feature=TLS)
     yield Setting("encryption.communication.protocol", "word", None, "The oldest version of TLS that is spoken.",
         words=("TLS 1.3",), feature=TLS)

@@ -138,6 +138,8 @@ class _Job(msgspec.Struct, frozen=True):
     work: Work
     durable: bool
     label: str
+    alone: bool = False
+    """Outside any transaction."""
 
 
 class _SqliteEngine:
@@ -169,9 +171,12 @@ class _SqliteEngine:
         connection = self._connection
         assert connection is not None  # noqa: S101 - open() ran before the thread takes jobs
         try:
+            for job in jobs:
+                if job.alone:
+                    job.work(connection)
             self._set_synchronous(connection, full=any(job.durable for job in jobs))
             connection.execute("BEGIN IMMEDIATE")
-            results = [self._run(connection, job) for job in jobs]
+            results = [None if job.alone else self._run(connection, job) for job in jobs]
             for label in {job.label for job in jobs}:
                 self._disk.point(f"{label}.before-commit")
             connection.execute("COMMIT")
@@ -184,6 +189,12 @@ class _SqliteEngine:
         for label in {job.label for job in jobs}:
             self._disk.point(f"{label}.after-commit")
         return results
+
+    def compact(self, connection: sqlite3.Connection) -> None:
+        connection.execute("VACUUM")
+        if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            raise Transient(f"cannot empty the log of {self._path}: somebody is reading")
+        hold_room(connection, self._path, self._disk.free_bytes(self._path.parent))
 
     def close(self) -> None:
         if self._connection is not None:
@@ -220,8 +231,9 @@ class SqliteWriter:
     """The only writer of one SQLite file. `work` runs in the writer's thread, inside a transaction."""
 
     def __init__(self, path: Path, scripts: Sequence[str], disk: Disk) -> None:
+        self._engine = _SqliteEngine(path, scripts, disk)
         self._thread: CommitThread[_Job, Any] = CommitThread(
-            _SqliteEngine(path, scripts, disk), name=f"sqlite {path.name}"
+            self._engine, name=f"sqlite {path.name}"
         )
 
     def start(self) -> None:
@@ -236,6 +248,12 @@ class SqliteWriter:
     ) -> T:
         """Runs `work` and returns its result after the commit; raises what it raised, having undone it."""
         return cast("T", await self._thread.run(_Job(work, durable, label)))
+
+    async def compact(self) -> None:
+        """Writes the file anew without what was deleted or replaced, and empties its WAL. Raises Transient, Corrupt."""
+        await self._thread.run(
+            _Job(self._engine.compact, durable=True, label="compact", alone=True)
+        )
 
     def submit(
         self, work: Callable[[sqlite3.Connection], T], *, label: str, durable: bool = True

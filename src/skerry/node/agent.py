@@ -23,6 +23,7 @@ import aiohttp
 
 from skerry import __version__
 from skerry.kit.clock import Clock
+from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
 from skerry.node.contracts.native import NativeContract
@@ -34,7 +35,8 @@ from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.hub_addresses import HubAccount, account_of
-from skerry.node.identity import Identity, read_identity, read_secret
+from skerry.node.identity import Identity, read_identity, with_secret
+from skerry.node.keys import build_rotation, open_keys
 from skerry.node.limiting import build_limits
 from skerry.node.limits.storage_watch import Quotas
 from skerry.node.models.named import ScriptModels
@@ -46,7 +48,6 @@ from skerry.node.on_demand import (
     script_models,
 )
 from skerry.node.services import Endpoints, Node, SeenValues, WorkloadDesk
-from skerry.node.store.cipher import NullCipher
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, opened
 from skerry.node.store.own_events import OwnEvents
@@ -95,11 +96,12 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
     stop = _stop_signals()
     identity = read_identity(settings.data_dir)
     node_id = identity.node_id if identity else ""
+    keys = partial(open_keys, settings, host.disk, host.clock)
     async with (
         opened(
-            settings.data_dir, node_id, host.clock, host.disk, database=settings.storage.path
+            settings.data_dir, node_id, host.clock, host.disk, keys, database=settings.storage.path
         ) as store,
-        _records(settings, host) as records,
+        _records(settings, host, store.encryption.cipher("records")) as records,
         open_session() as session,
         supervised() as tasks,
     ):
@@ -118,6 +120,7 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         tasks.forever(_ship(node, host), name="shipping of logs")
         tasks.forever(_mend(node, host), name="sockets")
         node.limits.follow(tasks)
+        node.keys.follow(tasks)
         ready()
         await _first(stop, node.stopped)
         log.info("the node stops")
@@ -135,16 +138,17 @@ def _build(
     session: aiohttp.ClientSession,
 ) -> Node:
     clock, name = host.clock, identity.name if identity else settings.name
-    account, logs = _account(settings, identity), LogFiles(settings.data_dir / "logs", clock)
+    logs = LogFiles(settings.data_dir / "logs", clock)
+    account = _account(settings, identity, store, host)
     sync = _sync(settings, account, host, Stores(store.state, records), session, logs)
     quality = partial(_quality, sync, clock)
-    instances = InstanceStore(store.writer, store.reader, NullCipher())
+    instances = InstanceStore(store.writer, store.reader, store.cipher)
     api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
-    named = script_models(settings, account, host, store.state, session, sync)
+    named = script_models(account, host, store.state, session, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
-    quotas, owner = Quotas(), owner_mark(settings.data_dir, host.disk, host.chance)
-    events = OwnEvents(records, clock, quality)
+    owner = owner_mark(settings.data_dir, host.disk, host.chance)
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
+    quotas, events = Quotas(), OwnEvents(records, clock, quality)
     containers = containers_on_demand(settings, host, owner, events)
     runtime = _runtimes(settings, host, isolation, containers)
     models = models_on_demand(settings, account, host, instances, session, sync)
@@ -159,8 +163,8 @@ def _build(
         settings, account, host, store, records, session, sync=sync, events=events
     )
     limits = build_limits(
-        settings, clock, host.disk, host.chance, events=events, records=records,
-        backed_up=sync.backed_up, models=models, files=files, quotas=quotas, workloads=supervisor, sent=shipping.is_sent,
+        settings, clock, host.disk, host.chance, events=events, records=records, backed_up=sync.backed_up,
+        models=models, files=files, quotas=quotas, workloads=supervisor, sent=shipping.is_sent,
         keeper_pid=lambda: runtime.keeper_pid,
     )  # fmt: skip
     publisher = Publisher(records, clock, quality)
@@ -171,13 +175,16 @@ def _build(
         desired=desired, sync=sync, api=api, query=RecordQuery(records, name), logs=logs, workload_desk=desk,
         retention=Retention(records, clock, sync.backed_up), shipping=shipping,
         ageing=LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
-        limits=limits, clock=clock, disk=host.disk,
+        limits=limits, keys=build_rotation(store, records, host, settings), host=host,
     )  # fmt: skip
 
 
-def _account(settings: NodeSettings, identity: Identity | None) -> HubAccount | None:
+def _account(
+    settings: NodeSettings, identity: Identity | None, store: OpenedStore, host: Host
+) -> HubAccount | None:
     """Who this node is to its hub; None: it has none, or is not to look for it."""
-    return None if settings.stays_alone else account_of(settings.hub.url, identity)
+    enrolled = with_secret(settings.data_dir, identity, store.cipher, host.disk)
+    return None if settings.stays_alone else account_of(settings.hub.url, enrolled)
 
 
 def _desk(
@@ -218,7 +225,7 @@ def _wishes(
     host: Host,
 ) -> tuple[StoredDesired, WorkerGroups]:
     """What the hub wants and what is wanted at the device."""
-    rows = WorkerStore(store.writer, store.reader, NullCipher())
+    rows = WorkerStore(store.writer, store.reader, store.cipher)
     groups = WorkerGroups(rows, instances, models_named, host.clock, host.chance)
     link = sync.reachability
     desired = StoredDesired(
@@ -239,7 +246,7 @@ def _sync(
         alone = Reachability(stores.state, host.clock, None, by_choice=settings.stays_alone)
         return Sync(stores, alone, None, host.clock, host.chance)
     hubs = account.addresses
-    uplink = HttpUplink(session, hubs, account.node_id, read_secret(settings.data_dir))
+    uplink = HttpUplink(session, hubs, account.node_id, account.secret)
     reachability = Reachability(stores.state, host.clock, lambda: hubs.current)
     pace = Pace.of(settings.sync)
     connection = connect(uplink, stores, reachability, logs, host.clock, host.chance, pace=pace)
@@ -269,7 +276,9 @@ async def _introduce(node: Node, host: Host) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _records(settings: NodeSettings, host: Host) -> AsyncIterator[RecordStore]:
+async def _records(
+    settings: NodeSettings, host: Host, cipher: Cipher
+) -> AsyncIterator[RecordStore]:
     limits = Limits(
         keep=settings.records.keep_limit,
         sample=settings.records.sample_limit,
@@ -279,7 +288,7 @@ async def _records(settings: NodeSettings, host: Host) -> AsyncIterator[RecordSt
         settings.data_dir / "records",
         disk=host.disk,
         clock=host.clock,
-        cipher=NullCipher(),
+        cipher=cipher,
         limits=limits,
     )
     await records.start()

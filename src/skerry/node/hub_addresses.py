@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from skerry.node.identity import Identity
+from skerry.node.identity import Enrolled
 
 
 class HubAddresses:
@@ -35,16 +35,20 @@ class HubAccount(msgspec.Struct, frozen=True):
 
     node_id: str
     addresses: HubAddresses
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"HubAccount({self.node_id})"
 
 
-def account_of(url: str | None, identity: Identity | None) -> HubAccount | None:
+def account_of(url: str | None, enrolled: Enrolled | None) -> HubAccount | None:
     """The account of an enrolled node; `url` is the setting `hub.url`, which goes before what the hub told."""
-    if identity is None:
+    if enrolled is None:
         return None
-    if url is not None:
-        return HubAccount(identity.node_id, HubAddresses(written(url)))
-    told = ranked(identity.node_id, identity.hub_urls)
-    return HubAccount(identity.node_id, HubAddresses([*told, identity.hub_url]))
+    identity = enrolled.identity
+    told = [*ranked(identity.node_id, identity.hub_urls), identity.hub_url]
+    addresses = HubAddresses(told if url is None else written(url))
+    return HubAccount(identity.node_id, addresses, enrolled.secret)
 
 
 def written(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Who this node is: a file of its own, because it must outlive a damaged database.
 
-Written by `sync.enrol`, read by the agent. The secret lies beside it in a file with mode 0600.
+Written by `sync.enrol`, read by the agent. The secret lies beside it in a file with mode 0600; where encryption at
+rest is on, the agent seals it when it starts.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from pathlib import Path
 import msgspec
 
 from skerry.kit.disk import Disk
-from skerry.kit.errors import Refused
+from skerry.kit.errors import Corrupt, Refused
+from skerry.kit.sealing.cipher import Cipher, Place
+from skerry.kit.sealing.format import is_sealed
 from skerry.wire.codec import decode, encode
 
 IDENTITY_FILE = "identity.json"
 SECRET_FILE = "node.secret"  # noqa: S105 - the file's name, not a secret
+
+_PLACE = Place("file", SECRET_FILE, ())
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -31,6 +36,16 @@ class Identity(msgspec.Struct, frozen=True):
     hub_urls: list[str] = []
 
 
+class Enrolled(msgspec.Struct, frozen=True):
+    """An identity with the secret that proves it."""
+
+    identity: Identity
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Enrolled({self.identity.node_id})"
+
+
 def read_identity(data_dir: Path) -> Identity | None:
     """This node's identity, or None when it was never enrolled. Raises InvalidInput when the file is damaged."""
     path = data_dir / IDENTITY_FILE
@@ -45,12 +60,38 @@ def write_identity(data_dir: Path, identity: Identity, secret: str, disk: Disk) 
     disk.write_atomic("enrol.identity", data_dir / IDENTITY_FILE, encode(identity))
 
 
-def read_secret(data_dir: Path) -> str:
+def read_secret(data_dir: Path, cipher: Cipher) -> str:
     """The secret of an enrolled node. Raises Refused when the file is gone or unreadable."""
     path = data_dir / SECRET_FILE
     try:
-        return path.read_text().strip()
-    except OSError as error:
+        content = path.read_bytes()
+        if is_sealed(content):
+            content = cipher.open(content, _PLACE)
+        return content.decode().strip()
+    except (OSError, Corrupt, UnicodeDecodeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "it is not what was written"
         raise Refused(
-            f"cannot read {path}: {error.strerror}. Enrol this node again with a new token."
+            f"cannot read {path}: {cause}. Enrol this node again with a new token."
         ) from error
+
+
+def with_secret(
+    data_dir: Path, identity: Identity | None, cipher: Cipher, disk: Disk
+) -> Enrolled | None:
+    """An identity with its secret, which is sealed from here on where the cipher does. Raises as `read_secret`."""
+    if identity is None:
+        return None
+    secret = read_secret(data_dir, cipher)
+    seal_secret(data_dir, cipher, disk)
+    return Enrolled(identity, secret)
+
+
+def seal_secret(data_dir: Path, cipher: Cipher, disk: Disk) -> bool:
+    """Seals the secret under the key in force. False: it is already, or there is none. Raises Corrupt and OSError."""
+    path = data_dir / SECRET_FILE
+    if not cipher.seals or not path.exists() or cipher.is_current(path.read_bytes()):
+        return False
+    content = path.read_bytes()
+    plain = content if not is_sealed(content) else cipher.open(content, _PLACE)
+    disk.write_atomic("secret.seal", path, cipher.seal(plain, _PLACE))
+    return True

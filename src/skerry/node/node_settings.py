@@ -106,6 +106,21 @@ class StorageSection(msgspec.Struct, frozen=True):
     path: Path | None
 
 
+class StorageEncryption(msgspec.Struct, frozen=True):
+    """Encryption at rest: with which algorithm, how old data keys get (seconds), and where their own key comes from."""
+
+    enabled: bool
+    algorithm: str
+    key_rotation: float = msgspec.field(name="key_rotation_days")
+    key: str
+
+
+class EncryptionSection(msgspec.Struct, frozen=True):
+    """What is encrypted."""
+
+    storage: StorageEncryption
+
+
 class LogsSection(msgspec.Struct, frozen=True):
     """The node's own log."""
 
@@ -129,6 +144,9 @@ class NodeSettings(msgspec.Struct, frozen=True):
     sync: SyncSection
     storage: StorageSection
     files: FilesSection
+    encryption: EncryptionSection
+    credentials: Path | None = None
+    """Systemd's directory of credentials for this process."""
     engine_sockets: tuple[Path, ...] = ()
     """Where a container engine is looked for, the first one first."""
 

@@ -12,7 +12,6 @@ from skerry.kit.pace import Pace
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.hub_addresses import HubAccount
-from skerry.node.identity import read_secret
 from skerry.node.models.layout import models_root
 from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
@@ -54,8 +53,7 @@ def models_on_demand(
 
         hub = None
         if account is not None:
-            secret = read_secret(settings.data_dir)
-            hub = HubAccess(account.addresses, f"Bearer {account.node_id}.{secret}")
+            hub = HubAccess(account.addresses, f"Bearer {account.node_id}.{account.secret}")
         pace = Pace(settings.models.max_bandwidth, host.clock)
         return Needs(
             ModelStore(root, limit, host.disk, host.clock),
@@ -100,10 +98,10 @@ def files_on_demand(  # noqa: PLR0913 - a part of the composition root
         )
         sending = None
         if account is not None:
-            secret, reach = read_secret(settings.data_dir), sync.reachability
+            reach = sync.reachability
             sending = FileSending(
                 store,
-                HttpUplink(session, account.addresses, account.node_id, secret),
+                HttpUplink(session, account.addresses, account.node_id, account.secret),
                 Way(lambda: reach.connected, lambda: reach.changed.count),
                 Pace(settings.files.max_bandwidth, host.clock),
                 host.clock,
@@ -116,7 +114,6 @@ def files_on_demand(  # noqa: PLR0913 - a part of the composition root
 
 
 def script_models(
-    settings: NodeSettings,
     account: HubAccount | None,
     host: Host,
     facts: NodeStore,
@@ -126,8 +123,7 @@ def script_models(
     """What asks the hub for the models that only scripts name."""
     ask = None
     if account is not None:
-        secret = read_secret(settings.data_dir)
-        ask = HttpUplink(session, account.addresses, account.node_id, secret).models
+        ask = HttpUplink(session, account.addresses, account.node_id, account.secret).models
     return ScriptModels(facts, ask, sync.reachability, host.clock, host.chance)
 
 

@@ -16,7 +16,6 @@ import msgspec
 from skerry import __version__
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
-from skerry.kit.disk import Disk
 from skerry.kit.own_hosts import own_hosts
 from skerry.kit.patterns import matches
 from skerry.node.api.admin import admin_app, public_app
@@ -29,7 +28,9 @@ from skerry.node.data.subscribe import Subscription, Subscriptions
 from skerry.node.desired_state import StoredDesired
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.health.checks import Facts, examine, problems
+from skerry.node.host import Host
 from skerry.node.identity import SECRET_FILE, Identity
+from skerry.node.keys import KeyRotation
 from skerry.node.limiting import NodeLimits
 from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
@@ -55,6 +56,7 @@ from skerry.wire.local import (
     HoldUpdates,
     ImageLoad,
     ImagesLoaded,
+    KeyStatus,
     NodeStatus,
     ReleaseUpdates,
     StopRequest,
@@ -210,8 +212,8 @@ class Node:
         ageing: LogAgeing,
         shipping: LogShipping,
         limits: NodeLimits,
-        clock: Clock,
-        disk: Disk,
+        keys: KeyRotation,
+        host: Host,
     ) -> None:
         self.settings = settings
         self.identity = identity
@@ -232,6 +234,7 @@ class Node:
         self.ageing = ageing
         self.shipping = shipping
         self.limits = limits
+        self.keys = keys
         self.stopped = asyncio.Event()
         self.apps = Apps(
             admin_app(self),
@@ -239,9 +242,9 @@ class Node:
             public_app(self, own_hosts(platform.node())),
         )
         self._records = records
-        self._disk = disk
+        self._disk = host.disk
         self._isolation = isolation
-        self._started_at = clock.wall_ns()
+        self._started_at = host.clock.wall_ns()
 
     async def status(self) -> NodeStatus:
         identity = self.identity
@@ -274,6 +277,12 @@ class Node:
     async def models(self) -> ModelCache:
         return await self._models.cache()
 
+    def key_status(self) -> KeyStatus:
+        return self.keys.status()
+
+    def rotate_keys(self) -> KeyStatus:
+        return self.keys.rotate()
+
     async def unlock(self, workload: str) -> Held:
         return Held((await self.supervisor.order_lock(workload, LockOrder(None))).locked_until)
 
@@ -296,7 +305,8 @@ class Node:
 
     async def _facts(self, *, deep: bool) -> Facts:
         directory = self.settings.data_dir
-        problem = await asyncio.to_thread(integrity_problem, self.store.path) if deep else ""
+        store = partial(integrity_problem, self.store.path, self.store.encryption.cipher("store"))
+        problem = await asyncio.to_thread(store) if deep else ""
         means = await asyncio.to_thread(self._isolation.means.inventory) if deep else None
         look = await look_for_engine(self.settings.engine_sockets) if deep else EngineLook()
         damaged = [*self._records.damaged_files(), *directory.glob("*.damaged")]
@@ -322,6 +332,7 @@ class Node:
             containers=self.containers.wanted,
             memory=self.limits.memory_usage,
             storage=self.limits.storage_usage,
+            keys=self.keys.status(),
         )
 
 

@@ -29,6 +29,7 @@ from skerry.core.names import label_fault, name_fault, url_fault
 from skerry.core.setting_values import Setting
 from skerry.kit.errors import InvalidInput
 from skerry.kit.nearest import did_you_mean
+from skerry.kit.sealing.sources import source_fault
 from skerry.kit.socket_path import checked_socket_path
 from skerry.kit.text_file import read_text
 from skerry.node.hub_addresses import written
@@ -87,6 +88,9 @@ def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
         Setting("files.max_bandwidth", "size", None,
                 "Bytes a second that uploads of files to the hub may take together; by default as fast as they go.",
                 unit="bytes", low=1000),
+        Setting("encryption.storage.key", "text", "file",
+                "Where the key of the data keys comes from: file, file:/PATH, passphrase:/PATH, credential:NAME, tpm or "
+                "tpm:sha256:7.", check=source_fault),
         Setting("logs.level", "text", "info", f"How much the node logs: {', '.join(LEVELS)}.",
                 check=_level_fault),
     )  # fmt: skip
@@ -208,7 +212,12 @@ def node_settings(
     admin_socket(settings.data_dir)
     chosen = settings.containers.socket
     sockets = _usual_engine_sockets(environment) if chosen is None else (chosen,)
-    return msgspec.structs.replace(settings, engine_sockets=sockets)
+    credentials = environment.get("CREDENTIALS_DIRECTORY")
+    return msgspec.structs.replace(
+        settings,
+        engine_sockets=sockets,
+        credentials=Path(credentials) if credentials else None,
+    )
 
 
 def _usual_engine_sockets(environment: Mapping[str, str]) -> tuple[Path, ...]:

@@ -128,6 +128,40 @@ class Doctor(msgspec.Struct, frozen=True):
     checks: list[CheckResult]
 
 
+class KeyView(msgspec.Struct, frozen=True):
+    """One key of encryption at rest. `made_at` is ns since 1970; at most `messages` were sealed with it."""
+
+    id: str
+    of: str
+    algorithm: str
+    made_at: int
+    messages: int
+    retired: bool
+
+
+class KeyStatus(msgspec.Struct, frozen=True):
+    """Encryption at rest: how the keys themselves are sealed (`source`), and whether with a key `beside` the data.
+
+    `plain`: bodies from before it was switched on are still being sealed.
+    """
+
+    enabled: bool
+    source: str = ""
+    beside: bool = False
+    keys: list[KeyView] = []
+    plain: bool = False
+
+    def __str__(self) -> str:
+        """For people: «AES-256-GCM, keys sealed by TPM 2.0 of this device; rotating»."""
+        if not self.enabled:
+            return "off: whoever has the disk can read it"
+        algorithms = ", ".join(sorted({key.algorithm for key in self.keys if not key.retired}))
+        busy = "; what was plain is still being sealed" if self.plain else ""
+        if any(key.retired for key in self.keys):
+            busy = "; keys are being rotated"
+        return f"{algorithms}, keys sealed by {self.source}{busy}"
+
+
 class StopRequest(msgspec.Struct, frozen=True):
     """Ends the node process; with `workloads`, ends them first."""
 

@@ -15,6 +15,7 @@ from skerry.wire.local import (
     Held,
     ImageLoad,
     ImagesLoaded,
+    KeyStatus,
     NodeStatus,
     StopRequest,
     SyncStatus,
@@ -53,6 +54,12 @@ class AdminServices(Protocol):
         ...
 
     async def models(self) -> ModelCache: ...
+
+    def key_status(self) -> KeyStatus: ...
+
+    def rotate_keys(self) -> KeyStatus:
+        """Returns at once; new keys follow, then everything is sealed with them. Raises Refused."""
+        ...
 
     def worker_groups(self) -> list[WorkerStatus]: ...
 
@@ -105,8 +112,20 @@ def admin_app(services: AdminServices) -> web.Application:
     app.router.add_post("/v1/stop", stop)
     app.router.add_post("/v1/images", images)
     app.router.add_post("/v1/unlock/{workload}", unlock)
+    _add_keys(app, services)
     _add_workers(app, services)
     return app
+
+
+def _add_keys(app: web.Application, services: AdminServices) -> None:
+    async def keys(_request: web.Request) -> web.StreamResponse:
+        return json_answer(services.key_status())
+
+    async def rotate(_request: web.Request) -> web.StreamResponse:
+        return json_answer(services.rotate_keys())
+
+    app.router.add_get("/v1/keys", keys)
+    app.router.add_post("/v1/keys/rotate", rotate)
 
 
 def _add_workers(app: web.Application, services: AdminServices) -> None:

@@ -11,13 +11,21 @@ from collections.abc import Callable
 import msgspec
 
 from skerry.kit.units import format_duration, format_size
-from skerry.wire.local import CheckResult, LinkStatus, MemoryUsage, StorageUsage, SyncStatus
+from skerry.wire.local import (
+    CheckResult,
+    KeyStatus,
+    LinkStatus,
+    MemoryUsage,
+    StorageUsage,
+    SyncStatus,
+)
 from skerry.wire.workload import WorkloadStatus
 
 LOW_SPACE = 500_000_000
 CRITICAL_SPACE = 50_000_000
 SKEW_SECONDS = 60.0
 FEW_FILES = 1024
+OFF = KeyStatus(enabled=False)
 OLD_BACKLOG_SECONDS = 3600.0
 
 
@@ -54,6 +62,7 @@ class Facts(msgspec.Struct, frozen=True):
     """None: it is not limited."""
     storage: StorageUsage | None = None
     """None: nobody has looked yet."""
+    keys: KeyStatus = OFF
 
 
 Check = Callable[[Facts], CheckResult]
@@ -294,6 +303,17 @@ def engine(facts: Facts) -> CheckResult:
     return CheckResult(name, "skipped", detail, f"nothing; for containers: {fix}")
 
 
+def encryption(facts: Facts) -> CheckResult:
+    """What a stolen disk gives away."""
+    name, keys = "encryption", facts.keys
+    if not keys.enabled:
+        return CheckResult(name, "skipped", str(keys), "set encryption.storage.enabled")
+    if keys.beside:
+        fix = "who copies the disk has both: set encryption.storage.key to tpm, credential:NAME or passphrase:/PATH"
+        return CheckResult(name, "warning", str(keys), fix)
+    return CheckResult(name, "ok", str(keys))
+
+
 CHECKS: tuple[Check, ...] = (
     data_directory,
     disk_space,
@@ -312,6 +332,7 @@ CHECKS: tuple[Check, ...] = (
     public_port,
     isolation,
     engine,
+    encryption,
 )
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import SqliteWriter, read_queries
 from skerry.node.ports import ProcessIdentity
-from skerry.node.store.cipher import Cipher
+from skerry.node.store.bodies import ASSIGNMENT, BESIDE
 from skerry.node.store.workers import PastRestart, forget_worker, note_restart
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import Assignment, Exit, Generation, Phase
@@ -155,16 +156,18 @@ class InstanceReader:
         if row["beside"] is None:
             return None
         what = f"successor of workload «{row['name']}»"
-        beside = decode(self._cipher.open(row["beside"]), ActualWorkload, what)
+        body = self._cipher.open(row["beside"], BESIDE.place(row["name"]))
+        beside = decode(body, ActualWorkload, what)
         return replace(beside, instance=instance)
 
     def _from_rows(self, rows: Sequence[sqlite3.Row]) -> ActualWorkload:
         """One row for each live instance; a workload without one has a row, too."""
         row = rows[0]
         what = f"assignment of workload «{row['name']}»"
+        body = self._cipher.open(row["assignment"], ASSIGNMENT.place(row["name"]))
         instances = {each["instance_slot"]: _instance(each) for each in rows if each["instance"]}
         return ActualWorkload(
-            assignment=decode(self._cipher.open(row["assignment"]), Assignment, what),
+            assignment=decode(body, Assignment, what),
             boot_id=row["boot_id"],
             phase=msgspec.convert(row["phase"], Phase),
             since=row["since"],
@@ -241,16 +244,19 @@ class InstanceStore:
         if transition.restart is not None:
             note_restart(db, self._cipher, actual.name, transition.restart)
         bodies = {
-            "assignment": self._cipher.seal(encode(actual.assignment)),
-            "beside": self._sealed(actual.beside),
+            "assignment": self._cipher.seal(
+                encode(actual.assignment), ASSIGNMENT.place(actual.name)
+            ),
+            "beside": self._sealed(actual),
         }
         db.execute(SQL["put_workload"], _workload_row(actual) | bodies)
 
-    def _sealed(self, beside: ActualWorkload | None) -> bytes | None:
-        """Without its instance, which has a row of its own."""
-        if beside is None:
+    def _sealed(self, actual: ActualWorkload) -> bytes | None:
+        """The one beside, without its instance, which has a row of its own."""
+        if actual.beside is None:
             return None
-        return self._cipher.seal(encode(replace(beside, instance=None)))
+        plain = encode(replace(actual.beside, instance=None))
+        return self._cipher.seal(plain, BESIDE.place(actual.name))
 
 
 def _workload_row(actual: ActualWorkload) -> dict[str, object]:

@@ -18,8 +18,16 @@ from msgspec.structs import replace
 from skerry.core.lanes import extend
 from skerry.kit.clock import NS
 from skerry.kit.disk import Disk
-from skerry.node.store.cipher import Cipher
-from skerry.node.store.lane_recovery import Damage, inspect, load, salvage
+from skerry.kit.sealing.cipher import Cipher
+from skerry.node.store.frame_cipher import FrameCipher
+from skerry.node.store.lane_recovery import (
+    HEAD_FILE,
+    Damage,
+    inspect,
+    load,
+    rewriting,
+    salvage,
+)
 from skerry.node.store.segments import (
     FOLLOWING,
     FORMAT,
@@ -29,8 +37,6 @@ from skerry.node.store.segments import (
     Header,
     Segment,
     Times,
-    encode_frame,
-    encode_header,
 )
 from skerry.node.store.sessions import Sessions
 from skerry.wire.codec import encode
@@ -99,7 +105,7 @@ class LaneLog:
         self._boot_id = boot_id
         self._segment_bytes = segment_bytes
         self._disk = disk
-        self._cipher = cipher
+        self._cipher = FrameCipher(cipher, lane)
         self._fd: int | None = None
         self._segments: list[Segment] = []
         self._head = LanePoint()
@@ -123,10 +129,10 @@ class LaneLog:
         self._opened_at = found.opened_at
         last = self._segments[-1] if self._segments else None
         if last is not None:
-            self._head = LanePoint(last.last, last.chain)
             self._writable = last.boot_id == self._boot_id and not any(
                 damage.segment is last for damage in found.damages
             )
+        self._head = found.head
         self._reset()
         self._publish()
         return found.damages
@@ -157,12 +163,12 @@ class LaneLog:
             batch = piece.batch
             count = len(batch.records)
             self._staged.append(
-                encode_frame(
+                self._cipher.frame(
                     FOLLOWING if self._staged else GROUP,
                     self._next.n + 1,
                     count,
                     self._next.chain,
-                    self._cipher.seal(piece.plain),
+                    piece.plain,
                 )
             )
             self._next = LanePoint(self._next.n + count, extend(self._next.chain, piece.plain))
@@ -193,6 +199,30 @@ class LaneLog:
             self._cut_unsynced()
             self._roll()
 
+    def renew(self) -> None:
+        """Goes on in a new file, whatever is in this one, under the keys that are in force now. Raises OSError."""
+        if self._segments:
+            self._cut_unsynced()
+            self._roll()
+        self.mark_head()
+
+    def mark_head(self) -> None:
+        """Leaves the head beside sealed files: one that is cut off behind it is known for damaged. Raises OSError."""
+        if self._cipher.seals and self._head.n:
+            path = self.directory / HEAD_FILE
+            self._disk.write_atomic("segment.head", path, self._cipher.head(self._head))
+
+    def rewritten(self, segment: Segment, size: int) -> bool:
+        """Takes a rewritten file in the place of `segment`. False: that is not here any more. Raises OSError."""
+        path = rewriting(segment.path)
+        if segment not in self._segments[:-1]:
+            self._disk.unlink("segment.rewrite-drop", path)
+            return False
+        self._disk.rename("segment.rewritten", path, segment.path)
+        self._segments[self._segments.index(segment)] = replace(segment, size=size)
+        self._publish()
+        return True
+
     def drop_oldest(self) -> None:
         """Removes the oldest file; the newest one stays, because it carries numbers and sessions on."""
         oldest = self._segments[0]
@@ -221,7 +251,7 @@ class LaneLog:
         path = damage.segment.path
         readable = path.with_name(path.name + ".salvaged")
         damaged = path.with_name(path.name + ".damaged")
-        data, segment = salvage(damage, self.lane, self._sessions)
+        data, segment = salvage(damage, self._cipher, self._sessions)
         self._disk.write_atomic("segment.salvage", readable, data)
         try:
             self._disk.rename("segment.set-aside", path, damaged)
@@ -261,7 +291,7 @@ class LaneLog:
             self._sessions.entries(),
             None if before is None else Before(before.first, before.size, before.times),
         )
-        data = encode_header(header, first, self._head.chain)
+        data = self._cipher.header(header, first, self._head.chain)
         self._disk.write_atomic("segment.roll", path, data)
         if self._segments and self._segments[-1].first == first:
             del self._segments[-1]  # an empty file of another boot, now replaced

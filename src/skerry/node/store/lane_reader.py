@@ -16,7 +16,7 @@ import msgspec
 
 from skerry.core.lanes import extend
 from skerry.kit.errors import Transient
-from skerry.node.store.cipher import Cipher
+from skerry.node.store.frame_cipher import FrameCipher
 from skerry.node.store.lane_log import LaneView
 from skerry.node.store.segments import HEADER, Frame, Hole, Segment, scan
 from skerry.wire.sync import LanePoint
@@ -75,7 +75,7 @@ class LaneReader:
     def __init__(
         self,
         view: Callable[[], LaneView],
-        cipher: Cipher,
+        cipher: FrameCipher,
         on_damage: Callable[[Segment], None],
     ) -> None:
         self._view = view
@@ -118,14 +118,17 @@ class LaneReader:
     def frames(self, segment: Segment) -> Iterator[StoredFrame]:
         """All readable frames of one file; none when it has been dropped meanwhile."""
         try:
-            data = _read(segment, 0)
+            data = self._read(segment, 0)
         except FileNotFoundError:
             return
         for item in scan(data):
-            if isinstance(item, Hole):
+            if isinstance(item, Frame) and item.mark == HEADER:
+                continue
+            frame = self._cipher.opened_or_hole(item)
+            if isinstance(frame, Hole):
                 self._on_damage(segment)
-            elif item.mark != HEADER:
-                yield self._opened(item)
+            else:
+                yield _stored(frame)
 
     def _span(self, segment: Segment, after: int, max_records: int, max_bytes: int) -> Span | None:
         place = self._place(segment, after)
@@ -140,18 +143,19 @@ class LaneReader:
     ) -> Span | None:
         frames: list[StoredFrame] = []
         records = size = end = 0
-        for item in scan(_read(segment, place)):
-            if isinstance(item, Hole):
+        for item in scan(self._read(segment, place)):
+            if isinstance(item, Frame) and (item.mark == HEADER or item.last <= after):
+                continue
+            opened = self._cipher.opened_or_hole(item)
+            if isinstance(item, Hole) or isinstance(opened, Hole):
                 self._on_damage(segment)
                 break
-            if item.mark == HEADER or item.last <= after:
-                continue
             records += item.count
-            size += len(item.payload)
+            size += len(opened.payload)
             gap = bool(frames) and item.first != frames[-1].last + 1
             if frames and (gap or records > max_records or size > max_bytes):
                 break
-            frames.append(self._opened(item))
+            frames.append(_stored(opened))
             end = place + item.end
         if not frames:
             return None
@@ -185,15 +189,16 @@ class LaneReader:
             if len(self._ends) > _REMEMBERED:
                 self._ends.popitem(last=False)
 
-    def _opened(self, frame: Frame) -> StoredFrame:
-        return StoredFrame(
-            frame.first, frame.count, frame.previous, self._cipher.open(frame.payload)
-        )
+    def _read(self, segment: Segment, offset: int) -> bytes:
+        """A finished file as it is, for it may just have been rewritten; of the newest one, what is synced."""
+        fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            finished = segment.first < self._view().segments[-1].first
+            size = os.fstat(fd).st_size if finished else segment.size
+            return os.pread(fd, max(size - offset, 0), offset)
+        finally:
+            os.close(fd)
 
 
-def _read(segment: Segment, offset: int) -> bytes:
-    fd = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.pread(fd, segment.size - offset, offset)
-    finally:
-        os.close(fd)
+def _stored(frame: Frame) -> StoredFrame:
+    return StoredFrame(frame.first, frame.count, frame.previous, frame.payload)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from skerry.core.lanes import extend
 from skerry.kit.disk import Disk
-from skerry.node.store.cipher import Cipher
+from skerry.node.store.frame_cipher import FrameCipher
 from skerry.node.store.segments import (
     FORMAT,
     GROUP,
@@ -26,18 +26,18 @@ from skerry.node.store.segments import (
     Header,
     Segment,
     Times,
-    decode_header,
-    encode_frame,
-    encode_header,
     examine,
     frame_at,
 )
 from skerry.node.store.sessions import Sessions
 from skerry.wire.codec import decode
 from skerry.wire.records import Batch
-from skerry.wire.sync import NO_CHAIN, Lane
+from skerry.wire.sync import NO_CHAIN, LanePoint
 
 log = logging.getLogger(__name__)
+
+HEAD_FILE = "head"
+"""The lane's head at the last clean stop, where its files are sealed."""
 
 _HEADER_READS = (4096, 65536)  # a usual header, and one with a full table of sessions
 
@@ -76,6 +76,7 @@ class Found(msgspec.Struct):
     damages: list[Damage] = []
     torn: bool = False
     opened_at: int = 0
+    head: LanePoint = msgspec.field(default_factory=LanePoint)
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -83,13 +84,15 @@ class _Known(msgspec.Struct, frozen=True):
 
     header: Header
     previous: str
+    end: int
+    """Where the header's frame ends."""
 
 
-def load(directory: Path, disk: Disk, cipher: Cipher) -> Found:
+def load(directory: Path, disk: Disk, cipher: FrameCipher) -> Found:
     """Everything about the lane in `directory`, which is made when missing. Raises StateTooNew and OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     paths = _tidy(directory, disk)
-    headers = [_read_header(path) for path in paths]
+    headers = [_read_header(path, cipher) for path in paths]
     newest = max((index for index, known in enumerate(headers) if known), default=0)
     found = Found()
     for index, path in enumerate(paths):
@@ -103,36 +106,40 @@ def load(directory: Path, disk: Disk, cipher: Cipher) -> Found:
             found.segments.append(_from_headers(path, known, after, before, until))
         else:
             _take_up(found, path, until, cipher, counts=index >= newest)
+    marked = _marked_head(directory, cipher)
+    if marked.n > found.head.n:
+        _miss_tail(found, marked, cipher)
     return found
 
 
-def inspect(segment: Segment, before: Segment | None, cipher: Cipher) -> Damage | None:
+def inspect(segment: Segment, before: Segment | None, cipher: FrameCipher) -> Damage | None:
     """Reads a file of the running lane again; None when nothing is wrong with it. Raises OSError."""
-    contents = examine(_read(segment.path, segment.size), segment.first, segment.last + 1)
+    data = _read(segment.path, segment.size)
+    contents = examine(data, segment.first, segment.last + 1, cipher.opened_or_hole)
     if not contents.damaged:
         return None
     index = _Index(segment.path, contents, before)
     for frame in contents.frames:
-        index.add(frame, cipher)
+        index.add(frame)
     return index.damage()
 
 
-def salvage(damage: Damage, lane: Lane, sessions: Sessions) -> tuple[bytes, Segment]:
+def salvage(damage: Damage, cipher: FrameCipher, sessions: Sessions) -> tuple[bytes, Segment]:
     """A whole file of what is readable in a damaged one; `sessions` stand in for those of a lost header."""
     segment = damage.segment
     header = Header(
         FORMAT,
-        lane,
+        cipher.lane,
         segment.boot_id,
         damage.header.sessions if damage.header else sessions.entries(),
         damage.header.before if damage.header else None,
         salvaged=True,
     )
     frames = [
-        encode_frame(GROUP, frame.first, frame.count, frame.previous, frame.payload)
+        cipher.frame(GROUP, frame.first, frame.count, frame.previous, frame.payload)
         for frame in damage.frames
     ]
-    data = b"".join((encode_header(header, segment.first, segment.previous), *frames))
+    data = b"".join((cipher.header(header, segment.first, segment.previous), *frames))
     return data, replace(segment, size=len(data), salvaged=True)
 
 
@@ -144,9 +151,14 @@ def _tidy(directory: Path, disk: Disk) -> list[Path]:
             disk.unlink("segment.tidy", salvaged)
         else:  # killed when the damaged file had just got its new name
             disk.rename("segment.salvaged", salvaged, whole)
-    for leftover in directory.glob("*.new"):
+    for leftover in (*directory.glob("*.new"), *directory.glob("*.seg.rewriting")):
         disk.unlink("segment.tidy", leftover)
     return sorted(directory.glob("[0-9]" * 20 + ".seg"))
+
+
+def rewriting(path: Path) -> Path:
+    """Where a segment file is rewritten before it takes the place of `path`."""
+    return path.with_name(path.name + ".rewriting")
 
 
 def _first(path: Path) -> int:
@@ -158,21 +170,26 @@ def _read(path: Path, size: int) -> bytes:
         return file.read(size)
 
 
-def _read_header(path: Path) -> _Known | None:
+def _read_header(path: Path, cipher: FrameCipher) -> _Known | None:
     for size in _HEADER_READS:
         frame = frame_at(_read(path, size), 0)
         if frame is not None and frame.mark == HEADER and frame.first == _first(path):
-            header = decode_header(frame)
-            return _Known(header, frame.previous) if header else None
+            header = cipher.read_header(frame)
+            return _Known(header, frame.previous, frame.end) if header else None
     return None
 
 
 def _vouched(path: Path, known: _Known | None, after: _Known | None) -> Before | None:
-    """What the next file's header says of this one; None when it must be read whole."""
+    """What the next file's header, or its own, says of this one; None when it must be read whole."""
+    size = path.stat().st_size
+    if known is not None and known.header.whole is not None:
+        whole = known.header.whole
+        told = Before(_first(path), known.end + whole.size, whole.times)
+        return told if told.size == size else None
     before = after.header.before if after else None
     if known is None or known.header.salvaged or before is None:
         return None
-    if before.first != _first(path) or before.size > path.stat().st_size:
+    if before.first != _first(path) or before.size > size:
         return None
     return before
 
@@ -190,19 +207,22 @@ def _from_headers(path: Path, known: _Known, after: _Known, before: Before, unti
     )
 
 
-def _take_up(found: Found, path: Path, until: int | None, cipher: Cipher, *, counts: bool) -> None:
+def _take_up(
+    found: Found, path: Path, until: int | None, cipher: FrameCipher, *, counts: bool
+) -> None:
     """Reads a file whole. `counts`: its records are in no header's table of sessions yet."""
     data = path.read_bytes()
-    contents = examine(data, _first(path), until)
+    contents = examine(data, _first(path), until, cipher.opened_or_hole)
     index = _Index(path, contents, found.segments[-1] if found.segments else None)
     for frame in contents.frames:
-        batch = index.add(frame, cipher)
+        batch = index.add(frame)
         if counts:
             found.sessions.note(batch.session, batch.counter + batch.records[-1].offset)
     found.segments.append(index.segment)
     if contents.damaged:
         found.damages.append(index.damage())
     if until is None:
+        found.head = LanePoint(max(contents.reach, index.segment.last), index.segment.chain)
         found.opened_at = index.opened_at
         found.torn = len(data) > contents.size
         if found.torn:
@@ -211,6 +231,24 @@ def _take_up(found: Found, path: Path, until: int | None, cipher: Cipher, *, cou
                 path,
                 len(data) - contents.size,
             )
+
+
+def _marked_head(directory: Path, cipher: FrameCipher) -> LanePoint:
+    path = directory / HEAD_FILE
+    marked = cipher.read_head(path.read_bytes()) if path.exists() else None
+    return marked or LanePoint()
+
+
+def _miss_tail(found: Found, marked: LanePoint, cipher: FrameCipher) -> None:
+    """The lane once went on to `marked`: its numbers must not be given again, and what is missing is damage."""
+    found.head = marked
+    if not found.segments:
+        log.error("all files of lane «%s» are gone, up to record %d", cipher.lane, marked.n)
+        return
+    last = found.segments.pop()
+    found.damages = [damage for damage in found.damages if damage.segment is not last]
+    _take_up(found, last.path, marked.n + 1, cipher, counts=True)
+    found.torn = False
 
 
 class _Index:
@@ -241,9 +279,9 @@ class _Index:
             salvaged=header.salvaged if header else False,
         )
 
-    def add(self, frame: Frame, cipher: Cipher) -> Batch:
-        """Takes note of the next frame; returns its batch."""
-        plain = cipher.open(frame.payload)
+    def add(self, frame: Frame) -> Batch:
+        """Takes note of the next frame, which is open; returns its batch."""
+        plain = frame.payload
         batch = decode(plain, Batch, f"record {frame.first} of {self.segment.path}")
         if not self._accepted:
             self.opened_at = batch.monotonic

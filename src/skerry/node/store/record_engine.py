@@ -16,9 +16,9 @@ from pathlib import Path
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.errors import SkerryError, StorageFull, Transient
+from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.units import format_size
 from skerry.node.store.allowance import Allowance
-from skerry.node.store.cipher import Cipher
 from skerry.node.store.freeing import Freeing
 from skerry.node.store.lane_log import LaneLog, Piece, cut
 from skerry.node.store.lane_recovery import Damage, Lost
@@ -30,6 +30,8 @@ from skerry.node.store.record_jobs import (
     Free,
     Job,
     Limits,
+    Renew,
+    Replace,
     Result,
     RoomNeeded,
     Submission,
@@ -95,6 +97,10 @@ class RecordEngine:
     def close(self) -> None:
         for lane in self.lanes.values():
             lane.close()
+            try:
+                lane.mark_head()
+            except OSError as error:
+                log.warning("cannot leave the head of lane «%s»: %s", lane.lane, error)
 
     def commit(self, jobs: Sequence[Job]) -> list[Result | Exception]:
         results: dict[int, Result | Exception] = {}
@@ -217,7 +223,7 @@ class RecordEngine:
             f"cannot accept records of «{job.source}»: {shortage}; accepting goes on by itself."
         )
 
-    def _keep_house(self, job: Free | Evict | Tend | Check) -> Result | Exception:
+    def _keep_house(self, job: Free | Evict | Tend | Check | Renew | Replace) -> Result | Exception:
         try:
             match job:
                 case Free(lane=lane, through=through):
@@ -230,8 +236,17 @@ class RecordEngine:
                 case Check(lane=lane, segment=segment):
                     damage = self.lanes[lane].inspect(segment.first)
                     return int(damage is not None and self._put_right(self.lanes[lane], damage))
+                case Renew() | Replace():
+                    return self._follow_keys(job)
         except OSError as error:
             return Transient(f"cannot tend records: {error}")
+
+    def _follow_keys(self, job: Renew | Replace) -> int:
+        if isinstance(job, Replace):
+            return int(self.lanes[job.lane].rewritten(job.segment, job.size))
+        for lane in self.lanes.values():
+            lane.renew()
+        return 1
 
     def _acknowledged(self, lane: Lane, through: int) -> int:
         return min(through, self.acknowledged[lane])

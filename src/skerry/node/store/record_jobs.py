@@ -79,6 +79,18 @@ class Check(msgspec.Struct, frozen=True):
     segment: Segment
 
 
+class Renew(msgspec.Struct, frozen=True):
+    """Every lane goes on in a new file: what comes is sealed with the keys of now, all else is in finished files."""
+
+
+class Replace(msgspec.Struct, frozen=True):
+    """A rewritten file waits to take the place of this one; `size` is its size."""
+
+    lane: Lane
+    segment: Segment
+    size: int
+
+
 class RoomNeeded(StorageFull):
     """There is no room for a submission that may be made again: `wanted` bytes would do."""
 
@@ -87,9 +99,10 @@ class RoomNeeded(StorageFull):
         self.wanted = wanted
 
 
-Job = Submission | Free | Evict | Tend | Check
+Job = Submission | Free | Evict | Tend | Check | Renew | Replace
 Result = Published | int
-"""Free answers how many records went, Evict how many bytes; Tend and Check answer 1 when the reserve is held or the file was damaged."""
+"""Free answers how many records went, Evict how many bytes; the others 1 when the reserve is held, the file was damaged,
+or was replaced."""
 
 
 class Counters(msgspec.Struct):

@@ -18,8 +18,9 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.commit import CommitThread
 from skerry.kit.disk import Disk
-from skerry.kit.errors import Transient
-from skerry.node.store.cipher import Cipher
+from skerry.kit.errors import Corrupt, Transient
+from skerry.kit.sealing.cipher import Cipher
+from skerry.node.store.frame_cipher import FrameCipher
 from skerry.node.store.lane_reader import LaneReader, Span, StoredFrame
 from skerry.node.store.record_engine import RecordEngine
 from skerry.node.store.record_jobs import (
@@ -29,11 +30,14 @@ from skerry.node.store.record_jobs import (
     Free,
     Job,
     Limits,
+    Renew,
+    Replace,
     Result,
     RoomNeeded,
     Submission,
     Tend,
 )
+from skerry.node.store.rewriting import rewrite
 from skerry.node.store.segments import Segment
 from skerry.wire.records import Published
 from skerry.wire.sync import RECORD_LANES, Lane, LanePoint
@@ -46,6 +50,8 @@ class RecordStore:
         self, directory: Path, *, disk: Disk, clock: Clock, cipher: Cipher, limits: Limits
     ) -> None:
         self._directory = directory
+        self._disk = disk
+        self._cipher = cipher
         self._engine = RecordEngine(
             directory,
             disk=disk,
@@ -135,6 +141,26 @@ class RecordStore:
         """
         return cast("int", await self._thread.run(Evict(dict(through), size, cause)))
 
+    async def renew_files(self) -> None:
+        """From here on records go into new files under the keys of now. Raises Transient."""
+        await self._thread.run(Renew())
+
+    async def rewrite(self, lane: Lane, segment: Segment) -> bool:
+        """Seals a finished file anew. False: it needed that not, is gone, or is damaged and being put right."""
+        cipher = FrameCipher(self._cipher, lane)
+        try:
+            written = await asyncio.to_thread(rewrite, segment, cipher, self._disk)
+        except FileNotFoundError:
+            return False
+        except Corrupt:
+            if await self._thread.run(Check(lane, segment)):
+                return True
+            raise
+        if written is None:
+            return False
+        await self._thread.run(Replace(lane, segment, written.size))
+        return True
+
     async def tend_reserve(self) -> None:
         """Takes the reserve up again if there is room, also while nothing is published."""
         await self._thread.run(Tend())
@@ -158,7 +184,11 @@ class RecordStore:
 
     def _reader(self, lane: Lane, cipher: Cipher) -> LaneReader:
         log = self._engine.lanes[lane]
-        return LaneReader(lambda: log.view, cipher, lambda segment: self._check(lane, segment))
+        return LaneReader(
+            lambda: log.view,
+            FrameCipher(cipher, lane),
+            lambda segment: self._check(lane, segment),
+        )
 
     def _check(self, lane: Lane, segment: Segment) -> None:
         key = (lane, segment.path)

@@ -5,8 +5,8 @@
 
 `first` is the lane's number of the frame's first record, `count` how many the frame holds and `previous` the
 lane's chain before it, so that a frame can be sent and proved without its neighbours. The checksum covers
-the whole frame but itself. The payload is the JSON of one `wire.records.Batch`, sealed by the cipher; the
-header's payload is plain and carries what must outlive older files.
+the whole frame but itself. The payload is the JSON of one `wire.records.Batch`; the header's payload carries what
+must outlive older files. Both are sealed where encryption is on (`frame_cipher`).
 
 The mark also says where a group begins. A group is written at once and synced before the next one is
 written; so bad bytes in the last group are a *torn tail* (nobody was told «accepted») and bad bytes before
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -67,6 +67,13 @@ class Before(msgspec.Struct, frozen=True):
     times: Times
 
 
+class Whole(msgspec.Struct, frozen=True):
+    """What a file that was written at once says of itself: bytes after its header, and the span of times."""
+
+    size: int
+    times: Times
+
+
 class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     """Payload of a file's first frame. `sessions`: last counters of publishers, the longest silent first."""
 
@@ -77,6 +84,8 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     before: Before | None = None
     salvaged: bool = False
     """Rewritten from a damaged file: numbers may be missing, and that has been reported."""
+    whole: Whole | None = None
+    """Rewritten under another key, so the next file's `before` may not know its size."""
 
 
 class _Version(msgspec.Struct):
@@ -98,7 +107,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """One intact frame of a file; `payload` is still sealed."""
+    """One intact frame of a file. `payload` is as it is stored until `frame_cipher` has opened it."""
 
     offset: int
     end: int
@@ -122,7 +131,10 @@ class Hole(msgspec.Struct, frozen=True):
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """What one file holds. `lost` are the numbers that should be in it and are not, as (first, last)."""
+    """What one file holds. `lost` are the numbers that should be in it and are not, as (first, last).
+
+    `reach` is the last number that it had for certain, lost or not.
+    """
 
     header: Header | None
     previous: str | None
@@ -130,6 +142,7 @@ class Contents(msgspec.Struct, frozen=True):
     size: int
     damaged: bool
     lost: tuple[tuple[int, int], ...]
+    reach: int = 0
 
 
 def encode_frame(mark: bytes, first: int, count: int, previous: str, payload: bytes) -> bytes:
@@ -188,21 +201,29 @@ def scan(data: bytes, offset: int = 0) -> Iterator[Frame | Hole]:
             offset = frame.end
 
 
-def examine(data: bytes, first: int, until: int | None) -> Contents:
+def examine(
+    data: bytes,
+    first: int,
+    until: int | None,
+    opened: Callable[[Frame | Hole], Frame | Hole] = lambda item: item,
+) -> Contents:
     """Judges a file that is named `first`; `until` is the next file's name, None for the lane's last file.
 
-    In the last file a torn tail is no damage: it ends before `size`, where appending goes on.
+    In the last file a torn tail is no damage: it ends before `size`, where appending goes on. `opened` gives what is
+    sealed in plain; a frame that is whole and does not open was never torn, it is damage.
     """
-    items = list(scan(data))
+    stored = list(scan(data))
     if until is None:
-        items = items[: _torn_from(items)]
+        stored = stored[: _torn_from(stored)]
+    items = [opened(item) for item in stored]
     size = items[-1].end if items else 0
     header, previous = None, None
     if items and isinstance(items[0], Frame) and items[0].mark == HEADER:
         header = decode_header(items[0])
         previous = items[0].previous if header else None
     frames, out_of_order = _in_order(items, first, until)
-    lost = _missing(frames, first, until)
+    reach = max((item.last for item in stored if isinstance(item, Frame)), default=first - 1)
+    lost = _missing(frames, first, reach + 1 if until is None else until)
     salvaged = header is not None and header.salvaged
     damaged = (
         header is None
@@ -210,7 +231,7 @@ def examine(data: bytes, first: int, until: int | None) -> Contents:
         or any(isinstance(item, Hole) for item in items)
         or (bool(lost) and not salvaged)
     )
-    return Contents(header, previous, frames, size, damaged, lost)
+    return Contents(header, previous, frames, size, damaged, lost, reach)
 
 
 def _torn_from(items: Sequence[Frame | Hole]) -> int:

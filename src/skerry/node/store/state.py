@@ -21,7 +21,9 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.hlc import HybridClock
 from skerry.kit.ids import random_token
+from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import SqliteWriter, connect, read_queries
+from skerry.node.store.bodies import FROZEN, STATE
 from skerry.node.store.sync_log import SyncLog
 from skerry.wire.codec import encode
 from skerry.wire.sync import NO_CHAIN, Lane, LanePoint, StateFrame, StateRow
@@ -41,11 +43,14 @@ class FrozenFrame(msgspec.Struct, frozen=True):
 class NodeStore:
     """State rows of one node. Writes go through the writer's thread; reads are small and made at once."""
 
-    def __init__(self, path: Path, writer: SqliteWriter, clock: Clock, node_id: str) -> None:
+    def __init__(
+        self, path: Path, writer: SqliteWriter, clock: Clock, node_id: str, cipher: Cipher
+    ) -> None:
         self._path = path
         self._writer = writer
         self._clock = clock
         self._node_id = node_id
+        self._cipher = cipher
         self._incarnation = ""
         self.state_changed = Bell()
         self.assignments_changed = Bell()
@@ -84,20 +89,17 @@ class NodeStore:
 
     async def rows(self, entity: str) -> list[StateRow]:
         """All rows of one entity that are not deleted, by id."""
-        return [_row(row) for row in self._reader.execute(SQL["rows"], (entity,))]
+        return [self._row(row) for row in self._reader.execute(SQL["rows"], (entity,))]
 
     async def put(self, entity: str, row_id: str, body: bytes, *, durable: bool = False) -> None:
         """A local edit: the row and its place in the outbox, in one transaction. An unchanged body is no edit."""
 
         def work(db: sqlite3.Connection) -> bool:
             held = db.execute(SQL["row"], (entity, row_id)).fetchone()
-            if held is not None and not held["deleted"] and held["body"] == body:
+            if held is not None and not held["deleted"] and self._body(held) == body:
                 return False
             rev = 0 if held is None else held["rev"]
-            db.execute(
-                SQL["put_row"], (entity, row_id, rev, self._hlc.tick(), self._node_id, 0, body)
-            )
-            db.execute(SQL["queue"], (entity, row_id))
+            self._edit(db, StateRow(entity, row_id, rev, 0, "", body=msgspec.Raw(body)))
             return True
 
         if await self._writer.run(work, label="state.put", durable=durable):
@@ -110,11 +112,7 @@ class NodeStore:
             held = db.execute(SQL["row"], (entity, row_id)).fetchone()
             if held is None or held["deleted"]:
                 return False
-            db.execute(
-                SQL["put_row"],
-                (entity, row_id, held["rev"], self._hlc.tick(), self._node_id, 1, b"{}"),
-            )
-            db.execute(SQL["queue"], (entity, row_id))
+            self._edit(db, StateRow(entity, row_id, held["rev"], 0, "", deleted=True))
             return True
 
         if await self._writer.run(work, label="state.remove"):
@@ -129,12 +127,14 @@ class NodeStore:
         """Freezes up to `max_rows` changed rows into the next frame. False: there was nothing to freeze."""
 
         def work(db: sqlite3.Connection) -> bool:
-            rows = [_row(row) for row in db.execute(SQL["queued_rows"], (max_rows,))]
+            rows = [self._row(row) for row in db.execute(SQL["queued_rows"], (max_rows,))]
             if not rows:
                 return False
             before = _newest(db)
             body = encode(StateFrame(rows))
-            db.execute(SQL["put_frozen"], (before.n + 1, extend(before.chain, body), body))
+            n = before.n + 1
+            sealed = self._cipher.seal(body, FROZEN.place(n))
+            db.execute(SQL["put_frozen"], (n, extend(before.chain, body), sealed))
             db.executemany(SQL["unqueue"], [(row.entity, row.id) for row in rows])
             return True
 
@@ -146,9 +146,8 @@ class NodeStore:
         frames: list[FrozenFrame] = []
         for row in found:
             previous = frames[-1].chain if frames else await self.state_chain(row["n"] - 1)
-            frames.append(
-                FrozenFrame(row["n"], previous or NO_CHAIN, row["chain"], bytes(row["body"]))
-            )
+            body = self._cipher.open(row["body"], FROZEN.place(row["n"]))
+            frames.append(FrozenFrame(row["n"], previous or NO_CHAIN, row["chain"], body))
         return frames
 
     async def state_chain(self, n: int) -> str | None:
@@ -174,13 +173,13 @@ class NodeStore:
             insisted = False
             for row in rows:
                 self._hlc.observe(row.hlc)
-                self.log.note_conflict(db, row, _other_version(db, row))
+                self.log.note_conflict(db, row, self._other_version(db, row))
                 if _is_overruled(db, row):
                     db.execute(SQL["insist"], (row.rev, self._hlc.tick(), row.entity, row.id))
                     db.execute(SQL["queue"], (row.entity, row.id))
                     insisted = True
                 else:
-                    _take_over(db, row)
+                    self._take_over(db, row)
             return insisted
 
         if await self._writer.run(work, label="state.acknowledge", durable=False):
@@ -203,7 +202,7 @@ class NodeStore:
             if whole is not None:
                 changed |= _drop_others(db, whole)
             for row in rows:
-                _take_over(db, row)
+                self._take_over(db, row)
             self.log.note_pulled(db, rows)
             db.execute(SQL["set_fact"], ("cursor", cursor))
             return changed
@@ -260,6 +259,48 @@ class NodeStore:
         self.state_changed.ring()
         return incarnation
 
+    def _other_version(self, db: sqlite3.Connection, row: StateRow) -> StateRow | None:
+        """Our version of the row when it is another one than the hub's; not while an edit of it waits."""
+        held = db.execute(SQL["row"], (row.entity, row.id)).fetchone()
+        if held is None or (held["hlc"], held["origin"]) == (row.hlc, row.origin):
+            return None
+        waits = db.execute(SQL["is_queued"], (row.entity, row.id)).fetchone() is not None
+        return None if waits else self._row(held)
+
+    def _row(self, row: sqlite3.Row) -> StateRow:
+        return StateRow(
+            entity=row["entity"],
+            id=row["id"],
+            rev=row["rev"],
+            hlc=row["hlc"],
+            origin=row["origin"],
+            deleted=bool(row["deleted"]),
+            body=msgspec.Raw(self._body(row)),
+        )
+
+    def _body(self, row: sqlite3.Row) -> bytes:
+        return self._cipher.open(row["body"], STATE.place(row["entity"], row["id"]))
+
+    def _edit(self, db: sqlite3.Connection, row: StateRow) -> None:
+        """Puts the row as an edit of this node, of now, and into the outbox."""
+        edited = msgspec.structs.replace(row, hlc=self._hlc.tick(), origin=self._node_id)
+        self._put(db, edited)
+        db.execute(SQL["queue"], (row.entity, row.id))
+
+    def _put(self, db: sqlite3.Connection, row: StateRow) -> None:
+        body = self._cipher.seal(bytes(row.body), STATE.place(row.entity, row.id))
+        columns = (row.entity, row.id, row.rev, row.hlc, row.origin, int(row.deleted), body)
+        db.execute(SQL["put_row"], columns)
+
+    def _take_over(self, db: sqlite3.Connection, row: StateRow) -> None:
+        if db.execute(SQL["is_queued"], (row.entity, row.id)).fetchone() is not None:
+            # edited since: our edit is now based on theirs
+            db.execute(SQL["set_revision"], (row.rev, row.entity, row.id))
+        elif row.deleted:
+            db.execute(SQL["drop_row"], (row.entity, row.id))
+        else:
+            self._put(db, row)
+
 
 def _from_hub(entity: str) -> bool:
     return entity in ENTITIES and ENTITIES[entity].writer == "hub"
@@ -275,33 +316,12 @@ def _queue_own_entities(db: sqlite3.Connection) -> None:
             db.execute(SQL["queue_entity"], (entity.name,))
 
 
-def _row(row: sqlite3.Row) -> StateRow:
-    return StateRow(
-        entity=row["entity"],
-        id=row["id"],
-        rev=row["rev"],
-        hlc=row["hlc"],
-        origin=row["origin"],
-        deleted=bool(row["deleted"]),
-        body=msgspec.Raw(row["body"]),
-    )
-
-
 def _newest(db: sqlite3.Connection) -> LanePoint:
     row = db.execute(SQL["newest_frozen"]).fetchone()
     if row is not None:
         return LanePoint(row["n"], row["chain"])
     row = db.execute(SQL["lane"], ("state",)).fetchone()
     return LanePoint() if row is None else LanePoint(row["acknowledged"], row["chain"])
-
-
-def _other_version(db: sqlite3.Connection, row: StateRow) -> StateRow | None:
-    """Our version of the row when it is another one than the hub's; not while an edit of it waits."""
-    held = db.execute(SQL["row"], (row.entity, row.id)).fetchone()
-    if held is None or (held["hlc"], held["origin"]) == (row.hlc, row.origin):
-        return None
-    waits = db.execute(SQL["is_queued"], (row.entity, row.id)).fetchone() is not None
-    return None if waits else _row(held)
 
 
 def _is_overruled(db: sqlite3.Connection, row: StateRow) -> bool:
@@ -313,19 +333,6 @@ def _is_overruled(db: sqlite3.Connection, row: StateRow) -> bool:
         and (held["hlc"], held["origin"]) != (row.hlc, row.origin)
         and db.execute(SQL["is_queued"], (row.entity, row.id)).fetchone() is None
     )
-
-
-def _take_over(db: sqlite3.Connection, row: StateRow) -> None:
-    if db.execute(SQL["is_queued"], (row.entity, row.id)).fetchone() is not None:
-        db.execute(
-            SQL["set_revision"], (row.rev, row.entity, row.id)
-        )  # edited since: our edit is now based on theirs
-    elif row.deleted:
-        db.execute(SQL["drop_row"], (row.entity, row.id))
-    else:
-        db.execute(
-            SQL["put_row"], (row.entity, row.id, row.rev, row.hlc, row.origin, 0, bytes(row.body))
-        )
 
 
 def _drop_others(db: sqlite3.Connection, kept: AbstractSet[tuple[str, str]]) -> set[str]:

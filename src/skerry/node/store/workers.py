@@ -12,8 +12,9 @@ from typing import Literal
 
 import msgspec
 
+from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import SqliteWriter, read_queries
-from skerry.node.store.cipher import Cipher
+from skerry.node.store.bodies import DETAIL, SCRIPTS
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import LocalIntent
 
@@ -92,7 +93,7 @@ class WorkerStore:
             "reloads": row.reloads,
             "stopped_at": row.stopped_at,
             "stopped_by": row.stopped_by,
-            "scripts": self._cipher.seal(encode(row.scripts)),
+            "scripts": self._cipher.seal(encode(row.scripts), SCRIPTS.place(row.workload)),
         }
 
 
@@ -108,7 +109,8 @@ class WorkerReader:
         found = self._connection.execute(SQL["read"], (workload,)).fetchone()
         if found is None:
             return None
-        scripts = decode(self._cipher.open(found["scripts"]), Scripts, f"scripts of «{workload}»")
+        body = self._cipher.open(found["scripts"], SCRIPTS.place(workload))
+        scripts = decode(body, Scripts, f"scripts of «{workload}»")
         return WorkerRow(
             workload, found["reloads"], scripts, found["stopped_at"], found["stopped_by"]
         )
@@ -121,7 +123,7 @@ class WorkerReader:
                 row["boot_id"],
                 row["monotonic"],
                 msgspec.convert(row["cause"], Cause),
-                self._cipher.open(row["detail"]).decode(),
+                self._cipher.open(row["detail"], DETAIL.place(row["id"])).decode(),
             )
             for row in self._connection.execute(SQL["past"], (workload,))
         ]
@@ -132,7 +134,9 @@ def note_restart(
 ) -> None:
     """Adds a restart within the caller's transaction and drops the oldest."""
     columns = msgspec.structs.asdict(restart)
-    columns |= {"workload": workload, "detail": cipher.seal(restart.detail.encode())}
+    number = int(db.execute(SQL["next_restart"]).fetchone()[0])
+    detail = cipher.seal(restart.detail.encode(), DETAIL.place(number))
+    columns |= {"id": number, "workload": workload, "detail": detail}
     db.execute(SQL["add_restart"], columns)
     db.execute(SQL["drop_old_restarts"], (workload, KEPT_RESTARTS))
 

@@ -15,8 +15,11 @@ DELETE FROM worker WHERE workload = ?;
 SELECT * FROM worker_restart WHERE workload = ? ORDER BY id DESC;
 
 -- name: add_restart
-INSERT INTO worker_restart (workload, at, boot_id, monotonic, cause, detail)
-VALUES (:workload, :at, :boot_id, :monotonic, :cause, :detail);
+INSERT INTO worker_restart (id, workload, at, boot_id, monotonic, cause, detail)
+VALUES (:id, :workload, :at, :boot_id, :monotonic, :cause, :detail);
+
+-- name: next_restart
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'worker_restart'), 0) + 1;
 
 -- name: drop_old_restarts
 DELETE FROM worker_restart WHERE id IN (

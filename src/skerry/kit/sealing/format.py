@@ -1,0 +1,65 @@
+"""The sealed form of a body. Pure: bytes in, values out.
+
+    0xE1 | version 1 | key id 4 | nonce 12 | ciphertext | tag 16
+
+No text in UTF-8 begins with 0xE1 0x01, and no JSON does, so what is sealed is known by its first bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+VERSION = 1
+SCHEMA = 1
+"""Of the places: raised when a table, column or row means something else from then on."""
+
+MARK = bytes((0xE1, VERSION))
+OVERHEAD = 34
+"""Bytes of a sealed body besides its content."""
+
+_ID = struct.Struct(">I")
+_NONCE = 12
+_START = len(MARK) + _ID.size + _NONCE
+_TAG = 16
+
+
+class Parts(NamedTuple):
+    """What a sealed body consists of; `secret` is ciphertext and tag."""
+
+    key_id: int
+    nonce: bytes
+    secret: bytes
+
+
+def head(key_id: int) -> bytes:
+    """The bytes that every body sealed with this key begins with."""
+    return MARK + _ID.pack(key_id)
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether `data` has the sealed form, by its first bytes."""
+    return data[: len(MARK)] == MARK
+
+
+def key_id_of(sealed: bytes) -> int:
+    """The key that `sealed` names; 0, which is no key, when it is too short to name one."""
+    if len(sealed) < len(MARK) + _ID.size:
+        return 0
+    found: int = _ID.unpack_from(sealed, len(MARK))[0]
+    return found
+
+
+def take_apart(sealed: bytes) -> Parts | None:
+    """None: too short to be a sealed body."""
+    if len(sealed) < _START + _TAG or not is_sealed(sealed):
+        return None
+    return Parts(key_id_of(sealed), sealed[_START - _NONCE : _START], sealed[_START:])
+
+
+def bound_to(key_id: int, words: Iterable[str]) -> bytes:
+    """What is authenticated beside the content: no two lists of words give the same bytes."""
+    fields = [word.encode(errors="surrogatepass") for word in words]
+    sizes = b"".join(len(field).to_bytes(4, "big") for field in fields)
+    return b"".join((MARK, bytes((SCHEMA, len(fields))), _ID.pack(key_id), sizes, *fields))

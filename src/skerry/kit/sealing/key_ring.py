@@ -1,0 +1,232 @@
+"""The key ring of one data directory: opened with its key-encryption key, it gives the ciphers and changes the keys.
+
+`keys` decides, `ring_file` keeps, `sources` finds the KEK. Methods that write block on the disk; one task calls them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import msgspec
+
+from skerry.kit.clock import Clock
+from skerry.kit.disk import Disk
+from skerry.kit.errors import Refused
+from skerry.kit.sealing.keys import (
+    CLASSES,
+    RESERVED_AT_ONCE,
+    Algorithm,
+    DataClass,
+    DataKey,
+    Keys,
+    Rule,
+    due,
+    reserving,
+    sealed_throughout,
+    with_new,
+    without,
+)
+from skerry.kit.sealing.ring_file import RING_FILE, RingFile, Unlocked, unlock
+from skerry.kit.sealing.sealed import SealingCipher, in_force
+from skerry.kit.sealing.sources import (
+    Source,
+    Surroundings,
+    Wanted,
+    is_beside,
+    make,
+    obtain,
+    words,
+)
+
+_KEY_BYTES = 32
+
+
+class Protection(msgspec.Struct, frozen=True):
+    """What encryption at rest is wanted: by which KEK, and when data keys have served."""
+
+    kek: Wanted
+    rule: Rule
+
+
+class KeyRing:
+    """An open ring. `cipher` may be used from any thread."""
+
+    def __init__(
+        self,
+        file: RingFile,
+        unlocked: Unlocked,
+        rule: Rule,
+        where: Surroundings,
+        clock: Clock,
+        *,
+        used_before: bool,
+    ) -> None:
+        self._file = file
+        self._unlocked = unlocked
+        self._rule = rule
+        self._where = where
+        self._clock = clock
+        keys = unlocked.keys
+        self._ciphers = {
+            of: SealingCipher(
+                in_force(keys.of_class(of), None, plain=keys.plain, used_before=used_before)
+            )
+            for of in CLASSES
+        }
+
+    @property
+    def keys(self) -> Keys:
+        """As they are kept."""
+        return self._unlocked.keys
+
+    @property
+    def source(self) -> Source:
+        """How the ring itself is sealed."""
+        return self._unlocked.source
+
+    @property
+    def source_words(self) -> str:
+        """The same for people."""
+        return words(self.source, self._where)
+
+    @property
+    def key_is_beside(self) -> bool:
+        """Whether who copies the data directory can read it."""
+        return is_beside(self.source, self._where)
+
+    def cipher(self, of: DataClass) -> SealingCipher:
+        """The cipher of a class of data, always the same one."""
+        return self._ciphers[of]
+
+    def messages(self, key: DataKey) -> int:
+        """Sealed with this key, at most."""
+        held = self._ciphers[key.of].now.opening.get(key.id)
+        return key.reserved if held is None else held.messages
+
+    def due(self) -> list[DataClass]:
+        """The classes whose key has served."""
+        return due(self.keys, self._clock.wall_ns(), self._rule)
+
+    def rotate(self, classes: Collection[DataClass]) -> None:
+        """Gives these classes new keys, in force when this returns; the old ones retire. Raises OSError."""
+        now = self._clock.wall_ns()
+        self._keep(
+            with_new(self.keys, _fresh(sorted(classes), self._rule.algorithm, now, self.keys.keys))
+        )
+
+    def destroy(self, ids: Collection[int]) -> None:
+        """Forgets retired keys for ever. Raises OSError."""
+        self._keep(without(self.keys, ids))
+
+    def refuse_plain(self) -> None:
+        """Everything is sealed now: plain bodies are damage from here on. Raises OSError."""
+        self._keep(sealed_throughout(self.keys))
+
+    def top_up(self) -> None:
+        """Reserves messages where half of the reservation is used. Raises OSError."""
+        used = {key.id: self.messages(key) for key in self.keys.keys if not key.retired}
+        if any(
+            used[key.id] > key.reserved - RESERVED_AT_ONCE // 2
+            for key in self.keys.keys
+            if not key.retired
+        ):
+            self._keep(reserving(self.keys, used))
+
+    def reseal(self, source: Source, kek: bytes) -> None:
+        """Another KEK from here on; no data is touched. Raises OSError."""
+        unlocked = Unlocked(source, kek, self.keys)
+        self._file.write(unlocked)
+        self._unlocked = unlocked
+
+    def _keep(self, keys: Keys) -> None:
+        self._file.write(msgspec.structs.replace(self._unlocked, keys=keys))
+        self._unlocked = msgspec.structs.replace(self._unlocked, keys=keys)
+        for of, cipher in self._ciphers.items():
+            cipher.install(in_force(keys.of_class(of), cipher.now, plain=keys.plain))
+
+
+def open_ring(
+    wanted: Protection,
+    where: Surroundings,
+    disk: Disk,
+    clock: Clock,
+    *,
+    in_use: Callable[[], Mapping[int, int]],
+) -> KeyRing:
+    """The ring of a data directory, made when there is none. Raises Refused, having changed nothing.
+
+    `in_use`: ids of keys that something there names, and how often, which only a ring with those keys can open. Where
+    the settings name another source of the KEK than the ring is sealed by, the ring is sealed anew.
+    """
+    file = RingFile(where.data_dir, disk)
+    named = in_use()
+    if not file.exists:
+        if named:
+            raise Refused(
+                f"cannot open {where.data_dir}: its data is sealed and {RING_FILE} is gone. Nothing was touched: put "
+                f"{RING_FILE} back from a backup."
+            )
+        return _new_ring(wanted, file, where, disk, clock)
+    unlocked = _unlocked(file, where)
+    missing = sorted(
+        id_
+        for id_, times in named.items()
+        if times > 1 and id_ not in {key.id for key in unlocked.keys.keys}
+    )  # a bad sector makes up a key, but not the same one twice
+    if missing:
+        raise Refused(
+            f"cannot open {where.data_dir}: key {missing[0]:08x} of its data is not in {RING_FILE}, which is older than "
+            "the data. Nothing was touched: put the newest one back."
+        )
+    ring = KeyRing(file, unlocked, wanted.rule, where, clock, used_before=True)
+    if not wanted.kek.is_same(ring.source):
+        ring.reseal(*make(wanted.kek, where, disk))
+    ring.top_up()
+    return ring
+
+
+def unlocked_ring(rule: Rule, where: Surroundings, disk: Disk, clock: Clock) -> KeyRing:
+    """The ring of a directory for reading only: nothing is made, changed or reserved. Raises Refused."""
+    file = RingFile(where.data_dir, disk)
+    return KeyRing(file, _unlocked(file, where), rule, where, clock, used_before=True)
+
+
+def _new_ring(
+    wanted: Protection, file: RingFile, where: Surroundings, disk: Disk, clock: Clock
+) -> KeyRing:
+    source, kek = make(wanted.kek, where, disk)
+    fresh = _fresh(CLASSES, wanted.rule.algorithm, clock.wall_ns(), ())
+    unlocked = Unlocked(source, kek, Keys(0, fresh, plain=True))
+    file.write(unlocked)
+    return KeyRing(file, unlocked, wanted.rule, where, clock, used_before=False)
+
+
+def _unlocked(file: RingFile, where: Surroundings) -> Unlocked:
+    found = file.candidates()
+    keks: dict[Source, bytes] = {}
+    for written in found:
+        if written.source not in keks:
+            keks[written.source] = obtain(written.source, where)
+        unlocked = unlock(written, keks[written.source])
+        if unlocked is not None:
+            return unlocked
+    raise Refused(
+        f"cannot unlock {file.path}: its key-encryption key is right, but it is not what was written. Nothing was "
+        "touched: put the file or its copy back from a backup."
+    )
+
+
+def _fresh(
+    classes: Sequence[DataClass], algorithm: Algorithm, now_ns: int, held: Collection[DataKey]
+) -> list[DataKey]:
+    taken = {key.id for key in held}
+    fresh: list[DataKey] = []
+    for of in classes:
+        number = 0
+        while number == 0 or number in taken:
+            number = secrets.randbits(32)
+        taken.add(number)
+        secret = secrets.token_bytes(_KEY_BYTES)
+        fresh.append(DataKey(number, of, algorithm, now_ns, secret, RESERVED_AT_ONCE))
+    return fresh

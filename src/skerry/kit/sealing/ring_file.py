@@ -1,0 +1,106 @@
+"""`keys.json`: all data keys in one piece, sealed by the key-encryption key, and a copy of it beside it.
+
+A change is first in the file, then in the copy, and only then in use: whichever of the two is whole after a crash or
+a bad sector has every key that anything was sealed with.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from skerry.kit.disk import Disk
+from skerry.kit.errors import Refused
+from skerry.kit.sealing.keys import Keys
+from skerry.kit.sealing.sealed import KeyInUse, aead
+from skerry.kit.sealing.sources import Source, fingerprint
+
+RING_FILE = "keys.json"
+COPY_FILE = "keys.copy.json"
+FORMAT = 1
+
+_WORDS = ("keys.json", "keys", str(FORMAT))
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The file. `check` is the KEK's fingerprint."""
+
+    version: int
+    source: Source
+    check: str
+    sealed: bytes
+
+
+class Unlocked(msgspec.Struct, frozen=True):
+    """The file with its KEK."""
+
+    source: Source
+    kek: bytes
+    keys: Keys
+
+
+class RingFile:
+    """The two files in `directory`."""
+
+    def __init__(self, directory: Path, disk: Disk) -> None:
+        self.path = directory / RING_FILE
+        self._copy = directory / COPY_FILE
+        self._disk = disk
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a ring, whole or not."""
+        return self.path.exists() or self._copy.exists()
+
+    def candidates(self) -> list[Written]:
+        """Those of the two files that can be read, the first one first. Raises Refused when there is none."""
+        found = [written for path in (self.path, self._copy) if (written := _read(path))]
+        if not found:
+            raise Refused(
+                f"cannot read {self.path} nor its copy: they are damaged. Nothing was touched: put one of them back "
+                "from a backup, the data is sealed with the keys in it."
+            )
+        return found
+
+    def write(self, unlocked: Unlocked) -> None:
+        """Raises OSError: then it may have been written or not."""
+        data = msgspec.json.encode(
+            Written(FORMAT, unlocked.source, fingerprint(unlocked.kek), _sealed(unlocked))
+        )
+        self._disk.write_atomic("keys.write", self.path, data)
+        self._disk.write_atomic("keys.copy", self._copy, data)
+
+
+def unlock(written: Written, kek: bytes) -> Unlocked | None:
+    """None: it is not what was written. Raises Refused when that is not its KEK."""
+    if written.check != fingerprint(kek):
+        raise Refused(
+            "cannot unlock the keys of this data directory: that is another key-encryption key than they are sealed "
+            "with. Nothing was touched: give the right one (encryption.storage.key)."
+        )
+    plain = _kek_in_use(kek).open(written.sealed, _WORDS)
+    if plain is None:
+        return None
+    return Unlocked(written.source, kek, msgspec.msgpack.decode(plain, type=Keys))
+
+
+def _sealed(unlocked: Unlocked) -> bytes:
+    return _kek_in_use(unlocked.kek).seal(msgspec.msgpack.encode(unlocked.keys), _WORDS)
+
+
+def _kek_in_use(kek: bytes) -> KeyInUse:
+    """A new object each time, so with a random prefix of its own: a ring is written some hundred times at most."""
+    return KeyInUse(int(fingerprint(kek)[:8], 16), aead("AES-256-GCM", kek))
+
+
+def _read(path: Path) -> Written | None:
+    try:
+        written = msgspec.json.decode(path.read_bytes(), type=Written)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if written.version > FORMAT:
+        raise Refused(
+            f"cannot read {path}: format {written.version}, this build knows {FORMAT}. Install the newer Skerry again."
+        )
+    return written

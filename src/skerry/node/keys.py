@@ -1,0 +1,108 @@
+"""Encryption at rest as a part of the composition root: what the settings say becomes ciphers and their rotation.
+
+`kit.sealing` and «cryptography» are loaded by nodes that encrypt; the others keep the memory.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from skerry.kit.clock import Clock
+from skerry.kit.disk import Disk
+from skerry.kit.errors import Refused
+from skerry.kit.tasks import Guard, Tasks
+from skerry.node.host import Host
+from skerry.node.identity import seal_secret
+from skerry.node.node_settings import NodeSettings
+from skerry.node.store.encryption import Encryption, open_encryption, reading
+from skerry.node.store.opening import OpenedStore
+from skerry.node.store.records import RecordStore
+from skerry.wire.local import KeyStatus
+
+if TYPE_CHECKING:
+    from skerry.kit.sealing.key_ring import Protection
+    from skerry.kit.sealing.sources import Surroundings
+    from skerry.node.store.rotation import Rotation
+
+LOOK_EVERY = 60.0
+"""Seconds between two looks at the age of the keys and how often they were used."""
+
+
+def open_keys(settings: NodeSettings, disk: Disk, clock: Clock) -> Encryption:
+    """The ciphers of the node's data directory, which must be locked. Raises Refused, having changed nothing."""
+    wanted, where = _wanted(settings), _surroundings(settings)
+    return open_encryption(wanted, where, disk, clock, database=settings.storage.path)
+
+
+def read_keys(settings: NodeSettings, disk: Disk, clock: Clock) -> Encryption:
+    """The ciphers for a look into the directory of a node that does not run. Raises Refused."""
+    return reading(_surroundings(settings), _wanted(settings), disk, clock)
+
+
+class KeyRotation(msgspec.Struct):
+    """Rotates the keys of a node that encrypts; of another one it says that it does not."""
+
+    rotation: Rotation | None
+    clock: Clock
+    chance: random.Random
+
+    def status(self) -> KeyStatus:
+        """For people."""
+        return KeyStatus(enabled=False) if self.rotation is None else self.rotation.status()
+
+    def rotate(self) -> KeyStatus:
+        """Asks for new keys; they follow at once, and what is sealed with the old ones after that. Raises Refused."""
+        if self.rotation is None:
+            raise Refused(
+                "cannot rotate keys: encryption is off on this node. Set encryption.storage.enabled."
+            )
+        self.rotation.ask()
+        return self.rotation.status()
+
+    def follow(self, tasks: Tasks) -> None:
+        """Rotates for as long as the tasks run."""
+        if self.rotation is not None:
+            tasks.forever(self._run(self.rotation), name="keys")
+
+    async def _run(self, rotation: Rotation) -> None:
+        guard = Guard("rotating keys", self.clock, self.chance)
+        while True:
+            seen = rotation.bell.count
+            if await guard.run(rotation.once):
+                await rotation.bell.within(seen, LOOK_EVERY, self.clock)
+
+
+def build_rotation(
+    store: OpenedStore, records: RecordStore, host: Host, settings: NodeSettings
+) -> KeyRotation:
+    """What keeps the promises about keys on this node."""
+    ring = store.encryption.ring
+    if ring is None:
+        return KeyRotation(None, host.clock, host.chance)
+    from skerry.node.store.rotation import Rotation  # noqa: PLC0415 - only where there are keys
+
+    secrets = partial(seal_secret, settings.data_dir, disk=host.disk)
+    rotation = Rotation(ring, store.writer, records, secrets, host.disk, host.clock)
+    return KeyRotation(rotation, host.clock, host.chance)
+
+
+def _surroundings(settings: NodeSettings) -> Surroundings:
+    from skerry.kit.sealing.sources import Surroundings as Where  # noqa: PLC0415
+
+    return Where(settings.data_dir.absolute(), settings.credentials)
+
+
+def _wanted(settings: NodeSettings) -> Protection | None:
+    wish = settings.encryption.storage
+    if not wish.enabled:
+        return None
+    from skerry.kit.sealing.key_ring import Protection as Wanted  # noqa: PLC0415 - only where it is on
+    from skerry.kit.sealing.keys import ALGORITHMS, Rule  # noqa: PLC0415
+    from skerry.kit.sealing.sources import parse  # noqa: PLC0415
+
+    algorithm = next(name for name in ALGORITHMS if name == wish.algorithm)
+    return Wanted(parse(wish.key), Rule(wish.key_rotation, algorithm))

@@ -1,0 +1,80 @@
+"""Sealing finished segment files again, beside the running lanes, while everybody goes on reading them.
+
+A file is written anew under another name and then takes the old one's place in the commit thread. The records and
+their numbers, the frames and the chain stay what they were; only what is sealed is sealed anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from skerry.kit.disk import Disk
+from skerry.kit.errors import Corrupt
+from skerry.node.store.frame_cipher import FrameCipher
+from skerry.node.store.lane_recovery import rewriting
+from skerry.node.store.segments import HEADER, Frame, Hole, Segment, Whole, scan
+
+_AT_ONCE = 256 * 1024
+
+
+class Rewritten(msgspec.Struct, frozen=True):
+    """A whole file that waits beside `segment`'s. `size` is its own, in bytes."""
+
+    segment: Segment
+    size: int
+
+
+def rewrite(segment: Segment, cipher: FrameCipher, disk: Disk) -> Rewritten | None:
+    """Writes a finished file anew, durably, unless all of it is sealed as it would be now: then None.
+
+    Raises Corrupt when something in it does not open, FileNotFoundError when it was dropped, and OSError.
+    """
+    items = list(scan(segment.path.read_bytes()))
+    if cipher.are_current(items):
+        return None
+    pieces = list(_sealed_anew(items, cipher))
+    header = _header(items, segment, sum(map(len, pieces)), cipher)
+    path = rewriting(segment.path)
+    _write(path, [header, *pieces], disk)
+    return Rewritten(segment, path.stat().st_size)
+
+
+def _sealed_anew(items: list[Frame | Hole], cipher: FrameCipher) -> Iterator[bytes]:
+    for item in items:
+        if isinstance(item, Hole):
+            raise Corrupt("bytes without a frame")
+        if item.mark == HEADER:
+            continue
+        plain = cipher.opened(item).payload
+        yield cipher.frame(item.mark, item.first, item.count, item.previous, plain)
+
+
+def _header(items: list[Frame | Hole], segment: Segment, size: int, cipher: FrameCipher) -> bytes:
+    first = items[0] if items else None
+    header = cipher.read_header(first) if isinstance(first, Frame) else None
+    if header is None:
+        raise Corrupt("no header")
+    whole = Whole(size, segment.times)
+    return cipher.header(
+        msgspec.structs.replace(header, whole=whole), segment.first, segment.previous
+    )
+
+
+def _write(path: Path, pieces: list[bytes], disk: Disk) -> None:
+    disk.unlink("segment.rewrite-begin", path)
+    fd = disk.open_append("segment.rewrite-open", path)
+    try:
+        waiting: list[bytes] = []
+        for piece in pieces:
+            waiting.append(piece)
+            if sum(map(len, waiting)) >= _AT_ONCE:
+                disk.append("segment.rewrite", fd, b"".join(waiting))
+                waiting = []
+        disk.append("segment.rewrite", fd, b"".join(waiting))
+        disk.sync("segment.rewrite-sync", fd)
+    finally:
+        os.close(fd)

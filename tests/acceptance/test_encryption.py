@@ -1,0 +1,112 @@
+"""A whole node with encryption at rest: what is on its disk, what `doctor` says, rotation, and a start without its key."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+from tests.installation import Node, installation, sleeper
+from tests.integration.test_encrypted_store import CANARY, ids_in_use
+
+from skerry.cli.http import node_api
+from skerry.sdk.client import Client
+from skerry.testing.waiting import eventually
+from skerry.wire.local import Doctor, KeyStatus
+from skerry.wire.records import PublishedRecord
+
+ON = ["--set", "encryption.storage.enabled=true"]
+
+
+def readable(directory: Path) -> list[str]:
+    """Files with the canary in it, but for the homes and logs of workloads."""
+    return [
+        str(path.relative_to(directory))
+        for path in directory.rglob("*")
+        if path.is_file()
+        and path.relative_to(directory).parts[0] not in {"logs", "workloads"}
+        and CANARY.encode() in path.read_bytes()
+    ]
+
+
+async def keys(node: Node) -> KeyStatus:
+    async with node_api(node.directory) as api:
+        return await api.get("/v1/keys", KeyStatus)
+
+
+async def command(*words: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "skerry.cli.main", *words,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode()
+
+
+def publish(client: Client, first: int) -> None:
+    records = [
+        PublishedRecord("t.value", f"{CANARY} {number}", number, {"note": CANARY})
+        for number in range(first, first + 50)
+    ]
+    client.publish("measurement", records, 30.0)
+
+
+@pytest.mark.timeout(120)
+async def test_a_node_that_encrypts(short_dir: Path) -> None:
+    async with installation(short_dir) as site:
+        node = site.node()
+        await node.enrol(site.hub)
+        await site.hub.apply(sleeper("feeder", env={"TOKEN": CANARY}))
+        await node.start()
+        await node.ready()
+        await eventually(lambda: node.runs("feeder"), "it runs", 20)
+        client = node.publisher("feeder")
+        await asyncio.to_thread(publish, client, 0)
+        assert readable(node.directory)
+        pids = await node.pids()
+        await node.process.end()
+
+        node.options += ON
+        await node.start()
+        await node.ready()
+        await eventually(lambda: sealed(node), "everything is sealed", 20)
+        await asyncio.to_thread(publish, client, 50)
+        assert readable(node.directory) == []
+        assert await node.pids() == pids
+        await eventually(lambda: site.hub.has("t.value", 100), "all values arrive", 20)
+
+        old = {int(key.id, 16) for key in (await keys(node)).keys}
+        code, said = await command("node", "key", "rotate", "--data-dir", str(node.directory))
+        assert (code, "new keys are being made" in said) == (0, True), said
+        await eventually(lambda: rotated(node, old), "the old keys are gone", 20)
+        assert not ids_in_use(node.directory) & old
+        code, said = await command("node", "key", "status", "--data-dir", str(node.directory))
+        assert code == 0
+        assert "AES-256-GCM, keys sealed by software key beside the data" in said
+        async with node_api(node.directory) as api:
+            checks = {each.name: each for each in (await api.get("/v1/doctor", Doctor)).checks}
+        assert checks["encryption"].outcome == "warning"
+        assert checks["store"].outcome == "ok"
+
+        await node.process.end()
+        key = node.directory / "storage.key"
+        key.rename(short_dir / "key")
+        await node.start()
+        assert node.process.process is not None
+        assert await node.process.process.wait() == 1
+        assert "Nothing was touched: put it back" in node.log.read_text()
+        (short_dir / "key").rename(key)
+        await node.start()
+        await node.ready()
+        assert await node.pids() == pids
+        assert not list(node.directory.glob("*.damaged"))
+
+
+async def sealed(node: Node) -> bool:
+    status = await keys(node)
+    return status.enabled and not status.plain
+
+
+async def rotated(node: Node, old: set[int]) -> bool:
+    now = {int(key.id, 16) for key in (await keys(node)).keys}
+    return bool(now) and not now & old

@@ -1,0 +1,291 @@
+"""The key ring of a directory: where its key comes from, what survives which loss, and what is never touched."""
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.installation import free_port
+from tests.sealing_rig import RULE, ring, where
+
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import Refused
+from skerry.kit.sealing.cipher import Place
+from skerry.kit.sealing.keys import RESERVED_AT_ONCE, Keys, Rule, due, with_new, without
+from skerry.kit.sealing.sources import obtain, parse, source_fault
+from skerry.testing.faulty_disk import FaultyDisk
+from skerry.testing.manual_clock import ManualClock
+
+PLACE = Place("t", "c", ("1",))
+DAY = 86400
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def test_a_ring_is_made_once_and_opens_again(tmp_path: Path) -> None:
+    sealed = ring(tmp_path).cipher("store").seal(b"x", PLACE)
+    again = ring(tmp_path)
+    assert again.cipher("store").open(sealed, PLACE) == b"x"
+    assert sorted(files(tmp_path)) == ["keys.copy.json", "keys.json", "storage.key"]
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+    assert again.key_is_beside
+    assert again.source_words.startswith("software key beside the data")
+    secrets = [key.secret for key in again.keys.keys]
+    assert len(set(secrets)) == 3
+    assert not any(secret in content for secret in secrets for content in files(tmp_path).values())
+
+
+def test_a_wrong_key_refuses_and_touches_nothing(tmp_path: Path) -> None:
+    ring(tmp_path)
+    (tmp_path / "storage.key").write_text("00" * 32)
+    before = files(tmp_path)
+    with pytest.raises(Refused, match="another key-encryption key"):
+        ring(tmp_path)
+    assert files(tmp_path) == before
+
+
+def test_a_missing_key_refuses_and_makes_no_other(tmp_path: Path) -> None:
+    ring(tmp_path)
+    (tmp_path / "storage.key").unlink()
+    before = files(tmp_path)
+    with pytest.raises(Refused, match="cannot read the key in"):
+        ring(tmp_path)
+    assert files(tmp_path) == before
+
+
+def test_a_lost_ring_is_not_replaced_while_something_is_sealed(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="keys.json is gone"):
+        ring(tmp_path, in_use={1: 1})
+    assert files(tmp_path) == {}
+
+
+def test_a_ring_that_is_older_than_the_data_refuses_and_one_bad_row_does_not(
+    tmp_path: Path,
+) -> None:
+    ring(tmp_path)
+    before = files(tmp_path)
+    with pytest.raises(Refused, match="key 0000000a of its data is not in keys.json"):
+        ring(tmp_path, in_use={10: 2})
+    assert files(tmp_path) == before
+    assert ring(tmp_path, in_use={10: 1})
+
+
+@pytest.mark.parametrize("name", ["keys.json", "keys.copy.json"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "bit"])
+def test_either_file_is_enough(tmp_path: Path, name: str, damage: str) -> None:
+    sealed = ring(tmp_path).cipher("records").seal(b"x", PLACE)
+    path = tmp_path / name
+    match damage:
+        case "gone":
+            path.unlink()
+        case "cut":
+            path.write_bytes(path.read_bytes()[:100])
+        case _:
+            content = bytearray(path.read_bytes())
+            content[-40] = ord("A") if content[-40] != ord("A") else ord("B")
+            path.write_bytes(bytes(content))
+    assert ring(tmp_path).cipher("records").open(sealed, PLACE) == b"x"
+    content = files(tmp_path)
+    assert content["keys.json"] == content["keys.copy.json"]
+
+
+def test_both_damaged_refuse(tmp_path: Path) -> None:
+    ring(tmp_path)
+    for name in ("keys.json", "keys.copy.json"):
+        (tmp_path / name).write_bytes(b"{")
+    with pytest.raises(Refused, match="they are damaged"):
+        ring(tmp_path)
+
+
+def test_rotation_is_kept_before_it_is_in_force(tmp_path: Path) -> None:
+    """Whatever write fails: what was sealed opens after the next start."""
+    for fail_at in range(1, 9):
+        directory = tmp_path / str(fail_at)
+        directory.mkdir()
+        ring(directory)
+        disk = FaultyDisk(fail_at)
+        sealed = []
+        try:
+            held = ring(directory, disk=disk)
+            sealed.append(held.cipher("store").seal(b"old", PLACE))
+            held.rotate(["store"])
+            sealed.append(held.cipher("store").seal(b"new", PLACE))
+            held.destroy(set())
+        except OSError:
+            if sealed:
+                sealed.append(held.cipher("store").seal(b"later", PLACE))
+        again = ring(directory)
+        for each in sealed:
+            assert again.cipher("store").open(each, PLACE) in {b"old", b"new", b"later"}
+
+
+def test_keys_are_due_by_age_count_and_algorithm(tmp_path: Path) -> None:
+    clock = ManualClock()
+    held = ring(tmp_path, clock=clock)
+    assert held.due() == []
+    old = held.keys
+    now = clock.wall_ns()
+    assert due(old, now + 30 * DAY * 10**9, RULE) == ["store", "records", "files"]
+    assert due(old, now + 30 * DAY * 10**9 - 1, RULE) == []
+    assert due(old, now, Rule(RULE.age, RULE.algorithm, messages=RESERVED_AT_ONCE)) == [
+        "store", "records", "files",
+    ]  # fmt: skip
+    assert len(due(old, now, Rule(RULE.age, "ChaCha20-Poly1305"))) == 3
+    held.rotate(["records"])
+    assert held.keys.retired == {old.in_force("records").id}
+    assert held.keys.in_force("store") == old.in_force("store")
+    assert without(held.keys, {old.in_force("store").id}).in_force("store")
+    assert with_new(Keys(0, [], plain=False), old.keys).keys == old.keys
+
+
+def test_messages_are_counted_across_crashes(tmp_path: Path) -> None:
+    held = ring(tmp_path)
+    for _ in range(10):
+        held.cipher("store").seal(b"", PLACE)
+    before = held.messages(held.keys.in_force("store"))
+    again = ring(tmp_path)  # nobody said goodbye
+    key = again.keys.in_force("store")
+    assert again.messages(key) >= before
+    assert key.reserved == again.messages(key) + RESERVED_AT_ONCE
+    again.cipher("store").now.sealing.used = RESERVED_AT_ONCE // 2 + 1
+    again.top_up()
+    assert again.keys.in_force("store").reserved > key.reserved
+
+
+def test_another_key_encryption_key_is_a_rewrap_only(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.key"
+    data = tmp_path / "data"
+    data.mkdir()
+    held = ring(data)
+    sealed = held.cipher("store").seal(b"x", PLACE)
+    moved = ring(data, f"file:{elsewhere}")
+    assert moved.keys.keys[0].id == held.keys.keys[0].id
+    assert not moved.key_is_beside
+    (data / "storage.key").unlink()
+    assert ring(data, f"file:{elsewhere}").cipher("store").open(sealed, PLACE) == b"x"
+
+
+def test_a_passphrase_opens_only_as_it_was(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "phrase"
+    data.mkdir()
+    file.write_text("correct horse battery staple\n")
+    file.chmod(0o600)
+    sealed = ring(data, f"passphrase:{file}").cipher("store").seal(b"x", PLACE)
+    file.write_text("correct horse battery staple")
+    assert ring(data, f"passphrase:{file}").cipher("store").open(sealed, PLACE) == b"x"
+    file.write_text("correct horse battery stable")
+    with pytest.raises(Refused, match="another key-encryption key"):
+        ring(data, f"passphrase:{file}")
+    file.write_text("short")
+    with pytest.raises(Refused, match="shorter than"):
+        ring(data, f"passphrase:{file}")
+
+
+def test_a_passphrase_comes_through_a_pipe(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.write(write, b"correct horse battery staple\n")
+    os.close(write)
+    try:
+        assert ring(tmp_path, f"passphrase:/dev/fd/{read}").keys.plain
+    finally:
+        os.close(read)
+
+
+def test_a_file_that_others_may_read_is_no_key(tmp_path: Path) -> None:
+    file = tmp_path / "open.key"
+    file.write_text("ab" * 32)
+    file.chmod(0o640)
+    with pytest.raises(Refused, match="others may read it"):
+        ring(tmp_path, f"file:{file}")
+
+
+def test_a_systemd_credential(tmp_path: Path) -> None:
+    data, credentials = tmp_path / "data", tmp_path / "credentials"
+    data.mkdir()
+    credentials.mkdir()
+    (credentials / "skerry").write_bytes(random.randbytes(32))
+    sealed = (
+        ring(data, "credential:skerry", credentials=credentials).cipher("store").seal(b"x", PLACE)
+    )
+    again = ring(data, "credential:skerry", credentials=credentials)
+    assert again.cipher("store").open(sealed, PLACE) == b"x"
+    with pytest.raises(Refused, match="LoadCredential"):
+        ring(data, "credential:skerry")
+    (credentials / "skerry").write_bytes(b"too short")
+    with pytest.raises(Refused, match="32 bytes or 64 hex digits"):
+        ring(data, "credential:skerry", credentials=credentials)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "tmp", "file:relative", "passphrase:", "tpm:sha512:x", "credential:a b"]
+)
+def test_what_is_no_source_is_told(text: str) -> None:
+    assert "no source of a key" in (source_fault(text) or "")
+
+
+@pytest.fixture(scope="module")
+def tpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Debian's software TPM on loopback."""
+    state, port = tmp_path_factory.mktemp("tpm"), free_port()
+    words = (
+        "swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}", "--flags", "not-need-init,startup-clear",
+        "--server", f"type=tcp,bindaddr=127.0.0.1,port={port}",
+        "--ctrl", f"type=tcp,bindaddr=127.0.0.1,port={port + 1}",
+    )  # fmt: skip
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TPM2TOOLS_TCTI", f"swtpm:host=127.0.0.1,port={port}")
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            _wait_for_tpm()
+            yield
+        finally:
+            patch.undo()
+            process.terminate()
+
+
+def _wait_for_tpm() -> None:
+    deadline = time.monotonic() + 20
+    while subprocess.run(["tpm2_getrandom", "1"], capture_output=True, check=False).returncode:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("tpm")
+def test_a_tpm_releases_the_key_while_its_registers_are_as_they_were(tmp_path: Path) -> None:
+    free, bound = tmp_path / "free", tmp_path / "bound"
+    for directory in (free, bound):
+        directory.mkdir()
+    sealed = ring(free, "tpm").cipher("store").seal(b"x", PLACE)
+    assert ring(free, "tpm").cipher("store").open(sealed, PLACE) == b"x"
+    assert ring(bound, "tpm:sha256:16").source_words == (
+        "TPM 2.0 of this device, released while PCRs sha256:16 are unchanged"
+    )
+    for _ in range(4):  # slots for three objects: each must be given back
+        ring(bound, "tpm:sha256:16")
+    subprocess.run(["tpm2_pcrextend", "16:sha256=" + "ab" * 32], check=True, capture_output=True)
+    before = files(bound)
+    with pytest.raises(Refused, match="The key is released by the TPM that sealed it"):
+        ring(bound, "tpm:sha256:16")
+    assert files(bound) == before
+    assert ring(free, "tpm").keys
+
+
+def test_without_a_tpm_the_sentence_is_plain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TPM2TOOLS_TCTI", "swtpm:host=127.0.0.1,port=1")
+    with pytest.raises(Refused, match="cannot use the TPM"):
+        ring(tmp_path, "tpm")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_made_where_only_something_is_looked_for(tmp_path: Path) -> None:
+    source = ring(tmp_path).source
+    assert obtain(source, where(tmp_path))
+    assert parse("file").is_same(source)
+    assert RealDisk().free_bytes(tmp_path)
