@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-from dataclasses import astuple
 from pathlib import Path
 
 import pytest
+from msgspec.structs import astuple
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import SystemClock
