@@ -33,6 +33,15 @@ def short_dir() -> Iterator[Path]:
 
 
 @pytest.fixture
+def memory_dir() -> Iterator[Path]:
+    """A temporary directory in memory, for hundreds of commits: what dies in these tests is a process, never the power."""
+    memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a directory of our own in it
+    path = Path(tempfile.mkdtemp(prefix="sk-", dir=memory if memory.is_dir() else None))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
 def tidy_dir(short_dir: Path) -> Iterator[Path]:
     """A `short_dir` for real processes: fails the test that leaves one of them, or a mount, behind."""
     yield short_dir

@@ -1,6 +1,7 @@
 """A node with real stores and a real Sync, which tests put next to a hub, kill, copy and put back."""
 
 import asyncio
+import math
 import os
 import random
 import shutil
@@ -165,9 +166,11 @@ class NodeRig:
         shutil.copytree(source, self.directory)
 
 
-async def passing(clock: ManualClock, seconds: float = 3600.0) -> None:
+async def passing(clock: ManualClock, seconds: float = math.inf) -> None:
     """Lets time pass in small steps, for as long as the caller does not cancel it."""
     step = 0.25
-    for _ in range(int(seconds / step)):
+    passed = 0.0
+    while passed < seconds:
         clock.advance(step)
+        passed += step
         await asyncio.sleep(0.001)

@@ -112,9 +112,9 @@ def _next(store: object) -> int:
 @pytest.mark.guarantee("G1")
 @pytest.mark.parametrize("persistent", [False, True], ids=["once", "from-then-on"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=["io-error", "disk-full"])
-async def test_the_nth_operation_fails(tmp_path: Path, code: int, *, persistent: bool) -> None:
+async def test_the_nth_operation_fails(memory_dir: Path, code: int, *, persistent: bool) -> None:
     for fail_at in count(1):
-        directory = tmp_path / str(fail_at)
+        directory = memory_dir / str(fail_at)
         disk = FaultyDisk(fail_at, persistent=persistent, code=code)
         publisher = Publisher(directory, disk)
         for batch in everything():
@@ -126,9 +126,9 @@ async def test_the_nth_operation_fails(tmp_path: Path, code: int, *, persistent:
             return
 
 
-async def test_the_nth_operation_fails_while_records_are_freed(tmp_path: Path) -> None:
+async def test_the_nth_operation_fails_while_records_are_freed(memory_dir: Path) -> None:
     for fail_at in count(1):
-        directory = tmp_path / str(fail_at)
+        directory = memory_dir / str(fail_at)
         quiet = FaultyDisk()
         publisher = Publisher(directory, quiet)
         for batch in everything():

@@ -190,7 +190,12 @@ async def test_an_outage_is_known_with_its_beginning_even_after_a_restart(
     hub.reachable = True
     await has(hub, A, 5)
     await status_of(node, "online")
-    assert await node.store.fact("offline_since") == ""
+
+    async def forgotten() -> bool:
+        return await node.store.fact("offline_since") == ""
+
+    # The status says it before it is committed.
+    await eventually(forgotten, "the end of the outage is kept")
 
 
 async def test_without_a_live_link_it_asks_every_few_seconds(

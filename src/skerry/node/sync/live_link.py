@@ -111,27 +111,27 @@ class LiveLink:
         except (Transient, Refused) as error:
             await self._reachability.polling(str(error))
             return error
-        await self._reachability.online()
-        # A hub that is put back cuts its links: only a hello that follows the opening rules that out.
-        self._bells.check.ring()
-        ended = await self._serve(socket)
+        try:
+            await self._reachability.online()
+            # A hub that is put back cuts its links: only a hello that follows the opening rules that out.
+            self._bells.check.ring()
+            ended = await self._serve(socket)
+        finally:
+            await socket.close()
         log.info("the live link ended: %s", ended)
         self._bells.check.ring()
         return ended
 
     async def _serve(self, socket: LiveSocket) -> SkerryError:
         """Reads until the link ends; returns why."""
-        try:
-            async with supervised() as tasks:
-                channels = Channels(socket, self._logs, tasks, self._clock, self._chance)
-                while True:
-                    try:
-                        message = await socket.receive()
-                    except (Transient, InvalidInput) as error:
-                        return error
-                    if isinstance(message, News):
-                        self._bells.news.ring()
-                    elif not isinstance(message, Data | Opened):
-                        channels.take(message)
-        finally:
-            await socket.close()
+        async with supervised() as tasks:
+            channels = Channels(socket, self._logs, tasks, self._clock, self._chance)
+            while True:
+                try:
+                    message = await socket.receive()
+                except (Transient, InvalidInput) as error:
+                    return error
+                if isinstance(message, News):
+                    self._bells.news.ring()
+                elif not isinstance(message, Data | Opened):
+                    channels.take(message)
