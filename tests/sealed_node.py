@@ -42,11 +42,17 @@ class SealedNode:
 
 @contextlib.asynccontextmanager
 async def sealed_node(
-    directory: Path, *, on: bool = True, disk: Disk | None = None, limits: Limits = LIMITS
+    directory: Path,
+    *,
+    on: bool = True,
+    disk: Disk | None = None,
+    limits: Limits = LIMITS,
+    database: Path | None = None,
 ) -> AsyncIterator[SealedNode]:
     disk, clock = disk or RealDisk(), SystemClock()
-    keys = partial(open_encryption, wanted() if on else None, where(directory), disk, clock)
-    async with opened(directory, "n1", clock, disk, keys) as store:
+    wish = wanted() if on else None
+    keys = partial(open_encryption, wish, where(directory), disk, clock, database=database)
+    async with opened(directory, "n1", clock, disk, keys, database=database) as store:
         cipher = store.encryption.cipher("records")
         records = RecordStore(
             directory / "records", disk=disk, clock=clock, cipher=cipher, limits=limits

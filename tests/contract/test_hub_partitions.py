@@ -12,6 +12,7 @@ from skerry.hub.store import partitions
 from skerry.kit.clock import NS
 from skerry.kit.errors import Transient
 from skerry.testing.manual_clock import ManualClock
+from skerry.wire.files import FileRef
 from skerry.wire.records import Batch
 
 pytestmark = pytest.mark.postgres
@@ -48,6 +49,16 @@ async def held(hub: HubRig) -> list[partitions.Partition]:
 
 async def values(hub: HubRig) -> list[object]:
     return sorted(row.value for row in (await hub.query.records()).rows)
+
+
+async def test_records_of_files_lie_in_partitions_of_their_own(hub: HubRig) -> None:
+    now = hub.clock.wall_ns()
+    names = batch(str(FileRef("0" * 64, 5)), name="cam/a.bin", kind="file", at=now)
+    await put(hub, names, batch(1, at=now, counter=9))
+    kinds = {table.rpartition("_")[0]: count for table, count in (await where(hub)).items()}
+    assert kinds == {"record_file": 1, "record_measurement": 1}
+    [row] = (await hub.query.records(kind="file")).rows
+    assert row.name == "cam/a.bin"
 
 
 async def test_partitions_are_made_ahead_and_only_once(hub: HubRig) -> None:

@@ -109,6 +109,21 @@ async def test_switching_on_seals_what_is_there(tmp_path: Path) -> None:
             await node.store.state.rows("twin")
 
 
+async def test_a_database_elsewhere_is_looked_into_too(tmp_path: Path) -> None:
+    data, database = tmp_path / "data", tmp_path / "db" / "edge.db"
+    async with sealed_node(data, database=database) as node:
+        await edit(node, 1)
+    assert not (data / "node.db").exists()
+    for ring in data.glob("keys*.json"):
+        ring.unlink()
+    for segment in data.glob("records/*/*.seg"):
+        segment.unlink()
+    for on in (False, True):
+        with pytest.raises(Refused, match="Nothing was touched"):
+            async with sealed_node(data, on=on, database=database):
+                pass
+
+
 async def test_switching_off_is_refused_and_touches_nothing(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with sealed_node(data) as node:
