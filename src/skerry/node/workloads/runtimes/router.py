@@ -6,6 +6,7 @@ A container engine that is away holds up no process, and the other way round: `c
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry.kit.errors import Refused
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
 
 
 class Runtimes:
-    """Implements `Runtime`, and `readiness.Execute`."""
+    """Implements `Runtime`, and `readiness.Execute`. `data_dir` is the node's own, which no module is given."""
 
-    def __init__(self, processes: ProcessRuntime, containers: LazyContainers) -> None:
+    def __init__(
+        self, processes: ProcessRuntime, containers: LazyContainers, data_dir: Path
+    ) -> None:
+        self._data_dir = data_dir
         self._processes = processes
         self._containers = containers
 
@@ -54,7 +58,7 @@ class Runtimes:
         if isinstance(launch, ContainerLaunch):
             return await self._containers.runtime().start(launch)
         if isinstance(launch, WasmLaunch):
-            check_module(launch)
+            check_module(launch, self._data_dir)
         return await self._processes.start(launch)
 
     def isolation(self, instance: str) -> str:
