@@ -20,6 +20,7 @@ from skerry.node.store.state import NodeStore
 log = logging.getLogger(__name__)
 
 STORE_FILE = "node.db"
+LOCK_FILE = "node.lock"
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
@@ -43,7 +44,7 @@ async def opened(
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        with locked(data_dir / "node.lock"):
+        with locked(data_dir / LOCK_FILE):
             async with _database(data_dir / STORE_FILE, node_id, clock, disk) as store:
                 yield store
     except Held as error:

@@ -1,6 +1,6 @@
 """All runtimes of the device as one: implements `node.ports.Runtime` and passes each call to the one that it is for.
 
-A container engine that is away holds up no process, and the other way round: `connect` of each tells what it can.
+A container engine that is away or hangs holds up no process: its `connect` waits for it some seconds at most.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Runtimes:
         return self._processes.keeper_pid
 
     async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
-        running = await self._containers.connect(on_exit)
-        return [*await self._processes.connect(on_exit), *running]
+        running = await self._processes.connect(on_exit)
+        return [*running, *await self._containers.connect(on_exit)]
 
     async def adopt(self, known: list[StoredInstance]) -> list[RunningInstance]:
         containers = [one for one in known if isinstance(one.launch, ContainerLaunch)]
