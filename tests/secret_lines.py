@@ -14,6 +14,7 @@ MASKED = {
         ("clientSecret=abc secretAccessKey=abc", "clientSecret=*** secretAccessKey=***"),
         ("user[password]=abc password_hash=abc", "user[password]=*** password_hash=***"),
         ("spring.datasource.password: hunter2", "spring.datasource.password: ***"),
+        ("user/password: hunter2", "user/password: ***"),
         ("invalid token: abc", "invalid token: ***"),
         ("unexpected token: eyJhbGciOi.eyJzdWIi.c2ln", "unexpected token: ***"),
         ("token: 1234", "token: ***"),
@@ -158,6 +159,7 @@ STAYS = {
     ],
     "a file or a directory": [
         "cat: /x/node.secret: No such file",
+        "cat: x/node.secret: No such file",
         "cat: node.secret: Permission denied",
         "-v /x/token:/token",
         "PWD=/srv/app OLDPWD=/root",

@@ -259,7 +259,9 @@ def _is_other(
         value = small[place : place + _LONGEST_GRAMMAR + 1].split(None, 1)
         return not value or len(value[0]) <= _LONGEST_GRAMMAR
     if stem.endswith((b"/", b".")):
-        if b"/" in before[len(before.rstrip(_PATH_CHARACTERS)) :]:
+        path = before[len(before.rstrip(_PATH_CHARACTERS)) :]
+        # «user/password: …» is no path.
+        if path.startswith((b"/", b"./", b"../")):
             return small[place - 1] in b" \t" or small.startswith(b"/", place)
         return _FAILURE.match(small, place) is not None
     return False
