@@ -9,8 +9,19 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from skerry.cli.http import AWAY, HERE, Unreachable, hub_api, is_here, node_api
+from skerry.cli.health import examined
+from skerry.cli.http import (
+    AWAY,
+    CHECKS_SECONDS,
+    HERE,
+    Patience,
+    Unreachable,
+    hub_api,
+    is_here,
+    node_api,
+)
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError, Transient
+from skerry.node.settings import admin_socket
 from skerry.wire.people import Health, Rows
 
 
@@ -116,6 +127,25 @@ async def test_an_answer_that_stops_is_not_waited_for(url: str, token_file: Path
             await hub.patient(0.2).order("POST", "/mute")
         with pytest.raises(Unreachable, match=r"no answer within 0\.2 s"):
             await anext(hub.patient(0.2).text("/frozen"))
+
+
+async def test_an_agent_that_is_frozen_is_not_advised_to_be_started(short_dir: Path) -> None:
+    """Its socket is there and takes connections, its lock says who it is."""
+    (short_dir / "node.lock").write_text("4711\n")
+    path = admin_socket(short_dir)
+    path.parent.mkdir()
+    words = "process 4711 lives but does not answer"
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(path))
+        mute.listen()
+        async with node_api(short_dir, Patience(0.2, 0.2)) as node:
+            with pytest.raises(Unreachable, match=f"{words}\\. If it is stopped: kill -CONT 4711"):
+                await anext(node.text("/v1/logs/a"))
+            async with asyncio.timeout(CHECKS_SECONDS / 2):
+                (check,) = await examined(node)
+    assert (check.name, check.outcome) == ("node", "failed")
+    assert check.detail.endswith(words)
+    assert "kill -9 4711 and start it again; its workloads go on" in check.fix
 
 
 @pytest.mark.parametrize(

@@ -339,7 +339,8 @@ async def test_a_node_that_does_not_answer_is_named() -> None:
     links = Links(first_answer=0.05)
     socket = ScriptedSocket()
     socket.free.set()
-    running = asyncio.create_task(links.run("node-1", socket, None, lambda: None))  # type: ignore[arg-type]
+    turn = asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(links.run("node-1", socket, None, lambda: None, turn))  # type: ignore[arg-type]
     await eventually(lambda: links.connected("node-1"), "the link runs")
     with pytest.raises(Transient, match="node «a»: it does not answer.*«skerry node status»"):
         await links.open("node-1", "a", "logs", {})

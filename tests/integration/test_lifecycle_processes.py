@@ -4,8 +4,10 @@ import fcntl
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
@@ -15,7 +17,11 @@ from tests.workload_rig import Rig
 from skerry.keeper.procfs import read_stat
 from skerry.kit.disk import RealDisk
 from skerry.kit.sqlite import connect
-from skerry.node.ports import Launch
+from skerry.node.ports import Launch, Runtime
+from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
+from skerry.node.workloads.runtimes.process import ProcessRuntime
+from skerry.node.workloads.runtimes.router import Runtimes
+from skerry.testing.container_device import ContainerDevice
 from skerry.testing.process_device import ProcessDevice
 from skerry.testing.waiting import eventually
 from skerry.wire.workload import Assignment, ProcessSpec, Ready, Restart, Stop
@@ -38,6 +44,7 @@ class ProcessRig(Rig):
         super().__init__(device.directory, device.agent(), device.clock)
         self.device = device
         self.launch_for = self.real_launch
+        self.beside: Callable[[ProcessRuntime], Runtime] = lambda processes: processes
 
     def real_launch(self, assignment: Assignment, instance: str) -> Launch:
         command = assignment.spec.process.command
@@ -45,7 +52,7 @@ class ProcessRig(Rig):
         return replace(launch, environment=launch.environment | assignment.spec.env)
 
     async def start(self) -> None:
-        self.runtime = self.device.agent()
+        self.runtime = self.beside(self.device.agent())
         await super().start()
 
     async def pid(self, name: str) -> int:
@@ -96,6 +103,36 @@ async def test_a_killed_process_is_replaced(rig: ProcessRig) -> None:
     assert rig.processes("a") == {second}
     status = rig.reported.last["a"]
     assert (str(status.exit), status.restarts) == ("signal 9", 1)
+
+
+@pytest.mark.guarantee("G4")
+async def test_an_engine_that_hangs_holds_up_no_process(rig: ProcessRig, short_dir: Path) -> None:
+    """It takes connections and never answers."""
+    rig.wishes.want(sleeper("a"))
+    first = await rig.pid("a")
+    await rig.stop()
+    device = ContainerDevice(short_dir, short_dir / "engine.sock", "none")
+    patience = (600.0, 600.0)
+    opened: list[LazyContainers] = []
+
+    def both(processes: ProcessRuntime) -> Runtimes:
+        engine = SimpleNamespace(runtime=device.agent(patience))
+        opened.append(LazyContainers(lambda _: engine, known=True))  # type: ignore[arg-type,return-value]
+        return Runtimes(processes, opened[-1])
+
+    rig.beside = both
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(device.socket))
+        mute.listen()
+        await rig.start()
+        await eventually(lambda: rig.runtime.keeper_pid is not None, "the keeper answers")  # type: ignore[attr-defined]
+        assert [one.workload for one in rig.supervisor.statuses()] == ["a"]
+        await rig.stop()
+        patience = (0.05, 0.05)
+        await rig.start()
+        os.kill(first, signal.SIGKILL)
+        await rig.new_pid("a", first)
+        assert f"{device.socket}: it hangs" in opened[-1].problem
 
 
 async def test_twenty_start_and_end_together(rig: ProcessRig) -> None:

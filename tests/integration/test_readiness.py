@@ -13,10 +13,17 @@ from tests.workload_cases import live, wish
 from tests.workload_rig import Rig, Surroundings
 
 from skerry.keeper.log_rules import LogRules
-from skerry.kit.clock import SystemClock
-from skerry.node.ports import ProcessLaunch
+from skerry.kit.clock import NS, SystemClock
+from skerry.node.ports import Launch, ProcessLaunch
 from skerry.node.workloads.http_status import http_status
-from skerry.node.workloads.readiness import FAILURES, Prober, Readiness, judge, judge_health
+from skerry.node.workloads.readiness import (
+    FAILURES,
+    Prober,
+    Readiness,
+    judge,
+    judge_health,
+    next_pause,
+)
 from skerry.node.workloads.runtimes.beside import run_beside
 from skerry.testing.fake_health import FakeHealth
 from skerry.testing.fake_runtime import FakeRuntime
@@ -113,6 +120,33 @@ async def test_exec_runs_in_the_workloads_environment_and_directory(bench: Bench
     await bench.until(ready=True)
     (bench.directory / "flag").unlink()
     await bench.until(ready=False, failure="ended with code 1")
+
+
+async def test_exec_in_a_container_is_asked_seldom_in_the_long_run(tmp_path: Path) -> None:
+    """Podman keeps a process for each for five minutes."""
+    clock = ManualClock()
+    asked: list[float] = []
+    bench = Bench(tmp_path)
+
+    async def execute(_launch: Launch, _command: list[str]) -> int:
+        asked.append(clock.monotonic_ns() / NS - 1000)
+        return 0
+
+    prober = Prober(
+        bench.around.status, bench.around, bench.launch_for, execute, bench.health, clock
+    )
+    box = wish("a", container=ContainerSpec(image="i"), ready=Ready(exec=["true"], interval=1))
+    watching = asyncio.create_task(
+        prober.watch(live(box), Readiness(ready=False), bench.told.append)
+    )
+    for _ in range(300):
+        await eventually(lambda: clock.sleepers == 1, "it pauses")
+        clock.advance(1)
+    watching.cancel()
+    assert asked[:7] == [0, 1, 3, 7, 15, 25, 35]
+    assert len(asked) < 40
+    assert next_pause(60) == 60
+    await bench.close()
 
 
 async def test_an_exec_that_hangs_is_killed_with_its_children(bench: Bench) -> None:

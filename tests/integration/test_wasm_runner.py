@@ -197,7 +197,7 @@ async def test_what_cannot_be_started_is_refused_at_once(
 
 def test_a_node_without_the_library_says_how_to_get_it(device: WasmDevice) -> None:
     with pytest.raises(Refused) as caught:
-        check_module(device.waits(), runtime="no_such_library")
+        check_module(device.waits(), device.directory, runtime="no_such_library")
     assert str(caught.value) == (
         "cannot start workload «w»: this node has no WebAssembly runtime. Install it with: pip install skerry[wasm]"
     )
@@ -243,28 +243,38 @@ async def test_what_a_module_can_write_is_not_run_by_its_runner(
     ],
 )
 async def test_no_file_outside_the_directories(
-    device: WasmDevice, runtime: Runtimes, exits: Exits, path: str, errno: int
+    device: WasmDevice, runtime: Runtimes, exits: Exits, tmp_path: Path, path: str, errno: int
 ) -> None:
-    data = a_directory(device)
+    data = a_directory(tmp_path)
     launch = device.module(opens(path), directories=[f"{data}:/data"])
     assert (await ended(runtime, exits, launch)).code == errno
 
 
-def a_directory(device: WasmDevice) -> Path:
+def a_directory(around: Path) -> Path:
     """Beside a secret, with links out of it."""
-    data = device.directory / "data"
+    data = around / "data"
     (data / "sub").mkdir(parents=True)
     (data / "inside").write_text("x")
-    (device.directory / "secret").write_text("x")
+    (around / "secret").write_text("x")
     (data / "link").symlink_to("../secret")
-    (data / "linked").symlink_to(device.directory)
+    (data / "linked").symlink_to(around)
     return data
 
 
-async def test_a_read_only_directory_is_read_only(
-    device: WasmDevice, runtime: Runtimes, exits: Exits
+async def test_the_nodes_own_data_is_shown_to_no_module(
+    device: WasmDevice, runtime: Runtimes, tmp_path: Path
 ) -> None:
-    data = a_directory(device)
+    link = tmp_path / "link"
+    link.symlink_to(device.directory)
+    for path in (device.directory, device.directory / "run", device.directory.parent, link):
+        with pytest.raises(Refused, match=f"wasm.directories cannot name {path}: the node's own"):
+            await runtime.start(device.module(opens("x"), directories=[f"{path}:/data:ro"]))
+
+
+async def test_a_read_only_directory_is_read_only(
+    device: WasmDevice, runtime: Runtimes, exits: Exits, tmp_path: Path
+) -> None:
+    data = a_directory(tmp_path)
     readable = device.module(opens("new", create=True), directories=[f"{data}:/data:ro"])
     assert (await ended(runtime, exits, readable)).code not in {0, None}
     assert not (data / "new").exists()

@@ -17,7 +17,7 @@ from skerry.node.workloads.runtimes.containers.gpus import gpu_request
 from skerry.node.workloads.runtimes.containers.memory import counter_file, oom_counter
 from skerry.node.workloads.runtimes.containers.seccomp import profile_for
 from skerry.node.workloads.runtimes.containers.strict import exposed, in_force, user_of
-from skerry.wire.workload import ContainerSpec, Resources, WorkloadSpec
+from skerry.wire.workload import ContainerSpec, Isolation, Resources, WorkloadSpec
 
 
 def launch(*, strict: bool, pids: int | None = None, **fields: object) -> ContainerLaunch:
@@ -49,7 +49,7 @@ def test_strict_takes_everything_away_that_the_spec_does_not_name() -> None:
     assert (made["NetworkMode"], made["PidsLimit"]) == ("none", 256)
     options = host(launch(strict=True), Findings(seccomp="/p"))["SecurityOpt"]
     assert options == ["no-new-privileges", "seccomp=/p"]
-    assert "/tmp" in made["Tmpfs"]  # type: ignore[operator]  # noqa: S108 - the container's
+    assert ",exec," in made["Tmpfs"]["/tmp"]  # type: ignore[index]  # noqa: S108 - the container's
     assert made["Binds"] == ["/r/c/cam:/run/skerry"]
     assert made["Devices"] == []
 
@@ -82,6 +82,27 @@ def always_allowed(profile: dict[str, Any]) -> set[str]:
     }
 
 
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        ((16, 3, 0), True),
+        ((16, 3, 15), True),
+        ((16, 3, 9), False),
+        ((16, 3, 1 << 32 | 9), False),
+        ((16, 3, 16), False),
+        ((1 << 32 | 16, 3, 9), False),
+        ((2, 1, 6), True),
+        ((40, 1, 0), False),
+    ],
+)
+def test_sockets_that_the_profile_allows(arguments: tuple[int, ...], *, allowed: bool) -> None:
+    rules = [rule for rule in profile_for("amd64")["syscalls"] if rule["names"] == ["socket"]]  # type: ignore[attr-defined]
+    tests = [rule["args"] for rule in rules]
+    assert {test["op"] for rule in tests for test in rule} == {"SCMP_CMP_EQ"}
+    fits = [all(arguments[one["index"]] == one["value"] for one in rule) for rule in tests]
+    assert any(fits) == allowed
+
+
 def test_strict_leaves_what_the_spec_names() -> None:
     made = host(launch(strict=True, pids=9, network="lab", volumes=["/srv/a:/a"]))
     assert (made["NetworkMode"], made["PidsLimit"]) == ("lab", 9)
@@ -98,6 +119,10 @@ def test_strict_leaves_what_the_spec_names() -> None:
         (None, "0:0", "65534:65534"),
         (None, "app", "65534:65534"),
         (None, "1000:10", "1000:10"),
+        ("1000", "", "1000:1000"),
+        (None, "1000", "1000:1000"),
+        (None, "1000:0", "1000:1000"),
+        (None, "1000:root", "65534:65534"),
     ],
 )
 def test_nobody_is_root(wanted: str | None, image: str, user: str) -> None:
@@ -110,7 +135,6 @@ def test_nobody_is_root(wanted: str | None, image: str, user: str) -> None:
         ({"privileged": True}, "privileged"),
         ({"cap_add": ["NET_ADMIN"]}, "cap_add"),
         ({"network": "host"}, "network"),
-        ({"network": "container:other"}, "network"),
         ({"user": "root"}, "user"),
         ({"user": "0"}, "user"),
         ({"user": "1000:0"}, "user"),
@@ -122,6 +146,40 @@ def test_a_spec_that_would_undo_it_is_refused(fields: dict[str, object], field: 
     (problem,) = check_spec(spec)
     assert problem.startswith(f"container.{field}: ")
     assert check_spec(WorkloadSpec(name="cam", runtime="container", container=inside)) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"network": "ns:/proc/self/ns/net"}, "network: «ns:/proc/self/ns/net» is not understood: write host, none,"),
+        ({"network": "slirp4netns:allow_host_loopback=true"}, "network: «slirp4netns:"),
+        ({"network": "container:other"}, "network: «container:other» is not understood"),
+        ({"network": "private:"}, "network: «private:» is not understood"),
+        ({"network": ""}, "network: «» is not understood"),
+        ({"network": "lab\n"}, "network: «lab"),
+        ({"user": "4294967295:1"}, "user: «4294967295:1» is out of range: 0 to 2147483647"),
+        ({"user": "1:2147483648"}, "user: «1:2147483648» is out of range"),
+        ({"user": "-1"}, "user: «-1» is out of range"),
+        ({"image": "-v:1"}, "image: «-v:1» is not an image"),
+        ({"volumes": ["/a:/x", "bb:/x/"]}, "volumes[1]: «bb:/x/»: container.volumes[0] is at /x/ already"),
+        ({"volumes": ["/a://run/skerry"]}, "volumes[0]: «/a://run/skerry»: //run/skerry is not free"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("isolation", ["standard", "strict"])
+def test_what_no_container_is_given(
+    fields: dict[str, object], problem: str, isolation: Isolation
+) -> None:
+    inside = ContainerSpec(**{"image": "cam:1"} | fields)  # type: ignore[arg-type]  # a test's keywords
+    spec = WorkloadSpec(name="cam", runtime="container", container=inside, isolation=isolation)
+    sentence, *_ = check_spec(spec)
+    assert sentence.startswith(f"container.{problem}")
+
+
+def test_a_network_by_its_name() -> None:
+    for name in ("none", "bridge", "my_lab.2-b"):
+        inside = ContainerSpec(image="cam:1", network=name)
+        spec = WorkloadSpec(name="c", runtime="container", container=inside, isolation="strict")
+        assert check_spec(spec) == []
 
 
 def test_what_is_in_force() -> None:
@@ -137,9 +195,11 @@ def test_volumes_that_show_what_is_private(tmp_path: Path) -> None:
     data.mkdir()
     (tmp_path / "link").symlink_to(data)
     (tmp_path / "other").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
     for volume in ("/", str(tmp_path), str(data), f"{data}/models", f"{tmp_path}/link"):
         assert exposed([f"{volume}:/x"], [data]) == volume
-    assert exposed([f"{tmp_path}/other:/x:ro", "named:/y"], [data]) is None
+    volumes = [f"{tmp_path}/other:/x:ro", f"{tmp_path}/loop:/l", "named:/y"]
+    assert exposed(volumes, [data]) is None
 
 
 def test_gpus_by_what_the_engine_reports() -> None:

@@ -1,18 +1,24 @@
 """What is said when there is no container engine, or nothing to load into it."""
 
 import asyncio
+import os
 import random
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from msgspec.structs import astuple
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import InvalidInput
+from skerry.node.ports import StoredInstance
+from skerry.node.workloads.runtimes.containers.creation import Findings, creation
 from skerry.node.workloads.runtimes.containers.engine import Engine, EngineGone
 from skerry.node.workloads.runtimes.containers.images import Images, Voice
 from skerry.node.workloads.runtimes.engine_look import EngineLook, look_for_engine
+from skerry.node.workloads.runtimes.identity import identify
+from skerry.testing.container_device import ContainerDevice
 from skerry.wire.records import Meta
 from skerry.wire.workload import Assignment
 
@@ -75,3 +81,38 @@ async def test_a_file_that_is_not_there_is_the_files_fault(tmp_path: Path) -> No
     )
     with pytest.raises(InvalidInput, match=r"cannot read .*/nope.tar: No such file"):
         await images.load(tmp_path / "nope.tar")
+    for name, make in (("fifo", os.mkfifo), ("directory", os.mkdir)):
+        make(tmp_path / name)
+        with pytest.raises(InvalidInput, match=rf"cannot load .*/{name}: it is no regular file"):
+            await images.load(tmp_path / name)
+
+
+async def test_what_an_engine_that_hangs_halfway_may_run_counts_as_running(short_dir: Path) -> None:
+    """It lists a container and never tells more: the container must not be started again."""
+    device = ContainerDevice(short_dir, short_dir / "engine.sock", "none")
+    launch = device.launch("true")
+    labels = creation(device.owner, launch, Findings())["Labels"]
+    answers = {
+        "/version": {"ApiVersion": "1.41"},
+        "/v1.41/info": {"Runtimes": {}},
+        "/v1.41/containers/json": [{"Id": "c1", "Labels": labels, "State": "running"}],
+    }
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path not in answers:
+            await asyncio.Event().wait()
+        return web.json_response(answers[request.path])
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.UnixSite(runner, str(device.socket)).start()
+    runtime = device.agent((60.0, 0.2))
+    lives = identify(os.getpid(), device.clock.boot_id())
+    assert await runtime.connect(lambda _: None) == []
+    assert f"{device.socket}: it hangs" in runtime.problem
+    adopted = await runtime.adopt([StoredInstance(launch, lives)])
+    assert [(one.instance, one.identity) for one in adopted] == [(launch.instance, lives)]
+    await runtime.close()
+    await runner.cleanup()

@@ -51,6 +51,9 @@ def test_what_presses_is_a_problem_of_the_node_and_other_warnings_are_not() -> N
     short = MemoryUsage(100, 90, 60, 40, {"cam": 50})
     assert problems(replace(GOOD, free_bytes=10**8)) == []
     assert problems(replace(GOOD, memory=short)) == [f"memory: {short}"]
+    hangs = "cannot reach the container engine at /d.sock: it hangs"
+    (named,) = problems(replace(GOOD, engine="", no_engine=hangs, containers=1))
+    assert named == f"container engine: none answers: {hangs}; workloads that need it: 1"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_what_presses_is_a_problem_of_the_node_and_other_warnings_are_not() -> N
         ),
         (
             replace(GOOD, engine="", no_engine="nothing is at /d.sock", containers=2),
-            "container engine", "warning", "wait for it: 2install docker.io or podman",
+            "container engine", "warning", "none answers: nothing is at /d.sock; workloads that need it: 2install docker.io or podman",
         ),
         (replace(GOOD, engine=""), "container engine", "skipped", "not looked at"),
         (replace(GOOD, keys=KeyStatus(enabled=False)), "encryption", "skipped", "off: whoever has the disk can read it"),

@@ -188,6 +188,8 @@ def module(*directories: str) -> dict[str, object]:
         ({"allow": Allow(network=True)}, "allow has no effect here: it belongs to isolation: strict"),
         ({"isolation": "strict", "allow": Allow(read=["srv"])}, "allow.read[0]: «srv» is not an absolute path"),
         ({"isolation": "strict", "allow": Allow(write=["/srv/../etc"])}, "allow.write[0]: «/srv/../etc» is not exact"),
+        ({"isolation": "strict", "allow": Allow(read=["/a\nb"])}, "allow.read[0]: «/a�b» holds a control character"),
+        ({"isolation": "strict", "allow": Allow(write=["/a\u202eb"])}, "allow.write[0]: «/a�b» holds a control character"),
         ({"isolation": "strict", "allow": Allow(read=["/"])}, "allow.read[0]: «/» is not exact"),
         ({"isolation": "strict", "allow": Allow(read=["/a"], write=["/a"])}, "is in allow.read too"),
         ({"isolation": "strict", "allow": Allow(read=["/a/b"], write=["/a"])}, "«/a/b» lies in «/a»"),

@@ -80,7 +80,15 @@ def test_several_files_need_a_directory_and_different_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "models", ["[yolo, yolo]", "['../x']", "yolo", f"[{', '.join(f'm{n}' for n in range(65))}]"]
+    "models",
+    [
+        "[yolo, yolo]",
+        "['../x']",
+        r'["a\u202eb"]',
+        r'["a\u2028"]',
+        "yolo",
+        f"[{', '.join(f'm{n}' for n in range(65))}]",
+    ],
 )
 def test_what_a_workload_may_not_name(models: str) -> None:
     text = f"kind: workload\nname: a\nprocess: {{command: [x]}}\nmodels: {models}\n"

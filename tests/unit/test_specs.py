@@ -295,6 +295,8 @@ def test_api_input_is_judged_by_the_same_rules() -> None:
         ("{module: a, mode: worker, input: a b}", "3: wasm.input: «a b» is not a pattern: use letters, digits, «_», «.», «-», «/» and «*» for any run"),
         ("{module: a, mode: often}", "3: wasm.mode: unknown word «often»: known are: on-record, once, worker"),
         ("{module: a, directories: [data]}", "3: wasm.directories[0]: «data» is not understood: write /srv/data:/data:ro"),
+        ("{module: a, directories: ['/a:/b:x']}", "3: wasm.directories[0]: «/a:/b:x» is not understood: write /srv/data:/data:ro"),
+        ("{module: a, directories: ['/a:/b', '/c:/b/:ro']}", "3: wasm.directories[1]: «/c:/b/:ro»: wasm.directories[0] is at /b/ already: choose another place inside"),
         ("{module: a, deadline: 1ms}", "3: wasm.deadline: 1ms is out of range: at least 10ms"),
         ("{module: a, fuel: 0}", "3: wasm.fuel: 0 is out of range: at least 1"),
         (f"{{module: a, args: [{'x' * 20_000}]}}", "3: wasm.args and wasm.directories are longer than 16384 bytes: put them into a file"),

@@ -33,7 +33,9 @@ def test_sizes_are_short(size: int, text: str) -> None:
     assert write_size(size) == text
 
 
-@pytest.mark.parametrize("text", ["", "5 x", "-5", "1e5s", "5m3s", "nan", "inf", "9" * 400, "True"])
+@pytest.mark.parametrize(
+    "text", ["", "5 x", "-5", "1e5s", "5m3s", "nan", "inf", "9" * 400, "True", "٣"]
+)
 def test_what_is_no_duration_and_no_size(text: str) -> None:
     with pytest.raises(InvalidInput, match="is not a duration"):
         parse_duration(text)

@@ -46,7 +46,7 @@ def _group() -> None:
 
 @remote
 async def delete_workload(session: Session, name: Name) -> None:
-    """End a workload on all its nodes and forget it. Its records stay."""
+    """End a workload on all its nodes and forget it. Its records, and its directory on each node, stay."""
     async with session.hub() as hub:
         await hub.order("DELETE", f"/api/v1/workloads/{quote(name, safe='')}")
     session.screen.tell(

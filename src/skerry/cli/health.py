@@ -5,12 +5,12 @@ from __future__ import annotations
 import typer
 
 from skerry.cli.exits import FAILED
-from skerry.cli.http import CHECKS_SECONDS, Unreachable
+from skerry.cli.http import CHECKS_SECONDS, Api, Unreachable
 from skerry.cli.output import Cell, Table, number, word
 from skerry.cli.session import Session, remote
 from skerry.cli.states import sync_lines
 from skerry.kit.units import format_size
-from skerry.wire.local import CheckResult, Doctor, SyncStatus
+from skerry.wire.local import CheckResult, Doctor, NodeStatus, SyncStatus
 
 
 def register(app: typer.Typer) -> None:
@@ -57,11 +57,8 @@ def sync_table(status: SyncStatus, now_ns: int) -> Table:
 @remote
 async def doctor(session: Session) -> None:
     """Check the node here; every finding says what to do. Ends with 1 when a check failed."""
-    try:
-        async with session.node() as node:
-            checks = (await node.patient(CHECKS_SECONDS).get("/v1/doctor", Doctor)).checks
-    except Unreachable as error:
-        checks = [CheckResult("node", "failed", f"{error.what}: {error.cause}", error.way_out)]
+    async with session.node() as node:
+        checks = await examined(node)
     session.screen.show(
         Table(
             ("CHECK", "OUTCOME", "FOUND", "WHAT TO DO"),
@@ -71,3 +68,12 @@ async def doctor(session: Session) -> None:
     )
     if any(check.outcome == "failed" for check in checks):
         raise typer.Exit(FAILED)
+
+
+async def examined(node: Api) -> list[CheckResult]:
+    """What the node finds, or why it says nothing: one that is frozen is known before its checks get their time."""
+    try:
+        await node.get("/v1/status", NodeStatus)
+        return (await node.patient(CHECKS_SECONDS).get("/v1/doctor", Doctor)).checks
+    except Unreachable as error:
+        return [CheckResult("node", "failed", f"{error.what}: {error.cause}", error.way_out)]

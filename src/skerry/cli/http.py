@@ -8,8 +8,9 @@ import contextlib
 import errno
 import ipaddress
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ import aiohttp
 from aiohttp.client_exceptions import UnixClientConnectorError
 
 from skerry.kit.errors import InvalidInput, NotFound, Refused, Transient
+from skerry.kit.file_lock import last_holder
 from skerry.kit.one_line import one_line
 from skerry.node.settings import admin_socket
 from skerry.wire.codec import decode, encode
@@ -50,6 +52,7 @@ MAX_ANSWER = 64 * 1024 * 1024
 _BINARY = "application/octet-stream"
 _MAX_TOKEN = 4096
 _PERHAPS_DONE = "It may be carried out all the same: look with «skerry get» before you repeat it."
+_FROZEN = "If it is stopped: kill -CONT {pid}. Else kill -9 {pid} and start it again; its workloads go on."
 _NO_SKERRY = "Is it Skerry that answers there?"
 
 _CAUSES = {
@@ -72,7 +75,10 @@ class Unreachable(Transient):
 
 
 class Api:
-    """One hub or node. Every call raises Unreachable, or the error that the answer's status and Problem mean."""
+    """One hub or node. Every call raises Unreachable, or the error that the answer's status and Problem mean.
+
+    `process` tells the pid of one on this machine whose socket is there but silent; empty: not known.
+    """
 
     def __init__(
         self,
@@ -82,8 +88,10 @@ class Api:
         patience: Patience,
         *,
         refused: str = "",
+        process: Callable[[], str] = lambda: "",
     ) -> None:
         self._session = session
+        self._process = process
         self.what = what
         self._way_out = way_out
         self._patience = patience
@@ -96,7 +104,14 @@ class Api:
     def patient(self, seconds: float) -> Api:
         """The same, for a question whose answer may take so long."""
         patience = Patience(self._patience.connect, seconds)
-        return Api(self._session, self.what, self._way_out, patience, refused=self._refused)
+        return Api(
+            self._session,
+            self.what,
+            self._way_out,
+            patience,
+            refused=self._refused,
+            process=self._process,
+        )
 
     async def send(self, method: str, path: str, body: object, kind: type[T]) -> T:
         """`body` as JSON by `method`; the answer decoded as `kind`."""
@@ -214,6 +229,9 @@ class Api:
     def _unreachable(self, error: Exception, *, ordered: bool = False) -> Unreachable:
         way_out = self._way_out
         match error:
+            case TimeoutError() if not ordered and (pid := self._process()):
+                cause = f"process {pid} lives but does not answer"
+                way_out = _FROZEN.format(pid=pid)
             case aiohttp.ConnectionTimeoutError():
                 cause = f"no connection within {self._patience.connect:g} s"
             case TimeoutError():
@@ -249,7 +267,7 @@ async def hub_api(url: str, token_file: Path) -> AsyncIterator[Api]:
 
 
 @contextlib.asynccontextmanager
-async def node_api(data_dir: Path) -> AsyncIterator[Api]:
+async def node_api(data_dir: Path, patience: Patience = HERE) -> AsyncIterator[Api]:
     """The node in `data_dir`, by its admin socket."""
     socket = admin_socket(data_dir)
     async with _session("http://node", aiohttp.UnixConnector(str(socket)), {}) as session:
@@ -257,8 +275,15 @@ async def node_api(data_dir: Path) -> AsyncIterator[Api]:
             session,
             f"the node in {data_dir}",
             f"Start it with «skerry node run --data-dir {data_dir}», or name another with --data-dir.",
-            HERE,
+            patience,
+            process=partial(_agent_in, data_dir),
         )
+
+
+def _agent_in(data_dir: Path) -> str:
+    from skerry.node.store.opening import LOCK_FILE
+
+    return last_holder(data_dir / LOCK_FILE)
 
 
 def is_here(url: str) -> bool:

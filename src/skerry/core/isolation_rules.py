@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from skerry.core.fields import Problem, dotted
+from skerry.core.names import holds_control
 from skerry.core.yaml_lines import Path
 from skerry.wire.workload import Allow, WorkloadSpec
 
@@ -69,6 +70,8 @@ def _paths(grants: Sequence[_Grant]) -> Iterator[Problem]:
         begin = f"{dotted(where)}: «{path}»"
         if not path.startswith("/") or "\0" in path:
             yield Problem(where, f"{begin} is not an absolute path: begin it with «/»")
+        elif holds_control(path):
+            yield Problem(where, f"{begin} holds a control character: remove it")
         elif path == "/" or any(part in {"", ".", ".."} for part in path.split("/")[1:]):
             sentence = (
                 f"{begin} is not exact: name one file or directory, without «.», «..» and «//»"

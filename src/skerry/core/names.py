@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from urllib.parse import urlsplit
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -11,6 +10,9 @@ _LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?")
 _PATTERN = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_.\-/*]{0,254}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 MAX_LABEL_TEXT = 63
 MAX_COMPONENT = 255
@@ -38,6 +40,11 @@ def name_fault(name: str) -> str | None:
     )
 
 
+def holds_control(text: str) -> bool:
+    """Whether `text` has line ends, other control characters, or those that turn the direction of writing."""
+    return _CONTROL.search(text) is not None
+
+
 def component_fault(name: str) -> str | None:
     """What is wrong with a name that becomes one part of a path: a model's, a file's. Never a way to elsewhere."""
     problem = None
@@ -47,7 +54,7 @@ def component_fault(name: str) -> str | None:
         problem = "it begins with a dot"
     elif set(name) & {"/", "\\"}:
         problem = "it holds a slash"
-    elif any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+    elif holds_control(name):
         problem = "it holds a control character"
     elif name != name.strip():
         problem = "it begins or ends with a space"

@@ -22,7 +22,7 @@ _MAX_ORDER = 16 * 1024
 _SECTIONS = ("process", "container", "wasm")
 _RUNNERS_OF_SCRIPTS = ("process", "container")
 _IMAGE = re.compile(
-    r"(?:[\w.-]+(?::\d+)?/)?[a-z0-9._/-]*[a-z0-9](?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
+    r"(?!-)(?:[\w.-]+(?::\d+)?/)?[a-z0-9._/-]*[a-z0-9](?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
     re.ASCII,
 )
 """[HOST[:PORT]/]NAME[:TAG][@DIGEST], as the engines read it."""
@@ -31,8 +31,14 @@ _CAPABILITY = re.compile(r"ALL|(CAP_)?[A-Z][A-Z_]+")
 _VOLUME = re.compile(r"(?P<source>/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]+):(?P<target>/[^:]*)(:(ro|rw))?")
 _DIRECTORY = re.compile(r"/[^:\0]*:/[^:\0]*(:(ro|rw))?")
 _TAKEN = ("/", posixpath.dirname(SOCKET_INSIDE), MODELS_INSIDE)
-_SHARED_NETWORK = re.compile(r"host|container:.*")
-_NOT_ROOT = re.compile(r"[1-9]\d{0,9}(:[1-9]\d{0,9})?")
+_NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""`host` and `none` are such words, too. Engines give a meaning to what has a colon: «ns:/proc/…», «container:…»."""
+
+_NOT_ROOT = re.compile(r"[1-9][0-9]*(:[1-9][0-9]*)?")
+_NUMBER = re.compile(r"-?[0-9]+")
+_MAX_USER = (1 << 31) - 1
+"""Engines take no higher numbers of users and groups."""
+
 _DEVICE = re.compile(r"/dev/[^:]+(:/[^:]+)?")
 
 
@@ -101,6 +107,7 @@ def _container(container: ContainerSpec) -> Iterator[Problem]:
             sentence = f"{dotted(path)}: «{item:.80}» is not understood: write /dev/video0, or usb:0403:6001"
             yield Problem(path, sentence)
     yield from _volumes(container)
+    yield from _user_and_network(container)
     for name, form, example in (
         ("cap_add", _CAPABILITY, "NET_ADMIN"),
         ("cap_drop", _CAPABILITY, "ALL"),
@@ -134,6 +141,7 @@ def _wasm(wasm: WasmSpec) -> Iterator[Problem]:
             path = (where, "directories", index)
             sentence = f"{dotted(path)}: «{item:.80}» is not understood: write /srv/data:/data:ro"
             yield Problem(path, sentence)
+    yield from _twice((where, "directories"), wasm.directories)
     yield from _input(wasm)
 
 
@@ -152,12 +160,47 @@ def _volumes(container: ContainerSpec) -> Iterator[Problem]:
     """What would hide the node's own mounts, or goes upwards."""
     for index, item in enumerate(container.volumes):
         found = _VOLUME.fullmatch(item)
-        target = posixpath.normpath(found["target"]) if found else ""
+        target = _place(found["target"]) if found else ""
         taken = target in _TAKEN or ".." in (found["target"] if found else "").split("/")
         if found and taken:
             path = ("container", "volumes", index)
             sentence = f"{dotted(path)}: «{item:.80}»: {found['target']} is not free for it: choose another place inside"
             yield Problem(path, sentence)
+    yield from _twice(("container", "volumes"), container.volumes)
+
+
+def _twice(where: Path, items: Sequence[str]) -> Iterator[Problem]:
+    """Of two «SOURCE:/INSIDE[:MODE]» with the same place inside, one would hide the other."""
+    first: dict[str, int] = {}
+    for index, item in enumerate(items):
+        inside = item.partition(":")[2].partition(":")[0]
+        earlier = first.setdefault(_place(inside), index)
+        if inside and earlier != index:
+            path = (*where, index)
+            sentence = (
+                f"{dotted(path)}: «{item:.80}»: {dotted((*where, earlier))} is at {inside} already: "
+                "choose another place inside"
+            )
+            yield Problem(path, sentence)
+
+
+def _place(inside: str) -> str:
+    """In one way of writing; `normpath` leaves two slashes at the beginning as they are."""
+    return posixpath.normpath(f"/{inside.lstrip('/')}")
+
+
+def _user_and_network(container: ContainerSpec) -> Iterator[Problem]:
+    user, network = container.user or "", container.network
+    numbers = [part for part in user.split(":") if _NUMBER.fullmatch(part)]
+    if any(len(part) > len(str(_MAX_USER)) or not 0 <= int(part) <= _MAX_USER for part in numbers):
+        sentence = f"container.user: «{user:.40}» is out of range: 0 to {_MAX_USER}"
+        yield Problem(("container", "user"), sentence)
+    if network is not None and not _NETWORK.fullmatch(network):
+        sentence = (
+            f"container.network: «{network:.80}» is not understood: "
+            "write host, none, or the name of a network"
+        )
+        yield Problem(("container", "network"), sentence)
 
 
 def _strict(container: ContainerSpec) -> Iterator[Problem]:
@@ -166,7 +209,7 @@ def _strict(container: ContainerSpec) -> Iterator[Problem]:
     for name, wrong in (
         ("privileged", container.privileged),
         ("cap_add", bool(container.cap_add)),
-        ("network", _SHARED_NETWORK.fullmatch(container.network or "") is not None),
+        ("network", container.network == "host"),
     ):
         if wrong:
             sentence = f"container.{name}: not with isolation «strict»: {way_out}"

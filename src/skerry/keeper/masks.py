@@ -51,7 +51,7 @@ def _without_known(data: bytes) -> bytes:
         # Regular expressions take half a megabyte: only where somebody prints what looks like a secret.
         from skerry.keeper.secret_forms import addresses_masked, spans  # noqa: PLC0415
 
-        return addresses_masked(_masked(data, spans(data, small, words)), MASK)
+        return addresses_masked(_masked(data, spans(small, words)), MASK)
     return data
 
 

@@ -1,95 +1,284 @@
-"""The known forms of secrets, as regular expressions that cannot backtrack. Loaded by `masks` when one may be there. Pure."""
+"""The known forms of secrets, by expressions that cannot backtrack. Loaded by `masks` when one may be there. Pure.
+
+A form is a name of `_NAMES`, what joins it with its value, and the value. One that is quoted ends with its quote, one
+that is not with the next blank: whatever else ends it might be a part of it. `tests/secret_lines.py` has examples.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-_ASSIGNED = rb"""(?:\\?["'])?[ \t]{0,3}+[=:]>?[ \t]{0,3}+"""
-_PHRASE_FOLLOWS = rb"""(?:\\?["'])?[ \t]{0,3}+(?::|=>?[ \t])[ \t]{0,3}+"""
-"""Without a blank after it, «=» is that of a query or of logfmt: one word follows."""
+_NAMES = {
+    b"passw": rb"passw(?:or)?d(?:[_-]?(?:hash|confirm(?:ation)?|value))?+",
+    b"passphrase": rb"passphrase",
+    b"pwd": rb"pwd",
+    b"secret": rb"secret(?:[_-]?(?:access[_-]?key|key(?:[_-]?base)?|id|value))?+",
+    b"token": rb"token(?:[_-]?value)?+",
+    b"api_key": rb"api_key",
+    b"api-key": rb"api-key",
+    b"apikey": rb"apikey",
+    b"access_key": rb"access_key",
+    b"access-key": rb"access-key",
+    b"authorization": rb"authorization",
+}
+"""Names in small letters by the words that `masks` looks for. Anything may come before («db_password»), digits after."""
+
+_LONG = frozenset({b"passphrase", b"authorization"})
+"""Their values have blanks: after «: » they take the rest of the line."""
+
+_ESCAPE = rb"(?:\x1b|\\++(?:u001b|x1b|033)|\^\[|\#033)"
+_COLOUR = (
+    rb"(?>" + _ESCAPE + rb"\[[0-?]{0,32}+[@-~]|\x1b\][^\x07\x1b\n]{0,256}+(?:\x07|\x1b\\)|\x1b[(-/][0-~])"
+)  # fmt: skip
+_GAP = rb"(?:[ \t]|" + _COLOUR + rb")"
+_QUOTE = rb"\\*+[\"']"
+_LITERAL = rb"(?:[bfru]{1,2}(?=" + _QUOTE + rb"))?+"
+"""What Python puts before a quote."""
 
 _SPOKEN_OF = rb"(?:-|(?:and|argument|expects|is|must|needs|not|option|or|requires|to|was)\b)"
-_AS_ARGUMENT = rb"""(?:[ \t]{1,3}+|["'],[ \t]{0,3}+(?=["']))(?!""" + _SPOKEN_OF + rb")"
-_SCHEME = rb"(?:(?:bearer|basic|token|digest)[ \t]++)?"
-_QUOTED = rb"""\\"([^"\\\n]++)|"((?:[^"\\\n]|\\.)++)"|'([^'\n]++)"""
-_WORD = rb"""(?![\\"'])[^\s,;&"'(){}\[\]]++"""
-_PHRASE = rb"""(?![\\"'])(?:[^\r\n"\\]|\\(?!"))++"""
-_VALUE = rb"(?:" + _QUOTED + rb"|(" + _WORD + rb"))"
-"""In one of its groups, without quotes: a line of JSON stays one."""
-
-
-def _assignment(word: bytes, tail: bytes) -> re.Pattern[bytes]:
-    """«word=value» in its many spellings."""
-    return re.compile(rb"(?i)" + word + tail + _ASSIGNED + _SCHEME + _VALUE)
-
-
-def _option(word: bytes, tail: bytes) -> re.Pattern[bytes]:
-    """«word value», as in a command line and in a list of arguments."""
-    return re.compile(rb"(?i)" + word + tail + _AS_ARGUMENT + _VALUE)
-
-
-_NAME_GOES_ON = rb"[\w-]{0,32}+"
-_NUMBERED = rb"_?\d{0,3}+"
-_PHRASE_FORM = re.compile(
-    rb"(?i)passphrase" + _NAME_GOES_ON + _PHRASE_FOLLOWS + rb"(?:" + _QUOTED + rb"|(" + _PHRASE + rb"))"
+_JOINT = (
+    rb"(?:" + _GAP + rb"*+(?P<closed>" + _QUOTE + rb")?+\]?+" + _GAP + rb"*+(?P<assigned>[=:]{1,2}+>?+)" + _GAP + rb"*+"
+    rb"|" + _QUOTE + rb"[ \t]*+(?P<listed>,)" + _GAP + rb"*+(?=" + _LITERAL + _QUOTE + rb")"
+    rb"|(?P<spaced>" + _GAP + rb"++)(?!" + _SPOKEN_OF + rb"))"
 )  # fmt: skip
-_FORMS = {
-    b"passw": (_assignment(b"passw(?:or)?d", _NAME_GOES_ON),),
-    b"passphrase": (_PHRASE_FORM, _assignment(b"passphrase", _NAME_GOES_ON)),
-    # «PWD=/srv» is the shell's directory.
-    b"pwd": (_assignment(b"pwd", _NUMBERED + rb"(?!=/)"),),
-    b"secret": (_assignment(b"secret", _NAME_GOES_ON),),
-    b"token": (_assignment(b"token", _NUMBERED),),
-    b"api_key": (_assignment(b"api_key", _NUMBERED),),
-    b"api-key": (_assignment(b"api-key", _NUMBERED),),
-    b"apikey": (_assignment(b"apikey", _NUMBERED),),
-    b"access_key": (_assignment(b"access_key", _NUMBERED),),
-    b"access-key": (_assignment(b"access-key", _NUMBERED),),
-    b"authorization": (_assignment(b"authorization", b""),),
-    b"bearer ": (re.compile(rb"(?i)bearer[ \t]++([\w.~+/=-]{16,}+)"),),
+"""What may stand between a name and its value, by the name of its group."""
+
+_FORMS = {word: re.compile(name + rb"_?\d{0,3}+" + _JOINT) for word, name in _NAMES.items()}
+_BEARER = re.compile(rb"bearer[ \t]++([\w.~+/=-]{16,}+)")
+_SCHEME = re.compile(rb"(?:basic|bearer|digest|negotiate|token|aws4-[\w-]++)[ \t]++")
+
+_OPENING = re.compile(_LITERAL + rb"(\\*+)([\"'])")
+_QUOTED = {
+    b'"': re.compile(rb'(?:[^"\\\r\n]|\\.|"(?=[\w"]))*+'),
+    b"'": re.compile(rb"(?:[^'\\\r\n]|\\.|'(?=[\w']))*+"),
 }
-"""A word in small letters, and what may follow in any letters; what the group holds is masked."""
+"""Up to the closing quote, or the end of the line. A quote before a letter closes nothing."""
 
-_OPTIONS = {
-    b"passw": _option(b"passw(?:or)?d", _NUMBERED),
-    b"passphrase": _option(b"passphrase", b""),
-    b"pwd": _option(b"pwd", b""),
-    b"secret": _option(b"secret", b"(?:-key)?"),
-    b"token": _option(b"token", b""),
-    b"api-key": _option(b"api-key", b""),
-    b"access-key": _option(b"access-key", b""),
+_ESCAPED = re.compile(rb"(\\++)([\"'])(?:(?!\2)[^\\\r\n]|(?!\1\2)\\++\2?+)*+")
+"""The same within a quoted text, from the opening quote on: the one that closes has as many backslashes as it."""
+
+_STRING = rb"""\"(?:[^"\\\r\n]|\\.)*+\"|'(?:[^'\\\r\n]|\\.)*+'"""
+_ITEMS = rb"[^\[\](){}\"'\r\n]|" + _STRING
+_BRACKETS = re.compile(
+    rb"[\[({](?=[ \t]{0,8}+[bfru]?\\*+[\"'\[({])(?:" + _ITEMS + rb"|[\[({](?:" + _ITEMS + rb")*+[\])}])*+(?:[\])}]|[^\r\n]*+)"
+)  # fmt: skip
+"""A list or an object with texts, one more in each of its items; what is deeper, up to the end of the line."""
+
+_ENDS = rb"[\"']?+[,;]?+(?:\s|\Z)"
+_ENDS_IN_DOCUMENT = _ENDS + rb"|[\"'][,:})\]]"
+_FADES = _COLOUR + rb"{1,4}+(?:\s|\Z)"
+
+
+def _unquoted(ends: bytes, others: bytes = b"") -> re.Pattern[bytes]:
+    """What goes on to the next blank, but for a quote, comma or colour just before it, and what `others` says."""
+    plain = rb"[^\s\"',;\x1b" + others + rb"]"
+    mark = rb"(?!" + ends + rb")[\"',;]"
+    return re.compile(rb"(?:" + plain + rb"|" + mark + rb"|(?!" + _FADES + rb")\x1b)++")
+
+
+_ESCAPES = rb"(?:\\[^\s]?+|"
+_WORD = {
+    (False, False): _unquoted(_ENDS),
+    (False, True): _unquoted(_ENDS, rb"&"),
+    (True, False): re.compile(_ESCAPES + _unquoted(_ENDS_IN_DOCUMENT, rb"\\").pattern + rb")++"),
+    (True, True): re.compile(_ESCAPES + _unquoted(_ENDS_IN_DOCUMENT, rb"\\&").pattern + rb")++"),
 }
-"""The same for words that end the name of an option: «--db-password»."""
+"""By whether it is in a document, whose quotes close its texts, and in the query of a URL."""
 
-_BEFORE = re.compile(rb"(?!no-)(?:\w[\w-]{0,30}+)?")
+_REST = {
+    False: re.compile(rb"(?:[^\r\n\x1b]|(?!" + _COLOUR + rb"{1,4}+[ \t]?(?:[\r\n]|\Z))\x1b)++"),
+    True: re.compile(rb"(?:[^\r\n\"'\\]|\\[^\r\n]?+|(?!" + _ENDS_IN_DOCUMENT + rb")[\"'])++"),
+}
+"""The rest of a line, by whether it is in a document."""
 
+_OF_JSON = re.compile(rb"(?:(null|none|true|false|\*{3})|-?+\d[\d.e+-]*+)(?=\s*+(?:[,}\]]|\Z))")
+_NOTHING = frozenset({b"", b"null", b"none", b"nil", b"true", b"false", b"undefined"})
+_DIRECTORY = re.compile(_LITERAL + rb"(?:" + _QUOTE + rb")?+(?:~?/|[a-z]:\\)")
+_FAILURE = re.compile(
+    rb"(?:no such|not found|not a|is a|permission|operation|file exists|input/output|cannot|too many)\b"
+)
+_GRAMMAR = (b"expected", b"illegal", b"unrecognized", b"unrecognised")
+"""«unexpected token: foo» comes from a parser."""
+
+_LONGEST_GRAMMAR = 15
+"""What is longer may be a token of the other kind."""
+
+_DOCUMENT = re.compile(rb"[\[{]\s?\\*+[\"']")
+_NAME_CHARACTERS = b"abcdefghijklmnopqrstuvwxyz0123456789_-"
+_PATH_CHARACTERS = _NAME_CHARACTERS + b"./"
+_FAR = 128
+
+_BEFORE_OPTION = re.compile(rb"(?!no-)(?:\w[\w-]{0,30}+)?")
 _AWS = re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")
 _IN_ADDRESS = re.compile(rb"(?<=://)([^\s/@:]{0,256}+:)[^\s/@]++(?=@)")
 
+Span = tuple[int, int]
 
-def spans(data: bytes, small: bytes, words: Iterable[bytes]) -> list[tuple[int, int]]:
-    """Where secrets stand in `data` that begin with `words`; `small` is `data` in small letters."""
-    found: list[tuple[int, int]] = []
+
+class _Documents:
+    """Tells whether a place is in a line of JSON or the like. Asked in rising order it reads each line once."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._end = -1
+        self._first = 0
+
+    def hold(self, place: int) -> bool:
+        if place > self._end:
+            start = self._data.rfind(b"\n", max(0, self._end), place) + 1 or max(0, self._end)
+            end = self._data.find(b"\n", place)
+            self._end = len(self._data) if end < 0 else end
+            if self._data[start : self._end].lstrip().startswith(b'"'):
+                self._first = start
+            else:
+                match = _DOCUMENT.search(self._data, start, self._end)
+                self._first = match.start() if match else self._end
+        return self._first < place
+
+
+def spans(small: bytes, words: Iterable[bytes]) -> list[Span]:
+    """Where secrets stand whose names begin with `words` in the text that is `small` in small letters."""
+    found: list[Span] = []
     for word in words:
-        place = small.find(word)
-        while place >= 0:
-            match = _match(word, data, place)
-            if match is not None:
-                found.append(match.span(match.lastindex or 0))
-            place = small.find(word, place + 1 if match is None else match.end())
+        if word in _FORMS:
+            found += _values(small, word)
+        else:
+            found += [match.span(1) for match in _BEARER.finditer(small)]
     return found
 
 
-def _match(word: bytes, data: bytes, place: int) -> re.Match[bytes] | None:
-    for form in _FORMS[word]:
-        if (match := form.match(data, place)) is not None:
-            return match
-    if word in _OPTIONS:
-        dashes = data.rfind(b"--", max(0, place - 32), place)
-        if dashes >= 0 and _BEFORE.fullmatch(data, dashes + 2, place):
-            return _OPTIONS[word].match(data, place)
-    return None
+def _values(small: bytes, word: bytes) -> Iterable[Span]:
+    form, documents = _FORMS[word], _Documents(small)
+    place = small.find(word)
+    while place >= 0:
+        end = place + len(word)
+        joint = form.match(small, place)
+        if joint is not None:
+            span = _value(small, word, joint, documents)
+            if span is not None:
+                yield span
+                end = span[1]
+        place = small.find(word, end)
+
+
+def _value(small: bytes, word: bytes, joint: re.Match[bytes], documents: _Documents) -> Span | None:
+    """What is named so, without its quotes; nothing where no secret is meant."""
+    closed, assigned = joint.group("closed", "assigned")
+    place = joint.end()
+    if closed and (opening := _OPENING.match(small, place)):
+        span = (
+            _quoted(small, opening)
+            if word != b"pwd" or not _DIRECTORY.match(small, place)
+            else (place, place)
+        )
+    elif closed and (value := _OF_JSON.match(small, place)):
+        span = (place, place) if value[1] else value.span()
+    else:
+        before = small[max(0, joint.start() - _FAR) : joint.start()]
+        stem = before.rstrip(_NAME_CHARACTERS)
+        if assigned is None:
+            if not _is_option(before) and not (joint["listed"] and _is_first(word, stem)):
+                return None
+        elif _is_other(small, word, joint, before, stem):
+            return None
+        span = _open(small, word, joint, joint.start() - len(before) + len(stem), documents)
+    text = small[slice(*span)].rstrip(b")}].,;")
+    if (
+        text in _NOTHING
+        or not text.strip(b"*")
+        or (word == b"token" and len(text) <= 3 and text.isdigit())
+    ):
+        return None
+    return span
+
+
+def _open(
+    small: bytes, word: bytes, joint: re.Match[bytes], begin: int, documents: _Documents
+) -> Span:
+    """The value after a name that is not quoted itself and, with all that belongs to it, begins at `begin`."""
+    place = joint.end()
+    if opening := _OPENING.match(small, place):
+        if joint["assigned"] and documents.hold(place) and _closes(small, opening.end()):
+            return place, place
+        return _quoted(small, opening)
+    if scheme := _SCHEME.match(small, place):
+        place = scheme.end()
+    if brackets := _BRACKETS.match(small, place):
+        return brackets.span()
+    mark = small[max(0, begin - 1) : begin]
+    form = _WORD[documents.hold(place), mark in (b"?", b"&")]
+    if word in _LONG and _takes_the_rest(small, place, joint["assigned"], scheme):
+        if mark in _QUOTED:
+            opening_at = begin - 1
+            while opening_at > max(0, begin - _FAR) and small[opening_at - 1 : opening_at] == b"\\":
+                opening_at -= 1
+            return place, _end_of_quoted(small, place, opening_at, mark)
+        form = _REST[documents.hold(place)]
+    value = form.match(small, place)
+    return value.span() if value else (place, place)
+
+
+def _takes_the_rest(
+    small: bytes, place: int, assigned: bytes | None, scheme: re.Match[bytes] | None
+) -> bool:
+    """Without a blank after it, «=» is that of a query or of logfmt: one word follows."""
+    return assigned == b":" or (
+        assigned is not None and (scheme is not None or small[place - 1] in b" \t")
+    )
+
+
+def _quoted(small: bytes, opening: re.Match[bytes]) -> Span:
+    start = opening.end()
+    if scheme := _SCHEME.match(small, start):
+        start = scheme.end()
+    return start, _end_of_quoted(small, start, opening.start(1), opening[2])
+
+
+def _is_option(before: bytes) -> bool:
+    dashes = before.rfind(b"--", -34)
+    return dashes >= 0 and _BEFORE_OPTION.fullmatch(before, dashes + 2) is not None
+
+
+def _is_first(word: bytes, stem: bytes) -> bool:
+    """Whether it is the first of a pair, as in a list of headers."""
+    opening = stem[:-1].rstrip(b"\\").removesuffix(b"b").removesuffix(b"u")
+    return word == b"authorization" or opening.endswith((b"(", b"["))
+
+
+def _is_other(
+    small: bytes, word: bytes, joint: re.Match[bytes], before: bytes, stem: bytes
+) -> bool:
+    """Whether it is a file, a directory, or the word of a parser."""
+    place = joint.end()
+    if word == b"pwd" and _DIRECTORY.match(small, place):
+        return True
+    if joint["assigned"] != b":" or joint["closed"]:
+        return False
+    if word == b"token" and stem == before and stem.rstrip(b" \t").endswith(_GRAMMAR):
+        value = small[place : place + _LONGEST_GRAMMAR + 1].split(None, 1)
+        return not value or len(value[0]) <= _LONGEST_GRAMMAR
+    if stem.endswith((b"/", b".")):
+        path = before[len(before.rstrip(_PATH_CHARACTERS)) :]
+        # «user/password: …» is no path.
+        if path.startswith((b"/", b"./", b"../")):
+            return small[place - 1] in b" \t" or small.startswith(b"/", place)
+        return _FAILURE.match(small, place) is not None
+    return False
+
+
+def _closes(small: bytes, place: int) -> bool:
+    """Whether the quote before `place` ends a text rather than beginning one."""
+    return small[place : place + 1] in (b"", b"\n", b"\r", b",", b"}", b"]")
+
+
+def _end_of_quoted(small: bytes, start: int, opening: int, quote: bytes) -> int:
+    """Where the text that goes on at `start` ends; `opening` is where its quote and the backslashes before it are."""
+    if small[opening : opening + 1] == b"\\":
+        match = _ESCAPED.match(small, opening)
+    else:
+        match = _QUOTED[quote].match(small, start)
+    return max(start, match.end()) if match else start
 
 
 def addresses_masked(data: bytes, mask: bytes) -> bytes:

@@ -17,6 +17,14 @@ class Held(Exception):
         self.holder = holder
 
 
+def last_holder(path: Path) -> str:
+    """The pid of whoever had `path` locked last, as text; empty: nobody yet, or we may not read it."""
+    try:
+        return path.read_text()[:20].strip()
+    except OSError:
+        return ""
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Holds `path` locked, with our pid written in it. Raises Held."""

@@ -213,7 +213,7 @@ def _runtimes(
     settings: NodeSettings, host: Host, isolation: Isolation, containers: LazyContainers
 ) -> Runtimes:
     processes = ProcessRuntime(settings.run_dir, host.clock, host.chance, isolation)
-    return Runtimes(processes, containers)
+    return Runtimes(processes, containers, settings.data_dir)
 
 
 def _wishes(

@@ -328,7 +328,7 @@ class Node:
             isolation=None if means is None else means.words,
             no_strict="" if means is None else means.missing,
             engine=look.words,
-            no_engine=look.missing,
+            no_engine=look.missing or self.containers.problem,
             containers=self.containers.wanted,
             memory=self.limits.memory_usage,
             storage=self.limits.storage_usage,

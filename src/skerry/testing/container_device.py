@@ -18,7 +18,7 @@ from skerry.node.workloads.runtimes.containers.devices import Devices
 from skerry.node.workloads.runtimes.containers.engine import Engine
 from skerry.node.workloads.runtimes.containers.maker import Maker
 from skerry.node.workloads.runtimes.containers.output import ContainerLogs
-from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
+from skerry.node.workloads.runtimes.containers.runtime import PATIENCE, ContainerRuntime
 from skerry.node.workloads.runtimes.identity import lives
 from skerry.testing.waiting import eventually
 from skerry.wire.workload import ContainerSpec, Exit, Resources
@@ -65,7 +65,7 @@ class ContainerDevice:
         self._agents: list[ContainerRuntime] = []
         self._launched = 0
 
-    def agent(self) -> ContainerRuntime:
+    def agent(self, patience: tuple[float, float] = PATIENCE) -> ContainerRuntime:
         """The runtime of another agent process on this device; not connected yet."""
         engine = Engine([self.socket])
         logs = ContainerLogs(self.clock)
@@ -83,6 +83,7 @@ class ContainerDevice:
             self.images,
             self.clock,
             random.Random(7),
+            patience=patience,
         )
         self._agents.append(runtime)
         return runtime

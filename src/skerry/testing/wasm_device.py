@@ -51,7 +51,8 @@ class WasmDevice(ProcessDevice):
 
     def router(self, processes: ProcessRuntime) -> Runtimes:
         """All runtimes of one agent process on this device, with no engine."""
-        self._routers.append(Runtimes(processes, LazyContainers(_no_room, known=False)))
+        containers = LazyContainers(_no_room, known=False)
+        self._routers.append(Runtimes(processes, containers, self.directory))
         return self._routers[-1]
 
     async def end(self) -> None:

@@ -295,9 +295,9 @@ def engine(facts: Facts) -> CheckResult:
         return CheckResult(
             name, *("ok", facts.engine) if facts.engine else ("skipped", "not looked at")
         )
-    fix = "install docker.io or podman and start it, or set containers.socket"
+    fix = "install docker.io or podman and start it (restart one that does not answer), or set containers.socket"
     if facts.containers:
-        detail = f"none: {facts.no_engine}; workloads that wait for it: {facts.containers}"
+        detail = f"none answers: {facts.no_engine}; workloads that need it: {facts.containers}"
         return CheckResult(name, "warning", detail, fix)
     detail = f"none, and no workload here is a container: {facts.no_engine}"
     return CheckResult(name, "skipped", detail, f"nothing; for containers: {fix}")
@@ -336,8 +336,8 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-PRESSING = frozenset({"memory", "storage"})
-"""Checks whose warnings are problems of the node already: something is about to be ended or refused."""
+PRESSING = frozenset({"memory", "storage", "container engine"})
+"""Checks whose warnings are problems of the node already: something is, or is about to be, ended or refused."""
 
 
 def examine(facts: Facts) -> list[CheckResult]:

@@ -25,6 +25,7 @@ from skerry.node.store.state import NodeStore
 
 log = logging.getLogger(__name__)
 
+LOCK_FILE = "node.lock"
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
@@ -66,7 +67,7 @@ async def opened(
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = database or data_dir / STORE_FILE
     try:
-        with locked(data_dir / "node.lock"), _locked_elsewhere(data_dir, database):
+        with locked(data_dir / LOCK_FILE), _locked_elsewhere(data_dir, database):
             encryption = await asyncio.to_thread(keys or partial(_plain, data_dir, database))
             async with _database(database, node_id, clock, disk, encryption) as store:
                 yield store

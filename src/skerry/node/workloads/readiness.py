@@ -24,6 +24,10 @@ FAILURES = 3
 """Failures in a row after which a ready workload is no longer ready."""
 
 
+EXEC_PAUSE = 10.0
+"""Seconds to which the pause between two `exec` in a container grows: Podman keeps a process for each for 5 minutes."""
+
+
 class Readiness(msgspec.Struct, frozen=True):
     """The probe's judgement so far; `failure` is why the last try failed."""
 
@@ -38,6 +42,11 @@ def judge(before: Readiness, failure: str) -> Readiness:
         return Readiness(ready=True)
     failures = before.failures + 1
     return Readiness(before.ready and failures < FAILURES, failures, failure)
+
+
+def next_pause(pause: float) -> float:
+    """The pause after this one between two `exec` in a container: a start is seen soon, and the sum stays bounded."""
+    return max(pause, min(2 * pause, EXEC_PAUSE))
 
 
 def judge_health(word: str, *, optional: bool) -> Readiness:
@@ -116,12 +125,15 @@ class Prober:
             await self._value_seen(actual.name, ready.value, instance)
             tell(Readiness(ready=True))
             return
+        pause = ready.interval
         while True:
             after = judge(readiness, await self._failure(ready, actual.assignment, instance))
             if (after.ready, after.failure) != (readiness.ready, readiness.failure):
                 tell(after)
             readiness = after
-            await self._clock.sleep(ready.interval)
+            await self._clock.sleep(pause)
+            if ready.exec is not None and spec.container is not None:
+                pause = next_pause(pause)
 
     async def _follow_health(
         self, instance: str, tell: Callable[[Readiness], None], *, optional: bool

@@ -96,9 +96,10 @@ class Supervisor:
                 await self._needs.close()
 
     def statuses(self) -> list[WorkloadStatus]:
-        """Every workload as it is now, by name."""
-        moment = self._tools.moment()
-        return [status_of(actual, moment) for _, actual in sorted(self._board.actual.items())]
+        """Every workload as it is now, by name; before the runtime has answered, as the store has it."""
+        moment, board = self._tools.moment(), self._board
+        known = board.actual if board.attached else self._tools.instances.load()
+        return [status_of(actual, moment) for _, actual in sorted(known.items())]
 
     async def order_lock(self, workload: str, order: LockOrder) -> WorkloadStatus:
         """Takes or gives back an update lock; returns when that is committed. Raises NotFound or Refused."""

@@ -39,6 +39,11 @@ class LazyContainers:
         self._on_exit = on_exit
         return [] if room is None else await room.runtime.connect(on_exit)
 
+    @property
+    def problem(self) -> str:
+        """Why no engine answers; empty: one does, or nobody has needed it."""
+        return "" if self.opened is None else self.opened.runtime.problem
+
     def runtime(self) -> ContainerRuntime:
         """What runs containers; the room is opened for it."""
         return self._room().runtime

@@ -1,11 +1,12 @@
 """All runtimes of the device as one: implements `node.ports.Runtime` and passes each call to the one that it is for.
 
-A container engine that is away holds up no process, and the other way round: `connect` of each tells what it can.
+A container engine that is away or hangs holds up no process: its `connect` waits for it some seconds at most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry.kit.errors import Refused
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
 
 
 class Runtimes:
-    """Implements `Runtime`, and `readiness.Execute`."""
+    """Implements `Runtime`, and `readiness.Execute`. `data_dir` is the node's own, which no module is given."""
 
-    def __init__(self, processes: ProcessRuntime, containers: LazyContainers) -> None:
+    def __init__(
+        self, processes: ProcessRuntime, containers: LazyContainers, data_dir: Path
+    ) -> None:
+        self._data_dir = data_dir
         self._processes = processes
         self._containers = containers
 
@@ -41,8 +45,8 @@ class Runtimes:
         return self._processes.keeper_pid
 
     async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
-        running = await self._containers.connect(on_exit)
-        return [*await self._processes.connect(on_exit), *running]
+        running = await self._processes.connect(on_exit)
+        return [*running, *await self._containers.connect(on_exit)]
 
     async def adopt(self, known: list[StoredInstance]) -> list[RunningInstance]:
         containers = [one for one in known if isinstance(one.launch, ContainerLaunch)]
@@ -54,7 +58,7 @@ class Runtimes:
         if isinstance(launch, ContainerLaunch):
             return await self._containers.runtime().start(launch)
         if isinstance(launch, WasmLaunch):
-            check_module(launch)
+            check_module(launch, self._data_dir)
         return await self._processes.start(launch)
 
     def isolation(self, instance: str) -> str:

@@ -7,6 +7,7 @@ What only compiling can tell (its imports, a damaged body) the runner says in th
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 from skerry.kit.errors import Refused
@@ -17,20 +18,31 @@ _CORE = b"\0asm\x01\0\0\0"
 _COMPONENT = b"\0asm\x0d\0\x01\0"
 
 
-def check_module(launch: WasmLaunch, runtime: str = "wasmtime") -> None:
-    """Raises Refused. `runtime` is the Python module that runners import."""
-    cause = _cause(launch, runtime)
+def check_module(launch: WasmLaunch, data_dir: Path, runtime: str = "wasmtime") -> None:
+    """Raises Refused. `data_dir` is the node's own; `runtime` is the Python module that runners import."""
+    cause = _cause(launch, data_dir, runtime)
     if cause:
         raise Refused(f"cannot start workload «{launch.workload}»: {cause}")
 
 
-def _cause(launch: WasmLaunch, runtime: str) -> str:
+def _cause(launch: WasmLaunch, data_dir: Path, runtime: str) -> str:
     if importlib.util.find_spec(runtime) is None:
         return NO_RUNTIME
     for directory in launch.directories:
         if not directory.is_dir():
             return f"directory {directory} does not exist. Make it on the node, or correct wasm.directories."
+        if _meets(directory, data_dir):
+            return (
+                f"wasm.directories cannot name {directory}: the node's own data is at {data_dir}. "
+                "Name a directory beside it."
+            )
     return _module_cause(launch.module)
+
+
+def _meets(directory: Path, data_dir: Path) -> bool:
+    """Whether one lies in the other, wherever links lead."""
+    real, private = (Path(os.path.realpath(each)) for each in (directory, data_dir))
+    return real.is_relative_to(private) or private.is_relative_to(real)
 
 
 def _module_cause(module: Path) -> str:

@@ -6,6 +6,7 @@ import random
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import Clock
+from skerry.node.workloads.runtimes.containers.creation import exit_of
 from skerry.node.workloads.runtimes.containers.engine import (
     Container,
     Engine,
@@ -13,6 +14,7 @@ from skerry.node.workloads.runtimes.containers.engine import (
     EngineRefusal,
 )
 from skerry.node.workloads.runtimes.containers.held import Held, has_ended
+from skerry.wire.workload import Exit
 
 _SOON = Backoff(first=0.004, cap=1.5)
 _AWAY = Backoff(first=0.1, cap=1.5)
@@ -43,3 +45,13 @@ async def as_it_ended(
         answers += 1
         await clock.sleep(_SOON.delay(answers, chance))
     return None
+
+
+def told_exit(held: Held, found: Container | None, at: int) -> Exit:
+    """The exit, known at `at`: unknown when the container is gone."""
+    if found is None:
+        return Exit(at=at)
+    if held.reason:  # however it took that, it did not end by itself
+        return Exit(at=at, reason=held.reason)
+    out_of_memory = found.state.o_o_m_killed or held.out_of_memory
+    return exit_of(found.state.exit_code, at, "out of memory" if out_of_memory else "")

@@ -31,6 +31,8 @@ NO_ROOM = "no space left on device"
 
 _MAX_LINE = 1 << 20
 
+_NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError)
+
 
 class EngineGone(Transient):
     """No container engine answers."""
@@ -315,7 +317,7 @@ class Engine:
         try:
             async with self._request(method, path, query, json=body, timeout=PATIENCE) as response:
                 answer = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except _NO_ANSWER as error:
             raise self._gone(error) from error
         _check(response.status, answer)
         return answer
@@ -333,7 +335,7 @@ class Engine:
                 if response.status >= 400:
                     _check(response.status, await response.read())
                 yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except _NO_ANSWER as error:
             raise self._gone(error) from error
 
     @asynccontextmanager

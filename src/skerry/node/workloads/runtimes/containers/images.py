@@ -8,7 +8,9 @@ to stop a workload whose image the engine has.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -149,10 +151,10 @@ class Images:
     async def load(self, archive: Path) -> list[str]:
         """Loads images from a file; what waits for one of them goes on at once. Returns the engine's words.
 
-        Raises InvalidInput when the file cannot be read, Refused or Transient from the engine.
+        Raises InvalidInput when the file cannot be read or is none, Refused or Transient from the engine.
         """
         try:
-            file = archive.open("rb")
+            file = _opened(archive)
         except OSError as error:
             raise InvalidInput(f"cannot read {archive}: {error.strerror}") from error
         try:
@@ -286,6 +288,16 @@ class Images:
         workloads = ", ".join(sorted(user.workload for user in image.users))
         about: Meta = {"image": image.name[:512], "workloads": workloads[:512]}
         await self._voice.announce(EVENT, stage, about | meta)
+
+
+def _opened(archive: Path) -> BinaryIO:
+    fd = os.open(archive, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would be waited for
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InvalidInput(
+            f"cannot load {archive}: it is no regular file. Name the archive itself."
+        )
+    return os.fdopen(fd, "rb")
 
 
 async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:

@@ -35,10 +35,9 @@ from skerry.node.workloads.runtimes.containers.creation import (
     INSTANCE,
     OWNER,
     WORKLOAD,
-    exit_of,
     with_secrets,
 )
-from skerry.node.workloads.runtimes.containers.endings import as_it_ended
+from skerry.node.workloads.runtimes.containers.endings import as_it_ended, told_exit
 from skerry.node.workloads.runtimes.containers.engine import (
     Container,
     Engine,
@@ -71,8 +70,9 @@ _GRACE = 10.0
 _POLITE = 2.0
 """Seconds that the removal of a container waits for starts that are under way: an engine does either slower."""
 
-_SETTLED = 10.0
-"""Seconds that ends from before the agent's start may take: an engine that has gone again must not hold up all else."""
+PATIENCE = (3.0, 10.0)
+"""Seconds that the agent's start waits for the engine's first answer (one that is started by its socket takes one
+or two), and then for all that runs and has ended: an engine that hangs must not hold up all else."""
 
 
 class ImageNeeds(Protocol):
@@ -91,9 +91,12 @@ class ImageNeeds(Protocol):
 
 
 class ContainerRuntime:
-    """Implements `Runtime`. Containers without the mark of `maker.owner` do not exist for us."""
+    """Implements `Runtime`. Containers without the mark of `maker.owner` do not exist for us.
 
-    def __init__(
+    `patience` is that of `connect`. `problem` says why no engine answers; empty: one does.
+    """
+
+    def __init__(  # noqa: PLR0913 - what the container's room is made of
         self,
         engine: Engine,
         logs: ContainerLogs,
@@ -101,8 +104,11 @@ class ContainerRuntime:
         needs: ImageNeeds,
         clock: Clock,
         chance: random.Random,
+        *,
+        patience: tuple[float, float] = PATIENCE,
     ) -> None:
         self._engine = engine
+        self._patience = patience
         self._needs = needs
         self._logs = logs
         self._maker = maker
@@ -121,14 +127,12 @@ class ContainerRuntime:
         self.problem = ""
 
     async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
-        """As the port says; without an engine nothing is returned, and it is looked for until it is there."""
+        """As the port says; when no engine answers soon, what is known by then is returned, and it is asked until it does."""
         self._on_exit = on_exit
         try:
-            await self._compare()
+            await self._first_look()
         except (EngineGone, EngineRefusal) as error:
             self.problem = str(error)
-        else:
-            await self._settled()
         self.watch(on_exit)
         return self._running()
 
@@ -144,10 +148,9 @@ class ContainerRuntime:
         if self.problem:
             for stored in known:
                 launch, identity = stored.launch, stored.identity
-                if launch.instance not in self._held and identity and lives(identity, boot_id):
-                    held = of_launch(launch)
-                    held.identity = identity
-                    self._held[launch.instance] = held
+                if identity and lives(identity, boot_id):
+                    held = self._held.setdefault(launch.instance, of_launch(launch))
+                    held.identity = held.identity or identity
         wanted = {stored.launch.instance for stored in known}
         return [running for running in self._running() if running.instance in wanted]
 
@@ -230,6 +233,21 @@ class ContainerRuntime:
             )
         await self.close()
 
+    async def _first_look(self) -> None:
+        """Takes up what the engine has; returns when every exit that was found has been told."""
+        first, whole = self._patience
+        try:
+            async with asyncio.timeout(first):
+                await self._engine.version()
+            async with asyncio.timeout(whole):
+                await self._compare()
+                if self._endings:
+                    await asyncio.wait(self._endings)
+        except TimeoutError as error:
+            raise EngineGone(
+                f"cannot reach the container engine at {self._engine.socket}: it hangs (it takes connections and does not answer)"
+            ) from error
+
     async def _start(self, held: Held, launch: ContainerLaunch) -> ProcessIdentity:
         if held.identity is not None:
             return held.identity
@@ -293,17 +311,10 @@ class ContainerRuntime:
     async def _tell(self, held: Held) -> None:
         """Tells the exit once the last words are in the log."""
         found = await as_it_ended(self._engine, held, self._clock, self._chance)
-        exit_ = Exit(at=self._clock.wall_ns()) if found is None else self._exit(held, found)
+        exit_ = told_exit(held, found, self._clock.wall_ns())
         if held.output is not None:
             await held.output.finish()
         self._on_exit(InstanceExit(held.instance, exit_))
-
-    def _exit(self, held: Held, found: Container) -> Exit:
-        out_of_memory = found.state.o_o_m_killed or held.out_of_memory
-        if held.reason:  # however it took that, it did not end by itself
-            return Exit(at=self._clock.wall_ns(), reason=held.reason)
-        reason = "out of memory" if out_of_memory else ""
-        return exit_of(found.state.exit_code, self._clock.wall_ns(), reason)
 
     async def _stay(self) -> None:
         failures = 0
@@ -394,11 +405,6 @@ class ContainerRuntime:
         if held.container:
             with contextlib.suppress(EngineGone, EngineRefusal):
                 await self._engine.remove(held.container)
-
-    async def _settled(self) -> None:
-        """Returns when every exit that was found has been told, or the engine takes too long over it."""
-        if self._endings:
-            await asyncio.wait(self._endings, timeout=_SETTLED)
 
     def _identity(self, found: Container) -> ProcessIdentity:
         boot_id = self._clock.boot_id()

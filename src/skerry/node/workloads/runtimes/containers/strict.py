@@ -5,6 +5,7 @@ System calls are `seccomp`'s. User namespaces that containers start in are the e
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,16 +16,22 @@ NOBODY = "65534:65534"
 PIDS = 256
 """Processes and threads where the spec names no limit: room for a program, not for a fork bomb."""
 
-TMP = {"/tmp": "rw,nosuid,nodev,mode=1777,size=64m"}  # noqa: S108 - inside the container, private to it
+TMP = {"/tmp": "rw,exec,nosuid,nodev,mode=1777,size=64m"}  # noqa: S108 - inside the container, private to it
+"""Programs run from it, as from that of a strict process: left alone, Docker says no and Podman yes."""
 
-_UID = re.compile(r"[1-9]\d{0,9}(:\d{1,10})?")
+_UID = re.compile(r"([1-9][0-9]{0,9})(?::([0-9]{1,10}))?")
 
 
 def user_of(wanted: str | None, image_user: str) -> str:
-    """Who it runs as: the spec's user, else the image's where that is a number and not root, else nobody."""
-    if wanted is not None:
-        return wanted
-    return image_user if _UID.fullmatch(image_user) else NOBODY
+    """Who it runs as: the spec's user, else the image's where that is a number and not root, else nobody.
+
+    Always with a group: to a number alone engines give root's. In place of that one, and of none, is the user's number.
+    """
+    found = _UID.fullmatch(image_user if wanted is None else wanted)
+    if found is None:
+        return NOBODY
+    user, group = found.groups()
+    return f"{user}:{group if int(group or 0) else user}"
 
 
 def in_force(launch: ContainerLaunch) -> tuple[str, ...]:
@@ -55,7 +62,7 @@ def exposed(volumes: Iterable[str], private: Sequence[Path]) -> str | None:
     for volume in volumes:
         source = volume.partition(":")[0]
         if source.startswith("/"):
-            path = Path(source).resolve()
+            path = Path(os.path.realpath(source))
             for secret in private:
                 if secret.is_relative_to(path) or path.is_relative_to(secret):
                     return source
