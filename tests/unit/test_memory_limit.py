@@ -1,9 +1,9 @@
 """What a reading of the node's memory means, and whose processes are whose."""
 
 import os
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from tests.workload_cases import BOOT, later, live, wish
 
 from skerry.keeper.marks import mark_of
