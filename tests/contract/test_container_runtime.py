@@ -4,10 +4,10 @@ import asyncio
 import random
 import tarfile
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.engines import IMAGE, TestEngine
 from tests.unit.test_usb_devices import Tree
 
