@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from skerry.kit.one_line import one_line
-from skerry.node.workloads.runtimes.containers.version import Version
+from skerry.node.workloads.runtimes.engine_version import Version
 
 PATIENCE = 3.0
 """Seconds for the answer; an engine that is started by its socket takes one or two."""

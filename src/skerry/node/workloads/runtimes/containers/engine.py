@@ -18,7 +18,7 @@ import msgspec
 
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.one_line import one_line
-from skerry.node.workloads.runtimes.containers.version import Version
+from skerry.node.workloads.runtimes.engine_version import Version
 
 NEWEST_KNOWN = (1, 47)
 """The newest version of the API that we were written for; an older engine is spoken to in its own."""

@@ -1,4 +1,4 @@
-"""What an engine says of itself; loaded without the containers' room, for `engine_look`. Pure."""
+"""What an engine says of itself; outside the containers' room, which an agent without containers never loads. Pure."""
 
 from __future__ import annotations
 
