@@ -15,6 +15,7 @@ from tests.container_site import (
     another,
     box,
     gone,
+    log_of,
     of_image,
     says,
     state,
@@ -73,7 +74,9 @@ async def test_a_container_publishes_lives_through_the_agent_and_is_restarted(
         assert (await node.pids())["box"] == before
         log = node.directory / "logs/box/current.log"
         os.kill(before, signal.SIGUSR1)
-        await eventually(lambda: "my token is" in log.read_text(), "the next agent has its output")
+        await eventually(
+            lambda: "my token is" in log_of(node, "box"), "the next agent has its output"
+        )
         assert "stdout F my token is ***\n" in log.read_text()
         os.kill(before, signal.SIGKILL)
         await eventually(partial(another, node, "box", before), "it runs again", 30)

@@ -186,7 +186,7 @@ async def test_when_up_is_killed_hub_and_node_end(terminal: Terminal) -> None:
     process.kill()
     await process.communicate()
     await eventually(
-        lambda: not any("hub run" in words or "skerry.node " in words for words in terminal.processes().values()),
+        lambda: not any("hub run" in words or "skerry.node" in words for words in terminal.processes().values()),
         "hub and node end",
         20,
     )  # fmt: skip

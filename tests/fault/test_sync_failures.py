@@ -33,6 +33,10 @@ async def accept(node: NodeRig, session: str, statuses: int) -> None:
         await node.report(f"workload-{n}", f"{session[0]}{n}")
 
 
+ENOUGH = 60
+"""Operations of a first contact, and more: on a slow disk time passes meanwhile, and what comes by the clock comes again."""
+
+
 async def in_step(node: NodeRig, hub: FakeHub, expected: set[tuple[str, int]]) -> None:
     async def all_there() -> bool:
         held = {row.id: bytes(row.body) for row in hub.state.values() if row.entity == "status"}
@@ -98,6 +102,6 @@ async def test_any_write_of_the_sync_may_fail(tmp_path: Path, manual_clock: Manu
         operations = disk.operations - before
         disk.heal()
         await node.stop()
-        if operations < n:
+        if operations < n or n == ENOUGH:
             break
     assert n > 6

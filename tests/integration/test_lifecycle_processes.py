@@ -118,7 +118,7 @@ async def test_an_engine_that_hangs_holds_up_no_process(rig: ProcessRig, short_d
     def both(processes: ProcessRuntime) -> Runtimes:
         engine = SimpleNamespace(runtime=device.agent(patience))
         opened.append(LazyContainers(lambda _: engine, known=True))  # type: ignore[arg-type,return-value]
-        return Runtimes(processes, opened[-1])
+        return Runtimes(processes, opened[-1], short_dir)
 
     rig.beside = both
     with socket.socket(socket.AF_UNIX) as mute:

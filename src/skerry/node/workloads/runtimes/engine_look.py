@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from skerry.kit.one_line import one_line
+from skerry.node.workloads.runtimes.engine_version import Version
 
 PATIENCE = 3.0
 """Seconds for the answer; an engine that is started by its socket takes one or two."""
@@ -26,16 +27,6 @@ class EngineLook(msgspec.Struct, frozen=True):
 
     words: str = ""
     missing: str = ""
-
-
-class _Component(msgspec.Struct, rename="pascal"):
-    name: str = ""
-
-
-class _Version(msgspec.Struct, rename="pascal"):
-    version: str
-    api_version: str
-    components: list[_Component] = []
 
 
 async def look_for_engine(sockets: Sequence[Path], patience: float = PATIENCE) -> EngineLook:
@@ -52,12 +43,11 @@ async def look_for_engine(sockets: Sequence[Path], patience: float = PATIENCE) -
         return EngineLook(missing=f"{socket} does not answer: {error.strerror or error}")
     head, _, body = answer.partition(b"\r\n\r\n")
     try:
-        found = msgspec.json.decode(body, type=_Version)
+        found = msgspec.json.decode(body, type=Version)
     except msgspec.DecodeError:
         first = one_line(head.partition(b"\r\n")[0].decode("utf-8", "replace")[:80])
         return EngineLook(missing=f"{socket} answers what no engine would: «{first}»")
-    is_podman = any("podman" in part.name.lower() for part in found.components)
-    name = "Podman" if is_podman else "Docker"
+    name = "Podman" if found.is_podman else "Docker"
     return EngineLook(f"{name} {found.version} (API {found.api_version}) at {socket}")
 
 

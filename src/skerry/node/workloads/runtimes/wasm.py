@@ -7,11 +7,11 @@ What only compiling can tell (its imports, a damaged body) the runner says in th
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 
 from skerry.kit.errors import Refused
 from skerry.node.ports import WasmLaunch
+from skerry.node.workloads.runtimes.private import meets
 from skerry.wire.wasm import NO_RUNTIME
 
 _CORE = b"\0asm\x01\0\0\0"
@@ -31,18 +31,12 @@ def _cause(launch: WasmLaunch, data_dir: Path, runtime: str) -> str:
     for directory in launch.directories:
         if not directory.is_dir():
             return f"directory {directory} does not exist. Make it on the node, or correct wasm.directories."
-        if _meets(directory, data_dir):
+        if meets(directory, data_dir):
             return (
                 f"wasm.directories cannot name {directory}: the node's own data is at {data_dir}. "
                 "Name a directory beside it."
             )
     return _module_cause(launch.module)
-
-
-def _meets(directory: Path, data_dir: Path) -> bool:
-    """Whether one lies in the other, wherever links lead."""
-    real, private = (Path(os.path.realpath(each)) for each in (directory, data_dir))
-    return real.is_relative_to(private) or private.is_relative_to(real)
 
 
 def _module_cause(module: Path) -> str:

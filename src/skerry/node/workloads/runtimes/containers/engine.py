@@ -18,6 +18,7 @@ import msgspec
 
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.one_line import one_line
+from skerry.node.workloads.runtimes.engine_version import Version
 
 NEWEST_KNOWN = (1, 47)
 """The newest version of the API that we were written for; an older engine is spoken to in its own."""
@@ -141,23 +142,6 @@ class _LoadLine(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-class _Component(msgspec.Struct, frozen=True, rename="pascal"):
-    name: str = ""
-
-
-class Version(msgspec.Struct, frozen=True, rename="pascal"):
-    """What an engine is; `arch` is Go's name of its machine."""
-
-    api_version: str
-    arch: str = ""
-    components: list[_Component] = []
-    min_a_p_i_version: str = msgspec.field(name="MinAPIVersion", default="1.24")
-
-    @property
-    def is_podman(self) -> bool:
-        return any(one.name == "Podman Engine" for one in self.components)
-
-
 class _Created(msgspec.Struct, frozen=True, rename="pascal"):
     id: str
 
@@ -179,7 +163,7 @@ class Engine:
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
         self._prefix = ""
-        self._version = Version("1.24")
+        self._version = Version(api_version="1.24")
 
     async def close(self) -> None:
         """Closes every connection."""

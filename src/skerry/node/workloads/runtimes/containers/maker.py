@@ -84,8 +84,7 @@ class Maker:
         return str(self._profile)
 
     def _check_volumes(self, volumes: Sequence[str]) -> None:
-        private = [path.resolve() for path in (*self._private, self._engine.socket)]
-        source = exposed(volumes, private)
+        source = exposed(volumes, [*self._private, self._engine.socket])
         if source is not None:
             raise Refused(
                 f"isolation «strict» gives no container {source}: the node's own directory or the engine's "

@@ -5,12 +5,12 @@ System calls are `seccomp`'s. User namespaces that containers start in are the e
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from skerry.node.ports import ContainerLaunch
+from skerry.node.workloads.runtimes.private import meets
 
 NOBODY = "65534:65534"
 PIDS = 256
@@ -58,12 +58,9 @@ def described(launch: ContainerLaunch) -> str:
 
 
 def exposed(volumes: Iterable[str], private: Sequence[Path]) -> str | None:
-    """The first volume that would show something of what is private, or lies in it; sources are resolved first."""
+    """The first volume that would show something of what is private, or lies in it."""
     for volume in volumes:
         source = volume.partition(":")[0]
-        if source.startswith("/"):
-            path = Path(os.path.realpath(source))
-            for secret in private:
-                if secret.is_relative_to(path) or path.is_relative_to(secret):
-                    return source
+        if source.startswith("/") and any(meets(Path(source), secret) for secret in private):
+            return source
     return None
