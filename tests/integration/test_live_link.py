@@ -33,7 +33,7 @@ async def test_a_link_that_opens_while_the_sync_ends_is_closed(
     manual_clock: ManualClock, chance: random.Random
 ) -> None:
     hub = FakeHub()
-    reachability = Reachability(StuckFacts(), manual_clock, HUB_URL)
+    reachability = Reachability(StuckFacts(), manual_clock, lambda: HUB_URL)
     bells = Bells(Bell(), Bell())
     link = LiveLink(hub, Logs(), reachability, manual_clock, chance, bells, run="run-1")
     keeping = asyncio.create_task(link.keep())
