@@ -172,3 +172,10 @@ def test_an_agents_file_must_say_who_it_is(
     assert capsys.readouterr().err.splitlines() == [
         f"skerry: {file}: missing setting «{name}»" for name in ("name", "version", "type")
     ]
+
+
+def test_people_see_a_row_for_each_field_of_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "check", str(SAMPLES / "edge-monitoring.yaml")]) == 0
+    rows = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if "[" in line}
+    assert " cpu_usage > 90 for 5m " in rows["alerts[high_cpu].condition"]
+    assert " 10m " in rows["health_checks[database_check].interval"]

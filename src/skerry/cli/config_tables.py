@@ -23,18 +23,39 @@ def in_force(every: Mapping[str, Found], agents: Sequence[Found], named: str) ->
     """Every value with its origin, sections together. What is neither built nor given is left out."""
     columns = ("KIND", "SETTING", "VALUE", "FROM", "NOTE")
     shown = [*every.items(), *(("agent", agent) for agent in agents)]
-    rows: list[tuple[str, str, Cell, str, str]] = [
-        (kind, path, _value(each.setting, each.value), each.origin, note(kind, each))
+    held = [
+        (kind, path, each)
         for kind, found in shown
         for path, each in sorted(found.items(), key=lambda item: _in_sections(item[0]))
         if each.origin != "default" or _is_in_force(kind, each)
     ]
-    given = sum(row[3] != "default" for row in rows)
+    rows = [row for kind, path, each in held for row in _rows_of(kind, path, each)]
+    whole = [_row(kind, path, each, each.setting, each.value) for kind, path, each in held]
+    given = sum(each.origin != "default" for _, _, each in held)
     what = [f"{kind} settings" for kind in every]
     what += [f"agent «{agent['name']}» {agent['version']}" for agent in agents]
     lead = [Line(f"{named}: fine ({' and '.join(what)}, {given} not by default)")]
     lead += map(Line, _warnings(every, agents))
-    return Table(columns, rows, _objects(columns, rows), lead=lead, csv_only=_if_empty(rows))
+    return Table(columns, rows, _objects(columns, whole), lead=lead, csv_only=_if_empty(rows))
+
+
+_Row = tuple[str, str, Cell, str, str]
+
+
+def _row(kind: str, path: str, each: Configured, setting: Setting, value: object) -> _Row:
+    return kind, path, _value(setting, value), each.origin, note(kind, each)
+
+
+def _rows_of(kind: str, path: str, each: Configured) -> Iterator[_Row]:
+    """One row, or one for each field of each entry of a list: «alerts[low_storage].condition»."""
+    entries = each.value if each.setting.kind == "list" and isinstance(each.value, list) else []
+    if not entries:
+        yield _row(kind, path, each, each.setting, each.value)
+    fields = {field.path: field for field in each.setting.fields}
+    for at, entry in enumerate(entries, start=1):
+        for name, value in entry.items():
+            inside = f"{path}[{entry.get('name', at)}].{name}"
+            yield _row(kind, inside, each, fields[name], value)
 
 
 def _is_in_force(kind: str, by_default: Configured) -> bool:
