@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.sync_rig import MIGRATIONS
 
-from skerry.kit.blob_bytes import PlainBytes
+from skerry.kit.blob_bytes import BlobBytes, PlainBytes
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.sealing.cipher import NullCipher
@@ -21,7 +21,7 @@ from skerry.node.store.files import FileRows
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.wire.files import FileRef
-from skerry.wire.records import Publish, Published, PublishedRecord
+from skerry.wire.records import Meta, Publish, Published, PublishedRecord, Value
 
 
 class RoomLeft:
@@ -53,6 +53,7 @@ class FileRig:
         self.records = records
         self.acknowledged = 0
         self.backed_up = 0
+        self.events: list[tuple[str, Value, Meta]] = []
         self._publisher = Publisher(records, clock, lambda: "synced")
         self._counter = 0
 
@@ -81,8 +82,16 @@ class FileRig:
         accept = partial(self._publisher.publish, "cam", request, {})
         return await self.store.named(refs, accept)
 
+    def path_of(self, ref: FileRef) -> Path:
+        return self.directory / "files" / ref.sha256[:2] / ref.sha256[2:]
+
     def bytes_of(self, ref: FileRef) -> bytes:
-        return (self.directory / "files" / ref.sha256[:2] / ref.sha256[2:]).read_bytes()
+        row = self.store.rows.row(ref.sha256)
+        assert row is not None
+        return self.store.read(row, 0, ref.size)
+
+    async def tell(self, name: str, value: Value, meta: Meta) -> None:
+        self.events.append((name, value, meta))
 
     def on_disk(self) -> list[str]:
         """What lies there, whatever it is."""
@@ -98,8 +107,9 @@ async def file_rig(
     clock: Clock | None = None,
     room: RoomLeft | None = None,
     opened: bool = True,
+    blobs: BlobBytes | None = None,
 ) -> AsyncIterator[FileRig]:
-    """The agent's part of it within the block; the same directory again is a restart."""
+    """The agent's part of it within the block; the same directory again is a restart. Without `blobs` bytes are plain."""
     disk, clock = disk or RealDisk(), clock or SystemClock()
     writer = SqliteWriter(directory / "node.db", MIGRATIONS, disk)
     writer.start()
@@ -119,8 +129,8 @@ async def file_rig(
                     lambda: records.head("event").n, lambda: rig.acknowledged, lambda: rig.backed_up
                 )
                 store = FileStore(
-                    directory, limit, FileRows(writer, reader), PlainBytes(disk), disk, clock,
-                    lane=lane, room=room or RoomLeft(),
+                    directory, limit, FileRows(writer, reader), blobs or PlainBytes(disk), disk, clock,
+                    lane=lane, room=room or RoomLeft(), tell=lambda name, value, meta: rig.tell(name, value, meta),  # noqa: PLW0108 - made below
                 )  # fmt: skip
                 rig = FileRig(directory, store, records, clock)
                 if opened:

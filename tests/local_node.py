@@ -33,6 +33,7 @@ from skerry.node.files.room import FileRoom, named_in
 from skerry.node.files.store import FileStore, Lane
 from skerry.node.ports import Room
 from skerry.node.store.files import FileRows
+from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.testing.faulty_disk import KillingDisk
@@ -150,12 +151,13 @@ async def _files(
     def build(room: Room) -> FileRoom:
         lane = Lane(lambda: records.head("event").n, lambda: 0, lambda: 0)
         store = FileStore(
-            directory, limit, rows, PlainBytes(disk), disk, clock, lane=lane, room=room
-        )
+            directory, limit, rows, PlainBytes(disk), disk, clock, lane=lane, room=room,
+            tell=OwnEvents(records, clock, lambda: "synced").tell,
+        )  # fmt: skip
         return FileRoom(store, None, partial(named_in, records), clock, chance)
 
     tasks = await ending.enter_async_context(supervised())
-    files = FilesOnDemand(rows, limit, build)
+    files = FilesOnDemand(directory, rows, limit, build)
     files.room = RoomLeft()
     files.follow(tasks)
     return files

@@ -8,26 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import random
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tests.file_rig import RoomLeft
 from tests.record_rig import submission
 from tests.sealing_rig import wanted, where
 from tests.workload_cases import live, wish
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import Disk, RealDisk
+from skerry.kit.tasks import Tasks, supervised
+from skerry.node.data.publish import Publisher
+from skerry.node.files.on_demand import FilesOnDemand
+from skerry.node.files.room import FileRoom, named_in
+from skerry.node.files.store import FileStore, Lane
 from skerry.node.identity import seal_secret
+from skerry.node.on_demand import blob_bytes
+from skerry.node.ports import Room
 from skerry.node.store.encryption import open_encryption
+from skerry.node.store.files import FileRows
 from skerry.node.store.instances import InstanceStore, Transition
 from skerry.node.store.opening import OpenedStore, opened
+from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
-from skerry.node.store.rotation import Rotation
+from skerry.node.store.rotation import Beside, Rotation
 from skerry.testing.faulty_disk import KillingDisk
+from skerry.wire.files import FileRef
+from skerry.wire.records import Publish, PublishedRecord
 
 LIMITS = Limits(reserve=4096, segment=60_000)
 
@@ -38,6 +52,7 @@ class SealedNode:
     records: RecordStore
     instances: InstanceStore
     rotation: Rotation | None
+    files: FilesOnDemand
 
 
 @contextlib.asynccontextmanager
@@ -59,20 +74,70 @@ async def sealed_node(
         )
         await records.start()
         ring = store.encryption.ring
-        secrets = partial(seal_secret, directory, disk=disk)
-        rotation = (
-            None if ring is None else Rotation(ring, store.writer, records, secrets, disk, clock)
-        )
         try:
-            instances = InstanceStore(store.writer, store.reader, store.cipher)
-            yield SealedNode(store, records, instances, rotation)
+            async with supervised() as tasks:
+                files = _files(directory, store, records, disk, tasks)
+                beside = Beside(partial(seal_secret, directory, disk=disk), files.renew)
+                rotation = (
+                    None
+                    if ring is None
+                    else Rotation(ring, store.writer, records, beside, disk, clock)
+                )
+                instances = InstanceStore(store.writer, store.reader, store.cipher)
+                yield SealedNode(store, records, instances, rotation, files)
         finally:
             await records.stop()
+
+
+def _files(
+    directory: Path, opened: OpenedStore, records: RecordStore, disk: Disk, tasks: Tasks
+) -> FilesOnDemand:
+    """Without a hub."""
+    clock, rows = SystemClock(), FileRows(opened.writer, opened.reader)
+
+    def build(room: Room) -> FileRoom:
+        lane = Lane(lambda: records.head("event").n, lambda: 0, lambda: 0)
+        blobs = blob_bytes(opened.encryption, disk)
+        tell = OwnEvents(records, clock, lambda: "synced").tell
+        store = FileStore(
+            directory, 10**10, rows, blobs, disk, clock, lane=lane, room=room, tell=tell
+        )
+        return FileRoom(store, None, partial(named_in, records), clock, random.Random(1))
+
+    files = FilesOnDemand(directory, rows, 10**10, build)
+    files.room = RoomLeft()
+    files.follow(tasks)
+    return files
 
 
 async def publish(node: SealedNode, first: int, count: int = 10, text: str = "") -> None:
     values = [f"{text}value {number}" for number in range(first, first + count)]
     await node.records.append(submission(first, *values))
+
+
+async def upload(node: SealedNode, data: bytes) -> FileRef:
+    """One file: its bytes and its record."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield data
+
+    stored = await node.files.put(hashlib.sha256(data).hexdigest(), len(data), body())
+    ref = FileRef(stored.sha256, stored.size)
+    record = PublishedRecord("cam/a.bin", str(ref), 5, {})
+    request = Publish([record], "file", "ab" * 16, node.records.head("event").n + 1)
+    publisher = Publisher(node.records, SystemClock(), lambda: "synced")
+    await node.files.published(request, partial(publisher.publish, "cam", request, {}))
+    return ref
+
+
+async def download(node: SealedNode, ref: FileRef) -> bytes:
+    """What is there of a file. Raises Corrupt."""
+    room = node.files.loaded
+    assert room is not None
+    store = await room.opened()
+    row = store.rows.row(ref.sha256)
+    assert row is not None
+    return await asyncio.to_thread(store.read, row, 0, ref.size)
 
 
 async def edit(node: SealedNode, number: int, text: str = "") -> None:

@@ -19,7 +19,6 @@ from skerry.kit.pace import Pace
 from skerry.node.files.sending import FileSending, Way
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.files import FileManifest, FileRef, FileState
-from skerry.wire.records import Meta, Value
 
 DATA = content(700_000)
 SHA = sha256(DATA)
@@ -65,16 +64,12 @@ class Site:
         self.rig, self.hub, self.node_id, self.clock = rig, hub, node_id, clock
         self.to_hub = DirectHub(hub, node_id)
         self.connection = 1
-        self.events: list[tuple[str, Value, Meta]] = []
         self._counter = 0
         self.pace = Pace(None, clock)
         self.sending = FileSending(
             rig.store, self.to_hub, Way(lambda: self.connection > 0, lambda: self.connection), self.pace, clock,
-            random.Random(7), tell=self._tell,
+            random.Random(7),
         )  # fmt: skip
-
-    async def _tell(self, name: str, value: Value, meta: Meta) -> None:
-        self.events.append((name, value, meta))
 
     async def give(self, data: bytes, *, arrives: bool = True) -> FileRef:
         ref = await self.rig.put(data, sha256(data))
@@ -160,7 +155,8 @@ async def test_a_file_that_is_not_what_it_was_is_never_sent(site: Site) -> None:
     path.write_bytes(damaged)
     await site.sending.once()
     assert site.to_hub.pieces == []
-    [(name, _, meta)] = site.events
+    assert site.rig.on_disk() == [f"{SHA}.damaged"]
+    [(name, _, meta)] = site.rig.events
     assert (name, meta) == ("skerry.file.damaged", {"sha256": SHA, "size": len(DATA)})
     assert site.rig.store.rows.waiting(9) == []
     assert "on the disk it is" in site.rig.store.waiting("").problem

@@ -1,7 +1,6 @@
-"""How the bytes of a blob lie in its file: as they are. The one place that would change if they were sealed.
+"""How the bytes of a blob lie in its file: as they are. Where encryption is on, `kit.sealing.blobs` seals them.
 
-A blob is written once, front to back, in multiples of `PIECE` but for the last piece, then read by ranges. Whatever
-takes the place of `PlainBytes` may therefore keep segments of 64 KiB, and must say Corrupt when one is missing.
+A blob is written once, front to back, in multiples of `PIECE` but for the last piece, then read by ranges.
 """
 
 from __future__ import annotations
@@ -47,6 +46,10 @@ class BlobBytes(Protocol):
         """Bytes of the blob, not of its file. Raises FileNotFoundError."""
         ...
 
+    def is_current(self, path: Path) -> bool:
+        """Whether all of it lies there as `create` would write it now. Raises FileNotFoundError."""
+        ...
+
 
 class PlainBytes:
     """Implements `BlobBytes`: a blob's file has its bytes and nothing else."""
@@ -68,6 +71,10 @@ class PlainBytes:
 
     def size(self, path: Path) -> int:
         return path.stat().st_size
+
+    def is_current(self, path: Path) -> bool:
+        path.stat()
+        return True
 
 
 class _PlainWriter:

@@ -175,7 +175,7 @@ def _build(
         desired=desired, sync=sync, api=api, query=RecordQuery(records, name), logs=logs, workload_desk=desk,
         retention=Retention(records, clock, sync.backed_up), shipping=shipping,
         ageing=LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
-        limits=limits, keys=build_rotation(store, records, host, settings), host=host,
+        limits=limits, keys=build_rotation(store, records, files, host, settings), host=host,
     )  # fmt: skip
 
 

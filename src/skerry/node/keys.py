@@ -15,6 +15,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused
 from skerry.kit.tasks import Guard, Tasks
+from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.identity import seal_secret
 from skerry.node.node_settings import NodeSettings
@@ -77,16 +78,20 @@ class KeyRotation(msgspec.Struct):
 
 
 def build_rotation(
-    store: OpenedStore, records: RecordStore, host: Host, settings: NodeSettings
+    store: OpenedStore,
+    records: RecordStore,
+    files: FilesOnDemand,
+    host: Host,
+    settings: NodeSettings,
 ) -> KeyRotation:
     """What keeps the promises about keys on this node."""
     ring = store.encryption.ring
     if ring is None:
         return KeyRotation(None, host.clock, host.chance)
-    from skerry.node.store.rotation import Rotation  # noqa: PLC0415 - only where there are keys
+    from skerry.node.store.rotation import Beside, Rotation  # noqa: PLC0415 - only where there are keys
 
-    secrets = partial(seal_secret, settings.data_dir, disk=host.disk)
-    rotation = Rotation(ring, store.writer, records, secrets, host.disk, host.clock)
+    beside = Beside(partial(seal_secret, settings.data_dir, disk=host.disk), files.renew)
+    rotation = Rotation(ring, store.writer, records, beside, host.disk, host.clock)
     return KeyRotation(rotation, host.clock, host.chance)
 
 

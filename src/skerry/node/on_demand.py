@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from skerry.kit.bell import Bell
+from skerry.kit.disk import Disk
 from skerry.kit.pace import Pace
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
@@ -17,6 +18,7 @@ from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import Room
+from skerry.node.store.encryption import Encryption
 from skerry.node.store.files import FileRows
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore
@@ -28,6 +30,7 @@ from skerry.node.sync.uplink import HttpUplink
 from skerry.node.workloads.runtimes.lazy_containers import HAD_CONTAINERS, LazyContainers
 
 if TYPE_CHECKING:
+    from skerry.kit.blob_bytes import BlobBytes
     from skerry.node.files.room import FileRoom
     from skerry.node.models.fetching import ModelNeeds
     from skerry.node.workloads.runtimes.containers.room import ContainerRoom
@@ -82,8 +85,7 @@ def files_on_demand(  # noqa: PLR0913 - a part of the composition root
     rows, limit = FileRows(opened.writer, opened.reader), settings.files.limit
 
     def build(room: Room) -> FileRoom:
-        from skerry.kit.blob_bytes import PlainBytes  # noqa: PLC0415 - as above
-        from skerry.node.files.room import FileRoom, named_in  # noqa: PLC0415
+        from skerry.node.files.room import FileRoom, named_in  # noqa: PLC0415 - as above
         from skerry.node.files.sending import FileSending, Way  # noqa: PLC0415
         from skerry.node.files.store import FileStore, Lane  # noqa: PLC0415
 
@@ -92,10 +94,10 @@ def files_on_demand(  # noqa: PLR0913 - a part of the composition root
             lambda: records.acknowledged("event"),
             lambda: sync.backed_up("event"),
         )
-        bytes_ = PlainBytes(host.disk)
         store = FileStore(
-            settings.data_dir, limit, rows, bytes_, host.disk, host.clock, lane=lane, room=room
-        )
+            settings.data_dir, limit, rows, blob_bytes(opened.encryption, host.disk), host.disk, host.clock,
+            lane=lane, room=room, tell=events.tell,
+        )  # fmt: skip
         sending = None
         if account is not None:
             reach = sync.reachability
@@ -106,11 +108,22 @@ def files_on_demand(  # noqa: PLR0913 - a part of the composition root
                 Pace(settings.files.max_bandwidth, host.clock),
                 host.clock,
                 host.chance,
-                tell=events.tell,
             )
         return FileRoom(store, sending, partial(named_in, records), host.clock, host.chance)
 
-    return FilesOnDemand(rows, limit, build)
+    return FilesOnDemand(settings.data_dir, rows, limit, build)
+
+
+def blob_bytes(encryption: Encryption, disk: Disk) -> BlobBytes:
+    """How the files of this data directory lie on its disk."""
+    if encryption.ring is None:
+        from skerry.kit.blob_bytes import PlainBytes  # noqa: PLC0415 - as above
+
+        return PlainBytes(disk)
+    from skerry.kit.sealing.blobs import SealedBytes  # noqa: PLC0415
+    from skerry.node.files.store import content_at  # noqa: PLC0415
+
+    return SealedBytes(disk, encryption.ring.cipher("files"), content_at)
 
 
 def script_models(

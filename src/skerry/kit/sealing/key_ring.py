@@ -1,12 +1,15 @@
 """The key ring of one data directory: opened with its key-encryption key, it gives the ciphers and changes the keys.
 
-`keys` decides, `ring_file` keeps, `sources` finds the KEK. Methods that write block on the disk; one task calls them.
+`keys` decides, `ring_file` keeps, `sources` finds the KEK. Methods that write block on the disk, one at a time.
 """
 
 from __future__ import annotations
 
+import functools
 import secrets
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -27,15 +30,25 @@ from skerry.kit.sealing.keys import (
     with_new,
     without,
 )
-from skerry.kit.sealing.ring_file import RING_FILE, RingFile, Unlocked, unlock
+from skerry.kit.sealing.ring_file import (
+    RING_FILE,
+    RingFile,
+    Unlocked,
+    opened_also_by,
+    opened_by,
+    unlock,
+)
 from skerry.kit.sealing.sealed import SealingCipher, in_force
 from skerry.kit.sealing.sources import (
     Source,
     Surroundings,
     Wanted,
+    from_passphrase,
     is_beside,
+    is_replaceable,
     make,
     obtain,
+    read_secret,
     words,
 )
 
@@ -67,6 +80,7 @@ class KeyRing:
         self._rule = rule
         self._where = where
         self._clock = clock
+        self._writing = threading.RLock()
         keys = unlocked.keys
         self._ciphers = {
             of: SealingCipher(
@@ -84,6 +98,11 @@ class KeyRing:
     def source(self) -> Source:
         """How the ring itself is sealed."""
         return self._unlocked.source
+
+    @property
+    def passphrase_waits(self) -> bool:
+        """Whether a new passphrase opens the ring as well, and the old one until the new one has."""
+        return len(self._unlocked.slots) > 1
 
     @property
     def source_words(self) -> str:
@@ -111,37 +130,68 @@ class KeyRing:
     def rotate(self, classes: Collection[DataClass]) -> None:
         """Gives these classes new keys, in force when this returns; the old ones retire. Raises OSError."""
         now = self._clock.wall_ns()
-        self._keep(
-            with_new(self.keys, _fresh(sorted(classes), self._rule.algorithm, now, self.keys.keys))
-        )
+        with self._writing:
+            held = self.keys
+            self._keep(
+                with_new(held, _fresh(sorted(classes), self._rule.algorithm, now, held.keys))
+            )
 
     def destroy(self, ids: Collection[int]) -> None:
         """Forgets retired keys for ever. Raises OSError."""
-        self._keep(without(self.keys, ids))
+        with self._writing:
+            self._keep(without(self.keys, ids))
 
     def refuse_plain(self) -> None:
         """Everything is sealed now: plain bodies are damage from here on. Raises OSError."""
-        self._keep(sealed_throughout(self.keys))
+        with self._writing:
+            self._keep(sealed_throughout(self.keys))
 
     def top_up(self) -> None:
         """Reserves messages where half of the reservation is used. Raises OSError."""
-        used = {key.id: self.messages(key) for key in self.keys.keys if not key.retired}
-        if any(
-            used[key.id] > key.reserved - RESERVED_AT_ONCE // 2
-            for key in self.keys.keys
-            if not key.retired
-        ):
-            self._keep(reserving(self.keys, used))
+        with self._writing:
+            in_force = [key for key in self.keys.keys if not key.retired]
+            used = {key.id: self.messages(key) for key in in_force}
+            if any(used[key.id] > key.reserved - RESERVED_AT_ONCE // 2 for key in in_force):
+                self._keep(reserving(self.keys, used))
 
     def reseal(self, source: Source, kek: bytes) -> None:
         """Another KEK from here on; no data is touched. Raises OSError."""
-        unlocked = Unlocked(source, kek, self.keys)
+        with self._writing:
+            self._write(opened_by(source, kek, self.keys))
+
+    def take_over(self) -> None:
+        """Ends the change of a passphrase, if it is the new one that has opened the ring. Raises OSError."""
+        unlocked = self._unlocked
+        if unlocked.slots[0].source != unlocked.source:
+            self.reseal(unlocked.source, unlocked.kek)
+
+    def change_passphrase(self, passphrase: bytes) -> bool:
+        """Another passphrase from here on, in the file that it comes from. Killed anywhere, what is in that file opens.
+
+        False: somebody else has to put it there; until the first start with it, the old one opens the ring as well.
+        Raises Refused and OSError.
+        """
+        with self._writing:
+            place = self.source.place
+            if self.source.kind != "passphrase":
+                raise Refused(
+                    f"cannot change the passphrase: the keys are sealed by {self.source_words}. Set "
+                    "encryption.storage.key to passphrase:/PATH and restart the node."
+                )
+            source, kek = from_passphrase(place, passphrase)
+            self._write(opened_also_by(self._unlocked, source, kek))
+            if not is_replaceable(Path(place)):
+                return False
+            self._file.disk.write_atomic("keys.passphrase", Path(place), passphrase + b"\n")
+            self.reseal(source, kek)
+            return True
+
+    def _write(self, unlocked: Unlocked) -> None:
         self._file.write(unlocked)
         self._unlocked = unlocked
 
     def _keep(self, keys: Keys) -> None:
-        self._file.write(msgspec.structs.replace(self._unlocked, keys=keys))
-        self._unlocked = msgspec.structs.replace(self._unlocked, keys=keys)
+        self._write(msgspec.structs.replace(self._unlocked, keys=keys))
         for of, cipher in self._ciphers.items():
             cipher.install(in_force(keys.of_class(of), cipher.now, plain=keys.plain))
 
@@ -153,10 +203,12 @@ def open_ring(
     clock: Clock,
     *,
     in_use: Callable[[], Mapping[int, int]],
+    in_blobs: Callable[[], Mapping[int, int]] = dict,
 ) -> KeyRing:
     """The ring of a data directory, made when there is none. Raises Refused, having changed nothing.
 
-    `in_use`: ids of keys that something there names, and how often, which only a ring with those keys can open. Where
+    `in_use`: ids of keys that something there names, and how often, which only a ring with those keys can open;
+    `in_blobs`: the same of blobs, which only look sealed as long as some of them may be plain. Where
     the settings name another source of the KEK than the ring is sealed by, the ring is sealed anew.
     """
     file = RingFile(where.data_dir, disk)
@@ -169,9 +221,11 @@ def open_ring(
             )
         return _new_ring(wanted, file, where, disk, clock)
     unlocked = _unlocked(file, where)
+    names = [named] if unlocked.keys.plain else [named, in_blobs()]
     missing = sorted(
         id_
-        for id_, times in named.items()
+        for found in names
+        for id_, times in found.items()
         if times > 1 and id_ not in {key.id for key in unlocked.keys.keys}
     )  # a bad sector makes up a key, but not the same one twice
     if missing:
@@ -180,7 +234,9 @@ def open_ring(
             "the data. Nothing was touched: put the newest one back."
         )
     ring = KeyRing(file, unlocked, wanted.rule, where, clock, used_before=True)
-    if not wanted.kek.is_same(ring.source):
+    if wanted.kek.is_same(ring.source):
+        ring.take_over()
+    else:
         ring.reseal(*make(wanted.kek, where, disk))
     ring.top_up()
     return ring
@@ -197,21 +253,24 @@ def _new_ring(
 ) -> KeyRing:
     source, kek = make(wanted.kek, where, disk)
     fresh = _fresh(CLASSES, wanted.rule.algorithm, clock.wall_ns(), ())
-    unlocked = Unlocked(source, kek, Keys(0, fresh, plain=True))
+    unlocked = opened_by(source, kek, Keys(0, fresh, plain=True))
     file.write(unlocked)
     return KeyRing(file, unlocked, wanted.rule, where, clock, used_before=False)
 
 
 def _unlocked(file: RingFile, where: Surroundings) -> Unlocked:
-    found = file.candidates()
-    keks: dict[Source, bytes] = {}
-    for written in found:
-        if written.source not in keks:
-            keks[written.source] = obtain(written.source, where)
-        unlocked = unlock(written, keks[written.source])
-        if unlocked is not None:
-            return unlocked
-    raise Refused(
+    read, kek_of = functools.cache(read_secret), functools.cache(obtain)
+    refusal: Refused | None = None
+    for written in file.candidates():
+        for slot in written.slots:
+            try:
+                unlocked = unlock(written, slot, kek_of(slot.source, where, read))
+            except Refused as error:
+                refusal = refusal or error
+            else:
+                if unlocked is not None:
+                    return unlocked
+    raise refusal or Refused(
         f"cannot unlock {file.path}: its key-encryption key is right, but it is not what was written. Nothing was "
         "touched: put the file or its copy back from a backup."
     )

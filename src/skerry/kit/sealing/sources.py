@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -86,8 +87,7 @@ def make(wanted: Wanted, where: Surroundings, disk: Disk) -> tuple[Source, bytes
             source = Source("file", wanted.place)
             return source, obtain(source, where)
         case "passphrase":
-            source = Source("passphrase", wanted.place, salt=os.urandom(16))
-            return source, obtain(source, where)
+            return from_passphrase(wanted.place, read_secret(Path(wanted.place)))
         case "credential":
             source = Source("credential", wanted.place)
             return source, obtain(source, where)
@@ -97,13 +97,19 @@ def make(wanted: Wanted, where: Surroundings, disk: Disk) -> tuple[Source, bytes
             return Source("tpm", wanted.place, public=public, private=private), kek
 
 
-def obtain(source: Source, where: Surroundings) -> bytes:
-    """The KEK of a directory that is sealed already. Raises Refused; nothing is made."""
+def obtain(
+    source: Source, where: Surroundings, read: Callable[[Path], bytes] | None = None
+) -> bytes:
+    """The KEK of a directory that is sealed already. Raises Refused; nothing is made.
+
+    `read` is `read_secret`, or remembers what that gave: a passphrase in a pipe can be read once.
+    """
+    read = read or read_secret
     match source.kind:
         case "file":
-            return _key_in(_read_secret(_key_path(source.place, where)), source)
+            return _key_in(read(_key_path(source.place, where)), source)
         case "passphrase":
-            return _stretched(_read_secret(Path(source.place)), source)
+            return _stretched(read(Path(source.place)), source)
         case "credential":
             if where.credentials is None:
                 raise Refused(
@@ -113,6 +119,21 @@ def obtain(source: Source, where: Surroundings) -> bytes:
             return _key_in(_read(where.credentials / source.place), source)
         case "tpm":
             return tpm.unseal(source.public, source.private, source.place)
+
+
+def from_passphrase(place: str, passphrase: bytes) -> tuple[Source, bytes]:
+    """A KEK from a passphrase that is to be found at `place` from now on. Raises Refused when it is too short."""
+    source = Source("passphrase", place, salt=os.urandom(16))
+    return source, _stretched(passphrase, source)
+
+
+def is_replaceable(place: Path) -> bool:
+    """Whether this process can put another passphrase there: not through a pipe or link, nor where systemd does it."""
+    try:
+        regular = stat.S_ISREG(place.lstat().st_mode)
+    except OSError:
+        return False
+    return regular and os.access(place.parent, os.W_OK)
 
 
 def is_beside(source: Source, where: Surroundings) -> bool:
@@ -166,6 +187,8 @@ def _stretched(content: bytes, source: Source) -> bytes:
         raise Refused(
             f"cannot use the passphrase in {source.place}: it is shorter than {_SHORTEST} bytes"
         )
+    if b"\n" in passphrase:
+        raise Refused(f"cannot use the passphrase in {source.place}: it has more than one line")
     return hashlib.scrypt(
         passphrase,
         salt=source.salt,
@@ -177,7 +200,7 @@ def _stretched(content: bytes, source: Source) -> bytes:
     )
 
 
-def _read_secret(path: Path) -> bytes:
+def read_secret(path: Path) -> bytes:
     """Of a file that only its owner may read; a pipe is nobody else's anyway."""
     try:
         mode = path.stat().st_mode

@@ -8,7 +8,6 @@ that was cut, put together from two, or put in another order does not open.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable, Iterator
 
@@ -17,21 +16,48 @@ from skerry.kit.sealing.cipher import Cipher, Place
 from skerry.kit.sealing.format import OVERHEAD, is_sealed
 
 SEGMENT = 64 * 1024
-_HEAD = 8
+HEAD = 8
+WHOLE = SEGMENT + OVERHEAD
+"""Bytes of a sealed segment that is not the last one."""
+
+
+class StreamSealer:
+    """Seals a stream that comes piece by piece. `cipher` must be one that seals."""
+
+    def __init__(self, cipher: Cipher, place: Place) -> None:
+        self._cipher = cipher
+        self._place = place
+        self._head = os.urandom(HEAD)
+        self._number = 0
+        self._waiting = bytearray()
+        self._begun = False
+
+    def add(self, piece: bytes) -> bytes:
+        """Takes what comes next; returns the sealed form as far as it is certain, which lags by up to a segment."""
+        self._waiting += piece
+        sealed = [] if self._begun else [self._head]
+        self._begun = True
+        while len(self._waiting) > SEGMENT:
+            sealed.append(self._segment(bytes(self._waiting[:SEGMENT]), last=False))
+            del self._waiting[:SEGMENT]
+        return b"".join(sealed)
+
+    def end(self) -> bytes:
+        """The rest of the sealed form; nothing may be added any more."""
+        return self.add(b"") + self._segment(bytes(self._waiting), last=True)
+
+    def _segment(self, plain: bytes, *, last: bool) -> bytes:
+        place = segment_place(self._place, self._head, self._number, last=last)
+        self._number += 1
+        return self._cipher.seal(plain, place)
 
 
 def seal_stream(content: Iterable[bytes], cipher: Cipher, place: Place) -> Iterator[bytes]:
     """The sealed form of `content`, piece by piece. `cipher` must be one that seals."""
-    head = os.urandom(_HEAD)
-    yield head
-    numbers = itertools.count()
-    waiting = bytearray()
+    sealer = StreamSealer(cipher, place)
     for piece in content:
-        waiting += piece
-        while len(waiting) > SEGMENT:
-            yield cipher.seal(bytes(waiting[:SEGMENT]), _of(place, head, next(numbers), last=False))
-            del waiting[:SEGMENT]
-    yield cipher.seal(bytes(waiting), _of(place, head, next(numbers), last=True))
+        yield sealer.add(piece)
+    yield sealer.end()
 
 
 def open_stream(sealed: Iterable[bytes], cipher: Cipher, place: Place) -> Iterator[bytes]:
@@ -42,27 +68,35 @@ def open_stream(sealed: Iterable[bytes], cipher: Cipher, place: Place) -> Iterat
     waiting = bytearray()
     head: bytes | None = None
     number = 0
-    whole = SEGMENT + OVERHEAD
     for piece in sealed:
         waiting += piece
-        if head is None and len(waiting) >= _HEAD:
-            head = bytes(waiting[:_HEAD])
-            del waiting[:_HEAD]
-        while head is not None and len(waiting) > whole:
-            yield _opened(bytes(waiting[:whole]), cipher, _of(place, head, number, last=False))
-            del waiting[:whole]
+        if head is None and len(waiting) >= HEAD:
+            head = bytes(waiting[:HEAD])
+            del waiting[:HEAD]
+        while head is not None and len(waiting) > WHOLE:
+            found = segment_place(place, head, number, last=False)
+            yield open_segment(bytes(waiting[:WHOLE]), cipher, found)
+            del waiting[:WHOLE]
             number += 1
     if head is None:
         raise Corrupt(f"cannot read {place}: it ends in its first bytes")
-    yield _opened(bytes(waiting), cipher, _of(place, head, number, last=True))
+    yield open_segment(bytes(waiting), cipher, segment_place(place, head, number, last=True))
 
 
-def _opened(segment: bytes, cipher: Cipher, place: Place) -> bytes:
+def open_segment(segment: bytes, cipher: Cipher, place: Place) -> bytes:
+    """The content of one segment, whose `place` is of `segment_place`. Raises Corrupt."""
     if not is_sealed(segment):  # not even where plain bodies may be: then a cut would pass for one
         raise Corrupt(f"cannot read {place}: it ends early")
     return cipher.open(segment, place)
 
 
-def _of(place: Place, head: bytes, number: int, *, last: bool) -> Place:
+def segment_place(place: Place, head: bytes, number: int, *, last: bool) -> Place:
+    """Where segment `number` of the stream that begins with `head` belongs."""
     words = (*place.row, head.hex(), str(number), "last" if last else "more")
     return Place(place.table, place.column, words)
+
+
+def segments_of(size: int) -> int:
+    """How many segments a sealed stream of `size` bytes has; 0: it is none."""
+    rest = size - HEAD - OVERHEAD
+    return 0 if rest < 0 else 1 + (max(rest, 1) - 1) // WHOLE

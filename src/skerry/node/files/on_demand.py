@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from skerry.kit.errors import SkerryError
 from skerry.kit.tasks import Tasks
 from skerry.node.ports import Room
-from skerry.node.store.files import FileRows
+from skerry.node.store.files import FILES_DIRECTORY, FileRows
 from skerry.wire.files import FilesWaiting, StoredFile, read_reference
 from skerry.wire.records import Publish
 
@@ -37,9 +38,12 @@ class Shed:
 
 
 class FilesOnDemand:
-    """`build` loads and makes the room; `room` must be set before the first file comes."""
+    """`build` loads and makes the room; `room` must be set before the first file comes. `data_dir` may have files."""
 
-    def __init__(self, rows: FileRows, limit: int, build: Callable[[Room], FileRoom]) -> None:
+    def __init__(
+        self, data_dir: Path, rows: FileRows, limit: int, build: Callable[[Room], FileRoom]
+    ) -> None:
+        self._root = data_dir / FILES_DIRECTORY
         self.room: Room | None = None
         self.loaded: FileRoom | None = None
         self.backed_up = Shed(self, safely=True)
@@ -68,6 +72,14 @@ class FilesOnDemand:
             return await accept()  # which refuses it in its own words
         store = await self._load().opened()
         return await store.named(refs, accept)
+
+    async def renew(self) -> int:
+        """Seals again what is not sealed as it would be now; returns how many files. Raises Transient, StorageFull."""
+        if not self._root.is_dir():
+            return 0
+        room = self._load()
+        await room.opened()
+        return await room.renew()
 
     def waiting(self) -> FilesWaiting | None:
         """For people; None: there are no files here."""

@@ -15,6 +15,8 @@ from skerry.wire.codec import decode
 from skerry.wire.files import FilesWaiting, read_reference
 from skerry.wire.records import Batch
 
+_LOOKED_AT = 100
+
 
 class FileRoom:
     """`sending` is None on a node without a hub."""
@@ -40,6 +42,16 @@ class FileRoom:
         """The store, put right after a crash. Raises Transient."""
         await self._open()
         return self.store
+
+    async def renew(self) -> int:
+        """Has every content sealed as it would be now; returns for how many that was needed."""
+        await self.store.all_settled()
+        renewed, after = 0, ""
+        while rows := self.store.rows.page(after, _LOOKED_AT):
+            for row in rows:
+                renewed += not row.problem and await self.store.renew(row)
+            after = rows[-1].sha256
+        return renewed
 
     async def run(self) -> None:
         """Sends for ever."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 import msgspec
@@ -24,7 +24,6 @@ from skerry.node.files.store import KEEP_SENT, FileStore
 from skerry.node.ports import FileHub
 from skerry.node.store.files import FileRow
 from skerry.wire.files import MAX_ASKED, FileState
-from skerry.wire.records import Meta, Value
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +54,9 @@ class _Wait(msgspec.Struct):
 
 
 class FileSending:
-    """Runs for ever under the caller's tasks. `tell` writes an event of the node's own."""
+    """Runs for ever under the caller's tasks."""
 
-    def __init__(  # noqa: PLR0913 - both ends, and what bounds the way between them
+    def __init__(
         self,
         store: FileStore,
         hub: FileHub,
@@ -65,8 +64,6 @@ class FileSending:
         pace: Pace,
         clock: Clock,
         chance: random.Random,
-        *,
-        tell: Callable[[str, Value, Meta], Awaitable[None]],
     ) -> None:
         self._store = store
         self._hub = hub
@@ -74,7 +71,6 @@ class FileSending:
         self._pace = pace
         self._clock = clock
         self._chance = chance
-        self._tell = tell
         self._waits: dict[str, _Wait] = {}
         self._cuts = 0
         self._reached = ("", 0)
@@ -125,8 +121,8 @@ class FileSending:
             self.problem = str(error)
             if failures.bit_count() == 1:
                 log.warning("%s; next try in %.0f s", error, delay)
-        except (Corrupt, OSError) as error:
-            await self._give_up(row, error)
+        except Corrupt as error:
+            await self._store.set_aside(row, error)
         else:
             self._waits.pop(row.sha256, None)
             self._cuts, self.problem = 0, ""
@@ -155,14 +151,6 @@ class FileSending:
     def _size(self, wanted: int) -> int:
         """With a cap, about a second's worth at a time, so that the rate is not a series of bursts."""
         return wanted if self._pace.rate is None else min(wanted, max(_LEAST, self._pace.rate))
-
-    async def _give_up(self, row: FileRow, error: Corrupt | OSError) -> None:
-        """What was whole is not any more: nothing that could be sent."""
-        log.error("%s", error)
-        await self._store.rows.fail(row.sha256, str(error))
-        await self._tell(
-            "skerry.file.damaged", str(error), {"sha256": row.sha256, "size": row.size}
-        )
 
     async def _compare(self) -> None:
         """After each new connection: a hub that lacks what it got last was put back, and says what else it lacks."""

@@ -1,10 +1,12 @@
 """The files of one node: bytes by their content, durable and whole before anybody hears that they are here.
 
-    files/ab/cdef…            the bytes of a content, by its SHA-256
+    files/ab/cdef…            the bytes of a content, by its SHA-256, as `kit.blob_bytes` or `kit.sealing.blobs` lays them
     files/ab/cdef….N.new      what is coming; gone after a restart
+    files/ab/cdef….damaged    what was not what it should be, for a person to look at
 
 A row (`store.files`) is written after the bytes and goes before them, so what has a row is here. Only the hub's word
-makes a content one that may go. Neighbours: `sending` takes it to the hub, `api.workload` brings it.
+makes a content one that may go. Neighbours: `sending` takes it to the hub, `api.workload` brings it, `renewing` has it
+sealed with new keys.
 """
 
 from __future__ import annotations
@@ -25,17 +27,17 @@ from skerry.kit.bell import Bell
 from skerry.kit.blob_bytes import PIECE, BlobBytes, BlobWriter
 from skerry.kit.clock import NS, Clock
 from skerry.kit.disk import Disk, sync_directory
-from skerry.kit.errors import InvalidInput, NotFound, StorageFull, Transient
+from skerry.kit.errors import Corrupt, InvalidInput, NotFound, StorageFull, Transient
 from skerry.kit.units import format_size
 from skerry.node.ports import Room
-from skerry.node.store.files import FileRow, FileRows
+from skerry.node.store.files import FILES_DIRECTORY, FileRow, FileRows
 from skerry.wire.files import MAX_FILE, FileRef, FilesWaiting, StoredFile
+from skerry.wire.records import Meta, Value
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-DIRECTORY = "files"
 KEEP_SENT = 7 * 86_400 * NS
 """As long the hub may need a file again, because it was put back to a backup (`data.retention`)."""
 
@@ -46,7 +48,18 @@ _SPARE = 32 * 1024 * 1024
 """On the disk itself: what records and the node's own writing need."""
 
 _NEW = ".new"
+_DAMAGED = ".damaged"
+_SHA_REST = 62
+_BREATH = 0.01
+"""Seconds that are left to others after each piece that is sealed anew."""
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_GONE = frozenset({errno.ENOENT, errno.EIO})
+
+
+def content_at(path: Path) -> str:
+    """The SHA-256 of the content whose bytes are, or are coming, at this path."""
+    return path.parent.name + path.name[:_SHA_REST]
 
 
 class Lane(msgspec.Struct, frozen=True):
@@ -58,7 +71,10 @@ class Lane(msgspec.Struct, frozen=True):
 
 
 class FileStore:
-    """`limit` is for all contents together, in bytes. `changed` rings when there is something to send."""
+    """`limit` is for all contents together, in bytes. `changed` rings when there is something to send.
+
+    `tell` writes an event of the node's own.
+    """
 
     def __init__(  # noqa: PLR0913 - bytes, rows, and all that bounds them
         self,
@@ -71,16 +87,18 @@ class FileStore:
         *,
         lane: Lane,
         room: Room,
+        tell: Callable[[str, Value, Meta], Awaitable[None]],
     ) -> None:
         self.changed = Bell()
         self.rows = rows
         self.limit = limit
-        self._root = data_dir / DIRECTORY
+        self._root = data_dir / FILES_DIRECTORY
         self._blobs = blobs
         self._disk = disk
         self._clock = clock
         self.lane = lane
         self._room = room
+        self._tell = tell
         self._changing = asyncio.Lock()
         self._opened = False
         self._numbers = itertools.count(1)
@@ -104,8 +122,7 @@ class FileStore:
         Raises InvalidInput when it is not what its name says, StorageFull, Transient. Nothing is left of it then.
         """
         number = next(self._numbers)
-        path = self._path(sha256)
-        new = path.with_name(f"{path.name}.{number}{_NEW}")
+        path, new = self._path(sha256), self._new_path(sha256, number)
         try:
             await self._reserve(number, said or 0)
             await self._in_thread(self._make_directory, path.parent)
@@ -113,6 +130,8 @@ class FileStore:
             if said is not None and size != said:
                 raise Transient(f"cannot take the file: {size} of {said} bytes came")
             async with self._changing:
+                if not await self._in_thread(self._blobs.is_current, new):
+                    raise Transient("cannot take the file: keys were changed while it came")
                 fresh = self.rows.row(sha256) is None
                 await self._in_thread(self._disk.rename, "file.keep", new, path)
                 await self.rows.put(sha256, size, self._clock.wall_ns())
@@ -131,7 +150,7 @@ class FileStore:
         try:
             for ref in refs:
                 row = self.rows.row(ref.sha256)
-                if row is None or row.size != ref.size:
+                if row is None or row.size != ref.size or row.problem:
                     raise NotFound(
                         f"cannot publish file {ref}: its bytes are not on this node. "
                         f"Send them first: PUT /v1/files/{ref.sha256}"
@@ -144,8 +163,50 @@ class FileStore:
         return accepted
 
     def read(self, row: FileRow, start: int, size: int) -> bytes:
-        """Bytes of a content. Raises Corrupt, OSError."""
-        return self._blobs.read(self._path(row.sha256), start, size)
+        """Bytes of a content. Raises Corrupt when they are gone, changed or unreadable, Transient."""
+        return self._found(row, self._blobs.read, start, size)
+
+    async def all_settled(self) -> None:
+        """Returns when each content that was taken under former keys has its row; what is still coming is refused."""
+        async with self._changing:
+            pass
+
+    async def renew(self, row: FileRow) -> bool:
+        """Writes a content as it would be written now. False: it lies there so, is gone, or has been set aside.
+
+        Raises StorageFull, Transient.
+        """
+        path, new = self._path(row.sha256), self._new_path(row.sha256, next(self._numbers))
+        try:
+            if await asyncio.to_thread(self._found, row, self._blobs.is_current):
+                return False
+            await self._make_room(row.size)
+            await self._copy(row, new)
+            async with self._changing:
+                if self.rows.row(row.sha256) is not None:
+                    await self._in_thread(self._disk.rename, "file.renew", new, path)
+        except Corrupt as error:
+            await self.set_aside(row, error)
+            return False
+        finally:
+            new.unlink(missing_ok=True)
+        return True
+
+    async def set_aside(self, row: FileRow, error: Corrupt) -> None:
+        """What was whole is not any more: it is kept for a person, reported, and taken anew when it is given again."""
+        async with self._changing:
+            held = self.rows.row(row.sha256)
+            if held is None or held.problem:
+                return
+            path = self._path(row.sha256)
+            if path.exists():
+                aside = path.with_name(path.name + _DAMAGED)
+                await self._in_thread(self._disk.rename, "file.set-aside", path, aside)
+            await self.rows.fail(row.sha256, str(error))
+        log.error("%s", error)
+        await self._tell(
+            "skerry.file.damaged", str(error), {"sha256": row.sha256, "size": row.size}
+        )
 
     def evictable(self, *, safely: bool) -> int:
         """Bytes that the hub has; `safely`: also in a backup, or long enough."""
@@ -178,6 +239,10 @@ class FileStore:
 
     def _path(self, sha256: str) -> Path:
         return self._root / sha256[:2] / sha256[2:]
+
+    def _new_path(self, sha256: str, number: int) -> Path:
+        path = self._path(sha256)
+        return path.with_name(f"{path.name}.{number}{_NEW}")
 
     def _may_go(self, *, safely: bool) -> Iterator[FileRow]:
         old, backed_up = self._clock.wall_ns() - KEEP_SENT, self.lane.backed_up()
@@ -215,6 +280,30 @@ class FileStore:
         finally:
             writer.close()
         return size
+
+    async def _copy(self, row: FileRow, new: Path) -> None:
+        writer = await self._in_thread(self._blobs.create, new)
+        try:
+            digest = hashlib.sha256()
+            for start in range(0, row.size, PIECE):
+                size = min(PIECE, row.size - start)
+                piece = await asyncio.to_thread(self.read, row, start, size)
+                await self._in_thread(_take, writer, digest, piece)
+                await self._clock.sleep(_BREATH)
+            if (found := digest.hexdigest()) != row.sha256:
+                raise Corrupt(
+                    f"cannot seal file {row.sha256[:12]}…: on the disk it is {found[:12]}… by now"
+                )
+            await self._in_thread(writer.finish)
+        finally:
+            writer.close()
+
+    def _found(self, row: FileRow, look: Callable[..., T], *given: object) -> T:
+        try:
+            return look(self._path(row.sha256), *given)
+        except OSError as error:
+            kind = Corrupt if error.errno in _GONE else Transient
+            raise kind(f"cannot read file {row.sha256[:12]}…: {error.strerror}") from error
 
     async def _reserve(self, number: int, size: int) -> None:
         """Makes sure that a file that is coming may have so many bytes. Raises InvalidInput, StorageFull."""
@@ -255,9 +344,11 @@ class FileStore:
                 sync_directory(each.parent)
 
     def _tidy(self) -> None:
-        """Removes what has no row, and says of what has one but no bytes that it will not be sent."""
+        """Removes what has no row."""
         self._make_directory(self._root)
         for path in self._root.glob("??/*"):
+            if path.suffix == _DAMAGED:
+                continue
             if path.suffix == _NEW or self.rows.row(path.parent.name + path.name) is None:
                 self._disk.unlink("file.tidy", path)
 

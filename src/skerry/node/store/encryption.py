@@ -23,6 +23,7 @@ from skerry.kit.sealing.format import is_sealed, key_id_of
 from skerry.kit.sqlite import connect
 from skerry.node.node_settings import STORE_FILE
 from skerry.node.store.bodies import BODIES, MARK
+from skerry.node.store.files import FILES_DIRECTORY
 from skerry.node.store.segments import frame_at
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _RINGS = ("keys.json", "keys.copy.json")
 _HEADER_READ = 65536
+_HEAD_READ = len(MARK_BYTES) + 4
 
 
 class Encryption(msgspec.Struct, frozen=True):
@@ -62,9 +64,13 @@ def open_encryption(
         return Encryption()
     from skerry.kit.sealing.key_ring import open_ring  # noqa: PLC0415 - with «cryptography» 7 MB
 
+    data_dir = where.data_dir
     return Encryption(
-        open_ring(wanted, where, disk, clock, in_use=lambda: keys_in_use(where.data_dir, database))
-    )
+        open_ring(
+            wanted, where, disk, clock,
+            in_use=lambda: keys_in_use(data_dir, database), in_blobs=lambda: keys_of_files(data_dir),
+        )
+    )  # fmt: skip
 
 
 def reading(where: Surroundings, wanted: Protection | None, disk: Disk, clock: Clock) -> Encryption:
@@ -99,6 +105,21 @@ def keys_in_use(data_dir: Path, database: Path) -> dict[int, int]:
         id_ = _header_key(path)
         if id_:
             found[id_] += 2
+    return found
+
+
+def keys_of_files(data_dir: Path) -> dict[int, int]:
+    """Ids of keys that the files of workloads name, and how many files begin with each."""
+    from skerry.kit.sealing.stream import HEAD  # noqa: PLC0415 - only where encryption is on
+
+    found: Counter[int] = Counter()
+    for path in data_dir.glob(f"{FILES_DIRECTORY}/??/*"):
+        if path.suffix:  # half a file, or a damaged one: they keep the names of keys that are gone
+            continue
+        with path.open("rb") as file:
+            start = file.read(HEAD + _HEAD_READ)[HEAD:]
+        if is_sealed(start):
+            found[key_id_of(start)] += 1
     return found
 
 

@@ -13,6 +13,9 @@ import msgspec
 
 from skerry.kit.sqlite import SqliteWriter, read_queries
 
+FILES_DIRECTORY = "files"
+"""Of the data directory: where the bytes are."""
+
 SQL = read_queries(Path(__file__).with_name("files.sql"))
 
 
@@ -55,6 +58,10 @@ class FileRows:
     def waiting(self, most: int) -> list[FileRow]:
         """What the hub is to get, the one that was given first first."""
         return self._rows("waiting", most)
+
+    def page(self, after: str, most: int) -> list[FileRow]:
+        """Contents in the order of their names, from the one after that name on."""
+        return self._rows("page", after, most)
 
     def unnamed(self, before: int) -> list[FileRow]:
         """What was given before then and no record names."""

@@ -4,6 +4,9 @@ SELECT * FROM file WHERE sha256 = ?;
 -- name: waiting
 SELECT * FROM file WHERE sent_at IS NULL AND n > 0 AND problem = '' ORDER BY at LIMIT ?;
 
+-- name: page
+SELECT * FROM file WHERE sha256 > ? ORDER BY sha256 LIMIT ?;
+
 -- name: unnamed
 SELECT * FROM file WHERE sent_at IS NULL AND n = 0 AND at < ?;
 

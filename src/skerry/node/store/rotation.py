@@ -1,6 +1,6 @@
 """Rotation of data keys while the node works: new keys at once, then everything else follows in small steps.
 
-One pass seals rows, segment files and the node's secret again and looks until it finds nothing more; only then, and
+One pass seals rows, segment files, blobs and the node's secret again and looks until it finds nothing more; only then, and
 only when all of that is on the disk, are retired keys destroyed. Killed anywhere, the next pass finds what is left.
 Switching encryption on is the same pass, with «plain» in the part of the retired key.
 """
@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -37,22 +39,31 @@ _BREATH = 0.01
 """Seconds that are left to others after each step."""
 
 
+class Beside(msgspec.Struct, frozen=True):
+    """What is sealed beside rows and records. Each seals again what is not sealed as it would be now."""
+
+    secret: Callable[[Cipher], bool]
+    """The node's own; says whether it did."""
+    blobs: Callable[[], Awaitable[int]]
+    """What workloads have uploaded; says with how many."""
+
+
 class Rotation:
-    """Keeps a ring's promises. `secrets` seals the files beside the store again, and says whether it did."""
+    """Keeps a ring's promises."""
 
     def __init__(
         self,
         ring: KeyRing,
         writer: SqliteWriter,
         records: RecordStore,
-        secrets: Callable[[Cipher], bool],
+        beside: Beside,
         disk: Disk,
         clock: Clock,
     ) -> None:
         self._ring = ring
         self._writer = writer
         self._records = records
-        self._secrets = secrets
+        self._beside = beside
         self._disk = disk
         self._clock = clock
         self._forced = False
@@ -105,9 +116,9 @@ class Rotation:
     async def _seal_everything(self) -> None:
         await self._records.renew_files()
         done: set[Path] = set()
-        while await self._rows() + await self._files(done):
+        while await self._rows() + await self._files(done) + await self._beside.blobs():
             await self._clock.sleep(_BREATH)
-        if await asyncio.to_thread(self._secrets, self._ring.cipher("store")):
+        if await asyncio.to_thread(self._beside.secret, self._ring.cipher("store")):
             log.info("the node's secret is sealed again")
         # Durable, and so is every transaction before it: the log of SQLite is one file.
         left = await self._writer.run(self._count, label="keys.rows-sealed")
