@@ -14,6 +14,7 @@ from skerry.wire.records import Publish
 
 if TYPE_CHECKING:
     from skerry.node.files.room import FileRoom
+    from skerry.node.files.store import FileStore
 
 T = TypeVar("T")
 
@@ -68,6 +69,10 @@ class FilesOnDemand:
             return await accept()  # which refuses it in its own words
         store = await self._load().opened()
         return await store.named(refs, accept)
+
+    async def store(self) -> FileStore | None:
+        """Where they are; None: there are no files here. Raises Transient."""
+        return None if self.loaded is None else await self.loaded.opened()
 
     def waiting(self) -> FilesWaiting | None:
         """For people; None: there are no files here."""
