@@ -87,8 +87,3 @@ async def _site(found: Installation, home: Path, stick: Path) -> Site:
     await eventually(lambda: site.node.link_is("online"), "the node is online", 20)
     await site.restart()
     return site
-
-
-def fresh(directory: Path) -> Path:
-    directory.mkdir()
-    return directory
