@@ -26,6 +26,8 @@ COMMANDS = {
     "image": "image",
     "model": "model",
     "files": "files",
+    "export": "stick",
+    "import": "stick",
     "worker": "worker",
     "sync": "health",
     "doctor": "health",

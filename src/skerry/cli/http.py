@@ -121,6 +121,10 @@ class Api:
         """`data` as it is by PUT; the answer decoded as `kind`."""
         return self._read(await self._ask("PUT", path, query, data, _BINARY), kind)
 
+    async def send_bytes(self, method: str, path: str, data: bytes, kind: type[T]) -> T:
+        """`data` as it is by `method`; the answer decoded as `kind`."""
+        return self._read(await self._ask(method, path, None, data, _BINARY), kind)
+
     async def order(self, method: str, path: str, body: object | None = None) -> None:
         """A request whose answer says nothing but «done»."""
         await self._ask(method, path, body=b"" if body is None else encode(body))

@@ -17,6 +17,7 @@ from skerry.hub.api.people import people_routes
 from skerry.hub.api.problems import HANDLERS
 from skerry.hub.api.schema import document
 from skerry.hub.api.sessions import LoginCodes, Sessions
+from skerry.hub.api.stick import stick_routes
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.pages import page_routes
@@ -35,6 +36,7 @@ from skerry.hub.peers import Peers
 from skerry.hub.ports import Blobs
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
+from skerry.hub.sync.carrying import Carrying
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
@@ -60,6 +62,7 @@ class Features:
     record_query: RecordQuery
     greeter: Greeter
     receiver: Receiver
+    carrying: Carrying
     feed: Feed
     links: Links
     peers: Peers
@@ -78,7 +81,14 @@ class Features:
 def build_app(features: Features) -> Litestar:
     """The application. Every request passes `Authenticator.permit` first."""
     app = Litestar(
-        [node_routes(), people_routes(), blob_routes(), file_routes(), page_routes()],
+        [
+            node_routes(),
+            people_routes(),
+            blob_routes(),
+            file_routes(),
+            stick_routes(),
+            page_routes(),
+        ],
         guards=[features.authenticator.permit],
         dependencies={
             field.name: _given(getattr(features, field.name)) for field in fields(features)

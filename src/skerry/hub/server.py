@@ -53,6 +53,7 @@ from skerry.hub.store.leases import Leases
 from skerry.hub.store.listening import Listening
 from skerry.hub.store.open_blobs import open_blobs
 from skerry.hub.store.tables import FLEET
+from skerry.hub.sync.carrying import Carrying
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
@@ -173,6 +174,7 @@ async def _build(
         store,
         Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps, file=kept.files),
     )
+    receiver = Receiver(store, Ingest(), nodes, links.notify)
     features = Features(
         store=store,
         nodes=nodes,
@@ -186,7 +188,8 @@ async def _build(
         rollouts=rollouts,
         record_query=query,
         greeter=Greeter(store, clock),
-        receiver=Receiver(store, Ingest(), nodes, links.notify),
+        receiver=receiver,
+        carrying=Carrying(store, receiver, arrivals, clock),
         feed=Feed(store, assignments, clock, links.notify),
         links=links,
         peers=peers,

@@ -42,6 +42,7 @@ from skerry.node.limits.storage_watch import Quotas
 from skerry.node.models.named import ScriptModels
 from skerry.node.node_settings import NodeSettings
 from skerry.node.on_demand import (
+    carrying_on_demand,
     containers_on_demand,
     files_on_demand,
     models_on_demand,
@@ -139,7 +140,8 @@ def _build(
 ) -> Node:
     clock, name = host.clock, identity.name if identity else settings.name
     logs = LogFiles(settings.data_dir / "logs", clock)
-    account = _account(settings, identity, store, host)
+    enrolled = with_secret(settings.data_dir, identity, store.cipher, host.disk)
+    account = None if settings.stays_alone else account_of(settings.hub.url, enrolled)
     sync = _sync(settings, account, host, Stores(store.state, records), session, logs)
     quality = partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, store.cipher)
@@ -175,16 +177,9 @@ def _build(
         desired=desired, sync=sync, api=api, query=RecordQuery(records, name), logs=logs, workload_desk=desk,
         retention=Retention(records, clock, sync.backed_up), shipping=shipping,
         ageing=LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
-        limits=limits, keys=build_rotation(store, records, files, host, settings), host=host,
+        limits=limits, keys=build_rotation(store, records, files, host, settings),
+        carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
     )  # fmt: skip
-
-
-def _account(
-    settings: NodeSettings, identity: Identity | None, store: OpenedStore, host: Host
-) -> HubAccount | None:
-    """Who this node is to its hub; None: it has none, or is not to look for it."""
-    enrolled = with_secret(settings.data_dir, identity, store.cipher, host.disk)
-    return None if settings.stays_alone else account_of(settings.hub.url, enrolled)
 
 
 def _desk(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.pace import Pace
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.hub_addresses import HubAccount
+from skerry.node.identity import Enrolled
 from skerry.node.models.layout import models_root
 from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from skerry.kit.blob_bytes import BlobBytes
     from skerry.node.files.room import FileRoom
     from skerry.node.models.fetching import ModelNeeds
+    from skerry.node.sync.carrying import Carrying
     from skerry.node.workloads.runtimes.containers.room import ContainerRoom
 
 
@@ -124,6 +129,27 @@ def blob_bytes(encryption: Encryption, disk: Disk) -> BlobBytes:
     from skerry.node.files.store import content_at  # noqa: PLC0415
 
     return SealedBytes(disk, encryption.ring.cipher("files"), content_at)
+
+
+def carrying_on_demand(
+    enrolled: Enrolled | None,
+    opened: OpenedStore,
+    records: RecordStore,
+    files: FilesOnDemand,
+    sync: Sync,
+    clock: Clock,
+) -> Callable[[], Carrying]:
+    """What takes data to the hub by hand; loaded with the first export or receipt."""
+
+    @functools.cache
+    def build() -> Carrying:
+        from skerry.node.files.carried import CarriedFiles  # noqa: PLC0415 - as above
+        from skerry.node.sync.carrying import Carrying  # noqa: PLC0415
+
+        carried = CarriedFiles(files, clock)
+        return Carrying(enrolled, opened.state, records, carried, sync, clock)
+
+    return build
 
 
 def script_models(

@@ -10,6 +10,7 @@ import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -68,6 +69,10 @@ from skerry.wire.models import ModelCache
 from skerry.wire.people import Rows
 from skerry.wire.records import Publish, Published
 from skerry.wire.workload import Assignment, StreamClass, WorkloadStatus
+
+if TYPE_CHECKING:
+    from skerry.node.sync.carrying import Carrying
+    from skerry.wire.stick import ReceiptTaken
 
 LAST_WORDS = 1.5
 """Seconds for the hub to hear that the workloads have ended, and what they published last."""
@@ -213,6 +218,7 @@ class Node:
         shipping: LogShipping,
         limits: NodeLimits,
         keys: KeyRotation,
+        carrying: Callable[[], Carrying],
         host: Host,
     ) -> None:
         self.settings = settings
@@ -235,6 +241,7 @@ class Node:
         self.shipping = shipping
         self.limits = limits
         self.keys = keys
+        self._carrying = carrying
         self.stopped = asyncio.Event()
         self.apps = Apps(
             admin_app(self),
@@ -285,6 +292,12 @@ class Node:
 
     async def unlock(self, workload: str) -> Held:
         return Held((await self.supervisor.order_lock(workload, LockOrder(None))).locked_until)
+
+    async def export(self, room: int, part: int) -> AsyncIterator[bytes]:
+        return self._carrying().export(room, part)
+
+    async def take_receipt(self, data: bytes) -> ReceiptTaken:
+        return await self._carrying().take_receipt(data)
 
     def worker_groups(self) -> list[WorkerStatus]:
         return self.groups.statuses()

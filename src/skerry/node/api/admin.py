@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import AsyncIterator, Collection
+from typing import TYPE_CHECKING, Protocol
 
 from skerry.node.api import web
-from skerry.node.api.answers import json_answer, only_for, problems, stream_lines
+from skerry.node.api.answers import (
+    integer,
+    json_answer,
+    only_for,
+    problems,
+    stream_bytes,
+    stream_lines,
+)
 from skerry.node.api.workload import RecordReader, read_records
 from skerry.node.ports import LogSource
 from skerry.wire.codec import decode
@@ -24,6 +31,9 @@ from skerry.wire.local import (
 )
 from skerry.wire.logs import read_log_query
 from skerry.wire.models import ModelCache
+
+if TYPE_CHECKING:
+    from skerry.wire.stick import ReceiptTaken
 
 
 class AdminServices(Protocol):
@@ -59,6 +69,14 @@ class AdminServices(Protocol):
 
     def rotate_keys(self) -> KeyStatus:
         """Returns at once; new keys follow, then everything is sealed with them. Raises Refused."""
+        ...
+
+    async def export(self, room: int, part: int) -> AsyncIterator[bytes]:
+        """Frames of the files for a stick (`wire.stick`). Raises Refused."""
+        ...
+
+    async def take_receipt(self, data: bytes) -> ReceiptTaken:
+        """Learns what the hub took from a stick. Raises Refused or InvalidInput."""
         ...
 
     def worker_groups(self) -> list[WorkerStatus]: ...
@@ -113,6 +131,7 @@ def admin_app(services: AdminServices) -> web.Application:
     app.router.add_post("/v1/images", images)
     app.router.add_post("/v1/unlock/{workload}", unlock)
     _add_keys(app, services)
+    _add_stick(app, services)
     _add_workers(app, services)
     return app
 
@@ -126,6 +145,18 @@ def _add_keys(app: web.Application, services: AdminServices) -> None:
 
     app.router.add_get("/v1/keys", keys)
     app.router.add_post("/v1/keys/rotate", rotate)
+
+
+def _add_stick(app: web.Application, services: AdminServices) -> None:
+    async def export(request: web.Request) -> web.StreamResponse:
+        room, part = integer(request, "room") or 0, integer(request, "part") or 0
+        return await stream_bytes(request, await services.export(room, part))
+
+    async def take_receipt(request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.take_receipt(await request.read()))
+
+    app.router.add_get("/v1/stick", export)
+    app.router.add_post("/v1/stick/receipt", take_receipt)
 
 
 def _add_workers(app: web.Application, services: AdminServices) -> None:

@@ -89,6 +89,17 @@ async def stream_lines(
     return response
 
 
+async def stream_bytes(request: web.Request, pieces: AsyncIterator[bytes]) -> web.StreamResponse:
+    """Sends bytes as they come. The first are awaited before the answer starts, as in `stream_lines`."""
+    first = await anext(pieces, b"")
+    response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+    await response.prepare(request)
+    await response.write(first)
+    async for one in pieces:
+        await response.write(one)
+    return response
+
+
 def integer(request: web.Request, name: str) -> int | None:
     """An optional integer of the query string. Raises InvalidInput."""
     text = request.query.get(name)

@@ -15,6 +15,7 @@ from skerry.wire.records import Publish
 
 if TYPE_CHECKING:
     from skerry.node.files.room import FileRoom
+    from skerry.node.files.store import FileStore
 
 T = TypeVar("T")
 
@@ -80,6 +81,10 @@ class FilesOnDemand:
         room = self._load()
         await room.opened()
         return await room.renew()
+
+    async def store(self) -> FileStore | None:
+        """Where they are; None: there are no files here. Raises Transient."""
+        return None if self.loaded is None else await self.loaded.opened()
 
     def waiting(self) -> FilesWaiting | None:
         """For people; None: there are no files here."""

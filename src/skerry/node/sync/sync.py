@@ -30,7 +30,7 @@ from skerry.node.sync.push import LanePush
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.session import LAST_SUCCESS, Agent, Session
 from skerry.wire.local import LaneStatus, SyncStatus
-from skerry.wire.sync import LANES, RECORD_LANES, Lane
+from skerry.wire.sync import LANES, RECORD_LANES, Lane, LanePoint
 
 LINGER: dict[Lane, float] = {"state": 0.2, "event": 0.2, "keep": 1.0, "sample": 1.0}
 """Seconds between two units of a lane that has no backlog; a first value after idle goes at once."""
@@ -113,6 +113,7 @@ class Sync:
         while not await self._guard.run(self.reachability.restore):
             pass
         if self._connection is None:
+            await self.reload()  # what was carried to the hub by hand may go in time
             await asyncio.get_running_loop().create_future()
             return
         for push in self._connection.pushes.values():
@@ -131,6 +132,25 @@ class Sync:
     def backed_up(self, lane: Lane) -> int:
         """Up to which number the hub has `lane` in a backup; 0 where nothing is known."""
         return self._connection.session.backed_up.get(lane, 0) if self._connection else 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether the hub answers."""
+        return self.reachability.connected
+
+    async def acknowledged(self) -> dict[Lane, LanePoint]:
+        """How far the hub has each lane, as far as is known here."""
+        if self._connection is None:
+            return {lane: await self._store.lane(lane) for lane in LANES}
+        return {lane: push.acknowledged for lane, push in self._connection.pushes.items()}
+
+    async def reload(self) -> None:
+        """Takes up again what the store says is acknowledged; while the hub is not there."""
+        for lane in RECORD_LANES:
+            self._records.acknowledge(lane, (await self._store.lane(lane)).n)
+        if self._connection is not None:
+            for push in self._connection.pushes.values():
+                await push.load()
 
     async def status(self) -> SyncStatus:
         """For people and monitoring: the link, the lanes, and whether all of it works."""
