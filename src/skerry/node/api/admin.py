@@ -16,6 +16,7 @@ from skerry.wire.local import (
     ImageLoad,
     ImagesLoaded,
     KeyStatus,
+    NewPassphrase,
     NodeStatus,
     StopRequest,
     SyncStatus,
@@ -59,6 +60,10 @@ class AdminServices(Protocol):
 
     def rotate_keys(self) -> KeyStatus:
         """Returns at once; new keys follow, then everything is sealed with them. Raises Refused."""
+        ...
+
+    async def change_passphrase(self, wish: NewPassphrase) -> KeyStatus:
+        """Returns when it opens the keys. Raises Refused, Transient."""
         ...
 
     def worker_groups(self) -> list[WorkerStatus]: ...
@@ -124,6 +129,11 @@ def _add_keys(app: web.Application, services: AdminServices) -> None:
     async def rotate(_request: web.Request) -> web.StreamResponse:
         return json_answer(services.rotate_keys())
 
+    async def passphrase(request: web.Request) -> web.StreamResponse:
+        wish = decode(await request.read(), NewPassphrase, "a new passphrase")
+        return json_answer(await services.change_passphrase(wish))
+
+    app.router.add_post("/v1/keys/passphrase", passphrase)
     app.router.add_get("/v1/keys", keys)
     app.router.add_post("/v1/keys/rotate", rotate)
 

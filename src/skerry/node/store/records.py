@@ -15,6 +15,7 @@ from typing import cast
 import msgspec
 
 from skerry.kit.bell import Bell
+from skerry.kit.breath import Breath
 from skerry.kit.clock import Clock
 from skerry.kit.commit import CommitThread
 from skerry.kit.disk import Disk
@@ -51,6 +52,7 @@ class RecordStore:
     ) -> None:
         self._directory = directory
         self._disk = disk
+        self._clock = clock
         self._cipher = cipher
         self._engine = RecordEngine(
             directory,
@@ -149,7 +151,8 @@ class RecordStore:
         """Seals a finished file anew. False: it needed that not, is gone, or is damaged and being put right."""
         cipher = FrameCipher(self._cipher, lane)
         try:
-            written = await asyncio.to_thread(rewrite, segment, cipher, self._disk)
+            breathe = Breath(self._clock)
+            written = await asyncio.to_thread(rewrite, segment, cipher, self._disk, breathe)
         except FileNotFoundError:
             return False
         except Corrupt:

@@ -7,8 +7,9 @@ their numbers, the frames and the chain stay what they were; only what is sealed
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -17,6 +18,8 @@ from skerry.kit.errors import Corrupt
 from skerry.node.store.frame_cipher import FrameCipher
 from skerry.node.store.lane_recovery import rewriting
 from skerry.node.store.segments import HEADER, Frame, Hole, Segment, Whole, scan
+
+T = TypeVar("T")
 
 _AT_ONCE = 256 * 1024
 
@@ -28,19 +31,28 @@ class Rewritten(msgspec.Struct, frozen=True):
     size: int
 
 
-def rewrite(segment: Segment, cipher: FrameCipher, disk: Disk) -> Rewritten | None:
+def rewrite(
+    segment: Segment, cipher: FrameCipher, disk: Disk, breathe: Callable[[], None]
+) -> Rewritten | None:
     """Writes a finished file anew, durably, unless all of it is sealed as it would be now: then None.
 
-    Raises Corrupt when something in it does not open, FileNotFoundError when it was dropped, and OSError.
+    `breathe` is called after each frame, so that publishers need not wait for a whole file. Raises Corrupt when something
+    in it does not open, FileNotFoundError when it was dropped, and OSError.
     """
-    items = list(scan(segment.path.read_bytes()))
+    items = list(_breathing(scan(segment.path.read_bytes()), breathe))
     if cipher.are_current(items):
         return None
-    pieces = list(_sealed_anew(items, cipher))
+    pieces = list(_breathing(_sealed_anew(items, cipher), breathe))
     header = _header(items, segment, sum(map(len, pieces)), cipher)
     path = rewriting(segment.path)
     _write(path, [header, *pieces], disk)
     return Rewritten(segment, path.stat().st_size)
+
+
+def _breathing(work: Iterable[T], breathe: Callable[[], None]) -> Iterator[T]:
+    for step in work:
+        yield step
+        breathe()
 
 
 def _sealed_anew(items: list[Frame | Hole], cipher: FrameCipher) -> Iterator[bytes]:

@@ -84,7 +84,13 @@ class Rotation:
             beside=ring.key_is_beside,
             keys=views,
             plain=ring.keys.plain,
+            passphrase_waits=ring.passphrase_waits,
         )
+
+    async def change_passphrase(self, passphrase: bytes) -> KeyStatus:
+        """As `KeyRing.change_passphrase`; `passphrase_waits` says that somebody else has to put it in its place."""
+        await asyncio.to_thread(self._ring.change_passphrase, passphrase)
+        return self.status()
 
     def ask(self) -> None:
         """New keys for everything, with the next pass."""
