@@ -1,4 +1,8 @@
-"""Long work in a thread beside others that must not wait: Python runs one thread at a time, and takes turns of 5 ms."""
+"""Long work in a thread, at the side of others that must not wait for it: neither for Python nor for the disk.
+
+Python runs one thread at a time and changes over after 5 ms, unless that thread lets go; a disk serves a large write
+before the small one behind it. So who has a lot to do does it in small steps and rests between them.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,23 @@ from collections.abc import Callable
 from skerry.kit.clock import NS, Clock
 
 _WORK = NS // 1000
-_PAUSE = 0.002
-"""Seconds; work of 1 ms and a pause of twice that leave two thirds of a core to others."""
+_REST = 2
+"""Times what the work took."""
+
+_LONGEST = 0.05
+"""Seconds."""
 
 
 class Breath:
-    """Called after each small step of the work, it sleeps once a millisecond of it is done. Blocks: for threads only."""
+    """Called after each small step, it rests once a millisecond of work is done. Blocks: for threads only."""
 
-    def __init__(self, clock: Clock, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, clock: Clock, rest: Callable[[float], None] = time.sleep) -> None:
         self._clock = clock
-        self._pause = pause
+        self._rest = rest
         self._since = clock.monotonic_ns()
 
     def __call__(self) -> None:
-        if self._clock.monotonic_ns() - self._since >= _WORK:
-            self._pause(_PAUSE)
+        worked = self._clock.monotonic_ns() - self._since
+        if worked >= _WORK:
+            self._rest(min(_REST * worked / NS, _LONGEST))
             self._since = self._clock.monotonic_ns()

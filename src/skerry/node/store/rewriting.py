@@ -21,7 +21,8 @@ from skerry.node.store.segments import HEADER, Frame, Hole, Segment, Whole, scan
 
 T = TypeVar("T")
 
-_AT_ONCE = 256 * 1024
+_AT_ONCE = 512 * 1024
+"""Bytes that are synced together: what is published meanwhile waits for so many at most."""
 
 
 class Rewritten(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ def rewrite(
     pieces = list(_breathing(_sealed_anew(items, cipher), breathe))
     header = _header(items, segment, sum(map(len, pieces)), cipher)
     path = rewriting(segment.path)
-    _write(path, [header, *pieces], disk)
+    _write(path, [header, *pieces], disk, breathe)
     return Rewritten(segment, path.stat().st_size)
 
 
@@ -76,7 +77,7 @@ def _header(items: list[Frame | Hole], segment: Segment, size: int, cipher: Fram
     )
 
 
-def _write(path: Path, pieces: list[bytes], disk: Disk) -> None:
+def _write(path: Path, pieces: list[bytes], disk: Disk, breathe: Callable[[], None]) -> None:
     disk.unlink("segment.rewrite-begin", path)
     fd = disk.open_append("segment.rewrite-open", path)
     try:
@@ -85,7 +86,9 @@ def _write(path: Path, pieces: list[bytes], disk: Disk) -> None:
             waiting.append(piece)
             if sum(map(len, waiting)) >= _AT_ONCE:
                 disk.append("segment.rewrite", fd, b"".join(waiting))
+                disk.sync("segment.rewrite-some", fd)
                 waiting = []
+                breathe()
         disk.append("segment.rewrite", fd, b"".join(waiting))
         disk.sync("segment.rewrite-sync", fd)
     finally:

@@ -124,6 +124,7 @@ class Rotation:
         done: set[Path] = set()
         while await self._rows() + await self._files(done) + await self._beside.blobs():
             await self._clock.sleep(_BREATH)
+        await self._records.keep_rewritten()
         if await asyncio.to_thread(self._beside.secret, self._ring.cipher("store")):
             log.info("the node's secret is sealed again")
         # Durable, and so is every transaction before it: the log of SQLite is one file.
