@@ -1,7 +1,7 @@
 """A node's stores with encryption and rotation, without processes or hub; as a program one that can be killed.
 
 `python tests/sealed_node.py DIR [LABEL NTH]` publishes, edits and rotates without end, SIGKILLs itself at the NTH
-operation of that label, and prints «accepted N» and «kept N» for what it was told.
+operation of that label, and prints «accepted N», «kept N» and «uploaded N» for what it was told.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tests.workload_cases import live, wish
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import Disk, RealDisk
+from skerry.kit.errors import Transient
 from skerry.kit.tasks import Tasks, supervised
 from skerry.node.data.publish import Publisher
 from skerry.node.files.on_demand import FilesOnDemand
@@ -42,6 +43,9 @@ from skerry.node.store.rotation import Beside, Rotation
 from skerry.testing.faulty_disk import KillingDisk
 from skerry.wire.files import FileRef
 from skerry.wire.records import Publish, PublishedRecord
+
+FILES = 30
+"""So many different ones are uploaded, over and over."""
 
 LIMITS = Limits(reserve=4096, segment=60_000)
 
@@ -154,6 +158,7 @@ async def _main(directory: str, label: str = "", nth: str = "0") -> None:
     async with sealed_node(Path(directory), disk=disk) as node, asyncio.TaskGroup() as tasks:
         tasks.create_task(_publish(node))
         tasks.create_task(_edit(node))
+        tasks.create_task(_upload(node))
         tasks.create_task(_rotate(node))
 
 
@@ -173,6 +178,24 @@ async def _edit(node: SealedNode) -> None:
         _tell("kept", number)
         number += 1
         await asyncio.sleep(0.005)
+
+
+def file_number(number: int) -> bytes:
+    """The content of that file: some need one segment, some several and more than one piece."""
+    size = (100, 70_000, 1_200_000)[number % 3]
+    return (f"file {number} ".encode() * (size // 8))[:size]
+
+
+async def _upload(node: SealedNode) -> None:
+    number = node.records.head("event").n
+    while True:
+        with contextlib.suppress(
+            Transient
+        ):  # keys were changed while it came: again, as the SDK would
+            await upload(node, file_number(number % FILES))
+            _tell("uploaded", number)
+            number += 1
+        await asyncio.sleep(0.01)
 
 
 def _tell(what: str, number: int) -> None:

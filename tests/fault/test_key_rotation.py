@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 from tests.integration.test_encrypted_store import ids_in_use
+from tests.integration.test_sealed_files import keys_of_blobs
+from tests.model_cases import sha256
 from tests.record_rig import held
-from tests.sealed_node import edit, publish, sealed_node
+from tests.sealed_node import FILES, download, edit, file_number, publish, sealed_node, upload
 
 from skerry.kit.errors import Transient
 from skerry.testing.faulty_disk import FaultyDisk
+from skerry.wire.files import FileRef
 
 LABELS = (
     "keys.write",
@@ -32,6 +35,12 @@ LABELS = (
     "segment.rewrite-sync",
     "segment.rewritten",
     "segment.sync",
+    "file.open",
+    "file.append",
+    "file.sync",
+    "file.keep",
+    "file.put.after-commit",
+    "file.renew",
     "publish.synced",
     "state.put.after-commit",
 )
@@ -41,7 +50,8 @@ LABELS = (
 @pytest.mark.timeout(120)
 async def test_six_deaths_during_rotation(tmp_path: Path) -> None:
     chance = random.Random(4)
-    await live_through(tmp_path, chance.sample(LABELS, 6), chance)
+    labels = [*chance.sample(LABELS[:-8], 3), *chance.sample(LABELS[-8:], 3)]
+    await live_through(tmp_path, labels, chance)
 
 
 @pytest.mark.soak
@@ -53,39 +63,41 @@ async def test_many_deaths_during_rotation(tmp_path: Path, deaths: int) -> None:
 
 
 async def live_through(directory: Path, labels: Sequence[str], chance: random.Random) -> None:
-    accepted = kept = -1
+    told = {"accepted": 2000, "kept": 699, "uploaded": 5}
     seen: set[int] = set()
     async with sealed_node(directory) as node:
         for number in range(700):
             await edit(node, number)
-        kept = 699
         for first in range(1, 2000, 100):
             await publish(node, first, 100)
-        accepted = 2000
+        for number in range(6):
+            await upload(node, file_number(number))
     for label in labels:
-        seen |= ids_in_use(directory)
-        accepted, kept = await _one_life(directory, label, chance.randint(1, 3), accepted, kept)
+        seen |= ids_in_use(directory) | keys_of_blobs(directory)
+        await _one_life(directory, label, chance.randint(1, 3), told)
     async with sealed_node(directory) as node:
         assert node.store.set_aside is None
         assert node.records.counters.lost == 0
         assert node.rotation
         await node.rotation.once()
-        seen |= ids_in_use(directory)
+        seen |= ids_in_use(directory) | keys_of_blobs(directory)
         node.rotation.ask()
         await node.rotation.once()
-        assert not ids_in_use(directory) & seen
+        assert not (ids_in_use(directory) | keys_of_blobs(directory)) & seen
         assert not any(key.retired for key in node.rotation.status().keys)
         found = [value for _, _, value in held(node.records)]
-        assert len(set(found)) == len(found) >= accepted
-        assert set(found) >= {f"value {number}" for number in range(1, accepted + 1)}
+        assert len(set(found)) == len(found) >= told["accepted"]
+        assert set(found) >= {f"value {number}" for number in range(1, told["accepted"] + 1)}
         rows = await node.store.state.rows("twin")
-        assert len(rows) == min(kept + 1, 700)
+        assert len(rows) == min(told["kept"] + 1, 700)
+        files = [file_number(number) for number in range(min(told["uploaded"] + 1, FILES))]
+        for data in files:
+            assert await download(node, FileRef(sha256(data), len(data))) == data
+        assert not list(directory.glob("files/??/*.*"))
 
 
-async def _one_life(
-    directory: Path, label: str, nth: int, accepted: int, kept: int
-) -> tuple[int, int]:
-    """Runs the stores until they kill themselves; returns what they were told last."""
+async def _one_life(directory: Path, label: str, nth: int, told: dict[str, int]) -> None:
+    """Runs the stores until they kill themselves; notes what they told last."""
     words = ("-m", "tests.sealed_node", str(directory), label, str(nth))
     process = await asyncio.create_subprocess_exec(
         sys.executable, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -99,11 +111,7 @@ async def _one_life(
     assert process.returncode == -9, (label, errors.decode()[-3000:])
     for line in out.decode().splitlines():
         what, _, number = line.partition(" ")
-        if what == "accepted":
-            accepted = max(accepted, int(number))
-        elif what == "kept":
-            kept = max(kept, int(number))
-    return accepted, kept
+        told[what] = max(told[what], int(number))
 
 
 @pytest.mark.parametrize("on", [True, False], ids=["rotation", "switching-on"])
@@ -126,6 +134,7 @@ async def fail_each(tmp_path: Path, *, on_from_the_start: bool, step: int) -> No
             for number in range(4):
                 await edit(node, number)
             await publish(node, 1, 300)
+            refs = [await upload(node, file_number(number)) for number in range(2)]
         disk = FaultyDisk()
         async with sealed_node(directory, disk=disk) as node:
             assert node.rotation
@@ -145,6 +154,9 @@ async def fail_each(tmp_path: Path, *, on_from_the_start: bool, step: int) -> No
             assert len(held(node.records)) == 300
             assert node.store.set_aside is None
             assert len(node.instances.load()) == 4
+            await node.files.renew()
+            assert [await download(node, ref) for ref in refs] == [file_number(0), file_number(1)]
+            assert not list(directory.glob("files/??/*.*"))
         if done:
             return
     raise AssertionError("it never came to its end")

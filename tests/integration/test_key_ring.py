@@ -14,6 +14,7 @@ from tests.sealing_rig import RULE, ring, where
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused
 from skerry.kit.sealing.cipher import Place
+from skerry.kit.sealing.key_ring import unlocked_ring
 from skerry.kit.sealing.keys import RESERVED_AT_ONCE, Keys, Rule, due, with_new, without
 from skerry.kit.sealing.sources import obtain, parse, source_fault
 from skerry.testing.faulty_disk import FaultyDisk
@@ -289,3 +290,114 @@ def test_nothing_is_made_where_only_something_is_looked_for(tmp_path: Path) -> N
     assert obtain(source, where(tmp_path))
     assert parse("file").is_same(source)
     assert RealDisk().free_bytes(tmp_path)
+
+
+OLD, NEW = "correct horse battery staple", "wrong horse generator paperclip"
+
+
+def phrase_file(directory: Path, text: str = OLD) -> Path:
+    file = directory / "phrase"
+    file.write_text(f"{text}\n")
+    file.chmod(0o600)
+    return file
+
+
+def opens_with(directory: Path, file: Path, text: str, sealed: bytes) -> bool:
+    """Whether this passphrase opens what is there, and with the ring what was sealed."""
+    before, held = files(directory), file.read_bytes()
+    file.write_text(text)
+    try:
+        found = unlocked_ring(RULE, where(directory), RealDisk(), ManualClock())
+        return found.cipher("store").open(sealed, PLACE) == b"x"
+    except Refused:
+        return False
+    finally:
+        assert files(directory) == before
+        file.write_bytes(held)
+
+
+def test_a_passphrase_is_changed_in_place(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    file = phrase_file(tmp_path)
+    held = ring(data, f"passphrase:{file}")
+    sealed = held.cipher("store").seal(b"x", PLACE)
+    with pytest.raises(Refused, match="shorter than"):
+        held.change_passphrase(b"short")
+    with pytest.raises(Refused, match="more than one line"):
+        held.change_passphrase(b"a long enough\none")
+    assert opens_with(data, file, OLD, sealed)
+    assert held.change_passphrase(NEW.encode())
+    assert not held.passphrase_waits
+    assert (file.read_text(), file.stat().st_mode & 0o777) == (f"{NEW}\n", 0o600)
+    assert opens_with(data, file, NEW, sealed)
+    assert not opens_with(data, file, OLD, sealed)
+    held.rotate(["store"])
+    assert ring(data, f"passphrase:{file}").cipher("store").open(sealed, PLACE) == b"x"
+
+
+def test_where_somebody_else_puts_the_passphrase_both_open_until_the_new_one_has(
+    tmp_path: Path,
+) -> None:
+    """As where systemd gives it: the file is a link here, which is none of ours to replace."""
+    data = tmp_path / "data"
+    data.mkdir()
+    file, link = phrase_file(tmp_path), tmp_path / "link"
+    link.symlink_to(file)
+    source = f"passphrase:{link}"
+    held = ring(data, source)
+    sealed = held.cipher("store").seal(b"x", PLACE)
+    assert not held.change_passphrase(NEW.encode())
+    held = ring(data, source)  # a start before the new one is in its place
+    held.rotate(["store"])
+    newer = held.cipher("store").seal(b"x", PLACE)
+    assert held.passphrase_waits
+    for each in (sealed, newer):
+        assert opens_with(data, file, OLD, each)
+        assert opens_with(data, file, NEW, each)
+    file.write_text(NEW)
+    assert not ring(data, source).passphrase_waits
+    assert opens_with(data, file, NEW, newer)
+    assert not opens_with(data, file, OLD, newer)
+
+
+def test_a_change_of_the_passphrase_that_fails_or_dies_anywhere_leaves_what_opens(
+    tmp_path: Path,
+) -> None:
+    for fail_at in range(1, 9):
+        data = tmp_path / str(fail_at)
+        data.mkdir()
+        file = phrase_file(data.parent)
+        source = f"passphrase:{file}"
+        sealed = ring(data, source).cipher("store").seal(b"x", PLACE)
+        disk = FaultyDisk()
+        held = ring(data, source, disk=disk)
+        disk.fail_after(fail_at)
+        try:
+            held.change_passphrase(NEW.encode())
+        except OSError:
+            again = ring(data, source)  # it dies here, and is started with what is in the file
+            assert again.cipher("store").open(sealed, PLACE) == b"x"
+            again.change_passphrase(NEW.encode())
+        assert opens_with(data, file, NEW, sealed)
+        assert not opens_with(data, file, OLD, sealed)
+    assert disk.labels["keys.passphrase"] == 1
+
+
+def test_only_a_passphrase_is_changed_so(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="sealed by software key beside the data"):
+        ring(tmp_path).change_passphrase(NEW.encode())
+
+
+def test_who_has_the_old_passphrase_learns_nothing_of_the_new_ring(tmp_path: Path) -> None:
+    """Not even with the files of the moment at which both opened it."""
+    data = tmp_path / "data"
+    data.mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(phrase_file(tmp_path))
+    held = ring(data, f"passphrase:{link}")
+    held.change_passphrase(NEW.encode())
+    coming = held._unlocked.coming
+    assert coming
+    link.resolve().write_text(NEW)
+    assert ring(data, f"passphrase:{link}")._unlocked.kek != coming.kek

@@ -1,12 +1,17 @@
-"""`skerry node key status|rotate`: the keys of encryption at rest on this machine."""
+"""`skerry node key status|rotate|passphrase`: the keys of encryption at rest on this machine."""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from skerry.cli.output import Line, Table, ago
 from skerry.cli.session import Session, remote
-from skerry.wire.local import KeyStatus
+from skerry.kit.text_file import read_stream, read_text
+from skerry.wire.local import KeyStatus, NewPassphrase
 
 
 def register(node: typer.Typer) -> None:
@@ -14,6 +19,7 @@ def register(node: typer.Typer) -> None:
     group = typer.Typer(help="Encryption at rest of the node here.", no_args_is_help=True)
     group.command("status")(status)
     group.command("rotate")(rotate)
+    group.command("passphrase")(passphrase)
     node.add_typer(group, name="key")
 
 
@@ -34,6 +40,40 @@ async def rotate(session: Session) -> None:
         "new keys are being made; skerry node key status shows when the old ones are gone",
         {"order": "rotate"},
     )
+
+
+NewFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--new-file",
+        help="The file with the new passphrase; else it is asked for, or read from stdin.",
+    ),
+]
+
+
+@remote
+async def passphrase(session: Session, new_file: NewFileOption = None) -> None:
+    """Change the passphrase that seals the keys, while the node works; no data is touched."""
+    wish = NewPassphrase(_new_passphrase(new_file))
+    async with session.node() as node:
+        keys = await node.send("POST", "/v1/keys/passphrase", wish, KeyStatus)
+    session.screen.tell(
+        "the new passphrase opens the keys, and the old one until the node has started with the new one: put it where "
+        "the old one comes from before the next start"
+        if keys.passphrase_waits
+        else "the passphrase is changed, also in the file that it is read from; the old one opens nothing any more",
+        {"order": "passphrase", "waits": keys.passphrase_waits},
+    )
+
+
+def _new_passphrase(file: Path | None) -> str:
+    if file is not None:
+        text = read_text(file)
+    elif sys.stdin.isatty():
+        text = typer.prompt("New passphrase", hide_input=True, confirmation_prompt=True)
+    else:
+        text = read_stream(sys.stdin.buffer, "stdin")
+    return text.strip("\r\n")
 
 
 def keys_table(keys: KeyStatus, now_ns: int) -> Table:

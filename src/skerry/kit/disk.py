@@ -39,6 +39,14 @@ class Disk(Protocol):
         """Gives `path` the name `target` in the same directory, durably, replacing what had it."""
         ...
 
+    def swap(self, label: str, path: Path, target: Path) -> None:
+        """As `rename`, but only `sync_directory` makes it durable: until then a crash may bring the old file back."""
+        ...
+
+    def sync_directory(self, label: str, path: Path) -> None:
+        """Returns when the names in the directory are durable, those that are gone, too."""
+        ...
+
     def unlink(self, label: str, path: Path) -> None:
         """Removes `path`; a missing file is fine."""
         ...
@@ -91,6 +99,12 @@ class RealDisk:
     def rename(self, label: str, path: Path, target: Path) -> None:  # noqa: ARG002
         path.replace(target)
         sync_directory(path.parent)
+
+    def swap(self, label: str, path: Path, target: Path) -> None:  # noqa: ARG002
+        path.replace(target)
+
+    def sync_directory(self, label: str, path: Path) -> None:  # noqa: ARG002
+        sync_directory(path)
 
     def unlink(self, label: str, path: Path) -> None:  # noqa: ARG002
         path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ import msgspec
 
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
-from skerry.kit.errors import Refused
+from skerry.kit.errors import Refused, Transient
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
@@ -63,6 +63,17 @@ class KeyRotation(msgspec.Struct):
             )
         self.rotation.ask()
         return self.rotation.status()
+
+    async def change_passphrase(self, passphrase: str) -> KeyStatus:
+        """Seals the keys with another passphrase. Raises Refused, Transient."""
+        if self.rotation is None:
+            raise Refused("cannot change the passphrase: encryption is off on this node")
+        try:
+            return await self.rotation.change_passphrase(passphrase.encode())
+        except OSError as error:
+            raise Transient(
+                f"cannot change the passphrase: {error.strerror}. Both may open the keys now; do it again."
+            ) from error
 
     def follow(self, tasks: Tasks) -> None:
         """Rotates for as long as the tasks run."""

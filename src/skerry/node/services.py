@@ -58,6 +58,7 @@ from skerry.wire.local import (
     ImageLoad,
     ImagesLoaded,
     KeyStatus,
+    NewPassphrase,
     NodeStatus,
     ReleaseUpdates,
     StopRequest,
@@ -289,6 +290,9 @@ class Node:
 
     def rotate_keys(self) -> KeyStatus:
         return self.keys.rotate()
+
+    async def change_passphrase(self, wish: NewPassphrase) -> KeyStatus:
+        return await self.keys.change_passphrase(wish.passphrase)
 
     async def unlock(self, workload: str) -> Held:
         return Held((await self.supervisor.order_lock(workload, LockOrder(None))).locked_until)

@@ -68,6 +68,14 @@ class FaultyDisk(RealDisk):
         self._step(label)
         super().rename(label, path, target)
 
+    def swap(self, label: str, path: Path, target: Path) -> None:
+        self._step(label)
+        super().swap(label, path, target)
+
+    def sync_directory(self, label: str, path: Path) -> None:
+        self._step(label)
+        super().sync_directory(label, path)
+
     def unlink(self, label: str, path: Path) -> None:
         self._step(label)
         super().unlink(label, path)

@@ -150,6 +150,8 @@ class KeyStatus(msgspec.Struct, frozen=True):
     beside: bool = False
     keys: list[KeyView] = []
     plain: bool = False
+    passphrase_waits: bool = False
+    """A new passphrase opens the keys as well as the old one, which ends with the first start by the new one."""
 
     def __str__(self) -> str:
         """For people: «AES-256-GCM, keys sealed by TPM 2.0 of this device; rotating»."""
@@ -159,7 +161,18 @@ class KeyStatus(msgspec.Struct, frozen=True):
         busy = "; what was plain is still being sealed" if self.plain else ""
         if any(key.retired for key in self.keys):
             busy = "; keys are being rotated"
+        if self.passphrase_waits:
+            busy += "; the new passphrase is not in its place yet"
         return f"{algorithms}, keys sealed by {self.source}{busy}"
+
+
+class NewPassphrase(msgspec.Struct, frozen=True):
+    """What the keys of encryption at rest are to be sealed with from now on."""
+
+    passphrase: str
+
+    def __repr__(self) -> str:
+        return "NewPassphrase()"
 
 
 class StopRequest(msgspec.Struct, frozen=True):

@@ -32,14 +32,15 @@ from skerry.kit.sealing.keys import (
 )
 from skerry.kit.sealing.ring_file import (
     RING_FILE,
+    Coming,
     RingFile,
     Unlocked,
-    opened_also_by,
-    opened_by,
     unlock,
+    unlock_by_successor,
 )
 from skerry.kit.sealing.sealed import SealingCipher, in_force
 from skerry.kit.sealing.sources import (
+    Reader,
     Source,
     Surroundings,
     Wanted,
@@ -65,12 +66,13 @@ class Protection(msgspec.Struct, frozen=True):
 class KeyRing:
     """An open ring. `cipher` may be used from any thread."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the file, what opened it, and what surrounds both
         self,
         file: RingFile,
         unlocked: Unlocked,
         rule: Rule,
         where: Surroundings,
+        disk: Disk,
         clock: Clock,
         *,
         used_before: bool,
@@ -79,6 +81,7 @@ class KeyRing:
         self._unlocked = unlocked
         self._rule = rule
         self._where = where
+        self._disk = disk
         self._clock = clock
         self._writing = threading.RLock()
         keys = unlocked.keys
@@ -102,7 +105,7 @@ class KeyRing:
     @property
     def passphrase_waits(self) -> bool:
         """Whether a new passphrase opens the ring as well, and the old one until the new one has."""
-        return len(self._unlocked.slots) > 1
+        return self._unlocked.coming is not None
 
     @property
     def source_words(self) -> str:
@@ -157,13 +160,7 @@ class KeyRing:
     def reseal(self, source: Source, kek: bytes) -> None:
         """Another KEK from here on; no data is touched. Raises OSError."""
         with self._writing:
-            self._write(opened_by(source, kek, self.keys))
-
-    def take_over(self) -> None:
-        """Ends the change of a passphrase, if it is the new one that has opened the ring. Raises OSError."""
-        unlocked = self._unlocked
-        if unlocked.slots[0].source != unlocked.source:
-            self.reseal(unlocked.source, unlocked.kek)
+            self._write(Unlocked(source, kek, self.keys))
 
     def change_passphrase(self, passphrase: bytes) -> bool:
         """Another passphrase from here on, in the file that it comes from. Killed anywhere, what is in that file opens.
@@ -178,12 +175,13 @@ class KeyRing:
                     f"cannot change the passphrase: the keys are sealed by {self.source_words}. Set "
                     "encryption.storage.key to passphrase:/PATH and restart the node."
                 )
-            source, kek = from_passphrase(place, passphrase)
-            self._write(opened_also_by(self._unlocked, source, kek))
+            coming = Coming(*from_passphrase(place, passphrase))
+            self._write(msgspec.structs.replace(self._unlocked, coming=coming))
             if not is_replaceable(Path(place)):
                 return False
-            self._file.disk.write_atomic("keys.passphrase", Path(place), passphrase + b"\n")
-            self.reseal(source, kek)
+            self._disk.write_atomic("keys.passphrase", Path(place), passphrase + b"\n")
+            # With a salt of its own: who has the old passphrase and the file of a moment ago knows the other KEK.
+            self.reseal(*from_passphrase(place, passphrase))
             return True
 
     def _write(self, unlocked: Unlocked) -> None:
@@ -220,7 +218,8 @@ def open_ring(
                 f"{RING_FILE} back from a backup."
             )
         return _new_ring(wanted, file, where, disk, clock)
-    unlocked = _unlocked(file, where)
+    read = functools.cache(read_secret)  # a passphrase in a pipe can be read once
+    unlocked = _unlocked(file, where, read)
     names = [named] if unlocked.keys.plain else [named, in_blobs()]
     missing = sorted(
         id_
@@ -233,11 +232,9 @@ def open_ring(
             f"cannot open {where.data_dir}: key {missing[0]:08x} of its data is not in {RING_FILE}, which is older than "
             "the data. Nothing was touched: put the newest one back."
         )
-    ring = KeyRing(file, unlocked, wanted.rule, where, clock, used_before=True)
-    if wanted.kek.is_same(ring.source):
-        ring.take_over()
-    else:
-        ring.reseal(*make(wanted.kek, where, disk))
+    ring = KeyRing(file, unlocked, wanted.rule, where, disk, clock, used_before=True)
+    if unlocked.takes_over or not wanted.kek.is_same(ring.source):
+        ring.reseal(*make(wanted.kek, where, disk, read))
     ring.top_up()
     return ring
 
@@ -245,7 +242,8 @@ def open_ring(
 def unlocked_ring(rule: Rule, where: Surroundings, disk: Disk, clock: Clock) -> KeyRing:
     """The ring of a directory for reading only: nothing is made, changed or reserved. Raises Refused."""
     file = RingFile(where.data_dir, disk)
-    return KeyRing(file, _unlocked(file, where), rule, where, clock, used_before=True)
+    unlocked = _unlocked(file, where, functools.cache(read_secret))
+    return KeyRing(file, unlocked, rule, where, disk, clock, used_before=True)
 
 
 def _new_ring(
@@ -253,23 +251,25 @@ def _new_ring(
 ) -> KeyRing:
     source, kek = make(wanted.kek, where, disk)
     fresh = _fresh(CLASSES, wanted.rule.algorithm, clock.wall_ns(), ())
-    unlocked = opened_by(source, kek, Keys(0, fresh, plain=True))
+    unlocked = Unlocked(source, kek, Keys(0, fresh, plain=True))
     file.write(unlocked)
-    return KeyRing(file, unlocked, wanted.rule, where, clock, used_before=False)
+    return KeyRing(file, unlocked, wanted.rule, where, disk, clock, used_before=False)
 
 
-def _unlocked(file: RingFile, where: Surroundings) -> Unlocked:
-    read, kek_of = functools.cache(read_secret), functools.cache(obtain)
+def _unlocked(file: RingFile, where: Surroundings, read: Reader) -> Unlocked:
+    kek_of = functools.cache(obtain)
     refusal: Refused | None = None
     for written in file.candidates():
-        for slot in written.slots:
-            try:
-                unlocked = unlock(written, slot, kek_of(slot.source, where, read))
-            except Refused as error:
-                refusal = refusal or error
-            else:
-                if unlocked is not None:
-                    return unlocked
+        try:
+            unlocked = unlock(written, kek_of(written.source, where, read))
+        except Refused as error:
+            refusal = refusal or error
+            coming = written.successor
+            if coming is None:
+                continue
+            unlocked = unlock_by_successor(written, kek_of(coming.source, where, read))
+        if unlocked is not None:
+            return unlocked
     raise refusal or Refused(
         f"cannot unlock {file.path}: its key-encryption key is right, but it is not what was written. Nothing was "
         "touched: put the file or its copy back from a backup."

@@ -1,13 +1,11 @@
-"""`keys.json`: all data keys in one piece, sealed by the ring's own key, and a copy of it beside it.
+"""`keys.json`: all data keys in one piece, sealed by the key-encryption key, and a copy of it beside it.
 
-The ring's own key lies in the file too, once for each key-encryption key that opens it: one, and two while a passphrase
-is being changed. A change is first in the file, then in the copy, and only then in use: whichever of the two is whole
-after a crash or a bad sector has every key that anything was sealed with.
+A change is first in the file, then in the copy, and only then in use: whichever of the two is whole after a crash or
+a bad sector has every key that anything was sealed with. While a passphrase is being changed, both open it.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -20,37 +18,46 @@ from skerry.kit.sealing.sources import Source, fingerprint
 
 RING_FILE = "keys.json"
 COPY_FILE = "keys.copy.json"
-FORMAT = 2
+FORMAT = 1
 
 _WORDS = ("keys.json", "keys", str(FORMAT))
-_SLOT_WORDS = ("keys.json", "slot", str(FORMAT))
-_SECRET_BYTES = 32
+_COMING = ("keys.json", "kek", str(FORMAT))
 
 
-class Slot(msgspec.Struct, frozen=True):
-    """One key-encryption key that opens the ring: `check` is its fingerprint, `wrapped` the ring's own key under it."""
+class Successor(msgspec.Struct, frozen=True):
+    """The keys again, sealed by the KEK that is to come; `kek` is that one, sealed by the present one."""
 
     source: Source
     check: str
-    wrapped: bytes
+    sealed: bytes
+    kek: bytes
 
 
-class Written(msgspec.Struct, frozen=True):
-    """The file. The first slot is in force; another one takes over as soon as it has opened the ring."""
+class Written(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The file. `check` is the KEK's fingerprint."""
 
     version: int
-    slots: list[Slot]
+    source: Source
+    check: str
     sealed: bytes
+    successor: Successor | None = None
 
 
-class Unlocked(msgspec.Struct, frozen=True):
-    """The file, opened by `source` with its `kek`; `secret` is the ring's own key."""
+class Coming(msgspec.Struct, frozen=True):
+    """A KEK that takes over as soon as the ring was opened with it."""
 
     source: Source
     kek: bytes
-    secret: bytes
-    slots: tuple[Slot, ...]
+
+
+class Unlocked(msgspec.Struct, frozen=True):
+    """The file with its KEK. `takes_over`: it is the one that was to come, and the file still knows the former."""
+
+    source: Source
+    kek: bytes
     keys: Keys
+    coming: Coming | None = None
+    takes_over: bool = False
 
 
 class RingFile:
@@ -59,7 +66,7 @@ class RingFile:
     def __init__(self, directory: Path, disk: Disk) -> None:
         self.path = directory / RING_FILE
         self._copy = directory / COPY_FILE
-        self.disk = disk
+        self._disk = disk
 
     @property
     def exists(self) -> bool:
@@ -78,52 +85,64 @@ class RingFile:
 
     def write(self, unlocked: Unlocked) -> None:
         """Raises OSError: then it may have been written or not."""
-        data = msgspec.json.encode(
-            Written(FORMAT, list(unlocked.slots), _sealed(unlocked.secret, unlocked.keys))
-        )
-        self.disk.write_atomic("keys.write", self.path, data)
-        self.disk.write_atomic("keys.copy", self._copy, data)
+        data = msgspec.json.encode(locked(unlocked))
+        self._disk.write_atomic("keys.write", self.path, data)
+        self._disk.write_atomic("keys.copy", self._copy, data)
 
 
-def unlock(written: Written, slot: Slot, kek: bytes) -> Unlocked | None:
-    """None: it is not what was written. Raises Refused when that is not the slot's KEK."""
-    if slot.check != fingerprint(kek):
+def unlock(written: Written, kek: bytes) -> Unlocked | None:
+    """None: it is not what was written. Raises Refused when that is not its KEK."""
+    if written.check != fingerprint(kek):
         raise Refused(
             "cannot unlock the keys of this data directory: that is another key-encryption key than they are sealed "
             "with. Nothing was touched: give the right one (encryption.storage.key)."
         )
-    secret = _in_use(kek).open(slot.wrapped, _SLOT_WORDS)
-    plain = None if secret is None else _in_use(secret).open(written.sealed, _WORDS)
-    if secret is None or plain is None:
+    keys = _keys(written.sealed, kek)
+    coming = None if written.successor is None else _coming(written.successor, kek)
+    if keys is None or (coming is None) != (written.successor is None):
         return None
-    keys = msgspec.msgpack.decode(plain, type=Keys)
-    return Unlocked(slot.source, kek, secret, tuple(written.slots), keys)
+    return Unlocked(written.source, kek, keys, coming)
 
 
-def opened_by(source: Source, kek: bytes, keys: Keys) -> Unlocked:
-    """A ring that only this KEK opens: its own key is a new one, so what knows a former KEK knows nothing of it."""
-    secret = os.urandom(_SECRET_BYTES)
-    return Unlocked(source, kek, secret, (_slot(source, kek, secret),), keys)
+def unlock_by_successor(written: Written, kek: bytes) -> Unlocked | None:
+    """The same by the KEK that is to come. None: there is none, it is another, or it is not what was written."""
+    successor = written.successor
+    if successor is None or successor.check != fingerprint(kek):
+        return None
+    keys = _keys(successor.sealed, kek)
+    return None if keys is None else Unlocked(successor.source, kek, keys, takes_over=True)
 
 
-def opened_also_by(unlocked: Unlocked, source: Source, kek: bytes) -> Unlocked:
-    """The ring with a second slot, in the place of any other second one."""
-    slots = tuple(slot for slot in unlocked.slots if slot.source == unlocked.source)
-    added = _slot(source, kek, unlocked.secret)
-    return msgspec.structs.replace(unlocked, slots=(*slots, added))
+def locked(unlocked: Unlocked) -> Written:
+    """The inverse of `unlock`."""
+    source, kek, coming = unlocked.source, unlocked.kek, unlocked.coming
+    successor = None if coming is None else _successor(coming, kek, unlocked.keys)
+    return Written(FORMAT, source, fingerprint(kek), _sealed(unlocked.keys, kek), successor)
 
 
-def _slot(source: Source, kek: bytes, secret: bytes) -> Slot:
-    return Slot(source, fingerprint(kek), _in_use(kek).seal(secret, _SLOT_WORDS))
+def _successor(coming: Coming, kek: bytes, keys: Keys) -> Successor:
+    wrapped = _kek_in_use(kek).seal(coming.kek, _COMING)
+    check, sealed = fingerprint(coming.kek), _sealed(keys, coming.kek)
+    return Successor(coming.source, check, sealed, wrapped)
 
 
-def _sealed(secret: bytes, keys: Keys) -> bytes:
-    return _in_use(secret).seal(msgspec.msgpack.encode(keys), _WORDS)
+def _coming(successor: Successor, kek: bytes) -> Coming | None:
+    found = _kek_in_use(kek).open(successor.kek, _COMING)
+    return None if found is None else Coming(successor.source, found)
 
 
-def _in_use(key: bytes) -> KeyInUse:
+def _keys(sealed: bytes, kek: bytes) -> Keys | None:
+    plain = _kek_in_use(kek).open(sealed, _WORDS)
+    return None if plain is None else msgspec.msgpack.decode(plain, type=Keys)
+
+
+def _sealed(keys: Keys, kek: bytes) -> bytes:
+    return _kek_in_use(kek).seal(msgspec.msgpack.encode(keys), _WORDS)
+
+
+def _kek_in_use(kek: bytes) -> KeyInUse:
     """A new object each time, so with a random prefix of its own: a ring is written some hundred times at most."""
-    return KeyInUse(int(fingerprint(key)[:8], 16), aead("AES-256-GCM", key))
+    return KeyInUse(int(fingerprint(kek)[:8], 16), aead("AES-256-GCM", kek))
 
 
 def _read(path: Path) -> Written | None:

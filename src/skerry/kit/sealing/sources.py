@@ -33,6 +33,10 @@ _WORDS = re.compile(
 )
 
 
+Reader = Callable[[Path], bytes]
+"""`read_secret`, or what remembers its answer."""
+
+
 class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a KEK is got again. `place`: a path, a credential's name or PCRs; empty: the file in the data directory."""
 
@@ -77,8 +81,10 @@ def parse(text: str) -> Wanted:
     return Wanted(msgspec.convert(kind, Kind), place)
 
 
-def make(wanted: Wanted, where: Surroundings, disk: Disk) -> tuple[Source, bytes]:
-    """A KEK from a source that is taken into use: files and TPM objects are made. Raises Refused."""
+def make(
+    wanted: Wanted, where: Surroundings, disk: Disk, read: Reader | None = None
+) -> tuple[Source, bytes]:
+    """A KEK from a source that is taken into use: files and TPM objects are made. Raises Refused. `read`: as of `obtain`."""
     match wanted.kind:
         case "file":
             path = _key_path(wanted.place, where)
@@ -87,7 +93,7 @@ def make(wanted: Wanted, where: Surroundings, disk: Disk) -> tuple[Source, bytes
             source = Source("file", wanted.place)
             return source, obtain(source, where)
         case "passphrase":
-            return from_passphrase(wanted.place, read_secret(Path(wanted.place)))
+            return from_passphrase(wanted.place, (read or read_secret)(Path(wanted.place)))
         case "credential":
             source = Source("credential", wanted.place)
             return source, obtain(source, where)
@@ -97,9 +103,7 @@ def make(wanted: Wanted, where: Surroundings, disk: Disk) -> tuple[Source, bytes
             return Source("tpm", wanted.place, public=public, private=private), kek
 
 
-def obtain(
-    source: Source, where: Surroundings, read: Callable[[Path], bytes] | None = None
-) -> bytes:
+def obtain(source: Source, where: Surroundings, read: Reader | None = None) -> bytes:
     """The KEK of a directory that is sealed already. Raises Refused; nothing is made.
 
     `read` is `read_secret`, or remembers what that gave: a passphrase in a pipe can be read once.

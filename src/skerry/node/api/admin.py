@@ -23,6 +23,7 @@ from skerry.wire.local import (
     ImageLoad,
     ImagesLoaded,
     KeyStatus,
+    NewPassphrase,
     NodeStatus,
     StopRequest,
     SyncStatus,
@@ -77,6 +78,10 @@ class AdminServices(Protocol):
 
     async def take_receipt(self, data: bytes) -> ReceiptTaken:
         """Learns what the hub took from a stick. Raises Refused or InvalidInput."""
+        ...
+
+    async def change_passphrase(self, wish: NewPassphrase) -> KeyStatus:
+        """Returns when it opens the keys. Raises Refused, Transient."""
         ...
 
     def worker_groups(self) -> list[WorkerStatus]: ...
@@ -143,6 +148,11 @@ def _add_keys(app: web.Application, services: AdminServices) -> None:
     async def rotate(_request: web.Request) -> web.StreamResponse:
         return json_answer(services.rotate_keys())
 
+    async def passphrase(request: web.Request) -> web.StreamResponse:
+        wish = decode(await request.read(), NewPassphrase, "a new passphrase")
+        return json_answer(await services.change_passphrase(wish))
+
+    app.router.add_post("/v1/keys/passphrase", passphrase)
     app.router.add_get("/v1/keys", keys)
     app.router.add_post("/v1/keys/rotate", rotate)
 

@@ -213,12 +213,15 @@ class LaneLog:
             self._disk.write_atomic("segment.head", path, self._cipher.head(self._head))
 
     def rewritten(self, segment: Segment, size: int) -> bool:
-        """Takes a rewritten file in the place of `segment`. False: that is not here any more. Raises OSError."""
+        """Takes a rewritten file in the place of `segment`. False: that is not here any more. Raises OSError.
+
+        A crash may bring the old file back until the directory is synced, which is not done here: publishers wait.
+        """
         path = rewriting(segment.path)
         if segment not in self._segments[:-1]:
             self._disk.unlink("segment.rewrite-drop", path)
             return False
-        self._disk.rename("segment.rewritten", path, segment.path)
+        self._disk.swap("segment.rewritten", path, segment.path)
         self._segments[self._segments.index(segment)] = replace(segment, size=size)
         self._publish()
         return True

@@ -8,6 +8,7 @@ the same segments. Neighbours: `record_engine` (the commit thread's half), `lane
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
@@ -15,6 +16,7 @@ from typing import cast
 import msgspec
 
 from skerry.kit.bell import Bell
+from skerry.kit.breath import Breath
 from skerry.kit.clock import Clock
 from skerry.kit.commit import CommitThread
 from skerry.kit.disk import Disk
@@ -51,6 +53,7 @@ class RecordStore:
     ) -> None:
         self._directory = directory
         self._disk = disk
+        self._clock = clock
         self._cipher = cipher
         self._engine = RecordEngine(
             directory,
@@ -149,7 +152,8 @@ class RecordStore:
         """Seals a finished file anew. False: it needed that not, is gone, or is damaged and being put right."""
         cipher = FrameCipher(self._cipher, lane)
         try:
-            written = await asyncio.to_thread(rewrite, segment, cipher, self._disk)
+            breathe = Breath(self._clock)
+            written = await asyncio.to_thread(rewrite, segment, cipher, self._disk, breathe)
         except FileNotFoundError:
             return False
         except Corrupt:
@@ -158,8 +162,23 @@ class RecordStore:
             raise
         if written is None:
             return False
-        await self._thread.run(Replace(lane, segment, written.size))
+        # Removing the last name of a large file takes as long as writing one: not in the thread that publishers wait for.
+        former = await asyncio.to_thread(os.open, segment.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            await self._thread.run(Replace(lane, segment, written.size))
+        finally:
+            await asyncio.to_thread(os.close, former)
         return True
+
+    async def keep_rewritten(self) -> None:
+        """Returns when no crash brings back a file that was sealed anew. Raises Transient."""
+        for lane in RECORD_LANES:
+            try:
+                await asyncio.to_thread(
+                    self._disk.sync_directory, "segment.renewed", self._directory / lane
+                )
+            except OSError as error:
+                raise Transient(f"cannot keep what was sealed anew: {error}") from error
 
     async def tend_reserve(self) -> None:
         """Takes the reserve up again if there is room, also while nothing is published."""

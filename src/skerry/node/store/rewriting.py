@@ -7,8 +7,9 @@ their numbers, the frames and the chain stay what they were; only what is sealed
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -18,7 +19,10 @@ from skerry.node.store.frame_cipher import FrameCipher
 from skerry.node.store.lane_recovery import rewriting
 from skerry.node.store.segments import HEADER, Frame, Hole, Segment, Whole, scan
 
-_AT_ONCE = 256 * 1024
+T = TypeVar("T")
+
+_AT_ONCE = 512 * 1024
+"""Bytes that are synced together: what is published meanwhile waits for so many at most."""
 
 
 class Rewritten(msgspec.Struct, frozen=True):
@@ -28,19 +32,28 @@ class Rewritten(msgspec.Struct, frozen=True):
     size: int
 
 
-def rewrite(segment: Segment, cipher: FrameCipher, disk: Disk) -> Rewritten | None:
+def rewrite(
+    segment: Segment, cipher: FrameCipher, disk: Disk, breathe: Callable[[], None]
+) -> Rewritten | None:
     """Writes a finished file anew, durably, unless all of it is sealed as it would be now: then None.
 
-    Raises Corrupt when something in it does not open, FileNotFoundError when it was dropped, and OSError.
+    `breathe` is called after each frame, so that publishers need not wait for a whole file. Raises Corrupt when something
+    in it does not open, FileNotFoundError when it was dropped, and OSError.
     """
-    items = list(scan(segment.path.read_bytes()))
+    items = list(_breathing(scan(segment.path.read_bytes()), breathe))
     if cipher.are_current(items):
         return None
-    pieces = list(_sealed_anew(items, cipher))
+    pieces = list(_breathing(_sealed_anew(items, cipher), breathe))
     header = _header(items, segment, sum(map(len, pieces)), cipher)
     path = rewriting(segment.path)
-    _write(path, [header, *pieces], disk)
+    _write(path, [header, *pieces], disk, breathe)
     return Rewritten(segment, path.stat().st_size)
+
+
+def _breathing(work: Iterable[T], breathe: Callable[[], None]) -> Iterator[T]:
+    for step in work:
+        yield step
+        breathe()
 
 
 def _sealed_anew(items: list[Frame | Hole], cipher: FrameCipher) -> Iterator[bytes]:
@@ -64,7 +77,7 @@ def _header(items: list[Frame | Hole], segment: Segment, size: int, cipher: Fram
     )
 
 
-def _write(path: Path, pieces: list[bytes], disk: Disk) -> None:
+def _write(path: Path, pieces: list[bytes], disk: Disk, breathe: Callable[[], None]) -> None:
     disk.unlink("segment.rewrite-begin", path)
     fd = disk.open_append("segment.rewrite-open", path)
     try:
@@ -73,7 +86,9 @@ def _write(path: Path, pieces: list[bytes], disk: Disk) -> None:
             waiting.append(piece)
             if sum(map(len, waiting)) >= _AT_ONCE:
                 disk.append("segment.rewrite", fd, b"".join(waiting))
+                disk.sync("segment.rewrite-some", fd)
                 waiting = []
+                breathe()
         disk.append("segment.rewrite", fd, b"".join(waiting))
         disk.sync("segment.rewrite-sync", fd)
     finally:

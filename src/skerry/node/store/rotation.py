@@ -84,7 +84,13 @@ class Rotation:
             beside=ring.key_is_beside,
             keys=views,
             plain=ring.keys.plain,
+            passphrase_waits=ring.passphrase_waits,
         )
+
+    async def change_passphrase(self, passphrase: bytes) -> KeyStatus:
+        """As `KeyRing.change_passphrase`; `passphrase_waits` says that somebody else has to put it in its place."""
+        await asyncio.to_thread(self._ring.change_passphrase, passphrase)
+        return self.status()
 
     def ask(self) -> None:
         """New keys for everything, with the next pass."""
@@ -118,6 +124,7 @@ class Rotation:
         done: set[Path] = set()
         while await self._rows() + await self._files(done) + await self._beside.blobs():
             await self._clock.sleep(_BREATH)
+        await self._records.keep_rewritten()
         if await asyncio.to_thread(self._beside.secret, self._ring.cipher("store")):
             log.info("the node's secret is sealed again")
         # Durable, and so is every transaction before it: the log of SQLite is one file.
