@@ -22,6 +22,7 @@ from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.pages import page_routes
 from skerry.hub.dashboard.rendering import Templates
+from skerry.hub.data.export import RecordExport
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
@@ -60,6 +61,7 @@ class Features:
     shelf: Shelf
     rollouts: Rollouts
     record_query: RecordQuery
+    record_export: RecordExport
     greeter: Greeter
     receiver: Receiver
     carrying: Carrying
