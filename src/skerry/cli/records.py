@@ -9,15 +9,18 @@ from urllib.parse import urlencode
 
 import typer
 
+from skerry.cli.completeness_table import completeness_table
 from skerry.cli.http import Api
 from skerry.cli.progress import Progress
 from skerry.cli.record_files import Format, RecordFile, open_record_file
 from skerry.cli.session import Session, remote
 from skerry.cli.steps import Pace
 from skerry.cli.times import parse_time
+from skerry.core.completeness import FACTOR
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.units import format_size
 from skerry.wire.codec import decode
+from skerry.wire.completeness import CompletenessReport
 from skerry.wire.exports import ExportLine
 from skerry.wire.people import Problem
 from skerry.wire.records import Kind
@@ -36,6 +39,7 @@ def register(app: typer.Typer) -> None:
     """Adds the command group."""
     group = typer.Typer(help="The records at the hub as a whole.", no_args_is_help=True)
     group.command("export")(export_records)
+    group.command("completeness")(report_completeness)
     app.add_typer(group, name="records")
 
 
@@ -81,6 +85,40 @@ async def export_records(  # noqa: PLR0913 - one argument for each option
         f"{to}: {count} records, {format_size(size)}",
         {"path": str(to), "records": count, "size": size},
     )
+
+
+@remote
+async def report_completeness(  # noqa: PLR0913 - one argument for each option
+    session: Session,
+    *,
+    name: Name = "*",
+    node: Node = None,
+    source: Source = None,
+    kind: Annotated[str, typer.Option(help="measurement, event or file.")] = "measurement",
+    since: Since = None,
+    until: Until = None,
+    factor: Annotated[
+        float, typer.Option(help="A silence is longer than so many usual spacings.")
+    ] = FACTOR,
+) -> None:
+    """What of each series may be missing: silences, holes, the last value."""
+    now = session.clock.wall_ns()
+    asked = {
+        "name": name,
+        "node": node,
+        "source": source,
+        "kind": _kind(kind),
+        "since": parse_time(since, now) if since else None,
+        "until": parse_time(until, now) if until else None,
+        "factor": str(factor),
+    }
+    async with session.hub() as hub:
+        report = await hub.patient(SEARCHING).get(
+            "/api/v1/records/completeness", CompletenessReport, asked
+        )
+    session.screen.show(completeness_table(report.series))
+    if report.truncated:
+        session.screen.note(f"there are more series; these are the first {len(report.series)}")
 
 
 async def _write(hub: Api, query: str, file: RecordFile, pace: Pace) -> int:

@@ -30,6 +30,7 @@ from skerry.hub.app import Features, build_app
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.rendering import Templates
+from skerry.hub.data.completeness import Completeness
 from skerry.hub.data.export import RecordExport
 from skerry.hub.data.history import RecordHistory
 from skerry.hub.data.ingest import Ingest
@@ -189,6 +190,7 @@ async def _build(
         rollouts=rollouts,
         record_query=query,
         record_export=RecordExport(store, query),
+        completeness=Completeness(store, query, clock),
         greeter=Greeter(store, clock),
         receiver=receiver,
         carrying=Carrying(store, receiver, arrivals, clock),

@@ -9,10 +9,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery
 from litestar.response import Stream
 
+from skerry.core.completeness import FACTOR
 from skerry.hub.api.auth import PERSON
+from skerry.hub.data.completeness import Asked, Completeness
 from skerry.hub.data.export import RecordExport, Wanted
-from skerry.kit.errors import SkerryError
+from skerry.kit.errors import InvalidInput, SkerryError
 from skerry.wire.codec import encode
+from skerry.wire.completeness import CompletenessReport
 from skerry.wire.exports import ExportLine
 from skerry.wire.people import Problem
 from skerry.wire.records import Kind
@@ -34,6 +37,24 @@ async def export_records(  # noqa: PLR0913 - one argument for each query paramet
     return Stream(_written(record_export.lines(wanted)), media_type="application/x-ndjson")
 
 
+@get("/api/v1/records/completeness", opt=PERSON)
+async def report_completeness(  # noqa: PLR0913 - one argument for each query parameter
+    *,
+    completeness: NamedDependency[Completeness],
+    name: FromQuery[str] = "*",
+    node: FromQuery[str | None] = None,
+    source: FromQuery[str | None] = None,
+    kind: FromQuery[Kind] = "measurement",
+    since: FromQuery[int | None] = None,
+    until: FromQuery[int | None] = None,
+    factor: FromQuery[float] = FACTOR,
+) -> CompletenessReport:
+    """What of each series may be missing. A silence is longer than `factor` usual spacings."""
+    if not factor > 1:
+        raise InvalidInput(f"cannot report silences from {factor} spacings on: write more than 1")
+    return await completeness.report(Asked(name, node, source, kind, since, until, factor))
+
+
 async def _written(lines: AsyncIterator[ExportLine]) -> AsyncIterator[bytes]:
     """Lines of JSON; a failure on the way is the last one, because the status line has long been sent."""
     try:
@@ -45,4 +66,4 @@ async def _written(lines: AsyncIterator[ExportLine]) -> AsyncIterator[bytes]:
 
 def record_routes() -> Router:
     """Every route about records as a whole."""
-    return Router("/", route_handlers=[export_records])
+    return Router("/", route_handlers=[export_records, report_completeness])
