@@ -88,15 +88,18 @@ class CarryRig:
 
     async def export(self, stick: Path, *, room: int = PART, part: int = PART) -> Progress:
         unpacking, end = Unpacking(stick), Progress(0, 0, 0, 0)
-        async for data in self.carrying.export(room, part):
-            found = split(bytearray(data))
-            assert found is not None
-            kind, content = found
-            assert kind != PROBLEM, content
-            if kind == PROGRESS:
-                end = decode(content, Progress, "progress")
-            else:
-                unpacking.take(kind, content)
+        try:
+            async for data in self.carrying.export(room, part):
+                found = split(bytearray(data))
+                assert found is not None
+                kind, content = found
+                assert kind != PROBLEM, content
+                if kind == PROGRESS:
+                    end = decode(content, Progress, "progress")
+                else:
+                    unpacking.take(kind, content)
+        finally:
+            unpacking.stop()
         return end
 
     async def bring(

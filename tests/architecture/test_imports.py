@@ -46,6 +46,13 @@ def test_a_node_that_does_not_encrypt_loads_nothing_that_does() -> None:
     assert loaded_by(f"import {ring}") & {"cryptography", "dataclasses", "argparse"} == set()
 
 
+def test_a_node_that_exports_nothing_loads_nothing_that_does() -> None:
+    rooms = {"skerry.node.sync.carrying", "skerry.wire.stick", "skerry.node.files.carried"}
+    assert loaded_by("import skerry.node.process") & rooms == set()
+    carrying = "skerry.node.sync.carrying, skerry.node.files.carried"
+    assert loaded_by(f"import {carrying}") & {"cryptography", "dataclasses", "argparse"} == set()
+
+
 def test_the_keeper_loads_the_standard_library_only() -> None:
     loaded = loaded_by("import skerry.keeper.main")
     ours = {

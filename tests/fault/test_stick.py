@@ -49,6 +49,9 @@ async def test_a_full_stick_has_whole_files_only(rig: CarryRig, short_dir: Path)
             await rig.export(stick, room=10**9, part=500_000)
         whole = sorted(stick.glob("*.stick"))
         assert whole
+        with pytest.raises(StorageFull):
+            await rig.bring(stick)  # taken, but there is no room for the receipt
+        (stick / "films").unlink()
         assert (await rig.bring(stick))[1] == []
         for path in stick.iterdir():
             path.unlink()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +14,17 @@ from tests.stick_rig import Site, cut_off_site
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture
-async def site(short_dir: Path) -> AsyncIterator[Site]:
-    async with cut_off_site(short_dir) as found:
-        yield found
-
-
 @pytest.mark.guarantee("G1")
 @pytest.mark.guarantee("G10")
-async def test_there_and_back(site: Site) -> None:
+async def test_a_site_that_never_connects(short_dir: Path) -> None:
+    """One site for all of it: it takes seconds to make."""
+    async with cut_off_site(short_dir) as site:
+        await every_bad_file_is_named_with_what_is_wrong(site)
+        await there_and_back(site)
+        await records_as_files(site)
+
+
+async def there_and_back(site: Site) -> None:
     await site.publish(5000)
     data = content(700_000)
     ref = await upload(site.node, data, "cam/canary-name.bin")
@@ -36,7 +38,7 @@ async def test_there_and_back(site: Site) -> None:
     for word in (b"deck.depth", b"canary-name", b"lens", data[:16], ref.sha256.encode()):
         assert word not in raw + carried.name.encode()
 
-    assert await site.values() == []
+    assert len(await site.values()) == 100
     brought = await site.bring()
     assert brought.code == 0, brought.err
     assert (
@@ -64,7 +66,7 @@ async def test_there_and_back(site: Site) -> None:
     assert await site.waiting() == 0
 
 
-async def test_every_bad_file_is_named_with_what_is_wrong(site: Site) -> None:
+async def every_bad_file_is_named_with_what_is_wrong(site: Site) -> None:
     await site.publish(100)
     await site.export()
     [carried] = site.files()
@@ -103,3 +105,28 @@ async def test_every_bad_file_is_named_with_what_is_wrong(site: Site) -> None:
     nothing = await site.bring()
     assert (nothing.code, nothing.out) == (2, "")
     assert "there is no file of a node in" in nothing.err
+
+
+async def records_as_files(site: Site) -> None:
+    home = site.shell.home
+    to = home / "deck.csv"
+    written = await site.shell.run("records", "export", "deck.*", "--to", str(to))
+    assert written.code == 0, written.err
+    with to.open(newline="") as file:
+        values = [int(row["value"]) for row in csv.DictReader(file)]
+    assert sorted(values) == list(range(1, site.published + 1))
+    parquet = home / "deck.parquet"
+    assert (await site.shell.run("records", "export", "--to", str(parquet))).code == 0
+    assert parquet.read_bytes()[:4] == b"PAR1"
+    wrong = await site.shell.run("records", "export", "--to", str(home / "deck.xls"))
+    assert (wrong.code, "write --format csv or parquet" in wrong.err) == (2, True)
+    nowhere = await site.shell.run("records", "export", "--to", str(home / "no" / "deck.csv"))
+    assert "No such file or directory" in nowhere.err
+    assert not list(home.glob("*.part"))
+
+    told = await site.shell.run("records", "completeness", "deck.*", "-o", "json")
+    [series] = json.loads(told.out)
+    assert (series["count"], series["last_value"]) == (site.published, site.published)
+    assert series["publisher"] == {"missing": 0, "on_the_way": 0}
+    shown = await site.shell.run("records", "completeness", "deck.*")
+    assert "deck.depth" in shown.out

@@ -26,6 +26,7 @@ COMMANDS = {
     "image": "image",
     "model": "model",
     "files": "files",
+    "records": "records",
     "export": "stick",
     "import": "stick",
     "worker": "worker",

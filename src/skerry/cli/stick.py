@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +11,10 @@ import typer
 
 from skerry.cli import stick_files as files
 from skerry.cli.http import Api
-from skerry.cli.output import Raw, Screen
+from skerry.cli.output import Raw
 from skerry.cli.progress import Progress as Steps
 from skerry.cli.session import Session, remote
-from skerry.kit.clock import NS, Clock
+from skerry.cli.steps import Pace
 from skerry.kit.errors import Corrupt, InvalidInput, Refused, SkerryError, StorageFull
 from skerry.kit.units import format_size, parse_size
 from skerry.wire.codec import decode
@@ -144,32 +144,15 @@ class _Totals:
     problems: list[str] = field(default_factory=list)
 
 
-class _Pace:
-    """Shows progress at most every so often; a line for each step would flood a log."""
-
-    def __init__(self, screen: Screen, steps: Steps, clock: Clock) -> None:
-        self._every = (0.2 if screen.notes.is_terminal else 5.0) * NS
-        self._steps = steps
-        self._clock = clock
-        self._last = clock.monotonic_ns()
-
-    def step(self, text: Callable[[], str]) -> None:
-        """Shows what is being done now, if it is time."""
-        now = self._clock.monotonic_ns()
-        if now - self._last >= self._every:
-            self._last = now
-            self._steps.step(text())
-
-
 async def _export(session: Session, node: Api, target: Path, part: int, steps: Steps) -> _Written:
     written, unpacking = _Written(), files.Unpacking(target)
-    pace = _Pace(session.screen, steps, session.clock)
+    pace = Pace(session.screen, steps, session.clock)
     path = f"/v1/stick?room={files.room_on(target)}&part={part}"
     try:
         async for kind, content in _frames(node.patient(HASHING).download(path, 0)):
             if kind == PROGRESS:
                 written.end = decode(content, Progress, "the node's progress")
-                pace.step(lambda: _how_far(written.end))
+                pace.step(_how_far(written.end))
             elif kind == PROBLEM:
                 written.problems.append(content.decode())
             else:
@@ -237,7 +220,7 @@ async def _take_receipts(session: Session, node: Api, target: Path) -> _Taken:
 
 async def _import_all(session: Session, hub: Api, waiting: list[Path], steps: Steps) -> _Totals:
     """Files that follow others of the stick are tried again after them, for as long as that helps."""
-    totals, pace = _Totals(), _Pace(session.screen, steps, session.clock)
+    totals, pace = _Totals(), Pace(session.screen, steps, session.clock)
     left = _in_order(waiting)
     while left:
         problems: dict[Path, str] = {}
@@ -266,7 +249,7 @@ def _in_order(waiting: list[Path]) -> list[Path]:
     return sorted(waiting, key=key)
 
 
-async def _import(hub: Api, path: Path, totals: _Totals, pace: _Pace) -> str:
+async def _import(hub: Api, path: Path, totals: _Totals, pace: Pace) -> str:
     """Takes one file; returns why not all of it was taken. Raises Transient when the hub does not answer."""
     problems: list[str] = []
     try:
@@ -284,11 +267,19 @@ async def _import(hub: Api, path: Path, totals: _Totals, pace: _Pace) -> str:
             totals.files += taken.files
             problems += [taken.problem] if taken.problem else []
             if taken.receipt:
-                files.write_whole(path.with_suffix(RECEIPT_SUFFIX), taken.receipt)
-            pace.step(lambda: f"importing {path.name}: {totals.records} records")
+                problems += _keep_receipt(path.with_suffix(RECEIPT_SUFFIX), taken.receipt)
+            pace.step(f"importing {path.name}: {totals.records} records")
     except (Corrupt, InvalidInput, Refused) as error:
         problems.append(str(error))
     return problems[0] if problems else ""
+
+
+def _keep_receipt(path: Path, receipt: bytes) -> list[str]:
+    try:
+        files.write_whole(path, receipt)
+    except Refused as error:
+        return [f"the hub has it, but {error}. Make room for the receipt and import again"]
+    return []
 
 
 async def _upload(hub: Api, number: int, data: bytes) -> BlockTaken:

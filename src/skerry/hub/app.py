@@ -15,6 +15,7 @@ from skerry.hub.api.headers import PeopleHeaders
 from skerry.hub.api.nodes import node_routes
 from skerry.hub.api.people import people_routes
 from skerry.hub.api.problems import HANDLERS
+from skerry.hub.api.records import record_routes
 from skerry.hub.api.schema import document
 from skerry.hub.api.sessions import LoginCodes, Sessions
 from skerry.hub.api.stick import stick_routes
@@ -22,6 +23,8 @@ from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.pages import page_routes
 from skerry.hub.dashboard.rendering import Templates
+from skerry.hub.data.completeness import Completeness
+from skerry.hub.data.export import RecordExport
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
@@ -60,6 +63,8 @@ class Features:
     shelf: Shelf
     rollouts: Rollouts
     record_query: RecordQuery
+    record_export: RecordExport
+    completeness: Completeness
     greeter: Greeter
     receiver: Receiver
     carrying: Carrying
@@ -84,6 +89,7 @@ def build_app(features: Features) -> Litestar:
         [
             node_routes(),
             people_routes(),
+            record_routes(),
             blob_routes(),
             file_routes(),
             stick_routes(),

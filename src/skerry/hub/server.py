@@ -30,6 +30,8 @@ from skerry.hub.app import Features, build_app
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.rendering import Templates
+from skerry.hub.data.completeness import Completeness
+from skerry.hub.data.export import RecordExport
 from skerry.hub.data.history import RecordHistory
 from skerry.hub.data.ingest import Ingest
 from skerry.hub.data.query import RecordQuery
@@ -187,6 +189,8 @@ async def _build(
         shelf=Shelf(store, file_blobs, arrivals, kept.files),
         rollouts=rollouts,
         record_query=query,
+        record_export=RecordExport(store, query),
+        completeness=Completeness(store, query, clock),
         greeter=Greeter(store, clock),
         receiver=receiver,
         carrying=Carrying(store, receiver, arrivals, clock),

@@ -25,6 +25,6 @@ def judge(
     """
     if hub.n > head or (hub.n >= base and chain != hub.chain):
         return "other"
-    if hub.n < began.n:
-        return "back" if hub.n < own.n else "known"
-    return "forward" if hub.n > own.n else "known"
+    if hub.n > own.n:
+        return "forward"
+    return "back" if hub.n < min(own.n, began.n) else "known"
