@@ -1,14 +1,18 @@
 """Records on the hub: each once, read back exactly, found by pattern and time, removed by age."""
 
+import operator
+
 import pytest
 from sqlalchemy import Table, func, select, update
 from tests.hub_rig import DAY, HubRig, Lanes, batch, spec, status
 
+from skerry.cli.rows import rows_of
 from skerry.hub.store import changes
 from skerry.hub.store.tables import batch as batch_table
 from skerry.hub.store.tables import change, meta, record, series, session
 from skerry.kit.clock import iso
 from skerry.kit.errors import InvalidInput
+from skerry.wire.people import Columns, MetaRun, SeriesColumns
 from skerry.wire.records import Batch, Row
 from skerry.wire.sync import StateFrame
 
@@ -153,6 +157,53 @@ class TestQuery:
         for limit in (0, -1, 10**9):
             with pytest.raises(InvalidInput, match="write a limit from 1"):
                 await filled.query.records(limit=limit)
+
+    async def test_columns_say_what_rows_say(self, filled: HubRig) -> None:
+        await put(
+            filled,
+            batch(4, True, "x", name="env.humidity", at=T0 + 102, counter=30, unit="C"),
+            batch(0.5, name="env.humidity", at=T0 + 105, counter=33),
+            batch(5, name="env.humidity", at=T0 + 106, counter=34, unit="C", n=1),
+            batch(6, name="env.humidity", at=T0 + 107, counter=35, unit="C"),
+            node_id=self.lab,
+        )
+        for asked in (
+            {},
+            {"limit": 4},
+            {"name": "env.humidity"},
+            {"name": "env.humidity", "limit": 3, "until": T0 + 107},
+            {"node": "lab", "kind": "measurement", "since": T0 + 1, "limit": 5},
+            {"name": "nothing"},
+        ):
+            rows = await filled.query.records(**asked)
+            columns = rows_of(await filled.query.columns(**asked))
+            key = operator.attrgetter("at", "node", "source", "name")
+            assert sorted(columns.rows, key=key) == sorted(rows.rows, key=key)
+            assert columns.truncated == rows.truncated
+
+    async def test_columns_are_arrays_by_series_and_a_meta_stands_where_it_begins(
+        self, filled: HubRig
+    ) -> None:
+        await put(filled, batch(1.5, 2.5, name="alarm", at=T0, unit="C"), batch(3, name="alarm"))
+        found = await filled.query.columns(node="lab", limit=5)
+        assert found == Columns(
+            [
+                SeriesColumns("lab", "sensors", "env.humidity", "measurement", [T0 + 100, T0 + 101], [10, 20]),
+                SeriesColumns("lab", "sensors", "env.temperature", "measurement", [T0 + 1, T0 + 2], [2, 3]),
+                SeriesColumns("lab", "watch", "alarm", "event", [T0 + 2], ["hot"]),
+            ],
+            truncated=True,
+        )  # fmt: skip
+        [alarm] = (await filled.query.columns(node="n", name="alarm")).series
+        assert (alarm.at, alarm.value) == ([T0, T0 + 1], [1.5, 2.5])
+        assert alarm.metas == [MetaRun(0, {"unit": "C"})]
+
+    async def test_more_series_and_metas_than_one_statement_names(self, hub: HubRig) -> None:
+        await put(hub, *(batch(n, name=f"s{n}", n=n, counter=n + 1) for n in range(1100)))
+        rows = (await hub.query.records(limit=2000)).rows
+        assert sorted((row.name, row.value, row.meta["n"]) for row in rows) == sorted(
+            (f"s{n}", n, n) for n in range(1100)
+        )
 
     async def test_latest_is_one_row_a_series(self, filled: HubRig) -> None:
         await put(filled, batch(99, at=T0 - 5, counter=99), node_id=self.lab)

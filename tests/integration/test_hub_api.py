@@ -269,6 +269,7 @@ async def problem(
         ("GET", "/api/v1/records?since=yesterday", None, 400, "since"),
         ("GET", "/api/v1/records?limit=0", None, 400, "limit"),
         ("GET", "/api/v1/records?kind=rumour", None, 400, "kind"),
+        ("GET", "/api/v1/records?format=cubes", None, 400, "format"),
         ("GET", "/api/v1/workloads?name=nothing", None, 404, "nothing"),
         ("DELETE", "/api/v1/workloads/nothing", None, 404, "nothing"),
         ("GET", "/api/v1/nodes/nowhere/logs/w", None, 404, "nowhere"),
@@ -360,6 +361,11 @@ async def test_a_compressed_push_is_stored_and_a_large_reply_is_compressed(
     rows = json.loads(plain)
     assert rows["truncated"]
     assert [row["value"] for row in rows["rows"]] == [n / 2 for n in range(50, 200)]
+
+    columns = json.loads(await text_of(client, "GET", f"{path}&format=columns", 200, hub.person))
+    assert columns["truncated"]
+    values = [value for series in columns["series"] for value in series["value"]]
+    assert sorted(values) == [n / 2 for n in range(50, 200)]
 
 
 async def test_workloads_through_the_api(hub: RunningHub, node: Enrolled, client: Client) -> None:

@@ -8,12 +8,12 @@ import typer
 
 from skerry.cli.http import Api
 from skerry.cli.output import Form
-from skerry.cli.rows import records_table
+from skerry.cli.rows import records_table, rows_of
 from skerry.cli.session import Session, remote
 from skerry.cli.times import parse_time
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.wire.local import NodeStatus
-from skerry.wire.people import Rows
+from skerry.wire.people import Columns, Rows
 
 
 def register(app: typer.Typer) -> None:
@@ -51,9 +51,11 @@ async def query(
                 )
         return await api.get("/v1/records", Rows, asked)
 
-    rows = await session.hub_first(
-        lambda hub: hub.get("/api/v1/records", Rows, {**asked, "node": node}), at_node
-    )
+    async def at_hub(api: Api) -> Rows:
+        by_column = {**asked, "node": node, "format": "columns"}
+        return rows_of(await api.get("/api/v1/records", Columns, by_column))
+
+    rows = await session.hub_first(at_hub, at_node)
     several = len({row.node for row in rows.rows}) > 1 or session.screen.form is Form.CSV
     hint = "" if "*" in name else f"; «*» stands for any characters: '{name}*'"
     session.screen.show(

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from operator import attrgetter
 
 from skerry.cli.output import Cell, Table
-from skerry.wire.records import Row, Value
+from skerry.kit.clock import iso
+from skerry.wire.people import Columns, MetaRun, Rows, SeriesColumns
+from skerry.wire.records import Meta, Row, Value
 
 
 def records_table(rows: Sequence[Row], *, with_node: bool, empty: str) -> Table:
     """One line for each record; JSON shows every field of a row. `empty` is said when there is none."""
     columns = ["TIMESTAMP", "NAME", "VALUE", "META", *(["NODE", "SOURCE"] if with_node else [])]
     return Table(columns, [_line(row, with_node=with_node) for row in rows], rows, empty)
+
+
+def rows_of(columns: Columns) -> Rows:
+    """The records of `columns` as rows, by time."""
+    rows = [row for series in columns.series for row in _rows(series)]
+    if len(columns.series) > 1:
+        rows.sort(key=attrgetter("at"))
+    return Rows(rows, columns.truncated)
+
+
+def _rows(series: SeriesColumns) -> Iterator[Row]:
+    metas: list[Meta] = [{}] * len(series.at)
+    for run, after in pairwise([*series.metas, MetaRun(len(series.at), {})]):
+        metas[run.first : after.first] = [run.meta] * (after.first - run.first)
+    for at, value, meta in zip(series.at, series.value, metas, strict=True):
+        yield Row(iso(at), series.name, value, meta, series.node, series.source, at, series.kind)
 
 
 def _line(row: Row, *, with_node: bool) -> list[Cell | str]:

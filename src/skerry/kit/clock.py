@@ -57,4 +57,4 @@ def iso(wall_ns: int) -> str:
         moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     except (OverflowError, ValueError):
         return f"{wall_ns} ns"  # a clock beyond the year 9999 still has to be shown
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+    return f"{moment.isoformat()[:19]}.{fraction:09d}Z"

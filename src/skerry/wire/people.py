@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from skerry.wire.models import ModelSpec
-from skerry.wire.records import Row
+from skerry.wire.records import Kind, Meta, Row, Value
 from skerry.wire.workload import Generation, WorkloadSpec, WorkloadStatus
 
 Change = Literal["create", "change", "delete", "unchanged"]
@@ -200,6 +200,32 @@ class Rows(msgspec.Struct, frozen=True):
     """Records, oldest first. `truncated` says that more matched than `limit` allowed."""
 
     rows: list[Row]
+    truncated: bool = False
+
+
+class MetaRun(msgspec.Struct, frozen=True, array_like=True):
+    """From position `first` of a column on, records have this meta; before the first run they have none."""
+
+    first: int
+    meta: Meta
+
+
+class SeriesColumns(msgspec.Struct, frozen=True):
+    """One series' records by column, oldest first; `at` in ns since 1970."""
+
+    node: str
+    source: str
+    name: str
+    kind: Kind
+    at: list[int]
+    value: list[Value]
+    metas: list[MetaRun] = []
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """What `Rows` says, by series: by node, source, name and kind."""
+
+    series: list[SeriesColumns]
     truncated: bool = False
 
 

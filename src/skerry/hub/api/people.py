@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Literal
 
 from litestar import MediaType, Router, delete, get, post, put
 from litestar.background_tasks import BackgroundTask
@@ -15,7 +16,7 @@ from skerry.hub.api.auth import ANYONE, PERSON, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.sessions import LoginCodes
 from skerry.hub.changes import Changes
-from skerry.hub.data.query import RecordQuery
+from skerry.hub.data.query import Asked, RecordQuery
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
@@ -30,6 +31,7 @@ from skerry.wire.people import (
     Apply,
     ApplyReply,
     AssignmentView,
+    Columns,
     Health,
     LoginCode,
     NodeDeleted,
@@ -225,11 +227,18 @@ async def list_records(  # noqa: PLR0913 - one argument for each query parameter
     since: FromQuery[int | None] = None,
     until: FromQuery[int | None] = None,
     limit: FromQuery[int] = 1000,
-) -> Rows:
-    """The newest matching records, oldest first. `*` in a name matches anything; times are ns since 1970."""
-    return await record_query.records(
+    format: FromQuery[Literal["rows", "columns"]] = "rows",  # noqa: A002 - the parameter's name
+) -> Rows | Columns:
+    """The newest matching records, oldest first. `*` in a name matches anything; times are ns since 1970.
+
+    `format=columns` is for long series: times and values in arrays, by series.
+    """
+    asked = Asked(
         name=name, node=node, source=source, kind=kind, since=since, until=until, limit=limit
     )
+    if format == "columns":
+        return await record_query.columns(**asked)
+    return await record_query.records(**asked)
 
 
 @get("/api/v1/nodes/{node:str}/logs/{workload:str}", media_type=MediaType.TEXT, opt=PERSON)

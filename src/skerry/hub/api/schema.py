@@ -7,6 +7,7 @@ CDN. Here msgspec describes its types itself, and each route's permission is sta
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from types import UnionType
 from typing import Any
 
 import msgspec
@@ -123,7 +124,13 @@ def _success(annotation: Any, schemas: Schemas) -> Json:  # noqa: ANN401 - any r
             "description": "text, as it comes",
             "content": {"text/plain": {"schema": {"type": "string"}}},
         }
-    return {"description": "done", "content": _json(schemas.of(annotation))}
+    # msgspec tells no two Structs apart in one value, but here the question says which of them it is.
+    either = annotation.__args__ if isinstance(annotation, UnionType) else [annotation]
+    found = [schemas.of(each) for each in either]
+    return {
+        "description": "done",
+        "content": _json(found[0] if len(found) == 1 else {"oneOf": found}),
+    }
 
 
 def _json(schema: Json) -> Json:
