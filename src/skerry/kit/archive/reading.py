@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import IO, TypeVar, cast
 
 import zstandard
 
@@ -90,7 +90,7 @@ class Archive:
 
     def members(
         self, key: ArchiveKey | None, progress: Progress = lambda _: None
-    ) -> Iterator[Member]:
+    ) -> Generator[Member, None, None]:
         """The members, one after the other; each must be read to its end. Raises Corrupt, at the latest at the end."""
         if self.header.sealed and key is None:
             raise Refused(f"cannot read {self.path}: it is encrypted, and its key is not known")
@@ -180,7 +180,9 @@ class _Pieces:
 def _decompressed(pieces: Iterator[bytes]) -> Readable:
     """A few bytes may stand for gigabytes of zeros: only as much as is asked for is ever made of them."""
     decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
-    stream: Readable = decompressor.stream_reader(_Pieces(pieces), read_size=BLOCK)
+    stream: Readable = decompressor.stream_reader(
+        cast("IO[bytes]", _Pieces(pieces)), read_size=BLOCK
+    )
     return stream
 
 
