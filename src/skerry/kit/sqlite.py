@@ -201,12 +201,18 @@ class _SqliteEngine:
         hold_room(connection, self._path, self._disk.free_bytes(self._path.parent))
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.execute("PRAGMA optimize")
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            connection.execute("PRAGMA optimize")
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             with contextlib.closing(connect(self._path, read_only=True)) as last:
                 last.execute("SELECT 1 FROM sqlite_schema").fetchall()
-                self._connection.close()  # not as the last one: that would delete the WAL
+                connection.close()  # not as the last one: that would delete the WAL
+        except (sqlite3.Error, Corrupt, Transient) as error:
+            log.warning("cannot close %s as usual: %s", self._path, error)  # it is damaged or gone
+            connection.close()
 
     def _run(self, connection: sqlite3.Connection, job: _Job) -> Any:  # noqa: ANN401 - a job returns what it likes
         connection.execute("SAVEPOINT job")
