@@ -76,10 +76,12 @@ async def test_noise_over_a_page_is_survived_by_all_workloads(tidy_dir: Path, he
 
 
 def noise_everywhere(path: Path) -> None:
-    size = path.stat().st_size
-    with path.open("r+b") as file:
-        file.seek(PAGE)
-        file.write(random.Random(3).randbytes(size - PAGE))
+    """In the log as well, where SQLite has the newest pages."""
+    for file, first in ((path, PAGE), (path.with_name("node.db-wal"), 32)):
+        size = file.stat().st_size
+        with file.open("r+b") as opened:
+            opened.seek(first)
+            opened.write(random.Random(3).randbytes(size - first))
 
 
 @pytest.mark.guarantee("G6")
@@ -93,13 +95,10 @@ async def test_damage_while_it_runs_makes_the_agent_begin_anew_and_disturbs_no_w
         before, status = await node.pids(), await node.status()
         assert status
         how(node.directory / "node.db")
-        for number in range(3):  # the writer meets what it writes over
+        for number in range(3):  # so that somebody reads
             await site.hub.apply(sleeper(f"c{number}"))
-        await eventually(
-            lambda: told_of(node, "the database was rebuilt"),
-            f"rebuilt; {node.log.read_text()}",
-            30,
-        )
+        rebuilt = "the database was rebuilt"
+        await eventually(lambda: told_of(node, rebuilt), f"rebuilt; {node.log}", 30)
         await eventually(
             lambda: node.runs("a", "b", "c0", "c1", "c2"), f"all run; {node.log.read_text()}", 30
         )

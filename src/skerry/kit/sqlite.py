@@ -44,6 +44,22 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
 
 
+class Reader(sqlite3.Connection):
+    """A connection that tells whoever asked for it when SQLite finds the file damaged while it reads."""
+
+    told: Callable[[str], None] | None = None
+    path = Path()
+
+    def execute(self, *words: Any) -> sqlite3.Cursor:  # noqa: ANN401 - as of the base class
+        try:
+            return super().execute(*words)
+        except sqlite3.DatabaseError as error:
+            judged = classify(error, self.path)
+            if isinstance(judged, Corrupt) and self.told is not None:
+                self.told(str(judged))
+            raise
+
+
 class StateTooNew(Refused):
     """The file was written by a newer Skerry; it is left untouched."""
 
@@ -57,7 +73,13 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         _create_private(path)
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     try:
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            uri,
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Reader if read_only else sqlite3.Connection,
+        )
     except sqlite3.Error as error:
         raise classify(error, path) from error
     connection.row_factory = sqlite3.Row
@@ -70,6 +92,14 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     except sqlite3.Error as error:
         connection.close()
         raise classify(error, path) from error
+    return connection
+
+
+def connect_reader(path: Path) -> Reader:
+    """A connection for reading only, as `connect` makes it."""
+    connection = connect(path, read_only=True)
+    assert isinstance(connection, Reader)  # noqa: S101 - see there
+    connection.path = path
     return connection
 
 

@@ -96,6 +96,8 @@ def build_safekeeping(
     """What keeps the node's own data safe from its disk."""
     watch = StoreWatch(store.path, host.clock, partial(integrity_problem, store.path))
     store.writer.on_corrupt(watch.damaged)
+    store.state.on_corrupt(watch.damaged)
+    store.reader.told = watch.damaged
     backups = Backups(
         settings, owner_of(settings, identity), host.clock, run=run_child, tell=events.tell, left=storage.left, damaged=watch.damaged
     )  # fmt: skip
