@@ -44,6 +44,22 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
 
 
+class Reader(sqlite3.Connection):
+    """A connection that tells whoever asked for it when SQLite finds the file damaged while it reads."""
+
+    told: Callable[[str], None] | None = None
+    path = Path()
+
+    def execute(self, *words: Any) -> sqlite3.Cursor:  # noqa: ANN401 - as of the base class
+        try:
+            return super().execute(*words)
+        except sqlite3.DatabaseError as error:
+            judged = classify(error, self.path)
+            if isinstance(judged, Corrupt) and self.told is not None:
+                self.told(str(judged))
+            raise
+
+
 class StateTooNew(Refused):
     """The file was written by a newer Skerry; it is left untouched."""
 
@@ -57,7 +73,13 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         _create_private(path)
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     try:
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            uri,
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Reader if read_only else sqlite3.Connection,
+        )
     except sqlite3.Error as error:
         raise classify(error, path) from error
     connection.row_factory = sqlite3.Row
@@ -70,6 +92,14 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     except sqlite3.Error as error:
         connection.close()
         raise classify(error, path) from error
+    return connection
+
+
+def connect_reader(path: Path) -> Reader:
+    """A connection for reading only, as `connect` makes it."""
+    connection = connect(path, read_only=True)
+    assert isinstance(connection, Reader)  # noqa: S101 - see there
+    connection.path = path
     return connection
 
 
@@ -151,6 +181,7 @@ class _SqliteEngine:
         self._disk = disk
         self._connection: sqlite3.Connection | None = None
         self._full = False
+        self.on_corrupt: Callable[[str], None] | None = None
 
     def open(self) -> None:
         connection = connect(self._path)
@@ -182,7 +213,10 @@ class _SqliteEngine:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back(connection)
-            raise classify(error, self._path) from error
+            judged = classify(error, self._path)
+            if isinstance(judged, Corrupt) and self.on_corrupt is not None:
+                self.on_corrupt(str(judged))
+            raise judged from error
         except OSError:
             self._roll_back(connection)
             raise
@@ -197,12 +231,18 @@ class _SqliteEngine:
         hold_room(connection, self._path, self._disk.free_bytes(self._path.parent))
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.execute("PRAGMA optimize")
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            connection.execute("PRAGMA optimize")
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             with contextlib.closing(connect(self._path, read_only=True)) as last:
                 last.execute("SELECT 1 FROM sqlite_schema").fetchall()
-                self._connection.close()  # not as the last one: that would delete the WAL
+                connection.close()  # not as the last one: that would delete the WAL
+        except (sqlite3.Error, Corrupt, Transient) as error:
+            log.warning("cannot close %s as usual: %s", self._path, error)  # it is damaged or gone
+            connection.close()
 
     def _run(self, connection: sqlite3.Connection, job: _Job) -> Any:  # noqa: ANN401 - a job returns what it likes
         connection.execute("SAVEPOINT job")
@@ -210,7 +250,11 @@ class _SqliteEngine:
             result = job.work(connection)
         except sqlite3.OperationalError:
             raise  # disk full, I/O error: the whole group fails
-        except Exception as error:  # noqa: BLE001 - the caller of this one job gets it
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and isinstance(
+                classify(error, self._path), Corrupt
+            ):
+                raise
             connection.execute("ROLLBACK TO job")
             result = error
         connection.execute("RELEASE job")
@@ -242,6 +286,10 @@ class SqliteWriter:
 
     def stop(self) -> None:
         self._thread.stop()
+
+    def on_corrupt(self, told: Callable[[str], None]) -> None:
+        """`told` hears, in the writer's thread, each time that SQLite finds the file damaged."""
+        self._engine.on_corrupt = told
 
     async def run(
         self, work: Callable[[sqlite3.Connection], T], *, label: str, durable: bool = True

@@ -37,6 +37,7 @@ from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
+from skerry.node.safekeeping import Safekeeping
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, integrity_problem
 from skerry.node.store.records import RecordStore
@@ -221,6 +222,7 @@ class Node:
         keys: KeyRotation,
         carrying: Callable[[], Carrying],
         host: Host,
+        safekeeping: Safekeeping,
     ) -> None:
         self.settings = settings
         self.identity = identity
@@ -243,6 +245,7 @@ class Node:
         self.limits = limits
         self.keys = keys
         self._carrying = carrying
+        self.safekeeping = safekeeping
         self.stopped = asyncio.Event()
         self.apps = Apps(
             admin_app(self),
@@ -250,7 +253,7 @@ class Node:
             public_app(self, own_hosts(platform.node())),
         )
         self._records = records
-        self._disk = host.disk
+        self._host = host
         self._isolation = isolation
         self._started_at = host.clock.wall_ns()
 
@@ -270,6 +273,7 @@ class Node:
             problems=problems(await self._facts(deep=False)),
             memory=self.limits.memory_usage,
             storage=self.limits.storage_usage,
+            backups=await self.safekeeping.status(),
         )
 
     async def sync_status(self) -> SyncStatus:
@@ -330,7 +334,7 @@ class Node:
         return Facts(
             data_dir=str(directory),
             data_dir_mode=directory.stat().st_mode & 0o777,
-            free_bytes=self._disk.free_bytes(directory),
+            free_bytes=self._host.disk.free_bytes(directory),
             store_problem=problem,
             damaged_files=tuple(str(path.relative_to(directory)) for path in damaged),
             keeper_pid=self.runtime.keeper_pid,
@@ -350,6 +354,8 @@ class Node:
             memory=self.limits.memory_usage,
             storage=self.limits.storage_usage,
             keys=self.keys.status(),
+            backups=await self.safekeeping.status(),
+            now=self._host.clock.wall_ns(),
         )
 
 

@@ -108,6 +108,11 @@ class KeyRing:
         return self._unlocked.coming is not None
 
     @property
+    def kek(self) -> bytes:
+        """What the ring itself is sealed with; backups wrap their keys with it."""
+        return self._unlocked.kek
+
+    @property
     def source_words(self) -> str:
         """The same for people."""
         return words(self.source, self._where)

@@ -110,6 +110,8 @@ class FileStore:
         async with self._changing:
             if self._opened:
                 return
+            if self.rows.lost_some:
+                await self.rows.take_in(await self._in_thread(self._present))
             await self._in_thread(self._tidy)
             unnamed = {row.sha256 for row in self.rows.unnamed(self._clock.wall_ns())}
             if unnamed and (found := await asyncio.to_thread(named, unnamed)):
@@ -351,6 +353,16 @@ class FileStore:
                 continue
             if path.suffix == _NEW or self.rows.row(path.parent.name + path.name) is None:
                 self._disk.unlink("file.tidy", path)
+
+    def _present(self) -> list[FileRow]:
+        """Every content that is here, as if a record named it: the hub says which of them it has."""
+        self._make_directory(self._root)
+        now, head = self._clock.wall_ns(), max(self.lane.head(), 1)
+        paths = [path for path in self._root.glob("??/*") if path.suffix not in (_NEW, _DAMAGED)]
+        return [
+            FileRow(path.parent.name + path.name, self._blobs.size(path), now, head)
+            for path in paths
+        ]
 
     def _unlink(self, paths: Collection[Path]) -> None:
         for path in paths:
