@@ -102,8 +102,17 @@ def _storage() -> Iterator[Setting]:
     yield Setting("storage.type", "word", "sqlite", "The kind of the database.", words=("sqlite",))
     yield Setting("storage.path", "path", None,
         "The file of the database. Where `data_dir` is not given, its directory is the data directory.")
-    yield Setting("storage.backup_interval", "duration", None, "How often the database is copied.",
+    yield Setting("storage.backup_interval", "duration", _DAY,
+        "How often the database, the identity and the keys are backed up; what a backup holds says docs/operate/backups.md.",
         unit="seconds", low=60, feature=BACKUPS)
+    yield Setting("storage.backup_keep", "integer", 7, "How many backups are kept; the newest one always is.",
+        low=1, high=1000, feature=BACKUPS)
+    yield Setting("storage.backup_path", "path", None,
+        "Directory for backups, for example of a mounted stick or share, which must be there; by default «backups» in the data directory.",
+        feature=BACKUPS)
+    yield Setting("storage.backup_passphrase", "path", None,
+        "File with a recovery passphrase, which opens backups when the key of the data directory is gone; nobody else may read it.",
+        feature=BACKUPS)
 
 
 def _monitoring() -> Iterator[Setting]:

@@ -26,7 +26,7 @@ SECURE_BOOT = Feature("secure boot", built=False, protects=True)
 ATTESTATION = Feature("attestation", built=False, protects=True)
 TAMPER_DETECTION = Feature("tamper detection", built=False, protects=True)
 
-BACKUPS = Feature("backups")
+BACKUPS = Feature("backups", built=True)
 WORKFLOWS = Feature("workflows and agents")
 MONITORING = Feature("metrics, health checks and alerts")
 BANDWIDTH = Feature("a limit of bandwidth for sync")

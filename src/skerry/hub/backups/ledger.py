@@ -13,6 +13,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, func, select, update
 
 from skerry.hub.store.tables import backup, backup_point, lane
+from skerry.kit.clock import NS
+
+SEEN_FOR = 3600 * NS
+"""A backup that no process has seen for so long does not count any more."""
 
 
 class Point(NamedTuple):
@@ -77,10 +81,11 @@ def forget_overdue(connection: Connection, now: int) -> list[Entry]:
     return overdue
 
 
-def only(connection: Connection, entry: Entry) -> None:
-    """This database is what came out of that backup: it has all of it, and no other backup counts."""
+def only(connection: Connection, entry: Entry | None) -> None:
+    """This database is what came out of that backup: it has all of it, and no other backup counts. None: nor does it."""
     forget(connection, [each.id for each in entries(connection)])
-    remember(connection, entry, read_points(connection))
+    if entry is not None:
+        remember(connection, entry, read_points(connection))
 
 
 def _ids_at(connection: Connection, path: str) -> list[str]:

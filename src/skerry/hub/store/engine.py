@@ -6,8 +6,9 @@ readers' transactions are read-only snapshots. `migrate` (in `schema`) and `HubS
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,28 @@ def writer_engine(url: URL, info: Mapping[str, str] | None = None) -> Engine:
 def reader_engine(url: URL, readers: int) -> Engine:
     """An engine with up to `readers` connections that cannot write and see one snapshot a transaction."""
     return _engine(url, size=readers, writes=False)
+
+
+@contextlib.contextmanager
+def reading(url: URL) -> Iterator[Connection]:
+    """One snapshot, by a connection of its own: for what works beside a hub. Raises Transient, Corrupt."""
+    yield from _once(reader_engine(url, 1), url)
+
+
+@contextlib.contextmanager
+def writing(url: URL) -> Iterator[Connection]:
+    """One transaction, by a connection of its own: for what works beside a hub. Raises Transient, Corrupt."""
+    yield from _once(writer_engine(url), url)
+
+
+def _once(engine: Engine, url: URL) -> Iterator[Connection]:
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise classify(error, url) from error
+    finally:
+        engine.dispose()
 
 
 def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

@@ -101,9 +101,9 @@ def obtain(source: Source, where: Surroundings) -> bytes:
     """The KEK of a directory that is sealed already. Raises Refused; nothing is made."""
     match source.kind:
         case "file":
-            return _key_in(_read_secret(_key_path(source.place, where)), source)
+            return _key_in(read_secret(_key_path(source.place, where)), source)
         case "passphrase":
-            return _stretched(_read_secret(Path(source.place)), source)
+            return _stretched(read_secret(Path(source.place)), source)
         case "credential":
             if where.credentials is None:
                 raise Refused(
@@ -177,7 +177,7 @@ def _stretched(content: bytes, source: Source) -> bytes:
     )
 
 
-def _read_secret(path: Path) -> bytes:
+def read_secret(path: Path) -> bytes:
     """Of a file that only its owner may read; a pipe is nobody else's anyway."""
     try:
         mode = path.stat().st_mode
