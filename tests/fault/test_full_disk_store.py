@@ -39,7 +39,7 @@ async def test_a_database_writes_on_in_its_own_room(
         async with opened(data_dir, "n1", clock, disk) as store:
             [row] = await store.state.rows("status")
             assert bytes(row.body) == b'{"n":599}'
-            assert store.set_aside is None
+            assert store.rebuilt is None
 
 
 async def test_a_database_without_room_waits_and_is_not_set_aside(
@@ -58,7 +58,7 @@ async def test_a_database_without_room_waits_and_is_not_set_aside(
                 pass
         hog.unlink()
         async with opened(data_dir, "n1", clock, disk) as store:
-            assert store.set_aside is None
+            assert store.rebuilt is None
             assert await store.state.fact("colour") == "blue"
             assert database_of(data_dir)["node.db-wal"] > ROOM
 

@@ -66,7 +66,7 @@ async def live_through(directory: Path, labels: Sequence[str], chance: random.Ra
         seen |= ids_in_use(directory)
         accepted, kept = await _one_life(directory, label, chance.randint(1, 3), accepted, kept)
     async with sealed_node(directory) as node:
-        assert node.store.set_aside is None
+        assert node.store.rebuilt is None
         assert node.records.counters.lost == 0
         assert node.rotation
         await node.rotation.once()
@@ -143,7 +143,7 @@ async def fail_each(tmp_path: Path, *, on_from_the_start: bool, step: int) -> No
             assert node.rotation
             assert not any(key.retired for key in node.rotation.status().keys)
             assert len(held(node.records)) == 300
-            assert node.store.set_aside is None
+            assert node.store.rebuilt is None
             assert len(node.instances.load()) == 4
         if done:
             return

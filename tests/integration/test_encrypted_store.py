@@ -75,7 +75,7 @@ async def test_a_canary_is_nowhere_in_the_data_directory(tmp_path: Path) -> None
     assert hidden(tmp_path)
     assert (tmp_path / "node.db-wal").exists()
     async with sealed_node(tmp_path) as node:
-        assert node.store.set_aside is None
+        assert node.store.rebuilt is None
         await read_all(node)
 
 
@@ -194,8 +194,8 @@ async def test_rows_that_changed_places_are_set_aside_with_their_database(tmp_pa
         db.execute("UPDATE state SET body = ? WHERE id = 't001'", (rows["t000"],))
         db.commit()
     async with sealed_node(tmp_path) as node:
-        assert node.store.set_aside
-        assert node.store.set_aside.name.endswith(".damaged")
+        assert node.store.rebuilt
+        assert node.store.rebuilt.aside.endswith(".damaged")
         assert await node.store.state.rows("twin") == []
         assert len(values(node.records)) == 30
         await edit(node, 1)

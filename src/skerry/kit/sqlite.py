@@ -151,6 +151,7 @@ class _SqliteEngine:
         self._disk = disk
         self._connection: sqlite3.Connection | None = None
         self._full = False
+        self.on_corrupt: Callable[[str], None] | None = None
 
     def open(self) -> None:
         connection = connect(self._path)
@@ -182,7 +183,10 @@ class _SqliteEngine:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back(connection)
-            raise classify(error, self._path) from error
+            judged = classify(error, self._path)
+            if isinstance(judged, Corrupt) and self.on_corrupt is not None:
+                self.on_corrupt(str(judged))
+            raise judged from error
         except OSError:
             self._roll_back(connection)
             raise
@@ -210,7 +214,11 @@ class _SqliteEngine:
             result = job.work(connection)
         except sqlite3.OperationalError:
             raise  # disk full, I/O error: the whole group fails
-        except Exception as error:  # noqa: BLE001 - the caller of this one job gets it
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and isinstance(
+                classify(error, self._path), Corrupt
+            ):
+                raise
             connection.execute("ROLLBACK TO job")
             result = error
         connection.execute("RELEASE job")
@@ -242,6 +250,10 @@ class SqliteWriter:
 
     def stop(self) -> None:
         self._thread.stop()
+
+    def on_corrupt(self, told: Callable[[str], None]) -> None:
+        """`told` hears, in the writer's thread, each time that SQLite finds the file damaged."""
+        self._engine.on_corrupt = told
 
     async def run(
         self, work: Callable[[sqlite3.Connection], T], *, label: str, durable: bool = True

@@ -47,6 +47,7 @@ from skerry.node.on_demand import (
     models_on_demand,
     script_models,
 )
+from skerry.node.safekeeping import build_safekeeping, recover_from_backups
 from skerry.node.services import Endpoints, Node, SeenValues, WorkloadDesk
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, opened
@@ -88,18 +89,29 @@ BUILD_TIME_NS = 1_790_000_000 * 10**9
 """A time that has surely passed when this build runs (September 2026): a clock behind it is wrong."""
 
 
-async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> None:
+async def run(
+    settings: NodeSettings, host: Host, ready: Callable[[], None], *, suspect: str = ""
+) -> None:
     """Runs the node until it is told to stop. `ready` is called when the admin socket answers.
 
-    Raises Refused (another process has the directory), StateTooNew, InvalidInput.
+    `suspect` says why the database is not to be trusted. Raises Refused (another process has the directory),
+    StateTooNew, InvalidInput, and StoreDamaged when the node must begin anew.
     """
     stop = _stop_signals()
     identity = read_identity(settings.data_dir)
     node_id = identity.node_id if identity else ""
     keys = partial(open_keys, settings, host.disk, host.clock)
+    recover = partial(recover_from_backups, settings, host.disk)
     async with (
         opened(
-            settings.data_dir, node_id, host.clock, host.disk, keys, database=settings.storage.path
+            settings.data_dir,
+            node_id,
+            host.clock,
+            host.disk,
+            keys,
+            database=settings.storage.path,
+            recover=recover,
+            suspect=suspect,
         ) as store,
         _records(settings, host, store.encryption.cipher("records")) as records,
         open_session() as session,
@@ -121,12 +133,16 @@ async def run(settings: NodeSettings, host: Host, ready: Callable[[], None]) -> 
         tasks.forever(_mend(node, host), name="sockets")
         node.limits.follow(tasks)
         node.keys.follow(tasks)
+        node.safekeeping.follow(tasks)
         ready()
-        await _first(stop, node.stopped)
+        damaged = node.safekeeping.watch
+        await _first(stop, node.stopped, damaged.found)
         log.info("the node stops")
         await node.api.stop()
         tasks.cancel()
     await node.runtime.close()
+    if damaged.damage is not None and not stop.is_set() and not node.stopped.is_set():
+        raise damaged.damage
 
 
 def _build(
@@ -142,7 +158,7 @@ def _build(
     account = _account(settings, identity, store, host)
     sync = _sync(settings, account, host, Stores(store.state, records), session, logs)
     quality = partial(_quality, sync, clock)
-    instances = InstanceStore(store.writer, store.reader, store.cipher)
+    instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)
     api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
     named = script_models(account, host, store.state, session, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
@@ -176,6 +192,7 @@ def _build(
         retention=Retention(records, clock, sync.backed_up), shipping=shipping,
         ageing=LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
         limits=limits, keys=build_rotation(store, records, host, settings), host=host,
+        safekeeping=build_safekeeping(settings, name, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 
 

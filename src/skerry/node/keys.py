@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import random
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +13,7 @@ import msgspec
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused
+from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.host import Host
 from skerry.node.identity import seal_secret
@@ -85,7 +85,10 @@ def build_rotation(
         return KeyRotation(None, host.clock, host.chance)
     from skerry.node.store.rotation import Rotation  # noqa: PLC0415 - only where there are keys
 
-    secrets = partial(seal_secret, settings.data_dir, disk=host.disk)
+    def secrets(cipher: Cipher) -> bool:
+        sealed = seal_secret(settings.data_dir, cipher, host.disk)
+        return store.started.seal_again(cipher) or sealed
+
     rotation = Rotation(ring, store.writer, records, secrets, host.disk, host.clock)
     return KeyRotation(rotation, host.clock, host.chance)
 

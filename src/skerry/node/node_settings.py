@@ -101,9 +101,16 @@ class SyncSection(msgspec.Struct, frozen=True):
 
 
 class StorageSection(msgspec.Struct, frozen=True):
-    """The database's file, where it is not in the data directory under its usual name."""
+    """The database's file, where it is not in the data directory under its usual name, and its backups.
+
+    `backup_interval` is in seconds.
+    """
 
     path: Path | None
+    backup_interval: float = 86_400.0
+    backup_keep: int = 7
+    backup_path: Path | None = None
+    backup_passphrase: Path | None = None
 
 
 class StorageEncryption(msgspec.Struct, frozen=True):

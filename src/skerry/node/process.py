@@ -1,21 +1,25 @@
 """The agent's process: `python -m skerry.node.process DESCRIPTOR`, into which `python -m skerry.node` turns itself.
 
-The descriptor holds the settings, written by `node_settings.to_bytes`.
+The descriptor holds the settings, written by `node_settings.to_bytes`. A second word says why the database is not to be
+trusted: an agent that meets damage turns itself into another one that rebuilds it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import sys
+from typing import NoReturn
 
 from skerry.kit.authorities import unread
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, SkerryError
 from skerry.node.host import Host
-from skerry.node.node_settings import from_bytes
+from skerry.node.node_settings import NodeSettings, from_bytes, to_bytes
+from skerry.node.store.watch import StoreDamaged
 
 with unread():
     from skerry.node.agent import run
@@ -30,9 +34,12 @@ def main() -> int:
         format="%(asctime)s %(levelname)-7s %(message)s",
         stream=sys.stderr,
     )
+    suspect = sys.argv[2] if len(sys.argv) > 2 else ""
     host = Host(SystemClock(), RealDisk(), random.Random())  # noqa: S311 - jitter, not secrets
     try:
-        asyncio.run(run(settings, host, lambda: None))
+        asyncio.run(run(settings, host, lambda: None, suspect=suspect))
+    except StoreDamaged as error:
+        _begin_anew(settings, str(error) if error.suspect else "")
     except SkerryError as error:
         sys.stderr.write(f"skerry: {error}\n")
         return 2 if isinstance(error, InvalidInput) else 1
@@ -40,6 +47,15 @@ def main() -> int:
         sys.stderr.write(f"skerry: cannot run the node: {error}\n")
         return 1
     return 0
+
+
+def _begin_anew(settings: NodeSettings, suspect: str) -> NoReturn:
+    """The same process as a new agent, with nothing of the old one in its memory; the workloads do not notice."""
+    descriptor = os.memfd_create("skerry-settings", 0)
+    os.write(descriptor, to_bytes(settings))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    words = [sys.executable, "-m", "skerry.node.process", str(descriptor), suspect]
+    os.execv(words[0], words)  # noqa: S606 - a list, no shell
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
+from skerry.node.safekeeping import Safekeeping
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, integrity_problem
 from skerry.node.store.records import RecordStore
@@ -214,6 +215,7 @@ class Node:
         limits: NodeLimits,
         keys: KeyRotation,
         host: Host,
+        safekeeping: Safekeeping,
     ) -> None:
         self.settings = settings
         self.identity = identity
@@ -235,6 +237,8 @@ class Node:
         self.shipping = shipping
         self.limits = limits
         self.keys = keys
+        self.safekeeping = safekeeping
+        self._clock = host.clock
         self.stopped = asyncio.Event()
         self.apps = Apps(
             admin_app(self),
@@ -262,6 +266,7 @@ class Node:
             problems=problems(await self._facts(deep=False)),
             memory=self.limits.memory_usage,
             storage=self.limits.storage_usage,
+            backups=await self.safekeeping.status(),
         )
 
     async def sync_status(self) -> SyncStatus:
@@ -333,6 +338,8 @@ class Node:
             memory=self.limits.memory_usage,
             storage=self.limits.storage_usage,
             keys=self.keys.status(),
+            backups=await self.safekeeping.status(),
+            now=self._clock.wall_ns(),
         )
 
 

@@ -111,6 +111,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """None: no limit is set, or nobody has looked yet."""
     storage: StorageUsage | None = None
     """None: nobody has looked yet."""
+    backups: BackupStatus | None = None
 
 
 class CheckResult(msgspec.Struct, frozen=True):
@@ -160,6 +161,23 @@ class KeyStatus(msgspec.Struct, frozen=True):
         if any(key.retired for key in self.keys):
             busy = "; keys are being rotated"
         return f"{algorithms}, keys sealed by {self.source}{busy}"
+
+
+class BackupStatus(msgspec.Struct, frozen=True):
+    """The node's backups: where, the newest one (ns since 1970, bytes), and why there is no newer one.
+
+    `rebuilt` tells of a database that had to be replaced, at `rebuilt_at`. `lost_with_node`: what opens them lies in
+    the data directory only.
+    """
+
+    directory: str
+    kept: int = 0
+    last_at: int | None = None
+    last_size: int = 0
+    problem: str = ""
+    rebuilt: str = ""
+    rebuilt_at: int = 0
+    lost_with_node: bool = False
 
 
 class StopRequest(msgspec.Struct, frozen=True):

@@ -46,6 +46,11 @@ class ArchiveKey(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return "ArchiveKey()"
 
+    @property
+    def opened_by(self) -> list[str]:
+        """What opens it, for people."""
+        return [_words(wrap) for wrap in self.wraps]
+
     def cipher(self) -> SealingCipher:
         """Seals and opens the archive's segments."""
         key = _in_use(self.secret)

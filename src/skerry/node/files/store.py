@@ -92,6 +92,8 @@ class FileStore:
         async with self._changing:
             if self._opened:
                 return
+            if self.rows.lost_some:
+                await self.rows.take_in(await self._in_thread(self._found))
             await self._in_thread(self._tidy)
             unnamed = {row.sha256 for row in self.rows.unnamed(self._clock.wall_ns())}
             if unnamed and (found := await asyncio.to_thread(named, unnamed)):
@@ -260,6 +262,16 @@ class FileStore:
         for path in self._root.glob("??/*"):
             if path.suffix == _NEW or self.rows.row(path.parent.name + path.name) is None:
                 self._disk.unlink("file.tidy", path)
+
+    def _found(self) -> list[FileRow]:
+        """Every content that is here, as if a record named it: the hub says which of them it has."""
+        self._make_directory(self._root)
+        now, head = self._clock.wall_ns(), self.lane.head()
+        paths = [path for path in self._root.glob("??/*") if path.suffix != _NEW]
+        return [
+            FileRow(path.parent.name + path.name, self._blobs.size(path), now, head)
+            for path in paths
+        ]
 
     def _unlink(self, paths: Collection[Path]) -> None:
         for path in paths:

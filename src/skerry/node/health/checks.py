@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from skerry.kit.clock import NS
 from skerry.kit.units import format_duration, format_size
 from skerry.wire.local import (
+    BackupStatus,
     CheckResult,
     KeyStatus,
     LinkStatus,
@@ -27,6 +29,8 @@ SKEW_SECONDS = 60.0
 FEW_FILES = 1024
 OFF = KeyStatus(enabled=False)
 OLD_BACKLOG_SECONDS = 3600.0
+SHOWN_FOR = 7 * 86_400.0
+"""Seconds for which a database that was rebuilt is a warning."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -63,6 +67,9 @@ class Facts(msgspec.Struct, frozen=True):
     storage: StorageUsage | None = None
     """None: nobody has looked yet."""
     keys: KeyStatus = OFF
+    backups: BackupStatus | None = None
+    now: int = 0
+    """Wall ns."""
 
 
 Check = Callable[[Facts], CheckResult]
@@ -314,12 +321,48 @@ def encryption(facts: Facts) -> CheckResult:
     return CheckResult(name, "ok", str(keys))
 
 
+def backups(facts: Facts) -> CheckResult:
+    """What a damaged database or a lost device would be rebuilt from."""
+    name, found = "backups", facts.backups
+    if found is None:
+        return CheckResult(name, "skipped", "not looked at")
+    if found.last_at is None:
+        detail = f"none yet in {found.directory}"
+    else:
+        age = format_duration(max(facts.now - found.last_at, 0) / NS)
+        size = format_size(found.last_size)
+        detail = f"{found.kept} in {found.directory}, the newest {age} old, {size}"
+    if found.problem:
+        fix = "skerry node backup says more; the ones that are there stay"
+        return CheckResult(name, "warning", f"{detail}; {found.problem}", fix)
+    if found.lost_with_node:
+        detail += "; their key lies in the data directory and is lost with it"
+        fix = "set storage.backup_passphrase, or keep a copy of storage.key elsewhere"
+        return CheckResult(name, "warning", detail, fix)
+    return CheckResult(name, "ok" if found.last_at is not None else "skipped", detail)
+
+
+def rebuilt(facts: Facts) -> CheckResult:
+    """Whether the database is the one that it always was."""
+    found = facts.backups
+    if found is None or not found.rebuilt:
+        return CheckResult("database", "ok", "never had to be rebuilt")
+    age = (facts.now - found.rebuilt_at) / NS
+    detail = f"{format_duration(max(age, 0))} ago {found.rebuilt}"
+    if age > SHOWN_FOR:
+        return CheckResult("database", "ok", detail)
+    fix = "check the disk (smartctl); the hub sends again what is missing"
+    return CheckResult("database", "warning", detail, fix)
+
+
 CHECKS: tuple[Check, ...] = (
     data_directory,
     disk_space,
     memory,
     storage,
     store,
+    rebuilt,
+    backups,
     damaged,
     keeper,
     workloads,
@@ -336,7 +379,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-PRESSING = frozenset({"memory", "storage", "container engine"})
+PRESSING = frozenset({"memory", "storage", "container engine", "database"})
 """Checks whose warnings are problems of the node already: something is, or is about to be, ended or refused."""
 
 

@@ -21,6 +21,7 @@ SPARE = 12 * 1024 * 1024
 """On the disk itself, this much is to be free: what the reserve for records needs to be taken up again."""
 
 _PARTS = {
+    "backups": "backups",
     "files": "files",
     "logs": "logs",
     "models": "models",
@@ -36,7 +37,7 @@ DATABASE, RESERVE, SAMPLES, QUARANTINE, OTHER = (
 )
 UNSENT, ACKNOWLEDGED, BACKED_UP = "records unsent", "records acknowledged", "records backed up"
 CLASSES = (
-    DATABASE, UNSENT, ACKNOWLEDGED, BACKED_UP, SAMPLES, RESERVE, "files", "logs", "models", "tmp", "workloads", QUARANTINE, OTHER,
+    DATABASE, UNSENT, ACKNOWLEDGED, BACKED_UP, SAMPLES, RESERVE, "backups", "files", "logs", "models", "tmp", "workloads", QUARANTINE, OTHER,
 )  # fmt: skip
 IN_LANES = frozenset({UNSENT, ACKNOWLEDGED, BACKED_UP, SAMPLES})
 """What the record store counts by itself."""

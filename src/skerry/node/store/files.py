@@ -77,6 +77,22 @@ class FileRows:
     def _rows(self, query: str, *values: object) -> list[FileRow]:
         return [FileRow(**dict(row)) for row in self._reader.execute(SQL[query], values)]
 
+    @property
+    def lost_some(self) -> bool:
+        """Whether the database was replaced: contents without a row are then no leftovers, until they are taken in."""
+        found = self._reader.execute(SQL["to_take_in"]).fetchone()
+        return found is not None
+
+    async def take_in(self, rows: Iterable[FileRow]) -> None:
+        """Contents that are here and lost their rows; from now on one without a row is a leftover."""
+        found = [{"sha256": row.sha256, "size": row.size, "at": row.at, "n": row.n} for row in rows]
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany(SQL["take_in"], found)
+            db.execute(SQL["taken_in"])
+
+        await self._writer.run(work, label="file.take-in", durable=True)
+
     async def put(self, sha256: str, size: int, at: int) -> None:
         """The bytes are here."""
         await self._write("put", [{"sha256": sha256, "size": size, "at": at}])

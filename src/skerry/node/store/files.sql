@@ -37,3 +37,13 @@ UPDATE file SET problem = :problem WHERE sha256 = :sha256;
 
 -- name: drop
 DELETE FROM file WHERE sha256 = :sha256;
+
+-- name: to_take_in
+SELECT 1 FROM fact WHERE name = 'files_to_take_in';
+
+-- name: take_in
+INSERT INTO file (sha256, size, at, n, sent_at, problem) VALUES (:sha256, :size, :at, :n, NULL, '')
+ON CONFLICT (sha256) DO NOTHING;
+
+-- name: taken_in
+DELETE FROM fact WHERE name = 'files_to_take_in';

@@ -19,6 +19,7 @@ from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import SqliteWriter, read_queries
 from skerry.node.ports import ProcessIdentity
 from skerry.node.store.bodies import ASSIGNMENT, BESIDE
+from skerry.node.store.started import Started
 from skerry.node.store.workers import PastRestart, forget_worker, note_restart
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import Assignment, Exit, Generation, Phase
@@ -188,16 +189,30 @@ class InstanceReader:
 
 
 class InstanceStore:
-    """All writes go through the node's writer; `reader` is a connection for reads in the event loop's thread."""
+    """All writes go through the node's writer; `reader` is a connection for reads in the event loop's thread.
 
-    def __init__(self, writer: SqliteWriter, reader: sqlite3.Connection, cipher: Cipher) -> None:
+    `started` keeps beside the database what the workloads are.
+    """
+
+    def __init__(
+        self,
+        writer: SqliteWriter,
+        reader: sqlite3.Connection,
+        cipher: Cipher,
+        started: Started | None = None,
+    ) -> None:
         self._writer = writer
         self._rows = InstanceReader(reader, cipher)
         self._cipher = cipher
+        self._started = started
 
     def load(self) -> dict[str, ActualWorkload]:
         """Every workload that this node has, by name."""
         return self._rows.load()
+
+    def started(self) -> dict[str, Assignment]:
+        """What the workloads were made from, as it stands beside the database."""
+        return {} if self._started is None else self._started.all()
 
     def living(self) -> set[str]:
         """The workloads that have an instance, started or about to be."""
@@ -229,6 +244,8 @@ class InstanceStore:
             db.execute(SQL["drop_instances"], (name,))
             db.execute(SQL["drop_workload"], (name,))
             forget_worker(db, name)
+            if self._started is not None:
+                self._started.forget(name)
 
         await self._writer.run(work, label=label)
 
@@ -250,6 +267,8 @@ class InstanceStore:
             "beside": self._sealed(actual),
         }
         db.execute(SQL["put_workload"], _workload_row(actual) | bodies)
+        if self._started is not None:
+            self._started.note(actual.assignment)
 
     def _sealed(self, actual: ActualWorkload) -> bytes | None:
         """The one beside, without its instance, which has a row of its own."""

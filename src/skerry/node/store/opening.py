@@ -1,4 +1,8 @@
-"""Opening a node's store: one process per data directory, and a damaged database set aside, never overwritten."""
+"""Opening a node's store: one process per data directory, and a damaged database set aside, never overwritten.
+
+In its place comes what `recover` finds, the newest good backup, or an empty one; then what is known besides
+(`rebuilding`). A database that is gone although the node has run here is damage like any other.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +25,32 @@ from skerry.kit.sqlite import SqliteWriter, classify, connect, read_migrations
 from skerry.node.node_settings import STORE_FILE
 from skerry.node.store.bodies import sealed_problem
 from skerry.node.store.encryption import Encryption, mark, refuse_to_switch_off
+from skerry.node.store.rebuilding import Rebuilt, note_rebuilt, take_in
+from skerry.node.store.started import Started
 from skerry.node.store.state import NodeStore
 
 log = logging.getLogger(__name__)
 
 LOCK_FILE = "node.lock"
-_MIGRATIONS = Path(__file__).with_name("migrations")
+UNFINISHED = "restore.unfinished"
+"""While a restore puts things in place."""
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """A backup that took the place of a damaged database, and of when it is (wall ns)."""
+
+    backup: str
+    made_at: int
+
+
+Recover = Callable[[Path, Encryption], Recovered | None]
+"""Puts the newest good backup at this path, where nothing is. None: there is none."""
 
 
 class OpenedStore(msgspec.Struct, frozen=True):
-    """The database of a node. `set_aside` is the damaged file that had to make way, if any.
+    """The database of a node. `rebuilt` says that a damaged one had to make way for it now.
 
     `encryption` has the ciphers for all that lies in the data directory.
     """
@@ -39,8 +59,9 @@ class OpenedStore(msgspec.Struct, frozen=True):
     writer: SqliteWriter
     reader: sqlite3.Connection
     state: NodeStore
-    set_aside: Path | None
+    rebuilt: Rebuilt | None
     encryption: Encryption
+    started: Started
 
     @property
     def cipher(self) -> Cipher:
@@ -49,7 +70,7 @@ class OpenedStore(msgspec.Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def opened(
+async def opened(  # noqa: PLR0913 - what a directory is opened with
     data_dir: Path,
     node_id: str,
     clock: Clock,
@@ -57,19 +78,26 @@ async def opened(
     keys: Callable[[], Encryption] | None = None,
     *,
     database: Path | None = None,
+    recover: Recover = lambda _path, _encryption: None,
+    suspect: str = "",
 ) -> AsyncIterator[OpenedStore]:
     """The store of the node in `data_dir`, made if there is none; `node_id` («» before enrolment) signs its edits.
 
     `database` is its file, if not `node.db` in there. `keys` finds the ciphers once the directory is ours; without it
-    nothing in there may be sealed. Raises Refused when another process has it or its keys are missing, StateTooNew
-    when it was written by a newer Skerry.
+    nothing in there may be sealed. `suspect` says why the file is not to be trusted, whatever a check finds. Raises
+    Refused when another process has it, its keys are missing or a restore is not finished, StateTooNew when it was
+    written by a newer Skerry.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = database or data_dir / STORE_FILE
     try:
         with locked(data_dir / LOCK_FILE), _locked_elsewhere(data_dir, database):
+            _refuse_unfinished(data_dir)
             encryption = await asyncio.to_thread(keys or partial(_plain, data_dir, database))
-            async with _database(database, node_id, clock, disk, encryption) as store:
+            started = Started(data_dir, disk, encryption.cipher("store"))
+            file = _File(database, disk, clock, encryption, recover)
+            suspect = suspect or _missing(data_dir, database)
+            async with _database(file, node_id, started, suspect) as store:
                 yield store
     except Held as error:
         raise Refused(
@@ -86,24 +114,54 @@ def _locked_elsewhere(data_dir: Path, database: Path) -> contextlib.AbstractCont
     return locked(database.with_name(f"{database.name}.lock"))
 
 
+class _File(msgspec.Struct, frozen=True):
+    """The database's file, and what opening it takes."""
+
+    path: Path
+    disk: Disk
+    clock: Clock
+    encryption: Encryption
+    recover: Recover
+
+
 @contextlib.asynccontextmanager
 async def _database(
-    path: Path, node_id: str, clock: Clock, disk: Disk, encryption: Encryption
+    file: _File, node_id: str, started: Started, suspect: str
 ) -> AsyncIterator[OpenedStore]:
-    cipher = encryption.cipher("store")
-    writer, set_aside = _start_writer(path, clock, disk, cipher)
+    cipher = file.encryption.cipher("store")
+    writer, rebuilt = await asyncio.to_thread(_start_writer, file, started, suspect)
     try:
         if cipher.seals:
             await writer.run(mark, label="store.mark")
-        with contextlib.closing(connect(path, read_only=True)) as reader:
-            state = NodeStore(path, writer, clock, node_id, cipher)
+        with contextlib.closing(connect(file.path, read_only=True)) as reader:
+            state = NodeStore(file.path, writer, file.clock, node_id, cipher)
             await state.open()
             try:
-                yield OpenedStore(path, writer, reader, state, set_aside, encryption)
+                yield OpenedStore(
+                    file.path, writer, reader, state, rebuilt, file.encryption, started
+                )
             finally:
                 state.close()
     finally:
         writer.stop()
+
+
+def _refuse_unfinished(data_dir: Path) -> None:
+    if (data_dir / UNFINISHED).exists():
+        raise Refused(
+            f"cannot open {data_dir}: a restore was cut off while it put things in place. Nothing is lost: do it again "
+            "(skerry node restore FILE --replace)."
+        )
+
+
+def _missing(data_dir: Path, database: Path) -> str:
+    """Why a database should be there and is not; SQLite would take an empty file for a new one."""
+    has_run = (data_dir / "records").is_dir()
+    if has_run and not database.exists():
+        return f"cannot find {database}, though this node has run here before"
+    if has_run and database.stat().st_size == 0:
+        return f"cannot read {database}: it is empty, though this node has run here before"
+    return ""
 
 
 def _plain(data_dir: Path, database: Path) -> Encryption:
@@ -112,26 +170,50 @@ def _plain(data_dir: Path, database: Path) -> Encryption:
 
 
 def _start_writer(
-    path: Path, clock: Clock, disk: Disk, cipher: Cipher
-) -> tuple[SqliteWriter, Path | None]:
+    file: _File, started: Started, suspect: str
+) -> tuple[SqliteWriter, Rebuilt | None]:
+    cipher = file.encryption.cipher("store")
+    cause = suspect
+    if not suspect:
+        try:
+            return _started(file.path, file.disk, cipher), None
+        except Corrupt as error:
+            cause = str(error)
+    aside = _set_aside(file)
+    log.error("%s. The damaged file is set aside as %s", cause, aside.name)
+    found = file.recover(file.path, file.encryption) or Recovered("", 0)
+    writer = _started(file.path, file.disk, cipher)
+    name = aside.name if aside.exists() else ""
+
+    def work(db: sqlite3.Connection) -> tuple[Rebuilt, list[str]]:
+        rebuilt = note_rebuilt(db, cause, found.backup, found.made_at, file.clock, name)
+        return rebuilt, take_in(db, started.all(), cipher)
+
     try:
-        return _started(path, disk, cipher), None
-    except Corrupt as error:
-        aside = path.with_name(f"{path.name}.{clock.wall_ns()}.damaged")
-        log.error("%s. It is set aside as %s; the node goes on with a new one", error, aside.name)  # noqa: TRY400
-        for suffix in ("-wal", "-shm"):
-            beside = path.with_name(path.name + suffix)
-            if beside.exists():
-                disk.rename("store.set-aside", beside, aside.with_name(aside.name + suffix))
-        disk.rename("store.set-aside", path, aside)
-        return _started(path, disk, cipher), aside
+        rebuilt, taken = writer.submit(work, label="store.rebuilt").result()
+    except SkerryError:
+        writer.stop()
+        raise
+    log.error("%s; taken from what runs: %s", rebuilt, ", ".join(taken) or "nothing")
+    return writer, rebuilt
+
+
+def _set_aside(file: _File) -> Path:
+    """Where the damaged file is now; nothing is there when it was gone."""
+    path = file.path
+    aside = path.with_name(f"{path.name}.{file.clock.wall_ns()}.damaged")
+    for suffix in ("-wal", "-shm", ""):
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            file.disk.rename("store.set-aside", beside, aside.with_name(aside.name + suffix))
+    return aside
 
 
 def _started(path: Path, disk: Disk, cipher: Cipher) -> SqliteWriter:
     problem = integrity_problem(path) if path.exists() else ""
     if problem:
         raise Corrupt(f"cannot trust {path}: {problem}")
-    writer = SqliteWriter(path, read_migrations(_MIGRATIONS), disk)
+    writer = SqliteWriter(path, read_migrations(MIGRATIONS), disk)
     writer.start()
     if not cipher.seals:
         return writer

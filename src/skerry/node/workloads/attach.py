@@ -18,6 +18,7 @@ from skerry.node.workloads import overlap, transitions
 from skerry.node.workloads.transitions import Moment
 from skerry.wire.workload import Assignment, Exit, Generation, ProcessSpec, WorkloadSpec
 
+_NOTHING: Mapping[str, Assignment] = {}
 _MOVED = "stopping: the node's data directory has moved since it was started"
 
 
@@ -57,15 +58,22 @@ def attach(
     exited: Collection[str],
     moment: Moment,
     chance: random.Random,
+    *,
+    started: Mapping[str, Assignment] = _NOTHING,
 ) -> Attachment:
-    """Brings rows and runtime together. `running` includes what was found on asking; `exited` is judged later."""
+    """Brings rows and runtime together. `running` includes what was found on asking; `exited` is judged later.
+
+    `started` is what the workloads were made from, as it is known beside the store: by that an instance is taken over
+    which the store has lost.
+    """
     result = Attachment()
+    settled = dict(actual)
     lives = {instance.instance: instance for instance in running}
     for one in actual.values():
         now = one
         if one.instance is not None and one.instance.id not in exited:
             new, ended = _matched(one, one.instance, lives, moment, chance)
-            now = _add(result, now, new, ended)
+            now = settled[one.name] = _add(result, now, new, ended)
         other = one.beside
         if other is not None and other.instance is not None and other.instance.id not in exited:
             beside, ended = _matched_beside(other, other.instance, lives, moment, chance)
@@ -73,12 +81,19 @@ def attach(
     ours = {instance.id for one in actual.values() for instance in one.instances}
     strays = [instance for instance in running if instance.instance not in ours]
     taken = {one.name for one in actual.values() if one.instances}
-    for stray in strays:
-        if stray.workload in taken:
+    living = {one.name for one in settled.values() if one.instances}
+    for stray in sorted(strays, key=lambda one: one.identity.start_time):
+        name = stray.workload
+        if name in started and name not in living and not stray.moved:
+            living.add(name)
+            taken.add(name)
+            adopted = transitions.adopted(settled.get(name), started[name], stray, moment)
+            result.transitions.append(Transition(adopted))
+        elif name in taken:
             result.doubles.append(stray.instance)
         else:
-            taken.add(stray.workload)
-            result.transitions.append(_stop_stray(stray, actual.get(stray.workload), moment))
+            taken.add(name)
+            result.transitions.append(_stop_stray(stray, actual.get(name), moment))
     return result
 
 

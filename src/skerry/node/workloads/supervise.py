@@ -148,7 +148,14 @@ class Supervisor:
         actual, running = tools.instances.load(), list(self._listed)
         if unlisted := not_listed(actual, running, board.exits):
             running += await tools.runtime.adopt([self._stored(one) for one in unlisted])
-        found = attach(actual, running, board.exits, tools.moment(), tools.chance)
+        found = attach(
+            actual,
+            running,
+            board.exits,
+            tools.moment(),
+            tools.chance,
+            started=tools.instances.started(),
+        )
         if found.transitions:
             await tools.instances.save(found.transitions, label="workload.attached")
         for instance in found.doubles:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
-from skerry.node.ports import Excess, ProcessIdentity
+from skerry.node.ports import Excess, ProcessIdentity, RunningInstance
 from skerry.node.store.instances import ActualWorkload, History, Instance
 from skerry.node.store.workers import Cause, PastRestart
 from skerry.node.workloads.restart import Ending, Verdict, after_exit
@@ -85,6 +85,27 @@ def started(
     if actual.phase != "starting":
         return known
     return replace(_enter(known, "running", moment), ready=actual.assignment.spec.probe is None)
+
+
+def adopted(
+    actual: ActualWorkload | None, assignment: Assignment, living: RunningInstance, moment: Moment
+) -> ActualWorkload:
+    """An instance lives that the store has lost, made from `assignment`: it goes on."""
+    instance = Instance(
+        id=living.instance,
+        generation=assignment.generation,
+        boot_id=moment.boot_id,
+        started_at=moment.wall,
+        started=moment.monotonic,
+        identity=living.identity,
+        isolation=living.isolation,
+        slot=0 if actual is None else actual.slot,
+    )
+    held = replace(
+        actual or first_seen(assignment, moment), assignment=assignment, instance=instance, due=None
+    )
+    running = _enter(held, "running", moment)
+    return replace(running, ready=assignment.spec.probe is None, starts=max(held.starts, 1))
 
 
 def refused(actual: ActualWorkload, cause: str, moment: Moment, chance: float) -> ActualWorkload:

@@ -1,0 +1,251 @@
+"""Makes a backup of a node, whether its agent runs or not: `skerry node backup`, and the schedule in a child.
+
+Nothing of it is loaded by the agent. A second one at the same time is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from skerry import __version__
+from skerry.kit.archive.format import FORMAT, Header, Progress
+from skerry.kit.archive.reading import Archive
+from skerry.kit.archive.rotation import Held, held, next_name, surplus, to_make_room
+from skerry.kit.archive.wrapping import ArchiveKey, Wrapping, by_passphrase, by_ring, new_key
+from skerry.kit.archive.writing import PART, write_archive
+from skerry.kit.clock import Clock
+from skerry.kit.disk import Disk
+from skerry.kit.errors import Corrupt, Refused, SkerryError
+from skerry.kit.file_lock import Held as LockHeld
+from skerry.kit.file_lock import locked
+from skerry.kit.sealing.cipher import NullCipher
+from skerry.kit.sealing.sources import Surroundings, read_secret
+from skerry.kit.units import format_size
+from skerry.node.backups.snapshot import DATABASE, KEYS, SETTINGS, Holds, Snapshot, take
+from skerry.node.identity import Identity, read_identity
+from skerry.node.node_settings import STORE_FILE, NodeSettings, to_bytes
+from skerry.node.store.opening import integrity_problem
+
+if TYPE_CHECKING:
+    from skerry.kit.sealing.key_ring import KeyRing
+
+DIRECTORY = "backups"
+LOCK_FILE = "backup.lock"
+SPARE = 64 * 1024 * 1024
+"""Bytes that a backup leaves free on the disk."""
+
+_STAGING = "backup.new"
+_RINGS = ("keys.json", "keys.copy.json")
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A backup that is there and was read back. Sizes in bytes; `opened_by` is empty when it is not encrypted."""
+
+    path: str
+    size: int
+    made_at: int
+    holds: Holds
+    content: int
+    records: int
+    files: int
+    opened_by: list[str]
+    removed: list[str] = []
+
+
+class Maker:
+    """Makes backups of the node with these settings. `passphrase` is one to recover them by. Every call blocks."""
+
+    def __init__(
+        self, settings: NodeSettings, disk: Disk, clock: Clock, passphrase: bytes | None = None
+    ) -> None:
+        self._settings = settings
+        self._disk = disk
+        self._clock = clock
+        self._data_dir = settings.data_dir.absolute()
+        self._passphrase = passphrase or recovery_passphrase(settings)
+
+    def to_file(self, path: Path, progress: Progress = lambda _: None) -> Made:
+        """Everything, into a file that is not there yet. Raises Refused, Corrupt, OSError."""
+        if path.exists():
+            raise Refused(f"cannot write {path}: it is there already. Give another name.")
+        with self._snapshot("everything") as (taken, key):
+            self._leave_room(path.parent, taken.size)
+            return self._write(path, taken, key, "everything", progress)
+
+    def to_directory(
+        self, holds: Holds, *, room: int | None = None, progress: Progress = lambda _: None
+    ) -> Made:
+        """The next backup in the directory of backups, from which those go that are too many now.
+
+        `room` is what the data directory may still grow by. Raises Refused, Corrupt, OSError: then the others stay.
+        """
+        directory = backup_directory(self._settings)
+        if directory == self._data_dir / DIRECTORY:
+            directory.mkdir(mode=0o700, exist_ok=True)
+        elif not directory.is_dir():
+            raise Refused(
+                f"cannot make a backup: {directory} is not there. Is the stick or share mounted?"
+            )
+        with self._snapshot(holds) as (taken, key):
+            owner, there = self._owner(), self._held(directory)
+            for part in directory.glob(f"node-{owner}-*{PART}"):
+                self._disk.unlink("backup.tidy", part)
+            gone = self._make_room(directory, taken.size, room, there)
+            path = directory / next_name("node", owner, there, self._clock.wall_ns())
+            made = self._write(path, taken, key, holds, progress)
+        left = [one for one in there if one not in gone]
+        new = Held(path.name, 1 + max((one.number for one in there), default=0), made.size)
+        gone += self._remove(directory, surplus([*left, new], self._settings.storage.backup_keep))
+        return msgspec.structs.replace(made, removed=[one.name for one in gone])
+
+    def _write(
+        self, path: Path, taken: Snapshot, key: ArchiveKey | None, holds: Holds, progress: Progress
+    ) -> Made:
+        identity = self._identity()
+        made_at = self._clock.wall_ns()
+        header = Header(
+            FORMAT, "node", identity.node_id if identity else "", self._owner(), made_at, __version__,
+            taken.schema, holds,
+        )  # fmt: skip
+        written = write_archive(
+            path, header, taken.members(), key=key, disk=self._disk, progress=progress
+        )
+        records = sum(taken.records.values())
+        return Made(
+            str(path), written.size, made_at, holds, written.contents.size, records, len(taken.files),
+            [] if key is None else key.opened_by,
+        )  # fmt: skip
+
+    @contextlib.contextmanager
+    def _snapshot(self, holds: Holds) -> Iterator[tuple[Snapshot, ArchiveKey | None]]:
+        database = database_file(self._settings)
+        if not database.is_file():
+            raise Refused(
+                f"cannot back up {self._data_dir}: there is no {database.name}. Has the node ever been started?"
+            )
+        staging = self._data_dir / _STAGING
+        try:
+            with locked(self._data_dir / LOCK_FILE):
+                shutil.rmtree(staging, ignore_errors=True)
+                try:
+                    yield self._taken(database, staging, holds)
+                finally:
+                    shutil.rmtree(staging, ignore_errors=True)
+        except LockHeld as error:
+            raise Refused(
+                f"cannot make a backup: process {error.holder} is making one already"
+            ) from error
+
+    def _taken(
+        self, database: Path, staging: Path, holds: Holds
+    ) -> tuple[Snapshot, ArchiveKey | None]:
+        self._leave_room(self._data_dir, database.stat().st_size)
+        ring = self._ring()
+        taken = take(self._data_dir, database, staging, holds)
+        after = ring if ring is None else self._ring()
+        cipher = NullCipher() if after is None else after.cipher("store")
+        if problem := integrity_problem(staging / DATABASE, cipher):
+            raise Corrupt(f"cannot back up {database}: it is damaged: {problem}")
+        small = {**taken.small, SETTINGS: to_bytes(self._settings)}
+        wrappings: list[Wrapping] = []
+        if ring is not None and after is not None:
+            small[KEYS] = _all_keys(ring, after)
+            wrappings.append(by_ring(after))
+        if self._passphrase is not None:
+            wrappings.append(by_passphrase(self._passphrase))
+        key = new_key(wrappings) if wrappings else None
+        return msgspec.structs.replace(taken, small=small), key
+
+    def _ring(self) -> KeyRing | None:
+        if not any((self._data_dir / name).exists() for name in _RINGS):
+            return None
+        from skerry.kit.sealing.key_ring import unlocked_ring  # noqa: PLC0415 - only where there is one
+        from skerry.kit.sealing.keys import Rule  # noqa: PLC0415
+
+        where = Surroundings(self._data_dir, self._settings.credentials)
+        return unlocked_ring(Rule(0.0, "AES-256-GCM"), where, self._disk, self._clock)
+
+    def _held(self, directory: Path) -> list[Held]:
+        """This node's: another one of the same name may use the same share."""
+        files = ((path.name, path.stat().st_size) for path in directory.glob("node-*"))
+        identity = self._identity()
+        return [
+            one
+            for one in held("node", self._owner(), files)
+            if _is_of(directory / one.name, identity.node_id if identity else "")
+        ]
+
+    def _make_room(
+        self, directory: Path, size: int, room: int | None, there: list[Held]
+    ) -> list[Held]:
+        lack = size + SPARE - self._disk.free_bytes(directory)
+        if room is not None and directory.is_relative_to(self._data_dir):
+            lack = max(lack, size - room)
+        if lack <= 0:
+            return []
+        gone = to_make_room(there, lack)
+        if not gone:
+            raise Refused(
+                f"cannot make a backup: {directory} has no room for {format_size(size)}. Free some, or set "
+                "storage.backup_path or storage.backup_keep."
+            )
+        return self._remove(directory, gone)
+
+    def _leave_room(self, directory: Path, size: int) -> None:
+        if self._disk.free_bytes(directory) < size + SPARE:
+            raise Refused(
+                f"cannot make a backup: {directory} has no room for {format_size(size)}. Free some, or choose another place."
+            )
+
+    def _remove(self, directory: Path, which: list[Held]) -> list[Held]:
+        for one in which:
+            self._disk.unlink("backup.rotate", directory / one.name)
+        return which
+
+    def _identity(self) -> Identity | None:
+        return read_identity(self._data_dir)
+
+    def _owner(self) -> str:
+        identity = self._identity()
+        return identity.name if identity else self._settings.name
+
+
+def backup_directory(settings: NodeSettings) -> Path:
+    """Where this node's backups are."""
+    return settings.storage.backup_path or settings.data_dir.absolute() / DIRECTORY
+
+
+def database_file(settings: NodeSettings) -> Path:
+    """The file of the node's database."""
+    return settings.storage.path or settings.data_dir.absolute() / STORE_FILE
+
+
+def recovery_passphrase(settings: NodeSettings) -> bytes | None:
+    """The one in the file that the settings name. Raises Refused when it cannot be read, or others can."""
+    path = settings.storage.backup_passphrase
+    return None if path is None else read_secret(path)
+
+
+def _all_keys(before: KeyRing, after: KeyRing) -> bytes:
+    """A rotation may have happened meanwhile: what was copied may be sealed with either's keys."""
+    known = {key.id for key in after.keys.keys}
+    retired = [
+        msgspec.structs.replace(key, retired=True)
+        for key in before.keys.keys
+        if key.id not in known
+    ]
+    keys = msgspec.structs.replace(after.keys, keys=[*after.keys.keys, *retired])
+    return msgspec.msgpack.encode(keys)
+
+
+def _is_of(path: Path, node_id: str) -> bool:
+    try:
+        return Archive(path).header.id == node_id
+    except (SkerryError, OSError):
+        return False

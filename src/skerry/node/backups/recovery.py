@@ -1,0 +1,114 @@
+"""The newest good backup of a database that was damaged, put in its place. Loaded only when that has happened.
+
+A backup that does not open or is damaged itself is passed over, for the one before it. What was sealed with keys that
+have been destroyed since is sealed again with those in force: the backup carries its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import sqlite3
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from skerry.kit.archive.reading import Archive
+from skerry.kit.archive.rotation import held
+from skerry.kit.archive.wrapping import unwrap
+from skerry.kit.disk import Disk
+from skerry.kit.errors import Corrupt, Refused, SkerryError
+from skerry.kit.sealing.cipher import Cipher, NullCipher
+from skerry.kit.sealing.keys import Keys
+from skerry.kit.sealing.sealed import SealingCipher, in_force
+from skerry.kit.sealing.sources import Surroundings, obtain
+from skerry.kit.sqlite import read_migrations
+from skerry.node.backups.making import backup_directory, recovery_passphrase
+from skerry.node.backups.snapshot import DATABASE, KEYS
+from skerry.node.identity import read_identity
+from skerry.node.node_settings import NodeSettings
+from skerry.node.store.bodies import reseal_some
+from skerry.node.store.encryption import Encryption
+from skerry.node.store.opening import MIGRATIONS, Recovered, integrity_problem
+
+_STAGING = "recover.new"
+_AT_ONCE = 500
+
+log = logging.getLogger(__name__)
+
+
+def recover(
+    settings: NodeSettings, disk: Disk, database: Path, encryption: Encryption
+) -> Recovered | None:
+    """Puts the newest good backup's database at `database`, where nothing is. None: there is none."""
+    directory = backup_directory(settings)
+    identity = read_identity(settings.data_dir)
+    name, node_id = (identity.name, identity.node_id) if identity else (settings.name, "")
+    there = held("node", name, ((path.name, 0) for path in directory.glob("node-*")))
+    for one in reversed(there):
+        path = directory / one.name
+        try:
+            archive = Archive(path)
+            if archive.header.id == node_id:
+                _put(archive, settings, disk, database, encryption)
+                return Recovered(str(path), archive.header.made_at)
+        except (SkerryError, OSError, sqlite3.Error) as error:
+            log.warning("cannot rebuild the database from %s: %s", path, error)
+    return None
+
+
+def _put(
+    archive: Archive, settings: NodeSettings, disk: Disk, database: Path, encryption: Encryption
+) -> None:
+    where = Surroundings(settings.data_dir.absolute(), settings.credentials)
+    ring = encryption.ring
+    key = unwrap(
+        archive.header,
+        partial(obtain, where=where),
+        kek=None if ring is None else ring.kek,
+        passphrase=recovery_passphrase(settings),
+    )
+    staging = database.with_name(_STAGING)
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        wanted = {DATABASE, KEYS}
+        archive.extract(key, staging, disk, wanted=wanted.__contains__)
+        if archive.header.schema > len(read_migrations(MIGRATIONS)):
+            raise Refused(f"it has schema {archive.header.schema}, which is newer than this build")
+        cipher = _combined(_keys(staging / KEYS), encryption)
+        if problem := integrity_problem(staging / DATABASE, cipher):
+            raise Corrupt(f"its database is damaged: {problem}")
+        if cipher.seals:
+            _reseal(staging / DATABASE, cipher)
+        disk.rename("recover.put", staging / DATABASE, database)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _keys(path: Path) -> Keys | None:
+    return msgspec.msgpack.decode(path.read_bytes(), type=Keys) if path.exists() else None
+
+
+def _combined(backup: Keys | None, encryption: Encryption) -> Cipher:
+    """Opens what the backup holds, and seals with the key that is in force now."""
+    ring = encryption.ring
+    if ring is None:
+        return NullCipher()
+    now = ring.keys.of_class("store")
+    known = {key.id for key in now}
+    others = [] if backup is None else backup.of_class("store")
+    old = [msgspec.structs.replace(key, retired=True) for key in others if key.id not in known]
+    plain = backup is None or backup.plain
+    return SealingCipher(in_force([*old, *now], ring.cipher("store").now, plain=plain))
+
+
+def _reseal(database: Path, cipher: Cipher) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        db.row_factory = sqlite3.Row
+        while True:
+            with db:
+                if not reseal_some(db, cipher, _AT_ONCE):
+                    break
+        db.execute("VACUUM")

@@ -1,0 +1,246 @@
+"""Restores a node from a backup where no agent runs: verified first, extracted beside, and only then put in place.
+
+What is there already is set aside, never deleted. The marker file `restore.unfinished` keeps an agent from starting
+on half of a restore. The restored store is another history: it takes a new incarnation when it is opened, so no record
+number is ever given to other content in the old one's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from skerry.kit.archive.format import Contents, Progress
+from skerry.kit.archive.reading import Archive
+from skerry.kit.archive.wrapping import ArchiveKey, unwrap
+from skerry.kit.clock import NS, Clock
+from skerry.kit.disk import Disk, sync_directory
+from skerry.kit.errors import Corrupt, Refused
+from skerry.kit.file_lock import Held, locked
+from skerry.kit.sealing.cipher import Cipher, NullCipher
+from skerry.kit.sealing.keys import Keys
+from skerry.kit.sealing.ring_file import RingFile, Unlocked
+from skerry.kit.sealing.sealed import SealingCipher, in_force
+from skerry.kit.sealing.sources import Surroundings, make, obtain, parse, words
+from skerry.kit.sqlite import StateTooNew, read_migrations
+from skerry.node.backups.making import database_file
+from skerry.node.backups.snapshot import DATABASE, FILES, KEYS, RECORDS, SETTINGS, Holds
+from skerry.node.identity import IDENTITY_FILE, SECRET_FILE
+from skerry.node.node_settings import NodeSettings, from_bytes
+from skerry.node.store.opening import (
+    LOCK_FILE,
+    MIGRATIONS,
+    UNFINISHED,
+    integrity_problem,
+)
+from skerry.node.store.rebuilding import note_rebuilt
+
+_STAGING = "restore.new"
+_RINGS = ("keys.json", "keys.copy.json")
+_DATA = (RECORDS, FILES, IDENTITY_FILE, SECRET_FILE, *_RINGS)
+"""What makes a directory one with data, beside the database."""
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """What was put where. `replaced` is where the former content is; empty: there was none."""
+
+    data_dir: str
+    name: str
+    id: str
+    made_at: int
+    holds: Holds
+    records: int
+    files: int
+    sealed_by: str
+    replaced: str
+
+
+class Keeping(msgspec.Struct, frozen=True):
+    """What a person has to open a backup with, beside what the machine has itself."""
+
+    kek: bytes | None = None
+    passphrase: bytes | None = None
+
+
+def open_backup(
+    path: Path, settings: NodeSettings, keeping: Keeping
+) -> tuple[Archive, ArchiveKey | None]:
+    """A node's backup and its key. Raises Corrupt, or Refused: wrong key, a hub's backup, a newer Skerry's."""
+    archive = Archive(path)
+    if archive.header.what != "node":
+        raise Refused(f"cannot restore {path} here: it is a {archive.header.what}'s backup")
+    where = Surroundings(settings.data_dir.absolute(), settings.credentials)
+    key = unwrap(
+        archive.header,
+        partial(obtain, where=where),
+        kek=keeping.kek,
+        passphrase=keeping.passphrase,
+    )
+    return archive, key
+
+
+class Restorer:
+    """Restores into the data directory of `settings`. Every call blocks."""
+
+    def __init__(self, settings: NodeSettings, disk: Disk, clock: Clock) -> None:
+        self._settings = settings
+        self._data_dir = settings.data_dir.absolute()
+        self._database = database_file(settings)
+        self._disk = disk
+        self._clock = clock
+
+    def restore(
+        self,
+        archive: Archive,
+        key: ArchiveKey | None,
+        *,
+        replace: bool,
+        progress: Progress = lambda _: None,
+    ) -> Restored:
+        """Restores; what is there is set aside if `replace` says so.
+
+        Raises Refused (an agent runs, there is data, the keys cannot be sealed), Corrupt, StateTooNew, OSError; until
+        everything is verified and extracted, nothing that is there is touched.
+        """
+        data_dir = self._data_dir
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(data_dir):
+            there = _data_in(data_dir, self._database)
+            if there and not replace:
+                raise Refused(
+                    f"cannot restore into {data_dir}: there is data ({', '.join(path.name for path in there[:3])}). "
+                    "Give another --data-dir, or --replace: then what is there is set aside."
+                )
+            staging = data_dir / _STAGING
+            shutil.rmtree(staging, ignore_errors=True)
+            try:
+                archive.verify(key, progress)
+                contents = archive.extract(key, staging, self._disk, progress=progress)
+                keys = _keys(staging)
+                self._prepare(staging / DATABASE, archive, _cipher(keys))
+                unlocked = None if keys is None else self._sealed_here(keys, staging)
+                aside = self._put_in_place(staging, there, unlocked)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+        return _told(archive, contents, data_dir, aside, unlocked)
+
+    def _prepare(self, database: Path, archive: Archive, cipher: Cipher) -> None:
+        """Checks the database and makes it another history."""
+        known = len(read_migrations(MIGRATIONS))
+        if archive.header.schema > known:
+            raise StateTooNew(
+                f"cannot restore {archive.path}: schema {archive.header.schema}, this build knows {known}. "
+                "Install the newer Skerry."
+            )
+        if problem := integrity_problem(database, cipher):
+            raise Corrupt(f"cannot restore {archive.path}: its database is damaged: {problem}")
+        with contextlib.closing(sqlite3.connect(database)) as db, db:
+            db.execute("DELETE FROM fact WHERE name = 'incarnation'")
+            db.execute("DELETE FROM lane")
+            made_at = archive.header.made_at
+            note_rebuilt(db, "restored by hand", str(archive.path), made_at, self._clock)
+
+    def _sealed_here(self, keys: Keys, staging: Path) -> Unlocked:
+        """The backup's data keys under the KEK that this directory is to have: as it is set here, else as it was there."""
+        wish = self._settings.encryption.storage
+        if not wish.enabled:
+            wish = from_bytes((staging / SETTINGS).read_bytes()).encryption.storage
+        where = Surroundings(self._data_dir, self._settings.credentials)
+        source, kek = make(parse(wish.key), where, self._disk)
+        return Unlocked(source, kek, keys)
+
+    def _put_in_place(
+        self, staging: Path, there: Sequence[Path], unlocked: Unlocked | None
+    ) -> Path | None:
+        data_dir, disk = self._data_dir, self._disk
+        disk.write_atomic("restore.begin", data_dir / UNFINISHED, b"")
+        aside = self._set_aside(there)
+        if unlocked is not None:
+            RingFile(data_dir, disk).write(unlocked)
+        for path in sorted(staging.iterdir()):
+            if path.name != DATABASE:
+                path.replace(_target(data_dir, path.name))
+        disk.point("restore.half")
+        self._database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.move(staging / DATABASE, self._database)
+        sync_directory(self._database.parent)
+        sync_directory(data_dir)
+        disk.unlink("restore.end", data_dir / UNFINISHED)
+        sync_directory(data_dir)
+        return aside
+
+    def _set_aside(self, there: Sequence[Path]) -> Path | None:
+        if not there:
+            return None
+        at = datetime.datetime.fromtimestamp(self._clock.wall_ns() / NS, datetime.UTC)
+        aside = self._data_dir / f"replaced-{at:%Y%m%dT%H%M%S%f}Z"
+        aside.mkdir(mode=0o700)
+        for path in there:
+            shutil.move(path, aside / path.name)
+        sync_directory(aside)
+        return aside
+
+
+def _locked(data_dir: Path) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def ours() -> Iterator[None]:
+        try:
+            with locked(data_dir / LOCK_FILE):
+                yield
+        except Held as error:
+            raise Refused(
+                f"cannot restore into {data_dir}: its node runs (process {error.holder}). Stop it first: "
+                f"skerry node stop --data-dir {data_dir}"
+            ) from error
+
+    return ours()
+
+
+def _data_in(data_dir: Path, database: Path) -> list[Path]:
+    beside = [database.with_name(database.name + suffix) for suffix in ("", "-wal", "-shm")]
+    return [path for path in (*beside, *(data_dir / name for name in _DATA)) if path.exists()]
+
+
+def _keys(staging: Path) -> Keys | None:
+    path = staging / KEYS
+    if not path.exists():
+        return None
+    found = msgspec.msgpack.decode(path.read_bytes(), type=Keys)
+    path.unlink()
+    return found
+
+
+def _cipher(keys: Keys | None) -> Cipher:
+    if keys is None:
+        return NullCipher()
+    return SealingCipher(in_force(keys.of_class("store"), None, plain=keys.plain))
+
+
+def _target(data_dir: Path, name: str) -> Path:
+    """What a person has written here for this restore holds."""
+    target = data_dir / name
+    return data_dir / f"{name}.from-backup" if name == "node.yaml" and target.exists() else target
+
+
+def _told(
+    archive: Archive,
+    contents: Contents,
+    data_dir: Path,
+    aside: Path | None,
+    unlocked: Unlocked | None,
+) -> Restored:
+    header = archive.header
+    sizes = [entry.size for entry in contents.entries if entry.name.startswith(f"{RECORDS}/")]
+    files = [entry for entry in contents.entries if entry.name.startswith(f"{FILES}/")]
+    return Restored(
+        str(data_dir), header.name, header.id, header.made_at, msgspec.convert(header.holds, Holds), sum(sizes), len(files),
+        "" if unlocked is None else words(unlocked.source, Surroundings(data_dir, None)),
+        "" if aside is None else str(aside),
+    )  # fmt: skip
