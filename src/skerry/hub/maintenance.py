@@ -25,10 +25,11 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
 from skerry.hub.store.schema import newest
 from skerry.kit.archive.format import Header, Progress
+from skerry.kit.archive.rotation import SUFFIX
 from skerry.kit.archive.wrapping import ArchiveKey, Wrapping, by_passphrase, unwrap
 from skerry.kit.clock import NS, Clock
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Refused
+from skerry.kit.errors import Corrupt, Refused
 from skerry.kit.ids import uuid7
 from skerry.kit.sealing.sources import read_secret
 
@@ -120,6 +121,25 @@ def restore(settings: HubSettings, path: Path, wish: Wish, clock: Clock) -> Rest
 
     database = Database(opened, Assignments(clock).reissue)
     return Restorer(url, settings.data_dir, key_of, database, RealDisk(), clock).restore(path, wish)
+
+
+def start(settings: HubSettings, store: HubStore) -> None:
+    """Opens the store of a hub that starts. Raises as `HubStore.start`; what is damaged stays as it is.
+
+    A backup is not put back by itself: what people have changed since it was taken would be gone without a word.
+    """
+    try:
+        store.start()
+    except Corrupt as error:
+        newest = _newest(settings)
+        where = f"The newest backup here: {newest}" if newest else "There is no backup here"
+        raise Corrupt(f"{error} {where}.") from error
+
+
+def _newest(settings: HubSettings) -> Path | None:
+    directory, _ = backup_directory(settings)
+    found = directory.glob(f"hub-{settings.fleet}-*{SUFFIX}")
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def _wrappings(settings: HubSettings) -> list[Wrapping]:

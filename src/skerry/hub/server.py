@@ -47,7 +47,7 @@ from skerry.hub.hearing import SHOWN_EVERY, Hearing
 from skerry.hub.heartbeat import HeartbeatProtocol
 from skerry.hub.http_protocol import BoundedProtocol, Listener
 from skerry.hub.link import Links
-from skerry.hub.maintenance import build_schedule
+from skerry.hub.maintenance import build_schedule, start
 from skerry.hub.peers import BEAT_EVERY, Peers
 from skerry.hub.settings import HubSettings, listen_fault
 from skerry.hub.store.hub_store import HubStore
@@ -108,7 +108,7 @@ async def serve(
         clock = SystemClock()
         store = HubStore(settings.database_url, clock)
         held.enter_context(only_user(store.url))
-        await asyncio.to_thread(store.start)
+        await asyncio.to_thread(start, settings, store)
         try:
             address = _address(listener)
             features, retention = await _build(settings, store, clock, address)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -89,21 +90,26 @@ class FilePlace:
 
     def swap(self, staged: URL, now: int) -> str:
         """The log of what is there goes first: SQLite would apply it to whatever has its name."""
-        if self.is_empty():
-            self._path.unlink(missing_ok=True)
-            aside = None
-        else:
-            aside = self._path.with_name(f"{self._path.name}.{_stamp(now)}.replaced")
+        there = not self.is_empty()
+        aside = self._free_name(now)
+        if there:
             self._settle()
         for end in ("-wal", "-shm"):
             rest = self._path.with_name(self._path.name + end)
             if rest.exists():
-                rest.replace(rest.with_name(f"{(aside or self._path).name}{end}"))
-        if aside is not None:
-            os.link(self._path, aside)
+                rest.replace(aside.with_name(aside.name + end))
+        if there:
+            try:
+                os.link(self._path, aside)
+            except OSError:  # a file system without links: for a moment there is no database
+                self._path.replace(aside)
         Path(staged.database or "").replace(self._path)
         sync_directory(self._path.parent)
-        return str(aside or "")
+        return str(aside) if there else ""
+
+    def _free_name(self, now: int) -> Path:
+        names = (f"{self._path.name}.{_stamp(now)}{more}.replaced" for more in _numbered())
+        return next(path for name in names if not (path := self._path.with_name(name)).exists())
 
     def _settle(self) -> None:
         """What is in the log becomes a part of the file, if the file is sound."""
@@ -203,6 +209,11 @@ def _epoch(url: URL) -> int:
             return read_log(connection).epoch
     except (Corrupt, Transient, NoResultFound):
         return 0
+
+
+def _numbered() -> Iterator[str]:
+    yield ""
+    yield from (f".{number}" for number in itertools.count(2))
 
 
 def _stamp(now: int) -> str:

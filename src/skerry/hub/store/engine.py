@@ -99,8 +99,8 @@ def classify(error: DBAPIError, url: URL) -> Corrupt | Transient:
         found = classify_sqlite(error.orig, _path(url))
         if isinstance(found, Corrupt):
             return Corrupt(
-                f"{found}. Stop the hub, keep the file and put a backup in its place; "
-                "the nodes send again what the backup lacks."
+                f"{found}. Stop the hub and put a backup in its place, which sets this file aside: "
+                "skerry hub restore FILE --replace. The nodes send again what the backup lacks."
             )
         return found
     return Transient(f"cannot use {url}: {str(error.orig).strip()}")
