@@ -14,12 +14,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
 USER = "skerry"
 _START_WITHIN = 30.0
 
@@ -54,26 +52,6 @@ class Postgres:
         return psycopg.connect(
             host="127.0.0.1", port=self._port, user=USER, dbname="postgres", autocommit=True
         )
-
-
-class PostgresBackup:
-    """A backup of one database in `file`, by the scripts of deploy/."""
-
-    def __init__(self, file: Path, url: str) -> None:
-        self._file = file
-        parts = urlsplit(url)
-        self._environment = {
-            "PATH": f"{installed()}:{os.environ['PATH']}",
-            "PGHOST": str(parts.hostname),
-            "PGPORT": str(parts.port),
-            "PGUSER": str(parts.username),
-            "PGDATABASE": parts.path[1:],
-        }
-
-    def run(self, script: str) -> None:
-        """«backup» or «restore»."""
-        words = [DEPLOY / script, self._file]
-        subprocess.run(words, env=self._environment, check=True, capture_output=True, text=True)
 
 
 @contextlib.contextmanager

@@ -59,6 +59,8 @@ class SimulatedNode:
         self.producing = True
         self.may_lose = False
         """The hub's database may be put back."""
+        self.forgotten = 0
+        """Up to here it has let go what the hub has in a backup, as it may."""
         self._uplink = HttpUplink(session, self.addresses, enrolled.node_id, enrolled.secret)
         self._session = f"{number:032x}"
         self._every = every
@@ -109,6 +111,7 @@ class SimulatedNode:
         """Until the link ends, as a real node: then only a hello tells how things are."""
         assert point in self._points, "the hub knows another history"
         assert self.may_lose or point.n >= self.acknowledged, "the hub lost what it acknowledged"
+        assert point.n >= self.forgotten, "the hub lost what it said is in a backup"
         self.acknowledged = point.n
         index = self._points.index(point)
         while not link.done() and (self.producing or index < len(self._frames)):
@@ -124,6 +127,7 @@ class SimulatedNode:
                 raise Transient(f"the hub is at {reply.point.n}: {reply.outcome}")
             index = self._points.index(reply.point)
             self.acknowledged, self.acknowledged_at = reply.point.n, time.monotonic()
+            self.forgotten = max(self.forgotten, reply.backed_up_through)
 
     async def _link(self) -> None:
         with contextlib.suppress(SkerryError):

@@ -113,7 +113,7 @@ async def test_a_newer_database_is_refused_and_left_alone(
     hub: HubRig, manual_clock: ManualClock
 ) -> None:
     await hub.store.write(scalar("UPDATE alembic_version SET version_num = '9999' RETURNING 1"))
-    with pytest.raises(StateTooNew, match="schema 9999, this build knows 0006"):
+    with pytest.raises(StateTooNew, match=r"schema 9999, this build knows 0\d{3}\."):
         HubStore(hub.url, manual_clock).start()
     assert await hub.store.read(scalar("SELECT version_num FROM alembic_version")) == "9999"
 

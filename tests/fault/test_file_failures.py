@@ -81,7 +81,7 @@ async def test_letting_go_fails_at_every_step(tmp_path: Path, label: str) -> Non
     disk = FaultyDisk()
     async with file_rig(tmp_path, disk=disk) as rig:
         assert await acknowledged(rig)
-        await rig.store.rows.sent(SHA, 1)
+        await rig.store.rows.sent(SHA, 1, 0)
         seen = disk.labels.copy()
         disk.fail_after(
             ("file.drop.before-commit", "file.drop.after-commit", "file.drop").index(label) + 1

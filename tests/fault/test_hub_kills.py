@@ -1,14 +1,12 @@
 """Two hub processes on one PostgreSQL; one after the other is killed while nodes push."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.installation import Hub
-from tests.postgres import Postgres, PostgresBackup
-from tests.simulated_nodes import back, enrolled, held, kills, open_many
+from tests.postgres import Postgres
+from tests.simulated_nodes import kills
 
 pytestmark = pytest.mark.postgres
 
@@ -33,38 +31,6 @@ async def test_nodes_go_on_at_the_other_hub_and_nothing_is_lost_or_doubled(
     hubs: tuple[list[Hub], str],
 ) -> None:
     await kills(*hubs, count=20, every=0.3, within=20)
-
-
-@pytest.mark.guarantee("G1")
-@pytest.mark.timeout(90)
-async def test_a_restore_drill_loses_nothing_that_the_nodes_still_have(
-    hubs: tuple[list[Hub], str], short_dir: Path
-) -> None:
-    processes, url = hubs
-    backup = PostgresBackup(short_dir / "hub.dump", url)
-    async with open_many() as session:
-        nodes = await enrolled(processes, session, count=6, every=0.1)
-        running = [asyncio.create_task(node.run()) for node in nodes]
-        try:
-            await back(nodes, 0.0, 30)
-            await asyncio.to_thread(backup.run, "backup")
-            await back(nodes, time.monotonic(), 30)
-            for node in nodes:
-                node.may_lose = True
-            for hub in processes:
-                await hub.kill()
-            before = held(url)
-            await asyncio.to_thread(backup.run, "restore")
-            assert held(url) != before
-            for hub in processes:
-                await hub.start()
-            await back(nodes, time.monotonic(), 30)
-        finally:
-            for node in nodes:
-                node.producing = False
-            async with asyncio.timeout(60):
-                await asyncio.gather(*running)
-    assert held(url) == {node.node_id: (node.produced, node.produced) for node in nodes}
 
 
 @pytest.mark.soak

@@ -199,3 +199,16 @@ async def test_a_cap_spreads_a_file_over_time(site: Site) -> None:
         await asyncio.sleep(0.001)
     assert (site.clock.monotonic_ns() - began) / 1e9 > 5
     assert max(size for _, _, size in site.to_hub.pieces) <= 100_000
+
+
+@pytest.mark.guarantee("G1")
+async def test_a_file_is_in_a_backup_only_when_a_later_record_is(site: Site) -> None:
+    await site.give(DATA)  # its record arrives, and a backup is taken before its bytes do
+    site.rig.backed_up = site.rig.records.head("event").n
+    await site.sending.once()
+    assert await site.complete(DATA)
+    store = site.rig.store
+    assert (store.evictable(safely=True), store.evictable(safely=False)) == (0, len(DATA))
+    await site.give(b"later")
+    site.rig.backed_up = site.rig.records.head("event").n
+    assert store.evictable(safely=True) == len(DATA)

@@ -28,7 +28,7 @@ async def given(rig: FileRig, *contents: bytes) -> list[FileRef]:
 
 async def sent(rig: FileRig, *refs: FileRef) -> None:
     for ref in refs:
-        await rig.store.rows.sent(ref.sha256, rig.store._clock.wall_ns())
+        await rig.store.rows.sent(ref.sha256, rig.store._clock.wall_ns(), 0)
 
 
 async def test_what_is_given_is_there_after_a_restart(tmp_path: Path) -> None:

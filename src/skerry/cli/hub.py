@@ -1,4 +1,4 @@
-"""`skerry hub run|login` and `skerry token create`."""
+"""`skerry hub run|login|backup|backups|restore` and `skerry token create`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from skerry.cli import hub_backups
 from skerry.cli.session import Session, remote
 from skerry.hub.settings import settings_to_start
 from skerry.kit.clock import iso
@@ -21,6 +22,9 @@ def register(app: typer.Typer) -> None:
     hub = typer.Typer(help="The hub on this machine.", no_args_is_help=True, callback=_group)
     hub.command("run")(run)
     hub.command("login")(login)
+    hub.command("backup")(hub_backups.backup)
+    hub.command("backups")(hub_backups.backups)
+    hub.command("restore")(hub_backups.restore)
     app.add_typer(hub, name="hub")
     token = typer.Typer(help="Enrolment tokens.", no_args_is_help=True, callback=_group)
     token.command("create")(create)

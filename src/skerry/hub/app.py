@@ -19,6 +19,7 @@ from skerry.hub.api.records import record_routes
 from skerry.hub.api.schema import document
 from skerry.hub.api.sessions import LoginCodes, Sessions
 from skerry.hub.api.stick import stick_routes
+from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.pages import page_routes
@@ -74,6 +75,7 @@ class Features:
     tails: Tails
     hearing: Hearing
     leases: Leases
+    backups: Schedule
     changes: Changes
     board: Board
     templates: Templates

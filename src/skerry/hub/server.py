@@ -27,6 +27,7 @@ from skerry.hub.api import admin_token
 from skerry.hub.api.auth import Authenticator
 from skerry.hub.api.sessions import LoginCodes, Sessions
 from skerry.hub.app import Features, build_app
+from skerry.hub.backups.schedule import LOOK_EVERY
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.rendering import Templates
@@ -48,12 +49,14 @@ from skerry.hub.hearing import SHOWN_EVERY, Hearing
 from skerry.hub.heartbeat import HeartbeatProtocol
 from skerry.hub.http_protocol import BoundedProtocol, Listener
 from skerry.hub.link import Links
+from skerry.hub.maintenance import build_schedule, start
 from skerry.hub.peers import BEAT_EVERY, Peers
 from skerry.hub.settings import HubSettings, listen_fault
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
 from skerry.hub.store.listening import Listening
 from skerry.hub.store.open_blobs import open_blobs
+from skerry.hub.store.sole import only_user
 from skerry.hub.store.tables import FLEET
 from skerry.hub.sync.carrying import Carrying
 from skerry.hub.sync.hello import Greeter
@@ -103,11 +106,12 @@ async def serve(
     Raises Refused when it may not or cannot listen, and what opening the store raises.
     """
     listener = _listen(settings)
-    with contextlib.closing(listener):
+    with contextlib.closing(listener), contextlib.ExitStack() as held:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         clock = SystemClock()
         store = HubStore(settings.database_url, clock)
-        await asyncio.to_thread(store.start)
+        held.enter_context(only_user(store.url))
+        await asyncio.to_thread(start, settings, store)
         try:
             address = _address(listener)
             features, retention = await _build(settings, store, clock, address)
@@ -115,6 +119,7 @@ async def serve(
             server = _Server(config, address, ready)
             await features.peers.join()
             await retention.prepare(clock.wall_ns())
+            await features.backups.look()
             try:
                 await _run(server, listener, features, retention)
             finally:
@@ -171,12 +176,10 @@ async def _build(
     sessions = Sessions(token, clock)
     peers = Peers(store, settings.address or address, token)
     hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
-    kept = settings.retention
-    retention = Retention(
-        store,
-        Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps, file=kept.files),
-    )
+    retention = _retention(settings, store)
     receiver = Receiver(store, Ingest(), nodes, links.notify)
+    leases = Leases(store)
+    backups = build_schedule(settings, store, leases, clock)
     features = Features(
         store=store,
         nodes=nodes,
@@ -186,7 +189,7 @@ async def _build(
         blobs=blobs,
         file_blobs=file_blobs,
         arrivals=arrivals,
-        shelf=Shelf(store, file_blobs, arrivals, kept.files),
+        shelf=Shelf(store, file_blobs, arrivals, settings.retention.files),
         rollouts=rollouts,
         record_query=query,
         record_export=RecordExport(store, query),
@@ -199,9 +202,12 @@ async def _build(
         peers=peers,
         tails=Tails(links, peers, token),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock),
-        leases=Leases(store),
+        leases=leases,
+        backups=backups,
         changes=changes,
-        board=Board(nodes, workloads, query, RecordHistory(store), templates, clock),
+        board=Board(
+            nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups
+        ),
         templates=templates,
         authenticator=Authenticator(FLEET, token, nodes, sessions, hosts),
         sessions=sessions,
@@ -209,6 +215,14 @@ async def _build(
         clock=clock,
     )
     return features, retention
+
+
+def _retention(settings: HubSettings, store: HubStore) -> Retention:
+    kept = settings.retention
+    return Retention(
+        store,
+        Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps, file=kept.files),
+    )
 
 
 async def _run(
@@ -238,6 +252,10 @@ async def _run(
     async with supervised() as tasks:
         tasks.forever(
             _every(SWEEP_EVERY, sweep, Guard("retention", clock, chance), clock), name="retention"
+        )
+        tasks.forever(
+            _every(LOOK_EVERY, features.backups.once, Guard("backups", clock, chance), clock),
+            name="backups",
         )
         tasks.forever(
             _every(

@@ -45,6 +45,15 @@ class BlobsSection(msgspec.Struct, frozen=True):
     secret_key_file: Path | None = None
 
 
+class StorageSection(msgspec.Struct, frozen=True):
+    """The hub's own backups. `backup_interval` is in seconds; 0: none."""
+
+    backup_interval: float = 0.0
+    backup_keep: int = 7
+    backup_path: Path | None = None
+    backup_passphrase: Path | None = None
+
+
 class HubSettings(msgspec.Struct, frozen=True):
     """Everything that can be set on a hub."""
 
@@ -56,6 +65,7 @@ class HubSettings(msgspec.Struct, frozen=True):
     hosts: str | None = None
     address: str | None = None
     blobs: BlobsSection = BlobsSection()
+    storage: StorageSection = StorageSection()
 
     @property
     def host(self) -> str:

@@ -49,7 +49,7 @@ from skerry.node.on_demand import (
     script_models,
 )
 from skerry.node.safekeeping import build_safekeeping, recover_from_backups
-from skerry.node.services import Endpoints, Node, SeenValues, WorkloadDesk
+from skerry.node.services import Endpoints, Node, SeenValues, Sweeps, WorkloadDesk
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, opened
 from skerry.node.store.own_events import OwnEvents
@@ -191,8 +191,11 @@ def _build(
         settings=settings, identity=identity, store=store, records=records, runtime=runtime, isolation=isolation,
         containers=containers, models=models, files=files, groups=groups, named=named, supervisor=supervisor,
         desired=desired, sync=sync, api=api, query=RecordQuery(records, name), logs=logs, workload_desk=desk,
-        retention=Retention(records, clock, sync.backed_up), shipping=shipping,
-        ageing=LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
+        sweeps=Sweeps(
+            Retention(records, clock, sync.backed_up),
+            LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
+            shipping,
+        ),
         limits=limits, keys=build_rotation(store, records, files, host, settings),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
@@ -313,14 +316,14 @@ async def _records(
 async def _retain(node: Node, host: Host) -> None:
     guard = Guard("freeing acknowledged records", host.clock, host.chance)
     while True:
-        await guard.run(node.retention.once)
+        await guard.run(node.sweeps.retention.once)
         await host.clock.sleep(RETENTION_EVERY)
 
 
 async def _age(node: Node, host: Host) -> None:
     guard = Guard("removing old logs", host.clock, host.chance)
     while True:
-        await guard.run(node.ageing.once)
+        await guard.run(node.sweeps.ageing.once)
         await host.clock.sleep(RETENTION_EVERY)
 
 
@@ -328,7 +331,7 @@ async def _ship(node: Node, host: Host) -> None:
     guard = Guard("shipping logs", host.clock, host.chance)
     while True:
         await host.clock.sleep(EVERY)
-        await guard.run(node.shipping.once)
+        await guard.run(node.sweeps.shipping.once)
 
 
 async def _mend(node: Node, host: Host) -> None:

@@ -191,6 +191,14 @@ class Endpoints:
         self._seen.keep_only(processes | containers)
 
 
+class Sweeps(msgspec.Struct, frozen=True):
+    """Bounded work that `agent` does again and again."""
+
+    retention: Retention
+    ageing: LogAgeing
+    shipping: LogShipping
+
+
 class Node:
     """The built parts of a node, and what a person at the device may ask of them (`api.admin.AdminServices`)."""
 
@@ -215,9 +223,7 @@ class Node:
         query: RecordQuery,
         logs: LogSource,
         workload_desk: WorkloadDesk,
-        retention: Retention,
-        ageing: LogAgeing,
-        shipping: LogShipping,
+        sweeps: Sweeps,
         limits: NodeLimits,
         keys: KeyRotation,
         carrying: Callable[[], Carrying],
@@ -239,9 +245,7 @@ class Node:
         self.api = api
         self.data = query
         self.logs = logs
-        self.retention = retention
-        self.ageing = ageing
-        self.shipping = shipping
+        self.sweeps = sweeps
         self.limits = limits
         self.keys = keys
         self._carrying = carrying

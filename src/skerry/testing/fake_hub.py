@@ -120,6 +120,8 @@ class FakeHub:
         self.refusing: set[Lane] = set()
         self.stuck: set[Lane] = set()
         self.links: list[FakeLive] = []
+        self.backed_up: dict[tuple[str, Lane], int] = {}
+        """What it says of its backups, by incarnation and lane."""
         self._contents = HubContents()
 
     @property
@@ -196,7 +198,8 @@ class FakeHub:
         if not hello.protocols[0] <= PROTOCOL <= hello.protocols[1]:
             raise Refused(f"cannot talk to this node: it speaks protocols {hello.protocols}")
         lanes = {lane: self._point(hello.incarnation, lane) for lane in LANES}
-        reply = HelloReply(PROTOCOL, "fake-hub", 1, 0, lanes, dict.fromkeys(LANES, 0))
+        backed_up = {lane: self.backed_up.get((hello.incarnation, lane), 0) for lane in LANES}
+        reply = HelloReply(PROTOCOL, "fake-hub", 1, 0, lanes, backed_up)
         return msgspec.structs.replace(reply, double=self.double)
 
     def _push(self, unit: PushUnit) -> PushReply:
@@ -223,7 +226,8 @@ class FakeHub:
                 spoken_of = dict.fromkeys((r.entity, r.id) for frame in frames for r in frame.rows)
                 rows = [self.state[key] for key in spoken_of if key in self.state]
                 self._contents.lanes[unit.incarnation, unit.lane] = point
-                return PushReply("ok", point, 0, rows=rows)
+                backed_up = self.backed_up.get((unit.incarnation, unit.lane), 0)
+                return PushReply("ok", point, 0, backed_up, rows)
 
     def _take(self, batch: Batch) -> None:
         for record in batch.records:

@@ -190,10 +190,32 @@ class LoginCode(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """The hub answers requests."""
+    """The hub answers requests. `problems` are sentences about what it does not do as it should, for people."""
 
     status: Literal["ok"]
     version: str
+    problems: list[str] = []
+
+
+class BackupView(msgspec.Struct, frozen=True):
+    """A backup of the hub that nodes rely on. `path` is empty for one by the user's own tools; `taken_at` in ns since 1970."""
+
+    path: str
+    size: int
+    taken_at: int
+
+
+class BackupStatus(msgspec.Struct, frozen=True):
+    """The hub's own backups: how often (seconds, 0: never) and where; the last one, and what was wrong with the one after.
+
+    `counting` are the backups that nodes rely on: what is in them they may forget.
+    """
+
+    interval: float
+    directory: str
+    made_at: int | None
+    problem: str
+    counting: list[BackupView]
 
 
 class Rows(msgspec.Struct, frozen=True):

@@ -48,6 +48,8 @@ class Hello(msgspec.Struct, frozen=True):
 class HelloReply(msgspec.Struct, frozen=True):
     """The hub's answer: what it holds of this node's history, and its time (ns since 1970).
 
+    `backed_up_through` is the number up to which a verified backup of the hub has each lane of this incarnation.
+
     `double` says where another agent with this node's identity speaks to the hub, if there is one.
     """
 
@@ -106,6 +108,8 @@ class PushReply(msgspec.Struct, frozen=True):
     ok        everything up to `point` is durable at the hub (also the answer to a repeat)
     gap       the unit does not follow `point`; send from there
     diverged  the hub's history of this incarnation is another one: continue as a new incarnation
+
+    `backed_up_through` as in HelloReply, for the unit's lane.
     """
 
     outcome: Literal["ok", "gap", "diverged"]

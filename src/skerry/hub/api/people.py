@@ -15,6 +15,7 @@ import skerry
 from skerry.hub.api.auth import ANYONE, PERSON, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.sessions import LoginCodes
+from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
 from skerry.hub.data.query import Asked, RecordQuery
 from skerry.hub.fleet.models import Models
@@ -31,6 +32,7 @@ from skerry.wire.people import (
     Apply,
     ApplyReply,
     AssignmentView,
+    BackupStatus,
     Columns,
     Health,
     LoginCode,
@@ -47,11 +49,20 @@ from skerry.wire.people import (
 from skerry.wire.records import Kind
 from skerry.wire.workload import Level
 
+_BACKUPS_FAIL = "the hub's backups fail: «skerry hub backups» says why"
+
 
 @get("/healthz", opt=ANYONE)
-async def healthz() -> Health:
-    """Says that the hub answers."""
-    return Health("ok", skerry.__version__)
+async def healthz(backups: NamedDependency[Schedule]) -> Health:
+    """Says that the hub answers, and what it does not do as it should."""
+    failing = await backups.problem()  # which names paths: for people who say who they are
+    return Health("ok", skerry.__version__, [_BACKUPS_FAIL] if failing else [])
+
+
+@get("/api/v1/backups", opt=PERSON)
+async def show_backups(backups: NamedDependency[Schedule]) -> BackupStatus:
+    """The hub's own backups, and which ones nodes rely on."""
+    return await backups.status()
 
 
 @get("/api/v1/nodes", opt=PERSON)
@@ -284,6 +295,7 @@ def people_routes() -> Router:
         "/",
         route_handlers=[
             healthz,
+            show_backups,
             list_nodes,
             delete_node,
             create_token,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from skerry.hub.backups.schedule import Schedule
 from skerry.hub.dashboard import chart, view
 from skerry.hub.dashboard.rendering import Templates
 from skerry.hub.data.history import Course, RecordHistory
@@ -28,7 +29,7 @@ Fragments = Mapping[str, str]
 class Board:
     """Renders the page's fragments."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything that the page shows
         self,
         nodes: Nodes,
         workloads: Workloads,
@@ -36,7 +37,10 @@ class Board:
         history: RecordHistory,
         templates: Templates,
         clock: Clock,
+        *,
+        backups: Schedule,
     ) -> None:
+        self._backups = backups
         self._nodes = nodes
         self._workloads = workloads
         self._query = query
@@ -70,6 +74,7 @@ class Board:
             latest=latest,
             events=events.rows,
             history=self._history,
+            problem=await self._backups.problem(),
         )
 
     async def _read_history(self, names: Sequence[str], now: int) -> None:

@@ -48,7 +48,10 @@ _TONES: Mapping[Phase, Tone] = {
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the hub knew at `now` (ns since 1970). `history` holds the courses of charted names, by name."""
+    """What the hub knew at `now` (ns since 1970). `history` holds the courses of charted names, by name.
+
+    `problem` is what the hub itself does not do as it should; empty when all is well.
+    """
 
     now: int
     nodes: Sequence[NodeView]
@@ -56,6 +59,7 @@ class Snapshot:
     latest: Sequence[Row]
     events: Sequence[Row]
     history: Mapping[str, Sequence[Course]]
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Summary:
     unknown: int
     troubled: int
     series: int
+    problem: str
 
 
 @dataclass(frozen=True)
@@ -184,6 +189,7 @@ def summary(snapshot: Snapshot) -> Summary:
         unknown=sum(not each.node_online for each in instances),
         troubled=sum(_tone(each, snapshot.now) == "bad" for each in present),
         series=len(snapshot.latest),
+        problem=snapshot.problem,
     )
 
 

@@ -6,8 +6,9 @@ readers' transactions are read-only snapshots. `migrate` (in `schema`) and `HubS
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,28 @@ def reader_engine(url: URL, readers: int) -> Engine:
     return _engine(url, size=readers, writes=False)
 
 
+@contextlib.contextmanager
+def reading(url: URL) -> Iterator[Connection]:
+    """One snapshot, by a connection of its own: for what works beside a hub. Raises Transient, Corrupt."""
+    yield from _once(reader_engine(url, 1), url)
+
+
+@contextlib.contextmanager
+def writing(url: URL) -> Iterator[Connection]:
+    """One transaction, by a connection of its own: for what works beside a hub. Raises Transient, Corrupt."""
+    yield from _once(writer_engine(url), url)
+
+
+def _once(engine: Engine, url: URL) -> Iterator[Connection]:
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise classify(error, url) from error
+    finally:
+        engine.dispose()
+
+
 def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that knows ON CONFLICT, in the connection's dialect."""
     if connection.dialect.name == "postgresql":
@@ -76,8 +99,8 @@ def classify(error: DBAPIError, url: URL) -> Corrupt | Transient:
         found = classify_sqlite(error.orig, _path(url))
         if isinstance(found, Corrupt):
             return Corrupt(
-                f"{found}. Stop the hub, keep the file and put a backup in its place; "
-                "the nodes send again what the backup lacks."
+                f"{found}. Stop the hub and put a backup in its place, which sets this file aside: "
+                "skerry hub restore FILE --replace. The nodes send again what the backup lacks."
             )
         return found
     return Transient(f"cannot use {url}: {str(error.orig).strip()}")

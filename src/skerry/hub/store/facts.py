@@ -33,3 +33,9 @@ def ensure(connection: Connection, clock: Clock) -> Facts:
     )
     found = {row.name: row.value for row in connection.execute(select(fact.c.name, fact.c.value))}
     return Facts(found["hub_id"], bytes.fromhex(found["cursor_key"]))
+
+
+def hub_id(connection: Connection) -> str:
+    """The id of the hub whose database this is."""
+    query = select(fact.c.value).where(fact.c.name == "hub_id")
+    return str(connection.execute(query).scalar_one())

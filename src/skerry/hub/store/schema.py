@@ -16,6 +16,13 @@ from skerry.kit.sqlite import StateTooNew
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+def newest() -> str:
+    """The revision that `migrate` brings a database to."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return str(ScriptDirectory.from_config(config).get_current_head())
+
+
 def migrate(connection: Connection) -> None:
     """Brings the database to this build's schema, within the caller's transaction.
 

@@ -147,6 +147,25 @@ lane = Table(
     Column("n", BigInteger, nullable=False),
     Column("chain", Text, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("backed_up", BigInteger, nullable=False, server_default="0"),  # the furthest of its points in `backup_point`
+)  # fmt: skip
+
+backup = Table(
+    "backup", metadata,  # verified backups that are still there: what they hold, nodes may forget
+    Column("id", Text, primary_key=True),
+    Column("path", Text, nullable=False),  # empty: one by the user's own tools
+    Column("size", BigInteger, nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),  # it counts until then, unless it is seen again
+)  # fmt: skip
+
+backup_point = Table(
+    "backup_point", metadata,  # how far a backup has each lane
+    Column("node_id", Text, primary_key=True),
+    Column("incarnation", Text, primary_key=True),
+    Column("lane", Text, primary_key=True),
+    Column("backup_id", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
 )  # fmt: skip
 
 # `used_at` of a dictionary row is refreshed once a day while records name it. So a row that has not been

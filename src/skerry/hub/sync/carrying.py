@@ -156,18 +156,19 @@ class Carrying:
 
     async def _point(self, node_id: str, unit: PushUnit) -> LanePoint:
         def work(connection: Connection) -> LanePoint:
-            return points.read(connection, node_id, unit.incarnation)[unit.lane]
+            return points.read(connection, node_id, unit.incarnation)[unit.lane].point
 
         return await self._store.read(work)
 
     async def _receipt(self, origin: _From, contents: Contents) -> bytes:
         def work(connection: Connection) -> Receipt:
             query = rows.in_scope(origin.node_id, _NODES_OWN)
+            held = points.read(connection, origin.node_id, contents.incarnation)
             return Receipt(
                 stick=origin.header.id,
                 incarnation=contents.incarnation,
                 hub_time=self._clock.wall_ns(),
-                lanes=points.read(connection, origin.node_id, contents.incarnation),
+                lanes={lane: each.point for lane, each in held.items()},
                 after=contents.after,
                 rows=[rows.to_wire(row) for row in connection.execute(query)],
                 files=[],
@@ -175,11 +176,11 @@ class Carrying:
             )
 
         receipt = await self._store.read(work)
-        held = await self._files.held(origin.node_id, contents.files)
-        whole = len(held) == len(contents.files) and all(
+        files = await self._files.held(origin.node_id, contents.files)
+        whole = len(files) == len(contents.files) and all(
             receipt.lanes[lane].n >= last for lane, (_, last) in contents.lanes.items()
         )
-        return self._sealed(origin, msgspec.structs.replace(receipt, files=held, whole=whole))
+        return self._sealed(origin, msgspec.structs.replace(receipt, files=files, whole=whole))
 
     def _sealed(self, origin: _From, receipt: Receipt) -> bytes:
         of = origin.header

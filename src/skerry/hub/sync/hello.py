@@ -9,7 +9,7 @@ from skerry.hub.sync.frames import check_id
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Refused
 from skerry.kit.one_line import one_line
-from skerry.wire.sync import LANES, PROTOCOL, Hello, HelloReply
+from skerry.wire.sync import PROTOCOL, Hello, HelloReply
 
 OLDEST_PROTOCOL = max(1, PROTOCOL - 2)
 
@@ -49,6 +49,6 @@ class Greeter:
             hub_id=self._store.facts.hub_id,
             epoch=epoch,
             hub_time=self._clock.wall_ns(),
-            lanes=lanes,
-            backed_up_through=dict.fromkeys(LANES, 0),
+            lanes={lane: held.point for lane, held in lanes.items()},
+            backed_up_through={lane: held.backed_up for lane, held in lanes.items()},
         )

@@ -1,6 +1,8 @@
-"""How far the hub holds each lane of each node's incarnation."""
+"""How far the hub holds each lane of each node's incarnation, and has it in a backup."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
@@ -9,17 +11,24 @@ from skerry.hub.store.tables import lane
 from skerry.wire.sync import LANES, Lane, LanePoint
 
 
-def read(connection: Connection, node_id: str, incarnation: str) -> dict[Lane, LanePoint]:
-    """The point of every lane; one that nothing was received on stands at its beginning."""
+@dataclass(frozen=True)
+class Held:
+    """One lane: the point that is durable here, and the number up to which a verified backup has it."""
+
+    point: LanePoint
+    backed_up: int = 0
+
+
+def read(connection: Connection, node_id: str, incarnation: str) -> dict[Lane, Held]:
+    """Every lane; one that nothing was received on stands at its beginning."""
+    query = select(lane.c.lane, lane.c.n, lane.c.chain, lane.c.backed_up).where(
+        lane.c.node_id == node_id, lane.c.incarnation == incarnation
+    )
     found = {
-        row.lane: LanePoint(row.n, row.chain)
-        for row in connection.execute(
-            select(lane.c.lane, lane.c.n, lane.c.chain).where(
-                lane.c.node_id == node_id, lane.c.incarnation == incarnation
-            )
-        )
+        row.lane: Held(LanePoint(row.n, row.chain), row.backed_up)
+        for row in connection.execute(query)
     }
-    return {name: found.get(name, LanePoint()) for name in LANES}
+    return {name: found.get(name, Held(LanePoint())) for name in LANES}
 
 
 def write(

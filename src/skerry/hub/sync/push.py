@@ -99,10 +99,11 @@ class Receiver:
     def _take(self, connection: Connection, arrival: _Arrival) -> _Taken:
         unit = arrival.unit
         locks.of_node(connection, arrival.node_id)
-        held = points.read(connection, arrival.node_id, unit.incarnation)[unit.lane]
+        lane = points.read(connection, arrival.node_id, unit.incarnation)[unit.lane]
+        held, backed_up = lane.point, lane.backed_up
         match admit(held, unit, arrival.frames.sizes):
             case Gap(point):
-                return _Taken(PushReply("gap", point, arrival.at))
+                return _Taken(PushReply("gap", point, arrival.at, backed_up))
             case Diverged(point):
                 return _Taken(PushReply("diverged", point, arrival.at))
             case Admit(start, point):
@@ -115,7 +116,8 @@ class Receiver:
                     connection, arrival, [*gap, *arrival.frames.batches[start:]]
                 )
                 answered, news = self._merge(connection, arrival, start)
-                return _Taken(PushReply("ok", point, arrival.at, rows=answered), committed, news)
+                reply = PushReply("ok", point, arrival.at, backed_up, answered)
+                return _Taken(reply, committed, news)
 
     def _gap(self, connection: Connection, arrival: _Arrival, held: LanePoint) -> list[Batch]:
         """What the node says it no longer holds, as a record that people can see.

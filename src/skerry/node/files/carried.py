@@ -38,5 +38,5 @@ class CarriedFiles:
         rows = [store.rows.row(one) for one in sha256s]
         fresh = [row for row in rows if row is not None and row.sent_at is None]
         for row in fresh:
-            await store.rows.sent(row.sha256, self._clock.wall_ns())
+            await store.rows.sent(row.sha256, self._clock.wall_ns(), store.lane.head() + 1)
         return len(fresh)

@@ -141,7 +141,9 @@ class FileSending:
             state = await self._hub.send_file(row.sha256, state.start, data)
             self._note_progress(state)
             await self._pace.spend(len(data))
-        await self._store.rows.sent(row.sha256, self._clock.wall_ns())
+        # A backup of the hub that has the next record was taken after the content had arrived.
+        following = self._store.lane.head() + 1
+        await self._store.rows.sent(row.sha256, self._clock.wall_ns(), following)
 
     def _note_progress(self, state: FileState) -> None:
         reached = (state.sha256, state.start)

@@ -22,6 +22,8 @@ SQL = read_queries(Path(__file__).with_name("files.sql"))
 class FileRow(msgspec.Struct, frozen=True):
     """One content. `n`: a record of lane «event» up to this number names it (0: none yet); times are wall ns.
 
+    Once it is sent, a copy of the hub that has record `n` has the content, too.
+
     `sent_at` None: the hub does not have it. `problem` says why it will not be sent.
     """
 
@@ -106,9 +108,9 @@ class FileRows:
         """A record up to number `n` names them."""
         await self._write("name", [{"sha256": one, "n": n} for one in sha256s])
 
-    async def sent(self, sha256: str, at: int) -> None:
-        """The hub has all of it."""
-        await self._write("sent", [{"sha256": sha256, "at": at}])
+    async def sent(self, sha256: str, at: int, n: int) -> None:
+        """The hub had all of it before record `n` was accepted here."""
+        await self._write("sent", [{"sha256": sha256, "at": at, "n": n}])
 
     async def lost(self, sha256s: Iterable[str]) -> None:
         """The hub does not have them any more."""

@@ -30,7 +30,7 @@ ON CONFLICT (sha256) DO UPDATE SET at = excluded.at, problem = '';
 UPDATE file SET n = max(n, :n) WHERE sha256 = :sha256;
 
 -- name: sent
-UPDATE file SET sent_at = :at, problem = '' WHERE sha256 = :sha256;
+UPDATE file SET sent_at = :at, n = max(n, :n), problem = '' WHERE sha256 = :sha256;
 
 -- name: lost
 UPDATE file SET sent_at = NULL WHERE sha256 = :sha256;

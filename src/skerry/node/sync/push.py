@@ -43,6 +43,8 @@ class LanePush:
         self._pace = pace
         self._log = log
         self.acknowledged = LanePoint()
+        self.backed_up = 0
+        """Up to which number the hub has this lane in a backup, as it said last."""
         self.refusals = 0
         self.last_success = 0
         self._uplink = uplink
@@ -123,6 +125,7 @@ class LanePush:
             self._stumble = f"lane «{lane}»: the hub is at {point.n} of another history"
             return
         self.acknowledged = point  # at once: a hello meanwhile must see what the hub has promised
+        self.backed_up = reply.backed_up_through
         await self.feed.confirm(reply)
         attempt = self._attempt(outgoing)
         self._after = point

@@ -89,8 +89,6 @@ class Session:
         self._double_told_at = 0
         self.clock_skew: float | None = None
         """Seconds by which our wall clock was ahead of the hub's at the last hello."""
-        self.backed_up: dict[Lane, int] = {}
-        """Up to which number the hub has each lane in a backup."""
 
     async def greet(self, tasks: Tasks) -> None:
         """Says hello and takes up what the hub answers. Raises Transient, Refused or InvalidInput."""
@@ -98,13 +96,14 @@ class Session:
         hello = self._hello()
         reply = await self._uplink.hello(hello)
         self.clock_skew = (self._clock.wall_ns() - reply.hub_time) / NS
-        self.backed_up = reply.backed_up_through
         self._double, self._double_told_at = reply.double, self._clock.monotonic_ns()
         findings = await self._compare(reply, before)
         cause = other_history({lane: found.decision for lane, found in findings.items()})
         if cause is not None:
             log.warning("the hub knows another history of this node (%s)", cause)
-            findings = await self._begin_again(hello, reply, findings)
+            reply, findings = await self._begin_again(hello, reply, findings)
+        for lane, push in self._pushes.items():
+            push.backed_up = reply.backed_up_through.get(lane, 0)
         for lane, found in findings.items():
             await self._resume(tasks, lane, found.decision)
         if self._pulling is None or self._pulling.done():
@@ -176,7 +175,8 @@ class Session:
 
     async def _begin_again(
         self, hello: Hello, reply: HelloReply, findings: Mapping[Lane, _Finding]
-    ) -> dict[Lane, _Finding]:
+    ) -> tuple[HelloReply, dict[Lane, _Finding]]:
+        """What the hub says to the new incarnation: its word about backups was for another history, too."""
         await self.part()
         anchors = {
             lane: anchor(findings[lane].decision, findings[lane].held) for lane in RECORD_LANES
@@ -185,10 +185,11 @@ class Session:
         for push in self._pushes.values():
             await push.load()
         before = {lane: push.acknowledged for lane, push in self._pushes.items()}
-        findings = await self._compare(await self._uplink.hello(self._hello()), before)
+        fresh = await self._uplink.hello(self._hello())
+        findings = await self._compare(fresh, before)
         if other_history({lane: found.decision for lane, found in findings.items()}) is not None:
             raise Transient("cannot go on as a new incarnation: the hub answers as if it were old")
-        return dict(findings)
+        return fresh, findings
 
     async def _resume(self, tasks: Tasks, lane: Lane, decision: Decision) -> None:
         if isinstance(decision, Continue) and self._is_pushing(lane):

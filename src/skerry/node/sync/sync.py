@@ -131,7 +131,7 @@ class Sync:
 
     def backed_up(self, lane: Lane) -> int:
         """Up to which number the hub has `lane` in a backup; 0 where nothing is known."""
-        return self._connection.session.backed_up.get(lane, 0) if self._connection else 0
+        return self._connection.pushes[lane].backed_up if self._connection else 0
 
     @property
     def connected(self) -> bool:

@@ -2,75 +2,56 @@
 
 from __future__ import annotations
 
-import shutil
+import asyncio
 import stat
-import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from tests.hub_backups import hub_settings_at
 from tests.hub_rig import INCARNATION, HubRig, Lanes, PullingNode, batch, spec, status
-from tests.postgres import Postgres, PostgresBackup
 
+from skerry.hub import maintenance
+from skerry.hub.backups import ledger
+from skerry.hub.backups.restoring import Wish
 from skerry.hub.store import changes
+from skerry.hub.store.sole import only_user
+from skerry.kit.errors import Corrupt, Refused
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.records import Batch
-from skerry.wire.sync import Hello, Lane, PushUnit, StateFrame
+from skerry.wire.sync import Enrol, Hello, Lane, PushUnit, StateFrame
 from skerry.wire.workload import WorkloadStatus
 
 
 class RestorableHub:
-    """A hub whose database can be set aside and put back; every time, its features start anew."""
+    """A hub whose database can be backed up and put back, as people do it; every time, its features start anew."""
 
     rig: HubRig
 
-    def __init__(self, database: SqliteCopy | PostgresCopy, clock: ManualClock) -> None:
-        self._database = database
+    def __init__(self, directory: Path, url: str, clock: ManualClock) -> None:
+        self.backup = directory / "copies" / "one.skb"
+        self.settings = hub_settings_at(directory / "hub", url)
         self._clock = clock
+        self.backup.parent.mkdir()
 
     async def start(self) -> HubRig:
-        self.rig = HubRig(self._database.url, self._clock)
+        self.rig = HubRig(self.settings.database_url, self._clock)
         await self.rig.start()
         await self.rig.retention.prepare(self._clock.wall_ns())
         return self.rig
 
     async def set_aside(self) -> HubRig:
-        self.rig.stop()
-        self._database.set_aside()
+        self.backup.unlink(missing_ok=True)
+        await asyncio.to_thread(maintenance.back_up, self.settings, self.backup, self._clock)
+        return self.rig
+
+    async def put_back(self, *, stopped: bool = True, **wish: bool) -> HubRig:
+        if stopped:
+            self.rig.stop()
+        given = Wish(**({"replace": True} | wish))
+        await asyncio.to_thread(maintenance.restore, self.settings, self.backup, given, self._clock)
         return await self.start()
-
-    async def put_back(self) -> HubRig:
-        self.rig.stop()
-        self._database.put_back()
-        return await self.start()
-
-
-class SqliteCopy:
-    def __init__(self, directory: Path) -> None:
-        self._file = directory / "hub.db"
-        self._copy = directory / "copy.db"
-        self.url = f"sqlite:///{self._file}"
-
-    def set_aside(self) -> None:
-        shutil.copy(self._file, self._copy)
-
-    def put_back(self) -> None:
-        shutil.copy(self._copy, self._file)
-
-
-class PostgresCopy:
-    """By the scripts of the restore drill."""
-
-    def __init__(self, directory: Path, url: str) -> None:
-        self._backup = PostgresBackup(directory / "hub.dump", url)
-        self.url = url
-
-    def set_aside(self) -> None:
-        self._backup.run("backup")
-
-    def put_back(self) -> None:
-        self._backup.run("restore")
 
 
 class Disk:
@@ -90,21 +71,11 @@ class Disk:
         return [unit for unit in self._units[lane] if unit.first > n]
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteCopy | PostgresCopy]:
-    if request.param == "sqlite":
-        yield SqliteCopy(tmp_path)
-        return
-    server: Postgres = request.getfixturevalue("postgres")
-    with server.database() as url:
-        yield PostgresCopy(tmp_path, url)
-
-
 @pytest.fixture
 async def restorable(
-    database: SqliteCopy | PostgresCopy, manual_clock: ManualClock
+    database_url: str, tmp_path: Path, manual_clock: ManualClock
 ) -> AsyncIterator[RestorableHub]:
-    hub = RestorableHub(database, manual_clock)
+    hub = RestorableHub(tmp_path, database_url, manual_clock)
     await hub.start()
     yield hub
     hub.rig.stop()
@@ -202,24 +173,55 @@ async def test_intent_of_the_restored_hub_passes_what_the_nodes_still_have(
     assert [reply.full for node in nodes for reply in await node.pull()] == [False, False]
 
 
-@pytest.mark.postgres
-async def test_a_backup_is_private_and_a_restore_wants_the_hubs_stopped(
-    postgres: Postgres, tmp_path: Path, manual_clock: ManualClock
+@pytest.mark.guarantee("G6")
+async def test_a_restore_wants_the_hub_stopped_a_whole_backup_and_leave_to_replace(
+    restorable: RestorableHub,
 ) -> None:
-    with postgres.database() as url:
-        copy = PostgresCopy(tmp_path, url)
-        hub = RestorableHub(copy, manual_clock)
-        await hub.start()
-        await hub.rig.enrol("kept")
-        copy.set_aside()  # while it runs
-        assert stat.S_IMODE((tmp_path / "hub.dump").stat().st_mode) == 0o600
-        with pytest.raises(subprocess.CalledProcessError) as refused:
-            copy.put_back()
-        assert "Stop all hubs first" in refused.value.stderr
-        (tmp_path / "hub.dump").write_bytes((tmp_path / "hub.dump").read_bytes()[:2000])
-        hub.rig.stop()
-        with pytest.raises(subprocess.CalledProcessError):
-            copy.put_back()
-        await hub.start()  # a torn backup has changed nothing
-        assert [view.name for view in await hub.rig.nodes.list()] == ["kept"]
-        hub.rig.stop()
+    hub = restorable.rig
+    await hub.enrol("kept")
+    await restorable.set_aside()
+    await hub.enrol("lost")
+    assert stat.S_IMODE(restorable.backup.stat().st_mode) == 0o600
+    # The lock is as `server.serve` has it.
+    with only_user(hub.store.url), pytest.raises(Refused, match="Stop (that hub|all hubs)"):
+        await restorable.put_back(stopped=False)
+    hub.stop()
+    with pytest.raises(Refused, match="is not empty.*--replace"):
+        await restorable.put_back(replace=False)
+    whole = restorable.backup.read_bytes()
+    for torn in (whole[:-1], whole[:2000], whole[:3000] + b"x" + whole[3001:]):
+        restorable.backup.write_bytes(torn)
+        with pytest.raises(Corrupt, match="cannot use backup"):
+            await restorable.put_back()
+    hub = await restorable.start()  # nothing of it has changed anything
+    assert sorted(view.name for view in await hub.nodes.list()) == ["kept", "lost"]
+    restorable.backup.write_bytes(whole)
+    hub = await restorable.put_back()
+    assert [view.name for view in await hub.nodes.list()] == ["kept"]
+
+
+async def test_tokens_that_were_not_used_in_the_backup_are_good_for_nobody(
+    restorable: RestorableHub,
+) -> None:
+    token = (await restorable.rig.tokens.create(600.0)).token
+    await restorable.set_aside()
+    hub = await restorable.put_back()
+    with pytest.raises(Refused):
+        await hub.nodes.enrol(Enrol(token, "late", {}, "0.1", "1" * 64))
+
+
+@pytest.mark.guarantee("G1")
+async def test_of_all_backups_nodes_rely_on_the_one_that_was_put_back(
+    restorable: RestorableHub,
+) -> None:
+    hub, disk = restorable.rig, Disk()
+    await hub.push("n", disk.make("keep", measured(1, 10)))
+    await restorable.set_aside()
+    await hub.push("n", disk.make("keep", measured(11, 10)))
+    points = await hub.store.read(ledger.read_points)
+    newer = ledger.Entry("newer", "/gone", 1, 5, 2**62)
+    await hub.store.write(lambda c: ledger.remember(c, newer, points))
+    hub = await restorable.put_back()
+    hello = await hub.greeter.hello("n", Hello((1, 1), INCARNATION, "0.1", "boot-1"))
+    relied_on = 10 if hub.store.shared else 0  # a SQLite file and its backup are on one disk here
+    assert hello.backed_up_through["keep"] == relied_on

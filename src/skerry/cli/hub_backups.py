@@ -1,0 +1,137 @@
+"""`skerry hub backup|backups|restore`: the hub's store as a file, and back."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skerry.cli.output import Cell, Form, FormOption, Line, Table, standard_screen
+from skerry.cli.session import Session, remote
+from skerry.hub.settings import HubSettings, find_settings, hub_settings
+from skerry.kit.clock import SystemClock, iso
+from skerry.kit.errors import InvalidInput, Transient
+from skerry.kit.units import format_duration, format_size, parse_duration
+from skerry.wire.people import BackupStatus
+
+ConfigOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="The hub's settings file. May be repeated; a later one wins."),
+]
+DataDirOption = Annotated[Path | None, typer.Option(help="Overrides data_dir.")]
+
+
+def backup(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="The file to write; else the next one in the hub's own directory."),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Run your own tool instead, and let nodes rely on what it copied if it ends with 0.",
+        ),
+    ] = None,
+    kept: Annotated[
+        str, typer.Option(help="For how long your own tool keeps what it copied, at most 7d.")
+    ] = "7d",
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    output: FormOption = Form.TABLE,
+) -> None:
+    """Back the hub up while it works. Nodes may forget what is in a backup, unless it lies on the database's own disk."""
+    from skerry.hub import maintenance
+
+    settings = _settings(config, data_dir)
+    screen = standard_screen(output)
+    if by is not None:
+        if file is not None:
+            raise InvalidInput("cannot use a file together with --by: your own tool writes it")
+        lanes = maintenance.count_other(
+            settings, shlex.split(by), parse_duration(kept), SystemClock()
+        )
+        screen.tell(f"counts for {kept}: {lanes} lanes of nodes", {"lanes": lanes})
+        return
+    try:
+        path = None if file is None else file.absolute()
+        made = maintenance.back_up(settings, path, SystemClock())
+    except OSError as error:
+        raise Transient(f"cannot write the backup: {error.strerror}") from error
+    screen.tell(
+        f"{made.path} ({format_size(made.size)}{', encrypted' if made.encrypted else ''}), {made.blobs} blobs beside it",
+        {"path": str(made.path), "size": made.size, "blobs": made.blobs, "counts": made.apart},
+    )
+    if not made.apart:
+        screen.note("it lies on the disk of the database: nodes keep what they have all the same")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="The backup.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Set the database that is there aside.")
+    ] = False,
+    without_files: Annotated[
+        bool,
+        typer.Option("--without-files", help="Even when blobs that belong to it are gone."),
+    ] = False,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    output: FormOption = Form.TABLE,
+) -> None:
+    """Put a backup in the place of the hub's database. The hub must be stopped; nodes send again what it lacks."""
+    from skerry.hub import maintenance
+    from skerry.hub.backups.restoring import Wish
+
+    settings = _settings(config, data_dir)
+    try:
+        wish = Wish(replace, without_files)
+        done = maintenance.restore(settings, file.absolute(), wish, SystemClock())
+    except OSError as error:
+        raise Transient(f"cannot restore {file}: {error.strerror}") from error
+    lines = [f"restored what the hub was at {iso(done.taken_at)}; epoch {done.epoch}"]
+    if done.aside:
+        lines.append(f"what was there: {done.aside}")
+    if done.missing:
+        lines.append(f"{done.missing} blobs are missing; nodes send again what they still have")
+    standard_screen(output).tell("\n".join(lines), done.__dict__)
+
+
+@remote
+async def backups(session: Session) -> None:
+    """Show the hub's own backups, and which ones nodes rely on."""
+    async with session.hub() as hub:
+        status = await hub.get("/api/v1/backups", BackupStatus)
+    session.screen.show(
+        Table(
+            ("TAKEN", "SIZE", "BACKUP"),
+            [
+                (
+                    Cell(iso(each.taken_at), raw=each.taken_at),
+                    Cell(format_size(each.size), raw=each.size),
+                    each.path or "by your own tools",
+                )
+                for each in status.counting
+            ],
+            status,
+            "nodes rely on no backup: they keep what was acknowledged for 7 days",
+            lead=_lead(status),
+        )
+    )
+
+
+def _lead(status: BackupStatus) -> list[Line]:
+    if not status.interval:
+        lines = [Line("the hub makes no backups by itself")]
+    else:
+        last = iso(status.made_at) if status.made_at else "none yet"
+        every = format_duration(status.interval)
+        lines = [Line(f"every {every} in {status.directory}; the last: {last}")]
+    return [*lines, Line(f"failing: {status.problem}")] if status.problem else lines
+
+
+def _settings(config: list[Path] | None, data_dir: Path | None) -> HubSettings:
+    options = {"data_dir": str(data_dir.absolute())} if data_dir else {}
+    return hub_settings(find_settings(config or [], options=options))

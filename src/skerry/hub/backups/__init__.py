@@ -1,0 +1,1 @@
+"""Backups of the hub: what is in them, taking and putting them back, when, and what nodes may forget because of them."""

@@ -1,0 +1,211 @@
+"""Makes a backup of the hub while it works: one archive, and beside it copies of the blobs that it lists.
+
+`schedule` does so in the hub, `hub.maintenance` for the command line. What it returns may be told to nodes (`ledger`),
+because the archive is durable and was read back whole by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import URL
+
+from skerry import __version__
+from skerry.hub.backups.copies import BlobCopies, Copied
+from skerry.hub.backups.ledger import Point
+from skerry.hub.backups.snapshot import DATABASE, About, Snapshot, size_of, snapshot
+from skerry.kit.archive.format import FORMAT, Header, Member, Progress
+from skerry.kit.archive.rotation import Held, held, next_name, surplus, to_make_room
+from skerry.kit.archive.wrapping import Wrapping, new_key
+from skerry.kit.archive.writing import PART, of_bytes, write_archive
+from skerry.kit.clock import Clock
+from skerry.kit.disk import Disk
+from skerry.kit.errors import Refused
+from skerry.kit.file_lock import Held as LockHeld
+from skerry.kit.file_lock import locked
+from skerry.kit.units import format_size
+
+MANIFEST = "manifest.json"
+COPIES = ".blobs"
+SPARE = 256 * 1024 * 1024
+"""Bytes that a backup leaves free on its disk: the database may lie there, too."""
+
+_SCRATCH = ".backup.new"
+_LOCK = ".backup.lock"
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The first member of a hub's archive. `copies` is the directory of the blobs beside it.
+
+    `bucket` is where they are instead, if the hub keeps them elsewhere: then they are not in the backup.
+    """
+
+    about: About
+    taken_at: int
+    blobs: list[Copied]
+    copies: str
+    bucket: str = ""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A backup that is there and was read back. Times in ns, sizes in bytes; `apart`: on another disk than the database."""
+
+    path: Path
+    size: int
+    taken_at: int
+    about: About
+    points: list[Point]
+    blobs: int
+    encrypted: bool
+    apart: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is backed up. `bucket` is the address of the blobs when they are not in the data directory."""
+
+    url: URL
+    data_dir: Path
+    fleet: str
+    bucket: str = ""
+
+
+class Maker:
+    """`wrappings` are what an archive's key is wrapped with; without any, archives are not encrypted. Every call blocks."""
+
+    def __init__(
+        self, source: Source, wrappings: Callable[[], Sequence[Wrapping]], disk: Disk, clock: Clock
+    ) -> None:
+        self._source = source
+        self._wrappings = wrappings
+        self._disk = disk
+        self._clock = clock
+
+    def to_file(self, path: Path, progress: Progress = lambda _: None) -> Made:
+        """One backup under a name that nothing has. Raises Refused, Transient, Corrupt, OSError: then nothing is left."""
+        if path.exists():
+            raise Refused(f"cannot write {path}: it is there already. Give another name.")
+        copies = path.with_name(path.stem + COPIES)
+        with self._alone(path.parent) as scratch:
+            if lack := self.lack(path.parent, copies):
+                raise Refused(_no_room(path.parent, lack))
+            with snapshot(self._source.url, scratch, progress) as taken:
+                return self._write(path, taken, copies, progress)
+
+    def to_directory(
+        self, directory: Path, hub_id: str, progress: Progress = lambda _: None
+    ) -> Made:
+        """The next backup in the directory of backups; nothing is removed. Raises as `to_file`."""
+        with self._alone(directory) as scratch:
+            for part in directory.glob(f"hub-{self.owner(hub_id)}-*{PART}"):
+                self._disk.unlink("backup.tidy", part)
+            if lack := self.lack(directory, directory / self._copies(hub_id)):
+                raise Refused(_no_room(directory, lack))
+            with snapshot(self._source.url, scratch, progress) as taken:
+                owner, now = self.owner(hub_id), self._clock.wall_ns()
+                name = next_name("hub", owner, self.held(directory, hub_id), now)
+                copies = directory / self._copies(hub_id)
+                return self._write(directory / name, taken, copies, progress)
+
+    def held(self, directory: Path, hub_id: str) -> list[Held]:
+        """This hub's backups there, the oldest first."""
+        files = ((path.name, path.stat().st_size) for path in directory.glob("hub-*"))
+        return held("hub", self.owner(hub_id), files)
+
+    def too_many(self, directory: Path, hub_id: str, keep: int) -> list[Path]:
+        """What may go now that there is a newer one."""
+        return [directory / one.name for one in surplus(self.held(directory, hub_id), keep)]
+
+    def in_the_way(self, directory: Path, hub_id: str) -> list[Path]:
+        """What must go so that there is room for the next one, and may: never the newest."""
+        lack = self.lack(directory, directory / self._copies(hub_id))
+        return [directory / one.name for one in to_make_room(self.held(directory, hub_id), lack)]
+
+    def remove(self, directory: Path, hub_id: str, paths: Collection[Path]) -> None:
+        """Removes backups, of which nobody may be told any more, and the copies of blobs that only they list."""
+        for path in paths:
+            self._disk.unlink("backup.rotate", path)
+        if paths:
+            there = [one.name for one in self.held(directory, hub_id)]
+            BlobCopies(directory / self._copies(hub_id), self._disk).sweep(there)
+
+    def lack(self, directory: Path, copies: Path) -> int:
+        """Bytes that a backup there would have too little room for; 0: it fits.
+
+        SQLite's copy and the archive are there at the same time.
+        """
+        times = 2 if self._source.url.get_backend_name() == "sqlite" else 1
+        wanted = times * size_of(self._source.url) + SPARE
+        if not self._source.bucket:
+            wanted += BlobCopies(copies, self._disk).wanted(self._source.data_dir)
+        return max(wanted - self._disk.free_bytes(directory), 0)
+
+    def owner(self, hub_id: str) -> str:
+        """What this hub's backups are named by."""
+        return f"{self._source.fleet}-{hub_id[-8:]}"
+
+    def _write(self, path: Path, taken: Snapshot, copies: Path, progress: Progress) -> Made:
+        # After the database: what has arrived by its word is there to be copied.
+        blobs = [] if self._source.bucket else self._copied(copies, path.name)
+        wrappings = self._wrappings()
+        key = new_key(wrappings) if wrappings else None
+        now = self._clock.wall_ns()
+        manifest = Manifest(taken.about, now, blobs, copies.name, self._source.bucket)
+        header = Header(
+            FORMAT, "hub", taken.about.hub_id, self._source.fleet, now, __version__,
+            taken.about.schema, "everything",
+        )  # fmt: skip
+        members = (
+            of_bytes(MANIFEST, msgspec.json.encode(manifest)),
+            Member(DATABASE[taken.about.kind], taken.content()),
+        )
+        written = write_archive(path, header, members, key=key, disk=self._disk, progress=progress)
+        return Made(
+            path, written.size, now, taken.about, taken.points, len(blobs),
+            key is not None, self._apart(path),
+        )  # fmt: skip
+
+    def _copied(self, copies: Path, archive: str) -> list[Copied]:
+        return BlobCopies(copies, self._disk).take(self._source.data_dir, archive)
+
+    def _copies(self, hub_id: str) -> str:
+        return f"hub-{self.owner(hub_id)}{COPIES}"
+
+    def _apart(self, path: Path) -> bool:
+        if self._source.url.get_backend_name() != "sqlite":
+            return True
+        return Path(self._source.url.database or "").stat().st_dev != path.stat().st_dev
+
+    @contextlib.contextmanager
+    def _alone(self, directory: Path) -> Iterator[Path]:
+        """An empty directory of our own beside the archive, for whoever is the only one there."""
+        if not directory.is_dir():
+            raise Refused(
+                f"cannot make a backup: {directory} is not there. Is the stick or share mounted?"
+            )
+        scratch = directory / _SCRATCH
+        try:
+            with locked(directory / _LOCK):
+                shutil.rmtree(scratch, ignore_errors=True)
+                scratch.mkdir(mode=0o700)
+                try:
+                    yield scratch
+                finally:
+                    shutil.rmtree(scratch, ignore_errors=True)
+        except LockHeld as error:
+            raise Refused(
+                f"cannot make a backup: process {error.holder} is making one in {directory}"
+            ) from error
+
+
+def _no_room(directory: Path, lack: int) -> str:
+    return (
+        f"cannot make a backup: {directory} has {format_size(lack)} too little room. Free some, choose another place "
+        "(storage.backup_path), or keep fewer (storage.backup_keep)."
+    )

@@ -1,0 +1,221 @@
+"""The database that a backup is put back into: a file, or one of a server's. Knows who works on it and what is in it.
+
+What is there is replaced in one step, after the copy beside it is complete, and is set aside, not removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import itertools
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import URL, inspect
+from sqlalchemy.exc import NoResultFound
+
+from skerry.hub.backups import programs
+from skerry.hub.backups.snapshot import check_sqlite
+from skerry.hub.store.changes import read_log
+from skerry.hub.store.engine import reading
+from skerry.hub.store.sole import only_user
+from skerry.kit.clock import NS
+from skerry.kit.disk import sync_directory
+from skerry.kit.errors import Corrupt, Refused, Transient
+
+
+class Place(Protocol):
+    """Every call blocks and may raise Refused, Transient or Corrupt."""
+
+    url: URL
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Keeps hubs away within the block. Raises Refused when one works."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether nothing would be lost."""
+        ...
+
+    def epoch(self) -> int:
+        """Of what is there; 0 when there is nothing that can be read."""
+        ...
+
+    def is_apart_from(self, path: Path) -> bool:
+        """Whether the file lies on another disk, as far as that can be told."""
+        ...
+
+    def stage(self, copy: Path, scratch: Path) -> URL:
+        """Makes a complete database of the copy, beside what is there; returns its address."""
+        ...
+
+    def swap(self, staged: URL, now: int) -> str:
+        """Puts it in the place of what is there; returns where that is now, or nothing."""
+        ...
+
+
+def place_of(url: URL) -> Place:
+    """The place with that address."""
+    return FilePlace(url) if url.get_backend_name() == "sqlite" else ServerPlace(url)
+
+
+class FilePlace:
+    """SQLite."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self._path = Path(url.database or "")
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        return only_user(self.url)
+
+    def is_empty(self) -> bool:
+        return not self._path.exists() or self._path.stat().st_size == 0
+
+    def epoch(self) -> int:
+        return 0 if self.is_empty() else _epoch(self.url)
+
+    def is_apart_from(self, path: Path) -> bool:
+        return self._path.parent.stat().st_dev != path.stat().st_dev
+
+    def stage(self, copy: Path, scratch: Path) -> URL:
+        del scratch
+        check_sqlite(copy)
+        return self.url.set(database=str(copy))
+
+    def swap(self, staged: URL, now: int) -> str:
+        """The log of what is there goes first: SQLite would apply it to whatever has its name."""
+        there = not self.is_empty()
+        aside = self._free_name(now)
+        if there:
+            self._settle()
+        for end in ("-wal", "-shm"):
+            rest = self._path.with_name(self._path.name + end)
+            if rest.exists():
+                rest.replace(aside.with_name(aside.name + end))
+        if there:
+            try:
+                os.link(self._path, aside)
+            except OSError:  # a file system without links: for a moment there is no database
+                self._path.replace(aside)
+        Path(staged.database or "").replace(self._path)
+        sync_directory(self._path.parent)
+        return str(aside) if there else ""
+
+    def _free_name(self, now: int) -> Path:
+        names = (f"{self._path.name}.{_stamp(now)}{more}.replaced" for more in _numbered())
+        return next(path for name in names if not (path := self._path.with_name(name)).exists())
+
+    def _settle(self) -> None:
+        """What is in the log becomes a part of the file, if the file is sound."""
+        with (
+            contextlib.suppress(sqlite3.Error),
+            contextlib.closing(sqlite3.connect(self._path)) as database,
+        ):
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+class ServerPlace:
+    """PostgreSQL. To replace what is there, the user must be allowed to create databases."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self._name = url.database or ""
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Only asked at the beginning; `swap` fails when somebody has come."""
+        with self._server() as server:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+            others = _one(server, query, self._name)
+        if others:
+            raise Refused(
+                f"cannot restore {self.url}: {others} connections use it. Stop all hubs of it first."
+            )
+        yield
+
+    def is_empty(self) -> bool:
+        with self._server() as server:
+            if not _one(server, "SELECT count(*) FROM pg_database WHERE datname = %s", self._name):
+                return True
+        with reading(self.url) as connection:
+            return not inspect(connection).get_table_names()
+
+    def epoch(self) -> int:
+        return 0 if self.is_empty() else _epoch(self.url)
+
+    def is_apart_from(self, path: Path) -> bool:
+        del path
+        return True
+
+    def stage(self, copy: Path, scratch: Path) -> URL:
+        programs.check(copy)
+        name = f"{self._name}_restored"
+        with self._server() as server:
+            server.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+            create = sql.SQL("CREATE DATABASE {} TEMPLATE template0")
+            try:
+                server.execute(create.format(sql.Identifier(name)))
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise Refused(
+                    f"cannot restore {self.url}: its user may not create databases. Let an administrator do it: "
+                    f"ALTER ROLE {self.url.username} CREATEDB"
+                ) from error
+        staged = self.url.set(database=name)
+        programs.restore(copy, staged, scratch)
+        return staged
+
+    def swap(self, staged: URL, now: int) -> str:
+        """Both renamings are one transaction."""
+        del now
+        aside = f"{self._name}_before"
+        rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+        with self._server() as server:
+            there = "SELECT count(*) FROM pg_database WHERE datname = %s"
+            found = _one(server, there, self._name)
+            if found:
+                drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(aside))
+                server.execute(drop)
+            with server.transaction():
+                if found:
+                    server.execute(rename.format(*map(sql.Identifier, (self._name, aside))))
+                names = (staged.database or "", self._name)
+                server.execute(rename.format(*map(sql.Identifier, names)))
+        return f"database {aside}" if found else ""
+
+    @contextlib.contextmanager
+    def _server(self) -> Iterator[psycopg.Connection[Any]]:
+        address = programs.conninfo(self.url.set(database="postgres"), password=self.url.password)
+        try:
+            with psycopg.connect(address, autocommit=True, connect_timeout=5) as server:
+                yield server
+        except psycopg.Error as error:
+            raise Transient(f"cannot use {self.url}: {str(error).strip()}") from error
+
+
+def _one(server: psycopg.Connection[Any], query: str, *values: object) -> int:
+    row = server.execute(query.encode(), values).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _epoch(url: URL) -> int:
+    try:
+        with reading(url) as connection:
+            return read_log(connection).epoch
+    except (Corrupt, Transient, NoResultFound):
+        return 0
+
+
+def _numbered() -> Iterator[str]:
+    yield ""
+    yield from (f".{number}" for number in itertools.count(2))
+
+
+def _stamp(now: int) -> str:
+    at = datetime.datetime.fromtimestamp(now // NS, datetime.UTC)
+    return f"{at:%Y%m%dT%H%M%SZ}"

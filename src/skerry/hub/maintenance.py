@@ -1,0 +1,168 @@
+"""Backups of a hub as its command line and its server make them: the settings become makers, schedules and restorers.
+
+The command line works beside a hub that runs: it reads the database by itself, and writes into it only which backups
+there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import URL
+
+from skerry.hub.backups import ledger, programs
+from skerry.hub.backups.ledger import SEEN_FOR, Entry
+from skerry.hub.backups.making import Made, Maker, Source
+from skerry.hub.backups.restoring import Database, Restored, Restorer, Wish
+from skerry.hub.backups.schedule import Plan, Schedule, counted
+from skerry.hub.fleet.assignments import Assignments
+from skerry.hub.settings import HubSettings
+from skerry.hub.store import facts
+from skerry.hub.store.engine import parse_url, reading, writing
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.leases import Leases
+from skerry.hub.store.schema import newest
+from skerry.kit.archive.format import Header, Progress
+from skerry.kit.archive.rotation import SUFFIX
+from skerry.kit.archive.wrapping import ArchiveKey, Wrapping, by_passphrase, unwrap
+from skerry.kit.clock import NS, Clock
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import Corrupt, Refused
+from skerry.kit.ids import uuid7
+from skerry.kit.sealing.sources import read_secret
+
+DIRECTORY = "backups"
+KEPT = 7 * 86_400.0
+"""Seconds that a backup by other tools counts: nodes keep what was acknowledged no longer than that anyway."""
+
+
+def build_schedule(
+    settings: HubSettings, store: HubStore, leases: Leases, clock: Clock
+) -> Schedule:
+    """The hub's own backups. On PostgreSQL there are some only where the settings say where they go."""
+    storage = settings.storage
+    directory, own = backup_directory(settings)
+    wanted = not store.shared or storage.backup_path is not None
+    plan = Plan(directory, storage.backup_interval if wanted else 0.0, storage.backup_keep)
+    maker = build_maker(settings, clock)
+    return Schedule(store, maker, leases, plan, clock, own=own)
+
+
+def backup_directory(settings: HubSettings) -> tuple[Path, bool]:
+    """Where the hub's own backups are, and whether that is a directory of its own."""
+    path = settings.storage.backup_path
+    return (settings.data_dir.absolute() / DIRECTORY, True) if path is None else (path, False)
+
+
+def build_maker(settings: HubSettings, clock: Clock) -> Maker:
+    """What makes backups of the hub with these settings."""
+    source = Source(
+        parse_url(settings.database_url),
+        settings.data_dir,
+        settings.fleet,
+        settings.blobs.url or "",
+    )
+    return Maker(source, lambda: _wrappings(settings), RealDisk(), clock)
+
+
+def back_up(
+    settings: HubSettings, path: Path | None, clock: Clock, progress: Progress = lambda _: None
+) -> Made:
+    """Writes a backup, into the hub's own directory if there is no path, and lets nodes rely on it. Blocks.
+
+    Raises Refused, Transient, Corrupt, OSError.
+    """
+    url = _current(settings)
+    maker = build_maker(settings, clock)
+    if path is not None:
+        made = maker.to_file(path, progress)
+    else:
+        directory, own = backup_directory(settings)
+        if own:
+            directory.mkdir(mode=0o700, exist_ok=True)
+        with reading(url) as connection:
+            hub_id = facts.hub_id(connection)
+        made = maker.to_directory(directory, hub_id, progress)
+    entry = counted(made, uuid7(clock), made.taken_at + SEEN_FOR)
+    if entry is not None:
+        with writing(url) as connection:
+            ledger.remember(connection, entry, made.points)
+    return made
+
+
+def count_other(settings: HubSettings, words: Sequence[str], kept: float, clock: Clock) -> int:
+    """Runs the user's own tool, and lets nodes rely on what the database had before it began; returns how many lanes.
+
+    `kept` is for how many seconds. Raises Refused when it fails, Transient. Blocks.
+    """
+    url = _current(settings)
+    taken_at = clock.wall_ns()
+    with reading(url) as connection:
+        points = ledger.read_points(connection)
+    programs.run(words)
+    until = taken_at + int(min(kept, KEPT) * NS)
+    with writing(url) as connection:
+        ledger.remember(connection, Entry(uuid7(clock), "", 0, taken_at, until), points)
+    return len(points)
+
+
+def restore(settings: HubSettings, path: Path, wish: Wish, clock: Clock) -> Restored:
+    """Puts a backup in the place of the hub's store. Raises as `Restorer.restore`. Blocks; not in an event loop."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    url = parse_url(settings.database_url)
+
+    def key_of(header: Header) -> ArchiveKey | None:
+        return unwrap(header, passphrase=_passphrase(settings))
+
+    def opened(staged: URL) -> HubStore:
+        return HubStore(staged.render_as_string(hide_password=False), clock)
+
+    database = Database(opened, Assignments(clock).reissue)
+    return Restorer(url, settings.data_dir, key_of, database, RealDisk(), clock).restore(path, wish)
+
+
+def start(settings: HubSettings, store: HubStore) -> None:
+    """Opens the store of a hub that starts. Raises as `HubStore.start`; what is damaged stays as it is.
+
+    A backup is not put back by itself: what people have changed since it was taken would be gone without a word.
+    """
+    try:
+        store.start()
+    except Corrupt as error:
+        newest = _newest(settings)
+        where = f"The newest backup here: {newest}" if newest else "There is no backup here"
+        raise Corrupt(f"{error} {where}.") from error
+
+
+def _newest(settings: HubSettings) -> Path | None:
+    directory, _ = backup_directory(settings)
+    found = directory.glob(f"hub-{settings.fleet}-*{SUFFIX}")
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _wrappings(settings: HubSettings) -> list[Wrapping]:
+    passphrase = _passphrase(settings)
+    return [] if passphrase is None else [by_passphrase(passphrase)]
+
+
+def _passphrase(settings: HubSettings) -> bytes | None:
+    path = settings.storage.backup_passphrase
+    return None if path is None else read_secret(path)
+
+
+def _current(settings: HubSettings) -> URL:
+    """The database's address. Raises Refused when a hub of this build has not been started with it yet."""
+    url = parse_url(settings.database_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise Refused(
+            f"cannot back up {url.database}: there is no such file. Has the hub ever been started?"
+        )
+    with reading(url) as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    if found != newest():
+        raise Refused(
+            f"cannot back up {url}: it has schema {found}, this build {newest()}. Start the hub with this build once."
+        )
+    return url
