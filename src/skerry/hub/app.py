@@ -22,6 +22,7 @@ from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.pages import page_routes
 from skerry.hub.dashboard.rendering import Templates
 from skerry.hub.data.query import RecordQuery
+from skerry.hub.data.storage import Storage
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.models import Models
@@ -58,6 +59,7 @@ class Features:
     shelf: Shelf
     rollouts: Rollouts
     record_query: RecordQuery
+    storage: Storage
     greeter: Greeter
     receiver: Receiver
     feed: Feed

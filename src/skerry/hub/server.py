@@ -23,6 +23,7 @@ from typing import cast
 import uvicorn
 
 import skerry
+from skerry.core.stream_rules import Rules
 from skerry.hub.api import admin_token
 from skerry.hub.api.auth import Authenticator
 from skerry.hub.api.sessions import LoginCodes, Sessions
@@ -34,6 +35,7 @@ from skerry.hub.data.history import RecordHistory
 from skerry.hub.data.ingest import Ingest
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.retention import Ages, Retention
+from skerry.hub.data.storage import Storage
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.assignments import Assignments
@@ -68,6 +70,9 @@ log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 600.0
 """Seconds between two passes of retention."""
+
+_BREATH = 0.05
+"""Seconds that pushes have for themselves between two steps of giving room back to the disk."""
 
 _UPDATES_LEASE = 5.0
 """Seconds after which another hub process carries changes on when this one is gone."""
@@ -172,7 +177,9 @@ async def _build(
     retention = Retention(
         store,
         Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps, file=kept.files),
+        Rules.of(kept.streams),
     )
+    storage = Storage(store, settings.data_dir, retention, clock)
     features = Features(
         store=store,
         nodes=nodes,
@@ -182,9 +189,15 @@ async def _build(
         blobs=blobs,
         file_blobs=file_blobs,
         arrivals=arrivals,
-        shelf=Shelf(store, file_blobs, arrivals, kept.files),
+        shelf=Shelf(
+            store,
+            file_blobs,
+            arrivals,
+            max([kept.files, *(rule.keep or 0 for rule in kept.streams)]),
+        ),
         rollouts=rollouts,
         record_query=query,
+        storage=storage,
         greeter=Greeter(store, clock),
         receiver=Receiver(store, Ingest(), nodes, links.notify),
         feed=Feed(store, assignments, clock, links.notify),
@@ -194,7 +207,9 @@ async def _build(
         hearing=Hearing(store, links, nodes, rollouts, changes, clock),
         leases=Leases(store),
         changes=changes,
-        board=Board(nodes, workloads, query, RecordHistory(store), templates, clock),
+        board=Board(
+            nodes, workloads, query, RecordHistory(store), templates, clock, storage=storage
+        ),
         templates=templates,
         authenticator=Authenticator(FLEET, token, nodes, sessions, hosts),
         sessions=sessions,
@@ -222,6 +237,8 @@ async def _run(
         unnamed = await features.shelf.sweep(clock.wall_ns())
         if unnamed:
             log.info("removed %d files that no record names", unnamed)
+        while await features.store.give_back():
+            await clock.sleep(_BREATH)
 
     def end() -> None:
         # The page's streams end by themselves before the server waits for its connections; links it ends itself.

@@ -16,6 +16,7 @@ from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.sessions import LoginCodes
 from skerry.hub.changes import Changes
 from skerry.hub.data.query import RecordQuery
+from skerry.hub.data.storage import Storage
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
@@ -43,6 +44,7 @@ from skerry.wire.people import (
     WorkloadView,
 )
 from skerry.wire.records import Kind
+from skerry.wire.storage import StorageReport
 from skerry.wire.workload import Level
 
 
@@ -230,6 +232,12 @@ async def list_records(  # noqa: PLR0913 - one argument for each query parameter
     return await record_query.records(
         name=name, node=node, source=source, kind=kind, since=since, until=until, limit=limit
     )
+
+
+@get("/api/v1/storage", opt=PERSON)
+async def read_storage(storage: NamedDependency[Storage]) -> StorageReport:
+    """What uses the hub's disk, and why it is kept."""
+    return await storage.report()
 
 
 @get("/api/v1/nodes/{node:str}/logs/{workload:str}", media_type=MediaType.TEXT, opt=PERSON)

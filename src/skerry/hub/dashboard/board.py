@@ -9,6 +9,7 @@ from skerry.hub.dashboard import chart, view
 from skerry.hub.dashboard.rendering import Templates
 from skerry.hub.data.history import Course, RecordHistory
 from skerry.hub.data.query import RecordQuery
+from skerry.hub.data.storage import Storage, disk_problem
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.workloads import Workloads
 from skerry.kit.clock import NS, Clock
@@ -28,7 +29,7 @@ Fragments = Mapping[str, str]
 class Board:
     """Renders the page's fragments."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the page shows
         self,
         nodes: Nodes,
         workloads: Workloads,
@@ -36,7 +37,10 @@ class Board:
         history: RecordHistory,
         templates: Templates,
         clock: Clock,
+        *,
+        storage: Storage,
     ) -> None:
+        self._storage = storage
         self._nodes = nodes
         self._workloads = workloads
         self._query = query
@@ -70,6 +74,7 @@ class Board:
             latest=latest,
             events=events.rows,
             history=self._history,
+            problem=disk_problem(self._storage.free_bytes()),
         )
 
     async def _read_history(self, names: Sequence[str], now: int) -> None:

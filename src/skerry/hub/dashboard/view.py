@@ -56,6 +56,8 @@ class Snapshot:
     latest: Sequence[Row]
     events: Sequence[Row]
     history: Mapping[str, Sequence[Course]]
+    problem: str = ""
+    """What is wrong with the hub itself."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Summary:
     unknown: int
     troubled: int
     series: int
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,7 @@ def summary(snapshot: Snapshot) -> Summary:
         unknown=sum(not each.node_online for each in instances),
         troubled=sum(_tone(each, snapshot.now) == "bad" for each in present),
         series=len(snapshot.latest),
+        problem=snapshot.problem,
     )
 
 

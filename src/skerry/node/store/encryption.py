@@ -103,7 +103,8 @@ def keys_in_use(data_dir: Path, database: Path) -> dict[int, int]:
 
 
 def mark(db: sqlite3.Connection) -> None:
-    """Notes in a database that it holds sealed bodies."""
+    """Notes in a database that it holds sealed bodies, and has what is deleted overwritten from now on."""
+    db.execute("PRAGMA secure_delete = ON")
     db.execute(f"PRAGMA application_id = {MARK}")
 
 
