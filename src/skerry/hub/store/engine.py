@@ -24,7 +24,7 @@ _LOG_BYTES = 64 * 1024 * 1024
 """A WAL that a long reader let grow is cut to this when it begins anew."""
 _PAGES_AT_ONCE = 500
 """Pages that are given back to the disk in one step: a few milliseconds."""
-_WORTH = 2000
+_WORTH = 1000
 """Free pages from which giving back begins, and how many stay for what comes next."""
 
 CONNECT = {
@@ -87,9 +87,11 @@ def give_back(connection: Connection) -> bool:
     if run("PRAGMA auto_vacuum").scalar_one() != _INCREMENTAL:
         return False
     free = int(run("PRAGMA freelist_count").scalar_one())
-    if free < 2 * _WORTH:
+    if free < _WORTH + _PAGES_AT_ONCE:
         return False
-    run(f"PRAGMA incremental_vacuum({min(_PAGES_AT_ONCE, free - _WORTH)})").all()
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA incremental_vacuum({min(_PAGES_AT_ONCE, free - _WORTH)})")
+    cursor.fetchall()  # a step for each page; SQLAlchemy would take none
     return True
 
 
