@@ -28,9 +28,12 @@ def stream_rules(general: str) -> Setting:
 
 
 def rules_fault(value: object) -> str | None:
-    """What is wrong with rules as they stand in the settings."""
+    """What is wrong with rules as they stand in the settings; one without a name has been complained about."""
     seen: set[str] = set()
-    for rule in msgspec.convert(value, list[Rule]):
+    entries = [
+        entry for entry in msgspec.convert(value, list[dict[str, object]]) if "name" in entry
+    ]
+    for rule in msgspec.convert(entries, list[Rule]):
         if rule.keep is None and rule.bytes is None:
             return f"the rule for «{rule.name}» says nothing: give it keep or bytes"
         if rule.name in seen:

@@ -31,9 +31,6 @@ KEEP_ACKNOWLEDGED = 7 * 86_400 * NS
 _FILES_AT_ONCE = 32
 """So many files are looked into in one pass; the others wait for the next one."""
 
-_BREATH = 0.02
-"""Seconds that are left to others after each of them."""
-
 
 class Moment(msgspec.Struct, frozen=True):
     """Now, by both clocks; `monotonic` compares only within one boot."""
@@ -210,4 +207,3 @@ class Retention:
         for path in unknown[:_FILES_AT_ONCE]:
             lane, segment = files[path]
             self._contents[path] = await asyncio.to_thread(in_file, self._records, lane, segment)
-            await self._clock.sleep(_BREATH)
