@@ -45,7 +45,7 @@ async def test_a_nodes_database_shrinks_to_what_it_holds_and_its_room(
             await store.state.put(
                 "status", "cam", b'{"n":%d}' % steps
             )  # others' jobs come in between
-        assert steps > 5
+        assert 5 < steps < 15
         assert used(path) < 4.5 * ROOM
         await store.state.put("status", "cam", b"{}")
         free = store.reader.execute("PRAGMA freelist_count").fetchone()[0] * 4096
@@ -63,7 +63,9 @@ async def test_a_database_from_before_is_written_anew_once(
     db.execute("PRAGMA journal_mode = DELETE")
     db.execute("PRAGMA auto_vacuum = NONE")
     db.execute("VACUUM")
+    db.execute("BEGIN")
     fill(db)
+    db.execute("COMMIT")
     empty(db)
     db.close()
     async with opened(tmp_path, "n1", clock, disk) as store:

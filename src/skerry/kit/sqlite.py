@@ -72,7 +72,10 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA busy_timeout = 5000")
         if not read_only:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a file that is made now
+            if (
+                not path.stat().st_size
+            ):  # of one that is there it can be told only by writing it anew
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA journal_size_limit = {2 * ROOM}")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -212,8 +215,10 @@ class _SqliteEngine:
         if page * free < 2 * ROOM:
             return False
         if pragma("auto_vacuum") == _INCREMENTAL:
-            pages = min(_GIVEN_BACK, free - ROOM // page - 1)
-            connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            connection.execute("BEGIN IMMEDIATE")
+            for _ in range(min(_GIVEN_BACK, free - ROOM // page - 1)):
+                connection.execute("PRAGMA incremental_vacuum(1)")  # of more, the driver would take one, too
+            connection.execute("COMMIT")
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             return True
         live = page * (pragma("page_count") - free)

@@ -300,6 +300,7 @@ def people_routes() -> Router:
             workload_history,
             roll_workload_back,
             list_records,
+            read_storage,
             tail_log,
         ],
     )

@@ -89,14 +89,16 @@ def give_back(connection: Connection) -> bool:
     free = int(run("PRAGMA freelist_count").scalar_one())
     if free < _WORTH + _PAGES_AT_ONCE:
         return False
-    cursor = connection.connection.cursor()
-    cursor.execute(f"PRAGMA incremental_vacuum({min(_PAGES_AT_ONCE, free - _WORTH)})")
-    cursor.fetchall()  # a step for each page; SQLAlchemy would take none
+    for _ in range(min(_PAGES_AT_ONCE, free - _WORTH)):
+        run("PRAGMA incremental_vacuum(1)")  # of more pages Python's driver would take one, too
     return True
 
 
 def compact(engine: Engine, free_bytes: int) -> None:
-    """Writes an older SQLite file anew, so that it can give room back from now on, if that is worth it and there is room."""
+    """Writes an older SQLite file anew, so that it can give room back from now on, if that is worth it and there is room.
+
+    Raises Corrupt or Transient.
+    """
     connection = engine.raw_connection()
     try:
         cursor = connection.cursor()
@@ -113,6 +115,8 @@ def compact(engine: Engine, free_bytes: int) -> None:
         ):
             cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
             cursor.execute("VACUUM")
+    except sqlite3.Error as error:
+        raise classify_sqlite(error, _path(engine.url)) from error
     finally:
         connection.close()
 
@@ -149,7 +153,7 @@ def _engine(url: URL, *, size: int, writes: bool) -> Engine:
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
     if sqlite_file:
-        event.listen(engine, "connect", _sqlite_connected(writes=writes))
+        event.listen(engine, "connect", _sqlite_connected(_path(url), writes=writes))
         begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     elif writes:
@@ -157,12 +161,14 @@ def _engine(url: URL, *, size: int, writes: bool) -> Engine:
     return engine
 
 
-def _sqlite_connected(*, writes: bool) -> Callable[[sqlite3.Connection, object], None]:
+def _sqlite_connected(path: Path, *, writes: bool) -> Callable[[sqlite3.Connection, object], None]:
     def connected(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # the «begin» listener says how transactions start
         connection.execute("PRAGMA busy_timeout = 5000")
-        if writes:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a file that is made now
+        if (
+            writes and not path.stat().st_size
+        ):  # of one that is there it can be told only by `compact`
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         connection.execute("PRAGMA synchronous = FULL")
