@@ -217,7 +217,9 @@ class _SqliteEngine:
         if pragma("auto_vacuum") == _INCREMENTAL:
             connection.execute("BEGIN IMMEDIATE")
             for _ in range(min(_GIVEN_BACK, free - ROOM // page - 1)):
-                connection.execute("PRAGMA incremental_vacuum(1)")  # of more, the driver would take one, too
+                connection.execute(
+                    "PRAGMA incremental_vacuum(1)"
+                )  # of more, the driver would take one, too
             connection.execute("COMMIT")
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             return True

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, FromClause, func, select, tablesample
 
 from skerry.hub.data.retention import Retention
 from skerry.hub.data.stream_retention import Stream
@@ -188,16 +188,24 @@ def _count(connection: Connection, now: int) -> _Counted:
     newer = select(func.count()).select_from(record).where(record.c.batch_id >= (first or 2**62))
     daily = int(connection.execute(newer).scalar_one())
     began = connection.execute(select(func.min(batch.c.received_at))).scalar_one()
+    some = _some(connection, total)
     query = select(
-        record.c.series_id, func.count(), func.min(record.c.at), func.max(record.c.at)
-    ).group_by(record.c.series_id)
-    if total > _COUNTED:
-        nth = select(record.c.batch_id).order_by(record.c.batch_id.desc()).offset(_COUNTED).limit(1)
-        query = query.where(record.c.batch_id > connection.execute(nth).scalar_one())
+        some.c.series_id, func.count(), func.min(some.c.at), func.max(some.c.at)
+    ).group_by(some.c.series_id)
     found = [_Count(*row) for row in connection.execute(query)]
     held = sum(one.records for one in found)
     found.sort(key=lambda one: (-one.records, one.id))
     return _Counted(found, held / total if total else 1.0, total, daily, began)
+
+
+def _some(connection: Connection, total: int) -> FromClause:
+    """All records, or about _COUNTED of them: the newest to come, where an index has that order, else any pages."""
+    if total <= _COUNTED:
+        return record
+    if connection.dialect.name == "postgresql":
+        return tablesample(record, func.system(100 * _COUNTED / total))
+    newest = select(record.c.series_id, record.c.at).order_by(record.c.batch_id.desc())
+    return newest.limit(_COUNTED).subquery()
 
 
 def _node_names(connection: Connection) -> dict[str, str]:
