@@ -93,7 +93,7 @@ def _part(path: PurePath, records: Mapping[PurePath, RecordFile], *, is_director
     parts = path.parts
     if not parts:
         return OTHER, ""
-    if is_directory and parts[0] == "records":
+    if is_directory and (parts[0] == "records" or len(parts) == 1):
         return OTHER, ""
     name = class_of(path / "x" if is_directory else path, records)
     if name in _IN_LANES:
@@ -156,7 +156,7 @@ def _reason(part: Part, why: Reasons) -> str:
         ),
         "files": lambda: _of_files(why.files),
         "models": lambda: _of_models(why.models),
-        "logs": lambda: f"output of {detail}, rotated as its spec says" if detail else "rotated",
+        "logs": lambda: f"output of {detail}, rotated as its spec says",
         "workloads": lambda: _of_directory(detail, why.workloads),
     }
     return found[name]() if name in found else ""
@@ -168,12 +168,10 @@ def _of_unsent(why: Reasons) -> str:
     if why.link.state == "offline":
         since = format_duration((why.now - why.link.since) / NS)
         return f"not acknowledged by the hub, not reached for {since}"
-    return "not acknowledged by the hub yet, being sent"
+    return "written to at present, or not acknowledged by the hub yet"
 
 
 def _of_directory(workload: str, here: frozenset[str]) -> str:
-    if not workload:
-        return "directories"
     if workload not in here:
         return "of a workload that is not here any more: its owner removes it"
     return f"pinned by workload {workload}: its own directory"
