@@ -97,11 +97,13 @@ async def test_texts_count_with_their_length(hub: HubRig) -> None:
 async def test_a_device_whose_clock_is_behind_loses_nothing_by_age(hub: HubRig) -> None:
     site = Hub(hub)
     await site.put(1, name="cam.back")
+    await site.put(0, name="env.x")  # so that not all of the kind goes at once
     old = batch(2, name="cam.back", at=5, counter=99)
     await hub.push(site.node, site.lanes.unit("keep", [old]))
     assert await site.sweep() == 0
     site.pass_days(3)
     assert await site.sweep() == 2
+    assert await site.left() == [("env.x", 0)]
 
 
 async def test_what_was_removed_is_told_by_rule(hub: HubRig) -> None:

@@ -29,6 +29,8 @@ async def test_the_sum_is_that_of_the_directory_and_each_part_says_why(tidy_dir:
             records += [PublishedRecord("cam.text", "x" * 100, n + 1) for n in range(100)]
             client.publish("measurement", records, 10.0)
         (node.directory / "workloads" / "cam" / "video").write_bytes(bytes(3_000_000))
+        with (node.directory / "workloads" / "cam" / "sparse").open("wb") as sparse:
+            sparse.truncate(50_000_000)  # takes no room
         (node.directory / "workloads" / "left").mkdir()
         (node.directory / "workloads" / "left" / "data").write_bytes(bytes(300_000))
         (node.directory / "node.db.1.damaged").write_bytes(bytes(200_000))
