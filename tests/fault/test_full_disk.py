@@ -10,6 +10,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+import aiohttp
 import pytest
 from tests.command_line import CommandLine
 from tests.installation import Installation, Node, installation, sleeper
@@ -20,7 +21,7 @@ from skerry.kit.errors import StorageFull, Transient
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.waiting import eventually
 from skerry.wire.local import Doctor
-from skerry.wire.people import NodeView, TokenReply, TokenRequest
+from skerry.wire.people import LoginCode, NodeView, TokenReply, TokenRequest
 from skerry.wire.records import Meta, PublishedRecord
 from skerry.wire.workload import ProcessSpec, Restart, WorkloadSpec
 
@@ -271,6 +272,7 @@ async def test_a_hub_on_a_full_disk(tidy_dir: Path) -> None:
             feeder = Feeder(node)
             await feeder.publish(10)
             await check_each_once(site, node, 10)
+            cookies = await signed_in(site)
             hog = fill(site.hub.directory)
             logged = len(node.log.read_bytes()) + len(site.hub.process.log.read_bytes())
             for _ in range(40):
@@ -285,6 +287,9 @@ async def test_a_hub_on_a_full_disk(tidy_dir: Path) -> None:
             assert await node.runs("feeder", "steady")
             shell = CommandLine(site)
             assert "hub.db: the disk is full" in (await shell.run("sync", "status")).out
+            told = await shell.run("hub", "storage")
+            assert "the hub's disk is full: nodes keep what the hub cannot take" in told.out
+            assert "the hub&#39;s disk is full" in await page_of(site, cookies)
             assert await site.hub.process.end(signal.SIGTERM) == 0
             fill(site.hub.directory)
             await site.hub.start()
@@ -294,6 +299,30 @@ async def test_a_hub_on_a_full_disk(tidy_dir: Path) -> None:
             hog.unlink()
             await check_each_once(site, node, feeder.accepted)
             await eventually(partial(succeeds, node), "all is well again")
+            assert "disk is full" not in await page_of(site, cookies)
+
+
+async def signed_in(site: Installation) -> dict[str, str]:
+    """A browser's cookies."""
+    async with site.hub.api() as api:
+        code = await api.send("POST", "/api/v1/login-codes", None, LoginCode)
+    async with (
+        aiohttp.ClientSession() as browser,
+        browser.get(site.hub.url + code.path, allow_redirects=False) as answer,
+    ):
+        return {name: morsel.value for name, morsel in answer.cookies.items()}
+
+
+async def page_of(site: Installation, cookies: dict[str, str]) -> str:
+    """The page as a browser gets it."""
+    async with (
+        aiohttp.ClientSession(
+            headers={"Cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())}
+        ) as browser,
+        browser.get(site.hub.url) as page,
+    ):
+        assert page.status == 200
+        return await page.text()
 
 
 async def blames_the_disk(node: Node) -> bool:

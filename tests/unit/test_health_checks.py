@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from skerry.node.health.checks import CHECKS, Facts, examine, problems
 from skerry.wire.local import (
     BackupStatus,
+    Growth,
     KeyStatus,
     KeyView,
     LaneStatus,
@@ -68,6 +69,11 @@ def test_what_presses_is_a_problem_of_the_node_and_other_warnings_are_not() -> N
         (replace(GOOD, free_bytes=10**8), "disk space", "warning", "100 MB free"),
         (replace(GOOD, free_bytes=10**6), "disk space", "failed", "1 MB free"),
         (replace(GOOD, storage=None), "storage", "skipped", "not measured yet"),
+        (
+            replace(GOOD, storage=StorageUsage(None, 900, 10**10, {"logs": 900}, {}, Growth(3600, 5 * 10**9, 2 * 86_400, "logs"))),
+            "storage", "warning",
+            "grows by 5 GB a day, mostly logs; full in 2d; now 900 B: logs 900 B; 10 GB free on the disk",
+        ),
         (
             replace(GOOD, storage=StorageUsage(1000, 900, 10**10, {"logs": 900}, {})),
             "storage", "warning", "900 B, 90 % of 1 KB: logs 900 B; 10 GB free on the disk",

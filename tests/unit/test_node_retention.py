@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skerry.core.stream_rules import Rule, Rules
 from skerry.kit.clock import NS
-from skerry.node.data.retention import KEEP_ACKNOWLEDGED, Moment, freeable_through
+from skerry.node.data.retention import KEEP_ACKNOWLEDGED, Moment, freeable_through, ruled_through
+from skerry.node.data.stream_use import Use
 from skerry.node.store.segments import Segment, Times
 from skerry.wire.sync import NO_CHAIN
 
@@ -71,3 +74,51 @@ def test_what_the_hub_does_not_have_never_goes(
     through = freeable_through(lane, acknowledged, backed_up, NOW)
     assert through <= acknowledged
     assert through in {0, *(each.last for each in lane)}
+
+
+def lane(*ages_in_days: float) -> list[Segment]:
+    """Files of ten records, the oldest first, each with a path of its own."""
+    files = []
+    for index, age in enumerate(ages_in_days):
+        one = segment(10 * index + 1, 10 * index + 10, age=int(age * DAY))
+        files.append(msgspec.structs.replace(one, path=Path(str(index))))
+    return files
+
+
+def holds(**bytes_of: int) -> dict[tuple[str, str], Use]:
+    return {(name, "w"): Use(10, size) for name, size in bytes_of.items()}
+
+
+CAM_FOR_A_DAY = Rules.of([Rule("cam*", keep=86_400)])
+
+
+def test_a_file_goes_when_the_time_of_all_its_streams_is_over() -> None:
+    files = lane(3, 2, 1.5, 0.5)
+    contents = {file.path: holds(cam=5, cam2=5) for file in files}
+    assert ruled_through(files, contents, CAM_FOR_A_DAY, NOW, 0) == 30
+    contents[files[1].path] = holds(cam=5, env=5)  # of «env» no rule speaks: seven days
+    assert ruled_through(files, contents, CAM_FOR_A_DAY, NOW, 0) == 10
+    assert ruled_through(files, contents, CAM_FOR_A_DAY, NOW, 20) == 30  # it is in a backup
+    assert ruled_through(files, contents, CAM_FOR_A_DAY, NOW, 20, strictly=True) == 10
+
+
+def test_a_rule_may_keep_longer_than_what_holds_without_it() -> None:
+    files = lane(20, 9)
+    contents = {file.path: holds(cam=5) for file in files}
+    rules = Rules.of([Rule("cam", keep=10 * 86_400)])
+    assert ruled_through(files, contents, rules, NOW, 100) == 10
+    assert ruled_through(files, contents, Rules.of([Rule("cam", keep=30 * 86_400)]), NOW, 100) == 0
+
+
+def test_by_bytes_the_oldest_files_go_as_soon_as_newer_ones_hold_as_much() -> None:
+    files = lane(0.4, 0.3, 0.2, 0.1)
+    contents = {file.path: holds(cam=100) for file in files}
+    for most, through in ((100, 30), (150, 20), (300, 10), (301, 0)):
+        rules = Rules.of([Rule("cam", bytes=most)])
+        assert ruled_through(files, contents, rules, NOW, 0) == through
+
+
+def test_a_file_that_nobody_has_looked_into_stays() -> None:
+    files = lane(20, 19)
+    contents = {files[1].path: holds(cam=1)}
+    assert ruled_through(files, contents, CAM_FOR_A_DAY, NOW, 100) == 0

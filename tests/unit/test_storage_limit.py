@@ -7,15 +7,17 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from skerry.kit.clock import NS
 from skerry.node.limits.accounting import measure
 from skerry.node.limits.storage import (
     SPARE,
     RecordFile,
+    Trend,
     class_of,
     shares,
     to_evict,
 )
-from skerry.wire.local import StorageUsage
+from skerry.wire.local import Growth, StorageUsage
 
 MB = 1_000_000
 FILES = {
@@ -106,3 +108,34 @@ def test_a_stage_gives_nothing_before_the_ones_ahead_of_it_gave_all(
 def test_words() -> None:
     usage = StorageUsage(2000 * MB, 1200 * MB, 3000 * MB, {"records unsent": 800 * MB, "logs": 400 * MB}, {})  # fmt: skip
     assert str(usage) == "1.2 GB, 60 % of 2 GB: records unsent 800 MB, logs 400 MB; 3 GB free on the disk"  # fmt: skip
+
+
+HOUR = 3600 * NS
+
+
+def test_growth_is_known_after_half_an_hour_and_by_what_stays() -> None:
+    trend = Trend()
+    begun = {"logs": 10 * MB, "samples": 0}
+    trend.note(0, begun)
+    assert trend.growth(HOUR // 4, begun, 100 * MB) is None
+    now = {"logs": 11 * MB, "samples": 5 * MB}
+    trend.note(HOUR, now)
+    assert trend.growth(HOUR, now, 48 * MB) == Growth(3600, 144 * MB, 2 * 86_400, "samples")
+    assert trend.growth(HOUR, begun, 48 * MB) == Growth(3600, 0)
+    less = {"logs": 9 * MB}
+    assert trend.growth(HOUR, less, 48 * MB) == Growth(3600, -24 * MB)
+
+
+def test_growth_is_that_of_the_last_day() -> None:
+    trend = Trend()
+    for quarter in range(400):
+        trend.note(quarter * HOUR // 4, {"logs": quarter * quarter})
+    found = trend.growth(100 * HOUR, {"logs": 160_000}, MB)
+    assert found is not None
+    assert 23 * 3600 <= found.seconds <= 25 * 3600
+
+
+def test_growth_in_words() -> None:
+    grown = Growth(3600, 210 * MB, 3 * 86_400 + 4 * 3600, "logs")
+    assert str(grown) == "210 MB a day, mostly logs; full in 3d 4h"
+    assert str(Growth(3600, 0)) == "0 B a day"

@@ -32,6 +32,7 @@ COMMANDS = {
     "worker": "worker",
     "sync": "health",
     "doctor": "health",
+    "storage": "storage",
     "hub": "hub",
     "token": "hub",
     "config": "config",

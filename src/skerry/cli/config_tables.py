@@ -93,6 +93,8 @@ def note(kind: str, configured: Configured) -> str:
     elif configured.lacking and setting.feature is not None:
         found.append(f"not built: {setting.feature.name}")
     found += [f"instead of {other}" for other in configured.instead]
+    if setting.notes is not None and configured.given:
+        found += setting.notes(configured.value)
     return "; ".join(found)
 
 

@@ -1,4 +1,4 @@
-"""`skerry hub run|login|backup|backups|restore` and `skerry token create`."""
+"""`skerry hub run|login|storage|backup|backups|restore` and `skerry token create`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Annotated
 import typer
 
 from skerry.cli import hub_backups
+from skerry.cli.http import CHECKS_SECONDS
 from skerry.cli.session import Session, remote
+from skerry.cli.storage import Streams, report_table
 from skerry.hub.settings import settings_to_start
 from skerry.kit.clock import iso
 from skerry.kit.errors import InvalidInput
 from skerry.kit.units import format_duration, parse_duration
 from skerry.wire.people import LoginCode, TokenReply, TokenRequest
+from skerry.wire.storage import StorageReport
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +28,7 @@ def register(app: typer.Typer) -> None:
     hub.command("backup")(hub_backups.backup)
     hub.command("backups")(hub_backups.backups)
     hub.command("restore")(hub_backups.restore)
+    hub.command("storage")(storage)
     app.add_typer(hub, name="hub")
     token = typer.Typer(help="Enrolment tokens.", no_args_is_help=True, callback=_group)
     token.command("create")(create)
@@ -62,6 +66,14 @@ async def login(session: Session) -> None:
         code = await hub.send("POST", "/api/v1/login-codes", None, LoginCode)
     address = f"{session.target.hub}{code.path}"
     session.screen.tell(address, {"url": address, "expires_at": code.expires_at})
+
+
+@remote
+async def storage(session: Session, streams: Streams = False) -> None:
+    """Show what uses the hub's disk: how much, since when, why it is kept."""
+    async with session.hub() as hub:
+        report = await hub.patient(CHECKS_SECONDS).get("/api/v1/storage", StorageReport)
+    session.screen.show(report_table(report, session.clock.wall_ns(), streams=streams))
 
 
 @remote

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,6 +66,8 @@ class Setting:
     """Whether a value asks for the feature, where that is neither «true» nor a mere detail of it."""
     nodes_only: bool = False
     """Has no meaning on a hub."""
+    notes: Callable[[object], Sequence[str]] | None = None
+    """What people should know of a given value."""
 
     def lacks(self, value: object) -> bool:
         """Whether `value` says something that this build does not do."""

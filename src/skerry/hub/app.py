@@ -27,6 +27,7 @@ from skerry.hub.dashboard.rendering import Templates
 from skerry.hub.data.completeness import Completeness
 from skerry.hub.data.export import RecordExport
 from skerry.hub.data.query import RecordQuery
+from skerry.hub.data.storage import Storage
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.models import Models
@@ -66,6 +67,7 @@ class Features:
     record_query: RecordQuery
     record_export: RecordExport
     completeness: Completeness
+    storage: Storage
     greeter: Greeter
     receiver: Receiver
     carrying: Carrying

@@ -23,6 +23,7 @@ from typing import cast
 import uvicorn
 
 import skerry
+from skerry.core.stream_rules import Rules
 from skerry.hub.api import admin_token
 from skerry.hub.api.auth import Authenticator
 from skerry.hub.api.sessions import LoginCodes, Sessions
@@ -37,6 +38,7 @@ from skerry.hub.data.history import RecordHistory
 from skerry.hub.data.ingest import Ingest
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.retention import Ages, Retention
+from skerry.hub.data.storage import Storage
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.assignments import Assignments
@@ -74,6 +76,9 @@ log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 600.0
 """Seconds between two passes of retention."""
+
+_BREATH = 0.05
+"""Seconds that pushes have for themselves between two steps of giving room back to the disk."""
 
 _UPDATES_LEASE = 5.0
 """Seconds after which another hub process carries changes on when this one is gone."""
@@ -177,43 +182,26 @@ async def _build(
     peers = Peers(store, settings.address or address, token)
     hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
     retention = _retention(settings, store)
+    storage = Storage(store, settings.data_dir, retention, clock)
     receiver = Receiver(store, Ingest(), nodes, links.notify)
     leases = Leases(store)
     backups = build_schedule(settings, store, leases, clock)
     features = Features(
-        store=store,
-        nodes=nodes,
-        tokens=Tokens(store, clock),
-        workloads=workloads,
-        models=models,
-        blobs=blobs,
-        file_blobs=file_blobs,
-        arrivals=arrivals,
-        shelf=Shelf(store, file_blobs, arrivals, settings.retention.files),
-        rollouts=rollouts,
-        record_query=query,
-        record_export=RecordExport(store, query),
-        completeness=Completeness(store, query, clock),
-        greeter=Greeter(store, clock),
-        receiver=receiver,
-        carrying=Carrying(store, receiver, arrivals, clock),
-        feed=Feed(store, assignments, clock, links.notify),
-        links=links,
-        peers=peers,
-        tails=Tails(links, peers, token),
+        store=store, nodes=nodes, tokens=Tokens(store, clock), workloads=workloads, models=models, rollouts=rollouts,
+        blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
+        shelf=Shelf(store, file_blobs, arrivals, _longest_for_files(settings)),
+        record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
+        storage=storage, greeter=Greeter(store, clock), receiver=receiver,
+        carrying=Carrying(store, receiver, arrivals, clock), feed=Feed(store, assignments, clock, links.notify),
+        links=links, peers=peers, tails=Tails(links, peers, token),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock),
-        leases=leases,
-        backups=backups,
-        changes=changes,
+        leases=leases, backups=backups, changes=changes,
         board=Board(
-            nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups
+            nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups, storage=storage
         ),
-        templates=templates,
-        authenticator=Authenticator(FLEET, token, nodes, sessions, hosts),
-        sessions=sessions,
-        login_codes=LoginCodes(store, clock),
-        clock=clock,
-    )
+        templates=templates, authenticator=Authenticator(FLEET, token, nodes, sessions, hosts), sessions=sessions,
+        login_codes=LoginCodes(store, clock), clock=clock,
+    )  # fmt: skip
     return features, retention
 
 
@@ -222,7 +210,14 @@ def _retention(settings: HubSettings, store: HubStore) -> Retention:
     return Retention(
         store,
         Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps, file=kept.files),
+        Rules.of(kept.streams),
     )
+
+
+def _longest_for_files(settings: HubSettings) -> float:
+    """Seconds that a file's record may be kept by the rules of retention."""
+    kept = settings.retention
+    return max([kept.files, *(rule.keep or 0 for rule in kept.streams)])
 
 
 async def _run(
@@ -243,6 +238,8 @@ async def _run(
         unnamed = await features.shelf.sweep(clock.wall_ns())
         if unnamed:
             log.info("removed %d files that no record names", unnamed)
+        while await features.store.give_back():
+            await clock.sleep(_BREATH)
 
     def end() -> None:
         # The page's streams end by themselves before the server waits for its connections; links it ends itself.

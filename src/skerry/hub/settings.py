@@ -18,6 +18,8 @@ from skerry.core.config import Configured, SourceFile, Sources, load, nested, re
 from skerry.core.documented import documented
 from skerry.core.names import is_url, name_fault
 from skerry.core.setting_values import Setting
+from skerry.core.stream_rules import Rule
+from skerry.core.stream_settings import stream_rules
 from skerry.kit.errors import InvalidInput
 from skerry.kit.text_file import read_text
 
@@ -27,12 +29,13 @@ _LISTEN = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:]+)\]|(?P<host>[^:\[\]]+)):(?P<po
 
 
 class RetentionSection(msgspec.Struct, frozen=True):
-    """How long the hub keeps records, in seconds since it received them."""
+    """How long the hub keeps records, in seconds since it received them; `streams` are rules for names."""
 
     measurements: float
     events: float
     gaps: float
     files: float
+    streams: list[Rule] = []
 
 
 class BlobsSection(msgspec.Struct, frozen=True):
@@ -115,6 +118,7 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
                 "How long records of gaps are kept.", unit="seconds", low=60, high=3650 * day),
         Setting("retention.files", "duration", 365 * day,
                 "How long files are kept.", unit="seconds", low=60, high=3650 * day),
+        stream_rules("the age of its kind"),
         Setting("blobs.url", "text", None,
                 "Where models and files are kept: «s3://BUCKET/PREFIX»; by default directories in the data directory.",
                 check=_blobs_fault),

@@ -35,6 +35,14 @@ ROOM = 2 * 1024 * 1024
 _CACHE_KIB = 512
 """Of pages for each connection: what is kept here is small, and holding room must not stay in memory."""
 
+_GIVEN_BACK = 256
+"""Pages of 4 KiB that are given back to the disk in one step."""
+
+_REWRITTEN = 64 * 1024 * 1024
+"""A file that cannot give room back yet is written anew up to this size: publishing does not wait for it, statuses do."""
+
+_INCREMENTAL = 2
+
 _CHECKPOINT_PAGES = 256
 """Of 4 KiB: the WAL begins anew at half of its room, so that a larger group still fits."""
 
@@ -86,7 +94,12 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA busy_timeout = 5000")
         if not read_only:
+            if (
+                not path.stat().st_size
+            ):  # of one that is there it can be told only by writing it anew
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA journal_size_limit = {2 * ROOM}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     except sqlite3.Error as error:
@@ -202,12 +215,10 @@ class _SqliteEngine:
         connection = self._connection
         assert connection is not None  # noqa: S101 - open() ran before the thread takes jobs
         try:
-            for job in jobs:
-                if job.alone:
-                    job.work(connection)
+            alone = {id(job): job.work(connection) for job in jobs if job.alone}
             self._set_synchronous(connection, full=any(job.durable for job in jobs))
             connection.execute("BEGIN IMMEDIATE")
-            results = [None if job.alone else self._run(connection, job) for job in jobs]
+            results = [alone[id(job)] if job.alone else self._run(connection, job) for job in jobs]
             for label in {job.label for job in jobs}:
                 self._disk.point(f"{label}.before-commit")
             connection.execute("COMMIT")
@@ -229,6 +240,29 @@ class _SqliteEngine:
         if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             raise Transient(f"cannot empty the log of {self._path}: somebody is reading")
         hold_room(connection, self._path, self._disk.free_bytes(self._path.parent))
+
+    def give_back(self, connection: sqlite3.Connection) -> bool:
+        def pragma(name: str) -> int:
+            return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+        page, free = pragma("page_size"), pragma("freelist_count")
+        if page * free < 2 * ROOM:
+            return False
+        if pragma("auto_vacuum") == _INCREMENTAL:
+            connection.execute("BEGIN IMMEDIATE")
+            for _ in range(min(_GIVEN_BACK, free - ROOM // page - 1)):
+                connection.execute(
+                    "PRAGMA incremental_vacuum(1)"
+                )  # of more, the driver would take one, too
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            return True
+        live = page * (pragma("page_count") - free)
+        room = self._disk.free_bytes(self._path.parent)
+        if live <= _REWRITTEN and 2 * live + 4 * ROOM < room:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            self.compact(connection)
+        return False
 
     def close(self) -> None:
         connection = self._connection
@@ -302,6 +336,14 @@ class SqliteWriter:
         await self._thread.run(
             _Job(self._engine.compact, durable=True, label="compact", alone=True)
         )
+
+    async def give_back(self) -> bool:
+        """One small step of giving room that nothing uses back to the disk, but for `ROOM`; whether there is more to do.
+
+        Others' jobs come in between. Raises Transient.
+        """
+        job = _Job(self._engine.give_back, durable=False, label="give-back", alone=True)
+        return bool(await self._thread.run(job))
 
     def submit(
         self, work: Callable[[sqlite3.Connection], T], *, label: str, durable: bool = True

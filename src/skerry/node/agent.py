@@ -22,6 +22,7 @@ from functools import partial
 import aiohttp
 
 from skerry import __version__
+from skerry.core.stream_rules import Rules
 from skerry.kit.clock import Clock
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.tasks import Guard, supervised
@@ -84,6 +85,9 @@ log = logging.getLogger(__name__)
 RETENTION_EVERY = 600.0
 MEND_EVERY = 5.0
 """Seconds for which a removed socket stays away: a person tidying up in run/ finds the node again."""
+
+BREATH = 0.05
+"""Seconds that others have for themselves between two steps of giving room back to the disk."""
 
 SKEW_THAT_IS_SUSPECT = 60.0
 BUILD_TIME_NS = 1_790_000_000 * 10**9
@@ -192,7 +196,7 @@ def _build(
         containers=containers, models=models, files=files, groups=groups, named=named, supervisor=supervisor,
         desired=desired, sync=sync, api=api, query=RecordQuery(records, name), logs=logs, workload_desk=desk,
         sweeps=Sweeps(
-            Retention(records, clock, sync.backed_up),
+            Retention(records, clock, sync.backed_up, Rules.of(settings.retention.streams), events),
             LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
             shipping,
         ),
@@ -317,7 +321,13 @@ async def _retain(node: Node, host: Host) -> None:
     guard = Guard("freeing acknowledged records", host.clock, host.chance)
     while True:
         await guard.run(node.sweeps.retention.once)
+        await guard.run(partial(_give_back, node, host))
         await host.clock.sleep(RETENTION_EVERY)
+
+
+async def _give_back(node: Node, host: Host) -> None:
+    while await node.store.writer.give_back():
+        await host.clock.sleep(BREATH)
 
 
 async def _age(node: Node, host: Host) -> None:

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from skerry.core.stream_rules import Rule
+
 STORE_FILE = "node.db"
 """The database's name in the data directory, if `storage.path` does not name its file."""
 
@@ -128,6 +130,12 @@ class EncryptionSection(msgspec.Struct, frozen=True):
     storage: StorageEncryption
 
 
+class RetentionSection(msgspec.Struct, frozen=True):
+    """How long records stay here once the hub has them, by name."""
+
+    streams: list[Rule] = []
+
+
 class LogsSection(msgspec.Struct, frozen=True):
     """The node's own log."""
 
@@ -152,6 +160,7 @@ class NodeSettings(msgspec.Struct, frozen=True):
     storage: StorageSection
     files: FilesSection
     encryption: EncryptionSection
+    retention: RetentionSection = RetentionSection()
     credentials: Path | None = None
     """Systemd's directory of credentials for this process."""
     engine_sockets: tuple[Path, ...] = ()

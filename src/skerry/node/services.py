@@ -75,6 +75,7 @@ from skerry.wire.workload import Assignment, StreamClass, WorkloadStatus
 if TYPE_CHECKING:
     from skerry.node.sync.carrying import Carrying
     from skerry.wire.stick import ReceiptTaken
+    from skerry.wire.storage import StorageReport
 
 LAST_WORDS = 1.5
 """Seconds for the hub to hear that the workloads have ended, and what they published last."""
@@ -256,7 +257,7 @@ class Node:
             workload_app(workload_desk),
             public_app(self, own_hosts(platform.node())),
         )
-        self._records = records
+        self.records = records
         self._host = host
         self._isolation = isolation
         self._started_at = host.clock.wall_ns()
@@ -286,6 +287,11 @@ class Node:
 
     async def doctor(self) -> Doctor:
         return Doctor(examine(await self._facts(deep=True)))
+
+    async def storage(self) -> StorageReport:
+        from skerry.node.storage_view import storage_report  # noqa: PLC0415 - only when somebody asks
+
+        return await storage_report(self, self._host.clock.wall_ns())
 
     async def load_images(self, request: ImageLoad) -> ImagesLoaded:
         return ImagesLoaded(await self.containers.load_image(Path(request.path)))
@@ -334,7 +340,7 @@ class Node:
         problem = await asyncio.to_thread(store) if deep else ""
         means = await asyncio.to_thread(self._isolation.means.inventory) if deep else None
         look = await look_for_engine(self.settings.engine_sockets) if deep else EngineLook()
-        damaged = [*self._records.damaged_files(), *directory.glob("*.damaged")]
+        damaged = [*self.records.damaged_files(), *directory.glob("*.damaged")]
         return Facts(
             data_dir=str(directory),
             data_dir_mode=directory.stat().st_mode & 0o777,

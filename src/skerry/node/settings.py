@@ -27,6 +27,7 @@ from skerry.core.config import (
 from skerry.core.documented import documented
 from skerry.core.names import label_fault, name_fault, url_fault
 from skerry.core.setting_values import Setting
+from skerry.core.stream_settings import stream_rules
 from skerry.kit.errors import InvalidInput
 from skerry.kit.nearest import did_you_mean
 from skerry.kit.sealing.sources import source_fault
@@ -65,6 +66,7 @@ def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
         Setting("records.sample_limit", "size", 500_000_000,
                 "Room for records of class «sample». When it is full, the oldest are thinned.",
                 unit="bytes", low=1_000_000),
+        stream_rules("7d after the hub has them, or until they are in a backup of the hub"),
         Setting("runtime.storage_check_interval", "duration", 30.0,
                 "How often the data directory is measured.", unit="seconds", low=0.1, high=86400),
         Setting("runtime.memory_check_interval", "duration", 2.0,

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from skerry.kit.units import format_size
+from skerry.kit.units import format_duration, format_size
 from skerry.wire.files import FilesWaiting
 from skerry.wire.sync import Lane
 from skerry.wire.workload import WorkloadStatus
@@ -72,6 +72,24 @@ class MemoryUsage(msgspec.Struct, frozen=True):
         return f"{self.used * 100 // self.limit} % of {format_size(self.limit)}: {parts}"
 
 
+class Growth(msgspec.Struct, frozen=True):
+    """How the use of a disk grew within the last `seconds`, at most a day. `by` is the part that grew most.
+
+    `full_in`: seconds until there is no room left for what does not go by itself; None: it does not grow.
+    """
+
+    seconds: int
+    per_day: int
+    full_in: int | None = None
+    by: str = ""
+
+    def __str__(self) -> str:
+        """For people: «210 MB a day, mostly records unsent; full in 3d 4h»."""
+        by = f", mostly {self.by}" if self.by else ""
+        full = "" if self.full_in is None else f"; full in {format_duration(self.full_in)}"
+        return f"{format_size(self.per_day)} a day{by}{full}"
+
+
 class StorageUsage(msgspec.Struct, frozen=True):
     """The node's data directory in bytes: by class, and each workload's own directory. `free` is the disk's."""
 
@@ -80,6 +98,8 @@ class StorageUsage(msgspec.Struct, frozen=True):
     free: int
     classes: dict[str, int]
     workloads: dict[str, int]
+    growth: Growth | None = None
+    """None: it was not looked at for long enough."""
 
     def __str__(self) -> str:
         """For people: «1.2 GB, 60 % of 2 GB: records unsent 800 MB, logs 300 MB; 3 GB free on the disk»."""

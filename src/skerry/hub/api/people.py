@@ -18,6 +18,7 @@ from skerry.hub.api.sessions import LoginCodes
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
 from skerry.hub.data.query import Asked, RecordQuery
+from skerry.hub.data.storage import Storage
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
@@ -47,6 +48,7 @@ from skerry.wire.people import (
     WorkloadView,
 )
 from skerry.wire.records import Kind
+from skerry.wire.storage import StorageReport
 from skerry.wire.workload import Level
 
 _BACKUPS_FAIL = "the hub's backups fail: «skerry hub backups» says why"
@@ -252,6 +254,12 @@ async def list_records(  # noqa: PLR0913 - one argument for each query parameter
     return await record_query.records(**asked)
 
 
+@get("/api/v1/storage", opt=PERSON)
+async def read_storage(storage: NamedDependency[Storage]) -> StorageReport:
+    """What uses the hub's disk, and why it is kept."""
+    return await storage.report()
+
+
 @get("/api/v1/nodes/{node:str}/logs/{workload:str}", media_type=MediaType.TEXT, opt=PERSON)
 async def tail_log(  # noqa: PLR0913 - one argument for each query parameter
     *,
@@ -313,6 +321,7 @@ def people_routes() -> Router:
             workload_history,
             roll_workload_back,
             list_records,
+            read_storage,
             tail_log,
         ],
     )

@@ -10,6 +10,7 @@ from skerry.hub.dashboard import chart, view
 from skerry.hub.dashboard.rendering import Templates
 from skerry.hub.data.history import Course, RecordHistory
 from skerry.hub.data.query import RecordQuery
+from skerry.hub.data.storage import Storage, disk_problem
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.workloads import Workloads
 from skerry.kit.clock import NS, Clock
@@ -39,8 +40,10 @@ class Board:
         clock: Clock,
         *,
         backups: Schedule,
+        storage: Storage,
     ) -> None:
         self._backups = backups
+        self._storage = storage
         self._nodes = nodes
         self._workloads = workloads
         self._query = query
@@ -74,7 +77,14 @@ class Board:
             latest=latest,
             events=events.rows,
             history=self._history,
-            problem=await self._backups.problem(),
+            problems=[
+                each
+                for each in (
+                    disk_problem(self._storage.free_bytes()),
+                    await self._backups.problem(),
+                )
+                if each
+            ],
         )
 
     async def _read_history(self, names: Sequence[str], now: int) -> None:

@@ -50,7 +50,7 @@ _TONES: Mapping[Phase, Tone] = {
 class Snapshot:
     """What the hub knew at `now` (ns since 1970). `history` holds the courses of charted names, by name.
 
-    `problem` is what the hub itself does not do as it should; empty when all is well.
+    `problems` is what the hub itself does not do as it should.
     """
 
     now: int
@@ -59,7 +59,7 @@ class Snapshot:
     latest: Sequence[Row]
     events: Sequence[Row]
     history: Mapping[str, Sequence[Course]]
-    problem: str = ""
+    problems: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Summary:
     unknown: int
     troubled: int
     series: int
-    problem: str
+    problems: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def summary(snapshot: Snapshot) -> Summary:
         unknown=sum(not each.node_online for each in instances),
         troubled=sum(_tone(each, snapshot.now) == "bad" for each in present),
         series=len(snapshot.latest),
-        problem=snapshot.problem,
+        problems=snapshot.problems,
     )
 
 

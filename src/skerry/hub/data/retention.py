@@ -3,21 +3,28 @@
 A record's age counts from when the hub received it, so a device with a wrong clock loses nothing. All
 records of a batch have the same age and go together, in steps that keep the writer busy only briefly.
 PostgreSQL's records lie in partitions by their own time (`store.partitions`): one whose time is over goes as a whole
-when all in it is old enough; what stays behind in it, or lies outside all partitions, goes in steps.
+when all in it is old enough; what stays behind in it, or lies outside all partitions, goes in steps. Rules for names
+(`data.stream_retention`) may keep single streams longer or shorter than their kind: then whole batches and partitions
+go at the longest age that a stream of their kind has, and all other streams one by one before.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import Connection, Table, delete, select, tuple_
 
+from skerry.core.stream_rules import NO_RULES, Rules
 from skerry.hub.data.dictionary import REFRESH
+from skerry.hub.data.stream_retention import Stream, StreamRetention
 from skerry.hub.store import changes, partitions
+from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.tables import batch, meta, record, series, session
+from skerry.hub.store.tables import batch, meta, record, retention_removed, series, session
 from skerry.kit.clock import NS
 from skerry.kit.errors import Transient
 from skerry.wire.records import Kind
@@ -45,7 +52,7 @@ class Ages:
 class Retention:
     """Sweeps when told to; the hub's loop does so every few minutes."""
 
-    def __init__(self, store: HubStore, ages: Ages) -> None:
+    def __init__(self, store: HubStore, ages: Ages, rules: Rules = NO_RULES) -> None:
         self._store = store
         kinds: dict[Kind, float] = {
             "measurement": ages.measurement,
@@ -54,12 +61,30 @@ class Retention:
             "file": ages.file,
         }
         self._ages = {kind: int(age * NS) for kind, age in kinds.items()}
+        self._streams = StreamRetention(store, self._ages, rules)
+        self._rules = rules
+        ruled = [int(rule.keep * NS) for rule in rules.ordered if rule.keep is not None]
+        self._longest = {kind: max([age, *ruled]) for kind, age in self._ages.items()}
+
+    @property
+    def ages(self) -> Mapping[Kind, int]:
+        """How long (ns) records of each kind are kept where no rule fits."""
+        return self._ages
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether there are rules for names."""
+        return bool(self._rules)
+
+    async def streams(self) -> list[Stream]:
+        """Every series with what holds for it."""
+        return await self._streams.streams()
 
     async def prepare(self, now: int) -> None:
         """Creates the partitions that the coming records need; without them they are kept too, but go row by row."""
         if not self._store.shared:
             return
-        for kind, age in self._ages.items():
+        for kind, age in self._longest.items():
             create = partial(partitions.create, kind=kind, age=age, now=now)
             try:
                 made = await self._store.write(create)
@@ -71,20 +96,29 @@ class Retention:
 
     async def sweep(self, now: int) -> int:
         """Removes what is too old at `now` (ns since 1970); returns how many records that were."""
-        removed = 0
+        removed: Counter[str] = Counter()
         sweep = self._sweep_partitions if self._store.shared else self._sweep_records
-        for kind, age in self._ages.items():
-            removed += await sweep(kind, now - age)
-        unused = now - max(self._ages.values()) - 2 * REFRESH
+        streams = await self._streams.streams() if self._rules else []
+        for kind, usual in self._ages.items():
+            of_kind = [stream for stream in streams if stream.kind == kind]
+            longest = max((stream.age for stream in of_kind), default=usual)
+            # A file has a row beside its record, which only the way by streams removes with it.
+            apart = of_kind if kind == "file" else _apart(of_kind, longest)
+            removed.update(await self._streams.sweep(kind, apart, now))
+            removed[f"{kind}s"] += await sweep(kind, now - longest)
+        if any(removed.values()):
+            await self._store.write(partial(_count, removed=+removed, now=now))
+        oldest = max(self._longest.values())
+        unused = now - oldest - 2 * REFRESH
         if self._store.shared:
-            unused -= partitions.AHEAD + 2 * partitions.width(max(self._ages.values()))
+            unused -= partitions.AHEAD + 2 * partitions.width(oldest)
         for table in (series, session, meta):
             await self._sweep_dictionary(table, unused)
         while await self._store.write(
             lambda connection: changes.prune(connection, now - CHANGES_KEPT, _STEP_ROWS)
         ):
             pass
-        return removed
+        return removed.total()
 
     async def _sweep_records(self, kind: Kind, before: int) -> int:
         removed = 0
@@ -132,6 +166,23 @@ class Retention:
             step = ids[start : start + _STEP_ROWS]
             unused = delete(table).where(table.c.id.in_(step), table.c.used_at < before)
             await self._store.write(partial(Connection.execute, statement=unused))
+
+
+def _apart(streams: Iterable[Stream], longest: int) -> list[Stream]:
+    """Those of which something may have to go that the longest age of their kind leaves."""
+    return [stream for stream in streams if stream.age < longest or stream.bytes is not None]
+
+
+def _count(connection: Connection, removed: Mapping[str, int], now: int) -> None:
+    """What was removed and why is told for ever (`skerry hub storage`)."""
+    statement = insert(connection, retention_removed)
+    counted = retention_removed.c.records + statement.excluded.records
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["rule"], set_={"records": counted, "last_at": now}
+        ),
+        [{"rule": rule, "records": count, "last_at": now} for rule, count in removed.items()],
+    )
 
 
 def _expire(connection: Connection, kind: Kind, before: int) -> tuple[int, bool]:

@@ -21,12 +21,20 @@ from skerry.kit.sqlite import classify as classify_sqlite
 
 _CACHE_KIB = 32 * 1024
 _CHECKPOINT_PAGES = 4000
+_LOG_BYTES = 64 * 1024 * 1024
+"""A WAL that a long reader let grow is cut to this when it begins anew."""
+_PAGES_AT_ONCE = 500
+"""Pages that are given back to the disk in one step: a few milliseconds."""
+_WORTH = 1000
+"""Free pages from which giving back begins, and how many stay for what comes next."""
 
 CONNECT = {
     "connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }  # fmt: skip
 """How every connection to PostgreSQL is made: a server that vanished without a word is noticed in seconds."""
+
+_INCREMENTAL = 2
 
 _AGAIN = frozenset({"40P01", "40001"})
 """SQLSTATEs that say nothing about the statements: a deadlock, a serialization failure."""
@@ -93,6 +101,49 @@ def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.I
     return sqlite.insert(table)
 
 
+def give_back(connection: Connection) -> bool:
+    """One step of giving pages of a SQLite file that nothing uses back to the disk; whether there is more to do.
+
+    Within the writer's transaction. A file from before this was built in keeps its pages until `compact`.
+    """
+    run = connection.exec_driver_sql
+    if run("PRAGMA auto_vacuum").scalar_one() != _INCREMENTAL:
+        return False
+    free = int(run("PRAGMA freelist_count").scalar_one())
+    if free < _WORTH + _PAGES_AT_ONCE:
+        return False
+    for _ in range(min(_PAGES_AT_ONCE, free - _WORTH)):
+        run("PRAGMA incremental_vacuum(1)")  # of more pages Python's driver would take one, too
+    return True
+
+
+def compact(engine: Engine, free_bytes: int) -> None:
+    """Writes an older SQLite file anew, so that it can give room back from now on, if that is worth it and there is room.
+
+    Raises Corrupt or Transient.
+    """
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+
+        def pragma(name: str) -> int:
+            return int(cursor.execute(f"PRAGMA {name}").fetchone()[0])
+
+        pages, free = pragma("page_count"), pragma("freelist_count")
+        needed = 2 * pragma("page_size") * (pages - free)
+        if (
+            pragma("auto_vacuum") != _INCREMENTAL
+            and free > max(_WORTH, pages // 4)
+            and needed < free_bytes
+        ):
+            cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            cursor.execute("VACUUM")
+    except sqlite3.Error as error:
+        raise classify_sqlite(error, _path(engine.url)) from error
+    finally:
+        connection.close()
+
+
 def classify(error: DBAPIError, url: URL) -> Corrupt | Transient:
     """What a caller should do about a failure of the database itself: restore it, or try again later."""
     if isinstance(error.orig, sqlite3.Error):
@@ -125,7 +176,7 @@ def _engine(url: URL, *, size: int, writes: bool) -> Engine:
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
     if sqlite_file:
-        event.listen(engine, "connect", _sqlite_connected(writes=writes))
+        event.listen(engine, "connect", _sqlite_connected(_path(url), writes=writes))
         begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     elif writes:
@@ -133,11 +184,16 @@ def _engine(url: URL, *, size: int, writes: bool) -> Engine:
     return engine
 
 
-def _sqlite_connected(*, writes: bool) -> Callable[[sqlite3.Connection, object], None]:
+def _sqlite_connected(path: Path, *, writes: bool) -> Callable[[sqlite3.Connection, object], None]:
     def connected(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # the «begin» listener says how transactions start
         connection.execute("PRAGMA busy_timeout = 5000")
+        if (
+            writes and not path.stat().st_size
+        ):  # of one that is there it can be told only by `compact`
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")

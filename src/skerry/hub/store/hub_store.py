@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine
@@ -20,6 +22,8 @@ from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError
 from skerry.hub.store import facts, locks
 from skerry.hub.store.engine import (
     classify,
+    compact,
+    give_back,
     is_impatient,
     may_be_repeated,
     parse_url,
@@ -92,6 +96,10 @@ class HubStore:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._read, work)
 
+    async def give_back(self) -> bool:
+        """One small step of giving unused room of a SQLite file back to the disk; whether there is more. Raises as `write`."""
+        return False if self.shared else await self.write(give_back)
+
     def _read(self, work: Callable[[Connection], T]) -> T:
         try:
             with self._reader.begin() as connection:
@@ -116,6 +124,8 @@ class _Group:
             engine = writer_engine(self._url, {ORIGIN: self._origin})
             undo.callback(engine.dispose)
             try:
+                if self._url.get_backend_name() == "sqlite":
+                    compact(engine, shutil.disk_usage(Path(self._url.database or "").parent).free)
                 with engine.begin() as connection:
                     locks.of_schema(connection)
                     migrate(connection)

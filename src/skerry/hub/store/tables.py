@@ -235,6 +235,13 @@ record = Table(
 KINDS: tuple[Kind, ...] = ("measurement", "event", "gap", "file")
 """What `record.kind` counts."""
 
+retention_removed = Table(
+    "retention_removed", metadata,  # how much retention has removed, and why
+    Column("rule", Text, primary_key=True),  # a rule for names, or a kind: «measurements»
+    Column("records", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+)  # fmt: skip
+
 # What several hub processes on one PostgreSQL must know of each other. Times are the database's own.
 
 lease = Table(

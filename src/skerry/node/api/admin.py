@@ -35,6 +35,7 @@ from skerry.wire.models import ModelCache
 
 if TYPE_CHECKING:
     from skerry.wire.stick import ReceiptTaken
+    from skerry.wire.storage import StorageReport
 
 
 class AdminServices(Protocol):
@@ -51,6 +52,8 @@ class AdminServices(Protocol):
     async def sync_status(self) -> SyncStatus: ...
 
     async def doctor(self) -> Doctor: ...
+
+    async def storage(self) -> StorageReport: ...
 
     async def stop(self, request: StopRequest) -> None:
         """Begins to end the node; with `workloads`, returns when they have ended."""
@@ -92,7 +95,7 @@ class AdminServices(Protocol):
 
 
 def admin_app(services: AdminServices) -> web.Application:
-    """GET /v1/status, sync, doctor, logs/{workload}, records, models, workers; POST: see below."""
+    """GET /v1/status, sync, doctor, storage, logs/{workload}, records, models, workers; POST: see below."""
 
     async def status(_request: web.Request) -> web.StreamResponse:
         return json_answer(await services.status())
@@ -135,10 +138,18 @@ def admin_app(services: AdminServices) -> web.Application:
     app.router.add_post("/v1/stop", stop)
     app.router.add_post("/v1/images", images)
     app.router.add_post("/v1/unlock/{workload}", unlock)
+    _add_storage(app, services)
     _add_keys(app, services)
     _add_stick(app, services)
     _add_workers(app, services)
     return app
+
+
+def _add_storage(app: web.Application, services: AdminServices) -> None:
+    async def storage(_request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.storage())
+
+    app.router.add_get("/v1/storage", storage)
 
 
 def _add_keys(app: web.Application, services: AdminServices) -> None:

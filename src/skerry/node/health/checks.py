@@ -25,6 +25,7 @@ from skerry.wire.workload import WorkloadStatus
 
 LOW_SPACE = 500_000_000
 CRITICAL_SPACE = 50_000_000
+SOON_FULL = 7 * 86_400
 SKEW_SECONDS = 60.0
 FEW_FILES = 1024
 OFF = KeyStatus(enabled=False)
@@ -117,6 +118,10 @@ def storage(facts: Facts) -> CheckResult:
     if usage.limit is not None and usage.used * 100 >= usage.limit * 90:
         fix = "connect the hub, or raise runtime.max_storage_usage; at the limit publishing is refused"
         return CheckResult("storage", "warning", str(usage), fix)
+    growth = usage.growth
+    if growth is not None and growth.full_in is not None and growth.full_in < SOON_FULL:
+        fix = "«skerry storage» says what it is and why it is kept"
+        return CheckResult("storage", "warning", f"grows by {growth}; now {usage}", fix)
     return CheckResult("storage", "ok", str(usage))
 
 

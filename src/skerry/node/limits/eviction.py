@@ -176,6 +176,10 @@ class Evictor:
             if passes == self._passes and not self._is_in_vain():
                 await self._pass(wanted)
 
+    async def evictable(self) -> list[tuple[str, int]]:
+        """What may go from which stage, in their order."""
+        return [(stage.name, await stage.evictable()) for stage in self._stages]
+
     def _is_in_vain(self) -> bool:
         if self._fruitless is None:
             return False

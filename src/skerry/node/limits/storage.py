@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 import msgspec
+
+from skerry.kit.clock import NS
+from skerry.wire.local import Growth
 
 HIGH = 0.95
 """Above this part of the limit the node lets go of what it may …"""
@@ -41,6 +45,13 @@ CLASSES = (
 )  # fmt: skip
 IN_LANES = frozenset({UNSENT, ACKNOWLEDGED, BACKED_UP, SAMPLES})
 """What the record store counts by itself."""
+
+
+STAYING = frozenset({DATABASE, UNSENT, "files", "logs", "workloads", QUARANTINE, OTHER})
+"""What does not go by itself when room is needed, or not all of it."""
+
+_TELLING = 1800 * NS
+"""After so long one can say how fast the use grows."""
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -95,6 +106,37 @@ def _class_of_records(file: RecordFile) -> str:
     if file.last > file.acknowledged:
         return UNSENT
     return BACKED_UP if file.last <= file.backed_up else ACKNOWLEDGED
+
+
+class Trend:
+    """How the use grew within the last day: by points a quarter of an hour apart."""
+
+    _EVERY = 900 * NS
+    _POINTS = 97
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[int, Mapping[str, int]]] = deque(maxlen=self._POINTS)
+
+    def note(self, at: int, classes: Mapping[str, int]) -> None:
+        """What was measured at `at`, in monotonic ns."""
+        if not self._points or at - self._points[-1][0] >= self._EVERY:
+            self._points.append((at, dict(classes)))
+
+    def growth(self, at: int, classes: Mapping[str, int], left: int) -> Growth | None:
+        """How it grew up to `at`; `left` bytes may still come. None: it was not looked at for long enough."""
+        if not self._points or at - self._points[0][0] < _TELLING:
+            return None
+        began, before = self._points[0]
+        days = (at - began) / (86_400 * NS)
+        grown = {name: classes.get(name, 0) - before.get(name, 0) for name in {*classes, *before}}
+        staying = sum(size for name, size in grown.items() if name in STAYING) / days
+        by = max(sorted(grown), key=lambda name: grown[name])
+        return Growth(
+            (at - began) // NS,
+            round(sum(grown.values()) / days),
+            round(max(left, 0) / staying * 86_400) if staying > 0 else None,
+            by if grown[by] > 0 else "",
+        )
 
 
 def to_evict(used: int, limit: int | None, free: int) -> int:

@@ -18,7 +18,7 @@ from skerry.node.limits.accounting import measure
 from skerry.node.limits.eviction import Evictor, Stage
 from skerry.node.limits.memory import is_high
 from skerry.node.limits.memory_watch import Workloads
-from skerry.node.limits.storage import CLASSES, HIGH, Measured, RecordFile, to_evict
+from skerry.node.limits.storage import CLASSES, HIGH, STAYING, Measured, RecordFile, Trend, to_evict
 from skerry.node.ports import Excess, Living
 from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.records import RecordStore
@@ -59,6 +59,8 @@ class StorageWatch:
         self._high = False
         self._added = 0
         self._beside = 0
+        self._clock = clock
+        self._trend = Trend()
         self.usage: StorageUsage | None = None
         """The last measurement."""
 
@@ -97,19 +99,29 @@ class StorageWatch:
         return [(records.acknowledged(lane), self._backed_up(lane)) for lane in RECORD_LANES]
 
     async def _measure(self) -> Measured:
-        found = await asyncio.to_thread(measure, self._data_dir, self._record_files())
+        found = await asyncio.to_thread(measure, self._data_dir, self.record_files())
         self._beside, self._added = found.beside_records, 0
         self._records.beside(self._beside)
+        free, now = self._disk.free_bytes(self._data_dir), self._clock.monotonic_ns()
+        staying = sum(size for name, size in found.classes.items() if name in STAYING)
+        room = found.total + free if self._limit is None else min(self._limit, found.total + free)
+        self._trend.note(now, found.classes)
         self.usage = StorageUsage(
             limit=self._limit,
             used=found.total,
-            free=self._disk.free_bytes(self._data_dir),
+            free=free,
             classes={name: found.classes[name] for name in CLASSES if found.classes.get(name)},
             workloads=dict(sorted(found.workloads.items())),
+            growth=self._trend.growth(now, found.classes, room - staying),
         )
         return found
 
-    def _record_files(self) -> dict[PurePath, RecordFile]:
+    async def goes(self) -> list[tuple[str, int]]:
+        """What may go when room is needed, in its order, with its bytes."""
+        return await self._evictor.evictable()
+
+    def record_files(self) -> dict[PurePath, RecordFile]:
+        """The files of records by their path below the data directory."""
         return {
             segment.path.relative_to(self._data_dir): RecordFile(
                 lane == "sample",

@@ -36,6 +36,7 @@ from skerry.node.store.record_jobs import (
     RoomNeeded,
     Submission,
     Tend,
+    Thin,
 )
 from skerry.node.store.reserve import Reserve
 from skerry.node.store.segments import Segment
@@ -223,7 +224,9 @@ class RecordEngine:
             f"cannot accept records of «{job.source}»: {shortage}; accepting goes on by itself."
         )
 
-    def _keep_house(self, job: Free | Evict | Tend | Check | Renew | Replace) -> Result | Exception:
+    def _keep_house(
+        self, job: Free | Evict | Thin | Tend | Check | Renew | Replace
+    ) -> Result | Exception:
         try:
             match job:
                 case Free(lane=lane, through=through):
@@ -231,8 +234,8 @@ class RecordEngine:
                 case Evict(through=wanted, size=size, cause=cause):
                     through_of = {each: self._acknowledged(each, n) for each, n in wanted.items()}
                     return self._freeing.until(through_of, lambda freed: freed >= size, cause)
-                case Tend():
-                    return int(self._reserve.hold())
+                case Thin() | Tend():
+                    return self._tend(job)
                 case Check(lane=lane, segment=segment):
                     damage = self.lanes[lane].inspect(segment.first)
                     return int(damage is not None and self._put_right(self.lanes[lane], damage))
@@ -240,6 +243,11 @@ class RecordEngine:
                     return self._follow_keys(job)
         except OSError as error:
             return Transient(f"cannot tend records: {error}")
+
+    def _tend(self, job: Thin | Tend) -> int:
+        if isinstance(job, Thin):
+            return self._thin_through(job.through, job.cause)
+        return int(self._reserve.hold())
 
     def _follow_keys(self, job: Renew | Replace) -> int:
         if isinstance(job, Replace):
@@ -263,6 +271,14 @@ class RecordEngine:
         while lane.bytes > self._limits.sample and len(lane.view.segments) > 1:
             if not self._let_oldest_samples_go("thinned"):
                 return
+
+    def _thin_through(self, through: int, cause: str) -> int:
+        lane = self.lanes["sample"]
+        before = self.counters.thinned
+        while len(lane.view.segments) > 1 and lane.view.segments[0].last <= through:
+            if not self._let_oldest_samples_go(cause):
+                break
+        return self.counters.thinned - before
 
     def _thin_until_free(self, wanted: int) -> bool:
         """Lets samples go, oldest first, until `wanted` bytes are free on the disk; none when all would not do."""

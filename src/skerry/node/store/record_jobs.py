@@ -68,6 +68,13 @@ class Evict(msgspec.Struct, frozen=True):
     cause: str = ""
 
 
+class Thin(msgspec.Struct, frozen=True):
+    """Drop whole files of samples up to record `through`, at the hub or not; what is not becomes a gap."""
+
+    through: int
+    cause: str
+
+
 class Tend(msgspec.Struct, frozen=True):
     """Give the reserve up, or take it up again, as there is room."""
 
@@ -99,9 +106,9 @@ class RoomNeeded(StorageFull):
         self.wanted = wanted
 
 
-Job = Submission | Free | Evict | Tend | Check | Renew | Replace
+Job = Submission | Free | Evict | Thin | Tend | Check | Renew | Replace
 Result = Published | int
-"""Free answers how many records went, Evict how many bytes; the others 1 when the reserve is held, the file was damaged,
+"""Free and Thin answer how many records went, Evict how many bytes; the others 1 when the reserve is held, the file was damaged,
 or was replaced."""
 
 

@@ -38,6 +38,7 @@ from skerry.node.store.record_jobs import (
     RoomNeeded,
     Submission,
     Tend,
+    Thin,
 )
 from skerry.node.store.rewriting import rewrite
 from skerry.node.store.segments import Segment
@@ -143,6 +144,13 @@ class RecordStore:
         With a `cause`, an event tells of it.
         """
         return cast("int", await self._thread.run(Evict(dict(through), size, cause)))
+
+    async def thin(self, through: int) -> int:
+        """Drops whole files of samples up to a record, whether the hub has them or not; returns how many it did not have.
+
+        These become a gap.
+        """
+        return cast("int", await self._thread.run(Thin(through, "retention")))
 
     async def renew_files(self) -> None:
         """From here on records go into new files under the keys of now. Raises Transient."""
