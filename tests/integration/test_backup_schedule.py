@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.integration.test_node_backups import settings
+from tests.backup_rig import settings
 from tests.sealed_node import edit, sealed_node
 
 from skerry.kit.archive.reading import Archive
