@@ -21,6 +21,9 @@ from skerry.node.backups.restoring import Keeping
 
 SEGMENT = 4 * 1024 * 1024
 SEGMENTS = 256
+KINDS = 4
+"""Different contents: the same one comes again farther away than the compression looks back."""
+
 GB = SEGMENT * SEGMENTS / 1e9
 
 
@@ -54,8 +57,9 @@ def _fill(lane: Path, on: bool) -> None:
     chance = random.Random(1)
     for path in lane.glob("*.seg"):
         path.unlink()
+    kinds = [chance.randbytes(SEGMENT) if on else _batches(chance) for _ in range(KINDS)]
     for number in range(SEGMENTS):
-        data = chance.randbytes(SEGMENT) if on else _batches(chance)
+        data = kinds[number % KINDS]
         (lane / f"{number * 1000 + 1:020d}.seg").write_bytes(data)
 
 
