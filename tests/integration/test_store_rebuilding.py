@@ -165,6 +165,7 @@ async def test_files_that_lost_their_rows_are_taken_in_and_sent(tmp_path: Path) 
     (tmp_path / "node.db").unlink()
     async with sealed_node(tmp_path, on=False) as node:
         assert node.store.rebuilt
+        await edit(node, 1)
     async with file_rig(tmp_path) as rig:
         (waiting,) = rig.store.rows.waiting(10)
         assert (waiting.sha256, waiting.size) == (sha, len(data))
