@@ -20,10 +20,11 @@ from tests.workload_cases import live, wish
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import Disk, RealDisk
+from skerry.kit.sealing.cipher import Cipher
 from skerry.node.identity import seal_secret
 from skerry.node.store.encryption import open_encryption
 from skerry.node.store.instances import InstanceStore, Transition
-from skerry.node.store.opening import OpenedStore, opened
+from skerry.node.store.opening import OpenedStore, Recover, opened
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.node.store.rotation import Rotation
@@ -48,23 +49,31 @@ async def sealed_node(
     disk: Disk | None = None,
     limits: Limits = LIMITS,
     database: Path | None = None,
+    recover: Recover = lambda _path, _encryption: None,
+    suspect: str = "",
 ) -> AsyncIterator[SealedNode]:
     disk, clock = disk or RealDisk(), SystemClock()
     wish = wanted() if on else None
     keys = partial(open_encryption, wish, where(directory), disk, clock, database=database)
-    async with opened(directory, "n1", clock, disk, keys, database=database) as store:
+    async with opened(
+        directory, "n1", clock, disk, keys, database=database, recover=recover, suspect=suspect
+    ) as store:
         cipher = store.encryption.cipher("records")
         records = RecordStore(
             directory / "records", disk=disk, clock=clock, cipher=cipher, limits=limits
         )
         await records.start()
         ring = store.encryption.ring
-        secrets = partial(seal_secret, directory, disk=disk)
+
+        def secrets(cipher: Cipher) -> bool:
+            sealed = seal_secret(directory, cipher, disk)
+            return store.started.seal_again(cipher) or sealed
+
         rotation = (
             None if ring is None else Rotation(ring, store.writer, records, secrets, disk, clock)
         )
         try:
-            instances = InstanceStore(store.writer, store.reader, store.cipher)
+            instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)
             yield SealedNode(store, records, instances, rotation)
         finally:
             await records.stop()

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from skerry.node.health.checks import CHECKS, Facts, examine, problems
 from skerry.wire.local import (
+    BackupStatus,
     KeyStatus,
     KeyView,
     LaneStatus,
@@ -19,6 +20,8 @@ from skerry.wire.workload import Generation, WorkloadStatus
 LINK = LinkStatus("online", since=0, hub="http://127.0.0.1:8600")
 SYNC = SyncStatus("success", LINK, [LaneStatus("keep", 10, 10, 0)], "inc")
 KEY = KeyView("01020304", "store", "AES-256-GCM", 0, 0, retired=False)
+DAY = 86_400 * 10**9
+BACKUPS = BackupStatus("/data/backups", 7, DAY // 2, 2_000_000)
 GOOD = Facts(
     data_dir="/data",
     data_dir_mode=0o700,
@@ -39,6 +42,8 @@ GOOD = Facts(
     memory=MemoryUsage(512_000_000, 100_000_000, 64_000_000, 40_000_000, {"cam": 60_000_000}),
     storage=StorageUsage(2_000_000_000, 100_000_000, 10**10, {"logs": 100_000_000}, {}),
     keys=KeyStatus(enabled=True, source="TPM 2.0 of this device", keys=[KEY]),
+    backups=BACKUPS,
+    now=DAY,
 )
 
 
@@ -94,6 +99,20 @@ def test_what_presses_is_a_problem_of_the_node_and_other_warnings_are_not() -> N
         (replace(GOOD, clock_skew=-120.0), "clock", "warning", "2m behind the hub"),
         (replace(GOOD, clock_skew=None), "clock", "skipped", "not known"),
         (replace(GOOD, open_files_limit=256), "open files", "warning", "ulimit"),
+        (replace(GOOD, backups=None), "backups", "skipped", "not looked at"),
+        (replace(GOOD, backups=BackupStatus("/b")), "backups", "skipped", "none yet in /b"),
+        (
+            replace(GOOD, backups=replace(BACKUPS, problem="no room for 3 MB")),
+            "backups", "warning", "7 in /data/backups, the newest 12h old, 2 MB; no room for 3 MB",
+        ),
+        (
+            replace(GOOD, backups=replace(BACKUPS, lost_with_node=True)),
+            "backups", "warning", "is lost with it",
+        ),
+        (
+            replace(GOOD, backups=replace(BACKUPS, rebuilt="the database was rebuilt", rebuilt_at=0)),
+            "database", "warning", "1d ago the database was rebuilt",
+        ),
         (replace(GOOD, public_port=None), "read-only port", "warning", "port 8000 is taken"),
         (replace(GOOD, no_strict="it needs root"), "isolation", "skipped", "cannot be had: it needs root"),
         (

@@ -11,7 +11,7 @@ from skerry.node.ports import ProcessIdentity, RunningInstance
 from skerry.node.store.instances import ActualWorkload, Ended, History
 from skerry.node.workloads.attach import Attachment, after_reboot, attach, not_listed
 from skerry.node.workloads.transitions import Moment
-from skerry.wire.workload import Exit, Restart, Stop
+from skerry.wire.workload import Assignment, Exit, Restart, Stop
 
 IDENTITY = ProcessIdentity(BOOT, 7, 70)
 
@@ -21,10 +21,15 @@ def process(instance: str = "i1", workload: str = "a") -> RunningInstance:
 
 
 def met(
-    actual: list[ActualWorkload], running: list[RunningInstance], exited: set[str] = frozenset()
-) -> Attachment:  # type: ignore[assignment]
+    actual: list[ActualWorkload],
+    running: list[RunningInstance],
+    exited: set[str] = frozenset(),  # type: ignore[assignment]
+    *,
+    started: tuple[Assignment, ...] = (),
+) -> Attachment:
     rows = {one.name: one for one in actual}
-    return attach(rows, running, exited, NOW, random.Random(1))
+    known = {one.workload: one for one in started}
+    return attach(rows, running, exited, NOW, random.Random(1), started=known)
 
 
 def only(result: Attachment) -> tuple[ActualWorkload, Ended | None]:
@@ -146,3 +151,34 @@ def test_after_a_reboot_the_finished_stay_finished(phase: str) -> None:
 
 def test_within_one_boot_nothing_changes() -> None:
     assert after_reboot({"a": live()}, NOW) == []
+
+
+@pytest.mark.guarantee("G6")
+@pytest.mark.parametrize("known", [[], [row(wish(n=1), "backoff", due=5)]])
+def test_an_instance_that_the_store_lost_goes_on_as_what_it_was_started_from(
+    known: list[ActualWorkload],
+) -> None:
+    actual, ended = only(met(known, [process("other")], started=(wish(n=3),)))
+    assert (actual.phase, actual.ready, actual.due, ended) == ("running", True, None, None)
+    assert actual.assignment == wish(n=3)
+    assert actual.instance
+    assert (actual.instance.id, actual.instance.identity) == ("other", IDENTITY)
+    assert actual.instance.kill_at is None
+
+
+@pytest.mark.guarantee("G6")
+def test_a_store_that_went_back_gives_its_old_instance_up_for_the_one_that_lives() -> None:
+    result = met([live()], [process("newer")], started=(wish(n=2),))
+    gone, adopted = result.transitions
+    assert gone.ended == Ended("i1", Exit(at=NOW.wall))
+    assert adopted.actual.instance
+    assert (adopted.actual.phase, adopted.actual.instance.id) == ("running", "newer")
+    assert result.doubles == []
+
+
+def test_beside_an_instance_that_lives_none_is_adopted() -> None:
+    late = replace(process("late"), identity=ProcessIdentity(BOOT, 9, 99))
+    assert met([live()], [process(), late], started=(wish(),)).doubles == ["late"]
+    both = met([], [late, process("early")], started=(wish(),))
+    assert (only(replace(both, doubles=[]))[0].instance or live().instance).id == "early"  # type: ignore[union-attr]
+    assert both.doubles == ["late"]

@@ -103,7 +103,7 @@ def _storage() -> Iterator[Setting]:
     yield Setting("storage.path", "path", None,
         "The file of the database. Where `data_dir` is not given, its directory is the data directory.")
     yield Setting("storage.backup_interval", "duration", _DAY,
-        "How often the database, the identity and the keys are backed up; what a backup holds says docs/operate/backups.md.",
+        "How often the database, the identity and the keys are backed up.",
         unit="seconds", low=60, feature=BACKUPS)
     yield Setting("storage.backup_keep", "integer", 7, "How many backups are kept; the newest one always is.",
         low=1, high=1000, feature=BACKUPS)

@@ -44,6 +44,22 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
 
 
+class Reader(sqlite3.Connection):
+    """A connection that tells whoever asked for it when SQLite finds the file damaged while it reads."""
+
+    told: Callable[[str], None] | None = None
+    path = Path()
+
+    def execute(self, *words: Any) -> sqlite3.Cursor:  # noqa: ANN401 - as of the base class
+        try:
+            return super().execute(*words)
+        except sqlite3.DatabaseError as error:
+            judged = classify(error, self.path)
+            if isinstance(judged, Corrupt) and self.told is not None:
+                self.told(str(judged))
+            raise
+
+
 class StateTooNew(Refused):
     """The file was written by a newer Skerry; it is left untouched."""
 
@@ -57,7 +73,13 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         _create_private(path)
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     try:
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            uri,
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Reader if read_only else sqlite3.Connection,
+        )
     except sqlite3.Error as error:
         raise classify(error, path) from error
     connection.row_factory = sqlite3.Row
@@ -70,6 +92,14 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     except sqlite3.Error as error:
         connection.close()
         raise classify(error, path) from error
+    return connection
+
+
+def connect_reader(path: Path) -> Reader:
+    """A connection for reading only, as `connect` makes it."""
+    connection = connect(path, read_only=True)
+    assert isinstance(connection, Reader)  # noqa: S101 - see there
+    connection.path = path
     return connection
 
 
@@ -201,12 +231,18 @@ class _SqliteEngine:
         hold_room(connection, self._path, self._disk.free_bytes(self._path.parent))
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.execute("PRAGMA optimize")
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            connection.execute("PRAGMA optimize")
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             with contextlib.closing(connect(self._path, read_only=True)) as last:
                 last.execute("SELECT 1 FROM sqlite_schema").fetchall()
-                self._connection.close()  # not as the last one: that would delete the WAL
+                connection.close()  # not as the last one: that would delete the WAL
+        except (sqlite3.Error, Corrupt, Transient) as error:
+            log.warning("cannot close %s as usual: %s", self._path, error)  # it is damaged or gone
+            connection.close()
 
     def _run(self, connection: sqlite3.Connection, job: _Job) -> Any:  # noqa: ANN401 - a job returns what it likes
         connection.execute("SAVEPOINT job")

@@ -192,7 +192,7 @@ def _build(
         retention=Retention(records, clock, sync.backed_up), shipping=shipping,
         ageing=LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
         limits=limits, keys=build_rotation(store, records, host, settings), host=host,
-        safekeeping=build_safekeeping(settings, name, store, host, events=events, storage=limits.storage),
+        safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 
 

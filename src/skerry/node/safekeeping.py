@@ -11,8 +11,10 @@ import msgspec
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.tasks import Guard, Tasks
+from skerry.node.backups.place import owner_of
 from skerry.node.backups.schedule import FIRST, Backups, run_child
 from skerry.node.host import Host
+from skerry.node.identity import Identity
 from skerry.node.limits.storage_watch import StorageWatch
 from skerry.node.node_settings import NodeSettings
 from skerry.node.store.encryption import Encryption
@@ -84,7 +86,7 @@ class Safekeeping(msgspec.Struct):
 
 def build_safekeeping(
     settings: NodeSettings,
-    name: str,
+    identity: Identity | None,
     store: OpenedStore,
     host: Host,
     *,
@@ -94,8 +96,10 @@ def build_safekeeping(
     """What keeps the node's own data safe from its disk."""
     watch = StoreWatch(store.path, host.clock, partial(integrity_problem, store.path))
     store.writer.on_corrupt(watch.damaged)
+    store.state.on_corrupt(watch.damaged)
+    store.reader.told = watch.damaged
     backups = Backups(
-        settings, name, host.clock, run=run_child, tell=events.tell, left=storage.left, damaged=watch.damaged
+        settings, owner_of(settings, identity), host.clock, run=run_child, tell=events.tell, left=storage.left, damaged=watch.damaged
     )  # fmt: skip
     ring, where = store.encryption.ring, settings.storage
     elsewhere = where.backup_path is not None and where.backup_passphrase is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -65,14 +66,13 @@ def write_archive(
     header = msgspec.structs.replace(header, wraps=[] if key is None else key.wraps)
     part = path.with_name(path.name + PART)
     disk.unlink("archive.part", part)
-    try:
+    with ExitStack() as undoing:
+        undoing.callback(part.unlink, missing_ok=True)  # on a full disk it would only take room
         _write(part, _whole(header, members, key), disk, progress)
         contents = Archive(part).verify(key, progress)
         size = part.stat().st_size
         disk.rename("archive.keep", part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)  # on a full disk, a part of one only takes room
-        raise
+        undoing.pop_all()
     return Written(path, size, contents)
 
 

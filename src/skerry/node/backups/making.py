@@ -15,27 +15,26 @@ import msgspec
 
 from skerry import __version__
 from skerry.kit.archive.format import FORMAT, Header, Progress
-from skerry.kit.archive.reading import Archive
 from skerry.kit.archive.rotation import Held, held, next_name, surplus, to_make_room
 from skerry.kit.archive.wrapping import ArchiveKey, Wrapping, by_passphrase, by_ring, new_key
 from skerry.kit.archive.writing import PART, write_archive
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
-from skerry.kit.errors import Corrupt, Refused, SkerryError
+from skerry.kit.errors import Corrupt, Refused
 from skerry.kit.file_lock import Held as LockHeld
 from skerry.kit.file_lock import locked
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sealing.sources import Surroundings, read_secret
 from skerry.kit.units import format_size
+from skerry.node.backups.place import DIRECTORY, backup_directory, database_file, owner_of
 from skerry.node.backups.snapshot import DATABASE, KEYS, SETTINGS, Holds, Snapshot, take
 from skerry.node.identity import Identity, read_identity
-from skerry.node.node_settings import STORE_FILE, NodeSettings, to_bytes
+from skerry.node.node_settings import NodeSettings, to_bytes
 from skerry.node.store.opening import integrity_problem
 
 if TYPE_CHECKING:
     from skerry.kit.sealing.key_ring import KeyRing
 
-DIRECTORY = "backups"
 LOCK_FILE = "backup.lock"
 SPARE = 64 * 1024 * 1024
 """Bytes that a backup leaves free on the disk."""
@@ -93,7 +92,12 @@ class Maker:
                 f"cannot make a backup: {directory} is not there. Is the stick or share mounted?"
             )
         with self._snapshot(holds) as (taken, key):
-            owner, there = self._owner(), self._held(directory)
+            owner = owner_of(self._settings, self._identity())
+            there = held(
+                "node",
+                owner,
+                ((path.name, path.stat().st_size) for path in directory.glob("node-*")),
+            )
             for part in directory.glob(f"node-{owner}-*{PART}"):
                 self._disk.unlink("backup.tidy", part)
             gone = self._make_room(directory, taken.size, room, there)
@@ -110,7 +114,7 @@ class Maker:
         identity = self._identity()
         made_at = self._clock.wall_ns()
         header = Header(
-            FORMAT, "node", identity.node_id if identity else "", self._owner(), made_at, __version__,
+            FORMAT, "node", identity.node_id if identity else "", identity.name if identity else self._settings.name, made_at, __version__,
             taken.schema, holds,
         )  # fmt: skip
         written = write_archive(
@@ -171,16 +175,6 @@ class Maker:
         where = Surroundings(self._data_dir, self._settings.credentials)
         return unlocked_ring(Rule(0.0, "AES-256-GCM"), where, self._disk, self._clock)
 
-    def _held(self, directory: Path) -> list[Held]:
-        """This node's: another one of the same name may use the same share."""
-        files = ((path.name, path.stat().st_size) for path in directory.glob("node-*"))
-        identity = self._identity()
-        return [
-            one
-            for one in held("node", self._owner(), files)
-            if _is_of(directory / one.name, identity.node_id if identity else "")
-        ]
-
     def _make_room(
         self, directory: Path, size: int, room: int | None, there: list[Held]
     ) -> list[Held]:
@@ -211,20 +205,6 @@ class Maker:
     def _identity(self) -> Identity | None:
         return read_identity(self._data_dir)
 
-    def _owner(self) -> str:
-        identity = self._identity()
-        return identity.name if identity else self._settings.name
-
-
-def backup_directory(settings: NodeSettings) -> Path:
-    """Where this node's backups are."""
-    return settings.storage.backup_path or settings.data_dir.absolute() / DIRECTORY
-
-
-def database_file(settings: NodeSettings) -> Path:
-    """The file of the node's database."""
-    return settings.storage.path or settings.data_dir.absolute() / STORE_FILE
-
 
 def recovery_passphrase(settings: NodeSettings) -> bytes | None:
     """The one in the file that the settings name. Raises Refused when it cannot be read, or others can."""
@@ -242,10 +222,3 @@ def _all_keys(before: KeyRing, after: KeyRing) -> bytes:
     ]
     keys = msgspec.structs.replace(after.keys, keys=[*after.keys.keys, *retired])
     return msgspec.msgpack.encode(keys)
-
-
-def _is_of(path: Path, node_id: str) -> bool:
-    try:
-        return Archive(path).header.id == node_id
-    except (SkerryError, OSError):
-        return False

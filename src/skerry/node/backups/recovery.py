@@ -25,7 +25,8 @@ from skerry.kit.sealing.keys import Keys
 from skerry.kit.sealing.sealed import SealingCipher, in_force
 from skerry.kit.sealing.sources import Surroundings, obtain
 from skerry.kit.sqlite import read_migrations
-from skerry.node.backups.making import backup_directory, recovery_passphrase
+from skerry.node.backups.making import recovery_passphrase
+from skerry.node.backups.place import backup_directory, owner_of
 from skerry.node.backups.snapshot import DATABASE, KEYS
 from skerry.node.identity import read_identity
 from skerry.node.node_settings import NodeSettings
@@ -45,8 +46,10 @@ def recover(
     """Puts the newest good backup's database at `database`, where nothing is. None: there is none."""
     directory = backup_directory(settings)
     identity = read_identity(settings.data_dir)
-    name, node_id = (identity.name, identity.node_id) if identity else (settings.name, "")
-    there = held("node", name, ((path.name, 0) for path in directory.glob("node-*")))
+    node_id = identity.node_id if identity else ""
+    there = held(
+        "node", owner_of(settings, identity), ((path.name, 0) for path in directory.glob("node-*"))
+    )
     for one in reversed(there):
         path = directory / one.name
         try:

@@ -30,7 +30,7 @@ from skerry.kit.sealing.ring_file import RingFile, Unlocked
 from skerry.kit.sealing.sealed import SealingCipher, in_force
 from skerry.kit.sealing.sources import Surroundings, make, obtain, parse, words
 from skerry.kit.sqlite import StateTooNew, read_migrations
-from skerry.node.backups.making import database_file
+from skerry.node.backups.place import database_file
 from skerry.node.backups.snapshot import DATABASE, FILES, KEYS, RECORDS, SETTINGS, Holds
 from skerry.node.identity import IDENTITY_FILE, SECRET_FILE
 from skerry.node.node_settings import NodeSettings, from_bytes

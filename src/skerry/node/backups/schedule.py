@@ -19,6 +19,7 @@ import msgspec
 from skerry.kit.archive.rotation import held, is_due
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Transient
+from skerry.node.backups.place import backup_directory
 from skerry.node.node_settings import NodeSettings, to_bytes
 from skerry.wire.local import BackupStatus
 from skerry.wire.records import Meta, Value
@@ -46,12 +47,12 @@ Run = Callable[[NodeSettings, int | None], Awaitable[Outcome]]
 
 
 class Backups:
-    """Looks every `FIRST` seconds. `left` is what the data directory may still grow by, `name` the node's."""
+    """Looks every `FIRST` seconds. `left` is what the data directory may still grow by, `owner` the word in the names."""
 
     def __init__(  # noqa: PLR0913 - what makes them, and who hears of it
         self,
         settings: NodeSettings,
-        name: str,
+        owner: str,
         clock: Clock,
         *,
         run: Run,
@@ -60,7 +61,7 @@ class Backups:
         damaged: Callable[[str], None],
     ) -> None:
         self._settings = settings
-        self._name = name
+        self._owner = owner
         self._clock = clock
         self._run = run
         self._tell = tell
@@ -68,14 +69,14 @@ class Backups:
         self._damaged = damaged
         self._tried_at: int | None = None
         self._failed = ""
-        self._directory = settings.storage.backup_path or settings.data_dir / "backups"
+        self._directory = backup_directory(settings)
 
     def status(self) -> BackupStatus:
         """What is there now, for people."""
         files: list[tuple[str, int]] = []
         with contextlib.suppress(OSError):
             files = [(path.name, path.stat().st_size) for path in self._directory.glob("node-*")]
-        there = held("node", self._name, files)
+        there = held("node", self._owner, files)
         last = there[-1] if there else None
         return BackupStatus(
             str(self._directory),

@@ -266,7 +266,7 @@ class FileStore:
     def _found(self) -> list[FileRow]:
         """Every content that is here, as if a record named it: the hub says which of them it has."""
         self._make_directory(self._root)
-        now, head = self._clock.wall_ns(), self.lane.head()
+        now, head = self._clock.wall_ns(), max(self.lane.head(), 1)
         paths = [path for path in self._root.glob("??/*") if path.suffix != _NEW]
         return [
             FileRow(path.parent.name + path.name, self._blobs.size(path), now, head)

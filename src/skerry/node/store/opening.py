@@ -21,7 +21,14 @@ from skerry.kit.disk import Disk
 from skerry.kit.errors import Corrupt, Refused, SkerryError, Transient
 from skerry.kit.file_lock import Held, locked
 from skerry.kit.sealing.cipher import Cipher
-from skerry.kit.sqlite import SqliteWriter, classify, connect, read_migrations
+from skerry.kit.sqlite import (
+    Reader,
+    SqliteWriter,
+    classify,
+    connect,
+    connect_reader,
+    read_migrations,
+)
 from skerry.node.node_settings import STORE_FILE
 from skerry.node.store.bodies import sealed_problem
 from skerry.node.store.encryption import Encryption, mark, refuse_to_switch_off
@@ -57,7 +64,7 @@ class OpenedStore(msgspec.Struct, frozen=True):
 
     path: Path
     writer: SqliteWriter
-    reader: sqlite3.Connection
+    reader: Reader
     state: NodeStore
     rebuilt: Rebuilt | None
     encryption: Encryption
@@ -133,7 +140,7 @@ async def _database(
     try:
         if cipher.seals:
             await writer.run(mark, label="store.mark")
-        with contextlib.closing(connect(file.path, read_only=True)) as reader:
+        with contextlib.closing(connect_reader(file.path)) as reader:
             state = NodeStore(file.path, writer, file.clock, node_id, cipher)
             await state.open()
             try:

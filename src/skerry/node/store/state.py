@@ -8,7 +8,7 @@ sending it twice is the same unit. Workload and instance rows are in `instances.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.hlc import HybridClock
 from skerry.kit.ids import random_token
 from skerry.kit.sealing.cipher import Cipher
-from skerry.kit.sqlite import SqliteWriter, connect, read_queries
+from skerry.kit.sqlite import SqliteWriter, connect_reader, read_queries
 from skerry.node.store.bodies import FROZEN, STATE
 from skerry.node.store.sync_log import SyncLog
 from skerry.wire.codec import encode
@@ -58,7 +58,7 @@ class NodeStore:
 
     async def open(self) -> None:
         """Opens the reader and gives a new store its incarnation. The writer must have been started."""
-        self._reader = connect(self._path, read_only=True)
+        self._reader = connect_reader(self._path)
         seen = int(self._reader.execute(SQL["highest_hlc"]).fetchone()[0])
         self._hlc = HybridClock(self._clock, seen)
         self._incarnation = await self.fact("incarnation") or ""
@@ -68,6 +68,10 @@ class NodeStore:
     def close(self) -> None:
         """Closes the reader."""
         self._reader.close()
+
+    def on_corrupt(self, told: Callable[[str], None]) -> None:
+        """`told` hears each time that SQLite finds the file damaged while this reads it."""
+        self._reader.told = told
 
     @property
     def incarnation(self) -> str:

@@ -1,0 +1,143 @@
+"""What backups are for: a database that is damaged under a node that works, and a device that is lost."""
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.installation import Installation, Node, installation, sleeper
+from tests.integration.test_node_backups import maker, restored
+from tests.integration.test_store_rebuilding import damage, noise_over_a_page, removed
+
+from skerry.cli.http import node_api
+from skerry.testing.waiting import eventually
+from skerry.wire.local import Doctor, NodeStatus
+
+pytestmark = pytest.mark.timeout(120)
+
+PAGE = 4096
+
+
+def publish(node: Node, first: int, count: int) -> None:
+    entries = [("rooms.t", number) for number in range(first, first + count)]
+    node.publisher("a").publish("measurement", entries, 20.0)
+
+
+async def at_hub(site: Installation, count: int) -> None:
+    await eventually(lambda: site.hub.has("rooms.t", count), f"the hub has {count} records", 30)
+    assert sorted(int(str(row.value)) for row in await site.hub.rows("rooms.t")) == list(
+        range(1, count + 1)
+    )
+
+
+async def told_of(node: Node, words: str) -> bool:
+    status = await node.status()
+    return status is not None and any(words in problem for problem in status.problems)
+
+
+@pytest.mark.guarantee("G6")
+@pytest.mark.parametrize("helped", [True, False])
+async def test_noise_over_a_page_is_survived_by_all_workloads(tidy_dir: Path, helped: bool) -> None:
+    """With a backup and the hub; and with neither of them, until the hub is back."""
+    async with installation(tidy_dir) as site:
+        node = await site.started(sleeper("a"), sleeper("b"))
+        publish(node, 1, 40)
+        await at_hub(site, 40)
+        if helped:
+            maker(node.directory).to_directory("database")
+        await site.hub.apply(sleeper("c", env={"SINCE": "the backup"}))
+        await eventually(lambda: node.runs("a", "b", "c"), "c runs", 20)
+        publish(node, 41, 40)
+        if not helped:
+            await site.hub.kill()
+        before = await node.pids()
+        await node.kill()
+        damage(node.directory, noise_over_a_page)
+        await node.start()
+        await node.ready()
+        await eventually(lambda: node.runs("a", "b", "c"), f"all go on; {node.log.read_text()}", 20)
+        assert await node.pids() == before
+        assert await told_of(
+            node, "the database was rebuilt from" if helped else "without a backup"
+        )
+        async with node_api(node.directory) as api:
+            checks = {each.name: each for each in (await api.get("/v1/doctor", Doctor)).checks}
+        assert checks["database"].outcome == "warning"
+        assert checks["store"].outcome == "ok"
+        assert len(list(node.directory.glob("node.db.*.damaged"))) == 1
+        publish(node, 81, 20)
+        if not helped:
+            await site.hub.start()
+        await at_hub(site, 100)
+        await eventually(lambda: site.hub.has("skerry.store.rebuilt", 1), "the hub is told", 20)
+        assert await node.pids() == before
+        assert len(await site.hub.rows("skerry.store.rebuilt")) == 1
+
+
+def noise_everywhere(path: Path) -> None:
+    """In the log as well, where SQLite has the newest pages."""
+    for file, first in ((path, PAGE), (path.with_name("node.db-wal"), 32)):
+        size = file.stat().st_size
+        with file.open("r+b") as opened:
+            opened.seek(first)
+            opened.write(random.Random(3).randbytes(size - first))
+
+
+@pytest.mark.guarantee("G6")
+@pytest.mark.parametrize("how", [noise_everywhere, removed])
+async def test_damage_while_it_runs_makes_the_agent_begin_anew_and_disturbs_no_workload(
+    tidy_dir: Path, how: Callable[[Path], None]
+) -> None:
+    async with installation(tidy_dir) as site:
+        node = await site.started(sleeper("a"), sleeper("b"))
+        maker(node.directory).to_directory("database")
+        before, status = await node.pids(), await node.status()
+        assert status
+        how(node.directory / "node.db")
+        for number in range(3):  # so that somebody reads
+            await site.hub.apply(sleeper(f"c{number}"))
+        rebuilt = "the database was rebuilt"
+        await eventually(lambda: told_of(node, rebuilt), f"rebuilt; {node.log}", 30)
+        await eventually(
+            lambda: node.runs("a", "b", "c0", "c1", "c2"), f"all run; {node.log.read_text()}", 30
+        )
+        after = await node.pids()
+        assert (after["a"], after["b"]) == (before["a"], before["b"])
+        again = await node.status()
+        assert again
+        assert again.pid == status.pid  # for a supervisor it is the same process
+        publish(node, 1, 20)
+        await at_hub(site, 20)
+
+
+@pytest.mark.guarantee("G1")
+async def test_restore_drill(tidy_dir: Path) -> None:
+    """A node with records that never left it is lost with its device; the backup is all that there is."""
+    async with installation(tidy_dir) as site:
+        node = await site.started(sleeper("a"), sleeper("b"))
+        publish(node, 1, 30)
+        await at_hub(site, 30)
+        await site.hub.kill()
+        publish(node, 31, 30)
+        made = maker(node.directory).to_file(tidy_dir / "stick.skb")
+        assert made.records > 0
+        await node.kill()
+        node.clean()
+        shutil.rmtree(node.directory)
+
+        other = site.node("n2")
+        told = restored(made, other.directory)
+        assert told.name == node.name
+        await other.start()
+        await other.ready()
+        await eventually(
+            lambda: other.runs("a", "b"), f"all runs, without a hub; {other.log.read_text()}", 20
+        )
+        publish(other, 61, 10)
+        await site.hub.start()
+        await at_hub(site, 70)
+        status: NodeStatus | None = await other.status()
+        assert status
+        assert status.id == told.id
+        assert await told_of(other, "restored by hand")

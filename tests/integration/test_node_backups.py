@@ -1,0 +1,296 @@
+"""Backups of a node's stores: taken while they are written, restored elsewhere, opened by the right key only."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from tests.integration.test_encrypted_store import CANARY, fill, hidden
+from tests.record_rig import held, values
+from tests.sealed_node import SealedNode, edit, publish, sealed_node
+
+from skerry.kit.archive.reading import Archive
+from skerry.kit.clock import SystemClock
+from skerry.kit.disk import Disk, RealDisk
+from skerry.kit.errors import Corrupt, Refused
+from skerry.kit.file_lock import locked
+from skerry.kit.sqlite import StateTooNew
+from skerry.node.backups.making import LOCK_FILE, Made, Maker
+from skerry.node.backups.restoring import Keeping, Restored, Restorer, open_backup
+from skerry.node.identity import Identity, write_identity
+from skerry.node.node_settings import NodeSettings
+from skerry.node.settings import find_settings, node_settings
+from skerry.testing.faulty_disk import FaultyDisk
+from skerry.wire.sync import LanePoint
+
+PASSPHRASE = b"a horse on a stick"
+
+
+def settings(directory: Path, *, on: bool = False, **given: str) -> NodeSettings:
+    options = {"data_dir": str(directory), "name": "shed"} | (
+        {"encryption.storage.enabled": "true"} if on else {}
+    )
+    found = find_settings(
+        options=options | {f"storage.{k}": v for k, v in given.items()}, environment={}
+    )
+    return node_settings(found, {})
+
+
+def maker(
+    directory: Path, *, disk: Disk | None = None, recovery: bytes | None = None, **given: str
+) -> Maker:
+    return Maker(settings(directory, **given), disk or RealDisk(), SystemClock(), recovery)
+
+
+def restored(
+    made: Made | Path,
+    into: Path,
+    *,
+    on: bool = False,
+    keeping: Keeping = Keeping(),  # noqa: B008 - frozen
+    replace: bool = False,
+    disk: Disk | None = None,
+) -> Restored:
+    path = made if isinstance(made, Path) else Path(made.path)
+    archive, key = open_backup(path, settings(into, on=on), keeping)
+    restorer = Restorer(settings(into, on=on), disk or RealDisk(), SystemClock())
+    return restorer.restore(archive, key, replace=replace)
+
+
+def kek(directory: Path) -> Keeping:
+    return Keeping(kek=bytes.fromhex((directory / "storage.key").read_text()))
+
+
+async def all_is_there(node: SealedNode) -> None:
+    """What `fill` wrote; frames for the hub are frozen anew, in another incarnation."""
+    assert values(node.records) == [f"{CANARY}value {n}" for n in range(1, 301)]
+    assert len(await node.store.state.rows("twin")) == 30
+    envs = {each.assignment.spec.env["TOKEN"] for each in node.instances.load().values()}
+    assert envs == {CANARY}
+
+
+@pytest.mark.guarantee("G1")
+@pytest.mark.parametrize("on", [False, True])
+async def test_a_node_that_works_is_backed_up_and_restored_as_another_history(
+    tmp_path: Path, on: bool
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    async with sealed_node(old, on=on) as node:
+        await fill(node)
+        made = maker(old).to_file(tmp_path / "b.skb")
+        incarnation, head = node.store.state.incarnation, node.records.head("keep")
+        await publish(node, 301, 50, "after the backup")
+        await edit(node, 31)
+    assert bool(made.opened_by) == on
+    assert (CANARY.encode() in (tmp_path / "b.skb").read_bytes()) is False
+    shutil.rmtree(old) if not on else None
+    told = restored(made, new, on=on, keeping=kek(old) if on else Keeping())
+    assert (told.name, told.holds, told.replaced) == ("shed", "everything", "")
+    async with sealed_node(new, on=on) as node:
+        await all_is_there(node)
+        assert node.records.head("keep") == head
+        assert node.store.state.incarnation not in {"", incarnation}
+        assert (await node.store.state.lane("keep")).n == 0
+        assert await node.store.state.fact("rebuilt")
+        await publish(node, 301, 5, "of another life")
+    assert (
+        sorted(path.name for path in new.iterdir() if path.suffix in {".new", ".unfinished"}) == []
+    )
+
+
+@pytest.mark.guarantee("G1")
+async def test_what_the_hub_has_is_not_in_it_and_nothing_else_is_missing(tmp_path: Path) -> None:
+    async with sealed_node(tmp_path / "n", on=False) as node:
+        for number in range(40):
+            await publish(node, 200 * number + 1, 200, "x" * 20)
+        segments = node.records.segments("keep")
+        assert len(segments) > 5
+        through = segments[3].last
+        chain = node.records.point_at("keep", through)
+        assert chain
+        await node.store.state.set_lane("keep", LanePoint(through, chain))
+        everything = values(node.records)
+        made = maker(tmp_path / "n").to_file(tmp_path / "b.skb")
+    names = [entry.name for entry in Archive(tmp_path / "b.skb").verify(None).entries]
+    kept = [name for name in names if name.startswith("records/keep/")]
+    assert len(kept) == len(segments) - 4
+    assert made.records < made.content
+    restored(made, tmp_path / "m")
+    async with sealed_node(tmp_path / "m", on=False) as node:
+        assert values(node.records) == everything[through:]
+        assert node.records.base("keep").n == through
+
+
+async def test_a_device_that_lost_its_key_is_restored_by_the_passphrase(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    async with sealed_node(old) as node:
+        await fill(node)
+        made = maker(old, recovery=PASSPHRASE).to_file(tmp_path / "b.skb")
+    assert len(made.opened_by) == 2
+    shutil.rmtree(old)
+    for wrong in (Keeping(), Keeping(passphrase=b"a horse on a stone"), Keeping(kek=bytes(32))):
+        with pytest.raises(
+            Refused, match="cannot open the backup: it is encrypted, and its key file"
+        ):
+            restored(made, new, on=True, keeping=wrong)
+    assert not new.exists()
+    told = restored(made, new, on=True, keeping=Keeping(passphrase=PASSPHRASE))
+    assert "software key" in told.sealed_by
+    assert hidden(new)
+    async with sealed_node(new) as node:
+        await all_is_there(node)
+    assert hidden(tmp_path)
+
+
+async def test_a_rotation_while_it_is_made_costs_nothing(tmp_path: Path) -> None:
+    """The copy may be sealed with keys of before and of after; the backup has both."""
+    async with sealed_node(tmp_path / "n") as node:
+        assert node.rotation
+        await fill(node)
+        made = maker(tmp_path / "n").to_file(tmp_path / "b.skb")
+        node.rotation.ask()
+        await node.rotation.once()
+        assert all(not key.retired for key in node.rotation.status().keys)
+    restored(made, tmp_path / "m", on=True, keeping=kek(tmp_path / "n"))
+    async with sealed_node(tmp_path / "m") as node:
+        await all_is_there(node)
+
+
+async def test_what_must_not_be_restored_is_refused_and_nothing_is_touched(tmp_path: Path) -> None:
+    home = tmp_path / "n"
+    async with sealed_node(home, on=False) as node:
+        await publish(node, 1)
+        made = maker(home).to_file(tmp_path / "b.skb")
+        with pytest.raises(Refused, match=r"its node runs \(process \d+\). Stop it first"):
+            restored(made, home, replace=True)
+        with pytest.raises(Refused, match="it is there already"):
+            maker(home).to_file(tmp_path / "b.skb")
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    with pytest.raises(Refused, match=r"there is data \(node.db, .*--replace"):
+        restored(made, home)
+    good = Path(made.path).read_bytes()
+    bad = tmp_path / "bad.skb"
+    bad.write_bytes(good[:-500] + bytes(500))
+    with pytest.raises(Corrupt, match="cannot use backup"):
+        restored(bad, home, replace=True)
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+async def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+    async with sealed_node(tmp_path / "n", on=False):
+        pass
+    with closing(sqlite3.connect(tmp_path / "n/node.db")) as db:
+        db.execute("PRAGMA user_version = 4711")
+    made = maker(tmp_path / "n").to_file(tmp_path / "b.skb")
+    with pytest.raises(StateTooNew, match="schema 4711"):
+        restored(made, tmp_path / "m")
+    assert [path.name for path in (tmp_path / "m").iterdir()] == ["node.lock"]
+
+
+async def test_what_is_replaced_is_set_aside(tmp_path: Path) -> None:
+    home = tmp_path / "n"
+    write_identity(_made(home), Identity("id-1", "shed", {}, "http://h", "h"), "s3cret", RealDisk())
+    async with sealed_node(home, on=False) as node:
+        await publish(node, 1)
+        made = maker(home).to_directory("everything")
+        await publish(node, 11, text="later ")
+    (home / "workloads/a").mkdir(parents=True)
+    told = restored(made, home, replace=True)
+    aside = Path(told.replaced)
+    assert aside.parent == home
+    async with sealed_node(home, on=False) as node:
+        assert len(values(node.records)) == 10
+    async with sealed_node(aside, on=False) as node:
+        assert len(values(node.records)) == 20
+    assert (aside / "node.secret").read_bytes() == (home / "node.secret").read_bytes()
+    assert (home / "workloads/a").is_dir()
+    assert Path(made.path).is_file()
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True)
+    return directory
+
+
+async def test_a_restore_that_is_cut_off_keeps_the_node_from_starting_until_it_is_done_again(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "n"
+    async with sealed_node(home, on=False) as node:
+        await publish(node, 1)
+        made = maker(home).to_file(tmp_path / "b.skb")
+    cuts = 0
+    for number in range(1, 100):
+        disk = FaultyDisk(number)
+        try:
+            restored(made, home, replace=True, disk=disk)
+        except OSError:
+            cuts += 1
+        else:
+            break
+        if (home / "restore.unfinished").exists():
+            with pytest.raises(Refused, match="a restore was cut off"):
+                async with sealed_node(home, on=False):
+                    pass
+        else:
+            async with sealed_node(home, on=False) as node:
+                assert len(values(node.records)) == 10
+    assert cuts > 10
+    async with sealed_node(home, on=False) as node:
+        assert len(values(node.records)) == 10
+
+
+async def test_the_directory_keeps_so_many_and_never_goes_without_one(tmp_path: Path) -> None:
+    home = tmp_path / "n"
+    async with sealed_node(home, on=False):
+        names = [
+            Path(maker(home, backup_keep="2").to_directory("database").path).name for _ in range(4)
+        ]
+        there = sorted(path.name for path in (home / "backups").iterdir())
+        assert there == names[2:]
+        with small(home) as disk, pytest.raises(Refused, match="has no room for"):
+            maker(home, disk=disk).to_directory("database")
+        assert sorted(path.name for path in (home / "backups").iterdir()) == names[2:]
+        with pytest.raises(Refused, match="has no room"):
+            maker(home).to_directory("database", room=0)
+        assert names[-1] in {path.name for path in (home / "backups").iterdir()}
+        with pytest.raises(Refused, match="Is the stick or share mounted"):
+            maker(home, backup_path=str(tmp_path / "stick")).to_directory("database")
+        with locked(home / LOCK_FILE), pytest.raises(Refused, match="is making one already"):
+            maker(home).to_directory("database")
+    assert not (home / "backup.new").exists()
+
+
+@contextmanager
+def small(home: Path) -> Iterator[Disk]:
+    class Full(RealDisk):
+        def free_bytes(self, path: Path) -> int:
+            return 10**9 if path == home else 10**6
+
+    yield Full()
+
+
+async def test_a_share_is_used_by_several_nodes(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    for number in (1, 2):
+        home = _made(tmp_path / f"n{number}")
+        write_identity(home, Identity(f"id-{number}", "shed", {}, "http://h", "h"), "s", RealDisk())
+        async with sealed_node(home, on=False):
+            for _ in range(2):
+                maker(home, backup_path=str(share), backup_keep="1").to_directory("database")
+    assert sorted(Archive(path).header.id for path in share.iterdir()) == ["id-1", "id-2"]
+
+
+async def test_a_database_backup_holds_no_records_and_says_so(tmp_path: Path) -> None:
+    home = tmp_path / "n"
+    async with sealed_node(home, on=False) as node:
+        await fill(node, 3)
+        made = maker(home).to_directory("database")
+    assert (made.holds, made.records, made.files) == ("database", 0, 0)
+    restored(made, tmp_path / "m")
+    async with sealed_node(tmp_path / "m", on=False) as node:
+        assert len(await node.store.state.rows("twin")) == 3
+        assert held(node.records, "keep") == []

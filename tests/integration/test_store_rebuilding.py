@@ -1,0 +1,218 @@
+"""A database that is damaged or gone: set aside, and rebuilt from the newest good backup and from what runs."""
+
+import hashlib
+import random
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.file_rig import FileRig, file_rig
+from tests.integration.test_node_backups import maker, settings
+from tests.record_rig import values
+from tests.sealed_node import SealedNode, edit, publish, sealed_node
+from tests.workload_cases import live, wish
+
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import Corrupt
+from skerry.node.backups.recovery import recover
+from skerry.node.store.instances import Ended, Transition
+from skerry.node.store.opening import Recover
+from skerry.node.store.started import Started
+from skerry.testing.waiting import eventually
+from skerry.wire.codec import decode
+from skerry.wire.workload import Assignment, Exit
+
+PAGE = 4096
+
+
+def noise_over_a_page(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[2 * PAGE : 3 * PAGE] = random.Random(5).randbytes(PAGE)
+    path.write_bytes(data)
+
+
+def zeroed_header(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(bytes(PAGE))
+
+
+def cut_in_half(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 3 // PAGE * PAGE + 100)
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+DAMAGES = [noise_over_a_page, zeroed_header, cut_in_half, emptied, removed]
+
+
+def recovery(home: Path, *, on: bool) -> Recover:
+    return partial(recover, settings(home, on=on), RealDisk())
+
+
+def damage(home: Path, how: Callable[[Path], None]) -> None:
+    """Without the log, in which SQLite might still have the page."""
+    for path in (home / "node.db-wal", home / "node.db-shm"):
+        path.unlink(missing_ok=True)
+    how(home / "node.db")
+
+
+async def _wanted(node: SealedNode) -> dict[str, int]:
+    rows = await node.store.state.rows("assignment")
+    return {row.id: decode(row.body, Assignment, "it").generation.n for row in rows}
+
+
+async def _work(node: SealedNode) -> None:
+    """Twins, records, a workload that runs; a backup; then more of all that."""
+    home = node.store.path.parent
+    for number in range(10):
+        await publish(node, 10 * number + 1)
+        await edit(node, number)
+    await node.instances.save([Transition(live(wish("cam", 3), instance="i-cam"))], label="test")
+    maker(home).to_directory("database")
+    for number in range(10, 20):
+        await publish(node, 10 * number + 1)
+        await edit(node, number)
+    await node.instances.save([Transition(live(wish("mic", 7), instance="i-mic"))], label="test")
+    newer = Transition(live(wish("cam", 4), instance="i-cam-2"), Ended("i-cam", Exit(at=1)))
+    await node.instances.save([newer], label="test")
+    await node.store.writer.compact()
+
+
+@pytest.mark.guarantee("G6")
+@pytest.mark.parametrize("on", [False, True])
+@pytest.mark.parametrize("how", DAMAGES)
+async def test_it_is_rebuilt_from_the_backup_and_from_what_runs(
+    tmp_path: Path, how: Callable[[Path], None], on: bool
+) -> None:
+    async with sealed_node(tmp_path, on=on) as node:
+        await _work(node)
+        if node.rotation:  # the backup's keys are destroyed meanwhile
+            node.rotation.ask()
+            await node.rotation.once()
+        incarnation = node.store.state.incarnation
+    damage(tmp_path, how)
+    async with sealed_node(tmp_path, on=on, recover=recovery(tmp_path, on=on)) as node:
+        rebuilt = node.store.rebuilt
+        assert rebuilt
+        assert rebuilt.backup.endswith(".skb")
+        assert len(await node.store.state.rows("twin")) == 10
+        assert len(values(node.records)) == 200
+        assert node.store.state.incarnation == incarnation
+        wanted = await _wanted(node)
+        assert (wanted["cam"], wanted["mic"]) == (4, 7)
+        assert node.instances.started()["cam"].generation.n == 4
+        await edit(node, 11)
+    aside = list(tmp_path.glob("node.db.*.damaged"))
+    assert len(aside) == (0 if how is removed else 1)
+    async with sealed_node(tmp_path, on=on, recover=recovery(tmp_path, on=on)) as node:
+        assert node.store.rebuilt is None
+        assert len(await node.store.state.rows("twin")) == 11
+
+
+@pytest.mark.guarantee("G6")
+async def test_without_a_backup_what_runs_is_still_wanted(tmp_path: Path) -> None:
+    async with sealed_node(tmp_path, on=False) as node:
+        await _work(node)
+        await node.instances.remove("w1", label="test")
+    damage(tmp_path, noise_over_a_page)
+    async with sealed_node(tmp_path, on=False) as node:
+        assert node.store.rebuilt
+        assert node.store.rebuilt.backup == ""
+        wanted = await _wanted(node)
+        assert wanted == {"cam": 4, "mic": 7, "w0": 1, "w2": 1, "w3": 1, "w4": 1}
+        assert len(values(node.records)) == 200
+
+
+@pytest.mark.guarantee("G6")
+async def test_a_backup_that_is_damaged_itself_is_passed_over(tmp_path: Path) -> None:
+    async with sealed_node(tmp_path, on=False) as node:
+        await edit(node, 0)
+        maker(tmp_path).to_directory("database")
+        await edit(node, 1)
+        newest = Path(maker(tmp_path).to_directory("database").path)
+    data = bytearray(newest.read_bytes())
+    data[-700] ^= 1
+    newest.write_bytes(data)
+    damage(tmp_path, zeroed_header)
+    async with sealed_node(tmp_path, on=False, recover=recovery(tmp_path, on=False)) as node:
+        assert [row.id for row in await node.store.state.rows("twin")] == ["t000"]
+    assert newest.exists()
+
+
+async def test_a_first_start_is_no_damage(tmp_path: Path) -> None:
+    (tmp_path / "identity.json").write_bytes(b"{}")
+    async with sealed_node(tmp_path, on=False) as node:
+        assert node.store.rebuilt is None
+
+
+async def test_what_the_writer_meets_while_it_runs_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    async with sealed_node(tmp_path, on=False) as node:
+        node.store.writer.on_corrupt(told.append)
+        for number in range(300):
+            await edit(node, number, "x" * 500)
+        await node.store.writer.compact()
+        size = node.store.path.stat().st_size
+        with node.store.path.open("r+b") as file:
+            file.seek(PAGE)
+            file.write(random.Random(1).randbytes(size - PAGE))
+
+        async def met() -> bool:
+            try:
+                await node.store.state.put("twin", "t150", b'{"now":1}')
+                await node.store.writer.run(
+                    lambda db: db.execute("SELECT sum(length(body)) FROM state").fetchall(),
+                    label="test",
+                )
+            except Corrupt:
+                return bool(told)
+            return False
+
+        await eventually(met, "damage that is met")
+    assert "cannot read" in told[0]
+
+
+async def test_files_that_lost_their_rows_are_taken_in_and_sent(tmp_path: Path) -> None:
+    data = b"a picture" * 1000
+    async with file_rig(tmp_path) as rig:
+        sha = await _uploaded(rig, data)
+        leftover = tmp_path / "files/ab"
+        leftover.mkdir()
+    (tmp_path / "node.db").unlink()
+    async with sealed_node(tmp_path, on=False) as node:
+        assert node.store.rebuilt
+    async with file_rig(tmp_path) as rig:
+        (waiting,) = rig.store.rows.waiting(10)
+        assert (waiting.sha256, waiting.size) == (sha, len(data))
+        assert rig.store.read(waiting, 0, len(data)) == data
+        (leftover / "cd").write_bytes(b"of a crash")
+    async with file_rig(tmp_path):
+        assert not (leftover / "cd").exists()
+
+
+async def _uploaded(rig: FileRig, data: bytes) -> str:
+    sha = hashlib.sha256(data).hexdigest()
+    await rig.put(data, sha)
+    return sha
+
+
+async def test_a_full_disk_does_not_keep_a_workload_from_starting(tmp_path: Path) -> None:
+    class Full(RealDisk):
+        def write_atomic(self, label: str, path: Path, data: bytes, mode: int = 0o600) -> None:
+            if label == "started.write":
+                raise OSError(28, "No space left on device")
+            super().write_atomic(label, path, data, mode)
+
+    async with sealed_node(tmp_path, on=False, disk=Full()) as node:
+        await node.instances.save([Transition(live(wish("cam")))], label="test")
+        assert node.instances.load()["cam"].phase == "running"
+        assert isinstance(node.store.started, Started)
+        assert node.instances.started() == {}
