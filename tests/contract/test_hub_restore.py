@@ -162,6 +162,9 @@ async def test_intent_of_the_restored_hub_passes_what_the_nodes_still_have(
         await node.pull()
     lost = [node.assignments()["a"].generation for node in nodes]
     hub = await restorable.put_back()
+    assert (await hub.store.read(changes.read_log)).epoch == 2  # before any node has said a word
+    [kept] = await hub.workloads.list("a")
+    assert kept.generation > max(lost)
     await hub.apply(spec("new"))
     for node, generation in zip(nodes, lost, strict=True):
         node.hub = hub
