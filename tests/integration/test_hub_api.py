@@ -61,6 +61,7 @@ ROUTES = {
     ("DELETE", "/api/v1/workloads/{name:str}"): (401, 403, OK),
     ("POST", "/api/v1/workloads/{name:str}/restart"): (401, 403, OK),
     ("GET", "/api/v1/models"): (401, 403, OK),
+    ("GET", "/api/v1/backups"): (401, 403, OK),
     ("DELETE", "/api/v1/models/{name:str}"): (401, 403, OK),
     ("GET", "/api/v1/blobs/{sha256:str}"): (401, 403, OK),
     ("PUT", "/api/v1/blobs/{sha256:str}"): (401, 403, OK),

@@ -45,6 +45,7 @@ PROGRAM_ROUTES = {
     ("POST", "/api/v1/workloads/{name}/update/abort"),
     ("GET", "/api/v1/assignments"),
     ("GET", "/api/v1/models"),
+    ("GET", "/api/v1/backups"),
     ("DELETE", "/api/v1/models/{name}"),
     ("GET", "/api/v1/blobs/{sha256}"),
     ("PUT", "/api/v1/blobs/{sha256}"),
