@@ -35,7 +35,7 @@ from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.hub_addresses import HubAccount, account_of
-from skerry.node.identity import Identity, read_identity, with_secret
+from skerry.node.identity import Identity, keep_identity, read_identity, with_secret
 from skerry.node.keys import build_rotation, open_keys
 from skerry.node.limiting import build_limits
 from skerry.node.limits.storage_watch import Quotas
@@ -184,7 +184,8 @@ def _account(
 ) -> HubAccount | None:
     """Who this node is to its hub; None: it has none, or is not to look for it."""
     enrolled = with_secret(settings.data_dir, identity, store.cipher, host.disk)
-    return None if settings.stays_alone else account_of(settings.hub.url, enrolled)
+    keep = partial(keep_identity, settings.data_dir, host.disk)
+    return None if settings.stays_alone else account_of(settings.hub.url, enrolled, keep)
 
 
 def _desk(

@@ -109,6 +109,8 @@ class FakeHub:
     def __init__(self, fail_at: int = 0, *, applied: bool = False) -> None:
         self.double = ""
         """Where another agent with this identity speaks from, as hellos are told."""
+        self.hubs: list[str] = []
+        """The addresses of the fleet's hubs, as hellos are told."""
         self.calls = 0
         self.fail_at = fail_at
         self.applied = applied
@@ -197,7 +199,7 @@ class FakeHub:
             raise Refused(f"cannot talk to this node: it speaks protocols {hello.protocols}")
         lanes = {lane: self._point(hello.incarnation, lane) for lane in LANES}
         reply = HelloReply(PROTOCOL, "fake-hub", 1, 0, lanes, dict.fromkeys(LANES, 0))
-        return msgspec.structs.replace(reply, double=self.double)
+        return msgspec.structs.replace(reply, double=self.double, hubs=self.hubs)
 
     def _push(self, unit: PushUnit) -> PushReply:
         batches: Sequence[Batch] = ()
