@@ -67,6 +67,29 @@ async def test_a_restore_drill_loses_nothing_that_the_nodes_still_have(
     assert held(url) == {node.node_id: (node.produced, node.produced) for node in nodes}
 
 
+@pytest.mark.guarantee("G1")
+@pytest.mark.timeout(90)
+async def test_a_crash_of_the_database_under_load_loses_nothing(
+    hubs: tuple[list[Hub], str], postgres: Postgres
+) -> None:
+    processes, url = hubs
+    async with open_many() as session:
+        nodes = await enrolled(processes, session, count=10, every=0.1)
+        running = [asyncio.create_task(node.run()) for node in nodes]
+        try:
+            await back(nodes, 0.0, 30)
+            for _ in range(2):
+                await asyncio.to_thread(postgres.crash)
+                await back(nodes, time.monotonic(), 30)
+        finally:
+            for node in nodes:
+                node.producing = False
+            async with asyncio.timeout(60):
+                await asyncio.gather(*running)
+    assert all(hub.process.runs for hub in processes)
+    assert held(url) == {node.node_id: (node.produced, node.produced) for node in nodes}
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 @pytest.mark.guarantee("G1")
