@@ -56,6 +56,8 @@ PROGRAM_ROUTES = {
     ("GET", "/api/v1/files"),
     ("GET", "/api/v1/files/{sha256}/content"),
     ("GET", "/api/v1/records"),
+    ("GET", "/api/v1/keys"),
+    ("POST", "/api/v1/keys/rotate"),
 }
 
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from skerry.core.credentials import random_secret, secret_hash
 from skerry.hub.server import Keepalive, serve
-from skerry.hub.settings import HubSettings, RetentionSection
+from skerry.hub.settings import EncryptionSection, HubSettings, RetentionSection, StorageEncryption
 from skerry.kit.reception import RequestLimits
 from skerry.wire.codec import decode, encode
 from skerry.wire.people import TokenReply, TokenRequest
@@ -65,6 +65,7 @@ async def running_hub(
     limits: RequestLimits | None = None,
     hosts: str | None = None,
     database: str | None = None,
+    encryption: StorageEncryption | None = None,
 ) -> AsyncIterator[RunningHub]:
     """The hub runs within the block; on leaving it ends as on SIGTERM."""
     day = 86_400.0
@@ -75,6 +76,7 @@ async def running_hub(
         fleet="test",
         retention=RetentionSection(measurements=day, events=day, gaps=day, files=day),
         hosts=hosts,
+        encryption=EncryptionSection(encryption or StorageEncryption()),
     )
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
