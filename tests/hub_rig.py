@@ -21,6 +21,7 @@ from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.keys import Wish
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
@@ -59,12 +60,13 @@ INCARNATION = "11" * 16
 class HubRig:
     """Every feature by name; `news` collects the ids of the nodes that were told."""
 
-    def __init__(self, url: str, clock: ManualClock) -> None:
+    def __init__(self, url: str, clock: ManualClock, encryption: Wish | None = None) -> None:
         self.url = url
         self.clock = clock
+        self.encryption = encryption
         self.news: list[str] = []
-        self.store = HubStore(url, clock)
-        self.ingest = Ingest()
+        self.store = HubStore(url, clock, encryption=encryption)
+        self.ingest = Ingest(lambda: self.store.facts.index_key)
         assignments = Assignments(clock)
         self.tokens = Tokens(self.store, clock)
         self.nodes = Nodes(self.store, assignments, clock, self.news.append)

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from tests.hub_rig import HubRig
 from tests.postgres import Postgres
+from tests.sealing_rig import wanted, where
 
+from skerry.hub.store.keys import Wish
 from skerry.testing.manual_clock import ManualClock
 
 
@@ -20,9 +22,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield url
 
 
+@pytest.fixture(params=["plain", pytest.param("sealed", marks=pytest.mark.soak)])
+def encryption(request: pytest.FixtureRequest, tmp_path: Path) -> Wish | None:
+    return Wish(wanted(), where(tmp_path)) if request.param == "sealed" else None
+
+
 @pytest.fixture
-async def hub(database_url: str, manual_clock: ManualClock) -> AsyncIterator[HubRig]:
-    rig = HubRig(database_url, manual_clock)
+async def hub(
+    database_url: str, manual_clock: ManualClock, encryption: Wish | None
+) -> AsyncIterator[HubRig]:
+    rig = HubRig(database_url, manual_clock, encryption)
     await rig.start()
     yield rig
     rig.stop()

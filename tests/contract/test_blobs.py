@@ -1,16 +1,21 @@
 """The hub's blobs: in a directory, in a bucket and in memory alike."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.model_cases import content, sha256
 from tests.s3 import S3Server, s3_server
+from tests.sealed_hub import CANARY, rotation_of, wish
 
 from skerry.hub.ports import Blobs
+from skerry.hub.store.blob_keys import BlobKeys
 from skerry.hub.store.blobs import BlobDirectory
+from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.s3_blobs import S3Blobs
+from skerry.hub.store.sealed_blobs import SealedBlobDirectory
 from skerry.kit.clock import SystemClock
-from skerry.kit.errors import InvalidInput, NotFound, StorageFull
+from skerry.kit.errors import Corrupt, InvalidInput, NotFound, StorageFull
 from skerry.testing.faulty_disk import FaultyDisk
 from skerry.testing.memory_blobs import MemoryBlobs
 from skerry.wire.models import BlobState
@@ -21,8 +26,19 @@ DATA = content(1000)
 SHA = sha256(DATA)
 
 
-@pytest.fixture(params=["directory", "memory", "s3"])
+@pytest.fixture
+def sealed_store(tmp_path: Path, clock: SystemClock) -> Iterator[HubStore]:
+    store = HubStore(f"sqlite:///{tmp_path}/hub.db", clock, encryption=wish(tmp_path))
+    store.start()
+    yield store
+    store.stop()
+
+
+@pytest.fixture(params=["directory", "sealed", "memory", "s3"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path, clock: SystemClock) -> Blobs:
+    if request.param == "sealed":
+        keys = BlobKeys(request.getfixturevalue("sealed_store"), "blobs")
+        return SealedBlobDirectory(tmp_path / "blobs", keys, FaultyDisk())
     if request.param == "memory":
         return MemoryBlobs(clock)
     if request.param == "s3":
@@ -110,3 +126,104 @@ async def test_a_full_disk_leaves_a_part_to_go_on_from(tmp_path: Path, failing: 
     assert not state.complete
     assert (await again.add(SHA, state.received, 1000, DATA[state.received :])).complete
     assert b"".join([chunk async for chunk in again.read(SHA, 0, 1000)]) == DATA
+
+
+@pytest.mark.parametrize("failing", range(1, 8))
+async def test_a_full_disk_leaves_a_sealed_part_to_go_on_from(
+    tmp_path: Path, sealed_store: HubStore, failing: int
+) -> None:
+    disk = FaultyDisk(failing, code=28)
+    keys = BlobKeys(sealed_store, "blobs")
+    blobs = SealedBlobDirectory(tmp_path / "blobs", keys, disk)
+    with pytest.raises(StorageFull, match="Make room at the hub"):
+        await blobs.add(SHA, 0, 1000, DATA)
+    disk.heal()
+    again = SealedBlobDirectory(tmp_path / "blobs", keys, disk)
+    state = await again.state(SHA)
+    if not state.complete:
+        state = await again.add(SHA, state.received, 1000, DATA[state.received :])
+    assert state.complete
+    assert b"".join([chunk async for chunk in again.read(SHA, 0, 1000)]) == DATA
+
+
+SECRET = CANARY.encode() + content(3_000_000)
+SECRET_SHA = sha256(SECRET)
+
+
+async def test_a_sealed_blob_shows_nothing_and_opens_only_whole(
+    tmp_path: Path, sealed_store: HubStore
+) -> None:
+    place = tmp_path / "blobs"
+    before = BlobDirectory(place, FaultyDisk())
+    await before.add(SECRET_SHA, 0, len(SECRET), SECRET)
+    await before.add(SHA, 0, 1000, DATA[:10])
+    blobs = SealedBlobDirectory(place, BlobKeys(sealed_store, "blobs"), FaultyDisk())
+    assert await part_of(blobs, 5, 60) == SECRET[5:60]
+    await rotation_of(sealed_store, [blobs]).once()
+    assert (await blobs.state(SHA)).received == 0
+    assert (await blobs.size(SECRET_SHA), await part_of(blobs, 0, len(SECRET))) == (
+        len(SECRET),
+        SECRET,
+    )
+    assert await part_of(blobs, 70_000, 2_000_000) == SECRET[70_000:2_000_000]
+    await blobs.add(SHA, 0, 1000, DATA[:600])
+    files = [path for path in place.rglob("*") if path.is_file()]
+    assert len(files) == 2
+    assert all(CANARY.encode() not in path.read_bytes() for path in files)
+    assert all(DATA[:100] not in path.read_bytes() for path in files)
+    await rotation_of(sealed_store, [blobs]).rotate()
+    await rotation_of(sealed_store, [blobs]).once()
+    assert await part_of(blobs, 0, len(SECRET)) == SECRET
+    assert (await blobs.add(SHA, 600, 1000, DATA[600:])).complete
+    assert await whole(blobs) == DATA
+
+    [path] = place.glob(f"{SECRET_SHA[:2]}/*")
+    sealed = path.read_bytes()
+    for damaged in (
+        sealed[:-40],
+        sealed[: 8 + 2 * (65536 + 34)],
+        sealed[:100] + b"x" + sealed[101:],
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(Corrupt):
+            await part_of(blobs, 0, await blobs.size(SECRET_SHA) or 0)
+    path.write_bytes(next(iter(place.glob(f"{SHA[:2]}/*"))).read_bytes())
+    with pytest.raises(Corrupt, match="not"):
+        await part_of(blobs, 0, 1000)
+
+
+@pytest.mark.parametrize("torn", [b"\0", b"\0\0\1\0", b"\0\0\1\0 a piece that the power cut"])
+async def test_a_torn_piece_counts_as_not_there(
+    tmp_path: Path, sealed_store: HubStore, torn: bytes
+) -> None:
+    keys = BlobKeys(sealed_store, "blobs")
+    blobs = SealedBlobDirectory(tmp_path / "blobs", keys, FaultyDisk())
+    await blobs.add(SHA, 0, 1000, DATA[:600])
+    [part] = (tmp_path / "blobs").rglob("*.part")
+    part.write_bytes(part.read_bytes() + torn)
+    assert (await blobs.state(SHA)).received == 600
+    assert (await blobs.add(SHA, 600, 1000, DATA[600:])).complete
+    assert await whole(blobs) == DATA
+
+
+async def test_a_sealed_blob_without_its_key_comes_again(
+    tmp_path: Path, sealed_store: HubStore
+) -> None:
+    keys = BlobKeys(sealed_store, "blobs")
+    blobs = SealedBlobDirectory(tmp_path / "blobs", keys, FaultyDisk())
+    await blobs.add(SHA, 0, 1000, DATA)
+    await keys.forget(SHA)  # as in a database that was put back from a backup
+    assert await blobs.state(SHA) == BlobState(SHA, 0, complete=False)
+    with pytest.raises(NotFound):
+        await whole(blobs)
+    assert (await blobs.add(SHA, 0, 1000, DATA)).complete
+    assert await whole(blobs) == DATA
+    await blobs.add(SECRET_SHA, 0, len(SECRET), SECRET[:9])
+    await keys.forget(SECRET_SHA)
+    with pytest.raises(InvalidInput, match="Send it again"):
+        await blobs.add(SECRET_SHA, 9, len(SECRET), SECRET[9:])
+    assert (await blobs.add(SECRET_SHA, 0, len(SECRET), SECRET)).complete
+
+
+async def part_of(blobs: Blobs, start: int, end: int) -> bytes:
+    return b"".join([chunk async for chunk in blobs.read(SECRET_SHA, start, end)])

@@ -166,7 +166,7 @@ async def test_a_restart_of_the_hub_goes_on(hub: HubRig) -> None:
     node = await node_with(hub, DATA)
     await hub.arrivals.offer(node, manifest(DATA))
     await hub.arrivals.take(node, SHA, 0, DATA[:444_444])
-    again = HubRig(hub.url, hub.clock)
+    again = HubRig(hub.url, hub.clock, hub.encryption)
     again.file_blobs = hub.file_blobs
     again.arrivals._blobs = hub.file_blobs
     hub.store.stop()

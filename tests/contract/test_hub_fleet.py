@@ -119,7 +119,7 @@ class TestAuthentication:
 
     async def test_a_restarted_hub_knows_its_nodes(self, hub: HubRig) -> None:
         enrolled = await hub.enrol("n1")
-        again = HubRig(hub.url, hub.clock)
+        again = HubRig(hub.url, hub.clock, hub.encryption)
         await again.start()
         assert again.nodes.authenticate(f"{enrolled.node_id}.{enrolled.secret}") == enrolled.node_id
         again.stop()
@@ -208,7 +208,7 @@ class TestLiveness:
         hub.clock.advance(5.0)
         hub.nodes.seen(enrolled.node_id, hub.clock.wall_ns())
         await hub.nodes.flush()
-        again = HubRig(hub.url, hub.clock)
+        again = HubRig(hub.url, hub.clock, hub.encryption)
         await again.start()
         [view] = await again.nodes.list()
         assert view.age == 0.0

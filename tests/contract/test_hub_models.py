@@ -102,7 +102,7 @@ async def test_blobs_stay_while_a_model_names_them_or_may_soon(hub: HubRig) -> N
 async def test_models_survive_a_restart_of_the_hub(hub: HubRig) -> None:
     await apply(hub, [model(source=URL)])
     hub.stop()
-    again = HubRig(hub.url, hub.clock)
+    again = HubRig(hub.url, hub.clock, hub.encryption)
     again.store.start()
     assert [view.spec for view in await again.models.list()] == [model(source=URL)]
     again.stop()

@@ -296,7 +296,7 @@ class HubRigRestarted:
         self._hub = hub
 
     async def put(self, *batches: Batch) -> None:
-        hub = HubRig(self._hub.url, self._hub.clock)
+        hub = HubRig(self._hub.url, self._hub.clock, self._hub.encryption)
         await hub.start()
         await put(hub, *batches)
         hub.stop()

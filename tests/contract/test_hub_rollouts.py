@@ -224,7 +224,7 @@ async def test_a_new_hub_goes_on_where_the_old_one_stopped(hub: HubRig) -> None:
     fleet = await fleet_of(hub, 3)
     await hub.apply(wave_spec("2"))
     await hub.rollouts.advance()
-    again = HubRig(hub.url, hub.clock)
+    again = HubRig(hub.url, hub.clock, hub.encryption)
     await again.start()
     try:
         fleet.hub = again

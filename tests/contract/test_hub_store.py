@@ -93,7 +93,7 @@ async def test_readers_cannot_write_and_keep_their_snapshot(hub: HubRig) -> None
 async def test_identity_is_made_once(hub: HubRig, manual_clock: ManualClock) -> None:
     facts = hub.store.facts
     assert len(facts.cursor_key) == 32
-    again = HubStore(hub.url, manual_clock)
+    again = HubStore(hub.url, manual_clock, encryption=hub.encryption)
     again.start()
     assert again.facts == facts
     again.stop()

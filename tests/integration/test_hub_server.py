@@ -60,6 +60,8 @@ PROGRAM_ROUTES = {
     ("GET", "/api/v1/records/export"),
     ("GET", "/api/v1/records/completeness"),
     ("PUT", "/api/v1/stick"),
+    ("GET", "/api/v1/keys"),
+    ("POST", "/api/v1/keys/rotate"),
 }
 
 

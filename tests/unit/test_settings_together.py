@@ -147,15 +147,14 @@ PROTECTED = [
 
 
 @pytest.mark.parametrize("text", SEALED)
-def test_nodes_encrypt_what_they_store_and_hubs_do_not_yet(tmp_path: Path, text: str) -> None:
+def test_nodes_and_hubs_encrypt_what_they_store(tmp_path: Path, text: str) -> None:
     [file] = written(tmp_path, a=text)
     settings, notes = node.settings_to_start([file], {})
     assert settings.encryption.storage.enabled
     assert settings.encryption.storage.key_rotation == 30 * 86_400
     assert notes == []
     [central] = written(tmp_path, central="runtime: {mode: central}")
-    with pytest.raises(InvalidInput, match="cannot start the hub: .*encryption at rest of a hub"):
-        hub.settings_to_start([central, file], {})
+    assert hub.settings_to_start([central, file], {}).encryption.storage.enabled
 
 
 @pytest.mark.parametrize("text", PROTECTED)

@@ -1,4 +1,4 @@
-"""`skerry hub run|login|storage|backup|backups|restore` and `skerry token create`."""
+"""`skerry hub run|login|key|storage|backup|backups|restore` and `skerry token create`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from skerry.cli import hub_backups
+from skerry.cli import hub_backups, keys
 from skerry.cli.http import CHECKS_SECONDS
 from skerry.cli.session import Session, remote
 from skerry.cli.storage import Streams, report_table
@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     hub.command("backups")(hub_backups.backups)
     hub.command("restore")(hub_backups.restore)
     hub.command("storage")(storage)
+    keys.register_hub(hub)
     app.add_typer(hub, name="hub")
     token = typer.Typer(help="Enrolment tokens.", no_args_is_help=True, callback=_group)
     token.command("create")(create)

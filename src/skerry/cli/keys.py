@@ -1,4 +1,4 @@
-"""`skerry node key status|rotate|passphrase`: the keys of encryption at rest on this machine."""
+"""`skerry node key status|rotate|passphrase` and `skerry hub key status|rotate`: the keys of encryption at rest."""
 
 from __future__ import annotations
 
@@ -21,6 +21,33 @@ def register(node: typer.Typer) -> None:
     group.command("rotate")(rotate)
     group.command("passphrase")(passphrase)
     node.add_typer(group, name="key")
+
+
+def register_hub(hub: typer.Typer) -> None:
+    """Adds the command group to `skerry hub`."""
+    group = typer.Typer(help="Encryption at rest of the hub.", no_args_is_help=True)
+    group.command("status")(hub_status)
+    group.command("rotate")(hub_rotate)
+    hub.add_typer(group, name="key")
+
+
+@remote
+async def hub_status(session: Session) -> None:
+    """Show the keys of the hub, how they are sealed, and whether a rotation is under way."""
+    async with session.hub() as hub:
+        keys = await hub.get("/api/v1/keys", KeyStatus)
+    session.screen.show(keys_table(keys, session.clock.wall_ns()))
+
+
+@remote
+async def hub_rotate(session: Session) -> None:
+    """Make a new key now; what is sealed with the old one follows, and then that one is destroyed."""
+    async with session.hub() as hub:
+        await hub.send("POST", "/api/v1/keys/rotate", None, KeyStatus)
+    session.screen.tell(
+        "a new key is in force; skerry hub key status shows when the old one is gone",
+        {"order": "rotate"},
+    )
 
 
 @remote

@@ -19,7 +19,7 @@ class Feature:
 
 
 STORAGE_ENCRYPTION = Feature("encryption at rest", built=True, protects=True)
-HUB_STORAGE_ENCRYPTION = Feature("encryption at rest of a hub", built=False, protects=True)
+HUB_STORAGE_ENCRYPTION = Feature("encryption at rest of a hub", built=True, protects=True)
 TLS = Feature("TLS", built=False, protects=True)
 ACCESS_CONTROL = Feature("roles and certificates of people", built=False, protects=True)
 SECURE_BOOT = Feature("secure boot", built=False, protects=True)

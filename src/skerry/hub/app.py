@@ -12,6 +12,7 @@ from skerry.hub.api.blobs import blob_routes
 from skerry.hub.api.bodies import ZstdBodies
 from skerry.hub.api.files import file_routes
 from skerry.hub.api.headers import PeopleHeaders
+from skerry.hub.api.keys import key_routes
 from skerry.hub.api.nodes import node_routes
 from skerry.hub.api.people import people_routes
 from skerry.hub.api.problems import HANDLERS
@@ -41,6 +42,7 @@ from skerry.hub.peers import Peers
 from skerry.hub.ports import Blobs
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
+from skerry.hub.store.rotation import Rotation
 from skerry.hub.sync.carrying import Carrying
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
@@ -78,6 +80,7 @@ class Features:
     hearing: Hearing
     leases: Leases
     backups: Schedule
+    rotation: Rotation
     changes: Changes
     board: Board
     templates: Templates
@@ -97,6 +100,7 @@ def build_app(features: Features) -> Litestar:
             blob_routes(),
             file_routes(),
             stick_routes(),
+            key_routes(),
             page_routes(),
         ],
         guards=[features.authenticator.permit],

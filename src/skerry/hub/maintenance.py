@@ -12,6 +12,7 @@ from pathlib import Path
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import URL
 
+from skerry.hub import encryption
 from skerry.hub.backups import ledger, programs
 from skerry.hub.backups.ledger import SEEN_FOR, Entry
 from skerry.hub.backups.making import Made, Maker, Source
@@ -145,7 +146,8 @@ def _restorer(settings: HubSettings, clock: Clock) -> Restorer:
         return unwrap(header, passphrase=_passphrase(settings))
 
     def opened(staged: URL) -> HubStore:
-        return HubStore(staged.render_as_string(hide_password=False), clock)
+        sealing = encryption.wish(settings)
+        return HubStore(staged.render_as_string(hide_password=False), clock, encryption=sealing)
 
     database = Database(opened, Assignments(clock).reissue)
     return Restorer(url, settings.data_dir, key_of, database, RealDisk(), clock)

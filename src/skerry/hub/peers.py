@@ -9,9 +9,10 @@ from sqlalchemy import Connection, delete, select, update
 
 from skerry.core.credentials import secret_hash
 from skerry.hub.fleet.agents import Agent
+from skerry.hub.store.database_time import database_time
 from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.leases import database_time
+from skerry.hub.store.keys import has_ring
 from skerry.hub.store.notices import Linked, tell
 from skerry.hub.store.tables import hub_process, live_link
 from skerry.kit.clock import NS
@@ -130,6 +131,11 @@ class Peers:
         self._write(connection)
 
     def _write(self, connection: Connection) -> None:
+        if self._store.keys is None and has_ring(connection):
+            raise Refused(
+                "cannot go on: another hub has switched encryption at rest on for the database. Restart this one with "
+                "encryption.storage.enabled."
+            )
         earlier = delete(hub_process).where(
             hub_process.c.address == self._me["address"], hub_process.c.id != self._me["id"]
         )

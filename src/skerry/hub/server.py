@@ -24,6 +24,7 @@ import uvicorn
 
 import skerry
 from skerry.core.stream_rules import Rules
+from skerry.hub import encryption
 from skerry.hub.api import admin_token
 from skerry.hub.api.auth import Authenticator
 from skerry.hub.api.sessions import LoginCodes, Sessions
@@ -58,6 +59,7 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
 from skerry.hub.store.listening import Listening
 from skerry.hub.store.open_blobs import open_blobs
+from skerry.hub.store.rotation import LEASE, Rotation
 from skerry.hub.store.sole import only_user
 from skerry.hub.store.tables import FLEET
 from skerry.hub.sync.carrying import Carrying
@@ -114,10 +116,12 @@ async def serve(
     with contextlib.closing(listener), contextlib.ExitStack() as held:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         clock = SystemClock()
-        store = HubStore(settings.database_url, clock)
+        store = HubStore(settings.database_url, clock, encryption=encryption.wish(settings))
         held.enter_context(only_user(store.url))
         await asyncio.to_thread(start, settings, store)
         try:
+            if store.keys is not None:
+                encryption.tell(store.keys.status())
             address = _address(listener)
             features, retention = await _build(settings, store, clock, address)
             config = _configure(features, keepalive, limits or RequestLimits(_connections()))
@@ -164,11 +168,11 @@ def set_up_files() -> None:
 async def _build(
     settings: HubSettings, store: HubStore, clock: Clock, address: str
 ) -> tuple[Features, Retention]:
-    links, changes = Links(), Changes()
+    links, changes, leases = Links(), Changes(), Leases(store)
     assignments = Assignments(clock)
     nodes = Nodes(store, assignments, clock, links.notify)
     await nodes.start()
-    blobs, file_blobs = open_blobs(settings, "blobs"), open_blobs(settings, "files")
+    blobs, file_blobs = (open_blobs(settings, kind, store) for kind in ("blobs", "files"))
     arrivals = Arrivals(store, file_blobs, clock)
     models = Models(store, blobs, clock)
     rollouts = Rollouts(store, assignments, clock, links.notify, nodes.last_seen)
@@ -183,8 +187,10 @@ async def _build(
     hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
-    receiver = Receiver(store, Ingest(), nodes, links.notify)
-    leases = Leases(store)
+    receiver = Receiver(store, Ingest(lambda: store.facts.index_key), nodes, links.notify)
+    rotation = Rotation(
+        store, clock, functools.partial(leases.hold, "keys", LEASE), [blobs, file_blobs]
+    )
     backups = build_schedule(settings, store, leases, clock)
     features = Features(
         store=store, nodes=nodes, tokens=Tokens(store, clock), workloads=workloads, models=models, rollouts=rollouts,
@@ -195,7 +201,7 @@ async def _build(
         carrying=Carrying(store, receiver, arrivals, clock), feed=Feed(store, assignments, clock, links.notify),
         links=links, peers=peers, tails=Tails(links, peers, token),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock),
-        leases=leases, backups=backups, changes=changes,
+        leases=leases, backups=backups, rotation=rotation, changes=changes,
         board=Board(
             nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups, storage=storage
         ),
@@ -254,13 +260,9 @@ async def _run(
             _every(LOOK_EVERY, features.backups.once, Guard("backups", clock, chance), clock),
             name="backups",
         )
+        often = FLUSH_FOR_OTHERS_EVERY if features.store.shared else FLUSH_EVERY
         tasks.forever(
-            _every(
-                FLUSH_FOR_OTHERS_EVERY if features.store.shared else FLUSH_EVERY,
-                features.nodes.flush,
-                Guard("last seen", clock, chance),
-                clock,
-            ),
+            _every(often, features.nodes.flush, Guard("last seen", clock, chance), clock),
             name="last seen",
         )
         tasks.forever(
@@ -271,6 +273,7 @@ async def _run(
             ),
             name="updates",
         )
+        features.rotation.follow(tasks, chance)
         if features.store.shared:
             _with_peers(tasks, features, chance)
         serving = tasks.start(server.serve(sockets=[listener]), name="web server")

@@ -21,6 +21,7 @@ from skerry.core.setting_values import Setting
 from skerry.core.stream_rules import Rule
 from skerry.core.stream_settings import stream_rules
 from skerry.kit.errors import InvalidInput
+from skerry.kit.sealing.sources import source_fault
 from skerry.kit.text_file import read_text
 
 PREFIX = "SKERRY_HUB_"
@@ -57,6 +58,21 @@ class StorageSection(msgspec.Struct, frozen=True):
     backup_passphrase: Path | None = None
 
 
+class StorageEncryption(msgspec.Struct, frozen=True):
+    """Encryption at rest: with which algorithm, how old data keys get (seconds), and where their own key comes from."""
+
+    enabled: bool = False
+    algorithm: str = "AES-256-GCM"
+    key_rotation: float = msgspec.field(name="key_rotation_days", default=30 * 86_400.0)
+    key: str = "file"
+
+
+class EncryptionSection(msgspec.Struct, frozen=True):
+    """What is encrypted."""
+
+    storage: StorageEncryption = StorageEncryption()
+
+
 class HubSettings(msgspec.Struct, frozen=True):
     """Everything that can be set on a hub."""
 
@@ -69,6 +85,9 @@ class HubSettings(msgspec.Struct, frozen=True):
     address: str | None = None
     blobs: BlobsSection = BlobsSection()
     storage: StorageSection = StorageSection()
+    encryption: EncryptionSection = EncryptionSection()
+    credentials: Path | None = None
+    """Systemd's directory of credentials for this process."""
 
     @property
     def host(self) -> str:
@@ -128,6 +147,9 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
         Setting("blobs.access_key", "text", None, "Name of the key; without one, what the machine's role gives."),
         Setting("blobs.secret_key_file", "path", None,
                 "File with the secret key on one line; nobody else may read it."),
+        Setting("encryption.storage.key", "text", "file",
+                "Where the key of the data keys comes from: file, file:/PATH, passphrase:/PATH, credential:NAME, tpm or "
+                "tpm:sha256:7. The same key for all hubs of one database.", check=source_fault),
     )  # fmt: skip
 
 
@@ -179,7 +201,9 @@ def settings_to_start(configs: Sequence[Path], options: Mapping[str, str]) -> Hu
 
 def hub_settings(found: Mapping[str, Configured]) -> HubSettings:
     """The settings as one value."""
-    return msgspec.convert(nested(found), HubSettings)
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")  # noqa: TID251 - as above
+    settings = msgspec.convert(nested(found), HubSettings)
+    return msgspec.structs.replace(settings, credentials=Path(credentials) if credentials else None)
 
 
 def split_listen(listen: str) -> tuple[str, int]:

@@ -24,6 +24,9 @@ from skerry.kit.errors import Corrupt
 KINDS = ("blobs", "files")
 """The directories in the hub's data directory that hold blobs."""
 
+SEALED = ".sealed"
+"""Ends the name of a blob that the hub has sealed (`store.sealed_blobs`); other names with a suffix are unfinished."""
+
 _INDEX = "index.json"
 _LIST = ".list"
 _NEW = ".new"
@@ -155,7 +158,7 @@ class BlobCopies:
 def _blobs(data_dir: Path) -> Iterable[tuple[Path, str]]:
     for kind in KINDS:
         for path in sorted((data_dir / kind).glob("??/*")):
-            if not path.suffix:
+            if path.suffix in {"", SEALED}:
                 yield path, str(path.relative_to(data_dir))
 
 

@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy import URL, Connection, delete
 
 from skerry.hub.backups import ledger
-from skerry.hub.backups.copies import BlobCopies, Copied
+from skerry.hub.backups.copies import SEALED, BlobCopies, Copied
 from skerry.hub.backups.ledger import SEEN_FOR, Entry
 from skerry.hub.backups.making import MANIFEST, SPARE, Manifest
 from skerry.hub.backups.places import Place, place_of
@@ -200,7 +200,7 @@ class _Finish:
         # One that has been used since would be good again.
         connection.execute(delete(enrolment_token).where(enrolment_token.c.used_at.is_(None)))
         for each in self.missing:
-            sha256 = "".join(Path(each.place).parts[-2:])
+            sha256 = "".join(Path(each.place).parts[-2:]).removesuffix(SEALED)
             for column in (file_content.c.sha256, file_chunk.c.content):
                 ours = column.table.c.fleet_id == FLEET
                 connection.execute(delete(column.table).where(ours, column == sha256))

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from skerry.hub.data.dictionary import Dictionary
-from skerry.hub.data.values import meta_hash, store, store_meta
+from skerry.hub.data.values import meta_hash, seal, store_meta
+from skerry.hub.store.bodies import FILE_META, META, Bodies
 from skerry.hub.store.bulk import insert_new
 from skerry.hub.store.tables import FLEET, KINDS, batch, file, meta, record, series, session
 from skerry.kit.errors import InvalidInput
@@ -43,9 +44,13 @@ class _Session(NamedTuple):
 
 
 class Ingest:
-    """Built once: its caches are what makes it fast. Used in the writer's thread."""
+    """Built once: its caches are what makes it fast. Used in the writer's thread.
 
-    def __init__(self) -> None:
+    `index_key` gives `Facts.index_key` once the store is open.
+    """
+
+    def __init__(self, index_key: Callable[[], bytes] = bytes) -> None:
+        self._index_key = index_key
         self._series = Dictionary[_Series](
             series, ("node_id", "source", "kind", "name"), limit=_CACHED_SERIES
         )
@@ -76,21 +81,27 @@ class Ingest:
         tokens = self._sessions.resolve(
             connection, {item.session for item in prepared}, received_at, _Session._asdict
         )
-        texts = {meta_hash(text): text for item in prepared for text in item.texts}
+        bodies, index_key = Bodies.of(connection), self._index_key()
+        texts = {meta_hash(text, index_key): text for item in prepared for text in item.texts}
         metas = self._metas.resolve(
-            connection, texts, received_at, lambda key: {"hash": key, "json": texts[key]}
+            connection,
+            texts,
+            received_at,
+            lambda key: {"hash": key, "json": bodies.seal_text(META, texts[key], key)},
         )
         meta_ids = {text: metas.ids[key] for key, text in texts.items()}
         numbers = _number(connection, boot_id, received_at, batches)
         rows: list[_Row] = []
         for number, item in zip(numbers, prepared, strict=True):
             series_ids = {name: keys.ids[key] for name, key in item.series.items()}
-            rows.extend(_rows(item, number, series_ids, tokens.ids[item.session], meta_ids))
+            rows.extend(_rows(bodies, item, number, series_ids, tokens.ids[item.session], meta_ids))
         files = [
             row
             for item in prepared
             if item.batch.kind == "file"
-            for row in file_rows(node_id, item.batch, tokens.ids[item.session], received_at)
+            for row in _file_rows(
+                bodies, node_id, item.batch, tokens.ids[item.session], received_at
+            )
         ]
         if files:
             insert_new(connection, file, files)
@@ -128,8 +139,8 @@ def _prepare(node_id: str, item: Batch) -> _Prepared:
     )
 
 
-def file_rows(
-    node_id: str, item: Batch, session_id: int, received_at: int
+def _file_rows(
+    bodies: Bodies, node_id: str, item: Batch, session_id: int, received_at: int
 ) -> Iterator[tuple[object, ...]]:
     """The rows of `file` for a batch of that kind. A record that names nothing is only a record."""
     for each in item.records:
@@ -137,9 +148,11 @@ def file_rows(
             ref = read_reference(each.value)
         except InvalidInput:
             continue
+        counter = item.counter + each.offset
+        meta = each.meta and bodies.seal_text(FILE_META, store_meta(each.meta), session_id, counter)
         yield (
             session_id,
-            item.counter + each.offset,
+            counter,
             FLEET,
             node_id,
             item.source,
@@ -148,7 +161,7 @@ def file_rows(
             received_at,
             ref.sha256,
             ref.size,
-            store_meta(each.meta) if each.meta else None,
+            meta or None,
         )
 
 
@@ -177,6 +190,7 @@ def _number(
 
 
 def _rows(
+    bodies: Bodies,
     item: _Prepared,
     number: int,
     series_ids: dict[str, int],
@@ -186,13 +200,11 @@ def _rows(
     """The columns of each record, in the order of the table."""
     first, kind = item.batch.counter, KINDS.index(item.batch.kind)
     for each, text in zip(item.batch.records, item.metas, strict=True):
+        identity = (series_ids[each.name], each.at, session_id, first + each.offset)
         yield (
-            series_ids[each.name],
-            each.at,
-            session_id,
-            first + each.offset,
+            *identity,
             number,
             None if text is None else meta_ids[text],
-            *store(each.value),
+            *seal(bodies, each.value, *identity),
             kind,
         )

@@ -16,6 +16,7 @@ from skerry.hub.data import answers
 from skerry.hub.data.answers import Found, Series
 from skerry.hub.data.values import restore_meta
 from skerry.hub.store import readings
+from skerry.hub.store.bodies import META, Bodies
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.patterns import fits
 from skerry.hub.store.readings import Reading
@@ -187,11 +188,11 @@ def _names_of(connection: Connection, found: Sequence[Reading]) -> Mapping[int, 
 
 
 def _metas_of(connection: Connection, found: Sequence[Reading]) -> Mapping[int, Meta]:
-    query = select(meta.c.id, meta.c.json)
+    query, bodies = select(meta.c.id, meta.c.json, meta.c.hash), Bodies.of(connection)
     metas: dict[int, Meta] = {}
     for part in _parts({reading[-1] for reading in found} - {None}):
-        for number, text in connection.execute(query.where(meta.c.id.in_(part))):
-            metas[number] = restore_meta(text)
+        for number, text, name in connection.execute(query.where(meta.c.id.in_(part))).all():
+            metas[number] = restore_meta(bodies.open_text(META, text, name))
     return metas
 
 

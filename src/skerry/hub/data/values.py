@@ -8,8 +8,16 @@ from typing import NamedTuple
 
 import msgspec
 
+from skerry.hub.store.bodies import TEXT, Bodies
 from skerry.hub.store.readings import Reading
-from skerry.hub.store.tables import VALUE_BOOL, VALUE_FLOAT, VALUE_INT, VALUE_QUOTED, VALUE_TEXT
+from skerry.hub.store.tables import (
+    VALUE_BOOL,
+    VALUE_FLOAT,
+    VALUE_INT,
+    VALUE_QUOTED,
+    VALUE_SEALED,
+    VALUE_TEXT,
+)
 from skerry.wire.records import Meta, Value
 
 _meta = msgspec.json.Encoder(order="sorted")
@@ -47,6 +55,13 @@ def restore(stored: Stored) -> Value:
     return msgspec.json.decode(text, type=str) if stored.type == VALUE_QUOTED else text
 
 
+def seal(bodies: Bodies, value: Value, *row: int) -> Stored:
+    """As `store`, with texts sealed for the record `row` (series, time, session, counter); `store.readings` opens them."""
+    if bodies.seals and isinstance(value, str):
+        return Stored(VALUE_SEALED, None, None, bodies.seal_text(TEXT, value, *row))
+    return store(value)
+
+
 def restore_all(readings: Sequence[Reading]) -> list[Value]:
     """The values of records as the store reads them. Most are floats, and this runs 86,400 times for a day."""
     return [
@@ -65,6 +80,6 @@ def restore_meta(text: str | None) -> Meta:
     return {} if text is None else msgspec.json.decode(text, type=Meta)
 
 
-def meta_hash(text: str) -> str:
-    """What tells metas apart in a unique index, which could not hold the whole text."""
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+def meta_hash(text: str, key: bytes) -> str:
+    """What tells metas apart in a unique index, which could not hold the whole text; `key` is the store's index key."""
+    return hashlib.blake2b(text.encode(), digest_size=16, key=key).hexdigest()

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Executable, and_, delete, select, update
 
 from skerry.hub.files.layout import Chunk, Layout
 from skerry.hub.ports import Blobs
+from skerry.hub.store.bodies import MANIFEST, TAIL, Bodies, Body
 from skerry.hub.store.bulk import insert_new
 from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
@@ -72,12 +73,14 @@ class Arrivals:
         """Takes note of what a file consists of. Raises NotFound, InvalidInput."""
         await self._check_named(node_id, manifest.sha256, manifest.size)
         layout = Layout.of(manifest)
-        row = {
-            "size": manifest.size, "begun_at": self._clock.wall_ns(), "manifest": layout.packed(),
-            "tail": b"", "tail_at": 0,
-        }  # fmt: skip
+        packed, now = layout.packed(), self._clock.wall_ns()
 
         def work(connection: Connection) -> None:
+            row = {
+                "size": manifest.size, "begun_at": now,
+                "manifest": _sealed(connection, MANIFEST, packed, manifest.sha256),
+                "tail": b"", "tail_at": 0,
+            }  # fmt: skip
             connection.execute(
                 insert(connection, file_content)
                 .values(fleet_id=FLEET, sha256=manifest.sha256, **row)
@@ -250,12 +253,13 @@ class Arrivals:
         self._layouts.pop(sha256, None)
 
     async def _keep_tail(self, sha256: str, at: int, tail: bytes) -> None:
-        change = (
-            update(file_content)
-            .where(file_content.c.fleet_id == FLEET, file_content.c.sha256 == sha256)
-            .values(tail=tail, tail_at=at)
-        )
-        await self._execute(change)
+        where = (file_content.c.fleet_id == FLEET, file_content.c.sha256 == sha256)
+
+        def work(connection: Connection) -> None:
+            sealed = _sealed(connection, TAIL, tail, sha256)
+            connection.execute(update(file_content).where(*where).values(tail=sealed, tail_at=at))
+
+        await self._store.write(work)
 
     async def _execute(self, statement: Executable) -> None:
         def work(connection: Connection) -> None:
@@ -275,11 +279,16 @@ class Arrivals:
         query = select(file_content).where(
             file_content.c.fleet_id == FLEET, file_content.c.sha256 == sha256
         )
-        row = await self._store.read(lambda connection: connection.execute(query).first())
-        if row is None:
-            return None
-        arrived = row.arrived_at is not None
-        return _Content(row.size, arrived, row.manifest, row.tail, row.tail_at)
+
+        def work(connection: Connection) -> _Content | None:
+            row = connection.execute(query).first()
+            if row is None:
+                return None
+            manifest = _opened(connection, MANIFEST, row.manifest, sha256)
+            tail = _opened(connection, TAIL, row.tail, sha256)
+            return _Content(row.size, row.arrived_at is not None, manifest, tail, row.tail_at)
+
+        return await self._store.read(work)
 
     def _layout(self, sha256: str, found: _Content) -> Layout:
         layout = self._layouts.pop(sha256, None) or Layout.unpacked(found.manifest)
@@ -299,3 +308,12 @@ class Arrivals:
             raise Refused(
                 f"cannot take file {sha256[:12]}…: its record says {sizes[0]} bytes, not {size}"
             )
+
+
+def _sealed(connection: Connection, body: Body, plain: bytes, sha256: str) -> bytes:
+    """Nothing stays nothing: queries ask for it."""
+    return Bodies.of(connection).seal(body, plain, sha256) if plain else b""
+
+
+def _opened(connection: Connection, body: Body, stored: bytes, sha256: str) -> bytes:
+    return Bodies.of(connection).open(body, stored, sha256) if stored else b""

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, and_, delete, func, or_, select,
 
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.ports import Blobs
+from skerry.hub.store.bodies import FILE_META, Bodies
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.patterns import fits
 from skerry.hub.store.tables import FLEET, file, file_content, node
@@ -47,11 +48,13 @@ class Shelf:
         if not 1 <= limit <= MAX_LIMIT:
             raise InvalidInput(f"cannot list {limit} files: write a limit from 1 to {MAX_LIMIT}")
 
-        def work(connection: Connection) -> list[Row[tuple[object, ...]]]:
-            return list(connection.execute(_query(connection, wanted).limit(limit + 1)))
+        def work(connection: Connection) -> list[tuple[Row[tuple[object, ...]], Meta]]:
+            bodies = Bodies.of(connection)
+            found = connection.execute(_query(connection, wanted).limit(limit + 1))
+            return [(row, _meta(bodies, row)) for row in found]
 
         rows = await self._store.read(work)
-        views = [await self._view(row) for row in rows[:limit][::-1]]
+        views = [await self._view(row, meta) for row, meta in rows[:limit][::-1]]
         return FileList(views, truncated=len(rows) > limit)
 
     async def content(self, sha256: str) -> FileView:
@@ -82,7 +85,7 @@ class Shelf:
         unnamed = await self._store.read(lambda c: c.execute(query).scalars().all())
         return sum([await self._arrivals.forget(sha256) for sha256 in unnamed])
 
-    async def _view(self, row: Row[tuple[object, ...]]) -> FileView:
+    async def _view(self, row: Row[tuple[object, ...]], meta: Meta) -> FileView:
         complete = row.arrived_at is not None
         if complete:
             arrived = row.size
@@ -92,12 +95,15 @@ class Shelf:
             arrived = (await self._blobs.state(row.sha256)).received
         return FileView(
             row.name, row.node, row.source, row.at, row.received_at, row.sha256, row.size, arrived,
-            complete, _meta(row.meta),
+            complete, meta,
         )  # fmt: skip
 
 
-def _meta(text: str | None) -> Meta:
-    return {} if text is None else msgspec.json.decode(text, type=Meta)
+def _meta(bodies: Bodies, row: Row[tuple[object, ...]]) -> Meta:
+    if row.meta is None:
+        return {}
+    text = bodies.open_text(FILE_META, row.meta, row.session_id, row.counter)
+    return msgspec.json.decode(text, type=Meta)
 
 
 def _query(connection: Connection, wanted: Wanted) -> Select[tuple[object, ...]]:

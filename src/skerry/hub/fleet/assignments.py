@@ -16,6 +16,7 @@ from skerry.core.overrides import resolve
 from skerry.hub.fleet.controller import Node, Place, difference, places
 from skerry.hub.fleet.models import read_models
 from skerry.hub.store import changes, rows
+from skerry.hub.store.bodies import LABELS, STATE, WORKLOAD, Bodies
 from skerry.hub.store.tables import FLEET, node, state, workload
 from skerry.kit.clock import Clock
 from skerry.kit.hlc import HybridClock
@@ -210,18 +211,27 @@ def _wishes(
 def read_nodes(connection: Connection) -> list[Node]:
     """Every node of the fleet, as placement sees it."""
     query = select(node.c.id, node.c.name, node.c.labels).where(node.c.fleet_id == FLEET)
+    bodies = Bodies.of(connection)
     return [
-        Node(row.id, row.name, decode(row.labels.encode(), dict[str, str], "labels"))
+        Node(row.id, row.name, read_labels(bodies, row.id, row.labels))
         for row in connection.execute(query)
     ]
+
+
+def read_labels(bodies: Bodies, node_id: str, stored: str) -> dict[str, str]:
+    """A node's labels, as `node.labels` holds them."""
+    return decode(bodies.open_text(LABELS, stored, node_id).encode(), dict[str, str], "labels")
 
 
 def read_workloads(connection: Connection) -> dict[str, Desired]:
     """Every workload of the fleet, by name."""
     query = select(workload).where(workload.c.fleet_id == FLEET).order_by(workload.c.name)
+    bodies = Bodies.of(connection)
     return {
         row.name: Desired(
-            decode(row.spec, WorkloadSpec, f"workload «{row.name}»"),
+            decode(
+                bodies.open(WORKLOAD, row.spec, row.name), WorkloadSpec, f"workload «{row.name}»"
+            ),
             row.restarts,
             Generation(row.epoch, row.generation),
         )
@@ -240,8 +250,13 @@ def read_assignments(
         query = query.where(state.c.id.in_(workloads))
     if node_id is not None:
         query = query.where(state.c.scope == node_id)
+    bodies = Bodies.of(connection)
     return {
-        Place(row.scope, row.id): decode(row.body, Assignment, f"assignment of «{row.id}»")
+        Place(row.scope, row.id): decode(
+            bodies.open(STATE, row.body, row.scope, ENTITY, row.id),
+            Assignment,
+            f"assignment of «{row.id}»",
+        )
         for row in connection.execute(query)
     }
 

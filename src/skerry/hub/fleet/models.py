@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, select
 from skerry.core.models import check_model, model_difference
 from skerry.hub.ports import Blobs
 from skerry.hub.store import locks
+from skerry.hub.store.bodies import MODEL, WORKLOAD, Bodies
 from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, model, workload
@@ -71,16 +72,18 @@ def check_uses(specs: Iterable[WorkloadSpec], models: Mapping[str, ModelSpec]) -
 def read_models(connection: Connection) -> dict[str, ModelSpec]:
     """Every model of the fleet, by name."""
     query = select(model).where(model.c.fleet_id == FLEET).order_by(model.c.name)
+    bodies = Bodies.of(connection)
     return {
-        row.name: decode(row.spec, ModelSpec, f"model «{row.name}»")
+        row.name: decode(bodies.open(MODEL, row.spec, row.name), ModelSpec, f"model «{row.name}»")
         for row in connection.execute(query)
     }
 
 
 def write_models(connection: Connection, specs: Iterable[ModelSpec], at: int) -> None:
     """Inserts or replaces models. `at` is in ns since 1970."""
+    bodies = Bodies.of(connection)
     for spec in specs:
-        row = {"spec": encode(spec), "updated_at": at}
+        row = {"spec": bodies.seal(MODEL, encode(spec), spec.name), "updated_at": at}
         connection.execute(
             insert(connection, model)
             .values(fleet_id=FLEET, name=spec.name, **row)
@@ -142,9 +145,11 @@ def _change(old: ModelSpec | None, new: ModelSpec) -> Change:
 
 def _users(connection: Connection) -> dict[str, builtins.list[str]]:
     query = select(workload.c.name, workload.c.spec).where(workload.c.fleet_id == FLEET)
+    bodies = Bodies.of(connection)
     users: dict[str, builtins.list[str]] = {}
     for row in connection.execute(query.order_by(workload.c.name)):
-        for name in decode(row.spec, WorkloadSpec, f"workload «{row.name}»").models:
+        spec = bodies.open(WORKLOAD, row.spec, row.name)
+        for name in decode(spec, WorkloadSpec, f"workload «{row.name}»").models:
             users.setdefault(name, []).append(row.name)
     return users
 
@@ -152,10 +157,11 @@ def _users(connection: Connection) -> dict[str, builtins.list[str]]:
 def _views(connection: Connection, name: str | None) -> builtins.list[ModelView]:
     users = _users(connection)
     query = select(model).where(model.c.fleet_id == FLEET).order_by(model.c.name)
+    bodies = Bodies.of(connection)
     views = [
         ModelView(
             row.name,
-            decode(row.spec, ModelSpec, f"model «{row.name}»"),
+            decode(bodies.open(MODEL, row.spec, row.name), ModelSpec, f"model «{row.name}»"),
             users.get(row.name, []),
             row.updated_at,
         )

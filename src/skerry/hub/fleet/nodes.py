@@ -23,11 +23,12 @@ from sqlalchemy.exc import IntegrityError
 from skerry.core.credentials import secret_hash
 from skerry.core.names import label_fault, name_fault
 from skerry.hub.fleet.agents import Agent, Agents
-from skerry.hub.fleet.assignments import Assignments, read_workloads
+from skerry.hub.fleet.assignments import Assignments, read_labels, read_workloads
 from skerry.hub.fleet.controller import Node
 from skerry.hub.fleet.tokens import redeem
 from skerry.hub.fleet.views import node_views
 from skerry.hub.store import changes, locks
+from skerry.hub.store.bodies import LABELS, Bodies
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.notices import Deleted, tell
 from skerry.hub.store.tables import FLEET, lane, node, state
@@ -221,13 +222,17 @@ class Nodes:
         held = connection.execute(
             select(node.c.name, node.c.labels, node.c.version).where(node.c.id == node_id)
         ).one_or_none()
-        labels = _labels_text(info.labels)
-        if held is None or (held.labels, held.version) == (labels, info.version):
+        if held is None:
             return False
+        bodies = Bodies.of(connection)
+        are_the_same = read_labels(bodies, node_id, held.labels) == info.labels
+        if are_the_same and held.version == info.version:
+            return False
+        labels = _stored_labels(bodies, node_id, info.labels)
         connection.execute(
             update(node).where(node.c.id == node_id).values(labels=labels, version=info.version)
         )
-        if held.labels == labels:
+        if are_the_same:
             return False
         locks.of_fleet(connection)
         return bool(self._assignments.place_node(connection, Node(node_id, held.name, info.labels)))
@@ -253,7 +258,7 @@ class Nodes:
             "id": node_id,
             "fleet_id": FLEET,
             "name": request.name,
-            "labels": _labels_text(request.labels),
+            "labels": _stored_labels(Bodies.of(connection), node_id, request.labels),
             "secret_hash": request.secret_hash,
             "version": request.version,
             "enrolled_at": now,
@@ -288,8 +293,8 @@ def _check_former(connection: Connection, request: Enrol) -> None:
         )
 
 
-def _labels_text(labels: Mapping[str, str]) -> str:
-    return encode(dict(sorted(labels.items()))).decode()
+def _stored_labels(bodies: Bodies, node_id: str, labels: Mapping[str, str]) -> str:
+    return bodies.seal_text(LABELS, encode(dict(sorted(labels.items()))).decode(), node_id)
 
 
 def _delete(connection: Connection, name: str) -> NodeDeleted:

@@ -23,6 +23,7 @@ from skerry.hub.fleet.assignments import (
 from skerry.hub.fleet.views import Heard, find, heard
 from skerry.hub.fleet.waves import Member, Rollout, Wave, decide, resumed, view
 from skerry.hub.store import locks, notices
+from skerry.hub.store.bodies import ROLLOUT, STATE, Bodies
 from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.notices import tell
@@ -177,7 +178,8 @@ class Rollouts:
         return self._assignments.give(connection, name, case.wish, wave.change)
 
     def _save(self, connection: Connection, name: str, body: Rollout) -> None:
-        row = {"updated_at": self._clock.wall_ns(), "body": encode(body)}
+        sealed = Bodies.of(connection).seal(ROLLOUT, encode(body), name)
+        row = {"updated_at": self._clock.wall_ns(), "body": sealed}
         connection.execute(
             insert(connection, rollout)
             .values(fleet_id=FLEET, name=name, **row)
@@ -207,13 +209,17 @@ def update_views(
 
 
 def _any(connection: Connection) -> bool:
-    return bool(_read(connection))
+    query = select(rollout.c.name).where(rollout.c.fleet_id == FLEET)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def _read(connection: Connection) -> dict[str, Rollout]:
     query = select(rollout.c.name, rollout.c.body).where(rollout.c.fleet_id == FLEET)
+    bodies = Bodies.of(connection)
     return {
-        row.name: decode(row.body, Rollout, f"rollout of «{row.name}»")
+        row.name: decode(
+            bodies.open(ROLLOUT, row.body, row.name), Rollout, f"rollout of «{row.name}»"
+        )
         for row in connection.execute(query.order_by(rollout.c.name))
     }
 
@@ -260,7 +266,11 @@ def _rows(connection: Connection, name: str, entity: str) -> dict[str, _Row]:
         state.c.id == name,
         state.c.deleted.is_(False),
     )
-    return {row.scope: _Row(row.body, row.updated_at) for row in connection.execute(query)}
+    bodies = Bodies.of(connection)
+    return {
+        row.scope: _Row(bodies.open(STATE, row.body, row.scope, entity, name), row.updated_at)
+        for row in connection.execute(query)
+    }
 
 
 def _has_effect(case: _Case, wave: Wave) -> bool:

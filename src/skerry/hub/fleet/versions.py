@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from skerry.core.specs import difference
 from skerry.hub.fleet.controller import Step
+from skerry.hub.store.bodies import VERSION, Bodies
 from skerry.hub.store.tables import FLEET, workload, workload_version
 from skerry.kit.errors import NotFound, Refused
 from skerry.wire.codec import decode, encode
@@ -62,9 +63,11 @@ def earlier(
 def read_versions(connection: Connection, name: str) -> list[WorkloadVersion]:
     """The kept versions, the newest last."""
     query = select(workload_version).where(_ITS.fleet_id == FLEET, _ITS.name == name)
+    bodies = Bodies.of(connection)
     found: list[WorkloadVersion] = []
     for row in connection.execute(query.order_by(_ITS.number)):
-        spec = decode(row.spec, WorkloadSpec, f"version {row.number} of workload «{name}»")
+        plain = bodies.open(VERSION, row.spec, name, row.number)
+        spec = decode(plain, WorkloadSpec, f"version {row.number} of workload «{name}»")
         before = found[-1].spec if found and found[-1].change != "delete" else None
         found.append(
             WorkloadVersion(
@@ -100,7 +103,7 @@ def write_version(
             "who": origin.by,
             "change": "rollback" if rolled_back else step.change,
             "source": origin.version,
-            "spec": encode(step.spec),
+            "spec": Bodies.of(connection).seal(VERSION, encode(step.spec), step.name, newest + 1),
         },
     )
     connection.execute(delete(workload_version).where(*its, _ITS.number <= newest + 1 - KEPT))

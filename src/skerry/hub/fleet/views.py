@@ -18,9 +18,11 @@ from skerry.hub.fleet.assignments import (
     ENTITY,
     Desired,
     read_assignments,
+    read_labels,
     read_nodes,
     read_workloads,
 )
+from skerry.hub.store.bodies import STATE, Bodies
 from skerry.hub.store.tables import FLEET, node, state
 from skerry.kit.clock import NS
 from skerry.kit.errors import NotFound
@@ -60,6 +62,7 @@ def node_views(connection: Connection, seen: Mapping[str, int], now: int) -> lis
         runs = status is not None and status.phase == "running"
         counts[key.node_id] = (total + 1, running + runs)
     views = []
+    bodies = Bodies.of(connection)
     query = select(node).where(node.c.fleet_id == FLEET).order_by(node.c.name)
     for row in connection.execute(query):
         known = heard(row.id, row.last_seen, seen, now)
@@ -68,7 +71,7 @@ def node_views(connection: Connection, seen: Mapping[str, int], now: int) -> lis
             NodeView(
                 id=row.id,
                 name=row.name,
-                labels=decode(row.labels.encode(), dict[str, str], "labels"),
+                labels=read_labels(bodies, row.id, row.labels),
                 online=known.online,
                 last_seen=known.at,
                 age=known.age,
@@ -166,7 +169,12 @@ def _statuses(connection: Connection, workload: str | None = None) -> dict[_Key,
     )
     if workload is not None:
         query = query.where(state.c.id == workload)
+    bodies = Bodies.of(connection)
     return {
-        _Key(row.scope, row.id): decode(row.body, WorkloadStatus, f"status of «{row.id}»")
+        _Key(row.scope, row.id): decode(
+            bodies.open(STATE, row.body, row.scope, "status", row.id),
+            WorkloadStatus,
+            f"status of «{row.id}»",
+        )
         for row in connection.execute(query)
     }

@@ -20,6 +20,7 @@ from skerry.hub.fleet.rollouts import Rollouts, under_way, update_views
 from skerry.hub.fleet.versions import Origin, earlier, read_versions, write_version
 from skerry.hub.fleet.views import assignment_views, find, workload_views
 from skerry.hub.store import changes, locks
+from skerry.hub.store.bodies import WORKLOAD, Bodies
 from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, workload
@@ -268,7 +269,7 @@ class Workloads:
             "epoch": generation.epoch,
             "generation": generation.n,
             "restarts": restarts,
-            "spec": encode(spec),
+            "spec": Bodies.of(connection).seal(WORKLOAD, encode(spec), spec.name),
             "updated_at": self._clock.wall_ns(),
         }
         connection.execute(

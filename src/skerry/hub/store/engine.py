@@ -55,21 +55,26 @@ def parse_url(text: str) -> URL:
     )
 
 
-def writer_engine(url: URL, info: Mapping[str, str] | None = None) -> Engine:
+def writer_engine(url: URL, info: Mapping[str, object] | None = None) -> Engine:
     """An engine with one connection, whose commits are on disk when they return. Raises Refused.
 
     `info` is put into its `Connection.info`.
     """
     if url.get_backend_name() == "sqlite":
         _create_private(_path(url))
-    engine = _engine(url, size=1, writes=True)
-    event.listen(engine, "connect", lambda _, record: record.info.update(info or {}))
-    return engine
+    return _informed(_engine(url, size=1, writes=True), info)
 
 
-def reader_engine(url: URL, readers: int) -> Engine:
+def reader_engine(url: URL, readers: int, info: Mapping[str, object] | None = None) -> Engine:
     """An engine with up to `readers` connections that cannot write and see one snapshot a transaction."""
-    return _engine(url, size=readers, writes=False)
+    return _informed(_engine(url, size=readers, writes=False), info)
+
+
+def write_anew(engine: Engine) -> None:
+    """Writes a writer's SQLite file anew and empties its log, so that neither holds anything that was deleted."""
+    with contextlib.closing(engine.raw_connection()) as connection:
+        for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            connection.cursor().execute(statement).fetchall()
 
 
 @contextlib.contextmanager
@@ -165,6 +170,11 @@ def may_be_repeated(error: DBAPIError) -> bool:
 def is_impatient(error: DBAPIError) -> bool:
     """Whether a statement gave up waiting for a lock, as it had been told to: nothing else is wrong."""
     return getattr(error.orig, "sqlstate", None) == "55P03"
+
+
+def _informed(engine: Engine, info: Mapping[str, object] | None) -> Engine:
+    event.listen(engine, "connect", lambda _, record: record.info.update(info or {}))
+    return engine
 
 
 def _engine(url: URL, *, size: int, writes: bool) -> Engine:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -28,13 +28,22 @@ from skerry.hub.store.engine import (
     may_be_repeated,
     parse_url,
     reader_engine,
+    write_anew,
     writer_engine,
 )
+from skerry.hub.store.keys import KEYS, StoreKeys, Wish, has_ring
 from skerry.hub.store.notices import ORIGIN
 from skerry.hub.store.schema import migrate
 from skerry.kit.clock import Clock
 from skerry.kit.commit import CommitThread
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import Refused
 from skerry.kit.ids import random_token
+
+
+def _COMPACT(_: Connection) -> None:  # noqa: N802 - a job that is known by its identity
+    """Run after its group's transaction, because VACUUM takes none."""
+
 
 _TRIES = 5
 """Of a group that PostgreSQL chose to break a deadlock with."""
@@ -47,20 +56,30 @@ _MAX_GROUP = 32
 
 
 class HubStore:
-    """`url` is a SQLAlchemy address: «sqlite:////path/hub.db» or «postgresql://…». Raises InvalidInput."""
+    """`url` is a SQLAlchemy address: «sqlite:////path/hub.db» or «postgresql://…». Raises InvalidInput.
+
+    With an `encryption` wish bodies are sealed; without one nothing in the database may be.
+    """
 
     facts: facts.Facts
     """Known after `start`."""
 
-    def __init__(self, url: str, clock: Clock, *, readers: int = 4) -> None:
+    def __init__(
+        self, url: str, clock: Clock, *, readers: int = 4, encryption: Wish | None = None
+    ) -> None:
         self._url = parse_url(url)
         self.origin = random_token(8)
         """Names this process to the others on the same database."""
-        self._group = _Group(self._url, clock, self.origin)
+        self.keys = StoreKeys(self._url, encryption, RealDisk(), clock) if encryption else None
+        """None where encryption is off; its ring is open after `start`."""
+        info: dict[str, object] = {ORIGIN: self.origin}
+        if self.keys is not None:
+            info[KEYS] = self.keys
+        self._group = _Group(self._url, clock, info, self.keys)
         self._writer: CommitThread[Work, Any] = CommitThread(
             self._group, name="hub writer", max_group=_MAX_GROUP
         )
-        self._reader = reader_engine(self._url, readers)
+        self._reader = reader_engine(self._url, readers, info)
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="hub reader")
 
     @property
@@ -91,6 +110,14 @@ class HubStore:
         """
         return cast("T", await self._writer.run(work))
 
+    async def compact(self) -> None:
+        """Leaves nothing of deleted and changed rows in SQLite's file and log; jobs wait as long. Raises Transient.
+
+        PostgreSQL takes care of its files itself.
+        """
+        if not self.shared:
+            await self._writer.run(_COMPACT)
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` on one consistent snapshot in a reader's thread. Raises as `write`."""
         loop = asyncio.get_running_loop()
@@ -113,15 +140,18 @@ class _Group:
 
     facts: facts.Facts
 
-    def __init__(self, url: URL, clock: Clock, origin: str) -> None:
+    def __init__(
+        self, url: URL, clock: Clock, info: Mapping[str, object], keys: StoreKeys | None
+    ) -> None:
         self._url = url
         self._clock = clock
-        self._origin = origin
+        self._info = info
+        self._keys = keys
         self._engine: Engine | None = None
 
     def open(self) -> None:
         with contextlib.ExitStack() as undo:
-            engine = writer_engine(self._url, {ORIGIN: self._origin})
+            engine = writer_engine(self._url, self._info)
             undo.callback(engine.dispose)
             try:
                 if self._url.get_backend_name() == "sqlite":
@@ -129,11 +159,27 @@ class _Group:
                 with engine.begin() as connection:
                     locks.of_schema(connection)
                     migrate(connection)
+                    self._open_keys(connection)
                     self.facts = facts.ensure(connection, self._clock)
             except DBAPIError as error:
                 raise classify(error, self._url) from error
             undo.pop_all()
         self._engine = engine
+
+    def _open_keys(self, connection: Connection) -> None:
+        """A setting must not decrypt a database."""
+        if not has_ring(connection) and facts.are_sealed(connection):
+            raise Refused(
+                f"cannot open {self._url}: its data is sealed, and its keys are gone. Nothing was touched: put the "
+                "database back from a backup."
+            )
+        if self._keys is not None:
+            self._keys.open(connection)
+        elif has_ring(connection):
+            raise Refused(
+                f"cannot open {self._url} with encryption switched off: its data is sealed. Nothing was touched. Set "
+                "encryption.storage.enabled again."
+            )
 
     def commit(self, jobs: Sequence[Work]) -> list[Any]:
         for _ in range(_TRIES - 1):
@@ -150,7 +196,12 @@ class _Group:
     def _commit(self, jobs: Sequence[Work]) -> list[Any]:
         assert self._engine is not None  # noqa: S101 - open() ran before the thread takes jobs
         with self._engine.begin() as connection:
-            return [_run(connection, job) for job in jobs]
+            if self._keys is not None and connection.dialect.name == "postgresql":
+                self._keys.fence(connection)
+            results = [None if job is _COMPACT else _run(connection, job) for job in jobs]
+        if _COMPACT in jobs:
+            write_anew(self._engine)
+        return results
 
     def close(self) -> None:
         if self._engine is not None:

@@ -6,17 +6,13 @@ its lease, so every job must be right when two processes do it.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, cast, delete, func, literal, or_
+from sqlalchemy import Connection, delete, or_
 
+from skerry.hub.store.database_time import database_time
 from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import lease
 from skerry.kit.clock import NS
-
-
-def database_time() -> ColumnElement[int]:
-    """PostgreSQL's clock in ns since 1970: one for all processes."""
-    return cast(func.extract("epoch", func.clock_timestamp()) * literal(NS), BigInteger)
 
 
 class Leases:

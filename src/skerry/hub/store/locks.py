@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select, text
 
 from skerry.hub.store.tables import FLEET, log
 
-_SCHEMA, _NODE, _PARTITIONS = 18_600, 18_601, 18_602
+_SCHEMA, _NODE, _PARTITIONS, _KEYS = 18_600, 18_601, 18_602, 18_603
 
 
 def of_schema(connection: Connection) -> None:
@@ -30,6 +30,18 @@ def of_node(connection: Connection, node_id: str) -> None:
 def of_fleet(connection: Connection) -> None:
     """Held while somebody decides what nodes are told: begin with it, read after it."""
     _ = connection.execute(select(log.c.seq).where(log.c.fleet_id == FLEET).with_for_update())
+
+
+def of_keys(connection: Connection) -> None:
+    """Held while the key ring is changed: waits for everybody who may be sealing with the keys of before."""
+    _advisory(connection, _KEYS, "")
+
+
+def of_sealing(connection: Connection) -> None:
+    """Held by everybody who writes, beside each other: while it is held, the key ring stays as it is."""
+    if connection.dialect.name == "postgresql":
+        statement = text("SELECT pg_advisory_xact_lock_shared(:space, hashtext(''))")
+        _ = connection.execute(statement, {"space": _KEYS})
 
 
 def _advisory(connection: Connection, space: int, name: str) -> None:

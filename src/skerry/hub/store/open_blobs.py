@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from skerry.hub.ports import Blobs
 from skerry.hub.settings import BlobsSection, HubSettings
+from skerry.hub.store.blob_keys import BlobKeys
 from skerry.hub.store.blobs import BlobDirectory
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.sealed_blobs import SealedBlobDirectory
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, Refused
+
+log = logging.getLogger(__name__)
 
 _OTHERS = 0o077
 
 
-def open_blobs(settings: HubSettings, kind: str) -> Blobs:
-    """Blobs of one kind: a directory or prefix of that name. Raises InvalidInput, or Refused without the extra «s3»."""
+def open_blobs(settings: HubSettings, kind: str, store: HubStore) -> Blobs:
+    """Blobs of one kind: a directory or prefix of that name. Raises InvalidInput, or Refused without the extra «s3».
+
+    Where the store is sealed, a directory's are, too; a bucket's are left to its server.
+    """
     if settings.blobs.url is None:
-        return BlobDirectory(settings.data_dir / kind, RealDisk())
+        directory, disk = settings.data_dir / kind, RealDisk()
+        if store.keys is None:
+            return BlobDirectory(directory, disk)
+        return SealedBlobDirectory(directory, BlobKeys(store, kind), disk)
+    if store.keys is not None:
+        log.warning(
+            "encryption at rest: what is in the bucket is not sealed by this hub; have its server encrypt it"
+        )
     try:
         from skerry.hub.store.s3_blobs import Bucket, S3Blobs  # noqa: PLC0415 - only where it is wanted
     except ModuleNotFoundError as error:

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select
 
-from skerry.hub.store.tables import record
+from skerry.hub.store.bodies import TEXT, Bodies
+from skerry.hub.store.tables import VALUE_SEALED, VALUE_TEXT, record
 
 Reading = tuple[int, int, int, int | None, float | None, str | None, int | None]
 """Series, `at`, `type`, `integer`, `double`, `text`, meta."""
@@ -20,8 +21,28 @@ COLUMNS = (
 
 
 def read(connection: Connection, query: Select[Any]) -> Sequence[Reading]:
-    """The records that a query of COLUMNS finds, in its order."""
+    """The records that a query of COLUMNS finds, in its order, with their texts opened. Raises Corrupt."""
+    bodies = Bodies.of(connection)
+    if bodies.seals:
+        query = query.add_columns(record.c.session_id, record.c.counter)
+        return [_opened(bodies, row) for row in _fetch(connection, query)]
+    return _fetch(connection, query)
+
+
+def _fetch(connection: Connection, query: Select[Any]) -> Sequence[Any]:
     with connection.execute(query) as found:
         # Straight from the driver, whose types these are: SQLAlchemy's rows would cost half the query again.
         assert found.cursor is not None  # noqa: S101 - a SELECT has one
         return found.cursor.fetchall()
+
+
+def _opened(bodies: Bodies, row: Any) -> Reading:  # noqa: ANN401 - what the driver gives
+    series_id, at, kind, integer, double, text, meta_id, session_id, counter = row
+    if text is None:
+        return series_id, at, kind, integer, double, None, meta_id
+    identity = (series_id, at, session_id, counter)
+    if kind != VALUE_SEALED:
+        bodies.permit_plain(TEXT, *identity)
+        return series_id, at, kind, integer, double, text, meta_id
+    opened = bodies.open_sealed_text(TEXT, text, *identity)
+    return series_id, at, VALUE_TEXT, None, None, opened, meta_id

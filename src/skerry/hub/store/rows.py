@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, select
 
+from skerry.hub.store.bodies import STATE, Bodies
 from skerry.hub.store.engine import insert
 from skerry.hub.store.tables import FLEET, state
 from skerry.wire.sync import StateRow
@@ -30,6 +31,7 @@ def write(connection: Connection, rows: Sequence[Scoped], at: int) -> None:
     """Inserts or replaces `rows`. `at` is in ns since 1970."""
     if not rows:
         return
+    bodies = Bodies.of(connection)
     statement = insert(connection, state)
     changed = {
         column.name: statement.excluded[column.name]
@@ -50,7 +52,9 @@ def write(connection: Connection, rows: Sequence[Scoped], at: int) -> None:
                 "origin": item.row.origin,
                 "deleted": item.row.deleted,
                 "updated_at": at,
-                "body": bytes(item.row.body),
+                "body": bodies.seal(
+                    STATE, bytes(item.row.body), item.scope, item.row.entity, item.row.id
+                ),
             }
             for item in rows
         ],
@@ -61,7 +65,7 @@ def find(connection: Connection, scope: str, entity: str, row_id: str) -> StateR
     """One row, tombstones too."""
     query = in_scope(scope, [entity]).where(state.c.id == row_id)
     found = connection.execute(query).one_or_none()
-    return None if found is None else to_wire(found)
+    return None if found is None else to_wire(Bodies.of(connection), found)
 
 
 def in_scope(scope: str, entities: Collection[str]) -> Select[tuple[object, ...]]:
@@ -74,7 +78,7 @@ def is_in_scope(scope: str, entities: Collection[str]) -> ColumnElement[bool]:
     return and_(state.c.fleet_id == FLEET, state.c.scope == scope, state.c.entity.in_(entities))
 
 
-def to_wire(row: Row[tuple[object, ...]]) -> StateRow:
+def to_wire(bodies: Bodies, row: Row[tuple[object, ...]]) -> StateRow:
     """A row of `in_scope` as it travels."""
     return StateRow(
         entity=row.entity,
@@ -83,5 +87,5 @@ def to_wire(row: Row[tuple[object, ...]]) -> StateRow:
         hlc=row.hlc,
         origin=row.origin,
         deleted=row.deleted,
-        body=msgspec.Raw(row.body),
+        body=msgspec.Raw(bodies.open(STATE, row.body, row.scope, row.entity, row.id)),
     )

@@ -34,7 +34,7 @@ _BIG_ID = BigInteger().with_variant(Integer, "sqlite")
 
 fact = Table(
     "fact", metadata,
-    Column("name", Text, primary_key=True),  # hub_id, cursor_key
+    Column("name", Text, primary_key=True),  # hub_id, cursor_key, index_key
     Column("value", Text, nullable=False),
 )  # fmt: skip
 
@@ -195,7 +195,7 @@ session = Table(
 meta = Table(
     "meta", metadata,
     Column("id", _BIG_ID, primary_key=True, autoincrement=True),
-    Column("hash", Text, nullable=False, unique=True),  # of `json`, which may be too long for a PostgreSQL index
+    Column("hash", Text, nullable=False, unique=True),  # of `json` (with Facts.index_key), which may be too long for an index
     Column("json", Text, nullable=False),
     Column("used_at", BigInteger, nullable=False),
 )  # fmt: skip
@@ -212,8 +212,11 @@ batch = Table(
     Index("batch_by_age", "kind", "received_at"),
 )  # fmt: skip
 
-VALUE_BOOL, VALUE_INT, VALUE_FLOAT, VALUE_TEXT, VALUE_QUOTED = range(5)
-"""Which column holds a record's value. Quoted: `text` is JSON, because PostgreSQL's text cannot hold a NUL."""
+VALUE_BOOL, VALUE_INT, VALUE_FLOAT, VALUE_TEXT, VALUE_QUOTED, VALUE_SEALED = range(6)
+"""Which column holds a record's value. Quoted: `text` is JSON, because PostgreSQL's text cannot hold a NUL.
+
+Sealed: `text` is a sealed text (`store.bodies`).
+"""
 
 record = Table(
     "record", metadata,  # the primary key is the record's own identity: the same record twice is one row
@@ -310,4 +313,18 @@ file_chunk = Table(
     Column("start", BigInteger, nullable=False),
     Column("size", BigInteger, nullable=False),
     Index("file_chunk_by_content", "fleet_id", "content"),
+)  # fmt: skip
+
+key_ring = Table(
+    "key_ring", metadata,  # encryption at rest: no row while it is off, else the one with all data keys, sealed
+    Column("fleet_id", Text, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("written", LargeBinary, nullable=False),  # kit.sealing.ring_file.Written
+)  # fmt: skip
+
+blob_key = Table(
+    "blob_key", metadata,  # the key of one sealed blob: sealed itself, so that a rotation touches no blob
+    Column("place", Text, primary_key=True),  # blobs | files
+    Column("sha256", Text, primary_key=True),
+    Column("key", LargeBinary, nullable=False),
 )  # fmt: skip

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select
 from skerry.core.entities import ENTITIES
 from skerry.core.stick_seal import StickSeal
 from skerry.hub.store import rows
+from skerry.hub.store.bodies import Bodies
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, node
 from skerry.hub.sync import points
@@ -164,13 +165,14 @@ class Carrying:
         def work(connection: Connection) -> Receipt:
             query = rows.in_scope(origin.node_id, _NODES_OWN)
             held = points.read(connection, origin.node_id, contents.incarnation)
+            bodies = Bodies.of(connection)
             return Receipt(
                 stick=origin.header.id,
                 incarnation=contents.incarnation,
                 hub_time=self._clock.wall_ns(),
                 lanes={lane: each.point for lane, each in held.items()},
                 after=contents.after,
-                rows=[rows.to_wire(row) for row in connection.execute(query)],
+                rows=[rows.to_wire(bodies, row) for row in connection.execute(query)],
                 files=[],
                 whole=False,
             )

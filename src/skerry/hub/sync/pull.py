@@ -18,6 +18,7 @@ from sqlalchemy import Connection, func, select
 from skerry.core.cursors import Position, set_digest, sign
 from skerry.core.entities import ENTITIES
 from skerry.hub.store import changes, locks, rows
+from skerry.hub.store.bodies import Bodies
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import state
 from skerry.hub.sync.history import Verdict, judge, read_cursor
@@ -187,4 +188,5 @@ def _index(
 def _read(connection: Connection, node_id: str, *, after: int, through: int) -> list[StateRow]:
     """The rows whose newest changes are `after` < rev <= `through`, in their order."""
     query = rows.in_scope(node_id, PULLED).where(state.c.rev > after, state.c.rev <= through)
-    return [rows.to_wire(row) for row in connection.execute(query.order_by(state.c.rev))]
+    bodies = Bodies.of(connection)
+    return [rows.to_wire(bodies, row) for row in connection.execute(query.order_by(state.c.rev))]

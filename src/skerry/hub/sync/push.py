@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from skerry.core.entities import ENTITIES
 from skerry.core.lanes import Admit, Diverged, Gap, admit
 from skerry.hub.store import changes, locks, rows
+from skerry.hub.store.bodies import Bodies
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.sync import points
 from skerry.hub.sync.frames import Frames, info_of, read_frames
@@ -174,7 +175,8 @@ def gap_batch(unit: PushUnit, first_missing: int, at: int) -> list[Batch]:
 def _held(connection: Connection, node_id: str, keys: list[Key]) -> dict[Key, StateRow]:
     wanted = set(keys)
     query = rows.in_scope(node_id, {entity for entity, _ in keys})
-    found = map(rows.to_wire, connection.execute(query))
+    bodies = Bodies.of(connection)
+    found = [rows.to_wire(bodies, row) for row in connection.execute(query)]
     return {(row.entity, row.id): row for row in found if (row.entity, row.id) in wanted}
 
 

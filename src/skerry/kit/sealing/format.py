@@ -7,6 +7,7 @@ No text in UTF-8 begins with 0xE1 0x01, and no JSON does, so what is sealed is k
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -60,6 +61,17 @@ def take_apart(sealed: bytes) -> Parts | None:
 
 def bound_to(key_id: int, words: Iterable[str]) -> bytes:
     """What is authenticated beside the content: no two lists of words give the same bytes."""
-    fields = [word.encode(errors="surrogatepass") for word in words]
-    sizes = b"".join(len(field).to_bytes(4, "big") for field in fields)
-    return b"".join((MARK, bytes((SCHEMA, len(fields))), _ID.pack(key_id), sizes, *fields))
+    parts = tuple(words)
+    text = "".join(parts)
+    content = text.encode(errors="surrogatepass")
+    is_ascii = len(content) == len(text)  # as nearly always: this is done for every row
+    sizes = [len(part if is_ascii else part.encode(errors="surrogatepass")) for part in parts]
+    count = len(parts)
+    return b"".join(
+        (MARK, bytes((SCHEMA, count)), _ID.pack(key_id), _sizes(count).pack(*sizes), content)
+    )
+
+
+@functools.cache
+def _sizes(count: int) -> struct.Struct:
+    return struct.Struct(f">{count}I")

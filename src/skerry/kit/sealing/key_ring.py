@@ -140,9 +140,8 @@ class KeyRing:
         now = self._clock.wall_ns()
         with self._writing:
             held = self.keys
-            self._keep(
-                with_new(held, _fresh(sorted(classes), self._rule.algorithm, now, held.keys))
-            )
+            fresh = fresh_keys(sorted(classes), self._rule.algorithm, now, held.keys)
+            self._keep(with_new(held, fresh))
 
     def destroy(self, ids: Collection[int]) -> None:
         """Forgets retired keys for ever. Raises OSError."""
@@ -255,7 +254,7 @@ def _new_ring(
     wanted: Protection, file: RingFile, where: Surroundings, disk: Disk, clock: Clock
 ) -> KeyRing:
     source, kek = make(wanted.kek, where, disk)
-    fresh = _fresh(CLASSES, wanted.rule.algorithm, clock.wall_ns(), ())
+    fresh = fresh_keys(CLASSES, wanted.rule.algorithm, clock.wall_ns(), ())
     unlocked = Unlocked(source, kek, Keys(0, fresh, plain=True))
     file.write(unlocked)
     return KeyRing(file, unlocked, wanted.rule, where, disk, clock, used_before=False)
@@ -281,9 +280,10 @@ def _unlocked(file: RingFile, where: Surroundings, read: Reader) -> Unlocked:
     )
 
 
-def _fresh(
+def fresh_keys(
     classes: Sequence[DataClass], algorithm: Algorithm, now_ns: int, held: Collection[DataKey]
 ) -> list[DataKey]:
+    """A new key for each of these classes; none has the id of one that is `held`."""
     taken = {key.id for key in held}
     fresh: list[DataKey] = []
     for of in classes:

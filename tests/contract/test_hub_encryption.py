@@ -1,0 +1,208 @@
+"""Encryption at rest of the hub's store, on each database: what is readable, rotation, other keys, swapped rows."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, LargeBinary, Text, delete, select, update
+from tests.hub_rig import HubRig, Lanes, batch
+from tests.sealed_hub import CANARY, everything, fill, key_ids, raw, rotation, stored, wish
+
+from skerry.hub.store.bodies import SMALL, TEXT
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.keys import Wish
+from skerry.hub.store.tables import VALUE_SEALED, VALUE_TEXT, key_ring, metadata, record, workload
+from skerry.kit.errors import Corrupt, Refused
+from skerry.kit.sealing.keys import Rule
+from skerry.testing.manual_clock import ManualClock
+
+READABLE = {
+    "batch.boot_id", "batch.kind", "batch.quality", "change.entity", "change.fleet_id", "change.id", "change.origin",
+    "change.scope", "change.tag", "enrolment_token.fleet_id", "enrolment_token.hash", "enrolment_token.used_by",
+    "fact.name", "file.fleet_id", "file.name", "file.node_id", "file.sha256", "file.source", "file_chunk.content",
+    "file_chunk.fleet_id", "file_chunk.sha256", "file_content.fleet_id", "file_content.sha256", "hub_process.address",
+    "hub_process.id", "hub_process.token_hash", "key_ring.fleet_id", "key_ring.written", "lane.chain",
+    "lane.incarnation", "lane.lane", "lane.node_id", "lease.holder", "lease.name", "live_link.hub",
+    "live_link.node_id", "log.fleet_id", "login_code.hash", "meta.hash", "model.fleet_id", "model.name",
+    "node.fleet_id", "node.id", "node.name", "node.secret_hash", "node.version", "rollout.fleet_id", "rollout.name",
+    "series.fleet_id", "series.kind", "series.name", "series.node_id", "series.source", "session.node_id",
+    "session.token", "state.entity", "state.fleet_id", "state.id", "state.origin", "state.scope", "workload.fleet_id",
+    "workload.name", "workload_version.change", "workload_version.fleet_id", "workload_version.name",
+    "workload_version.who", "blob_key.place", "blob_key.sha256",
+}  # fmt: skip
+
+
+@asynccontextmanager
+async def running(url: str, clock: ManualClock, encryption: Wish | None) -> AsyncIterator[HubRig]:
+    hub = HubRig(url, clock, encryption)
+    await hub.start()
+    try:
+        yield hub
+    finally:
+        hub.stop()
+
+
+def test_every_column_of_text_is_sealed_or_known_to_be_readable() -> None:
+    bodies = {str(body.column) for body in (*SMALL, TEXT)}
+    held = {
+        str(column)
+        for table in metadata.tables.values()
+        for column in table.columns
+        if isinstance(column.type, LargeBinary | Text)
+    }
+    assert held == bodies | READABLE
+    assert not bodies & READABLE
+
+
+@pytest.mark.guarantee("G10")
+async def test_nothing_that_was_put_in_is_readable(
+    database_url: str, manual_clock: ManualClock, tmp_path: Path
+) -> None:
+    async with running(database_url, manual_clock, None) as hub:
+        await fill(hub)
+        plain = await everything(hub)
+        bodies = {place for place, _ in await hub.store.read(lambda c: list(stored(c)))}
+    assert {place.split(" of ")[0] for place in bodies} == {
+        str(body.column) for body in (*SMALL, TEXT) if str(body.column) != "blob_key.key"
+    }
+    assert CANARY.encode() in raw(database_url)
+
+    async with running(database_url, manual_clock, wish(tmp_path)) as hub:
+        assert hub.store.keys is not None
+        assert hub.store.keys.status().plain
+        assert await everything(hub) == plain
+        await rotation(hub).once()
+        assert not hub.store.keys.status().plain
+        assert await everything(hub) == plain
+        assert 0 not in await hub.store.read(key_ids)
+        await fill_again(hub)
+        held = await everything(hub)
+        assert CANARY.encode() not in raw(database_url)
+        assert CANARY.encode().hex().encode() not in raw(database_url)
+    assert CANARY.encode() not in raw(database_url)
+    async with running(database_url, manual_clock, wish(tmp_path)) as hub:
+        assert await everything(hub) == held
+
+
+async def fill_again(hub: HubRig) -> None:
+    """What comes when all is sealed already."""
+    [node] = [view.id for view in await hub.nodes.list()]
+    values = [f"{CANARY} {number}" for number in range(50)]
+    unit = Lanes("22" * 16).unit("keep", [batch(*values, counter=100, note=CANARY)])
+    assert (await hub.push(node, unit)).outcome == "ok"
+    await hub.enrol("n2", site=CANARY)
+
+
+def without_ages(seen: list[object]) -> list[object]:
+    return [seen[0], *seen[2:4], seen[5:]]
+
+
+async def test_a_rotation_leaves_nothing_under_the_old_key(
+    database_url: str, manual_clock: ManualClock, tmp_path: Path
+) -> None:
+    encryption = wish(tmp_path, rule=Rule(86_400.0, "AES-256-GCM"))
+    async with running(database_url, manual_clock, encryption) as hub:
+        await fill(hub)
+        held = await everything(hub)
+        await rotation(hub).once()
+        old = await hub.store.read(key_ids)
+        await rotation(hub).once()
+        assert await hub.store.read(key_ids) == old
+        manual_clock.advance(86_400.0)
+        await rotation(hub).once()
+        new = await hub.store.read(key_ids)
+        assert len(new) == 1
+        assert not new & old
+        assert hub.store.keys is not None
+        assert {key.id for key in hub.store.keys.keys.keys} == new
+        await rotation(hub).rotate()
+        assert len(hub.store.keys.keys.keys) == 2
+        await rotation(hub).once()
+        assert not await hub.store.read(key_ids) & (new | old)
+        assert without_ages(await everything(hub)) == without_ages(held)
+    async with running(database_url, manual_clock, encryption) as hub:
+        assert without_ages(await everything(hub)) == without_ages(held)
+
+
+async def test_a_body_opens_only_in_its_row(
+    database_url: str, manual_clock: ManualClock, tmp_path: Path
+) -> None:
+    async with running(database_url, manual_clock, wish(tmp_path)) as hub:
+        await fill(hub)
+        await rotation(hub).once()
+        await hub.store.write(swap)
+        with pytest.raises(Corrupt, match=r"record.text of .*: it is not what was sealed there"):
+            await hub.query.records()
+        plain = (
+            update(record)
+            .where(record.c.type == VALUE_SEALED)
+            .values(type=VALUE_TEXT, text="forged")
+        )
+        await hub.store.write(lambda c: c.execute(plain))
+        with pytest.raises(Corrupt, match="it is not sealed, as everything here must be"):
+            await hub.query.records()
+        await hub.store.write(lambda c: c.execute(update(workload).values(name="b")))
+        with pytest.raises(Corrupt, match="workload.spec of b: it is not what was sealed there"):
+            await hub.workloads.list()
+
+
+def swap(connection: Connection) -> None:
+    its = record.c.type == VALUE_SEALED
+    (one, other) = connection.execute(select(record.c.counter, record.c.text).where(its).limit(2))
+    for row, body in ((one, other), (other, one)):
+        change = update(record).where(its, record.c.counter == row.counter)
+        connection.execute(change.values(text=body.text))
+
+
+async def test_a_setting_decrypts_nothing(
+    database_url: str, manual_clock: ManualClock, tmp_path: Path
+) -> None:
+    async with running(database_url, manual_clock, wish(tmp_path)) as hub:
+        await fill(hub)
+        held = await everything(hub)
+    with pytest.raises(Refused, match="encryption switched off: its data is sealed"):
+        HubStore(database_url, manual_clock).start()
+    key = tmp_path / "storage.key"
+    right = key.read_bytes()
+    key.write_bytes(base64.b16encode(bytes(32)))
+    with pytest.raises(Refused, match="sealed with another key-encryption key"):
+        HubStore(database_url, manual_clock, encryption=wish(tmp_path)).start()
+    key.unlink()
+    with pytest.raises(Refused, match=r"Nothing was touched: put it back"):
+        HubStore(database_url, manual_clock, encryption=wish(tmp_path)).start()
+    key.write_bytes(right)
+    key.chmod(0o600)
+    async with running(database_url, manual_clock, wish(tmp_path)) as hub:
+        assert await everything(hub) == held
+
+
+async def test_a_ring_that_is_gone_is_not_made_anew(
+    database_url: str, manual_clock: ManualClock, tmp_path: Path
+) -> None:
+    async with running(database_url, manual_clock, wish(tmp_path)) as hub:
+        await hub.store.write(lambda c: c.execute(delete(key_ring)))
+    for encryption in (None, wish(tmp_path)):
+        with pytest.raises(Refused, match="keys are gone"):
+            HubStore(database_url, manual_clock, encryption=encryption).start()
+
+
+async def test_another_source_of_the_key(
+    database_url: str, manual_clock: ManualClock, tmp_path: Path
+) -> None:
+    async with running(database_url, manual_clock, wish(tmp_path)) as hub:
+        await fill(hub)
+        held = await everything(hub)
+    phrase = tmp_path / "phrase"
+    phrase.write_text("correct horse battery staple")
+    phrase.chmod(0o600)
+    async with running(database_url, manual_clock, wish(tmp_path, f"passphrase:{phrase}")) as hub:
+        assert await everything(hub) == held
+        assert hub.store.keys is not None
+        assert "passphrase" in str(hub.store.keys.status())
+    (tmp_path / "storage.key").unlink()
+    async with running(database_url, manual_clock, wish(tmp_path, f"passphrase:{phrase}")) as hub:
+        assert await everything(hub) == held

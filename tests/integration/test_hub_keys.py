@@ -1,0 +1,152 @@
+"""Encryption at rest of a running hub: by API and command line, on SQLite, and for two hubs on one PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from tests.model_cases import sha256
+from tests.postgres import Postgres
+from tests.sealed_hub import CANARY, raw
+
+from skerry.hub.settings import StorageEncryption
+from skerry.kit.errors import Refused
+from skerry.testing.running_hub import RunningHub, running_hub
+from skerry.testing.waiting import eventually
+from skerry.wire.codec import decode, encode
+from skerry.wire.local import KeyStatus
+from skerry.wire.people import Apply, WorkloadView
+from skerry.wire.workload import ProcessSpec, WorkloadSpec
+
+ON = StorageEncryption(enabled=True)
+BLOB = CANARY.encode() * 100
+
+
+async def ask(hub: RunningHub, method: str, path: str, body: object = None) -> bytes:
+    async with (
+        aiohttp.ClientSession(hub.address, headers=hub.person) as session,
+        session.request(
+            method, path, data=body if isinstance(body, bytes) else encode(body)
+        ) as answer,
+    ):
+        assert answer.status < 300, await answer.text()
+        return await answer.read()
+
+
+async def keys(hub: RunningHub) -> KeyStatus:
+    return decode(await ask(hub, "GET", "/api/v1/keys"), KeyStatus, "keys")
+
+
+async def is_at_rest(hub: RunningHub) -> bool:
+    status = await keys(hub)
+    return not status.plain and len(status.keys) == 1
+
+
+async def apply(hub: RunningHub, name: str) -> None:
+    spec = WorkloadSpec(name=name, process=ProcessSpec(command=["true"]), env={"TOKEN": CANARY})
+    await ask(hub, "PUT", "/api/v1/workloads", Apply([spec]))
+
+
+async def environments(hub: RunningHub) -> dict[str, str]:
+    views = decode(await ask(hub, "GET", "/api/v1/workloads"), list[WorkloadView], "workloads")
+    return {view.name: view.spec.env["TOKEN"] for view in views}
+
+
+async def command(hub: RunningHub, directory: Path, *words: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "skerry.cli.main", *words,
+        "--hub", hub.address, "--token-file", str(directory / "admin.token"),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    return process.returncode or 0, out.decode()
+
+
+@pytest.mark.guarantee("G10")
+async def test_a_hub_that_encrypts(tmp_path: Path) -> None:
+    async with running_hub(tmp_path) as hub:
+        assert not (await keys(hub)).enabled
+        await apply(hub, "a")
+        await ask(hub, "PUT", f"/api/v1/blobs/{sha256(BLOB)}?offset=0&size={len(BLOB)}", BLOB)
+        code, said = await command(hub, tmp_path, "hub", "key", "rotate")
+        assert code != 0
+        assert "encryption is off on this hub" in said
+    assert readable(tmp_path) == {"hub.db", sha256(BLOB)[2:]}
+
+    async with running_hub(tmp_path, encryption=ON) as hub:
+        await eventually(lambda: is_at_rest(hub), "everything is sealed", 20)
+        await apply(hub, "b")
+        assert readable(tmp_path) == set()
+        assert await environments(hub) == {"a": CANARY, "b": CANARY}
+        [old] = (await keys(hub)).keys
+        code, said = await command(hub, tmp_path, "hub", "key", "rotate")
+        assert (code, "a new key is in force" in said) == (0, True), said
+        await eventually(lambda: is_at_rest(hub), "the old key is gone", 20)
+        assert (await keys(hub)).keys[0].id != old.id
+        code, said = await command(hub, tmp_path, "hub", "key", "status")
+        assert "AES-256-GCM, keys sealed by software key beside the data" in said
+        state = await ask(hub, "GET", f"/api/v1/blobs/{sha256(BLOB)}")
+        assert b'"complete":true' in state
+        async with aiohttp.ClientSession(hub.address) as nobody:
+            assert (await nobody.get("/api/v1/keys")).status == 401
+            assert (await nobody.post("/api/v1/keys/rotate")).status == 401
+    with pytest.raises(Refused, match="encryption switched off"):
+        async with running_hub(tmp_path):
+            pass
+
+
+def readable(directory: Path) -> set[str]:
+    """The names of files with the canary in them."""
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {path.name for path in files if CANARY.encode() in path.read_bytes()}
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> Iterator[str]:
+    with postgres.database() as address:
+        yield address
+
+
+@pytest.mark.postgres
+async def test_two_hubs_with_one_key(tmp_path: Path, url: str) -> None:
+    shared, other = tmp_path / "shared", tmp_path / "other"
+    async with running_hub(shared, database=url):
+        with pytest.raises(Refused, match="cannot switch encryption on for .*: the hub at http"):
+            async with running_hub(shared, database=url, encryption=ON):
+                pass
+    async with running_hub(shared, database=url, encryption=ON) as one:
+        await apply(one, "a")
+        with pytest.raises(Refused, match="encryption switched off"):
+            async with running_hub(shared, database=url):
+                pass
+        other.mkdir()
+        (other / "storage.key").write_text("00" * 32)
+        (other / "storage.key").chmod(0o600)
+        with pytest.raises(Refused, match="another key-encryption key than this hub was given"):
+            async with running_hub(other, database=url, encryption=ON):
+                pass
+        moved = StorageEncryption(enabled=True, key=f"file:{tmp_path}/moved")
+        with pytest.raises(Refused, match="cannot change the key-encryption key of .*: the hub at"):
+            async with running_hub(shared, database=url, encryption=moved):
+                pass
+        async with running_hub(shared, database=url, encryption=ON) as two:
+            await eventually(lambda: is_at_rest(two), "everything is sealed", 30)
+            for hub in (one, two, one):
+                [old] = (await keys(hub)).keys
+                await ask(hub, "POST", "/api/v1/keys/rotate")
+                for name, each in (("b", one), ("c", two)):
+                    await apply(each, name)
+                for each in (one, two):
+                    await eventually(lambda each=each: is_at_rest(each), "it is gone", 30)
+                    assert (await keys(each)).keys[0].id != old.id
+                    assert await environments(each) == dict.fromkeys("abc", CANARY)
+            assert (await keys(one)).keys[0].id == (await keys(two)).keys[0].id
+            assert not (await keys(one)).beside
+            assert CANARY.encode() not in raw(url)
+    async with running_hub(shared, database=url, encryption=moved) as hub:
+        assert await environments(hub) == dict.fromkeys("abc", CANARY)
+        assert f"software key in {tmp_path}/moved" in str(await keys(hub))
