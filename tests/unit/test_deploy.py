@@ -33,7 +33,7 @@ def test_without_a_registry_every_image_is_built_here() -> None:
         for name in ("compose.yaml", "compose.local.yaml")
     )
     assert services.keys() == local.keys()
-    for name, service in local.items():
+    for service in local.values():
         build = service["build"]
         recipe = DEPLOY / build["context"] / build["dockerfile"]
         base = recipe.read_text().partition("FROM ")[2].partition("\n")[0]
