@@ -25,6 +25,7 @@ BENCHES = (
     "wasm",
     "containers",
     "storage",
+    "restore",
 )
 
 

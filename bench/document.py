@@ -30,6 +30,7 @@ TITLES = {
     "hub": "Hub with 2,000 nodes",
     "wasm": "A WebAssembly instance for each request",
     "containers": "Containers",
+    "storage": "Encryption at rest",
 }
 
 

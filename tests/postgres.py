@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -29,11 +29,23 @@ def installed() -> Path | None:
 
 
 class Postgres:
-    """A running server on a loopback port."""
+    """A running server on a loopback port; `start` starts it again there."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, start: Callable[[], subprocess.Popen[bytes]]) -> None:
         self._port = port
+        self._start = start
+        self._process = start()
         self._names = itertools.count(1)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT is the «fast» shutdown, in which open connections are cut; SIGQUIT leaves all to recovery."""
+        self._process.send_signal(how)
+        self._process.wait(timeout=30)
+
+    def crash(self) -> None:
+        """As after a power cut of the server's machine, but for what its kernel still has to write."""
+        self.stop(signal.SIGQUIT)
+        self._process = self._start()
 
     @contextlib.contextmanager
     def database(self) -> Iterator[str]:
@@ -76,24 +88,28 @@ def server(programs: Path) -> Iterator[Postgres]:
             **as_owner,
         )
         port = _free_port()
-        with (directory / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    *(programs / "postgres", "-D", data, "-p", str(port)),
-                    *("-h", "127.0.0.1", "-k", directory, "-c", "max_connections=50"),
-                ],
-                stdout=log,
-                stderr=log,
-                cwd=directory,
-                start_new_session=True,  # Ctrl-C is for pytest, which then stops the server in order
-                **as_owner,
-            )
-        try:
+
+        def start() -> subprocess.Popen[bytes]:
+            with (directory / "log").open("ab") as log:
+                process = subprocess.Popen(
+                    [
+                        *(programs / "postgres", "-D", data, "-p", str(port)),
+                        *("-h", "127.0.0.1", "-k", directory, "-c", "max_connections=50"),
+                    ],
+                    stdout=log,
+                    stderr=log,
+                    cwd=directory,
+                    start_new_session=True,  # Ctrl-C is for pytest, which then stops the server in order
+                    **as_owner,
+                )
             _wait(process, port, directory / "log")
-            yield Postgres(port)
+            return process
+
+        running = Postgres(port, start)
+        try:
+            yield running
         finally:
-            process.send_signal(signal.SIGINT)  # «fast» shutdown: open connections are cut
-            process.wait(timeout=30)
+            running.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -114,6 +130,8 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
             psycopg.connect(host="127.0.0.1", port=port, user=USER, dbname="postgres").close()
         except psycopg.OperationalError:
             if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                process.wait()
                 raise AssertionError(f"PostgreSQL did not start: {log.read_text()}") from None
             time.sleep(0.05)
         else:

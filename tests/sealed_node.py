@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from tests.file_rig import RoomLeft
 from tests.record_rig import submission
 from tests.sealing_rig import wanted, where
@@ -45,8 +46,11 @@ from skerry.testing.faulty_disk import KillingDisk
 from skerry.wire.files import FileRef
 from skerry.wire.records import Publish, PublishedRecord
 
-FILES = 30
-"""So many different ones are uploaded, over and over."""
+FIRST = 6
+"""Files that are uploaded once, so that only a rotation seals them again; others come over and over."""
+
+PAUSE = 0.02
+"""Seconds between two of a kind: three hundred lives must not heap up so much that a rotation takes a minute."""
 
 LIMITS = Limits(reserve=4096, segment=60_000)
 
@@ -90,7 +94,7 @@ async def sealed_node(
 
         try:
             async with supervised() as tasks:
-                files = _files(directory, store, records, disk, tasks)
+                files = await _files(directory, store, records, disk, tasks)
                 beside = Beside(secrets, files.renew)
                 rotation = (
                     None
@@ -103,7 +107,7 @@ async def sealed_node(
             await records.stop()
 
 
-def _files(
+async def _files(
     directory: Path, opened: OpenedStore, records: RecordStore, disk: Disk, tasks: Tasks
 ) -> FilesOnDemand:
     """Without a hub."""
@@ -121,12 +125,18 @@ def _files(
     files = FilesOnDemand(directory, rows, 10**10, build)
     files.room = RoomLeft()
     files.follow(tasks)
+    await asyncio.sleep(0)  # what was started has begun before it may be ended
     return files
 
 
 async def publish(node: SealedNode, first: int, count: int = 10, text: str = "") -> None:
     values = [f"{text}value {number}" for number in range(first, first + count)]
-    await node.records.append(submission(first, *values))
+    sent = submission(first, *values)
+    if text:
+        [(lane, records)] = sent.parts
+        noted = [msgspec.structs.replace(each, meta={"note": text}) for each in records]
+        sent = msgspec.structs.replace(sent, parts=[(lane, noted)])
+    await node.records.append(sent)
 
 
 async def upload(node: SealedNode, data: bytes) -> FileRef:
@@ -178,7 +188,7 @@ async def _publish(node: SealedNode) -> None:
         await publish(node, first)
         first += 10
         _tell("accepted", first - 1)
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(PAUSE)
 
 
 async def _edit(node: SealedNode) -> None:
@@ -187,7 +197,7 @@ async def _edit(node: SealedNode) -> None:
         await edit(node, number)
         _tell("kept", number)
         number += 1
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(PAUSE)
 
 
 def file_number(number: int) -> bytes:
@@ -196,16 +206,21 @@ def file_number(number: int) -> bytes:
     return (f"file {number} ".encode() * (size // 8))[:size]
 
 
+def again(number: int) -> int:
+    """The file that is uploaded as that one: from `FIRST` on they repeat."""
+    return number if number < FIRST else FIRST + number % 24
+
+
 async def _upload(node: SealedNode) -> None:
     number = node.records.head("event").n
     while True:
         with contextlib.suppress(
             Transient
         ):  # keys were changed while it came: again, as the SDK would
-            await upload(node, file_number(number % FILES))
+            await upload(node, file_number(again(number)))
             _tell("uploaded", number)
             number += 1
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(PAUSE)
 
 
 def _tell(what: str, number: int) -> None:

@@ -6,17 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.backup_rig import PAGE, damage, maker, noise_over_a_page, removed, restored
 from tests.installation import Installation, Node, installation, sleeper
-from tests.integration.test_node_backups import maker, restored
-from tests.integration.test_store_rebuilding import damage, noise_over_a_page, removed
 
 from skerry.cli.http import node_api
 from skerry.testing.waiting import eventually
 from skerry.wire.local import Doctor, NodeStatus
 
 pytestmark = pytest.mark.timeout(120)
-
-PAGE = 4096
 
 
 def publish(node: Node, first: int, count: int) -> None:

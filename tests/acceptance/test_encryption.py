@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from tests.installation import Node, installation, sleeper
 from tests.integration.test_encrypted_store import CANARY, ids_in_use
+from tests.integration.test_sealed_files import keys_of_blobs
 
 from skerry.cli.http import node_api
 from skerry.sdk.client import Client
+from skerry.sdk.content import Content
 from skerry.testing.waiting import eventually
 from skerry.wire.local import Doctor, KeyStatus
 from skerry.wire.records import PublishedRecord
@@ -33,12 +35,12 @@ async def keys(node: Node) -> KeyStatus:
         return await api.get("/v1/keys", KeyStatus)
 
 
-async def command(*words: str) -> tuple[int, str]:
+async def command(*words: str, given: str = "") -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "skerry.cli.main", *words,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    out, _ = await process.communicate()
+    out, _ = await process.communicate(given.encode())
     assert process.returncode is not None
     return process.returncode, out.decode()
 
@@ -49,6 +51,11 @@ def publish(client: Client, first: int) -> None:
         for number in range(first, first + 50)
     ]
     client.publish("measurement", records, 30.0)
+
+
+def upload(client: Client, number: int) -> None:
+    record = PublishedRecord("cam/front", "", number, {"note": CANARY})
+    client.upload(Content(f"{CANARY} {number} ".encode() * 20_000), record, 30.0)
 
 
 @pytest.mark.timeout(120)
@@ -62,7 +69,8 @@ async def test_a_node_that_encrypts(short_dir: Path) -> None:
         await eventually(lambda: node.runs("feeder"), "it runs", 20)
         client = node.publisher("feeder")
         await asyncio.to_thread(publish, client, 0)
-        assert readable(node.directory)
+        await asyncio.to_thread(upload, client, 1)
+        assert any(path.startswith("files/") for path in readable(node.directory))
         pids = await node.pids()
         await node.process.end()
 
@@ -71,6 +79,7 @@ async def test_a_node_that_encrypts(short_dir: Path) -> None:
         await node.ready()
         await eventually(lambda: sealed(node), "everything is sealed", 20)
         await asyncio.to_thread(publish, client, 50)
+        await asyncio.to_thread(upload, client, 2)
         assert readable(node.directory) == []
         assert await node.pids() == pids
         await eventually(lambda: site.hub.has("t.value", 100), "all values arrive", 20)
@@ -79,7 +88,7 @@ async def test_a_node_that_encrypts(short_dir: Path) -> None:
         code, said = await command("node", "key", "rotate", "--data-dir", str(node.directory))
         assert (code, "new keys are being made" in said) == (0, True), said
         await eventually(lambda: rotated(node, old), "the old keys are gone", 20)
-        assert not ids_in_use(node.directory) & old
+        assert not (ids_in_use(node.directory) | keys_of_blobs(node.directory)) & old
         code, said = await command("node", "key", "status", "--data-dir", str(node.directory))
         assert code == 0
         assert "AES-256-GCM, keys sealed by software key beside the data" in said
@@ -100,6 +109,30 @@ async def test_a_node_that_encrypts(short_dir: Path) -> None:
         await node.ready()
         assert await node.pids() == pids
         assert not list(node.directory.glob("*.damaged"))
+
+
+@pytest.mark.timeout(60)
+async def test_another_passphrase_while_the_node_works(short_dir: Path) -> None:
+    phrase = short_dir / "phrase"
+    phrase.write_text("correct horse battery staple\n")
+    phrase.chmod(0o600)
+    async with installation(short_dir) as site:
+        node = site.node()
+        await node.enrol(site.hub)
+        node.options += [*ON, "--set", f"encryption.storage.key=passphrase:{phrase}"]
+        await node.start()
+        await node.ready()
+        words = ("node", "key", "passphrase", "--data-dir", str(node.directory))
+        code, said = await command(*words, given="short\n")
+        assert (code, "shorter than 12 bytes" in said) == (1, True), said
+        code, said = await command(*words, given="wrong horse generator paperclip\n")
+        assert (code, "the old one opens nothing any more" in said) == (0, True), said
+        assert phrase.read_text() == "wrong horse generator paperclip\n"
+        assert "horse" not in node.log.read_text()
+        await node.process.end()
+        await node.start()
+        await node.ready()
+        assert not (await keys(node)).passphrase_waits
 
 
 async def sealed(node: Node) -> bool:

@@ -12,6 +12,7 @@ from skerry.kit.blob_bytes import PIECE, BlobBytes, PlainBytes
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt
 from skerry.kit.sealing.blobs import SealedBytes
+from skerry.kit.sealing.cipher import Place
 from skerry.kit.sealing.sealed import SealingCipher, in_force
 from skerry.kit.sealing.stream import HEAD, SEGMENT, WHOLE
 
@@ -150,3 +151,23 @@ def test_under_a_retired_key_it_opens_and_is_not_current(tmp_path: Path) -> None
     writer.finish()
     assert not blobs.is_current(path)  # although its end is under the key of now
     assert blobs.read(path, 0, PIECE) == content(PIECE)
+
+
+def test_a_file_that_is_sealed_anew_between_two_steps_of_a_reader_is_read_again(
+    tmp_path: Path,
+) -> None:
+    """The reader has the old file open when the key of that is destroyed."""
+    path, new = tmp_path / "blob", tmp_path / "blob.new"
+    newer = key(2, "files")
+    write(sealed_bytes(), path, DATA)
+    write(sealed_bytes(sealing_cipher(newer)), new, DATA)
+
+    class Overtaken(SealingCipher):
+        def open(self, sealed: bytes, place: Place) -> bytes:
+            if new.exists():
+                new.replace(path)
+                self.install(in_force([newer], self.now, plain=False))
+            return super().open(sealed, place)
+
+    cipher = Overtaken(in_force([KEY], None, plain=False))
+    assert sealed_bytes(cipher).read(path, 100, 70_000) == DATA[100:70_100]

@@ -219,6 +219,10 @@ async def test_blobs_come_back_and_copies_that_are_gone_are_told(
     log.write_bytes(b"of the database that is replaced")
     assert await restore(Wish(replace=True, without_files=True)) == (0, 1)
     assert not log.exists()
+    (tmp_path / "hub" / "hub.db").unlink()
+    log.write_bytes(b"of the database that was lost")
+    assert await restore(Wish(without_files=True)) == (0, 1)
+    assert not log.exists()
 
 
 def test_blobs_are_copied_once_and_where_links_are_impossible_byte_by_byte(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -161,6 +162,9 @@ async def test_intent_of_the_restored_hub_passes_what_the_nodes_still_have(
         await node.pull()
     lost = [node.assignments()["a"].generation for node in nodes]
     hub = await restorable.put_back()
+    assert (await hub.store.read(changes.read_log)).epoch == 2  # before any node has said a word
+    [kept] = await hub.workloads.list("a")
+    assert kept.generation > max(lost)
     await hub.apply(spec("new"))
     for node, generation in zip(nodes, lost, strict=True):
         node.hub = hub
@@ -225,3 +229,36 @@ async def test_of_all_backups_nodes_rely_on_the_one_that_was_put_back(
     hello = await hub.greeter.hello("n", Hello((1, 1), INCARNATION, "0.1", "boot-1"))
     relied_on = 10 if hub.store.shared else 0  # a SQLite file and its backup are on one disk here
     assert hello.backed_up_through["keep"] == relied_on
+
+
+@pytest.mark.guarantee("G1")
+async def test_ones_own_tool_counts_for_what_was_there_before_it_began_and_only_if_it_succeeds(
+    restorable: RestorableHub, tmp_path: Path
+) -> None:
+    hub, disk = restorable.rig, Disk()
+    await hub.push("n", disk.make("keep", measured(1, 10)))
+
+    async def count(*words: str) -> None:
+        await asyncio.to_thread(
+            maintenance.count_other, restorable.settings, words, 60.0, hub.clock
+        )
+
+    async def told() -> int:
+        hello = await hub.greeter.hello("n", Hello((1, 1), INCARNATION, "0.1", "boot-1"))
+        return hello.backed_up_through["keep"]
+
+    for words in (["false"], ["/nowhere/tool"]):
+        with pytest.raises(Refused):
+            await count(*words)
+    assert await told() == 0
+    fifo = tmp_path / "go on"
+    os.mkfifo(fifo)
+    counting = asyncio.create_task(count("sh", "-c", 'echo began >"$0"; read x <"$0"', str(fifo)))
+    assert await asyncio.to_thread(fifo.read_text) == "began\n"
+    await hub.push("n", disk.make("keep", measured(11, 10)))  # while it works
+    await asyncio.to_thread(fifo.write_text, "go on\n")
+    await counting
+    assert await told() == 10
+    hub.clock.advance(61)
+    assert await hub.store.write(lambda c: ledger.forget_overdue(c, hub.clock.wall_ns()))
+    assert await told() == 0

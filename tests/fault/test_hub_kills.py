@@ -1,12 +1,14 @@
 """Two hub processes on one PostgreSQL; one after the other is killed while nodes push."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.installation import Hub
 from tests.postgres import Postgres
-from tests.simulated_nodes import kills
+from tests.simulated_nodes import back, enrolled, held, kills, open_many
 
 pytestmark = pytest.mark.postgres
 
@@ -31,6 +33,29 @@ async def test_nodes_go_on_at_the_other_hub_and_nothing_is_lost_or_doubled(
     hubs: tuple[list[Hub], str],
 ) -> None:
     await kills(*hubs, count=20, every=0.3, within=20)
+
+
+@pytest.mark.guarantee("G1")
+@pytest.mark.timeout(90)
+async def test_a_crash_of_the_database_under_load_loses_nothing(
+    hubs: tuple[list[Hub], str], postgres: Postgres
+) -> None:
+    processes, url = hubs
+    async with open_many() as session:
+        nodes = await enrolled(processes, session, count=10, every=0.1)
+        running = [asyncio.create_task(node.run()) for node in nodes]
+        try:
+            await back(nodes, 0.0, 30)
+            for _ in range(2):
+                await asyncio.to_thread(postgres.crash)
+                await back(nodes, time.monotonic(), 30)
+        finally:
+            for node in nodes:
+                node.producing = False
+            async with asyncio.timeout(60):
+                await asyncio.gather(*running)
+    assert all(hub.process.runs for hub in processes)
+    assert held(url) == {node.node_id: (node.produced, node.produced) for node in nodes}
 
 
 @pytest.mark.soak

@@ -15,7 +15,16 @@ from tests.integration.test_encrypted_store import ids_in_use
 from tests.integration.test_sealed_files import keys_of_blobs
 from tests.model_cases import sha256
 from tests.record_rig import held
-from tests.sealed_node import FILES, download, edit, file_number, publish, sealed_node, upload
+from tests.sealed_node import (
+    FIRST,
+    again,
+    download,
+    edit,
+    file_number,
+    publish,
+    sealed_node,
+    upload,
+)
 
 from skerry.kit.errors import Transient
 from skerry.testing.faulty_disk import FaultyDisk
@@ -63,14 +72,14 @@ async def test_many_deaths_during_rotation(tmp_path: Path, deaths: int) -> None:
 
 
 async def live_through(directory: Path, labels: Sequence[str], chance: random.Random) -> None:
-    told = {"accepted": 2000, "kept": 699, "uploaded": 5}
+    told = {"accepted": 2000, "kept": 699, "uploaded": FIRST - 1}
     seen: set[int] = set()
     async with sealed_node(directory) as node:
         for number in range(700):
             await edit(node, number)
         for first in range(1, 2000, 100):
             await publish(node, first, 100)
-        for number in range(6):
+        for number in range(FIRST):
             await upload(node, file_number(number))
     for label in labels:
         seen |= ids_in_use(directory) | keys_of_blobs(directory)
@@ -90,8 +99,8 @@ async def live_through(directory: Path, labels: Sequence[str], chance: random.Ra
         assert set(found) >= {f"value {number}" for number in range(1, told["accepted"] + 1)}
         rows = await node.store.state.rows("twin")
         assert len(rows) == min(told["kept"] + 1, 700)
-        files = [file_number(number) for number in range(min(told["uploaded"] + 1, FILES))]
-        for data in files:
+        for number in {again(number) for number in range(told["uploaded"] + 1)}:
+            data = file_number(number)
             assert await download(node, FileRef(sha256(data), len(data))) == data
         assert not list(directory.glob("files/??/*.*"))
 
@@ -103,7 +112,7 @@ async def _one_life(directory: Path, label: str, nth: int, told: dict[str, int])
         sys.executable, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(90):
             out, errors = await process.communicate()
     finally:
         if process.returncode is None:

@@ -18,7 +18,7 @@ from skerry.kit.errors import Refused, StorageFull
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture
@@ -49,6 +49,7 @@ async def test_a_full_stick_has_whole_files_only(rig: CarryRig, short_dir: Path)
             await rig.export(stick, room=10**9, part=500_000)
         whole = sorted(stick.glob("*.stick"))
         assert whole
+        assert list(stick.glob("*.part")) == []
         with pytest.raises(StorageFull):
             await rig.bring(stick)  # taken, but there is no room for the receipt
         (stick / "films").unlink()

@@ -1,6 +1,7 @@
 """Backup archives: what goes in comes out, and nothing else ever does."""
 
 import hashlib
+import io
 import random
 import tracemalloc
 import zlib
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.sealing_rig import ring
 
-from skerry.kit.archive.format import FORMAT, Header, Member, encode_header
+from skerry.kit.archive.format import FORMAT, Frames, Header, Member, encode_header, frames
 from skerry.kit.archive.reading import Archive
 from skerry.kit.archive.wrapping import (
     ArchiveKey,
@@ -113,6 +114,31 @@ def _with_checksums(data: bytes) -> bytes:
     text = data[16 : 16 + length]
     body = data[:12] + zlib.crc32(text).to_bytes(4, "big") + data[16:-32]
     return body + hashlib.sha256(body).digest()
+
+
+def test_members_vouch_for_themselves() -> None:
+    """Whatever the checksum over the file says, which anybody can write."""
+    members = [of_bytes("a", b"first" * 9), of_bytes("b", b"other" * 9)]
+    body = b"".join(frames(members))
+
+    def read(data: bytes) -> list[str]:
+        found = Frames(io.BytesIO(data))
+        names = [member.name for member in found.members() if list(member.content)]
+        assert found.contents
+        return names
+
+    assert read(body) == ["a", "b"]
+    with pytest.raises(Corrupt, match="member «a» is not what was written"):
+        read(body.replace(b"first", b"first".upper(), 1))
+    with pytest.raises(Corrupt, match="member «c» is not what was written"):
+        read(body.replace(b"a", b"c", 1))
+    one, two = (b"".join(frames([member])).partition(b"Z\0")[0] for member in members)
+    with pytest.raises(Corrupt, match="not those that it lists"):
+        read(body.replace(one + two, two + one))
+    with pytest.raises(Corrupt, match="not those that it lists"):
+        read(body + b"M")
+    with pytest.raises(Corrupt, match="ends early"):
+        read(body[:-1])
 
 
 def test_a_newer_format_is_refused_with_a_sentence(tmp_path: Path) -> None:

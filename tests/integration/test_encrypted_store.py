@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests.record_rig import held, segment_files, values
-from tests.sealed_node import SealedNode, edit, publish, sealed_node
+from tests.sealed_node import SealedNode, edit, publish, sealed_node, upload
 
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Corrupt, Refused
+from skerry.kit.errors import Corrupt, Refused, Transient
 from skerry.kit.sealing.format import key_id_of
 from skerry.node.identity import Identity, read_secret, write_identity
 from skerry.node.store.bodies import BODIES
@@ -39,7 +39,7 @@ def hidden(directory: Path) -> bool:
 
 
 async def fill(node: SealedNode, count: int = 30) -> None:
-    """The canary in values, meta, twins, environments, frozen frames, scripts and reasons."""
+    """The canary in values, meta, twins, environments, frozen frames, scripts, reasons and files."""
     for number in range(count):
         await publish(node, 10 * number + 1, text=CANARY)
         await edit(node, number, CANARY)
@@ -48,6 +48,7 @@ async def fill(node: SealedNode, count: int = 30) -> None:
     restart = PastRestart(1, "b", 1, "manual", f"because of {CANARY}")
     for _ in range(3):
         await workers.put(WorkerRow("w", 1, Scripts(doubts=[CANARY])), restart, label="test")
+    await upload(node, f"a file {CANARY}".encode() * 10_000)
 
 
 async def read_all(node: SealedNode, count: int = 30) -> None:
@@ -200,6 +201,49 @@ async def test_rows_that_changed_places_are_set_aside_with_their_database(tmp_pa
         assert len(values(node.records)) == 30
         await edit(node, 1)
     assert hidden(tmp_path)
+
+
+@pytest.mark.guarantee("G6")
+@pytest.mark.parametrize("which", ["twin", "assignment"])
+async def test_a_flipped_bit_of_a_row_is_damage_and_nothing_is_lost_of_the_rest(
+    tmp_path: Path, which: str
+) -> None:
+    async with sealed_node(tmp_path) as node:
+        assert node.rotation
+        await node.rotation.once()
+        await fill(node, 3)
+    table, column = ("state", "body") if which == "twin" else ("workload", "assignment")
+    with contextlib.closing(sqlite3.connect(tmp_path / "node.db")) as db:
+        (body,) = db.execute(f"SELECT {column} FROM {table}").fetchone()  # noqa: S608
+        flipped = body[:40] + bytes([body[40] ^ 1]) + body[41:]
+        db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (flipped, body))  # noqa: S608
+        db.commit()
+    async with sealed_node(tmp_path) as node:
+        assert node.store.set_aside
+        assert len(values(node.records)) == 30
+    assert hidden(tmp_path)
+
+
+async def test_whole_files_of_records_are_not_exchanged(tmp_path: Path) -> None:
+    """Whole files in each other's place: what they hold is right, but not there."""
+    async with sealed_node(tmp_path) as node:
+        assert node.rotation
+        await node.rotation.once()
+        for number in range(60):
+            await publish(node, 10 * number + 1, text="long " * 40)
+    first, second = segment_files(tmp_path)[:2]
+    one, other = first.read_bytes(), second.read_bytes()
+    first.write_bytes(other)
+    second.write_bytes(one)
+    async with sealed_node(tmp_path) as node:
+        for _ in range(4):  # an old file is only looked at when it is read
+            with contextlib.suppress(Transient):
+                values(node.records)
+            await node.records.tend_reserve()
+        assert len(node.records.damaged_files()) == 2
+        found = values(node.records)
+        assert found == sorted(found, key=lambda text: int(str(text).split()[-1]))
+        assert len(found) + node.records.counters.lost == 600
 
 
 def swap(data: bytes) -> bytes:

@@ -45,6 +45,7 @@ PROGRAM_ROUTES = {
     ("POST", "/api/v1/workloads/{name}/update/abort"),
     ("GET", "/api/v1/assignments"),
     ("GET", "/api/v1/models"),
+    ("GET", "/api/v1/backups"),
     ("DELETE", "/api/v1/models/{name}"),
     ("GET", "/api/v1/blobs/{sha256}"),
     ("PUT", "/api/v1/blobs/{sha256}"),
@@ -58,6 +59,9 @@ PROGRAM_ROUTES = {
     ("GET", "/api/v1/records"),
     ("GET", "/api/v1/keys"),
     ("POST", "/api/v1/keys/rotate"),
+    ("GET", "/api/v1/records/export"),
+    ("GET", "/api/v1/records/completeness"),
+    ("PUT", "/api/v1/stick"),
 }
 
 

@@ -7,60 +7,23 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from tests.backup_rig import kek, maker, restored
 from tests.integration.test_encrypted_store import CANARY, fill, hidden
 from tests.record_rig import held, values
 from tests.sealed_node import SealedNode, edit, publish, sealed_node
 
 from skerry.kit.archive.reading import Archive
-from skerry.kit.clock import SystemClock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.errors import Corrupt, Refused
 from skerry.kit.file_lock import locked
 from skerry.kit.sqlite import StateTooNew
-from skerry.node.backups.making import LOCK_FILE, Made, Maker
-from skerry.node.backups.restoring import Keeping, Restored, Restorer, open_backup
+from skerry.node.backups.making import LOCK_FILE
+from skerry.node.backups.restoring import Keeping
 from skerry.node.identity import Identity, write_identity
-from skerry.node.node_settings import NodeSettings
-from skerry.node.settings import find_settings, node_settings
 from skerry.testing.faulty_disk import FaultyDisk
 from skerry.wire.sync import LanePoint
 
 PASSPHRASE = b"a horse on a stick"
-
-
-def settings(directory: Path, *, on: bool = False, **given: str) -> NodeSettings:
-    options = {"data_dir": str(directory), "name": "shed"} | (
-        {"encryption.storage.enabled": "true"} if on else {}
-    )
-    found = find_settings(
-        options=options | {f"storage.{k}": v for k, v in given.items()}, environment={}
-    )
-    return node_settings(found, {})
-
-
-def maker(
-    directory: Path, *, disk: Disk | None = None, recovery: bytes | None = None, **given: str
-) -> Maker:
-    return Maker(settings(directory, **given), disk or RealDisk(), SystemClock(), recovery)
-
-
-def restored(
-    made: Made | Path,
-    into: Path,
-    *,
-    on: bool = False,
-    keeping: Keeping = Keeping(),  # noqa: B008 - frozen
-    replace: bool = False,
-    disk: Disk | None = None,
-) -> Restored:
-    path = made if isinstance(made, Path) else Path(made.path)
-    archive, key = open_backup(path, settings(into, on=on), keeping)
-    restorer = Restorer(settings(into, on=on), disk or RealDisk(), SystemClock())
-    return restorer.restore(archive, key, replace=replace)
-
-
-def kek(directory: Path) -> Keeping:
-    return Keeping(kek=bytes.fromhex((directory / "storage.key").read_text()))
 
 
 async def all_is_there(node: SealedNode) -> None:

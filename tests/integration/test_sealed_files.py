@@ -252,3 +252,17 @@ async def test_a_ring_that_is_older_than_the_files_refuses(tmp_path: Path) -> No
     with pytest.raises(Refused, match="older than the data"):
         async with sealed_node(tmp_path):
             pass
+
+
+async def test_what_was_damaged_before_is_not_sealed_as_if_it_were_whole(tmp_path: Path) -> None:
+    async with sealed_node(tmp_path, on=False) as node:
+        good, bad = await upload(node, b"good" + LARGE), await upload(node, LARGE)
+    path = path_of(tmp_path, bad.sha256)
+    path.write_bytes(LARGE[:-1] + b"!")
+    async with sealed_node(tmp_path) as node:
+        assert node.rotation
+        await node.rotation.once()
+        assert path.with_name(path.name + ".damaged").exists()
+        assert await download(node, good) == b"good" + LARGE
+        assert await upload(node, LARGE) == bad
+        assert await download(node, bad) == LARGE

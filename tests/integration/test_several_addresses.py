@@ -3,15 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.sync_rig import NodeRig
 
 from skerry.kit.clock import SystemClock
+from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.node.hub_addresses import HubAddresses, account_of, ranked
-from skerry.node.identity import Enrolled, Identity
+from skerry.node.identity import (
+    Enrolled,
+    Identity,
+    keep_identity,
+    read_identity,
+    write_identity,
+)
 from skerry.node.ports import NotKnown
 from skerry.node.settings import declared
 from skerry.node.sync.uplink import HttpUplink, Patience, open_session
@@ -110,6 +118,30 @@ async def test_it_stays_where_it_was_answered_and_says_where_nobody_was(site: Si
     assert all(url in str(failure.value) for url in site.urls)
 
 
+async def test_a_hello_tells_where_else_hubs_are_and_it_outlives_the_agent(
+    site: Site, tmp_path: Path
+) -> None:
+    disk = RealDisk()
+    write_identity(tmp_path, Identity(NODE_ID, "n", {}, site.urls[0], "h"), SECRET, disk)
+
+    def uplink() -> tuple[HttpUplink, HubAddresses]:
+        identity = read_identity(tmp_path)
+        assert identity is not None
+        keep = partial(keep_identity, tmp_path, disk)
+        account = account_of(None, Enrolled(identity, SECRET), keep)
+        assert account is not None
+        return HttpUplink(
+            site.session, account.addresses, NODE_ID, SECRET, HASTY
+        ), account.addresses
+
+    site.hub.hubs = site.urls
+    await uplink()[0].hello(HELLO)
+    await site.doors[0].aclose()
+    again, addresses = uplink()
+    await again.hello(HELLO)
+    assert addresses.current == site.urls[1]
+
+
 async def test_a_refusal_is_an_answer(site: Site) -> None:
     stranger = HttpUplink(site.session, HubAddresses(site.urls), NODE_ID, "guess", HASTY)
     with pytest.raises(NotKnown):
@@ -144,13 +176,24 @@ def test_addresses_come_round_from_the_one_that_answered() -> None:
 def test_the_setting_goes_before_what_the_hub_told_and_nodes_spread() -> None:
     told = ["http://a", "http://b", "http://c"]
     known = Enrolled(Identity("n1", "n", {}, "http://door", "h", told), "secret")
-    assert account_of(None, None) is None
-    of_setting = account_of("http://x, http://y", known)
+    kept: list[Identity] = []
+    assert account_of(None, None, kept.append) is None
+    of_setting = account_of("http://x, http://y", known, kept.append)
     assert of_setting is not None
     assert of_setting.addresses.in_turn() == ("http://x", "http://y")
-    own = account_of(None, known)
+    of_setting.addresses.told(["http://new"])
+    assert of_setting.addresses.in_turn() == ("http://x", "http://y")
+    own = account_of(None, known, kept.append)
     assert own is not None
     assert own.addresses.in_turn() == (*ranked("n1", told), "http://door")
+    own.addresses.told(told[::-1])
+    own.addresses.told([])
+    assert kept == []
+    own.addresses.answered("http://b")
+    own.addresses.told(["http://c", "http://d"])
+    assert own.addresses.current == "http://b"
+    assert set(own.addresses.in_turn()) == {"http://b", "http://c", "http://d", "http://door"}
+    assert [identity.hub_urls for identity in kept] == [["http://c", "http://d"]]
     first = [ranked(f"n{number}", told)[0] for number in range(300)]
     assert min(first.count(address) for address in told) > 60
 

@@ -11,7 +11,9 @@ from tests.fault.test_file_transfers import arrived, blob, upload
 from tests.model_cases import content
 from tests.stick_rig import Site, cut_off_site
 
-pytestmark = pytest.mark.timeout(120)
+from skerry.testing.waiting import eventually
+
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.mark.guarantee("G1")
@@ -62,8 +64,18 @@ async def there_and_back(site: Site) -> None:
     assert files is not None
     assert files.count == 0
 
-    await site.restart()  # what the receipt said outlives the process
-    assert await site.waiting() == 0
+    await site.publish(1000)
+    large = content(900_000, seed=2)
+    across = await upload(site.node, large, "cam/large.bin")
+    assert (await site.export(None, "--part", "300KB")).code == 0
+    assert len(site.files()) > 3
+    assert (await site.bring()).code == 0
+    assert blob(site.shell.site, across.sha256) == large
+    await site.restart(url=site.shell.site.hub.url)  # online without the receipt
+    await site.publish(500)
+    hub = site.shell.site.hub
+    await eventually(lambda: hub.has("deck.depth", site.published), "all is there", 20)
+    await site.has_all_once()
 
 
 async def every_bad_file_is_named_with_what_is_wrong(site: Site) -> None:

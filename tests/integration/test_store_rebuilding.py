@@ -7,8 +7,18 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.backup_rig import (
+    PAGE,
+    cut_in_half,
+    damage,
+    emptied,
+    maker,
+    noise_over_a_page,
+    removed,
+    settings,
+    zeroed_header,
+)
 from tests.file_rig import FileRig, file_rig
-from tests.integration.test_node_backups import maker, settings
 from tests.record_rig import values
 from tests.sealed_node import SealedNode, edit, publish, sealed_node
 from tests.workload_cases import live, wish
@@ -23,45 +33,11 @@ from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode
 from skerry.wire.workload import Assignment, Exit
 
-PAGE = 4096
-
-
-def noise_over_a_page(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[2 * PAGE : 3 * PAGE] = random.Random(5).randbytes(PAGE)
-    path.write_bytes(data)
-
-
-def zeroed_header(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.write(bytes(PAGE))
-
-
-def cut_in_half(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size // 3 // PAGE * PAGE + 100)
-
-
-def emptied(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def removed(path: Path) -> None:
-    path.unlink()
-
-
 DAMAGES = [noise_over_a_page, zeroed_header, cut_in_half, emptied, removed]
 
 
 def recovery(home: Path, *, on: bool) -> Recover:
     return partial(recover, settings(home, on=on), RealDisk())
-
-
-def damage(home: Path, how: Callable[[Path], None]) -> None:
-    """Without the log, in which SQLite might still have the page."""
-    for path in (home / "node.db-wal", home / "node.db-shm"):
-        path.unlink(missing_ok=True)
-    how(home / "node.db")
 
 
 async def _wanted(node: SealedNode) -> dict[str, int]:
@@ -189,6 +165,7 @@ async def test_files_that_lost_their_rows_are_taken_in_and_sent(tmp_path: Path) 
     (tmp_path / "node.db").unlink()
     async with sealed_node(tmp_path, on=False) as node:
         assert node.store.rebuilt
+        await edit(node, 1)
     async with file_rig(tmp_path) as rig:
         (waiting,) = rig.store.rows.waiting(10)
         assert (waiting.sha256, waiting.size) == (sha, len(data))

@@ -64,14 +64,16 @@ async def test_backups_of_another_history_say_nothing_about_this_one(
     await node.start()
     node.sync_on()
     await node.publish(A, 51, 50)
-    await has(hub, A, 100)
+    await node.publish(A, 101, 5, "event")
+    await has(hub, A, 105)
     await node.stop()
     node.put_back(tmp_path / "copy")
     await node.start()
     former = node.store.incarnation
     hub.backed_up[former, "keep"] = 100
+    hub.backed_up[former, "event"] = 5
     await node.publish(B, 1, 50)  # under the numbers that A's had
     node.sync_on()
     await has(hub, B, 50)
     assert node.store.incarnation != former
-    assert node.sync.backed_up("keep") == 0
+    assert [node.sync.backed_up(lane) for lane in ("keep", "event")] == [0, 0]

@@ -34,7 +34,7 @@ from skerry.wire.link import (
     to_text,
 )
 from skerry.wire.people import Apply, LoginCode, NodeView, Rows
-from skerry.wire.sync import Enrol, Enrolled, Hello
+from skerry.wire.sync import Enrol, Enrolled, Hello, HelloReply
 from skerry.wire.workload import ProcessSpec, Selector, WorkloadSpec
 
 pytestmark = pytest.mark.postgres
@@ -258,6 +258,19 @@ async def test_enrolment_tells_every_hub(site: Site) -> None:
     async with site.other.post("/enrol/v1", data=body) as response:
         enrolled = decode(await response.read(), Enrolled, "enrolled")
     assert enrolled.hubs == sorted([site.first.address, site.second.address])
+
+
+async def test_every_hub_tells_in_time_which_hubs_there_are(site: Site) -> None:
+    headers = site.first.node(await site.first.enrol("a"))
+    hello = encode(Hello((1, 1), "incarnation-1", "0.1.0", "boot-1"))
+
+    async def told(session: aiohttp.ClientSession) -> bool:
+        async with session.post("/sync/v1/hello", data=hello, headers=headers) as response:
+            reply = decode(await response.read(), HelloReply, "reply")
+        return reply.hubs == sorted([site.first.address, site.second.address])
+
+    for session in (site.one, site.other):  # the first one did not know the second at its start
+        await eventually(lambda s=session: told(s), "both are told", 10)
 
 
 async def test_another_token_on_the_same_database_is_refused(

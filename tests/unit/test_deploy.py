@@ -27,7 +27,22 @@ def test_the_hubs_of_the_compose_file_share_all_that_they_must() -> None:
         find_settings([DEPLOY / "hub.yaml"], environment={}, options={"listen": listen})
 
 
-@pytest.mark.parametrize("script", ["prepare", "backup", "restore", "drill"])
+def test_without_a_registry_every_image_is_built_here() -> None:
+    services, local = (
+        yaml.safe_load((DEPLOY / name).read_text())["services"]
+        for name in ("compose.yaml", "compose.local.yaml")
+    )
+    assert services.keys() == local.keys()
+    for service in local.values():
+        build = service["build"]
+        recipe = DEPLOY / build["context"] / build["dockerfile"]
+        base = recipe.read_text().partition("FROM ")[2].partition("\n")[0]
+        assert base == "skerry-base" or (base, build["args"]) == ("$BASE", {"BASE": "skerry-base"})
+
+
+@pytest.mark.parametrize(
+    "script", ["prepare", "backup", "restore", "drill", "base", "postgres-entry"]
+)
 def test_scripts_are_plain_shell(script: str) -> None:
     subprocess.run(["sh", "-n", DEPLOY / script], check=True)
     assert (DEPLOY / script).stat().st_mode & 0o100

@@ -195,7 +195,7 @@ def test_the_summary_counts_instances() -> None:
         snapshot((node("a"), node("d", online=False)), workloads, (row("x", 1),))
     )
     assert counted == view.Summary(
-        nodes=2, online=1, instances=5, running=1, unknown=2, troubled=1, series=1, problems=()
+        nodes=2, online=1, instances=5, running=1, unknown=2, troubled=1, series=1, free="0 B"
     )
 
 

@@ -21,9 +21,12 @@ ConfigOption = Annotated[
     typer.Option(help="The hub's settings file. May be repeated; a later one wins."),
 ]
 DataDirOption = Annotated[Path | None, typer.Option(help="Overrides data_dir.")]
+PassphraseFile = Annotated[
+    Path | None, typer.Option(help="The file with a recovery passphrase; nobody else may read it.")
+]
 
 
-def backup(
+def backup(  # noqa: PLR0913, PLR0917 - one for each option
     file: Annotated[
         Path | None,
         typer.Argument(help="The file to write; else the next one in the hub's own directory."),
@@ -38,6 +41,7 @@ def backup(
     kept: Annotated[
         str, typer.Option(help="For how long your own tool keeps what it copied, at most 7d.")
     ] = "7d",
+    passphrase_file: PassphraseFile = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     output: FormOption = Form.TABLE,
@@ -45,7 +49,7 @@ def backup(
     """Back the hub up while it works. Nodes may forget what is in a backup, unless it lies on the database's own disk."""
     from skerry.hub import maintenance
 
-    settings = _settings(config, data_dir)
+    settings = _settings(config, data_dir, passphrase_file)
     screen = standard_screen(output)
     if by is not None:
         if file is not None:
@@ -68,7 +72,7 @@ def backup(
         screen.note("it lies on the disk of the database: nodes keep what they have all the same")
 
 
-def restore(
+def restore(  # noqa: PLR0913, PLR0917 - one for each option
     file: Annotated[Path, typer.Argument(help="The backup.")],
     replace: Annotated[
         bool, typer.Option("--replace", help="Set the database that is there aside.")
@@ -77,6 +81,10 @@ def restore(
         bool,
         typer.Option("--without-files", help="Even when blobs that belong to it are gone."),
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only read the backup, and say whether it is whole.")
+    ] = False,
+    passphrase_file: PassphraseFile = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     output: FormOption = Form.TABLE,
@@ -85,8 +93,16 @@ def restore(
     from skerry.hub import maintenance
     from skerry.hub.backups.restoring import Wish
 
-    settings = _settings(config, data_dir)
+    settings = _settings(config, data_dir, passphrase_file)
+    screen = standard_screen(output)
     try:
+        if check:
+            found = maintenance.check(settings, file.absolute())
+            screen.tell(
+                f"{file} is whole: the hub at {iso(found.taken_at)}, {found.blobs} blobs, {found.missing} of them missing",
+                {"taken_at": found.taken_at, "blobs": found.blobs, "missing": found.missing},
+            )
+            return
         wish = Wish(replace, without_files)
         done = maintenance.restore(settings, file.absolute(), wish, SystemClock())
     except OSError as error:
@@ -96,7 +112,7 @@ def restore(
         lines.append(f"what was there: {done.aside}")
     if done.missing:
         lines.append(f"{done.missing} blobs are missing; nodes send again what they still have")
-    standard_screen(output).tell("\n".join(lines), done.__dict__)
+    screen.tell("\n".join(lines), done.__dict__)
 
 
 @remote
@@ -132,6 +148,9 @@ def _lead(status: BackupStatus) -> list[Line]:
     return [*lines, Line(f"failing: {status.problem}")] if status.problem else lines
 
 
-def _settings(config: list[Path] | None, data_dir: Path | None) -> HubSettings:
-    options = {"data_dir": str(data_dir.absolute())} if data_dir else {}
+def _settings(
+    config: list[Path] | None, data_dir: Path | None, passphrase_file: Path | None
+) -> HubSettings:
+    given = {"data_dir": data_dir, "storage.backup_passphrase": passphrase_file}
+    options = {name: str(path.absolute()) for name, path in given.items() if path is not None}
     return hub_settings(find_settings(config or [], options=options))

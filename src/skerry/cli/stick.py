@@ -162,8 +162,9 @@ async def _export(session: Session, node: Api, target: Path, part: int, steps: S
     finally:
         unpacking.stop()
     written.paths, written.bytes = unpacking.done, unpacking.bytes
-    if not written.paths and written.problems:
-        raise Refused("\n".join(written.problems))
+    if not written.paths and not written.end.complete:
+        why = "there is no room on it for anything. Remove something from the stick"
+        raise Refused("\n".join(written.problems) or f"cannot export to {target}: {why}")
     return written
 
 

@@ -139,7 +139,7 @@ class StickFile:
                     f"cannot write {self.path}: what can be read there is not what was written. Use another stick"
                 )
             self._part.replace(self.path)
-            sync_directory(self.path.parent)
+            _sync_names(self.path.parent)
 
     def discard(self) -> None:
         """Removes what is there of it without its name."""
@@ -180,6 +180,16 @@ class Unpacking:
         if self._file is not None:
             self._file.discard()
             self._file = None
+
+
+def _sync_names(directory: Path) -> None:
+    try:
+        sync_directory(directory)
+    except (
+        OSError
+    ) as error:  # file systems of FUSE (NTFS, exFAT) may not know it; unmounting writes all
+        if error.errno not in {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+            raise
 
 
 def _sha256(path: Path) -> bytes:

@@ -16,7 +16,7 @@ from skerry.hub import encryption
 from skerry.hub.backups import ledger, programs
 from skerry.hub.backups.ledger import SEEN_FOR, Entry
 from skerry.hub.backups.making import Made, Maker, Source
-from skerry.hub.backups.restoring import Database, Restored, Restorer, Wish
+from skerry.hub.backups.restoring import Database, Found, Restored, Restorer, Wish
 from skerry.hub.backups.schedule import Plan, Schedule, counted
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.settings import HubSettings
@@ -28,7 +28,7 @@ from skerry.hub.store.schema import newest
 from skerry.kit.archive.format import Header, Progress
 from skerry.kit.archive.rotation import SUFFIX
 from skerry.kit.archive.wrapping import ArchiveKey, Wrapping, by_passphrase, unwrap
-from skerry.kit.clock import NS, Clock
+from skerry.kit.clock import NS, Clock, SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, Refused
 from skerry.kit.ids import uuid7
@@ -109,20 +109,15 @@ def count_other(settings: HubSettings, words: Sequence[str], kept: float, clock:
     return len(points)
 
 
+def check(settings: HubSettings, path: Path) -> Found:
+    """What a backup has. Raises as `Restorer.check`. Blocks."""
+    return _restorer(settings, SystemClock()).check(path)
+
+
 def restore(settings: HubSettings, path: Path, wish: Wish, clock: Clock) -> Restored:
     """Puts a backup in the place of the hub's store. Raises as `Restorer.restore`. Blocks; not in an event loop."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    url = parse_url(settings.database_url)
-
-    def key_of(header: Header) -> ArchiveKey | None:
-        return unwrap(header, passphrase=_passphrase(settings))
-
-    def opened(staged: URL) -> HubStore:
-        sealing = encryption.wish(settings)
-        return HubStore(staged.render_as_string(hide_password=False), clock, encryption=sealing)
-
-    database = Database(opened, Assignments(clock).reissue)
-    return Restorer(url, settings.data_dir, key_of, database, RealDisk(), clock).restore(path, wish)
+    return _restorer(settings, clock).restore(path, wish)
 
 
 def start(settings: HubSettings, store: HubStore) -> None:
@@ -142,6 +137,20 @@ def _newest(settings: HubSettings) -> Path | None:
     directory, _ = backup_directory(settings)
     found = directory.glob(f"hub-{settings.fleet}-*{SUFFIX}")
     return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _restorer(settings: HubSettings, clock: Clock) -> Restorer:
+    url = parse_url(settings.database_url)
+
+    def key_of(header: Header) -> ArchiveKey | None:
+        return unwrap(header, passphrase=_passphrase(settings))
+
+    def opened(staged: URL) -> HubStore:
+        sealing = encryption.wish(settings)
+        return HubStore(staged.render_as_string(hide_password=False), clock, encryption=sealing)
+
+    database = Database(opened, Assignments(clock).reissue)
+    return Restorer(url, settings.data_dir, key_of, database, RealDisk(), clock)
 
 
 def _wrappings(settings: HubSettings) -> list[Wrapping]:

@@ -36,16 +36,20 @@ class Peers:
             "address": address.rstrip("/"),
             "token_hash": secret_hash(admin_token),
         }
+        self.told: list[str] = []
+        """`addresses` as of the last beat, for every hello."""
 
     async def join(self) -> None:
         """Makes this process known. Raises Refused when a living one has another administrator's token."""
         if self._store.shared:
             await self._store.write(self._join)
+            self.told = await self.addresses()
 
     async def beat(self) -> None:
         """Lives on: to be called every BEAT_EVERY seconds."""
         if self._store.shared:
             await self._store.write(self._write)
+            self.told = await self.addresses()
 
     async def leave(self) -> None:
         """This process ends; its address stays known, because it may come back."""

@@ -36,7 +36,7 @@ from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.hub_addresses import HubAccount, account_of
-from skerry.node.identity import Identity, read_identity, with_secret
+from skerry.node.identity import Identity, keep_identity, read_identity, with_secret
 from skerry.node.keys import build_rotation, open_keys
 from skerry.node.limiting import build_limits
 from skerry.node.limits.storage_watch import Quotas
@@ -161,7 +161,8 @@ def _build(
     clock, name = host.clock, identity.name if identity else settings.name
     logs = LogFiles(settings.data_dir / "logs", clock)
     enrolled = with_secret(settings.data_dir, identity, store.cipher, host.disk)
-    account = None if settings.stays_alone else account_of(settings.hub.url, enrolled)
+    keep = partial(keep_identity, settings.data_dir, host.disk)
+    account = None if settings.stays_alone else account_of(settings.hub.url, enrolled, keep)
     sync = _sync(settings, account, host, Stores(store.state, records), session, logs)
     quality = partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)

@@ -6,18 +6,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from skerry.node.identity import Enrolled
+from skerry.node.identity import Enrolled, Identity
 
 
 class HubAddresses:
     """At least one address; the first is used first. The one that answered last is used until it does not answer."""
 
     def __init__(self, addresses: Iterable[str]) -> None:
-        self._all = tuple(dict.fromkeys(address.rstrip("/") for address in addresses))
+        self._all = _once(addresses)
         self.current = self._all[0]
 
     def in_turn(self) -> Sequence[str]:
@@ -28,6 +28,35 @@ class HubAddresses:
     def answered(self, address: str) -> None:
         """The hub was there."""
         self.current = address
+
+    def told(self, addresses: Sequence[str]) -> None:
+        """What a hub says of its fleet's addresses. These here are a person's: they stay."""
+
+
+class ToldAddresses(HubAddresses):
+    """What the hub told, in this node's own order, and behind it the `door` where the node was enrolled.
+
+    `keep` is called with what a hub tells when it is something new.
+    """
+
+    def __init__(
+        self, node_id: str, told: Sequence[str], door: str, keep: Callable[[list[str]], None]
+    ) -> None:
+        super().__init__([*ranked(node_id, told), door])
+        self._node_id = node_id
+        self._told = set(told)
+        self._door = door
+        self._keep = keep
+
+    def told(self, addresses: Sequence[str]) -> None:
+        if not addresses or set(addresses) == self._told:
+            return
+        current = self.current
+        self._told = set(addresses)
+        self._all = _once([*ranked(self._node_id, addresses), self._door])
+        if current not in self._all:
+            self._all = (current, *self._all)  # it answers, whatever it is called elsewhere
+        self._keep(sorted(self._told))
 
 
 class HubAccount(msgspec.Struct, frozen=True):
@@ -41,19 +70,35 @@ class HubAccount(msgspec.Struct, frozen=True):
         return f"HubAccount({self.node_id})"
 
 
-def account_of(url: str | None, enrolled: Enrolled | None) -> HubAccount | None:
-    """The account of an enrolled node; `url` is the setting `hub.url`, which goes before what the hub told."""
+def account_of(
+    url: str | None, enrolled: Enrolled | None, keep: Callable[[Identity], None]
+) -> HubAccount | None:
+    """The account of an enrolled node; `url` is the setting `hub.url`, which goes before what the hub told.
+
+    `keep` is called with the node's identity when the hub tells other addresses.
+    """
     if enrolled is None:
         return None
     identity = enrolled.identity
-    told = [*ranked(identity.node_id, identity.hub_urls), identity.hub_url]
-    addresses = HubAddresses(told if url is None else written(url))
+
+    def told(addresses: list[str]) -> None:
+        keep(msgspec.structs.replace(identity, hub_urls=addresses))
+
+    addresses = (
+        ToldAddresses(identity.node_id, identity.hub_urls, identity.hub_url, told)
+        if url is None
+        else HubAddresses(written(url))
+    )
     return HubAccount(identity.node_id, addresses, enrolled.secret)
 
 
 def written(text: str) -> list[str]:
     """The addresses of the setting `hub.url`: one, or several with commas, the first preferred."""
     return [address.strip() for address in text.split(",")]
+
+
+def _once(addresses: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(address.rstrip("/") for address in addresses))
 
 
 def ranked(node_id: str, addresses: Iterable[str]) -> list[str]:

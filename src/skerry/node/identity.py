@@ -6,6 +6,7 @@ rest is on, the agent seals it when it starts.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,8 @@ from skerry.kit.errors import Corrupt, Refused
 from skerry.kit.sealing.cipher import Cipher, Place
 from skerry.kit.sealing.format import is_sealed
 from skerry.wire.codec import decode, encode
+
+log = logging.getLogger(__name__)
 
 IDENTITY_FILE = "identity.json"
 SECRET_FILE = "node.secret"  # noqa: S105 - the file's name, not a secret
@@ -58,6 +61,14 @@ def write_identity(data_dir: Path, identity: Identity, secret: str, disk: Disk) 
     """Keeps identity and secret; the identity is written last, so that there is never one without a secret."""
     disk.write_atomic("enrol.secret", data_dir / SECRET_FILE, f"{secret}\n".encode())
     disk.write_atomic("enrol.identity", data_dir / IDENTITY_FILE, encode(identity))
+
+
+def keep_identity(data_dir: Path, disk: Disk, identity: Identity) -> None:
+    """Replaces what the node was called. On a full disk it stays as it was: the hub tells again."""
+    try:
+        disk.write_atomic("identity.kept", data_dir / IDENTITY_FILE, encode(identity))
+    except OSError as error:
+        log.warning("cannot write %s: %s", data_dir / IDENTITY_FILE, error.strerror)
 
 
 def read_secret(data_dir: Path, cipher: Cipher) -> str:

@@ -11,6 +11,7 @@ import logging
 import os
 import random
 import sys
+import time
 from typing import NoReturn
 
 from skerry.kit.authorities import unread
@@ -23,6 +24,8 @@ from skerry.node.store.watch import StoreDamaged
 
 with unread():
     from skerry.node.agent import run
+
+PAUSE = 5.0
 
 
 def main() -> int:
@@ -39,6 +42,8 @@ def main() -> int:
     try:
         asyncio.run(run(settings, host, lambda: None, suspect=suspect))
     except StoreDamaged as error:
+        if len(sys.argv) > 2:
+            time.sleep(PAUSE)  # a second time: the disk itself may be failing
         _begin_anew(settings, str(error) if error.suspect else "")
     except SkerryError as error:
         sys.stderr.write(f"skerry: {error}\n")

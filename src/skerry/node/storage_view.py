@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from skerry.core.stream_rules import Rules
@@ -15,8 +16,11 @@ from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
 from skerry.node.data.retention import KEEP_ACKNOWLEDGED
 from skerry.node.data.stream_use import in_all
-from skerry.node.limits.survey import Pages, Reasons, lines, survey
+from skerry.node.limits.storage import RecordFile, class_of
+from skerry.node.limits.survey import Pages, Part, Reasons, Use, lines, survey
+from skerry.node.store.records import RecordStore
 from skerry.wire.storage import Removed, StorageLine, StorageReport, StreamUse
+from skerry.wire.sync import RECORD_LANES
 
 if TYPE_CHECKING:
     from skerry.node.services import Node
@@ -34,6 +38,7 @@ async def storage_report(node: Node, now: int) -> StorageReport:
     )
     await watch.once()
     parts = await asyncio.to_thread(survey, settings.data_dir, watch.record_files())
+    _age_by_records(parts, node.records, watch.record_files(), settings.data_dir)
     sync = await node.sync.status()
     why = Reasons(
         now=now,
@@ -71,6 +76,26 @@ async def storage_report(node: Node, now: int) -> StorageReport:
             Removed(rule, gone.records, gone.last_at) for rule, gone in node.sweeps.retention.removed.items()
         ],
     )  # fmt: skip
+
+
+def _age_by_records(
+    parts: Mapping[Part, Use],
+    records: RecordStore,
+    files: Mapping[PurePath, RecordFile],
+    data_dir: Path,
+) -> None:
+    """A file of records is as old as the oldest record in it, not as its last write."""
+    times: dict[Part, int] = {}
+    for lane in RECORD_LANES:
+        for segment in records.segments(lane):
+            if segment.last >= segment.first:
+                part: Part = (class_of(segment.path.relative_to(data_dir), files), lane)
+                times[part] = min(
+                    times.get(part, segment.times.earliest_at), segment.times.earliest_at
+                )
+    for part, oldest in times.items():
+        if part in parts:
+            parts[part].oldest = oldest
 
 
 def _pages(reader: sqlite3.Connection, path: Path) -> Pages:

@@ -109,6 +109,8 @@ class FakeHub:
     def __init__(self, fail_at: int = 0, *, applied: bool = False) -> None:
         self.double = ""
         """Where another agent with this identity speaks from, as hellos are told."""
+        self.hubs: list[str] = []
+        """The addresses of the fleet's hubs, as hellos are told."""
         self.calls = 0
         self.fail_at = fail_at
         self.applied = applied
@@ -200,7 +202,7 @@ class FakeHub:
         lanes = {lane: self._point(hello.incarnation, lane) for lane in LANES}
         backed_up = {lane: self.backed_up.get((hello.incarnation, lane), 0) for lane in LANES}
         reply = HelloReply(PROTOCOL, "fake-hub", 1, 0, lanes, backed_up)
-        return msgspec.structs.replace(reply, double=self.double)
+        return msgspec.structs.replace(reply, double=self.double, hubs=self.hubs)
 
     def _push(self, unit: PushUnit) -> PushReply:
         batches: Sequence[Batch] = ()

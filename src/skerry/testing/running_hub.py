@@ -13,7 +13,13 @@ import aiohttp
 
 from skerry.core.credentials import random_secret, secret_hash
 from skerry.hub.server import Keepalive, serve
-from skerry.hub.settings import EncryptionSection, HubSettings, RetentionSection, StorageEncryption
+from skerry.hub.settings import (
+    EncryptionSection,
+    HubSettings,
+    RetentionSection,
+    StorageEncryption,
+    StorageSection,
+)
 from skerry.kit.reception import RequestLimits
 from skerry.wire.codec import decode, encode
 from skerry.wire.people import TokenReply, TokenRequest
@@ -66,6 +72,7 @@ async def running_hub(
     hosts: str | None = None,
     database: str | None = None,
     encryption: StorageEncryption | None = None,
+    storage: StorageSection | None = None,
 ) -> AsyncIterator[RunningHub]:
     """The hub runs within the block; on leaving it ends as on SIGTERM."""
     day = 86_400.0
@@ -77,6 +84,7 @@ async def running_hub(
         retention=RetentionSection(measurements=day, events=day, gaps=day, files=day),
         hosts=hosts,
         encryption=EncryptionSection(encryption or StorageEncryption()),
+        storage=storage or StorageSection(),
     )
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(

@@ -49,8 +49,8 @@ class HelloReply(msgspec.Struct, frozen=True):
     """The hub's answer: what it holds of this node's history, and its time (ns since 1970).
 
     `backed_up_through` is the number up to which a verified backup of the hub has each lane of this incarnation.
-
-    `double` says where another agent with this node's identity speaks to the hub, if there is one.
+    `double` says where another agent with this node's identity speaks to the hub, if there is one. `hubs` are the
+    addresses of this fleet's hubs now, when there may be several.
     """
 
     protocol: int
@@ -60,6 +60,7 @@ class HelloReply(msgspec.Struct, frozen=True):
     lanes: dict[Lane, LanePoint]
     backed_up_through: dict[Lane, int]
     double: str = ""
+    hubs: list[str] = []
 
 
 class PushUnit(msgspec.Struct, frozen=True):

@@ -61,11 +61,13 @@ async def enrol(
 
 
 @post("/sync/v1/hello", dto=WireBody[Hello], return_dto=None, status_code=200, opt=NODE)
-async def hello(
+async def hello(  # noqa: PLR0913 - all that takes part
+    *,
     request: AuthenticatedRequest,
     data: JSONBody[Hello],
     greeter: NamedDependency[Greeter],
     nodes: NamedDependency[Nodes],
+    peers: NamedDependency[Peers],
     changes: NamedDependency[Changes],
     clock: GivenClock,
 ) -> HelloReply:
@@ -74,7 +76,8 @@ async def hello(
     nodes.seen(node_id, clock.wall_ns(), _agent(request, data.run, data.host))
     changes.announce()
     reply = await greeter.hello(node_id, data)
-    return msgspec.structs.replace(reply, double=nodes.double_of(node_id, data.run))
+    double = nodes.double_of(node_id, data.run)
+    return msgspec.structs.replace(reply, double=double, hubs=peers.told)
 
 
 @post("/sync/v1/push", dto=WireBody[PushUnit], return_dto=None, status_code=200, opt=NODE)

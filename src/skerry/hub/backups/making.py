@@ -124,6 +124,8 @@ class Maker:
 
     def in_the_way(self, directory: Path, hub_id: str) -> list[Path]:
         """What must go so that there is room for the next one, and may: never the newest."""
+        if not directory.is_dir():
+            return []
         lack = self.lack(directory, directory / self._copies(hub_id))
         return [directory / one.name for one in to_make_room(self.held(directory, hub_id), lack)]
 

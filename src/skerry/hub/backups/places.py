@@ -92,8 +92,10 @@ class FilePlace:
         """The log of what is there goes first: SQLite would apply it to whatever has its name."""
         there = not self.is_empty()
         aside = self._free_name(now)
+        copy = Path(staged.database or "")
+        _settle(copy)
         if there:
-            self._settle()
+            _settle(self._path)
         for end in ("-wal", "-shm"):
             rest = self._path.with_name(self._path.name + end)
             if rest.exists():
@@ -103,21 +105,13 @@ class FilePlace:
                 os.link(self._path, aside)
             except OSError:  # a file system without links: for a moment there is no database
                 self._path.replace(aside)
-        Path(staged.database or "").replace(self._path)
+        copy.replace(self._path)
         sync_directory(self._path.parent)
         return str(aside) if there else ""
 
     def _free_name(self, now: int) -> Path:
         names = (f"{self._path.name}.{_stamp(now)}{more}.replaced" for more in _numbered())
         return next(path for name in names if not (path := self._path.with_name(name)).exists())
-
-    def _settle(self) -> None:
-        """What is in the log becomes a part of the file, if the file is sound."""
-        with (
-            contextlib.suppress(sqlite3.Error),
-            contextlib.closing(sqlite3.connect(self._path)) as database,
-        ):
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 class ServerPlace:
@@ -131,7 +125,10 @@ class ServerPlace:
     def alone(self) -> Iterator[None]:
         """Only asked at the beginning; `swap` fails when somebody has come."""
         with self._server() as server:
-            query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+            query = (
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = %s AND backend_type = 'client backend'"
+            )
             others = _one(server, query, self._name)
         if others:
             raise Refused(
@@ -219,3 +216,12 @@ def _numbered() -> Iterator[str]:
 def _stamp(now: int) -> str:
     at = datetime.datetime.fromtimestamp(now // NS, datetime.UTC)
     return f"{at:%Y%m%dT%H%M%SZ}"
+
+
+def _settle(path: Path) -> None:
+    """What is in a file's log becomes a part of the file, if that is sound."""
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(path)) as database,
+    ):
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -29,12 +29,14 @@ def dump(url: URL, exported: str, scratch: Path) -> Iterator[bytes]:
     ]  # fmt: skip
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None  # noqa: S101 - a pipe was asked for
+        whole = False
         try:
             while piece := child.stdout.read(BLOCK):
                 yield piece
-        except BaseException:
-            child.kill()
-            raise
+            whole = True
+        finally:
+            if not whole:  # nobody wants the rest
+                child.kill()
         assert child.stderr is not None  # noqa: S101 - see above
         complaint = child.stderr.read().decode(errors="replace")
     if child.returncode:

@@ -60,6 +60,15 @@ class Restored:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a backup has."""
+
+    taken_at: int
+    blobs: int
+    missing: int
+
+
+@dataclass(frozen=True)
 class Wish:
     """`replace`: what is there may be set aside. `without_files`: also without blobs whose copies are gone."""
 
@@ -94,12 +103,18 @@ class Restorer:
         self._disk = disk
         self._clock = clock
 
+    def check(self, path: Path) -> Found:
+        """Reads a backup whole, and the copies of its blobs. Raises Corrupt, Refused, InvalidInput, OSError."""
+        archive, key = self._opened(path)
+        archive.verify(key)
+        with contextlib.closing(archive.members(key)) as members:
+            manifest = _read_manifest(path, b"".join(next(members).content))
+        missing = BlobCopies(path.parent / manifest.copies, self._disk).missing(manifest.blobs)
+        return Found(manifest.taken_at, len(manifest.blobs), len(missing))
+
     def restore(self, path: Path, wish: Wish) -> Restored:
         """Raises Corrupt, Refused, InvalidInput, Transient, OSError: then everything is as it was."""
-        archive = Archive(path)
-        if archive.header.what != "hub":
-            raise InvalidInput(f"cannot restore {path}: it is a backup of a node")
-        key = self._key_of(archive.header)
+        archive, key = self._opened(path)
         size = archive.verify(key).size
         with self._place.alone():
             if not wish.replace and not self._place.is_empty():
@@ -109,6 +124,12 @@ class Restorer:
             with self._scratch(size) as scratch:
                 archive.extract(key, scratch, self._disk)
                 return self._put_back(archive, scratch, wish)
+
+    def _opened(self, path: Path) -> tuple[Archive, ArchiveKey | None]:
+        archive = Archive(path)
+        if archive.header.what != "hub":
+            raise InvalidInput(f"cannot restore {path}: it is a backup of a node")
+        return archive, self._key_of(archive.header)
 
     def _put_back(self, archive: Archive, scratch: Path, wish: Wish) -> Restored:
         manifest = self._manifest(archive, scratch)
@@ -138,10 +159,7 @@ class Restorer:
         )
 
     def _manifest(self, archive: Archive, scratch: Path) -> Manifest:
-        try:
-            manifest = msgspec.json.decode((scratch / MANIFEST).read_bytes(), type=Manifest)
-        except (OSError, msgspec.DecodeError) as error:
-            raise Corrupt(f"cannot use backup {archive.path}: it has no list of itself") from error
+        manifest = _read_manifest(archive.path, (scratch / MANIFEST).read_bytes())
         wanted = "sqlite" if self._place.url.get_backend_name() == "sqlite" else "postgresql"
         if manifest.about.kind != wanted:
             raise InvalidInput(
@@ -197,3 +215,10 @@ async def _finished(store: HubStore, finish: _Finish) -> tuple[int, int]:
         return await store.write(finish)
     finally:
         await asyncio.to_thread(store.stop)
+
+
+def _read_manifest(path: Path, data: bytes) -> Manifest:
+    try:
+        return msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise Corrupt(f"cannot use backup {path}: it has no list of itself") from error

@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 60.0
 """Seconds between two looks at what is due and what is still there."""
 
+AGAIN = 600.0
+"""Seconds after a failure."""
+
 _LEASE = 3600.0
 _FACT = "backup"
 
@@ -78,7 +81,7 @@ class Schedule:
         now = self._clock.wall_ns()
         if not is_due(outcome.made_at or None, now, self._plan.interval):
             return
-        if outcome.problem and not is_due(outcome.tried_at, now, min(self._plan.interval, 600.0)):
+        if outcome.problem and not is_due(outcome.tried_at, now, min(self._plan.interval, AGAIN)):
             return
         if await self._leases.hold("backup", _LEASE):
             await self._make(outcome)
@@ -119,8 +122,11 @@ class Schedule:
         try:
             made = await self._made()
         except (SkerryError, OSError) as error:
-            log.warning("%s", error)
-            outcome = _Outcome(before.made_at, now, str(error))
+            cause = (
+                f"cannot make a backup: {error.strerror}" if isinstance(error, OSError) else error
+            )
+            log.warning("%s", cause)
+            outcome = _Outcome(before.made_at, now, str(cause))
         else:
             log.info("backup %s: %d bytes", made.path, made.size)
             outcome = _Outcome(made.taken_at, now)

@@ -66,7 +66,7 @@ class Board:
             return self._fragments
 
     async def _snapshot(self) -> view.Snapshot:
-        now = self._clock.wall_ns()
+        now, free = self._clock.wall_ns(), self._storage.free_bytes()
         latest = await self._query.latest()
         events = await self._query.records(kind="event", limit=_EVENTS)
         await self._read_history(view.charted_names(latest, now), now)
@@ -77,14 +77,8 @@ class Board:
             latest=latest,
             events=events.rows,
             history=self._history,
-            problems=[
-                each
-                for each in (
-                    disk_problem(self._storage.free_bytes()),
-                    await self._backups.problem(),
-                )
-                if each
-            ],
+            problems=[each for each in (disk_problem(free), await self._backups.problem()) if each],
+            free=free,
         )
 
     async def _read_history(self, names: Sequence[str], now: int) -> None:

@@ -60,6 +60,7 @@ class Snapshot:
     events: Sequence[Row]
     history: Mapping[str, Sequence[Course]]
     problems: Sequence[str] = ()
+    free: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Summary:
     troubled: int
     series: int
     problems: Sequence[str] = ()
+    free: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,7 @@ def summary(snapshot: Snapshot) -> Summary:
         troubled=sum(_tone(each, snapshot.now) == "bad" for each in present),
         series=len(snapshot.latest),
         problems=snapshot.problems,
+        free=format_size(snapshot.free),
     )
 
 

@@ -7,6 +7,7 @@ few thousand keys at a time, and the writer deletes by key: pushes come in betwe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,9 @@ ROW_BYTES = 72
 """What a record of a number takes in the database with its indexes, about; a text comes on top."""
 
 _DAY = 86_400 * NS
-_STEP_KEYS = 2000
+_STEP_KEYS = 1000
+_BREATH = 0.02
+"""Seconds that pushes have for themselves after each step."""
 _SERIES_AT_ONCE = 200
 _LOOKED_AT = 200
 """Texts of a series that tell how long they are."""
@@ -97,6 +100,7 @@ class StreamRetention:
             lambda connection: connection.execute(old.limit(_STEP_KEYS)).all()
         ):
             removed += await self._store.write(partial(_delete, kind=kind, keys=keys))
+            await asyncio.sleep(_BREATH)
         return removed
 
 

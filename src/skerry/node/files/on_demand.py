@@ -57,7 +57,7 @@ class FilesOnDemand:
     def follow(self, tasks: Tasks) -> None:
         """From now on files are sent, for as long as the tasks run."""
         self._tasks = tasks
-        if self._rows.totals().count or self._rows.lost_some:
+        if self._rows.totals().count or (self._rows.lost_some and self._root.is_dir()):
             self._load()
 
     async def put(self, sha256: str, size: int | None, body: AsyncIterator[bytes]) -> StoredFile:

@@ -47,7 +47,7 @@ IN_LANES = frozenset({UNSENT, ACKNOWLEDGED, BACKED_UP, SAMPLES})
 """What the record store counts by itself."""
 
 
-STAYING = frozenset({DATABASE, UNSENT, "files", "logs", "workloads", QUARANTINE, OTHER})
+STAYING = frozenset({DATABASE, UNSENT, "backups", "files", "logs", "workloads", QUARANTINE, OTHER})
 """What does not go by itself when room is needed, or not all of it."""
 
 _TELLING = 1800 * NS

@@ -42,7 +42,7 @@ Part = tuple[str, str]
 
 
 class Use(msgspec.Struct):
-    """What the disk holds of a part. `oldest`: when its oldest file was last written, in ns since 1970."""
+    """What the disk holds of a part. `oldest`: when its oldest file was last written, in ns since 1970; of records, the oldest one's time."""
 
     bytes: int = 0
     count: int = 0
@@ -100,8 +100,6 @@ def _part(path: PurePath, records: Mapping[PurePath, RecordFile], *, is_director
         return name, parts[1] if len(parts) > 2 else ""
     if name in _NAMED:
         return name, parts[1] if len(parts) > 1 else ""
-    if name == OTHER and parts[0] == "backups":
-        return "backups", ""
     return name, ""
 
 
@@ -182,7 +180,7 @@ _FIXED = {
     RESERVE: "held for events about lost records; given up on a full disk",
     QUARANTINE: "damaged, set aside: waits for a person (skerry doctor)",
     "tmp": "goes first when room is needed",
-    "backups": "rotated",
+    "backups": "copies of the database, rotated; the newest stays",
     OTHER: "identity, keys, sockets, directories",
 }
 

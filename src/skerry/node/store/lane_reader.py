@@ -169,7 +169,8 @@ class LaneReader:
     def _segment_after(self, after: int) -> Segment | None:
         segments = self._view().segments
         index = bisect.bisect_right(segments, after, key=lambda segment: segment.last)
-        return segments[index] if index < len(segments) else None
+        held = (segment for segment in segments[index:] if segment.last >= segment.first)
+        return next(held, None)  # of a damaged file there may be nothing left to read
 
     def _is_current(self, segment: Segment) -> bool:
         """Whether the file is still the one that was read: not dropped, not replaced by a salvaged one."""

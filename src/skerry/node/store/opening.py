@@ -45,6 +45,10 @@ UNFINISHED = "restore.unfinished"
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 
+_MOST_ASIDE = 10
+"""Damaged databases that are kept."""
+
+
 class Recovered(msgspec.Struct, frozen=True):
     """A backup that took the place of a damaged database, and of when it is (wall ns)."""
 
@@ -213,6 +217,9 @@ def _set_aside(file: _File) -> Path:
         beside = path.with_name(path.name + suffix)
         if beside.exists():
             file.disk.rename("store.set-aside", beside, aside.with_name(aside.name + suffix))
+    for older in sorted(path.parent.glob(f"{path.name}.*.damaged"))[:-_MOST_ASIDE]:
+        for suffix in ("-wal", "-shm", ""):  # on a failing disk they would be without end
+            file.disk.unlink("store.drop-aside", older.with_name(older.name + suffix))
     return aside
 
 

@@ -39,8 +39,8 @@ from skerry.wire.stick import (
 )
 from skerry.wire.sync import LANES, RECORD_LANES, Lane, LanePoint, PushUnit
 
-PIECE = 1024 * 1024
-"""Bytes of a file in one block."""
+PIECE, _LEAST_PIECE = 1024 * 1024, 32 * 1024
+"""Bytes of a file in one block; less where the files of the export or the room are small."""
 
 _FRAMES = 200
 _ORDER: tuple[Lane, ...] = ("event", "state", "keep", "sample")
@@ -152,7 +152,9 @@ class Carrying:
         progress = Progress(0, of_records, 0, sum(row.size for row in files))
         yield _told(progress)
         problems: list[str] = []
-        async for block, records, size in self._blocks(after, heads, files, problems):
+        async for block, records, size in self._blocks(
+            after, heads, files, sheaf.share_of(PIECE, _LEAST_PIECE), problems
+        ):
             for one in await asyncio.to_thread(sheaf.add, block, records):
                 yield one
             if sheaf.full:
@@ -173,6 +175,7 @@ class Carrying:
         after: Mapping[Lane, LanePoint],
         heads: Mapping[Lane, int],
         files: list[FileRow],
+        piece: int,
         problems: list[str],
     ) -> AsyncIterator[tuple[Block, int, int]]:
         """Blocks with their numbers of records and bytes of files, in the order in which the hub can take them."""
@@ -188,8 +191,8 @@ class Carrying:
             try:
                 manifest = await asyncio.to_thread(self._files.manifest, row)
                 yield Block(manifest=manifest), 0, 0
-                for start in range(0, row.size, PIECE):
-                    size = min(PIECE, row.size - start)
+                for start in range(0, row.size, piece):
+                    size = min(piece, row.size - start)
                     data = await asyncio.to_thread(self._files.read, row, start, size)
                     yield Block(piece=Piece(row.sha256, start, data)), 0, size
             except (Corrupt, OSError) as error:

@@ -84,6 +84,10 @@ class Sheaf:
         self._parts = 0
         self._file: _File | None = None
 
+    def share_of(self, most: int, least: int) -> int:
+        """A size from `least` to `most` of which some fit into one file."""
+        return max(min(most, self._part // 4, self._room // 4), least)
+
     def add(self, block: Block, records: int) -> list[bytes]:
         """The frames that this block makes. Without room for it, it is left out, and the sheaf is `full`."""
         packed = pack(block)

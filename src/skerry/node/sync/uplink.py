@@ -161,6 +161,7 @@ class HttpUplink:
             if address != self._hubs.current:
                 log.warning("%s; going on at %s", failures[0], address)
             self._hubs.answered(address)
+            self._hubs.told(reply.hubs)
             return reply
         if len(failures) == 1:
             raise failures[0]

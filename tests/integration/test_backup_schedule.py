@@ -1,0 +1,110 @@
+"""Backups by the clock: when one is due, what a failure does, and that the real child makes one."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.backup_rig import settings
+from tests.sealed_node import edit, sealed_node
+
+from skerry.kit.archive.reading import Archive
+from skerry.kit.clock import SystemClock
+from skerry.node.backups.schedule import AGAIN, Backups, Outcome, run_child
+from skerry.node.node_settings import NodeSettings
+from skerry.testing.manual_clock import ManualClock
+from skerry.wire.records import Meta, Value
+
+DAY = 86_400.0
+
+
+class Rig:
+    """A schedule whose child is the test."""
+
+    def __init__(self, directory: Path, clock: ManualClock) -> None:
+        self.clock = clock
+        self.outcome = Outcome(0, "made")
+        self.rooms: list[int | None] = []
+        self.told: list[tuple[str, Value]] = []
+        self.damaged: list[str] = []
+        self.directory = directory / "backups"
+        self.directory.mkdir()
+        self.backups = Backups(
+            settings(directory), "shed", clock, run=self._run, tell=self._tell, left=lambda: 77,
+            damaged=self.damaged.append,
+        )  # fmt: skip
+
+    async def _run(self, _settings: NodeSettings, room: int | None) -> Outcome:
+        self.rooms.append(room)
+        if self.outcome.code == 0:
+            path = self.directory / f"node-shed-{len(self.rooms):06d}-20260101T000000Z.skb"
+            path.write_bytes(b"x")
+            os.utime(path, ns=(self.clock.wall_ns(), self.clock.wall_ns()))
+        return self.outcome
+
+    async def _tell(self, name: str, value: Value, _meta: Meta) -> None:
+        self.told.append((name, value))
+
+
+@pytest.fixture
+def rig(tmp_path: Path, manual_clock: ManualClock) -> Rig:
+    return Rig(tmp_path, manual_clock)
+
+
+async def test_one_a_day_and_one_at_once_when_there_is_none(rig: Rig) -> None:
+    for hours, made in ((0, 1), (1, 1), (22, 1), (1, 2), (1, 2), (24, 3)):
+        rig.clock.advance(hours * 3600.0)
+        await rig.backups.once()
+        assert len(rig.rooms) == made
+    status = rig.backups.status()
+    assert (status.kept, status.last_at, status.problem) == (3, rig.clock.wall_ns(), "")
+    assert rig.rooms[0] == 77
+    assert rig.told == []
+
+
+async def test_a_failure_is_told_once_and_tried_again_every_quarter_of_an_hour(rig: Rig) -> None:
+    rig.outcome = Outcome(1, "cannot make a backup: no room")
+    for _ in range(3):
+        await rig.backups.once()
+        rig.clock.advance(AGAIN)
+    await rig.backups.once()
+    await rig.backups.once()
+    assert len(rig.rooms) == 4
+    assert rig.told == [("skerry.backup.failed", "cannot make a backup: no room")]
+    assert rig.backups.status().problem == "cannot make a backup: no room"
+    assert rig.damaged == []
+    rig.outcome = Outcome(0, "made")
+    rig.clock.advance(AGAIN)
+    await rig.backups.once()
+    assert rig.backups.status().problem == ""
+
+
+@pytest.mark.guarantee("G6")
+async def test_a_child_that_finds_the_database_damaged_is_heard(rig: Rig) -> None:
+    rig.outcome = Outcome(3, "cannot back up node.db: it is damaged")
+    await rig.backups.once()
+    assert rig.damaged == ["cannot back up node.db: it is damaged"]
+
+
+@pytest.mark.parametrize("on", [False, True])
+async def test_the_real_child(tmp_path: Path, on: bool) -> None:
+    async with sealed_node(tmp_path, on=on) as node:
+        await edit(node, 1)
+        made = await run_child(settings(tmp_path, on=on), None)
+        assert made.code == 0, made.words
+        (path,) = (tmp_path / "backups").glob("*.skb")
+        assert Archive(path).header.sealed == on
+        assert Archive(path).header.holds == "database"
+        full = await run_child(settings(tmp_path, on=on), 10)
+        assert (full.code, "has no room for" in full.words) == (1, True)
+        page = 4096
+        with (
+            node.store.path.open("r+b") as file,
+            node.store.path.with_name("node.db-wal").open("r+b") as log,
+        ):
+            for each, first in ((file, page), (log, 32)):
+                each.seek(first)
+                each.write(b"\x5a" * 40 * page)
+        broken = await run_child(settings(tmp_path, on=on), None)
+        assert broken.code == 3, broken.words
+        assert list((tmp_path / "backups").iterdir()) == [path]
+    assert SystemClock().wall_ns() > Archive(path).header.made_at
