@@ -57,6 +57,7 @@ PROGRAM_ROUTES = {
     ("GET", "/api/v1/files"),
     ("GET", "/api/v1/files/{sha256}/content"),
     ("GET", "/api/v1/records"),
+    ("GET", "/api/v1/storage"),
     ("GET", "/api/v1/keys"),
     ("POST", "/api/v1/keys/rotate"),
     ("GET", "/api/v1/records/export"),

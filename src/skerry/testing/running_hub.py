@@ -64,7 +64,7 @@ class RunningHub:
 
 
 @contextlib.asynccontextmanager
-async def running_hub(
+async def running_hub(  # noqa: PLR0913 - one argument for each matter that a test chooses
     data_dir: Path,
     *,
     keepalive: Keepalive | None = None,
