@@ -21,6 +21,7 @@ from skerry.kit.sealing.keys import Rule
 from skerry.testing.manual_clock import ManualClock
 
 READABLE = {
+    "backup.id", "backup.path", "backup_point.backup_id", "backup_point.incarnation", "backup_point.lane", "backup_point.node_id", "retention_removed.rule",
     "batch.boot_id", "batch.kind", "batch.quality", "change.entity", "change.fleet_id", "change.id", "change.origin",
     "change.scope", "change.tag", "enrolment_token.fleet_id", "enrolment_token.hash", "enrolment_token.used_by",
     "fact.name", "file.fleet_id", "file.name", "file.node_id", "file.sha256", "file.source", "file_chunk.content",

@@ -71,10 +71,16 @@ def reader_engine(url: URL, readers: int, info: Mapping[str, object] | None = No
 
 
 def write_anew(engine: Engine) -> None:
-    """Writes a writer's SQLite file anew and empties its log, so that neither holds anything that was deleted."""
-    with contextlib.closing(engine.raw_connection()) as connection:
-        for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
-            connection.cursor().execute(statement).fetchall()
+    """Writes a writer's SQLite file anew and empties its log, so that neither holds anything that was deleted.
+
+    Raises Corrupt or Transient.
+    """
+    try:
+        with contextlib.closing(engine.raw_connection()) as connection:
+            for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                connection.cursor().execute(statement).fetchall()
+    except sqlite3.Error as error:
+        raise classify_sqlite(error, _path(engine.url)) from error
 
 
 @contextlib.contextmanager
@@ -127,9 +133,9 @@ def compact(engine: Engine, free_bytes: int) -> None:
 
     Raises Corrupt or Transient.
     """
-    connection = engine.raw_connection()
+    connection = engine.connect()
     try:
-        cursor = connection.cursor()
+        cursor = connection.connection.cursor()
 
         def pragma(name: str) -> int:
             return int(cursor.execute(f"PRAGMA {name}").fetchone()[0])

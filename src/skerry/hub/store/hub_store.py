@@ -37,7 +37,7 @@ from skerry.hub.store.schema import migrate
 from skerry.kit.clock import Clock
 from skerry.kit.commit import CommitThread
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Refused
+from skerry.kit.errors import Refused, SkerryError
 from skerry.kit.ids import random_token
 
 
@@ -199,13 +199,23 @@ class _Group:
             if self._keys is not None and connection.dialect.name == "postgresql":
                 self._keys.fence(connection)
             results = [None if job is _COMPACT else _run(connection, job) for job in jobs]
-        if _COMPACT in jobs:
-            write_anew(self._engine)
-        return results
+        return [
+            _written_anew(self._engine) if job is _COMPACT else result
+            for job, result in zip(jobs, results, strict=True)
+        ]
 
     def close(self) -> None:
         if self._engine is not None:
             self._engine.dispose()
+
+
+def _written_anew(engine: Engine) -> SkerryError | None:
+    """The group's other jobs are done already, so an error is this job's alone."""
+    try:
+        write_anew(engine)
+    except SkerryError as error:
+        return error
+    return None
 
 
 def _run(connection: Connection, job: Work) -> Any:  # noqa: ANN401 - a job returns what it likes
