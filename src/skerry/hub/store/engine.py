@@ -158,13 +158,7 @@ def compact(engine: Engine, free_bytes: int) -> None:
 def classify(error: DBAPIError, url: URL) -> Corrupt | Transient:
     """What a caller should do about a failure of the database itself: restore it, or try again later."""
     if isinstance(error.orig, sqlite3.Error):
-        found = classify_sqlite(error.orig, _path(url))
-        if isinstance(found, Corrupt):
-            return Corrupt(
-                f"{found}. Stop the hub and put a backup in its place, which sets this file aside: "
-                "skerry hub restore FILE --replace. The nodes send again what the backup lacks."
-            )
-        return found
+        return _told(error.orig, _path(url))
     return Transient(f"cannot use {url}: {str(error.orig).strip()}")
 
 
@@ -203,6 +197,12 @@ def _engine(url: URL, *, size: int, writes: bool) -> Engine:
 def _sqlite_connected(path: Path, *, writes: bool) -> Callable[[sqlite3.Connection, object], None]:
     def connected(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # the «begin» listener says how transactions start
+        try:
+            prepare(connection)
+        except sqlite3.Error as error:  # what a listener raises is not made a DBAPIError
+            raise _told(error, path) from error
+
+    def prepare(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA busy_timeout = 5000")
         if (
             writes and not path.stat().st_size
@@ -241,3 +241,13 @@ def _create_private(path: Path) -> None:
 
 def _path(url: URL) -> Path:
     return Path(url.database or "")
+
+
+def _told(error: sqlite3.Error, path: Path) -> Corrupt | Transient:
+    found = classify_sqlite(error, path)
+    if isinstance(found, Corrupt):
+        return Corrupt(
+            f"{found}. Stop the hub and put a backup in its place, which sets this file aside: "
+            "skerry hub restore FILE --replace. The nodes send again what the backup lacks."
+        )
+    return found
