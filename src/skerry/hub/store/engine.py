@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from skerry.kit.errors import Corrupt, InvalidInput, Refused, Transient
+from skerry.kit.sqlite import Driver
 from skerry.kit.sqlite import classify as classify_sqlite
 
 _CACHE_KIB = 32 * 1024
@@ -55,19 +57,26 @@ def parse_url(text: str) -> URL:
     )
 
 
-def writer_engine(url: URL, info: Mapping[str, object] | None = None) -> Engine:
+def writer_engine(
+    url: URL, info: Mapping[str, object] | None = None, driver: Driver | None = None
+) -> Engine:
     """An engine with one connection, whose commits are on disk when they return. Raises Refused.
 
-    `info` is put into its `Connection.info`.
+    `info` is put into its `Connection.info`. `driver` opens a SQLite file; None: as SQLAlchemy does.
     """
     if url.get_backend_name() == "sqlite":
         _create_private(_path(url))
-    return _informed(_engine(url, size=1, writes=True), info)
+    return _informed(_engine(url, driver, size=1, writes=True), info)
 
 
-def reader_engine(url: URL, readers: int, info: Mapping[str, object] | None = None) -> Engine:
+def reader_engine(
+    url: URL,
+    readers: int,
+    info: Mapping[str, object] | None = None,
+    driver: Driver | None = None,
+) -> Engine:
     """An engine with up to `readers` connections that cannot write and see one snapshot a transaction."""
-    return _informed(_engine(url, size=readers, writes=False), info)
+    return _informed(_engine(url, driver, size=readers, writes=False), info)
 
 
 def write_anew(engine: Engine) -> None:
@@ -177,10 +186,12 @@ def _informed(engine: Engine, info: Mapping[str, object] | None) -> Engine:
     return engine
 
 
-def _engine(url: URL, *, size: int, writes: bool) -> Engine:
+def _engine(url: URL, driver: Driver | None, *, size: int, writes: bool) -> Engine:
     sqlite_file = url.get_backend_name() == "sqlite"
-    arguments = {} if sqlite_file else CONNECT
-    engine = create_engine(url, pool_size=size, max_overflow=0, connect_args=arguments)
+    own: dict[str, object] = {} if sqlite_file else {"connect_args": CONNECT}
+    if sqlite_file and driver is not None:
+        own["creator"] = partial(driver, _path(url).absolute().as_uri())
+    engine = create_engine(url, pool_size=size, max_overflow=0, **own)
     if not sqlite_file and not writes:
         engine = engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
