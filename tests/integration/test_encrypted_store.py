@@ -219,7 +219,7 @@ async def test_a_flipped_bit_of_a_row_is_damage_and_nothing_is_lost_of_the_rest(
         db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (flipped, body))  # noqa: S608
         db.commit()
     async with sealed_node(tmp_path) as node:
-        assert node.store.set_aside
+        assert node.store.rebuilt
         assert len(values(node.records)) == 30
     assert hidden(tmp_path)
 

@@ -107,12 +107,12 @@ def restore(  # noqa: PLR0913, PLR0917 - one for each option
         done = maintenance.restore(settings, file.absolute(), wish, SystemClock())
     except OSError as error:
         raise Transient(f"cannot restore {file}: {error.strerror}") from error
-    lines = [f"restored what the hub was at {iso(done.taken_at)}; epoch {done.epoch}"]
+    restored = f"restored what the hub was at {iso(done.taken_at)}; epoch {done.epoch}"
+    screen.tell(restored, done.__dict__)
     if done.aside:
-        lines.append(f"what was there: {done.aside}")
+        screen.say(f"what was there: {done.aside}")
     if done.missing:
-        lines.append(f"{done.missing} blobs are missing; nodes send again what they still have")
-    screen.tell("\n".join(lines), done.__dict__)
+        screen.say(f"{done.missing} blobs are missing; nodes send again what they still have")
 
 
 @remote

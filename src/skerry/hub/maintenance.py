@@ -17,7 +17,7 @@ from skerry.hub.backups import ledger, programs
 from skerry.hub.backups.ledger import SEEN_FOR, Entry
 from skerry.hub.backups.making import Made, Maker, Source
 from skerry.hub.backups.restoring import Database, Found, Restored, Restorer, Wish
-from skerry.hub.backups.schedule import Plan, Schedule, counted
+from skerry.hub.backups.schedule import Plan, Schedule, counted, note
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.settings import HubSettings
 from skerry.hub.store import facts
@@ -87,9 +87,11 @@ def back_up(
             hub_id = facts.hub_id(connection)
         made = maker.to_directory(directory, hub_id, progress)
     entry = counted(made, uuid7(clock), made.taken_at + SEEN_FOR)
-    if entry is not None:
-        with writing(url) as connection:
+    with writing(url) as connection:
+        if entry is not None:
             ledger.remember(connection, entry, made.points)
+        if path is None:
+            note(connection, made)
     return made
 
 

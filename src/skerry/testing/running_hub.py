@@ -64,15 +64,15 @@ class RunningHub:
 
 
 @contextlib.asynccontextmanager
-async def running_hub(  # noqa: PLR0913 - one argument for each matter that a test chooses
+async def running_hub(  # noqa: PLR0913 - what a hub is set up with
     data_dir: Path,
     *,
     keepalive: Keepalive | None = None,
     limits: RequestLimits | None = None,
     hosts: str | None = None,
     database: str | None = None,
-    encryption: StorageEncryption | None = None,
     storage: StorageSection | None = None,
+    encryption: StorageEncryption | None = None,
 ) -> AsyncIterator[RunningHub]:
     """The hub runs within the block; on leaving it ends as on SIGTERM."""
     day = 86_400.0
@@ -83,8 +83,8 @@ async def running_hub(  # noqa: PLR0913 - one argument for each matter that a te
         fleet="test",
         retention=RetentionSection(measurements=day, events=day, gaps=day, files=day),
         hosts=hosts,
-        encryption=EncryptionSection(encryption or StorageEncryption()),
         storage=storage or StorageSection(),
+        encryption=EncryptionSection(encryption or StorageEncryption()),
     )
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(

@@ -129,7 +129,8 @@ class Schedule:
             outcome = _Outcome(before.made_at, now, str(cause))
         else:
             log.info("backup %s: %d bytes", made.path, made.size)
-            outcome = _Outcome(made.taken_at, now)
+            await self._store.write(lambda connection: note(connection, made))
+            return
         await self._store.write(lambda connection: _write(connection, outcome))
 
     async def _made(self) -> Made:
@@ -170,6 +171,11 @@ class Schedule:
         await self._store.write(work)
         hub_id = self._store.facts.hub_id
         await asyncio.to_thread(self._maker.remove, self._plan.directory, hub_id, paths)
+
+
+def note(connection: Connection, made: Made) -> None:
+    """The hub's own directory has a new one."""
+    _write(connection, _Outcome(made.taken_at, made.taken_at))
 
 
 def counted(made: Made, id_: str, until: int) -> Entry | None:
