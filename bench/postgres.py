@@ -84,9 +84,8 @@ async def run(place: Path) -> list[Figure]:
     (place / "one").mkdir()
     (place / "several").mkdir()
     sqlite = _figures("SQLite", await _grow(place / "one", None))
-    with server(programs) as running:
-        with running.database() as url:
-            postgres = _figures("PostgreSQL", await _grow(place / "several", url))
+    with server(programs) as running, running.database() as url:
+        postgres = _figures("PostgreSQL", await _grow(place / "several", url))
     return [*sqlite, *postgres]
 
 
