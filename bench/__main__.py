@@ -22,6 +22,7 @@ BENCHES = (
     "writes",
     "hub",
     "postgres",
+    "two_hubs",
     "wasm",
     "containers",
     "storage",

@@ -1,4 +1,4 @@
-"""The hub on SQLite and on PostgreSQL in one run: ingest, one series' day, growth from 10⁵ to 10⁷ values; two hubs, one killed.
+"""The hub on SQLite and on PostgreSQL in one run: ingest, one series' day, growth from 10⁵ to 10⁷ values.
 
 Real hub processes, asked as nodes and people ask them; both databases commit durably, PostgreSQL is a cluster of its
 own with its defaults (`tests.postgres`). The first 10⁶ values are pushed; the rest is written by the same ingest without
@@ -21,8 +21,7 @@ import aiohttp
 import msgspec
 import psycopg
 from tests.installation import Hub
-from tests.postgres import Postgres, installed, server
-from tests.simulated_nodes import kills
+from tests.postgres import installed, server
 
 from bench.figures import Figure, summary
 from skerry.core.lanes import extend
@@ -45,8 +44,6 @@ UNIT = 160
 
 LOOKS = 9
 WRITERS = 4
-NODES = 500
-EVERY = 10.0
 
 
 @dataclass(frozen=True)
@@ -81,16 +78,15 @@ class Growth:
 
 
 async def run(place: Path) -> list[Figure]:
-    """SQLite first, then PostgreSQL, each in an empty database; then the kills."""
+    """SQLite first, then PostgreSQL, each in an empty database."""
     programs = installed()
     assert programs is not None, "PostgreSQL is not installed"
     (place / "one").mkdir()
     (place / "several").mkdir()
     sqlite = _figures("SQLite", await _grow(place / "one", None))
-    with server(programs) as running:
-        with running.database() as url:
-            postgres = _figures("PostgreSQL", await _grow(place / "several", url))
-        return [*sqlite, *postgres, await _killed(place, running)]
+    with server(programs) as running, running.database() as url:
+        postgres = _figures("PostgreSQL", await _grow(place / "several", url))
+    return [*sqlite, *postgres]
 
 
 def _figures(name: str, growth: Growth) -> list[Figure]:
@@ -259,25 +255,3 @@ def _size(hub: Hub, database: str | None) -> int:
         found = connection.execute("SELECT pg_database_size(current_database())").fetchone()
     assert found is not None
     return int(found[0])
-
-
-async def _killed(place: Path, running: Postgres) -> Figure:
-    with running.database() as url:
-        found = [Hub(place, name, url) for name in ("hub-a", "hub-b")]
-        try:
-            for hub in found:
-                await hub.start()
-            times = await kills(found, url, NODES, EVERY, within=60.0)
-        finally:
-            for hub in found:
-                if hub.process.runs:
-                    await hub.kill()
-    return Figure(
-        "postgres",
-        f"two hubs, {NODES} nodes, one hub killed: all its nodes greeted at the other, live links open",
-        max(times),
-        "s",
-        target=5.0,
-        note=f"each hub killed once: {', '.join(f'{seconds:.2f}' for seconds in times)}; nothing lost, nothing twice; "
-        "the nodes, in one process, and PostgreSQL share the cores",
-    )
