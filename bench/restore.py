@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -100,7 +99,7 @@ def main() -> None:
     if on == "1":
         from cryptography.hazmat.primitives.ciphers import aead  # noqa: F401, PLC0415
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak()
     began = time.perf_counter()
     if what == "backup":
         maker(Path(home)).to_file(Path(file))
@@ -109,8 +108,13 @@ def main() -> None:
         keeping = Keeping(kek=bytes.fromhex(key.read_text())) if on == "1" else Keeping()
         restored(Path(file), Path(other), on=on == "1", keeping=keeping)
     seconds = time.perf_counter() - began
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": seconds, "megabytes": (after - before) / 1000}))
+    print(json.dumps({"seconds": seconds, "megabytes": _peak() - before}))
+
+
+def _peak() -> float:
+    """Megabytes. Not from getrusage, which counts what the process was before it became this program."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1000
 
 
 if __name__ == "__main__":

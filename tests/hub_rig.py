@@ -25,6 +25,7 @@ from skerry.hub.store.keys import Wish
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
+from skerry.kit.sqlite import Driver
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.memory_blobs import MemoryBlobs
 from skerry.testing.running_hub import EnrolledNode
@@ -60,12 +61,18 @@ INCARNATION = "11" * 16
 class HubRig:
     """Every feature by name; `news` collects the ids of the nodes that were told."""
 
-    def __init__(self, url: str, clock: ManualClock, encryption: Wish | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        clock: ManualClock,
+        encryption: Wish | None = None,
+        driver: Driver | None = None,
+    ) -> None:
         self.url = url
         self.clock = clock
         self.encryption = encryption
         self.news: list[str] = []
-        self.store = HubStore(url, clock, encryption=encryption)
+        self.store = HubStore(url, clock, encryption=encryption, driver=driver)
         self.ingest = Ingest(lambda: self.store.facts.index_key)
         assignments = Assignments(clock)
         self.tokens = Tokens(self.store, clock)

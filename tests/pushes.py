@@ -39,4 +39,8 @@ class Pushes:
         """A unit with one workload's status."""
         body = msgspec.Raw(encode(status))
         row = StateRow("status", status.workload, 0, hlc, node_id, body=body)
+        return self.state(row)
+
+    def state(self, row: StateRow) -> PushUnit:
+        """A unit with one row."""
         return self._lanes.unit("state", [StateFrame([row])])

@@ -148,7 +148,9 @@ async def enrolled(
     urls = [hub.url for hub in hubs]
     doors = [RunningHub(url, token) for url in urls]
     return [
-        SimulatedNode(number, await doors[number % 2].enrol(f"n{number}"), urls, session, every)
+        SimulatedNode(
+            number, await doors[number % len(doors)].enrol(f"n{number}"), urls, session, every
+        )
         for number in range(count)
     ]
 

@@ -82,7 +82,7 @@ def noise_everywhere(path: Path) -> None:
 
 
 @pytest.mark.guarantee("G6")
-@pytest.mark.parametrize("how", [noise_everywhere, removed])
+@pytest.mark.parametrize("how", [noise_everywhere, pytest.param(removed, marks=pytest.mark.soak)])
 async def test_damage_while_it_runs_makes_the_agent_begin_anew_and_disturbs_no_workload(
     tidy_dir: Path, how: Callable[[Path], None]
 ) -> None:

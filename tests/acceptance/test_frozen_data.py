@@ -14,7 +14,7 @@ from tools.freeze_data_dir import all_taken, ending, plain, publish, rows_of, vi
 
 from skerry.cli.http import node_api
 from skerry.testing.waiting import eventually
-from skerry.wire.local import Doctor
+from skerry.wire.local import Doctor, KeyStatus
 from skerry.wire.people import NodeView, WorkloadVersion
 from skerry.wire.records import Publish, Published, PublishedRecord, Row
 
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.timeout(120)
 
 FROZEN = sorted((Path(__file__).parents[1] / "fixtures").glob("data-*"))
 FILES = {"facts.json", "hub.zip", "node.zip"}
+SEAL = ["--set", "encryption.storage.enabled=true"]
 OF_A_MACHINE = (b"/tmp/", b"/home/", b"/root/", b"/work/", b"/Users/")
 
 Facts = dict[str, Any]
@@ -82,8 +83,11 @@ def test_a_frozen_directory_is_small_and_says_nothing_about_a_machine(frozen: Pa
 
 @pytest.mark.guarantee("G1")
 @pytest.mark.guarantee("G2")
+@pytest.mark.parametrize("options", [[], SEAL], ids=["plain", "sealed-at-the-same-start"])
 @pytest.mark.parametrize("frozen", FROZEN, ids=lambda path: path.name)
-async def test_a_frozen_data_directory_opens(tidy_dir: Path, frozen: Path) -> None:
+async def test_a_frozen_data_directory_opens(
+    tidy_dir: Path, frozen: Path, options: list[str]
+) -> None:
     facts = json.loads((frozen / "facts.json").read_text())
     arrived, backlog = keys(facts["arrived"]), keys_of_backlog(facts)
     thaw(frozen, tidy_dir, facts["node"]["name"])
@@ -92,6 +96,7 @@ async def test_a_frozen_data_directory_opens(tidy_dir: Path, frozen: Path) -> No
         assert [wanted(view) for view in await views(site)] == facts["workloads"]
         await site.hub.kill()
         node = site.node(facts["node"]["name"])
+        node.options += options
         await node.start()  # in another boot, and with no hub
         await node.ready()
         await knows_itself_and_its_workloads(node, facts)
@@ -103,6 +108,8 @@ async def test_a_frozen_data_directory_opens(tidy_dir: Path, frozen: Path) -> No
         assert keys_of(await site.hub.rows("*")) == sorted(arrived + backlog)
         assert (await node.sync()).incarnation == facts["incarnation"]
         await goes_on(site, node, facts)
+        if options:
+            await eventually(partial(all_sealed, node), "nothing plain is left", 20)
 
 
 async def knows_itself_and_its_workloads(node: Node, facts: Facts) -> None:
@@ -138,6 +145,12 @@ async def goes_on(site: Installation, node: Node, facts: Facts) -> None:
     assert [c.name for c in checks if c.outcome == "failed" and c.name != "disk space"] == []
     assert {c.name: c.outcome for c in checks}["damaged files"] == "ok"
     assert "Traceback" not in node.log.read_text() + site.hub.process.log.read_text()
+
+
+async def all_sealed(node: Node) -> bool:
+    async with node_api(node.directory) as api:
+        keys = await api.get("/v1/keys", KeyStatus)
+    return keys.enabled and not keys.plain
 
 
 async def sees(site: Installation, workloads: int, running: int) -> bool:

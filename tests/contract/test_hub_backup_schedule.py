@@ -6,16 +6,19 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.hub_backups import hub_settings_at
 from tests.hub_rig import INCARNATION, HubRig, Lanes, batch
 
-from skerry.hub import maintenance
+from skerry.hub import encryption, maintenance
 from skerry.hub.backups.copies import BlobCopies
 from skerry.hub.backups.making import SPARE, Maker, Source
 from skerry.hub.backups.restoring import Wish
 from skerry.hub.backups.schedule import Plan, Schedule
+from skerry.hub.settings import EncryptionSection, StorageEncryption
 from skerry.hub.store.engine import parse_url
+from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, Refused
@@ -265,3 +268,23 @@ async def test_a_copy_that_is_damaged_is_no_backup(
     with pytest.raises(Corrupt, match="it is damaged"):
         await asyncio.to_thread(maintenance.back_up, settings, tmp_path / "one.skb", manual_clock)
     assert not (tmp_path / "one.skb").exists()
+
+
+@pytest.mark.guarantee("G10")
+async def test_a_backup_of_a_sealed_hub_is_sealed_as_a_whole_and_opens_by_its_key(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    plain = hub_settings_at(tmp_path / "hub")
+    sealed = EncryptionSection(StorageEncryption(enabled=True, key=f"file:{tmp_path}/kek"))
+    settings = msgspec.structs.replace(plain, encryption=sealed)
+    store = HubStore(settings.database_url, manual_clock, encryption=encryption.wish(settings))
+    store.start()
+    store.stop()
+    file = tmp_path / "one.skb"
+    made = await asyncio.to_thread(maintenance.back_up, settings, file, manual_clock)
+    assert made.encrypted
+    assert maintenance.check(settings, file).blobs == 0
+    wish = Wish(replace=True)
+    await asyncio.to_thread(maintenance.restore, settings, file, wish, manual_clock)
+    with pytest.raises(Refused, match="it is encrypted"):
+        maintenance.check(plain, file)

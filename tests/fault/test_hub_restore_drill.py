@@ -14,11 +14,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.fault import test_hub_kills
-from tests.fault.test_hub_kills import back, enrolled
 from tests.installation import Hub
 from tests.postgres import Postgres
-from tests.simulated_nodes import SimulatedNode, open_many
+from tests.simulated_nodes import SimulatedNode, back, enrolled, held, open_many
 
 from skerry.testing.waiting import eventually
 
@@ -61,7 +59,7 @@ class PostgresSite:
         self.options.append("--replace")
 
     def held(self) -> Held:
-        return test_hub_kills.held(self._url)
+        return held(self._url)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

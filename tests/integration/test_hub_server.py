@@ -58,11 +58,11 @@ PROGRAM_ROUTES = {
     ("GET", "/api/v1/files/{sha256}/content"),
     ("GET", "/api/v1/records"),
     ("GET", "/api/v1/storage"),
-    ("GET", "/api/v1/keys"),
-    ("POST", "/api/v1/keys/rotate"),
     ("GET", "/api/v1/records/export"),
     ("GET", "/api/v1/records/completeness"),
     ("PUT", "/api/v1/stick"),
+    ("GET", "/api/v1/keys"),
+    ("POST", "/api/v1/keys/rotate"),
 }
 
 

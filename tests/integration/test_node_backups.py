@@ -28,8 +28,8 @@ PASSPHRASE = b"a horse on a stick"
 
 async def all_is_there(node: SealedNode) -> None:
     """What `fill` wrote; frames for the hub are frozen anew, in another incarnation."""
-    assert values(node.records) == [f"{CANARY}value {n}" for n in range(1, 301)]
-    assert len(await node.store.state.rows("twin")) == 30
+    assert values(node.records) == [f"{CANARY}value {n}" for n in range(1, 101)]
+    assert len(await node.store.state.rows("twin")) == 10
     envs = {each.assignment.spec.env["TOKEN"] for each in node.instances.load().values()}
     assert envs == {CANARY}
 
@@ -41,11 +41,11 @@ async def test_a_node_that_works_is_backed_up_and_restored_as_another_history(
 ) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     async with sealed_node(old, on=on) as node:
-        await fill(node)
+        await fill(node, 10)
         made = maker(old).to_file(tmp_path / "b.skb")
         incarnation, head = node.store.state.incarnation, node.records.head("keep")
         await publish(node, 301, 50, "after the backup")
-        await edit(node, 31)
+        await edit(node, 11)
     assert bool(made.opened_by) == on
     assert (CANARY.encode() in (tmp_path / "b.skb").read_bytes()) is False
     shutil.rmtree(old) if not on else None
@@ -89,7 +89,7 @@ async def test_what_the_hub_has_is_not_in_it_and_nothing_else_is_missing(tmp_pat
 async def test_a_device_that_lost_its_key_is_restored_by_the_passphrase(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     async with sealed_node(old) as node:
-        await fill(node)
+        await fill(node, 10)
         made = maker(old, recovery=PASSPHRASE).to_file(tmp_path / "b.skb")
     assert len(made.opened_by) == 2
     shutil.rmtree(old)
@@ -111,7 +111,7 @@ async def test_a_rotation_while_it_is_made_costs_nothing(tmp_path: Path) -> None
     """The copy may be sealed with keys of before and of after; the backup has both."""
     async with sealed_node(tmp_path / "n") as node:
         assert node.rotation
-        await fill(node)
+        await fill(node, 10)
         made = maker(tmp_path / "n").to_file(tmp_path / "b.skb")
         node.rotation.ask()
         await node.rotation.once()

@@ -7,6 +7,7 @@ there are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from alembic.runtime.migration import MigrationContext
@@ -20,7 +21,7 @@ from skerry.hub.backups.restoring import Database, Found, Restored, Restorer, Wi
 from skerry.hub.backups.schedule import Plan, Schedule, counted, note
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.settings import HubSettings
-from skerry.hub.store import facts
+from skerry.hub.store import facts, keys
 from skerry.hub.store.engine import parse_url, reading, writing
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
@@ -32,7 +33,7 @@ from skerry.kit.clock import NS, Clock, SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, Refused
 from skerry.kit.ids import uuid7
-from skerry.kit.sealing.sources import read_secret
+from skerry.kit.sealing.sources import obtain, read_secret
 
 DIRECTORY = "backups"
 KEPT = 7 * 86_400.0
@@ -145,7 +146,9 @@ def _restorer(settings: HubSettings, clock: Clock) -> Restorer:
     url = parse_url(settings.database_url)
 
     def key_of(header: Header) -> ArchiveKey | None:
-        return unwrap(header, passphrase=_passphrase(settings))
+        wish = encryption.wish(settings)
+        kek_of = None if wish is None else partial(obtain, where=wish.where)
+        return unwrap(header, kek_of, passphrase=_passphrase(settings))
 
     def opened(staged: URL) -> HubStore:
         sealing = encryption.wish(settings)
@@ -156,8 +159,15 @@ def _restorer(settings: HubSettings, clock: Clock) -> Restorer:
 
 
 def _wrappings(settings: HubSettings) -> list[Wrapping]:
-    passphrase = _passphrase(settings)
-    return [] if passphrase is None else [by_passphrase(passphrase)]
+    """By the key-encryption key of a store that is sealed, and by the recovery passphrase, if there is one."""
+    wish, passphrase = encryption.wish(settings), _passphrase(settings)
+    found = [] if passphrase is None else [by_passphrase(passphrase)]
+    if wish is not None:
+        with reading(parse_url(settings.database_url)) as connection:
+            source = keys.source_of(connection)
+        if source is not None:
+            found.append(Wrapping(obtain(source, wish.where), source))
+    return found
 
 
 def _passphrase(settings: HubSettings) -> bytes | None:

@@ -114,7 +114,7 @@ async def serve(
     """
     listener = _listen(settings)
     with contextlib.closing(listener), contextlib.ExitStack() as held:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        RealDisk().make_directory("hub.directory", settings.data_dir)
         clock = SystemClock()
         store = HubStore(settings.database_url, clock, encryption=encryption.wish(settings))
         held.enter_context(only_user(store.url))

@@ -36,19 +36,23 @@ class Disk(Protocol):
         ...
 
     def rename(self, label: str, path: Path, target: Path) -> None:
-        """Gives `path` the name `target` in the same directory, durably, replacing what had it."""
+        """Gives `path` the name `target`, durably, replacing what had it."""
+        ...
+
+    def make_directory(self, label: str, path: Path, mode: int = 0o700) -> None:
+        """Makes `path` and what is missing above it (with the usual mode), durably; one that is there is fine."""
         ...
 
     def swap(self, label: str, path: Path, target: Path) -> None:
         """As `rename`, but only `sync_directory` makes it durable: until then a crash may bring the old file back."""
         ...
 
-    def sync_directory(self, label: str, path: Path) -> None:
-        """Returns when the names in the directory are durable, those that are gone, too."""
+    def unlink(self, label: str, path: Path) -> None:
+        """Removes `path`; a missing file is fine. It may be back after a power cut, and one that went later may not."""
         ...
 
-    def unlink(self, label: str, path: Path) -> None:
-        """Removes `path`; a missing file is fine."""
+    def sync_directory(self, label: str, path: Path) -> None:
+        """Returns when the names in the directory are durable, those that are gone, too."""
         ...
 
     def point(self, label: str) -> None:
@@ -65,49 +69,61 @@ class Disk(Protocol):
 
 
 class RealDisk:
-    """The operating system's files."""
+    """The operating system's files. `skerry.testing.PowerCutDisk` keeps book of the calls below `free_bytes`."""
 
     def open_append(self, label: str, path: Path) -> int:  # noqa: ARG002 - labels matter only to tests
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return self._open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def append(self, label: str, fd: int, data: bytes) -> None:  # noqa: ARG002
-        _write_all(fd, data)
+        self._write_all(fd, data)
 
     def sync(self, label: str, fd: int) -> None:  # noqa: ARG002
-        os.fdatasync(fd)
+        self._sync(fd)
 
     def truncate(self, label: str, path: Path, size: int) -> None:  # noqa: ARG002
-        with path.open("r+b") as file:
-            file.truncate(size)
-            os.fsync(file.fileno())
+        fd = self._open(path, os.O_WRONLY)
+        try:
+            self._truncate(fd, size)
+            self._sync(fd)
+        finally:
+            os.close(fd)
 
     def write_atomic(self, label: str, path: Path, data: bytes, mode: int = 0o600) -> None:  # noqa: ARG002
         temporary = path.with_name(path.name + ".new")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        fd = self._open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         try:
             os.fchmod(fd, mode)
-            _write_all(fd, data)
-            os.fsync(fd)
+            self._write_all(fd, data)
+            self._sync(fd)
         except OSError:
-            temporary.unlink()  # a part of it would only take room on a full disk
+            self._unlink(temporary)  # a part of it would only take room on a full disk
             raise
         finally:
             os.close(fd)
-        temporary.replace(path)
-        sync_directory(path.parent)
+        self._rename(temporary, path)
+        self._sync_directory(path.parent)
 
     def rename(self, label: str, path: Path, target: Path) -> None:  # noqa: ARG002
-        path.replace(target)
-        sync_directory(path.parent)
+        self._rename(path, target)
+        self._sync_directory(target.parent)
+        if path.parent != target.parent:
+            self._sync_directory(path.parent)
+
+    def make_directory(self, label: str, path: Path, mode: int = 0o700) -> None:
+        if path.is_dir():
+            return
+        self.make_directory(label, path.parent, 0o777)
+        if self._make_directory(path, mode):
+            self._sync_directory(path.parent)
 
     def swap(self, label: str, path: Path, target: Path) -> None:  # noqa: ARG002
-        path.replace(target)
-
-    def sync_directory(self, label: str, path: Path) -> None:  # noqa: ARG002
-        sync_directory(path)
+        self._rename(path, target)
 
     def unlink(self, label: str, path: Path) -> None:  # noqa: ARG002
-        path.unlink(missing_ok=True)
+        self._unlink(path)
+
+    def sync_directory(self, label: str, path: Path) -> None:  # noqa: ARG002
+        self._sync_directory(path)
 
     def point(self, label: str) -> None:
         pass
@@ -118,11 +134,39 @@ class RealDisk:
     def total_bytes(self, path: Path) -> int:
         return shutil.disk_usage(path).total
 
+    def _write_all(self, fd: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:  # a nearly full disk takes a part and fails at the next write
+            view = view[self._write(fd, view) :]
 
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:  # a nearly full disk takes a part and fails at the next write
-        view = view[os.write(fd, view) :]
+    def _open(self, path: Path, flags: int, mode: int = 0o600) -> int:
+        return os.open(path, flags | os.O_CLOEXEC, mode)
+
+    def _write(self, fd: int, data: memoryview) -> int:
+        return os.write(fd, data)
+
+    def _truncate(self, fd: int, size: int) -> None:
+        os.truncate(fd, size)
+
+    def _sync(self, fd: int) -> None:
+        os.fdatasync(fd)
+
+    def _rename(self, path: Path, target: Path) -> None:
+        path.replace(target)
+
+    def _unlink(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def _make_directory(self, path: Path, mode: int) -> bool:
+        """False: somebody else has just made it."""
+        try:
+            path.mkdir(mode)
+        except FileExistsError:
+            return False
+        return True
+
+    def _sync_directory(self, path: Path) -> None:
+        sync_directory(path)
 
 
 def sync_directory(path: Path) -> None:

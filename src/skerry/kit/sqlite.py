@@ -50,6 +50,19 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
+Driver = Callable[[str], sqlite3.Connection]
+"""Opens a `file:` URI: explicit transactions, any thread, sqlite3's errors; `skerry.testing.ApswDriver` is another one."""
+
+
+def stdlib_driver(uri: str) -> sqlite3.Connection:
+    """Python's own SQLite, which every node uses. Raises sqlite3.Error."""
+    return sqlite3.connect(
+        uri,
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=Reader if uri.endswith("?mode=ro") else sqlite3.Connection,
+    )
 
 
 class Reader(sqlite3.Connection):
@@ -72,7 +85,9 @@ class StateTooNew(Refused):
     """The file was written by a newer Skerry; it is left untouched."""
 
 
-def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path, *, read_only: bool = False, driver: Driver = stdlib_driver
+) -> sqlite3.Connection:
     """A connection in WAL mode with foreign keys on and explicit transactions. Raises Corrupt or Transient.
 
     A file that is made by this is for its owner only, and so are its WAL and index, which take over its mode.
@@ -81,13 +96,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         _create_private(path)
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
     try:
-        connection = sqlite3.connect(
-            uri,
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            factory=Reader if read_only else sqlite3.Connection,
-        )
+        connection = driver(uri)
     except sqlite3.Error as error:
         raise classify(error, path) from error
     connection.row_factory = sqlite3.Row
@@ -108,10 +117,9 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def connect_reader(path: Path) -> Reader:
-    """A connection for reading only, as `connect` makes it."""
-    connection = connect(path, read_only=True)
-    assert isinstance(connection, Reader)  # noqa: S101 - see there
+def connect_reader(path: Path, driver: Driver = stdlib_driver) -> Reader:
+    """A connection for reading only, as `connect` makes it. Only the stdlib's tells of damage."""
+    connection = cast("Reader", connect(path, read_only=True, driver=driver))
     connection.path = path
     return connection
 
@@ -188,16 +196,18 @@ class _Job(msgspec.Struct, frozen=True):
 class _SqliteEngine:
     """Runs jobs in one transaction a group. Lives in the commit thread."""
 
-    def __init__(self, path: Path, scripts: Sequence[str], disk: Disk) -> None:
+    def __init__(self, path: Path, scripts: Sequence[str], disk: Disk, driver: Driver) -> None:
         self._path = path
         self._scripts = scripts
         self._disk = disk
+        self._driver = driver
         self._connection: sqlite3.Connection | None = None
         self._full = False
+        self._unsynced = False
         self.on_corrupt: Callable[[str], None] | None = None
 
     def open(self) -> None:
-        connection = connect(self._path)
+        connection = connect(self._path, driver=self._driver)
         try:
             migrate(connection, self._scripts, self._path)
         except sqlite3.DatabaseError as error:
@@ -216,12 +226,18 @@ class _SqliteEngine:
         assert connection is not None  # noqa: S101 - open() ran before the thread takes jobs
         try:
             alone = {id(job): job.work(connection) for job in jobs if job.alone}
-            self._set_synchronous(connection, full=any(job.durable for job in jobs))
+            durable = any(job.durable for job in jobs)
+            self._set_synchronous(connection, full=durable)
             connection.execute("BEGIN IMMEDIATE")
+            before = connection.total_changes
             results = [alone[id(job)] if job.alone else self._run(connection, job) for job in jobs]
+            if durable and self._unsynced and connection.total_changes == before:
+                # A commit of nothing syncs nothing, and whoever waits for it counts on all that came before.
+                connection.execute(f"PRAGMA user_version = {len(self._scripts)}")
             for label in {job.label for job in jobs}:
                 self._disk.point(f"{label}.before-commit")
             connection.execute("COMMIT")
+            self._unsynced = not durable
         except sqlite3.Error as error:
             self._roll_back(connection)
             judged = classify(error, self._path)
@@ -271,7 +287,9 @@ class _SqliteEngine:
         try:
             connection.execute("PRAGMA optimize")
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            with contextlib.closing(connect(self._path, read_only=True)) as last:
+            with contextlib.closing(
+                connect(self._path, read_only=True, driver=self._driver)
+            ) as last:
                 last.execute("SELECT 1 FROM sqlite_schema").fetchall()
                 connection.close()  # not as the last one: that would delete the WAL
         except (sqlite3.Error, Corrupt, Transient) as error:
@@ -308,8 +326,12 @@ class _SqliteEngine:
 class SqliteWriter:
     """The only writer of one SQLite file. `work` runs in the writer's thread, inside a transaction."""
 
-    def __init__(self, path: Path, scripts: Sequence[str], disk: Disk) -> None:
-        self._engine = _SqliteEngine(path, scripts, disk)
+    def __init__(
+        self, path: Path, scripts: Sequence[str], disk: Disk, driver: Driver = stdlib_driver
+    ) -> None:
+        self._path = path
+        self._driver = driver
+        self._engine = _SqliteEngine(path, scripts, disk, driver)
         self._thread: CommitThread[_Job, Any] = CommitThread(
             self._engine, name=f"sqlite {path.name}"
         )
@@ -321,6 +343,10 @@ class SqliteWriter:
     def stop(self) -> None:
         self._thread.stop()
 
+    def reader(self) -> Reader:
+        """Another connection to the same file, for reading. Raises Corrupt or Transient."""
+        return connect_reader(self._path, self._driver)
+
     def on_corrupt(self, told: Callable[[str], None]) -> None:
         """`told` hears, in the writer's thread, each time that SQLite finds the file damaged."""
         self._engine.on_corrupt = told
@@ -328,7 +354,10 @@ class SqliteWriter:
     async def run(
         self, work: Callable[[sqlite3.Connection], T], *, label: str, durable: bool = True
     ) -> T:
-        """Runs `work` and returns its result after the commit; raises what it raised, having undone it."""
+        """Runs `work` and returns its result after the commit; raises what it raised, having undone it.
+
+        `durable`: this and all that was committed before is on the disk then.
+        """
         return cast("T", await self._thread.run(_Job(work, durable, label)))
 
     async def compact(self) -> None:

@@ -72,13 +72,17 @@ class FaultyDisk(RealDisk):
         self._step(label)
         super().swap(label, path, target)
 
-    def sync_directory(self, label: str, path: Path) -> None:
+    def make_directory(self, label: str, path: Path, mode: int = 0o700) -> None:
         self._step(label)
-        super().sync_directory(label, path)
+        super().make_directory(label, path, mode)
 
     def unlink(self, label: str, path: Path) -> None:
         self._step(label)
         super().unlink(label, path)
+
+    def sync_directory(self, label: str, path: Path) -> None:
+        self._step(label)
+        super().sync_directory(label, path)
 
     def point(self, label: str) -> None:
         self._step(label)

@@ -88,7 +88,7 @@ class BlobDirectory:
         if state.complete or state.received != offset or offset + len(data) > size:
             return state
         part = self._part(sha256)
-        part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._disk.make_directory("blob.directory", part.parent)
         fd = self._disk.open_append("blob.open", part)
         try:
             self._disk.append("blob.append", fd, data)

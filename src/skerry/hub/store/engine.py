@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from skerry.kit.errors import Corrupt, InvalidInput, Refused, Transient
+from skerry.kit.sqlite import Driver
 from skerry.kit.sqlite import classify as classify_sqlite
 
 _CACHE_KIB = 32 * 1024
@@ -55,19 +57,26 @@ def parse_url(text: str) -> URL:
     )
 
 
-def writer_engine(url: URL, info: Mapping[str, object] | None = None) -> Engine:
+def writer_engine(
+    url: URL, info: Mapping[str, object] | None = None, driver: Driver | None = None
+) -> Engine:
     """An engine with one connection, whose commits are on disk when they return. Raises Refused.
 
-    `info` is put into its `Connection.info`.
+    `info` is put into its `Connection.info`. `driver` opens a SQLite file; None: as SQLAlchemy does.
     """
     if url.get_backend_name() == "sqlite":
         _create_private(_path(url))
-    return _informed(_engine(url, size=1, writes=True), info)
+    return _informed(_engine(url, driver, size=1, writes=True), info)
 
 
-def reader_engine(url: URL, readers: int, info: Mapping[str, object] | None = None) -> Engine:
+def reader_engine(
+    url: URL,
+    readers: int,
+    info: Mapping[str, object] | None = None,
+    driver: Driver | None = None,
+) -> Engine:
     """An engine with up to `readers` connections that cannot write and see one snapshot a transaction."""
-    return _informed(_engine(url, size=readers, writes=False), info)
+    return _informed(_engine(url, driver, size=readers, writes=False), info)
 
 
 def write_anew(engine: Engine) -> None:
@@ -158,13 +167,7 @@ def compact(engine: Engine, free_bytes: int) -> None:
 def classify(error: DBAPIError, url: URL) -> Corrupt | Transient:
     """What a caller should do about a failure of the database itself: restore it, or try again later."""
     if isinstance(error.orig, sqlite3.Error):
-        found = classify_sqlite(error.orig, _path(url))
-        if isinstance(found, Corrupt):
-            return Corrupt(
-                f"{found}. Stop the hub and put a backup in its place, which sets this file aside: "
-                "skerry hub restore FILE --replace. The nodes send again what the backup lacks."
-            )
-        return found
+        return _told(error.orig, _path(url))
     return Transient(f"cannot use {url}: {str(error.orig).strip()}")
 
 
@@ -183,10 +186,12 @@ def _informed(engine: Engine, info: Mapping[str, object] | None) -> Engine:
     return engine
 
 
-def _engine(url: URL, *, size: int, writes: bool) -> Engine:
+def _engine(url: URL, driver: Driver | None, *, size: int, writes: bool) -> Engine:
     sqlite_file = url.get_backend_name() == "sqlite"
-    arguments = {} if sqlite_file else CONNECT
-    engine = create_engine(url, pool_size=size, max_overflow=0, connect_args=arguments)
+    own: dict[str, object] = {} if sqlite_file else {"connect_args": CONNECT}
+    if sqlite_file and driver is not None:
+        own["creator"] = partial(driver, _path(url).absolute().as_uri())
+    engine = create_engine(url, pool_size=size, max_overflow=0, **own)
     if not sqlite_file and not writes:
         engine = engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -203,6 +208,12 @@ def _engine(url: URL, *, size: int, writes: bool) -> Engine:
 def _sqlite_connected(path: Path, *, writes: bool) -> Callable[[sqlite3.Connection, object], None]:
     def connected(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # the «begin» listener says how transactions start
+        try:
+            prepare(connection)
+        except sqlite3.Error as error:  # what a listener raises is not made a DBAPIError
+            raise _told(error, path) from error
+
+    def prepare(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA busy_timeout = 5000")
         if (
             writes and not path.stat().st_size
@@ -241,3 +252,13 @@ def _create_private(path: Path) -> None:
 
 def _path(url: URL) -> Path:
     return Path(url.database or "")
+
+
+def _told(error: sqlite3.Error, path: Path) -> Corrupt | Transient:
+    found = classify_sqlite(error, path)
+    if isinstance(found, Corrupt):
+        return Corrupt(
+            f"{found}. Stop the hub and put a backup in its place, which sets this file aside: "
+            "skerry hub restore FILE --replace. The nodes send again what the backup lacks."
+        )
+    return found

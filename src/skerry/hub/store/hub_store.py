@@ -39,6 +39,7 @@ from skerry.kit.commit import CommitThread
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused, SkerryError
 from skerry.kit.ids import random_token
+from skerry.kit.sqlite import Driver
 
 
 def _COMPACT(_: Connection) -> None:  # noqa: N802 - a job that is known by its identity
@@ -58,14 +59,21 @@ _MAX_GROUP = 32
 class HubStore:
     """`url` is a SQLAlchemy address: «sqlite:////path/hub.db» or «postgresql://…». Raises InvalidInput.
 
-    With an `encryption` wish bodies are sealed; without one nothing in the database may be.
+    With an `encryption` wish bodies are sealed; without one nothing in the database may be. `driver` opens a SQLite file;
+    None: as SQLAlchemy does.
     """
 
     facts: facts.Facts
     """Known after `start`."""
 
     def __init__(
-        self, url: str, clock: Clock, *, readers: int = 4, encryption: Wish | None = None
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        readers: int = 4,
+        encryption: Wish | None = None,
+        driver: Driver | None = None,
     ) -> None:
         self._url = parse_url(url)
         self.origin = random_token(8)
@@ -75,11 +83,11 @@ class HubStore:
         info: dict[str, object] = {ORIGIN: self.origin}
         if self.keys is not None:
             info[KEYS] = self.keys
-        self._group = _Group(self._url, clock, info, self.keys)
+        self._group = _Group(self._url, clock, info, self.keys, driver)
         self._writer: CommitThread[Work, Any] = CommitThread(
             self._group, name="hub writer", max_group=_MAX_GROUP
         )
-        self._reader = reader_engine(self._url, readers, info)
+        self._reader = reader_engine(self._url, readers, info, driver)
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="hub reader")
 
     @property
@@ -141,17 +149,23 @@ class _Group:
     facts: facts.Facts
 
     def __init__(
-        self, url: URL, clock: Clock, info: Mapping[str, object], keys: StoreKeys | None
+        self,
+        url: URL,
+        clock: Clock,
+        info: Mapping[str, object],
+        keys: StoreKeys | None,
+        driver: Driver | None,
     ) -> None:
         self._url = url
         self._clock = clock
         self._info = info
         self._keys = keys
+        self._driver = driver
         self._engine: Engine | None = None
 
     def open(self) -> None:
         with contextlib.ExitStack() as undo:
-            engine = writer_engine(self._url, self._info)
+            engine = writer_engine(self._url, self._info, self._driver)
             undo.callback(engine.dispose)
             try:
                 if self._url.get_backend_name() == "sqlite":

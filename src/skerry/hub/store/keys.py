@@ -258,6 +258,12 @@ def keys_of(connection: Connection) -> StoreKeys | None:
     return keys if isinstance(keys, StoreKeys) else None
 
 
+def source_of(connection: Connection) -> Source | None:
+    """How the key-encryption key of this database is got; None where nothing is sealed."""
+    written = _read(connection)
+    return None if written is None else written.source
+
+
 def has_ring(connection: Connection) -> bool:
     """Whether encryption is on for this database."""
     return _read(connection) is not None

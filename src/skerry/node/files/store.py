@@ -26,7 +26,7 @@ import msgspec
 from skerry.kit.bell import Bell
 from skerry.kit.blob_bytes import PIECE, BlobBytes, BlobWriter
 from skerry.kit.clock import NS, Clock
-from skerry.kit.disk import Disk, sync_directory
+from skerry.kit.disk import Disk
 from skerry.kit.errors import Corrupt, InvalidInput, NotFound, StorageFull, Transient
 from skerry.kit.units import format_size
 from skerry.node.ports import Room
@@ -142,7 +142,7 @@ class FileStore:
             self._disk.point("file.kept")
         finally:
             self._coming.pop(number, None)
-            new.unlink(missing_ok=True)
+            self._disk.unlink("file.leftover", new)
         return StoredFile(sha256, size)
 
     async def named(self, refs: Collection[FileRef], accept: Callable[[], Awaitable[T]]) -> T:
@@ -340,10 +340,7 @@ class FileStore:
         return free if left is None else min(free, left - sum(self._coming.values()))
 
     def _make_directory(self, directory: Path) -> None:
-        for each in (self._root, directory):
-            if not each.is_dir():
-                each.mkdir(mode=0o700, exist_ok=True)
-                sync_directory(each.parent)
+        self._disk.make_directory("file.directory", directory)
 
     def _tidy(self) -> None:
         """Removes what has no row."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from skerry.kit.clock import Clock
-from skerry.kit.disk import Disk, sync_directory
+from skerry.kit.disk import Disk
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.node.models.download import origin_path
 from skerry.node.models.eviction import chosen, hashes, room_of, unneeded
@@ -108,7 +108,6 @@ class ModelStore:
         finally:
             os.close(fd)
         self._disk.rename("model.keep", part, target)
-        sync_directory(target.parent)
         self._disk.unlink("model.origin", origin_path(part))
 
     def drop_part(self, file: ModelFile) -> None:

@@ -20,7 +20,7 @@ from skerry.kit.errors import Refused, SkerryError
 from skerry.kit.sealing.cipher import Cipher, NullCipher
 from skerry.kit.sealing.format import MARK as MARK_BYTES
 from skerry.kit.sealing.format import is_sealed, key_id_of
-from skerry.kit.sqlite import connect
+from skerry.kit.sqlite import Driver, connect, stdlib_driver
 from skerry.node.node_settings import STORE_FILE
 from skerry.node.store.bodies import BODIES, MARK
 from skerry.node.store.files import FILES_DIRECTORY
@@ -53,6 +53,7 @@ def open_encryption(
     clock: Clock,
     *,
     database: Path | None = None,
+    driver: Driver = stdlib_driver,
 ) -> Encryption:
     """The ciphers of a data directory; its database is `node.db` in there, if not `database`.
 
@@ -60,7 +61,7 @@ def open_encryption(
     """
     database = database or where.data_dir / STORE_FILE
     if wanted is None:
-        refuse_to_switch_off(where.data_dir, database)
+        refuse_to_switch_off(where.data_dir, database, driver)
         return Encryption()
     from skerry.kit.sealing.key_ring import open_ring  # noqa: PLC0415 - with «cryptography» 7 MB
 
@@ -68,7 +69,8 @@ def open_encryption(
     return Encryption(
         open_ring(
             wanted, where, disk, clock,
-            in_use=lambda: keys_in_use(data_dir, database), in_blobs=lambda: keys_of_files(data_dir),
+            in_use=lambda: keys_in_use(data_dir, database, driver),
+            in_blobs=lambda: keys_of_files(data_dir),
         )
     )  # fmt: skip
 
@@ -82,25 +84,27 @@ def reading(where: Surroundings, wanted: Protection | None, disk: Disk, clock: C
     return Encryption(unlocked_ring(wanted.rule, where, disk, clock))
 
 
-def refuse_to_switch_off(data_dir: Path, database: Path) -> None:
+def refuse_to_switch_off(data_dir: Path, database: Path, driver: Driver = stdlib_driver) -> None:
     """A setting must not decrypt a disk. Raises Refused when something is sealed."""
-    if any((data_dir / name).exists() for name in _RINGS) or holds_sealed(data_dir, database):
+    if any((data_dir / name).exists() for name in _RINGS) or holds_sealed(
+        data_dir, database, driver
+    ):
         raise Refused(
             f"cannot open {data_dir} with encryption switched off: its data is sealed. Nothing was touched. Set "
             "encryption.storage.enabled again, or begin with an empty data directory once the hub has everything."
         )
 
 
-def holds_sealed(data_dir: Path, database: Path) -> bool:
+def holds_sealed(data_dir: Path, database: Path, driver: Driver = stdlib_driver) -> bool:
     """Whether something in there is sealed, as far as it tells without keys."""
-    return _store_is_marked(database) or any(
+    return _store_is_marked(database, driver) or any(
         _header_key(path) for path in data_dir.glob("records/*/*.seg")
     )
 
 
-def keys_in_use(data_dir: Path, database: Path) -> dict[int, int]:
+def keys_in_use(data_dir: Path, database: Path, driver: Driver = stdlib_driver) -> dict[int, int]:
     """Ids of keys that something in there names, and how often; a segment's header counts twice, for its checksum is right."""
-    found = _named_in_store(database)
+    found = _named_in_store(database, driver)
     for path in data_dir.glob("records/*/*.seg"):
         id_ = _header_key(path)
         if id_:
@@ -129,11 +133,11 @@ def mark(db: sqlite3.Connection) -> None:
     db.execute(f"PRAGMA application_id = {MARK}")
 
 
-def _store_is_marked(path: Path) -> bool:
+def _store_is_marked(path: Path, driver: Driver) -> bool:
     if not path.exists():
         return False
     try:
-        with contextlib.closing(connect(path, read_only=True)) as db:
+        with contextlib.closing(connect(path, read_only=True, driver=driver)) as db:
             return bool(db.execute("PRAGMA application_id").fetchone()[0] == MARK)
     except (SkerryError, sqlite3.Error):
         return False
@@ -146,12 +150,12 @@ def _header_key(path: Path) -> int:
     return key_id_of(frame.payload) if frame and is_sealed(frame.payload) else 0
 
 
-def _named_in_store(path: Path) -> Counter[int]:
+def _named_in_store(path: Path, driver: Driver) -> Counter[int]:
     found: Counter[int] = Counter()
     if not path.exists():
         return found
     try:
-        with contextlib.closing(connect(path, read_only=True)) as db:
+        with contextlib.closing(connect(path, read_only=True, driver=driver)) as db:
             for body in BODIES:
                 head = f"substr({body.column}, 1, {len(MARK_BYTES) + 4})"
                 rows = db.execute(f"SELECT {head}, count(*) FROM {body.table} GROUP BY 1")  # noqa: S608

@@ -227,11 +227,13 @@ class LaneLog:
         return True
 
     def drop_oldest(self) -> None:
-        """Removes the oldest file; the newest one stays, because it carries numbers and sessions on."""
+        """Removes the oldest file; the newest one stays, because it carries numbers and sessions on. Raises OSError."""
         oldest = self._segments[0]
         self._disk.unlink("segment.drop", oldest.path)
         del self._segments[0]
         self._publish()
+        # A power cut must not bring it back without the next one, which would look like lost records.
+        self._disk.sync_directory("segment.dropped", self.directory)
 
     def inspect(self, first: int) -> Damage | None:
         """Reads the file that begins with number `first` again; None when it is whole or gone. Raises OSError.

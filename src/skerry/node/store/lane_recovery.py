@@ -90,7 +90,7 @@ class _Known(msgspec.Struct, frozen=True):
 
 def load(directory: Path, disk: Disk, cipher: FrameCipher) -> Found:
     """Everything about the lane in `directory`, which is made when missing. Raises StateTooNew and OSError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    disk.make_directory("segment.directory", directory)
     paths = _tidy(directory, disk)
     headers = [_read_header(path, cipher) for path in paths]
     newest = max((index for index, known in enumerate(headers) if known), default=0)

@@ -22,12 +22,13 @@ from skerry.kit.errors import Corrupt, Refused, SkerryError, Transient
 from skerry.kit.file_lock import Held, locked
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import (
+    Driver,
     Reader,
     SqliteWriter,
     classify,
     connect,
-    connect_reader,
     read_migrations,
+    stdlib_driver,
 )
 from skerry.node.node_settings import STORE_FILE
 from skerry.node.store.bodies import sealed_problem
@@ -91,22 +92,25 @@ async def opened(  # noqa: PLR0913 - what a directory is opened with
     database: Path | None = None,
     recover: Recover = lambda _path, _encryption: None,
     suspect: str = "",
+    driver: Driver = stdlib_driver,
 ) -> AsyncIterator[OpenedStore]:
     """The store of the node in `data_dir`, made if there is none; `node_id` («» before enrolment) signs its edits.
 
-    `database` is its file, if not `node.db` in there. `keys` finds the ciphers once the directory is ours; without it
-    nothing in there may be sealed. `suspect` says why the file is not to be trusted, whatever a check finds. Raises
-    Refused when another process has it, its keys are missing or a restore is not finished, StateTooNew when it was
-    written by a newer Skerry.
+    `database` is its file, if not `node.db` in there; `driver` opens it. `keys` finds the ciphers once the directory is
+    ours; without it nothing in there may be sealed. `suspect` says why the file is not to be trusted, whatever a check
+    finds. Raises Refused when another process has it, its keys are missing or a restore is not finished, StateTooNew
+    when it was written by a newer Skerry.
     """
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    disk.make_directory("store.directory", data_dir)
     database = database or data_dir / STORE_FILE
     try:
-        with locked(data_dir / LOCK_FILE), _locked_elsewhere(data_dir, database):
+        with locked(data_dir / LOCK_FILE), _locked_elsewhere(data_dir, database, disk):
             _refuse_unfinished(data_dir)
-            encryption = await asyncio.to_thread(keys or partial(_plain, data_dir, database))
+            encryption = await asyncio.to_thread(
+                keys or partial(_plain, data_dir, database, driver)
+            )
             started = Started(data_dir, disk, encryption.cipher("store"))
-            file = _File(database, disk, clock, encryption, recover)
+            file = _File(database, disk, clock, encryption, recover, driver)
             suspect = suspect or _missing(data_dir, database)
             async with _database(file, node_id, started, suspect) as store:
                 yield store
@@ -117,11 +121,13 @@ async def opened(  # noqa: PLR0913 - what a directory is opened with
         ) from error
 
 
-def _locked_elsewhere(data_dir: Path, database: Path) -> contextlib.AbstractContextManager[object]:
+def _locked_elsewhere(
+    data_dir: Path, database: Path, disk: Disk
+) -> contextlib.AbstractContextManager[object]:
     """A database outside the data directory has a lock of its own: two data directories could name it."""
     if database.parent == data_dir:
         return contextlib.nullcontext()
-    database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    disk.make_directory("store.directory", database.parent)
     return locked(database.with_name(f"{database.name}.lock"))
 
 
@@ -133,6 +139,7 @@ class _File(msgspec.Struct, frozen=True):
     clock: Clock
     encryption: Encryption
     recover: Recover
+    driver: Driver
 
 
 @contextlib.asynccontextmanager
@@ -144,7 +151,7 @@ async def _database(
     try:
         if cipher.seals:
             await writer.run(mark, label="store.mark")
-        with contextlib.closing(connect_reader(file.path)) as reader:
+        with contextlib.closing(writer.reader()) as reader:
             state = NodeStore(file.path, writer, file.clock, node_id, cipher)
             await state.open()
             try:
@@ -175,8 +182,8 @@ def _missing(data_dir: Path, database: Path) -> str:
     return ""
 
 
-def _plain(data_dir: Path, database: Path) -> Encryption:
-    refuse_to_switch_off(data_dir, database)
+def _plain(data_dir: Path, database: Path, driver: Driver) -> Encryption:
+    refuse_to_switch_off(data_dir, database, driver)
     return Encryption()
 
 
@@ -187,13 +194,13 @@ def _start_writer(
     cause = suspect
     if not suspect:
         try:
-            return _started(file.path, file.disk, cipher), None
+            return _started(file.path, file.disk, cipher, file.driver), None
         except Corrupt as error:
             cause = str(error)
     aside = _set_aside(file)
     log.error("%s. The damaged file is set aside as %s", cause, aside.name)
     found = file.recover(file.path, file.encryption) or Recovered("", 0)
-    writer = _started(file.path, file.disk, cipher)
+    writer = _started(file.path, file.disk, cipher, file.driver)
     name = aside.name if aside.exists() else ""
 
     def work(db: sqlite3.Connection) -> tuple[Rebuilt, list[str]]:
@@ -223,16 +230,16 @@ def _set_aside(file: _File) -> Path:
     return aside
 
 
-def _started(path: Path, disk: Disk, cipher: Cipher) -> SqliteWriter:
-    problem = integrity_problem(path) if path.exists() else ""
+def _started(path: Path, disk: Disk, cipher: Cipher, driver: Driver) -> SqliteWriter:
+    problem = integrity_problem(path, driver=driver) if path.exists() else ""
     if problem:
         raise Corrupt(f"cannot trust {path}: {problem}")
-    writer = SqliteWriter(path, read_migrations(MIGRATIONS), disk)
+    writer = SqliteWriter(path, read_migrations(MIGRATIONS), disk, driver)
     writer.start()
     if not cipher.seals:
         return writer
     try:
-        with contextlib.closing(connect(path, read_only=True)) as connection:
+        with contextlib.closing(writer.reader()) as connection:
             problem = sealed_problem(connection, cipher)
     except SkerryError:
         writer.stop()
@@ -243,13 +250,15 @@ def _started(path: Path, disk: Disk, cipher: Cipher) -> SqliteWriter:
     return writer
 
 
-def integrity_problem(path: Path, cipher: Cipher | None = None) -> str:
+def integrity_problem(
+    path: Path, cipher: Cipher | None = None, *, driver: Driver = stdlib_driver
+) -> str:
     """What SQLite's quick check says about the file, or the `cipher` about its bodies; empty when all is sound.
 
     Raises Transient when the file cannot be read now, as on a full disk, which says nothing about its content.
     """
     try:
-        with contextlib.closing(connect(path, read_only=True)) as connection:
+        with contextlib.closing(connect(path, read_only=True, driver=driver)) as connection:
             found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
             if cipher is not None and found == ["ok"]:
                 return sealed_problem(connection, cipher)

@@ -89,7 +89,7 @@ class RecordEngine:
         self._freeing = Freeing(self.lanes, self._own, self.counters)
 
     def open(self) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._disk.make_directory("segment.directory", self._directory)
         damages = [(lane, damage) for lane in self.lanes.values() for damage in lane.open()]
         self._reserve.open()
         for lane, damage in damages:

@@ -36,7 +36,7 @@ class Started:
         if self._noted.get(name) == assignment:
             return
         try:
-            self._directory.mkdir(mode=0o700, exist_ok=True)
+            self._disk.make_directory("started.directory", self._directory)
             path = self._directory / name
             if self._read(path) != assignment or not self._cipher.is_current(path.read_bytes()):
                 data = self._cipher.seal(encode(assignment), _place(name))

@@ -22,7 +22,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.hlc import HybridClock
 from skerry.kit.ids import random_token
 from skerry.kit.sealing.cipher import Cipher
-from skerry.kit.sqlite import SqliteWriter, connect_reader, read_queries
+from skerry.kit.sqlite import SqliteWriter, read_queries
 from skerry.node.store.bodies import FROZEN, STATE
 from skerry.node.store.sync_log import SyncLog
 from skerry.wire.codec import encode
@@ -58,7 +58,7 @@ class NodeStore:
 
     async def open(self) -> None:
         """Opens the reader and gives a new store its incarnation. The writer must have been started."""
-        self._reader = connect_reader(self._path)
+        self._reader = self._writer.reader()
         seen = int(self._reader.execute(SQL["highest_hlc"]).fetchone()[0])
         self._hlc = HybridClock(self._clock, seen)
         self._incarnation = await self.fact("incarnation") or ""
