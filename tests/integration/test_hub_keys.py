@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
+from sqlalchemy import Connection
+from tests.hub_rig import HubRig
 from tests.model_cases import sha256
 from tests.postgres import Postgres
-from tests.sealed_hub import CANARY, raw
+from tests.sealed_hub import CANARY, key_ids, raw, rotation, wish
 
+from skerry.hub.fleet.models import write_models
 from skerry.hub.settings import StorageEncryption
 from skerry.kit.errors import Refused
+from skerry.testing.manual_clock import ManualClock
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode, encode
 from skerry.wire.local import KeyStatus
+from skerry.wire.models import ModelFile, ModelSource, ModelSpec
 from skerry.wire.people import Apply, WorkloadView
 from skerry.wire.workload import ProcessSpec, WorkloadSpec
 
@@ -150,3 +156,43 @@ async def test_two_hubs_with_one_key(tmp_path: Path, url: str) -> None:
     async with running_hub(shared, database=url, encryption=moved) as hub:
         assert await environments(hub) == dict.fromkeys("abc", CANARY)
         assert f"software key in {tmp_path}/moved" in str(await keys(hub))
+
+
+@pytest.mark.postgres
+async def test_nobody_seals_with_a_key_that_is_gone(
+    tmp_path: Path, url: str, manual_clock: ManualClock
+) -> None:
+    one, two = (HubRig(url, manual_clock, wish(tmp_path)) for _ in range(2))
+    for hub in (one, two):
+        await hub.start()
+    sealed, go_on = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        write_models(connection, [model("slow")], 1)
+        sealed.set()
+        assert go_on.wait(20)
+
+    try:
+        await rotation(one).once()
+        writing = asyncio.create_task(two.store.write(slow))
+        await asyncio.to_thread(sealed.wait, 20)
+        rotating = asyncio.create_task(rotation(one).rotate())
+        done, _ = await asyncio.wait([rotating], timeout=0.3)
+        go_on.set()
+        assert not done  # it waits for who may be sealing with the old key
+        await asyncio.gather(writing, rotating)
+        await rotation(one).once()
+        await two.store.write(lambda connection: write_models(connection, [model("later")], 1))
+        assert one.store.keys is not None
+        assert await one.store.read(key_ids) == {key.id for key in one.store.keys.keys.keys}
+        for hub in (one, two):
+            assert {view.spec.source.url for view in await hub.models.list()} == {CANARY}
+    finally:
+        go_on.set()
+        for hub in (one, two):
+            hub.stop()
+
+
+def model(name: str) -> ModelSpec:
+    files = [ModelFile("m.bin", "0" * 64, 9)]
+    return ModelSpec(name=name, files=files, source=ModelSource(url=CANARY))
