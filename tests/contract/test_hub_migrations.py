@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,6 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 from tests.hub_rig import SESSION, HubRig, batch
 
-from skerry.hub.data.values import meta_hash
 from skerry.hub.store import schema
 from skerry.hub.store.engine import parse_url, writer_engine
 from skerry.testing.manual_clock import ManualClock
@@ -33,7 +33,13 @@ def fill(connection: Connection) -> None:
 
     unit = '{"unit":"C"}'
     put("session", id=1, node_id="n", token=SESSION, used_at=T0)
-    put("meta", id=1, hash=meta_hash(unit), json=unit, used_at=T0)
+    put(
+        "meta",
+        id=1,
+        hash=hashlib.blake2b(unit.encode(), digest_size=16).hexdigest(),
+        json=unit,
+        used_at=T0,
+    )
     for code, kind in enumerate(KINDS, 1):
         put(
             "series",
