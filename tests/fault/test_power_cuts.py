@@ -27,6 +27,12 @@ async def test_sixty_power_cuts(memory_dir: Path, seed: int, *, sealed: bool) ->
     await live_through(memory_dir, seed, 10, sealed=sealed)
 
 
+@pytest.mark.guarantee("G1")
+async def test_a_database_that_was_being_made_is_made_anew(memory_dir: Path) -> None:
+    """This seed's first cut leaves a rollback journal, which no reader may play back."""
+    await live_through(memory_dir, 1026, 2, sealed=False)
+
+
 @pytest.mark.timeout(60)
 async def test_a_seed_repeats_its_cuts(memory_dir: Path) -> None:
     first, second = memory_dir / "first", memory_dir / "second"

@@ -231,6 +231,9 @@ def _set_aside(file: _File) -> Path:
 
 
 def _started(path: Path, disk: Disk, cipher: Cipher, driver: Driver) -> SqliteWriter:
+    if path.with_name(f"{path.name}-journal").exists():
+        # The power failed while the file was made; a reader may not roll that back, and would be refused for ever.
+        connect(path, driver=driver).close()
     problem = integrity_problem(path, driver=driver) if path.exists() else ""
     if problem:
         raise Corrupt(f"cannot trust {path}: {problem}")
