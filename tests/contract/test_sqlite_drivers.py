@@ -84,7 +84,7 @@ def test_a_savepoint_takes_back_its_own_part_only(db: sqlite3.Connection) -> Non
         2**63 - 1, -(2**63), 0, True, "", "é \u2028 \0 \U0001f600", b"", b"\0\xff" * 3, memoryview(b"view"), None,
         1.5, -0.0, float("inf"),
     ],
-    ids=repr,
+    ids=lambda value: "view" if isinstance(value, memoryview) else ascii(value),  # a view's repr is its address
 )  # fmt: skip
 def test_values_come_back_as_they_went(db: sqlite3.Connection, value: object) -> None:
     [row] = db.execute("SELECT ?1 AS one, typeof(?1) AS kind", (value,))
