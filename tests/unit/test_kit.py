@@ -214,6 +214,26 @@ async def test_the_guard_waits_longer_after_each_failure(manual_clock: ManualClo
     assert guard.failures == 0
 
 
+async def test_the_guard_ends_when_it_is_cancelled_while_a_part_of_it_fails(
+    manual_clock: ManualClock,
+) -> None:
+    """Seen as an agent whose sync did not end, because a write failed in the moment of its stop."""
+    guard = Guard("probe", manual_clock, random.Random(1))
+
+    async def once() -> None:
+        async with supervised() as tasks:
+            tasks.start(fail(), name="part")
+            await asyncio.Event().wait()
+
+    async def fail() -> None:
+        run.cancel()
+        raise ValueError("no")
+
+    run = asyncio.create_task(guard.run(once))
+    await asyncio.wait([run], timeout=5)
+    assert run.cancelled()
+
+
 async def test_the_guard_neither_hides_nor_repeats_what_explains_itself(
     manual_clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -78,6 +78,7 @@ class Guard:
         try:
             await once()
         except SkerryError as error:
+            _end_if_cancelled(error)
             delay = self._failed()
             if self.failures.bit_count() == 1:
                 log.warning(
@@ -87,7 +88,8 @@ class Guard:
                     self.failures,
                     delay,
                 )
-        except Exception:
+        except Exception as error:
+            _end_if_cancelled(error)
             delay = self._failed()
             log.exception(
                 "%s failed (%d in a row), next try in %.1f s", self._name, self.failures, delay
@@ -101,3 +103,10 @@ class Guard:
     def _failed(self) -> float:
         self.failures += 1
         return _SURPRISE.delay(self.failures, self._chance)
+
+
+def _end_if_cancelled(error: Exception) -> None:
+    """A TaskGroup whose child fails while its task is being cancelled raises the failure alone, and the task would go on."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error

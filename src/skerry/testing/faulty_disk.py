@@ -73,7 +73,8 @@ class FaultyDisk(RealDisk):
         super().swap(label, path, target)
 
     def make_directory(self, label: str, path: Path, mode: int = 0o700) -> None:
-        self._step(label)
+        if not path.is_dir():
+            self._step(label)
         super().make_directory(label, path, mode)
 
     def unlink(self, label: str, path: Path) -> None:
