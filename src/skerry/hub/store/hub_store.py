@@ -37,7 +37,7 @@ from skerry.hub.store.schema import migrate
 from skerry.kit.clock import Clock
 from skerry.kit.commit import CommitThread
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Refused, SkerryError
+from skerry.kit.errors import Refused, SkerryError, Transient
 from skerry.kit.ids import random_token
 from skerry.kit.sqlite import Driver
 
@@ -210,13 +210,26 @@ class _Group:
     def _commit(self, jobs: Sequence[Work]) -> list[Any]:
         assert self._engine is not None  # noqa: S101 - open() ran before the thread takes jobs
         with self._engine.begin() as connection:
-            if self._keys is not None and connection.dialect.name == "postgresql":
-                self._keys.fence(connection)
+            if connection.dialect.name == "postgresql":
+                self._fence(connection)
             results = [None if job is _COMPACT else _run(connection, job) for job in jobs]
         return [
             _written_anew(self._engine) if job is _COMPACT else result
             for job, result in zip(jobs, results, strict=True)
         ]
+
+    def _fence(self, connection: Connection) -> None:
+        """Whatever other processes have done about the keys meanwhile, this transaction writes as the ring says."""
+        if self._keys is not None:
+            self._keys.fence(connection)
+            return
+        locks.of_sealing(connection)
+        if has_ring(connection):
+            # Transient: nodes go to another hub, which takes what they have.
+            raise Transient(
+                f"cannot write into {self._url}: another hub has switched encryption at rest on. Restart this one with "
+                "encryption.storage.enabled."
+            )
 
     def close(self) -> None:
         if self._engine is not None:
