@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from skerry.hub.store.bodies import SMALL, TEXT
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.keys import Wish
 from skerry.hub.store.tables import VALUE_SEALED, VALUE_TEXT, key_ring, metadata, record, workload
-from skerry.kit.errors import Corrupt, Refused
+from skerry.kit.errors import Corrupt, Refused, Transient
 from skerry.kit.sealing.keys import Rule
 from skerry.testing.manual_clock import ManualClock
 
@@ -96,6 +98,26 @@ async def fill_again(hub: HubRig) -> None:
     unit = Lanes("22" * 16).unit("keep", [batch(*values, counter=100, note=CANARY)])
     assert (await hub.push(node, unit)).outcome == "ok"
     await hub.enrol("n2", site=CANARY)
+
+
+async def test_everything_is_sealed_only_when_the_log_is_empty_too(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    url = f"sqlite:///{tmp_path / 'hub.db'}"
+    async with running(url, manual_clock, None) as hub:
+        await fill(hub)
+    async with running(url, manual_clock, wish(tmp_path)) as hub:
+        await hub.store.write(lambda c: c.exec_driver_sql("PRAGMA busy_timeout = 20").all())
+        with contextlib.closing(sqlite3.connect(tmp_path / "hub.db")) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM record").fetchall()
+            with pytest.raises(Transient, match="somebody still reads from it"):
+                await rotation(hub).once()
+            assert hub.store.keys is not None
+            assert hub.store.keys.status().plain
+        await rotation(hub).once()
+        assert not hub.store.keys.status().plain
+        assert CANARY.encode() not in raw(url)
 
 
 def without_ages(seen: list[object]) -> list[object]:
