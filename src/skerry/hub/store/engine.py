@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from skerry.kit.errors import Corrupt, InvalidInput, Refused, Transient
 from skerry.kit.sqlite import Driver
@@ -192,7 +193,11 @@ def is_impatient(error: DBAPIError) -> bool:
 
 
 def _informed(engine: Engine, info: Mapping[str, object] | None) -> Engine:
-    event.listen(engine, "connect", lambda _, record: record.info.update(info or {}))
+    def connected(_: object, record: ConnectionPoolEntry) -> None:
+        record.info.update(info or {})
+        record.info[MADE] = object()
+
+    event.listen(engine, "connect", connected)
     return engine
 
 
