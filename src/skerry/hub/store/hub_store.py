@@ -87,8 +87,9 @@ class HubStore:
         self._writer: CommitThread[Work, Any] = CommitThread(
             self._group, name="hub writer", max_group=_MAX_GROUP
         )
-        self._reader = reader_engine(self._url, readers, info, driver)
+        self._reader = reader_engine(self._url, readers + 1, info, driver)
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="hub reader")
+        self._surveyor = ThreadPoolExecutor(1, thread_name_prefix="hub surveyor")
 
     @property
     def url(self) -> URL:
@@ -109,6 +110,7 @@ class HubStore:
         """Commits what is queued and closes every connection."""
         self._writer.stop()
         self._threads.shutdown()
+        self._surveyor.shutdown()
         self._reader.dispose()
 
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -130,6 +132,11 @@ class HubStore:
         """Runs `work` on one consistent snapshot in a reader's thread. Raises as `write`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._read, work)
+
+    async def survey(self, work: Callable[[Connection], T]) -> T:
+        """As `read`, for a person's report that may read very much: they take turns, and keep no reader from nodes."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._surveyor, self._read, work)
 
     async def give_back(self) -> bool:
         """One small step of giving unused room of a SQLite file back to the disk; whether there is more. Raises as `write`."""
