@@ -21,7 +21,7 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.keys import Wish
 from skerry.hub.store.rotation import Rotation
 from skerry.kit.clock import SystemClock
-from skerry.kit.sealing.format import is_sealed, key_id_of
+from skerry.kit.sealing.format import MARK, is_sealed, key_id_of
 from skerry.kit.sealing.keys import Rule
 from skerry.node.files.chunks import manifest_of
 from skerry.wire.codec import encode
@@ -32,7 +32,9 @@ from skerry.wire.sync import StateFrame, StateRow
 from skerry.wire.workload import Generation, Update, WorkloadStatus
 
 CANARY = "canary-in-a-coal-mine"
-FILE = CANARY.encode() + content(700_000)
+FILE = MARK + CANARY.encode() + content(700_000)
+"""Begins as a sealed body does: so does what a cut leaves of it."""
+
 WAVES = Update(max_unavailable=1, min_healthy=10.0, healthy_within=60.0)
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, LargeBinary, Text, delete, select, update
+from sqlalchemy import Connection, LargeBinary, Row, Text, delete, select, update
 from tests.hub_rig import HubRig, Lanes, batch
 from tests.sealed_hub import CANARY, everything, fill, key_ids, raw, rotation, stored, wish
 
-from skerry.hub.store.bodies import SMALL, TEXT
+from skerry.hub.store import resealing
+from skerry.hub.store.bodies import SMALL, TEXT, Body
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.keys import Wish
 from skerry.hub.store.tables import VALUE_SEALED, VALUE_TEXT, key_ring, metadata, record, workload
-from skerry.kit.errors import Corrupt, Refused
+from skerry.hub.store.tables import batch as batch_table
+from skerry.kit.errors import Corrupt, Refused, Transient
 from skerry.kit.sealing.keys import Rule
 from skerry.testing.manual_clock import ManualClock
 
@@ -96,6 +102,53 @@ async def fill_again(hub: HubRig) -> None:
     unit = Lanes("22" * 16).unit("keep", [batch(*values, counter=100, note=CANARY)])
     assert (await hub.push(node, unit)).outcome == "ok"
     await hub.enrol("n2", site=CANARY)
+
+
+async def test_everything_is_sealed_only_when_the_log_is_empty_too(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    url = f"sqlite:///{tmp_path / 'hub.db'}"
+    async with running(url, manual_clock, None) as hub:
+        await fill(hub)
+    async with running(url, manual_clock, wish(tmp_path)) as hub:
+        await hub.store.write(lambda c: c.exec_driver_sql("PRAGMA busy_timeout = 20").all())
+        with contextlib.closing(sqlite3.connect(tmp_path / "hub.db")) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM record").fetchall()
+            with pytest.raises(Transient, match="somebody still reads from it"):
+                await rotation(hub).once()
+            assert hub.store.keys is not None
+            assert hub.store.keys.status().plain
+        await rotation(hub).once()
+        assert not hub.store.keys.status().plain
+        assert CANARY.encode() not in raw(url)
+
+
+async def test_a_rotation_takes_no_longer_for_a_long_life(
+    database_url: str, manual_clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = []
+    find = resealing.stale_rows
+
+    def counted(connection: Connection, body: Body, **where: Any) -> Sequence[Row[Any]]:
+        if body is TEXT:
+            searched.append(where["batches"])
+        return find(connection, body, **where)
+
+    async with running(database_url, manual_clock, wish(tmp_path)) as hub:
+        await fill(hub)
+        for table, column in ((batch_table, batch_table.c.id), (record, record.c.batch_id)):
+            moved = update(table).values({column.name: column + 50_000})
+            await hub.store.write(partial(Connection.execute, statement=moved))
+        one = delete(batch_table).where(batch_table.c.kind == "measurement")
+        await hub.store.write(lambda c: c.execute(one))  # as PostgreSQL's retention may
+        await rotation(hub).once()
+        monkeypatch.setattr(resealing, "stale_rows", counted)
+        await rotation(hub).rotate()
+        await rotation(hub).once()
+        assert hub.store.keys is not None
+        assert await hub.store.read(key_ids) == {key.id for key in hub.store.keys.keys.keys}
+    assert 1 < len(searched) < 10
 
 
 def without_ages(seen: list[object]) -> list[object]:

@@ -1,12 +1,15 @@
 """Files at the hub: taken from the node whose record names them, chunk by chunk, whole or not at all."""
 
 import pytest
+from sqlalchemy import delete
 from tests.hub_rig import DAY, HubRig, Lanes, batch
 from tests.model_cases import content, sha256
 
-from skerry.hub.files.arrivals import WINDOW
+from skerry.hub.files.arrivals import WINDOW, Arrivals
 from skerry.hub.files.shelf import Wanted
+from skerry.hub.store.tables import file
 from skerry.kit.errors import InvalidInput, NotFound, Refused
+from skerry.kit.sealing.format import MARK
 from skerry.node.files.chunks import manifest_of
 from skerry.wire.files import FileManifest, FileRef, FileState, read_reference
 
@@ -70,6 +73,44 @@ async def test_nothing_at_all_is_a_file(hub: HubRig) -> None:
     node = await node_with(hub, b"")
     assert await send(hub, node, b"") == 0
     assert (await hub.shelf.content(sha256(b""))).complete
+
+
+@pytest.mark.guarantee("G1")
+async def test_a_file_whose_hash_begins_as_what_is_sealed(hub: HubRig) -> None:
+    data = b"149185"
+    assert sha256(data).startswith("e101")  # and its one chunk's, which the manifest begins with
+    assert await send(hub, await node_with(hub, data), data) == len(data)
+
+
+@pytest.mark.guarantee("G1")
+async def test_what_a_cut_left_begins_as_what_is_sealed(hub: HubRig) -> None:
+    data = MARK + DATA
+    node = await node_with(hub, data)
+    await hub.arrivals.offer(node, manifest(data))
+    state = await hub.arrivals.take(node, sha256(data), 0, data[:5000])
+    assert state.start == 5000
+    assert await send(hub, node, data) == len(data) - 5000
+    assert await whole(hub, data) == data
+
+
+async def test_a_content_that_comes_again_while_it_is_forgotten_stays(
+    hub: HubRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await node_with(hub, DATA)
+    await send(hub, node, DATA)
+    await hub.store.write(lambda c: c.execute(delete(file)))
+    another = Arrivals(hub.store, hub.file_blobs, hub.clock)
+    remove = hub.file_blobs.remove
+
+    async def and_it_comes_again(sha: str) -> None:
+        await remove(sha)
+        hub.arrivals = another
+        await record(hub, node, DATA, counter=2)
+        await send(hub, node, DATA)
+
+    monkeypatch.setattr(hub.file_blobs, "remove", and_it_comes_again)
+    assert not await hub.arrivals.forget(SHA)
+    assert await another.held(node, [SHA]) == [SHA]
 
 
 async def test_the_same_file_again_costs_nothing(hub: HubRig) -> None:

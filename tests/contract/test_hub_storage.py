@@ -1,20 +1,28 @@
 """What the hub says of its storage, on each database."""
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
 from tests.hub_rig import DAY, HubRig, Lanes, batch
 
 from skerry.core.stream_rules import Rule, Rules
+from skerry.hub.data.completeness import Asked, Completeness
+from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.retention import Ages, Retention
 from skerry.hub.data.storage import LITTLE, Storage, disk_problem
+from skerry.hub.store.hub_store import HubStore
+from skerry.kit.errors import Refused
 
 RULES = Rules.of([Rule("cam.*", keep=90 * DAY)])
 
 
+AGES = Ages(measurement=7 * DAY, event=30 * DAY, gap=30 * DAY, file=30 * DAY)
+
+
 def storage_of(hub: HubRig, data_dir: Path) -> Storage:
-    ages = Ages(measurement=7 * DAY, event=30 * DAY, gap=30 * DAY, file=30 * DAY)
-    return Storage(hub.store, data_dir, Retention(hub.store, ages, RULES), hub.clock)
+    return Storage(hub.store, data_dir, Retention(hub.store, AGES, RULES), hub.clock)
 
 
 async def test_tables_streams_and_what_holds_for_them(hub: HubRig, tmp_path: Path) -> None:
@@ -84,6 +92,39 @@ async def test_all_of_a_sqlite_hub_agrees_with_the_directory(tmp_path: Path, hub
     report = await storage_of(hub, tmp_path).report()
     there = sum(each.lstat().st_blocks * 512 for each in [tmp_path, *tmp_path.rglob("*")])
     assert abs(report.used - there) < 0.05 * there
+
+
+@pytest.mark.guarantee("G4")
+@pytest.mark.parametrize("slow", ["skerry.hub.data.storage._count", "skerry.hub.data.completeness._open_holes"])  # fmt: skip
+async def test_a_report_that_reads_for_long_keeps_no_reader_from_nodes(
+    hub: HubRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    node = await hub.enrol()
+    await hub.push(node.node_id, Lanes().unit("keep", [batch(1)]))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(*_: object) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        raise Refused("enough")
+
+    monkeypatch.setattr(slow, wait)
+    store = HubStore(hub.url, hub.clock, readers=1, encryption=hub.encryption)
+    store.start()
+    try:
+        storage = Storage(store, tmp_path, Retention(store, AGES, RULES), hub.clock)
+        completeness = Completeness(store, RecordQuery(store), hub.clock)
+        asked = Asked("*", None, None, "measurement", None, None, 3.0)
+        report = storage.report() if "storage" in slow else completeness.report(asked)
+        waiting = asyncio.create_task(report)
+        assert await asyncio.to_thread(begun.wait, 20)
+        reading = store.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+        assert await asyncio.wait_for(reading, 5) == 1
+    finally:
+        go_on.set()
+        store.stop()
+    with pytest.raises(Refused):
+        await waiting
 
 
 def test_a_disk_with_little_room_is_a_problem_in_words() -> None:

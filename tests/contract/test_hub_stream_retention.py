@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from tests.hub_rig import DAY, HubRig, Lanes, batch
 
 from skerry.core.stream_rules import Rule, Rules
+from skerry.hub.data import stream_retention
 from skerry.hub.data.retention import Ages, Retention
 from skerry.hub.data.stream_retention import ROW_BYTES
 from skerry.hub.files.shelf import Shelf, Wanted
@@ -104,6 +105,32 @@ async def test_a_device_whose_clock_is_behind_loses_nothing_by_age(hub: HubRig) 
     site.pass_days(3)
     assert await site.sweep() == 2
     assert await site.left() == [("env.x", 0)]
+
+
+@pytest.mark.guarantee("G1")
+@pytest.mark.parametrize("kind", ["measurement", "file"])
+async def test_what_comes_during_a_sweep_after_a_long_silence_stays(
+    hub: HubRig, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    site = Hub(hub, Rules.of([Rule("cam.*", keep=3600.0)]))
+    old, new = (f"sha256:{number:064x}:1000" for number in range(2))
+    await site.put(old, name="env.x", kind=kind)  # so that not all of the kind has one age
+    await site.put(old, name="cam.back", kind=kind)
+    site.pass_days(2 / 24)
+    monkeypatch.setattr(stream_retention, "_STEP_KEYS", 1)
+    write = hub.store.write
+
+    async def and_a_node_comes_back(work: Callable[[Connection], object]) -> object:
+        done = await write(work)
+        if getattr(work, "func", None) is stream_retention._delete and site.counter == 3:
+            await site.put(new, name="cam.back", kind=kind)
+        return done
+
+    monkeypatch.setattr(hub.store, "write", and_a_node_comes_back)
+    assert await site.sweep() == 1
+    assert await site.left() == [("env.x", old), ("cam.back", new)]
+    if kind == "file":
+        assert len((await hub.shelf.list(Wanted(), 10)).files) == 2
 
 
 async def test_what_was_removed_is_told_by_rule(hub: HubRig) -> None:

@@ -18,7 +18,7 @@ from tests.sealed_hub import CANARY, key_ids, raw, rotation, wish
 
 from skerry.hub.fleet.models import write_models
 from skerry.hub.settings import StorageEncryption
-from skerry.kit.errors import Refused
+from skerry.kit.errors import Refused, Transient
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.testing.waiting import eventually
@@ -191,6 +191,22 @@ async def test_nobody_seals_with_a_key_that_is_gone(
         go_on.set()
         for hub in (one, two):
             hub.stop()
+
+
+@pytest.mark.postgres
+async def test_a_hub_that_slept_while_encryption_was_switched_on_writes_nothing(
+    tmp_path: Path, url: str, manual_clock: ManualClock
+) -> None:
+    plain, sealing = HubRig(url, manual_clock), HubRig(url, manual_clock, wish(tmp_path))
+    await plain.start()
+    await sealing.start()
+    try:
+        with pytest.raises(Transient, match=r"switched encryption at rest on\. Restart this one"):
+            await plain.store.write(lambda connection: write_models(connection, [model("a")], 1))
+        assert await sealing.models.list() == []
+    finally:
+        plain.stop()
+        sealing.stop()
 
 
 def model(name: str) -> ModelSpec:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
 import psycopg
 import pytest
+from sqlalchemy import Connection
+from tests.hub_rig import HubRig
 from tests.postgres import Postgres
 from tests.pushes import Pushes
 
@@ -17,6 +19,7 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import Refused
+from skerry.testing.manual_clock import ManualClock
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode, encode
@@ -324,3 +327,27 @@ async def test_a_process_that_does_not_beat_is_not_asked(
     assert await other.addresses() == ["http://127.0.0.1:1"]
     for store in stores:
         await asyncio.to_thread(store.stop)
+
+
+async def test_a_node_that_is_deleted_while_another_hub_looks_it_up_stays_unknown(
+    postgres: Postgres, manual_clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with postgres.database() as url:
+        one, other = HubRig(url, manual_clock), HubRig(url, manual_clock)
+        await one.start()
+        await other.start()
+        enrolled = await one.enrol("n1")
+        read, deleted = other.store.read, []
+
+        async def before_the_notice(work: Callable[[Connection], object]) -> object:
+            found = await read(work)
+            if not deleted:
+                deleted.append(await one.nodes.delete("n1"))
+                other.nodes.forget(enrolled.node_id)
+            return found
+
+        monkeypatch.setattr(other.store, "read", before_the_notice)
+        assert await other.nodes.recall(f"{enrolled.node_id}.{enrolled.secret}") is None
+        assert not other.nodes.knows(enrolled.node_id)
+        one.stop()
+        other.stop()

@@ -12,7 +12,6 @@ from skerry.hub.fleet.agents import Agent
 from skerry.hub.store.database_time import database_time
 from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.keys import has_ring
 from skerry.hub.store.notices import Linked, tell
 from skerry.hub.store.tables import hub_process, live_link
 from skerry.kit.clock import NS
@@ -131,11 +130,6 @@ class Peers:
         self._write(connection)
 
     def _write(self, connection: Connection) -> None:
-        if self._store.keys is None and has_ring(connection):
-            raise Refused(
-                "cannot go on: another hub has switched encryption at rest on for the database. Restart this one with "
-                "encryption.storage.enabled."
-            )
         earlier = delete(hub_process).where(
             hub_process.c.address == self._me["address"], hub_process.c.id != self._me["id"]
         )

@@ -47,7 +47,7 @@ class _Series:
 
 
 class Completeness:
-    """Reports. Each page is a read of its own, so a long report holds up nobody."""
+    """Reports. They take turns with other reports at one connection, page by page, so a long one holds up no node."""
 
     def __init__(self, store: HubStore, query: RecordQuery, clock: Clock) -> None:
         self._store = store
@@ -114,7 +114,7 @@ class Completeness:
                     place = (rows[-1].at, rows[-1].session_id, rows[-1].counter)
                 return len(rows)
 
-            if await self._store.read(work) < PAGE:
+            if await self._store.survey(work) < PAGE:
                 return tally
 
     async def _dropped(self, node_id: str) -> list[Dropped]:
@@ -128,12 +128,12 @@ class Completeness:
         ]
 
     async def _holes(self, one: _Series, now: int) -> Holes:
-        """What the numbers of a publisher's sessions say, over all that the hub has of it."""
+        """What the numbers of a publisher's sessions say, over all that the hub has of it, in one read."""
 
         def work(connection: Connection) -> list[tuple[int, int]]:
             return _open_holes(connection, one.node_id, one.source)
 
-        found = await self._store.read(work)
+        found = await self._store.survey(work)
         missing = sum(
             size for size, open_since in found if is_missing(open_since, one.last_seen, now)
         )

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy import Connection, Table, case
 
-from skerry.hub.store.engine import insert
+from skerry.hub.store.engine import MADE, insert
 from skerry.kit.clock import NS
 
 Key = TypeVar("Key")
@@ -52,8 +52,8 @@ class Dictionary(Generic[Key]):
 
     def meet(self, connection: Connection) -> None:
         """Forgets what was learned over another connection than this. In the writer's thread, before `resolve`."""
-        if connection.info is not self._connection:
-            self._connection, self._cache = connection.info, {}
+        if connection.info[MADE] is not self._connection:
+            self._connection, self._cache = connection.info[MADE], {}
 
     def resolve(
         self,

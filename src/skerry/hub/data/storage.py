@@ -1,6 +1,6 @@
 """What uses the hub's disk and why: tables or partitions, the files beside the database, the streams that take most.
 
-Asked for by people (`skerry hub storage`), so it may take a second; readers do it, pushes go on.
+Asked for by people (`skerry hub storage`), so it may take seconds: one report counts at a time, beside what nodes ask for.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ class Storage:
         """All of it."""
         now, free = self._clock.wall_ns(), self.free_bytes()
         streams = {stream.id: stream for stream in await self._retention.streams()}
-        parts = await self._store.read(self._parts)
-        counted = await self._store.read(lambda connection: _count(connection, now))
+        parts = await self._store.survey(self._parts)
+        counted = await self._store.survey(lambda connection: _count(connection, now))
         names = await self._store.read(_node_names)
         removed = await self._store.read(_removed)
         beside = await asyncio.to_thread(_beside, self._data_dir, self._own_files())

@@ -31,7 +31,9 @@ _SERIES_AT_ONCE = 200
 _LOOKED_AT = 200
 """Texts of a series that tell how long they are."""
 
-_NONE_YOUNG = 2**63 - 1
+_ENOUGH = 10_000
+"""Batches on either side of an age: in between lies what differs by the hubs' clocks only."""
+
 _KEY = (record.c.series_id, record.c.at, record.c.session_id, record.c.counter)
 
 
@@ -113,16 +115,19 @@ def _keys(kind: Kind, ids: Sequence[int]) -> Select[tuple[int, int, int, int]]:
 
 
 def _first_young(connection: Connection, kind: Kind, before: int) -> int:
-    """The number from which on batches are young: they are numbered as they come, by clocks that differ little."""
-    oldest = (
-        select(batch.c.id)
-        .where(batch.c.kind == kind, batch.c.received_at >= before)
-        .order_by(batch.c.received_at)
-        .limit(10_000)
-        .subquery()
-    )
-    found = connection.execute(select(func.min(oldest.c.id))).scalar_one()
-    return _NONE_YOUNG if found is None else int(found)
+    """The number from which on batches are young: they are numbered as they come, by clocks that differ little.
+
+    Holds for what comes after this snapshot, too: that has a higher number than what is old in it.
+    """
+    of_kind = select(batch.c.id).where(batch.c.kind == kind).limit(_ENOUGH)
+    young = of_kind.where(batch.c.received_at >= before).order_by(batch.c.received_at).subquery()
+    old = of_kind.where(batch.c.received_at < before)
+    old_ids = old.order_by(batch.c.received_at.desc()).subquery()
+    last_old = connection.execute(select(func.max(old_ids.c.id))).scalar_one()
+    if last_old is None:
+        return 0
+    first = connection.execute(select(func.min(young.c.id))).scalar_one()
+    return int(last_old) + 1 if first is None else min(int(first), int(last_old) + 1)
 
 
 def _first_kept(connection: Connection, stream: Stream) -> int | None:

@@ -157,7 +157,12 @@ class Arrivals:
                 return False
             self._layouts.pop(sha256, None)
             await self._blobs.remove(sha256)
-            await self._execute(delete(file_content).where(*content))
+            # Another process may have taken it once more meanwhile: whole, or whole before its blob was removed here.
+            left = delete(file_content).where(*content, file_content.c.arrived_at.is_(None))
+            if not await self._store.write(lambda connection: connection.execute(left).rowcount):
+                if await self._blobs.size(sha256) is not None:
+                    return False
+                await self._execute(delete(file_content).where(*content))
             return True
 
     async def _state(self, sha256: str) -> FileState:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
@@ -49,6 +50,8 @@ FLUSH_EVERY = 30.0
 FLUSH_FOR_OTHERS_EVERY = 5.0
 """The same where other hub processes read when a node was last heard of, and call it offline after 45 s."""
 
+T = TypeVar("T")
+
 _MAX_LABELS = 64
 _NOBODY = "0" * 64
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -82,11 +85,12 @@ class Nodes:
         self._seen: dict[str, int] = {}
         self._unwritten: set[str] = set()
         self._agents = Agents()
+        self._deletions = 0
 
     async def start(self) -> None:
         """Reads the secrets' hashes, again too. After HubStore.start()."""
         query = select(node.c.id, node.c.secret_hash)
-        self._hashes = await self._store.read(
+        self._hashes = await self._read(
             lambda connection: {row.id: row.secret_hash for row in connection.execute(query)}
         )
 
@@ -123,7 +127,7 @@ class Nodes:
         if not self._store.shared or _ID.fullmatch(node_id) is None:
             return None
         query = select(node.c.secret_hash).where(node.c.id == node_id)
-        found = await self._store.read(lambda connection: connection.execute(query).scalar())
+        found = await self._read(lambda connection: connection.execute(query).scalar())
         if found is None or not hmac.compare_digest(found, secret_hash(secret)):
             return None
         self._hashes[node_id] = found
@@ -158,6 +162,7 @@ class Nodes:
 
     def forget(self, node_id: str) -> None:
         """The node is deleted, here or by another hub process: its secret no longer works."""
+        self._deletions += 1
         self._hashes.pop(node_id, None)
         self._seen.pop(node_id, None)
         self._unwritten.discard(node_id)
@@ -195,6 +200,14 @@ class Nodes:
             f"two agents use this node's identity, from {' and from '.join(each.place for each in doubles)}. "
             "If its data directory was copied, stop one of them and enrol that one anew, in an empty directory."
         )
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        """What the database has, as of no time before a deletion that came to be known meanwhile."""
+        while True:
+            deletions = self._deletions
+            found = await self._store.read(work)
+            if deletions == self._deletions:
+                return found
 
     async def flush(self) -> None:
         """Writes what `seen` noted since the last flush."""

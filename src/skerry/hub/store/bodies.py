@@ -37,12 +37,17 @@ SEALED = "sealed:"
 """Begins a sealed text. JSON and hexadecimal digits, which stand in those columns otherwise, never begin so."""
 
 
+_RAW = b"\0"
+"""Stands before raw bytes that are stored plain: without it one in 65,536 would begin as if it were sealed."""
+
+
 @dataclass(frozen=True)
 class Body:
-    """A column of bodies and the columns that say which row it is in."""
+    """A column of bodies and the columns that say which row it is in. `raw`: any bytes, not JSON or text."""
 
     column: Column[bytes] | Column[str]
     row: tuple[str, ...]
+    raw: bool = False
 
     @cached_property
     def table(self) -> Table:
@@ -73,8 +78,8 @@ ROLLOUT = Body(rollout.c.body, ("name",))
 STATE = Body(state.c.body, ("scope", "entity", "id"))
 META = Body(meta.c.json, ("hash",))
 FILE_META = Body(file.c.meta, ("session_id", "counter"))
-MANIFEST = Body(file_content.c.manifest, ("sha256",))
-TAIL = Body(file_content.c.tail, ("sha256",))
+MANIFEST = Body(file_content.c.manifest, ("sha256",), raw=True)
+TAIL = Body(file_content.c.tail, ("sha256",), raw=True)
 BLOB_KEY = Body(blob_key.c.key, ("place", "sha256"))
 TEXT = Body(record.c.text, ("series_id", "at", "session_id", "counter"))
 
@@ -106,13 +111,16 @@ class Bodies:
 
     def seal(self, body: Body, plain: bytes, *row: str | int) -> bytes:
         """What is stored for `plain`."""
-        return plain if self._keys is None else self._keys.seal(plain, body.place(*row))
+        if self._keys is not None:
+            return self._keys.seal(plain, body.place(*row))
+        return _RAW + plain if body.raw else plain
 
     def open(self, body: Body, stored: bytes, *row: str | int) -> bytes:
         """The inverse of `seal`. Raises Corrupt when it was not sealed for this row, KeyMissing when encryption is off."""
-        if self._keys is None and not is_sealed(stored):
-            return stored
-        return self._opened(body, stored, row)
+        if is_sealed(stored):
+            return self._opened(body, stored, row)
+        self.permit_plain(body, *row)
+        return stored.removeprefix(_RAW) if body.raw else stored
 
     def seal_text(self, body: Body, plain: str, *row: str | int) -> str:
         """As `seal`, for a column of text."""
@@ -145,14 +153,11 @@ class Bodies:
                 f"cannot read {body.place(*row)}: it is not sealed, as everything here must be"
             )
 
-    def _opened(self, body: Body, stored: bytes, row: tuple[str | int, ...]) -> bytes:
+    def _opened(self, body: Body, sealed: bytes, row: tuple[str | int, ...]) -> bytes:
         place = body.place(*row)
         if self._keys is None:
             raise KeyMissing(
-                f"cannot read {place}: it is sealed with key {key_id_of(stored):08x}, and encryption is off. "
+                f"cannot read {place}: it is sealed with key {key_id_of(sealed):08x}, and encryption is off. "
                 "Set encryption.storage.enabled."
             )
-        if is_sealed(stored):
-            return self._keys.open_body(self._connection, stored, place)
-        self.permit_plain(body, *row)
-        return stored
+        return self._keys.open_body(self._connection, sealed, place)

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from skerry.kit.errors import Corrupt, InvalidInput, Refused, Transient
 from skerry.kit.sqlite import Driver
@@ -37,6 +38,11 @@ CONNECT = {
 """How every connection to PostgreSQL is made: a server that vanished without a word is noticed in seconds."""
 
 _INCREMENTAL = 2
+_EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
+"""Its row begins with 1 when a reader kept it from doing all of it."""
+
+MADE = "skerry made"
+"""Key in a connection's `info`: an object of its own for each connection that was made; the `info` itself is used again."""
 
 _AGAIN = frozenset({"40P01", "40001"})
 """SQLSTATEs that say nothing about the statements: a deadlock, a serialization failure."""
@@ -82,14 +88,19 @@ def reader_engine(
 def write_anew(engine: Engine) -> None:
     """Writes a writer's SQLite file anew and empties its log, so that neither holds anything that was deleted.
 
-    Raises Corrupt or Transient.
+    Raises Corrupt, or Transient while somebody reads what the log must keep for him.
     """
+    path = _path(engine.url)
     try:
         with contextlib.closing(engine.raw_connection()) as connection:
-            for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
-                connection.cursor().execute(statement).fetchall()
+            cursor = connection.cursor()
+            # The log first: a VACUUM for nothing costs as much room as the file.
+            for statement in (_EMPTY_LOG, "VACUUM", _EMPTY_LOG):
+                found = cursor.execute(statement).fetchall()
+                if statement == _EMPTY_LOG and found[0][0]:
+                    raise Transient(f"cannot empty the log of {path}: somebody still reads from it")
     except sqlite3.Error as error:
-        raise classify_sqlite(error, _path(engine.url)) from error
+        raise classify_sqlite(error, path) from error
 
 
 @contextlib.contextmanager
@@ -182,7 +193,11 @@ def is_impatient(error: DBAPIError) -> bool:
 
 
 def _informed(engine: Engine, info: Mapping[str, object] | None) -> Engine:
-    event.listen(engine, "connect", lambda _, record: record.info.update(info or {}))
+    def connected(_: object, record: ConnectionPoolEntry) -> None:
+        record.info.update(info or {})
+        record.info[MADE] = object()
+
+    event.listen(engine, "connect", connected)
     return engine
 
 

@@ -37,7 +37,7 @@ from skerry.hub.store.schema import migrate
 from skerry.kit.clock import Clock
 from skerry.kit.commit import CommitThread
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Refused, SkerryError
+from skerry.kit.errors import Refused, SkerryError, Transient
 from skerry.kit.ids import random_token
 from skerry.kit.sqlite import Driver
 
@@ -87,8 +87,9 @@ class HubStore:
         self._writer: CommitThread[Work, Any] = CommitThread(
             self._group, name="hub writer", max_group=_MAX_GROUP
         )
-        self._reader = reader_engine(self._url, readers, info, driver)
+        self._reader = reader_engine(self._url, readers + 1, info, driver)
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="hub reader")
+        self._surveyor = ThreadPoolExecutor(1, thread_name_prefix="hub surveyor")
 
     @property
     def url(self) -> URL:
@@ -109,6 +110,7 @@ class HubStore:
         """Commits what is queued and closes every connection."""
         self._writer.stop()
         self._threads.shutdown()
+        self._surveyor.shutdown()
         self._reader.dispose()
 
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -130,6 +132,11 @@ class HubStore:
         """Runs `work` on one consistent snapshot in a reader's thread. Raises as `write`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._read, work)
+
+    async def survey(self, work: Callable[[Connection], T]) -> T:
+        """As `read`, for a person's report that may read very much: they take turns, and keep no reader from nodes."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._surveyor, self._read, work)
 
     async def give_back(self) -> bool:
         """One small step of giving unused room of a SQLite file back to the disk; whether there is more. Raises as `write`."""
@@ -210,13 +217,26 @@ class _Group:
     def _commit(self, jobs: Sequence[Work]) -> list[Any]:
         assert self._engine is not None  # noqa: S101 - open() ran before the thread takes jobs
         with self._engine.begin() as connection:
-            if self._keys is not None and connection.dialect.name == "postgresql":
-                self._keys.fence(connection)
+            if connection.dialect.name == "postgresql":
+                self._fence(connection)
             results = [None if job is _COMPACT else _run(connection, job) for job in jobs]
         return [
             _written_anew(self._engine) if job is _COMPACT else result
             for job, result in zip(jobs, results, strict=True)
         ]
+
+    def _fence(self, connection: Connection) -> None:
+        """Whatever other processes have done about the keys meanwhile, this transaction writes as the ring says."""
+        if self._keys is not None:
+            self._keys.fence(connection)
+            return
+        locks.of_sealing(connection)
+        if has_ring(connection):
+            # Transient: nodes go to another hub, which takes what they have.
+            raise Transient(
+                f"cannot write into {self._url}: another hub has switched encryption at rest on. Restart this one with "
+                "encryption.storage.enabled."
+            )
 
     def close(self) -> None:
         if self._engine is not None:

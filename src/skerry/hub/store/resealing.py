@@ -25,11 +25,13 @@ def stale_rows(
 ) -> Sequence[Row[Any]]:
     """Up to `limit` rows whose body is not under the key in force, for `reseal`; of records only those of `batches`.
 
-    `head` begins what is up to date; of the batches first and last number are given.
+    `head` begins what is up to date; of the batches first and last number are given, None: all.
     """
     query = _stale(body, head)
+    if body is TEXT:
+        query = query.add_columns(record.c.type)
     if batches is not None:
-        query = query.add_columns(record.c.type).where(record.c.batch_id.between(*batches))
+        query = query.where(record.c.batch_id.between(*batches))
     return connection.execute(query.limit(limit)).all()
 
 
@@ -46,6 +48,11 @@ def reseal(connection: Connection, body: Body, rows: Sequence[Row[Any]]) -> None
 def newest_batch(connection: Connection) -> int:
     """Batches that begin later are under the key in force."""
     return connection.execute(select(func.max(batch.c.id))).scalar() or 0
+
+
+def next_batch(connection: Connection, first: int) -> int | None:
+    """The lowest number of a batch from `first` on."""
+    return connection.execute(select(func.min(batch.c.id)).where(batch.c.id >= first)).scalar()
 
 
 def count_stale(connection: Connection, head: bytes) -> int:

@@ -119,13 +119,19 @@ class Rotation:
         last = await self._store.write(resealing.newest_batch)  # whatever it waited for is seen
         for body in SMALL:
             await self._seal(body, head, None)
-        for first in range(0, last + 1, _BATCHES):
+        first = await self._next_batch(0)
+        while first is not None and first <= last:
             await self._seal(TEXT, head, (first, first + _BATCHES - 1))
+            first = await self._next_batch(first + _BATCHES)
+        await self._seal(TEXT, head, None)  # on PostgreSQL a batch may go before its last record
         left = await self._store.read(partial(resealing.count_stale, head=head))
         if left and head == keys.head:
             raise Corrupt(f"cannot seal {left} rows again")
         if left:
             raise Transient("cannot end the rotation: the key has been changed meanwhile")
+
+    async def _next_batch(self, first: int) -> int | None:
+        return await self._store.read(partial(resealing.next_batch, first=first))
 
     async def _seal(self, body: Body, head: bytes, batches: tuple[int, int] | None) -> None:
         search = partial(
