@@ -167,6 +167,21 @@ async def test_sums_are_kept_and_no_question_reads_all_rows(tmp_path: Path) -> N
             assert not [s for s in steps if s == "SCAN file" or "TEMP B-TREE" in s], (name, steps)
 
 
+async def test_a_record_that_comes_while_its_content_goes_is_refused(tmp_path: Path) -> None:
+    async with file_rig(tmp_path) as rig:
+        [ref] = await given(rig, DATA)
+        await sent(rig, ref)
+        going = asyncio.create_task(rig.store.evict(1, safely=False))
+        while not rig.store._dropping:  # noqa: ASYNC110 - the millisecond in which it goes
+            await asyncio.sleep(0)
+        with pytest.raises(NotFound, match="Send them first"):
+            await rig.publish(ref)
+        assert await going == len(DATA)
+        assert await rig.put(DATA, SHA) == ref
+        await rig.publish(ref)
+        assert rig.bytes_of(ref) == DATA
+
+
 async def test_room_is_asked_for_before_a_file_is_refused(tmp_path: Path) -> None:
     room = RoomLeft(1_000_000)
     async with file_rig(tmp_path, room=room) as rig:

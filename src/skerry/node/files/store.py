@@ -104,6 +104,7 @@ class FileStore:
         self._numbers = itertools.count(1)
         self._coming: dict[int, int] = {}
         self._pinned: Counter[str] = Counter()
+        self._dropping: frozenset[str] = frozenset()
 
     async def open(self, named: Callable[[Collection[str]], set[str]]) -> None:
         """Puts right what a crash has left. `named` says which of some contents records name; it may read all of them."""
@@ -150,6 +151,8 @@ class FileStore:
         names = {ref.sha256 for ref in refs}
         self._pinned.update(names)
         try:
+            if names & self._dropping:
+                await self.all_settled()
             for ref in refs:
                 row = self.rows.row(ref.sha256)
                 if row is None or row.size != ref.size or row.problem:
@@ -160,7 +163,7 @@ class FileStore:
             accepted = await accept()
             await self.rows.name(names, self.lane.head())
         finally:
-            self._pinned.subtract(names)
+            self._pinned -= Counter(names)
         self.changed.ring()
         return accepted
 
@@ -169,7 +172,7 @@ class FileStore:
         return self._found(row, self._blobs.read, start, size)
 
     async def all_settled(self) -> None:
-        """Returns when each content that was taken under former keys has its row; what is still coming is refused."""
+        """Returns when what was being taken or let go has its row, or has none. Under former keys no more is taken then."""
         async with self._changing:
             pass
 
@@ -267,9 +270,15 @@ class FileStore:
         return (row for row in found if not self._pinned[row.sha256])
 
     async def _drop(self, rows: Collection[FileRow]) -> None:
-        if rows:
-            await self.rows.drop(row.sha256 for row in rows)
+        """Nothing may have been awaited since they were chosen: until then a record may come that names one."""
+        if not rows:
+            return
+        self._dropping = frozenset(row.sha256 for row in rows)
+        try:
+            await self.rows.drop(self._dropping)
             await self._in_thread(self._unlink, [self._path(row.sha256) for row in rows])
+        finally:
+            self._dropping = frozenset()
 
     async def _write(self, number: int, new: Path, sha256: str, body: AsyncIterator[bytes]) -> int:
         writer = await self._in_thread(self._blobs.create, new)
