@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import random
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
+from tests.file_rig import RoomLeft
 from tests.hub_rig import HubRig
+from tests.model_cases import sha256
 from tests.sync_rig import NodeRig
 
 from skerry.cli.stick_files import Unpacking, blocks_of, data_files, header_of, write_whole
 from skerry.hub.sync.carrying import Carrying as HubCarrying
+from skerry.kit.blob_bytes import PlainBytes
 from skerry.kit.clock import Clock
+from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput
+from skerry.node.data.publish import Publisher
+from skerry.node.files.carried import CarriedFiles
+from skerry.node.files.on_demand import FilesOnDemand
+from skerry.node.files.room import FileRoom, named_in
+from skerry.node.files.store import FileStore, Lane
 from skerry.node.identity import Enrolled, Identity
-from skerry.node.store.files import FileRow
-from skerry.node.sync.carrying import Carrying
+from skerry.node.ports import Room
+from skerry.node.store.files import FileRow, FileRows
+from skerry.node.sync.carrying import Carrying, FilesHere
 from skerry.testing.fake_hub import FakeHub
 from skerry.testing.running_hub import EnrolledNode
 from skerry.wire.codec import decode
-from skerry.wire.files import FileManifest
+from skerry.wire.files import FileManifest, FileRef
+from skerry.wire.records import Meta, Publish, PublishedRecord, Value
 from skerry.wire.stick import (
     PROBLEM,
     PROGRESS,
@@ -48,6 +61,17 @@ class NoFiles:
     async def sent(self, sha256s: list[str]) -> int:
         return len(sha256s)
 
+    async def lost(self) -> None:
+        pass
+
+
+async def _tell_nobody(_name: str, _value: Value, _meta: Meta) -> None:
+    pass
+
+
+def _built_already(_room: Room) -> FileRoom:
+    raise NotImplementedError
+
 
 class CarryRig:
     """`node` is real but for the network; `published` counts its records, whose values are 1, 2, 3, …"""
@@ -59,6 +83,7 @@ class CarryRig:
         self.node = NodeRig(directory / "node", FakeHub(clock), clock)
         self.at_hub = HubCarrying(hub.store, hub.receiver, hub.arrivals, clock)
         self.published = 0
+        self.files: FilesHere = NoFiles()
 
     async def start(self, name: str = "n1") -> None:
         self.enrolled = await self.hub.enrol(name)
@@ -70,11 +95,41 @@ class CarryRig:
         await self.node.sync.reload()
         self.carrying = self.carrying_as(self.enrolled)
 
+    def keep_files(self) -> FileStore:
+        """The node may have files from now on."""
+        rows, records = FileRows(self.node._writer, self.node._writer.reader()), self.node.records
+        lane = Lane(
+            lambda: records.head("event").n, lambda: records.acknowledged("event"), lambda: 0
+        )
+        store = FileStore(
+            self.node.directory, PART, rows, PlainBytes(RealDisk()), RealDisk(), self.clock,
+            lane=lane, room=RoomLeft(), tell=_tell_nobody,
+        )  # fmt: skip
+        files = FilesOnDemand(self.node.directory, rows, PART, _built_already)
+        named = partial(named_in, records)
+        files.loaded = FileRoom(store, None, named, self.clock, random.Random(1))
+        self.files = CarriedFiles(files, self.clock)
+        self.carrying = self.carrying_as(self.enrolled)
+        return store
+
+    async def give(self, store: FileStore, data: bytes, number: int) -> FileRef:
+        """A workload uploads it and publishes its record."""
+
+        async def body() -> AsyncIterator[bytes]:
+            yield data
+
+        stored = await store.put(len(data), sha256(data), body())
+        ref = FileRef(stored.sha256, stored.size)
+        request = Publish([PublishedRecord("cam/a.bin", str(ref), 5)], "file", "ef" * 16, number)
+        publisher = Publisher(self.node.records, self.clock, lambda: "synced")
+        await store.named([ref], partial(publisher.publish, "cam", request, {}))
+        return ref
+
     def carrying_as(self, enrolled: EnrolledNode) -> Carrying:
         identity = Identity(enrolled.node_id, enrolled.name, {}, "http://hub", enrolled.hub_id)
         member = Enrolled(identity, enrolled.secret)
         return Carrying(
-            member, self.node.store, self.node.records, NoFiles(), self.node.sync, self.clock
+            member, self.node.store, self.node.records, self.files, self.node.sync, self.clock
         )
 
     async def publish(self, count: int, noise: int = 0) -> None:

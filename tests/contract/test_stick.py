@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import delete, update
 from tests.carry_rig import CarryRig
 from tests.hub_rig import HubRig
+from tests.model_cases import sha256
 
 from skerry.cli.stick_files import data_files
-from skerry.hub.store.tables import lane, record
+from skerry.hub.store.tables import file, file_content, lane, record
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.workload import Generation, WorkloadStatus
@@ -137,6 +138,52 @@ async def test_a_hub_that_was_put_back_gets_again_what_it_lost(rig: CarryRig) ->
     assert (await rig.bring(rig.stick("d"))) == (0, [])
     await rig.round_trip(rig.stick("e"))
     assert await rig.has_all_once()
+
+
+@pytest.mark.guarantee("G1")
+async def test_a_hub_that_was_put_back_gets_its_files_again(rig: CarryRig) -> None:
+    store = rig.keep_files()
+    first, second = rig.stick("a"), rig.stick("b")
+    await rig.give(store, b"kept", 1)
+    await rig.round_trip(first)
+    point = (await rig.node.sync.acknowledged())["event"]
+    await rig.give(store, b"lost", 2)
+    assert [told.files for told in await rig.round_trip(second)] == [1]
+    await rig.hub.store.write(
+        lambda connection: (
+            connection.execute(
+                update(lane).where(lane.c.lane == "event").values(n=point.n, chain=point.chain)
+            ),
+            connection.execute(delete(record).where(record.c.counter == 2)),
+            connection.execute(delete(file).where(file.c.sha256 == sha256(b"lost"))),
+            connection.execute(
+                delete(file_content).where(file_content.c.sha256 == sha256(b"lost"))
+            ),
+        )
+    )
+    await rig.hub.file_blobs.remove(sha256(b"lost"))
+    await rig.publish(1)
+    [told] = await rig.round_trip(rig.stick("c"))
+    assert "the next export has it again" in told.note
+    [stale] = await rig.take_receipts(first)
+    assert stale.files == 0
+    await rig.round_trip(rig.stick("d"))
+    assert await rig.hub.arrivals.held(rig.enrolled.node_id, [sha256(b"lost")])
+    assert store.rows.totals().waiting == 0
+
+
+@pytest.mark.guarantee("G1")
+async def test_an_old_receipt_says_nothing_about_files(rig: CarryRig) -> None:
+    store = rig.keep_files()
+    old = rig.stick("old")
+    await rig.give(store, b"one", 1)
+    await rig.export(old)
+    await rig.bring(old)
+    await rig.publish(10)
+    await rig.round_trip(rig.stick("new"))
+    await store.lost()
+    assert [told.files for told in await rig.take_receipts(old)] == [0]
+    assert store.rows.totals().waiting == 1
 
 
 @pytest.mark.guarantee("G9")

@@ -17,6 +17,7 @@ from tests.model_cases import content, sha256
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.store.blobs import BlobDirectory
 from skerry.kit.errors import SkerryError, StorageFull
+from skerry.node.store.files import Moment
 from skerry.sdk.client import Client, Timing
 from skerry.sdk.content import Content
 from skerry.testing.faulty_disk import FaultyDisk
@@ -81,7 +82,7 @@ async def test_letting_go_fails_at_every_step(tmp_path: Path, label: str) -> Non
     disk = FaultyDisk()
     async with file_rig(tmp_path, disk=disk) as rig:
         assert await acknowledged(rig)
-        await rig.store.rows.sent(SHA, 1, 0)
+        await rig.store.rows.sent(SHA, Moment(1, 1, ""), 0)
         seen = disk.labels.copy()
         disk.fail_after(
             ("file.drop.before-commit", "file.drop.after-commit", "file.drop").index(label) + 1

@@ -1,6 +1,7 @@
 """Backups by the clock: when one is due, what a failure does, and that the real child makes one."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from tests.sealed_node import edit, sealed_node
 
 from skerry.kit.archive.reading import Archive
 from skerry.kit.clock import SystemClock
+from skerry.node.backups.listing import Listing, Seen
 from skerry.node.backups.schedule import AGAIN, Backups, Outcome, run_child
 from skerry.node.node_settings import NodeSettings
 from skerry.testing.manual_clock import ManualClock
+from skerry.testing.waiting import eventually
 from skerry.wire.records import Meta, Value
 
 DAY = 86_400.0
@@ -55,10 +58,45 @@ async def test_one_a_day_and_one_at_once_when_there_is_none(rig: Rig) -> None:
         rig.clock.advance(hours * 3600.0)
         await rig.backups.once()
         assert len(rig.rooms) == made
-    status = rig.backups.status()
+    status = await rig.backups.status()
     assert (status.kept, status.last_at, status.problem) == (3, rig.clock.wall_ns(), "")
     assert rig.rooms[0] == 77
     assert rig.told == []
+
+
+class Hanging(Listing):
+    """A share that does not answer until `gate` is set."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, "shed", 0.05)
+        self.gate = threading.Event()
+        self.looks = 0
+
+    def look(self) -> Seen:
+        self.looks += 1
+        self.gate.wait()
+        return super().look()
+
+
+@pytest.mark.guarantee("G4")
+async def test_a_share_that_does_not_answer_holds_nothing_up(rig: Rig) -> None:
+    await rig.backups.once()
+    assert (await rig.backups.status()).kept == 1
+    share = Hanging(rig.directory)
+    share.seen = Seen(1, 5, 1)
+    rig.backups._listing = share
+    rig.clock.advance(2 * DAY)
+    for _ in range(5):
+        await rig.backups.once()
+        status = await rig.backups.status()
+        assert (status.kept, status.last_at, status.last_size) == (1, 5, 1)
+        assert "does not answer" in status.problem
+    assert (share.looks, len(rig.rooms)) == (1, 1)
+    share.gate.set()
+    await eventually(lambda: share._look is not None and share._look.done(), "it answers", 5)
+    await rig.backups.once()
+    assert len(rig.rooms) == 2
+    assert (await rig.backups.status()).problem == ""
 
 
 async def test_a_failure_is_told_once_and_tried_again_every_quarter_of_an_hour(rig: Rig) -> None:
@@ -70,12 +108,12 @@ async def test_a_failure_is_told_once_and_tried_again_every_quarter_of_an_hour(r
     await rig.backups.once()
     assert len(rig.rooms) == 4
     assert rig.told == [("skerry.backup.failed", "cannot make a backup: no room")]
-    assert rig.backups.status().problem == "cannot make a backup: no room"
+    assert (await rig.backups.status()).problem == "cannot make a backup: no room"
     assert rig.damaged == []
     rig.outcome = Outcome(0, "made")
     rig.clock.advance(AGAIN)
     await rig.backups.once()
-    assert rig.backups.status().problem == ""
+    assert (await rig.backups.status()).problem == ""
 
 
 @pytest.mark.guarantee("G6")

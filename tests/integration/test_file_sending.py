@@ -14,9 +14,12 @@ from tests.hub_rig import HubRig
 from tests.model_cases import content, sha256
 
 from skerry.hub.store.tables import file_content
+from skerry.kit.clock import NS
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.pace import Pace
+from skerry.node.files import sending
 from skerry.node.files.sending import FileSending, Way
+from skerry.node.files.store import KEEP_SENT
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.files import FileManifest, FileRef, FileState
 
@@ -189,12 +192,121 @@ async def test_a_hub_that_was_put_back_gets_again_what_it_lost(site: Site) -> No
     assert await site.complete(b"lost")
 
 
+async def put_back(site: Site, *lost: bytes) -> None:
+    """The hub is that of before these contents came."""
+    for data in lost:
+        sha = sha256(data)
+        await site.hub.arrivals._execute(delete(file_content).where(file_content.c.sha256 == sha))
+        await site.hub.file_blobs.remove(sha)
+    site.connection += 1
+
+
+async def passed(site: Site, count: int = 1) -> None:
+    """So many passes, however long they wait."""
+    for _ in range(count):
+        task = asyncio.create_task(site.sending.once())
+        while not task.done():
+            site.clock.advance(0.5)
+            await asyncio.sleep(0.001)
+        await task
+
+
+@pytest.mark.guarantee("G1")
+@pytest.mark.parametrize("error", [Transient("cut"), Refused("not now")])
+async def test_nothing_is_sent_before_the_hub_has_said_what_it_lacks(
+    site: Site, error: Exception
+) -> None:
+    await site.give(DATA)
+    await passed(site)
+    await put_back(site, DATA)
+    await site.give(b"next")
+    site.to_hub.error = error
+    await passed(site)
+    assert site.sending.problem == str(error)
+    site.to_hub.error = None
+    await passed(site, 2)
+    assert (await site.complete(DATA), await site.complete(b"next")) == (True, True)
+    assert site.sending.problem == ""
+
+
+@pytest.mark.guarantee("G1")
+async def test_a_clock_that_was_set_changes_nothing(site: Site) -> None:
+    site.clock.jump_wall(-site.clock.wall_ns() / NS)
+    await site.give(b"in 1970")
+    await passed(site)
+    site.clock.jump_wall(1_760_000_000)
+    await site.give(DATA)
+    await passed(site)
+    site.clock.jump_wall(-30 * 86_400)
+    await site.give(b"last")
+    await passed(site)
+    site.clock.jump_wall(30 * 86_400)
+    assert site.rig.store.evictable(safely=True) == 0
+    assert await site.rig.store.evict(10**9, safely=True) == 0
+    await put_back(site, b"in 1970", DATA, b"last")
+    await passed(site, 3)
+    for data in (b"in 1970", DATA, b"last"):
+        assert await site.complete(data)
+
+
+@pytest.mark.guarantee("G1")
+async def test_what_a_hub_got_while_it_was_put_back_hides_nothing(site: Site) -> None:
+    await site.give(DATA)
+    await passed(site)
+    await site.give(b"on its way")
+    send = site.to_hub.send_file
+
+    async def send_to_another(sha256: str, start: int, data: bytes) -> FileState:
+        await put_back(site, DATA)
+        return await send(sha256, start, data)
+
+    site.to_hub.send_file = send_to_another  # type: ignore[method-assign]
+    await passed(site)
+    site.to_hub.send_file = send  # type: ignore[method-assign]
+    await passed(site, 2)
+    assert await site.complete(DATA)
+    assert await site.complete(b"on its way")
+
+
+async def test_a_cut_while_it_says_what_it_lacks_begins_anew(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "MAX_ASKED", 1)
+    contents = [b"one", b"two", b"three"]
+    for data in contents:
+        await site.give(data)
+        await passed(site)
+    await put_back(site, *contents)
+    held, asked = site.to_hub.files_held, 0
+
+    async def cut_at_the_third(sha256s: Collection[str]) -> set[str]:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            raise Transient("cut")
+        return await held(sha256s)
+
+    site.to_hub.files_held = cut_at_the_third  # type: ignore[method-assign]
+    await passed(site, 4)
+    for data in contents:
+        assert await site.complete(data)
+
+
+async def test_what_the_hub_may_have_let_go_itself_is_not_asked_for(site: Site) -> None:
+    await site.give(DATA)
+    await passed(site)
+    site.clock.advance(KEEP_SENT / NS + 1)
+    await put_back(site, DATA)
+    assert await site.sending._compare()
+    assert (site.to_hub.asked, site.rig.store.rows.waiting(9)) == ([], [])
+
+
 async def test_a_cap_spreads_a_file_over_time(site: Site) -> None:
     site.pace.rate = 100_000
     await site.give(DATA)
     began = site.clock.monotonic_ns()
-    sending = asyncio.create_task(site.sending.once())
-    while not sending.done():
+    task = asyncio.create_task(site.sending.once())
+    while not task.done():
         site.clock.advance(0.1)
         await asyncio.sleep(0.001)
     assert (site.clock.monotonic_ns() - began) / 1e9 > 5

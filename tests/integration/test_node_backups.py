@@ -1,5 +1,6 @@
 """Backups of a node's stores: taken while they are written, restored elsewhere, opened by the right key only."""
 
+import errno
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -7,19 +8,22 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.backup_rig import kek, maker, restored
+from tests.backup_rig import kek, maker, restored, settings
 from tests.integration.test_encrypted_store import CANARY, fill, hidden
 from tests.record_rig import held, values
 from tests.sealed_node import SealedNode, edit, publish, sealed_node
 
 from skerry.kit.archive.reading import Archive
+from skerry.kit.clock import SystemClock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.errors import Corrupt, Refused
 from skerry.kit.file_lock import locked
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import StateTooNew
 from skerry.node.backups.making import LOCK_FILE
-from skerry.node.backups.restoring import Keeping
+from skerry.node.backups.restoring import Keeping, Restorer, open_backup
 from skerry.node.identity import Identity, write_identity
+from skerry.node.store.opening import integrity_problem
 from skerry.testing.faulty_disk import FaultyDisk
 from skerry.wire.sync import LanePoint
 
@@ -203,6 +207,64 @@ async def test_a_restore_that_is_cut_off_keeps_the_node_from_starting_until_it_i
     assert cuts > 10
     async with sealed_node(home, on=False) as node:
         assert len(values(node.records)) == 10
+
+
+class TwoFileSystems(FaultyDisk):
+    """What is below `other` is on another one. `torn` would be lost by a power cut, `whole` was synced and named."""
+
+    def __init__(self, other: Path, fail_at: int = 0) -> None:
+        super().__init__(fail_at)
+        self._other = other
+        self._names: dict[int, Path] = {}
+        self.torn: set[Path] = set()
+        self.whole: set[Path] = set()
+
+    def open_append(self, label: str, path: Path) -> int:
+        fd = super().open_append(label, path)
+        self._names[fd] = path
+        return fd
+
+    def append(self, label: str, fd: int, data: bytes) -> None:
+        super().append(label, fd, data)
+        self.torn.add(self._names[fd])
+
+    def sync(self, label: str, fd: int) -> None:
+        super().sync(label, fd)
+        self.torn.discard(self._names[fd])
+
+    def rename(self, label: str, path: Path, target: Path) -> None:
+        if path.is_relative_to(self._other) != target.is_relative_to(self._other):
+            raise OSError(errno.EXDEV, "another file system")
+        assert path not in self.torn
+        super().rename(label, path, target)
+        self.whole.add(target)
+
+
+@pytest.mark.guarantee("G1")
+async def test_a_database_on_another_file_system_is_put_there_whole(tmp_path: Path) -> None:
+    async with sealed_node(tmp_path / "n", on=False) as node:
+        await publish(node, 1)
+        made = maker(tmp_path / "n").to_file(tmp_path / "b.skb")
+    home, there = tmp_path / "m", tmp_path / "other" / "node.db"
+    wish = settings(home, path=str(there))
+    archive, key = open_backup(Path(made.path), wish, Keeping())
+    cuts = 0
+    for number in range(1, 200):
+        disk = TwoFileSystems(there.parent, number)
+        try:
+            told = Restorer(wish, disk, SystemClock()).restore(archive, key, replace=True)
+        except OSError:
+            cuts += 1
+            assert not there.exists() or not integrity_problem(there, NullCipher())
+            continue
+        break
+    assert cuts > 15
+    assert there in disk.whole
+    assert Path(told.replaced, "node.db") in disk.whole
+    assert disk.torn == set()
+    assert not integrity_problem(Path(told.replaced, "node.db"), NullCipher())
+    assert not (home / "restore.unfinished").exists()
+    assert not list(tmp_path.rglob("*.new"))
 
 
 async def test_the_directory_keeps_so_many_and_never_goes_without_one(tmp_path: Path) -> None:

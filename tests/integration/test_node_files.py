@@ -12,6 +12,7 @@ from skerry.kit.clock import NS
 from skerry.kit.errors import InvalidInput, NotFound, StorageFull, Transient
 from skerry.node.files.chunks import AVERAGE, LARGEST, manifest_of
 from skerry.node.files.store import KEEP_SENT, UNNAMED_FOR
+from skerry.node.store.files import SQL, FileTotals, Moment
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.files import FileManifest, FileRef
 
@@ -28,7 +29,7 @@ async def given(rig: FileRig, *contents: bytes) -> list[FileRef]:
 
 async def sent(rig: FileRig, *refs: FileRef) -> None:
     for ref in refs:
-        await rig.store.rows.sent(ref.sha256, rig.store._clock.wall_ns(), 0)
+        await rig.store.rows.sent(ref.sha256, Moment.now(rig.store._clock), 0)
 
 
 async def test_what_is_given_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -126,6 +127,59 @@ async def test_what_may_go_and_what_not(tmp_path: Path) -> None:
         assert len(rig.on_disk()) == 1
         await given(rig, b"one")
         assert [row.size for row in store.rows.waiting(9)] == [7, 3]
+
+
+async def test_the_age_of_another_boot_is_not_that_of_a_clock_that_was_not_set(
+    tmp_path: Path,
+) -> None:
+    async with file_rig(tmp_path, clock=ManualClock(5 * NS)) as rig:
+        await sent(rig, *await given(rig, b"one"))
+    clock = ManualClock(boot_id="boot-2")
+    async with file_rig(tmp_path, clock=clock) as rig:
+        assert rig.store.evictable(safely=True) == 0
+        ref = await rig.put(b"three", sha256(b"three"))
+        await rig.publish(ref, first=2)
+        await sent(rig, ref)
+    later = ManualClock(clock.wall_ns() + KEEP_SENT + NS, boot_id="boot-3")
+    async with file_rig(tmp_path, clock=later) as rig:
+        assert rig.store.young_from() == 1  # nobody knows how old the first one is
+        rig.backed_up = 1
+        assert rig.store.evictable(safely=True) == 3
+
+
+async def test_sums_are_kept_and_no_question_reads_all_rows(tmp_path: Path) -> None:
+    async with file_rig(tmp_path) as rig:
+        refs = await given(rig, b"one", b"three", b"fifteen")
+        rows = rig.store.rows
+        await sent(rig, *refs[:2])
+        await rows.lost([refs[0].sha256])
+        await rows.fail(refs[2].sha256, "gone")
+        await rows.drop([refs[1].sha256])
+        await rows.put(refs[0].sha256, 3, 7)
+        assert rows.totals() == FileTotals(2, 10, 2, 10, "gone")
+        await rows.sent(refs[0].sha256, Moment(1, 1, ""), 0)
+        assert rows.totals() == FileTotals(2, 10, 1, 7, "gone")
+        values = {"boot": "", "monotonic": 0, "wall": 0, "set": 0, "n": 0, "no": 0}
+        for name in ("totals", "last_sent", "sent_ones", "sent_after", "first_young", "backed_up"):
+            given_values = values if ":" in SQL[name] else (0,) * SQL[name].count("?")
+            plan = rows._reader.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", given_values).fetchall()
+            steps = [row["detail"] for row in plan]
+            assert not [s for s in steps if s == "SCAN file" or "TEMP B-TREE" in s], (name, steps)
+
+
+async def test_a_record_that_comes_while_its_content_goes_is_refused(tmp_path: Path) -> None:
+    async with file_rig(tmp_path) as rig:
+        [ref] = await given(rig, DATA)
+        await sent(rig, ref)
+        going = asyncio.create_task(rig.store.evict(1, safely=False))
+        while not rig.store._dropping:  # noqa: ASYNC110 - the millisecond in which it goes
+            await asyncio.sleep(0)
+        with pytest.raises(NotFound, match="Send them first"):
+            await rig.publish(ref)
+        assert await going == len(DATA)
+        assert await rig.put(DATA, SHA) == ref
+        await rig.publish(ref)
+        assert rig.bytes_of(ref) == DATA
 
 
 async def test_room_is_asked_for_before_a_file_is_refused(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Safekeeping(msgspec.Struct):
         told = await self.store.state.fact(FACT)
         rebuilt = decode(told.encode(), Rebuilt, "fact «rebuilt»") if told else None
         return msgspec.structs.replace(
-            self.backups.status(),
+            await self.backups.status(),
             rebuilt=str(rebuilt) if rebuilt else "",
             rebuilt_at=rebuilt.at if rebuilt else 0,
             lost_with_node=self.lost_with_node,

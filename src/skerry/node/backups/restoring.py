@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -43,6 +45,7 @@ from skerry.node.store.opening import (
 from skerry.node.store.rebuilding import note_rebuilt
 
 _STAGING = "restore.new"
+_PIECE = 1024 * 1024
 _RINGS = ("keys.json", "keys.copy.json")
 _DATA = (RECORDS, FILES, IDENTITY_FILE, SECRET_FILE, *_RINGS)
 """What makes a directory one with data, beside the database."""
@@ -169,8 +172,7 @@ class Restorer:
                 path.replace(_target(data_dir, path.name))
         disk.point("restore.half")
         self._database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.move(staging / DATABASE, self._database)
-        sync_directory(self._database.parent)
+        self._move(staging / DATABASE, self._database)
         sync_directory(data_dir)
         disk.unlink("restore.end", data_dir / UNFINISHED)
         sync_directory(data_dir)
@@ -183,9 +185,42 @@ class Restorer:
         aside = self._data_dir / f"replaced-{at:%Y%m%dT%H%M%S%f}Z"
         aside.mkdir(mode=0o700)
         for path in there:
-            shutil.move(path, aside / path.name)
+            self._move(path, aside / path.name)
         sync_directory(aside)
         return aside
+
+    def _move(self, path: Path, target: Path) -> None:
+        """As a rename, also to another file system: `path` goes when all of it is durable at `target`."""
+        disk = self._disk
+        try:
+            disk.rename("restore.move", path, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        else:
+            return
+        if path.is_dir():
+            disk.make_directory("restore.directory", target)
+            for one in sorted(path.iterdir()):
+                self._move(one, target / one.name)
+            path.rmdir()
+            return
+        copy = target.with_name(f"{target.name}.new")
+        disk.unlink("restore.copy", copy)
+        _copy(disk, path, copy)
+        disk.rename("restore.copied", copy, target)
+        disk.unlink("restore.moved", path)
+
+
+def _copy(disk: Disk, path: Path, target: Path) -> None:
+    fd = disk.open_append("restore.copy", target)
+    try:
+        with path.open("rb") as file:
+            while data := file.read(_PIECE):
+                disk.append("restore.copy", fd, data)
+        disk.sync("restore.copy", fd)
+    finally:
+        os.close(fd)
 
 
 def _locked(data_dir: Path) -> contextlib.AbstractContextManager[None]:

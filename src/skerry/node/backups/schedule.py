@@ -7,18 +7,17 @@ reads the whole database, so it is also who finds damage that nobody has touched
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import msgspec
 
-from skerry.kit.archive.rotation import held, is_due
+from skerry.kit.archive.rotation import is_due
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Transient
+from skerry.node.backups.listing import Listing
 from skerry.node.backups.place import backup_directory
 from skerry.node.node_settings import NodeSettings, to_bytes
 from skerry.wire.local import BackupStatus
@@ -61,7 +60,6 @@ class Backups:
         damaged: Callable[[str], None],
     ) -> None:
         self._settings = settings
-        self._owner = owner
         self._clock = clock
         self._run = run
         self._tell = tell
@@ -70,26 +68,20 @@ class Backups:
         self._tried_at: int | None = None
         self._failed = ""
         self._directory = backup_directory(settings)
+        self._listing = Listing(self._directory, owner)
 
-    def status(self) -> BackupStatus:
-        """What is there now, for people."""
-        files: list[tuple[str, int]] = []
-        with contextlib.suppress(OSError):
-            files = [(path.name, path.stat().st_size) for path in self._directory.glob("node-*")]
-        there = held("node", self._owner, files)
-        last = there[-1] if there else None
-        return BackupStatus(
-            str(self._directory),
-            len(there),
-            None if last is None else _made_at(self._directory / last.name),
-            0 if last is None else last.size,
-            self._failed,
-        )
+    async def status(self) -> BackupStatus:
+        """What is there now, for people; what was there, where the directory does not answer."""
+        silent = "" if await self._listing.refresh() else f"{self._directory} does not answer"
+        seen, problem = self._listing.seen, silent or self._failed
+        return BackupStatus(str(self._directory), seen.kept, seen.last_at, seen.last_size, problem)
 
     async def once(self) -> None:
         """Has one made if it is due."""
         now = self._clock.wall_ns()
-        last = self.status().last_at
+        if not await self._listing.refresh():
+            return  # a child would hang, too
+        last = self._listing.seen.last_at
         if self._failed and not is_due(self._tried_at, now, AGAIN):
             return
         if is_due(last, now, self._settings.storage.backup_interval):
@@ -138,10 +130,3 @@ async def run_child(settings: NodeSettings, room: int | None) -> Outcome:
             await process.wait()
     lines = (complained or said).decode(errors="replace").strip().splitlines()
     return Outcome(process.returncode or 0, lines[-1] if lines else "it ended without a word")
-
-
-def _made_at(path: Path) -> int | None:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return None

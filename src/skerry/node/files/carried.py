@@ -6,7 +6,7 @@ from skerry.kit.clock import Clock
 from skerry.node.files.chunks import manifest_of
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.files.store import FileStore
-from skerry.node.store.files import FileRow
+from skerry.node.store.files import FileRow, Moment
 from skerry.wire.files import FileManifest
 
 _ALL = 1_000_000
@@ -38,5 +38,10 @@ class CarriedFiles:
         rows = [store.rows.row(one) for one in sha256s]
         fresh = [row for row in rows if row is not None and row.sent_at is None]
         for row in fresh:
-            await store.rows.sent(row.sha256, self._clock.wall_ns(), store.lane.head() + 1)
+            await store.rows.sent(row.sha256, Moment.now(self._clock), store.lane.head() + 1)
         return len(fresh)
+
+    async def lost(self) -> None:
+        store = await self._files.store()
+        if store is not None:
+            await store.lost()

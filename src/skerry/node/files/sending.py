@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -20,9 +20,9 @@ from skerry.kit.errors import Corrupt, InvalidInput, Refused, Transient
 from skerry.kit.pace import Pace
 from skerry.kit.tasks import Guard
 from skerry.node.files.chunks import AVERAGE, manifest_of
-from skerry.node.files.store import KEEP_SENT, FileStore
+from skerry.node.files.store import FileStore
 from skerry.node.ports import FileHub
-from skerry.node.store.files import FileRow
+from skerry.node.store.files import FileRow, Moment
 from skerry.wire.files import MAX_ASKED, FileState
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ class FileSending:
         self._cuts = 0
         self._reached = ("", 0)
         self._compared = -1
+        self._not_compared = 0
         self._tidied_at = 0
         self.problem = ""
         """Why nothing gets through at the moment."""
@@ -90,7 +91,8 @@ class FileSending:
         await self._tidy()
         pause = _IDLE
         if self._way.connected():
-            await self._compare()
+            if not await self._compare():
+                return
             rows = self._store.rows.waiting(_LOOKED_AT)
             chosen = next(filter(self._may_be_sent, rows), None)
             if chosen is not None:
@@ -141,9 +143,11 @@ class FileSending:
             state = await self._hub.send_file(row.sha256, state.start, data)
             self._note_progress(state)
             await self._pace.spend(len(data))
+        if self._way.changed() != self._compared:
+            return  # by now it may be a hub that was put back: were this the last one sent, it would have all of them
         # A backup of the hub that has the next record was taken after the content had arrived.
         following = self._store.lane.head() + 1
-        await self._store.rows.sent(row.sha256, self._clock.wall_ns(), following)
+        await self._store.rows.sent(row.sha256, Moment.now(self._clock), following)
 
     def _note_progress(self, state: FileState) -> None:
         reached = (state.sha256, state.start)
@@ -154,31 +158,41 @@ class FileSending:
         """With a cap, about a second's worth at a time, so that the rate is not a series of bursts."""
         return wanted if self._pace.rate is None else min(wanted, max(_LEAST, self._pace.rate))
 
-    async def _compare(self) -> None:
-        """After each new connection: a hub that lacks what it got last was put back, and says what else it lacks."""
+    async def _compare(self) -> bool:
+        """After each new connection: a hub that lacks what it got last was put back, and says what else it lacks.
+
+        False: it has not answered. Until it has, nothing may be sent, since that would be what it got last.
+        """
         connection = self._way.changed()
         if connection == self._compared:
-            return
+            return True
         try:
-            last = self._store.rows.last_sent()
-            if last is not None and not await self._hub.files_held([last.sha256]):
-                await self._ask_for_all()
+            last, since = self._store.rows.last_sent(), self._store.young_from()
+            asked = [last.sha256] if last is not None and last.sent_no >= since else []
+            if asked and not await self._hub.files_held(asked):
+                await self._ask_for_all(since)
         except (Transient, Refused, InvalidInput) as error:
+            self._not_compared += 1
+            self.problem = str(error)
             log.info("%s", error)
-            return
+            backoff = AGAIN if isinstance(error, Transient) else REFUSED
+            await self._clock.sleep(backoff.delay(self._not_compared, self._chance))
+            return False
+        if self._not_compared:
+            self._not_compared, self.problem = 0, ""
         self._compared = connection
+        return True
 
-    async def _ask_for_all(self) -> None:
-        since = self._clock.wall_ns() - KEEP_SENT
-        sent = [row.sha256 for row in self._store.rows.sent_ones() if (row.sent_at or 0) > since]
-        lost: list[str] = []
-        for start in range(0, len(sent), MAX_ASKED):
-            asked: Collection[str] = sent[start : start + MAX_ASKED]
-            held = await self._hub.files_held(asked)
-            lost += [one for one in asked if one not in held]
-        if lost:
-            log.warning("the hub lost %d files; sending them again", len(lost))
-            await self._store.rows.lost(lost)
+    async def _ask_for_all(self, since: int) -> None:
+        """What it got last is asked for last, so that a cut in between makes it begin anew."""
+        after, lost = since - 1, 0
+        while asked := self._store.rows.sent_after(after, MAX_ASKED):
+            after = asked[-1].sent_no
+            names = [row.sha256 for row in asked]
+            held = await self._hub.files_held(names)
+            await self._store.rows.lost(one for one in names if one not in held)
+            lost += len(names) - len(held)
+        log.warning("the hub lost %d files; sending them again", lost)
 
     async def _tidy(self) -> None:
         now = self._clock.monotonic_ns()

@@ -30,7 +30,7 @@ from skerry.kit.disk import Disk
 from skerry.kit.errors import Corrupt, InvalidInput, NotFound, StorageFull, Transient
 from skerry.kit.units import format_size
 from skerry.node.ports import Room
-from skerry.node.store.files import FILES_DIRECTORY, FileRow, FileRows
+from skerry.node.store.files import FILES_DIRECTORY, FileRow, FileRows, Moment
 from skerry.wire.files import MAX_FILE, FileRef, FilesWaiting, StoredFile
 from skerry.wire.records import Meta, Value
 
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 KEEP_SENT = 7 * 86_400 * NS
-"""As long the hub may need a file again, because it was put back to a backup (`data.retention`)."""
+"""As long the hub may need a file again, because it was put back to a backup (as `data.retention`)."""
 
 UNNAMED_FOR = 86_400 * NS
 """A content without a record is kept for so long: the record may still be on its way."""
@@ -104,6 +104,7 @@ class FileStore:
         self._numbers = itertools.count(1)
         self._coming: dict[int, int] = {}
         self._pinned: Counter[str] = Counter()
+        self._dropping: frozenset[str] = frozenset()
 
     async def open(self, named: Callable[[Collection[str]], set[str]]) -> None:
         """Puts right what a crash has left. `named` says which of some contents records name; it may read all of them."""
@@ -150,6 +151,8 @@ class FileStore:
         names = {ref.sha256 for ref in refs}
         self._pinned.update(names)
         try:
+            if names & self._dropping:
+                await self.all_settled()
             for ref in refs:
                 row = self.rows.row(ref.sha256)
                 if row is None or row.size != ref.size or row.problem:
@@ -160,7 +163,7 @@ class FileStore:
             accepted = await accept()
             await self.rows.name(names, self.lane.head())
         finally:
-            self._pinned.subtract(names)
+            self._pinned -= Counter(names)
         self.changed.ring()
         return accepted
 
@@ -169,7 +172,7 @@ class FileStore:
         return self._found(row, self._blobs.read, start, size)
 
     async def all_settled(self) -> None:
-        """Returns when each content that was taken under former keys has its row; what is still coming is refused."""
+        """Returns when what was being taken or let go has its row, or has none. Under former keys no more is taken then."""
         async with self._changing:
             pass
 
@@ -212,7 +215,10 @@ class FileStore:
 
     def evictable(self, *, safely: bool) -> int:
         """Bytes that the hub has; `safely`: also in a backup, or long enough."""
-        return sum(row.size for row in self._may_go(safely=safely))
+        if not safely:
+            totals = self.rows.totals()
+            return totals.used - totals.unsent
+        return self.rows.backed_up_or_old_size(self.lane.backed_up(), self.young_from())
 
     async def evict(self, size: int, *, safely: bool) -> int:
         """Lets about so many bytes go of what `evictable` counts, the oldest first; returns how many it were."""
@@ -232,6 +238,15 @@ class FileStore:
             old = self.rows.unnamed(self._clock.wall_ns() - UNNAMED_FOR)
             await self._drop([row for row in old if not self._pinned[row.sha256]])
 
+    def young_from(self) -> int:
+        """The `sent_no` from which on the hub may need them again: what it has had for longer it may have let go itself."""
+        return self.rows.first_young(KEEP_SENT, Moment.now(self._clock))
+
+    async def lost(self) -> None:
+        """The hub was put back, and nobody can ask it what it has: all that it may need again waits."""
+        await self.rows.all_lost(self.young_from())
+        self.changed.ring()
+
     def waiting(self, problem: str) -> FilesWaiting:
         """For people: what the hub does not have yet, and why."""
         found = self.rows.totals()
@@ -247,18 +262,23 @@ class FileStore:
         return path.with_name(f"{path.name}.{number}{_NEW}")
 
     def _may_go(self, *, safely: bool) -> Iterator[FileRow]:
-        old, backed_up = self._clock.wall_ns() - KEEP_SENT, self.lane.backed_up()
-        for row in self.rows.sent_ones():
-            assert row.sent_at is not None  # noqa: S101 - that is what was asked for
-            if not self._pinned[row.sha256] and (
-                not safely or row.n <= backed_up or row.sent_at < old
-            ):
-                yield row
+        found = self.rows.sent_ones()
+        if safely:
+            backed_up = self.lane.backed_up()
+            old = (row for row in self.rows.sent_ones(self.young_from()) if row.n > backed_up)
+            found = itertools.chain(self.rows.backed_up(backed_up), old)
+        return (row for row in found if not self._pinned[row.sha256])
 
     async def _drop(self, rows: Collection[FileRow]) -> None:
-        if rows:
-            await self.rows.drop(row.sha256 for row in rows)
+        """Nothing may have been awaited since they were chosen: until then a record may come that names one."""
+        if not rows:
+            return
+        self._dropping = frozenset(row.sha256 for row in rows)
+        try:
+            await self.rows.drop(self._dropping)
             await self._in_thread(self._unlink, [self._path(row.sha256) for row in rows])
+        finally:
+            self._dropping = frozenset()
 
     async def _write(self, number: int, new: Path, sha256: str, body: AsyncIterator[bytes]) -> int:
         writer = await self._in_thread(self._blobs.create, new)

@@ -6,17 +6,35 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from skerry.kit.clock import NS, Clock
 from skerry.kit.sqlite import SqliteWriter, read_queries
+
+_ANY = 2**63 - 1
 
 FILES_DIRECTORY = "files"
 """Of the data directory: where the bytes are."""
 
 SQL = read_queries(Path(__file__).with_name("files.sql"))
+
+_CLOCK_SET = 1_577_836_800 * NS
+"""2020: a clock that says less was not set."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """A time by both clocks; `monotonic` compares only within one boot."""
+
+    wall: int
+    monotonic: int
+    boot: str
+
+    @staticmethod
+    def now(clock: Clock) -> Moment:
+        return Moment(clock.wall_ns(), clock.monotonic_ns(), clock.boot_id())
 
 
 class FileRow(msgspec.Struct, frozen=True):
@@ -24,7 +42,8 @@ class FileRow(msgspec.Struct, frozen=True):
 
     Once it is sent, a copy of the hub that has record `n` has the content, too.
 
-    `sent_at` None: the hub does not have it. `problem` says why it will not be sent.
+    `sent_at` None: the hub does not have it; else `sent_no` is higher than that of all it had then. `problem` says why
+    it will not be sent.
     """
 
     sha256: str
@@ -33,6 +52,9 @@ class FileRow(msgspec.Struct, frozen=True):
     n: int = 0
     sent_at: int | None = None
     problem: str = ""
+    sent_no: int = 0
+    sent_monotonic: int = 0
+    sent_boot: str = ""
 
 
 class FileTotals(msgspec.Struct, frozen=True):
@@ -69,9 +91,29 @@ class FileRows:
         """What was given before then and no record names."""
         return self._rows("unnamed", before)
 
-    def sent_ones(self) -> list[FileRow]:
-        """What the hub has, the one that it has had longest first."""
-        return self._rows("sent_ones")
+    def sent_ones(self, before: int = _ANY) -> Iterator[FileRow]:
+        """What the hub has, the one that it has had longest first, up to that `sent_no`. Read as it is taken."""
+        return self._each("sent_ones", before)
+
+    def sent_after(self, number: int, most: int) -> list[FileRow]:
+        """What the hub has from after that `sent_no` on."""
+        return self._rows("sent_after", number, most)
+
+    def backed_up(self, n: int) -> Iterator[FileRow]:
+        """What a copy of the hub has that has record `n`, the oldest first. Read as it is taken."""
+        return self._each("backed_up", n)
+
+    def first_young(self, age: int, now: Moment) -> int:
+        """The `sent_no` before which the hub has had everything for `age` nanoseconds, by the clock that can be trusted more."""
+        bounds = {"boot": now.boot, "monotonic": now.monotonic - age, "wall": now.wall - age}
+        query = SQL["first_young"]
+        found = self._reader.execute(query, bounds | {"set": _CLOCK_SET}).fetchone()
+        return _ANY if found is None else int(found[0])
+
+    def backed_up_or_old_size(self, n: int, before: int) -> int:
+        """Bytes of what `backed_up` and `sent_ones` give."""
+        query = SQL["backed_up_or_old_size"]
+        return int(self._reader.execute(query, {"n": n, "no": before}).fetchone()[0])
 
     def last_sent(self) -> FileRow | None:
         """What the hub got last."""
@@ -82,7 +124,10 @@ class FileRows:
         return FileTotals(**dict(self._reader.execute(SQL["totals"]).fetchone()))
 
     def _rows(self, query: str, *values: object) -> list[FileRow]:
-        return [FileRow(**dict(row)) for row in self._reader.execute(SQL[query], values)]
+        return list(self._each(query, *values))
+
+    def _each(self, query: str, *values: object) -> Iterator[FileRow]:
+        return (FileRow(**dict(row)) for row in self._reader.execute(SQL[query], values))
 
     @property
     def lost_some(self) -> bool:
@@ -108,13 +153,17 @@ class FileRows:
         """A record up to number `n` names them."""
         await self._write("name", [{"sha256": one, "n": n} for one in sha256s])
 
-    async def sent(self, sha256: str, at: int, n: int) -> None:
+    async def sent(self, sha256: str, at: Moment, n: int) -> None:
         """The hub had all of it before record `n` was accepted here."""
-        await self._write("sent", [{"sha256": sha256, "at": at, "n": n}])
+        await self._write("sent", [{"sha256": sha256, "n": n} | msgspec.structs.asdict(at)])
 
     async def lost(self, sha256s: Iterable[str]) -> None:
         """The hub does not have them any more."""
         await self._write("lost", [{"sha256": one} for one in sha256s])
+
+    async def all_lost(self, number: int) -> None:
+        """The hub may not have any more what it has got from that `sent_no` on."""
+        await self._write("all_lost", [{"no": number}])
 
     async def fail(self, sha256: str, problem: str) -> None:
         """It will not be sent."""

@@ -154,6 +154,10 @@ class NodeStore:
             frames.append(FrozenFrame(row["n"], previous or NO_CHAIN, row["chain"], body))
         return frames
 
+    async def last_frozen(self) -> int:
+        """The number of the newest frame, which the hub may have."""
+        return _newest(self._reader).n
+
     async def state_chain(self, n: int) -> str | None:
         """The chain after frame `n`, when it is still known."""
         if n == 0:

@@ -63,6 +63,10 @@ class FilesHere(Protocol):
         """The hub has all of these; returns how many of them were waiting."""
         ...
 
+    async def lost(self) -> None:
+        """The hub was put back: all that it may need again waits."""
+        ...
+
 
 class Acknowledgements(Protocol):
     """How far the hub has each lane, as the running sync knows it (`sync.Sync`)."""
@@ -146,8 +150,9 @@ class Carrying:
     async def _export(self, sheaf: Sheaf) -> AsyncIterator[bytes]:
         after = await self._known.acknowledged()
         sheaf.after = dict(after)
+        files = await self._files.waiting()
+        # Read after the files, so that the records that name them are in it.
         heads = {lane: self._records.head(lane).n for lane in RECORD_LANES}
-        files = [row for row in await self._files.waiting() if row.n <= heads["event"]]
         of_records = sum(max(heads[lane] - after[lane].n, 0) for lane in RECORD_LANES)
         progress = Progress(0, of_records, 0, sum(row.size for row in files))
         yield _told(progress)
@@ -224,21 +229,22 @@ class Carrying:
             after = LanePoint(frames[-1].n, frames[-1].chain)
 
     async def _learn(self, receipt: Receipt) -> ReceiptTaken:
-        files = await self._files.sent(receipt.files)
         if receipt.incarnation != self._store.incarnation:
-            note = "it is for what this node's store was before: nothing to learn about records"
-            return ReceiptTaken(0, files, note)
+            return ReceiptTaken(
+                note="it is for what this node's store was before: nothing to learn"
+            )
         if self._known.connected:
             return ReceiptTaken(
-                0, files, "the hub can be reached and says itself what it has", done=receipt.whole
+                note="the hub can be reached and says itself what it has", done=receipt.whole
             )
         verdicts = {lane: await self._judge(lane, receipt) for lane in LANES}
         if "other" in verdicts.values() or verdicts["state"] == "back":
             await self._begin_again()
             return ReceiptTaken(
-                0, files, "the hub knows another history of this node: the next export has all anew"
+                note="the hub knows another history of this node: the next export has all anew"
             )
         before = await self._known.acknowledged()
+        files = await self._learn_files(receipt, verdicts, before)
         for lane, verdict in verdicts.items():
             if verdict != "known":
                 await self._move(lane, receipt)
@@ -252,15 +258,30 @@ class Carrying:
         note = "the hub lost some of what it had: the next export has it again" if lost else ""
         return ReceiptTaken(more, files, note, done=receipt.whole and not lost)
 
+    async def _learn_files(
+        self,
+        receipt: Receipt,
+        verdicts: Mapping[Lane, Verdict],
+        before: Mapping[Lane, LanePoint],
+    ) -> int:
+        """Whether files were lost, the lanes tell: a hub that lost records may have lost any file, too.
+
+        A receipt that knows of less than we do is old, and its files may have been lost since.
+        """
+        if "back" in verdicts.values():
+            await self._files.lost()
+        elif any(receipt.lanes.get(lane, LanePoint()).n < before[lane].n for lane in LANES):
+            return 0
+        return await self._files.sent(receipt.files)
+
     async def _judge(self, lane: Lane, receipt: Receipt) -> Verdict:
         hub = receipt.lanes.get(lane, LanePoint())
         began = receipt.after.get(lane, LanePoint())
         own = (await self._known.acknowledged())[lane]
         if lane == "state":
-            waiting = await self._store.frozen(own.n, 1_000_000)
-            head = LanePoint(waiting[-1].n, waiting[-1].chain) if waiting else own
+            head = max(own.n, await self._store.last_frozen())
             chain = await self._store.state_chain(hub.n)
-            return judge(hub, began, own, base=own.n, head=head.n, chain=chain)
+            return judge(hub, began, own, base=own.n, head=head, chain=chain)
         chain = await asyncio.to_thread(self._records.point_at, lane, hub.n)
         if chain is None and hub.n == own.n:
             chain = own.chain
@@ -276,6 +297,7 @@ class Carrying:
 
     async def _begin_again(self) -> None:
         """From the oldest record that is here: without a hub to ask, nothing else is known to be at it."""
+        await self._files.lost()
         await self._store.new_incarnation()
         for lane in RECORD_LANES:
             await self._store.set_lane(lane, LanePoint())
