@@ -48,6 +48,7 @@ from skerry.kit.sealing.sources import (
     Source,
     Surroundings,
     Wanted,
+    fingerprint,
     from_passphrase,
     is_beside,
     is_replaceable,
@@ -324,17 +325,22 @@ def _new_ring(
 
 
 def _unlocked(file: RingFile, where: Surroundings, read: Reader) -> Unlocked:
-    kek_of = functools.cache(obtain)
+    obtained = functools.cache(obtain)
+
+    def kek_of(source: Source, check: str) -> bytes:
+        handed = where.kek
+        return handed if handed and fingerprint(handed) == check else obtained(source, where, read)
+
     refusal: Refused | None = None
     for written in file.candidates():
         try:
-            unlocked = unlock(written, kek_of(written.source, where, read))
+            unlocked = unlock(written, kek_of(written.source, written.check))
         except Refused as error:
             refusal = refusal or error
             coming = written.successor
             if coming is None:
                 continue
-            unlocked = unlock_by_successor(written, kek_of(coming.source, where, read))
+            unlocked = unlock_by_successor(written, kek_of(coming.source, coming.check))
         if unlocked is not None:
             return unlocked
     raise refusal or Refused(
