@@ -1,5 +1,7 @@
 """What backups are for: a database that is damaged under a node that works, and a device that is lost."""
 
+import asyncio
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -106,6 +108,31 @@ async def test_damage_while_it_runs_makes_the_agent_begin_anew_and_disturbs_no_w
         assert again.pid == status.pid  # for a supervisor it is the same process
         publish(node, 1, 20)
         await at_hub(site, 20)
+
+
+@pytest.mark.guarantee("G6")
+async def test_a_passphrase_that_can_be_read_once_is_enough_for_an_agent_that_begins_anew(
+    tidy_dir: Path,
+) -> None:
+    pipe = tidy_dir / "phrase"
+    os.mkfifo(pipe, 0o600)
+    async with installation(tidy_dir) as site:
+        node = site.node()
+        node.options += [
+            "--set", "encryption.storage.enabled=true", "--set", f"encryption.storage.key=passphrase:{pipe}",
+        ]  # fmt: skip
+        await node.enrol(site.hub)
+        await site.hub.apply(sleeper("a"))
+        await node.start()
+        await asyncio.to_thread(pipe.write_text, "correct horse battery staple\n")
+        await node.ready()
+        await eventually(lambda: node.runs("a"), f"it runs; {node.log.read_text()}", 20)
+        before = await node.pids()
+        removed(node.directory / "node.db")
+        rebuilt = "the database was rebuilt"
+        await eventually(lambda: told_of(node, rebuilt), f"rebuilt; {node.log}", 30)
+        await eventually(lambda: node.runs("a"), f"it goes on; {node.log.read_text()}", 20)
+        assert await node.pids() == before
 
 
 @pytest.mark.guarantee("G1")

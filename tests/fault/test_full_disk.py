@@ -36,6 +36,8 @@ FLAPPING = WorkloadSpec(
 )
 
 
+ON = ["--set", "encryption.storage.enabled=true"]
+
 PADDING: Meta = {f"text{n}": "x" * 1000 for n in range(8)}
 """Few records fill the disk, and many comparisons are quick."""
 
@@ -227,13 +229,18 @@ def dropped_lines(node: Node) -> int:
 
 
 @pytest.mark.guarantee("G2")
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("end", "sealed"),
+    [(signal.SIGTERM, False), (signal.SIGKILL, False), (signal.SIGKILL, True)],
+    ids=["stopped", "killed", "killed-sealed"],
+)
 async def test_a_node_starts_on_a_full_disk_without_its_hub(
-    tidy_dir: Path, end: signal.Signals
+    tidy_dir: Path, end: signal.Signals, *, sealed: bool
 ) -> None:
     with small_disk(tidy_dir / "n1", 24):
         async with installation(tidy_dir) as site:
-            node = await site.started(sleeper("feeder"), sleeper("steady"), CHATTER, FLAPPING)
+            specs = (sleeper("feeder"), sleeper("steady"), CHATTER, FLAPPING)
+            node = await site.started(*specs, options=ON if sealed else [])
             await site.hub.kill()
             feeder = Feeder(node)
             await feeder.until_refused()

@@ -10,6 +10,7 @@ from tests.sealed_node import edit, sealed_node
 
 from skerry.kit.archive.reading import Archive
 from skerry.kit.clock import SystemClock
+from skerry.kit.errors import Transient
 from skerry.node.backups.listing import Listing, Seen
 from skerry.node.backups.schedule import AGAIN, Backups, Outcome, run_child
 from skerry.node.node_settings import NodeSettings
@@ -25,7 +26,7 @@ class Rig:
 
     def __init__(self, directory: Path, clock: ManualClock) -> None:
         self.clock = clock
-        self.outcome = Outcome(0, "made")
+        self.outcome: Outcome | Transient = Outcome(0, "made")
         self.rooms: list[int | None] = []
         self.told: list[tuple[str, Value]] = []
         self.damaged: list[str] = []
@@ -38,6 +39,8 @@ class Rig:
 
     async def _run(self, _settings: NodeSettings, room: int | None) -> Outcome:
         self.rooms.append(room)
+        if isinstance(self.outcome, Transient):
+            raise self.outcome
         if self.outcome.code == 0:
             path = self.directory / f"node-shed-{len(self.rooms):06d}-20260101T000000Z.skb"
             path.write_bytes(b"x")
@@ -114,6 +117,27 @@ async def test_a_failure_is_told_once_and_tried_again_every_quarter_of_an_hour(r
     rig.clock.advance(AGAIN)
     await rig.backups.once()
     assert (await rig.backups.status()).problem == ""
+
+
+async def test_a_child_that_takes_too_long_is_a_failure_like_any_other(rig: Rig) -> None:
+    rig.outcome = Transient("cannot make a backup: it took more than 3600 s")
+    await rig.backups.once()
+    assert rig.told == [("skerry.backup.failed", str(rig.outcome))]
+    assert (await rig.backups.status()).problem == str(rig.outcome)
+    await rig.backups.once()
+    assert len(rig.rooms) == 1
+
+
+async def test_the_real_child_needs_no_second_look_at_the_key(tmp_path: Path) -> None:
+    async with sealed_node(tmp_path) as node:
+        await edit(node, 1)
+        key = tmp_path / "storage.key"
+        key.rename(tmp_path / "elsewhere")
+        os.mkfifo(key, 0o600)  # a pipe that was read: who opens it waits for ever
+        made = await run_child(
+            settings(tmp_path, on=True), None, kek=lambda: node.store.encryption.kek
+        )
+        assert made.code == 0, made.words
 
 
 @pytest.mark.guarantee("G6")

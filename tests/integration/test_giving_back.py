@@ -1,16 +1,20 @@
 """Room that nothing uses goes back to the disk, in steps that hold up nobody."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
+import threading
 from pathlib import Path
 
+import pytest
 from tests.hub_rig import DAY, HubRig, Lanes, batch
 from tests.sealed_node import sealed_node
 
 from skerry.hub.store.hub_store import HubStore
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
+from skerry.kit.errors import Transient
 from skerry.kit.sqlite import ROOM, connect
 from skerry.node.store.opening import opened
 from skerry.testing.manual_clock import ManualClock
@@ -132,3 +136,28 @@ async def test_where_bodies_are_sealed_what_is_deleted_is_overwritten(tmp_path: 
 
 def secure_delete(db: sqlite3.Connection) -> int:
     return int(db.execute("PRAGMA secure_delete").fetchone()[0])
+
+
+async def test_what_cannot_be_emptied_now_fails_alone(
+    tmp_path: Path, clock: SystemClock, disk: RealDisk
+) -> None:
+    async with opened(tmp_path, "n1", clock, disk) as store:
+        await store.writer.run(
+            lambda db: db.execute("PRAGMA busy_timeout = 1").fetchone(), label="haste"
+        )
+        go = threading.Event()
+        held = store.writer.submit(lambda _: go.wait(), label="hold")
+        with contextlib.closing(connect(tmp_path / "node.db", read_only=True)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            compacting = asyncio.ensure_future(store.writer.compact())
+            putting = asyncio.ensure_future(store.state.put("status", "cam", b'{"n":1}'))
+            await asyncio.sleep(0)  # both wait for the same commit
+            go.set()
+            with pytest.raises(Transient, match="somebody is reading"):
+                await compacting
+            await putting
+        assert held.result()
+        [row] = await store.state.rows("status")
+        assert bytes(row.body) == b'{"n":1}'
+        await store.writer.compact()

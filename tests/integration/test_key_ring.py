@@ -15,7 +15,14 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused
 from skerry.kit.sealing.cipher import Place
 from skerry.kit.sealing.key_ring import unlocked_ring
-from skerry.kit.sealing.keys import RESERVED_AT_ONCE, Keys, Rule, due, with_new, without
+from skerry.kit.sealing.keys import (
+    RESERVED_AT_ONCE,
+    Keys,
+    Rule,
+    due,
+    with_new,
+    without,
+)
 from skerry.kit.sealing.sources import obtain, parse, source_fault
 from skerry.testing.faulty_disk import FaultyDisk
 from skerry.testing.manual_clock import ManualClock
@@ -32,7 +39,8 @@ def test_a_ring_is_made_once_and_opens_again(tmp_path: Path) -> None:
     sealed = ring(tmp_path).cipher("store").seal(b"x", PLACE)
     again = ring(tmp_path)
     assert again.cipher("store").open(sealed, PLACE) == b"x"
-    assert sorted(files(tmp_path)) == ["keys.copy.json", "keys.json", "storage.key"]
+    names = ["keys.copy.json", "keys.json", "keys.uncounted", "storage.key"]
+    assert sorted(files(tmp_path)) == names
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
     assert again.key_is_beside
     assert again.source_words.startswith("software key beside the data")
@@ -142,20 +150,6 @@ def test_keys_are_due_by_age_count_and_algorithm(tmp_path: Path) -> None:
     assert held.keys.in_force("store") == old.in_force("store")
     assert without(held.keys, {old.in_force("store").id}).in_force("store")
     assert with_new(Keys(0, [], plain=False), old.keys).keys == old.keys
-
-
-def test_messages_are_counted_across_crashes(tmp_path: Path) -> None:
-    held = ring(tmp_path)
-    for _ in range(10):
-        held.cipher("store").seal(b"", PLACE)
-    before = held.messages(held.keys.in_force("store"))
-    again = ring(tmp_path)  # nobody said goodbye
-    key = again.keys.in_force("store")
-    assert again.messages(key) >= before
-    assert key.reserved == again.messages(key) + RESERVED_AT_ONCE
-    again.cipher("store").now.sealing.used = RESERVED_AT_ONCE // 2 + 1
-    again.top_up()
-    assert again.keys.in_force("store").reserved > key.reserved
 
 
 def test_another_key_encryption_key_is_a_rewrap_only(tmp_path: Path) -> None:

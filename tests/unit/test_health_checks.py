@@ -112,6 +112,10 @@ def test_what_presses_is_a_problem_of_the_node_and_other_warnings_are_not() -> N
             "backups", "warning", "7 in /data/backups, the newest 12h old, 2 MB; no room for 3 MB",
         ),
         (
+            replace(GOOD, now=3 * DAY, backups=replace(BACKUPS, interval=86_400.0)),
+            "backups", "warning", "the newest 2d 12h old, 2 MB; one is due every 1d",
+        ),
+        (
             replace(GOOD, backups=replace(BACKUPS, lost_with_node=True)),
             "backups", "warning", "is lost with it",
         ),

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import msgspec
 
 from skerry.kit.commit import CommitThread
-from skerry.kit.errors import Corrupt, Refused, Transient
+from skerry.kit.errors import Corrupt, Refused, SkerryError, Transient
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -225,7 +225,7 @@ class _SqliteEngine:
         connection = self._connection
         assert connection is not None  # noqa: S101 - open() ran before the thread takes jobs
         try:
-            alone = {id(job): job.work(connection) for job in jobs if job.alone}
+            alone = {id(job): self._run_alone(connection, job) for job in jobs if job.alone}
             durable = any(job.durable for job in jobs)
             self._set_synchronous(connection, full=durable)
             connection.execute("BEGIN IMMEDIATE")
@@ -240,10 +240,7 @@ class _SqliteEngine:
             self._unsynced = not durable
         except sqlite3.Error as error:
             self._roll_back(connection)
-            judged = classify(error, self._path)
-            if isinstance(judged, Corrupt) and self.on_corrupt is not None:
-                self.on_corrupt(str(judged))
-            raise judged from error
+            raise self._judged(error) from error
         except OSError:
             self._roll_back(connection)
             raise
@@ -295,6 +292,23 @@ class _SqliteEngine:
         except (sqlite3.Error, Corrupt, Transient) as error:
             log.warning("cannot close %s as usual: %s", self._path, error)  # it is damaged or gone
             connection.close()
+
+    def _run_alone(self, connection: sqlite3.Connection, job: _Job) -> Any:  # noqa: ANN401 - as below
+        """Outside the group's transaction, so what fails is this job's alone: the others go on."""
+        try:
+            return job.work(connection)
+        except sqlite3.Error as error:
+            self._roll_back(connection)
+            return self._judged(error)
+        except (SkerryError, OSError) as error:
+            self._roll_back(connection)
+            return error
+
+    def _judged(self, error: sqlite3.Error) -> Corrupt | Transient:
+        judged = classify(error, self._path)
+        if isinstance(judged, Corrupt) and self.on_corrupt is not None:
+            self.on_corrupt(str(judged))
+        return judged
 
     def _run(self, connection: sqlite3.Connection, job: _Job) -> Any:  # noqa: ANN401 - a job returns what it likes
         connection.execute("SAVEPOINT job")

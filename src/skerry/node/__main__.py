@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from skerry.kit.errors import InvalidInput
-from skerry.node.node_settings import NodeSettings, to_bytes
+from skerry.node.handing_over import Handed, hand_over
+from skerry.node.node_settings import NodeSettings
 from skerry.node.settings import settings_to_start
 
 LEAN_MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -45,10 +46,7 @@ def main() -> NoReturn:
         sys.exit(2)
     for note in notes:
         sys.stderr.write(f"skerry: {note}\n")
-    descriptor = os.memfd_create("skerry-settings", 0)  # unlike arguments, not shown to everybody
-    os.write(descriptor, to_bytes(settings))
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    words = [sys.executable, "-m", "skerry.node.process", str(descriptor)]
+    words = [sys.executable, "-m", "skerry.node.process", str(hand_over(Handed(settings)))]
     environment = os.environ | LEAN_MALLOC  # noqa: TID251 - passed on, not read
     os.execve(words[0], words, environment)  # noqa: S606 - a list, no shell
 

@@ -95,17 +95,22 @@ BUILD_TIME_NS = 1_790_000_000 * 10**9
 
 
 async def run(
-    settings: NodeSettings, host: Host, ready: Callable[[], None], *, suspect: str = ""
+    settings: NodeSettings,
+    host: Host,
+    ready: Callable[[], None],
+    *,
+    suspect: str = "",
+    kek: bytes = b"",
 ) -> None:
     """Runs the node until it is told to stop. `ready` is called when the admin socket answers.
 
-    `suspect` says why the database is not to be trusted. Raises Refused (another process has the directory),
+    `suspect` says why the database is not to be trusted; `kek` is what the agent before this one opened its keys with. Raises Refused (another process has the directory),
     StateTooNew, InvalidInput, and StoreDamaged when the node must begin anew.
     """
     stop = _stop_signals()
     identity = read_identity(settings.data_dir)
     node_id = identity.node_id if identity else ""
-    keys = partial(open_keys, settings, host.disk, host.clock)
+    keys = partial(open_keys, settings, host.disk, host.clock, kek)
     recover = partial(recover_from_backups, settings, host.disk)
     async with (
         opened(
@@ -147,6 +152,7 @@ async def run(
         tasks.cancel()
     await node.runtime.close()
     if damaged.damage is not None and not stop.is_set() and not node.stopped.is_set():
+        damaged.damage.kek = store.encryption.kek
         raise damaged.damage
 
 

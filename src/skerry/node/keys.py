@@ -33,9 +33,12 @@ LOOK_EVERY = 60.0
 """Seconds between two looks at the age of the keys and how often they were used."""
 
 
-def open_keys(settings: NodeSettings, disk: Disk, clock: Clock) -> Encryption:
-    """The ciphers of the node's data directory, which must be locked. Raises Refused, having changed nothing."""
-    wanted, where = _wanted(settings), _surroundings(settings)
+def open_keys(settings: NodeSettings, disk: Disk, clock: Clock, kek: bytes = b"") -> Encryption:
+    """The ciphers of the node's data directory, which must be locked. Raises Refused, having changed nothing.
+
+    `kek`: what the agent of a moment ago had.
+    """
+    wanted, where = _wanted(settings), _surroundings(settings, kek)
     return open_encryption(wanted, where, disk, clock, database=settings.storage.path)
 
 
@@ -110,10 +113,10 @@ def build_rotation(
     return KeyRotation(rotation, host.clock, host.chance)
 
 
-def _surroundings(settings: NodeSettings) -> Surroundings:
+def _surroundings(settings: NodeSettings, kek: bytes = b"") -> Surroundings:
     from skerry.kit.sealing.sources import Surroundings as Where  # noqa: PLC0415
 
-    return Where(settings.data_dir.absolute(), settings.credentials)
+    return Where(settings.data_dir.absolute(), settings.credentials, kek)
 
 
 def _wanted(settings: NodeSettings) -> Protection | None:

@@ -1,6 +1,6 @@
 """The agent's process: `python -m skerry.node.process DESCRIPTOR`, into which `python -m skerry.node` turns itself.
 
-The descriptor holds the settings, written by `node_settings.to_bytes`. A second word says why the database is not to be
+The descriptor holds the settings, written by `handing_over`. A second word says why the database is not to be
 trusted: an agent that meets damage turns itself into another one that rebuilds it.
 """
 
@@ -18,8 +18,8 @@ from skerry.kit.authorities import unread
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, SkerryError
+from skerry.node.handing_over import Handed, hand_over, taken_over
 from skerry.node.host import Host
-from skerry.node.node_settings import NodeSettings, from_bytes, to_bytes
 from skerry.node.store.watch import StoreDamaged
 
 with unread():
@@ -30,8 +30,8 @@ PAUSE = 5.0
 
 def main() -> int:
     """Runs the node; 0 ended on request, 1 failed, 2 wrong settings."""
-    with open(int(sys.argv[1]), "rb") as file:  # noqa: PTH123 - a descriptor
-        settings = from_bytes(file.read())
+    handed = taken_over(int(sys.argv[1]))
+    settings = handed.settings
     logging.basicConfig(
         level=settings.logs.level.upper(),
         format="%(asctime)s %(levelname)-7s %(message)s",
@@ -40,11 +40,11 @@ def main() -> int:
     suspect = sys.argv[2] if len(sys.argv) > 2 else ""
     host = Host(SystemClock(), RealDisk(), random.Random())  # noqa: S311 - jitter, not secrets
     try:
-        asyncio.run(run(settings, host, lambda: None, suspect=suspect))
+        asyncio.run(run(settings, host, lambda: None, suspect=suspect, kek=handed.kek))
     except StoreDamaged as error:
         if len(sys.argv) > 2:
             time.sleep(PAUSE)  # a second time: the disk itself may be failing
-        _begin_anew(settings, str(error) if error.suspect else "")
+        _begin_anew(Handed(settings, error.kek), str(error) if error.suspect else "")
     except SkerryError as error:
         sys.stderr.write(f"skerry: {error}\n")
         return 2 if isinstance(error, InvalidInput) else 1
@@ -54,12 +54,9 @@ def main() -> int:
     return 0
 
 
-def _begin_anew(settings: NodeSettings, suspect: str) -> NoReturn:
+def _begin_anew(handed: Handed, suspect: str) -> NoReturn:
     """The same process as a new agent, with nothing of the old one in its memory; the workloads do not notice."""
-    descriptor = os.memfd_create("skerry-settings", 0)
-    os.write(descriptor, to_bytes(settings))
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    words = [sys.executable, "-m", "skerry.node.process", str(descriptor), suspect]
+    words = [sys.executable, "-m", "skerry.node.process", str(hand_over(handed)), suspect]
     os.execv(words[0], words)  # noqa: S606 - a list, no shell
 
 

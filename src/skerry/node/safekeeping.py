@@ -99,7 +99,8 @@ def build_safekeeping(
     store.state.on_corrupt(watch.damaged)
     store.reader.told = watch.damaged
     backups = Backups(
-        settings, owner_of(settings, identity), host.clock, run=run_child, tell=events.tell, left=storage.left, damaged=watch.damaged
+        settings, owner_of(settings, identity), host.clock, run=partial(run_child, kek=lambda: store.encryption.kek),
+        tell=events.tell, left=storage.left, damaged=watch.damaged
     )  # fmt: skip
     ring, where = store.encryption.ring, settings.storage
     elsewhere = where.backup_path is not None and where.backup_passphrase is None

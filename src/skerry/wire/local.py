@@ -200,7 +200,7 @@ class BackupStatus(msgspec.Struct, frozen=True):
     """The node's backups: where, the newest one (ns since 1970, bytes), and why there is no newer one.
 
     `rebuilt` tells of a database that had to be replaced, at `rebuilt_at`. `lost_with_node`: what opens them lies in
-    the data directory only.
+    the data directory only. `interval` is the time between two, in seconds (0: not known).
     """
 
     directory: str
@@ -211,6 +211,7 @@ class BackupStatus(msgspec.Struct, frozen=True):
     rebuilt: str = ""
     rebuilt_at: int = 0
     lost_with_node: bool = False
+    interval: float = 0.0
 
 
 class StopRequest(msgspec.Struct, frozen=True):

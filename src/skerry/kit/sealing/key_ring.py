@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,6 +21,7 @@ from skerry.kit.errors import Refused
 from skerry.kit.sealing.keys import (
     CLASSES,
     RESERVED_AT_ONCE,
+    RESERVED_AT_START,
     Algorithm,
     DataClass,
     DataKey,
@@ -34,16 +37,18 @@ from skerry.kit.sealing.ring_file import (
     RING_FILE,
     Coming,
     RingFile,
+    Uncounted,
     Unlocked,
     unlock,
     unlock_by_successor,
 )
-from skerry.kit.sealing.sealed import SealingCipher, in_force
+from skerry.kit.sealing.sealed import KeyInUse, SealingCipher, in_force
 from skerry.kit.sealing.sources import (
     Reader,
     Source,
     Surroundings,
     Wanted,
+    fingerprint,
     from_passphrase,
     is_beside,
     is_replaceable,
@@ -54,6 +59,8 @@ from skerry.kit.sealing.sources import (
 )
 
 _KEY_BYTES = 32
+
+log = logging.getLogger(__name__)
 
 
 class Protection(msgspec.Struct, frozen=True):
@@ -84,6 +91,8 @@ class KeyRing:
         self._disk = disk
         self._clock = clock
         self._writing = threading.RLock()
+        self._uncounted = Uncounted(where.data_dir, disk)
+        self._complained = False
         keys = unlocked.keys
         self._ciphers = {
             of: SealingCipher(
@@ -153,13 +162,26 @@ class KeyRing:
         with self._writing:
             self._keep(sealed_throughout(self.keys))
 
+    def begin(self) -> None:
+        """The keys may seal from here on what is counted first. Never fails: on a full disk a node starts, too."""
+        with self._writing:
+            earlier = self._uncounted.times * RESERVED_AT_START
+            for key in self._sealing():
+                key.before += earlier
+                key.until, key.reserve = self._counted(key.id) + earlier, self._reserve
+            self._reserve()
+            if not self._uncounted.times:
+                with contextlib.suppress(OSError):
+                    self._uncounted.keep(0)
+
     def top_up(self) -> None:
         """Reserves messages where half of the reservation is used. Raises OSError."""
         with self._writing:
-            in_force = [key for key in self.keys.keys if not key.retired]
-            used = {key.id: self.messages(key) for key in in_force}
-            if any(used[key.id] > key.reserved - RESERVED_AT_ONCE // 2 for key in in_force):
-                self._keep(reserving(self.keys, used))
+            held = self._sealing()
+            more = min(RESERVED_AT_ONCE, max(RESERVED_AT_START, *(key.used for key in held)))
+            if any(key.messages > key.until - more // 2 for key in held):
+                self._keep(reserving(self.keys, {key.id: key.messages for key in held}, more))
+                self._uncounted.keep(0)
 
     def reseal(self, source: Source, kek: bytes) -> None:
         """Another KEK from here on; no data is touched. Raises OSError."""
@@ -188,6 +210,38 @@ class KeyRing:
             self.reseal(*from_passphrase(place, passphrase))
             return True
 
+    def _reserve(self) -> None:
+        """What a key needs that has nothing left, if there is a way to have it counted."""
+        with self._writing:
+            try:
+                self.top_up()
+                self._complained = False
+            except OSError as error:
+                if not self._complained:
+                    log.warning("cannot write %s: %s. The node goes on", self._file.path, error)
+                self._complained = True
+                self._reserve_uncounted()
+
+    def _reserve_uncounted(self) -> None:
+        held = self._sealing()
+        if all(key.messages < key.until for key in held):
+            return
+        times = self._uncounted.times + 1
+        try:
+            self._uncounted.keep(times)
+        except OSError as error:
+            log.warning("cannot count what is sealed: %s", error)
+            return
+        for key in held:
+            key.until = max(key.until, self._counted(key.id) + times * RESERVED_AT_START)
+
+    def _counted(self, id_: int) -> int:
+        """Messages that the written ring accounts for."""
+        return next(key.reserved for key in self.keys.keys if key.id == id_)
+
+    def _sealing(self) -> list[KeyInUse]:
+        return [cipher.now.sealing for cipher in self._ciphers.values()]
+
     def _write(self, unlocked: Unlocked) -> None:
         self._file.write(unlocked)
         self._unlocked = unlocked
@@ -195,7 +249,12 @@ class KeyRing:
     def _keep(self, keys: Keys) -> None:
         self._write(msgspec.structs.replace(self._unlocked, keys=keys))
         for of, cipher in self._ciphers.items():
-            cipher.install(in_force(keys.of_class(of), cipher.now, plain=keys.plain))
+            now = in_force(keys.of_class(of), cipher.now, plain=keys.plain)
+            counted = keys.in_force(of).reserved
+            known = now.sealing is cipher.now.sealing
+            now.sealing.until = max(now.sealing.until, counted) if known else counted
+            now.sealing.reserve = self._reserve
+            cipher.install(now)
 
 
 def open_ring(
@@ -238,8 +297,11 @@ def open_ring(
         )
     ring = KeyRing(file, unlocked, wanted.rule, where, disk, clock, used_before=True)
     if unlocked.takes_over or not wanted.kek.is_same(ring.source):
-        ring.reseal(*make(wanted.kek, where, disk, read))
-    ring.top_up()
+        try:
+            ring.reseal(*make(wanted.kek, where, disk, read))
+        except OSError as error:
+            log.warning("cannot seal the keys anew, the next start tries again: %s", error)
+    ring.begin()
     return ring
 
 
@@ -257,21 +319,28 @@ def _new_ring(
     fresh = fresh_keys(CLASSES, wanted.rule.algorithm, clock.wall_ns(), ())
     unlocked = Unlocked(source, kek, Keys(0, fresh, plain=True))
     file.write(unlocked)
-    return KeyRing(file, unlocked, wanted.rule, where, disk, clock, used_before=False)
+    ring = KeyRing(file, unlocked, wanted.rule, where, disk, clock, used_before=False)
+    ring.begin()
+    return ring
 
 
 def _unlocked(file: RingFile, where: Surroundings, read: Reader) -> Unlocked:
-    kek_of = functools.cache(obtain)
+    obtained = functools.cache(obtain)
+
+    def kek_of(source: Source, check: str) -> bytes:
+        handed = where.kek
+        return handed if handed and fingerprint(handed) == check else obtained(source, where, read)
+
     refusal: Refused | None = None
     for written in file.candidates():
         try:
-            unlocked = unlock(written, kek_of(written.source, where, read))
+            unlocked = unlock(written, kek_of(written.source, written.check))
         except Refused as error:
             refusal = refusal or error
             coming = written.successor
             if coming is None:
                 continue
-            unlocked = unlock_by_successor(written, kek_of(coming.source, where, read))
+            unlocked = unlock_by_successor(written, kek_of(coming.source, coming.check))
         if unlocked is not None:
             return unlocked
     raise refusal or Refused(

@@ -23,6 +23,9 @@ MOST_MESSAGES = 2**32
 RESERVED_AT_ONCE = 2**22
 """Messages that are counted before they are sealed, so that the count survives a crash."""
 
+RESERVED_AT_START = 2**16
+"""The same for a process that has sealed nothing yet: a node that is started over and over wears out no key."""
+
 NS_A_SECOND = 1_000_000_000
 
 
@@ -104,13 +107,13 @@ def sealed_throughout(keys: Keys) -> Keys:
     return msgspec.structs.replace(_next(keys, keys.keys), plain=False)
 
 
-def reserving(keys: Keys, used: dict[int, int]) -> Keys:
-    """Reserves messages for every key in force; `used` says how many each has sealed."""
+def reserving(keys: Keys, used: dict[int, int], more: int = RESERVED_AT_ONCE) -> Keys:
+    """Reserves `more` messages for every key in force; `used` says how many each has sealed."""
     held = [
         key
         if key.retired
         else msgspec.structs.replace(
-            key, reserved=max(key.reserved, used.get(key.id, key.reserved) + RESERVED_AT_ONCE)
+            key, reserved=max(key.reserved, used.get(key.id, key.reserved) + more)
         )
         for key in keys.keys
     ]

@@ -6,6 +6,7 @@ a bad sector has every key that anything was sealed with. While a passphrase is 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from skerry.kit.sealing.sources import Source, fingerprint
 
 RING_FILE = "keys.json"
 COPY_FILE = "keys.copy.json"
+UNCOUNTED_FILE = "keys.uncounted"
 FORMAT = 1
 
 _WORDS = ("keys.json", "keys", str(FORMAT))
@@ -88,6 +90,35 @@ class RingFile:
         data = msgspec.json.encode(locked(unlocked))
         self._disk.write_atomic("keys.write", self.path, data)
         self._disk.write_atomic("keys.copy", self._copy, data)
+
+
+class Uncounted:
+    """How often messages were reserved since the ring was written last, on a disk that had no block for writing it.
+
+    The number is the size of a file without content, which takes no block.
+    """
+
+    def __init__(self, directory: Path, disk: Disk) -> None:
+        self._path = directory / UNCOUNTED_FILE
+        self._disk = disk
+
+    @property
+    def times(self) -> int:
+        """As it is kept."""
+        try:
+            return self._path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def keep(self, times: int) -> None:
+        """Durable when this returns. Raises OSError."""
+        there = self._path.exists()
+        if there and times == self.times:
+            return
+        if not there:  # made while there is room for a name
+            os.close(self._disk.open_append("keys.uncounted-open", self._path))
+            self._disk.sync_directory("keys.uncounted-made", self._path.parent)
+        self._disk.truncate("keys.uncounted", self._path, times)
 
 
 def unlock(written: Written, kek: bytes) -> Unlocked | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -44,12 +44,17 @@ def aead(algorithm: Algorithm, secret: bytes) -> Aead:
 
 
 class KeyInUse(msgspec.Struct):
-    """One key in this process; `before` messages were sealed with it, or may have been, by earlier ones."""
+    """One key in this process; `before` messages were sealed with it, or may have been, by earlier ones.
+
+    From the message of number `until` on it seals only what `reserve`, which moves `until`, has room for.
+    """
 
     id: int
     aead: Aead
     before: int = 0
     used: int = 0
+    until: int = MOST_MESSAGES
+    reserve: Callable[[], None] | None = None
     head: bytes = b""
     prefix: bytes = msgspec.field(default_factory=lambda: os.urandom(_PREFIX))
     numbers: itertools.count[int] = msgspec.field(default_factory=itertools.count)
@@ -65,12 +70,14 @@ class KeyInUse(msgspec.Struct):
     def seal(self, plain: bytes, words: tuple[str, ...]) -> bytes:
         """`plain` in sealed form. Raises Transient when the key has sealed all that it may."""
         number = next(self.numbers)
-        if self.before + number >= MOST_MESSAGES:
-            raise Transient(
-                f"cannot seal anything: key {self.id:08x} has served and the next one could not be kept. "
-                "The node's log says why."
-            )
         self.used = number + 1
+        if self.before + number >= self.until and self.reserve is not None:
+            self.reserve()
+        if self.before + number >= min(self.until, MOST_MESSAGES):
+            raise Transient(
+                f"cannot seal anything: key {self.id:08x} has sealed what was counted, or has served, and neither more "
+                "nor the next one could be kept. The node's log says why."
+            )
         nonce = self.prefix + _COUNTER.pack(number)
         return self.head + nonce + self.aead.encrypt(nonce, plain, bound_to(self.id, words))
 

@@ -59,10 +59,17 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """The data directory, and systemd's directory of credentials, if there is one."""
+    """The data directory, and systemd's directory of credentials, if there is one.
+
+    `kek` was handed over by a process that had it from its source, which may have been there to be read once.
+    """
 
     data_dir: Path
     credentials: Path | None
+    kek: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Surroundings({self.data_dir})"
 
 
 def source_fault(value: object) -> str | None:

@@ -1,6 +1,6 @@
 """The schedule's child: `python -m skerry.node.backups DESCRIPTOR [ROOM]` makes the next backup of the database.
 
-The descriptor holds the settings. Prints a `Made` as JSON and ends with 0; or prints a sentence and ends with 1, or
+The descriptor holds what `handing_over` gives. Prints a `Made` as JSON and ends with 0; or prints a sentence and ends with 1, or
 with 3 when it is the database itself that is damaged. Ends with its agent, whatever ends that.
 """
 
@@ -17,7 +17,7 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, SkerryError
 from skerry.node.backups.making import Maker
-from skerry.node.node_settings import from_bytes
+from skerry.node.handing_over import taken_over
 
 DAMAGED = 3
 _PR_SET_PDEATHSIG = 1
@@ -27,11 +27,12 @@ def main() -> int:
     """Makes one."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.nice(10)
-    with open(int(sys.argv[1]), "rb") as file:  # noqa: PTH123 - a descriptor
-        settings = from_bytes(file.read())
+    handed = taken_over(int(sys.argv[1]))
     room = int(sys.argv[2]) if len(sys.argv) > 2 else None
     try:
-        made = Maker(settings, RealDisk(), SystemClock()).to_directory("database", room=room)
+        made = Maker(handed.settings, RealDisk(), SystemClock(), kek=handed.kek).to_directory(
+            "database", room=room
+        )
     except Corrupt as error:
         sys.stderr.write(f"{error}\n")
         return DAMAGED

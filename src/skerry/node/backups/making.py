@@ -58,15 +58,25 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class Maker:
-    """Makes backups of the node with these settings. `passphrase` is one to recover them by. Every call blocks."""
+    """Makes backups of the node with these settings. `passphrase` is one to recover them by. Every call blocks.
+
+    `kek`: what the agent opens the node's keys with; without it, they are opened from their source.
+    """
 
     def __init__(
-        self, settings: NodeSettings, disk: Disk, clock: Clock, passphrase: bytes | None = None
+        self,
+        settings: NodeSettings,
+        disk: Disk,
+        clock: Clock,
+        passphrase: bytes | None = None,
+        *,
+        kek: bytes = b"",
     ) -> None:
         self._settings = settings
         self._disk = disk
         self._clock = clock
         self._data_dir = settings.data_dir.absolute()
+        self._kek = kek
         self._passphrase = passphrase or recovery_passphrase(settings)
 
     def to_file(self, path: Path, progress: Progress = lambda _: None) -> Made:
@@ -172,7 +182,7 @@ class Maker:
         from skerry.kit.sealing.key_ring import unlocked_ring  # noqa: PLC0415 - only where there is one
         from skerry.kit.sealing.keys import Rule  # noqa: PLC0415
 
-        where = Surroundings(self._data_dir, self._settings.credentials)
+        where = Surroundings(self._data_dir, self._settings.credentials, self._kek)
         return unlocked_ring(Rule(0.0, "AES-256-GCM"), where, self._disk, self._clock)
 
     def _make_room(

@@ -19,7 +19,8 @@ from skerry.kit.clock import Clock
 from skerry.kit.errors import Transient
 from skerry.node.backups.listing import Listing
 from skerry.node.backups.place import backup_directory
-from skerry.node.node_settings import NodeSettings, to_bytes
+from skerry.node.handing_over import Handed, hand_over
+from skerry.node.node_settings import NodeSettings
 from skerry.wire.local import BackupStatus
 from skerry.wire.records import Meta, Value
 
@@ -74,7 +75,14 @@ class Backups:
         """What is there now, for people; what was there, where the directory does not answer."""
         silent = "" if await self._listing.refresh() else f"{self._directory} does not answer"
         seen, problem = self._listing.seen, silent or self._failed
-        return BackupStatus(str(self._directory), seen.kept, seen.last_at, seen.last_size, problem)
+        return BackupStatus(
+            str(self._directory),
+            seen.kept,
+            seen.last_at,
+            seen.last_size,
+            problem,
+            interval=self._settings.storage.backup_interval,
+        )
 
     async def once(self) -> None:
         """Has one made if it is due."""
@@ -89,7 +97,10 @@ class Backups:
             await self._make()
 
     async def _make(self) -> None:
-        outcome = await self._run(self._settings, self._left())
+        try:
+            outcome = await self._run(self._settings, self._left())
+        except Transient as error:
+            outcome = Outcome(1, str(error))
         if outcome.code == 0:
             self._failed = ""
             log.info("a backup was made: %s", outcome.words)
@@ -102,12 +113,15 @@ class Backups:
             self._damaged(outcome.words)
 
 
-async def run_child(settings: NodeSettings, room: int | None) -> Outcome:
-    """One backup in a process of its own, which ends with us."""
-    descriptor = os.memfd_create("skerry-settings", 0)
+async def run_child(
+    settings: NodeSettings, room: int | None, *, kek: Callable[[], bytes] = bytes
+) -> Outcome:
+    """One backup in a process of its own, which ends with us. `kek` is what the node's keys are opened with now.
+
+    Raises Transient when it takes too long.
+    """
+    descriptor = hand_over(Handed(settings, kek()))
     try:
-        os.write(descriptor, to_bytes(settings))
-        os.lseek(descriptor, 0, os.SEEK_SET)
         words = [sys.executable, "-m", "skerry.node.backups", str(descriptor)]
         process = await asyncio.create_subprocess_exec(
             *words,

@@ -33,6 +33,9 @@ OLD_BACKLOG_SECONDS = 3600.0
 SHOWN_FOR = 7 * 86_400.0
 """Seconds for which a database that was rebuilt is a warning."""
 
+LATE = 2
+"""So many intervals old, the newest backup is too old, whoever should have made another one."""
+
 
 class Facts(msgspec.Struct, frozen=True):
     """What the checks look at, collected at one moment."""
@@ -340,6 +343,10 @@ def backups(facts: Facts) -> CheckResult:
     if found.problem:
         fix = "skerry node backup says more; the ones that are there stay"
         return CheckResult(name, "warning", f"{detail}; {found.problem}", fix)
+    if found.last_at is not None and 0 < LATE * found.interval < (facts.now - found.last_at) / NS:
+        detail += f"; one is due every {format_duration(found.interval)}"
+        fix = "the node makes one a minute after its start; skerry node backup makes one now, or says why not"
+        return CheckResult(name, "warning", detail, fix)
     if found.lost_with_node:
         detail += "; their key lies in the data directory and is lost with it"
         fix = "set storage.backup_passphrase, or keep a copy of storage.key elsewhere"

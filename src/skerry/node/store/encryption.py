@@ -41,6 +41,11 @@ class Encryption(msgspec.Struct, frozen=True):
 
     ring: KeyRing | None = None
 
+    @property
+    def kek(self) -> bytes:
+        """What the ring is sealed with now; empty without one."""
+        return b"" if self.ring is None else self.ring.kek
+
     def cipher(self, of: DataClass) -> Cipher:
         """The cipher of one class of data."""
         return NullCipher() if self.ring is None else self.ring.cipher(of)

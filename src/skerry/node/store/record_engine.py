@@ -88,6 +88,11 @@ class RecordEngine:
         self._own = OwnRecords(self.lanes["event"], clock)
         self._freeing = Freeing(self.lanes, self._own, self.counters)
 
+    @property
+    def spare(self) -> int:
+        """Bytes of the disk that work which can wait leaves to publishers. Known after `open`."""
+        return self._reserve.spare
+
     def open(self) -> None:
         self._disk.make_directory("segment.directory", self._directory)
         damages = [(lane, damage) for lane in self.lanes.values() for damage in lane.open()]

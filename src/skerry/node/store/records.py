@@ -24,6 +24,7 @@ from skerry.kit.errors import Corrupt, Transient
 from skerry.kit.sealing.cipher import Cipher
 from skerry.node.store.frame_cipher import FrameCipher
 from skerry.node.store.lane_reader import LaneReader, Span, StoredFrame
+from skerry.node.store.lane_recovery import rewriting
 from skerry.node.store.record_engine import RecordEngine
 from skerry.node.store.record_jobs import (
     Check,
@@ -157,11 +158,14 @@ class RecordStore:
         await self._thread.run(Renew())
 
     async def rewrite(self, lane: Lane, segment: Segment) -> bool:
-        """Seals a finished file anew. False: it needed that not, is gone, or is damaged and being put right."""
+        """Seals a finished file anew. False: it needed that not, is gone, or is damaged and being put right.
+
+        Raises Transient when there is no room for a second copy, and OSError.
+        """
         cipher = FrameCipher(self._cipher, lane)
         try:
-            breathe = Breath(self._clock)
-            written = await asyncio.to_thread(rewrite, segment, cipher, self._disk, breathe)
+            breathe, spare = Breath(self._clock), self._engine.spare
+            written = await asyncio.to_thread(rewrite, segment, cipher, self._disk, breathe, spare)
         except FileNotFoundError:
             return False
         except Corrupt:
@@ -171,7 +175,13 @@ class RecordStore:
         if written is None:
             return False
         # Removing the last name of a large file takes as long as writing one: not in the thread that publishers wait for.
-        former = await asyncio.to_thread(os.open, segment.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            former = await asyncio.to_thread(os.open, segment.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # dropped meanwhile
+            await asyncio.to_thread(
+                self._disk.unlink, "segment.rewrite-drop", rewriting(segment.path)
+            )
+            return False
         try:
             await self._thread.run(Replace(lane, segment, written.size))
         finally:

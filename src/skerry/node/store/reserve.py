@@ -47,6 +47,11 @@ class Reserve:
         return self._size if self._held else 0
 
     @property
+    def spare(self) -> int:
+        """Bytes that others than publishers leave free: with less, it would soon have to be given up."""
+        return self._size
+
+    @property
     def lent(self) -> int:
         """Bytes that samples leave free while it is given up."""
         return self._size // _LENT

@@ -14,7 +14,8 @@ from typing import TypeVar
 import msgspec
 
 from skerry.kit.disk import Disk
-from skerry.kit.errors import Corrupt
+from skerry.kit.errors import Corrupt, Transient
+from skerry.kit.units import format_size
 from skerry.node.store.frame_cipher import FrameCipher
 from skerry.node.store.lane_recovery import rewriting
 from skerry.node.store.segments import HEADER, Frame, Hole, Segment, Whole, scan
@@ -33,12 +34,13 @@ class Rewritten(msgspec.Struct, frozen=True):
 
 
 def rewrite(
-    segment: Segment, cipher: FrameCipher, disk: Disk, breathe: Callable[[], None]
+    segment: Segment, cipher: FrameCipher, disk: Disk, breathe: Callable[[], None], spare: int
 ) -> Rewritten | None:
     """Writes a finished file anew, durably, unless all of it is sealed as it would be now: then None.
 
     `breathe` is called after each frame, so that publishers need not wait for a whole file. Raises Corrupt when something
-    in it does not open, FileNotFoundError when it was dropped, and OSError.
+    in it does not open, FileNotFoundError when it was dropped, Transient when less than `spare` bytes would be left to
+    publishers, and OSError: then nothing of it is left.
     """
     items = list(_breathing(scan(segment.path.read_bytes()), breathe))
     if cipher.are_current(items):
@@ -46,8 +48,22 @@ def rewrite(
     pieces = list(_breathing(_sealed_anew(items, cipher), breathe))
     header = _header(items, segment, sum(map(len, pieces)), cipher)
     path = rewriting(segment.path)
-    _write(path, [header, *pieces], disk, breathe)
+    disk.unlink("segment.rewrite-begin", path)
+    _leave_room(segment, len(header) + sum(map(len, pieces)) + spare, disk)
+    try:
+        _write(path, [header, *pieces], disk, breathe)
+    except OSError:
+        disk.unlink("segment.rewrite-failed", path)
+        raise
     return Rewritten(segment, path.stat().st_size)
+
+
+def _leave_room(segment: Segment, wanted: int, disk: Disk) -> None:
+    if disk.free_bytes(segment.path.parent) < wanted:
+        raise Transient(
+            f"cannot seal {segment.path} anew: the disk has no room for a second copy. It follows once "
+            f"{format_size(wanted)} are free."
+        )
 
 
 def _breathing(work: Iterable[T], breathe: Callable[[], None]) -> Iterator[T]:
@@ -78,7 +94,6 @@ def _header(items: list[Frame | Hole], segment: Segment, size: int, cipher: Fram
 
 
 def _write(path: Path, pieces: list[bytes], disk: Disk, breathe: Callable[[], None]) -> None:
-    disk.unlink("segment.rewrite-begin", path)
     fd = disk.open_append("segment.rewrite-open", path)
     try:
         waiting: list[bytes] = []

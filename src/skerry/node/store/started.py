@@ -7,7 +7,9 @@ adopted. Written when an assignment is another one, not at restarts; sealed as t
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 from pathlib import Path
 
 from skerry.kit.disk import Disk
@@ -22,13 +24,17 @@ log = logging.getLogger(__name__)
 
 
 class Started:
-    """The files in `data_dir`/started. `note` and `forget` are called by the database's writer, which blocks anyway."""
+    """The files in `data_dir`/started. `note` and `forget` are called by the database's writer, which blocks anyway.
+
+    A rotation seals them again in a thread of its own, so each file is read and written under one lock.
+    """
 
     def __init__(self, data_dir: Path, disk: Disk, cipher: Cipher) -> None:
         self._directory = data_dir / DIRECTORY
         self._disk = disk
         self._cipher = cipher
         self._noted: dict[str, Assignment] = {}
+        self._changing = threading.Lock()
 
     def note(self, assignment: Assignment) -> None:
         """Keeps it if it is news. A full disk is only logged: this is the second place where it stands."""
@@ -36,11 +42,8 @@ class Started:
         if self._noted.get(name) == assignment:
             return
         try:
-            self._disk.make_directory("started.directory", self._directory)
-            path = self._directory / name
-            if self._read(path) != assignment or not self._cipher.is_current(path.read_bytes()):
-                data = self._cipher.seal(encode(assignment), _place(name))
-                self._disk.write_atomic("started.write", path, data)
+            with self._changing:
+                self._keep(assignment)
         except OSError as error:
             log.warning("cannot note beside the database what workload «%s» is: %s", name, error)
             return
@@ -50,7 +53,8 @@ class Started:
         """The workload is not here any more."""
         self._noted.pop(workload, None)
         try:
-            self._disk.unlink("started.forget", self._directory / workload)
+            with self._changing:
+                self._disk.unlink("started.forget", self._directory / workload)
         except OSError as error:
             log.warning("cannot forget what workload «%s» was: %s", workload, error)
 
@@ -63,17 +67,28 @@ class Started:
         """Seals all of them under the key in force. False: they are already. Raises OSError."""
         done = False
         for path in self._paths():
-            data = path.read_bytes()
-            if cipher.seals and not cipher.is_current(data):
-                place = _place(path.name)
-                try:
-                    plain = cipher.open(data, place)
-                except Corrupt:
-                    self._disk.unlink("started.drop", path)  # nobody can ever read it
-                else:
-                    self._disk.write_atomic("started.write", path, cipher.seal(plain, place))
-                done = True
+            with self._changing, contextlib.suppress(FileNotFoundError):  # forgotten meanwhile
+                done = self._seal_again(path, cipher) or done
         return done
+
+    def _keep(self, assignment: Assignment) -> None:
+        path = self._directory / assignment.workload
+        self._disk.make_directory("started.directory", self._directory)
+        if self._read(path) != assignment or not self._cipher.is_current(path.read_bytes()):
+            data = self._cipher.seal(encode(assignment), _place(assignment.workload))
+            self._disk.write_atomic("started.write", path, data)
+
+    def _seal_again(self, path: Path, cipher: Cipher) -> bool:
+        data, place = path.read_bytes(), _place(path.name)
+        if not cipher.seals or cipher.is_current(data):
+            return False
+        try:
+            plain = cipher.open(data, place)
+        except Corrupt:
+            self._disk.unlink("started.drop", path)  # nobody can ever read it
+        else:
+            self._disk.write_atomic("started.write", path, cipher.seal(plain, place))
+        return True
 
     def _paths(self) -> list[Path]:
         if not self._directory.is_dir():

@@ -24,8 +24,10 @@ log = logging.getLogger(__name__)
 class StoreDamaged(Corrupt):
     """The running node's database is not to be trusted: the node begins anew, and opening it rebuilds it.
 
-    `suspect`: the file there is the damaged one, whatever a check would find.
+    `suspect`: the file there is the damaged one, whatever a check would find. `kek` opens the keys for who begins anew.
     """
+
+    kek = b""
 
     def __init__(self, problem: str, *, suspect: bool) -> None:
         super().__init__(problem)
