@@ -94,12 +94,13 @@ def build_safekeeping(
     storage: StorageWatch,
 ) -> Safekeeping:
     """What keeps the node's own data safe from its disk."""
-    watch = StoreWatch(store.path, host.clock, partial(integrity_problem, store.path))
+    check = partial(integrity_problem, store.path)
+    watch = StoreWatch(store.path, host.clock, check, partial(check, store.cipher))
     store.writer.on_corrupt(watch.damaged)
     store.state.on_corrupt(watch.damaged)
     store.reader.told = watch.damaged
     backups = Backups(
-        settings, owner_of(settings, identity), host.clock, run=run_child, tell=events.tell, left=storage.left, damaged=watch.damaged
+        settings, owner_of(settings, identity), host.clock, run=run_child, tell=events.tell, left=storage.left, damaged=watch.doubted
     )  # fmt: skip
     ring, where = store.encryption.ring, settings.storage
     elsewhere = where.backup_path is not None and where.backup_passphrase is None

@@ -23,7 +23,7 @@ from skerry.kit.disk import Disk
 from skerry.kit.errors import Corrupt, Refused
 from skerry.kit.file_lock import Held as LockHeld
 from skerry.kit.file_lock import locked
-from skerry.kit.sealing.cipher import NullCipher
+from skerry.kit.sealing.cipher import Cipher, NullCipher
 from skerry.kit.sealing.sources import Surroundings, read_secret
 from skerry.kit.units import format_size
 from skerry.node.backups.place import DIRECTORY, backup_directory, database_file, owner_of
@@ -34,6 +34,7 @@ from skerry.node.store.opening import integrity_problem
 
 if TYPE_CHECKING:
     from skerry.kit.sealing.key_ring import KeyRing
+    from skerry.kit.sealing.keys import Keys
 
 LOCK_FILE = "backup.lock"
 SPARE = 64 * 1024 * 1024
@@ -55,6 +56,10 @@ class Made(msgspec.Struct, frozen=True):
     files: int
     opened_by: list[str]
     removed: list[str] = []
+
+
+class DatabaseDamaged(Corrupt):
+    """The database does not open whole, or what was read of it does not: nothing is said about the backup."""
 
 
 class Maker:
@@ -151,16 +156,21 @@ class Maker:
     ) -> tuple[Snapshot, ArchiveKey | None]:
         self._leave_room(self._data_dir, database.stat().st_size)
         ring = self._ring()
-        taken = take(self._data_dir, database, staging, holds)
-        after = ring if ring is None else self._ring()
-        cipher = NullCipher() if after is None else after.cipher("store")
-        if problem := integrity_problem(staging / DATABASE, cipher):
-            raise Corrupt(f"cannot back up {database}: it is damaged: {problem}")
+        try:
+            taken = take(self._data_dir, database, staging, holds)
+        except Corrupt as error:
+            raise DatabaseDamaged(str(error)) from error
+        self._disk.point("backup.copied")
         small = {**taken.small, SETTINGS: to_bytes(self._settings)}
         wrappings: list[Wrapping] = []
-        if ring is not None and after is not None:
-            small[KEYS] = _all_keys(ring, after)
+        cipher: Cipher = NullCipher()
+        if ring is not None and (after := self._ring()) is not None:
+            keys = _all_keys(ring, after)
+            cipher = _of_store(keys)
+            small[KEYS] = msgspec.msgpack.encode(keys)
             wrappings.append(by_ring(after))
+        if problem := integrity_problem(staging / DATABASE, cipher):
+            raise DatabaseDamaged(f"cannot back up {database}: it is damaged: {problem}")
         if self._passphrase is not None:
             wrappings.append(by_passphrase(self._passphrase))
         key = new_key(wrappings) if wrappings else None
@@ -212,7 +222,7 @@ def recovery_passphrase(settings: NodeSettings) -> bytes | None:
     return None if path is None else read_secret(path)
 
 
-def _all_keys(before: KeyRing, after: KeyRing) -> bytes:
+def _all_keys(before: KeyRing, after: KeyRing) -> Keys:
     """A rotation may have happened meanwhile: what was copied may be sealed with either's keys."""
     known = {key.id for key in after.keys.keys}
     retired = [
@@ -220,5 +230,11 @@ def _all_keys(before: KeyRing, after: KeyRing) -> bytes:
         for key in before.keys.keys
         if key.id not in known
     ]
-    keys = msgspec.structs.replace(after.keys, keys=[*after.keys.keys, *retired])
-    return msgspec.msgpack.encode(keys)
+    plain = before.keys.plain or after.keys.plain
+    return msgspec.structs.replace(after.keys, keys=[*after.keys.keys, *retired], plain=plain)
+
+
+def _of_store(keys: Keys) -> Cipher:
+    from skerry.kit.sealing.sealed import SealingCipher, in_force  # noqa: PLC0415 - as above
+
+    return SealingCipher(in_force(keys.of_class("store"), None, plain=keys.plain))
