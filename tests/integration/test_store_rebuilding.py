@@ -1,9 +1,10 @@
 """A database that is damaged or gone: set aside, and rebuilt from the newest good backup and from what runs."""
 
+import contextlib
 import hashlib
 import random
+import sqlite3
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,29 +16,25 @@ from tests.backup_rig import (
     maker,
     noise_over_a_page,
     removed,
-    settings,
+    restored,
     zeroed_header,
 )
 from tests.file_rig import FileRig, file_rig
+from tests.rebuild_rig import recovery, work
 from tests.record_rig import values
-from tests.sealed_node import SealedNode, edit, publish, sealed_node
+from tests.sealed_node import SealedNode, edit, sealed_node
 from tests.workload_cases import live, wish
 
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt
-from skerry.node.backups.recovery import recover
-from skerry.node.store.instances import Ended, Transition
-from skerry.node.store.opening import Recover
+from skerry.node.store.instances import Transition
+from skerry.node.store.replacing import damaged_ones
 from skerry.node.store.started import Started
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode
-from skerry.wire.workload import Assignment, Exit
+from skerry.wire.workload import Assignment
 
 DAMAGES = [noise_over_a_page, zeroed_header, cut_in_half, emptied, removed]
-
-
-def recovery(home: Path, *, on: bool) -> Recover:
-    return partial(recover, settings(home, on=on), RealDisk())
 
 
 async def _wanted(node: SealedNode) -> dict[str, int]:
@@ -46,19 +43,7 @@ async def _wanted(node: SealedNode) -> dict[str, int]:
 
 
 async def _work(node: SealedNode) -> None:
-    """Twins, records, a workload that runs; a backup; then more of all that."""
-    home = node.store.path.parent
-    for number in range(10):
-        await publish(node, 10 * number + 1)
-        await edit(node, number)
-    await node.instances.save([Transition(live(wish("cam", 3), instance="i-cam"))], label="test")
-    maker(home).to_directory("database")
-    for number in range(10, 20):
-        await publish(node, 10 * number + 1)
-        await edit(node, number)
-    await node.instances.save([Transition(live(wish("mic", 7), instance="i-mic"))], label="test")
-    newer = Transition(live(wish("cam", 4), instance="i-cam-2"), Ended("i-cam", Exit(at=1)))
-    await node.instances.save([newer], label="test")
+    await work(node)
     await node.store.writer.compact()
 
 
@@ -193,3 +178,32 @@ async def test_a_full_disk_does_not_keep_a_workload_from_starting(tmp_path: Path
         assert node.instances.load()["cam"].phase == "running"
         assert isinstance(node.store.started, Started)
         assert node.instances.started() == {}
+
+
+@pytest.mark.guarantee("G6")
+async def test_the_first_damaged_file_is_kept_however_often_it_happens_again(
+    tmp_path: Path,
+) -> None:
+    async with sealed_node(tmp_path, on=False) as node:
+        await edit(node, 1)
+    (tmp_path / "node.db-journal").write_bytes(b"of the first one")
+    for number in range(13):
+        async with sealed_node(tmp_path, on=False, suspect=f"round {number}") as node:
+            assert not (tmp_path / "node.db-journal").exists()
+    kept = [path for _, path in damaged_ones(tmp_path / "node.db")]
+    assert len(kept) == 10
+    first = kept[0]
+    assert first.with_name(f"{first.name}-journal").read_bytes() == b"of the first one"
+    with contextlib.closing(sqlite3.connect(first)) as db:
+        assert db.execute("SELECT value FROM fact WHERE name = 'rebuilt'").fetchall() == []
+
+
+async def test_a_restore_by_hand_ends_a_rebuild_that_was_cut_off(tmp_path: Path) -> None:
+    async with sealed_node(tmp_path, on=False) as node:
+        await edit(node, 1)
+        made = maker(tmp_path).to_file(tmp_path / "b.skb")
+    (tmp_path / "node.db.rebuilding").write_text('{"cause":"x","aside":"y","there":true}')
+    restored(made, tmp_path, replace=True)
+    async with sealed_node(tmp_path, on=False) as node:
+        assert node.store.rebuilt is None
+        assert len(await node.store.state.rows("twin")) == 1

@@ -18,9 +18,9 @@ from skerry.node.identity import Identity
 from skerry.node.limits.storage_watch import StorageWatch
 from skerry.node.node_settings import NodeSettings
 from skerry.node.store.encryption import Encryption
-from skerry.node.store.opening import OpenedStore, Recovered, integrity_problem
+from skerry.node.store.opening import OpenedStore, integrity_problem
 from skerry.node.store.own_events import OwnEvents
-from skerry.node.store.rebuilding import FACT, UNTOLD, Rebuilt
+from skerry.node.store.rebuilding import FACT, UNTOLD, Rebuilt, Recovered
 from skerry.node.store.watch import FILE_EVERY, StoreWatch
 from skerry.wire.codec import decode
 from skerry.wire.local import BackupStatus

@@ -32,7 +32,8 @@ from skerry.node.identity import read_identity
 from skerry.node.node_settings import NodeSettings
 from skerry.node.store.bodies import reseal_some
 from skerry.node.store.encryption import Encryption
-from skerry.node.store.opening import MIGRATIONS, Recovered, integrity_problem
+from skerry.node.store.opening import MIGRATIONS, integrity_problem
+from skerry.node.store.rebuilding import Recovered
 
 _STAGING = "recover.new"
 _AT_ONCE = 500
