@@ -271,6 +271,18 @@ async def test_the_directory_keeps_so_many_and_never_goes_without_one(tmp_path: 
     assert not (home / "backup.new").exists()
 
 
+async def test_daily_ones_do_not_push_out_the_one_that_holds_everything(tmp_path: Path) -> None:
+    async with sealed_node(tmp_path, on=False) as node:
+        await publish(node, 1)
+        keeper = maker(tmp_path, backup_keep="1")
+        everything = Path(keeper.to_directory("everything").path)
+        for _ in range(3):
+            newest = Path(keeper.to_directory("database").path)
+        assert {*(tmp_path / "backups").iterdir()} == {everything, newest}
+        another = Path(keeper.to_directory("everything").path)
+        assert {*(tmp_path / "backups").iterdir()} == {newest, another}
+
+
 @contextmanager
 def small(home: Path) -> Iterator[Disk]:
     class Full(RealDisk):

@@ -1,6 +1,7 @@
 """A database that is damaged or gone: set aside, and rebuilt from the newest good backup and from what runs."""
 
 import contextlib
+import errno
 import hashlib
 import random
 import sqlite3
@@ -26,7 +27,7 @@ from tests.sealed_node import SealedNode, edit, sealed_node
 from tests.workload_cases import live, wish
 
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Corrupt
+from skerry.kit.errors import Corrupt, Refused
 from skerry.node.store.instances import Transition
 from skerry.node.store.replacing import damaged_ones
 from skerry.node.store.started import Started
@@ -207,3 +208,77 @@ async def test_a_restore_by_hand_ends_a_rebuild_that_was_cut_off(tmp_path: Path)
     async with sealed_node(tmp_path, on=False) as node:
         assert node.store.rebuilt is None
         assert len(await node.store.state.rows("twin")) == 1
+
+
+@pytest.mark.guarantee("G6")
+@pytest.mark.parametrize("gone", [False, True], ids=["an empty mount point", "no directory"])
+async def test_a_share_that_is_not_mounted_does_not_count_as_no_backup(
+    tmp_path: Path, gone: bool
+) -> None:
+    home, share, away = tmp_path / "n", tmp_path / "share", tmp_path / "away"
+    share.mkdir()
+    async with sealed_node(home, on=False) as node:
+        await edit(node, 1)
+        maker(home, backup_path=str(share)).to_directory("database")
+    share.rename(away)
+    if not gone:
+        share.mkdir()
+    damage(home, zeroed_header)
+    found = recovery(home, on=False, backup_path=str(share))
+    for _ in range(2):
+        with pytest.raises(Refused, match=r"Is the stick or share mounted\?"):
+            async with sealed_node(home, on=False, recover=found):
+                pass
+    assert damaged_ones(home / "node.db") == []
+    share.rmdir() if not gone else None
+    away.rename(share)
+    async with sealed_node(home, on=False, recover=found) as node:
+        assert len(await node.store.state.rows("twin")) == 1
+
+
+@pytest.mark.guarantee("G6")
+async def test_a_disk_that_is_full_while_a_backup_is_unpacked_does_not_make_it_an_older_one(
+    tmp_path: Path,
+) -> None:
+    class Full(RealDisk):
+        def append(self, label: str, fd: int, data: bytes) -> None:
+            if label == "archive.extract":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            super().append(label, fd, data)
+
+    async with sealed_node(tmp_path, on=False) as node:
+        await edit(node, 1)
+        maker(tmp_path).to_directory("database")
+    damage(tmp_path, zeroed_header)
+    with pytest.raises(Refused, match="cannot rebuild .*: .*No space left on device"):
+        async with sealed_node(
+            tmp_path, on=False, recover=recovery(tmp_path, on=False, disk=Full())
+        ):
+            pass
+    async with sealed_node(tmp_path, on=False, recover=recovery(tmp_path, on=False)) as node:
+        assert len(await node.store.state.rows("twin")) == 1
+
+
+@pytest.mark.guarantee("G6")
+async def test_backups_from_before_stay_until_somebody_has_looked(tmp_path: Path) -> None:
+    def there() -> list[str]:
+        return sorted(path.name for path in (tmp_path / "backups").iterdir())
+
+    def make(number: int) -> None:
+        for _ in range(number):
+            maker(tmp_path, backup_keep="2").to_directory("database")
+
+    async with sealed_node(tmp_path, on=False) as node:
+        await edit(node, 1)
+        make(3)
+    before = there()
+    assert len(before) == 2
+    damage(tmp_path, zeroed_header)
+    async with sealed_node(tmp_path, on=False):
+        make(4)
+    assert (there()[:2], len(there())) == (before, 4)
+    for _, path in damaged_ones(tmp_path / "node.db"):
+        path.unlink()
+    make(1)
+    assert len(there()) == 2
+    assert not {*before} & {*there()}
