@@ -282,3 +282,31 @@ async def test_backups_from_before_stay_until_somebody_has_looked(tmp_path: Path
     make(1)
     assert len(there()) == 2
     assert not {*before} & {*there()}
+
+
+@pytest.mark.guarantee("G6")
+async def test_a_database_whose_disk_is_not_mounted_is_not_rebuilt_elsewhere(
+    tmp_path: Path,
+) -> None:
+    home, ssd, away = tmp_path / "n", tmp_path / "ssd", tmp_path / "away"
+    database = ssd / "node.db"
+    async with sealed_node(home, on=False, database=database) as node:
+        await edit(node, 1)
+    ssd.rename(away)
+    for mount_point in (False, True):
+        if mount_point:
+            ssd.mkdir()
+        with pytest.raises(Refused, match=r"Is its disk mounted\?"):
+            async with sealed_node(home, on=False, database=database):
+                pass
+        assert not database.exists()
+    (ssd / "node.db.lock").touch()
+    async with sealed_node(home, on=False, database=database) as node:
+        assert node.store.rebuilt
+    for path in [*ssd.iterdir()]:
+        path.unlink()
+    ssd.rmdir()
+    away.rename(ssd)
+    async with sealed_node(home, on=False, database=database) as node:
+        assert len(await node.store.state.rows("twin")) == 1
+        assert node.store.rebuilt is None

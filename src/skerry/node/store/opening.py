@@ -83,8 +83,8 @@ async def opened(  # noqa: PLR0913 - what a directory is opened with
 
     `database` is its file, if not `node.db` in there; `driver` opens it. `keys` finds the ciphers once the directory is
     ours; without it nothing in there may be sealed. `suspect` says why the file is not to be trusted, whatever a check
-    finds. Raises Refused when another process has it, its keys are missing, a restore is not finished or a damaged
-    database cannot be rebuilt now, StateTooNew when it was written by a newer Skerry.
+    finds. Raises Refused when another process has it, its keys are missing, a restore is not finished, the
+    database's disk is not mounted or a damaged one cannot be rebuilt now, StateTooNew when it was written by a newer Skerry.
     """
     disk.make_directory("store.directory", data_dir)
     database = database or data_dir / STORE_FILE
@@ -109,11 +109,20 @@ async def opened(  # noqa: PLR0913 - what a directory is opened with
 def _locked_elsewhere(
     data_dir: Path, database: Path, disk: Disk
 ) -> contextlib.AbstractContextManager[object]:
-    """A database outside the data directory has a lock of its own: two data directories could name it."""
+    """A database outside the data directory has a lock of its own: two data directories could name it.
+
+    The lock's file stays there, so where both are gone, it is the disk that is: that is no database to be rebuilt.
+    """
     if database.parent == data_dir:
         return contextlib.nullcontext()
+    lock = database.with_name(f"{database.name}.lock")
+    if _has_run(data_dir) and not database.exists() and not lock.exists():
+        raise Refused(
+            f"cannot find {database}, nor anything that this node has made beside it. Is its disk mounted? To have the "
+            f"database made anew there, from a backup if there is one, create the empty file {lock}."
+        )
     disk.make_directory("store.directory", database.parent)
-    return locked(database.with_name(f"{database.name}.lock"))
+    return locked(lock)
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -157,9 +166,13 @@ def _refuse_unfinished(data_dir: Path) -> None:
         )
 
 
+def _has_run(data_dir: Path) -> bool:
+    return (data_dir / "records").is_dir()
+
+
 def _missing(data_dir: Path, database: Path) -> str:
     """Why a database should be there and is not; SQLite would take an empty file for a new one."""
-    has_run = (data_dir / "records").is_dir()
+    has_run = _has_run(data_dir)
     if has_run and not database.exists():
         return f"cannot find {database}, though this node has run here before"
     if has_run and database.stat().st_size == 0:
