@@ -2,6 +2,7 @@
 
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from skerry.kit.errors import Transient
 from skerry.node.backups.listing import Listing, Seen
 from skerry.node.backups.schedule import AGAIN, Backups, Outcome, run_child
 from skerry.node.node_settings import NodeSettings
+from skerry.node.store.opening import integrity_problem
+from skerry.node.store.watch import StoreWatch, pause_before
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.records import Meta, Value
@@ -34,7 +37,7 @@ class Rig:
         self.directory.mkdir()
         self.backups = Backups(
             settings(directory), "shed", clock, run=self._run, tell=self._tell, left=lambda: 77,
-            damaged=self.damaged.append,
+            damaged=self._doubt,
         )  # fmt: skip
 
     async def _run(self, _settings: NodeSettings, room: int | None) -> Outcome:
@@ -46,6 +49,9 @@ class Rig:
             path.write_bytes(b"x")
             os.utime(path, ns=(self.clock.wall_ns(), self.clock.wall_ns()))
         return self.outcome
+
+    async def _doubt(self, words: str) -> None:
+        self.damaged.append(words)
 
     async def _tell(self, name: str, value: Value, _meta: Meta) -> None:
         self.told.append((name, value))
@@ -145,6 +151,33 @@ async def test_a_child_that_finds_the_database_damaged_is_heard(rig: Rig) -> Non
     rig.outcome = Outcome(3, "cannot back up node.db: it is damaged")
     await rig.backups.once()
     assert rig.damaged == ["cannot back up node.db: it is damaged"]
+
+
+@pytest.mark.guarantee("G6")
+async def test_only_what_the_agent_finds_itself_has_the_database_rebuilt(tmp_path: Path) -> None:
+    async with sealed_node(tmp_path) as node:
+        await edit(node, 1)
+        await node.store.writer.compact()
+        path, ring = node.store.path, node.store.encryption.ring
+        check = partial(integrity_problem, path)
+        watch = StoreWatch(path, SystemClock(), check, partial(check, node.store.cipher))
+        await watch.doubted("cannot make a backup")
+        assert (watch.damage, watch.found.is_set()) == (None, False)
+        assert ring
+        body = path.read_bytes().index(ring.cipher("store").now.sealing.head)
+        with path.open("r+b") as file:  # SQLite itself finds nothing wrong with that
+            file.seek(body + 30)
+            file.write(b"noise")
+        assert check() == ""
+        await watch.doubted("cannot make a backup")
+        assert watch.damage is not None
+        assert watch.damage.suspect
+        assert "it is not what was sealed there" in str(watch.damage)
+
+
+def test_a_node_that_begins_anew_again_and_again_waits_longer_each_time() -> None:
+    assert [pause_before(rounds) for rounds in range(4)] == [0.0, 5.0, 10.0, 20.0]
+    assert pause_before(100) == 600.0
 
 
 @pytest.mark.parametrize("on", [False, True])

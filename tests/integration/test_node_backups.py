@@ -1,5 +1,6 @@
 """Backups of a node's stores: taken while they are written, restored elsewhere, opened by the right key only."""
 
+import asyncio
 import errno
 import shutil
 import sqlite3
@@ -8,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.backup_rig import kek, maker, restored, settings
+from tests.backup_rig import damage, kek, maker, noise_over_a_page, restored, settings
 from tests.integration.test_encrypted_store import CANARY, fill, hidden
 from tests.record_rig import held, values
 from tests.sealed_node import SealedNode, edit, publish, sealed_node
@@ -20,7 +21,7 @@ from skerry.kit.errors import Corrupt, Refused
 from skerry.kit.file_lock import locked
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import StateTooNew
-from skerry.node.backups.making import LOCK_FILE
+from skerry.node.backups.making import LOCK_FILE, DatabaseDamaged
 from skerry.node.backups.restoring import Keeping, Restorer, open_backup
 from skerry.node.identity import Identity, write_identity
 from skerry.node.store.opening import integrity_problem
@@ -123,6 +124,50 @@ async def test_a_rotation_while_it_is_made_costs_nothing(tmp_path: Path) -> None
     restored(made, tmp_path / "m", on=True, keeping=kek(tmp_path / "n"))
     async with sealed_node(tmp_path / "m") as node:
         await all_is_there(node)
+
+
+@pytest.mark.guarantee("G6")
+async def test_a_key_that_is_destroyed_while_the_copy_is_checked_is_no_damage(
+    tmp_path: Path,
+) -> None:
+    class Rotating(RealDisk):
+        def point(self, label: str) -> None:
+            if label == "backup.copied":
+                asyncio.run_coroutine_threadsafe(rotate(), loop).result(20)
+
+    async def rotate() -> None:
+        assert node.rotation
+        node.rotation.ask()
+        await node.rotation.once()
+        assert not any(key.retired for key in node.rotation.status().keys)
+
+    loop = asyncio.get_running_loop()
+    async with sealed_node(tmp_path / "n") as node:
+        await fill(node, 10)
+        disk = Rotating()
+        made = await asyncio.to_thread(maker(tmp_path / "n", disk=disk).to_file, tmp_path / "b.skb")
+    restored(made, tmp_path / "m", on=True, keeping=kek(tmp_path / "n"))
+    async with sealed_node(tmp_path / "m") as node:
+        assert len(await node.store.state.rows("twin")) == 10
+
+
+@pytest.mark.guarantee("G6")
+async def test_a_stick_that_does_not_keep_what_is_written_says_nothing_about_the_database(
+    tmp_path: Path,
+) -> None:
+    class BadStick(RealDisk):
+        def append(self, label: str, fd: int, data: bytes) -> None:
+            super().append(label, fd, bytes(len(data)) if label == "archive.append" else data)
+
+    async with sealed_node(tmp_path, on=False) as node:
+        await edit(node, 1)
+        with pytest.raises(Corrupt) as bad_stick:
+            maker(tmp_path, disk=BadStick()).to_directory("database")
+        assert not isinstance(bad_stick.value, DatabaseDamaged)
+        assert list((tmp_path / "backups").iterdir()) == []
+    damage(tmp_path, noise_over_a_page)
+    with pytest.raises(DatabaseDamaged):
+        maker(tmp_path).to_directory("database")
 
 
 async def test_what_must_not_be_restored_is_refused_and_nothing_is_touched(tmp_path: Path) -> None:
@@ -286,6 +331,18 @@ async def test_the_directory_keeps_so_many_and_never_goes_without_one(tmp_path: 
         with locked(home / LOCK_FILE), pytest.raises(Refused, match="is making one already"):
             maker(home).to_directory("database")
     assert not (home / "backup.new").exists()
+
+
+async def test_daily_ones_do_not_push_out_the_one_that_holds_everything(tmp_path: Path) -> None:
+    async with sealed_node(tmp_path, on=False) as node:
+        await publish(node, 1)
+        keeper = maker(tmp_path, backup_keep="1")
+        everything = Path(keeper.to_directory("everything").path)
+        for _ in range(3):
+            newest = Path(keeper.to_directory("database").path)
+        assert {*(tmp_path / "backups").iterdir()} == {everything, newest}
+        another = Path(keeper.to_directory("everything").path)
+        assert {*(tmp_path / "backups").iterdir()} == {newest, another}
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 """A database that is damaged or gone: set aside, and rebuilt from the newest good backup and from what runs."""
 
+import contextlib
+import errno
 import hashlib
 import random
+import sqlite3
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,29 +17,25 @@ from tests.backup_rig import (
     maker,
     noise_over_a_page,
     removed,
-    settings,
+    restored,
     zeroed_header,
 )
 from tests.file_rig import FileRig, file_rig
+from tests.rebuild_rig import recovery, work
 from tests.record_rig import values
-from tests.sealed_node import SealedNode, edit, publish, sealed_node
+from tests.sealed_node import SealedNode, edit, sealed_node
 from tests.workload_cases import live, wish
 
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Corrupt
-from skerry.node.backups.recovery import recover
-from skerry.node.store.instances import Ended, Transition
-from skerry.node.store.opening import Recover
+from skerry.kit.errors import Corrupt, Refused
+from skerry.node.store.instances import Transition
+from skerry.node.store.replacing import damaged_ones
 from skerry.node.store.started import Started
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode
-from skerry.wire.workload import Assignment, Exit
+from skerry.wire.workload import Assignment
 
 DAMAGES = [noise_over_a_page, zeroed_header, cut_in_half, emptied, removed]
-
-
-def recovery(home: Path, *, on: bool) -> Recover:
-    return partial(recover, settings(home, on=on), RealDisk())
 
 
 async def _wanted(node: SealedNode) -> dict[str, int]:
@@ -46,19 +44,7 @@ async def _wanted(node: SealedNode) -> dict[str, int]:
 
 
 async def _work(node: SealedNode) -> None:
-    """Twins, records, a workload that runs; a backup; then more of all that."""
-    home = node.store.path.parent
-    for number in range(10):
-        await publish(node, 10 * number + 1)
-        await edit(node, number)
-    await node.instances.save([Transition(live(wish("cam", 3), instance="i-cam"))], label="test")
-    maker(home).to_directory("database")
-    for number in range(10, 20):
-        await publish(node, 10 * number + 1)
-        await edit(node, number)
-    await node.instances.save([Transition(live(wish("mic", 7), instance="i-mic"))], label="test")
-    newer = Transition(live(wish("cam", 4), instance="i-cam-2"), Ended("i-cam", Exit(at=1)))
-    await node.instances.save([newer], label="test")
+    await work(node)
     await node.store.writer.compact()
 
 
@@ -193,3 +179,134 @@ async def test_a_full_disk_does_not_keep_a_workload_from_starting(tmp_path: Path
         assert node.instances.load()["cam"].phase == "running"
         assert isinstance(node.store.started, Started)
         assert node.instances.started() == {}
+
+
+@pytest.mark.guarantee("G6")
+async def test_the_first_damaged_file_is_kept_however_often_it_happens_again(
+    tmp_path: Path,
+) -> None:
+    async with sealed_node(tmp_path, on=False) as node:
+        await edit(node, 1)
+    (tmp_path / "node.db-journal").write_bytes(b"of the first one")
+    for number in range(13):
+        async with sealed_node(tmp_path, on=False, suspect=f"round {number}") as node:
+            assert not (tmp_path / "node.db-journal").exists()
+    kept = [path for _, path in damaged_ones(tmp_path / "node.db")]
+    assert len(kept) == 10
+    first = kept[0]
+    assert first.with_name(f"{first.name}-journal").read_bytes() == b"of the first one"
+    with contextlib.closing(sqlite3.connect(first)) as db:
+        assert db.execute("SELECT value FROM fact WHERE name = 'rebuilt'").fetchall() == []
+
+
+async def test_a_restore_by_hand_ends_a_rebuild_that_was_cut_off(tmp_path: Path) -> None:
+    async with sealed_node(tmp_path, on=False) as node:
+        await edit(node, 1)
+        made = maker(tmp_path).to_file(tmp_path / "b.skb")
+    (tmp_path / "node.db.rebuilding").write_text('{"cause":"x","aside":"y","there":true}')
+    restored(made, tmp_path, replace=True)
+    async with sealed_node(tmp_path, on=False) as node:
+        assert node.store.rebuilt is None
+        assert len(await node.store.state.rows("twin")) == 1
+
+
+@pytest.mark.guarantee("G6")
+@pytest.mark.parametrize("gone", [False, True], ids=["an empty mount point", "no directory"])
+async def test_a_share_that_is_not_mounted_does_not_count_as_no_backup(
+    tmp_path: Path, gone: bool
+) -> None:
+    home, share, away = tmp_path / "n", tmp_path / "share", tmp_path / "away"
+    share.mkdir()
+    async with sealed_node(home, on=False) as node:
+        await edit(node, 1)
+        maker(home, backup_path=str(share)).to_directory("database")
+    share.rename(away)
+    if not gone:
+        share.mkdir()
+    damage(home, zeroed_header)
+    found = recovery(home, on=False, backup_path=str(share))
+    for _ in range(2):
+        with pytest.raises(Refused, match=r"Is the stick or share mounted\?"):
+            async with sealed_node(home, on=False, recover=found):
+                pass
+    assert damaged_ones(home / "node.db") == []
+    share.rmdir() if not gone else None
+    away.rename(share)
+    async with sealed_node(home, on=False, recover=found) as node:
+        assert len(await node.store.state.rows("twin")) == 1
+
+
+@pytest.mark.guarantee("G6")
+async def test_a_disk_that_is_full_while_a_backup_is_unpacked_does_not_make_it_an_older_one(
+    tmp_path: Path,
+) -> None:
+    class Full(RealDisk):
+        def append(self, label: str, fd: int, data: bytes) -> None:
+            if label == "archive.extract":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            super().append(label, fd, data)
+
+    async with sealed_node(tmp_path, on=False) as node:
+        await edit(node, 1)
+        maker(tmp_path).to_directory("database")
+    damage(tmp_path, zeroed_header)
+    with pytest.raises(Refused, match="cannot rebuild .*: .*No space left on device"):
+        async with sealed_node(
+            tmp_path, on=False, recover=recovery(tmp_path, on=False, disk=Full())
+        ):
+            pass
+    async with sealed_node(tmp_path, on=False, recover=recovery(tmp_path, on=False)) as node:
+        assert len(await node.store.state.rows("twin")) == 1
+
+
+@pytest.mark.guarantee("G6")
+async def test_backups_from_before_stay_until_somebody_has_looked(tmp_path: Path) -> None:
+    def there() -> list[str]:
+        return sorted(path.name for path in (tmp_path / "backups").iterdir())
+
+    def make(number: int) -> None:
+        for _ in range(number):
+            maker(tmp_path, backup_keep="2").to_directory("database")
+
+    async with sealed_node(tmp_path, on=False) as node:
+        await edit(node, 1)
+        make(3)
+    before = there()
+    assert len(before) == 2
+    damage(tmp_path, zeroed_header)
+    async with sealed_node(tmp_path, on=False):
+        make(4)
+    assert (there()[:2], len(there())) == (before, 4)
+    for _, path in damaged_ones(tmp_path / "node.db"):
+        path.unlink()
+    make(1)
+    assert len(there()) == 2
+    assert not {*before} & {*there()}
+
+
+@pytest.mark.guarantee("G6")
+async def test_a_database_whose_disk_is_not_mounted_is_not_rebuilt_elsewhere(
+    tmp_path: Path,
+) -> None:
+    home, ssd, away = tmp_path / "n", tmp_path / "ssd", tmp_path / "away"
+    database = ssd / "node.db"
+    async with sealed_node(home, on=False, database=database) as node:
+        await edit(node, 1)
+    ssd.rename(away)
+    for mount_point in (False, True):
+        if mount_point:
+            ssd.mkdir()
+        with pytest.raises(Refused, match=r"Is its disk mounted\?"):
+            async with sealed_node(home, on=False, database=database):
+                pass
+        assert not database.exists()
+    (ssd / "node.db.lock").touch()
+    async with sealed_node(home, on=False, database=database) as node:
+        assert node.store.rebuilt
+    for path in [*ssd.iterdir()]:
+        path.unlink()
+    ssd.rmdir()
+    away.rename(ssd)
+    async with sealed_node(home, on=False, database=database) as node:
+        assert len(await node.store.state.rows("twin")) == 1
+        assert node.store.rebuilt is None

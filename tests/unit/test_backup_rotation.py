@@ -2,7 +2,16 @@
 
 import pytest
 
-from skerry.kit.archive.rotation import Held, held, is_due, next_name, surplus, to_make_room
+from skerry.kit.archive.rotation import (
+    Held,
+    from_before,
+    held,
+    is_due,
+    next_name,
+    surplus,
+    time_word,
+    to_make_room,
+)
 
 HOUR = 3600.0
 NS = 10**9
@@ -44,6 +53,25 @@ def test_room_is_made_by_the_oldest_and_only_where_that_is_enough(
     wanted: int, gone: list[int]
 ) -> None:
     assert [one.number for one in to_make_room(some(1, 2, 3), wanted)] == gone
+
+
+def test_each_kind_is_rotated_by_itself() -> None:
+    everything = [Held("e", number, 100, holds="everything") for number in (1, 2)]
+    daily = [Held("d", number, 10, holds="database") for number in range(3, 10)]
+    assert [one.number for one in surplus([*everything, *daily], 3)] == [3, 4, 5, 6]
+    assert [one.number for one in to_make_room([*everything, *daily], 120)] == [1, 3, 4]
+    assert to_make_room([*everything, *daily], 161) == []
+
+
+def test_what_was_there_when_the_database_was_rebuilt_is_told_apart() -> None:
+    def at(number: int, second: int) -> Held:
+        return Held("", number, 1, time_word(second * NS))
+
+    before, later = [at(number, number) for number in (1, 2, 3)], [at(4, 104), at(5, 105)]
+    assert from_before([*later, *before], 3, time_word(100 * NS)) == before
+    wrong_clock = [at(number, 50) for number in range(6, 40)]
+    assert from_before([*before, *later, *wrong_clock], 3, time_word(100 * NS)) == before
+    assert held("node", "a", [("node-a-000003-19700101T000003Z.skb", 1)])[0].at == time_word(3 * NS)
 
 
 def test_one_is_due_after_the_interval_and_when_the_clock_went_back() -> None:

@@ -1,7 +1,7 @@
 """The agent's process: `python -m skerry.node.process DESCRIPTOR`, into which `python -m skerry.node` turns itself.
 
 The descriptor holds the settings, written by `handing_over`. A second word says why the database is not to be
-trusted: an agent that meets damage turns itself into another one that rebuilds it.
+trusted, a third how often: an agent that meets damage turns itself into another one that rebuilds it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, SkerryError
 from skerry.node.handing_over import Handed, hand_over, taken_over
 from skerry.node.host import Host
-from skerry.node.store.watch import StoreDamaged
+from skerry.node.store.watch import SETTLED, StoreDamaged, pause_before
 
 with unread():
     from skerry.node.agent import run
-
-PAUSE = 5.0
 
 
 def main() -> int:
@@ -38,13 +36,17 @@ def main() -> int:
         stream=sys.stderr,
     )
     suspect = sys.argv[2] if len(sys.argv) > 2 else ""
+    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+    began = time.monotonic()
     host = Host(SystemClock(), RealDisk(), random.Random())  # noqa: S311 - jitter, not secrets
     try:
         asyncio.run(run(settings, host, lambda: None, suspect=suspect, kek=handed.kek))
     except StoreDamaged as error:
-        if len(sys.argv) > 2:
-            time.sleep(PAUSE)  # a second time: the disk itself may be failing
-        _begin_anew(Handed(settings, error.kek), str(error) if error.suspect else "")
+        if time.monotonic() - began > SETTLED:
+            rounds = 0
+        time.sleep(pause_before(rounds))
+        suspect = str(error) if error.suspect else ""
+        _begin_anew(Handed(settings, error.kek), suspect, rounds + 1)
     except SkerryError as error:
         sys.stderr.write(f"skerry: {error}\n")
         return 2 if isinstance(error, InvalidInput) else 1
@@ -54,9 +56,10 @@ def main() -> int:
     return 0
 
 
-def _begin_anew(handed: Handed, suspect: str) -> NoReturn:
+def _begin_anew(handed: Handed, suspect: str, rounds: int) -> NoReturn:
     """The same process as a new agent, with nothing of the old one in its memory; the workloads do not notice."""
-    words = [sys.executable, "-m", "skerry.node.process", str(hand_over(handed)), suspect]
+    descriptor = str(hand_over(handed))
+    words = [sys.executable, "-m", "skerry.node.process", descriptor, suspect, str(rounds)]
     os.execv(words[0], words)  # noqa: S606 - a list, no shell
 
 

@@ -18,9 +18,9 @@ from skerry.node.identity import Identity
 from skerry.node.limits.storage_watch import StorageWatch
 from skerry.node.node_settings import NodeSettings
 from skerry.node.store.encryption import Encryption
-from skerry.node.store.opening import OpenedStore, Recovered, integrity_problem
+from skerry.node.store.opening import OpenedStore, integrity_problem
 from skerry.node.store.own_events import OwnEvents
-from skerry.node.store.rebuilding import FACT, UNTOLD, Rebuilt
+from skerry.node.store.rebuilding import FACT, UNTOLD, Rebuilt, Recovered
 from skerry.node.store.watch import FILE_EVERY, StoreWatch
 from skerry.wire.codec import decode
 from skerry.wire.local import BackupStatus
@@ -94,13 +94,14 @@ def build_safekeeping(
     storage: StorageWatch,
 ) -> Safekeeping:
     """What keeps the node's own data safe from its disk."""
-    watch = StoreWatch(store.path, host.clock, partial(integrity_problem, store.path))
+    check = partial(integrity_problem, store.path)
+    watch = StoreWatch(store.path, host.clock, check, partial(check, store.cipher))
     store.writer.on_corrupt(watch.damaged)
     store.state.on_corrupt(watch.damaged)
     store.reader.told = watch.damaged
     backups = Backups(
         settings, owner_of(settings, identity), host.clock, run=partial(run_child, kek=lambda: store.encryption.kek),
-        tell=events.tell, left=storage.left, damaged=watch.damaged
+        tell=events.tell, left=storage.left, damaged=watch.doubted
     )  # fmt: skip
     ring, where = store.encryption.ring, settings.storage
     elsewhere = where.backup_path is not None and where.backup_passphrase is None

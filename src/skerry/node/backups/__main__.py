@@ -1,7 +1,7 @@
 """The schedule's child: `python -m skerry.node.backups DESCRIPTOR [ROOM]` makes the next backup of the database.
 
-The descriptor holds what `handing_over` gives. Prints a `Made` as JSON and ends with 0; or prints a sentence and ends with 1, or
-with 3 when it is the database itself that is damaged. Ends with its agent, whatever ends that.
+The descriptor holds what `handing_over` gives. Prints a `Made` as JSON and ends with 0; or prints a sentence and ends with 1, or with
+3 when it found damage in the database itself: its agent looks there then. Ends with its agent, whatever ends that.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import msgspec
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Corrupt, SkerryError
-from skerry.node.backups.making import Maker
+from skerry.kit.errors import SkerryError
+from skerry.node.backups.making import DatabaseDamaged, Maker
 from skerry.node.handing_over import taken_over
 
 DAMAGED = 3
@@ -33,7 +33,7 @@ def main() -> int:
         made = Maker(handed.settings, RealDisk(), SystemClock(), kek=handed.kek).to_directory(
             "database", room=room
         )
-    except Corrupt as error:
+    except DatabaseDamaged as error:
         sys.stderr.write(f"{error}\n")
         return DAMAGED
     except (SkerryError, OSError) as error:

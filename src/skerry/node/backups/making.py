@@ -15,25 +15,42 @@ import msgspec
 
 from skerry import __version__
 from skerry.kit.archive.format import FORMAT, Header, Progress
-from skerry.kit.archive.rotation import Held, held, next_name, surplus, to_make_room
+from skerry.kit.archive.reading import Archive
+from skerry.kit.archive.rotation import (
+    Held,
+    from_before,
+    held,
+    next_name,
+    surplus,
+    time_word,
+    to_make_room,
+)
 from skerry.kit.archive.wrapping import ArchiveKey, Wrapping, by_passphrase, by_ring, new_key
 from skerry.kit.archive.writing import PART, write_archive
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
-from skerry.kit.errors import Corrupt, Refused
+from skerry.kit.errors import Corrupt, Refused, SkerryError
 from skerry.kit.file_lock import Held as LockHeld
 from skerry.kit.file_lock import locked
-from skerry.kit.sealing.cipher import NullCipher
+from skerry.kit.sealing.cipher import Cipher, NullCipher
 from skerry.kit.sealing.sources import Surroundings, read_secret
 from skerry.kit.units import format_size
-from skerry.node.backups.place import DIRECTORY, backup_directory, database_file, owner_of
+from skerry.node.backups.place import (
+    DIRECTORY,
+    NEWEST,
+    backup_directory,
+    database_file,
+    owner_of,
+)
 from skerry.node.backups.snapshot import DATABASE, KEYS, SETTINGS, Holds, Snapshot, take
 from skerry.node.identity import Identity, read_identity
 from skerry.node.node_settings import NodeSettings, to_bytes
 from skerry.node.store.opening import integrity_problem
+from skerry.node.store.replacing import damaged_ones
 
 if TYPE_CHECKING:
     from skerry.kit.sealing.key_ring import KeyRing
+    from skerry.kit.sealing.keys import Keys
 
 LOCK_FILE = "backup.lock"
 SPARE = 64 * 1024 * 1024
@@ -55,6 +72,10 @@ class Made(msgspec.Struct, frozen=True):
     files: int
     opened_by: list[str]
     removed: list[str] = []
+
+
+class DatabaseDamaged(Corrupt):
+    """The database does not open whole, or what was read of it does not: nothing is said about the backup."""
 
 
 class Maker:
@@ -103,20 +124,31 @@ class Maker:
             )
         with self._snapshot(holds) as (taken, key):
             owner = owner_of(self._settings, self._identity())
-            there = held(
-                "node",
-                owner,
-                ((path.name, path.stat().st_size) for path in directory.glob("node-*")),
-            )
+            files = ((path.name, path.stat().st_size) for path in directory.glob("node-*"))
+            there = [_with_kind(directory, one) for one in held("node", owner, files)]
+            spared = self._from_before(there)
             for part in directory.glob(f"node-{owner}-*{PART}"):
                 self._disk.unlink("backup.tidy", part)
-            gone = self._make_room(directory, taken.size, room, there)
+            rotated = [one for one in there if one not in spared]
+            gone = self._make_room(directory, taken.size, room, rotated)
             path = directory / next_name("node", owner, there, self._clock.wall_ns())
             made = self._write(path, taken, key, holds, progress)
-        left = [one for one in there if one not in gone]
-        new = Held(path.name, 1 + max((one.number for one in there), default=0), made.size)
+            self._disk.write_atomic("backup.newest", self._data_dir / NEWEST, bytes(path))
+        left = [one for one in rotated if one not in gone]
+        number = 1 + max((one.number for one in there), default=0)
+        new = Held(path.name, number, made.size, holds=holds)
         gone += self._remove(directory, surplus([*left, new], self._settings.storage.backup_keep))
         return msgspec.structs.replace(made, removed=[one.name for one in gone])
+
+    def _from_before(self, there: list[Held]) -> list[Held]:
+        """Those from before the database was first rebuilt, until a person has looked and removed what was set aside.
+
+        What took its place may lack what these hold.
+        """
+        aside = damaged_ones(database_file(self._settings))
+        if not aside:
+            return []
+        return from_before(there, self._settings.storage.backup_keep, time_word(aside[0][0]))
 
     def _write(
         self, path: Path, taken: Snapshot, key: ArchiveKey | None, holds: Holds, progress: Progress
@@ -161,16 +193,21 @@ class Maker:
     ) -> tuple[Snapshot, ArchiveKey | None]:
         self._leave_room(self._data_dir, database.stat().st_size)
         ring = self._ring()
-        taken = take(self._data_dir, database, staging, holds)
-        after = ring if ring is None else self._ring()
-        cipher = NullCipher() if after is None else after.cipher("store")
-        if problem := integrity_problem(staging / DATABASE, cipher):
-            raise Corrupt(f"cannot back up {database}: it is damaged: {problem}")
+        try:
+            taken = take(self._data_dir, database, staging, holds)
+        except Corrupt as error:
+            raise DatabaseDamaged(str(error)) from error
+        self._disk.point("backup.copied")
         small = {**taken.small, SETTINGS: to_bytes(self._settings)}
         wrappings: list[Wrapping] = []
-        if ring is not None and after is not None:
-            small[KEYS] = _all_keys(ring, after)
+        cipher: Cipher = NullCipher()
+        if ring is not None and (after := self._ring()) is not None:
+            keys = _all_keys(ring, after)
+            cipher = _of_store(keys)
+            small[KEYS] = msgspec.msgpack.encode(keys)
             wrappings.append(by_ring(after))
+        if problem := integrity_problem(staging / DATABASE, cipher):
+            raise DatabaseDamaged(f"cannot back up {database}: it is damaged: {problem}")
         if self._passphrase is not None:
             wrappings.append(by_passphrase(self._passphrase))
         key = new_key(wrappings) if wrappings else None
@@ -222,7 +259,16 @@ def recovery_passphrase(settings: NodeSettings) -> bytes | None:
     return None if path is None else read_secret(path)
 
 
-def _all_keys(before: KeyRing, after: KeyRing) -> bytes:
+def _with_kind(directory: Path, one: Held) -> Held:
+    """What cannot be read is a kind of its own, which nothing new is of."""
+    try:
+        holds = Archive(directory / one.name).header.holds
+    except (SkerryError, OSError):
+        holds = ""
+    return msgspec.structs.replace(one, holds=holds)
+
+
+def _all_keys(before: KeyRing, after: KeyRing) -> Keys:
     """A rotation may have happened meanwhile: what was copied may be sealed with either's keys."""
     known = {key.id for key in after.keys.keys}
     retired = [
@@ -230,5 +276,11 @@ def _all_keys(before: KeyRing, after: KeyRing) -> bytes:
         for key in before.keys.keys
         if key.id not in known
     ]
-    keys = msgspec.structs.replace(after.keys, keys=[*after.keys.keys, *retired])
-    return msgspec.msgpack.encode(keys)
+    plain = before.keys.plain or after.keys.plain
+    return msgspec.structs.replace(after.keys, keys=[*after.keys.keys, *retired], plain=plain)
+
+
+def _of_store(keys: Keys) -> Cipher:
+    from skerry.kit.sealing.sealed import SealingCipher, in_force  # noqa: PLC0415 - as above
+
+    return SealingCipher(in_force(keys.of_class("store"), None, plain=keys.plain))

@@ -8,6 +8,9 @@ from skerry.node.identity import Identity
 from skerry.node.node_settings import STORE_FILE, NodeSettings
 
 DIRECTORY = "backups"
+NEWEST = "backup.newest"
+"""Names the newest backup, in the data directory: the directory of backups may not be mounted."""
+
 _TOLD_APART = 6
 
 

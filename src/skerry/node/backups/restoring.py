@@ -42,7 +42,8 @@ from skerry.node.store.opening import (
     UNFINISHED,
     integrity_problem,
 )
-from skerry.node.store.rebuilding import note_rebuilt
+from skerry.node.store.rebuilding import REBUILDING, note_rebuilt
+from skerry.node.store.replacing import BESIDE
 
 _STAGING = "restore.new"
 _PIECE = 1024 * 1024
@@ -239,7 +240,8 @@ def _locked(data_dir: Path) -> contextlib.AbstractContextManager[None]:
 
 
 def _data_in(data_dir: Path, database: Path) -> list[Path]:
-    beside = [database.with_name(database.name + suffix) for suffix in ("", "-wal", "-shm")]
+    suffixes = ("", *BESIDE, REBUILDING)
+    beside = [database.with_name(database.name + suffix) for suffix in suffixes]
     return [path for path in (*beside, *(data_dir / name for name in _DATA)) if path.exists()]
 
 

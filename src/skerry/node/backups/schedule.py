@@ -1,7 +1,7 @@
 """Backups by the clock: a child makes each (`backups.__main__`), so that the agent stays as small as it is.
 
 A failure is an event, the first of a row, and a line of `doctor`; it is tried again every quarter of an hour. The child
-reads the whole database, so it is also who finds damage that nobody has touched: `damaged` is told then.
+reads the whole database, so it is also who finds damage that nobody has touched: `damaged` is asked to look then.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Backups:
         run: Run,
         tell: Tell,
         left: Callable[[], int | None],
-        damaged: Callable[[str], None],
+        damaged: Callable[[str], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -110,7 +110,7 @@ class Backups:
         self._failed = outcome.words
         log.warning("no backup was made: %s", outcome.words)
         if outcome.code == _DAMAGED:
-            self._damaged(outcome.words)
+            await self._damaged(outcome.words)
 
 
 async def run_child(

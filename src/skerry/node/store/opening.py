@@ -1,14 +1,13 @@
 """Opening a node's store: one process per data directory, and a damaged database set aside, never overwritten.
 
-In its place comes what `recover` finds, the newest good backup, or an empty one; then what is known besides
-(`rebuilding`). A database that is gone although the node has run here is damage like any other.
+In its place comes what `recover` finds, the newest good backup, or an empty one, with what is known besides
+(`replacing`). A database that is gone although the node has run here is damage like any other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -33,11 +32,9 @@ from skerry.kit.sqlite import (
 from skerry.node.node_settings import STORE_FILE
 from skerry.node.store.bodies import sealed_problem
 from skerry.node.store.encryption import Encryption, mark, refuse_to_switch_off
-from skerry.node.store.rebuilding import Rebuilt, note_rebuilt, take_in
+from skerry.node.store.rebuilding import REBUILDING, Rebuilt, Recovered
 from skerry.node.store.started import Started
 from skerry.node.store.state import NodeStore
-
-log = logging.getLogger(__name__)
 
 LOCK_FILE = "node.lock"
 UNFINISHED = "restore.unfinished"
@@ -45,20 +42,8 @@ UNFINISHED = "restore.unfinished"
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
-
-_MOST_ASIDE = 10
-"""Damaged databases that are kept."""
-
-
-class Recovered(msgspec.Struct, frozen=True):
-    """A backup that took the place of a damaged database, and of when it is (wall ns)."""
-
-    backup: str
-    made_at: int
-
-
 Recover = Callable[[Path, Encryption], Recovered | None]
-"""Puts the newest good backup at this path, where nothing is. None: there is none."""
+"""Puts the newest good backup at this path, where nothing is. None: there is none. Raises Refused, OSError, Transient."""
 
 
 class OpenedStore(msgspec.Struct, frozen=True):
@@ -98,8 +83,8 @@ async def opened(  # noqa: PLR0913 - what a directory is opened with
 
     `database` is its file, if not `node.db` in there; `driver` opens it. `keys` finds the ciphers once the directory is
     ours; without it nothing in there may be sealed. `suspect` says why the file is not to be trusted, whatever a check
-    finds. Raises Refused when another process has it, its keys are missing or a restore is not finished, StateTooNew
-    when it was written by a newer Skerry.
+    finds. Raises Refused when another process has it, its keys are missing, a restore is not finished, the
+    database's disk is not mounted or a damaged one cannot be rebuilt now, StateTooNew when it was written by a newer Skerry.
     """
     disk.make_directory("store.directory", data_dir)
     database = database or data_dir / STORE_FILE
@@ -124,11 +109,20 @@ async def opened(  # noqa: PLR0913 - what a directory is opened with
 def _locked_elsewhere(
     data_dir: Path, database: Path, disk: Disk
 ) -> contextlib.AbstractContextManager[object]:
-    """A database outside the data directory has a lock of its own: two data directories could name it."""
+    """A database outside the data directory has a lock of its own: two data directories could name it.
+
+    The lock's file stays there, so where both are gone, it is the disk that is: that is no database to be rebuilt.
+    """
     if database.parent == data_dir:
         return contextlib.nullcontext()
+    lock = database.with_name(f"{database.name}.lock")
+    if _has_run(data_dir) and not database.exists() and not lock.exists():
+        raise Refused(
+            f"cannot find {database}, nor anything that this node has made beside it. Is its disk mounted? To have the "
+            f"database made anew there, from a backup if there is one, create the empty file {lock}."
+        )
     disk.make_directory("store.directory", database.parent)
-    return locked(database.with_name(f"{database.name}.lock"))
+    return locked(lock)
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -172,9 +166,13 @@ def _refuse_unfinished(data_dir: Path) -> None:
         )
 
 
+def _has_run(data_dir: Path) -> bool:
+    return (data_dir / "records").is_dir()
+
+
 def _missing(data_dir: Path, database: Path) -> str:
     """Why a database should be there and is not; SQLite would take an empty file for a new one."""
-    has_run = (data_dir / "records").is_dir()
+    has_run = _has_run(data_dir)
     if has_run and not database.exists():
         return f"cannot find {database}, though this node has run here before"
     if has_run and database.stat().st_size == 0:
@@ -191,43 +189,32 @@ def _start_writer(
     file: _File, started: Started, suspect: str
 ) -> tuple[SqliteWriter, Rebuilt | None]:
     cipher = file.encryption.cipher("store")
-    cause = suspect
-    if not suspect:
-        try:
-            return _started(file.path, file.disk, cipher, file.driver), None
-        except Corrupt as error:
-            cause = str(error)
-    aside = _set_aside(file)
-    log.error("%s. The damaged file is set aside as %s", cause, aside.name)
-    found = file.recover(file.path, file.encryption) or Recovered("", 0)
-    writer = _started(file.path, file.disk, cipher, file.driver)
-    name = aside.name if aside.exists() else ""
-
-    def work(db: sqlite3.Connection) -> tuple[Rebuilt, list[str]]:
-        rebuilt = note_rebuilt(db, cause, found.backup, found.made_at, file.clock, name)
-        return rebuilt, take_in(db, started.all(), cipher)
-
+    rebuilt = None
+    if suspect or file.path.with_name(file.path.name + REBUILDING).exists():
+        rebuilt = _rebuilt(file, started, suspect)
     try:
-        rebuilt, taken = writer.submit(work, label="store.rebuilt").result()
-    except SkerryError:
-        writer.stop()
-        raise
-    log.error("%s; taken from what runs: %s", rebuilt, ", ".join(taken) or "nothing")
-    return writer, rebuilt
+        return _started(file.path, file.disk, cipher, file.driver), rebuilt
+    except Corrupt as error:
+        if rebuilt is not None:
+            raise
+        rebuilt = _rebuilt(file, started, str(error))
+    return _started(file.path, file.disk, cipher, file.driver), rebuilt
 
 
-def _set_aside(file: _File) -> Path:
-    """Where the damaged file is now; nothing is there when it was gone."""
-    path = file.path
-    aside = path.with_name(f"{path.name}.{file.clock.wall_ns()}.damaged")
-    for suffix in ("-wal", "-shm", ""):
-        beside = path.with_name(path.name + suffix)
-        if beside.exists():
-            file.disk.rename("store.set-aside", beside, aside.with_name(aside.name + suffix))
-    for older in sorted(path.parent.glob(f"{path.name}.*.damaged"))[:-_MOST_ASIDE]:
-        for suffix in ("-wal", "-shm", ""):  # on a failing disk they would be without end
-            file.disk.unlink("store.drop-aside", older.with_name(older.name + suffix))
-    return aside
+def _rebuilt(file: _File, started: Started, cause: str) -> Rebuilt | None:
+    from skerry.node.store.replacing import Replacing, replaced  # noqa: PLC0415 - hardly ever needed
+
+    job = Replacing(
+        file.path,
+        file.disk,
+        file.clock,
+        file.encryption.cipher("store"),
+        read_migrations(MIGRATIONS),
+        file.driver,
+        lambda path: file.recover(path, file.encryption),
+        started,
+    )
+    return replaced(job, cause)
 
 
 def _started(path: Path, disk: Disk, cipher: Cipher, driver: Driver) -> SqliteWriter:

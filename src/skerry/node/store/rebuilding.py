@@ -19,6 +19,9 @@ from skerry.node.store.bodies import STATE
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import Assignment, LocalIntent
 
+REBUILDING = ".rebuilding"
+"""Suffix of the note beside a database that is being replaced."""
+
 FACT = "rebuilt"
 """How the database came to be the one that it is, as JSON; kept for `doctor`."""
 
@@ -28,6 +31,13 @@ FILES_TO_TAKE_IN = "files_to_take_in"
 
 _ASSIGNMENT = "assignment"
 SQL = read_queries(Path(__file__).with_name("state.sql"))
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """A backup that takes the place of a damaged database, and of when it is (wall ns)."""
+
+    backup: str
+    made_at: int
 
 
 class Rebuilt(msgspec.Struct, frozen=True):

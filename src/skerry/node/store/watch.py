@@ -16,6 +16,11 @@ from skerry.kit.errors import Corrupt
 
 FILE_EVERY = 5.0
 LOOK_EVERY = 60.0
+PAUSE = 5.0
+LONGEST_PAUSE = 600.0
+SETTLED = 3600.0
+"""Seconds after which a node that began anew has come to rest."""
+
 _SHARE = 1000
 
 log = logging.getLogger(__name__)
@@ -34,15 +39,26 @@ class StoreDamaged(Corrupt):
         self.suspect = suspect
 
 
-class StoreWatch:
-    """`check` says what is wrong with the file (blocking). `damage` is set once, with why."""
+def pause_before(rounds: int) -> float:
+    """Seconds to wait before the node begins anew when it has done so `rounds` times: its disk itself may be failing."""
+    return min(PAUSE * 2 ** min(rounds - 1, 20), LONGEST_PAUSE) if rounds > 0 else 0.0
 
-    def __init__(self, path: Path, clock: Clock, check: Callable[[], str]) -> None:
+
+class StoreWatch:
+    """`check` says what is wrong with the file, `check_all` looks at its bodies, too (both block).
+
+    `damage` is set once, with why.
+    """
+
+    def __init__(
+        self, path: Path, clock: Clock, check: Callable[[], str], check_all: Callable[[], str]
+    ) -> None:
         self.damage: StoreDamaged | None = None
         self.found = asyncio.Event()
         self._path = path
         self._clock = clock
         self._check = check
+        self._check_all = check_all
         self._loop = asyncio.get_running_loop()
         self._file = _identity(path)
         self._next = clock.monotonic_ns() + int(LOOK_EVERY * NS)
@@ -63,8 +79,17 @@ class StoreWatch:
         took = self._clock.monotonic_ns() - began
         self._next = self._clock.monotonic_ns() + max(int(LOOK_EVERY * NS), took * _SHARE)
 
+    async def doubted(self, doubt: str) -> None:
+        """Somebody else takes the database for damaged; only what is found here counts. Raises Transient."""
+        problem = ""
+        for _ in range(2):  # a key that a rotation destroys meanwhile looks like damage, once
+            if not (problem := await asyncio.to_thread(self._check_all)):
+                log.warning("%s; nothing was found wrong with %s itself", doubt, self._path)
+                return
+        self._note(f"cannot trust {self._path}: {problem}", suspect=True)
+
     def damaged(self, problem: str) -> None:
-        """Somebody met damage; from any thread."""
+        """SQLite met damage in this process; from any thread."""
         self._loop.call_soon_threadsafe(lambda: self._note(problem, suspect=True))
 
     def _note(self, problem: str, *, suspect: bool) -> None:
