@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from skerry.cli.http import Api, Unreachable, hub_api, node_api
@@ -242,9 +242,12 @@ class Installation:
         self.nodes.append(node)
         return node
 
-    async def started(self, *specs: WorkloadSpec, url: str | None = None) -> Node:
-        """A node that is enrolled and runs `specs`."""
+    async def started(
+        self, *specs: WorkloadSpec, url: str | None = None, options: Sequence[str] = ()
+    ) -> Node:
+        """A node that is enrolled and runs `specs`; `options` go with its command."""
         node = self.node(url=url)
+        node.options += options
         await node.enrol(self.hub)
         await self.hub.apply(*specs)
         await node.start()
