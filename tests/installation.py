@@ -245,7 +245,7 @@ class Installation:
     async def started(
         self, *specs: WorkloadSpec, url: str | None = None, options: Sequence[str] = ()
     ) -> Node:
-        """A node that is enrolled and runs `specs`."""
+        """A node that is enrolled and runs `specs`; `options` go with its command."""
         node = self.node(url=url)
         node.options += options
         await node.enrol(self.hub)

@@ -125,7 +125,6 @@ async def _files(
     files = FilesOnDemand(directory, rows, 10**10, build)
     files.room = RoomLeft()
     files.follow(tasks)
-    await asyncio.sleep(0)  # what was started has begun before it may be ended
     return files
 
 

@@ -4,16 +4,22 @@ import asyncio
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.backup_rig import PAGE, damage, maker, noise_over_a_page, removed, restored
+from tests.fault.test_file_transfers import arrived, blob, listed
 from tests.installation import Installation, Node, installation, sleeper
+from tests.model_cases import content, sha256
 
 from skerry.cli.http import node_api
+from skerry.node.backups.restoring import Keeping
+from skerry.sdk.content import Content
 from skerry.testing.waiting import eventually
 from skerry.wire.local import Doctor, NodeStatus
+from skerry.wire.records import PublishedRecord
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -135,32 +141,78 @@ async def test_a_passphrase_that_can_be_read_once_is_enough_for_an_agent_that_be
         assert await node.pids() == before
 
 
+ON = ("--set", "encryption.storage.enabled=true")
+RECOVERY = b"a horse on a stick"
+
+
+def given(node: Node, *contents: bytes) -> dict[str, bytes]:
+    """Uploads files; what they are called at the hub, and what is in them."""
+    for data in contents:
+        record = PublishedRecord("cam/a.bin", "", None)
+        node.publisher("a").upload(Content(data), record, 30.0)
+    return {sha256(data): data for data in contents}
+
+
+async def files_at_hub(site: Installation, files: Mapping[str, bytes]) -> None:
+    """These and no others, each once and whole."""
+    for sha in files:
+        await eventually(partial(arrived, site, sha), "the file has arrived", 30)
+    assert sorted(file.sha256 for file in await listed(site)) == sorted(files)
+    assert {sha: blob(site, sha) for sha in files} == files
+
+
+async def nothing_waits(node: Node) -> bool:
+    files = (await node.sync()).files
+    return files is not None and files.count == 0
+
+
 @pytest.mark.guarantee("G1")
-async def test_restore_drill(tidy_dir: Path) -> None:
-    """A node with records that never left it is lost with its device; the backup is all that there is."""
+@pytest.mark.parametrize("on", [False, True], ids=["plain", "encrypted"])
+async def test_restore_drill(tidy_dir: Path, on: bool) -> None:
+    """A node with records and files that never left it is lost with its device; the backup is all that there is.
+
+    Of the encrypted one the key was lost, too: somebody knows the recovery passphrase.
+    """
+    options = ON if on else ()
     async with installation(tidy_dir) as site:
-        node = await site.started(sleeper("a"), sleeper("b"))
+        node = await site.started(sleeper("a"), sleeper("b"), options=options)
         publish(node, 1, 30)
+        files = given(node, content(400_000))
         await at_hub(site, 30)
+        await files_at_hub(site, files)
+        await eventually(partial(nothing_waits, node), "the node knows")
         await site.hub.kill()
         publish(node, 31, 30)
-        made = maker(node.directory).to_file(tidy_dir / "stick.skb")
+        unsent = given(node, content(1_500_000), b"small", b"")
+        made = maker(node.directory, recovery=RECOVERY if on else None).to_file(
+            tidy_dir / "stick.skb"
+        )
         assert made.records > 0
+        assert (made.files, len(made.opened_by)) == (3, 2 if on else 0)
         await node.kill()
         node.clean()
         shutil.rmtree(node.directory)
 
         other = site.node("n2")
-        told = restored(made, other.directory)
-        assert told.name == node.name
+        other.options += options
+        keeping = Keeping(passphrase=RECOVERY) if on else Keeping()
+        told = restored(made, other.directory, on=on, keeping=keeping)
+        assert (told.name, told.files) == (node.name, 3)
         await other.start()
         await other.ready()
         await eventually(
             lambda: other.runs("a", "b"), f"all runs, without a hub; {other.log.read_text()}", 20
         )
         publish(other, 61, 10)
+        sync = await other.sync()
+        assert sync.files
+        assert (sync.files.count, sync.files.size) == (3, 1_500_005)
+        files |= unsent | given(other, b"of the new device")
         await site.hub.start()
         await at_hub(site, 70)
+        await files_at_hub(site, files)
+        await eventually(partial(nothing_waits, other), "the node knows")
+        assert await site.hub.rows("skerry.file.damaged") == []
         status: NodeStatus | None = await other.status()
         assert status
         assert status.id == told.id

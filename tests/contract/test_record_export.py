@@ -12,7 +12,8 @@ from tests.hub_rig import HubRig, Lanes, batch
 
 from skerry.cli.record_files import COLUMNS, Format, open_record_file
 from skerry.hub.data import export
-from skerry.hub.data.export import RecordExport, Wanted, following
+from skerry.hub.data.export import RecordExport, following
+from skerry.hub.data.query import Wanted
 from skerry.wire.exports import ExportRow
 from skerry.wire.records import Batch, Record, Value
 

@@ -115,6 +115,15 @@ async def test_the_openapi_document_describes_every_route(
     assert body["schema"] == {"$ref": "#/components/schemas/Apply"}
     assert described["GET", "/api/v1/nodes"]["security"] == [{"person": []}]
     assert document["components"]["schemas"]["Generation"]["type"] == "array"
+    asked = {"name", "node", "source", "kind", "since", "until"}
+    for path, more in (
+        ("", {"limit", "format"}),
+        ("/export", set()),
+        ("/completeness", {"factor"}),
+    ):
+        parameters = described["GET", f"/api/v1/records{path}"]["parameters"]
+        assert {each["name"] for each in parameters} == asked | more
+        assert not any(each["required"] for each in parameters)
 
 
 def find_references(value: object) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from tests.backup_rig import damage, kek, maker, noise_over_a_page, restored, settings
 from tests.integration.test_encrypted_store import CANARY, fill, hidden
 from tests.record_rig import held, values
-from tests.sealed_node import SealedNode, edit, publish, sealed_node
+from tests.sealed_node import SealedNode, download, edit, publish, sealed_node, upload
 
 from skerry.kit.archive.reading import Archive
 from skerry.kit.clock import SystemClock
@@ -110,6 +110,28 @@ async def test_a_device_that_lost_its_key_is_restored_by_the_passphrase(tmp_path
     async with sealed_node(new) as node:
         await all_is_there(node)
     assert hidden(tmp_path)
+
+
+@pytest.mark.guarantee("G1")
+async def test_files_that_the_hub_has_stay_behind_and_nobody_misses_them(tmp_path: Path) -> None:
+    """Nor does a rotation, which looks into each."""
+    old, new, data = tmp_path / "old", tmp_path / "new", CANARY.encode() * 20_000
+    async with sealed_node(old) as node:
+        sent, unsent = await upload(node, b"sent"), await upload(node, data)
+        assert node.files.loaded
+        await node.files.loaded.store.rows.sent(sent.sha256, 1, node.records.head("event").n)
+        made = maker(old).to_file(tmp_path / "b.skb")
+    assert made.files == 1
+    assert restored(made, new, on=True, keeping=kek(old)).files == 1
+    async with sealed_node(new) as node:
+        assert node.rotation
+        node.rotation.ask()
+        await node.rotation.once()
+        assert await download(node, unsent) == data
+        assert node.files.loaded
+        totals = node.files.loaded.store.rows.totals()
+        assert (totals.count, totals.waiting, totals.problem) == (1, 1, "")
+    assert hidden(new)
 
 
 async def test_a_rotation_while_it_is_made_costs_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Full: acknowledged records go first, keep is refused, samples are thinned, and a full disk loses nothing."""
 
+import contextlib
 import errno
 from pathlib import Path
 
@@ -122,6 +123,44 @@ async def test_samples_that_the_hub_has_leave_no_gap(tmp_path: Path) -> None:
         store.acknowledge("sample", n)
     assert store.base("sample").n > 50
     assert told(store) == []
+    await store.stop()
+
+
+def open_files() -> list[str]:
+    """What this process has open below /proc/self/fd; one that has no name any more ends with «(deleted)»."""
+    found = []
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(str(each.readlink()))
+    return found
+
+
+class WatchedDrops(RealDisk):
+    """Notes of each file that goes whether somebody holds it open, so that its room is given back later."""
+
+    def __init__(self) -> None:
+        self.held: list[bool] = []
+
+    def unlink(self, label: str, path: Path) -> None:
+        if label == "segment.drop":
+            self.held.append(str(path) in open_files())
+        super().unlink(label, path)
+
+
+async def test_what_retention_drops_is_given_back_outside_the_commit_thread(tmp_path: Path) -> None:
+    disk = WatchedDrops()
+    store = make_store(tmp_path, disk=disk, limits=Limits(segment=3_000, reserve=4096))
+    await store.start()
+    for n in range(1, 11):
+        await store.append(submission(n, TEXT))
+        await store.append(submission(n, TEXT, who=2, lane="sample"))
+    store.acknowledge("keep", 10)
+    files = len(store.segments("keep"))
+    assert await store.free("keep", 10) == 10
+    assert disk.held == [True] * files
+    assert await store.thin(7) >= 5
+    assert disk.held.count(True) == len(disk.held) > files
+    assert [name for name in open_files() if str(tmp_path) in name and "(deleted)" in name] == []
     await store.stop()
 
 

@@ -1,6 +1,7 @@
 """The small parts of kit."""
 
 import asyncio
+import inspect
 import random
 import re
 from pathlib import Path
@@ -193,6 +194,20 @@ async def test_a_task_that_must_not_end_is_an_error() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await run()
     assert "«short» ended" in str(caught.value.exceptions[0])
+
+
+async def test_a_task_that_is_ended_before_it_begins_leaves_nothing() -> None:
+    began = asyncio.Event()
+
+    async def work() -> None:
+        began.set()
+        await asyncio.sleep(3600)
+
+    waiting = work()
+    async with supervised() as tasks:
+        tasks.forever(waiting, name="late")
+    assert inspect.getcoroutinestate(waiting) == inspect.CORO_CLOSED
+    assert not began.is_set()
 
 
 async def test_the_guard_waits_longer_after_each_failure(manual_clock: ManualClock) -> None:

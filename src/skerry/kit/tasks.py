@@ -42,7 +42,9 @@ class Tasks:
             await work
             raise RuntimeError(f"task «{name}» ended although it should run for ever")
 
-        _ = self.start(run(), name=name)
+        task = self.start(run(), name=name)
+        # Cancelled before its first step, `run` never comes to its work, which nobody would have awaited then.
+        task.add_done_callback(lambda _: work.close())
 
     def cancel(self) -> None:
         """Cancels every task that still runs."""

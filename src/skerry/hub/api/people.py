@@ -1,9 +1,8 @@
-"""What people and their tools ask of the hub: nodes, tokens, workloads, records, log tails."""
+"""What people and their tools ask of the hub: nodes, tokens, workloads, log tails. Records: `records`."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Literal
 
 from litestar import MediaType, Router, delete, get, post, put
 from litestar.background_tasks import BackgroundTask
@@ -17,7 +16,6 @@ from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.sessions import LoginCodes
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
-from skerry.hub.data.query import Asked, RecordQuery
 from skerry.hub.data.storage import Storage
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
@@ -34,20 +32,17 @@ from skerry.wire.people import (
     ApplyReply,
     AssignmentView,
     BackupStatus,
-    Columns,
     Health,
     LoginCode,
     NodeDeleted,
     NodeView,
     Rollback,
     RolledBack,
-    Rows,
     TokenReply,
     TokenRequest,
     WorkloadVersion,
     WorkloadView,
 )
-from skerry.wire.records import Kind
 from skerry.wire.storage import StorageReport
 from skerry.wire.workload import Level
 
@@ -229,31 +224,6 @@ async def roll_workload_back(
     return reply
 
 
-@get("/api/v1/records", opt=PERSON)
-async def list_records(  # noqa: PLR0913 - one argument for each query parameter
-    *,
-    record_query: NamedDependency[RecordQuery],
-    name: FromQuery[str] = "*",
-    node: FromQuery[str | None] = None,
-    source: FromQuery[str | None] = None,
-    kind: FromQuery[Kind | None] = None,
-    since: FromQuery[int | None] = None,
-    until: FromQuery[int | None] = None,
-    limit: FromQuery[int] = 1000,
-    format: FromQuery[Literal["rows", "columns"]] = "rows",  # noqa: A002 - the parameter's name
-) -> Rows | Columns:
-    """The newest matching records, oldest first. `*` in a name matches anything; times are ns since 1970.
-
-    `format=columns` is for long series: times and values in arrays, by series.
-    """
-    asked = Asked(
-        name=name, node=node, source=source, kind=kind, since=since, until=until, limit=limit
-    )
-    if format == "columns":
-        return await record_query.columns(**asked)
-    return await record_query.records(**asked)
-
-
 @get("/api/v1/storage", opt=PERSON)
 async def read_storage(storage: NamedDependency[Storage]) -> StorageReport:
     """What uses the hub's disk, and why it is kept."""
@@ -320,7 +290,6 @@ def people_routes() -> Router:
             abort_update,
             workload_history,
             roll_workload_back,
-            list_records,
             read_storage,
             tail_log,
         ],

@@ -87,7 +87,7 @@ def _operation(handler: HTTPRouteHandler, schemas: Schemas) -> Json:
         "summary": (handler.fn.__doc__ or "").strip().partition("\n")[0],
         "tags": [permission],
         "security": [] if permission == "anyone" else [{permission: []}],
-        "parameters": list(_parameters(signature.parameters, schemas)),
+        "parameters": list(_parameters(_asked_for(handler), schemas)),
         "responses": {
             str(handler.status_code): _success(signature.return_type.annotation, schemas),
             "default": {"description": "Problem", "content": _json(schemas.of(Problem))},
@@ -100,8 +100,18 @@ def _operation(handler: HTTPRouteHandler, schemas: Schemas) -> Json:
     return operation
 
 
-def _parameters(fields: dict[str, FieldDefinition], schemas: Schemas) -> Iterator[Json]:
-    for name, field in fields.items():
+def _asked_for(handler: HTTPRouteHandler) -> Iterator[tuple[str, FieldDefinition]]:
+    """The arguments of a handler, and instead of one that is made of the request those that it is made of."""
+    provided = handler.resolve_dependencies()
+    for name, field in handler.parsed_fn_signature.parameters.items():
+        if name in provided:
+            yield from provided[name].parsed_fn_signature.parameters.items()
+        else:
+            yield name, field
+
+
+def _parameters(fields: Iterable[tuple[str, FieldDefinition]], schemas: Schemas) -> Iterator[Json]:
+    for name, field in fields:
         match field.kwarg_definition:
             case PathParameter():
                 place = "path"

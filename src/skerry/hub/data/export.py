@@ -8,11 +8,10 @@ the next window is, pure.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, or_, select
 
-from skerry.hub.data.query import RecordQuery
+from skerry.hub.data.query import RecordQuery, Wanted
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.patterns import fits
 from skerry.hub.store.tables import FLEET, KINDS, node, record, series
@@ -25,18 +24,6 @@ PAGE = 10_000
 
 _MOST_AT_ONCE = 100_000
 _FIRST_WINDOW = 60 * 10**9
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which records; None leaves a filter out. since <= at < until, ns since 1970."""
-
-    name: str = "*"
-    node: str | None = None
-    source: str | None = None
-    kind: Kind | None = None
-    since: int | None = None
-    until: int | None = None
 
 
 def following(width: int, rows: int, *, truncated: bool) -> int:

@@ -49,18 +49,23 @@ class Asked(TypedDict, total=False):
     kind: Kind | None
     since: int | None
     until: int | None
-    limit: int
 
 
 @dataclass(frozen=True)
-class _Question:
+class Wanted:
+    """As `Asked`, all of it said; None leaves a filter out."""
+
     name: str = "*"
     node: str | None = None
     source: str | None = None
     kind: Kind | None = None
     since: int | None = None
     until: int | None = None
-    limit: int = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question(Wanted):
+    limit: int
 
     @property
     def first(self) -> int:
@@ -77,14 +82,14 @@ class RecordQuery:
     def __init__(self, store: HubStore) -> None:
         self._store = store
 
-    async def records(self, **asked: Unpack[Asked]) -> Rows:
+    async def records(self, limit: int = 1000, **asked: Unpack[Asked]) -> Rows:
         """The newest `limit` matching rows, oldest first. Raises InvalidInput when `limit` is out of range."""
-        question = _checked(asked)
+        question = _checked(limit, asked)
         return await self._store.read(lambda connection: answers.rows(_find(connection, question)))
 
-    async def columns(self, **asked: Unpack[Asked]) -> Columns:
+    async def columns(self, limit: int = 1000, **asked: Unpack[Asked]) -> Columns:
         """As `records`, by series and column: a tenth of the work, and of the bytes, for long series."""
-        question = _checked(asked)
+        question = _checked(limit, asked)
         return await self._store.read(
             lambda connection: answers.columns(_find(connection, question))
         )
@@ -106,8 +111,8 @@ class RecordQuery:
         return await self._store.read(work)
 
 
-def _checked(asked: Asked) -> _Question:
-    question = _Question(**asked)
+def _checked(limit: int, asked: Asked) -> _Question:
+    question = _Question(**asked, limit=limit)
     if not 1 <= question.limit <= MAX_LIMIT:
         raise InvalidInput(
             f"cannot query {question.limit} records: write a limit from 1 to {MAX_LIMIT}"

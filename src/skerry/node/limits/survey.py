@@ -6,7 +6,6 @@ so that the sum is what `du` says. Everything but `survey` is pure.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 
@@ -26,12 +25,12 @@ from skerry.node.limits.storage import (
     RecordFile,
     class_of,
 )
+from skerry.node.limits.walking import BLOCK, entries
 from skerry.wire.files import FilesWaiting
 from skerry.wire.local import LinkStatus
 from skerry.wire.models import CachedModel
 from skerry.wire.storage import StorageLine
 
-_BLOCK = 512
 _NAMED = frozenset({"logs", "workloads"})
 """Classes whose directories are named after workloads."""
 
@@ -74,15 +73,10 @@ class Reasons(msgspec.Struct, frozen=True):
 def survey(data_dir: Path, records: Mapping[PurePath, RecordFile]) -> dict[Part, Use]:
     """What the disk holds of each part now, in whole blocks, directories included; what vanishes meanwhile is left out."""
     found: dict[Part, Use] = {}
-    seen: set[int] = set()
-    for path, status, is_directory in _entries(str(data_dir)):
-        if status.st_nlink > 1 and not is_directory:
-            if status.st_ino in seen:
-                continue
-            seen.add(status.st_ino)
+    for path, status, is_directory in entries(str(data_dir)):
         below = PurePath(path).relative_to(data_dir)
         use = found.setdefault(_part(below, records, is_directory=is_directory), Use())
-        use.bytes += status.st_blocks * _BLOCK
+        use.bytes += status.st_blocks * BLOCK
         if not is_directory:
             use.count += 1
             use.oldest = min(use.oldest or status.st_mtime_ns, status.st_mtime_ns)
@@ -196,27 +190,3 @@ def _of_models(models: list[CachedModel]) -> str:
     if not pinned:
         return "no workload needs them: they go when room is needed"
     return f"pinned by workload {', '.join(pinned)}"
-
-
-def _entries(top: str) -> Iterator[tuple[str, os.stat_result, bool]]:
-    """Everything on the file system of `top`, itself included."""
-    status = os.stat(top)  # noqa: PTH116 - a Path for each of many files would cost more than the walk
-    device = status.st_dev
-    yield top, status, True
-    directories = [top]
-    while directories:
-        try:
-            with os.scandir(directories.pop()) as entries:
-                for entry in entries:
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except OSError:
-                        continue
-                    if status.st_dev != device:
-                        continue
-                    is_directory = entry.is_dir(follow_symlinks=False)
-                    if is_directory:
-                        directories.append(entry.path)
-                    yield entry.path, status, is_directory
-        except OSError:
-            continue

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -135,12 +135,18 @@ class FileRows:
         found = self._reader.execute(SQL["to_take_in"]).fetchone()
         return found is not None
 
-    async def take_in(self, rows: Iterable[FileRow]) -> None:
-        """Contents that are here and lost their rows; from now on one without a row is a leftover."""
+    async def take_in(self, rows: Collection[FileRow]) -> None:
+        """All contents that are here, of which some lost their rows; from now on one without a row is a leftover.
+
+        Rows of contents that the hub has and that are not here go.
+        """
         found = [{"sha256": row.sha256, "size": row.size, "at": row.at, "n": row.n} for row in rows]
+        here = {row.sha256 for row in rows}
+        gone = [{"sha256": row.sha256} for row in self.sent_ones() if row.sha256 not in here]
 
         def work(db: sqlite3.Connection) -> None:
             db.executemany(SQL["take_in"], found)
+            db.executemany(SQL["drop"], gone)
             db.execute(SQL["taken_in"])
 
         await self._writer.run(work, label="file.take-in", durable=True)

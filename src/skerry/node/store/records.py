@@ -8,8 +8,9 @@ the same segments. Neighbours: `record_engine` (the commit thread's half), `lane
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +24,7 @@ from skerry.kit.disk import Disk
 from skerry.kit.errors import Corrupt, Transient
 from skerry.kit.sealing.cipher import Cipher
 from skerry.node.store.frame_cipher import FrameCipher
+from skerry.node.store.freeing import droppable
 from skerry.node.store.lane_reader import LaneReader, Span, StoredFrame
 from skerry.node.store.lane_recovery import rewriting
 from skerry.node.store.record_engine import RecordEngine
@@ -137,7 +139,10 @@ class RecordStore:
 
     async def free(self, lane: Lane, through: int) -> int:
         """Drops whole files up to record `through`, never what the hub does not have; returns how many records."""
-        return cast("int", await self._thread.run(Free(lane, through)))
+        through = min(through, self.acknowledged(lane))
+        return await self._drop(
+            [(Free(lane, each.last), each) for each in droppable(self.segments(lane), through)]
+        )
 
     async def evict(self, through: Mapping[Lane, int], size: int, cause: str = "") -> int:
         """Drops about `size` bytes of acknowledged records up to these points; returns the bytes.
@@ -151,7 +156,10 @@ class RecordStore:
 
         These become a gap.
         """
-        return cast("int", await self._thread.run(Thin(through, "retention")))
+        finished = self.segments("sample")[:-1]
+        return await self._drop(
+            [(Thin(each.last, "retention"), each) for each in finished if each.last <= through]
+        )
 
     async def renew_files(self) -> None:
         """From here on records go into new files under the keys of now. Raises Transient."""
@@ -174,18 +182,13 @@ class RecordStore:
             raise
         if written is None:
             return False
-        # Removing the last name of a large file takes as long as writing one: not in the thread that publishers wait for.
-        try:
-            former = await asyncio.to_thread(os.open, segment.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # dropped meanwhile
+        if not await asyncio.to_thread(segment.path.exists):  # dropped meanwhile
             await asyncio.to_thread(
                 self._disk.unlink, "segment.rewrite-drop", rewriting(segment.path)
             )
             return False
-        try:
+        async with _held_open(segment.path):
             await self._thread.run(Replace(lane, segment, written.size))
-        finally:
-            await asyncio.to_thread(os.close, former)
         return True
 
     async def keep_rewritten(self) -> None:
@@ -227,6 +230,14 @@ class RecordStore:
             lambda segment: self._check(lane, segment),
         )
 
+    async def _drop(self, steps: Sequence[tuple[Free | Thin, Segment]]) -> int:
+        """One file at a time, so that publishers need not wait for many."""
+        dropped = 0
+        for job, segment in steps:
+            async with _held_open(segment.path):
+                dropped += cast("int", await self._thread.run(job))
+        return dropped
+
     def _check(self, lane: Lane, segment: Segment) -> None:
         key = (lane, segment.path)
         if key not in self._checking:
@@ -237,3 +248,25 @@ class RecordStore:
     def _committed(self) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.bell.ring)
+
+
+@contextlib.asynccontextmanager
+async def _held_open(path: Path) -> AsyncIterator[None]:
+    """The file outlives its last name until the end of the block, when a worker frees it.
+
+    Freeing a large one takes as long as writing it: nothing for the thread that publishers wait for.
+    """
+    file = await asyncio.to_thread(_opened, path)
+    try:
+        yield
+    finally:
+        if file is not None:
+            await asyncio.to_thread(os.close, file)
+
+
+def _opened(path: Path) -> int | None:
+    """None: it is gone, or nothing more can be opened; then it is freed where it loses its name."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
