@@ -7,10 +7,14 @@ import logging
 import urllib.request
 from collections.abc import Iterator
 
+import obstore
 import pytest
 from moto.server import ThreadedMotoServer
+from obstore.store import S3Store
 
-from skerry.hub.store.s3_blobs import Bucket
+from skerry.hub.store.s3_objects import Bucket
+
+PREFIX = "fleet/blobs"
 
 _numbers = itertools.count(1)
 
@@ -25,7 +29,32 @@ class S3Server:
         name = f"bucket{next(_numbers)}"
         request = urllib.request.Request(f"{self.url}/{name}", method="PUT")  # noqa: S310
         urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
-        return Bucket(name, "fleet/blobs", self.url, "us-east-1", "key", "secret")
+        return Bucket(name, PREFIX, self.url, "us-east-1", "key", "secret")
+
+
+class Contents:
+    """Everything that lies in a bucket, by its path below `PREFIX`, as the server has it."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._store = S3Store(
+            bucket.name,
+            prefix=bucket.prefix,
+            endpoint=bucket.endpoint,
+            region=bucket.region,
+            access_key_id=bucket.access_key,
+            secret_access_key=bucket.secret_key,
+            client_options={"allow_http": True},
+        )
+
+    def read(self) -> dict[str, bytes]:
+        paths = [each["path"] for found in obstore.list(self._store) for each in found]
+        return {path: bytes(obstore.get(self._store, path).bytes()) for path in paths}
+
+    def write(self, path: str, data: bytes) -> None:
+        obstore.put(self._store, path, data)
+
+    def delete(self, path: str) -> None:
+        obstore.delete(self._store, path)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
+import pytest
 from sqlalchemy import Connection, select
 from tests.hub_rig import HubRig, Lanes, batch, spec
 from tests.model_cases import content, sha256
@@ -40,6 +41,14 @@ WAVES = Update(max_unavailable=1, min_healthy=10.0, healthy_within=60.0)
 
 def wish(directory: Path, source: str = "file", rule: Rule = RULE) -> Wish:
     return Wish(wanted(source, rule), where(directory))
+
+
+@pytest.fixture
+def sealed_store(tmp_path: Path, clock: SystemClock) -> Iterator[HubStore]:
+    store = HubStore(f"sqlite:///{tmp_path}/hub.db", clock, encryption=wish(tmp_path))
+    store.start()
+    yield store
+    store.stop()
 
 
 def rotation(hub: HubRig) -> Rotation:

@@ -1,50 +1,46 @@
-"""The hub's blobs: in a directory, in a bucket and in memory alike."""
+"""The hub's blobs: in a directory, in a bucket and in memory alike, plain and sealed."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.model_cases import content, sha256
 from tests.s3 import S3Server, s3_server
-from tests.sealed_hub import CANARY, rotation_of, wish
+from tests.sealed_hub import CANARY, rotation_of, sealed_store
 
 from skerry.hub.ports import Blobs
 from skerry.hub.store.blob_keys import BlobKeys
 from skerry.hub.store.blobs import BlobDirectory
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.s3_blobs import S3Blobs
+from skerry.hub.store.s3_objects import S3Objects
 from skerry.hub.store.sealed_blobs import SealedBlobDirectory
+from skerry.hub.store.sealed_s3_blobs import SealedS3Blobs
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import Corrupt, InvalidInput, NotFound, StorageFull
 from skerry.testing.faulty_disk import FaultyDisk
 from skerry.testing.memory_blobs import MemoryBlobs
 from skerry.wire.models import BlobState
 
-__all__ = ["s3_server"]
+__all__ = ["s3_server", "sealed_store"]
 
 DATA = content(1000)
 SHA = sha256(DATA)
 
 
-@pytest.fixture
-def sealed_store(tmp_path: Path, clock: SystemClock) -> Iterator[HubStore]:
-    store = HubStore(f"sqlite:///{tmp_path}/hub.db", clock, encryption=wish(tmp_path))
-    store.start()
-    yield store
-    store.stop()
-
-
-@pytest.fixture(params=["directory", "sealed", "memory", "s3"])
+@pytest.fixture(params=["directory", "sealed", "memory", "s3", "sealed s3"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path, clock: SystemClock) -> Blobs:
     if request.param == "sealed":
         keys = BlobKeys(request.getfixturevalue("sealed_store"), "blobs")
         return SealedBlobDirectory(tmp_path / "blobs", keys, FaultyDisk())
     if request.param == "memory":
         return MemoryBlobs(clock)
+    if request.param == "directory":
+        return BlobDirectory(tmp_path / "blobs", FaultyDisk())
+    server: S3Server = request.getfixturevalue("s3_server")
+    objects = S3Objects(server.bucket())
     if request.param == "s3":
-        server: S3Server = request.getfixturevalue("s3_server")
-        return S3Blobs(server.bucket())
-    return BlobDirectory(tmp_path / "blobs", FaultyDisk())
+        return S3Blobs(objects)
+    return SealedS3Blobs(objects, BlobKeys(request.getfixturevalue("sealed_store"), "blobs"))
 
 
 async def whole(blobs: Blobs, start: int = 0, end: int = len(DATA)) -> bytes:

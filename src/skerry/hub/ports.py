@@ -1,9 +1,9 @@
-"""What the hub's features need from outside, in their own words. Blobs are kept by `hub.store.blobs` or `s3_blobs`."""
+"""What the hub's features need from outside, in their own words. `hub.store.open_blobs` says who keeps blobs."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
-from typing import Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from typing import Protocol, runtime_checkable
 
 from skerry.wire.models import BlobState
 
@@ -37,4 +37,16 @@ class Blobs(Protocol):
 
     async def sweep(self, keep: Collection[str], older_than: int) -> int:
         """Removes what is not in `keep` and was last written before `older_than` (ns since 1970); returns how many."""
+        ...
+
+
+@runtime_checkable
+class SealedBlobs(Protocol):
+    """What `Blobs` that are sealed offer besides."""
+
+    def seal_plain(self) -> AsyncGenerator[str, None]:
+        """Seals blobs that were kept plain before, and gives their names, each when it is done.
+
+        What had come of plain uploads is forgotten: it comes again. A caller may stop; the next call goes on.
+        """
         ...

@@ -28,6 +28,12 @@ class BlobKeys:
         self._store = store
         self._place = place
 
+    @property
+    def takes_plain(self) -> bool:
+        """Whether there may be plain blobs from before encryption was switched on, as far as this process knows."""
+        keys = self._store.keys
+        return keys is not None and keys.keys.plain
+
     async def find(self, sha256: str) -> SealingCipher | None:
         """The cipher of a blob that is sealed already; None: nobody can read it."""
         return await self._store.read(lambda connection: self._read(connection, sha256))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from skerry.hub.ports import Blobs
@@ -14,27 +13,23 @@ from skerry.hub.store.sealed_blobs import SealedBlobDirectory
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, Refused
 
-log = logging.getLogger(__name__)
-
 _OTHERS = 0o077
 
 
 def open_blobs(settings: HubSettings, kind: str, store: HubStore) -> Blobs:
     """Blobs of one kind: a directory or prefix of that name. Raises InvalidInput, or Refused without the extra «s3».
 
-    Where the store is sealed, a directory's are, too; a bucket's are left to its server.
+    Where the store is sealed, they are, too.
     """
     if settings.blobs.url is None:
         directory, disk = settings.data_dir / kind, RealDisk()
         if store.keys is None:
             return BlobDirectory(directory, disk)
         return SealedBlobDirectory(directory, BlobKeys(store, kind), disk)
-    if store.keys is not None:
-        log.warning(
-            "encryption at rest: what is in the bucket is not sealed by this hub; have its server encrypt it"
-        )
     try:
-        from skerry.hub.store.s3_blobs import Bucket, S3Blobs  # noqa: PLC0415 - only where it is wanted
+        from skerry.hub.store.s3_blobs import S3Blobs  # noqa: PLC0415 - only where it is wanted
+        from skerry.hub.store.s3_objects import Bucket, S3Objects  # noqa: PLC0415
+        from skerry.hub.store.sealed_s3_blobs import SealedS3Blobs  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise Refused(
             "cannot keep blobs at an S3 server: the library is missing. Install it: pip install 'skerry[s3]'"
@@ -49,7 +44,8 @@ def open_blobs(settings: HubSettings, kind: str, store: HubStore) -> Blobs:
         where.access_key,
         _secret(where),
     )
-    return S3Blobs(place)
+    objects = S3Objects(place)
+    return S3Blobs(objects) if store.keys is None else SealedS3Blobs(objects, BlobKeys(store, kind))
 
 
 def _secret(where: BlobsSection) -> str | None:

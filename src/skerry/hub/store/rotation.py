@@ -8,17 +8,17 @@ anywhere, the next pass of this or another hub process finds what is left. Switc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from skerry.hub.ports import Blobs
+from skerry.hub.ports import Blobs, SealedBlobs
 from skerry.hub.store import resealing
 from skerry.hub.store.bodies import SMALL, TEXT, Body
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.keys import StoreKeys
-from skerry.hub.store.sealed_blobs import SealedBlobDirectory
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Corrupt, Refused, Transient
@@ -45,7 +45,8 @@ _BREATH = 0.01
 class Rotation:
     """Keeps the promises about a store's keys; where encryption is off, it says that it is.
 
-    `blobs` are sealed when encryption is switched on, and need no rotation: their keys are rows.
+    `blobs` are sealed when encryption is switched on, and need no rotation: their keys are rows. Once in each process
+    they are looked through all the same: they may have been put there from elsewhere.
     `may` says whether it is this process that seals rows again now. It saves work and decides nothing.
     """
 
@@ -57,7 +58,8 @@ class Rotation:
         blobs: Sequence[Blobs] = (),
     ) -> None:
         self._store = store
-        self._blobs = [each for each in blobs if isinstance(each, SealedBlobDirectory)]
+        self._blobs = [each for each in blobs if isinstance(each, SealedBlobs)]
+        self._blobs_seen = False
         self._clock = clock
         self._may = may
         self._asked = Bell()
@@ -101,18 +103,32 @@ class Rotation:
         if await asyncio.to_thread(keys.rotate, forced=False):
             log.info("a new key; what is sealed with the older one follows")
         retired, plain = keys.keys.retired, keys.keys.plain
-        if not retired and not plain:
-            return
-        await self._seal_everything(keys)
-        if plain:
-            for each in self._blobs:
-                await each.seal_plain()
-            await self._store.compact()
-            await asyncio.to_thread(keys.change, sealed_throughout)
-            log.info("everything in the store is sealed now")
+        if retired or plain:
+            await self._seal_everything(keys)
         if retired:
             await asyncio.to_thread(keys.change, partial(without, ids=retired))
             log.info("%d retired keys are destroyed", len(retired))
+        if (plain or not self._blobs_seen) and not await self._seal_blobs(keys):
+            return
+        if plain:
+            await self._store.compact()
+            await asyncio.to_thread(keys.change, sealed_throughout)
+            log.info("everything in the store is sealed now")
+
+    async def _seal_blobs(self, keys: StoreKeys) -> bool:
+        """Seals what is plain. False: it took long, and another process goes on."""
+        sealed = 0
+        for each in self._blobs:
+            async with contextlib.aclosing(each.seal_plain()) as names:
+                async for _ in names:
+                    sealed += 1
+                    await asyncio.to_thread(keys.top_up)
+                    if not await self._may():
+                        return False
+        if sealed:
+            log.info("%d blobs that were plain are sealed now", sealed)
+        self._blobs_seen = True
+        return True
 
     async def _seal_everything(self, keys: StoreKeys) -> None:
         head = keys.head

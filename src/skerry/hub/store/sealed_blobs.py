@@ -15,7 +15,7 @@ import hashlib
 import os
 import struct
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,19 +115,18 @@ class SealedBlobDirectory:
             await self.remove(sha256)
         return len(old)
 
-    async def seal_plain(self) -> int:
-        """Seals what lies there from before, and forgets its parts, which come again; returns how many blobs."""
-        sealed = 0
+    async def seal_plain(self) -> AsyncGenerator[str, None]:
         for path in await asyncio.to_thread(lambda: list(self._directory.glob("??/*"))):
             sha256 = _name(path)
+            is_blob = path.name == sha256[2:]
             async with self._writing[sha256]:
-                if path.name == sha256[2:]:
+                if is_blob:
                     cipher = await self._keys.make(sha256)
                     await asyncio.to_thread(self._seal, cipher, sha256, path)
-                    sealed += 1
                 elif _SEALED not in path.name:
                     await asyncio.to_thread(self._disk.unlink, "blob.forget", path)
-        return sealed
+            if is_blob:
+                yield sha256
 
     def _path(self, sha256: str, suffix: str = "") -> Path:
         return self._directory / sha256[:2] / f"{sha256[2:]}{_SEALED}{suffix}"
@@ -144,7 +143,7 @@ class SealedBlobDirectory:
                 self._disk.truncate("blob.cut", part, whole)
             for start in range(0, len(data), _PIECE):
                 sealed = cipher.seal(
-                    data[start : start + _PIECE], _piece_place(sha256, offset + start)
+                    data[start : start + _PIECE], piece_place(sha256, offset + start)
                 )
                 self._disk.append("blob.append", fd, _LENGTH.pack(len(sealed)) + sealed)
             self._disk.sync("blob.sync", fd)
@@ -202,7 +201,8 @@ def _bytes(disk: Disk, cipher: SealingCipher, sha256: str) -> SealedBytes:
     return SealedBytes(disk, cipher, lambda _: sha256)
 
 
-def _piece_place(sha256: str, offset: int) -> Place:
+def piece_place(sha256: str, offset: int) -> Place:
+    """Where the piece of an upload that begins at `offset` belongs."""
     return Place("blob", "piece", (sha256, str(offset)))
 
 
@@ -228,6 +228,6 @@ def _pieces(part: Path, sha256: str, cipher: SealingCipher) -> Iterator[bytes]:
     offset = 0
     with part.open("rb") as file:
         while head := file.read(_LENGTH.size):
-            piece = cipher.open(file.read(_LENGTH.unpack(head)[0]), _piece_place(sha256, offset))
+            piece = cipher.open(file.read(_LENGTH.unpack(head)[0]), piece_place(sha256, offset))
             offset += len(piece)
             yield piece

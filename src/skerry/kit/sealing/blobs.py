@@ -101,7 +101,12 @@ class SealedBytes:
         return not is_sealed(start) or key_id_of(start) not in now.opening
 
     def _place(self, path: Path) -> Place:
-        return Place("file", "content", (self._name_of(path),))
+        return content_place(self._name_of(path))
+
+
+def content_place(name: str) -> Place:
+    """Where the content of blob `name` belongs, wherever its bytes lie."""
+    return Place("file", "content", (name,))
 
 
 def _plain(file: BinaryIO, path: Path, start: int, size: int) -> bytes:
