@@ -12,8 +12,9 @@ from tests.hub_backups import hub_settings_at
 from tests.hub_rig import INCARNATION, HubRig, Lanes, batch
 
 from skerry.hub import encryption, maintenance
+from skerry.hub.backups.apart import Home
 from skerry.hub.backups.copies import BlobCopies
-from skerry.hub.backups.making import SPARE, Maker, Source
+from skerry.hub.backups.making import SPARE, Maker
 from skerry.hub.backups.restoring import Wish
 from skerry.hub.backups.schedule import Plan, Schedule
 from skerry.hub.settings import EncryptionSection, StorageEncryption
@@ -46,8 +47,8 @@ class Site:
         self.disk = Tight()
         self.lanes = Lanes()
         self._counter = 1
-        source = Source(parse_url(hub.url), data_dir, "test")
-        maker = Maker(source, list, self.disk, hub.clock)
+        home = Home(parse_url(hub.url), data_dir)
+        maker = Maker(home, "test", list, self.disk, hub.clock)
         plan = Plan(backups, DAY, keep)
         self.schedule = Schedule(hub.store, maker, Leases(hub.store), plan, hub.clock, own=False)
 

@@ -56,6 +56,7 @@ class StorageSection(msgspec.Struct, frozen=True):
     backup_keep: int = 7
     backup_path: Path | None = None
     backup_passphrase: Path | None = None
+    database_apart: bool = False
 
 
 class StorageEncryption(msgspec.Struct, frozen=True):
@@ -147,6 +148,8 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
         Setting("blobs.access_key", "text", None, "Name of the key; without one, what the machine's role gives."),
         Setting("blobs.secret_key_file", "path", None,
                 "File with the secret key on one line; nobody else may read it."),
+        Setting("storage.database_apart", "boolean", default=False,
+                doc="PostgreSQL keeps the database on another disk than the one that backups go to. A hub cannot tell."),
         Setting("encryption.storage.key", "text", "file",
                 "Where the key of the data keys comes from: file, file:/PATH, passphrase:/PATH, credential:NAME, tpm or "
                 "tpm:sha256:7. The same key for all hubs of one database.", check=source_fault),

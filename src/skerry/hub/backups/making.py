@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import URL
 
 from skerry import __version__
+from skerry.hub.backups.apart import Home
 from skerry.hub.backups.copies import BlobCopies, Copied
 from skerry.hub.backups.ledger import Point
 from skerry.hub.backups.snapshot import DATABASE, About, Snapshot, size_of, snapshot
@@ -54,7 +54,10 @@ class Manifest(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Made:
-    """A backup that is there and was read back. Times in ns, sizes in bytes; `apart`: on another disk than the database."""
+    """A backup that is there and was read back. Times in ns, sizes in bytes.
+
+    `apart`: on another disk than the database; `files_apart`: than the files. `points` are those that nodes may rely on.
+    """
 
     path: Path
     size: int
@@ -64,25 +67,22 @@ class Made:
     blobs: int
     encrypted: bool
     apart: bool
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is backed up. `bucket` is the address of the blobs when they are not in the data directory."""
-
-    url: URL
-    data_dir: Path
-    fleet: str
-    bucket: str = ""
+    files_apart: bool
 
 
 class Maker:
-    """`wrappings` are what an archive's key is wrapped with; without any, archives are not encrypted. Every call blocks."""
+    """`fleet` names the backups. `wrappings` are what an archive's key is wrapped with; without any, archives are not encrypted. Every call blocks."""
 
     def __init__(
-        self, source: Source, wrappings: Callable[[], Sequence[Wrapping]], disk: Disk, clock: Clock
+        self,
+        home: Home,
+        fleet: str,
+        wrappings: Callable[[], Sequence[Wrapping]],
+        disk: Disk,
+        clock: Clock,
     ) -> None:
-        self._source = source
+        self._home = home
+        self._fleet = fleet
         self._wrappings = wrappings
         self._disk = disk
         self._clock = clock
@@ -95,7 +95,7 @@ class Maker:
         with self._alone(path.parent) as scratch:
             if lack := self.lack(path.parent, copies):
                 raise Refused(_no_room(path.parent, lack))
-            with snapshot(self._source.url, scratch, progress) as taken:
+            with snapshot(self._home.url, scratch, progress) as taken:
                 return self._write(path, taken, copies, progress)
 
     def to_directory(
@@ -107,7 +107,7 @@ class Maker:
                 self._disk.unlink("backup.tidy", part)
             if lack := self.lack(directory, directory / self._copies(hub_id)):
                 raise Refused(_no_room(directory, lack))
-            with snapshot(self._source.url, scratch, progress) as taken:
+            with snapshot(self._home.url, scratch, progress) as taken:
                 owner, now = self.owner(hub_id), self._clock.wall_ns()
                 name = next_name("hub", owner, self.held(directory, hub_id), now)
                 copies = directory / self._copies(hub_id)
@@ -142,25 +142,25 @@ class Maker:
 
         SQLite's copy and the archive are there at the same time.
         """
-        times = 2 if self._source.url.get_backend_name() == "sqlite" else 1
-        wanted = times * size_of(self._source.url) + SPARE
-        if not self._source.bucket:
-            wanted += BlobCopies(copies, self._disk).wanted(self._source.data_dir)
+        times = 2 if self._home.url.get_backend_name() == "sqlite" else 1
+        wanted = times * size_of(self._home.url) + SPARE
+        if not self._home.bucket:
+            wanted += BlobCopies(copies, self._disk).wanted(self._home.data_dir)
         return max(wanted - self._disk.free_bytes(directory), 0)
 
     def owner(self, hub_id: str) -> str:
         """What this hub's backups are named by."""
-        return f"{self._source.fleet}-{hub_id[-8:]}"
+        return f"{self._fleet}-{hub_id[-8:]}"
 
     def _write(self, path: Path, taken: Snapshot, copies: Path, progress: Progress) -> Made:
         # After the database: what has arrived by its word is there to be copied.
-        blobs = [] if self._source.bucket else self._copied(copies, path.name)
+        blobs = [] if self._home.bucket else self._copied(copies, path.name)
         wrappings = self._wrappings()
         key = new_key(wrappings) if wrappings else None
         now = self._clock.wall_ns()
-        manifest = Manifest(taken.about, now, blobs, copies.name, self._source.bucket)
+        manifest = Manifest(taken.about, now, blobs, copies.name, self._home.bucket)
         header = Header(
-            FORMAT, "hub", taken.about.hub_id, self._source.fleet, now, __version__,
+            FORMAT, "hub", taken.about.hub_id, self._fleet, now, __version__,
             taken.about.schema, "everything",
         )  # fmt: skip
         members = (
@@ -168,21 +168,17 @@ class Maker:
             Member(DATABASE[taken.about.kind], taken.content()),
         )
         written = write_archive(path, header, members, key=key, disk=self._disk, progress=progress)
+        apart = self._home.apart_from(path)
         return Made(
-            path, written.size, now, taken.about, taken.points, len(blobs),
-            key is not None, self._apart(path),
+            path, written.size, now, taken.about, apart.counted(taken.points), len(blobs),
+            key is not None, apart.database, apart.files,
         )  # fmt: skip
 
     def _copied(self, copies: Path, archive: str) -> list[Copied]:
-        return BlobCopies(copies, self._disk).take(self._source.data_dir, archive)
+        return BlobCopies(copies, self._disk).take(self._home.data_dir, archive)
 
     def _copies(self, hub_id: str) -> str:
         return f"hub-{self.owner(hub_id)}{COPIES}"
-
-    def _apart(self, path: Path) -> bool:
-        if self._source.url.get_backend_name() != "sqlite":
-            return True
-        return Path(self._source.url.database or "").stat().st_dev != path.stat().st_dev
 
     @contextlib.contextmanager
     def _alone(self, directory: Path) -> Iterator[Path]:

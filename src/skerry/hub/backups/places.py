@@ -46,10 +46,6 @@ class Place(Protocol):
         """Of what is there; 0 when there is nothing that can be read."""
         ...
 
-    def is_apart_from(self, path: Path) -> bool:
-        """Whether the file lies on another disk, as far as that can be told."""
-        ...
-
     def stage(self, copy: Path, scratch: Path) -> URL:
         """Makes a complete database of the copy, beside what is there; returns its address."""
         ...
@@ -79,9 +75,6 @@ class FilePlace:
 
     def epoch(self) -> int:
         return 0 if self.is_empty() else _epoch(self.url)
-
-    def is_apart_from(self, path: Path) -> bool:
-        return self._path.parent.stat().st_dev != path.stat().st_dev
 
     def stage(self, copy: Path, scratch: Path) -> URL:
         del scratch
@@ -145,10 +138,6 @@ class ServerPlace:
 
     def epoch(self) -> int:
         return 0 if self.is_empty() else _epoch(self.url)
-
-    def is_apart_from(self, path: Path) -> bool:
-        del path
-        return True
 
     def stage(self, copy: Path, scratch: Path) -> URL:
         programs.check(copy)

@@ -179,7 +179,7 @@ def note(connection: Connection, made: Made) -> None:
 
 
 def counted(made: Made, id_: str, until: int) -> Entry | None:
-    """What nodes may be told of a backup; None when it lies on the database's disk, and both would be lost with that."""
+    """What nodes may be told of a backup; None when both it and the database would be lost with one disk."""
     if not made.apart:
         return None
     return Entry(id_, str(made.path.absolute()), made.size, made.taken_at, until)
