@@ -289,3 +289,9 @@ async def test_wrong_bytes_of_another_node_do_not_set_an_upload_back(hub: HubRig
     with pytest.raises(InvalidInput):
         await hub.arrivals.take(liar, SHA, (await hub.arrivals.state(node, SHA)).start, wrong)
     assert (await hub.arrivals.state(node, SHA)).manifest
+
+
+async def test_a_file_that_has_come_leaves_no_lock_in_memory(hub: HubRig) -> None:
+    node = await node_with(hub, DATA)
+    await send(hub, node, DATA)
+    assert len(hub.arrivals._busy) == 0

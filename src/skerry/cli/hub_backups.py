@@ -76,7 +76,12 @@ def backup(  # noqa: PLR0913, PLR0917 - one for each option
         made = maintenance.back_up(settings, path, SystemClock())
     except OSError as error:
         raise Transient(f"cannot write the backup: {error.strerror}") from error
-    told = {"path": str(made.path), "size": made.size, "blobs": made.blobs, "counts": made.apart}
+    told: dict[str, str | int] = {
+        "path": str(made.path),
+        "size": made.size,
+        "blobs": made.blobs,
+        "counts": made.apart,
+    }
     screen.tell(
         f"{made.path} ({format_size(made.size)}{', encrypted' if made.encrypted else ''}), {made.blobs} blobs beside it",
         told | {"counts_files": made.apart and made.files_apart},

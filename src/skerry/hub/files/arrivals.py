@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Executable, Row, and_, delete, select, update
+from sqlalchemy import Connection, Executable, and_, delete, select, update
 
 from skerry.hub.files.layout import Chunk, Layout
 from skerry.hub.files.turns import Turns
@@ -25,6 +25,7 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, file, file_chunk, file_content
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError
+from skerry.kit.named_locks import NamedLocks
 from skerry.wire.files import FileManifest, FileState
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Arrivals:
         self._clock = clock
         self.coming = 0
         """Requests with bytes that are being read now."""
-        self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._busy = NamedLocks()
         self._layouts: OrderedDict[str, tuple[bytes, Layout]] = OrderedDict()
         self._turns = Turns(clock)
 
@@ -153,11 +154,11 @@ class Arrivals:
         rows = await self._store.read(lambda connection: connection.execute(query).all())
         few = asyncio.Semaphore(_ASKED_AT_ONCE)
 
-        async def is_whole(row: Row[tuple[str, int | None]]) -> bool:
+        async def is_whole(sha256: str, arrived_at: int | None) -> bool:
             async with few:
-                return await self._is_whole(row.sha256, row.arrived_at)
+                return await self._is_whole(sha256, arrived_at)
 
-        whole = await asyncio.gather(*map(is_whole, rows))
+        whole = await asyncio.gather(*(is_whole(*row) for row in rows))
         return [row.sha256 for row, yes in zip(rows, whole, strict=True) if yes]
 
     async def forget(self, sha256: str) -> bool:

@@ -7,10 +7,8 @@ state, so any number of hubs may use one.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
-from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +19,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from skerry.kit.errors import InvalidInput, NotFound, Transient
+from skerry.kit.named_locks import NamedLocks
 from skerry.kit.one_line import one_line
 from skerry.wire.models import BlobState
 
@@ -69,7 +68,7 @@ class S3Blobs:
             },
             retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
         )
-        self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._writing = NamedLocks()
 
     async def state(self, sha256: str) -> BlobState:
         size = await self.size(sha256)
