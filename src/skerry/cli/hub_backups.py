@@ -84,8 +84,15 @@ def backup(  # noqa: PLR0913, PLR0917 - one for each option
     }
     screen.tell(
         f"{made.path} ({format_size(made.size)}{', encrypted' if made.encrypted else ''}), {made.blobs} blobs beside it",
-        told | {"counts_files": made.apart and made.files_apart},
+        told
+        | {"encrypted": made.encrypted, "plain_blobs": made.plain}
+        | {"counts_files": made.apart and made.files_apart},
     )
+    if made.encrypted and made.plain:
+        screen.note(
+            f"{made.plain} of the blobs beside it are NOT encrypted: only encryption.storage seals models and files, or "
+            "an encrypted disk"
+        )
     if not made.apart:
         screen.note(
             "it may lie on the disk of the database: nodes keep what they have all the same"

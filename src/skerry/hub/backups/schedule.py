@@ -129,6 +129,8 @@ class Schedule:
             outcome = _Outcome(before.made_at, now, str(cause))
         else:
             log.info("backup %s: %d bytes", made.path, made.size)
+            if made.encrypted and made.plain:
+                log.warning("%d blobs beside %s are not encrypted", made.plain, made.path)
             await self._store.write(lambda connection: note(connection, made))
             return
         await self._store.write(lambda connection: _write(connection, outcome))

@@ -49,12 +49,21 @@ def parse_url(text: str) -> URL:
     except ArgumentError as error:
         raise InvalidInput(f"cannot use database address: {error}") from error
     if url.get_backend_name() == "postgresql":
-        return url.set(drivername="postgresql+psycopg")
+        return _with_password_apart(url.set(drivername="postgresql+psycopg"))
     if url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}:
         return url
     raise InvalidInput(
         f"cannot use database «{url}»: write sqlite:////path/to/hub.db or postgresql://user@host/name"
     )
+
+
+def _with_password_apart(url: URL) -> URL:
+    """A password in the query would be shown with the address, and be among the arguments of programs."""
+    given = url.query.get("password")
+    if given is None:
+        return url
+    password = given if isinstance(given, str) else given[-1]
+    return url.difference_update_query(["password"]).set(password=url.password or password)
 
 
 def writer_engine(
