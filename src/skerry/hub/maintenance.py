@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 
 from skerry.hub import encryption
 from skerry.hub.backups import ledger, programs
@@ -23,7 +23,7 @@ from skerry.hub.backups.schedule import Plan, Schedule, counted, note
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.settings import HubSettings
 from skerry.hub.store import facts, keys
-from skerry.hub.store.engine import parse_url, reading, writing
+from skerry.hub.store.engine import parse_url, reading, written
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
 from skerry.hub.store.schema import newest
@@ -84,11 +84,14 @@ def back_up(
             hub_id = facts.hub_id(connection)
         made = maker.to_directory(directory, hub_id, progress)
     entry = counted(made, uuid7(clock), made.taken_at + SEEN_FOR)
-    with writing(url) as connection:
+
+    def tell(connection: Connection) -> None:
         if entry is not None:
             ledger.remember(connection, entry, made.points)
         if path is None:
             note(connection, made)
+
+    written(url, tell)
     return made
 
 
@@ -108,8 +111,8 @@ def count_other(
         points = ledger.without_files(points)
     programs.run(words)
     until = taken_at + int(min(kept, KEPT) * NS)
-    with writing(url) as connection:
-        ledger.remember(connection, Entry(uuid7(clock), "", 0, taken_at, until), points)
+    entry = Entry(uuid7(clock), "", 0, taken_at, until)
+    written(url, lambda connection: ledger.remember(connection, entry, points))
     return len(points)
 
 

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -157,7 +158,17 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
 
 
 def _address_fault(value: object) -> str | None:
-    return None if is_url(str(value)) else f"«{value}» is not an address: write http://HOST:PORT"
+    """The other hubs send the administrator's token there."""
+    text = str(value)
+    if not is_url(text):
+        return f"«{value}» is not an address: write https://HOST"
+    parts = urlsplit(text)
+    if parts.scheme == "https" or _is_loopback(parts.hostname or ""):
+        return None
+    return (
+        f"«{value}» is not on loopback and has no TLS: the other hubs would send the administrator's token there in the "
+        "clear. Write https://HOST, the address of a TLS proxy."
+    )
 
 
 def default_data_dir(home: Path, *, root: bool) -> Path:
@@ -236,13 +247,16 @@ def listen_fault(value: object) -> str | None:
         host, _ = split_listen(str(value))
     except ValueError:
         return f"«{value}» is not an address: write for example 127.0.0.1:8600"
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if loopback:
+    if _is_loopback(host):
         return None
     return (
         f"«{value}» is not on loopback: this build has no TLS yet, so the hub listens on 127.0.0.1 only. "
         "Let a TLS proxy or «ssh -L» on this machine forward to it."
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

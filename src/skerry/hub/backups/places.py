@@ -157,21 +157,24 @@ class ServerPlace:
         return staged
 
     def swap(self, staged: URL, now: int) -> str:
-        """Both renamings are one transaction."""
+        """All renamings are one transaction; what was set aside before goes only after it."""
         del now
-        aside = f"{self._name}_before"
+        aside, older = f"{self._name}_before", f"{self._name}_older"
         rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
         with self._server() as server:
             there = "SELECT count(*) FROM pg_database WHERE datname = %s"
             found = _one(server, there, self._name)
-            if found:
-                drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(aside))
-                server.execute(drop)
+            drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(older))
+            server.execute(drop)
             with server.transaction():
+                if found and _one(server, there, aside):
+                    server.execute(rename.format(*map(sql.Identifier, (aside, older))))
                 if found:
                     server.execute(rename.format(*map(sql.Identifier, (self._name, aside))))
                 names = (staged.database or "", self._name)
                 server.execute(rename.format(*map(sql.Identifier, names)))
+            with contextlib.suppress(psycopg.Error):  # somebody uses it: the next restore drops it
+                server.execute(drop)
         return f"database {aside}" if found else ""
 
     @contextlib.contextmanager

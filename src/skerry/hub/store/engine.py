@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
@@ -37,6 +37,11 @@ CONNECT = {
 """How every connection to PostgreSQL is made: a server that vanished without a word is noticed in seconds."""
 
 _INCREMENTAL = 2
+
+TRIES = 5
+"""Of a transaction that PostgreSQL chose to break a deadlock with."""
+
+T = TypeVar("T")
 
 _AGAIN = frozenset({"40P01", "40001"})
 """SQLSTATEs that say nothing about the statements: a deadlock, a serialization failure."""
@@ -107,10 +112,23 @@ def reading(url: URL) -> Iterator[Connection]:
     yield from _once(reader_engine(url, 1), url)
 
 
-@contextlib.contextmanager
-def writing(url: URL) -> Iterator[Connection]:
-    """One transaction, by a connection of its own: for what works beside a hub. Raises Transient, Corrupt."""
-    yield from _once(writer_engine(url), url)
+def written(url: URL, work: Callable[[Connection], T]) -> T:
+    """Does `work` in one transaction, by a connection of its own: for what works beside a hub. Raises Transient, Corrupt.
+
+    It is done again when it met a hub in a deadlock, so it must change nothing but the database.
+    """
+    engine = writer_engine(url)
+    try:
+        for tries_left in reversed(range(TRIES)):
+            try:
+                with engine.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if not tries_left or not may_be_repeated(error):
+                    raise classify(error, url) from error
+        raise AssertionError
+    finally:
+        engine.dispose()
 
 
 def _once(engine: Engine, url: URL) -> Iterator[Connection]:
