@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skerry.cli.output import Cell, Form, FormOption, Line, Table, standard_screen
+from skerry.cli.output import Cell, Form, FormOption, Line, Screen, Table, standard_screen
 from skerry.cli.session import Session, remote
 from skerry.hub.settings import HubSettings, find_settings, hub_settings
 from skerry.kit.clock import SystemClock, iso
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.units import format_duration, format_size, parse_duration
 from skerry.wire.people import BackupStatus
+
+if TYPE_CHECKING:
+    from skerry.hub.backups.making import Made
 
 ConfigOption = Annotated[
     list[Path] | None,
@@ -62,31 +65,42 @@ def backup(  # noqa: PLR0913, PLR0917 - one for each option
     if by is not None:
         if file is not None:
             raise InvalidInput("cannot use a file together with --by: your own tool writes it")
-        words, seconds = shlex.split(by), parse_duration(kept)
-        lanes = maintenance.count_other(settings, words, seconds, SystemClock(), files=with_files)
-        screen.tell(f"counts for {kept}: {lanes} lanes of nodes", {"lanes": lanes})
-        if not with_files and settings.blobs.url is None:
-            screen.note(
-                "files and events are not counted: nodes keep them. --with-files says that the tool copies "
-                f"{settings.data_dir / 'files'}, too"
-            )
+        _count_other(settings, screen, by, kept, with_files=with_files)
         return
     try:
         path = None if file is None else file.absolute()
-        made = maintenance.back_up(settings, path, SystemClock())
+        _tell(screen, maintenance.back_up(settings, path, SystemClock()))
     except OSError as error:
         raise Transient(f"cannot write the backup: {error.strerror}") from error
-    told: dict[str, str | int] = {
-        "path": str(made.path),
-        "size": made.size,
-        "blobs": made.blobs,
-        "counts": made.apart,
-    }
+
+
+def _count_other(
+    settings: HubSettings, screen: Screen, by: str, kept: str, *, with_files: bool
+) -> None:
+    from skerry.hub import maintenance
+
+    words, seconds = shlex.split(by), parse_duration(kept)
+    lanes = maintenance.count_other(settings, words, seconds, SystemClock(), files=with_files)
+    screen.tell(f"counts for {kept}: {lanes} lanes of nodes", {"lanes": lanes})
+    if not with_files and settings.blobs.url is None:
+        screen.note(
+            "files and events are not counted: nodes keep them. --with-files says that the tool copies "
+            f"{settings.data_dir / 'files'}, too"
+        )
+
+
+def _tell(screen: Screen, made: Made) -> None:
     screen.tell(
         f"{made.path} ({format_size(made.size)}{', encrypted' if made.encrypted else ''}), {made.blobs} blobs beside it",
-        told
-        | {"encrypted": made.encrypted, "plain_blobs": made.plain}
-        | {"counts_files": made.apart and made.files_apart},
+        {
+            "path": str(made.path),
+            "size": made.size,
+            "encrypted": made.encrypted,
+            "blobs": made.blobs,
+            "plain_blobs": made.plain,
+            "counts": made.apart,
+            "counts_files": made.apart and made.files_apart,
+        },
     )
     if made.encrypted and made.plain:
         screen.note(
