@@ -57,7 +57,7 @@ class Postgres:
             yield f"postgresql://{USER}@127.0.0.1:{self._port}/{name}"
         finally:
             with self._connect() as connection:
-                for each in (name, f"{name}_before", f"{name}_restored"):
+                for each in (name, *(f"{name}_{end}" for end in ("before", "older", "restored"))):
                     connection.execute(f"DROP DATABASE IF EXISTS {each} WITH (FORCE)")
 
     def _connect(self) -> psycopg.Connection:

@@ -71,6 +71,7 @@ async def test_what_came_out_of_a_backup_is_in_that_one_alone(hub: HubRig) -> No
     await hub.store.write(
         lambda c: ledger.remember(c, entry("other"), [Point("n", INCARNATION, "keep", 9)])
     )
-    await hub.store.write(lambda c: ledger.only(c, entry("source")))
+    points = await hub.store.read(ledger.read_points)
+    await hub.store.write(lambda c: ledger.only(c, entry("source"), points))
     assert [each.id for each in await hub.store.read(ledger.entries)] == ["source"]
     assert (await told(hub))["keep"] == 2

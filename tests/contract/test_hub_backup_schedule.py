@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sqlite3
 from pathlib import Path
 
@@ -12,8 +14,9 @@ from tests.hub_backups import hub_settings_at
 from tests.hub_rig import INCARNATION, HubRig, Lanes, batch
 
 from skerry.hub import encryption, maintenance
+from skerry.hub.backups.apart import Home
 from skerry.hub.backups.copies import BlobCopies
-from skerry.hub.backups.making import SPARE, Maker, Source
+from skerry.hub.backups.making import SPARE, Maker
 from skerry.hub.backups.restoring import Wish
 from skerry.hub.backups.schedule import Plan, Schedule
 from skerry.hub.settings import EncryptionSection, StorageEncryption
@@ -46,8 +49,8 @@ class Site:
         self.disk = Tight()
         self.lanes = Lanes()
         self._counter = 1
-        source = Source(parse_url(hub.url), data_dir, "test")
-        maker = Maker(source, list, self.disk, hub.clock)
+        home = Home(parse_url(hub.url), data_dir)
+        maker = Maker(home, "test", list, self.disk, hub.clock)
         plan = Plan(backups, DAY, keep)
         self.schedule = Schedule(hub.store, maker, Leases(hub.store), plan, hub.clock, own=False)
 
@@ -212,6 +215,12 @@ async def test_blobs_come_back_and_copies_that_are_gone_are_told(
 
     assert await restore(wish) == (1, 0)
     assert blob.read_bytes() == b"content"
+    for damage in (b"c0ntent", b"cont"):
+        blob.unlink()
+        blob.write_bytes(damage)
+        assert await restore(wish) == (1, 0)
+        assert blob.read_bytes() == b"content"
+    assert await restore(wish) == (0, 0)
     blob.unlink()
     [copy] = (tmp_path / "one.blobs").glob("??/*")
     copy.unlink()
@@ -246,6 +255,23 @@ def test_blobs_are_copied_once_and_where_links_are_impossible_byte_by_byte(
         assert path.read_bytes() == b"content"
         copies.sweep([])
         assert not path.exists()
+
+
+def test_one_device_by_two_mounts_has_no_links_so_room_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = tmp_path / "files" / "ab" / "cd"
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(b"content")
+    copies = BlobCopies(tmp_path / "one.blobs", RealDisk())
+    assert copies.wanted(tmp_path) == 0
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert copies.wanted(tmp_path) == len(b"content")
+    assert [path.name for path in tmp_path.iterdir()] == ["files"]
 
 
 async def test_a_copy_that_is_damaged_is_no_backup(

@@ -269,3 +269,70 @@ async def test_filters(hub: HubRig) -> None:
     assert (await hub.shelf.list(Wanted(), 2)).truncated
     with pytest.raises(InvalidInput):
         await hub.shelf.list(Wanted(), 0)
+
+
+@pytest.mark.guarantee("G1")
+async def test_a_file_whose_bytes_the_hub_lost_is_not_held_and_comes_again(hub: HubRig) -> None:
+    node = await node_with(hub, DATA)
+    for way in ("asked", "offered"):
+        await send(hub, node, DATA)
+        await hub.file_blobs.remove(SHA)
+        if way == "asked":
+            assert await hub.arrivals.held(node, [SHA]) == []
+            assert (await hub.arrivals.state(node, SHA)).manifest
+        assert await send(hub, node, DATA) == len(DATA)
+        assert await whole(hub, DATA) == DATA
+        assert await hub.arrivals.held(node, [SHA]) == [SHA]
+    await hub.file_blobs.remove(SHA)
+    assert (await hub.arrivals.state(node, SHA)).manifest
+    assert (await hub.arrivals.take(node, SHA, 0, DATA)).manifest
+
+
+async def lie_of(hub: HubRig, *, size: int = len(DATA)) -> str:
+    """Another node that knows the hash has said first what the content consists of."""
+    liar = (await hub.enrol("liar")).node_id
+    frame = batch(
+        str(FileRef(SHA, size)), name="cam/lie.bin", kind="file", session="cd" * 16, at=2**62
+    )
+    await hub.push(liar, Lanes("33" * 16).unit("event", [frame]))
+    chunks = manifest((b"x" + DATA)[:size]).chunks
+    await hub.arrivals.offer(liar, FileManifest(SHA, size, chunks))
+    return liar
+
+
+@pytest.mark.guarantee("G9")
+@pytest.mark.parametrize("size", [10, len(DATA)])
+async def test_what_another_node_says_of_a_content_does_not_keep_it_out(
+    hub: HubRig, size: int
+) -> None:
+    node = await node_with(hub, DATA)
+    await lie_of(hub, size=size)
+    state = await hub.arrivals.offer(node, manifest(DATA))
+    with pytest.raises(InvalidInput):
+        await hub.arrivals.take(node, SHA, state.start, DATA[: state.end])
+    assert await send(hub, node, DATA) == len(DATA)
+    view = await hub.shelf.content(SHA)
+    assert (view.name, view.size, view.arrived) == ("cam/lie.bin", len(DATA), len(DATA))
+
+
+@pytest.mark.guarantee("G9")
+async def test_wrong_bytes_of_another_node_do_not_set_an_upload_back(hub: HubRig) -> None:
+    node = await node_with(hub, DATA)
+    state = await hub.arrivals.offer(node, manifest(DATA))
+    state = await hub.arrivals.take(node, SHA, 0, DATA[:500_000])
+    liar = await lie_of(hub)
+    wrong = b"x" * (len(DATA) - state.start)
+    for _ in range(2):
+        with pytest.raises(InvalidInput):
+            await hub.arrivals.take(liar, SHA, (await hub.arrivals.state(node, SHA)).start, wrong)
+    assert (await hub.arrivals.state(node, SHA)).start > 300_000
+    hub.clock.advance(61)  # it has stopped
+    with pytest.raises(InvalidInput):
+        await hub.arrivals.take(liar, SHA, (await hub.arrivals.state(node, SHA)).start, wrong)
+    assert (await hub.arrivals.state(node, SHA)).manifest
+
+
+async def test_a_file_that_has_come_leaves_no_lock_in_memory(hub: HubRig) -> None:
+    node = await node_with(hub, DATA)
+    await send(hub, node, DATA)
+    assert len(hub.arrivals._busy) == 0

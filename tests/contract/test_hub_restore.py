@@ -216,8 +216,9 @@ async def test_tokens_that_were_not_used_in_the_backup_are_good_for_nobody(
 
 @pytest.mark.guarantee("G1")
 async def test_of_all_backups_nodes_rely_on_the_one_that_was_put_back(
-    restorable: RestorableHub,
+    restorable: RestorableHub, memory_dir: Path
 ) -> None:
+    restorable.backup = memory_dir / "one.skb"  # on another disk than the database
     hub, disk = restorable.rig, Disk()
     await hub.push("n", disk.make("keep", measured(1, 10)))
     await restorable.set_aside()
@@ -227,8 +228,7 @@ async def test_of_all_backups_nodes_rely_on_the_one_that_was_put_back(
     await hub.store.write(lambda c: ledger.remember(c, newer, points))
     hub = await restorable.put_back()
     hello = await hub.greeter.hello("n", Hello((1, 1), INCARNATION, "0.1", "boot-1"))
-    relied_on = 10 if hub.store.shared else 0  # a SQLite file and its backup are on one disk here
-    assert hello.backed_up_through["keep"] == relied_on
+    assert hello.backed_up_through["keep"] == 10
 
 
 @pytest.mark.guarantee("G1")
@@ -240,7 +240,7 @@ async def test_ones_own_tool_counts_for_what_was_there_before_it_began_and_only_
 
     async def count(*words: str) -> None:
         await asyncio.to_thread(
-            maintenance.count_other, restorable.settings, words, 60.0, hub.clock
+            maintenance.count_other, restorable.settings, words, 60.0, hub.clock, files=False
         )
 
     async def told() -> int:
@@ -262,3 +262,17 @@ async def test_ones_own_tool_counts_for_what_was_there_before_it_began_and_only_
     hub.clock.advance(61)
     assert await hub.store.write(lambda c: ledger.forget_overdue(c, hub.clock.wall_ns()))
     assert await told() == 0
+
+
+@pytest.mark.guarantee("G1")
+@pytest.mark.parametrize("files", [False, True])
+async def test_ones_own_tool_counts_for_files_only_when_it_copies_them(
+    restorable: RestorableHub, *, files: bool
+) -> None:
+    hub, lanes = restorable.rig, Lanes()
+    for lane in ("keep", "event"):
+        await hub.push("n", lanes.unit(lane, [batch(lane, name=lane)]))
+    counting = maintenance.count_other
+    await asyncio.to_thread(counting, restorable.settings, ["true"], 60.0, hub.clock, files=files)
+    told = (await hub.greeter.hello("n", Hello((1, 1), INCARNATION, "0.1", "b"))).backed_up_through
+    assert (told["keep"], told["event"]) == (1, int(files))

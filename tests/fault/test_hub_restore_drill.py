@@ -45,7 +45,7 @@ class SqliteSite:
 
 
 class PostgresSite:
-    """Two hubs on one server."""
+    """Two hubs on one server; their data is on another disk than the backups."""
 
     def __init__(self, directory: Path, url: str) -> None:
         self.hubs = [Hub(directory, name, url) for name in ("one", "other")]
@@ -64,7 +64,7 @@ class PostgresSite:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 async def site(
-    request: pytest.FixtureRequest, short_dir: Path, memory_dir: Path
+    request: pytest.FixtureRequest, memory_dir: Path
 ) -> AsyncIterator[SqliteSite | PostgresSite]:
     with contextlib.ExitStack() as stack:
         found: SqliteSite | PostgresSite
@@ -72,7 +72,7 @@ async def site(
             found = SqliteSite(memory_dir)
         else:
             server: Postgres = request.getfixturevalue("postgres")
-            found = PostgresSite(short_dir, stack.enter_context(server.database()))
+            found = PostgresSite(memory_dir, stack.enter_context(server.database()))
         try:
             for hub in found.hubs:
                 await hub.start()

@@ -34,6 +34,8 @@ class DirectHub:
         self._hub = hub
         self._node = node_id
         self.error: Exception | None = None
+        self.forgets = False
+        """What a file consists of, whenever bytes of it come."""
         self.pieces: list[tuple[str, int, int]] = []
         self.asked: list[int] = []
 
@@ -48,6 +50,8 @@ class DirectHub:
     async def send_file(self, sha256: str, start: int, data: bytes) -> FileState:
         self._check()
         self.pieces.append((sha256, start, len(data)))
+        if self.forgets:
+            return FileState(sha256, complete=False, manifest=True)
         return await self._hub.arrivals.take(self._node, sha256, start, data)
 
     async def files_held(self, sha256s: Collection[str]) -> set[str]:
@@ -128,6 +132,18 @@ async def test_a_cut_is_a_reason_and_no_end(site: Site) -> None:
     with pytest.raises(TimeoutError):
         await _once_within(site)
     assert site.sending.problem == "cannot reach hub: cut"
+
+
+async def test_a_hub_that_begins_anew_is_asked_again_later_and_not_at_once(site: Site) -> None:
+    await site.give(DATA)
+    site.to_hub.forgets = True
+    with pytest.raises(TimeoutError):
+        await _once_within(site)
+    assert "the hub begins anew" in site.sending.problem
+    assert len(site.to_hub.pieces) == 1
+    site.to_hub.forgets = False
+    await site.sending.once()
+    assert await site.complete(DATA)
 
 
 async def _once_within(site: Site) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -195,6 +197,18 @@ def test_the_admin_token_is_private_and_stays(tmp_path: Path) -> None:
     path.write_text("short")
     with pytest.raises(InvalidInput, match="Delete the file"):
         admin_token.load_or_create(tmp_path, RealDisk())
+
+
+def test_the_admin_token_is_made_on_a_file_system_without_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    token = admin_token.load_or_create(tmp_path, RealDisk())
+    assert admin_token.load_or_create(tmp_path, RealDisk()) == token
+    assert [path.name for path in tmp_path.iterdir()] == [admin_token.FILE_NAME]
 
 
 async def test_when_a_node_was_last_heard_of_outlives_the_hub(tmp_path: Path) -> None:

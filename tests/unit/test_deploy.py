@@ -1,5 +1,6 @@
 """The files of deploy/ fit each other and this build."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -46,3 +47,22 @@ def test_without_a_registry_every_image_is_built_here() -> None:
 def test_scripts_are_plain_shell(script: str) -> None:
     subprocess.run(["sh", "-n", DEPLOY / script], check=True)
     assert (DEPLOY / script).stat().st_mode & 0o100
+
+
+@pytest.mark.parametrize(("fails", "code"), [("", 0), ("run", 1), ("stop", 1)])
+def test_the_hubs_work_again_after_a_restore_that_was_refused(
+    tmp_path: Path, fails: str, code: int
+) -> None:
+    compose = tmp_path / "compose"
+    compose.write_text(f'#!/bin/sh\necho "$3" >>"$0.log"\n[ "$3" != "{fails}" ]\n')
+    compose.chmod(0o700)
+    done = subprocess.run(
+        [DEPLOY / "restore", "one.skb"],
+        env=os.environ | {"COMPOSE": str(compose)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    words = (tmp_path / "compose.log").read_text().split()
+    assert (done.returncode, words[0], words[-1]) == (code, "stop", "start")
+    assert ("FAILED" in done.stderr) == bool(code)

@@ -152,3 +152,29 @@ def test_a_hub_and_its_store() -> None:
 def test_a_hub_listens_on_loopback_only(listen: str, fault: str | None) -> None:
     found = hub.listen_fault(listen)
     assert found is None if fault is None else str(found).startswith(fault)
+
+
+@pytest.mark.guarantee("G10")
+@pytest.mark.parametrize(
+    ("address", "fault"),
+    [
+        ("https://hub.lan", ""),
+        ("http://127.0.0.1:8600", ""),
+        ("http://localhost:8600", ""),
+        ("http://[::1]:8600", ""),
+        ("http://hub.lan:8600", "in the clear"),
+        ("http://192.0.2.7", "in the clear"),
+        ("hub.lan", "is not an address"),
+    ],
+)
+def test_hubs_send_each_other_the_administrators_token_over_tls_only(
+    address: str, fault: str
+) -> None:
+    options = {"address": address}
+    if not fault:
+        assert (
+            hub.hub_settings(hub.find_settings(environment={}, options=options)).address == address
+        )
+        return
+    with pytest.raises(InvalidInput, match=fault):
+        hub.find_settings(environment={}, options=options)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skerry.cli.output import Cell, Form, FormOption, Line, Table, standard_screen
+from skerry.cli.output import Cell, Form, FormOption, Line, Screen, Table, standard_screen
 from skerry.cli.session import Session, remote
 from skerry.hub.settings import HubSettings, find_settings, hub_settings
 from skerry.kit.clock import SystemClock, iso
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.units import format_duration, format_size, parse_duration
 from skerry.wire.people import BackupStatus
+
+if TYPE_CHECKING:
+    from skerry.hub.backups.making import Made
 
 ConfigOption = Annotated[
     list[Path] | None,
@@ -41,35 +44,75 @@ def backup(  # noqa: PLR0913, PLR0917 - one for each option
     kept: Annotated[
         str, typer.Option(help="For how long your own tool keeps what it copied, at most 7d.")
     ] = "7d",
+    with_files: Annotated[
+        bool,
+        typer.Option(
+            "--with-files", help="Your own tool copies the directory «files» of data_dir, too."
+        ),
+    ] = False,
     passphrase_file: PassphraseFile = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     output: FormOption = Form.TABLE,
 ) -> None:
-    """Back the hub up while it works. Nodes may forget what is in a backup, unless it lies on the database's own disk."""
+    """Back the hub up while it works. Nodes may forget what is in a backup on another disk than the hub's."""
     from skerry.hub import maintenance
 
     settings = _settings(config, data_dir, passphrase_file)
     screen = standard_screen(output)
+    if with_files and by is None:
+        raise InvalidInput("cannot use --with-files without --by: a backup by Skerry has the files")
     if by is not None:
         if file is not None:
             raise InvalidInput("cannot use a file together with --by: your own tool writes it")
-        lanes = maintenance.count_other(
-            settings, shlex.split(by), parse_duration(kept), SystemClock()
-        )
-        screen.tell(f"counts for {kept}: {lanes} lanes of nodes", {"lanes": lanes})
+        _count_other(settings, screen, by, kept, with_files=with_files)
         return
     try:
         path = None if file is None else file.absolute()
-        made = maintenance.back_up(settings, path, SystemClock())
+        _tell(screen, maintenance.back_up(settings, path, SystemClock()))
     except OSError as error:
         raise Transient(f"cannot write the backup: {error.strerror}") from error
+
+
+def _count_other(
+    settings: HubSettings, screen: Screen, by: str, kept: str, *, with_files: bool
+) -> None:
+    from skerry.hub import maintenance
+
+    words, seconds = shlex.split(by), parse_duration(kept)
+    lanes = maintenance.count_other(settings, words, seconds, SystemClock(), files=with_files)
+    screen.tell(f"counts for {kept}: {lanes} lanes of nodes", {"lanes": lanes})
+    if not with_files and settings.blobs.url is None:
+        screen.note(
+            "files and events are not counted: nodes keep them. --with-files says that the tool copies "
+            f"{settings.data_dir / 'files'}, too"
+        )
+
+
+def _tell(screen: Screen, made: Made) -> None:
     screen.tell(
         f"{made.path} ({format_size(made.size)}{', encrypted' if made.encrypted else ''}), {made.blobs} blobs beside it",
-        {"path": str(made.path), "size": made.size, "blobs": made.blobs, "counts": made.apart},
+        {
+            "path": str(made.path),
+            "size": made.size,
+            "encrypted": made.encrypted,
+            "blobs": made.blobs,
+            "plain_blobs": made.plain,
+            "counts": made.apart,
+            "counts_files": made.apart and made.files_apart,
+        },
     )
+    if made.encrypted and made.plain:
+        screen.note(
+            f"{made.plain} of the blobs beside it are NOT encrypted: only encryption.storage seals models and files, or "
+            "an encrypted disk"
+        )
     if not made.apart:
-        screen.note("it lies on the disk of the database: nodes keep what they have all the same")
+        screen.note(
+            "it may lie on the disk of the database: nodes keep what they have all the same"
+        )
+    elif not made.files_apart:
+        screen.note("it lies on the disk of the files: nodes keep files and events all the same")
 
 
 def restore(  # noqa: PLR0913, PLR0917 - one for each option

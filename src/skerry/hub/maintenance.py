@@ -11,18 +11,19 @@ from functools import partial
 from pathlib import Path
 
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 
 from skerry.hub import encryption
 from skerry.hub.backups import ledger, programs
+from skerry.hub.backups.apart import Home
 from skerry.hub.backups.ledger import SEEN_FOR, Entry
-from skerry.hub.backups.making import Made, Maker, Source
+from skerry.hub.backups.making import Made, Maker
 from skerry.hub.backups.restoring import Database, Found, Restored, Restorer, Wish
 from skerry.hub.backups.schedule import Plan, Schedule, counted, note
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.settings import HubSettings
 from skerry.hub.store import facts, keys
-from skerry.hub.store.engine import parse_url, reading, writing
+from skerry.hub.store.engine import parse_url, reading, written
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
 from skerry.hub.store.schema import newest
@@ -60,13 +61,8 @@ def backup_directory(settings: HubSettings) -> tuple[Path, bool]:
 
 def build_maker(settings: HubSettings, clock: Clock) -> Maker:
     """What makes backups of the hub with these settings."""
-    source = Source(
-        parse_url(settings.database_url),
-        settings.data_dir,
-        settings.fleet,
-        settings.blobs.url or "",
-    )
-    return Maker(source, lambda: _wrappings(settings), RealDisk(), clock)
+    wrappings = partial(_wrappings, settings)
+    return Maker(_home(settings), settings.fleet, wrappings, RealDisk(), clock)
 
 
 def back_up(
@@ -88,27 +84,35 @@ def back_up(
             hub_id = facts.hub_id(connection)
         made = maker.to_directory(directory, hub_id, progress)
     entry = counted(made, uuid7(clock), made.taken_at + SEEN_FOR)
-    with writing(url) as connection:
+
+    def tell(connection: Connection) -> None:
         if entry is not None:
             ledger.remember(connection, entry, made.points)
         if path is None:
             note(connection, made)
+
+    written(url, tell)
     return made
 
 
-def count_other(settings: HubSettings, words: Sequence[str], kept: float, clock: Clock) -> int:
+def count_other(
+    settings: HubSettings, words: Sequence[str], kept: float, clock: Clock, *, files: bool
+) -> int:
     """Runs the user's own tool, and lets nodes rely on what the database had before it began; returns how many lanes.
 
-    `kept` is for how many seconds. Raises Refused when it fails, Transient. Blocks.
+    `kept` is for how many seconds; `files`: it copies the files in the data directory, too. Raises Refused when it fails,
+    Transient. Blocks.
     """
     url = _current(settings)
     taken_at = clock.wall_ns()
     with reading(url) as connection:
         points = ledger.read_points(connection)
+    if not files and settings.blobs.url is None:
+        points = ledger.without_files(points)
     programs.run(words)
     until = taken_at + int(min(kept, KEPT) * NS)
-    with writing(url) as connection:
-        ledger.remember(connection, Entry(uuid7(clock), "", 0, taken_at, until), points)
+    entry = Entry(uuid7(clock), "", 0, taken_at, until)
+    written(url, lambda connection: ledger.remember(connection, entry, points))
     return len(points)
 
 
@@ -143,7 +147,6 @@ def _newest(settings: HubSettings) -> Path | None:
 
 
 def _restorer(settings: HubSettings, clock: Clock) -> Restorer:
-    url = parse_url(settings.database_url)
 
     def key_of(header: Header) -> ArchiveKey | None:
         wish = encryption.wish(settings)
@@ -155,7 +158,16 @@ def _restorer(settings: HubSettings, clock: Clock) -> Restorer:
         return HubStore(staged.render_as_string(hide_password=False), clock, encryption=sealing)
 
     database = Database(opened, Assignments(clock).reissue)
-    return Restorer(url, settings.data_dir, key_of, database, RealDisk(), clock)
+    return Restorer(_home(settings), key_of, database, RealDisk(), clock)
+
+
+def _home(settings: HubSettings) -> Home:
+    return Home(
+        parse_url(settings.database_url),
+        settings.data_dir,
+        settings.blobs.url or "",
+        vouched=settings.storage.database_apart,
+    )
 
 
 def _wrappings(settings: HubSettings) -> list[Wrapping]:

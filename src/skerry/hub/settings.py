@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -56,6 +57,7 @@ class StorageSection(msgspec.Struct, frozen=True):
     backup_keep: int = 7
     backup_path: Path | None = None
     backup_passphrase: Path | None = None
+    database_apart: bool = False
 
 
 class StorageEncryption(msgspec.Struct, frozen=True):
@@ -147,6 +149,8 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
         Setting("blobs.access_key", "text", None, "Name of the key; without one, what the machine's role gives."),
         Setting("blobs.secret_key_file", "path", None,
                 "File with the secret key on one line; nobody else may read it."),
+        Setting("storage.database_apart", "boolean", default=False,
+                doc="PostgreSQL keeps the database on another disk than the one that backups go to. A hub cannot tell."),
         Setting("encryption.storage.key", "text", "file",
                 "Where the key of the data keys comes from: file, file:/PATH, passphrase:/PATH, credential:NAME, tpm or "
                 "tpm:sha256:7. The same key for all hubs of one database.", check=source_fault),
@@ -154,7 +158,17 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
 
 
 def _address_fault(value: object) -> str | None:
-    return None if is_url(str(value)) else f"«{value}» is not an address: write http://HOST:PORT"
+    """The other hubs send the administrator's token there."""
+    text = str(value)
+    if not is_url(text):
+        return f"«{value}» is not an address: write https://HOST"
+    parts = urlsplit(text)
+    if parts.scheme == "https" or _is_loopback(parts.hostname or ""):
+        return None
+    return (
+        f"«{value}» is not on loopback and has no TLS: the other hubs would send the administrator's token there in the "
+        "clear. Write https://HOST, the address of a TLS proxy."
+    )
 
 
 def default_data_dir(home: Path, *, root: bool) -> Path:
@@ -233,13 +247,16 @@ def listen_fault(value: object) -> str | None:
         host, _ = split_listen(str(value))
     except ValueError:
         return f"«{value}» is not an address: write for example 127.0.0.1:8600"
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if loopback:
+    if _is_loopback(host):
         return None
     return (
         f"«{value}» is not on loopback: this build has no TLS yet, so the hub listens on 127.0.0.1 only. "
         "Let a TLS proxy or «ssh -L» on this machine forward to it."
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
@@ -34,6 +33,12 @@ def _create(data_dir: Path, disk: Disk) -> None:
     """Another hub process may share the directory: the first one's token is everybody's."""
     fresh = data_dir / f"{FILE_NAME}.{random_token(4)}"
     disk.write_atomic("admin-token.write", fresh, f"{random_token(32)}\n".encode(), mode=0o600)
-    with contextlib.suppress(FileExistsError):
-        os.link(fresh, data_dir / FILE_NAME)
+    path = data_dir / FILE_NAME
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links: of two that start at once the later one's is it
+        disk.rename("admin-token.rename", fresh, path)
+        return
     disk.unlink("admin-token.written", fresh)

@@ -15,7 +15,7 @@ from skerry.hub.changes import Changes
 from skerry.hub.files.arrivals import WINDOW, Arrivals
 from skerry.hub.files.shelf import Shelf, Wanted
 from skerry.hub.ports import Blobs
-from skerry.kit.errors import TooLarge
+from skerry.kit.errors import NotFound, TooLarge
 from skerry.wire.files import FileList, FileManifest, FilesHeld, FileState
 
 GivenBlobs = SkipValidation[NamedDependency[Blobs]]
@@ -93,9 +93,12 @@ async def download_file(
 ) -> Stream:
     """A file, or the part of it that the header Range asks for."""
     view = await shelf.content(checked_sha256(sha256))
+    size = await file_blobs.size(sha256)
+    if size is None:
+        raise NotFound(f"cannot send file «{view.name}»: the hub has lost its bytes")
     # A record's name has nothing that would end the quotation.
     named = {"Content-Disposition": f'attachment; filename="{view.name.rpartition("/")[2]}"'}
-    return by_range(request, file_blobs, sha256, view.size, named)
+    return by_range(request, file_blobs, sha256, size, named)
 
 
 async def _body(request: AuthenticatedRequest) -> bytes:

@@ -30,6 +30,7 @@ SEALED = ".sealed"
 _INDEX = "index.json"
 _LIST = ".list"
 _NEW = ".new"
+_PROBE = ".link"
 
 
 class Copied(msgspec.Struct, frozen=True):
@@ -56,10 +57,10 @@ class BlobCopies:
 
     def wanted(self, data_dir: Path) -> int:
         """Bytes that `take` would write."""
-        if self._links(data_dir):
-            return 0
         seen = self._read_index()
-        fresh = (path for path, place in _blobs(data_dir) if _same(path, seen.get(place)) is None)
+        fresh = [path for path, place in _blobs(data_dir) if _same(path, seen.get(place)) is None]
+        if not fresh or self._links(fresh[0]):
+            return 0
         return sum(path.stat().st_size for path in fresh)
 
     def take(self, data_dir: Path, archive: str) -> list[Copied]:
@@ -87,11 +88,14 @@ class BlobCopies:
         return [each for each in copied if not self._is_whole(each)]
 
     def put_back(self, copied: Iterable[Copied], data_dir: Path) -> int:
-        """Puts those into the data directory that it lacks, durably; returns how many."""
+        """Puts those into the data directory that it lacks or has otherwise, durably; returns how many.
+
+        What lies there is read: it may be damaged, or sealed by a key that the restored database does not have.
+        """
         count = 0
         for each in copied:
             target = data_dir / each.place
-            if target.exists():
+            if _is(target, each):
                 continue
             for directory in (target.parent.parent, target.parent):
                 directory.mkdir(mode=0o700, exist_ok=True)
@@ -135,14 +139,20 @@ class BlobCopies:
         new.replace(target)
         return {target.parent, self._directory, self._directory.parent}
 
-    def _links(self, data_dir: Path) -> bool:
-        return data_dir.stat().st_dev == self._directory.parent.stat().st_dev
+    def _links(self, blob: Path) -> bool:
+        """Tried, because nothing tells: not the same device, seen through two mounts, nor the kind of file system."""
+        probe = self._directory.with_name(self._directory.name + _PROBE)
+        probe.unlink(missing_ok=True)
+        try:
+            os.link(blob, probe)
+        except OSError:
+            return False
+        finally:
+            probe.unlink(missing_ok=True)
+        return True
 
     def _is_whole(self, each: Copied) -> bool:
-        try:
-            return _look(self._path(each.sha256)).sha256 == each.sha256
-        except FileNotFoundError:
-            return False
+        return _is(self._path(each.sha256), each)
 
     def _path(self, sha256: str) -> Path:
         return self._directory / sha256[:2] / sha256[2:]
@@ -174,6 +184,14 @@ def _look(path: Path) -> _Seen:
         found = os.fstat(file.fileno())
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return _Seen(found.st_size, found.st_mtime_ns, found.st_ino, sha256)
+
+
+def _is(path: Path, each: Copied) -> bool:
+    """Whether those bytes are there; a wrong size saves reading them."""
+    try:
+        return path.stat().st_size == each.size and _look(path).sha256 == each.sha256
+    except FileNotFoundError:
+        return False
 
 
 def _copy_file(source: Path, target: Path) -> None:

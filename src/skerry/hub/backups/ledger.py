@@ -45,6 +45,11 @@ def read_points(connection: Connection) -> list[Point]:
     return [Point(*row) for row in connection.execute(query)]
 
 
+def without_files(points: Sequence[Point]) -> list[Point]:
+    """Of a copy that lacks the files: nodes let go of them by how far their records' lane is backed up."""
+    return [point for point in points if point.lane != "event"]
+
+
 def entries(connection: Connection) -> list[Entry]:
     """Every backup that counts, the oldest first."""
     rows = connection.execute(select(backup).order_by(backup.c.taken_at, backup.c.id))
@@ -81,11 +86,11 @@ def forget_overdue(connection: Connection, now: int) -> list[Entry]:
     return overdue
 
 
-def only(connection: Connection, entry: Entry | None) -> None:
-    """This database is what came out of that backup: it has all of it, and no other backup counts. None: nor does it."""
+def only(connection: Connection, entry: Entry | None, points: Sequence[Point]) -> None:
+    """This database is what came out of that backup: it has the points, and no other backup counts. None: nor does it."""
     forget(connection, [each.id for each in entries(connection)])
     if entry is not None:
-        remember(connection, entry, read_points(connection))
+        remember(connection, entry, points)
 
 
 def _ids_at(connection: Connection, path: str) -> list[str]:

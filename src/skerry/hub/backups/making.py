@@ -7,17 +7,17 @@ because the archive is durable and was read back whole by then.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import URL
 
 from skerry import __version__
-from skerry.hub.backups.copies import BlobCopies, Copied
+from skerry.hub.backups.apart import Home
+from skerry.hub.backups.copies import SEALED, BlobCopies, Copied
 from skerry.hub.backups.ledger import Point
+from skerry.hub.backups.scratch import scratch_in
 from skerry.hub.backups.snapshot import DATABASE, About, Snapshot, size_of, snapshot
 from skerry.kit.archive.format import FORMAT, Header, Member, Progress
 from skerry.kit.archive.rotation import Held, held, next_name, surplus, to_make_room
@@ -35,7 +35,6 @@ COPIES = ".blobs"
 SPARE = 256 * 1024 * 1024
 """Bytes that a backup leaves free on its disk: the database may lie there, too."""
 
-_SCRATCH = ".backup.new"
 _LOCK = ".backup.lock"
 
 
@@ -54,7 +53,10 @@ class Manifest(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Made:
-    """A backup that is there and was read back. Times in ns, sizes in bytes; `apart`: on another disk than the database."""
+    """A backup that is there and was read back. Times in ns, sizes in bytes.
+
+    `plain` of the `blobs` are not encrypted, whatever the archive is. `apart`: on another disk than the database; `files_apart`: than the files. `points` are those that nodes may rely on.
+    """
 
     path: Path
     size: int
@@ -62,27 +64,25 @@ class Made:
     about: About
     points: list[Point]
     blobs: int
+    plain: int
     encrypted: bool
     apart: bool
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is backed up. `bucket` is the address of the blobs when they are not in the data directory."""
-
-    url: URL
-    data_dir: Path
-    fleet: str
-    bucket: str = ""
+    files_apart: bool
 
 
 class Maker:
-    """`wrappings` are what an archive's key is wrapped with; without any, archives are not encrypted. Every call blocks."""
+    """`fleet` names the backups. `wrappings` are what an archive's key is wrapped with; without any, archives are not encrypted. Every call blocks."""
 
     def __init__(
-        self, source: Source, wrappings: Callable[[], Sequence[Wrapping]], disk: Disk, clock: Clock
+        self,
+        home: Home,
+        fleet: str,
+        wrappings: Callable[[], Sequence[Wrapping]],
+        disk: Disk,
+        clock: Clock,
     ) -> None:
-        self._source = source
+        self._home = home
+        self._fleet = fleet
         self._wrappings = wrappings
         self._disk = disk
         self._clock = clock
@@ -93,9 +93,8 @@ class Maker:
             raise Refused(f"cannot write {path}: it is there already. Give another name.")
         copies = path.with_name(path.stem + COPIES)
         with self._alone(path.parent) as scratch:
-            if lack := self.lack(path.parent, copies):
-                raise Refused(_no_room(path.parent, lack))
-            with snapshot(self._source.url, scratch, progress) as taken:
+            self._check_room(path.parent, copies)
+            with snapshot(self._home.url, scratch, progress) as taken:
                 return self._write(path, taken, copies, progress)
 
     def to_directory(
@@ -105,9 +104,8 @@ class Maker:
         with self._alone(directory) as scratch:
             for part in directory.glob(f"hub-{self.owner(hub_id)}-*{PART}"):
                 self._disk.unlink("backup.tidy", part)
-            if lack := self.lack(directory, directory / self._copies(hub_id)):
-                raise Refused(_no_room(directory, lack))
-            with snapshot(self._source.url, scratch, progress) as taken:
+            self._check_room(directory, directory / self._copies(hub_id))
+            with snapshot(self._home.url, scratch, progress) as taken:
                 owner, now = self.owner(hub_id), self._clock.wall_ns()
                 name = next_name("hub", owner, self.held(directory, hub_id), now)
                 copies = directory / self._copies(hub_id)
@@ -140,27 +138,46 @@ class Maker:
     def lack(self, directory: Path, copies: Path) -> int:
         """Bytes that a backup there would have too little room for; 0: it fits.
 
-        SQLite's copy and the archive are there at the same time.
+        Where the data directory is on the same disk, SQLite's copy and the archive are there at the same time.
         """
-        times = 2 if self._source.url.get_backend_name() == "sqlite" else 1
-        wanted = times * size_of(self._source.url) + SPARE
-        if not self._source.bucket:
-            wanted += BlobCopies(copies, self._disk).wanted(self._source.data_dir)
+        wanted = size_of(self._home.url) + SPARE
+        if directory.stat().st_dev == self._home.data_dir.stat().st_dev:
+            wanted += self._scratch_size()
+        if not self._home.bucket:
+            wanted += BlobCopies(copies, self._disk).wanted(self._home.data_dir)
         return max(wanted - self._disk.free_bytes(directory), 0)
+
+    def _check_room(self, directory: Path, copies: Path) -> None:
+        if lack := self.lack(directory, copies):
+            raise Refused(
+                f"cannot make a backup: {directory} has {format_size(lack)} too little room. Free some, choose another "
+                "place (storage.backup_path), or keep fewer (storage.backup_keep)."
+            )
+        data_dir, wanted = self._home.data_dir, self._scratch_size()
+        lack = wanted + SPARE - self._disk.free_bytes(data_dir)
+        if wanted and lack > 0:
+            raise Refused(
+                f"cannot make a backup: the database is copied in {data_dir} first, which has {format_size(lack)} too "
+                "little room. Free some."
+            )
+
+    def _scratch_size(self) -> int:
+        sqlite = self._home.url.get_backend_name() == "sqlite"
+        return size_of(self._home.url) if sqlite else 0
 
     def owner(self, hub_id: str) -> str:
         """What this hub's backups are named by."""
-        return f"{self._source.fleet}-{hub_id[-8:]}"
+        return f"{self._fleet}-{hub_id[-8:]}"
 
     def _write(self, path: Path, taken: Snapshot, copies: Path, progress: Progress) -> Made:
         # After the database: what has arrived by its word is there to be copied.
-        blobs = [] if self._source.bucket else self._copied(copies, path.name)
+        blobs = [] if self._home.bucket else self._copied(copies, path.name)
         wrappings = self._wrappings()
         key = new_key(wrappings) if wrappings else None
         now = self._clock.wall_ns()
-        manifest = Manifest(taken.about, now, blobs, copies.name, self._source.bucket)
+        manifest = Manifest(taken.about, now, blobs, copies.name, self._home.bucket)
         header = Header(
-            FORMAT, "hub", taken.about.hub_id, self._source.fleet, now, __version__,
+            FORMAT, "hub", taken.about.hub_id, self._fleet, now, __version__,
             taken.about.schema, "everything",
         )  # fmt: skip
         members = (
@@ -168,46 +185,29 @@ class Maker:
             Member(DATABASE[taken.about.kind], taken.content()),
         )
         written = write_archive(path, header, members, key=key, disk=self._disk, progress=progress)
+        apart = self._home.apart_from(path)
         return Made(
-            path, written.size, now, taken.about, taken.points, len(blobs),
-            key is not None, self._apart(path),
+            path, written.size, now, taken.about, apart.counted(taken.points), len(blobs),
+            sum(not blob.place.endswith(SEALED) for blob in blobs), key is not None, apart.database, apart.files,
         )  # fmt: skip
 
     def _copied(self, copies: Path, archive: str) -> list[Copied]:
-        return BlobCopies(copies, self._disk).take(self._source.data_dir, archive)
+        return BlobCopies(copies, self._disk).take(self._home.data_dir, archive)
 
     def _copies(self, hub_id: str) -> str:
         return f"hub-{self.owner(hub_id)}{COPIES}"
 
-    def _apart(self, path: Path) -> bool:
-        if self._source.url.get_backend_name() != "sqlite":
-            return True
-        return Path(self._source.url.database or "").stat().st_dev != path.stat().st_dev
-
     @contextlib.contextmanager
     def _alone(self, directory: Path) -> Iterator[Path]:
-        """An empty directory of our own beside the archive, for whoever is the only one there."""
+        """A scratch directory, for whoever is the only one that makes a backup in `directory`."""
         if not directory.is_dir():
             raise Refused(
                 f"cannot make a backup: {directory} is not there. Is the stick or share mounted?"
             )
-        scratch = directory / _SCRATCH
         try:
-            with locked(directory / _LOCK):
-                shutil.rmtree(scratch, ignore_errors=True)
-                scratch.mkdir(mode=0o700)
-                try:
-                    yield scratch
-                finally:
-                    shutil.rmtree(scratch, ignore_errors=True)
+            with locked(directory / _LOCK), scratch_in(self._home.data_dir) as scratch:
+                yield scratch
         except LockHeld as error:
             raise Refused(
                 f"cannot make a backup: process {error.holder} is making one in {directory}"
             ) from error
-
-
-def _no_room(directory: Path, lack: int) -> str:
-    return (
-        f"cannot make a backup: {directory} has {format_size(lack)} too little room. Free some, choose another place "
-        "(storage.backup_path), or keep fewer (storage.backup_keep)."
-    )

@@ -46,10 +46,6 @@ class Place(Protocol):
         """Of what is there; 0 when there is nothing that can be read."""
         ...
 
-    def is_apart_from(self, path: Path) -> bool:
-        """Whether the file lies on another disk, as far as that can be told."""
-        ...
-
     def stage(self, copy: Path, scratch: Path) -> URL:
         """Makes a complete database of the copy, beside what is there; returns its address."""
         ...
@@ -79,9 +75,6 @@ class FilePlace:
 
     def epoch(self) -> int:
         return 0 if self.is_empty() else _epoch(self.url)
-
-    def is_apart_from(self, path: Path) -> bool:
-        return self._path.parent.stat().st_dev != path.stat().st_dev
 
     def stage(self, copy: Path, scratch: Path) -> URL:
         del scratch
@@ -146,10 +139,6 @@ class ServerPlace:
     def epoch(self) -> int:
         return 0 if self.is_empty() else _epoch(self.url)
 
-    def is_apart_from(self, path: Path) -> bool:
-        del path
-        return True
-
     def stage(self, copy: Path, scratch: Path) -> URL:
         programs.check(copy)
         name = f"{self._name}_restored"
@@ -168,21 +157,24 @@ class ServerPlace:
         return staged
 
     def swap(self, staged: URL, now: int) -> str:
-        """Both renamings are one transaction."""
+        """All renamings are one transaction; what was set aside before goes only after it."""
         del now
-        aside = f"{self._name}_before"
+        aside, older = f"{self._name}_before", f"{self._name}_older"
         rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
         with self._server() as server:
             there = "SELECT count(*) FROM pg_database WHERE datname = %s"
             found = _one(server, there, self._name)
-            if found:
-                drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(aside))
-                server.execute(drop)
+            drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(older))
+            server.execute(drop)
             with server.transaction():
+                if found and _one(server, there, aside):
+                    server.execute(rename.format(*map(sql.Identifier, (aside, older))))
                 if found:
                     server.execute(rename.format(*map(sql.Identifier, (self._name, aside))))
                 names = (staged.database or "", self._name)
                 server.execute(rename.format(*map(sql.Identifier, names)))
+            with contextlib.suppress(psycopg.Error):  # somebody uses it: the next restore drops it
+                server.execute(drop)
         return f"database {aside}" if found else ""
 
     @contextlib.contextmanager

@@ -17,6 +17,7 @@ import msgspec
 from sqlalchemy import URL, Connection, delete
 
 from skerry.hub.backups import ledger
+from skerry.hub.backups.apart import Apart, Home
 from skerry.hub.backups.copies import SEALED, BlobCopies, Copied
 from skerry.hub.backups.ledger import SEEN_FOR, Entry
 from skerry.hub.backups.making import MANIFEST, SPARE, Manifest
@@ -89,15 +90,15 @@ class Restorer:
 
     def __init__(
         self,
-        url: URL,
-        data_dir: Path,
+        home: Home,
         key_of: Callable[[Header], ArchiveKey | None],
         database: Database,
         disk: Disk,
         clock: Clock,
     ) -> None:
-        self._place: Place = place_of(url)
-        self._data_dir = data_dir
+        self._home = home
+        self._place: Place = place_of(home.url)
+        self._data_dir = home.data_dir
         self._key_of = key_of
         self._database = database
         self._disk = disk
@@ -146,9 +147,9 @@ class Restorer:
             self._clock.wall_ns() + SEEN_FOR,
         )  # fmt: skip
         staged = self._place.stage(scratch / DATABASE[manifest.about.kind], scratch)
-        apart = self._place.is_apart_from(archive.path)
+        apart = self._home.apart_from(archive.path)
         above = max(self._place.epoch(), manifest.about.epoch)
-        finish = _Finish(entry if apart else None, missing, above, self._database.reissue)
+        finish = _Finish(entry, apart, missing, above, self._database.reissue)
         epoch, told = asyncio.run(_finished(self._database.open(staged), finish))
         gone = {each.place for each in missing}
         whole = [each for each in manifest.blobs if each.place not in gone]
@@ -189,7 +190,8 @@ class Restorer:
 class _Finish:
     """What makes of a copy of the past a hub that goes on from there."""
 
-    entry: Entry | None
+    entry: Entry
+    apart: Apart
     missing: list[Copied]
     above: int
     reissue: Callable[[Connection], Collection[str]]
@@ -204,7 +206,8 @@ class _Finish:
             for column in (file_content.c.sha256, file_chunk.c.content):
                 ours = column.table.c.fleet_id == FLEET
                 connection.execute(delete(column.table).where(ours, column == sha256))
-        ledger.only(connection, self.entry)
+        points = self.apart.counted(ledger.read_points(connection))
+        ledger.only(connection, self.entry if self.apart.database else None, points)
         epoch = changes.raise_epoch(connection, above=self.above)
         return epoch, len(self.reissue(connection))
 

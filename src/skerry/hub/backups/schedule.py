@@ -129,6 +129,8 @@ class Schedule:
             outcome = _Outcome(before.made_at, now, str(cause))
         else:
             log.info("backup %s: %d bytes", made.path, made.size)
+            if made.encrypted and made.plain:
+                log.warning("%d blobs beside %s are not encrypted", made.plain, made.path)
             await self._store.write(lambda connection: note(connection, made))
             return
         await self._store.write(lambda connection: _write(connection, outcome))
@@ -179,7 +181,7 @@ def note(connection: Connection, made: Made) -> None:
 
 
 def counted(made: Made, id_: str, until: int) -> Entry | None:
-    """What nodes may be told of a backup; None when it lies on the database's disk, and both would be lost with that."""
+    """What nodes may be told of a backup; None when both it and the database would be lost with one disk."""
     if not made.apart:
         return None
     return Entry(id_, str(made.path.absolute()), made.size, made.taken_at, until)

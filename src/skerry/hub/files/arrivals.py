@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Executable, and_, delete, select, update
 
 from skerry.hub.files.layout import Chunk, Layout
+from skerry.hub.files.turns import Turns
 from skerry.hub.ports import Blobs
 from skerry.hub.store.bodies import MANIFEST, TAIL, Bodies, Body
 from skerry.hub.store.bulk import insert_new
@@ -24,6 +25,7 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, file, file_chunk, file_content
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError
+from skerry.kit.named_locks import NamedLocks
 from skerry.wire.files import FileManifest, FileState
 
 log = logging.getLogger(__name__)
@@ -33,15 +35,22 @@ WINDOW, SMALL_WINDOW = 1024 * 1024, 128 * 1024
 
 _MANY = 32
 _REMEMBERED = 64
+_ASKED_AT_ONCE = 16
+"""Blobs whose presence is asked about at the same time: of a bucket each is a request."""
 
 
 @dataclass(frozen=True)
 class _Content:
     size: int
-    arrived: bool
+    arrived_at: int | None
     manifest: bytes
     tail: bytes
     tail_at: int
+
+    @property
+    def lacks_manifest(self) -> bool:
+        """A content without bytes has an empty one."""
+        return not self.manifest and self.size > 0
 
 
 @dataclass(frozen=True)
@@ -60,8 +69,9 @@ class Arrivals:
         self._clock = clock
         self.coming = 0
         """Requests with bytes that are being read now."""
-        self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._layouts: OrderedDict[str, Layout] = OrderedDict()
+        self._busy = NamedLocks()
+        self._layouts: OrderedDict[str, tuple[bytes, Layout]] = OrderedDict()
+        self._turns = Turns(clock)
 
     async def state(self, node_id: str, sha256: str) -> FileState:
         """What is wanted next of a file. Raises NotFound when no record of this node names it."""
@@ -92,19 +102,21 @@ class Arrivals:
             )
 
         async with self._busy[manifest.sha256]:
-            await self._store.write(work)
+            found = await self._content(manifest.sha256)
+            if found is None or not await self._is_whole(manifest.sha256, found.arrived_at):
+                await self._store.write(work)
             return await self._state(manifest.sha256)
 
     async def take(self, node_id: str, sha256: str, start: int, data: bytes) -> FileState:
         """Keeps bytes from `start` on, if they are those that are wanted; answers what is wanted then.
 
         Raises NotFound, StorageFull, and InvalidInput when a chunk or the whole is not what it was said to be; what came
-        before it is kept.
+        before it is kept, unless another node may have said so: then the next one says it anew.
         """
         await self._check_named(node_id, sha256, None)
         async with self._busy[sha256]:
             found = await self._content(sha256)
-            if found is None or found.arrived:
+            if found is None or found.arrived_at is not None or found.lacks_manifest:
                 return await self._state(sha256)
             at = (await self._blobs.state(sha256)).received
             tail = found.tail if found.tail_at == at else b""
@@ -114,18 +126,21 @@ class Arrivals:
             if checked.verified:
                 at += len(checked.verified)
                 await self._add(sha256, at - len(checked.verified), found, checked.verified)
+                self._turns.took(sha256, node_id)
             if checked.rest or found.tail:
                 await self._keep_tail(sha256, at, checked.rest)
             if checked.wrong:
+                if self._turns.disagrees(sha256, node_id):
+                    await self._begin_anew(sha256)
                 raise InvalidInput(
                     f"cannot take file {sha256[:12]}…: its bytes from {at} on are not what was said. Send them again."
                 )
             return await self._state(sha256)
 
     async def held(self, node_id: str, sha256s: Collection[str]) -> list[str]:
-        """Which of these a record of this node names and the hub has whole."""
+        """Which of these a record of this node names and the hub has whole. Each one's bytes are looked for."""
         query = (
-            select(file_content.c.sha256)
+            select(file_content.c.sha256, file_content.c.arrived_at)
             .join(file, file.c.sha256 == file_content.c.sha256)
             .where(
                 file_content.c.fleet_id == FLEET,
@@ -136,7 +151,15 @@ class Arrivals:
             )
             .distinct()
         )
-        return list(await self._store.read(lambda c: c.execute(query).scalars().all()))
+        rows = await self._store.read(lambda connection: connection.execute(query).all())
+        few = asyncio.Semaphore(_ASKED_AT_ONCE)
+
+        async def is_whole(sha256: str, arrived_at: int | None) -> bool:
+            async with few:
+                return await self._is_whole(sha256, arrived_at)
+
+        whole = await asyncio.gather(*(is_whole(*row) for row in rows))
+        return [row.sha256 for row, yes in zip(rows, whole, strict=True) if yes]
 
     async def forget(self, sha256: str) -> bool:
         """Removes a content that no record names any more; False: one does."""
@@ -168,10 +191,11 @@ class Arrivals:
     async def _state(self, sha256: str) -> FileState:
         """Takes what is known from elsewhere first."""
         found = await self._content(sha256)
-        if found is None or (not found.arrived and not found.manifest and found.size):
+        if found is not None and found.arrived_at is not None:
+            whole = await self._is_whole(sha256, found.arrived_at)
+            return FileState(sha256, complete=whole, manifest=not whole)
+        if found is None or found.lacks_manifest:
             return FileState(sha256, complete=False, manifest=True)
-        if found.arrived:
-            return FileState(sha256, complete=True)
         layout = self._layout(sha256, found)
         while True:
             blob = await self._blobs.state(sha256)
@@ -233,10 +257,34 @@ class Arrivals:
             await self._blobs.add(sha256, at, found.size, data)
         except InvalidInput:
             # Every chunk was right and the whole is not: the manifest was wrong, or the disk.
-            where = (file_content.c.fleet_id == FLEET, file_content.c.sha256 == sha256)
-            self._layouts.pop(sha256, None)
-            await self._execute(delete(file_content).where(*where))
+            await self._forget_manifest(sha256)
             raise
+
+    async def _begin_anew(self, sha256: str) -> None:
+        """What was checked against a manifest that may be a lie goes with it."""
+        if not (await self._blobs.state(sha256)).complete:
+            await self._blobs.remove(sha256)
+            await self._forget_manifest(sha256)
+
+    async def _forget_manifest(self, sha256: str) -> None:
+        where = (file_content.c.fleet_id == FLEET, file_content.c.sha256 == sha256)
+        self._layouts.pop(sha256, None)
+        await self._execute(delete(file_content).where(*where))
+
+    async def _is_whole(self, sha256: str, arrived_at: int | None) -> bool:
+        """Whether a content's bytes are there. Where only the database says so, nothing of it has come."""
+        if arrived_at is None:
+            return False
+        if await self._blobs.size(sha256) is not None:
+            return True
+        log.warning("the bytes of file %s… are lost; nodes that have them send them", sha256[:12])
+        ours = (file_content.c.fleet_id == FLEET, file_content.c.sha256 == sha256)
+        # Meanwhile another process may have got them again.
+        gone = update(file_content).where(*ours, file_content.c.arrived_at == arrived_at)
+        await self._execute(gone.values(arrived_at=None, manifest=b"", tail=b""))
+        where = (file_chunk.c.fleet_id == FLEET, file_chunk.c.content == sha256)
+        await self._execute(delete(file_chunk).where(*where))
+        return False
 
     async def _arrived(self, sha256: str, layout: Layout) -> None:
         now = self._clock.wall_ns()
@@ -291,13 +339,15 @@ class Arrivals:
                 return None
             manifest = _opened(connection, MANIFEST, row.manifest, sha256)
             tail = _opened(connection, TAIL, row.tail, sha256)
-            return _Content(row.size, row.arrived_at is not None, manifest, tail, row.tail_at)
+            return _Content(row.size, row.arrived_at, manifest, tail, row.tail_at)
 
         return await self._store.read(work)
 
     def _layout(self, sha256: str, found: _Content) -> Layout:
-        layout = self._layouts.pop(sha256, None) or Layout.unpacked(found.manifest)
-        self._layouts[sha256] = layout
+        manifest, layout = self._layouts.pop(sha256, (None, None))
+        if layout is None or manifest != found.manifest:  # another process may have a newer one
+            layout = Layout.unpacked(found.manifest)
+        self._layouts[sha256] = found.manifest, layout
         if len(self._layouts) > _REMEMBERED:
             self._layouts.popitem(last=False)
         return layout

@@ -87,15 +87,15 @@ class Shelf:
         return sum([await self._arrivals.forget(sha256) for sha256 in unnamed])
 
     async def _view(self, row: Row[tuple[object, ...]], meta: Meta) -> FileView:
-        complete = row.arrived_at is not None
-        if complete:
-            arrived = row.size
+        complete, size = row.arrived_at is not None, row.size
+        if complete:  # a record may say anything
+            size = arrived = row.content_size
         elif row.begun_at is None:
             arrived = 0
         else:
             arrived = (await self._blobs.state(row.sha256)).received
         return FileView(
-            row.name, row.node, row.source, row.at, row.received_at, row.sha256, row.size, arrived,
+            row.name, row.node, row.source, row.at, row.received_at, row.sha256, size, arrived,
             complete, meta,
         )  # fmt: skip
 
@@ -114,6 +114,7 @@ def _query(connection: Connection, wanted: Wanted) -> Select[tuple[object, ...]]
             func.coalesce(node.c.name, file.c.node_id).label("node"),
             file_content.c.arrived_at,
             file_content.c.begun_at,
+            file_content.c.size.label("content_size"),
         )
         .outerjoin(node, node.c.id == file.c.node_id)
         .outerjoin(

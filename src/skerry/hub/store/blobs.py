@@ -10,12 +10,12 @@ import asyncio
 import errno
 import hashlib
 import os
-from collections import defaultdict
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 from skerry.kit.disk import Disk
 from skerry.kit.errors import InvalidInput, NotFound, StorageFull, Transient
+from skerry.kit.named_locks import NamedLocks
 from skerry.wire.models import BlobState
 
 _CHUNK = 256 * 1024
@@ -29,7 +29,7 @@ class BlobDirectory:
     def __init__(self, directory: Path, disk: Disk) -> None:
         self._directory = directory
         self._disk = disk
-        self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._writing = NamedLocks()
 
     async def state(self, sha256: str) -> BlobState:
         return await asyncio.to_thread(self._state, sha256)

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
@@ -44,6 +44,11 @@ _EMPTY_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 MADE = "skerry made"
 """Key in a connection's `info`: an object of its own for each connection that was made; the `info` itself is used again."""
 
+TRIES = 5
+"""Of a transaction that PostgreSQL chose to break a deadlock with."""
+
+T = TypeVar("T")
+
 _AGAIN = frozenset({"40P01", "40001"})
 """SQLSTATEs that say nothing about the statements: a deadlock, a serialization failure."""
 
@@ -55,12 +60,21 @@ def parse_url(text: str) -> URL:
     except ArgumentError as error:
         raise InvalidInput(f"cannot use database address: {error}") from error
     if url.get_backend_name() == "postgresql":
-        return url.set(drivername="postgresql+psycopg")
+        return _with_password_apart(url.set(drivername="postgresql+psycopg"))
     if url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}:
         return url
     raise InvalidInput(
         f"cannot use database «{url}»: write sqlite:////path/to/hub.db or postgresql://user@host/name"
     )
+
+
+def _with_password_apart(url: URL) -> URL:
+    """A password in the query would be shown with the address, and be among the arguments of programs."""
+    given = url.query.get("password")
+    if given is None:
+        return url
+    password = given if isinstance(given, str) else given[-1]
+    return url.difference_update_query(["password"]).set(password=url.password or password)
 
 
 def writer_engine(
@@ -109,10 +123,23 @@ def reading(url: URL) -> Iterator[Connection]:
     yield from _once(reader_engine(url, 1), url)
 
 
-@contextlib.contextmanager
-def writing(url: URL) -> Iterator[Connection]:
-    """One transaction, by a connection of its own: for what works beside a hub. Raises Transient, Corrupt."""
-    yield from _once(writer_engine(url), url)
+def written(url: URL, work: Callable[[Connection], T]) -> T:
+    """Does `work` in one transaction, by a connection of its own: for what works beside a hub. Raises Transient, Corrupt.
+
+    It is done again when it met a hub in a deadlock, so it must change nothing but the database.
+    """
+    engine = writer_engine(url)
+    try:
+        for tries_left in reversed(range(TRIES)):
+            try:
+                with engine.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if not tries_left or not may_be_repeated(error):
+                    raise classify(error, url) from error
+        raise AssertionError
+    finally:
+        engine.dispose()
 
 
 def _once(engine: Engine, url: URL) -> Iterator[Connection]:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError
 
 from skerry.hub.store import facts, locks
 from skerry.hub.store.engine import (
+    TRIES,
     classify,
     compact,
     give_back,
@@ -45,9 +46,6 @@ from skerry.kit.sqlite import Driver
 def _COMPACT(_: Connection) -> None:  # noqa: N802 - a job that is known by its identity
     """Run after its group's transaction, because VACUUM takes none."""
 
-
-_TRIES = 5
-"""Of a group that PostgreSQL chose to break a deadlock with."""
 
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
@@ -203,7 +201,7 @@ class _Group:
             )
 
     def commit(self, jobs: Sequence[Work]) -> list[Any]:
-        for _ in range(_TRIES - 1):
+        for _ in range(TRIES - 1):
             try:
                 return self._commit(jobs)
             except DBAPIError as error:

@@ -7,13 +7,12 @@ number of hubs may use one. `sealed_s3_blobs` does the same where encryption at 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Sequence
 
 from skerry.hub.store.s3_objects import Name, S3Objects
 from skerry.kit.errors import InvalidInput, NotFound, Transient
+from skerry.kit.named_locks import NamedLocks
 from skerry.wire.models import BlobState
 
 _READ = 1024 * 1024
@@ -24,7 +23,7 @@ class S3Blobs:
 
     def __init__(self, objects: S3Objects) -> None:
         self._objects = objects
-        self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._writing = NamedLocks()
 
     async def state(self, sha256: str) -> BlobState:
         size = await self.size(sha256)

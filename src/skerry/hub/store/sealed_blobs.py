@@ -14,7 +14,6 @@ import errno
 import hashlib
 import os
 import struct
-from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +22,7 @@ from skerry.hub.store.blob_keys import BlobKeys
 from skerry.hub.store.blobs import BlobDirectory
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Corrupt, InvalidInput, NotFound, StorageFull, Transient
+from skerry.kit.named_locks import NamedLocks
 from skerry.kit.sealing.blobs import SealedBytes
 from skerry.kit.sealing.cipher import Place
 from skerry.kit.sealing.format import OVERHEAD
@@ -51,7 +51,7 @@ class SealedBlobDirectory:
         self._keys = keys
         self._disk = disk
         self._plain = BlobDirectory(directory, disk)
-        self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._writing = NamedLocks()
 
     async def state(self, sha256: str) -> BlobState:
         size = await self.size(sha256)

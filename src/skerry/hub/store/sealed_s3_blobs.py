@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from skerry.hub.store.s3_blobs import S3Blobs
 from skerry.hub.store.s3_objects import Name, S3Objects, Stored
 from skerry.hub.store.sealed_blobs import piece_place
 from skerry.kit.errors import Corrupt, InvalidInput, NotFound
+from skerry.kit.named_locks import NamedLocks
 from skerry.kit.sealing.blobs import NAMED, content_place
 from skerry.kit.sealing.format import OVERHEAD
 from skerry.kit.sealing.sealed import SealingCipher
@@ -64,7 +64,7 @@ class SealedS3Blobs:
         self._objects = objects
         self._keys = keys
         self._plain = S3Blobs(objects)
-        self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._writing = NamedLocks()
 
     async def state(self, sha256: str) -> BlobState:
         size = await self.size(sha256)

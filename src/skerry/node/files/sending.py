@@ -139,6 +139,8 @@ class FileSending:
             state = await self._hub.offer_file(manifest)
         self._note_progress(state)
         while not state.complete:
+            if state.manifest:
+                raise Transient(f"cannot go on with file {row.sha256[:12]}…: the hub begins anew")
             data = await asyncio.to_thread(read, state.start, self._size(state.end - state.start))
             state = await self._hub.send_file(row.sha256, state.start, data)
             self._note_progress(state)
