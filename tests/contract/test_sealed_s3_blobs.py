@@ -169,6 +169,15 @@ async def test_what_another_key_sealed_comes_again(
         assert await read(blobs, sha, 0, len(data)) == data
 
 
+async def test_what_is_removed_leaves_no_key(
+    blobs: SealedS3Blobs, contents: Contents, sealed_store: HubStore
+) -> None:
+    await blobs.add(SHA, 0, 1000, DATA)
+    await blobs.remove(SHA)
+    assert contents.read() == {}
+    assert await BlobKeys(sealed_store, "blobs").find(SHA) is None
+
+
 async def test_a_damaged_piece_comes_again(blobs: SealedS3Blobs, contents: Contents) -> None:
     await blobs.add(SHA, 0, 1000, DATA[:300])
     await blobs.add(SHA, 300, 1000, DATA[300:600])
