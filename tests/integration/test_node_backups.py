@@ -24,6 +24,7 @@ from skerry.kit.sqlite import StateTooNew
 from skerry.node.backups.making import LOCK_FILE, DatabaseDamaged
 from skerry.node.backups.restoring import Keeping, Restorer, open_backup
 from skerry.node.identity import Identity, write_identity
+from skerry.node.store.files import Moment
 from skerry.node.store.opening import integrity_problem
 from skerry.testing.faulty_disk import FaultyDisk
 from skerry.wire.sync import LanePoint
@@ -119,7 +120,9 @@ async def test_files_that_the_hub_has_stay_behind_and_nobody_misses_them(tmp_pat
     async with sealed_node(old) as node:
         sent, unsent = await upload(node, b"sent"), await upload(node, data)
         assert node.files.loaded
-        await node.files.loaded.store.rows.sent(sent.sha256, 1, node.records.head("event").n)
+        await node.files.loaded.store.rows.sent(
+            sent.sha256, Moment(1, 1, ""), node.records.head("event").n
+        )
         made = maker(old).to_file(tmp_path / "b.skb")
     assert made.files == 1
     assert restored(made, new, on=True, keeping=kek(old)).files == 1
@@ -319,12 +322,14 @@ async def test_a_database_on_another_file_system_is_put_there_whole(tmp_path: Pa
     for number in range(1, 200):
         disk = TwoFileSystems(there.parent, number)
         try:
-            told = Restorer(wish, disk, SystemClock()).restore(archive, key, replace=True)
+            Restorer(wish, disk, SystemClock()).restore(archive, key, replace=True)
         except OSError:
             cuts += 1
             assert not there.exists() or not integrity_problem(there, NullCipher())
             continue
         break
+    disk = TwoFileSystems(there.parent)
+    told = Restorer(wish, disk, SystemClock()).restore(archive, key, replace=True)
     assert cuts > 15
     assert there in disk.whole
     assert Path(told.replaced, "node.db") in disk.whole
