@@ -328,6 +328,8 @@ async def test_a_database_on_another_file_system_is_put_there_whole(tmp_path: Pa
             assert not there.exists() or not integrity_problem(there, NullCipher())
             continue
         break
+    disk = TwoFileSystems(there.parent)
+    told = Restorer(wish, disk, SystemClock()).restore(archive, key, replace=True)
     assert cuts > 15
     disk = TwoFileSystems(there.parent, 0)  # the last one may have found no database to set aside
     told = Restorer(wish, disk, SystemClock()).restore(archive, key, replace=True)

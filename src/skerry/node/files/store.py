@@ -251,7 +251,7 @@ class FileStore:
         """For people: what the hub does not have yet, and why."""
         found = self.rows.totals()
         return FilesWaiting(
-            found.waiting, found.unsent, found.used, self.limit, problem or found.problem or ""
+            found.waiting, found.unsent, found.used, self.limit, problem or found.problem
         )
 
     def _path(self, sha256: str) -> Path:

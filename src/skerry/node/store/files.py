@@ -58,13 +58,13 @@ class FileRow(msgspec.Struct, frozen=True):
 
 
 class FileTotals(msgspec.Struct, frozen=True):
-    """How many there are and how many wait for the hub; `used` and `unsent` in bytes; one of the problems."""
+    """How many there are and how many wait for the hub; `used` and `unsent` in bytes; one of the problems, or empty."""
 
     count: int
     used: int
     waiting: int
     unsent: int
-    problem: str | None
+    problem: str
 
 
 class FileRows:

@@ -32,7 +32,8 @@ SELECT (SELECT coalesce(sum(size), 0) FROM file WHERE sent_at IS NOT NULL AND n 
   + (SELECT coalesce(sum(size), 0) FROM file WHERE sent_at IS NOT NULL AND n > :n AND sent_no < :no);
 
 -- name: totals
-SELECT count, used, waiting, unsent, (SELECT problem FROM file WHERE problem <> '' LIMIT 1) AS problem FROM file_totals;
+SELECT count, used, waiting, unsent, coalesce((SELECT problem FROM file WHERE problem <> '' LIMIT 1), '') AS problem
+FROM file_totals;
 
 -- name: put
 INSERT INTO file (sha256, size, at, n, sent_at, problem) VALUES (:sha256, :size, :at, 0, NULL, '')
