@@ -118,6 +118,7 @@ def url(postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.mark.postgres
+@pytest.mark.timeout(90)
 async def test_two_hubs_with_one_key(tmp_path: Path, url: str) -> None:
     shared, other = tmp_path / "shared", tmp_path / "other"
     async with running_hub(shared, database=url):
