@@ -133,7 +133,7 @@ async def test_files_that_the_hub_has_stay_behind_and_nobody_misses_them(tmp_pat
         assert await download(node, unsent) == data
         assert node.files.loaded
         totals = node.files.loaded.store.rows.totals()
-        assert (totals.count, totals.waiting, totals.problem) == (1, 1, None)
+        assert (totals.count, totals.waiting, totals.problem) == (1, 1, "")
     assert hidden(new)
 
 
