@@ -60,11 +60,11 @@ def left(home: Path) -> list[str]:
 @pytest.mark.guarantee("G6")
 @pytest.mark.guarantee("G8")
 @pytest.mark.timeout(120)
-async def test_killed_at_any_step_the_next_start_ends_it(tmp_path: Path) -> None:
-    ref = await lived(tmp_path / "before")
+async def test_killed_at_any_step_the_next_start_ends_it(short_dir: Path) -> None:
+    ref = await lived(short_dir / "before")
     for label, nth in STEPS:
-        home = tmp_path / f"{label}{nth}"
-        shutil.copytree(tmp_path / "before", home)
+        home = short_dir / f"{label}{nth}"
+        shutil.copytree(short_dir / "before", home)
         words = ("-m", "tests.rebuild_rig", str(home), label, str(nth))
         process = await asyncio.create_subprocess_exec(
             sys.executable, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -86,12 +86,12 @@ async def test_killed_at_any_step_the_next_start_ends_it(tmp_path: Path) -> None
 @pytest.mark.guarantee("G6")
 @pytest.mark.guarantee("G8")
 @pytest.mark.timeout(120)
-async def test_on_a_full_disk_it_is_refused_and_ended_later(tmp_path: Path) -> None:
-    ref = await lived(tmp_path / "before")
+async def test_on_a_full_disk_it_is_refused_and_ended_later(short_dir: Path) -> None:
+    ref = await lived(short_dir / "before")
     ended = 0
     for fail_at in range(1, 100):
-        home = tmp_path / str(fail_at)
-        shutil.copytree(tmp_path / "before", home)
+        home = short_dir / str(fail_at)
+        shutil.copytree(short_dir / "before", home)
         disk = FaultyDisk(fail_at, persistent=True, code=errno.ENOSPC)
         finding = recovery(home, on=False, disk=disk)
         refusal: Exception | None = None

@@ -17,7 +17,7 @@ from skerry.node.store.sync_log import KEPT
 from skerry.testing.fake_hub import FakeHub
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
-from skerry.wire.sync import PushReply, PushUnit
+from skerry.wire.sync import Pull, PullReply, PushReply, PushUnit
 
 A = "a" * 32
 
@@ -52,11 +52,20 @@ def statuses(node: NodeRig, operation: str, kind: str) -> list[str]:
 
 
 class Hub(FakeHub):
-    """Lets go of the link in mid-push, so many times."""
+    """Lets go of the link in mid-push, so many times; may let a state lane wait until something was pulled."""
 
     cuts = 0
+    pulled: asyncio.Event | None = None
+
+    async def pull(self, request: Pull) -> PullReply:
+        reply = await super().pull(request)
+        if self.pulled is not None:
+            self.pulled.set()
+        return reply
 
     async def push(self, unit: PushUnit) -> PushReply:
+        if unit.lane == "state" and self.pulled is not None:
+            await self.pulled.wait()
         if unit.lane == "keep" and self.cuts:
             self.cuts -= 1
             raise Transient("cannot reach hub: cut in mid-push")
@@ -152,6 +161,7 @@ async def test_a_conflict_names_both_versions(node: NodeRig, hub: Hub) -> None:
     hub.write("status", "cam", b'{"phase": "other"}')
     hub.state["status", "cam"] = replace(hub.state["status", "cam"], hlc=2**60)
     await node.report("cam", {"phase": "stopped"})
+    hub.pulled = asyncio.Event()
     node.sync_on()
     await eventually(lambda: len(lines(node, "conflict")) == 1, "told")
     [line] = lines(node, "conflict")
