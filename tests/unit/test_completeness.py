@@ -8,6 +8,7 @@ import statistics
 
 import pytest
 
+from skerry.cli import completeness_table
 from skerry.core.completeness import (
     PATIENCE,
     Dropped,
@@ -152,3 +153,11 @@ def test_quiet_at_the_end() -> None:
     assert quiet_for(T, S, T + 2 * S) is None
     assert quiet_for(T, S, T + 4 * S) == 4 * S
     assert quiet_for(T, None, T + 4 * S) is None
+
+
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [(999_990_000, "1.0s"), (20_000_000, "20ms"), (500_000, "0.5ms"), (None, "")],
+)
+def test_a_spacing_in_words(length: int | None, words: str) -> None:
+    assert completeness_table._duration(length) == words

@@ -61,7 +61,9 @@ def _worst(silence: Silence | None) -> str:
 def _duration(length: int | None) -> str:
     if length is None:
         return ""
-    return format_duration(length / NS) if length >= NS else f"{length * 1000 / NS:.3g}ms"
+    return (
+        format_duration(length / NS) if length >= NS - NS // 2000 else f"{length * 1000 / NS:.3g}ms"
+    )
 
 
 def _short(at: int) -> str:

@@ -192,7 +192,7 @@ def _current(settings: HubSettings) -> URL:
     url = parse_url(settings.database_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         raise Refused(
-            f"cannot back up {url.database}: there is no such file. Has the hub ever been started?"
+            f"cannot back up {url.database}: there is no such file. Name its directory (--data-dir), or start it once."
         )
     with reading(url) as connection:
         found = MigrationContext.configure(connection).get_current_revision()

@@ -173,7 +173,7 @@ class Maker:
         database = database_file(self._settings)
         if not database.is_file():
             raise Refused(
-                f"cannot back up {self._data_dir}: there is no {database.name}. Has the node ever been started?"
+                f"cannot back up {self._data_dir}: there is no {database.name}. Name its directory (--data-dir), or start it once."
             )
         staging = self._data_dir / _STAGING
         try:
