@@ -1,0 +1,148 @@
+"""Shared rows: documents that hub and nodes both write, as they travel. See docs/adr/0018.
+
+An *entity* is a kind of shared rows («recipe»), declared by a row of the entity «entity» itself. A node pushes edits
+in frames of the lanes «rows-high», «rows-medium» and «rows-low», pulls each entity by a cursor of its own, and
+compares digests of 256 buckets when it has everything. Bodies are JSON objects as `core.merging.canonical` writes them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Strategy = Literal["last_modified", "central_wins", "edge_wins", "merge", "manual"]
+FieldRule = Literal["lww", "max", "min", "sum", "union", "text"]
+Priority = Literal["high", "medium", "low"]
+
+DECLARATIONS = "entity"
+"""The entity whose rows declare the others: id is an entity's name, body a `Declaration`."""
+
+BUCKETS = 256
+
+
+class Declaration(msgspec.Struct, frozen=True):
+    """How an entity is synced.
+
+    `fields` has the rules of single fields by dotted path, «*» for every element of a list («steps.*.done»). A field without a
+    rule that both sides changed falls to `fallback`. `keys` names the field by which the elements of a list are one and
+    the same («id» where it says nothing and all elements have one).
+    """
+
+    strategy: Strategy = "last_modified"
+    fallback: Literal["last_modified", "central_wins", "edge_wins", "manual"] = "last_modified"
+    fields: dict[str, FieldRule] = {}
+    keys: dict[str, str] = {}
+    priority: Priority = "medium"
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+
+
+class Edit(msgspec.Struct, frozen=True, array_like=True):
+    """One change of a row by a node.
+
+    `base` is the hub's revision that it was made on, 0 for a new row. `put` carries the whole body, `patch` a
+    `core.merging.patch` against the body of `base`. `settles` says that it decides the row's conflicts.
+    """
+
+    id: str
+    base: int
+    hlc: int
+    kind: Literal["put", "patch", "delete"]
+    body: msgspec.Raw = msgspec.Raw(b"{}")
+    settles: bool = False
+
+
+class EditFrame(msgspec.Struct, frozen=True):
+    """Edits of one entity, frozen for sending: the bytes of one frame of a row lane."""
+
+    entity: str
+    edits: list[Edit]
+
+
+class SharedRow(msgspec.Struct, frozen=True, array_like=True):
+    """One accepted version of a row.
+
+    `origin` is the node that made it, empty for the hub. `base` other than 0: `body` is a patch against that revision.
+    """
+
+    id: str
+    rev: int
+    hlc: int
+    origin: str
+    deleted: bool = False
+    body: msgspec.Raw = msgspec.Raw(b"{}")
+    base: int = 0
+
+
+class Judged(msgspec.Struct, frozen=True, array_like=True):
+    """What became of the edit at `index` of a unit, where it is not simply the row now.
+
+    merged    `row` is both sides' changes together
+    lost      `row` has won; the edit is kept in the hub's history
+    conflict  `row` keeps serving; the edit waits at the hub until a person decides
+    whole     the hub no longer has the base of this patch: send the whole body, and `base_body` of it
+    """
+
+    index: int
+    outcome: Literal["merged", "lost", "conflict", "whole"]
+    row: SharedRow | None = None
+
+
+class RowsPull(msgspec.Struct, frozen=True):
+    """A node asks for changes of entities, in this order. An empty cursor: it holds nothing of that entity."""
+
+    cursors: dict[str, str]
+    limit: int = 1000
+
+
+class RowsPart(msgspec.Struct, frozen=True):
+    """Changes of one entity in the order of their revisions, and where the node is after them.
+
+    `digest` is the hub's over the whole entity, when there is no `more`. `repair` says that the cursor could not be
+    followed: compare buckets instead. «horizon»: what the hub does not have was deleted; «lost»: the hub was put back
+    and may have lost it.
+    """
+
+    entity: str
+    rows: list[SharedRow]
+    cursor: str
+    more: bool
+    digest: str = ""
+    repair: Literal["", "horizon", "lost"] = ""
+
+
+class RowsPage(msgspec.Struct, frozen=True):
+    """The answer to `RowsPull`; entities that did not fit are left out and asked for again."""
+
+    parts: list[RowsPart]
+    hub_time: int
+
+
+class Buckets(msgspec.Struct, frozen=True):
+    """A node's sums of one entity, `BUCKETS` of them."""
+
+    entity: str
+    sums: list[int]
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """A row that the hub has in a bucket; `mark` is `core.merging.mark` of it."""
+
+    id: str
+    rev: int
+    hlc: int
+    mark: int
+
+
+class BucketsReply(msgspec.Struct, frozen=True):
+    """The hub's rows of the buckets whose sums differ, at most so many buckets at a time; `more` when others differ too."""
+
+    differing: dict[int, list[Held]]
+    more: bool
+
+
+class RowsWanted(msgspec.Struct, frozen=True):
+    """A node asks for whole rows by their ids; those that are not there are left out of the answer, a `RowsPart`."""
+
+    entity: str
+    ids: list[str]
