@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from skerry.core.lanes import extend
-from skerry.core.merging import Version, apply, diff, judge
+from skerry.core.merging import Version, apply, diff, rebase
 from skerry.kit.errors import InvalidInput
 from skerry.kit.sealing.cipher import Cipher
 from skerry.node.store.bodies import CONFLICT_BASE, CONFLICT_OURS, SHARED_FRAME
@@ -39,8 +39,21 @@ MAX_FRAME = 256 * 1024
 PATCHED = 1024
 """Bytes of a body from which on a patch is tried."""
 
+UNNUMBERED = -1
+"""The revision of a base that the hub has never had: an edit of this node on which the hub has put another version."""
+
 _AROUND = 64
 """Bytes that travel with an edit besides its id and body."""
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """An edit of this node that waits for a person. `base` is what it was made on, None: a new row, or not known."""
+
+    id: str
+    rev: int
+    deleted: bool
+    base: bytes | None
+    ours: bytes
 
 
 class SharedFrames:
@@ -85,6 +98,28 @@ class SharedFrames:
     async def unsent(self, lane: Lane) -> int:
         """How many edits of the lane's entities the hub does not have."""
         return sum([await self._rows.unsent(entity) for entity in self._entities(lane)])
+
+    async def conflicts(self, entity: str) -> list[Conflict]:
+        """The edits of this node that wait at the hub until a person decides."""
+        found = self._rows.reader.execute(SQL["conflicts"], (entity,)).fetchall()
+        return [self._conflict(entity, row) for row in found]
+
+    def _conflict(self, entity: str, row: sqlite3.Row) -> Conflict:
+        base = row["base"]
+        if base is not None:
+            base = self._cipher.open(base, CONFLICT_BASE.place(entity, row["id"]))
+        ours = self._cipher.open(row["ours"], CONFLICT_OURS.place(entity, row["id"]))
+        return Conflict(row["id"], row["rev"], bool(row["deleted"]), base, ours)
+
+    async def has_more(self, lane: Lane) -> bool:
+        """Whether another frame is there, or could be frozen now."""
+        reader = self._rows.reader
+        frames = reader.execute(SQL["count_frames"], (lane,)).fetchone()[0]
+        return frames > 1 or any(
+            reader.execute(SQL["newest_place"], (entity,)).fetchone()[0]
+            > frozen_through(reader, entity)
+            for entity in self._entities(lane)
+        )
 
     async def failing(self, lane: Lane, n: int) -> None:
         """The hub has refused frame `n` so often that its rows count as failed; it is kept and tried on."""
@@ -153,12 +188,13 @@ class SharedFrames:
             return Edit(held.id, held.rev, held.hlc, "delete", settles=held.settles)
         body = self._table.body(entity, held)
         whole = Edit(held.id, held.rev, held.hlc, "put", msgspec.Raw(body), held.settles)
-        if not held.rev or (len(body) <= PATCHED and not held.whole):
+        told = held.whole or held.rev == UNNUMBERED
+        if not held.rev or (len(body) <= PATCHED and not told):
             return whole
         base = self._table.base(db, entity, held.id)
         if base is None or base.deleted or base.rev != held.rev:
             return whole
-        if held.whole:
+        if told:
             return msgspec.structs.replace(whole, base_body=msgspec.Raw(base.body))
         patch = diff(base.body, body)
         if patch is None:
@@ -184,7 +220,9 @@ class SharedFrames:
                 )
             answered = [
                 (edit, rev, fates.get(index))
-                for index, (edit, rev) in enumerate(zip(frame.edits, revs[start:end], strict=True), start)
+                for index, (edit, rev) in enumerate(
+                    zip(frame.edits, revs[start:end], strict=True), start
+                )
             ]
             db.execute(SQL["unqueue"], (frame.entity, row["first"], row["last"]))
             _Answer(self._rows, self._cipher, self._log, db, frame.entity).take(answered)
@@ -318,20 +356,26 @@ class _Answer:
 
     def _rebase(self, row: Held, sent: Version, hubs: Version, fate: Judged | None) -> None:
         """An edit was made while `sent` was on its way: it follows, made on what the hub has now."""
-        now = self._table.version(self._entity, row)
+        now, base = self._table.version(self._entity, row), hubs
+        if fate is not None and fate.outcome == "conflict":  # of which this edit takes the place
+            self._again.append((row, now.body))
+            return
         if fate is not None:
-            verdict = judge(self._declaration, sent, hubs, now)
-            if fate.outcome == "conflict" or verdict.outcome in {"lost", "conflict"}:
-                self._again.append((row, now.body))
+            verdict = rebase(self._declaration, sent, hubs, now)
+            if verdict.outcome == "lost" and verdict.loser is None:
+                self._become(row, hubs)
                 return
             if verdict.outcome == "merged":
-                now = verdict.version
-                row = msgspec.structs.replace(row, hlc=self._rows.hlc.tick())
+                now = msgspec.structs.replace(verdict.version, hlc=self._rows.hlc.tick())
+            elif verdict.outcome != "edit":
+                base = msgspec.structs.replace(sent, rev=UNNUMBERED)
         mark = mark_of(row.id, hubs)
         self._sums.change(row.id, row.mark, mark)
-        self._table.put_bases(self._db, self._entity, [(row.id, hubs)])
-        row = msgspec.structs.replace(row, rev=hubs.rev, mark=mark, whole=False, deleted=now.deleted)
-        self._again.append((row, NOTHING if now.deleted else now.body))
+        self._table.put_bases(self._db, self._entity, [(row.id, base)])
+        row = msgspec.structs.replace(
+            row, rev=base.rev, hlc=now.hlc, deleted=now.deleted, mark=mark, whole=False
+        )
+        self._again.append((row, now.body))
 
     def _keep_conflict(self, row: Held, sent: Version) -> None:
         entity = self._entity

@@ -72,7 +72,9 @@ class SharedPulled:
 
     async def hub_went_back(self) -> None:
         """The hub was put back: what it lacks is not deleted but lost, for every entity until it has been compared."""
-        await self._rows.writer.run(lambda db: db.execute(SQL["set_lost"]).rowcount, label="shared.lost")
+        await self._rows.writer.run(
+            lambda db: db.execute(SQL["set_lost"]).rowcount, label="shared.lost"
+        )
 
     async def compared(self, entity: str, cursor: str) -> None:
         """The entity is what the hub has, or on its way there; `cursor` as of a `RowsPart`, empty: as it was."""
@@ -92,9 +94,13 @@ class SharedPulled:
             db.execute(SQL["set_cursor"], (part.cursor, part.entity))
             return taken
 
-        self._told(part.entity, await self._rows.writer.run(work, label="shared.pull", durable=False))
+        self._told(
+            part.entity, await self._rows.writer.run(work, label="shared.pull", durable=False)
+        )
 
-    async def take_whole(self, entity: str, rows: Sequence[SharedRow], asked: Iterable[str]) -> None:
+    async def take_whole(
+        self, entity: str, rows: Sequence[SharedRow], asked: Iterable[str]
+    ) -> None:
         """Takes over rows that were asked for by their ids; those of `asked` that are not among them are not at the hub."""
         ids = list(asked)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Literal
 
@@ -107,7 +107,7 @@ class SharedRows:
     def read_declarations(self) -> None:
         """Takes up declarations that may have come from elsewhere. One that is gone leaves the entity as if undeclared."""
         found = {}
-        for (entity, *_) in self._reader.execute(SQL["entities"]).fetchall():
+        for entity, *_ in self._reader.execute(SQL["entities"]).fetchall():
             row = self.table.row(self._reader, DECLARATIONS, entity)
             if entity == DECLARATIONS:
                 found[entity] = _OF_DECLARATIONS
@@ -123,7 +123,9 @@ class SharedRows:
         """From now on this node shares the entity, and says so to all others. Raises InvalidInput for its name."""
         fault = name_fault(entity.replace("_", "-"))
         if fault or entity == DECLARATIONS:
-            raise InvalidInput(f"cannot declare entity «{entity}»: {fault or 'it is the one of declarations'}")
+            raise InvalidInput(
+                f"cannot declare entity «{entity}»: {fault or 'it is the one of declarations'}"
+            )
         body = canonical(encode(declaration))
 
         def work(db: sqlite3.Connection) -> None:
@@ -145,7 +147,7 @@ class SharedRows:
 
     async def list(
         self, entity: str, glob: str = "*", *, limit: int = 100, after: str = ""
-    ) -> list[LocalRow]:
+    ) -> Sequence[LocalRow]:
         """Up to `limit` rows whose ids fit `glob` («*» for any run), in the order of their ids, those after `after`."""
         self.declaration(entity)
         return await asyncio.to_thread(self._list, entity, glob, limit, after)
@@ -177,7 +179,12 @@ class SharedRows:
         )
 
     async def upsert(
-        self, entity: str, row_id: str, change: Callable[[bytes | None], bytes], *, durable: bool = True
+        self,
+        entity: str,
+        row_id: str,
+        change: Callable[[bytes | None], bytes],
+        *,
+        durable: bool = True,
     ) -> None:
         """Makes the row what `change` makes of its body (None: there is none), without another edit in between."""
         self.declaration(entity)
@@ -186,17 +193,19 @@ class SharedRows:
         def work(db: sqlite3.Connection) -> bool:
             held = self.table.row(db, entity, row_id)
             now = None if held is None or held.deleted else self.table.body(entity, held)
-            return self._edit(db, entity, [(row_id, _checked_body(change(now)))])
+            return bool(self._edit(db, entity, [(row_id, _checked_body(change(now)))]))
 
         await self._change(entity, work, durable=durable)
 
-    async def bulk(self, entity: str, rows: Iterable[tuple[str, bytes]], *, durable: bool = True) -> int:
+    async def bulk(
+        self, entity: str, rows: Iterable[tuple[str, bytes]], *, durable: bool = True
+    ) -> int:
         """As `put` for many rows, TOGETHER in a transaction; returns how many were edits. A wrong one ends it: those before stay."""
         self.declaration(entity)
         waiting, edited = iter(rows), 0
         while some := list(islice(waiting, TOGETHER)):
 
-            def work(db: sqlite3.Connection, some: list[tuple[str, bytes]] = some) -> int:
+            def work(db: sqlite3.Connection, some: Sequence[tuple[str, bytes]] = some) -> int:
                 checked = {_checked(row_id): _checked_body(body) for row_id, body in some}
                 return self._edit(db, entity, checked.items())
 
@@ -218,7 +227,9 @@ class SharedRows:
                 db.execute(SQL["unqueue"], (entity, held.queued, held.queued))
                 self.table.drop(db, entity, [row_id])
                 return True
-            self._save(db, entity, [(row_id, NOTHING)], {row_id: held}, deleted=True, settles=settles)
+            self._save(
+                db, entity, [(row_id, NOTHING)], {row_id: held}, deleted=True, settles=settles
+            )
             return True
 
         return await self._change(entity, work, durable=durable)
@@ -256,18 +267,20 @@ class SharedRows:
     def _is_same(self, entity: str, held: Held | None, body: bytes) -> bool:
         return held is not None and not held.deleted and self.table.body(entity, held) == body
 
-    def _save(  # noqa: PLR0913 - what an edit is
+    def _save(
         self,
         db: sqlite3.Connection,
         entity: str,
-        rows: list[tuple[str, bytes]],
+        rows: Sequence[tuple[str, bytes]],
         held: Mapping[str, Held],
         *,
         deleted: bool,
         settles: bool,
     ) -> None:
         through = frozen_through(db, entity)
-        clean = [one for row_id, _ in rows if (one := held.get(row_id)) is not None and not one.queued]
+        clean = [
+            one for row_id, _ in rows if (one := held.get(row_id)) is not None and not one.queued
+        ]
         self.table.put_bases(
             db, entity, ((one.id, self.table.version(entity, one)) for one in clean)
         )
@@ -277,13 +290,18 @@ class SharedRows:
             db,
             entity,
             (
-                (self._edited(row_id, held.get(row_id), places, through, deleted=deleted, settles=settles), body)
+                (
+                    self._edited(
+                        row_id, held.get(row_id), places, through, deleted=deleted, settles=settles
+                    ),
+                    body,
+                )
                 for row_id, body in rows
             ),
         )
         db.execute(SQL["set_hlc"], (self.hlc.tick(), entity))
 
-    def _edited(  # noqa: PLR0913 - as above
+    def _edited(
         self,
         row_id: str,
         held: Held | None,
@@ -306,7 +324,7 @@ class SharedRows:
             settles=settles or (waits and held.settles),
         )
 
-    def _list(self, entity: str, glob: str, limit: int, after: str) -> list[LocalRow]:
+    def _list(self, entity: str, glob: str, limit: int, after: str) -> Sequence[LocalRow]:
         standing = _Standing(self._reader, entity)
         fitting = (each for each in self._live(entity, glob, after) if matches(glob, each.id))
         return [self._local(entity, each, standing) for each in islice(fitting, max(limit, 0))]

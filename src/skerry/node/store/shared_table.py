@@ -70,9 +70,7 @@ class SharedTable:
         found = db.execute(SQL["found"], (wanted, entity))
         return {row["id"]: Held.of(row) for row in found}
 
-    def put(
-        self, db: sqlite3.Connection, entity: str, rows: Iterable[tuple[Held, bytes]]
-    ) -> None:
+    def put(self, db: sqlite3.Connection, entity: str, rows: Iterable[tuple[Held, bytes]]) -> None:
         """Writes rows with their plain bodies."""
         seal = self._cipher.seal
         db.executemany(

@@ -115,7 +115,7 @@ class SyncLog:
             more = {"hub": _version(hubs), "node": _version(ours)}
             self._add(db, "conflict", hubs.entity, hubs.id, "resolved", more)
 
-    def note_edit(  # noqa: PLR0913 - whose edit, and both versions
+    def note_edit(
         self,
         db: sqlite3.Connection,
         entity: str,

@@ -25,7 +25,13 @@ class Asking:
     """One kind of question. `check` asks for a hello, `again` rings for the next try after a refusal."""
 
     def __init__(
-        self, clock: Clock, chance: random.Random, check: Bell, again: Bell, log: SyncLog, pace: Pace
+        self,
+        clock: Clock,
+        chance: random.Random,
+        check: Bell,
+        again: Bell,
+        log: SyncLog,
+        pace: Pace,
     ) -> None:
         self._clock = clock
         self._chance = chance

@@ -183,7 +183,8 @@ class Session:
     @property
     def problems(self) -> list[str]:
         """Why something is not synced although the hub answers."""
-        found = [each.problem for each in (*self._pullers, *self._pushes.values())]
+        found = [puller.problem for puller in self._pullers]
+        found += [push.problem for push in self._pushes.values()]
         return [problem for problem in found if problem]
 
     def _hello(self) -> Hello:

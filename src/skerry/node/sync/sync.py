@@ -237,9 +237,8 @@ class Sync:
         acknowledged = push.acknowledged.n if push else (await self._store.lane(lane)).n
         problem = push.problem if push else ""
         if lane not in RECORD_LANES:
-            more = self._more
-            in_state = lane == "state" or more is None
-            waiting = await (self._store.unsent() if in_state else more.unsent(lane))
+            more = None if lane == "state" else self._more
+            waiting = await (more.unsent(lane) if more else self._store.unsent())
             return LaneStatus(lane, acknowledged + waiting, acknowledged, waiting, problem=problem)
         head = self._records.head(lane).n
         size = self._records.bytes(lane)
