@@ -41,7 +41,8 @@ class Edit(msgspec.Struct, frozen=True, array_like=True):
     """One change of a row by a node.
 
     `base` is the hub's revision that it was made on, 0 for a new row. `put` carries the whole body, `patch` a
-    `core.merging.patch` against the body of `base`. `settles` says that it decides the row's conflicts.
+    patch (`core.merging.diff`) against the body of `base`. `settles` says that it decides the row's conflicts.
+    `base_body` is the body of `base`, for a hub that no longer has it (`Judged` said «whole»); else null.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Edit(msgspec.Struct, frozen=True, array_like=True):
     kind: Literal["put", "patch", "delete"]
     body: msgspec.Raw = msgspec.Raw(b"{}")
     settles: bool = False
+    base_body: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class EditFrame(msgspec.Struct, frozen=True):
@@ -126,7 +128,7 @@ class Buckets(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True):
-    """A row that the hub has in a bucket; `mark` is `core.merging.mark` of it."""
+    """A row that the hub has in a bucket; `mark` is `core.merging.mark` of it, 0 when it is deleted."""
 
     id: str
     rev: int
@@ -142,7 +144,10 @@ class BucketsReply(msgspec.Struct, frozen=True):
 
 
 class RowsWanted(msgspec.Struct, frozen=True):
-    """A node asks for whole rows by their ids; those that are not there are left out of the answer, a `RowsPart`."""
+    """A node asks for whole rows by their ids; those that are not there are left out of the answer, a `RowsPart`.
+
+    Its rows are in the order of the ids and it has no cursor. `more`: ask again for the ids after the last row's.
+    """
 
     entity: str
     ids: list[str]
