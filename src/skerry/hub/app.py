@@ -47,6 +47,7 @@ from skerry.hub.sync.carrying import Carrying
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
+from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.tails import Tails
 from skerry.kit.clock import Clock
 from skerry.wire.codec import MAX_BODY
@@ -74,6 +75,7 @@ class Features:
     receiver: Receiver
     carrying: Carrying
     feed: Feed
+    row_feed: RowFeed
     links: Links
     peers: Peers
     tails: Tails
