@@ -63,6 +63,7 @@ class SharedRows:
         self.arrived = Bell()
         """Rings when others' edits have come."""
         self._declared: dict[str, Declaration] = {}
+        self._when_declared: Callable[[], None] = lambda: None
 
     def open(self) -> None:
         """Takes up what is declared. The writer must have been started."""
@@ -74,6 +75,10 @@ class SharedRows:
     def close(self) -> None:
         """Closes the reader."""
         self._reader.close()
+
+    def when_declared(self, tell: Callable[[], None]) -> None:
+        """`tell` is called after each declaration: there is more to pull."""
+        self._when_declared = tell
 
     @property
     def reader(self) -> Reader:
@@ -136,6 +141,7 @@ class SharedRows:
         await self._writer.run(work, label="shared.declare")
         self.read_declarations()
         self.changed.ring()
+        self._when_declared()
 
     async def get(self, entity: str, row_id: str) -> LocalRow | None:
         """The row, or None where there is none or it is deleted."""

@@ -76,6 +76,7 @@ class RowLanes:
             pace=self._pace,
             log=self._store.log,
         )
+        self._shared.rows.when_declared(connection.pull.news.ring)
         return [self._push(lane, self._way.uplink) for lane in ROW_LANES], pull
 
     async def unsent(self, lane: Lane) -> int:
