@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -99,6 +99,16 @@ class SharingNode(NodeRig):
         """Every row's body, by its id."""
         return {row.id: row.body for row in await self.rows.list(entity, limit=100_000)}
 
+    async def sent_all(self) -> bool:
+        return not any([await self.rows.unsent(entity) for entity in self.rows.declared])
+
+    async def log_of(self, operation: str) -> list[str]:
+        """Details of the lines in `sync_log`."""
+        found = self.rows.reader.execute(
+            "SELECT details FROM sync_log WHERE operation = ?", (operation,)
+        )
+        return [row["details"] for row in found]
+
     async def statuses(self, entity: str = NAME) -> Collection[str]:
         return {row.status for row in await self.rows.list(entity, limit=100_000)}
 
@@ -126,6 +136,13 @@ class Fleet:
         shutil.rmtree(self._directory / "hub")
         shutil.copytree(self._directory / "hub.copy", self._directory / "hub")
 
+    async def restart(self) -> None:
+        """The hub and all nodes, which are stopped."""
+        await self.start_hub()
+        for node in self.nodes:
+            await node.start_at(self.hub.address)
+            node.sync_on()
+
     async def node(self, name: str) -> SharingNode:
         """One more node; its sync is off."""
         node = SharingNode(self._directory / name, await self.hub.enrol(name))
@@ -138,28 +155,32 @@ class Fleet:
             await node.stop()
         await self.stop_hub()
 
-    async def share(self, declaration: Declaration, *nodes: SharingNode) -> None:
-        """All of them are on and have the entity."""
-        for node in nodes:
-            await node.rows.declare(NAME, declaration)
+    async def share(self, declarations: Mapping[str, Declaration]) -> None:
+        """All nodes are on and have the entities."""
+        for node in self.nodes:
+            for entity, declaration in declarations.items():
+                await node.rows.declare(entity, declaration)
             node.sync_on()
-        await self.equal(*nodes)
+        await self.equal()
 
-    async def equal(self, *nodes: SharingNode) -> dict[str, bytes]:
-        """Waits until all have sent everything and hold the same; what that is."""
+    async def equal(self, entity: str = NAME) -> dict[str, bytes]:
+        """Waits until all nodes have sent everything and hold the same; what that is of one entity."""
 
         async def settled() -> bool:
-            for node in nodes:
-                for entity in node.rows.declared:
-                    if await node.rows.unsent(entity):
-                        return False
-            digests = {node.shared.pulled.digest(NAME) for node in nodes}
-            return len(digests) == 1
+            return all([await node.sent_all() for node in self.nodes]) and self._digests() == 1
 
-        await eventually(settled, "all nodes hold the same rows")
-        dumps = [await node.dump() for node in nodes]
+        await eventually(settled, "all nodes hold the same rows", timeout=20.0)
+        dumps = [{each: await node.dump(each) for each in node.rows.declared} for node in self.nodes]
         assert all(dump == dumps[0] for dump in dumps)
-        return dumps[0]
+        return dumps[0].get(entity, {})
+
+    def _digests(self) -> int:
+        """How many different states there are."""
+        states = [
+            tuple(node.shared.pulled.digest(entity) for entity in sorted(node.rows.declared))
+            for node in self.nodes
+        ]
+        return len(set(states))
 
 
 @contextlib.asynccontextmanager
