@@ -32,13 +32,13 @@ class SharedNode:
         self.writer.start()
         cipher = cipher or NullCipher()
         self.log = SyncLog(self.writer, clock)
-        self.rows = SharedRows(self.writer, clock, node_id, cipher)
-        self.rows.open()
+        self._reader = self.writer.reader()
+        self.rows = SharedRows(self.writer, self._reader, clock, node_id, cipher)
         self.frames = SharedFrames(self.rows, cipher, self.log)
         self.pulled = SharedPulled(self.rows, self.log)
 
     def close(self) -> None:
-        self.rows.close()
+        self._reader.close()
         self.writer.stop()
 
     async def push(self, lane: Lane = "rows-medium") -> list[Edit]:

@@ -72,8 +72,10 @@ class SharingNode(NodeRig):
         self._hub = self.uplink
         await self.start()
         cipher = NullCipher()
-        self.rows = SharedRows(self._writer, self._clock, self.enrolled.node_id, cipher)
-        self.rows.open()
+        self._rows_reader = self._writer.reader()
+        self.rows = SharedRows(
+            self._writer, self._rows_reader, self._clock, self.enrolled.node_id, cipher
+        )
         self.shared = Shared(
             self.rows,
             SharedFrames(self.rows, cipher, self.store.log),
@@ -90,8 +92,8 @@ class SharingNode(NodeRig):
         await self.sync.join(lanes)
 
     async def stop(self) -> None:
-        self.rows.close()
         await super().stop()
+        self._rows_reader.close()
         assert self._http is not None
         await self._http.close()
 
@@ -170,7 +172,9 @@ class Fleet:
             return all([await node.sent_all() for node in self.nodes]) and self._digests() == 1
 
         await eventually(settled, "all nodes hold the same rows", timeout=20.0)
-        dumps = [{each: await node.dump(each) for each in node.rows.declared} for node in self.nodes]
+        dumps = [
+            {each: await node.dump(each) for each in node.rows.declared} for node in self.nodes
+        ]
         assert all(dump == dumps[0] for dump in dumps)
         return dumps[0].get(entity, {})
 

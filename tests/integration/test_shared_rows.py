@@ -27,7 +27,9 @@ async def site(memory_dir: Path) -> AsyncIterator[Fleet]:
         yield found
 
 
-async def pair(site: Fleet, declarations: dict[str, Declaration]) -> tuple[SharingNode, SharingNode]:
+async def pair(
+    site: Fleet, declarations: dict[str, Declaration]
+) -> tuple[SharingNode, SharingNode]:
     one, two = await site.node("one"), await site.node("two")
     await site.share(declarations)
     return one, two
@@ -48,7 +50,9 @@ async def test_rows_edited_on_both_sides_end_equal_under_each_strategy_in_both_o
     for row, (first, second) in orders.items():
         await one.sync_off()
         await two.sync_off()
-        for entity in STRATEGIES:  # «two» is the later writer, «first» the one whom the hub hears first
+        for (
+            entity
+        ) in STRATEGIES:  # «two» is the later writer, «first» the one whom the hub hears first
             await one.rows.put(entity, row, body(n=11, x=1, y=0))
             await two.rows.put(entity, row, body(n=12, x=2, y=2))
         first.sync_on()

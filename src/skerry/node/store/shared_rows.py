@@ -52,11 +52,13 @@ class LocalRow(msgspec.Struct, frozen=True):
 
 
 class SharedRows:
-    """All shared rows of one node; `node_id` signs its edits. `open` comes first. `changed` rings when there is something to send."""
+    """All shared rows of one node; `node_id` signs its edits. `changed` rings when there is something to send."""
 
-    def __init__(self, writer: SqliteWriter, clock: Clock, node_id: str, cipher: Cipher) -> None:
+    def __init__(
+        self, writer: SqliteWriter, reader: Reader, clock: Clock, node_id: str, cipher: Cipher
+    ) -> None:
         self._writer = writer
-        self._clock = clock
+        self._reader = reader
         self._node_id = node_id
         self.table = SharedTable(cipher)
         self.changed = Bell()
@@ -64,17 +66,9 @@ class SharedRows:
         """Rings when others' edits have come."""
         self._declared: dict[str, Declaration] = {}
         self._when_declared: Callable[[], None] = lambda: None
-
-    def open(self) -> None:
-        """Takes up what is declared. The writer must have been started."""
-        self._reader = self._writer.reader()
-        seen = [row["hlc"] for row in self._reader.execute(SQL["entities"])]
-        self.hlc = HybridClock(self._clock, max(seen, default=0))
+        seen = [row["hlc"] for row in reader.execute(SQL["entities"])]
+        self.hlc = HybridClock(clock, max(seen, default=0))
         self.read_declarations()
-
-    def close(self) -> None:
-        """Closes the reader."""
-        self._reader.close()
 
     def when_declared(self, tell: Callable[[], None]) -> None:
         """`tell` is called after each declaration: there is more to pull."""

@@ -78,6 +78,11 @@ class NodeStore:
         """Random id of this store's history; a restored or cloned store gets a new one."""
         return self._incarnation
 
+    @property
+    def node_id(self) -> str:
+        """Who signs this store's edits; empty before enrolment."""
+        return self._node_id
+
     async def fact(self, name: str) -> str | None:
         """A single fact, or None."""
         row = self._reader.execute(SQL["fact"], (name,)).fetchone()
