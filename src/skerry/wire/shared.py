@@ -21,6 +21,14 @@ DECLARATIONS = "entity"
 BUCKETS = 256
 
 
+def _no_fields() -> msgspec.Raw:
+    return msgspec.Raw(b"{}")
+
+
+def _null() -> msgspec.Raw:
+    return msgspec.Raw(b"null")
+
+
 class Declaration(msgspec.Struct, frozen=True):
     """How an entity is synced.
 
@@ -49,9 +57,9 @@ class Edit(msgspec.Struct, frozen=True, array_like=True):
     base: int
     hlc: int
     kind: Literal["put", "patch", "delete"]
-    body: msgspec.Raw = msgspec.Raw(b"{}")
+    body: msgspec.Raw = msgspec.field(default_factory=_no_fields)
     settles: bool = False
-    base_body: msgspec.Raw = msgspec.Raw(b"null")
+    base_body: msgspec.Raw = msgspec.field(default_factory=_null)
 
 
 class EditFrame(msgspec.Struct, frozen=True):
@@ -72,7 +80,7 @@ class SharedRow(msgspec.Struct, frozen=True, array_like=True):
     hlc: int
     origin: str
     deleted: bool = False
-    body: msgspec.Raw = msgspec.Raw(b"{}")
+    body: msgspec.Raw = msgspec.field(default_factory=_no_fields)
     base: int = 0
 
 
