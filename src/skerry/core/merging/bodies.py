@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from typing import NoReturn
 
 import msgspec
@@ -27,6 +28,8 @@ MAX_DIGITS = 4300
 
 _DIGITS_OF_A_DOUBLE = 17
 """So many digits tell every double from its neighbours; who writes more means more than a double holds."""
+
+_LARGEST = sys.float_info.max
 
 
 def canonical(body: bytes) -> bytes:
@@ -92,6 +95,8 @@ def token(value: Value) -> bytes:
 
 def same(one: object, other: object) -> bool:
     """Whether two values, or places without one, are equal but for the order of keys."""
+    if one is other:
+        return True
     if type(one) is not type(other):
         return False
     if type(one) is dict and type(other) is dict:
@@ -106,7 +111,7 @@ def same(one: object, other: object) -> bool:
 def _double(text: str) -> float:
     """The value of a number with a fraction or an exponent."""
     value = float(text)
-    if value and len(text) <= _DIGITS_OF_A_DOUBLE and not math.isinf(value):
+    if len(text) <= _DIGITS_OF_A_DOUBLE and value and -_LARGEST <= value <= _LARGEST:
         return value
     mantissa = text.lower().partition("e")[0]
     digits = mantissa.replace(".", "").strip("-0")

@@ -89,16 +89,15 @@ class _Merge:
         merged: Body = {}
         for key in held | edit:
             three = _Three(base.get(key, ABSENT), held.get(key, ABSENT), edit.get(key, ABSENT))
-            value = self._value(rules.below(key), f"{path}.{key}" if path else key, three)
+            value = _of_one_side(three)
+            if value is UNFIT:
+                value = self._met(rules.below(key), f"{path}.{key}" if path else key, three)
             if not isinstance(value, _Place):
                 merged[key] = value
         return merged
 
-    def _value(self, rules: Rules, path: str, three: _Three) -> Maybe:
-        if same(three.held, three.edit) or same(three.base, three.edit):
-            return three.held
-        if same(three.base, three.held):
-            return three.edit
+    def _met(self, rules: Rules, path: str, three: _Three) -> Maybe:
+        """The value of a place that both sides changed differently."""
         if rules.rule == "lww":
             return self._won(path, three, self._sides.newer)
         combined = self._combined(rules, path, three)
@@ -159,7 +158,9 @@ class _Merge:
         values: dict[Name, Value] = {}
         for name in held | edit:
             places = _Three(base.get(name, ABSENT), held.get(name, ABSENT), edit.get(name, ABSENT))
-            value = self._value(rules.element, f"{path}.{name!s}", places)
+            value = _of_one_side(places)
+            if value is UNFIT:
+                value = self._met(rules.element, f"{path}.{name!s}", places)
             if not isinstance(value, _Place):
                 values[name] = value
         if moved(base, held) and moved(base, edit) and moved(held, edit):
@@ -183,6 +184,13 @@ class _Merge:
         if moved(base, held) != moved(base, edit):
             return "held" if moved(base, held) else "edit"
         return "held" if self._sides.newer == "edit" else "edit"
+
+
+def _of_one_side(three: _Three) -> Maybe:
+    """The value where not more than one side changed it, or both alike; UNFIT where changes meet."""
+    if same(three.held, three.edit) or same(three.base, three.edit):
+        return three.held
+    return three.edit if same(three.base, three.held) else UNFIT
 
 
 def _text(three: _Three) -> Maybe:
