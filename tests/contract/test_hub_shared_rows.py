@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import random
-
-import msgspec
-import pytest
 from tests.bad_units import replaced as replaced_unit
 from tests.hub_rig import HubRig
-from tests.shared_rows import RowNode, delete, outcomes, patch, put
+from tests.shared_rows import RowNode, delete, outcomes, put
 
-from skerry.hub.store import shared
-from skerry.kit.errors import InvalidInput
-from skerry.wire.shared import Buckets, Edit, EditFrame, RowsPull, RowsWanted
+from skerry.wire.shared import RowsPull
 from skerry.wire.sync import LANES, ROW_LANES, LanePoint
 
 

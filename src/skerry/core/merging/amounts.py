@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Literal, TypeGuard
 
-from skerry.core.merging.bodies import TOO_LARGE
+from skerry.core.merging.bodies import MAX_DIGITS
 
 Number = int | float
+
+_TOO_LARGE = 10**MAX_DIGITS
 
 
 def is_number(value: object) -> TypeGuard[Number]:
@@ -28,7 +30,7 @@ def total(base: Number, one: Number, other: Number) -> Number | None:
     """
     if type(base) is int and type(one) is int and type(other) is int:
         whole = one + other - base
-        return whole if abs(whole) < TOO_LARGE else None
+        return whole if abs(whole) < _TOO_LARGE else None
     try:
         return math.fsum((one, other, -base))
     except OverflowError:

@@ -8,6 +8,8 @@ to MAX_DIGITS; a number with a fraction or an exponent is a double. Values that 
 from __future__ import annotations
 
 import hashlib
+import math
+import sys
 from typing import NoReturn
 
 import msgspec
@@ -21,14 +23,13 @@ Body = dict[str, Value]
 MAX_DEPTH = 64
 """So deep may objects and lists lie in each other; the body itself counts."""
 
-MAX_DIGITS = 1000
+MAX_DIGITS = 4300
 """The longest whole number."""
-
-TOO_LARGE = 10**MAX_DIGITS
-"""The first whole number that is not kept."""
 
 _DIGITS_OF_A_DOUBLE = 17
 """So many digits tell every double from its neighbours; who writes more means more than a double holds."""
+
+_LARGEST = sys.float_info.max
 
 
 def canonical(body: bytes) -> bytes:
@@ -94,6 +95,8 @@ def token(value: Value) -> bytes:
 
 def same(one: object, other: object) -> bool:
     """Whether two values, or places without one, are equal but for the order of keys."""
+    if one is other:
+        return True
     if type(one) is not type(other):
         return False
     if type(one) is dict and type(other) is dict:
@@ -105,19 +108,14 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
-def _number(text: str) -> int | float:
-    """A number that is no 64-bit integer, from its JSON text."""
-    mantissa, _, exponent = text.lower().partition("e")
-    digits = mantissa.lstrip("-").replace(".", "").lstrip("0")
-    if "." not in mantissa and not exponent:
-        if len(digits) > MAX_DIGITS:
-            raise InvalidInput(
-                f"cannot keep a number of {len(digits)} digits: at most {MAX_DIGITS} are kept"
-            )
-        return int(text)
+def _double(text: str) -> float:
+    """The value of a number with a fraction or an exponent."""
     value = float(text)
-    lost = value == 0 and digits
-    if abs(value) == float("inf") or lost or len(digits.rstrip("0")) > _DIGITS_OF_A_DOUBLE:
+    if len(text) <= _DIGITS_OF_A_DOUBLE and value and -_LARGEST <= value <= _LARGEST:
+        return value
+    mantissa = text.lower().partition("e")[0]
+    digits = mantissa.replace(".", "").strip("-0")
+    if math.isinf(value) or (digits and not value) or len(digits) > _DIGITS_OF_A_DOUBLE:
         raise InvalidInput(
             f"cannot keep the number {text:.40}: it is more than a double holds. Write it as a text"
         )
@@ -125,9 +123,11 @@ def _number(text: str) -> int | float:
 
 
 def _too_deep(what: str) -> NoReturn:
-    raise InvalidInput(f"cannot read {what}: objects and lists lie more than {MAX_DEPTH} deep in it")
+    raise InvalidInput(
+        f"cannot read {what}: objects and lists lie more than {MAX_DEPTH} deep in it"
+    )
 
 
-_decoder = msgspec.json.Decoder(float_hook=_number)
+_decoder = msgspec.json.Decoder(float_hook=_double)
 _encoder = msgspec.json.Encoder()
 _sorting_encoder = msgspec.json.Encoder(order="sorted")

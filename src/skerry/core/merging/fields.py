@@ -8,13 +8,13 @@ entity's fallback prefers. A rule that does not fit the values, as after a chang
 from __future__ import annotations
 
 import enum
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from skerry.core.merging.amounts import extreme, is_number, total
-from skerry.core.merging.bodies import Body, Value, same, token
-from skerry.core.merging.lists import Name, by_key, kept, moved, woven
+from skerry.core.merging.bodies import Body, Value, same
+from skerry.core.merging.lists import Name, by_key, by_value, kept, moved, woven
 from skerry.core.merging.rules import Rules
 from skerry.core.merging.texts import merge_lines
 
@@ -33,9 +33,8 @@ UNFIT = _Place.UNFIT
 """Says that two values cannot be combined."""
 
 Maybe = Value | _Place
-_V = TypeVar("_V")
 _Lists = tuple[list[Value], list[Value], list[Value]]
-_Named = tuple[dict[Name, _V], dict[Name, _V], dict[Name, _V]]
+_Named = tuple[dict[Name, Value], dict[Name, Value], dict[Name, Value]]
 
 
 class Sides(msgspec.Struct, frozen=True):
@@ -90,16 +89,15 @@ class _Merge:
         merged: Body = {}
         for key in held | edit:
             three = _Three(base.get(key, ABSENT), held.get(key, ABSENT), edit.get(key, ABSENT))
-            value = self._value(rules.below(key), f"{path}.{key}" if path else key, three)
+            value = _of_one_side(three)
+            if value is UNFIT:
+                value = self._met(rules.below(key), f"{path}.{key}" if path else key, three)
             if not isinstance(value, _Place):
                 merged[key] = value
         return merged
 
-    def _value(self, rules: Rules, path: str, three: _Three) -> Maybe:
-        if same(three.held, three.edit) or same(three.base, three.edit):
-            return three.held
-        if same(three.base, three.held):
-            return three.edit
+    def _met(self, rules: Rules, path: str, three: _Three) -> Maybe:
+        """The value of a place that both sides changed differently."""
         if rules.rule == "lww":
             return self._won(path, three, self._sides.newer)
         combined = self._combined(rules, path, three)
@@ -130,12 +128,15 @@ class _Merge:
         if not is_number(held) or not is_number(edit):
             return UNFIT
         amount: Value = None
-        if rules.rule == "max" or rules.rule == "min":
-            older, newer = (held, edit) if self._sides.newer == "edit" else (edit, held)
-            amount = extreme(rules.rule, older, newer)
-        elif rules.rule == "sum" and self._sides.based:
-            before = 0 if base is ABSENT else base
-            amount = total(before, held, edit) if is_number(before) else None
+        match rules.rule:
+            case "max" | "min":
+                older, newer = (held, edit) if self._sides.newer == "edit" else (edit, held)
+                amount = extreme(rules.rule, older, newer)
+            case "sum" if self._sides.based:
+                before = 0 if base is ABSENT else base
+                amount = total(before, held, edit) if is_number(before) else None
+            case _:
+                pass
         if amount is None:
             return UNFIT
         self.contested.append(path)
@@ -151,35 +152,45 @@ class _Merge:
             return self._elements(rules, path, (base, held, edit))
         return self._set(three) if rules.rule == "union" else UNFIT
 
-    def _elements(self, rules: Rules, path: str, three: _Named[Body]) -> list[Value]:
+    def _elements(self, rules: Rules, path: str, three: _Named) -> list[Value]:
         """Two lists whose elements have keys: merged element by element."""
         base, held, edit = three
         values: dict[Name, Value] = {}
         for name in held | edit:
             places = _Three(base.get(name, ABSENT), held.get(name, ABSENT), edit.get(name, ABSENT))
-            value = self._value(rules.element, f"{path}.{name!s}", places)
+            value = _of_one_side(places)
+            if value is UNFIT:
+                value = self._met(rules.element, f"{path}.{name!s}", places)
             if not isinstance(value, _Place):
                 values[name] = value
         if moved(base, held) and moved(base, edit) and moved(held, edit):
             side = self._winner(path, self._sides.preferred)
         else:
-            side = self._spine(three)
+            side = self._followed(three)
         spine, other = (held, edit) if side == "held" else (edit, held)
         return [values[name] for name in woven(base, spine, other, values)]
 
     def _set(self, three: _Lists) -> list[Value]:
         """Two lists that are sets: an element is known by its value, and one that comes twice is one."""
-        base, held, edit = ({token(element): element for element in one} for one in three)
-        spine, other = (held, edit) if self._spine((base, held, edit)) == "held" else (edit, held)
+        base, held, edit = (by_value(elements) for elements in three)
+        side = self._followed((base, held, edit))
+        spine, other = (held, edit) if side == "held" else (edit, held)
         values = held | edit
         return [values[name] for name in woven(base, spine, other, kept(base, held, edit))]
 
-    def _spine(self, three: _Named[Value]) -> Side:
-        """Whose order is followed: that of the side that moved elements, else the older, so that additions come as they were made."""
+    def _followed(self, three: _Named) -> Side:
+        """Whose order goes: of the side that moved elements, else of the older, so that additions come as they were made."""
         base, held, edit = three
         if moved(base, held) != moved(base, edit):
             return "held" if moved(base, held) else "edit"
         return "held" if self._sides.newer == "edit" else "edit"
+
+
+def _of_one_side(three: _Three) -> Maybe:
+    """The value where not more than one side changed it, or both alike; UNFIT where changes meet."""
+    if same(three.held, three.edit) or same(three.base, three.edit):
+        return three.held
+    return three.edit if same(three.base, three.held) else UNFIT
 
 
 def _text(three: _Three) -> Maybe:

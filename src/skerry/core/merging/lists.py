@@ -7,22 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from skerry.core.merging.bodies import Body, Value
+from skerry.core.merging.bodies import Value, token
 
 Name = int | str | bytes
 
 
-def by_key(elements: Sequence[Value], key: str) -> dict[Name, Body] | None:
+def by_key(elements: Sequence[Value], key: str) -> dict[Name, Value] | None:
     """The elements by their key field; None unless all are objects that have one of their own, a text or whole number."""
-    found: dict[Name, Body] = {}
+    found: dict[Name, Value] = {}
     for element in elements:
         name = element.get(key) if type(element) is dict else None
-        if type(element) is not dict or (type(name) is not int and type(name) is not str):
-            return None
-        if name in found:
+        if (type(name) is not int and type(name) is not str) or name in found:
             return None
         found[name] = element
     return found
+
+
+def by_value(elements: Sequence[Value]) -> dict[Name, Value]:
+    """The elements of a set, each once."""
+    return {token(element): element for element in elements}
 
 
 def kept(base: Collection[Name], one: Collection[Name], other: Collection[Name]) -> set[Name]:

@@ -9,8 +9,6 @@ A path is a list of keys and, within lists, of numbers from 0. `apply(base, diff
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from skerry.core.merging.bodies import (
     MAX_DEPTH,
     Body,
@@ -22,9 +20,13 @@ from skerry.core.merging.bodies import (
 )
 from skerry.core.merging.sequences import Hunk, hunks
 from skerry.kit.errors import InvalidInput
+from skerry.kit.one_line import one_line
 
 Path = list[Value]
 Step = list[Value]
+
+MAX_STEPS = 1000
+"""More changes are sent as a whole: each step may move all that follows it."""
 
 _LEVELS = 2
 """So much deeper than a body its patch may be: the list of steps, and the step."""
@@ -35,15 +37,17 @@ def diff(base: bytes, now: bytes) -> bytes | None:
     if base == now:
         return b"[]"
     steps = _object_steps([], decoded(base), decoded(now))
-    patch = None if steps is None else encoded(list(steps))
-    return patch if patch is not None and len(patch) < len(now) else None
+    if steps is None or len(steps) > MAX_STEPS:
+        return None
+    patch = encoded(list(steps))
+    return patch if len(patch) < len(now) else None
 
 
 def apply(base: bytes, patch: bytes) -> bytes:
     """The canonical body that `patch` makes of `base`. Raises InvalidInput when it is no patch, or not one for `base`."""
     steps = value_of(patch, "patch", MAX_DEPTH + _LEVELS)
-    if type(steps) is not list:
-        raise InvalidInput("cannot apply patch: it is not a list of steps")
+    if type(steps) is not list or len(steps) > MAX_STEPS:
+        raise InvalidInput(f"cannot apply patch: it is not a list of at most {MAX_STEPS} steps")
     body = decoded(base)
     for step in steps:
         _take(step, body)
@@ -89,7 +93,9 @@ def _list_steps(path: Path, base: list[Value], now: list[Value]) -> list[Step]:
     ):
         if end - start == new_end - new_start:
             for offset in range(end - start):
-                steps += _steps([*path, start + offset], base[start + offset], now[new_start + offset])
+                steps += _steps(
+                    [*path, start + offset], base[start + offset], now[new_start + offset]
+                )
         else:
             steps.append([path, start, end - start, now[new_start:new_end]])
     return steps
@@ -159,36 +165,38 @@ def _child(container: Value, key: Value) -> Value:
         return container[key]
     if type(container) is list and type(key) is int and 0 <= key < len(container):
         return container[key]
-    _unfit(key)
+    raise _unfit(key)
 
 
 def _set(container: Value, key: Value, value: Value) -> None:
-    if type(container) is dict and type(key) is str:
-        container[key] = value
-    elif type(container) is list and type(key) is int and 0 <= key < len(container):
-        container[key] = value
-    else:
-        _unfit(key)
+    match container, key:
+        case dict() as fields, str(name):
+            fields[name] = value
+        case list() as elements, int(index) if 0 <= index < len(elements):
+            elements[index] = value
+        case _:
+            raise _unfit(key)
 
 
 def _remove(container: Value, key: Value) -> None:
-    if type(container) is not dict or type(key) is not str or key not in container:
-        _unfit(key)
-    del container[key]
+    match container, key:
+        case dict() as fields, str(name) if name in fields:
+            del fields[name]
+        case _:
+            raise _unfit(key)
 
 
 def _splice(container: Value, key: Value, span: tuple[int, int], replacement: Value) -> None:
     at, count = span
-    held = _child(container, key)
-    if type(held) is str and type(replacement) is str and 0 <= at <= at + count <= len(held):
-        _set(container, key, held[:at] + replacement + held[at + count :])
-    elif type(held) is list and type(replacement) is list and 0 <= at <= at + count <= len(held):
-        held[at : at + count] = replacement
-    else:
-        _unfit(key)
+    match _child(container, key), replacement:
+        case str(text), str(new) if 0 <= at <= at + count <= len(text):
+            _set(container, key, text[:at] + new + text[at + count :])
+        case list() as elements, list() as new if 0 <= at <= at + count <= len(elements):
+            elements[at : at + count] = new
+        case _:
+            raise _unfit(key)
 
 
-def _unfit(key: Value) -> NoReturn:
-    raise InvalidInput(
-        f"cannot apply patch: it does not fit its base at «{encoded(key)[:100].decode(errors='replace')}»"
-    )
+def _unfit(key: Value) -> InvalidInput:
+    shown = one_line(encoded(key).decode())
+    return InvalidInput(f"cannot apply patch: it does not fit its base at «{shown}»")

@@ -179,14 +179,16 @@ def _count(connection: Connection, changed: Changed, marks: Mapping[str, int]) -
     """Brings the entity's sums and numbers up to date."""
     before = standing(connection, changed.entity)
     sums, live, newest = before.sums, before.live, before.newest
+    held, rows = changed.held, changed.rows
     for id_, now in marks.items():
-        held = changed.held.get(id_)
-        old = 0 if held is None or held.deleted else held.mark
-        was_live = held is not None and not held.deleted
-        row = changed.rows[id_]
-        live += (not row.deleted) - was_live
-        newest = max(newest, row.rev)
         bucket = bucket_of(id_)
+        row = rows[id_]
+        old = 0
+        if id_ in held:
+            old = held[id_].mark
+            live -= not held[id_].deleted
+        live += not row.deleted
+        newest = max(newest, row.rev)
         sums[bucket] = replaced(sums[bucket], old, now)
     found = {"live": live, "newest": newest, "sums": pack(sums)}
     statement = insert(connection, shared_entity).values(

@@ -7,9 +7,9 @@ later. The limits are in the types, so checking costs hardly more than reading.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 from msgspec import Meta
@@ -91,7 +91,7 @@ _Clock = Annotated[int, Meta(ge=0, le=INT64 - 1)]
 
 
 class _Edit(Edit, frozen=True, array_like=True):
-    id: _Word
+    id: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
     base: _Count
     hlc: _Clock
 
@@ -193,22 +193,37 @@ def _read_rows(unit: PushUnit) -> Frames:
 
 def _read_edits(frame: msgspec.Raw, what: str) -> EditFrame:
     """Bodies are not decoded: that they are objects, in UTF-8 and not too long is seen from outside."""
+    data = bytes(frame)
     try:
-        _ = bytes(frame).decode()
+        _ = data.decode()
     except UnicodeDecodeError as error:
         raise InvalidInput(f"cannot read {what}: it is not UTF-8") from error
     found = decode(frame, _EditFrame, what)
     for edit in found.edits:
-        body = memoryview(edit.body)
-        opening = _OPENING[edit.kind]
-        _require(
-            len(body) <= _MAX_BODY and body[:1] == opening,
-            what,
-            f"the body of «{one_line(edit.id)}» is too long, or not what a {edit.kind} has",
+        if memoryview(edit.body)[:1] != _OPENING[edit.kind]:
+            _refuse(edit, what, f"the body is not what a {edit.kind} has")
+    # Looked for in all at once, because hardly ever there is one.
+    if len(data) > _MAX_BODY:
+        _check_each(
+            found, what, lambda edit: len(memoryview(edit.body)) <= _MAX_BODY, "it is too long"
         )
-        if found.entity == DECLARATIONS and edit.kind == "put":
-            decode(edit.body, Declaration, f"the declaration of «{one_line(edit.id)}»")
+    if b"\\u0000" in data:
+        _check_each(found, what, lambda edit: "\0" not in edit.id, "that is no id")
+    if found.entity == DECLARATIONS:
+        for edit in found.edits:
+            if edit.kind == "put":
+                decode(edit.body, Declaration, f"the declaration of «{one_line(edit.id)}»")
     return found
+
+
+def _check_each(frame: EditFrame, what: str, is_right: Callable[[Edit], bool], cause: str) -> None:
+    for edit in frame.edits:
+        if not is_right(edit):
+            _refuse(edit, what, cause)
+
+
+def _refuse(edit: Edit, what: str, cause: str) -> NoReturn:
+    raise InvalidInput(f"cannot take the edit of «{one_line(edit.id)}» in {what}: {cause}")
 
 
 def _place(unit: PushUnit, index: int) -> str:
