@@ -6,7 +6,7 @@ from tests.bad_units import replaced as replaced_unit
 from tests.hub_rig import HubRig
 from tests.shared_rows import RowNode, delete, outcomes, put
 
-from skerry.wire.shared import RowsPull
+from skerry.wire.shared import RowsPull, judged_of
 from skerry.wire.sync import LANES, ROW_LANES, LanePoint
 
 
@@ -20,7 +20,7 @@ class TestPushAndPull:
         reply = await writer.push("recipe", *(put(f"r{n}", {"n": n}) for n in range(5)))
         assert len(set(reply.revs)) == 5
         assert sorted(reply.revs) == reply.revs
-        assert reply.judged == []
+        assert judged_of(reply.judged) == []
         part = await reader.pull("recipe")
         assert reader.bodies("recipe") == {f"r{n}": {"n": n} for n in range(5)}
         assert [row.rev for row in part.rows] == reply.revs

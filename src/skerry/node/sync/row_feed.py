@@ -14,6 +14,7 @@ from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Decision, Held, HubWentBack
 from skerry.node.sync.feeds import Outgoing
+from skerry.wire.shared import judged_of
 from skerry.wire.sync import Lane, LanePoint, PushReply, PushUnit
 
 _MAX_FRAMES = 1000
@@ -91,7 +92,7 @@ class RowFeed:
         return None if chain is None else LanePoint(n, chain)
 
     async def confirm(self, reply: PushReply) -> None:
-        await self._frames.acknowledge(self.lane, self._sent, reply.revs, reply.judged)
+        await self._frames.acknowledge(self.lane, self._sent, reply.revs, judged_of(reply.judged))
         self._hub = reply.point
 
     async def save(self, acknowledged: LanePoint) -> None:
