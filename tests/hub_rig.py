@@ -28,6 +28,7 @@ from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.readers import Readers
 from skerry.hub.sync.rows_pull import RowFeed
+from skerry.hub.sync.shared_rows import SharedRows
 from skerry.kit.sqlite import Driver
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.memory_blobs import MemoryBlobs
@@ -109,6 +110,7 @@ class HubRig:
         epochs = Epochs(self.store, assignments, self.news.append)
         self.feed = Feed(self.store, epochs, clock)
         self.row_feed = RowFeed(self.store, epochs, readers, clock)
+        self.shared_rows = SharedRows(self.store, clock, readers.changed)
 
     async def start(self) -> None:
         self.store.start()

@@ -11,7 +11,7 @@ from skerry.core.merging import mark
 from skerry.core.row_digests import bucket_of, digest
 from skerry.kit.errors import InvalidInput, NotFound
 from skerry.testing.manual_clock import ManualClock
-from skerry.wire.shared import BUCKETS, Declaration, Held, Judged
+from skerry.wire.shared import BUCKETS, Declaration, Held, Judged, RowsPart
 
 NAME = "recipe"
 
@@ -169,6 +169,21 @@ async def test_a_conflict_waits_and_the_accepted_version_serves(node: SharedNode
     assert (edit.settles, edit.base) == (True, 9)
     await node.answer([10])
     assert await node.status(NAME, "a") == "synced"
+
+
+async def test_a_conflict_ends_when_a_person_has_decided_at_the_hub(node: SharedNode) -> None:
+    for row_id in ("a", "b"):
+        await node.rows.put(NAME, row_id, b'{"x":2}')
+    await node.push()
+    rows = [of_hub(row_id, 9, b'{"x":3}') for row_id in ("a", "b")]
+    await node.answer([9, 9], *(Judged(at, "conflict", row) for at, row in enumerate(rows)))
+    undecided = node.pulled.undecided(NAME)
+    part = RowsPart(NAME, [of_hub("a", 10, b'{"x":2}')], "c", more=False, waiting=["b"])
+    await node.pulled.apply_part(part, frozenset())
+    assert await node.status(NAME, "a") == "conflict"  # it may be newer than the answer
+    await node.pulled.apply_part(part, undecided)
+    assert await node.status(NAME, "a") == "synced"
+    assert await node.status(NAME, "b") == "conflict"
 
 
 async def test_an_edit_made_meanwhile_follows_on_what_the_hub_has(node: SharedNode) -> None:

@@ -265,6 +265,11 @@ class Node:
         self._isolation = isolation
         self._started_at = host.clock.wall_ns()
 
+    async def restore(self) -> None:
+        """Takes up what the agent before this one has learnt."""
+        await self.named.restore()
+        await self.shared.restore()
+
     async def status(self) -> NodeStatus:
         identity = self.identity
         return NodeStatus(

@@ -115,7 +115,8 @@ class RowsPull(msgspec.Struct, frozen=True):
 class RowsPart(msgspec.Struct, frozen=True):
     """Changes of one entity in the order of their revisions, and where the node is after them.
 
-    `digest` is the hub's over the whole entity, when there is no `more`. `repair` says that the cursor could not be
+    `digest` is the hub's over the whole entity, when there is no `more`, and `waiting` the rows of which an edit of the
+    node waits for a person. `repair` says that the cursor could not be
     followed: compare buckets instead. «horizon»: what the hub does not have was deleted; «lost»: the hub was put back
     and may have lost it.
     """
@@ -126,6 +127,7 @@ class RowsPart(msgspec.Struct, frozen=True):
     more: bool
     digest: str = ""
     repair: Literal["", "horizon", "lost"] = ""
+    waiting: list[str] = []
 
 
 class RowsPage(msgspec.Struct, frozen=True):

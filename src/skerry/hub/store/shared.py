@@ -158,6 +158,15 @@ def waiting(connection: Connection, entity: str, ids: Collection[str]) -> dict[s
     return found
 
 
+def waiting_of(connection: Connection, entity: str, node_id: str) -> list[str]:
+    """The rows of which an edit of this node waits."""
+    its = shared_conflict.c
+    query = select(its.id).where(
+        its.fleet_id == FLEET, its.entity == entity, its.node_id == node_id
+    )
+    return list(connection.execute(query.order_by(its.id)).scalars())
+
+
 def standing(connection: Connection, entity: str) -> Standing:
     """That of an entity that has no rows yet, too."""
     its = shared_entity.c

@@ -179,7 +179,9 @@ class _Answer:
 
     def _end(self, place: Place, sent: list[SharedRow]) -> RowsPart:
         cursor = self._cursor(self._log.seq, place.floor)
-        return RowsPart(self._entity, sent, cursor, more=False, digest=digest(self._standing.sums))
+        part = RowsPart(self._entity, sent, cursor, more=False, digest=digest(self._standing.sums))
+        waiting = shared.waiting_of(self._connection, self._entity, self._node_id)
+        return msgspec.structs.replace(part, waiting=waiting)
 
     def _cursor(self, seq: int, floor: int) -> str:
         tag = shared_feed.tag_of(self._connection, seq) or ""

@@ -384,9 +384,8 @@ class _Answer:
         if base is not None and not base.deleted:
             before = self._cipher.seal(base.body, CONFLICT_BASE.place(entity, row.id))
         ours = self._cipher.seal(sent.body, CONFLICT_OURS.place(entity, row.id))
-        at = self._rows.hlc.tick()
         self._db.execute(
-            SQL["put_conflict"], (entity, row.id, row.rev, sent.hlc, sent.deleted, at, before, ours)
+            SQL["put_conflict"], (entity, row.id, row.rev, sent.hlc, sent.deleted, before, ours)
         )
 
     def _queue_again(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -26,6 +27,9 @@ from skerry.node.store.shared_table import (
 from skerry.node.store.sync_log import SyncLog
 from skerry.wire.shared import DECLARATIONS, RowsPart, SharedRow
 from skerry.wire.shared import Held as AtHub
+
+Undecided = AbstractSet[tuple[str, int]]
+"""Ids and clocks of edits."""
 
 
 class Repaired(msgspec.Struct, frozen=True):
@@ -86,11 +90,22 @@ class SharedPulled:
 
         await self._rows.writer.run(work, label="shared.compared")
 
-    async def apply_part(self, part: RowsPart) -> None:
-        """Takes over changes together with the cursor after them."""
+    def undecided(self, entity: str) -> Undecided:
+        """The edits of this node that wait for a person, as far as is known here."""
+        found = self._rows.reader.execute(SQL["conflicting"], (entity,))
+        return {(row["id"], row["hlc"]) for row in found}
+
+    async def apply_part(self, part: RowsPart, undecided: Undecided = frozenset()) -> None:
+        """Takes over changes together with the cursor after them.
+
+        Conflicts that were `undecided` before the hub was asked, and wait there no more, are decided.
+        """
 
         def work(db: sqlite3.Connection) -> int:
             taken = self._take(db, part.entity, part.rows, newer_only=True)
+            if not part.more:
+                decided = [each for each in undecided if each[0] not in part.waiting]
+                db.executemany(SQL["decided"], [(part.entity, *each) for each in decided])
             db.execute(SQL["set_cursor"], (part.cursor, part.entity))
             return taken
 

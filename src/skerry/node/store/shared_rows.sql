@@ -116,15 +116,18 @@ INSERT INTO lane (lane, acknowledged, chain) VALUES (?, ?, ?)
 ON CONFLICT (lane) DO UPDATE SET acknowledged = excluded.acknowledged, chain = excluded.chain;
 
 -- name: conflicts
-SELECT entity, id, rev, hlc, deleted, at, base, ours FROM shared_conflict WHERE entity = ? ORDER BY id;
+SELECT id, rev, deleted, base, ours FROM shared_conflict WHERE entity = ? ORDER BY id;
 
 -- name: conflicting
-SELECT id FROM shared_conflict WHERE entity = ?;
+SELECT id, hlc FROM shared_conflict WHERE entity = ?;
 
 -- name: put_conflict
-INSERT INTO shared_conflict (entity, id, rev, hlc, deleted, at, base, ours) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO shared_conflict (entity, id, rev, hlc, deleted, base, ours) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (entity, id) DO UPDATE SET
-  rev = excluded.rev, hlc = excluded.hlc, deleted = excluded.deleted, at = excluded.at, base = excluded.base, ours = excluded.ours;
+  rev = excluded.rev, hlc = excluded.hlc, deleted = excluded.deleted, base = excluded.base, ours = excluded.ours;
+
+-- name: decided
+DELETE FROM shared_conflict WHERE entity = ? AND id = ? AND hlc = ?;
 
 -- name: drop_conflict
 DELETE FROM shared_conflict WHERE entity = ? AND id = ?;

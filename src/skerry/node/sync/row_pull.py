@@ -15,7 +15,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.tasks import Guard
 from skerry.node.ports import RowHub
-from skerry.node.store.shared_pulled import SharedPulled
+from skerry.node.store.shared_pulled import SharedPulled, Undecided
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.sync_log import SyncLog
 from skerry.node.sync.asking import Asking
@@ -80,11 +80,12 @@ class RowPull:
         """All changes of all entities; False: the hub did not answer."""
         cursors = self._pulled.cursors()
         while cursors:
+            undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
             page = await self._asking.ask(partial(self._hub.rows, RowsPull(dict(cursors))))
             if page is None:
                 return False
             for part in page.parts:
-                if not await self._take(part):
+                if not await self._take(part, undecided.get(part.entity, frozenset())):
                     return False
                 if part.more:
                     cursors[part.entity] = part.cursor
@@ -97,13 +98,13 @@ class RowPull:
     async def _missing(self) -> bool:
         return all([await self._fetch(entity) for entity in list(self._rows.declared)])
 
-    async def _take(self, part: RowsPart) -> bool:
+    async def _take(self, part: RowsPart, undecided: Undecided) -> bool:
         entity = part.entity
         if part.repair:
             if part.repair == "lost":
                 await self._pulled.hub_went_back()
             return await self._repair(entity, part.cursor)
-        await self._pulled.apply_part(part)
+        await self._pulled.apply_part(part, undecided)
         if part.more or await self._rows.unsent(entity) or not part.digest:
             return True
         if part.digest == self._pulled.digest(entity):

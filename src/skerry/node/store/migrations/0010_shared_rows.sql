@@ -70,7 +70,6 @@ CREATE TABLE shared_conflict (
   rev     INTEGER NOT NULL,
   hlc     INTEGER NOT NULL,
   deleted INTEGER NOT NULL,
-  at      INTEGER NOT NULL,
   base    BLOB,
   ours    BLOB NOT NULL,
   PRIMARY KEY (entity, id)
