@@ -83,15 +83,23 @@ def _weighed(
     declaration: Declaration, base: Version | None, held: Version, edit: Version
 ) -> Verdict:
     """The verdict about two versions that did not know of each other."""
-    if _alike(edit, held) or (base is not None and _alike(edit, base)):
+    if base is not None and _alike(edit, base):
         return Verdict("lost", held)
     if base is not None and _alike(held, base):
         return Verdict("edit", edit)
+    if _alike(edit, held) and (edit.hlc == held.hlc or not _adds(declaration, base, edit)):
+        return Verdict("lost", held)
     if declaration.strategy != "merge":
         return _one_of(_preferred(declaration.strategy, held, edit), held, edit)
     if held.deleted or edit.deleted:
         return _one_of(_preferred(declaration.fallback, held, edit), held, edit)
     return _merged(declaration, base, held, edit)
+
+
+def _adds(declaration: Declaration, base: Version | None, edit: Version) -> bool:
+    """Whether two equal changes may be more than one of them: steps of a sum."""
+    sums = declaration.strategy == "merge" and "sum" in declaration.fields.values()
+    return sums and base is not None and not edit.deleted
 
 
 def _alike(one: Version, other: Version) -> bool:
