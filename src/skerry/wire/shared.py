@@ -24,9 +24,9 @@ BUCKETS = 256
 class Declaration(msgspec.Struct, frozen=True):
     """How an entity is synced.
 
-    `fields` has the rules of single fields by dotted path, «*» for every element of a list («steps.*.done»). A field without a
-    rule that both sides changed falls to `fallback`. `keys` names the field by which the elements of a list are one and
-    the same («id» where it says nothing and all elements have one).
+    `fields` has the rules of single fields by dotted path, «*» for every element of a list («steps.*.done») or any field.
+    A field without a rule that both sides changed falls to `fallback`. `keys` names the field by which the elements of a
+    list are one and the same («id» where it says nothing and all elements have one).
     """
 
     strategy: Strategy = "last_modified"
@@ -41,7 +41,7 @@ class Edit(msgspec.Struct, frozen=True, array_like=True):
     """One change of a row by a node.
 
     `base` is the hub's revision that it was made on, 0 for a new row. `put` carries the whole body, `patch` a
-    `core.merging.patch` against the body of `base`. `settles` says that it decides the row's conflicts.
+    `core.merging.diff` against the body of `base`. `settles` says that it decides the row's conflicts.
     """
 
     id: str
