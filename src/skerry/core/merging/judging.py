@@ -60,14 +60,17 @@ def judge(
     """The hub's verdict about `edit`, which was made on `base`, when `held` is the row.
 
     `base` is None when that version is no longer known, and NOTHING when the edit made a new row. A node's edits of a row
-    come in their order, so one that is not later than the held version by the same node is a repeat of what is in it. Repeats
-    of edits that others have followed are not to be seen here: the caller finds them by (hlc, origin) in its history.
+    come in their order, so one that is not later than the held version by the same node is a repeat of what is in it (of
+    hubs there may be several, with clocks of their own). Repeats of edits that others have followed are not to be seen
+    here: the caller finds them by (hlc, origin) in its history.
     Raises InvalidInput when a body that has to be read is none.
     """
     if held is None or (base is not None and base.rev == held.rev):
         return Verdict("edit", edit)
-    if edit.origin == held.origin and edit.hlc <= held.hlc:
-        return Verdict("lost", held, None if edit.hlc == held.hlc else edit)
+    if edit.origin == held.origin and edit.hlc == held.hlc:
+        return Verdict("lost", held)
+    if edit.origin == held.origin != _HUB and edit.hlc < held.hlc:
+        return Verdict("lost", held, edit)
     return _weighed(declaration, base, held, edit)
 
 
