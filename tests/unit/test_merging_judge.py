@@ -201,3 +201,13 @@ def test_an_edit_upon_an_edit_that_was_merged() -> None:
     assert first.outcome == "merged"
     second = rebase(declaration, sent, numbered(first.version, 3), edit)
     assert (second.outcome, second.version.body) == ("merged", b'{"n":113,"a":1}')
+
+
+def test_an_edit_upon_an_edit_that_was_merged_is_no_repeat() -> None:
+    """A person has to decide about it, so the node sends it as it is, with the edit that it was made on."""
+    declaration = DECLARATIONS["merge, manual"]
+    base, sent = version({"a": 1}, 1, 10, "n0"), version({"a": 1, "b": 1}, -1, 20, "n1")
+    merged = judge(declaration, base, version({"a": 2}, 2, 900, "n2"), sent).version
+    edit = version({"a": 3, "b": 1}, -1, 21, "n1")
+    verdict = judge(declaration, sent, numbered(merged, 3), edit)
+    assert (verdict.outcome, verdict.contested) == ("conflict", ("a",))

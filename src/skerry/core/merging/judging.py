@@ -23,7 +23,10 @@ _HUB = ""
 
 
 class Version(msgspec.Struct, frozen=True):
-    """A row at one time. `origin` is the node that made it, empty for the hub; a deleted one has the body «{}»."""
+    """A row at one time. `origin` is the node that made it, empty for the hub; a deleted one has the body «{}».
+
+    A negative `rev` is that of a node's edit on which the hub has put another version: base of the node's next one.
+    """
 
     rev: int
     hlc: int
@@ -69,7 +72,8 @@ def judge(
         return Verdict("edit", edit)
     if edit.origin == held.origin and edit.hlc == held.hlc:
         return Verdict("lost", held)
-    if edit.origin == held.origin != _HUB and edit.hlc < held.hlc:
+    follows = base is not None and base.rev < 0
+    if edit.origin == held.origin != _HUB and edit.hlc < held.hlc and not follows:
         return Verdict("lost", held, edit)
     return _weighed(declaration, base, held, edit)
 
