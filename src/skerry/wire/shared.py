@@ -34,9 +34,9 @@ def _null() -> msgspec.Raw:
 class Declaration(msgspec.Struct, frozen=True):
     """How an entity is synced.
 
-    `fields` has the rules of single fields by dotted path, «*» for every element of a list («steps.*.done»). A field without a
-    rule that both sides changed falls to `fallback`. `keys` names the field by which the elements of a list are one and
-    the same («id» where it says nothing and all elements have one).
+    `fields` has the rules of single fields by dotted path, «*» for every element of a list («steps.*.done») or any field.
+    A field without a rule that both sides changed falls to `fallback`. `keys` names the field by which the elements of a
+    list are one and the same («id» where it says nothing and all elements have one).
     """
 
     strategy: Strategy = "last_modified"
@@ -52,7 +52,8 @@ class Edit(msgspec.Struct, frozen=True, array_like=True):
 
     `base` is the hub's revision that it was made on, 0 for a new row. `put` carries the whole body, `patch` a
     patch (`core.merging.diff`) against the body of `base`. `settles` says that it decides the row's conflicts.
-    `base_body` is the body of `base`, for a hub that no longer has it (`Judged` said «whole»); else null.
+    `base_body` is the body of `base`, for a hub that no longer has it (`Judged` said «whole») or, with base -1, never had
+    it: an edit of the node on which the hub put another version; else null.
     """
 
     id: str

@@ -97,11 +97,16 @@ class _Merge:
         return merged
 
     def _met(self, rules: Rules, path: str, three: _Three) -> Maybe:
-        """The value of a place that both sides changed differently."""
+        """The value of a place that both sides changed; alike, too, for two equal steps of a sum are two."""
+        alike = same(three.held, three.edit)
+        if alike and (rules.rule == "lww" or not rules.has_sums):
+            return three.held
         if rules.rule == "lww":
             return self._won(path, three, self._sides.newer)
         combined = self._combined(rules, path, three)
-        return self._won(path, three, self._sides.preferred) if combined is UNFIT else combined
+        if combined is not UNFIT:
+            return combined
+        return three.held if alike else self._won(path, three, self._sides.preferred)
 
     def _won(self, path: str, three: _Three, side: Side | None) -> Maybe:
         return three.edit if self._winner(path, side) == "edit" else three.held
@@ -175,7 +180,7 @@ class _Merge:
         base, held, edit = (by_value(elements) for elements in three)
         side = self._followed((base, held, edit))
         spine, other = (held, edit) if side == "held" else (edit, held)
-        values = held | edit
+        values = edit | held
         return [values[name] for name in woven(base, spine, other, kept(base, held, edit))]
 
     def _followed(self, three: _Named) -> Side:
@@ -187,8 +192,8 @@ class _Merge:
 
 
 def _of_one_side(three: _Three) -> Maybe:
-    """The value where not more than one side changed it, or both alike; UNFIT where changes meet."""
-    if same(three.held, three.edit) or same(three.base, three.edit):
+    """The value where not more than one side changed it; UNFIT where changes meet."""
+    if same(three.base, three.edit):
         return three.held
     return three.edit if same(three.base, three.held) else UNFIT
 

@@ -23,7 +23,10 @@ _HUB = ""
 
 
 class Version(msgspec.Struct, frozen=True):
-    """A row at one time. `origin` is the node that made it, empty for the hub; a deleted one has the body «{}»."""
+    """A row at one time. `origin` is the node that made it, empty for the hub; a deleted one has the body «{}».
+
+    A negative `rev` is that of a node's edit on which the hub has put another version: base of the node's next one.
+    """
 
     rev: int
     hlc: int
@@ -60,14 +63,18 @@ def judge(
     """The hub's verdict about `edit`, which was made on `base`, when `held` is the row.
 
     `base` is None when that version is no longer known, and NOTHING when the edit made a new row. A node's edits of a row
-    come in their order, so one that is not later than the held version by the same node is a repeat of what is in it. Repeats
-    of edits that others have followed are not to be seen here: the caller finds them by (hlc, origin) in its history.
+    come in their order, so one that is not later than the held version by the same node is a repeat of what is in it (of
+    hubs there may be several, with clocks of their own). Repeats of edits that others have followed are not to be seen
+    here: the caller finds them by (hlc, origin) in its history.
     Raises InvalidInput when a body that has to be read is none.
     """
     if held is None or (base is not None and base.rev == held.rev):
         return Verdict("edit", edit)
-    if edit.origin == held.origin and edit.hlc <= held.hlc:
-        return Verdict("lost", held, None if edit.hlc == held.hlc else edit)
+    if edit.origin == held.origin and edit.hlc == held.hlc:
+        return Verdict("lost", held)
+    follows = base is not None and base.rev < 0
+    if edit.origin == held.origin != _HUB and edit.hlc < held.hlc and not follows:
+        return Verdict("lost", held, edit)
     return _weighed(declaration, base, held, edit)
 
 
@@ -83,15 +90,23 @@ def _weighed(
     declaration: Declaration, base: Version | None, held: Version, edit: Version
 ) -> Verdict:
     """The verdict about two versions that did not know of each other."""
-    if _alike(edit, held) or (base is not None and _alike(edit, base)):
+    if base is not None and _alike(edit, base):
         return Verdict("lost", held)
     if base is not None and _alike(held, base):
         return Verdict("edit", edit)
+    if _alike(edit, held) and (edit.hlc == held.hlc or not _adds(declaration, base, edit)):
+        return Verdict("lost", held)
     if declaration.strategy != "merge":
         return _one_of(_preferred(declaration.strategy, held, edit), held, edit)
     if held.deleted or edit.deleted:
         return _one_of(_preferred(declaration.fallback, held, edit), held, edit)
     return _merged(declaration, base, held, edit)
+
+
+def _adds(declaration: Declaration, base: Version | None, edit: Version) -> bool:
+    """Whether two equal changes may be more than one of them: steps of a sum."""
+    sums = declaration.strategy == "merge" and "sum" in declaration.fields.values()
+    return sums and base is not None and not edit.deleted
 
 
 def _alike(one: Version, other: Version) -> bool:

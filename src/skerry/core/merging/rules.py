@@ -30,6 +30,11 @@ class Rules(msgspec.Struct, frozen=True):
         """The field by which the elements of the list at this place are one and the same."""
         return next((key for path, key in self.keys if not path), "id")
 
+    @property
+    def has_sums(self) -> bool:
+        """Whether something is added up here or below."""
+        return any(rule == "sum" for _, rule in self.rules)
+
     def below(self, name: str) -> Rules:
         """What holds for the field `name`; «*» stands for an element of a list."""
         if not self.rules and not self.keys:
