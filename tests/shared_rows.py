@@ -19,6 +19,7 @@ from skerry.wire.shared import (
     RowsPull,
     SharedRow,
     Strategy,
+    judged_of,
 )
 from skerry.wire.sync import Lane, PushReply, PushUnit
 
@@ -111,4 +112,4 @@ Outcome = Literal["merged", "lost", "conflict", "whole"]
 
 
 def outcomes(reply: PushReply) -> list[tuple[int, Outcome]]:
-    return [(judged.index, judged.outcome) for judged in reply.judged]
+    return [(judged.index, judged.outcome) for judged in judged_of(reply.judged)]

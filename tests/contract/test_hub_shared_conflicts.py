@@ -11,7 +11,7 @@ from tests.shared_rows import RowNode, delete, outcomes, put
 
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.wire.rows import Resolve, RowPut
-from skerry.wire.shared import Edit, SharedRow
+from skerry.wire.shared import Edit, SharedRow, judged_of
 
 
 def clock_of(hub: HubRig, ahead_ms: int = 0) -> int:
@@ -26,12 +26,12 @@ class TestJudging:
         [rev] = (await a.push("recipe", put("r", {"n": 0}, hlc=1))).revs
         [second] = (await a.push("recipe", put("r", {"n": "a"}, rev, hlc=9))).revs
         late = await b.push("recipe", put("r", {"n": "b"}, rev, hlc=5))
-        [judged] = late.judged
+        [judged] = judged_of(late.judged)
         assert (judged.outcome, late.revs) == ("lost", [second])
         assert judged.row is not None
         assert (judged.row.rev, bytes(judged.row.body)) == (second, b'{"n":"a"}')
         newer = await b.push("recipe", put("r", {"n": "b2"}, rev, hlc=10))
-        assert newer.judged == []
+        assert judged_of(newer.judged) == []
         history = await hub.shared_rows.history("recipe", "r")
         assert [(each.state, each.was_row, bytes(each.body)) for each in history] == [
             ("superseded", True, b'{"n":0}'),
@@ -47,7 +47,7 @@ class TestJudging:
         await a.push("recipe", put("r", {"n": "a"}, rev, clock_of(hub, year)))
         hub.clock.advance(120.0)
         reply = await b.push("recipe", put("r", {"n": "b"}, rev, clock_of(hub)))
-        assert reply.judged == []
+        assert judged_of(reply.judged) == []
         assert bytes((await hub.shared_rows.get("recipe", "r")).body) == b'{"n":"b"}'
 
     async def test_merge_puts_both_sides_changes_together(self, hub: HubRig) -> None:
@@ -56,7 +56,7 @@ class TestJudging:
         [rev] = (await a.push("recipe", put("r", {"x": 0, "y": 0}))).revs
         await a.push("recipe", put("r", {"x": 1, "y": 0}, rev, 2))
         reply = await b.push("recipe", put("r", {"x": 0, "y": 2}, rev, 3))
-        [judged] = reply.judged
+        [judged] = judged_of(reply.judged)
         assert judged.outcome == "merged"
         assert judged.row is not None
         assert msgspec.json.decode(judged.row.body) == {"x": 1, "y": 2}
@@ -99,11 +99,11 @@ class TestJudging:
         [rev] = (await a.push("recipe", put("r", {"n": 0}))).revs
         await a.push("recipe", delete("r", rev, 5))
         early = await b.push("recipe", put("r", {"n": 1}, rev, 4))
-        [judged] = early.judged
+        [judged] = judged_of(early.judged)
         assert judged.outcome == "lost"
         assert judged.row is not None
         assert judged.row.deleted
-        assert (await b.push("recipe", put("r", {"n": 2}, rev, 6))).judged == []
+        assert judged_of((await b.push("recipe", put("r", {"n": 2}, rev, 6))).judged) == []
         assert bytes((await hub.shared_rows.get("recipe", "r")).body) == b'{"n":2}'
 
     async def test_a_row_may_come_twice_in_a_unit(self, hub: HubRig) -> None:
@@ -146,7 +146,7 @@ class TestJudging:
             gone = held is not None and chance.random() < 0.2
             edit = delete(row_id, base, step) if gone else put(row_id, body, base, step)
             reply = await node.push("recipe", edit)
-            told = {judged.index: judged.row for judged in reply.judged}
+            told = {judged.index: judged.row for judged in judged_of(reply.judged)}
             row = told.get(0) or SharedRow(
                 row_id, reply.revs[0], step, node.node_id, deleted=gone, body=edit.body
             )

@@ -9,7 +9,7 @@ from tests.hub_rig import HubRig
 from tests.shared_rows import RowNode, delete, outcomes, patch, put
 
 from skerry.kit.errors import InvalidInput
-from skerry.wire.shared import Buckets, Edit, EditFrame, RowsPull, RowsWanted
+from skerry.wire.shared import Buckets, Edit, EditFrame, RowsPull, RowsWanted, judged_of
 from skerry.wire.sync import LANES, ROW_LANES, LanePoint
 
 
@@ -19,7 +19,7 @@ class TestPushAndPull:
         reply = await writer.push("recipe", *(put(f"r{n}", {"n": n}) for n in range(5)))
         assert len(set(reply.revs)) == 5
         assert sorted(reply.revs) == reply.revs
-        assert reply.judged == []
+        assert judged_of(reply.judged) == []
         part = await reader.pull("recipe")
         assert reader.bodies("recipe") == {f"r{n}": {"n": n} for n in range(5)}
         assert [row.rev for row in part.rows] == reply.revs
@@ -108,7 +108,7 @@ class TestPushAndPull:
         )
         more = await hub.push("a", longer)
         assert more.revs[:5] == first.revs
-        assert more.judged == first.judged
+        assert judged_of(more.judged) == judged_of(first.judged)
         reader = RowNode(hub, "c")
         part = await reader.pull("recipe")
         assert len(part.rows) == 6
@@ -131,7 +131,7 @@ class TestPatches:
         a = RowNode(hub, "a")
         [rev] = (await a.push("recipe", put("r", {"x": 1, "y": 2}))).revs
         reply = await a.push("recipe", patch("r", rev, b'[[["x"],5]]', 2))
-        assert reply.judged == []
+        assert judged_of(reply.judged) == []
         assert bytes((await hub.shared_rows.get("recipe", "r")).body) == b'{"x":5,"y":2}'
 
     async def test_a_patch_of_an_earlier_version_is_judged_by_that_one(self, hub: HubRig) -> None:

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from skerry.wire.codec import decode
+
 Strategy = Literal["last_modified", "central_wins", "edge_wins", "merge", "manual"]
 FieldRule = Literal["lww", "max", "min", "sum", "union", "text"]
 Priority = Literal["high", "medium", "low"]
@@ -96,6 +98,11 @@ class Judged(msgspec.Struct, frozen=True, array_like=True):
     index: int
     outcome: Literal["merged", "lost", "conflict", "whole"]
     row: SharedRow | None = None
+
+
+def judged_of(told: msgspec.Raw) -> list[Judged]:
+    """What `sync.PushReply.judged` says. Raises InvalidInput."""
+    return decode(told, list[Judged], "what became of edits")
 
 
 class RowsPull(msgspec.Struct, frozen=True):

@@ -12,8 +12,6 @@ from typing import Literal
 
 import msgspec
 
-from skerry.wire.shared import Judged
-
 PROTOCOL = 1
 """The version of this module's messages; the hub serves PROTOCOL and the two before it."""
 
@@ -88,6 +86,10 @@ def _empty_body() -> msgspec.Raw:
     return msgspec.Raw(b"{}")
 
 
+def _no_items() -> msgspec.Raw:
+    return msgspec.Raw(b"[]")
+
+
 class StateRow(msgspec.Struct, frozen=True):
     """One version of a state entity's row. `body` is kept as received bytes so that unknown fields survive."""
 
@@ -124,8 +126,11 @@ class PushReply(msgspec.Struct, frozen=True):
     """For the state lane: the rows as the hub now has them (revision, and the winner of a conflict)."""
     revs: list[int] = []
     """For row lanes: the revision that each edit of the unit got, over all its frames; where `judged` says otherwise, the row's."""
-    judged: list[Judged] = []
-    """For row lanes: the edits of the unit after which the row is not simply as they say."""
+    judged: msgspec.Raw = msgspec.field(default_factory=_no_items)
+    """For row lanes: the edits of the unit after which the row is not simply as they say, a list of `shared.Judged`.
+
+    Not decoded here: nodes that share no rows do not load `wire.shared`.
+    """
 
 
 class Pull(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ from skerry.hub.store.shared_answers import Whose
 from skerry.hub.sync import points, rows_push
 from skerry.hub.sync.frames import Frames, info_of, read_frames
 from skerry.hub.sync.merge import Key, Merged, keys_of, merge
+from skerry.wire.codec import encode
 from skerry.wire.records import Batch, Meta, Record
 from skerry.wire.sync import ROW_LANES, LanePoint, PushReply, PushUnit, StateRow
 from skerry.wire.workload import NodeInfo
@@ -180,7 +181,9 @@ def _take_rows(connection: Connection, arrival: _Arrival, start: int, taken: _Ta
     unit = arrival.unit
     lane = Whose(arrival.node_id, unit.incarnation, unit.lane)
     rows = rows_push.take(connection, lane, unit.first, arrival.frames.edits, start, arrival.at)
-    reply = msgspec.structs.replace(taken.reply, revs=rows.revs, judged=rows.judged)
+    reply = msgspec.structs.replace(
+        taken.reply, revs=rows.revs, judged=msgspec.Raw(encode(rows.judged))
+    )
     return replace(taken, reply=reply, entities=rows.entities)
 
 
