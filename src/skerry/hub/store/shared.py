@@ -22,10 +22,14 @@ from skerry.hub.store.shared_tables import (
     shared_version,
 )
 from skerry.hub.store.tables import FLEET
+from skerry.kit.clock import NS
 from skerry.wire.shared import DECLARATIONS, Declaration, SharedRow
 
 NO_BODY = b"{}"
 """What stands for the body of a deleted row where one is asked for."""
+
+HORIZON = 30 * 86_400 * NS
+"""Nanoseconds for which deleted rows, and what rows were, are kept."""
 
 MARK_ZERO = 2**63
 """Is taken from marks, which have 64 bits without a sign, to fit a column."""

@@ -1,8 +1,9 @@
 """Cursors of shared rows: where a node is in one entity's feed. Pure; see `core.cursors` for the signature.
 
-head    where the history stood when the cursor was given; at the end of the feed the node is there
-floor   where it stood when the node began with the entity, or was told to compare buckets: of what was deleted
-up to there it holds nothing
+Of what was deleted before its floor, a node holds nothing.
+
+head    where the history stood when the cursor was given, with its tag; at the end of the feed the node is there
+floor   where it stood when the node began with the entity, or was told to compare buckets
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Place(NamedTuple):
     def position(self, node_id: str = "", entity: str = "") -> Position:
         """As it is signed."""
         return Position(
-            self.epoch, self.seq, self.tag, f"{node_id}/{entity}/{self.head}/{self.floor}"
+            self.epoch, self.head, self.tag, f"{node_id}/{entity}/{self.seq}/{self.floor}"
         )
 
 
@@ -47,15 +48,15 @@ def read(cursor: str, node_id: str, entity: str, key: bytes) -> Place | None:
     """The place in `cursor`, or None when it is none that this hub gave to this node for this entity."""
     try:
         position = verify(cursor, key)
-        whose, head, floor = position.scope.rsplit("/", 2)
-        place = Place(position.epoch, position.seq, position.tag, int(head), int(floor))
+        whose, seq, floor = position.scope.rsplit("/", 2)
+        place = Place(position.epoch, int(seq), position.tag, position.seq, int(floor))
     except (InvalidInput, ValueError):
         return None
     return place if whose == f"{node_id}/{entity}" else None
 
 
 def verdict(place: Place, log: Log, tag: str | None, pruned_through: int) -> Verdict:
-    """Whether the entity's feed can go on from `place`; `tag` is that of the commit that gave `place.seq`.
+    """Whether the entity's feed can go on from `place`; `tag` is that of the commit that gave `place.head`.
 
     `log.pruned_through` is up to where commits are forgotten, `pruned_through` up to where deleted rows of the entity are.
 
@@ -65,7 +66,7 @@ def verdict(place: Place, log: Log, tag: str | None, pruned_through: int) -> Ver
         case "lost":
             return "newly lost"
         case "unusable":
-            forgotten = tag is None and place.seq <= log.pruned_through
+            forgotten = tag is None and place.head <= log.pruned_through
             return "horizon" if forgotten and place.epoch == log.epoch else "lost"
         case "follows":
             return "follows" if max(place.seq, place.floor) >= pruned_through else "horizon"

@@ -184,7 +184,7 @@ class _Answer:
         return msgspec.structs.replace(part, waiting=waiting)
 
     def _cursor(self, seq: int, floor: int) -> str:
-        tag = shared_feed.tag_of(self._connection, seq) or ""
+        tag = shared_feed.tag_of(self._connection, self._log.seq) or ""
         place = Place(self._log.epoch, seq, tag, self._log.seq, floor)
         return row_cursors.write(place, self._node_id, self._entity, self._key)
 
@@ -201,7 +201,7 @@ class _Answer:
 
 
 def _verdict(connection: Connection, log: Log, place: Place, pruned_through: int) -> Verdict:
-    tag = shared_feed.tag_of(connection, place.seq)
+    tag = shared_feed.tag_of(connection, place.head)
     return row_cursors.verdict(place, log, tag, pruned_through)
 
 

@@ -20,9 +20,6 @@ from skerry.kit.errors import InvalidInput
 from skerry.kit.hlc import MAX_AHEAD_MS
 from skerry.wire.shared import DECLARATIONS, Declaration, Edit, EditFrame, Judged, SharedRow
 
-HORIZON = 30 * 86_400 * 1_000_000_000
-"""Nanoseconds for which deleted rows, and what rows were, are kept."""
-
 _A_MILLISECOND = 1_000_000
 
 
@@ -108,7 +105,7 @@ def _material(
     connection: Connection, asked: Asked, hard: Sequence[Edit], pruned: int, at: int
 ) -> Material:
     entity, ids = asked.entity, {edit.id for edit in hard}
-    horizon = (at - HORIZON) // _A_MILLISECOND << 16
+    horizon = (at - shared.HORIZON) // _A_MILLISECOND << 16
     waits = shared.waiting(connection, entity, ids)
     return Material(
         shared.declaration(connection, entity),
