@@ -10,8 +10,11 @@ from tests.shared_node import SharedNode, of_hub
 from skerry.core.merging import mark
 from skerry.core.row_digests import bucket_of, digest
 from skerry.kit.errors import InvalidInput, NotFound
+from skerry.kit.sealing.cipher import NullCipher
+from skerry.node.store.state import NodeStore
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.shared import BUCKETS, Declaration, Held, Judged, RowsPart
+from skerry.wire.sync import LanePoint
 
 NAME = "recipe"
 
@@ -110,6 +113,34 @@ async def test_an_edit_of_a_row_from_the_hub_names_its_revision_and_leaves_the_d
     assert [(edit.base, edit.kind) for edit in await node.push()] == [(7, "put")]
     await node.answer([8])
     assert node.pulled.digest(NAME) == sums_of(("a", 8, b'{"x":2}'))
+
+
+async def test_an_edit_that_the_hub_refuses_counts_as_failed_and_is_kept(node: SharedNode) -> None:
+    await node.rows.put(NAME, "a", b"{}")
+    (edit,) = await node.push()
+    await node.frames.failing("rows-medium", 1)
+    assert await node.status(NAME, "a") == "failed"
+    assert await node.push() == [edit]
+    await node.answer([5])
+    assert await node.status(NAME, "a") == "synced"
+
+
+async def test_a_new_incarnation_sends_again_what_was_on_its_way(
+    node: SharedNode, memory_dir: Path, manual_clock: ManualClock
+) -> None:
+    await node.rows.put(NAME, "a", b"{}")
+    await node.push()
+    await node.answer([1])
+    await node.rows.put(NAME, "a", b'{"x":1}')
+    (edit,) = await node.push()
+    store = NodeStore(memory_dir / "node.db", node.writer, manual_clock, "node-1", NullCipher())
+    await store.open()
+    await store.new_incarnation()
+    store.close()
+    assert await node.frames.point("rows-medium") == LanePoint()
+    assert await node.frames.frames("rows-medium", 0, 10) == []
+    assert await node.push() == [edit]
+    assert [frame.n for frame in await node.frames.frames("rows-medium", 0, 10)] == [1]
 
 
 async def test_a_large_body_goes_as_a_patch_and_whole_when_the_hub_asks(node: SharedNode) -> None:
