@@ -232,6 +232,25 @@ async def test_an_edit_made_meanwhile_follows_on_what_the_hub_has(node: SharedNo
     assert await node.status(NAME, "a") == "synced"
 
 
+async def test_an_edit_made_meanwhile_waits_and_is_based_on_the_one_before(
+    node: SharedNode,
+) -> None:
+    await node.rows.put(NAME, "a", b'{"x":1}')
+    await node.push()
+    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.answer([9])
+    assert await node.status(NAME, "a") == "pending"
+    assert await node.body(NAME, "a") == b'{"x":2}'
+    assert node.pulled.digest(NAME) == sums_of(("a", 9, b'{"x":1}'))
+    (edit,) = await node.push()
+    assert (edit.base, bytes(edit.body)) == (9, b'{"x":2}')
+    await node.rows.delete(NAME, "a")
+    await node.answer([10])
+    assert [(edit.kind, edit.base) for edit in await node.push()] == [("delete", 10)]
+    await node.answer([11])
+    assert node.pulled.digest(NAME) == sums_of()
+
+
 @pytest.mark.parametrize("strategy", ["central_wins", "manual"])
 async def test_an_edit_made_meanwhile_that_would_lose_is_judged_by_the_hub(
     node: SharedNode, strategy: str
