@@ -228,6 +228,13 @@ class TestManualConflicts:
         shown = await hub.shared_rows.conflict("recipe", "r")
         assert [bytes(wait.body) for wait in shown.waiting] == [b'{"n":"b2"}']
 
+    async def test_a_base_that_the_hub_never_had_is_kept_with_the_edit(self, hub: HubRig) -> None:
+        _, b, _ = await self.in_conflict(hub)
+        edit = Edit("r", -1, 4, "put", msgspec.Raw(b'{"n":2}'), base_body=msgspec.Raw(b'{"n":1}'))
+        assert outcomes(await b.push("recipe", edit)) == [(0, "conflict")]
+        [wait] = (await hub.shared_rows.conflict("recipe", "r")).waiting
+        assert (bytes(wait.body), bytes(wait.base)) == (b'{"n":2}', b'{"n":1}')
+
     async def test_which_of_several_must_be_said(self, hub: HubRig) -> None:
         _, _, rev = await self.in_conflict(hub)
         await RowNode(hub, "c").push("recipe", delete("r", rev, 5))
