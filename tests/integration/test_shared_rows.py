@@ -236,7 +236,9 @@ async def test_a_clone_and_its_original_both_write(site: Fleet, memory_dir: Path
     await one.rows.put(NAME, "a", body(v=1, original=1))
     written = await one.rows.get(NAME, "a")
     assert written is not None
-    clone.rows.hlc.observe(written.hlc)  # two edits of one node in one millisecond would be one edit
+    clone.rows.hlc.observe(
+        written.hlc
+    )  # two edits of one node in one millisecond would be one edit
     await clone.rows.put(NAME, "a", body(v=1, cloned=1))
     one.sync_on()
     clone.sync_on()
