@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -17,6 +17,16 @@ from skerry.wire.files import FileManifest, FileState
 from skerry.wire.logs import LogQuery
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
 from skerry.wire.workload import Allow, ContainerSpec, Exit, Resources
+
+if TYPE_CHECKING:
+    from skerry.wire.shared import (
+        Buckets,
+        BucketsReply,
+        RowsPage,
+        RowsPart,
+        RowsPull,
+        RowsWanted,
+    )
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,6 +223,22 @@ class Uplink(Protocol):
     async def push(self, unit: PushUnit) -> PushReply: ...
 
     async def pull(self, pull: Pull) -> PullReply: ...
+
+
+class RowHub(Protocol):
+    """The hub's shared rows. Every call raises as those of `Uplink`; edits go by its `push`."""
+
+    async def rows(self, pull: RowsPull) -> RowsPage:
+        """Changes of entities."""
+        ...
+
+    async def buckets(self, sums: Buckets) -> BucketsReply:
+        """Where an entity differs."""
+        ...
+
+    async def wanted(self, wanted: RowsWanted) -> RowsPart:
+        """Whole rows by their ids."""
+        ...
 
 
 class LogSource(Protocol):

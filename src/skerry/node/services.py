@@ -38,6 +38,7 @@ from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
 from skerry.node.safekeeping import Safekeeping
+from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, integrity_problem
 from skerry.node.store.records import RecordStore
@@ -228,6 +229,7 @@ class Node:
         limits: NodeLimits,
         keys: KeyRotation,
         carrying: Callable[[], Carrying],
+        shared: SharedOnDemand,
         host: Host,
         safekeeping: Safekeeping,
     ) -> None:
@@ -250,6 +252,7 @@ class Node:
         self.limits = limits
         self.keys = keys
         self._carrying = carrying
+        self.shared = shared
         self.safekeeping = safekeeping
         self.stopped = asyncio.Event()
         self.apps = Apps(
@@ -261,6 +264,11 @@ class Node:
         self._host = host
         self._isolation = isolation
         self._started_at = host.clock.wall_ns()
+
+    async def restore(self) -> None:
+        """Takes up what the agent before this one has learnt."""
+        await self.named.restore()
+        await self.shared.restore()
 
     async def status(self) -> NodeStatus:
         identity = self.identity

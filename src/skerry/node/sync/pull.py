@@ -8,20 +8,18 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Set as AbstractSet
+from functools import partial
 
-from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
-from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.tasks import Guard
 from skerry.node.ports import Uplink
 from skerry.node.store.state import NodeStore
+from skerry.node.sync.asking import Asking
 from skerry.node.sync.pace import Pace
 from skerry.wire.sync import Pull, PullReply
 
 log = logging.getLogger(__name__)
-
-STUMBLED = Backoff(first=0.1, cap=1.5)
 
 
 class WholeSet:
@@ -62,18 +60,25 @@ class PullLoop:
     ) -> None:
         self._pace = pace
         self.news = Bell()
-        self.problem = ""
-        self.refusals = 0
         self.last_success = 0
-        self._stumbles = 0
         self._uplink = uplink
         self._store = store
         self._clock = clock
         self._chance = chance
-        self._check = check
+        self._asking = Asking(clock, chance, check, self.news, store.log, pace)
         self._whole = WholeSet()
         self._stated = ""
         self._guard = Guard("pulling from the hub", clock, chance)
+
+    @property
+    def problem(self) -> str:
+        """Why the hub does not answer as it should; empty when it does."""
+        return self._asking.problem
+
+    @property
+    def refusals(self) -> int:
+        """In a row."""
+        return self._asking.refusals
 
     async def run(self) -> None:
         """Pulls at every ring, until cancelled."""
@@ -87,7 +92,8 @@ class PullLoop:
         own = await self._store.own_digest()
         while more:
             cursor = await self._store.fact("cursor") or None
-            reply = await self._ask(Pull(cursor, await self._store.digest()))
+            pull = Pull(cursor, await self._store.digest())
+            reply = await self._asking.ask(partial(self._uplink.pull, pull))
             if reply is None:
                 return
             whole = self._whole.gather(reply)
@@ -112,28 +118,3 @@ class PullLoop:
             )
             self._stated = at_hub
             await self._store.requeue_state()
-
-    async def _ask(self, pull: Pull) -> PullReply | None:
-        try:
-            reply = await self._uplink.pull(pull)
-        except Transient as error:
-            self._stumbles += 1
-            if self._stumbles.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time: no flood
-                log.info("%s", error)
-            await self._clock.sleep(STUMBLED.delay(self._stumbles, self._chance))
-            self._check.ring()  # the hello that follows rings for the next try
-            return None
-        except (Refused, InvalidInput) as error:
-            self.refusals += 1
-            self.problem = str(error)
-            delay = self._pace.delay(self.refusals, self._chance)
-            await self._store.log.refused_pull(
-                self.refusals, delay, str(error), failed=self._pace.has_failed(self.refusals)
-            )
-            log.warning("the hub refused a pull, next try in %.0f s: %s", delay, error)
-            await self._clock.sleep(delay)
-            self.news.ring()
-            return None
-        self.problem = ""
-        self.refusals = self._stumbles = 0
-        return reply

@@ -28,7 +28,15 @@ from skerry.wire.files import FileManifest, FilesHeld, FileState
 from skerry.wire.link import RUN_HEADER
 from skerry.wire.models import NamedModels
 from skerry.wire.people import Problem
-from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
+from skerry.wire.sync import (
+    RECORD_LANES,
+    Hello,
+    HelloReply,
+    Pull,
+    PullReply,
+    PushReply,
+    PushUnit,
+)
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +71,10 @@ _NO_HUB = "Is this the address of a Skerry hub?"
 _UNREAD = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """Headers that aiohttp would add to every call, and the hub reads none of: a push has more of them than values."""
 
+_ZSTD = {"Content-Encoding": "zstd"}
 _ACCEPT = {"Accept-Encoding": "zstd"}
 _LARGE_STATE = 512
-"""Bytes of a state unit whose answer, which has the same rows again, is worth compressing."""
+"""Bytes of a unit of rows whose answer, which has the same rows again, is worth compressing."""
 
 _VERBS = {"hello": "say hello"}
 
@@ -168,14 +177,18 @@ class HttpUplink:
         raise Transient("; ".join(map(str, failures)))
 
     async def push(self, unit: PushUnit) -> PushReply:
-        body = compress(encode(unit))
-        headers = {"Content-Encoding": "zstd"}
-        if unit.lane == "state" and len(body) >= _LARGE_STATE:
-            headers |= _ACCEPT
+        body, headers = compress(encode(unit)), _ZSTD
+        if unit.lane not in RECORD_LANES and len(body) >= _LARGE_STATE:
+            headers = _ZSTD | _ACCEPT
         return await self._call("push", body, PushReply, headers)
 
     async def pull(self, pull: Pull) -> PullReply:
         return await self._call("pull", encode(pull), PullReply, _ACCEPT)
+
+    async def ask(self, call: str, question: object, kind: type[T], *, what: str) -> T:
+        """A call of what is loaded only where it is needed (`row_hub`). Raises as `exchange`."""
+        body = compress(encode(question))
+        return await self._call(call, body, kind, _ZSTD | _ACCEPT, what=what)
 
     async def models(self, names: Sequence[str]) -> NamedModels:
         """The models of these names, at most MAX_NAMED. Raises as `exchange`."""
@@ -187,8 +200,8 @@ class HttpUplink:
         return await self._call(f"files/{sha256}", None, FileState, what="send a file")
 
     async def offer_file(self, manifest: FileManifest) -> FileState:
-        body, headers = compress(encode(manifest)), {"Content-Encoding": "zstd"}
-        return await self._call("files", body, FileState, headers, what="send a file")
+        body = compress(encode(manifest))
+        return await self._call("files", body, FileState, _ZSTD, what="send a file")
 
     async def send_file(self, sha256: str, start: int, data: bytes) -> FileState:
         call = f"files/{sha256}?start={start}"
