@@ -11,15 +11,17 @@ from typing import Literal
 import msgspec
 
 from skerry.core.stream_rules import Rule
+from skerry.node.proxies import DIRECT, Proxies
 
 STORE_FILE = "node.db"
 """The database's name in the data directory, if `storage.path` does not name its file."""
 
 
 class HubSection(msgspec.Struct, frozen=True):
-    """Where the hub is."""
+    """Where the hub is, and who may have signed its certificate besides the system's authorities."""
 
     url: str | None
+    ca_file: Path | None = None
 
 
 class ApiSection(msgspec.Struct, frozen=True):
@@ -95,11 +97,27 @@ class RetrySection(msgspec.Struct, frozen=True):
     backoff_factor: float
 
 
+class NetworkSection(msgspec.Struct, frozen=True):
+    """What sync may ask of the link: bytes a second and in a month (None: no limit), and whether only high priority goes."""
+
+    max_bandwidth: int | None = None
+    monthly_cap: int | None = None
+    critical_only: bool = False
+    metered: Literal["yes", "no", "auto"] = "no"
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether anything ever has to wait for its turn."""
+        limits = self.max_bandwidth is not None or self.monthly_cap is not None
+        return limits or self.critical_only or self.metered != "no"
+
+
 class SyncSection(msgspec.Struct, frozen=True):
     """Sync with the hub. `sync_interval` is the longest time between two pulls, in seconds."""
 
     sync_interval: float
     retry: RetrySection
+    network: NetworkSection = NetworkSection()
 
 
 class StorageSection(msgspec.Struct, frozen=True):
@@ -165,6 +183,8 @@ class NodeSettings(msgspec.Struct, frozen=True):
     """Systemd's directory of credentials for this process."""
     engine_sockets: tuple[Path, ...] = ()
     """Where a container engine is looked for, the first one first."""
+    proxies: Proxies = DIRECT
+    """Those of the environment."""
 
     @property
     def stays_alone(self) -> bool:

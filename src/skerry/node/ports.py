@@ -6,8 +6,9 @@ Real implementations: `workloads.runtimes.process` (Runtime), `sync.uplink` (Upl
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -17,6 +18,9 @@ from skerry.wire.files import FileManifest, FileState
 from skerry.wire.logs import LogQuery
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
 from skerry.wire.workload import Allow, ContainerSpec, Exit, Resources
+
+if TYPE_CHECKING:
+    from skerry.wire.shared import Priority
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,6 +217,33 @@ class Uplink(Protocol):
     async def push(self, unit: PushUnit) -> PushReply: ...
 
     async def pull(self, pull: Pull) -> PullReply: ...
+
+
+class Turn(Protocol):
+    """The right to move bytes over the link, until its block ends."""
+
+    def note(self, size: int) -> None:
+        """So many bytes have travelled."""
+        ...
+
+
+class Turns(Protocol):
+    """Who may use the link next (`sync.turns`). A node without limits has none, and nobody waits."""
+
+    piece: int
+    """The most bytes of one turn, unless what is sent cannot be divided."""
+
+    def of_lane(self, lane: str) -> Priority:
+        """The class of a lane's units."""
+        ...
+
+    def turn(self, priority: Priority, size: int) -> AbstractAsyncContextManager[Turn]:
+        """Waits until about `size` bytes may travel; what has travelled is then told to the turn."""
+        ...
+
+    def note(self, size: int) -> None:
+        """So many bytes have travelled that could not wait."""
+        ...
 
 
 class LogSource(Protocol):

@@ -63,6 +63,8 @@ from skerry.wire.local import (
     NodeStatus,
     ReleaseUpdates,
     StopRequest,
+    SyncLogPage,
+    SyncRound,
     SyncStatus,
     WorkerOrder,
     WorkerStatus,
@@ -284,6 +286,14 @@ class Node:
     async def sync_status(self) -> SyncStatus:
         status = await self.sync.status()
         return msgspec.structs.replace(status, files=self.files.waiting())
+
+    async def sync_now(self, seconds: float) -> SyncRound:
+        from skerry.node.sync.on_request import sync_now  # noqa: PLC0415 - only when somebody asks
+
+        return await sync_now(self.sync, self._host.clock, seconds)
+
+    async def sync_log(self, limit: int) -> SyncLogPage:
+        return SyncLogPage(await asyncio.to_thread(self.store.state.log.newest, limit))
 
     async def doctor(self) -> Doctor:
         return Doctor(examine(await self._facts(deep=True)))

@@ -12,6 +12,7 @@ import msgspec
 
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration, format_size
+from skerry.node.health.link_checks import network_check
 from skerry.wire.local import (
     BackupStatus,
     CheckResult,
@@ -232,6 +233,11 @@ def link(facts: Facts) -> CheckResult:
     return CheckResult("link", "ok", f"{status.state} to {status.hub}")
 
 
+def network(facts: Facts) -> CheckResult:
+    """What limits the link."""
+    return network_check(facts.sync.network)
+
+
 def backlog(facts: Facts) -> CheckResult:
     """Records that wait for the hub."""
     waiting = sum(lane.waiting for lane in facts.sync.lanes)
@@ -381,6 +387,7 @@ CHECKS: tuple[Check, ...] = (
     enrolment,
     double,
     link,
+    network,
     backlog,
     clock,
     open_files,

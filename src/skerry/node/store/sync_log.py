@@ -1,4 +1,4 @@
-"""The documented table `sync_log`: what the sync has done, for people and their SQL tools. Nothing here reads it.
+"""The documented table `sync_log`: what the sync has done, for people (`skerry sync log`) and their SQL tools.
 
 A row for each pull that changed something, each conflict, each refusal and each cut; pushes that go well are put
 together, one row for a lane and half a minute, so that a busy link does not wear out the disk. Bounded by count.
@@ -6,6 +6,7 @@ together, one row for a lane and half a minute, so that a busy link does not wea
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from skerry.kit.ids import uuid7
 from skerry.kit.one_line import one_line
 from skerry.kit.sqlite import SqliteWriter, read_queries
 from skerry.wire.codec import encode
+from skerry.wire.local import SyncLogEntry
 from skerry.wire.sync import Lane, StateRow
 
 SQL = read_queries(Path(__file__).with_name("sync_log.sql"))
@@ -96,6 +98,12 @@ class SyncLog:
         status = "failed" if failed else "waiting"
         await self._write("retry", "pull", "", status, more)
 
+    def newest(self, limit: int) -> list[SyncLogEntry]:
+        """The newest lines, oldest first. Blocks shortly; not what the half minute before has brought (`flush`)."""
+        with contextlib.closing(self._writer.reader()) as reader:
+            rows = reader.execute(SQL["newest"], (limit,)).fetchall()
+        return [_entry(row) for row in reversed(rows)]
+
     def note_pulled(self, db: sqlite3.Connection, rows: Sequence[StateRow]) -> None:
         """The hub's rows have been taken over."""
         for row in rows[:_ROWS_OF_A_PULL]:
@@ -143,6 +151,13 @@ class SyncLog:
         row = (uuid7(self._clock), operation, kind, name, status, now, encode(details).decode())
         db.execute(SQL["add"], row)
         db.execute(SQL["drop_old"], (KEPT,))
+
+
+def _entry(row: sqlite3.Row) -> SyncLogEntry:
+    return SyncLogEntry(
+        row["timestamp"], row["operation"], row["entity_type"], row["entity_id"], row["status"],
+        msgspec.Raw(row["details"].encode()),
+    )  # fmt: skip
 
 
 def _version(row: StateRow) -> dict[str, object]:

@@ -16,7 +16,8 @@ from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.tasks import Guard
 from skerry.node.ports import Uplink
 from skerry.node.store.state import NodeStore
-from skerry.node.sync.pace import Pace
+from skerry.node.sync.pace import PARKED, RESUMED, Pace, Tell, untold
+from skerry.wire.local import PullCounters
 from skerry.wire.sync import Pull, PullReply
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class WholeSet:
 class PullLoop:
     """Takes over the hub's rows. `news` is rung by the live link and after each hello."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - both ends, time, and who hears of it
         self,
         uplink: Uplink,
         store: NodeStore,
@@ -59,9 +60,13 @@ class PullLoop:
         check: Bell,
         *,
         pace: Pace,
+        tell: Tell = untold,
     ) -> None:
         self._pace = pace
+        self._tell = tell
+        self.counts = PullCounters()
         self.news = Bell()
+        self._hurried = Bell()
         self.problem = ""
         self.refusals = 0
         self.last_success = 0
@@ -82,6 +87,10 @@ class PullLoop:
             seen = await self.news.within(seen, self._pace.pull_after(self._chance), self._clock)
             await self._guard.run(self._pass)
 
+    def hurry(self) -> None:
+        """A pull that was refused is tried now."""
+        self._hurried.ring()
+
     async def _pass(self) -> None:
         more, at_hub = True, ""
         own = await self._store.own_digest()
@@ -90,6 +99,7 @@ class PullLoop:
             reply = await self._ask(Pull(cursor, await self._store.digest()))
             if reply is None:
                 return
+            self._count(rows=len(reply.rows))
             whole = self._whole.gather(reply)
             if reply.rows or whole is not None or reply.cursor != cursor:
                 await self._store.apply_pull(reply.rows, reply.cursor, whole=whole)
@@ -97,6 +107,7 @@ class PullLoop:
                 self._whole = WholeSet()
             more, at_hub = reply.more, reply.own
         await self._state_again(own, at_hub)
+        self._count(rounds=1)
         self.last_success = self._clock.wall_ns()
 
     async def _state_again(self, own: str, at_hub: str) -> None:
@@ -118,22 +129,39 @@ class PullLoop:
             reply = await self._uplink.pull(pull)
         except Transient as error:
             self._stumbles += 1
+            self._count(cuts=1)
             if self._stumbles.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time: no flood
                 log.info("%s", error)
             await self._clock.sleep(STUMBLED.delay(self._stumbles, self._chance))
             self._check.ring()  # the hello that follows rings for the next try
             return None
         except (Refused, InvalidInput) as error:
-            self.refusals += 1
-            self.problem = str(error)
-            delay = self._pace.delay(self.refusals, self._chance)
-            await self._store.log.refused_pull(
-                self.refusals, delay, str(error), failed=self._pace.has_failed(self.refusals)
-            )
-            log.warning("the hub refused a pull, next try in %.0f s: %s", delay, error)
-            await self._clock.sleep(delay)
-            self.news.ring()
+            await self._refused(str(error))
             return None
+        if self._pace.has_failed(self.refusals):
+            await self._tell(RESUMED, "pull", {"attempts": self.refusals + 1})
         self.problem = ""
         self.refusals = self._stumbles = 0
         return reply
+
+    async def _refused(self, cause: str) -> None:
+        self.refusals += 1
+        self._count(refusals=1)
+        self.problem = cause
+        seen, delay = self._hurried.count, self._pace.delay(self.refusals, self._chance)
+        failed = self._pace.has_failed(self.refusals)
+        await self._store.log.refused_pull(self.refusals, delay, cause, failed=failed)
+        log.warning("the hub refused a pull, next try in %.0f s: %s", delay, cause)
+        if self.refusals == self._pace.attempts:
+            await self._tell(PARKED, f"pull: {cause}", {"attempts": self.refusals})
+        await self._hurried.within(seen, delay, self._clock)
+        self.news.ring()
+
+    def _count(self, *, rounds: int = 0, rows: int = 0, refusals: int = 0, cuts: int = 0) -> None:
+        before = self.counts
+        self.counts = PullCounters(
+            before.rounds + rounds,
+            before.rows + rows,
+            before.refusals + refusals,
+            before.cuts + cuts,
+        )

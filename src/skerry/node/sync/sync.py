@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import platform
 import random
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -21,16 +22,20 @@ from skerry.kit.tasks import Guard
 from skerry.node.ports import LogSource, Uplink
 from skerry.node.store.records import RecordStore
 from skerry.node.store.state import NodeStore
-from skerry.node.sync.feeds import Feed, RecordFeed, StateFeed
+from skerry.node.sync.counts import LaneCounts
+from skerry.node.sync.feeds import MAX_BYTES, Feed, RecordFeed, StateFeed
 from skerry.node.sync.link import Link
 from skerry.node.sync.live_link import Bells, LiveLink, LiveSource
-from skerry.node.sync.pace import Pace
+from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.pull import PullLoop
 from skerry.node.sync.push import LanePush
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.session import LAST_SUCCESS, Agent, Session
-from skerry.wire.local import LaneStatus, SyncStatus
+from skerry.wire.local import LaneCounters, LaneStatus, PullCounters, SyncStatus
 from skerry.wire.sync import LANES, RECORD_LANES, Lane, LanePoint
+
+if TYPE_CHECKING:
+    from skerry.node.sync.turns import LinkTurns
 
 LINGER: dict[Lane, float] = {"state": 0.2, "event": 0.2, "keep": 1.0, "sample": 1.0}
 """Seconds between two units of a lane that has no backlog; a first value after idle goes at once."""
@@ -53,6 +58,7 @@ class Stores(msgspec.Struct, frozen=True):
 class Connection(msgspec.Struct, frozen=True):
     """The parts that exist only when this node has a hub."""
 
+    check: Bell
     link: Link
     session: Session
     pull: PullLoop
@@ -74,21 +80,33 @@ def connect(  # noqa: PLR0913 - both ends, time, and how often
     chance: random.Random,
     *,
     pace: Pace,
+    most: int = MAX_BYTES,
+    counts: Mapping[Lane, LaneCounts] | None = None,
+    tell: Tell = untold,
 ) -> Connection:
-    """Puts the parts together; nothing runs before `Sync.run`."""
+    """Puts the parts together; nothing runs before `Sync.run`.
+
+    `most` is the size of a unit before compression. `counts` are those of `hub`; `tell` hears of what is parked.
+    """
     check = Bell()
     agent = Agent(random_token(), platform.node())
     store = stores.state
     feeds: list[Feed] = [StateFeed(LINGER["state"], store, clock.boot_id())]
-    feeds += [RecordFeed(lane, LINGER[lane], stores.records, store) for lane in RECORD_LANES]
+    feeds += [
+        RecordFeed(lane, LINGER[lane], stores.records, store, most=most) for lane in RECORD_LANES
+    ]
+    counted = counts or {}
     pushes = {
-        feed.lane: LanePush(feed, hub, clock, chance, pace=pace, log=store.log) for feed in feeds
-    }
-    pull = PullLoop(hub, store, clock, chance, check, pace=pace)
+        feed.lane: LanePush(
+            feed, hub, clock, chance, pace=pace, log=store.log, counts=counted.get(feed.lane), tell=tell
+        )
+        for feed in feeds
+    }  # fmt: skip
+    pull = PullLoop(hub, store, clock, chance, check, pace=pace, tell=tell)
     session = Session(hub, store, pushes, pull, clock, check, agent=agent)
     live = LiveLink(hub, logs, reachability, clock, chance, Bells(check, pull.news), run=agent.run)
     link = Link(session, live, reachability, clock, chance, check)
-    return Connection(link, session, pull, pushes)
+    return Connection(check, link, session, pull, pushes)
 
 
 class Sync:
@@ -101,37 +119,41 @@ class Sync:
         connection: Connection | None,
         clock: Clock,
         chance: random.Random,
+        turns: LinkTurns | None = None,
     ) -> None:
         self.reachability = reachability
+        self.connection = connection
+        self.turns = turns
         self._store = stores.state
         self._records = stores.records
-        self._connection = connection
         self._guard = Guard("keeping in touch with the hub", clock, chance)
 
     async def run(self) -> None:
         """Runs until cancelled; then keeps what was acknowledged and takes leave of the hub."""
         while not await self._guard.run(self.reachability.restore):
             pass
-        if self._connection is None:
+        if self.connection is None:
             await self.reload()  # what was carried to the hub by hand may go in time
             await asyncio.get_running_loop().create_future()
             return
-        for push in self._connection.pushes.values():
+        for push in self.connection.pushes.values():
             await push.load()
         try:
             while True:
-                await self._guard.run(self._connection.link.once)
+                await self._guard.run(self.connection.link.once)
         finally:
-            await self._guard.run(self._connection.session.save)
+            await self._guard.run(self.connection.session.save)
+            if self.turns is not None:
+                await self._guard.run(self.turns.save)
 
     @property
     def clock_skew(self) -> float | None:
         """Seconds by which our wall clock is ahead of the hub's; None: the hub was not heard since the start."""
-        return self._connection.session.clock_skew if self._connection else None
+        return self.connection.session.clock_skew if self.connection else None
 
     def backed_up(self, lane: Lane) -> int:
         """Up to which number the hub has `lane` in a backup; 0 where nothing is known."""
-        return self._connection.pushes[lane].backed_up if self._connection else 0
+        return self.connection.pushes[lane].backed_up if self.connection else 0
 
     @property
     def connected(self) -> bool:
@@ -140,22 +162,22 @@ class Sync:
 
     async def acknowledged(self) -> dict[Lane, LanePoint]:
         """How far the hub has each lane, as far as is known here."""
-        if self._connection is None:
+        if self.connection is None:
             return {lane: await self._store.lane(lane) for lane in LANES}
-        return {lane: push.acknowledged for lane, push in self._connection.pushes.items()}
+        return {lane: push.acknowledged for lane, push in self.connection.pushes.items()}
 
     async def reload(self) -> None:
         """Takes up again what the store says is acknowledged; while the hub is not there."""
         for lane in RECORD_LANES:
             self._records.acknowledge(lane, (await self._store.lane(lane)).n)
-        if self._connection is not None:
-            for push in self._connection.pushes.values():
+        if self.connection is not None:
+            for push in self.connection.pushes.values():
                 await push.load()
 
     async def status(self) -> SyncStatus:
         """For people and monitoring: the link, the lanes, and whether all of it works."""
         saved = await self._store.fact(LAST_SUCCESS)
-        session = self._connection.session if self._connection else None
+        session = self.connection.session if self.connection else None
         last_success = max(int(saved or 0), session.last_success if session else 0)
         if not last_success:
             result: Literal["success", "failing", "never"] = "never"
@@ -167,8 +189,10 @@ class Sync:
             lanes=[await self._lane(lane) for lane in LANES],
             incarnation=self._store.incarnation,
             last_success=last_success or None,
-            failures=self._connection.failures if self._connection else 0,
+            failures=self.connection.failures if self.connection else 0,
             double=session.double if session else "",
+            pulls=self.connection.pull.counts if self.connection else PullCounters(),
+            network=None if self.turns is None else await self.turns.status(),
         )
 
     async def settled(self) -> None:
@@ -179,7 +203,7 @@ class Sync:
             await asyncio.sleep(_LOOK_EVERY)
 
     def _works(self) -> bool:
-        connection = self._connection
+        connection = self.connection
         return (
             connection is not None
             and self.reachability.connected
@@ -188,12 +212,17 @@ class Sync:
         )
 
     async def _lane(self, lane: Lane) -> LaneStatus:
-        push = self._connection.pushes[lane] if self._connection else None
+        push = self.connection.pushes[lane] if self.connection else None
         acknowledged = push.acknowledged.n if push else (await self._store.lane(lane)).n
         problem = push.problem if push else ""
+        parked = push is not None and push.parked
+        counters = push.counts.shown() if push else LaneCounters()
         if lane == "state":
-            waiting = await self._store.unsent()
-            return LaneStatus(lane, acknowledged + waiting, acknowledged, waiting, problem=problem)
-        head = self._records.head(lane).n
-        size = self._records.bytes(lane)
-        return LaneStatus(lane, head, acknowledged, head - acknowledged, size, problem)
+            size, waiting = 0, await self._store.unsent()
+            head = acknowledged + waiting
+        else:
+            size, head = self._records.bytes(lane), self._records.head(lane).n
+            waiting = head - acknowledged
+        return LaneStatus(
+            lane, head, acknowledged, waiting, size, problem, counters=counters, parked=parked
+        )
