@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.fake_hub import NODE_ID, FakeHub
 from skerry.testing.fake_hub_server import SECRET, serve_fake_hub
 from skerry.testing.file_server import FileServer, serve_files
+from skerry.testing.manual_clock import ManualClock
 from skerry.testing.running_hub import running_hub
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode
@@ -45,17 +45,21 @@ class Memory:
 
 
 class Limited:
-    """A node whose every byte passes proxies that count; `held` says why only high priority goes."""
+    """A node whose every byte passes proxies that count. Time passes for its turns alone, in the test's hand.
+
+    `held` says why only high priority goes.
+    """
 
     def __init__(self, directory: Path, rate: int | None) -> None:
         self.rate = rate
         self.held = ""
+        self.passed = 0.0
         self.stack = AsyncExitStack()
         self.proxies: list[ChaosProxy] = []
         self._directory = directory
-        clock = SystemClock()
-        month = Month(Memory(), None, clock, untold)
-        self.turns = LinkTurns(rate, lambda: self.held, month, clock)
+        self.clock = ManualClock()
+        month = Month(Memory(), None, self.clock, untold)
+        self.turns = LinkTurns(rate, lambda: self.held, month, self.clock)
 
     async def to(self, port: int) -> str:
         proxy = await self.stack.enter_async_context(ChaosProxy("127.0.0.1", port))
@@ -71,35 +75,40 @@ class Limited:
         self.stack.push_async_callback(rig.stop)
         return rig
 
+    @property
+    def waiters(self) -> int:
+        return len(self.turns._waiters)
+
+    @property
+    def allowed(self) -> float:
+        """Bytes since the beginning: a second's burst, and the rate."""
+        assert self.rate is not None
+        return self.rate * self.passed + self.rate
+
     def moved(self) -> int:
         return sum(sum(proxy.forwarded.values()) for proxy in self.proxies)
 
-    @contextlib.asynccontextmanager
-    async def never_faster(self) -> AsyncIterator[None]:
-        """Within the block, no more than a second's burst and the rate since its beginning is seen at any time."""
-        assert self.rate is not None
-        began, before, rate = time.monotonic(), self.moved(), self.rate
+    async def runs_dry(self, waiters: int = 1) -> None:
+        """Returns when that many wait for their bytes, and nothing is on its way any more."""
+        moved, still = -1, 0
+        while still < 4:
+            await asyncio.sleep(0.003)
+            same = self.waiters >= waiters and self.moved() == moved
+            moved, still = self.moved(), still + 1 if same else 0
 
-        def check() -> None:
-            moved = self.moved() - before
-            assert moved <= rate * (time.monotonic() - began) + rate
-
-        async def watch() -> None:
-            while True:
-                check()
-                await asyncio.sleep(0.01)
-
-        async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(watch())
-            yield
-            check()
-            watching.cancel()
+    async def never_faster(self, before: int) -> None:
+        """Lets time pass whenever everybody waits; what is seen is never above a second's burst and the rate since."""
+        while True:
+            await self.runs_dry()
+            assert self.moved() - before <= self.allowed
+            self.clock.advance(0.25)
+            self.passed += 0.25
 
 
 @pytest.mark.parametrize(
     ("rate", "size"),
     [
-        pytest.param(100_000, 200_000, id="short"),
+        pytest.param(100_000, 240_000, id="short"),
         pytest.param(256_000, 2_000_000, id="2 MB", marks=pytest.mark.soak),
     ],
 )
@@ -122,11 +131,18 @@ async def test_the_counter_never_exceeds_rate_times_time_and_a_second(
             download = Download(
                 limited.session, None, RealDisk(), Pace(None, SystemClock()), turns=limited.turns
             )
-            async with limited.never_faster():
-                node.sync_on()
-                file, part = model("w", blob).files[0], short_dir / "part"
-                await download.fetch(url, file, part, lambda _: None)
-                await eventually(lambda: _done(node), "everything is at the hub", 60)
+            before, file, part = limited.moved(), model("w", blob).files[0], short_dir / "part"
+            watching = asyncio.create_task(limited.never_faster(before))
+            node.sync_on()
+            fetching = asyncio.create_task(download.fetch(url, file, part, lambda _: None))
+            await eventually(
+                lambda: watching.done() or (fetching.done() and _done(node)), "done", 60
+            )
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+            await fetching
+            assert limited.moved() - before <= limited.allowed
             assert part.read_bytes() == blob
             assert limited.moved() > 0.9 * size / 2
             assert len(files.requests) >= size // 2 // limited.turns.piece
@@ -154,7 +170,7 @@ async def hub() -> AsyncIterator[tuple[FakeHub, int]]:
 
 
 async def test_a_high_row_goes_before_a_backlog(short_dir: Path, hub: tuple[FakeHub, int]) -> None:
-    """By the order at the hub: what was on its way may still come before it, one unit of each other lane."""
+    """By the order at the hub, while two lanes wait that came before it."""
     fake, port = hub
     limited = Limited(short_dir / "node", 100_000)
     async with limited.stack:
@@ -163,12 +179,15 @@ async def test_a_high_row_goes_before_a_backlog(short_dir: Path, hub: tuple[Fake
         for lane in lanes:
             await _fill(node, A if lane == "keep" else B, lane, 300_000)
         node.sync_on()
-        await eventually(lambda: len(fake.units) > 4, "the backlog flows")
+        await limited.runs_dry(waiters=2)
         before = len(fake.units)
+        assert before > 2
         await node.publish("c" * 32, 1, 1, "event")
-        await eventually(lambda: any(_is("event")(unit) for unit in fake.units), "it is there")
-        came = [unit.lane for unit in fake.units]
-        assert came.index("event") - before <= 3
+        await eventually(lambda: limited.waiters == 3 or len(fake.units) > before, "it wants to go")
+        while len(fake.units) == before:
+            limited.clock.advance(0.005)  # far less than a unit of the others takes
+            await asyncio.sleep(0.01)
+        assert fake.units[before].lane == "event"
         assert not _done(node)  # else it proves nothing
 
 
@@ -185,7 +204,7 @@ async def test_critical_only_lets_events_and_wishes_pass(
         await node.publish(B, 1, 3, "event")
         node.sync_on()
         await eventually(lambda: len(fake.records) == 3, "the events are there")
-        await eventually(lambda: bool(limited.turns._waiters), "the others wait")
+        await eventually(lambda: limited.waiters > 0, "the others wait")
         assert node.sync.connection is not None
         pull = node.sync.connection.pull
         await eventually(lambda: pull.counts.rounds > 0, "it has pulled")
@@ -196,7 +215,3 @@ async def test_critical_only_lets_events_and_wishes_pass(
         limited.held = ""
         limited.turns._bell.ring()
         await eventually(lambda: len(fake.records) == 6, "the others follow")
-
-
-def _is(lane: str) -> Callable[[object], bool]:
-    return lambda unit: getattr(unit, "lane", "") == lane
