@@ -11,7 +11,7 @@ from tests.sync_rig import NodeRig, passing
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.errors import Refused
-from skerry.node.sync.on_request import sync_now
+from skerry.node.sync.on_request import log_page, sync_now
 from skerry.node.sync.pace import Pace
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Stores, Sync
@@ -157,7 +157,7 @@ async def test_the_log_and_the_counters_of_a_lane(rig: Rig) -> None:
     lanes = {one.lane: one.counters for one in (await rig.node.sync.status()).lanes}
     assert (lanes["keep"].units, lanes["keep"].records, lanes["keep"].cuts) == (1, 5, 0)
     await rig.node.sync_off()
-    newest = rig.node.store.log.newest(10)
+    newest = log_page(rig.node.store.log, 10).entries
     pushed = next(one for one in newest if one.kind == "keep")
     assert (pushed.operation, pushed.name, pushed.status) == ("push", "1..5", "success")
     assert json.loads(bytes(pushed.details))["units"] == 1

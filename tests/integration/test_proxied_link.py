@@ -13,7 +13,7 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.pace import Pace
 from skerry.node.models.download import Download
-from skerry.node.proxies import Proxies
+from skerry.node.node_settings import Proxies
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.fake_hub import NODE_ID, FakeHub

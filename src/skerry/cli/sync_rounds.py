@@ -10,7 +10,7 @@ import typer
 from skerry.cli.exits import FAILED
 from skerry.cli.output import Line, Table, number, word
 from skerry.cli.session import Session, remote
-from skerry.wire.local import SyncLogEntry, SyncLogPage, SyncRound
+from skerry.wire.rounds import SyncLogEntry, SyncLogPage, SyncRound
 
 _MARGIN = 5.0
 """Seconds for the answer itself."""

@@ -12,8 +12,7 @@ import aiohttp
 
 from skerry.kit.clock import Clock
 from skerry.node.hub_addresses import HubAccount
-from skerry.node.node_settings import NodeSettings
-from skerry.node.proxies import Proxies
+from skerry.node.node_settings import NodeSettings, Proxies
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.counts import LaneCounts
 from skerry.node.sync.pace import Tell

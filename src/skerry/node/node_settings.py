@@ -11,7 +11,6 @@ from typing import Literal
 import msgspec
 
 from skerry.core.stream_rules import Rule
-from skerry.node.proxies import DIRECT, Proxies
 
 STORE_FILE = "node.db"
 """The database's name in the data directory, if `storage.path` does not name its file."""
@@ -158,6 +157,29 @@ class LogsSection(msgspec.Struct, frozen=True):
     """The node's own log."""
 
     level: str
+
+
+class Proxies(msgspec.Struct, frozen=True):
+    """Proxies by the scheme of what is asked for, and who is asked without: entries of NO_PROXY."""
+
+    http: str = ""
+    https: str = ""
+    direct: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "Proxies()"
+
+    def of(self, url: str) -> str | None:
+        """The proxy for a request to `url`; None: it goes there directly, as to this machine itself always."""
+        proxy = self.https if url.startswith("https:") else self.http
+        if not proxy:
+            return None
+        from skerry.node.proxies import takes_proxy  # noqa: PLC0415 - most nodes have none
+
+        return proxy if takes_proxy(url, self.direct) else None
+
+
+DIRECT = Proxies()
 
 
 class NodeSettings(msgspec.Struct, frozen=True):

@@ -6,35 +6,17 @@ aiohttp would read them itself, and with them passwords of ~/.netrc for servers 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-import msgspec
+from skerry.node.node_settings import Proxies
 
 
-class Proxies(msgspec.Struct, frozen=True):
-    """Proxies by the scheme of what is asked for, and hosts (`direct`) that are asked without."""
-
-    http: str = ""
-    https: str = ""
-    direct: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return "Proxies()"
-
-    def of(self, url: str) -> str | None:
-        """The proxy for a request to `url`; None: it goes there directly, as to this machine itself always."""
-        if not (self.http or self.https):
-            return None
-        address = urlsplit(url)
-        proxy = self.https if address.scheme == "https" else self.http
-        host, port = address.hostname or "", address.port
-        if not proxy or _is_here(host) or any(_names(one, host, port) for one in self.direct):
-            return None
-        return proxy
-
-
-DIRECT = Proxies()
+def takes_proxy(url: str, direct: Sequence[str]) -> bool:
+    """Whether a request to `url` takes the proxy of its scheme; `direct` are the entries of NO_PROXY."""
+    address = urlsplit(url)
+    host, port = address.hostname or "", address.port
+    return not _is_here(host) and not any(_names(one, host, port) for one in direct)
 
 
 def proxies_in(environment: Mapping[str, str]) -> Proxies:

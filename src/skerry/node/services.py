@@ -63,8 +63,6 @@ from skerry.wire.local import (
     NodeStatus,
     ReleaseUpdates,
     StopRequest,
-    SyncLogPage,
-    SyncRound,
     SyncStatus,
     WorkerOrder,
     WorkerStatus,
@@ -76,6 +74,7 @@ from skerry.wire.workload import Assignment, StreamClass, WorkloadStatus
 
 if TYPE_CHECKING:
     from skerry.node.sync.carrying import Carrying
+    from skerry.wire.rounds import SyncLogPage, SyncRound
     from skerry.wire.stick import ReceiptTaken
     from skerry.wire.storage import StorageReport
 
@@ -293,7 +292,9 @@ class Node:
         return await sync_now(self.sync, self._host.clock, seconds)
 
     async def sync_log(self, limit: int) -> SyncLogPage:
-        return SyncLogPage(await asyncio.to_thread(self.store.state.log.newest, limit))
+        from skerry.node.sync.on_request import log_page  # noqa: PLC0415 - as above
+
+        return await asyncio.to_thread(log_page, self.store.state.log, limit)
 
     async def doctor(self) -> Doctor:
         return Doctor(examine(await self._facts(deep=True)))

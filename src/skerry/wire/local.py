@@ -100,39 +100,6 @@ class SyncStatus(msgspec.Struct, frozen=True):
     """None: the settings limit nothing."""
 
 
-class SyncRound(msgspec.Struct, frozen=True):
-    """How a push and a pull on request went (`skerry sync now`).
-
-    `ok`: the hub has what was here when it was asked, as far as it may be sent now, and was asked for changes. `sent` are
-    records or frames by lane, `pulled` rows. `waiting` is what each lane still has, `held` why some of it may not be sent.
-    """
-
-    ok: bool
-    seconds: float
-    sent: dict[Lane, int]
-    pulled: int
-    waiting: dict[Lane, int]
-    problems: list[str]
-    held: str = ""
-
-
-class SyncLogEntry(msgspec.Struct, frozen=True):
-    """A line of the sync log; `details` is JSON. See docs/reference/sync.md."""
-
-    at: str
-    operation: str
-    kind: str
-    name: str
-    status: str
-    details: msgspec.Raw
-
-
-class SyncLogPage(msgspec.Struct, frozen=True):
-    """The newest lines of the sync log, oldest first."""
-
-    entries: list[SyncLogEntry]
-
-
 class MemoryUsage(msgspec.Struct, frozen=True):
     """The node's memory against its limit, in bytes: agent and keeper (`own`), and each workload."""
 

@@ -26,8 +26,6 @@ from skerry.wire.local import (
     NewPassphrase,
     NodeStatus,
     StopRequest,
-    SyncLogPage,
-    SyncRound,
     SyncStatus,
     WorkerOrder,
     WorkerStatus,
@@ -36,6 +34,7 @@ from skerry.wire.logs import read_log_query
 from skerry.wire.models import ModelCache
 
 if TYPE_CHECKING:
+    from skerry.wire.rounds import SyncLogPage, SyncRound
     from skerry.wire.stick import ReceiptTaken
     from skerry.wire.storage import StorageReport
 

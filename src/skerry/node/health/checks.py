@@ -12,7 +12,6 @@ import msgspec
 
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration, format_size
-from skerry.node.health.link_checks import network_check
 from skerry.wire.local import (
     BackupStatus,
     CheckResult,
@@ -235,6 +234,10 @@ def link(facts: Facts) -> CheckResult:
 
 def network(facts: Facts) -> CheckResult:
     """What limits the link."""
+    if facts.sync.network is None:
+        return CheckResult("network", "ok", "not limited (sync.network)")
+    from skerry.node.health.link_checks import network_check  # noqa: PLC0415 - most links are not limited
+
     return network_check(facts.sync.network)
 
 

@@ -9,11 +9,9 @@ NEARLY = 80
 """Percent of a month's bytes."""
 
 
-def network_check(found: NetworkStatus | None) -> CheckResult:
+def network_check(found: NetworkStatus) -> CheckResult:
     """Whether the link may carry everything, and how much of the month's bytes are used."""
     name = "network"
-    if found is None:
-        return CheckResult(name, "ok", "not limited (sync.network)")
     detail = "; ".join(network_words(found)) or "everything goes"
     if found.cap and found.used * 100 >= NEARLY * found.cap:
         fix = "raise sync.network.monthly_cap, send less (docs/operate/links.md), or wait for the next month"

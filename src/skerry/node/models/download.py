@@ -22,8 +22,8 @@ from skerry.kit.one_line import one_line
 from skerry.kit.pace import Pace
 from skerry.node.models.files import WriteBehind
 from skerry.node.models.origins import HubAccess, headers_for, parsed, redirected
+from skerry.node.node_settings import DIRECT, Proxies
 from skerry.node.ports import Turn, Turns
-from skerry.node.proxies import DIRECT, Proxies
 from skerry.wire.codec import decode, encode
 from skerry.wire.models import ModelFile
 

@@ -20,7 +20,6 @@ from skerry.kit.ids import uuid7
 from skerry.kit.one_line import one_line
 from skerry.kit.sqlite import SqliteWriter, read_queries
 from skerry.wire.codec import encode
-from skerry.wire.local import SyncLogEntry
 from skerry.wire.sync import Lane, StateRow
 
 SQL = read_queries(Path(__file__).with_name("sync_log.sql"))
@@ -98,11 +97,11 @@ class SyncLog:
         status = "failed" if failed else "waiting"
         await self._write("retry", "pull", "", status, more)
 
-    def newest(self, limit: int) -> list[SyncLogEntry]:
+    def newest(self, limit: int) -> list[sqlite3.Row]:
         """The newest lines, oldest first. Blocks shortly; not what the half minute before has brought (`flush`)."""
         with contextlib.closing(self._writer.reader()) as reader:
             rows = reader.execute(SQL["newest"], (limit,)).fetchall()
-        return [_entry(row) for row in reversed(rows)]
+        return rows[::-1]
 
     def note_pulled(self, db: sqlite3.Connection, rows: Sequence[StateRow]) -> None:
         """The hub's rows have been taken over."""
@@ -151,13 +150,6 @@ class SyncLog:
         row = (uuid7(self._clock), operation, kind, name, status, now, encode(details).decode())
         db.execute(SQL["add"], row)
         db.execute(SQL["drop_old"], (KEPT,))
-
-
-def _entry(row: sqlite3.Row) -> SyncLogEntry:
-    return SyncLogEntry(
-        row["timestamp"], row["operation"], row["entity_type"], row["entity_id"], row["status"],
-        msgspec.Raw(row["details"].encode()),
-    )  # fmt: skip
 
 
 def _version(row: StateRow) -> dict[str, object]:

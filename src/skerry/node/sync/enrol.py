@@ -16,7 +16,7 @@ from skerry.core.credentials import random_secret, secret_hash
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused, Transient
 from skerry.node.identity import Identity, read_identity, write_identity
-from skerry.node.proxies import DIRECT, Proxies
+from skerry.node.node_settings import DIRECT, Proxies
 from skerry.node.sync.uplink import exchange, read_answer
 from skerry.wire.codec import encode
 from skerry.wire.sync import Enrol, Enrolled

@@ -1,13 +1,17 @@
-"""A push and a pull because somebody asks for them (`skerry sync now`), and how they went. Loaded when that happens."""
+"""What somebody asks of sync now and then, loaded when that happens: a push and a pull, and the log of those before."""
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import Refused
+from skerry.node.store.sync_log import SyncLog
 from skerry.node.sync.sync import Connection, Sync
-from skerry.wire.local import SyncRound
+from skerry.wire.rounds import SyncLogEntry, SyncLogPage, SyncRound
 from skerry.wire.sync import Lane
 
 if TYPE_CHECKING:
@@ -37,6 +41,18 @@ class _Start:
         """Whether a pull has ended since."""
         now = connection.pull.counts
         return now.rounds > self.pulls.rounds or now.refusals > self.pulls.refusals
+
+
+def log_page(log: SyncLog, limit: int) -> SyncLogPage:
+    """The newest lines, oldest first. Blocks shortly."""
+    return SyncLogPage([_entry(row) for row in log.newest(limit)])
+
+
+def _entry(row: sqlite3.Row) -> SyncLogEntry:
+    return SyncLogEntry(
+        row["timestamp"], row["operation"], row["entity_type"], row["entity_id"], row["status"],
+        msgspec.Raw(row["details"].encode()),
+    )  # fmt: skip
 
 
 async def sync_now(sync: Sync, clock: Clock, patience: float) -> SyncRound:

@@ -23,8 +23,8 @@ from aiohttp import ClientTimeout
 from skerry.kit.authorities import authorities
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.node.hub_addresses import HubAddresses
+from skerry.node.node_settings import DIRECT, Proxies
 from skerry.node.ports import Turn, Turns
-from skerry.node.proxies import DIRECT, Proxies
 from skerry.node.sync.counts import LaneCounts
 from skerry.node.sync.failures import NO_HUB, Answer, cause_of, judge, origin
 from skerry.node.sync.live import WebSocketLive
