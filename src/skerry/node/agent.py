@@ -58,7 +58,6 @@ from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.node.store.workers import WorkerStore
-from skerry.node.sync.counts import LaneCounts
 from skerry.node.sync.feeds import MAX_BYTES
 from skerry.node.sync.pace import Pace
 from skerry.node.sync.reachability import Reachability
@@ -80,6 +79,7 @@ from skerry.node.workloads.supervise import Supervisor
 from skerry.node.workloads.workers.groups import WorkerGroups
 from skerry.node.workloads.workers.scripts import models_named
 from skerry.wire.codec import encode
+from skerry.wire.local import LaneCounters
 from skerry.wire.records import ClockQuality
 from skerry.wire.sync import LANES
 from skerry.wire.workload import NodeInfo
@@ -277,7 +277,7 @@ def _sync(
         alone = Reachability(stores.state, host.clock, None, by_choice=settings.stays_alone)
         return Sync(stores, alone, None, host.clock, host.chance, turns)
     hubs = account.addresses
-    counts = {lane: LaneCounts() for lane in LANES}
+    counts = {lane: LaneCounters() for lane in LANES}
     reachability = Reachability(stores.state, host.clock, lambda: hubs.current)
     connection = connect(
         way.uplink(account, counts=counts), stores, reachability, logs, host.clock, host.chance,

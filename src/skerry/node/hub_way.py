@@ -14,9 +14,9 @@ from skerry.kit.clock import Clock
 from skerry.node.hub_addresses import HubAccount
 from skerry.node.node_settings import NodeSettings, Proxies
 from skerry.node.store.state import NodeStore
-from skerry.node.sync.counts import LaneCounts
 from skerry.node.sync.pace import Tell
 from skerry.node.sync.uplink import HttpUplink
+from skerry.wire.local import LaneCounters
 from skerry.wire.sync import Lane
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class HubWay:
         self,
         account: HubAccount,
         priority: Priority = "high",
-        counts: Mapping[Lane, LaneCounts] | None = None,
+        counts: Mapping[Lane, LaneCounters] | None = None,
     ) -> HttpUplink:
         """Calls to the hub of this class; units are of their lane's."""
         return HttpUplink(

@@ -28,7 +28,6 @@ from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscription, Subscriptions
 from skerry.node.desired_state import StoredDesired
 from skerry.node.files.on_demand import FilesOnDemand
-from skerry.node.health.checks import Facts, examine, problems
 from skerry.node.host import Host
 from skerry.node.identity import SECRET_FILE, Identity
 from skerry.node.keys import KeyRotation
@@ -73,6 +72,7 @@ from skerry.wire.records import Publish, Published
 from skerry.wire.workload import Assignment, StreamClass, WorkloadStatus
 
 if TYPE_CHECKING:
+    from skerry.node.health.checks import Facts
     from skerry.node.sync.carrying import Carrying
     from skerry.wire.rounds import SyncLogPage, SyncRound
     from skerry.wire.stick import ReceiptTaken
@@ -264,6 +264,8 @@ class Node:
         self._started_at = host.clock.wall_ns()
 
     async def status(self) -> NodeStatus:
+        from skerry.node.health.checks import problems  # noqa: PLC0415 - only when somebody asks
+
         identity = self.identity
         return NodeStatus(
             id=identity.node_id if identity else "",
@@ -297,6 +299,8 @@ class Node:
         return await asyncio.to_thread(log_page, self.store.state.log, limit)
 
     async def doctor(self) -> Doctor:
+        from skerry.node.health.checks import examine  # noqa: PLC0415 - as above
+
         return Doctor(examine(await self._facts(deep=True)))
 
     async def storage(self) -> StorageReport:
@@ -346,6 +350,8 @@ class Node:
         self.stopped.set()
 
     async def _facts(self, *, deep: bool) -> Facts:
+        from skerry.node.health.checks import Facts  # noqa: PLC0415 - as above
+
         directory = self.settings.data_dir
         store = partial(integrity_problem, self.store.path, self.store.encryption.cipher("store"))
         problem = await asyncio.to_thread(store) if deep else ""

@@ -25,7 +25,7 @@ class LinkStatus(msgspec.Struct, frozen=True):
     unknown: bool = False
 
 
-class LaneCounters(msgspec.Struct, frozen=True):
+class LaneCounters(msgspec.Struct):
     """What has become of one lane since the agent started.
 
     `units` and `records` (or frames) are what the hub took; `plain` and `compressed` the bytes of all units that were

@@ -17,9 +17,9 @@ from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.tasks import Guard
 from skerry.node.ports import Uplink
 from skerry.node.store.sync_log import Attempt, SyncLog
-from skerry.node.sync.counts import LaneCounts
 from skerry.node.sync.feeds import Feed, Outgoing
 from skerry.node.sync.pace import PARKED, RESUMED, Pace, Tell, untold
+from skerry.wire.local import LaneCounters
 from skerry.wire.records import Meta
 from skerry.wire.sync import LanePoint, PushReply
 
@@ -41,11 +41,11 @@ class LanePush:
         *,
         pace: Pace,
         log: SyncLog,
-        counts: LaneCounts | None = None,
+        counts: LaneCounters | None = None,
         tell: Tell = untold,
     ) -> None:
         self.feed = feed
-        self.counts = counts or LaneCounts()
+        self.counts = counts or LaneCounters()
         self._tell = tell
         self._hurried = Bell()
         self._pace = pace
@@ -156,7 +156,8 @@ class LanePush:
         self.backed_up = reply.backed_up_through
         await self.feed.confirm(reply)
         attempt = self._attempt(outgoing)
-        self.counts.taken(point.n - self._after.n)
+        self.counts.units += 1
+        self.counts.records += point.n - self._after.n
         self._after = point
         was_parked, self._refusal, self._trouble = self.parked, "", ""
         self.refusals = self._stumbles = 0

@@ -22,7 +22,6 @@ from skerry.kit.tasks import Guard
 from skerry.node.ports import LogSource, Uplink
 from skerry.node.store.records import RecordStore
 from skerry.node.store.state import NodeStore
-from skerry.node.sync.counts import LaneCounts
 from skerry.node.sync.feeds import MAX_BYTES, Feed, RecordFeed, StateFeed
 from skerry.node.sync.link import Link
 from skerry.node.sync.live_link import Bells, LiveLink, LiveSource
@@ -81,7 +80,7 @@ def connect(  # noqa: PLR0913 - both ends, time, and how often
     *,
     pace: Pace,
     most: int = MAX_BYTES,
-    counts: Mapping[Lane, LaneCounts] | None = None,
+    counts: Mapping[Lane, LaneCounters] | None = None,
     tell: Tell = untold,
 ) -> Connection:
     """Puts the parts together; nothing runs before `Sync.run`.
@@ -216,7 +215,7 @@ class Sync:
         acknowledged = push.acknowledged.n if push else (await self._store.lane(lane)).n
         problem = push.problem if push else ""
         parked = push is not None and push.parked
-        counters = push.counts.shown() if push else LaneCounters()
+        counters = push.counts if push else LaneCounters()
         if lane == "state":
             size, waiting = 0, await self._store.unsent()
             head = acknowledged + waiting

@@ -25,12 +25,12 @@ from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.node.hub_addresses import HubAddresses
 from skerry.node.node_settings import DIRECT, Proxies
 from skerry.node.ports import Turn, Turns
-from skerry.node.sync.counts import LaneCounts
 from skerry.node.sync.failures import NO_HUB, Answer, cause_of, judge, origin
 from skerry.node.sync.live import WebSocketLive
 from skerry.wire.codec import MAX_BODY, compress, decode, decompress, encode
 from skerry.wire.files import FileManifest, FilesHeld, FileState
 from skerry.wire.link import RUN_HEADER
+from skerry.wire.local import LaneCounters
 from skerry.wire.models import NamedModels
 from skerry.wire.sync import Hello, HelloReply, Lane, Pull, PullReply, PushReply, PushUnit
 
@@ -174,7 +174,7 @@ class HttpUplink:
         proxies: Proxies = DIRECT,
         turns: Turns | None = None,
         priority: Priority = "high",
-        counts: Mapping[Lane, LaneCounts] | None = None,
+        counts: Mapping[Lane, LaneCounters] | None = None,
     ) -> None:
         self._session = session
         self._proxies = proxies
@@ -211,8 +211,10 @@ class HttpUplink:
         headers = {"Content-Encoding": "zstd"}
         if unit.lane == "state" and len(body) >= _LARGE_STATE:
             headers |= _ACCEPT
-        if unit.lane in self._counts:
-            self._counts[unit.lane].carried(len(plain), len(body))
+        counted = self._counts.get(unit.lane)
+        if counted is not None:
+            counted.plain += len(plain)
+            counted.compressed += len(body)
         priority = self._turns.of_lane(unit.lane) if self._turns else None
         return await self._call("push", body, PushReply, headers, priority=priority)
 
