@@ -76,7 +76,7 @@ class LaneStatus(msgspec.Struct, frozen=True):
     waiting: int
     bytes_on_disk: int = 0
     problem: str = ""
-    counters: LaneCounters = LaneCounters()
+    counters: LaneCounters = msgspec.field(default_factory=LaneCounters)
     parked: bool = False
 
 

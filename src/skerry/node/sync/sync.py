@@ -215,7 +215,7 @@ class Sync:
         acknowledged = push.acknowledged.n if push else (await self._store.lane(lane)).n
         problem = push.problem if push else ""
         parked = push is not None and push.parked
-        counters = push.counts if push else LaneCounters()
+        counters = msgspec.structs.replace(push.counts) if push else LaneCounters()
         if lane == "state":
             size, waiting = 0, await self._store.unsent()
             head = acknowledged + waiting
