@@ -173,7 +173,7 @@ def _build(
     enrolled = with_secret(settings.data_dir, identity, store.cipher, host.disk)
     keep = partial(keep_identity, settings.data_dir, host.disk)
     account = None if settings.stays_alone else account_of(settings.hub.url, enrolled, keep)
-    events = OwnEvents(records, clock, lambda: _quality(sync, clock))
+    events = OwnEvents(records, clock, lambda: _quality(sync, clock))  # sync tells events, too
     way = build_way(settings, account, session, store.state, clock, events.tell)
     sync = _sync(settings, way, host, Stores(store.state, records), logs, events)
     quality = partial(_quality, sync, clock)

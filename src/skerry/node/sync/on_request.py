@@ -34,7 +34,7 @@ class _Start:
     def lane_is_done(self, connection: Connection, lane: Lane) -> bool:
         """Whether the hub has what the lane had, or has refused it since."""
         push = connection.pushes[lane]
-        has_all = push.acknowledged.n >= self.heads[lane]
+        has_all = push.acknowledged.n >= self.heads.get(lane, 0)
         return has_all or push.counts.refusals > self.refusals[lane]
 
     def pull_is_done(self, connection: Connection) -> bool:
@@ -107,7 +107,9 @@ async def _report(
         problems = [status.link.cause]
     elif not (start.pull_is_done(connection) or problems):
         problems = ["the hub was not asked for changes in time"]
-    late = [lane for lane in lanes if connection.pushes[lane].acknowledged.n < start.heads[lane]]
+    late = [
+        lane for lane in lanes if connection.pushes[lane].acknowledged.n < start.heads.get(lane, 0)
+    ]
     if late and not problems:
         problems = [f"not all of lane «{lane}» went in time" for lane in late]
     return SyncRound(
