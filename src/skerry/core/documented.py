@@ -92,15 +92,6 @@ def _sync() -> Iterator[Setting]:
         low=1, high=100, nodes_only=True)
     yield Setting("sync.network.max_bandwidth", "size", None, "Bytes a second for all sync together, both ways.",
         unit="bytes a second", low=1000, feature=BANDWIDTH, nodes_only=True)
-    yield Setting("sync.network.monthly_cap", "size", None,
-        "Bytes that sync may move in a calendar month (UTC), both ways. At 80 % a warning, from the cap on only high priority.",
-        unit="bytes", low=1_000_000, feature=BANDWIDTH, nodes_only=True)
-    yield Setting("sync.network.critical_only", "boolean", default=False,
-        doc="Only high priority goes: events, statuses, what the hub wants of this node. Everything else waits.",
-        feature=BANDWIDTH, nodes_only=True)
-    yield Setting("sync.network.metered", "word", "no",
-        "Whether the link is paid by the byte; then only high priority goes. «auto»: while the default route is a cellular modem.",
-        words=("yes", "no", "auto"), feature=BANDWIDTH, nodes_only=True)
     yield Setting("sync.network.compression", "boolean", default=True, doc="Compress what is sent to the hub.",
         feature=PLAIN_SYNC, asks=lambda value: value is False, nodes_only=True)
     yield Setting("sync.network.encryption", "boolean", default=False, doc="Speak with the hub by mutual TLS only.",
