@@ -22,9 +22,13 @@ from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.keys import Wish
+from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
+from skerry.hub.sync.readers import Readers
+from skerry.hub.sync.rows_pull import RowFeed
+from skerry.hub.sync.shared_rows import SharedRows
 from skerry.kit.sqlite import Driver
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.memory_blobs import MemoryBlobs
@@ -99,8 +103,14 @@ class HubRig:
             self.store, Ages(measurement=7 * DAY, event=30 * DAY, gap=30 * DAY, file=30 * DAY)
         )
         self.greeter = Greeter(self.store, clock)
-        self.receiver = Receiver(self.store, self.ingest, self.nodes, self.news.append)
-        self.feed = Feed(self.store, assignments, clock, self.news.append)
+        readers = Readers(self.news.append)
+        self.receiver = Receiver(
+            self.store, self.ingest, self.nodes, self.news.append, readers.changed
+        )
+        epochs = Epochs(self.store, assignments, self.news.append)
+        self.feed = Feed(self.store, epochs, clock)
+        self.row_feed = RowFeed(self.store, epochs, readers, clock)
+        self.shared_rows = SharedRows(self.store, clock, readers.changed)
 
     async def start(self) -> None:
         self.store.start()

@@ -1,10 +1,10 @@
-"""`skerry sync` and `skerry doctor`: how the node here is, asked at its admin socket."""
+"""`skerry sync` and `skerry doctor`: how the node here is, asked at its admin socket. `conflicts` has the rest of `sync`."""
 
 from __future__ import annotations
 
 import typer
 
-from skerry.cli import sync_rounds
+from skerry.cli import conflicts, sync_rounds
 from skerry.cli.exits import FAILED
 from skerry.cli.http import CHECKS_SECONDS, Api, Unreachable
 from skerry.cli.output import Cell, Table, number, word, yes_no
@@ -16,9 +16,10 @@ from skerry.wire.local import CheckResult, Doctor, NodeStatus, SyncStatus
 
 def register(app: typer.Typer) -> None:
     """Adds the group `sync` and the command `doctor`."""
-    group = typer.Typer(help="The node's sync with its hub.", no_args_is_help=True)
+    group = typer.Typer(help="Sync between nodes and hub.", no_args_is_help=True)
     group.command("status")(sync_status)
     sync_rounds.register(group)
+    conflicts.register(group)
     app.add_typer(group, name="sync")
     app.command("doctor")(doctor)
 

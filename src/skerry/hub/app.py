@@ -10,6 +10,7 @@ from litestar.di import Provide
 from skerry.hub.api.auth import Authenticator
 from skerry.hub.api.blobs import blob_routes
 from skerry.hub.api.bodies import ZstdBodies
+from skerry.hub.api.entities import entity_routes
 from skerry.hub.api.files import file_routes
 from skerry.hub.api.headers import PeopleHeaders
 from skerry.hub.api.keys import key_routes
@@ -47,6 +48,8 @@ from skerry.hub.sync.carrying import Carrying
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
+from skerry.hub.sync.rows_pull import RowFeed
+from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.kit.clock import Clock
 from skerry.wire.codec import MAX_BODY
@@ -74,6 +77,8 @@ class Features:
     receiver: Receiver
     carrying: Carrying
     feed: Feed
+    row_feed: RowFeed
+    shared_rows: SharedRows
     links: Links
     peers: Peers
     tails: Tails
@@ -101,6 +106,7 @@ def build_app(features: Features) -> Litestar:
             file_routes(),
             stick_routes(),
             key_routes(),
+            entity_routes(),
             page_routes(),
         ],
         guards=[features.authenticator.permit],

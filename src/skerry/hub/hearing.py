@@ -12,6 +12,7 @@ from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.link import Links
 from skerry.hub.store import notices
 from skerry.hub.store.hub_store import HubStore
+from skerry.hub.sync.readers import Readers
 from skerry.kit.clock import Clock
 
 SHOWN_EVERY = 1.0
@@ -21,7 +22,7 @@ SHOWN_EVERY = 1.0
 class Hearing:
     """Belongs to the event loop's thread."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all who may have to hear
         self,
         store: HubStore,
         links: Links,
@@ -29,12 +30,15 @@ class Hearing:
         rollouts: Rollouts,
         changes: Changes,
         clock: Clock,
+        *,
+        readers: Readers,
     ) -> None:
         self._store = store
         self._links = links
         self._nodes = nodes
         self._rollouts = rollouts
         self._changes = changes
+        self._readers = readers
         self._clock = clock
         self._told = 0
 
@@ -44,8 +48,11 @@ class Hearing:
             case notices.News(nodes):
                 for node_id in nodes:
                     self._links.notify(node_id)
+            case notices.Shared(entities):
+                self._readers.changed(entities)
             case notices.Deleted(node_id):
                 self._nodes.forget(node_id)
+                self._readers.forget(node_id)
                 self._links.end(node_id)
             case notices.Linked(node_id, turn, run, place):
                 agent = Agent(run, place) if run else None

@@ -63,9 +63,13 @@ from skerry.hub.store.rotation import LEASE, Rotation
 from skerry.hub.store.sole import only_user
 from skerry.hub.store.tables import FLEET
 from skerry.hub.sync.carrying import Carrying
+from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
+from skerry.hub.sync.readers import Readers
+from skerry.hub.sync.rows_pull import RowFeed
+from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
@@ -187,7 +191,11 @@ async def _build(
     hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
-    receiver = Receiver(store, Ingest(lambda: store.facts.index_key), nodes, links.notify)
+    readers = Readers(links.notify)
+    receiver = Receiver(
+        store, Ingest(lambda: store.facts.index_key), nodes, links.notify, readers.changed
+    )
+    epochs = Epochs(store, assignments, links.notify)
     rotation = Rotation(
         store, clock, functools.partial(leases.hold, "keys", LEASE), [blobs, file_blobs]
     )
@@ -198,9 +206,10 @@ async def _build(
         shelf=Shelf(store, file_blobs, arrivals, _longest_for_files(settings)),
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
-        carrying=Carrying(store, receiver, arrivals, clock), feed=Feed(store, assignments, clock, links.notify),
+        carrying=Carrying(store, receiver, arrivals, clock), feed=Feed(store, epochs, clock),
+        row_feed=RowFeed(store, epochs, readers, clock), shared_rows=SharedRows(store, clock, readers.changed),
         links=links, peers=peers, tails=Tails(links, peers, token),
-        hearing=Hearing(store, links, nodes, rollouts, changes, clock),
+        hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers),
         leases=leases, backups=backups, rotation=rotation, changes=changes,
         board=Board(
             nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups, storage=storage

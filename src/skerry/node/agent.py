@@ -49,6 +49,7 @@ from skerry.node.on_demand import (
     files_on_demand,
     models_on_demand,
     script_models,
+    shared_on_demand,
 )
 from skerry.node.safekeeping import build_safekeeping, recover_from_backups
 from skerry.node.services import Endpoints, Node, SeenValues, Sweeps, WorkloadDesk
@@ -134,7 +135,7 @@ async def run(
         node = _build(settings, identity, host, store, records, session)
         node.files.follow(tasks)
         await node.api.start(node.apps, settings.api.port)
-        await node.named.restore()
+        await node.restore()
         node.desired.follow(tasks)
         _ = tasks.start(_introduce(node, host), name="introduction")
         tasks.forever(node.supervisor.run(), name="workloads")
@@ -213,6 +214,7 @@ def _build(
         ),
         limits=limits, keys=build_rotation(store, records, files, host, settings),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
+        shared=shared_on_demand(settings, way, host, store, sync=sync, events=events),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 

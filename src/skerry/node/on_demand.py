@@ -20,6 +20,7 @@ from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import Room
+from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.encryption import Encryption
 from skerry.node.store.files import FileRows
 from skerry.node.store.instances import InstanceStore
@@ -28,14 +29,18 @@ from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.records import RecordStore
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.pace import PARKED
+from skerry.node.sync.pace import Pace as SyncPace
 from skerry.node.sync.sync import Sync
 from skerry.node.workloads.runtimes.lazy_containers import HAD_CONTAINERS, LazyContainers
+from skerry.wire.local import LaneCounters
+from skerry.wire.sync import ROW_LANES
 
 if TYPE_CHECKING:
     from skerry.kit.blob_bytes import BlobBytes
     from skerry.node.files.room import FileRoom
     from skerry.node.models.fetching import ModelNeeds
     from skerry.node.sync.carrying import Carrying
+    from skerry.node.sync.row_lanes import Shared
     from skerry.node.workloads.runtimes.containers.room import ContainerRoom
 
 
@@ -126,6 +131,42 @@ def blob_bytes(encryption: Encryption, disk: Disk) -> BlobBytes:
     from skerry.node.files.store import content_at  # noqa: PLC0415
 
     return SealedBytes(disk, encryption.ring.cipher("files"), content_at)
+
+
+def shared_on_demand(
+    settings: NodeSettings,
+    link: HubWay,
+    host: Host,
+    opened: OpenedStore,
+    *,
+    sync: Sync,
+    events: OwnEvents,
+) -> SharedOnDemand:
+    """What keeps the rows that this node shares, and syncs them; loaded with the first entity."""
+
+    async def build() -> Shared:
+        from skerry.node.store.shared_frames import SharedFrames  # noqa: PLC0415 - as above
+        from skerry.node.store.shared_pulled import SharedPulled  # noqa: PLC0415
+        from skerry.node.store.shared_rows import SharedRows  # noqa: PLC0415
+        from skerry.node.sync.row_hub import HttpRowHub  # noqa: PLC0415
+        from skerry.node.sync.row_lanes import RowLanes, Shared, Way  # noqa: PLC0415
+
+        node_id = opened.state.node_id
+        rows = SharedRows(opened.writer, opened.reader, host.clock, node_id, opened.cipher)
+        frames = SharedFrames(rows, opened.cipher, opened.state.log)
+        shared = Shared(rows, frames, SharedPulled(rows, opened.state.log))
+        way, counts = None, {lane: LaneCounters() for lane in ROW_LANES}
+        if link.account is not None:
+            uplink = link.uplink(link.account, counts=counts)
+            way = Way(uplink, HttpRowHub(uplink))
+        lanes = RowLanes(
+            shared, opened.state, way, host.clock, host.chance, pace=SyncPace.of(settings.sync),
+            counts=counts, tell=events.tell,
+        )  # fmt: skip
+        await sync.join(lanes)
+        return shared
+
+    return SharedOnDemand(opened.state, build)
 
 
 def carrying_on_demand(

@@ -20,7 +20,15 @@ from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, Push
 from skerry.wire.workload import Allow, ContainerSpec, Exit, Resources
 
 if TYPE_CHECKING:
-    from skerry.wire.shared import Priority
+    from skerry.wire.shared import (
+        Buckets,
+        BucketsReply,
+        Priority,
+        RowsPage,
+        RowsPart,
+        RowsPull,
+        RowsWanted,
+    )
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,6 +251,22 @@ class Turns(Protocol):
 
     def note(self, size: int) -> None:
         """So many bytes have travelled that could not wait."""
+        ...
+
+
+class RowHub(Protocol):
+    """The hub's shared rows. Every call raises as those of `Uplink`; edits go by its `push`."""
+
+    async def rows(self, pull: RowsPull) -> RowsPage:
+        """Changes of entities."""
+        ...
+
+    async def buckets(self, sums: Buckets) -> BucketsReply:
+        """Where an entity differs."""
+        ...
+
+    async def wanted(self, wanted: RowsWanted) -> RowsPart:
+        """Whole rows by their ids."""
         ...
 
 

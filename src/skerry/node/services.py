@@ -37,6 +37,7 @@ from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
 from skerry.node.safekeeping import Safekeeping
+from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, integrity_problem
 from skerry.node.store.records import RecordStore
@@ -229,6 +230,7 @@ class Node:
         limits: NodeLimits,
         keys: KeyRotation,
         carrying: Callable[[], Carrying],
+        shared: SharedOnDemand,
         host: Host,
         safekeeping: Safekeeping,
     ) -> None:
@@ -251,6 +253,7 @@ class Node:
         self.limits = limits
         self.keys = keys
         self._carrying = carrying
+        self.shared = shared
         self.safekeeping = safekeeping
         self.stopped = asyncio.Event()
         self.apps = Apps(
@@ -262,6 +265,11 @@ class Node:
         self._host = host
         self._isolation = isolation
         self._started_at = host.clock.wall_ns()
+
+    async def restore(self) -> None:
+        """Takes up what the agent before this one has learnt."""
+        await self.named.restore()
+        await self.shared.restore()
 
     async def status(self) -> NodeStatus:
         from skerry.node.health.checks import problems  # noqa: PLC0415 - only when somebody asks

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from skerry.wire.codec import decode
+
 Strategy = Literal["last_modified", "central_wins", "edge_wins", "merge", "manual"]
 FieldRule = Literal["lww", "max", "min", "sum", "union", "text"]
 Priority = Literal["high", "medium", "low"]
@@ -21,12 +23,20 @@ DECLARATIONS = "entity"
 BUCKETS = 256
 
 
+def _no_fields() -> msgspec.Raw:
+    return msgspec.Raw(b"{}")
+
+
+def _null() -> msgspec.Raw:
+    return msgspec.Raw(b"null")
+
+
 class Declaration(msgspec.Struct, frozen=True):
     """How an entity is synced.
 
-    `fields` has the rules of single fields by dotted path, «*» for every element of a list («steps.*.done»). A field without a
-    rule that both sides changed falls to `fallback`. `keys` names the field by which the elements of a list are one and
-    the same («id» where it says nothing and all elements have one).
+    `fields` has the rules of single fields by dotted path, «*» for every element of a list («steps.*.done») or any field.
+    A field without a rule that both sides changed falls to `fallback`. `keys` names the field by which the elements of a
+    list are one and the same («id» where it says nothing and all elements have one).
     """
 
     strategy: Strategy = "last_modified"
@@ -41,15 +51,18 @@ class Edit(msgspec.Struct, frozen=True, array_like=True):
     """One change of a row by a node.
 
     `base` is the hub's revision that it was made on, 0 for a new row. `put` carries the whole body, `patch` a
-    `core.merging.patch` against the body of `base`. `settles` says that it decides the row's conflicts.
+    patch (`core.merging.diff`) against the body of `base`. `settles` says that it decides the row's conflicts.
+    `base_body` is the body of `base`, for a hub that no longer has it (`Judged` said «whole») or, with base -1, never had
+    it: an edit of the node on which the hub put another version; else null.
     """
 
     id: str
     base: int
     hlc: int
     kind: Literal["put", "patch", "delete"]
-    body: msgspec.Raw = msgspec.Raw(b"{}")
+    body: msgspec.Raw = msgspec.field(default_factory=_no_fields)
     settles: bool = False
+    base_body: msgspec.Raw = msgspec.field(default_factory=_null)
 
 
 class EditFrame(msgspec.Struct, frozen=True):
@@ -70,7 +83,7 @@ class SharedRow(msgspec.Struct, frozen=True, array_like=True):
     hlc: int
     origin: str
     deleted: bool = False
-    body: msgspec.Raw = msgspec.Raw(b"{}")
+    body: msgspec.Raw = msgspec.field(default_factory=_no_fields)
     base: int = 0
 
 
@@ -88,6 +101,11 @@ class Judged(msgspec.Struct, frozen=True, array_like=True):
     row: SharedRow | None = None
 
 
+def judged_of(told: msgspec.Raw) -> list[Judged]:
+    """What `sync.PushReply.judged` says. Raises InvalidInput."""
+    return decode(told, list[Judged], "what became of edits")
+
+
 class RowsPull(msgspec.Struct, frozen=True):
     """A node asks for changes of entities, in this order. An empty cursor: it holds nothing of that entity."""
 
@@ -98,7 +116,8 @@ class RowsPull(msgspec.Struct, frozen=True):
 class RowsPart(msgspec.Struct, frozen=True):
     """Changes of one entity in the order of their revisions, and where the node is after them.
 
-    `digest` is the hub's over the whole entity, when there is no `more`. `repair` says that the cursor could not be
+    `digest` is the hub's over the whole entity, when there is no `more`, and `waiting` the rows of which an edit of the
+    node waits for a person. `repair` says that the cursor could not be
     followed: compare buckets instead. «horizon»: what the hub does not have was deleted; «lost»: the hub was put back
     and may have lost it.
     """
@@ -109,6 +128,7 @@ class RowsPart(msgspec.Struct, frozen=True):
     more: bool
     digest: str = ""
     repair: Literal["", "horizon", "lost"] = ""
+    waiting: list[str] = []
 
 
 class RowsPage(msgspec.Struct, frozen=True):
@@ -126,7 +146,7 @@ class Buckets(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True):
-    """A row that the hub has in a bucket; `mark` is `core.merging.mark` of it."""
+    """A row that the hub has in a bucket; `mark` is `core.merging.mark` of it, 0 when it is deleted."""
 
     id: str
     rev: int
@@ -142,7 +162,10 @@ class BucketsReply(msgspec.Struct, frozen=True):
 
 
 class RowsWanted(msgspec.Struct, frozen=True):
-    """A node asks for whole rows by their ids; those that are not there are left out of the answer, a `RowsPart`."""
+    """A node asks for whole rows by their ids; those that are not there are left out of the answer, a `RowsPart`.
+
+    Its rows are in the order of the ids and it has no cursor. `more`: ask again for the ids after the last row's.
+    """
 
     entity: str
     ids: list[str]

@@ -15,9 +15,10 @@ import msgspec
 PROTOCOL = 1
 """The version of this module's messages; the hub serves PROTOCOL and the two before it."""
 
-Lane = Literal["state", "event", "keep", "sample"]
+Lane = Literal["state", "event", "keep", "sample", "rows-high", "rows-medium", "rows-low"]
 RECORD_LANES: tuple[Lane, ...] = ("event", "keep", "sample")
-LANES: tuple[Lane, ...] = ("state", *RECORD_LANES)
+ROW_LANES: tuple[Lane, ...] = ("rows-high", "rows-medium", "rows-low")
+LANES: tuple[Lane, ...] = ("state", *RECORD_LANES, *ROW_LANES)
 
 NO_CHAIN = "0" * 16
 """The chain before a lane's first record."""
@@ -69,7 +70,7 @@ class PushUnit(msgspec.Struct, frozen=True):
     `previous` is the chain just before `first`. `skipped` says that the node no longer holds what lies
     between the hub's last record and `first` (thinned samples, or records freed after 7 days).
     A record frame is a `records.Batch` and counts as many as it has records; a state frame is a
-    `StateFrame` and counts one.
+    `StateFrame` and counts one, and so does a frame of a row lane, a `shared.EditFrame`.
     """
 
     incarnation: str
@@ -83,6 +84,10 @@ class PushUnit(msgspec.Struct, frozen=True):
 
 def _empty_body() -> msgspec.Raw:
     return msgspec.Raw(b"{}")
+
+
+def _no_items() -> msgspec.Raw:
+    return msgspec.Raw(b"[]")
 
 
 class StateRow(msgspec.Struct, frozen=True):
@@ -119,6 +124,13 @@ class PushReply(msgspec.Struct, frozen=True):
     backed_up_through: int = 0
     rows: list[StateRow] = []
     """For the state lane: the rows as the hub now has them (revision, and the winner of a conflict)."""
+    revs: list[int] = []
+    """For row lanes: the revision that each edit of the unit got, over all its frames; where `judged` says otherwise, the row's."""
+    judged: msgspec.Raw = msgspec.field(default_factory=_no_items)
+    """For row lanes: the edits of the unit after which the row is not simply as they say, a list of `shared.Judged`.
+
+    Not decoded here: nodes that share no rows do not load `wire.shared`.
+    """
 
 
 class Pull(msgspec.Struct, frozen=True):

@@ -25,11 +25,20 @@ from skerry.hub.sync.frames import check_id
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
+from skerry.hub.sync.rows_pull import RowFeed
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Transient
 from skerry.kit.one_line import one_line
 from skerry.wire.link import RUN_HEADER
 from skerry.wire.models import NamedModels
+from skerry.wire.shared import (
+    Buckets,
+    BucketsReply,
+    RowsPage,
+    RowsPart,
+    RowsPull,
+    RowsWanted,
+)
 from skerry.wire.sync import (
     Enrol,
     Enrolled,
@@ -110,6 +119,33 @@ async def pull(
     return await feed.answer(request.user.id, data)
 
 
+@post("/sync/v1/rows/pull", dto=WireBody[RowsPull], return_dto=None, status_code=200, opt=NODE)
+async def pull_rows(
+    request: AuthenticatedRequest,
+    data: JSONBody[RowsPull],
+    row_feed: NamedDependency[RowFeed],
+    nodes: NamedDependency[Nodes],
+    clock: GivenClock,
+) -> RowsPage:
+    """Gives the changes of shared rows after the node's cursors."""
+    nodes.seen(request.user.id, clock.wall_ns())
+    return await row_feed.answer(request.user.id, data)
+
+
+@post("/sync/v1/rows/buckets", dto=WireBody[Buckets], return_dto=None, status_code=200, opt=NODE)
+async def compare_buckets(
+    data: JSONBody[Buckets], row_feed: NamedDependency[RowFeed]
+) -> BucketsReply:
+    """Says what the hub has in those buckets of an entity in which the node has something else."""
+    return await row_feed.buckets(data)
+
+
+@post("/sync/v1/rows/wanted", dto=WireBody[RowsWanted], return_dto=None, status_code=200, opt=NODE)
+async def wanted_rows(data: JSONBody[RowsWanted], row_feed: NamedDependency[RowFeed]) -> RowsPart:
+    """Gives whole rows by their ids."""
+    return await row_feed.wanted(data)
+
+
 @get("/sync/v1/models", opt=NODE)
 async def named_models(
     request: AuthenticatedRequest,
@@ -167,4 +203,17 @@ def _agent(connection: Connection, run: str, host: str = "") -> Agent | None:
 
 def node_routes() -> Router:
     """Every route that nodes use."""
-    return Router("/", route_handlers=[enrol, hello, push, pull, named_models, link])
+    return Router(
+        "/",
+        route_handlers=[
+            enrol,
+            hello,
+            push,
+            pull,
+            pull_rows,
+            compare_buckets,
+            wanted_rows,
+            named_models,
+            link,
+        ],
+    )

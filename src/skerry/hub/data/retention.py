@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Table, delete, select, tuple_
 from skerry.core.stream_rules import NO_RULES, Rules
 from skerry.hub.data.dictionary import REFRESH
 from skerry.hub.data.stream_retention import Stream, StreamRetention
-from skerry.hub.store import changes, partitions
+from skerry.hub.store import changes, partitions, shared, shared_pruning
 from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import batch, meta, record, retention_removed, series, session
@@ -116,6 +116,10 @@ class Retention:
             await self._sweep_dictionary(table, unused)
         while await self._store.write(
             lambda connection: changes.prune(connection, now - CHANGES_KEPT, _STEP_ROWS)
+        ):
+            pass
+        while await self._store.write(
+            lambda connection: shared_pruning.prune(connection, now - shared.HORIZON, _STEP_ROWS)
         ):
             pass
         return removed.total()

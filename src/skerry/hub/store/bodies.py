@@ -15,6 +15,7 @@ from functools import cached_property
 from sqlalchemy import Column, Connection, LargeBinary, Table
 
 from skerry.hub.store.keys import StoreKeys, keys_of
+from skerry.hub.store.shared_tables import shared_conflict, shared_row, shared_version
 from skerry.hub.store.tables import (
     blob_key,
     fact,
@@ -43,11 +44,15 @@ _RAW = b"\0"
 
 @dataclass(frozen=True)
 class Body:
-    """A column of bodies and the columns that say which row it is in. `raw`: any bytes, not JSON or text."""
+    """A column of bodies and the columns that say which row it is in. `raw`: any bytes, not JSON or text.
+
+    `like` is another column that it shares its places with: what is sealed for one may be moved to the other.
+    """
 
     column: Column[bytes] | Column[str]
     row: tuple[str, ...]
     raw: bool = False
+    like: Column[bytes] | None = None
 
     @cached_property
     def table(self) -> Table:
@@ -56,7 +61,8 @@ class Body:
 
     @cached_property
     def _names(self) -> tuple[str, str]:
-        return self.table.name, self.column.name
+        named = self.column if self.like is None else self.like
+        return named.table.name, named.name
 
     @property
     def is_text(self) -> bool:
@@ -76,6 +82,9 @@ VERSION = Body(workload_version.c.spec, ("name", "number"))
 MODEL = Body(model.c.spec, ("name",))
 ROLLOUT = Body(rollout.c.body, ("name",))
 STATE = Body(state.c.body, ("scope", "entity", "id"))
+SHARED = Body(shared_row.c.body, ("entity", "id", "rev"))
+SHARED_VERSION = Body(shared_version.c.body, SHARED.row, like=shared_row.c.body)
+SHARED_CONFLICT = Body(shared_conflict.c.body, SHARED.row, like=shared_row.c.body)
 META = Body(meta.c.json, ("hash",))
 FILE_META = Body(file.c.meta, ("session_id", "counter"))
 MANIFEST = Body(file_content.c.manifest, ("sha256",), raw=True)
@@ -85,6 +94,7 @@ TEXT = Body(record.c.text, ("series_id", "at", "session_id", "counter"))
 
 SMALL = (
     FACT, LABELS, WORKLOAD, VERSION, MODEL, ROLLOUT, STATE, META, FILE_META, MANIFEST, TAIL, BLOB_KEY,
+    SHARED, SHARED_VERSION, SHARED_CONFLICT,
 )  # fmt: skip
 """All but `TEXT`, which may be millions and is found by batch."""
 

@@ -1,4 +1,4 @@
-"""Many rows at once, those that are there already left alone, by the fastest way that each database has.
+"""Many rows at once, those that are there already left alone or replaced, by the fastest way that each database has.
 
 SQLite: one prepared statement for all rows. PostgreSQL: many by a binary COPY into a temporary table, and from there
 in one statement, because COPY itself knows no conflicts; few as arrays in one statement, which is one way to the
@@ -11,57 +11,92 @@ from collections.abc import Sequence
 from typing import Any
 
 import psycopg
-from sqlalchemy import BigInteger, Connection, Double, SmallInteger, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Connection,
+    Double,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+)
 from sqlalchemy.exc import OperationalError
 
 _FEW = 500
 """Rows up to which arrays cost less than COPY."""
 
-_COPY_TYPES = {BigInteger: "int8", SmallInteger: "int2", Double: "float8", Text: "text"}
+_COPY_TYPES = {
+    BigInteger: "int8", SmallInteger: "int2", Double: "float8", Text: "text", Boolean: "bool", LargeBinary: "bytea",
+}  # fmt: skip
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
     """Inserts `rows`, whose values are in the order of the table's columns, unless their primary key is there."""
-    names = ", ".join(f'"{column.name}"' for column in table.columns)
-    if connection.dialect.name == "postgresql":
-        few = len(rows) <= _FEW
-        (_unnest if few else _copy)(connection, table, names, rows)
-        return
-    marks = ", ".join("?" * len(table.columns))
-    statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
-    connection.exec_driver_sql(statement, list(rows))
+    _write(connection, table, rows, "DO NOTHING")
 
 
-def _unnest(
-    connection: Connection, table: Table, names: str, rows: Sequence[tuple[object, ...]]
+def put(connection: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+    """As `insert_new`, but what has the primary key of one of `rows` is replaced. None may have that of another."""
+    keys = ", ".join(f'"{column.name}"' for column in table.primary_key)
+    others = ", ".join(
+        f'"{column.name}" = excluded."{column.name}"'
+        for column in table.columns
+        if not column.primary_key
+    )
+    _write(connection, table, rows, f"({keys}) DO UPDATE SET {others}")
+
+
+def _write(
+    connection: Connection, table: Table, rows: Sequence[tuple[object, ...]], on_conflict: str
 ) -> None:
     if not rows:
         return
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    into = f"INSERT INTO {table.name} ({names})"
+    if connection.dialect.name == "postgresql":
+        few = len(rows) <= _FEW
+        (_unnest if few else _copy)(connection, table, rows, (into, f"ON CONFLICT {on_conflict}"))
+        return
+    marks = ", ".join("?" * len(table.columns))
+    connection.exec_driver_sql(f"{into} VALUES ({marks}) ON CONFLICT {on_conflict}", list(rows))
+
+
+def _unnest(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[tuple[object, ...]],
+    statement: tuple[str, str],
+) -> None:
+    into, on_conflict = statement
     arrays = ", ".join(f"%s::{_COPY_TYPES[type(column.type)]}[]" for column in table.columns)
-    statement = (
-        f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
+    connection.exec_driver_sql(
+        f"{into} SELECT * FROM unnest({arrays}) {on_conflict}",  # noqa: S608 - our own names
+        tuple(map(list, zip(*rows, strict=True))),
     )
-    connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
 
 
 def _copy(
-    connection: Connection, table: Table, names: str, rows: Sequence[tuple[object, ...]]
+    connection: Connection,
+    table: Table,
+    rows: Sequence[tuple[object, ...]],
+    statement: tuple[str, str],
 ) -> None:
+    into, on_conflict = statement
     incoming = f"incoming_{table.name}"
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
     connection.exec_driver_sql(
         f"CREATE TEMPORARY TABLE IF NOT EXISTS {incoming} (LIKE {table.name}) ON COMMIT DELETE ROWS"
     )
     driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]  # which psycopg's dialect has
-    statement = f"COPY {incoming} ({names}) FROM STDIN (FORMAT BINARY)"
+    copying = f"COPY {incoming} ({names}) FROM STDIN (FORMAT BINARY)"
     try:
-        with driver.cursor().copy(statement) as copy:
+        with driver.cursor().copy(copying) as copy:
             copy.set_types([_COPY_TYPES[type(column.type)] for column in table.columns])
             for row in rows:
                 copy.write_row(row)
     except psycopg.OperationalError as error:
-        raise OperationalError(statement, None, error) from error
-    connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {incoming} ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
-    )
+        raise OperationalError(copying, None, error) from error
+    connection.exec_driver_sql(f"{into} SELECT {names} FROM {incoming} {on_conflict}")  # noqa: S608 - our own names
     # Later jobs of the same transaction find it empty.
     connection.exec_driver_sql(f"DELETE FROM {incoming}")  # noqa: S608 - our own names

@@ -17,6 +17,7 @@ from skerry.hub.store.tables import FLEET, change, log
 from skerry.kit.ids import random_token
 
 _TAG_BYTES = 8
+_LOST_AT_MOST = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,13 @@ def tag_of(connection: Connection, seq: int) -> str | None:
 
 
 def raise_epoch(connection: Connection, above: int) -> int:
-    """Sets the epoch past both its old value and `above`; returns it."""
+    """Sets the epoch past both its old value and `above`; returns it.
+
+    Numbers go on far beyond those of the lost history: a revision that a node has from there is never given again.
+    """
     epoch = max(read_log(connection).epoch, above) + 1
-    connection.execute(update(log).where(log.c.fleet_id == FLEET).values(epoch=epoch))
+    moved = update(log).where(log.c.fleet_id == FLEET)
+    connection.execute(moved.values(epoch=epoch, seq=log.c.seq + _LOST_AT_MOST))
     return epoch
 
 

@@ -26,6 +26,12 @@ class News(msgspec.Struct, frozen=True, tag="news"):
     nodes: list[str]
 
 
+class Shared(msgspec.Struct, frozen=True, tag="shared"):
+    """Rows of these entities have changed, for every node that pulls them."""
+
+    entities: list[str]
+
+
 class Deleted(msgspec.Struct, frozen=True, tag="deleted"):
     """The fleet has forgotten a node."""
 
@@ -49,7 +55,7 @@ class Shown(msgspec.Struct, frozen=True, tag="shown"):
     """Something that the page shows has changed."""
 
 
-Notice = News | Deleted | Linked | Rollouts | Shown
+Notice = News | Shared | Deleted | Linked | Rollouts | Shown
 
 
 class Told(msgspec.Struct, frozen=True):

@@ -14,7 +14,15 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select, update
 
 from skerry.hub.store.bodies import FACT, META, SEALED, SEALED_FACTS, SMALL, TEXT, Bodies, Body
-from skerry.hub.store.tables import VALUE_QUOTED, VALUE_SEALED, VALUE_TEXT, batch, fact, record
+from skerry.hub.store.tables import (
+    FLEET,
+    VALUE_QUOTED,
+    VALUE_SEALED,
+    VALUE_TEXT,
+    batch,
+    fact,
+    record,
+)
 from skerry.kit.ids import random_token
 
 _HASH_BYTES = 16
@@ -41,6 +49,8 @@ def reseal(connection: Connection, body: Body, rows: Sequence[Row[Any]]) -> None
     for row in rows:
         names = tuple(row._mapping[name] for name in body.row)  # noqa: SLF001 - SQLAlchemy's public one
         its = [body.table.c[name] == value for name, value in zip(body.row, names, strict=True)]
+        if "fleet_id" in body.table.primary_key.columns:
+            its.append(body.table.c.fleet_id == FLEET)  # with which the index begins
         change = update(body.table).where(*its, body.column == row.body)
         connection.execute(change.values(_sealed(bodies, body, row, names)))
 

@@ -7,9 +7,9 @@ later. The limits are in the types, so checking costs hardly more than reading.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 from msgspec import Meta
@@ -28,16 +28,22 @@ from skerry.wire.records import (
     Name,
     Record,
 )
-from skerry.wire.sync import PushUnit, StateFrame, StateRow
+from skerry.wire.shared import DECLARATIONS, Declaration, Edit, EditFrame
+from skerry.wire.sync import ROW_LANES, PushUnit, StateFrame, StateRow
 from skerry.wire.workload import NodeInfo, WorkloadStatus
 
 MAX_UNIT_RECORDS = 100_000
 """One unit has the writer to itself; more records than this in one would keep everybody else waiting."""
 
+MAX_UNIT_EDITS = 20_000
+
 _MAX_POINT = 2**62
 _MAX_BODY = 1024 * 1024
 _ID = re.compile(r"[0-9A-Za-z_.\-]{1,64}")
 _CHAIN = re.compile(r"[0-9a-f]{16}")
+_OPENING = {"put": b"{", "patch": b"[", "delete": b"{"}
+"""The first byte of the body of each kind of edit."""
+
 _BODIES: dict[str, type[WorkloadStatus] | type[NodeInfo]] = {
     "status": WorkloadStatus,
     "node": NodeInfo,
@@ -81,13 +87,28 @@ class _StateFrame(StateFrame, frozen=True):
     rows: list[_StateRow]  # type: ignore[assignment]  # narrower, and frozen
 
 
+_Clock = Annotated[int, Meta(ge=0, le=INT64 - 1)]
+
+
+class _Edit(Edit, frozen=True, array_like=True):
+    id: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+    base: _Count
+    hlc: _Clock
+
+
+class _EditFrame(EditFrame, frozen=True):
+    entity: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$(?!\n)")]
+    edits: list[_Edit]  # type: ignore[assignment]  # narrower, and frozen
+
+
 @dataclass(frozen=True)
 class Frames:
-    """A unit's frames: batches on a record lane, or state frames. `sizes` counts what each adds to the lane."""
+    """A unit's frames: batches on a record lane, state frames, or edits of rows. `sizes` counts what each adds to the lane."""
 
     batches: Sequence[Batch]
     states: Sequence[StateFrame]
     sizes: Sequence[int]
+    edits: Sequence[EditFrame] = ()
 
 
 def read_frames(node_id: str, unit: PushUnit) -> Frames:
@@ -99,6 +120,8 @@ def read_frames(node_id: str, unit: PushUnit) -> Frames:
             for index, frame in enumerate(unit.frames)
         ]
         return Frames([], states, [1] * len(states))
+    if unit.lane in ROW_LANES:
+        return _read_rows(unit)
     batches = [_read_batch(frame, _place(unit, index)) for index, frame in enumerate(unit.frames)]
     sizes = [len(batch.records) for batch in batches]
     _require(
@@ -155,6 +178,52 @@ def _read_state(frame: msgspec.Raw, node_id: str, what: str) -> StateFrame:
         if not row.deleted:
             decode(row.body, _BODIES[row.entity], f"the body of «{row.entity}/{one_line(row.id)}»")
     return state
+
+
+def _read_rows(unit: PushUnit) -> Frames:
+    edits = [_read_edits(frame, _place(unit, index)) for index, frame in enumerate(unit.frames)]
+    count = sum(len(frame.edits) for frame in edits)
+    _require(
+        count <= MAX_UNIT_EDITS,
+        f"a unit of {count} edits",
+        f"send at most {MAX_UNIT_EDITS} at a time",
+    )
+    return Frames([], [], [1] * len(edits), edits)
+
+
+def _read_edits(frame: msgspec.Raw, what: str) -> EditFrame:
+    """Bodies are not decoded: that they are objects, in UTF-8 and not too long is seen from outside."""
+    data = bytes(frame)
+    try:
+        _ = data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"cannot read {what}: it is not UTF-8") from error
+    found = decode(frame, _EditFrame, what)
+    for edit in found.edits:
+        if memoryview(edit.body)[:1] != _OPENING[edit.kind]:
+            _refuse(edit, what, f"the body is not what a {edit.kind} has")
+    # Looked for in all at once, because hardly ever there is one.
+    if len(data) > _MAX_BODY:
+        _check_each(
+            found, what, lambda edit: len(memoryview(edit.body)) <= _MAX_BODY, "it is too long"
+        )
+    if b"\\u0000" in data:
+        _check_each(found, what, lambda edit: "\0" not in edit.id, "that is no id")
+    if found.entity == DECLARATIONS:
+        for edit in found.edits:
+            if edit.kind == "put":
+                decode(edit.body, Declaration, f"the declaration of «{one_line(edit.id)}»")
+    return found
+
+
+def _check_each(frame: EditFrame, what: str, is_right: Callable[[Edit], bool], cause: str) -> None:
+    for edit in frame.edits:
+        if not is_right(edit):
+            _refuse(edit, what, cause)
+
+
+def _refuse(edit: Edit, what: str, cause: str) -> NoReturn:
+    raise InvalidInput(f"cannot take the edit of «{one_line(edit.id)}» in {what}: {cause}")
 
 
 def _place(unit: PushUnit, index: int) -> str:

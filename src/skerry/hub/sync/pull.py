@@ -8,19 +8,19 @@ the full set. What the node writes is compared by the node, which sends it again
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
-from typing import Protocol
 
 from sqlalchemy import Connection, func, select
 
 from skerry.core.cursors import Position, set_digest, sign
 from skerry.core.entities import ENTITIES
-from skerry.hub.store import changes, locks, rows
+from skerry.hub.store import changes, rows
 from skerry.hub.store.bodies import Bodies
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import state
+from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.history import Verdict, judge, read_cursor
 from skerry.kit.clock import Clock
 from skerry.wire.sync import Pull, PullReply, StateRow
@@ -40,28 +40,13 @@ _AROUND = 256
 """Bytes that travel with each body, generously."""
 
 
-class Intent(Protocol):
-    """What the hub wants of its nodes (`fleet.assignments.Assignments`)."""
-
-    def reissue(self, connection: Connection) -> Set[str]:
-        """Writes all of it again with the current epoch; returns the ids of the nodes that have news."""
-        ...
-
-
 class Feed:
-    """`notify` is called with a node's id, after the commit, when a new epoch brings it news."""
+    """Answers nodes' pulls of state."""
 
-    def __init__(
-        self,
-        store: HubStore,
-        intent: Intent,
-        clock: Clock,
-        notify: Callable[[str], None],
-    ) -> None:
+    def __init__(self, store: HubStore, epochs: Epochs, clock: Clock) -> None:
         self._store = store
-        self._intent = intent
+        self._epochs = epochs
         self._clock = clock
-        self._notify = notify
 
     async def answer(self, node_id: str, pull: Pull) -> PullReply:
         """An unusable cursor is answered with the full set, never with an error.
@@ -128,17 +113,10 @@ class Feed:
         return sign(Position(epoch, seq, tag, node_id), self._store.facts.cursor_key)
 
     async def _start_epoch(self, lost: Position) -> None:
-        """Once for all nodes: those who notice later find a cursor of the epoch before."""
+        def still(connection: Connection) -> bool:
+            return _verdict(connection, lost) == "lost"
 
-        def work(connection: Connection) -> Set[str]:
-            locks.of_fleet(connection)
-            if _verdict(connection, lost) != "lost":
-                return set()
-            changes.raise_epoch(connection, above=lost.epoch)
-            return self._intent.reissue(connection)
-
-        for node_id in sorted(await self._store.write(work)):
-            self._notify(node_id)
+        await self._epochs.start(lost.epoch, still)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import msgspec
@@ -18,11 +18,13 @@ from skerry.core.lanes import Admit, Diverged, Gap, admit
 from skerry.hub.store import changes, locks, rows
 from skerry.hub.store.bodies import Bodies
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.sync import points
+from skerry.hub.store.shared_answers import Whose
+from skerry.hub.sync import points, rows_push
 from skerry.hub.sync.frames import Frames, info_of, read_frames
 from skerry.hub.sync.merge import Key, Merged, keys_of, merge
+from skerry.wire.codec import encode
 from skerry.wire.records import Batch, Meta, Record
-from skerry.wire.sync import LanePoint, PushReply, PushUnit, StateRow
+from skerry.wire.sync import ROW_LANES, LanePoint, PushReply, PushUnit, StateRow
 from skerry.wire.workload import NodeInfo
 
 GAP_SOURCE = "hub"
@@ -67,10 +69,15 @@ class _Taken:
     reply: PushReply
     committed: Callable[[], None] | None = None
     news: bool = False
+    entities: Collection[str] = ()
+    """Of shared rows that changed."""
 
 
 class Receiver:
-    """`notify` is called with the node's id, after the commit, when what it pushed brings it news."""
+    """`notify` is called with the node's id, after the commit, when what it pushed brings it news.
+
+    `shared` is called with the entities whose rows it changed, and its own id.
+    """
 
     def __init__(
         self,
@@ -78,11 +85,13 @@ class Receiver:
         records: RecordSink,
         roster: Roster,
         notify: Callable[[str], None],
+        shared: Callable[[Collection[str], str], None],
     ) -> None:
         self._store = store
         self._records = records
         self._roster = roster
         self._notify = notify
+        self._shared = shared
 
     async def receive(self, node_id: str, unit: PushUnit, received_at: int) -> PushReply:
         """Applies what is new in `unit`, received at `received_at` (ns since 1970).
@@ -95,6 +104,8 @@ class Receiver:
             taken.committed()
         if taken.news:
             self._notify(node_id)
+        if taken.entities:
+            self._shared(taken.entities, node_id)
         return taken.reply
 
     def _take(self, connection: Connection, arrival: _Arrival) -> _Taken:
@@ -116,6 +127,13 @@ class Receiver:
                 committed = self._ingest(
                     connection, arrival, [*gap, *arrival.frames.batches[start:]]
                 )
+                if unit.lane in ROW_LANES:
+                    return _take_rows(
+                        connection,
+                        arrival,
+                        start,
+                        _Taken(PushReply("ok", point, arrival.at, backed_up), committed),
+                    )
                 answered, news = self._merge(connection, arrival, start)
                 reply = PushReply("ok", point, arrival.at, backed_up, answered)
                 return _Taken(reply, committed, news)
@@ -157,6 +175,16 @@ class Receiver:
             if row.entity == "node" and not row.deleted:
                 news = self._roster.learn(connection, arrival.node_id, info_of(row))
         return [{**merged.rows, **numbered}[key] for key in keys], news
+
+
+def _take_rows(connection: Connection, arrival: _Arrival, start: int, taken: _Taken) -> _Taken:
+    unit = arrival.unit
+    lane = Whose(arrival.node_id, unit.incarnation, unit.lane)
+    rows = rows_push.take(connection, lane, unit.first, arrival.frames.edits, start, arrival.at)
+    reply = msgspec.structs.replace(
+        taken.reply, revs=rows.revs, judged=msgspec.Raw(encode(rows.judged))
+    )
+    return replace(taken, reply=reply, entities=rows.entities)
 
 
 def gap_batch(unit: PushUnit, first_missing: int, at: int) -> list[Batch]:

@@ -63,13 +63,18 @@ def bound_to(key_id: int, words: Iterable[str]) -> bytes:
     """What is authenticated beside the content: no two lists of words give the same bytes."""
     parts = tuple(words)
     text = "".join(parts)
-    content = text.encode(errors="surrogatepass")
-    is_ascii = len(content) == len(text)  # as nearly always: this is done for every row
-    sizes = [len(part if is_ascii else part.encode(errors="surrogatepass")) for part in parts]
+    if text.isascii():  # as nearly always: this is done for every row
+        content, sizes = text.encode(), [len(part) for part in parts]
+    else:
+        content = text.encode(errors="surrogatepass")
+        sizes = [len(part.encode(errors="surrogatepass")) for part in parts]
     count = len(parts)
-    return b"".join(
-        (MARK, bytes((SCHEMA, count)), _ID.pack(key_id), _sizes(count).pack(*sizes), content)
-    )
+    return b"".join((_begin(key_id, count), _sizes(count).pack(*sizes), content))
+
+
+@functools.lru_cache(maxsize=64)
+def _begin(key_id: int, count: int) -> bytes:
+    return MARK + bytes((SCHEMA, count)) + _ID.pack(key_id)
 
 
 @functools.cache

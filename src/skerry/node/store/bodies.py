@@ -37,7 +37,15 @@ ASSIGNMENT = Body("workload", "assignment", ("name",))
 BESIDE = Body("workload", "beside", ("name",))
 SCRIPTS = Body("worker", "scripts", ("workload",))
 DETAIL = Body("worker_restart", "detail", ("id",))
-BODIES = (STATE, FROZEN, ASSIGNMENT, BESIDE, SCRIPTS, DETAIL)
+SHARED = Body("shared_row", "body", ("entity", "id"))
+SHARED_BASE = Body("shared_base", "body", ("entity", "id"))
+SHARED_FRAME = Body("shared_frame", "body", ("lane", "n"))
+CONFLICT_BASE = Body("shared_conflict", "base", ("entity", "id"))
+CONFLICT_OURS = Body("shared_conflict", "ours", ("entity", "id"))
+BODIES = (
+    STATE, FROZEN, ASSIGNMENT, BESIDE, SCRIPTS, DETAIL,
+    SHARED, SHARED_BASE, SHARED_FRAME, CONFLICT_BASE, CONFLICT_OURS,
+)  # fmt: skip
 
 
 def reseal_some(db: sqlite3.Connection, cipher: Cipher, limit: int) -> int:

@@ -78,6 +78,11 @@ class NodeStore:
         """Random id of this store's history; a restored or cloned store gets a new one."""
         return self._incarnation
 
+    @property
+    def node_id(self) -> str:
+        """Who signs this store's edits; empty before enrolment."""
+        return self._node_id
+
     async def fact(self, name: str) -> str | None:
         """A single fact, or None."""
         row = self._reader.execute(SQL["fact"], (name,)).fetchone()
@@ -121,6 +126,10 @@ class NodeStore:
 
         if await self._writer.run(work, label="state.remove"):
             self.state_changed.ring()
+
+    def shares_rows(self) -> bool:
+        """Whether there are shared rows (`shared_rows`), or ever were."""
+        return bool(self._reader.execute(SQL["shares_rows"]).fetchone()[0])
 
     async def unsent(self) -> int:
         """How many row changes and frozen frames wait for the hub."""
@@ -253,12 +262,14 @@ class NodeStore:
         self.state_changed.ring()
 
     async def new_incarnation(self, incarnation: str | None = None) -> str:
-        """Continues as a new history: state is sent again from number 1, records go on under their numbers."""
+        """Continues as a new history: state and edits are sent from number 1, records go on under their numbers."""
         incarnation = incarnation or random_token()
 
         def work(db: sqlite3.Connection) -> None:
             db.execute(SQL["set_fact"], ("incarnation", incarnation))
             db.execute(SQL["drop_all_frozen"])
+            db.execute(SQL["drop_all_shared_frames"])
+            db.execute(SQL["forget_row_lanes"])
             db.execute(SQL["set_lane"], ("state", 0, NO_CHAIN))
             _queue_own_entities(db)
 

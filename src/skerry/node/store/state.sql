@@ -67,6 +67,15 @@ DELETE FROM frozen WHERE n <= ?;
 -- name: drop_all_frozen
 DELETE FROM frozen;
 
+-- name: drop_all_shared_frames
+DELETE FROM shared_frame;
+
+-- name: forget_row_lanes
+DELETE FROM lane WHERE lane GLOB 'rows-*';
+
+-- name: shares_rows
+SELECT EXISTS (SELECT 1 FROM shared_entity);
+
 -- name: lane
 SELECT acknowledged, chain FROM lane WHERE lane = ?;
 

@@ -11,6 +11,7 @@ import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,6 +22,9 @@ from skerry.kit.one_line import one_line
 from skerry.kit.sqlite import SqliteWriter, read_queries
 from skerry.wire.codec import encode
 from skerry.wire.sync import Lane, StateRow
+
+if TYPE_CHECKING:
+    from skerry.core.merging import Version
 
 SQL = read_queries(Path(__file__).with_name("sync_log.sql"))
 
@@ -118,6 +122,26 @@ class SyncLog:
             more = {"hub": _version(hubs), "node": _version(ours)}
             self._add(db, "conflict", hubs.entity, hubs.id, "resolved", more)
 
+    def note_edit(
+        self,
+        db: sqlite3.Connection,
+        entity: str,
+        row_id: str,
+        outcome: str,
+        hubs: Version,
+        ours: Version,
+    ) -> None:
+        """An edit of a shared row met another one: the hub has put both together, kept its own, or asks a person."""
+        more = {"outcome": outcome, "hub": _version(hubs), "node": _version(ours)}
+        status = "waiting" if outcome == "conflict" else "resolved"
+        self._add(db, "conflict", entity, row_id, status, more)
+
+    def note_repair(
+        self, db: sqlite3.Connection, entity: str, details: Mapping[str, object]
+    ) -> None:
+        """Shared rows here were compared with the hub's, since their digests differed."""
+        self._add(db, "repair", entity, "", "success", details)
+
     async def _tell(
         self, operation: str, attempt: Attempt, status: str, more: Mapping[str, object]
     ) -> None:
@@ -152,5 +176,5 @@ class SyncLog:
         db.execute(SQL["drop_old"], (KEPT,))
 
 
-def _version(row: StateRow) -> dict[str, object]:
+def _version(row: StateRow | Version) -> dict[str, object]:
     return {"rev": row.rev, "hlc": row.hlc, "origin": row.origin, "deleted": row.deleted}

@@ -37,7 +37,7 @@ from skerry.wire.stick import (
     frame,
     read_header,
 )
-from skerry.wire.sync import LANES, RECORD_LANES, Lane, LanePoint, PushUnit
+from skerry.wire.sync import RECORD_LANES, Lane, LanePoint, PushUnit
 
 PIECE, _LEAST_PIECE = 1024 * 1024, 32 * 1024
 """Bytes of a file in one block; less where the files of the export or the room are small."""
@@ -148,7 +148,8 @@ class Carrying:
             yield frame(PROBLEM, str(error).encode())
 
     async def _export(self, sheaf: Sheaf) -> AsyncIterator[bytes]:
-        after = await self._known.acknowledged()
+        known = await self._known.acknowledged()
+        after = {lane: known[lane] for lane in _ORDER}
         sheaf.after = dict(after)
         files = await self._files.waiting()
         # Read after the files, so that the records that name them are in it.
@@ -237,7 +238,7 @@ class Carrying:
             return ReceiptTaken(
                 note="the hub can be reached and says itself what it has", done=receipt.whole
             )
-        verdicts = {lane: await self._judge(lane, receipt) for lane in LANES}
+        verdicts = {lane: await self._judge(lane, receipt) for lane in _ORDER}
         if "other" in verdicts.values() or verdicts["state"] == "back":
             await self._begin_again()
             return ReceiptTaken(
@@ -270,7 +271,7 @@ class Carrying:
         """
         if "back" in verdicts.values():
             await self._files.lost()
-        elif any(receipt.lanes.get(lane, LanePoint()).n < before[lane].n for lane in LANES):
+        elif any(receipt.lanes.get(lane, LanePoint()).n < before[lane].n for lane in _ORDER):
             return 0
         return await self._files.sent(receipt.files)
 

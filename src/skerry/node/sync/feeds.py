@@ -72,6 +72,10 @@ class Feed(Protocol):
         """Keeps an acknowledgement over a restart."""
         ...
 
+    async def failing(self, unit: PushUnit) -> None:
+        """The hub has refused the unit so often that it counts as failed; it is tried on."""
+        ...
+
 
 class RecordFeed:
     """A record lane. The store is told what is acknowledged, because only that may ever be freed.
@@ -147,6 +151,9 @@ class RecordFeed:
     async def save(self, acknowledged: LanePoint) -> None:
         await self._store.set_lane(self.lane, acknowledged)
 
+    async def failing(self, unit: PushUnit) -> None:
+        """Nothing to do: a record has no status of its own."""
+
 
 class StateFeed:
     """The state lane. Starts at the saved acknowledgement even when the hub is ahead, for the hub's rows.
@@ -215,6 +222,9 @@ class StateFeed:
 
     async def save(self, acknowledged: LanePoint) -> None:
         """Nothing to do: `confirm` has saved it together with the rows."""
+
+    async def failing(self, unit: PushUnit) -> None:
+        """Nothing to do, as for records."""
 
 
 def _end(frames: Sequence[FrozenFrame]) -> LanePoint:

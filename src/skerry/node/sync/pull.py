@@ -8,21 +8,19 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Set as AbstractSet
+from functools import partial
 
-from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
-from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.tasks import Guard
 from skerry.node.ports import Uplink
 from skerry.node.store.state import NodeStore
-from skerry.node.sync.pace import PARKED, RESUMED, Pace, Tell, untold
+from skerry.node.sync.asking import Asking
+from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.wire.local import PullCounters
 from skerry.wire.sync import Pull, PullReply
 
 log = logging.getLogger(__name__)
-
-STUMBLED = Backoff(first=0.1, cap=1.5)
 
 
 class WholeSet:
@@ -63,22 +61,26 @@ class PullLoop:
         tell: Tell = untold,
     ) -> None:
         self._pace = pace
-        self._tell = tell
-        self.counts = PullCounters()
         self.news = Bell()
-        self._hurried = Bell()
-        self.problem = ""
-        self.refusals = 0
         self.last_success = 0
-        self._stumbles = 0
         self._uplink = uplink
         self._store = store
         self._clock = clock
         self._chance = chance
-        self._check = check
+        self._asking = Asking(clock, chance, check, self.news, store.log, pace, tell=tell)
         self._whole = WholeSet()
         self._stated = ""
         self._guard = Guard("pulling from the hub", clock, chance)
+
+    @property
+    def problem(self) -> str:
+        """Why the hub does not answer as it should; empty when it does."""
+        return self._asking.problem
+
+    @property
+    def refusals(self) -> int:
+        """In a row."""
+        return self._asking.refusals
 
     async def run(self) -> None:
         """Pulls at every ring, until cancelled."""
@@ -87,19 +89,25 @@ class PullLoop:
             seen = await self.news.within(seen, self._pace.pull_after(self._chance), self._clock)
             await self._guard.run(self._pass)
 
+    @property
+    def counts(self) -> PullCounters:
+        """Since the start."""
+        return self._asking.counts
+
     def hurry(self) -> None:
         """A pull that was refused is tried now."""
-        self._hurried.ring()
+        self._asking.hurry()
 
     async def _pass(self) -> None:
         more, at_hub = True, ""
         own = await self._store.own_digest()
         while more:
             cursor = await self._store.fact("cursor") or None
-            reply = await self._ask(Pull(cursor, await self._store.digest()))
+            pull = Pull(cursor, await self._store.digest())
+            reply = await self._asking.ask(partial(self._uplink.pull, pull))
             if reply is None:
                 return
-            self._count(rows=len(reply.rows))
+            self._asking.count(rows=len(reply.rows))
             whole = self._whole.gather(reply)
             if reply.rows or whole is not None or reply.cursor != cursor:
                 await self._store.apply_pull(reply.rows, reply.cursor, whole=whole)
@@ -107,7 +115,7 @@ class PullLoop:
                 self._whole = WholeSet()
             more, at_hub = reply.more, reply.own
         await self._state_again(own, at_hub)
-        self._count(rounds=1)
+        self._asking.count(rounds=1)
         self.last_success = self._clock.wall_ns()
 
     async def _state_again(self, own: str, at_hub: str) -> None:
@@ -123,45 +131,3 @@ class PullLoop:
             )
             self._stated = at_hub
             await self._store.requeue_state()
-
-    async def _ask(self, pull: Pull) -> PullReply | None:
-        try:
-            reply = await self._uplink.pull(pull)
-        except Transient as error:
-            self._stumbles += 1
-            self._count(cuts=1)
-            if self._stumbles.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time: no flood
-                log.info("%s", error)
-            await self._clock.sleep(STUMBLED.delay(self._stumbles, self._chance))
-            self._check.ring()  # the hello that follows rings for the next try
-            return None
-        except (Refused, InvalidInput) as error:
-            await self._refused(str(error))
-            return None
-        if self._pace.has_failed(self.refusals):
-            await self._tell(RESUMED, "pull", {"attempts": self.refusals + 1})
-        self.problem = ""
-        self.refusals = self._stumbles = 0
-        return reply
-
-    async def _refused(self, cause: str) -> None:
-        self.refusals += 1
-        self._count(refusals=1)
-        self.problem = cause
-        seen, delay = self._hurried.count, self._pace.delay(self.refusals, self._chance)
-        failed = self._pace.has_failed(self.refusals)
-        await self._store.log.refused_pull(self.refusals, delay, cause, failed=failed)
-        log.warning("the hub refused a pull, next try in %.0f s: %s", delay, cause)
-        if self.refusals == self._pace.attempts:
-            await self._tell(PARKED, f"pull: {cause}", {"attempts": self.refusals})
-        await self._hurried.within(seen, delay, self._clock)
-        self.news.ring()
-
-    def _count(self, *, rounds: int = 0, rows: int = 0, refusals: int = 0, cuts: int = 0) -> None:
-        before = self.counts
-        self.counts = PullCounters(
-            before.rounds + rounds,
-            before.rows + rows,
-            before.refusals + refusals,
-            before.cuts + cuts,
-        )

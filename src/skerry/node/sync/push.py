@@ -131,7 +131,7 @@ class LanePush:
             self.counts.cuts += 1
             await self._log.cut(self._attempt(outgoing), self._after.n, str(error))
         except (Refused, InvalidInput) as error:
-            await self._refused(str(error), self._attempt(outgoing))
+            await self._refused(str(error), outgoing)
         else:
             await self._answered(reply, outgoing)
 
@@ -174,7 +174,8 @@ class LanePush:
         tries = 1 + self.refusals + self._stumbles
         return Attempt(self.feed.lane, unit.first, outgoing.through.n, size, tries)
 
-    async def _refused(self, cause: str, attempt: Attempt) -> None:
+    async def _refused(self, cause: str, outgoing: Outgoing) -> None:
+        attempt = self._attempt(outgoing)
         self.refusals += 1
         self.counts.refusals += 1
         self._refusal = cause
@@ -182,6 +183,8 @@ class LanePush:
         self._due = self._now() + int(delay * NS)
         failed = self._pace.has_failed(self.refusals)
         await self._log.refused(attempt, delay, cause, failed=failed)
+        if failed:
+            await self.feed.failing(outgoing.unit)
         log.warning(
             "the hub refused a unit of lane «%s» (%d in a row), next try in %.0f s: %s",
             self.feed.lane,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
 
@@ -53,6 +54,24 @@ class Agent(msgspec.Struct, frozen=True):
     host: str
 
 
+class Puller(Protocol):
+    """A loop that takes over changes of the hub's: `pull.PullLoop`, `row_pull.RowPull`. All wait for the same news."""
+
+    @property
+    def problem(self) -> str:
+        """Why the hub does not answer it as it should; empty when it does."""
+        ...
+
+    @property
+    def last_success(self) -> int:
+        """In ns since 1970; 0: never."""
+        ...
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        ...
+
+
 class _Finding(msgspec.Struct, frozen=True):
     """A lane as it is here, and what follows from the hub's point."""
 
@@ -82,7 +101,10 @@ class Session:
         self._clock = clock
         self._check = check
         self._pushing: dict[Lane, asyncio.Task[None]] = {}
-        self._pulling: asyncio.Task[None] | None = None
+        self._pullers: list[Puller] = [pull]
+        self._pulling: dict[int, asyncio.Task[None]] = {}
+        self.greetings = 0
+        """Hellos that were answered since the start."""
         self._asking: asyncio.Task[None] | None = None
         self._saved_success = 0
         self._double = ""
@@ -106,11 +128,21 @@ class Session:
             push.backed_up = reply.backed_up_through.get(lane, 0)
         for lane, found in findings.items():
             await self._resume(tasks, lane, found.decision)
-        if self._pulling is None or self._pulling.done():
-            self._pulling = tasks.start(self._pull.run(), name="pull")
+        self._start_pulling(tasks)
+        self.greetings += 1
         self._pull.news.ring()
         if reply.double and (self._asking is None or self._asking.done()):
             self._asking = tasks.start(self._ask_again(), name="question after the other agent")
+
+    def follow(self, puller: Puller) -> None:
+        """It runs, too, from the next hello on."""
+        self._pullers.append(puller)
+
+    def _start_pulling(self, tasks: Tasks) -> None:
+        for number, puller in enumerate(self._pullers):
+            task = self._pulling.get(number)
+            if task is None or task.done():
+                self._pulling[number] = tasks.start(puller.run(), name=f"pull {number}")
 
     async def _ask_again(self) -> None:
         """The other agent may have ended: only a hello tells, and what it has stated must then be put right."""
@@ -121,7 +153,8 @@ class Session:
         """The hub is out of reach: nothing is pushed or pulled until the next greeting."""
         for lane in self._pushes:
             await self._stop(lane)
-        await _end(self._pulling)
+        for task in self._pulling.values():
+            await _end(task)
         await self.save()
 
     async def save(self) -> None:
@@ -145,12 +178,13 @@ class Session:
     def last_success(self) -> int:
         """When the hub last took or gave something, in ns since 1970; 0 if not since the start."""
         pushed = [push.last_success for push in self._pushes.values()]
-        return max(self._pull.last_success, *pushed)
+        return max(*(puller.last_success for puller in self._pullers), *pushed)
 
     @property
     def problems(self) -> list[str]:
         """Why something is not synced although the hub answers."""
-        found = [self._pull.problem, *(push.problem for push in self._pushes.values())]
+        found = [puller.problem for puller in self._pullers]
+        found += [push.problem for push in self._pushes.values()]
         return [problem for problem in found if problem]
 
     def _hello(self) -> Hello:

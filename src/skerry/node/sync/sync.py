@@ -1,7 +1,8 @@
 """The node's sync with its hub as one object: what the agent builds, runs and asks for a status.
 
 Sync ── Link ─┬─ Session ─┬─ LanePush × 4 ── feeds ── node/store
-│           └─ PullLoop ───────────────── node/store
+│           ├─ PullLoop ───────────────── node/store
+│           └─ RowLanes, where rows are shared: LanePush × 3, RowPull
 └─ LiveLink ── channels
 """
 
@@ -29,16 +30,26 @@ from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.pull import PullLoop
 from skerry.node.sync.push import LanePush
 from skerry.node.sync.reachability import Reachability
-from skerry.node.sync.session import LAST_SUCCESS, Agent, Session
+from skerry.node.sync.session import LAST_SUCCESS, Agent, Puller, Session
 from skerry.wire.local import LaneCounters, LaneStatus, PullCounters, SyncStatus
-from skerry.wire.sync import LANES, RECORD_LANES, Lane, LanePoint
+from skerry.wire.sync import RECORD_LANES, Lane, LanePoint
 
 if TYPE_CHECKING:
     from skerry.node.sync.turns import LinkTurns
 
-LINGER: dict[Lane, float] = {"state": 0.2, "event": 0.2, "keep": 1.0, "sample": 1.0}
+LINGER: dict[Lane, float] = {
+    "state": 0.2,
+    "event": 0.2,
+    "keep": 1.0,
+    "sample": 1.0,
+    "rows-high": 0.005,
+    "rows-medium": 0.2,
+    "rows-low": 1.0,
+}
 """Seconds between two units of a lane that has no backlog; a first value after idle goes at once."""
 
+_LANES: tuple[Lane, ...] = ("state", *RECORD_LANES)
+"""Those that every node has."""
 
 _LOOK_EVERY = 0.05
 
@@ -57,11 +68,12 @@ class Stores(msgspec.Struct, frozen=True):
 class Connection(msgspec.Struct, frozen=True):
     """The parts that exist only when this node has a hub."""
 
-    check: Bell
     link: Link
     session: Session
     pull: PullLoop
     pushes: dict[Lane, LanePush]
+    check: Bell
+    """Rings for a hello."""
 
     @property
     def failures(self) -> int:
@@ -105,7 +117,22 @@ def connect(  # noqa: PLR0913 - both ends, time, and how often
     session = Session(hub, store, pushes, pull, clock, check, agent=agent)
     live = LiveLink(hub, logs, reachability, clock, chance, Bells(check, pull.news), run=agent.run)
     link = Link(session, live, reachability, clock, chance, check)
-    return Connection(check, link, session, pull, pushes)
+    return Connection(link, session, pull, pushes, check)
+
+
+class MoreLanes(Protocol):
+    """Lanes that a node has only when something needs them (`row_lanes.RowLanes`)."""
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]: ...
+
+    def connect(self, connection: Connection) -> tuple[list[LanePush], Puller]:
+        """What pushes the lanes, and what pulls beside them."""
+        ...
+
+    async def unsent(self, lane: Lane) -> int:
+        """How much of the lane waits for the hub."""
+        ...
 
 
 class Sync:
@@ -125,6 +152,7 @@ class Sync:
         self.turns = turns
         self._store = stores.state
         self._records = stores.records
+        self._more: MoreLanes | None = None
         self._guard = Guard("keeping in touch with the hub", clock, chance)
 
     async def run(self) -> None:
@@ -145,6 +173,18 @@ class Sync:
             if self.turns is not None:
                 await self._guard.run(self.turns.save)
 
+    async def join(self, more: MoreLanes) -> None:
+        """These lanes are synced, too, from the next hello on, which is asked for."""
+        self._more = more
+        if self.connection is None:
+            return
+        pushes, puller = more.connect(self.connection)
+        for push in pushes:
+            await push.load()
+            self.connection.pushes[push.feed.lane] = push
+        self.connection.session.follow(puller)
+        self.connection.check.ring()
+
     @property
     def clock_skew(self) -> float | None:
         """Seconds by which our wall clock is ahead of the hub's; None: the hub was not heard since the start."""
@@ -162,7 +202,7 @@ class Sync:
     async def acknowledged(self) -> dict[Lane, LanePoint]:
         """How far the hub has each lane, as far as is known here."""
         if self.connection is None:
-            return {lane: await self._store.lane(lane) for lane in LANES}
+            return {lane: await self._store.lane(lane) for lane in self._lanes}
         return {lane: push.acknowledged for lane, push in self.connection.pushes.items()}
 
     async def reload(self) -> None:
@@ -185,7 +225,7 @@ class Sync:
         return SyncStatus(
             result=result,
             link=self.reachability.status,
-            lanes=[await self._lane(lane) for lane in LANES],
+            lanes=[await self._lane(lane) for lane in self._lanes],
             incarnation=self._store.incarnation,
             last_success=last_success or None,
             failures=self.connection.failures if self.connection else 0,
@@ -197,9 +237,13 @@ class Sync:
     async def settled(self) -> None:
         """Returns when the hub has everything, or is not there."""
         while self.reachability.connected and any(  # noqa: ASYNC110 - four lanes, at the end of a life
-            [(await self._lane(lane)).waiting for lane in LANES]
+            [(await self._lane(lane)).waiting for lane in self._lanes]
         ):
             await asyncio.sleep(_LOOK_EVERY)
+
+    @property
+    def _lanes(self) -> tuple[Lane, ...]:
+        return _LANES if self._more is None else (*_LANES, *self._more.lanes)
 
     def _works(self) -> bool:
         connection = self.connection
@@ -216,12 +260,13 @@ class Sync:
         problem = push.problem if push else ""
         parked = push is not None and push.parked
         counters = msgspec.structs.replace(push.counts) if push else LaneCounters()
-        if lane == "state":
-            size, waiting = 0, await self._store.unsent()
-            head = acknowledged + waiting
-        else:
+        if lane in RECORD_LANES:
             size, head = self._records.bytes(lane), self._records.head(lane).n
             waiting = head - acknowledged
+        else:
+            more = None if lane == "state" else self._more
+            size, waiting = 0, await (more.unsent(lane) if more else self._store.unsent())
+            head = acknowledged + waiting
         return LaneStatus(
             lane, head, acknowledged, waiting, size, problem, counters=counters, parked=parked
         )

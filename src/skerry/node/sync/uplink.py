@@ -32,7 +32,16 @@ from skerry.wire.files import FileManifest, FilesHeld, FileState
 from skerry.wire.link import RUN_HEADER
 from skerry.wire.local import LaneCounters
 from skerry.wire.models import NamedModels
-from skerry.wire.sync import Hello, HelloReply, Lane, Pull, PullReply, PushReply, PushUnit
+from skerry.wire.sync import (
+    RECORD_LANES,
+    Hello,
+    HelloReply,
+    Lane,
+    Pull,
+    PullReply,
+    PushReply,
+    PushUnit,
+)
 
 if TYPE_CHECKING:
     from skerry.wire.shared import Priority
@@ -92,9 +101,10 @@ def on_the_wire(size: int) -> int:
 _UNREAD = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """Headers that aiohttp would add to every call, and the hub reads none of: a push has more of them than values."""
 
+_ZSTD = {"Content-Encoding": "zstd"}
 _ACCEPT = {"Accept-Encoding": "zstd"}
 _LARGE_STATE = 512
-"""Bytes of a state unit whose answer, which has the same rows again, is worth compressing."""
+"""Bytes of a unit of rows whose answer, which has the same rows again, is worth compressing."""
 
 _VERBS = {"hello": "say hello"}
 
@@ -207,10 +217,9 @@ class HttpUplink:
 
     async def push(self, unit: PushUnit) -> PushReply:
         plain = encode(unit)
-        body = compress(plain)
-        headers = {"Content-Encoding": "zstd"}
-        if unit.lane == "state" and len(body) >= _LARGE_STATE:
-            headers |= _ACCEPT
+        body, headers = compress(plain), _ZSTD
+        if unit.lane not in RECORD_LANES and len(body) >= _LARGE_STATE:
+            headers = _ZSTD | _ACCEPT
         counted = self._counts.get(unit.lane)
         if counted is not None:
             counted.plain += len(plain)
@@ -224,6 +233,12 @@ class HttpUplink:
             pull = msgspec.structs.replace(pull, most=most)
         return await self._call("pull", encode(pull), PullReply, _ACCEPT, answer=most)
 
+    async def ask(self, call: str, question: object, kind: type[T], *, what: str) -> T:
+        """A call of what is loaded only where it is needed (`row_hub`). Raises as `exchange`."""
+        body = compress(encode(question))
+        most = self._turns.piece if self._turns else 0
+        return await self._call(call, body, kind, _ZSTD | _ACCEPT, what=what, answer=most)
+
     async def models(self, names: Sequence[str]) -> NamedModels:
         """The models of these names, at most MAX_NAMED. Raises as `exchange`."""
         query = urlencode([("name", name) for name in names])
@@ -234,8 +249,8 @@ class HttpUplink:
         return await self._call(f"files/{sha256}", None, FileState, what="send a file")
 
     async def offer_file(self, manifest: FileManifest) -> FileState:
-        body, headers = compress(encode(manifest)), {"Content-Encoding": "zstd"}
-        return await self._call("files", body, FileState, headers, what="send a file")
+        body = compress(encode(manifest))
+        return await self._call("files", body, FileState, _ZSTD, what="send a file")
 
     async def send_file(self, sha256: str, start: int, data: bytes) -> FileState:
         call = f"files/{sha256}?start={start}"

@@ -1,0 +1,125 @@
+"""Shared rows for people and their tools: rows, what they were, and conflicts (docs/reference/sync.md)."""
+
+from __future__ import annotations
+
+from litestar import Router, delete, get, post, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from skerry.hub.api.auth import PERSON
+from skerry.hub.api.bodies import WireBody
+from skerry.hub.sync.shared_rows import MAX_LIST, SharedRows
+from skerry.wire.rows import (
+    Conflict,
+    ConflictView,
+    EntityView,
+    Resolve,
+    RowList,
+    RowPut,
+    RowVersion,
+    RowView,
+    RowWritten,
+)
+
+_ROW = "/api/v1/entities/{entity:str}/rows/{id_:str}"
+_CONFLICT = "/api/v1/conflicts/{entity:str}/{id_:str}"
+
+
+@get("/api/v1/entities", opt=PERSON)
+async def list_entities(shared_rows: NamedDependency[SharedRows]) -> list[EntityView]:
+    """Every entity that has or had rows."""
+    return await shared_rows.entities()
+
+
+@get("/api/v1/entities/{entity:str}/rows", opt=PERSON)
+async def list_rows(
+    entity: FromPath[str],
+    shared_rows: NamedDependency[SharedRows],
+    after: FromQuery[str] = "",
+    limit: FromQuery[int] = MAX_LIST,
+) -> RowList:
+    """The rows of an entity in the order of their ids, page by page."""
+    return await shared_rows.list(entity, after, limit)
+
+
+@get(_ROW, opt=PERSON)
+async def show_row(
+    entity: FromPath[str], id_: FromPath[str], shared_rows: NamedDependency[SharedRows]
+) -> RowView:
+    """One row."""
+    return await shared_rows.get(entity, id_)
+
+
+@put(_ROW, dto=WireBody[RowPut], return_dto=None, opt=PERSON)
+async def put_row(
+    entity: FromPath[str],
+    id_: FromPath[str],
+    data: JSONBody[RowPut],
+    shared_rows: NamedDependency[SharedRows],
+) -> RowWritten:
+    """Creates or replaces a row; an edit of an older revision is judged as one by a node."""
+    return await shared_rows.put(entity, id_, data)
+
+
+@delete(_ROW, status_code=200, opt=PERSON)
+async def delete_row(
+    entity: FromPath[str],
+    id_: FromPath[str],
+    shared_rows: NamedDependency[SharedRows],
+    base: FromQuery[int | None] = None,
+) -> RowWritten:
+    """Deletes a row everywhere."""
+    return await shared_rows.delete(entity, id_, base)
+
+
+@get(f"{_ROW}/history", opt=PERSON)
+async def row_history(
+    entity: FromPath[str], id_: FromPath[str], shared_rows: NamedDependency[SharedRows]
+) -> list[RowVersion]:
+    """What a row was, and which edits of it lost, the newest last."""
+    return await shared_rows.history(entity, id_)
+
+
+@get("/api/v1/conflicts", opt=PERSON)
+async def list_conflicts(
+    shared_rows: NamedDependency[SharedRows], entity: FromQuery[str | None] = None
+) -> list[ConflictView]:
+    """The edits that wait until a person decides."""
+    return await shared_rows.conflicts(entity)
+
+
+@get(_CONFLICT, opt=PERSON)
+async def show_conflict(
+    entity: FromPath[str], id_: FromPath[str], shared_rows: NamedDependency[SharedRows]
+) -> Conflict:
+    """A row that has edits waiting: the version that serves, the edits, and what they were made on."""
+    return await shared_rows.conflict(entity, id_)
+
+
+@post(f"{_CONFLICT}/resolve", dto=WireBody[Resolve], return_dto=None, status_code=200, opt=PERSON)
+async def resolve_conflict(
+    entity: FromPath[str],
+    id_: FromPath[str],
+    data: JSONBody[Resolve],
+    shared_rows: NamedDependency[SharedRows],
+) -> RowWritten:
+    """Decides what waits for a row. Nodes get the decision as a new version of it."""
+    return await shared_rows.resolve(entity, id_, data)
+
+
+def entity_routes() -> Router:
+    """Every route about shared rows for people."""
+    return Router(
+        "/",
+        route_handlers=[
+            list_entities,
+            list_rows,
+            show_row,
+            put_row,
+            delete_row,
+            row_history,
+            list_conflicts,
+            show_conflict,
+            resolve_conflict,
+        ],
+    )

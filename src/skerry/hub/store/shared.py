@@ -1,0 +1,207 @@
+"""Shared rows in the database: reading them, what they were, and what waits (ADR 18). `shared_writing` changes them.
+
+Whoever decides by what is read here holds the fleet's lock (`locks.of_fleet`) until the transaction ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Connection, Text, any_, func, select
+from sqlalchemy import literal as bound
+from sqlalchemy.sql.type_api import TypeEngine
+
+from skerry.core.row_digests import EMPTY, unpack
+from skerry.hub.store.bodies import SHARED, Bodies
+from skerry.hub.store.shared_tables import (
+    shared_conflict,
+    shared_entity,
+    shared_row,
+    shared_version,
+)
+from skerry.hub.store.tables import FLEET
+from skerry.kit.clock import NS
+from skerry.wire.shared import DECLARATIONS, Declaration, SharedRow
+
+NO_BODY = b"{}"
+"""What stands for the body of a deleted row where one is asked for."""
+
+HORIZON = 30 * 86_400 * NS
+"""Nanoseconds for which deleted rows, and what rows were, are kept."""
+
+MARK_ZERO = 2**63
+"""Is taken from marks, which have 64 bits without a sign, to fit a column."""
+
+
+class Head(NamedTuple):
+    """A row without its body. `mark` is 0 when it is deleted."""
+
+    id: str
+    rev: int
+    hlc: int
+    origin: str
+    deleted: bool
+    mark: int
+
+
+class Stored(NamedTuple):
+    """A version of a row with its body, opened; `NO_BODY` when it is deleted."""
+
+    id: str
+    rev: int
+    hlc: int
+    origin: str
+    deleted: bool
+    body: bytes
+
+    def to_wire(self) -> SharedRow:
+        """As it travels, whole."""
+        return SharedRow(
+            self.id, self.rev, self.hlc, self.origin, self.deleted, msgspec.Raw(self.body)
+        )
+
+
+class Standing(NamedTuple):
+    """An entity as a whole: see `shared_entity`."""
+
+    live: int
+    newest: int
+    pruned_through: int
+    sums: list[int]
+
+
+_HEAD = (
+    shared_row.c.id, shared_row.c.rev, shared_row.c.hlc, shared_row.c.origin, shared_row.c.deleted, shared_row.c.mark,
+)  # fmt: skip
+ROW = (*_HEAD[:5], shared_row.c.body)
+"""The columns that `stored` takes."""
+
+VERSION = (
+    shared_version.c.id, shared_version.c.rev, shared_version.c.hlc, shared_version.c.origin, shared_version.c.deleted,
+    shared_version.c.body,
+)  # fmt: skip
+
+
+def heads(connection: Connection, entity: str, ids: Collection[str]) -> dict[str, Head]:
+    """The rows with these ids that there are, deleted ones too."""
+    query = select(*_HEAD).where(of_entity(entity), among(connection, shared_row.c.id, ids))
+    return {row.id: head(row) for row in connection.execute(query)}
+
+
+def head(row: Sequence[Any]) -> Head:
+    """A row of a query for `Head`'s columns."""
+    id_, rev, hlc, origin, deleted, mark = row
+    return Head(id_, rev, hlc, origin, deleted, 0 if deleted else mark + MARK_ZERO)
+
+
+def rows(connection: Connection, entity: str, ids: Collection[str]) -> dict[str, Stored]:
+    """As `heads`, with bodies."""
+    query = select(*ROW).where(of_entity(entity), among(connection, shared_row.c.id, ids))
+    bodies = Bodies.of(connection)
+    return {row.id: stored(bodies, entity, row) for row in connection.execute(query)}
+
+
+def find(connection: Connection, entity: str, row_id: str) -> Stored | None:
+    """One row, a deleted one too."""
+    return rows(connection, entity, [row_id]).get(row_id)
+
+
+def versions(
+    connection: Connection, entity: str, wanted: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], Stored]:
+    """What rows were, by id and revision; those that are not kept are missing."""
+    pairs = set(wanted)
+    if not pairs:
+        return {}
+    query = select(*VERSION).where(
+        shared_version.c.fleet_id == FLEET,
+        shared_version.c.entity == entity,
+        among(connection, shared_version.c.id, {id_ for id_, _ in pairs}),
+        among(connection, shared_version.c.rev, {rev for _, rev in pairs}),
+    )
+    bodies = Bodies.of(connection)
+    found = (stored(bodies, entity, row) for row in connection.execute(query))
+    return {(version.id, version.rev): version for version in found}
+
+
+def stored(bodies: Bodies, entity: str, row: Sequence[Any]) -> Stored:
+    """A row of a query for `ROW` or `VERSION`, opened."""
+    id_, rev, hlc, origin, deleted, sealed = row
+    body = NO_BODY if deleted else bodies.open(SHARED, sealed, entity, id_, rev)
+    return Stored(id_, rev, hlc, origin, deleted, body)
+
+
+def taken_before(
+    connection: Connection, entity: str, origin: str, edits: Collection[tuple[str, int]]
+) -> set[tuple[str, int]]:
+    """Which of these edits of a node (id and clock) were judged already, and are kept among what rows were."""
+    if not edits:
+        return set()
+    query = select(shared_version.c.id, shared_version.c.hlc).where(
+        shared_version.c.fleet_id == FLEET,
+        shared_version.c.entity == entity,
+        shared_version.c.origin == origin,
+        among(connection, shared_version.c.id, {id_ for id_, _ in edits}),
+        among(connection, shared_version.c.hlc, {hlc for _, hlc in edits}),
+    )
+    return {(row.id, row.hlc) for row in connection.execute(query)} & set(edits)
+
+
+def waiting(connection: Connection, entity: str, ids: Collection[str]) -> dict[str, dict[str, int]]:
+    """The clock of the edit that waits, for these rows by their ids and for nodes."""
+    query = select(shared_conflict.c.id, shared_conflict.c.node_id, shared_conflict.c.hlc).where(
+        shared_conflict.c.fleet_id == FLEET,
+        shared_conflict.c.entity == entity,
+        among(connection, shared_conflict.c.id, ids),
+    )
+    found: dict[str, dict[str, int]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.id, {})[row.node_id] = row.hlc
+    return found
+
+
+def waiting_of(connection: Connection, entity: str, node_id: str) -> list[str]:
+    """The rows of which an edit of this node waits."""
+    its = shared_conflict.c
+    query = select(its.id).where(
+        its.fleet_id == FLEET, its.entity == entity, its.node_id == node_id
+    )
+    return list(connection.execute(query.order_by(its.id)).scalars())
+
+
+def standing(connection: Connection, entity: str) -> Standing:
+    """That of an entity that has no rows yet, too."""
+    its = shared_entity.c
+    query = select(its.live, its.newest, its.pruned_through, its.sums).where(
+        its.fleet_id == FLEET, its.entity == entity
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return Standing(0, 0, 0, unpack(EMPTY))
+    return Standing(row.live, row.newest, row.pruned_through, unpack(row.sums))
+
+
+def declaration(connection: Connection, entity: str) -> Declaration:
+    """How an entity is synced; as a declaration without words says, when there is none."""
+    row = find(connection, DECLARATIONS, entity)
+    if row is None or row.deleted:
+        return Declaration()
+    return msgspec.json.decode(row.body, type=Declaration)
+
+
+def of_entity(entity: str) -> ColumnElement[bool]:
+    """The condition for all rows of an entity."""
+    return (shared_row.c.fleet_id == FLEET) & (shared_row.c.entity == entity)
+
+
+def among(
+    connection: Connection, column: ColumnElement[Any], values: Collection[str] | Collection[int]
+) -> ColumnElement[bool]:
+    """The column has one of `values`, which are one parameter however many they are."""
+    if connection.dialect.name == "postgresql":
+        kind: TypeEngine[Any] = Text() if isinstance(column.type, Text) else BigInteger()
+        return column == any_(bound(list(values), ARRAY(kind)))
+    listed = func.json_each(msgspec.json.encode(list(values)).decode()).table_valued("value")
+    return column.in_(select(listed.c.value))

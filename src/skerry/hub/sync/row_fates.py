@@ -1,0 +1,228 @@
+"""What becomes of edits of shared rows, one after the other: pure. `rows_push` reads what is needed and writes what is decided.
+
+An edit that was made on the row as it is now stands, and no body is decoded. Everything else goes to `core.merging.judge`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from skerry.core import merging
+from skerry.core.merging import Verdict, Version
+from skerry.hub.store.shared import NO_BODY, Head, Stored
+from skerry.hub.store.shared_writing import Changed, Kept, Wait
+from skerry.kit.errors import InvalidInput
+from skerry.wire.shared import Declaration, Edit
+
+NO_BASE_BODY = b"null"
+"""`Edit.base_body` where there is none."""
+
+Outcome = Literal["edit", "merged", "lost", "conflict", "whole"]
+
+
+class Fate(NamedTuple):
+    """What an edit is answered. `row` is the row afterwards, None where it is as the edit says."""
+
+    outcome: Outcome
+    rev: int
+    row: Stored | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Edits of one entity by one writer; empty `origin`: the hub. No clock counts beyond `ceiling`."""
+
+    entity: str
+    origin: str
+    edits: Sequence[Edit]
+    ceiling: int
+
+    def clock_of(self, edit: Edit) -> int:
+        """The edit's clock as it counts."""
+        return min(edit.hlc, self.ceiling)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What judging takes: the declaration, bodies of the rows in question and of the bases, and what was judged before."""
+
+    declaration: Declaration = field(default_factory=Declaration)
+    rows: Mapping[str, Stored] = field(default_factory=dict)
+    bases: Mapping[tuple[str, int], Stored] = field(default_factory=dict)
+    judged_before: Collection[tuple[str, int]] = ()
+    """Edits of this writer, by id and clock, that are in the history."""
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """The clock of this writer's edit that waits, by the row's id."""
+    gone: Stored | None = None
+    """Stands for a deleted row that is no longer kept; `pruned_through` says which bases mean one."""
+    pruned_through: int = 0
+
+
+def to_judge(asked: Asked, heads: Mapping[str, Head], pruned_through: int) -> list[Edit]:
+    """The edits that need more than heads: not made on the row as it is, patches, and those of a row that comes twice."""
+    count = Counter(edit.id for edit in asked.edits)
+    return [
+        edit
+        for edit in asked.edits
+        if edit.kind == "patch"
+        or count[edit.id] > 1
+        or not _is_on(edit, heads.get(edit.id), pruned_through)
+    ]
+
+
+def _is_on(edit: Edit, held: Head | None, pruned_through: int) -> bool:
+    if held is None:
+        return edit.base == 0 or edit.base > pruned_through
+    return edit.base == held.rev
+
+
+class Fates:
+    """Judges edits in their order; `changed` is what is to be written then. Revisions come from `numbers`."""
+
+    def __init__(
+        self, asked: Asked, heads: Mapping[str, Head], material: Material, numbers: Iterator[int]
+    ) -> None:
+        self._asked = asked
+        self._heads = heads
+        self._material = material
+        self._numbers = numbers
+        self.changed = Changed(asked.entity)
+
+    def judge(self, judged: Collection[str]) -> list[Fate]:
+        """One fate for each edit. `judged` are the ids of the edits of `to_judge`; all others simply stand."""
+        stand, weigh = self._stand, self._weigh
+        return [weigh(edit) if edit.id in judged else stand(edit) for edit in self._asked.edits]
+
+    def _stand(self, edit: Edit) -> Fate:
+        deleted = edit.kind == "delete"
+        body = NO_BODY if deleted else bytes(edit.body)
+        clock = self._asked.clock_of(edit)
+        rev = next(self._numbers)
+        row = Stored(edit.id, rev, clock, self._asked.origin, deleted, body)
+        self._put(edit, row)
+        return Fate("edit", rev)
+
+    def _weigh(self, edit: Edit) -> Fate:
+        held = self._held(edit)
+        if held is not None and held.rev != edit.base:
+            earlier = self._earlier(edit, held)
+            if earlier is not None:
+                return earlier
+        base = self._base(edit, held)
+        version = self._version(edit, base)
+        if version is None:
+            return Fate("whole", 0)
+        return self._decide(edit, base, held, version)
+
+    def _decide(
+        self, edit: Edit, base: Version | None, held: Stored | None, version: Version
+    ) -> Fate:
+        if held is None:
+            return self._take(edit, version)
+        try:
+            verdict = merging.judge(self._material.declaration, base, _version(held), version)
+        except InvalidInput:
+            # A body that no honest node sends: it must not keep the others of its lane waiting.
+            verdict = Verdict("lost", _version(held), version)
+        match verdict.outcome:
+            case "edit":
+                return self._take(edit, verdict.version, beats=verdict.loser is not None)
+            case "merged":
+                self._keep(edit.id, version, "merged")
+                beats = verdict.loser == _version(held)
+                taken = self._take(edit, verdict.version, beats=beats)
+                return Fate("merged", taken.rev, self.changed.rows[edit.id])
+            case "lost":
+                if verdict.loser is not None:
+                    self._keep(edit.id, version, "lost")
+                return self._answer("lost", held)
+            case "conflict":
+                waiting = self._named(edit.id, version)
+                self.changed.waits.append(Wait(waiting, edit.base))
+                return self._answer("conflict", held)
+
+    def _take(self, edit: Edit, version: Version, *, beats: bool = False) -> Fate:
+        row = self._named(edit.id, version)
+        self._put(edit, row, beats=beats)
+        return Fate("edit", row.rev)
+
+    def _put(self, edit: Edit, row: Stored, *, beats: bool = False) -> None:
+        """`beats`: what the row was has lost, and was not only superseded."""
+        changed = self.changed
+        earlier = changed.rows.get(row.id)
+        if earlier is not None:
+            changed.kept.append(Kept(earlier, "lost" if beats else "superseded", was_row=True))
+        elif row.id in self._heads:
+            changed.held[row.id] = self._heads[row.id]
+            if beats:
+                changed.lost.add(row.id)
+        changed.rows[row.id] = row
+        if edit.settles:
+            changed.settled.add(row.id)
+
+    def _keep(self, row_id: str, version: Version, why: Literal["lost", "merged"]) -> None:
+        self.changed.kept.append(Kept(self._named(row_id, version), why, was_row=False))
+
+    def _named(self, row_id: str, version: Version) -> Stored:
+        return Stored(
+            row_id, next(self._numbers), version.hlc, version.origin, version.deleted, version.body
+        )
+
+    def _answer(self, outcome: Outcome, held: Stored | None) -> Fate:
+        return Fate(outcome, 0 if held is None else held.rev, held)
+
+    def _held(self, edit: Edit) -> Stored | None:
+        """The row as it is at this edit: what edits before it in the same unit have made of it."""
+        held = self.changed.rows.get(edit.id) or self._material.rows.get(edit.id)
+        if held is None and 0 < edit.base <= self._material.pruned_through:
+            gone = self._material.gone
+            return None if gone is None else gone._replace(id=edit.id)
+        return held
+
+    def _earlier(self, edit: Edit, held: Stored) -> Fate | None:
+        """The answer to an edit that was judged before, by whatever history of the node."""
+        clock = self._asked.clock_of(edit)
+        if (held.origin, held.hlc) == (self._asked.origin, clock):
+            return Fate("edit", held.rev)
+        if self._material.waiting.get(edit.id) == clock:
+            return self._answer("conflict", held)
+        if (edit.id, clock) in self._material.judged_before:
+            return self._answer("lost", held)
+        return None
+
+    def _base(self, edit: Edit, held: Stored | None) -> Version | None:
+        """The version that the edit was made on; None where it is not known any more."""
+        if edit.base == 0:
+            return merging.NOTHING
+        if held is not None and held.rev == edit.base:
+            return _version(held)
+        found = self._material.bases.get((edit.id, edit.base))
+        if found is not None:
+            return _version(found)
+        told = bytes(edit.base_body)
+        return None if told == NO_BASE_BODY else Version(edit.base, 0, "", body=told)
+
+    def _version(self, edit: Edit, base: Version | None) -> Version | None:
+        """The edit as a version; None for a patch whose base is gone, or that does not fit it."""
+        body = NO_BODY if edit.kind == "delete" else bytes(edit.body)
+        if edit.kind == "patch":
+            if base is None or base.deleted:
+                return None
+            try:
+                body = merging.apply(base.body, body)
+            except InvalidInput:
+                return None
+        return Version(
+            edit.base,
+            self._asked.clock_of(edit),
+            self._asked.origin,
+            edit.kind == "delete",
+            body,
+        )
+
+
+def _version(stored: Stored) -> Version:
+    return Version(stored.rev, stored.hlc, stored.origin, stored.deleted, stored.body)

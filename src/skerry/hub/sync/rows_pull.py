@@ -1,0 +1,236 @@
+"""Answers what nodes ask about shared rows: changes after their cursors, buckets that differ, and rows by their ids.
+
+A row travels in its newest version. What the asking node made itself it knows from the answer to its push, so that is
+left out, except for a node that begins. When a node was at the end of an entity's feed, the hub knows which version
+of a large row it holds, and sends a patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, takewhile
+from typing import Literal, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection
+
+from skerry.core import merging
+from skerry.core.row_digests import bucket_of, digest
+from skerry.hub.store import shared, shared_feed
+from skerry.hub.store.changes import Log
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.shared import Stored
+from skerry.hub.store.shared_feed import Size
+from skerry.hub.sync import row_cursors
+from skerry.hub.sync.epochs import Epochs
+from skerry.hub.sync.readers import Readers
+from skerry.hub.sync.row_cursors import Place, Verdict
+from skerry.kit.clock import Clock
+from skerry.kit.errors import InvalidInput
+from skerry.wire.shared import (
+    BUCKETS,
+    Buckets,
+    BucketsReply,
+    Held,
+    RowsPage,
+    RowsPart,
+    RowsPull,
+    RowsWanted,
+    SharedRow,
+)
+
+MAX_ROWS = 10_000
+
+MAX_PAGE = 1024 * 1024
+"""Bytes of one answer's bodies before compression, unless a single one is larger: hub and node hold it in memory."""
+
+PATCHED_FROM = 1024
+"""Bytes of a body from which a patch is tried."""
+
+BUCKETS_AT_ONCE = 16
+
+_AROUND = 128
+"""Bytes that travel with each body, generously."""
+
+
+class _Lost(Exception):
+    """A node's cursor is of a history that nobody knew to be lost."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+class RowFeed:
+    """Answers nodes' pulls of shared rows."""
+
+    def __init__(self, store: HubStore, epochs: Epochs, readers: Readers, clock: Clock) -> None:
+        self._store = store
+        self._epochs = epochs
+        self._readers = readers
+        self._clock = clock
+
+    async def answer(self, node_id: str, pull: RowsPull) -> RowsPage:
+        """The entities in the order of the question, as far as one answer carries. An unusable cursor is no error."""
+        self._readers.pulled(node_id, pull.cursors)
+        while True:
+            try:
+                parts = await self._store.read(lambda c: self._parts(c, node_id, pull))
+            except _Lost as lost:
+                await self._start_epoch(lost.place)
+            else:
+                return RowsPage(parts, self._clock.wall_ns())
+
+    async def buckets(self, asked: Buckets) -> BucketsReply:
+        """The rows of the buckets whose sums differ. Raises InvalidInput."""
+        if len(asked.sums) != BUCKETS:
+            raise InvalidInput(f"cannot compare buckets: send {BUCKETS} sums")
+        return await self._store.read(lambda connection: _buckets(connection, asked))
+
+    async def wanted(self, asked: RowsWanted) -> RowsPart:
+        """Whole rows, in the order of their ids in the question."""
+        return await self._store.read(lambda connection: _wanted(connection, asked))
+
+    def _parts(self, connection: Connection, node_id: str, pull: RowsPull) -> list[RowsPart]:
+        log = shared_feed.log_of_commits(connection)
+        room = _Room(min(max(pull.limit, 1), MAX_ROWS), MAX_PAGE)
+        parts: list[RowsPart] = []
+        for entity, cursor in pull.cursors.items():
+            if parts and (room.rows <= 0 or room.size <= 0):
+                break
+            key = self._store.facts.cursor_key
+            part = _Answer(connection, node_id, entity, key, log).part(cursor, room)
+            size = sum(len(memoryview(row.body)) + _AROUND for row in part.rows)
+            room = _Room(room.rows - len(part.rows), room.size - size)
+            parts.append(part)
+        return parts
+
+    async def _start_epoch(self, lost: Place) -> None:
+        def still(connection: Connection) -> bool:
+            log = shared_feed.log_of_commits(connection)
+            return _verdict(connection, log, lost, 0) == "newly lost"
+
+        await self._epochs.start(lost.epoch, still)
+
+
+class _Room(NamedTuple):
+    """What still fits into an answer: rows, and bytes."""
+
+    rows: int
+    size: int
+
+
+class _Answer:
+    """To one node about one entity, in one snapshot."""
+
+    def __init__(
+        self, connection: Connection, node_id: str, entity: str, key: bytes, log: Log
+    ) -> None:
+        self._connection = connection
+        self._node_id = node_id
+        self._entity = entity
+        self._key = key
+        self._log = log
+        self._standing = shared.standing(connection, entity)
+
+    def part(self, cursor: str, room: _Room) -> RowsPart:
+        """What follows `cursor`, as much as there is room for."""
+        log = self._log
+        if not cursor:
+            begin = Place(log.epoch, 0, "", log.seq, log.seq)
+            return self._page(begin, room, live=True)
+        place = row_cursors.read(cursor, self._node_id, self._entity, self._key)
+        if place is None:
+            return self._repair("lost")
+        match _verdict(self._connection, log, place, self._standing.pruned_through):
+            case "newly lost":
+                raise _Lost(place)
+            case "lost":
+                return self._repair("lost")
+            case "horizon":
+                return self._repair("horizon")
+            case "follows":
+                return self._page(place, room, live=False)
+
+    def _repair(self, why: Literal["horizon", "lost"]) -> RowsPart:
+        """The cursor goes on from here: what is compared after this answer is no older."""
+        cursor = self._cursor(self._log.seq, self._log.seq)
+        sums = digest(self._standing.sums)
+        return RowsPart(self._entity, [], cursor, more=False, digest=sums, repair=why)
+
+    def _page(self, place: Place, room: _Room, *, live: bool) -> RowsPart:
+        hidden = "" if place.seq < place.floor else self._node_id
+        pending: list[Size] = []
+        if self._standing.newest > place.seq:
+            pending = shared_feed.sizes(
+                self._connection, self._entity, place.seq, room.rows + 1, hidden=hidden, live=live
+            )
+        page = _fitting(pending, room)
+        if not page:
+            return self._end(place, [])
+        through = page[-1].rev
+        rows = shared_feed.rows_between(
+            self._connection, self._entity, place.seq, through, hidden=hidden, live=live
+        )
+        sent = [self._sent(place, row) for row in rows]
+        if len(page) == len(pending):
+            return self._end(place, sent)
+        return RowsPart(self._entity, sent, self._cursor(through, place.floor), more=True)
+
+    def _end(self, place: Place, sent: list[SharedRow]) -> RowsPart:
+        cursor = self._cursor(self._log.seq, place.floor)
+        part = RowsPart(self._entity, sent, cursor, more=False, digest=digest(self._standing.sums))
+        waiting = shared.waiting_of(self._connection, self._entity, self._node_id)
+        return msgspec.structs.replace(part, waiting=waiting)
+
+    def _cursor(self, seq: int, floor: int) -> str:
+        tag = shared_feed.tag_of(self._connection, self._log.seq) or ""
+        place = Place(self._log.epoch, seq, tag, self._log.seq, floor)
+        return row_cursors.write(place, self._node_id, self._entity, self._key)
+
+    def _sent(self, place: Place, row: Stored) -> SharedRow:
+        """A patch, where the version that the node holds is known and a patch is smaller."""
+        whole = row.to_wire()
+        if not place.at_end or not place.seq or row.deleted or len(row.body) < PATCHED_FROM:
+            return whole
+        held = shared_feed.was_at(self._connection, self._entity, row.id, place.seq)
+        patch = None if held is None else merging.diff(held.body, row.body)
+        if held is None or patch is None:
+            return whole
+        return msgspec.structs.replace(whole, body=msgspec.Raw(patch), base=held.rev)
+
+
+def _verdict(connection: Connection, log: Log, place: Place, pruned_through: int) -> Verdict:
+    tag = shared_feed.tag_of(connection, place.head)
+    return row_cursors.verdict(place, log, tag, pruned_through)
+
+
+def _fitting(pending: Sequence[Size], room: _Room) -> Sequence[Size]:
+    """As many of the rows as there is room for: at least one, if there are any."""
+    sizes = accumulate(item.size + _AROUND for item in pending)
+    fitting = sum(1 for _ in takewhile(lambda size: size <= room.size, sizes))
+    return pending[: min(max(fitting, 1), max(room.rows, 1))]
+
+
+def _buckets(connection: Connection, asked: Buckets) -> BucketsReply:
+    own = shared.standing(connection, asked.entity).sums
+    differing = [bucket for bucket in range(BUCKETS) if own[bucket] != asked.sums[bucket]]
+    now = differing[:BUCKETS_AT_ONCE]
+    found: dict[int, list[Held]] = {bucket: [] for bucket in now}
+    if now:
+        ids = shared_feed.ids(connection, asked.entity)
+        chosen = [row_id for row_id in ids if bucket_of(row_id) in found]
+        for row in shared.heads(connection, asked.entity, chosen).values():
+            found[bucket_of(row.id)].append(Held(row.id, row.rev, row.hlc, row.mark))
+    return BucketsReply(found, len(differing) > len(now))
+
+
+def _wanted(connection: Connection, asked: RowsWanted) -> RowsPart:
+    ids = list(dict.fromkeys(asked.ids))
+    sizes = shared_feed.sizes_of(connection, asked.entity, ids)
+    there = [row_id for row_id in ids if row_id in sizes]
+    page = _fitting([Size(0, sizes[row_id]) for row_id in there], _Room(MAX_ROWS, MAX_PAGE))
+    sent = there[: len(page)]
+    rows = shared.rows(connection, asked.entity, sent)
+    wire = [rows[row_id].to_wire() for row_id in sent]
+    return RowsPart(asked.entity, wire, "", more=len(sent) < len(there))

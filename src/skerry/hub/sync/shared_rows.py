@@ -1,0 +1,221 @@
+"""The hub's own reading and writing of shared rows, and people's decisions about conflicts.
+
+An edit by the hub is judged like one by a node, in the same transaction as its writing; its origin is empty. A
+decision is an edit of the row as it is that settles what waits.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Callable, Collection
+
+import msgspec
+from sqlalchemy import Connection
+
+from skerry.core.merging import canonical
+from skerry.hub.store import locks, shared, shared_views
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.shared import Stored
+from skerry.hub.store.shared_views import Wait
+from skerry.hub.sync import rows_push
+from skerry.hub.sync.row_fates import Fate
+from skerry.kit.clock import Clock
+from skerry.kit.errors import InvalidInput, NotFound, Refused, TooLarge
+from skerry.kit.one_line import one_line
+from skerry.wire.rows import NO_BODY as NOTHING_SAID
+from skerry.wire.rows import (
+    Conflict,
+    ConflictView,
+    EntityView,
+    Resolve,
+    RowList,
+    RowPut,
+    RowVersion,
+    RowView,
+    RowWritten,
+)
+from skerry.wire.shared import Edit, EditFrame
+
+MAX_LIST = 1000
+MAX_ROW = 1024 * 1024
+"""Bytes of a body."""
+
+MAX_ID = 255
+
+_ENTITY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
+
+
+class SharedRows:
+    """Every call names an entity; one that nobody has declared is synced as a declaration without words says.
+
+    `changed` is called with the entities whose rows were changed, after the commit.
+    """
+
+    def __init__(
+        self, store: HubStore, clock: Clock, changed: Callable[[Collection[str]], None]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._changed = changed
+
+    async def entities(self) -> builtins.list[EntityView]:
+        """All that have or had rows."""
+        return await self._store.read(shared_views.entities)
+
+    async def list(self, entity: str, after: str = "", limit: int = MAX_LIST) -> RowList:
+        """Rows in the order of their ids, after `after`."""
+        most = min(max(limit, 1), MAX_LIST)
+        return await self._store.read(lambda c: shared_views.page(c, entity, after, most))
+
+    async def get(self, entity: str, row_id: str) -> RowView:
+        """Raises NotFound."""
+        found = await self._store.read(lambda c: shared_views.one(c, entity, row_id))
+        if found is None:
+            raise NotFound(f"cannot show {_row(entity, row_id)}: there is none")
+        return found
+
+    async def history(self, entity: str, row_id: str) -> builtins.list[RowVersion]:
+        """What the row is, was and was to be, the newest last. Raises NotFound when nothing is kept."""
+        found = await self._store.read(lambda c: shared_views.history(c, entity, row_id))
+        if not found:
+            raise NotFound(f"cannot show the history of {_row(entity, row_id)}: nothing is kept")
+        return found
+
+    async def create(self, entity: str, row_id: str, body: bytes) -> RowWritten:
+        """A new row. Raises Refused when there is one, InvalidInput, TooLarge."""
+        edit = _put(entity, row_id, body)
+
+        def work(connection: Connection) -> Fate:
+            locks.of_fleet(connection)
+            held = shared.find(connection, entity, row_id)
+            if held is not None and not held.deleted:
+                raise Refused(f"cannot create {_row(entity, row_id)}: it is there. Change it.")
+            return self._edit(connection, entity, edit, held, None)
+
+        return await self._write(entity, work)
+
+    async def put(self, entity: str, row_id: str, put: RowPut) -> RowWritten:
+        """Creates or replaces a row. Raises InvalidInput, TooLarge."""
+        edit = _put(entity, row_id, bytes(put.body))
+
+        def work(connection: Connection) -> Fate:
+            locks.of_fleet(connection)
+            held = shared.find(connection, entity, row_id)
+            return self._edit(connection, entity, edit, held, put.base)
+
+        return await self._write(entity, work)
+
+    async def delete(self, entity: str, row_id: str, base: int | None = None) -> RowWritten:
+        """`base` as in `RowPut`. Raises NotFound."""
+
+        def work(connection: Connection) -> Fate:
+            locks.of_fleet(connection)
+            held = shared.find(connection, entity, row_id)
+            if held is None or held.deleted:
+                raise NotFound(f"cannot delete {_row(entity, row_id)}: there is none")
+            return self._edit(connection, entity, Edit(row_id, 0, 0, "delete"), held, base)
+
+        return await self._write(entity, work)
+
+    async def conflicts(self, entity: str | None = None) -> builtins.list[ConflictView]:
+        """The edits that wait for a decision, the oldest first."""
+        return await self._store.read(lambda c: shared_views.conflicts(c, entity))
+
+    async def conflict(self, entity: str, row_id: str) -> Conflict:
+        """Raises NotFound when nothing waits for the row."""
+        found = await self._store.read(lambda c: shared_views.conflict(c, entity, row_id))
+        if found is None:
+            raise NotFound(f"cannot show a conflict of {_row(entity, row_id)}: nothing waits")
+        return found
+
+    async def resolve(self, entity: str, row_id: str, decision: Resolve) -> RowWritten:
+        """Decides all conflicts of a row; nodes get it as a new version. Raises NotFound, Refused, InvalidInput."""
+        said = bytes(decision.body)
+        if (decision.take == "body") != (said != NOTHING_SAID):
+            raise InvalidInput("cannot resolve: give a body where «body» is taken, and only there")
+        given = _put(entity, row_id, said) if decision.take == "body" else None
+
+        def work(connection: Connection) -> Fate:
+            locks.of_fleet(connection)
+            waiting = shared_views.waits(connection, entity, row_id)
+            if not waiting:
+                raise NotFound(f"cannot resolve {_row(entity, row_id)}: nothing waits")
+            held = shared.find(connection, entity, row_id)
+            edit = given
+            if edit is None and decision.take == "node":
+                called = shared_views.names(connection)
+                edit = _as_waiting(_chosen(waiting, decision.node, called, row_id), row_id)
+            elif edit is None:
+                edit = _as_held(held, row_id)
+            settling = msgspec.structs.replace(edit, settles=True)
+            return self._edit(connection, entity, settling, held, None)
+
+        return await self._write(entity, work)
+
+    def _edit(
+        self, connection: Connection, entity: str, edit: Edit, held: Stored | None, base: int | None
+    ) -> Fate:
+        """Judges the edit. It is later than everything that the hub knew when it was made."""
+        now = self._clock.wall_ns()
+        ticks = (now // 1_000_000) << 16
+        rev, seen = (0, 0) if held is None else (held.rev, held.hlc)
+        made = msgspec.structs.replace(
+            edit, base=rev if base is None else base, hlc=max(ticks, seen + 1)
+        )
+        [fate], _ = rows_push.apply(connection, [EditFrame(entity, [made])], "", now)
+        return fate
+
+    async def _write(self, entity: str, work: Callable[[Connection], Fate]) -> RowWritten:
+        fate = await self._store.write(work)
+        if fate.outcome == "whole":
+            raise InvalidInput("cannot take a patch from a person")
+        if fate.outcome in {"edit", "merged"}:
+            self._changed([entity])
+        return RowWritten(fate.outcome, fate.rev)
+
+
+def _put(entity: str, row_id: str, body: bytes) -> Edit:
+    if _ENTITY.fullmatch(entity) is None:
+        raise InvalidInput(
+            f"cannot write into «{one_line(entity[:64])}»: the name of an entity has letters, digits, «_», «.» and «-»"
+        )
+    if not 1 <= len(row_id) <= MAX_ID or "\0" in row_id:
+        raise InvalidInput(
+            f"cannot write {_row(entity, row_id[:64])}: an id has 1 to {MAX_ID} characters"
+        )
+    if len(body) > MAX_ROW:
+        raise TooLarge(f"cannot write {_row(entity, row_id)}: a row has at most {MAX_ROW} bytes")
+    return Edit(row_id, 0, 0, "put", msgspec.Raw(canonical(body)))
+
+
+def _chosen(waiting: builtins.list[Wait], name: str, called: dict[str, str], row_id: str) -> Wait:
+    fitting = [
+        wait
+        for wait in waiting
+        if name in {"", wait.node_id, called.get(wait.node_id, wait.node_id)}
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    nodes = ", ".join(sorted(called.get(wait.node_id, wait.node_id) for wait in waiting))
+    if not fitting:
+        raise NotFound(
+            f"cannot resolve «{one_line(row_id)}»: nothing of «{one_line(name)}» waits, only of {nodes}"
+        )
+    raise Refused(f"cannot resolve «{one_line(row_id)}»: edits of {nodes} wait. Say of which node.")
+
+
+def _as_waiting(wait: Wait, row_id: str) -> Edit:
+    if wait.deleted:
+        return Edit(row_id, 0, 0, "delete")
+    return Edit(row_id, 0, 0, "put", msgspec.Raw(wait.body))
+
+
+def _as_held(held: Stored | None, row_id: str) -> Edit:
+    if held is None or held.deleted:
+        return Edit(row_id, 0, 0, "delete")
+    return Edit(row_id, 0, 0, "put", msgspec.Raw(held.body))
+
+
+def _row(entity: str, row_id: str) -> str:
+    return f"row «{one_line(row_id)}» of «{one_line(entity)}»"

@@ -1,0 +1,267 @@
+"""The hub's versions of shared rows on the node: pages of changes, digests over what is held, and the repair of differences.
+
+A row with an unsent edit is left alone whatever comes: the answer to the edit brings the hub's version or a newer one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+import msgspec
+
+from skerry.core.merging import Version, apply
+from skerry.core.row_digests import bucket_of, digest
+from skerry.kit.errors import InvalidInput
+from skerry.node.store.shared_rows import SharedRows
+from skerry.node.store.shared_table import (
+    NOTHING,
+    SQL,
+    Held,
+    Sums,
+    frozen_through,
+    mark_of,
+    read_sums,
+)
+from skerry.node.store.sync_log import SyncLog
+from skerry.wire.shared import DECLARATIONS, RowsPart, SharedRow
+from skerry.wire.shared import Held as AtHub
+
+Undecided = AbstractSet[tuple[str, int]]
+"""Ids and clocks of edits."""
+
+
+class Repaired(msgspec.Struct, frozen=True):
+    """What a comparison with the hub's rows led to, as numbers of rows: dropped here, sent again, asked for."""
+
+    dropped: int = 0
+    again: int = 0
+    wanted: int = 0
+
+
+class SharedPulled:
+    """What comes from the hub, for all entities of one node's store."""
+
+    def __init__(self, rows: SharedRows, log: SyncLog) -> None:
+        self._rows = rows
+        self._table = rows.table
+        self._log = log
+
+    def cursors(self) -> dict[str, str]:
+        """How far each entity has the hub's changes, urgent ones first; empty: it has none."""
+        held = {row["entity"]: row["cursor"] for row in self._rows.reader.execute(SQL["entities"])}
+        return {entity: held[entity] for entity in self._rows.declared}
+
+    def digest(self, entity: str) -> str:
+        """Over the hub's versions that are held here, to be compared with the hub's own."""
+        return digest(self.sums(entity))
+
+    def sums(self, entity: str) -> list[int]:
+        """What the digest is over."""
+        return read_sums(self._rows.reader, entity)
+
+    def is_sending(self, entity: str) -> bool:
+        """Whether edits are on their way, whose answers would change the digest."""
+        return frozen_through(self._rows.reader, entity) > 0
+
+    def may_have_lost(self, entity: str) -> bool:
+        """Whether the hub was put back and this entity not compared with it since."""
+        found = self._rows.reader.execute(SQL["entities"])
+        return any(row["lost"] for row in found if row["entity"] == entity)
+
+    def wanted(self, entity: str, limit: int) -> list[str]:
+        """Rows to be asked for whole."""
+        return [row["id"] for row in self._rows.reader.execute(SQL["wanted"], (entity, limit))]
+
+    async def hub_went_back(self) -> None:
+        """The hub was put back: what it lacks is not deleted but lost, for every entity until it has been compared."""
+        await self._rows.writer.run(
+            lambda db: db.execute(SQL["set_lost"]).rowcount, label="shared.lost"
+        )
+
+    async def compared(self, entity: str, cursor: str) -> None:
+        """The entity is what the hub has, or on its way there; `cursor` as of a `RowsPart`, empty: as it was."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(SQL["clear_lost"], (entity,))
+            if cursor:
+                db.execute(SQL["set_cursor"], (cursor, entity))
+
+        await self._rows.writer.run(work, label="shared.compared")
+
+    def undecided(self, entity: str) -> Undecided:
+        """The edits of this node that wait for a person, as far as is known here."""
+        found = self._rows.reader.execute(SQL["conflicting"], (entity,))
+        return {(row["id"], row["hlc"]) for row in found}
+
+    async def apply_part(self, part: RowsPart, undecided: Undecided = frozenset()) -> None:
+        """Takes over changes together with the cursor after them.
+
+        Conflicts that were `undecided` before the hub was asked, and wait there no more, are decided.
+        """
+
+        def work(db: sqlite3.Connection) -> int:
+            taken = self._take(db, part.entity, part.rows, newer_only=True)
+            if not part.more:
+                decided = [each for each in undecided if each[0] not in part.waiting]
+                db.executemany(SQL["decided"], [(part.entity, *each) for each in decided])
+            db.execute(SQL["set_cursor"], (part.cursor, part.entity))
+            return taken
+
+        self._told(
+            part.entity, await self._rows.writer.run(work, label="shared.pull", durable=False)
+        )
+
+    async def take_whole(
+        self, entity: str, rows: Sequence[SharedRow], asked: Iterable[str]
+    ) -> None:
+        """Takes over rows that were asked for by their ids; those of `asked` that are not among them are not at the hub."""
+        ids = list(asked)
+
+        def work(db: sqlite3.Connection) -> int:
+            db.executemany(SQL["drop_wanted"], [(entity, row_id) for row_id in ids])
+            missing = set(ids).difference(row.id for row in rows)
+            return self._take(db, entity, rows, newer_only=False) + self._drop(db, entity, missing)
+
+        self._told(entity, await self._rows.writer.run(work, label="shared.whole", durable=False))
+
+    async def reconcile(
+        self, entity: str, differing: Mapping[int, Sequence[AtHub]], *, lost: bool
+    ) -> Repaired:
+        """Compares the rows of some buckets with the hub's.
+
+        What the hub has and we have not, or another version of, will be asked for. What only we have was deleted there;
+        where the hub may have `lost` it, it is sent again, and so is what is newer here.
+        """
+
+        def work(db: sqlite3.Connection) -> Repaired:
+            found = self._compare(db, entity, differing, lost=lost)
+            self._log.note_repair(db, entity, msgspec.structs.asdict(found))
+            return found
+
+        repaired = await self._rows.writer.run(work, label="shared.repair")
+        if repaired.again:
+            self._rows.changed.ring()
+        self._told(entity, repaired.dropped)
+        return repaired
+
+    def _told(self, entity: str, changed: int) -> None:
+        if changed:
+            if entity == DECLARATIONS:
+                self._rows.read_declarations()
+            self._rows.arrived.ring()
+
+    def _take(
+        self, db: sqlite3.Connection, entity: str, rows: Sequence[SharedRow], *, newer_only: bool
+    ) -> int:
+        held = self._table.find(db, entity, (row.id for row in rows))
+        through = frozen_through(db, entity)
+        sums = Sums()
+        put: dict[str, tuple[Held, bytes]] = {}
+        gone: set[str] = set()
+        for row in rows:
+            ours = put[row.id][0] if row.id in put else held.get(row.id)
+            if ours is not None and ours.queued:
+                self._leave(db, entity, ours, row, through)
+                continue
+            if ours is not None and newer_only and row.rev <= ours.rev and row.id not in gone:
+                continue
+            version = self._version(entity, row, ours, put)
+            if version is None:
+                db.execute(SQL["want"], (entity, row.id))
+                continue
+            mark = mark_of(row.id, version)
+            sums.change(row.id, 0 if ours is None or row.id in gone else ours.mark, mark)
+            if version.deleted:
+                put.pop(row.id, None)
+                gone.add(row.id)
+            else:
+                gone.discard(row.id)
+                now = Held(row.id, row.rev, row.hlc, row.origin, mark=mark)
+                put[row.id] = (now, version.body)
+        self._table.put(db, entity, put.values())
+        self._table.drop(db, entity, gone)
+        sums.save(db, entity)
+        self._rows.hlc.observe(max((row.hlc for row in rows), default=0))
+        return len(put) + len(gone)
+
+    def _leave(
+        self, db: sqlite3.Connection, entity: str, ours: Held, row: SharedRow, through: int
+    ) -> None:
+        """The row is edited here. While an answer is on its way, it may be older than what comes now."""
+        if ours.queued <= through:
+            db.execute(SQL["set_seen"], (row.rev, entity, row.id))
+
+    def _version(
+        self,
+        entity: str,
+        row: SharedRow,
+        ours: Held | None,
+        put: Mapping[str, tuple[Held, bytes]],
+    ) -> Version | None:
+        """What the hub says; None for a patch against a version that is not here."""
+        body = bytes(row.body)
+        if row.deleted:
+            body = NOTHING
+        elif row.base:
+            if ours is None or ours.rev != row.base:
+                return None
+            before = put[row.id][1] if row.id in put else self._table.body(entity, ours)
+            try:
+                body = apply(before, body)
+            except InvalidInput:
+                return None
+        return Version(row.rev, row.hlc, row.origin, row.deleted, body)
+
+    def _drop(self, db: sqlite3.Connection, entity: str, ids: Iterable[str]) -> int:
+        """Rows that the hub does not have, unless they are edited here."""
+        held = self._table.find(db, entity, ids)
+        gone = [row for row in held.values() if not row.queued]
+        sums = Sums()
+        for row in gone:
+            sums.change(row.id, row.mark, 0)
+        self._table.drop(db, entity, (row.id for row in gone))
+        sums.save(db, entity)
+        return len(gone)
+
+    def _compare(
+        self,
+        db: sqlite3.Connection,
+        entity: str,
+        differing: Mapping[int, Sequence[AtHub]],
+        *,
+        lost: bool,
+    ) -> Repaired:
+        theirs = {row.id: row for rows in differing.values() for row in rows}
+        gone: list[str] = []
+        again: dict[str, int] = {}
+        for row_id, rev, hlc, queued, mark in db.execute(SQL["versions"], (entity,)).fetchall():
+            if bucket_of(row_id) not in differing:
+                continue
+            hubs = theirs.pop(row_id, None)
+            if queued or (hubs is not None and hubs.mark == mark % 2**64):
+                continue
+            if lost and (hubs is None or hlc > hubs.hlc):
+                again[row_id] = 0 if hubs is None else hubs.rev
+            elif hubs is None and rev:
+                gone.append(row_id)
+            elif hubs is not None:
+                theirs[row_id] = hubs
+        db.executemany(SQL["want"], [(entity, row_id) for row_id in theirs])
+        dropped = self._drop(db, entity, gone)
+        self._send_again(db, entity, again)
+        return Repaired(dropped, len(again), len(theirs))
+
+    def _send_again(self, db: sqlite3.Connection, entity: str, bases: Mapping[str, int]) -> None:
+        """As edits on what the hub has, with their own clocks: several nodes may send the same."""
+        held = self._table.find(db, entity, bases)
+        first = self._table.queue(db, entity, list(held))
+        sums = Sums()
+        put: list[tuple[Held, bytes]] = []
+        for place, row in enumerate(held.values(), first):
+            sums.change(row.id, row.mark, 0)
+            queued = msgspec.structs.replace(row, rev=bases[row.id], queued=place, mark=0)
+            put.append((queued, self._table.body(entity, row)))
+        self._table.put(db, entity, put)
+        sums.save(db, entity)

@@ -1,0 +1,102 @@
+"""What a row lane has to send: frozen edits of shared rows, one frame in a unit, so that no more than a batch is on its way.
+
+As `feeds.StateFeed`, a lane begins after what the hub has answered, even when the hub is ahead: only the answer says
+what became of the edits.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from skerry.kit.bell import Bell
+from skerry.node.store.shared_frames import SharedFrames
+from skerry.node.store.shared_pulled import SharedPulled
+from skerry.node.store.state import NodeStore
+from skerry.node.sync.decide import Decision, Held, HubWentBack
+from skerry.node.sync.feeds import Outgoing
+from skerry.wire.shared import judged_of
+from skerry.wire.sync import Lane, LanePoint, PushReply, PushUnit
+
+_MAX_FRAMES = 1000
+
+
+class RowFeed:
+    """One row lane. `changed` rings when there may be something new in any of them."""
+
+    def __init__(  # noqa: PLR0913 - the store's three rooms, and whose units these are
+        self,
+        lane: Lane,
+        linger: float,
+        frames: SharedFrames,
+        pulled: SharedPulled,
+        store: NodeStore,
+        changed: Bell,
+        *,
+        boot_id: str,
+    ) -> None:
+        self.lane = lane
+        self.linger = linger
+        self._frames = frames
+        self._pulled = pulled
+        self._store = store
+        self._changed = changed
+        self._boot_id = boot_id
+        self._hub = LanePoint()
+        self._sent = LanePoint()
+
+    @property
+    def bell(self) -> Bell:
+        return self._changed
+
+    async def load(self) -> LanePoint:
+        return await self._frames.point(self.lane)
+
+    async def held(self, hub: LanePoint, acknowledged: LanePoint) -> Held:
+        saved = await self.load()
+        waiting = await self._frames.frames(self.lane, saved.n, _MAX_FRAMES)
+        return Held(
+            base=saved,
+            head=LanePoint(waiting[-1].n, waiting[-1].chain) if waiting else saved,
+            acknowledged=acknowledged,
+            at_hub=await self.point_at(hub.n),
+        )
+
+    async def resume(self, decision: Decision) -> LanePoint:
+        self._hub = decision.after
+        if isinstance(decision, HubWentBack):
+            await self._pulled.hub_went_back()
+        return await self.load()
+
+    async def unit(self, after: LanePoint) -> Outgoing | None:  # noqa: ARG002 - of which the answer may be missing
+        last = await self.load()
+        waiting = await self._frames.frames(self.lane, last.n, 1)
+        if not waiting and await self._frames.freeze(self.lane):
+            waiting = await self._frames.frames(self.lane, last.n, 1)
+        if not waiting:
+            return None
+        frame = waiting[0]
+        self._sent = LanePoint(frame.n, frame.chain)
+        unit = PushUnit(
+            incarnation=self._store.incarnation,
+            lane=self.lane,
+            first=frame.n,
+            previous=frame.previous,
+            boot_id=self._boot_id,
+            frames=[msgspec.Raw(frame.body)],
+            skipped=frame.n > self._hub.n + 1,
+        )
+        return Outgoing(unit, self._sent, more=await self._frames.has_more(self.lane))
+
+    async def point_at(self, n: int) -> LanePoint | None:
+        chain = await self._frames.chain(self.lane, n)
+        return None if chain is None else LanePoint(n, chain)
+
+    async def confirm(self, reply: PushReply) -> None:
+        await self._frames.acknowledge(self.lane, self._sent, reply.revs, judged_of(reply.judged))
+        self._hub = reply.point
+
+    async def save(self, acknowledged: LanePoint) -> None:
+        """Nothing to do: `confirm` has saved it together with the rows."""
+
+    async def failing(self, unit: PushUnit) -> None:
+        await self._frames.failing(self.lane, unit.first)

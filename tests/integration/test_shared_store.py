@@ -1,0 +1,342 @@
+"""Shared rows in a node's store: edits, what is frozen of them, what the hub's answers and changes make of them."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.shared_node import SharedNode, of_hub
+
+from skerry.core.merging import mark
+from skerry.core.row_digests import bucket_of, digest
+from skerry.kit.errors import InvalidInput, NotFound
+from skerry.kit.sealing.cipher import NullCipher
+from skerry.node.store.state import NodeStore
+from skerry.testing.manual_clock import ManualClock
+from skerry.wire.shared import BUCKETS, Declaration, Held, Judged, RowsPart
+from skerry.wire.sync import LanePoint
+
+NAME = "recipe"
+
+
+@pytest.fixture
+async def node(memory_dir: Path, manual_clock: ManualClock) -> AsyncIterator[SharedNode]:
+    node = SharedNode(memory_dir, manual_clock)
+    await node.rows.declare(NAME, Declaration(strategy="merge"))
+    yield node
+    node.close()
+
+
+def sums_of(*rows: tuple[str, int, bytes]) -> str:
+    sums = [0] * BUCKETS
+    for row_id, rev, body in rows:
+        sums[bucket_of(row_id)] += mark(row_id, rev, body)
+    return digest([each % 2**64 for each in sums])
+
+
+async def held(node: SharedNode, row_id: str, body: bytes, rev: int = 7) -> None:
+    """The node has this row from the hub."""
+    await node.pull(NAME, of_hub(row_id, rev, body))
+
+
+async def test_rows_are_read_as_they_were_written(node: SharedNode) -> None:
+    await node.rows.put(NAME, "b", b'{"x": 1}')
+    await node.rows.bulk(NAME, [("a", b"{}"), ("c/1", b'{"y":[]}'), ("c/2", b"{}")])
+    assert await node.body(NAME, "b") == b'{"x":1}'
+    assert [row.id for row in await node.rows.list(NAME)] == ["a", "b", "c/1", "c/2"]
+    assert [row.id for row in await node.rows.list(NAME, "c/*", limit=1)] == ["c/1"]
+    assert [row.id for row in await node.rows.list(NAME, "c/*", after="c/1")] == ["c/2"]
+    assert [row.id for row in await node.rows.list(NAME, "b")] == ["b"]
+    assert await node.rows.count(NAME) == 4
+    assert await node.rows.delete(NAME, "b")
+    assert not await node.rows.delete(NAME, "b")
+    assert await node.rows.count(NAME) == 3
+    await node.rows.upsert(NAME, "n", lambda body: body or b'{"n":1}')
+    await node.rows.upsert(NAME, "n", lambda body: b'{"n":2}' if body == b'{"n":1}' else b"{}")
+    assert await node.body(NAME, "n") == b'{"n":2}'
+
+
+async def test_wrong_words_are_refused(node: SharedNode) -> None:
+    with pytest.raises(NotFound, match="does not share it"):
+        await node.rows.put("other", "a", b"{}")
+    for row_id, body in (
+        ("", b"{}"),
+        ("a\n", b"{}"),
+        ("a" * 201, b"{}"),
+        ("a", b"[]"),
+        ("a", b"{"),
+    ):
+        with pytest.raises(InvalidInput):
+            await node.rows.put(NAME, row_id, body)
+    for name in ("entity", "Recipe", ""):
+        with pytest.raises(InvalidInput):
+            await node.rows.declare(name, Declaration())
+
+
+async def test_a_declaration_is_a_row_that_travels(node: SharedNode) -> None:
+    (edit,) = await node.push("rows-high")
+    assert (edit.id, json.loads(bytes(edit.body))["strategy"]) == (NAME, "merge")
+    await node.answer([3], lane="rows-high")
+    await node.pull("entity", of_hub(NAME, 9, b'{"strategy":"manual","priority":"low"}'))
+    assert node.rows.declaration(NAME) == Declaration(strategy="manual", priority="low")
+    await node.rows.put(NAME, "a", b"{}")
+    assert [edit.id for edit in await node.push("rows-low")] == ["a"]
+
+
+async def test_edits_coalesce_until_they_are_frozen_and_are_known_after_the_answer(
+    node: SharedNode,
+) -> None:
+    await node.rows.put(NAME, "a", b'{"x":1}')
+    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.rows.put(NAME, "a", b'{"x":2}')
+    assert await node.status(NAME, "a") == "pending"
+    (edit,) = await node.push()
+    assert (edit.base, edit.kind, bytes(edit.body)) == (0, "put", b'{"x":2}')
+    assert await node.status(NAME, "a") == "syncing"
+    assert await node.push() == [edit]  # the same again, whatever was cut
+    await node.answer([5])
+    row = await node.rows.get(NAME, "a")
+    assert row is not None
+    assert (row.status, row.rev) == ("synced", 5)
+    assert await node.push() == []
+    assert node.pulled.digest(NAME) == sums_of(("a", 5, b'{"x":2}'))
+
+
+async def test_an_edit_of_a_row_from_the_hub_names_its_revision_and_leaves_the_digest(
+    node: SharedNode,
+) -> None:
+    await held(node, "a", b'{"x":1}')
+    before = node.pulled.digest(NAME)
+    assert before == sums_of(("a", 7, b'{"x":1}'))
+    await node.rows.put(NAME, "a", b'{"x":2}')
+    assert node.pulled.digest(NAME) == before
+    assert [(edit.base, edit.kind) for edit in await node.push()] == [(7, "put")]
+    await node.answer([8])
+    assert node.pulled.digest(NAME) == sums_of(("a", 8, b'{"x":2}'))
+
+
+async def test_an_edit_that_the_hub_refuses_counts_as_failed_and_is_kept(node: SharedNode) -> None:
+    await node.rows.put(NAME, "a", b"{}")
+    (edit,) = await node.push()
+    await node.frames.failing("rows-medium", 1)
+    assert await node.status(NAME, "a") == "failed"
+    assert await node.push() == [edit]
+    await node.answer([5])
+    assert await node.status(NAME, "a") == "synced"
+
+
+async def test_a_new_incarnation_sends_again_what_was_on_its_way(
+    node: SharedNode, memory_dir: Path, manual_clock: ManualClock
+) -> None:
+    await node.rows.put(NAME, "a", b"{}")
+    await node.push()
+    await node.answer([1])
+    await node.rows.put(NAME, "a", b'{"x":1}')
+    (edit,) = await node.push()
+    store = NodeStore(memory_dir / "node.db", node.writer, manual_clock, "node-1", NullCipher())
+    await store.open()
+    await store.new_incarnation()
+    store.close()
+    assert await node.frames.point("rows-medium") == LanePoint()
+    assert await node.frames.frames("rows-medium", 0, 10) == []
+    assert await node.push() == [edit]
+    assert [frame.n for frame in await node.frames.frames("rows-medium", 0, 10)] == [1]
+
+
+async def test_a_large_body_goes_as_a_patch_and_whole_when_the_hub_asks(node: SharedNode) -> None:
+    large = {"text": "y" * 5000, "n": 1}
+    await held(node, "a", json.dumps(large, separators=(",", ":")).encode())
+    await node.rows.put(NAME, "a", json.dumps(large | {"n": 2}).encode())
+    (edit,) = await node.push()
+    assert edit.kind == "patch"
+    assert len(bytes(edit.body)) < 100
+    await node.answer([0], Judged(0, "whole"))
+    (again,) = await node.push()
+    assert (again.kind, again.base) == ("put", 7)
+    assert json.loads(bytes(again.body))["n"] == 2
+    assert json.loads(bytes(again.base_body)) == large
+    await node.answer([9])
+    assert node.pulled.digest(NAME) == sums_of(("a", 9, bytes(again.body)))
+
+
+async def test_deletions_are_tombstones_until_the_hub_has_them(node: SharedNode) -> None:
+    await held(node, "a", b"{}")
+    await node.rows.put(NAME, "new", b"{}")
+    await node.rows.delete(NAME, "new")  # nobody has seen it
+    await node.rows.delete(NAME, "a")
+    assert await node.body(NAME, "a") is None
+    assert [(edit.id, edit.kind, edit.base) for edit in await node.push()] == [("a", "delete", 7)]
+    await node.answer([8])
+    assert node.pulled.digest(NAME) == sums_of()
+    await node.rows.put(NAME, "a", b'{"x":1}')
+    assert [(edit.id, edit.base) for edit in await node.push()] == [("a", 0)]
+
+
+async def test_what_the_hub_prefers_takes_the_place_of_the_edit(node: SharedNode) -> None:
+    await held(node, "a", b'{"x":1}')
+    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.push()
+    await node.answer([11], Judged(0, "merged", of_hub("a", 11, b'{"x":2,"y":3}')))
+    assert await node.body(NAME, "a") == b'{"x":2,"y":3}'
+    assert node.pulled.digest(NAME) == sums_of(("a", 11, b'{"x":2,"y":3}'))
+    await node.rows.put(NAME, "a", b'{"x":5}')
+    await node.push()
+    await node.answer([12], Judged(0, "lost", of_hub("a", 12, deleted=True)))
+    assert await node.body(NAME, "a") is None
+    assert node.pulled.digest(NAME) == sums_of()
+
+
+async def test_a_conflict_waits_and_the_accepted_version_serves(node: SharedNode) -> None:
+    await held(node, "a", b'{"x":1}')
+    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.push()
+    await node.answer([9], Judged(0, "conflict", of_hub("a", 9, b'{"x":3}')))
+    assert await node.body(NAME, "a") == b'{"x":3}'
+    assert await node.status(NAME, "a") == "conflict"
+    (conflict,) = await node.frames.conflicts(NAME)
+    assert (conflict.id, conflict.base, conflict.ours) == ("a", b'{"x":1}', b'{"x":2}')
+    await node.rows.put(NAME, "a", b'{"x":3}', settles=True)
+    (edit,) = await node.push()
+    assert (edit.settles, edit.base) == (True, 9)
+    await node.answer([10])
+    assert await node.status(NAME, "a") == "synced"
+
+
+async def test_a_conflict_ends_when_a_person_has_decided_at_the_hub(node: SharedNode) -> None:
+    for row_id in ("a", "b"):
+        await node.rows.put(NAME, row_id, b'{"x":2}')
+    await node.push()
+    rows = [of_hub(row_id, 9, b'{"x":3}') for row_id in ("a", "b")]
+    await node.answer([9, 9], *(Judged(at, "conflict", row) for at, row in enumerate(rows)))
+    undecided = node.pulled.undecided(NAME)
+    part = RowsPart(NAME, [of_hub("a", 10, b'{"x":2}')], "c", more=False, waiting=["b"])
+    await node.pulled.apply_part(part, frozenset())
+    assert await node.status(NAME, "a") == "conflict"  # it may be newer than the answer
+    await node.pulled.apply_part(part, undecided)
+    assert await node.status(NAME, "a") == "synced"
+    assert await node.status(NAME, "b") == "conflict"
+
+
+async def test_an_edit_made_meanwhile_follows_on_what_the_hub_has(node: SharedNode) -> None:
+    await held(node, "a", b'{"x":1,"y":1}')
+    await node.rows.put(NAME, "a", b'{"x":2,"y":1}')
+    await node.push()
+    await node.rows.put(NAME, "a", b'{"x":2,"y":1,"z":1}')
+    assert [edit.id for edit in await node.push()] == ["a"]  # the same frame: the next edit waits
+    await node.answer([9], Judged(0, "merged", of_hub("a", 9, b'{"x":2,"y":5}')))
+    assert await node.body(NAME, "a") == b'{"x":2,"y":5,"z":1}'
+    assert node.pulled.digest(NAME) == sums_of(("a", 9, b'{"x":2,"y":5}'))
+    (edit,) = await node.push()
+    assert (edit.base, bytes(edit.body)) == (9, b'{"x":2,"y":5,"z":1}')
+    await node.answer([10])
+    assert await node.status(NAME, "a") == "synced"
+
+
+async def test_an_edit_made_meanwhile_waits_and_is_based_on_the_one_before(
+    node: SharedNode,
+) -> None:
+    await node.rows.put(NAME, "a", b'{"x":1}')
+    await node.push()
+    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.answer([9])
+    assert await node.status(NAME, "a") == "pending"
+    assert await node.body(NAME, "a") == b'{"x":2}'
+    assert node.pulled.digest(NAME) == sums_of(("a", 9, b'{"x":1}'))
+    (edit,) = await node.push()
+    assert (edit.base, bytes(edit.body)) == (9, b'{"x":2}')
+    await node.rows.delete(NAME, "a")
+    await node.answer([10])
+    assert [(edit.kind, edit.base) for edit in await node.push()] == [("delete", 10)]
+    await node.answer([11])
+    assert node.pulled.digest(NAME) == sums_of()
+
+
+@pytest.mark.parametrize("strategy", ["central_wins", "manual"])
+async def test_an_edit_made_meanwhile_that_would_lose_is_judged_by_the_hub(
+    node: SharedNode, strategy: str
+) -> None:
+    await node.rows.declare(NAME, Declaration(strategy=strategy))  # type: ignore[arg-type]
+    await held(node, "a", b'{"x":1}')
+    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.push()
+    await node.rows.put(NAME, "a", b'{"x":3}')
+    await node.answer([9], Judged(0, "lost", of_hub("a", 9, b'{"x":7}')))
+    (edit,) = await node.push()
+    assert (edit.base, bytes(edit.body), bytes(edit.base_body)) == (-1, b'{"x":3}', b'{"x":2}')
+    await node.answer([9], Judged(0, "lost", of_hub("a", 9, b'{"x":7}')))
+    assert await node.body(NAME, "a") == b'{"x":7}'
+    assert await node.status(NAME, "a") == "synced"
+
+
+async def test_an_edited_row_is_left_alone_and_asked_for_when_the_answer_was_older(
+    node: SharedNode,
+) -> None:
+    await held(node, "a", b'{"x":1}')
+    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.push()
+    await node.pull(NAME, of_hub("a", 12, b'{"x":9}'))
+    assert await node.body(NAME, "a") == b'{"x":2}'
+    await node.answer([11])  # given before the other's edit
+    assert node.pulled.wanted(NAME, 10) == ["a"]
+    await node.pulled.take_whole(NAME, [of_hub("a", 12, b'{"x":9}')], ["a"])
+    assert await node.body(NAME, "a") == b'{"x":9}'
+    assert node.pulled.wanted(NAME, 10) == []
+    assert node.pulled.digest(NAME) == sums_of(("a", 12, b'{"x":9}'))
+
+
+async def test_changes_come_once_and_deletions_and_patches_with_them(node: SharedNode) -> None:
+    large = b'{"t":"%s","n":1}' % (b"y" * 2000)
+    await node.pull(NAME, of_hub("a", 7, large), of_hub("b", 8, b"{}"))
+    await node.pull(NAME, of_hub("a", 7, b'{"older":1}'), of_hub("b", 9, deleted=True))
+    assert await node.body(NAME, "a") == large
+    patch = of_hub("a", 10, b'[[["n"],2]]')
+    patched = type(patch)(*(getattr(patch, name) for name in patch.__struct_fields__[:-1]), 7)
+    await node.pull(NAME, patched, cursor="later")
+    now = large.replace(b'"n":1', b'"n":2')
+    assert await node.body(NAME, "a") == now
+    assert node.pulled.digest(NAME) == sums_of(("a", 10, now))
+    assert node.pulled.cursors()[NAME] == "later"
+
+
+def at_hub(row_id: str, rev: int, body: bytes, hlc: int = 0) -> Held:
+    return Held(row_id, rev, hlc or rev << 16, mark(row_id, rev, body))
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_repair_of_what_differs(node: SharedNode, lost: bool) -> None:
+    await node.pull(
+        NAME, of_hub("same", 3, b"{}"), of_hub("gone", 4, b"{}"), of_hub("older", 5, b"{}"),
+        of_hub("newer", 9, b'{"n":1}'),
+    )  # fmt: skip
+    await node.rows.put(NAME, "edited", b"{}")
+    rows = [
+        at_hub("same", 3, b"{}"), at_hub("older", 6, b'{"x":1}'), at_hub("newer", 2, b'{"n":0}'),
+        at_hub("missing", 1, b"{}"),
+    ]  # fmt: skip
+    differing = {
+        bucket: [row for row in rows if bucket_of(row.id) == bucket] for bucket in range(BUCKETS)
+    }
+    await node.pulled.reconcile(NAME, differing, lost=lost)
+    wanted = ["missing", "older"] if lost else ["missing", "newer", "older"]
+    assert node.pulled.wanted(NAME, 10) == wanted
+    assert (await node.body(NAME, "gone") is not None) == lost
+    sent = {edit.id: (edit.base, edit.hlc) for edit in await node.push()}
+    assert sent.pop("edited")[0] == 0
+    assert sent == ({"gone": (0, 4 << 16), "newer": (2, 9 << 16)} if lost else {})
+
+
+async def test_everything_survives_a_restart(
+    node: SharedNode, memory_dir: Path, manual_clock: ManualClock
+) -> None:
+    await held(node, "a", b'{"x":1}')
+    await node.rows.put(NAME, "a", b'{"x":2}')
+    (edit,) = await node.push()
+    other = SharedNode(memory_dir, manual_clock)
+    assert await other.push() == [edit]
+    await other.answer([9])
+    manual_clock.advance(-86_400.0)  # the clock was set back by a day
+    later = SharedNode(memory_dir, manual_clock)
+    await later.rows.put(NAME, "a", b'{"x":3}')
+    assert (await later.push())[0].hlc > edit.hlc
+    later.close()
+    other.close()
