@@ -19,7 +19,7 @@ from skerry.testing.fake_hub import FakeHub
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.records import Meta, Value
-from skerry.wire.sync import LANES, RECORD_LANES, Lane
+from skerry.wire.sync import RECORD_LANES, Lane
 
 A = "a" * 32
 NEVER = 1e9
@@ -72,7 +72,7 @@ def last_retry(directory: Path) -> tuple[str, str]:
 
 
 @pytest.mark.guarantee("G3")
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("lane", ["state", *RECORD_LANES])
 async def test_every_lane_is_parked_told_kept_and_tried_with_the_next_connection(
     rig: Rig, lane: Lane
 ) -> None:
