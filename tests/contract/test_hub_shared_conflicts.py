@@ -9,7 +9,12 @@ import pytest
 from tests.hub_rig import HubRig
 from tests.shared_rows import RowNode, delete, outcomes, put
 
+from skerry.hub.changes import Changes
+from skerry.hub.hearing import Hearing
+from skerry.hub.link import Links
+from skerry.hub.store import notices
 from skerry.kit.errors import InvalidInput, NotFound, Refused
+from skerry.wire.codec import encode
 from skerry.wire.rows import Resolve, RowPut
 from skerry.wire.shared import Edit, SharedRow, judged_of
 
@@ -228,6 +233,13 @@ class TestManualConflicts:
         shown = await hub.shared_rows.conflict("recipe", "r")
         assert [bytes(wait.body) for wait in shown.waiting] == [b'{"n":"b2"}']
 
+    async def test_a_base_that_the_hub_never_had_is_kept_with_the_edit(self, hub: HubRig) -> None:
+        _, b, _ = await self.in_conflict(hub)
+        edit = Edit("r", -1, 4, "put", msgspec.Raw(b'{"n":2}'), base_body=msgspec.Raw(b'{"n":1}'))
+        assert outcomes(await b.push("recipe", edit)) == [(0, "conflict")]
+        [wait] = (await hub.shared_rows.conflict("recipe", "r")).waiting
+        assert (bytes(wait.body), bytes(wait.base)) == (b'{"n":2}', b'{"n":1}')
+
     async def test_which_of_several_must_be_said(self, hub: HubRig) -> None:
         _, _, rev = await self.in_conflict(hub)
         await RowNode(hub, "c").push("recipe", delete("r", rev, 5))
@@ -289,3 +301,17 @@ class TestTheHubsOwnEdits:
         assert hub.news == ["b"]
         await hub.shared_rows.put("recipe", "r", RowPut(msgspec.Raw(b'{"n":1}')))
         assert hub.news == ["b", "a", "b"]
+
+    async def test_nodes_hear_of_what_another_hub_process_has_taken(self, hub: HubRig) -> None:
+        await RowNode(hub, "a").pull("recipe")
+        links, changes = Links(), Changes()
+        hearing = Hearing(
+            hub.store, links, hub.nodes, hub.rollouts, changes, hub.clock, readers=hub.readers
+        )
+        told = notices.Told("another", notices.Shared(["recipe"]))
+        hearing.heard(notices.read_notice(encode(told).decode()).notice)
+        hearing.heard(notices.Shared(["other"]))
+        assert hub.news == ["a"]
+        hearing.heard(notices.Deleted("a"))
+        hearing.heard(notices.Shared(["recipe"]))
+        assert hub.news == ["a"]

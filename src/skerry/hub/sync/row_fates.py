@@ -140,8 +140,7 @@ class Fates:
                     self._keep(edit.id, version, "lost")
                 return self._answer("lost", held)
             case "conflict":
-                waiting = self._named(edit.id, version)
-                self.changed.waits.append(Wait(waiting, edit.base))
+                self._wait(edit, base, version)
                 return self._answer("conflict", held)
 
     def _take(self, edit: Edit, version: Version, *, beats: bool = False) -> Fate:
@@ -162,6 +161,15 @@ class Fates:
         changed.rows[row.id] = row
         if edit.settles:
             changed.settled.add(row.id)
+
+    def _wait(self, edit: Edit, base: Version | None, version: Version) -> None:
+        """The base is kept with it for the person who decides, also one that the hub was only told."""
+        made_on = edit.base
+        if base is not None and made_on and (edit.id, made_on) not in self._material.bases:
+            told = self._named(edit.id, base)
+            self.changed.kept.append(Kept(told, "superseded", was_row=False))
+            made_on = told.rev
+        self.changed.waits.append(Wait(self._named(edit.id, version), made_on))
 
     def _keep(self, row_id: str, version: Version, why: Literal["lost", "merged"]) -> None:
         self.changed.kept.append(Kept(self._named(row_id, version), why, was_row=False))
