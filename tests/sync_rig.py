@@ -19,7 +19,8 @@ from skerry.node.store import state as state_module
 from skerry.node.store.record_jobs import Limits, Submission
 from skerry.node.store.records import RecordStore
 from skerry.node.store.state import NodeStore
-from skerry.node.sync.pace import Pace
+from skerry.node.sync.feeds import MAX_BYTES
+from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Hub, Stores, Sync, connect
 from skerry.testing.fake_hub import NODE_ID
@@ -64,7 +65,11 @@ class NodeRig:
         limits: Limits = SMALL,
         pace: Pace | None = None,
         address: Callable[[], str] = lambda: HUB_URL,
+        most: int = MAX_BYTES,
+        tell: Tell = untold,
     ) -> None:
+        self._most = most
+        self._tell = tell
         self._pace = pace or Pace()
         self.directory = directory
         self.logs = Logs()
@@ -97,8 +102,9 @@ class NodeRig:
         stores = Stores(self.store, self.records)
         self.reachability = Reachability(self.store, self._clock, self._address)
         connection = connect(
-            self._hub, stores, self.reachability, self.logs, self._clock, chance, pace=self._pace
-        )
+            self._hub, stores, self.reachability, self.logs, self._clock, chance, pace=self._pace,
+            most=self._most, tell=self._tell,
+        )  # fmt: skip
         self.sync = Sync(stores, self.reachability, connection, self._clock, chance)
 
     def sync_on(self) -> None:

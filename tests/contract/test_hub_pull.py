@@ -48,6 +48,24 @@ class TestPulling:
         [reply] = await node.pull()
         assert (reply.full, [row.id for row in reply.rows]) == (False, ["b"])
 
+    async def test_a_slow_node_gets_small_answers_that_make_the_whole_together(
+        self, hub: HubRig, node: PullingNode
+    ) -> None:
+        await hub.apply(*(spec(f"w{n}", env=described_by(2000)) for n in range(6)))
+        cursor: str | None = None
+        sizes: list[int] = []
+        found: set[str] = set()
+        while True:
+            reply = await hub.feed.answer(node.node_id, Pull(cursor, "", most=6000))
+            found |= {row.id for row in reply.rows}
+            sizes.append(sum(len(bytes(row.body)) for row in reply.rows))
+            if not reply.more:
+                break
+            cursor = reply.cursor
+        assert len(found) == 6
+        assert max(sizes) <= 6000
+        assert len(sizes) >= 3
+
     async def test_the_node_is_told_what_the_hub_has_of_it(
         self, hub: HubRig, node: PullingNode
     ) -> None:

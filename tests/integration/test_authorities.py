@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from skerry.kit.errors import InvalidInput
 from skerry.node.sync.uplink import open_session
 
 LOADED = """
@@ -54,6 +55,26 @@ async def test_whom_the_system_trusts_is_trusted(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     async with open_session() as session, session.get(address) as answer:
         assert await answer.text() == "here"
+
+
+async def test_so_are_those_of_a_file_of_the_settings(address: str, certificate: Path) -> None:
+    async with open_session(ca_file=certificate) as session, session.get(address) as answer:
+        assert await answer.text() == "here"
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [(None, "No such file or directory"), ("no certificate", "it holds no certificates")],
+    ids=["missing", "something else"],
+)
+async def test_a_file_without_any_stops_the_start(
+    tmp_path: Path, content: str | None, cause: str
+) -> None:
+    path = tmp_path / "roots.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InvalidInput, match=f"{path} .hub.ca_file.: {cause}"):
+        open_session(ca_file=path)
 
 
 async def test_nobody_else_is(address: str) -> None:

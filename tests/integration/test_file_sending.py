@@ -18,7 +18,7 @@ from skerry.kit.clock import NS
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.pace import Pace
 from skerry.node.files import sending
-from skerry.node.files.sending import FileSending, Way
+from skerry.node.files.sending import FileSending, Parked, Way
 from skerry.node.files.store import KEEP_SENT
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.files import FileManifest, FileRef, FileState
@@ -75,8 +75,12 @@ class Site:
         self.pace = Pace(None, clock)
         self.sending = FileSending(
             rig.store, self.to_hub, Way(lambda: self.connection > 0, lambda: self.connection), self.pace, clock,
-            random.Random(7),
+            random.Random(7), piece=100_000, parked=Parked(3, self._hear),
         )  # fmt: skip
+        self.parked: list[tuple[str, str]] = []
+
+    async def _hear(self, sha256: str, cause: str) -> None:
+        self.parked.append((sha256, cause))
 
     async def give(self, data: bytes, *, arrives: bool = True) -> FileRef:
         ref = await self.rig.put(data, sha256(data))
@@ -164,6 +168,25 @@ async def test_one_that_is_refused_lets_the_others_pass(site: Site) -> None:
     await site.sending.once()
     assert await site.complete(DATA)
     assert site.sending.problem == ""
+
+
+async def test_one_that_is_refused_again_and_again_is_told_once_and_kept(site: Site) -> None:
+    await site.give(DATA)
+    site.to_hub.error = Refused("cannot take it: no")
+    for _ in range(5):
+        await site.sending.once()
+        site.clock.advance(3601)
+    assert site.parked == [(SHA, "cannot take it: no")]
+    site.to_hub.error = None
+    await site.sending.once()
+    assert await site.complete(DATA)
+
+
+async def test_where_the_link_is_limited_it_goes_in_pieces(site: Site) -> None:
+    await site.give(DATA)
+    await site.sending.once()
+    assert await site.complete(DATA)
+    assert max(size for _, _, size in site.to_hub.pieces) == 100_000
 
 
 async def test_a_file_that_is_not_what_it_was_is_never_sent(site: Site) -> None:

@@ -13,6 +13,7 @@ from skerry.wire.local import (
     LaneStatus,
     LinkStatus,
     MemoryUsage,
+    NetworkStatus,
     StorageUsage,
     SyncStatus,
 )
@@ -48,6 +49,20 @@ GOOD = Facts(
 )
 
 
+def limited(only_high: str = "", used: int = 0, cap: int | None = None, month: str = "") -> Facts:
+    found = NetworkStatus(only_high=only_high, used=used, cap=cap, month=month)
+    return replace(GOOD, sync=replace(SYNC, network=found))
+
+
+def test_a_limited_link_that_carries_everything_is_well() -> None:
+    [found] = [
+        one
+        for one in examine(limited(used=700, cap=1000, month="2026-11"))
+        if one.name == "network"
+    ]
+    assert (found.outcome, found.detail) == ("ok", "70 % of the 1 KB of 2026-11 are used")
+
+
 def test_a_healthy_node_has_no_findings() -> None:
     assert {result.outcome for result in examine(GOOD)} == {"ok"}
     assert len(CHECKS) >= 10
@@ -69,6 +84,8 @@ def test_what_presses_is_a_problem_of_the_node_and_other_warnings_are_not() -> N
         (replace(GOOD, free_bytes=10**8), "disk space", "warning", "100 MB free"),
         (replace(GOOD, free_bytes=10**6), "disk space", "failed", "1 MB free"),
         (replace(GOOD, storage=None), "storage", "skipped", "not measured yet"),
+        (limited(cap=1000, used=820, month="2026-11"), "network", "warning", "82 % of the 1 KB of 2026-11 are used"),
+        (limited(only_high="so it is"), "network", "warning", "only high priority goes: so it is"),
         (
             replace(GOOD, storage=StorageUsage(None, 900, 10**10, {"logs": 900}, {}, Growth(3600, 5 * 10**9, 2 * 86_400, "logs"))),
             "storage", "warning",

@@ -42,6 +42,22 @@ class Room:
         self.calls.append("watch")
 
 
+LIMITS = [
+    "skerry.core.turns",
+    "skerry.node.sync.turns",
+    "skerry.node.sync.metering",
+    "skerry.node.sync.on_request",
+]
+
+
+def test_an_agent_starts_without_what_only_limited_links_need() -> None:
+    code = (
+        f"import skerry.node.agent, sys; print([name for name in {LIMITS} if name in sys.modules])"
+    )
+    words = [sys.executable, "-c", code]
+    assert subprocess.run(words, capture_output=True, check=True).stdout == b"[]\n"
+
+
 def lazy(*, known: bool) -> tuple[LazyContainers, list[Room]]:
     rooms: list[Room] = []
 

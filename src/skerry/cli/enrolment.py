@@ -28,5 +28,13 @@ async def enrol_here(
     except OSError as error:
         raise Refused(f"cannot make directory {settings.data_dir}: {error.strerror}") from error
     request = Enrol(token.strip(), settings.name, settings.labels, skerry.__version__, "")
-    async with open_session() as session:
-        return await enrol(session, hub_url, request, settings.data_dir, RealDisk(), again=again)
+    async with open_session(ca_file=settings.hub.ca_file) as session:
+        return await enrol(
+            session,
+            hub_url,
+            request,
+            settings.data_dir,
+            RealDisk(),
+            again=again,
+            proxies=settings.proxies,
+        )

@@ -1,13 +1,13 @@
-"""`skerry sync status` and `skerry doctor`: how the node here is, asked at its admin socket. `conflicts` has the rest of `sync`."""
+"""`skerry sync` and `skerry doctor`: how the node here is, asked at its admin socket. `conflicts` has the rest of `sync`."""
 
 from __future__ import annotations
 
 import typer
 
-from skerry.cli import conflicts
+from skerry.cli import conflicts, sync_rounds
 from skerry.cli.exits import FAILED
 from skerry.cli.http import CHECKS_SECONDS, Api, Unreachable
-from skerry.cli.output import Cell, Table, number, word
+from skerry.cli.output import Cell, Table, number, word, yes_no
 from skerry.cli.session import Session, remote
 from skerry.cli.states import sync_lines
 from skerry.kit.units import format_size
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     """Adds the group `sync` and the command `doctor`."""
     group = typer.Typer(help="Sync between nodes and hub.", no_args_is_help=True)
     group.command("status")(sync_status)
+    sync_rounds.register(group)
     conflicts.register(group)
     app.add_typer(group, name="sync")
     app.command("doctor")(doctor)
@@ -34,7 +35,10 @@ async def sync_status(session: Session) -> None:
 def sync_table(status: SyncStatus, now_ns: int) -> Table:
     """What each lane holds, below how sync goes."""
     return Table(
-        ("LANE", "ACCEPTED", "ACKNOWLEDGED", "WAITING", "ON DISK", "PROBLEM"),
+        (
+            "LANE", "ACCEPTED", "ACKNOWLEDGED", "WAITING", "ON DISK", "SENT", "PROBLEM",
+            "UNITS", "RECORDS", "PLAIN BYTES", "REFUSALS", "CUTS", "PARKED",
+        ),
         [
             (
                 lane.lane,
@@ -42,14 +46,21 @@ def sync_table(status: SyncStatus, now_ns: int) -> Table:
                 number(lane.acknowledged),
                 number(lane.waiting),
                 Cell(format_size(lane.bytes_on_disk), raw=lane.bytes_on_disk),
+                Cell(format_size(lane.counters.compressed), raw=lane.counters.compressed),
                 lane.problem,
+                number(lane.counters.units),
+                number(lane.counters.records),
+                number(lane.counters.plain),
+                number(lane.counters.refusals),
+                number(lane.counters.cuts),
+                yes_no(lane.parked),
             )
             for lane in status.lanes
         ],
         status,
         lead=list(sync_lines(status, now_ns)),
-        csv_only={"PROBLEM"},
-    )
+        csv_only={"PROBLEM", "UNITS", "RECORDS", "PLAIN BYTES", "REFUSALS", "CUTS", "PARKED"},
+    )  # fmt: skip
 
 
 @remote

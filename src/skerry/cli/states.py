@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from skerry.cli.output import Line, pairs, word
 from skerry.kit.clock import NS, iso
 from skerry.kit.units import format_duration
+from skerry.node.health.link_checks import network_words
 from skerry.wire.local import LinkStatus, NodeStatus, SyncStatus
 
 
@@ -28,6 +29,15 @@ def sync_lines(status: SyncStatus, now_ns: int) -> Iterator[Line]:
         yield Line(f"last      success {format_duration((now_ns - status.last_success) / NS)} ago")
     if status.failures:
         yield Line(f"failed    {status.failures} rounds in a row", "yellow")
+    if status.network is not None:
+        style = "yellow" if status.network.only_high else ""
+        for words in network_words(status.network):
+            yield Line(f"network   {words}", style)
+    for lane in status.lanes:
+        if lane.parked:
+            yield Line(
+                f"parked    lane {lane.lane}: refused {status.failures} times, kept", "yellow"
+            )
     for problem in sorted({lane.problem for lane in status.lanes} - {""}):
         yield Line(f"problem   {problem}", "yellow")
 

@@ -82,7 +82,7 @@ def _sync() -> Iterator[Setting]:
         yield Setting(f"sync.schedule.{entity}", "duration", None, f"How often {entity} are synced.",
             unit="seconds", low=1, general="sync.sync_interval", feature=WORKFLOWS, nodes_only=True)
     yield Setting("sync.retry.max_attempts", "integer", 5,
-        "After so many refusals in a row, what the hub refuses counts as failed in the sync log. It is kept and tried on.",
+        "After so many refusals in a row, what the hub refuses is parked: failed in the sync log, told as an event, kept, and tried with each schedule and connection.",
         low=1, high=1000, nodes_only=True)
     yield Setting("sync.retry.initial_delay", "duration", 30.0, "Wait after the hub has refused something for the first time.",
         unit="seconds", low=0.1, high=_DAY, nodes_only=True)

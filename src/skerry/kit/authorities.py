@@ -10,6 +10,9 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
+
+from skerry.kit.errors import InvalidInput
 
 
 class Authorities(ssl.SSLContext):
@@ -32,10 +35,23 @@ class Authorities(ssl.SSLContext):
         return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
 
-def authorities() -> Authorities:
-    """For the client's side of HTTP; nothing is read yet."""
+def authorities(own: Path | None = None) -> Authorities:
+    """For the client's side of HTTP; of the system's, nothing is read yet.
+
+    `own` is a PEM file with further authorities. Raises InvalidInput when it is none.
+    """
     context = Authorities(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])
+    if own is not None:
+        try:
+            context.load_verify_locations(own)
+        except OSError as error:
+            cause = (
+                "it holds no certificates in PEM form"
+                if isinstance(error, ssl.SSLError)
+                else error.strerror
+            )
+            raise InvalidInput(f"cannot read {own} (hub.ca_file): {cause}") from error
     return context
 
 

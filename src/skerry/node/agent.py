@@ -35,7 +35,8 @@ from skerry.node.data.subscribe import Subscriptions
 from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
-from skerry.node.hub_addresses import HubAccount, account_of
+from skerry.node.hub_addresses import account_of
+from skerry.node.hub_way import HubWay, build_way
 from skerry.node.identity import Identity, keep_identity, read_identity, with_secret
 from skerry.node.keys import build_rotation, open_keys
 from skerry.node.limiting import build_limits
@@ -58,10 +59,11 @@ from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.node.store.workers import WorkerStore
+from skerry.node.sync.feeds import MAX_BYTES
 from skerry.node.sync.pace import Pace
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Stores, Sync, connect
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.uplink import open_session
 from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.http_status import http_status
 from skerry.node.workloads.log_ageing import LogAgeing
@@ -78,7 +80,9 @@ from skerry.node.workloads.supervise import Supervisor
 from skerry.node.workloads.workers.groups import WorkerGroups
 from skerry.node.workloads.workers.scripts import models_named
 from skerry.wire.codec import encode
+from skerry.wire.local import LaneCounters
 from skerry.wire.records import ClockQuality
+from skerry.wire.sync import LANES
 from skerry.wire.workload import NodeInfo
 
 log = logging.getLogger(__name__)
@@ -125,7 +129,7 @@ async def run(
             suspect=suspect,
         ) as store,
         _records(settings, host, store.encryption.cipher("records")) as records,
-        open_session() as session,
+        open_session(ca_file=settings.hub.ca_file) as session,
         supervised() as tasks,
     ):
         node = _build(settings, identity, host, store, records, session)
@@ -170,18 +174,20 @@ def _build(
     enrolled = with_secret(settings.data_dir, identity, store.cipher, host.disk)
     keep = partial(keep_identity, settings.data_dir, host.disk)
     account = None if settings.stays_alone else account_of(settings.hub.url, enrolled, keep)
-    sync = _sync(settings, account, host, Stores(store.state, records), session, logs)
+    events = OwnEvents(records, clock, lambda: _quality(sync, clock))  # sync tells events, too
+    way = build_way(settings, account, session, store.state, clock, events.tell)
+    sync = _sync(settings, way, host, Stores(store.state, records), logs, events)
     quality = partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)
     api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
-    named = script_models(account, host, store.state, session, sync)
+    named = script_models(way, host, store.state, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
     isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
-    quotas, events = Quotas(), OwnEvents(records, clock, quality)
+    quotas = Quotas()
     containers = containers_on_demand(settings, host, owner, events)
     runtime = _runtimes(settings, host, isolation, containers)
-    models = models_on_demand(settings, account, host, instances, session, sync)
+    models = models_on_demand(settings, way, host, instances, sync)
     native = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
     supervisor = Supervisor(
         Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
@@ -189,9 +195,7 @@ def _build(
         Prober(get, seen, native.launch_for, runtime.execute, containers, clock), settings.runtime.max_memory_usage,
     )  # fmt: skip
     shipping = LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality)
-    files = files_on_demand(
-        settings, account, host, store, records, session, sync=sync, events=events
-    )
+    files = files_on_demand(settings, way, host, store, records, sync=sync, events=events)
     limits = build_limits(
         settings, clock, host.disk, host.chance, events=events, records=records, backed_up=sync.backed_up,
         models=models, files=files, quotas=quotas, workloads=supervisor, sent=shipping.is_sent,
@@ -210,7 +214,7 @@ def _build(
         ),
         limits=limits, keys=build_rotation(store, records, files, host, settings),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
-        shared=shared_on_demand(settings, account, host, store, session, sync=sync),
+        shared=shared_on_demand(settings, way, host, store, sync=sync, events=events),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 
@@ -264,21 +268,25 @@ def _wishes(
 
 def _sync(
     settings: NodeSettings,
-    account: HubAccount | None,
+    way: HubWay,
     host: Host,
     stores: Stores,
-    session: aiohttp.ClientSession,
     logs: LogFiles,
+    events: OwnEvents,
 ) -> Sync:
+    account, turns = way.account, way.turns
     if account is None:
         alone = Reachability(stores.state, host.clock, None, by_choice=settings.stays_alone)
-        return Sync(stores, alone, None, host.clock, host.chance)
+        return Sync(stores, alone, None, host.clock, host.chance, turns)
     hubs = account.addresses
-    uplink = HttpUplink(session, hubs, account.node_id, account.secret)
+    counts = {lane: LaneCounters() for lane in LANES}
     reachability = Reachability(stores.state, host.clock, lambda: hubs.current)
-    pace = Pace.of(settings.sync)
-    connection = connect(uplink, stores, reachability, logs, host.clock, host.chance, pace=pace)
-    return Sync(stores, reachability, connection, host.clock, host.chance)
+    connection = connect(
+        way.uplink(account, counts=counts), stores, reachability, logs, host.clock, host.chance,
+        pace=Pace.of(settings.sync), most=min(MAX_BYTES, turns.piece) if turns else MAX_BYTES,
+        counts=counts, tell=events.tell,
+    )  # fmt: skip
+    return Sync(stores, reachability, connection, host.clock, host.chance, turns)
 
 
 async def _introduce(node: Node, host: Host) -> None:

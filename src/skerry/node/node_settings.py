@@ -17,9 +17,10 @@ STORE_FILE = "node.db"
 
 
 class HubSection(msgspec.Struct, frozen=True):
-    """Where the hub is."""
+    """Where the hub is, and who may have signed its certificate besides the system's authorities."""
 
     url: str | None
+    ca_file: Path | None = None
 
 
 class ApiSection(msgspec.Struct, frozen=True):
@@ -95,11 +96,27 @@ class RetrySection(msgspec.Struct, frozen=True):
     backoff_factor: float
 
 
+class NetworkSection(msgspec.Struct, frozen=True):
+    """What sync may ask of the link: bytes a second and in a month (None: no limit), and whether only high priority goes."""
+
+    max_bandwidth: int | None = None
+    monthly_cap: int | None = None
+    critical_only: bool = False
+    metered: Literal["yes", "no", "auto"] = "no"
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether anything ever has to wait for its turn."""
+        limits = self.max_bandwidth is not None or self.monthly_cap is not None
+        return limits or self.critical_only or self.metered != "no"
+
+
 class SyncSection(msgspec.Struct, frozen=True):
     """Sync with the hub. `sync_interval` is the longest time between two pulls, in seconds."""
 
     sync_interval: float
     retry: RetrySection
+    network: NetworkSection = NetworkSection()
 
 
 class StorageSection(msgspec.Struct, frozen=True):
@@ -142,6 +159,29 @@ class LogsSection(msgspec.Struct, frozen=True):
     level: str
 
 
+class Proxies(msgspec.Struct, frozen=True):
+    """Proxies by the scheme of what is asked for, and who is asked without: entries of NO_PROXY."""
+
+    http: str = ""
+    https: str = ""
+    direct: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "Proxies()"
+
+    def of(self, url: str) -> str | None:
+        """The proxy for a request to `url`; None: it goes there directly, as to this machine itself always."""
+        proxy = self.https if url.startswith("https:") else self.http
+        if not proxy:
+            return None
+        from skerry.node.proxies import takes_proxy  # noqa: PLC0415 - most nodes have none
+
+        return proxy if takes_proxy(url, self.direct) else None
+
+
+DIRECT = Proxies()
+
+
 class NodeSettings(msgspec.Struct, frozen=True):
     """Everything that can be set on a node."""
 
@@ -165,6 +205,8 @@ class NodeSettings(msgspec.Struct, frozen=True):
     """Systemd's directory of credentials for this process."""
     engine_sockets: tuple[Path, ...] = ()
     """Where a container engine is looked for, the first one first."""
+    proxies: Proxies = DIRECT
+    """Those of the environment."""
 
     @property
     def stays_alone(self) -> bool:

@@ -7,15 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-import aiohttp
-
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.pace import Pace
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
-from skerry.node.hub_addresses import HubAccount
+from skerry.node.hub_way import HubWay
 from skerry.node.identity import Enrolled
 from skerry.node.models.layout import models_root
 from skerry.node.models.named import ScriptModels
@@ -30,10 +28,12 @@ from skerry.node.store.opening import OpenedStore
 from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.records import RecordStore
 from skerry.node.store.state import NodeStore
+from skerry.node.sync.pace import PARKED
 from skerry.node.sync.pace import Pace as SyncPace
 from skerry.node.sync.sync import Sync
-from skerry.node.sync.uplink import HttpUplink
 from skerry.node.workloads.runtimes.lazy_containers import HAD_CONTAINERS, LazyContainers
+from skerry.wire.local import LaneCounters
+from skerry.wire.sync import ROW_LANES
 
 if TYPE_CHECKING:
     from skerry.kit.blob_bytes import BlobBytes
@@ -45,12 +45,7 @@ if TYPE_CHECKING:
 
 
 def models_on_demand(
-    settings: NodeSettings,
-    account: HubAccount | None,
-    host: Host,
-    instances: InstanceStore,
-    session: aiohttp.ClientSession,
-    sync: Sync,
+    settings: NodeSettings, way: HubWay, host: Host, instances: InstanceStore, sync: Sync
 ) -> ModelsOnDemand:
     """What fetches and keeps the models that workloads need; loaded when there are any."""
     root, limit = models_root(settings.data_dir), settings.models.cache_limit
@@ -62,13 +57,13 @@ def models_on_demand(
         from skerry.node.models.origins import HubAccess  # noqa: PLC0415
         from skerry.node.models.store import ModelStore  # noqa: PLC0415
 
-        hub = None
+        hub, account = None, way.account
         if account is not None:
             hub = HubAccess(account.addresses, f"Bearer {account.node_id}.{account.secret}")
         pace = Pace(settings.models.max_bandwidth, host.clock)
         return Needs(
             ModelStore(root, limit, host.disk, host.clock),
-            Download(session, hub, host.disk, pace),
+            Download(way.session, hub, host.disk, pace, proxies=way.proxies, turns=way.turns),
             lambda: (one.assignment for one in instances.load().values()),
             sync.reachability.changed,
             host.clock,
@@ -80,11 +75,10 @@ def models_on_demand(
 
 def files_on_demand(  # noqa: PLR0913 - a part of the composition root
     settings: NodeSettings,
-    account: HubAccount | None,
+    way: HubWay,
     host: Host,
     opened: OpenedStore,
     records: RecordStore,
-    session: aiohttp.ClientSession,
     *,
     sync: Sync,
     events: OwnEvents,
@@ -92,9 +86,12 @@ def files_on_demand(  # noqa: PLR0913 - a part of the composition root
     """What keeps the files that workloads upload, and sends them; loaded with the first one."""
     rows, limit = FileRows(opened.writer, opened.reader), settings.files.limit
 
+    async def tell_parked(sha256: str, cause: str) -> None:
+        await events.tell(PARKED, f"file {sha256[:12]}…: {cause}", {"file": sha256})
+
     def build(room: Room) -> FileRoom:
         from skerry.node.files.room import FileRoom, named_in  # noqa: PLC0415 - as above
-        from skerry.node.files.sending import FileSending, Way  # noqa: PLC0415
+        from skerry.node.files.sending import FileSending, Parked, Way  # noqa: PLC0415
         from skerry.node.files.store import FileStore, Lane  # noqa: PLC0415
 
         lane = Lane(
@@ -107,15 +104,17 @@ def files_on_demand(  # noqa: PLR0913 - a part of the composition root
             lane=lane, room=room, tell=events.tell,
         )  # fmt: skip
         sending = None
-        if account is not None:
+        if way.account is not None:
             reach = sync.reachability
             sending = FileSending(
                 store,
-                HttpUplink(session, account.addresses, account.node_id, account.secret),
+                way.uplink(way.account, "low"),
                 Way(lambda: reach.connected, lambda: reach.changed.count),
                 Pace(settings.files.max_bandwidth, host.clock),
                 host.clock,
                 host.chance,
+                piece=None if way.turns is None else way.turns.piece,
+                parked=Parked(settings.sync.retry.max_attempts, tell_parked),
             )
         return FileRoom(store, sending, partial(named_in, records), host.clock, host.chance)
 
@@ -136,12 +135,12 @@ def blob_bytes(encryption: Encryption, disk: Disk) -> BlobBytes:
 
 def shared_on_demand(
     settings: NodeSettings,
-    account: HubAccount | None,
+    link: HubWay,
     host: Host,
     opened: OpenedStore,
-    session: aiohttp.ClientSession,
     *,
     sync: Sync,
+    events: OwnEvents,
 ) -> SharedOnDemand:
     """What keeps the rows that this node shares, and syncs them; loaded with the first entity."""
 
@@ -156,12 +155,15 @@ def shared_on_demand(
         rows = SharedRows(opened.writer, opened.reader, host.clock, node_id, opened.cipher)
         frames = SharedFrames(rows, opened.cipher, opened.state.log)
         shared = Shared(rows, frames, SharedPulled(rows, opened.state.log))
-        way = None
-        if account is not None:
-            uplink = HttpUplink(session, account.addresses, account.node_id, account.secret)
+        way, counts = None, {lane: LaneCounters() for lane in ROW_LANES}
+        if link.account is not None:
+            uplink = link.uplink(link.account, counts=counts)
             way = Way(uplink, HttpRowHub(uplink))
-        pace = SyncPace.of(settings.sync)
-        await sync.join(RowLanes(shared, opened.state, way, host.clock, host.chance, pace=pace))
+        lanes = RowLanes(
+            shared, opened.state, way, host.clock, host.chance, pace=SyncPace.of(settings.sync),
+            counts=counts, tell=events.tell,
+        )  # fmt: skip
+        await sync.join(lanes)
         return shared
 
     return SharedOnDemand(opened.state, build)
@@ -188,17 +190,11 @@ def carrying_on_demand(
     return build
 
 
-def script_models(
-    account: HubAccount | None,
-    host: Host,
-    facts: NodeStore,
-    session: aiohttp.ClientSession,
-    sync: Sync,
-) -> ScriptModels:
+def script_models(way: HubWay, host: Host, facts: NodeStore, sync: Sync) -> ScriptModels:
     """What asks the hub for the models that only scripts name."""
     ask = None
-    if account is not None:
-        ask = HttpUplink(session, account.addresses, account.node_id, account.secret).models
+    if way.account is not None:
+        ask = way.uplink(way.account, "medium").models
     return ScriptModels(facts, ask, sync.reachability, host.clock, host.chance)
 
 

@@ -6,6 +6,7 @@ Real implementations: `workloads.runtimes.process` (Runtime), `sync.uplink` (Upl
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from skerry.wire.shared import (
         Buckets,
         BucketsReply,
+        Priority,
         RowsPage,
         RowsPart,
         RowsPull,
@@ -223,6 +225,33 @@ class Uplink(Protocol):
     async def push(self, unit: PushUnit) -> PushReply: ...
 
     async def pull(self, pull: Pull) -> PullReply: ...
+
+
+class Turn(Protocol):
+    """The right to move bytes over the link, until its block ends."""
+
+    def note(self, size: int) -> None:
+        """So many bytes have travelled."""
+        ...
+
+
+class Turns(Protocol):
+    """Who may use the link next (`sync.turns`). A node without limits has none, and nobody waits."""
+
+    piece: int
+    """The most bytes of one turn, unless what is sent cannot be divided."""
+
+    def of_lane(self, lane: str) -> Priority:
+        """The class of a lane's units."""
+        ...
+
+    def turn(self, priority: Priority, size: int) -> AbstractAsyncContextManager[Turn]:
+        """Waits until about `size` bytes may travel; what has travelled is then told to the turn."""
+        ...
+
+    def note(self, size: int) -> None:
+        """So many bytes have travelled that could not wait."""
+        ...
 
 
 class RowHub(Protocol):

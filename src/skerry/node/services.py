@@ -28,7 +28,6 @@ from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscription, Subscriptions
 from skerry.node.desired_state import StoredDesired
 from skerry.node.files.on_demand import FilesOnDemand
-from skerry.node.health.checks import Facts, examine, problems
 from skerry.node.host import Host
 from skerry.node.identity import SECRET_FILE, Identity
 from skerry.node.keys import KeyRotation
@@ -74,7 +73,9 @@ from skerry.wire.records import Publish, Published
 from skerry.wire.workload import Assignment, StreamClass, WorkloadStatus
 
 if TYPE_CHECKING:
+    from skerry.node.health.checks import Facts
     from skerry.node.sync.carrying import Carrying
+    from skerry.wire.rounds import SyncLogPage, SyncRound
     from skerry.wire.stick import ReceiptTaken
     from skerry.wire.storage import StorageReport
 
@@ -271,6 +272,8 @@ class Node:
         await self.shared.restore()
 
     async def status(self) -> NodeStatus:
+        from skerry.node.health.checks import problems  # noqa: PLC0415 - only when somebody asks
+
         identity = self.identity
         return NodeStatus(
             id=identity.node_id if identity else "",
@@ -293,7 +296,19 @@ class Node:
         status = await self.sync.status()
         return msgspec.structs.replace(status, files=self.files.waiting())
 
+    async def sync_now(self, seconds: float) -> SyncRound:
+        from skerry.node.sync.on_request import sync_now  # noqa: PLC0415 - only when somebody asks
+
+        return await sync_now(self.sync, self._host.clock, seconds)
+
+    async def sync_log(self, limit: int) -> SyncLogPage:
+        from skerry.node.sync.on_request import log_page  # noqa: PLC0415 - as above
+
+        return await asyncio.to_thread(log_page, self.store.state.log, limit)
+
     async def doctor(self) -> Doctor:
+        from skerry.node.health.checks import examine  # noqa: PLC0415 - as above
+
         return Doctor(examine(await self._facts(deep=True)))
 
     async def storage(self) -> StorageReport:
@@ -343,6 +358,8 @@ class Node:
         self.stopped.set()
 
     async def _facts(self, *, deep: bool) -> Facts:
+        from skerry.node.health.checks import Facts  # noqa: PLC0415 - as above
+
         directory = self.settings.data_dir
         store = partial(integrity_problem, self.store.path, self.store.encryption.cipher("store"))
         problem = await asyncio.to_thread(store) if deep else ""

@@ -35,6 +35,7 @@ from skerry.kit.socket_path import checked_socket_path
 from skerry.kit.text_file import read_text
 from skerry.node.hub_addresses import written
 from skerry.node.node_settings import STORE_FILE, NodeSettings
+from skerry.node.proxies import proxies_in
 
 PREFIX = "SKERRY_NODE_"
 FILE_NAME = "node.yaml"
@@ -58,6 +59,16 @@ def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
         Setting("hub.url", "text", None,
                 "Where the hub is, if not where the node was enrolled; several addresses of one hub with commas, the first "
                 "preferred.", check=_hubs_fault, general="sync.central_url"),
+        Setting("hub.ca_file", "path", None,
+                "PEM file with certificate authorities that are trusted for https besides those of the system."),
+        Setting("sync.network.monthly_cap", "size", None,
+                "Bytes that sync may move in a calendar month (UTC), both ways. At 80 % a warning, from the cap on only high "
+                "priority.", unit="bytes", low=1_000_000),
+        Setting("sync.network.critical_only", "boolean", default=False,
+                doc="Only high priority goes: events, statuses, what the hub wants of this node. Everything else waits."),
+        Setting("sync.network.metered", "word", "no",
+                "Whether the link is paid by the byte; then only high priority goes: yes, no, or auto (while the default route is "
+                "a cellular modem).", words=("yes", "no", "auto")),
         Setting("api.port", "integer", 8000,
                 "Read-only port on 127.0.0.1 for monitoring; 0 switches it off.", low=0, high=65535),
         Setting("records.keep_limit", "size", 1_000_000_000,
@@ -219,6 +230,7 @@ def node_settings(
         settings,
         engine_sockets=sockets,
         credentials=Path(credentials) if credentials else None,
+        proxies=proxies_in(environment),
     )
 
 

@@ -120,8 +120,10 @@ class FakeHub:
         self.reachable = True
         self.live_refused = False
         self.refusing: set[Lane] = set()
+        self.pulls_refused = False
         self.stuck: set[Lane] = set()
         self.links: list[FakeLive] = []
+        self.pulls: list[Pull] = []
         self.backed_up: dict[tuple[str, Lane], int] = {}
         """What it says of its backups, by incarnation and lane."""
         self._contents = HubContents()
@@ -174,6 +176,9 @@ class FakeHub:
         return self._answer(lambda: self._push(unit))
 
     async def pull(self, pull: Pull) -> PullReply:
+        self.pulls.append(pull)
+        if self.pulls_refused:
+            raise Refused("cannot pull: it is refused by the test")
         return self._answer(lambda: self._pull(pull))
 
     async def live(self, run: str) -> FakeLive:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-_RANGE = re.compile(r"bytes=(\d+)-")
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 _PIECE = 16 * 1024
 
 
@@ -56,18 +56,19 @@ class FileServer:
         start = int(asked[1]) if asked else 0
         if asked and start >= len(data):
             return web.Response(status=416)
+        end = min(int(asked[2]) + 1, len(data)) if asked and asked[2] else len(data)
         response = web.StreamResponse(status=206 if asked else 200)
         if asked:
-            response.headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+            response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
         if self.etags:
             response.headers["ETag"] = etag
         if self.chunked:
             response.enable_chunked_encoding()
         else:
-            length = len(data) - start if self.told_length is None else self.told_length
+            length = end - start if self.told_length is None else self.told_length
             response.headers["Content-Length"] = str(length)
         await response.prepare(request)
-        await self._send(request, response, data[start:])
+        await self._send(request, response, data[start:end])
         return response
 
     async def _send(self, request: web.Request, response: web.StreamResponse, data: bytes) -> None:

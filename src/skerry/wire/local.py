@@ -25,8 +25,50 @@ class LinkStatus(msgspec.Struct, frozen=True):
     unknown: bool = False
 
 
+class LaneCounters(msgspec.Struct):
+    """What has become of one lane since the agent started.
+
+    `units` and `records` (or frames) are what the hub took; `plain` and `compressed` the bytes of all units that were
+    sent, repeats among them, before and after compression; then the refusals by the hub, and tries without an answer.
+    """
+
+    units: int = 0
+    records: int = 0
+    plain: int = 0
+    compressed: int = 0
+    refusals: int = 0
+    cuts: int = 0
+
+
+class PullCounters(msgspec.Struct, frozen=True):
+    """Pulls since the agent started: those that ended well, rows that came, refusals by the hub, tries without an answer."""
+
+    rounds: int = 0
+    rows: int = 0
+    refusals: int = 0
+    cuts: int = 0
+
+
+class NetworkStatus(msgspec.Struct, frozen=True):
+    """What limits the link. Sizes are in bytes, `max_bandwidth` a second.
+
+    `only_high` says why only high priority goes; empty: everything does. `waiting` are the units that wait for their
+    turn, by class. `used` is what has travelled in `month` («2026-11», UTC); it is counted only where there is a `cap`.
+    """
+
+    max_bandwidth: int | None = None
+    only_high: str = ""
+    waiting: dict[str, int] = {}
+    month: str = ""
+    used: int = 0
+    cap: int | None = None
+
+
 class LaneStatus(msgspec.Struct, frozen=True):
-    """Records of one lane: accepted so far, acknowledged by the hub, what waits on disk, and why it is not sent."""
+    """Records of one lane: accepted so far, acknowledged by the hub, what waits on disk, and why it is not sent.
+
+    `parked`: the hub has refused its next unit so often that it waits for the next schedule or connection.
+    """
 
     lane: Lane
     head: int
@@ -34,6 +76,8 @@ class LaneStatus(msgspec.Struct, frozen=True):
     waiting: int
     bytes_on_disk: int = 0
     problem: str = ""
+    counters: LaneCounters = msgspec.field(default_factory=LaneCounters)
+    parked: bool = False
 
 
 class SyncStatus(msgspec.Struct, frozen=True):
@@ -51,6 +95,9 @@ class SyncStatus(msgspec.Struct, frozen=True):
     double: str = ""
     files: FilesWaiting | None = None
     """None: no workload has uploaded any."""
+    pulls: PullCounters = PullCounters()
+    network: NetworkStatus | None = None
+    """None: the settings limit nothing."""
 
 
 class MemoryUsage(msgspec.Struct, frozen=True):

@@ -134,11 +134,15 @@ class PushReply(msgspec.Struct, frozen=True):
 
 
 class Pull(msgspec.Struct, frozen=True):
-    """A node asks for changes after `cursor`; `digest` covers the whole set that it holds from the hub."""
+    """A node asks for changes after `cursor`; `digest` covers the whole set that it holds from the hub.
+
+    `most` is how many bytes of rows it wants in one answer, before compression; 0: as many as the hub gives.
+    """
 
     cursor: str | None
     digest: str
     limit: int = 500
+    most: int = 0
 
 
 class PullReply(msgspec.Struct, frozen=True):

@@ -56,40 +56,38 @@ class Feed:
         reply = await self._store.read(lambda connection: self._answer(connection, node_id, pull))
         if isinstance(reply, Position):
             await self._start_epoch(reply)
-            reply = await self._store.read(
-                lambda connection: self._full(connection, node_id, pull.limit)
-            )
+            reply = await self._store.read(lambda connection: self._full(connection, node_id, pull))
         return reply
 
     def _answer(self, connection: Connection, node_id: str, pull: Pull) -> PullReply | Position:
         """The reply, or the node's position when the hub lost that part of its history."""
         position = read_cursor(pull.cursor, self._store.facts.cursor_key, node_id)
         if position is None:
-            return self._full(connection, node_id, pull.limit)
+            return self._full(connection, node_id, pull)
         match _verdict(connection, position):
             case "lost":
                 return position
             case "unusable":
-                return self._full(connection, node_id, pull.limit)
+                return self._full(connection, node_id, pull)
             case "follows":
                 return self._changes(connection, position, pull)
 
     def _changes(self, connection: Connection, position: Position, pull: Pull) -> PullReply:
         pending = _index(connection, position.scope, after=position.seq)
         if not pending and pull.digest != digest(_index(connection, position.scope)):
-            return self._full(connection, position.scope, pull.limit)
-        page = first_page(pending, pull.limit)
+            return self._full(connection, position.scope, pull)
+        page = first_page(pending, pull.limit, pull.most)
         seq = page[-1].rev if page else position.seq
         sent = _read(connection, position.scope, after=position.seq, through=seq)
         cursor = self._cursor(connection, position.scope, seq)
         more = len(pending) > len(page)
         return self._reply(connection, position.scope, sent, cursor, more=more, full=False)
 
-    def _full(self, connection: Connection, node_id: str, limit: int) -> PullReply:
+    def _full(self, connection: Connection, node_id: str, pull: Pull) -> PullReply:
         """The first page of the whole set. The cursor that it ends with makes the others plain changes."""
         held = _index(connection, node_id)
         live = [entry for entry in held if not entry.deleted]
-        page = first_page(live, limit)
+        page = first_page(live, pull.limit, pull.most)
         more = len(live) > len(page)
         seq = page[-1].rev if more else max((entry.rev for entry in held), default=0)
         sent = [row for row in _read(connection, node_id, after=0, through=seq) if not row.deleted]
@@ -137,11 +135,12 @@ def digest(held: Iterable[Entry]) -> str:
     return set_digest({(entry.entity, entry.id): entry.rev for entry in held if not entry.deleted})
 
 
-def first_page(pending: Sequence[Entry], limit: int) -> Sequence[Entry]:
-    """As many of the rows as one answer carries: at least one, if there are any."""
+def first_page(pending: Sequence[Entry], limit: int, most: int = 0) -> Sequence[Entry]:
+    """As many of the rows as one answer carries, or of at most `most` bytes: at least one, if there are any."""
     limit = min(max(limit, 1), MAX_ROWS)
+    room = min(most, MAX_PAGE) if most > 0 else MAX_PAGE
     sizes = accumulate(entry.size + _AROUND for entry in pending)
-    fitting = sum(1 for _ in takewhile(lambda size: size <= MAX_PAGE, sizes))
+    fitting = sum(1 for _ in takewhile(lambda size: size <= room, sizes))
     return pending[: min(max(fitting, 1), limit)]
 
 

@@ -34,8 +34,15 @@ from skerry.wire.logs import read_log_query
 from skerry.wire.models import ModelCache
 
 if TYPE_CHECKING:
+    from skerry.wire.rounds import SyncLogPage, SyncRound
     from skerry.wire.stick import ReceiptTaken
     from skerry.wire.storage import StorageReport
+
+
+_PATIENCE = 30
+"""Seconds for a sync on request, where nobody says how many."""
+
+_LINES, _MOST_LINES = 50, 2000
 
 
 class AdminServices(Protocol):
@@ -50,6 +57,12 @@ class AdminServices(Protocol):
     async def status(self) -> NodeStatus: ...
 
     async def sync_status(self) -> SyncStatus: ...
+
+    async def sync_now(self, seconds: float) -> SyncRound:
+        """Returns when it has ended, after so many seconds at the latest. Raises Refused without a hub."""
+        ...
+
+    async def sync_log(self, limit: int) -> SyncLogPage: ...
 
     async def doctor(self) -> Doctor: ...
 
@@ -95,7 +108,7 @@ class AdminServices(Protocol):
 
 
 def admin_app(services: AdminServices) -> web.Application:
-    """GET /v1/status, sync, doctor, storage, logs/{workload}, records, models, workers; POST: see below."""
+    """GET /v1/status, sync, sync/log, doctor, storage, logs/{workload}, records, models, workers; POST: see below."""
 
     async def status(_request: web.Request) -> web.StreamResponse:
         return json_answer(await services.status())
@@ -132,6 +145,7 @@ def admin_app(services: AdminServices) -> web.Application:
     app.router.add_get("/v1/models", models)
     app.router.add_get("/v1/status", status)
     app.router.add_get("/v1/sync", sync_status)
+    _add_sync(app, services)
     app.router.add_get("/v1/doctor", doctor)
     app.router.add_get("/v1/logs/{workload}", logs)
     app.router.add_get("/v1/records", records)
@@ -143,6 +157,19 @@ def admin_app(services: AdminServices) -> web.Application:
     _add_stick(app, services)
     _add_workers(app, services)
     return app
+
+
+def _add_sync(app: web.Application, services: AdminServices) -> None:
+    async def now(request: web.Request) -> web.StreamResponse:
+        seconds = integer(request, "seconds")
+        return json_answer(await services.sync_now(_PATIENCE if seconds is None else seconds))
+
+    async def log(request: web.Request) -> web.StreamResponse:
+        limit = integer(request, "limit") or _LINES
+        return json_answer(await services.sync_log(min(limit, _MOST_LINES)))
+
+    app.router.add_post("/v1/sync/now", now)
+    app.router.add_get("/v1/sync/log", log)
 
 
 def _add_storage(app: web.Application, services: AdminServices) -> None:

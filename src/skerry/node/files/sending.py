@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import msgspec
@@ -48,15 +48,22 @@ class Way(msgspec.Struct, frozen=True):
     changed: Callable[[], int]
 
 
+class Parked(msgspec.Struct, frozen=True):
+    """Who hears of a file that the hub has refused so often in a row: its name and the cause."""
+
+    after: int
+    tell: Callable[[str, str], Awaitable[None]]
+
+
 class _Wait(msgspec.Struct):
     failures: int
     until: int
 
 
 class FileSending:
-    """Runs for ever under the caller's tasks."""
+    """Runs for ever under the caller's tasks. `piece` is the most bytes of one request, where the link is limited."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is sent, by which way, how fast, and who hears of it
         self,
         store: FileStore,
         hub: FileHub,
@@ -64,7 +71,12 @@ class FileSending:
         pace: Pace,
         clock: Clock,
         chance: random.Random,
+        *,
+        piece: int | None = None,
+        parked: Parked | None = None,
     ) -> None:
+        self._piece = piece
+        self._parked = parked
         self._store = store
         self._hub = hub
         self._way = way
@@ -123,6 +135,8 @@ class FileSending:
             self.problem = str(error)
             if failures.bit_count() == 1:
                 log.warning("%s; next try in %.0f s", error, delay)
+            if self._parked is not None and failures == self._parked.after:
+                await self._parked.tell(row.sha256, str(error))
         except Corrupt as error:
             await self._store.set_aside(row, error)
         else:
@@ -158,6 +172,8 @@ class FileSending:
 
     def _size(self, wanted: int) -> int:
         """With a cap, about a second's worth at a time, so that the rate is not a series of bursts."""
+        if self._piece is not None:
+            wanted = min(wanted, self._piece)
         return wanted if self._pace.rate is None else min(wanted, max(_LEAST, self._pace.rate))
 
     async def _compare(self) -> bool:

@@ -232,6 +232,15 @@ def link(facts: Facts) -> CheckResult:
     return CheckResult("link", "ok", f"{status.state} to {status.hub}")
 
 
+def network(facts: Facts) -> CheckResult:
+    """What limits the link."""
+    if facts.sync.network is None:
+        return CheckResult("network", "ok", "not limited (sync.network)")
+    from skerry.node.health.link_checks import network_check  # noqa: PLC0415 - most links are not limited
+
+    return network_check(facts.sync.network)
+
+
 def backlog(facts: Facts) -> CheckResult:
     """Records that wait for the hub."""
     waiting = sum(lane.waiting for lane in facts.sync.lanes)
@@ -381,6 +390,7 @@ CHECKS: tuple[Check, ...] = (
     enrolment,
     double,
     link,
+    network,
     backlog,
     clock,
     open_files,

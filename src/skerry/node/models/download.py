@@ -2,6 +2,7 @@
 
 `fetching` decides when to try again and keeps what is whole. The part and, beside it, where it comes from survive
 restarts. Whether a server still has the same file is asked by If-Range; whether it is the right one, the hash tells.
+Where the link is limited, a file is asked for in pieces that take turns with everything else (`sync.turns`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from skerry.kit.one_line import one_line
 from skerry.kit.pace import Pace
 from skerry.node.models.files import WriteBehind
 from skerry.node.models.origins import HubAccess, headers_for, parsed, redirected
+from skerry.node.node_settings import DIRECT, Proxies
+from skerry.node.ports import Turn, Turns
 from skerry.wire.codec import decode, encode
 from skerry.wire.models import ModelFile
 
@@ -29,6 +32,9 @@ MAX_REDIRECTS = 5
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=30.0)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+_HEADS = 1000
+"""Bytes of a request for a piece besides the piece, generously."""
 
 Progress = Callable[[int], None]
 """Told the bytes that the part has, as they come."""
@@ -49,8 +55,17 @@ class Download:
     """Downloads over the node's own HTTP session; `hub` is where its credentials may go."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, hub: HubAccess | None, disk: Disk, pace: Pace
+        self,
+        session: aiohttp.ClientSession,
+        hub: HubAccess | None,
+        disk: Disk,
+        pace: Pace,
+        *,
+        proxies: Proxies = DIRECT,
+        turns: Turns | None = None,
     ) -> None:
+        self._proxies = proxies
+        self._turns = turns
         self._session = session
         self.hub = hub
         self._disk = disk
@@ -66,29 +81,57 @@ class Download:
         progress(have)
         if have == file.size and part.exists():
             return
-        address = parsed(url)
-        for _ in range(MAX_REDIRECTS):
-            leads_to = await self._once(address, url, file, part, progress)
-            if leads_to is None:
+        address, redirects = parsed(url), 0
+        while redirects < MAX_REDIRECTS:
+            leads_to = await self._piece(address, url, file, part, progress)
+            if leads_to is not None:
+                address, redirects = redirected(address, leads_to), redirects + 1
+            elif _size(part) >= file.size:
                 return
-            address = redirected(address, leads_to)
         raise Refused(f"cannot fetch {url}: it redirects more than {MAX_REDIRECTS} times")
 
-    async def _once(
+    async def _piece(
         self, address: URL, url: str, file: ModelFile, part: Path, progress: Progress
     ) -> str | None:
-        """One request; returns where it redirects to, None when the part is whole."""
+        """One request for what is missing, or for as much as one turn carries; returns as `_once`."""
+        if self._turns is None:
+            return await self._once(address, url, file, part, progress)
+        size = min(self._turns.piece, file.size - _size(part))
+        async with self._turns.turn("medium", size + size // 32 + _HEADS) as turn:
+            turn.note(_HEADS)
+            return await self._once(address, url, file, part, progress, turn=turn)
+
+    async def _once(
+        self,
+        address: URL,
+        url: str,
+        file: ModelFile,
+        part: Path,
+        progress: Progress,
+        *,
+        turn: Turn | None = None,
+    ) -> str | None:
+        """One request; returns where it redirects to, None when the part has what was asked for."""
         have = _size(part)
-        headers = headers_for(address, self.hub) | _range_headers(part, have, url)
+        end = file.size
+        if self._turns is not None:
+            end = min(have + self._turns.piece, file.size)
+        headers = headers_for(address, self.hub) | _range_headers(part, have, end, file, url)
         try:
             async with self._session.get(
-                address, headers=headers, timeout=_TIMEOUT, allow_redirects=False
+                address,
+                headers=headers,
+                timeout=_TIMEOUT,
+                allow_redirects=False,
+                proxy=self._proxies.of(str(address)),
             ) as answer:
                 if answer.status in REDIRECTS:
                     return answer.headers.get("Location", "")
                 start = _start_of(answer, url, have, file.size)
                 self._begin(answer, url, part, start)
-                await self._body(answer, url, file, part, progress)
+                if answer.status == 200:
+                    end, turn = file.size, None
+                await self._body(answer, url, file, part, progress, end=end, turn=turn)
         except _Useless:
             self._disk.unlink("model.restart", part)
             raise
@@ -103,13 +146,16 @@ class Download:
             part_of = PartOf(url, answer.headers.get("ETag", ""))
             self._disk.write_atomic("model.origin", origin_path(part), encode(part_of))
 
-    async def _body(
+    async def _body(  # noqa: PLR0913 - as `_once`
         self,
         answer: aiohttp.ClientResponse,
         url: str,
         file: ModelFile,
         part: Path,
         progress: Progress,
+        *,
+        end: int,
+        turn: Turn | None,
     ) -> None:
         fd = self._disk.open_append("model.open", part)
         have = _size(part)
@@ -124,14 +170,24 @@ class Download:
                         )
                     await behind.put(chunk)
                     progress(have)
-                    await self._pace.spend(len(chunk))
+                    await self._spend(len(chunk), turn)
             finally:
                 await behind.flush()
         finally:
             await behind.settle()
             os.close(fd)
-        if have < file.size:
+        if have < end:
             raise Transient(f"cannot fetch {url}: it ended after {have} of {file.size} bytes")
+
+    async def _spend(self, size: int, turn: Turn | None) -> None:
+        """So many bytes have come. Who knows no ranges sends more than a turn: it is read more slowly."""
+        size_in_packets = size + size // 32
+        if turn is not None:
+            turn.note(size_in_packets)
+        elif self._turns is not None:
+            async with self._turns.turn("medium", size_in_packets) as extra:
+                extra.note(size_in_packets)
+        await self._pace.spend(size)
 
 
 def origin_path(part: Path) -> Path:
@@ -139,11 +195,14 @@ def origin_path(part: Path) -> Path:
     return part.with_name(f"{part.name}.from")
 
 
-def _range_headers(part: Path, have: int, url: str) -> dict[str, str]:
+def _range_headers(part: Path, have: int, end: int, file: ModelFile, url: str) -> dict[str, str]:
     headers = {"Accept-Encoding": "identity"}
+    if end < file.size:
+        headers["Range"] = f"bytes={have}-{end - 1}"
+    elif have:
+        headers["Range"] = f"bytes={have}-"
     if have == 0:
         return headers
-    headers["Range"] = f"bytes={have}-"
     try:
         part_of = decode(origin_path(part).read_bytes(), PartOf, "origin of a part")
     except (FileNotFoundError, InvalidInput):

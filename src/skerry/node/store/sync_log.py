@@ -1,4 +1,4 @@
-"""The documented table `sync_log`: what the sync has done, for people and their SQL tools. Nothing here reads it.
+"""The documented table `sync_log`: what the sync has done, for people (`skerry sync log`) and their SQL tools.
 
 A row for each pull that changed something, each conflict, each refusal and each cut; pushes that go well are put
 together, one row for a lane and half a minute, so that a busy link does not wear out the disk. Bounded by count.
@@ -6,6 +6,7 @@ together, one row for a lane and half a minute, so that a busy link does not wea
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -99,6 +100,12 @@ class SyncLog:
         more = {"attempts": refusals, "next_in": round(delay, 1), "cause": one_line(cause)}
         status = "failed" if failed else "waiting"
         await self._write("retry", "pull", "", status, more)
+
+    def newest(self, limit: int) -> list[sqlite3.Row]:
+        """The newest lines, oldest first. Blocks shortly; not what the half minute before has brought (`flush`)."""
+        with contextlib.closing(self._writer.reader()) as reader:
+            rows = reader.execute(SQL["newest"], (limit,)).fetchall()
+        return rows[::-1]
 
     def note_pulled(self, db: sqlite3.Connection, rows: Sequence[StateRow]) -> None:
         """The hub's rows have been taken over."""

@@ -12,7 +12,8 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.node.store.sync_log import SyncLog
-from skerry.node.sync.pace import Pace
+from skerry.node.sync.pace import PARKED, RESUMED, Pace, Tell, untold
+from skerry.wire.local import PullCounters
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ STUMBLED = Backoff(first=0.1, cap=1.5)
 class Asking:
     """One kind of question. `check` asks for a hello, `again` rings for the next try after a refusal."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - time, whom to ask and who hears of it
         self,
         clock: Clock,
         chance: random.Random,
@@ -32,7 +33,12 @@ class Asking:
         again: Bell,
         log: SyncLog,
         pace: Pace,
+        *,
+        tell: Tell = untold,
     ) -> None:
+        self._tell = tell
+        self._hurried = Bell()
+        self.counts = PullCounters()
         self._clock = clock
         self._chance = chance
         self._check = check
@@ -51,22 +57,44 @@ class Asking:
             reply = await call()
         except Transient as error:
             self._stumbles += 1
+            self.count(cuts=1)
             if self._stumbles.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time: no flood
                 log.info("%s", error)
             await self._clock.sleep(STUMBLED.delay(self._stumbles, self._chance))
             self._check.ring()  # the hello that follows rings for the next try
             return None
         except (Refused, InvalidInput) as error:
-            self.refusals += 1
-            self.problem = str(error)
-            delay = self._pace.delay(self.refusals, self._chance)
-            await self._log.refused_pull(
-                self.refusals, delay, str(error), failed=self._pace.has_failed(self.refusals)
-            )
-            log.warning("the hub refused a pull, next try in %.0f s: %s", delay, error)
-            await self._clock.sleep(delay)
-            self._again.ring()
+            await self._refused(str(error))
             return None
+        if self._pace.has_failed(self.refusals):
+            await self._tell(RESUMED, "pull", {"attempts": self.refusals + 1})
         self.problem = ""
         self.refusals = self._stumbles = 0
         return reply
+
+    def hurry(self) -> None:
+        """What was refused is asked again now."""
+        self._hurried.ring()
+
+    def count(self, *, rounds: int = 0, rows: int = 0, refusals: int = 0, cuts: int = 0) -> None:
+        """So many more have come."""
+        before = self.counts
+        self.counts = PullCounters(
+            before.rounds + rounds,
+            before.rows + rows,
+            before.refusals + refusals,
+            before.cuts + cuts,
+        )
+
+    async def _refused(self, cause: str) -> None:
+        self.refusals += 1
+        self.count(refusals=1)
+        self.problem = cause
+        seen, delay = self._hurried.count, self._pace.delay(self.refusals, self._chance)
+        failed = self._pace.has_failed(self.refusals)
+        await self._log.refused_pull(self.refusals, delay, cause, failed=failed)
+        log.warning("the hub refused a pull, next try in %.0f s: %s", delay, cause)
+        if self.refusals == self._pace.attempts:
+            await self._tell(PARKED, f"pull: {cause}", {"attempts": self.refusals})
+        await self._hurried.within(seen, delay, self._clock)
+        self._again.ring()

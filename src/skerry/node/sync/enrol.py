@@ -16,6 +16,7 @@ from skerry.core.credentials import random_secret, secret_hash
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused, Transient
 from skerry.node.identity import Identity, read_identity, write_identity
+from skerry.node.node_settings import DIRECT, Proxies
 from skerry.node.sync.uplink import exchange, read_answer
 from skerry.wire.codec import encode
 from skerry.wire.sync import Enrol, Enrolled
@@ -24,7 +25,7 @@ PENDING_FILE = "enrolling.secret"
 """There from the first try until the identity is kept."""
 
 
-async def enrol(
+async def enrol(  # noqa: PLR0913 - to whom, as what, where, and by which way
     session: aiohttp.ClientSession,
     hub_url: str,
     request: Enrol,
@@ -32,6 +33,7 @@ async def enrol(
     disk: Disk,
     *,
     again: bool = False,
+    proxies: Proxies = DIRECT,
 ) -> Identity:
     """Enrols at the hub and keeps the answer in `data_dir`, which exists. The request's secret is made here.
 
@@ -54,7 +56,7 @@ async def enrol(
         asked = msgspec.structs.replace(
             request, secret_hash=secret_hash(secret), former_id=former_id
         )
-        enrolled = await _ask(session, hub_url, asked)
+        enrolled = await _ask(session, hub_url, asked, proxies)
         identity = Identity(
             enrolled.node_id, enrolled.name, request.labels, hub_url, enrolled.hub_id, enrolled.hubs
         )
@@ -68,9 +70,12 @@ async def enrol(
     return identity
 
 
-async def _ask(session: aiohttp.ClientSession, hub_url: str, request: Enrol) -> Enrolled:
+async def _ask(
+    session: aiohttp.ClientSession, hub_url: str, request: Enrol, proxies: Proxies
+) -> Enrolled:
+    url = f"{hub_url}/enrol/v1"
     try:
-        answer = await exchange(session, f"{hub_url}/enrol/v1", encode(request), {}, what="enrol")
+        answer = await exchange(session, url, encode(request), {}, what="enrol", proxies=proxies)
     except Transient as error:
         raise Transient(f"{error}. Is the hub running, and is its address right?") from error
     return read_answer(answer, Enrolled, "enrol")

@@ -78,13 +78,25 @@ class Feed(Protocol):
 
 
 class RecordFeed:
-    """A record lane. The store is told what is acknowledged, because only that may ever be freed."""
+    """A record lane. The store is told what is acknowledged, because only that may ever be freed.
 
-    def __init__(self, lane: Lane, linger: float, records: RecordStore, store: NodeStore) -> None:
+    A unit has `most` bytes before compression, unless a single frame is larger.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        linger: float,
+        records: RecordStore,
+        store: NodeStore,
+        *,
+        most: int = MAX_BYTES,
+    ) -> None:
         self.lane = lane
         self.linger = linger
         self._records = records
         self._store = store
+        self._most = most
 
     @property
     def bell(self) -> Bell:
@@ -114,7 +126,7 @@ class RecordFeed:
         if self._records.head(self.lane).n <= after.n:
             return None
         span = await asyncio.to_thread(
-            self._records.read, self.lane, after.n, MAX_RECORDS, MAX_BYTES
+            self._records.read, self.lane, after.n, MAX_RECORDS, self._most
         )
         if span is None:
             return None

@@ -9,8 +9,12 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from skerry.kit.errors import Transient
+from skerry.node.ports import Turns
 from skerry.node.sync.live_link import Evicted
-from skerry.wire.link import OTHER_AGENT, Message, from_text, to_text
+from skerry.wire.link import OTHER_AGENT, Data, Message, from_text, to_text
+
+FRAME = 50
+"""Bytes of a frame besides its text: its head and that of its packet."""
 
 _ENDED = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
 
@@ -18,20 +22,41 @@ _ENDED = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgT
 class WebSocketLive:
     """One open WebSocket: `receive` has one caller, `send` any number.
 
-    After `ping_every` seconds of silence the hub is pinged; after `silence` seconds it counts as gone.
+    After `ping_every` seconds of silence the hub is pinged; after `silence` seconds it counts as gone. Log lines, for
+    which somebody waits, take `turns`; the rest is short, and only counted.
     """
 
     def __init__(
-        self, socket: aiohttp.ClientWebSocketResponse, *, ping_every: float, silence: float
+        self,
+        socket: aiohttp.ClientWebSocketResponse,
+        *,
+        ping_every: float,
+        silence: float,
+        turns: Turns | None = None,
     ) -> None:
         self._socket = socket
+        self._turns = turns
         self._ping_every = ping_every
         self._silence = silence
 
     async def send(self, message: Message) -> None:
         """Returns when the message is on its way. Raises Transient when the link is gone."""
+        text = to_text(message)
+        if self._turns is None:
+            await self._send(text)
+            return
+        size = FRAME + len(text.encode())
+        if isinstance(message, Data):
+            async with self._turns.turn("high", size) as turn:
+                await self._send(text)
+                turn.note(size)
+        else:
+            self._turns.note(size)
+            await self._send(text)
+
+    async def _send(self, text: str) -> None:
         try:
-            await self._socket.send_str(to_text(message))
+            await self._socket.send_str(text)
         except ConnectionError as error:
             raise Transient("cannot use the live link: it is closed") from error
 
@@ -47,12 +72,19 @@ class WebSocketLive:
                 await self._ping(silent)
                 continue
             silent = 0.0
+            self._count(FRAME)
             if frame.type is WSMsgType.PING:
+                self._count(FRAME)
                 await self._socket.pong(frame.data)
             elif frame.type in _ENDED:
                 raise self._ending()
             elif frame.type is not WSMsgType.PONG:
+                self._count(len(frame.data))
                 return from_text(frame.data)
+
+    def _count(self, size: int) -> None:
+        if self._turns is not None:
+            self._turns.note(size)
 
     async def close(self) -> None:
         """Says good-bye; waits a second at most."""
@@ -68,6 +100,7 @@ class WebSocketLive:
     async def _ping(self, silent: float) -> None:
         if silent >= self._silence:
             raise Transient(f"cannot use the live link: nothing heard for {silent:.0f} s")
+        self._count(FRAME)
         try:
             await self._socket.ping()
         except ConnectionError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -15,11 +15,13 @@ from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
-from skerry.kit.tasks import supervised
+from skerry.kit.tasks import Tasks, supervised
 from skerry.node.ports import LogSource
-from skerry.node.sync.channels import Channels
 from skerry.node.sync.reachability import Reachability
 from skerry.wire.link import Data, Message, News, Opened
+
+if TYPE_CHECKING:
+    from skerry.node.sync.channels import Channels
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +127,7 @@ class LiveLink:
     async def _serve(self, socket: LiveSocket) -> SkerryError:
         """Reads until the link ends; returns why."""
         async with supervised() as tasks:
-            channels = Channels(socket, self._logs, tasks, self._clock, self._chance)
+            channels: Channels | None = None
             while True:
                 try:
                     message = await socket.receive()
@@ -134,4 +136,11 @@ class LiveLink:
                 if isinstance(message, News):
                     self._bells.news.ring()
                 elif not isinstance(message, Data | Opened):
+                    if channels is None:
+                        channels = self._channels(socket, tasks)
                     channels.take(message)
+
+    def _channels(self, socket: LiveSocket, tasks: Tasks) -> Channels:
+        from skerry.node.sync.channels import Channels  # noqa: PLC0415 - most logs are never read
+
+        return Channels(socket, self._logs, tasks, self._clock, self._chance)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from skerry.kit.backoff import Backoff
 from skerry.node.node_settings import SyncSection
+from skerry.wire.records import Meta, Value
 
 SAFETY_EVERY = 600.0
 """Seconds; news and hellos ring long before. A pull costs 1 KB: at 60 s it would be most of an idle month."""
@@ -16,9 +18,10 @@ REFUSED = Backoff(first=30.0, cap=3600.0, jitter=0.1)
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """`refused` delays what the hub does not take; after `attempts` in a row it counts as failed, and is tried on.
+    """`refused` delays what the hub does not take; after `attempts` in a row it is parked.
 
-    What is refused stays what it is, so it is tried ever more rarely, and never dropped. `pull_every` is in seconds.
+    What is parked is kept, and tried again when the schedule (`pull_every`, in seconds) or a new connection comes; a
+    schedule that is shorter than the last delay is no reason to hurry.
     """
 
     pull_every: float = SAFETY_EVERY
@@ -38,8 +41,20 @@ class Pace(msgspec.Struct, frozen=True):
 
     def delay(self, refusals: int, chance: random.Random) -> float:
         """Seconds to wait after so many refusals in a row."""
+        if self.has_failed(refusals):
+            return max(self.pull_after(chance), self.refused.delay(self.attempts, chance))
         return self.refused.delay(refusals, chance)
 
     def has_failed(self, refusals: int) -> bool:
-        """Whether so many refusals in a row are a failure that people should hear of."""
+        """Whether what was refused so often in a row is parked, which people should hear of."""
         return refusals >= self.attempts
+
+
+Tell = Callable[[str, Value, Meta], Awaitable[None]]
+"""Writes an event of the node's own: its name, its text, and more."""
+
+PARKED, RESUMED = "skerry.sync.parked", "skerry.sync.resumed"
+
+
+async def untold(_name: str, _value: Value, _meta: Meta) -> None:
+    """Where nobody is told."""

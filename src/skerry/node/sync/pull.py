@@ -16,7 +16,8 @@ from skerry.kit.tasks import Guard
 from skerry.node.ports import Uplink
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.asking import Asking
-from skerry.node.sync.pace import Pace
+from skerry.node.sync.pace import Pace, Tell, untold
+from skerry.wire.local import PullCounters
 from skerry.wire.sync import Pull, PullReply
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class WholeSet:
 class PullLoop:
     """Takes over the hub's rows. `news` is rung by the live link and after each hello."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - both ends, time, and who hears of it
         self,
         uplink: Uplink,
         store: NodeStore,
@@ -57,6 +58,7 @@ class PullLoop:
         check: Bell,
         *,
         pace: Pace,
+        tell: Tell = untold,
     ) -> None:
         self._pace = pace
         self.news = Bell()
@@ -65,7 +67,7 @@ class PullLoop:
         self._store = store
         self._clock = clock
         self._chance = chance
-        self._asking = Asking(clock, chance, check, self.news, store.log, pace)
+        self._asking = Asking(clock, chance, check, self.news, store.log, pace, tell=tell)
         self._whole = WholeSet()
         self._stated = ""
         self._guard = Guard("pulling from the hub", clock, chance)
@@ -87,6 +89,15 @@ class PullLoop:
             seen = await self.news.within(seen, self._pace.pull_after(self._chance), self._clock)
             await self._guard.run(self._pass)
 
+    @property
+    def counts(self) -> PullCounters:
+        """Since the start."""
+        return self._asking.counts
+
+    def hurry(self) -> None:
+        """A pull that was refused is tried now."""
+        self._asking.hurry()
+
     async def _pass(self) -> None:
         more, at_hub = True, ""
         own = await self._store.own_digest()
@@ -96,6 +107,7 @@ class PullLoop:
             reply = await self._asking.ask(partial(self._uplink.pull, pull))
             if reply is None:
                 return
+            self._asking.count(rows=len(reply.rows))
             whole = self._whole.gather(reply)
             if reply.rows or whole is not None or reply.cursor != cursor:
                 await self._store.apply_pull(reply.rows, reply.cursor, whole=whole)
@@ -103,6 +115,7 @@ class PullLoop:
                 self._whole = WholeSet()
             more, at_hub = reply.more, reply.own
         await self._state_again(own, at_hub)
+        self._asking.count(rounds=1)
         self.last_success = self._clock.wall_ns()
 
     async def _state_again(self, own: str, at_hub: str) -> None:

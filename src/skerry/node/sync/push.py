@@ -11,13 +11,16 @@ import logging
 import random
 
 from skerry.kit.backoff import Backoff
+from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.tasks import Guard
 from skerry.node.ports import Uplink
 from skerry.node.store.sync_log import Attempt, SyncLog
 from skerry.node.sync.feeds import Feed, Outgoing
-from skerry.node.sync.pace import Pace
+from skerry.node.sync.pace import PARKED, RESUMED, Pace, Tell, untold
+from skerry.wire.local import LaneCounters
+from skerry.wire.records import Meta
 from skerry.wire.sync import LanePoint, PushReply
 
 log = logging.getLogger(__name__)
@@ -29,7 +32,7 @@ SAVE_EVERY = 30 * NS
 class LanePush:
     """One lane on its way to the hub. `acknowledged` is what the hub durably holds, as far as we know."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - both ends, time, and who hears of it
         self,
         feed: Feed,
         uplink: Uplink,
@@ -38,8 +41,13 @@ class LanePush:
         *,
         pace: Pace,
         log: SyncLog,
+        counts: LaneCounters | None = None,
+        tell: Tell = untold,
     ) -> None:
         self.feed = feed
+        self.counts = counts or LaneCounters()
+        self._tell = tell
+        self._hurried = Bell()
         self._pace = pace
         self._log = log
         self.acknowledged = LanePoint()
@@ -67,6 +75,17 @@ class LanePush:
         return self._refusal or self._trouble or (broken if self._guard.failures else "")
 
     @property
+    def parked(self) -> bool:
+        """Whether the next unit was refused so often that it waits for the schedule or a new connection."""
+        return self._pace.has_failed(self.refusals)
+
+    def hurry(self) -> None:
+        """What was refused is tried now."""
+        if self.refusals:
+            self._due = 0
+            self._hurried.ring()
+
+    @property
     def failures(self) -> int:
         """Tries in a row that failed: the hub refused the unit, or could not take it now."""
         return max(self.refusals, self._stumbles)
@@ -79,6 +98,8 @@ class LanePush:
         """Pushes what follows `after` until only a hello can help; returns why."""
         self._after = self.acknowledged = after
         self._stumble = ""
+        if self.parked:
+            self._due = 0
         if self._stumbles:
             delay = STUMBLED.delay(self._stumbles, self._chance)
             self._due = max(self._due, self._now() + int(delay * NS))
@@ -95,8 +116,7 @@ class LanePush:
         await self._log.flush(self.feed.lane)
 
     async def _pass(self) -> None:
-        if self._due > self._now():
-            await self._clock.sleep((self._due - self._now()) / NS)
+        await self._until_due()
         seen = self.feed.bell.count
         outgoing = await self.feed.unit(self._after)
         if outgoing is None:
@@ -108,11 +128,19 @@ class LanePush:
             reply = await self._uplink.push(outgoing.unit)
         except Transient as error:
             self._stumble = self._trouble = str(error)
+            self.counts.cuts += 1
             await self._log.cut(self._attempt(outgoing), self._after.n, str(error))
         except (Refused, InvalidInput) as error:
             await self._refused(str(error), outgoing)
         else:
             await self._answered(reply, outgoing)
+
+    async def _until_due(self) -> None:
+        while (left := self._due - self._now()) > 0:
+            if self.refusals:
+                await self._hurried.within(self._hurried.count, left / NS, self._clock)
+            else:
+                await self._clock.sleep(left / NS)
 
     async def _answered(self, reply: PushReply, outgoing: Outgoing) -> None:
         lane, point = self.feed.lane, reply.point
@@ -128,11 +156,15 @@ class LanePush:
         self.backed_up = reply.backed_up_through
         await self.feed.confirm(reply)
         attempt = self._attempt(outgoing)
+        self.counts.units += 1
+        self.counts.records += point.n - self._after.n
         self._after = point
-        self._refusal = self._trouble = ""
+        was_parked, self._refusal, self._trouble = self.parked, "", ""
         self.refusals = self._stumbles = 0
         self.last_success = self._clock.wall_ns()
         await self._log.pushed(attempt)
+        if was_parked:
+            await self._tell(RESUMED, f"lane «{lane}»", {"lane": lane, "attempts": attempt.tries})
         if self._now() - self._saved_at >= SAVE_EVERY:
             await self.save()
 
@@ -145,6 +177,7 @@ class LanePush:
     async def _refused(self, cause: str, outgoing: Outgoing) -> None:
         attempt = self._attempt(outgoing)
         self.refusals += 1
+        self.counts.refusals += 1
         self._refusal = cause
         delay = self._pace.delay(self.refusals, self._chance)
         self._due = self._now() + int(delay * NS)
@@ -159,6 +192,15 @@ class LanePush:
             delay,
             cause,
         )
+        if self.refusals == self._pace.attempts:
+            lane = self.feed.lane
+            meta: Meta = {
+                "lane": lane,
+                "first": attempt.first,
+                "last": attempt.last,
+                "attempts": self.refusals,
+            }
+            await self._tell(PARKED, f"lane «{lane}»: {cause}", meta)
 
     def _now(self) -> int:
         return self._clock.monotonic_ns()

@@ -6,6 +6,7 @@ Loaded with the first shared entity, and never where there is none.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 import msgspec
 
@@ -15,12 +16,13 @@ from skerry.node.store.shared_frames import SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.state import NodeStore
-from skerry.node.sync.pace import Pace
+from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.push import LanePush
 from skerry.node.sync.row_feed import RowFeed
 from skerry.node.sync.row_pull import RowPull
 from skerry.node.sync.session import Puller
 from skerry.node.sync.sync import LINGER, Connection
+from skerry.wire.local import LaneCounters
 from skerry.wire.sync import ROW_LANES, Lane
 
 
@@ -44,7 +46,7 @@ class RowLanes:
 
     lanes = ROW_LANES
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is synced, with whom, how often, and who hears of it
         self,
         shared: Shared,
         store: NodeStore,
@@ -53,7 +55,11 @@ class RowLanes:
         chance: random.Random,
         *,
         pace: Pace,
+        counts: Mapping[Lane, LaneCounters] | None = None,
+        tell: Tell = untold,
     ) -> None:
+        self._counts = counts or {}
+        self._tell = tell
         self._shared = shared
         self._store = store
         self._way = way
@@ -75,6 +81,7 @@ class RowLanes:
             greeted=lambda: connection.session.greetings,
             pace=self._pace,
             log=self._store.log,
+            tell=self._tell,
         )
         self._shared.rows.when_declared(connection.pull.news.ring)
         return [self._push(lane, self._way.uplink) for lane in ROW_LANES], pull
@@ -95,5 +102,6 @@ class RowLanes:
             boot_id=self._clock.boot_id(),
         )
         return LanePush(
-            feed, uplink, self._clock, self._chance, pace=self._pace, log=self._store.log
-        )
+            feed, uplink, self._clock, self._chance, pace=self._pace, log=self._store.log,
+            counts=self._counts.get(lane), tell=self._tell,
+        )  # fmt: skip

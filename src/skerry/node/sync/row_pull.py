@@ -19,7 +19,7 @@ from skerry.node.store.shared_pulled import SharedPulled, Undecided
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.sync_log import SyncLog
 from skerry.node.sync.asking import Asking
-from skerry.node.sync.pace import Pace
+from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.wire.shared import Buckets, RowsPart, RowsPull, RowsWanted
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class RowPull:
         greeted: Callable[[], int],
         pace: Pace,
         log: SyncLog,
+        tell: Tell = untold,
     ) -> None:
         self._hub = hub
         self._rows = rows
@@ -54,7 +55,7 @@ class RowPull:
         self._check = check
         self._greeted = greeted
         self._pace = pace
-        self._asking = Asking(clock, chance, check, news, log, pace)
+        self._asking = Asking(clock, chance, check, news, log, pace, tell=tell)
         self._guard = Guard("pulling shared rows", clock, chance)
         self._suspected: dict[str, int] = {}
         """Hellos until then, by the entity whose digest differed."""

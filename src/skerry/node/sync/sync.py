@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import platform
 import random
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -22,16 +23,19 @@ from skerry.kit.tasks import Guard
 from skerry.node.ports import LogSource, Uplink
 from skerry.node.store.records import RecordStore
 from skerry.node.store.state import NodeStore
-from skerry.node.sync.feeds import Feed, RecordFeed, StateFeed
+from skerry.node.sync.feeds import MAX_BYTES, Feed, RecordFeed, StateFeed
 from skerry.node.sync.link import Link
 from skerry.node.sync.live_link import Bells, LiveLink, LiveSource
-from skerry.node.sync.pace import Pace
+from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.pull import PullLoop
 from skerry.node.sync.push import LanePush
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.session import LAST_SUCCESS, Agent, Puller, Session
-from skerry.wire.local import LaneStatus, SyncStatus
+from skerry.wire.local import LaneCounters, LaneStatus, PullCounters, SyncStatus
 from skerry.wire.sync import RECORD_LANES, Lane, LanePoint
+
+if TYPE_CHECKING:
+    from skerry.node.sync.turns import LinkTurns
 
 LINGER: dict[Lane, float] = {
     "state": 0.2,
@@ -87,17 +91,29 @@ def connect(  # noqa: PLR0913 - both ends, time, and how often
     chance: random.Random,
     *,
     pace: Pace,
+    most: int = MAX_BYTES,
+    counts: Mapping[Lane, LaneCounters] | None = None,
+    tell: Tell = untold,
 ) -> Connection:
-    """Puts the parts together; nothing runs before `Sync.run`."""
+    """Puts the parts together; nothing runs before `Sync.run`.
+
+    `most` is the size of a unit before compression. `counts` are those of `hub`; `tell` hears of what is parked.
+    """
     check = Bell()
     agent = Agent(random_token(), platform.node())
     store = stores.state
     feeds: list[Feed] = [StateFeed(LINGER["state"], store, clock.boot_id())]
-    feeds += [RecordFeed(lane, LINGER[lane], stores.records, store) for lane in RECORD_LANES]
+    feeds += [
+        RecordFeed(lane, LINGER[lane], stores.records, store, most=most) for lane in RECORD_LANES
+    ]
+    counted = counts or {}
     pushes = {
-        feed.lane: LanePush(feed, hub, clock, chance, pace=pace, log=store.log) for feed in feeds
-    }
-    pull = PullLoop(hub, store, clock, chance, check, pace=pace)
+        feed.lane: LanePush(
+            feed, hub, clock, chance, pace=pace, log=store.log, counts=counted.get(feed.lane), tell=tell
+        )
+        for feed in feeds
+    }  # fmt: skip
+    pull = PullLoop(hub, store, clock, chance, check, pace=pace, tell=tell)
     session = Session(hub, store, pushes, pull, clock, check, agent=agent)
     live = LiveLink(hub, logs, reachability, clock, chance, Bells(check, pull.news), run=agent.run)
     link = Link(session, live, reachability, clock, chance, check)
@@ -129,11 +145,13 @@ class Sync:
         connection: Connection | None,
         clock: Clock,
         chance: random.Random,
+        turns: LinkTurns | None = None,
     ) -> None:
         self.reachability = reachability
+        self.connection = connection
+        self.turns = turns
         self._store = stores.state
         self._records = stores.records
-        self._connection = connection
         self._more: MoreLanes | None = None
         self._guard = Guard("keeping in touch with the hub", clock, chance)
 
@@ -141,38 +159,40 @@ class Sync:
         """Runs until cancelled; then keeps what was acknowledged and takes leave of the hub."""
         while not await self._guard.run(self.reachability.restore):
             pass
-        if self._connection is None:
+        if self.connection is None:
             await self.reload()  # what was carried to the hub by hand may go in time
             await asyncio.get_running_loop().create_future()
             return
-        for push in self._connection.pushes.values():
+        for push in self.connection.pushes.values():
             await push.load()
         try:
             while True:
-                await self._guard.run(self._connection.link.once)
+                await self._guard.run(self.connection.link.once)
         finally:
-            await self._guard.run(self._connection.session.save)
+            await self._guard.run(self.connection.session.save)
+            if self.turns is not None:
+                await self._guard.run(self.turns.save)
 
     async def join(self, more: MoreLanes) -> None:
         """These lanes are synced, too, from the next hello on, which is asked for."""
         self._more = more
-        if self._connection is None:
+        if self.connection is None:
             return
-        pushes, puller = more.connect(self._connection)
+        pushes, puller = more.connect(self.connection)
         for push in pushes:
             await push.load()
-            self._connection.pushes[push.feed.lane] = push
-        self._connection.session.follow(puller)
-        self._connection.check.ring()
+            self.connection.pushes[push.feed.lane] = push
+        self.connection.session.follow(puller)
+        self.connection.check.ring()
 
     @property
     def clock_skew(self) -> float | None:
         """Seconds by which our wall clock is ahead of the hub's; None: the hub was not heard since the start."""
-        return self._connection.session.clock_skew if self._connection else None
+        return self.connection.session.clock_skew if self.connection else None
 
     def backed_up(self, lane: Lane) -> int:
         """Up to which number the hub has `lane` in a backup; 0 where nothing is known."""
-        return self._connection.pushes[lane].backed_up if self._connection else 0
+        return self.connection.pushes[lane].backed_up if self.connection else 0
 
     @property
     def connected(self) -> bool:
@@ -181,22 +201,22 @@ class Sync:
 
     async def acknowledged(self) -> dict[Lane, LanePoint]:
         """How far the hub has each lane, as far as is known here."""
-        if self._connection is None:
+        if self.connection is None:
             return {lane: await self._store.lane(lane) for lane in self._lanes}
-        return {lane: push.acknowledged for lane, push in self._connection.pushes.items()}
+        return {lane: push.acknowledged for lane, push in self.connection.pushes.items()}
 
     async def reload(self) -> None:
         """Takes up again what the store says is acknowledged; while the hub is not there."""
         for lane in RECORD_LANES:
             self._records.acknowledge(lane, (await self._store.lane(lane)).n)
-        if self._connection is not None:
-            for push in self._connection.pushes.values():
+        if self.connection is not None:
+            for push in self.connection.pushes.values():
                 await push.load()
 
     async def status(self) -> SyncStatus:
         """For people and monitoring: the link, the lanes, and whether all of it works."""
         saved = await self._store.fact(LAST_SUCCESS)
-        session = self._connection.session if self._connection else None
+        session = self.connection.session if self.connection else None
         last_success = max(int(saved or 0), session.last_success if session else 0)
         if not last_success:
             result: Literal["success", "failing", "never"] = "never"
@@ -208,8 +228,10 @@ class Sync:
             lanes=[await self._lane(lane) for lane in self._lanes],
             incarnation=self._store.incarnation,
             last_success=last_success or None,
-            failures=self._connection.failures if self._connection else 0,
+            failures=self.connection.failures if self.connection else 0,
             double=session.double if session else "",
+            pulls=self.connection.pull.counts if self.connection else PullCounters(),
+            network=None if self.turns is None else await self.turns.status(),
         )
 
     async def settled(self) -> None:
@@ -224,7 +246,7 @@ class Sync:
         return _LANES if self._more is None else (*_LANES, *self._more.lanes)
 
     def _works(self) -> bool:
-        connection = self._connection
+        connection = self.connection
         return (
             connection is not None
             and self.reachability.connected
@@ -233,13 +255,18 @@ class Sync:
         )
 
     async def _lane(self, lane: Lane) -> LaneStatus:
-        push = self._connection.pushes[lane] if self._connection else None
+        push = self.connection.pushes[lane] if self.connection else None
         acknowledged = push.acknowledged.n if push else (await self._store.lane(lane)).n
         problem = push.problem if push else ""
-        if lane not in RECORD_LANES:
+        parked = push is not None and push.parked
+        counters = msgspec.structs.replace(push.counts) if push else LaneCounters()
+        if lane in RECORD_LANES:
+            size, head = self._records.bytes(lane), self._records.head(lane).n
+            waiting = head - acknowledged
+        else:
             more = None if lane == "state" else self._more
-            waiting = await (more.unsent(lane) if more else self._store.unsent())
-            return LaneStatus(lane, acknowledged + waiting, acknowledged, waiting, problem=problem)
-        head = self._records.head(lane).n
-        size = self._records.bytes(lane)
-        return LaneStatus(lane, head, acknowledged, head - acknowledged, size, problem)
+            size, waiting = 0, await (more.unsent(lane) if more else self._store.unsent())
+            head = acknowledged + waiting
+        return LaneStatus(
+            lane, head, acknowledged, waiting, size, problem, counters=counters, parked=parked
+        )

@@ -2,15 +2,18 @@
 
 Implements `node.ports.Uplink`, `FileHub` and `live_link.LiveSource`; `skerry.testing.FakeHub` is the other implementation.
 `exchange` is shared with `enrol`. Every call may be repeated without harm, so one that met a connection
-which the hub had just closed is made once more.
+which the hub had just closed is made once more. Where the settings limit what the link carries, each call takes its
+turn (`turns`) and tells what has travelled.
 """
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import logging
-from collections.abc import Collection, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
@@ -18,25 +21,30 @@ import msgspec
 from aiohttp import ClientTimeout
 
 from skerry.kit.authorities import authorities
-from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
-from skerry.kit.one_line import one_line
+from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.node.hub_addresses import HubAddresses
-from skerry.node.ports import NotKnown
+from skerry.node.node_settings import DIRECT, Proxies
+from skerry.node.ports import Turn, Turns
+from skerry.node.sync.failures import NO_HUB, Answer, cause_of, judge, origin
 from skerry.node.sync.live import WebSocketLive
 from skerry.wire.codec import MAX_BODY, compress, decode, decompress, encode
 from skerry.wire.files import FileManifest, FilesHeld, FileState
 from skerry.wire.link import RUN_HEADER
+from skerry.wire.local import LaneCounters
 from skerry.wire.models import NamedModels
-from skerry.wire.people import Problem
 from skerry.wire.sync import (
     RECORD_LANES,
     Hello,
     HelloReply,
+    Lane,
     Pull,
     PullReply,
     PushReply,
     PushUnit,
 )
+
+if TYPE_CHECKING:
+    from skerry.wire.shared import Priority
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +69,34 @@ class Patience(msgspec.Struct, frozen=True):
             sock_read=self.answer + size / self.slowest,
         )
 
+    def cause_of(self, error: Exception) -> str:
+        """Why there was no answer, in a few plain words."""
+        return cause_of(error, self.connect, self.answer)
+
 
 PATIENCE = Patience()
-_UNAVAILABLE = frozenset({429, 502, 503, 504})
-"""Answers that say nothing about the request: a hub that is starting, or a gateway without one."""
 
-_NO_HUB = "Is this the address of a Skerry hub?"
+HEADS = 400
+"""Bytes of a call besides its bodies: the heads of request and answer, and of their packets."""
+
+Note = Callable[[int], None]
+"""Told the bytes that travel."""
+
+
+class _Uncounted:
+    """A turn where nobody counts."""
+
+    def note(self, _size: int) -> None:
+        """Nothing."""
+
+
+_UNCOUNTED = _Uncounted()
+
+
+def on_the_wire(size: int) -> int:
+    """What a body of `size` bytes is in packets, each with a head of 40."""
+    return size + size // 32
+
 
 _UNREAD = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """Headers that aiohttp would add to every call, and the hub reads none of: a push has more of them than values."""
@@ -78,23 +108,18 @@ _LARGE_STATE = 512
 
 _VERBS = {"hello": "say hello"}
 
-_CAUSES = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.EHOSTUNREACH: "no route to host",
-    errno.ENETUNREACH: "network unreachable",
-    errno.ECONNRESET: "connection reset",
-    errno.EPIPE: "connection reset",
-}
 
+def open_session(
+    patience: Patience = PATIENCE, ca_file: Path | None = None
+) -> aiohttp.ClientSession:
+    """The connections to the hub; call it in the event loop, close it at the end. Raises InvalidInput.
 
-def open_session(patience: Patience = PATIENCE) -> aiohttp.ClientSession:
-    """The connections to the hub; call it in the event loop, close it at the end.
-
+    `ca_file` has authorities of https besides those of the system.
     asyncio sets TCP_NODELAY. Idle connections are dropped before proxies drop them (often after 5 s).
     Answers are decompressed by the codec: aiohttp would need another zstd library.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(keepalive_timeout=4.0, ssl=authorities()),
+        connector=aiohttp.TCPConnector(keepalive_timeout=4.0, ssl=authorities(ca_file)),
         timeout=patience.of(0),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -110,6 +135,8 @@ async def exchange(  # noqa: PLR0913 - one call, and how it is made
     what: str,
     patience: Patience = PATIENCE,
     again: bool = True,
+    proxies: Proxies = DIRECT,
+    note: Note = _UNCOUNTED.note,
 ) -> bytes:
     """POSTs `body`, or without one GETs, and returns the decompressed answer.
 
@@ -117,18 +144,18 @@ async def exchange(  # noqa: PLR0913 - one call, and how it is made
     own words when one did. `what` names the call in messages. Without `again` a body is sent once: it is long, and the
     hub may have kept a part of it.
     """
-    timeout = patience.of(len(body or b""))
+    timeout, proxy = patience.of(len(body or b"")), proxies.of(url)
     try:
         try:
-            return await _ask(session, url, body, headers, timeout)
+            return await _ask(session, url, body, headers, timeout, proxy=proxy, note=note)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if not again or isinstance(error, aiohttp.ClientConnectorError):
                 raise
-            return await _ask(session, url, body, headers, timeout)
+            return await _ask(session, url, body, headers, timeout, proxy=proxy, note=note)
     except (aiohttp.ClientError, OSError) as error:
-        raise Transient(f"cannot reach hub {_origin(url)}: {cause_of(error, patience)}") from error
-    except _Answer as answer:
-        raise _judge(answer, what, _origin(url)) from None
+        raise Transient(f"cannot reach hub {origin(url)}: {patience.cause_of(error)}") from error
+    except Answer as answer:
+        raise judge(answer, what, origin(url)) from None
 
 
 def read_answer(answer: bytes, kind: type[T], what: str) -> T:
@@ -136,34 +163,46 @@ def read_answer(answer: bytes, kind: type[T], what: str) -> T:
     try:
         return decode(answer, kind, f"the hub's answer to {what}")
     except InvalidInput as error:
-        raise InvalidInput(f"{error}. {_NO_HUB}") from error
+        raise InvalidInput(f"{error}. {NO_HUB}") from error
 
 
 class HttpUplink:
     """One node's calls to its hub. The secret leaves only in a header, never in a message or log.
 
     Where the hub has several addresses, only `hello` looks for one that answers; everything else goes to that one.
+    Calls are of class `priority`, units of that of their lane. `counts` are told the bytes of each lane.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where the hub is, who asks, and by which way
         self,
         session: aiohttp.ClientSession,
         hub: HubAddresses | str,
         node_id: str,
         secret: str,
         patience: Patience = PATIENCE,
+        *,
+        proxies: Proxies = DIRECT,
+        turns: Turns | None = None,
+        priority: Priority = "high",
+        counts: Mapping[Lane, LaneCounters] | None = None,
     ) -> None:
         self._session = session
+        self._proxies = proxies
+        self._turns = turns
+        self._priority = priority
+        self._counts = counts or {}
         self._patience = patience
         self._hubs = HubAddresses([hub]) if isinstance(hub, str) else hub
         self._headers = {"Authorization": f"Bearer {node_id}.{secret}"}
 
     async def hello(self, hello: Hello) -> HelloReply:
-        """Says hello at one address after the other until one answers. A refusal is an answer."""
+        """Says hello at one address after the other until one answers. A refusal is an answer. Waits for no turn."""
         failures: list[Transient] = []
         for address in self._hubs.in_turn():
             try:
-                reply = await self._call("hello", encode(hello), HelloReply, at=address)
+                reply = await self._call(
+                    "hello", encode(hello), HelloReply, at=address, waits=False
+                )
             except Transient as error:
                 failures.append(error)
                 continue
@@ -177,18 +216,28 @@ class HttpUplink:
         raise Transient("; ".join(map(str, failures)))
 
     async def push(self, unit: PushUnit) -> PushReply:
-        body, headers = compress(encode(unit)), _ZSTD
+        plain = encode(unit)
+        body, headers = compress(plain), _ZSTD
         if unit.lane not in RECORD_LANES and len(body) >= _LARGE_STATE:
             headers = _ZSTD | _ACCEPT
-        return await self._call("push", body, PushReply, headers)
+        counted = self._counts.get(unit.lane)
+        if counted is not None:
+            counted.plain += len(plain)
+            counted.compressed += len(body)
+        priority = self._turns.of_lane(unit.lane) if self._turns else None
+        return await self._call("push", body, PushReply, headers, priority=priority)
 
     async def pull(self, pull: Pull) -> PullReply:
-        return await self._call("pull", encode(pull), PullReply, _ACCEPT)
+        most = self._turns.piece if self._turns else 0
+        if most:
+            pull = msgspec.structs.replace(pull, most=most)
+        return await self._call("pull", encode(pull), PullReply, _ACCEPT, answer=most)
 
     async def ask(self, call: str, question: object, kind: type[T], *, what: str) -> T:
         """A call of what is loaded only where it is needed (`row_hub`). Raises as `exchange`."""
         body = compress(encode(question))
-        return await self._call(call, body, kind, _ZSTD | _ACCEPT, what=what)
+        most = self._turns.piece if self._turns else 0
+        return await self._call(call, body, kind, _ZSTD | _ACCEPT, what=what, answer=most)
 
     async def models(self, names: Sequence[str]) -> NamedModels:
         """The models of these names, at most MAX_NAMED. Raises as `exchange`."""
@@ -222,13 +271,19 @@ class HttpUplink:
                 autoping=False,
                 max_msg_size=MAX_BODY,
                 timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                proxy=self._proxies.of(url),
             )
         except aiohttp.WSServerHandshakeError as error:
             raise Refused(f"cannot open the live link: the hub answered {error.status}") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Transient(f"cannot reach hub {hub}: {cause_of(error, self._patience)}") from error
+            raise Transient(f"cannot reach hub {hub}: {self._patience.cause_of(error)}") from error
+        if self._turns is not None:
+            self._turns.note(HEADS)
         return WebSocketLive(
-            opened, ping_every=self._patience.ping_every, silence=self._patience.silence
+            opened,
+            ping_every=self._patience.ping_every,
+            silence=self._patience.silence,
+            turns=self._turns,
         )
 
     async def _call(  # noqa: PLR0913 - as `exchange`
@@ -241,103 +296,77 @@ class HttpUplink:
         what: str = "",
         at: str = "",
         again: bool = True,
+        priority: Priority | None = None,
+        answer: int = 0,
+        waits: bool = True,
     ) -> T:
-        answer = await exchange(
-            self._session,
-            f"{at or self._hubs.current}/sync/v1/{call}",
-            body,
-            self._headers | (headers or {}),
-            what=what or _VERBS.get(call, call),
-            patience=self._patience,
-            again=again,
-        )
-        return read_answer(answer, kind, what or call)
+        """Takes a turn for what is sent and about `answer` bytes that come back, unless it must not wait."""
+        async with self._turn(priority, len(body or b"") + answer, waits=waits) as turn:
+            said = await exchange(
+                self._session,
+                f"{at or self._hubs.current}/sync/v1/{call}",
+                body,
+                self._headers | (headers or {}),
+                what=what or _VERBS.get(call, call),
+                patience=self._patience,
+                again=again,
+                proxies=self._proxies,
+                note=turn.note,
+            )
+        return read_answer(said, kind, what or call)
+
+    def _turn(
+        self, priority: Priority | None, size: int, *, waits: bool
+    ) -> AbstractAsyncContextManager[Turn]:
+        if self._turns is None:
+            return contextlib.nullcontext(_UNCOUNTED)
+        if not waits:
+            return contextlib.nullcontext(self._turns)
+        return self._turns.turn(priority or self._priority, HEADS + on_the_wire(size))
 
 
-def cause_of(error: Exception, patience: Patience = PATIENCE) -> str:
-    """Why there was no answer, in a few plain words."""
-    for kind, words in (
-        (aiohttp.ClientConnectorDNSError, "name not found"),
-        (aiohttp.ConnectionTimeoutError, f"no connection within {patience.connect:g} s"),
-        (TimeoutError, f"no answer for {patience.answer:g} s"),
-        (aiohttp.ServerDisconnectedError, "connection closed without an answer"),
-        (aiohttp.ClientPayloadError, "the answer was cut off"),
-        (aiohttp.ClientResponseError, "it answers something else than HTTP"),
-    ):
-        if isinstance(error, kind):
-            return words
-    known = _CAUSES.get(error.errno or 0) if isinstance(error, OSError) else None
-    return known or one_line(str(error)) or type(error).__name__
-
-
-class _Answer(Exception):
-    """The hub answered something else than 200."""
-
-    def __init__(self, status: int, text: bytes) -> None:
-        super().__init__(status)
-        self.status = status
-        self.text = text
-
-
-async def _ask(
+async def _ask(  # noqa: PLR0913 - as `exchange`
     session: aiohttp.ClientSession,
     url: str,
     body: bytes | None,
     headers: dict[str, str],
     timeout: ClientTimeout,
+    *,
+    proxy: str | None,
+    note: Note,
 ) -> bytes:
-    async with session.request(
-        "GET" if body is None else "POST",
-        url,
-        data=body,
-        headers=headers,
-        skip_auto_headers=_UNREAD,
-        timeout=timeout,
-        allow_redirects=False,
-    ) as response:
-        answer = await _read(response)
-        if not 200 <= response.status < 300:
-            raise _Answer(response.status, answer)
-        return answer
+    sent = HEADS + on_the_wire(len(body or b""))
+    try:
+        async with session.request(
+            "GET" if body is None else "POST",
+            url,
+            data=body,
+            headers=headers,
+            skip_auto_headers=_UNREAD,
+            timeout=timeout,
+            allow_redirects=False,
+            proxy=proxy,
+        ) as response:
+            answer = await _read(response, note)
+            if not 200 <= response.status < 300:
+                raise Answer(response.status, answer)
+            return answer
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        sent = 0  # it never left
+        raise
+    finally:
+        note(sent)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, note: Note) -> bytes:
     parts = bytearray()
     async for part in response.content.iter_any():
         parts += part
+        note(on_the_wire(len(part)))
         if len(parts) > MAX_BODY:
             raise InvalidInput(
-                f"cannot read the hub's answer: it is larger than {MAX_BODY} bytes. {_NO_HUB}"
+                f"cannot read the hub's answer: it is larger than {MAX_BODY} bytes. {NO_HUB}"
             )
     if response.headers.get("Content-Encoding") == "zstd":
         return decompress(bytes(parts), "the hub's answer")
     return bytes(parts)
-
-
-def _judge(answer: _Answer, what: str, hub: str) -> SkerryError:
-    words, status = _words_of(answer), answer.status
-    if status in _UNAVAILABLE:
-        why = f": {words}" if words else ""
-        return Transient(f"cannot {what}: hub {hub} answered {status}{why}")
-    if status in {401, 403}:
-        return NotKnown(
-            f"cannot {what}: hub {hub} does not know this node or its secret is wrong "
-            f"({words or f'it answered {status}'}). Enrol it again: skerry node enroll --again"
-        )
-    if not words:
-        return Refused(f"cannot {what}: {hub} answered {status}, as no Skerry hub does. {_NO_HUB}")
-    said = words if words.startswith("cannot ") else f"cannot {what}: {words}"
-    return InvalidInput(said) if status == 400 else Refused(said)
-
-
-def _words_of(answer: _Answer) -> str:
-    """What a hub says about an error; empty when it is none that answers so."""
-    try:
-        return decode(answer.text, Problem, "problem").error
-    except InvalidInput:
-        return ""
-
-
-def _origin(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}"

@@ -1,0 +1,84 @@
+"""Why a call to the hub failed: no answer in a few plain words, or an answer that says no. Used by `uplink`."""
+
+from __future__ import annotations
+
+import errno
+
+import aiohttp
+
+from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
+from skerry.kit.one_line import one_line
+from skerry.node.ports import NotKnown
+from skerry.wire.codec import decode
+from skerry.wire.people import Problem
+
+_UNAVAILABLE = frozenset({429, 502, 503, 504})
+"""Answers that say nothing about the request: a hub that is starting, or a gateway without one."""
+
+NO_HUB = "Is this the address of a Skerry hub?"
+
+_CAUSES = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.EHOSTUNREACH: "no route to host",
+    errno.ENETUNREACH: "network unreachable",
+    errno.ECONNRESET: "connection reset",
+    errno.EPIPE: "connection reset",
+}
+
+
+def cause_of(error: Exception, connect: float, answer: float) -> str:
+    """Why there was no answer, in a few plain words. `connect` and `answer` are the seconds that were waited for them."""
+    for kind, words in (
+        (aiohttp.ClientProxyConnectionError, "the proxy does not answer"),
+        (aiohttp.ClientHttpProxyError, "the proxy refuses"),
+        (aiohttp.ClientConnectorDNSError, "name not found"),
+        (aiohttp.ConnectionTimeoutError, f"no connection within {connect:g} s"),
+        (TimeoutError, f"no answer for {answer:g} s"),
+        (aiohttp.ServerDisconnectedError, "connection closed without an answer"),
+        (aiohttp.ClientPayloadError, "the answer was cut off"),
+        (aiohttp.ClientResponseError, "it answers something else than HTTP"),
+    ):
+        if isinstance(error, kind):
+            return words
+    known = _CAUSES.get(error.errno or 0) if isinstance(error, OSError) else None
+    return known or one_line(str(error)) or type(error).__name__
+
+
+class Answer(Exception):
+    """The hub answered something else than 200."""
+
+    def __init__(self, status: int, text: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.text = text
+
+
+def judge(answer: Answer, what: str, hub: str) -> SkerryError:
+    """The error that an answer other than 200 to the call `what` is: Transient, Refused, NotKnown or InvalidInput."""
+    words, status = _words_of(answer), answer.status
+    if status in _UNAVAILABLE:
+        why = f": {words}" if words else ""
+        return Transient(f"cannot {what}: hub {hub} answered {status}{why}")
+    if status in {401, 403}:
+        return NotKnown(
+            f"cannot {what}: hub {hub} does not know this node or its secret is wrong "
+            f"({words or f'it answered {status}'}). Enrol it again: skerry node enroll --again"
+        )
+    if not words:
+        return Refused(f"cannot {what}: {hub} answered {status}, as no Skerry hub does. {NO_HUB}")
+    said = words if words.startswith("cannot ") else f"cannot {what}: {words}"
+    return InvalidInput(said) if status == 400 else Refused(said)
+
+
+def _words_of(answer: Answer) -> str:
+    """What a hub says about an error; empty when it is none that answers so."""
+    try:
+        return decode(answer.text, Problem, "problem").error
+    except InvalidInput:
+        return ""
+
+
+def origin(url: str) -> str:
+    """The address of the hub in a URL, without the path."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"

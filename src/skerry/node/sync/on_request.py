@@ -1,0 +1,126 @@
+"""What somebody asks of sync now and then, loaded when that happens: a push and a pull, and the log of those before."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from skerry.kit.clock import NS, Clock
+from skerry.kit.errors import Refused
+from skerry.node.store.sync_log import SyncLog
+from skerry.node.sync.sync import Connection, Sync
+from skerry.wire.rounds import SyncLogEntry, SyncLogPage, SyncRound
+from skerry.wire.sync import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LOOK_EVERY = 0.05
+
+
+class _Start:
+    """How things stood when somebody asked."""
+
+    def __init__(self, connection: Connection, heads: Mapping[Lane, int], clock: Clock) -> None:
+        self.at = clock.monotonic_ns()
+        self.heads = heads
+        self.sent = {lane: push.acknowledged.n for lane, push in connection.pushes.items()}
+        self.refusals = {lane: push.counts.refusals for lane, push in connection.pushes.items()}
+        self.pulls = connection.pull.counts
+        self.failures = connection.link.failures
+
+    def lane_is_done(self, connection: Connection, lane: Lane) -> bool:
+        """Whether the hub has what the lane had, or has refused it since."""
+        push = connection.pushes[lane]
+        has_all = push.acknowledged.n >= self.heads.get(lane, 0)
+        return has_all or push.counts.refusals > self.refusals[lane]
+
+    def pull_is_done(self, connection: Connection) -> bool:
+        """Whether a pull has ended since."""
+        now = connection.pull.counts
+        return now.rounds > self.pulls.rounds or now.refusals > self.pulls.refusals
+
+
+def log_page(log: SyncLog, limit: int) -> SyncLogPage:
+    """The newest lines, oldest first. Blocks shortly."""
+    return SyncLogPage([_entry(row) for row in log.newest(limit)])
+
+
+def _entry(row: sqlite3.Row) -> SyncLogEntry:
+    return SyncLogEntry(
+        row["timestamp"], row["operation"], row["entity_type"], row["entity_id"], row["status"],
+        msgspec.Raw(row["details"].encode()),
+    )  # fmt: skip
+
+
+async def sync_now(sync: Sync, clock: Clock, patience: float) -> SyncRound:
+    """Says hello, pushes what waits and pulls; returns when that has ended, or after `patience` seconds.
+
+    Raises Refused on a node without a hub.
+    """
+    connection = sync.connection
+    if connection is None:
+        raise Refused(f"cannot sync: {sync.reachability.status.cause}")
+    start = _Start(connection, await _heads(sync), clock)
+    for push in connection.pushes.values():
+        push.hurry()
+    connection.pull.hurry()
+    connection.check.ring()
+    lanes = await _moving(sync, connection)
+    while _left(start, clock, patience) and not _is_over(sync, connection, start, lanes):
+        await clock.sleep(_LOOK_EVERY)
+        lanes = await _moving(sync, connection)
+    return await _report(sync, connection, start, clock, lanes)
+
+
+def _left(start: _Start, clock: Clock, patience: float) -> bool:
+    return clock.monotonic_ns() - start.at < patience * NS
+
+
+def _is_over(sync: Sync, connection: Connection, start: _Start, lanes: list[Lane]) -> bool:
+    if not sync.connected:
+        return connection.link.failures > start.failures
+    done = all(start.lane_is_done(connection, lane) for lane in lanes)
+    return done and start.pull_is_done(connection)
+
+
+async def _heads(sync: Sync) -> dict[Lane, int]:
+    return {lane.lane: lane.head for lane in (await sync.status()).lanes}
+
+
+async def _moving(sync: Sync, connection: Connection) -> list[Lane]:
+    """The lanes that may be sent now."""
+    turns = sync.turns
+    if turns is None or not turns.held:
+        return list(connection.pushes)
+    return [lane for lane in connection.pushes if turns.of_lane(lane) == "high"]
+
+
+async def _report(
+    sync: Sync, connection: Connection, start: _Start, clock: Clock, lanes: list[Lane]
+) -> SyncRound:
+    status = await sync.status()
+    problems = connection.session.problems
+    if not sync.connected:
+        problems = [status.link.cause]
+    elif not (start.pull_is_done(connection) or problems):
+        problems = ["the hub was not asked for changes in time"]
+    late = [
+        lane for lane in lanes if connection.pushes[lane].acknowledged.n < start.heads.get(lane, 0)
+    ]
+    if late and not problems:
+        problems = [f"not all of lane «{lane}» went in time" for lane in late]
+    return SyncRound(
+        ok=not problems,
+        seconds=(clock.monotonic_ns() - start.at) / NS,
+        sent={
+            lane: max(push.acknowledged.n - start.sent[lane], 0)
+            for lane, push in connection.pushes.items()
+        },
+        pulled=connection.pull.counts.rows - start.pulls.rows,
+        waiting={lane.lane: lane.waiting for lane in status.lanes},
+        problems=problems,
+        held="" if status.network is None else status.network.only_high,
+    )
