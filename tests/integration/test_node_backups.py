@@ -56,6 +56,7 @@ async def test_a_node_that_works_is_backed_up_and_restored_as_another_history(
     assert (CANARY.encode() in (tmp_path / "b.skb").read_bytes()) is False
     shutil.rmtree(old) if not on else None
     told = restored(made, new, on=on, keeping=kek(old) if on else Keeping())
+    assert {path.stat().st_mode & 0o077 for path in new.rglob("*")} == {0}
     assert (told.name, told.holds, told.replaced) == ("shed", "everything", "")
     async with sealed_node(new, on=on) as node:
         await all_is_there(node)
@@ -237,6 +238,7 @@ async def test_what_is_replaced_is_set_aside(tmp_path: Path) -> None:
     told = restored(made, home, replace=True)
     aside = Path(told.replaced)
     assert aside.parent == home
+    assert (told.kept, told.left_behind) == (False, 10)
     async with sealed_node(home, on=False) as node:
         assert len(values(node.records)) == 10
     async with sealed_node(aside, on=False) as node:

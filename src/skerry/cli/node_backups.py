@@ -192,9 +192,18 @@ def _tell_restored(screen: Screen, restored: Restored) -> None:
             "files": restored.files,
             "sealed_by": restored.sealed_by,
             "replaced": restored.replaced,
+            "kept": restored.kept,
+            "left_behind": restored.left_behind,
         },
     )
-    if restored.replaced:
+    if restored.kept:
+        screen.say("the backup has no records: those that were there stayed, with their files")
+    if restored.left_behind:
+        screen.note(
+            f"{restored.left_behind} records that the hub does not have are in {restored.replaced} only, and nothing sends "
+            f"them. To go back to them, stop the node and put what is in there in its former place in {restored.data_dir}"
+        )
+    elif restored.replaced:
         screen.say(f"what was there is in {restored.replaced}; delete it when you do not need it")
     if restored.sealed_by:
         screen.say(f"its keys are now sealed by {restored.sealed_by}")
