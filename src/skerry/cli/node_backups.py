@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from skerry.cli.output import Form, FormOption, Screen, standard_screen
 from skerry.cli.progress import Progress
+from skerry.kit.errors import Corrupt
 from skerry.kit.units import format_size
 from skerry.node.settings import find_settings, node_settings
 
@@ -96,14 +98,24 @@ def restore(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     settings, screen = _settings(data_dir, config), standard_screen(output)
     keeping = _keeping(settings, key_file, passphrase_file)
-    archive, key = open_backup(file.absolute(), settings, keeping)
-    with Progress(screen) as progress:
+    with _damage_explained(), Progress(screen) as progress:
+        archive, key = open_backup(file.absolute(), settings, keeping)
         told = _teller(progress, "reading the backup")
         if check:
             _tell_whole(screen, archive, archive.verify(key, told))
         else:
             restorer = Restorer(settings, RealDisk(), SystemClock())
             _tell_restored(screen, restorer.restore(archive, key, replace=replace, progress=told))
+
+
+@contextlib.contextmanager
+def _damage_explained() -> Iterator[None]:
+    try:
+        yield
+    except Corrupt as error:
+        raise Corrupt(
+            f"{error}. Copy it again from where it came, or take the one before. Nothing was changed here."
+        ) from error
 
 
 def _tell_whole(screen: Screen, archive: Archive, contents: Contents) -> None:

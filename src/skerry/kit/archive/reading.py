@@ -118,7 +118,11 @@ class Archive:
     def _told(self, step: Callable[[], T]) -> T:
         try:
             return step()
-        except (Corrupt, zstandard.ZstdError) as error:
+        except zstandard.ZstdError as error:
+            raise Corrupt(
+                f"cannot use backup {self.path}: its content is not what was written"
+            ) from error
+        except Corrupt as error:
             raise Corrupt(f"cannot use backup {self.path}: {error}") from error
         except Refused as error:
             raise Refused(

@@ -86,7 +86,10 @@ def open_backup(
     path: Path, settings: NodeSettings, keeping: Keeping
 ) -> tuple[Archive, ArchiveKey | None]:
     """A node's backup and its key. Raises Corrupt, or Refused: wrong key, a hub's backup, a newer Skerry's."""
-    archive = Archive(path)
+    try:
+        archive = Archive(path)
+    except OSError as error:
+        raise Refused(f"cannot read the backup {path}: {error.strerror}") from error
     if archive.header.what != "node":
         raise Refused(f"cannot restore {path} here: it is a {archive.header.what}'s backup")
     where = Surroundings(settings.data_dir.absolute(), settings.credentials)
