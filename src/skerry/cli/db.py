@@ -60,7 +60,7 @@ def verify_schema(
 
 def _table(path: Path, reports: list[TableReport]) -> Table:
     missing = sum(len(report.missing) for report in reports)
-    found = f"{missing} things are missing" if missing else "nothing is missing"
+    count = {0: "nothing is", 1: "1 thing is"}.get(missing, f"{missing} things are")
     return Table(
         ("TABLE", "COLUMNS", "INDEXES", "ROWS", "MISSING"),
         [
@@ -75,5 +75,5 @@ def _table(path: Path, reports: list[TableReport]) -> Table:
         ],
         reports,
         "the script makes no table",
-        lead=[Line(f"{path}: {found}")],
+        lead=[Line(f"{path}: {count} missing")],
     )
