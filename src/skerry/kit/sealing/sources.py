@@ -122,7 +122,7 @@ def obtain(
         case "file":
             return _key_in(read(_key_path(source.place, where)), source, new=new)
         case "passphrase":
-            return _stretched(read(Path(source.place)), source)
+            return kek_of_passphrase(read(Path(source.place)), source)
         case "credential":
             if where.credentials is None:
                 raise Refused(
@@ -137,7 +137,7 @@ def obtain(
 def from_passphrase(place: str, passphrase: bytes) -> tuple[Source, bytes]:
     """A KEK from a passphrase that is to be found at `place` from now on. Raises Refused when it is too short."""
     source = Source("passphrase", place, salt=os.urandom(16))
-    return source, _stretched(passphrase, source)
+    return source, kek_of_passphrase(passphrase, source)
 
 
 def is_replaceable(place: Path) -> bool:
@@ -199,7 +199,8 @@ def _key_in(content: bytes, source: Source, *, new: bool) -> bytes:
     return key
 
 
-def _stretched(content: bytes, source: Source) -> bytes:
+def kek_of_passphrase(content: bytes, source: Source) -> bytes:
+    """The KEK that a passphrase is, where `source` says so. Raises Refused when it cannot be one."""
     passphrase = content.strip(b"\r\n")
     if len(passphrase) < _SHORTEST:
         raise Refused(
