@@ -1,52 +1,16 @@
 """A node's whole sync with a hub in memory: real stores, a clock in the test's hand."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.sync_rig import NodeRig, passing
+from tests.sync_rig import A, B, NodeRig, counters, has
 
 from skerry.testing.fake_hub import FakeHub
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.link import WINDOW, Close, Credit, Data, Open, Opened
 from skerry.wire.logs import LogQuery
-
-A = "a" * 32
-B = "b" * 32
-
-
-@pytest.fixture
-def hub() -> FakeHub:
-    return FakeHub()
-
-
-@pytest.fixture
-async def node(tmp_path: Path, hub: FakeHub, manual_clock: ManualClock) -> AsyncIterator[NodeRig]:
-    node = NodeRig(tmp_path / "node", hub, manual_clock)
-    await node.start()
-    yield node
-    await node.stop()
-
-
-@pytest.fixture
-async def time(manual_clock: ManualClock) -> AsyncIterator[None]:
-    task = asyncio.create_task(passing(manual_clock))
-    yield
-    task.cancel()
-    await asyncio.wait([task])
-
-
-def counters(hub: FakeHub, session: str) -> list[int]:
-    return sorted(counter for held, counter in hub.records if held == session)
-
-
-async def has(hub: FakeHub, session: str, through: int, first: int = 1) -> None:
-    expected = list(range(first, through + 1))
-    await eventually(
-        lambda: counters(hub, session) == expected, f"{through} records of {session[0]} at the hub"
-    )
 
 
 async def status_of(node: NodeRig, state: str) -> None:
