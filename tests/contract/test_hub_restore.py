@@ -281,14 +281,14 @@ async def test_ones_own_tool_counts_for_files_only_when_it_copies_them(
 
 
 async def test_where_no_hub_ever_was_there_is_nothing_to_back_up(
-    database_url: str, tmp_path: Path, manual_clock: ManualClock
+    empty_database_url: str, tmp_path: Path, manual_clock: ManualClock
 ) -> None:
-    settings = hub_settings_at(tmp_path / "hub", database_url)
+    settings = hub_settings_at(tmp_path / "hub", empty_database_url)
     words = "there is no hub's database there. Name its directory"
     with pytest.raises(Refused, match=words):
         maintenance.back_up(settings, tmp_path / "one.skb", manual_clock)
-    if database_url.startswith("sqlite"):
-        path = Path(database_url.removeprefix("sqlite:///"))
+    if empty_database_url.startswith("sqlite"):
+        path = Path(empty_database_url.removeprefix("sqlite:///"))
         assert not path.exists()
         path.touch()
         with pytest.raises(Refused, match=words):
