@@ -79,6 +79,32 @@ async def test_a_first_value_after_idle_goes_at_once_and_following_ones_together
     assert len([unit for unit in hub.units if unit.lane == "keep"]) == 2
 
 
+async def test_a_hub_that_is_busy_is_asked_again_in_a_second_and_what_stands_goes_on(
+    node: NodeRig, hub: FakeHub, manual_clock: ManualClock
+) -> None:
+    async def passed_until_hello(number: int) -> float:
+        began = manual_clock.monotonic_ns()
+        while len(hub.hellos) < number:
+            manual_clock.advance(0.125)
+            await asyncio.sleep(0.005)
+        return (manual_clock.monotonic_ns() - began) / 1e9
+
+    hub.live_refused = True  # so that there is a hello every five seconds
+    hub.busy = 1
+    node.sync_on()
+    await eventually(lambda: "kept busy" in node.reachability.status.cause, "it is told")
+    assert await passed_until_hello(2) > 0.7
+    await status_of(node, "polling")
+    hub.busy = 3
+    await passed_until_hello(3)
+    for turned_away in range(1, 4):
+        await node.publish(A, turned_away, 1, "event")
+        await has(hub, A, turned_away)
+        assert node.reachability.status.state == "polling"
+        assert await passed_until_hello(3 + turned_away) > 0.7
+    assert hub.busy == 0
+
+
 @pytest.mark.guarantee("G4")
 async def test_a_lane_that_gets_no_answer_does_not_hold_up_the_others(
     node: NodeRig, hub: FakeHub, time: None
