@@ -83,9 +83,8 @@ class Link:
                 await self._until_doubtful()
                 started = self._clock.monotonic_ns()
                 error = await self._greet(tasks)
-                while isinstance(
-                    error, Busy
-                ):  # what stands would only cost such a hub more to begin again
+                # What stands would only cost such a hub more to begin again.
+                while isinstance(error, Busy):
                     await self._clock.sleep(BUSY.delay(1, self._chance))
                     error = await self._greet(tasks)
             await self._talk.part()
