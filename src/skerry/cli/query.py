@@ -8,7 +8,7 @@ import typer
 
 from skerry.cli.http import Api
 from skerry.cli.output import Form
-from skerry.cli.rows import records_table, rows_of
+from skerry.cli.rows import left_out, records_table, rows_of
 from skerry.cli.session import Session, remote
 from skerry.cli.times import parse_time
 from skerry.kit.errors import InvalidInput, Refused
@@ -63,3 +63,5 @@ async def query(
     )
     if rows.truncated:
         session.screen.note(f"more match; these are the newest {len(rows.rows)} (raise --limit)")
+    if rows.damaged:
+        session.screen.note(left_out(rows.damaged))

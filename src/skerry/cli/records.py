@@ -13,6 +13,7 @@ from skerry.cli.completeness_table import completeness_table
 from skerry.cli.http import Api
 from skerry.cli.progress import Progress
 from skerry.cli.record_files import Format, RecordFile, open_record_file
+from skerry.cli.rows import left_out
 from skerry.cli.session import Session, remote
 from skerry.cli.steps import Pace
 from skerry.cli.times import parse_time
@@ -74,7 +75,7 @@ async def export_records(  # noqa: PLR0913 - one argument for each option
         async with session.hub() as hub:
             with Progress(session.screen) as steps:
                 pace = Pace(session.screen, steps, session.clock)
-                count = await _write(hub, query, open_record_file(chosen, part), pace)
+                count, damaged = await _write(hub, query, open_record_file(chosen, part), pace)
         part.replace(to)
     except OSError as error:
         raise Refused(f"cannot write {to}: {error.strerror}") from error
@@ -83,8 +84,10 @@ async def export_records(  # noqa: PLR0913 - one argument for each option
     size = to.stat().st_size
     session.screen.tell(
         f"{to}: {count} records, {format_size(size)}",
-        {"path": str(to), "records": count, "size": size},
+        {"path": str(to), "records": count, "size": size, "damaged": damaged},
     )
+    if damaged:
+        session.screen.note(left_out(damaged))
 
 
 @remote
@@ -121,20 +124,20 @@ async def report_completeness(  # noqa: PLR0913 - one argument for each option
         session.screen.note(f"there are more series; these are the first {len(report.series)}")
 
 
-async def _write(hub: Api, query: str, file: RecordFile, pace: Pace) -> int:
-    """Returns how many there were. Raises Transient when the stream ends early."""
-    count, end = 0, None
+async def _write(hub: Api, query: str, file: RecordFile, pace: Pace) -> tuple[int, int]:
+    """Returns how many there were, and how many were left out. Raises Transient when the stream ends early."""
+    count, damaged, end = 0, 0, None
     try:
         async for line in _lines(hub, query):
             file.write(line.rows)
             count += len(line.rows)
-            end = line.end
+            end, damaged = line.end, line.damaged
             pace.step(f"{count} records")
     finally:
         file.close()
     if end != count:
         raise Transient("cannot export records: the answer of the hub ended early. Try again")
-    return count
+    return count, damaged
 
 
 async def _lines(hub: Api, query: str) -> AsyncIterator[ExportLine]:

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import URL, Connection
 
 from skerry.hub import encryption
-from skerry.hub.backups import ledger, programs
+from skerry.hub.backups import ledger, programs, snapshot
 from skerry.hub.backups.apart import Home
 from skerry.hub.backups.ledger import SEEN_FOR, Entry
 from skerry.hub.backups.making import Made, Maker
@@ -190,12 +189,7 @@ def _passphrase(settings: HubSettings) -> bytes | None:
 def _current(settings: HubSettings) -> URL:
     """The database's address. Raises Refused when a hub of this build has not been started with it yet."""
     url = parse_url(settings.database_url)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        raise Refused(
-            f"cannot back up {url.database}: there is no such file. Name its directory (--data-dir), or start it once."
-        )
-    with reading(url) as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
+    found = snapshot.revision(url)
     if found != newest():
         raise Refused(
             f"cannot back up {url}: it has schema {found}, this build {newest()}. Start the hub with this build once."

@@ -28,7 +28,8 @@ from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscription, Subscriptions
 from skerry.node.desired_state import StoredDesired
 from skerry.node.files.on_demand import FilesOnDemand
-from skerry.node.health.checks import Facts, examine, problems
+from skerry.node.health.checks import examine, problems
+from skerry.node.health.facts import Facts
 from skerry.node.host import Host
 from skerry.node.identity import SECRET_FILE, Identity
 from skerry.node.keys import KeyRotation

@@ -18,7 +18,7 @@ import msgspec
 from aiohttp import ClientTimeout
 
 from skerry.kit.authorities import authorities
-from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
+from skerry.kit.errors import Busy, InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.one_line import one_line
 from skerry.node.hub_addresses import HubAddresses
 from skerry.node.ports import NotKnown
@@ -55,8 +55,9 @@ class Patience(msgspec.Struct, frozen=True):
 
 
 PATIENCE = Patience()
-_UNAVAILABLE = frozenset({429, 502, 503, 504})
-"""Answers that say nothing about the request: a hub that is starting, or a gateway without one."""
+_BUSY = 429
+_UNAVAILABLE = frozenset({_BUSY, 502, 503, 504})
+"""Answers that say nothing about the request: a hub that is starting or busy, or a gateway without one."""
 
 _NO_HUB = "Is this the address of a Skerry hub?"
 
@@ -150,7 +151,7 @@ class HttpUplink:
         self._headers = {"Authorization": f"Bearer {node_id}.{secret}"}
 
     async def hello(self, hello: Hello) -> HelloReply:
-        """Says hello at one address after the other until one answers. A refusal is an answer."""
+        """Says hello at one address after the other until one answers. A refusal is an answer; Busy is none."""
         failures: list[Transient] = []
         for address in self._hubs.in_turn():
             try:
@@ -165,7 +166,8 @@ class HttpUplink:
             return reply
         if len(failures) == 1:
             raise failures[0]
-        raise Transient("; ".join(map(str, failures)))
+        busy = any(isinstance(failure, Busy) for failure in failures)
+        raise (Busy if busy else Transient)("; ".join(map(str, failures)))
 
     async def push(self, unit: PushUnit) -> PushReply:
         body = compress(encode(unit))
@@ -305,7 +307,8 @@ def _judge(answer: _Answer, what: str, hub: str) -> SkerryError:
     words, status = _words_of(answer), answer.status
     if status in _UNAVAILABLE:
         why = f": {words}" if words else ""
-        return Transient(f"cannot {what}: hub {hub} answered {status}{why}")
+        kind = Busy if status == _BUSY else Transient
+        return kind(f"cannot {what}: hub {hub} answered {status}{why}")
     if status in {401, 403}:
         return NotKnown(
             f"cannot {what}: hub {hub} does not know this node or its secret is wrong "
