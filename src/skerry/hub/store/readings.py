@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
 from skerry.hub.store.bodies import TEXT, Bodies
 from skerry.hub.store.tables import VALUE_SEALED, VALUE_TEXT, record
@@ -13,18 +13,19 @@ from skerry.hub.store.tables import VALUE_SEALED, VALUE_TEXT, record
 Reading = tuple[int, int, int, int | None, float | None, str | None, int | None]
 """Series, `at`, `type`, `integer`, `double`, `text`, meta."""
 
-COLUMNS = (
-    record.c.series_id, record.c.at, record.c.type, record.c.integer, record.c.double, record.c.text,
-    record.c.meta_id,
-)  # fmt: skip
-"""What queries for `read` select."""
+_COLUMNS = ("series_id", "at", "type", "integer", "double", "text", "meta_id")
 
 
-def read(connection: Connection, query: Select[Any]) -> Sequence[Reading]:
-    """The records that a query of COLUMNS finds, in its order, with their texts opened. Raises Corrupt."""
+def columns(of: FromClause = record) -> list[ColumnElement[Any]]:
+    """What queries for `read` select, of the records or of a query that has found some of them."""
+    return [of.c[name] for name in _COLUMNS]
+
+
+def read(connection: Connection, query: Select[Any], of: FromClause = record) -> Sequence[Reading]:
+    """The records that a query of `columns(of)` finds, in its order, with their texts opened. Raises Corrupt."""
     bodies = Bodies.of(connection)
     if bodies.seals:
-        query = query.add_columns(record.c.session_id, record.c.counter)
+        query = query.add_columns(of.c.session_id, of.c.counter)
         return [_opened(bodies, row) for row in _fetch(connection, query)]
     return _fetch(connection, query)
 
