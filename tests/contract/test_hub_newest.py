@@ -3,11 +3,13 @@
 import json
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 from tests.hub_rig import HubRig, batch
 
 from skerry.hub.data.newest import Span, newest
+from skerry.kit.errors import InvalidInput
 from skerry.wire.records import INT64, Batch
 
 T0 = 1_760_000_000_000_000_000
@@ -49,6 +51,15 @@ async def test_the_plan_walks_each_series_once(hub: HubRig) -> None:
         part["Actual Rows"] * part["Actual Loops"] for part in plan if "Scan" in part["Node Type"]
     )
     assert read < 10 * SERIES * WANTED
+
+
+async def test_what_no_name_has_is_found_nowhere_or_refused(hub: HubRig) -> None:
+    question = hub.query.records(name="a\0b*")
+    if hub.store.shared:
+        with pytest.raises(InvalidInput, match="cannot ask for that: .*NUL"):
+            await question
+    else:
+        assert (await question).rows == []
 
 
 def parts(plan: dict[str, Any]) -> list[dict[str, Any]]:
