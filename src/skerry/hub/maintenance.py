@@ -127,6 +127,18 @@ def restore(settings: HubSettings, path: Path, wish: Wish, clock: Clock) -> Rest
     return _restorer(settings, clock).restore(path, wish)
 
 
+def make_data_dir(settings: HubSettings) -> None:
+    """Makes the data directory of a hub that starts, if it is not there. Raises Refused."""
+    path = settings.data_dir
+    try:
+        RealDisk().make_directory("hub.directory", path)
+    except OSError as error:
+        raise Refused(
+            f"cannot make {path}: {error.strerror}. Make it for the hub's user, or choose another one: «data_dir» in "
+            "hub.yaml, or --data-dir."
+        ) from error
+
+
 def start(settings: HubSettings, store: HubStore) -> None:
     """Opens the store of a hub that starts. Raises as `HubStore.start`; what is damaged stays as it is.
 
