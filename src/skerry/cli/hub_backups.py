@@ -81,7 +81,7 @@ def _count_other(
 ) -> None:
     from skerry.hub import maintenance
 
-    words, seconds = shlex.split(by), parse_duration(kept)
+    words, seconds = _words_of(by), parse_duration(kept)
     lanes = maintenance.count_other(settings, words, seconds, SystemClock(), files=with_files)
     screen.tell(f"counts for {kept}: {lanes} lanes of nodes", {"lanes": lanes})
     if not with_files and settings.blobs.url is None:
@@ -89,6 +89,16 @@ def _count_other(
             "files and events are not counted: nodes keep them. --with-files says that the tool copies "
             f"{settings.data_dir / 'files'}, too"
         )
+
+
+def _words_of(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise InvalidInput(f"cannot use --by «{command}»: {error}") from error
+    if not words:
+        raise InvalidInput("cannot use --by: it names no command")
+    return words
 
 
 def _tell(screen: Screen, made: Made) -> None:

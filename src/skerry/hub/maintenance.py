@@ -32,7 +32,7 @@ from skerry.kit.archive.rotation import SUFFIX
 from skerry.kit.archive.wrapping import ArchiveKey, Wrapping, by_passphrase, unwrap
 from skerry.kit.clock import NS, Clock, SystemClock
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Corrupt, Refused
+from skerry.kit.errors import Corrupt, InvalidInput, Refused
 from skerry.kit.ids import uuid7
 from skerry.kit.sealing.sources import obtain, read_secret
 
@@ -100,9 +100,14 @@ def count_other(
 ) -> int:
     """Runs the user's own tool, and lets nodes rely on what the database had before it began; returns how many lanes.
 
-    `kept` is for how many seconds; `files`: it copies the files in the data directory, too. Raises Refused when it fails,
-    Transient. Blocks.
+    `kept` is for how many seconds, at most KEPT; `files`: it copies the files in the data directory, too. Raises
+    InvalidInput, Refused when it fails, Transient. Blocks.
     """
+    if not 0 < kept <= KEPT:
+        raise InvalidInput(
+            "cannot count a backup for so long: write more than nothing and at most 7d, because nodes keep nothing for "
+            "longer than that anyway"
+        )
     url = _current(settings)
     taken_at = clock.wall_ns()
     with reading(url) as connection:
@@ -110,7 +115,7 @@ def count_other(
     if not files and settings.blobs.url is None:
         points = ledger.without_files(points)
     programs.run(words)
-    until = taken_at + int(min(kept, KEPT) * NS)
+    until = taken_at + int(kept * NS)
     entry = Entry(uuid7(clock), "", 0, taken_at, until)
     written(url, lambda connection: ledger.remember(connection, entry, points))
     return len(points)
