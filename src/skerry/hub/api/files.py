@@ -96,7 +96,7 @@ async def download_file(
     """A file, or the part of it that the header Range asks for."""
     view = await shelf.content(checked_sha256(sha256))
     size = await file_blobs.size(sha256)
-    if size is None:
+    if size != view.size:  # missing, or cut
         raise NotFound(f"cannot send file «{view.name}»: the hub has lost its bytes")
     # A record's name has nothing that would end the quotation.
     named = {"Content-Disposition": f'attachment; filename="{view.name.rpartition("/")[2]}"'}
