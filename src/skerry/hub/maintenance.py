@@ -214,7 +214,11 @@ def _current(settings: HubSettings) -> URL:
     with reading(url) as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     if found != newest():
+        older = found is None or int(found) < int(newest())
+        way_out = (
+            "Start the hub with this build once" if older else "Install the newer Skerry again"
+        )
         raise Refused(
-            f"cannot back up {url}: it has schema {found}, this build {newest()}. Start the hub with this build once."
+            f"cannot back up {url}: it has schema {found}, this build knows {newest()}. {way_out}."
         )
     return url
