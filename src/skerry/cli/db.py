@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from skerry.cli.data_dirs import ContextOption, node_options
 from skerry.cli.exits import FAILED
 from skerry.cli.output import Form, FormOption, Line, Table, number, standard_screen
 from skerry.kit.errors import NotFound
@@ -32,6 +33,7 @@ def verify_schema(
     script: Annotated[
         Path | None, typer.Argument(help="An SQL script; else the documented one.")
     ] = None,
+    context: ContextOption = None,
     data_dir: Annotated[Path | None, typer.Option(help="The node's data directory.")] = None,
     config: Annotated[
         list[Path] | None,
@@ -45,7 +47,7 @@ def verify_schema(
 
     Nothing is written, and the node may run. Ends with 1 when something is missing.
     """
-    options = {"data_dir": str(data_dir.absolute())} if data_dir else {}
+    options = node_options(data_dir, config, context)
     path = database_of(find_settings(config or [], options=options))
     if not path.is_file():
         raise NotFound(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skerry.cli.data_dirs import ContextOption, node_options
 from skerry.cli.output import Form, FormOption, Screen, standard_screen
 from skerry.cli.progress import Progress
 from skerry.kit.errors import Corrupt
@@ -49,6 +50,7 @@ def backup(
             help="Where to; else the next one in the directory of backups (storage.backup_path)."
         ),
     ] = None,
+    context: ContextOption = None,
     data_dir: DataDir = None,
     config: Configs = None,
     passphrase_file: PassphraseFile = None,
@@ -60,7 +62,7 @@ def backup(
     from skerry.kit.sealing.sources import read_secret
     from skerry.node.backups.making import Maker
 
-    settings, screen = _settings(data_dir, config), standard_screen(output)
+    settings, screen = _settings(data_dir, config, context), standard_screen(output)
     passphrase = read_secret(passphrase_file) if passphrase_file else None
     maker = Maker(settings, RealDisk(), SystemClock(), passphrase)
     with Progress(screen) as progress:
@@ -75,6 +77,7 @@ def backup(
 
 def restore(  # noqa: PLR0913, PLR0917 - one argument for each option
     file: Annotated[Path, typer.Argument(help="The backup.")],
+    context: ContextOption = None,
     data_dir: DataDir = None,
     config: Configs = None,
     replace: Annotated[
@@ -96,7 +99,7 @@ def restore(  # noqa: PLR0913, PLR0917 - one argument for each option
     from skerry.kit.disk import RealDisk
     from skerry.node.backups.restoring import Restorer, open_backup
 
-    settings, screen = _settings(data_dir, config), standard_screen(output)
+    settings, screen = _settings(data_dir, config, context), standard_screen(output)
     keeping = _keeping(settings, key_file, passphrase_file)
     with _damage_explained(), Progress(screen) as progress:
         archive, key = open_backup(file.absolute(), settings, keeping)
@@ -132,8 +135,10 @@ def _tell_whole(screen: Screen, archive: Archive, contents: Contents) -> None:
     )
 
 
-def _settings(data_dir: Path | None, config: list[Path] | None) -> NodeSettings:
-    options = {"data_dir": str(data_dir.absolute())} if data_dir else {}
+def _settings(
+    data_dir: Path | None, config: list[Path] | None, context: str | None
+) -> NodeSettings:
+    options = node_options(data_dir, config, context)
     return node_settings(find_settings(config or [], options=options))
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import TypedDict, TypeVar, Unpack
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, func, literal, or_, select
 
 from skerry.hub.data import answers
 from skerry.hub.data.answers import Found, Series
 from skerry.hub.data.damage import Damage
+from skerry.hub.data.newest import Newest, Span, newest, newest_first, of_kind
 from skerry.hub.data.values import restore_meta
 from skerry.hub.store import readings
 from skerry.hub.store.bodies import META, Bodies
@@ -22,7 +23,7 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.keys import RingGone
 from skerry.hub.store.patterns import fits
 from skerry.hub.store.readings import Read, Reading
-from skerry.hub.store.tables import FLEET, KINDS, meta, node, record, series
+from skerry.hub.store.tables import FLEET, meta, node, record, series
 from skerry.kit.errors import Corrupt, InvalidInput
 from skerry.wire.people import Columns, Rows
 from skerry.wire.records import INT64, Kind, Meta, Row
@@ -33,10 +34,6 @@ MAX_LIMIT = 100_000
 
 _AT_ONCE = 500
 """Ids in one statement."""
-
-_NEWEST_FIRST = (
-    record.c.at.desc(), record.c.series_id.desc(), record.c.session_id.desc(), record.c.counter.desc(),
-)  # fmt: skip
 
 _NODE = func.coalesce(node.c.name, series.c.node_id).label("node")
 
@@ -101,10 +98,9 @@ class RecordQuery:
         """The newest measurement of every series, by node, source and name."""
 
         def find(connection: Connection) -> Found:
-            newest = _nth_newest(1, -INT64, INT64 - 1, "measurement")
-            newest_record = and_(record.c.at == newest, _of_kind("measurement"))
             fitting = series.c.kind == "measurement", _of_node(node)
-            found = readings.read(connection, _joined(newest_record).where(*fitting))
+            span = Span(-INT64, INT64 - 1, "measurement")
+            found = readings.read(connection, *newest(connection, span, 1, *fitting))
             found, metas = _with_metas(connection, found)
             names = _named(connection, *fitting)
             return Found(found.readings, names, metas, damaged=found.damaged)
@@ -155,10 +151,11 @@ def _find(connection: Connection, question: _Question) -> Found:
     )
     match connection.execute(some).all():
         case [lone]:
-            query = _along(lone.id, lone.kind, question)
+            query, of = _along(lone.id, lone.kind, question)
         case _:
-            query = _across(question).where(*fitting)
-    found = readings.read(connection, query.limit(question.limit + 1))
+            span = Span(question.first, question.last, question.kind)
+            query, of = newest(connection, span, question.limit + 1, *fitting)
+    found = readings.read(connection, query.limit(question.limit + 1), of)
     truncated = found.all > question.limit
     found, metas = _with_metas(
         connection, Read(found.readings[: question.limit][::-1], found.damaged)
@@ -167,34 +164,15 @@ def _find(connection: Connection, question: _Question) -> Found:
     return Found(found.readings, names, metas, truncated, found.damaged)
 
 
-def _along(series_id: int, kind: Kind, question: _Question) -> Select[Any]:
+def _along(series_id: int, kind: Kind, question: _Question) -> Newest:
     """The records of one series, newest first: as they lie in the table, so nothing is sorted."""
-    return (
-        select(*readings.COLUMNS)
-        .where(record.c.series_id == series_id, _of_kind(kind))
+    query = (
+        select(*readings.columns())
+        .where(record.c.series_id == series_id, of_kind(kind))
         .where(record.c.at >= question.first, record.c.at <= question.last)
-        .order_by(*_NEWEST_FIRST)
+        .order_by(*newest_first())
     )
-
-
-def _across(question: _Question) -> Select[Any]:
-    """The records of many series, newest first; of none more than the answer could have."""
-    first, last, kind = question.first, question.last, question.kind
-    start = _nth_newest(question.limit + 1, first, last, kind)
-    return _joined(
-        and_(record.c.at >= start, record.c.at >= first, record.c.at <= last, _of_kind(kind))
-    )
-
-
-def _joined(condition: ColumnElement[bool]) -> Select[Any]:
-    return (
-        select(*readings.COLUMNS)
-        .select_from(series)
-        .join(record, and_(record.c.series_id == series.c.id, condition))
-        .outerjoin(node, node.c.id == series.c.node_id)
-        .where(series.c.fleet_id == FLEET)
-        .order_by(*_NEWEST_FIRST)
-    )
+    return Newest(query, record)
 
 
 def _named(connection: Connection, *fitting: ColumnElement[bool]) -> Mapping[int, Series]:
@@ -233,27 +211,6 @@ def _with_metas(connection: Connection, found: Read) -> tuple[Read, Mapping[int,
 def _parts(ids: Collection[int | None]) -> Iterator[Sequence[int | None]]:
     ordered = list(ids)
     return (ordered[start : start + _AT_ONCE] for start in range(0, len(ordered), _AT_ONCE))
-
-
-def _of_kind(kind: Kind | None) -> ColumnElement[bool]:
-    """Follows from the series; said of the record too, because PostgreSQL's partitions go by it."""
-    return literal(value=True) if kind is None else record.c.kind == KINDS.index(kind)
-
-
-def _nth_newest(n: int, first: int, last: int, kind: Kind | None) -> ColumnElement[int]:
-    """The time of a series' n-th newest record from `first` to `last`, or `first` when it has fewer."""
-    walked = record.alias()
-    return func.coalesce(
-        select(walked.c.at)
-        .where(walked.c.series_id == series.c.id, walked.c.at >= first, walked.c.at <= last)
-        .where(literal(value=True) if kind is None else walked.c.kind == KINDS.index(kind))
-        .order_by(walked.c.at.desc())
-        .limit(1)
-        .offset(n - 1)
-        .correlate(series)
-        .scalar_subquery(),
-        first,
-    )
 
 
 def _is(column: ColumnElement[str], value: str | None) -> ColumnElement[bool]:

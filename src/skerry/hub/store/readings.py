@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
 from skerry.hub.store.bodies import TEXT, Bodies
 from skerry.hub.store.keys import RingGone
@@ -15,11 +15,7 @@ from skerry.kit.errors import Corrupt
 Reading = tuple[int, int, int, int | None, float | None, str | None, int | None]
 """Series, `at`, `type`, `integer`, `double`, `text`, meta."""
 
-COLUMNS = (
-    record.c.series_id, record.c.at, record.c.type, record.c.integer, record.c.double, record.c.text,
-    record.c.meta_id,
-)  # fmt: skip
-"""What queries for `read` select."""
+_COLUMNS = ("series_id", "at", "type", "integer", "double", "text", "meta_id")
 
 
 class Read(NamedTuple):
@@ -34,14 +30,19 @@ class Read(NamedTuple):
         return len(self.readings) + len(self.damaged)
 
 
-def read(connection: Connection, query: Select[Any]) -> Read:
-    """The records that a query of COLUMNS finds, with their texts opened. Raises RingGone."""
+def columns(of: FromClause = record) -> list[ColumnElement[Any]]:
+    """What queries for `read` select, of the records or of a query that has found some of them."""
+    return [of.c[name] for name in _COLUMNS]
+
+
+def read(connection: Connection, query: Select[Any], of: FromClause = record) -> Read:
+    """The records that a query of `columns(of)` finds, with their texts opened. Raises RingGone."""
     bodies = Bodies.of(connection)
     if not bodies.seals:
         return Read(_fetch(connection, query))
     found: list[Reading] = []
     damaged: list[str] = []
-    for row in _fetch(connection, query.add_columns(record.c.session_id, record.c.counter)):
+    for row in _fetch(connection, query.add_columns(of.c.session_id, of.c.counter)):
         try:
             found.append(_opened(bodies, row))
         except RingGone:
