@@ -74,7 +74,10 @@ def _built_already(_room: Room) -> FileRoom:
 
 
 class CarryRig:
-    """`node` is real but for the network; `published` counts its records, whose values are 1, 2, 3, …"""
+    """`node` is real but for the network; `published` counts its records, whose values are 1, 2, 3, …
+
+    `files_brought` counts files that the hub has called new.
+    """
 
     def __init__(self, directory: Path, hub: HubRig, clock: Clock) -> None:
         self.hub = hub
@@ -83,6 +86,7 @@ class CarryRig:
         self.node = NodeRig(directory / "node", FakeHub(clock), clock)
         self.at_hub = HubCarrying(hub.store, hub.receiver, hub.arrivals, clock)
         self.published = 0
+        self.files_brought = 0
         self.files: FilesHere = NoFiles()
 
     async def start(self, name: str = "n1") -> None:
@@ -171,6 +175,7 @@ class CarryRig:
                     problems.append(str(error))
                     continue
                 new += taken.new
+                self.files_brought += taken.files
                 problems += [taken.problem] if taken.problem else []
                 if taken.receipt:
                     write_whole(path.with_suffix(".receipt"), taken.receipt)

@@ -1,146 +1,34 @@
-"""A node's whole store that loses its power again and again: what it does in each life, and what must be there in the next.
+"""A node's whole store that loses its power again and again: what it does in each life.
 
 One life is one start on what the cut before it has left. Steps are made one after the other, so that a seed repeats
-all of it. What was answered before the cut must be there afterwards; what was under way may be there, whole and once.
+all of it. What must be there afterwards is in `power_memory`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import random
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 from pathlib import Path
 
 import msgspec
-from tests.file_rig import RoomLeft
-from tests.power_moments import BreathClock, cut_at_the_start, cut_later
-from tests.record_rig import held, session, submission
-from tests.sealing_rig import wanted, where
+from tests.power_memory import IDENTITY, LANES, SECRET, Batch, Memory, examine, of_batch, state_of
+from tests.power_moments import cut_at_the_start, cut_later
+from tests.power_node import Powered, powered
+from tests.record_rig import held, submission
 from tests.workload_cases import live, wish
 
-from skerry.kit.blob_bytes import PlainBytes
-from skerry.kit.disk import Disk
-from skerry.kit.sealing.cipher import Cipher
-from skerry.node.files.room import named_in
-from skerry.node.files.store import FileStore
-from skerry.node.files.store import Lane as FileLane
-from skerry.node.identity import Identity, read_secret, seal_secret, write_identity
-from skerry.node.store.encryption import open_encryption
-from skerry.node.store.files import FileRows
-from skerry.node.store.instances import InstanceStore, Transition
-from skerry.node.store.opening import OpenedStore, opened
-from skerry.node.store.record_jobs import Limits, Submission
-from skerry.node.store.records import RecordStore
-from skerry.node.store.rotation import Beside, Rotation
-from skerry.testing.apsw_driver import ApswDriver
+from skerry.node.identity import write_identity
+from skerry.node.store.instances import Transition
+from skerry.node.store.record_jobs import Submission
 from skerry.testing.power_cut import PowerCut, Volume
 from skerry.testing.power_cut_disk import PowerCutDisk
-from skerry.testing.power_cut_vfs import power_cut_vfs
-from skerry.wire.records import Meta, Value
-from skerry.wire.sync import RECORD_LANES, Lane
+from skerry.wire.sync import Lane
 
-LIMITS = Limits(reserve=4096, segment=6_000)
-SECRET = "a secret of the node"
-IDENTITY = Identity("n1", "n1", {}, "http://hub", "h1")
-_LANES: tuple[Lane, ...] = RECORD_LANES
 _PAST_THE_DISK = ("node.lock", "node.db-shm")
 """What needs not survive: who holds the directory now, and SQLite's index of its log."""
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """One submission: its first counter, and its values by lane."""
-
-    first: int
-    parts: dict[Lane, list[str]]
-
-    @property
-    def count(self) -> int:
-        return sum(map(len, self.parts.values()))
-
-
-class Memory:
-    """What publishers, hub and people were told, across all lives of one node."""
-
-    def __init__(self) -> None:
-        self.counter = 1
-        self.values: dict[Lane, list[str]] = {lane: [] for lane in _LANES}
-        self.freed: dict[Lane, int] = dict.fromkeys(_LANES, 0)
-        self.on_the_way: Batch | None = None
-        self.states: list[dict[str, object]] = []
-        self.durable = 0
-        self.files: dict[str, bytes] = {}
-        self.files_offered: dict[str, bytes] = {}
-        self.enrolled = False
-
-
-class Powered(msgspec.Struct):
-    """One life: the store, opened on a volume."""
-
-    volume: Volume
-    clock: BreathClock
-    store: OpenedStore
-    records: RecordStore
-    instances: InstanceStore
-    files: FileStore
-    rotation: Rotation | None
-    rotating: asyncio.Task[None] | None = None
-
-
-async def _tell_nobody(_name: str, _value: Value, _meta: Meta) -> None:
-    """Events of the node's own are not looked at here."""
-
-
-async def _no_blobs() -> int:
-    """Files lie in plain here."""
-    return 0
-
-
-def _seal_secrets(store: OpenedStore, directory: Path, cipher: Cipher, *, disk: Disk) -> bool:
-    sealed = seal_secret(directory, cipher, disk)
-    return store.started.seal_again(cipher) or sealed
-
-
-@contextlib.asynccontextmanager
-async def powered(volume: Volume, boot: str, *, sealed: bool) -> AsyncIterator[Powered]:
-    """A start as the agent makes it."""
-    directory = volume.root / "data"
-    disk, clock = PowerCutDisk(volume), BreathClock(boot)
-    with power_cut_vfs(volume) as vfs:
-        driver = ApswDriver(vfs)
-        wish_ = wanted() if sealed else None
-        keys = partial(open_encryption, wish_, where(directory), disk, clock, driver=driver)
-        async with opened(directory, "n1", clock, disk, keys, driver=driver) as store:
-            encryption = store.encryption
-            records = RecordStore(
-                directory / "records",
-                disk=disk,
-                clock=clock,
-                cipher=encryption.cipher("records"),
-                limits=LIMITS,
-            )
-            await records.start()
-            lane = FileLane(lambda: records.head("event").n, lambda: 0, lambda: 0)
-            files = FileStore(
-                directory, 10**9, FileRows(store.writer, store.reader), PlainBytes(disk), disk, clock,
-                lane=lane, room=RoomLeft(), tell=_tell_nobody,
-            )  # fmt: skip
-            beside = Beside(partial(_seal_secrets, store, directory, disk=disk), _no_blobs)
-            ring = encryption.ring
-            rotation = ring and Rotation(ring, store.writer, records, beside, disk, clock)
-            instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)
-            try:
-                await files.open(partial(named_in, records))
-                node = Powered(volume, clock, store, records, instances, files, rotation)
-                yield node
-                if node.rotating is not None:
-                    node.rotating.cancel()
-                    await asyncio.wait([node.rotating])
-            finally:
-                await records.stop()
 
 
 class Script:
@@ -173,7 +61,7 @@ class Script:
         memory, chance = self._memory, self._chance
         parts: dict[Lane, list[str]] = {}
         number = memory.counter
-        for lane in chance.sample(_LANES, chance.choice((1, 1, 2))):
+        for lane in chance.sample(LANES, chance.choice((1, 1, 2))):
             count, size = chance.choice(((1, 0), (2, 200), (5, 20), (40, 20), (5, 90_000)))
             parts[lane] = [f"value {number + n} " + "x" * size for n in range(count)]
             number += count
@@ -190,7 +78,7 @@ class Script:
         if self._answered:
             for lane, values in batch.parts.items():
                 assert len(memory.values[lane]) == before[lane]
-                there = _of_batch(held(self._node.records, lane), batch)
+                there = of_batch(held(self._node.records, lane), batch)
                 assert there == values, f"batch {batch.first} of lane {lane}: {there}"
                 memory.values[lane] += values
             memory.counter = batch.first + batch.count
@@ -254,7 +142,7 @@ class Script:
         await self._changed()
 
     async def _free(self) -> None:
-        lane = self._chance.choice(_LANES)
+        lane = self._chance.choice(LANES)
         records = self._node.records
         through = self._chance.randint(0, records.head(lane).n)
         records.acknowledge(lane, max(through, records.acknowledged(lane)))
@@ -291,84 +179,6 @@ def _submission(batch: Batch) -> Submission:
         parts.append((lane, moved))
         offset += other.count
     return msgspec.structs.replace(first, parts=parts)
-
-
-def _of_batch(found: list[tuple[str, int, object]], batch: Batch) -> list[object]:
-    own = range(batch.first, batch.first + batch.count)
-    return [value for who, counter, value in found if who == session(1) and counter in own]
-
-
-async def state_of(node: Powered) -> dict[str, object]:
-    """Everything that the database says, in plain."""
-    state = node.store.state
-    twins = {row.id: bytes(row.body) for row in await state.rows("twin")}
-    workloads = {
-        name: (row.assignment.generation.n, row.instance and row.instance.id)
-        for name, row in node.instances.load().items()
-    }
-    frozen = {frame.n: (frame.chain, bytes(frame.body)) for frame in await state.frozen(0, 10_000)}
-    files = {row.sha256: row.size for row in node.files.rows.unnamed(1 << 62)}
-    return {
-        "twins": twins,
-        "workloads": workloads,
-        "frozen": frozen,
-        "fact": await state.fact("test"),
-        "unsent": await state.unsent(),
-        "files": files,
-        "incarnation": state.incarnation,
-    }
-
-
-async def examine(node: Powered, memory: Memory) -> None:
-    """Everything that was answered is there, nothing twice, nothing half; then the memory is what was found."""
-    assert node.store.rebuilt is None
-    assert node.records.counters.lost == 0
-    assert node.records.damaged_files() == []
-    _examine_records(node, memory)
-    found = await state_of(node)
-    if memory.states:
-        assert found in memory.states[memory.durable :], (
-            f"the database is in none of the {len(memory.states) - memory.durable} states since the last answer; "
-            f"it is in one before: {found in memory.states}"
-        )
-    if node.volume.cut is None:  # else nobody was told of it
-        memory.states, memory.durable = [found], 0
-    _examine_files(node, memory)
-    data_dir = node.volume.root / "data"
-    if memory.enrolled:
-        assert read_secret(data_dir, node.store.cipher) == SECRET
-        assert (data_dir / "identity.json").exists()
-
-
-def _examine_records(node: Powered, memory: Memory) -> None:
-    batch = memory.on_the_way
-    for lane in _LANES:
-        found = held(node.records, lane)
-        base = node.records.base(lane).n
-        assert base <= memory.freed[lane]
-        values = [value for _, _, value in found]
-        expected = memory.values[lane][base:]
-        more = batch.parts.get(lane, []) if batch else []
-        assert values in (expected, expected + more), (
-            f"lane {lane}: {len(values)} records from {base + 1} on, {len(expected)} were accepted"
-        )
-        counters = [(who, counter) for who, counter, _ in found]
-        assert len(set(counters)) == len(counters)
-
-
-def _examine_files(node: Powered, memory: Memory) -> None:
-    rows = {row.sha256: row for row in node.files.rows.unnamed(1 << 62)}
-    assert rows.keys() >= memory.files.keys()
-    for sha, row in rows.items():
-        data = memory.files_offered[sha]
-        assert (row.size, row.problem) == (len(data), "")
-        assert node.files.read(row, 0, row.size) == data
-        if node.volume.cut is None:
-            memory.files[sha] = data
-    on_disk = {
-        path.parent.name + path.name for path in (node.volume.root / "data/files").glob("??/*")
-    }
-    assert on_disk == rows.keys()
 
 
 async def live_through(directory: Path, seed: int, cuts: int, *, sealed: bool) -> list[PowerCut]:

@@ -23,8 +23,9 @@ from skerry.node.sync.feeds import MAX_BYTES
 from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Hub, Stores, Sync, connect
-from skerry.testing.fake_hub import NODE_ID
+from skerry.testing.fake_hub import NODE_ID, FakeHub
 from skerry.testing.manual_clock import ManualClock
+from skerry.testing.waiting import eventually
 from skerry.wire.logs import LogQuery
 from skerry.wire.records import Record
 from skerry.wire.sync import Lane
@@ -32,6 +33,9 @@ from skerry.wire.sync import Lane
 MIGRATIONS = read_migrations(Path(state_module.__file__).with_name("migrations"))
 SMALL = Limits(segment=4096, reserve=0)
 HUB_URL = "http://hub.test"
+A = "a" * 32
+B = "b" * 32
+"""Two publishers' sessions."""
 
 
 class Logs:
@@ -170,6 +174,19 @@ class NodeRig:
         """Replaces the data directory by a copy; only while stopped."""
         shutil.rmtree(self.directory)
         shutil.copytree(source, self.directory)
+
+
+def counters(hub: FakeHub, session: str) -> list[int]:
+    """What the hub has of a session."""
+    return sorted(counter for held, counter in hub.records if held == session)
+
+
+async def has(hub: FakeHub, session: str, through: int, first: int = 1) -> None:
+    """Returns when the hub has these, and no others."""
+    expected = list(range(first, through + 1))
+    await eventually(
+        lambda: counters(hub, session) == expected, f"{through} records of {session[0]} at the hub"
+    )
 
 
 async def passing(clock: ManualClock, seconds: float = math.inf) -> None:

@@ -96,7 +96,8 @@ def run_node(words: list[str]) -> None:
     platform.release = lambda: "6.1"
     logging.basicConfig(level="INFO", stream=sys.stderr)
     host = Host(OtherBoot(), RealDisk(), random.Random(1))  # noqa: S311 - jitter, not secrets
-    asyncio.run(run(settings_from(words), host, lambda: None))
+    settings, _ = settings_from(words)
+    asyncio.run(run(settings, host, lambda: None))
 
 
 async def freeze(target: Path) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.hub_backups import hub_settings_at
 from tests.postgres import Postgres
 
+from skerry.hub import maintenance
 from skerry.hub.store.hub_store import HubStore
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
+from skerry.kit.errors import Refused
 from skerry.node.store.opening import opened
 
 
@@ -65,6 +68,8 @@ async def test_a_hub_refuses_a_newer_sqlite(short_dir: Path) -> None:
     said = await refused(*_hub(short_dir))
     assert f"schema 9999, this build knows {known}. Install the newer Skerry again" in said
     assert database.read_bytes() == before
+    with pytest.raises(Refused, match=r"schema 9999, this build knows .*Install the newer Skerry"):
+        maintenance.back_up(hub_settings_at(short_dir), None, SystemClock())
 
 
 @pytest.mark.guarantee("G6")

@@ -1,6 +1,7 @@
 """The hub's store on each database that it supports: every contract test of the hub runs on all of them."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,31 @@ from tests.sealing_rig import wanted, where
 from skerry.hub.store.keys import Wish
 from skerry.testing.manual_clock import ManualClock
 
+DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+
+@pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'hub.db'}"
-        return
-    server: Postgres = request.getfixturevalue("postgres")
-    with server.database() as url:
+    """Of a database that no hub has used; a server's has the tables already, which is most of a hub's first start."""
+    with _address(request, tmp_path, Postgres.prepared_database) as url:
         yield url
+
+
+@pytest.fixture(params=DATABASES)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of one without any table."""
+    with _address(request, tmp_path, Postgres.database) as url:
+        yield url
+
+
+def _address(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    made: Callable[[Postgres], AbstractContextManager[str]],
+) -> AbstractContextManager[str]:
+    if request.param == "sqlite":
+        return nullcontext(f"sqlite:///{tmp_path / 'hub.db'}")
+    return made(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture(params=["plain", pytest.param("sealed", marks=pytest.mark.soak)])

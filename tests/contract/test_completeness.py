@@ -22,8 +22,9 @@ def ticks(session: str, start: int, numbers: range, name: str = "s", at: int = 0
 
 
 async def report(hub: HubRig, clock: ManualClock, **asked: object) -> CompletenessReport:
-    given = {"name": "*", "node": None, "source": None, "kind": "measurement"} | asked
-    wanted = Asked(**given, since=None, until=None, factor=3.0)  # type: ignore[arg-type]
+    given = {"name": "*", "node": None, "source": None, "kind": "measurement"}
+    given |= {"since": None, "until": None} | asked
+    wanted = Asked(**given, factor=3.0)  # type: ignore[arg-type]
     return await Completeness(hub.store, hub.query, clock).report(wanted)
 
 
@@ -90,3 +91,30 @@ async def test_holes_in_a_publishers_numbers(hub: HubRig, manual_clock: ManualCl
     await hub.push(node.node_id, lanes.unit("sample", [ticks(FIRST, start, range(21, 26))]))
     [one, _] = (await report(hub, manual_clock)).series
     assert (one.publisher.missing, one.publisher.on_the_way) == (0, 0)
+
+
+async def test_holes_are_looked_for_in_the_asked_time(
+    hub: HubRig, manual_clock: ManualClock
+) -> None:
+    start = manual_clock.wall_ns()
+    node = await hub.enrol("n1")
+    lanes = Lanes()
+    for numbers in (range(1, 11), range(13, 31), range(41, 51)):  # 2 and 5 are missing
+        await hub.push(node.node_id, lanes.unit("keep", [ticks(FIRST, start, numbers)]))
+    old = ticks(FIRST, start, range(31, 36), at=-86_400)  # by a clock that was set back for a while
+    await hub.push(node.node_id, lanes.unit("keep", [old]))
+
+    async def holes(since: int | None, until: int | None) -> int:
+        asked = {
+            "since": None if since is None else start + since * S,
+            "until": None if until is None else start + until * S,
+        }
+        [one] = (await report(hub, manual_clock, **asked)).series
+        return one.publisher.missing + one.publisher.on_the_way
+
+    assert await holes(None, None) == 7
+    assert await holes(1, None) == 7
+    assert await holes(1, 10) == 0
+    assert await holes(1, 20) == 2
+    assert await holes(13, 31) == 0
+    assert await holes(20, None) == 5

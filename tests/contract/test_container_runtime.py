@@ -30,6 +30,8 @@ from skerry.testing.waiting import eventually
 from skerry.wire.records import Meta
 from skerry.wire.workload import Assignment, Exit, Resources
 
+pytestmark = pytest.mark.timeout(120)  # the first test starts the engines
+
 TELLS = """
 import os, socket
 def fault(path):

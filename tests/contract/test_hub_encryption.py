@@ -16,15 +16,26 @@ from sqlalchemy import Connection, LargeBinary, Row, Text, delete, select, updat
 from tests.hub_rig import HubRig, Lanes, batch
 from tests.sealed_hub import CANARY, everything, fill, key_ids, raw, rotation, stored, wish
 
+from skerry.hub.data.export import RecordExport
+from skerry.hub.data.query import Wanted
 from skerry.hub.store import resealing
-from skerry.hub.store.bodies import SMALL, TEXT, Body
+from skerry.hub.store.bodies import SEALED, SMALL, TEXT, Body
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.keys import Wish
-from skerry.hub.store.tables import VALUE_SEALED, VALUE_TEXT, key_ring, metadata, record, workload
+from skerry.hub.store.keys import RingGone, Wish
+from skerry.hub.store.tables import (
+    VALUE_SEALED,
+    VALUE_TEXT,
+    key_ring,
+    meta,
+    metadata,
+    record,
+    workload,
+)
 from skerry.hub.store.tables import batch as batch_table
 from skerry.kit.errors import Corrupt, Refused, Transient
 from skerry.kit.sealing.keys import Rule
 from skerry.testing.manual_clock import ManualClock
+from skerry.wire.records import Row as RecordRow
 
 READABLE = {
     "backup.id", "backup.path", "backup_point.backup_id", "backup_point.incarnation", "backup_point.lane", "backup_point.node_id", "retention_removed.rule",
@@ -194,20 +205,64 @@ async def test_a_body_opens_only_in_its_row(
     async with running(database_url, manual_clock, wish(tmp_path)) as hub:
         await fill(hub)
         await rotation(hub).once()
+        whole = (await hub.query.records()).rows
         await hub.store.write(swap)
-        with pytest.raises(Corrupt, match=r"record.text of .*: it is not what was sealed there"):
-            await hub.query.records()
+        assert await left_out(hub, whole) == 2
         plain = (
             update(record)
             .where(record.c.type == VALUE_SEALED)
             .values(type=VALUE_TEXT, text="forged")
         )
         await hub.store.write(lambda c: c.execute(plain))
-        with pytest.raises(Corrupt, match="it is not sealed, as everything here must be"):
-            await hub.query.records()
+        assert await left_out(hub, whole) == 3
         await hub.store.write(lambda c: c.execute(update(workload).values(name="b")))
         with pytest.raises(Corrupt, match="workload.spec of b: it is not what was sealed there"):
             await hub.workloads.list()
+
+
+async def left_out(hub: HubRig, whole: list[RecordRow]) -> int:
+    """How many records are not in any form of an answer, which all say so; the others are, as they were."""
+    rows = await hub.query.records()
+    assert [row for row in rows.rows if row not in whole] == []
+    assert len(rows.rows) + rows.damaged == len(whole)
+    columns = await hub.query.columns()
+    assert sum(len(one.at) for one in columns.series) == len(rows.rows)
+    exported = [line async for line in RecordExport(hub.store, hub.query).lines(Wanted())]
+    assert sum(len(line.rows) for line in exported) == exported[-1].end == len(rows.rows)
+    assert columns.damaged == exported[-1].damaged == rows.damaged
+    assert {row.value for row in await hub.query.latest()} <= {row.value for row in rows.rows}
+    assert "left out of answers" in hub.query.damage.problem
+    return rows.damaged
+
+
+@pytest.mark.guarantee("G6")
+async def test_one_damaged_record_or_meta_spoils_no_answer_but_its_own(
+    database_url: str, manual_clock: ManualClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(database_url, manual_clock, wish(tmp_path)) as hub:
+        lanes = Lanes()
+        await hub.push("n", lanes.unit("keep", [batch("a", "b", 3, "d", note="x")]))
+        other = batch(5, "f", counter=5, at=2_000_000_000_000_000_000, note="y")
+        await hub.push("n", lanes.unit("keep", [other]))
+        whole = (await hub.query.records()).rows
+        assert (len(whole), hub.query.damage.problem) == (6, "")
+        spoilt = update(record).where(record.c.counter == 2).values(text=SEALED + "AAAA")
+        await hub.store.write(lambda c: c.execute(spoilt))
+        assert await left_out(hub, whole) == 1
+        assert [row.value for row in (await hub.query.records(limit=4)).rows] == [3, "d", 5, "f"]
+        few = await hub.query.records(limit=5)
+        assert (len(few.rows), few.damaged, few.truncated) == (5, 1, True)
+        metas = select(record.c.meta_id).where(record.c.counter == 6)
+        moved = update(meta).where(meta.c.id.in_(metas)).values(hash="moved")
+        await hub.store.write(lambda c: c.execute(moved))
+        assert await left_out(hub, whole) == 3
+        assert [
+            each.message.partition(": ")[0] for each in caplog.records if each.levelname == "ERROR"
+        ] == ["a record is left out of answers"] * 2
+        await hub.store.write(lambda c: c.execute(delete(key_ring)))
+        hub.store.keys._cipher.now.opening.clear()  # as in a process that has another ring
+        with pytest.raises(RingGone):
+            await hub.query.records()
 
 
 def swap(connection: Connection) -> None:

@@ -288,6 +288,21 @@ async def test_a_file_whose_bytes_the_hub_lost_is_not_held_and_comes_again(hub: 
     assert (await hub.arrivals.take(node, SHA, 0, DATA)).manifest
 
 
+@pytest.mark.guarantee("G1")
+async def test_a_file_whose_bytes_were_cut_at_the_hub_is_not_held_and_comes_again(
+    hub: HubRig,
+) -> None:
+    node = await node_with(hub, DATA)
+    for way in ("asked", "offered"):
+        await send(hub, node, DATA)
+        hub.file_blobs.cut(SHA, len(DATA) - 1)
+        if way == "asked":
+            assert await hub.arrivals.held(node, [SHA]) == []
+        assert await send(hub, node, DATA) == len(DATA)
+        assert await whole(hub, DATA) == DATA
+        assert await hub.arrivals.held(node, [SHA]) == [SHA]
+
+
 async def lie_of(hub: HubRig, *, size: int = len(DATA)) -> str:
     """Another node that knows the hash has said first what the content consists of."""
     liar = (await hub.enrol("liar")).node_id

@@ -133,8 +133,8 @@ def fill(connection: Connection) -> None:
 
 
 @pytest.fixture
-async def older(database_url: str) -> str:
-    engine = writer_engine(parse_url(database_url))
+async def older(empty_database_url: str) -> str:
+    engine = writer_engine(parse_url(empty_database_url))
     config = Config()
     config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
     with engine.begin() as connection:
@@ -142,7 +142,7 @@ async def older(database_url: str) -> str:
         command.upgrade(config, "0003")
         fill(connection)
     engine.dispose()
-    return database_url
+    return empty_database_url
 
 
 @pytest.mark.guarantee("G1")

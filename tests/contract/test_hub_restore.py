@@ -86,6 +86,27 @@ def measured(first: int, count: int) -> Batch:
     return batch(*range(first, first + count), counter=first, at=first * 10)
 
 
+async def half_set_aside(restorable: RestorableHub) -> tuple[HubRig, Disk]:
+    """A hub with twenty records of node «n», of which the copy has ten."""
+    disk = Disk()
+    await restorable.rig.push("n", disk.make("keep", measured(1, 10)))
+    hub = await restorable.set_aside()
+    await hub.push("n", disk.make("keep", measured(11, 10)))
+    return hub, disk
+
+
+async def half_put_back(restorable: RestorableHub) -> tuple[HubRig, Disk]:
+    """It has ten of them, then."""
+    _, disk = await half_set_aside(restorable)
+    return await restorable.put_back(), disk
+
+
+async def backed_up(hub: HubRig) -> dict[Lane, int]:
+    """What node «n» is told."""
+    hello = await hub.greeter.hello("n", Hello((1, 1), INCARNATION, "0.1", "boot-1"))
+    return hello.backed_up_through
+
+
 @pytest.mark.guarantee("G1")
 async def test_what_the_copy_lacks_is_sent_again_and_nothing_is_doubled(
     restorable: RestorableHub,
@@ -119,12 +140,7 @@ async def test_what_the_copy_lacks_is_sent_again_and_nothing_is_doubled(
 async def test_everything_sent_again_from_the_start_is_still_there_once(
     restorable: RestorableHub,
 ) -> None:
-    hub = restorable.rig
-    disk = Disk()
-    await hub.push("n", disk.make("keep", measured(1, 10)))
-    hub = await restorable.set_aside()
-    await hub.push("n", disk.make("keep", measured(11, 10)))
-    hub = await restorable.put_back()
+    hub, disk = await half_put_back(restorable)
     for unit in disk.after("keep", 0):
         assert (await hub.push("n", unit)).outcome == "ok"
     rows = (await hub.query.records()).rows
@@ -134,12 +150,7 @@ async def test_everything_sent_again_from_the_start_is_still_there_once(
 async def test_records_that_the_node_no_longer_has_become_a_gap_that_people_see(
     restorable: RestorableHub,
 ) -> None:
-    hub = restorable.rig
-    disk = Disk()
-    await hub.push("n", disk.make("keep", measured(1, 10)))
-    hub = await restorable.set_aside()
-    await hub.push("n", disk.make("keep", measured(11, 10)))
-    hub = await restorable.put_back()
+    hub, disk = await half_put_back(restorable)
     later = msgspec.structs.replace(disk.make("keep", measured(21, 10)), skipped=True)
     assert (await hub.push("n", later)).outcome == "ok"
     [gap] = (await hub.query.records(kind="gap")).rows
@@ -219,16 +230,11 @@ async def test_of_all_backups_nodes_rely_on_the_one_that_was_put_back(
     restorable: RestorableHub, memory_dir: Path
 ) -> None:
     restorable.backup = memory_dir / "one.skb"  # on another disk than the database
-    hub, disk = restorable.rig, Disk()
-    await hub.push("n", disk.make("keep", measured(1, 10)))
-    await restorable.set_aside()
-    await hub.push("n", disk.make("keep", measured(11, 10)))
+    hub, _ = await half_set_aside(restorable)
     points = await hub.store.read(ledger.read_points)
     newer = ledger.Entry("newer", "/gone", 1, 5, 2**62)
     await hub.store.write(lambda c: ledger.remember(c, newer, points))
-    hub = await restorable.put_back()
-    hello = await hub.greeter.hello("n", Hello((1, 1), INCARNATION, "0.1", "boot-1"))
-    assert hello.backed_up_through["keep"] == 10
+    assert (await backed_up(await restorable.put_back()))["keep"] == 10
 
 
 @pytest.mark.guarantee("G1")
@@ -243,14 +249,10 @@ async def test_ones_own_tool_counts_for_what_was_there_before_it_began_and_only_
             maintenance.count_other, restorable.settings, words, 60.0, hub.clock, files=False
         )
 
-    async def told() -> int:
-        hello = await hub.greeter.hello("n", Hello((1, 1), INCARNATION, "0.1", "boot-1"))
-        return hello.backed_up_through["keep"]
-
     for words in (["false"], ["/nowhere/tool"]):
         with pytest.raises(Refused):
             await count(*words)
-    assert await told() == 0
+    assert (await backed_up(hub))["keep"] == 0
     fifo = tmp_path / "go on"
     os.mkfifo(fifo)
     counting = asyncio.create_task(count("sh", "-c", 'echo began >"$0"; read x <"$0"', str(fifo)))
@@ -258,10 +260,10 @@ async def test_ones_own_tool_counts_for_what_was_there_before_it_began_and_only_
     await hub.push("n", disk.make("keep", measured(11, 10)))  # while it works
     await asyncio.to_thread(fifo.write_text, "go on\n")
     await counting
-    assert await told() == 10
+    assert (await backed_up(hub))["keep"] == 10
     hub.clock.advance(61)
     assert await hub.store.write(lambda c: ledger.forget_overdue(c, hub.clock.wall_ns()))
-    assert await told() == 0
+    assert (await backed_up(hub))["keep"] == 0
 
 
 @pytest.mark.guarantee("G1")
@@ -274,5 +276,20 @@ async def test_ones_own_tool_counts_for_files_only_when_it_copies_them(
         await hub.push("n", lanes.unit(lane, [batch(lane, name=lane)]))
     counting = maintenance.count_other
     await asyncio.to_thread(counting, restorable.settings, ["true"], 60.0, hub.clock, files=files)
-    told = (await hub.greeter.hello("n", Hello((1, 1), INCARNATION, "0.1", "b"))).backed_up_through
+    told = await backed_up(hub)
     assert (told["keep"], told["event"]) == (1, int(files))
+
+
+async def test_where_no_hub_ever_was_there_is_nothing_to_back_up(
+    empty_database_url: str, tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    settings = hub_settings_at(tmp_path / "hub", empty_database_url)
+    words = "there is no hub's database there. Name its directory"
+    with pytest.raises(Refused, match=words):
+        maintenance.back_up(settings, tmp_path / "one.skb", manual_clock)
+    if empty_database_url.startswith("sqlite"):
+        path = Path(empty_database_url.removeprefix("sqlite:///"))
+        assert not path.exists()
+        path.touch()
+        with pytest.raises(Refused, match=words):
+            maintenance.back_up(settings, tmp_path / "one.skb", manual_clock)

@@ -119,14 +119,14 @@ async def test_a_newer_database_is_refused_and_left_alone(
 
 
 async def test_a_database_of_something_else_is_refused(
-    database_url: str, manual_clock: ManualClock
+    empty_database_url: str, manual_clock: ManualClock
 ) -> None:
-    engine = create_engine(parse_url(database_url))
+    engine = create_engine(parse_url(empty_database_url))
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE node (id TEXT)"))
     engine.dispose()
     with pytest.raises(Refused, match="tables of something else"):
-        HubStore(database_url, manual_clock).start()
+        HubStore(empty_database_url, manual_clock).start()
 
 
 async def test_numbers_are_allotted_in_order_and_an_undone_job_gives_its_numbers_back(

@@ -1,5 +1,7 @@
 """Hello and push on the hub: repeats, gaps, other histories, conflicts, and bad input."""
 
+import asyncio
+
 import msgspec
 import pytest
 from sqlalchemy import Connection
@@ -14,7 +16,9 @@ from tests.hub_rig import (
     status,
 )
 
-from skerry.kit.errors import InvalidInput, Refused
+from skerry.hub.api.problems import status_of
+from skerry.hub.sync.hello import MOST_AT_ONCE
+from skerry.kit.errors import Busy, InvalidInput, Refused
 from skerry.wire.codec import encode
 from skerry.wire.records import Batch, Record
 from skerry.wire.sync import (
@@ -58,6 +62,18 @@ class TestHello:
             await hub.greeter.hello("n", Hello((50, 99), INCARNATION, "9", "b"))
         with pytest.raises(Refused, match="Update the node"):
             await hub.greeter.hello("n", Hello((0, 0), INCARNATION, "0", "b"))
+
+    async def test_in_a_storm_so_many_are_answered_and_the_others_told_to_come_again(
+        self, hub: HubRig
+    ) -> None:
+        hello = Hello((1, PROTOCOL), INCARNATION, "0.1", "boot-1")
+        storm = [hub.greeter.hello(f"n{n}", hello) for n in range(MOST_AT_ONCE + 30)]
+        answers = await asyncio.gather(*storm, return_exceptions=True)
+        turned_away = [each for each in answers if isinstance(each, Busy)]
+        assert len(turned_away) == 30
+        assert {status_of(each) for each in turned_away} == {429}
+        assert all(isinstance(each, Busy) or each.lanes for each in answers)
+        assert (await hub.greeter.hello("n", hello)).protocol == PROTOCOL
 
 
 class TestPushingRecords:

@@ -172,6 +172,18 @@ async def test_a_hub_that_was_put_back_gets_its_files_again(rig: CarryRig) -> No
     assert store.rows.totals().waiting == 0
 
 
+async def test_a_file_is_new_at_the_hub_once(rig: CarryRig) -> None:
+    """An import of a damaged stick goes on for as long as something is new."""
+    store, stick = rig.keep_files(), rig.stick("a")
+    await rig.give(store, b"picture", 1)
+    await rig.give(store, b"", 2)
+    await rig.export(stick)
+    await rig.bring(stick)
+    assert rig.files_brought == 2
+    await rig.bring(stick)
+    assert rig.files_brought == 2
+
+
 @pytest.mark.guarantee("G1")
 async def test_an_old_receipt_says_nothing_about_files(rig: CarryRig) -> None:
     store = rig.keep_files()

@@ -24,7 +24,7 @@ from skerry.kit.archive.wrapping import (
 from skerry.kit.archive.writing import of_bytes, of_file, write_archive
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, Refused
-from skerry.kit.sealing.sources import Source
+from skerry.kit.sealing.sources import Source, from_passphrase
 from skerry.testing.faulty_disk import FaultyDisk
 
 CANARY = b"canary-3f1b77"
@@ -197,6 +197,16 @@ def test_it_opens_by_its_kek_or_its_recovery_passphrase_and_by_nothing_else(
     with pytest.raises(Refused, match="shorter than 12 bytes"):
         by_passphrase(b"short")
     assert key.secret not in (tmp_path / "a.skb").read_bytes()
+
+
+def test_the_passphrase_of_the_directory_opens_it_wherever_its_file_was(tmp_path: Path) -> None:
+    source, kek = from_passphrase("/gone/with/the/device", b"a horse on a stick")
+    key = new_key([Wrapping(kek, source), by_passphrase(b"correct horse battery")])
+    header = made(tmp_path / "a.skb", key).header
+    for passphrase in (b"a horse on a stick\n", b"correct horse battery"):
+        opened = unwrap(header, passphrase=passphrase)
+        assert opened is not None
+        assert opened.secret == key.secret
 
 
 def test_the_ring_of_a_directory_wraps_it(tmp_path: Path) -> None:

@@ -55,3 +55,24 @@ async def test_from_a_backup_to_another_device_with_the_passphrase(tmp_path: Pat
         assert len(values(node.records)) == 10
         code, _, err = skerry(*restore, "--replace")
         assert (code, "its node runs" in err) == (1, True)
+
+
+async def test_what_is_not_there_or_damaged_is_a_sentence_with_a_way_out(tmp_path: Path) -> None:
+    home, file = tmp_path / "n", tmp_path / "b.skb"
+    async with sealed_node(home, on=False) as node:
+        await publish(node, 1)
+    here = ("--data-dir", home)
+    code, _, err = skerry("node", "backup", tmp_path / "no" / "b.skb", *here)
+    assert (code, f"there is no directory {tmp_path / 'no'}" in err) == (1, True)
+    code, _, err = skerry("node", "backup", "--data-dir", tmp_path / "none")
+    assert (code, "there is no node.db" in err) == (1, True)
+    code, _, err = skerry("node", "restore", file, "--check", *here)
+    assert (code, err) == (1, f"skerry: cannot read the backup {file}: No such file or directory\n")
+    assert skerry("node", "backup", file, *here)[0] == 0
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    code, _, err = skerry("node", "restore", file, "--data-dir", tmp_path / "new")
+    assert (code, "or take the one before" in err) == (1, True)
+    code, _, err = skerry("node", "restore", file, "--data-dir", tmp_path / "b.skb" / "new")
+    assert (code, "cannot go on: " in err) == (1, True)

@@ -13,6 +13,7 @@ from tests.sync_rig import MIGRATIONS, NodeRig, passing
 from skerry.cli.main import main
 from skerry.core.entities import ENTITIES, Entity
 from skerry.kit.disk import RealDisk
+from skerry.kit.errors import InvalidInput
 from skerry.kit.sqlite import SqliteWriter, connect
 from skerry.node.store.documented_schema import printed_script, verify
 from skerry.testing.fake_hub import FakeHub
@@ -68,6 +69,14 @@ def test_what_is_missing_is_told(database: sqlite3.Connection, change: str, told
 def test_columns_of_our_own_are_no_fault(database: sqlite3.Connection) -> None:
     database.execute("ALTER TABLE workflows ADD COLUMN rev INTEGER NOT NULL DEFAULT 0")
     assert missing(database) == []
+
+
+@pytest.mark.parametrize("script", ["ATTACH '{}' AS x; CREATE TABLE x.t (a)", "VACUUM INTO '{}'"])
+def test_a_script_writes_nowhere(database: sqlite3.Connection, tmp_path: Path, script: str) -> None:
+    outside = tmp_path / "outside.db"
+    with pytest.raises(InvalidInput, match="cannot run the script"):
+        verify(database, script.format(outside))
+    assert not outside.exists()
 
 
 def test_a_missing_foreign_key_is_told(database: sqlite3.Connection) -> None:

@@ -308,6 +308,17 @@ async def test_wrong_requests_get_one_sentence(
     assert words in await problem(client, method, path, status, hub.person, body)
 
 
+@pytest.mark.parametrize("end", ["since", "until"])
+@pytest.mark.parametrize("time", [10**30, -(10**30)])
+async def test_times_beyond_what_a_database_holds_are_no_error(
+    hub: RunningHub, client: Client, end: str, time: int
+) -> None:
+    for path in ("records", "records/export", "records/completeness", "files"):
+        asked = client.get(f"/api/v1/{path}?{end}={time}", headers=hub.person)
+        async with asked as response:
+            assert (path, response.status, b"error" in await response.read()) == (path, 200, False)
+
+
 async def test_large_bodies_are_refused(hub: RunningHub, node: Enrolled, client: Client) -> None:
     fifty = b" " * 50_000_000
     for data, headers in (

@@ -73,3 +73,14 @@ async def test_a_second_hub_on_one_file_is_refused(tmp_path: Path) -> None:
     async with running_hub(tmp_path):
         with pytest.raises(Refused, match="works on it.*several hubs need PostgreSQL"):
             await server.serve(hub_settings_at(tmp_path))
+
+
+async def test_a_full_disk_is_told_to_whoever_watches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_hub(tmp_path) as hub:
+        assert await health(hub) == []
+        monkeypatch.setattr("skerry.hub.data.storage.LITTLE", 2**62)
+        [told] = await health(hub)
+        assert "the hub's disk has only" in told
+        assert str(tmp_path) not in told

@@ -212,8 +212,13 @@ def test_a_systemd_credential(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="LoadCredential"):
         ring(data, "credential:skerry")
     (credentials / "skerry").write_bytes(b"too short")
-    with pytest.raises(Refused, match="32 bytes or 64 hex digits"):
+    with pytest.raises(Refused, match="32 bytes or 64 hex digits") as told:
         ring(data, "credential:skerry", credentials=credentials)
+    assert "put back the one that the data is sealed with" in str(told.value)
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    with pytest.raises(Refused, match="Make one"):
+        ring(fresh, "credential:skerry", credentials=credentials)
 
 
 @pytest.mark.parametrize(

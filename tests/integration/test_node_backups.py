@@ -1,35 +1,26 @@
-"""Backups of a node's stores: taken while they are written, restored elsewhere, opened by the right key only."""
+"""Backups of a node's stores: taken while they are written, and what is in them."""
 
 import asyncio
-import errno
 import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.backup_rig import damage, kek, maker, noise_over_a_page, restored, settings
+from tests.backup_rig import damage, kek, maker, noise_over_a_page, restored
 from tests.integration.test_encrypted_store import CANARY, fill, hidden
 from tests.record_rig import held, values
 from tests.sealed_node import SealedNode, download, edit, publish, sealed_node, upload
 
 from skerry.kit.archive.reading import Archive
-from skerry.kit.clock import SystemClock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.errors import Corrupt, Refused
 from skerry.kit.file_lock import locked
-from skerry.kit.sealing.cipher import NullCipher
-from skerry.kit.sqlite import StateTooNew
 from skerry.node.backups.making import LOCK_FILE, DatabaseDamaged
-from skerry.node.backups.restoring import Keeping, Restorer, open_backup
+from skerry.node.backups.restoring import Keeping
 from skerry.node.identity import Identity, write_identity
 from skerry.node.store.files import Moment
-from skerry.node.store.opening import integrity_problem
-from skerry.testing.faulty_disk import FaultyDisk
 from skerry.wire.sync import LanePoint
-
-PASSPHRASE = b"a horse on a stick"
 
 
 async def all_is_there(node: SealedNode) -> None:
@@ -56,6 +47,7 @@ async def test_a_node_that_works_is_backed_up_and_restored_as_another_history(
     assert (CANARY.encode() in (tmp_path / "b.skb").read_bytes()) is False
     shutil.rmtree(old) if not on else None
     told = restored(made, new, on=on, keeping=kek(old) if on else Keeping())
+    assert {path.stat().st_mode & 0o077 for path in new.rglob("*")} == {0}
     assert (told.name, told.holds, told.replaced) == ("shed", "everything", "")
     async with sealed_node(new, on=on) as node:
         await all_is_there(node)
@@ -90,27 +82,6 @@ async def test_what_the_hub_has_is_not_in_it_and_nothing_else_is_missing(tmp_pat
     async with sealed_node(tmp_path / "m", on=False) as node:
         assert values(node.records) == everything[through:]
         assert node.records.base("keep").n == through
-
-
-async def test_a_device_that_lost_its_key_is_restored_by_the_passphrase(tmp_path: Path) -> None:
-    old, new = tmp_path / "old", tmp_path / "new"
-    async with sealed_node(old) as node:
-        await fill(node, 10)
-        made = maker(old, recovery=PASSPHRASE).to_file(tmp_path / "b.skb")
-    assert len(made.opened_by) == 2
-    shutil.rmtree(old)
-    for wrong in (Keeping(), Keeping(passphrase=b"a horse on a stone"), Keeping(kek=bytes(32))):
-        with pytest.raises(
-            Refused, match="cannot open the backup: it is encrypted, and its key file"
-        ):
-            restored(made, new, on=True, keeping=wrong)
-    assert not new.exists()
-    told = restored(made, new, on=True, keeping=Keeping(passphrase=PASSPHRASE))
-    assert "software key" in told.sealed_by
-    assert hidden(new)
-    async with sealed_node(new) as node:
-        await all_is_there(node)
-    assert hidden(tmp_path)
 
 
 @pytest.mark.guarantee("G1")
@@ -195,150 +166,6 @@ async def test_a_stick_that_does_not_keep_what_is_written_says_nothing_about_the
         maker(tmp_path).to_directory("database")
 
 
-async def test_what_must_not_be_restored_is_refused_and_nothing_is_touched(tmp_path: Path) -> None:
-    home = tmp_path / "n"
-    async with sealed_node(home, on=False) as node:
-        await publish(node, 1)
-        made = maker(home).to_file(tmp_path / "b.skb")
-        with pytest.raises(Refused, match=r"its node runs \(process \d+\). Stop it first"):
-            restored(made, home, replace=True)
-        with pytest.raises(Refused, match="it is there already"):
-            maker(home).to_file(tmp_path / "b.skb")
-    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
-    with pytest.raises(Refused, match=r"there is data \(node.db, .*--replace"):
-        restored(made, home)
-    good = Path(made.path).read_bytes()
-    bad = tmp_path / "bad.skb"
-    bad.write_bytes(good[:-500] + bytes(500))
-    with pytest.raises(Corrupt, match="cannot use backup"):
-        restored(bad, home, replace=True)
-    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
-
-
-async def test_a_newer_database_is_refused(tmp_path: Path) -> None:
-    async with sealed_node(tmp_path / "n", on=False):
-        pass
-    with closing(sqlite3.connect(tmp_path / "n/node.db")) as db:
-        db.execute("PRAGMA user_version = 4711")
-    made = maker(tmp_path / "n").to_file(tmp_path / "b.skb")
-    with pytest.raises(StateTooNew, match="schema 4711"):
-        restored(made, tmp_path / "m")
-    assert [path.name for path in (tmp_path / "m").iterdir()] == ["node.lock"]
-
-
-async def test_what_is_replaced_is_set_aside(tmp_path: Path) -> None:
-    home = tmp_path / "n"
-    write_identity(_made(home), Identity("id-1", "shed", {}, "http://h", "h"), "s3cret", RealDisk())
-    async with sealed_node(home, on=False) as node:
-        await publish(node, 1)
-        made = maker(home).to_directory("everything")
-        await publish(node, 11, text="later ")
-    (home / "workloads/a").mkdir(parents=True)
-    told = restored(made, home, replace=True)
-    aside = Path(told.replaced)
-    assert aside.parent == home
-    async with sealed_node(home, on=False) as node:
-        assert len(values(node.records)) == 10
-    async with sealed_node(aside, on=False) as node:
-        assert len(values(node.records)) == 20
-    assert (aside / "node.secret").read_bytes() == (home / "node.secret").read_bytes()
-    assert (home / "workloads/a").is_dir()
-    assert Path(made.path).is_file()
-
-
-def _made(directory: Path) -> Path:
-    directory.mkdir(parents=True)
-    return directory
-
-
-async def test_a_restore_that_is_cut_off_keeps_the_node_from_starting_until_it_is_done_again(
-    tmp_path: Path,
-) -> None:
-    home = tmp_path / "n"
-    async with sealed_node(home, on=False) as node:
-        await publish(node, 1)
-        made = maker(home).to_file(tmp_path / "b.skb")
-    cuts = 0
-    for number in range(1, 100):
-        disk = FaultyDisk(number)
-        try:
-            restored(made, home, replace=True, disk=disk)
-        except OSError:
-            cuts += 1
-        else:
-            break
-        if (home / "restore.unfinished").exists():
-            with pytest.raises(Refused, match="a restore was cut off"):
-                async with sealed_node(home, on=False):
-                    pass
-        else:
-            async with sealed_node(home, on=False) as node:
-                assert len(values(node.records)) == 10
-    assert cuts > 10
-    async with sealed_node(home, on=False) as node:
-        assert len(values(node.records)) == 10
-
-
-class TwoFileSystems(FaultyDisk):
-    """What is below `other` is on another one. `torn` would be lost by a power cut, `whole` was synced and named."""
-
-    def __init__(self, other: Path, fail_at: int = 0) -> None:
-        super().__init__(fail_at)
-        self._other = other
-        self._names: dict[int, Path] = {}
-        self.torn: set[Path] = set()
-        self.whole: set[Path] = set()
-
-    def open_append(self, label: str, path: Path) -> int:
-        fd = super().open_append(label, path)
-        self._names[fd] = path
-        return fd
-
-    def append(self, label: str, fd: int, data: bytes) -> None:
-        super().append(label, fd, data)
-        self.torn.add(self._names[fd])
-
-    def sync(self, label: str, fd: int) -> None:
-        super().sync(label, fd)
-        self.torn.discard(self._names[fd])
-
-    def rename(self, label: str, path: Path, target: Path) -> None:
-        if path.is_relative_to(self._other) != target.is_relative_to(self._other):
-            raise OSError(errno.EXDEV, "another file system")
-        assert path not in self.torn
-        super().rename(label, path, target)
-        self.whole.add(target)
-
-
-@pytest.mark.guarantee("G1")
-async def test_a_database_on_another_file_system_is_put_there_whole(tmp_path: Path) -> None:
-    async with sealed_node(tmp_path / "n", on=False) as node:
-        await publish(node, 1)
-        made = maker(tmp_path / "n").to_file(tmp_path / "b.skb")
-    home, there = tmp_path / "m", tmp_path / "other" / "node.db"
-    wish = settings(home, path=str(there))
-    archive, key = open_backup(Path(made.path), wish, Keeping())
-    cuts = 0
-    for number in range(1, 200):
-        disk = TwoFileSystems(there.parent, number)
-        try:
-            Restorer(wish, disk, SystemClock()).restore(archive, key, replace=True)
-        except OSError:
-            cuts += 1
-            assert not there.exists() or not integrity_problem(there, NullCipher())
-            continue
-        break
-    disk = TwoFileSystems(there.parent)
-    told = Restorer(wish, disk, SystemClock()).restore(archive, key, replace=True)
-    assert cuts > 15
-    assert there in disk.whole
-    assert Path(told.replaced, "node.db") in disk.whole
-    assert disk.torn == set()
-    assert not integrity_problem(Path(told.replaced, "node.db"), NullCipher())
-    assert not (home / "restore.unfinished").exists()
-    assert not list(tmp_path.rglob("*.new"))
-
-
 async def test_the_directory_keeps_so_many_and_never_goes_without_one(tmp_path: Path) -> None:
     home = tmp_path / "n"
     async with sealed_node(home, on=False):
@@ -379,6 +206,11 @@ def small(home: Path) -> Iterator[Disk]:
             return 10**9 if path == home else 10**6
 
     yield Full()
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True)
+    return directory
 
 
 async def test_a_share_is_used_by_several_nodes(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.sync_rig import NodeRig
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Transient
+from skerry.kit.errors import Busy, Transient
 from skerry.node.hub_addresses import HubAddresses, account_of, ranked
 from skerry.node.identity import (
     Enrolled,
@@ -103,6 +103,18 @@ async def test_a_node_moves_to_the_next_address_in_the_middle_of_its_pushes(site
         assert site.addresses.current == other
         port = site.ports[door]
         await site.doors[door].enter_async_context(serve_fake_hub(site.hub, port))
+
+
+async def test_a_busy_hub_is_left_for_another_and_named_when_no_other_answers(site: Site) -> None:
+    site.hub.busy = 1
+    await site.uplink.hello(HELLO)
+    assert site.addresses.current == site.urls[1]
+    await site.doors[0].aclose()
+    site.hub.busy = 1
+    with pytest.raises(
+        Busy, match="answered 429: cannot say hello: the hub is kept busy.*; cannot reach"
+    ):
+        await site.uplink.hello(HELLO)
 
 
 async def test_it_stays_where_it_was_answered_and_says_where_nobody_was(site: Site) -> None:

@@ -29,6 +29,7 @@ from tests.workload_cases import live, wish
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, Refused
 from skerry.node.store.instances import Transition
+from skerry.node.store.opening import integrity_problem
 from skerry.node.store.replacing import damaged_ones
 from skerry.node.store.started import Started
 from skerry.testing.waiting import eventually
@@ -310,3 +311,18 @@ async def test_a_database_whose_disk_is_not_mounted_is_not_rebuilt_elsewhere(
     async with sealed_node(home, on=False, database=database) as node:
         assert len(await node.store.state.rows("twin")) == 1
         assert node.store.rebuilt is None
+
+
+def test_what_sqlite_says_of_damage_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE t (a, b)")
+        db.execute("CREATE INDEX i ON t (a)")
+        db.executemany("INSERT INTO t VALUES (?, ?)", [(n, "x" * 500) for n in range(200)])
+        db.commit()
+    data = bytearray(path.read_bytes())
+    data[8 * 4096 : 12 * 4096] = random.Random(1).randbytes(4 * 4096)
+    path.write_bytes(data)
+    problem = integrity_problem(path)
+    assert "; " in problem
+    assert problem.isprintable()

@@ -1,52 +1,16 @@
 """A node's whole sync with a hub in memory: real stores, a clock in the test's hand."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.sync_rig import NodeRig, passing
+from tests.sync_rig import A, B, NodeRig, counters, has
 
 from skerry.testing.fake_hub import FakeHub
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.link import WINDOW, Close, Credit, Data, Open, Opened
 from skerry.wire.logs import LogQuery
-
-A = "a" * 32
-B = "b" * 32
-
-
-@pytest.fixture
-def hub() -> FakeHub:
-    return FakeHub()
-
-
-@pytest.fixture
-async def node(tmp_path: Path, hub: FakeHub, manual_clock: ManualClock) -> AsyncIterator[NodeRig]:
-    node = NodeRig(tmp_path / "node", hub, manual_clock)
-    await node.start()
-    yield node
-    await node.stop()
-
-
-@pytest.fixture
-async def time(manual_clock: ManualClock) -> AsyncIterator[None]:
-    task = asyncio.create_task(passing(manual_clock))
-    yield
-    task.cancel()
-    await asyncio.wait([task])
-
-
-def counters(hub: FakeHub, session: str) -> list[int]:
-    return sorted(counter for held, counter in hub.records if held == session)
-
-
-async def has(hub: FakeHub, session: str, through: int, first: int = 1) -> None:
-    expected = list(range(first, through + 1))
-    await eventually(
-        lambda: counters(hub, session) == expected, f"{through} records of {session[0]} at the hub"
-    )
 
 
 async def status_of(node: NodeRig, state: str) -> None:
@@ -113,6 +77,32 @@ async def test_a_first_value_after_idle_goes_at_once_and_following_ones_together
     manual_clock.advance(1.0)
     await has(hub, A, 11)
     assert len([unit for unit in hub.units if unit.lane == "keep"]) == 2
+
+
+async def test_a_hub_that_is_busy_is_asked_again_in_a_second_and_what_stands_goes_on(
+    node: NodeRig, hub: FakeHub, manual_clock: ManualClock
+) -> None:
+    async def passed_until_hello(number: int) -> float:
+        began = manual_clock.monotonic_ns()
+        while len(hub.hellos) < number:
+            manual_clock.advance(0.125)
+            await asyncio.sleep(0.005)
+        return (manual_clock.monotonic_ns() - began) / 1e9
+
+    hub.live_refused = True  # so that there is a hello every five seconds
+    hub.busy = 1
+    node.sync_on()
+    await eventually(lambda: "kept busy" in node.reachability.status.cause, "it is told")
+    assert await passed_until_hello(2) > 0.7
+    await status_of(node, "polling")
+    hub.busy = 3
+    await passed_until_hello(3)
+    for turned_away in range(1, 4):
+        await node.publish(A, turned_away, 1, "event")
+        await has(hub, A, turned_away)
+        assert node.reachability.status.state == "polling"
+        assert await passed_until_hello(3 + turned_away) > 0.7
+    assert hub.busy == 0
 
 
 @pytest.mark.guarantee("G4")

@@ -1,37 +1,12 @@
 """What a node takes the hub's word about backups for: this history of this incarnation, and only for as long as it says so."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.integration.test_sync import A, B, has
-from tests.sync_rig import NodeRig, passing
+from tests.sync_rig import A, B, NodeRig, has
 
 from skerry.testing.fake_hub import FakeHub
-from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
-
-
-@pytest.fixture
-def hub() -> FakeHub:
-    return FakeHub()
-
-
-@pytest.fixture
-async def node(tmp_path: Path, hub: FakeHub, manual_clock: ManualClock) -> AsyncIterator[NodeRig]:
-    node = NodeRig(tmp_path / "node", hub, manual_clock)
-    await node.start()
-    yield node
-    await node.stop()
-
-
-@pytest.fixture
-async def time(manual_clock: ManualClock) -> AsyncIterator[None]:
-    task = asyncio.create_task(passing(manual_clock))
-    yield
-    task.cancel()
-    await asyncio.wait([task])
 
 
 @pytest.mark.guarantee("G1")

@@ -1,12 +1,11 @@
 """A node takes over a set that comes in several answers: nothing goes before its end, and cuts in between heal."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.sync_rig import NodeRig, passing
+from tests.sync_rig import NodeRig
 
 from skerry.node.sync.pace import Pace
 from skerry.node.sync.pull import WholeSet
@@ -17,14 +16,6 @@ from skerry.wire.sync import Pull, PullReply, StateRow
 
 MANY = 1200
 """Rows: three answers."""
-
-
-@pytest.fixture
-async def time(manual_clock: ManualClock) -> AsyncIterator[None]:
-    task = asyncio.create_task(passing(manual_clock))
-    yield
-    task.cancel()
-    await asyncio.wait([task])
 
 
 async def assigned(node: NodeRig) -> set[str]:

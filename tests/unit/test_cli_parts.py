@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -34,8 +35,9 @@ from skerry.cli.output import (
     words,
     yes_no,
 )
+from skerry.cli.records import target_of
 from skerry.cli.states import link_sentence
-from skerry.cli.times import parse_time
+from skerry.cli.times import parse_span, parse_time
 from skerry.cli.welcome import program
 from skerry.kit.clock import NS
 from skerry.kit.disk import RealDisk
@@ -380,3 +382,29 @@ def test_config_explain(
         "node",
         "hub",
     ]
+
+
+@pytest.mark.parametrize(("since", "until"), [("5m", "10m"), ("10m", "10m"), ("now", "2020-01-01")])
+def test_what_is_no_span_of_time(since: str, until: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"from {since} until {until}: that is no span of time"):
+        parse_span(since, until, NOW)
+
+
+def test_a_span_may_be_open() -> None:
+    assert parse_span(None, None, NOW) == (None, None)
+    assert parse_span("10m", None, NOW) == (NOW - 600 * NS, None)
+
+
+def test_an_export_replaces_files_only(tmp_path: Path) -> None:
+    pipe, file, link = tmp_path / "pipe.csv", tmp_path / "file.csv", tmp_path / "link.csv"
+    os.mkfifo(pipe)
+    file.touch()
+    link.symlink_to(file)
+    assert [target_of(path) for path in (file, link, tmp_path / "new.csv")] == [
+        file.resolve(),
+        file.resolve(),
+        tmp_path.resolve() / "new.csv",
+    ]
+    for path in (pipe, tmp_path, Path("/"), Path("/dev/null")):
+        with pytest.raises(InvalidInput, match=r"cannot write .*: it is not a file"):
+            target_of(path)

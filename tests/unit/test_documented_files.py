@@ -71,6 +71,16 @@ def test_they_load_together(order: list[Path], capsys: pytest.CaptureFixture[str
             assert held[kind, name]["from"] == f"{file}:{line}"
 
 
+def test_each_protection_that_keeps_a_start_back_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["config", "check", *map(str, FILES)]) == 0
+    lead, _, _ = capsys.readouterr().out.partition("KIND")
+    for name in ("sync.network.encryption", "security.secure_boot", "access_control.authorization.roles"):  # fmt: skip
+        assert f"({name}: " in lead
+    assert "tamper detection (tamper_detection.enabled: true, " in lead
+
+
 def test_values_are_in_kept_units(capsys: pytest.CaptureFixture[str]) -> None:
     held = {name: row["value"] for (_, name), row in checked(capsys, *map(str, SETTINGS)).items()}
     assert held["runtime.max_memory_usage"] == 512_000_000

@@ -4,7 +4,8 @@ import pytest
 from msgspec import structs
 from msgspec.structs import replace
 
-from skerry.node.health.checks import CHECKS, Facts, examine, problems
+from skerry.node.health.checks import CHECKS, examine, problems
+from skerry.node.health.facts import Facts
 from skerry.wire.local import (
     BackupStatus,
     Growth,

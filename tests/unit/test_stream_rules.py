@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from skerry.cli.config_tables import note
+from skerry.cli.main import main
 from skerry.core.config import SourceFile, Sources, load
 from skerry.core.stream_rules import Rule, Rules
 from skerry.core.stream_settings import stream_rules
@@ -56,6 +57,13 @@ def test_check_says_what_holds_instead_of_what() -> None:
     )
 
 
+def test_people_are_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "hub.yaml"
+    file.write_text('retention: {streams: [{name: "cam.*", keep: 7d}, {name: a, keep: 1d}]}')
+    assert main(["config", "check", str(file)]) == 0
+    assert capsys.readouterr().out.count("«cam.*» for 1w instead of") == 1
+
+
 @pytest.mark.parametrize(
     ("rule", "told"),
     [
@@ -63,6 +71,8 @@ def test_check_says_what_holds_instead_of_what() -> None:
         ("{name: a, keep: 1d}, {name: a, bytes: 1MB}", "there are two rules for «a»"),
         ("{keep: 1d}", "missing field «retention.streams[0].name»"),
         ("{name: a, keep: 1s}", "1s is out of range: at least 1m"),
+        ("{name: a b, keep: 1d}", "«a b» fits no name of a record"),
+        ('{name: "", keep: 1d}', "«» fits no name of a record"),
         ("{name: a, kep: 1d}", "did you mean «keep»"),
     ],
 )

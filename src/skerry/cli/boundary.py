@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,15 @@ from skerry.cli.commands import application
 from skerry.cli.exits import FAILED, INTERRUPTED, WRONG_USE
 from skerry.kit.errors import InvalidInput, SkerryError
 
+_WAYS_OUT = {
+    errno.ENOSPC: ". Free some room there, or choose another place, and do it again.",
+    errno.EDQUOT: ". Free some room there, or choose another place, and do it again.",
+    errno.EROFS: ". Choose another place, or mount it for writing.",
+    errno.EACCES: ". Run it as the user who owns that.",
+    errno.EPERM: ". Run it as the user who owns that.",
+    errno.EIO: ". Is the stick or share still there? Else check the disk (smartctl).",
+}
+
 
 def run(words: Sequence[str]) -> int:
     """Runs a command and returns the exit code."""
@@ -23,15 +33,16 @@ def run(words: Sequence[str]) -> int:
         sys.stdout.flush()
     except typer.TyperException as error:
         return _complain(error.format_message(), error.exit_code)
-    except InvalidInput as error:
-        return _complain(str(error), WRONG_USE)
     except SkerryError as error:
-        return _complain(str(error), FAILED)
+        wrong_use = isinstance(error, InvalidInput)
+        return _complain(str(error), WRONG_USE if wrong_use else FAILED)
     except typer.Abort:
         return INTERRUPTED
     except BrokenPipeError:
         _leave_stdout()
         return 0
+    except OSError as error:
+        return _complain(_of_the_system(error), FAILED)
     return result if isinstance(result, int) else 0
 
 
@@ -39,6 +50,17 @@ def _complain(message: str, code: int) -> int:
     for line in message.strip().splitlines():
         sys.stderr.write(f"skerry: {line}\n")
     return code
+
+
+def _of_the_system(error: OSError) -> str:
+    """What no command has explained: a disk that is full, a directory that is gone, a file that others own."""
+    cause = error.strerror or str(error)
+    way_out = _WAYS_OUT.get(error.errno or 0, "")
+    return (
+        f"cannot go on: {error.filename}: {cause}{way_out}"
+        if error.filename
+        else f"cannot go on: {cause}{way_out}"
+    )
 
 
 def _leave_stdout() -> None:

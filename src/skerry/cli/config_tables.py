@@ -52,10 +52,18 @@ def _rows_of(kind: str, path: str, each: Configured) -> Iterator[_Row]:
     if not entries:
         yield _row(kind, path, each, each.setting, each.value)
     fields = {field.path: field for field in each.setting.fields}
+    told, quiet = each, _without_notes(each)
     for at, entry in enumerate(entries, start=1):
         for name, value in entry.items():
             inside = f"{path}[{entry.get('name', at)}].{name}"
-            yield _row(kind, inside, each, fields[name], value)
+            yield _row(kind, inside, told, fields[name], value)
+            told = quiet
+
+
+def _without_notes(each: Configured) -> Configured:
+    """What people should know of a list as a whole stands beside its first row."""
+    setting = dataclasses.replace(each.setting, notes=None)
+    return dataclasses.replace(each, setting=setting)
 
 
 def _is_in_force(kind: str, by_default: Configured) -> bool:
@@ -79,7 +87,8 @@ def _warnings(every: Mapping[str, Found], agents: Sequence[Found]) -> Iterator[s
     for kind, found in every.items():
         missing = refusals(found)
         if missing:
-            yield f"«skerry {kind} run» refuses to start with them, for want of {'; '.join(missing)}"
+            yield f"«skerry {kind} run» refuses to start with them, for want of"
+            yield from (f"  {each}" for each in missing)
     if agents:
         yield "agents are not built yet: nothing runs them"
 

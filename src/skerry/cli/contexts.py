@@ -20,11 +20,15 @@ DEFAULT = "default"
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Where commands go. `token_file` holds the administrator's token of `hub`."""
+    """Where commands go. `token_file` holds the administrator's token of `hub`, `data_dir` is the node's.
+
+    `hub_dir` is the hub's own data directory; None: it is not on this machine, or nobody has said where.
+    """
 
     hub: str
     token_file: Path
     data_dir: Path
+    hub_dir: Path | None = None
 
 
 class Contexts(msgspec.Struct, frozen=True):
@@ -39,6 +43,11 @@ class Contexts(msgspec.Struct, frozen=True):
             known = did_you_mean(name, [*self.contexts, DEFAULT])
             raise InvalidInput(f"unknown context «{name}»: {known}")
         return self.contexts[name]
+
+    def meant(self, name: str | None) -> Context | None:
+        """The context `name`, else the current one; None: «default». Raises InvalidInput with the nearest name."""
+        name = name or self.current
+        return None if name is None or name == DEFAULT else self.named(name)
 
     def with_context(self, name: str, context: Context) -> Contexts:
         """With `context` added or replaced; it becomes the current one only when there is no current one."""
@@ -104,8 +113,7 @@ def choose(
     A token is never sent to another hub than its own: with `hub`, it is that of a context for this hub.
     Raises InvalidInput when there is none, or the hub's address is no URL.
     """
-    name = name or contexts.current
-    base = default if name in {None, DEFAULT} else contexts.named(name)
+    base = contexts.meant(name) or default
     hub = checked_hub(hub or base.hub)
     if token_file is None:
         known = [base, default, *contexts.contexts.values()]

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from skerry.cli.data_dirs import ContextOption, node_options
 from skerry.cli.exits import FAILED
 from skerry.cli.output import Form, FormOption, Line, Table, number, standard_screen
 from skerry.kit.errors import NotFound
@@ -32,6 +33,7 @@ def verify_schema(
     script: Annotated[
         Path | None, typer.Argument(help="An SQL script; else the documented one.")
     ] = None,
+    context: ContextOption = None,
     data_dir: Annotated[Path | None, typer.Option(help="The node's data directory.")] = None,
     config: Annotated[
         list[Path] | None,
@@ -45,7 +47,7 @@ def verify_schema(
 
     Nothing is written, and the node may run. Ends with 1 when something is missing.
     """
-    options = {"data_dir": str(data_dir.absolute())} if data_dir else {}
+    options = node_options(data_dir, config, context)
     path = database_of(find_settings(config or [], options=options))
     if not path.is_file():
         raise NotFound(
@@ -60,7 +62,7 @@ def verify_schema(
 
 def _table(path: Path, reports: list[TableReport]) -> Table:
     missing = sum(len(report.missing) for report in reports)
-    found = f"{missing} things are missing" if missing else "nothing is missing"
+    count = {0: "nothing is", 1: "1 thing is"}.get(missing, f"{missing} things are")
     return Table(
         ("TABLE", "COLUMNS", "INDEXES", "ROWS", "MISSING"),
         [
@@ -75,5 +77,5 @@ def _table(path: Path, reports: list[TableReport]) -> Table:
         ],
         reports,
         "the script makes no table",
-        lead=[Line(f"{path}: {found}")],
+        lead=[Line(f"{path}: {count} missing")],
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skerry.cli.data_dirs import ContextOption, hub_options
 from skerry.cli.output import Cell, Form, FormOption, Line, Screen, Table, standard_screen
 from skerry.cli.session import Session, remote
 from skerry.hub.settings import HubSettings, find_settings, hub_settings
@@ -51,6 +52,7 @@ def backup(  # noqa: PLR0913, PLR0917 - one for each option
         ),
     ] = False,
     passphrase_file: PassphraseFile = None,
+    context: ContextOption = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     output: FormOption = Form.TABLE,
@@ -58,7 +60,7 @@ def backup(  # noqa: PLR0913, PLR0917 - one for each option
     """Back the hub up while it works. Nodes may forget what is in a backup on another disk than the hub's."""
     from skerry.hub import maintenance
 
-    settings = _settings(config, data_dir, passphrase_file)
+    settings = _settings(config, hub_options(data_dir, config, context), passphrase_file)
     screen = standard_screen(output)
     if with_files and by is None:
         raise InvalidInput("cannot use --with-files without --by: a backup by Skerry has the files")
@@ -79,7 +81,7 @@ def _count_other(
 ) -> None:
     from skerry.hub import maintenance
 
-    words, seconds = shlex.split(by), parse_duration(kept)
+    words, seconds = _words_of(by), parse_duration(kept)
     lanes = maintenance.count_other(settings, words, seconds, SystemClock(), files=with_files)
     screen.tell(f"counts for {kept}: {lanes} lanes of nodes", {"lanes": lanes})
     if not with_files and settings.blobs.url is None:
@@ -87,6 +89,16 @@ def _count_other(
             "files and events are not counted: nodes keep them. --with-files says that the tool copies "
             f"{settings.data_dir / 'files'}, too"
         )
+
+
+def _words_of(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise InvalidInput(f"cannot use --by «{command}»: {error}") from error
+    if not words:
+        raise InvalidInput("cannot use --by: it names no command")
+    return words
 
 
 def _tell(screen: Screen, made: Made) -> None:
@@ -128,6 +140,7 @@ def restore(  # noqa: PLR0913, PLR0917 - one for each option
         bool, typer.Option("--check", help="Only read the backup, and say whether it is whole.")
     ] = False,
     passphrase_file: PassphraseFile = None,
+    context: ContextOption = None,
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     output: FormOption = Form.TABLE,
@@ -136,7 +149,7 @@ def restore(  # noqa: PLR0913, PLR0917 - one for each option
     from skerry.hub import maintenance
     from skerry.hub.backups.restoring import Wish
 
-    settings = _settings(config, data_dir, passphrase_file)
+    settings = _settings(config, hub_options(data_dir, config, context), passphrase_file)
     screen = standard_screen(output)
     try:
         if check:
@@ -192,8 +205,8 @@ def _lead(status: BackupStatus) -> list[Line]:
 
 
 def _settings(
-    config: list[Path] | None, data_dir: Path | None, passphrase_file: Path | None
+    config: list[Path] | None, options: dict[str, str], passphrase_file: Path | None
 ) -> HubSettings:
-    given = {"data_dir": data_dir, "storage.backup_passphrase": passphrase_file}
-    options = {name: str(path.absolute()) for name, path in given.items() if path is not None}
+    if passphrase_file is not None:
+        options |= {"storage.backup_passphrase": str(passphrase_file.absolute())}
     return hub_settings(find_settings(config or [], options=options))

@@ -117,4 +117,4 @@ def keys_table(keys: KeyStatus, now_ns: int) -> Table:
         for key in keys.keys
     ]
     columns = ("KEY", "OF", "ALGORITHM", "MADE", "MESSAGES", "STATE")
-    return Table(columns, rows, data=keys, lead=[Line(f"encryption: {keys}")])
+    return Table(columns, rows, keys, "there are no keys", lead=[Line(f"encryption: {keys}")])

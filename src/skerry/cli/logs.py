@@ -19,6 +19,7 @@ import typer
 from rich.text import Text
 
 from skerry.cli.http import Api, Query, Unreachable
+from skerry.cli.rows import left_out
 from skerry.cli.session import Session, remote_text
 from skerry.cli.times import parse_time
 from skerry.core.log_lines import LEVELS, Levels, level_named, parse_line, record_line, shipped_name
@@ -222,6 +223,8 @@ class _AtHub:
                 return
         if rows.truncated:
             self._session.screen.note(f"more was sent; these are the newest {len(rows.rows)} lines")
+        if rows.damaged:
+            self._session.screen.note(left_out(rows.damaged))
         for row in rows.rows:
             yield record_line(row)
 
@@ -248,7 +251,7 @@ class _AtHub:
             return rows
         wanted = LEVELS[LEVELS.index(query.level) :]
         kept = [row for row in rows.rows if row.meta.get("level") in wanted]
-        return Rows(kept, rows.truncated)
+        return Rows(kept, rows.truncated, rows.damaged)
 
 
 async def _node_here(

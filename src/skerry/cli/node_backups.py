@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skerry.cli.data_dirs import ContextOption, node_options
 from skerry.cli.output import Form, FormOption, Screen, standard_screen
 from skerry.cli.progress import Progress
+from skerry.kit.errors import Corrupt
 from skerry.kit.units import format_size
 from skerry.node.settings import find_settings, node_settings
 
@@ -47,6 +50,7 @@ def backup(
             help="Where to; else the next one in the directory of backups (storage.backup_path)."
         ),
     ] = None,
+    context: ContextOption = None,
     data_dir: DataDir = None,
     config: Configs = None,
     passphrase_file: PassphraseFile = None,
@@ -58,7 +62,7 @@ def backup(
     from skerry.kit.sealing.sources import read_secret
     from skerry.node.backups.making import Maker
 
-    settings, screen = _settings(data_dir, config), standard_screen(output)
+    settings, screen = _settings(data_dir, config, context), standard_screen(output)
     passphrase = read_secret(passphrase_file) if passphrase_file else None
     maker = Maker(settings, RealDisk(), SystemClock(), passphrase)
     with Progress(screen) as progress:
@@ -73,6 +77,7 @@ def backup(
 
 def restore(  # noqa: PLR0913, PLR0917 - one argument for each option
     file: Annotated[Path, typer.Argument(help="The backup.")],
+    context: ContextOption = None,
     data_dir: DataDir = None,
     config: Configs = None,
     replace: Annotated[
@@ -94,16 +99,26 @@ def restore(  # noqa: PLR0913, PLR0917 - one argument for each option
     from skerry.kit.disk import RealDisk
     from skerry.node.backups.restoring import Restorer, open_backup
 
-    settings, screen = _settings(data_dir, config), standard_screen(output)
+    settings, screen = _settings(data_dir, config, context), standard_screen(output)
     keeping = _keeping(settings, key_file, passphrase_file)
-    archive, key = open_backup(file.absolute(), settings, keeping)
-    with Progress(screen) as progress:
+    with _damage_explained(), Progress(screen) as progress:
+        archive, key = open_backup(file.absolute(), settings, keeping)
         told = _teller(progress, "reading the backup")
         if check:
             _tell_whole(screen, archive, archive.verify(key, told))
         else:
             restorer = Restorer(settings, RealDisk(), SystemClock())
             _tell_restored(screen, restorer.restore(archive, key, replace=replace, progress=told))
+
+
+@contextlib.contextmanager
+def _damage_explained() -> Iterator[None]:
+    try:
+        yield
+    except Corrupt as error:
+        raise Corrupt(
+            f"{error}. Copy it again from where it came, or take the one before. Nothing was changed here."
+        ) from error
 
 
 def _tell_whole(screen: Screen, archive: Archive, contents: Contents) -> None:
@@ -120,8 +135,10 @@ def _tell_whole(screen: Screen, archive: Archive, contents: Contents) -> None:
     )
 
 
-def _settings(data_dir: Path | None, config: list[Path] | None) -> NodeSettings:
-    options = {"data_dir": str(data_dir.absolute())} if data_dir else {}
+def _settings(
+    data_dir: Path | None, config: list[Path] | None, context: str | None
+) -> NodeSettings:
+    options = node_options(data_dir, config, context)
     return node_settings(find_settings(config or [], options=options))
 
 
@@ -192,9 +209,18 @@ def _tell_restored(screen: Screen, restored: Restored) -> None:
             "files": restored.files,
             "sealed_by": restored.sealed_by,
             "replaced": restored.replaced,
+            "kept": restored.kept,
+            "left_behind": restored.left_behind,
         },
     )
-    if restored.replaced:
+    if restored.kept:
+        screen.say("the backup has no records: those that were there stayed, with their files")
+    if restored.left_behind:
+        screen.note(
+            f"{restored.left_behind} records that the hub does not have are in {restored.replaced} only, and nothing sends "
+            f"them. To go back to them, stop the node and put what is in there in its former place in {restored.data_dir}"
+        )
+    elif restored.replaced:
         screen.say(f"what was there is in {restored.replaced}; delete it when you do not need it")
     if restored.sealed_by:
         screen.say(f"its keys are now sealed by {restored.sealed_by}")

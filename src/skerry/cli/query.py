@@ -8,10 +8,10 @@ import typer
 
 from skerry.cli.http import Api
 from skerry.cli.output import Form
-from skerry.cli.rows import records_table, rows_of
+from skerry.cli.rows import left_out, records_table, rows_of
 from skerry.cli.session import Session, remote
-from skerry.cli.times import parse_time
-from skerry.kit.errors import InvalidInput, Refused
+from skerry.cli.times import parse_span
+from skerry.kit.errors import Refused
 from skerry.wire.local import NodeStatus
 from skerry.wire.people import Columns, Rows
 
@@ -35,12 +35,8 @@ async def query(
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 1000,
 ) -> None:
     """Show records: timestamp, name, value and meta, the newest last."""
-    now = session.clock.wall_ns()
-    start = parse_time(since, now) if since else None
-    end = parse_time(until, now) if until else None
+    start, end = parse_span(since, until, session.clock.wall_ns())
     asked = {"name": name, "since": start, "until": end, "limit": limit}
-    if start is not None and end is not None and start >= end:
-        raise InvalidInput(f"cannot query from {since} until {until}: that is no span of time")
 
     async def at_node(api: Api) -> Rows:
         if node is not None:
@@ -63,3 +59,5 @@ async def query(
     )
     if rows.truncated:
         session.screen.note(f"more match; these are the newest {len(rows.rows)} (raise --limit)")
+    if rows.damaged:
+        session.screen.note(left_out(rows.damaged))

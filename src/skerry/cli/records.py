@@ -13,9 +13,10 @@ from skerry.cli.completeness_table import completeness_table
 from skerry.cli.http import Api
 from skerry.cli.progress import Progress
 from skerry.cli.record_files import Format, RecordFile, open_record_file
+from skerry.cli.rows import left_out
 from skerry.cli.session import Session, remote
 from skerry.cli.steps import Pace
-from skerry.cli.times import parse_time
+from skerry.cli.times import parse_span
 from skerry.core.completeness import FACTOR
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.units import format_size
@@ -59,23 +60,25 @@ async def export_records(  # noqa: PLR0913 - one argument for each option
     until: Until = None,
 ) -> None:
     """Write all matching records to a file, oldest first."""
-    chosen, now = form or _form_of(to), session.clock.wall_ns()
+    chosen = form or _form_of(to)
+    start, end = parse_span(since, until, session.clock.wall_ns())
     asked: dict[str, str | int | None] = {
         "name": name,
         "node": node,
         "source": source,
         "kind": _kind(kind) if kind else None,
-        "since": parse_time(since, now) if since else None,
-        "until": parse_time(until, now) if until else None,
+        "since": start,
+        "until": end,
     }
     query = urlencode({key: value for key, value in asked.items() if value is not None})
-    part = to.with_name(f"{to.name}.part")
+    target = target_of(to)
+    part = target.with_name(f"{target.name}.part")
     try:
         async with session.hub() as hub:
             with Progress(session.screen) as steps:
                 pace = Pace(session.screen, steps, session.clock)
-                count = await _write(hub, query, open_record_file(chosen, part), pace)
-        part.replace(to)
+                count, damaged = await _write(hub, query, open_record_file(chosen, part), pace)
+        part.replace(target)
     except OSError as error:
         raise Refused(f"cannot write {to}: {error.strerror}") from error
     finally:
@@ -83,8 +86,10 @@ async def export_records(  # noqa: PLR0913 - one argument for each option
     size = to.stat().st_size
     session.screen.tell(
         f"{to}: {count} records, {format_size(size)}",
-        {"path": str(to), "records": count, "size": size},
+        {"path": str(to), "records": count, "size": size, "damaged": damaged},
     )
+    if damaged:
+        session.screen.note(left_out(damaged))
 
 
 @remote
@@ -102,14 +107,14 @@ async def report_completeness(  # noqa: PLR0913 - one argument for each option
     ] = FACTOR,
 ) -> None:
     """What of each series may be missing: silences, holes, the last value."""
-    now = session.clock.wall_ns()
+    start, end = parse_span(since, until, session.clock.wall_ns())
     asked = {
         "name": name,
         "node": node,
         "source": source,
         "kind": _kind(kind),
-        "since": parse_time(since, now) if since else None,
-        "until": parse_time(until, now) if until else None,
+        "since": start,
+        "until": end,
         "factor": str(factor),
     }
     async with session.hub() as hub:
@@ -121,20 +126,20 @@ async def report_completeness(  # noqa: PLR0913 - one argument for each option
         session.screen.note(f"there are more series; these are the first {len(report.series)}")
 
 
-async def _write(hub: Api, query: str, file: RecordFile, pace: Pace) -> int:
-    """Returns how many there were. Raises Transient when the stream ends early."""
-    count, end = 0, None
+async def _write(hub: Api, query: str, file: RecordFile, pace: Pace) -> tuple[int, int]:
+    """Returns how many there were, and how many were left out. Raises Transient when the stream ends early."""
+    count, damaged, end = 0, 0, None
     try:
         async for line in _lines(hub, query):
             file.write(line.rows)
             count += len(line.rows)
-            end = line.end
+            end, damaged = line.end, line.damaged
             pace.step(f"{count} records")
     finally:
         file.close()
     if end != count:
         raise Transient("cannot export records: the answer of the hub ended early. Try again")
-    return count
+    return count, damaged
 
 
 async def _lines(hub: Api, query: str) -> AsyncIterator[ExportLine]:
@@ -147,6 +152,13 @@ async def _lines(hub: Api, query: str) -> AsyncIterator[ExportLine]:
             if line.startswith(b'{"error"'):
                 raise Refused(decode(line, Problem, "the hub's answer").error)
             yield decode(line, ExportLine, "the hub's answer")
+
+
+def target_of(to: Path) -> Path:
+    """The file itself, where a link leads to it. It is replaced, so it must be a file: no device, no pipe."""
+    if not to.name or (to.exists() and not to.is_file()):
+        raise InvalidInput(f"cannot write {to}: it is not a file. Give a file's name")
+    return to.resolve()
 
 
 def _form_of(path: Path) -> Format:

@@ -18,12 +18,17 @@ def records_table(rows: Sequence[Row], *, with_node: bool, empty: str) -> Table:
     return Table(columns, [_line(row, with_node=with_node) for row in rows], rows, empty)
 
 
+def left_out(damaged: int) -> str:
+    """What people are told of an answer that is not whole."""
+    return f"{damaged} records that match are damaged at the hub and left out; its log names them"
+
+
 def rows_of(columns: Columns) -> Rows:
     """The records of `columns` as rows, by time."""
     rows = [row for series in columns.series for row in _rows(series)]
     if len(columns.series) > 1:
         rows.sort(key=attrgetter("at"))
-    return Rows(rows, columns.truncated)
+    return Rows(rows, columns.truncated, columns.damaged)
 
 
 def _rows(series: SeriesColumns) -> Iterator[Row]:

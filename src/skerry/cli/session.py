@@ -186,5 +186,8 @@ def default_target() -> Context:
     """The hub and the node that «skerry hub run» and «skerry node run» start without any settings."""
     hub = hub_settings.hub_settings(hub_settings.find_settings())
     return Context(
-        f"http://{hub.listen}", hub.data_dir / admin_token.FILE_NAME, chosen_data_dir({})
+        f"http://{hub.listen}",
+        hub.data_dir / admin_token.FILE_NAME,
+        chosen_data_dir({}),
+        hub.data_dir,
     )

@@ -223,7 +223,7 @@ async def _import_all(session: Session, hub: Api, waiting: list[Path], steps: St
     """Files that follow others of the stick are tried again after them, for as long as that helps."""
     totals, pace = _Totals(), Pace(session.screen, steps, session.clock)
     left = _in_order(waiting)
-    while left:
+    for _ in waiting:  # each round that helps is one that a file had to wait for
         problems: dict[Path, str] = {}
         before = totals.new + totals.files
         for path in left:
@@ -234,7 +234,7 @@ async def _import_all(session: Session, hub: Api, waiting: list[Path], steps: St
                 totals.whole += 1
         left = list(problems)
         totals.problems = list(problems.values())
-        if totals.new + totals.files == before:
+        if not left or totals.new + totals.files == before:
             break
     return totals
 

@@ -29,6 +29,17 @@ def parse_time(text: str, now_ns: int) -> int:
     return whole * NS + int((match[2] or "0").ljust(9, "0"))
 
 
+def parse_span(since: str | None, until: str | None, now_ns: int) -> tuple[int | None, int | None]:
+    """Both ends of a span of time in nanoseconds since 1970; None: it has no such end. Raises InvalidInput."""
+    start = parse_time(since, now_ns) if since else None
+    end = parse_time(until, now_ns) if until else None
+    if start is not None and end is not None and start >= end:
+        raise InvalidInput(
+            f"cannot take what is from {since} until {until}: that is no span of time"
+        )
+    return start, end
+
+
 def _ago(text: str) -> int:
     try:
         return round(parse_duration(text.removeprefix("-")) * NS)

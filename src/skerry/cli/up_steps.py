@@ -72,7 +72,8 @@ class Home:
     @property
     def target(self) -> Context:
         """The context that means this hub and node."""
-        return Context(self.url, self.hub_dir / admin_token.FILE_NAME, self.node_dir)
+        token = self.hub_dir / admin_token.FILE_NAME
+        return Context(self.url, token, self.node_dir, self.hub_dir)
 
 
 @dataclass(frozen=True)

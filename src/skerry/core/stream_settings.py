@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -10,6 +11,9 @@ from skerry.core.setting_values import Setting
 from skerry.core.stream_rules import Rule
 from skerry.kit.patterns import matches
 from skerry.kit.units import write_duration
+
+_PATTERN = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_.\-/*]*")
+"""As names of records (`wire.records`), with «*»."""
 
 
 def stream_rules(general: str) -> Setting:
@@ -34,6 +38,8 @@ def rules_fault(value: object) -> str | None:
         entry for entry in msgspec.convert(value, list[dict[str, object]]) if "name" in entry
     ]
     for rule in msgspec.convert(entries, list[Rule]):
+        if not _PATTERN.fullmatch(rule.name):
+            return f"«{rule.name}» fits no name of a record: letters, digits and _ . - /, with «*» for anything"
         if rule.keep is None and rule.bytes is None:
             return f"the rule for «{rule.name}» says nothing: give it keep or bytes"
         if rule.name in seen:

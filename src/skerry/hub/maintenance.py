@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import URL, Connection
 
 from skerry.hub import encryption
-from skerry.hub.backups import ledger, programs
+from skerry.hub.backups import ledger, programs, snapshot
 from skerry.hub.backups.apart import Home
 from skerry.hub.backups.ledger import SEEN_FOR, Entry
 from skerry.hub.backups.making import Made, Maker
@@ -32,7 +31,7 @@ from skerry.kit.archive.rotation import SUFFIX
 from skerry.kit.archive.wrapping import ArchiveKey, Wrapping, by_passphrase, unwrap
 from skerry.kit.clock import NS, Clock, SystemClock
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Corrupt, Refused
+from skerry.kit.errors import Corrupt, InvalidInput, Refused
 from skerry.kit.ids import uuid7
 from skerry.kit.sealing.sources import obtain, read_secret
 
@@ -100,9 +99,14 @@ def count_other(
 ) -> int:
     """Runs the user's own tool, and lets nodes rely on what the database had before it began; returns how many lanes.
 
-    `kept` is for how many seconds; `files`: it copies the files in the data directory, too. Raises Refused when it fails,
-    Transient. Blocks.
+    `kept` is for how many seconds, at most KEPT; `files`: it copies the files in the data directory, too. Raises
+    InvalidInput, Refused when it fails, Transient. Blocks.
     """
+    if not 0 < kept <= KEPT:
+        raise InvalidInput(
+            "cannot count a backup for so long: write more than nothing and at most 7d, because nodes keep nothing for "
+            "longer than that anyway"
+        )
     url = _current(settings)
     taken_at = clock.wall_ns()
     with reading(url) as connection:
@@ -110,7 +114,7 @@ def count_other(
     if not files and settings.blobs.url is None:
         points = ledger.without_files(points)
     programs.run(words)
-    until = taken_at + int(min(kept, KEPT) * NS)
+    until = taken_at + int(kept * NS)
     entry = Entry(uuid7(clock), "", 0, taken_at, until)
     written(url, lambda connection: ledger.remember(connection, entry, points))
     return len(points)
@@ -125,6 +129,18 @@ def restore(settings: HubSettings, path: Path, wish: Wish, clock: Clock) -> Rest
     """Puts a backup in the place of the hub's store. Raises as `Restorer.restore`. Blocks; not in an event loop."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return _restorer(settings, clock).restore(path, wish)
+
+
+def make_data_dir(settings: HubSettings) -> None:
+    """Makes the data directory of a hub that starts, if it is not there. Raises Refused."""
+    path = settings.data_dir
+    try:
+        RealDisk().make_directory("hub.directory", path)
+    except OSError as error:
+        raise Refused(
+            f"cannot make {path}: {error.strerror}. Make it for the hub's user, or choose another one: «data_dir» in "
+            "hub.yaml, or --data-dir."
+        ) from error
 
 
 def start(settings: HubSettings, store: HubStore) -> None:
@@ -190,14 +206,13 @@ def _passphrase(settings: HubSettings) -> bytes | None:
 def _current(settings: HubSettings) -> URL:
     """The database's address. Raises Refused when a hub of this build has not been started with it yet."""
     url = parse_url(settings.database_url)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        raise Refused(
-            f"cannot back up {url.database}: there is no such file. Name its directory (--data-dir), or start it once."
-        )
-    with reading(url) as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
+    found = snapshot.revision(url)
     if found != newest():
+        older = int(found) < int(newest())
+        way_out = (
+            "Start the hub with this build once" if older else "Install the newer Skerry again"
+        )
         raise Refused(
-            f"cannot back up {url}: it has schema {found}, this build {newest()}. Start the hub with this build once."
+            f"cannot back up {url}: it has schema {found}, this build knows {newest()}. {way_out}."
         )
     return url

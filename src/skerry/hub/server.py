@@ -52,7 +52,7 @@ from skerry.hub.hearing import SHOWN_EVERY, Hearing
 from skerry.hub.heartbeat import HeartbeatProtocol
 from skerry.hub.http_protocol import BoundedProtocol, Listener
 from skerry.hub.link import Links
-from skerry.hub.maintenance import build_schedule, start
+from skerry.hub.maintenance import build_schedule, make_data_dir, start
 from skerry.hub.peers import BEAT_EVERY, Peers
 from skerry.hub.settings import HubSettings, listen_fault
 from skerry.hub.store.hub_store import HubStore
@@ -118,7 +118,7 @@ async def serve(
     """
     listener = _listen(settings)
     with contextlib.closing(listener), contextlib.ExitStack() as held:
-        RealDisk().make_directory("hub.directory", settings.data_dir)
+        make_data_dir(settings)
         clock = SystemClock()
         store = HubStore(settings.database_url, clock, encryption=encryption.wish(settings))
         held.enter_context(only_user(store.url))

@@ -7,6 +7,7 @@
     ├── Refused          asked correctly, but it may not or cannot be done now; the text says why
     │   └── StorageFull  accepted records would have to be dropped (HTTP 507)
     ├── Transient        try again later; nothing is wrong with the request
+    │   └── Busy         too many ask at once: in a second (HTTP 429)
     └── Corrupt          stored data is not what was written: set aside, report, rebuild
 
 Messages have the form «cannot <verb> <object>: <cause>» and, where there is one, the way out.
@@ -39,6 +40,10 @@ class StorageFull(Refused):
 
 class Transient(SkerryError):
     """Expected to succeed later without any change."""
+
+
+class Busy(Transient):
+    """More are asking than can be answered in time; what stands stays as it is."""
 
 
 class Corrupt(SkerryError):

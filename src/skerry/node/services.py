@@ -73,7 +73,7 @@ from skerry.wire.records import Publish, Published
 from skerry.wire.workload import Assignment, StreamClass, WorkloadStatus
 
 if TYPE_CHECKING:
-    from skerry.node.health.checks import Facts
+    from skerry.node.health.facts import Facts
     from skerry.node.sync.carrying import Carrying
     from skerry.wire.rounds import SyncLogPage, SyncRound
     from skerry.wire.stick import ReceiptTaken
@@ -358,7 +358,7 @@ class Node:
         self.stopped.set()
 
     async def _facts(self, *, deep: bool) -> Facts:
-        from skerry.node.health.checks import Facts  # noqa: PLC0415 - as above
+        from skerry.node.health.facts import Facts  # noqa: PLC0415 - as above
 
         directory = self.settings.data_dir
         store = partial(integrity_problem, self.store.path, self.store.encryption.cipher("store"))

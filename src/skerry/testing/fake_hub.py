@@ -17,7 +17,7 @@ import msgspec
 from skerry.core.cursors import Position, set_digest, sign, verify
 from skerry.core.entities import ENTITIES, incoming_wins, node_may_write
 from skerry.core.lanes import Admit, Diverged, Gap, admit
-from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.kit.errors import Busy, InvalidInput, Refused, Transient
 from skerry.kit.ids import random_token
 from skerry.node.sync.live_link import Evicted
 from skerry.wire.codec import decode
@@ -119,6 +119,8 @@ class FakeHub:
         self.hellos: list[Hello] = []
         self.reachable = True
         self.live_refused = False
+        self.busy = 0
+        """So many hellos it has no time for."""
         self.refusing: set[Lane] = set()
         self.pulls_refused = False
         self.stuck: set[Lane] = set()
@@ -165,6 +167,9 @@ class FakeHub:
 
     async def hello(self, hello: Hello) -> HelloReply:
         self.hellos.append(hello)
+        if self.busy:
+            self.busy -= 1
+            raise Busy("cannot say hello: the hub is kept busy by the test")
         return self._answer(lambda: self._hello(hello))
 
     async def push(self, unit: PushUnit) -> PushReply:

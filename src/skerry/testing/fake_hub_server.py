@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from skerry.kit.errors import InvalidInput, SkerryError, Transient
+from skerry.kit.errors import Busy, InvalidInput, SkerryError, Transient
 from skerry.node.sync.live_link import Evicted
 from skerry.testing.fake_hub import NODE_ID, FakeHub, FakeLive
 from skerry.wire.codec import compress, decode, decompress, encode
@@ -111,7 +111,7 @@ async def _problems(
         return await handler(request)
     except SkerryError as error:
         if isinstance(error, Transient):
-            status = 503
+            status = 429 if isinstance(error, Busy) else 503
         else:
             status = 400 if isinstance(error, InvalidInput) else 409
         return web.Response(body=encode(Problem(str(error))), status=status)

@@ -47,6 +47,10 @@ class MemoryBlobs:
             raise NotFound(f"cannot read blob {sha256[:12]}…: it is not here")
         yield self._complete[sha256][start:end]
 
+    def cut(self, sha256: str, size: int) -> None:
+        """The disk has lost what comes after the first `size` bytes."""
+        self._complete[sha256] = self._complete[sha256][:size]
+
     async def remove(self, sha256: str) -> None:
         for kept in (self._complete, self._parts, self._written):
             kept.pop(sha256, None)

@@ -26,7 +26,7 @@ class Silence(msgspec.Struct, frozen=True):
 
 
 class Holes(msgspec.Struct, frozen=True):
-    """Records of a publisher, of all its names, that it has numbered and the hub does not have."""
+    """Records of a publisher, of all its names, that it has numbered between those of the asked time, and the hub lacks."""
 
     missing: int = 0
     on_the_way: int = 0

@@ -20,7 +20,11 @@ class ExportRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ExportLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Some rows in the order of their time; the last line has none and says how many there were."""
+    """Some rows in the order of their time; the last line has none and says how many there were.
+
+    So many more are `damaged`, and are left out.
+    """
 
     rows: list[ExportRow] = []
     end: int | None = None
+    damaged: int = 0

@@ -219,10 +219,14 @@ class BackupStatus(msgspec.Struct, frozen=True):
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """Records, oldest first. `truncated` says that more matched than `limit` allowed."""
+    """Records, oldest first. `truncated` says that more matched than `limit` allowed.
+
+    `damaged` so many more match, and are left out, because they are not what was stored.
+    """
 
     rows: list[Row]
     truncated: bool = False
+    damaged: int = 0
 
 
 class MetaRun(msgspec.Struct, frozen=True, array_like=True):
@@ -249,6 +253,7 @@ class Columns(msgspec.Struct, frozen=True):
 
     series: list[SeriesColumns]
     truncated: bool = False
+    damaged: int = 0
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from skerry.kit.disk import Disk
-from skerry.kit.errors import InvalidInput
+from skerry.kit.errors import InvalidInput, Refused
 from skerry.kit.ids import random_token
 
 FILE_NAME = "admin.token"
@@ -15,12 +15,17 @@ FILE_NAME = "admin.token"
 def load_or_create(data_dir: Path, disk: Disk) -> str:
     """The token in `<data_dir>/admin.token`, which is created with mode 0600 when it is missing.
 
-    Raises InvalidInput when the file holds no usable token.
+    Raises InvalidInput when the file holds no usable token, Refused when it cannot be read or made.
     """
     path = data_dir / FILE_NAME
-    if not path.exists():
-        _create(data_dir, disk)
-    token = path.read_text().strip()
+    try:
+        if not path.exists():
+            _create(data_dir, disk)
+        token = path.read_text().strip()
+    except OSError as error:
+        raise Refused(
+            f"cannot use {path}: {error.strerror}. It must be the hub's user's own file."
+        ) from error
     if len(token) < 32:
         raise InvalidInput(
             f"cannot use {path}: it holds {len(token)} characters, a token has at least 32. "

@@ -11,6 +11,7 @@ from litestar.response import Stream
 from skerry.hub.api.auth import NODE, PERSON, AuthenticatedRequest
 from skerry.hub.api.blobs import by_range, checked_sha256
 from skerry.hub.api.bodies import WireBody
+from skerry.hub.api.moments import moment
 from skerry.hub.changes import Changes
 from skerry.hub.files.arrivals import WINDOW, Arrivals
 from skerry.hub.files.shelf import Shelf, Wanted
@@ -81,7 +82,8 @@ async def list_files(  # noqa: PLR0913 - one argument for each query parameter
     limit: FromQuery[int] = 100,
 ) -> FileList:
     """The newest matching files, oldest first. `*` in a name matches anything; `sha256` may be its beginning."""
-    return await shelf.list(Wanted(name, node, source, sha256, since, until), limit)
+    wanted = Wanted(name, node, source, sha256, moment(since), moment(until))
+    return await shelf.list(wanted, limit)
 
 
 @get("/api/v1/files/{sha256:str}/content", opt=PERSON)
@@ -94,7 +96,7 @@ async def download_file(
     """A file, or the part of it that the header Range asks for."""
     view = await shelf.content(checked_sha256(sha256))
     size = await file_blobs.size(sha256)
-    if size is None:
+    if size != view.size:  # missing, or cut
         raise NotFound(f"cannot send file «{view.name}»: the hub has lost its bytes")
     # A record's name has nothing that would end the quotation.
     named = {"Content-Disposition": f'attachment; filename="{view.name.rpartition("/")[2]}"'}

@@ -16,7 +16,8 @@ from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.sessions import LoginCodes
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
-from skerry.hub.data.storage import Storage
+from skerry.hub.data.query import RecordQuery
+from skerry.hub.data.storage import Storage, disk_problem
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
@@ -50,10 +51,19 @@ _BACKUPS_FAIL = "the hub's backups fail: «skerry hub backups» says why"
 
 
 @get("/healthz", opt=ANYONE)
-async def healthz(backups: NamedDependency[Schedule]) -> Health:
+async def healthz(
+    backups: NamedDependency[Schedule],
+    storage: NamedDependency[Storage],
+    record_query: NamedDependency[RecordQuery],
+) -> Health:
     """Says that the hub answers, and what it does not do as it should."""
     failing = await backups.problem()  # which names paths: for people who say who they are
-    return Health("ok", skerry.__version__, [_BACKUPS_FAIL] if failing else [])
+    problems = [
+        _BACKUPS_FAIL if failing else "",
+        disk_problem(storage.free_bytes()),
+        record_query.damage.problem,
+    ]
+    return Health("ok", skerry.__version__, [problem for problem in problems if problem])
 
 
 @get("/api/v1/backups", opt=PERSON)

@@ -11,6 +11,7 @@ from litestar.types import ExceptionHandler
 
 from skerry.hub.api.auth import Misdirected, NotAllowed, NotAuthenticated
 from skerry.kit.errors import (
+    Busy,
     InvalidInput,
     NotFound,
     Refused,
@@ -35,13 +36,18 @@ _STATUS: tuple[tuple[type[SkerryError], int], ...] = (
     (NotFound, 404),
     (StorageFull, 507),
     (Refused, 409),
+    (Busy, 429),
     (Transient, 503),
     (SkerryError, 500),
 )
 _GONE = "client disconnected prematurely"
 """Litestar's words when a connection ends in the middle of a body: nobody reads the answer, and it is no bug."""
 
-_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
+_HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    429: {"Retry-After": "1"},
+    503: {"Retry-After": "1"},
+}
 
 
 def status_of(error: SkerryError) -> int:

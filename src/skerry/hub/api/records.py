@@ -15,6 +15,7 @@ from litestar.response import Stream
 
 from skerry.core.completeness import FACTOR
 from skerry.hub.api.auth import PERSON
+from skerry.hub.api.moments import moment
 from skerry.hub.data.completeness import Asked as AskedSeries
 from skerry.hub.data.completeness import Completeness
 from skerry.hub.data.export import RecordExport
@@ -36,7 +37,9 @@ def _asked(
     since: FromQuery[int | None] = None,
     until: FromQuery[int | None] = None,
 ) -> Asked:
-    return Asked(name=name, node=node, source=source, kind=kind, since=since, until=until)
+    return Asked(
+        name=name, node=node, source=source, kind=kind, since=moment(since), until=moment(until)
+    )
 
 
 @get("/api/v1/records", opt=PERSON)
@@ -80,7 +83,9 @@ async def report_completeness(  # noqa: PLR0913 - one argument for each query pa
     """What of each series may be missing. A silence is longer than `factor` usual spacings."""
     if not factor > 1:
         raise InvalidInput(f"cannot report silences from {factor} spacings on: write more than 1")
-    return await completeness.report(AskedSeries(name, node, source, kind, since, until, factor))
+    return await completeness.report(
+        AskedSeries(name, node, source, kind, moment(since), moment(until), factor)
+    )
 
 
 async def _written(lines: AsyncIterator[ExportLine]) -> AsyncIterator[bytes]:

@@ -55,10 +55,26 @@ class Snapshot:
     content: Callable[[], Iterator[bytes]]
 
 
+def revision(url: URL) -> str:
+    """The database's revision. Raises Refused where there is none, Transient."""
+    if url.get_backend_name() == "sqlite":
+        _file_of(url)  # opening it would make one
+    with reading(url) as connection:
+        return revision_of(connection)
+
+
+def revision_of(connection: Connection) -> str:
+    """As `revision`, of an open database."""
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is None:
+        raise _nothing_there(connection.engine.url)
+    return found
+
+
 def size_of(url: URL) -> int:
     """Bytes of the database. Raises Refused, Transient."""
     if url.get_backend_name() == "sqlite":
-        path = _existing(url)
+        path = _file_of(url)
         wal = path.with_name(f"{path.name}-wal")
         return path.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
     with reading(url) as connection:
@@ -92,7 +108,7 @@ def check_sqlite(path: Path) -> None:
 def _of_sqlite(url: URL, scratch: Path, progress: Progress) -> Iterator[Snapshot]:
     copy = scratch / DATABASE["sqlite"]
     copy.touch(mode=0o600)
-    source = _existing(url)
+    source = _file_of(url)
     try:
         with (
             contextlib.closing(sqlite3.connect(source, isolation_level=None)) as database,
@@ -124,18 +140,18 @@ def _of_postgresql(url: URL, scratch: Path) -> Iterator[Snapshot]:
 
 
 def _about(connection: Connection, kind: Kind) -> About:
-    revision = MigrationContext.configure(connection).get_current_revision()
-    if revision is None:
-        raise Refused(
-            f"cannot back up {connection.engine.url}: it is empty. Has the hub ever been started?"
-        )
-    return About(facts.hub_id(connection), kind, int(revision), read_log(connection).epoch)
+    schema = int(revision_of(connection))
+    return About(facts.hub_id(connection), kind, schema, read_log(connection).epoch)
 
 
-def _existing(url: URL) -> Path:
+def _file_of(url: URL) -> Path:
     path = Path(url.database or "")
     if not path.is_file():
-        raise Refused(
-            f"cannot back up {path}: there is no such file. Has the hub ever been started?"
-        )
+        raise _nothing_there(url)
     return path
+
+
+def _nothing_there(url: URL) -> Refused:
+    return Refused(
+        f"cannot back up {url}: there is no hub's database there. Name its directory (--data-dir), or start the hub once."
+    )

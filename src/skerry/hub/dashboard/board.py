@@ -70,6 +70,8 @@ class Board:
         latest = await self._query.latest()
         events = await self._query.records(kind="event", limit=_EVENTS)
         await self._read_history(view.charted_names(latest, now), now)
+        failing = await self._backups.problem()
+        problems = (disk_problem(free), failing, self._query.damage.problem)
         return view.Snapshot(
             now=now,
             nodes=await self._nodes.list(),
@@ -77,7 +79,7 @@ class Board:
             latest=latest,
             events=events.rows,
             history=self._history,
-            problems=[each for each in (disk_problem(free), await self._backups.problem()) if each],
+            problems=[each for each in problems if each],
             free=free,
         )
 

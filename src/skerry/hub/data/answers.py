@@ -22,12 +22,16 @@ class Series(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Records, oldest first, with the names of their series and their metas; `truncated` when more would have fitted."""
+    """Records, oldest first, with the names of their series and their metas; `truncated` when more would have fitted.
+
+    `damaged` are those that would be among them, and what is wrong with each.
+    """
 
     readings: Sequence[Reading]
     series: Mapping[int, Series]
     metas: Mapping[int, Meta]
     truncated: bool = False
+    damaged: Sequence[str] = ()
 
 
 def rows(found: Found) -> Rows:
@@ -39,7 +43,7 @@ def rows(found: Found) -> Rows:
         node, source, name, kind = found.series[series_id]
         meta = nothing if meta_id is None else found.metas[meta_id]
         made.append(Row(iso(at), name, value, meta, node, source, at, kind))
-    return Rows(made, found.truncated)
+    return Rows(made, found.truncated, len(found.damaged))
 
 
 def columns(found: Found) -> Columns:
@@ -51,6 +55,7 @@ def columns(found: Found) -> Columns:
     return Columns(
         [_column(found.series[each], by_series[each], found.metas) for each in ordered],
         found.truncated,
+        len(found.damaged),
     )
 
 

@@ -35,6 +35,16 @@ class Asked:
     until: int | None
     factor: float
 
+    @property
+    def first(self) -> int:
+        """The least time that is asked for."""
+        return -INT64 if self.since is None else self.since
+
+    @property
+    def last(self) -> int:
+        """The greatest one."""
+        return INT64 - 1 if self.until is None else self.until - 1
+
 
 @dataclass(frozen=True)
 class _Series:
@@ -70,7 +80,7 @@ class Completeness:
                 continue
             publisher = (one.node_id, one.source)
             if publisher not in holes:
-                holes[publisher] = await self._holes(one, now)
+                holes[publisher] = await self._holes(one, asked, now)
             found.append(await self._described(one, asked, times, holes[publisher], now))
         return CompletenessReport(found, truncated=len(chosen) > MAX_SERIES)
 
@@ -127,11 +137,11 @@ class Completeness:
             if isinstance(since, int) and isinstance(until, int)
         ]
 
-    async def _holes(self, one: _Series, now: int) -> Holes:
-        """What the numbers of a publisher's sessions say, over all that the hub has of it, in one read."""
+    async def _holes(self, one: _Series, asked: Asked, now: int) -> Holes:
+        """What the numbers of a publisher's sessions say about the asked time, in one read."""
 
         def work(connection: Connection) -> list[tuple[int, int]]:
-            return _open_holes(connection, one.node_id, one.source)
+            return _open_holes(connection, one, asked)
 
         found = await self._store.survey(work)
         missing = sum(
@@ -166,8 +176,6 @@ def _chosen(connection: Connection, asked: Asked) -> list[_Series]:
 def _page(
     connection: Connection, series_id: int, asked: Asked, after: tuple[int, int, int] | None
 ) -> Sequence[Row[int, int, int, str, int, int]]:
-    since = -INT64 if asked.since is None else asked.since
-    until = INT64 - 1 if asked.until is None else asked.until - 1
     place = (record.c.at, record.c.session_id, record.c.counter)
     query = (
         select(*place, batch.c.boot_id, batch.c.accepted_at, batch.c.monotonic)
@@ -175,8 +183,8 @@ def _page(
         .where(
             record.c.series_id == series_id,
             record.c.kind == KINDS.index(asked.kind),
-            record.c.at >= (since if after is None else after[0]),
-            record.c.at <= until,
+            record.c.at >= (asked.first if after is None else after[0]),
+            record.c.at <= asked.last,
         )
         .order_by(*place)
         .limit(PAGE)
@@ -186,28 +194,35 @@ def _page(
     return connection.execute(query).all()
 
 
-def _open_holes(connection: Connection, node_id: str, source: str) -> list[tuple[int, int]]:
-    """Size of each hole in a publisher's numbers, and when the hub got the record after it."""
+def _open_holes(connection: Connection, one: _Series, asked: Asked) -> list[tuple[int, int]]:
+    """Size of each hole in a publisher's numbers, and when the hub got the record after it.
+
+    Looked at are, for each session, the numbers from its first to its last in the asked time. A session whose numbers
+    are not all of that time is read as a whole: what has other times, by a clock that was set, is not missing.
+    """
     own = record.c.series_id.in_(
         select(series.c.id).where(
-            series.c.node_id == node_id, series.c.source == source, series.c.kind != "gap"
+            series.c.node_id == one.node_id, series.c.source == one.source, series.c.kind != "gap"
         )
     )
-    sums = (
-        select(record.c.session_id)
-        .where(own)
+    first, last = func.min(record.c.counter), func.max(record.c.counter)
+    doubtful = (
+        select(record.c.session_id, first.label("first"), last.label("last"))
+        .where(own, record.c.at >= asked.first, record.c.at <= asked.last)
         .group_by(record.c.session_id)
-        .having(func.max(record.c.counter) - func.min(record.c.counter) + 1 > func.count())
+        .having(last - first + 1 > func.count())
+        .limit(_MAX_HOLES)
     )
-    sessions = connection.execute(sums).scalars().all()
-    if not sessions:
+    if not connection.execute(doubtful.limit(1)).all():
         return []
+    within = doubtful.subquery()
     before = func.lag(record.c.counter).over(
         partition_by=record.c.session_id, order_by=record.c.counter
     )
     numbered = (
         select(record.c.counter, record.c.batch_id, before.label("before"))
-        .where(own, record.c.session_id.in_(sessions[:_MAX_HOLES]))
+        .join(within, within.c.session_id == record.c.session_id)
+        .where(own, record.c.counter >= within.c.first, record.c.counter <= within.c.last)
         .subquery()
     )
     size = (numbered.c.counter - numbered.c.before - 1).label("size")

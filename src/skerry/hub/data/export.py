@@ -17,6 +17,7 @@ from skerry.hub.store.patterns import fits
 from skerry.hub.store.tables import FLEET, KINDS, node, record, series
 from skerry.kit.errors import Refused
 from skerry.wire.exports import ExportLine, ExportRow
+from skerry.wire.people import Rows
 from skerry.wire.records import INT64, Kind, Row
 
 PAGE = 10_000
@@ -44,7 +45,7 @@ class RecordExport:
 
     async def lines(self, wanted: Wanted) -> AsyncIterator[ExportLine]:
         """Rows in the order of their time, and at the end how many. Raises Refused when a single moment has too many."""
-        sent, width = 0, _FIRST_WINDOW
+        sent, damaged, width = 0, 0, _FIRST_WINDOW
         end = INT64 if wanted.until is None else wanted.until
         at = await self._next(wanted, -INT64 if wanted.since is None else wanted.since)
         while at is not None and at < end:
@@ -55,14 +56,15 @@ class RecordExport:
             if found is None:
                 width = following(until - at, PAGE, truncated=True)
                 continue
-            if found:
-                sent += len(found)
-                yield ExportLine([_row(row) for row in found])
-            width = following(width, len(found), truncated=False)
-            at = until if found else await self._next(wanted, until)
-        yield ExportLine(end=sent)
+            damaged += found.damaged
+            if found.rows:
+                sent += len(found.rows)
+                yield ExportLine([_row(row) for row in found.rows])
+            width = following(width, len(found.rows), truncated=False)
+            at = until if found.rows else await self._next(wanted, until)
+        yield ExportLine(end=sent, damaged=damaged)
 
-    async def _moment(self, wanted: Wanted, at: int) -> list[Row]:
+    async def _moment(self, wanted: Wanted, at: int) -> Rows:
         found = await self._window(wanted, at, at + 1, _MOST_AT_ONCE)
         if found is None:
             raise Refused(
@@ -70,7 +72,7 @@ class RecordExport:
             )
         return found
 
-    async def _window(self, wanted: Wanted, at: int, until: int, most: int) -> list[Row] | None:
+    async def _window(self, wanted: Wanted, at: int, until: int, most: int) -> Rows | None:
         """None: there are more than `most`."""
         found = await self._query.records(
             name=wanted.name,
@@ -81,7 +83,7 @@ class RecordExport:
             until=until,
             limit=most,
         )
-        return None if found.truncated else found.rows
+        return None if found.truncated else found
 
     async def _next(self, wanted: Wanted, at: int) -> int | None:
         """The earliest time of a fitting record from `at` on, so that years without any cost nothing."""

@@ -6,33 +6,34 @@ newest end, however many records there are. What rows repeat (series, node, meta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, TypeVar, Unpack
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, func, literal, or_, select
 
 from skerry.hub.data import answers
 from skerry.hub.data.answers import Found, Series
+from skerry.hub.data.damage import Damage
+from skerry.hub.data.newest import Newest, Span, newest, newest_first, of_kind
 from skerry.hub.data.values import restore_meta
 from skerry.hub.store import readings
 from skerry.hub.store.bodies import META, Bodies
 from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.keys import RingGone
 from skerry.hub.store.patterns import fits
-from skerry.hub.store.readings import Reading
-from skerry.hub.store.tables import FLEET, KINDS, meta, node, record, series
-from skerry.kit.errors import InvalidInput
+from skerry.hub.store.readings import Read, Reading
+from skerry.hub.store.tables import FLEET, meta, node, record, series
+from skerry.kit.errors import Corrupt, InvalidInput
 from skerry.wire.people import Columns, Rows
 from skerry.wire.records import INT64, Kind, Meta, Row
+
+T = TypeVar("T")
 
 MAX_LIMIT = 100_000
 
 _AT_ONCE = 500
 """Ids in one statement."""
-
-_NEWEST_FIRST = (
-    record.c.at.desc(), record.c.series_id.desc(), record.c.session_id.desc(), record.c.counter.desc(),
-)  # fmt: skip
 
 _NODE = func.coalesce(node.c.name, series.c.node_id).label("node")
 
@@ -77,38 +78,52 @@ class _Question(Wanted):
 
 
 class RecordQuery:
-    """Records as people read them."""
+    """Records as people read them. Those that are damaged are left out of answers, which say how many; `damage` knows them."""
 
     def __init__(self, store: HubStore) -> None:
+        self.damage = Damage()
         self._store = store
 
     async def records(self, limit: int = 1000, **asked: Unpack[Asked]) -> Rows:
         """The newest `limit` matching rows, oldest first. Raises InvalidInput when `limit` is out of range."""
         question = _checked(limit, asked)
-        return await self._store.read(lambda connection: answers.rows(_find(connection, question)))
+        return await self._read(lambda connection: _find(connection, question), answers.rows)
 
     async def columns(self, limit: int = 1000, **asked: Unpack[Asked]) -> Columns:
         """As `records`, by series and column: a tenth of the work, and of the bytes, for long series."""
         question = _checked(limit, asked)
-        return await self._store.read(
-            lambda connection: answers.columns(_find(connection, question))
-        )
+        return await self._read(lambda connection: _find(connection, question), answers.columns)
 
     async def latest(self, node: str | None = None) -> list[Row]:
         """The newest measurement of every series, by node, source and name."""
 
-        def work(connection: Connection) -> list[Row]:
-            newest = _nth_newest(1, -INT64, INT64 - 1, "measurement")
-            newest_record = and_(record.c.at == newest, _of_kind("measurement"))
+        def find(connection: Connection) -> Found:
             fitting = series.c.kind == "measurement", _of_node(node)
-            found = readings.read(connection, _joined(newest_record).where(*fitting))
-            names, metas = _named(connection, *fitting), _metas_of(connection, found)
-            newest_first: dict[tuple[str, str, str], Row] = {}
-            for row in answers.rows(Found(found, names, metas)).rows:
-                newest_first.setdefault((row.node, row.source, row.name), row)
-            return [newest_first[key] for key in sorted(newest_first)]
+            span = Span(-INT64, INT64 - 1, "measurement")
+            found = readings.read(connection, *newest(connection, span, 1, *fitting))
+            found, metas = _with_metas(connection, found)
+            names = _named(connection, *fitting)
+            return Found(found.readings, names, metas, damaged=found.damaged)
 
-        return await self._store.read(work)
+        return await self._read(find, _newest_of_each)
+
+    async def _read(self, find: Callable[[Connection], Found], form: Callable[[Found], T]) -> T:
+        """Finds and forms in a reader's thread."""
+
+        def work(connection: Connection) -> tuple[T, Sequence[str]]:
+            found = find(connection)
+            return form(found), found.damaged
+
+        answer, damaged = await self._store.read(work)
+        self.damage.meet(damaged)
+        return answer
+
+
+def _newest_of_each(found: Found) -> list[Row]:
+    newest_first: dict[tuple[str, str, str], Row] = {}
+    for row in answers.rows(found).rows:
+        newest_first.setdefault((row.node, row.source, row.name), row)
+    return [newest_first[key] for key in sorted(newest_first)]
 
 
 def _checked(limit: int, asked: Asked) -> _Question:
@@ -136,47 +151,28 @@ def _find(connection: Connection, question: _Question) -> Found:
     )
     match connection.execute(some).all():
         case [lone]:
-            query = _along(lone.id, lone.kind, question)
+            query, of = _along(lone.id, lone.kind, question)
         case _:
-            query = _across(question).where(*fitting)
-    found = readings.read(connection, query.limit(question.limit + 1))
-    kept = found[: question.limit][::-1]
-    return Found(
-        kept,
-        _names_of(connection, kept),
-        _metas_of(connection, kept),
-        truncated=len(found) > question.limit,
+            span = Span(question.first, question.last, question.kind)
+            query, of = newest(connection, span, question.limit + 1, *fitting)
+    found = readings.read(connection, query.limit(question.limit + 1), of)
+    truncated = found.all > question.limit
+    found, metas = _with_metas(
+        connection, Read(found.readings[: question.limit][::-1], found.damaged)
     )
+    names = _names_of(connection, found.readings)
+    return Found(found.readings, names, metas, truncated, found.damaged)
 
 
-def _along(series_id: int, kind: Kind, question: _Question) -> Select[Any]:
+def _along(series_id: int, kind: Kind, question: _Question) -> Newest:
     """The records of one series, newest first: as they lie in the table, so nothing is sorted."""
-    return (
-        select(*readings.COLUMNS)
-        .where(record.c.series_id == series_id, _of_kind(kind))
+    query = (
+        select(*readings.columns())
+        .where(record.c.series_id == series_id, of_kind(kind))
         .where(record.c.at >= question.first, record.c.at <= question.last)
-        .order_by(*_NEWEST_FIRST)
+        .order_by(*newest_first())
     )
-
-
-def _across(question: _Question) -> Select[Any]:
-    """The records of many series, newest first; of none more than the answer could have."""
-    first, last, kind = question.first, question.last, question.kind
-    start = _nth_newest(question.limit + 1, first, last, kind)
-    return _joined(
-        and_(record.c.at >= start, record.c.at >= first, record.c.at <= last, _of_kind(kind))
-    )
-
-
-def _joined(condition: ColumnElement[bool]) -> Select[Any]:
-    return (
-        select(*readings.COLUMNS)
-        .select_from(series)
-        .join(record, and_(record.c.series_id == series.c.id, condition))
-        .outerjoin(node, node.c.id == series.c.node_id)
-        .where(series.c.fleet_id == FLEET)
-        .order_by(*_NEWEST_FIRST)
-    )
+    return Newest(query, record)
 
 
 def _named(connection: Connection, *fitting: ColumnElement[bool]) -> Mapping[int, Series]:
@@ -192,39 +188,29 @@ def _names_of(connection: Connection, found: Sequence[Reading]) -> Mapping[int, 
     return names
 
 
-def _metas_of(connection: Connection, found: Sequence[Reading]) -> Mapping[int, Meta]:
+def _with_metas(connection: Connection, found: Read) -> tuple[Read, Mapping[int, Meta]]:
+    """The metas that records name. Those whose meta is damaged are left out, too."""
     query, bodies = select(meta.c.id, meta.c.json, meta.c.hash), Bodies.of(connection)
     metas: dict[int, Meta] = {}
-    for part in _parts({reading[-1] for reading in found} - {None}):
+    damaged: dict[int | None, str] = {}
+    for part in _parts({reading[-1] for reading in found.readings} - {None}):
         for number, text, name in connection.execute(query.where(meta.c.id.in_(part))).all():
-            metas[number] = restore_meta(bodies.open_text(META, text, name))
-    return metas
+            try:
+                metas[number] = restore_meta(bodies.open_text(META, text, name))
+            except RingGone:
+                raise
+            except Corrupt as error:
+                damaged[number] = str(error)
+    if not damaged:
+        return found, metas
+    whole = [reading for reading in found.readings if reading[-1] not in damaged]
+    lost = [damaged[reading[-1]] for reading in found.readings if reading[-1] in damaged]
+    return Read(whole, [*found.damaged, *lost]), metas
 
 
 def _parts(ids: Collection[int | None]) -> Iterator[Sequence[int | None]]:
     ordered = list(ids)
     return (ordered[start : start + _AT_ONCE] for start in range(0, len(ordered), _AT_ONCE))
-
-
-def _of_kind(kind: Kind | None) -> ColumnElement[bool]:
-    """Follows from the series; said of the record too, because PostgreSQL's partitions go by it."""
-    return literal(value=True) if kind is None else record.c.kind == KINDS.index(kind)
-
-
-def _nth_newest(n: int, first: int, last: int, kind: Kind | None) -> ColumnElement[int]:
-    """The time of a series' n-th newest record from `first` to `last`, or `first` when it has fewer."""
-    walked = record.alias()
-    return func.coalesce(
-        select(walked.c.at)
-        .where(walked.c.series_id == series.c.id, walked.c.at >= first, walked.c.at <= last)
-        .where(literal(value=True) if kind is None else walked.c.kind == KINDS.index(kind))
-        .order_by(walked.c.at.desc())
-        .limit(1)
-        .offset(n - 1)
-        .correlate(series)
-        .scalar_subquery(),
-        first,
-    )
 
 
 def _is(column: ColumnElement[str], value: str | None) -> ColumnElement[bool]:

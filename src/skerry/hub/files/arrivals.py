@@ -103,7 +103,9 @@ class Arrivals:
 
         async with self._busy[manifest.sha256]:
             found = await self._content(manifest.sha256)
-            if found is None or not await self._is_whole(manifest.sha256, found.arrived_at):
+            if found is None or not await self._is_whole(
+                manifest.sha256, found.size, found.arrived_at
+            ):
                 await self._store.write(work)
             return await self._state(manifest.sha256)
 
@@ -140,7 +142,7 @@ class Arrivals:
     async def held(self, node_id: str, sha256s: Collection[str]) -> list[str]:
         """Which of these a record of this node names and the hub has whole. Each one's bytes are looked for."""
         query = (
-            select(file_content.c.sha256, file_content.c.arrived_at)
+            select(file_content.c.sha256, file_content.c.size, file_content.c.arrived_at)
             .join(file, file.c.sha256 == file_content.c.sha256)
             .where(
                 file_content.c.fleet_id == FLEET,
@@ -154,9 +156,9 @@ class Arrivals:
         rows = await self._store.read(lambda connection: connection.execute(query).all())
         few = asyncio.Semaphore(_ASKED_AT_ONCE)
 
-        async def is_whole(sha256: str, arrived_at: int | None) -> bool:
+        async def is_whole(sha256: str, size: int, arrived_at: int | None) -> bool:
             async with few:
-                return await self._is_whole(sha256, arrived_at)
+                return await self._is_whole(sha256, size, arrived_at)
 
         whole = await asyncio.gather(*(is_whole(*row) for row in rows))
         return [row.sha256 for row, yes in zip(rows, whole, strict=True) if yes]
@@ -192,7 +194,7 @@ class Arrivals:
         """Takes what is known from elsewhere first."""
         found = await self._content(sha256)
         if found is not None and found.arrived_at is not None:
-            whole = await self._is_whole(sha256, found.arrived_at)
+            whole = await self._is_whole(sha256, found.size, found.arrived_at)
             return FileState(sha256, complete=whole, manifest=not whole)
         if found is None or found.lacks_manifest:
             return FileState(sha256, complete=False, manifest=True)
@@ -271,17 +273,21 @@ class Arrivals:
         self._layouts.pop(sha256, None)
         await self._execute(delete(file_content).where(*where))
 
-    async def _is_whole(self, sha256: str, arrived_at: int | None) -> bool:
-        """Whether a content's bytes are there. Where only the database says so, nothing of it has come."""
+    async def _is_whole(self, sha256: str, size: int, arrived_at: int | None) -> bool:
+        """Whether all of a content's bytes are there. Where only the database says so, nothing of it has come."""
         if arrived_at is None:
             return False
-        if await self._blobs.size(sha256) is not None:
+        there = await self._blobs.size(sha256)
+        if there == size:
             return True
         log.warning("the bytes of file %s… are lost; nodes that have them send them", sha256[:12])
         ours = (file_content.c.fleet_id == FLEET, file_content.c.sha256 == sha256)
         # Meanwhile another process may have got them again.
         gone = update(file_content).where(*ours, file_content.c.arrived_at == arrived_at)
-        await self._execute(gone.values(arrived_at=None, manifest=b"", tail=b""))
+        nothing = gone.values(arrived_at=None, manifest=b"", tail=b"")
+        mine = await self._store.write(lambda connection: connection.execute(nothing).rowcount)
+        if mine and there is not None:  # cut: what is left is in the way of the whole
+            await self._blobs.remove(sha256)
         where = (file_chunk.c.fleet_id == FLEET, file_chunk.c.content == sha256)
         await self._execute(delete(file_chunk).where(*where))
         return False

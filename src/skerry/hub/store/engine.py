@@ -57,8 +57,11 @@ def parse_url(text: str) -> URL:
     """The address of a database. Raises InvalidInput for anything but SQLite and PostgreSQL."""
     try:
         url = make_url(text)
-    except ArgumentError as error:
-        raise InvalidInput(f"cannot use database address: {error}") from error
+    except (ArgumentError, ValueError) as error:  # the latter for a port that is no number
+        raise InvalidInput(
+            "cannot read the address of the database: write sqlite:////path/to/hub.db or "
+            "postgresql://user@host:5432/name"
+        ) from error
     if url.get_backend_name() == "postgresql":
         return _with_password_apart(url.set(drivername="postgresql+psycopg"))
     if url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}:
@@ -206,7 +209,8 @@ def classify(error: DBAPIError, url: URL) -> Corrupt | Transient:
     """What a caller should do about a failure of the database itself: restore it, or try again later."""
     if isinstance(error.orig, sqlite3.Error):
         return _told(error.orig, _path(url))
-    return Transient(f"cannot use {url}: {str(error.orig).strip()}")
+    shown = url.set(drivername=url.get_backend_name())
+    return Transient(f"cannot use {shown}: {' '.join(str(error.orig).split())}")
 
 
 def may_be_repeated(error: DBAPIError) -> bool:

@@ -38,7 +38,7 @@ from skerry.hub.store.schema import migrate
 from skerry.kit.clock import Clock
 from skerry.kit.commit import CommitThread
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Refused, SkerryError, Transient
+from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.ids import random_token
 from skerry.kit.sqlite import Driver
 
@@ -127,7 +127,10 @@ class HubStore:
             await self._writer.run(_COMPACT)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Runs `work` on one consistent snapshot in a reader's thread. Raises as `write`."""
+        """Runs `work` on one consistent snapshot in a reader's thread. Raises as `write`, and InvalidInput.
+
+        InvalidInput: what it asks for is nothing that the database could hold.
+        """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._read, work)
 
@@ -144,6 +147,8 @@ class HubStore:
         try:
             with self._reader.begin() as connection:
                 return work(connection)
+        except DataError as error:
+            raise InvalidInput(f"cannot ask for that: {error.orig}") from error
         except DBAPIError as error:
             raise classify(error, self._url) from error
 

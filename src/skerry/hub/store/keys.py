@@ -48,6 +48,10 @@ _ALIVE = 20 * NS
 """As in `hub.peers`: another process that was heard of within this time works on the database."""
 
 
+class RingGone(Corrupt):
+    """Nothing can be opened any more: it is no damage of the row that was asked for."""
+
+
 class Wish(msgspec.Struct, frozen=True):
     """What the settings ask for, and where this process finds its KEK."""
 
@@ -222,7 +226,7 @@ class StoreKeys:
     def _read(self, connection: Connection) -> Unlocked:
         written = _read(connection)
         if written is None:
-            raise Corrupt(f"cannot read {self._url}: its key ring is gone")
+            raise RingGone(f"cannot read {self._url}: its key ring is gone")
         return self._open_with(written, self._unlocked.kek)
 
     def _as_seen_by(self, connection: Connection) -> SealingCipher:

@@ -3,30 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
 from skerry.hub.store.bodies import TEXT, Bodies
+from skerry.hub.store.keys import RingGone
 from skerry.hub.store.tables import VALUE_SEALED, VALUE_TEXT, record
+from skerry.kit.errors import Corrupt
 
 Reading = tuple[int, int, int, int | None, float | None, str | None, int | None]
 """Series, `at`, `type`, `integer`, `double`, `text`, meta."""
 
-COLUMNS = (
-    record.c.series_id, record.c.at, record.c.type, record.c.integer, record.c.double, record.c.text,
-    record.c.meta_id,
-)  # fmt: skip
-"""What queries for `read` select."""
+_COLUMNS = ("series_id", "at", "type", "integer", "double", "text", "meta_id")
 
 
-def read(connection: Connection, query: Select[Any]) -> Sequence[Reading]:
-    """The records that a query of COLUMNS finds, in its order, with their texts opened. Raises Corrupt."""
+class Read(NamedTuple):
+    """Records in the order of their query. Those that are not what was sealed are left out: `damaged` says what of each."""
+
+    readings: Sequence[Reading]
+    damaged: Sequence[str] = ()
+
+    @property
+    def all(self) -> int:
+        """How many the query found."""
+        return len(self.readings) + len(self.damaged)
+
+
+def columns(of: FromClause = record) -> list[ColumnElement[Any]]:
+    """What queries for `read` select, of the records or of a query that has found some of them."""
+    return [of.c[name] for name in _COLUMNS]
+
+
+def read(connection: Connection, query: Select[Any], of: FromClause = record) -> Read:
+    """The records that a query of `columns(of)` finds, with their texts opened. Raises RingGone."""
     bodies = Bodies.of(connection)
-    if bodies.seals:
-        query = query.add_columns(record.c.session_id, record.c.counter)
-        return [_opened(bodies, row) for row in _fetch(connection, query)]
-    return _fetch(connection, query)
+    if not bodies.seals:
+        return Read(_fetch(connection, query))
+    found: list[Reading] = []
+    damaged: list[str] = []
+    for row in _fetch(connection, query.add_columns(of.c.session_id, of.c.counter)):
+        try:
+            found.append(_opened(bodies, row))
+        except RingGone:
+            raise
+        except Corrupt as error:
+            damaged.append(str(error))
+    return Read(found, damaged)
 
 
 def _fetch(connection: Connection, query: Select[Any]) -> Sequence[Any]:

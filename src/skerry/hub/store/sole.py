@@ -26,7 +26,7 @@ def only_user(url: URL) -> Iterator[None]:
         raise Refused(
             f"cannot open {path}: process {error.holder} works on it. Stop that hub first; several hubs need PostgreSQL."
         ) from error
-    except FileNotFoundError as error:
+    except OSError as error:
         raise Refused(
-            f"cannot open {path}: {error.strerror}. Create the directory, or give another path."
+            f"cannot open {path}: {error.strerror}. Create the directory for the hub's user, or give another path."
         ) from error

@@ -117,8 +117,7 @@ class Carrying:
         if block.unit:
             return await self._take_unit(origin, decode(block.unit, PushUnit, "a unit"))
         if block.manifest is not None:
-            state = await self._files.offer(origin.node_id, block.manifest)
-            return BlockTaken(files=int(state.complete), node=origin.name)
+            return await self._take_manifest(origin, block.manifest)
         if block.piece is not None:
             return await self._take_piece(origin, block.piece)
         if block.contents is not None:
@@ -138,6 +137,12 @@ class Carrying:
         why = {"ok": "", "gap": _EARLIER, "diverged": _OTHER}[reply.outcome]
         problem = f"cannot take records of lane «{unit.lane}»: {why}" if why else ""
         return BlockTaken(count, new, problem=problem, node=origin.name)
+
+    async def _take_manifest(self, origin: _From, manifest: FileManifest) -> BlockTaken:
+        before = await self._files.state(origin.node_id, manifest.sha256)
+        state = await self._files.offer(origin.node_id, manifest)
+        done = state.complete and not before.complete
+        return BlockTaken(files=int(done), node=origin.name)
 
     async def _take_piece(self, origin: _From, piece: Piece) -> BlockTaken:
         end = piece.start + len(piece.data)

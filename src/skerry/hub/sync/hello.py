@@ -7,11 +7,15 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.sync import points
 from skerry.hub.sync.frames import check_id
 from skerry.kit.clock import Clock
-from skerry.kit.errors import Refused
+from skerry.kit.errors import Busy, Refused
 from skerry.kit.one_line import one_line
 from skerry.wire.sync import PROTOCOL, Hello, HelloReply
 
 OLDEST_PROTOCOL = max(1, PROTOCOL - 2)
+
+MOST_AT_ONCE = 100
+"""Hellos that wait for the database at a time. A node gives one up after five seconds, and asks again: where more wait
+than are read in that time, the hub would only answer those who have gone."""
 
 
 def agree(protocols: tuple[int, int]) -> int:
@@ -33,17 +37,26 @@ class Greeter:
     def __init__(self, store: HubStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._waiting = 0
 
     async def hello(self, node_id: str, hello: Hello) -> HelloReply:
-        """Raises Refused without a common protocol, InvalidInput when the incarnation is no id."""
+        """Raises Refused without a common protocol, InvalidInput when the incarnation is no id, Busy in a storm."""
         protocol = agree(hello.protocols)
         check_id(hello.incarnation, "incarnation")
-        epoch, lanes = await self._store.read(
-            lambda connection: (
-                changes.read_log(connection).epoch,
-                points.read(connection, node_id, hello.incarnation),
+        if self._waiting >= MOST_AT_ONCE:
+            raise Busy(
+                "cannot answer this hello now: too many nodes say hello at once. Try again in a second"
             )
-        )
+        self._waiting += 1
+        try:
+            epoch, lanes = await self._store.read(
+                lambda connection: (
+                    changes.read_log(connection).epoch,
+                    points.read(connection, node_id, hello.incarnation),
+                )
+            )
+        finally:
+            self._waiting -= 1
         return HelloReply(
             protocol=protocol,
             hub_id=self._store.facts.hub_id,

@@ -118,7 +118,11 @@ class Archive:
     def _told(self, step: Callable[[], T]) -> T:
         try:
             return step()
-        except (Corrupt, zstandard.ZstdError) as error:
+        except zstandard.ZstdError as error:
+            raise Corrupt(
+                f"cannot use backup {self.path}: its content is not what was written"
+            ) from error
+        except Corrupt as error:
             raise Corrupt(f"cannot use backup {self.path}: {error}") from error
         except Refused as error:
             raise Refused(
@@ -189,7 +193,9 @@ def _decompressed(pieces: Iterator[bytes]) -> Readable:
 def _put(member: Member, into: Path, disk: Disk) -> set[Path]:
     """Writes one member; returns the directories that have new entries."""
     path = into / member.name
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    above = path.parents[: len(path.relative_to(into).parts)]
+    for directory in reversed(above):
+        disk.make_directory("archive.directory", directory)
     fd = disk.open_append("archive.extract", path)
     try:
         for piece in member.content:
@@ -197,5 +203,4 @@ def _put(member: Member, into: Path, disk: Disk) -> set[Path]:
         disk.sync("archive.extracted", fd)
     finally:
         os.close(fd)
-    above = path.parents[: len(path.relative_to(into).parts)]
     return set(above)

@@ -16,7 +16,7 @@ from skerry.kit.archive.format import Header, Wrap
 from skerry.kit.errors import Corrupt, Refused
 from skerry.kit.sealing.key_ring import KeyRing
 from skerry.kit.sealing.sealed import InForce, KeyInUse, SealingCipher, aead
-from skerry.kit.sealing.sources import Source, fingerprint
+from skerry.kit.sealing.sources import Source, fingerprint, kek_of_passphrase
 
 _SIZE = 32
 _SCRYPT_N = 2**15
@@ -84,8 +84,9 @@ def unwrap(
 ) -> ArchiveKey | None:
     """The key of an archive, by whatever of the three opens it; None: it is not encrypted.
 
-    `kek_of` finds a KEK where the source says (it may raise Refused), `kek` is one that a person kept. Raises Refused,
-    saying what was tried and what would open it.
+    `kek_of` finds a KEK where the source says (it may raise Refused), `kek` is one that a person kept; `passphrase` is
+    the recovery passphrase, or the one that the directory's KEK is made of. Raises Refused, saying what was tried and
+    what would open it.
     """
     if not header.sealed:
         return None
@@ -95,6 +96,8 @@ def unwrap(
             offered = [] if passphrase is None else [_stretched(passphrase, wrap.salt)]
         else:
             offered = [] if kek is None else [kek]
+            if passphrase is not None and wrap.source.kind == "passphrase":
+                offered.append(kek_of_passphrase(passphrase, wrap.source))
             known = any(fingerprint(each) == wrap.check for each in offered)
             if (
                 kek_of is not None and not known

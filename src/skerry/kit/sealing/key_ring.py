@@ -278,7 +278,7 @@ def open_ring(
         if named:
             raise Refused(
                 f"cannot open {where.data_dir}: its data is sealed and {RING_FILE} is gone. Nothing was touched: put "
-                f"{RING_FILE} back from a backup."
+                f"{RING_FILE} back, or restore a backup, which has the keys."
             )
         return _new_ring(wanted, file, where, disk, clock)
     read = functools.cache(read_secret)  # a passphrase in a pipe can be read once
@@ -345,7 +345,7 @@ def _unlocked(file: RingFile, where: Surroundings, read: Reader) -> Unlocked:
             return unlocked
     raise refusal or Refused(
         f"cannot unlock {file.path}: its key-encryption key is right, but it is not what was written. Nothing was "
-        "touched: put the file or its copy back from a backup."
+        "touched: put the file or its copy back, or restore a backup, which has the keys."
     )
 
 

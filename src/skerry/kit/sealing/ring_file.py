@@ -80,8 +80,8 @@ class RingFile:
         found = [written for path in (self.path, self._copy) if (written := _read(path))]
         if not found:
             raise Refused(
-                f"cannot read {self.path} nor its copy: they are damaged. Nothing was touched: put one of them back "
-                "from a backup, the data is sealed with the keys in it."
+                f"cannot read {self.path} nor its copy: they are damaged. Nothing was touched: put one of them back, "
+                "or restore a backup, which has the keys: the data is sealed with them."
             )
         return found
 

@@ -98,36 +98,38 @@ def make(
             if not path.exists():
                 disk.write_atomic("keys.kek", path, os.urandom(_SIZE).hex().encode() + b"\n")
             source = Source("file", wanted.place)
-            return source, obtain(source, where)
+            return source, obtain(source, where, new=True)
         case "passphrase":
             return from_passphrase(wanted.place, (read or read_secret)(Path(wanted.place)))
         case "credential":
             source = Source("credential", wanted.place)
-            return source, obtain(source, where)
+            return source, obtain(source, where, new=True)
         case "tpm":
             kek = os.urandom(_SIZE)
             public, private = tpm.seal(kek, wanted.place)
             return Source("tpm", wanted.place, public=public, private=private), kek
 
 
-def obtain(source: Source, where: Surroundings, read: Reader | None = None) -> bytes:
-    """The KEK of a directory that is sealed already. Raises Refused; nothing is made.
+def obtain(
+    source: Source, where: Surroundings, read: Reader | None = None, *, new: bool = False
+) -> bytes:
+    """The KEK of a directory that is sealed already, or is `new`. Raises Refused; nothing is made.
 
     `read` is `read_secret`, or remembers what that gave: a passphrase in a pipe can be read once.
     """
     read = read or read_secret
     match source.kind:
         case "file":
-            return _key_in(read(_key_path(source.place, where)), source)
+            return _key_in(read(_key_path(source.place, where)), source, new=new)
         case "passphrase":
-            return _stretched(read(Path(source.place)), source)
+            return kek_of_passphrase(read(Path(source.place)), source)
         case "credential":
             if where.credentials is None:
                 raise Refused(
                     f"cannot read credential «{source.place}»: systemd gave this process none. Start it as a unit "
                     f"with LoadCredential={source.place} or LoadCredentialEncrypted={source.place}."
                 )
-            return _key_in(_read(where.credentials / source.place), source)
+            return _key_in(_read(where.credentials / source.place), source, new=new)
         case "tpm":
             return tpm.unseal(source.public, source.private, source.place)
 
@@ -135,7 +137,7 @@ def obtain(source: Source, where: Surroundings, read: Reader | None = None) -> b
 def from_passphrase(place: str, passphrase: bytes) -> tuple[Source, bytes]:
     """A KEK from a passphrase that is to be found at `place` from now on. Raises Refused when it is too short."""
     source = Source("passphrase", place, salt=os.urandom(16))
-    return source, _stretched(passphrase, source)
+    return source, kek_of_passphrase(passphrase, source)
 
 
 def is_replaceable(place: Path) -> bool:
@@ -177,7 +179,7 @@ def _key_path(place: str, where: Surroundings) -> Path:
     return Path(place) if place else where.data_dir / KEY_FILE
 
 
-def _key_in(content: bytes, source: Source) -> bytes:
+def _key_in(content: bytes, source: Source, *, new: bool) -> bytes:
     if len(content) == _SIZE:
         return content
     try:
@@ -185,14 +187,20 @@ def _key_in(content: bytes, source: Source) -> bytes:
     except (UnicodeDecodeError, ValueError):
         key = b""
     if len(key) != _SIZE:
+        way_out = (
+            f"Make one: head -c {_SIZE} /dev/urandom"
+            if new
+            else "Nothing was touched: put back the one that the data is sealed with; no other opens it."
+        )
         raise Refused(
             f"cannot use {source.kind} «{source.place or KEY_FILE}» as a key: it must hold 32 bytes or 64 hex digits. "
-            f"Make one: head -c {_SIZE} /dev/urandom"
+            f"{way_out}"
         )
     return key
 
 
-def _stretched(content: bytes, source: Source) -> bytes:
+def kek_of_passphrase(content: bytes, source: Source) -> bytes:
+    """The KEK that a passphrase is, where `source` says so. Raises Refused when it cannot be one."""
     passphrase = content.strip(b"\r\n")
     if len(passphrase) < _SHORTEST:
         raise Refused(

@@ -104,6 +104,10 @@ class Maker:
         """Everything, into a file that is not there yet. Raises Refused, Corrupt, OSError."""
         if path.exists():
             raise Refused(f"cannot write {path}: it is there already. Give another name.")
+        if not path.parent.is_dir():
+            raise Refused(
+                f"cannot write {path}: there is no directory {path.parent}. Is the stick or share mounted?"
+            )
         with self._snapshot("everything") as (taken, key):
             self._leave_room(path.parent, taken.size)
             return self._write(path, taken, key, "everything", progress)
@@ -115,6 +119,7 @@ class Maker:
 
         `room` is what the data directory may still grow by. Raises Refused, Corrupt, OSError: then the others stay.
         """
+        self._database()
         directory = backup_directory(self._settings)
         if directory == self._data_dir / DIRECTORY:
             directory.mkdir(mode=0o700, exist_ok=True)
@@ -168,13 +173,17 @@ class Maker:
             [] if key is None else key.opened_by,
         )  # fmt: skip
 
-    @contextlib.contextmanager
-    def _snapshot(self, holds: Holds) -> Iterator[tuple[Snapshot, ArchiveKey | None]]:
+    def _database(self) -> Path:
         database = database_file(self._settings)
         if not database.is_file():
             raise Refused(
                 f"cannot back up {self._data_dir}: there is no {database.name}. Name its directory (--data-dir), or start it once."
             )
+        return database
+
+    @contextlib.contextmanager
+    def _snapshot(self, holds: Holds) -> Iterator[tuple[Snapshot, ArchiveKey | None]]:
+        database = self._database()
         staging = self._data_dir / _STAGING
         try:
             with locked(self._data_dir / LOCK_FILE):

@@ -24,18 +24,21 @@ from skerry.kit.archive.reading import Archive
 from skerry.kit.archive.wrapping import ArchiveKey, unwrap
 from skerry.kit.clock import NS, Clock
 from skerry.kit.disk import Disk, sync_directory
-from skerry.kit.errors import Corrupt, Refused
+from skerry.kit.errors import Corrupt, InvalidInput, Refused
 from skerry.kit.file_lock import Held, locked
 from skerry.kit.sealing.cipher import Cipher, NullCipher
-from skerry.kit.sealing.keys import Keys
+from skerry.kit.sealing.key_ring import unlocked_ring
+from skerry.kit.sealing.keys import Keys, Rule
 from skerry.kit.sealing.ring_file import RingFile, Unlocked
 from skerry.kit.sealing.sealed import SealingCipher, in_force
 from skerry.kit.sealing.sources import Surroundings, make, obtain, parse, words
 from skerry.kit.sqlite import StateTooNew, read_migrations
+from skerry.node.backups.left_behind import left_behind
 from skerry.node.backups.place import database_file
 from skerry.node.backups.snapshot import DATABASE, FILES, KEYS, RECORDS, SETTINGS, Holds
-from skerry.node.identity import IDENTITY_FILE, SECRET_FILE
+from skerry.node.identity import IDENTITY_FILE, SECRET_FILE, read_identity
 from skerry.node.node_settings import NodeSettings, from_bytes
+from skerry.node.store.encryption import keys_in_use, keys_of_files
 from skerry.node.store.opening import (
     LOCK_FILE,
     MIGRATIONS,
@@ -48,12 +51,16 @@ from skerry.node.store.replacing import BESIDE
 _STAGING = "restore.new"
 _PIECE = 1024 * 1024
 _RINGS = ("keys.json", "keys.copy.json")
-_DATA = (RECORDS, FILES, IDENTITY_FILE, SECRET_FILE, *_RINGS)
+_CONTENT = (RECORDS, FILES)
+_DATA = (*_CONTENT, IDENTITY_FILE, SECRET_FILE, *_RINGS)
 """What makes a directory one with data, beside the database."""
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """What was put where. `replaced` is where the former content is; empty: there was none."""
+    """What was put where. `replaced` is where the former content is; empty: there was none.
+
+    `kept` says that the directory's own records and files stayed, `left_behind` how many records are only in `replaced`.
+    """
 
     data_dir: str
     name: str
@@ -64,6 +71,8 @@ class Restored(msgspec.Struct, frozen=True):
     files: int
     sealed_by: str
     replaced: str
+    kept: bool = False
+    left_behind: int = 0
 
 
 class Keeping(msgspec.Struct, frozen=True):
@@ -77,7 +86,10 @@ def open_backup(
     path: Path, settings: NodeSettings, keeping: Keeping
 ) -> tuple[Archive, ArchiveKey | None]:
     """A node's backup and its key. Raises Corrupt, or Refused: wrong key, a hub's backup, a newer Skerry's."""
-    archive = Archive(path)
+    try:
+        archive = Archive(path)
+    except OSError as error:
+        raise Refused(f"cannot read the backup {path}: {error.strerror}") from error
     if archive.header.what != "node":
         raise Refused(f"cannot restore {path} here: it is a {archive.header.what}'s backup")
     where = Surroundings(settings.data_dir.absolute(), settings.credentials)
@@ -108,7 +120,7 @@ class Restorer:
         replace: bool,
         progress: Progress = lambda _: None,
     ) -> Restored:
-        """Restores; what is there is set aside if `replace` says so.
+        """Restores; what is there is set aside if `replace` says so. This node's records stay beside a mere database.
 
         Raises Refused (an agent runs, there is data, the keys cannot be sealed), Corrupt, StateTooNew, OSError; until
         everything is verified and extracted, nothing that is there is touched.
@@ -129,11 +141,20 @@ class Restorer:
                 contents = archive.extract(key, staging, self._disk, progress=progress)
                 keys = _keys(staging)
                 self._prepare(staging / DATABASE, archive, _cipher(keys))
+                own = bool(there) and _is_own(data_dir, archive)
+                stay = False
+                if own and archive.header.holds == "database":
+                    keys = _with_own(keys, self._settings, self._disk, self._clock)
+                    stay = _opens_all(data_dir, self._database, keys)
                 unlocked = None if keys is None else self._sealed_here(keys, staging)
-                aside = self._put_in_place(staging, there, unlocked)
+                aside = self._put_in_place(staging, there, unlocked, stay=stay)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
-        return _told(archive, contents, data_dir, aside, unlocked)
+        left = 0
+        if aside is not None:
+            left = left_behind(aside, aside / self._database.name, data_dir if own else None)
+        told = _told(archive, contents, data_dir, aside, unlocked)
+        return msgspec.structs.replace(told, kept=stay, left_behind=left)
 
     def _prepare(self, database: Path, archive: Archive, cipher: Cipher) -> None:
         """Checks the database and makes it another history."""
@@ -161,11 +182,11 @@ class Restorer:
         return Unlocked(source, kek, keys)
 
     def _put_in_place(
-        self, staging: Path, there: Sequence[Path], unlocked: Unlocked | None
+        self, staging: Path, there: Sequence[Path], unlocked: Unlocked | None, *, stay: bool
     ) -> Path | None:
         data_dir, disk = self._data_dir, self._disk
         disk.write_atomic("restore.begin", data_dir / UNFINISHED, b"")
-        aside = self._set_aside(there)
+        aside = self._set_aside(there, stay=stay)
         if unlocked is not None:
             RingFile(data_dir, disk).write(unlocked)
         for path in sorted(staging.iterdir()):
@@ -179,14 +200,17 @@ class Restorer:
         sync_directory(data_dir)
         return aside
 
-    def _set_aside(self, there: Sequence[Path]) -> Path | None:
+    def _set_aside(self, there: Sequence[Path], *, stay: bool) -> Path | None:
         if not there:
             return None
         at = datetime.datetime.fromtimestamp(self._clock.wall_ns() / NS, datetime.UTC)
         aside = self._data_dir / f"replaced-{at:%Y%m%dT%H%M%S%f}Z"
         aside.mkdir(mode=0o700)
         for path in there:
-            self._move(path, aside / path.name)
+            if stay and path.name in _RINGS:  # what stays is sealed with these keys, too
+                _copy(self._disk, path, aside / path.name)
+            elif not stay or path.name not in _CONTENT:
+                self._move(path, aside / path.name)
         sync_directory(aside)
         return aside
 
@@ -252,6 +276,45 @@ def _keys(staging: Path) -> Keys | None:
     found = msgspec.msgpack.decode(path.read_bytes(), type=Keys)
     path.unlink()
     return found
+
+
+def _is_own(data_dir: Path, archive: Archive) -> bool:
+    try:
+        identity = read_identity(data_dir)
+    except InvalidInput:
+        return False
+    return archive.header.id == ("" if identity is None else identity.node_id)
+
+
+def _with_own(keys: Keys | None, settings: NodeSettings, disk: Disk, clock: Clock) -> Keys | None:
+    """The backup's keys and those that are here, which are newer: what stays may be sealed with any of them."""
+    where = Surroundings(settings.data_dir.absolute(), settings.credentials)
+    if keys is None or not any((where.data_dir / name).exists() for name in _RINGS):
+        return keys
+    try:
+        here = unlocked_ring(Rule(0.0, "AES-256-GCM"), where, disk, clock).keys
+    except Refused:
+        return keys
+    known = {key.id for key in here.keys}
+    old = [
+        msgspec.structs.replace(each, retired=True) for each in keys.keys if each.id not in known
+    ]
+    return msgspec.structs.replace(
+        here,
+        generation=here.generation + 1,
+        keys=[*here.keys, *old],
+        plain=here.plain or keys.plain,
+    )
+
+
+def _opens_all(data_dir: Path, database: Path, keys: Keys | None) -> bool:
+    """Whether what is here opens with these keys; without any, whether nothing is sealed."""
+    named = set(keys_in_use(data_dir, database))
+    if keys is None:
+        return not named
+    if not keys.plain:
+        named |= set(keys_of_files(data_dir))
+    return named <= {key.id for key in keys.keys}
 
 
 def _cipher(keys: Keys | None) -> Cipher:

@@ -52,11 +52,17 @@ def _as_after(database: sqlite3.Connection | None, script: str) -> sqlite3.Conne
             found = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
             for (statement,) in database.execute(found).fetchall():
                 copy.execute(statement)
+        copy.set_authorizer(_nothing_outside)
         copy.executescript(_CREATE.sub(r"CREATE \1 IF NOT EXISTS ", script))
     except sqlite3.Error as error:
         copy.close()
         raise InvalidInput(f"cannot run the script: {error}") from error
     return copy
+
+
+def _nothing_outside(action: int, *_of: str | None) -> int:
+    """A script that attaches a file would write there."""
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
 
 
 def _objects(database: sqlite3.Connection) -> set[tuple[str, str, str]]:

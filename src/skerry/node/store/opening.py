@@ -249,7 +249,8 @@ def integrity_problem(
     """
     try:
         with contextlib.closing(connect(path, read_only=True, driver=driver)) as connection:
-            found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
+            rows = connection.execute("PRAGMA quick_check(3)")
+            found = [line for row in rows for line in str(row[0]).splitlines()]
             if cipher is not None and found == ["ok"]:
                 return sealed_problem(connection, cipher)
     except Corrupt as error:

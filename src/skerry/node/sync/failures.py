@@ -6,14 +6,15 @@ import errno
 
 import aiohttp
 
-from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
+from skerry.kit.errors import Busy, InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.one_line import one_line
 from skerry.node.ports import NotKnown
 from skerry.wire.codec import decode
 from skerry.wire.people import Problem
 
-_UNAVAILABLE = frozenset({429, 502, 503, 504})
-"""Answers that say nothing about the request: a hub that is starting, or a gateway without one."""
+_BUSY = 429
+_UNAVAILABLE = frozenset({_BUSY, 502, 503, 504})
+"""Answers that say nothing about the request: a hub that is starting or busy, or a gateway without one."""
 
 NO_HUB = "Is this the address of a Skerry hub?"
 
@@ -54,11 +55,12 @@ class Answer(Exception):
 
 
 def judge(answer: Answer, what: str, hub: str) -> SkerryError:
-    """The error that an answer other than 200 to the call `what` is: Transient, Refused, NotKnown or InvalidInput."""
+    """The error that an answer other than 200 to the call `what` is: Transient, Busy, Refused, NotKnown or InvalidInput."""
     words, status = _words_of(answer), answer.status
     if status in _UNAVAILABLE:
         why = f": {words}" if words else ""
-        return Transient(f"cannot {what}: hub {hub} answered {status}{why}")
+        kind = Busy if status == _BUSY else Transient
+        return kind(f"cannot {what}: hub {hub} answered {status}{why}")
     if status in {401, 403}:
         return NotKnown(
             f"cannot {what}: hub {hub} does not know this node or its secret is wrong "

@@ -17,7 +17,7 @@ from typing import Protocol
 from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
-from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
+from skerry.kit.errors import Busy, InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.tasks import Tasks, supervised
 from skerry.node.ports import NotKnown
 from skerry.node.sync.reachability import Reachability
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 UNREACHED = Backoff(first=0.1, cap=1.5)
 """Counted from the start of a try: one that took its full time is followed by the next at once."""
+
+BUSY = Backoff(first=1.5, cap=1.5, jitter=1 / 3)
+"""After a hello for which the hub had no time: it asks for a second, and all who are turned away come again apart."""
 
 UNWANTED = Backoff(first=2.0, cap=30.0)
 """After a hello that the hub answered with a refusal."""
@@ -80,13 +83,16 @@ class Link:
                 await self._until_doubtful()
                 started = self._clock.monotonic_ns()
                 error = await self._greet(tasks)
+                # What stands would only cost such a hub more to begin again.
+                while isinstance(error, Busy):
+                    await self._clock.sleep(BUSY.delay(1, self._chance))
+                    error = await self._greet(tasks)
             await self._talk.part()
         self.failures += 1
         if self.failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time: no flood
             log.warning("%s", error)
         await self._reachability.offline(str(error), unknown=isinstance(error, NotKnown))
-        backoff = UNREACHED if isinstance(error, Transient) else UNWANTED
-        due = started + int(backoff.delay(self.failures, self._chance) * NS)
+        due = started + int(_backoff(error).delay(self.failures, self._chance) * NS)
         if due > self._clock.monotonic_ns():
             await self._clock.sleep((due - self._clock.monotonic_ns()) / NS)
 
@@ -104,3 +110,13 @@ class Link:
             count = await self._check.within(self._checked, POLL_EVERY, self._clock)
             if count > self._checked or self._reachability.status.state != "online":
                 return
+
+
+def _backoff(error: SkerryError) -> Backoff:
+    match error:
+        case Busy():
+            return BUSY
+        case Transient():
+            return UNREACHED
+        case _:
+            return UNWANTED

@@ -21,7 +21,7 @@ import msgspec
 from aiohttp import ClientTimeout
 
 from skerry.kit.authorities import authorities
-from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.kit.errors import Busy, InvalidInput, Refused, Transient
 from skerry.node.hub_addresses import HubAddresses
 from skerry.node.node_settings import DIRECT, Proxies
 from skerry.node.ports import Turn, Turns
@@ -196,7 +196,7 @@ class HttpUplink:
         self._headers = {"Authorization": f"Bearer {node_id}.{secret}"}
 
     async def hello(self, hello: Hello) -> HelloReply:
-        """Says hello at one address after the other until one answers. A refusal is an answer. Waits for no turn."""
+        """Says hello at one address after the other until one answers. A refusal is an answer; Busy is none. Waits for no turn."""
         failures: list[Transient] = []
         for address in self._hubs.in_turn():
             try:
@@ -213,7 +213,8 @@ class HttpUplink:
             return reply
         if len(failures) == 1:
             raise failures[0]
-        raise Transient("; ".join(map(str, failures)))
+        busy = any(isinstance(failure, Busy) for failure in failures)
+        raise (Busy if busy else Transient)("; ".join(map(str, failures)))
 
     async def push(self, unit: PushUnit) -> PushReply:
         plain = encode(unit)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
+from collections.abc import Callable, Coroutine
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import Clock
+from skerry.node.ports import InstanceExit
 from skerry.node.workloads.runtimes.containers.creation import exit_of
 from skerry.node.workloads.runtimes.containers.engine import (
     Container,
@@ -14,6 +18,8 @@ from skerry.node.workloads.runtimes.containers.engine import (
     EngineRefusal,
 )
 from skerry.node.workloads.runtimes.containers.held import Held, has_ended
+from skerry.node.workloads.runtimes.containers.memory import oom_counter
+from skerry.node.workloads.runtimes.identity import watch_end
 from skerry.wire.workload import Exit
 
 _SOON = Backoff(first=0.004, cap=1.5)
@@ -21,6 +27,78 @@ _AWAY = Backoff(first=0.1, cap=1.5)
 
 _ANSWERS = 25
 """Questions that an engine may answer with «it runs», over half a minute."""
+
+_GRACE = 10.0
+"""Seconds for a container that we stop."""
+
+
+class Endings:
+    """Tells `on_exit` of each end, once, when the last words of its container are in the log."""
+
+    def __init__(self, engine: Engine, clock: Clock, chance: random.Random) -> None:
+        self.on_exit: Callable[[InstanceExit], None] = lambda _exit: None
+        self._engine = engine
+        self._clock = clock
+        self._chance = chance
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def watch(self, held: Held, pid: int, start_time: int) -> None:
+        """The kernel tells the end of the first process sooner than any engine, and before its group is removed."""
+        held.memory = oom_counter(pid)
+
+        def ended() -> None:
+            held.out_of_memory |= held.memory is not None and held.memory.has_risen()
+            self.begin(held)
+
+        if start_time:
+            held.stop_watching = watch_end(pid, start_time, ended)
+
+    def begin(self, held: Held) -> None:
+        """It has ended; the engine is asked how."""
+        if not held.ended:
+            held.ended = True
+            self._start(self._tell(held), f"end of {held.instance}")
+
+    def begin_unknown(self, held: Held) -> None:
+        """It has ended, and the engine does not have it any more."""
+        held.ended = True
+        self.on_exit(InstanceExit(held.instance, Exit(at=self._clock.wall_ns())))
+
+    def bring_about(self, held: Held, reason: str) -> None:
+        """Stops it, for a reason that its exit will give."""
+        if not held.ended:
+            held.reason = reason
+            self._start(self._stop(held), f"stop of {held.instance}")
+
+    async def told(self) -> None:
+        """Returns when every end that has begun is told."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def close(self) -> None:
+        """Tells no more."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def _start(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell(self, held: Held) -> None:
+        found = await as_it_ended(self._engine, held, self._clock, self._chance)
+        exit_ = told_exit(held, found, self._clock.wall_ns())
+        if held.output is not None:
+            await held.output.finish()
+        self.on_exit(InstanceExit(held.instance, exit_))
+
+    async def _stop(self, held: Held) -> None:
+        with contextlib.suppress(EngineGone, EngineRefusal):
+            await self._engine.stop(held.container, _GRACE)
 
 
 async def as_it_ended(

@@ -37,7 +37,7 @@ from skerry.node.workloads.runtimes.containers.creation import (
     WORKLOAD,
     with_secrets,
 )
-from skerry.node.workloads.runtimes.containers.endings import as_it_ended, told_exit
+from skerry.node.workloads.runtimes.containers.endings import Endings
 from skerry.node.workloads.runtimes.containers.engine import (
     Container,
     Engine,
@@ -55,18 +55,13 @@ from skerry.node.workloads.runtimes.containers.held import (
     of_listed,
 )
 from skerry.node.workloads.runtimes.containers.maker import Maker
-from skerry.node.workloads.runtimes.containers.memory import oom_counter
 from skerry.node.workloads.runtimes.containers.output import ContainerLogs, Output
-from skerry.node.workloads.runtimes.identity import identify, lives, watch_end
-from skerry.wire.workload import Exit
+from skerry.node.workloads.runtimes.identity import identify, lives
 
 log = logging.getLogger(__name__)
 
 _NO_IMAGE = re.compile(r"no such image|image not known", re.IGNORECASE)
 _RETRY = Backoff(first=0.1, cap=1.5)
-_GRACE = 10.0
-"""Seconds for a container whose device was unplugged."""
-
 _POLITE = 2.0
 """Seconds that the removal of a container waits for starts that are under way: an engine does either slower."""
 
@@ -115,11 +110,10 @@ class ContainerRuntime:
         self._clock = clock
         self._chance = chance
         self._held: dict[str, Held] = {}
-        self._on_exit: Callable[[InstanceExit], None] = lambda _exit: None
+        self._endings = Endings(engine, clock, chance)
         maker.devices.lost = self._unplugged
         self._guard = Guard("container engine", clock, chance)
         self._watch: asyncio.Task[None] | None = None
-        self._endings: set[asyncio.Task[None]] = set()
         self._seen = 0
         self._starts = 0
         self._idle = asyncio.Event()
@@ -128,7 +122,7 @@ class ContainerRuntime:
 
     async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
         """As the port says; when no engine answers soon, what is known by then is returned, and it is asked until it does."""
-        self._on_exit = on_exit
+        self._endings.on_exit = on_exit
         try:
             await self._first_look()
         except (EngineGone, EngineRefusal) as error:
@@ -138,7 +132,7 @@ class ContainerRuntime:
 
     def watch(self, on_exit: Callable[[InstanceExit], None]) -> None:
         """Watches the engine from now on, for a node that has no containers yet."""
-        self._on_exit = on_exit
+        self._endings.on_exit = on_exit
         if self._watch is None:
             self._watch = asyncio.create_task(self._stay(), name="container engine")
 
@@ -214,12 +208,11 @@ class ContainerRuntime:
         return await self._engine.execute(held.container, command)
 
     async def close(self) -> None:
-        tasks = [*self._endings, *([self._watch] if self._watch else [])]
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
+        if self._watch is not None:
+            self._watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await task
+                await self._watch
+        await self._endings.close()
         for held in self._held.values():
             await let_go(held)
         self._held.clear()
@@ -241,8 +234,7 @@ class ContainerRuntime:
                 await self._engine.version()
             async with asyncio.timeout(whole):
                 await self._compare()
-                if self._endings:
-                    await asyncio.wait(self._endings)
+                await self._endings.told()
         except TimeoutError as error:
             raise EngineGone(
                 f"cannot reach the container engine at {self._engine.socket}: it hangs (it takes connections and does not answer)"
@@ -274,21 +266,10 @@ class ContainerRuntime:
             held.output = Output(self._engine, found.id, held.target, self._logs, resumed=resumed)
         self._judge_health(held, found.state.health.status if found.state.health else "")
         if found.state.status in ENDED:
-            self._end(held)
+            self._endings.begin(held)
         elif held.stop_watching is None:
-            self._watch_process(held, identity)
+            self._endings.watch(held, identity.pid, identity.start_time)
         return identity
-
-    def _watch_process(self, held: Held, identity: ProcessIdentity) -> None:
-        """The kernel tells the end of the first process sooner than any engine, and before its group is removed."""
-        held.memory = oom_counter(identity.pid)
-
-        def ended() -> None:
-            held.out_of_memory |= held.memory is not None and held.memory.has_risen()
-            self._end(held)
-
-        if identity.start_time:
-            held.stop_watching = watch_end(identity.pid, identity.start_time, ended)
 
     def _judge_health(self, held: Held, word: str) -> None:
         health = "" if word == "none" else word
@@ -300,21 +281,6 @@ class ContainerRuntime:
         """What the container's health check says: starting, healthy, unhealthy; empty: it has none; None: unknown."""
         held = self._held.get(instance)
         return None if held is None or held.identity is None else held.health
-
-    def _end(self, held: Held) -> None:
-        if not held.ended:
-            held.ended = True
-            task = asyncio.create_task(self._tell(held), name=f"end of {held.instance}")
-            self._endings.add(task)
-            task.add_done_callback(self._endings.discard)
-
-    async def _tell(self, held: Held) -> None:
-        """Tells the exit once the last words are in the log."""
-        found = await as_it_ended(self._engine, held, self._clock, self._chance)
-        exit_ = told_exit(held, found, self._clock.wall_ns())
-        if held.output is not None:
-            await held.output.finish()
-        self._on_exit(InstanceExit(held.instance, exit_))
 
     async def _stay(self) -> None:
         failures = 0
@@ -351,7 +317,7 @@ class ContainerRuntime:
             return
         action, _, word = happening.action.partition(": ")
         if action in {"die", "died"}:
-            self._end(held)
+            self._endings.begin(held)
         elif action == "oom":
             held.out_of_memory = True
         elif action == "health_status":
@@ -368,8 +334,7 @@ class ContainerRuntime:
             await self._take(instance, one)
         for instance, held in tuple(self._held.items()):
             if instance not in listed and held.identity is not None and not held.ended:
-                held.ended = True
-                self._on_exit(InstanceExit(instance, Exit(at=self._clock.wall_ns())))
+                self._endings.begin_unknown(held)
 
     async def _take(self, instance: str, one: Listed) -> None:
         if one.state == "created":
@@ -389,15 +354,8 @@ class ContainerRuntime:
 
     def _unplugged(self, instance: str) -> None:
         held = self._held.get(instance)
-        if held is not None and not held.ended:
-            held.reason = "its USB device was unplugged"
-            task = asyncio.create_task(self._stop(held), name=f"stop of {instance}")
-            self._endings.add(task)
-            task.add_done_callback(self._endings.discard)
-
-    async def _stop(self, held: Held) -> None:
-        with contextlib.suppress(EngineGone, EngineRefusal):
-            await self._engine.stop(held.container, _GRACE)
+        if held is not None:
+            self._endings.bring_about(held, "its USB device was unplugged")
 
     async def _discard(self, held: Held) -> None:
         """What the engine made of a launch that it then refused."""
