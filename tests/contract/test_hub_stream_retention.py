@@ -93,7 +93,9 @@ async def test_texts_count_with_their_length(hub: HubRig) -> None:
     await site.put(*("x" * 928 for _ in range(50)), name="log")
     await site.sweep()
     sealed = hub.store.keys is not None
-    assert len(await site.left()) == (7 if sealed else 10)  # as it lies there: 34 bytes and base64 more
+    assert len(await site.left()) == (
+        7 if sealed else 10
+    )  # as it lies there: 34 bytes and base64 more
 
 
 async def test_a_device_whose_clock_is_behind_loses_nothing_by_age(hub: HubRig) -> None:
