@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -34,11 +35,16 @@ _PROBE = ".link"
 
 
 class Copied(msgspec.Struct, frozen=True):
-    """A blob: its place below the data directory, and the size and SHA-256 of the bytes that lie there."""
+    """A blob: its place below the data directory, and the size and SHA-256 of the bytes that lie there.
 
-    place: str
+    The patterns keep a forged archive from writing, or reading copies, anywhere else.
+    """
+
+    place: Annotated[
+        str, msgspec.Meta(pattern=r"\A(blobs|files)/[0-9a-f]{2}/[0-9a-f]{62}(\.sealed)?\Z")
+    ]
     size: int
-    sha256: str
+    sha256: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class _Seen(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -47,7 +48,7 @@ class Manifest(msgspec.Struct, frozen=True):
     about: About
     taken_at: int
     blobs: list[Copied]
-    copies: str
+    copies: Annotated[str, msgspec.Meta(pattern=r"\A[^/]*\.blobs\Z")]
     bucket: str = ""
 
 
