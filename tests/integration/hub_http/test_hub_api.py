@@ -1,19 +1,14 @@
-"""The hub's HTTP: who may use which route, what wrong input gets, what the API says about itself."""
+"""The hub's HTTP: who may use which route, and what the API says about itself. `test_hub_requests` has the wrong requests."""
 
 from __future__ import annotations
 
-import asyncio
-import io
 import json
-import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
-import msgspec
 import pytest
-import zstandard
 from litestar.routes import HTTPRoute, WebSocketRoute
+from tests.http_client import Client, text_of
 from tests.pushes import Pushes
 
 from skerry.hub import server
@@ -21,13 +16,11 @@ from skerry.hub.app import build_app
 from skerry.hub.settings import HubSettings, RetentionSection
 from skerry.hub.store.hub_store import HubStore
 from skerry.kit.clock import SystemClock
-from skerry.testing.running_hub import RunningHub, running_hub
-from skerry.wire.codec import MAX_BODY, compress, decompress, encode
+from skerry.testing.running_hub import RunningHub
+from skerry.wire.codec import encode
 from skerry.wire.people import Apply, Rollback, TokenRequest
-from skerry.wire.sync import Enrol, Enrolled, Hello, Pull, PushReply
+from skerry.wire.sync import Enrol, Enrolled, Hello, Pull
 from skerry.wire.workload import ProcessSpec, Selector, WorkloadSpec
-
-Client = aiohttp.ClientSession
 
 BODIES = {
     ("POST", "/enrol/v1"): Enrol("no-such-token", "b", {}, "0.1.0", "0" * 64),
@@ -106,23 +99,6 @@ ROUTES = {
     ("GET", "/static/{file_path:path}"): (OK, OK, OK),
     ("HEAD", "/static/{file_path:path}"): (OK, OK, OK),
 }
-
-
-@pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[RunningHub]:
-    async with running_hub(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def node(hub: RunningHub) -> Enrolled:
-    return await hub.enrol("a")
-
-
-@pytest.fixture
-async def client(hub: RunningHub) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession(hub.address, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        yield session
 
 
 def settings_for(data_dir: Path, listen: str = "127.0.0.1:0") -> HubSettings:
@@ -246,158 +222,6 @@ async def test_a_login_code_works_once(hub: RunningHub, client: Client) -> None:
         assert "skerry_" in response.headers["Set-Cookie"]
     assert "used before" in await text_of(client, "GET", code["path"], 401)
     assert hub.admin_token not in code["path"]
-
-
-async def text_of(
-    client: Client,
-    method: str,
-    path: str,
-    status: int,
-    headers: dict[str, str] | None = None,
-    data: object = None,
-) -> str:
-    async with client.request(method, path, headers=headers, data=data) as response:
-        text = await response.text()
-        assert response.status == status, text
-        return text
-
-
-async def problem(
-    client: Client,
-    method: str,
-    path: str,
-    status: int,
-    headers: dict[str, str],
-    data: object = None,
-) -> str:
-    """The error's words; asserts that it is a Problem and nothing else."""
-    body = json.loads(await text_of(client, method, path, status, headers, data))
-    assert list(body) == ["error"]
-    assert "Traceback" not in body["error"]
-    return body["error"]
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        ("PUT", "/api/v1/workloads", b'{"workloads": [', 400, "truncated"),
-        ("PUT", "/api/v1/workloads", b'{"workloads": 7}', 400, "$.workloads"),
-        ("PUT", "/api/v1/workloads", b'{"workloads": [], "prune": "1"}', 400, "$.prune"),
-        ("PUT", "/api/v1/workloads", b"\x00\xff\xfe", 400, "malformed"),
-        ("PUT", "/api/v1/workloads", b"[" * 100_000, 400, "cannot read"),
-        ("PUT", "/api/v1/workloads", None, 400, "no body"),
-        ("POST", "/api/v1/tokens", b'{"ttl": "long"}', 400, "$.ttl"),
-        ("GET", "/api/v1/records?since=yesterday", None, 400, "since"),
-        ("GET", "/api/v1/records?limit=0", None, 400, "limit"),
-        ("GET", "/api/v1/records?kind=rumour", None, 400, "kind"),
-        ("GET", "/api/v1/records?format=cubes", None, 400, "format"),
-        ("GET", "/api/v1/workloads?name=nothing", None, 404, "nothing"),
-        ("DELETE", "/api/v1/workloads/nothing", None, 404, "nothing"),
-        ("GET", "/api/v1/nodes/nowhere/logs/w", None, 404, "nowhere"),
-        ("GET", "/api/v1/nodes/a/logs/w", None, 503, "no live link"),
-        ("GET", "/no/such/route", None, 404, "/no/such/route"),
-        ("PATCH", "/api/v1/workloads", None, 405, "PATCH"),
-        ("GET", "/static/../page.py", None, 404, "cannot"),
-        ("GET", "/static/%2e%2e/page.py", None, 404, "cannot"),
-    ],
-)
-async def test_wrong_requests_get_one_sentence(
-    hub: RunningHub, node: Enrolled, client: Client, case: tuple[str, str, bytes | None, int, str]
-) -> None:
-    method, path, body, status, words = case
-    assert words in await problem(client, method, path, status, hub.person, body)
-
-
-@pytest.mark.parametrize("end", ["since", "until"])
-@pytest.mark.parametrize("time", [10**30, -(10**30)])
-async def test_times_beyond_what_a_database_holds_are_no_error(
-    hub: RunningHub, client: Client, end: str, time: int
-) -> None:
-    for path in ("records", "records/export", "records/completeness", "files"):
-        asked = client.get(f"/api/v1/{path}?{end}={time}", headers=hub.person)
-        async with asked as response:
-            assert (path, response.status, b"error" in await response.read()) == (path, 200, False)
-
-
-async def test_large_bodies_are_refused(hub: RunningHub, node: Enrolled, client: Client) -> None:
-    fifty = b" " * 50_000_000
-    for data, headers in (
-        (io.BytesIO(fifty), {}),
-        (in_chunks(fifty), {}),
-        (compress(fifty), {"Content-Encoding": "zstd"}),  # a bomb: 1.6 kB on the wire
-        (io.BytesIO(random.Random(1).randbytes(MAX_BODY + 1)), {"Content-Encoding": "zstd"}),
-    ):
-        try:
-            words = await problem(
-                client, "POST", "/sync/v1/push", 413, hub.node(node) | headers, data
-            )
-        except aiohttp.ClientConnectionError:
-            continue  # the hub answered and hung up while we were still sending
-        assert "large" in words or "at most" in words
-    await text_of(client, "GET", "/healthz", 200)
-
-
-async def in_chunks(data: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), 65536):
-        yield data[start : start + 65536]
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        ("zstd", b"not zstd", "cannot read"),
-        ("zstd", compress(b"x" * 5000)[:-20], "cannot read"),
-        ("zstd", zstandard.ZstdCompressor(write_content_size=False).compress(b"{}"), "size"),
-        ("gzip", b"\x1f\x8b", "gzip"),
-    ],
-)
-async def test_wrong_encodings(
-    hub: RunningHub, node: Enrolled, client: Client, case: tuple[str, bytes, str]
-) -> None:
-    encoding, body, words = case
-    headers = hub.node(node) | {"Content-Encoding": encoding}
-    assert words in await problem(client, "POST", "/sync/v1/push", 400, headers, body)
-
-
-async def test_garbage_on_the_port_harms_nobody(hub: RunningHub, client: Client) -> None:
-    host, _, port = hub.address.removeprefix("http://").partition(":")
-    for seed in range(20):
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(random.Random(seed).randbytes(4096))
-        writer.write_eof()
-        async with asyncio.timeout(10):
-            await reader.read()
-        writer.close()
-    await text_of(client, "GET", "/healthz", 200)
-
-
-async def test_a_compressed_push_is_stored_and_a_large_reply_is_compressed(
-    hub: RunningHub, node: Enrolled, client: Client
-) -> None:
-    now = SystemClock().wall_ns()
-    unit = Pushes().records("keep", [("host.cpu.percent", now + n, n / 2) for n in range(200)])
-    headers = hub.node(node) | {"Content-Encoding": "zstd"}
-    reply = await text_of(client, "POST", "/sync/v1/push", 200, headers, compress(encode(unit)))
-    assert msgspec.json.decode(reply, type=PushReply).point.n == 200
-
-    path = "/api/v1/records?name=host.*&limit=150"
-    plain = await text_of(client, "GET", path, 200, hub.person)
-    async with (
-        aiohttp.ClientSession(hub.address, auto_decompress=False) as raw,
-        raw.get(path, headers=hub.person | {"Accept-Encoding": "zstd"}) as response,
-    ):
-        assert response.headers["Content-Encoding"] == "zstd"
-        body = await response.read()
-    assert decompress(body, "reply").decode() == plain
-    assert len(body) < len(plain) / 3
-    rows = json.loads(plain)
-    assert rows["truncated"]
-    assert [row["value"] for row in rows["rows"]] == [n / 2 for n in range(50, 200)]
-
-    columns = json.loads(await text_of(client, "GET", f"{path}&format=columns", 200, hub.person))
-    assert columns["truncated"]
-    values = [value for series in columns["series"] for value in series["value"]]
-    assert sorted(values) == [n / 2 for n in range(50, 200)]
 
 
 async def test_workloads_through_the_api(hub: RunningHub, node: Enrolled, client: Client) -> None:
