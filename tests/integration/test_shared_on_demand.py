@@ -8,10 +8,12 @@ import aiohttp
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.node.host import Host
+from skerry.node.hub_way import HubWay
 from skerry.node.on_demand import shared_on_demand
 from skerry.node.settings import find_settings, node_settings
 from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.opening import OpenedStore, opened
+from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.node.sync.reachability import Reachability
@@ -30,7 +32,9 @@ def parts(
     )
     alone = Reachability(store.state, host.clock, None, by_choice=True)
     sync = Sync(Stores(store.state, records), alone, None, host.clock, host.chance)
-    return shared_on_demand(settings, None, host, store, session, sync=sync), sync
+    events = OwnEvents(records, host.clock, lambda: "synced")
+    way = HubWay(session, None, settings.proxies, None)
+    return shared_on_demand(settings, way, host, store, sync=sync, events=events), sync
 
 
 async def test_rows_wait_for_a_hub_over_restarts(memory_dir: Path) -> None:
