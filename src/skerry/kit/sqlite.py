@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 ROOM = 2 * 1024 * 1024
 """Bytes that a database holds on the disk before it needs them, once inside and once as its WAL."""
 
-_CACHE_KIB = 512
-"""Of pages for each connection: what is kept here is small, and holding room must not stay in memory."""
+_CACHE_KIB, _READ_CACHE_KIB = 512, 128
+"""Of pages for a connection that writes and one that reads: what is kept here is small, the system has its pages in memory, too."""
 
 _GIVEN_BACK = 256
 """Pages of 4 KiB that are given back to the disk in one step."""
@@ -110,7 +110,8 @@ def connect(
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA journal_size_limit = {2 * ROOM}")
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        cache = _READ_CACHE_KIB if read_only else _CACHE_KIB
+        connection.execute(f"PRAGMA cache_size = -{cache}")
     except sqlite3.Error as error:
         connection.close()
         raise classify(error, path) from error
