@@ -112,7 +112,7 @@ async def _one_life(directory: Path, label: str, nth: int, told: dict[str, int])
         sys.executable, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(300):
             out, errors = await process.communicate()
     finally:
         if process.returncode is None:

@@ -173,7 +173,7 @@ def _teller(progress: Progress, doing: str) -> Callable[[int], None]:
 def _tell_made(screen: Screen, made: Made) -> None:
     screen.tell(
         f"backed up to {made.path}: {format_size(made.size)}, with {format_size(made.records)} of records that the hub "
-        f"does not have and {made.files} unsent files",
+        f"may not have and {made.files} unsent files",
         {
             "path": made.path,
             "size": made.size,
