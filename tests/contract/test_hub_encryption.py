@@ -15,6 +15,8 @@ import pytest
 from sqlalchemy import Connection, LargeBinary, Row, Text, delete, select, update
 from tests.hub_rig import HubRig, Lanes, batch
 from tests.sealed_hub import CANARY, everything, fill, key_ids, raw, rotation, stored, wish
+from tests.sealing_rig import wanted, where
+from tests.software_tpm import software_tpm
 
 from skerry.hub.data.export import RecordExport
 from skerry.hub.data.query import Wanted
@@ -321,3 +323,42 @@ async def test_another_source_of_the_key(
     (tmp_path / "storage.key").unlink()
     async with running(database_url, manual_clock, wish(tmp_path, f"passphrase:{phrase}")) as hub:
         assert await everything(hub) == held
+
+
+async def test_a_credential_of_systemd_is_the_key(
+    database_url: str, manual_clock: ManualClock, tmp_path: Path
+) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "hub").write_bytes(bytes(range(32)))
+    given = Wish(wanted("credential:hub"), where(tmp_path, credentials))
+    async with running(database_url, manual_clock, given) as hub:
+        await fill(hub)
+        held = await everything(hub)
+    async with running(database_url, manual_clock, given) as hub:
+        assert await everything(hub) == held
+        assert hub.store.keys is not None
+        assert "credential" in str(hub.store.keys.status())
+    with pytest.raises(Refused, match="credential"):
+        HubStore(database_url, manual_clock, encryption=wish(tmp_path, "credential:hub")).start()
+
+
+async def test_a_tpm_releases_the_key_to_the_one_hub_beside_it(
+    database_url: str, manual_clock: ManualClock, tmp_path: Path
+) -> None:
+    state = tmp_path / "tpm"
+    state.mkdir()
+    with software_tpm(state):
+        if database_url.startswith("postgresql"):
+            with pytest.raises(Refused, match="the other hubs of the database could not open them"):
+                HubStore(database_url, manual_clock, encryption=wish(tmp_path, "tpm")).start()
+            return
+        async with running(database_url, manual_clock, wish(tmp_path, "tpm")) as hub:
+            await fill(hub)
+            held = await everything(hub)
+        async with running(database_url, manual_clock, wish(tmp_path, "tpm")) as hub:
+            assert await everything(hub) == held
+            assert hub.store.keys is not None
+            assert "TPM 2.0" in str(hub.store.keys.status())
+    with pytest.raises(Refused, match="cannot use the TPM"):
+        HubStore(database_url, manual_clock, encryption=wish(tmp_path, "tpm")).start()

@@ -3,13 +3,12 @@
 import os
 import random
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.installation import free_port
 from tests.sealing_rig import RULE, ring, where
+from tests.software_tpm import software_tpm
 
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused
@@ -230,29 +229,8 @@ def test_what_is_no_source_is_told(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def tpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Debian's software TPM on loopback."""
-    state, port = tmp_path_factory.mktemp("tpm"), free_port()
-    words = (
-        "swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}", "--flags", "not-need-init,startup-clear",
-        "--server", f"type=tcp,bindaddr=127.0.0.1,port={port}",
-        "--ctrl", f"type=tcp,bindaddr=127.0.0.1,port={port + 1}",
-    )  # fmt: skip
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TPM2TOOLS_TCTI", f"swtpm:host=127.0.0.1,port={port}")
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            _wait_for_tpm()
-            yield
-        finally:
-            patch.undo()
-            process.terminate()
-
-
-def _wait_for_tpm() -> None:
-    deadline = time.monotonic() + 20
-    while subprocess.run(["tpm2_getrandom", "1"], capture_output=True, check=False).returncode:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    with software_tpm(tmp_path_factory.mktemp("tpm")):
+        yield
 
 
 @pytest.mark.usefixtures("tpm")
