@@ -47,6 +47,18 @@ class File(msgspec.Struct, eq=False):
         """As its readers see it."""
         return self.surviving(lambda _: True)
 
+    def settle(self) -> None:
+        """Its readers' content is on the disk."""
+        content = self.content
+        for change in self.changes:
+            end = change.offset + len(change.data or b"")
+            content.extend(bytes(max(0, end - len(content))))
+            if change.data is None:
+                del content[end:]
+            else:
+                content[change.offset : end] = change.data
+        self.changes = []
+
     def surviving(self, keeps: Keeps) -> bytearray:
         """`keeps` is asked once for each sector of each change, and for each new size."""
         content = bytearray(self.content)
@@ -224,7 +236,7 @@ class Volume:
         """The file's content is on the disk when this returns; its name may not be."""
         with self._lock:
             self._step("sync")
-            file.content, file.changes = file.now(), []
+            file.settle()
 
     def rename(self, path: Path, target: Path) -> None:
         """Replaces what had the name `target`. Across directories the old name may go on beside the new one."""

@@ -1,0 +1,42 @@
+"""The simulation finds bugs: each of these is put into the shipped modules, and some seed must tell."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from tests.simulation.bugs import BUGS, Bug
+from tests.simulation.runs import run_one
+
+NAMES = [bug.name.replace(" ", "-") for bug in BUGS]
+
+
+def is_found(bug: Bug, seed: int, directory: Path, templates: Path) -> bool:
+    """Whether the run of the seed ends badly with the bug."""
+    with pytest.MonkeyPatch.context() as patch:
+        bug.put(patch)
+        try:
+            return bool(run_one(directory, templates, seed, bug.plan()).wrong)
+        except AssertionError:
+            logging.getLogger(__name__).info("bug «%s» breaks seed %d off", bug.name, seed)
+            return True
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("bug", BUGS, ids=NAMES)
+def test_a_bug_is_found(bug: Bug, memory_dir: Path, templates: Path) -> None:
+    assert is_found(bug, bug.seed, memory_dir, templates)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("bug", BUGS, ids=NAMES)
+def test_a_bug_is_found_within_200_seeds(bug: Bug, memory_dir: Path, templates: Path) -> None:
+    assert any(is_found(bug, seed, memory_dir, templates) for seed in range(1, 201))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("bug", BUGS, ids=NAMES)
+def test_without_the_bug_nothing_is_found(bug: Bug, memory_dir: Path, templates: Path) -> None:
+    for seed in {bug.seed, *range(1, 11)}:
+        assert run_one(memory_dir, templates, seed, bug.plan()).wrong == []

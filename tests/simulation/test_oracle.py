@@ -1,0 +1,89 @@
+"""The oracle of the simulation: what it complains about, and what it lets pass."""
+
+from collections import Counter
+
+import pytest
+from tests.simulation.oracle import AtHub, Edit, Oracle, Written, differences, unshown
+
+PLACE = ("recipe", "a")
+
+
+def at_hub(*records: tuple[tuple[str, int], str], row: str = "", history: str = "") -> AtHub:
+    return AtHub(
+        list(records),
+        {PLACE: row} if row else {},
+        [(PLACE, history)] if history else [],
+        [],
+    )
+
+
+def edited(*edits: Edit) -> Oracle:
+    return Oracle(edits={edit.token: edit for edit in edits})
+
+
+@pytest.mark.parametrize(
+    ("found", "complaint"),
+    [
+        ([], "is lost"),
+        ([(("s", 1), "v"), (("s", 1), "v")], "is there 2 times"),
+        ([(("s", 1), "w")], "has another value"),
+        ([(("s", 1), "v"), (("s", 2), "v")], "was never offered"),
+    ],
+    ids=["lost", "twice", "changed", "invented"],
+)
+def test_records_must_be_there_once_as_they_were(
+    found: list[tuple[tuple[str, int], str]], complaint: str
+) -> None:
+    oracle = Oracle(records=[Written("n", {("s", 1): "v"}, accepted=True)])
+    [wrong] = oracle.check(at_hub(*found))
+    assert complaint in wrong
+
+
+def test_a_record_that_nobody_was_answered_for_may_be_there_or_not() -> None:
+    oracle = Oracle(records=[Written("n", {("s", 1): "v"})])
+    assert oracle.check(at_hub()) == oracle.check(at_hub((("s", 1), "v"))) == []
+
+
+def test_an_edit_must_be_the_row_or_kept_or_replaced_by_who_knew_it() -> None:
+    edit = Edit("n", PLACE, "t1.", accepted=True)
+    later = Edit("n", PLACE, "t2.", frozenset({"t1."}), accepted=True)
+    assert edited(edit).check(at_hub(row='{"t":"t1."}')) == []
+    assert edited(edit).check(at_hub(row='{"t":"x"}', history='{"t":"t1."}')) == []
+    assert edited(edit, later).check(at_hub(row='{"t":"t2."}')) == []
+    [wrong] = edited(edit).check(at_hub(row='{"t":"x"}'))
+    assert "edit t1." in wrong
+    [wrong] = edited(edit, later).check(at_hub(row='{"t":"t1."}', history='{"t":"t2."}'))
+    assert "again" in wrong
+
+
+def test_an_edit_that_was_undone_answers_for_no_other() -> None:
+    edit = Edit("n", PLACE, "t1.", accepted=True)
+    undone = Edit("n", PLACE, "t2.", frozenset({"t1."}), accepted=True)
+    oracle = edited(edit, undone)
+    oracle.forget_edits(lambda each: each is undone, at_hub(), undone=True)
+    [wrong] = oracle.check(at_hub())
+    assert "edit t1." in wrong
+
+
+def test_a_row_with_one_writer_is_what_it_wrote_last() -> None:
+    oracle = Oracle(owned={PLACE: None})
+    assert oracle.check(at_hub()) == []
+    assert len(oracle.check(at_hub(row='{"t":"t1."}'))) == 1
+    oracle.owned[PLACE] = "t2."
+    assert len(oracle.check(at_hub(row='{"t":"t1."}'))) == 1
+    assert oracle.check(at_hub(row='{"t":"t2."}')) == []
+
+
+def test_sums_are_what_was_added() -> None:
+    place = ("merged", "a")
+    oracle = Oracle(added=Counter({place: 2}), may_add=Counter({place: 3}))
+    for found, complaints in ((1, 1), (2, 0), (3, 0), (4, 1)):
+        hub = AtHub([], {place: f'{{"n":{found}}}'}, [], [])
+        assert len(oracle.check(hub)) == complaints
+
+
+def test_nodes_must_have_what_the_hub_has_and_show_what_waits() -> None:
+    assert differences("n", {PLACE: "{}"}, {PLACE: "{}"}) == []
+    assert len(differences("n", {}, {PLACE: "{}"})) == 1
+    assert unshown([(PLACE, "n")], {"n": {PLACE}}) == []
+    assert len(unshown([(PLACE, "n")], {"n": set()})) == 1
