@@ -65,11 +65,11 @@ def entities(connection: Connection) -> list[EntityView]:
     ]
 
 
-def page(connection: Connection, entity: str, after: str, limit: int) -> RowList:
-    """Up to `limit` rows whose ids come after `after`."""
+def page(connection: Connection, entity: str, after: str, limit: int, start: str = "") -> RowList:
+    """Up to `limit` rows whose ids come after `after`, and not before `start`."""
     its = shared_row.c
     query = select(shared_row).where(
-        of_entity(entity), its.deleted.is_(other=False), its.id > after
+        of_entity(entity), its.deleted.is_(other=False), its.id > after, its.id >= start
     )
     found = connection.execute(query.order_by(its.id).limit(limit + 1)).all()
     called, bodies = names(connection), Bodies.of(connection)

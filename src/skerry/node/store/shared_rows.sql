@@ -1,5 +1,11 @@
 -- name: entities
-SELECT entity, cursor, hlc, lost FROM shared_entity ORDER BY entity;
+SELECT entity, cursor, hlc, lost FROM shared_entity WHERE local IS NULL ORDER BY entity;
+
+-- name: local_entities
+SELECT entity, hlc, local FROM shared_entity WHERE local IS NOT NULL ORDER BY entity;
+
+-- name: keep_local
+INSERT INTO shared_entity (entity, local) VALUES (?, ?) ON CONFLICT (entity) DO UPDATE SET local = excluded.local;
 
 -- name: share
 INSERT INTO shared_entity (entity) VALUES (?) ON CONFLICT (entity) DO NOTHING;
