@@ -142,30 +142,42 @@ def _number(value: object) -> tuple[type, object]:
     return kind, value
 
 
-def check_declared(entity: str, held: Declared, asked: Declare) -> None:
-    """Raises InvalidInput when an entity is declared otherwise than it is asked for, naming both."""
+def together(entity: str, held: Declared, asked: Declare) -> Declaration:
+    """The declaration from now on: `asked` itself where it replaces, else with the rules and keys of both.
+
+    A program of before does not know of fields that were added, so rules and keys that only one of them has are no
+    contradiction. Raises InvalidInput for what is, naming both.
+    """
     if held.local != asked.local:
         raise InvalidInput(
             f"cannot declare entity «{entity}» as {_where(asked.local)}: it is declared as {_where(held.local)}. "
             "Use another name, or the same edge_enabled everywhere."
         )
-    differing = [
-        f"{name} {_said(there, name)} instead of {_said(here, name)}"
-        for name in Declaration.__struct_fields__
-        for here, there in [(held.declaration, asked.declaration)]
-        if getattr(here, name) != getattr(there, name)
-    ]
-    if differing:
+    if asked.replace:
+        return asked.declaration
+    here, there = held.declaration, asked.declaration
+    both = msgspec.structs.replace(
+        there, fields={**here.fields, **there.fields}, keys={**here.keys, **there.keys}
+    )
+    if differing := _differing(here, both):
         raise InvalidInput(
             f"cannot declare entity «{entity}» otherwise than it is declared: {', '.join(differing)}. "
             "Declare it alike in all programs, or replace the declaration by «declare(replace=True)»."
         )
+    return both
+
+
+def _differing(here: Declaration, there: Declaration) -> list[str]:
+    """What is declared otherwise there, in words; more rules and keys are nothing."""
+    pairs: list[tuple[str, object, object]] = []
+    for name in Declaration.__struct_fields__:
+        one, other = getattr(here, name), getattr(there, name)
+        if isinstance(one, dict):
+            pairs += [(f"{name} «{path}»", one[path], other[path]) for path in one]
+        else:
+            pairs.append((name, one, other))
+    return [f"{name} «{other}» instead of «{one}»" for name, one, other in pairs if one != other]
 
 
 def _where(local: bool) -> str:  # noqa: FBT001 - which of two words
     return "local to the node" if local else "shared (edge_enabled)"
-
-
-def _said(declaration: Declaration, name: str) -> str:
-    value = msgspec.json.encode(getattr(declaration, name)).decode()
-    return f"«{value.strip(chr(34))}»"

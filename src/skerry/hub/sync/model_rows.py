@@ -12,13 +12,12 @@ from sqlalchemy import Connection
 
 from skerry.core.entity_changes import (
     Now,
-    check_declared,
     filters_of,
     fits,
     keep_unknown,
     new_body,
+    together,
 )
-from skerry.core.merging import canonical
 from skerry.hub.store import locks, shared, shared_views
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.shared import Stored
@@ -67,26 +66,26 @@ class ModelRows:
         """Keeps the entity as asked from now on. Raises InvalidInput when it is declared otherwise."""
         if asked.local:
             raise InvalidInput(f"cannot declare entity «{entity}» here: its rows stay on a node")
-        body = canonical(encode(asked.declaration))
-        check_put(DECLARATIONS, entity, body)
 
-        def work(connection: Connection) -> bool:
+        def work(connection: Connection) -> Declaration | None:
             locks.of_fleet(connection)
-            held = shared.find(connection, DECLARATIONS, entity)
-            if held is not None and not held.deleted:
+            found = shared.find(connection, DECLARATIONS, entity)
+            declaration, held = asked.declaration, {} if found is None else {entity: found}
+            if found is not None and not found.deleted:
                 declared = shared.declaration(connection, entity)
-                if not asked.replace:
-                    check_declared(entity, Declared(declared, local=False), asked)
-                if declared == asked.declaration:
-                    return False
-            rev = 0 if held is None else held.rev
+                declaration = together(entity, Declared(declared, local=False), asked)
+                if declared == declaration:
+                    return None
+            body = check_put(DECLARATIONS, entity, encode(declaration))
+            rev = 0 if found is None else found.rev
             edit = Edit(entity, rev, 0, "put", msgspec.Raw(body))
-            self._apply(connection, DECLARATIONS, [edit], {} if held is None else {entity: held})
-            return True
+            self._apply(connection, DECLARATIONS, [edit], held)
+            return declaration
 
-        if await self._store.write(work):
+        written = await self._store.write(work)
+        if written is not None:
             self._changed([DECLARATIONS])
-        return Declared(asked.declaration, local=False)
+        return Declared(written or asked.declaration, local=False)
 
     async def change(self, entity: str, asked: Changes) -> ChangesMade:
         """Makes all changes, or none. Raises InvalidInput, NotFound, Refused, TooLarge."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from skerry.core.entity_changes import Now, check_declared, filters_of, fits, new_body
+from skerry.core.entity_changes import Now, filters_of, fits, new_body, together
 from skerry.core.merging import Version
 from skerry.core.names import name_fault
 from skerry.kit.errors import InvalidInput, NotFound, Refused
@@ -69,18 +69,16 @@ class EntityRows:
                 f"cannot declare entity «{entity}»: {fault or 'it is the one of declarations'}"
             )
         held = self._find_declared(entity)
-        if held is not None:
-            if held.local != asked.local or not asked.replace:
-                check_declared(entity, held, asked)
-            if held.declaration == asked.declaration:
-                return held
+        declaration = asked.declaration if held is None else together(entity, held, asked)
+        if held is not None and held.declaration == declaration:
+            return held
         if asked.local:
-            words = (entity, encode(asked.declaration).decode())
+            words = (entity, encode(declaration).decode())
             await self._rows.writer.run(
                 lambda db: db.execute(SQL["keep_local"], words).rowcount, label="entity.declare"
             )
         else:
-            await self._rows.declare(entity, asked.declaration)
+            await self._rows.declare(entity, declaration)
         return self.declared(entity)
 
     async def change(self, entity: str, asked: Changes) -> ChangesMade:
