@@ -65,9 +65,11 @@ class RowCodec(Generic[T]):
 
     def after(self, row: T, change: Change, written: Written) -> T:
         """The object of a row after its change; `row` itself where it is that."""
-        body = change.body if bytes(written.body) == _NULL else written.body
-        now = self._decode(change.id, bytes(body))
-        reading = Reading(written.revision, written.rev, body)
+        if bytes(written.body) == _NULL:
+            _remember(row, Reading(written.revision, written.rev, change.body))
+            return row
+        now = self._decode(change.id, bytes(written.body))
+        reading = Reading(written.revision, written.rev, written.body)
         _remember(now, reading)
         if now == row:
             _remember(row, reading)

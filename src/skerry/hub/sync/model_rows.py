@@ -67,7 +67,7 @@ class ModelRows:
         if asked.local:
             raise InvalidInput(f"cannot declare entity «{entity}» here: its rows stay on a node")
 
-        def work(connection: Connection) -> Declaration | None:
+        def work(connection: Connection) -> tuple[Declaration, bool]:
             locks.of_fleet(connection)
             found = shared.find(connection, DECLARATIONS, entity)
             declaration, held = asked.declaration, {} if found is None else {entity: found}
@@ -75,17 +75,17 @@ class ModelRows:
                 declared = shared.declaration(connection, entity)
                 declaration = together(entity, Declared(declared, local=False), asked)
                 if declared == declaration:
-                    return None
+                    return declaration, False
             body = check_put(DECLARATIONS, entity, encode(declaration))
             rev = 0 if found is None else found.rev
             edit = Edit(entity, rev, 0, "put", msgspec.Raw(body))
             self._apply(connection, DECLARATIONS, [edit], held)
-            return declaration
+            return declaration, True
 
-        written = await self._store.write(work)
-        if written is not None:
+        declaration, is_new = await self._store.write(work)
+        if is_new:
             self._changed([DECLARATIONS])
-        return Declared(written or asked.declaration, local=False)
+        return Declared(declaration, local=False)
 
     async def change(self, entity: str, asked: Changes) -> ChangesMade:
         """Makes all changes, or none. Raises InvalidInput, NotFound, Refused, TooLarge."""
