@@ -103,14 +103,14 @@ class HubRig:
             self.store, Ages(measurement=7 * DAY, event=30 * DAY, gap=30 * DAY, file=30 * DAY)
         )
         self.greeter = Greeter(self.store, clock)
-        readers = Readers(self.news.append)
+        self.readers = Readers(self.news.append)
         self.receiver = Receiver(
-            self.store, self.ingest, self.nodes, self.news.append, readers.changed
+            self.store, self.ingest, self.nodes, self.news.append, self.readers.changed
         )
         epochs = Epochs(self.store, assignments, self.news.append)
         self.feed = Feed(self.store, epochs, clock)
-        self.row_feed = RowFeed(self.store, epochs, readers, clock)
-        self.shared_rows = SharedRows(self.store, clock, readers.changed)
+        self.row_feed = RowFeed(self.store, epochs, self.readers, clock)
+        self.shared_rows = SharedRows(self.store, clock, self.readers.changed)
 
     async def start(self) -> None:
         self.store.start()

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from tests.hub_rig import HubRig, Lanes, batch, spec
 from tests.model_cases import content, sha256
 from tests.sealing_rig import RULE, wanted, where
+from tests.shared_rows import RowNode, put
 
 from skerry.hub.files.shelf import Wanted
 from skerry.hub.ports import Blobs
@@ -84,7 +85,17 @@ async def fill(hub: HubRig) -> str:
     sent = manifest_of(sha256(FILE), len(FILE), lambda start, size: FILE[start : start + size])
     await hub.arrivals.offer(node, sent)
     await hub.arrivals.take(node, sha256(FILE), 0, FILE[:9000])  # a tail, and a manifest
+    await fill_shared_rows(hub)
     return node
+
+
+async def fill_shared_rows(hub: HubRig) -> None:
+    """A row, what it was, and an edit of it that waits."""
+    declared = put("recipe", {"strategy": "manual", "keys": {"steps": CANARY}})
+    await RowNode(hub, "a").push("entity", declared)
+    [rev] = (await RowNode(hub, "b").push("recipe", put("r", {"text": CANARY}))).revs
+    for name in ("c", "d"):
+        await RowNode(hub, name).push("recipe", put("r", {name: CANARY}, rev, 5))
 
 
 async def everything(hub: HubRig) -> list[object]:
@@ -98,6 +109,9 @@ async def everything(hub: HubRig) -> list[object]:
         [(view.name, view.labels) for view in await hub.nodes.list()],
         (await hub.shelf.list(Wanted(), 9)).files,
         (await hub.arrivals.state((await hub.nodes.find("n1")) or "", sha256(FILE))),
+        (await hub.shared_rows.list("recipe")).rows,
+        await hub.shared_rows.history("recipe", "r"),
+        await hub.shared_rows.conflict("recipe", "r"),
     ]
 
 
@@ -107,7 +121,7 @@ def stored(connection: Connection) -> Iterator[tuple[str, bytes | str]]:
         row = [body.table.c[name] for name in body.row]
         for found in connection.execute(select(body.column, *row)):
             if found[0]:
-                yield str(body.place(*found[1:])), found[0]
+                yield f"{body.column} of {' '.join(map(str, found[1:]))}", found[0]
 
 
 def key_ids(connection: Connection) -> set[int]:

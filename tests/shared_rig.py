@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 
 import aiohttp
+import msgspec
 from tests.sync_rig import NodeRig
 
 from skerry.kit.clock import SystemClock
@@ -24,6 +25,8 @@ from skerry.node.sync.row_lanes import RowLanes, Shared, Way
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.testing.running_hub import EnrolledNode, RunningHub, running_hub
 from skerry.testing.waiting import eventually
+from skerry.wire.codec import encode
+from skerry.wire.rows import Resolve, RowPut
 from skerry.wire.shared import Declaration
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
 
@@ -111,6 +114,9 @@ class SharingNode(NodeRig):
         )
         return [row["details"] for row in found]
 
+    async def in_conflict(self) -> bool:
+        return "conflict" in await self.statuses()
+
     async def statuses(self, entity: str = NAME) -> Collection[str]:
         return {row.status for row in await self.rows.list(entity, limit=100_000)}
 
@@ -156,6 +162,22 @@ class Fleet:
         for node in self.nodes:
             await node.stop()
         await self.stop_hub()
+
+    async def resolve(self, entity: str, row_id: str, node: str) -> None:
+        """A person decides for the version of `node`."""
+        await self._ask("POST", f"conflicts/{entity}/{row_id}/resolve", Resolve("node", node))
+
+    async def put(self, entity: str, row_id: str, body: bytes, base: int) -> None:
+        """A person edits a row at the hub, in the version that they have looked at."""
+        await self._ask("PUT", f"entities/{entity}/rows/{row_id}", RowPut(msgspec.Raw(body), base))
+
+    async def _ask(self, method: str, call: str, question: object) -> None:
+        url = f"{self.hub.address}/api/v1/{call}"
+        async with (
+            aiohttp.ClientSession(headers=self.hub.person) as session,
+            session.request(method, url, data=encode(question)) as response,
+        ):
+            assert response.status == 200, await response.text()
 
     async def share(self, declarations: Mapping[str, Declaration]) -> None:
         """All nodes are on and have the entities."""

@@ -40,6 +40,12 @@ READABLE = {
     "session.token", "state.entity", "state.fleet_id", "state.id", "state.origin", "state.scope", "workload.fleet_id",
     "workload.name", "workload_version.change", "workload_version.fleet_id", "workload_version.name",
     "workload_version.who", "blob_key.place", "blob_key.sha256",
+    "shared_row.fleet_id", "shared_row.entity", "shared_row.id", "shared_row.origin", "shared_version.fleet_id",
+    "shared_version.entity", "shared_version.id", "shared_version.origin", "shared_version.why",
+    "shared_conflict.fleet_id", "shared_conflict.entity", "shared_conflict.id", "shared_conflict.node_id",
+    "shared_entity.fleet_id", "shared_entity.entity", "shared_entity.sums", "shared_commit.fleet_id",
+    "shared_commit.tag", "shared_answer.node_id", "shared_answer.incarnation", "shared_answer.lane",
+    "shared_answer.answer",
 }  # fmt: skip
 
 

@@ -9,7 +9,12 @@ import pytest
 from tests.hub_rig import HubRig
 from tests.shared_rows import RowNode, delete, outcomes, put
 
+from skerry.hub.changes import Changes
+from skerry.hub.hearing import Hearing
+from skerry.hub.link import Links
+from skerry.hub.store import notices
 from skerry.kit.errors import InvalidInput, NotFound, Refused
+from skerry.wire.codec import encode
 from skerry.wire.rows import Resolve, RowPut
 from skerry.wire.shared import Edit, SharedRow, judged_of
 
@@ -80,6 +85,33 @@ class TestJudging:
         reply = await again.push("recipe", put("r", {"n": 15}, rev, 3))
         assert outcomes(reply) == [(0, "lost")]
         assert bytes((await hub.shared_rows.get("recipe", "r")).body) == b'{"n":17}'
+
+    async def test_a_merged_edit_that_comes_again_brings_the_merged_row(self, hub: HubRig) -> None:
+        a, b = RowNode(hub, "a"), RowNode(hub, "b")
+        await a.declare("recipe", "merge")
+        [rev] = (await a.push("recipe", put("r", {"x": 0, "y": 0}))).revs
+        await a.push("recipe", put("r", {"x": 1, "y": 0}, rev, 2))
+        edit = put("r", {"x": 0, "y": 2}, rev, 3)
+        [merged] = (await b.push("recipe", edit)).revs
+        reply = await RowNode(hub, "b", "33" * 16).push("recipe", edit)
+        [judged] = judged_of(reply.judged)
+        assert judged.row is not None
+        assert (judged.row.rev, bytes(judged.row.body)) == (merged, b'{"x":1,"y":2}')
+
+    async def test_edits_by_a_clock_that_is_ahead_stay_apart(self, hub: HubRig) -> None:
+        """They count as made in one millisecond, and are no repeats of each other."""
+        a, b = RowNode(hub, "a"), RowNode(hub, "b")
+        year = clock_of(hub, 365 * 86_400_000)
+        [rev] = (await a.push("recipe", put("r", {"n": 0}))).revs
+        [second] = (await a.push("recipe", put("r", {"n": 1}, rev, year))).revs
+        assert outcomes(await a.push("recipe", put("r", {"n": 2}, rev, year + 1))) == []
+        await b.push("recipe", put("r", {"n": 3}, second, clock_of(hub)))
+        history = await hub.shared_rows.history("recipe", "r")
+        assert [bytes(each.body) for each in history if each.was_row] == [
+            b'{"n":0}',
+            b'{"n":1}',
+            b'{"n":2}',
+        ]
 
     @pytest.mark.parametrize("strategy", ["central_wins", "edge_wins"])
     async def test_hub_and_node_edit_the_same_row(self, hub: HubRig, strategy: str) -> None:
@@ -228,6 +260,22 @@ class TestManualConflicts:
         shown = await hub.shared_rows.conflict("recipe", "r")
         assert [bytes(wait.body) for wait in shown.waiting] == [b'{"n":"b2"}']
 
+    async def test_two_of_a_unit_leave_one(self, hub: HubRig) -> None:
+        _, b, rev = await self.in_conflict(hub)
+        reply = await b.push("recipe", *(put("r", {"n": n + 5}, rev, 5 + n) for n in range(3)))
+        assert outcomes(reply) == [(n, "conflict") for n in range(3)]
+        [wait] = (await hub.shared_rows.conflict("recipe", "r")).waiting
+        assert bytes(wait.body) == b'{"n":7}'
+        states = [each.state for each in await hub.shared_rows.history("recipe", "r")]
+        assert states.count("lost") == 3
+
+    async def test_a_base_that_the_hub_never_had_is_kept_with_the_edit(self, hub: HubRig) -> None:
+        _, b, _ = await self.in_conflict(hub)
+        edit = Edit("r", -1, 4, "put", msgspec.Raw(b'{"n":2}'), base_body=msgspec.Raw(b'{"n":1}'))
+        assert outcomes(await b.push("recipe", edit)) == [(0, "conflict")]
+        [wait] = (await hub.shared_rows.conflict("recipe", "r")).waiting
+        assert (bytes(wait.body), bytes(wait.base)) == (b'{"n":2}', b'{"n":1}')
+
     async def test_which_of_several_must_be_said(self, hub: HubRig) -> None:
         _, _, rev = await self.in_conflict(hub)
         await RowNode(hub, "c").push("recipe", delete("r", rev, 5))
@@ -289,3 +337,17 @@ class TestTheHubsOwnEdits:
         assert hub.news == ["b"]
         await hub.shared_rows.put("recipe", "r", RowPut(msgspec.Raw(b'{"n":1}')))
         assert hub.news == ["b", "a", "b"]
+
+    async def test_nodes_hear_of_what_another_hub_process_has_taken(self, hub: HubRig) -> None:
+        await RowNode(hub, "a").pull("recipe")
+        links, changes = Links(), Changes()
+        hearing = Hearing(
+            hub.store, links, hub.nodes, hub.rollouts, changes, hub.clock, readers=hub.readers
+        )
+        told = notices.Told("another", notices.Shared(["recipe"]))
+        hearing.heard(notices.read_notice(encode(told).decode()).notice)
+        hearing.heard(notices.Shared(["other"]))
+        assert hub.news == ["a"]
+        hearing.heard(notices.Deleted("a"))
+        hearing.heard(notices.Shared(["recipe"]))
+        assert hub.news == ["a"]

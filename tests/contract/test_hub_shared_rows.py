@@ -228,7 +228,7 @@ BAD = {
     "NUL in an id": put("a\0b", {}),
     "too large": put("r", {"x": "y" * 1_100_000}),
     "a clock that fits no column": put("r", {}, hlc=2**63),
-    "a base below nothing": put("r", {}, -1),
+    "a base below nothing": put("r", {}, -2),
 }
 
 

@@ -69,6 +69,65 @@ async def test_rows_edited_on_both_sides_end_equal_under_each_strategy_in_both_o
         assert "conflict" not in await first.statuses("manual") or row == "b"
 
 
+async def test_rows_edited_at_hub_and_node_end_equal_under_each_strategy_in_both_orders(
+    site: Fleet,
+) -> None:
+    one, _two = await pair(site, STRATEGIES)
+    for entity in STRATEGIES:
+        await one.rows.bulk(entity, [("hub", body(n=10, x=0, y=0)), ("node", body(n=10, x=0, y=0))])
+    await site.equal()
+    revs: dict[tuple[str, str], int] = {}
+    for entity in STRATEGIES:
+        for row in await one.rows.list(entity):
+            revs[entity, row.id] = row.rev
+
+    async def at_hub(row: str) -> None:
+        for entity in STRATEGIES:
+            await site.put(entity, row, body(n=11, x=1, y=0), revs[entity, row])
+
+    await one.sync_off()
+    for entity in STRATEGIES:
+        for row in ("hub", "node"):
+            await one.rows.put(entity, row, body(n=12, x=0, y=2))
+    await at_hub("hub")  # before the node's edit arrives
+    one.sync_on()
+    await eventually(one.sent_all, "the node is heard")
+    await at_hub("node")  # by a person who has not seen it
+    await eventually(lambda: merged_at(one), "the node has the hub's edits")
+    found = {entity: await site.equal(entity) for entity in STRATEGIES}
+    for row in ("hub", "node"):
+        assert json.loads(found["newest"][row])["n"] == 11
+        assert json.loads(found["central"][row])["n"] == 11
+        assert json.loads(found["edge"][row])["n"] == 12
+        assert json.loads(found["merged"][row]) == {"n": 13, "x": 1, "y": 2}
+    assert json.loads(found["manual"]["hub"])["n"] == 11
+    assert json.loads(found["manual"]["node"])["n"] == 12
+
+
+async def merged_at(node: SharingNode) -> bool:
+    return {json.loads(each)["n"] for each in (await node.dump("merged")).values()} == {13}
+
+
+async def test_a_decision_at_the_hub_ends_the_conflict_on_the_node(site: Fleet) -> None:
+    one, two = await pair(site, {NAME: Declaration("manual", priority="high")})
+    await one.rows.put(NAME, "a", body(x=0))
+    await site.equal()
+    await two.sync_off()
+    await one.rows.put(NAME, "a", body(x=1))
+    await eventually(one.sent_all, "one is heard")
+    await two.rows.put(NAME, "a", body(x=2))
+    two.sync_on()
+    await eventually(two.in_conflict, "two's edit waits")
+    assert json.loads((await two.dump())["a"]) == {"x": 1}
+    await site.resolve(NAME, "a", two.enrolled.name)
+
+    async def decided() -> bool:
+        return not await two.in_conflict() and json.loads((await two.dump())["a"]) == {"x": 2}
+
+    await eventually(decided, "two has its own version back")
+    assert json.loads((await site.equal())["a"]) == {"x": 2}
+
+
 async def test_a_cut_between_push_and_answer_changes_nothing(site: Fleet) -> None:
     one, two = await pair(site, {NAME: Declaration("merge")})
     cut: list[int] = []
@@ -175,6 +234,11 @@ async def test_a_clone_and_its_original_both_write(site: Fleet, memory_dir: Path
     await clone.start_at(site.hub.address)
     site.nodes.append(clone)
     await one.rows.put(NAME, "a", body(v=1, original=1))
+    written = await one.rows.get(NAME, "a")
+    assert written is not None
+    clone.rows.hlc.observe(
+        written.hlc
+    )  # two edits of one node in one millisecond would be one edit
     await clone.rows.put(NAME, "a", body(v=1, cloned=1))
     one.sync_on()
     clone.sync_on()

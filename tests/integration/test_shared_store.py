@@ -10,8 +10,11 @@ from tests.shared_node import SharedNode, of_hub
 from skerry.core.merging import mark
 from skerry.core.row_digests import bucket_of, digest
 from skerry.kit.errors import InvalidInput, NotFound
+from skerry.kit.sealing.cipher import NullCipher
+from skerry.node.store.state import NodeStore
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.shared import BUCKETS, Declaration, Held, Judged, RowsPart
+from skerry.wire.sync import LanePoint
 
 NAME = "recipe"
 
@@ -112,6 +115,34 @@ async def test_an_edit_of_a_row_from_the_hub_names_its_revision_and_leaves_the_d
     assert node.pulled.digest(NAME) == sums_of(("a", 8, b'{"x":2}'))
 
 
+async def test_an_edit_that_the_hub_refuses_counts_as_failed_and_is_kept(node: SharedNode) -> None:
+    await node.rows.put(NAME, "a", b"{}")
+    (edit,) = await node.push()
+    await node.frames.failing("rows-medium", 1)
+    assert await node.status(NAME, "a") == "failed"
+    assert await node.push() == [edit]
+    await node.answer([5])
+    assert await node.status(NAME, "a") == "synced"
+
+
+async def test_a_new_incarnation_sends_again_what_was_on_its_way(
+    node: SharedNode, memory_dir: Path, manual_clock: ManualClock
+) -> None:
+    await node.rows.put(NAME, "a", b"{}")
+    await node.push()
+    await node.answer([1])
+    await node.rows.put(NAME, "a", b'{"x":1}')
+    (edit,) = await node.push()
+    store = NodeStore(memory_dir / "node.db", node.writer, manual_clock, "node-1", NullCipher())
+    await store.open()
+    await store.new_incarnation()
+    store.close()
+    assert await node.frames.point("rows-medium") == LanePoint()
+    assert await node.frames.frames("rows-medium", 0, 10) == []
+    assert await node.push() == [edit]
+    assert [frame.n for frame in await node.frames.frames("rows-medium", 0, 10)] == [1]
+
+
 async def test_a_large_body_goes_as_a_patch_and_whole_when_the_hub_asks(node: SharedNode) -> None:
     large = {"text": "y" * 5000, "n": 1}
     await held(node, "a", json.dumps(large, separators=(",", ":")).encode())
@@ -199,6 +230,25 @@ async def test_an_edit_made_meanwhile_follows_on_what_the_hub_has(node: SharedNo
     assert (edit.base, bytes(edit.body)) == (9, b'{"x":2,"y":5,"z":1}')
     await node.answer([10])
     assert await node.status(NAME, "a") == "synced"
+
+
+async def test_an_edit_made_meanwhile_waits_and_is_based_on_the_one_before(
+    node: SharedNode,
+) -> None:
+    await node.rows.put(NAME, "a", b'{"x":1}')
+    await node.push()
+    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.answer([9])
+    assert await node.status(NAME, "a") == "pending"
+    assert await node.body(NAME, "a") == b'{"x":2}'
+    assert node.pulled.digest(NAME) == sums_of(("a", 9, b'{"x":1}'))
+    (edit,) = await node.push()
+    assert (edit.base, bytes(edit.body)) == (9, b'{"x":2}')
+    await node.rows.delete(NAME, "a")
+    await node.answer([10])
+    assert [(edit.kind, edit.base) for edit in await node.push()] == [("delete", 10)]
+    await node.answer([11])
+    assert node.pulled.digest(NAME) == sums_of()
 
 
 @pytest.mark.parametrize("strategy", ["central_wins", "manual"])

@@ -178,6 +178,15 @@ def test_a_sum_is_right_in_every_order_and_never_doubles() -> None:
         assert held.body == b'{"n":1101}'
 
 
+def test_one_version_told_by_two_nodes_is_added_once() -> None:
+    """As when a hub that was put back learns again what it has lost."""
+    declaration = Declaration(strategy="merge", fields={"n": "sum"})
+    base, held = version({"n": 100}, 1, 10), version({"n": 105}, 2, 20, "n1")
+    assert judge(declaration, base, held, version({"n": 105}, 0, 20, "n2")) == Verdict("lost", held)
+    other = judge(declaration, base, held, version({"n": 105}, 0, 21, "n2"))
+    assert other.version.body == b'{"n":110}'
+
+
 STRATEGIES: tuple[Strategy, ...] = (
     "last_modified", "central_wins", "edge_wins", "merge", "manual"
 )  # fmt: skip

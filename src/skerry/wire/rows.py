@@ -65,7 +65,7 @@ class RowVersion(msgspec.Struct, frozen=True):
     """What a row was, is, or was to be.
 
     now         the row
-    superseded  it was the row until another version followed
+    superseded  it was the row until another version followed; not `was_row`: an edit was made on it that waits or waited
     lost        another version won; `was_row` says whether it was the row before
     merged      an edit that was merged with the row of its time; the version after it has both
     decided     it waited as a conflict, and a person has decided

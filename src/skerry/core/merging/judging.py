@@ -156,7 +156,7 @@ def _merged(
         preferred=_preferred(declaration.fallback, held, edit),
         based=base is not None,
     )
-    before = {} if base is None or base.deleted else decoded(base.body)
+    before = {} if base is None else decoded(base.body)
     ours, theirs = decoded(held.body), decoded(edit.body)
     merged = three_way(rules_of(declaration), sides, before, ours, theirs)
     if merged.undecided:

@@ -133,20 +133,25 @@ def stored(bodies: Bodies, entity: str, row: Sequence[Any]) -> Stored:
     return Stored(id_, rev, hlc, origin, deleted, body)
 
 
-def taken_before(
+def history_of(
     connection: Connection, entity: str, origin: str, edits: Collection[tuple[str, int]]
-) -> set[tuple[str, int]]:
-    """Which of these edits of a node (id and clock) were judged already, and are kept among what rows were."""
+) -> dict[tuple[str, int], list[Stored]]:
+    """What is kept of a node's edits among what rows were, by id and clock."""
+    found: dict[tuple[str, int], list[Stored]] = {}
     if not edits:
-        return set()
-    query = select(shared_version.c.id, shared_version.c.hlc).where(
+        return found
+    query = select(*VERSION).where(
         shared_version.c.fleet_id == FLEET,
         shared_version.c.entity == entity,
         shared_version.c.origin == origin,
         among(connection, shared_version.c.id, {id_ for id_, _ in edits}),
         among(connection, shared_version.c.hlc, {hlc for _, hlc in edits}),
     )
-    return {(row.id, row.hlc) for row in connection.execute(query)} & set(edits)
+    bodies = Bodies.of(connection)
+    for row in connection.execute(query):
+        version = stored(bodies, entity, row)
+        found.setdefault((version.id, version.hlc), []).append(version)
+    return found
 
 
 def waiting(connection: Connection, entity: str, ids: Collection[str]) -> dict[str, dict[str, int]]:

@@ -60,7 +60,8 @@ class Changed:
     lost: set[str] = field(default_factory=set)
     """The ids of those rows whose held version lost; the others are superseded."""
     kept: list[Kept] = field(default_factory=list)
-    waits: list[Wait] = field(default_factory=list)
+    waits: dict[str, Wait] = field(default_factory=dict)
+    """By the ids of their rows."""
     settled: set[str] = field(default_factory=set)
     """The ids of rows whose conflicts are decided."""
 
@@ -135,7 +136,7 @@ def _end_waits(connection: Connection, changed: Changed, at: int) -> None:
     """What waited for rows that are decided, and what a later edit of the same node takes the place of."""
     if changed.settled:
         _end(connection, changed.entity, changed.settled, None, "decided", at)
-    for wait in changed.waits:
+    for wait in changed.waits.values():
         _end(connection, changed.entity, [wait.version.id], wait.version.origin, "lost", at)
 
 
@@ -166,7 +167,7 @@ def _into_history(connection: Connection, found: Select[tuple[object, ...]]) -> 
 
 def _wait(connection: Connection, bodies: Bodies, changed: Changed, at: int) -> None:
     written: list[tuple[object, ...]] = []
-    for wait in changed.waits:
+    for wait in changed.waits.values():
         id_, rev, hlc, origin, deleted, body = wait.version
         sealed = b"" if deleted else bodies.seal(SHARED, body, changed.entity, id_, rev)
         written.append(

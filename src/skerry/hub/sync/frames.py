@@ -92,7 +92,7 @@ _Clock = Annotated[int, Meta(ge=0, le=INT64 - 1)]
 
 class _Edit(Edit, frozen=True, array_like=True):
     id: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
-    base: _Count
+    base: Annotated[int, Meta(ge=-1, lt=_MAX_POINT)]
     hlc: _Clock
 
 

@@ -10,10 +10,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from msgspec.structs import replace
+
 from skerry.core import merging
 from skerry.core.merging import Verdict, Version
 from skerry.hub.store.shared import NO_BODY, Head, Stored
-from skerry.hub.store.shared_writing import Changed, Kept, Wait
+from skerry.hub.store.shared_writing import Changed, Kept, Wait, Why
 from skerry.kit.errors import InvalidInput
 from skerry.wire.shared import Declaration, Edit
 
@@ -52,8 +54,8 @@ class Material:
     declaration: Declaration = field(default_factory=Declaration)
     rows: Mapping[str, Stored] = field(default_factory=dict)
     bases: Mapping[tuple[str, int], Stored] = field(default_factory=dict)
-    judged_before: Collection[tuple[str, int]] = ()
-    """Edits of this writer, by id and clock, that are in the history."""
+    history: Mapping[tuple[str, int], Sequence[Stored]] = field(default_factory=dict)
+    """What of this writer is in the history, by id and clock."""
     waiting: Mapping[str, int] = field(default_factory=dict)
     """The clock of this writer's edit that waits, by the row's id."""
     gone: Stored | None = None
@@ -107,14 +109,17 @@ class Fates:
 
     def _weigh(self, edit: Edit) -> Fate:
         held = self._held(edit)
-        if held is not None and held.rev != edit.base:
-            earlier = self._earlier(edit, held)
-            if earlier is not None:
-                return earlier
         base = self._base(edit, held)
         version = self._version(edit, base)
         if version is None:
             return Fate("whole", 0)
+        if held is not None and held.rev != edit.base:
+            earlier = self._earlier(version, held)
+            if earlier is not None:
+                return earlier
+            if (held.origin, held.hlc) == (version.origin, version.hlc):
+                # Two edits by a clock that is ahead: they count as made in this millisecond, in their order.
+                version = replace(version, hlc=held.hlc + 1)
         return self._decide(edit, base, held, version)
 
     def _decide(
@@ -140,8 +145,7 @@ class Fates:
                     self._keep(edit.id, version, "lost")
                 return self._answer("lost", held)
             case "conflict":
-                waiting = self._named(edit.id, version)
-                self.changed.waits.append(Wait(waiting, edit.base))
+                self._wait(edit, base, version)
                 return self._answer("conflict", held)
 
     def _take(self, edit: Edit, version: Version, *, beats: bool = False) -> Fate:
@@ -162,8 +166,25 @@ class Fates:
         changed.rows[row.id] = row
         if edit.settles:
             changed.settled.add(row.id)
+            self._end_wait(row.id, "decided")
 
-    def _keep(self, row_id: str, version: Version, why: Literal["lost", "merged"]) -> None:
+    def _wait(self, edit: Edit, base: Version | None, version: Version) -> None:
+        """The base is kept with it for the person who decides, also one that the hub was only told."""
+        made_on = edit.base
+        if base is not None and made_on and (edit.id, made_on) not in self._material.bases:
+            told = self._named(edit.id, base)
+            self.changed.kept.append(Kept(told, "superseded", was_row=False))
+            made_on = told.rev
+        self._end_wait(edit.id, "lost")
+        self.changed.waits[edit.id] = Wait(self._named(edit.id, version), made_on)
+
+    def _end_wait(self, row_id: str, why: Why) -> None:
+        """Of an edit before it in the same unit."""
+        earlier = self.changed.waits.pop(row_id, None)
+        if earlier is not None:
+            self.changed.kept.append(Kept(earlier.version, why, was_row=False))
+
+    def _keep(self, row_id: str, version: Version, why: Why) -> None:
         self.changed.kept.append(Kept(self._named(row_id, version), why, was_row=False))
 
     def _named(self, row_id: str, version: Version) -> Stored:
@@ -182,14 +203,14 @@ class Fates:
             return None if gone is None else gone._replace(id=edit.id)
         return held
 
-    def _earlier(self, edit: Edit, held: Stored) -> Fate | None:
+    def _earlier(self, version: Version, held: Stored) -> Fate | None:
         """The answer to an edit that was judged before, by whatever history of the node."""
-        clock = self._asked.clock_of(edit)
-        if (held.origin, held.hlc) == (self._asked.origin, clock):
+        if _is(held, version):
             return Fate("edit", held.rev)
-        if self._material.waiting.get(edit.id) == clock:
+        if self._material.waiting.get(held.id) == version.hlc:
             return self._answer("conflict", held)
-        if (edit.id, clock) in self._material.judged_before:
+        kept = self._material.history.get((held.id, version.hlc), ())
+        if any(_is(each, version) for each in kept):
             return self._answer("lost", held)
         return None
 
@@ -203,7 +224,9 @@ class Fates:
         if found is not None:
             return _version(found)
         told = bytes(edit.base_body)
-        return None if told == NO_BASE_BODY else Version(edit.base, 0, "", body=told)
+        return (
+            None if told == NO_BASE_BODY else Version(edit.base, 0, self._asked.origin, body=told)
+        )
 
     def _version(self, edit: Edit, base: Version | None) -> Version | None:
         """The edit as a version; None for a patch whose base is gone, or that does not fit it."""
@@ -222,6 +245,11 @@ class Fates:
             edit.kind == "delete",
             body,
         )
+
+
+def _is(stored: Stored, version: Version) -> bool:
+    its = (stored.origin, stored.hlc, stored.deleted, stored.body)
+    return its == (version.origin, version.hlc, version.deleted, version.body)
 
 
 def _version(stored: Stored) -> Version:

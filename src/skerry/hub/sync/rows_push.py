@@ -111,7 +111,7 @@ def _material(
         shared.declaration(connection, entity),
         shared.rows(connection, entity, ids),
         shared.versions(connection, entity, [(edit.id, edit.base) for edit in hard if edit.base]),
-        shared.taken_before(
+        shared.history_of(
             connection, entity, asked.origin, {(edit.id, asked.clock_of(edit)) for edit in hard}
         ),
         {id_: clocks[asked.origin] for id_, clocks in waits.items() if asked.origin in clocks},

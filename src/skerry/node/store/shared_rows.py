@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import count, islice
 from typing import Literal
 
 import msgspec
@@ -49,6 +49,30 @@ class LocalRow(msgspec.Struct, frozen=True):
     rev: int
     hlc: int
     origin: str
+
+
+class _Edit(msgspec.Struct, frozen=True):
+    """What rows become that are edited together: one clock for all. Places up to `through` are on their way."""
+
+    hlc: int
+    origin: str
+    deleted: bool
+    settles: bool
+    through: int
+
+    def made_on(self, row_id: str, held: Held | None, place: int) -> Held:
+        """The edited row; `place` is a new one in the outbox, 0 where it has one."""
+        if held is None:
+            return Held(row_id, 0, self.hlc, self.origin, queued=place, settles=self.settles)
+        waits = held.queued > self.through
+        return msgspec.structs.replace(
+            held,
+            hlc=self.hlc,
+            origin=self.origin,
+            deleted=self.deleted,
+            queued=place or held.queued,
+            settles=self.settles or (waits and held.settles),
+        )
 
 
 class SharedRows:
@@ -280,7 +304,7 @@ class SharedRows:
         settles: bool,
     ) -> Sequence[Held]:
         """Edits within the caller's transaction: rows that are `held` as said get these bodies, or are `deleted`."""
-        through = frozen_through(db, entity)
+        edit = _Edit(self.hlc.tick(), self._node_id, deleted, settles, frozen_through(db, entity))
         clean = [
             one for row_id, _ in rows if (one := held.get(row_id)) is not None and not one.queued
         ]
@@ -288,16 +312,13 @@ class SharedRows:
             db, entity, ((one.id, self.table.version(entity, one)) for one in clean)
         )
         queued = [row_id for row_id, _ in rows if row_id not in held or not held[row_id].queued]
-        places = dict(zip(queued, range(self.table.queue(db, entity, queued), 2**62), strict=False))
+        places = dict(zip(queued, count(self.table.queue(db, entity, queued)), strict=False))
         edited = [
-            self._edited(
-                row_id, held.get(row_id), places, through, deleted=deleted, settles=settles
-            )
-            for row_id, _ in rows
+            edit.made_on(row_id, held.get(row_id), places.get(row_id, 0)) for row_id, _ in rows
         ]
         bodies = (body for _, body in rows)
         self.table.put(db, entity, zip(edited, bodies, strict=True))
-        db.execute(SQL["set_hlc"], (self.hlc.tick(), entity))
+        db.execute(SQL["set_hlc"], (edit.hlc, entity))
         return edited
 
     def drop_unseen(self, db: sqlite3.Connection, entity: str, held: Held) -> bool:
@@ -307,29 +328,6 @@ class SharedRows:
         db.execute(SQL["unqueue"], (entity, held.queued, held.queued))
         self.table.drop(db, entity, [held.id])
         return True
-
-    def _edited(
-        self,
-        row_id: str,
-        held: Held | None,
-        places: Mapping[str, int],
-        through: int,
-        *,
-        deleted: bool,
-        settles: bool,
-    ) -> Held:
-        hlc, origin = self.hlc.tick(), self._node_id
-        if held is None:
-            return Held(row_id, 0, hlc, origin, queued=places[row_id], settles=settles)
-        waits = held.queued > through
-        return msgspec.structs.replace(
-            held,
-            hlc=hlc,
-            origin=origin,
-            deleted=deleted,
-            queued=held.queued or places[row_id],
-            settles=settles or (waits and held.settles),
-        )
 
     def _list(self, entity: str, glob: str, limit: int, after: str) -> Sequence[LocalRow]:
         standing = Standing(self._reader, entity)

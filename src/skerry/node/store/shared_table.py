@@ -143,7 +143,7 @@ class Sums:
         """A row's mark was `old` and is `new`; 0: the hub has no such row."""
         if old != new:
             bucket = bucket_of(row_id)
-            self._changes[bucket] = replaced(self._changes.get(bucket, 0), old, new)
+            self._changes[bucket] = self._changes.get(bucket, 0) + new - old
 
     def save(self, db: sqlite3.Connection, entity: str) -> None:
         """Within the transaction of the rows themselves."""
