@@ -234,8 +234,8 @@ class SharedRows:
         while some := list(islice(waiting, TOGETHER)):
 
             def work(db: sqlite3.Connection, some: Sequence[tuple[str, bytes]] = some) -> int:
-                checked = {checked(row_id): checked_body(body) for row_id, body in some}
-                return self._edit(db, entity, checked.items())
+                bodies = {checked(row_id): checked_body(body) for row_id, body in some}
+                return self._edit(db, entity, bodies.items())
 
             edited += await self._writer.run(work, label="shared.put", durable=durable)
             self.changed.ring()
