@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -96,7 +96,7 @@ def repository(
     return Repository(found, HubDoor(hub, token, timeout))
 
 
-def _declaration(said: dict[str, Any]) -> Declaration:
+def _declaration(said: Mapping[str, object]) -> Declaration:
     try:
         return msgspec.convert(said, Declaration)
     except msgspec.ValidationError as error:
