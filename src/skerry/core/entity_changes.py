@@ -33,17 +33,19 @@ def new_body(
 
     Raises Refused when there is a row to be created, or another revision than expected; NotFound for one to be updated.
     """
-    what = f"cannot {change.kind} row «{one_line(change.id)}» of «{one_line(entity)}»"
     body = None if change.kind == "delete" or bytes(change.body) == b"null" else bytes(change.body)
     if again and is_done(declaration, body, now):
         return now.body
     if change.kind == "create" and now.body is not None:
-        raise Refused(f"{what}: there is one. Update it.")
+        raise Refused(f"{_cannot(entity, change)}: there is one. Update it.")
     if change.kind == "update" and now.body is None:
-        raise NotFound(f"{what}: there is none, or it was deleted meanwhile. Create it.")
+        raise NotFound(
+            f"{_cannot(entity, change)}: there is none, or it was deleted meanwhile. Create it."
+        )
     if change.expected is not None and change.expected != now.revision:
         raise Refused(
-            f"{what}: it is not at revision {change.expected} any more, but at {now.revision}. Read it again."
+            f"{_cannot(entity, change)}: it is not at revision {change.expected} any more, but at {now.revision}. "
+            "Read it again."
         )
     if body is None or now.body is None:
         return body
@@ -51,6 +53,10 @@ def new_body(
         return keep_unknown(declaration, now.body, body)
     before = bytes(change.read.body)
     return meet(declaration, before, now.body, keep_unknown(declaration, before, body))
+
+
+def _cannot(entity: str, change: Change) -> str:
+    return f"cannot {change.kind} row «{one_line(change.id)}» of «{one_line(entity)}»"
 
 
 def is_done(declaration: Declaration, body: bytes | None, now: Now) -> bool:
