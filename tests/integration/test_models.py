@@ -87,7 +87,7 @@ async def status_is(rows: Repository[object], row_id: str, wanted: str) -> None:
     await eventually(is_so, f"the row is {wanted}")
 
 
-async def title_is(rows: Repository[Recipe], row_id: str, **fields: object) -> None:
+async def fields_are(rows: Repository[Recipe], row_id: str, **fields: object) -> None:
     async def is_so() -> bool:
         row = await asyncio.to_thread(rows.find, row_id)
         return row is not None and all(
@@ -113,10 +113,10 @@ async def test_a_row_made_on_a_node_is_read_at_the_hub(short_dir: Path) -> None:
         assert at_hub == made
         assert (await asyncio.to_thread(hub.info, made.id)).by == "n0"
         await asyncio.to_thread(others.declare)
-        await title_is(others, made.id, title="soup")
+        await fields_are(others, made.id, title="soup")
         at_hub.servings = 8
         await asyncio.to_thread(hub.update, at_hub)
-        await title_is(others, made.id, servings=8)
+        await fields_are(others, made.id, servings=8)
         assert await asyncio.to_thread(others.delete, made.id)
         assert not await asyncio.to_thread(others.delete, made.id)
 
@@ -194,11 +194,18 @@ async def test_an_update_meets_what_changed_meanwhile(short_dir: Path) -> None:
         far = await asyncio.to_thread(hub.read, made.id)
         far.servings, far.cooked = 9, far.cooked + 10
         await asyncio.to_thread(hub.update, far)
-        await title_is(recipes, made.id, servings=9)
+        await fields_are(recipes, made.id, servings=9)
         old.title, old.cooked = "broth", old.cooked + 100
         await asyncio.to_thread(recipes.update, old)
-        await title_is(hub, made.id, title="broth", servings=9, cooked=115)
-        await title_is(recipes, made.id, title="broth", servings=9, cooked=115)
+        await fields_are(hub, made.id, title="broth", servings=9, cooked=115)
+        await fields_are(recipes, made.id, title="broth", servings=9, cooked=115)
+        same = await asyncio.to_thread(recipes.read, made.id)
+        far = await asyncio.to_thread(hub.read, made.id)
+        far.servings = 11
+        await asyncio.to_thread(hub.update, far)
+        await fields_are(recipes, made.id, servings=11)
+        assert (await asyncio.to_thread(recipes.update, same)).servings == 11  # nothing was changed
+        assert await found.nodes[0].node.sent_all()
 
 
 async def test_versions_of_a_program_keep_each_others_fields(short_dir: Path) -> None:
@@ -315,6 +322,9 @@ async def test_conflicts_are_seen_and_settled(short_dir: Path) -> None:
         await status_is(mine, far.id, "synced")
         assert (await asyncio.to_thread(hub.read, far.id)).text == "four"
         assert await asyncio.to_thread(hub.conflicts) == []
+        for rows in (mine, hub):
+            with pytest.raises(NotFound, match="waits for it"):
+                await asyncio.to_thread(rows.settle, far)
 
 
 @pytest.mark.soak

@@ -12,9 +12,19 @@ import msgspec
 import pytest
 
 from skerry import sdk
-from skerry.core.entity_changes import Now, filters_of, fits, keep_unknown, meet, new_body, together
+from skerry.core.entity_changes import (
+    Now,
+    check_find,
+    edit_of,
+    filters_of,
+    fits,
+    keep_unknown,
+    meet,
+    new_body,
+    together,
+)
 from skerry.kit.errors import InvalidInput, NotFound, Refused
-from skerry.wire.entities import Change, Declare, Declared, Filter, Reading
+from skerry.wire.entities import Change, Declare, Declared, Filter, Find, Reading
 from skerry.wire.shared import Declaration
 
 
@@ -176,10 +186,17 @@ def test_what_was_made_already_is_not_made_again() -> None:
 
 
 def test_without_merge_the_later_one_of_two_programs_stands() -> None:
-    assert (
-        meet(Declaration(strategy="manual"), b'{"a":1}', b'{"a":2}', b'{"a":1,"b":1}')
-        == b'{"a":1,"b":1}'
-    )
+    manual = Declaration(strategy="manual")
+    assert meet(manual, b'{"a":1}', b'{"a":2}', b'{"a":1,"b":1}') == b'{"a":1,"b":1}'
+
+
+@pytest.mark.parametrize("strategy", ["last_modified", "merge", "manual"])
+def test_an_update_that_changes_nothing_takes_nothing_back(strategy: typing.Any) -> None:
+    declaration = Declaration(strategy=strategy)
+    now = Now(b'{"a":2,"b":1}', 7)
+    asked = change("update", {"b": 1, "a": 1}, read=Reading(6, 5, raw({"a": 1, "b": 1, "new": 2})))
+    assert edit_of(declaration, asked) is None
+    assert new_body("thing", declaration, asked, now) == now.body
 
 
 @pytest.mark.parametrize(
@@ -210,6 +227,12 @@ def test_fields_that_a_program_does_not_know_stay(held: object, body: object, ke
 def test_filters(path: str, value: object, absent: bool, fit: bool) -> None:
     body = msgspec.json.encode({"a": 1, "b": {"c": "x"}, "l": [1, 2], "n": None})
     assert fits(filters_of([Filter(path, raw(value), absent)]), body) is fit
+
+
+def test_a_search_has_a_limit() -> None:
+    check_find(Find(ids=["a"] * 1000))
+    with pytest.raises(InvalidInput, match="at most 1000"):
+        check_find(Find(ids=["a"] * 1001))
 
 
 def test_declarations_together() -> None:

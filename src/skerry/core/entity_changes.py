@@ -13,7 +13,7 @@ from skerry.core.merging.bodies import Value, decoded, encoded, same, value_of
 from skerry.core.merging.rules import Rules, rules_of
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.kit.one_line import one_line
-from skerry.wire.entities import Change, Declare, Declared, Filter
+from skerry.wire.entities import MAX_FOUND, Change, Declare, Declared, Filter, Find
 from skerry.wire.shared import Declaration
 
 _MISSING = object()
@@ -63,14 +63,31 @@ def is_done(declaration: Declaration, body: bytes | None, now: Now) -> bool:
     """Whether the row is what a change makes of it already."""
     if body is None or now.body is None:
         return body is now.body
-    return same(decoded(keep_unknown(declaration, now.body, body)), decoded(now.body))
+    return is_same(keep_unknown(declaration, now.body, body), now.body)
+
+
+def is_same(one: bytes, other: bytes) -> bool:
+    """Whether two bodies say the same."""
+    return one == other or same(decoded(one), decoded(other))
+
+
+def edit_of(declaration: Declaration, change: Change) -> tuple[bytes, bytes] | None:
+    """What an update was made on, and what it is then; None when that is not said, or it changes nothing."""
+    if change.read is None or change.kind not in {"update", "put"}:
+        return None
+    before = bytes(change.read.body)
+    edit = keep_unknown(declaration, before, bytes(change.body))
+    return None if is_same(before, edit) else (before, edit)
 
 
 def meet(declaration: Declaration, before: bytes, now: bytes, edit: bytes) -> bytes:
     """An edit that was made on `before`, when another program of the same side made the row `now`.
 
     With the strategy «merge» it is both together, field by field, the later one where values meet; else the later one.
+    An edit that says what was there before changes nothing.
     """
+    if is_same(before, edit):
+        return now
     if declaration.strategy != "merge":
         return edit
     fields = msgspec.structs.replace(declaration, fallback="last_modified")
@@ -115,6 +132,14 @@ def _element(rules: Rules, held: list[Value], now: Value) -> Value:
         elif each.get(rules.key) == key:
             return _kept(rules.element, each, now)
     return now
+
+
+def check_find(asked: Find) -> None:
+    """Raises InvalidInput for a search that asks for too much."""
+    if asked.ids is not None and len(asked.ids) > MAX_FOUND:
+        raise InvalidInput(
+            f"cannot look for {len(asked.ids)} rows at once: at most {MAX_FOUND} are found"
+        )
 
 
 def fits(filters: list[tuple[list[str], Value, bool]], body: bytes) -> bool:

@@ -46,9 +46,9 @@ class RowCodec(Generic[T]):
         }
 
     def with_id(self, row: T) -> T:
-        """A copy that has an id."""
-        copy: Any = row
-        made: T = dataclasses.replace(copy, id=copy.id or uuid7(_Wall()))
+        """The row itself when it has an id, else a copy that has one."""
+        given: Any = row
+        made: T = row if given.id else dataclasses.replace(given, id=uuid7(_Wall()))
         return made
 
     def change(
@@ -71,7 +71,7 @@ class RowCodec(Generic[T]):
         now = self._decode(change.id, bytes(written.body))
         reading = Reading(written.revision, written.rev, written.body)
         _remember(now, reading)
-        if now == row:
+        if msgspec.json.encode(now) == msgspec.json.encode(row):
             _remember(row, reading)
         return now
 

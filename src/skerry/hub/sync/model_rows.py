@@ -12,9 +12,10 @@ from sqlalchemy import Connection
 
 from skerry.core.entity_changes import (
     Now,
+    check_find,
+    edit_of,
     filters_of,
     fits,
-    keep_unknown,
     new_body,
     together,
 )
@@ -99,7 +100,7 @@ class ModelRows:
             locks.of_fleet(connection)
             held = shared.rows(connection, entity, ids)
             declaration = shared.declaration(connection, entity)
-            settled = [each.id for each in asked.changes if each.kind == "settle"]
+            settled = [each.id for each in asked.changes if each.kind == "settle" and not asked.again]
             waiting = shared.waiting(connection, entity, settled) if settled else {}
             if unknown := [each for each in settled if each not in waiting]:
                 raise NotFound(
@@ -121,10 +122,12 @@ class ModelRows:
 
     async def find(self, entity: str, asked: Find) -> Found:
         """Rows that fit."""
+        check_find(asked)
         return await self._store.read(lambda connection: _find(connection, entity, asked))
 
     async def count(self, entity: str, asked: Find) -> Count:
         """How many fit, whatever `limit` says. Takes time with the number of rows."""
+        check_find(asked)
         return Count(
             await self._store.read(
                 lambda connection: sum(1 for _ in _fitting(connection, entity, asked))
@@ -167,10 +170,12 @@ def _edit(
     """What the change is to the judge; None: nothing."""
     rev = 0 if held is None else held.rev
     now = Now(None, rev) if held is None or held.deleted else Now(held.body, rev)
+    made = edit_of(declaration, change)
     read = change.read
-    if read is not None and read.revision != rev and change.expected is None and now.body:
-        body: bytes | None = keep_unknown(declaration, bytes(read.body), bytes(change.body))
-        rev = read.rev
+    is_older = read is not None and 0 < read.rev != rev and change.expected is None
+    body: bytes | None
+    if is_older and made is not None and read is not None and now.body is not None:
+        rev, body = read.rev, made[1]  # the judge finds what it was made on by its revision
     else:
         body = new_body(entity, declaration, change, now, again=again)
         if body == now.body and change.kind != "settle":
@@ -220,8 +225,8 @@ def _fitting(connection: Connection, entity: str, asked: Find) -> Iterator[RowVi
 
 def _candidates(connection: Connection, entity: str, asked: Find) -> Iterator[RowView]:
     if asked.ids is not None:
-        found = (shared_views.one(connection, entity, each) for each in sorted(set(asked.ids)))
-        yield from (each for each in found if each is not None and each.id > asked.after)
+        found = shared_views.some(connection, entity, asked.ids)
+        yield from (each for each in found if each.id > asked.after)
         return
     after = asked.after
     while True:

@@ -12,13 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from skerry.core.entity_changes import Now, filters_of, fits, new_body, together
-from skerry.core.merging import Version
+from skerry.core.entity_changes import Now, check_find, edit_of, filters_of, fits, new_body, together
 from skerry.core.names import name_fault
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.node.store.shared_frames import UNNUMBERED, SharedFrames
 from skerry.node.store.shared_rows import SharedRows, Standing, checked, checked_body
-from skerry.node.store.shared_table import NOTHING, SQL, Held, Sums, mark_of
+from skerry.node.store.shared_table import NOTHING, SQL, Held
 from skerry.wire.codec import decode, encode
 from skerry.wire.entities import (
     MAX_CHANGES,
@@ -40,6 +39,9 @@ from skerry.wire.shared import DECLARATIONS, Declaration
 
 MAX_ANSWER = 8 * 1024 * 1024
 """Bytes of bodies in one answer, unless a single one has more."""
+
+_PAGE = 500
+"""Rows that are read at once."""
 
 _NULL = msgspec.Raw(b"null")
 
@@ -85,6 +87,7 @@ class EntityRows:
         """Makes all changes in one transaction, or none. Raises InvalidInput, NotFound, Refused."""
         kept = self.declared(entity)
         _check(entity, kept, asked)
+        self._check_settled(entity, asked)
 
         def work(db: sqlite3.Connection) -> list[Written]:
             return _Changing(self._rows, db, entity, kept).make(asked)
@@ -97,11 +100,13 @@ class EntityRows:
     async def find(self, entity: str, asked: Find) -> Found:
         """Rows that fit."""
         kept = self.declared(entity)
+        check_find(asked)
         return await asyncio.to_thread(self._find, entity, kept, asked)
 
     async def count(self, entity: str, asked: Find) -> Count:
         """How many fit, whatever `limit` says. Takes time with the number of rows."""
         self.declared(entity)
+        check_find(asked)
         return Count(await asyncio.to_thread(lambda: sum(1 for _ in self._fitting(entity, asked))))
 
     async def waiting(self, entity: str) -> WaitingEdits:
@@ -120,6 +125,16 @@ class EntityRows:
                 for each in found
             ]
         )
+
+    def _check_settled(self, entity: str, asked: Changes) -> None:
+        wanted = [] if asked.again else [each.id for each in asked.changes if each.kind == "settle"]
+        if not wanted:
+            return
+        waiting = {row["id"] for row in self._rows.reader.execute(SQL["conflicting"], (entity,))}
+        if unknown := [each for each in wanted if each not in waiting]:
+            raise NotFound(
+                f"cannot settle row «{unknown[0]}» of «{entity}»: no edit of this node waits for it"
+            )
 
     def _find_declared(self, entity: str) -> Declared | None:
         for row in self._rows.reader.execute(SQL["local_entities"]):
@@ -160,10 +175,17 @@ class EntityRows:
                 if not found[each].deleted and each > asked.after
             )
             return  # fmt: skip
-        for row in reader.execute(SQL["live"], (entity, asked.after, asked.prefix)):
-            if not row["id"].startswith(asked.prefix):
+        after = asked.after
+        while True:  # page by page: a statement that stays open would keep all reads of the sync at its moment
+            words = (entity, after, asked.prefix, _PAGE)
+            page = reader.execute(SQL["live_page"], words).fetchall()
+            for row in page:
+                if not row["id"].startswith(asked.prefix):
+                    return
+                yield Held.of(row)
+            if len(page) < _PAGE:
                 return
-            yield Held.of(row)
+            after = page[-1]["id"]
 
 
 class _Changing:
@@ -224,28 +246,26 @@ class _Changing:
         if held is None or held.deleted or held.queued or not held.rev or change.read is None:
             return False
         return (
-            change.kind in {"update", "put"}
-            and change.expected is None
+            change.expected is None
             and change.read.revision != held.hlc
             and change.read.rev != held.rev
+            and edit_of(self._kept.declaration, change) is not None
         )
 
     def _rewind(self, changes: Sequence[Change], held: dict[str, Held]) -> dict[str, Now]:
-        """Puts rows back to what the updates were made on, so that they are edits of that."""
-        sums = Sums()
+        """Puts rows back to what the updates were made on, so that they are edits of that.
+
+        The mark stays that of the hub's version: it is what the hub's digest has.
+        """
         put: list[tuple[Held, bytes]] = []
         for change in changes:
             assert change.read is not None  # noqa: S101 - `_is_older` has looked
             row, read = held[change.id], change.read
-            body = checked_body(bytes(read.body))
-            base = Version(read.rev or UNNUMBERED, read.revision, row.origin, body=body)
-            mark = mark_of(row.id, base) if base.rev > 0 else row.mark
-            sums.change(row.id, row.mark, mark)
-            put.append(
-                (msgspec.structs.replace(row, rev=base.rev, hlc=base.hlc, seen=row.rev, mark=mark), body)
-            )  # fmt: skip
+            base = msgspec.structs.replace(
+                row, rev=read.rev or UNNUMBERED, hlc=read.revision, seen=row.rev
+            )
+            put.append((base, checked_body(bytes(read.body))))
         self._table.put(self._db, self._entity, put)
-        sums.save(self._db, self._entity)
         return {row.id: Now(body, row.hlc) for row, body in put}
 
     def _put(

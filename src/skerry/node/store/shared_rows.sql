@@ -34,6 +34,10 @@ FROM json_each(?) j CROSS JOIN shared_row r ON r.entity = ? AND r.id = j.value;
 SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, body
 FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id;
 
+-- name: live_page
+SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, body
+FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id LIMIT ?;
+
 -- name: count
 SELECT count(*) FROM shared_row WHERE entity = ? AND deleted = 0;
 
