@@ -149,6 +149,8 @@ def check_a_repository(rows: Repository[Recipe]) -> None:
         rows.update(first, expected=stale)
     with pytest.raises(Refused, match="Read it again"):
         rows.delete("x-1", expected=stale)
+    with pytest.raises(InvalidInput, match="x-3"):
+        rows.create(Recipe("long" * 300_000, id="x-3"))
     assert rows.upsert(Recipe("d", id="x-2")).title == "d"
     assert rows.upsert(Recipe("e", id="x-2")).title == "e"
     rows.create_many(Recipe(str(n), servings=n, id=f"y-{n}") for n in range(30))
@@ -258,6 +260,26 @@ async def test_a_contradiction_names_both_declarations(short_dir: Path) -> None:
         assert node.node.rows.declared["recipe"].strategy == "central_wins"
         with pytest.raises(InvalidInput, match="edge_enabled"):
             found.at_hub(Here)
+
+
+async def test_declarations_that_were_made_apart_are_one(short_dir: Path) -> None:
+    """A node that comes later, with an older program, takes no rules away."""
+    async with model_fleet(short_dir, 2) as found:
+        one, two = found.nodes
+        await asyncio.to_thread(one.of(Recipe).declare)
+
+        async def at_hub() -> bool:
+            return await one.node.sent_all()
+
+        await eventually(at_hub, "the hub has the declaration")
+        await asyncio.to_thread(two.of(OlderRecipe).declare)
+
+        async def is_one() -> bool:
+            declared = [node.node.rows.declared["recipe"].fields for node in found.nodes]
+            return declared == [{"cooked": "sum"}] * 2 and await two.node.sent_all()
+
+        await eventually(is_one, "both have the rules of both")
+        await asyncio.to_thread(found.at_hub(Recipe).declare)
 
 
 async def test_a_local_model_stays_on_its_node(short_dir: Path) -> None:

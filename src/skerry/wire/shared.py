@@ -48,6 +48,10 @@ class Declaration(msgspec.Struct, frozen=True):
     edge_strategy: str = ""
 
 
+OF_DECLARATIONS = Declaration(strategy="merge", priority="high")
+"""How declarations themselves are synced: of two made apart, the entity has the rules of both, else what the later says."""
+
+
 class Edit(msgspec.Struct, frozen=True, array_like=True):
     """One change of a row by a node.
 

@@ -15,6 +15,7 @@ import msgspec
 from skerry.core.entity_changes import Now, check_find, edit_of, filters_of, fits, new_body, together
 from skerry.core.names import name_fault
 from skerry.kit.errors import InvalidInput, NotFound, Refused
+from skerry.kit.one_line import one_line
 from skerry.node.store.shared_frames import UNNUMBERED, SharedFrames
 from skerry.node.store.shared_rows import SharedRows, Standing, checked, checked_body
 from skerry.node.store.shared_table import NOTHING, SQL, Held
@@ -22,6 +23,7 @@ from skerry.wire.codec import decode, encode
 from skerry.wire.entities import (
     MAX_CHANGES,
     MAX_FOUND,
+    MAX_ROW,
     Change,
     Changes,
     ChangesMade,
@@ -174,7 +176,7 @@ class EntityRows:
                 for each in sorted(found)
                 if not found[each].deleted and each > asked.after
             )
-            return  # fmt: skip
+            return
         after = asked.after
         while True:  # page by page: a statement that stays open would keep all reads of the sync at its moment
             words = (entity, after, asked.prefix, _PAGE)
@@ -220,7 +222,7 @@ class _Changing:
                 if is_now.body is not None:
                     gone.append(each.id)
                 continue
-            bodies[each.id] = body = checked_body(body)
+            bodies[each.id] = body = self._checked(each.id, body)
             if each.kind == "settle":
                 settled.append((each.id, body))
             elif body != is_now.body:
@@ -235,6 +237,13 @@ class _Changing:
             _written(each, written.get(each.id) or held.get(each.id), now[each.id], bodies)
             for each in asked.changes
         ]
+
+    def _checked(self, row_id: str, body: bytes) -> bytes:
+        if len(body) > MAX_ROW:
+            raise InvalidInput(
+                f"cannot keep row «{one_line(row_id)}» of «{self._entity}»: it has {len(body)} bytes, at most {MAX_ROW} are kept"
+            )
+        return checked_body(body)
 
     def _now(self, held: Held | None) -> Now:
         if held is None or held.deleted:

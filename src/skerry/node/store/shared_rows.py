@@ -25,7 +25,7 @@ from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import Reader, SqliteWriter
 from skerry.node.store.shared_table import NOTHING, SQL, Held, SharedTable, frozen_through
 from skerry.wire.codec import decode, encode
-from skerry.wire.shared import DECLARATIONS, Declaration, Priority
+from skerry.wire.shared import DECLARATIONS, OF_DECLARATIONS, Declaration, Priority
 
 Status = Literal["pending", "syncing", "synced", "conflict", "failed"]
 """pending: waits for the hub; syncing: is on its way; conflict: an edit of it waits for a person; failed: the hub refuses it."""
@@ -36,8 +36,6 @@ TOGETHER = 5000
 MAX_ID = 200
 MAX_ROW = 4 * 1024 * 1024
 """Bytes of a body: a frame of it is one request."""
-
-_OF_DECLARATIONS = Declaration(priority="high")
 
 
 class LocalRow(msgspec.Struct, frozen=True):
@@ -137,7 +135,7 @@ class SharedRows:
         for entity, *_ in self._reader.execute(SQL["entities"]).fetchall():
             row = self.table.row(self._reader, DECLARATIONS, entity)
             if entity == DECLARATIONS:
-                found[entity] = _OF_DECLARATIONS
+                found[entity] = OF_DECLARATIONS
             elif row is None or row.deleted:
                 found[entity] = Declaration()
             else:
