@@ -345,7 +345,7 @@ async def test_conflicts_are_seen_and_settled(short_dir: Path) -> None:
         assert (await asyncio.to_thread(hub.read, far.id)).text == "four"
         assert await asyncio.to_thread(hub.conflicts) == []
         for rows in (mine, hub):
-            with pytest.raises(NotFound, match="waits for it"):
+            with pytest.raises(NotFound, match="wait"):
                 await asyncio.to_thread(rows.settle, far)
 
 
