@@ -96,7 +96,7 @@ class ModelRows:
                 f"cannot change rows of «{entity}»: at most {MAX_CHANGES} are changed at once, each once"
             )
 
-        def work(connection: Connection) -> list[Written]:
+        def work(connection: Connection) -> tuple[list[Written], bool]:
             locks.of_fleet(connection)
             held = shared.rows(connection, entity, ids)
             declaration = shared.declaration(connection, entity)
@@ -114,10 +114,12 @@ class ModelRows:
             if edits:
                 self._apply(connection, entity, edits, held)
             now = shared.rows(connection, entity, ids)
-            return [_written(each, held.get(each.id), now.get(each.id)) for each in asked.changes]
+            made = [_written(each, held.get(each.id), now.get(each.id)) for each in asked.changes]
+            return made, bool(edits)
 
-        made = await self._store.write(work)
-        self._changed([entity])
+        made, is_changed = await self._store.write(work)
+        if is_changed:
+            self._changed([entity])
         return ChangesMade(made)
 
     async def find(self, entity: str, asked: Find) -> Found:
