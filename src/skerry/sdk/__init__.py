@@ -24,7 +24,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skerry.kit.errors import InvalidInput, Refused, SkerryError, StorageFull, Transient
+from skerry.kit.errors import (
+    InvalidInput,
+    NotFound,
+    Refused,
+    SkerryError,
+    StorageFull,
+    Transient,
+)
 from skerry.kit.units import parse_duration
 from skerry.sdk.client import Client, Entry, Timing
 from skerry.sdk.content import Content, fitting

@@ -250,6 +250,10 @@ class Repository(Generic[T]):
     def _asked(self, method: str, what: str, body: Callable[[bool], bytes | None]) -> bytes:
         if not self._is_declared:
             self.declare()
+        try:
+            return self._door.ask(method, self._model.entity, what, body)
+        except NotFound:  # a row, or the entity itself: the node was put back meanwhile
+            self.declare()
         return self._door.ask(method, self._model.entity, what, body)
 
 
