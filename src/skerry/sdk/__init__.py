@@ -44,30 +44,10 @@ if TYPE_CHECKING:
 _MODELS = {"Conflict", "Info", "Repository", "model", "repository"}
 
 __all__ = [
-    "Conflict",
-    "Info",
-    "InvalidInput",
-    "Measurement",
-    "Meta",
-    "Refused",
-    "Repository",
-    "Row",
-    "SkerryError",
-    "StorageFull",
-    "Transient",
-    "UploadedFile",
-    "busy",
-    "event",
-    "hold_updates",
-    "model",
-    "parse_duration",
-    "publish",
-    "publish_many",
-    "query",
-    "release_updates",
-    "repository",
-    "subscribe",
-    "upload",
+    "Conflict", "Info", "InvalidInput", "Measurement", "Meta", "NotFound", "Refused", "Repository", "Row", "SkerryError",
+    "StorageFull", "Transient", "UploadedFile",
+    "busy", "event", "hold_updates", "model", "parse_duration", "publish", "publish_many", "query", "release_updates",
+    "repository", "subscribe", "upload",
 ]  # fmt: skip
 
 Measurement = PublishedRecord
