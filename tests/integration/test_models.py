@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import datetime
 import enum
-import time
 from pathlib import Path
 
 import pytest
@@ -348,14 +347,3 @@ async def test_conflicts_are_seen_and_settled(short_dir: Path) -> None:
         for rows in (mine, hub):
             with pytest.raises(NotFound, match="wait"):
                 await asyncio.to_thread(rows.settle, far)
-
-
-@pytest.mark.soak
-async def test_ten_thousand_rows_a_second(short_dir: Path) -> None:
-    async with model_fleet(short_dir) as found:
-        recipes = found.nodes[0].of(Recipe)
-        rows = [Recipe(f"recipe {n}", tags=["a", "b"]) for n in range(50_000)]
-        await asyncio.to_thread(recipes.declare)
-        begin = time.perf_counter()
-        await asyncio.to_thread(recipes.create_many, rows)
-        print(f"{len(rows) / (time.perf_counter() - begin):.0f} rows/s")  # noqa: T201 - the figure is what it is for

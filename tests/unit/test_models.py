@@ -128,6 +128,19 @@ def test_words_that_do_not_fit_the_class(said: dict[str, typing.Any], words: str
         sdk.model(**said)(made(text=str, count=int, done=bool, parts=list[Part]))
 
 
+def test_repositories_that_cannot_be() -> None:
+    shared, local = sdk.model(edge_enabled=True)(made(text=str)), sdk.model()(made(text=str))
+    for said, words in (
+        ({"hub": "http://hub:8600"}, "token="),
+        ({"hub": "http://hub:8600", "token": "t", "socket": "s"}, "no socket="),
+        ({"hub": "hub:8600", "token": "t"}, "http"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            sdk.repository(shared, **said)
+    with pytest.raises(InvalidInput, match="stay on their node"):
+        sdk.repository(local, hub="http://hub:8600", token="t")
+
+
 def test_words_that_fit() -> None:
     rules: dict[str, typing.Any] = {"count": "sum", "text": "text", "parts.*.name": "lww"}
     assert sdk.model(strategy="merge", fields=rules, keys={"parts": "name"})(
