@@ -178,6 +178,8 @@ def test_what_a_change_makes_of_a_row(asked: Change, now: Now, after: bytes | No
 @pytest.mark.parametrize(
     ("asked", "now", "error"),
     [
+        (change("create"), Now(), InvalidInput),
+        (change("put"), Now(b"{}", 7), InvalidInput),
         (change("create", {}), Now(b"{}", 7), Refused),
         (change("update", {}), Now(None, 7), NotFound),
         (change("update", {}, expected=6), Now(b"{}", 7), Refused),

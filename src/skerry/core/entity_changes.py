@@ -31,9 +31,12 @@ def new_body(
 ) -> bytes | None:
     """The row's body after the change; None: no row. As `now.body` where nothing changes.
 
-    Raises Refused when there is a row to be created, or another revision than expected; NotFound for one to be updated.
+    Raises Refused when there is a row to be created, or another revision than expected; NotFound for one to be updated;
+    InvalidInput without a body.
     """
     body = None if change.kind == "delete" or bytes(change.body) == b"null" else bytes(change.body)
+    if body is None and change.kind != "delete":
+        raise InvalidInput(f"{_cannot(entity, change)}: it has no body")
     if again and is_done(declaration, body, now):
         return now.body
     if change.kind == "create" and now.body is not None:
