@@ -105,7 +105,10 @@ class TestDeclarations:
 
 class TestFinding:
     async def test_by_ids_prefixes_and_fields(self, hub: HubRig) -> None:
-        await make(hub, *(change("create", f"r{n:02}", {"n": n % 3, "in": {"m": n}}) for n in range(30)))
+        await make(
+            hub,
+            *(change("create", f"r{n:02}", {"n": n % 3, "in": {"m": n}}) for n in range(30)),
+        )
         assert list(await bodies(hub, ids=["r03", "r01", "none"])) == ["r01", "r03"]
         assert list(await bodies(hub, prefix="r1", after="r17")) == ["r18", "r19"]
         where = [Filter("n", raw(1))]

@@ -100,7 +100,9 @@ class ModelRows:
             locks.of_fleet(connection)
             held = shared.rows(connection, entity, ids)
             declaration = shared.declaration(connection, entity)
-            settled = [each.id for each in asked.changes if each.kind == "settle" and not asked.again]
+            settled = [
+                each.id for each in asked.changes if each.kind == "settle" and not asked.again
+            ]
             waiting = shared.waiting(connection, entity, settled) if settled else {}
             if unknown := [each for each in settled if each not in waiting]:
                 raise NotFound(

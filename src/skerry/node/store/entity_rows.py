@@ -12,7 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from skerry.core.entity_changes import Now, check_find, edit_of, filters_of, fits, new_body, together
+from skerry.core.entity_changes import (
+    Now,
+    check_find,
+    edit_of,
+    filters_of,
+    fits,
+    new_body,
+    together,
+)
 from skerry.core.names import name_fault
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.kit.one_line import one_line
