@@ -115,6 +115,7 @@ def test_classes_that_are_no_models() -> None:
         ({"fields": {"count": "average"}}, "average"),
         ({"fields": {"size": "sum"}}, "no field «size»"),
         ({"fields": {"text": "sum"}}, "«sum» for «text», which is str"),
+        ({"fields": {"text": "max"}}, "«max» for «text», which is str"),
         ({"fields": {"done": "sum"}}, "«sum» for «done», which is bool"),
         ({"fields": {"count": "union"}}, "«union» for «count»"),
         ({"fields": {"id": "lww"}}, "never changes"),

@@ -14,10 +14,15 @@ from skerry.wire.shared import Declaration, FieldRule
 
 _PLAIN = (str, int, float, bool, datetime.datetime)
 _ALLOWED = "str, int, float, bool, datetime, enums of texts or whole numbers, dataclasses, lists of these, and None beside one of them"
+_NUMBERS = (int, float)
 _FITTING: dict[str, tuple[type, ...]] = {
-    "sum": (int, float), "max": (int, float, str, datetime.datetime), "min": (int, float, str, datetime.datetime),
-    "text": (str,), "union": (list,),
-}  # fmt: skip
+    "sum": _NUMBERS,
+    "max": _NUMBERS,
+    "min": _NUMBERS,
+    "text": (str,),
+    "union": (list,),
+}
+"""The types of fields that a rule can combine; «lww» takes any."""
 
 Type = typing.Any
 """A type as an annotation has it: no class in general."""
