@@ -27,6 +27,7 @@ BENCHES = (
     "containers",
     "storage",
     "restore",
+    "entities",
 )
 
 

@@ -31,6 +31,7 @@ TITLES = {
     "wasm": "A WebAssembly instance for each request",
     "containers": "Containers",
     "storage": "Encryption at rest",
+    "entities": "Rows of models",
 }
 
 

@@ -24,6 +24,7 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.keys import Wish
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.hello import Greeter
+from skerry.hub.sync.model_rows import ModelRows
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.readers import Readers
@@ -111,6 +112,7 @@ class HubRig:
         self.feed = Feed(self.store, epochs, clock)
         self.row_feed = RowFeed(self.store, epochs, self.readers, clock)
         self.shared_rows = SharedRows(self.store, clock, self.readers.changed)
+        self.model_rows = ModelRows(self.store, clock, self.readers.changed)
 
     async def start(self) -> None:
         self.store.start()

@@ -32,6 +32,7 @@ from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.files.room import FileRoom, named_in
 from skerry.node.files.store import FileStore, Lane
 from skerry.node.ports import Room
+from skerry.node.store.entity_rows import EntityRows
 from skerry.node.store.files import FileRows
 from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.record_jobs import Limits
@@ -58,8 +59,10 @@ class Services:
         subscribed: list[str],
         held: list[tuple[str, HoldUpdates | ReleaseUpdates]],
         files: FilesOnDemand | None = None,
+        entities: EntityRows | None = None,
     ) -> None:
         self._files = files
+        self._entities = entities
         self.held = held
         self._streams = streams
         self._subscribed = subscribed
@@ -97,6 +100,10 @@ class Services:
     ) -> Rows:
         return await self._query.records(name, kind, since, until, limit)
 
+    async def entities(self) -> EntityRows:
+        assert self._entities is not None
+        return self._entities
+
 
 @contextlib.asynccontextmanager
 async def local_node(
@@ -109,10 +116,11 @@ async def local_node(
     subscribed: list[str] | None = None,
     held: list[tuple[str, HoldUpdates | ReleaseUpdates]] | None = None,
     files: int | None = None,
+    entities: EntityRows | None = None,
 ) -> AsyncIterator[RecordStore]:
     """Serves the socket while the block runs. `subscribed` gets the name pattern of each subscription, `held` each order about updates.
 
-    With `files`, it takes so many bytes of files.
+    With `files`, it takes so many bytes of files; with `entities`, rows of models.
     """
     store = RecordStore(
         directory / "records",
@@ -126,7 +134,9 @@ async def local_node(
     async with contextlib.AsyncExitStack() as ending:
         ending.push_async_callback(store.stop)
         kept = None if files is None else await _files(directory, store, files, disk, ending)
-        services = Services(store, streams or {}, heard, [] if held is None else held, kept)
+        services = Services(
+            store, streams or {}, heard, [] if held is None else held, kept, entities
+        )
         async with _served(services, socket):
             yield store
 

@@ -12,7 +12,8 @@ from skerry.testing.manual_clock import ManualClock
 
 LOADED = """
 import skerry.node.agent, sys
-print([name for name in sys.modules if "shared_" in name or "row_" in name or "merging" in name or name.endswith("wire.shared")])
+words = ("shared_", "row_", "merging", "wire.shared", "wire.entities", "api.entities", "entity_", "sdk.models")
+print([name for name in sys.modules if name.startswith("skerry") and any(word in name for word in words)])
 """
 
 
@@ -28,3 +29,8 @@ async def test_a_node_that_shares_nothing_loads_nothing(memory_dir: Path) -> Non
 
     async with opened(memory_dir, "", ManualClock(), RealDisk()) as store:
         await SharedOnDemand(store.state, build).restore()
+
+
+def test_a_workload_without_models_loads_none() -> None:
+    words = [sys.executable, "-c", LOADED.replace("skerry.node.agent", "skerry.sdk.client")]
+    assert subprocess.run(words, capture_output=True, check=True).stdout == b"[]\n"

@@ -46,6 +46,7 @@ from skerry.hub.store.leases import Leases
 from skerry.hub.store.rotation import Rotation
 from skerry.hub.sync.carrying import Carrying
 from skerry.hub.sync.hello import Greeter
+from skerry.hub.sync.model_rows import ModelRows
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.rows_pull import RowFeed
@@ -79,6 +80,7 @@ class Features:
     feed: Feed
     row_feed: RowFeed
     shared_rows: SharedRows
+    model_rows: ModelRows
     links: Links
     peers: Peers
     tails: Tails

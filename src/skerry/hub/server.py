@@ -65,6 +65,7 @@ from skerry.hub.store.tables import FLEET
 from skerry.hub.sync.carrying import Carrying
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.hello import Greeter
+from skerry.hub.sync.model_rows import ModelRows
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.readers import Readers
@@ -208,6 +209,7 @@ async def _build(
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
         carrying=Carrying(store, receiver, arrivals, clock), feed=Feed(store, epochs, clock),
         row_feed=RowFeed(store, epochs, readers, clock), shared_rows=SharedRows(store, clock, readers.changed),
+        model_rows=ModelRows(store, clock, readers.changed),
         links=links, peers=peers, tails=Tails(links, peers, token),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers),
         leases=leases, backups=backups, rotation=rotation, changes=changes,

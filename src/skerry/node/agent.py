@@ -53,6 +53,7 @@ from skerry.node.on_demand import (
 )
 from skerry.node.safekeeping import build_safekeeping, recover_from_backups
 from skerry.node.services import Endpoints, Node, SeenValues, Sweeps, WorkloadDesk
+from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, opened
 from skerry.node.store.own_events import OwnEvents
@@ -202,7 +203,10 @@ def _build(
         keeper_pid=lambda: runtime.keeper_pid,
     )  # fmt: skip
     publisher = Publisher(records, clock, quality)
-    desk = _desk(name, records, publisher, files, seen=seen, desired=desired, supervisor=supervisor)
+    shared = shared_on_demand(settings, way, host, store, sync=sync, events=events)
+    desk = _desk(
+        name, records, publisher, files, shared, seen=seen, desired=desired, supervisor=supervisor
+    )
     return Node(
         settings=settings, identity=identity, store=store, records=records, runtime=runtime, isolation=isolation,
         containers=containers, models=models, files=files, groups=groups, named=named, supervisor=supervisor,
@@ -214,7 +218,7 @@ def _build(
         ),
         limits=limits, keys=build_rotation(store, records, files, host, settings),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
-        shared=shared_on_demand(settings, way, host, store, sync=sync, events=events),
+        shared=shared,
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 
@@ -224,6 +228,7 @@ def _desk(
     records: RecordStore,
     publisher: Publisher,
     files: FilesOnDemand,
+    shared: SharedOnDemand,
     *,
     seen: SeenValues,
     desired: StoredDesired,
@@ -238,6 +243,7 @@ def _desk(
         seen=seen,
         streams_of=desired.streams_of,
         order_lock=supervisor.order_lock,
+        open_entities=shared.entities,
     )
 
 

@@ -74,6 +74,7 @@ from skerry.wire.workload import Assignment, StreamClass, WorkloadStatus
 
 if TYPE_CHECKING:
     from skerry.node.health.facts import Facts
+    from skerry.node.api.entities import Entities
     from skerry.node.sync.carrying import Carrying
     from skerry.wire.rounds import SyncLogPage, SyncRound
     from skerry.wire.stick import ReceiptTaken
@@ -137,8 +138,10 @@ class WorkloadDesk:
         seen: SeenValues,
         streams_of: Callable[[str], Mapping[str, StreamClass]],
         order_lock: Callable[[str, LockOrder], Awaitable[WorkloadStatus]],
+        open_entities: Callable[[], Awaitable[Entities]],
     ) -> None:
         self._order_lock = order_lock
+        self._open_entities = open_entities
         self.node_name = node_name
         self._streams_of = streams_of
         self._publisher = publisher
@@ -175,6 +178,9 @@ class WorkloadDesk:
         self, name: str, kind: str | None, since: int | None, until: int | None, limit: int
     ) -> Rows:
         return await self._query.records(name, kind, since, until, limit)
+
+    async def entities(self) -> Entities:
+        return await self._open_entities()
 
 
 class Endpoints:

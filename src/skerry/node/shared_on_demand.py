@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from skerry.node.store.state import NodeStore
 
 if TYPE_CHECKING:
+    from skerry.node.store.entity_rows import EntityRows
     from skerry.node.sync.row_lanes import Shared
 
 
@@ -20,6 +21,7 @@ class SharedOnDemand:
         self._build = build
         self._building = asyncio.Lock()
         self.loaded: Shared | None = None
+        self._entities: EntityRows | None = None
 
     async def restore(self) -> None:
         """Goes on with what was declared before this start."""
@@ -32,3 +34,13 @@ class SharedOnDemand:
             if self.loaded is None:
                 self.loaded = await self._build()
             return self.loaded
+
+    async def entities(self) -> EntityRows:
+        """The rows of models that workloads keep here."""
+        shared = await self.open()
+        if self._entities is None:
+            # Most nodes have no models: memory counts.
+            from skerry.node.store.entity_rows import EntityRows  # noqa: PLC0415
+
+            self._entities = EntityRows(shared.rows, shared.frames)
+        return self._entities

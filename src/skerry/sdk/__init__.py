@@ -6,6 +6,8 @@
     for row in sdk.subscribe("env.*"):
         print(row.name, row.value)
 
+`sdk.model` and `sdk.repository` keep rows of one's own, on the device or shared with hub and nodes (docs/reference/entities.md).
+
 Everything goes to the node over the workload's own socket and works without a hub. Errors:
 InvalidInput (the words are wrong), StorageFull (the node may not drop what it has accepted),
 Transient (no answer within `timeout`), Refused (for example, this process is no workload).
@@ -20,19 +22,32 @@ import random
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from skerry.kit.errors import InvalidInput, Refused, SkerryError, StorageFull, Transient
+from skerry.kit.errors import (
+    InvalidInput,
+    NotFound,
+    Refused,
+    SkerryError,
+    StorageFull,
+    Transient,
+)
 from skerry.kit.units import parse_duration
 from skerry.sdk.client import Client, Entry, Timing
 from skerry.sdk.content import Content, fitting
 from skerry.sdk.settings import instance, socket_path
 from skerry.wire.records import Meta, PublishedRecord, Row, Value
 
+if TYPE_CHECKING:
+    from skerry.sdk.models import Conflict, Info, Repository, model, repository
+
+_MODELS = {"Conflict", "Info", "Repository", "model", "repository"}
+
 __all__ = [
-    "InvalidInput", "Measurement", "Meta", "Refused", "Row", "SkerryError", "StorageFull", "Transient",
-    "UploadedFile",
-    "busy", "event", "hold_updates", "parse_duration", "publish", "publish_many", "query", "release_updates",
-    "subscribe", "upload",
+    "Conflict", "Info", "InvalidInput", "Measurement", "Meta", "NotFound", "Refused", "Repository", "Row", "SkerryError",
+    "StorageFull", "Transient", "UploadedFile",
+    "busy", "event", "hold_updates", "model", "parse_duration", "publish", "publish_many", "query", "release_updates",
+    "repository", "subscribe", "upload",
 ]  # fmt: skip
 
 Measurement = PublishedRecord
@@ -148,6 +163,15 @@ def busy(reason: str = "", *, at_most: float) -> Iterator[None]:
         yield
     finally:
         release_updates()
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a class or a function
+    """Models are loaded when one is named: most workloads have none."""
+    if name not in _MODELS:
+        raise AttributeError(f"module «skerry.sdk» has no «{name}»")
+    from skerry.sdk import models  # noqa: PLC0415
+
+    return getattr(models, name)
 
 
 @functools.cache

@@ -36,7 +36,7 @@ class Declaration(msgspec.Struct, frozen=True):
 
     `fields` has the rules of single fields by dotted path, «*» for every element of a list («steps.*.done») or any field.
     A field without a rule that both sides changed falls to `fallback`. `keys` names the field by which the elements of a
-    list are one and the same («id» where it says nothing and all elements have one).
+    list are one and the same («id» where it says nothing and all elements have one). `edge_strategy` is kept as somebody said it; nothing is done with it yet.
     """
 
     strategy: Strategy = "last_modified"
@@ -45,6 +45,11 @@ class Declaration(msgspec.Struct, frozen=True):
     keys: dict[str, str] = {}
     priority: Priority = "medium"
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+    edge_strategy: str = ""
+
+
+OF_DECLARATIONS = Declaration(strategy="merge", priority="high")
+"""How declarations themselves are synced: of two made apart, the entity has the rules of both, else what the later says."""
 
 
 class Edit(msgspec.Struct, frozen=True, array_like=True):

@@ -8,7 +8,18 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from skerry.hub.api.auth import PERSON
 from skerry.hub.api.bodies import WireBody
+from skerry.hub.sync.model_rows import ModelRows
 from skerry.hub.sync.shared_rows import MAX_LIST, SharedRows
+from skerry.wire.entities import (
+    Changes,
+    ChangesMade,
+    Count,
+    Declare,
+    Declared,
+    Find,
+    Found,
+    WaitingEdits,
+)
 from skerry.wire.rows import (
     Conflict,
     ConflictView,
@@ -21,7 +32,8 @@ from skerry.wire.rows import (
     RowWritten,
 )
 
-_ROW = "/api/v1/entities/{entity:str}/rows/{id_:str}"
+_ENTITY = "/api/v1/entities/{entity:str}"
+_ROW = f"{_ENTITY}/rows/{{id_:str}}"
 _CONFLICT = "/api/v1/conflicts/{entity:str}/{id_:str}"
 
 
@@ -31,7 +43,47 @@ async def list_entities(shared_rows: NamedDependency[SharedRows]) -> list[Entity
     return await shared_rows.entities()
 
 
-@get("/api/v1/entities/{entity:str}/rows", opt=PERSON)
+@put(_ENTITY, dto=WireBody[Declare], return_dto=None, opt=PERSON)
+async def declare_entity(
+    entity: FromPath[str], data: JSONBody[Declare], model_rows: NamedDependency[ModelRows]
+) -> Declared:
+    """Says how an entity is synced; refuses to say otherwise than it was said before, unless told to replace that."""
+    return await model_rows.declare(entity, data)
+
+
+@post(f"{_ENTITY}/changes", dto=WireBody[Changes], return_dto=None, status_code=200, opt=PERSON)
+async def change_rows(
+    entity: FromPath[str], data: JSONBody[Changes], model_rows: NamedDependency[ModelRows]
+) -> ChangesMade:
+    """Creates, updates and deletes up to 5,000 rows, all of them or none."""
+    return await model_rows.change(entity, data)
+
+
+@post(f"{_ENTITY}/find", dto=WireBody[Find], return_dto=None, status_code=200, opt=PERSON)
+async def find_rows(
+    entity: FromPath[str], data: JSONBody[Find], model_rows: NamedDependency[ModelRows]
+) -> Found:
+    """Rows by their ids, or by the beginning of their ids and the values of fields."""
+    return await model_rows.find(entity, data)
+
+
+@post(f"{_ENTITY}/count", dto=WireBody[Find], return_dto=None, status_code=200, opt=PERSON)
+async def count_rows(
+    entity: FromPath[str], data: JSONBody[Find], model_rows: NamedDependency[ModelRows]
+) -> Count:
+    """How many rows a search would find."""
+    return await model_rows.count(entity, data)
+
+
+@get(f"{_ENTITY}/conflicts", opt=PERSON)
+async def waiting_edits(
+    entity: FromPath[str], model_rows: NamedDependency[ModelRows]
+) -> WaitingEdits:
+    """The edits of one entity that wait, with their bodies and what they were made on."""
+    return await model_rows.waiting(entity)
+
+
+@get(f"{_ENTITY}/rows", opt=PERSON)
 async def list_rows(
     entity: FromPath[str],
     shared_rows: NamedDependency[SharedRows],
@@ -113,6 +165,11 @@ def entity_routes() -> Router:
         "/",
         route_handlers=[
             list_entities,
+            declare_entity,
+            change_rows,
+            find_rows,
+            count_rows,
+            waiting_edits,
             list_rows,
             show_row,
             put_row,

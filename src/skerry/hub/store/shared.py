@@ -23,7 +23,7 @@ from skerry.hub.store.shared_tables import (
 )
 from skerry.hub.store.tables import FLEET
 from skerry.kit.clock import NS
-from skerry.wire.shared import DECLARATIONS, Declaration, SharedRow
+from skerry.wire.shared import DECLARATIONS, OF_DECLARATIONS, Declaration, SharedRow
 
 NO_BODY = b"{}"
 """What stands for the body of a deleted row where one is asked for."""
@@ -190,6 +190,8 @@ def standing(connection: Connection, entity: str) -> Standing:
 
 def declaration(connection: Connection, entity: str) -> Declaration:
     """How an entity is synced; as a declaration without words says, when there is none."""
+    if entity == DECLARATIONS:
+        return OF_DECLARATIONS
     row = find(connection, DECLARATIONS, entity)
     if row is None or row.deleted:
         return Declaration()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import msgspec
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, Select, func, select
 from skerry.core.row_digests import digest, unpack
 from skerry.hub.store import shared
 from skerry.hub.store.bodies import SHARED, Bodies
-from skerry.hub.store.shared import NO_BODY, Stored, of_entity
+from skerry.hub.store.shared import NO_BODY, Stored, among, of_entity
 from skerry.hub.store.shared_tables import (
     shared_conflict,
     shared_entity,
@@ -65,11 +66,11 @@ def entities(connection: Connection) -> list[EntityView]:
     ]
 
 
-def page(connection: Connection, entity: str, after: str, limit: int) -> RowList:
-    """Up to `limit` rows whose ids come after `after`."""
+def page(connection: Connection, entity: str, after: str, limit: int, start: str = "") -> RowList:
+    """Up to `limit` rows whose ids come after `after`, and not before `start`."""
     its = shared_row.c
     query = select(shared_row).where(
-        of_entity(entity), its.deleted.is_(other=False), its.id > after
+        of_entity(entity), its.deleted.is_(other=False), its.id > after, its.id >= start
     )
     found = connection.execute(query.order_by(its.id).limit(limit + 1)).all()
     called, bodies = names(connection), Bodies.of(connection)
@@ -87,6 +88,17 @@ def one(connection: Connection, entity: str, row_id: str) -> RowView | None:
     if row is None:
         return None
     return _view(Bodies.of(connection), names(connection), entity, row)
+
+
+def some(connection: Connection, entity: str, ids: Collection[str]) -> list[RowView]:
+    """Those of these rows that there are, in the order of their ids."""
+    its = shared_row.c
+    query = select(shared_row).where(
+        of_entity(entity), among(connection, its.id, ids), its.deleted.is_(other=False)
+    )
+    called, bodies = names(connection), Bodies.of(connection)
+    found = connection.execute(query.order_by(its.id))
+    return [_view(bodies, called, entity, row) for row in found]
 
 
 def history(connection: Connection, entity: str, row_id: str) -> list[RowVersion]:

@@ -175,7 +175,8 @@ class SharedRows:
         return RowWritten(fate.outcome, fate.rev)
 
 
-def _put(entity: str, row_id: str, body: bytes) -> Edit:
+def check_put(entity: str, row_id: str, body: bytes) -> bytes:
+    """The body as it is kept. Raises InvalidInput for names and bodies that are none, TooLarge."""
     if _ENTITY.fullmatch(entity) is None:
         raise InvalidInput(
             f"cannot write into «{one_line(entity[:64])}»: the name of an entity has letters, digits, «_», «.» and «-»"
@@ -186,7 +187,11 @@ def _put(entity: str, row_id: str, body: bytes) -> Edit:
         )
     if len(body) > MAX_ROW:
         raise TooLarge(f"cannot write {_row(entity, row_id)}: a row has at most {MAX_ROW} bytes")
-    return Edit(row_id, 0, 0, "put", msgspec.Raw(canonical(body)))
+    return canonical(body)
+
+
+def _put(entity: str, row_id: str, body: bytes) -> Edit:
+    return Edit(row_id, 0, 0, "put", msgspec.Raw(check_put(entity, row_id, body)))
 
 
 def _chosen(waiting: builtins.list[Wait], name: str, called: dict[str, str], row_id: str) -> Wait:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -19,6 +19,9 @@ from skerry.wire.files import StoredFile
 from skerry.wire.local import Held, HoldUpdates, ReleaseUpdates, Whoami
 from skerry.wire.people import Rows
 from skerry.wire.records import Publish, Published, Row
+
+if TYPE_CHECKING:
+    from skerry.node.api.entities import Entities
 
 CURSOR = "Skerry-Cursor"
 """Header of a subscription's answer: the place where it begins, for a reader that is cut off before the first row."""
@@ -67,6 +70,10 @@ class WorkloadServices(Protocol):
         self, name: str, kind: str | None, since: int | None, until: int | None, limit: int
     ) -> Rows: ...
 
+    async def entities(self) -> Entities:
+        """Rows of models, loaded now if they were not."""
+        ...
+
 
 def read_hold(body: bytes) -> HoldUpdates:
     """The request of a hold. Raises InvalidInput for a time that is none or a reason that is no short line."""
@@ -81,7 +88,7 @@ def read_hold(body: bytes) -> HoldUpdates:
 
 
 def workload_app(services: WorkloadServices) -> web.Application:
-    """POST /v1/publish, /v1/updates/hold, /v1/updates/release; PUT /v1/files/…; GET /v1/subscribe, /v1/records, /v1/whoami."""
+    """POST /v1/publish, /v1/updates/hold, /v1/updates/release; PUT /v1/files/…; GET /v1/subscribe, /v1/records, /v1/whoami; /v1/entities/…."""
 
     async def publish(request: web.Request) -> web.StreamResponse:
         body = read_publish(await request.read())
@@ -120,6 +127,12 @@ def workload_app(services: WorkloadServices) -> web.Application:
         )
         return json_answer(await services.release_updates(_workload(request), body))
 
+    async def entities(request: web.Request) -> web.StreamResponse:
+        # Most nodes have no models: memory counts.
+        from skerry.node.api.entities import answer_entities  # noqa: PLC0415
+
+        return await answer_entities(await services.entities(), request)
+
     app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
     app.router.add_post("/v1/publish", publish)
     app.router.add_put("/v1/files/{sha256}", put_file)
@@ -128,6 +141,8 @@ def workload_app(services: WorkloadServices) -> web.Application:
     app.router.add_get("/v1/subscribe", subscribe)
     app.router.add_get("/v1/records", records)
     app.router.add_get("/v1/whoami", whoami)
+    app.router.add_route("*", "/v1/entities/{entity}", entities)
+    app.router.add_route("*", "/v1/entities/{entity}/{what}", entities)
     return app
 
 

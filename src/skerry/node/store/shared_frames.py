@@ -30,7 +30,7 @@ from skerry.node.store.shared_table import (
 from skerry.node.store.state import FrozenFrame
 from skerry.node.store.sync_log import SyncLog
 from skerry.wire.codec import decode, encode
-from skerry.wire.shared import Edit, EditFrame, Judged, SharedRow
+from skerry.wire.shared import DECLARATIONS, Edit, EditFrame, Judged, SharedRow
 from skerry.wire.sync import NO_CHAIN, Lane, LanePoint
 
 MAX_FRAME = 256 * 1024
@@ -137,11 +137,13 @@ class SharedFrames:
         Raises InvalidInput when the answer is not one to these frames.
         """
         fates = {each.index: each for each in judged}
-        await self._rows.writer.run(
+        entities = await self._rows.writer.run(
             lambda db: self._acknowledge(db, lane, point, revs, fates),
             label="shared.acknowledge",
             durable=False,
         )
+        if DECLARATIONS in entities:
+            self._rows.read_declarations()
         self._rows.changed.ring()
 
     def _entities(self, lane: Lane) -> list[str]:
@@ -208,8 +210,10 @@ class SharedFrames:
         point: LanePoint,
         revs: Sequence[int],
         fates: Mapping[int, Judged],
-    ) -> None:
+    ) -> set[str]:
+        """Returns whose edits they were."""
         start = 0
+        entities: set[str] = set()
         for row in db.execute(SQL["frames_through"], (lane, point.n)).fetchall():
             body = self._cipher.open(row["body"], SHARED_FRAME.place(lane, row["n"]))
             frame = decode(body, EditFrame, f"frame {row['n']} of lane «{lane}»")
@@ -226,9 +230,11 @@ class SharedFrames:
             ]
             db.execute(SQL["unqueue"], (frame.entity, row["first"], row["last"]))
             _Answer(self._rows, self._cipher, self._log, db, frame.entity).take(answered)
+            entities.add(frame.entity)
             start = end
         db.execute(SQL["drop_frames"], (lane, point.n))
         db.execute(SQL["set_lane"], (lane, point.n, point.chain))
+        return entities
 
 
 Answered = tuple[Edit, int, Judged | None]

@@ -25,7 +25,7 @@ from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import Reader, SqliteWriter
 from skerry.node.store.shared_table import NOTHING, SQL, Held, SharedTable, frozen_through
 from skerry.wire.codec import decode, encode
-from skerry.wire.shared import DECLARATIONS, Declaration, Priority
+from skerry.wire.shared import DECLARATIONS, OF_DECLARATIONS, Declaration, Priority
 
 Status = Literal["pending", "syncing", "synced", "conflict", "failed"]
 """pending: waits for the hub; syncing: is on its way; conflict: an edit of it waits for a person; failed: the hub refuses it."""
@@ -36,8 +36,6 @@ TOGETHER = 5000
 MAX_ID = 200
 MAX_ROW = 4 * 1024 * 1024
 """Bytes of a body: a frame of it is one request."""
-
-_OF_DECLARATIONS = Declaration(priority="high")
 
 
 class LocalRow(msgspec.Struct, frozen=True):
@@ -90,7 +88,11 @@ class SharedRows:
         """Rings when others' edits have come."""
         self._declared: dict[str, Declaration] = {}
         self._when_declared: Callable[[], None] = lambda: None
-        seen = [row["hlc"] for row in reader.execute(SQL["entities"])]
+        seen = [
+            row["hlc"]
+            for which in ("entities", "local_entities")
+            for row in reader.execute(SQL[which])
+        ]
         self.hlc = HybridClock(clock, max(seen, default=0))
         self.read_declarations()
 
@@ -133,7 +135,7 @@ class SharedRows:
         for entity, *_ in self._reader.execute(SQL["entities"]).fetchall():
             row = self.table.row(self._reader, DECLARATIONS, entity)
             if entity == DECLARATIONS:
-                found[entity] = _OF_DECLARATIONS
+                found[entity] = OF_DECLARATIONS
             elif row is None or row.deleted:
                 found[entity] = Declaration()
             else:
@@ -167,7 +169,7 @@ class SharedRows:
         held = self.table.row(self._reader, entity, row_id)
         if held is None or held.deleted:
             return None
-        return self._local(entity, held, _Standing(self._reader, entity))
+        return self._local(entity, held, Standing(self._reader, entity))
 
     async def list(
         self, entity: str, glob: str = "*", *, limit: int = 100, after: str = ""
@@ -197,7 +199,7 @@ class SharedRows:
         Raises InvalidInput unless `body` is a JSON object, and for ids with control characters.
         """
         self.declaration(entity)
-        rows = [(_checked(row_id), _checked_body(body))]
+        rows = [(checked(row_id), checked_body(body))]
         await self._change(
             entity, lambda db: self._edit(db, entity, rows, settles=settles), durable=durable
         )
@@ -212,12 +214,12 @@ class SharedRows:
     ) -> None:
         """Makes the row what `change` makes of its body (None: there is none), without another edit in between."""
         self.declaration(entity)
-        _checked(row_id)
+        checked(row_id)
 
         def work(db: sqlite3.Connection) -> bool:
             held = self.table.row(db, entity, row_id)
             now = None if held is None or held.deleted else self.table.body(entity, held)
-            return bool(self._edit(db, entity, [(row_id, _checked_body(change(now)))]))
+            return bool(self._edit(db, entity, [(row_id, checked_body(change(now)))]))
 
         await self._change(entity, work, durable=durable)
 
@@ -230,8 +232,8 @@ class SharedRows:
         while some := list(islice(waiting, TOGETHER)):
 
             def work(db: sqlite3.Connection, some: Sequence[tuple[str, bytes]] = some) -> int:
-                checked = {_checked(row_id): _checked_body(body) for row_id, body in some}
-                return self._edit(db, entity, checked.items())
+                bodies = {checked(row_id): checked_body(body) for row_id, body in some}
+                return self._edit(db, entity, bodies.items())
 
             edited += await self._writer.run(work, label="shared.put", durable=durable)
             self.changed.ring()
@@ -247,11 +249,9 @@ class SharedRows:
             held = self.table.row(db, entity, row_id)
             if held is None or held.deleted:
                 return False
-            if not held.rev and held.queued > frozen_through(db, entity):  # nobody else has seen it
-                db.execute(SQL["unqueue"], (entity, held.queued, held.queued))
-                self.table.drop(db, entity, [row_id])
+            if self.drop_unseen(db, entity, held):
                 return True
-            self._save(
+            self.save(
                 db, entity, [(row_id, NOTHING)], {row_id: held}, deleted=True, settles=settles
             )
             return True
@@ -285,13 +285,13 @@ class SharedRows:
             if settles or not self._is_same(entity, held.get(row_id), body)
         ]
         if changed:
-            self._save(db, entity, changed, held, deleted=False, settles=settles)
+            self.save(db, entity, changed, held, deleted=False, settles=settles)
         return len(changed)
 
     def _is_same(self, entity: str, held: Held | None, body: bytes) -> bool:
         return held is not None and not held.deleted and self.table.body(entity, held) == body
 
-    def _save(
+    def save(
         self,
         db: sqlite3.Connection,
         entity: str,
@@ -300,7 +300,8 @@ class SharedRows:
         *,
         deleted: bool,
         settles: bool,
-    ) -> None:
+    ) -> Sequence[Held]:
+        """Edits within the caller's transaction: rows that are `held` as said get these bodies, or are `deleted`."""
         edit = _Edit(self.hlc.tick(), self._node_id, deleted, settles, frozen_through(db, entity))
         clean = [
             one for row_id, _ in rows if (one := held.get(row_id)) is not None and not one.queued
@@ -310,18 +311,24 @@ class SharedRows:
         )
         queued = [row_id for row_id, _ in rows if row_id not in held or not held[row_id].queued]
         places = dict(zip(queued, count(self.table.queue(db, entity, queued)), strict=False))
-        self.table.put(
-            db,
-            entity,
-            (
-                (edit.made_on(row_id, held.get(row_id), places.get(row_id, 0)), body)
-                for row_id, body in rows
-            ),
-        )
+        edited = [
+            edit.made_on(row_id, held.get(row_id), places.get(row_id, 0)) for row_id, _ in rows
+        ]
+        bodies = (body for _, body in rows)
+        self.table.put(db, entity, zip(edited, bodies, strict=True))
         db.execute(SQL["set_hlc"], (edit.hlc, entity))
+        return edited
+
+    def drop_unseen(self, db: sqlite3.Connection, entity: str, held: Held) -> bool:
+        """Takes back a row that nobody else has seen; False: somebody may have, so it has to be deleted."""
+        if held.rev or held.queued <= frozen_through(db, entity):
+            return False
+        db.execute(SQL["unqueue"], (entity, held.queued, held.queued))
+        self.table.drop(db, entity, [held.id])
+        return True
 
     def _list(self, entity: str, glob: str, limit: int, after: str) -> Sequence[LocalRow]:
-        standing = _Standing(self._reader, entity)
+        standing = Standing(self._reader, entity)
         fitting = (each for each in self._live(entity, glob, after) if matches(glob, each.id))
         return [self._local(entity, each, standing) for each in islice(fitting, max(limit, 0))]
 
@@ -332,12 +339,12 @@ class SharedRows:
                 return
             yield Held.of(row)
 
-    def _local(self, entity: str, held: Held, standing: _Standing) -> LocalRow:
+    def _local(self, entity: str, held: Held, standing: Standing) -> LocalRow:
         body = self.table.body(entity, held)
         return LocalRow(held.id, body, standing.of(held), held.rev, held.hlc, held.origin)
 
 
-class _Standing:
+class Standing:
     """What the sync knows of an entity's rows at one moment."""
 
     def __init__(self, db: sqlite3.Connection, entity: str) -> None:
@@ -346,6 +353,7 @@ class _Standing:
         self._conflicts = {row["id"] for row in db.execute(SQL["conflicting"], (entity,))}
 
     def of(self, held: Held) -> Status:
+        """That of a row."""
         if held.queued > self._through:
             return "pending"
         if held.queued:
@@ -354,7 +362,8 @@ class _Standing:
         return "conflict" if held.id in self._conflicts else "synced"
 
 
-def _checked(row_id: str) -> str:
+def checked(row_id: str) -> str:
+    """The id of a row. Raises InvalidInput."""
     if not row_id or len(row_id) > MAX_ID or holds_control(row_id):
         raise InvalidInput(
             f"cannot use «{row_id:.40}» as a row's id: use 1 to {MAX_ID} characters, none of them a control character"
@@ -362,7 +371,8 @@ def _checked(row_id: str) -> str:
     return row_id
 
 
-def _checked_body(body: bytes) -> bytes:
+def checked_body(body: bytes) -> bytes:
+    """A row's body as it is kept. Raises InvalidInput."""
     if len(body) > MAX_ROW:
         raise InvalidInput(f"cannot keep a row of {len(body)} bytes: at most {MAX_ROW} are")
     return canonical(body)

@@ -1,5 +1,11 @@
 -- name: entities
-SELECT entity, cursor, hlc, lost FROM shared_entity ORDER BY entity;
+SELECT entity, cursor, hlc, lost FROM shared_entity WHERE local IS NULL ORDER BY entity;
+
+-- name: local_entities
+SELECT entity, hlc, local FROM shared_entity WHERE local IS NOT NULL ORDER BY entity;
+
+-- name: keep_local
+INSERT INTO shared_entity (entity, local) VALUES (?, ?) ON CONFLICT (entity) DO UPDATE SET local = excluded.local;
 
 -- name: share
 INSERT INTO shared_entity (entity) VALUES (?) ON CONFLICT (entity) DO NOTHING;
@@ -27,6 +33,10 @@ FROM json_each(?) j CROSS JOIN shared_row r ON r.entity = ? AND r.id = j.value;
 -- name: live
 SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, body
 FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id;
+
+-- name: live_page
+SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, body
+FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id LIMIT ?;
 
 -- name: count
 SELECT count(*) FROM shared_row WHERE entity = ? AND deleted = 0;

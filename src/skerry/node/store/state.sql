@@ -74,7 +74,7 @@ DELETE FROM shared_frame;
 DELETE FROM lane WHERE lane GLOB 'rows-*';
 
 -- name: shares_rows
-SELECT EXISTS (SELECT 1 FROM shared_entity);
+SELECT EXISTS (SELECT 1 FROM shared_entity WHERE local IS NULL);
 
 -- name: lane
 SELECT acknowledged, chain FROM lane WHERE lane = ?;

@@ -1,0 +1,217 @@
+"""What a change makes of a row of a model: pure, for node and hub. See `wire.entities`.
+
+Every body of a model has all fields that its program knows, so what a body lacks and the row has was written by another
+version of the program: it stays.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from skerry.core.merging import Version, judge
+from skerry.core.merging.bodies import Value, decoded, encoded, same, value_of
+from skerry.core.merging.rules import Rules, rules_of
+from skerry.kit.errors import InvalidInput, NotFound, Refused
+from skerry.kit.one_line import one_line
+from skerry.wire.entities import MAX_FOUND, Change, Declare, Declared, Filter, Find
+from skerry.wire.shared import Declaration
+
+_MISSING = object()
+
+
+class Now(msgspec.Struct, frozen=True):
+    """A row as it is; `body` None: there is none."""
+
+    body: bytes | None = None
+    revision: int = 0
+
+
+def new_body(
+    entity: str, declaration: Declaration, change: Change, now: Now, *, again: bool = False
+) -> bytes | None:
+    """The row's body after the change; None: no row. As `now.body` where nothing changes.
+
+    Raises Refused when there is a row to be created, or another revision than expected; NotFound for one to be updated;
+    InvalidInput without a body.
+    """
+    body = None if change.kind == "delete" or bytes(change.body) == b"null" else bytes(change.body)
+    if body is None and change.kind != "delete":
+        raise InvalidInput(f"{_cannot(entity, change)}: it has no body")
+    if again and is_done(declaration, body, now):
+        return now.body
+    if change.kind == "create" and now.body is not None:
+        raise Refused(f"{_cannot(entity, change)}: there is one. Update it.")
+    if change.kind == "update" and now.body is None:
+        raise NotFound(
+            f"{_cannot(entity, change)}: there is none, or it was deleted meanwhile. Create it."
+        )
+    if change.expected is not None and change.expected != now.revision:
+        raise Refused(
+            f"{_cannot(entity, change)}: it is not at revision {change.expected} any more, but at {now.revision}. "
+            "Read it again."
+        )
+    if body is None or now.body is None:
+        return body
+    if change.read is None or change.read.revision == now.revision or change.kind == "settle":
+        return keep_unknown(declaration, now.body, body)
+    before = bytes(change.read.body)
+    return meet(declaration, before, now.body, keep_unknown(declaration, before, body))
+
+
+def _cannot(entity: str, change: Change) -> str:
+    return f"cannot {change.kind} row «{one_line(change.id)}» of «{one_line(entity)}»"
+
+
+def is_done(declaration: Declaration, body: bytes | None, now: Now) -> bool:
+    """Whether the row is what a change makes of it already."""
+    if body is None or now.body is None:
+        return body is now.body
+    return is_same(keep_unknown(declaration, now.body, body), now.body)
+
+
+def is_same(one: bytes, other: bytes) -> bool:
+    """Whether two bodies say the same."""
+    return one == other or same(decoded(one), decoded(other))
+
+
+def edit_of(declaration: Declaration, change: Change) -> tuple[bytes, bytes] | None:
+    """What an update was made on, and what it is then; None when that is not said, or it changes nothing."""
+    if change.read is None or change.kind not in {"update", "put"}:
+        return None
+    before = bytes(change.read.body)
+    edit = keep_unknown(declaration, before, bytes(change.body))
+    return None if is_same(before, edit) else (before, edit)
+
+
+def meet(declaration: Declaration, before: bytes, now: bytes, edit: bytes) -> bytes:
+    """An edit that was made on `before`, when another program of the same side made the row `now`.
+
+    With the strategy «merge» it is both together, field by field, the later one where values meet; else the later one.
+    An edit that says what was there before changes nothing.
+    """
+    if is_same(before, edit):
+        return now
+    if declaration.strategy != "merge":
+        return edit
+    fields = msgspec.structs.replace(declaration, fallback="last_modified")
+    base, held, made = (
+        Version(n, n, "here", body=each) for n, each in enumerate((before, now, edit), 1)
+    )
+    return judge(fields, base, held, made).version.body  # fmt: skip
+
+
+def keep_unknown(declaration: Declaration, held: bytes, body: bytes) -> bytes:
+    """`body` with the fields of `held` that it lacks, in objects inside it, too.
+
+    Elements of lists are the same by their key (`Declaration.keys`, or «id»), without one when all known fields are equal.
+    """
+    value = _kept(rules_of(declaration), decoded(held), decoded(body))
+    return encoded(value)
+
+
+def _kept(rules: Rules, held: Value, now: Value) -> Value:
+    if isinstance(held, dict) and isinstance(now, dict):
+        both = {
+            name: _kept(rules.below(name), held[name], value) if name in held else value
+            for name, value in now.items()
+        }
+        return both | {name: value for name, value in held.items() if name not in now}
+    if isinstance(held, list) and isinstance(now, list):
+        return [_element(rules, held, each) for each in now]
+    return now
+
+
+def _element(rules: Rules, held: list[Value], now: Value) -> Value:
+    if not isinstance(now, dict):
+        return now
+    key = now.get(rules.key)
+    for each in held:
+        if not isinstance(each, dict):
+            continue
+        if key is None:
+            known = {name: each.get(name) for name in now}
+            if same(known, now):
+                return each
+        elif each.get(rules.key) == key:
+            return _kept(rules.element, each, now)
+    return now
+
+
+def check_find(asked: Find) -> None:
+    """Raises InvalidInput for a search that asks for too much."""
+    if asked.ids is not None and len(asked.ids) > MAX_FOUND:
+        raise InvalidInput(
+            f"cannot look for {len(asked.ids)} rows at once: at most {MAX_FOUND} are found"
+        )
+
+
+def fits(filters: list[tuple[list[str], Value, bool]], body: bytes) -> bool:
+    """Whether a body has all values that `filters_of` has read."""
+    if not filters:
+        return True
+    value = decoded(body)
+    return all(_has(value, path, wanted, absent) for path, wanted, absent in filters)
+
+
+def filters_of(where: list[Filter]) -> list[tuple[list[str], Value, bool]]:
+    """Filters, read once. Raises InvalidInput."""
+    return [
+        (each.path.split("."), value_of(bytes(each.value), f"filter of «{each.path}»"), each.or_absent)
+        for each in where
+    ]  # fmt: skip
+
+
+def _has(value: Value, path: list[str], wanted: Value, absent: bool) -> bool:  # noqa: FBT001 - a part of a filter
+    found: object = value
+    for name in path:
+        found = found.get(name, _MISSING) if isinstance(found, dict) else _MISSING
+    if found is _MISSING:
+        return absent
+    return _number(found) == _number(wanted)
+
+
+def _number(value: object) -> tuple[type, object]:
+    """1 and 1.0 are one value, 1 and true are not."""
+    kind = float if isinstance(value, float | int) and not isinstance(value, bool) else type(value)
+    return kind, value
+
+
+def together(entity: str, held: Declared, asked: Declare) -> Declaration:
+    """The declaration from now on: `asked` itself where it replaces, else with the rules and keys of both.
+
+    A program of before does not know of fields that were added, so rules and keys that only one of them has are no
+    contradiction. Raises InvalidInput for what is, naming both.
+    """
+    if held.local != asked.local:
+        raise InvalidInput(
+            f"cannot declare entity «{entity}» as {_where(asked.local)}: it is declared as {_where(held.local)}. "
+            "Use another name, or the same edge_enabled everywhere."
+        )
+    if asked.replace:
+        return asked.declaration
+    here, there = held.declaration, asked.declaration
+    both = msgspec.structs.replace(
+        there, fields={**here.fields, **there.fields}, keys={**here.keys, **there.keys}
+    )
+    if differing := _differing(here, both):
+        raise InvalidInput(
+            f"cannot declare entity «{entity}» otherwise than it is declared: {', '.join(differing)}. "
+            "Declare it alike in all programs, or replace the declaration by «declare(replace=True)»."
+        )
+    return both
+
+
+def _differing(here: Declaration, there: Declaration) -> list[str]:
+    """What is declared otherwise there, in words; more rules and keys are nothing."""
+    pairs: list[tuple[str, object, object]] = []
+    for name in Declaration.__struct_fields__:
+        one, other = getattr(here, name), getattr(there, name)
+        if isinstance(one, dict):
+            pairs += [(f"{name} «{path}»", one[path], other[path]) for path in one]
+        else:
+            pairs.append((name, one, other))
+    return [f"{name} «{other}» instead of «{one}»" for name, one, other in pairs if one != other]
+
+
+def _where(local: bool) -> str:  # noqa: FBT001 - which of two words
+    return "local to the node" if local else "shared (edge_enabled)"

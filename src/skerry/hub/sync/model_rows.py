@@ -1,0 +1,244 @@
+"""Rows of models at the hub (`skerry.sdk.model`): many at once for people's programs, by the same requests as on a node.
+
+Edits are judged like those of nodes, in one transaction for a request. See `wire.entities` and `shared_rows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+import msgspec
+from sqlalchemy import Connection
+
+from skerry.core.entity_changes import (
+    Now,
+    check_find,
+    edit_of,
+    filters_of,
+    fits,
+    new_body,
+    together,
+)
+from skerry.hub.store import locks, shared, shared_views
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.shared import Stored
+from skerry.hub.sync import rows_push
+from skerry.hub.sync.shared_rows import check_put
+from skerry.kit.clock import Clock
+from skerry.kit.errors import InvalidInput, NotFound
+from skerry.wire.codec import encode
+from skerry.wire.entities import (
+    MAX_CHANGES,
+    MAX_FOUND,
+    Change,
+    Changes,
+    ChangesMade,
+    Count,
+    Declare,
+    Declared,
+    EntityRow,
+    Find,
+    Found,
+    WaitingEdit,
+    WaitingEdits,
+    Written,
+)
+from skerry.wire.rows import RowView
+from skerry.wire.shared import DECLARATIONS, Declaration, Edit, EditFrame
+
+MAX_ANSWER = 8 * 1024 * 1024
+"""Bytes of bodies in one answer, unless a single one has more."""
+
+_PAGE = 500
+_NULL = msgspec.Raw(b"null")
+
+
+class ModelRows:
+    """`changed` is called with the entities whose rows were changed, after the commit."""
+
+    def __init__(
+        self, store: HubStore, clock: Clock, changed: Callable[[Collection[str]], None]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._changed = changed
+
+    async def declare(self, entity: str, asked: Declare) -> Declared:
+        """Keeps the entity as asked from now on. Raises InvalidInput when it is declared otherwise."""
+        if asked.local:
+            raise InvalidInput(f"cannot declare entity «{entity}» here: its rows stay on a node")
+
+        def work(connection: Connection) -> tuple[Declaration, bool]:
+            locks.of_fleet(connection)
+            found = shared.find(connection, DECLARATIONS, entity)
+            declaration, held = asked.declaration, {} if found is None else {entity: found}
+            if found is not None and not found.deleted:
+                declared = shared.declaration(connection, entity)
+                declaration = together(entity, Declared(declared, local=False), asked)
+                if declared == declaration:
+                    return declaration, False
+            body = check_put(DECLARATIONS, entity, encode(declaration))
+            rev = 0 if found is None else found.rev
+            edit = Edit(entity, rev, 0, "put", msgspec.Raw(body))
+            self._apply(connection, DECLARATIONS, [edit], held)
+            return declaration, True
+
+        declaration, is_new = await self._store.write(work)
+        if is_new:
+            self._changed([DECLARATIONS])
+        return Declared(declaration, local=False)
+
+    async def change(self, entity: str, asked: Changes) -> ChangesMade:
+        """Makes all changes, or none. Raises InvalidInput, NotFound, Refused, TooLarge."""
+        ids = [each.id for each in asked.changes]
+        if len(ids) > MAX_CHANGES or len(set(ids)) < len(ids):
+            raise InvalidInput(
+                f"cannot change rows of «{entity}»: at most {MAX_CHANGES} are changed at once, each once"
+            )
+
+        def work(connection: Connection) -> tuple[list[Written], bool]:
+            locks.of_fleet(connection)
+            held = shared.rows(connection, entity, ids)
+            declaration = shared.declaration(connection, entity)
+            settled = [
+                each.id for each in asked.changes if each.kind == "settle" and not asked.again
+            ]
+            waiting = shared.waiting(connection, entity, settled) if settled else {}
+            if unknown := [each for each in settled if each not in waiting]:
+                raise NotFound(
+                    f"cannot settle row «{unknown[0]}» of «{entity}»: nothing waits for it"
+                )
+            edits = [
+                edit
+                for each in asked.changes
+                if (edit := _edit(entity, declaration, each, held.get(each.id), again=asked.again))
+            ]
+            if edits:
+                self._apply(connection, entity, edits, held)
+            now = shared.rows(connection, entity, ids)
+            made = [_written(each, held.get(each.id), now.get(each.id)) for each in asked.changes]
+            return made, bool(edits)
+
+        made, is_changed = await self._store.write(work)
+        if is_changed:
+            self._changed([entity])
+        return ChangesMade(made)
+
+    async def find(self, entity: str, asked: Find) -> Found:
+        """Rows that fit."""
+        check_find(asked)
+        return await self._store.read(lambda connection: _find(connection, entity, asked))
+
+    async def count(self, entity: str, asked: Find) -> Count:
+        """How many fit, whatever `limit` says. Takes time with the number of rows."""
+        check_find(asked)
+        return Count(
+            await self._store.read(
+                lambda connection: sum(1 for _ in _fitting(connection, entity, asked))
+            )
+        )
+
+    async def waiting(self, entity: str) -> WaitingEdits:
+        """The edits of all nodes that wait for a decision."""
+
+        def work(connection: Connection) -> list[WaitingEdit]:
+            ids = dict.fromkeys(each.id for each in shared_views.conflicts(connection, entity))
+            found = (shared_views.conflict(connection, entity, each) for each in ids)
+            return [
+                WaitingEdit(one.id, edit.node, edit.base, _NULL if edit.deleted else edit.body)
+                for one in found
+                if one is not None
+                for edit in one.waiting
+            ]
+
+        return WaitingEdits(await self._store.read(work))
+
+    def _apply(
+        self, connection: Connection, entity: str, edits: list[Edit], held: Mapping[str, Stored]
+    ) -> None:
+        """Judges edits of now, each later than everything that the hub knew of its row."""
+        now = self._clock.wall_ns()
+        ticks = (now // 1_000_000) << 16
+        made = [
+            msgspec.structs.replace(
+                each, hlc=max(ticks, held[each.id].hlc + 1 if each.id in held else 0)
+            )
+            for each in edits
+        ]
+        rows_push.apply(connection, [EditFrame(entity, made)], "", now)
+
+
+def _edit(
+    entity: str, declaration: Declaration, change: Change, held: Stored | None, *, again: bool
+) -> Edit | None:
+    """What the change is to the judge; None: nothing."""
+    rev = 0 if held is None else held.rev
+    now = Now(None, rev) if held is None or held.deleted else Now(held.body, rev)
+    made = edit_of(declaration, change)
+    read = change.read
+    is_older = read is not None and 0 < read.rev != rev and change.expected is None
+    body: bytes | None
+    if is_older and made is not None and read is not None and now.body is not None:
+        rev, body = read.rev, made[1]  # the judge finds what it was made on by its revision
+    else:
+        body = new_body(entity, declaration, change, now, again=again)
+        if body == now.body and change.kind != "settle":
+            return None
+    if body is None:
+        return Edit(change.id, rev, 0, "delete")
+    body = check_put(entity, change.id, body)
+    return Edit(change.id, rev, 0, "put", msgspec.Raw(body), settles=change.kind == "settle")
+
+
+def _written(change: Change, before: Stored | None, now: Stored | None) -> Written:
+    there = before is not None and not before.deleted
+    if now is None or now.deleted:
+        return Written(0, 0, there)
+    body = _NULL if now.body == bytes(change.body) else msgspec.Raw(now.body)
+    return Written(now.rev, now.rev, there, body)
+
+
+def _find(connection: Connection, entity: str, asked: Find) -> Found:
+    most = min(max(asked.limit, 1), MAX_FOUND)
+    views: list[RowView] = []
+    size, after = 0, ""
+    for view in _fitting(connection, entity, asked):
+        if len(views) == most or (views and size + len(bytes(view.body)) > MAX_ANSWER):
+            after = views[-1].id
+            break
+        views.append(view)
+        size += len(bytes(view.body))
+    waits = shared.waiting(connection, entity, [each.id for each in views])
+    return Found(
+        [
+            EntityRow(
+                each.id, each.rev, each.rev, "conflict" if each.id in waits else "synced", each.by, each.body
+            )
+            for each in views
+        ],
+        after,
+    )  # fmt: skip
+
+
+def _fitting(connection: Connection, entity: str, asked: Find) -> Iterator[RowView]:
+    filters = filters_of(asked.where)
+    for view in _candidates(connection, entity, asked):
+        if fits(filters, bytes(view.body)):
+            yield view
+
+
+def _candidates(connection: Connection, entity: str, asked: Find) -> Iterator[RowView]:
+    if asked.ids is not None:
+        found = shared_views.some(connection, entity, asked.ids)
+        yield from (each for each in found if each.id > asked.after)
+        return
+    after = asked.after
+    while True:
+        page = shared_views.page(connection, entity, after, _PAGE, asked.prefix)
+        for view in page.rows:
+            if not view.id.startswith(asked.prefix):
+                return
+            yield view
+        after = page.next
+        if not after:
+            return

@@ -1,0 +1,338 @@
+"""Rows of models on the node: what workloads read and change, of entities that are shared and of those that stay here.
+
+Both lie in the table of shared rows; `shared_rows` puts edits of the former into the outbox, the latter are in none.
+Loaded with the first request of a workload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from skerry.core.entity_changes import (
+    Now,
+    check_find,
+    edit_of,
+    filters_of,
+    fits,
+    new_body,
+    together,
+)
+from skerry.core.names import name_fault
+from skerry.kit.errors import InvalidInput, NotFound, Refused
+from skerry.kit.one_line import one_line
+from skerry.node.store.shared_frames import UNNUMBERED, SharedFrames
+from skerry.node.store.shared_rows import SharedRows, Standing, checked, checked_body
+from skerry.node.store.shared_table import NOTHING, SQL, Held
+from skerry.wire.codec import decode, encode
+from skerry.wire.entities import (
+    MAX_CHANGES,
+    MAX_FOUND,
+    MAX_ROW,
+    Change,
+    Changes,
+    ChangesMade,
+    Count,
+    Declare,
+    Declared,
+    EntityRow,
+    Find,
+    Found,
+    WaitingEdit,
+    WaitingEdits,
+    Written,
+)
+from skerry.wire.shared import DECLARATIONS, Declaration
+
+MAX_ANSWER = 8 * 1024 * 1024
+"""Bytes of bodies in one answer, unless a single one has more."""
+
+_PAGE = 500
+"""Rows that are read at once."""
+
+_NULL = msgspec.Raw(b"null")
+
+
+class EntityRows:
+    """The rows of all entities of one node."""
+
+    def __init__(self, rows: SharedRows, frames: SharedFrames) -> None:
+        self._rows = rows
+        self._frames = frames
+        self._table = rows.table
+
+    def declared(self, entity: str) -> Declared:
+        """How an entity is kept. Raises NotFound."""
+        found = self._find_declared(entity)
+        if found is None:
+            raise NotFound(
+                f"cannot use entity «{entity}»: this node does not have it. Declare it first."
+            )
+        return found
+
+    async def declare(self, entity: str, asked: Declare) -> Declared:
+        """Keeps the entity as asked from now on. Raises InvalidInput when it is declared otherwise."""
+        fault = name_fault(entity.replace("_", "-"))
+        if fault or entity == DECLARATIONS:
+            raise InvalidInput(
+                f"cannot declare entity «{entity}»: {fault or 'it is the one of declarations'}"
+            )
+        held = self._find_declared(entity)
+        declaration = asked.declaration if held is None else together(entity, held, asked)
+        if held is not None and held.declaration == declaration:
+            return held
+        if asked.local:
+            words = (entity, encode(declaration).decode())
+            await self._rows.writer.run(
+                lambda db: db.execute(SQL["keep_local"], words).rowcount, label="entity.declare"
+            )
+        else:
+            await self._rows.declare(entity, declaration)
+        return self.declared(entity)
+
+    async def change(self, entity: str, asked: Changes) -> ChangesMade:
+        """Makes all changes in one transaction, or none. Raises InvalidInput, NotFound, Refused."""
+        kept = self.declared(entity)
+        _check(entity, kept, asked)
+        self._check_settled(entity, asked)
+
+        def work(db: sqlite3.Connection) -> list[Written]:
+            return _Changing(self._rows, db, entity, kept).make(asked)
+
+        made = await self._rows.writer.run(work, label="entity.change")
+        if not kept.local:
+            self._rows.changed.ring()
+        return ChangesMade(made)
+
+    async def find(self, entity: str, asked: Find) -> Found:
+        """Rows that fit."""
+        kept = self.declared(entity)
+        check_find(asked)
+        return await asyncio.to_thread(self._find, entity, kept, asked)
+
+    async def count(self, entity: str, asked: Find) -> Count:
+        """How many fit, whatever `limit` says. Takes time with the number of rows."""
+        self.declared(entity)
+        check_find(asked)
+        return Count(await asyncio.to_thread(lambda: sum(1 for _ in self._fitting(entity, asked))))
+
+    async def waiting(self, entity: str) -> WaitingEdits:
+        """The edits of this node that wait for a decision."""
+        if self.declared(entity).local:
+            return WaitingEdits([])
+        found = await self._frames.conflicts(entity)
+        return WaitingEdits(
+            [
+                WaitingEdit(
+                    each.id,
+                    self._rows.node_id,
+                    _NULL if each.base is None else msgspec.Raw(each.base),
+                    _NULL if each.deleted else msgspec.Raw(each.ours),
+                )
+                for each in found
+            ]
+        )
+
+    def _check_settled(self, entity: str, asked: Changes) -> None:
+        wanted = [] if asked.again else [each.id for each in asked.changes if each.kind == "settle"]
+        if not wanted:
+            return
+        waiting = {row["id"] for row in self._rows.reader.execute(SQL["conflicting"], (entity,))}
+        if unknown := [each for each in wanted if each not in waiting]:
+            raise NotFound(
+                f"cannot settle row «{unknown[0]}» of «{entity}»: no edit of this node waits for it"
+            )
+
+    def _find_declared(self, entity: str) -> Declared | None:
+        for row in self._rows.reader.execute(SQL["local_entities"]):
+            if row["entity"] == entity:
+                told = row["local"].encode()
+                return Declared(decode(told, Declaration, f"declaration of «{entity}»"), local=True)
+        shared = self._rows.declared.get(entity)
+        return None if shared is None else Declared(shared, local=False)
+
+    def _find(self, entity: str, kept: Declared, asked: Find) -> Found:
+        standing = Standing(self._rows.reader, entity)
+        most = min(max(asked.limit, 1), MAX_FOUND)
+        rows: list[EntityRow] = []
+        size = 0
+        for held, body in self._fitting(entity, asked):
+            if len(rows) == most or (rows and size + len(body) > MAX_ANSWER):
+                return Found(rows, rows[-1].id)
+            status = "local_only" if kept.local else standing.of(held)
+            rev = UNNUMBERED if held.queued else held.rev
+            rows.append(EntityRow(held.id, held.hlc, rev, status, held.origin, msgspec.Raw(body)))
+            size += len(body)
+        return Found(rows)
+
+    def _fitting(self, entity: str, asked: Find) -> Iterator[tuple[Held, bytes]]:
+        filters = filters_of(asked.where)
+        for held in self._candidates(entity, asked):
+            body = self._table.body(entity, held)
+            if fits(filters, body):
+                yield held, body
+
+    def _candidates(self, entity: str, asked: Find) -> Iterator[Held]:
+        reader = self._rows.reader
+        if asked.ids is not None:
+            found = self._table.find(reader, entity, asked.ids)
+            yield from (
+                found[each]
+                for each in sorted(found)
+                if not found[each].deleted and each > asked.after
+            )
+            return
+        after = asked.after
+        while True:  # page by page: a statement that stays open would keep all reads of the sync at its moment
+            words = (entity, after, asked.prefix, _PAGE)
+            page = reader.execute(SQL["live_page"], words).fetchall()
+            for row in page:
+                if not row["id"].startswith(asked.prefix):
+                    return
+                yield Held.of(row)
+            if len(page) < _PAGE:
+                return
+            after = page[-1]["id"]
+
+
+class _Changing:
+    """Changes of one entity within one transaction."""
+
+    def __init__(
+        self, rows: SharedRows, db: sqlite3.Connection, entity: str, kept: Declared
+    ) -> None:
+        self._rows = rows
+        self._table = rows.table
+        self._db = db
+        self._entity = entity
+        self._kept = kept
+
+    def make(self, asked: Changes) -> list[Written]:
+        ids = [each.id for each in asked.changes]
+        held = self._table.find(self._db, self._entity, ids)
+        rewound = [each for each in asked.changes if self._is_older(each, held.get(each.id))]
+        now = {each.id: self._now(held.get(each.id)) for each in asked.changes}
+        if rewound:
+            now |= self._rewind(rewound, held)
+            held = self._table.find(self._db, self._entity, ids)
+        declaration = self._kept.declaration
+        bodies: dict[str, bytes] = {}
+        put: list[tuple[str, bytes]] = []
+        settled: list[tuple[str, bytes]] = []
+        gone: list[str] = []
+        for each in asked.changes:
+            is_now = now[each.id]
+            body = new_body(self._entity, declaration, each, is_now, again=asked.again)
+            if body is None:
+                if is_now.body is not None:
+                    gone.append(each.id)
+                continue
+            bodies[each.id] = body = self._checked(each.id, body)
+            if each.kind == "settle":
+                settled.append((each.id, body))
+            elif body != is_now.body:
+                put.append((each.id, body))
+        self._delete(gone, held)
+        written = {
+            one.id: one
+            for some, settles in ((put, False), (settled, True))
+            for one in self._put(some, held, settles=settles)
+        }
+        return [
+            _written(each, written.get(each.id) or held.get(each.id), now[each.id], bodies)
+            for each in asked.changes
+        ]
+
+    def _checked(self, row_id: str, body: bytes) -> bytes:
+        if len(body) > MAX_ROW:
+            raise InvalidInput(
+                f"cannot keep row «{one_line(row_id)}» of «{self._entity}»: it has {len(body)} bytes, at most {MAX_ROW} are kept"
+            )
+        return checked_body(body)
+
+    def _now(self, held: Held | None) -> Now:
+        if held is None or held.deleted:
+            return Now(None, 0 if held is None else held.hlc)
+        return Now(self._table.body(self._entity, held), held.hlc)
+
+    def _is_older(self, change: Change, held: Held | None) -> bool:
+        """Whether the update was made on a version that the hub's has replaced meanwhile: so the hub is to judge it."""
+        if held is None or held.deleted or held.queued or not held.rev or change.read is None:
+            return False
+        return (
+            change.expected is None
+            and change.read.revision != held.hlc
+            and change.read.rev != held.rev
+            and edit_of(self._kept.declaration, change) is not None
+        )
+
+    def _rewind(self, changes: Sequence[Change], held: dict[str, Held]) -> dict[str, Now]:
+        """Puts rows back to what the updates were made on, so that they are edits of that.
+
+        The mark stays that of the hub's version: it is what the hub's digest has.
+        """
+        put: list[tuple[Held, bytes]] = []
+        for change in changes:
+            assert change.read is not None  # noqa: S101 - `_is_older` has looked
+            row, read = held[change.id], change.read
+            base = msgspec.structs.replace(
+                row, rev=read.rev or UNNUMBERED, hlc=read.revision, seen=row.rev
+            )
+            put.append((base, checked_body(bytes(read.body))))
+        self._table.put(self._db, self._entity, put)
+        return {row.id: Now(body, row.hlc) for row, body in put}
+
+    def _put(
+        self, rows: Sequence[tuple[str, bytes]], held: dict[str, Held], *, settles: bool
+    ) -> Sequence[Held]:
+        if not rows:
+            return []
+        if not self._kept.local:
+            return self._rows.save(
+                self._db, self._entity, rows, held, deleted=False, settles=settles
+            )
+        edited = [Held(row_id, 0, self._rows.hlc.tick(), self._rows.node_id) for row_id, _ in rows]
+        bodies = (body for _, body in rows)
+        self._table.put(self._db, self._entity, zip(edited, bodies, strict=True))
+        self._db.execute(SQL["set_hlc"], (edited[-1].hlc, self._entity))
+        return edited
+
+    def _delete(self, ids: Sequence[str], held: dict[str, Held]) -> None:
+        if self._kept.local:
+            self._table.drop(self._db, self._entity, ids)
+            return
+        told = [
+            row_id
+            for row_id in ids
+            if not self._rows.drop_unseen(self._db, self._entity, held[row_id])
+        ]
+        if told:
+            rows = [(row_id, NOTHING) for row_id in told]
+            self._rows.save(self._db, self._entity, rows, held, deleted=True, settles=False)
+
+
+def _written(change: Change, row: Held | None, before: Now, bodies: Mapping[str, bytes]) -> Written:
+    there = before.body is not None
+    if row is None or change.id not in bodies:
+        return Written(0, 0, there)
+    rev = UNNUMBERED if row.queued else row.rev
+    body = bodies[change.id]
+    if body == bytes(change.body):
+        return Written(row.hlc, rev, there)
+    return Written(row.hlc, rev, there, msgspec.Raw(body))
+
+
+def _check(entity: str, kept: Declared, asked: Changes) -> None:
+    if len(asked.changes) > MAX_CHANGES:
+        raise InvalidInput(
+            f"cannot change {len(asked.changes)} rows at once: at most {MAX_CHANGES} are"
+        )
+    ids = [checked(each.id) for each in asked.changes]
+    if len(set(ids)) < len(ids):
+        twice = next(each for each in ids if ids.count(each) > 1)
+        raise InvalidInput(f"cannot change row «{twice:.40}» twice at once")
+    if kept.local and any(each.kind == "settle" for each in asked.changes):
+        raise Refused(f"cannot settle rows of «{entity}»: they are this node's only")

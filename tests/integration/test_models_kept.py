@@ -1,0 +1,52 @@
+"""Rows of models that stay on their node: in its store, sealed where that is, and in its backups."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.backup_rig import kek, maker, restored
+from tests.integration.test_encrypted_store import CANARY
+from tests.sealed_node import SealedNode, sealed_node
+
+from skerry.kit.clock import SystemClock
+from skerry.node.backups.restoring import Keeping
+from skerry.node.store.entity_rows import EntityRows
+from skerry.node.store.shared_frames import SharedFrames
+from skerry.node.store.shared_rows import SharedRows
+from skerry.wire.entities import Change, Changes, Declare, Find
+from skerry.wire.shared import Declaration
+
+
+def entities(node: SealedNode) -> EntityRows:
+    store = node.store
+    rows = SharedRows(store.writer, store.reader, SystemClock(), store.state.node_id, store.cipher)
+    return EntityRows(rows, SharedFrames(rows, store.cipher, store.state.log))
+
+
+@pytest.mark.parametrize("on", [False, True])
+async def test_rows_that_stay_on_a_node_are_in_its_backup(tmp_path: Path, on: bool) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    body = msgspec.Raw(msgspec.json.encode({"text": CANARY}))
+    async with sealed_node(old, on=on) as node:
+        rows = entities(node)
+        await rows.declare("draft", Declare(Declaration(keys={"parts": "no"}), local=True))
+        await rows.change(
+            "draft", Changes([Change("create", "a", body), Change("create", "b", body)])
+        )
+        await rows.change("draft", Changes([Change("delete", "b")]))
+        assert not node.store.state.shares_rows()
+        made = maker(old).to_file(tmp_path / "b.skb")
+        assert (
+            CANARY.encode() in (old / "node.db").read_bytes() + (old / "node.db-wal").read_bytes()
+        ) is not on
+    shutil.rmtree(old) if not on else None
+    restored(made, new, on=on, keeping=kek(old) if on else Keeping())
+    async with sealed_node(new, on=on) as node:
+        rows = entities(node)
+        assert rows.declared("draft").local
+        assert rows.declared("draft").declaration.keys == {"parts": "no"}
+        [row] = (await rows.find("draft", Find())).rows
+        assert (row.id, bytes(row.body), row.status) == ("a", bytes(body), "local_only")
