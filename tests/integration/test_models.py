@@ -285,7 +285,9 @@ async def test_a_local_model_stays_on_its_node(short_dir: Path) -> None:
     async with model_fleet(short_dir) as found:
         [node] = found.nodes
         drafts = node.of(Draft)
-        drafts._is_declared = True  # as after the node's store was replaced while the workload went on
+        drafts._is_declared = (
+            True  # as after the node's store was replaced while the workload went on
+        )
         made = await asyncio.to_thread(drafts.create, Draft("a"))
         made.pages = 2
         await asyncio.to_thread(drafts.update, made)

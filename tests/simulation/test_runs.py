@@ -27,9 +27,7 @@ def test_every_kind_of_fault_and_of_conflict_has_occurred(short_set: Report) -> 
 
 
 @pytest.mark.timeout(120)
-def test_a_seed_alone_replays_its_run(
-    short_set: Report, memory_dir: Path, templates: Path
-) -> None:
+def test_a_seed_alone_replays_its_run(short_set: Report, memory_dir: Path, templates: Path) -> None:
     seed = SHORT[0]
     again = run_one(memory_dir, templates, seed, rough_plan(seed))
     assert again.trace == short_set.traces[seed]

@@ -255,7 +255,9 @@ class World:
             if not self.is_double(node):
                 wrong += differences(node.name, await own_statuses(node), told)
             if not self.oracle.put_back:
-                decided = shown_conflicts(node) - {place for place, who in waiting if who == node.id}
+                decided = shown_conflicts(node) - {
+                    place for place, who in waiting if who == node.id
+                }
                 wrong += [f"{node.name} shows {place} as waiting" for place in sorted(decided)]
         return wrong
 

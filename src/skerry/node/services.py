@@ -73,8 +73,8 @@ from skerry.wire.records import Publish, Published
 from skerry.wire.workload import Assignment, StreamClass, WorkloadStatus
 
 if TYPE_CHECKING:
-    from skerry.node.health.facts import Facts
     from skerry.node.api.entities import Entities
+    from skerry.node.health.facts import Facts
     from skerry.node.sync.carrying import Carrying
     from skerry.wire.rounds import SyncLogPage, SyncRound
     from skerry.wire.stick import ReceiptTaken
