@@ -7,6 +7,8 @@ import pytest
 from tests.simulation.bugs import BUGS, Bug
 from tests.simulation.runs import run_one
 
+pytestmark = pytest.mark.soak
+
 NAMES = [bug.name.replace(" ", "-") for bug in BUGS]
 
 
