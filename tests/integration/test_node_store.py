@@ -139,3 +139,13 @@ async def test_a_file_that_is_no_database_is_corrupt(tmp_path: Path, disk: RealD
     path.write_bytes(b"not a database" * 1000)
     with pytest.raises(Corrupt, match="noise.db"):
         SqliteWriter(path, MIGRATIONS, disk).start()
+
+
+async def test_a_row_whose_clock_the_hub_has_set_right_is_not_sent_again(store: NodeStore) -> None:
+    await store.put("status", "cam", b'{"phase":"running"}')
+    await store.freeze(100)
+    (frame,) = await store.frozen(0, 10)
+    taken = row("status", "cam", 9, b'{"phase":"running"}')
+    await store.acknowledge_state(LanePoint(1, frame.chain), [taken])
+    assert await store.unsent() == 0
+    assert await store.rows("status") == [taken]

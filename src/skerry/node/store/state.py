@@ -191,7 +191,7 @@ class NodeStore:
             for row in rows:
                 self._hlc.observe(row.hlc)
                 self.log.note_conflict(db, row, self._other_version(db, row))
-                if _is_overruled(db, row):
+                if self._is_overruled(db, row):
                     db.execute(SQL["insist"], (row.rev, self._hlc.tick(), row.entity, row.id))
                     db.execute(SQL["queue"], (row.entity, row.id))
                     insisted = True
@@ -281,10 +281,26 @@ class NodeStore:
     def _other_version(self, db: sqlite3.Connection, row: StateRow) -> StateRow | None:
         """Our version of the row when it is another one than the hub's; not while an edit of it waits."""
         held = db.execute(SQL["row"], (row.entity, row.id)).fetchone()
-        if held is None or (held["hlc"], held["origin"]) == (row.hlc, row.origin):
+        if held is None or self._says_the_same(held, row):
             return None
         waits = db.execute(SQL["is_queued"], (row.entity, row.id)).fetchone() is not None
         return None if waits else self._row(held)
+
+    def _is_overruled(self, db: sqlite3.Connection, row: StateRow) -> bool:
+        """Whether the hub's `row` is another version of what only this node writes, and ours is not edited since."""
+        held = db.execute(SQL["row"], (row.entity, row.id)).fetchone()
+        return (
+            held is not None
+            and ENTITIES[row.entity].writer == "node"
+            and not self._says_the_same(held, row)
+            and db.execute(SQL["is_queued"], (row.entity, row.id)).fetchone() is None
+        )
+
+    def _says_the_same(self, held: sqlite3.Row, row: StateRow) -> bool:
+        """The clock alone tells no versions apart: the hub sets one right that is far ahead of its own."""
+        if (held["hlc"], held["origin"]) == (row.hlc, row.origin):
+            return True
+        return bool(held["deleted"]) == row.deleted and self._body(held) == bytes(row.body)
 
     def _row(self, row: sqlite3.Row) -> StateRow:
         return StateRow(
@@ -341,17 +357,6 @@ def _newest(db: sqlite3.Connection) -> LanePoint:
         return LanePoint(row["n"], row["chain"])
     row = db.execute(SQL["lane"], ("state",)).fetchone()
     return LanePoint() if row is None else LanePoint(row["acknowledged"], row["chain"])
-
-
-def _is_overruled(db: sqlite3.Connection, row: StateRow) -> bool:
-    """Whether the hub's `row` is another version of what only this node writes, and ours is not edited since."""
-    held = db.execute(SQL["row"], (row.entity, row.id)).fetchone()
-    return (
-        held is not None
-        and ENTITIES[row.entity].writer == "node"
-        and (held["hlc"], held["origin"]) != (row.hlc, row.origin)
-        and db.execute(SQL["is_queued"], (row.entity, row.id)).fetchone() is None
-    )
 
 
 def _drop_others(db: sqlite3.Connection, kept: AbstractSet[tuple[str, str]]) -> set[str]:
