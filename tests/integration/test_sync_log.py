@@ -51,6 +51,10 @@ def statuses(node: NodeRig, operation: str, kind: str) -> list[str]:
     return [line.status for line in lines(node, operation, kind)]
 
 
+async def acknowledged(node: NodeRig) -> bool:
+    return await node.store.unsent() == 0
+
+
 class Hub(FakeHub):
     """Lets go of the link in mid-push, so many times; may let a state lane wait until something was pulled."""
 
@@ -157,6 +161,7 @@ async def test_a_conflict_names_both_versions(node: NodeRig, hub: Hub) -> None:
     node.sync_on()
     await node.report("cam", {"phase": "running"})
     await eventually(lambda: ("status", "cam") in hub.state, "the hub has the status")
+    await eventually(lambda: acknowledged(node), "and the node knows it")
     await node.sync_off()
     assert lines(node, "conflict") == []
     hub.write("status", "cam", b'{"phase": "other"}')

@@ -61,10 +61,6 @@ class SharedPulled:
         """What the digest is over."""
         return read_sums(self._rows.reader, entity)
 
-    def is_sending(self, entity: str) -> bool:
-        """Whether edits are on their way, whose answers would change the digest."""
-        return frozen_through(self._rows.reader, entity) > 0
-
     def may_have_lost(self, entity: str) -> bool:
         """Whether the hub was put back and this entity not compared with it since."""
         found = self._rows.reader.execute(SQL["entities"])

@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from litestar.exceptions import WebSocketDisconnect
+from tests.http_client import Client
 
 from skerry.hub.link import Links
 from skerry.hub.server import Keepalive
@@ -39,28 +40,10 @@ from skerry.wire.people import Apply, NodeDeleted
 from skerry.wire.sync import Enrolled
 from skerry.wire.workload import ProcessSpec, Selector, WorkloadSpec
 
-Client = aiohttp.ClientSession
 Socket = aiohttp.ClientWebSocketResponse
 
 LINK = "/sync/v1/link"
 LOGS = "/api/v1/nodes/a/logs/w"
-
-
-@pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[RunningHub]:
-    async with running_hub(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def node(hub: RunningHub) -> Enrolled:
-    return await hub.enrol("a")
-
-
-@pytest.fixture
-async def client(hub: RunningHub) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession(hub.address) as session:
-        yield session
 
 
 @pytest.fixture
