@@ -145,7 +145,7 @@ def shared_on_demand(
     """What keeps the rows that this node shares, and syncs them; loaded with the first entity."""
 
     async def build() -> Shared:
-        from skerry.node.store.shared_frames import SharedFrames  # noqa: PLC0415 - as above
+        from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames  # noqa: PLC0415 - as above
         from skerry.node.store.shared_pulled import SharedPulled  # noqa: PLC0415
         from skerry.node.store.shared_rows import SharedRows  # noqa: PLC0415
         from skerry.node.sync.row_hub import HttpRowHub  # noqa: PLC0415
@@ -159,9 +159,10 @@ def shared_on_demand(
         if link.account is not None:
             uplink = link.uplink(link.account, counts=counts)
             way = Way(uplink, HttpRowHub(uplink))
+        most = MAX_FRAME if link.turns is None else min(MAX_FRAME, link.turns.piece)
         lanes = RowLanes(
             shared, opened.state, way, host.clock, host.chance, pace=SyncPace.of(settings.sync),
-            counts=counts, tell=events.tell,
+            most=most, counts=counts, tell=events.tell,
         )  # fmt: skip
         await sync.join(lanes)
         return shared

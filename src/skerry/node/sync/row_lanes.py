@@ -12,14 +12,14 @@ import msgspec
 
 from skerry.kit.clock import Clock
 from skerry.node.ports import RowHub, Uplink
-from skerry.node.store.shared_frames import SharedFrames
+from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.push import LanePush
 from skerry.node.sync.row_feed import RowFeed
-from skerry.node.sync.row_pull import RowPull
+from skerry.node.sync.row_pull import PAGE, PAGE_OF_LIMITED, RowPull
 from skerry.node.sync.session import Puller
 from skerry.node.sync.sync import LINGER, Connection
 from skerry.wire.local import LaneCounters
@@ -55,9 +55,12 @@ class RowLanes:
         chance: random.Random,
         *,
         pace: Pace,
+        most: int = MAX_FRAME,
         counts: Mapping[Lane, LaneCounters] | None = None,
         tell: Tell = untold,
     ) -> None:
+        """`most` is the size of a unit before compression."""
+        self._most = most
         self._counts = counts or {}
         self._tell = tell
         self._shared = shared
@@ -81,6 +84,7 @@ class RowLanes:
             greeted=lambda: connection.session.greetings,
             pace=self._pace,
             log=self._store.log,
+            limit=PAGE if self._most == MAX_FRAME else PAGE_OF_LIMITED,
             tell=self._tell,
         )
         self._shared.rows.when_declared(connection.pull.news.ring)
@@ -100,6 +104,7 @@ class RowLanes:
             self._store,
             shared.rows.changed,
             boot_id=self._clock.boot_id(),
+            most=self._most,
         )
         return LanePush(
             feed, uplink, self._clock, self._chance, pace=self._pace, log=self._store.log,

@@ -6,10 +6,13 @@ that differs is looked at again after another hello, since only a hello tells th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+
+import msgspec
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -20,12 +23,40 @@ from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.sync_log import SyncLog
 from skerry.node.sync.asking import Asking
 from skerry.node.sync.pace import Pace, Tell, untold
-from skerry.wire.shared import Buckets, RowsPart, RowsPull, RowsWanted
+from skerry.wire.shared import Buckets, RowsPage, RowsPart, RowsPull, RowsWanted
 
 log = logging.getLogger(__name__)
 
+PAGE = 4000
+"""Rows in one answer at most; the hub ends it sooner where rows are large."""
+
+PAGE_OF_LIMITED = 1000
+"""The same over a link that is limited and that others wait for, too."""
+
 WANTED = 1000
 """Rows that are asked for by their ids at a time."""
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """The hub's. `undecided` is what waited for a person before it was asked."""
+
+    page: RowsPage
+    undecided: dict[str, Undecided]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is all changes of which more follow: then nothing of it decides what is asked next."""
+        parts = self.page.parts
+        return bool(parts) and all(part.more and not part.repair for part in parts)
+
+
+def _follow(cursors: dict[str, str], page: RowsPage) -> None:
+    """Makes `cursors` those of what is asked next."""
+    for part in page.parts:
+        if part.more:
+            cursors[part.entity] = part.cursor
+        else:
+            cursors.pop(part.entity, None)
 
 
 class RowPull:
@@ -44,8 +75,10 @@ class RowPull:
         greeted: Callable[[], int],
         pace: Pace,
         log: SyncLog,
+        limit: int = PAGE,
         tell: Tell = untold,
     ) -> None:
+        self._limit = limit
         self._hub = hub
         self._rows = rows
         self._pulled = pulled
@@ -81,19 +114,37 @@ class RowPull:
         """All changes of all entities; False: the hub did not answer."""
         cursors = self._pulled.cursors()
         while cursors:
-            undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
-            page = await self._asking.ask(partial(self._hub.rows, RowsPull(dict(cursors))))
-            if page is None:
+            answer = await self._ask(cursors)
+            while answer is not None and answer.goes_on:
+                answer = await self._take_and_ask(answer, cursors)
+            if answer is None or not await self._take_all(answer):
                 return False
-            for part in page.parts:
-                if not await self._take(part, undecided.get(part.entity, frozenset())):
-                    return False
-                if part.more:
-                    cursors[part.entity] = part.cursor
-                else:
-                    cursors.pop(part.entity, None)
-            if not page.parts:
+            if not answer.page.parts:
                 break
+            _follow(cursors, answer.page)
+        return True
+
+    async def _ask(self, cursors: Mapping[str, str]) -> _Answer | None:
+        undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
+        question = RowsPull(dict(cursors), self._limit)
+        page = await self._asking.ask(partial(self._hub.rows, question))
+        return None if page is None else _Answer(page, undecided)
+
+    async def _take_and_ask(self, answer: _Answer, cursors: dict[str, str]) -> _Answer | None:
+        """The answer that follows one that goes on, which is taken over while the hub makes the next."""
+        _follow(cursors, answer.page)
+        asking = asyncio.create_task(self._ask(cursors))
+        try:
+            await self._take_all(answer)
+            return await asking
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _take_all(self, answer: _Answer) -> bool:
+        for part in answer.page.parts:
+            if not await self._take(part, answer.undecided.get(part.entity, frozenset())):
+                return False
         return True
 
     async def _missing(self) -> bool:
