@@ -107,6 +107,8 @@ def test_classes_that_are_no_models() -> None:
             sdk.model()(cls)
     with pytest.raises(InvalidInput, match="no model"):
         sdk.repository(Nameless)
+    with pytest.raises(InvalidInput, match="brackets"):
+        sdk.model(made())
 
 
 @pytest.mark.parametrize(
@@ -139,9 +141,13 @@ def test_repositories_that_cannot_be() -> None:
         ({"hub": "http://hub:8600"}, "token="),
         ({"hub": "http://hub:8600", "token": "t", "socket": "s"}, "no socket="),
         ({"hub": "hub:8600", "token": "t"}, "http"),
+        ({"hub": "http://hub:8600", "token": ""}, "one word"),
+        ({"hub": "http://hub:8600", "token": "a b"}, "one word"),
+        ({"hub": "http://hub:8600", "token": "ä"}, "one word"),
     ):
         with pytest.raises(InvalidInput, match=words):
             sdk.repository(shared, **said)
+    assert sdk.repository(shared, hub="http://hub:8600", token="t\n")
     with pytest.raises(InvalidInput, match="stay on their node"):
         sdk.repository(local, hub="http://hub:8600", token="t")
 
@@ -167,6 +173,17 @@ def test_searches_that_cannot_be(where: dict[str, object], words: str) -> None:
         InvalidInput, match=f"cannot look for rows of «thing» by.*{re.escape(words)}"
     ):
         rows.filters(where)
+
+
+def test_what_is_no_object_of_the_model() -> None:
+    rows = codec(made(text=str))
+    wrong: typing.Any = {"text": "a"}
+    for ask in (
+        lambda: rows.with_id("create", wrong),
+        lambda: rows.change("update", wrong, None, None),
+    ):
+        with pytest.raises(InvalidInput, match="row of «thing»: a «dict» is no «Thing»"):
+            ask()
 
 
 def test_searches_that_can_be() -> None:
@@ -300,7 +317,7 @@ def test_changes_that_are_no_request() -> None:
         ),
         ([Change("put", "x" * 201)], "1 to 200 characters"),
         ([Change("put", "")], "1 to 200"),
-        ([Change("put", "a\nb")], "control"),
+        ([Change("put", "a\nb")], r"«a\\nb».*control"),
         ([Change("put", "a\0b")], "control"),
     ):
         with pytest.raises(InvalidInput, match=words):

@@ -103,9 +103,9 @@ def new_body(entity: str, declaration: Declaration, change: Change, now: Now) ->
             f"{_cannot(entity, change)}: there is none, or it was deleted meanwhile. Create it."
         )
     if change.expected is not None and change.expected != now.revision:
-        is_now = "it was deleted" if now.body is None else f"it is at {now.revision}"
+        is_now = "there is none" if now.body is None else f"it is at {now.revision}"
         raise Refused(
-            f"{_cannot(entity, change)}: it is not at revision {change.expected} any more, {is_now}. Read it again."
+            f"{_cannot(entity, change)}: it is not at revision {change.expected}, {is_now}. Read it again."
         )
     if body is None or now.body is None:
         return body

@@ -52,7 +52,8 @@ def row_id_fault(row_id: str) -> str | None:
     """What is wrong with the id of a shared row, or of a model's."""
     if 0 < len(row_id) <= MAX_ROW_ID and not holds_control(row_id):
         return None
-    return f"«{row_id:.40}» is no row's id: use 1 to {MAX_ROW_ID} characters, none of them a control character"
+    shown = ascii(row_id[:40])[1:-1] if holds_control(row_id) else row_id[:40]
+    return f"«{shown}» is no row's id: use 1 to {MAX_ROW_ID} characters, none of them a control character"
 
 
 def component_fault(name: str) -> str | None:

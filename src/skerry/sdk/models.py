@@ -28,7 +28,7 @@ _NAME = re.compile(r"[a-z]([a-z0-9_]{0,61}[a-z0-9])?")
 
 
 def model(  # noqa: PLR0913 - what a declaration says
-    *,
+    *bare: type,
     strategy: Strategy = "last_modified",
     edge_enabled: bool = False,
     edge_strategy: str = "",
@@ -45,6 +45,10 @@ def model(  # noqa: PLR0913 - what a declaration says
     The rest is `wire.shared.Declaration`; `edge_strategy` is kept as given and nothing is done with it. The entity is
     called `name`, or as the class («ShoppingItem» is «shopping_item»). Raises InvalidInput.
     """
+    if bare:
+        raise InvalidInput(
+            "cannot make a model: write @model() with brackets, also where nothing stands in them"
+        )
     declaration = _declaration(
         {
             "strategy": strategy, "fallback": fallback, "fields": dict(fields or {}), "keys": dict(keys or {}),

@@ -23,6 +23,8 @@ T = TypeVar("T")
 _READING = "__skerry_reading__"
 _NULL = b"null"
 
+Kind = Literal["create", "update", "put"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Model(Generic[T]):
@@ -45,15 +47,16 @@ class RowCodec(Generic[T]):
             name: msgspec.json.encode(value) for name, value in defaults_of(model.cls).items()
         }
 
-    def with_id(self, row: T) -> T:
-        """The row itself when it has an id, else a copy that has one."""
+    def with_id(self, kind: Kind, row: T) -> T:
+        """The row itself when it has an id, else a copy that has one. Raises InvalidInput for what is no object of the model."""
+        self._check(kind, row)
         given: Any = row
         made: T = row if given.id else dataclasses.replace(given, id=uuid7(_Wall()))
         return made
 
     def change(
         self,
-        kind: Literal["create", "update", "put"],
+        kind: Kind,
         row: T,
         read: T | None,
         expected: int | None,
@@ -103,9 +106,14 @@ class RowCodec(Generic[T]):
             raise InvalidInput(f"{cannot}: {error}") from error
         return Filter(path, msgspec.Raw(said), self._defaults.get(path) == said)
 
-    def _encode(self, kind: str, row: T) -> tuple[str, msgspec.Raw]:
+    def _check(self, kind: Kind, row: T) -> None:
         if not isinstance(row, self._cls):
-            raise InvalidInput(f"cannot {kind} «{type(row).__name__}»: it is no «{self._cls.__name__}»")  # fmt: skip
+            raise InvalidInput(
+                f"cannot {kind} row of «{self._entity}»: a «{type(row).__name__}» is no «{self._cls.__name__}»"
+            )
+
+    def _encode(self, kind: Kind, row: T) -> tuple[str, msgspec.Raw]:
+        self._check(kind, row)
         try:
             text = msgspec.json.encode(row)
             self._decoder.decode(text)
