@@ -296,8 +296,8 @@ class _Answer:
         self._table.drop_bases(self._db, entity, (row.id for row, _, _, _ in rows if row.rev))
         for row, rev, _, mark in rows:
             self._sums.change(row.id, row.mark, mark)
-            if row.settles:
-                self._db.execute(SQL["drop_conflict"], (entity, row.id))
+            if row.settles and self._db.execute(SQL["drop_conflict"], (entity, row.id)).rowcount:
+                self._log.note_decided(self._db, entity, row.id)
             if row.seen > rev:
                 self._want(row.id)
 
