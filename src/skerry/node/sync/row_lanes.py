@@ -100,6 +100,7 @@ class RowLanes:
             self._store,
             shared.rows.changed,
             boot_id=self._clock.boot_id(),
+            tell=self._tell,
         )
         return LanePush(
             feed, uplink, self._clock, self._chance, pace=self._pace, log=self._store.log,
