@@ -92,8 +92,8 @@ class Answer:
                 deleted.append(row_id)
             else:
                 accepted.append((rev, signed(now), node_id, entity, row_id))
-            if settles:
-                self._db.execute(SQL["drop_conflict"], (entity, row_id))
+            if settles and self._db.execute(SQL["drop_conflict"], (entity, row_id)).rowcount:
+                self._log.note_decided(self._db, entity, row_id)
             if seen > rev:
                 self._want(row_id)
         self._db.executemany(SQL["accept"], accepted)

@@ -41,6 +41,12 @@ class Repaired(msgspec.Struct, frozen=True):
     again: int = 0
     wanted: int = 0
 
+    def and_then(self, more: Repaired) -> Repaired:
+        """Both together."""
+        return Repaired(
+            self.dropped + more.dropped, self.again + more.again, self.wanted + more.wanted
+        )
+
 
 class SharedPulled:
     """What comes from the hub, for all entities of one node's store."""
@@ -102,8 +108,10 @@ class SharedPulled:
         def work(db: sqlite3.Connection) -> int:
             taken = self._take(db, part.entity, part.rows, newer_only=True)
             if not part.more:
-                decided = [each for each in undecided if each[0] not in part.waiting]
-                db.executemany(SQL["decided"], [(part.entity, *each) for each in decided])
+                for row_id, hlc in sorted(undecided):
+                    decided = row_id not in part.waiting
+                    if decided and db.execute(SQL["decided"], (part.entity, row_id, hlc)).rowcount:
+                        self._log.note_decided(db, part.entity, row_id)
             db.execute(SQL["set_cursor"], (part.cursor, part.entity))
             return taken
 

@@ -38,8 +38,13 @@ SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, body
 FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id;
 
 -- name: live_page
-SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, body
+SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, CASE WHEN instr(body, ?) THEN body END AS body
 FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id LIMIT ?;
+
+-- name: count_page
+SELECT count(*), max(id) FROM (
+  SELECT id FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id LIMIT ?
+) WHERE substr(id, 1, length(?)) = ?;
 
 -- name: count
 SELECT count(*) FROM shared_row WHERE entity = ? AND deleted = 0;

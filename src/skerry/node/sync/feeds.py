@@ -28,7 +28,7 @@ _MAX_FRAMES = 1000
 class Outgoing(msgspec.Struct, frozen=True):
     """A unit, the point that the lane will have reached with it, and whether more is waiting behind it.
 
-    `meanwhile` is to be done while it is on its way; it may be cancelled when there is no answer.
+    `meanwhile` is to be done while it is on its way: something short.
     """
 
     unit: PushUnit

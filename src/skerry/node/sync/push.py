@@ -132,7 +132,6 @@ class LanePush:
         try:
             await self._send(outgoing, meanwhile)
         finally:
-            meanwhile.cancel()
             await asyncio.gather(meanwhile, return_exceptions=True)
 
     async def _send(self, outgoing: Outgoing, meanwhile: asyncio.Task[None] | None = None) -> None:

@@ -15,10 +15,22 @@ from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Decision, Held, HubWentBack
 from skerry.node.sync.feeds import Outgoing
-from skerry.wire.shared import Judged, judged_of
+from skerry.node.sync.pace import CONFLICT, Tell, untold
+from skerry.wire.codec import decode
+from skerry.wire.records import Meta
+from skerry.wire.shared import EditFrame, Judged, judged_of
 from skerry.wire.sync import Lane, LanePoint, PushReply, PushUnit
 
 _MAX_FRAMES = 1000
+
+_EVENTS = 100
+"""So many edits of a frame are told one by one."""
+
+_WORDS = {
+    "merged": "this node's edit and another were put together",
+    "lost": "another version stands, this node's edit is in the hub's history",
+    "conflict": "this node's edit waits for a person",
+}
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -27,6 +39,8 @@ class _Answer(msgspec.Struct, frozen=True):
     point: LanePoint
     revs: list[int]
     judged: list[Judged]
+    frame: bytes
+    """The frame's, where something is judged."""
 
 
 class RowFeed:
@@ -43,8 +57,10 @@ class RowFeed:
         *,
         boot_id: str,
         most: int = MAX_FRAME,
+        tell: Tell = untold,
     ) -> None:
         self.lane = lane
+        self._tell = tell
         self.linger = linger
         self._frames = frames
         self._pulled = pulled
@@ -55,6 +71,7 @@ class RowFeed:
         self._sent = LanePoint()
         self._most = most
         self._answer: _Answer | None = None
+        self._frame = b""
 
     @property
     def bell(self) -> Bell:
@@ -87,7 +104,7 @@ class RowFeed:
         if not waiting:
             return None
         frame = waiting[0]
-        self._sent = LanePoint(frame.n, frame.chain)
+        self._sent, self._frame = LanePoint(frame.n, frame.chain), frame.body
         unit = PushUnit(
             incarnation=self._store.incarnation,
             lane=self.lane,
@@ -116,6 +133,8 @@ class RowFeed:
                 answer.judged,
                 freeze=self._most if freeze else 0,
             )
+            if answer.judged:
+                await self._tell_of(answer)
         elif freeze:
             await self._frames.freeze(self.lane, self._most)
 
@@ -124,10 +143,26 @@ class RowFeed:
         return None if chain is None else LanePoint(n, chain)
 
     async def confirm(self, reply: PushReply) -> None:
-        self._answer = _Answer(self._sent, reply.revs, judged_of(reply.judged))
+        judged = judged_of(reply.judged)
+        frame = self._frame if judged else b""
+        self._answer, self._frame = _Answer(self._sent, reply.revs, judged, frame), b""
         if not await self._frames.has_after(self.lane, self._sent.n):
             await self._go_on()
         self._hub = reply.point
+
+    async def _tell_of(self, answer: _Answer) -> None:
+        """Edits that met others, one event each; of very many at once the rest together."""
+        frame = decode(answer.frame, EditFrame, f"frame of lane «{self.lane}»")
+        met = [each for each in answer.judged if each.outcome != "whole"]
+        for each in met[:_EVENTS]:
+            row = frame.edits[each.index].id
+            words = f"row «{row}» of «{frame.entity}»: {_WORDS[each.outcome]}"
+            meta: Meta = {"entity": frame.entity, "row": row, "outcome": each.outcome}
+            await self._tell(CONFLICT, words, meta)
+        if rest := met[_EVENTS:]:
+            counts = {name: sum(each.outcome == name for each in rest) for name in _WORDS}
+            words = f"{len(rest)} more rows of «{frame.entity}»"
+            await self._tell(CONFLICT, words, {"entity": frame.entity, **counts})
 
     async def save(self, acknowledged: LanePoint) -> None:
         """Nothing to do: it is saved together with the rows."""

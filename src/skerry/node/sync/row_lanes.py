@@ -105,6 +105,7 @@ class RowLanes:
             shared.rows.changed,
             boot_id=self._clock.boot_id(),
             most=self._most,
+            tell=self._tell,
         )
         return LanePush(
             feed, uplink, self._clock, self._chance, pace=self._pace, log=self._store.log,

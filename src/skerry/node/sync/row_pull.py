@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -18,12 +18,14 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.tasks import Guard
 from skerry.node.ports import RowHub
-from skerry.node.store.shared_pulled import SharedPulled, Undecided
+from skerry.node.store.shared_pulled import Repaired, SharedPulled, Undecided
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.sync_log import SyncLog
 from skerry.node.sync.asking import Asking
-from skerry.node.sync.pace import Pace, Tell, untold
-from skerry.wire.shared import Buckets, RowsPage, RowsPart, RowsPull, RowsWanted
+from skerry.node.sync.pace import REPAIRED, Pace, Tell, untold
+from skerry.wire.local import PullCounters
+from skerry.wire.records import Meta
+from skerry.wire.shared import Buckets, RowsPage, RowsPart, RowsPull, RowsWanted, SharedRow
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,8 @@ class RowPull:
         tell: Tell = untold,
     ) -> None:
         self._limit = limit
+        self._tell = tell
+        self._log = log
         self._hub = hub
         self._rows = rows
         self._pulled = pulled
@@ -88,7 +92,7 @@ class RowPull:
         self._check = check
         self._greeted = greeted
         self._pace = pace
-        self._asking = Asking(clock, chance, check, news, log, pace, tell=tell)
+        self._asking = Asking(clock, chance, check, news, log, pace, tell=tell, of="rows")
         self._guard = Guard("pulling shared rows", clock, chance)
         self._suspected: dict[str, int] = {}
         """Hellos until then, by the entity whose digest differed."""
@@ -99,6 +103,20 @@ class RowPull:
         """Why the hub does not answer as it should; empty when it does."""
         return self._asking.problem
 
+    @property
+    def refusals(self) -> int:
+        """In a row."""
+        return self._asking.refusals
+
+    @property
+    def counts(self) -> PullCounters:
+        """Since the start."""
+        return self._asking.counts
+
+    def hurry(self) -> None:
+        """A pull that was refused is tried now."""
+        self._asking.hurry()
+
     async def run(self) -> None:
         """Pulls at every ring, until cancelled."""
         seen = self._news.count - 1
@@ -106,8 +124,13 @@ class RowPull:
             seen = await self._news.within(seen, self._pace.pull_after(self._chance), self._clock)
             await self._guard.run(self._pass)
 
+    async def save(self) -> None:
+        """Writes down what the log has not been told."""
+        await self._log.flush_rows()
+
     async def _pass(self) -> None:
         if await self._changes() and await self._missing():
+            self._asking.count(rounds=1)
             self.last_success = self._clock.wall_ns()
 
     async def _changes(self) -> bool:
@@ -128,7 +151,10 @@ class RowPull:
         undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
         question = RowsPull(dict(cursors), self._limit)
         page = await self._asking.ask(partial(self._hub.rows, question))
-        return None if page is None else _Answer(page, undecided)
+        if page is None:
+            return None
+        self._asking.count(rows=sum(len(part.rows) for part in page.parts))
+        return _Answer(page, undecided)
 
     async def _take_and_ask(self, answer: _Answer, cursors: dict[str, str]) -> _Answer | None:
         """The answer that follows one that goes on, which is taken over while the hub makes the next."""
@@ -157,6 +183,7 @@ class RowPull:
                 await self._pulled.hub_went_back()
             return await self._repair(entity, part.cursor)
         await self._pulled.apply_part(part, undecided)
+        await self._log_rows(entity, part.rows)
         if part.more or await self._rows.unsent(entity) or not part.digest:
             return True
         if part.digest == self._pulled.digest(entity):
@@ -178,14 +205,16 @@ class RowPull:
             entity,
             ", which was put back" if lost else "",
         )
-        sums, more = self._pulled.sums(entity), True
+        sums, more, found = self._pulled.sums(entity), True, Repaired()
         while more:
             question = Buckets(entity, sums)
             reply = await self._asking.ask(partial(self._hub.buckets, question))
             if reply is None:
                 return False
             if reply.differing:
-                await self._pulled.reconcile(entity, reply.differing, lost=lost)
+                found = found.and_then(
+                    await self._pulled.reconcile(entity, reply.differing, lost=lost)
+                )
             for bucket, rows in reply.differing.items():  # what still differs is on its way
                 sums[bucket] = sum(row.mark for row in rows) % 2**64
             more = reply.more
@@ -193,7 +222,16 @@ class RowPull:
             return False
         await self._pulled.compared(entity, cursor)
         self._suspected.pop(entity, None)
+        if found != Repaired():
+            meta: Meta = {"entity": entity, "put_back": lost, **msgspec.structs.asdict(found)}
+            words = f"{found.wanted} fetched, {found.dropped} dropped, {found.again} sent again"
+            await self._tell(REPAIRED, f"rows of «{entity}»: {words}", meta)
         return True
+
+    async def _log_rows(self, entity: str, rows: Sequence[SharedRow]) -> None:
+        if rows:
+            size = sum(len(bytes(row.body)) for row in rows)
+            await self._log.pulled_rows(entity, len(rows), size)
 
     async def _fetch(self, entity: str) -> bool:
         """Rows that are wanted whole. False: the hub did not answer."""
@@ -203,5 +241,7 @@ class RowPull:
                 return False
             if part.more and part.rows:
                 ids = [row_id for row_id in ids if row_id <= part.rows[-1].id]
+            self._asking.count(rows=len(part.rows))
             await self._pulled.take_whole(entity, part.rows, ids)
+            await self._log_rows(entity, part.rows)
         return True
