@@ -21,10 +21,12 @@ from skerry.core.entity_changes import (
     new_body,
     together,
 )
+from skerry.core.entity_words import decided, left_alone
 from skerry.core.names import name_fault
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.kit.one_line import one_line
-from skerry.node.store.shared_frames import UNNUMBERED, SharedFrames
+from skerry.node.store.shared_edits import UNNUMBERED
+from skerry.node.store.shared_frames import SharedFrames
 from skerry.node.store.shared_rows import SharedRows, Standing, checked, checked_body
 from skerry.node.store.shared_table import NOTHING, SQL, Held
 from skerry.wire.codec import decode, encode
@@ -74,14 +76,17 @@ class EntityRows:
         return found
 
     async def declare(self, entity: str, asked: Declare) -> Declared:
-        """Keeps the entity as asked from now on. Raises InvalidInput when it is declared otherwise."""
+        """Keeps the entity as asked from now on. Raises InvalidInput when it is declared otherwise.
+
+        What the node's settings say of conflicts takes the place of what is asked.
+        """
         fault = name_fault(entity.replace("_", "-"))
         if fault or entity == DECLARATIONS:
             raise InvalidInput(
                 f"cannot declare entity «{entity}»: {fault or 'it is the one of declarations'}"
             )
         held = self._find_declared(entity)
-        declaration = asked.declaration if held is None else together(entity, held, asked)
+        declaration = self._wanted(entity, held, asked)
         if held is not None and held.declaration == declaration:
             return held
         if asked.local:
@@ -146,12 +151,21 @@ class EntityRows:
                 f"cannot settle row «{unknown[0]}» of «{entity}»: no edit of this node waits for it"
             )
 
+    def _wanted(self, entity: str, held: Declared | None, asked: Declare) -> Declaration:
+        words = self._rows.words(entity)
+        say = decided(words, asked.declaration)
+        if held is None:
+            return say
+        if not asked.replace:
+            say = left_alone(words, held.declaration, asked.declaration)
+        return together(entity, held, msgspec.structs.replace(asked, declaration=say))
+
     def _find_declared(self, entity: str) -> Declared | None:
         for row in self._rows.reader.execute(SQL["local_entities"]):
             if row["entity"] == entity:
                 told = row["local"].encode()
                 return Declared(decode(told, Declaration, f"declaration of «{entity}»"), local=True)
-        shared = self._rows.declared.get(entity)
+        shared = self._rows.said.get(entity)
         return None if shared is None else Declared(shared, local=False)
 
     def _find(self, entity: str, kept: Declared, asked: Find) -> Found:

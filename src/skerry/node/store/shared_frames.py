@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
 from skerry.core.lanes import extend
-from skerry.core.merging import Version, apply, diff, rebase
+from skerry.core.merging import Version, apply, rebase
 from skerry.kit.errors import InvalidInput
 from skerry.kit.sealing.cipher import Cipher
 from skerry.node.store.bodies import CONFLICT_BASE, CONFLICT_OURS, SHARED_FRAME
+from skerry.node.store.shared_edits import UNNUMBERED, edit_of
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.shared_table import (
     NOTHING,
@@ -36,12 +38,6 @@ from skerry.wire.sync import NO_CHAIN, Lane, LanePoint
 MAX_FRAME = 256 * 1024
 """Bytes of a frame's edits, unless a single one has more: so much a row of a more urgent lane waits for."""
 
-PATCHED = 1024
-"""Bytes of a body from which on a patch is tried."""
-
-UNNUMBERED = -1
-"""The revision of a base that the hub has never had: an edit of this node on which the hub has put another version."""
-
 _AROUND = 64
 """Bytes that travel with an edit besides its id and body."""
 
@@ -56,10 +52,31 @@ class Conflict(msgspec.Struct, frozen=True):
     ours: bytes
 
 
-class SharedFrames:
-    """The row lanes of one node's store."""
+class Schedule(Protocol):
+    """Whose edits go now (`node.sync.row_schedule`)."""
 
-    def __init__(self, rows: SharedRows, cipher: Cipher, log: SyncLog) -> None:
+    def may_push(self, entity: str) -> bool: ...
+
+    def pushed(self, entity: str) -> None: ...
+
+
+class SharedFrames:
+    """The row lanes of one node's store. Without a `schedule` all edits go as soon as they are made.
+
+    A frame has `most` bytes, unless a single edit has more.
+    """
+
+    def __init__(
+        self,
+        rows: SharedRows,
+        cipher: Cipher,
+        log: SyncLog,
+        schedule: Schedule | None = None,
+        *,
+        most: int = MAX_FRAME,
+    ) -> None:
+        self._schedule = schedule
+        self._most = min(most, MAX_FRAME)
         self._rows = rows
         self._table = rows.table
         self._cipher = cipher
@@ -118,7 +135,7 @@ class SharedFrames:
         return frames > 1 or any(
             reader.execute(SQL["newest_place"], (entity,)).fetchone()[0]
             > frozen_through(reader, entity)
-            for entity in self._entities(lane)
+            for entity in self._going(lane)
         )
 
     async def failing(self, lane: Lane, n: int) -> None:
@@ -150,11 +167,18 @@ class SharedFrames:
         declared = self._rows.declared.items()
         return [entity for entity, how in declared if lane == f"rows-{how.priority}"]
 
+    def _going(self, lane: Lane) -> list[str]:
+        names, schedule = self._entities(lane), self._schedule
+        return names if schedule is None else [name for name in names if schedule.may_push(name)]
+
     def _freeze(self, db: sqlite3.Connection, lane: Lane) -> bool:
-        names = self._entities(lane)
         last = self._served.get(lane, "")
-        turns = sorted(names, key=lambda name: (name <= last, name))
-        return any(self._freeze_entity(db, lane, entity) for entity in turns)
+        for entity in sorted(self._going(lane), key=lambda name: (name <= last, name)):
+            if self._freeze_entity(db, lane, entity):
+                return True
+            if self._schedule is not None:
+                self._schedule.pushed(entity)
+        return False
 
     def _freeze_entity(self, db: sqlite3.Connection, lane: Lane, entity: str) -> bool:
         through = frozen_through(db, entity)
@@ -162,9 +186,9 @@ class SharedFrames:
         edits: list[Edit] = []
         size = first = last = 0
         for row in db.execute(SQL["waiting"], (entity, through, limit)):
-            edit = self._edit_of(db, entity, Held.of(row))
+            edit = edit_of(self._table, db, entity, Held.of(row))
             size += len(edit.id) + len(bytes(edit.body)) + len(bytes(edit.base_body)) + _AROUND
-            if edits and size > MAX_FRAME:
+            if edits and size > self._most:
                 break
             edits.append(edit)
             first, last = first or row["seq"], row["seq"]
@@ -184,24 +208,6 @@ class SharedFrames:
             return LanePoint(row["n"], row["chain"])
         row = db.execute(SQL["lane"], (lane,)).fetchone()
         return LanePoint() if row is None else LanePoint(row["acknowledged"], row["chain"])
-
-    def _edit_of(self, db: sqlite3.Connection, entity: str, held: Held) -> Edit:
-        if held.deleted:
-            return Edit(held.id, held.rev, held.hlc, "delete", settles=held.settles)
-        body = self._table.body(entity, held)
-        whole = Edit(held.id, held.rev, held.hlc, "put", msgspec.Raw(body), held.settles)
-        told = held.whole or held.rev == UNNUMBERED
-        if not held.rev or (len(body) <= PATCHED and not told):
-            return whole
-        base = self._table.base(db, entity, held.id)
-        if base is None or base.deleted or base.rev != held.rev:
-            return whole
-        if told:
-            return msgspec.structs.replace(whole, base_body=msgspec.Raw(base.body))
-        patch = diff(base.body, body)
-        if patch is None:
-            return whole
-        return msgspec.structs.replace(whole, kind="patch", body=msgspec.Raw(patch))
 
     def _acknowledge(
         self,

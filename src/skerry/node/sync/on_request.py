@@ -66,6 +66,7 @@ async def sync_now(sync: Sync, clock: Clock, patience: float) -> SyncRound:
     start = _Start(connection, await _heads(sync), clock)
     for push in connection.pushes.values():
         push.hurry()
+    sync.hurry()
     connection.pull.hurry()
     connection.check.ring()
     lanes = await _moving(sync, connection)
