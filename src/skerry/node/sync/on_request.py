@@ -74,6 +74,7 @@ async def sync_now(sync: Sync, clock: Clock, patience: float) -> SyncRound:
     start = _Start(connection, await _heads(sync), clock)
     for push in connection.pushes.values():
         push.hurry()
+    sync.hurry()
     for puller in connection.session.pullers:
         puller.hurry()
     connection.check.ring()

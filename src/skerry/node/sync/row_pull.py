@@ -22,9 +22,18 @@ from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.sync_log import SyncLog
 from skerry.node.sync.asking import Asking
 from skerry.node.sync.pace import REPAIRED, Pace, Tell, untold
+from skerry.node.sync.row_schedule import RowSchedule
 from skerry.wire.local import PullCounters
 from skerry.wire.records import Meta
-from skerry.wire.shared import Buckets, RowsPart, RowsPull, RowsWanted, SharedRow
+from skerry.wire.shared import (
+    Buckets,
+    Declaration,
+    Priority,
+    RowsPart,
+    RowsPull,
+    RowsWanted,
+    SharedRow,
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +42,10 @@ WANTED = 1000
 
 
 class RowPull:
-    """Takes over the hub's shared rows. `news` rings as for `pull.PullLoop`; `greeted` counts answered hellos."""
+    """Takes over the hub's shared rows. `news` rings as for `pull.PullLoop`; `greeted` counts answered hellos.
+
+    With a `priority` it pulls the entities of that class only.
+    """
 
     def __init__(  # noqa: PLR0913 - both ends, and when
         self,
@@ -49,9 +61,13 @@ class RowPull:
         pace: Pace,
         log: SyncLog,
         tell: Tell = untold,
+        schedule: RowSchedule | None = None,
+        priority: Priority | None = None,
     ) -> None:
         self._tell = tell
         self._log = log
+        self._priority = priority
+        self._schedule = schedule
         self._hub = hub
         self._rows = rows
         self._pulled = pulled
@@ -88,9 +104,16 @@ class RowPull:
 
     async def run(self) -> None:
         """Pulls at every ring, until cancelled."""
-        seen = self._news.count - 1
+        seen, schedule = self._news.count - 1, self._schedule
         while True:
-            seen = await self._news.within(seen, self._pace.pull_after(self._chance), self._clock)
+            seconds = self._pace.pull_after(self._chance)
+            if schedule is not None:
+                seconds = schedule.wait(seconds)
+            seen = await self._news.within(seen, seconds, self._clock)
+            if schedule is not None and schedule.come():
+                self._rows.changed.ring()
+                if self._priority is not None:
+                    self._news.ring()  # for the other classes
             await self._guard.run(self._pass)
 
     async def save(self) -> None:
@@ -104,10 +127,12 @@ class RowPull:
 
     async def _changes(self) -> bool:
         """All changes of all entities; False: the hub did not answer."""
-        cursors = self._pulled.cursors()
+        held = self._pulled.cursors()
+        cursors = {entity: held[entity] for entity in self._mine() if self._is_due(entity)}
+        asked = list(cursors)
         while cursors:
             undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
-            page = await self._asking.ask(partial(self._hub.rows, RowsPull(dict(cursors))))
+            page = await self._asking.ask(partial(self._hub.rows, self._question(cursors)))
             if page is None:
                 return False
             self._asking.count(rows=sum(len(part.rows) for part in page.parts))
@@ -120,10 +145,27 @@ class RowPull:
                     cursors.pop(part.entity, None)
             if not page.parts:
                 break
+        if self._schedule is not None:
+            self._schedule.pulled(asked)
         return True
 
+    def _question(self, cursors: dict[str, str]) -> RowsPull:
+        declared = self._rows.declared
+        sizes = {entity: declared[entity].batch_size for entity in cursors if entity in declared}
+        usual = Declaration().batch_size
+        limits = {entity: size for entity, size in sizes.items() if size < usual}
+        return RowsPull(dict(cursors), limits=limits)
+
+    def _is_due(self, entity: str) -> bool:
+        return self._schedule is None or self._schedule.may_pull(entity)
+
+    def _mine(self) -> list[str]:
+        """The entities that are pulled here, urgent ones first."""
+        declared = self._rows.declared.items()
+        return [entity for entity, how in declared if self._priority in {None, how.priority}]
+
     async def _missing(self) -> bool:
-        return all([await self._fetch(entity) for entity in list(self._rows.declared)])
+        return all([await self._fetch(entity) for entity in self._mine()])
 
     async def _take(self, part: RowsPart, undecided: Undecided) -> bool:
         entity = part.entity
