@@ -70,6 +70,10 @@ class SharedPulled:
         """Rows to be asked for whole."""
         return [row["id"] for row in self._rows.reader.execute(SQL["wanted"], (entity, limit))]
 
+    def wants_any(self) -> bool:
+        """Whether some rows are to be asked for whole."""
+        return bool(self._rows.reader.execute(SQL["wants_any"]).fetchone()[0])
+
     async def hub_went_back(self) -> None:
         """The hub was put back: what it lacks is not deleted but lost, for every entity until it has been compared."""
         await self._rows.writer.run(
@@ -98,6 +102,7 @@ class SharedPulled:
         """
 
         def work(db: sqlite3.Connection) -> int:
+            self._want(db, part)
             taken = self._take(db, part.entity, part.rows, newer_only=True)
             if not part.more:
                 decided = [each for each in undecided if each[0] not in part.waiting]
@@ -141,6 +146,12 @@ class SharedPulled:
             self._rows.changed.ring()
         self._told(entity, repaired.dropped)
         return repaired
+
+    def _want(self, db: sqlite3.Connection, part: RowsPart) -> None:
+        """The first changes of an entity are without what was deleted: rows that the hub has of us already may be."""
+        db.execute(SQL["want_held"], (part.entity, frozen_through(db, part.entity)))
+        if db.execute(SQL["wants"], (part.entity,)).fetchone()[0]:
+            db.executemany(SQL["drop_wanted"], [(part.entity, row.id) for row in part.rows])
 
     def _told(self, entity: str, changed: int) -> None:
         if changed:

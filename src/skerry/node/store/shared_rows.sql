@@ -151,6 +151,18 @@ INSERT INTO shared_sum (entity, bucket, sum) VALUES (?, ?, ?) ON CONFLICT (entit
 -- name: want
 INSERT INTO shared_wanted (entity, id) VALUES (?, ?) ON CONFLICT (entity, id) DO NOTHING;
 
+-- name: want_held
+INSERT INTO shared_wanted (entity, id)
+SELECT r.entity, r.id FROM shared_row r JOIN shared_entity e ON e.entity = r.entity
+WHERE r.entity = ? AND e.cursor = '' AND CASE r.queued WHEN 0 THEN r.rev > 0 ELSE r.queued <= ? END
+ON CONFLICT (entity, id) DO NOTHING;
+
+-- name: wants
+SELECT EXISTS (SELECT 1 FROM shared_wanted WHERE entity = ?);
+
+-- name: wants_any
+SELECT EXISTS (SELECT 1 FROM shared_wanted);
+
 -- name: wanted
 SELECT id FROM shared_wanted WHERE entity = ? ORDER BY id LIMIT ?;
 

@@ -21,7 +21,7 @@ _MAX_FRAMES = 1000
 
 
 class RowFeed:
-    """One row lane. `changed` rings when there may be something new in any of them."""
+    """One row lane. `changed` rings when there may be something new in any of them, `news` is rung for the next pull."""
 
     def __init__(  # noqa: PLR0913 - the store's three rooms, and whose units these are
         self,
@@ -32,6 +32,7 @@ class RowFeed:
         store: NodeStore,
         changed: Bell,
         *,
+        news: Bell,
         boot_id: str,
     ) -> None:
         self.lane = lane
@@ -40,6 +41,7 @@ class RowFeed:
         self._pulled = pulled
         self._store = store
         self._changed = changed
+        self._news = news
         self._boot_id = boot_id
         self._hub = LanePoint()
         self._sent = LanePoint()
@@ -94,6 +96,10 @@ class RowFeed:
     async def confirm(self, reply: PushReply) -> None:
         await self._frames.acknowledge(self.lane, self._sent, reply.revs, judged_of(reply.judged))
         self._hub = reply.point
+        if (
+            self._pulled.wants_any()
+        ):  # what came while this answer was on its way, and the schedule is far off
+            self._news.ring()
 
     async def save(self, acknowledged: LanePoint) -> None:
         """Nothing to do: `confirm` has saved it together with the rows."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.node.ports import RowHub, Uplink
 from skerry.node.store.shared_frames import SharedFrames
@@ -84,13 +85,14 @@ class RowLanes:
             tell=self._tell,
         )
         self._shared.rows.when_declared(connection.pull.news.ring)
-        return [self._push(lane, self._way.uplink) for lane in ROW_LANES], pull
+        lanes = [self._push(lane, self._way.uplink, connection.pull.news) for lane in ROW_LANES]
+        return lanes, pull
 
     async def unsent(self, lane: Lane) -> int:
         """Edits of the lane's entities that the hub does not have."""
         return await self._shared.frames.unsent(lane)
 
-    def _push(self, lane: Lane, uplink: Uplink) -> LanePush:
+    def _push(self, lane: Lane, uplink: Uplink, news: Bell) -> LanePush:
         shared = self._shared
         feed = RowFeed(
             lane,
@@ -99,6 +101,7 @@ class RowLanes:
             shared.pulled,
             self._store,
             shared.rows.changed,
+            news=news,
             boot_id=self._clock.boot_id(),
         )
         return LanePush(
