@@ -74,19 +74,21 @@ class RowPull:
             await self._guard.run(self._pass)
 
     async def _pass(self) -> None:
-        if await self._changes() and await self._missing():
+        """What is missing comes first: digests are compared after the changes."""
+        if await self._missing() and await self._changes() and await self._missing():
             self.last_success = self._clock.wall_ns()
 
     async def _changes(self) -> bool:
         """All changes of all entities; False: the hub did not answer."""
         cursors = self._pulled.cursors()
         while cursors:
+            seen = self._rows.changed.count
             undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
             page = await self._asking.ask(partial(self._hub.rows, RowsPull(dict(cursors))))
             if page is None:
                 return False
             for part in page.parts:
-                if not await self._take(part, undecided.get(part.entity, frozenset())):
+                if not await self._take(part, undecided.get(part.entity, frozenset()), seen):
                     return False
                 if part.more:
                     cursors[part.entity] = part.cursor
@@ -99,14 +101,17 @@ class RowPull:
     async def _missing(self) -> bool:
         return all([await self._fetch(entity) for entity in list(self._rows.declared)])
 
-    async def _take(self, part: RowsPart, undecided: Undecided) -> bool:
+    async def _take(self, part: RowsPart, undecided: Undecided, seen: int) -> bool:
+        """False: the hub did not answer. What was edited here or answered since `seen` is not in the hub's digest."""
         entity = part.entity
         if part.repair:
             if part.repair == "lost":
                 await self._pulled.hub_went_back()
             return await self._repair(entity, part.cursor)
         await self._pulled.apply_part(part, undecided)
-        if part.more or await self._rows.unsent(entity) or not part.digest:
+        if part.more or not part.digest or seen != self._rows.changed.count:
+            return True
+        if await self._rows.unsent(entity) or self._pulled.wanted(entity, 1):
             return True
         if part.digest == self._pulled.digest(entity):
             self._suspected.pop(entity, None)
