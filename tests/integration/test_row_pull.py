@@ -47,7 +47,7 @@ class PlayedHub:
         )
 
     async def buckets(self, sums: Buckets) -> BucketsReply:
-        self.asked.append("buckets")
+        self.asked.append(f"buckets of {sums.entity}")
         return BucketsReply({}, more=False)
 
     async def wanted(self, wanted: RowsWanted) -> RowsPart:
@@ -106,7 +106,7 @@ async def test_rows_that_are_wanted_are_fetched_before_digests_are_compared(
     await node.push("rows-high")
     await node.pull(NAME, of_hub("a", 12))
     await node.answer([9], lane="rows-high")  # given before
-    assert node.pulled.wanted(NAME, 10) == ["a"]
+    assert list(node.pulled.wanted(NAME, 10)) == ["a"]
 
     async def nothing() -> None:
         pass

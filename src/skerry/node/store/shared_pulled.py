@@ -66,9 +66,10 @@ class SharedPulled:
         found = self._rows.reader.execute(SQL["entities"])
         return any(row["lost"] for row in found if row["entity"] == entity)
 
-    def wanted(self, entity: str, limit: int) -> list[str]:
-        """Rows to be asked for whole."""
-        return [row["id"] for row in self._rows.reader.execute(SQL["wanted"], (entity, limit))]
+    def wanted(self, entity: str, limit: int) -> dict[str, int]:
+        """Rows to be asked for whole, each with its revision here; 0: there is none."""
+        found = self._rows.reader.execute(SQL["wanted"], (entity, limit))
+        return {row["id"]: row["rev"] for row in found}
 
     def wants_any(self) -> bool:
         """Whether some rows are to be asked for whole."""
@@ -115,15 +116,22 @@ class SharedPulled:
         )
 
     async def take_whole(
-        self, entity: str, rows: Sequence[SharedRow], asked: Iterable[str]
+        self, entity: str, rows: Sequence[SharedRow], asked: Mapping[str, int]
     ) -> None:
-        """Takes over rows that were asked for by their ids; those of `asked` that are not among them are not at the hub."""
-        ids = list(asked)
+        """Takes over rows that were asked for, `asked` as of `wanted`; those that are not among them are not at the hub.
+
+        A row that has another revision by now stays wanted: the answer may be older.
+        """
 
         def work(db: sqlite3.Connection) -> int:
-            db.executemany(SQL["drop_wanted"], [(entity, row_id) for row_id in ids])
-            missing = set(ids).difference(row.id for row in rows)
-            return self._take(db, entity, rows, newer_only=False) + self._drop(db, entity, missing)
+            held = self._table.find(db, entity, asked)
+            now = {row_id: held[row_id].rev if row_id in held else 0 for row_id in asked}
+            still = {row_id for row_id, rev in asked.items() if now[row_id] == rev}
+            db.executemany(SQL["drop_wanted"], [(entity, row_id) for row_id in still])
+            fitting = [row for row in rows if row.id in still]
+            missing = still.difference(row.id for row in rows)
+            taken = self._take(db, entity, fitting, newer_only=False)
+            return taken + self._drop(db, entity, missing)
 
         self._told(entity, await self._rows.writer.run(work, label="shared.whole", durable=False))
 

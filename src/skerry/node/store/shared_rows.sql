@@ -164,7 +164,9 @@ SELECT EXISTS (SELECT 1 FROM shared_wanted WHERE entity = ?);
 SELECT EXISTS (SELECT 1 FROM shared_wanted);
 
 -- name: wanted
-SELECT id FROM shared_wanted WHERE entity = ? ORDER BY id LIMIT ?;
+SELECT w.id, coalesce(r.rev, 0) AS rev
+FROM shared_wanted w LEFT JOIN shared_row r ON r.entity = w.entity AND r.id = w.id
+WHERE w.entity = ? ORDER BY w.id LIMIT ?;
 
 -- name: drop_wanted
 DELETE FROM shared_wanted WHERE entity = ? AND id = ?;

@@ -152,10 +152,10 @@ class RowPull:
     async def _fetch(self, entity: str) -> bool:
         """Rows that are wanted whole. False: the hub did not answer."""
         while ids := self._pulled.wanted(entity, WANTED):
-            part = await self._asking.ask(partial(self._hub.wanted, RowsWanted(entity, ids)))
+            part = await self._asking.ask(partial(self._hub.wanted, RowsWanted(entity, list(ids))))
             if part is None:
                 return False
             if part.more and part.rows:
-                ids = [row_id for row_id in ids if row_id <= part.rows[-1].id]
+                ids = {row_id: rev for row_id, rev in ids.items() if row_id <= part.rows[-1].id}
             await self._pulled.take_whole(entity, part.rows, ids)
         return True
