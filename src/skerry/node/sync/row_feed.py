@@ -35,7 +35,7 @@ _WORDS = {
 
 
 class RowFeed:
-    """One row lane. `changed` rings when there may be something new in any of them."""
+    """One row lane. `changed` rings when there may be something new in any of them, `news` is rung for the next pull."""
 
     def __init__(  # noqa: PLR0913 - the store's three rooms, and whose units these are
         self,
@@ -46,6 +46,7 @@ class RowFeed:
         store: NodeStore,
         changed: Bell,
         *,
+        news: Bell,
         boot_id: str,
         tell: Tell = untold,
     ) -> None:
@@ -56,6 +57,7 @@ class RowFeed:
         self._pulled = pulled
         self._store = store
         self._changed = changed
+        self._news = news
         self._boot_id = boot_id
         self._hub = LanePoint()
         self._sent = LanePoint()
@@ -112,6 +114,8 @@ class RowFeed:
         judged = judged_of(reply.judged)
         await self._frames.acknowledge(self.lane, self._sent, reply.revs, judged)
         self._hub = reply.point
+        if self._pulled.wants_any():
+            self._news.ring()  # they came while this answer was on its way, and the schedule is far off
         if judged:
             await self._tell_of(judged)
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from skerry.core.entity_words import overruled
+from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.node.ports import RowHub, Uplink
 from skerry.node.store.shared_frames import SharedFrames
@@ -85,7 +86,8 @@ class RowLanes:
         ]
         pulls: list[Puller] = [self._pull(connection, hub, priority) for priority, hub in classes]
         self._shared.rows.when_declared(connection.pull.news.ring)
-        return [self._push(lane, way.uplink) for lane in ROW_LANES], pulls
+        news = connection.pull.news
+        return [self._push(lane, way.uplink, news) for lane in ROW_LANES], pulls
 
     def _pull(self, connection: Connection, hub: RowHub, priority: Priority | None) -> RowPull:
         return RowPull(
@@ -131,7 +133,7 @@ class RowLanes:
         """Edits of the lane's entities that the hub does not have."""
         return await self._shared.frames.unsent(lane)
 
-    def _push(self, lane: Lane, uplink: Uplink) -> LanePush:
+    def _push(self, lane: Lane, uplink: Uplink, news: Bell) -> LanePush:
         shared = self._shared
         feed = RowFeed(
             lane,
@@ -140,6 +142,7 @@ class RowLanes:
             shared.pulled,
             self._store,
             shared.rows.changed,
+            news=news,
             boot_id=self._clock.boot_id(),
             tell=self._tell,
         )

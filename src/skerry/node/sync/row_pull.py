@@ -121,7 +121,8 @@ class RowPull:
         await self._log.flush_rows()
 
     async def _pass(self) -> None:
-        if await self._changes() and await self._missing():
+        """What is missing comes first: digests are compared after the changes."""
+        if await self._missing() and await self._changes() and await self._missing():
             self._asking.count(rounds=1)
             self.last_success = self._clock.wall_ns()
 
@@ -131,13 +132,14 @@ class RowPull:
         cursors = {entity: held[entity] for entity in self._mine() if self._is_due(entity)}
         asked = list(cursors)
         while cursors:
+            seen = self._rows.changed.count
             undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
             page = await self._asking.ask(partial(self._hub.rows, self._question(cursors)))
             if page is None:
                 return False
             self._asking.count(rows=sum(len(part.rows) for part in page.parts))
             for part in page.parts:
-                if not await self._take(part, undecided.get(part.entity, frozenset())):
+                if not await self._take(part, undecided.get(part.entity, frozenset()), seen):
                     return False
                 if part.more:
                     cursors[part.entity] = part.cursor
@@ -167,7 +169,8 @@ class RowPull:
     async def _missing(self) -> bool:
         return all([await self._fetch(entity) for entity in self._mine()])
 
-    async def _take(self, part: RowsPart, undecided: Undecided) -> bool:
+    async def _take(self, part: RowsPart, undecided: Undecided, seen: int) -> bool:
+        """False: the hub did not answer. What was edited here or answered since `seen` is not in the hub's digest."""
         entity = part.entity
         if part.repair:
             if part.repair == "lost":
@@ -175,7 +178,9 @@ class RowPull:
             return await self._repair(entity, part.cursor)
         await self._pulled.apply_part(part, undecided)
         await self._log_rows(entity, part.rows)
-        if part.more or await self._rows.unsent(entity) or not part.digest:
+        if part.more or not part.digest or seen != self._rows.changed.count:
+            return True
+        if await self._rows.unsent(entity) or self._pulled.wanted(entity, 1):
             return True
         if part.digest == self._pulled.digest(entity):
             self._suspected.pop(entity, None)
@@ -227,11 +232,11 @@ class RowPull:
     async def _fetch(self, entity: str) -> bool:
         """Rows that are wanted whole. False: the hub did not answer."""
         while ids := self._pulled.wanted(entity, WANTED):
-            part = await self._asking.ask(partial(self._hub.wanted, RowsWanted(entity, ids)))
+            part = await self._asking.ask(partial(self._hub.wanted, RowsWanted(entity, list(ids))))
             if part is None:
                 return False
             if part.more and part.rows:
-                ids = [row_id for row_id in ids if row_id <= part.rows[-1].id]
+                ids = {row_id: rev for row_id, rev in ids.items() if row_id <= part.rows[-1].id}
             self._asking.count(rows=len(part.rows))
             await self._pulled.take_whole(entity, part.rows, ids)
             await self._log_rows(entity, part.rows)
