@@ -171,8 +171,22 @@ INSERT INTO shared_sum (entity, bucket, sum) VALUES (?, ?, ?) ON CONFLICT (entit
 -- name: want
 INSERT INTO shared_wanted (entity, id) VALUES (?, ?) ON CONFLICT (entity, id) DO NOTHING;
 
+-- name: want_held
+INSERT INTO shared_wanted (entity, id)
+SELECT r.entity, r.id FROM shared_row r JOIN shared_entity e ON e.entity = r.entity
+WHERE r.entity = ? AND e.cursor = '' AND CASE r.queued WHEN 0 THEN r.rev > 0 ELSE r.queued <= ? END
+ON CONFLICT (entity, id) DO NOTHING;
+
+-- name: wants
+SELECT EXISTS (SELECT 1 FROM shared_wanted WHERE entity = ?);
+
+-- name: wants_any
+SELECT EXISTS (SELECT 1 FROM shared_wanted);
+
 -- name: wanted
-SELECT id FROM shared_wanted WHERE entity = ? ORDER BY id LIMIT ?;
+SELECT w.id, coalesce(r.rev, 0) AS rev
+FROM shared_wanted w LEFT JOIN shared_row r ON r.entity = w.entity AND r.id = w.id
+WHERE w.entity = ? ORDER BY w.id LIMIT ?;
 
 -- name: drop_wanted
 DELETE FROM shared_wanted WHERE entity = ? AND id = ?;

@@ -34,7 +34,7 @@ class _Start:
     def lane_is_done(self, connection: Connection, lane: Lane) -> bool:
         """Whether the hub has what the lane had, or has refused it since."""
         push = connection.pushes[lane]
-        has_all = push.acknowledged.n >= self.heads.get(lane, 0)
+        has_all = push.settled.n >= self.heads.get(lane, 0)
         return has_all or push.counts.refusals > self.refusals[lane]
 
     def pull_is_done(self, connection: Connection) -> bool:
@@ -74,6 +74,7 @@ async def sync_now(sync: Sync, clock: Clock, patience: float) -> SyncRound:
     start = _Start(connection, await _heads(sync), clock)
     for push in connection.pushes.values():
         push.hurry()
+    sync.hurry()
     for puller in connection.session.pullers:
         puller.hurry()
     connection.check.ring()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from skerry.kit.bell import Bell
-from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames
+from skerry.node.store.shared_frames import SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Decision, Held, HubWentBack
@@ -44,7 +44,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class RowFeed:
-    """One row lane. `changed` rings when there may be something new in any of them."""
+    """One row lane. `changed` rings when there may be something new in any of them, `news` is rung for the next pull."""
 
     def __init__(  # noqa: PLR0913 - the store's three rooms, and whose units these are
         self,
@@ -55,8 +55,8 @@ class RowFeed:
         store: NodeStore,
         changed: Bell,
         *,
+        news: Bell,
         boot_id: str,
-        most: int = MAX_FRAME,
         tell: Tell = untold,
     ) -> None:
         self.lane = lane
@@ -66,10 +66,10 @@ class RowFeed:
         self._pulled = pulled
         self._store = store
         self._changed = changed
+        self._news = news
         self._boot_id = boot_id
         self._hub = LanePoint()
         self._sent = LanePoint()
-        self._most = most
         self._answer: _Answer | None = None
         self._frame = b""
 
@@ -99,7 +99,7 @@ class RowFeed:
     async def unit(self, after: LanePoint) -> Outgoing | None:  # noqa: ARG002 - of which the answer may be missing
         last = await self.load() if self._answer is None else self._answer.point
         waiting = await self._frames.frames(self.lane, last.n, 1)
-        if not waiting and await self._frames.freeze(self.lane, self._most):
+        if not waiting and await self._frames.freeze(self.lane):
             waiting = await self._frames.frames(self.lane, last.n, 1)
         if not waiting:
             return None
@@ -131,12 +131,14 @@ class RowFeed:
                 answer.point,
                 answer.revs,
                 answer.judged,
-                freeze=self._most if freeze else 0,
+                freeze=freeze,
             )
+            if self._pulled.wants_any():
+                self._news.ring()  # they came while the answer was on its way, and the schedule is far off
             if answer.judged:
                 await self._tell_of(answer)
         elif freeze:
-            await self._frames.freeze(self.lane, self._most)
+            await self._frames.freeze(self.lane)
 
     async def point_at(self, n: int) -> LanePoint | None:
         chain = await self._frames.chain(self.lane, n)

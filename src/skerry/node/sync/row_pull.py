@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -23,27 +23,32 @@ from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.sync_log import SyncLog
 from skerry.node.sync.asking import Asking
 from skerry.node.sync.pace import REPAIRED, Pace, Tell, untold
+from skerry.node.sync.row_schedule import RowSchedule
 from skerry.wire.local import PullCounters
 from skerry.wire.records import Meta
-from skerry.wire.shared import Buckets, RowsPage, RowsPart, RowsPull, RowsWanted, SharedRow
+from skerry.wire.shared import (
+    Buckets,
+    Declaration,
+    Priority,
+    RowsPage,
+    RowsPart,
+    RowsPull,
+    RowsWanted,
+    SharedRow,
+)
 
 log = logging.getLogger(__name__)
-
-PAGE = 4000
-"""Rows in one answer at most; the hub ends it sooner where rows are large."""
-
-PAGE_OF_LIMITED = 1000
-"""The same over a link that is limited and that others wait for, too."""
 
 WANTED = 1000
 """Rows that are asked for by their ids at a time."""
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    """The hub's. `undecided` is what waited for a person before it was asked."""
+    """The hub's. Before it was asked, `undecided` waited for a person, and `seen` counted the changes here."""
 
     page: RowsPage
     undecided: dict[str, Undecided]
+    seen: int
 
     @property
     def goes_on(self) -> bool:
@@ -62,7 +67,10 @@ def _follow(cursors: dict[str, str], page: RowsPage) -> None:
 
 
 class RowPull:
-    """Takes over the hub's shared rows. `news` rings as for `pull.PullLoop`; `greeted` counts answered hellos."""
+    """Takes over the hub's shared rows. `news` rings as for `pull.PullLoop`; `greeted` counts answered hellos.
+
+    With a `priority` it pulls the entities of that class only.
+    """
 
     def __init__(  # noqa: PLR0913 - both ends, and when
         self,
@@ -77,12 +85,14 @@ class RowPull:
         greeted: Callable[[], int],
         pace: Pace,
         log: SyncLog,
-        limit: int = PAGE,
         tell: Tell = untold,
+        schedule: RowSchedule | None = None,
+        priority: Priority | None = None,
     ) -> None:
-        self._limit = limit
         self._tell = tell
         self._log = log
+        self._priority = priority
+        self._schedule = schedule
         self._hub = hub
         self._rows = rows
         self._pulled = pulled
@@ -119,9 +129,16 @@ class RowPull:
 
     async def run(self) -> None:
         """Pulls at every ring, until cancelled."""
-        seen = self._news.count - 1
+        seen, schedule = self._news.count - 1, self._schedule
         while True:
-            seen = await self._news.within(seen, self._pace.pull_after(self._chance), self._clock)
+            seconds = self._pace.pull_after(self._chance)
+            if schedule is not None:
+                seconds = schedule.wait(seconds)
+            seen = await self._news.within(seen, seconds, self._clock)
+            if schedule is not None and schedule.come():
+                self._rows.changed.ring()
+                if self._priority is not None:
+                    self._news.ring()  # for the other classes
             await self._guard.run(self._pass)
 
     async def save(self) -> None:
@@ -129,13 +146,16 @@ class RowPull:
         await self._log.flush_rows()
 
     async def _pass(self) -> None:
-        if await self._changes() and await self._missing():
+        """What is missing comes first: digests are compared after the changes."""
+        if await self._missing() and await self._changes() and await self._missing():
             self._asking.count(rounds=1)
             self.last_success = self._clock.wall_ns()
 
     async def _changes(self) -> bool:
         """All changes of all entities; False: the hub did not answer."""
-        cursors = self._pulled.cursors()
+        held = self._pulled.cursors()
+        cursors = {entity: held[entity] for entity in self._mine() if self._is_due(entity)}
+        asked = list(cursors)
         while cursors:
             answer = await self._ask(cursors)
             while answer is not None and answer.goes_on:
@@ -145,16 +165,18 @@ class RowPull:
             if not answer.page.parts:
                 break
             _follow(cursors, answer.page)
+        if self._schedule is not None:
+            self._schedule.pulled(asked)
         return True
 
-    async def _ask(self, cursors: Mapping[str, str]) -> _Answer | None:
+    async def _ask(self, cursors: dict[str, str]) -> _Answer | None:
+        seen = self._rows.changed.count
         undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
-        question = RowsPull(dict(cursors), self._limit)
-        page = await self._asking.ask(partial(self._hub.rows, question))
+        page = await self._asking.ask(partial(self._hub.rows, self._question(cursors)))
         if page is None:
             return None
         self._asking.count(rows=sum(len(part.rows) for part in page.parts))
-        return _Answer(page, undecided)
+        return _Answer(page, undecided, seen)
 
     async def _take_and_ask(self, answer: _Answer, cursors: dict[str, str]) -> _Answer | None:
         """The answer that follows one that goes on, which is taken over while the hub makes the next."""
@@ -169,14 +191,31 @@ class RowPull:
 
     async def _take_all(self, answer: _Answer) -> bool:
         for part in answer.page.parts:
-            if not await self._take(part, answer.undecided.get(part.entity, frozenset())):
+            undecided = answer.undecided.get(part.entity, frozenset())
+            if not await self._take(part, undecided, answer.seen):
                 return False
         return True
 
-    async def _missing(self) -> bool:
-        return all([await self._fetch(entity) for entity in list(self._rows.declared)])
+    def _question(self, cursors: dict[str, str]) -> RowsPull:
+        declared = self._rows.declared
+        sizes = {entity: declared[entity].batch_size for entity in cursors if entity in declared}
+        usual = Declaration().batch_size
+        limits = {entity: size for entity, size in sizes.items() if size < usual}
+        return RowsPull(dict(cursors), limits=limits)
 
-    async def _take(self, part: RowsPart, undecided: Undecided) -> bool:
+    def _is_due(self, entity: str) -> bool:
+        return self._schedule is None or self._schedule.may_pull(entity)
+
+    def _mine(self) -> list[str]:
+        """The entities that are pulled here, urgent ones first."""
+        declared = self._rows.declared.items()
+        return [entity for entity, how in declared if self._priority in {None, how.priority}]
+
+    async def _missing(self) -> bool:
+        return all([await self._fetch(entity) for entity in self._mine()])
+
+    async def _take(self, part: RowsPart, undecided: Undecided, seen: int) -> bool:
+        """False: the hub did not answer. What was edited here or answered since `seen` is not in the hub's digest."""
         entity = part.entity
         if part.repair:
             if part.repair == "lost":
@@ -184,7 +223,9 @@ class RowPull:
             return await self._repair(entity, part.cursor)
         await self._pulled.apply_part(part, undecided)
         await self._log_rows(entity, part.rows)
-        if part.more or await self._rows.unsent(entity) or not part.digest:
+        if part.more or not part.digest or seen != self._rows.changed.count:
+            return True
+        if await self._rows.unsent(entity) or self._pulled.wanted(entity, 1):
             return True
         if part.digest == self._pulled.digest(entity):
             self._suspected.pop(entity, None)
@@ -236,11 +277,11 @@ class RowPull:
     async def _fetch(self, entity: str) -> bool:
         """Rows that are wanted whole. False: the hub did not answer."""
         while ids := self._pulled.wanted(entity, WANTED):
-            part = await self._asking.ask(partial(self._hub.wanted, RowsWanted(entity, ids)))
+            part = await self._asking.ask(partial(self._hub.wanted, RowsWanted(entity, list(ids))))
             if part is None:
                 return False
             if part.more and part.rows:
-                ids = [row_id for row_id in ids if row_id <= part.rows[-1].id]
+                ids = {row_id: rev for row_id, rev in ids.items() if row_id <= part.rows[-1].id}
             self._asking.count(rows=len(part.rows))
             await self._pulled.take_whole(entity, part.rows, ids)
             await self._log_rows(entity, part.rows)
