@@ -208,7 +208,7 @@ class Fleet:
 
     async def node(self, name: str, turns: LinkTurns | None = None) -> SharingNode:
         """One more node; its sync is off."""
-        node = SharingNode(self._directory / name, await self.hub.enrol(name), turns)
+        node = SharingNode(self._directory / name, await self.hub.enrol(name), turns=turns)
         await node.start_at(self.hub.address)
         self.nodes.append(node)
         return node

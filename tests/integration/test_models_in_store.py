@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.integration.test_models_kept import entities
-from tests.sealed_node import sealed_node
+from tests.sealed_node import entities, sealed_node
 
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.node.store.entity_rows import EntityRows
