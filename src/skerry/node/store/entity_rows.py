@@ -24,7 +24,8 @@ from skerry.core.entity_changes import (
 from skerry.core.names import name_fault
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.kit.one_line import one_line
-from skerry.node.store.shared_frames import UNNUMBERED, SharedFrames
+from skerry.node.store.shared_answers import UNNUMBERED
+from skerry.node.store.shared_frames import SharedFrames
 from skerry.node.store.shared_rows import SharedRows, Standing, checked, checked_body
 from skerry.node.store.shared_table import NOTHING, SQL, Held
 from skerry.wire.codec import decode, encode
