@@ -23,16 +23,17 @@ class Place(msgspec.Struct, frozen=True):
     column: str
     row: tuple[str, ...]
 
-    def at(self, last: str) -> Place:
-        """With one more part of the key."""
-        return Place(self.table, self.column, (*self.row, last))
+    def at(self, last: str | tuple[str, ...]) -> Place:
+        """With one more part of the key, or some."""
+        more = (last,) if isinstance(last, str) else last
+        return Place(self.table, self.column, self.row + more)
 
     def __str__(self) -> str:
         return f"{self.table}.{self.column} of {' '.join(self.row)}"
 
 
-Row = tuple[str, bytes]
-"""The last part of a row's key, and its body."""
+Row = tuple[str | tuple[str, ...], bytes]
+"""The last part of a row's key, or the last parts, and its body."""
 
 
 class KeyMissing(Refused):
@@ -54,7 +55,7 @@ class Cipher(Protocol):
         ...
 
     def seal_rows(self, rows: Iterable[Row], within: Place) -> list[bytes]:
-        """As `seal` for the bodies of many rows. `within` has all of their places but the last part of the key."""
+        """As `seal` for the bodies of many rows. `within` has all of their places but the last part of the key, or parts."""
         ...
 
     def open_rows(self, rows: Iterable[Row], within: Place) -> list[bytes]:

@@ -99,7 +99,10 @@ class KeyInUse(msgspec.Struct):
         return self.head + nonce + self.aead.encrypt(nonce, plain, associated)
 
     def open_rows(
-        self, rows: Iterable[Row], words: tuple[str, ...], otherwise: Callable[[str, bytes], bytes]
+        self,
+        rows: Iterable[Row],
+        words: tuple[str, ...],
+        otherwise: Callable[[str | tuple[str, ...], bytes], bytes],
     ) -> list[bytes]:
         """The contents; `otherwise` is asked about each that is not under this key, or is not for its place."""
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as below
@@ -179,7 +182,7 @@ class SealingCipher:
         return self._now.sealing.seal_rows(rows, _words(within))
 
     def open_rows(self, rows: Iterable[Row], within: Place) -> list[bytes]:
-        def otherwise(last: str, sealed: bytes) -> bytes:
+        def otherwise(last: str | tuple[str, ...], sealed: bytes) -> bytes:
             return self.open(sealed, within.at(last))
 
         return self._now.sealing.open_rows(rows, _words(within), otherwise)
