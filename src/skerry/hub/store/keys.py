@@ -8,7 +8,7 @@ it does not know looks there. `bodies` seals and opens with it, `rotation` chang
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 from sqlalchemy import URL, Connection, select
@@ -109,7 +109,7 @@ class StoreKeys:
             return self._cipher.open(sealed, place)
         return self._as_seen_by(connection).open(sealed, place)
 
-    def seal_rows(self, rows: Iterable[Row], within: Place) -> list[bytes]:
+    def seal_rows(self, rows: Sequence[Row], within: Place) -> list[bytes]:
         """As `seal`, for many rows (`Cipher.seal_rows`)."""
         return self._cipher.seal_rows(rows, within)
 

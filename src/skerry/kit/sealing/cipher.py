@@ -7,7 +7,7 @@ both pass one contract suite.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -54,7 +54,7 @@ class Cipher(Protocol):
         """The inverse of `seal`. Raises Corrupt when these bytes were not sealed for this place, or KeyMissing."""
         ...
 
-    def seal_rows(self, rows: Iterable[Row], within: Place) -> list[bytes]:
+    def seal_rows(self, rows: Sequence[Row], within: Place) -> list[bytes]:
         """As `seal` for the bodies of many rows. `within` has all of their places but the last part of the key, or parts."""
         ...
 
@@ -83,7 +83,7 @@ class NullCipher:
             )
         return sealed
 
-    def seal_rows(self, rows: Iterable[Row], within: Place) -> list[bytes]:  # noqa: ARG002 - as above
+    def seal_rows(self, rows: Sequence[Row], within: Place) -> list[bytes]:  # noqa: ARG002 - as above
         return [plain for _, plain in rows]
 
     def open_rows(self, rows: Iterable[Row], within: Place) -> list[bytes]:

@@ -85,9 +85,12 @@ def binder(key_id: int, words: Iterable[str]) -> Callable[[str | tuple[str, ...]
         if isinstance(last, str):
             text = last.encode(errors="surrogatepass")
             return b"".join((begin, size(len(text)), content, text))
+        start, pack = _begin(key_id, count + len(last)), _sizes(len(last)).pack
+        joined = "".join(last)
+        if joined.isascii():
+            return b"".join((start, sizes, pack(*map(len, last)), content, joined.encode()))
         more = [word.encode(errors="surrogatepass") for word in last]
-        start = _begin(key_id, count + len(more)) + sizes
-        return b"".join((start, _sizes(len(more)).pack(*map(len, more)), content, *more))
+        return b"".join((start, sizes, pack(*map(len, more)), content, *more))
 
     return bound
 
