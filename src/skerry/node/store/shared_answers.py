@@ -92,8 +92,8 @@ class Answer:
                 deleted.append(row_id)
             else:
                 accepted.append((rev, signed(now), node_id, entity, row_id))
-            if settles:
-                self._db.execute(SQL["drop_conflict"], (entity, row_id))
+            if settles and self._db.execute(SQL["drop_conflict"], (entity, row_id)).rowcount:
+                self._log.note_decided(self._db, entity, row_id)
             if seen > rev:
                 self._want(row_id)
         self._db.executemany(SQL["accept"], accepted)
@@ -179,7 +179,7 @@ class Answer:
             if verdict.outcome == "lost" and verdict.loser is None:
                 self._become(row, hubs)
                 return
-            if verdict.outcome == "merged":
+            if verdict.outcome == "merged" and verdict.loser != now:  # else the hub is to keep it
                 now = msgspec.structs.replace(verdict.version, hlc=self._rows.hlc.tick())
             elif verdict.outcome != "edit":
                 base = msgspec.structs.replace(sent, rev=UNNUMBERED)

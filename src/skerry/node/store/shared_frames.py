@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -67,11 +68,12 @@ class _Waiting(msgspec.Struct):
     first: int = 0
     last: int = 0
     size: int = 0
+    most: int = MAX_FRAME
 
     def add(self, edit: Edit | _Edited, place: int, size: int) -> bool:
         """Whether the edit still fits. One always does."""
         self.size += size
-        if self.edits and self.size > MAX_FRAME:
+        if self.edits and self.size > self.most:
             return False
         self.edits.append(edit)
         self.first, self.last = self.first or place, place
@@ -86,10 +88,31 @@ class _Waiting(msgspec.Struct):
         ]
 
 
-class SharedFrames:
-    """The row lanes of one node's store."""
+class Schedule(Protocol):
+    """Whose edits go now (`node.sync.row_schedule`)."""
 
-    def __init__(self, rows: SharedRows, cipher: Cipher, log: SyncLog) -> None:
+    def may_push(self, entity: str) -> bool: ...
+
+    def pushed(self, entity: str) -> None: ...
+
+
+class SharedFrames:
+    """The row lanes of one node's store. Without a `schedule` all edits go as soon as they are made.
+
+    A frame has `most` bytes, unless a single edit has more.
+    """
+
+    def __init__(
+        self,
+        rows: SharedRows,
+        cipher: Cipher,
+        log: SyncLog,
+        schedule: Schedule | None = None,
+        *,
+        most: int = MAX_FRAME,
+    ) -> None:
+        self._schedule = schedule
+        self._most = min(most, MAX_FRAME)
         self._rows = rows
         self._table = rows.table
         self._cipher = cipher
@@ -148,7 +171,7 @@ class SharedFrames:
         return frames > 1 or any(
             reader.execute(SQL["newest_place"], (entity,)).fetchone()[0]
             > frozen_through(reader, entity)
-            for entity in self._entities(lane)
+            for entity in self._going(lane)
         )
 
     async def failing(self, lane: Lane, n: int) -> None:
@@ -180,11 +203,18 @@ class SharedFrames:
         declared = self._rows.declared.items()
         return [entity for entity, how in declared if lane == f"rows-{how.priority}"]
 
+    def _going(self, lane: Lane) -> list[str]:
+        names, schedule = self._entities(lane), self._schedule
+        return names if schedule is None else [name for name in names if schedule.may_push(name)]
+
     def _freeze(self, db: sqlite3.Connection, lane: Lane) -> bool:
-        names = self._entities(lane)
         last = self._served.get(lane, "")
-        turns = sorted(names, key=lambda name: (name <= last, name))
-        return any(self._freeze_entity(db, lane, entity) for entity in turns)
+        for entity in sorted(self._going(lane), key=lambda name: (name <= last, name)):
+            if self._freeze_entity(db, lane, entity):
+                return True
+            if self._schedule is not None:
+                self._schedule.pushed(entity)
+        return False
 
     def _freeze_entity(self, db: sqlite3.Connection, lane: Lane, entity: str) -> bool:
         waiting = self._waiting(db, entity)
@@ -200,7 +230,7 @@ class SharedFrames:
 
     def _waiting(self, db: sqlite3.Connection, entity: str) -> _Waiting:
         """The edits that come next, as many as fit into a frame."""
-        found = _Waiting()
+        found = _Waiting(most=self._most)
         limit = self._rows.declaration(entity).batch_size
         rows = plain_tuples(db).execute(SQL["waiting"], (entity, frozen_through(db, entity), limit))
         for place, row_id, rev, hlc, deleted, settles, whole, body in rows:

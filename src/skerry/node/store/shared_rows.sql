@@ -38,8 +38,13 @@ SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, body
 FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id;
 
 -- name: live_page
-SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, body
+SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, CASE WHEN instr(body, ?) THEN body END AS body
 FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id LIMIT ?;
+
+-- name: count_page
+SELECT count(*), max(id) FROM (
+  SELECT id FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id LIMIT ?
+) WHERE substr(id, 1, length(?)) = ?;
 
 -- name: count
 SELECT count(*) FROM shared_row WHERE entity = ? AND deleted = 0;
@@ -166,8 +171,22 @@ INSERT INTO shared_sum (entity, bucket, sum) VALUES (?, ?, ?) ON CONFLICT (entit
 -- name: want
 INSERT INTO shared_wanted (entity, id) VALUES (?, ?) ON CONFLICT (entity, id) DO NOTHING;
 
+-- name: want_held
+INSERT INTO shared_wanted (entity, id)
+SELECT r.entity, r.id FROM shared_row r JOIN shared_entity e ON e.entity = r.entity
+WHERE r.entity = ? AND e.cursor = '' AND CASE r.queued WHEN 0 THEN r.rev > 0 ELSE r.queued <= ? END
+ON CONFLICT (entity, id) DO NOTHING;
+
+-- name: wants
+SELECT EXISTS (SELECT 1 FROM shared_wanted WHERE entity = ?);
+
+-- name: wants_any
+SELECT EXISTS (SELECT 1 FROM shared_wanted);
+
 -- name: wanted
-SELECT id FROM shared_wanted WHERE entity = ? ORDER BY id LIMIT ?;
+SELECT w.id, coalesce(r.rev, 0) AS rev
+FROM shared_wanted w LEFT JOIN shared_row r ON r.entity = w.entity AND r.id = w.id
+WHERE w.entity = ? ORDER BY w.id LIMIT ?;
 
 -- name: drop_wanted
 DELETE FROM shared_wanted WHERE entity = ? AND id = ?;

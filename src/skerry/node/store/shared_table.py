@@ -70,6 +70,11 @@ class SharedTable:
     def __init__(self, cipher: Cipher) -> None:
         self._cipher = cipher
 
+    @property
+    def seals(self) -> bool:
+        """Whether bodies are encrypted."""
+        return self._cipher.seals
+
     def row(self, db: sqlite3.Connection, entity: str, row_id: str) -> Held | None:
         """The row, a deleted one too."""
         found = db.execute(SQL["row"], (entity, row_id)).fetchone()
