@@ -5,8 +5,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.shared_node import SharedNode
+from tests.shared_node import SharedNode, of_hub
 
+from skerry.kit.bell import Bell
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Continue, HubWentBack
@@ -27,13 +28,19 @@ async def node(memory_dir: Path, manual_clock: ManualClock) -> AsyncIterator[Sha
 
 
 @pytest.fixture
+def news() -> Bell:
+    return Bell()
+
+
+@pytest.fixture
 async def feed(
-    node: SharedNode, memory_dir: Path, manual_clock: ManualClock
+    node: SharedNode, news: Bell, memory_dir: Path, manual_clock: ManualClock
 ) -> AsyncIterator[RowFeed]:
     store = NodeStore(memory_dir / "node.db", node.writer, manual_clock, "node-1", NullCipher())
     await store.open()
+    changed = node.rows.changed
     yield RowFeed(
-        "rows-medium", 0.0, node.frames, node.pulled, store, node.rows.changed, boot_id="boot"
+        "rows-medium", 0.0, node.frames, node.pulled, store, changed, news=news, boot_id="boot"
     )
     store.close()
 
@@ -82,3 +89,18 @@ async def test_what_the_hub_has_forgotten_is_skipped(node: SharedNode, feed: Row
     outgoing = await feed.unit(after)
     assert outgoing is not None
     assert (outgoing.unit.first, outgoing.unit.skipped) == (2, True)
+
+
+async def test_a_version_that_came_before_an_older_answer_is_pulled_at_once(
+    node: SharedNode, feed: RowFeed, news: Bell
+) -> None:
+    for rev in (3, 5):
+        await node.rows.put(NAME, "a", b'{"x":%d}' % rev)
+        outgoing = await feed.unit(await feed.load())
+        assert outgoing is not None
+        if rev == 5:
+            await node.pull(NAME, of_hub("a", 9, b'{"x":9}'))
+        frame = (await node.frames.frames("rows-medium", outgoing.unit.first - 1, 1))[0]
+        assert news.count == 0
+        await feed.confirm(PushReply("ok", LanePoint(frame.n, frame.chain), 0, revs=[rev]))
+    assert news.count == 1

@@ -111,11 +111,17 @@ def judged_of(told: msgspec.Raw) -> list[Judged]:
     return decode(told, list[Judged], "what became of edits")
 
 
-class RowsPull(msgspec.Struct, frozen=True):
-    """A node asks for changes of entities, in this order. An empty cursor: it holds nothing of that entity."""
+class RowsPull(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node asks for changes of entities, in this order. An empty cursor: it holds nothing of that entity.
+
+    `limits` has those that want fewer rows at a time. `most` is how many bytes of rows the answer may have before
+    compression, unless a single one has more; 0: as many as the hub sends at once.
+    """
 
     cursors: dict[str, str]
     limit: int = 1000
+    limits: dict[str, int] = {}
+    most: int = 0
 
 
 class RowsPart(msgspec.Struct, frozen=True):
@@ -143,11 +149,12 @@ class RowsPage(msgspec.Struct, frozen=True):
     hub_time: int
 
 
-class Buckets(msgspec.Struct, frozen=True):
-    """A node's sums of one entity, `BUCKETS` of them."""
+class Buckets(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node's sums of one entity, `BUCKETS` of them. `most`: bytes of the answer, unless a single bucket has more; 0: no limit."""
 
     entity: str
     sums: list[int]
+    most: int = 0
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True):
@@ -166,11 +173,13 @@ class BucketsReply(msgspec.Struct, frozen=True):
     more: bool
 
 
-class RowsWanted(msgspec.Struct, frozen=True):
+class RowsWanted(msgspec.Struct, frozen=True, omit_defaults=True):
     """A node asks for whole rows by their ids; those that are not there are left out of the answer, a `RowsPart`.
 
     Its rows are in the order of the ids and it has no cursor. `more`: ask again for the ids after the last row's.
+    `most` as in `RowsPull`.
     """
 
     entity: str
     ids: list[str]
+    most: int = 0

@@ -31,7 +31,7 @@ from skerry.node.sync.pull import PullLoop
 from skerry.node.sync.push import LanePush
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.session import LAST_SUCCESS, Agent, Puller, Session
-from skerry.wire.local import LaneCounters, LaneStatus, PullCounters, SyncStatus
+from skerry.wire.local import EntityStatus, LaneCounters, LaneStatus, PullCounters, SyncStatus
 from skerry.wire.sync import RECORD_LANES, Lane, LanePoint
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class Connection(msgspec.Struct, frozen=True):
     def failures(self) -> int:
         """Tries in a row that failed: of reaching the hub, or of units and pulls that it does not take."""
         pushes = [push.failures for push in self.pushes.values()]
-        return max(self.link.failures, self.pull.refusals, *pushes)
+        pulls = [puller.refusals for puller in self.session.pullers]
+        return max(self.link.failures, *pulls, *pushes)
 
 
 def connect(  # noqa: PLR0913 - both ends, time, and how often
@@ -126,12 +127,20 @@ class MoreLanes(Protocol):
     @property
     def lanes(self) -> tuple[Lane, ...]: ...
 
-    def connect(self, connection: Connection) -> tuple[list[LanePush], Puller]:
+    def connect(self, connection: Connection) -> tuple[list[LanePush], list[Puller]]:
         """What pushes the lanes, and what pulls beside them."""
         ...
 
     async def unsent(self, lane: Lane) -> int:
         """How much of the lane waits for the hub."""
+        ...
+
+    async def entities(self) -> list[EntityStatus]:
+        """What is synced by them."""
+        ...
+
+    def hurry(self) -> None:
+        """What waits for its schedule goes now."""
         ...
 
 
@@ -178,11 +187,12 @@ class Sync:
         self._more = more
         if self.connection is None:
             return
-        pushes, puller = more.connect(self.connection)
+        pushes, pullers = more.connect(self.connection)
         for push in pushes:
             await push.load()
             self.connection.pushes[push.feed.lane] = push
-        self.connection.session.follow(puller)
+        for puller in pullers:
+            self.connection.session.follow(puller)
         self.connection.check.ring()
 
     @property
@@ -227,12 +237,19 @@ class Sync:
             link=self.reachability.status,
             lanes=[await self._lane(lane) for lane in self._lanes],
             incarnation=self._store.incarnation,
-            last_success=last_success or None,
+            last_synced=last_success or None,
             failures=self.connection.failures if self.connection else 0,
             double=session.double if session else "",
-            pulls=self.connection.pull.counts if self.connection else PullCounters(),
+            pulls=session.pullers[0].counts if session else PullCounters(),
+            row_pulls=session.pullers[1].counts if session and session.pullers[1:] else None,
             network=None if self.turns is None else await self.turns.status(),
+            entities=[] if self._more is None else await self._more.entities(),
         )
+
+    def hurry(self) -> None:
+        """What waits for a schedule of its own goes now."""
+        if self._more is not None:
+            self._more.hurry()
 
     async def settled(self) -> None:
         """Returns when the hub has everything, or is not there."""
