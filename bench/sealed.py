@@ -181,7 +181,7 @@ async def leg(site: Site, placed: Placed, rows: int, done: Callable[[], Awaitabl
             await quiet(placed)
         await quiet(placed)
     node_cpu, hub_cpu = (cpu_seconds([pid]) - cpu for pid, cpu in zip(pids, before, strict=True))
-    ended = (await placed.node.sync()).last_success or 0
+    ended = (await placed.node.sync()).last_synced or 0
     assert ended > started, (started, ended)
     size = placed.travelled - travelled
     return Leg(rows, (ended - started) / 1e9, size, node_cpu, hub_cpu)
