@@ -21,7 +21,7 @@ from skerry.core.entity_changes import (
     new_body,
     together,
 )
-from skerry.core.entity_words import decided, left_alone
+from skerry.core.entity_words import decided, left_alone, names_in
 from skerry.core.names import name_fault
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.kit.one_line import one_line
@@ -152,12 +152,12 @@ class EntityRows:
             )
 
     def _wanted(self, entity: str, held: Declared | None, asked: Declare) -> Declaration:
-        words = self._rows.words(entity)
+        words = msgspec.structs.replace(self._rows.words(entity), priority=None, batch_size=None)
         say = decided(words, asked.declaration)
         if held is None:
             return say
         if not asked.replace:
-            say = left_alone(words, held.declaration, asked.declaration)
+            say = left_alone(names_in(words), held.declaration, asked.declaration)
         return together(entity, held, msgspec.structs.replace(asked, declaration=say))
 
     def _find_declared(self, entity: str) -> Declared | None:
