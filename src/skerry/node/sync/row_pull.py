@@ -13,6 +13,7 @@ from functools import partial
 
 import msgspec
 
+from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.tasks import Guard
@@ -27,6 +28,9 @@ from skerry.wire.records import Meta
 from skerry.wire.shared import Buckets, RowsPart, RowsPull, RowsWanted, SharedRow
 
 log = logging.getLogger(__name__)
+
+LATE = Backoff(first=2.0, cap=600.0)
+"""How soon an entity is compared of which something was unsent when the hub was asked after a hello."""
 
 WANTED = 1000
 """Rows that are asked for by their ids at a time."""
@@ -65,6 +69,11 @@ class RowPull:
         self._guard = Guard("pulling shared rows", clock, chance)
         self._suspected: dict[str, int] = {}
         """Hellos until then, by the entity whose digest differed."""
+        self._compared: dict[str, int] = {}
+        """Hellos when the digests of an entity were last found equal, or made so."""
+        self._late: set[str] = set()
+        """Entities that were not compared since the last hello, for something of them is unsent."""
+        self._rounds_late = 0
         self.last_success = 0
 
     @property
@@ -90,8 +99,14 @@ class RowPull:
         """Pulls at every ring, until cancelled."""
         seen = self._news.count - 1
         while True:
-            seen = await self._news.within(seen, self._pace.pull_after(self._chance), self._clock)
+            seen = await self._news.within(seen, self._wait(), self._clock)
             await self._guard.run(self._pass)
+
+    def _wait(self) -> float:
+        """Seconds until the next pull that nobody rings for: soon while an entity is to be compared after a hello."""
+        self._rounds_late = self._rounds_late + 1 if self._late else 0
+        usual = self._pace.pull_after(self._chance)
+        return min(usual, LATE.delay(self._rounds_late, self._chance)) if self._late else usual
 
     async def save(self) -> None:
         """Writes down what the log has not been told."""
@@ -133,10 +148,14 @@ class RowPull:
             return await self._repair(entity, part.cursor)
         await self._pulled.apply_part(part, undecided)
         await self._log_rows(entity, part.rows)
-        if part.more or await self._rows.unsent(entity) or not part.digest:
+        if part.more or not part.digest:
+            return True
+        if await self._rows.unsent(entity):
+            if self._compared.get(entity) != self._greeted():
+                self._late.add(entity)
             return True
         if part.digest == self._pulled.digest(entity):
-            self._suspected.pop(entity, None)
+            self._is_equal(entity)
             if self._pulled.may_have_lost(entity):
                 await self._pulled.compared(entity, "")
             return True
@@ -170,12 +189,17 @@ class RowPull:
         if not await self._fetch(entity):
             return False
         await self._pulled.compared(entity, cursor)
-        self._suspected.pop(entity, None)
+        self._is_equal(entity)
         if found != Repaired():
             meta: Meta = {"entity": entity, "put_back": lost, **msgspec.structs.asdict(found)}
             words = f"{found.wanted} fetched, {found.dropped} dropped, {found.again} sent again"
             await self._tell(REPAIRED, f"rows of «{entity}»: {words}", meta)
         return True
+
+    def _is_equal(self, entity: str) -> None:
+        self._suspected.pop(entity, None)
+        self._late.discard(entity)
+        self._compared[entity] = self._greeted()
 
     async def _log_rows(self, entity: str, rows: Sequence[SharedRow]) -> None:
         if rows:
