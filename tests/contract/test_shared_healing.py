@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.contract.test_hub_restore import RestorableHub
-from tests.hub_rig import HubRig
+from tests.hub_rig import DAY, HubRig
 from tests.rows_site import RowsSite, SiteNode, rows_site
 
 from skerry.node.sync.pace import Pace
@@ -207,3 +207,40 @@ class TestClones:
 
 async def _has(node: SiteNode, expected: set[str]) -> bool:
     return all([set(await node.dump(entity)) == expected for entity in STRATEGIES])
+
+
+class TestTheHorizon:
+    @pytest.mark.parametrize("rows", [1000, pytest.param(20_000, marks=pytest.mark.soak)])
+    async def test_a_node_that_was_away_longer_asks_for_what_differs_only(
+        self, site: RowsSite, rows: int
+    ) -> None:
+        """What 31 days have changed travels, not what they have not: counted against a copy for a new node."""
+        one, away = await site.node("one"), await site.node("away")
+        await site.share({"newest": Declaration()})
+        await one.rows.bulk("newest", [(f"{n:06}", body(n=n, text="x" * 200)) for n in range(rows)])
+        await site.equal()
+        await away.sync_off()
+        for n in range(5):
+            await one.rows.put("newest", f"{n:06}", body(n=-n))
+            await one.rows.delete("newest", f"{n + 5:06}")
+            await one.rows.put("newest", f"new {n}", body(n=n))
+        await eventually(one.sent_all, "the hub knows it")
+        site.clock.advance(31 * DAY)
+        await site.hub.retention.sweep(site.clock.wall_ns())
+        for counted in (away.way.calls, away.way.bytes, away.way.rows):
+            counted.clear()
+        away.sync_on()
+        await site.equal()
+        fresh = await site.node("fresh")
+        await fresh.rows.declare("newest", Declaration())
+        fresh.sync_on()
+        await site.equal()
+        assert fresh.way.rows["rows/pull"] >= rows
+        assert away.way.rows == {"rows/pull": 0, "rows/wanted": 10}
+        calls = ("rows/pull", "rows/buckets", "rows/wanted")
+        repaired, copied = (sum(node.way.bytes[call] for call in calls) for node in (away, fresh))
+        assert repaired < copied / 10
+        await eventually(lambda: bool(away.heard("skerry.sync.repaired")), "told")
+        [told] = away.heard("skerry.sync.repaired")
+        assert told.meta["wanted"] == 10
+        assert told.meta["dropped"] == 5
