@@ -101,6 +101,8 @@ class SyncStatus(msgspec.Struct, frozen=True):
     """Those of shared rows. None: this node shares none."""
     network: NetworkStatus | None = None
     """None: the settings limit nothing."""
+    problems: list[str] = []
+    """Why something is not synced, lanes and pulls, although the hub answers."""
 
 
 class MemoryUsage(msgspec.Struct, frozen=True):

@@ -234,6 +234,7 @@ class Sync:
             pulls=session.pullers[0].counts if session else PullCounters(),
             row_pulls=session.pullers[1].counts if session and session.pullers[1:] else None,
             network=None if self.turns is None else await self.turns.status(),
+            problems=session.problems if session else [],
         )
 
     async def settled(self) -> None:
