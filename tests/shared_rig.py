@@ -12,16 +12,18 @@ import aiohttp
 import msgspec
 from tests.sync_rig import NodeRig
 
-from skerry.kit.clock import SystemClock
+from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.errors import Transient
 from skerry.kit.sealing.cipher import NullCipher
+from skerry.node.ports import RowHub
 from skerry.node.store.shared_frames import SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.sync.live import WebSocketLive
-from skerry.node.sync.pace import Pace
+from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.row_hub import HttpRowHub
 from skerry.node.sync.row_lanes import RowLanes, Shared, Way
+from skerry.node.sync.sync import Hub
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.testing.running_hub import EnrolledNode, RunningHub, running_hub
 from skerry.testing.waiting import eventually
@@ -61,18 +63,28 @@ class LossyUplink:
 class SharingNode(NodeRig):
     """A node that shares rows."""
 
-    def __init__(self, directory: Path, enrolled: EnrolledNode) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        enrolled: EnrolledNode,
+        clock: Clock | None = None,
+        tell: Tell = untold,
+    ) -> None:
         self.enrolled = enrolled
-        self.address = ""
         self._http: aiohttp.ClientSession | None = None
-        super().__init__(directory, None, SystemClock())  # type: ignore[arg-type]  # the hub comes with `start_at`
+        super().__init__(directory, None, clock or SystemClock(), tell=tell)  # type: ignore[arg-type]  # the hub comes with `start_at`
 
     async def start_at(self, address: str) -> None:
         """Opens the stores beside a hub."""
         self._http = open_session()
         way = HttpUplink(self._http, address, self.enrolled.node_id, self.enrolled.secret)
         self.uplink = LossyUplink(way)
-        self._hub = self.uplink
+        await self.open_beside(self.uplink, HttpRowHub(way), Pace(pull_every=1.0))
+
+    async def open_beside(self, uplink: Hub, rows: RowHub, pace: Pace) -> None:
+        """Opens the stores, and what syncs them with such a hub."""
+        self._hub = uplink
+        self._pace = pace
         await self.start()
         cipher = NullCipher()
         self._rows_reader = self._writer.reader()
@@ -87,18 +99,19 @@ class SharingNode(NodeRig):
         lanes = RowLanes(
             self.shared,
             self.store,
-            Way(self.uplink, HttpRowHub(way)),
+            Way(uplink, rows),
             self._clock,
             random.Random(7),
-            pace=Pace(pull_every=1.0),
+            pace=pace,
+            tell=self._tell,
         )
         await self.sync.join(lanes)
 
     async def stop(self) -> None:
         await super().stop()
         self._rows_reader.close()
-        assert self._http is not None
-        await self._http.close()
+        if self._http is not None:
+            await self._http.close()
 
     async def dump(self, entity: str = NAME) -> dict[str, bytes]:
         """Every row's body, by its id."""

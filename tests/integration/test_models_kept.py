@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.backup_rig import kek, maker, restored
-from tests.integration.test_encrypted_store import CANARY
+from tests.canary import CANARY
 from tests.sealed_node import SealedNode, sealed_node
 
 from skerry.kit.clock import SystemClock

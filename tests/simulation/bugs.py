@@ -19,7 +19,7 @@ from skerry.hub.store import shared_writing
 from skerry.hub.sync import push, row_fates, rows_push
 from skerry.kit import hlc
 from skerry.kit.disk import RealDisk
-from skerry.node.store import shared_frames, shared_pulled, shared_rows
+from skerry.node.store import shared_answers, shared_frames, shared_pulled, shared_rows
 from skerry.node.store.shared_table import SQL
 from skerry.node.store.state import NodeStore
 from skerry.node.sync import decide, session
@@ -111,26 +111,26 @@ def digest_without_deletions(patch: Patch) -> None:
 
 def reference_lost(patch: Patch) -> None:
     """A row that was edited while an edit of it was on its way has no place in the outbox any more."""
-    rebase = shared_frames._Answer._rebase
+    rebase = shared_answers.Answer._rebase
 
-    def forgetful(self: shared_frames._Answer, *words: Any) -> None:
+    def forgetful(self: shared_answers.Answer, *words: Any) -> None:
         rebase(self, *words)
         self._again.clear()
 
-    patch.setattr(shared_frames._Answer, "_rebase", forgetful)
+    patch.setattr(shared_answers.Answer, "_rebase", forgetful)
 
 
 def wrong_base(patch: Patch) -> None:
     """An edit that follows another names the revision that the other was made on."""
-    rebase = shared_frames._Answer._rebase
+    rebase = shared_answers.Answer._rebase
 
-    def stale(self: shared_frames._Answer, row: Any, *words: Any) -> None:
+    def stale(self: shared_answers.Answer, row: Any, *words: Any) -> None:
         rebase(self, row, *words)
         if self._again and self._again[-1][0].id == row.id:
             later, body = self._again[-1]
             self._again[-1] = (msgspec.structs.replace(later, rev=row.rev), body)
 
-    patch.setattr(shared_frames._Answer, "_rebase", stale)
+    patch.setattr(shared_answers.Answer, "_rebase", stale)
 
 
 def clock_stands_still(patch: Patch) -> None:
@@ -180,7 +180,7 @@ def losers_forgotten(patch: Patch) -> None:
 
 def newer_version_overlooked(patch: Patch) -> None:
     """A version that comes while an edit of the row is on its way is not asked for afterwards."""
-    patch.setattr(shared_pulled.SharedPulled, "_leave", lambda *_: None)
+    patch.setitem(SQL, "set_seen", "SELECT ?, ?, ?")
 
 
 def number_reused(patch: Patch) -> None:

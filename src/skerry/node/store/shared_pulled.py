@@ -11,17 +11,15 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from skerry.core.merging import Version, apply
+from skerry.core.merging import apply, mark
 from skerry.core.row_digests import bucket_of, digest
 from skerry.kit.errors import InvalidInput
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.shared_table import (
-    NOTHING,
     SQL,
     Held,
     Sums,
     frozen_through,
-    mark_of,
     read_sums,
 )
 from skerry.node.store.sync_log import SyncLog
@@ -32,12 +30,22 @@ Undecided = AbstractSet[tuple[str, int]]
 """Ids and clocks of edits."""
 
 
+_NONE = (0, 0, 0)
+"""The head of a row that is not here."""
+
+
 class Repaired(msgspec.Struct, frozen=True):
     """What a comparison with the hub's rows led to, as numbers of rows: dropped here, sent again, asked for."""
 
     dropped: int = 0
     again: int = 0
     wanted: int = 0
+
+    def and_then(self, more: Repaired) -> Repaired:
+        """Both together."""
+        return Repaired(
+            self.dropped + more.dropped, self.again + more.again, self.wanted + more.wanted
+        )
 
 
 class SharedPulled:
@@ -106,8 +114,10 @@ class SharedPulled:
             self._want(db, part)
             taken = self._take(db, part.entity, part.rows, newer_only=True)
             if not part.more:
-                decided = [each for each in undecided if each[0] not in part.waiting]
-                db.executemany(SQL["decided"], [(part.entity, *each) for each in decided])
+                for row_id, hlc in sorted(undecided):
+                    decided = row_id not in part.waiting
+                    if decided and db.execute(SQL["decided"], (part.entity, row_id, hlc)).rowcount:
+                        self._log.note_decided(db, part.entity, row_id)
             db.execute(SQL["set_cursor"], (part.cursor, part.entity))
             return taken
 
@@ -124,9 +134,8 @@ class SharedPulled:
         """
 
         def work(db: sqlite3.Connection) -> int:
-            held = self._table.find(db, entity, asked)
-            now = {row_id: held[row_id].rev if row_id in held else 0 for row_id in asked}
-            still = {row_id for row_id, rev in asked.items() if now[row_id] == rev}
+            held = self._table.heads(db, entity, asked)
+            still = {row_id for row_id, rev in asked.items() if held.get(row_id, _NONE)[0] == rev}
             db.executemany(SQL["drop_wanted"], [(entity, row_id) for row_id in still])
             fitting = [row for row in rows if row.id in still]
             missing = still.difference(row.id for row in rows)
@@ -170,64 +179,56 @@ class SharedPulled:
     def _take(
         self, db: sqlite3.Connection, entity: str, rows: Sequence[SharedRow], *, newer_only: bool
     ) -> int:
-        held = self._table.find(db, entity, (row.id for row in rows))
+        held = self._table.heads(db, entity, (row.id for row in rows))
         through = frozen_through(db, entity)
         sums = Sums()
-        put: dict[str, tuple[Held, bytes]] = {}
+        put: dict[str, tuple[SharedRow, bytes, int]] = {}
         gone: set[str] = set()
         for row in rows:
-            ours = put[row.id][0] if row.id in put else held.get(row.id)
-            if ours is not None and ours.queued:
-                self._leave(db, entity, ours, row, through)
+            rev, queued, old = held.get(row.id, _NONE)
+            if queued:
+                if queued <= through:  # the answer that is on its way may be older than this
+                    db.execute(SQL["set_seen"], (row.rev, entity, row.id))
                 continue
-            if ours is not None and newer_only and row.rev <= ours.rev and row.id not in gone:
+            if newer_only and row.rev <= rev:
                 continue
-            version = self._version(entity, row, ours, put)
-            if version is None:
-                db.execute(SQL["want"], (entity, row.id))
-                continue
-            mark = mark_of(row.id, version)
-            sums.change(row.id, 0 if ours is None or row.id in gone else ours.mark, mark)
-            if version.deleted:
+            if row.deleted:
                 put.pop(row.id, None)
                 gone.add(row.id)
-            else:
-                gone.discard(row.id)
-                now = Held(row.id, row.rev, row.hlc, row.origin, mark=mark)
-                put[row.id] = (now, version.body)
-        self._table.put(db, entity, put.values())
+                held[row.id] = _NONE
+                sums.change(row.id, old, 0)
+                continue
+            before = put[row.id][1] if row.id in put else None
+            body = self._patched(db, entity, row, rev, before) if row.base else bytes(row.body)
+            if body is None:
+                db.execute(SQL["want"], (entity, row.id))
+                continue
+            new = mark(row.id, row.rev, body)
+            sums.change(row.id, old, new)
+            gone.discard(row.id)
+            held[row.id] = (row.rev, 0, new)
+            put[row.id] = (row, body, new)
+        self._table.take(db, entity, list(put.values()))
         self._table.drop(db, entity, gone)
         sums.save(db, entity)
         self._rows.hlc.observe(max((row.hlc for row in rows), default=0))
         return len(put) + len(gone)
 
-    def _leave(
-        self, db: sqlite3.Connection, entity: str, ours: Held, row: SharedRow, through: int
-    ) -> None:
-        """The row is edited here. While an answer is on its way, it may be older than what comes now."""
-        if ours.queued <= through:
-            db.execute(SQL["set_seen"], (row.rev, entity, row.id))
-
-    def _version(
-        self,
-        entity: str,
-        row: SharedRow,
-        ours: Held | None,
-        put: Mapping[str, tuple[Held, bytes]],
-    ) -> Version | None:
-        """What the hub says; None for a patch against a version that is not here."""
-        body = bytes(row.body)
-        if row.deleted:
-            body = NOTHING
-        elif row.base:
-            if ours is None or ours.rev != row.base:
+    def _patched(
+        self, db: sqlite3.Connection, entity: str, row: SharedRow, rev: int, before: bytes | None
+    ) -> bytes | None:
+        """The body; None for a patch against a version that is not here. `before` is of this page, if any."""
+        if rev != row.base:
+            return None
+        if before is None:
+            ours = self._table.row(db, entity, row.id)
+            if ours is None:
                 return None
-            before = put[row.id][1] if row.id in put else self._table.body(entity, ours)
-            try:
-                body = apply(before, body)
-            except InvalidInput:
-                return None
-        return Version(row.rev, row.hlc, row.origin, row.deleted, body)
+            before = self._table.body(entity, ours)
+        try:
+            return apply(before, bytes(row.body))
+        except InvalidInput:
+            return None
 
     def _drop(self, db: sqlite3.Connection, entity: str, ids: Iterable[str]) -> int:
         """Rows that the hub does not have, unless they are edited here."""
@@ -251,11 +252,11 @@ class SharedPulled:
         theirs = {row.id: row for rows in differing.values() for row in rows}
         gone: list[str] = []
         again: dict[str, int] = {}
-        for row_id, rev, hlc, queued, mark in db.execute(SQL["versions"], (entity,)).fetchall():
+        for row_id, rev, hlc, queued, ours in db.execute(SQL["versions"], (entity,)).fetchall():
             if bucket_of(row_id) not in differing:
                 continue
             hubs = theirs.pop(row_id, None)
-            if queued or (hubs is not None and hubs.mark == mark % 2**64):
+            if queued or (hubs is not None and hubs.mark == ours % 2**64):
                 continue
             if lost and (hubs is None or hlc > hubs.hlc):
                 again[row_id] = 0 if hubs is None else hubs.rev

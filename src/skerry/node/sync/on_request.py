@@ -28,7 +28,7 @@ class _Start:
         self.heads = heads
         self.sent = {lane: push.acknowledged.n for lane, push in connection.pushes.items()}
         self.refusals = {lane: push.counts.refusals for lane, push in connection.pushes.items()}
-        self.pulls = connection.pull.counts
+        self.pulls = [puller.counts for puller in connection.session.pullers]
         self.failures = connection.link.failures
 
     def lane_is_done(self, connection: Connection, lane: Lane) -> bool:
@@ -38,9 +38,17 @@ class _Start:
         return has_all or push.counts.refusals > self.refusals[lane]
 
     def pull_is_done(self, connection: Connection) -> bool:
-        """Whether a pull has ended since."""
-        now = connection.pull.counts
-        return now.rounds > self.pulls.rounds or now.refusals > self.pulls.refusals
+        """Whether a pull of each kind has ended since."""
+        pullers = zip(self.pulls, connection.session.pullers, strict=False)
+        return all(
+            puller.counts.rounds > before.rounds or puller.counts.refusals > before.refusals
+            for before, puller in pullers
+        )
+
+    def pulled(self, connection: Connection) -> int:
+        """Rows that have come since."""
+        came = sum(puller.counts.rows for puller in connection.session.pullers)
+        return came - sum(before.rows for before in self.pulls)
 
 
 def log_page(log: SyncLog, limit: int) -> SyncLogPage:
@@ -66,7 +74,8 @@ async def sync_now(sync: Sync, clock: Clock, patience: float) -> SyncRound:
     start = _Start(connection, await _heads(sync), clock)
     for push in connection.pushes.values():
         push.hurry()
-    connection.pull.hurry()
+    for puller in connection.session.pullers:
+        puller.hurry()
     connection.check.ring()
     lanes = await _moving(sync, connection)
     while _left(start, clock, patience) and not _is_over(sync, connection, start, lanes):
@@ -119,7 +128,7 @@ async def _report(
             lane: max(push.acknowledged.n - start.sent[lane], 0)
             for lane, push in connection.pushes.items()
         },
-        pulled=connection.pull.counts.rows - start.pulls.rows,
+        pulled=start.pulled(connection),
         waiting={lane.lane: lane.waiting for lane in status.lanes},
         problems=problems,
         held="" if status.network is None else status.network.only_high,

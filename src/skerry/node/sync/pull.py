@@ -98,6 +98,9 @@ class PullLoop:
         """A pull that was refused is tried now."""
         self._asking.hurry()
 
+    async def save(self) -> None:
+        """Nothing to do: each pull is told as it comes."""
+
     async def _pass(self) -> None:
         more, at_hub = True, ""
         own = await self._store.own_digest()

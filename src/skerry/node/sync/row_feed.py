@@ -6,6 +6,8 @@ what became of the edits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from skerry.kit.bell import Bell
@@ -14,10 +16,22 @@ from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Decision, Held, HubWentBack
 from skerry.node.sync.feeds import Outgoing
-from skerry.wire.shared import judged_of
+from skerry.node.sync.pace import CONFLICT, Tell, untold
+from skerry.wire.codec import decode
+from skerry.wire.records import Meta
+from skerry.wire.shared import EditFrame, Judged, judged_of
 from skerry.wire.sync import Lane, LanePoint, PushReply, PushUnit
 
 _MAX_FRAMES = 1000
+
+_EVENTS = 100
+"""So many edits of a frame are told one by one."""
+
+_WORDS = {
+    "merged": "this node's edit and another were put together",
+    "lost": "another version stands, this node's edit is in the hub's history",
+    "conflict": "this node's edit waits for a person",
+}
 
 
 class RowFeed:
@@ -34,8 +48,10 @@ class RowFeed:
         *,
         news: Bell,
         boot_id: str,
+        tell: Tell = untold,
     ) -> None:
         self.lane = lane
+        self._tell = tell
         self.linger = linger
         self._frames = frames
         self._pulled = pulled
@@ -45,6 +61,7 @@ class RowFeed:
         self._boot_id = boot_id
         self._hub = LanePoint()
         self._sent = LanePoint()
+        self._frame = b""
 
     @property
     def bell(self) -> Bell:
@@ -77,7 +94,7 @@ class RowFeed:
         if not waiting:
             return None
         frame = waiting[0]
-        self._sent = LanePoint(frame.n, frame.chain)
+        self._sent, self._frame = LanePoint(frame.n, frame.chain), frame.body
         unit = PushUnit(
             incarnation=self._store.incarnation,
             lane=self.lane,
@@ -94,12 +111,27 @@ class RowFeed:
         return None if chain is None else LanePoint(n, chain)
 
     async def confirm(self, reply: PushReply) -> None:
-        await self._frames.acknowledge(self.lane, self._sent, reply.revs, judged_of(reply.judged))
+        judged = judged_of(reply.judged)
+        await self._frames.acknowledge(self.lane, self._sent, reply.revs, judged)
         self._hub = reply.point
-        if (
-            self._pulled.wants_any()
-        ):  # what came while this answer was on its way, and the schedule is far off
-            self._news.ring()
+        if self._pulled.wants_any():
+            self._news.ring()  # what came while this answer was on its way: the schedule is far off
+        if judged:
+            await self._tell_of(judged)
+
+    async def _tell_of(self, judged: Sequence[Judged]) -> None:
+        """Edits that met others, one event each; of very many at once the rest together."""
+        frame = decode(self._frame, EditFrame, f"frame of lane «{self.lane}»")
+        met = [each for each in judged if each.outcome != "whole"]
+        for each in met[:_EVENTS]:
+            row = frame.edits[each.index].id
+            words = f"row «{row}» of «{frame.entity}»: {_WORDS[each.outcome]}"
+            meta: Meta = {"entity": frame.entity, "row": row, "outcome": each.outcome}
+            await self._tell(CONFLICT, words, meta)
+        if rest := met[_EVENTS:]:
+            counts = {name: sum(each.outcome == name for each in rest) for name in _WORDS}
+            words = f"{len(rest)} more rows of «{frame.entity}»"
+            await self._tell(CONFLICT, words, {"entity": frame.entity, **counts})
 
     async def save(self, acknowledged: LanePoint) -> None:
         """Nothing to do: `confirm` has saved it together with the rows."""

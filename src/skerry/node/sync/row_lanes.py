@@ -103,6 +103,7 @@ class RowLanes:
             shared.rows.changed,
             news=news,
             boot_id=self._clock.boot_id(),
+            tell=self._tell,
         )
         return LanePush(
             feed, uplink, self._clock, self._chance, pace=self._pace, log=self._store.log,
