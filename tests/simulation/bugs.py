@@ -31,7 +31,7 @@ Patch = pytest.MonkeyPatch
 
 @dataclass(frozen=True)
 class Bug:
-    """`put` breaks the product; the rest is what the runs have that look for it. `seed` is one that finds it."""
+    """`put` breaks the product; the rest is what the runs have that look for it. `seed` found it when it was looked at last."""
 
     name: str
     put: Callable[[Patch], None]
@@ -203,7 +203,7 @@ def insisted_for_ever(patch: Patch) -> None:
 
 
 BUGS = (
-    Bug("answer before the disk", answer_before_the_disk, 1, ("power node", "apart")),
+    Bug("answer before the disk", answer_before_the_disk, 3, ("power node", "apart")),
     Bug(
         "judged again", judged_again, 2, ("apart",), {"answer lost": 0.2, "late": 0.2, "repeated": 0.2},
         ("merged", "newest"), ("merge",), 1.0,
