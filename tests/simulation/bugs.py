@@ -15,6 +15,7 @@ import pytest
 from tests.simulation.world import Plan
 
 from skerry.core.lanes import Admit, Decision, extend
+from skerry.core.merging import Version, judging
 from skerry.hub.store import shared_writing
 from skerry.hub.sync import push, row_fates, rows_push
 from skerry.kit import hlc
@@ -23,7 +24,7 @@ from skerry.node.store import shared_answers, shared_frames, shared_pulled, shar
 from skerry.node.store.shared_table import SQL
 from skerry.node.store.state import NodeStore
 from skerry.node.sync import decide, session
-from skerry.wire.shared import RowsPart
+from skerry.wire.shared import Declaration, RowsPart
 from skerry.wire.sync import LanePoint, PushUnit, StateRow
 
 Patch = pytest.MonkeyPatch
@@ -41,12 +42,14 @@ class Bug:
     entities: tuple[str, ...] = ("newest", "manual")
     only: tuple[str, ...] = ()
     pace: float = 0.5
+    patience: float = 40.0
+    people: float = 0.0
 
     def plan(self) -> Plan:
         """Of each of those runs: two nodes, and little besides what the bug needs."""
         return Plan(
-            steps=30, trouble=0.3, patience=40.0, pace=self.pace, faults=self.faults, rates=dict(self.rates), entities=self.entities,
-            only=self.only, people=0.0,
+            steps=30, trouble=0.3, patience=self.patience, pace=self.pace, faults=self.faults, rates=dict(self.rates), entities=self.entities,
+            only=self.only, people=self.people,
         )  # fmt: skip
 
 
@@ -202,6 +205,46 @@ def insisted_for_ever(patch: Patch) -> None:
     patch.setattr(NodeStore, "_says_the_same", by_clock)
 
 
+def older_wins(patch: Patch) -> None:
+    """Of two edits that did not know of each other the older stands."""
+
+    def older(held: Version, edit: Version) -> str:
+        return "held" if (edit.hlc, edit.origin) > (held.hlc, held.origin) else "edit"
+
+    patch.setattr(judging, "_newer", older)
+
+
+def centre_gives_way(patch: Patch) -> None:
+    """Under «central_wins» an edit of a node's beats what the hub has."""
+    preferred = judging._preferred
+
+    def by_edge(strategy: Any, held: Version, edit: Version) -> Any:
+        return preferred("edge_wins" if strategy == "central_wins" else strategy, held, edit)
+
+    patch.setattr(judging, "_preferred", by_edge)
+
+
+def edge_gives_way(patch: Patch) -> None:
+    """Under «edge_wins» the hub's own edit stays."""
+    preferred = judging._preferred
+
+    def by_hub(strategy: Any, held: Version, edit: Version) -> Any:
+        return preferred("central_wins" if strategy == "edge_wins" else strategy, held, edit)
+
+    patch.setattr(judging, "_preferred", by_hub)
+
+
+def union_forgotten(patch: Patch) -> None:
+    """A list that is a union is a field like any other: the newer one stands."""
+    rules_of = judging.rules_of
+
+    def without(declaration: Declaration) -> Any:
+        fields = {name: rule for name, rule in declaration.fields.items() if rule != "union"}
+        return rules_of(msgspec.structs.replace(declaration, fields=fields))
+
+    patch.setattr(judging, "rules_of", without)
+
+
 BUGS = (
     Bug("answer before the disk", answer_before_the_disk, 3, ("power node", "apart")),
     Bug(
@@ -220,7 +263,7 @@ BUGS = (
     Bug(
         "conflicts dropped", conflicts_dropped, 2, ("kill node", "stop node"), {}, ("manual",), ("edit",), 0.1,
     ),
-    Bug("chain ignored", chain_ignored, 1, ("restore node", "apart")),
+    Bug("chain ignored", chain_ignored, 1, ("restore node", "apart"), patience=400.0),
     Bug("losers forgotten", losers_forgotten, 1, ("apart",), {}, ("central", "newest")),
     Bug(
         "newer version overlooked", newer_version_overlooked, 1, (), {"slow answer": 0.4}, ("newest", "edge"),
@@ -228,4 +271,8 @@ BUGS = (
     ),
     Bug("number reused", number_reused, 1),
     Bug("insisted for ever", insisted_for_ever, 2, ("clock of a node",), only=("report", "publish")),
+    Bug("older wins", older_wins, 1, ("apart",), {}, ("newest",), ("edit",), 0.2),
+    Bug("centre gives way", centre_gives_way, 1, ("apart",), {}, ("central",), ("edit",), 0.2, people=0.4),
+    Bug("edge gives way", edge_gives_way, 1, ("apart",), {}, ("edge",), ("edit",), 0.2, people=0.4),
+    Bug("union forgotten", union_forgotten, 1, ("apart",), {}, ("merged", "newest"), ("merge",), 0.2),
 )  # fmt: skip
