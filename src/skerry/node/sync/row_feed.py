@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from skerry.kit.bell import Bell
-from skerry.node.store.shared_frames import SharedFrames
+from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Decision, Held, HubWentBack
@@ -57,6 +57,7 @@ class RowFeed:
         *,
         news: Bell,
         boot_id: str,
+        most: int = MAX_FRAME,
         tell: Tell = untold,
     ) -> None:
         self.lane = lane
@@ -70,6 +71,7 @@ class RowFeed:
         self._boot_id = boot_id
         self._hub = LanePoint()
         self._sent = LanePoint()
+        self._most = most
         self._answer: _Answer | None = None
         self._frame = b""
 
@@ -99,7 +101,7 @@ class RowFeed:
     async def unit(self, after: LanePoint) -> Outgoing | None:  # noqa: ARG002 - of which the answer may be missing
         last = await self.load() if self._answer is None else self._answer.point
         waiting = await self._frames.frames(self.lane, last.n, 1)
-        if not waiting and await self._frames.freeze(self.lane):
+        if not waiting and await self._frames.freeze(self.lane, self._most):
             waiting = await self._frames.frames(self.lane, last.n, 1)
         if not waiting:
             return None
@@ -131,14 +133,14 @@ class RowFeed:
                 answer.point,
                 answer.revs,
                 answer.judged,
-                freeze=freeze,
+                freeze=self._most if freeze else 0,
             )
             if self._pulled.wants_any():
                 self._news.ring()  # they came while the answer was on its way, and the schedule is far off
             if answer.judged:
                 await self._tell_of(answer)
         elif freeze:
-            await self._frames.freeze(self.lane)
+            await self._frames.freeze(self.lane, self._most)
 
     async def point_at(self, n: int) -> LanePoint | None:
         chain = await self._frames.chain(self.lane, n)
