@@ -59,7 +59,7 @@ async def test_a_node_that_declares_otherwise_hears_what_holds(hub: HubRig) -> N
 
 async def test_people_and_their_programs_do_not_change_it(hub: HubRig) -> None:
     await held(hub)
-    asked = Declare(Declaration("edge_wins", batch_size=1000))
+    asked = Declare(Declaration("edge_wins", batch_size=2500))
     assert (await hub.model_rows.declare(NAME, asked)).declaration.strategy == "merge"
     replacing = Declare(Declaration("edge_wins", fields={"k": "min"}), replace=True)
     told = (await hub.model_rows.declare(NAME, replacing)).declaration
