@@ -14,14 +14,14 @@ from skerry.core.entity_words import overruled
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.node.ports import RowHub, Uplink
-from skerry.node.store.shared_frames import SharedFrames
+from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.push import LanePush
 from skerry.node.sync.row_feed import RowFeed
-from skerry.node.sync.row_pull import RowPull
+from skerry.node.sync.row_pull import PAGE, PAGE_OF_LIMITED, RowPull
 from skerry.node.sync.row_schedule import RowSchedule
 from skerry.node.sync.session import Puller
 from skerry.node.sync.sync import LINGER, Connection
@@ -60,10 +60,13 @@ class RowLanes:
         chance: random.Random,
         *,
         pace: Pace,
+        most: int = MAX_FRAME,
         counts: Mapping[Lane, LaneCounters] | None = None,
         tell: Tell = untold,
         schedule: RowSchedule | None = None,
     ) -> None:
+        """`most` is the size of a unit before compression."""
+        self._most = most
         self._schedule = schedule
         self._counts = counts or {}
         self._tell = tell
@@ -101,6 +104,7 @@ class RowLanes:
             greeted=lambda: connection.session.greetings,
             pace=self._pace,
             log=self._store.log,
+            limit=PAGE if self._most == MAX_FRAME else PAGE_OF_LIMITED,
             tell=self._tell,
             schedule=self._schedule,
             priority=priority,
@@ -144,6 +148,7 @@ class RowLanes:
             shared.rows.changed,
             news=news,
             boot_id=self._clock.boot_id(),
+            most=self._most,
             tell=self._tell,
         )
         return LanePush(

@@ -6,13 +6,15 @@ that differs is looked at again after another hello, since only a hello tells th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
 
+from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.tasks import Guard
@@ -29,6 +31,7 @@ from skerry.wire.shared import (
     Buckets,
     Declaration,
     Priority,
+    RowsPage,
     RowsPart,
     RowsPull,
     RowsWanted,
@@ -37,8 +40,40 @@ from skerry.wire.shared import (
 
 log = logging.getLogger(__name__)
 
+PAGE = 4000
+"""Rows in one answer at most; the hub ends it sooner where rows are large."""
+
+PAGE_OF_LIMITED = 1000
+"""The same over a link that is limited and that others wait for, too."""
+
+LATE = Backoff(first=2.0, cap=600.0)
+"""How soon an entity is compared of which something was unsent when the hub was asked after a hello."""
+
 WANTED = 1000
 """Rows that are asked for by their ids at a time."""
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """The hub's. `undecided` is what waited for a person before it was asked, `seen` the count of local changes then."""
+
+    page: RowsPage
+    undecided: dict[str, Undecided]
+    seen: int
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is all changes of which more follow: then nothing of it decides what is asked next."""
+        parts = self.page.parts
+        return bool(parts) and all(part.more and not part.repair for part in parts)
+
+
+def _follow(cursors: dict[str, str], page: RowsPage) -> None:
+    """Makes `cursors` those of what is asked next."""
+    for part in page.parts:
+        if part.more:
+            cursors[part.entity] = part.cursor
+        else:
+            cursors.pop(part.entity, None)
 
 
 class RowPull:
@@ -60,10 +95,12 @@ class RowPull:
         greeted: Callable[[], int],
         pace: Pace,
         log: SyncLog,
+        limit: int = PAGE,
         tell: Tell = untold,
         schedule: RowSchedule | None = None,
         priority: Priority | None = None,
     ) -> None:
+        self._limit = limit
         self._tell = tell
         self._log = log
         self._priority = priority
@@ -81,6 +118,11 @@ class RowPull:
         self._guard = Guard("pulling shared rows", clock, chance)
         self._suspected: dict[str, int] = {}
         """Hellos until then, by the entity whose digest differed."""
+        self._compared: dict[str, int] = {}
+        """Hellos when the digests of an entity were last found equal, or made so."""
+        self._late: set[str] = set()
+        """Entities that were not compared since the last hello, for something of them is unsent."""
+        self._rounds_late = 0
         self.last_success = 0
 
     @property
@@ -106,15 +148,20 @@ class RowPull:
         """Pulls at every ring, until cancelled."""
         seen, schedule = self._news.count - 1, self._schedule
         while True:
-            seconds = self._pace.pull_after(self._chance)
-            if schedule is not None:
-                seconds = schedule.wait(seconds)
-            seen = await self._news.within(seen, seconds, self._clock)
+            seen = await self._news.within(seen, self._wait(), self._clock)
             if schedule is not None and schedule.come():
                 self._rows.changed.ring()
                 if self._priority is not None:
                     self._news.ring()  # for the other classes
             await self._guard.run(self._pass)
+
+    def _wait(self) -> float:
+        """Seconds until the next pull that nobody rings for: soon while an entity is to be compared after a hello."""
+        self._rounds_late = self._rounds_late + 1 if self._late else 0
+        usual = self._pace.pull_after(self._chance)
+        if self._schedule is not None:
+            usual = self._schedule.wait(usual)
+        return min(usual, LATE.delay(self._rounds_late, self._chance)) if self._late else usual
 
     async def save(self) -> None:
         """Writes down what the log has not been told."""
@@ -132,31 +179,51 @@ class RowPull:
         cursors = {entity: held[entity] for entity in self._mine() if self._is_due(entity)}
         asked = list(cursors)
         while cursors:
-            seen = self._rows.changed.count
-            undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
-            page = await self._asking.ask(partial(self._hub.rows, self._question(cursors)))
-            if page is None:
+            answer = await self._ask(cursors)
+            while answer is not None and answer.goes_on:
+                answer = await self._take_and_ask(answer, cursors)
+            if answer is None or not await self._take_all(answer):
                 return False
-            self._asking.count(rows=sum(len(part.rows) for part in page.parts))
-            for part in page.parts:
-                if not await self._take(part, undecided.get(part.entity, frozenset()), seen):
-                    return False
-                if part.more:
-                    cursors[part.entity] = part.cursor
-                else:
-                    cursors.pop(part.entity, None)
-            if not page.parts:
+            if not answer.page.parts:
                 break
+            _follow(cursors, answer.page)
         if self._schedule is not None:
             self._schedule.pulled(asked)
         return True
 
-    def _question(self, cursors: dict[str, str]) -> RowsPull:
+    async def _ask(self, cursors: Mapping[str, str]) -> _Answer | None:
+        seen = self._rows.changed.count
+        undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
+        page = await self._asking.ask(partial(self._hub.rows, self._question(cursors)))
+        if page is None:
+            return None
+        self._asking.count(rows=sum(len(part.rows) for part in page.parts))
+        return _Answer(page, undecided, seen)
+
+    async def _take_and_ask(self, answer: _Answer, cursors: dict[str, str]) -> _Answer | None:
+        """The answer that follows one that goes on, which is taken over while the hub makes the next."""
+        _follow(cursors, answer.page)
+        asking = asyncio.create_task(self._ask(cursors))
+        try:
+            await self._take_all(answer)
+            return await asking
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _take_all(self, answer: _Answer) -> bool:
+        for part in answer.page.parts:
+            undecided = answer.undecided.get(part.entity, frozenset())
+            if not await self._take(part, undecided, answer.seen):
+                return False
+        return True
+
+    def _question(self, cursors: Mapping[str, str]) -> RowsPull:
         declared = self._rows.declared
         sizes = {entity: declared[entity].batch_size for entity in cursors if entity in declared}
         usual = Declaration().batch_size
         limits = {entity: size for entity, size in sizes.items() if size < usual}
-        return RowsPull(dict(cursors), limits=limits)
+        return RowsPull(dict(cursors), self._limit, limits=limits)
 
     def _is_due(self, entity: str) -> bool:
         return self._schedule is None or self._schedule.may_pull(entity)
@@ -178,12 +245,15 @@ class RowPull:
             return await self._repair(entity, part.cursor)
         await self._pulled.apply_part(part, undecided)
         await self._log_rows(entity, part.rows)
-        if part.more or not part.digest or seen != self._rows.changed.count:
+        if part.more or not part.digest:
             return True
-        if await self._rows.unsent(entity) or self._pulled.wanted(entity, 1):
+        moved = seen != self._rows.changed.count or self._pulled.wanted(entity, 1)
+        if moved or await self._rows.unsent(entity):
+            if self._compared.get(entity) != self._greeted():
+                self._late.add(entity)
             return True
         if part.digest == self._pulled.digest(entity):
-            self._suspected.pop(entity, None)
+            self._is_equal(entity)
             if self._pulled.may_have_lost(entity):
                 await self._pulled.compared(entity, "")
             return True
@@ -217,12 +287,17 @@ class RowPull:
         if not await self._fetch(entity):
             return False
         await self._pulled.compared(entity, cursor)
-        self._suspected.pop(entity, None)
+        self._is_equal(entity)
         if found != Repaired():
             meta: Meta = {"entity": entity, "put_back": lost, **msgspec.structs.asdict(found)}
             words = f"{found.wanted} fetched, {found.dropped} dropped, {found.again} sent again"
             await self._tell(REPAIRED, f"rows of «{entity}»: {words}", meta)
         return True
+
+    def _is_equal(self, entity: str) -> None:
+        self._suspected.pop(entity, None)
+        self._late.discard(entity)
+        self._compared[entity] = self._greeted()
 
     async def _log_rows(self, entity: str, rows: Sequence[SharedRow]) -> None:
         if rows:

@@ -241,9 +241,10 @@ class Sync:
             failures=self.connection.failures if self.connection else 0,
             double=session.double if session else "",
             pulls=session.pullers[0].counts if session else PullCounters(),
-            row_pulls=session.pullers[1].counts if session and session.pullers[1:] else None,
+            row_pulls=None if session is None else session.row_pulls,
             network=None if self.turns is None else await self.turns.status(),
             entities=[] if self._more is None else await self._more.entities(),
+            problems=session.problems if session else [],
         )
 
     def hurry(self) -> None:
@@ -251,10 +252,14 @@ class Sync:
         if self._more is not None:
             self._more.hurry()
 
+    async def waiting(self) -> dict[Lane, int]:
+        """What the hub does not have: records, or rows."""
+        return {lane: (await self._lane(lane)).waiting for lane in self._lanes}
+
     async def settled(self) -> None:
         """Returns when the hub has everything, or is not there."""
         while self.reachability.connected and any(  # noqa: ASYNC110 - four lanes, at the end of a life
-            [(await self._lane(lane)).waiting for lane in self._lanes]
+            (await self.waiting()).values()
         ):
             await asyncio.sleep(_LOOK_EVERY)
 
