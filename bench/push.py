@@ -106,7 +106,7 @@ async def _push(node: Node, proxy: Overheard, group: int) -> tuple[float, float]
         await asyncio.sleep(0.001)
     started = time.time_ns()
     await rig.until(lambda: _is_acknowledged(node), 0.05)
-    ended = (await node.sync()).last_success or 0
+    ended = (await node.sync()).last_synced or 0
     await rig.online(node)
     return count / ((ended - started) / 1e9), (sum(proxy.forwarded.values()) - sent) / count
 

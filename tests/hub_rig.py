@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -64,7 +64,7 @@ INCARNATION = "11" * 16
 
 
 class HubRig:
-    """Every feature by name; `news` collects the ids of the nodes that were told."""
+    """Every feature by name; `news` collects the ids of the nodes that were told, and `tell` hears of each."""
 
     def __init__(
         self,
@@ -72,7 +72,10 @@ class HubRig:
         clock: ManualClock,
         encryption: Wish | None = None,
         driver: Driver | None = None,
+        *,
+        tell: Callable[[str], None] = lambda _node_id: None,
     ) -> None:
+        self._tell = tell
         self.url = url
         self.clock = clock
         self.encryption = encryption
@@ -81,21 +84,19 @@ class HubRig:
         self.ingest = Ingest(lambda: self.store.facts.index_key)
         assignments = Assignments(clock)
         self.tokens = Tokens(self.store, clock)
-        self.nodes = Nodes(self.store, assignments, clock, self.news.append)
+        self.nodes = Nodes(self.store, assignments, clock, self._notify)
         self.blobs = MemoryBlobs(clock)
         self.models = Models(self.store, self.blobs, clock)
         self.file_blobs = MemoryBlobs(clock)
         self.arrivals = Arrivals(self.store, self.file_blobs, clock)
         self.shelf = Shelf(self.store, self.file_blobs, self.arrivals, 30 * DAY)
-        self.rollouts = Rollouts(
-            self.store, assignments, clock, self.news.append, self.nodes.last_seen
-        )
+        self.rollouts = Rollouts(self.store, assignments, clock, self._notify, self.nodes.last_seen)
         self.workloads = Workloads(
             self.store,
             assignments,
             self.rollouts,
             clock,
-            self.news.append,
+            self._notify,
             self.nodes.last_seen,
             models=self.models,
         )
@@ -104,15 +105,19 @@ class HubRig:
             self.store, Ages(measurement=7 * DAY, event=30 * DAY, gap=30 * DAY, file=30 * DAY)
         )
         self.greeter = Greeter(self.store, clock)
-        self.readers = Readers(self.news.append)
+        self.readers = Readers(self._notify)
         self.receiver = Receiver(
-            self.store, self.ingest, self.nodes, self.news.append, self.readers.changed
+            self.store, self.ingest, self.nodes, self._notify, self.readers.changed
         )
-        epochs = Epochs(self.store, assignments, self.news.append)
+        epochs = Epochs(self.store, assignments, self._notify)
         self.feed = Feed(self.store, epochs, clock)
         self.row_feed = RowFeed(self.store, epochs, self.readers, clock)
         self.shared_rows = SharedRows(self.store, clock, self.readers.changed)
         self.model_rows = ModelRows(self.store, clock, self.readers.changed)
+
+    def _notify(self, node_id: str) -> None:
+        self.news.append(node_id)
+        self._tell(node_id)
 
     async def start(self) -> None:
         self.store.start()

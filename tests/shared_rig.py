@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 from tests.sync_rig import NodeRig
 
-from skerry.kit.clock import SystemClock
+from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.errors import Transient
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.ports import RowHub
@@ -20,9 +20,11 @@ from skerry.node.store.shared_frames import SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.sync.live import WebSocketLive
-from skerry.node.sync.pace import Pace
+from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.row_hub import HttpRowHub
 from skerry.node.sync.row_lanes import RowLanes, Shared, Way
+from skerry.node.sync.row_schedule import RowSchedule
+from skerry.node.sync.sync import Hub
 from skerry.node.sync.turns import LinkTurns
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.testing.running_hub import EnrolledNode, RunningHub, running_hub
@@ -83,42 +85,63 @@ class SharingNode(NodeRig):
     """A node that shares rows."""
 
     def __init__(
-        self, directory: Path, enrolled: EnrolledNode, turns: LinkTurns | None = None
+        self,
+        directory: Path,
+        enrolled: EnrolledNode,
+        clock: Clock | None = None,
+        tell: Tell = untold,
+        turns: LinkTurns | None = None,
     ) -> None:
         self.enrolled = enrolled
         self._turns = turns
+        self.every: dict[str, float] = {}
+        """Schedules, in seconds, for the next `start_at`."""
         self.pages: list[RowsPage] = []
         """What came on a limited link."""
         self.asking: set[Priority] = set()
         """The classes of the questions that were not answered yet; they may wait for their turns."""
-        self.address = ""
         self._http: aiohttp.ClientSession | None = None
-        super().__init__(directory, None, SystemClock())  # type: ignore[arg-type]  # the hub comes with `start_at`
+        super().__init__(directory, None, clock or SystemClock(), tell=tell)  # type: ignore[arg-type]  # the hub comes with `start_at`
 
     async def start_at(self, address: str) -> None:
         """Opens the stores beside a hub."""
         self._http = open_session()
         way = self._way(address, "high")
         self.uplink = LossyUplink(way)
-        self._hub = self.uplink
+        by_class = self._by_class(address)
+        await self.open_beside(self.uplink, HttpRowHub(way), Pace(pull_every=1.0), by_class)
+
+    async def open_beside(
+        self,
+        uplink: Hub,
+        rows: RowHub,
+        pace: Pace,
+        by_class: Mapping[Priority, RowHub] | None = None,
+    ) -> None:
+        """Opens the stores, and what syncs them with such a hub."""
+        self._hub = uplink
+        self._pace = pace
         await self.start()
         cipher = NullCipher()
         self._rows_reader = self._writer.reader()
         self.rows = SharedRows(
             self._writer, self._rows_reader, self._clock, self.enrolled.node_id, cipher
         )
+        self.schedule = RowSchedule(self.every, self._clock, self.rows.may_wait)
         self.shared = Shared(
             self.rows,
-            SharedFrames(self.rows, cipher, self.store.log),
+            SharedFrames(self.rows, cipher, self.store.log, self.schedule),
             SharedPulled(self.rows, self.store.log),
         )
         lanes = RowLanes(
             self.shared,
             self.store,
-            Way(self.uplink, HttpRowHub(way), self._by_class(address)),
+            Way(uplink, rows, by_class or {}),
             self._clock,
             random.Random(7),
-            pace=Pace(pull_every=1.0),
+            pace=pace,
+            tell=self._tell,
+            schedule=self.schedule,
         )
         await self.sync.join(lanes)
 
@@ -141,8 +164,8 @@ class SharingNode(NodeRig):
     async def stop(self) -> None:
         await super().stop()
         self._rows_reader.close()
-        assert self._http is not None
-        await self._http.close()
+        if self._http is not None:
+            await self._http.close()
 
     async def dump(self, entity: str = NAME) -> dict[str, bytes]:
         """Every row's body, by its id."""
@@ -197,7 +220,7 @@ class Fleet:
 
     async def node(self, name: str, turns: LinkTurns | None = None) -> SharingNode:
         """One more node; its sync is off."""
-        node = SharingNode(self._directory / name, await self.hub.enrol(name), turns)
+        node = SharingNode(self._directory / name, await self.hub.enrol(name), turns=turns)
         await node.start_at(self.hub.address)
         self.nodes.append(node)
         return node

@@ -401,4 +401,4 @@ async def test_acknowledgements_are_kept_over_a_shutdown(
     assert node.records.acknowledged("keep") == 0
     status = await node.sync.status()
     assert status.result == "failing"  # it was well once, but now nobody is connected
-    assert status.last_success
+    assert status.last_synced

@@ -25,8 +25,8 @@ def sync_lines(status: SyncStatus, now_ns: int) -> Iterator[Line]:
     """The last round, the link, what holds lanes up."""
     yield Line(f"result    {status.result}", word(status.result).style)
     yield Line(f"hub       {link_sentence(status.link, now_ns)}", word(status.link.state).style)
-    if status.last_success is not None:
-        yield Line(f"last      success {format_duration((now_ns - status.last_success) / NS)} ago")
+    if status.last_synced is not None:
+        yield Line(f"synced    {format_duration((now_ns - status.last_synced) / NS)} ago")
     if status.failures:
         yield Line(f"failed    {status.failures} rounds in a row", "yellow")
     if status.network is not None:

@@ -96,8 +96,9 @@ class EntityStatus(msgspec.Struct, frozen=True):
 
 
 class SyncStatus(msgspec.Struct, frozen=True):
-    """`result` holds the word «success» only while the last round succeeded (a monitoring script greps for it).
+    """`result` is «success» only while the last round succeeded; no other field's name holds the word (a monitoring script greps for it).
 
+    `last_synced` is when the hub last took or gave something, in ns since 1970.
     `double` says where another agent with this node's identity speaks to the hub; empty when there is none.
     """
 
@@ -105,12 +106,14 @@ class SyncStatus(msgspec.Struct, frozen=True):
     link: LinkStatus
     lanes: list[LaneStatus]
     incarnation: str
-    last_success: int | None = None
+    last_synced: int | None = None
     failures: int = 0
     double: str = ""
     files: FilesWaiting | None = None
     """None: no workload has uploaded any."""
     pulls: PullCounters = PullCounters()
+    row_pulls: PullCounters | None = None
+    """Those of shared rows. None: this node shares none."""
     network: NetworkStatus | None = None
     """None: the settings limit nothing."""
     entities: list[EntityStatus] = []

@@ -45,7 +45,7 @@ class Declaration(msgspec.Struct, frozen=True):
     fields: dict[str, FieldRule] = {}
     keys: dict[str, str] = {}
     priority: Priority = "medium"
-    batch_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 2500
     edge_strategy: str = ""
     settled: list[str] = []
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 VERSION = 1
@@ -22,7 +22,9 @@ OVERHEAD = 34
 
 _ID = struct.Struct(">I")
 _NONCE = 12
-_START = len(MARK) + _ID.size + _NONCE
+START = len(MARK) + _ID.size + _NONCE
+"""Bytes before the ciphertext."""
+
 _TAG = 16
 
 
@@ -54,9 +56,9 @@ def key_id_of(sealed: bytes) -> int:
 
 def take_apart(sealed: bytes) -> Parts | None:
     """None: too short to be a sealed body."""
-    if len(sealed) < _START + _TAG or not is_sealed(sealed):
+    if len(sealed) < START + _TAG or not is_sealed(sealed):
         return None
-    return Parts(key_id_of(sealed), sealed[_START - _NONCE : _START], sealed[_START:])
+    return Parts(key_id_of(sealed), sealed[START - _NONCE : START], sealed[START:])
 
 
 def bound_to(key_id: int, words: Iterable[str]) -> bytes:
@@ -70,6 +72,20 @@ def bound_to(key_id: int, words: Iterable[str]) -> bytes:
         sizes = [len(part.encode(errors="surrogatepass")) for part in parts]
     count = len(parts)
     return b"".join((_begin(key_id, count), _sizes(count).pack(*sizes), content))
+
+
+def binder(key_id: int, words: Iterable[str]) -> Callable[[str], bytes]:
+    """`bound_to` for many lists of words that are the same but for one more at the end, which is given each time."""
+    texts = [word.encode(errors="surrogatepass") for word in words]
+    count = len(texts)
+    begin = _begin(key_id, count + 1) + _sizes(count).pack(*map(len, texts))
+    content, size = b"".join(texts), _sizes(1).pack
+
+    def bound(last: str) -> bytes:
+        text = last.encode(errors="surrogatepass")
+        return b"".join((begin, size(len(text)), content, text))
+
+    return bound
 
 
 @functools.lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ from skerry.node.api.answers import (
 )
 from skerry.node.api.workload import RecordReader, read_records
 from skerry.node.ports import LogSource
-from skerry.wire.codec import decode
+from skerry.wire.codec import decode, encode
 from skerry.wire.local import (
     Doctor,
     Held,
@@ -220,6 +220,15 @@ def _add_workers(app: web.Application, services: AdminServices) -> None:
     app.router.add_post("/v1/workers/{workload}", order_worker)
 
 
+def as_searched(status: SyncStatus) -> bytes:
+    """`status` as JSON that holds the word «success» in its result or not at all, for scripts that search it as text.
+
+    What a hub or a proxy has said may hold the word as well: then one of its letters is escaped.
+    """
+    body = encode(status)
+    return body if status.result == "success" else body.replace(b"success", b"succes\\u0073")
+
+
 def public_app(services: AdminServices, hosts: Collection[str]) -> web.Application:
     """GET /status, /sync/status, /healthz on loopback: for monitoring scripts, nothing that changes anything.
 
@@ -230,7 +239,8 @@ def public_app(services: AdminServices, hosts: Collection[str]) -> web.Applicati
         return json_answer(await services.status())
 
     async def sync_status(_request: web.Request) -> web.StreamResponse:
-        return json_answer(await services.sync_status())
+        body = as_searched(await services.sync_status())
+        return web.Response(body=body, content_type="application/json")
 
     async def healthz(_request: web.Request) -> web.StreamResponse:
         return json_answer({"ok": True})

@@ -16,7 +16,7 @@ import msgspec
 
 from skerry.core.entity_words import carried
 from skerry.core.merging import canonical
-from skerry.core.names import holds_control, name_fault
+from skerry.core.names import name_fault, row_id_fault
 from skerry.core.synced_words import SAY_NOTHING, EntityWords
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -35,7 +35,6 @@ Status = Literal["pending", "syncing", "synced", "conflict", "failed"]
 TOGETHER = 5000
 """Rows of `bulk` in one transaction."""
 
-MAX_ID = 200
 MAX_ROW = 4 * 1024 * 1024
 """Bytes of a body: a frame of it is one request."""
 
@@ -396,10 +395,8 @@ class Standing:
 
 def checked(row_id: str) -> str:
     """The id of a row. Raises InvalidInput."""
-    if not row_id or len(row_id) > MAX_ID or holds_control(row_id):
-        raise InvalidInput(
-            f"cannot use «{row_id:.40}» as a row's id: use 1 to {MAX_ID} characters, none of them a control character"
-        )
+    if fault := row_id_fault(row_id):
+        raise InvalidInput(f"cannot keep a row: {fault}")
     return row_id
 
 

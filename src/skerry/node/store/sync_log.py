@@ -1,7 +1,8 @@
 """The documented table `sync_log`: what the sync has done, for people (`skerry sync log`) and their SQL tools.
 
-A row for each pull that changed something, each conflict, each refusal and each cut; pushes that go well are put
-together, one row for a lane and half a minute, so that a busy link does not wear out the disk. Bounded by count.
+A row for each pull that changed something, each conflict and its end, each repair, refusal and cut; pushes that go well and pulls
+of shared rows are put together, one row for a lane or an entity and half a minute, so that a busy link does not wear out the
+disk. Bounded by count.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class SyncLog:
         self._pushed: dict[Lane, Attempt] = {}
         self._told_at: dict[Lane, int] = {}
         self._cuts: dict[Lane, int] = {}
+        self._pulled: dict[str, tuple[int, int]] = {}
+        self._pulled_told_at: dict[str, int] = {}
 
     async def pushed(self, attempt: Attempt) -> None:
         """The hub has taken it."""
@@ -83,6 +86,24 @@ class SyncLog:
             more = {"units": attempt.units, "attempts": attempt.tries}
             await self._tell("push", attempt, "success", more)
 
+    async def pulled_rows(self, entity: str, rows: int, size: int) -> None:
+        """So many shared rows of the hub's have been taken over, with so many bytes of bodies."""
+        before, bytes_before = self._pulled.get(entity, (0, 0))
+        self._pulled[entity] = before + rows, bytes_before + size
+        told_at = self._pulled_told_at.get(entity)
+        if told_at is None or self._clock.monotonic_ns() - told_at >= TOGETHER:
+            await self._flush_rows_of(entity)
+
+    async def flush_rows(self) -> None:
+        """Writes down which shared rows have come and not been told."""
+        for entity in list(self._pulled):
+            await self._flush_rows_of(entity)
+
+    async def _flush_rows_of(self, entity: str) -> None:
+        rows, size = self._pulled.pop(entity)
+        self._pulled_told_at[entity] = self._clock.monotonic_ns()
+        await self._write("pull", entity, "", "success", {"rows": rows, "bytes": size})
+
     async def cut(self, attempt: Attempt, resumes_after: int, cause: str) -> None:
         """The link broke while it was sent. Told the 1st, 2nd, 4th, 8th … time in a row."""
         cuts = self._cuts[attempt.lane] = self._cuts.get(attempt.lane, 0) + 1
@@ -95,11 +116,13 @@ class SyncLog:
         more = {"attempts": attempt.tries, "next_in": round(delay, 1), "cause": one_line(cause)}
         await self._tell("retry", attempt, "failed" if failed else "waiting", more)
 
-    async def refused_pull(self, refusals: int, delay: float, cause: str, *, failed: bool) -> None:
-        """The hub does not answer a pull; it is asked again after `delay` seconds."""
+    async def refused_pull(
+        self, refusals: int, delay: float, cause: str, *, failed: bool, of: str = ""
+    ) -> None:
+        """The hub does not answer a pull of the state, or what `of` says; it is asked again after `delay` seconds."""
         more = {"attempts": refusals, "next_in": round(delay, 1), "cause": one_line(cause)}
         status = "failed" if failed else "waiting"
-        await self._write("retry", "pull", "", status, more)
+        await self._write("retry", "pull", of, status, more)
 
     def newest(self, limit: int) -> list[sqlite3.Row]:
         """The newest lines, oldest first. Blocks shortly; not what the half minute before has brought (`flush`)."""
@@ -135,6 +158,10 @@ class SyncLog:
         more = {"outcome": outcome, "hub": _version(hubs), "node": _version(ours)}
         status = "waiting" if outcome == "conflict" else "resolved"
         self._add(db, "conflict", entity, row_id, status, more)
+
+    def note_decided(self, db: sqlite3.Connection, entity: str, row_id: str) -> None:
+        """A conflict of a shared row is over: a person has decided."""
+        self._add(db, "resolve", entity, row_id, "success", {})
 
     def note_repair(
         self, db: sqlite3.Connection, entity: str, details: Mapping[str, object]

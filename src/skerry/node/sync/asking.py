@@ -23,7 +23,10 @@ STUMBLED = Backoff(first=0.1, cap=1.5)
 
 
 class Asking:
-    """One kind of question. `check` asks for a hello, `again` rings for the next try after a refusal."""
+    """One kind of question. `check` asks for a hello, `again` rings for the next try after a refusal.
+
+    `of` says what is asked for where that is not the state: it stands in the log and in events.
+    """
 
     def __init__(  # noqa: PLR0913 - time, whom to ask and who hears of it
         self,
@@ -35,8 +38,10 @@ class Asking:
         pace: Pace,
         *,
         tell: Tell = untold,
+        of: str = "",
     ) -> None:
         self._tell = tell
+        self._of = of
         self._hurried = Bell()
         self.counts = PullCounters()
         self._clock = clock
@@ -67,10 +72,14 @@ class Asking:
             await self._refused(str(error))
             return None
         if self._pace.has_failed(self.refusals):
-            await self._tell(RESUMED, "pull", {"attempts": self.refusals + 1})
+            await self._tell(RESUMED, self._name, {"attempts": self.refusals + 1})
         self.problem = ""
         self.refusals = self._stumbles = 0
         return reply
+
+    @property
+    def _name(self) -> str:
+        return f"pull of {self._of}" if self._of else "pull"
 
     def hurry(self) -> None:
         """What was refused is asked again now."""
@@ -92,9 +101,9 @@ class Asking:
         self.problem = cause
         seen, delay = self._hurried.count, self._pace.delay(self.refusals, self._chance)
         failed = self._pace.has_failed(self.refusals)
-        await self._log.refused_pull(self.refusals, delay, cause, failed=failed)
-        log.warning("the hub refused a pull, next try in %.0f s: %s", delay, cause)
+        await self._log.refused_pull(self.refusals, delay, cause, failed=failed, of=self._of)
+        log.warning("the hub refused a %s, next try in %.0f s: %s", self._name, delay, cause)
         if self.refusals == self._pace.attempts:
-            await self._tell(PARKED, f"pull: {cause}", {"attempts": self.refusals})
+            await self._tell(PARKED, f"{self._name}: {cause}", {"attempts": self.refusals})
         await self._hurried.within(seen, delay, self._clock)
         self._again.ring()

@@ -28,7 +28,7 @@ class _Start:
         self.heads = heads
         self.sent = {lane: push.acknowledged.n for lane, push in connection.pushes.items()}
         self.refusals = {lane: push.counts.refusals for lane, push in connection.pushes.items()}
-        self.pulls = connection.pull.counts
+        self.pulls = [puller.counts for puller in connection.session.pullers]
         self.failures = connection.link.failures
 
     def has_gone(self, connection: Connection, lane: Lane, waiting: Mapping[Lane, int]) -> bool:
@@ -40,10 +40,20 @@ class _Start:
         """Whether the hub has refused something of the lane since."""
         return connection.pushes[lane].counts.refusals > self.refusals[lane]
 
-    def pull_is_done(self, connection: Connection) -> bool:
-        """Whether a pull has ended since."""
-        now = connection.pull.counts
-        return now.rounds > self.pulls.rounds or now.refusals > self.pulls.refusals
+    def pull_is_done(self, connection: Connection, *, held: bool) -> bool:
+        """Whether a pull of each kind has ended since, or may not begin because only high priority goes."""
+        pullers = zip(self.pulls, connection.session.pullers, strict=False)
+        return all(
+            (held and puller.may_be_held)
+            or puller.counts.rounds > before.rounds
+            or puller.counts.refusals > before.refusals
+            for before, puller in pullers
+        )
+
+    def pulled(self, connection: Connection) -> int:
+        """Rows that have come since."""
+        came = sum(puller.counts.rows for puller in connection.session.pullers)
+        return came - sum(before.rows for before in self.pulls)
 
 
 def log_page(log: SyncLog, limit: int) -> SyncLogPage:
@@ -70,7 +80,8 @@ async def sync_now(sync: Sync, clock: Clock, patience: float) -> SyncRound:
     for push in connection.pushes.values():
         push.hurry()
     sync.hurry()
-    connection.pull.hurry()
+    for puller in connection.session.pullers:
+        puller.hurry()
     connection.check.ring()
     lanes = await _moving(sync, connection)
     while _left(start, clock, patience) and not await _is_over(sync, connection, start, lanes):
@@ -91,7 +102,7 @@ async def _is_over(sync: Sync, connection: Connection, start: _Start, lanes: lis
         start.has_gone(connection, lane, waiting) or start.is_refused(connection, lane)
         for lane in lanes
     )
-    return done and start.pull_is_done(connection)
+    return done and start.pull_is_done(connection, held=_is_held(sync))
 
 
 async def _heads(sync: Sync) -> dict[Lane, int]:
@@ -101,9 +112,13 @@ async def _heads(sync: Sync) -> dict[Lane, int]:
 async def _moving(sync: Sync, connection: Connection) -> list[Lane]:
     """The lanes that may be sent now."""
     turns = sync.turns
-    if turns is None or not turns.held:
+    if turns is None or not _is_held(sync):
         return list(connection.pushes)
     return [lane for lane in connection.pushes if turns.of_lane(lane) == "high"]
+
+
+def _is_held(sync: Sync) -> bool:
+    return sync.turns is not None and bool(sync.turns.held)
 
 
 async def _report(
@@ -113,7 +128,7 @@ async def _report(
     problems = connection.session.problems
     if not sync.connected:
         problems = [status.link.cause]
-    elif not (start.pull_is_done(connection) or problems):
+    elif not (start.pull_is_done(connection, held=_is_held(sync)) or problems):
         problems = ["the hub was not asked for changes in time"]
     waiting = {lane.lane: lane.waiting for lane in status.lanes}
     late = [lane for lane in lanes if not start.has_gone(connection, lane, waiting)]
@@ -126,7 +141,7 @@ async def _report(
             lane: max(push.acknowledged.n - start.sent[lane], 0)
             for lane, push in connection.pushes.items()
         },
-        pulled=connection.pull.counts.rows - start.pulls.rows,
+        pulled=start.pulled(connection),
         waiting=waiting,
         problems=problems,
         held="" if status.network is None else status.network.only_high,

@@ -54,6 +54,7 @@ Tell = Callable[[str, Value, Meta], Awaitable[None]]
 """Writes an event of the node's own: its name, its text, and more."""
 
 PARKED, RESUMED = "skerry.sync.parked", "skerry.sync.resumed"
+CONFLICT, REPAIRED = "skerry.sync.conflict", "skerry.sync.repaired"
 
 
 async def untold(_name: str, _value: Value, _meta: Meta) -> None:

@@ -32,6 +32,7 @@ from skerry.node.sync.decide import (
 from skerry.node.sync.incarnation import begin_again
 from skerry.node.sync.pull import PullLoop
 from skerry.node.sync.push import LanePush
+from skerry.wire.local import PullCounters
 from skerry.wire.sync import PROTOCOL, RECORD_LANES, Hello, HelloReply, Lane, LanePoint
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,29 @@ class Puller(Protocol):
     @property
     def last_success(self) -> int:
         """In ns since 1970; 0: never."""
+        ...
+
+    @property
+    def refusals(self) -> int:
+        """In a row."""
+        ...
+
+    @property
+    def counts(self) -> PullCounters:
+        """Since the start."""
+        ...
+
+    @property
+    def may_be_held(self) -> bool:
+        """Whether its questions wait while only high priority goes."""
+        ...
+
+    def hurry(self) -> None:
+        """A pull that was refused is tried now."""
+        ...
+
+    async def save(self) -> None:
+        """Keeps over a restart what only memory knows."""
         ...
 
     async def run(self) -> None:
@@ -101,7 +125,8 @@ class Session:
         self._clock = clock
         self._check = check
         self._pushing: dict[Lane, asyncio.Task[None]] = {}
-        self._pullers: list[Puller] = [pull]
+        self.pullers: list[Puller] = [pull]
+        """The state's first, then that of shared rows where there are any."""
         self._pulling: dict[int, asyncio.Task[None]] = {}
         self.greetings = 0
         """Hellos that were answered since the start."""
@@ -136,10 +161,10 @@ class Session:
 
     def follow(self, puller: Puller) -> None:
         """It runs, too, from the next hello on."""
-        self._pullers.append(puller)
+        self.pullers.append(puller)
 
     def _start_pulling(self, tasks: Tasks) -> None:
-        for number, puller in enumerate(self._pullers):
+        for number, puller in enumerate(self.pullers):
             task = self._pulling.get(number)
             if task is None or task.done():
                 self._pulling[number] = tasks.start(puller.run(), name=f"pull {number}")
@@ -162,6 +187,8 @@ class Session:
         try:
             for push in self._pushes.values():
                 await push.save()
+            for puller in self.pullers:
+                await puller.save()
             if self.last_success > self._saved_success:
                 await self._store.set_fact(LAST_SUCCESS, str(self.last_success), durable=False)
                 self._saved_success = self.last_success
@@ -178,12 +205,12 @@ class Session:
     def last_success(self) -> int:
         """When the hub last took or gave something, in ns since 1970; 0 if not since the start."""
         pushed = [push.last_success for push in self._pushes.values()]
-        return max(*(puller.last_success for puller in self._pullers), *pushed)
+        return max(*(puller.last_success for puller in self.pullers), *pushed)
 
     @property
     def problems(self) -> list[str]:
         """Why something is not synced although the hub answers."""
-        found = [puller.problem for puller in self._pullers]
+        found = [puller.problem for puller in self.pullers]
         found += [push.problem for push in self._pushes.values()]
         return [problem for problem in found if problem]
 

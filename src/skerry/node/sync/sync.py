@@ -79,7 +79,8 @@ class Connection(msgspec.Struct, frozen=True):
     def failures(self) -> int:
         """Tries in a row that failed: of reaching the hub, or of units and pulls that it does not take."""
         pushes = [push.failures for push in self.pushes.values()]
-        return max(self.link.failures, self.pull.refusals, *pushes)
+        pulls = [puller.refusals for puller in self.session.pullers]
+        return max(self.link.failures, *pulls, *pushes)
 
 
 def connect(  # noqa: PLR0913 - both ends, time, and how often
@@ -236,10 +237,11 @@ class Sync:
             link=self.reachability.status,
             lanes=[await self._lane(lane) for lane in self._lanes],
             incarnation=self._store.incarnation,
-            last_success=last_success or None,
+            last_synced=last_success or None,
             failures=self.connection.failures if self.connection else 0,
             double=session.double if session else "",
-            pulls=self.connection.pull.counts if self.connection else PullCounters(),
+            pulls=session.pullers[0].counts if session else PullCounters(),
+            row_pulls=session.pullers[1].counts if session and session.pullers[1:] else None,
             network=None if self.turns is None else await self.turns.status(),
             entities=[] if self._more is None else await self._more.entities(),
         )
