@@ -39,7 +39,7 @@ async def test_what_the_fleet_has_declared_holds_and_contradicts_no_program(
     node: SharedNode,
 ) -> None:
     await node.rows.declare(NAME, Declaration("edge_wins"))
-    assert (await declared(node, Declaration("manual", batch_size=2500))).strategy == "edge_wins"
+    assert (await declared(node, Declaration("manual"))).strategy == "edge_wins"
 
 
 async def test_what_the_hubs_file_says_contradicts_no_program(node: SharedNode) -> None:
