@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from tests.backup_rig import PAGE, damage, maker, noise_over_a_page, removed, restored
-from tests.fault.test_file_transfers import arrived, blob, listed
 from tests.installation import Installation, Node, installation, sleeper
 from tests.model_cases import content, sha256
+from tests.site_files import arrived, blob, listed
 
 from skerry.cli.http import node_api
 from skerry.node.backups.restoring import Keeping

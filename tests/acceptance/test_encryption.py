@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.canary import CANARY, ids_in_use, keys_of_blobs
 from tests.installation import Node, installation, sleeper
-from tests.integration.test_encrypted_store import CANARY, ids_in_use
-from tests.integration.test_sealed_files import keys_of_blobs
 
 from skerry.cli.http import node_api
 from skerry.sdk.client import Client

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.fault.test_full_disk import PADDING, all_taken
+from tests.full_disk import PADDING, all_taken
 from tests.installation import Installation, Node, installation, sleeper
 
 from skerry.cli.http import node_api

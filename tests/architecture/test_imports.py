@@ -90,3 +90,10 @@ def test_broad_catches_only_where_they_are_answered() -> None:
         if pattern.search(line)
     }
     assert found - allowed == set()
+
+
+def test_no_test_imports_another() -> None:
+    """What two of them need stands in a module beside them, where it is found by its name."""
+    pattern = re.compile(r"^from tests\.\w+(\.\w+)?\.test_|^from tests\.test_", re.MULTILINE)
+    tests = Path(__file__).parents[1]
+    assert [str(p) for p in tests.rglob("*.py") if pattern.search(p.read_text())] == []

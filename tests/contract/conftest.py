@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.hub_rig import HubRig
 from tests.postgres import Postgres
+from tests.restorable_hub import RestorableHub
 from tests.sealing_rig import wanted, where
 
 from skerry.hub.store.keys import Wish
@@ -52,3 +53,13 @@ async def hub(
     await rig.start()
     yield rig
     rig.stop()
+
+
+@pytest.fixture
+async def restorable(
+    database_url: str, tmp_path: Path, manual_clock: ManualClock
+) -> AsyncIterator[RestorableHub]:
+    hub = RestorableHub(tmp_path, database_url, manual_clock)
+    await hub.start()
+    yield hub
+    hub.rig.stop()

@@ -37,6 +37,35 @@ def test_what_was_sealed_opens_in_its_place(cipher: Cipher) -> None:
         assert is_sealed(sealed) == cipher.seals
 
 
+def test_many_rows_are_sealed_as_one_by_one(cipher: Cipher) -> None:
+    within = Place("shared_row", "body", ("recipe",))
+    rows = [(f"ა{number}", body) for number, body in enumerate(BODIES)]
+    sealed = cipher.seal_rows(rows, within)
+    names = [name for name, _ in rows]
+    assert [
+        cipher.open(each, within.at(name)) for name, each in zip(names, sealed, strict=True)
+    ] == list(BODIES)
+    one_by_one = [(name, cipher.seal(body, within.at(name))) for name, body in rows]
+    assert cipher.open_rows(one_by_one, within) == list(BODIES)
+
+
+def test_of_many_rows_each_opens_under_its_own_key_and_in_its_own_place() -> None:
+    within = Place("shared_row", "body", ("recipe",))
+    older, newer = sealing_cipher(key(1)), sealing_cipher(key(2))
+    both = SealingCipher(in_force((key(2), key(1)), None, plain=True))
+    rows = [
+        ("a", older.seal(b"1", within.at("a"))),
+        ("b", newer.seal(b"2", within.at("b"))),
+        ("c", b"{}"),
+    ]
+    assert both.open_rows(rows, within) == [b"1", b"2", b"{}"]
+    with pytest.raises(Corrupt, match="not sealed, as everything here must be"):
+        newer.open_rows([("c", b"{}")], within)
+    for wrong in (("b", rows[0][1]), ("a", rows[1][1]), ("b", rows[1][1][:20])):
+        with pytest.raises(Corrupt, match=r"shared_row\.body of recipe"):
+            both.open_rows([wrong], within)
+
+
 def test_the_form_is_the_documented_one(sealing: SealingCipher) -> None:
     sealed = sealing.seal(b"x" * 100, HERE)
     assert sealed[:6] == b"\xe1\x01\x00\x00\x00\x07"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from tests.engines import IMAGE, TestEngine
-from tests.unit.test_usb_devices import Tree
+from tests.usb_tree import Tree
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import SystemClock

@@ -2,6 +2,7 @@
 
 import pytest
 from sqlalchemy import delete
+from tests.hub_files import manifest, node_with, record
 from tests.hub_rig import DAY, HubRig, Lanes, batch
 from tests.model_cases import content, sha256
 
@@ -10,29 +11,10 @@ from skerry.hub.files.shelf import Wanted
 from skerry.hub.store.tables import file
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.kit.sealing.format import MARK
-from skerry.node.files.chunks import manifest_of
 from skerry.wire.files import FileManifest, FileRef, FileState, read_reference
 
 DATA = content(700_000)
 SHA = sha256(DATA)
-
-
-def manifest(data: bytes) -> FileManifest:
-    return manifest_of(sha256(data), len(data), lambda start, size: data[start : start + size])
-
-
-async def node_with(hub: HubRig, *files: bytes, name: str = "n1") -> str:
-    """A node whose records of these files have arrived."""
-    node = await hub.enrol(name)
-    await record(hub, node.node_id, *files)
-    return node.node_id
-
-
-async def record(hub: HubRig, node_id: str, *files: bytes, counter: int = 1) -> None:
-    values = [str(FileRef(sha256(data), len(data))) for data in files]
-    frame = batch(*values, name="cam/a.bin", kind="file", counter=counter, lens="wide")
-    lanes = Lanes(f"{counter:032x}")
-    assert (await hub.push(node_id, lanes.unit("event", [frame]))).outcome == "ok"
 
 
 async def send(hub: HubRig, node: str, data: bytes, *, most: int = WINDOW) -> int:

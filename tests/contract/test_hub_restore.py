@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 from tests.hub_backups import hub_settings_at
 from tests.hub_rig import INCARNATION, HubRig, Lanes, PullingNode, batch, spec, status
+from tests.restorable_hub import RestorableHub
 
 from skerry.hub import maintenance
 from skerry.hub.backups import ledger
-from skerry.hub.backups.restoring import Wish
 from skerry.hub.store import changes
 from skerry.hub.store.sole import only_user
 from skerry.kit.errors import Corrupt, Refused
@@ -23,43 +22,6 @@ from skerry.testing.manual_clock import ManualClock
 from skerry.wire.records import Batch
 from skerry.wire.sync import Enrol, Hello, Lane, PushUnit, StateFrame
 from skerry.wire.workload import WorkloadStatus
-
-
-class RestorableHub:
-    """A hub whose database can be backed up and put back, as people do it; every time, its features start anew."""
-
-    rig: HubRig
-
-    def __init__(
-        self,
-        directory: Path,
-        url: str,
-        clock: ManualClock,
-        make: Callable[[str, ManualClock], HubRig] = HubRig,
-    ) -> None:
-        self._make = make
-        self.backup = directory / "copies" / "one.skb"
-        self.settings = hub_settings_at(directory / "hub", url)
-        self._clock = clock
-        self.backup.parent.mkdir()
-
-    async def start(self) -> HubRig:
-        self.rig = self._make(self.settings.database_url, self._clock)
-        await self.rig.start()
-        await self.rig.retention.prepare(self._clock.wall_ns())
-        return self.rig
-
-    async def set_aside(self) -> HubRig:
-        self.backup.unlink(missing_ok=True)
-        await asyncio.to_thread(maintenance.back_up, self.settings, self.backup, self._clock)
-        return self.rig
-
-    async def put_back(self, *, stopped: bool = True, **wish: bool) -> HubRig:
-        if stopped:
-            self.rig.stop()
-        given = Wish(**({"replace": True} | wish))
-        await asyncio.to_thread(maintenance.restore, self.settings, self.backup, given, self._clock)
-        return await self.start()
 
 
 class Disk:
@@ -77,16 +39,6 @@ class Disk:
     def after(self, lane: Lane, n: int) -> list[PushUnit]:
         """The units that a hub lacks which has `lane` up to `n`."""
         return [unit for unit in self._units[lane] if unit.first > n]
-
-
-@pytest.fixture
-async def restorable(
-    database_url: str, tmp_path: Path, manual_clock: ManualClock
-) -> AsyncIterator[RestorableHub]:
-    hub = RestorableHub(tmp_path, database_url, manual_clock)
-    await hub.start()
-    yield hub
-    hub.rig.stop()
 
 
 def measured(first: int, count: int) -> Batch:

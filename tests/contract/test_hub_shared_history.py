@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import Connection, func, select
-from tests.contract.test_hub_restore import RestorableHub, restorable
 from tests.hub_rig import DAY, HubRig
+from tests.restorable_hub import RestorableHub
 from tests.shared_rows import RowNode, delete, outcomes, patch, put
 
 from skerry.hub.store import changes
 from skerry.hub.store.shared_tables import shared_answer, shared_commit, shared_version
 from skerry.wire.rows import Resolve
 from skerry.wire.shared import judged_of
-
-__all__ = ["restorable"]
 
 
 async def counts(hub: HubRig) -> dict[str, int]:

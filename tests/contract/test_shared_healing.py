@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.contract.test_hub_restore import RestorableHub
 from tests.hub_rig import DAY, HubRig
+from tests.restorable_hub import RestorableHub
 from tests.rows_site import RowsSite, SiteNode, rows_site
 
 from skerry.node.sync.pace import Pace

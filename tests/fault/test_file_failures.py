@@ -9,8 +9,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from tests.contract.test_hub_files import manifest, node_with
 from tests.file_rig import FileRig, file_rig
+from tests.hub_files import manifest, node_with
 from tests.hub_rig import HubRig
 from tests.model_cases import content, sha256
 

@@ -1,40 +1,17 @@
 """Files on their way from a workload to the hub and to a person, over links that are cut, hubs and nodes that die."""
 
-import asyncio
 from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.installation import Installation, Node, installation, sleeper
+from tests.installation import Node, installation, sleeper
 from tests.model_cases import content, sha256
+from tests.site_files import arrived, blob, listed, upload
 
-from skerry.sdk.client import Client
-from skerry.sdk.content import Content
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.waiting import eventually
-from skerry.wire.files import FileList, FileRef, FileView
-from skerry.wire.records import PublishedRecord
 
 EVERY = 300_000
-
-
-async def upload(node: Node, data: bytes, name: str = "cam/a.bin") -> FileRef:
-    client: Client = node.publisher("cam")
-    record = PublishedRecord(name, "", None, {"lens": "wide"})
-    return await asyncio.to_thread(client.upload, Content(data), record, 30)
-
-
-async def listed(site: Installation) -> list[FileView]:
-    async with site.hub.api() as api:
-        return (await api.get("/api/v1/files", FileList)).files
-
-
-async def arrived(site: Installation, sha: str) -> bool:
-    return any(file.sha256 == sha and file.complete for file in await listed(site))
-
-
-def blob(site: Installation, sha: str) -> bytes:
-    return (site.hub.directory / "files" / sha[:2] / sha[2:]).read_bytes()
 
 
 async def cut_all_the_way(directory: Path, size: int) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from tests.command_line import CommandLine
+from tests.full_disk import PADDING, all_taken
 from tests.installation import Installation, Node, installation, sleeper
 from tests.small_disk import fill, free_bytes, small_disk
 
@@ -22,7 +23,7 @@ from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.waiting import eventually
 from skerry.wire.local import Doctor
 from skerry.wire.people import LoginCode, NodeView, TokenReply, TokenRequest
-from skerry.wire.records import Meta, PublishedRecord
+from skerry.wire.records import PublishedRecord
 from skerry.wire.workload import ProcessSpec, Restart, WorkloadSpec
 
 pytestmark = pytest.mark.timeout(120)
@@ -37,9 +38,6 @@ FLAPPING = WorkloadSpec(
 
 
 ON = ["--set", "encryption.storage.enabled=true"]
-
-PADDING: Meta = {f"text{n}": "x" * 1000 for n in range(8)}
-"""Few records fill the disk, and many comparisons are quick."""
 
 
 class Feeder:
@@ -97,11 +95,6 @@ async def check_each_once(site: Installation, node: Node, count: int) -> None:
     await eventually(partial(all_taken, node), "the hub has taken everything", 30)
     rows = Counter(row.value for row in await site.hub.rows("t.value"))
     assert rows == Counter(range(count))
-
-
-async def all_taken(node: Node) -> bool:
-    lanes = (await node.sync()).lanes
-    return not any(lane.waiting for lane in lanes if lane.lane != "state")
 
 
 @pytest.mark.guarantee("G1")

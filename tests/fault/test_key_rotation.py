@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.integration.test_encrypted_store import ids_in_use
-from tests.integration.test_sealed_files import keys_of_blobs
+from tests.canary import ids_in_use, keys_of_blobs
 from tests.model_cases import sha256
 from tests.record_rig import held
 from tests.sealed_node import (

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tests.acceptance.test_workers import group, is_settled, said, say, workers
 from tests.installation import installation
+from tests.worker_site import group, is_settled, said, say, workers
 
 from skerry.testing.waiting import eventually
 

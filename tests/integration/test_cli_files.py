@@ -4,10 +4,10 @@ import asyncio
 from functools import partial
 
 import pytest
-from tests.fault.test_file_transfers import arrived, upload
 from tests.installation import sleeper
 from tests.model_cases import content
 from tests.shell import Shell
+from tests.site_files import arrived, upload
 
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.waiting import eventually

@@ -1,54 +1,21 @@
 """Encryption at rest on real files: what is nowhere to be read, what is noticed, and what refuses the start."""
 
-import base64
 import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.canary import CANARY, everything, fill, hidden, ids_in_use
 from tests.record_rig import held, segment_files, values
-from tests.sealed_node import SealedNode, edit, publish, sealed_node, upload
+from tests.sealed_node import SealedNode, edit, publish, sealed_node
 
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, Refused, Transient
-from skerry.kit.sealing.format import key_id_of
 from skerry.node.identity import Identity, read_secret, write_identity
 from skerry.node.store.bodies import BODIES
 from skerry.node.store.segments import Frame, Header, encode_frame, encode_header, scan
-from skerry.node.store.workers import PastRestart, Scripts, WorkerRow, WorkerStore
-
-CANARY = "c4n4ry-in-a-coal-mine"
-
-
-def everything(directory: Path) -> bytes:
-    """All files but SQLite's index of its log, which is made of the log."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    return b"".join(path.read_bytes() for path in files if not path.name.endswith("-shm"))
-
-
-def hidden(directory: Path) -> bool:
-    """Whether the canary is nowhere in the raw files, in no common form either."""
-    found = everything(directory)
-    forms = (
-        CANARY.encode(),
-        CANARY.encode().hex().encode(),
-        base64.b64encode(CANARY.encode())[:20],
-    )
-    return not any(form in found for form in forms)
-
-
-async def fill(node: SealedNode, count: int = 30) -> None:
-    """The canary in values, meta, twins, environments, frozen frames, scripts, reasons and files."""
-    for number in range(count):
-        await publish(node, 10 * number + 1, text=CANARY)
-        await edit(node, number, CANARY)
-    await node.store.state.freeze(10)
-    workers = WorkerStore(node.store.writer, node.store.reader, node.store.cipher)
-    restart = PastRestart(1, "b", 1, "manual", f"because of {CANARY}")
-    for _ in range(3):
-        await workers.put(WorkerRow("w", 1, Scripts(doubts=[CANARY])), restart, label="test")
-    await upload(node, f"a file {CANARY}".encode() * 10_000)
+from skerry.node.store.workers import WorkerStore
 
 
 async def read_all(node: SealedNode, count: int = 30) -> None:
@@ -330,19 +297,6 @@ async def test_rotation_leaves_nothing_under_the_old_keys(tmp_path: Path) -> Non
     async with sealed_node(tmp_path) as node:
         await read_all(node)
         assert node.records.counters.lost == 0
-
-
-def ids_in_use(directory: Path) -> set[int]:
-    found = set()
-    for path in directory.glob("records/*/*.seg"):
-        found |= {key_id_of(f.payload) for f in scan(path.read_bytes()) if isinstance(f, Frame)}
-    for path in directory.glob("records/*/head"):
-        found.add(key_id_of(path.read_bytes()))
-    with contextlib.closing(sqlite3.connect(directory / "node.db")) as db:
-        for body in BODIES:
-            column = f"SELECT {body.column} FROM {body.table} WHERE {body.column} IS NOT NULL"  # noqa: S608
-            found |= {key_id_of(row[0]) for row in db.execute(column)}
-    return found
 
 
 async def test_every_column_of_bytes_is_a_body(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete
-from tests.contract.test_hub_files import record
 from tests.file_rig import FileRig, file_rig
+from tests.hub_files import record
 from tests.hub_rig import HubRig
 from tests.model_cases import content, sha256
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from skerry.hub import server
+from skerry.hub import server, web_server
 from skerry.hub.api import admin_token
 from skerry.hub.settings import HubSettings, RetentionSection
 from skerry.kit.clock import NS, SystemClock
@@ -35,6 +35,11 @@ PROGRAM_ROUTES = {
     ("POST", "/sync/v1/rows/buckets"),
     ("POST", "/sync/v1/rows/wanted"),
     ("GET", "/api/v1/entities"),
+    ("PUT", "/api/v1/entities/{entity}"),
+    ("POST", "/api/v1/entities/{entity}/changes"),
+    ("POST", "/api/v1/entities/{entity}/find"),
+    ("POST", "/api/v1/entities/{entity}/count"),
+    ("GET", "/api/v1/entities/{entity}/conflicts"),
     ("GET", "/api/v1/entities/{entity}/rows"),
     ("GET", "/api/v1/entities/{entity}/rows/{id_}"),
     ("PUT", "/api/v1/entities/{entity}/rows/{id_}"),
@@ -175,7 +180,7 @@ async def test_a_taken_port_is_one_clear_sentence(tmp_path: Path) -> None:
 
 def test_replies_are_not_held_back_for_acknowledgements(tmp_path: Path) -> None:
     # asyncio sets TCP_NODELAY by the listener's protocol number; 0 would cost 40 ms a reply.
-    with server._listen(settings_for(tmp_path, "127.0.0.1:0")) as listener:
+    with web_server.listen(settings_for(tmp_path, "127.0.0.1:0")) as listener:
         assert listener.proto == socket.IPPROTO_TCP
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.backup_rig import damage, kek, maker, noise_over_a_page, restored
-from tests.integration.test_encrypted_store import CANARY, fill, hidden
+from tests.canary import CANARY, all_is_there, fill, hidden
 from tests.record_rig import held, values
-from tests.sealed_node import SealedNode, download, edit, publish, sealed_node, upload
+from tests.sealed_node import download, edit, publish, sealed_node, upload
 
 from skerry.kit.archive.reading import Archive
 from skerry.kit.disk import Disk, RealDisk
@@ -21,14 +21,6 @@ from skerry.node.backups.restoring import Keeping
 from skerry.node.identity import Identity, write_identity
 from skerry.node.store.files import Moment
 from skerry.wire.sync import LanePoint
-
-
-async def all_is_there(node: SealedNode) -> None:
-    """What `fill` wrote; frames for the hub are frozen anew, in another incarnation."""
-    assert values(node.records) == [f"{CANARY}value {n}" for n in range(1, 101)]
-    assert len(await node.store.state.rows("twin")) == 10
-    envs = {each.assignment.spec.env["TOKEN"] for each in node.instances.load().values()}
-    assert envs == {CANARY}
 
 
 @pytest.mark.guarantee("G1")

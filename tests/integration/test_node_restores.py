@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.backup_rig import maker, restored, settings
-from tests.integration.test_encrypted_store import fill, hidden
-from tests.integration.test_node_backups import all_is_there
+from tests.canary import all_is_there, fill, hidden
 from tests.record_rig import values
 from tests.sealed_node import publish, sealed_node
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.backup_rig import maker, restored
-from tests.integration.test_encrypted_store import fill
+from tests.canary import fill
 from tests.record_rig import values
 from tests.sealed_node import download, publish, sealed_node, upload
 

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import random
 import re
 import socket as sockets
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from tests.local_node import local_node
 from tests.record_rig import held, submission
+from tests.sdk_client import make_client
 
 from skerry import sdk
 from skerry.node.store.record_jobs import Limits
@@ -30,7 +30,6 @@ from skerry.sdk import (
     StorageFull,
     Transient,
 )
-from skerry.sdk.client import Client, Timing
 from skerry.testing.waiting import eventually
 from skerry.wire.local import HoldUpdates, ReleaseUpdates
 
@@ -39,10 +38,6 @@ from skerry.wire.local import HoldUpdates, ReleaseUpdates
 def path(short_dir: Path) -> Path:
     (short_dir / "w").mkdir()
     return short_dir / "w" / "sock"
-
-
-def make_client(path: Path, sleep: Callable[[float], None] = time.sleep) -> Client:
-    return Client(str(path), Timing(time.time_ns, time.monotonic, sleep), random.Random(7))
 
 
 async def test_a_value_is_durable_when_publish_returns(short_dir: Path, path: Path) -> None:

@@ -5,10 +5,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from tests.integration.test_sdk import make_client
 from tests.local_node import local_node
 from tests.model_cases import content, sha256
 from tests.record_rig import held
+from tests.sdk_client import make_client
 
 from skerry import sdk
 from skerry.sdk.connection import NodeConnection

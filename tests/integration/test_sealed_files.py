@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from tests.canary import CANARY, hidden, keys_of_blobs
 from tests.file_rig import file_rig
-from tests.integration.test_encrypted_store import CANARY, hidden
 from tests.model_cases import content, sha256
 from tests.record_rig import held
 from tests.sealed_node import SealedNode, download, sealed_node, upload
@@ -16,7 +16,6 @@ from skerry.kit.blob_bytes import PIECE
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, NotFound, Refused, Transient
 from skerry.kit.sealing.blobs import SealedBytes
-from skerry.kit.sealing.format import key_id_of
 from skerry.kit.sealing.stream import HEAD, WHOLE
 from skerry.node.files.store import content_at
 
@@ -27,15 +26,6 @@ SHA = sha256(LARGE)
 
 def path_of(directory: Path, sha: str) -> Path:
     return directory / "files" / sha[:2] / sha[2:]
-
-
-def keys_of_blobs(directory: Path) -> set[int]:
-    """Every key that any segment below files/ names."""
-    found = set()
-    for path in directory.glob("files/??/*"):
-        data = path.read_bytes()
-        found |= {key_id_of(data[at : at + 6]) for at in range(HEAD, len(data), WHOLE)}
-    return found
 
 
 async def in_force(node: SealedNode) -> set[int]:

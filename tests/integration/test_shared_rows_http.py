@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -102,6 +103,27 @@ async def test_nodes_pull_compare_and_people_decide(tmp_path: Path) -> None:
         await person.ask("GET", path, status=404)
         history = decode(await person.ask("GET", f"{ROWS}/r/history"), list[RowVersion], "")
         assert [each.by for each in history] == ["n-a", "n-a", "n-b", "hub"]
+
+
+async def test_any_id_can_be_in_a_path(tmp_path: Path) -> None:
+    """Slashes, escaped escapes and what else may be in one, wherever a path has an id."""
+    ids = ["a/b", "/a//b/", "a%2Fb", "ä ?#&=+;", "rows/history", "a/b/resolve"]
+    async with running_hub(tmp_path) as hub, aiohttp.ClientSession(hub.address) as session:
+        person, node = Caller(session, hub.person), Caller(session, hub.node(await hub.enrol("n")))
+        await node.push("entity", put("recipe", Declaration("manual")))
+        for number, row_id in enumerate(ids):
+            path = f"{ROWS}/{quote(row_id, safe='')}"
+            await person.ask("PUT", path, {"body": {"n": number}})
+            row = decode(await person.ask("GET", path), RowView, "")
+            assert (row.id, bytes(row.body)) == (row_id, b'{"n":%d}' % number)
+            await person.ask("PUT", path, {"body": {"n": "later"}})
+            await node.push("recipe", put(row_id, {"n": "node"}, row.rev, 2))
+            assert len(json.loads(await person.ask("GET", f"{path}/history"))) == 3
+            conflict = f"/api/v1/conflicts/recipe/{quote(row_id, safe='')}"
+            assert decode(await person.ask("GET", conflict), Conflict, "").id == row_id
+            await person.ask("POST", f"{conflict}/resolve", Resolve("node"))
+            await person.ask("DELETE", path)
+            await person.ask("GET", path, status=404)
 
 
 async def test_people_write_rows(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.fault.test_file_transfers import arrived, blob, upload
 from tests.model_cases import content
+from tests.site_files import arrived, blob, upload
 from tests.stick_rig import Site, cut_off_site
 
 from skerry.testing.waiting import eventually

@@ -74,7 +74,6 @@ def test_any_text_has_a_level_or_none(text: str) -> None:
     level_of(text)
 
 
-@pytest.mark.timeout(5)
 @pytest.mark.parametrize(
     "text", ["{" + '"level" ' * 9000, "[" * 70000, "level=" * 9000, "A" * 70000]
 )

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import re
 import typing
 
 import msgspec
@@ -14,17 +15,18 @@ import pytest
 from skerry import sdk
 from skerry.core.entity_changes import (
     Now,
-    check_find,
+    check_changes,
+    check_entity,
     edit_of,
-    filters_of,
-    fits,
     keep_unknown,
     meet,
     new_body,
     together,
+    was_made,
 )
 from skerry.kit.errors import InvalidInput, NotFound, Refused
-from skerry.wire.entities import Change, Declare, Declared, Filter, Find, Reading
+from skerry.sdk.row_codec import Model, RowCodec
+from skerry.wire.entities import Change, Changes, Declare, Declared, Reading
 from skerry.wire.shared import Declaration
 
 
@@ -105,6 +107,8 @@ def test_classes_that_are_no_models() -> None:
             sdk.model()(cls)
     with pytest.raises(InvalidInput, match="no model"):
         sdk.repository(Nameless)
+    with pytest.raises(InvalidInput, match="brackets"):
+        sdk.model(made())
 
 
 @pytest.mark.parametrize(
@@ -122,6 +126,8 @@ def test_classes_that_are_no_models() -> None:
         ({"keys": {"text": "name"}}, "no list of dataclasses"),
         ({"keys": {"parts": "size"}}, "no such field"),
         ({"name": "Ä"}, "name of an entity"),
+        ({"name": "recipe_"}, "name of an entity"),
+        ({"name": "entity"}, "another than «entity»"),
     ],
 )  # fmt: skip
 def test_words_that_do_not_fit_the_class(said: dict[str, typing.Any], words: str) -> None:
@@ -135,9 +141,13 @@ def test_repositories_that_cannot_be() -> None:
         ({"hub": "http://hub:8600"}, "token="),
         ({"hub": "http://hub:8600", "token": "t", "socket": "s"}, "no socket="),
         ({"hub": "hub:8600", "token": "t"}, "http"),
+        ({"hub": "http://hub:8600", "token": ""}, "one word"),
+        ({"hub": "http://hub:8600", "token": "a b"}, "one word"),
+        ({"hub": "http://hub:8600", "token": "ä"}, "one word"),
     ):
         with pytest.raises(InvalidInput, match=words):
             sdk.repository(shared, **said)
+    assert sdk.repository(shared, hub="http://hub:8600", token="t\n")
     with pytest.raises(InvalidInput, match="stay on their node"):
         sdk.repository(local, hub="http://hub:8600", token="t")
 
@@ -147,6 +157,71 @@ def test_words_that_fit() -> None:
     assert sdk.model(strategy="merge", fields=rules, keys={"parts": "name"})(
         made(text=str, count=int | None, parts=list[Part])
     )
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ({"id": "x"}, "prefix="), ({"colour": 1}, "«Thing» has no such field"), ({"part.size": 1}, "«Thing» has no such"), ({"parts.*.name": "x"}, "no such field"),
+        ({"count": "2"}, "Expected `int | null`, got `str`"), ({"count": 2.5}, "got `float`"), ({"text": object()}, "unsupported"), ({"colour.x": 1}, "no such"),
+    ],
+    ids=lambda case: next(iter(case)) if isinstance(case, dict) else "",
+)  # fmt: skip
+def test_searches_that_cannot_be(where: dict[str, object], words: str) -> None:
+    rows = codec(made(text=str, count=int, part=Part | None, parts=list[Part]))
+    with pytest.raises(
+        InvalidInput, match=f"cannot look for rows of «thing» by.*{re.escape(words)}"
+    ):
+        rows.filters(where)
+
+
+def test_what_is_no_object_of_the_model() -> None:
+    rows = codec(made(text=str))
+    wrong: typing.Any = {"text": "a"}
+    for ask in (
+        lambda: rows.with_id("create", wrong),
+        lambda: rows.change("update", wrong, None, None),
+    ):
+        with pytest.raises(InvalidInput, match="row of «thing»: a «dict» is no «Thing»"):
+            ask()
+
+
+def test_searches_that_can_be() -> None:
+    rows = codec(
+        made(
+            text=str,
+            count=int | None,
+            part=Part | None,
+            at=datetime.datetime,
+            colour=Colour,
+            size=float,
+        )
+    )
+    at = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+    found = rows.filters(
+        {"text": "a", "count": None, "part.name": "x", "at": at, "colour": Colour.RED, "size": 1}
+    )
+    said = [(each.path, bytes(each.value), each.or_absent) for each in found]
+    assert said == [
+        ("text", b'"a"', False), ("count", b"null", True), ("part.name", b'"x"', False), ("at", b'"2026-01-02T00:00:00Z"', False),
+        ("colour", b"1", False), ("size", b"1", False),
+    ]  # fmt: skip
+
+
+def test_a_search_knows_what_rows_of_before_read_as() -> None:
+    @dataclasses.dataclass
+    class Thing:
+        tags: list[str] = dataclasses.field(default_factory=list)
+        stars: int = 3
+        id: str = ""
+
+    rows = codec(Thing)
+    absent = [rows.filters({name: value})[0].or_absent for name, value in (("tags", []), ("tags", ["a"]), ("stars", 3), ("stars", 4))]  # fmt: skip
+    assert absent == [True, False, True, False]
+
+
+def codec(cls: type) -> RowCodec[typing.Any]:
+    return RowCodec(Model(cls, "thing", Declaration(), local=True))
 
 
 def raw(value: object) -> msgspec.Raw:
@@ -193,12 +268,69 @@ def test_changes_that_cannot_be_made(asked: Change, now: Now, error: type[Except
         new_body("thing", MERGE, asked, now)
 
 
-def test_what_was_made_already_is_not_made_again() -> None:
-    now = Now(b'{"b":1,"a":1}', 7)
-    assert new_body("thing", MERGE, change("create", {"a": 1, "b": 1}), now, again=True) == now.body
-    assert new_body("thing", MERGE, change("delete", expected=6), Now(None, 7), again=True) is None
-    with pytest.raises(Refused):
-        new_body("thing", MERGE, change("create", {"a": 2}), now, again=True)
+READ = Reading(6, 0, raw({"a": 1, "n": 2}))
+
+
+@pytest.mark.parametrize(
+    ("asked", "now", "made"),
+    [
+        (change("create", {"a": 1, "b": 2}), Now(b'{"b":2,"a":1}', 7), True),
+        (change("create", {"a": 2}), Now(b'{"a":1}', 7), False),
+        (change("put", {"a": 1}), Now(b'{"a":1,"new":1}', 7), True),
+        (change("delete", expected=6), Now(None, 7), True),
+        (change("delete"), Now(b"{}", 7), False),
+        (change("settle", {"a": 1}), Now(b'{"a":1}', 7), False),
+        (change("update", {"a": 5, "n": 2}, read=READ), Now(b'{"a":1,"n":2}', 6), False),
+        (change("update", {"a": 5, "n": 2}, read=READ), Now(None, 7), False),
+        (change("update", {"a": 5, "n": 2}, read=READ), Now(b'{"a":5,"n":9}', 7), True),
+    ],
+)  # fmt: skip
+def test_whether_a_change_without_an_answer_was_made(asked: Change, now: Now, made: bool) -> None:
+    assert was_made("thing", MERGE, asked, now) is made
+
+
+@pytest.mark.parametrize(
+    ("declaration", "body"),
+    [(MERGE, {"a": 1, "n": 3}), (Declaration(), {"a": 5, "n": 2})],
+    ids=["a second time would add again", "a second time would take a later change back"],
+)
+def test_what_may_have_been_made_is_not_made_twice(
+    declaration: Declaration, body: dict[str, int]
+) -> None:
+    asked = change("update", body, read=READ)
+    with pytest.raises(Refused, match=r"row «x» of «thing».*may have been made already. Read"):
+        was_made("thing", declaration, asked, Now(b'{"a":1,"n":9}', 7))
+
+
+def test_what_says_the_same_is_the_row_itself() -> None:
+    now = Now(b'{"a":1,"b":2}', 7)
+    assert new_body("thing", MERGE, change("update", {"b": 2, "a": 1}), now) is now.body
+
+
+def test_changes_that_are_no_request() -> None:
+    check_changes("thing", Changes([Change("delete", "ä/b c%2F.."), Change("delete", "x" * 200)]))
+    for asked, words in (
+        ([change("put")] * 2, "«x» of «thing»: it comes twice"),
+        (
+            [Change("put", str(n)) for n in range(5001)],
+            "5001 rows of «thing» at once: at most 5000",
+        ),
+        ([Change("put", "x" * 201)], "1 to 200 characters"),
+        ([Change("put", "")], "1 to 200"),
+        ([Change("put", "a\nb")], r"«a\\nb».*control"),
+        ([Change("put", "a\0b")], "control"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            check_changes("thing", Changes(asked))
+    with pytest.raises(Refused, match="they declare entities"):
+        check_changes("entity", Changes([change("put")]))
+
+
+def test_names_of_entities() -> None:
+    check_entity("shopping_item")
+    for name, words in (("Ä", "not a name"), ("a b", "not a name"), ("entity", "another name")):
+        with pytest.raises(InvalidInput, match=words):
+            check_entity(name)
 
 
 def test_without_merge_the_later_one_of_two_programs_stands() -> None:
@@ -231,24 +363,6 @@ def test_fields_that_a_program_does_not_know_stay(held: object, body: object, ke
     declaration = Declaration(keys={"k": "no"})
     found = keep_unknown(declaration, msgspec.json.encode(held), msgspec.json.encode(body))
     assert msgspec.json.decode(found) == kept
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "absent", "fit"),
-    [
-        ("a", 1, False, True), ("a", 1.0, False, True), ("a", True, False, False), ("a", 2, False, False), ("b.c", "x", False, True),
-        ("b.d", "x", False, False), ("b.d", "x", True, True), ("a.b", 1, True, True), ("l", [1, 2], False, True), ("n", None, False, True),
-    ],
-)  # fmt: skip
-def test_filters(path: str, value: object, absent: bool, fit: bool) -> None:
-    body = msgspec.json.encode({"a": 1, "b": {"c": "x"}, "l": [1, 2], "n": None})
-    assert fits(filters_of([Filter(path, raw(value), absent)]), body) is fit
-
-
-def test_a_search_has_a_limit() -> None:
-    check_find(Find(ids=["a"] * 1000))
-    with pytest.raises(InvalidInput, match="at most 1000"):
-        check_find(Find(ids=["a"] * 1001))
 
 
 def test_declarations_together() -> None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import msgspec
 
+from skerry.core.entity_words import left_alone
 from skerry.core.merging import Version, judge
-from skerry.core.merging.bodies import Value, decoded, encoded, same, value_of
+from skerry.core.merging.bodies import Value, decoded, encoded, same
 from skerry.core.merging.rules import Rules, rules_of
+from skerry.core.names import name_fault, row_id_fault
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.kit.one_line import one_line
-from skerry.wire.entities import MAX_FOUND, Change, Declare, Declared, Filter, Find
-from skerry.wire.shared import Declaration
-
-_MISSING = object()
+from skerry.wire.entities import MAX_CHANGES, MAX_ROW, Change, Changes, Declare, Declared
+from skerry.wire.shared import DECLARATIONS, Declaration
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -26,10 +26,70 @@ class Now(msgspec.Struct, frozen=True):
     revision: int = 0
 
 
-def new_body(
-    entity: str, declaration: Declaration, change: Change, now: Now, *, again: bool = False
-) -> bytes | None:
-    """The row's body after the change; None: no row. As `now.body` where nothing changes.
+def check_entity(entity: str) -> None:
+    """Raises InvalidInput for what cannot be the name of an entity of one's own."""
+    fault = name_fault(entity.replace("_", "-"))
+    if fault or entity == DECLARATIONS:
+        raise InvalidInput(
+            f"cannot declare entity «{one_line(entity[:64])}»: {fault or 'declarations themselves are called so'}. "
+            "Give it another name."
+        )
+
+
+def check_changes(entity: str, asked: Changes) -> None:
+    """Raises InvalidInput for too many changes, two of one row, and ids that are none; Refused for rows that declare."""
+    if entity == DECLARATIONS:
+        raise Refused(
+            f"cannot change rows of «{entity}»: they declare entities. Declare an entity instead."
+        )
+    if len(asked.changes) > MAX_CHANGES:
+        raise InvalidInput(
+            f"cannot change {len(asked.changes)} rows of «{entity}» at once: at most {MAX_CHANGES} are. Send them in pieces."
+        )
+    seen: set[str] = set()
+    for each in asked.changes:
+        if fault := row_id_fault(each.id):
+            raise InvalidInput(f"cannot {each.kind} row of «{entity}»: {fault}")
+        if each.id in seen:
+            raise InvalidInput(f"{_cannot(entity, each)}: it comes twice in one request")
+        seen.add(each.id)
+
+
+def check_size(entity: str, change: Change, body: bytes) -> bytes:
+    """The body itself. Raises InvalidInput when it is too large."""
+    if len(body) > MAX_ROW:
+        raise InvalidInput(
+            f"{_cannot(entity, change)}: it would have {len(body)} bytes, at most {MAX_ROW} are kept"
+        )
+    return body
+
+
+def was_made(entity: str, declaration: Declaration, change: Change, now: Now) -> bool:
+    """Whether the change, to which an answer was lost, has been made already.
+
+    Raises Refused where that cannot be told: the row was changed by others as well, and a second time would add or take
+    away what the first one did.
+    """
+    if change.kind == "settle":
+        return False
+    body = None if change.kind == "delete" else bytes(change.body)
+    if is_done(declaration, body, now):
+        return True
+    edit = edit_of(declaration, change)
+    if edit is None or now.body is None or change.read is None:
+        return False
+    if change.read.revision == now.revision:
+        return False
+    if is_same(meet(declaration, edit[0], now.body, edit[1]), now.body):
+        return True
+    raise Refused(
+        f"{_cannot(entity, change)}: no answer came to it, and the row has changed since, so it may have been made already. "
+        "Read the row again."
+    )
+
+
+def new_body(entity: str, declaration: Declaration, change: Change, now: Now) -> bytes | None:
+    """The row's body after the change; None: no row. `now.body` itself where nothing changes.
 
     Raises Refused when there is a row to be created, or another revision than expected; NotFound for one to be updated;
     InvalidInput without a body.
@@ -37,8 +97,6 @@ def new_body(
     body = None if change.kind == "delete" or bytes(change.body) == b"null" else bytes(change.body)
     if body is None and change.kind != "delete":
         raise InvalidInput(f"{_cannot(entity, change)}: it has no body")
-    if again and is_done(declaration, body, now):
-        return now.body
     if change.kind == "create" and now.body is not None:
         raise Refused(f"{_cannot(entity, change)}: there is one. Update it.")
     if change.kind == "update" and now.body is None:
@@ -46,16 +104,18 @@ def new_body(
             f"{_cannot(entity, change)}: there is none, or it was deleted meanwhile. Create it."
         )
     if change.expected is not None and change.expected != now.revision:
+        is_now = "there is none" if now.body is None else f"it is at {now.revision}"
         raise Refused(
-            f"{_cannot(entity, change)}: it is not at revision {change.expected} any more, but at {now.revision}. "
-            "Read it again."
+            f"{_cannot(entity, change)}: it is not at revision {change.expected}, {is_now}. Read it again."
         )
     if body is None or now.body is None:
         return body
     if change.read is None or change.read.revision == now.revision or change.kind == "settle":
-        return keep_unknown(declaration, now.body, body)
-    before = bytes(change.read.body)
-    return meet(declaration, before, now.body, keep_unknown(declaration, before, body))
+        after = keep_unknown(declaration, now.body, body)
+    else:
+        before = bytes(change.read.body)
+        after = meet(declaration, before, now.body, keep_unknown(declaration, before, body))
+    return now.body if is_same(after, now.body) else after
 
 
 def _cannot(entity: str, change: Change) -> str:
@@ -137,50 +197,11 @@ def _element(rules: Rules, held: list[Value], now: Value) -> Value:
     return now
 
 
-def check_find(asked: Find) -> None:
-    """Raises InvalidInput for a search that asks for too much."""
-    if asked.ids is not None and len(asked.ids) > MAX_FOUND:
-        raise InvalidInput(
-            f"cannot look for {len(asked.ids)} rows at once: at most {MAX_FOUND} are found"
-        )
-
-
-def fits(filters: list[tuple[list[str], Value, bool]], body: bytes) -> bool:
-    """Whether a body has all values that `filters_of` has read."""
-    if not filters:
-        return True
-    value = decoded(body)
-    return all(_has(value, path, wanted, absent) for path, wanted, absent in filters)
-
-
-def filters_of(where: list[Filter]) -> list[tuple[list[str], Value, bool]]:
-    """Filters, read once. Raises InvalidInput."""
-    return [
-        (each.path.split("."), value_of(bytes(each.value), f"filter of «{each.path}»"), each.or_absent)
-        for each in where
-    ]  # fmt: skip
-
-
-def _has(value: Value, path: list[str], wanted: Value, absent: bool) -> bool:  # noqa: FBT001 - a part of a filter
-    found: object = value
-    for name in path:
-        found = found.get(name, _MISSING) if isinstance(found, dict) else _MISSING
-    if found is _MISSING:
-        return absent
-    return _number(found) == _number(wanted)
-
-
-def _number(value: object) -> tuple[type, object]:
-    """1 and 1.0 are one value, 1 and true are not."""
-    kind = float if isinstance(value, float | int) and not isinstance(value, bool) else type(value)
-    return kind, value
-
-
 def together(entity: str, held: Declared, asked: Declare) -> Declaration:
     """The declaration from now on: `asked` itself where it replaces, else with the rules and keys of both.
 
     A program of before does not know of fields that were added, so rules and keys that only one of them has are no
-    contradiction. Raises InvalidInput for what is, naming both.
+    contradiction, nor is what the hub's settings say. Raises InvalidInput for what is, naming both.
     """
     if held.local != asked.local:
         raise InvalidInput(
@@ -189,9 +210,13 @@ def together(entity: str, held: Declared, asked: Declare) -> Declaration:
         )
     if asked.replace:
         return asked.declaration
-    here, there = held.declaration, asked.declaration
+    here = held.declaration
+    there = left_alone(here.settled, here, asked.declaration)
     both = msgspec.structs.replace(
-        there, fields={**here.fields, **there.fields}, keys={**here.keys, **there.keys}
+        there,
+        fields={**here.fields, **there.fields},
+        keys={**here.keys, **there.keys},
+        settled=here.settled,
     )
     if differing := _differing(here, both):
         raise InvalidInput(

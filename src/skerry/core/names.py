@@ -21,6 +21,9 @@ MAX_COMPONENT = 255
 SOURCES_OF_OUR_OWN = frozenset({"hub", "skerry"})
 """Records of these sources are written by hub and node themselves; no workload may be called so."""
 
+MAX_ROW_ID = 200
+"""Characters."""
+
 NAMES_OF_OUR_OWN = "skerry."
 """Records whose names begin so are written by the platform itself; no workload may publish them."""
 
@@ -43,6 +46,14 @@ def name_fault(name: str) -> str | None:
 def holds_control(text: str) -> bool:
     """Whether `text` has line ends, other control characters, or those that turn the direction of writing."""
     return _CONTROL.search(text) is not None
+
+
+def row_id_fault(row_id: str) -> str | None:
+    """What is wrong with the id of a shared row, or of a model's."""
+    if 0 < len(row_id) <= MAX_ROW_ID and not holds_control(row_id):
+        return None
+    shown = ascii(row_id[:40])[1:-1] if holds_control(row_id) else row_id[:40]
+    return f"«{shown}» is no row's id: use 1 to {MAX_ROW_ID} characters, none of them a control character"
 
 
 def component_fault(name: str) -> str | None:

@@ -18,6 +18,7 @@ from skerry.hub.api.nodes import node_routes
 from skerry.hub.api.people import people_routes
 from skerry.hub.api.problems import HANDLERS
 from skerry.hub.api.records import record_routes
+from skerry.hub.api.row_ids import EscapedSlashes
 from skerry.hub.api.schema import document
 from skerry.hub.api.sessions import LoginCodes, Sessions
 from skerry.hub.api.stick import stick_routes
@@ -121,6 +122,7 @@ def build_app(features: Features) -> Litestar:
         openapi_config=None,
         logging_config=None,
     )
+    app.asgi_handler = EscapedSlashes(app.asgi_handler)
     app.state.openapi = document(app.routes)
     return app
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import gc
 import logging
@@ -17,10 +16,6 @@ import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
-from typing import cast
-
-import uvicorn
 
 import skerry
 from skerry.core.stream_rules import Rules
@@ -28,7 +23,7 @@ from skerry.hub import encryption
 from skerry.hub.api import admin_token
 from skerry.hub.api.auth import Authenticator
 from skerry.hub.api.sessions import LoginCodes, Sessions
-from skerry.hub.app import Features, build_app
+from skerry.hub.app import Features
 from skerry.hub.backups.schedule import LOOK_EVERY
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
@@ -49,12 +44,10 @@ from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import SHOWN_EVERY, Hearing
-from skerry.hub.heartbeat import HeartbeatProtocol
-from skerry.hub.http_protocol import BoundedProtocol, Listener
 from skerry.hub.link import Links
 from skerry.hub.maintenance import build_schedule, make_data_dir, start
 from skerry.hub.peers import BEAT_EVERY, Peers
-from skerry.hub.settings import HubSettings, listen_fault
+from skerry.hub.settings import HubSettings
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
 from skerry.hub.store.listening import Listening
@@ -63,6 +56,7 @@ from skerry.hub.store.rotation import LEASE, Rotation
 from skerry.hub.store.sole import only_user
 from skerry.hub.store.tables import FLEET
 from skerry.hub.sync.carrying import Carrying
+from skerry.hub.sync.declarations import Declarations
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.model_rows import ModelRows
@@ -72,9 +66,17 @@ from skerry.hub.sync.readers import Readers
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
+from skerry.hub.web_server import (
+    DEFAULT_KEEPALIVE,
+    Keepalive,
+    WebServer,
+    address_of,
+    configure,
+    listen,
+)
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Refused, Transient
+from skerry.kit.errors import Transient
 from skerry.kit.own_hosts import own_hosts
 from skerry.kit.reception import RequestLimits
 from skerry.kit.tasks import Guard, Tasks, supervised
@@ -90,25 +92,12 @@ _BREATH = 0.05
 _UPDATES_LEASE = 5.0
 """Seconds after which another hub process carries changes on when this one is gone."""
 
-RESERVED_FILES = 128
-"""Descriptors that connections leave: databases, logs, and whatever libraries open for a moment."""
-
-_MAX_LINK_MESSAGE = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Keepalive:
-    """Seconds between pings on a live link, and after how many more without a pong the peer counts as dead."""
-
-    interval: float = 20.0
-    timeout: float = 25.0
-
 
 async def serve(
     settings: HubSettings,
     ready: Callable[[str], None] | None = None,
     *,
-    keepalive: Keepalive = Keepalive(),
+    keepalive: Keepalive = DEFAULT_KEEPALIVE,
     limits: RequestLimits | None = None,
 ) -> None:
     """Runs the hub until SIGINT, SIGTERM or cancellation; calls `ready` with its address once it answers.
@@ -117,7 +106,7 @@ async def serve(
 
     Raises Refused when it may not or cannot listen, and what opening the store raises.
     """
-    listener = _listen(settings)
+    listener = listen(settings)
     with contextlib.closing(listener), contextlib.ExitStack() as held:
         make_data_dir(settings)
         clock = SystemClock()
@@ -127,10 +116,9 @@ async def serve(
         try:
             if store.keys is not None:
                 encryption.tell(store.keys.status())
-            address = _address(listener)
+            address = address_of(listener)
             features, retention = await _build(settings, store, clock, address)
-            config = _configure(features, keepalive, limits or RequestLimits(_connections()))
-            server = _Server(config, address, ready)
+            server = WebServer(configure(features, keepalive, limits), address, ready)
             await features.peers.join()
             await retention.prepare(clock.wall_ns())
             await features.backups.look()
@@ -193,8 +181,15 @@ async def _build(
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
     readers = Readers(links.notify)
+    declarations = Declarations(settings.sync.entities)
+    await declarations.hold_all(store, clock.wall_ns())
     receiver = Receiver(
-        store, Ingest(lambda: store.facts.index_key), nodes, links.notify, readers.changed
+        store,
+        Ingest(lambda: store.facts.index_key),
+        nodes,
+        links.notify,
+        readers.changed,
+        declarations,
     )
     epochs = Epochs(store, assignments, links.notify)
     rotation = Rotation(
@@ -208,8 +203,8 @@ async def _build(
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
         carrying=Carrying(store, receiver, arrivals, clock), feed=Feed(store, epochs, clock),
-        row_feed=RowFeed(store, epochs, readers, clock), shared_rows=SharedRows(store, clock, readers.changed),
-        model_rows=ModelRows(store, clock, readers.changed),
+        row_feed=RowFeed(store, epochs, readers, clock), shared_rows=SharedRows(store, clock, readers.changed, declarations),
+        model_rows=ModelRows(store, clock, readers.changed, declarations),
         links=links, peers=peers, tails=Tails(links, peers, token),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers),
         leases=leases, backups=backups, rotation=rotation, changes=changes,
@@ -238,7 +233,7 @@ def _longest_for_files(settings: HubSettings) -> float:
 
 
 async def _run(
-    server: _Server, listener: socket.socket, features: Features, retention: Retention
+    server: WebServer, listener: socket.socket, features: Features, retention: Retention
 ) -> None:
     clock, chance = features.clock, random.Random()  # noqa: S311 - jitter needs no secrecy
 
@@ -317,82 +312,6 @@ async def _every(
     while True:
         await clock.sleep(seconds)
         await guard.run(work)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn inside our own process: it takes no signals, and says when it answers."""
-
-    def __init__(
-        self, config: uvicorn.Config, address: str, ready: Callable[[str], None] | None
-    ) -> None:
-        super().__init__(config)
-        self._address = address
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        log.info("the hub answers at %s", self._address)
-        if self._ready is not None:
-            self._ready(self._address)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _connections() -> int:
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(files - RESERVED_FILES, files // 2)
-
-
-def _configure(features: Features, keepalive: Keepalive, limits: RequestLimits) -> uvicorn.Config:
-    return uvicorn.Config(
-        build_app(features),
-        http=cast(
-            "type[asyncio.Protocol]", functools.partial(BoundedProtocol, listener=Listener(limits))
-        ),
-        ws=HeartbeatProtocol,
-        ws_max_size=_MAX_LINK_MESSAGE,
-        ws_ping_interval=keepalive.interval,
-        ws_ping_timeout=keepalive.timeout,
-        ws_per_message_deflate=False,
-        lifespan="off",
-        log_config=None,
-        log_level=logging.WARNING,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=1,
-    )
-
-
-def _listen(settings: HubSettings) -> socket.socket:
-    fault = listen_fault(settings.listen)
-    if fault is not None:
-        raise Refused(f"cannot listen: {fault}")
-    host = "127.0.0.1" if settings.host == "localhost" else settings.host
-    # asyncio turns Nagle's delay off only on sockets that say they are TCP; without it every reply takes 40 ms.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, settings.port))
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise Refused(
-                f"cannot listen on {settings.listen}: another program has this port. Stop it, or choose "
-                "another port: «listen» in hub.yaml, SKERRY_HUB_LISTEN, or «make up HUB_PORT=8601»."
-            ) from error
-        raise Refused(f"cannot listen on {settings.listen}: {error.strerror}") from error
-    return listener
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextlib.contextmanager

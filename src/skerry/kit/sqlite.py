@@ -1,6 +1,6 @@
 """SQLite for one process: a writer thread with group commit, reader connections, migrations, named queries.
 
-Every write goes through `SqliteWriter`; jobs of one group share a transaction, each in its own
+Every write goes through `SqliteWriter`; jobs of one group share a transaction, each of several in its own
 savepoint, so that a failing job takes nothing else with it. A group is committed with
 `synchronous=FULL` when one of its jobs asks for it (accepted records, commands, transitions of
 workloads) and with NORMAL otherwise (statuses that can be derived again).
@@ -231,7 +231,12 @@ class _SqliteEngine:
             self._set_synchronous(connection, full=durable)
             connection.execute("BEGIN IMMEDIATE")
             before = connection.total_changes
-            results = [alone[id(job)] if job.alone else self._run(connection, job) for job in jobs]
+            if len(jobs) == 1 and not jobs[0].alone:
+                results = [self._run_only(connection, jobs[0])]
+            else:
+                results = [
+                    alone[id(job)] if job.alone else self._run(connection, job) for job in jobs
+                ]
             if durable and self._unsynced and connection.total_changes == before:
                 # A commit of nothing syncs nothing, and whoever waits for it counts on all that came before.
                 connection.execute(f"PRAGMA user_version = {len(self._scripts)}")
@@ -313,8 +318,24 @@ class _SqliteEngine:
 
     def _run(self, connection: sqlite3.Connection, job: _Job) -> Any:  # noqa: ANN401 - a job returns what it likes
         connection.execute("SAVEPOINT job")
+        result = self._result(job, connection)
+        if isinstance(result, Exception):
+            connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+        return result
+
+    def _run_only(self, connection: sqlite3.Connection, job: _Job) -> Any:  # noqa: ANN401 - as above
+        """The transaction is this job's: a savepoint in it would only have SQLite keep every page twice."""
+        result = self._result(job, connection)
+        if isinstance(result, Exception):
+            connection.execute("ROLLBACK")
+            connection.execute("BEGIN IMMEDIATE")
+        return result
+
+    def _result(self, job: _Job, connection: sqlite3.Connection) -> Any:  # noqa: ANN401 - as above
+        """What the job returns, or why it alone failed."""
         try:
-            result = job.work(connection)
+            return job.work(connection)
         except sqlite3.OperationalError:
             raise  # disk full, I/O error: the whole group fails
         except Exception as error:
@@ -322,10 +343,7 @@ class _SqliteEngine:
                 classify(error, self._path), Corrupt
             ):
                 raise
-            connection.execute("ROLLBACK TO job")
-            result = error
-        connection.execute("RELEASE job")
-        return result
+            return error
 
     def _set_synchronous(self, connection: sqlite3.Connection, *, full: bool) -> None:
         if full != self._full:

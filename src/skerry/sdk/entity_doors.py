@@ -60,7 +60,12 @@ class HubDoor:
         self._secure = found.scheme == "https"
         self._place, self._port = found.hostname, found.port
         self._prefix = found.path.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"}
+        word = token.strip()
+        if not word.isascii() or not word.isprintable() or len(word.split()) != 1:
+            raise InvalidInput(
+                "cannot use the hub: token= is no token. It is one word, as in the hub's file admin.token"
+            )
+        self._headers = {"Authorization": f"Bearer {word}"}
         self._timeout = timeout
 
     def ask(

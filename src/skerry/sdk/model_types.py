@@ -54,11 +54,14 @@ def check_rules(cls: type, declaration: Declaration) -> None:
 
 
 def defaults_of(cls: type) -> Mapping[str, object]:
-    """The values of fields that need none; those made by a factory are left out."""
-    return {
+    """The values of fields that need none; of factories only `list` is known to make the same each time."""
+    fixed = {
         field.name: field.default
         for field in dataclasses.fields(cls)
         if field.default is not dataclasses.MISSING
+    }
+    return fixed | {
+        each.name: [] for each in dataclasses.fields(cls) if each.default_factory is list
     }
 
 
@@ -72,8 +75,8 @@ def _check_rule(cls: type, path: str, rule: FieldRule) -> None:
             raise _fault(cls, f"fields has «{rule}» for «{path}», which is {_name(kind)}")
 
 
-def _at(cls: type, path: str) -> Type:
-    """The type at a dotted path, without None."""
+def type_at(cls: type, path: str) -> Type | None:
+    """The type at a dotted path, without None; «*» is any element or field. None: there is no such field."""
     kind: Type = cls
     for name in path.split("."):
         kind = _without_none(kind)
@@ -84,9 +87,16 @@ def _at(cls: type, path: str) -> Type:
         else:
             hints = _hints(kind) if dataclasses.is_dataclass(kind) else {}
             if name not in hints:
-                raise _fault(cls, f"there is no field «{path}» for the rule or key of it")
+                return None
             kind = hints[name]
     return _without_none(kind)
+
+
+def _at(cls: type, path: str) -> Type:
+    kind = type_at(cls, path)
+    if kind is None:
+        raise _fault(cls, f"there is no field «{path}» for the rule or key of it")
+    return kind
 
 
 def _check_class(

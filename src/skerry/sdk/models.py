@@ -17,18 +17,18 @@ from skerry.sdk.model_types import check_model, check_rules
 from skerry.sdk.row_codec import Model
 from skerry.sdk.settings import socket_path
 from skerry.sdk.typed_rows import Conflict, Info, Repository
-from skerry.wire.shared import Declaration, FieldRule, Priority, Strategy
+from skerry.wire.shared import DECLARATIONS, Declaration, FieldRule, Priority, Strategy
 
 __all__ = ["Conflict", "Info", "Repository", "model", "repository"]
 
 T = TypeVar("T")
 
 _MODEL = "__skerry_model__"
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_NAME = re.compile(r"[a-z]([a-z0-9_]{0,61}[a-z0-9])?")
 
 
 def model(  # noqa: PLR0913 - what a declaration says
-    *,
+    *bare: type,
     strategy: Strategy = "last_modified",
     edge_enabled: bool = False,
     edge_strategy: str = "",
@@ -36,7 +36,7 @@ def model(  # noqa: PLR0913 - what a declaration says
     keys: Mapping[str, str] | None = None,
     fallback: Literal["last_modified", "central_wins", "edge_wins", "manual"] = "last_modified",
     priority: Priority = "medium",
-    batch_size: int = 1000,
+    batch_size: int = 2500,
     name: str | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Makes a dataclass with a field `id: str` a model; `repository` then keeps its rows.
@@ -45,6 +45,10 @@ def model(  # noqa: PLR0913 - what a declaration says
     The rest is `wire.shared.Declaration`; `edge_strategy` is kept as given and nothing is done with it. The entity is
     called `name`, or as the class («ShoppingItem» is «shopping_item»). Raises InvalidInput.
     """
+    if bare:
+        raise InvalidInput(
+            "cannot make a model: write @model() with brackets, also where nothing stands in them"
+        )
     declaration = _declaration(
         {
             "strategy": strategy, "fallback": fallback, "fields": dict(fields or {}), "keys": dict(keys or {}),
@@ -56,10 +60,10 @@ def model(  # noqa: PLR0913 - what a declaration says
         check_model(cls)
         check_rules(cls, declaration)
         entity = name or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
-        if _NAME.fullmatch(entity) is None:
+        if _NAME.fullmatch(entity) is None or entity == DECLARATIONS:
             raise InvalidInput(
                 f"cannot make «{cls.__name__}» a model: «{entity}» is no name of an entity. "
-                "Give one by name=, of small letters, digits and «_»."
+                f"Give one by name=, of small letters, digits and «_», another than «{DECLARATIONS}»."
             )
         setattr(cls, _MODEL, Model(cls, entity, declaration, local=not edge_enabled))
         return cls

@@ -14,7 +14,7 @@ import msgspec
 
 from skerry.kit.errors import InvalidInput
 from skerry.kit.ids import uuid7
-from skerry.sdk.model_types import defaults_of
+from skerry.sdk.model_types import defaults_of, type_at
 from skerry.wire.entities import Change, EntityRow, Filter, Reading, Written
 from skerry.wire.shared import Declaration
 
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 _READING = "__skerry_reading__"
 _NULL = b"null"
+
+Kind = Literal["create", "update", "put"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,15 +47,16 @@ class RowCodec(Generic[T]):
             name: msgspec.json.encode(value) for name, value in defaults_of(model.cls).items()
         }
 
-    def with_id(self, row: T) -> T:
-        """The row itself when it has an id, else a copy that has one."""
+    def with_id(self, kind: Kind, row: T) -> T:
+        """The row itself when it has an id, else a copy that has one. Raises InvalidInput for what is no object of the model."""
+        self._check(kind, row)
         given: Any = row
         made: T = row if given.id else dataclasses.replace(given, id=uuid7(_Wall()))
         return made
 
     def change(
         self,
-        kind: Literal["create", "update", "put"],
+        kind: Kind,
         row: T,
         read: T | None,
         expected: int | None,
@@ -86,25 +89,36 @@ class RowCodec(Generic[T]):
         return None if bytes(body) == _NULL else self._decode(row_id, bytes(body))
 
     def filters(self, where: Mapping[str, object]) -> list[Filter]:
-        """What `where` says. Raises InvalidInput for a field that the class does not have."""
-        names = {field.name for field in dataclasses.fields(self._cls)}  # type: ignore[arg-type]  # a dataclass, as `check_model` saw
-        found = []
-        for path, value in where.items():
-            name = path.split(".")[0]
-            if name not in names or name == "id":
-                raise InvalidInput(f"cannot look for rows of «{self._entity}» by «{path}»: it is none of their fields")  # fmt: skip
-            said = msgspec.json.encode(value)
-            found.append(Filter(path, msgspec.Raw(said), self._defaults.get(path) == said))
-        return found
+        """What `where` says. Raises InvalidInput for a field that the class does not have, or a value of another type."""
+        return [self._filter(path, value) for path, value in where.items()]
 
-    def _encode(self, kind: str, row: T) -> tuple[str, msgspec.Raw]:
+    def _filter(self, path: str, value: object) -> Filter:
+        cannot = f"cannot look for rows of «{self._entity}» by «{path}»"
+        if path == "id":
+            raise InvalidInput(f"{cannot}: ids are no field. Use read(id), or prefix= and after=")
+        kind = None if "*" in path.split(".") else type_at(self._cls, path)
+        if kind is None:
+            raise InvalidInput(f"{cannot}: «{self._cls.__name__}» has no such field")
+        try:
+            said = msgspec.json.encode(value)
+            msgspec.json.decode(said, type=kind | None)
+        except (msgspec.MsgspecError, TypeError, UnicodeError, OverflowError) as error:
+            raise InvalidInput(f"{cannot}: {error}") from error
+        return Filter(path, msgspec.Raw(said), self._defaults.get(path) == said)
+
+    def _check(self, kind: Kind, row: T) -> None:
         if not isinstance(row, self._cls):
-            raise InvalidInput(f"cannot {kind} «{type(row).__name__}»: it is no «{self._cls.__name__}»")  # fmt: skip
+            raise InvalidInput(
+                f"cannot {kind} row of «{self._entity}»: a «{type(row).__name__}» is no «{self._cls.__name__}»"
+            )
+
+    def _encode(self, kind: Kind, row: T) -> tuple[str, msgspec.Raw]:
+        self._check(kind, row)
         try:
             text = msgspec.json.encode(row)
             self._decoder.decode(text)
             fields = msgspec.json.decode(text)
-        except (msgspec.MsgspecError, UnicodeError, OverflowError) as error:
+        except (msgspec.MsgspecError, TypeError, UnicodeError, OverflowError) as error:
             raise InvalidInput(f"cannot {kind} row of «{self._entity}»: {error}") from error
         row_id = fields.pop("id")
         if not row_id:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
 from skerry.kit.errors import NotFound
 from skerry.sdk.entity_doors import Door
-from skerry.sdk.row_codec import Model, RowCodec, reading_of
+from skerry.sdk.row_codec import Kind, Model, RowCodec, reading_of
 from skerry.wire.entities import (
     MAX_CHANGES,
     MAX_FOUND,
@@ -31,8 +31,6 @@ A = TypeVar("A")
 
 _PIECE = 4 * 1024 * 1024
 """Bytes of bodies in one request."""
-
-_Kind = Literal["create", "update", "put"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +116,7 @@ class Repository(Generic[T]):
 
     def create_many(self, rows: Iterable[T]) -> Sequence[T]:
         """As `create`. Pieces of up to 5,000 rows and 4 MiB are made one after the other, each whole or not at all."""
-        return self._made_all("create", [self._codec.with_id(row) for row in rows])
+        return self._made_all("create", [self._codec.with_id("create", row) for row in rows])
 
     def update_many(self, rows: Iterable[T]) -> Sequence[T]:
         """As `update`, in pieces like `create_many`."""
@@ -126,7 +124,7 @@ class Repository(Generic[T]):
 
     def upsert_many(self, rows: Iterable[T]) -> Sequence[T]:
         """As `upsert`, in pieces like `create_many`."""
-        return self._made_all("put", [self._codec.with_id(row) for row in rows])
+        return self._made_all("put", [self._codec.with_id("put", row) for row in rows])
 
     def delete_many(self, ids: Iterable[str]) -> int:
         """How many there were."""
@@ -219,7 +217,7 @@ class Repository(Generic[T]):
                 asked = msgspec.structs.replace(asked, after=answer.next)
         return found
 
-    def _made_all(self, kind: _Kind, rows: Sequence[T]) -> Sequence[T]:
+    def _made_all(self, kind: Kind, rows: Sequence[T]) -> Sequence[T]:
         return self._made([(row, self._codec.change(kind, row, None, None)) for row in rows])
 
     def _made(self, pairs: Sequence[tuple[T, Change]]) -> Sequence[T]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import aiohttp
 
 from skerry.core.credentials import random_secret, secret_hash
-from skerry.hub.server import Keepalive, serve
+from skerry.hub.server import serve
 from skerry.hub.settings import (
     EncryptionSection,
     HubSettings,
@@ -20,6 +20,7 @@ from skerry.hub.settings import (
     StorageEncryption,
     StorageSection,
 )
+from skerry.hub.web_server import Keepalive
 from skerry.kit.reception import RequestLimits
 from skerry.wire.codec import decode, encode
 from skerry.wire.people import TokenReply, TokenRequest

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 
 async def eventually(
-    condition: Callable[[], bool | Awaitable[bool]], what: str, timeout: float = 10.0
+    condition: Callable[[], bool | Awaitable[bool]], what: str, timeout: float = 30.0
 ) -> None:
     """Returns once `condition` holds; raises AssertionError naming `what` after `timeout` seconds."""
     try:

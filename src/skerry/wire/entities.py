@@ -25,6 +25,9 @@ MAX_ROW = 1024 * 1024
 MAX_FOUND = 1000
 """Rows in one answer."""
 
+MAX_ANSWER = 4 * 1024 * 1024
+"""Bytes of bodies in one answer, unless a single one has more."""
+
 
 def _null() -> msgspec.Raw:
     return msgspec.Raw(b"null")

@@ -15,7 +15,7 @@ from litestar.exceptions import WebSocketDisconnect
 from tests.http_client import Client
 
 from skerry.hub.link import Links
-from skerry.hub.server import Keepalive
+from skerry.hub.web_server import Keepalive
 from skerry.kit.errors import Transient
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.testing.waiting import eventually

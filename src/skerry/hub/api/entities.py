@@ -8,6 +8,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from skerry.hub.api.auth import PERSON
 from skerry.hub.api.bodies import WireBody
+from skerry.hub.api.row_ids import row_id
 from skerry.hub.sync.model_rows import ModelRows
 from skerry.hub.sync.shared_rows import MAX_LIST, SharedRows
 from skerry.wire.entities import (
@@ -99,7 +100,7 @@ async def show_row(
     entity: FromPath[str], id_: FromPath[str], shared_rows: NamedDependency[SharedRows]
 ) -> RowView:
     """One row."""
-    return await shared_rows.get(entity, id_)
+    return await shared_rows.get(entity, row_id(id_))
 
 
 @put(_ROW, dto=WireBody[RowPut], return_dto=None, opt=PERSON)
@@ -110,7 +111,7 @@ async def put_row(
     shared_rows: NamedDependency[SharedRows],
 ) -> RowWritten:
     """Creates or replaces a row; an edit of an older revision is judged as one by a node."""
-    return await shared_rows.put(entity, id_, data)
+    return await shared_rows.put(entity, row_id(id_), data)
 
 
 @delete(_ROW, status_code=200, opt=PERSON)
@@ -121,7 +122,7 @@ async def delete_row(
     base: FromQuery[int | None] = None,
 ) -> RowWritten:
     """Deletes a row everywhere."""
-    return await shared_rows.delete(entity, id_, base)
+    return await shared_rows.delete(entity, row_id(id_), base)
 
 
 @get(f"{_ROW}/history", opt=PERSON)
@@ -129,7 +130,7 @@ async def row_history(
     entity: FromPath[str], id_: FromPath[str], shared_rows: NamedDependency[SharedRows]
 ) -> list[RowVersion]:
     """What a row was, and which edits of it lost, the newest last."""
-    return await shared_rows.history(entity, id_)
+    return await shared_rows.history(entity, row_id(id_))
 
 
 @get("/api/v1/conflicts", opt=PERSON)
@@ -145,7 +146,7 @@ async def show_conflict(
     entity: FromPath[str], id_: FromPath[str], shared_rows: NamedDependency[SharedRows]
 ) -> Conflict:
     """A row that has edits waiting: the version that serves, the edits, and what they were made on."""
-    return await shared_rows.conflict(entity, id_)
+    return await shared_rows.conflict(entity, row_id(id_))
 
 
 @post(f"{_CONFLICT}/resolve", dto=WireBody[Resolve], return_dto=None, status_code=200, opt=PERSON)
@@ -156,7 +157,7 @@ async def resolve_conflict(
     shared_rows: NamedDependency[SharedRows],
 ) -> RowWritten:
     """Decides what waits for a row. Nodes get the decision as a new version of it."""
-    return await shared_rows.resolve(entity, id_, data)
+    return await shared_rows.resolve(entity, row_id(id_), data)
 
 
 def entity_routes() -> Router:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Select, func, literal, select
 
 from skerry.core.row_digests import digest, unpack
 from skerry.hub.store import shared
@@ -19,6 +19,7 @@ from skerry.hub.store.shared_tables import (
     shared_version,
 )
 from skerry.hub.store.tables import FLEET, node
+from skerry.wire.entities import MAX_ANSWER
 from skerry.wire.rows import (
     HUB,
     Conflict,
@@ -66,16 +67,61 @@ def entities(connection: Connection) -> list[EntityView]:
     ]
 
 
-def page(connection: Connection, entity: str, after: str, limit: int, start: str = "") -> RowList:
-    """Up to `limit` rows whose ids come after `after`, and not before `start`."""
-    its = shared_row.c
-    query = select(shared_row).where(
-        of_entity(entity), its.deleted.is_(other=False), its.id > after, its.id >= start
+def page(
+    connection: Connection, entity: str, after: str, limit: int, prefix: str = "", sign: bytes = b""
+) -> RowList:
+    """Up to `limit` rows and about MAX_ANSWER bytes of bodies: those whose ids come after `after` and begin with `prefix`.
+
+    With `sign`, only rows that have these bytes in their bodies; where bodies are sealed, all.
+    """
+    its, bodies = shared_row.c, Bodies.of(connection)
+    size = func.length(its.body)
+    through = func.sum(size).over(order_by=its.id, rows=(None, 0))
+    query = select(
+        its.id,
+        its.rev,
+        its.origin,
+        its.updated_at,
+        its.deleted,
+        its.body,
+        (through - size).label("before"),
     )
-    found = connection.execute(query.order_by(its.id).limit(limit + 1)).all()
-    called, bodies = names(connection), Bodies.of(connection)
+    query = query.where(_of_page(entity, prefix), its.id > after).order_by(its.id).limit(limit + 1)
+    if sign and not bodies.seals:
+        query = query.where(_holds(connection, its.body, sign))
+    some = query.subquery()
+    read = select(some).where(some.c.before < MAX_ANSWER).order_by(some.c.id)
+    found = connection.execute(read).all()
+    called = names(connection)
     views = [_view(bodies, called, entity, row) for row in found[:limit]]
-    return RowList(views, views[-1].id if len(found) > limit else "")
+    is_cut = bool(found) and found[-1].before + len(found[-1].body) >= MAX_ANSWER
+    return RowList(views, views[-1].id if len(found) > limit or is_cut else "")
+
+
+def count(connection: Connection, entity: str, prefix: str = "") -> int:
+    """How many rows there are whose ids begin with `prefix`."""
+    if not prefix:
+        return shared.standing(connection, entity).live
+    query = select(func.count()).select_from(shared_row).where(_of_page(entity, prefix))
+    return int(connection.execute(query).scalar_one())
+
+
+def _of_page(entity: str, prefix: str) -> ColumnElement[bool]:
+    its = shared_row.c
+    among = of_entity(entity) & its.deleted.is_(other=False)
+    if not prefix:
+        return among
+    return among & (its.id >= prefix) & (func.substr(its.id, 1, len(prefix)) == prefix)
+
+
+def _holds(
+    connection: Connection, column: ColumnElement[bytes], sign: bytes
+) -> ColumnElement[bool]:
+    """Whether a column of bytes has these in it."""
+    found: ColumnElement[int] = func.instr(column, sign)
+    if connection.dialect.name == "postgresql":
+        found = func.position(literal(sign, LargeBinary).op("IN")(column))
+    return found > 0
 
 
 def one(connection: Connection, entity: str, row_id: str) -> RowView | None:

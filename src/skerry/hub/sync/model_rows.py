@@ -5,30 +5,32 @@ Edits are judged like those of nodes, in one transaction for a request. See `wir
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Connection
 
 from skerry.core.entity_changes import (
     Now,
-    check_find,
+    check_changes,
+    check_entity,
     edit_of,
-    filters_of,
-    fits,
     new_body,
     together,
+    was_made,
 )
+from skerry.core.entity_search import Wanted, fits, longest_sign, read_filters
 from skerry.hub.store import locks, shared, shared_views
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.shared import Stored
 from skerry.hub.sync import rows_push
-from skerry.hub.sync.shared_rows import check_put
+from skerry.hub.sync.declarations import HELD_BY_NONE, Declarations
+from skerry.hub.sync.shared_rows import check_name, check_put
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound
 from skerry.wire.codec import encode
 from skerry.wire.entities import (
-    MAX_CHANGES,
+    MAX_ANSWER,
     MAX_FOUND,
     Change,
     Changes,
@@ -46,9 +48,6 @@ from skerry.wire.entities import (
 from skerry.wire.rows import RowView
 from skerry.wire.shared import DECLARATIONS, Declaration, Edit, EditFrame
 
-MAX_ANSWER = 8 * 1024 * 1024
-"""Bytes of bodies in one answer, unless a single one has more."""
-
 _PAGE = 500
 _NULL = msgspec.Raw(b"null")
 
@@ -57,14 +56,20 @@ class ModelRows:
     """`changed` is called with the entities whose rows were changed, after the commit."""
 
     def __init__(
-        self, store: HubStore, clock: Clock, changed: Callable[[Collection[str]], None]
+        self,
+        store: HubStore,
+        clock: Clock,
+        changed: Callable[[Collection[str]], None],
+        declarations: Declarations = HELD_BY_NONE,
     ) -> None:
+        self._declarations = declarations
         self._store = store
         self._clock = clock
         self._changed = changed
 
     async def declare(self, entity: str, asked: Declare) -> Declared:
-        """Keeps the entity as asked from now on. Raises InvalidInput when it is declared otherwise."""
+        """Keeps the entity as asked, and as the hub's settings say. Raises InvalidInput when it is declared otherwise."""
+        check_entity(entity)
         if asked.local:
             raise InvalidInput(f"cannot declare entity «{entity}» here: its rows stay on a node")
 
@@ -74,14 +79,17 @@ class ModelRows:
             declaration, held = asked.declaration, {} if found is None else {entity: found}
             if found is not None and not found.deleted:
                 declared = shared.declaration(connection, entity)
-                declaration = together(entity, Declared(declared, local=False), asked)
+                say = self._declarations.instead(entity, asked.declaration)
+                asked_so = msgspec.structs.replace(asked, declaration=say)
+                declaration = together(entity, Declared(declared, local=False), asked_so)
                 if declared == declaration:
                     return declaration, False
             body = check_put(DECLARATIONS, entity, encode(declaration))
             rev = 0 if found is None else found.rev
             edit = Edit(entity, rev, 0, "put", msgspec.Raw(body))
             self._apply(connection, DECLARATIONS, [edit], held)
-            return declaration, True
+            self._declarations.hold(connection, [entity], self._clock.wall_ns())
+            return shared.declaration(connection, entity), True
 
         declaration, is_new = await self._store.write(work)
         if is_new:
@@ -90,11 +98,9 @@ class ModelRows:
 
     async def change(self, entity: str, asked: Changes) -> ChangesMade:
         """Makes all changes, or none. Raises InvalidInput, NotFound, Refused, TooLarge."""
+        check_name(entity)
+        check_changes(entity, asked)
         ids = [each.id for each in asked.changes]
-        if len(ids) > MAX_CHANGES or len(set(ids)) < len(ids):
-            raise InvalidInput(
-                f"cannot change rows of «{entity}»: at most {MAX_CHANGES} are changed at once, each once"
-            )
 
         def work(connection: Connection) -> tuple[list[Written], bool]:
             locks.of_fleet(connection)
@@ -126,17 +132,21 @@ class ModelRows:
 
     async def find(self, entity: str, asked: Find) -> Found:
         """Rows that fit."""
-        check_find(asked)
-        return await self._store.read(lambda connection: _find(connection, entity, asked))
+        check_name(entity)
+        filters = read_filters(asked)
+        return await self._store.read(lambda c: _find(c, entity, asked, filters))
 
     async def count(self, entity: str, asked: Find) -> Count:
-        """How many fit, whatever `limit` says. Takes time with the number of rows."""
-        check_find(asked)
-        return Count(
-            await self._store.read(
-                lambda connection: sum(1 for _ in _fitting(connection, entity, asked))
+        """How many fit, whatever `limit` says. With filters it takes time with the number of rows."""
+        check_name(entity)
+        filters = read_filters(asked)
+        if filters or asked.ids is not None or asked.after:
+            counted = await self._store.read(
+                lambda c: sum(1 for _ in _fitting(c, entity, asked, filters))
             )
-        )
+        else:
+            counted = await self._store.read(lambda c: shared_views.count(c, entity, asked.prefix))
+        return Count(counted)
 
     async def waiting(self, entity: str) -> WaitingEdits:
         """The edits of all nodes that wait for a decision."""
@@ -174,6 +184,8 @@ def _edit(
     """What the change is to the judge; None: nothing."""
     rev = 0 if held is None else held.rev
     now = Now(None, rev) if held is None or held.deleted else Now(held.body, rev)
+    if again and was_made(entity, declaration, change, now):
+        return None
     made = edit_of(declaration, change)
     read = change.read
     is_older = read is not None and 0 < read.rev != rev and change.expected is None
@@ -181,8 +193,8 @@ def _edit(
     if is_older and made is not None and read is not None and now.body is not None:
         rev, body = read.rev, made[1]  # the judge finds what it was made on by its revision
     else:
-        body = new_body(entity, declaration, change, now, again=again)
-        if body == now.body and change.kind != "settle":
+        body = new_body(entity, declaration, change, now)
+        if body is now.body and change.kind != "settle":
             return None
     if body is None:
         return Edit(change.id, rev, 0, "delete")
@@ -198,11 +210,11 @@ def _written(change: Change, before: Stored | None, now: Stored | None) -> Writt
     return Written(now.rev, now.rev, there, body)
 
 
-def _find(connection: Connection, entity: str, asked: Find) -> Found:
+def _find(connection: Connection, entity: str, asked: Find, filters: Sequence[Wanted]) -> Found:
     most = min(max(asked.limit, 1), MAX_FOUND)
     views: list[RowView] = []
     size, after = 0, ""
-    for view in _fitting(connection, entity, asked):
+    for view in _fitting(connection, entity, asked, filters):
         if len(views) == most or (views and size + len(bytes(view.body)) > MAX_ANSWER):
             after = views[-1].id
             break
@@ -220,25 +232,26 @@ def _find(connection: Connection, entity: str, asked: Find) -> Found:
     )  # fmt: skip
 
 
-def _fitting(connection: Connection, entity: str, asked: Find) -> Iterator[RowView]:
-    filters = filters_of(asked.where)
-    for view in _candidates(connection, entity, asked):
+def _fitting(
+    connection: Connection, entity: str, asked: Find, filters: Sequence[Wanted]
+) -> Iterator[RowView]:
+    for view in _candidates(connection, entity, asked, filters):
         if fits(filters, bytes(view.body)):
             yield view
 
 
-def _candidates(connection: Connection, entity: str, asked: Find) -> Iterator[RowView]:
+def _candidates(
+    connection: Connection, entity: str, asked: Find, filters: Sequence[Wanted]
+) -> Iterator[RowView]:
     if asked.ids is not None:
         found = shared_views.some(connection, entity, asked.ids)
         yield from (each for each in found if each.id > asked.after)
         return
-    after = asked.after
+    sign, after = longest_sign(filters), asked.after
+    most = _PAGE if filters else min(max(asked.limit, 1) + 1, _PAGE)
     while True:
-        page = shared_views.page(connection, entity, after, _PAGE, asked.prefix)
-        for view in page.rows:
-            if not view.id.startswith(asked.prefix):
-                return
-            yield view
+        page = shared_views.page(connection, entity, after, most, asked.prefix, sign)
+        yield from page.rows
         after = page.next
         if not after:
             return

@@ -14,11 +14,13 @@ import msgspec
 from sqlalchemy import Connection
 
 from skerry.core.merging import canonical
+from skerry.core.names import row_id_fault
 from skerry.hub.store import locks, shared, shared_views
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.shared import Stored
 from skerry.hub.store.shared_views import Wait
 from skerry.hub.sync import rows_push
+from skerry.hub.sync.declarations import HELD_BY_NONE, Declarations
 from skerry.hub.sync.row_fates import Fate
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused, TooLarge
@@ -35,13 +37,11 @@ from skerry.wire.rows import (
     RowView,
     RowWritten,
 )
-from skerry.wire.shared import Edit, EditFrame
+from skerry.wire.shared import DECLARATIONS, Edit, EditFrame
 
 MAX_LIST = 1000
 MAX_ROW = 1024 * 1024
 """Bytes of a body."""
-
-MAX_ID = 255
 
 _ENTITY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 
@@ -53,8 +53,13 @@ class SharedRows:
     """
 
     def __init__(
-        self, store: HubStore, clock: Clock, changed: Callable[[Collection[str]], None]
+        self,
+        store: HubStore,
+        clock: Clock,
+        changed: Callable[[Collection[str]], None],
+        declarations: Declarations = HELD_BY_NONE,
     ) -> None:
+        self._declarations = declarations
         self._store = store
         self._clock = clock
         self._changed = changed
@@ -164,6 +169,8 @@ class SharedRows:
             edit, base=rev if base is None else base, hlc=max(ticks, seen + 1)
         )
         [fate], _ = rows_push.apply(connection, [EditFrame(entity, [made])], "", now)
+        if entity == DECLARATIONS:
+            self._declarations.hold(connection, [edit.id], now)
         return fate
 
     async def _write(self, entity: str, work: Callable[[Connection], Fate]) -> RowWritten:
@@ -175,16 +182,19 @@ class SharedRows:
         return RowWritten(fate.outcome, fate.rev)
 
 
-def check_put(entity: str, row_id: str, body: bytes) -> bytes:
-    """The body as it is kept. Raises InvalidInput for names and bodies that are none, TooLarge."""
+def check_name(entity: str) -> None:
+    """Raises InvalidInput for what cannot be the name of an entity."""
     if _ENTITY.fullmatch(entity) is None:
         raise InvalidInput(
-            f"cannot write into «{one_line(entity[:64])}»: the name of an entity has letters, digits, «_», «.» and «-»"
+            f"cannot use entity «{one_line(entity[:64])}»: its name has letters, digits, «_», «.» and «-», at most 64"
         )
-    if not 1 <= len(row_id) <= MAX_ID or "\0" in row_id:
-        raise InvalidInput(
-            f"cannot write {_row(entity, row_id[:64])}: an id has 1 to {MAX_ID} characters"
-        )
+
+
+def check_put(entity: str, row_id: str, body: bytes) -> bytes:
+    """The body as it is kept. Raises InvalidInput for names and bodies that are none, TooLarge."""
+    check_name(entity)
+    if fault := row_id_fault(row_id):
+        raise InvalidInput(f"cannot write a row of «{entity}»: {fault}")
     if len(body) > MAX_ROW:
         raise TooLarge(f"cannot write {_row(entity, row_id)}: a row has at most {MAX_ROW} bytes")
     return canonical(body)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 VERSION = 1
@@ -22,7 +22,9 @@ OVERHEAD = 34
 
 _ID = struct.Struct(">I")
 _NONCE = 12
-_START = len(MARK) + _ID.size + _NONCE
+START = len(MARK) + _ID.size + _NONCE
+"""Bytes before the ciphertext."""
+
 _TAG = 16
 
 
@@ -54,9 +56,9 @@ def key_id_of(sealed: bytes) -> int:
 
 def take_apart(sealed: bytes) -> Parts | None:
     """None: too short to be a sealed body."""
-    if len(sealed) < _START + _TAG or not is_sealed(sealed):
+    if len(sealed) < START + _TAG or not is_sealed(sealed):
         return None
-    return Parts(key_id_of(sealed), sealed[_START - _NONCE : _START], sealed[_START:])
+    return Parts(key_id_of(sealed), sealed[START - _NONCE : START], sealed[START:])
 
 
 def bound_to(key_id: int, words: Iterable[str]) -> bytes:
@@ -70,6 +72,27 @@ def bound_to(key_id: int, words: Iterable[str]) -> bytes:
         sizes = [len(part.encode(errors="surrogatepass")) for part in parts]
     count = len(parts)
     return b"".join((_begin(key_id, count), _sizes(count).pack(*sizes), content))
+
+
+def binder(key_id: int, words: Iterable[str]) -> Callable[[str | tuple[str, ...]], bytes]:
+    """`bound_to` for many lists of words that are the same but for one or some more at the end, which are given each time."""
+    texts = [word.encode(errors="surrogatepass") for word in words]
+    count = len(texts)
+    sizes, content = _sizes(count).pack(*map(len, texts)), b"".join(texts)
+    begin, size = _begin(key_id, count + 1) + sizes, _sizes(1).pack
+
+    def bound(last: str | tuple[str, ...]) -> bytes:
+        if isinstance(last, str):
+            text = last.encode(errors="surrogatepass")
+            return b"".join((begin, size(len(text)), content, text))
+        start, pack = _begin(key_id, count + len(last)), _sizes(len(last)).pack
+        joined = "".join(last)
+        if joined.isascii():
+            return b"".join((start, sizes, pack(*map(len, last)), content, joined.encode()))
+        more = [word.encode(errors="surrogatepass") for word in last]
+        return b"".join((start, sizes, pack(*map(len, more)), content, *more))
+
+    return bound
 
 
 @functools.lru_cache(maxsize=64)

@@ -7,6 +7,7 @@ Loaded with the first request of a workload.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -14,24 +15,25 @@ import msgspec
 
 from skerry.core.entity_changes import (
     Now,
-    check_find,
+    check_changes,
+    check_entity,
+    check_size,
     edit_of,
-    filters_of,
-    fits,
     new_body,
     together,
+    was_made,
 )
-from skerry.core.names import name_fault
-from skerry.kit.errors import InvalidInput, NotFound, Refused
-from skerry.kit.one_line import one_line
-from skerry.node.store.shared_frames import UNNUMBERED, SharedFrames
-from skerry.node.store.shared_rows import SharedRows, Standing, checked, checked_body
+from skerry.core.entity_search import Wanted, fits, longest_sign, read_filters
+from skerry.core.entity_words import decided, left_alone, names_in
+from skerry.kit.errors import NotFound, Refused
+from skerry.node.store.shared_answers import UNNUMBERED
+from skerry.node.store.shared_frames import SharedFrames
+from skerry.node.store.shared_rows import SharedRows, Standing, checked_body
 from skerry.node.store.shared_table import NOTHING, SQL, Held
 from skerry.wire.codec import decode, encode
 from skerry.wire.entities import (
-    MAX_CHANGES,
+    MAX_ANSWER,
     MAX_FOUND,
-    MAX_ROW,
     Change,
     Changes,
     ChangesMade,
@@ -45,13 +47,13 @@ from skerry.wire.entities import (
     WaitingEdits,
     Written,
 )
-from skerry.wire.shared import DECLARATIONS, Declaration
+from skerry.wire.shared import Declaration
 
-MAX_ANSWER = 8 * 1024 * 1024
-"""Bytes of bodies in one answer, unless a single one has more."""
+_PAGE, _PAGE_BYTES = 500, 1024 * 1024
+"""Rows that are looked at in one statement, and about how many bytes of them are kept in memory."""
 
-_PAGE = 500
-"""Rows that are read at once."""
+_COUNTED = 5000
+"""Rows that are counted in one statement: nobody else reads meanwhile."""
 
 _NULL = msgspec.Raw(b"null")
 
@@ -74,14 +76,13 @@ class EntityRows:
         return found
 
     async def declare(self, entity: str, asked: Declare) -> Declared:
-        """Keeps the entity as asked from now on. Raises InvalidInput when it is declared otherwise."""
-        fault = name_fault(entity.replace("_", "-"))
-        if fault or entity == DECLARATIONS:
-            raise InvalidInput(
-                f"cannot declare entity «{entity}»: {fault or 'it is the one of declarations'}"
-            )
+        """Keeps the entity as asked from now on. Raises InvalidInput when it is declared otherwise.
+
+        What the node's settings say of conflicts takes the place of what is asked.
+        """
+        check_entity(entity)
         held = self._find_declared(entity)
-        declaration = asked.declaration if held is None else together(entity, held, asked)
+        declaration = self._wanted(entity, held, asked)
         if held is not None and held.declaration == declaration:
             return held
         if asked.local:
@@ -96,8 +97,8 @@ class EntityRows:
     async def change(self, entity: str, asked: Changes) -> ChangesMade:
         """Makes all changes in one transaction, or none. Raises InvalidInput, NotFound, Refused."""
         kept = self.declared(entity)
-        _check(entity, kept, asked)
-        self._check_settled(entity, asked)
+        check_changes(entity, asked)
+        self._check_settled(entity, kept, asked)
 
         def work(db: sqlite3.Connection) -> list[Written]:
             return _Changing(self._rows, db, entity, kept).make(asked)
@@ -110,14 +111,17 @@ class EntityRows:
     async def find(self, entity: str, asked: Find) -> Found:
         """Rows that fit."""
         kept = self.declared(entity)
-        check_find(asked)
-        return await asyncio.to_thread(self._find, entity, kept, asked)
+        filters = read_filters(asked)
+        return await asyncio.to_thread(self._find, entity, kept, asked, filters)
 
     async def count(self, entity: str, asked: Find) -> Count:
         """How many fit, whatever `limit` says. Takes time with the number of rows."""
         self.declared(entity)
-        check_find(asked)
-        return Count(await asyncio.to_thread(lambda: sum(1 for _ in self._fitting(entity, asked))))
+        filters = read_filters(asked)
+        if filters or asked.ids is not None:
+            rows = self._fitting(entity, asked, filters)
+            return Count(await asyncio.to_thread(lambda: sum(1 for _ in rows)))
+        return Count(await asyncio.to_thread(self._count, entity, asked))
 
     async def waiting(self, entity: str) -> WaitingEdits:
         """The edits of this node that wait for a decision."""
@@ -136,9 +140,11 @@ class EntityRows:
             ]
         )
 
-    def _check_settled(self, entity: str, asked: Changes) -> None:
-        wanted = [] if asked.again else [each.id for each in asked.changes if each.kind == "settle"]
-        if not wanted:
+    def _check_settled(self, entity: str, kept: Declared, asked: Changes) -> None:
+        wanted = [each.id for each in asked.changes if each.kind == "settle"]
+        if wanted and kept.local:
+            raise Refused(f"cannot settle rows of «{entity}»: they are this node's only")
+        if not wanted or asked.again:
             return
         waiting = {row["id"] for row in self._rows.reader.execute(SQL["conflicting"], (entity,))}
         if unknown := [each for each in wanted if each not in waiting]:
@@ -146,20 +152,29 @@ class EntityRows:
                 f"cannot settle row «{unknown[0]}» of «{entity}»: no edit of this node waits for it"
             )
 
+    def _wanted(self, entity: str, held: Declared | None, asked: Declare) -> Declaration:
+        words = msgspec.structs.replace(self._rows.words(entity), priority=None, batch_size=None)
+        say = decided(words, asked.declaration)
+        if held is None:
+            return say
+        if not asked.replace:
+            say = left_alone(names_in(words), held.declaration, asked.declaration)
+        return together(entity, held, msgspec.structs.replace(asked, declaration=say))
+
     def _find_declared(self, entity: str) -> Declared | None:
         for row in self._rows.reader.execute(SQL["local_entities"]):
             if row["entity"] == entity:
                 told = row["local"].encode()
                 return Declared(decode(told, Declaration, f"declaration of «{entity}»"), local=True)
-        shared = self._rows.declared.get(entity)
+        shared = self._rows.said.get(entity)
         return None if shared is None else Declared(shared, local=False)
 
-    def _find(self, entity: str, kept: Declared, asked: Find) -> Found:
+    def _find(self, entity: str, kept: Declared, asked: Find, filters: Sequence[Wanted]) -> Found:
         standing = Standing(self._rows.reader, entity)
         most = min(max(asked.limit, 1), MAX_FOUND)
         rows: list[EntityRow] = []
         size = 0
-        for held, body in self._fitting(entity, asked):
+        for held, body in self._fitting(entity, asked, filters):
             if len(rows) == most or (rows and size + len(body) > MAX_ANSWER):
                 return Found(rows, rows[-1].id)
             status = "local_only" if kept.local else standing.of(held)
@@ -168,34 +183,61 @@ class EntityRows:
             size += len(body)
         return Found(rows)
 
-    def _fitting(self, entity: str, asked: Find) -> Iterator[tuple[Held, bytes]]:
-        filters = filters_of(asked.where)
-        for held in self._candidates(entity, asked):
+    def _fitting(
+        self, entity: str, asked: Find, filters: Sequence[Wanted]
+    ) -> Iterator[tuple[Held, bytes]]:
+        sign = b"" if self._table.seals else longest_sign(filters)
+        for held in self._candidates(entity, asked, sign):
             body = self._table.body(entity, held)
             if fits(filters, body):
                 yield held, body
 
-    def _candidates(self, entity: str, asked: Find) -> Iterator[Held]:
-        reader = self._rows.reader
+    def _candidates(self, entity: str, asked: Find, sign: bytes) -> Iterator[Held]:
         if asked.ids is not None:
-            found = self._table.find(reader, entity, asked.ids)
+            found = self._table.find(self._rows.reader, entity, asked.ids)
             yield from (
                 found[each]
                 for each in sorted(found)
                 if not found[each].deleted and each > asked.after
             )
             return
-        after = asked.after
-        while True:  # page by page: a statement that stays open would keep all reads of the sync at its moment
-            words = (entity, after, asked.prefix, _PAGE)
-            page = reader.execute(SQL["live_page"], words).fetchall()
-            for row in page:
-                if not row["id"].startswith(asked.prefix):
-                    return
-                yield Held.of(row)
-            if len(page) < _PAGE:
-                return
-            after = page[-1]["id"]
+        after: str | None = asked.after
+        while (
+            after is not None
+        ):  # a statement that stays open would keep all reads of the sync at its moment
+            page, after = self._page(entity, after, asked.prefix, sign)
+            yield from page
+
+    def _page(
+        self, entity: str, after: str, prefix: str, sign: bytes
+    ) -> tuple[list[Held], str | None]:
+        """Rows whose stored bodies have `sign`, and the id after which the next page begins; None: there is none."""
+        words = (sign, entity, after, prefix, _PAGE)
+        found: list[Held] = []
+        seen = size = 0
+        with contextlib.closing(self._rows.reader.execute(SQL["live_page"], words)) as rows:
+            for row in rows:
+                after = row["id"]
+                if not after.startswith(prefix):
+                    return found, None
+                seen += 1
+                if row["body"] is not None:
+                    found.append(Held.of(row))
+                    size += len(row["body"])
+                if size > _PAGE_BYTES:
+                    return found, after
+        return found, after if seen == _PAGE else None
+
+    def _count(self, entity: str, asked: Find) -> int:
+        counted, after = 0, asked.after
+        rows: int
+        while True:
+            words = (entity, after, asked.prefix, _COUNTED, asked.prefix, asked.prefix)
+            rows, last = self._rows.reader.execute(SQL["count_page"], words).fetchone()
+            counted += rows
+            if rows < _COUNTED:
+                return counted
+            after = last
 
 
 class _Changing:
@@ -213,24 +255,28 @@ class _Changing:
     def make(self, asked: Changes) -> list[Written]:
         ids = [each.id for each in asked.changes]
         held = self._table.find(self._db, self._entity, ids)
-        rewound = [each for each in asked.changes if self._is_older(each, held.get(each.id))]
         now = {each.id: self._now(held.get(each.id)) for each in asked.changes}
+        done = self._made_before(asked, now)
+        rewound = [
+            each
+            for each in asked.changes
+            if each.id not in done and self._is_older(each, held.get(each.id))
+        ]
         if rewound:
             now |= self._rewind(rewound, held)
             held = self._table.find(self._db, self._entity, ids)
-        declaration = self._kept.declaration
         bodies: dict[str, bytes] = {}
         put: list[tuple[str, bytes]] = []
         settled: list[tuple[str, bytes]] = []
         gone: list[str] = []
         for each in asked.changes:
             is_now = now[each.id]
-            body = new_body(self._entity, declaration, each, is_now, again=asked.again)
+            body = is_now.body if each.id in done else self._after(each, is_now)
             if body is None:
                 if is_now.body is not None:
                     gone.append(each.id)
                 continue
-            bodies[each.id] = body = self._checked(each.id, body)
+            bodies[each.id] = body
             if each.kind == "settle":
                 settled.append((each.id, body))
             elif body != is_now.body:
@@ -246,12 +292,21 @@ class _Changing:
             for each in asked.changes
         ]
 
-    def _checked(self, row_id: str, body: bytes) -> bytes:
-        if len(body) > MAX_ROW:
-            raise InvalidInput(
-                f"cannot keep row «{one_line(row_id)}» of «{self._entity}»: it has {len(body)} bytes, at most {MAX_ROW} are kept"
-            )
-        return checked_body(body)
+    def _made_before(self, asked: Changes, now: Mapping[str, Now]) -> set[str]:
+        if not asked.again:
+            return set()
+        declaration = self._kept.declaration
+        return {
+            each.id
+            for each in asked.changes
+            if was_made(self._entity, declaration, each, now[each.id])
+        }
+
+    def _after(self, change: Change, now: Now) -> bytes | None:
+        body = new_body(self._entity, self._kept.declaration, change, now)
+        if body is None or body is now.body:
+            return body
+        return checked_body(check_size(self._entity, change, body))
 
     def _now(self, held: Held | None) -> Now:
         if held is None or held.deleted:
@@ -323,16 +378,3 @@ def _written(change: Change, row: Held | None, before: Now, bodies: Mapping[str,
     if body == bytes(change.body):
         return Written(row.hlc, rev, there)
     return Written(row.hlc, rev, there, msgspec.Raw(body))
-
-
-def _check(entity: str, kept: Declared, asked: Changes) -> None:
-    if len(asked.changes) > MAX_CHANGES:
-        raise InvalidInput(
-            f"cannot change {len(asked.changes)} rows at once: at most {MAX_CHANGES} are"
-        )
-    ids = [checked(each.id) for each in asked.changes]
-    if len(set(ids)) < len(ids):
-        twice = next(each for each in ids if ids.count(each) > 1)
-        raise InvalidInput(f"cannot change row «{twice:.40}» twice at once")
-    if kept.local and any(each.kind == "settle" for each in asked.changes):
-        raise Refused(f"cannot settle rows of «{entity}»: they are this node's only")

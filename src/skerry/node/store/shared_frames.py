@@ -9,38 +9,29 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
 from skerry.core.lanes import extend
-from skerry.core.merging import Version, apply, diff, rebase
+from skerry.core.merging import diff
 from skerry.kit.errors import InvalidInput
 from skerry.kit.sealing.cipher import Cipher
 from skerry.node.store.bodies import CONFLICT_BASE, CONFLICT_OURS, SHARED_FRAME
+from skerry.node.store.shared_answers import UNNUMBERED, Answer
 from skerry.node.store.shared_rows import SharedRows
-from skerry.node.store.shared_table import (
-    NOTHING,
-    SQL,
-    Held,
-    Sums,
-    frozen_through,
-    mark_of,
-    signed,
-)
+from skerry.node.store.shared_table import SQL, SharedTable, frozen_through, plain_tuples
 from skerry.node.store.state import FrozenFrame
 from skerry.node.store.sync_log import SyncLog
 from skerry.wire.codec import decode, encode
-from skerry.wire.shared import DECLARATIONS, Edit, EditFrame, Judged, SharedRow
+from skerry.wire.shared import DECLARATIONS, Edit, EditFrame, Judged
 from skerry.wire.sync import NO_CHAIN, Lane, LanePoint
 
-MAX_FRAME = 256 * 1024
-"""Bytes of a frame's edits, unless a single one has more: so much a row of a more urgent lane waits for."""
+MAX_FRAME = 1024 * 1024
+"""Bytes of a frame's edits, unless a single one has more: what a frame costs besides its rows is little beside them then."""
 
 PATCHED = 1024
 """Bytes of a body from which on a patch is tried."""
-
-UNNUMBERED = -1
-"""The revision of a base that the hub has never had: an edit of this node on which the hub has put another version."""
 
 _AROUND = 64
 """Bytes that travel with an edit besides its id and body."""
@@ -56,19 +47,77 @@ class Conflict(msgspec.Struct, frozen=True):
     ours: bytes
 
 
-class SharedFrames:
-    """The row lanes of one node's store."""
+class _Edited(msgspec.Struct, frozen=True):
+    """A row whose edit goes as a whole; `body` is as it is stored."""
 
-    def __init__(self, rows: SharedRows, cipher: Cipher, log: SyncLog) -> None:
+    id: str
+    rev: int
+    hlc: int
+    settles: bool
+    body: bytes
+
+    def edit(self, body: bytes) -> Edit:
+        """What is sent, from the plain body."""
+        return Edit(self.id, self.rev, self.hlc, "put", msgspec.Raw(body), self.settles)
+
+
+class _Waiting(msgspec.Struct):
+    """Edits for one frame, from the outbox's places `first` to `last`."""
+
+    most: int
+    edits: list[Edit | _Edited] = []
+    first: int = 0
+    last: int = 0
+    size: int = 0
+
+    def add(self, edit: Edit | _Edited, place: int, size: int) -> bool:
+        """Whether the edit still fits. One always does."""
+        self.size += size
+        if self.edits and self.size > self.most:
+            return False
+        self.edits.append(edit)
+        self.first, self.last = self.first or place, place
+        return True
+
+    def opened(self, table: SharedTable, entity: str) -> list[Edit]:
+        """With plain bodies."""
+        sealed = [(each.id, each.body) for each in self.edits if isinstance(each, _Edited)]
+        bodies = iter(table.bodies(entity, sealed))
+        return [
+            each.edit(next(bodies)) if isinstance(each, _Edited) else each for each in self.edits
+        ]
+
+
+class Schedule(Protocol):
+    """Whose edits go now (`node.sync.row_schedule`)."""
+
+    def may_push(self, entity: str) -> bool: ...
+
+    def pushed(self, entity: str) -> None: ...
+
+
+class SharedFrames:
+    """The row lanes of one node's store. Without a `schedule` all edits go as soon as they are made."""
+
+    def __init__(
+        self,
+        rows: SharedRows,
+        cipher: Cipher,
+        log: SyncLog,
+        schedule: Schedule | None = None,
+    ) -> None:
+        self._schedule = schedule
         self._rows = rows
         self._table = rows.table
         self._cipher = cipher
         self._log = log
         self._served: dict[Lane, str] = {}
 
-    async def freeze(self, lane: Lane) -> bool:
-        """Freezes waiting edits of one entity of `lane` into the next frame. False: there was nothing to freeze."""
-        return await self._rows.writer.run(lambda db: self._freeze(db, lane), label="shared.freeze")
+    async def freeze(self, lane: Lane, most: int = MAX_FRAME) -> bool:
+        """Freezes waiting edits of one entity of `lane` into the next frame, `most` bytes. False: there was nothing to freeze."""
+        return await self._rows.writer.run(
+            lambda db: self._freeze(db, lane, most), label="shared.freeze"
+        )
 
     async def frames(self, lane: Lane, after_n: int, limit: int) -> list[FrozenFrame]:
         """Frozen frames after `after_n`, oldest first."""
@@ -111,14 +160,17 @@ class SharedFrames:
         ours = self._cipher.open(row["ours"], CONFLICT_OURS.place(entity, row["id"]))
         return Conflict(row["id"], row["rev"], bool(row["deleted"]), base, ours)
 
-    async def has_more(self, lane: Lane) -> bool:
-        """Whether another frame is there, or could be frozen now."""
+    async def has_after(self, lane: Lane, n: int) -> bool:
+        """Whether there is a frozen frame after `n`."""
+        return bool(self._rows.reader.execute(SQL["count_after"], (lane, n)).fetchone()[0])
+
+    async def has_waiting(self, lane: Lane) -> bool:
+        """Whether another frame could be frozen now."""
         reader = self._rows.reader
-        frames = reader.execute(SQL["count_frames"], (lane,)).fetchone()[0]
-        return frames > 1 or any(
+        return any(
             reader.execute(SQL["newest_place"], (entity,)).fetchone()[0]
             > frozen_through(reader, entity)
-            for entity in self._entities(lane)
+            for entity in self._going(lane)
         )
 
     async def failing(self, lane: Lane, n: int) -> None:
@@ -130,17 +182,28 @@ class SharedFrames:
         )
 
     async def acknowledge(
-        self, lane: Lane, point: LanePoint, revs: Sequence[int], judged: Sequence[Judged]
+        self,
+        lane: Lane,
+        point: LanePoint,
+        revs: Sequence[int],
+        judged: Sequence[Judged],
+        *,
+        freeze: int = 0,
     ) -> None:
         """The hub has taken the frames up to `point`: edit by edit the revision it got, or what became of it.
 
-        Raises InvalidInput when the answer is not one to these frames.
+        Raises InvalidInput when the answer is not one to these frames. The next frame is frozen, too, with up to `freeze` bytes.
         """
         fates = {each.index: each for each in judged}
+
+        def work(db: sqlite3.Connection) -> set[str]:
+            entities = self._acknowledge(db, lane, point, revs, fates)
+            if freeze:
+                self._freeze(db, lane, freeze)
+            return entities
+
         entities = await self._rows.writer.run(
-            lambda db: self._acknowledge(db, lane, point, revs, fates),
-            label="shared.acknowledge",
-            durable=False,
+            work, label="shared.acknowledge", durable=bool(freeze)
         )
         if DECLARATIONS in entities:
             self._rows.read_declarations()
@@ -150,33 +213,50 @@ class SharedFrames:
         declared = self._rows.declared.items()
         return [entity for entity, how in declared if lane == f"rows-{how.priority}"]
 
-    def _freeze(self, db: sqlite3.Connection, lane: Lane) -> bool:
-        names = self._entities(lane)
-        last = self._served.get(lane, "")
-        turns = sorted(names, key=lambda name: (name <= last, name))
-        return any(self._freeze_entity(db, lane, entity) for entity in turns)
+    def _going(self, lane: Lane) -> list[str]:
+        names, schedule = self._entities(lane), self._schedule
+        return names if schedule is None else [name for name in names if schedule.may_push(name)]
 
-    def _freeze_entity(self, db: sqlite3.Connection, lane: Lane, entity: str) -> bool:
-        through = frozen_through(db, entity)
-        limit = self._rows.declaration(entity).batch_size
-        edits: list[Edit] = []
-        size = first = last = 0
-        for row in db.execute(SQL["waiting"], (entity, through, limit)):
-            edit = self._edit_of(db, entity, Held.of(row))
-            size += len(edit.id) + len(bytes(edit.body)) + len(bytes(edit.base_body)) + _AROUND
-            if edits and size > MAX_FRAME:
-                break
-            edits.append(edit)
-            first, last = first or row["seq"], row["seq"]
-        if not edits:
+    def _freeze(self, db: sqlite3.Connection, lane: Lane, most: int) -> bool:
+        last = self._served.get(lane, "")
+        for entity in sorted(self._going(lane), key=lambda name: (name <= last, name)):
+            if self._freeze_entity(db, lane, entity, most):
+                return True
+            if self._schedule is not None:
+                self._schedule.pushed(entity)
+        return False
+
+    def _freeze_entity(self, db: sqlite3.Connection, lane: Lane, entity: str, most: int) -> bool:
+        waiting = self._waiting(db, entity, most)
+        if not waiting.edits:
             return False
-        body = encode(EditFrame(entity, edits))
+        body = encode(EditFrame(entity, waiting.opened(self._table, entity)))
         before = self._newest(db, lane)
         n, chain = before.n + 1, extend(before.chain, body)
         sealed = self._cipher.seal(body, SHARED_FRAME.place(lane, n))
-        db.execute(SQL["put_frame"], (lane, n, chain, entity, first, last, sealed))
+        db.execute(SQL["put_frame"], (lane, n, chain, entity, waiting.first, waiting.last, sealed))
         self._served[lane] = entity
         return True
+
+    def _waiting(self, db: sqlite3.Connection, entity: str, most: int) -> _Waiting:
+        """The edits that come next, as many as fit into a frame."""
+        found = _Waiting(most)
+        limit = self._rows.declaration(entity).batch_size
+        rows = plain_tuples(db).execute(SQL["waiting"], (entity, frozen_through(db, entity), limit))
+        for place, row_id, rev, hlc, deleted, settles, whole, body in rows:
+            now = _Edited(row_id, rev, hlc, bool(settles), body)
+            told = whole or rev == UNNUMBERED
+            edit: Edit | _Edited = now
+            size = len(row_id) + len(body)
+            if deleted:
+                edit = Edit(row_id, rev, hlc, "delete", settles=now.settles)
+                size = len(row_id)
+            elif rev and (told or len(body) > PATCHED):
+                edit = self._against_base(db, entity, now, told=told)
+                size = len(row_id) + len(bytes(edit.body)) + len(bytes(edit.base_body))
+            if not found.add(edit, place, size + _AROUND):
+                break
+        return found
 
     def _newest(self, db: sqlite3.Connection, lane: Lane) -> LanePoint:
         row = db.execute(SQL["newest_frame"], (lane,)).fetchone()
@@ -185,16 +265,14 @@ class SharedFrames:
         row = db.execute(SQL["lane"], (lane,)).fetchone()
         return LanePoint() if row is None else LanePoint(row["acknowledged"], row["chain"])
 
-    def _edit_of(self, db: sqlite3.Connection, entity: str, held: Held) -> Edit:
-        if held.deleted:
-            return Edit(held.id, held.rev, held.hlc, "delete", settles=held.settles)
-        body = self._table.body(entity, held)
-        whole = Edit(held.id, held.rev, held.hlc, "put", msgspec.Raw(body), held.settles)
-        told = held.whole or held.rev == UNNUMBERED
-        if not held.rev or (len(body) <= PATCHED and not told):
-            return whole
-        base = self._table.base(db, entity, held.id)
-        if base is None or base.deleted or base.rev != held.rev:
+    def _against_base(
+        self, db: sqlite3.Connection, entity: str, now: _Edited, *, told: bool
+    ) -> Edit:
+        """With the body of its base, when the hub has `told` that it lacks it; else a patch, where that is less."""
+        (body,) = self._table.bodies(entity, [(now.id, now.body)])
+        whole = now.edit(body)
+        base = self._table.base(db, entity, now.id)
+        if base is None or base.deleted or base.rev != now.rev:
             return whole
         if told:
             return msgspec.structs.replace(whole, base_body=msgspec.Raw(base.body))
@@ -228,183 +306,10 @@ class SharedFrames:
                     zip(frame.edits, revs[start:end], strict=True), start
                 )
             ]
-            db.execute(SQL["unqueue"], (frame.entity, row["first"], row["last"]))
-            _Answer(self._rows, self._cipher, self._log, db, frame.entity).take(answered)
+            answer = Answer(self._rows, self._cipher, self._log, db, frame.entity)
+            answer.take(answered, row["first"], row["last"])
             entities.add(frame.entity)
             start = end
         db.execute(SQL["drop_frames"], (lane, point.n))
         db.execute(SQL["set_lane"], (lane, point.n, point.chain))
         return entities
-
-
-Answered = tuple[Edit, int, Judged | None]
-
-
-class _Answer:
-    """The hub's answer to one frame, within the transaction that takes it over."""
-
-    def __init__(
-        self,
-        rows: SharedRows,
-        cipher: Cipher,
-        log: SyncLog,
-        db: sqlite3.Connection,
-        entity: str,
-    ) -> None:
-        self._rows = rows
-        self._table = rows.table
-        self._cipher = cipher
-        self._log = log
-        self._db = db
-        self._entity = entity
-        self._declaration = rows.declaration(entity)
-        self._sums = Sums()
-        self._again: list[tuple[Held, bytes]] = []
-
-    def take(self, answered: Sequence[Answered]) -> None:
-        held = self._table.find(self._db, self._entity, (edit.id for edit, _, _ in answered))
-        standing: list[tuple[Held, int, bool, int]] = []
-        for edit, rev, fate in answered:
-            row = held.get(edit.id)
-            if row is None:
-                continue
-            if fate is None and row.hlc == edit.hlc:
-                standing.append((row, rev, edit.kind == "delete", self._mark(edit, rev, row)))
-            else:
-                self._judged(edit, rev, fate, row)
-        self._stand(standing)
-        self._queue_again()
-        self._sums.save(self._db, self._entity)
-
-    def _mark(self, edit: Edit, rev: int, row: Held) -> int:
-        body = bytes(edit.body) if edit.kind == "put" else self._table.body(self._entity, row)
-        deleted = edit.kind == "delete"
-        return mark_of(row.id, Version(rev, row.hlc, row.origin, deleted, body))
-
-    def _stand(self, rows: Sequence[tuple[Held, int, bool, int]]) -> None:
-        """Edits that are the hub's rows now, and were not edited since."""
-        entity, node_id = self._entity, self._rows.node_id
-        self._db.executemany(
-            SQL["accept"],
-            [
-                (rev, signed(mark), node_id, entity, row.id)
-                for row, rev, deleted, mark in rows
-                if not deleted
-            ],
-        )
-        self._table.drop(self._db, entity, (row.id for row, _, deleted, _ in rows if deleted))
-        self._table.drop_bases(self._db, entity, (row.id for row, _, _, _ in rows if row.rev))
-        for row, rev, _, mark in rows:
-            self._sums.change(row.id, row.mark, mark)
-            if row.settles and self._db.execute(SQL["drop_conflict"], (entity, row.id)).rowcount:
-                self._log.note_decided(self._db, entity, row.id)
-            if row.seen > rev:
-                self._want(row.id)
-
-    def _judged(self, edit: Edit, rev: int, fate: Judged | None, row: Held) -> None:
-        if fate is not None and fate.outcome == "whole":
-            self._again.append((msgspec.structs.replace(row, whole=True), self._body(row)))
-            return
-        sent = self._sent(edit, row)
-        hubs = self._hubs(row, rev, fate, sent)
-        if hubs is None:  # a patch against what is not here: the row comes whole
-            self._want(row.id)
-            hubs = Version(rev, row.hlc, row.origin, sent.deleted, sent.body)
-        if fate is not None:
-            self._log.note_edit(self._db, self._entity, row.id, fate.outcome, hubs, sent)
-        if fate is not None and fate.outcome == "conflict":
-            self._keep_conflict(row, sent)
-        if row.hlc == edit.hlc:
-            self._become(row, hubs)
-        else:
-            self._rebase(row, sent, hubs, fate)
-
-    def _sent(self, edit: Edit, row: Held) -> Version:
-        body = bytes(edit.body)
-        if row.hlc == edit.hlc:
-            body = self._body(row)
-        elif edit.kind == "patch":
-            base = self._table.base(self._db, self._entity, row.id)
-            body = apply(base.body if base else NOTHING, body)
-        deleted = edit.kind == "delete"
-        return Version(0, edit.hlc, self._rows.node_id, deleted, NOTHING if deleted else body)
-
-    def _hubs(self, row: Held, rev: int, fate: Judged | None, sent: Version) -> Version | None:
-        """The row as the hub has it after the edit."""
-        if fate is None:
-            return Version(rev, sent.hlc, sent.origin, sent.deleted, sent.body)
-        if fate.row is None:
-            return Version(rev, sent.hlc, "", True, NOTHING)  # noqa: FBT003 - deleted
-        return self._version(row, fate.row)
-
-    def _version(self, row: Held, theirs: SharedRow) -> Version | None:
-        self._rows.hlc.observe(theirs.hlc)
-        body = bytes(theirs.body)
-        if theirs.base:
-            base = self._table.base(self._db, self._entity, row.id)
-            if base is None or base.rev != theirs.base:
-                return None
-            body = apply(base.body, body)
-        return Version(theirs.rev, theirs.hlc, theirs.origin, theirs.deleted, body)
-
-    def _become(self, row: Held, hubs: Version) -> None:
-        """The row is what the hub has."""
-        mark = mark_of(row.id, hubs)
-        if hubs.deleted:
-            self._table.drop(self._db, self._entity, [row.id])
-        else:
-            now = Held(row.id, hubs.rev, hubs.hlc, hubs.origin, mark=mark)
-            self._table.put(self._db, self._entity, [(now, hubs.body)])
-        self._table.drop_bases(self._db, self._entity, [row.id])
-        self._sums.change(row.id, row.mark, mark)
-        if row.seen > hubs.rev:
-            self._want(row.id)
-
-    def _rebase(self, row: Held, sent: Version, hubs: Version, fate: Judged | None) -> None:
-        """An edit was made while `sent` was on its way: it follows, made on what the hub has now."""
-        now, base = self._table.version(self._entity, row), hubs
-        if fate is not None and fate.outcome == "conflict":  # of which this edit takes the place
-            self._again.append((row, now.body))
-            return
-        if fate is not None:
-            verdict = rebase(self._declaration, sent, hubs, now)
-            if verdict.outcome == "lost" and verdict.loser is None:
-                self._become(row, hubs)
-                return
-            if verdict.outcome == "merged":
-                now = msgspec.structs.replace(verdict.version, hlc=self._rows.hlc.tick())
-            elif verdict.outcome != "edit":
-                base = msgspec.structs.replace(sent, rev=UNNUMBERED)
-        mark = mark_of(row.id, hubs)
-        self._sums.change(row.id, row.mark, mark)
-        self._table.put_bases(self._db, self._entity, [(row.id, base)])
-        row = msgspec.structs.replace(
-            row, rev=base.rev, hlc=now.hlc, deleted=now.deleted, mark=mark, whole=False
-        )
-        self._again.append((row, now.body))
-
-    def _keep_conflict(self, row: Held, sent: Version) -> None:
-        entity = self._entity
-        base = self._table.base(self._db, entity, row.id)
-        before = None
-        if base is not None and not base.deleted:
-            before = self._cipher.seal(base.body, CONFLICT_BASE.place(entity, row.id))
-        ours = self._cipher.seal(sent.body, CONFLICT_OURS.place(entity, row.id))
-        self._db.execute(
-            SQL["put_conflict"], (entity, row.id, row.rev, sent.hlc, sent.deleted, before, ours)
-        )
-
-    def _queue_again(self) -> None:
-        ids = [row.id for row, _ in self._again]
-        first = self._table.queue(self._db, self._entity, ids)
-        queued = [
-            (msgspec.structs.replace(row, queued=place), body)
-            for place, (row, body) in enumerate(self._again, first)
-        ]
-        self._table.put(self._db, self._entity, queued)
-
-    def _want(self, row_id: str) -> None:
-        self._db.execute(SQL["want"], (self._entity, row_id))
-
-    def _body(self, row: Held) -> bytes:
-        return self._table.body(self._entity, row)

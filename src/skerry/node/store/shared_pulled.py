@@ -11,17 +11,15 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from skerry.core.merging import Version, apply
+from skerry.core.merging import apply, mark
 from skerry.core.row_digests import bucket_of, digest
 from skerry.kit.errors import InvalidInput
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.shared_table import (
-    NOTHING,
     SQL,
     Held,
     Sums,
     frozen_through,
-    mark_of,
     read_sums,
 )
 from skerry.node.store.sync_log import SyncLog
@@ -30,6 +28,10 @@ from skerry.wire.shared import Held as AtHub
 
 Undecided = AbstractSet[tuple[str, int]]
 """Ids and clocks of edits."""
+
+
+_NONE = (0, 0, 0)
+"""The head of a row that is not here."""
 
 
 class Repaired(msgspec.Struct, frozen=True):
@@ -72,9 +74,14 @@ class SharedPulled:
         found = self._rows.reader.execute(SQL["entities"])
         return any(row["lost"] for row in found if row["entity"] == entity)
 
-    def wanted(self, entity: str, limit: int) -> list[str]:
-        """Rows to be asked for whole."""
-        return [row["id"] for row in self._rows.reader.execute(SQL["wanted"], (entity, limit))]
+    def wanted(self, entity: str, limit: int) -> dict[str, int]:
+        """Rows to be asked for whole, each with its revision here; 0: there is none."""
+        found = self._rows.reader.execute(SQL["wanted"], (entity, limit))
+        return {row["id"]: row["rev"] for row in found}
+
+    def wants_any(self) -> bool:
+        """Whether some rows are to be asked for whole."""
+        return bool(self._rows.reader.execute(SQL["wants_any"]).fetchone()[0])
 
     async def hub_went_back(self) -> None:
         """The hub was put back: what it lacks is not deleted but lost, for every entity until it has been compared."""
@@ -104,6 +111,7 @@ class SharedPulled:
         """
 
         def work(db: sqlite3.Connection) -> int:
+            self._want(db, part)
             taken = self._take(db, part.entity, part.rows, newer_only=True)
             if not part.more:
                 for row_id, hlc in sorted(undecided):
@@ -118,15 +126,22 @@ class SharedPulled:
         )
 
     async def take_whole(
-        self, entity: str, rows: Sequence[SharedRow], asked: Iterable[str]
+        self, entity: str, rows: Sequence[SharedRow], asked: Mapping[str, int]
     ) -> None:
-        """Takes over rows that were asked for by their ids; those of `asked` that are not among them are not at the hub."""
-        ids = list(asked)
+        """Takes over rows that were asked for, `asked` as of `wanted`; those that are not among them are not at the hub.
+
+        A row that has another revision by now stays wanted: the answer may be older.
+        """
 
         def work(db: sqlite3.Connection) -> int:
-            db.executemany(SQL["drop_wanted"], [(entity, row_id) for row_id in ids])
-            missing = set(ids).difference(row.id for row in rows)
-            return self._take(db, entity, rows, newer_only=False) + self._drop(db, entity, missing)
+            held = self._table.find(db, entity, asked)
+            now = {row_id: held[row_id].rev if row_id in held else 0 for row_id in asked}
+            still = {row_id for row_id, rev in asked.items() if now[row_id] == rev}
+            db.executemany(SQL["drop_wanted"], [(entity, row_id) for row_id in still])
+            fitting = [row for row in rows if row.id in still]
+            missing = still.difference(row.id for row in rows)
+            taken = self._take(db, entity, fitting, newer_only=False)
+            return taken + self._drop(db, entity, missing)
 
         self._told(entity, await self._rows.writer.run(work, label="shared.whole", durable=False))
 
@@ -150,6 +165,12 @@ class SharedPulled:
         self._told(entity, repaired.dropped)
         return repaired
 
+    def _want(self, db: sqlite3.Connection, part: RowsPart) -> None:
+        """The first changes of an entity are without what was deleted: rows that the hub has of us already may be."""
+        db.execute(SQL["want_held"], (part.entity, frozen_through(db, part.entity)))
+        if db.execute(SQL["wants"], (part.entity,)).fetchone()[0]:
+            db.executemany(SQL["drop_wanted"], [(part.entity, row.id) for row in part.rows])
+
     def _told(self, entity: str, changed: int) -> None:
         if changed:
             if entity == DECLARATIONS:
@@ -159,64 +180,56 @@ class SharedPulled:
     def _take(
         self, db: sqlite3.Connection, entity: str, rows: Sequence[SharedRow], *, newer_only: bool
     ) -> int:
-        held = self._table.find(db, entity, (row.id for row in rows))
+        held = self._table.heads(db, entity, (row.id for row in rows))
         through = frozen_through(db, entity)
         sums = Sums()
-        put: dict[str, tuple[Held, bytes]] = {}
+        put: dict[str, tuple[SharedRow, bytes, int]] = {}
         gone: set[str] = set()
         for row in rows:
-            ours = put[row.id][0] if row.id in put else held.get(row.id)
-            if ours is not None and ours.queued:
-                self._leave(db, entity, ours, row, through)
+            rev, queued, old = held.get(row.id, _NONE)
+            if queued:
+                if queued <= through:  # the answer that is on its way may be older than this
+                    db.execute(SQL["set_seen"], (row.rev, entity, row.id))
                 continue
-            if ours is not None and newer_only and row.rev <= ours.rev and row.id not in gone:
+            if newer_only and row.rev <= rev:
                 continue
-            version = self._version(entity, row, ours, put)
-            if version is None:
-                db.execute(SQL["want"], (entity, row.id))
-                continue
-            mark = mark_of(row.id, version)
-            sums.change(row.id, 0 if ours is None or row.id in gone else ours.mark, mark)
-            if version.deleted:
+            if row.deleted:
                 put.pop(row.id, None)
                 gone.add(row.id)
-            else:
-                gone.discard(row.id)
-                now = Held(row.id, row.rev, row.hlc, row.origin, mark=mark)
-                put[row.id] = (now, version.body)
-        self._table.put(db, entity, put.values())
+                held[row.id] = _NONE
+                sums.change(row.id, old, 0)
+                continue
+            before = put[row.id][1] if row.id in put else None
+            body = self._patched(db, entity, row, rev, before) if row.base else bytes(row.body)
+            if body is None:
+                db.execute(SQL["want"], (entity, row.id))
+                continue
+            new = mark(row.id, row.rev, body)
+            sums.change(row.id, old, new)
+            gone.discard(row.id)
+            held[row.id] = (row.rev, 0, new)
+            put[row.id] = (row, body, new)
+        self._table.take(db, entity, list(put.values()))
         self._table.drop(db, entity, gone)
         sums.save(db, entity)
         self._rows.hlc.observe(max((row.hlc for row in rows), default=0))
         return len(put) + len(gone)
 
-    def _leave(
-        self, db: sqlite3.Connection, entity: str, ours: Held, row: SharedRow, through: int
-    ) -> None:
-        """The row is edited here. While an answer is on its way, it may be older than what comes now."""
-        if ours.queued <= through:
-            db.execute(SQL["set_seen"], (row.rev, entity, row.id))
-
-    def _version(
-        self,
-        entity: str,
-        row: SharedRow,
-        ours: Held | None,
-        put: Mapping[str, tuple[Held, bytes]],
-    ) -> Version | None:
-        """What the hub says; None for a patch against a version that is not here."""
-        body = bytes(row.body)
-        if row.deleted:
-            body = NOTHING
-        elif row.base:
-            if ours is None or ours.rev != row.base:
+    def _patched(
+        self, db: sqlite3.Connection, entity: str, row: SharedRow, rev: int, before: bytes | None
+    ) -> bytes | None:
+        """The body; None for a patch against a version that is not here. `before` is of this page, if any."""
+        if rev != row.base:
+            return None
+        if before is None:
+            ours = self._table.row(db, entity, row.id)
+            if ours is None:
                 return None
-            before = put[row.id][1] if row.id in put else self._table.body(entity, ours)
-            try:
-                body = apply(before, body)
-            except InvalidInput:
-                return None
-        return Version(row.rev, row.hlc, row.origin, row.deleted, body)
+            before = self._table.body(entity, ours)
+        try:
+            return apply(before, bytes(row.body))
+        except InvalidInput:
+            return None
 
     def _drop(self, db: sqlite3.Connection, entity: str, ids: Iterable[str]) -> int:
         """Rows that the hub does not have, unless they are edited here."""
@@ -240,11 +253,11 @@ class SharedPulled:
         theirs = {row.id: row for rows in differing.values() for row in rows}
         gone: list[str] = []
         again: dict[str, int] = {}
-        for row_id, rev, hlc, queued, mark in db.execute(SQL["versions"], (entity,)).fetchall():
+        for row_id, rev, hlc, queued, ours in db.execute(SQL["versions"], (entity,)).fetchall():
             if bucket_of(row_id) not in differing:
                 continue
             hubs = theirs.pop(row_id, None)
-            if queued or (hubs is not None and hubs.mark == mark % 2**64):
+            if queued or (hubs is not None and hubs.mark == ours % 2**64):
                 continue
             if lost and (hubs is None or hlc > hubs.hlc):
                 again[row_id] = 0 if hubs is None else hubs.rev

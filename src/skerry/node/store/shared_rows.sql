@@ -30,13 +30,21 @@ FROM shared_row WHERE entity = ? AND id = ?;
 SELECT r.id, r.rev, r.hlc, r.origin, r.deleted, r.queued, r.settles, r.whole, r.seen, r.mark, r.body
 FROM json_each(?) j CROSS JOIN shared_row r ON r.entity = ? AND r.id = j.value;
 
+-- name: heads
+SELECT r.id, r.rev, r.queued, r.mark FROM json_each(?) j CROSS JOIN shared_row r ON r.entity = ? AND r.id = j.value;
+
 -- name: live
 SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, body
 FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id;
 
 -- name: live_page
-SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, body
+SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, CASE WHEN instr(body, ?) THEN body END AS body
 FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id LIMIT ?;
+
+-- name: count_page
+SELECT count(*), max(id) FROM (
+  SELECT id FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id LIMIT ?
+) WHERE substr(id, 1, length(?)) = ?;
 
 -- name: count
 SELECT count(*) FROM shared_row WHERE entity = ? AND deleted = 0;
@@ -50,6 +58,13 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (entity, id) DO UPDATE SET
   rev = excluded.rev, hlc = excluded.hlc, origin = excluded.origin, deleted = excluded.deleted, queued = excluded.queued,
   settles = excluded.settles, whole = excluded.whole, seen = excluded.seen, mark = excluded.mark, body = excluded.body;
+
+-- name: take_row
+INSERT INTO shared_row (entity, id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, body)
+VALUES (?, ?, ?, ?, ?, 0, 0, 0, 0, 0, ?, ?)
+ON CONFLICT (entity, id) DO UPDATE SET
+  rev = excluded.rev, hlc = excluded.hlc, origin = excluded.origin, deleted = 0, queued = 0,
+  settles = 0, whole = 0, seen = 0, mark = excluded.mark, body = excluded.body;
 
 -- name: accept
 UPDATE shared_row SET rev = ?, mark = ?, origin = ?, queued = 0, settles = 0, whole = 0, seen = 0 WHERE entity = ? AND id = ?;
@@ -81,9 +96,14 @@ INSERT INTO shared_outbox (entity, seq, id) VALUES (?, ?, ?);
 DELETE FROM shared_outbox WHERE entity = ? AND seq BETWEEN ? AND ?;
 
 -- name: waiting
-SELECT o.seq, r.id, r.rev, r.hlc, r.origin, r.deleted, r.queued, r.settles, r.whole, r.seen, r.mark, r.body
+SELECT o.seq, r.id, r.rev, r.hlc, r.deleted, r.settles, r.whole, r.body
 FROM shared_outbox o CROSS JOIN shared_row r ON r.entity = o.entity AND r.id = o.id
 WHERE o.entity = ? AND o.seq > ? ORDER BY o.seq LIMIT ?;
+
+-- name: sent
+SELECT r.id, r.rev, r.hlc, r.settles, r.seen, r.mark
+FROM shared_outbox o CROSS JOIN shared_row r ON r.entity = o.entity AND r.id = o.id
+WHERE o.entity = ? AND o.seq BETWEEN ? AND ?;
 
 -- name: count_unsent
 SELECT count(*) FROM shared_outbox WHERE entity = ?;
@@ -94,8 +114,8 @@ SELECT first, last, failed FROM shared_frame WHERE entity = ?;
 -- name: frozen_through
 SELECT coalesce(max(last), 0) FROM shared_frame WHERE entity = ?;
 
--- name: count_frames
-SELECT count(*) FROM shared_frame WHERE lane = ?;
+-- name: count_after
+SELECT count(*) FROM shared_frame WHERE lane = ? AND n > ?;
 
 -- name: newest_frame
 SELECT n, chain FROM shared_frame WHERE lane = ? ORDER BY n DESC LIMIT 1;
@@ -151,8 +171,22 @@ INSERT INTO shared_sum (entity, bucket, sum) VALUES (?, ?, ?) ON CONFLICT (entit
 -- name: want
 INSERT INTO shared_wanted (entity, id) VALUES (?, ?) ON CONFLICT (entity, id) DO NOTHING;
 
+-- name: want_held
+INSERT INTO shared_wanted (entity, id)
+SELECT r.entity, r.id FROM shared_row r JOIN shared_entity e ON e.entity = r.entity
+WHERE r.entity = ? AND e.cursor = '' AND CASE r.queued WHEN 0 THEN r.rev > 0 ELSE r.queued <= ? END
+ON CONFLICT (entity, id) DO NOTHING;
+
+-- name: wants
+SELECT EXISTS (SELECT 1 FROM shared_wanted WHERE entity = ?);
+
+-- name: wants_any
+SELECT EXISTS (SELECT 1 FROM shared_wanted);
+
 -- name: wanted
-SELECT id FROM shared_wanted WHERE entity = ? ORDER BY id LIMIT ?;
+SELECT w.id, coalesce(r.rev, 0) AS rev
+FROM shared_wanted w LEFT JOIN shared_row r ON r.entity = w.entity AND r.id = w.id
+WHERE w.entity = ? ORDER BY w.id LIMIT ?;
 
 -- name: drop_wanted
 DELETE FROM shared_wanted WHERE entity = ? AND id = ?;

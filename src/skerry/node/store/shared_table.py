@@ -17,7 +17,7 @@ from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import read_queries
 from skerry.node.store.bodies import SHARED, SHARED_BASE
 from skerry.wire.codec import encode
-from skerry.wire.shared import BUCKETS
+from skerry.wire.shared import BUCKETS, SharedRow
 
 SQL = read_queries(Path(__file__).with_name("shared_rows.sql"))
 
@@ -53,11 +53,27 @@ class Held(msgspec.Struct, frozen=True):
         )  # fmt: skip
 
 
+Head = tuple[int, int, int]
+"""Of a row: `rev`, `queued` and `mark`."""
+
+
+def plain_tuples(db: sqlite3.Connection) -> sqlite3.Cursor:
+    """A cursor for many rows: its tuples are unpacked faster than `sqlite3.Row`."""
+    cursor = db.cursor()
+    cursor.row_factory = None
+    return cursor
+
+
 class SharedTable:
     """The rows of all entities. `cipher` is that of the database."""
 
     def __init__(self, cipher: Cipher) -> None:
         self._cipher = cipher
+
+    @property
+    def seals(self) -> bool:
+        """Whether bodies are encrypted."""
+        return self._cipher.seals
 
     def row(self, db: sqlite3.Connection, entity: str, row_id: str) -> Held | None:
         """The row, a deleted one too."""
@@ -70,19 +86,43 @@ class SharedTable:
         found = db.execute(SQL["found"], (wanted, entity))
         return {row["id"]: Held.of(row) for row in found}
 
+    def heads(self, db: sqlite3.Connection, entity: str, ids: Iterable[str]) -> dict[str, Head]:
+        """What there is of the rows, without their bodies."""
+        wanted = encode(list(ids)).decode()
+        found = plain_tuples(db).execute(SQL["heads"], (wanted, entity))
+        return {row_id: (rev, queued, mark % _WHOLE) for row_id, rev, queued, mark in found}
+
     def put(self, db: sqlite3.Connection, entity: str, rows: Iterable[tuple[Held, bytes]]) -> None:
         """Writes rows with their plain bodies."""
-        seal = self._cipher.seal
+        found = list(rows)
+        sealed = self._cipher.seal_rows(
+            [(row.id, body) for row, body in found], SHARED.place(entity)
+        )
         db.executemany(
             SQL["put_row"],
             [
                 (
                     entity, row.id, row.rev, row.hlc, row.origin, row.deleted, row.queued, row.settles, row.whole,
-                    row.seen, signed(row.mark), seal(body, SHARED.place(entity, row.id)),
+                    row.seen, signed(row.mark), body,
                 )
-                for row, body in rows
+                for (row, _), body in zip(found, sealed, strict=True)
             ],
         )  # fmt: skip
+
+    def take(
+        self, db: sqlite3.Connection, entity: str, rows: Sequence[tuple[SharedRow, bytes, int]]
+    ) -> None:
+        """Writes versions of the hub's with their plain bodies and marks."""
+        sealed = self._cipher.seal_rows(
+            [(row.id, body) for row, body, _ in rows], SHARED.place(entity)
+        )
+        db.executemany(
+            SQL["take_row"],
+            [
+                (entity, row.id, row.rev, row.hlc, row.origin, signed(mark), body)
+                for (row, _, mark), body in zip(rows, sealed, strict=True)
+            ],
+        )
 
     def drop(self, db: sqlite3.Connection, entity: str, ids: Iterable[str]) -> None:
         """Removes rows."""
@@ -91,6 +131,10 @@ class SharedTable:
     def body(self, entity: str, row: Held) -> bytes:
         """Its plain body."""
         return self._cipher.open(row.body, SHARED.place(entity, row.id))
+
+    def bodies(self, entity: str, rows: Iterable[tuple[str, bytes]]) -> list[bytes]:
+        """The plain bodies of rows, from their ids and what is stored."""
+        return self._cipher.open_rows(rows, SHARED.place(entity))
 
     def version(self, entity: str, row: Held) -> Version:
         """The row as `core.merging` sees it."""

@@ -18,6 +18,7 @@ from skerry.node.store.state import NodeStore
 from skerry.node.sync.asking import Asking
 from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.wire.local import PullCounters
+from skerry.wire.shared import Priority
 from skerry.wire.sync import Pull, PullReply
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,11 @@ class PullLoop:
     def problem(self) -> str:
         """Why the hub does not answer as it should; empty when it does."""
         return self._asking.problem
+
+    @property
+    def priority(self) -> Priority:
+        """What the hub wants of this node is urgent."""
+        return "high"
 
     @property
     def refusals(self) -> int:

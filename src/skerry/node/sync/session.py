@@ -33,6 +33,7 @@ from skerry.node.sync.incarnation import begin_again
 from skerry.node.sync.pull import PullLoop
 from skerry.node.sync.push import LanePush
 from skerry.wire.local import PullCounters
+from skerry.wire.shared import Priority
 from skerry.wire.sync import PROTOCOL, RECORD_LANES, Hello, HelloReply, Lane, LanePoint
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,11 @@ class Puller(Protocol):
     @property
     def last_success(self) -> int:
         """In ns since 1970; 0: never."""
+        ...
+
+    @property
+    def priority(self) -> Priority:
+        """As what it takes its turns on a limited link."""
         ...
 
     @property
@@ -201,6 +207,12 @@ class Session:
         """When the hub last took or gave something, in ns since 1970; 0 if not since the start."""
         pushed = [push.last_success for push in self._pushes.values()]
         return max(*(puller.last_success for puller in self.pullers), *pushed)
+
+    @property
+    def row_pulls(self) -> PullCounters | None:
+        """Those of shared rows, all classes together. None: there are none."""
+        counts = [msgspec.structs.astuple(puller.counts) for puller in self.pullers[1:]]
+        return PullCounters(*map(sum, zip(*counts, strict=True))) if counts else None
 
     @property
     def problems(self) -> list[str]:

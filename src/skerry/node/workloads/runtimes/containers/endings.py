@@ -17,7 +17,7 @@ from skerry.node.workloads.runtimes.containers.engine import (
     EngineGone,
     EngineRefusal,
 )
-from skerry.node.workloads.runtimes.containers.held import Held, has_ended
+from skerry.node.workloads.runtimes.containers.held import Held, code_of, has_ended
 from skerry.node.workloads.runtimes.containers.memory import oom_counter
 from skerry.node.workloads.runtimes.identity import watch_end
 from skerry.wire.workload import Exit
@@ -27,6 +27,9 @@ _AWAY = Backoff(first=0.1, cap=1.5)
 
 _ANSWERS = 25
 """Questions that an engine may answer with «it runs», over half a minute."""
+
+_ANSWERS_WITHOUT_CODE = 12
+"""Questions until the death of a container that runs again must have been told, over some six seconds."""
 
 _GRACE = 10.0
 """Seconds for a container that we stop."""
@@ -118,8 +121,12 @@ async def as_it_ended(
             continue
         except EngineRefusal:
             return None
-        if found is None or has_ended(found, held.identity):
-            return found
+        if found is None:
+            return None
+        if has_ended(found, held.identity):
+            told = code_of(found, held) is not None or held.reason
+            if told or answers >= _ANSWERS_WITHOUT_CODE:
+                return found
         answers += 1
         await clock.sleep(_SOON.delay(answers, chance))
     return None
@@ -131,5 +138,8 @@ def told_exit(held: Held, found: Container | None, at: int) -> Exit:
         return Exit(at=at)
     if held.reason:  # however it took that, it did not end by itself
         return Exit(at=at, reason=held.reason)
+    code = code_of(found, held)
+    if code is None:
+        return Exit(at=at, reason="its engine has started it again")
     out_of_memory = found.state.o_o_m_killed or held.out_of_memory
-    return exit_of(found.state.exit_code, at, "out of memory" if out_of_memory else "")
+    return exit_of(code, at, "out of memory" if out_of_memory else "")

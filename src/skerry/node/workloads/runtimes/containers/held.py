@@ -33,6 +33,8 @@ class Held(msgspec.Struct):
     """What its health check says; empty: it has none."""
     memory: OomCounter | None = None
     out_of_memory: bool = False
+    code: int | None = None
+    """Its exit code, once the engine has told that it died."""
     reason: str = ""
     """Why we have ended it."""
     stop_watching: Callable[[], None] | None = None
@@ -50,6 +52,17 @@ def has_ended(found: Container, identity: ProcessIdentity | None) -> bool:
     """Whether the process that we know has ended; with `unattended_restart` the engine may have started another."""
     ours = identity is not None and found.state.pid == identity.pid
     return found.state.status in ENDED or not ours
+
+
+def code_of(found: Container, held: Held) -> int | None:
+    """The exit code of a container that has ended.
+
+    With `unattended_restart` an engine may have started it again before it was asked, and says 0 of what runs now:
+    only what it told of the death has the code then. None: it has not come.
+    """
+    if found.state.status in ENDED or found.state.exit_code:
+        return found.state.exit_code
+    return held.code
 
 
 def of_launch(launch: Launch) -> Held:

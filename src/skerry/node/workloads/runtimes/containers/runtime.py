@@ -317,6 +317,8 @@ class ContainerRuntime:
             return
         action, _, word = happening.action.partition(": ")
         if action in {"die", "died"}:
+            code = attributes.get("exitCode") or attributes.get("containerExitCode")
+            held.code = int(code) if held.code is None and code else held.code
             self._endings.begin(held)
         elif action == "oom":
             held.out_of_memory = True
