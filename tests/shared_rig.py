@@ -62,14 +62,19 @@ class LossyUplink:
 
 
 class _Noted(HttpRowHub):
-    """Keeps the pages that come."""
+    """Keeps the pages that come, and of which class were the questions."""
 
-    def __init__(self, uplink: HttpUplink, most: int, pages: list[RowsPage]) -> None:
+    def __init__(
+        self, uplink: HttpUplink, node: SharingNode, priority: Priority, most: int
+    ) -> None:
         super().__init__(uplink, most)
-        self._pages = pages
+        self._pages, self._asking = node.pages, node.asking
+        self._priority: Priority = priority
 
     async def rows(self, pull: RowsPull) -> RowsPage:
+        self._asking.add(self._priority)
         page = await super().rows(pull)
+        self._asking.discard(self._priority)
         if any(part.rows for part in page.parts):
             self._pages.append(page)
         return page
@@ -90,6 +95,8 @@ class SharingNode(NodeRig):
         self._turns = turns
         self.pages: list[RowsPage] = []
         """What came on a limited link."""
+        self.asking: set[Priority] = set()
+        """The classes of the questions that were not answered yet; they may wait for their turns."""
         self._http: aiohttp.ClientSession | None = None
         super().__init__(directory, None, clock or SystemClock(), tell=tell)  # type: ignore[arg-type]  # the hub comes with `start_at`
 
@@ -145,7 +152,7 @@ class SharingNode(NodeRig):
             return {}
         classes: list[Priority] = ["high", "medium", "low"]
         return {
-            each: _Noted(self._way(address, each), self._turns.piece, self.pages)
+            each: _Noted(self._way(address, each), self, each, self._turns.piece)
             for each in classes
         }
 
@@ -208,7 +215,7 @@ class Fleet:
 
     async def node(self, name: str, turns: LinkTurns | None = None) -> SharingNode:
         """One more node; its sync is off."""
-        node = SharingNode(self._directory / name, await self.hub.enrol(name), turns)
+        node = SharingNode(self._directory / name, await self.hub.enrol(name), turns=turns)
         await node.start_at(self.hub.address)
         self.nodes.append(node)
         return node

@@ -14,6 +14,7 @@ from skerry.wire.rows import RowPut
 from skerry.wire.shared import DECLARATIONS, Buckets, Declaration, RowsPull, RowsWanted
 
 NAME = "recipe"
+SETTLED = ["strategy", "priority", "fields.n"]
 WORDS = EntityWords("merge", fields={"n": "sum"}, priority="low")
 
 
@@ -36,7 +37,7 @@ async def declaration(hub: HubRig, entity: str = NAME) -> Declaration:
 async def test_the_file_declares_at_the_start_and_leaves_the_rest(hub: HubRig) -> None:
     await hub.model_rows.declare(NAME, Declare(Declaration("manual", fields={"m": "max"})))
     found = await held(hub)
-    wanted = Declaration("merge", fields={"m": "max", "n": "sum"}, priority="low")
+    wanted = Declaration("merge", fields={"m": "max", "n": "sum"}, priority="low", settled=SETTLED)  # fmt: skip
     assert await declaration(hub) == wanted
     at = (await hub.shared_rows.get(DECLARATIONS, NAME)).rev
     await found.hold_all(hub.store, hub.clock.wall_ns())
@@ -50,7 +51,7 @@ async def test_a_node_that_declares_otherwise_hears_what_holds(hub: HubRig) -> N
     hub.news.clear()
     said = msgspec.to_builtins(Declaration("central_wins", batch_size=7))
     await node.push(DECLARATIONS, put(NAME, said, hlc=1 << 62))
-    assert await declaration(hub) == Declaration("merge", fields={"n": "sum"}, priority="low", batch_size=7)  # fmt: skip
+    assert await declaration(hub) == Declaration("merge", fields={"n": "sum"}, priority="low", batch_size=7, settled=SETTLED)  # fmt: skip
     assert hub.news == ["a"]
     await node.pull(DECLARATIONS)
     assert node.bodies(DECLARATIONS)[NAME] == msgspec.to_builtins(await declaration(hub))
@@ -62,11 +63,22 @@ async def test_people_and_their_programs_do_not_change_it(hub: HubRig) -> None:
     assert (await hub.model_rows.declare(NAME, asked)).declaration.strategy == "merge"
     replacing = Declare(Declaration("edge_wins", fields={"k": "min"}), replace=True)
     told = (await hub.model_rows.declare(NAME, replacing)).declaration
-    assert (told.strategy, told.fields) == ("merge", {"k": "min", "n": "sum"})
+    assert (told.strategy, told.fields, told.settled) == (
+        "merge",
+        {"k": "min", "n": "sum"},
+        SETTLED,
+    )
     await hub.shared_rows.put(DECLARATIONS, NAME, RowPut(msgspec.Raw(b'{"strategy":"manual"}')))
     assert (await declaration(hub)).strategy == "merge"
     await hub.model_rows.declare("other", Declare(Declaration("manual")))
     assert (await declaration(hub, "other")).strategy == "manual"
+
+
+async def test_what_the_file_no_longer_names_is_free_again(hub: HubRig) -> None:
+    await held(hub)
+    await Declarations({}).hold_all(hub.store, hub.clock.wall_ns())
+    now = await declaration(hub)
+    assert (now.strategy, now.settled) == ("merge", [])
 
 
 async def test_answers_are_no_larger_than_asked_for(hub: HubRig) -> None:

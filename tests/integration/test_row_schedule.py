@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.shared_node import SharedNode, of_hub
 
@@ -39,6 +40,12 @@ async def test_what_the_fleet_has_declared_holds_and_contradicts_no_program(
 ) -> None:
     await node.rows.declare(NAME, Declaration("edge_wins"))
     assert (await declared(node, Declaration("manual", batch_size=1000))).strategy == "edge_wins"
+
+
+async def test_what_the_hubs_file_says_contradicts_no_program(node: SharedNode) -> None:
+    told = Declaration("manual", priority="high", batch_size=5, settled=["strategy", "priority"])
+    await node.rows.declare(NAME, told)
+    assert await declared(node, Declaration("central_wins", batch_size=5)) == msgspec.structs.replace(told, fields={})  # fmt: skip
 
 
 async def test_priority_and_batches_are_this_nodes_and_do_not_travel(node: SharedNode) -> None:

@@ -45,7 +45,7 @@ class Bug:
     def plan(self) -> Plan:
         """Of each of those runs: two nodes, and little besides what the bug needs."""
         return Plan(
-            steps=50, trouble=0.3, patience=300.0, pace=self.pace, faults=self.faults, rates=dict(self.rates), entities=self.entities,
+            steps=30, trouble=0.3, patience=40.0, pace=self.pace, faults=self.faults, rates=dict(self.rates), entities=self.entities,
             only=self.only, people=0.0,
         )  # fmt: skip
 
@@ -205,7 +205,7 @@ def insisted_for_ever(patch: Patch) -> None:
 BUGS = (
     Bug("answer before the disk", answer_before_the_disk, 1, ("power node", "apart")),
     Bug(
-        "judged again", judged_again, 1, ("apart",), {"answer lost": 0.2, "late": 0.2, "repeated": 0.2},
+        "judged again", judged_again, 2, ("apart",), {"answer lost": 0.2, "late": 0.2, "repeated": 0.2},
         ("merged", "newest"), ("merge",), 1.0,
     ),
     Bug("cursor before rows", cursor_before_rows, 1, ("power node",), only=("edit", "own"), pace=1.0),
@@ -214,16 +214,18 @@ BUGS = (
     Bug("reference lost", reference_lost, 1, (), {"slow": 0.3}),
     Bug("wrong base", wrong_base, 1, (), {"slow": 0.3}, ("merged", "manual"), (), 0.3),
     Bug(
-        "clock stands still", clock_stands_still, 1, ("clock of a node",), {"slow answer": 0.4}, ("newest", "manual"),
+        "clock stands still", clock_stands_still, 5, ("clock of a node",), {"slow answer": 0.4}, ("newest", "manual"),
         ("edit", "own"), 0.3,
     ),
-    Bug("conflicts dropped", conflicts_dropped, 4, ("kill node", "stop node")),
-    Bug("chain ignored", chain_ignored, 3, ("restore node", "apart")),
+    Bug(
+        "conflicts dropped", conflicts_dropped, 2, ("kill node", "stop node"), {}, ("manual",), ("edit",), 0.1,
+    ),
+    Bug("chain ignored", chain_ignored, 1, ("restore node", "apart")),
     Bug("losers forgotten", losers_forgotten, 1, ("apart",), {}, ("central", "newest")),
     Bug(
         "newer version overlooked", newer_version_overlooked, 1, (), {"slow answer": 0.4}, ("newest", "edge"),
         ("edit",), 0.3,
     ),
     Bug("number reused", number_reused, 1),
-    Bug("insisted for ever", insisted_for_ever, 1, ("clock of a node",), only=("report", "publish")),
+    Bug("insisted for ever", insisted_for_ever, 2, ("clock of a node",), only=("report", "publish")),
 )  # fmt: skip

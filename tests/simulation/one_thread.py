@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import gc
 import random
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import sqlalchemy
+from sqlalchemy import Engine
 from tests.simulation.virtual_loop import VirtualLoop
 
+from skerry.hub.store import engine as hub_engine
 from skerry.hub.store import hub_store
 from skerry.kit import commit, ids, sqlite
 from skerry.node.store import records
@@ -57,6 +62,20 @@ class CommitTurns(commit.CommitThread[Any, Any]):
         self._commit(group)
 
 
+@functools.cache
+def _known() -> Engine:
+    """Its dialect and its compiled statements serve every hub of the process: each life would compile them anew."""
+    engine = sqlalchemy.create_engine("sqlite://", query_cache_size=4000)
+    engine.connect().close()
+    return engine
+
+
+def _create_engine(*words: Any, **more: Any) -> Engine:
+    engine = sqlalchemy.create_engine(*words, **more)
+    engine.dialect, engine._compiled_cache = _known().dialect, _known()._compiled_cache
+    return engine
+
+
 @contextlib.contextmanager
 def one_thread(chance: random.Random) -> Iterator[None]:
     """What the product does within the block follows from `chance` alone."""
@@ -67,4 +86,9 @@ def one_thread(chance: random.Random) -> Iterator[None]:
             randbits=chance.getrandbits, token_hex=lambda size: chance.randbytes(size).hex()
         )
         patch.setattr(ids, "secrets", secrets)
-        yield
+        patch.setattr(hub_engine, "create_engine", _create_engine)
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.enable()

@@ -39,6 +39,11 @@ class SimClock:
         """The wall clock tells the true time again."""
         self._ahead = 0
 
+    @property
+    def is_right(self) -> bool:
+        """Whether it tells the true time."""
+        return self._ahead == 0
+
     def reboot(self) -> None:
         """The device starts anew."""
         self._boots += 1

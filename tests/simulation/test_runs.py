@@ -9,8 +9,6 @@ import pytest
 from tests.simulation.plans import SHORT, plan_of, rough_plan
 from tests.simulation.runs import Report, run_all, run_one
 
-pytestmark = pytest.mark.soak
-
 
 @pytest.fixture(scope="module")
 def short_set(templates: Path) -> Report:

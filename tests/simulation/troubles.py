@@ -132,6 +132,10 @@ class Troubles:
         return self._jump(self._chance.choice(self._world.nodes).name)
 
     def _clock_of_the_hub(self) -> bool:
+        """A hub takes no clock beyond its own: what nodes tell it again after a restore may count as too old."""
+        oracle = self._world.oracle
+        if "hub" in oracle.put_back:
+            oracle.unsure |= oracle.owned.keys()
         return self._jump("hub")
 
     def _jump(self, name: str) -> bool:
@@ -189,7 +193,7 @@ class Troubles:
         oracle.unsure |= {
             place
             for place, value in oracle.owned.items()
-            if value is None or place[0] in {"central", "manual"}
+            if value is None or place[0] in {"central", "manual"} or not hub.clock.is_right
         }
         oracle.put_back.add("hub")
         hub.next_copy = copy.path

@@ -209,12 +209,13 @@ class World:
         waiting = [(place, names[who]) for place, who in await self.hub.life.waiting()]
         shown = {node.name: shown_conflicts(node) for node in self.nodes}
         self.seen["conflict: waiting"] += len(waiting)
-        wrong = unshown(waiting, shown)
-        for node in self.nodes:
-            repairs = repairs_of(node)
-            if repairs and not self.plan.rates.get("other answer"):
-                wrong.append(f"{node.name} had to repair: {repairs[0]}")
-        return wrong
+        if (
+            "other answer" in self.plan.rates
+        ):  # an older answer says that less waits, or that more is there
+            return []
+        repairs = {node.name: repairs_of(node) for node in self.nodes}
+        told = [f"{name} had to repair: {found[0]}" for name, found in repairs.items() if found]
+        return [*unshown(waiting, shown), *told]
 
     async def out_of_step(self) -> list[str]:
         """What still waits or differs."""
@@ -247,13 +248,21 @@ class World:
         return wrong
 
     async def _words_apart(self, hub: HubLife) -> list[str]:
-        """Statuses, and conflicts that a node shows although they are decided."""
+        """Statuses, and conflicts that a node shows although they are decided.
+
+        The status of a workload that a node got to know after its copy was made stays at the hub: nobody takes it back.
+        """
         statuses, waiting = await hub.statuses(), await hub.waiting()
         wrong: list[str] = []
         for node in self.nodes:
-            told = {place: text for place, text in statuses.items() if place[0] == node.id}
+            own = await own_statuses(node)
+            told = {
+                place: text
+                for place, text in statuses.items()
+                if place[0] == node.id and (place in own or node.name not in self.oracle.put_back)
+            }
             if not self.is_double(node):
-                wrong += differences(node.name, await own_statuses(node), told)
+                wrong += differences(node.name, own, told)
             if not self.oracle.put_back:
                 decided = shown_conflicts(node) - {
                     place for place, who in waiting if who == node.id

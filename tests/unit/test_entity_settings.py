@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry.core.entity_words import carried, decided, left_alone, overruled
+from skerry.core.entity_words import carried, decided, left_alone, names_in, overruled
 from skerry.core.synced_words import EntityWords
 from skerry.hub import settings as hub
 from skerry.kit.errors import InvalidInput
@@ -67,7 +67,8 @@ def test_a_program_does_not_speak_where_the_settings_do() -> None:
     assert decided(words, asked) == Declaration("merge", fields={"a": "max", "b": "sum"}, batch_size=7)  # fmt: skip
     assert carried(words, asked).priority == "high"
     held = Declaration("edge_wins", fields={"c": "lww"})
-    taken = left_alone(words, held, asked)
-    assert (taken.strategy, taken.fields, taken.batch_size) == ("edge_wins", {"b": "sum"}, 7)
+    taken = left_alone(names_in(words), held, asked)
+    assert (taken.strategy, taken.fields, taken.priority) == ("edge_wins", {"b": "sum"}, "medium")
+    assert taken.batch_size == 7
     assert overruled(words, held) == ["conflict_resolution: edge_wins, not merge", "fields «a»: none, not max"]  # fmt: skip
     assert overruled(words, decided(words, held)) == []

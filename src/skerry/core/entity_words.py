@@ -6,7 +6,7 @@ conflict (`decided`) is one for the fleet: the hub's file holds, a node's file s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -34,16 +34,29 @@ def decided(words: EntityWords, declaration: Declaration) -> Declaration:
     return _with(declaration, given)
 
 
-def left_alone(words: EntityWords, held: Declaration, asked: Declaration) -> Declaration:
-    """What a program asks for, but as `held` says where the words speak: that is not the program's to say."""
-    given: dict[str, object] = {}
-    if words.conflict_resolution is not None:
-        given["strategy"] = held.strategy
-    if words.fallback is not None:
-        given["fallback"] = held.fallback
-    given["fields"] = _beside(words.fields, held.fields, asked.fields)
-    given["keys"] = _beside(words.keys, held.keys, asked.keys)
-    return _with(asked, given)
+def names_in(words: EntityWords) -> list[str]:
+    """The parts of a declaration that the words say: «strategy», «fields.steps.*.done»."""
+    plain = {
+        "strategy": words.conflict_resolution,
+        "fallback": words.fallback,
+        "priority": words.priority,
+        "batch_size": words.batch_size,
+    }
+    named = [name for name, value in plain.items() if value is not None]
+    return [
+        *named,
+        *(f"fields.{path}" for path in words.fields),
+        *(f"keys.{path}" for path in words.keys),
+    ]
+
+
+def left_alone(names: Iterable[str], held: Declaration, asked: Declaration) -> Declaration:
+    """What a program asks for, but these parts of it as they are `held`: they are not the program's to say."""
+    told = set(names)
+    plain = {name: getattr(held, name) for name in told if "." not in name}
+    rules = _beside("fields", told, held.fields, asked.fields)
+    keys = _beside("keys", told, held.keys, asked.keys)
+    return _with(asked, {**plain, "fields": rules, "keys": keys} if told else {})
 
 
 def overruled(words: EntityWords, said: Declaration) -> list[str]:
@@ -62,10 +75,10 @@ def overruled(words: EntityWords, said: Declaration) -> list[str]:
 
 
 def _beside(
-    named: Mapping[str, str], held: Mapping[str, str], asked: Mapping[str, str]
+    section: str, told: Set[str], held: Mapping[str, str], asked: Mapping[str, str]
 ) -> dict[str, str]:
-    mine = {path: rule for path, rule in asked.items() if path not in named}
-    return mine | {path: rule for path, rule in held.items() if path in named}
+    mine = {path: rule for path, rule in asked.items() if f"{section}.{path}" not in told}
+    return mine | {path: rule for path, rule in held.items() if f"{section}.{path}" in told}
 
 
 def _with(declaration: Declaration, given: dict[str, object]) -> Declaration:

@@ -160,15 +160,15 @@ def shared_on_demand(
         )
         every = {name: each for name, each in settings.sync.schedule.items() if each is not None}
         schedule = RowSchedule(every, host.clock, rows.may_wait) if every else None
-        most = MAX_FRAME if link.turns is None else link.turns.piece
-        frames = SharedFrames(rows, opened.cipher, opened.state.log, schedule, most=most)
+        frames = SharedFrames(rows, opened.cipher, opened.state.log, schedule)
         shared = Shared(rows, frames, SharedPulled(rows, opened.state.log))
         way, counts = None, {lane: LaneCounters() for lane in ROW_LANES}
         if link.account is not None:
             way = _row_way(link, link.account, counts)
+        most = MAX_FRAME if link.turns is None else min(MAX_FRAME, link.turns.piece)
         lanes = RowLanes(
             shared, opened.state, way, host.clock, host.chance, pace=SyncPace.of(settings.sync),
-            counts=counts, tell=events.tell, schedule=schedule,
+            most=most, counts=counts, tell=events.tell, schedule=schedule,
         )  # fmt: skip
         await sync.join(lanes)
         return shared

@@ -36,7 +36,8 @@ class Declaration(msgspec.Struct, frozen=True):
 
     `fields` has the rules of single fields by dotted path, «*» for every element of a list («steps.*.done») or any field.
     A field without a rule that both sides changed falls to `fallback`. `keys` names the field by which the elements of a
-    list are one and the same («id» where it says nothing and all elements have one). `edge_strategy` is kept as somebody said it; nothing is done with it yet.
+    list are one and the same («id» where it says nothing and all elements have one). `settled` names the parts that the
+    hub's settings say («priority», «fields.cooked»): programs that say otherwise contradict nothing. `edge_strategy` is kept as somebody said it; nothing is done with it yet.
     """
 
     strategy: Strategy = "last_modified"
@@ -44,8 +45,9 @@ class Declaration(msgspec.Struct, frozen=True):
     fields: dict[str, FieldRule] = {}
     keys: dict[str, str] = {}
     priority: Priority = "medium"
-    batch_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 2500
     edge_strategy: str = ""
+    settled: list[str] = []
 
 
 OF_DECLARATIONS = Declaration(strategy="merge", priority="high")

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from sqlalchemy import Connection
 
-from skerry.core.entity_words import carried, decided
+from skerry.core.entity_words import carried, decided, names_in
 from skerry.core.merging import canonical
-from skerry.core.synced_words import EntityWords
-from skerry.hub.store import locks, shared
+from skerry.core.synced_words import SAY_NOTHING, EntityWords
+from skerry.hub.store import locks, shared, shared_feed
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.sync import rows_push
 from skerry.wire.codec import encode
@@ -27,30 +27,32 @@ class Declarations:
     """`words` is what the settings say, by the entity's name."""
 
     def __init__(self, words: Mapping[str, EntityWords]) -> None:
-        self._words = {name: said for name, said in words.items() if said != EntityWords()}
+        self._words = {name: said for name, said in words.items() if said != SAY_NOTHING}
 
     def instead(self, entity: str, asked: Declaration) -> Declaration:
         """What is asked for, with what the settings say in its place."""
-        words = self._words.get(entity)
-        return asked if words is None else carried(words, decided(words, asked))
+        words = self._words.get(entity, SAY_NOTHING)
+        said = carried(words, decided(words, asked))
+        return msgspec.structs.replace(said, settled=names_in(words))
 
     async def hold_all(self, store: HubStore, at: int) -> None:
-        """Declares what the settings name; an entity that nobody has declared, too."""
-        if not self._words:
-            return
+        """Declares what the settings name, also for an entity that nobody has declared. What they no longer name is free again."""
 
         def work(connection: Connection) -> bool:
             locks.of_fleet(connection)
-            return self.hold(connection, self._words, at)
+            settled = [
+                entity
+                for entity in shared_feed.ids(connection, DECLARATIONS)
+                if shared.declaration(connection, entity).settled
+            ]
+            return self.hold(connection, {**self._words, **dict.fromkeys(settled)}, at)
 
         await store.write(work)
 
     def hold(self, connection: Connection, entities: Iterable[str], at: int) -> bool:
         """Puts the declarations of these entities right; whether any had to be. The caller holds the fleet's lock."""
         edits = [
-            edit
-            for entity in entities
-            if entity in self._words and (edit := self._edit(connection, entity, at)) is not None
+            edit for entity in entities if (edit := self._edit(connection, entity, at)) is not None
         ]
         if edits:
             rows_push.apply(connection, [EditFrame(DECLARATIONS, edits)], "", at)
@@ -59,6 +61,8 @@ class Declarations:
     def _edit(self, connection: Connection, entity: str, at: int) -> Edit | None:
         row = shared.find(connection, DECLARATIONS, entity)
         is_there = row is not None and not row.deleted
+        if not is_there and entity not in self._words:
+            return None
         said = shared.declaration(connection, entity) if is_there else Declaration()
         wanted = self.instead(entity, said)
         if is_there and wanted == said:

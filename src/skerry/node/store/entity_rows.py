@@ -24,7 +24,7 @@ from skerry.core.entity_changes import (
     was_made,
 )
 from skerry.core.entity_search import Wanted, fits, longest_sign, read_filters
-from skerry.core.entity_words import decided, left_alone
+from skerry.core.entity_words import decided, left_alone, names_in
 from skerry.kit.errors import NotFound, Refused
 from skerry.node.store.shared_answers import UNNUMBERED
 from skerry.node.store.shared_frames import SharedFrames
@@ -153,12 +153,12 @@ class EntityRows:
             )
 
     def _wanted(self, entity: str, held: Declared | None, asked: Declare) -> Declaration:
-        words = self._rows.words(entity)
+        words = msgspec.structs.replace(self._rows.words(entity), priority=None, batch_size=None)
         say = decided(words, asked.declaration)
         if held is None:
             return say
         if not asked.replace:
-            say = left_alone(words, held.declaration, asked.declaration)
+            say = left_alone(names_in(words), held.declaration, asked.declaration)
         return together(entity, held, msgspec.structs.replace(asked, declaration=say))
 
     def _find_declared(self, entity: str) -> Declared | None:

@@ -179,7 +179,7 @@ class Answer:
             if verdict.outcome == "lost" and verdict.loser is None:
                 self._become(row, hubs)
                 return
-            if verdict.outcome == "merged":
+            if verdict.outcome == "merged" and verdict.loser != now:  # else the hub is to keep it
                 now = msgspec.structs.replace(verdict.version, hlc=self._rows.hlc.tick())
             elif verdict.outcome != "edit":
                 base = msgspec.structs.replace(sent, rev=UNNUMBERED)

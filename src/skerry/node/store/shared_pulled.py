@@ -74,9 +74,14 @@ class SharedPulled:
         found = self._rows.reader.execute(SQL["entities"])
         return any(row["lost"] for row in found if row["entity"] == entity)
 
-    def wanted(self, entity: str, limit: int) -> list[str]:
-        """Rows to be asked for whole."""
-        return [row["id"] for row in self._rows.reader.execute(SQL["wanted"], (entity, limit))]
+    def wanted(self, entity: str, limit: int) -> dict[str, int]:
+        """Rows to be asked for whole, each with its revision here; 0: there is none."""
+        found = self._rows.reader.execute(SQL["wanted"], (entity, limit))
+        return {row["id"]: row["rev"] for row in found}
+
+    def wants_any(self) -> bool:
+        """Whether some rows are to be asked for whole."""
+        return bool(self._rows.reader.execute(SQL["wants_any"]).fetchone()[0])
 
     async def hub_went_back(self) -> None:
         """The hub was put back: what it lacks is not deleted but lost, for every entity until it has been compared."""
@@ -106,6 +111,7 @@ class SharedPulled:
         """
 
         def work(db: sqlite3.Connection) -> int:
+            self._want(db, part)
             taken = self._take(db, part.entity, part.rows, newer_only=True)
             if not part.more:
                 for row_id, hlc in sorted(undecided):
@@ -120,15 +126,22 @@ class SharedPulled:
         )
 
     async def take_whole(
-        self, entity: str, rows: Sequence[SharedRow], asked: Iterable[str]
+        self, entity: str, rows: Sequence[SharedRow], asked: Mapping[str, int]
     ) -> None:
-        """Takes over rows that were asked for by their ids; those of `asked` that are not among them are not at the hub."""
-        ids = list(asked)
+        """Takes over rows that were asked for, `asked` as of `wanted`; those that are not among them are not at the hub.
+
+        A row that has another revision by now stays wanted: the answer may be older.
+        """
 
         def work(db: sqlite3.Connection) -> int:
-            db.executemany(SQL["drop_wanted"], [(entity, row_id) for row_id in ids])
-            missing = set(ids).difference(row.id for row in rows)
-            return self._take(db, entity, rows, newer_only=False) + self._drop(db, entity, missing)
+            held = self._table.find(db, entity, asked)
+            now = {row_id: held[row_id].rev if row_id in held else 0 for row_id in asked}
+            still = {row_id for row_id, rev in asked.items() if now[row_id] == rev}
+            db.executemany(SQL["drop_wanted"], [(entity, row_id) for row_id in still])
+            fitting = [row for row in rows if row.id in still]
+            missing = still.difference(row.id for row in rows)
+            taken = self._take(db, entity, fitting, newer_only=False)
+            return taken + self._drop(db, entity, missing)
 
         self._told(entity, await self._rows.writer.run(work, label="shared.whole", durable=False))
 
@@ -151,6 +164,12 @@ class SharedPulled:
             self._rows.changed.ring()
         self._told(entity, repaired.dropped)
         return repaired
+
+    def _want(self, db: sqlite3.Connection, part: RowsPart) -> None:
+        """The first changes of an entity are without what was deleted: rows that the hub has of us already may be."""
+        db.execute(SQL["want_held"], (part.entity, frozen_through(db, part.entity)))
+        if db.execute(SQL["wants"], (part.entity,)).fetchone()[0]:
+            db.executemany(SQL["drop_wanted"], [(part.entity, row.id) for row in part.rows])
 
     def _told(self, entity: str, changed: int) -> None:
         if changed:

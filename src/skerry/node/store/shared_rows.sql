@@ -114,8 +114,8 @@ SELECT first, last, failed FROM shared_frame WHERE entity = ?;
 -- name: frozen_through
 SELECT coalesce(max(last), 0) FROM shared_frame WHERE entity = ?;
 
--- name: count_frames
-SELECT count(*) FROM shared_frame WHERE lane = ?;
+-- name: count_after
+SELECT count(*) FROM shared_frame WHERE lane = ? AND n > ?;
 
 -- name: newest_frame
 SELECT n, chain FROM shared_frame WHERE lane = ? ORDER BY n DESC LIMIT 1;
@@ -171,8 +171,22 @@ INSERT INTO shared_sum (entity, bucket, sum) VALUES (?, ?, ?) ON CONFLICT (entit
 -- name: want
 INSERT INTO shared_wanted (entity, id) VALUES (?, ?) ON CONFLICT (entity, id) DO NOTHING;
 
+-- name: want_held
+INSERT INTO shared_wanted (entity, id)
+SELECT r.entity, r.id FROM shared_row r JOIN shared_entity e ON e.entity = r.entity
+WHERE r.entity = ? AND e.cursor = '' AND CASE r.queued WHEN 0 THEN r.rev > 0 ELSE r.queued <= ? END
+ON CONFLICT (entity, id) DO NOTHING;
+
+-- name: wants
+SELECT EXISTS (SELECT 1 FROM shared_wanted WHERE entity = ?);
+
+-- name: wants_any
+SELECT EXISTS (SELECT 1 FROM shared_wanted);
+
 -- name: wanted
-SELECT id FROM shared_wanted WHERE entity = ? ORDER BY id LIMIT ?;
+SELECT w.id, coalesce(r.rev, 0) AS rev
+FROM shared_wanted w LEFT JOIN shared_row r ON r.entity = w.entity AND r.id = w.id
+WHERE w.entity = ? ORDER BY w.id LIMIT ?;
 
 -- name: drop_wanted
 DELETE FROM shared_wanted WHERE entity = ? AND id = ?;

@@ -11,16 +11,17 @@ from collections.abc import Mapping
 import msgspec
 
 from skerry.core.entity_words import overruled
+from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.node.ports import RowHub, Uplink
-from skerry.node.store.shared_frames import SharedFrames
+from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.push import LanePush
 from skerry.node.sync.row_feed import RowFeed
-from skerry.node.sync.row_pull import RowPull
+from skerry.node.sync.row_pull import PAGE, PAGE_OF_LIMITED, RowPull
 from skerry.node.sync.row_schedule import RowSchedule
 from skerry.node.sync.session import Puller
 from skerry.node.sync.sync import LINGER, Connection
@@ -59,10 +60,13 @@ class RowLanes:
         chance: random.Random,
         *,
         pace: Pace,
+        most: int = MAX_FRAME,
         counts: Mapping[Lane, LaneCounters] | None = None,
         tell: Tell = untold,
         schedule: RowSchedule | None = None,
     ) -> None:
+        """`most` is the size of a unit before compression."""
+        self._most = most
         self._schedule = schedule
         self._counts = counts or {}
         self._tell = tell
@@ -85,7 +89,8 @@ class RowLanes:
         ]
         pulls: list[Puller] = [self._pull(connection, hub, priority) for priority, hub in classes]
         self._shared.rows.when_declared(connection.pull.news.ring)
-        return [self._push(lane, way.uplink) for lane in ROW_LANES], pulls
+        news = connection.pull.news
+        return [self._push(lane, way.uplink, news) for lane in ROW_LANES], pulls
 
     def _pull(self, connection: Connection, hub: RowHub, priority: Priority | None) -> RowPull:
         return RowPull(
@@ -99,6 +104,7 @@ class RowLanes:
             greeted=lambda: connection.session.greetings,
             pace=self._pace,
             log=self._store.log,
+            limit=PAGE if self._most == MAX_FRAME else PAGE_OF_LIMITED,
             tell=self._tell,
             schedule=self._schedule,
             priority=priority,
@@ -131,7 +137,7 @@ class RowLanes:
         """Edits of the lane's entities that the hub does not have."""
         return await self._shared.frames.unsent(lane)
 
-    def _push(self, lane: Lane, uplink: Uplink) -> LanePush:
+    def _push(self, lane: Lane, uplink: Uplink, news: Bell) -> LanePush:
         shared = self._shared
         feed = RowFeed(
             lane,
@@ -140,7 +146,9 @@ class RowLanes:
             shared.pulled,
             self._store,
             shared.rows.changed,
+            news=news,
             boot_id=self._clock.boot_id(),
+            most=self._most,
             tell=self._tell,
         )
         return LanePush(

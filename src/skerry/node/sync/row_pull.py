@@ -6,9 +6,10 @@ that differs is looked at again after another hello, since only a hello tells th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -29,6 +30,7 @@ from skerry.wire.shared import (
     Buckets,
     Declaration,
     Priority,
+    RowsPage,
     RowsPart,
     RowsPull,
     RowsWanted,
@@ -37,8 +39,37 @@ from skerry.wire.shared import (
 
 log = logging.getLogger(__name__)
 
+PAGE = 4000
+"""Rows in one answer at most; the hub ends it sooner where rows are large."""
+
+PAGE_OF_LIMITED = 1000
+"""The same over a link that is limited and that others wait for, too."""
+
 WANTED = 1000
 """Rows that are asked for by their ids at a time."""
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """The hub's. `undecided` is what waited for a person before it was asked, `seen` the count of local changes then."""
+
+    page: RowsPage
+    undecided: dict[str, Undecided]
+    seen: int
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is all changes of which more follow: then nothing of it decides what is asked next."""
+        parts = self.page.parts
+        return bool(parts) and all(part.more and not part.repair for part in parts)
+
+
+def _follow(cursors: dict[str, str], page: RowsPage) -> None:
+    """Makes `cursors` those of what is asked next."""
+    for part in page.parts:
+        if part.more:
+            cursors[part.entity] = part.cursor
+        else:
+            cursors.pop(part.entity, None)
 
 
 class RowPull:
@@ -60,10 +91,12 @@ class RowPull:
         greeted: Callable[[], int],
         pace: Pace,
         log: SyncLog,
+        limit: int = PAGE,
         tell: Tell = untold,
         schedule: RowSchedule | None = None,
         priority: Priority | None = None,
     ) -> None:
+        self._limit = limit
         self._tell = tell
         self._log = log
         self._priority = priority
@@ -121,7 +154,8 @@ class RowPull:
         await self._log.flush_rows()
 
     async def _pass(self) -> None:
-        if await self._changes() and await self._missing():
+        """What is missing comes first: digests are compared after the changes."""
+        if await self._missing() and await self._changes() and await self._missing():
             self._asking.count(rounds=1)
             self.last_success = self._clock.wall_ns()
 
@@ -131,30 +165,51 @@ class RowPull:
         cursors = {entity: held[entity] for entity in self._mine() if self._is_due(entity)}
         asked = list(cursors)
         while cursors:
-            undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
-            page = await self._asking.ask(partial(self._hub.rows, self._question(cursors)))
-            if page is None:
+            answer = await self._ask(cursors)
+            while answer is not None and answer.goes_on:
+                answer = await self._take_and_ask(answer, cursors)
+            if answer is None or not await self._take_all(answer):
                 return False
-            self._asking.count(rows=sum(len(part.rows) for part in page.parts))
-            for part in page.parts:
-                if not await self._take(part, undecided.get(part.entity, frozenset())):
-                    return False
-                if part.more:
-                    cursors[part.entity] = part.cursor
-                else:
-                    cursors.pop(part.entity, None)
-            if not page.parts:
+            if not answer.page.parts:
                 break
+            _follow(cursors, answer.page)
         if self._schedule is not None:
             self._schedule.pulled(asked)
         return True
 
-    def _question(self, cursors: dict[str, str]) -> RowsPull:
+    async def _ask(self, cursors: Mapping[str, str]) -> _Answer | None:
+        seen = self._rows.changed.count
+        undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
+        page = await self._asking.ask(partial(self._hub.rows, self._question(cursors)))
+        if page is None:
+            return None
+        self._asking.count(rows=sum(len(part.rows) for part in page.parts))
+        return _Answer(page, undecided, seen)
+
+    async def _take_and_ask(self, answer: _Answer, cursors: dict[str, str]) -> _Answer | None:
+        """The answer that follows one that goes on, which is taken over while the hub makes the next."""
+        _follow(cursors, answer.page)
+        asking = asyncio.create_task(self._ask(cursors))
+        try:
+            await self._take_all(answer)
+            return await asking
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _take_all(self, answer: _Answer) -> bool:
+        for part in answer.page.parts:
+            undecided = answer.undecided.get(part.entity, frozenset())
+            if not await self._take(part, undecided, answer.seen):
+                return False
+        return True
+
+    def _question(self, cursors: Mapping[str, str]) -> RowsPull:
         declared = self._rows.declared
         sizes = {entity: declared[entity].batch_size for entity in cursors if entity in declared}
         usual = Declaration().batch_size
         limits = {entity: size for entity, size in sizes.items() if size < usual}
-        return RowsPull(dict(cursors), limits=limits)
+        return RowsPull(dict(cursors), self._limit, limits=limits)
 
     def _is_due(self, entity: str) -> bool:
         return self._schedule is None or self._schedule.may_pull(entity)
@@ -167,7 +222,8 @@ class RowPull:
     async def _missing(self) -> bool:
         return all([await self._fetch(entity) for entity in self._mine()])
 
-    async def _take(self, part: RowsPart, undecided: Undecided) -> bool:
+    async def _take(self, part: RowsPart, undecided: Undecided, seen: int) -> bool:
+        """False: the hub did not answer. What was edited here or answered since `seen` is not in the hub's digest."""
         entity = part.entity
         if part.repair:
             if part.repair == "lost":
@@ -175,7 +231,9 @@ class RowPull:
             return await self._repair(entity, part.cursor)
         await self._pulled.apply_part(part, undecided)
         await self._log_rows(entity, part.rows)
-        if part.more or await self._rows.unsent(entity) or not part.digest:
+        if part.more or not part.digest or seen != self._rows.changed.count:
+            return True
+        if await self._rows.unsent(entity) or self._pulled.wanted(entity, 1):
             return True
         if part.digest == self._pulled.digest(entity):
             self._suspected.pop(entity, None)
@@ -227,11 +285,11 @@ class RowPull:
     async def _fetch(self, entity: str) -> bool:
         """Rows that are wanted whole. False: the hub did not answer."""
         while ids := self._pulled.wanted(entity, WANTED):
-            part = await self._asking.ask(partial(self._hub.wanted, RowsWanted(entity, ids)))
+            part = await self._asking.ask(partial(self._hub.wanted, RowsWanted(entity, list(ids))))
             if part is None:
                 return False
             if part.more and part.rows:
-                ids = [row_id for row_id in ids if row_id <= part.rows[-1].id]
+                ids = {row_id: rev for row_id, rev in ids.items() if row_id <= part.rows[-1].id}
             self._asking.count(rows=len(part.rows))
             await self._pulled.take_whole(entity, part.rows, ids)
             await self._log_rows(entity, part.rows)

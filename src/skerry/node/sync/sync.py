@@ -251,10 +251,14 @@ class Sync:
         if self._more is not None:
             self._more.hurry()
 
+    async def waiting(self) -> dict[Lane, int]:
+        """What the hub does not have: records, or rows."""
+        return {lane: (await self._lane(lane)).waiting for lane in self._lanes}
+
     async def settled(self) -> None:
         """Returns when the hub has everything, or is not there."""
         while self.reachability.connected and any(  # noqa: ASYNC110 - four lanes, at the end of a life
-            [(await self._lane(lane)).waiting for lane in self._lanes]
+            (await self.waiting()).values()
         ):
             await asyncio.sleep(_LOOK_EVERY)
 

@@ -1,0 +1,116 @@
+"""Pulling shared rows on a real store, from a hub that the test plays: when digests say something, and what comes first."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from tests.shared_node import SharedNode, of_hub
+
+from skerry.kit.bell import Bell
+from skerry.node.sync.pace import Pace
+from skerry.node.sync.row_pull import RowPull
+from skerry.testing.manual_clock import ManualClock
+from skerry.testing.waiting import eventually
+from skerry.wire.shared import (
+    DECLARATIONS,
+    Buckets,
+    BucketsReply,
+    Declaration,
+    RowsPage,
+    RowsPart,
+    RowsPull,
+    RowsWanted,
+)
+
+NAME = "recipe"
+
+
+class PlayedHub:
+    """Implements `node.ports.RowHub`: no changes, a digest that fits nothing, and what `meanwhile` does on the node."""
+
+    def __init__(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        self._meanwhile = meanwhile
+        self.asked: list[str] = []
+
+    async def rows(self, pull: RowsPull) -> RowsPage:
+        self.asked.append("rows")
+        await self._meanwhile()
+        return RowsPage(
+            [
+                RowsPart(entity, [], "c", more=False, digest="" if entity == DECLARATIONS else "x")
+                for entity in pull.cursors
+            ],
+            0,
+        )
+
+    async def buckets(self, sums: Buckets) -> BucketsReply:
+        self.asked.append(f"buckets of {sums.entity}")
+        return BucketsReply({}, more=False)
+
+    async def wanted(self, wanted: RowsWanted) -> RowsPart:
+        self.asked.append("wanted")
+        return RowsPart(
+            wanted.entity, [of_hub(row_id, 12) for row_id in wanted.ids], "", more=False
+        )
+
+
+@pytest.fixture
+async def node(memory_dir: Path, manual_clock: ManualClock) -> AsyncIterator[SharedNode]:
+    node = SharedNode(memory_dir, manual_clock)
+    await node.rows.declare(NAME, Declaration(priority="high"))
+    while await node.push("rows-high"):
+        await node.answer([1], lane="rows-high")
+    await node.pull(NAME, of_hub("a", 7, b'{"x":1}'))
+    yield node
+    node.close()
+
+
+async def pulled_once(node: SharedNode, clock: ManualClock, hub: PlayedHub) -> int:
+    """How often a hello was asked for, after one pull."""
+    check = Bell()
+    pull = RowPull(
+        hub, node.rows, node.pulled, clock, random.Random(1), news=Bell(), check=check,
+        greeted=lambda: 1, pace=Pace(), log=node.log,
+    )  # fmt: skip
+    task = asyncio.create_task(pull.run())
+    await eventually(lambda: bool(pull.last_success), "the pull is done")
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return check.count
+
+
+async def test_another_digest_is_suspicious(node: SharedNode, manual_clock: ManualClock) -> None:
+    async def nothing() -> None:
+        pass
+
+    assert await pulled_once(node, manual_clock, PlayedHub(nothing)) == 1
+
+
+async def test_a_digest_from_before_an_answer_that_came_meanwhile_says_nothing(
+    node: SharedNode, manual_clock: ManualClock
+) -> None:
+    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.push("rows-high")
+    hub = PlayedHub(lambda: node.answer([9], lane="rows-high"))
+    assert await pulled_once(node, manual_clock, hub) == 0
+
+
+async def test_rows_that_are_wanted_are_fetched_before_digests_are_compared(
+    node: SharedNode, manual_clock: ManualClock
+) -> None:
+    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.push("rows-high")
+    await node.pull(NAME, of_hub("a", 12))
+    await node.answer([9], lane="rows-high")  # given before
+    assert list(node.pulled.wanted(NAME, 10)) == ["a"]
+
+    async def nothing() -> None:
+        pass
+
+    hub = PlayedHub(nothing)
+    await pulled_once(node, manual_clock, hub)
+    assert hub.asked[:2] == ["wanted", "rows"]
