@@ -94,10 +94,19 @@ def _mappings(pid: int) -> Iterator[tuple[tuple[str, ...], int, int]]:
 
 def rss_mb(pid: int) -> float:
     """Resident set size."""
+    return _status_mb(pid, "VmRSS")
+
+
+def peak_mb(pid: int) -> float:
+    """The largest resident set that the process ever had."""
+    return _status_mb(pid, "VmHWM")
+
+
+def _status_mb(pid: int, field: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024
-    raise ValueError(f"no VmRSS of process {pid}")
+    raise ValueError(f"no {field} of process {pid}")
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.installation import Hub, Installation, Node
@@ -50,9 +50,12 @@ async def online(node: Node) -> None:
     await eventually(lambda: node.link_is("online"), f"{node.name} is online", 20)
 
 
-async def joined(installed: Installation, name: str, url: str, *specs: WorkloadSpec) -> Node:
-    """One more node, enrolled and online through `url`, with `specs` applied and running."""
+async def joined(
+    installed: Installation, name: str, url: str, *specs: WorkloadSpec, options: Sequence[str] = ()
+) -> Node:
+    """One more node, enrolled and online through `url`, with `specs` applied and running; `options` go with its command."""
     node = installed.node(name, url)
+    node.options += options
     await node.enrol(installed.hub)
     await installed.hub.apply(*specs)
     await node.start()

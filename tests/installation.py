@@ -76,9 +76,11 @@ class Process:
 
 
 class Hub:
-    """A hub process. Those on one `database` share the data directory."""
+    """A hub process. Those on one `database` share the data directory; `settings` are lines of its hub.yaml."""
 
-    def __init__(self, directory: Path, name: str = "hub", database: str | None = None) -> None:
+    def __init__(
+        self, directory: Path, name: str = "hub", database: str | None = None, settings: str = ""
+    ) -> None:
         self.directory = directory / "hub"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -93,8 +95,10 @@ class Hub:
             f"127.0.0.1:{self.port}",
         ]
         if database is not None:
+            settings += f"database: {database}\n"
+        if settings:
             config = directory / f"{name}.yaml"
-            config.write_text(f"database: {database}\n")
+            config.write_text(settings)
             words += ["--config", str(config)]
         self.process = Process(words, directory / f"{name}.log")
 
@@ -232,9 +236,9 @@ class Node:
 class Installation:
     """One hub and its nodes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, settings: str = "") -> None:
         self.directory = directory
-        self.hub = Hub(directory)
+        self.hub = Hub(directory, settings=settings)
         self.nodes: list[Node] = []
 
     def node(self, name: str = "n1", url: str | None = None) -> Node:
@@ -261,9 +265,9 @@ class Installation:
 
 
 @contextlib.asynccontextmanager
-async def installation(directory: Path) -> AsyncIterator[Installation]:
-    """A hub that answers; at the end nothing is left of it or of its nodes."""
-    found = Installation(directory)
+async def installation(directory: Path, settings: str = "") -> AsyncIterator[Installation]:
+    """A hub that answers, with these lines of settings; at the end nothing is left of it or of its nodes."""
+    found = Installation(directory, settings)
     try:
         await found.hub.start()
         yield found

@@ -19,6 +19,7 @@ from skerry.node.models.fetching import ModelNeeds
 from skerry.node.models.layout import models_root, view_of
 from skerry.node.models.origins import HubAccess
 from skerry.node.models.store import ModelStore
+from skerry.node.ports import Turns
 from skerry.node.sync.uplink import open_session
 from skerry.testing.waiting import eventually
 from skerry.wire.models import ModelSource, ModelSpec
@@ -87,13 +88,14 @@ async def model_rig(
     disk: Disk | None = None,
     clock: Clock | None = None,
     rate: int | None = None,
+    turns: Turns | None = None,
 ) -> AsyncIterator[ModelRig]:
     """The agent's part of it within the block."""
     clock, disk = clock or SystemClock(), disk or RealDisk()
     woken, in_use = Bell(), list[Assignment]()
     async with open_session() as session:
         store = ModelStore(models_root(data_dir), limit, disk, clock)
-        download = Download(session, hub, disk, Pace(rate, clock))
+        download = Download(session, hub, disk, Pace(rate, clock), turns=turns)
         needs = ModelNeeds(store, download, lambda: in_use, woken, clock, random.Random(7))
         try:
             yield ModelRig(data_dir, needs, woken, in_use)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from skerry.core.synced_words import EntityWords
 from skerry.kit.clock import Clock
 from skerry.kit.disk import RealDisk
 from skerry.kit.sealing.cipher import Cipher, NullCipher
 from skerry.kit.sqlite import SqliteWriter, read_migrations
 from skerry.node.store import state as state_module
-from skerry.node.store.shared_frames import SharedFrames
+from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.sync_log import SyncLog
+from skerry.node.sync.row_schedule import RowSchedule
 from skerry.wire.shared import Edit, EditFrame, Judged, RowsPart, SharedRow
 from skerry.wire.sync import Lane, LanePoint
 
@@ -26,15 +28,24 @@ class SharedNode:
     """Rows, frames and pulled versions of one store in `directory`."""
 
     def __init__(
-        self, directory: Path, clock: Clock, node_id: str = "node-1", cipher: Cipher | None = None
+        self,
+        directory: Path,
+        clock: Clock,
+        node_id: str = "node-1",
+        cipher: Cipher | None = None,
+        *,
+        words: Mapping[str, EntityWords] = {},
+        every: Mapping[str, float] = {},
+        most: int = MAX_FRAME,
     ) -> None:
         self.writer = SqliteWriter(directory / "node.db", MIGRATIONS, RealDisk())
         self.writer.start()
         cipher = cipher or NullCipher()
         self.log = SyncLog(self.writer, clock)
         self._reader = self.writer.reader()
-        self.rows = SharedRows(self.writer, self._reader, clock, node_id, cipher)
-        self.frames = SharedFrames(self.rows, cipher, self.log)
+        self.rows = SharedRows(self.writer, self._reader, clock, node_id, cipher, words)
+        self.schedule = RowSchedule(every, clock, self.rows.may_wait)
+        self.frames = SharedFrames(self.rows, cipher, self.log, self.schedule, most=most)
         self.pulled = SharedPulled(self.rows, self.log)
 
     def close(self) -> None:

@@ -24,12 +24,13 @@ from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.row_hub import HttpRowHub
 from skerry.node.sync.row_lanes import RowLanes, Shared, Way
 from skerry.node.sync.sync import Hub
+from skerry.node.sync.turns import LinkTurns
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.testing.running_hub import EnrolledNode, RunningHub, running_hub
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import encode
 from skerry.wire.rows import Resolve, RowPut
-from skerry.wire.shared import Declaration
+from skerry.wire.shared import Declaration, Priority, RowsPage, RowsPull
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
 
 NAME = "recipe"
@@ -60,6 +61,25 @@ class LossyUplink:
         return await self._uplink.live(run)
 
 
+class _Noted(HttpRowHub):
+    """Keeps the pages that come, and of which class were the questions."""
+
+    def __init__(
+        self, uplink: HttpUplink, node: SharingNode, priority: Priority, most: int
+    ) -> None:
+        super().__init__(uplink, most)
+        self._pages, self._asking = node.pages, node.asking
+        self._priority: Priority = priority
+
+    async def rows(self, pull: RowsPull) -> RowsPage:
+        self._asking.add(self._priority)
+        page = await super().rows(pull)
+        self._asking.discard(self._priority)
+        if any(part.rows for part in page.parts):
+            self._pages.append(page)
+        return page
+
+
 class SharingNode(NodeRig):
     """A node that shares rows."""
 
@@ -69,19 +89,32 @@ class SharingNode(NodeRig):
         enrolled: EnrolledNode,
         clock: Clock | None = None,
         tell: Tell = untold,
+        turns: LinkTurns | None = None,
     ) -> None:
         self.enrolled = enrolled
+        self._turns = turns
+        self.pages: list[RowsPage] = []
+        """What came on a limited link."""
+        self.asking: set[Priority] = set()
+        """The classes of the questions that were not answered yet; they may wait for their turns."""
         self._http: aiohttp.ClientSession | None = None
         super().__init__(directory, None, clock or SystemClock(), tell=tell)  # type: ignore[arg-type]  # the hub comes with `start_at`
 
     async def start_at(self, address: str) -> None:
         """Opens the stores beside a hub."""
         self._http = open_session()
-        way = HttpUplink(self._http, address, self.enrolled.node_id, self.enrolled.secret)
+        way = self._way(address, "high")
         self.uplink = LossyUplink(way)
-        await self.open_beside(self.uplink, HttpRowHub(way), Pace(pull_every=1.0))
+        by_class = self._by_class(address)
+        await self.open_beside(self.uplink, HttpRowHub(way), Pace(pull_every=1.0), by_class)
 
-    async def open_beside(self, uplink: Hub, rows: RowHub, pace: Pace) -> None:
+    async def open_beside(
+        self,
+        uplink: Hub,
+        rows: RowHub,
+        pace: Pace,
+        by_class: Mapping[Priority, RowHub] | None = None,
+    ) -> None:
         """Opens the stores, and what syncs them with such a hub."""
         self._hub = uplink
         self._pace = pace
@@ -99,13 +132,29 @@ class SharingNode(NodeRig):
         lanes = RowLanes(
             self.shared,
             self.store,
-            Way(uplink, rows),
+            Way(uplink, rows, by_class or {}),
             self._clock,
             random.Random(7),
             pace=pace,
             tell=self._tell,
         )
         await self.sync.join(lanes)
+
+    def _way(self, address: str, priority: Priority) -> HttpUplink:
+        assert self._http is not None
+        who = self.enrolled
+        return HttpUplink(
+            self._http, address, who.node_id, who.secret, turns=self._turns, priority=priority
+        )
+
+    def _by_class(self, address: str) -> dict[Priority, RowHub]:
+        if self._turns is None:
+            return {}
+        classes: list[Priority] = ["high", "medium", "low"]
+        return {
+            each: _Noted(self._way(address, each), self, each, self._turns.piece)
+            for each in classes
+        }
 
     async def stop(self) -> None:
         await super().stop()
@@ -164,9 +213,9 @@ class Fleet:
             await node.start_at(self.hub.address)
             node.sync_on()
 
-    async def node(self, name: str) -> SharingNode:
+    async def node(self, name: str, turns: LinkTurns | None = None) -> SharingNode:
         """One more node; its sync is off."""
-        node = SharingNode(self._directory / name, await self.hub.enrol(name))
+        node = SharingNode(self._directory / name, await self.hub.enrol(name), turns=turns)
         await node.start_at(self.hub.address)
         self.nodes.append(node)
         return node

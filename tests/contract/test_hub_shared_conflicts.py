@@ -325,7 +325,7 @@ class TestTheHubsOwnEdits:
     async def test_a_declaration_must_be_one(self, hub: HubRig) -> None:
         with pytest.raises(InvalidInput, match="declaration"):
             await hub.shared_rows.create("entity", "recipe", b'{"strategy":"toss_a_coin"}')
-        with pytest.raises(InvalidInput, match="name of an entity"):
+        with pytest.raises(InvalidInput, match="its name has letters"):
             await hub.shared_rows.create("re/cipe", "r", b"{}")
 
     async def test_nodes_that_pull_an_entity_hear_of_its_changes(self, hub: HubRig) -> None:

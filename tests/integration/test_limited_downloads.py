@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.model_cases import content, model
+from tests.model_rig import assignment, by_url, model_rig
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
@@ -24,6 +25,7 @@ class Counting:
     """Turns that make nobody wait."""
 
     piece = PIECE
+    held = ""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Priority, int]] = []
@@ -83,3 +85,13 @@ async def test_a_file_that_is_larger_than_was_said_is_refused_by_its_first_piece
     with pytest.raises(Refused, match="it has 45004 bytes, the model says 45000"):
         await fetched(server, tmp_path / "part", Counting())
     assert len(server.requests) == 1
+
+
+async def test_a_model_says_what_it_waits_for(tmp_path: Path) -> None:
+    turns = Counting()
+    turns.held = "the link is metered"
+    server = FileServer({"/w": BLOB}, status=404)
+    async with serve_files(server), model_rig(tmp_path, turns=turns) as rig:
+        wanted = assignment("a", by_url(server.url("/w"), BLOB))
+        rig.needs.want([wanted])
+        assert rig.needs.missing(wanted).endswith(" fetched; waits: the link is metered")

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.integration.test_models_kept import entities
+from tests.entity_rig import entities
 from tests.sealed_node import sealed_node
 
 from skerry.kit.errors import InvalidInput, NotFound, Refused

@@ -9,21 +9,12 @@ import msgspec
 import pytest
 from tests.backup_rig import kek, maker, restored
 from tests.canary import CANARY
-from tests.sealed_node import SealedNode, sealed_node
+from tests.entity_rig import entities
+from tests.sealed_node import sealed_node
 
-from skerry.kit.clock import SystemClock
 from skerry.node.backups.restoring import Keeping
-from skerry.node.store.entity_rows import EntityRows
-from skerry.node.store.shared_frames import SharedFrames
-from skerry.node.store.shared_rows import SharedRows
 from skerry.wire.entities import Change, Changes, Declare, Find
 from skerry.wire.shared import Declaration
-
-
-def entities(node: SealedNode) -> EntityRows:
-    store = node.store
-    rows = SharedRows(store.writer, store.reader, SystemClock(), store.state.node_id, store.cipher)
-    return EntityRows(rows, SharedFrames(rows, store.cipher, store.state.log))
 
 
 @pytest.mark.parametrize("on", [False, True])

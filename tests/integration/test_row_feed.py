@@ -8,6 +8,7 @@ import pytest
 from tests.shared_node import SharedNode, of_hub
 
 from skerry.kit.bell import Bell
+from skerry.kit.errors import InvalidInput
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Continue, HubWentBack
@@ -63,12 +64,63 @@ async def test_a_hub_that_is_ahead_is_asked_for_the_answer_to_each_frame(
         outgoing = await feed.unit(after)
         assert outgoing is not None
         assert ids(outgoing.unit) == [row_id]
+        if outgoing.meanwhile is not None:
+            await outgoing.meanwhile()
         await feed.confirm(PushReply("ok", at_hub, 0, revs=[rev]))
         after = at_hub
-        row = await node.rows.get(NAME, row_id)
-        assert row is not None
-        assert (row.status, row.rev) == ("synced", rev)
     assert await feed.unit(after) is None
+    rows = await node.rows.list(NAME)
+    assert [(row.status, row.rev) for row in rows] == [("synced", 4), ("synced", 5)]
+
+
+async def test_in_a_backlog_the_next_frame_is_ready_before_the_answer_is_here(
+    node: SharedNode, feed: RowFeed
+) -> None:
+    await node.rows.declare(NAME, Declaration(batch_size=1))
+    await node.rows.bulk(NAME, [(row_id, b"{}") for row_id in "abc"])
+    after = await feed.resume(Continue(LanePoint()))
+    statuses = []
+    for rev, row_id in enumerate("abc", 1):
+        outgoing = await feed.unit(after)
+        assert outgoing is not None
+        assert ids(outgoing.unit) == [row_id]
+        if outgoing.meanwhile is not None:
+            await outgoing.meanwhile()
+        statuses.append([row.status for row in await node.rows.list(NAME)])
+        await feed.confirm(PushReply("ok", outgoing.through, 0, revs=[rev]))
+        after = outgoing.through
+    assert statuses == [
+        ["syncing", "syncing", "pending"],
+        ["synced", "syncing", "syncing"],
+        ["synced", "synced", "syncing"],
+    ]
+    assert await feed.unit(after) is None
+    assert [row.rev for row in await node.rows.list(NAME)] == [1, 2, 3]
+
+
+async def test_a_frame_whose_answer_could_not_be_taken_over_goes_again(
+    node: SharedNode, feed: RowFeed
+) -> None:
+    await node.rows.declare(NAME, Declaration(batch_size=1))
+    await node.rows.bulk(NAME, [(row_id, b"{}") for row_id in "ab"])
+    after = await feed.resume(Continue(LanePoint()))
+    first = await feed.unit(after)
+    assert first is not None
+    assert first.meanwhile is not None
+    await first.meanwhile()
+    await feed.confirm(PushReply("ok", first.through, 0, revs=[]))  # not an answer to it
+    second = await feed.unit(first.through)
+    assert second is not None
+    assert second.meanwhile is not None
+    with pytest.raises(InvalidInput, match="it tells of 0 edits"):
+        await second.meanwhile()
+    again = await feed.unit(first.through)
+    assert again is not None
+    assert again.unit == first.unit
+    await feed.confirm(PushReply("ok", second.through, 0, revs=[1]))
+    follows = await feed.unit(second.through)
+    assert follows is not None
+    assert follows.unit.frames == second.unit.frames
 
 
 async def test_a_hub_that_lost_frames_may_have_lost_rows(node: SharedNode, feed: RowFeed) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from skerry.cli.output import Line, pairs, word
 from skerry.kit.clock import NS, iso
-from skerry.kit.units import format_duration
+from skerry.kit.units import format_duration, write_duration
 from skerry.node.health.link_checks import network_words
-from skerry.wire.local import LinkStatus, NodeStatus, SyncStatus
+from skerry.wire.local import EntityStatus, LinkStatus, NodeStatus, SyncStatus
 
 
 def node_lines(status: NodeStatus, now_ns: int) -> Iterator[Line]:
@@ -33,6 +33,8 @@ def sync_lines(status: SyncStatus, now_ns: int) -> Iterator[Line]:
         style = "yellow" if status.network.only_high else ""
         for words in network_words(status.network):
             yield Line(f"network   {words}", style)
+    for entity in status.entities:
+        yield Line(f"rows      {entity_sentence(entity)}", "yellow" if entity.overruled else "")
     for lane in status.lanes:
         if lane.parked:
             yield Line(
@@ -40,6 +42,21 @@ def sync_lines(status: SyncStatus, now_ns: int) -> Iterator[Line]:
             )
     for problem in sorted({lane.problem for lane in status.lanes} - {""}):
         yield Line(f"problem   {problem}", "yellow")
+
+
+def entity_sentence(entity: EntityStatus) -> str:
+    """«recipe: merge, high, at most 50 together; 3 edits wait»."""
+    words = (
+        f"{entity.name}: {entity.strategy}, {entity.priority}, at most {entity.batch_size} together"
+    )
+    if entity.schedule is not None:
+        when = "at the latest every" if entity.priority == "high" else "every"
+        words += f", {when} {write_duration(entity.schedule)}"
+    if entity.waiting:
+        words += f"; {entity.waiting} edits wait"
+    if entity.overruled:
+        words += f"; the settings here are overruled ({', '.join(entity.overruled)})"
+    return words
 
 
 def link_sentence(link: LinkStatus, now_ns: int) -> str:

@@ -9,6 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from skerry.core.entity_settings import (
+    STRATEGIES,
+    SYNCED,
+    documented_entity,
+    documented_schedule,
+)
 from skerry.core.features import (
     ACCESS_CONTROL,
     ATTESTATION,
@@ -31,8 +37,6 @@ from skerry.core.setting_values import Setting
 Role = Literal["node", "hub"]
 
 MODES = ("edge", "central", "standalone")
-STRATEGIES = ("last_modified", "central_wins", "edge_wins", "merge", "manual")
-SYNCED = ("workflows", "workflow_executions", "agents", "agent_executions")
 ACTIONS = ("log", "notify_central", "cleanup_temp", "restart_sync")
 
 _DAY = 86_400.0
@@ -69,18 +73,11 @@ def _sync() -> Iterator[Setting]:
     yield Setting("sync.sync_on_connect", "boolean", default=True, doc="Sync as soon as the hub is reached.",
         feature=WAITING_SYNC, asks=lambda value: value is False, nodes_only=True)
     yield Setting("sync.conflict_resolution", "word", None,
-        "Who wins when both sides have changed the same, for what has no rule of its own.",
-        words=STRATEGIES, feature=WORKFLOWS, nodes_only=True)
+        "Who wins when both sides have changed the same, for what `sync.entities` names without a rule of its own.",
+        words=STRATEGIES)
     for entity in SYNCED:
-        yield Setting(f"sync.entities.{entity}.priority", "word", None, f"How soon {entity} are sent, compared with others.",
-            words=("high", "medium", "low"), feature=WORKFLOWS, nodes_only=True)
-        yield Setting(f"sync.entities.{entity}.conflict_resolution", "word", None, f"Who wins a conflict about {entity}.",
-            words=STRATEGIES, general="sync.conflict_resolution", feature=WORKFLOWS, nodes_only=True)
-        yield Setting(f"sync.entities.{entity}.batch_size", "integer", None, f"How many {entity} travel in one request at most.",
-            low=1, high=10_000, feature=WORKFLOWS, nodes_only=True)
-    for entity in SYNCED:
-        yield Setting(f"sync.schedule.{entity}", "duration", None, f"How often {entity} are synced.",
-            unit="seconds", low=1, general="sync.sync_interval", feature=WORKFLOWS, nodes_only=True)
+        yield from documented_entity(entity, WORKFLOWS)
+    yield from (documented_schedule(entity, WORKFLOWS) for entity in SYNCED)
     yield Setting("sync.retry.max_attempts", "integer", 5,
         "After so many refusals in a row, what the hub refuses is parked: failed in the sync log, told as an event, kept, and tried with each schedule and connection.",
         low=1, high=1000, nodes_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from skerry.core.entity_words import left_alone
 from skerry.core.merging import Version, judge
 from skerry.core.merging.bodies import Value, decoded, encoded, same
 from skerry.core.merging.rules import Rules, rules_of
@@ -200,7 +201,7 @@ def together(entity: str, held: Declared, asked: Declare) -> Declaration:
     """The declaration from now on: `asked` itself where it replaces, else with the rules and keys of both.
 
     A program of before does not know of fields that were added, so rules and keys that only one of them has are no
-    contradiction. Raises InvalidInput for what is, naming both.
+    contradiction, nor is what the hub's settings say. Raises InvalidInput for what is, naming both.
     """
     if held.local != asked.local:
         raise InvalidInput(
@@ -209,9 +210,13 @@ def together(entity: str, held: Declared, asked: Declare) -> Declaration:
         )
     if asked.replace:
         return asked.declaration
-    here, there = held.declaration, asked.declaration
+    here = held.declaration
+    there = left_alone(here.settled, here, asked.declaration)
     both = msgspec.structs.replace(
-        there, fields={**here.fields, **there.fields}, keys={**here.keys, **there.keys}
+        there,
+        fields={**here.fields, **there.fields},
+        keys={**here.keys, **there.keys},
+        settled=here.settled,
     )
     if differing := _differing(here, both):
         raise InvalidInput(

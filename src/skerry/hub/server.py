@@ -56,6 +56,7 @@ from skerry.hub.store.rotation import LEASE, Rotation
 from skerry.hub.store.sole import only_user
 from skerry.hub.store.tables import FLEET
 from skerry.hub.sync.carrying import Carrying
+from skerry.hub.sync.declarations import Declarations
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.model_rows import ModelRows
@@ -180,8 +181,15 @@ async def _build(
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
     readers = Readers(links.notify)
+    declarations = Declarations(settings.sync.entities)
+    await declarations.hold_all(store, clock.wall_ns())
     receiver = Receiver(
-        store, Ingest(lambda: store.facts.index_key), nodes, links.notify, readers.changed
+        store,
+        Ingest(lambda: store.facts.index_key),
+        nodes,
+        links.notify,
+        readers.changed,
+        declarations,
     )
     epochs = Epochs(store, assignments, links.notify)
     rotation = Rotation(
@@ -195,8 +203,8 @@ async def _build(
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
         carrying=Carrying(store, receiver, arrivals, clock), feed=Feed(store, epochs, clock),
-        row_feed=RowFeed(store, epochs, readers, clock), shared_rows=SharedRows(store, clock, readers.changed),
-        model_rows=ModelRows(store, clock, readers.changed),
+        row_feed=RowFeed(store, epochs, readers, clock), shared_rows=SharedRows(store, clock, readers.changed, declarations),
+        model_rows=ModelRows(store, clock, readers.changed, declarations),
         links=links, peers=peers, tails=Tails(links, peers, token),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers),
         leases=leases, backups=backups, rotation=rotation, changes=changes,

@@ -17,10 +17,12 @@ import msgspec
 from skerry.core.agent_file import set_apart
 from skerry.core.config import Configured, SourceFile, Sources, load, nested, refuse_to_start
 from skerry.core.documented import documented
+from skerry.core.entity_settings import named_entities
 from skerry.core.names import is_url, name_fault
 from skerry.core.setting_values import Setting
 from skerry.core.stream_rules import Rule
 from skerry.core.stream_settings import stream_rules
+from skerry.core.synced_words import EntityWords
 from skerry.kit.errors import InvalidInput
 from skerry.kit.sealing.sources import source_fault
 from skerry.kit.text_file import read_text
@@ -75,6 +77,12 @@ class EncryptionSection(msgspec.Struct, frozen=True):
     storage: StorageEncryption = StorageEncryption()
 
 
+class SyncSection(msgspec.Struct, frozen=True):
+    """What this hub's file says of synced entities, by name."""
+
+    entities: dict[str, EntityWords] = {}
+
+
 class HubSettings(msgspec.Struct, frozen=True):
     """Everything that can be set on a hub."""
 
@@ -88,6 +96,7 @@ class HubSettings(msgspec.Struct, frozen=True):
     blobs: BlobsSection = BlobsSection()
     storage: StorageSection = StorageSection()
     encryption: EncryptionSection = EncryptionSection()
+    sync: SyncSection = SyncSection()
     credentials: Path | None = None
     """Systemd's directory of credentials for this process."""
 
@@ -188,6 +197,7 @@ def find_settings(
     """
     settings = declared(Path.home(), root=os.geteuid() == 0)
     given = tuple(SourceFile(str(config), read_text(config)) for config in configs)
+    settings = (*settings, *named_entities(given))
     files, _ = set_apart(given, settings)
     sources = Sources(
         files=files,

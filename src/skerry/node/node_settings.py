@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from skerry.core.stream_rules import Rule
+from skerry.core.synced_words import EntityWords
 
 STORE_FILE = "node.db"
 """The database's name in the data directory, if `storage.path` does not name its file."""
@@ -112,11 +113,13 @@ class NetworkSection(msgspec.Struct, frozen=True):
 
 
 class SyncSection(msgspec.Struct, frozen=True):
-    """Sync with the hub. `sync_interval` is the longest time between two pulls, in seconds."""
+    """Sync with the hub. `sync_interval` is the longest time between two pulls, in seconds, `schedule` that of entities that have their own."""
 
     sync_interval: float
     retry: RetrySection
     network: NetworkSection = NetworkSection()
+    entities: dict[str, EntityWords] = {}
+    schedule: dict[str, float | None] = {}
 
 
 class StorageSection(msgspec.Struct, frozen=True):

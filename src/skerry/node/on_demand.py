@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,15 +33,18 @@ from skerry.node.sync.pace import Pace as SyncPace
 from skerry.node.sync.sync import Sync
 from skerry.node.workloads.runtimes.lazy_containers import HAD_CONTAINERS, LazyContainers
 from skerry.wire.local import LaneCounters
-from skerry.wire.sync import ROW_LANES
+from skerry.wire.sync import ROW_LANES, Lane
 
 if TYPE_CHECKING:
     from skerry.kit.blob_bytes import BlobBytes
     from skerry.node.files.room import FileRoom
+    from skerry.node.hub_addresses import HubAccount
     from skerry.node.models.fetching import ModelNeeds
     from skerry.node.sync.carrying import Carrying
     from skerry.node.sync.row_lanes import Shared
+    from skerry.node.sync.row_lanes import Way as RowWay
     from skerry.node.workloads.runtimes.containers.room import ContainerRoom
+    from skerry.wire.shared import Priority
 
 
 def models_on_demand(
@@ -145,28 +148,45 @@ def shared_on_demand(
     """What keeps the rows that this node shares, and syncs them; loaded with the first entity."""
 
     async def build() -> Shared:
-        from skerry.node.store.shared_frames import SharedFrames  # noqa: PLC0415 - as above
+        from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames  # noqa: PLC0415 - as above
         from skerry.node.store.shared_pulled import SharedPulled  # noqa: PLC0415
         from skerry.node.store.shared_rows import SharedRows  # noqa: PLC0415
-        from skerry.node.sync.row_hub import HttpRowHub  # noqa: PLC0415
-        from skerry.node.sync.row_lanes import RowLanes, Shared, Way  # noqa: PLC0415
+        from skerry.node.sync.row_lanes import RowLanes, Shared  # noqa: PLC0415
+        from skerry.node.sync.row_schedule import RowSchedule  # noqa: PLC0415
 
         node_id = opened.state.node_id
-        rows = SharedRows(opened.writer, opened.reader, host.clock, node_id, opened.cipher)
-        frames = SharedFrames(rows, opened.cipher, opened.state.log)
+        rows = SharedRows(
+            opened.writer, opened.reader, host.clock, node_id, opened.cipher, settings.sync.entities
+        )
+        every = {name: each for name, each in settings.sync.schedule.items() if each is not None}
+        schedule = RowSchedule(every, host.clock, rows.may_wait) if every else None
+        frames = SharedFrames(rows, opened.cipher, opened.state.log, schedule)
         shared = Shared(rows, frames, SharedPulled(rows, opened.state.log))
         way, counts = None, {lane: LaneCounters() for lane in ROW_LANES}
         if link.account is not None:
-            uplink = link.uplink(link.account, counts=counts)
-            way = Way(uplink, HttpRowHub(uplink))
+            way = _row_way(link, link.account, counts)
+        most = MAX_FRAME if link.turns is None else min(MAX_FRAME, link.turns.piece)
         lanes = RowLanes(
             shared, opened.state, way, host.clock, host.chance, pace=SyncPace.of(settings.sync),
-            counts=counts, tell=events.tell,
+            most=most, counts=counts, tell=events.tell, schedule=schedule,
         )  # fmt: skip
         await sync.join(lanes)
         return shared
 
     return SharedOnDemand(opened.state, build)
+
+
+def _row_way(link: HubWay, account: HubAccount, counts: Mapping[Lane, LaneCounters]) -> RowWay:
+    from skerry.node.sync.row_hub import HttpRowHub  # noqa: PLC0415 - as above
+    from skerry.node.sync.row_lanes import Way  # noqa: PLC0415
+
+    uplink = link.uplink(account, counts=counts)
+    if link.turns is None:
+        return Way(uplink, HttpRowHub(uplink))
+    most = link.turns.piece
+    classes: tuple[Priority, ...] = ("high", "medium", "low")
+    asking = {each: HttpRowHub(link.uplink(account, each), most) for each in classes}
+    return Way(uplink, asking["high"], asking)
 
 
 def carrying_on_demand(

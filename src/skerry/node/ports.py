@@ -241,6 +241,11 @@ class Turns(Protocol):
     piece: int
     """The most bytes of one turn, unless what is sent cannot be divided."""
 
+    @property
+    def held(self) -> str:
+        """Why only high priority goes; empty: everything does."""
+        ...
+
     def of_lane(self, lane: str) -> Priority:
         """The class of a lane's units."""
         ...

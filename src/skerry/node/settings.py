@@ -25,6 +25,7 @@ from skerry.core.config import (
     variable_of,
 )
 from skerry.core.documented import documented
+from skerry.core.entity_settings import named_entities
 from skerry.core.names import label_fault, name_fault, url_fault
 from skerry.core.setting_values import Setting
 from skerry.core.stream_settings import stream_rules
@@ -175,6 +176,7 @@ def find_all(
     environment = os.environ if environment is None else environment  # noqa: TID251 - the one place on the node
     settings = declared(Path.home(), root=os.geteuid() == 0, host=platform.node())
     files = files_of(configs, options, environment)
+    settings = (*settings, *named_entities(files))
     files, agents = set_apart(files, settings)
     sources = Sources(
         files=files,

@@ -36,7 +36,7 @@ def model(  # noqa: PLR0913 - what a declaration says
     keys: Mapping[str, str] | None = None,
     fallback: Literal["last_modified", "central_wins", "edge_wins", "manual"] = "last_modified",
     priority: Priority = "medium",
-    batch_size: int = 1000,
+    batch_size: int = 2500,
     name: str | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Makes a dataclass with a field `id: str` a model; `repository` then keeps its rows.

@@ -80,6 +80,21 @@ class LaneStatus(msgspec.Struct, frozen=True):
     parked: bool = False
 
 
+class EntityStatus(msgspec.Struct, frozen=True):
+    """An entity that this node shares, as it is synced here: `schedule` in seconds, None: at once. `waiting` edits are not at the hub.
+
+    `overruled` names what the settings say of conflicts and the fleet has declared otherwise.
+    """
+
+    name: str
+    strategy: str
+    priority: str
+    batch_size: int
+    waiting: int
+    schedule: float | None = None
+    overruled: list[str] = []
+
+
 class SyncStatus(msgspec.Struct, frozen=True):
     """`result` is «success» only while the last round succeeded; no other field's name holds the word (a monitoring script greps for it).
 
@@ -101,6 +116,7 @@ class SyncStatus(msgspec.Struct, frozen=True):
     """Those of shared rows. None: this node shares none."""
     network: NetworkStatus | None = None
     """None: the settings limit nothing."""
+    entities: list[EntityStatus] = []
 
 
 class MemoryUsage(msgspec.Struct, frozen=True):

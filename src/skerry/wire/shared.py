@@ -36,7 +36,8 @@ class Declaration(msgspec.Struct, frozen=True):
 
     `fields` has the rules of single fields by dotted path, «*» for every element of a list («steps.*.done») or any field.
     A field without a rule that both sides changed falls to `fallback`. `keys` names the field by which the elements of a
-    list are one and the same («id» where it says nothing and all elements have one). `edge_strategy` is kept as somebody said it; nothing is done with it yet.
+    list are one and the same («id» where it says nothing and all elements have one). `settled` names the parts that the
+    hub's settings say («priority», «fields.cooked»): programs that say otherwise contradict nothing. `edge_strategy` is kept as somebody said it; nothing is done with it yet.
     """
 
     strategy: Strategy = "last_modified"
@@ -44,8 +45,9 @@ class Declaration(msgspec.Struct, frozen=True):
     fields: dict[str, FieldRule] = {}
     keys: dict[str, str] = {}
     priority: Priority = "medium"
-    batch_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 2500
     edge_strategy: str = ""
+    settled: list[str] = []
 
 
 OF_DECLARATIONS = Declaration(strategy="merge", priority="high")
@@ -111,11 +113,17 @@ def judged_of(told: msgspec.Raw) -> list[Judged]:
     return decode(told, list[Judged], "what became of edits")
 
 
-class RowsPull(msgspec.Struct, frozen=True):
-    """A node asks for changes of entities, in this order. An empty cursor: it holds nothing of that entity."""
+class RowsPull(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node asks for changes of entities, in this order. An empty cursor: it holds nothing of that entity.
+
+    `limits` has those that want fewer rows at a time. `most` is how many bytes of rows the answer may have before
+    compression, unless a single one has more; 0: as many as the hub sends at once.
+    """
 
     cursors: dict[str, str]
     limit: int = 1000
+    limits: dict[str, int] = {}
+    most: int = 0
 
 
 class RowsPart(msgspec.Struct, frozen=True):
@@ -143,11 +151,12 @@ class RowsPage(msgspec.Struct, frozen=True):
     hub_time: int
 
 
-class Buckets(msgspec.Struct, frozen=True):
-    """A node's sums of one entity, `BUCKETS` of them."""
+class Buckets(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node's sums of one entity, `BUCKETS` of them. `most`: bytes of the answer, unless a single bucket has more; 0: no limit."""
 
     entity: str
     sums: list[int]
+    most: int = 0
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True):
@@ -166,11 +175,13 @@ class BucketsReply(msgspec.Struct, frozen=True):
     more: bool
 
 
-class RowsWanted(msgspec.Struct, frozen=True):
+class RowsWanted(msgspec.Struct, frozen=True, omit_defaults=True):
     """A node asks for whole rows by their ids; those that are not there are left out of the answer, a `RowsPart`.
 
     Its rows are in the order of the ids and it has no cursor. `more`: ask again for the ids after the last row's.
+    `most` as in `RowsPull`.
     """
 
     entity: str
     ids: list[str]
+    most: int = 0

@@ -24,6 +24,7 @@ from skerry.hub.store import locks, shared, shared_views
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.shared import Stored
 from skerry.hub.sync import rows_push
+from skerry.hub.sync.declarations import HELD_BY_NONE, Declarations
 from skerry.hub.sync.shared_rows import check_name, check_put
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound
@@ -55,14 +56,19 @@ class ModelRows:
     """`changed` is called with the entities whose rows were changed, after the commit."""
 
     def __init__(
-        self, store: HubStore, clock: Clock, changed: Callable[[Collection[str]], None]
+        self,
+        store: HubStore,
+        clock: Clock,
+        changed: Callable[[Collection[str]], None],
+        declarations: Declarations = HELD_BY_NONE,
     ) -> None:
+        self._declarations = declarations
         self._store = store
         self._clock = clock
         self._changed = changed
 
     async def declare(self, entity: str, asked: Declare) -> Declared:
-        """Keeps the entity as asked from now on. Raises InvalidInput when it is declared otherwise."""
+        """Keeps the entity as asked, and as the hub's settings say. Raises InvalidInput when it is declared otherwise."""
         check_entity(entity)
         if asked.local:
             raise InvalidInput(f"cannot declare entity «{entity}» here: its rows stay on a node")
@@ -73,14 +79,17 @@ class ModelRows:
             declaration, held = asked.declaration, {} if found is None else {entity: found}
             if found is not None and not found.deleted:
                 declared = shared.declaration(connection, entity)
-                declaration = together(entity, Declared(declared, local=False), asked)
+                say = self._declarations.instead(entity, asked.declaration)
+                asked_so = msgspec.structs.replace(asked, declaration=say)
+                declaration = together(entity, Declared(declared, local=False), asked_so)
                 if declared == declaration:
                     return declaration, False
             body = check_put(DECLARATIONS, entity, encode(declaration))
             rev = 0 if found is None else found.rev
             edit = Edit(entity, rev, 0, "put", msgspec.Raw(body))
             self._apply(connection, DECLARATIONS, [edit], held)
-            return declaration, True
+            self._declarations.hold(connection, [entity], self._clock.wall_ns())
+            return shared.declaration(connection, entity), True
 
         declaration, is_new = await self._store.write(work)
         if is_new:

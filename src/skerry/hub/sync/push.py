@@ -20,11 +20,21 @@ from skerry.hub.store.bodies import Bodies
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.shared_answers import Whose
 from skerry.hub.sync import points, rows_push
+from skerry.hub.sync.declarations import HELD_BY_NONE, Declarations
 from skerry.hub.sync.frames import Frames, info_of, read_frames
 from skerry.hub.sync.merge import Key, Merged, keys_of, merge
 from skerry.wire.codec import encode
 from skerry.wire.records import Batch, Meta, Record
-from skerry.wire.sync import ROW_LANES, LanePoint, PushReply, PushUnit, StateRow
+from skerry.wire.shared import DECLARATIONS
+from skerry.wire.sync import (
+    RECORD_LANES,
+    ROW_LANES,
+    Lane,
+    LanePoint,
+    PushReply,
+    PushUnit,
+    StateRow,
+)
 from skerry.wire.workload import NodeInfo
 
 GAP_SOURCE = "hub"
@@ -71,6 +81,12 @@ class _Taken:
     news: bool = False
     entities: Collection[str] = ()
     """Of shared rows that changed."""
+    by_hub: bool = False
+    """Some of them by the hub, so that the node does not know it."""
+
+
+_Taker = Callable[[Connection, _Arrival, int, _Taken], _Taken]
+"""Applies the frames of one kind of lane from a place on, and says more in the answer."""
 
 
 class Receiver:
@@ -86,7 +102,14 @@ class Receiver:
         roster: Roster,
         notify: Callable[[str], None],
         shared: Callable[[Collection[str], str], None],
+        declarations: Declarations = HELD_BY_NONE,
     ) -> None:
+        self._declarations = declarations
+        self._takers: dict[Lane, _Taker] = {
+            **dict.fromkeys(RECORD_LANES, _taken_already),
+            **dict.fromkeys(ROW_LANES, self._take_rows),
+            "state": self._take_states,
+        }
         self._store = store
         self._records = records
         self._roster = roster
@@ -105,7 +128,7 @@ class Receiver:
         if taken.news:
             self._notify(node_id)
         if taken.entities:
-            self._shared(taken.entities, node_id)
+            self._shared(taken.entities, "" if taken.by_hub else node_id)
         return taken.reply
 
     def _take(self, connection: Connection, arrival: _Arrival) -> _Taken:
@@ -127,16 +150,8 @@ class Receiver:
                 committed = self._ingest(
                     connection, arrival, [*gap, *arrival.frames.batches[start:]]
                 )
-                if unit.lane in ROW_LANES:
-                    return _take_rows(
-                        connection,
-                        arrival,
-                        start,
-                        _Taken(PushReply("ok", point, arrival.at, backed_up), committed),
-                    )
-                answered, news = self._merge(connection, arrival, start)
-                reply = PushReply("ok", point, arrival.at, backed_up, answered)
-                return _Taken(reply, committed, news)
+                taken = _Taken(PushReply("ok", point, arrival.at, backed_up), committed)
+                return self._takers[unit.lane](connection, arrival, start, taken)
 
     def _gap(self, connection: Connection, arrival: _Arrival, held: LanePoint) -> list[Batch]:
         """What the node says it no longer holds, as a record that people can see.
@@ -159,6 +174,28 @@ class Receiver:
             connection, arrival.node_id, arrival.unit.boot_id, arrival.at, batches
         )
 
+    def _take_states(
+        self, connection: Connection, arrival: _Arrival, start: int, taken: _Taken
+    ) -> _Taken:
+        answered, news = self._merge(connection, arrival, start)
+        return replace(taken, reply=msgspec.structs.replace(taken.reply, rows=answered), news=news)
+
+    def _take_rows(
+        self, connection: Connection, arrival: _Arrival, start: int, taken: _Taken
+    ) -> _Taken:
+        unit, frames = arrival.unit, arrival.frames.edits
+        lane = Whose(arrival.node_id, unit.incarnation, unit.lane)
+        rows = rows_push.take(connection, lane, unit.first, frames, start, arrival.at)
+        told = {"revs": rows.revs, "judged": msgspec.Raw(encode(rows.judged))}
+        by_hub = False
+        if DECLARATIONS in rows.entities:
+            declared = [
+                edit.id for each in frames if each.entity == DECLARATIONS for edit in each.edits
+            ]
+            by_hub = self._declarations.hold(connection, declared, arrival.at)
+        reply = msgspec.structs.replace(taken.reply, **told)
+        return replace(taken, reply=reply, entities=rows.entities, by_hub=by_hub)
+
     def _merge(
         self, connection: Connection, arrival: _Arrival, start: int
     ) -> tuple[list[StateRow], bool]:
@@ -177,14 +214,9 @@ class Receiver:
         return [{**merged.rows, **numbered}[key] for key in keys], news
 
 
-def _take_rows(connection: Connection, arrival: _Arrival, start: int, taken: _Taken) -> _Taken:
-    unit = arrival.unit
-    lane = Whose(arrival.node_id, unit.incarnation, unit.lane)
-    rows = rows_push.take(connection, lane, unit.first, arrival.frames.edits, start, arrival.at)
-    reply = msgspec.structs.replace(
-        taken.reply, revs=rows.revs, judged=msgspec.Raw(encode(rows.judged))
-    )
-    return replace(taken, reply=reply, entities=rows.entities)
+def _taken_already(_c: Connection, _arrival: _Arrival, _start: int, taken: _Taken) -> _Taken:
+    """Records were ingested together with what says which are missing."""
+    return taken
 
 
 def gap_batch(unit: PushUnit, first_missing: int, at: int) -> list[Batch]:

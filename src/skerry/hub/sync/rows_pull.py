@@ -52,6 +52,9 @@ BUCKETS_AT_ONCE = 16
 _AROUND = 128
 """Bytes that travel with each body, generously."""
 
+_HELD = 64
+"""Bytes of a row in a bucket besides its id."""
+
 
 class _Lost(Exception):
     """A node's cursor is of a history that nobody knew to be lost."""
@@ -93,13 +96,14 @@ class RowFeed:
 
     def _parts(self, connection: Connection, node_id: str, pull: RowsPull) -> list[RowsPart]:
         log = shared_feed.log_of_commits(connection)
-        room = _Room(min(max(pull.limit, 1), MAX_ROWS), MAX_PAGE)
+        room = _Room(min(max(pull.limit, 1), MAX_ROWS), _page_of(pull.most))
         parts: list[RowsPart] = []
         for entity, cursor in pull.cursors.items():
             if parts and (room.rows <= 0 or room.size <= 0):
                 break
             key = self._store.facts.cursor_key
-            part = _Answer(connection, node_id, entity, key, log).part(cursor, room)
+            few = _Room(min(room.rows, max(pull.limits.get(entity, MAX_ROWS), 1)), room.size)
+            part = _Answer(connection, node_id, entity, key, log).part(cursor, few)
             size = sum(len(memoryview(row.body)) + _AROUND for row in part.rows)
             room = _Room(room.rows - len(part.rows), room.size - size)
             parts.append(part)
@@ -215,21 +219,37 @@ def _fitting(pending: Sequence[Size], room: _Room) -> Sequence[Size]:
 def _buckets(connection: Connection, asked: Buckets) -> BucketsReply:
     own = shared.standing(connection, asked.entity).sums
     differing = [bucket for bucket in range(BUCKETS) if own[bucket] != asked.sums[bucket]]
-    now = differing[:BUCKETS_AT_ONCE]
-    found: dict[int, list[Held]] = {bucket: [] for bucket in now}
-    if now:
-        ids = shared_feed.ids(connection, asked.entity)
-        chosen = [row_id for row_id in ids if bucket_of(row_id) in found]
+    found: dict[int, list[Held]] = {bucket: [] for bucket in differing[:BUCKETS_AT_ONCE]}
+    if found:
+        chosen = _chosen(shared_feed.ids(connection, asked.entity), found, asked.most)
         for row in shared.heads(connection, asked.entity, chosen).values():
             found[bucket_of(row.id)].append(Held(row.id, row.rev, row.hlc, row.mark))
-    return BucketsReply(found, len(differing) > len(now))
+    return BucketsReply(found, len(differing) > len(found))
+
+
+def _chosen(ids: Sequence[str], found: dict[int, list[Held]], most: int) -> list[str]:
+    """The ids in the buckets of `found`; of these, the ones for which there is no room are taken out, but one stays."""
+    sizes = dict.fromkeys(found, 0)
+    chosen = [row_id for row_id in ids if bucket_of(row_id) in sizes]
+    for row_id in chosen:
+        sizes[bucket_of(row_id)] += len(row_id) + _HELD
+    through = accumulate(sizes.values())
+    for number, (bucket, size) in enumerate(zip(list(found), through, strict=True)):
+        if number and most and size > most:
+            del found[bucket]
+    return [row_id for row_id in chosen if bucket_of(row_id) in found]
+
+
+def _page_of(most: int) -> int:
+    return min(most, MAX_PAGE) if most > 0 else MAX_PAGE
 
 
 def _wanted(connection: Connection, asked: RowsWanted) -> RowsPart:
     ids = list(dict.fromkeys(asked.ids))
     sizes = shared_feed.sizes_of(connection, asked.entity, ids)
     there = [row_id for row_id in ids if row_id in sizes]
-    page = _fitting([Size(0, sizes[row_id]) for row_id in there], _Room(MAX_ROWS, MAX_PAGE))
+    room = _Room(MAX_ROWS, _page_of(asked.most))
+    page = _fitting([Size(0, sizes[row_id]) for row_id in there], room)
     sent = there[: len(page)]
     rows = shared.rows(connection, asked.entity, sent)
     wire = [rows[row_id].to_wire() for row_id in sent]

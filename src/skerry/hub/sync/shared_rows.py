@@ -20,6 +20,7 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.shared import Stored
 from skerry.hub.store.shared_views import Wait
 from skerry.hub.sync import rows_push
+from skerry.hub.sync.declarations import HELD_BY_NONE, Declarations
 from skerry.hub.sync.row_fates import Fate
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused, TooLarge
@@ -36,7 +37,7 @@ from skerry.wire.rows import (
     RowView,
     RowWritten,
 )
-from skerry.wire.shared import Edit, EditFrame
+from skerry.wire.shared import DECLARATIONS, Edit, EditFrame
 
 MAX_LIST = 1000
 MAX_ROW = 1024 * 1024
@@ -52,8 +53,13 @@ class SharedRows:
     """
 
     def __init__(
-        self, store: HubStore, clock: Clock, changed: Callable[[Collection[str]], None]
+        self,
+        store: HubStore,
+        clock: Clock,
+        changed: Callable[[Collection[str]], None],
+        declarations: Declarations = HELD_BY_NONE,
     ) -> None:
+        self._declarations = declarations
         self._store = store
         self._clock = clock
         self._changed = changed
@@ -163,6 +169,8 @@ class SharedRows:
             edit, base=rev if base is None else base, hlc=max(ticks, seen + 1)
         )
         [fate], _ = rows_push.apply(connection, [EditFrame(entity, [made])], "", now)
+        if entity == DECLARATIONS:
+            self._declarations.hold(connection, [edit.id], now)
         return fate
 
     async def _write(self, entity: str, work: Callable[[Connection], Fate]) -> RowWritten:

@@ -71,6 +71,11 @@ class Download:
         self._disk = disk
         self._pace = pace
 
+    @property
+    def held(self) -> str:
+        """Why nothing is fetched now; empty: nothing keeps it back."""
+        return "" if self._turns is None else self._turns.held
+
     async def fetch(self, url: str, file: ModelFile, part: Path, progress: Progress) -> None:
         """Returns when `part` has all the bytes of `file`; they are not verified.
 

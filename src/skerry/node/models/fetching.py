@@ -213,6 +213,8 @@ class ModelNeeds:
         share = fetched * 100 // max(model.size, 1)
         text = f"model {model.name}: {share} % of {format_size(model.size)} fetched"
         problem = next((item.problem for item in items if item and item.problem), "")
+        if not problem and self._download.held:
+            problem = f"waits: {self._download.held}"
         return f"{text}; {problem}" if problem else text
 
     @staticmethod

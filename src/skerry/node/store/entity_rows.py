@@ -24,6 +24,7 @@ from skerry.core.entity_changes import (
     was_made,
 )
 from skerry.core.entity_search import Wanted, fits, longest_sign, read_filters
+from skerry.core.entity_words import decided, left_alone, names_in
 from skerry.kit.errors import NotFound, Refused
 from skerry.node.store.shared_answers import UNNUMBERED
 from skerry.node.store.shared_frames import SharedFrames
@@ -75,10 +76,13 @@ class EntityRows:
         return found
 
     async def declare(self, entity: str, asked: Declare) -> Declared:
-        """Keeps the entity as asked from now on. Raises InvalidInput when it is declared otherwise."""
+        """Keeps the entity as asked from now on. Raises InvalidInput when it is declared otherwise.
+
+        What the node's settings say of conflicts takes the place of what is asked.
+        """
         check_entity(entity)
         held = self._find_declared(entity)
-        declaration = asked.declaration if held is None else together(entity, held, asked)
+        declaration = self._wanted(entity, held, asked)
         if held is not None and held.declaration == declaration:
             return held
         if asked.local:
@@ -148,12 +152,21 @@ class EntityRows:
                 f"cannot settle row «{unknown[0]}» of «{entity}»: no edit of this node waits for it"
             )
 
+    def _wanted(self, entity: str, held: Declared | None, asked: Declare) -> Declaration:
+        words = msgspec.structs.replace(self._rows.words(entity), priority=None, batch_size=None)
+        say = decided(words, asked.declaration)
+        if held is None:
+            return say
+        if not asked.replace:
+            say = left_alone(names_in(words), held.declaration, asked.declaration)
+        return together(entity, held, msgspec.structs.replace(asked, declaration=say))
+
     def _find_declared(self, entity: str) -> Declared | None:
         for row in self._rows.reader.execute(SQL["local_entities"]):
             if row["entity"] == entity:
                 told = row["local"].encode()
                 return Declared(decode(told, Declaration, f"declaration of «{entity}»"), local=True)
-        shared = self._rows.declared.get(entity)
+        shared = self._rows.said.get(entity)
         return None if shared is None else Declared(shared, local=False)
 
     def _find(self, entity: str, kept: Declared, asked: Find, filters: Sequence[Wanted]) -> Found:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -26,8 +27,8 @@ from skerry.wire.codec import decode, encode
 from skerry.wire.shared import DECLARATIONS, Edit, EditFrame, Judged
 from skerry.wire.sync import NO_CHAIN, Lane, LanePoint
 
-MAX_FRAME = 256 * 1024
-"""Bytes of a frame's edits, unless a single one has more: so much a row of a more urgent lane waits for."""
+MAX_FRAME = 1024 * 1024
+"""Bytes of a frame's edits, unless a single one has more: what a frame costs besides its rows is little beside them then."""
 
 PATCHED = 1024
 """Bytes of a body from which on a patch is tried."""
@@ -63,6 +64,7 @@ class _Edited(msgspec.Struct, frozen=True):
 class _Waiting(msgspec.Struct):
     """Edits for one frame, from the outbox's places `first` to `last`."""
 
+    most: int
     edits: list[Edit | _Edited] = []
     first: int = 0
     last: int = 0
@@ -71,7 +73,7 @@ class _Waiting(msgspec.Struct):
     def add(self, edit: Edit | _Edited, place: int, size: int) -> bool:
         """Whether the edit still fits. One always does."""
         self.size += size
-        if self.edits and self.size > MAX_FRAME:
+        if self.edits and self.size > self.most:
             return False
         self.edits.append(edit)
         self.first, self.last = self.first or place, place
@@ -86,19 +88,36 @@ class _Waiting(msgspec.Struct):
         ]
 
 
-class SharedFrames:
-    """The row lanes of one node's store."""
+class Schedule(Protocol):
+    """Whose edits go now (`node.sync.row_schedule`)."""
 
-    def __init__(self, rows: SharedRows, cipher: Cipher, log: SyncLog) -> None:
+    def may_push(self, entity: str) -> bool: ...
+
+    def pushed(self, entity: str) -> None: ...
+
+
+class SharedFrames:
+    """The row lanes of one node's store. Without a `schedule` all edits go as soon as they are made."""
+
+    def __init__(
+        self,
+        rows: SharedRows,
+        cipher: Cipher,
+        log: SyncLog,
+        schedule: Schedule | None = None,
+    ) -> None:
+        self._schedule = schedule
         self._rows = rows
         self._table = rows.table
         self._cipher = cipher
         self._log = log
         self._served: dict[Lane, str] = {}
 
-    async def freeze(self, lane: Lane) -> bool:
-        """Freezes waiting edits of one entity of `lane` into the next frame. False: there was nothing to freeze."""
-        return await self._rows.writer.run(lambda db: self._freeze(db, lane), label="shared.freeze")
+    async def freeze(self, lane: Lane, most: int = MAX_FRAME) -> bool:
+        """Freezes waiting edits of one entity of `lane` into the next frame, `most` bytes. False: there was nothing to freeze."""
+        return await self._rows.writer.run(
+            lambda db: self._freeze(db, lane, most), label="shared.freeze"
+        )
 
     async def frames(self, lane: Lane, after_n: int, limit: int) -> list[FrozenFrame]:
         """Frozen frames after `after_n`, oldest first."""
@@ -141,14 +160,17 @@ class SharedFrames:
         ours = self._cipher.open(row["ours"], CONFLICT_OURS.place(entity, row["id"]))
         return Conflict(row["id"], row["rev"], bool(row["deleted"]), base, ours)
 
-    async def has_more(self, lane: Lane) -> bool:
-        """Whether another frame is there, or could be frozen now."""
+    async def has_after(self, lane: Lane, n: int) -> bool:
+        """Whether there is a frozen frame after `n`."""
+        return bool(self._rows.reader.execute(SQL["count_after"], (lane, n)).fetchone()[0])
+
+    async def has_waiting(self, lane: Lane) -> bool:
+        """Whether another frame could be frozen now."""
         reader = self._rows.reader
-        frames = reader.execute(SQL["count_frames"], (lane,)).fetchone()[0]
-        return frames > 1 or any(
+        return any(
             reader.execute(SQL["newest_place"], (entity,)).fetchone()[0]
             > frozen_through(reader, entity)
-            for entity in self._entities(lane)
+            for entity in self._going(lane)
         )
 
     async def failing(self, lane: Lane, n: int) -> None:
@@ -160,17 +182,28 @@ class SharedFrames:
         )
 
     async def acknowledge(
-        self, lane: Lane, point: LanePoint, revs: Sequence[int], judged: Sequence[Judged]
+        self,
+        lane: Lane,
+        point: LanePoint,
+        revs: Sequence[int],
+        judged: Sequence[Judged],
+        *,
+        freeze: int = 0,
     ) -> None:
         """The hub has taken the frames up to `point`: edit by edit the revision it got, or what became of it.
 
-        Raises InvalidInput when the answer is not one to these frames.
+        Raises InvalidInput when the answer is not one to these frames. The next frame is frozen, too, with up to `freeze` bytes.
         """
         fates = {each.index: each for each in judged}
+
+        def work(db: sqlite3.Connection) -> set[str]:
+            entities = self._acknowledge(db, lane, point, revs, fates)
+            if freeze:
+                self._freeze(db, lane, freeze)
+            return entities
+
         entities = await self._rows.writer.run(
-            lambda db: self._acknowledge(db, lane, point, revs, fates),
-            label="shared.acknowledge",
-            durable=False,
+            work, label="shared.acknowledge", durable=bool(freeze)
         )
         if DECLARATIONS in entities:
             self._rows.read_declarations()
@@ -180,14 +213,21 @@ class SharedFrames:
         declared = self._rows.declared.items()
         return [entity for entity, how in declared if lane == f"rows-{how.priority}"]
 
-    def _freeze(self, db: sqlite3.Connection, lane: Lane) -> bool:
-        names = self._entities(lane)
-        last = self._served.get(lane, "")
-        turns = sorted(names, key=lambda name: (name <= last, name))
-        return any(self._freeze_entity(db, lane, entity) for entity in turns)
+    def _going(self, lane: Lane) -> list[str]:
+        names, schedule = self._entities(lane), self._schedule
+        return names if schedule is None else [name for name in names if schedule.may_push(name)]
 
-    def _freeze_entity(self, db: sqlite3.Connection, lane: Lane, entity: str) -> bool:
-        waiting = self._waiting(db, entity)
+    def _freeze(self, db: sqlite3.Connection, lane: Lane, most: int) -> bool:
+        last = self._served.get(lane, "")
+        for entity in sorted(self._going(lane), key=lambda name: (name <= last, name)):
+            if self._freeze_entity(db, lane, entity, most):
+                return True
+            if self._schedule is not None:
+                self._schedule.pushed(entity)
+        return False
+
+    def _freeze_entity(self, db: sqlite3.Connection, lane: Lane, entity: str, most: int) -> bool:
+        waiting = self._waiting(db, entity, most)
         if not waiting.edits:
             return False
         body = encode(EditFrame(entity, waiting.opened(self._table, entity)))
@@ -198,9 +238,9 @@ class SharedFrames:
         self._served[lane] = entity
         return True
 
-    def _waiting(self, db: sqlite3.Connection, entity: str) -> _Waiting:
+    def _waiting(self, db: sqlite3.Connection, entity: str, most: int) -> _Waiting:
         """The edits that come next, as many as fit into a frame."""
-        found = _Waiting()
+        found = _Waiting(most)
         limit = self._rows.declaration(entity).batch_size
         rows = plain_tuples(db).execute(SQL["waiting"], (entity, frozen_through(db, entity), limit))
         for place, row_id, rev, hlc, deleted, settles, whole, body in rows:

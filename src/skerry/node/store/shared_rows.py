@@ -14,8 +14,10 @@ from typing import Literal
 
 import msgspec
 
+from skerry.core.entity_words import carried
 from skerry.core.merging import canonical
 from skerry.core.names import name_fault, row_id_fault
+from skerry.core.synced_words import SAY_NOTHING, EntityWords
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound
@@ -73,11 +75,21 @@ class _Edit(msgspec.Struct, frozen=True):
 
 
 class SharedRows:
-    """All shared rows of one node; `node_id` signs its edits. `changed` rings when there is something to send."""
+    """All shared rows of one node; `node_id` signs its edits. `changed` rings when there is something to send.
+
+    `words` is what the settings say of entities, by name.
+    """
 
     def __init__(
-        self, writer: SqliteWriter, reader: Reader, clock: Clock, node_id: str, cipher: Cipher
+        self,
+        writer: SqliteWriter,
+        reader: Reader,
+        clock: Clock,
+        node_id: str,
+        cipher: Cipher,
+        words: Mapping[str, EntityWords] = {},
     ) -> None:
+        self._words = words
         self._writer = writer
         self._reader = reader
         self._node_id = node_id
@@ -86,6 +98,7 @@ class SharedRows:
         self.arrived = Bell()
         """Rings when others' edits have come."""
         self._declared: dict[str, Declaration] = {}
+        self._said: dict[str, Declaration] = {}
         self._when_declared: Callable[[], None] = lambda: None
         seen = [
             row["hlc"]
@@ -116,8 +129,25 @@ class SharedRows:
 
     @property
     def declared(self) -> Mapping[str, Declaration]:
-        """The entities that this node shares, declarations themselves among them, urgent ones first."""
+        """The entities that this node shares, declarations themselves among them, urgent ones first.
+
+        Priority and size of batches are this node's, where its settings say them.
+        """
         return self._declared
+
+    @property
+    def said(self) -> Mapping[str, Declaration]:
+        """The same as the fleet has declared them."""
+        return self._said
+
+    def may_wait(self, entity: str) -> bool:
+        """Whether the entity is of a class that keeps to a schedule."""
+        declared = self._declared.get(entity)
+        return declared is None or declared.priority != "high"
+
+    def words(self, entity: str) -> EntityWords:
+        """What this node's settings say of the entity."""
+        return self._words.get(entity, SAY_NOTHING)
 
     def declaration(self, entity: str) -> Declaration:
         """How the entity is synced. Raises NotFound."""
@@ -141,7 +171,9 @@ class SharedRows:
                 body = self.table.body(DECLARATIONS, row)
                 found[entity] = decode(body, Declaration, f"declaration of «{entity}»")
         urgency: dict[Priority, int] = {"high": 0, "medium": 1, "low": 2}
-        self._declared = dict(sorted(found.items(), key=lambda each: urgency[each[1].priority]))
+        self._said = found
+        ours = {entity: carried(self.words(entity), how) for entity, how in found.items()}
+        self._declared = dict(sorted(ours.items(), key=lambda each: urgency[each[1].priority]))
 
     async def declare(self, entity: str, declaration: Declaration) -> None:
         """From now on this node shares the entity, and says so to all others. Raises InvalidInput for its name."""

@@ -114,8 +114,8 @@ SELECT first, last, failed FROM shared_frame WHERE entity = ?;
 -- name: frozen_through
 SELECT coalesce(max(last), 0) FROM shared_frame WHERE entity = ?;
 
--- name: count_frames
-SELECT count(*) FROM shared_frame WHERE lane = ?;
+-- name: count_after
+SELECT count(*) FROM shared_frame WHERE lane = ? AND n > ?;
 
 -- name: newest_frame
 SELECT n, chain FROM shared_frame WHERE lane = ? ORDER BY n DESC LIMIT 1;

@@ -8,8 +8,8 @@ numbers are the same bytes for ever.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -26,11 +26,15 @@ _MAX_FRAMES = 1000
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """A unit, the point that the lane will have reached with it, and whether more is waiting behind it."""
+    """A unit, the point that the lane will have reached with it, and whether more is waiting behind it.
+
+    `meanwhile` is to be done while it is on its way: something short.
+    """
 
     unit: PushUnit
     through: LanePoint
     more: bool
+    meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 class Feed(Protocol):

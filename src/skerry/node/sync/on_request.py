@@ -31,11 +31,14 @@ class _Start:
         self.pulls = [puller.counts for puller in connection.session.pullers]
         self.failures = connection.link.failures
 
-    def lane_is_done(self, connection: Connection, lane: Lane) -> bool:
-        """Whether the hub has what the lane had, or has refused it since."""
-        push = connection.pushes[lane]
-        has_all = push.acknowledged.n >= self.heads.get(lane, 0)
-        return has_all or push.counts.refusals > self.refusals[lane]
+    def has_gone(self, connection: Connection, lane: Lane, waiting: Mapping[Lane, int]) -> bool:
+        """Whether the hub has what the lane had. Lanes of rows count frames, and do not know beforehand how many it will be."""
+        has_all = connection.pushes[lane].acknowledged.n >= self.heads.get(lane, 0)
+        return has_all or not waiting.get(lane, 0)
+
+    def is_refused(self, connection: Connection, lane: Lane) -> bool:
+        """Whether the hub has refused something of the lane since."""
+        return connection.pushes[lane].counts.refusals > self.refusals[lane]
 
     def pull_is_done(self, connection: Connection) -> bool:
         """Whether a pull of each kind has ended since."""
@@ -74,11 +77,12 @@ async def sync_now(sync: Sync, clock: Clock, patience: float) -> SyncRound:
     start = _Start(connection, await _heads(sync), clock)
     for push in connection.pushes.values():
         push.hurry()
+    sync.hurry()
     for puller in connection.session.pullers:
         puller.hurry()
     connection.check.ring()
     lanes = await _moving(sync, connection)
-    while _left(start, clock, patience) and not _is_over(sync, connection, start, lanes):
+    while _left(start, clock, patience) and not await _is_over(sync, connection, start, lanes):
         await clock.sleep(_LOOK_EVERY)
         lanes = await _moving(sync, connection)
     return await _report(sync, connection, start, clock, lanes)
@@ -88,10 +92,14 @@ def _left(start: _Start, clock: Clock, patience: float) -> bool:
     return clock.monotonic_ns() - start.at < patience * NS
 
 
-def _is_over(sync: Sync, connection: Connection, start: _Start, lanes: list[Lane]) -> bool:
+async def _is_over(sync: Sync, connection: Connection, start: _Start, lanes: list[Lane]) -> bool:
     if not sync.connected:
         return connection.link.failures > start.failures
-    done = all(start.lane_is_done(connection, lane) for lane in lanes)
+    waiting = await sync.waiting()
+    done = all(
+        start.has_gone(connection, lane, waiting) or start.is_refused(connection, lane)
+        for lane in lanes
+    )
     return done and start.pull_is_done(connection)
 
 
@@ -116,9 +124,8 @@ async def _report(
         problems = [status.link.cause]
     elif not (start.pull_is_done(connection) or problems):
         problems = ["the hub was not asked for changes in time"]
-    late = [
-        lane for lane in lanes if connection.pushes[lane].acknowledged.n < start.heads.get(lane, 0)
-    ]
+    waiting = {lane.lane: lane.waiting for lane in status.lanes}
+    late = [lane for lane in lanes if not start.has_gone(connection, lane, waiting)]
     if late and not problems:
         problems = [f"not all of lane «{lane}» went in time" for lane in late]
     return SyncRound(
@@ -129,7 +136,7 @@ async def _report(
             for lane, push in connection.pushes.items()
         },
         pulled=start.pulled(connection),
-        waiting={lane.lane: lane.waiting for lane in status.lanes},
+        waiting=waiting,
         problems=problems,
         held="" if status.network is None else status.network.only_high,
     )

@@ -7,6 +7,7 @@ the point that `decide` finds.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 
@@ -124,6 +125,17 @@ class LanePush:
             await self.feed.bell.after(seen)
             return
         self._due = 0 if outgoing.more else self._now() + int(self.feed.linger * NS)
+        if outgoing.meanwhile is None:
+            await self._send(outgoing)
+            return
+        meanwhile = asyncio.create_task(outgoing.meanwhile())
+        try:
+            await self._send(outgoing, meanwhile)
+        finally:
+            await asyncio.gather(meanwhile, return_exceptions=True)
+
+    async def _send(self, outgoing: Outgoing, meanwhile: asyncio.Task[None] | None = None) -> None:
+        """What is done meanwhile comes before the answer is taken over."""
         try:
             reply = await self._uplink.push(outgoing.unit)
         except Transient as error:
@@ -133,6 +145,8 @@ class LanePush:
         except (Refused, InvalidInput) as error:
             await self._refused(str(error), outgoing)
         else:
+            if meanwhile is not None:
+                await meanwhile
             await self._answered(reply, outgoing)
 
     async def _until_due(self) -> None:

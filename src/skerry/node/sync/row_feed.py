@@ -1,17 +1,16 @@
 """What a row lane has to send: frozen edits of shared rows, one frame in a unit, so that no more than a batch is on its way.
 
 As `feeds.StateFeed`, a lane begins after what the hub has answered, even when the hub is ahead: only the answer says
-what became of the edits.
+what became of the edits. In a backlog the hub and this node work at the same time: while a unit is on its way, the answer
+to the one before is taken over and the next frame frozen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from skerry.kit.bell import Bell
-from skerry.node.store.shared_frames import SharedFrames
+from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Decision, Held, HubWentBack
@@ -34,6 +33,16 @@ _WORDS = {
 }
 
 
+class _Answer(msgspec.Struct, frozen=True):
+    """The hub's, to the frame at `point`."""
+
+    point: LanePoint
+    revs: list[int]
+    judged: list[Judged]
+    frame: bytes
+    """The frame's, where something is judged."""
+
+
 class RowFeed:
     """One row lane. `changed` rings when there may be something new in any of them, `news` is rung for the next pull."""
 
@@ -48,6 +57,7 @@ class RowFeed:
         *,
         news: Bell,
         boot_id: str,
+        most: int = MAX_FRAME,
         tell: Tell = untold,
     ) -> None:
         self.lane = lane
@@ -61,6 +71,8 @@ class RowFeed:
         self._boot_id = boot_id
         self._hub = LanePoint()
         self._sent = LanePoint()
+        self._most = most
+        self._answer: _Answer | None = None
         self._frame = b""
 
     @property
@@ -81,15 +93,15 @@ class RowFeed:
         )
 
     async def resume(self, decision: Decision) -> LanePoint:
-        self._hub = decision.after
+        self._hub, self._answer = decision.after, None
         if isinstance(decision, HubWentBack):
             await self._pulled.hub_went_back()
         return await self.load()
 
     async def unit(self, after: LanePoint) -> Outgoing | None:  # noqa: ARG002 - of which the answer may be missing
-        last = await self.load()
+        last = await self.load() if self._answer is None else self._answer.point
         waiting = await self._frames.frames(self.lane, last.n, 1)
-        if not waiting and await self._frames.freeze(self.lane):
+        if not waiting and await self._frames.freeze(self.lane, self._most):
             waiting = await self._frames.frames(self.lane, last.n, 1)
         if not waiting:
             return None
@@ -104,7 +116,31 @@ class RowFeed:
             frames=[msgspec.Raw(frame.body)],
             skipped=frame.n > self._hub.n + 1,
         )
-        return Outgoing(unit, self._sent, more=await self._frames.has_more(self.lane))
+        has_next = await self._frames.has_after(self.lane, frame.n)
+        more = has_next or await self._frames.has_waiting(self.lane)
+        idle = self._answer is None and (has_next or not more)
+        return Outgoing(unit, self._sent, more, None if idle else self._go_on)
+
+    async def _go_on(self) -> None:
+        """Takes over the answer that is here, and freezes the next frame unless there is one."""
+        answer, self._answer = self._answer, None
+        freeze = not await self._frames.has_after(
+            self.lane, self._sent.n
+        ) and await self._frames.has_waiting(self.lane)
+        if answer is not None:
+            await self._frames.acknowledge(
+                self.lane,
+                answer.point,
+                answer.revs,
+                answer.judged,
+                freeze=self._most if freeze else 0,
+            )
+            if self._pulled.wants_any():
+                self._news.ring()  # they came while the answer was on its way, and the schedule is far off
+            if answer.judged:
+                await self._tell_of(answer)
+        elif freeze:
+            await self._frames.freeze(self.lane, self._most)
 
     async def point_at(self, n: int) -> LanePoint | None:
         chain = await self._frames.chain(self.lane, n)
@@ -112,17 +148,16 @@ class RowFeed:
 
     async def confirm(self, reply: PushReply) -> None:
         judged = judged_of(reply.judged)
-        await self._frames.acknowledge(self.lane, self._sent, reply.revs, judged)
+        frame = self._frame if judged else b""
+        self._answer, self._frame = _Answer(self._sent, reply.revs, judged, frame), b""
+        if not await self._frames.has_after(self.lane, self._sent.n):
+            await self._go_on()
         self._hub = reply.point
-        if self._pulled.wants_any():
-            self._news.ring()  # what came while this answer was on its way: the schedule is far off
-        if judged:
-            await self._tell_of(judged)
 
-    async def _tell_of(self, judged: Sequence[Judged]) -> None:
+    async def _tell_of(self, answer: _Answer) -> None:
         """Edits that met others, one event each; of very many at once the rest together."""
-        frame = decode(self._frame, EditFrame, f"frame of lane «{self.lane}»")
-        met = [each for each in judged if each.outcome != "whole"]
+        frame = decode(answer.frame, EditFrame, f"frame of lane «{self.lane}»")
+        met = [each for each in answer.judged if each.outcome != "whole"]
         for each in met[:_EVENTS]:
             row = frame.edits[each.index].id
             words = f"row «{row}» of «{frame.entity}»: {_WORDS[each.outcome]}"
@@ -134,7 +169,7 @@ class RowFeed:
             await self._tell(CONFLICT, words, {"entity": frame.entity, **counts})
 
     async def save(self, acknowledged: LanePoint) -> None:
-        """Nothing to do: `confirm` has saved it together with the rows."""
+        """Nothing to do: it is saved together with the rows."""
 
     async def failing(self, unit: PushUnit) -> None:
         await self._frames.failing(self.lane, unit.first)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from skerry.node.sync.uplink import HttpUplink
 from skerry.wire.shared import Buckets, BucketsReply, RowsPage, RowsPart, RowsPull, RowsWanted
 
@@ -9,17 +11,21 @@ _WHAT = "ask for rows"
 
 
 class HttpRowHub:
-    """One node's questions about rows."""
+    """One node's questions about rows. Answers have `most` bytes of rows, where the link is limited."""
 
-    def __init__(self, uplink: HttpUplink) -> None:
+    def __init__(self, uplink: HttpUplink, most: int = 0) -> None:
         self._uplink = uplink
+        self._most = most
 
     async def rows(self, pull: RowsPull) -> RowsPage:
         """As `RowHub`, and so are the next two."""
+        pull = msgspec.structs.replace(pull, most=self._most)
         return await self._uplink.ask("rows/pull", pull, RowsPage, what=_WHAT)
 
     async def buckets(self, sums: Buckets) -> BucketsReply:
+        sums = msgspec.structs.replace(sums, most=self._most)
         return await self._uplink.ask("rows/buckets", sums, BucketsReply, what=_WHAT)
 
     async def wanted(self, wanted: RowsWanted) -> RowsPart:
+        wanted = msgspec.structs.replace(wanted, most=self._most)
         return await self._uplink.ask("rows/wanted", wanted, RowsPart, what=_WHAT)

@@ -10,20 +10,23 @@ from collections.abc import Mapping
 
 import msgspec
 
+from skerry.core.entity_words import overruled
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.node.ports import RowHub, Uplink
-from skerry.node.store.shared_frames import SharedFrames
+from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.push import LanePush
 from skerry.node.sync.row_feed import RowFeed
-from skerry.node.sync.row_pull import RowPull
+from skerry.node.sync.row_pull import PAGE, PAGE_OF_LIMITED, RowPull
+from skerry.node.sync.row_schedule import RowSchedule
 from skerry.node.sync.session import Puller
 from skerry.node.sync.sync import LINGER, Connection
-from skerry.wire.local import LaneCounters
+from skerry.wire.local import EntityStatus, LaneCounters
+from skerry.wire.shared import DECLARATIONS, Priority
 from skerry.wire.sync import ROW_LANES, Lane
 
 
@@ -36,10 +39,11 @@ class Shared(msgspec.Struct, frozen=True):
 
 
 class Way(msgspec.Struct, frozen=True):
-    """The hub, both for pushes and for questions about rows."""
+    """The hub, both for pushes and for questions about rows. `by_class`: on a limited link, for each class of entities."""
 
     uplink: Uplink
     rows: RowHub
+    by_class: Mapping[Priority, RowHub] = {}
 
 
 class RowLanes:
@@ -56,9 +60,14 @@ class RowLanes:
         chance: random.Random,
         *,
         pace: Pace,
+        most: int = MAX_FRAME,
         counts: Mapping[Lane, LaneCounters] | None = None,
         tell: Tell = untold,
+        schedule: RowSchedule | None = None,
     ) -> None:
+        """`most` is the size of a unit before compression."""
+        self._most = most
+        self._schedule = schedule
         self._counts = counts or {}
         self._tell = tell
         self._shared = shared
@@ -68,11 +77,24 @@ class RowLanes:
         self._chance = chance
         self._pace = pace
 
-    def connect(self, connection: Connection) -> tuple[list[LanePush], Puller]:
-        """What pushes the lanes, and what pulls beside them. Only with a hub."""
-        assert self._way is not None  # noqa: S101 - a node with a connection has a hub
-        pull = RowPull(
-            self._way.rows,
+    def connect(self, connection: Connection) -> tuple[list[LanePush], list[Puller]]:
+        """What pushes the lanes, and what pulls beside them. Only with a hub.
+
+        On a limited link each class is pulled for itself, so that one that may not go keeps none back.
+        """
+        way = self._way
+        assert way is not None  # noqa: S101 - a node with a connection has a hub
+        classes: list[tuple[Priority | None, RowHub]] = [*way.by_class.items()] or [
+            (None, way.rows)
+        ]
+        pulls: list[Puller] = [self._pull(connection, hub, priority) for priority, hub in classes]
+        self._shared.rows.when_declared(connection.pull.news.ring)
+        news = connection.pull.news
+        return [self._push(lane, way.uplink, news) for lane in ROW_LANES], pulls
+
+    def _pull(self, connection: Connection, hub: RowHub, priority: Priority | None) -> RowPull:
+        return RowPull(
+            hub,
             self._shared.rows,
             self._shared.pulled,
             self._clock,
@@ -82,11 +104,34 @@ class RowLanes:
             greeted=lambda: connection.session.greetings,
             pace=self._pace,
             log=self._store.log,
+            limit=PAGE if self._most == MAX_FRAME else PAGE_OF_LIMITED,
             tell=self._tell,
+            schedule=self._schedule,
+            priority=priority,
         )
-        self._shared.rows.when_declared(connection.pull.news.ring)
-        lanes = [self._push(lane, self._way.uplink, connection.pull.news) for lane in ROW_LANES]
-        return lanes, pull
+
+    def hurry(self) -> None:
+        """Edits that wait for their schedule go now, and the hub is asked."""
+        if self._schedule is not None:
+            self._schedule.come_now()
+            self._shared.rows.changed.ring()
+
+    async def entities(self) -> list[EntityStatus]:
+        """Those that somebody has declared, the urgent ones first."""
+        rows, schedule = self._shared.rows, self._schedule
+        return [
+            EntityStatus(
+                entity,
+                how.strategy,
+                how.priority,
+                how.batch_size,
+                await rows.unsent(entity),
+                None if schedule is None else schedule.of(entity),
+                overruled(rows.words(entity), rows.said[entity]),
+            )
+            for entity, how in rows.declared.items()
+            if entity != DECLARATIONS
+        ]
 
     async def unsent(self, lane: Lane) -> int:
         """Edits of the lane's entities that the hub does not have."""
@@ -103,6 +148,7 @@ class RowLanes:
             shared.rows.changed,
             news=news,
             boot_id=self._clock.boot_id(),
+            most=self._most,
             tell=self._tell,
         )
         return LanePush(

@@ -6,9 +6,10 @@ that differs is looked at again after another hello, since only a hello tells th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -22,18 +23,60 @@ from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.sync_log import SyncLog
 from skerry.node.sync.asking import Asking
 from skerry.node.sync.pace import REPAIRED, Pace, Tell, untold
+from skerry.node.sync.row_schedule import RowSchedule
 from skerry.wire.local import PullCounters
 from skerry.wire.records import Meta
-from skerry.wire.shared import Buckets, RowsPart, RowsPull, RowsWanted, SharedRow
+from skerry.wire.shared import (
+    Buckets,
+    Declaration,
+    Priority,
+    RowsPage,
+    RowsPart,
+    RowsPull,
+    RowsWanted,
+    SharedRow,
+)
 
 log = logging.getLogger(__name__)
+
+PAGE = 4000
+"""Rows in one answer at most; the hub ends it sooner where rows are large."""
+
+PAGE_OF_LIMITED = 1000
+"""The same over a link that is limited and that others wait for, too."""
 
 WANTED = 1000
 """Rows that are asked for by their ids at a time."""
 
 
+class _Answer(msgspec.Struct, frozen=True):
+    """The hub's. `undecided` is what waited for a person before it was asked, `seen` the count of local changes then."""
+
+    page: RowsPage
+    undecided: dict[str, Undecided]
+    seen: int
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is all changes of which more follow: then nothing of it decides what is asked next."""
+        parts = self.page.parts
+        return bool(parts) and all(part.more and not part.repair for part in parts)
+
+
+def _follow(cursors: dict[str, str], page: RowsPage) -> None:
+    """Makes `cursors` those of what is asked next."""
+    for part in page.parts:
+        if part.more:
+            cursors[part.entity] = part.cursor
+        else:
+            cursors.pop(part.entity, None)
+
+
 class RowPull:
-    """Takes over the hub's shared rows. `news` rings as for `pull.PullLoop`; `greeted` counts answered hellos."""
+    """Takes over the hub's shared rows. `news` rings as for `pull.PullLoop`; `greeted` counts answered hellos.
+
+    With a `priority` it pulls the entities of that class only.
+    """
 
     def __init__(  # noqa: PLR0913 - both ends, and when
         self,
@@ -48,10 +91,16 @@ class RowPull:
         greeted: Callable[[], int],
         pace: Pace,
         log: SyncLog,
+        limit: int = PAGE,
         tell: Tell = untold,
+        schedule: RowSchedule | None = None,
+        priority: Priority | None = None,
     ) -> None:
+        self._limit = limit
         self._tell = tell
         self._log = log
+        self._priority = priority
+        self._schedule = schedule
         self._hub = hub
         self._rows = rows
         self._pulled = pulled
@@ -88,9 +137,16 @@ class RowPull:
 
     async def run(self) -> None:
         """Pulls at every ring, until cancelled."""
-        seen = self._news.count - 1
+        seen, schedule = self._news.count - 1, self._schedule
         while True:
-            seen = await self._news.within(seen, self._pace.pull_after(self._chance), self._clock)
+            seconds = self._pace.pull_after(self._chance)
+            if schedule is not None:
+                seconds = schedule.wait(seconds)
+            seen = await self._news.within(seen, seconds, self._clock)
+            if schedule is not None and schedule.come():
+                self._rows.changed.ring()
+                if self._priority is not None:
+                    self._news.ring()  # for the other classes
             await self._guard.run(self._pass)
 
     async def save(self) -> None:
@@ -105,27 +161,66 @@ class RowPull:
 
     async def _changes(self) -> bool:
         """All changes of all entities; False: the hub did not answer."""
-        cursors = self._pulled.cursors()
+        held = self._pulled.cursors()
+        cursors = {entity: held[entity] for entity in self._mine() if self._is_due(entity)}
+        asked = list(cursors)
         while cursors:
-            seen = self._rows.changed.count
-            undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
-            page = await self._asking.ask(partial(self._hub.rows, RowsPull(dict(cursors))))
-            if page is None:
+            answer = await self._ask(cursors)
+            while answer is not None and answer.goes_on:
+                answer = await self._take_and_ask(answer, cursors)
+            if answer is None or not await self._take_all(answer):
                 return False
-            self._asking.count(rows=sum(len(part.rows) for part in page.parts))
-            for part in page.parts:
-                if not await self._take(part, undecided.get(part.entity, frozenset()), seen):
-                    return False
-                if part.more:
-                    cursors[part.entity] = part.cursor
-                else:
-                    cursors.pop(part.entity, None)
-            if not page.parts:
+            if not answer.page.parts:
                 break
+            _follow(cursors, answer.page)
+        if self._schedule is not None:
+            self._schedule.pulled(asked)
         return True
 
+    async def _ask(self, cursors: Mapping[str, str]) -> _Answer | None:
+        seen = self._rows.changed.count
+        undecided = {entity: self._pulled.undecided(entity) for entity in cursors}
+        page = await self._asking.ask(partial(self._hub.rows, self._question(cursors)))
+        if page is None:
+            return None
+        self._asking.count(rows=sum(len(part.rows) for part in page.parts))
+        return _Answer(page, undecided, seen)
+
+    async def _take_and_ask(self, answer: _Answer, cursors: dict[str, str]) -> _Answer | None:
+        """The answer that follows one that goes on, which is taken over while the hub makes the next."""
+        _follow(cursors, answer.page)
+        asking = asyncio.create_task(self._ask(cursors))
+        try:
+            await self._take_all(answer)
+            return await asking
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _take_all(self, answer: _Answer) -> bool:
+        for part in answer.page.parts:
+            undecided = answer.undecided.get(part.entity, frozenset())
+            if not await self._take(part, undecided, answer.seen):
+                return False
+        return True
+
+    def _question(self, cursors: Mapping[str, str]) -> RowsPull:
+        declared = self._rows.declared
+        sizes = {entity: declared[entity].batch_size for entity in cursors if entity in declared}
+        usual = Declaration().batch_size
+        limits = {entity: size for entity, size in sizes.items() if size < usual}
+        return RowsPull(dict(cursors), self._limit, limits=limits)
+
+    def _is_due(self, entity: str) -> bool:
+        return self._schedule is None or self._schedule.may_pull(entity)
+
+    def _mine(self) -> list[str]:
+        """The entities that are pulled here, urgent ones first."""
+        declared = self._rows.declared.items()
+        return [entity for entity, how in declared if self._priority in {None, how.priority}]
+
     async def _missing(self) -> bool:
-        return all([await self._fetch(entity) for entity in list(self._rows.declared)])
+        return all([await self._fetch(entity) for entity in self._mine()])
 
     async def _take(self, part: RowsPart, undecided: Undecided, seen: int) -> bool:
         """False: the hub did not answer. What was edited here or answered since `seen` is not in the hub's digest."""

@@ -31,7 +31,7 @@ from skerry.node.sync.pull import PullLoop
 from skerry.node.sync.push import LanePush
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.session import LAST_SUCCESS, Agent, Puller, Session
-from skerry.wire.local import LaneCounters, LaneStatus, PullCounters, SyncStatus
+from skerry.wire.local import EntityStatus, LaneCounters, LaneStatus, PullCounters, SyncStatus
 from skerry.wire.sync import RECORD_LANES, Lane, LanePoint
 
 if TYPE_CHECKING:
@@ -127,12 +127,20 @@ class MoreLanes(Protocol):
     @property
     def lanes(self) -> tuple[Lane, ...]: ...
 
-    def connect(self, connection: Connection) -> tuple[list[LanePush], Puller]:
+    def connect(self, connection: Connection) -> tuple[list[LanePush], list[Puller]]:
         """What pushes the lanes, and what pulls beside them."""
         ...
 
     async def unsent(self, lane: Lane) -> int:
         """How much of the lane waits for the hub."""
+        ...
+
+    async def entities(self) -> list[EntityStatus]:
+        """What is synced by them."""
+        ...
+
+    def hurry(self) -> None:
+        """What waits for its schedule goes now."""
         ...
 
 
@@ -179,11 +187,12 @@ class Sync:
         self._more = more
         if self.connection is None:
             return
-        pushes, puller = more.connect(self.connection)
+        pushes, pullers = more.connect(self.connection)
         for push in pushes:
             await push.load()
             self.connection.pushes[push.feed.lane] = push
-        self.connection.session.follow(puller)
+        for puller in pullers:
+            self.connection.session.follow(puller)
         self.connection.check.ring()
 
     @property
@@ -234,12 +243,22 @@ class Sync:
             pulls=session.pullers[0].counts if session else PullCounters(),
             row_pulls=session.pullers[1].counts if session and session.pullers[1:] else None,
             network=None if self.turns is None else await self.turns.status(),
+            entities=[] if self._more is None else await self._more.entities(),
         )
+
+    def hurry(self) -> None:
+        """What waits for a schedule of its own goes now."""
+        if self._more is not None:
+            self._more.hurry()
+
+    async def waiting(self) -> dict[Lane, int]:
+        """What the hub does not have: records, or rows."""
+        return {lane: (await self._lane(lane)).waiting for lane in self._lanes}
 
     async def settled(self) -> None:
         """Returns when the hub has everything, or is not there."""
         while self.reachability.connected and any(  # noqa: ASYNC110 - four lanes, at the end of a life
-            [(await self._lane(lane)).waiting for lane in self._lanes]
+            (await self.waiting()).values()
         ):
             await asyncio.sleep(_LOOK_EVERY)
 

@@ -1,0 +1,76 @@
+"""What the hub's settings say of entities holds for the fleet: declarations that say otherwise are put right.
+
+At the start, and in the transaction in which somebody declares otherwise (`push`, `model_rows`, `shared_rows`). It is an
+edit by the hub like any other, so nodes hear of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from sqlalchemy import Connection
+
+from skerry.core.entity_words import carried, decided, names_in
+from skerry.core.merging import canonical
+from skerry.core.synced_words import SAY_NOTHING, EntityWords
+from skerry.hub.store import locks, shared, shared_feed
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.sync import rows_push
+from skerry.wire.codec import encode
+from skerry.wire.shared import DECLARATIONS, Declaration, Edit, EditFrame
+
+_A_MILLISECOND = 1_000_000
+
+
+class Declarations:
+    """`words` is what the settings say, by the entity's name."""
+
+    def __init__(self, words: Mapping[str, EntityWords]) -> None:
+        self._words = {name: said for name, said in words.items() if said != SAY_NOTHING}
+
+    def instead(self, entity: str, asked: Declaration) -> Declaration:
+        """What is asked for, with what the settings say in its place."""
+        words = self._words.get(entity, SAY_NOTHING)
+        said = carried(words, decided(words, asked))
+        return msgspec.structs.replace(said, settled=names_in(words))
+
+    async def hold_all(self, store: HubStore, at: int) -> None:
+        """Declares what the settings name, also for an entity that nobody has declared. What they no longer name is free again."""
+
+        def work(connection: Connection) -> bool:
+            locks.of_fleet(connection)
+            settled = [
+                entity
+                for entity in shared_feed.ids(connection, DECLARATIONS)
+                if shared.declaration(connection, entity).settled
+            ]
+            return self.hold(connection, {**self._words, **dict.fromkeys(settled)}, at)
+
+        await store.write(work)
+
+    def hold(self, connection: Connection, entities: Iterable[str], at: int) -> bool:
+        """Puts the declarations of these entities right; whether any had to be. The caller holds the fleet's lock."""
+        edits = [
+            edit for entity in entities if (edit := self._edit(connection, entity, at)) is not None
+        ]
+        if edits:
+            rows_push.apply(connection, [EditFrame(DECLARATIONS, edits)], "", at)
+        return bool(edits)
+
+    def _edit(self, connection: Connection, entity: str, at: int) -> Edit | None:
+        row = shared.find(connection, DECLARATIONS, entity)
+        is_there = row is not None and not row.deleted
+        if not is_there and entity not in self._words:
+            return None
+        said = shared.declaration(connection, entity) if is_there else Declaration()
+        wanted = self.instead(entity, said)
+        if is_there and wanted == said:
+            return None
+        body = msgspec.Raw(canonical(encode(wanted)))
+        rev, seen = (0, 0) if row is None else (row.rev, row.hlc)
+        return Edit(entity, rev, max(at // _A_MILLISECOND << 16, seen + 1), "put", body)
+
+
+HELD_BY_NONE = Declarations({})
+"""Where no settings say anything."""
