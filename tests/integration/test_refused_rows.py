@@ -9,6 +9,7 @@ import pytest
 from tests.hub_rig import DAY
 from tests.rows_site import NEVER, RowsSite, SiteNode, rows_site
 
+from skerry.cli.health import sync_table
 from skerry.kit.backoff import Backoff
 from skerry.node.sync.on_request import log_page, sync_now
 from skerry.node.sync.pace import Pace
@@ -103,6 +104,8 @@ async def test_a_pull_of_rows_that_is_refused_is_parked_and_tried_on_request(
     assert parked.words == "pull of rows: cannot rows/pull: refused by the test"
     status = await node.sync.status()
     assert (status.result, status.failures, status.pulls.refusals) == ("failing", 3, 0)
+    assert status.problems == ["cannot rows/pull: refused by the test"]
+    assert status.problems[0] in sync_table(status, site.clock.wall_ns()).lead[-1].text
     assert status.row_pulls is not None
     assert status.row_pulls.refusals == 3
     assert len(delays(node, "pull")) == 3
