@@ -1,6 +1,10 @@
 """The node's state rows, outbox and frozen frames on a real SQLite file."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
@@ -149,3 +153,37 @@ async def test_a_row_whose_clock_the_hub_has_set_right_is_not_sent_again(store: 
     await store.acknowledge_state(LanePoint(1, frame.chain), [taken])
     assert await store.unsent() == 0
     assert await store.rows("status") == [taken]
+
+
+async def test_a_job_that_fails_is_undone_alone_or_among_others(
+    tmp_path: Path, disk: RealDisk
+) -> None:
+    """A lone one has the transaction for itself, others a savepoint each."""
+    writer = SqliteWriter(tmp_path / "node.db", ["CREATE TABLE t (v INTEGER PRIMARY KEY);"], disk)
+    writer.start()
+    entered, go = threading.Event(), threading.Event()
+
+    def put(value: int, *, then_fail: bool = False) -> Callable[[sqlite3.Connection], None]:
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO t VALUES (?)", (value,))
+            if then_fail:
+                raise ValueError
+
+        return work
+
+    def hold(_: sqlite3.Connection) -> None:
+        entered.set()
+        go.wait(10.0)
+
+    with pytest.raises(ValueError):  # noqa: PT011 - the one above
+        await writer.run(put(1, then_fail=True), label="test")
+    await writer.run(put(2), label="test")
+    holding = writer.submit(hold, label="test")
+    await asyncio.to_thread(entered.wait, 10.0)
+    jobs = [writer.submit(put(each, then_fail=each == 4), label="test") for each in (3, 4, 5)]
+    go.set()
+    holding.result()
+    assert [type(job.exception()) for job in jobs] == [type(None), ValueError, type(None)]
+    with contextlib.closing(writer.reader()) as reader:
+        assert [row["v"] for row in reader.execute("SELECT v FROM t ORDER BY v")] == [2, 3, 5]
+    writer.stop()
