@@ -28,12 +28,16 @@ BENCHES = (
     "storage",
     "restore",
     "entities",
+    "sync",
 )
+
+LONG = ("sync_million",)
+"""Run by name only."""
 
 PARTS = ("sync_rows",)
 """Parts of another bench that are run by name only; nothing is kept of them."""
 
-KNOWN = (*BENCHES, *PARTS)
+KNOWN = (*BENCHES, *LONG, *PARTS)
 
 
 def main() -> int:

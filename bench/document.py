@@ -32,6 +32,8 @@ TITLES = {
     "containers": "Containers",
     "storage": "Encryption at rest",
     "entities": "Rows of models",
+    "sync": "Sync of rows",
+    "sync_million": "A million rows",
 }
 
 

@@ -54,7 +54,7 @@ async def run(place: Path) -> list[Figure]:
         socket = str(node.directory / "run" / "w" / WORKER / "sock")
         local = await asyncio.to_thread(_rates, sdk.repository(Draft, socket=socket), Draft)
         shared = await asyncio.to_thread(_rates, sdk.repository(Recipe, socket=socket), Recipe)
-        await rig.until(lambda: _sent(node))
+        await rig.until(lambda: _sent(node), 0.2)
         token = (site.hub.directory / "admin.token").read_text().strip()
         at_hub = sdk.repository(Recipe, hub=site.hub.url, token=token, timeout=None)
         hub = await asyncio.to_thread(_rates, at_hub, Recipe)

@@ -13,13 +13,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.installation import Installation, Node
-
 from skerry import sdk
-from skerry.sdk import Repository
-
-WORKER = "worker"
-"""The workload in whose name rows are written and read."""
 
 _STATUSES = ("done", "failed", "running")
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,10 +52,10 @@ def _execution(number: int, chance: random.Random) -> Execution:
         workflow_id=f"wf-{number % 40}",
         status=_STATUSES[number % 3],
         output=base64.b64encode(chance.randbytes(60)).decode(),
-        metrics=Metrics(number % 100, number * 7 % 90_000),
+        metrics=Metrics(number % 100, number * 7 % 1000),
         started_at=_moment(number * 7),
         completed_at=_moment(number * 7 + 5),
-        id=f"exec:{number:09d}",
+        id=f"exec:{number:08d}",
     )
 
 
@@ -77,15 +71,3 @@ def write_documents(rows: Iterable[Execution], file: Path) -> Path:
             document = {"_id": fields.pop("id"), **fields}
             out.write(json.dumps(document, separators=(",", ":")) + "\n")
     return file
-
-
-def at_node(node: Node) -> Repository[Execution]:
-    """The rows as a workload of this node has them."""
-    path = node.directory / "run" / "w" / WORKER / "sock"
-    return sdk.repository(Execution, socket=str(path), timeout=120.0)
-
-
-def at_hub(site: Installation) -> Repository[Execution]:
-    """The rows as a person's program has them."""
-    token = (site.hub.directory / "admin.token").read_text().strip()
-    return sdk.repository(Execution, hub=site.hub.url, token=token, timeout=120.0)

@@ -14,6 +14,7 @@ from tests.installation import Installation, installation, sleeper
 from bench import rig
 from bench.figures import Figure, summary
 from skerry.core.cursors import set_digest
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.identity import read_identity, read_secret
 from skerry.node.sync.pace import SAFETY_EVERY
 from skerry.node.sync.uplink import HttpUplink, open_session
@@ -139,7 +140,7 @@ async def _one_pull(proxy: ChaosProxy, url: str, directory: Path) -> int:
     """Bytes of a pull that brings nothing, on a connection of its own, as the node makes it."""
     identity = read_identity(directory)
     assert identity is not None
-    secret = read_secret(directory)
+    secret = read_secret(directory, NullCipher())
     async with open_session() as session:
         full = await HttpUplink(session, url, identity.node_id, secret).pull(Pull(None, ""))
     known = Pull(full.cursor, set_digest({(row.entity, row.id): row.rev for row in full.rows}))

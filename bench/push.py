@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import re
-import signal
 import subprocess
 import time
 from pathlib import Path
 
-from tests.installation import Node, free_port, installation, sleeper
+from tests.installation import Node, installation, sleeper
 
-from bench import installed, rig
+from bench import installed, peer_pouchdb, rig
 from bench.figures import Figure
 from skerry.sdk.client import Client
 from skerry.testing.chaos_proxy import ChaosProxy, Direction
@@ -60,7 +58,7 @@ async def run(place: Path) -> list[Figure]:
         if directory is None
         else {
             f"PouchDB {adapter}": _pouchdb(directory, place, adapter)
-            for adapter in ("memory", "leveldb")
+            for adapter in peer_pouchdb.ADAPTERS
         }
     )
     for shape, (rate, size) in zip(SHAPES, pushes, strict=True):
@@ -163,28 +161,12 @@ async def _is_acknowledged(node: Node) -> bool:
 
 def _pouchdb(directory: Path, place: Path, adapter: str) -> float:
     """Documents per second of one replication."""
-    scratch = place / adapter
-    scratch.mkdir()
-    port = str(free_port())
-    words = ["node", str(directory / "server.js"), adapter, port, str(scratch)]
-    server = subprocess.Popen(
-        words,
-        cwd=directory,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        assert server.stdout is not None
-        server.stdout.readline()
-        near = scratch / "client"
-        near.mkdir()
-        words = ["node", str(directory / "push.js"), adapter, port, str(near), str(DOCUMENTS)]
+    near = place / adapter / "client"
+    near.mkdir(parents=True)
+    with peer_pouchdb.server(directory, place / adapter, adapter) as port:
+        words = ["node", str(directory / "push.js"), adapter, str(port), str(near), str(DOCUMENTS)]
         done = subprocess.run(
             words, cwd=directory, capture_output=True, text=True, check=True, timeout=90
         )
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
     told = json.loads(done.stdout.splitlines()[-1])
     return float(told["written"] / told["seconds"])

@@ -8,19 +8,44 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tests.installation import Installation, Node, installation, sleeper
 
 from bench import rig
-from bench.executions import WORKER, Execution, at_node
+from bench.executions import Execution
 from bench.processes import cpu_seconds
+from skerry import sdk
 from skerry.sdk import Repository
-from skerry.testing.chaos_proxy import ChaosProxy
+from skerry.testing.chaos_proxy import ChaosProxy, Direction
 
 HUB = "encryption: {storage: {enabled: true}}\n"
+WORKER = "worker"
+"""The workload in whose name rows are written and read."""
+
 NODE = ("--set", "encryption.storage.enabled=true")
-_QUIET = 0.1
-_PATIENCE = 300.0
+PATIENCE = 300.0
+
+T = TypeVar("T")
+
+
+class Way(ChaosProxy):
+    """Knows between which moments (monotonic seconds) bytes travelled since it was asked to `listen`."""
+
+    asked = answered = 0.0
+
+    def listen(self) -> None:
+        """What follows is a question by the node, and its answers."""
+        self.asked = self.answered = 0.0
+
+    async def _forward(
+        self, data: bytes, writer: asyncio.StreamWriter, direction: Direction
+    ) -> None:
+        if direction == "up":
+            self.asked = self.asked or time.monotonic()
+        await super()._forward(data, writer, direction)
+        if direction == "down":
+            self.answered = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -28,8 +53,25 @@ class Placed:
     """A node, its way to the hub, and its rows."""
 
     node: Node
-    way: ChaosProxy
+    way: Way
     rows: Repository[Execution]
+
+    @property
+    def socket(self) -> str:
+        """Where the workload asks its node."""
+        return workload_socket(self.node)
+
+    def of(self, cls: type[T]) -> Repository[T]:
+        """Rows of another model, as the workload has them."""
+        return sdk.repository(cls, socket=self.socket, timeout=PATIENCE)
+
+    async def synced(self, row_id: str) -> bool:
+        """Whether a program on the node sees the row as the hub's."""
+        return (await asyncio.to_thread(self.rows.info, row_id)).status == "synced"
+
+    async def has(self, row_id: str) -> bool:
+        """Whether a program on the node finds the row."""
+        return await asyncio.to_thread(self.rows.find, row_id) is not None
 
     def cut(self) -> None:
         """Until `way.heal`, the hub cannot be reached."""
@@ -55,13 +97,28 @@ class Site:
         assert process is not None
         return process.pid
 
+    @property
+    def token(self) -> str:
+        """The administrator's."""
+        return (self.found.hub.directory / "admin.token").read_text().strip()
+
+    def at_hub(self, cls: type[T]) -> Repository[T]:
+        """Rows as a person's program has them."""
+        return sdk.repository(cls, hub=self.found.hub.url, token=self.token, timeout=PATIENCE)
+
     async def node(self, name: str, *options: str) -> Placed:
         """One more, online, with the workload WORKER; it shares nothing yet."""
-        way = ChaosProxy("127.0.0.1", self.found.hub.port)
+        way = Way("127.0.0.1", self.found.hub.port)
         await self._ending.enter_async_context(way)
         url = f"http://127.0.0.1:{way.port}"
         node = await rig.joined(self.found, name, url, sleeper(WORKER), options=(*NODE, *options))
-        return Placed(node, way, at_node(node))
+        rows = sdk.repository(Execution, socket=workload_socket(node), timeout=PATIENCE)
+        return Placed(node, way, rows)
+
+
+def workload_socket(node: Node) -> str:
+    """Where WORKER asks its node."""
+    return str(node.directory / "run" / "w" / WORKER / "sock")
 
 
 @contextlib.asynccontextmanager
@@ -118,21 +175,22 @@ async def leg(site: Site, placed: Placed, rows: int, done: Callable[[], Awaitabl
     while way.accepted == accepted:  # noqa: ASYNC110 - its moment is what counts
         await asyncio.sleep(0.001)
     started = time.time_ns()
-    async with asyncio.timeout(_PATIENCE):
-        await _quiet(placed)
+    async with asyncio.timeout(PATIENCE):
+        await quiet(placed)
         while not await done():
-            await _quiet(placed)
-        await _quiet(placed)
+            await quiet(placed)
+        await quiet(placed)
     node_cpu, hub_cpu = (cpu_seconds([pid]) - cpu for pid, cpu in zip(pids, before, strict=True))
-    ended = (await placed.node.sync()).last_success or 0
+    ended = (await placed.node.sync()).last_synced or 0
     assert ended > started, (started, ended)
     size = placed.travelled - travelled
     return Leg(rows, (ended - started) / 1e9, size, node_cpu, hub_cpu)
 
 
-async def _quiet(placed: Placed) -> None:
+async def quiet(placed: Placed, seconds: float = 0.1) -> None:
+    """Waits until nothing has travelled for so long."""
     seen, since = placed.travelled, time.monotonic()
-    while time.monotonic() - since < _QUIET:
+    while time.monotonic() - since < seconds:
         await asyncio.sleep(0.005)
         if placed.travelled != seen:
             seen, since = placed.travelled, time.monotonic()

@@ -52,11 +52,11 @@ async def trial(place: Path, count: int) -> Trial:
         before = _disk(hub), _disk(near.node.directory)
         near.cut()
         await asyncio.to_thread(near.rows.create_many, rows)
-        push = await sealed.leg(site, near, count, lambda: _is_synced(near, last))
+        push = await sealed.leg(site, near, count, lambda: near.synced(last))
         far = await site.node("n2")
         far.cut()
         await asyncio.to_thread(far.rows.declare)
-        pull = await sealed.leg(site, far, count, lambda: _is_there(far, last))
+        pull = await sealed.leg(site, far, count, lambda: far.has(last))
         await _check(site, far, count)
         return Trial(
             push,
@@ -67,14 +67,6 @@ async def trial(place: Path, count: int) -> Trial:
             _disk(near.node.directory) - before[1],
             _disk(hub) - before[0],
         )
-
-
-async def _is_synced(placed: Placed, row_id: str) -> bool:
-    return (await asyncio.to_thread(placed.rows.info, row_id)).status == "synced"
-
-
-async def _is_there(placed: Placed, row_id: str) -> bool:
-    return await asyncio.to_thread(placed.rows.find, row_id) is not None
 
 
 async def _check(site: Site, far: Placed, count: int) -> None:
@@ -126,10 +118,11 @@ def figures(
                 note="60 bytes of each row are random",
             ),
         ]
-    return [*found, *_memory(bench, trials), *(cost(bench, each) for each in costs)]
+    memory = _memory(bench, trials, dict(peers.get("memory", {})))
+    return [*found, *memory, *(cost(bench, each) for each in costs)]
 
 
-def _memory(bench: str, trials: Sequence[Trial]) -> list[Figure]:
+def _memory(bench: str, trials: Sequence[Trial], peers: dict[str, float]) -> list[Figure]:
     node = max(max(each.pusher, each.puller) for each in trials)
     pusher, puller = trials[0].pusher, trials[0].puller
     return [
@@ -139,6 +132,7 @@ def _memory(bench: str, trials: Sequence[Trial]) -> list[Figure]:
             node,
             "MB",
             target=80.0,
+            peers=peers,
             note=f"the node that wrote and pushed {pusher:.1f}, the one that pulled {puller:.1f}",
         ),
         Figure(

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.local_node import local_node
+from tests.sealed_node import SealedNode
 from tests.shared_rig import Fleet, SharingNode, fleet
 
 from skerry import sdk
+from skerry.kit.clock import SystemClock
 from skerry.node.store.entity_rows import EntityRows
+from skerry.node.store.shared_frames import SharedFrames
+from skerry.node.store.shared_rows import SharedRows
 from skerry.sdk import Repository
 
 T = TypeVar("T")
@@ -55,3 +59,10 @@ async def model_fleet(directory: Path, nodes: int = 1) -> AsyncIterator[ModelFle
             await ending.enter_async_context(local_node(here, socket, entities=entities))
             made.append(ModelNode(node, socket))
         yield ModelFleet(found, made)
+
+
+def entities(node: SealedNode) -> EntityRows:
+    """Of a node's store alone."""
+    store = node.store
+    rows = SharedRows(store.writer, store.reader, SystemClock(), store.state.node_id, store.cipher)
+    return EntityRows(rows, SharedFrames(rows, store.cipher, store.state.log))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.hub_backups import hub_settings_at
@@ -18,14 +19,21 @@ class RestorableHub:
 
     rig: HubRig
 
-    def __init__(self, directory: Path, url: str, clock: ManualClock) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        url: str,
+        clock: ManualClock,
+        make: Callable[[str, ManualClock], HubRig] = HubRig,
+    ) -> None:
+        self._make = make
         self.backup = directory / "copies" / "one.skb"
         self.settings = hub_settings_at(directory / "hub", url)
         self._clock = clock
         self.backup.parent.mkdir()
 
     async def start(self) -> HubRig:
-        self.rig = HubRig(self.settings.database_url, self._clock)
+        self.rig = self._make(self.settings.database_url, self._clock)
         await self.rig.start()
         await self.rig.retention.prepare(self._clock.wall_ns())
         return self.rig

@@ -215,9 +215,9 @@ class RowsSite:
         self.hub = self.new_hub()
 
     def new_hub(self) -> HubRig:
-        return HubRig(self.url, self.clock, tell=self._news)
+        return HubRig(self.url, self.clock, tell=self.news)
 
-    def _news(self, node_id: str) -> None:
+    def news(self, node_id: str) -> None:
         for node in self.nodes:
             if node.enrolled.node_id == node_id and not node.way.link.closed:
                 node.way.link.tell(News())
@@ -234,10 +234,10 @@ class RowsSite:
         self.nodes.append(node)
         return node
 
-    async def again(self, node: SiteNode) -> None:
+    async def again(self, node: SiteNode, pace: Pace | None = None) -> None:
         """Starts a node that was stopped."""
         self.nodes.remove(node)
-        await self.add(node)
+        await self.add(node, pace)
 
     async def share(self, declarations: dict[str, Declaration]) -> None:
         """All nodes are on, have the entities, and know so."""

@@ -35,7 +35,6 @@ from skerry.node.identity import seal_secret
 from skerry.node.on_demand import blob_bytes
 from skerry.node.ports import Room
 from skerry.node.store.encryption import open_encryption
-from skerry.node.store.entity_rows import EntityRows
 from skerry.node.store.files import FileRows
 from skerry.node.store.instances import InstanceStore, Transition
 from skerry.node.store.opening import OpenedStore, Recover, opened
@@ -43,8 +42,6 @@ from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.node.store.rotation import Beside, Rotation
-from skerry.node.store.shared_frames import SharedFrames
-from skerry.node.store.shared_rows import SharedRows
 from skerry.testing.faulty_disk import KillingDisk
 from skerry.wire.files import FileRef
 from skerry.wire.records import Publish, PublishedRecord
@@ -129,13 +126,6 @@ async def _files(
     files.room = RoomLeft()
     files.follow(tasks)
     return files
-
-
-def entities(node: SealedNode) -> EntityRows:
-    """The rows of models on this node, as its local API asks them."""
-    store = node.store
-    rows = SharedRows(store.writer, store.reader, SystemClock(), store.state.node_id, store.cipher)
-    return EntityRows(rows, SharedFrames(rows, store.cipher, store.state.log))
 
 
 async def publish(node: SealedNode, first: int, count: int = 10, text: str = "") -> None:

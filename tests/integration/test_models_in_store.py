@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.sealed_node import entities, sealed_node
+from tests.entity_rig import entities
+from tests.sealed_node import sealed_node
 
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.node.store.entity_rows import EntityRows

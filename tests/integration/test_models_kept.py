@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from tests.backup_rig import kek, maker, restored
 from tests.canary import CANARY
-from tests.sealed_node import entities, sealed_node
+from tests.entity_rig import entities
+from tests.sealed_node import sealed_node
 
 from skerry.node.backups.restoring import Keeping
 from skerry.wire.entities import Change, Changes, Declare, Find

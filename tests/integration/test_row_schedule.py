@@ -75,6 +75,7 @@ async def test_edits_wait_for_their_schedule(node: SharedNode, manual_clock: Man
     schedule.pulled([NAME])
     await node.rows.put(NAME, "b", b"{}")
     assert await node.push(lane) == []
+    assert not await node.frames.has_waiting(lane)
     assert await node.frames.unsent(lane) == 1
     assert (schedule.may_pull(NAME), schedule.may_pull("other")) == (False, True)
     assert schedule.wait(600.0) == 60.0

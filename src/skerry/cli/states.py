@@ -40,7 +40,7 @@ def sync_lines(status: SyncStatus, now_ns: int) -> Iterator[Line]:
             yield Line(
                 f"parked    lane {lane.lane}: refused {status.failures} times, kept", "yellow"
             )
-    for problem in sorted({lane.problem for lane in status.lanes} - {""}):
+    for problem in sorted({*status.problems, *(lane.problem for lane in status.lanes)} - {""}):
         yield Line(f"problem   {problem}", "yellow")
 
 

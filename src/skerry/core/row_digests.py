@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from skerry.wire.shared import BUCKETS
 
@@ -27,6 +27,18 @@ def bucket_of(row_id: str) -> int:
 def replaced(total: int, old: int, new: int) -> int:
     """A bucket's sum after a row's mark has changed; 0 stands for a row that is not there or deleted."""
     return (total - old + new) & _MASK
+
+
+def summed(
+    sums: Sequence[int], come: Iterable[tuple[str, int]], gone: Iterable[tuple[str, int]]
+) -> list[int]:
+    """`sums` after marks have come and gone, each with its row's id: as `replaced`, for many."""
+    now, crc32 = list(sums), zlib.crc32
+    for row_id, mark in come:
+        now[crc32(row_id.encode()) % BUCKETS] += mark
+    for row_id, mark in gone:
+        now[crc32(row_id.encode()) % BUCKETS] -= mark
+    return [total & _MASK for total in now]
 
 
 def pack(sums: Sequence[int]) -> bytes:

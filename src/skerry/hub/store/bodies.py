@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,7 +32,7 @@ from skerry.hub.store.tables import (
     workload_version,
 )
 from skerry.kit.errors import Corrupt
-from skerry.kit.sealing.cipher import KeyMissing, Place
+from skerry.kit.sealing.cipher import KeyMissing, Place, Row
 from skerry.kit.sealing.format import is_sealed, key_id_of
 
 SEALED = "sealed:"
@@ -131,6 +132,19 @@ class Bodies:
             return self._opened(body, stored, row)
         self.permit_plain(body, *row)
         return stored.removeprefix(_RAW) if body.raw else stored
+
+    def seal_rows(self, body: Body, rows: Sequence[Row], *within: str) -> list[bytes]:
+        """As `seal`, for many rows whose primary keys begin with `within`; not for `raw` bodies."""
+        if self._keys is None:
+            return [plain for _, plain in rows]
+        return self._keys.seal_rows(rows, body.place(*within))
+
+    def open_rows(self, body: Body, rows: Sequence[Row], *within: str) -> list[bytes]:
+        """The inverse of `seal_rows`. Raises as `open`."""
+        place = body.place(*within)
+        if self._keys is None or not all(is_sealed(stored) for _, stored in rows):
+            return [self.open(body, stored, *place.at(last).row) for last, stored in rows]
+        return self._keys.open_rows(self._connection, rows, place)
 
     def seal_text(self, body: Body, plain: str, *row: str | int) -> str:
         """As `seal`, for a column of text."""

@@ -7,7 +7,7 @@ server and back instead of five.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import psycopg
@@ -36,13 +36,22 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[tuple[object
     _write(connection, table, rows, "DO NOTHING")
 
 
-def put(connection: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
-    """As `insert_new`, but what has the primary key of one of `rows` is replaced. None may have that of another."""
+def put(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[tuple[object, ...]],
+    *,
+    but: Collection[str] = (),
+) -> None:
+    """As `insert_new`, but what has the primary key of one of `rows` is replaced. None may have that of another.
+
+    Columns of `but` keep what they have where the row is there.
+    """
     keys = ", ".join(f'"{column.name}"' for column in table.primary_key)
     others = ", ".join(
         f'"{column.name}" = excluded."{column.name}"'
         for column in table.columns
-        if not column.primary_key
+        if not column.primary_key and column.name not in but
     )
     _write(connection, table, rows, f"({keys}) DO UPDATE SET {others}")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, delete, exists, func, select, update
+from sqlalchemy import BigInteger, Connection, and_, bindparam, delete, exists, func, select, update
 
 from skerry.hub.store.notices import tell_news
 from skerry.hub.store.tables import FLEET, change, log
@@ -18,6 +18,15 @@ from skerry.kit.ids import random_token
 
 _TAG_BYTES = 8
 _LOST_AT_MOST = 1_000_000_000
+
+
+_LOG = select(log.c.epoch, log.c.seq, log.c.pruned_through).where(log.c.fleet_id == FLEET)
+_ALLOT = (
+    update(log)
+    .where(log.c.fleet_id == FLEET)
+    .values(seq=log.c.seq + bindparam("count", type_=BigInteger()))
+    .returning(log.c.seq)
+)
 
 
 @dataclass(frozen=True)
@@ -42,9 +51,7 @@ class Log:
 
 def read_log(connection: Connection) -> Log:
     """The log's head."""
-    row = connection.execute(
-        select(log.c.epoch, log.c.seq, log.c.pruned_through).where(log.c.fleet_id == FLEET)
-    ).one()
+    row = connection.execute(_LOG).one()
     return Log(row.epoch, row.seq, row.pruned_through)
 
 
@@ -54,12 +61,7 @@ def allot(connection: Connection, count: int = 1) -> int:
     The row stays locked until the commit, so numbers become visible in their order even when several
     processes write to one PostgreSQL.
     """
-    last = connection.execute(
-        update(log)
-        .where(log.c.fleet_id == FLEET)
-        .values(seq=log.c.seq + count)
-        .returning(log.c.seq)
-    ).scalar_one()
+    last = connection.execute(_ALLOT, {"count": count}).scalar_one()
     return int(last) - count + 1
 
 

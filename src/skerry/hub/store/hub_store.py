@@ -222,7 +222,10 @@ class _Group:
         with self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 self._fence(connection)
-            results = [None if job is _COMPACT else _run(connection, job) for job in jobs]
+            alone = len(jobs) == 1
+            results = [
+                None if job is _COMPACT else _run(connection, job, alone=alone) for job in jobs
+            ]
         return [
             _written_anew(self._engine) if job is _COMPACT else result
             for job, result in zip(jobs, results, strict=True)
@@ -255,15 +258,20 @@ def _written_anew(engine: Engine) -> SkerryError | None:
     return None
 
 
-def _run(connection: Connection, job: Work) -> Any:  # noqa: ANN401 - a job returns what it likes
+def _run(connection: Connection, job: Work, *, alone: bool) -> Any:  # noqa: ANN401 - a job returns what it likes
+    """The job's result, or why it failed and was undone. `alone`: the transaction is its own, and needs no savepoint."""
     try:
-        with connection.begin_nested():
+        with contextlib.nullcontext() if alone else connection.begin_nested():
             return job(connection)
     except (IntegrityError, DataError) as error:
-        return error  # this job's rows are wrong; its savepoint is undone and the others go on
+        failed: Exception = error  # this job's rows are wrong; the others of its group go on
     except DatabaseError as error:
-        if is_impatient(error):
-            return classify(error, connection.engine.url)
-        raise  # disk full, connection lost, corrupt: the whole group fails
+        if not is_impatient(error):
+            raise  # disk full, connection lost, corrupt: the whole group fails
+        failed = classify(error, connection.engine.url)
     except Exception as error:  # noqa: BLE001 - the caller of this one job gets it
-        return error
+        failed = error
+    transaction = connection.get_transaction()
+    if alone and transaction is not None:
+        transaction.rollback()
+    return failed

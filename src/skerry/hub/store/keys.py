@@ -8,7 +8,7 @@ it does not know looks there. `bodies` seals and opens with it, `rotation` chang
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 from sqlalchemy import URL, Connection, select
@@ -21,7 +21,7 @@ from skerry.hub.store.tables import FLEET, hub_process, key_ring
 from skerry.kit.clock import NS, Clock
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Corrupt, Refused
-from skerry.kit.sealing.cipher import Place
+from skerry.kit.sealing.cipher import Place, Row
 from skerry.kit.sealing.format import key_id_of
 from skerry.kit.sealing.key_ring import Protection, fresh_keys
 from skerry.kit.sealing.keys import RESERVED_AT_ONCE, DataClass, Keys, due, reserving, with_new
@@ -108,6 +108,18 @@ class StoreKeys:
         if key_id_of(sealed) in self._cipher.now.opening:
             return self._cipher.open(sealed, place)
         return self._as_seen_by(connection).open(sealed, place)
+
+    def seal_rows(self, rows: Sequence[Row], within: Place) -> list[bytes]:
+        """As `seal`, for many rows (`Cipher.seal_rows`)."""
+        return self._cipher.seal_rows(rows, within)
+
+    def open_rows(self, connection: Connection, rows: Iterable[Row], within: Place) -> list[bytes]:
+        """The inverse of `seal_rows`. Raises as `open_body`."""
+        return self._cipher.now.sealing.open_rows(
+            rows,
+            (within.table, within.column, *within.row),
+            lambda last, sealed: self.open_body(connection, sealed, within.at(last)),
+        )
 
     def fence(self, connection: Connection) -> None:
         """Begins a writing transaction: until its end nobody changes the ring, and this process has the newest one."""

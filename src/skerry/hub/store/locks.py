@@ -12,6 +12,9 @@ from skerry.hub.store.tables import FLEET, log
 _SCHEMA, _NODE, _PARTITIONS, _KEYS = 18_600, 18_601, 18_602, 18_603
 
 
+_OF_FLEET = select(log.c.seq).where(log.c.fleet_id == FLEET).with_for_update()
+
+
 def of_schema(connection: Connection) -> None:
     """Held while the database is migrated."""
     _advisory(connection, _SCHEMA, "")
@@ -29,7 +32,7 @@ def of_node(connection: Connection, node_id: str) -> None:
 
 def of_fleet(connection: Connection) -> None:
     """Held while somebody decides what nodes are told: begin with it, read after it."""
-    _ = connection.execute(select(log.c.seq).where(log.c.fleet_id == FLEET).with_for_update())
+    _ = connection.execute(_OF_FLEET)
 
 
 def of_keys(connection: Connection) -> None:

@@ -5,12 +5,24 @@ Whoever decides by what is read here holds the fleet's lock (`locks.of_fleet`) u
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Connection, Text, any_, func, select
-from sqlalchemy import literal as bound
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.sql.type_api import TypeEngine
 
 from skerry.core.row_digests import EMPTY, unpack
@@ -23,6 +35,7 @@ from skerry.hub.store.shared_tables import (
 )
 from skerry.hub.store.tables import FLEET
 from skerry.kit.clock import NS
+from skerry.kit.sealing.cipher import Row
 from skerry.wire.shared import DECLARATIONS, OF_DECLARATIONS, Declaration, SharedRow
 
 NO_BODY = b"{}"
@@ -84,10 +97,35 @@ VERSION = (
 )  # fmt: skip
 
 
+# Statements of the way that every push and pull goes are made once: making one costs more than running it.
+_OF_ENTITY = (shared_row.c.fleet_id == FLEET) & (shared_row.c.entity == bindparam("entity"))
+_STANDING = select(
+    shared_entity.c.live,
+    shared_entity.c.newest,
+    shared_entity.c.pruned_through,
+    shared_entity.c.sums,
+).where(shared_entity.c.fleet_id == FLEET, shared_entity.c.entity == bindparam("entity"))
+_WAITING_OF = (
+    select(shared_conflict.c.id)
+    .where(
+        shared_conflict.c.fleet_id == FLEET,
+        shared_conflict.c.entity == bindparam("entity"),
+        shared_conflict.c.node_id == bindparam("node_id"),
+    )
+    .order_by(shared_conflict.c.id)
+)
+
+
 def heads(connection: Connection, entity: str, ids: Collection[str]) -> dict[str, Head]:
     """The rows with these ids that there are, deleted ones too."""
-    query = select(*_HEAD).where(of_entity(entity), among(connection, shared_row.c.id, ids))
-    return {row.id: head(row) for row in connection.execute(query)}
+    query = _heads_query(connection.dialect.name)
+    found = connection.execute(query, {"entity": entity, "ids": listed(connection, ids)}).all()
+    return {row[0]: head(row) for row in found}
+
+
+@functools.cache
+def _heads_query(dialect: str) -> Select[Any]:
+    return select(*_HEAD).where(_OF_ENTITY, _among(dialect, shared_row.c.id, _ids))
 
 
 def head(row: Sequence[Any]) -> Head:
@@ -98,9 +136,15 @@ def head(row: Sequence[Any]) -> Head:
 
 def rows(connection: Connection, entity: str, ids: Collection[str]) -> dict[str, Stored]:
     """As `heads`, with bodies."""
-    query = select(*ROW).where(of_entity(entity), among(connection, shared_row.c.id, ids))
-    bodies = Bodies.of(connection)
-    return {row.id: stored(bodies, entity, row) for row in connection.execute(query)}
+    query = _rows_query(connection.dialect.name)
+    rows = connection.execute(query, {"entity": entity, "ids": listed(connection, ids)}).all()
+    found = all_stored(Bodies.of(connection), entity, rows)
+    return {row.id: row for row in found}
+
+
+@functools.cache
+def _rows_query(dialect: str) -> Select[Any]:
+    return select(*ROW).where(_OF_ENTITY, _among(dialect, shared_row.c.id, _ids))
 
 
 def find(connection: Connection, entity: str, row_id: str) -> Stored | None:
@@ -121,16 +165,18 @@ def versions(
         among(connection, shared_version.c.id, {id_ for id_, _ in pairs}),
         among(connection, shared_version.c.rev, {rev for _, rev in pairs}),
     )
-    bodies = Bodies.of(connection)
-    found = (stored(bodies, entity, row) for row in connection.execute(query))
+    found = all_stored(Bodies.of(connection), entity, connection.execute(query).all())
     return {(version.id, version.rev): version for version in found}
 
 
-def stored(bodies: Bodies, entity: str, row: Sequence[Any]) -> Stored:
-    """A row of a query for `ROW` or `VERSION`, opened."""
-    id_, rev, hlc, origin, deleted, sealed = row
-    body = NO_BODY if deleted else bodies.open(SHARED, sealed, entity, id_, rev)
-    return Stored(id_, rev, hlc, origin, deleted, body)
+def all_stored(bodies: Bodies, entity: str, found: Sequence[Sequence[Any]]) -> list[Stored]:
+    """The rows of a query for `ROW` or `VERSION`, opened."""
+    live: list[Row] = [((row[0], str(row[1])), row[5]) for row in found if not row[4]]
+    opened = iter(bodies.open_rows(SHARED, live, entity))
+    return [
+        Stored(id_, rev, hlc, origin, deleted, NO_BODY if deleted else next(opened))
+        for id_, rev, hlc, origin, deleted, _ in found
+    ]
 
 
 def history_of(
@@ -147,9 +193,8 @@ def history_of(
         among(connection, shared_version.c.id, {id_ for id_, _ in edits}),
         among(connection, shared_version.c.hlc, {hlc for _, hlc in edits}),
     )
-    bodies = Bodies.of(connection)
-    for row in connection.execute(query):
-        version = stored(bodies, entity, row)
+    kept = all_stored(Bodies.of(connection), entity, connection.execute(query).all())
+    for version in kept:
         found.setdefault((version.id, version.hlc), []).append(version)
     return found
 
@@ -169,20 +214,13 @@ def waiting(connection: Connection, entity: str, ids: Collection[str]) -> dict[s
 
 def waiting_of(connection: Connection, entity: str, node_id: str) -> list[str]:
     """The rows of which an edit of this node waits."""
-    its = shared_conflict.c
-    query = select(its.id).where(
-        its.fleet_id == FLEET, its.entity == entity, its.node_id == node_id
-    )
-    return list(connection.execute(query.order_by(its.id)).scalars())
+    asked = {"entity": entity, "node_id": node_id}
+    return list(connection.execute(_WAITING_OF, asked).scalars())
 
 
 def standing(connection: Connection, entity: str) -> Standing:
     """That of an entity that has no rows yet, too."""
-    its = shared_entity.c
-    query = select(its.live, its.newest, its.pruned_through, its.sums).where(
-        its.fleet_id == FLEET, its.entity == entity
-    )
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_STANDING, {"entity": entity}).one_or_none()
     if row is None:
         return Standing(0, 0, 0, unpack(EMPTY))
     return Standing(row.live, row.newest, row.pruned_through, unpack(row.sums))
@@ -207,8 +245,31 @@ def among(
     connection: Connection, column: ColumnElement[Any], values: Collection[str] | Collection[int]
 ) -> ColumnElement[bool]:
     """The column has one of `values`, which are one parameter however many they are."""
+    given = listed(connection, values)
+    return _among(connection.dialect.name, column, lambda kind: literal(given, kind))
+
+
+def listed(
+    connection: Connection, values: Collection[str] | Collection[int]
+) -> Sequence[str | int] | str:
+    """`values` as the one parameter that they are."""
     if connection.dialect.name == "postgresql":
+        return list(values)
+    return msgspec.json.encode(list(values)).decode()
+
+
+def _among(
+    dialect: str,
+    column: ColumnElement[Any],
+    given: Callable[[TypeEngine[Any]], ColumnElement[Any]],
+) -> ColumnElement[bool]:
+    """`given` makes the parameter."""
+    if dialect == "postgresql":
         kind: TypeEngine[Any] = Text() if isinstance(column.type, Text) else BigInteger()
-        return column == any_(bound(list(values), ARRAY(kind)))
-    listed = func.json_each(msgspec.json.encode(list(values)).decode()).table_valued("value")
-    return column.in_(select(listed.c.value))
+        return column == any_(given(ARRAY(kind)))
+    each = func.json_each(given(Text())).table_valued("value")
+    return column.in_(select(each.c.value))
+
+
+def _ids(kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    return bindparam("ids", type_=kind)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, delete, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, select
 
 from skerry.hub.store import bulk
 from skerry.hub.store.shared_tables import shared_answer
@@ -18,6 +18,14 @@ from skerry.wire.codec import encode
 from skerry.wire.sync import Lane
 
 Outcome = Literal["merged", "lost", "conflict", "whole"]
+
+
+_FORGET = delete(shared_answer).where(
+    shared_answer.c.node_id == bindparam("node_id"),
+    shared_answer.c.incarnation == bindparam("incarnation"),
+    shared_answer.c.lane == bindparam("lane"),
+    shared_answer.c.n < bindparam("number"),
+)
 
 
 class Whose(msgspec.Struct, frozen=True):
@@ -51,9 +59,9 @@ def write(
     connection: Connection, lane: Whose, answers: Mapping[int, Answer], from_number: int, at: int
 ) -> None:
     """Keeps `answers`, and forgets those before `from_number`: the node has gone on from there."""
-    its = shared_answer.c
-    connection.execute(delete(shared_answer).where(_of(lane), its.n < from_number))
     who = (lane.node_id, lane.incarnation, lane.lane)
+    gone = dict(zip(("node_id", "incarnation", "lane"), who, strict=True))
+    connection.execute(_FORGET, {**gone, "number": from_number})
     rows = [(*who, n, at, _packed(answer)) for n, answer in answers.items()]
     bulk.put(connection, shared_answer, rows)
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, bindparam, func, or_, select
 
 from skerry.hub.store.bodies import Bodies
 from skerry.hub.store.changes import Log, read_log
-from skerry.hub.store.shared import ROW, VERSION, Stored, among, of_entity, stored
+from skerry.hub.store.shared import ROW, VERSION, Stored, all_stored, among, of_entity
 from skerry.hub.store.shared_tables import shared_commit, shared_row, shared_version
 from skerry.hub.store.tables import FLEET
+
+_COMMITS = select(shared_commit.c.first, shared_commit.c.last, shared_commit.c.tag).where(
+    shared_commit.c.fleet_id == FLEET
+)
+_NEWEST = _COMMITS.order_by(shared_commit.c.last.desc()).limit(1)
+_OLDEST = _COMMITS.order_by(shared_commit.c.last).limit(1)
+_COMMIT_OF = (
+    _COMMITS.where(shared_commit.c.last >= bindparam("rev")).order_by(shared_commit.c.last).limit(1)
+)
 
 
 class Size(NamedTuple):
@@ -25,58 +35,74 @@ def sizes(
     connection: Connection, entity: str, after: int, limit: int, *, hidden: str, live: bool
 ) -> list[Size]:
     """Up to `limit` rows above revision `after`, without those that the node `hidden` made; `live`: not deleted ones."""
-    its = shared_row.c
-    query = select(its.rev, func.length(its.body)).where(of_entity(entity), its.rev > after)
-    if hidden:
-        query = query.where(its.origin != hidden)
-    if live:
-        query = query.where(its.deleted.is_(other=False))
-    found = connection.execute(query.order_by(its.rev).limit(limit))
+    asked = {"entity": entity, "after": after, "limit": limit, "hidden": hidden}
+    found = connection.execute(_sizes_query(bool(hidden), live), asked).all()
     return [Size(rev, size) for rev, size in found]
+
+
+@functools.cache
+def _sizes_query(hides: bool, live: bool) -> Select[Any]:  # noqa: FBT001 - what there is to tell apart
+    query = select(shared_row.c.rev, func.length(shared_row.c.body))
+    return _feed(query, hides=hides, live=live).limit(bindparam("limit"))
 
 
 def rows_between(
     connection: Connection, entity: str, after: int, through: int, *, hidden: str, live: bool
 ) -> list[Stored]:
     """The rows of `sizes` up to revision `through`."""
+    asked = {"entity": entity, "after": after, "through": through, "hidden": hidden}
+    found = connection.execute(_rows_query(bool(hidden), live), asked).all()
+    return all_stored(Bodies.of(connection), entity, found)
+
+
+@functools.cache
+def _rows_query(hides: bool, live: bool) -> Select[Any]:  # noqa: FBT001 - as above
+    query = select(*ROW).where(shared_row.c.rev <= bindparam("through"))
+    return _feed(query, hides=hides, live=live)
+
+
+def _feed(query: Select[Any], *, hides: bool, live: bool) -> Select[Any]:
     its = shared_row.c
-    query = select(*ROW).where(of_entity(entity), its.rev > after, its.rev <= through)
-    if hidden:
-        query = query.where(its.origin != hidden)
+    query = query.where(
+        its.fleet_id == FLEET, its.entity == bindparam("entity"), its.rev > bindparam("after")
+    )
+    if hides:
+        query = query.where(its.origin != bindparam("hidden"))
     if live:
         query = query.where(its.deleted.is_(other=False))
-    bodies = Bodies.of(connection)
-    return [stored(bodies, entity, row) for row in connection.execute(query.order_by(its.rev))]
+    return query.order_by(its.rev)
 
 
-def was_at(connection: Connection, entity: str, row_id: str, rev: int) -> Stored | None:
-    """What a row was when the history stood at `rev`, if that is kept and it had a body."""
+def held_by(
+    connection: Connection, entity: str, row_id: str, rev: int, node_id: str
+) -> Stored | None:
+    """The version of a row that a node has which was told everything up to `rev`, if that is kept and it had a body.
+
+    What the node made itself it was told as the answer to its edit.
+    """
     its = shared_version.c
+    told = or_(its.rev <= rev, its.origin == node_id)
     query = select(*VERSION).where(
-        its.fleet_id == FLEET, its.entity == entity, its.id == row_id, its.rev <= rev, its.was_row
+        its.fleet_id == FLEET, its.entity == entity, its.id == row_id, told, its.was_row
     )
-    row = connection.execute(query.order_by(its.rev.desc()).limit(1)).one_or_none()
-    found = None if row is None else stored(Bodies.of(connection), entity, row)
-    return None if found is None or found.deleted else found
+    rows = connection.execute(query.order_by(its.rev.desc()).limit(1)).all()
+    found = all_stored(Bodies.of(connection), entity, rows)
+    return None if not found or found[0].deleted else found[0]
 
 
 def log_of_commits(connection: Connection) -> Log:
     """The epoch, the last revision of shared rows, and up to where their commits are forgotten."""
-    its = shared_commit.c
-    query = select(its.first, its.last).where(its.fleet_id == FLEET).limit(1)
-    newest = connection.execute(query.order_by(its.last.desc())).one_or_none()
+    newest = connection.execute(_NEWEST).one_or_none()
     epoch = read_log(connection).epoch
     if newest is None:
         return Log(epoch, 0, 0)
-    oldest = connection.execute(query.order_by(its.last)).one()
+    oldest = connection.execute(_OLDEST).one()
     return Log(epoch, newest.last, oldest.first - 1)
 
 
 def tag_of(connection: Connection, rev: int) -> str | None:
     """The tag of the commit that gave `rev`, or None when there is none."""
-    its = shared_commit.c
-    query = select(its.first, its.tag).where(its.fleet_id == FLEET, its.last >= rev)
-    row = connection.execute(query.order_by(its.last).limit(1)).one_or_none()
+    row = connection.execute(_COMMIT_OF, {"rev": rev}).one_or_none()
     return None if row is None or row.first > rev else row.tag
 
 

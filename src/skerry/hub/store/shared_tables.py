@@ -24,7 +24,6 @@ shared_row = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),  # of a deleted row empty
     Index("shared_row_by_rev", "fleet_id", "entity", "rev"),
-    sqlite_with_rowid=False,
 )  # fmt: skip
 
 Index(
@@ -46,7 +45,6 @@ shared_version = Table(
     Column("at", BigInteger, nullable=False),  # when that happened
     Column("body", LargeBinary, nullable=False),
     Index("shared_version_by_age", "at"),
-    sqlite_with_rowid=False,
 )  # fmt: skip
 
 shared_conflict = Table(

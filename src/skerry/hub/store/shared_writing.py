@@ -13,11 +13,10 @@ from typing import Literal
 from sqlalchemy import Connection, Select, and_, delete, literal, select
 
 from skerry.core.merging import mark
-from skerry.core.row_digests import bucket_of, pack, replaced
+from skerry.core.row_digests import pack, summed
 from skerry.hub.store import bulk, notices
 from skerry.hub.store.bodies import SHARED, Bodies
-from skerry.hub.store.engine import insert
-from skerry.hub.store.shared import MARK_ZERO, Head, Stored, among, of_entity, standing
+from skerry.hub.store.shared import MARK_ZERO, Head, Standing, Stored, among, of_entity
 from skerry.hub.store.shared_tables import (
     shared_commit,
     shared_conflict,
@@ -27,8 +26,10 @@ from skerry.hub.store.shared_tables import (
 )
 from skerry.hub.store.tables import FLEET
 from skerry.kit.ids import random_token
+from skerry.kit.sealing.cipher import Row
 
 _TAG_BYTES = 8
+_COMMIT = shared_commit.insert()
 
 Why = Literal["superseded", "lost", "merged", "decided"]
 
@@ -66,8 +67,8 @@ class Changed:
     """The ids of rows whose conflicts are decided."""
 
 
-def write(connection: Connection, changed: Changed, at: int) -> None:
-    """Writes all of it. `at` is in ns since 1970."""
+def write(connection: Connection, changed: Changed, before: Standing, at: int) -> None:
+    """Writes all of it. `before` is how the entity stands until then; `at` is in ns since 1970."""
     replaced_ids = changed.held.keys() & changed.rows.keys()
     _remember(connection, changed.entity, replaced_ids - changed.lost, "superseded", at)
     _remember(connection, changed.entity, replaced_ids & changed.lost, "lost", at)
@@ -77,18 +78,15 @@ def write(connection: Connection, changed: Changed, at: int) -> None:
     _end_waits(connection, changed, at)
     _wait(connection, bodies, changed, at)
     if marks:
-        _count(connection, changed, marks)
+        _count(connection, changed, before, marks)
 
 
 def commit(
     connection: Connection, first: int, last: int, entities: Collection[str], at: int
 ) -> None:
     """Notes that the revisions `first` to `last` are of this transaction, and tells other processes about it."""
-    connection.execute(
-        shared_commit.insert().values(
-            fleet_id=FLEET, last=last, first=first, tag=random_token(_TAG_BYTES), at=at
-        )
-    )
+    row = {"last": last, "first": first, "tag": random_token(_TAG_BYTES), "at": at}
+    connection.execute(_COMMIT, {"fleet_id": FLEET, **row})
     if entities:
         notices.tell(connection, notices.Shared(sorted(entities)))
 
@@ -97,16 +95,31 @@ def _write_rows(
     connection: Connection, bodies: Bodies, changed: Changed, at: int
 ) -> Mapping[str, int]:
     """The marks of the rows; 0 for deleted ones."""
-    entity, seal = changed.entity, bodies.seal
-    marks: dict[str, int] = {}
-    written: list[tuple[object, ...]] = []
-    for id_, rev, hlc, origin, deleted, body in changed.rows.values():
-        marks[id_] = its = 0 if deleted else mark(id_, rev, body)
-        sealed = b"" if deleted else seal(SHARED, body, entity, id_, rev)
-        shown = 0 if deleted else its - MARK_ZERO
-        written.append((FLEET, entity, id_, rev, hlc, origin, deleted, shown, at, sealed))
+    entity, rows = changed.entity, changed.rows.values()
+    sealed = _sealed(bodies, entity, rows)
+    marks = {id_: 0 if gone else mark(id_, rev, body) for id_, rev, _, _, gone, body in rows}
+    written = [
+        (FLEET, entity, id_, rev, hlc, origin, gone, 0 if gone else its - MARK_ZERO, at, body)
+        for (id_, rev, hlc, origin, gone, _), its, body in zip(
+            rows, marks.values(), sealed, strict=True
+        )
+    ]
     bulk.put(connection, shared_row, written)
     return marks
+
+
+def _sealed(bodies: Bodies, entity: str, versions: Collection[Stored]) -> list[bytes]:
+    """Their bodies as they are stored."""
+    live: list[Row] = [
+        ((version.id, str(version.rev)), version.body)
+        for version in versions
+        if not version.deleted
+    ]
+    sealed = bodies.seal_rows(SHARED, live, entity)
+    if len(live) == len(versions):
+        return sealed
+    each = iter(sealed)
+    return [b"" if version.deleted else next(each) for version in versions]
 
 
 def _remember(connection: Connection, entity: str, ids: Collection[str], why: Why, at: int) -> None:
@@ -123,9 +136,9 @@ def _remember(connection: Connection, entity: str, ids: Collection[str], why: Wh
 
 def _keep(connection: Connection, bodies: Bodies, changed: Changed, at: int) -> None:
     written: list[tuple[object, ...]] = []
-    for kept in changed.kept:
-        id_, rev, hlc, origin, deleted, body = kept.version
-        sealed = b"" if deleted else bodies.seal(SHARED, body, changed.entity, id_, rev)
+    bodies_kept = _sealed(bodies, changed.entity, [kept.version for kept in changed.kept])
+    for kept, sealed in zip(changed.kept, bodies_kept, strict=True):
+        id_, rev, hlc, origin, deleted, _ = kept.version
         written.append(
             (FLEET, changed.entity, id_, rev, hlc, origin, deleted, kept.was_row, kept.why, at, sealed)
         )  # fmt: skip
@@ -167,34 +180,25 @@ def _into_history(connection: Connection, found: Select[tuple[object, ...]]) -> 
 
 def _wait(connection: Connection, bodies: Bodies, changed: Changed, at: int) -> None:
     written: list[tuple[object, ...]] = []
-    for wait in changed.waits.values():
-        id_, rev, hlc, origin, deleted, body = wait.version
-        sealed = b"" if deleted else bodies.seal(SHARED, body, changed.entity, id_, rev)
+    waits = changed.waits.values()
+    bodies_kept = _sealed(bodies, changed.entity, [wait.version for wait in waits])
+    for wait, sealed in zip(waits, bodies_kept, strict=True):
+        id_, rev, hlc, origin, deleted, _ = wait.version
         written.append(
             (FLEET, changed.entity, id_, origin, rev, wait.base, hlc, deleted, at, sealed)
         )
     bulk.put(connection, shared_conflict, written)
 
 
-def _count(connection: Connection, changed: Changed, marks: Mapping[str, int]) -> None:
+def _count(
+    connection: Connection, changed: Changed, before: Standing, marks: Mapping[str, int]
+) -> None:
     """Brings the entity's sums and numbers up to date."""
-    before = standing(connection, changed.entity)
-    sums, live, newest = before.sums, before.live, before.newest
-    held, rows = changed.held, changed.rows
-    for id_, now in marks.items():
-        bucket = bucket_of(id_)
-        row = rows[id_]
-        old = 0
-        if id_ in held:
-            old = held[id_].mark
-            live -= not held[id_].deleted
-        live += not row.deleted
-        newest = max(newest, row.rev)
-        sums[bucket] = replaced(sums[bucket], old, now)
-    found = {"live": live, "newest": newest, "sums": pack(sums)}
-    statement = insert(connection, shared_entity).values(
-        fleet_id=FLEET, entity=changed.entity, pruned_through=before.pruned_through, **found
-    )
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["fleet_id", "entity"], set_=found)
-    )
+    replaced = [head for id_, head in changed.held.items() if id_ in marks]
+    live = before.live + sum(not row.deleted for row in changed.rows.values())
+    live -= sum(not head.deleted for head in replaced)
+    newest = max(before.newest, *(row.rev for row in changed.rows.values()))
+    gone = [(head.id, head.mark) for head in replaced]
+    sums = pack(summed(before.sums, marks.items(), gone))
+    row = (FLEET, changed.entity, live, newest, before.pruned_through, sums)
+    bulk.put(connection, shared_entity, [row], but=["pruned_through"])

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
-from skerry.hub.store.engine import insert
+from skerry.hub.store import bulk
 from skerry.hub.store.tables import lane
 from skerry.wire.sync import LANES, Lane, LanePoint
+
+_LANES = select(lane.c.lane, lane.c.n, lane.c.chain, lane.c.backed_up).where(
+    lane.c.node_id == bindparam("node_id"), lane.c.incarnation == bindparam("incarnation")
+)
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,10 @@ class Held:
 
 def read(connection: Connection, node_id: str, incarnation: str) -> dict[Lane, Held]:
     """Every lane; one that nothing was received on stands at its beginning."""
-    query = select(lane.c.lane, lane.c.n, lane.c.chain, lane.c.backed_up).where(
-        lane.c.node_id == node_id, lane.c.incarnation == incarnation
-    )
+    asked = {"node_id": node_id, "incarnation": incarnation}
     found = {
         row.lane: Held(LanePoint(row.n, row.chain), row.backed_up)
-        for row in connection.execute(query)
+        for row in connection.execute(_LANES, asked)
     }
     return {name: found.get(name, Held(LanePoint())) for name in LANES}
 
@@ -35,12 +37,8 @@ def write(
     connection: Connection, node_id: str, incarnation: str, name: Lane, point: LanePoint, at: int
 ) -> None:
     """Moves a lane's point. `at` is in ns since 1970."""
-    moved = {"n": point.n, "chain": point.chain, "updated_at": at}
-    connection.execute(
-        insert(connection, lane)
-        .values(node_id=node_id, incarnation=incarnation, lane=name, **moved)
-        .on_conflict_do_update(index_elements=["node_id", "incarnation", "lane"], set_=moved)
-    )
+    row = (node_id, incarnation, name, point.n, point.chain, at, 0)
+    bulk.put(connection, lane, [row], but=["backed_up"])
 
 
 def highest(connection: Connection, node_id: str, name: Lane) -> int:

@@ -65,10 +65,13 @@ class Material:
 
 def to_judge(asked: Asked, heads: Mapping[str, Head], pruned_through: int) -> list[Edit]:
     """The edits that need more than heads: not made on the row as it is, patches, and those of a row that comes twice."""
-    count = Counter(edit.id for edit in asked.edits)
+    edits = asked.edits
+    if not heads and len({edit.id for edit in edits}) == len(edits):
+        return [edit for edit in edits if edit.kind == "patch" or 0 != edit.base <= pruned_through]
+    count = Counter(edit.id for edit in edits)
     return [
         edit
-        for edit in asked.edits
+        for edit in edits
         if edit.kind == "patch"
         or count[edit.id] > 1
         or not _is_on(edit, heads.get(edit.id), pruned_through)
@@ -95,8 +98,29 @@ class Fates:
 
     def judge(self, judged: Collection[str]) -> list[Fate]:
         """One fate for each edit. `judged` are the ids of the edits of `to_judge`; all others simply stand."""
+        if not judged:
+            return self._stand_all()
         stand, weigh = self._stand, self._weigh
         return [weigh(edit) if edit.id in judged else stand(edit) for edit in self._asked.edits]
+
+    def _stand_all(self) -> list[Fate]:
+        """As `_stand` for every edit, none of which is of the same row as another: nearly all units are such."""
+        origin, ceiling, changed = self._asked.origin, self._asked.ceiling, self.changed
+        rows = [
+            Stored(
+                edit.id,
+                rev,
+                min(edit.hlc, ceiling),
+                origin,
+                edit.kind == "delete",
+                NO_BODY if edit.kind == "delete" else bytes(edit.body),
+            )
+            for edit, rev in zip(self._asked.edits, self._numbers, strict=False)
+        ]
+        changed.rows = {row.id: row for row in rows}
+        changed.held = dict(self._heads)
+        changed.settled = {edit.id for edit in self._asked.edits if edit.settles}
+        return [Fate("edit", row.rev) for row in rows]
 
     def _stand(self, edit: Edit) -> Fate:
         deleted = edit.kind == "delete"

@@ -85,7 +85,8 @@ def apply(
 
 def _apply_entity(connection: Connection, asked: Asked, at: int) -> tuple[list[Fate], bool]:
     heads = shared.heads(connection, asked.entity, [edit.id for edit in asked.edits])
-    pruned = shared.standing(connection, asked.entity).pruned_through
+    before = shared.standing(connection, asked.entity)
+    pruned = before.pruned_through
     hard = to_judge(asked, heads, pruned)
     material = _material(connection, asked, hard, pruned, at) if hard else Material()
     # An edit takes two numbers at most: the row's, and that of what is kept beside it.
@@ -95,7 +96,7 @@ def _apply_entity(connection: Connection, asked: Asked, at: int) -> tuple[list[F
     found = fates.judge({edit.id for edit in hard})
     if asked.entity == DECLARATIONS:
         _check_declarations(fates.changed.rows)
-    shared_writing.write(connection, fates.changed, at)
+    shared_writing.write(connection, fates.changed, before, at)
     wrote = bool(fates.changed.rows)
     shared_writing.commit(connection, first, first + most - 1, [asked.entity] if wrote else [], at)
     return found, wrote

@@ -7,7 +7,7 @@ both pass one contract suite.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -23,16 +23,17 @@ class Place(msgspec.Struct, frozen=True):
     column: str
     row: tuple[str, ...]
 
-    def at(self, last: str) -> Place:
-        """With one more part of the key."""
-        return Place(self.table, self.column, (*self.row, last))
+    def at(self, last: str | tuple[str, ...]) -> Place:
+        """With one more part of the key, or some."""
+        more = (last,) if isinstance(last, str) else last
+        return Place(self.table, self.column, self.row + more)
 
     def __str__(self) -> str:
         return f"{self.table}.{self.column} of {' '.join(self.row)}"
 
 
-Row = tuple[str, bytes]
-"""The last part of a row's key, and its body."""
+Row = tuple[str | tuple[str, ...], bytes]
+"""The last part of a row's key, or the last parts, and its body."""
 
 
 class KeyMissing(Refused):
@@ -53,8 +54,8 @@ class Cipher(Protocol):
         """The inverse of `seal`. Raises Corrupt when these bytes were not sealed for this place, or KeyMissing."""
         ...
 
-    def seal_rows(self, rows: Iterable[Row], within: Place) -> list[bytes]:
-        """As `seal` for the bodies of many rows. `within` has all of their places but the last part of the key."""
+    def seal_rows(self, rows: Sequence[Row], within: Place) -> list[bytes]:
+        """As `seal` for the bodies of many rows. `within` has all of their places but the last part of the key, or parts."""
         ...
 
     def open_rows(self, rows: Iterable[Row], within: Place) -> list[bytes]:
@@ -82,7 +83,7 @@ class NullCipher:
             )
         return sealed
 
-    def seal_rows(self, rows: Iterable[Row], within: Place) -> list[bytes]:  # noqa: ARG002 - as above
+    def seal_rows(self, rows: Sequence[Row], within: Place) -> list[bytes]:  # noqa: ARG002 - as above
         return [plain for _, plain in rows]
 
     def open_rows(self, rows: Iterable[Row], within: Place) -> list[bytes]:

@@ -74,16 +74,23 @@ def bound_to(key_id: int, words: Iterable[str]) -> bytes:
     return b"".join((_begin(key_id, count), _sizes(count).pack(*sizes), content))
 
 
-def binder(key_id: int, words: Iterable[str]) -> Callable[[str], bytes]:
-    """`bound_to` for many lists of words that are the same but for one more at the end, which is given each time."""
+def binder(key_id: int, words: Iterable[str]) -> Callable[[str | tuple[str, ...]], bytes]:
+    """`bound_to` for many lists of words that are the same but for one or some more at the end, which are given each time."""
     texts = [word.encode(errors="surrogatepass") for word in words]
     count = len(texts)
-    begin = _begin(key_id, count + 1) + _sizes(count).pack(*map(len, texts))
-    content, size = b"".join(texts), _sizes(1).pack
+    sizes, content = _sizes(count).pack(*map(len, texts)), b"".join(texts)
+    begin, size = _begin(key_id, count + 1) + sizes, _sizes(1).pack
 
-    def bound(last: str) -> bytes:
-        text = last.encode(errors="surrogatepass")
-        return b"".join((begin, size(len(text)), content, text))
+    def bound(last: str | tuple[str, ...]) -> bytes:
+        if isinstance(last, str):
+            text = last.encode(errors="surrogatepass")
+            return b"".join((begin, size(len(text)), content, text))
+        start, pack = _begin(key_id, count + len(last)), _sizes(len(last)).pack
+        joined = "".join(last)
+        if joined.isascii():
+            return b"".join((start, sizes, pack(*map(len, last)), content, joined.encode()))
+        more = [word.encode(errors="surrogatepass") for word in last]
+        return b"".join((start, sizes, pack(*map(len, more)), content, *more))
 
     return bound
 

@@ -78,15 +78,25 @@ class KeyInUse(msgspec.Struct):
 
     def seal(self, plain: bytes, words: tuple[str, ...]) -> bytes:
         """`plain` in sealed form. Raises Transient when the key has sealed all that it may."""
-        return self._sealed(plain, bound_to(self.id, words))
-
-    def seal_rows(self, rows: Iterable[Row], words: tuple[str, ...]) -> list[bytes]:
-        """As `seal` for each, with the row's own word after `words`."""
-        bound, sealed = binder(self.id, words), self._sealed
-        return [sealed(plain, bound(last)) for last, plain in rows]
-
-    def _sealed(self, plain: bytes, associated: bytes) -> bytes:
         number = next(self.numbers)
+        self._count(number)
+        nonce = self.prefix + _COUNTER.pack(number)
+        return self.head + nonce + self.aead.encrypt(nonce, plain, bound_to(self.id, words))
+
+    def seal_rows(self, rows: Sequence[Row], words: tuple[str, ...]) -> list[bytes]:
+        """As `seal` for each, with the row's own words after `words`."""
+        numbers = list(itertools.islice(self.numbers, len(rows)))
+        if numbers:
+            self._count(numbers[-1])
+        bound, encrypt, start = binder(self.id, words), self.aead.encrypt, self.head
+        prefix, pack = self.prefix, _COUNTER.pack
+        return [
+            start + (nonce := prefix + pack(number)) + encrypt(nonce, plain, bound(last))
+            for number, (last, plain) in zip(numbers, rows, strict=True)
+        ]
+
+    def _count(self, number: int) -> None:
+        """The messages up to `number` are to be sealed. Raises Transient."""
         self.used = number + 1
         if self.before + number >= self.until and self.reserve is not None:
             self.reserve()
@@ -95,11 +105,12 @@ class KeyInUse(msgspec.Struct):
                 f"cannot seal anything: key {self.id:08x} has sealed what was counted, or has served, and neither more "
                 "nor the next one could be kept. The node's log says why."
             )
-        nonce = self.prefix + _COUNTER.pack(number)
-        return self.head + nonce + self.aead.encrypt(nonce, plain, associated)
 
     def open_rows(
-        self, rows: Iterable[Row], words: tuple[str, ...], otherwise: Callable[[str, bytes], bytes]
+        self,
+        rows: Iterable[Row],
+        words: tuple[str, ...],
+        otherwise: Callable[[str | tuple[str, ...], bytes], bytes],
     ) -> list[bytes]:
         """The contents; `otherwise` is asked about each that is not under this key, or is not for its place."""
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as below
@@ -175,11 +186,11 @@ class SealingCipher:
             raise Corrupt(f"cannot read {place}: it is not what was sealed there")
         return plain
 
-    def seal_rows(self, rows: Iterable[Row], within: Place) -> list[bytes]:
+    def seal_rows(self, rows: Sequence[Row], within: Place) -> list[bytes]:
         return self._now.sealing.seal_rows(rows, _words(within))
 
     def open_rows(self, rows: Iterable[Row], within: Place) -> list[bytes]:
-        def otherwise(last: str, sealed: bytes) -> bytes:
+        def otherwise(last: str | tuple[str, ...], sealed: bytes) -> bytes:
             return self.open(sealed, within.at(last))
 
         return self._now.sealing.open_rows(rows, _words(within), otherwise)

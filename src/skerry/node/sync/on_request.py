@@ -33,7 +33,7 @@ class _Start:
 
     def has_gone(self, connection: Connection, lane: Lane, waiting: Mapping[Lane, int]) -> bool:
         """Whether the hub has what the lane had. Lanes of rows count frames, and do not know beforehand how many it will be."""
-        has_all = connection.pushes[lane].acknowledged.n >= self.heads.get(lane, 0)
+        has_all = connection.pushes[lane].settled.n >= self.heads.get(lane, 0)
         return has_all or not waiting.get(lane, 0)
 
     def is_refused(self, connection: Connection, lane: Lane) -> bool:

@@ -14,6 +14,7 @@ from functools import partial
 
 import msgspec
 
+from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.tasks import Guard
@@ -44,6 +45,9 @@ PAGE = 4000
 
 PAGE_OF_LIMITED = 1000
 """The same over a link that is limited and that others wait for, too."""
+
+LATE = Backoff(first=2.0, cap=600.0)
+"""How soon an entity is compared of which something was unsent when the hub was asked after a hello."""
 
 WANTED = 1000
 """Rows that are asked for by their ids at a time."""
@@ -114,6 +118,11 @@ class RowPull:
         self._guard = Guard("pulling shared rows", clock, chance)
         self._suspected: dict[str, int] = {}
         """Hellos until then, by the entity whose digest differed."""
+        self._compared: dict[str, int] = {}
+        """Hellos when the digests of an entity were last found equal, or made so."""
+        self._late: set[str] = set()
+        """Entities that were not compared since the last hello, for something of them is unsent."""
+        self._rounds_late = 0
         self.last_success = 0
 
     @property
@@ -144,15 +153,20 @@ class RowPull:
         """Pulls at every ring, until cancelled."""
         seen, schedule = self._news.count - 1, self._schedule
         while True:
-            seconds = self._pace.pull_after(self._chance)
-            if schedule is not None:
-                seconds = schedule.wait(seconds)
-            seen = await self._news.within(seen, seconds, self._clock)
+            seen = await self._news.within(seen, self._wait(), self._clock)
             if schedule is not None and schedule.come():
                 self._rows.changed.ring()
                 if self._priority is not None:
                     self._news.ring()  # for the other classes
             await self._guard.run(self._pass)
+
+    def _wait(self) -> float:
+        """Seconds until the next pull that nobody rings for: soon while an entity is to be compared after a hello."""
+        self._rounds_late = self._rounds_late + 1 if self._late else 0
+        usual = self._pace.pull_after(self._chance)
+        if self._schedule is not None:
+            usual = self._schedule.wait(usual)
+        return min(usual, LATE.delay(self._rounds_late, self._chance)) if self._late else usual
 
     async def save(self) -> None:
         """Writes down what the log has not been told."""
@@ -236,12 +250,15 @@ class RowPull:
             return await self._repair(entity, part.cursor)
         await self._pulled.apply_part(part, undecided)
         await self._log_rows(entity, part.rows)
-        if part.more or not part.digest or seen != self._rows.changed.count:
+        if part.more or not part.digest:
             return True
-        if await self._rows.unsent(entity) or self._pulled.wanted(entity, 1):
+        moved = seen != self._rows.changed.count or self._pulled.wanted(entity, 1)
+        if moved or await self._rows.unsent(entity):
+            if self._compared.get(entity) != self._greeted():
+                self._late.add(entity)
             return True
         if part.digest == self._pulled.digest(entity):
-            self._suspected.pop(entity, None)
+            self._is_equal(entity)
             if self._pulled.may_have_lost(entity):
                 await self._pulled.compared(entity, "")
             return True
@@ -275,12 +292,17 @@ class RowPull:
         if not await self._fetch(entity):
             return False
         await self._pulled.compared(entity, cursor)
-        self._suspected.pop(entity, None)
+        self._is_equal(entity)
         if found != Repaired():
             meta: Meta = {"entity": entity, "put_back": lost, **msgspec.structs.asdict(found)}
             words = f"{found.wanted} fetched, {found.dropped} dropped, {found.again} sent again"
             await self._tell(REPAIRED, f"rows of «{entity}»: {words}", meta)
         return True
+
+    def _is_equal(self, entity: str) -> None:
+        self._suspected.pop(entity, None)
+        self._late.discard(entity)
+        self._compared[entity] = self._greeted()
 
     async def _log_rows(self, entity: str, rows: Sequence[SharedRow]) -> None:
         if rows:

@@ -126,7 +126,7 @@ class Session:
         self._check = check
         self._pushing: dict[Lane, asyncio.Task[None]] = {}
         self.pullers: list[Puller] = [pull]
-        """The state's first, then that of shared rows where there are any."""
+        """The state's first, then those of shared rows where there are any: one, or one of each class."""
         self._pulling: dict[int, asyncio.Task[None]] = {}
         self.greetings = 0
         """Hellos that were answered since the start."""
@@ -200,6 +200,12 @@ class Session:
         """Where another agent with this node's identity speaks to the hub, as the hub said lately; else empty."""
         age = self._clock.monotonic_ns() - self._double_told_at
         return self._double if age <= DOUBLE_STANDS else ""
+
+    @property
+    def row_pulls(self) -> PullCounters | None:
+        """Those of shared rows together. None: there are none."""
+        counts = [puller.counts for puller in self.pullers[1:]]
+        return sum(counts, PullCounters()) if counts else None
 
     @property
     def last_success(self) -> int:

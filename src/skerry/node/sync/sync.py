@@ -241,9 +241,10 @@ class Sync:
             failures=self.connection.failures if self.connection else 0,
             double=session.double if session else "",
             pulls=session.pullers[0].counts if session else PullCounters(),
-            row_pulls=session.pullers[1].counts if session and session.pullers[1:] else None,
+            row_pulls=None if session is None else session.row_pulls,
             network=None if self.turns is None else await self.turns.status(),
             entities=[] if self._more is None else await self._more.entities(),
+            problems=session.problems if session else [],
         )
 
     def hurry(self) -> None:

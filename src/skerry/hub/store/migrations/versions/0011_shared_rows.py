@@ -29,7 +29,6 @@ def _rows() -> None:
         sa.Column("mark", sa.BigInteger, nullable=False),
         sa.Column("updated_at", sa.BigInteger, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
-        sqlite_with_rowid=False,
     )
     op.create_index("shared_row_by_rev", "shared_row", ["fleet_id", "entity", "rev"])
     gone = sa.column("deleted", sa.Boolean)
@@ -56,7 +55,6 @@ def _versions() -> None:
         sa.Column("why", sa.Text, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
-        sqlite_with_rowid=False,
     )
     op.create_index("shared_version_by_age", "shared_version", ["at"])
     op.create_table(
