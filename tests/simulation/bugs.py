@@ -6,7 +6,7 @@ A bug says what it breaks, and which faults the seeds that look for it have.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ from skerry.wire.shared import Declaration, RowsPart
 from skerry.wire.sync import LanePoint, PushUnit, StateRow
 
 Patch = pytest.MonkeyPatch
+Marks = Collection[tuple[str, int]]
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,13 @@ def tombstone_forgotten(patch: Patch) -> None:
 
 def digest_without_deletions(patch: Patch) -> None:
     """The hub's sums still have the rows that were deleted."""
-    replaced = shared_writing.replaced
-    patch.setattr(
-        shared_writing, "replaced", lambda total, old, new: replaced(total, old if new else 0, new)
-    )
+    summed = shared_writing.summed
+
+    def forgetful(sums: list[int], come: Marks, gone: Marks) -> list[int]:
+        there = {row_id for row_id, mark in come if mark}
+        return summed(sums, come, [each for each in gone if each[0] in there])
+
+    patch.setattr(shared_writing, "summed", forgetful)
 
 
 def reference_lost(patch: Patch) -> None:
