@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from sqlalchemy import text
 from tests.bad_units import replaced as replaced_unit
 from tests.hub_rig import HubRig
 from tests.shared_rows import RowNode, delete, outcomes, patch, put
 
 from skerry.kit.errors import InvalidInput
-from skerry.wire.shared import Buckets, Edit, EditFrame, RowsPull, RowsWanted, judged_of
+from skerry.wire.codec import encode
+from skerry.wire.shared import (
+    Buckets,
+    Edit,
+    EditFrame,
+    RowsPull,
+    RowsWanted,
+    SharedRow,
+    judged_of,
+)
 from skerry.wire.sync import LANES, ROW_LANES, LanePoint
 
 
@@ -61,6 +71,13 @@ class TestPushAndPull:
         assert [len(part.rows) for part in page.parts] == [1, 0]
         await reader.pull_all("recipe")
         assert len(reader.rows["recipe"]) == 3
+
+    async def test_postgresql_has_counted_an_entity_that_grew(self, hub: HubRig) -> None:
+        if not hub.store.shared:
+            pytest.skip("SQLite counts nothing")
+        await RowNode(hub, "a").push("recipe", *(put(f"r{n}", {}) for n in range(300)))
+        counted = text("SELECT reltuples FROM pg_class WHERE relname = 'shared_row'")
+        assert await hub.store.read(lambda c: c.execute(counted).scalar()) == 300
 
     async def test_entities_that_do_not_fit_are_left_out(self, hub: HubRig) -> None:
         writer = RowNode(hub, "a")
@@ -169,6 +186,24 @@ class TestPatches:
         assert b.bodies("recipe") == {"r": changed}
         assert part.digest == b.digest("recipe")
         assert (await anew.pull("recipe")).rows[0].base == 0
+
+    async def test_a_large_row_comes_as_a_patch_to_who_made_the_one_before(
+        self, hub: HubRig
+    ) -> None:
+        a, b = RowNode(hub, "a"), RowNode(hub, "b")
+        large = {f"k{n}": "x" * 100 for n in range(1000)}
+        [rev] = (await b.push("recipe", put("r", large))).revs
+        await a.pull("recipe")
+        for n in range(2):  # in turns; what a node makes itself it does not pull
+            ours = large | {"k5": f"by the node {n}"}
+            [rev] = (await a.push("recipe", put("r", ours, rev, 2 * n + 2))).revs
+            a.take("recipe", [SharedRow("r", rev, 2 * n + 2, "a", body=msgspec.Raw(encode(ours)))])
+            theirs = large | {"k6": f"by another {n}"}
+            [rev] = (await b.push("recipe", put("r", theirs, rev, 2 * n + 3))).revs
+            part = await a.pull("recipe")
+            assert (part.rows[0].rev, len(bytes(part.rows[0].body)) < 200) == (rev, True)
+            assert a.bodies("recipe") == {"r": theirs}
+            assert part.digest == a.digest("recipe")
 
     async def test_a_node_in_the_middle_of_the_feed_gets_whole_rows(self, hub: HubRig) -> None:
         a, b = RowNode(hub, "a"), RowNode(hub, "b")

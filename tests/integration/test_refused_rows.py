@@ -67,11 +67,11 @@ async def test_edits_that_are_refused_wait_are_parked_told_kept_and_tried_again(
     assert status.result == "failing"
     [waiting] = [each for each in status.lanes if each.lane == lane]
     assert (waiting.waiting, waiting.counters.refusals, waiting.parked) == (1, 3, True)
-    round_ = await sync_now(node.sync, site.clock, 600)
+    round_ = await sync_now(node.sync, site.clock, NEVER)
     assert (round_.ok, round_.waiting[lane]) == (False, 1)
     assert node.way.calls[lane] >= 4
     node.way.refusing.clear()
-    round_ = await sync_now(node.sync, site.clock, 600)
+    round_ = await sync_now(node.sync, site.clock, NEVER)
     assert (round_.ok, round_.sent[lane], round_.waiting[lane]) == (True, 1, 0)
     assert [told.meta["lane"] for told in node.heard("skerry.sync.resumed")] == [lane]
     assert await site.dump(NAME) == {"a": b"{}"}
@@ -109,11 +109,11 @@ async def test_a_pull_of_rows_that_is_refused_is_parked_and_tried_on_request(
     assert status.row_pulls is not None
     assert status.row_pulls.refusals == 3
     assert len(delays(node, "pull")) == 3
-    failed = await sync_now(node.sync, site.clock, 600)
+    failed = await sync_now(node.sync, site.clock, NEVER)
     assert failed.problems == ["cannot rows/pull: refused by the test"]
     assert node.way.calls["rows/pull"] > status.row_pulls.refusals
     node.way.refusing.clear()
-    went = await sync_now(node.sync, site.clock, 600)
+    went = await sync_now(node.sync, site.clock, NEVER)
     assert (went.ok, went.pulled) == (True, 1)
     assert await node.dump() == {"a": b"{}"}
     assert [told.words for told in node.heard("skerry.sync.resumed")] == ["pull of rows"]

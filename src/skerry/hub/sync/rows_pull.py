@@ -198,7 +198,7 @@ class _Answer:
         whole = row.to_wire()
         if row.deleted or len(row.body) < PATCHED_FROM:
             return whole
-        held = shared_feed.was_at(self._connection, self._entity, row.id, place.seq)
+        held = shared_feed.held_by(self._connection, self._entity, row.id, place.seq, self._node_id)
         patch = None if held is None else merging.diff(held.body, row.body)
         if held is None or patch is None:
             return whole

@@ -94,6 +94,11 @@ class PullLoop:
         """Since the start."""
         return self._asking.counts
 
+    @property
+    def may_be_held(self) -> bool:
+        """What the hub wants of this node is always urgent."""
+        return False
+
     def hurry(self) -> None:
         """A pull that was refused is tried now."""
         self._asking.hurry()

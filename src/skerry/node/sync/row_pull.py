@@ -140,6 +140,11 @@ class RowPull:
         """Since the start."""
         return self._asking.counts
 
+    @property
+    def may_be_held(self) -> bool:
+        """Whether its class waits while only high priority goes."""
+        return self._priority not in {None, "high"}
+
     def hurry(self) -> None:
         """A pull that was refused is tried now."""
         self._asking.hurry()

@@ -78,6 +78,11 @@ class Puller(Protocol):
         """Since the start."""
         ...
 
+    @property
+    def may_be_held(self) -> bool:
+        """Whether its questions wait while only high priority goes."""
+        ...
+
     def hurry(self) -> None:
         """A pull that was refused is tried now."""
         ...
