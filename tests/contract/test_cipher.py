@@ -49,6 +49,29 @@ def test_many_rows_are_sealed_as_one_by_one(cipher: Cipher) -> None:
     assert cipher.open_rows(one_by_one, within) == list(BODIES)
 
 
+@pytest.mark.parametrize("word", ["row", "ა", "\ud800"], ids=["ascii", "georgian", "surrogate"])
+def test_many_rows_with_two_words_of_their_own_are_sealed_as_one_by_one(
+    cipher: Cipher, word: str
+) -> None:
+    within = Place("shared_row", "body", ("recipe",))
+    rows = [((word, str(number)), body) for number, body in enumerate(BODIES)]
+    sealed = cipher.seal_rows(rows, within)
+    names = [names for names, _ in rows]
+    again = list(zip(names, sealed, strict=True))
+    assert [cipher.open(each, within.at(name)) for name, each in again] == list(BODIES)
+    assert cipher.open_rows(again, within) == list(BODIES)
+
+
+def test_many_rows_take_a_nonce_each() -> None:
+    sealing, within = sealing_cipher(key(1)), Place("shared_row", "body", ("recipe",))
+    rows = [(("a", str(number)), b"{}") for number in range(3)]
+    sealed = [
+        *sealing.seal_rows(rows, within), sealing.seal(b"{}", within), *sealing.seal_rows(rows, within),
+    ]  # fmt: skip
+    assert len({each[6:18] for each in sealed}) == 7
+    assert sealing.now.sealing.used == 7
+
+
 def test_of_many_rows_each_opens_under_its_own_key_and_in_its_own_place() -> None:
     within = Place("shared_row", "body", ("recipe",))
     older, newer = sealing_cipher(key(1)), sealing_cipher(key(2))

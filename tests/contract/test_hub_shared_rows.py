@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from sqlalchemy import text
 from tests.bad_units import replaced as replaced_unit
 from tests.hub_rig import HubRig
 from tests.shared_rows import RowNode, delete, outcomes, patch, put
@@ -70,6 +71,13 @@ class TestPushAndPull:
         assert [len(part.rows) for part in page.parts] == [1, 0]
         await reader.pull_all("recipe")
         assert len(reader.rows["recipe"]) == 3
+
+    async def test_postgresql_has_counted_an_entity_that_grew(self, hub: HubRig) -> None:
+        if not hub.store.shared:
+            pytest.skip("SQLite counts nothing")
+        await RowNode(hub, "a").push("recipe", *(put(f"r{n}", {}) for n in range(300)))
+        counted = text("SELECT reltuples FROM pg_class WHERE relname = 'shared_row'")
+        assert await hub.store.read(lambda c: c.execute(counted).scalar()) == 300
 
     async def test_entities_that_do_not_fit_are_left_out(self, hub: HubRig) -> None:
         writer = RowNode(hub, "a")

@@ -31,6 +31,8 @@ from skerry.kit.sealing.cipher import Row
 _TAG_BYTES = 8
 _COMMIT = shared_commit.insert()
 
+_COUNTED_FROM = 256
+
 Why = Literal["superseded", "lost", "merged", "decided"]
 
 
@@ -202,3 +204,15 @@ def _count(
     sums = pack(summed(before.sums, marks.items(), gone))
     row = (FLEET, changed.entity, live, newest, before.pruned_through, sums)
     bulk.put(connection, shared_entity, [row], but=["pruned_through"])
+    if live >= _COUNTED_FROM and live.bit_length() > before.live.bit_length():
+        _let_count(connection)
+
+
+def _let_count(connection: Connection) -> None:
+    """Each time that an entity has doubled. PostgreSQL counts a new table's rows by itself only after a minute.
+
+    Until then it takes the index by revision for as good a way to a row as the primary key, and every push compares each
+    row of the entity with each of its ids.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("ANALYZE (SKIP_LOCKED) shared_row")
