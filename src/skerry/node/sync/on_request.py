@@ -29,6 +29,7 @@ class _Start:
         self.sent = {lane: push.acknowledged.n for lane, push in connection.pushes.items()}
         self.refusals = {lane: push.counts.refusals for lane, push in connection.pushes.items()}
         self.pulls = [puller.counts for puller in connection.session.pullers]
+        self.begun = [puller.begun for puller in connection.session.pullers]
         self.failures = connection.link.failures
 
     def has_gone(self, connection: Connection, lane: Lane, waiting: Mapping[Lane, int]) -> bool:
@@ -41,11 +42,13 @@ class _Start:
         return connection.pushes[lane].counts.refusals > self.refusals[lane]
 
     def pull_is_done(self, sync: Sync, connection: Connection) -> bool:
-        """Whether a pull of each kind that may go now has ended since."""
+        """Whether a pull of each kind that may go now has begun and ended since."""
         only_high = sync.turns is not None and bool(sync.turns.held)
         return all(
-            puller.counts.rounds > before.rounds or puller.counts.refusals > before.refusals
-            for before, puller in zip(self.pulls, connection.session.pullers, strict=False)
+            puller.ended > begun or puller.counts.refusals > before.refusals
+            for before, begun, puller in zip(
+                self.pulls, self.begun, connection.session.pullers, strict=False
+            )
             if puller.priority == "high" or not only_high
         )
 

@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Set as AbstractSet
 from functools import partial
+from typing import TYPE_CHECKING
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -18,8 +19,10 @@ from skerry.node.store.state import NodeStore
 from skerry.node.sync.asking import Asking
 from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.wire.local import PullCounters
-from skerry.wire.shared import Priority
 from skerry.wire.sync import Pull, PullReply
+
+if TYPE_CHECKING:
+    from skerry.wire.shared import Priority
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,7 @@ class PullLoop:
     ) -> None:
         self._pace = pace
         self.news = Bell()
-        self.last_success = 0
+        self.last_success = self.begun = self.ended = 0
         self._uplink = uplink
         self._store = store
         self._clock = clock
@@ -108,6 +111,7 @@ class PullLoop:
         """Nothing to do: each pull is told as it comes."""
 
     async def _pass(self) -> None:
+        self.begun += 1
         more, at_hub = True, ""
         own = await self._store.own_digest()
         while more:
@@ -125,6 +129,7 @@ class PullLoop:
             more, at_hub = reply.more, reply.own
         await self._state_again(own, at_hub)
         self._asking.count(rounds=1)
+        self.ended = self.begun
         self.last_success = self._clock.wall_ns()
 
     async def _state_again(self, own: str, at_hub: str) -> None:

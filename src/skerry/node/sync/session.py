@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -33,8 +33,10 @@ from skerry.node.sync.incarnation import begin_again
 from skerry.node.sync.pull import PullLoop
 from skerry.node.sync.push import LanePush
 from skerry.wire.local import PullCounters
-from skerry.wire.shared import Priority
 from skerry.wire.sync import PROTOCOL, RECORD_LANES, Hello, HelloReply, Lane, LanePoint
+
+if TYPE_CHECKING:
+    from skerry.wire.shared import Priority
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,16 @@ class Puller(Protocol):
     @property
     def last_success(self) -> int:
         """In ns since 1970; 0: never."""
+        ...
+
+    @property
+    def begun(self) -> int:
+        """Pulls that have begun since the start; they come one after the other."""
+        ...
+
+    @property
+    def ended(self) -> int:
+        """The last pull that ended well, by its number among those that have begun."""
         ...
 
     @property
