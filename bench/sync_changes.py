@@ -233,13 +233,13 @@ async def _document(site: Site, near: Placed) -> tuple[list[int], list[int]]:
         return (await asyncio.to_thread(here.info, row.id)).status == "synced"
 
     await _until(near, synced)
-    for number in range(EDITS):
-        row.title = f"title {number} of the node"
+    for number in range(EDITS):  # in turns: each side edits what the other has made
+        ours = await asyncio.to_thread(here.read, row.id)
+        ours.title = f"title {number} of the node"
         before = near.travelled
-        row = await asyncio.to_thread(here.update, row)
+        await asyncio.to_thread(here.update, ours)
         await _until(near, synced)
         sent.append(near.travelled - before)
-    for number in range(EDITS):
         theirs = await asyncio.to_thread(there.read, row.id)
         theirs.title = title = f"title {number} of the hub"
         before = near.travelled

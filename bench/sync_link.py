@@ -187,7 +187,7 @@ async def _watched(
             high.append(await asyncio.to_thread(_seen, here, there, f"alarm {len(high)}"))
             await asyncio.sleep(PAUSE)
         assert high, "the backlog was gone before the first high row"
-        async with asyncio.timeout(120.0):
+        async with asyncio.timeout(sealed.PATIENCE):
             await rig.until(finished, 0.1)
     finally:
         counting.cancel()

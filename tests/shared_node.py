@@ -45,7 +45,8 @@ class SharedNode:
         self._reader = self.writer.reader()
         self.rows = SharedRows(self.writer, self._reader, clock, node_id, cipher, words)
         self.schedule = RowSchedule(every, clock, self.rows.may_wait)
-        self.frames = SharedFrames(self.rows, cipher, self.log, self.schedule, most=most)
+        self.frames = SharedFrames(self.rows, cipher, self.log, self.schedule)
+        self._most = most
         self.pulled = SharedPulled(self.rows, self.log)
 
     def close(self) -> None:
@@ -56,7 +57,7 @@ class SharedNode:
         """Freezes what waits, or repeats what was frozen; the edits of the next frame."""
         after = await self.frames.point(lane)
         if not await self.frames.frames(lane, after.n, 1):
-            await self.frames.freeze(lane)
+            await self.frames.freeze(lane, self._most)
         found = await self.frames.frames(lane, after.n, 1)
         return [
             edit

@@ -23,6 +23,7 @@ from skerry.node.sync.live import WebSocketLive
 from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.row_hub import HttpRowHub
 from skerry.node.sync.row_lanes import RowLanes, Shared, Way
+from skerry.node.sync.row_schedule import RowSchedule
 from skerry.node.sync.sync import Hub
 from skerry.node.sync.turns import LinkTurns
 from skerry.node.sync.uplink import HttpUplink, open_session
@@ -93,6 +94,8 @@ class SharingNode(NodeRig):
     ) -> None:
         self.enrolled = enrolled
         self._turns = turns
+        self.every: dict[str, float] = {}
+        """Schedules, in seconds, for the next `start_at`."""
         self.pages: list[RowsPage] = []
         """What came on a limited link."""
         self.asking: set[Priority] = set()
@@ -124,9 +127,10 @@ class SharingNode(NodeRig):
         self.rows = SharedRows(
             self._writer, self._rows_reader, self._clock, self.enrolled.node_id, cipher
         )
+        self.schedule = RowSchedule(self.every, self._clock, self.rows.may_wait)
         self.shared = Shared(
             self.rows,
-            SharedFrames(self.rows, cipher, self.store.log),
+            SharedFrames(self.rows, cipher, self.store.log, self.schedule),
             SharedPulled(self.rows, self.store.log),
         )
         lanes = RowLanes(
@@ -137,6 +141,7 @@ class SharingNode(NodeRig):
             random.Random(7),
             pace=pace,
             tell=self._tell,
+            schedule=self.schedule,
         )
         await self.sync.join(lanes)
 

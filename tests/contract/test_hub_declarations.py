@@ -37,6 +37,7 @@ async def declaration(hub: HubRig, entity: str = NAME) -> Declaration:
 async def test_the_file_declares_at_the_start_and_leaves_the_rest(hub: HubRig) -> None:
     await hub.model_rows.declare(NAME, Declare(Declaration("manual", fields={"m": "max"})))
     found = await held(hub)
+    assert "silent" not in {row.id for row in (await hub.shared_rows.list(DECLARATIONS)).rows}
     wanted = Declaration("merge", fields={"m": "max", "n": "sum"}, priority="low", settled=SETTLED)  # fmt: skip
     assert await declaration(hub) == wanted
     at = (await hub.shared_rows.get(DECLARATIONS, NAME)).rev
@@ -59,7 +60,7 @@ async def test_a_node_that_declares_otherwise_hears_what_holds(hub: HubRig) -> N
 
 async def test_people_and_their_programs_do_not_change_it(hub: HubRig) -> None:
     await held(hub)
-    asked = Declare(Declaration("edge_wins", batch_size=1000))
+    asked = Declare(Declaration("edge_wins", "manual", batch_size=1000))
     assert (await hub.model_rows.declare(NAME, asked)).declaration.strategy == "merge"
     replacing = Declare(Declaration("edge_wins", fields={"k": "min"}), replace=True)
     told = (await hub.model_rows.declare(NAME, replacing)).declaration
@@ -76,6 +77,7 @@ async def test_people_and_their_programs_do_not_change_it(hub: HubRig) -> None:
 
 async def test_what_the_file_no_longer_names_is_free_again(hub: HubRig) -> None:
     await held(hub)
+    await hub.model_rows.declare(NAME, Declare(Declaration()))
     await Declarations({}).hold_all(hub.store, hub.clock.wall_ns())
     now = await declaration(hub)
     assert (now.strategy, now.settled) == ("merge", [])

@@ -84,6 +84,18 @@ class TestChanges:
             await hub.model_rows.change("recipe", Changes([again], again=True))
         assert await bodies(hub) == {"r": {"a": 2, "n": 7, "new": 1}}
 
+    async def test_the_strategy_decides_about_an_update_of_an_older_version(
+        self, hub: HubRig
+    ) -> None:
+        await hub.model_rows.declare("recipe", Declare(Declaration(strategy="manual")))
+        [first] = await make(hub, change("create", "r", {"n": 1}))
+        await make(hub, change("update", "r", {"n": 2}))
+        read = Reading(first.revision, first.rev, raw({"n": 1}))
+        [kept] = await make(hub, change("update", "r", {"n": 3}, read=read))
+        assert bytes(kept.body) == b'{"n":2}'
+        [waiting] = (await hub.model_rows.waiting("recipe")).edits
+        assert (bytes(waiting.base), bytes(waiting.ours)) == (b'{"n":1}', b'{"n":3}')
+
     async def test_declarations_are_changed_by_declaring_only(self, hub: HubRig) -> None:
         with pytest.raises(Refused, match="Declare an entity"):
             await make(hub, change("put", "recipe", {"strategy": "best"}), entity="entity")

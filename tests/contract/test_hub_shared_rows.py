@@ -9,7 +9,16 @@ from tests.hub_rig import HubRig
 from tests.shared_rows import RowNode, delete, outcomes, patch, put
 
 from skerry.kit.errors import InvalidInput
-from skerry.wire.shared import Buckets, Edit, EditFrame, RowsPull, RowsWanted, judged_of
+from skerry.wire.codec import encode
+from skerry.wire.shared import (
+    Buckets,
+    Edit,
+    EditFrame,
+    RowsPull,
+    RowsWanted,
+    SharedRow,
+    judged_of,
+)
 from skerry.wire.sync import LANES, ROW_LANES, LanePoint
 
 
@@ -169,6 +178,24 @@ class TestPatches:
         assert b.bodies("recipe") == {"r": changed}
         assert part.digest == b.digest("recipe")
         assert (await anew.pull("recipe")).rows[0].base == 0
+
+    async def test_a_large_row_comes_as_a_patch_to_who_made_the_one_before(
+        self, hub: HubRig
+    ) -> None:
+        a, b = RowNode(hub, "a"), RowNode(hub, "b")
+        large = {f"k{n}": "x" * 100 for n in range(1000)}
+        [rev] = (await b.push("recipe", put("r", large))).revs
+        await a.pull("recipe")
+        for n in range(2):  # in turns; what a node makes itself it does not pull
+            ours = large | {"k5": f"by the node {n}"}
+            [rev] = (await a.push("recipe", put("r", ours, rev, 2 * n + 2))).revs
+            a.take("recipe", [SharedRow("r", rev, 2 * n + 2, "a", body=msgspec.Raw(encode(ours)))])
+            theirs = large | {"k6": f"by another {n}"}
+            [rev] = (await b.push("recipe", put("r", theirs, rev, 2 * n + 3))).revs
+            part = await a.pull("recipe")
+            assert (part.rows[0].rev, len(bytes(part.rows[0].body)) < 200) == (rev, True)
+            assert a.bodies("recipe") == {"r": theirs}
+            assert part.digest == a.digest("recipe")
 
     async def test_a_node_in_the_middle_of_the_feed_gets_whole_rows(self, hub: HubRig) -> None:
         a, b = RowNode(hub, "a"), RowNode(hub, "b")

@@ -39,7 +39,7 @@ async def test_what_the_fleet_has_declared_holds_and_contradicts_no_program(
     node: SharedNode,
 ) -> None:
     await node.rows.declare(NAME, Declaration("edge_wins"))
-    assert (await declared(node, Declaration("manual", batch_size=1000))).strategy == "edge_wins"
+    assert (await declared(node, Declaration("manual"))).strategy == "edge_wins"
 
 
 async def test_what_the_hubs_file_says_contradicts_no_program(node: SharedNode) -> None:
@@ -75,7 +75,7 @@ async def test_edits_wait_for_their_schedule(node: SharedNode, manual_clock: Man
     schedule.pulled([NAME])
     await node.rows.put(NAME, "b", b"{}")
     assert await node.push(lane) == []
-    assert not await node.frames.has_more(lane)
+    assert not await node.frames.has_waiting(lane)
     assert await node.frames.unsent(lane) == 1
     assert (schedule.may_pull(NAME), schedule.may_pull("other")) == (False, True)
     assert schedule.wait(600.0) == 60.0

@@ -94,6 +94,37 @@ async def test_a_round_on_request_counts_rows_not_frames(short_dir: Path) -> Non
         assert (done.ok, done.problems, done.waiting["rows-low"]) == (True, [], 0)
 
 
+async def test_what_has_a_schedule_waits_for_it_or_for_somebody_who_asks(short_dir: Path) -> None:
+    async with fleet(short_dir) as found:
+        node = await writer_of(found, 1)
+        await node.stop()
+        node.every = {NOTES: 3600.0}
+        await node.start_at(found.hub.address)
+        node.sync_on()
+        reader = await found.node("reader")
+        await declared(reader)
+        reader.sync_on()
+        await found.equal(NOTES)
+        assert (await sync_now(node.sync, SystemClock(), 30.0)).ok
+        await eventually(lambda: not node.schedule.may_pull(NOTES), "its time is over")
+        await node.shared.frames.freeze("rows-low")
+        await node.rows.put(NOTES, "mine", b"{}")
+        await node.rows.put(ALARM, "mine", b"{}")
+        await reader.rows.put(NOTES, "theirs", b"{}")
+        await reader.rows.put(ALARM, "theirs", b"{}")
+        await eventually(lambda: _has(node, ALARM, "theirs"), "news of the urgent one have come")
+        await eventually(lambda: _has(reader, ALARM, "mine"), "so has ours")
+        assert await node.rows.unsent(NOTES) == 1
+        assert not await _has(node, NOTES, "theirs")
+        await eventually(reader.sent_all, "the hub has theirs")
+        assert (await sync_now(node.sync, SystemClock(), 30.0)).waiting["rows-low"] == 0
+        assert len(await found.equal(NOTES)) == 3
+
+
+async def _has(node: SharingNode, entity: str, row_id: str) -> bool:
+    return await node.rows.get(entity, row_id) is not None
+
+
 @pytest.mark.timeout(60)
 async def test_a_high_row_waits_for_no_more_than_a_piece(short_dir: Path) -> None:
     link = Link(100_000)

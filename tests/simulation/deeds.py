@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections import Counter
@@ -103,7 +104,7 @@ class Deeds:
         self, node: SimNode, life: NodeLife, place: Place, *, settles: bool = False
     ) -> str:
         token = self._token()
-        edit = self._oracle.edits[token] = Edit(node.name, place, token)
+        edit = self._oracle.edits[token] = Edit(node.name, place, token, at=_now())
         held = await life.rows.get(*place)
         if held is not None:
             edit.answers_for = frozenset(_tokens(json.loads(held.body)))
@@ -116,8 +117,8 @@ class Deeds:
         """Of one field of a row that is merged."""
         place = ("merged", self._chance.choice(SHARED_ROWS))
         token = self._token()
-        edit = self._oracle.edits[token] = Edit(node.name, place, token)
         what = self._chance.choice(("f0", "f1", "n", "tags"))
+        edit = self._oracle.edits[token] = Edit(node.name, place, token, at=_now(), field=what)
 
         def change(held: bytes | None) -> bytes:
             body = json.loads(held) if held else {"pad": LONG if place[1] == "c" else ""}
@@ -152,6 +153,7 @@ class Deeds:
         token = self._token()
         edit = Edit(node.name, place, token, frozenset(_tokens(json.loads(held.body))))
         edit.silent = True
+        self._oracle.deleted.add(place)
         self._oracle.edits[token] = edit
         await life.rows.delete(*place)
         edit.accepted = not life.is_dead
@@ -174,6 +176,10 @@ class Deeds:
 def status_body(name: str, n: int) -> WorkloadStatus:
     """A status that no other is like."""
     return WorkloadStatus(workload=name, generation=Generation(1, n), phase="running", since=n)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _tokens(body: dict[str, object]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections import Counter
@@ -44,16 +45,17 @@ class HubDeeds:
     async def _put(self, life: HubLife) -> None:
         place = (self._chance.choice(self._entities), self._chance.choice(SHARED_ROWS))
         self._number += 1
+        now = asyncio.get_running_loop().time()
         token = f"h{self._number}."
-        edit = self._oracle.edits[token] = Edit("hub", place, token)
+        edit = self._oracle.edits[token] = Edit("hub", place, token, at=now)
         body = msgspec.Raw(json.dumps({"t": token, "pad": ""}).encode())
         await life.shared_rows.put(*place, RowPut(body))
         edit.accepted = not life.is_dead
 
     async def _delete(self, life: HubLife) -> None:
-        await life.shared_rows.delete(
-            self._chance.choice(self._entities), self._chance.choice(SHARED_ROWS)
-        )
+        place = (self._chance.choice(self._entities), self._chance.choice(SHARED_ROWS))
+        self._oracle.deleted.add(place)
+        await life.shared_rows.delete(*place)
 
     async def _resolve(self, life: HubLife) -> None:
         """Decides about what has waited longest."""

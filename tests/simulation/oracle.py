@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Identity = tuple[str, int]
@@ -17,6 +17,10 @@ Identity = tuple[str, int]
 
 Place = tuple[str, str]
 """A row's entity and id."""
+
+
+SAME_TIME = 0.01
+"""Seconds that clocks need not tell apart."""
 
 
 @dataclass
@@ -31,6 +35,10 @@ class Edit:
     excused: bool = False
     undone: bool = False
     """Its node was put back to a time before it, and nobody else had heard of it."""
+    at: float = 0.0
+    """When it was made, in true time."""
+    field: str = ""
+    """Of the row, where it changed no other."""
     silent: bool = False
     """It leaves no token: a deletion, or a sum."""
 
@@ -75,6 +83,8 @@ class Oracle:
     added: Counter[Place] = field(default_factory=Counter)
     """Sums that were added to counting rows."""
     may_add: Counter[Place] = field(default_factory=Counter)
+    deleted: set[Place] = field(default_factory=set)
+    """Rows that somebody may have deleted."""
     put_back: set[str] = field(default_factory=set)
     """Machines that were put back or cloned."""
 
@@ -157,6 +167,48 @@ class Oracle:
             if token in replaced
         ]
 
+    def check_winners(self, hub: AtHub, *, clocks_were_right: bool) -> list[str]:
+        """What is wrong about who has won, by the entities' strategies. Of runs without copies that were put back."""
+        made: dict[Place, list[Edit]] = {}
+        for edit in self.edits.values():
+            made.setdefault(edit.place, []).append(edit)
+        wrong: list[str] = []
+        for place, text in hub.rows.items():
+            if place[0] == "merged":
+                wrong += self._check_union(place, text)
+            elif place not in self.deleted and place[0] != "manual":
+                winner = self.edits.get(json.loads(text).get("t", ""))
+                rule = {"central": self._central, "edge": _edge, "newest": _newest}.get(place[0])
+                if winner is None or rule is None or (rule is _newest and not clocks_were_right):
+                    continue
+                if (better := rule(winner, made[place])) is not None:
+                    wrong.append(f"row {place} is {winner.token}, {better.token} should have won")
+        return wrong
+
+    def _check_union(self, place: Place, text: str) -> list[str]:
+        tags = json.loads(text).get("tags", [])
+        return [
+            f"row {place} has no tag {edit.token}"
+            for edit in self.edits.values()
+            if edit.place == place and edit.field == "tags" and edit.accepted
+            if edit.token not in tags
+        ]
+
+    def _central(self, winner: Edit, made: Sequence[Edit]) -> Edit | None:
+        """A node's edit wins only over what of the hub's it knew."""
+        by_hub = [edit for edit in made if edit.node == "hub" and edit.accepted]
+        if winner.node == "hub" or not by_hub:
+            return None
+        known: set[str] = set()
+        asked = {winner.token}
+        while asked:
+            known |= asked
+            asked = {
+                t for token in asked if token in self.edits for t in self.edits[token].answers_for
+            }
+            asked -= known
+        return None if by_hub[-1].token in known else by_hub[-1]
+
     def _check_sums(self, hub: AtHub) -> list[str]:
         if self.put_back:
             return []
@@ -166,6 +218,19 @@ class Oracle:
             if not self.added[place] <= found <= most:
                 wrong.append(f"the sum of {place} is {found}, {self.added[place]} were added")
         return wrong
+
+
+def _edge(winner: Edit, made: Sequence[Edit]) -> Edit | None:
+    """The hub's edit wins only over what was made before it."""
+    if winner.node != "hub":
+        return None
+    later = [edit for edit in made if edit.node != "hub" and edit.accepted]
+    return next((edit for edit in later if edit.at > winner.at), None)
+
+
+def _newest(winner: Edit, made: Sequence[Edit]) -> Edit | None:
+    """Nothing was made later, where a difference is told by clocks."""
+    return next((edit for edit in made if edit.accepted and edit.at > winner.at + SAME_TIME), None)
 
 
 def differences(name: str, own: Mapping[Place, str], hub: Mapping[Place, str]) -> list[str]:

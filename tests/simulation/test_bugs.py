@@ -6,6 +6,8 @@ import pytest
 from tests.simulation.bugs import BUGS, Bug
 from tests.simulation.runs import run_one
 
+MORE = 15
+
 NAMES = [bug.name.replace(" ", "-") for bug in BUGS]
 
 
@@ -19,7 +21,9 @@ def is_found(bug: Bug, seed: int, directory: Path, templates: Path) -> bool:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("bug", BUGS, ids=NAMES)
 def test_a_bug_is_found(bug: Bug, memory_dir: Path, templates: Path) -> None:
-    assert is_found(bug, bug.seed, memory_dir, templates)
+    """At the seed that found it last; a change of the sync gives seeds other runs, so some more are tried."""
+    seeds = range(bug.seed, bug.seed + MORE)
+    assert any(is_found(bug, seed, memory_dir, templates) for seed in seeds)
 
 
 @pytest.mark.soak

@@ -1,5 +1,6 @@
 """The oracle of the simulation: what it complains about, and what it lets pass."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -87,3 +88,47 @@ def test_nodes_must_have_what_the_hub_has_and_show_what_waits() -> None:
     assert len(differences("n", {}, {PLACE: "{}"})) == 1
     assert unshown([(PLACE, "n")], {"n": {PLACE}}) == []
     assert len(unshown([(PLACE, "n")], {"n": set()})) == 1
+
+
+def winners(entity: str, row: str, *edits: Edit) -> list[str]:
+    hub = AtHub([], {(entity, "a"): json.dumps({"t": row})}, [], [])
+    return edited(*edits).check_winners(hub, clocks_were_right=True)
+
+
+def made(entity: str, token: str, node: str, at: float, *answers_for: str) -> Edit:
+    return Edit(node, (entity, "a"), token, frozenset(answers_for), accepted=True, at=at)
+
+
+def test_the_newest_edit_wins_by_clocks_that_are_right() -> None:
+    edits = [made("newest", "t1.", "n0", 1.0), made("newest", "t2.", "n1", 2.0)]
+    assert winners("newest", "t2.", *edits) == []
+    assert winners("newest", "t1.", *edits) == ["row ('newest', 'a') is t1., t2. should have won"]
+    hub = AtHub([], {("newest", "a"): '{"t": "t1."}'}, [], [])
+    assert edited(*edits).check_winners(hub, clocks_were_right=False) == []
+    oracle = edited(*edits)
+    oracle.deleted.add(("newest", "a"))
+    assert oracle.check_winners(hub, clocks_were_right=True) == []
+
+
+def test_central_wins_over_whoever_did_not_know() -> None:
+    edits = [
+        made("central", "h1.", "hub", 1.0),
+        made("central", "t1.", "n0", 2.0),
+        made("central", "t2.", "n1", 2.0, "h1."),
+        made("central", "t3.", "n1", 3.0, "t2."),
+    ]
+    assert winners("central", "t3.", *edits) == winners("central", "h1.", *edits) == []
+    assert len(winners("central", "t1.", *edits)) == 1
+
+
+def test_the_edge_wins_over_what_the_hub_did_before() -> None:
+    edits = [made("edge", "t1.", "n0", 1.0), made("edge", "h1.", "hub", 2.0)]
+    assert winners("edge", "h1.", *edits) == winners("edge", "t1.", *edits) == []
+    assert len(winners("edge", "h1.", *edits, made("edge", "t2.", "n1", 3.0))) == 1
+
+
+def test_a_union_has_everything() -> None:
+    edit = Edit("n0", ("merged", "a"), "t1.", accepted=True, field="tags")
+    for tags, complaints in (["t1.", "t2."], 0), (["t2."], 1):
+        hub = AtHub([], {("merged", "a"): json.dumps({"tags": tags})}, [], [])
+        assert len(edited(edit).check_winners(hub, clocks_were_right=True)) == complaints

@@ -161,18 +161,21 @@ def meet(declaration: Declaration, before: bytes, now: bytes, edit: bytes) -> by
 
 
 def keep_unknown(declaration: Declaration, held: bytes, body: bytes) -> bytes:
-    """`body` with the fields of `held` that it lacks, in objects inside it, too.
+    """`body` with the fields of `held` that it lacks, in objects inside it, too; `held` itself where that says the same.
 
     Elements of lists are the same by their key (`Declaration.keys`, or «id»), without one when all known fields are equal.
     """
-    value = _kept(rules_of(declaration), decoded(held), decoded(body))
-    return encoded(value)
+    before = decoded(held)
+    value = _kept(rules_of(declaration), before, decoded(body))
+    return held if same(value, before) else encoded(value)
 
 
 def _kept(rules: Rules, held: Value, now: Value) -> Value:
     if isinstance(held, dict) and isinstance(now, dict):
         both = {
-            name: _kept(rules.below(name), held[name], value) if name in held else value
+            name: _kept(rules.below(name), held[name], value)
+            if isinstance(value, dict | list) and name in held
+            else value
             for name, value in now.items()
         }
         return both | {name: value for name, value in held.items() if name not in now}

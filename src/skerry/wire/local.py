@@ -48,6 +48,14 @@ class PullCounters(msgspec.Struct, frozen=True):
     refusals: int = 0
     cuts: int = 0
 
+    def __add__(self, other: PullCounters) -> PullCounters:
+        return PullCounters(
+            self.rounds + other.rounds,
+            self.rows + other.rows,
+            self.refusals + other.refusals,
+            self.cuts + other.cuts,
+        )
+
 
 class NetworkStatus(msgspec.Struct, frozen=True):
     """What limits the link. Sizes are in bytes, `max_bandwidth` a second.
@@ -116,9 +124,9 @@ class SyncStatus(msgspec.Struct, frozen=True):
     """Those of shared rows. None: this node shares none."""
     network: NetworkStatus | None = None
     """None: the settings limit nothing."""
+    entities: list[EntityStatus] = []
     problems: list[str] = []
     """Why something is not synced, lanes and pulls, although the hub answers."""
-    entities: list[EntityStatus] = []
 
 
 class MemoryUsage(msgspec.Struct, frozen=True):

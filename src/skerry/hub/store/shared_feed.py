@@ -6,7 +6,7 @@ import functools
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import Connection, Select, bindparam, func, or_, select
 
 from skerry.hub.store.bodies import Bodies
 from skerry.hub.store.changes import Log, read_log
@@ -73,11 +73,17 @@ def _feed(query: Select[Any], *, hides: bool, live: bool) -> Select[Any]:
     return query.order_by(its.rev)
 
 
-def was_at(connection: Connection, entity: str, row_id: str, rev: int) -> Stored | None:
-    """What a row was when the history stood at `rev`, if that is kept and it had a body."""
+def held_by(
+    connection: Connection, entity: str, row_id: str, rev: int, node_id: str
+) -> Stored | None:
+    """The version of a row that a node has which was told everything up to `rev`, if that is kept and it had a body.
+
+    What the node made itself it was told as the answer to its edit.
+    """
     its = shared_version.c
+    told = or_(its.rev <= rev, its.origin == node_id)
     query = select(*VERSION).where(
-        its.fleet_id == FLEET, its.entity == entity, its.id == row_id, its.rev <= rev, its.was_row
+        its.fleet_id == FLEET, its.entity == entity, its.id == row_id, told, its.was_row
     )
     rows = connection.execute(query.order_by(its.rev.desc()).limit(1)).all()
     found = all_stored(Bodies.of(connection), entity, rows)

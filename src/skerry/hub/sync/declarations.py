@@ -36,16 +36,11 @@ class Declarations:
         return msgspec.structs.replace(said, settled=names_in(words))
 
     async def hold_all(self, store: HubStore, at: int) -> None:
-        """Declares what the settings name, also for an entity that nobody has declared. What they no longer name is free again."""
+        """Puts all declarations right. What the settings no longer name is free again; what nobody has declared waits for that."""
 
         def work(connection: Connection) -> bool:
             locks.of_fleet(connection)
-            settled = [
-                entity
-                for entity in shared_feed.ids(connection, DECLARATIONS)
-                if shared.declaration(connection, entity).settled
-            ]
-            return self.hold(connection, {**self._words, **dict.fromkeys(settled)}, at)
+            return self.hold(connection, shared_feed.ids(connection, DECLARATIONS), at)
 
         await store.write(work)
 
@@ -60,16 +55,14 @@ class Declarations:
 
     def _edit(self, connection: Connection, entity: str, at: int) -> Edit | None:
         row = shared.find(connection, DECLARATIONS, entity)
-        is_there = row is not None and not row.deleted
-        if not is_there and entity not in self._words:
+        if row is None or row.deleted:
             return None
-        said = shared.declaration(connection, entity) if is_there else Declaration()
+        said = shared.declaration(connection, entity)
         wanted = self.instead(entity, said)
-        if is_there and wanted == said:
+        if wanted == said:
             return None
         body = msgspec.Raw(canonical(encode(wanted)))
-        rev, seen = (0, 0) if row is None else (row.rev, row.hlc)
-        return Edit(entity, rev, max(at // _A_MILLISECOND << 16, seen + 1), "put", body)
+        return Edit(entity, row.rev, max(at // _A_MILLISECOND << 16, row.hlc + 1), "put", body)
 
 
 HELD_BY_NONE = Declarations({})

@@ -176,7 +176,8 @@ class _Answer:
         rows = shared_feed.rows_between(
             self._connection, self._entity, place.seq, through, hidden=hidden, live=live
         )
-        sent = [self._sent(place, row) for row in rows]
+        knows = bool(place.at_end and place.seq)
+        sent = [self._sent(place, row) if knows else row.to_wire() for row in rows]
         if len(page) == len(pending):
             return self._end(place, sent)
         return RowsPart(self._entity, sent, self._cursor(through, place.floor), more=True)
@@ -193,11 +194,11 @@ class _Answer:
         return row_cursors.write(place, self._node_id, self._entity, self._key)
 
     def _sent(self, place: Place, row: Stored) -> SharedRow:
-        """A patch, where the version that the node holds is known and a patch is smaller."""
+        """A patch, where the version that the node held at `place` is kept and a patch is smaller."""
         whole = row.to_wire()
-        if not place.at_end or not place.seq or row.deleted or len(row.body) < PATCHED_FROM:
+        if row.deleted or len(row.body) < PATCHED_FROM:
             return whole
-        held = shared_feed.was_at(self._connection, self._entity, row.id, place.seq)
+        held = shared_feed.held_by(self._connection, self._entity, row.id, place.seq, self._node_id)
         patch = None if held is None else merging.diff(held.body, row.body)
         if held is None or patch is None:
             return whole

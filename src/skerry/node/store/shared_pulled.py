@@ -134,9 +134,8 @@ class SharedPulled:
         """
 
         def work(db: sqlite3.Connection) -> int:
-            held = self._table.find(db, entity, asked)
-            now = {row_id: held[row_id].rev if row_id in held else 0 for row_id in asked}
-            still = {row_id for row_id, rev in asked.items() if now[row_id] == rev}
+            held = self._table.heads(db, entity, asked)
+            still = {row_id for row_id, rev in asked.items() if held.get(row_id, _NONE)[0] == rev}
             db.executemany(SQL["drop_wanted"], [(entity, row_id) for row_id in still])
             fitting = [row for row in rows if row.id in still]
             missing = still.difference(row.id for row in rows)

@@ -34,22 +34,22 @@ class _Start:
 
     def has_gone(self, connection: Connection, lane: Lane, waiting: Mapping[Lane, int]) -> bool:
         """Whether the hub has what the lane had. Lanes of rows count frames, and do not know beforehand how many it will be."""
-        has_all = connection.pushes[lane].acknowledged.n >= self.heads.get(lane, 0)
+        has_all = connection.pushes[lane].settled.n >= self.heads.get(lane, 0)
         return has_all or not waiting.get(lane, 0)
 
     def is_refused(self, connection: Connection, lane: Lane) -> bool:
         """Whether the hub has refused something of the lane since."""
         return connection.pushes[lane].counts.refusals > self.refusals[lane]
 
-    def pull_is_done(self, sync: Sync, connection: Connection) -> bool:
-        """Whether a pull of each kind that may go now has begun and ended since."""
-        only_high = sync.turns is not None and bool(sync.turns.held)
+    def pull_is_done(self, connection: Connection, *, held: bool) -> bool:
+        """Whether a pull of each kind has begun and ended since, or may not begin because only high priority goes."""
         return all(
-            puller.ended > begun or puller.counts.refusals > before.refusals
+            (held and puller.may_be_held)
+            or puller.ended > begun
+            or puller.counts.refusals > before.refusals
             for before, begun, puller in zip(
                 self.pulls, self.begun, connection.session.pullers, strict=False
             )
-            if puller.priority == "high" or not only_high
         )
 
     def pulled(self, connection: Connection) -> int:
@@ -104,7 +104,7 @@ async def _is_over(sync: Sync, connection: Connection, start: _Start, lanes: lis
         start.has_gone(connection, lane, waiting) or start.is_refused(connection, lane)
         for lane in lanes
     )
-    return done and start.pull_is_done(sync, connection)
+    return done and start.pull_is_done(connection, held=_is_held(sync))
 
 
 async def _heads(sync: Sync) -> dict[Lane, int]:
@@ -114,9 +114,13 @@ async def _heads(sync: Sync) -> dict[Lane, int]:
 async def _moving(sync: Sync, connection: Connection) -> list[Lane]:
     """The lanes that may be sent now."""
     turns = sync.turns
-    if turns is None or not turns.held:
+    if turns is None or not _is_held(sync):
         return list(connection.pushes)
     return [lane for lane in connection.pushes if turns.of_lane(lane) == "high"]
+
+
+def _is_held(sync: Sync) -> bool:
+    return sync.turns is not None and bool(sync.turns.held)
 
 
 async def _report(
@@ -126,7 +130,7 @@ async def _report(
     problems = connection.session.problems
     if not sync.connected:
         problems = [status.link.cause]
-    elif not (start.pull_is_done(sync, connection) or problems):
+    elif not (start.pull_is_done(connection, held=_is_held(sync)) or problems):
         problems = ["the hub was not asked for changes in time"]
     waiting = {lane.lane: lane.waiting for lane in status.lanes}
     late = [lane for lane in lanes if not start.has_gone(connection, lane, waiting)]

@@ -9,7 +9,6 @@ import logging
 import random
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import TYPE_CHECKING
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -20,9 +19,6 @@ from skerry.node.sync.asking import Asking
 from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.wire.local import PullCounters
 from skerry.wire.sync import Pull, PullReply
-
-if TYPE_CHECKING:
-    from skerry.wire.shared import Priority
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +78,6 @@ class PullLoop:
         return self._asking.problem
 
     @property
-    def priority(self) -> Priority:
-        """What the hub wants of this node is urgent."""
-        return "high"
-
-    @property
     def refusals(self) -> int:
         """In a row."""
         return self._asking.refusals
@@ -102,6 +93,11 @@ class PullLoop:
     def counts(self) -> PullCounters:
         """Since the start."""
         return self._asking.counts
+
+    @property
+    def may_be_held(self) -> bool:
+        """What the hub wants of this node is always urgent."""
+        return False
 
     def hurry(self) -> None:
         """A pull that was refused is tried now."""

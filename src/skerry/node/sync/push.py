@@ -52,6 +52,8 @@ class LanePush:
         self._pace = pace
         self._log = log
         self.acknowledged = LanePoint()
+        self.settled = LanePoint()
+        """How far answers have been taken over, which takes a moment longer."""
         self.backed_up = 0
         """Up to which number the hub has this lane in a backup, as it said last."""
         self.refusals = 0
@@ -93,11 +95,11 @@ class LanePush:
 
     async def load(self) -> None:
         """Takes up the saved acknowledgement."""
-        self.acknowledged = self._saved = await self.feed.load()
+        self.acknowledged = self.settled = self._saved = await self.feed.load()
 
     async def run(self, after: LanePoint) -> str:
         """Pushes what follows `after` until only a hello can help; returns why."""
-        self._after = self.acknowledged = after
+        self._after = self.acknowledged = self.settled = after
         self._stumble = ""
         if self.parked:
             self._due = 0
@@ -179,6 +181,7 @@ class LanePush:
         await self._log.pushed(attempt)
         if was_parked:
             await self._tell(RESUMED, f"lane «{lane}»", {"lane": lane, "attempts": attempt.tries})
+        self.settled = point
         if self._now() - self._saved_at >= SAVE_EVERY:
             await self.save()
 

@@ -40,14 +40,14 @@ from skerry.wire.shared import (
 
 log = logging.getLogger(__name__)
 
-LATE = Backoff(first=2.0, cap=600.0)
-"""How soon an entity is compared of which something was unsent when the hub was asked after a hello."""
-
 PAGE = 4000
 """Rows in one answer at most; the hub ends it sooner where rows are large."""
 
 PAGE_OF_LIMITED = 1000
 """The same over a link that is limited and that others wait for, too."""
+
+LATE = Backoff(first=2.0, cap=600.0)
+"""How soon an entity is compared of which something was unsent when the hub was asked after a hello."""
 
 WANTED = 1000
 """Rows that are asked for by their ids at a time."""
@@ -131,11 +131,6 @@ class RowPull:
         return self._asking.problem
 
     @property
-    def priority(self) -> Priority:
-        """Where the link is not limited, nothing has to wait."""
-        return self._priority or "high"
-
-    @property
     def refusals(self) -> int:
         """In a row."""
         return self._asking.refusals
@@ -145,6 +140,11 @@ class RowPull:
         """Since the start."""
         return self._asking.counts
 
+    @property
+    def may_be_held(self) -> bool:
+        """Whether its class waits while only high priority goes."""
+        return self._priority not in {None, "high"}
+
     def hurry(self) -> None:
         """A pull that was refused is tried now."""
         self._asking.hurry()
@@ -153,10 +153,7 @@ class RowPull:
         """Pulls at every ring, until cancelled."""
         seen, schedule = self._news.count - 1, self._schedule
         while True:
-            seconds = self._wait()
-            if schedule is not None:
-                seconds = schedule.wait(seconds)
-            seen = await self._news.within(seen, seconds, self._clock)
+            seen = await self._news.within(seen, self._wait(), self._clock)
             if schedule is not None and schedule.come():
                 self._rows.changed.ring()
                 if self._priority is not None:
@@ -167,6 +164,8 @@ class RowPull:
         """Seconds until the next pull that nobody rings for: soon while an entity is to be compared after a hello."""
         self._rounds_late = self._rounds_late + 1 if self._late else 0
         usual = self._pace.pull_after(self._chance)
+        if self._schedule is not None:
+            usual = self._schedule.wait(usual)
         return min(usual, LATE.delay(self._rounds_late, self._chance)) if self._late else usual
 
     async def save(self) -> None:
@@ -255,8 +254,8 @@ class RowPull:
         await self._log_rows(entity, part.rows)
         if part.more or not part.digest:
             return True
-        changed = seen != self._rows.changed.count
-        if changed or await self._rows.unsent(entity) or self._pulled.wanted(entity, 1):
+        moved = seen != self._rows.changed.count or self._pulled.wanted(entity, 1)
+        if moved or await self._rows.unsent(entity):
             if self._compared.get(entity) != self._greeted():
                 self._late.add(entity)
             return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -34,9 +34,6 @@ from skerry.node.sync.pull import PullLoop
 from skerry.node.sync.push import LanePush
 from skerry.wire.local import PullCounters
 from skerry.wire.sync import PROTOCOL, RECORD_LANES, Hello, HelloReply, Lane, LanePoint
-
-if TYPE_CHECKING:
-    from skerry.wire.shared import Priority
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +79,6 @@ class Puller(Protocol):
         ...
 
     @property
-    def priority(self) -> Priority:
-        """As what it takes its turns on a limited link."""
-        ...
-
-    @property
     def refusals(self) -> int:
         """In a row."""
         ...
@@ -94,6 +86,11 @@ class Puller(Protocol):
     @property
     def counts(self) -> PullCounters:
         """Since the start."""
+        ...
+
+    @property
+    def may_be_held(self) -> bool:
+        """Whether its questions wait while only high priority goes."""
         ...
 
     def hurry(self) -> None:
@@ -139,7 +136,7 @@ class Session:
         self._check = check
         self._pushing: dict[Lane, asyncio.Task[None]] = {}
         self.pullers: list[Puller] = [pull]
-        """The state's first, then that of shared rows where there are any."""
+        """The state's first, then those of shared rows where there are any: one, or one of each class."""
         self._pulling: dict[int, asyncio.Task[None]] = {}
         self.greetings = 0
         """Hellos that were answered since the start."""
@@ -215,16 +212,16 @@ class Session:
         return self._double if age <= DOUBLE_STANDS else ""
 
     @property
+    def row_pulls(self) -> PullCounters | None:
+        """Those of shared rows together. None: there are none."""
+        counts = [puller.counts for puller in self.pullers[1:]]
+        return sum(counts, PullCounters()) if counts else None
+
+    @property
     def last_success(self) -> int:
         """When the hub last took or gave something, in ns since 1970; 0 if not since the start."""
         pushed = [push.last_success for push in self._pushes.values()]
         return max(*(puller.last_success for puller in self.pullers), *pushed)
-
-    @property
-    def row_pulls(self) -> PullCounters | None:
-        """Those of shared rows, all classes together. None: there are none."""
-        counts = [msgspec.structs.astuple(puller.counts) for puller in self.pullers[1:]]
-        return PullCounters(*map(sum, zip(*counts, strict=True))) if counts else None
 
     @property
     def problems(self) -> list[str]:

@@ -243,8 +243,8 @@ class Sync:
             pulls=session.pullers[0].counts if session else PullCounters(),
             row_pulls=None if session is None else session.row_pulls,
             network=None if self.turns is None else await self.turns.status(),
-            problems=session.problems if session else [],
             entities=[] if self._more is None else await self._more.entities(),
+            problems=session.problems if session else [],
         )
 
     def hurry(self) -> None:
