@@ -16,7 +16,7 @@ Written by `python -m bench --document` from `bench/results.json`; the benches a
 figure that the issue demands; a miss is in bold and stays in until it is one no more. Hub, node and load generator share
 the machine, over loopback.
 
-    make bench                      # everything, about twenty minutes
+    make bench                      # everything, under half an hour
     python -m bench restart push    # single benches
 """
 

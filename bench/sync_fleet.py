@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,7 +74,7 @@ async def _came_back(
         target=30.0,
         note=f"each had 12 values, every {EDITORS}th an edit; {CHANGED} rows were changed meanwhile; {told['rows']:,} rows were pulled. "
         f"From the first hello to the last node's last row: {summary(times)}; in {seconds:.1f} s the hub took {hub:.1f} s of processor, the "
-        f"nodes, all in one process, {load:.1f} s; hellos that the hub put off: {told['busy']:,}, tries without an answer: {len(failures)}; peak of the hub's memory "
+        f"nodes, all in one process, {load:.1f} s; hellos that the hub put off: {told['busy']:,}, tries that failed: {len(failures)}{_most(failures)}; peak of the hub's memory "
         f"{peak_mb(site.hub_pid):.0f} MB",
     )
 
@@ -86,3 +87,9 @@ async def _restarted(site: Site, made: Sequence[Execution]) -> None:
     hub: Hub = site.found.hub
     await hub.kill()
     await hub.start()
+
+
+def _most(failures: Sequence[str]) -> str:
+    """The most frequent of them, in words."""
+    kinds = Counter(failures).most_common(1)
+    return f" (mostly: {kinds[0][0]})" if kinds else ""

@@ -118,6 +118,7 @@ async def test_a_row_made_on_a_node_is_read_at_the_hub(short_dir: Path) -> None:
         await fields_are(others, made.id, servings=8)
         assert await asyncio.to_thread(others.delete, made.id)
         assert not await asyncio.to_thread(others.delete, made.id)
+        assert await asyncio.to_thread(others.count) == 0
 
         async def is_gone() -> bool:
             return await asyncio.to_thread(recipes.find, made.id) is None

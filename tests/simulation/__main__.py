@@ -42,7 +42,7 @@ def main() -> int:
             home / "templates",
             range(given.first, given.first + given.seeds),
             plan_of if bug is None else lambda _: bug.plan(),
-            on=given.on,
+            until=lambda report: bool(report.wrong) and not given.on,
             tell=_tell,
         )
     never = ", ".join(report.never) or "nothing"

@@ -105,10 +105,10 @@ def run_all(
     seeds: Iterable[int],
     plan_of: Callable[[int], Plan],
     *,
-    on: bool = True,
+    until: Callable[[Report], bool] = lambda _: False,
     tell: Callable[[Report, int], None] = lambda *_: None,
 ) -> Report:
-    """The seeds one after the other: all, or without `on` up to the first finding. `tell` hears of each."""
+    """The seeds one after the other, `until` it is enough. `tell` hears of each."""
     report = Report()
     begin, began = time.monotonic(), time.process_time()
     gc.collect()
@@ -118,7 +118,7 @@ def run_all(
         gc.collect()
         report.seconds, report.cpu = time.monotonic() - begin, time.process_time() - began
         tell(report, seed)
-        if report.wrong and not on:
+        if until(report):
             break
     gc.unfreeze()
     return report

@@ -22,7 +22,9 @@ from skerry.kit.errors import Corrupt, InvalidInput, Refused, Transient
 from skerry.kit.sqlite import Driver
 from skerry.kit.sqlite import classify as classify_sqlite
 
-_CACHE_KIB = 32 * 1024
+_WRITERS_CACHE_KIB = 16 * 1024
+_READERS_CACHE_KIB = 4 * 1024
+"""Of each of five readers: what they read the system has in its cache, too, and a hub is to stay below 150 MB."""
 _CHECKPOINT_PAGES = 4000
 _LOG_BYTES = 64 * 1024 * 1024
 """A WAL that a long reader let grow is cut to this when it begins anew."""
@@ -269,7 +271,8 @@ def _sqlite_connected(path: Path, *, writes: bool) -> Callable[[sqlite3.Connecti
         connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        cache = _WRITERS_CACHE_KIB if writes else _READERS_CACHE_KIB
+        connection.execute(f"PRAGMA cache_size = -{cache}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
 
