@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -19,6 +19,7 @@ from skerry.hub.store import locks, shared
 from skerry.hub.store.shared_tables import shared_conflict, shared_row, shared_version
 from skerry.hub.sync import rows_push
 from skerry.kit.errors import Refused, Transient
+from skerry.node.ports import RowHub
 from skerry.node.sync.pace import Pace
 from skerry.testing.fake_hub import FakeLive
 from skerry.testing.manual_clock import ManualClock
@@ -33,6 +34,7 @@ from skerry.wire.shared import (
     Declaration,
     Edit,
     EditFrame,
+    Priority,
     RowsPage,
     RowsPart,
     RowsPull,
@@ -50,6 +52,8 @@ from skerry.wire.sync import (
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+
+CLASSES: tuple[Priority, ...] = ("high", "medium", "low")
 
 NEVER = 1e9
 """Seconds: a schedule that no test waits for."""
@@ -174,6 +178,23 @@ class _RowHub:
         self.wanted = way.wanted
 
 
+class _HeldBack:
+    """A class of rows that may not go: implements `RowHub`."""
+
+    async def rows(self, pull: RowsPull) -> RowsPage:
+        raise await self._never(pull)
+
+    async def buckets(self, sums: Buckets) -> BucketsReply:
+        raise await self._never(sums)
+
+    async def wanted(self, wanted: RowsWanted) -> RowsPart:
+        raise await self._never(wanted)
+
+    async def _never(self, _question: object) -> Exception:
+        await asyncio.Event().wait()
+        return AssertionError("nobody lets it go")
+
+
 class SiteNode(SharingNode):
     """A node of a site; `told` are its own events."""
 
@@ -193,9 +214,9 @@ class SiteNode(SharingNode):
     async def has_pulled(self) -> None:
         """Returns when rows were pulled once more, from the first question on."""
         puller = self.sync.connection.session.pullers[1]  # type: ignore[union-attr]
-        before = puller.counts.rounds
+        before = puller.begun
         self.sync.connection.pull.news.ring()  # type: ignore[union-attr]
-        await eventually(lambda: puller.counts.rounds > before, "rows are pulled")
+        await eventually(lambda: puller.ended > before, "rows are pulled")
 
     async def hold(self) -> None:
         """Rows are neither pushed nor pulled from now on."""
@@ -222,15 +243,24 @@ class RowsSite:
             if node.enrolled.node_id == node_id and not node.way.link.closed:
                 node.way.link.tell(News())
 
-    async def node(self, name: str, pace: Pace | None = None) -> SiteNode:
-        """One more node; its sync is off."""
+    async def node(
+        self, name: str, pace: Pace | None = None, held_back: Collection[Priority] = ()
+    ) -> SiteNode:
+        """One more node; its sync is off. Pulls of the classes `held_back` never get their turn."""
         enrolled = await self.hub.enrol(name)
-        return await self.add(SiteNode(self._directory / name, enrolled, self.clock), pace)
+        node = SiteNode(self._directory / name, enrolled, self.clock)
+        return await self.add(node, pace, held_back)
 
-    async def add(self, node: SiteNode, pace: Pace | None = None) -> SiteNode:
+    async def add(
+        self, node: SiteNode, pace: Pace | None = None, held_back: Collection[Priority] = ()
+    ) -> SiteNode:
         """A node whose directory may be there already."""
         node.way = HubWay(self, node.enrolled.node_id)
-        await node.open_beside(node.way, _RowHub(node.way), pace or Pace(pull_every=NEVER))
+        rows = _RowHub(node.way)
+        by_class: dict[Priority, RowHub] = {}
+        if held_back:
+            by_class = dict.fromkeys(CLASSES, rows) | dict.fromkeys(held_back, _HeldBack())
+        await node.open_beside(node.way, rows, pace or Pace(pull_every=NEVER), by_class)
         self.nodes.append(node)
         return node
 

@@ -146,7 +146,7 @@ async def test_random_operations_and_partitions_end_in_identical_dumps(memory_di
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(2, 12))
 async def test_a_thousand_operations_of_each_strategy(memory_dir: Path, seed: int) -> None:
     await play(memory_dir, f"sqlite:///{memory_dir / 'hub.db'}", seed, len(STRATEGIES) * 1000)
@@ -154,7 +154,7 @@ async def test_a_thousand_operations_of_each_strategy(memory_dir: Path, seed: in
 
 @pytest.mark.soak
 @pytest.mark.postgres
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(12, 15))
 async def test_a_thousand_operations_of_each_strategy_on_postgresql(
     memory_dir: Path, postgres: Postgres, seed: int

@@ -10,11 +10,13 @@ from tests.hub_rig import DAY
 from tests.rows_site import NEVER, RowsSite, SiteNode, rows_site
 
 from skerry.cli.health import sync_table
+from skerry.core.turns import priority_of
 from skerry.kit.backoff import Backoff
 from skerry.node.sync.on_request import log_page, sync_now
 from skerry.node.sync.pace import Pace
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
+from skerry.wire.local import NetworkStatus
 from skerry.wire.rows import Resolve
 from skerry.wire.shared import Declaration, Edit, Priority
 from skerry.wire.sync import Lane
@@ -192,3 +194,29 @@ async def test_the_log_tells_of_rows_too(site: RowsSite) -> None:
 
 async def _is_over(node: SiteNode) -> bool:
     return not await node.in_conflict()
+
+
+class OnlyHigh:
+    """Turns on a link where only high priority goes: what `sync_now` asks of `LinkTurns`."""
+
+    held = "critical only"
+
+    def of_lane(self, lane: str) -> Priority:
+        return priority_of(lane)
+
+    async def status(self) -> NetworkStatus:
+        return NetworkStatus(only_high=self.held)
+
+    async def save(self) -> None:
+        pass
+
+
+async def test_a_round_on_request_waits_for_no_pull_that_may_not_go(site: RowsSite) -> None:
+    node = await site.node("n", PACE, held_back=("medium", "low"))
+    await site.share({"urgent": Declaration(priority="high")})
+    node.sync.turns = OnlyHigh()  # type: ignore[assignment]
+    await node.rows.declare(NAME, Declaration(priority="medium"))
+    await site.edit_at_hub("urgent", [Edit("a", 0, 0, "put")])
+    went = await sync_now(node.sync, site.clock, NEVER)
+    assert (went.ok, went.held) == (True, "critical only")
+    assert await node.dump("urgent") == {"a": b"{}"}

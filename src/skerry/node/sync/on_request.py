@@ -29,6 +29,7 @@ class _Start:
         self.sent = {lane: push.acknowledged.n for lane, push in connection.pushes.items()}
         self.refusals = {lane: push.counts.refusals for lane, push in connection.pushes.items()}
         self.pulls = [puller.counts for puller in connection.session.pullers]
+        self.begun = [puller.begun for puller in connection.session.pullers]
         self.failures = connection.link.failures
 
     def has_gone(self, connection: Connection, lane: Lane, waiting: Mapping[Lane, int]) -> bool:
@@ -41,13 +42,14 @@ class _Start:
         return connection.pushes[lane].counts.refusals > self.refusals[lane]
 
     def pull_is_done(self, connection: Connection, *, held: bool) -> bool:
-        """Whether a pull of each kind has ended since, or may not begin because only high priority goes."""
-        pullers = zip(self.pulls, connection.session.pullers, strict=False)
+        """Whether a pull of each kind has begun and ended since, or may not begin because only high priority goes."""
         return all(
             (held and puller.may_be_held)
-            or puller.counts.rounds > before.rounds
+            or puller.ended > begun
             or puller.counts.refusals > before.refusals
-            for before, puller in pullers
+            for before, begun, puller in zip(
+                self.pulls, self.begun, connection.session.pullers, strict=False
+            )
         )
 
     def pulled(self, connection: Connection) -> int:

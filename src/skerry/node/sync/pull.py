@@ -62,7 +62,7 @@ class PullLoop:
     ) -> None:
         self._pace = pace
         self.news = Bell()
-        self.last_success = 0
+        self.last_success = self.begun = self.ended = 0
         self._uplink = uplink
         self._store = store
         self._clock = clock
@@ -107,6 +107,7 @@ class PullLoop:
         """Nothing to do: each pull is told as it comes."""
 
     async def _pass(self) -> None:
+        self.begun += 1
         more, at_hub = True, ""
         own = await self._store.own_digest()
         while more:
@@ -124,6 +125,7 @@ class PullLoop:
             more, at_hub = reply.more, reply.own
         await self._state_again(own, at_hub)
         self._asking.count(rounds=1)
+        self.ended = self.begun
         self.last_success = self._clock.wall_ns()
 
     async def _state_again(self, own: str, at_hub: str) -> None:

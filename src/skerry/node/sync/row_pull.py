@@ -123,7 +123,7 @@ class RowPull:
         self._late: set[str] = set()
         """Entities that were not compared since the last hello, for something of them is unsent."""
         self._rounds_late = 0
-        self.last_success = 0
+        self.last_success = self.begun = self.ended = 0
 
     @property
     def problem(self) -> str:
@@ -174,8 +174,10 @@ class RowPull:
 
     async def _pass(self) -> None:
         """What is missing comes first: digests are compared after the changes."""
+        self.begun += 1
         if await self._missing() and await self._changes() and await self._missing():
             self._asking.count(rounds=1)
+            self.ended = self.begun
             self.last_success = self._clock.wall_ns()
 
     async def _changes(self) -> bool:

@@ -69,6 +69,16 @@ class Puller(Protocol):
         ...
 
     @property
+    def begun(self) -> int:
+        """Pulls that have begun since the start; they come one after the other."""
+        ...
+
+    @property
+    def ended(self) -> int:
+        """The last pull that ended well, by its number among those that have begun."""
+        ...
+
+    @property
     def refusals(self) -> int:
         """In a row."""
         ...
