@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,21 @@ async def test_a_change_whose_answer_was_lost_is_not_made_twice(rows: EntityRows
     await rows.change("recipe", asked)
     [row] = (await rows.find("recipe", Find())).rows
     assert msgspec.json.decode(row.body) == {"a": 2, "n": 6}
+
+
+@pytest.mark.guarantee("G4")
+async def test_what_a_search_reads_holds_no_other_read_back(rows: EntityRows) -> None:
+    """A push that sees what was there before it was woken sleeps on."""
+    large = raw({"text": "x" * 20_000})
+    await rows.change("draft", Changes([Change("create", f"r{n:03}", large) for n in range(200)]))
+    reader = rows._rows.reader
+    searches = [asyncio.create_task(rows.find("draft", Find(limit=200))) for _ in range(4)]
+    for number in range(100):
+        await rows.change("recipe", Changes([create(f"s{number:03}", {"n": number})]))
+        [seen] = reader.execute(
+            "SELECT count(*) FROM shared_row WHERE entity = 'recipe'"
+        ).fetchone()
+        assert seen == number + 1
+        if searches[0].done():
+            searches = [*searches[1:], asyncio.create_task(rows.find("draft", Find(limit=200)))]
+    await asyncio.gather(*searches)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -26,6 +27,7 @@ from skerry.core.entity_changes import (
 from skerry.core.entity_search import Wanted, fits, longest_sign, read_filters
 from skerry.core.entity_words import decided, left_alone, names_in
 from skerry.kit.errors import NotFound, Refused
+from skerry.kit.sqlite import Reader
 from skerry.node.store.shared_answers import UNNUMBERED
 from skerry.node.store.shared_frames import SharedFrames
 from skerry.node.store.shared_rows import SharedRows, Standing, checked_body
@@ -48,6 +50,8 @@ from skerry.wire.entities import (
     Written,
 )
 from skerry.wire.shared import Declaration
+
+T = TypeVar("T")
 
 _PAGE, _PAGE_BYTES = 500, 1024 * 1024
 """Rows that are looked at in one statement, and about how many bytes of them are kept in memory."""
@@ -112,16 +116,19 @@ class EntityRows:
         """Rows that fit."""
         kept = self.declared(entity)
         filters = read_filters(asked)
-        return await asyncio.to_thread(self._find, entity, kept, asked, filters)
+        return await self._search(lambda db: self._find(db, entity, kept, asked, filters))
 
     async def count(self, entity: str, asked: Find) -> Count:
         """How many fit, whatever `limit` says. Takes time with the number of rows."""
         self.declared(entity)
         filters = read_filters(asked)
         if filters or asked.ids is not None:
-            rows = self._fitting(entity, asked, filters)
-            return Count(await asyncio.to_thread(lambda: sum(1 for _ in rows)))
-        return Count(await asyncio.to_thread(self._count, entity, asked))
+            return Count(
+                await self._search(
+                    lambda db: sum(1 for _ in self._fitting(db, entity, asked, filters))
+                )
+            )
+        return Count(await self._search(lambda db: self._count(db, entity, asked)))
 
     async def waiting(self, entity: str) -> WaitingEdits:
         """The edits of this node that wait for a decision."""
@@ -139,6 +146,20 @@ class EntityRows:
                 for each in found
             ]
         )
+
+    async def _search(self, work: Callable[[Reader], T]) -> T:
+        """What `work` finds, in a thread and on a connection of its own.
+
+        On a shared one its open statement would keep all reads of the sync at its moment: they would miss what
+        they have just been woken for.
+        """
+
+        def search() -> T:
+            with contextlib.closing(self._rows.writer.reader()) as db:
+                db.told = self._rows.reader.told
+                return work(db)
+
+        return await asyncio.to_thread(search)
 
     def _check_settled(self, entity: str, kept: Declared, asked: Changes) -> None:
         wanted = [each.id for each in asked.changes if each.kind == "settle"]
@@ -169,12 +190,19 @@ class EntityRows:
         shared = self._rows.said.get(entity)
         return None if shared is None else Declared(shared, local=False)
 
-    def _find(self, entity: str, kept: Declared, asked: Find, filters: Sequence[Wanted]) -> Found:
-        standing = Standing(self._rows.reader, entity)
+    def _find(
+        self,
+        db: Reader,
+        entity: str,
+        kept: Declared,
+        asked: Find,
+        filters: Sequence[Wanted],
+    ) -> Found:
+        standing = Standing(db, entity)
         most = min(max(asked.limit, 1), MAX_FOUND)
         rows: list[EntityRow] = []
         size = 0
-        for held, body in self._fitting(entity, asked, filters):
+        for held, body in self._fitting(db, entity, asked, filters):
             if len(rows) == most or (rows and size + len(body) > MAX_ANSWER):
                 return Found(rows, rows[-1].id)
             status = "local_only" if kept.local else standing.of(held)
@@ -184,17 +212,17 @@ class EntityRows:
         return Found(rows)
 
     def _fitting(
-        self, entity: str, asked: Find, filters: Sequence[Wanted]
+        self, db: Reader, entity: str, asked: Find, filters: Sequence[Wanted]
     ) -> Iterator[tuple[Held, bytes]]:
         sign = b"" if self._table.seals else longest_sign(filters)
-        for held in self._candidates(entity, asked, sign):
+        for held in self._candidates(db, entity, asked, sign):
             body = self._table.body(entity, held)
             if fits(filters, body):
                 yield held, body
 
-    def _candidates(self, entity: str, asked: Find, sign: bytes) -> Iterator[Held]:
+    def _candidates(self, db: Reader, entity: str, asked: Find, sign: bytes) -> Iterator[Held]:
         if asked.ids is not None:
-            found = self._table.find(self._rows.reader, entity, asked.ids)
+            found = self._table.find(db, entity, asked.ids)
             yield from (
                 found[each]
                 for each in sorted(found)
@@ -202,20 +230,18 @@ class EntityRows:
             )
             return
         after: str | None = asked.after
-        while (
-            after is not None
-        ):  # a statement that stays open would keep all reads of the sync at its moment
-            page, after = self._page(entity, after, asked.prefix, sign)
+        while after is not None:  # page by page: an open statement keeps the log from being emptied
+            page, after = self._page(db, entity, after, asked.prefix, sign)
             yield from page
 
     def _page(
-        self, entity: str, after: str, prefix: str, sign: bytes
+        self, db: Reader, entity: str, after: str, prefix: str, sign: bytes
     ) -> tuple[list[Held], str | None]:
         """Rows whose stored bodies have `sign`, and the id after which the next page begins; None: there is none."""
         words = (sign, entity, after, prefix, _PAGE)
         found: list[Held] = []
         seen = size = 0
-        with contextlib.closing(self._rows.reader.execute(SQL["live_page"], words)) as rows:
+        with contextlib.closing(db.execute(SQL["live_page"], words)) as rows:
             for row in rows:
                 after = row["id"]
                 if not after.startswith(prefix):
@@ -228,12 +254,12 @@ class EntityRows:
                     return found, after
         return found, after if seen == _PAGE else None
 
-    def _count(self, entity: str, asked: Find) -> int:
+    def _count(self, db: Reader, entity: str, asked: Find) -> int:
         counted, after = 0, asked.after
         rows: int
         while True:
             words = (entity, after, asked.prefix, _COUNTED, asked.prefix, asked.prefix)
-            rows, last = self._rows.reader.execute(SQL["count_page"], words).fetchone()
+            rows, last = db.execute(SQL["count_page"], words).fetchone()
             counted += rows
             if rows < _COUNTED:
                 return counted
