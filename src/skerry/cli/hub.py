@@ -55,6 +55,7 @@ def run(
     from skerry.hub import server
 
     server.set_up_logging()
+    server.set_up_heap()
     server.set_up_collector()
     server.set_up_files()
     asyncio.run(server.serve(settings))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import functools
 import gc
 import logging
@@ -89,6 +90,9 @@ SWEEP_EVERY = 600.0
 _BREATH = 0.05
 """Seconds that pushes have for themselves between two steps of giving room back to the disk."""
 
+_M_ARENA_MAX = -8
+"""Of `mallopt(3)`."""
+
 _UPDATES_LEASE = 5.0
 """Seconds after which another hub process carries changes on when this one is gone."""
 
@@ -156,6 +160,13 @@ def set_up_files() -> None:
     """As many open files as the system allows, for the process that is nothing but a hub: each node needs some."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def set_up_heap() -> None:
+    """One heap for all threads, for the process that is nothing but a hub: what one has freed the others use."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # of glibc; others keep one as it is
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 async def _build(
