@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from sqlalchemy import text
 from tests.bad_units import replaced as replaced_unit
+from tests.contract.conftest import DATABASES
 from tests.hub_rig import HubRig
 from tests.shared_rows import RowNode, delete, outcomes, patch, put
 
@@ -72,9 +73,8 @@ class TestPushAndPull:
         await reader.pull_all("recipe")
         assert len(reader.rows["recipe"]) == 3
 
+    @pytest.mark.parametrize("database_url", DATABASES[1:], indirect=True)
     async def test_postgresql_has_counted_an_entity_that_grew(self, hub: HubRig) -> None:
-        if not hub.store.shared:
-            pytest.skip("SQLite counts nothing")
         await RowNode(hub, "a").push("recipe", *(put(f"r{n}", {}) for n in range(300)))
         counted = text("SELECT reltuples FROM pg_class WHERE relname = 'shared_row'")
         assert await hub.store.read(lambda c: c.execute(counted).scalar()) == 300

@@ -44,6 +44,11 @@ class Rig:
         else:
             await self.node.publish(A, 1, 5, lane)
 
+    def settled(self, lane: Lane) -> int:
+        """Up to where answers have been taken over whole."""
+        assert self.node.sync.connection is not None
+        return self.node.sync.connection.pushes[lane].settled.n
+
     def tries(self, lane: Lane) -> int:
         return sum(unit.lane == lane for unit in self.hub.units)
 
@@ -153,7 +158,7 @@ async def test_there_is_no_round_without_a_hub(rig: Rig, manual_clock: ManualClo
 async def test_the_log_and_the_counters_of_a_lane(rig: Rig) -> None:
     await rig.fill("keep")
     rig.node.sync_on()
-    await eventually(lambda: rig.node.records.acknowledged("keep") == 5, "it is at the hub")
+    await eventually(lambda: rig.settled("keep") == 5, "it is at the hub, and written down")
     lanes = {one.lane: one.counters for one in (await rig.node.sync.status()).lanes}
     assert (lanes["keep"].units, lanes["keep"].records, lanes["keep"].cuts) == (1, 5, 0)
     await rig.node.sync_off()
