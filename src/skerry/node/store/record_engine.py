@@ -179,6 +179,9 @@ class RecordEngine:
         """What becomes of submissions that may be made again; None: there is room for them."""
         if all(job.last_try for job in jobs) or self._reserve.hold():
             return None
+        return self._room_needed()
+
+    def _room_needed(self) -> RoomNeeded:
         return RoomNeeded(max(self._reserve.needed - self._free_bytes(), 1))
 
     def _growable(self, jobs: Sequence[Submission]) -> Collection[Lane]:
@@ -215,6 +218,8 @@ class RecordEngine:
 
     def _cause(self, job: Submission, lane: Lane, error: OSError) -> SkerryError:
         if error.errno in _NO_SPACE:
+            if not job.last_try:  # larger than what was left, of which the reserve knows nothing
+                return self._room_needed()
             self.counters.refused += 1
             return self._disk_full(job)
         return Transient(
