@@ -7,7 +7,6 @@ disk. Bounded by count.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import sqlite3
@@ -85,8 +84,7 @@ class SyncLog:
         if attempt is not None:
             self._told_at[lane] = self._clock.monotonic_ns()
             more = {"units": attempt.units, "attempts": attempt.tries}
-            # A link that ends now ends the push, too: what went well has to be told.
-            await asyncio.shield(self._tell("push", attempt, "success", more))
+            await self._tell("push", attempt, "success", more)
 
     async def pulled_rows(self, entity: str, rows: int, size: int) -> None:
         """So many shared rows of the hub's have been taken over, with so many bytes of bodies."""
