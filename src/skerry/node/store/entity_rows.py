@@ -6,11 +6,9 @@ Loaded with the first request of a workload.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -50,8 +48,6 @@ from skerry.wire.entities import (
     Written,
 )
 from skerry.wire.shared import Declaration
-
-T = TypeVar("T")
 
 _PAGE, _PAGE_BYTES = 500, 1024 * 1024
 """Rows that are looked at in one statement, and about how many bytes of them are kept in memory."""
@@ -116,7 +112,7 @@ class EntityRows:
         """Rows that fit."""
         kept = self.declared(entity)
         filters = read_filters(asked)
-        return await self._search(lambda db: self._find(db, entity, kept, asked, filters))
+        return await self._rows.search(lambda db: self._find(db, entity, kept, asked, filters))
 
     async def count(self, entity: str, asked: Find) -> Count:
         """How many fit, whatever `limit` says. Takes time with the number of rows."""
@@ -124,11 +120,11 @@ class EntityRows:
         filters = read_filters(asked)
         if filters or asked.ids is not None:
             return Count(
-                await self._search(
+                await self._rows.search(
                     lambda db: sum(1 for _ in self._fitting(db, entity, asked, filters))
                 )
             )
-        return Count(await self._search(lambda db: self._count(db, entity, asked)))
+        return Count(await self._rows.search(lambda db: self._count(db, entity, asked)))
 
     async def waiting(self, entity: str) -> WaitingEdits:
         """The edits of this node that wait for a decision."""
@@ -146,20 +142,6 @@ class EntityRows:
                 for each in found
             ]
         )
-
-    async def _search(self, work: Callable[[Reader], T]) -> T:
-        """What `work` finds, in a thread and on a connection of its own.
-
-        On a shared one its open statement would keep all reads of the sync at its moment: they would miss what
-        they have just been woken for.
-        """
-
-        def search() -> T:
-            with contextlib.closing(self._rows.writer.reader()) as db:
-                db.told = self._rows.reader.told
-                return work(db)
-
-        return await asyncio.to_thread(search)
 
     def _check_settled(self, entity: str, kept: Declared, asked: Changes) -> None:
         wanted = [each.id for each in asked.changes if each.kind == "settle"]

@@ -7,10 +7,11 @@ An edit writes the row, its reference in the outbox and the hub's version beside
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count, islice
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -28,6 +29,8 @@ from skerry.kit.sqlite import Reader, SqliteWriter
 from skerry.node.store.shared_table import NOTHING, SQL, Held, SharedTable, frozen_through
 from skerry.wire.codec import decode, encode
 from skerry.wire.shared import DECLARATIONS, OF_DECLARATIONS, Declaration, Priority
+
+T = TypeVar("T")
 
 Status = Literal["pending", "syncing", "synced", "conflict", "failed"]
 """pending: waits for the hub; syncing: is on its way; conflict: an edit of it waits for a person; failed: the hub refuses it."""
@@ -194,6 +197,16 @@ class SharedRows:
         self.changed.ring()
         self._when_declared()
 
+    async def search(self, work: Callable[[Reader], T]) -> T:
+        """What `work` finds, in a thread and on its own connection: all that is read on one sees the moment of an open statement."""
+
+        def search() -> T:
+            with contextlib.closing(self._writer.reader()) as db:
+                db.told = self._reader.told
+                return work(db)
+
+        return await asyncio.to_thread(search)
+
     async def get(self, entity: str, row_id: str) -> LocalRow | None:
         """The row, or None where there is none or it is deleted."""
         self.declaration(entity)
@@ -207,16 +220,13 @@ class SharedRows:
     ) -> Sequence[LocalRow]:
         """Up to `limit` rows whose ids fit `glob` («*» for any run), in the order of their ids, those after `after`."""
         self.declaration(entity)
-        return await asyncio.to_thread(self._list, entity, glob, limit, after)
+        return await self.search(lambda db: self._list(db, entity, glob, limit, after))
 
     async def count(self, entity: str) -> int:
         """How many rows there are. Takes time with their number."""
         self.declaration(entity)
-
-        def count() -> int:
-            return int(self._reader.execute(SQL["count"], (entity,)).fetchone()[0])
-
-        return await asyncio.to_thread(count)
+        found = await self.search(lambda db: db.execute(SQL["count"], (entity,)).fetchone())
+        return int(found[0])
 
     async def unsent(self, entity: str) -> int:
         """How many of its edits the hub does not have, as far as is known here."""
@@ -358,14 +368,16 @@ class SharedRows:
         self.table.drop(db, entity, [held.id])
         return True
 
-    def _list(self, entity: str, glob: str, limit: int, after: str) -> Sequence[LocalRow]:
-        standing = Standing(self._reader, entity)
-        fitting = (each for each in self._live(entity, glob, after) if matches(glob, each.id))
+    def _list(
+        self, db: Reader, entity: str, glob: str, limit: int, after: str
+    ) -> Sequence[LocalRow]:
+        standing = Standing(db, entity)
+        fitting = (each for each in self._live(db, entity, glob, after) if matches(glob, each.id))
         return [self._local(entity, each, standing) for each in islice(fitting, max(limit, 0))]
 
-    def _live(self, entity: str, glob: str, after: str) -> Iterator[Held]:
+    def _live(self, db: Reader, entity: str, glob: str, after: str) -> Iterator[Held]:
         start, star, _ = glob.partition("*")
-        for row in self._reader.execute(SQL["live"], (entity, after, start)):
+        for row in db.execute(SQL["live"], (entity, after, start)):
             if not row["id"].startswith(start) or (not star and row["id"] != start):
                 return
             yield Held.of(row)
