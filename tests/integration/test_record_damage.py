@@ -187,12 +187,11 @@ async def test_putting_right_can_fail_anywhere_and_is_tried_again(tmp_path: Path
             return span is not None and span.first == 4
 
         await eventually(reads_on, "reading goes on behind the damage")
+        await store.stop()  # which ends the repair: its event comes after what can be read
         assert texts_of(store, "event") == [f"text-000{n}" for n in (1, 2, 4, 5)]
         assert gaps(store) == [(1, 3, 3)]
         assert len(store.damaged_files()) == 1
-        done = disk.operations - before
-        await store.stop()
-        if done < nth:
+        if disk.operations - before < nth:
             break
     else:
         raise AssertionError("never got through without a failure")
