@@ -93,7 +93,7 @@ async def test_another_digest_is_suspicious(node: SharedNode, manual_clock: Manu
 async def test_a_digest_from_before_an_answer_that_came_meanwhile_says_nothing(
     node: SharedNode, manual_clock: ManualClock
 ) -> None:
-    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":2}')
     await node.push("rows-high")
     hub = PlayedHub(lambda: node.answer([9], lane="rows-high"))
     assert await pulled_once(node, manual_clock, hub) == 0
@@ -102,7 +102,7 @@ async def test_a_digest_from_before_an_answer_that_came_meanwhile_says_nothing(
 async def test_rows_that_are_wanted_are_fetched_before_digests_are_compared(
     node: SharedNode, manual_clock: ManualClock
 ) -> None:
-    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":2}')
     await node.push("rows-high")
     await node.pull(NAME, of_hub("a", 12))
     await node.answer([9], lane="rows-high")  # given before
