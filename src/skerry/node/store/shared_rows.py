@@ -221,8 +221,8 @@ class SharedRows:
         return edited
 
     def drop_unseen(self, db: sqlite3.Connection, entity: str, held: Held) -> bool:
-        """Takes back a row that nobody else has seen; False: somebody may have, so it has to be deleted."""
-        if held.rev or held.queued <= frozen_through(db, entity):
+        """Takes back a row that nobody else has seen or made; False: somebody may have, so it has to be deleted."""
+        if held.rev or held.seen or held.queued <= frozen_through(db, entity):
             return False
         db.execute(SQL["unqueue"], (entity, held.queued, held.queued))
         self.table.drop(db, entity, [held.id])
