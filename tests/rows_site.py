@@ -215,7 +215,7 @@ class SiteNode(SharingNode):
         """Returns when rows were pulled once more, from the first question on."""
         puller = self.sync.connection.session.pullers[1]  # type: ignore[union-attr]
         before = puller.begun
-        self.sync.connection.pull.news.ring()  # type: ignore[union-attr]
+        self.sync.connection.session.row_news.ring()  # type: ignore[union-attr]
         await eventually(lambda: puller.ended > before, "rows are pulled")
 
     async def hold(self) -> None:
@@ -238,10 +238,10 @@ class RowsSite:
     def new_hub(self) -> HubRig:
         return HubRig(self.url, self.clock, tell=self.news)
 
-    def news(self, node_id: str) -> None:
+    def news(self, node_id: str, news: News) -> None:
         for node in self.nodes:
             if node.enrolled.node_id == node_id and not node.way.link.closed:
-                node.way.link.tell(News())
+                node.way.link.tell(news)
 
     async def node(
         self, name: str, pace: Pace | None = None, held_back: Collection[Priority] = ()

@@ -41,6 +41,8 @@ from skerry.wire.link import Message, News
 from skerry.wire.shared import Buckets, Judged, RowsPull, RowsWanted
 from skerry.wire.sync import Enrol, Hello, Pull, PushReply, PushUnit
 
+ALL_NEWS = News()
+
 
 class SimSocket:
     """A live link: implements `node.sync.live_link.LiveSocket`."""
@@ -92,7 +94,7 @@ class HubLife(Life):
         self.tokens = Tokens(self.store, clock)
         self.nodes = Nodes(self.store, assignments, clock, self.notify)
         await self.nodes.start()
-        readers = Readers(self.notify)
+        readers = Readers(lambda node_id: self.notify(node_id, News(rows=True)))
         ingest = Ingest(lambda: self.store.facts.index_key)
         self._receiver = Receiver(self.store, ingest, self.nodes, self.notify, readers.changed)
         epochs = Epochs(self.store, assignments, self.notify)
@@ -110,10 +112,10 @@ class HubLife(Life):
             link.tell(Transient("the live link ended"))
         self.links.clear()
 
-    def notify(self, node_id: str) -> None:
+    def notify(self, node_id: str, news: News = ALL_NEWS) -> None:
         link = self.links.get(node_id)
         if link is not None and not self.is_dead:
-            link.tell(News())
+            link.tell(news)
 
     def link(self, node_id: str, run: str) -> SimSocket:
         """Opens a node's live link; one that it has already ends."""

@@ -191,7 +191,7 @@ async def _build(
     hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
-    readers = Readers(links.notify)
+    readers = Readers(links.notify_rows)
     declarations = Declarations(settings.sync.entities)
     await declarations.hold_all(store, clock.wall_ns())
     receiver = Receiver(

@@ -88,8 +88,8 @@ class RowLanes:
             (None, way.rows)
         ]
         pulls: list[Puller] = [self._pull(connection, hub, priority) for priority, hub in classes]
-        self._shared.rows.when_declared(connection.pull.news.ring)
-        news = connection.pull.news
+        news = connection.session.row_news
+        self._shared.rows.when_declared(news.ring)
         return [self._push(lane, way.uplink, news) for lane in ROW_LANES], pulls
 
     def _pull(self, connection: Connection, hub: RowHub, priority: Priority | None) -> RowPull:
@@ -99,7 +99,7 @@ class RowLanes:
             self._shared.pulled,
             self._clock,
             self._chance,
-            news=connection.pull.news,
+            news=connection.session.row_news,
             check=connection.check,
             greeted=lambda: connection.session.greetings,
             pace=self._pace,
