@@ -28,6 +28,7 @@ from skerry.hub.sync.model_rows import ModelRows
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.readers import Readers
+from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.kit.sqlite import Driver
@@ -114,6 +115,7 @@ class HubRig:
         epochs = Epochs(self.store, assignments, self._notify)
         self.feed = Feed(self.store, epochs, clock)
         self.row_feed = RowFeed(self.store, epochs, self.readers, clock)
+        self.rounds = Rounds(self.store, self.feed, self.row_feed)
         self.shared_rows = SharedRows(self.store, clock, self.readers.changed)
         self.model_rows = ModelRows(self.store, clock, self.readers.changed)
 

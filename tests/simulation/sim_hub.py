@@ -31,6 +31,7 @@ from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.readers import Readers
+from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.kit.clock import Clock
@@ -38,7 +39,7 @@ from skerry.kit.errors import SkerryError, Transient
 from skerry.node.sync.live_link import Evicted
 from skerry.wire.codec import decode, encode
 from skerry.wire.link import Message, News
-from skerry.wire.shared import Buckets, Judged, RowsPull, RowsWanted
+from skerry.wire.shared import Buckets, Judged, Round, RowsPull, RowsWanted
 from skerry.wire.sync import Enrol, Hello, Pull, PushReply, PushUnit
 
 ALL_NEWS = News()
@@ -100,6 +101,7 @@ class HubLife(Life):
         epochs = Epochs(self.store, assignments, self.notify)
         self._feed = Feed(self.store, epochs, clock)
         self._row_feed = RowFeed(self.store, epochs, readers, clock)
+        self._rounds = Rounds(self.store, self._feed, self._row_feed)
         self._greeter = Greeter(self.store, clock)
         self.shared_rows = SharedRows(self.store, clock, readers.changed)
 
@@ -156,6 +158,7 @@ class HubLife(Life):
             "push": self._push,
             "pull": lambda who, body: self._feed.answer(who, decode(body, Pull, what)),
             "rows/pull": lambda who, body: self._row_feed.answer(who, decode(body, RowsPull, what)),
+            "round": lambda who, body: self._rounds.answer(who, decode(body, Round, what)),
             "rows/buckets": lambda _, body: self._row_feed.buckets(decode(body, Buckets, what)),
             "rows/wanted": lambda _, body: self._row_feed.wanted(decode(body, RowsWanted, what)),
         }
