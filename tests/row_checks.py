@@ -15,6 +15,7 @@ from skerry.core.row_digests import digest, summed
 from skerry.hub.store import shared
 from skerry.hub.store.shared_tables import shared_conflict, shared_row, shared_version
 from skerry.node.store.shared_table import Held, mark_of
+from skerry.wire.entities import Find
 from skerry.wire.shared import BUCKETS
 from skerry.wire.sync import NO_CHAIN, ROW_LANES
 
@@ -67,9 +68,9 @@ async def frames_fit(node: RowNode) -> None:
 async def node_dump(node: RowNode) -> Dump:
     """All rows of the node."""
     return {
-        (entity, row.id): row.body
+        (entity, row.id): bytes(row.body)
         for entity in node.rows.declared
-        for row in await node.rows.list(entity, limit=1000)
+        for row in (await node.entities.find(entity, Find())).rows
     }
 
 

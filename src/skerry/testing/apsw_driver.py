@@ -143,9 +143,6 @@ class ApswCursor:
 class ApswConnection:
     """What this code base and SQLAlchemy use of `sqlite3.Connection`. May be used from any thread, by one at a time."""
 
-    told: Callable[[str], None] | None = None
-    """As of `kit.sqlite.Reader`; nobody is told of damage."""
-
     def __init__(self, db: apsw.Connection) -> None:
         self._db = db
         self.row_factory: object = Row
