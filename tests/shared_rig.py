@@ -265,7 +265,7 @@ class Fleet:
         async def settled() -> bool:
             return all([await node.sent_all() for node in self.nodes]) and self._digests() == 1
 
-        await eventually(settled, "all nodes hold the same rows", timeout=20.0)
+        await eventually(settled, "all nodes hold the same rows")
         dumps = [
             {each: await node.dump(each) for each in node.rows.declared} for node in self.nodes
         ]
