@@ -52,6 +52,17 @@ class Written:
     accepted: bool = False
 
 
+@dataclass(frozen=True)
+class Stood:
+    """A version at the hub and its clock: what the row is or was, or what was not simply taken."""
+
+    place: Place
+    rev: int
+    clock: int
+    was_row: bool
+    why: str = ""
+
+
 @dataclass
 class AtHub:
     """What the hub has at one moment, as the database says it."""
@@ -61,6 +72,7 @@ class AtHub:
     """Bodies as text, of rows that are not deleted."""
     history: list[tuple[Place, str]]
     waiting: list[tuple[Place, str]]
+    versions: list[Stood] = field(default_factory=list)
 
     def texts(self) -> list[str]:
         """The bodies of everything."""
@@ -105,6 +117,7 @@ class Oracle:
             *self._check_owned(hub),
             *self._check_sums(hub),
             *self._check_knowledge(hub),
+            *too_old(hub.versions),
         ]
 
     def _check_records(self, hub: AtHub) -> list[str]:
@@ -231,6 +244,23 @@ def _edge(winner: Edit, made: Sequence[Edit]) -> Edit | None:
 def _newest(winner: Edit, made: Sequence[Edit]) -> Edit | None:
     """Nothing was made later, where a difference is told by clocks."""
     return next((edit for edit in made if edit.accepted and edit.at > winner.at + SAME_TIME), None)
+
+
+def too_old(versions: Iterable[Stood]) -> list[str]:
+    """Rows that were merged must be as late as both that are in them: the next edit is weighed against that."""
+    by_place: dict[Place, list[Stood]] = {}
+    for version in sorted(versions, key=lambda each: each.rev):
+        by_place.setdefault(version.place, []).append(version)
+    wrong: list[str] = []
+    for place, its in by_place.items():
+        for index, taken in enumerate(its):
+            if taken.why != "merged":
+                continue
+            before = [each for each in its[:index] if each.was_row][-1:]
+            after = next((each for each in its[index:] if each.was_row), None)
+            if after is not None and any(each.clock > after.clock for each in (*before, taken)):
+                wrong.append(f"row {place} at {after.rev} is older than what was merged into it")
+    return wrong
 
 
 def differences(name: str, own: Mapping[Place, str], hub: Mapping[Place, str]) -> list[str]:
