@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
+from tests.row_program import RowProgram
 from tests.sync_rig import NodeRig
 
 from skerry.kit.clock import Clock, SystemClock
@@ -133,6 +134,7 @@ class SharingNode(NodeRig):
             SharedFrames(self.rows, cipher, self.store.log, self.schedule),
             SharedPulled(self.rows, self.store.log),
         )
+        self.program = RowProgram(self.rows, self.shared.frames)
         lanes = RowLanes(
             self.shared,
             self.store,
@@ -169,7 +171,7 @@ class SharingNode(NodeRig):
 
     async def dump(self, entity: str = NAME) -> dict[str, bytes]:
         """Every row's body, by its id."""
-        return {row.id: row.body for row in await self.rows.list(entity, limit=100_000)}
+        return {row.id: bytes(row.body) for row in await self.program.list(entity)}
 
     async def sent_all(self) -> bool:
         return not any([await self.rows.unsent(entity) for entity in self.rows.declared])
@@ -185,7 +187,7 @@ class SharingNode(NodeRig):
         return "conflict" in await self.statuses()
 
     async def statuses(self, entity: str = NAME) -> Collection[str]:
-        return {row.status for row in await self.rows.list(entity, limit=100_000)}
+        return {row.status for row in await self.program.list(entity)}
 
 
 class Fleet:

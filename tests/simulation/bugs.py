@@ -20,8 +20,8 @@ from skerry.hub.store import shared_writing
 from skerry.hub.sync import push, row_fates, rows_push
 from skerry.kit import hlc
 from skerry.kit.disk import RealDisk
-from skerry.node.store import shared_answers, shared_frames, shared_pulled, shared_rows
-from skerry.node.store.shared_table import SQL
+from skerry.node.store import entity_rows, shared_answers, shared_frames, shared_pulled, shared_rows
+from skerry.node.store.shared_table import SQL, Held
 from skerry.node.store.state import NodeStore
 from skerry.node.sync import decide, session
 from skerry.wire.shared import Declaration, RowsPart
@@ -92,16 +92,11 @@ def cursor_before_rows(patch: Patch) -> None:
 def tombstone_forgotten(patch: Patch) -> None:
     """A deleted row goes at once, and nobody hears of it."""
 
-    async def delete(self: shared_rows.SharedRows, entity: str, row_id: str, **_: object) -> bool:
-        def work(db: sqlite3.Connection) -> bool:
-            held = self.table.row(db, entity, row_id)
-            if held is not None and not held.queued:
-                self.table.drop(db, entity, [row_id])
-            return held is not None
+    def delete(self: entity_rows._Changing, ids: Sequence[str], held: dict[str, Held]) -> None:
+        gone = [row_id for row_id in ids if not held[row_id].queued]
+        self._table.drop(self._db, self._entity, gone)
 
-        return await self.writer.run(work, label="shared.put")
-
-    patch.setattr(shared_rows.SharedRows, "delete", delete)
+    patch.setattr(entity_rows._Changing, "_delete", delete)
 
 
 def digest_without_deletions(patch: Patch) -> None:

@@ -22,6 +22,9 @@ DECLARATIONS = "entity"
 
 BUCKETS = 256
 
+MAX_ROW = 1024 * 1024
+"""Bytes of a body as `core.merging.canonical` writes it. The hub takes no larger one, so no side keeps one that somebody writes."""
+
 
 def _no_fields() -> msgspec.Raw:
     return msgspec.Raw(b"{}")

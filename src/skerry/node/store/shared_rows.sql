@@ -33,10 +33,6 @@ FROM json_each(?) j CROSS JOIN shared_row r ON r.entity = ? AND r.id = j.value;
 -- name: heads
 SELECT r.id, r.rev, r.queued, r.mark FROM json_each(?) j CROSS JOIN shared_row r ON r.entity = ? AND r.id = j.value;
 
--- name: live
-SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, body
-FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id;
-
 -- name: live_page
 SELECT id, rev, hlc, origin, deleted, queued, settles, whole, seen, mark, CASE WHEN instr(body, ?) THEN body END AS body
 FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id LIMIT ?;
@@ -45,9 +41,6 @@ FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY
 SELECT count(*), max(id) FROM (
   SELECT id FROM shared_row WHERE entity = ? AND id > ? AND id >= ? AND deleted = 0 ORDER BY id LIMIT ?
 ) WHERE substr(id, 1, length(?)) = ?;
-
--- name: count
-SELECT count(*) FROM shared_row WHERE entity = ? AND deleted = 0;
 
 -- name: versions
 SELECT id, rev, hlc, queued, mark FROM shared_row WHERE entity = ?;
