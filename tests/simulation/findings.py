@@ -50,8 +50,8 @@ def read_hub(query: Callable[[str], Iterable[Any]]) -> AtHub:
     history = query("SELECT entity, id, body FROM shared_version WHERE NOT deleted")
     waiting = query("SELECT entity, id, body FROM shared_conflict WHERE NOT deleted")
     versions = query(
-        "SELECT entity, id, rev, hlc, was_row, why FROM shared_version "
-        "UNION ALL SELECT entity, id, rev, hlc, 1, '' FROM shared_row"
+        "SELECT entity, id, rev, hlc, was_row, why, body FROM shared_version "
+        "UNION ALL SELECT entity, id, rev, hlc, 1, '', body FROM shared_row"
     )
     return AtHub(
         [((str(token), int(str(counter))), str(value)) for token, counter, value in records],
@@ -59,8 +59,8 @@ def read_hub(query: Callable[[str], Iterable[Any]]) -> AtHub:
         [((str(entity), str(id_)), _plain(body)) for entity, id_, body in history],
         [((str(entity), str(id_)), _plain(body)) for entity, id_, body in waiting],
         [
-            Stood((str(entity), str(id_)), rev, clock, bool(was_row), str(why))
-            for entity, id_, rev, clock, was_row, why in versions
+            Stood((str(entity), str(id_)), rev, clock, bool(was_row), str(why), _plain(body))
+            for entity, id_, rev, clock, was_row, why, body in versions
         ],
     )
 

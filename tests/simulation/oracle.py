@@ -8,6 +8,7 @@ value. What only a copy that was put back could have known is excused, and nothi
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ Place = tuple[str, str]
 
 SAME_TIME = 0.01
 """Seconds that clocks need not tell apart."""
+
+SLOW = 59.0
+"""A clock that is further behind, in seconds, does not take over the time of others (a minute ahead at most)."""
 
 
 @dataclass
@@ -61,6 +65,7 @@ class Stood:
     clock: int
     was_row: bool
     why: str = ""
+    text: str = ""
 
 
 @dataclass
@@ -196,6 +201,28 @@ class Oracle:
                     continue
                 if (better := rule(winner, made[place])) is not None:
                     wrong.append(f"row {place} is {winner.token}, {better.token} should have won")
+        return wrong
+
+    def check_order(self, hub: AtHub, begin: int, slow: Collection[str]) -> list[str]:
+        """Edits whose clock is behind what they were made on, though their nodes' clocks were never `slow`.
+
+        `begin` is the wall clock where true time is 0, in ns. What a clock that is ahead has written is passed over.
+        """
+        clocks: dict[str, int] = {}
+        for version in hub.versions:
+            for token in re.findall(r"\b[th]\d+\.", version.text):
+                clocks[token] = min(version.clock, clocks.get(token, version.clock))
+        wrong: list[str] = []
+        for edit in self.edits.values():
+            if edit.silent or edit.node in slow or edit.token not in clocks:
+                continue
+            for token in edit.answers_for & clocks.keys() & self.edits.keys():
+                made = begin + int((self.edits[token].at + 1) * 1e9)
+                is_true = clocks[token] <= (made // 1_000_000) << 16
+                if is_true and clocks[edit.token] <= clocks[token]:
+                    wrong.append(
+                        f"edit {edit.token} of {edit.place} is not later than {token}, on which it was made"
+                    )
         return wrong
 
     def _check_union(self, place: Place, text: str) -> list[str]:
