@@ -21,6 +21,7 @@ _LOST_AT_MOST = 1_000_000_000
 
 
 _LOG = select(log.c.epoch, log.c.seq, log.c.pruned_through).where(log.c.fleet_id == FLEET)
+_TAG = select(change.c.tag).where(change.c.fleet_id == FLEET, change.c.seq == bindparam("seq"))
 _ALLOT = (
     update(log)
     .where(log.c.fleet_id == FLEET)
@@ -90,8 +91,7 @@ def append(connection: Connection, changes: Sequence[Change], at: int) -> None:
 
 def tag_of(connection: Connection, seq: int) -> str | None:
     """The tag of change `seq`, or None when there is no such change."""
-    query = select(change.c.tag).where(change.c.fleet_id == FLEET, change.c.seq == seq)
-    return connection.execute(query).scalar()
+    return connection.execute(_TAG, {"seq": seq}).scalar()
 
 
 def raise_epoch(connection: Connection, above: int) -> int:

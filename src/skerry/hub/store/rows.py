@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, select
+from sqlalchemy import BindParameter, Connection, Row, Select, select
 
 from skerry.hub.store.bodies import STATE, Bodies
 from skerry.hub.store.engine import insert
@@ -68,14 +69,14 @@ def find(connection: Connection, scope: str, entity: str, row_id: str) -> StateR
     return None if found is None else to_wire(Bodies.of(connection), found)
 
 
-def in_scope(scope: str, entities: Collection[str]) -> Select[tuple[object, ...]]:
+def in_scope(
+    scope: str | BindParameter[Any], entities: Collection[str]
+) -> Select[tuple[object, ...]]:
     """A query for all rows of one node, tombstones too; results go through `to_wire`."""
-    return select(*_COLUMNS).where(is_in_scope(scope, entities))
-
-
-def is_in_scope(scope: str, entities: Collection[str]) -> ColumnElement[bool]:
-    """The condition of `in_scope`, for queries of other columns."""
-    return and_(state.c.fleet_id == FLEET, state.c.scope == scope, state.c.entity.in_(entities))
+    its = state.c
+    return select(*_COLUMNS).where(
+        its.fleet_id == FLEET, its.scope == scope, its.entity.in_(entities)
+    )
 
 
 def to_wire(bodies: Bodies, row: Row[tuple[object, ...]]) -> StateRow:

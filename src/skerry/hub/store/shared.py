@@ -99,21 +99,6 @@ VERSION = (
 
 # Statements of the way that every push and pull goes are made once: making one costs more than running it.
 _OF_ENTITY = (shared_row.c.fleet_id == FLEET) & (shared_row.c.entity == bindparam("entity"))
-_STANDING = select(
-    shared_entity.c.live,
-    shared_entity.c.newest,
-    shared_entity.c.pruned_through,
-    shared_entity.c.sums,
-).where(shared_entity.c.fleet_id == FLEET, shared_entity.c.entity == bindparam("entity"))
-_WAITING_OF = (
-    select(shared_conflict.c.id)
-    .where(
-        shared_conflict.c.fleet_id == FLEET,
-        shared_conflict.c.entity == bindparam("entity"),
-        shared_conflict.c.node_id == bindparam("node_id"),
-    )
-    .order_by(shared_conflict.c.id)
-)
 
 
 def heads(connection: Connection, entity: str, ids: Collection[str]) -> dict[str, Head]:
@@ -212,18 +197,52 @@ def waiting(connection: Connection, entity: str, ids: Collection[str]) -> dict[s
     return found
 
 
-def waiting_of(connection: Connection, entity: str, node_id: str) -> list[str]:
-    """The rows of which an edit of this node waits."""
-    asked = {"entity": entity, "node_id": node_id}
-    return list(connection.execute(_WAITING_OF, asked).scalars())
+def waiting_of(
+    connection: Connection, entities: Collection[str], node_id: str
+) -> dict[str, list[str]]:
+    """The rows of which an edit of this node waits, by entity; an entity without any is missing."""
+    asked = {"entities": listed(connection, entities), "node_id": node_id}
+    found: dict[str, list[str]] = {}
+    for entity, row_id in connection.execute(_waiting_query(connection.dialect.name), asked).all():
+        found.setdefault(entity, []).append(row_id)
+    return found
+
+
+@functools.cache
+def _waiting_query(dialect: str) -> Select[Any]:
+    its = shared_conflict.c
+    among_them = _among(dialect, its.entity, _entities)
+    query = select(its.entity, its.id).where(
+        its.fleet_id == FLEET, among_them, its.node_id == bindparam("node_id")
+    )
+    return query.order_by(its.entity, its.id)
 
 
 def standing(connection: Connection, entity: str) -> Standing:
     """That of an entity that has no rows yet, too."""
-    row = connection.execute(_STANDING, {"entity": entity}).one_or_none()
-    if row is None:
-        return Standing(0, 0, 0, unpack(EMPTY))
-    return Standing(row.live, row.newest, row.pruned_through, unpack(row.sums))
+    return standings(connection, [entity])[entity]
+
+
+def standings(connection: Connection, entities: Collection[str]) -> dict[str, Standing]:
+    """As `standing`, for each of them."""
+    query = _standings_query(connection.dialect.name)
+    found = connection.execute(query, {"entities": listed(connection, entities)}).all()
+    there = {
+        entity: Standing(live, newest, pruned_through, unpack(sums))
+        for entity, live, newest, pruned_through, sums in found
+    }
+    return {entity: there.get(entity) or _no_rows() for entity in entities}
+
+
+@functools.cache
+def _standings_query(dialect: str) -> Select[Any]:
+    its = shared_entity.c
+    query = select(its.entity, its.live, its.newest, its.pruned_through, its.sums)
+    return query.where(its.fleet_id == FLEET, _among(dialect, its.entity, _entities))
+
+
+def _no_rows() -> Standing:
+    return Standing(0, 0, 0, unpack(EMPTY))
 
 
 def declaration(connection: Connection, entity: str) -> Declaration:
@@ -273,3 +292,7 @@ def _among(
 
 def _ids(kind: TypeEngine[Any]) -> ColumnElement[Any]:
     return bindparam("ids", type_=kind)
+
+
+def _entities(kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    return bindparam("entities", type_=kind)

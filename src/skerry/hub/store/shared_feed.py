@@ -9,16 +9,22 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, bindparam, func, or_, select
 
 from skerry.hub.store.bodies import Bodies
-from skerry.hub.store.changes import Log, read_log
+from skerry.hub.store.changes import Log
 from skerry.hub.store.shared import ROW, VERSION, Stored, all_stored, among, of_entity
 from skerry.hub.store.shared_tables import shared_commit, shared_row, shared_version
-from skerry.hub.store.tables import FLEET
+from skerry.hub.store.tables import FLEET, log
 
 _COMMITS = select(shared_commit.c.first, shared_commit.c.last, shared_commit.c.tag).where(
     shared_commit.c.fleet_id == FLEET
 )
-_NEWEST = _COMMITS.order_by(shared_commit.c.last.desc()).limit(1)
-_OLDEST = _COMMITS.order_by(shared_commit.c.last).limit(1)
+_NEWEST = _COMMITS.order_by(shared_commit.c.last.desc()).limit(1).subquery()
+_OLDEST = _COMMITS.order_by(shared_commit.c.last).limit(1).subquery()
+_HEAD = select(
+    log.c.epoch,
+    select(_NEWEST.c.last).scalar_subquery(),
+    select(_NEWEST.c.tag).scalar_subquery(),
+    select(_OLDEST.c.first).scalar_subquery(),
+).where(log.c.fleet_id == FLEET)
 _COMMIT_OF = (
     _COMMITS.where(shared_commit.c.last >= bindparam("rev")).order_by(shared_commit.c.last).limit(1)
 )
@@ -90,20 +96,22 @@ def held_by(
     return None if not found or found[0].deleted else found[0]
 
 
-def log_of_commits(connection: Connection) -> Log:
-    """The epoch, the last revision of shared rows, and up to where their commits are forgotten."""
-    newest = connection.execute(_NEWEST).one_or_none()
-    epoch = read_log(connection).epoch
-    if newest is None:
-        return Log(epoch, 0, 0)
-    oldest = connection.execute(_OLDEST).one()
-    return Log(epoch, newest.last, oldest.first - 1)
+class Commits:
+    """The commits of shared rows in one snapshot: where their log stands, and their tags, each read once."""
 
+    def __init__(self, connection: Connection) -> None:
+        epoch, last, tag, first = connection.execute(_HEAD).one()
+        self._connection = connection
+        self.log = Log(epoch, 0, 0) if last is None else Log(epoch, last, first - 1)
+        """The epoch, the last revision of shared rows, and up to where their commits are forgotten."""
+        self._tags: dict[int, str | None] = {} if last is None else {last: tag}
 
-def tag_of(connection: Connection, rev: int) -> str | None:
-    """The tag of the commit that gave `rev`, or None when there is none."""
-    row = connection.execute(_COMMIT_OF, {"rev": rev}).one_or_none()
-    return None if row is None or row.first > rev else row.tag
+    def tag_of(self, rev: int) -> str | None:
+        """The tag of the commit that gave `rev`, or None when there is none."""
+        if rev not in self._tags:
+            row = self._connection.execute(_COMMIT_OF, {"rev": rev}).one_or_none()
+            self._tags[rev] = None if row is None or row.first > rev else row.tag
+        return self._tags[rev]
 
 
 def ids(connection: Connection, entity: str) -> Sequence[str]:

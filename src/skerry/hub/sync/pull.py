@@ -9,17 +9,18 @@ the full set. What the node writes is compared by the node, which sends it again
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, takewhile
+from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from skerry.core.cursors import Position, set_digest, sign
 from skerry.core.entities import ENTITIES
 from skerry.hub.store import changes, rows
 from skerry.hub.store.bodies import Bodies
+from skerry.hub.store.changes import Log
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.tables import state
+from skerry.hub.store.tables import FLEET, state
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.history import Verdict, judge, read_cursor
 from skerry.kit.clock import Clock
@@ -38,6 +39,18 @@ MAX_PAGE = 1024 * 1024
 
 _AROUND = 256
 """Bytes that travel with each body, generously."""
+
+# Made once: making a statement costs ten times as much as running it, and every node asks at every news.
+_INDEX = (
+    select(state.c.entity, state.c.id, state.c.rev, state.c.deleted, func.length(state.c.body))
+    .where(state.c.fleet_id == FLEET, state.c.scope == bindparam("scope"))
+    .order_by(state.c.rev)
+)
+_ROWS = (
+    rows.in_scope(bindparam("scope"), PULLED)
+    .where(state.c.rev > bindparam("after"), state.c.rev <= bindparam("through"))
+    .order_by(state.c.rev)
+)
 
 
 class Feed:
@@ -64,48 +77,50 @@ class Feed:
         position = read_cursor(pull.cursor, self._store.facts.cursor_key, node_id)
         if position is None:
             return self._full(connection, node_id, pull)
-        match _verdict(connection, position):
+        log = changes.read_log(connection)
+        match judge(position, log, changes.tag_of(connection, position.seq)):
             case "lost":
                 return position
             case "unusable":
                 return self._full(connection, node_id, pull)
             case "follows":
-                return self._changes(connection, position, pull)
+                return self._changes(connection, position, log, pull)
 
-    def _changes(self, connection: Connection, position: Position, pull: Pull) -> PullReply:
-        pending = _index(connection, position.scope, after=position.seq)
-        if not pending and pull.digest != digest(_index(connection, position.scope)):
-            return self._full(connection, position.scope, pull)
+    def _changes(
+        self, connection: Connection, position: Position, log: Log, pull: Pull
+    ) -> PullReply:
+        scope = _Scope.of(connection, position.scope)
+        pending = [entry for entry in scope.pulled if entry.rev > position.seq]
+        if not pending and pull.digest != digest(scope.pulled):
+            return self._whole(connection, scope, pull)
+        if not pending:
+            now = Position(log.epoch, position.seq, position.tag, scope.node_id)
+            cursor = sign(now, self._store.facts.cursor_key)
+            return self._reply(scope, [], cursor, more=False, full=False)
         page = first_page(pending, pull.limit, pull.most)
-        seq = page[-1].rev if page else position.seq
-        sent = _read(connection, position.scope, after=position.seq, through=seq)
-        cursor = self._cursor(connection, position.scope, seq)
-        more = len(pending) > len(page)
-        return self._reply(connection, position.scope, sent, cursor, more=more, full=False)
+        through = page[-1].rev
+        sent = _read(connection, scope.node_id, after=position.seq, through=through)
+        cursor = self._cursor(connection, scope.node_id, through)
+        return self._reply(scope, sent, cursor, more=len(pending) > len(page), full=False)
 
     def _full(self, connection: Connection, node_id: str, pull: Pull) -> PullReply:
+        return self._whole(connection, _Scope.of(connection, node_id), pull)
+
+    def _whole(self, connection: Connection, scope: _Scope, pull: Pull) -> PullReply:
         """The first page of the whole set. The cursor that it ends with makes the others plain changes."""
-        held = _index(connection, node_id)
-        live = [entry for entry in held if not entry.deleted]
+        live = [entry for entry in scope.pulled if not entry.deleted]
         page = first_page(live, pull.limit, pull.most)
         more = len(live) > len(page)
-        seq = page[-1].rev if more else max((entry.rev for entry in held), default=0)
-        sent = [row for row in _read(connection, node_id, after=0, through=seq) if not row.deleted]
-        cursor = self._cursor(connection, node_id, seq)
-        return self._reply(connection, node_id, sent, cursor, more=more, full=True)
+        through = page[-1].rev if more else max((entry.rev for entry in scope.pulled), default=0)
+        found = _read(connection, scope.node_id, after=0, through=through)
+        sent = [row for row in found if not row.deleted]
+        cursor = self._cursor(connection, scope.node_id, through)
+        return self._reply(scope, sent, cursor, more=more, full=True)
 
     def _reply(
-        self,
-        connection: Connection,
-        node_id: str,
-        sent: list[StateRow],
-        cursor: str,
-        *,
-        more: bool,
-        full: bool,
+        self, scope: _Scope, sent: list[StateRow], cursor: str, *, more: bool, full: bool
     ) -> PullReply:
-        own = digest(_index(connection, node_id, entities=STATED))
-        return PullReply(sent, cursor, more, full, self._clock.wall_ns(), own)
+        return PullReply(sent, cursor, more, full, self._clock.wall_ns(), digest(scope.stated))
 
     def _cursor(self, connection: Connection, node_id: str, seq: int) -> str:
         epoch = changes.read_log(connection).epoch
@@ -119,8 +134,7 @@ class Feed:
         await self._epochs.start(lost.epoch, still)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A row without its body; `size` is the body's, in bytes."""
 
     entity: str
@@ -128,6 +142,21 @@ class Entry:
     rev: int
     deleted: bool
     size: int
+
+
+class _Scope(NamedTuple):
+    """All rows of one node in the order of their newest changes, deleted ones too: what it pulls, and what only it writes."""
+
+    node_id: str
+    pulled: list[Entry]
+    stated: list[Entry]
+
+    @classmethod
+    def of(cls, connection: Connection, node_id: str) -> _Scope:
+        found = connection.execute(_INDEX, {"scope": node_id}).all()
+        entries = [Entry(*row) for row in found]
+        pulled = [entry for entry in entries if entry.entity in PULLED]
+        return cls(node_id, pulled, [entry for entry in entries if entry.entity in STATED])
 
 
 def digest(held: Iterable[Entry]) -> str:
@@ -149,21 +178,8 @@ def _verdict(connection: Connection, position: Position) -> Verdict:
     return judge(position, log, changes.tag_of(connection, position.seq))
 
 
-def _index(
-    connection: Connection, node_id: str, *, after: int = 0, entities: Sequence[str] = PULLED
-) -> list[Entry]:
-    """The rows of a node's scope in the order of their newest changes, deleted ones too."""
-    size = func.length(state.c.body)
-    query = select(state.c.entity, state.c.id, state.c.rev, state.c.deleted, size.label("size"))
-    query = query.where(rows.is_in_scope(node_id, entities), state.c.rev > after)
-    return [
-        Entry(row.entity, row.id, row.rev, row.deleted, row.size)
-        for row in connection.execute(query.order_by(state.c.rev))
-    ]
-
-
 def _read(connection: Connection, node_id: str, *, after: int, through: int) -> list[StateRow]:
     """The rows whose newest changes are `after` < rev <= `through`, in their order."""
-    query = rows.in_scope(node_id, PULLED).where(state.c.rev > after, state.c.rev <= through)
+    asked = {"scope": node_id, "after": after, "through": through}
     bodies = Bodies.of(connection)
-    return [rows.to_wire(bodies, row) for row in connection.execute(query.order_by(state.c.rev))]
+    return [rows.to_wire(bodies, row) for row in connection.execute(_ROWS, asked)]

@@ -7,7 +7,8 @@ of a large row it holds, and sends a patch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Collection, Sequence
 from itertools import accumulate, takewhile
 from typing import Literal, NamedTuple
 
@@ -17,10 +18,9 @@ from sqlalchemy import Connection
 from skerry.core import merging
 from skerry.core.row_digests import bucket_of, digest
 from skerry.hub.store import shared, shared_feed
-from skerry.hub.store.changes import Log
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.shared import Stored
-from skerry.hub.store.shared_feed import Size
+from skerry.hub.store.shared_feed import Commits, Size
 from skerry.hub.sync import row_cursors
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.readers import Readers
@@ -95,15 +95,14 @@ class RowFeed:
         return await self._store.read(lambda connection: _wanted(connection, asked))
 
     def _parts(self, connection: Connection, node_id: str, pull: RowsPull) -> list[RowsPart]:
-        log = shared_feed.log_of_commits(connection)
         room = _Room(min(max(pull.limit, 1), MAX_ROWS), _page_of(pull.most))
+        asked = _Asked(connection, node_id, pull.cursors, self._store.facts.cursor_key)
         parts: list[RowsPart] = []
         for entity, cursor in pull.cursors.items():
             if parts and (room.rows <= 0 or room.size <= 0):
                 break
-            key = self._store.facts.cursor_key
             few = _Room(min(room.rows, max(pull.limits.get(entity, MAX_ROWS), 1)), room.size)
-            part = _Answer(connection, node_id, entity, key, log).part(cursor, few)
+            part = _Answer(asked, entity).part(cursor, few)
             size = sum(len(memoryview(row.body)) + _AROUND for row in part.rows)
             room = _Room(room.rows - len(part.rows), room.size - size)
             parts.append(part)
@@ -111,8 +110,7 @@ class RowFeed:
 
     async def _start_epoch(self, lost: Place) -> None:
         def still(connection: Connection) -> bool:
-            log = shared_feed.log_of_commits(connection)
-            return _verdict(connection, log, lost, 0) == "newly lost"
+            return _verdict(Commits(connection), lost, 0) == "newly lost"
 
         await self._epochs.start(lost.epoch, still)
 
@@ -124,18 +122,35 @@ class _Room(NamedTuple):
     size: int
 
 
-class _Answer:
-    """To one node about one entity, in one snapshot."""
+class _Asked:
+    """What one question is answered from, in one snapshot: read once for all entities that it is about."""
 
     def __init__(
-        self, connection: Connection, node_id: str, entity: str, key: bytes, log: Log
+        self, connection: Connection, node_id: str, entities: Collection[str], key: bytes
     ) -> None:
-        self._connection = connection
-        self._node_id = node_id
+        self.connection = connection
+        self.node_id = node_id
+        self.key = key
+        self.commits = Commits(connection)
+        self.standings = shared.standings(connection, entities)
+        self._entities = entities
+
+    @functools.cached_property
+    def waiting(self) -> dict[str, list[str]]:
+        """The rows of which an edit of the node waits, by entity."""
+        return shared.waiting_of(self.connection, self._entities, self.node_id)
+
+
+class _Answer:
+    """To one node about one entity."""
+
+    def __init__(self, asked: _Asked, entity: str) -> None:
+        self._asked = asked
+        self._connection = asked.connection
+        self._node_id = asked.node_id
         self._entity = entity
-        self._key = key
-        self._log = log
-        self._standing = shared.standing(connection, entity)
+        self._log = asked.commits.log
+        self._standing = asked.standings[entity]
 
     def part(self, cursor: str, room: _Room) -> RowsPart:
         """What follows `cursor`, as much as there is room for."""
@@ -143,10 +158,10 @@ class _Answer:
         if not cursor:
             begin = Place(log.epoch, 0, "", log.seq, log.seq)
             return self._page(begin, room, live=True)
-        place = row_cursors.read(cursor, self._node_id, self._entity, self._key)
+        place = row_cursors.read(cursor, self._node_id, self._entity, self._asked.key)
         if place is None:
             return self._repair("lost")
-        match _verdict(self._connection, log, place, self._standing.pruned_through):
+        match _verdict(self._asked.commits, place, self._standing.pruned_through):
             case "newly lost":
                 raise _Lost(place)
             case "lost":
@@ -184,14 +199,14 @@ class _Answer:
 
     def _end(self, place: Place, sent: list[SharedRow]) -> RowsPart:
         cursor = self._cursor(self._log.seq, place.floor)
-        part = RowsPart(self._entity, sent, cursor, more=False, digest=digest(self._standing.sums))
-        waiting = shared.waiting_of(self._connection, self._entity, self._node_id)
-        return msgspec.structs.replace(part, waiting=waiting)
+        waiting = self._asked.waiting.get(self._entity, [])
+        sums = digest(self._standing.sums)
+        return RowsPart(self._entity, sent, cursor, more=False, digest=sums, waiting=waiting)
 
     def _cursor(self, seq: int, floor: int) -> str:
-        tag = shared_feed.tag_of(self._connection, self._log.seq) or ""
+        tag = self._asked.commits.tag_of(self._log.seq) or ""
         place = Place(self._log.epoch, seq, tag, self._log.seq, floor)
-        return row_cursors.write(place, self._node_id, self._entity, self._key)
+        return row_cursors.write(place, self._node_id, self._entity, self._asked.key)
 
     def _sent(self, place: Place, row: Stored) -> SharedRow:
         """A patch, where the version that the node held at `place` is kept and a patch is smaller."""
@@ -205,9 +220,9 @@ class _Answer:
         return msgspec.structs.replace(whole, body=msgspec.Raw(patch), base=held.rev)
 
 
-def _verdict(connection: Connection, log: Log, place: Place, pruned_through: int) -> Verdict:
-    tag = shared_feed.tag_of(connection, place.head)
-    return row_cursors.verdict(place, log, tag, pruned_through)
+def _verdict(commits: Commits, place: Place, pruned_through: int) -> Verdict:
+    tag = commits.tag_of(place.head)
+    return row_cursors.verdict(place, commits.log, tag, pruned_through)
 
 
 def _fitting(pending: Sequence[Size], room: _Room) -> Sequence[Size]:
