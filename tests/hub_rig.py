@@ -30,7 +30,7 @@ from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.readers import Readers
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
-from skerry.kit.sqlite import Driver
+from skerry.kit.sqlite_connections import Driver
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.memory_blobs import MemoryBlobs
 from skerry.testing.running_hub import EnrolledNode
