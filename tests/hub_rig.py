@@ -25,6 +25,7 @@ from skerry.hub.store.keys import Wish
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.model_rows import ModelRows
+from skerry.hub.sync.own_edits import OwnEdits
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.readers import Readers
@@ -116,8 +117,9 @@ class HubRig:
         self.feed = Feed(self.store, epochs, clock)
         self.row_feed = RowFeed(self.store, epochs, self.readers, clock)
         self.rounds = Rounds(self.store, self.feed, self.row_feed)
-        self.shared_rows = SharedRows(self.store, clock, self.readers.changed)
-        self.model_rows = ModelRows(self.store, clock, self.readers.changed)
+        own_edits = OwnEdits(self.store, clock, self.readers.changed)
+        self.shared_rows = SharedRows(self.store, own_edits)
+        self.model_rows = ModelRows(self.store, own_edits)
 
     def _notify(self, node_id: str, news: News = ALL_NEWS) -> None:
         self.news.append(node_id)
