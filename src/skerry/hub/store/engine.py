@@ -19,8 +19,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from skerry.kit.errors import Corrupt, InvalidInput, Refused, Transient
-from skerry.kit.sqlite import Driver
-from skerry.kit.sqlite import classify as classify_sqlite
+from skerry.kit.sqlite_connections import Driver
+from skerry.kit.sqlite_connections import classify as classify_sqlite
 
 _WRITERS_CACHE_KIB = 16 * 1024
 _READERS_CACHE_KIB = 4 * 1024
