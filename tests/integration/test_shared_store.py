@@ -180,9 +180,9 @@ async def test_deletions_are_tombstones_until_the_hub_has_them(node: SharedNode)
 
 
 async def test_a_row_that_others_made_too_is_not_taken_back_alone(node: SharedNode) -> None:
-    await node.rows.put(NAME, "a", b'{"x":1}')
+    await node.program.put(NAME, "a", b'{"x":1}')
     await node.pull(NAME, of_hub("a", 7, b'{"x":9}'))
-    await node.rows.delete(NAME, "a")  # which the hub may not let
+    await node.program.delete(NAME, "a")  # which the hub may not let
     assert [(edit.id, edit.kind, edit.base) for edit in await node.push()] == [("a", "delete", 0)]
     await node.answer([7], Judged(0, "lost", of_hub("a", 7, b'{"x":9}')))
     assert await node.body(NAME, "a") == b'{"x":9}'

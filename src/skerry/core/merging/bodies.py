@@ -47,13 +47,12 @@ def canonical(body: bytes) -> bytes:
 
 def mark(row_id: str, rev: int, body: bytes) -> int:
     """What a live row adds to its entity's digest: 64 bits of BLAKE2b over id, revision and canonical body."""
-    name = row_id.encode()
-    data = b"%d:%d:%b%b" % (rev, len(name), name, body)
-    return int.from_bytes(hashlib.blake2b(data, digest_size=_MARK).digest(), "big")
+    [found] = marks([(row_id, rev, body)])
+    return found
 
 
 def marks(rows: Iterable[tuple[str, int, bytes]]) -> Sequence[int]:
-    """`mark` of each id, revision and body: for thousands of them."""
+    """`mark` of many rows: id, revision and canonical body of each."""
     begun, digests = hashlib.blake2b(digest_size=_MARK), bytearray()
     copy = begun.copy
     for row_id, rev, body in rows:

@@ -17,7 +17,7 @@ import msgspec
 
 from skerry.core.entity_words import carried
 from skerry.core.merging import canonical
-from skerry.core.names import name_fault
+from skerry.core.names import entity_fault
 from skerry.core.synced_words import SAY_NOTHING, EntityWords
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -159,7 +159,7 @@ class SharedRows:
 
     async def declare(self, entity: str, declaration: Declaration) -> None:
         """From now on this node shares the entity, and says so to all others. Raises InvalidInput for its name."""
-        fault = name_fault(entity.replace("_", "-"))
+        fault = entity_fault(entity)
         if fault or entity == DECLARATIONS:
             raise InvalidInput(
                 f"cannot declare entity «{entity}»: {fault or 'it is the one of declarations'}"
