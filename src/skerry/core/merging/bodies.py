@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NoReturn
 
 import msgspec
@@ -43,16 +43,17 @@ def canonical(body: bytes) -> bytes:
 
 def mark(row_id: str, rev: int, body: bytes) -> int:
     """What a live row adds to its entity's digest: 64 bits of BLAKE2b over id, revision and canonical body."""
-    return next(marks([(row_id, rev, body)]))
+    [found] = marks([row_id], [rev], [body])
+    return found
 
 
-def marks(rows: Iterable[tuple[str, int, bytes]]) -> Iterator[int]:
-    """`mark` of many rows: id, revision and canonical body of each."""
+def marks(ids: Iterable[str], revs: Iterable[int], bodies: Iterable[bytes]) -> list[int]:
+    """`mark` of each of many rows."""
     blake2b, number = hashlib.blake2b, int.from_bytes
-    for row_id, rev, body in rows:
-        name = row_id.encode()
-        data = b"%d:%d:%b%b" % (rev, len(name), name, body)
-        yield number(blake2b(data, digest_size=8).digest(), "big")
+    return [
+        number(blake2b(b"%d:%d:%b%b" % (rev, len(name), name, body), digest_size=8).digest(), "big")
+        for name, rev, body in zip(map(str.encode, ids), revs, bodies, strict=True)
+    ]
 
 
 def decoded(body: bytes) -> Body:
