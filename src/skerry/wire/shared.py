@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from skerry.wire.codec import decode
+from skerry.wire.sync import Pull, PullReply
 
 Strategy = Literal["last_modified", "central_wins", "edge_wins", "merge", "manual"]
 FieldRule = Literal["lww", "max", "min", "sum", "union", "text"]
@@ -152,6 +153,20 @@ class RowsPage(msgspec.Struct, frozen=True):
 
     parts: list[RowsPart]
     hub_time: int
+
+
+class Round(msgspec.Struct, frozen=True):
+    """A node's questions after its states and after shared rows at the same moment."""
+
+    state: Pull
+    rows: RowsPull
+
+
+class RoundReply(msgspec.Struct, frozen=True):
+    """The answers to a `Round`, as to each question alone."""
+
+    state: PullReply
+    rows: RowsPage
 
 
 class Buckets(msgspec.Struct, frozen=True, omit_defaults=True):
