@@ -99,7 +99,7 @@ def _write_rows(
     """The marks of the rows; 0 for deleted ones."""
     entity, rows = changed.entity, changed.rows.values()
     sealed = _sealed(bodies, entity, rows)
-    hashed = marks((id_, rev, body) for id_, rev, _, _, _, body in rows)
+    hashed = marks((row.id for row in rows), (row.rev for row in rows), (row.body for row in rows))
     written = [
         (FLEET, entity, id_, rev, hlc, origin, gone, 0 if gone else its - MARK_ZERO, at, body)
         for (id_, rev, hlc, origin, gone, _), its, body in zip(rows, hashed, sealed, strict=True)

@@ -78,13 +78,9 @@ class Answer:
         """New rows, as nearly all are in a backlog, without reading them: the ids of those that are as they were sent."""
         entity, node_id, first, last = self._entity, self._rows.node_id, *places[1:]
         ids = [edit.id for edit, _, _ in answered]
-        now = dict(
-            zip(
-                ids,
-                marks((edit.id, rev, bytes(edit.body)) for edit, rev, _ in answered),
-                strict=True,
-            )
-        )
+        bodies = (bytes(edit.body) for edit, _, _ in answered)
+        found = marks(ids, (rev for _, rev, _ in answered), bodies)
+        now = dict(zip(ids, found, strict=True))
         accepted = self._db.executemany(
             SQL["accept_new"],
             (
