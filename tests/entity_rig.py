@@ -52,11 +52,12 @@ async def model_fleet(directory: Path, nodes: int = 1) -> AsyncIterator[ModelFle
         for number in range(nodes):
             node = await found.node(f"n{number}")
             node.sync_on()
-            entities = EntityRows(node.rows, node.shared.frames)
             socket = directory / f"w{number}" / "sock"
             here = directory / f"local{number}"
             here.mkdir()
-            await ending.enter_async_context(local_node(here, socket, entities=entities))
+            await ending.enter_async_context(
+                local_node(here, socket, entities=node.program.entities)
+            )
             made.append(ModelNode(node, socket))
         yield ModelFleet(found, made)
 

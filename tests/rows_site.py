@@ -301,7 +301,7 @@ class RowsSite:
                 for entity in node.rows.declared
             )
 
-        await eventually(settled, "hub and nodes hold the same", timeout=30.0)
+        await eventually(settled, "hub and nodes hold the same")
         for entity in self.nodes[0].rows.declared:
             expected = await self.dump(entity)
             for node in self.nodes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+from tests.row_program import RowProgram
 
 from skerry.core.synced_words import EntityWords
 from skerry.kit.clock import Clock
@@ -48,6 +49,7 @@ class SharedNode:
         self.frames = SharedFrames(self.rows, cipher, self.log, self.schedule)
         self._most = most
         self.pulled = SharedPulled(self.rows, self.log)
+        self.program = RowProgram(self.rows, self.frames)
 
     def close(self) -> None:
         self._reader.close()
@@ -78,11 +80,11 @@ class SharedNode:
         await self.pulled.apply_part(RowsPart(entity, list(rows), cursor, more=False))
 
     async def body(self, entity: str, row_id: str) -> bytes | None:
-        row = await self.rows.get(entity, row_id)
-        return None if row is None else row.body
+        row = await self.program.get(entity, row_id)
+        return None if row is None else bytes(row.body)
 
     async def status(self, entity: str, row_id: str) -> str:
-        row = await self.rows.get(entity, row_id)
+        row = await self.program.get(entity, row_id)
         return "" if row is None else row.status
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
+from tests.row_program import RowProgram
 from tests.sync_rig import NodeRig
 
 from skerry.kit.clock import Clock, SystemClock
@@ -136,6 +137,7 @@ class SharingNode(NodeRig):
             SharedFrames(self.rows, cipher, self.store.log, self.schedule),
             SharedPulled(self.rows, self.store.log),
         )
+        self.program = RowProgram(self.rows, self.shared.frames)
         lanes = RowLanes(
             self.shared,
             self.store,
@@ -172,7 +174,7 @@ class SharingNode(NodeRig):
 
     async def dump(self, entity: str = NAME) -> dict[str, bytes]:
         """Every row's body, by its id."""
-        return {row.id: row.body for row in await self.rows.list(entity, limit=100_000)}
+        return {row.id: bytes(row.body) for row in await self.program.list(entity)}
 
     async def sent_all(self) -> bool:
         return not any([await self.rows.unsent(entity) for entity in self.rows.declared])
@@ -188,7 +190,7 @@ class SharingNode(NodeRig):
         return "conflict" in await self.statuses()
 
     async def statuses(self, entity: str = NAME) -> Collection[str]:
-        return {row.status for row in await self.rows.list(entity, limit=100_000)}
+        return {row.status for row in await self.program.list(entity)}
 
 
 class Fleet:
@@ -263,7 +265,7 @@ class Fleet:
         async def settled() -> bool:
             return all([await node.sent_all() for node in self.nodes]) and self._digests() == 1
 
-        await eventually(settled, "all nodes hold the same rows", timeout=20.0)
+        await eventually(settled, "all nodes hold the same rows")
         dumps = [
             {each: await node.dump(each) for each in node.rows.declared} for node in self.nodes
         ]

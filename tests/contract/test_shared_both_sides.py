@@ -20,8 +20,6 @@ from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.shared import Declaration, Edit
 
-pytestmark = pytest.mark.timeout(60)
-
 STRATEGIES = {
     "newest": Declaration("last_modified"),
     "central": Declaration("central_wins", priority="high"),
@@ -121,10 +119,12 @@ class Round:
         """Everybody has all rows."""
         await self.site.share(STRATEGIES)
         for entity in STRATEGIES:
-            await self.node.rows.bulk(entity, [(each, encoded(BASE)) for each in self.ids(*KINDS)])
+            await self.node.program.bulk(
+                entity, [(each, encoded(BASE)) for each in self.ids(*KINDS)]
+            )
         await self.site.equal()
         for entity in STRATEGIES:
-            for row in await self.node.rows.list(entity, limit=10_000):
+            for row in await self.node.program.list(entity):
                 self.bases[entity, row.id] = row.rev
 
     def ids(self, *kinds: str) -> list[str]:
@@ -133,9 +133,9 @@ class Round:
     async def edit_on_node(self) -> None:
         for entity in STRATEGIES:
             edited = self.ids("edits", "hub deletes")
-            await self.node.rows.bulk(entity, [(each, encoded(NODE)) for each in edited])
+            await self.node.program.bulk(entity, [(each, encoded(NODE)) for each in edited])
             for each in self.ids("node deletes", "both delete"):
-                await self.node.rows.delete(entity, each, durable=False)
+                await self.node.program.delete(entity, each)
 
     async def edit_at_hub(self) -> None:
         """As people who have seen the rows as they were at the beginning."""

@@ -17,7 +17,7 @@ from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.shared import Declaration
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.guarantee("G1")]
+pytestmark = pytest.mark.guarantee("G1")
 
 STRATEGIES = {
     "newest": Declaration("last_modified"),
@@ -48,7 +48,7 @@ async def begun(site: RowsSite) -> tuple[SiteNode, SiteNode]:
     one, two = await site.node("one"), await site.node("two")
     await site.share(STRATEGIES)
     for entity in STRATEGIES:
-        await one.rows.bulk(entity, [(each, body(n=1)) for each in ("changed", "kept", "gone")])
+        await one.program.bulk(entity, [(each, body(n=1)) for each in ("changed", "kept", "gone")])
     await site.equal()
     return one, two
 
@@ -77,16 +77,16 @@ class TestAHubThatWasPutBack:
         one, two = await begun(site)
         await restorable.set_aside()
         for entity in STRATEGIES:
-            await one.rows.put(entity, "changed", body(n=2))
-            await one.rows.put(entity, "new of one", body(n=1))
-            await two.rows.put(entity, "new of two", body(n=1))
+            await one.program.put(entity, "changed", body(n=2))
+            await one.program.put(entity, "new of one", body(n=1))
+            await two.program.put(entity, "new of two", body(n=1))
         await site.equal()
         before = {entity: await site.dump(entity) for entity in STRATEGIES}
         for node in site.nodes:
             node.way.cut()
         await eventually(lambda: not one.way.busy and not two.way.busy, "nobody is at the hub")
         for entity in STRATEGIES:
-            await two.rows.put(entity, "meanwhile", body(n=1))
+            await two.program.put(entity, "meanwhile", body(n=1))
         site.hub = await restorable.put_back()
         for node in site.nodes:
             node.way.heal()
@@ -104,7 +104,7 @@ class TestAHubThatWasPutBack:
         one, _ = await begun(site)
         await restorable.set_aside()
         for entity in STRATEGIES:
-            await one.rows.delete(entity, "gone")
+            await one.program.delete(entity, "gone")
         await site.equal()
         for node in site.nodes:
             node.way.cut()
@@ -128,16 +128,16 @@ class TestANodeThatWasPutBack:
         one, two = await begun(site)
         await one.sync_off()
         for entity in STRATEGIES:
-            await one.rows.put(entity, "unsent", body(n=1))
+            await one.program.put(entity, "unsent", body(n=1))
         await one.stop()
         one.copy_to(memory_dir / "copy")
         await site.again(one)
         one.sync_on()
         for entity in STRATEGIES:
-            await one.rows.put(entity, "changed", body(n=2))
-            await one.rows.put(entity, "later", body(n=1))
-            await one.rows.delete(entity, "gone")
-            await two.rows.put(entity, "kept", body(n=3))
+            await one.program.put(entity, "changed", body(n=2))
+            await one.program.put(entity, "later", body(n=1))
+            await one.program.delete(entity, "gone")
+            await two.program.put(entity, "kept", body(n=3))
         await site.equal()
         expected = {entity: await site.dump(entity) for entity in STRATEGIES}
         incarnation = one.store.incarnation
@@ -170,10 +170,10 @@ class TestClones:
         for node in (one, clone):
             node.rows.hlc.observe(ahead)
         for entity in STRATEGIES:
-            await one.rows.put(entity, "changed", body(n=2, by="the original"))
-            await clone.rows.put(entity, "changed", body(n=3, by="the clone"))
-            written = [await node.rows.get(entity, "changed") for node in (one, clone)]
-            assert len({row.hlc for row in written if row is not None}) == 1
+            await one.program.put(entity, "changed", body(n=2, by="the original"))
+            await clone.program.put(entity, "changed", body(n=3, by="the clone"))
+            written = [await node.program.get(entity, "changed") for node in (one, clone)]
+            assert len({row.revision for row in written if row is not None}) == 1
         one.sync_on()
         await eventually(one.sent_all, "the hub has heard the original")
         clone.sync_on()
@@ -195,10 +195,10 @@ class TestClones:
         for node in (one, clone):
             node.sync_on()
         for entity in STRATEGIES:
-            await one.rows.put(entity, "of the original", body(n=1))
-            await clone.rows.put(entity, "of the clone", body(n=1))
-            await clone.rows.delete(entity, "gone")
-            await two.rows.put(entity, "kept", body(n=2))
+            await one.program.put(entity, "of the original", body(n=1))
+            await clone.program.put(entity, "of the clone", body(n=1))
+            await clone.program.delete(entity, "gone")
+            await two.program.put(entity, "kept", body(n=2))
         expected = {"changed", "kept", "of the clone", "of the original"}
         for node in site.nodes:
             await eventually(lambda node=node: _has(node, expected), "everything has arrived")  # type: ignore[misc]
@@ -217,13 +217,15 @@ class TestTheHorizon:
         """What 31 days have changed travels, not what they have not: counted against a copy for a new node."""
         one, away = await site.node("one"), await site.node("away")
         await site.share({"newest": Declaration()})
-        await one.rows.bulk("newest", [(f"{n:06}", body(n=n, text="x" * 200)) for n in range(rows)])
+        await one.program.bulk(
+            "newest", [(f"{n:06}", body(n=n, text="x" * 200)) for n in range(rows)]
+        )
         await site.equal()
         await away.sync_off()
         for n in range(5):
-            await one.rows.put("newest", f"{n:06}", body(n=-n))
-            await one.rows.delete("newest", f"{n + 5:06}")
-            await one.rows.put("newest", f"new {n}", body(n=n))
+            await one.program.put("newest", f"{n:06}", body(n=-n))
+            await one.program.delete("newest", f"{n + 5:06}")
+            await one.program.put("newest", f"new {n}", body(n=n))
         await eventually(one.sent_all, "the hub knows it")
         site.clock.advance(31 * DAY)
         await site.hub.retention.sweep(site.clock.wall_ns())

@@ -304,7 +304,7 @@ async def test_a_local_model_stays_on_its_node(short_dir: Path) -> None:
         await status_is(node.of(Recipe), recipe.id, "synced")
         assert "draft" not in node.node.rows.declared
         assert "draft" not in node.node.shared.pulled.cursors()
-        declared = await node.node.rows.list(DECLARATIONS)
+        declared = await node.node.program.list(DECLARATIONS)
         assert [row.id for row in declared] == ["recipe"]
         assert await asyncio.to_thread(node.of(Draft).read, made.id) == made
 

@@ -57,7 +57,7 @@ async def test_edits_that_are_refused_wait_are_parked_told_kept_and_tried_again(
     lane: Lane = f"rows-{priority}"
     [node] = await sharing(site, Declaration(priority=priority))
     node.way.refusing.add(lane)
-    await node.rows.put(NAME, "a", b"{}")
+    await node.program.put(NAME, "a", b"{}")
     await eventually(lambda: bool(node.heard("skerry.sync.parked")), "parked")
     [parked] = node.heard("skerry.sync.parked")
     assert (parked.meta["lane"], parked.meta["attempts"]) == (lane, 3)
@@ -84,8 +84,8 @@ async def test_one_refused_lane_of_rows_holds_up_no_other(site: RowsSite) -> Non
     [node] = await sharing(site, Declaration(priority="high"))
     await node.rows.declare("other", Declaration(priority="low"))
     node.way.refusing.add("rows-high")
-    await node.rows.put(NAME, "a", b"{}")
-    await node.rows.put("other", "b", b"{}")
+    await node.program.put(NAME, "a", b"{}")
+    await node.program.put("other", "b", b"{}")
     await eventually(lambda: _has(site, "other"), "the other lane goes on")
     assert await site.dump(NAME) == {}
 
@@ -126,14 +126,14 @@ async def test_a_pull_of_rows_that_is_refused_is_parked_and_tried_on_request(
 )
 async def test_each_conflict_is_an_event(site: RowsSite, strategy: str, outcome: str) -> None:
     [node] = await sharing(site, Declaration(strategy))  # type: ignore[arg-type]  # words of the wire
-    await node.rows.bulk(NAME, [(f"{n:03}", b"{}") for n in range(103)])
+    await node.program.bulk(NAME, [(f"{n:03}", b"{}") for n in range(103)])
     await eventually(node.sent_all, "the hub has them")
-    bases = {row.id: row.rev for row in await node.rows.list(NAME, limit=1000)}
+    bases = {row.id: row.rev for row in await node.program.list(NAME)}
     assert node.heard("skerry.sync.conflict") == []
     await node.hold()
     theirs = [Edit(each, base, 0, "put", b'{"theirs":1}') for each, base in bases.items()]  # type: ignore[arg-type]
     await site.edit_at_hub(NAME, theirs)
-    await node.rows.bulk(NAME, [(each, b'{"ours":1}') for each in bases])
+    await node.program.bulk(NAME, [(each, b'{"ours":1}') for each in bases])
     node.way.may_push.set()
     node.way.may_pull.set()
     await eventually(lambda: len(node.heard("skerry.sync.conflict")) == 101, "told")
@@ -144,12 +144,12 @@ async def test_each_conflict_is_an_event(site: RowsSite, strategy: str, outcome:
 
 async def test_a_repair_is_an_event(site: RowsSite) -> None:
     node, other = await sharing(site, Declaration(), nodes=2)
-    await node.rows.bulk(NAME, [(f"{n}", b"{}") for n in range(30)])
+    await node.program.bulk(NAME, [(f"{n}", b"{}") for n in range(30)])
     await site.equal()
     await node.sync_off()
     for n in range(3):
-        await other.rows.delete(NAME, f"{n}")
-    await other.rows.put(NAME, "new", b"{}")
+        await other.program.delete(NAME, f"{n}")
+    await other.program.put(NAME, "new", b"{}")
     await eventually(other.sent_all, "the hub knows it")
     site.clock.advance(31 * DAY)
     await site.hub.retention.sweep(site.clock.wall_ns())
@@ -163,14 +163,14 @@ async def test_a_repair_is_an_event(site: RowsSite) -> None:
 
 async def test_the_log_tells_of_rows_too(site: RowsSite) -> None:
     [node] = await sharing(site, Declaration("manual"))
-    await node.rows.put(NAME, "a", b'{"n":0}')
+    await node.program.put(NAME, "a", b'{"n":0}')
     await eventually(node.sent_all, "the hub has it")
-    row = await node.rows.get(NAME, "a")
+    row = await node.program.get(NAME, "a")
     assert row is not None
     await node.hold()
     put = Edit("a", row.rev, 0, "put", msgspec.Raw(b'{"n":1}'))
     await site.edit_at_hub(NAME, [put, Edit("b", 0, 0, "put")])
-    await node.rows.put(NAME, "a", b'{"n":2}')
+    await node.program.put(NAME, "a", b'{"n":2}')
     node.way.may_push.set()
     await eventually(node.in_conflict, "the edit waits")
     node.way.may_pull.set()

@@ -55,7 +55,7 @@ async def test_a_hub_that_is_ahead_is_asked_for_the_answer_to_each_frame(
     node: SharedNode, feed: RowFeed
 ) -> None:
     for row_id in ("a", "b"):  # both were sent, and the answers went with the power
-        await node.rows.put(NAME, row_id, b"{}")
+        await node.program.put(NAME, row_id, b"{}")
         await node.frames.freeze("rows-medium")
     head = (await node.frames.frames("rows-medium", 0, 2))[-1]
     at_hub = LanePoint(head.n, head.chain)
@@ -69,7 +69,7 @@ async def test_a_hub_that_is_ahead_is_asked_for_the_answer_to_each_frame(
         await feed.confirm(PushReply("ok", at_hub, 0, revs=[rev]))
         after = at_hub
     assert await feed.unit(after) is None
-    rows = await node.rows.list(NAME)
+    rows = await node.program.list(NAME)
     assert [(row.status, row.rev) for row in rows] == [("synced", 4), ("synced", 5)]
 
 
@@ -77,7 +77,7 @@ async def test_in_a_backlog_the_next_frame_is_ready_before_the_answer_is_here(
     node: SharedNode, feed: RowFeed
 ) -> None:
     await node.rows.declare(NAME, Declaration(batch_size=1))
-    await node.rows.bulk(NAME, [(row_id, b"{}") for row_id in "abc"])
+    await node.program.bulk(NAME, [(row_id, b"{}") for row_id in "abc"])
     after = await feed.resume(Continue(LanePoint()))
     statuses = []
     for rev, row_id in enumerate("abc", 1):
@@ -86,7 +86,7 @@ async def test_in_a_backlog_the_next_frame_is_ready_before_the_answer_is_here(
         assert ids(outgoing.unit) == [row_id]
         if outgoing.meanwhile is not None:
             await outgoing.meanwhile()
-        statuses.append([row.status for row in await node.rows.list(NAME)])
+        statuses.append([row.status for row in await node.program.list(NAME)])
         await feed.confirm(PushReply("ok", outgoing.through, 0, revs=[rev]))
         after = outgoing.through
     assert statuses == [
@@ -95,14 +95,14 @@ async def test_in_a_backlog_the_next_frame_is_ready_before_the_answer_is_here(
         ["synced", "synced", "syncing"],
     ]
     assert await feed.unit(after) is None
-    assert [row.rev for row in await node.rows.list(NAME)] == [1, 2, 3]
+    assert [row.rev for row in await node.program.list(NAME)] == [1, 2, 3]
 
 
 async def test_a_frame_whose_answer_could_not_be_taken_over_goes_again(
     node: SharedNode, feed: RowFeed
 ) -> None:
     await node.rows.declare(NAME, Declaration(batch_size=1))
-    await node.rows.bulk(NAME, [(row_id, b"{}") for row_id in "ab"])
+    await node.program.bulk(NAME, [(row_id, b"{}") for row_id in "ab"])
     after = await feed.resume(Continue(LanePoint()))
     first = await feed.unit(after)
     assert first is not None
@@ -133,10 +133,10 @@ async def test_a_hub_that_lost_frames_may_have_lost_rows(node: SharedNode, feed:
 
 
 async def test_what_the_hub_has_forgotten_is_skipped(node: SharedNode, feed: RowFeed) -> None:
-    await node.rows.put(NAME, "a", b"{}")
+    await node.program.put(NAME, "a", b"{}")
     await node.push()
     await node.answer([1])
-    await node.rows.put(NAME, "b", b"{}")
+    await node.program.put(NAME, "b", b"{}")
     after = await feed.resume(HubWentBack(LanePoint()))
     outgoing = await feed.unit(after)
     assert outgoing is not None
@@ -147,7 +147,7 @@ async def test_a_version_that_came_before_an_older_answer_is_pulled_at_once(
     node: SharedNode, feed: RowFeed, news: Bell
 ) -> None:
     for rev in (3, 5):
-        await node.rows.put(NAME, "a", b'{"x":%d}' % rev)
+        await node.program.put(NAME, "a", b'{"x":%d}' % rev)
         outgoing = await feed.unit(await feed.load())
         assert outgoing is not None
         if rev == 5:

@@ -23,16 +23,18 @@ from skerry.wire.shared import (
     RowsPart,
     RowsPull,
     RowsWanted,
+    SharedRow,
 )
 
 NAME = "recipe"
 
 
 class PlayedHub:
-    """Implements `node.ports.RowHub`: no changes, a digest that fits nothing, and what `meanwhile` does on the node."""
+    """Implements `node.ports.RowHub`: no changes but `rows`, a digest that fits nothing, and what `meanwhile` does on the node."""
 
-    def __init__(self, meanwhile: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, meanwhile: Callable[[], Awaitable[None]], *rows: SharedRow) -> None:
         self._meanwhile = meanwhile
+        self._rows = {NAME: list(rows)}
         self.asked: list[str] = []
 
     async def rows(self, pull: RowsPull) -> RowsPage:
@@ -40,7 +42,13 @@ class PlayedHub:
         await self._meanwhile()
         return RowsPage(
             [
-                RowsPart(entity, [], "c", more=False, digest="" if entity == DECLARATIONS else "x")
+                RowsPart(
+                    entity,
+                    self._rows.get(entity, []),
+                    "c",
+                    more=False,
+                    digest="" if entity == DECLARATIONS else "x",
+                )
                 for entity in pull.cursors
             ],
             0,
@@ -68,32 +76,63 @@ async def node(memory_dir: Path, manual_clock: ManualClock) -> AsyncIterator[Sha
     node.close()
 
 
-async def pulled_once(node: SharedNode, clock: ManualClock, hub: PlayedHub) -> int:
-    """How often a hello was asked for, after one pull."""
-    check = Bell()
+@contextlib.asynccontextmanager
+async def pulling(
+    node: SharedNode, clock: ManualClock, hub: PlayedHub, check: Bell
+) -> AsyncIterator[RowPull]:
     pull = RowPull(
         hub, node.rows, node.pulled, clock, random.Random(1), news=Bell(), check=check,
         greeted=lambda: 1, pace=Pace(), log=node.log,
     )  # fmt: skip
     task = asyncio.create_task(pull.run())
-    await eventually(lambda: bool(pull.last_success), "the pull is done")
+    yield pull
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def pulled_once(node: SharedNode, clock: ManualClock, hub: PlayedHub) -> int:
+    """How often a hello was asked for, after one pull."""
+    check = Bell()
+    async with pulling(node, clock, hub, check) as pull:
+        await eventually(lambda: bool(pull.last_success), "the pull is done")
     return check.count
 
 
-async def test_another_digest_is_suspicious(node: SharedNode, manual_clock: ManualClock) -> None:
-    async def nothing() -> None:
-        pass
+async def nothing() -> None:
+    pass
 
+
+@pytest.mark.guarantee("G4")
+async def test_what_a_full_disk_did_not_take_is_pulled_again_without_news(
+    node: SharedNode, manual_clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    await limit_pages(node, 1)
+    large = b'{"x":"%s"}' % (b"y" * 900_000)  # more in all than is free within the file
+    hub = PlayedHub(nothing, *(of_hub(f"b{n}", 8 + n, large) for n in range(4)))
+    async with pulling(node, manual_clock, hub, Bell()) as pull:
+        await eventually(lambda: "pulling shared rows" in caplog.text, "the disk was full")
+        await limit_pages(node, 1_000_000)
+        manual_clock.advance(1.0)
+        await eventually(lambda: bool(pull.last_success), "the pull is done")
+    assert await node.body(NAME, "b3") is not None
+
+
+async def limit_pages(node: SharedNode, pages: int) -> None:
+    """How far the database may grow; one that is larger already grows no further."""
+    await node.writer.run(
+        lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone(), label="test"
+    )
+
+
+async def test_another_digest_is_suspicious(node: SharedNode, manual_clock: ManualClock) -> None:
     assert await pulled_once(node, manual_clock, PlayedHub(nothing)) == 1
 
 
 async def test_a_digest_from_before_an_answer_that_came_meanwhile_says_nothing(
     node: SharedNode, manual_clock: ManualClock
 ) -> None:
-    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":2}')
     await node.push("rows-high")
     hub = PlayedHub(lambda: node.answer([9], lane="rows-high"))
     assert await pulled_once(node, manual_clock, hub) == 0
@@ -102,14 +141,11 @@ async def test_a_digest_from_before_an_answer_that_came_meanwhile_says_nothing(
 async def test_rows_that_are_wanted_are_fetched_before_digests_are_compared(
     node: SharedNode, manual_clock: ManualClock
 ) -> None:
-    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":2}')
     await node.push("rows-high")
     await node.pull(NAME, of_hub("a", 12))
     await node.answer([9], lane="rows-high")  # given before
     assert list(node.pulled.wanted(NAME, 10)) == ["a"]
-
-    async def nothing() -> None:
-        pass
 
     hub = PlayedHub(nothing)
     await pulled_once(node, manual_clock, hub)

@@ -52,7 +52,7 @@ async def test_priority_and_batches_are_this_nodes_and_do_not_travel(node: Share
     await node.rows.declare(NAME, Declaration(priority="high", batch_size=50))
     assert node.rows.said[NAME] == Declaration(priority="high", batch_size=50)
     for number in range(3):
-        await node.rows.put(NAME, f"r{number}", b"{}")
+        await node.program.put(NAME, f"r{number}", b"{}")
     assert [edit.id for edit in await node.push("rows-high")] == [NAME]  # its declaration
     assert [edit.id for edit in await node.push("rows-low")] == ["r0", "r1"]
 
@@ -60,7 +60,7 @@ async def test_priority_and_batches_are_this_nodes_and_do_not_travel(node: Share
 async def test_a_frame_is_no_larger_than_a_piece_of_the_link(node: SharedNode) -> None:
     await node.rows.declare("large", Declaration())
     for number in range(3):
-        await node.rows.put("large", f"r{number}", b'{"t":"%s"}' % (b"x" * 1500))
+        await node.program.put("large", f"r{number}", b'{"t":"%s"}' % (b"x" * 1500))
     assert [edit.id for edit in await node.push()] == ["r0", "r1"]
 
 
@@ -68,12 +68,12 @@ async def test_edits_wait_for_their_schedule(node: SharedNode, manual_clock: Man
     await node.rows.declare(NAME, Declaration())
     schedule, lane = node.schedule, "rows-low"
     assert schedule.come()  # the first time is at the start
-    await node.rows.put(NAME, "a", b"{}")
+    await node.program.put(NAME, "a", b"{}")
     assert [edit.id for edit in await node.push(lane)] == ["a"]
     await node.answer([1], lane=lane)
     assert not await node.frames.freeze(lane)  # nothing of it waits any more: closed
     schedule.pulled([NAME])
-    await node.rows.put(NAME, "b", b"{}")
+    await node.program.put(NAME, "b", b"{}")
     assert await node.push(lane) == []
     assert not await node.frames.has_waiting(lane)
     assert await node.frames.unsent(lane) == 1
@@ -89,7 +89,7 @@ async def test_edits_wait_for_their_schedule(node: SharedNode, manual_clock: Man
 async def test_somebody_who_asks_need_not_wait(node: SharedNode) -> None:
     await node.rows.declare(NAME, Declaration())
     await node.frames.freeze("rows-low")
-    await node.rows.put(NAME, "a", b"{}")
+    await node.program.put(NAME, "a", b"{}")
     assert await node.push("rows-low") == []
     node.schedule.come_now()
     assert len(await node.push("rows-low")) == 1
@@ -100,7 +100,7 @@ async def test_high_priority_does_not_wait(memory_dir: Path, manual_clock: Manua
     await node.rows.declare(NAME, Declaration(priority="high"))
     node.schedule.pushed(NAME)
     node.schedule.pulled([NAME])
-    await node.rows.put(NAME, "a", b"{}")
+    await node.program.put(NAME, "a", b"{}")
     assert node.schedule.may_pull(NAME)
     assert len(await node.push("rows-high")) == 1
     node.close()

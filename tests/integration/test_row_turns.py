@@ -4,7 +4,6 @@ import asyncio
 import random
 from pathlib import Path
 
-import pytest
 from tests.shared_rig import Fleet, SharingNode, fleet
 
 from skerry.kit.clock import SystemClock
@@ -54,8 +53,8 @@ async def writer_of(found: Fleet, notes: int) -> SharingNode:
     chance = random.Random(1)
     for number in range(notes):
         text = chance.randbytes(1000).hex().encode()
-        await node.rows.put(NOTES, f"n{number:03}", b'{"t":"%s"}' % text)
-    await node.rows.put(ALARM, "first", b"{}")
+        await node.program.put(NOTES, f"n{number:03}", b'{"t":"%s"}' % text)
+    await node.program.put(ALARM, "first", b"{}")
     node.sync_on()
     await eventually(node.sent_all, "the hub has them")
     return node
@@ -68,7 +67,7 @@ async def test_critical_only_holds_back_the_rows_of_other_classes(short_dir: Pat
         await writer_of(found, 3)
         reader = await found.node("reader", link.turns)
         await declared(reader)
-        await reader.rows.put(NOTES, "mine", b"{}")
+        await reader.program.put(NOTES, "mine", b"{}")
         reader.sync_on()
 
         async def has_the_alarm() -> bool:
@@ -89,7 +88,7 @@ async def test_a_round_on_request_counts_rows_not_frames(short_dir: Path) -> Non
     async with fleet(short_dir) as found:
         node = await writer_of(found, 5)
         for number in range(7):
-            await node.rows.put(NOTES, f"m{number}", b"{}")
+            await node.program.put(NOTES, f"m{number}", b"{}")
         done = await sync_now(node.sync, SystemClock(), 30.0)
         assert (done.ok, done.problems, done.waiting["rows-low"]) == (True, [], 0)
 
@@ -108,10 +107,10 @@ async def test_what_has_a_schedule_waits_for_it_or_for_somebody_who_asks(short_d
         assert (await sync_now(node.sync, SystemClock(), 30.0)).ok
         await eventually(lambda: not node.schedule.may_pull(NOTES), "its time is over")
         await node.shared.frames.freeze("rows-low")
-        await node.rows.put(NOTES, "mine", b"{}")
-        await node.rows.put(ALARM, "mine", b"{}")
-        await reader.rows.put(NOTES, "theirs", b"{}")
-        await reader.rows.put(ALARM, "theirs", b"{}")
+        await node.program.put(NOTES, "mine", b"{}")
+        await node.program.put(ALARM, "mine", b"{}")
+        await reader.program.put(NOTES, "theirs", b"{}")
+        await reader.program.put(ALARM, "theirs", b"{}")
         await eventually(lambda: _has(node, ALARM, "theirs"), "news of the urgent one have come")
         await eventually(lambda: _has(reader, ALARM, "mine"), "so has ours")
         assert await node.rows.unsent(NOTES) == 1
@@ -122,10 +121,9 @@ async def test_what_has_a_schedule_waits_for_it_or_for_somebody_who_asks(short_d
 
 
 async def _has(node: SharingNode, entity: str, row_id: str) -> bool:
-    return await node.rows.get(entity, row_id) is not None
+    return await node.program.get(entity, row_id) is not None
 
 
-@pytest.mark.timeout(60)
 async def test_a_high_row_waits_for_no_more_than_a_piece(short_dir: Path) -> None:
     link = Link(100_000)
     piece = link.turns.piece
@@ -135,11 +133,11 @@ async def test_a_high_row_waits_for_no_more_than_a_piece(short_dir: Path) -> Non
         await declared(reader)
         reader.sync_on()
         await eventually(lambda: link.waiters == ["low"], "the link is used up")
-        await writer.rows.put(ALARM, "second", b"{}")
+        await writer.program.put(ALARM, "second", b"{}")
         await eventually(writer.sent_all, "the hub has the alarm")
         await eventually(lambda: "high" in reader.asking, "the alarm is asked for")
         before = len(reader.pages)
-        while not await reader.rows.get(ALARM, "second"):
+        while not await reader.program.get(ALARM, "second"):
             link.clock.advance(0.005)  # far less than a page of the others takes
             await asyncio.sleep(0.005)
         came = [part.entity for page in reader.pages[before:] for part in page.parts if part.rows]

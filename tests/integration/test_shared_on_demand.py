@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import aiohttp
+from msgspec import Raw
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
@@ -18,6 +19,7 @@ from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Stores, Sync
+from skerry.wire.entities import Change, Changes, Declare, Find
 from skerry.wire.shared import Declaration
 
 NAME = "recipe"
@@ -44,15 +46,14 @@ async def test_rows_wait_for_a_hub_over_restarts(memory_dir: Path) -> None:
             shared, _ = parts(memory_dir, store, host, session)
             await shared.restore()
             assert shared.loaded is None
-            rows = (await shared.open()).rows
-            await rows.declare(NAME, Declaration(priority="low"))
-            await rows.put(NAME, "a", b"{}")
+            rows = await shared.entities()
+            await rows.declare(NAME, Declare(Declaration(priority="low")))
+            await rows.change(NAME, Changes([Change("put", "a", Raw(b"{}"))]))
         async with opened(memory_dir, "", host.clock, host.disk) as store:
             shared, sync = parts(memory_dir, store, host, session)
             await shared.restore()
             assert shared.loaded is not None
-            row = await shared.loaded.rows.get(NAME, "a")
-            assert row is not None
+            [row] = (await (await shared.entities()).find(NAME, Find())).rows
             assert row.status == "pending"
             assert await shared.loaded.frames.unsent("rows-low") == 1
             assert "rows-low" in await sync.acknowledged()

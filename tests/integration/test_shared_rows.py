@@ -45,7 +45,7 @@ async def test_rows_edited_on_both_sides_end_equal_under_each_strategy_in_both_o
     one, two = await pair(site, STRATEGIES)
     orders = {"a": (one, two), "b": (two, one)}
     for entity in STRATEGIES:
-        await one.rows.bulk(entity, [(row, body(n=10, x=0, y=0)) for row in orders])
+        await one.program.bulk(entity, [(row, body(n=10, x=0, y=0)) for row in orders])
     await site.equal()
     for row, (first, second) in orders.items():
         await one.sync_off()
@@ -53,8 +53,8 @@ async def test_rows_edited_on_both_sides_end_equal_under_each_strategy_in_both_o
         for (
             entity
         ) in STRATEGIES:  # «two» is the later writer, «first» the one whom the hub hears first
-            await one.rows.put(entity, row, body(n=11, x=1, y=0))
-            await two.rows.put(entity, row, body(n=12, x=2, y=2))
+            await one.program.put(entity, row, body(n=11, x=1, y=0))
+            await two.program.put(entity, row, body(n=12, x=2, y=2))
         first.sync_on()
         await eventually(first.sent_all, "the first is heard")
         second.sync_on()
@@ -74,11 +74,13 @@ async def test_rows_edited_at_hub_and_node_end_equal_under_each_strategy_in_both
 ) -> None:
     one, _two = await pair(site, STRATEGIES)
     for entity in STRATEGIES:
-        await one.rows.bulk(entity, [("hub", body(n=10, x=0, y=0)), ("node", body(n=10, x=0, y=0))])
+        await one.program.bulk(
+            entity, [("hub", body(n=10, x=0, y=0)), ("node", body(n=10, x=0, y=0))]
+        )
     await site.equal()
     revs: dict[tuple[str, str], int] = {}
     for entity in STRATEGIES:
-        for row in await one.rows.list(entity):
+        for row in await one.program.list(entity):
             revs[entity, row.id] = row.rev
 
     async def at_hub(row: str) -> None:
@@ -88,7 +90,7 @@ async def test_rows_edited_at_hub_and_node_end_equal_under_each_strategy_in_both
     await one.sync_off()
     for entity in STRATEGIES:
         for row in ("hub", "node"):
-            await one.rows.put(entity, row, body(n=12, x=0, y=2))
+            await one.program.put(entity, row, body(n=12, x=0, y=2))
     await at_hub("hub")  # before the node's edit arrives
     one.sync_on()
     await eventually(one.sent_all, "the node is heard")
@@ -110,12 +112,12 @@ async def merged_at(node: SharingNode) -> bool:
 
 async def test_a_decision_at_the_hub_ends_the_conflict_on_the_node(site: Fleet) -> None:
     one, two = await pair(site, {NAME: Declaration("manual", priority="high")})
-    await one.rows.put(NAME, "a", body(x=0))
+    await one.program.put(NAME, "a", body(x=0))
     await site.equal()
     await two.sync_off()
-    await one.rows.put(NAME, "a", body(x=1))
+    await one.program.put(NAME, "a", body(x=1))
     await eventually(one.sent_all, "one is heard")
-    await two.rows.put(NAME, "a", body(x=2))
+    await two.program.put(NAME, "a", body(x=2))
     two.sync_on()
     await eventually(two.in_conflict, "two's edit waits")
     assert json.loads((await two.dump())["a"]) == {"x": 1}
@@ -139,11 +141,11 @@ async def test_a_cut_between_push_and_answer_changes_nothing(site: Fleet) -> Non
         return lost
 
     one.uplink.lose = two.uplink.lose = lose
-    await one.rows.put(NAME, "a", body())
+    await one.program.put(NAME, "a", body())
     await site.equal()
     for n in range(4):
         for node in (one, two):
-            await node.rows.upsert(NAME, "a", having(f"{node.enrolled.name}{n}"))
+            await node.program.upsert(NAME, "a", having(f"{node.enrolled.name}{n}"))
         await eventually(one.sent_all, "one is heard")
     found = await site.equal()
     assert len(json.loads(found["a"])) == 8
@@ -152,11 +154,11 @@ async def test_a_cut_between_push_and_answer_changes_nothing(site: Fleet) -> Non
 
 async def test_an_edit_follows_the_one_before_which_is_on_its_way(site: Fleet) -> None:
     one, two = await pair(site, {NAME: Declaration("merge", priority="high")})
-    await one.rows.put(NAME, "a", body())
+    await one.program.put(NAME, "a", body())
     await site.equal()
     for k in range(20):
         for node in (one, two):
-            await node.rows.upsert(NAME, "a", having(f"{node.enrolled.name}{k}"))
+            await node.program.upsert(NAME, "a", having(f"{node.enrolled.name}{k}"))
     found = await site.equal()
     assert len(json.loads(found["a"])) == 40
 
@@ -170,18 +172,18 @@ async def test_a_restored_node_gets_what_it_lost_and_keeps_what_it_had_not_sent(
     site: Fleet, memory_dir: Path
 ) -> None:
     one, two = await pair(site, PLAIN)
-    await one.rows.bulk(NAME, [("a", body(v=1)), ("b", body(v=1)), ("gone", b"{}")])
+    await one.program.bulk(NAME, [("a", body(v=1)), ("b", body(v=1)), ("gone", b"{}")])
     await site.equal()
     await one.sync_off()
-    await one.rows.put(NAME, "unsent", body(v=1))
+    await one.program.put(NAME, "unsent", body(v=1))
     await one.stop()
     one.copy_to(memory_dir / "copy")
     await one.start_at(site.hub.address)
     one.sync_on()
-    await one.rows.put(NAME, "a", body(v=2))
-    await one.rows.put(NAME, "later", b"{}")
-    await one.rows.delete(NAME, "gone")
-    await two.rows.put(NAME, "b", body(v=2))
+    await one.program.put(NAME, "a", body(v=2))
+    await one.program.put(NAME, "later", b"{}")
+    await one.program.delete(NAME, "gone")
+    await two.program.put(NAME, "b", body(v=2))
     expected = await site.equal()
     await one.stop()
     one.put_back(memory_dir / "copy")
@@ -194,15 +196,15 @@ async def test_a_restored_node_gets_what_it_lost_and_keeps_what_it_had_not_sent(
 
 async def test_a_restored_hub_gets_again_what_it_lost(site: Fleet) -> None:
     one, two = await pair(site, PLAIN)
-    await one.rows.bulk(NAME, [("a", body(v=1)), ("b", body(v=1)), ("gone", b"{}")])
+    await one.program.bulk(NAME, [("a", body(v=1)), ("b", body(v=1)), ("gone", b"{}")])
     await site.equal()
     for node in site.nodes:
         await node.stop()
     await site.stop_hub()
     site.copy_hub()
     await site.restart()
-    await one.rows.put(NAME, "a", body(v=2))
-    await two.rows.put(NAME, "new", body(v=1))
+    await one.program.put(NAME, "a", body(v=2))
+    await two.program.put(NAME, "new", body(v=1))
     await site.equal()
     expected = {"a": body(v=2), "b": body(v=1), "gone": b"{}", "new": body(v=1)}
     for node in site.nodes:
@@ -223,26 +225,26 @@ async def test_a_restored_hub_gets_again_what_it_lost(site: Fleet) -> None:
 
 async def test_a_clone_and_its_original_both_write(site: Fleet, memory_dir: Path) -> None:
     one, two = await pair(site, {NAME: Declaration("merge")})
-    await one.rows.put(NAME, "a", body(v=1))
+    await one.program.put(NAME, "a", body(v=1))
     await site.equal()
     await one.sync_off()
-    await one.rows.put(NAME, "before", b"{}")
+    await one.program.put(NAME, "before", b"{}")
     await one.stop()
     one.copy_to(memory_dir / "clone")
     await one.start_at(site.hub.address)
     clone = SharingNode(memory_dir / "clone", one.enrolled)
     await clone.start_at(site.hub.address)
     site.nodes.append(clone)
-    await one.rows.put(NAME, "a", body(v=1, original=1))
-    written = await one.rows.get(NAME, "a")
+    await one.program.put(NAME, "a", body(v=1, original=1))
+    written = await one.program.get(NAME, "a")
     assert written is not None
     clone.rows.hlc.observe(
-        written.hlc
+        written.revision
     )  # two edits of one node in one millisecond would be one edit
-    await clone.rows.put(NAME, "a", body(v=1, cloned=1))
+    await clone.program.put(NAME, "a", body(v=1, cloned=1))
     one.sync_on()
     clone.sync_on()
-    await two.rows.put(NAME, "b", b"{}")
+    await two.program.put(NAME, "b", b"{}")
     found = await site.equal()
     assert set(found) == {"a", "b", "before"}
     assert {"v": 1, "cloned": 1}.items() <= json.loads(found["a"]).items()

@@ -9,11 +9,12 @@ from tests.shared_node import SharedNode, of_hub
 
 from skerry.core.merging import mark
 from skerry.core.row_digests import bucket_of, digest
-from skerry.kit.errors import InvalidInput, NotFound
+from skerry.kit.errors import InvalidInput, NotFound, TooLarge
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.store.state import NodeStore
 from skerry.testing.manual_clock import ManualClock
-from skerry.wire.shared import BUCKETS, Declaration, Held, Judged, RowsPart
+from skerry.wire.entities import Find
+from skerry.wire.shared import BUCKETS, MAX_ROW, Declaration, Held, Judged, RowsPart
 from skerry.wire.sync import LanePoint
 
 NAME = "recipe"
@@ -40,25 +41,31 @@ async def held(node: SharedNode, row_id: str, body: bytes, rev: int = 7) -> None
 
 
 async def test_rows_are_read_as_they_were_written(node: SharedNode) -> None:
-    await node.rows.put(NAME, "b", b'{"x": 1}')
-    await node.rows.bulk(NAME, [("a", b"{}"), ("c/1", b'{"y":[]}'), ("c/2", b"{}")])
+    await node.program.put(NAME, "b", b'{"x": 1}')
+    await node.program.bulk(NAME, [("a", b"{}"), ("c/1", b'{"y":[]}'), ("c/2", b"{}")])
     assert await node.body(NAME, "b") == b'{"x":1}'
-    assert [row.id for row in await node.rows.list(NAME)] == ["a", "b", "c/1", "c/2"]
-    assert [row.id for row in await node.rows.list(NAME, "c/*", limit=1)] == ["c/1"]
-    assert [row.id for row in await node.rows.list(NAME, "c/*", after="c/1")] == ["c/2"]
-    assert [row.id for row in await node.rows.list(NAME, "b")] == ["b"]
-    assert await node.rows.count(NAME) == 4
-    assert await node.rows.delete(NAME, "b")
-    assert not await node.rows.delete(NAME, "b")
-    assert await node.rows.count(NAME) == 3
-    await node.rows.upsert(NAME, "n", lambda body: body or b'{"n":1}')
-    await node.rows.upsert(NAME, "n", lambda body: b'{"n":2}' if body == b'{"n":1}' else b"{}")
-    assert await node.body(NAME, "n") == b'{"n":2}'
+    assert [row.id for row in await node.program.list(NAME)] == ["a", "b", "c/1", "c/2"]
+    assert [row.id for row in await node.program.list(NAME, "c/")] == ["c/1", "c/2"]
+    assert (await node.program.entities.count(NAME, Find())).rows == 4
+    assert await node.program.delete(NAME, "b")
+    assert not await node.program.delete(NAME, "b")
+    assert (await node.program.entities.count(NAME, Find())).rows == 3
+
+
+async def test_a_row_that_no_hub_would_take_is_not_kept(node: SharedNode) -> None:
+    most = b'{"t":"%s"}' % (b"x" * (MAX_ROW - 8))
+    await node.program.put(NAME, "a", most)
+    assert await node.body(NAME, "a") == most
+    grows = b'{"n":[%s]}' % b",".join([b"1e15"] * 60_000)  # each is written with 18 characters
+    for body in (b'{"t":"%s"}' % (b"x" * (MAX_ROW - 7)), grows):
+        with pytest.raises(TooLarge, match="row «b» of «recipe»: it would have .* at most 1048576"):
+            await node.program.put(NAME, "b", body)
+    assert await node.body(NAME, "b") is None
 
 
 async def test_wrong_words_are_refused(node: SharedNode) -> None:
-    with pytest.raises(NotFound, match="does not share it"):
-        await node.rows.put("other", "a", b"{}")
+    with pytest.raises(NotFound, match="does not have it"):
+        await node.program.put("other", "a", b"{}")
     for row_id, body in (
         ("", b"{}"),
         ("a\n", b"{}"),
@@ -67,7 +74,7 @@ async def test_wrong_words_are_refused(node: SharedNode) -> None:
         ("a", b"{"),
     ):
         with pytest.raises(InvalidInput):
-            await node.rows.put(NAME, row_id, body)
+            await node.program.put(NAME, row_id, body)
     for name in ("entity", "Recipe", ""):
         with pytest.raises(InvalidInput):
             await node.rows.declare(name, Declaration())
@@ -79,23 +86,23 @@ async def test_a_declaration_is_a_row_that_travels(node: SharedNode) -> None:
     await node.answer([3], lane="rows-high")
     await node.pull("entity", of_hub(NAME, 9, b'{"strategy":"manual","priority":"low"}'))
     assert node.rows.declaration(NAME) == Declaration(strategy="manual", priority="low")
-    await node.rows.put(NAME, "a", b"{}")
+    await node.program.put(NAME, "a", b"{}")
     assert [edit.id for edit in await node.push("rows-low")] == ["a"]
 
 
 async def test_edits_coalesce_until_they_are_frozen_and_are_known_after_the_answer(
     node: SharedNode,
 ) -> None:
-    await node.rows.put(NAME, "a", b'{"x":1}')
-    await node.rows.put(NAME, "a", b'{"x":2}')
-    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":1}')
+    await node.program.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":2}')
     assert await node.status(NAME, "a") == "pending"
     (edit,) = await node.push()
     assert (edit.base, edit.kind, bytes(edit.body)) == (0, "put", b'{"x":2}')
     assert await node.status(NAME, "a") == "syncing"
     assert await node.push() == [edit]  # the same again, whatever was cut
     await node.answer([5])
-    row = await node.rows.get(NAME, "a")
+    row = await node.program.get(NAME, "a")
     assert row is not None
     assert (row.status, row.rev) == ("synced", 5)
     assert await node.push() == []
@@ -108,7 +115,7 @@ async def test_an_edit_of_a_row_from_the_hub_names_its_revision_and_leaves_the_d
     await held(node, "a", b'{"x":1}')
     before = node.pulled.digest(NAME)
     assert before == sums_of(("a", 7, b'{"x":1}'))
-    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":2}')
     assert node.pulled.digest(NAME) == before
     assert [(edit.base, edit.kind) for edit in await node.push()] == [(7, "put")]
     await node.answer([8])
@@ -116,7 +123,7 @@ async def test_an_edit_of_a_row_from_the_hub_names_its_revision_and_leaves_the_d
 
 
 async def test_an_edit_that_the_hub_refuses_counts_as_failed_and_is_kept(node: SharedNode) -> None:
-    await node.rows.put(NAME, "a", b"{}")
+    await node.program.put(NAME, "a", b"{}")
     (edit,) = await node.push()
     await node.frames.failing("rows-medium", 1)
     assert await node.status(NAME, "a") == "failed"
@@ -128,10 +135,10 @@ async def test_an_edit_that_the_hub_refuses_counts_as_failed_and_is_kept(node: S
 async def test_a_new_incarnation_sends_again_what_was_on_its_way(
     node: SharedNode, memory_dir: Path, manual_clock: ManualClock
 ) -> None:
-    await node.rows.put(NAME, "a", b"{}")
+    await node.program.put(NAME, "a", b"{}")
     await node.push()
     await node.answer([1])
-    await node.rows.put(NAME, "a", b'{"x":1}')
+    await node.program.put(NAME, "a", b'{"x":1}')
     (edit,) = await node.push()
     store = NodeStore(memory_dir / "node.db", node.writer, manual_clock, "node-1", NullCipher())
     await store.open()
@@ -146,7 +153,7 @@ async def test_a_new_incarnation_sends_again_what_was_on_its_way(
 async def test_a_large_body_goes_as_a_patch_and_whole_when_the_hub_asks(node: SharedNode) -> None:
     large = {"text": "y" * 5000, "n": 1}
     await held(node, "a", json.dumps(large, separators=(",", ":")).encode())
-    await node.rows.put(NAME, "a", json.dumps(large | {"n": 2}).encode())
+    await node.program.put(NAME, "a", json.dumps(large | {"n": 2}).encode())
     (edit,) = await node.push()
     assert edit.kind == "patch"
     assert len(bytes(edit.body)) < 100
@@ -161,25 +168,35 @@ async def test_a_large_body_goes_as_a_patch_and_whole_when_the_hub_asks(node: Sh
 
 async def test_deletions_are_tombstones_until_the_hub_has_them(node: SharedNode) -> None:
     await held(node, "a", b"{}")
-    await node.rows.put(NAME, "new", b"{}")
-    await node.rows.delete(NAME, "new")  # nobody has seen it
-    await node.rows.delete(NAME, "a")
+    await node.program.put(NAME, "new", b"{}")
+    await node.program.delete(NAME, "new")  # nobody has seen it
+    await node.program.delete(NAME, "a")
     assert await node.body(NAME, "a") is None
     assert [(edit.id, edit.kind, edit.base) for edit in await node.push()] == [("a", "delete", 7)]
     await node.answer([8])
     assert node.pulled.digest(NAME) == sums_of()
-    await node.rows.put(NAME, "a", b'{"x":1}')
+    await node.program.put(NAME, "a", b'{"x":1}')
     assert [(edit.id, edit.base) for edit in await node.push()] == [("a", 0)]
+
+
+async def test_a_row_that_others_made_too_is_not_taken_back_alone(node: SharedNode) -> None:
+    await node.program.put(NAME, "a", b'{"x":1}')
+    await node.pull(NAME, of_hub("a", 7, b'{"x":9}'))
+    await node.program.delete(NAME, "a")  # which the hub may not let
+    assert [(edit.id, edit.kind, edit.base) for edit in await node.push()] == [("a", "delete", 0)]
+    await node.answer([7], Judged(0, "lost", of_hub("a", 7, b'{"x":9}')))
+    assert await node.body(NAME, "a") == b'{"x":9}'
+    assert node.pulled.digest(NAME) == sums_of(("a", 7, b'{"x":9}'))
 
 
 async def test_what_the_hub_prefers_takes_the_place_of_the_edit(node: SharedNode) -> None:
     await held(node, "a", b'{"x":1}')
-    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":2}')
     await node.push()
     await node.answer([11], Judged(0, "merged", of_hub("a", 11, b'{"x":2,"y":3}')))
     assert await node.body(NAME, "a") == b'{"x":2,"y":3}'
     assert node.pulled.digest(NAME) == sums_of(("a", 11, b'{"x":2,"y":3}'))
-    await node.rows.put(NAME, "a", b'{"x":5}')
+    await node.program.put(NAME, "a", b'{"x":5}')
     await node.push()
     await node.answer([12], Judged(0, "lost", of_hub("a", 12, deleted=True)))
     assert await node.body(NAME, "a") is None
@@ -188,14 +205,14 @@ async def test_what_the_hub_prefers_takes_the_place_of_the_edit(node: SharedNode
 
 async def test_a_conflict_waits_and_the_accepted_version_serves(node: SharedNode) -> None:
     await held(node, "a", b'{"x":1}')
-    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":2}')
     await node.push()
     await node.answer([9], Judged(0, "conflict", of_hub("a", 9, b'{"x":3}')))
     assert await node.body(NAME, "a") == b'{"x":3}'
     assert await node.status(NAME, "a") == "conflict"
     (conflict,) = await node.frames.conflicts(NAME)
     assert (conflict.id, conflict.base, conflict.ours) == ("a", b'{"x":1}', b'{"x":2}')
-    await node.rows.put(NAME, "a", b'{"x":3}', settles=True)
+    await node.program.settle(NAME, "a", b'{"x":3}')
     (edit,) = await node.push()
     assert (edit.settles, edit.base) == (True, 9)
     await node.answer([10])
@@ -204,7 +221,7 @@ async def test_a_conflict_waits_and_the_accepted_version_serves(node: SharedNode
 
 async def test_a_conflict_ends_when_a_person_has_decided_at_the_hub(node: SharedNode) -> None:
     for row_id in ("a", "b"):
-        await node.rows.put(NAME, row_id, b'{"x":2}')
+        await node.program.put(NAME, row_id, b'{"x":2}')
     await node.push()
     rows = [of_hub(row_id, 9, b'{"x":3}') for row_id in ("a", "b")]
     await node.answer([9, 9], *(Judged(at, "conflict", row) for at, row in enumerate(rows)))
@@ -219,9 +236,9 @@ async def test_a_conflict_ends_when_a_person_has_decided_at_the_hub(node: Shared
 
 async def test_an_edit_made_meanwhile_follows_on_what_the_hub_has(node: SharedNode) -> None:
     await held(node, "a", b'{"x":1,"y":1}')
-    await node.rows.put(NAME, "a", b'{"x":2,"y":1}')
+    await node.program.put(NAME, "a", b'{"x":2,"y":1}')
     await node.push()
-    await node.rows.put(NAME, "a", b'{"x":2,"y":1,"z":1}')
+    await node.program.put(NAME, "a", b'{"x":2,"y":1,"z":1}')
     assert [edit.id for edit in await node.push()] == ["a"]  # the same frame: the next edit waits
     await node.answer([9], Judged(0, "merged", of_hub("a", 9, b'{"x":2,"y":5}')))
     assert await node.body(NAME, "a") == b'{"x":2,"y":5,"z":1}'
@@ -235,16 +252,16 @@ async def test_an_edit_made_meanwhile_follows_on_what_the_hub_has(node: SharedNo
 async def test_an_edit_made_meanwhile_waits_and_is_based_on_the_one_before(
     node: SharedNode,
 ) -> None:
-    await node.rows.put(NAME, "a", b'{"x":1}')
+    await node.program.put(NAME, "a", b'{"x":1}')
     await node.push()
-    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":2}')
     await node.answer([9])
     assert await node.status(NAME, "a") == "pending"
     assert await node.body(NAME, "a") == b'{"x":2}'
     assert node.pulled.digest(NAME) == sums_of(("a", 9, b'{"x":1}'))
     (edit,) = await node.push()
     assert (edit.base, bytes(edit.body)) == (9, b'{"x":2}')
-    await node.rows.delete(NAME, "a")
+    await node.program.delete(NAME, "a")
     await node.answer([10])
     assert [(edit.kind, edit.base) for edit in await node.push()] == [("delete", 10)]
     await node.answer([11])
@@ -257,9 +274,9 @@ async def test_an_edit_made_meanwhile_that_would_lose_is_judged_by_the_hub(
 ) -> None:
     await node.rows.declare(NAME, Declaration(strategy=strategy))  # type: ignore[arg-type]
     await held(node, "a", b'{"x":1}')
-    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":2}')
     await node.push()
-    await node.rows.put(NAME, "a", b'{"x":3}')
+    await node.program.put(NAME, "a", b'{"x":3}')
     await node.answer([9], Judged(0, "lost", of_hub("a", 9, b'{"x":7}')))
     (edit,) = await node.push()
     assert (edit.base, bytes(edit.body), bytes(edit.base_body)) == (-1, b'{"x":3}', b'{"x":2}')
@@ -272,12 +289,12 @@ async def test_an_edit_made_meanwhile_of_which_a_field_would_lose_is_judged_by_t
     node: SharedNode,
 ) -> None:
     await held(node, "a", b'{"x":1}')
-    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":2}')
     await node.push()
-    await node.rows.put(NAME, "a", b'{"x":3,"y":1}')
-    late = await node.rows.get(NAME, "a")
+    await node.program.put(NAME, "a", b'{"x":3,"y":1}')
+    late = await node.program.get(NAME, "a")
     assert late is not None
-    await node.answer([9], Judged(0, "lost", of_hub("a", 9, b'{"x":7}', hlc=late.hlc + 1)))
+    await node.answer([9], Judged(0, "lost", of_hub("a", 9, b'{"x":7}', hlc=late.revision + 1)))
     (edit,) = await node.push()  # the hub keeps what loses; here nobody would know of it
     assert (edit.base, bytes(edit.body)) == (-1, b'{"x":3,"y":1}')
     assert bytes(edit.base_body) == b'{"x":2}'
@@ -288,22 +305,22 @@ async def test_the_first_changes_ask_for_rows_that_the_hub_has_of_the_node_and_d
 ) -> None:
     """They are without what was deleted, and some may have been."""
     for row_id in ("a", "b", "c"):
-        await node.rows.put(NAME, row_id, b"{}")
+        await node.program.put(NAME, row_id, b"{}")
     await node.push()
     await node.answer([7, 8, 9])
-    await node.rows.put(NAME, "d", b"{}")
+    await node.program.put(NAME, "d", b"{}")
     await node.pull(NAME, of_hub("b", 8))
     assert list(node.pulled.wanted(NAME, 10)) == ["a", "c"]
     await node.pull(NAME, of_hub("c", 9), cursor="later")
     assert list(node.pulled.wanted(NAME, 10)) == ["a"]
     await node.pulled.take_whole(NAME, [of_hub("a", 12, deleted=True)], {"a": 7})
-    assert [row.id for row in await node.rows.list(NAME)] == ["b", "c", "d"]
+    assert [row.id for row in await node.program.list(NAME)] == ["b", "c", "d"]
 
 
 async def test_a_row_that_was_asked_for_is_not_put_back_by_an_older_answer(
     node: SharedNode,
 ) -> None:
-    await node.rows.put(NAME, "a", b'{"x":1}')
+    await node.program.put(NAME, "a", b'{"x":1}')
     await node.push()
     await node.pull(NAME)
     asked = node.pulled.wanted(NAME, 10)
@@ -319,7 +336,7 @@ async def test_an_edited_row_is_left_alone_and_asked_for_when_the_answer_was_old
     node: SharedNode,
 ) -> None:
     await held(node, "a", b'{"x":1}')
-    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":2}')
     await node.push()
     await node.pull(NAME, of_hub("a", 12, b'{"x":9}'))
     assert await node.body(NAME, "a") == b'{"x":2}'
@@ -355,7 +372,7 @@ async def test_repair_of_what_differs(node: SharedNode, lost: bool) -> None:
         NAME, of_hub("same", 3, b"{}"), of_hub("gone", 4, b"{}"), of_hub("older", 5, b"{}"),
         of_hub("newer", 9, b'{"n":1}'),
     )  # fmt: skip
-    await node.rows.put(NAME, "edited", b"{}")
+    await node.program.put(NAME, "edited", b"{}")
     rows = [
         at_hub("same", 3, b"{}"), at_hub("older", 6, b'{"x":1}'), at_hub("newer", 2, b'{"n":0}'),
         at_hub("missing", 1, b"{}"),
@@ -376,14 +393,14 @@ async def test_everything_survives_a_restart(
     node: SharedNode, memory_dir: Path, manual_clock: ManualClock
 ) -> None:
     await held(node, "a", b'{"x":1}')
-    await node.rows.put(NAME, "a", b'{"x":2}')
+    await node.program.put(NAME, "a", b'{"x":2}')
     (edit,) = await node.push()
     other = SharedNode(memory_dir, manual_clock)
     assert await other.push() == [edit]
     await other.answer([9])
     manual_clock.advance(-86_400.0)  # the clock was set back by a day
     later = SharedNode(memory_dir, manual_clock)
-    await later.rows.put(NAME, "a", b'{"x":3}')
+    await later.program.put(NAME, "a", b'{"x":3}')
     assert (await later.push())[0].hlc > edit.hlc
     later.close()
     other.close()

@@ -20,8 +20,8 @@ from skerry.hub.store import shared_writing
 from skerry.hub.sync import push, row_fates, rows_push
 from skerry.kit import hlc
 from skerry.kit.disk import RealDisk
-from skerry.node.store import shared_answers, shared_frames, shared_pulled, shared_rows
-from skerry.node.store.shared_table import SQL
+from skerry.node.store import entity_rows, shared_answers, shared_frames, shared_pulled, shared_rows
+from skerry.node.store.shared_table import SQL, Held
 from skerry.node.store.state import NodeStore
 from skerry.node.sync import decide, session
 from skerry.wire.shared import Declaration, RowsPart
@@ -92,16 +92,11 @@ def cursor_before_rows(patch: Patch) -> None:
 def tombstone_forgotten(patch: Patch) -> None:
     """A deleted row goes at once, and nobody hears of it."""
 
-    async def delete(self: shared_rows.SharedRows, entity: str, row_id: str, **_: object) -> bool:
-        def work(db: sqlite3.Connection) -> bool:
-            held = self.table.row(db, entity, row_id)
-            if held is not None and not held.queued:
-                self.table.drop(db, entity, [row_id])
-            return held is not None
+    def delete(self: entity_rows._Changing, ids: Sequence[str], held: dict[str, Held]) -> None:
+        gone = [row_id for row_id in ids if not held[row_id].queued]
+        self._table.drop(self._db, self._entity, gone)
 
-        return await self.writer.run(work, label="shared.put")
-
-    patch.setattr(shared_rows.SharedRows, "delete", delete)
+    patch.setattr(entity_rows._Changing, "_delete", delete)
 
 
 def digest_without_deletions(patch: Patch) -> None:
@@ -249,6 +244,20 @@ def union_forgotten(patch: Patch) -> None:
     patch.setattr(judging, "rules_of", without)
 
 
+def merged_row_too_old(patch: Patch) -> None:
+    """A row that was merged has the clock of the edit, also where what it met was later."""
+    merged = judging._merged
+
+    def of_the_edit(declaration: Any, base: Any, held: Version, edit: Version) -> judging.Verdict:
+        verdict = merged(declaration, base, held, edit)
+        if verdict.outcome != "merged":
+            return verdict
+        version = msgspec.structs.replace(verdict.version, hlc=edit.hlc)
+        return msgspec.structs.replace(verdict, version=version)
+
+    patch.setattr(judging, "_merged", of_the_edit)
+
+
 BUGS = (
     Bug("answer before the disk", answer_before_the_disk, 3, ("power node", "apart")),
     Bug(
@@ -279,4 +288,5 @@ BUGS = (
     Bug("centre gives way", centre_gives_way, 1, ("apart",), {}, ("central",), ("edit",), 0.2, people=0.4),
     Bug("edge gives way", edge_gives_way, 1, ("apart",), {}, ("edge",), ("edit",), 0.2, people=0.4),
     Bug("union forgotten", union_forgotten, 1, ("apart",), {}, ("merged", "newest"), ("merge",), 0.2),
+    Bug("merged row too old", merged_row_too_old, 1, ("apart",), {}, ("merged", "newest"), ("merge",), 0.2),
 )  # fmt: skip

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from tests.simulation.oracle import Edit, Oracle, Place, Written
 from tests.simulation.sim_node import NodeLife, SimNode
 
-from skerry.kit.errors import SkerryError
+from skerry.kit.errors import NotFound, Refused, SkerryError
 from skerry.wire.shared import Declaration
 from skerry.wire.sync import RECORD_LANES
 from skerry.wire.workload import Generation, WorkloadStatus
@@ -104,37 +105,52 @@ class Deeds:
         self, node: SimNode, life: NodeLife, place: Place, *, settles: bool = False
     ) -> str:
         token = self._token()
+        read = await life.program.get(*place)
         edit = self._oracle.edits[token] = Edit(node.name, place, token, at=_now())
-        held = await life.rows.get(*place)
-        if held is not None:
-            edit.answers_for = frozenset(_tokens(json.loads(held.body)))
-        body = {"t": token, "pad": LONG if place[1] == "c" else ""}
-        await life.rows.put(*place, json.dumps(body).encode(), settles=settles)
+        if read is not None:
+            edit.answers_for = frozenset(_tokens(json.loads(bytes(read.body))))
+        body = json.dumps({"t": token, "pad": LONG if place[1] == "c" else ""}).encode()
+        with self._made(edit):
+            if settles:
+                await life.program.settle(*place, body, 0 if read is None else read.revision)
+            else:
+                await life.program.edit(*place, read, body)
         edit.accepted = not life.is_dead
         return token
+
+    @contextlib.contextmanager
+    def _made(self, edit: Edit) -> Iterator[None]:
+        """An edit that is refused was never made."""
+        try:
+            yield
+        except (Refused, NotFound):
+            del self._oracle.edits[edit.token]
+            self._oracle.may_add[edit.place] -= edit.field == "n"
+            raise
 
     async def _merge(self, node: SimNode, life: NodeLife) -> None:
         """Of one field of a row that is merged."""
         place = ("merged", self._chance.choice(SHARED_ROWS))
         token = self._token()
         what = self._chance.choice(("f0", "f1", "n", "tags"))
+        read = await life.program.get(*place)
         edit = self._oracle.edits[token] = Edit(node.name, place, token, at=_now(), field=what)
-
-        def change(held: bytes | None) -> bytes:
-            body = json.loads(held) if held else {"pad": LONG if place[1] == "c" else ""}
-            if what == "n":
-                body["n"] = body.get("n", 0) + 1
-            elif what == "tags":
-                body["tags"] = [*body.get("tags", []), token]
-            else:
-                edit.answers_for = frozenset({body[what]} if what in body else ())
-                body[what] = token
-            return json.dumps(body).encode()
-
+        body = (
+            {"pad": LONG if place[1] == "c" else ""}
+            if read is None
+            else json.loads(bytes(read.body))
+        )
         if what == "n":
+            body["n"] = body.get("n", 0) + 1
             edit.silent = True
             self._oracle.may_add[place] += 1
-        await life.rows.upsert(*place, change)
+        elif what == "tags":
+            body["tags"] = [*body.get("tags", []), token]
+        else:
+            edit.answers_for = frozenset({body[what]} if what in body else ())
+            body[what] = token
+        with self._made(edit):
+            await life.program.edit(*place, read, json.dumps(body).encode())
         if not life.is_dead:
             edit.accepted = True
             self._oracle.added[place] += what == "n"
@@ -147,15 +163,16 @@ class Deeds:
         await self._drop(node, life, place)
 
     async def _drop(self, node: SimNode, life: NodeLife, place: Place) -> None:
-        held = await life.rows.get(*place)
+        held = await life.program.get(*place)
         if held is None:
             return
         token = self._token()
-        edit = Edit(node.name, place, token, frozenset(_tokens(json.loads(held.body))))
+        edit = Edit(node.name, place, token, frozenset(_tokens(json.loads(bytes(held.body)))))
         edit.silent = True
         self._oracle.deleted.add(place)
         self._oracle.edits[token] = edit
-        await life.rows.delete(*place)
+        with self._made(edit):
+            await life.program.delete(*place, held.revision)
         edit.accepted = not life.is_dead
 
     async def _report(self, _: SimNode, life: NodeLife) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+from tests.row_program import RowProgram
 from tests.simulation.machine import Life, Machine
 from tests.simulation.network import Network
 from tests.simulation.sim_hub import SimHub, SimSocket
@@ -106,6 +107,7 @@ class NodeLife(Life):
     rows: SharedRows
     frames: SharedFrames
     pulled: SharedPulled
+    program: RowProgram
     sync: Sync
 
     def __init__(self, node: SimNode, network: Network, hub: SimHub, seed: int) -> None:
@@ -137,6 +139,7 @@ class NodeLife(Life):
         self.rows = SharedRows(self.opened.writer, self.opened.reader, clock, node.id, cipher)
         self.frames = SharedFrames(self.rows, cipher, state.log)
         self.pulled = SharedPulled(self.rows, state.log)
+        self.program = RowProgram(self.rows, self.frames)
         uplink = SimUplink(node, self, self._network, self._hub)
         stores = Stores(state, self.records)
         reachability = Reachability(state, clock, lambda: HUB_URL)

@@ -144,7 +144,7 @@ class Troubles:
         if self._chance.random() < 0.3:
             clock.set_right()
         else:
-            clock.jump_wall(self._chance.choice((YEAR, -YEAR, 90.0, -90.0, -0.5)))
+            clock.jump_wall(self._chance.choice((YEAR, -YEAR, 90.0, -90.0, -20.0)))
         return True
 
     def _restore_node(self) -> bool:
@@ -167,10 +167,12 @@ class Troubles:
             at_hub,
             undone=True,
         )
+        # Where the first whom the hub hears is right, its next edit loses to one that the copy had not sent yet.
         oracle.unsure |= {
             place
             for place, value in oracle.owned.items()
-            if place[1].startswith(f"own.{node.name}.") and copy.owned.get(place, "") != value
+            if place[1].startswith(f"own.{node.name}.")
+            and (place[0] in {"central", "manual"} or copy.owned.get(place, "") != value)
         }
         oracle.put_back.add(node.name)
         node.next_copy = copy.path

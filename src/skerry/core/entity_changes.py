@@ -9,14 +9,14 @@ from __future__ import annotations
 import msgspec
 
 from skerry.core.entity_words import left_alone
-from skerry.core.merging import Version, judge
+from skerry.core.merging import Version, canonical, judge
 from skerry.core.merging.bodies import Value, decoded, encoded, same
 from skerry.core.merging.rules import Rules, rules_of
-from skerry.core.names import name_fault, row_id_fault
-from skerry.kit.errors import InvalidInput, NotFound, Refused
+from skerry.core.names import entity_fault, row_id_fault
+from skerry.kit.errors import InvalidInput, NotFound, Refused, TooLarge
 from skerry.kit.one_line import one_line
-from skerry.wire.entities import MAX_CHANGES, MAX_ROW, Change, Changes, Declare, Declared
-from skerry.wire.shared import DECLARATIONS, Declaration
+from skerry.wire.entities import MAX_CHANGES, Change, Changes, Declare, Declared
+from skerry.wire.shared import DECLARATIONS, MAX_ROW, Declaration
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class Now(msgspec.Struct, frozen=True):
 
 def check_entity(entity: str) -> None:
     """Raises InvalidInput for what cannot be the name of an entity of one's own."""
-    fault = name_fault(entity.replace("_", "-"))
+    fault = entity_fault(entity)
     if fault or entity == DECLARATIONS:
         raise InvalidInput(
             f"cannot declare entity «{one_line(entity[:64])}»: {fault or 'declarations themselves are called so'}. "
@@ -55,13 +55,15 @@ def check_changes(entity: str, asked: Changes) -> None:
         seen.add(each.id)
 
 
-def check_size(entity: str, change: Change, body: bytes) -> bytes:
-    """The body itself. Raises InvalidInput when it is too large."""
-    if len(body) > MAX_ROW:
-        raise InvalidInput(
-            f"{_cannot(entity, change)}: it would have {len(body)} bytes, at most {MAX_ROW} are kept"
+def kept_body(entity: str, row_id: str, body: bytes) -> bytes:
+    """The body as it is stored and sent. Raises InvalidInput for what is none, TooLarge for one that no hub would take."""
+    found = canonical(body)
+    if len(found) > MAX_ROW:
+        raise TooLarge(
+            f"cannot write row «{one_line(row_id)}» of «{one_line(entity)}»: it would have {len(found)} bytes, "
+            f"at most {MAX_ROW} are kept. Divide it into several rows."
         )
-    return body
+    return found
 
 
 def was_made(entity: str, declaration: Declaration, change: Change, now: Now) -> bool:

@@ -147,6 +147,8 @@ class ApswConnection:
         self._db = db
         self.row_factory: object = Row
         self.isolation_level: str | None = None
+        self.told: Callable[[str], None] | None = None
+        """Of `kit.sqlite.Reader`; this one never tells."""
 
     @property
     def in_transaction(self) -> bool:

@@ -19,9 +19,6 @@ RowStatus = Literal["local_only", "pending", "syncing", "synced", "conflict", "f
 MAX_CHANGES = 5000
 """Changes in one request."""
 
-MAX_ROW = 1024 * 1024
-"""Bytes of a body: the hub takes no larger one."""
-
 MAX_FOUND = 1000
 """Rows in one answer."""
 

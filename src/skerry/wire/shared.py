@@ -23,6 +23,9 @@ DECLARATIONS = "entity"
 
 BUCKETS = 256
 
+MAX_ROW = 1024 * 1024
+"""Bytes of a body as `core.merging.canonical` writes it. The hub takes no larger one, so no side keeps one that somebody writes."""
+
 
 def _no_fields() -> msgspec.Raw:
     return msgspec.Raw(b"{}")
@@ -55,7 +58,7 @@ OF_DECLARATIONS = Declaration(strategy="merge", priority="high")
 """How declarations themselves are synced: of two made apart, the entity has the rules of both, else what the later says."""
 
 
-class Edit(msgspec.Struct, frozen=True, array_like=True):
+class Edit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One change of a row by a node.
 
     `base` is the hub's revision that it was made on, 0 for a new row. `put` carries the whole body, `patch` a
@@ -80,7 +83,7 @@ class EditFrame(msgspec.Struct, frozen=True):
     edits: list[Edit]
 
 
-class SharedRow(msgspec.Struct, frozen=True, array_like=True):
+class SharedRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One accepted version of a row.
 
     `origin` is the node that made it, empty for the hub. `base` other than 0: `body` is a patch against that revision.

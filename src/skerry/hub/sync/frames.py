@@ -28,7 +28,7 @@ from skerry.wire.records import (
     Name,
     Record,
 )
-from skerry.wire.shared import DECLARATIONS, Declaration, Edit, EditFrame
+from skerry.wire.shared import DECLARATIONS, MAX_ROW, Declaration, Edit, EditFrame
 from skerry.wire.sync import ROW_LANES, PushUnit, StateFrame, StateRow
 from skerry.wire.workload import NodeInfo, WorkloadStatus
 
@@ -203,9 +203,9 @@ def _read_edits(frame: msgspec.Raw, what: str) -> EditFrame:
         if memoryview(edit.body)[:1] != _OPENING[edit.kind]:
             _refuse(edit, what, f"the body is not what a {edit.kind} has")
     # Looked for in all at once, because hardly ever there is one.
-    if len(data) > _MAX_BODY:
+    if len(data) > MAX_ROW:
         _check_each(
-            found, what, lambda edit: len(memoryview(edit.body)) <= _MAX_BODY, "it is too long"
+            found, what, lambda edit: len(memoryview(edit.body)) <= MAX_ROW, "it is too long"
         )
     if b"\\u0000" in data:
         _check_each(found, what, lambda edit: "\0" not in edit.id, "that is no id")

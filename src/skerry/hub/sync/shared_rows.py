@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 import msgspec
 from sqlalchemy import Connection
 
-from skerry.core.merging import canonical
+from skerry.core.entity_changes import kept_body
 from skerry.core.names import row_id_fault
 from skerry.hub.store import locks, shared, shared_views
 from skerry.hub.store.hub_store import HubStore
@@ -23,7 +23,7 @@ from skerry.hub.sync import rows_push
 from skerry.hub.sync.declarations import HELD_BY_NONE, Declarations
 from skerry.hub.sync.row_fates import Fate
 from skerry.kit.clock import Clock
-from skerry.kit.errors import InvalidInput, NotFound, Refused, TooLarge
+from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.kit.one_line import one_line
 from skerry.wire.rows import NO_BODY as NOTHING_SAID
 from skerry.wire.rows import (
@@ -40,8 +40,6 @@ from skerry.wire.rows import (
 from skerry.wire.shared import DECLARATIONS, Edit, EditFrame
 
 MAX_LIST = 1000
-MAX_ROW = 1024 * 1024
-"""Bytes of a body."""
 
 _ENTITY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 
@@ -191,13 +189,11 @@ def check_name(entity: str) -> None:
 
 
 def check_put(entity: str, row_id: str, body: bytes) -> bytes:
-    """The body as it is kept. Raises InvalidInput for names and bodies that are none, TooLarge."""
+    """As `kept_body`. Raises InvalidInput for names that are none, too."""
     check_name(entity)
     if fault := row_id_fault(row_id):
         raise InvalidInput(f"cannot write a row of «{entity}»: {fault}")
-    if len(body) > MAX_ROW:
-        raise TooLarge(f"cannot write {_row(entity, row_id)}: a row has at most {MAX_ROW} bytes")
-    return canonical(body)
+    return kept_body(entity, row_id, body)
 
 
 def _put(entity: str, row_id: str, body: bytes) -> Edit:

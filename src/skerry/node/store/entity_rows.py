@@ -16,19 +16,21 @@ from skerry.core.entity_changes import (
     Now,
     check_changes,
     check_entity,
-    check_size,
     edit_of,
+    kept_body,
     new_body,
     together,
     was_made,
 )
 from skerry.core.entity_search import Wanted, fits, longest_sign, read_filters
 from skerry.core.entity_words import decided, left_alone, names_in
+from skerry.core.merging import canonical
 from skerry.kit.errors import NotFound, Refused
 from skerry.kit.sqlite import Reader
+from skerry.node.store.row_standing import Standing
 from skerry.node.store.shared_answers import UNNUMBERED
 from skerry.node.store.shared_frames import SharedFrames
-from skerry.node.store.shared_rows import SharedRows, Standing, checked_body
+from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.shared_table import NOTHING, SQL, Held
 from skerry.wire.codec import decode, encode
 from skerry.wire.entities import (
@@ -314,7 +316,7 @@ class _Changing:
         body = new_body(self._entity, self._kept.declaration, change, now)
         if body is None or body is now.body:
             return body
-        return checked_body(check_size(self._entity, change, body))
+        return kept_body(self._entity, change.id, body)
 
     def _now(self, held: Held | None) -> Now:
         if held is None or held.deleted:
@@ -344,7 +346,7 @@ class _Changing:
             base = msgspec.structs.replace(
                 row, rev=read.rev or UNNUMBERED, hlc=read.revision, seen=row.rev
             )
-            put.append((base, checked_body(bytes(read.body))))
+            put.append((base, canonical(bytes(read.body))))
         self._table.put(self._db, self._entity, put)
         return {row.id: Now(body, row.hlc) for row, body in put}
 

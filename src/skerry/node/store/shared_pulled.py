@@ -180,15 +180,14 @@ class SharedPulled:
         self, db: sqlite3.Connection, entity: str, rows: Sequence[SharedRow], *, newer_only: bool
     ) -> int:
         held = self._table.heads(db, entity, (row.id for row in rows))
-        through = frozen_through(db, entity)
+        passed: list[tuple[int, str, str]] = []
         sums = Sums()
         put: dict[str, tuple[SharedRow, bytes, int]] = {}
         gone: set[str] = set()
         for row in rows:
             rev, queued, old = held.get(row.id, _NONE)
             if queued:
-                if queued <= through:  # the answer that is on its way may be older than this
-                    db.execute(SQL["set_seen"], (row.rev, entity, row.id))
+                passed.append((row.rev, entity, row.id))
                 continue
             if newer_only and row.rev <= rev:
                 continue
@@ -208,6 +207,7 @@ class SharedPulled:
             gone.discard(row.id)
             held[row.id] = (row.rev, 0, new)
             put[row.id] = (row, body, new)
+        db.executemany(SQL["set_seen"], passed)
         self._table.take(db, entity, list(put.values()))
         self._table.drop(db, entity, gone)
         sums.save(db, entity)

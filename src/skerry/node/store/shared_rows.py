@@ -9,48 +9,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import count, islice
-from typing import Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import TypeVar
 
 import msgspec
 
 from skerry.core.entity_words import carried
 from skerry.core.merging import canonical
-from skerry.core.names import name_fault, row_id_fault
+from skerry.core.names import entity_fault
 from skerry.core.synced_words import SAY_NOTHING, EntityWords
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound
 from skerry.kit.hlc import HybridClock
-from skerry.kit.patterns import matches
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import Reader, SqliteWriter
-from skerry.node.store.shared_table import NOTHING, SQL, Held, SharedTable, frozen_through
+from skerry.node.store.shared_table import SQL, Held, SharedTable, frozen_through
 from skerry.wire.codec import decode, encode
 from skerry.wire.shared import DECLARATIONS, OF_DECLARATIONS, Declaration, Priority
 
 T = TypeVar("T")
-
-Status = Literal["pending", "syncing", "synced", "conflict", "failed"]
-"""pending: waits for the hub; syncing: is on its way; conflict: an edit of it waits for a person; failed: the hub refuses it."""
-
-TOGETHER = 5000
-"""Rows of `bulk` in one transaction."""
-
-MAX_ROW = 4 * 1024 * 1024
-"""Bytes of a body: a frame of it is one request."""
-
-
-class LocalRow(msgspec.Struct, frozen=True):
-    """A row as it is here. `rev` is the hub's revision that it is, or that its unsent edit was made on; 0: none."""
-
-    id: str
-    body: bytes
-    status: Status
-    rev: int
-    hlc: int
-    origin: str
 
 
 class _Edit(msgspec.Struct, frozen=True):
@@ -180,7 +159,7 @@ class SharedRows:
 
     async def declare(self, entity: str, declaration: Declaration) -> None:
         """From now on this node shares the entity, and says so to all others. Raises InvalidInput for its name."""
-        fault = name_fault(entity.replace("_", "-"))
+        fault = entity_fault(entity)
         if fault or entity == DECLARATIONS:
             raise InvalidInput(
                 f"cannot declare entity «{entity}»: {fault or 'it is the one of declarations'}"
@@ -190,7 +169,9 @@ class SharedRows:
         def work(db: sqlite3.Connection) -> None:
             for each in (DECLARATIONS, entity):
                 db.execute(SQL["share"], (each,))
-            self._edit(db, DECLARATIONS, [(entity, body)])
+            held = self.table.find(db, DECLARATIONS, [entity])
+            if not self._is_same(held.get(entity), body):
+                self.save(db, DECLARATIONS, [(entity, body)], held, deleted=False, settles=False)
 
         await self._writer.run(work, label="shared.declare")
         self.read_declarations()
@@ -207,130 +188,9 @@ class SharedRows:
 
         return await asyncio.to_thread(search)
 
-    async def get(self, entity: str, row_id: str) -> LocalRow | None:
-        """The row, or None where there is none or it is deleted."""
-        self.declaration(entity)
-        held = self.table.row(self._reader, entity, row_id)
-        if held is None or held.deleted:
-            return None
-        return self._local(entity, held, Standing(self._reader, entity))
-
-    async def list(
-        self, entity: str, glob: str = "*", *, limit: int = 100, after: str = ""
-    ) -> Sequence[LocalRow]:
-        """Up to `limit` rows whose ids fit `glob` («*» for any run), in the order of their ids, those after `after`."""
-        self.declaration(entity)
-        return await self.search(lambda db: self._list(db, entity, glob, limit, after))
-
-    async def count(self, entity: str) -> int:
-        """How many rows there are. Takes time with their number."""
-        self.declaration(entity)
-        found = await self.search(lambda db: db.execute(SQL["count"], (entity,)).fetchone())
-        return int(found[0])
-
     async def unsent(self, entity: str) -> int:
         """How many of its edits the hub does not have, as far as is known here."""
         return int(self._reader.execute(SQL["count_unsent"], (entity,)).fetchone()[0])
-
-    async def put(
-        self, entity: str, row_id: str, body: bytes, *, settles: bool = False, durable: bool = True
-    ) -> None:
-        """The row has this body from now on. An unchanged one is no edit, unless it `settles` a conflict.
-
-        Raises InvalidInput unless `body` is a JSON object, and for ids with control characters.
-        """
-        self.declaration(entity)
-        rows = [(checked(row_id), checked_body(body))]
-        await self._change(
-            entity, lambda db: self._edit(db, entity, rows, settles=settles), durable=durable
-        )
-
-    async def upsert(
-        self,
-        entity: str,
-        row_id: str,
-        change: Callable[[bytes | None], bytes],
-        *,
-        durable: bool = True,
-    ) -> None:
-        """Makes the row what `change` makes of its body (None: there is none), without another edit in between."""
-        self.declaration(entity)
-        checked(row_id)
-
-        def work(db: sqlite3.Connection) -> bool:
-            held = self.table.row(db, entity, row_id)
-            now = None if held is None or held.deleted else self.table.body(entity, held)
-            return bool(self._edit(db, entity, [(row_id, checked_body(change(now)))]))
-
-        await self._change(entity, work, durable=durable)
-
-    async def bulk(
-        self, entity: str, rows: Iterable[tuple[str, bytes]], *, durable: bool = True
-    ) -> int:
-        """As `put` for many rows, TOGETHER in a transaction; returns how many were edits. A wrong one ends it: those before stay."""
-        self.declaration(entity)
-        waiting, edited = iter(rows), 0
-        while some := list(islice(waiting, TOGETHER)):
-
-            def work(db: sqlite3.Connection, some: Sequence[tuple[str, bytes]] = some) -> int:
-                bodies = {checked(row_id): checked_body(body) for row_id, body in some}
-                return self._edit(db, entity, bodies.items())
-
-            edited += await self._writer.run(work, label="shared.put", durable=durable)
-            self.changed.ring()
-        return edited
-
-    async def delete(
-        self, entity: str, row_id: str, *, settles: bool = False, durable: bool = True
-    ) -> bool:
-        """Deletes the row here, and at the hub when its strategy lets it; whether there was one."""
-        self.declaration(entity)
-
-        def work(db: sqlite3.Connection) -> bool:
-            held = self.table.row(db, entity, row_id)
-            if held is None or held.deleted:
-                return False
-            if self.drop_unseen(db, entity, held):
-                return True
-            self.save(
-                db, entity, [(row_id, NOTHING)], {row_id: held}, deleted=True, settles=settles
-            )
-            return True
-
-        return await self._change(entity, work, durable=durable)
-
-    async def _change(
-        self, entity: str, work: Callable[[sqlite3.Connection], int], *, durable: bool
-    ) -> bool:
-        edited = await self._writer.run(work, label="shared.put", durable=durable)
-        if edited:
-            self.changed.ring()
-            if entity == DECLARATIONS:
-                self.read_declarations()
-        return bool(edited)
-
-    def _edit(
-        self,
-        db: sqlite3.Connection,
-        entity: str,
-        rows: Iterable[tuple[str, bytes]],
-        *,
-        settles: bool = False,
-    ) -> int:
-        """Edits of now; returns how many they are."""
-        wanted = list(rows)
-        held = self.table.find(db, entity, (row_id for row_id, _ in wanted))
-        changed = [
-            (row_id, body)
-            for row_id, body in wanted
-            if settles or not self._is_same(entity, held.get(row_id), body)
-        ]
-        if changed:
-            self.save(db, entity, changed, held, deleted=False, settles=settles)
-        return len(changed)
-
-    def _is_same(self, entity: str, held: Held | None, body: bytes) -> bool:
-        return held is not None and not held.deleted and self.table.body(entity, held) == body
 
     def save(
         self,
@@ -361,59 +221,13 @@ class SharedRows:
         return edited
 
     def drop_unseen(self, db: sqlite3.Connection, entity: str, held: Held) -> bool:
-        """Takes back a row that nobody else has seen; False: somebody may have, so it has to be deleted."""
-        if held.rev or held.queued <= frozen_through(db, entity):
+        """Takes back a row that nobody else has seen or made; False: somebody may have, so it has to be deleted."""
+        if held.rev or held.seen or held.queued <= frozen_through(db, entity):
             return False
         db.execute(SQL["unqueue"], (entity, held.queued, held.queued))
         self.table.drop(db, entity, [held.id])
         return True
 
-    def _list(
-        self, db: Reader, entity: str, glob: str, limit: int, after: str
-    ) -> Sequence[LocalRow]:
-        standing = Standing(db, entity)
-        fitting = (each for each in self._live(db, entity, glob, after) if matches(glob, each.id))
-        return [self._local(entity, each, standing) for each in islice(fitting, max(limit, 0))]
-
-    def _live(self, db: Reader, entity: str, glob: str, after: str) -> Iterator[Held]:
-        start, star, _ = glob.partition("*")
-        for row in db.execute(SQL["live"], (entity, after, start)):
-            if not row["id"].startswith(start) or (not star and row["id"] != start):
-                return
-            yield Held.of(row)
-
-    def _local(self, entity: str, held: Held, standing: Standing) -> LocalRow:
-        body = self.table.body(entity, held)
-        return LocalRow(held.id, body, standing.of(held), held.rev, held.hlc, held.origin)
-
-
-class Standing:
-    """What the sync knows of an entity's rows at one moment."""
-
-    def __init__(self, db: sqlite3.Connection, entity: str) -> None:
-        self._frames = [tuple(row) for row in db.execute(SQL["frames_of"], (entity,))]
-        self._through = max((last for _, last, _ in self._frames), default=0)
-        self._conflicts = {row["id"] for row in db.execute(SQL["conflicting"], (entity,))}
-
-    def of(self, held: Held) -> Status:
-        """That of a row."""
-        if held.queued > self._through:
-            return "pending"
-        if held.queued:
-            failed = any(bad and first <= held.queued <= last for first, last, bad in self._frames)
-            return "failed" if failed else "syncing"
-        return "conflict" if held.id in self._conflicts else "synced"
-
-
-def checked(row_id: str) -> str:
-    """The id of a row. Raises InvalidInput."""
-    if fault := row_id_fault(row_id):
-        raise InvalidInput(f"cannot keep a row: {fault}")
-    return row_id
-
-
-def checked_body(body: bytes) -> bytes:
-    """A row's body as it is kept. Raises InvalidInput."""
-    if len(body) > MAX_ROW:
-        raise InvalidInput(f"cannot keep a row of {len(body)} bytes: at most {MAX_ROW} are")
-    return canonical(body)
+    def _is_same(self, held: Held | None, body: bytes) -> bool:
+        """Whether a row of declarations says this already."""
+        return held is not None and not held.deleted and self.table.body(DECLARATIONS, held) == body

@@ -107,7 +107,8 @@ class PullLoop:
         seen = self.news.count - 1
         while True:
             seen = await self.news.within(seen, self._pace.pull_after(self._chance), self._clock)
-            await self._guard.run(self._pass)
+            while not await self._guard.run(self._pass):
+                seen = self.news.count
 
     @property
     def counts(self) -> PullCounters:

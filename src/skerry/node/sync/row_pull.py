@@ -158,7 +158,8 @@ class RowPull:
                 self._rows.changed.ring()
                 if self._priority is not None:
                     self._news.ring()  # for the other classes
-            await self._guard.run(self._pass)
+            while not await self._guard.run(self._pass):
+                seen = self._news.count
 
     def _wait(self) -> float:
         """Seconds until the next pull that nobody rings for: soon while an entity is to be compared after a hello."""

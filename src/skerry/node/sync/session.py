@@ -162,7 +162,10 @@ class Session:
             log.warning("the hub knows another history of this node (%s)", cause)
             reply, findings = await self._begin_again(hello, reply, findings)
         for lane, push in self._pushes.items():
-            push.backed_up = reply.backed_up_through.get(lane, 0)
+            backed_up = reply.backed_up_through.get(lane, 0)
+            # A unit's answer that came meanwhile may be the newer word: then the smaller one is safe.
+            answered = push.acknowledged != before[lane]
+            push.backed_up = min(backed_up, push.backed_up) if answered else backed_up
         for lane, found in findings.items():
             await self._resume(tasks, lane, found.decision)
         self._start_pulling(tasks)
