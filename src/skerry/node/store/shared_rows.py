@@ -25,6 +25,7 @@ from skerry.kit.errors import InvalidInput, NotFound
 from skerry.kit.hlc import HybridClock
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import Reader, SqliteWriter
+from skerry.node.store.deletions import Deletions
 from skerry.node.store.shared_table import SQL, Held, SharedTable, frozen_through
 from skerry.wire.codec import decode, encode
 from skerry.wire.shared import DECLARATIONS, OF_DECLARATIONS, Declaration, Priority
@@ -76,6 +77,7 @@ class SharedRows:
         self._reader = reader
         self._node_id = node_id
         self.table = SharedTable(cipher)
+        self.deletions = Deletions()
         self.changed = Bell()
         self.arrived = Bell()
         """Rings when others' edits have come."""
