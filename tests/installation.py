@@ -109,7 +109,7 @@ class Hub:
 
     async def start(self) -> None:
         await self.process.start()
-        await eventually(self.answers, f"the hub answers; {self.process.log.read_text()}", 20)
+        await eventually(self.answers, f"the hub answers; {self.process.log.read_text()}")
 
     async def kill(self) -> None:
         await self.process.end(signal.SIGKILL)
@@ -182,7 +182,7 @@ class Node:
         await self.process.start()
 
     async def ready(self) -> None:
-        await eventually(self.answers, f"node {self.name} answers", 20)
+        await eventually(self.answers, f"node {self.name} answers")
 
     async def answers(self) -> bool:
         assert self.process.runs, self.log.read_text()
@@ -264,7 +264,6 @@ class Installation:
         await eventually(
             lambda: node.runs(*(spec.name for spec in specs)),
             f"workloads run; {node.log.read_text()}",
-            20,
         )
         return node
 

@@ -66,7 +66,7 @@ class Site:
         self.node.options[-1] = f"hub.url={url or dead_address()}"
         await self.node.start()
         await self.node.ready()
-        await eventually(lambda: self.node.runs("cam"), "the workload runs", 20)
+        await eventually(lambda: self.node.runs("cam"), "the workload runs")
 
 
 def dead_address() -> str:
@@ -84,6 +84,6 @@ async def cut_off_site(directory: Path) -> AsyncIterator[Site]:
 
 async def _site(found: Installation, home: Path, stick: Path) -> Site:
     site = Site(Shell(found, home), await found.started(sleeper("cam")), stick)
-    await eventually(lambda: site.node.link_is("online"), "the node is online", 20)
+    await eventually(lambda: site.node.link_is("online"), "the node is online")
     await site.restart()
     return site

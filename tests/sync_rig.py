@@ -161,6 +161,16 @@ class NodeRig:
             )
         )
 
+    def refusals(self, lane: Lane) -> int:
+        """How often in a row the hub refused the lane's next unit, as far as the node knows."""
+        assert self.sync.connection is not None
+        return self.sync.connection.pushes[lane].refusals
+
+    def settled(self, lane: Lane) -> int:
+        """Up to where the hub's answers have been taken over whole, the lines of the log too."""
+        assert self.sync.connection is not None
+        return self.sync.connection.pushes[lane].settled.n
+
     async def report(self, workload: str, body: object) -> None:
         """A status of a workload changes."""
         await self.store.put("status", workload, msgspec.json.encode(body))

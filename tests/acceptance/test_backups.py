@@ -30,7 +30,7 @@ def publish(node: Node, first: int, count: int) -> None:
 
 
 async def at_hub(site: Installation, count: int) -> None:
-    await eventually(lambda: site.hub.has("rooms.t", count), f"the hub has {count} records", 30)
+    await eventually(lambda: site.hub.has("rooms.t", count), f"the hub has {count} records")
     assert sorted(int(str(row.value)) for row in await site.hub.rows("rooms.t")) == list(
         range(1, count + 1)
     )
@@ -52,7 +52,7 @@ async def test_noise_over_a_page_is_survived_by_all_workloads(tidy_dir: Path, he
         if helped:
             maker(node.directory).to_directory("database")
         await site.hub.apply(sleeper("c", env={"SINCE": "the backup"}))
-        await eventually(lambda: node.runs("a", "b", "c"), "c runs", 20)
+        await eventually(lambda: node.runs("a", "b", "c"), "c runs")
         publish(node, 41, 40)
         if not helped:
             await site.hub.kill()
@@ -61,7 +61,7 @@ async def test_noise_over_a_page_is_survived_by_all_workloads(tidy_dir: Path, he
         damage(node.directory, noise_over_a_page)
         await node.start()
         await node.ready()
-        await eventually(lambda: node.runs("a", "b", "c"), f"all go on; {node.log.read_text()}", 20)
+        await eventually(lambda: node.runs("a", "b", "c"), f"all go on; {node.log.read_text()}")
         assert await node.pids() == before
         assert await told_of(
             node, "the database was rebuilt from" if helped else "without a backup"
@@ -75,7 +75,7 @@ async def test_noise_over_a_page_is_survived_by_all_workloads(tidy_dir: Path, he
         if not helped:
             await site.hub.start()
         await at_hub(site, 100)
-        await eventually(lambda: site.hub.has("skerry.store.rebuilt", 1), "the hub is told", 20)
+        await eventually(lambda: site.hub.has("skerry.store.rebuilt", 1), "the hub is told")
         assert await node.pids() == before
         assert len(await site.hub.rows("skerry.store.rebuilt")) == 1
 
@@ -103,9 +103,9 @@ async def test_damage_while_it_runs_makes_the_agent_begin_anew_and_disturbs_no_w
         for number in range(3):  # so that somebody reads
             await site.hub.apply(sleeper(f"c{number}"))
         rebuilt = "the database was rebuilt"
-        await eventually(lambda: told_of(node, rebuilt), f"rebuilt; {node.log}", 30)
+        await eventually(lambda: told_of(node, rebuilt), f"rebuilt; {node.log}")
         await eventually(
-            lambda: node.runs("a", "b", "c0", "c1", "c2"), f"all run; {node.log.read_text()}", 30
+            lambda: node.runs("a", "b", "c0", "c1", "c2"), f"all run; {node.log.read_text()}"
         )
         after = await node.pids()
         assert (after["a"], after["b"]) == (before["a"], before["b"])
@@ -132,12 +132,12 @@ async def test_a_passphrase_that_can_be_read_once_is_enough_for_an_agent_that_be
         await node.start()
         await asyncio.to_thread(pipe.write_text, "correct horse battery staple\n")
         await node.ready()
-        await eventually(lambda: node.runs("a"), f"it runs; {node.log.read_text()}", 20)
+        await eventually(lambda: node.runs("a"), f"it runs; {node.log.read_text()}")
         before = await node.pids()
         removed(node.directory / "node.db")
         rebuilt = "the database was rebuilt"
-        await eventually(lambda: told_of(node, rebuilt), f"rebuilt; {node.log}", 30)
-        await eventually(lambda: node.runs("a"), f"it goes on; {node.log.read_text()}", 20)
+        await eventually(lambda: told_of(node, rebuilt), f"rebuilt; {node.log}")
+        await eventually(lambda: node.runs("a"), f"it goes on; {node.log.read_text()}")
         assert await node.pids() == before
 
 
@@ -156,7 +156,7 @@ def given(node: Node, *contents: bytes) -> dict[str, bytes]:
 async def files_at_hub(site: Installation, files: Mapping[str, bytes]) -> None:
     """These and no others, each once and whole."""
     for sha in files:
-        await eventually(partial(arrived, site, sha), "the file has arrived", 30)
+        await eventually(partial(arrived, site, sha), "the file has arrived")
     assert sorted(file.sha256 for file in await listed(site)) == sorted(files)
     assert {sha: blob(site, sha) for sha in files} == files
 
@@ -201,7 +201,7 @@ async def test_restore_drill(tidy_dir: Path, on: bool) -> None:
         await other.start()
         await other.ready()
         await eventually(
-            lambda: other.runs("a", "b"), f"all runs, without a hub; {other.log.read_text()}", 20
+            lambda: other.runs("a", "b"), f"all runs, without a hub; {other.log.read_text()}"
         )
         publish(other, 61, 10)
         sync = await other.sync()

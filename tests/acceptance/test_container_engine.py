@@ -27,7 +27,7 @@ async def test_an_engine_that_is_out_of_reach_for_a_while(
         await node.enrol(site.hub)
         await site.hub.apply(box("box", *WAITS), box("other", *WAITS), sleeper("native"))
         await node.start()
-        await eventually(lambda: node.runs("box", "other", "native"), node.log.read_text(), 30)
+        await eventually(lambda: node.runs("box", "other", "native"), node.log.read_text())
         before = await node.pids()
         engine.socket.rename(away)
         os.kill(before["box"], signal.SIGKILL)
@@ -35,7 +35,7 @@ async def test_an_engine_that_is_out_of_reach_for_a_while(
         await eventually(partial(another, node, "native", before["native"]), "nobody waits for it")
         await asyncio.sleep(seconds)
         away.rename(engine.socket)
-        await eventually(partial(another, node, "box", before["box"]), "it runs again", 30)
+        await eventually(partial(another, node, "box", before["box"]), "it runs again")
         found = await state(node, "box")
         assert found is not None
         assert found.exit is not None
@@ -53,12 +53,12 @@ async def test_an_engine_that_comes_after_the_node(short_dir: Path, engine: Test
             await node.enrol(site.hub)
             await site.hub.apply(box("box", *WAITS), sleeper("native"))
             await node.start()
-            await eventually(lambda: node.runs("native"), "the process runs", 30)
+            await eventually(lambda: node.runs("native"), "the process runs")
             await eventually(
                 partial(says, node, "box", "cannot reach the container engine at"), "it says why"
             )
             away.rename(engine.socket)
-            await eventually(lambda: node.runs("box"), "it runs as soon as there is an engine", 30)
+            await eventually(lambda: node.runs("box"), "it runs as soon as there is an engine")
     finally:
         if away.exists():
             away.rename(engine.socket)
@@ -73,7 +73,7 @@ async def test_an_engine_that_is_killed_and_started_again(
         await node.enrol(site.hub)
         await site.hub.apply(box("box", *WAITS), sleeper("native"))
         await node.start()
-        await eventually(lambda: node.runs("box", "native"), node.log.read_text(), 30)
+        await eventually(lambda: node.runs("box", "native"), node.log.read_text())
         before = await node.pids()
         engine.kill()
         assert await node.runs("box", "native")
@@ -82,5 +82,5 @@ async def test_an_engine_that_is_killed_and_started_again(
             again = partial(another, node, "box", before["box"])
             await eventually(again, "it runs again", 60)
         os.kill((await node.pids())["box"], signal.SIGKILL)
-        await eventually(partial(another, node, "box", before["box"]), "it is watched again", 30)
+        await eventually(partial(another, node, "box", before["box"]), "it is watched again")
         assert (await node.pids())["native"] == before["native"]

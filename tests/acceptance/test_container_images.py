@@ -43,17 +43,17 @@ async def test_a_pull_tells_its_progress_and_survives_a_registry_that_goes_away(
             await node.enrol(site.hub)
             await site.hub.apply(box("box", container=of_image(image)))
             await node.start()
-            await eventually(partial(told, site, "progress"), "the progress is told", 30)
+            await eventually(partial(told, site, "progress"), "the progress is told")
             source.stop()
             if engine.name == "docker":  # it tries again by itself, five times
                 cut = "the download was cut, the engine tries again"
-                await eventually(partial(says, node, "box", cut), "it says that it was cut", 30)
+                await eventually(partial(says, node, "box", cut), "it says that it was cut")
             else:
-                await eventually(partial(told, site, "failed"), "the failure is told", 30)
+                await eventually(partial(told, site, "failed"), "the failure is told")
             source.pause = 0.0
             source.start()
             await eventually(lambda: node.runs("box"), f"it runs; {log_of(node, 'box')}", 60)
-            await eventually(partial(told, site, "done"), "the end is told", 30)
+            await eventually(partial(told, site, "done"), "the end is told")
             rows = await stages(site)
             progress = [row for row in rows if row.value == "progress"]
             assert {row.source for row in rows} == {"skerry"}
@@ -84,7 +84,7 @@ async def test_a_registry_that_wants_a_password_gets_it_and_nobody_else_does(
             await site.hub.apply(box("box", container=of_image(image)))
             await node.start()
             refused = f"cannot use the password of registry {source.address}: {secret} may be read"
-            await eventually(partial(says, node, "box", refused), "an open file is refused", 30)
+            await eventually(partial(says, node, "box", refused), "an open file is refused")
             secret.chmod(0o600)
             await eventually(lambda: node.runs("box"), f"it runs; {log_of(node, 'box')}", 60)
             instance = json.loads(ask(engine.socket, "GET", "/v1.40/containers/json?all=1")[1])[0]
@@ -114,7 +114,7 @@ async def test_pull_always_starts_with_what_is_here_and_says_so(
             before = (await node.pids())["box"]
             source.stop()
             await site.hub.apply(msgspec.structs.replace(spec, env={"NEW": "1"}))
-            await eventually(partial(another, node, "box", before), "the one here is started", 30)
+            await eventually(partial(another, node, "box", before), "the one here is started")
             log = log_of(node, "box")
             assert f"cannot pull image {image}: " in log
             assert "The one that is here is used" in log
@@ -138,7 +138,7 @@ async def test_an_image_that_was_removed_is_fetched_again(
             take_name_away(engine, image)
             os.kill(before, signal.SIGKILL)
             lost = f"cannot start workload «box»: image {image} is not on this node and the registry did not"
-            await eventually(partial(says, node, "box", lost), "it says why", 30)
+            await eventually(partial(says, node, "box", lost), "it says why")
             source.start()
             await eventually(partial(another, node, "box", before), "it runs again", 60)
     remove_image(engine, image)

@@ -63,14 +63,14 @@ async def test_a_container_publishes_lives_through_the_agent_and_is_restarted(
         secret = {"API_TOKEN": "secret-of-the-box"}
         await site.hub.apply(box("box", "python3", "-c", PUBLISHER, env=secret))
         await node.start()
-        await eventually(lambda: node.runs("box"), f"it runs; {node.log.read_text()}", 30)
-        await eventually(lambda: site.hub.has("box.value", 1), "its value is at the hub", 30)
+        await eventually(lambda: node.runs("box"), f"it runs; {node.log.read_text()}")
+        await eventually(lambda: site.hub.has("box.value", 1), "its value is at the hub")
         assert {row.source for row in await site.hub.rows("box.value")} == {"box"}
         before = (await node.pids())["box"]
         await node.kill()
         await node.start()
         await node.ready()
-        await eventually(lambda: node.runs("box"), "the next agent has it", 30)
+        await eventually(lambda: node.runs("box"), "the next agent has it")
         assert (await node.pids())["box"] == before
         log = node.directory / "logs/box/current.log"
         os.kill(before, signal.SIGUSR1)
@@ -79,12 +79,12 @@ async def test_a_container_publishes_lives_through_the_agent_and_is_restarted(
         )
         assert "stdout F my token is ***\n" in log.read_text()
         os.kill(before, signal.SIGKILL)
-        await eventually(partial(another, node, "box", before), "it runs again", 30)
-        await eventually(lambda: site.hub.has("box.value", 2), "and has published again", 30)
+        await eventually(partial(another, node, "box", before), "it runs again")
+        await eventually(lambda: site.hub.has("box.value", 2), "and has published again")
         await eventually(lambda: log.read_text().count("published 200\n") >= 2, "both have printed")
         assert log.read_text().count("stdout F container box begins\n") == 2
         await site.hub.apply(prune=True)
-        await eventually(partial(gone, engine), "nothing is left of it", 30)
+        await eventually(partial(gone, engine), "nothing is left of it")
 
 
 async def test_an_image_that_is_not_there_is_waited_for_and_named(
@@ -100,9 +100,7 @@ async def test_an_image_that_is_not_there_is_waited_for_and_named(
             box("box", "python3", "-c", PUBLISHER),
         )
         await node.start()
-        await eventually(
-            lambda: node.runs("box"), f"the other one runs; {node.log.read_text()}", 30
-        )
+        await eventually(lambda: node.runs("box"), f"the other one runs; {node.log.read_text()}")
         await eventually(
             partial(
                 says,
@@ -111,7 +109,6 @@ async def test_an_image_that_is_not_there_is_waited_for_and_named(
                 "cannot start workload «cam»: image 127.0.0.1:1/acme/cam:2 is not on this node and the registry did not answer (",
             ),
             "it says why",
-            30,
         )
         assert "skerry image load FILE" in (node.directory / "logs/cam/current.log").read_text()
         archive = short_dir / "cam.tar"
@@ -119,7 +116,7 @@ async def test_an_image_that_is_not_there_is_waited_for_and_named(
         shell = CommandLine(site)
         loaded = await shell.run("image", "load", str(archive), "--data-dir", str(node.directory))
         assert (loaded.code, lost.image in loaded.out) == (0, True), loaded
-        await eventually(partial(says, node, "cam", "code 0"), "it runs as soon as it can", 30)
+        await eventually(partial(says, node, "cam", "code 0"), "it runs as soon as it can")
 
 
 async def test_limits_hold_and_the_reason_of_an_end_is_told(
@@ -136,8 +133,8 @@ async def test_limits_hold_and_the_reason_of_an_end_is_told(
             box("seven", "python3", "-c", "raise SystemExit(7)", restart=once),
         )
         await node.start()
-        await eventually(partial(says, node, "seven", "code 7"), "the code is told", 30)
-        await eventually(partial(says, node, "bomb", "signal 9"), "the bomb was ended", 30)
+        await eventually(partial(says, node, "seven", "code 7"), "the code is told")
+        await eventually(partial(says, node, "bomb", "signal 9"), "the bomb was ended")
 
 
 async def test_what_is_not_ours_is_as_it_was(short_dir: Path, engine: TestEngine) -> None:
@@ -161,20 +158,20 @@ async def test_what_is_not_ours_is_as_it_was(short_dir: Path, engine: TestEngine
             spec = box("box", *WAITS)
             await site.hub.apply(spec, box("other", *WAITS))
             await node.start()
-            await eventually(lambda: node.runs("box", "other"), node.log.read_text(), 30)
+            await eventually(lambda: node.runs("box", "other"), node.log.read_text())
             pid = (await node.pids())["box"]
             await site.hub.apply(msgspec.structs.replace(spec, env={"A": "1"}))
-            await eventually(partial(another, node, "box", pid), "it was replaced", 30)
+            await eventually(partial(another, node, "box", pid), "it was replaced")
             os.kill((await node.pids())["box"], signal.SIGKILL)
             await site.hub.apply(spec, prune=True)
-            await eventually(partial(gone, engine, 3), "the other one is gone", 30)
+            await eventually(partial(gone, engine, 3), "the other one is gone")
             await node.kill()
             await node.start()
             await node.ready()
-            await eventually(lambda: node.runs("box"), "the next agent has it", 30)
+            await eventually(lambda: node.runs("box"), "the next agent has it")
             async with node_api(node.directory) as api:
                 await api.order("POST", "/v1/stop", StopRequest(workloads=True))
-            await eventually(partial(gone, engine, 2), "nothing of ours is left", 30)
+            await eventually(partial(gone, engine, 2), "nothing of ours is left")
         assert foreign(engine) == before
     finally:
         for target in ("volumes/foreign", "networks/foreign", "images/foreign:1"):
@@ -220,12 +217,12 @@ async def test_the_health_check_of_an_image_is_its_readiness(
             await eventually(partial(says, node, "box", unhealthy), "its check fails", 60)
             assert not await node.runs("after")
             await inside(docker_engine, "box", "open('/tmp/fine', 'w')")
-            await eventually(lambda: node.runs("after"), "it is ready", 30)
+            await eventually(lambda: node.runs("after"), "it is ready")
             found = await state(node, "box")
             assert found is not None
             assert found.ready
             await inside(docker_engine, "box", "import os; os.remove('/tmp/fine')")
-            await eventually(partial(says, node, "box", unhealthy), "and ready no more", 30)
+            await eventually(partial(says, node, "box", unhealthy), "and ready no more")
     ask(docker_engine.socket, "DELETE", f"/v1.40/images/{image}?force=1")
 
 

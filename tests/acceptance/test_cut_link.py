@@ -55,18 +55,18 @@ async def test_a_thousand_values_through_a_black_hole_and_four_kills(short_dir: 
             asyncio.to_thread(publish, node.publisher("feeder"), "t.value", 0, 1000)
         )
         for accepted in (200, 600):
-            await eventually(partial(_accepted, node, accepted), f"{accepted} values accepted", 30)
+            await eventually(partial(_accepted, node, accepted), f"{accepted} values accepted")
             await node.kill()
             await node.start()
             await node.ready()
         await publishing
-        await eventually(lambda: node.link_is("offline"), "the node knows that it is offline", 30)
+        await eventually(lambda: node.link_is("offline"), "the node knows that it is offline")
         assert await site.hub.rows("t.value") == []
         proxy.path.rate = 20_000  # bytes a second: the replay takes long enough to be hit
         proxy.heal()
         for arrived in (1, 400):
             await eventually(
-                partial(site.hub.has, "t.value", arrived), f"{arrived} values at the hub", 30
+                partial(site.hub.has, "t.value", arrived), f"{arrived} values at the hub"
             )
             await site.hub.kill()
             await site.hub.start()
@@ -110,7 +110,7 @@ async def test_nothing_acknowledged_is_missing_after_the_hubs_store_was_put_back
         shutil.copytree(site.hub.directory, short_dir / "hour-old")
         await site.hub.start()
         await asyncio.to_thread(publish, client, "t.value", 200, 800)
-        await eventually(lambda: _all_acknowledged(node), "everything acknowledged", 30)
+        await eventually(lambda: _all_acknowledged(node), "everything acknowledged")
         check(await site.hub.rows("t.value"), 1000)
         await site.hub.kill()
         shutil.rmtree(site.hub.directory)

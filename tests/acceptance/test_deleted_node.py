@@ -63,7 +63,7 @@ async def test_a_deleted_node_is_told_and_may_come_back(tidy_dir: Path) -> None:
         assert "this is now node «n1»" in back.out
         assert await node.process.end() == 0
         await node.start()
-        await eventually(lambda: node.link_is("online"), "the node is online", 20)
+        await eventually(lambda: node.link_is("online"), "the node is online")
         await eventually(lambda: site.hub.has("t.value", 2), "both values are there, each once")
         await eventually(partial(succeeds, node), "everything is synced")
         records = await shell.run("query", "t.value", "--node", found["id"], "-o", "json")

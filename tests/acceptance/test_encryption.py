@@ -65,7 +65,7 @@ async def test_a_node_that_encrypts(short_dir: Path) -> None:
         await site.hub.apply(sleeper("feeder", env={"TOKEN": CANARY}))
         await node.start()
         await node.ready()
-        await eventually(lambda: node.runs("feeder"), "it runs", 20)
+        await eventually(lambda: node.runs("feeder"), "it runs")
         client = node.publisher("feeder")
         await asyncio.to_thread(publish, client, 0)
         await asyncio.to_thread(upload, client, 1)
@@ -76,17 +76,17 @@ async def test_a_node_that_encrypts(short_dir: Path) -> None:
         node.options += ON
         await node.start()
         await node.ready()
-        await eventually(lambda: sealed(node), "everything is sealed", 20)
+        await eventually(lambda: sealed(node), "everything is sealed")
         await asyncio.to_thread(publish, client, 50)
         await asyncio.to_thread(upload, client, 2)
         assert readable(node.directory) == []
         assert await node.pids() == pids
-        await eventually(lambda: site.hub.has("t.value", 100), "all values arrive", 20)
+        await eventually(lambda: site.hub.has("t.value", 100), "all values arrive")
 
         old = {int(key.id, 16) for key in (await keys(node)).keys}
         code, said = await command("node", "key", "rotate", "--data-dir", str(node.directory))
         assert (code, "new keys are being made" in said) == (0, True), said
-        await eventually(lambda: rotated(node, old), "the old keys are gone", 20)
+        await eventually(lambda: rotated(node, old), "the old keys are gone")
         assert not (ids_in_use(node.directory) | keys_of_blobs(node.directory)) & old
         code, said = await command("node", "key", "status", "--data-dir", str(node.directory))
         assert code == 0
@@ -110,7 +110,6 @@ async def test_a_node_that_encrypts(short_dir: Path) -> None:
         assert not list(node.directory.glob("*.damaged"))
 
 
-@pytest.mark.timeout(60)
 async def test_another_passphrase_while_the_node_works(short_dir: Path) -> None:
     phrase = short_dir / "phrase"
     phrase.write_text("correct horse battery staple\n")

@@ -37,8 +37,8 @@ async def fleet(site: Installation, *names: str) -> list[Node]:
         await node.start()
     await site.hub.apply(cam("1"))
     for node in nodes:
-        await eventually(partial(node.runs, "cam"), f"{node.name} runs it", 20)
-    await eventually(partial(all_running, site, len(nodes)), "the hub has heard so", 20)
+        await eventually(partial(node.runs, "cam"), f"{node.name} runs it")
+    await eventually(partial(all_running, site, len(nodes)), "the hub has heard so")
     return nodes
 
 
@@ -75,7 +75,7 @@ async def test_a_hub_that_is_killed_in_the_middle_goes_on(tidy_dir: Path) -> Non
         nodes = await fleet(site, "n1", "n2", "n3")
         before = [await node.pids() for node in nodes]
         await site.hub.apply(cam("2"))
-        await eventually(lambda: _begun(site), "the first node has the change", 20)
+        await eventually(lambda: _begun(site), "the first node has the change")
         assert await given(site) == [True, False, False]
         await site.hub.kill()
         await site.hub.start()
@@ -97,7 +97,7 @@ with sdk.busy("landing", at_most=300):
 async def test_a_workload_says_not_now_and_a_person_overrides_it(tidy_dir: Path) -> None:
     async with installation(tidy_dir) as site:
         node = await site.started(cam("1", BUSY))
-        await eventually(partial(site.hub.has, "cam.lands", 1), "it has locked updates", 20)
+        await eventually(partial(site.hub.has, "cam.lands", 1), "it has locked updates")
         before = await node.pids()
         await site.hub.apply(cam("2"))
         await eventually(
@@ -111,7 +111,7 @@ async def test_a_workload_says_not_now_and_a_person_overrides_it(tidy_dir: Path)
         skerry = CommandLine(site)
         ended = await skerry.run("node", "unlock", "cam")
         assert (ended.code, ended.out) == (0, "updates of workload «cam» are not locked any more\n")
-        await eventually(partial(_has_news, node, before), "the new version runs", 20)
+        await eventually(partial(_has_news, node, before), "the new version runs")
         ended = await skerry.run("node", "unlock", "camra")
         assert (ended.code, "it is not on this node" in ended.err) == (1, True)
 
@@ -135,14 +135,14 @@ async def test_a_bad_change_stops_at_the_first_node_and_is_taken_back(tidy_dir: 
         nodes = await fleet(site, "n1", "n2")
         untouched = await nodes[1].pids()
         await site.hub.apply(cam("2", BAD))
-        await eventually(partial(is_paused, site), "the change is paused", 30)
+        await eventually(partial(is_paused, site), "the change is paused")
         skerry = CommandLine(site)
         shown = await skerry.run("get", "workloads")
         assert "update of «cam» paused: 1 of 2 nodes failed: n1 tripped: ended: code 1" in shown.out
         ended = await skerry.run("update", "abort", "workload", "cam")
         assert (ended.code, ended.out) == (0, "the update of workload «cam» is taken back\n")
-        await eventually(partial(all_running, site, 2), "both run the old version", 30)
-        await eventually(partial(is_over, site), "nothing is under way", 30)
+        await eventually(partial(all_running, site, 2), "both run the old version")
+        await eventually(partial(is_over, site), "nothing is under way")
         assert await nodes[1].pids() == untouched
         listed = await skerry.run("history", "workload", "cam", "-o", "csv")
         rows = [line.split(",") for line in listed.out.splitlines()[1:]]

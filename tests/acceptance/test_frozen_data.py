@@ -110,14 +110,14 @@ async def test_a_frozen_data_directory_opens(
         again = msgspec.convert(facts["backlog"], Publish)
         assert await publish(node, again) == Published(len(backlog), len(backlog))
         await site.hub.start()
-        await eventually(partial(all_taken, node), "the hub has taken everything", 20)
+        await eventually(partial(all_taken, node), "the hub has taken everything")
         assert keys_of(await site.hub.rows("*")) == sorted(arrived + backlog)
         assert (await node.sync()).incarnation == facts["incarnation"]
         if rows is not None:
             await rows_go_on(site, node, rows)
         await goes_on(site, node, facts)
         if options:
-            await eventually(partial(all_sealed, node), "nothing plain is left", 20)
+            await eventually(partial(all_sealed, node), "nothing plain is left")
 
 
 async def rows_are_at_hub(site: Installation, rows: Facts) -> None:
@@ -153,7 +153,7 @@ async def rows_go_on(site: Installation, node: Node, rows: Facts) -> None:
 async def knows_itself_and_its_workloads(node: Node, facts: Facts) -> None:
     """Who it is, what it is to run, what has ended and stays so, and what was printed."""
     running = [each["name"] for each in facts["workloads"] if each["name"] not in facts["ended"]]
-    await eventually(lambda: node.runs(*running), "the workloads start", 20)
+    await eventually(lambda: node.runs(*running), "the workloads start")
     status = await node.status()
     assert status is not None
     assert {"name": status.name, "id": status.id, "labels": status.labels} == facts["node"]

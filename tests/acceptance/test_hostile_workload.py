@@ -121,8 +121,8 @@ async def test_everything_is_denied_and_the_node_stays_well(site: Installation) 
     said = log.read_text()
     assert "BREACH" not in said
     assert said.count(" denied ") == 54
-    await eventually(lambda: site.hub.has("hostile.value", 1), "what it publishes arrives", 20)
-    await eventually(lambda: site.hub.has("neighbour.sees", 1), "the neighbour has looked", 20)
+    await eventually(lambda: site.hub.has("hostile.value", 1), "what it publishes arrives")
+    await eventually(lambda: site.hub.has("neighbour.sees", 1), "the neighbour has looked")
     assert [row.value for row in await site.hub.rows("neighbour.sees")] == [0]
     assert private.read_text() == "mine"
     after = await node.status()
@@ -131,7 +131,7 @@ async def test_everything_is_denied_and_the_node_stays_well(site: Installation) 
     assert (await node.pids())["victim"] == victim
     # The bomb is all in one group, and ends with its workload.
     await site.hub.apply(strict("victim", VICTIM), prune=True)
-    await eventually(lambda: len(_groups(node, "hostile")) == 0, "nothing of it is left", 30)
+    await eventually(lambda: len(_groups(node, "hostile")) == 0, "nothing of it is left")
     assert await node.runs("victim")
 
 
@@ -150,7 +150,7 @@ async def test_the_status_tells_what_is_in_force_over_restarts(site: Installatio
     await node.kill()
     await node.start()
     await node.ready()
-    await eventually(lambda: node.runs("cam", "plain", "small"), "the next agent has them", 20)
+    await eventually(lambda: node.runs("cam", "plain", "small"), "the next agent has them")
     assert await node.pids() == before
     assert await _isolation(node) == told
     await node.kill()
@@ -159,7 +159,7 @@ async def test_the_status_tells_what_is_in_force_over_restarts(site: Installatio
         os.kill(pid, signal.SIGKILL)
     await node.start()
     await node.ready()
-    await eventually(lambda: node.runs("cam", "plain", "small"), "and the one after it", 20)
+    await eventually(lambda: node.runs("cam", "plain", "small"), "and the one after it")
     assert await node.pids() == before
     assert await _isolation(node) == told
     shell = CommandLine(site)
@@ -180,7 +180,7 @@ async def test_out_of_memory_is_told_at_the_hub(site: Installation) -> None:
     await site.hub.apply(strict("bomb", bomb, resources=small, restart=once))
     await node.start()
     await node.ready()
-    await eventually(partial(_ended, site, "signal 9 (out of memory)"), "the hub knows why", 30)
+    await eventually(partial(_ended, site, "signal 9 (out of memory)"), "the hub knows why")
 
 
 async def _ended(site: Installation, how: str) -> bool:

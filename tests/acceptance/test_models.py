@@ -65,7 +65,7 @@ async def test_pushed_fetched_seen_changed_deleted(tidy_dir: Path) -> None:
         again = await cli.run("model", "push", str(second), "--name", "yolo", "--format", "onnx")
         assert "change" in again.out
         both = [start_of_hash(old), start_of_hash(new)]
-        await eventually(lambda: has(node, both), "it was restarted with the new one", 20)
+        await eventually(lambda: has(node, both), "it was restarted with the new one")
 
 
 async def has(node: Node, expected: list[str]) -> bool:
@@ -79,11 +79,11 @@ async def test_what_runs_goes_on_until_the_new_model_is_there(tidy_dir: Path) ->
         await cli.run("model", "push", str(cli.file("w.onnx", old)), "--name", "yolo")
         async with ChaosProxy("127.0.0.1", site.hub.port) as proxy:
             node = await site.started(reader(), url=f"http://127.0.0.1:{proxy.port}")
-            await eventually(lambda: has(node, [start_of_hash(old)]), "it sees the old one", 20)
+            await eventually(lambda: has(node, [start_of_hash(old)]), "it sees the old one")
             pid = await node.pids()
             proxy.path.rate = 200_000
             await cli.run("model", "push", str(cli.file("n.onnx", new)), "--name", "yolo")
-            await eventually(lambda: is_fetching(node), "it says that it goes on as before", 20)
+            await eventually(lambda: is_fetching(node), "it says that it goes on as before")
             assert await node.pids() == pid
             assert await node.process.end(signal.SIGKILL) != 0
             parts = list((models_root(node.directory) / ".fetching").iterdir())
@@ -93,7 +93,7 @@ async def test_what_runs_goes_on_until_the_new_model_is_there(tidy_dir: Path) ->
             sent = proxy.forwarded["down"]
             await node.start()
             both = [start_of_hash(old), start_of_hash(new)]
-            await eventually(lambda: has(node, both), "it was restarted with the new one", 30)
+            await eventually(lambda: has(node, both), "it was restarted with the new one")
             assert proxy.forwarded["down"] - sent < len(new) - came + 100_000
 
 
@@ -113,5 +113,5 @@ async def test_a_damaged_model_is_fetched_again_before_a_restart(tidy_dir: Path)
             opened.seek(1234)
             opened.write(b"\0\0\0\0")
         await cli.run("restart", "workload", "reader")
-        await eventually(lambda: has(node, [start_of_hash(data)] * 2), "it sees the sound one", 20)
+        await eventually(lambda: has(node, [start_of_hash(data)] * 2), "it sees the sound one")
         assert "is not what it was" in node.log.read_text()

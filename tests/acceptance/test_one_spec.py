@@ -87,7 +87,7 @@ async def test_start_environment_sdk_and_logs(short_dir: Path, bench: Bench) -> 
     async with installation(short_dir) as site:
         node = await bench.started(site, workload(short_dir, bench.runtime, "a", "live"))
         await shows(node, "a", phase="running")
-        await eventually(lambda: site.hub.has("a.value", 1), "its value is at the hub", 30)
+        await eventually(lambda: site.hub.has("a.value", 1), "its value is at the hub")
         assert {row.source for row in await site.hub.rows("a.value")} == {"a"}
         await eventually(
             lambda: "stdout F WORD=heard\n" in log_of(node, "a"), "it has its variable"
@@ -102,9 +102,9 @@ async def test_stop_by_its_signal(short_dir: Path, bench: Bench) -> None:
         specs = [workload(short_dir, bench.runtime, name, "live") for name in ("a", "b")]
         node = await bench.started(site, *specs)
         await shows(node, "a", phase="running")
-        await eventually(lambda: site.hub.has("a.value", 1), "it has set its handler", 30)
+        await eventually(lambda: site.hub.has("a.value", 1), "it has set its handler")
         await site.hub.apply(specs[1], prune=True)
-        await eventually(partial(_gone, node, "a"), "it has ended and is forgotten", 30)
+        await eventually(partial(_gone, node, "a"), "it has ended and is forgotten")
         assert await is_so(node, "b", phase="running")
 
 
@@ -112,13 +112,11 @@ async def test_grace_then_sigkill(short_dir: Path, bench: Bench) -> None:
     async with installation(short_dir) as site:
         deaf = workload(short_dir, bench.runtime, "deaf", "deaf", stop=Stop(grace=0.5))
         node = await bench.started(site, deaf)
-        await eventually(
-            lambda: "stdout F deaf\n" in log_of(node, "deaf"), "it does not listen", 30
-        )
+        await eventually(lambda: "stdout F deaf\n" in log_of(node, "deaf"), "it does not listen")
         changed = workload(short_dir, bench.runtime, "deaf", "live", stop=Stop(grace=0.5))
         before = (await node.pids())["deaf"]
         await site.hub.apply(changed)
-        await eventually(partial(_another, node, "deaf", before), "its successor runs", 30)
+        await eventually(partial(_another, node, "deaf", before), "its successor runs")
         assert not Path(f"/proc/{before}").exists()
         assert "stdout F not now\n" in log_of(node, "deaf")
 
@@ -144,7 +142,7 @@ async def test_breaker_opens_and_half_opens(short_dir: Path, bench: Bench) -> No
         await shows(node, "c", phase="tripped")
         before = await status_of(node, "c")
         assert before is not None
-        await eventually(partial(has_restarted, node, "c", before.restarts + 1), "one more try", 30)
+        await eventually(partial(has_restarted, node, "c", before.restarts + 1), "one more try")
 
 
 async def test_killed_by_a_signal(short_dir: Path, bench: Bench) -> None:
@@ -176,7 +174,7 @@ async def test_share_of_a_processor(short_dir: Path, bench: Bench) -> None:
         await shows(node, "burn", phase="running")
         pid = (await node.pids())["burn"]
         start, before = time.monotonic(), _cpu_seconds(pid)
-        await eventually(lambda: time.monotonic() - start > 3, "three seconds have passed", 10)
+        await eventually(lambda: time.monotonic() - start > 3, "three seconds have passed")
         share = (_cpu_seconds(pid) - before) / (time.monotonic() - start)
         assert 0.02 < share < 0.35
 
@@ -194,14 +192,14 @@ async def test_limit_of_processes(short_dir: Path, bench: Bench) -> None:
 async def test_agent_restart(short_dir: Path, bench: Bench) -> None:
     async with installation(short_dir) as site:
         node = await bench.started(site, workload(short_dir, bench.runtime, "a", "live"))
-        await eventually(lambda: site.hub.has("a.value", 1), "it runs", 30)
+        await eventually(lambda: site.hub.has("a.value", 1), "it runs")
         before = (await node.pids())["a"]
         await node.kill()
         await node.start()
         await node.ready()
         await shows(node, "a", phase="running", pid=before, restarts=0)
         os.kill(before, signal.SIGKILL)
-        await eventually(partial(_another, node, "a", before), "it is still looked after", 30)
+        await eventually(partial(_another, node, "a", before), "it is still looked after")
 
 
 @pytest.mark.guarantee("G2")
@@ -209,7 +207,7 @@ async def test_start_without_a_hub(short_dir: Path, bench: Bench) -> None:
     """As after a loss of power: agent, keeper and workloads are gone at once, and so is the hub."""
     async with installation(short_dir) as site:
         node = await bench.started(site, workload(short_dir, bench.runtime, "a", "live"))
-        await eventually(lambda: site.hub.has("a.value", 1), "it runs", 30)
+        await eventually(lambda: site.hub.has("a.value", 1), "it runs")
         before = (await node.pids())["a"]
         await site.hub.kill()
         await node.kill()
@@ -218,7 +216,7 @@ async def test_start_without_a_hub(short_dir: Path, bench: Bench) -> None:
             os.kill(before, signal.SIGKILL)
         await node.start()
         await node.ready()
-        await eventually(partial(_another, node, "a", before), "it runs again", 30)
+        await eventually(partial(_another, node, "a", before), "it runs again")
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -38,7 +38,6 @@ SWITCHES = [
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.timeout(60),
     pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is not installed"),
 ]
 

@@ -40,7 +40,7 @@ def loaded(node: Node) -> list[str]:
 
 async def has_loaded(node: Node, *expected: str) -> None:
     await eventually(
-        lambda: loaded(node) == list(expected), f"{expected} is loaded: {loaded(node)}", 30
+        lambda: loaded(node) == list(expected), f"{expected} is loaded: {loaded(node)}"
     )
 
 
@@ -73,14 +73,14 @@ async def test_a_worker_waits_for_what_its_scripts_name(short_dir: Path) -> None
         shell = CommandLine(site)
         node = await group(site, scripts)
         lacks = "scripts name model «cat & co», which the hub does not have: skerry model push"
-        await eventually(partial(says, node, lacks), "it says what is missing", 20)
+        await eventually(partial(says, node, lacks), "it says what is missing")
         await push(shell, "cat & co", content(3000))
         await has_loaded(node, "cat & co 3000")
         before = await node.pids()
 
         save(scripts, "cat & co", "dog")
         lacks = "goes on as before: scripts name model «dog», which the hub does not have"
-        await eventually(partial(says, node, lacks), "the reload waits", 20)
+        await eventually(partial(says, node, lacks), "the reload waits")
         assert await node.pids() == before
         await push(shell, "dog", content(5000))
         await has_loaded(node, "cat & co 3000", "cat & co 3000", "dog 5000")
@@ -93,7 +93,7 @@ async def test_a_worker_waits_for_what_its_scripts_name(short_dir: Path) -> None
         node.clean()  # as a reboot: nothing of it lives
         await node.start()
         await node.ready()
-        await eventually(lambda: loaded(node)[3:] == ["cat & co 3000", "dog 5000"], "it starts", 30)
+        await eventually(lambda: loaded(node)[3:] == ["cat & co 3000", "dog 5000"], "it starts")
 
 
 async def test_what_is_unclear_is_shown_and_holds_up_nothing(short_dir: Path) -> None:
@@ -104,6 +104,6 @@ async def test_what_is_unclear_is_shown_and_holds_up_nothing(short_dir: Path) ->
     async with installation(short_dir) as site:
         shell = CommandLine(site)
         node = await group(site, scripts)
-        await eventually(partial(node.runs, "cam"), "it runs", 20)
+        await eventually(partial(node.runs, "cam"), "it runs")
         shown = await shell.run("worker", "status")
         assert "unclear   b.py:1: «x» cannot be known without running it" in shown.out, shown.out

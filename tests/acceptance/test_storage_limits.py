@@ -54,7 +54,6 @@ def writing(name: str, script: str) -> WorkloadSpec:
     )
 
 
-@pytest.mark.timeout(60)
 async def test_a_directory_that_holds_too_much_ends_its_workload_only(short_dir: Path) -> None:
     async with installation(short_dir) as site:
         node = await limited_node(
@@ -67,7 +66,7 @@ async def test_a_directory_that_holds_too_much_ends_its_workload_only(short_dir:
         await eventually(lambda: node.runs("steady"), "the neighbour runs")
         pid = (await node.pids())["steady"]
         words = "waits for room: its directory holds 2.7"
-        await eventually(partial(says, node, "writer", words), "the writer waits", 20)
+        await eventually(partial(says, node, "writer", words), "the writer waits")
         writer = await status_of(node, "writer")
         assert (writer.phase, writer.exit and writer.exit.reason) == ("pending", "storage")
         assert await node.runs("steady", "big")
@@ -76,7 +75,7 @@ async def test_a_directory_that_holds_too_much_ends_its_workload_only(short_dir:
         assert big.stat().st_size == 2 * MB, "no file passes the limit between two looks"
         for file in (node.directory / "workloads" / "writer").iterdir():
             file.unlink()
-        await eventually(lambda: node.runs("writer"), "there is room: it starts again", 20)
+        await eventually(lambda: node.runs("writer"), "there is room: it starts again")
 
 
 def used(directory: Path) -> int:
@@ -125,7 +124,7 @@ async def test_killed_while_it_makes_room_nothing_accepted_is_lost(short_dir: Pa
         for label, nth in (("evict.file", 1), ("evict.file", 4), ("segment.drop", 1)):
             lay(node)
             await node.start(fault=(label, nth))
-            await eventually(lambda: not node.process.runs, f"killed at {label} {nth}", 30)
+            await eventually(lambda: not node.process.runs, f"killed at {label} {nth}")
         await node.start()
         await node.ready()
         cause = await feeding
@@ -143,7 +142,7 @@ async def test_killed_while_it_makes_room_nothing_accepted_is_lost(short_dir: Pa
         proxy.heal()
         await eventually(partial(all_taken, node), "the hub takes everything", 40)
         await publish(client, accepted)
-        await eventually(partial(all_taken, node), "and what comes then, too", 20)
+        await eventually(partial(all_taken, node), "and what comes then, too")
         rows = Counter(row.value for row in await site.hub.rows("t.value"))
         assert rows == Counter(accepted)
         assert await node.runs("feeder")

@@ -114,7 +114,7 @@ async def test_a_hostile_container(short_dir: Path, engine: TestEngine) -> None:
         await node.enrol(site.hub)
         await site.hub.apply(sleeper("neighbour"))
         await node.start()
-        await eventually(lambda: node.runs("neighbour"), node.log.read_text(), 30)
+        await eventually(lambda: node.runs("neighbour"), node.log.read_text())
         assert node.process.process is not None
         surroundings = {
             "DATA": str(node.directory),
@@ -134,7 +134,7 @@ async def test_a_hostile_container(short_dir: Path, engine: TestEngine) -> None:
         assert "published 200" in log, log
         assert "uid 1000 1000" in log
         assert "programs in /tmp True" in log
-        await eventually(lambda: site.hub.has("box.value", 1), "its value is at the hub", 30)
+        await eventually(lambda: site.hub.has("box.value", 1), "its value is at the hub")
         assert await node.runs("neighbour")
 
 
@@ -148,7 +148,7 @@ async def test_strict_containers_are_not_shown_what_is_private(
         await site.hub.apply(box("box", container=shown, isolation="strict"))
         await node.start()
         refused = f"isolation «strict» gives no container {engine.directory}"
-        await eventually(partial(says, node, "box", refused), "it is refused", 30)
+        await eventually(partial(says, node, "box", refused), "it is refused")
         assert _containers(engine) == []
 
 
@@ -159,7 +159,7 @@ async def test_gpus_that_the_engine_does_not_have(short_dir: Path, engine: TestE
         await site.hub.apply(box("box", container=of_image(IMAGE, gpus="all")))
         await node.start()
         refused = "cannot start workload «box»: «container.gpus» is all, and the engine"
-        await eventually(partial(says, node, "box", refused), "it is refused", 30)
+        await eventually(partial(says, node, "box", refused), "it is refused")
         assert _containers(engine) == []
 
 
@@ -175,7 +175,7 @@ async def test_the_kernels_reason_is_told(short_dir: Path, engine: TestEngine) -
         )
         await node.start()
         reason = partial(says, node, "bomb", "signal 9 (out of memory)")
-        await eventually(reason, "it is told why", 30)
+        await eventually(reason, "it is told why")
 
 
 def _containers(engine: TestEngine) -> list[object]:

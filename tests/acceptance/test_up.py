@@ -101,7 +101,7 @@ async def test_the_first_day_and_the_second(terminal: Terminal) -> None:
     assert f"Hub   http://127.0.0.1:{port}" in welcome
     assert re.search(r"Page  http://127\.0\.0\.1:\d+/login\?code=\w+", welcome)
     assert len(re.findall(r"main (get|query|logs|restart|doctor)", welcome)) == 5
-    await eventually(lambda: terminal.has_values("host.memory.*"), "real values arrive", 20)
+    await eventually(lambda: terminal.has_values("host.memory.*"), "real values arrive")
     [cpu, *_] = await terminal.values("host.load.1m")
     assert cpu["source"] == "host-sensors"
     assert isinstance(cpu["value"], float | int)
@@ -136,7 +136,7 @@ async def test_the_first_day_and_the_second(terminal: Terminal) -> None:
     async def goes_on() -> bool:
         return any(int(str(row["at"])) > now for row in await terminal.values("host.load.1m"))
 
-    await eventually(goes_on, "new values follow the old ones", 20)
+    await eventually(goes_on, "new values follow the old ones")
 
 
 async def test_a_taken_port_gets_one_sentence(terminal: Terminal) -> None:
@@ -188,7 +188,6 @@ async def test_when_up_is_killed_hub_and_node_end(terminal: Terminal) -> None:
     await eventually(
         lambda: not any("hub run" in words or "skerry.node" in words for words in terminal.processes().values()),
         "hub and node end",
-        20,
     )  # fmt: skip
     assert any(
         "skerry.samples" in words for words in terminal.processes().values()

@@ -58,7 +58,7 @@ async def test_a_strict_module_has_a_user_and_a_root_of_its_own(short_dir: Path)
             resources=Resources(memory=16 << 20),
         )
         node = await site.started(box)
-        await eventually(lambda: site.hub.has("box.value", 1), "its value is at the hub", 30)
+        await eventually(lambda: site.hub.has("box.value", 1), "its value is at the hub")
         pid = (await node.pids())["box"]
         assert Path(f"/proc/{pid}").stat().st_uid != os.getuid()
         status = await node.status()
@@ -74,27 +74,27 @@ async def test_a_module_publishes_lives_through_the_agent_and_is_restarted(
     async with installation(short_dir) as site:
         box = module("box", written(short_dir, "box", COUNTER))
         node = await site.started(box)
-        await eventually(lambda: site.hub.has("box.value", 1), "its value is at the hub", 30)
+        await eventually(lambda: site.hub.has("box.value", 1), "its value is at the hub")
         assert {row.source for row in await site.hub.rows("box.value")} == {"box"}
         before = (await node.pids())["box"]
         await node.kill()
         await node.start()
         await node.ready()
-        await eventually(lambda: node.runs("box"), "the next agent has it", 30)
+        await eventually(lambda: node.runs("box"), "the next agent has it")
         assert (await node.pids())["box"] == before
         os.kill(before, signal.SIGKILL)
-        await eventually(partial(_another, node, "box", before), "it runs again", 30)
-        await eventually(lambda: site.hub.has("box.value", 2), "and has published again", 30)
+        await eventually(partial(_another, node, "box", before), "it runs again")
+        await eventually(lambda: site.hub.has("box.value", 2), "and has published again")
 
         await node.kill()
         await site.hub.kill()
         node.clean()  # what a power cut leaves
         await node.start()
-        await eventually(lambda: node.runs("box"), f"it starts offline; {node.log.read_text()}", 30)
+        await eventually(lambda: node.runs("box"), f"it starts offline; {node.log.read_text()}")
         await site.hub.start()
-        await eventually(lambda: site.hub.has("box.value", 3), "what it said offline arrives", 30)
+        await eventually(lambda: site.hub.has("box.value", 3), "what it said offline arrives")
         await site.hub.apply(prune=True)
-        await eventually(partial(_gone, node), "nothing is left of it", 30)
+        await eventually(partial(_gone, node), "nothing is left of it")
 
 
 async def test_the_reason_of_an_end_is_shown(short_dir: Path) -> None:
@@ -118,9 +118,9 @@ async def test_the_reason_of_an_end_is_shown(short_dir: Path) -> None:
             ("fuel", "(out of fuel)"),
             ("lost", "cannot start workload «lost»: module"),
         ):
-            await eventually(partial(_says, node, name, words), f"{name} says {words}", 30)
+            await eventually(partial(_says, node, name, words), f"{name} says {words}")
         shell = CommandLine(site)
-        await eventually(partial(_shown, shell, "(out of memory)"), "and the hub shows it", 30)
+        await eventually(partial(_shown, shell, "(out of memory)"), "and the hub shows it")
         log = (node.directory / "logs/bomb/current.log").read_text()
         assert "skerry: the module was ended, out of memory: wasm trap" in log
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 async def has_said(node: Node, *words: str) -> None:
-    await eventually(lambda: said(node) == list(words), f"{words} is printed: {said(node)}", 30)
+    await eventually(lambda: said(node) == list(words), f"{words} is printed: {said(node)}")
 
 
 @pytest.mark.guarantee("G8")
@@ -35,7 +35,7 @@ async def test_scripts_are_loaded_anew_when_they_change_also_while_the_agent_is_
         await site.hub.apply(group(scripts))
         await node.start()
         await node.ready()
-        await eventually(partial(_says, node, "it is not there"), "it waits for its directory", 20)
+        await eventually(partial(_says, node, "it is not there"), "it waits for its directory")
         scripts.mkdir()
         say(scripts, "one")
         await has_said(node, "one")
@@ -49,11 +49,11 @@ async def test_scripts_are_loaded_anew_when_they_change_also_while_the_agent_is_
         await node.start()
         await node.ready()
         await has_said(node, "one", "two", "three")
-        await eventually(partial(is_settled, node), "nothing waits", 20)
+        await eventually(partial(is_settled, node), "nothing waits")
         await node.kill()
         await node.start()
         await node.ready()
-        await eventually(partial(is_settled, node), "nothing waits", 20)
+        await eventually(partial(is_settled, node), "nothing waits")
         found = await workers(node)
         assert [(one.cause, one.detail) for one in found.restarts] == [("reload", "a.py")] * 2
         await has_said(node, "one", "two", "three")
@@ -68,8 +68,8 @@ async def test_quick_edits_fold_and_none_is_lost(short_dir: Path) -> None:
         await has_said(node, "0")
         for edit in range(1, 8):
             say(scripts, str(edit))
-            await eventually(partial(_is_noticed, node, edit), f"{edit} is noticed", 20)
-        await eventually(lambda: said(node)[-1] == "7", f"the last one runs: {said(node)}", 30)
+            await eventually(partial(_is_noticed, node, edit), f"{edit} is noticed")
+        await eventually(lambda: said(node)[-1] == "7", f"the last one runs: {said(node)}")
         found = await workers(node)
         times = [one.at for one in reversed(found.restarts)]
         assert len(times) < 7
@@ -88,16 +88,16 @@ async def test_a_person_at_the_device_is_obeyed_and_told(short_dir: Path) -> Non
         await _obeyed(shell, "restart")
         await has_said(node, "one", "one")
         await _obeyed(shell, "stop")
-        await eventually(partial(_says, node, "stopped by hand"), "it is down", 20)
+        await eventually(partial(_says, node, "stopped by hand"), "it is down")
         await node.kill()
         await node.start()
         await node.ready()
-        await eventually(partial(_says, node, "stopped by hand"), "it stays down", 20)
+        await eventually(partial(_says, node, "stopped by hand"), "it stays down")
         down = await shell.run("worker", "health")
         assert (down.code, "stopped by hand" in down.out) == (2, True), down
         await _obeyed(shell, "start")
         await has_said(node, "one", "one", "one")
-        await eventually(partial(node.runs, "cam"), "it runs", 20)
+        await eventually(partial(node.runs, "cam"), "it runs")
         printed = await shell.run("worker", "logs", "--no-follow")
         assert printed.out.count(" one\n") == 3, printed
         os.kill((await node.pids())["cam"], signal.SIGKILL)
@@ -157,7 +157,7 @@ async def test_scripts_of_a_container(short_dir: Path, docker_engine: TestEngine
 
 async def _taken_down(site: Installation, node: Node) -> None:
     await site.hub.apply(prune=True)
-    await eventually(partial(_is_bare, node), "it is gone", 30)
+    await eventually(partial(_is_bare, node), "it is gone")
 
 
 async def _is_bare(node: Node) -> bool:

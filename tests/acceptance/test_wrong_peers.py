@@ -68,7 +68,7 @@ async def test_noise_at_every_port_and_socket(tidy_dir: Path) -> None:
         await node.enrol(site.hub)
         await site.hub.apply(sleeper("feeder"))
         await node.start()
-        await eventually(lambda: node.runs("feeder"), "the feeder runs", 20)
+        await eventually(lambda: node.runs("feeder"), "the feeder runs")
         run = node.directory / "run"
         doors: list[Door] = [
             partial(asyncio.open_connection, "127.0.0.1", site.hub.port),
@@ -113,7 +113,7 @@ async def ask(door: Door, request: bytes) -> bytes:
     reader, writer = await door()
     writer.write(request)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await reader.read()
     except (ConnectionResetError, BrokenPipeError):
         return b""
@@ -141,7 +141,7 @@ async def live_link_of_noise(site: Installation, node: Node) -> None:
     ):
         await link.send_bytes(NOISE[:1000])
         await link.send_str('{"type": "close", "channel": "x"}')
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (await link.receive()).type & 0x100:  # CLOSE, CLOSING, CLOSED
                 pass
 
@@ -256,7 +256,7 @@ async def test_a_hub_that_is_none(tidy_dir: Path) -> None:
         assert await node.process.end() == 0
         node = site.node()
         await node.start()
-        await eventually(lambda: site.hub.has("t.value", len(NO_HUBS)), "every value arrives", 20)
+        await eventually(lambda: site.hub.has("t.value", len(NO_HUBS)), "every value arrives")
         assert sorted(row.value for row in await site.hub.rows("t.value")) == list(
             range(len(NO_HUBS))
         )

@@ -119,7 +119,7 @@ async def test_a_report_that_reads_for_long_keeps_no_reader_from_nodes(
         waiting = asyncio.create_task(report)
         assert await asyncio.to_thread(begun.wait, 20)
         reading = store.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
-        assert await asyncio.wait_for(reading, 5) == 1
+        assert await asyncio.wait_for(reading, 30) == 1
     finally:
         go_on.set()
         store.stop()

@@ -20,8 +20,6 @@ from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.shared import Declaration, Edit
 
-pytestmark = pytest.mark.timeout(60)
-
 STRATEGIES = {
     "newest": Declaration("last_modified"),
     "central": Declaration("central_wins", priority="high"),

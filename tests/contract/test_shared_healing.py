@@ -17,7 +17,7 @@ from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.shared import Declaration
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.guarantee("G1")]
+pytestmark = pytest.mark.guarantee("G1")
 
 STRATEGIES = {
     "newest": Declaration("last_modified"),

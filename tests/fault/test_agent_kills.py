@@ -67,12 +67,12 @@ async def test_an_agent_that_dies_in_an_update_leaves_one_that_serves(short_dir:
             await node.kill()
             await site.hub.apply(web(version))
             await node.start(fault=(label, 1))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 assert node.process.process is not None
                 await node.process.process.wait()
             assert _living(node, "web"), label
             await node.start()
-            await eventually(partial(_only, node, "web", f"version={version}"), label, 20)
+            await eventually(partial(_only, node, "web", f"version={version}"), label)
 
 
 def web(version: int) -> WorkloadSpec:

@@ -137,7 +137,6 @@ async def die_at(directory: Path, label: str, nth: int) -> None:
 
 
 @pytest.mark.guarantee("G1")
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("label", LABELS)
 async def test_the_node_is_killed_at_every_step_of_an_upload(short_dir: Path, label: str) -> None:
     await die_at(short_dir, label, 1)

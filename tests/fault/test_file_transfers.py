@@ -50,7 +50,7 @@ async def test_hub_and_node_die_on_the_way(short_dir: Path) -> None:
         refs = [await upload(node, data, f"cam/{n}") for n, data in enumerate(files)]
         for who in (site.hub, node):
             enough = proxy.forwarded["up"] + 400_000
-            await eventually(partial(_has_sent, proxy, enough), "some of it has gone", 30)
+            await eventually(partial(_has_sent, proxy, enough), "some of it has gone")
             await who.kill()
             await who.start()
         proxy.heal()
@@ -61,7 +61,6 @@ async def test_hub_and_node_die_on_the_way(short_dir: Path) -> None:
         assert sha256(files[0]) == refs[0].sha256
 
 
-@pytest.mark.timeout(60)
 async def test_offline_uploads_arrive_later(short_dir: Path) -> None:
     async with installation(short_dir) as site:
         node = await site.started(sleeper("cam"))
@@ -72,9 +71,9 @@ async def test_offline_uploads_arrive_later(short_dir: Path) -> None:
         assert (sync.files.count, sync.files.size) == (2, 200_003)
         await site.hub.start()
         for ref in refs:
-            await eventually(partial(arrived, site, ref.sha256), "the file has arrived", 30)
+            await eventually(partial(arrived, site, ref.sha256), "the file has arrived")
         assert len(await listed(site)) == 3
-        await eventually(partial(_nothing_waits, node), "the node knows", 10)
+        await eventually(partial(_nothing_waits, node), "the node knows")
 
 
 async def _nothing_waits(node: Node) -> bool:

@@ -92,7 +92,7 @@ async def _above(node: Node, count: int) -> bool:
 
 
 async def check_each_once(site: Installation, node: Node, count: int) -> None:
-    await eventually(partial(all_taken, node), "the hub has taken everything", 30)
+    await eventually(partial(all_taken, node), "the hub has taken everything")
     rows = Counter(row.value for row in await site.hub.rows("t.value"))
     assert rows == Counter(range(count))
 
@@ -129,7 +129,7 @@ async def test_a_node_on_a_full_disk(tidy_dir: Path) -> None:
 
             proxy.heal()  # and the disk stays full: what the hub has taken makes room
             await check_each_once(site, node, feeder.accepted)
-            await eventually(feeder.works, "publishing works again", 20)
+            await eventually(feeder.works, "publishing works again")
             await check_each_once(site, node, feeder.accepted)
             await eventually(lambda: dropped_lines(node) > 0, "the log says what is missing")
             assert len(node.log.read_bytes()) - logged < 3_000, "a full disk does not flood the log"
@@ -146,23 +146,23 @@ async def test_on_a_full_disk_workloads_come_go_and_end_with_their_reason(tidy_d
             await site.hub.apply(sleeper("steady"), sleeper("leaving"))
             await node.start()
             await node.ready()
-            await eventually(lambda: node.runs("steady", "leaving"), "they run", 20)
+            await eventually(lambda: node.runs("steady", "leaving"), "they run")
             reserve = node.directory / "records" / "reserve"
             await eventually(reserve.exists, "the reserve is there")
             stale = node.directory / "tmp" / "stale"
             stale.parent.mkdir()
             stale.write_bytes(bytes(1_000_000))
             fill(node.directory)
-            await eventually(lambda: not stale.exists(), "what may go goes", 20)
+            await eventually(lambda: not stale.exists(), "what may go goes")
             fill(node.directory)
             await eventually(lambda: not reserve.exists(), "the reserve is given up")
             hog = fill(node.directory)
             failing = ProcessSpec(command=["/bin/sh", "-c", "exit 3"])
             once = WorkloadSpec(name="once", process=failing, restart=Restart(policy="never"))
             await site.hub.apply(sleeper("steady"), sleeper("new"), once, prune=True)
-            await eventually(lambda: node.runs("steady", "new"), "the new one runs", 20)
-            await eventually(partial(_has_failed, node, "once", 3), "its exit is known", 20)
-            await eventually(partial(_is_gone, node, "leaving"), "the other one is gone", 20)
+            await eventually(lambda: node.runs("steady", "new"), "the new one runs")
+            await eventually(partial(_has_failed, node, "once", 3), "its exit is known")
+            await eventually(partial(_is_gone, node, "leaving"), "the other one is gone")
             await node.kill()
             await node.start()
             await node.ready()
@@ -242,18 +242,14 @@ async def test_a_node_starts_on_a_full_disk_without_its_hub(
             fill(node.directory)  # what the agent gave back is taken by somebody else
             await node.start()
             await node.ready()
-            await eventually(
-                lambda: node.runs("feeder", "steady", "chatter"), "workloads go on", 20
-            )
+            await eventually(lambda: node.runs("feeder", "steady", "chatter"), "workloads go on")
             await node.process.end(end)
             node.clean()  # a reboot: keeper and workloads are gone, too
             fill(node.directory)
             logged = len(node.log.read_bytes())
             await node.start()
             await node.ready()
-            await eventually(
-                lambda: node.runs("feeder", "steady", "chatter"), "workloads start", 20
-            )
+            await eventually(lambda: node.runs("feeder", "steady", "chatter"), "workloads start")
             await restarts_again(node)
             assert free_bytes(node.directory) == 0
             assert "Traceback" not in node.log.read_bytes()[logged:].decode()
@@ -277,9 +273,7 @@ async def test_a_hub_on_a_full_disk(tidy_dir: Path) -> None:
             logged = len(node.log.read_bytes()) + len(site.hub.process.log.read_bytes())
             for _ in range(40):
                 await feeder.publish(100)
-            await eventually(
-                partial(blames_the_disk, node), "the node says why nothing is taken", 20
-            )
+            await eventually(partial(blames_the_disk, node), "the node says why nothing is taken")
             with pytest.raises(
                 Transient, match=r"cannot write .*/hub\.db: the disk is full\. Free"
             ):

@@ -34,7 +34,7 @@ class Writer:
         )
         self.said = 0
         self._reading = asyncio.create_task(self._read())
-        await eventually(lambda: self.said > 40, "it writes", 30)
+        await eventually(lambda: self.said > 40, "it writes")
 
     async def die(self) -> None:
         self._process.send_signal(signal.SIGKILL)

@@ -123,7 +123,6 @@ async def _one_life(directory: Path, label: str, nth: int, told: dict[str, int])
 
 
 @pytest.mark.parametrize("on", [True, False], ids=["rotation", "switching-on"])
-@pytest.mark.timeout(60)
 async def test_whatever_operation_fails_the_next_try_ends_it(tmp_path: Path, *, on: bool) -> None:
     await fail_each(tmp_path, on_from_the_start=on, step=7)
 

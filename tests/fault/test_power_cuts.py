@@ -33,7 +33,6 @@ async def test_a_database_that_was_being_made_is_made_anew(memory_dir: Path) -> 
     await live_through(memory_dir, 1026, 2, sealed=False)
 
 
-@pytest.mark.timeout(60)
 async def test_a_seed_repeats_its_cuts(memory_dir: Path) -> None:
     first, second = memory_dir / "first", memory_dir / "second"
     first.mkdir()

@@ -142,7 +142,6 @@ async def play(directory: Path, url: str, seed: int, operations: int) -> Counter
 
 
 @pytest.mark.guarantee("G1")
-@pytest.mark.timeout(60)
 async def test_random_operations_and_partitions_end_in_identical_dumps(memory_dir: Path) -> None:
     done = await play(memory_dir, f"sqlite:///{memory_dir / 'hub.db'}", seed=1, operations=250)
     assert all(done[kind] for kind in ("cut", "answers lost", "restart", "delete", "people: drop"))

@@ -99,7 +99,7 @@ async def test_killed_while_exporting_and_importing(short_dir: Path) -> None:
 
 async def _kill_the_agent(site: Site) -> None:
     process = await site.shell.start("export", str(site.stick))
-    await eventually(lambda: bool(site.files(".part") or site.files()), "it writes", 20)
+    await eventually(lambda: bool(site.files(".part") or site.files()), "it writes")
     await site.node.kill()
     _, err = await process.communicate()
     assert b"Traceback" not in err
@@ -109,7 +109,7 @@ async def _kill_the_agent(site: Site) -> None:
 
 async def _kill_the_command(site: Site) -> None:
     process = await site.shell.start("export", str(site.stick))
-    await eventually(lambda: bool(site.files(".part") or site.files()), "it writes", 20)
+    await eventually(lambda: bool(site.files(".part") or site.files()), "it writes")
     with contextlib.suppress(ProcessLookupError):
         process.kill()
     await process.communicate()
@@ -118,7 +118,7 @@ async def _kill_the_command(site: Site) -> None:
 async def _kill_the_hub(site: Site) -> None:
     hub = site.shell.site.hub
     process = await site.shell.start("import", str(site.stick))
-    await eventually(lambda: hub.has(NAME, 1), "it takes", 20)
+    await eventually(lambda: hub.has(NAME, 1), "it takes")
     await hub.kill()
     _, err = await process.communicate()
     assert b"Traceback" not in err

@@ -187,7 +187,7 @@ class Histories(RuleBasedStateMachine):
                 and await self.node.store.unsent() == 0
             )
 
-        await eventually(arrived, "the hub has everything that the node accepted", timeout=20)
+        await eventually(arrived, "the hub has everything that the node accepted")
         assert self.hub.records.keys() <= self.accepted
 
 

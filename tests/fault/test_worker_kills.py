@@ -19,7 +19,7 @@ async def test_a_reload_survives_the_agents_death_and_happens_once(short_dir: Pa
     printed = ["0"]
     async with installation(short_dir) as site:
         node = await site.started(group(scripts))
-        await eventually(lambda: said(node) == printed, "it has begun", 20)
+        await eventually(lambda: said(node) == printed, "it has begun")
         for label in (
             "worker.restart.before-commit",
             "worker.restart.after-commit",
@@ -31,10 +31,10 @@ async def test_a_reload_survives_the_agents_death_and_happens_once(short_dir: Pa
             printed.append(label)
             say(scripts, label)
             await node.start(fault=(label, 1))
-            await eventually(lambda: not node.process.runs, f"it dies at {label}", 20)
+            await eventually(lambda: not node.process.runs, f"it dies at {label}")
             await node.start()
             await node.ready()
-            await eventually(lambda: said(node) == printed, f"{label}: {said(node)}", 30)
-            await eventually(lambda: is_settled(node), "nothing waits", 20)
+            await eventually(lambda: said(node) == printed, f"{label}: {said(node)}")
+            await eventually(lambda: is_settled(node), "nothing waits")
         found = await workers(node)
         assert [one.detail for one in found.restarts] == ["a.py"] * (len(printed) - 1)

@@ -102,7 +102,7 @@ async def test_a_share_that_does_not_answer_holds_nothing_up(rig: Rig) -> None:
         assert "does not answer" in status.problem
     assert (share.looks, len(rig.rooms)) == (1, 1)
     share.gate.set()
-    await eventually(lambda: share._look is not None and share._look.done(), "it answers", 5)
+    await eventually(lambda: share._look is not None and share._look.done(), "it answers")
     await rig.backups.once()
     assert len(rig.rooms) == 2
     assert (await rig.backups.status()).problem == ""

@@ -44,7 +44,7 @@ async def test_a_workload_from_the_file_to_its_end(shell: Shell) -> None:
 
     assert (await shell.run("apply", "-f", str(file))).code == 0
     assert (await shell.run("diff", "-f", str(file))).out == "no difference\n"
-    await eventually(lambda: node.runs("w1"), "w1 runs", 20)
+    await eventually(lambda: node.runs("w1"), "w1 runs")
     first = (await node.pids())["w1"]
 
     file.write_text(SPEC + "env: {A: '1'}\nstop: {grace: 2s}\n")
@@ -63,11 +63,11 @@ async def test_a_workload_from_the_file_to_its_end(shell: Shell) -> None:
         status = found[0]["nodes"]["n1"]["status"]  # type: ignore[index]
         return status["phase"] == "running" and status["pid"] != pid
 
-    await eventually(lambda: runs_as_another_than(first), "the change restarted it", 20)
+    await eventually(lambda: runs_as_another_than(first), "the change restarted it")
     second = (await node.pids())["w1"]
     restarted = await shell.run("restart", "workload", "w1", "-o", "json")
     assert (restarted.code, restarted.json) == (0, {"workload": "w1", "order": "restart"})
-    await eventually(lambda: runs_as_another_than(second), "it was restarted", 20)
+    await eventually(lambda: runs_as_another_than(second), "it was restarted")
 
     deleted = await shell.run("delete", "workload", "w1", "-o", "csv")
     assert (deleted.code, deleted.lines) == (0, ["workload,order", "w1,delete"])
@@ -117,7 +117,7 @@ async def test_records_from_the_hub_and_without_it(shell: Shell) -> None:
         PublishedRecord("u.c", 'text, with "quotes"', 1_790_000_002_000_000_000),
     )
     await publish(node, PublishedRecord("door.open", "now"), kind="event")
-    await eventually(lambda: shell.site.hub.has("*", 4), "all at the hub", 20)
+    await eventually(lambda: shell.site.hub.has("*", 4), "all at the hub")
 
     found = await shell.run("query", "t.*")
     assert [line.split() for line in found.lines] == [
@@ -152,7 +152,7 @@ async def test_records_from_the_hub_and_without_it(shell: Shell) -> None:
 
 async def test_a_node_as_its_hub_and_as_it_sees_itself(shell: Shell) -> None:
     node = await shell.site.started(sleeper("w1"))
-    await eventually(lambda: node.link_is("online"), "the link is up", 20)
+    await eventually(lambda: node.link_is("online"), "the link is up")
     table = await shell.run("get", "nodes")
     assert table.lines[0].split() == ["NAME", "STATE", "SEEN", "RUNNING", "VERSION", "LABELS"]
     assert table.lines[1].split()[:2] == ["n1", "online"]
@@ -170,7 +170,7 @@ async def test_a_node_as_its_hub_and_as_it_sees_itself(shell: Shell) -> None:
     assert (wrong.code, wrong.err) == (1, "skerry: cannot find node «n2»: known are: n1\n")
 
     await shell.site.hub.kill()
-    await eventually(lambda: node.link_is("offline"), "the node knows", 20)
+    await eventually(lambda: node.link_is("offline"), "the node knows")
     offline = await shell.run("node", "status")
     assert offline.lines[2].startswith("hub       offline for ")
     assert "connection refused" in offline.lines[2]
@@ -229,7 +229,7 @@ async def test_enrol_and_stop(shell: Shell) -> None:
     process = await shell.start(
         "node", "run", "--data-dir", str(shell.node_dir), "--set", "api.port=0"
     )
-    await eventually(lambda: running.runs("w1"), "w1 runs", 20)
+    await eventually(lambda: running.runs("w1"), "w1 runs")
     pids = running.processes()
     groups = f"*/skerry/{json.loads((shell.node_dir / 'containers.json').read_text())['mark']}"
     assert [*Path("/sys/fs/cgroup").glob(groups)]
@@ -246,7 +246,7 @@ async def test_enrol_and_stop(shell: Shell) -> None:
 @pytest.mark.guarantee("G5")
 async def test_a_frozen_hub_costs_seconds_and_its_answer_is_not_made_up(shell: Shell) -> None:
     node = await shell.site.started(sleeper("w1"))
-    await eventually(lambda: node.runs("w1"), "w1 runs", 20)
+    await eventually(lambda: node.runs("w1"), "w1 runs")
     assert shell.site.hub.process.process is not None
     shell.site.hub.process.process.send_signal(signal.SIGSTOP)
     try:

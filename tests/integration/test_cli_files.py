@@ -21,7 +21,7 @@ async def test_from_the_workload_to_the_person(shell: Shell) -> None:
     node = await shell.site.started(sleeper("cam"))
     data = content(900_000)
     ref = await upload(node, data)
-    await eventually(partial(arrived, shell.site, ref.sha256), "the file has arrived", 30)
+    await eventually(partial(arrived, shell.site, ref.sha256), "the file has arrived")
 
     listed = await shell.run("files", "list", "cam/*")
     assert listed.lines[0].split() == [
@@ -75,7 +75,7 @@ async def test_a_file_that_is_on_its_way_is_said_to_be(shell: Shell) -> None:
         node = await shell.site.started(sleeper("cam"), url=f"http://127.0.0.1:{proxy.port}")
         proxy.path.rate = 50_000
         await upload(node, content(900_000))
-        await eventually(partial(_is_listed, shell), "the record has arrived", 20)
+        await eventually(partial(_is_listed, shell), "the record has arrived")
         got = await shell.run("files", "get", "cam/a.bin")
         assert got.code == 1
         assert "of 900 KB have arrived from node «n1». Try later." in got.err

@@ -3,19 +3,16 @@
 import csv
 import json
 
-import pytest
 from tests.shell import Shell
 
 from skerry.testing.waiting import eventually
-
-pytestmark = pytest.mark.timeout(60)
 
 LIMITS = ("--set", "sync.network.max_bandwidth=1MB", "--set", "sync.network.monthly_cap=5GB")
 
 
 async def test_a_limited_node_syncs_on_request_and_says_what_it_did(shell: Shell) -> None:
     node = await shell.site.started(options=LIMITS)
-    await eventually(lambda: node.link_is("online"), "the node is online", 20)
+    await eventually(lambda: node.link_is("online"), "the node is online")
     went = await shell.run("sync", "now")
     assert (went.code, went.err) == (0, "")
     assert went.lines[0].startswith("result    success after ")

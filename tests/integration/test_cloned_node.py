@@ -21,8 +21,6 @@ from skerry.wire.link import RUN_HEADER
 from skerry.wire.people import NodeView
 from skerry.wire.sync import Enrolled, Hello
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @dataclass
 class Site:
@@ -79,7 +77,7 @@ async def test_a_clone_is_told_to_everybody(
             statuses = [await node.sync.status() for node in (original, clone)]
             return all("127.0.0.1" in status.double for status in statuses)
 
-        await eventually(both_know, "both agents know", 20)
+        await eventually(both_know, "both agents know")
         assert "two agents use this node's identity" in await site.problem()
         warnings = [record for record in caplog.records if "two agents" in record.getMessage()]
         assert len(warnings) == 1

@@ -99,7 +99,7 @@ def post(request: pytest.FixtureRequest, size: int) -> bytes:
 async def rest(reader: asyncio.StreamReader) -> bytes:
     """What still comes; the connection must end. A write into an ended one must not hide what came before."""
     came = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             while piece := await reader.read(65536):
                 came += piece
@@ -120,7 +120,7 @@ async def drip(writer: asyncio.StreamWriter) -> None:
 
 async def served(reader: asyncio.StreamReader) -> int:
     """The status of the next answer, which is read to its end."""
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
     size = int(head.lower().partition(b"content-length: ")[2].split()[0])
     await reader.readexactly(size)
     return int(head[9:12])
@@ -243,7 +243,7 @@ async def test_the_hubs_links_and_tails_may_last(tmp_path: Path) -> None:
             asked = asyncio.create_task(
                 client.get("/api/v1/nodes/a/logs/w?follow=true", headers=hub.person)
             )
-            message = from_text((await link.receive(timeout=10)).data)
+            message = from_text((await link.receive(timeout=30)).data)
             assert isinstance(message, Open)
             for _ in range(LINES):
                 await link.send_str(to_text(Data(message.channel, "line\n")))
@@ -251,7 +251,7 @@ async def test_the_hubs_links_and_tails_may_last(tmp_path: Path) -> None:
             answer = await asked
             received = b""
             while received.count(b"line\n") < LINES:
-                received += await asyncio.wait_for(answer.content.readany(), 10)
+                received += await asyncio.wait_for(answer.content.readany(), 30)
             answer.close()
 
 

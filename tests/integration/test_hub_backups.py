@@ -55,18 +55,18 @@ async def test_backups_that_fail_are_shown_until_they_work(
         async def works() -> bool:
             return not await health(hub) and bool((await status(hub)).counting)
 
-        await eventually(fails, "the failure is told", 20)
+        await eventually(fails, "the failure is told")
         assert str(share) not in str(await health(hub))
         assert "Is the stick or share mounted" in (await status(hub)).problem
         assert "Is the stick or share mounted" in await page(hub)
         share.mkdir()
-        await eventually(works, "a backup is there", 20)
+        await eventually(works, "a backup is there")
         assert len(list(share.glob("hub-test-*.skb"))) == 1
 
         async def shown_no_more() -> bool:
             return "Is the stick or share mounted" not in await page(hub)
 
-        await eventually(shown_no_more, "the page is rendered anew", 20)
+        await eventually(shown_no_more, "the page is rendered anew")
 
 
 async def test_a_second_hub_on_one_file_is_refused(tmp_path: Path) -> None:

@@ -84,14 +84,14 @@ async def test_a_hub_that_encrypts(tmp_path: Path) -> None:
     assert readable(tmp_path) == {"hub.db", sha256(BLOB)[2:]}
 
     async with running_hub(tmp_path, encryption=ON) as hub:
-        await eventually(lambda: is_at_rest(hub), "everything is sealed", 20)
+        await eventually(lambda: is_at_rest(hub), "everything is sealed")
         await apply(hub, "b")
         assert readable(tmp_path) == set()
         assert await environments(hub) == {"a": CANARY, "b": CANARY}
         [old] = (await keys(hub)).keys
         code, said = await command(hub, tmp_path, "hub", "key", "rotate")
         assert (code, "a new key is in force" in said) == (0, True), said
-        await eventually(lambda: is_at_rest(hub), "the old key is gone", 20)
+        await eventually(lambda: is_at_rest(hub), "the old key is gone")
         assert (await keys(hub)).keys[0].id != old.id
         code, said = await command(hub, tmp_path, "hub", "key", "status")
         assert "AES-256-GCM, keys sealed by software key beside the data" in said
@@ -141,14 +141,14 @@ async def test_two_hubs_with_one_key(tmp_path: Path, url: str) -> None:
             async with running_hub(shared, database=url, encryption=moved):
                 pass
         async with running_hub(shared, database=url, encryption=ON) as two:
-            await eventually(lambda: is_at_rest(two), "everything is sealed", 30)
+            await eventually(lambda: is_at_rest(two), "everything is sealed")
             for hub in (one, two, one):
                 [old] = (await keys(hub)).keys
                 await ask(hub, "POST", "/api/v1/keys/rotate")
                 for name, each in (("b", one), ("c", two)):
                     await apply(each, name)
                 for each in (one, two):
-                    await eventually(lambda each=each: is_at_rest(each), "it is gone", 30)
+                    await eventually(lambda each=each: is_at_rest(each), "it is gone")
                     assert (await keys(each)).keys[0].id != old.id
                     assert await environments(each) == dict.fromkeys("abc", CANARY)
             assert (await keys(one)).keys[0].id == (await keys(two)).keys[0].id

@@ -52,4 +52,4 @@ async def test_rows_outlive_the_agent_and_reach_the_hub(short_dir: Path) -> None
         async def there() -> bool:
             return await asyncio.to_thread(hub.count) == 2
 
-        await eventually(there, "the hub has both", 20)
+        await eventually(there, "the hub has both")

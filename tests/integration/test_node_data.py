@@ -32,7 +32,7 @@ def publisher(store: RecordStore, clock: SystemClock | ManualClock) -> Publisher
 
 
 async def take(rows: Subscription, count: int) -> list[Row]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return [await anext(rows) for _ in range(count)]
 
 

@@ -48,11 +48,11 @@ async def test_who_passes_the_limit_is_ended_and_marked(short_dir: Path) -> None
         await site.hub.apply(sleeper("steady"))
         await node.start()
         await node.ready()
-        await eventually(lambda: node.runs("steady"), "the neighbour runs", 20)
+        await eventually(lambda: node.runs("steady"), "the neighbour runs")
         agent = (await status_of(node)).pid
         pids = await node.pids()
         await site.hub.apply(hog("hog"))
-        await eventually(partial(has_failed, node, "hog"), "the hog is ended", 30)
+        await eventually(partial(has_failed, node, "hog"), "the hog is ended")
         status = await status_of(node)
         ended = {each.workload: each for each in status.workloads}["hog"]
         assert ended.exit is not None
@@ -66,7 +66,7 @@ async def test_who_passes_the_limit_is_ended_and_marked(short_dir: Path) -> None
         assert event.meta["workload"] == "hog"
         assert int(event.meta["bytes"]) > 400 * MB
         await site.hub.apply(hog("daemon", DAEMON + HOG))
-        await eventually(partial(has_failed, node, "daemon"), "a daemon of it counts, too", 30)
+        await eventually(partial(has_failed, node, "daemon"), "a daemon of it counts, too")
 
 
 async def is_within(node: Node) -> bool:
@@ -74,7 +74,6 @@ async def is_within(node: Node) -> bool:
     return usage is not None and usage.used <= usage.limit and set(usage.workloads) == {"steady"}
 
 
-@pytest.mark.timeout(60)
 async def test_a_node_near_its_limit_says_so(short_dir: Path) -> None:
     script = HOG.replace("range(30)", "range(9)")
     async with installation(short_dir) as site:
@@ -85,8 +84,8 @@ async def test_a_node_near_its_limit_says_so(short_dir: Path) -> None:
         await site.hub.apply(hog("cam", script, resources=Resources(memory=195 * MB)))
         await node.start()
         await node.ready()
-        await eventually(lambda: node.runs("cam"), "it runs", 20)
-        await eventually(partial(names_a_problem, node), "the status names it", 20)
+        await eventually(lambda: node.runs("cam"), "it runs")
+        await eventually(partial(names_a_problem, node), "the status names it")
         await eventually(partial(site.hub.has, "skerry.memory.high", 1), "the event arrives")
         async with node_api(node.directory) as api:
             checks = {each.name: each for each in (await api.get("/v1/doctor", Doctor)).checks}

@@ -4,7 +4,6 @@ import asyncio
 import random
 from pathlib import Path
 
-import pytest
 from tests.shared_rig import Fleet, SharingNode, fleet
 
 from skerry.kit.clock import SystemClock
@@ -125,7 +124,6 @@ async def _has(node: SharingNode, entity: str, row_id: str) -> bool:
     return await node.program.get(entity, row_id) is not None
 
 
-@pytest.mark.timeout(60)
 async def test_a_high_row_waits_for_no_more_than_a_piece(short_dir: Path) -> None:
     link = Link(100_000)
     piece = link.turns.piece

@@ -132,7 +132,7 @@ async def test_publishing_waits_out_an_absent_node_and_nothing_comes_twice(
     working = asyncio.create_task(asyncio.to_thread(work))
     for stop_at in (50, 100, 150, 200):
         async with local_node(short_dir, path) as store:
-            await eventually(lambda: len(accepted) >= stop_at, f"{stop_at} values", 20)  # noqa: B023
+            await eventually(lambda: len(accepted) >= stop_at, f"{stop_at} values")  # noqa: B023
         seen = [value for _, _, value in held(store)]
         assert seen == list(range(len(seen)))
     await working
@@ -220,7 +220,7 @@ async def test_a_subscription_goes_on_behind_the_last_row_after_restarts(
             await eventually(lambda: len(seen) == n - 1, "rows go on")  # noqa: B023
     async with local_node(short_dir, path) as store:
         await store.append(submission(5, "end"))
-        await asyncio.wait_for(following, 10)
+        await asyncio.wait_for(following, 30)
     assert [row.value for row in seen] == ["a", "while away 3", "while away 4", "end"]
 
 
@@ -237,7 +237,7 @@ async def test_a_subscription_cut_off_before_its_first_row_misses_nothing(
     async with local_node(short_dir, short_dir / "other" / "sock") as store:
         await store.append(submission(1, "nobody listens now"))
     async with local_node(short_dir, path):
-        assert (await asyncio.wait_for(first, 10)).value == "nobody listens now"
+        assert (await asyncio.wait_for(first, 30)).value == "nobody listens now"
 
 
 async def test_a_wrong_subscription_ends_with_an_error(short_dir: Path, path: Path) -> None:
@@ -311,7 +311,7 @@ async def _run(script: str, **environment: str) -> None:
         env={"PATH": os.environ["PATH"], **environment},
         stderr=asyncio.subprocess.PIPE,
     )
-    _, stderr = await asyncio.wait_for(process.communicate(), 20)
+    _, stderr = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 0, stderr.decode()
 
 
@@ -339,7 +339,7 @@ async def test_the_samples_measure_watch_and_end_when_asked(
     async with local_node(short_dir, path) as store:
         sensors = sample("host_sensors", INTERVAL="50ms")
         watch = sample("disk_watch", LIMITS="host.memory.used=1 host.cpu.percent=1000")
-        await eventually(lambda: store.head("event").n == 1, "the limit is crossed", 20)
+        await eventually(lambda: store.head("event").n == 1, "the limit is crossed")
         [(_, _, text)] = held(store, "event")
         assert str(text).startswith("host.memory.used is ")
         client = make_client(path)
@@ -362,7 +362,7 @@ async def test_the_samples_measure_watch_and_end_when_asked(
             await asyncio.to_thread(client.publish, "measurement", low, 5.0)
             return store.head("event").n > told
 
-        await eventually(told_back, "back to normal is told", 20)
+        await eventually(told_back, "back to normal is told")
         assert "back at or below" in str(held(store, "event")[-1][2])
         again.terminate()
         assert await asyncio.to_thread(again.wait, 10) == 0

@@ -146,7 +146,7 @@ async def test_a_node_that_pulls_hears_of_changes_on_its_link(tmp_path: Path) ->
         await Caller(session, hub.node(node)).pull()
         async with session.ws_connect("/sync/v1/link", headers=hub.node(node)) as link:
             await Caller(session, hub.person).ask("PUT", f"{ROWS}/r", {"body": {}})
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 assert "news" in await link.receive_str()
 
 

@@ -74,7 +74,7 @@ async def there_and_back(site: Site) -> None:
     await site.restart(url=site.shell.site.hub.url)  # online without the receipt
     await site.publish(500)
     hub = site.shell.site.hub
-    await eventually(lambda: hub.has("deck.depth", site.published), "all is there", 20)
+    await eventually(lambda: hub.has("deck.depth", site.published), "all is there")
     await site.has_all_once()
 
 

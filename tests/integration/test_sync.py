@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.sync_rig import A, B, NodeRig, counters, has
 
+from skerry.kit.clock import NS
 from skerry.testing.fake_hub import FakeHub
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
@@ -131,30 +132,43 @@ async def test_a_refused_unit_is_kept_tried_ever_more_rarely_and_shown(
     await node.publish(B, 1, 5, "event")
     node.sync_on()
     await has(hub, B, 5)
-    await eventually(lambda: len(refused(hub)) == 1, "the unit was refused")
+    await eventually(lambda: node.settled("event") == 5, "and the node knows")
+    await eventually(lambda: node.refusals("keep") == 1, "the unit was refused")
     status = await node.sync.status()
     assert status.result == "failing"
     assert status.failures == 1
     assert [lane.problem for lane in status.lanes if lane.lane == "keep"] == [
         "cannot push: lane «keep» is refused by the test"
     ]
-    pauses = []
-    for tries in range(2, 10):
-        started = manual_clock.monotonic_ns()
-        while len(refused(hub)) < tries:
-            manual_clock.advance(2.0)
-            await asyncio.sleep(0.0005)
-        pauses.append((manual_clock.monotonic_ns() - started) / 1e9)
-    assert all(lane.parked == (lane.lane == "keep") for lane in (await node.sync.status()).lanes)
     # After five it is parked: tried with the schedule, a tenth more or less.
-    for pause, full in zip(pauses, (30, 60, 120, 240, 600, 600, 600, 600), strict=True):
-        assert 0.9 * full - 4 <= pause <= (1.1 if full == 600 else 1) * full + 10
+    earliest = manual_clock.monotonic_ns()
+    for tries, full in enumerate((30, 60, 120, 240, 600, 600, 600, 600), start=1):
+        await eventually(lambda: node.refusals("keep") == tries, "the node knows")  # noqa: B023 - waited for here
+        latest = manual_clock.monotonic_ns()
+        await passes_until(manual_clock, earliest + int((0.9 * full - 4) * NS))
+        assert len(refused(hub)) == tries
+        earliest = manual_clock.monotonic_ns()
+        await passes_until(manual_clock, latest + int(((1.1 if full == 600 else 1) * full + 2) * NS))  # fmt: skip
+        await eventually(lambda: len(refused(hub)) > tries, "it is tried again")  # noqa: B023 - waited for here
+        assert len(refused(hub)) == tries + 1
+    assert all(lane.parked == (lane.lane == "keep") for lane in (await node.sync.status()).lanes)
     hub.refusing.clear()
     while counters(hub, A) != [1, 2, 3, 4, 5]:
         manual_clock.advance(10.0)
         await asyncio.sleep(0.001)
     await eventually(lambda: node.reachability.connected, "connected")
-    assert [lane.problem for lane in (await node.sync.status()).lanes] == ["", "", "", ""]
+
+    async def well() -> bool:
+        return not any(lane.problem for lane in (await node.sync.status()).lanes)
+
+    await eventually(well, "the node knows")
+
+
+async def passes_until(clock: ManualClock, end: int) -> None:
+    """In steps of two seconds, and no further however slow the others are."""
+    while clock.monotonic_ns() < end:
+        clock.advance(2.0)
+        await asyncio.sleep(0.0005)
 
 
 def refused(hub: FakeHub) -> list[int]:

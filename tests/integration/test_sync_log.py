@@ -141,7 +141,7 @@ async def test_a_refusal_waits_and_then_counts_as_failed(node: NodeRig, hub: Hub
     hub.refusing.add("keep")
     node.sync_on()
     await node.publish(A, 1, 1)
-    await eventually(lambda: len(lines(node, "retry", "keep")) >= 5, "five refusals", 20)
+    await eventually(lambda: len(lines(node, "retry", "keep")) >= 5, "five refusals")
     told = lines(node, "retry", "keep")[:5]
     assert [line.status for line in told] == ["waiting"] * 4 + ["failed"]
     assert [line.details["attempts"] for line in told] == [1, 2, 3, 4, 5]
@@ -149,7 +149,7 @@ async def test_a_refusal_waits_and_then_counts_as_failed(node: NodeRig, hub: Hub
     assert all(27 * 2**n <= wait <= 30 * 2**n for n, wait in enumerate(waits[:4]))
     assert 540 <= waits[4] <= 660  # parked: until the schedule
     hub.refusing.clear()
-    await eventually(lambda: statuses(node, "push", "keep") == ["success"], "kept and sent", 20)
+    await eventually(lambda: statuses(node, "push", "keep") == ["success"], "kept and sent")
 
 
 async def test_what_is_pulled_is_told_row_by_row(node: NodeRig, hub: Hub) -> None:

@@ -53,7 +53,7 @@ async def link(hub: RunningHub, node: Enrolled, client: Client) -> AsyncIterator
 
 
 async def receive(link: Socket) -> Message:
-    frame = await link.receive(timeout=10)
+    frame = await link.receive(timeout=30)
     assert frame.type is aiohttp.WSMsgType.TEXT, frame
     return from_text(frame.data)
 
@@ -85,7 +85,7 @@ async def test_a_newer_connection_replaces_the_older_and_says_whose_it_is(
         client.ws_connect(LINK, headers=hub.node(node) | {RUN_HEADER: "run-1"}) as link,
         client.ws_connect(LINK, headers=hub.node(node) | {RUN_HEADER: run}) as newer,
     ):
-        frame = await link.receive(timeout=10)
+        frame = await link.receive(timeout=30)
         assert (frame.type, frame.data) == (aiohttp.WSMsgType.CLOSE, code)
         async with asyncio.TaskGroup() as group:
             request = group.create_task(read_text(client, LOGS, hub.person))
@@ -102,7 +102,7 @@ async def test_a_deleted_node_loses_its_link_and_every_right_at_once(
     async with client.delete("/api/v1/nodes/a", headers=hub.person) as response:
         deleted = decode(await response.read(), NodeDeleted, "answer")
         assert (response.status, deleted) == (200, NodeDeleted(node.node_id, "a", []))
-    frame = await link.receive(timeout=10)
+    frame = await link.receive(timeout=30)
     assert (frame.type, frame.data) == (aiohttp.WSMsgType.CLOSE, DELETED)
     for call in ("hello", "push", "pull"):
         async with client.post(f"/sync/v1/{call}", headers=hub.node(node), data=b"{}") as response:
@@ -162,14 +162,14 @@ async def test_a_dead_peer_loses_its_link(tmp_path: Path) -> None:
         ]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         assert (await reader.readline()).startswith(b"HTTP/1.1 101")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await reader.read()  # to the end: pings that nobody answers, and the close
         writer.close()
 
 
 async def test_nonsense_ends_the_link(link: Socket) -> None:
     await link.send_str("nonsense")
-    frame = await link.receive(timeout=10)
+    frame = await link.receive(timeout=30)
     assert frame.type is aiohttp.WSMsgType.CLOSE
     assert "link message" in frame.extra
 
@@ -274,7 +274,7 @@ async def test_more_than_the_credit_ends_the_link(
         request = group.create_task(read_text(client, LOGS, hub.person))
         channel = (await opened(link)).channel
         await send(link, Data(channel, "x" * (WINDOW + 1)))
-        frame = await link.receive(timeout=10)
+        frame = await link.receive(timeout=30)
     assert frame.type is aiohttp.WSMsgType.CLOSE
     assert "credit" in frame.extra
     assert request.result()[0] == 503
@@ -312,6 +312,25 @@ async def test_news_from_any_thread_are_told_once_while_the_line_is_busy() -> No
     await eventually(lambda: len(socket.sent) > 1, "later news are told too")
     assert set(socket.sent) == {News()}
     assert len(socket.sent) <= 3  # the one in the line, one for all that waited, the last
+    socket.over.set()
+    await running
+
+
+async def test_news_of_rows_alone_say_so_and_never_hide_other_news() -> None:
+    links = Links()
+    socket = ScriptedSocket()
+    turn = asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(links.run("node-1", socket, None, lambda: None, turn))  # type: ignore[arg-type]
+    await eventually(lambda: links.connected("node-1"), "the link runs")
+    socket.free.set()
+    links.notify_rows("node-1")
+    await eventually(lambda: socket.sent == [News(rows=True)], "rows are told")
+    told = (links.notify_rows, links.notify), (links.notify, links.notify_rows)
+    for number, (first, second) in enumerate(told, 2):
+        first("node-1")
+        second("node-1")
+        await eventually(lambda number=number: len(socket.sent) == number, "both are told at once")
+        assert socket.sent[-1] == News()
     socket.over.set()
     await running
     with pytest.raises(Transient, match="no live link"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
+from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 import msgspec
@@ -42,9 +43,16 @@ def canonical(body: bytes) -> bytes:
 
 def mark(row_id: str, rev: int, body: bytes) -> int:
     """What a live row adds to its entity's digest: 64 bits of BLAKE2b over id, revision and canonical body."""
-    name = row_id.encode()
-    data = b"%d:%d:%b%b" % (rev, len(name), name, body)
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+    return next(marks([(row_id, rev, body)]))
+
+
+def marks(rows: Iterable[tuple[str, int, bytes]]) -> Iterator[int]:
+    """`mark` of many rows: id, revision and canonical body of each."""
+    blake2b, number = hashlib.blake2b, int.from_bytes
+    for row_id, rev, body in rows:
+        name = row_id.encode()
+        data = b"%d:%d:%b%b" % (rev, len(name), name, body)
+        yield number(blake2b(data, digest_size=8).digest(), "big")
 
 
 def decoded(body: bytes) -> Body:

@@ -84,6 +84,16 @@ class RowFeed:
             else:
                 return RowsPage(parts, self._clock.wall_ns())
 
+    def answer_within(
+        self, connection: Connection, node_id: str, pull: RowsPull
+    ) -> RowsPage | None:
+        """As `answer`, in a snapshot of the caller's; None where that takes more than reading."""
+        self._readers.pulled(node_id, pull.cursors)
+        try:
+            return RowsPage(self._parts(connection, node_id, pull), self._clock.wall_ns())
+        except _Lost:
+            return None
+
     async def buckets(self, asked: Buckets) -> BucketsReply:
         """The rows of the buckets whose sums differ. Raises InvalidInput."""
         if len(asked.sums) != BUCKETS:

@@ -6,7 +6,7 @@ Everything here happens in the caller's transaction. `shared_rows` edits, `share
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -188,6 +188,13 @@ class Sums:
         if old != new:
             bucket = bucket_of(row_id)
             self._changes[bucket] = self._changes.get(bucket, 0) + new - old
+
+    def come(self, marks: Mapping[str, int]) -> None:
+        """The hub had none of these rows, and has them with these marks."""
+        changes, bucket = self._changes, bucket_of
+        for row_id, now in marks.items():
+            at = bucket(row_id)
+            changes[at] = changes.get(at, 0) + now
 
     def save(self, db: sqlite3.Connection, entity: str) -> None:
         """Within the transaction of the rows themselves."""

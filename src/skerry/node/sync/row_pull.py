@@ -77,7 +77,7 @@ def _follow(cursors: dict[str, str], page: RowsPage) -> None:
 
 
 class RowPull:
-    """Takes over the hub's shared rows. `news` rings as for `pull.PullLoop`; `greeted` counts answered hellos.
+    """Takes over the hub's shared rows. `news` is rung by the live link and after each hello; `greeted` counts answered hellos.
 
     With a `priority` it pulls the entities of that class only.
     """

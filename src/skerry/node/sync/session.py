@@ -56,7 +56,7 @@ class Agent(msgspec.Struct, frozen=True):
 
 
 class Puller(Protocol):
-    """A loop that takes over changes of the hub's: `pull.PullLoop`, `row_pull.RowPull`. All wait for the same news."""
+    """A loop that takes over changes of the hub's: `pull.PullLoop`, `row_pull.RowPull`."""
 
     @property
     def problem(self) -> str:
@@ -137,6 +137,8 @@ class Session:
         self._pushing: dict[Lane, asyncio.Task[None]] = {}
         self.pullers: list[Puller] = [pull]
         """The state's first, then those of shared rows where there are any: one, or one of each class."""
+        self.row_news = Bell()
+        """Rings for the pullers of shared rows, as `pull.news` for the state's."""
         self._pulling: dict[int, asyncio.Task[None]] = {}
         self.greetings = 0
         """Hellos that were answered since the start."""
@@ -160,12 +162,16 @@ class Session:
             log.warning("the hub knows another history of this node (%s)", cause)
             reply, findings = await self._begin_again(hello, reply, findings)
         for lane, push in self._pushes.items():
-            push.backed_up = reply.backed_up_through.get(lane, 0)
+            backed_up = reply.backed_up_through.get(lane, 0)
+            # A unit's answer that came meanwhile may be the newer word: then the smaller one is safe.
+            answered = push.acknowledged != before[lane]
+            push.backed_up = min(backed_up, push.backed_up) if answered else backed_up
         for lane, found in findings.items():
             await self._resume(tasks, lane, found.decision)
         self._start_pulling(tasks)
         self.greetings += 1
         self._pull.news.ring()
+        self.row_news.ring()
         if reply.double and (self._asking is None or self._asking.done()):
             self._asking = tasks.start(self._ask_again(), name="question after the other agent")
 
