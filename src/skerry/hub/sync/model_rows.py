@@ -96,8 +96,8 @@ class ModelRows:
             self._changed([DECLARATIONS])
         return Declared(declaration, local=False)
 
-    async def change(self, entity: str, asked: Changes) -> ChangesMade:
-        """Makes all changes, or none. Raises InvalidInput, NotFound, Refused, TooLarge."""
+    async def change(self, entity: str, asked: Changes, who: str = "") -> ChangesMade:
+        """Makes all changes, or none; `who` asks. Raises InvalidInput, NotFound, Refused, TooLarge."""
         check_name(entity)
         check_changes(entity, asked)
         ids = [each.id for each in asked.changes]
@@ -120,7 +120,7 @@ class ModelRows:
                 if (edit := _edit(entity, declaration, each, held.get(each.id), again=asked.again))
             ]
             if edits:
-                self._apply(connection, entity, edits, held)
+                self._apply(connection, entity, edits, held, who)
             now = shared.rows(connection, entity, ids)
             made = [_written(each, held.get(each.id), now.get(each.id)) for each in asked.changes]
             return made, bool(edits)
@@ -164,7 +164,12 @@ class ModelRows:
         return WaitingEdits(await self._store.read(work))
 
     def _apply(
-        self, connection: Connection, entity: str, edits: list[Edit], held: Mapping[str, Stored]
+        self,
+        connection: Connection,
+        entity: str,
+        edits: list[Edit],
+        held: Mapping[str, Stored],
+        who: str = "",
     ) -> None:
         """Judges edits of now, each later than everything that the hub knew of its row."""
         now = self._clock.wall_ns()
@@ -175,7 +180,7 @@ class ModelRows:
             )
             for each in edits
         ]
-        rows_push.apply(connection, [EditFrame(entity, made)], "", now)
+        rows_push.apply(connection, [EditFrame(entity, made)], "", now, who)
 
 
 def _edit(
