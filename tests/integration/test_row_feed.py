@@ -1,5 +1,8 @@
 """A row lane's feed on a real store: which frame goes next, and what a hello says about the hub."""
 
+import asyncio
+import contextlib
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,13 +10,17 @@ import msgspec
 import pytest
 from tests.shared_node import SharedNode, of_hub
 
+from skerry.core.lanes import extend
 from skerry.kit.bell import Bell
-from skerry.kit.errors import InvalidInput
+from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Continue, HubWentBack
+from skerry.node.sync.pace import Pace
+from skerry.node.sync.push import LanePush
 from skerry.node.sync.row_feed import RowFeed
 from skerry.testing.manual_clock import ManualClock
+from skerry.testing.waiting import eventually
 from skerry.wire.shared import Declaration, EditFrame
 from skerry.wire.sync import LanePoint, PushReply, PushUnit
 
@@ -156,3 +163,52 @@ async def test_a_version_that_came_before_an_older_answer_is_pulled_at_once(
         assert news.count == 0
         await feed.confirm(PushReply("ok", LanePoint(frame.n, frame.chain), 0, revs=[rev]))
     assert news.count == 1
+
+
+class TakingHub:
+    """Takes every unit; `units` are the numbers of their first frames."""
+
+    def __init__(self) -> None:
+        self.units: list[int] = []
+
+    async def push(self, unit: PushUnit) -> PushReply:
+        self.units.append(unit.first)
+        chain = extend(unit.previous, bytes(unit.frames[0]))
+        return PushReply("ok", LanePoint(unit.first, chain), 0, revs=[unit.first])
+
+
+def passes(clock: ManualClock) -> bool:
+    """Half a minute: longer than anybody waits."""
+    clock.advance(30.0)
+    return True
+
+
+@pytest.mark.parametrize("frozen", [1, 3])
+async def test_what_a_full_disk_does_not_take_is_not_asked_for_again(
+    node: SharedNode, feed: RowFeed, manual_clock: ManualClock, frozen: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for n in range(frozen):
+        await node.program.put(NAME, f"r{n}", b"{}")
+        await node.frames.freeze("rows-medium")
+    acknowledge, tries = node.frames.acknowledge, 0
+
+    async def full(*_: object, **__: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise Transient("the disk is full")
+
+    monkeypatch.setattr(node.frames, "acknowledge", full)
+    hub = TakingHub()
+    push = LanePush(feed, hub, manual_clock, random.Random(1), pace=Pace(), log=node.log)  # type: ignore[arg-type]  # it only pushes
+    task = asyncio.create_task(push.run(LanePoint()))
+    await eventually(lambda: passes(manual_clock) and tries >= 7, "the answer cannot be kept")
+    assert hub.units == [1, 2][: min(frozen, 2)]
+    assert "cannot push" in push.problem
+    monkeypatch.setattr(node.frames, "acknowledge", acknowledge)
+    await eventually(lambda: passes(manual_clock) and push.settled.n == frozen, "all is taken over")
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert hub.units == [*range(1, frozen + 1)]
+    assert {row.status for row in await node.program.list(NAME)} == {"synced"}

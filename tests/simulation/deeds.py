@@ -135,7 +135,11 @@ class Deeds:
         what = self._chance.choice(("f0", "f1", "n", "tags"))
         read = await life.program.get(*place)
         edit = self._oracle.edits[token] = Edit(node.name, place, token, at=_now(), field=what)
-        body = {"pad": LONG if place[1] == "c" else ""} if read is None else json.loads(bytes(read.body))
+        body = (
+            {"pad": LONG if place[1] == "c" else ""}
+            if read is None
+            else json.loads(bytes(read.body))
+        )
         if what == "n":
             body["n"] = body.get("n", 0) + 1
             edit.silent = True

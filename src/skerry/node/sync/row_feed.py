@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from skerry.kit.bell import Bell
+from skerry.kit.errors import Transient
 from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.state import NodeStore
@@ -128,13 +129,17 @@ class RowFeed:
             self.lane, self._sent.n
         ) and await self._frames.has_waiting(self.lane)
         if answer is not None:
-            await self._frames.acknowledge(
-                self.lane,
-                answer.point,
-                answer.revs,
-                answer.judged,
-                freeze=self._most if freeze else 0,
-            )
+            try:
+                await self._frames.acknowledge(
+                    self.lane,
+                    answer.point,
+                    answer.revs,
+                    answer.judged,
+                    freeze=self._most if freeze else 0,
+                )
+            except Transient:  # a full disk: it is taken over later
+                self._answer = answer
+                raise
             if self._pulled.wants_any():
                 self._news.ring()  # they came while the answer was on its way, and the schedule is far off
             if answer.judged:
@@ -147,9 +152,12 @@ class RowFeed:
         return None if chain is None else LanePoint(n, chain)
 
     async def confirm(self, reply: PushReply) -> None:
-        judged = judged_of(reply.judged)
-        frame = self._frame if judged else b""
-        self._answer, self._frame = _Answer(self._sent, reply.revs, judged, frame), b""
+        if self._answer is not None and self._answer.point != self._sent:
+            await self._go_on()
+        if self._answer is None:
+            judged = judged_of(reply.judged)
+            frame = self._frame if judged else b""
+            self._answer, self._frame = _Answer(self._sent, reply.revs, judged, frame), b""
         if not await self._frames.has_after(self.lane, self._sent.n):
             await self._go_on()
         self._hub = reply.point
