@@ -72,7 +72,7 @@ class _Waiting(msgspec.Struct):
 
     def opened(self, table: SharedTable, entity: str) -> list[Edit]:
         """With plain bodies."""
-        whole = [each for each in self.edits if type(each) is tuple]
+        whole = [each for each in self.edits if not isinstance(each, Edit)]
         bodies = table.bodies(entity, [(each[1], each[7]) for each in whole])
         plain = map(_whole, whole, bodies)
         if len(whole) == len(self.edits):
