@@ -21,7 +21,7 @@ from skerry.node.sync.push import LanePush
 from skerry.node.sync.row_feed import RowFeed
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
-from skerry.wire.shared import Declaration, EditFrame
+from skerry.wire.shared import Declaration, EditFrame, Judged
 from skerry.wire.sync import LanePoint, PushReply, PushUnit
 
 NAME = "recipe"
@@ -212,3 +212,25 @@ async def test_what_a_full_disk_does_not_take_is_not_asked_for_again(
         await task
     assert hub.units == [*range(1, frozen + 1)]
     assert {row.status for row in await node.program.list(NAME)} == {"synced"}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "told"), [(b'{"x":1}', []), (b'{"x":2}', ["row «a»"])], ids=["alike", "otherwise"]
+)
+async def test_an_edit_that_says_what_the_hub_has_already_has_met_nothing(
+    node: SharedNode, feed: RowFeed, theirs: bytes, told: list[str]
+) -> None:
+    heard: list[str] = []
+
+    async def tell(_: str, words: str, __: object) -> None:
+        heard.append(words.partition(" of ")[0])
+
+    feed._tell = tell
+    await node.program.put(NAME, "a", b'{"x":1}')
+    outgoing = await feed.unit(LanePoint())
+    assert outgoing is not None
+    lost = msgspec.Raw(msgspec.json.encode([Judged(0, "lost", of_hub("a", 9, theirs))]))
+    await feed.confirm(PushReply("ok", outgoing.through, 0, revs=[9], judged=lost))
+    assert heard == told
+    logged = "SELECT count(*) FROM sync_log WHERE operation = 'conflict'"
+    assert node.rows.reader.execute(logged).fetchone()[0] == len(told)

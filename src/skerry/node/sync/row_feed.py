@@ -19,7 +19,7 @@ from skerry.node.sync.feeds import Outgoing
 from skerry.node.sync.pace import CONFLICT, Tell, untold
 from skerry.wire.codec import decode
 from skerry.wire.records import Meta
-from skerry.wire.shared import EditFrame, Judged, judged_of
+from skerry.wire.shared import Edit, EditFrame, Judged, judged_of
 from skerry.wire.sync import Lane, LanePoint, PushReply, PushUnit
 
 _MAX_FRAMES = 1000
@@ -165,7 +165,7 @@ class RowFeed:
     async def _tell_of(self, answer: _Answer) -> None:
         """Edits that met others, one event each; of very many at once the rest together."""
         frame = decode(answer.frame, EditFrame, f"frame of lane «{self.lane}»")
-        met = [each for each in answer.judged if each.outcome != "whole"]
+        met = [each for each in answer.judged if _has_met(frame.edits[each.index], each)]
         for each in met[:_EVENTS]:
             row = frame.edits[each.index].id
             words = f"row «{row}» of «{frame.entity}»: {_WORDS[each.outcome]}"
@@ -181,3 +181,13 @@ class RowFeed:
 
     async def failing(self, unit: PushUnit) -> None:
         await self._frames.failing(self.lane, unit.first)
+
+
+def _has_met(edit: Edit, judged: Judged) -> bool:
+    """Whether the edit met another one: not where the other side says the same, as of two nodes that declare alike."""
+    row = judged.row
+    if judged.outcome != "lost" or row is None:
+        return judged.outcome != "whole"
+    if row.deleted or edit.kind == "delete":
+        return row.deleted != (edit.kind == "delete")
+    return edit.kind == "patch" or bool(row.base) or bytes(edit.body) != bytes(row.body)
