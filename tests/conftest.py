@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.engines import (
     docker_daemon,
     docker_engine,
@@ -20,6 +21,10 @@ from tests.postgres import postgres
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.testing.manual_clock import ManualClock
+
+# Hypothesis gives a test up whose examples take longer than it likes, which says how busy the machine is.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 __all__ = ["docker_daemon", "docker_engine", "engine", "podman_daemon", "podman_engine", "postgres"]
 
