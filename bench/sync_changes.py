@@ -26,7 +26,7 @@ from skerry.testing.running_hub import RunningHub
 from skerry.wire.codec import encode
 from skerry.wire.entities import Find
 from skerry.wire.rounds import SyncRound
-from skerry.wire.shared import DECLARATIONS, RowsPull
+from skerry.wire.shared import DECLARATIONS, Round, RowsPull
 from skerry.wire.sync import PROTOCOL, Hello, Pull
 
 ROWS = 10_000
@@ -64,7 +64,7 @@ async def run(place: Path, peers: Mapping[str, Peers]) -> list[Figure]:
         _seen_figure("the hub → a node", down, peers.get("change pulled", {})),
         Figure(
             "sync",
-            "a round of nothing: the node's questions after states and rows, and the answers (median)",
+            "a round of nothing: the node's question after states and rows, and the answer (median)",
             statistics.median(rounds),
             "ms",
             target=3.0,
@@ -203,10 +203,10 @@ async def _nothing(site: Site) -> list[float]:
         times = []
         for _ in range(ROUNDS):
             started = time.perf_counter()
-            page, state = await asyncio.gather(rows.rows(RowsPull(cursors)), uplink.pull(known))
+            reply = await rows.round(Round(known, RowsPull(cursors)))
             times.append((time.perf_counter() - started) * 1000)
-            assert not state.rows
-            assert not any(part.rows or part.more or part.repair for part in page.parts)
+            assert not reply.state.rows
+            assert not any(part.rows or part.more or part.repair for part in reply.rows.parts)
         return times
 
 

@@ -25,16 +25,19 @@ from skerry.hub.store.keys import Wish
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.model_rows import ModelRows
+from skerry.hub.sync.own_edits import OwnEdits
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.readers import Readers
+from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
-from skerry.kit.sqlite import Driver
+from skerry.kit.sqlite_connections import Driver
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.memory_blobs import MemoryBlobs
 from skerry.testing.running_hub import EnrolledNode
 from skerry.wire.codec import encode
+from skerry.wire.link import News
 from skerry.wire.people import Apply, ApplyReply
 from skerry.wire.records import Batch, Kind, Record, Value
 from skerry.wire.sync import (
@@ -61,6 +64,7 @@ from skerry.wire.workload import (
 DAY = 86400.0
 SESSION = "ab" * 16
 INCARNATION = "11" * 16
+ALL_NEWS = News()
 
 
 class HubRig:
@@ -73,7 +77,7 @@ class HubRig:
         encryption: Wish | None = None,
         driver: Driver | None = None,
         *,
-        tell: Callable[[str], None] = lambda _node_id: None,
+        tell: Callable[[str, News], None] = lambda _node_id, _news: None,
     ) -> None:
         self._tell = tell
         self.url = url
@@ -105,19 +109,21 @@ class HubRig:
             self.store, Ages(measurement=7 * DAY, event=30 * DAY, gap=30 * DAY, file=30 * DAY)
         )
         self.greeter = Greeter(self.store, clock)
-        self.readers = Readers(self._notify)
+        self.readers = Readers(lambda node_id: self._notify(node_id, News(rows=True)))
         self.receiver = Receiver(
             self.store, self.ingest, self.nodes, self._notify, self.readers.changed
         )
         epochs = Epochs(self.store, assignments, self._notify)
         self.feed = Feed(self.store, epochs, clock)
         self.row_feed = RowFeed(self.store, epochs, self.readers, clock)
-        self.shared_rows = SharedRows(self.store, clock, self.readers.changed)
-        self.model_rows = ModelRows(self.store, clock, self.readers.changed)
+        self.rounds = Rounds(self.store, self.feed, self.row_feed)
+        own_edits = OwnEdits(self.store, clock, self.readers.changed)
+        self.shared_rows = SharedRows(self.store, own_edits)
+        self.model_rows = ModelRows(self.store, own_edits)
 
-    def _notify(self, node_id: str) -> None:
+    def _notify(self, node_id: str, news: News = ALL_NEWS) -> None:
         self.news.append(node_id)
-        self._tell(node_id)
+        self._tell(node_id, news)
 
     async def start(self) -> None:
         self.store.start()

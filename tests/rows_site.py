@@ -35,6 +35,8 @@ from skerry.wire.shared import (
     Edit,
     EditFrame,
     Priority,
+    Round,
+    RoundReply,
     RowsPage,
     RowsPart,
     RowsPull,
@@ -78,7 +80,7 @@ class Version(NamedTuple):
 
 
 class HubWay:
-    """One node's way to the hub: implements `Uplink`, `RowHub` and `LiveSource`."""
+    """One node's way to the hub: implements `Uplink`, `RoundHub` and `LiveSource`, and what `RowHub` asks."""
 
     def __init__(self, site: RowsSite, node_id: str) -> None:
         self._site = site
@@ -134,6 +136,10 @@ class HubWay:
         )
         self.rows["rows/pull"] += sum(len(part.rows) for part in page.parts)
         return page
+
+    async def round(self, asked: Round) -> RoundReply:
+        answer = self._site.hub.rounds.answer
+        return await self._ask("round", asked, RoundReply, lambda said: answer(self._node_id, said))
 
     async def buckets(self, sums: Buckets) -> BucketsReply:
         return await self._ask("rows/buckets", sums, BucketsReply, self._site.hub.row_feed.buckets)
@@ -215,7 +221,7 @@ class SiteNode(SharingNode):
         """Returns when rows were pulled once more, from the first question on."""
         puller = self.sync.connection.session.pullers[1]  # type: ignore[union-attr]
         before = puller.begun
-        self.sync.connection.pull.news.ring()  # type: ignore[union-attr]
+        self.sync.connection.session.row_news.ring()  # type: ignore[union-attr]
         await eventually(lambda: puller.ended > before, "rows are pulled")
 
     async def hold(self) -> None:
@@ -238,10 +244,10 @@ class RowsSite:
     def new_hub(self) -> HubRig:
         return HubRig(self.url, self.clock, tell=self.news)
 
-    def news(self, node_id: str) -> None:
+    def news(self, node_id: str, news: News) -> None:
         for node in self.nodes:
             if node.enrolled.node_id == node_id and not node.way.link.closed:
-                node.way.link.tell(News())
+                node.way.link.tell(news)
 
     async def node(
         self, name: str, pace: Pace | None = None, held_back: Collection[Priority] = ()
@@ -252,15 +258,22 @@ class RowsSite:
         return await self.add(node, pace, held_back)
 
     async def add(
-        self, node: SiteNode, pace: Pace | None = None, held_back: Collection[Priority] = ()
+        self,
+        node: SiteNode,
+        pace: Pace | None = None,
+        held_back: Collection[Priority] = (),
+        *,
+        together: bool = False,
     ) -> SiteNode:
-        """A node whose directory may be there already."""
+        """A node whose directory may be there already; `together`: it asks after states and rows at once."""
         node.way = HubWay(self, node.enrolled.node_id)
         rows = _RowHub(node.way)
         by_class: dict[Priority, RowHub] = {}
         if held_back:
             by_class = dict.fromkeys(CLASSES, rows) | dict.fromkeys(held_back, _HeldBack())
-        await node.open_beside(node.way, rows, pace or Pace(pull_every=NEVER), by_class)
+        await node.open_beside(
+            node.way, rows, pace or Pace(pull_every=NEVER), by_class, node.way if together else None
+        )
         self.nodes.append(node)
         return node
 

@@ -16,7 +16,7 @@ from tests.sync_rig import NodeRig
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.errors import Transient
 from skerry.kit.sealing.cipher import NullCipher
-from skerry.node.ports import RowHub
+from skerry.node.ports import RoundHub, RowHub
 from skerry.node.store.shared_frames import SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.shared_rows import SharedRows
@@ -110,7 +110,9 @@ class SharingNode(NodeRig):
         way = self._way(address, "high")
         self.uplink = LossyUplink(way)
         by_class = self._by_class(address)
-        await self.open_beside(self.uplink, HttpRowHub(way), Pace(pull_every=1.0), by_class)
+        rows = HttpRowHub(way)
+        together = None if by_class else rows
+        await self.open_beside(self.uplink, rows, Pace(pull_every=1.0), by_class, together)
 
     async def open_beside(
         self,
@@ -118,6 +120,7 @@ class SharingNode(NodeRig):
         rows: RowHub,
         pace: Pace,
         by_class: Mapping[Priority, RowHub] | None = None,
+        together: RoundHub | None = None,
     ) -> None:
         """Opens the stores, and what syncs them with such a hub."""
         self._hub = uplink
@@ -138,7 +141,7 @@ class SharingNode(NodeRig):
         lanes = RowLanes(
             self.shared,
             self.store,
-            Way(uplink, rows, by_class or {}),
+            Way(uplink, rows, by_class or {}, together),
             self._clock,
             random.Random(7),
             pace=pace,

@@ -244,6 +244,20 @@ def union_forgotten(patch: Patch) -> None:
     patch.setattr(judging, "rules_of", without)
 
 
+def merged_row_too_old(patch: Patch) -> None:
+    """A row that was merged has the clock of the edit, also where what it met was later."""
+    merged = judging._merged
+
+    def of_the_edit(declaration: Any, base: Any, held: Version, edit: Version) -> judging.Verdict:
+        verdict = merged(declaration, base, held, edit)
+        if verdict.outcome != "merged":
+            return verdict
+        version = msgspec.structs.replace(verdict.version, hlc=edit.hlc)
+        return msgspec.structs.replace(verdict, version=version)
+
+    patch.setattr(judging, "_merged", of_the_edit)
+
+
 BUGS = (
     Bug("answer before the disk", answer_before_the_disk, 3, ("power node", "apart")),
     Bug(
@@ -274,4 +288,5 @@ BUGS = (
     Bug("centre gives way", centre_gives_way, 1, ("apart",), {}, ("central",), ("edit",), 0.2, people=0.4),
     Bug("edge gives way", edge_gives_way, 1, ("apart",), {}, ("edge",), ("edit",), 0.2, people=0.4),
     Bug("union forgotten", union_forgotten, 1, ("apart",), {}, ("merged", "newest"), ("merge",), 0.2),
+    Bug("merged row too old", merged_row_too_old, 1, ("apart",), {}, ("merged", "newest"), ("merge",), 0.2),
 )  # fmt: skip

@@ -108,7 +108,7 @@ class Deeds:
         read = await life.program.get(*place)
         edit = self._oracle.edits[token] = Edit(node.name, place, token, at=_now())
         if read is not None:
-            edit.answers_for = frozenset(_tokens(json.loads(read.body)))
+            edit.answers_for = frozenset(_tokens(json.loads(bytes(read.body))))
         body = json.dumps({"t": token, "pad": LONG if place[1] == "c" else ""}).encode()
         with self._made(edit):
             if settles:
@@ -135,7 +135,11 @@ class Deeds:
         what = self._chance.choice(("f0", "f1", "n", "tags"))
         read = await life.program.get(*place)
         edit = self._oracle.edits[token] = Edit(node.name, place, token, at=_now(), field=what)
-        body = {"pad": LONG if place[1] == "c" else ""} if read is None else json.loads(read.body)
+        body = (
+            {"pad": LONG if place[1] == "c" else ""}
+            if read is None
+            else json.loads(bytes(read.body))
+        )
         if what == "n":
             body["n"] = body.get("n", 0) + 1
             edit.silent = True
@@ -163,7 +167,7 @@ class Deeds:
         if held is None:
             return
         token = self._token()
-        edit = Edit(node.name, place, token, frozenset(_tokens(json.loads(held.body))))
+        edit = Edit(node.name, place, token, frozenset(_tokens(json.loads(bytes(held.body)))))
         edit.silent = True
         self._oracle.deleted.add(place)
         self._oracle.edits[token] = edit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tests.simulation.oracle import AtHub, Place
+from tests.simulation.oracle import AtHub, Place, Stood
 from tests.simulation.sim_node import SimNode
 
 
@@ -49,11 +49,19 @@ def read_hub(query: Callable[[str], Iterable[Any]]) -> AtHub:
     rows = query("SELECT entity, id, body FROM shared_row WHERE NOT deleted")
     history = query("SELECT entity, id, body FROM shared_version WHERE NOT deleted")
     waiting = query("SELECT entity, id, body FROM shared_conflict WHERE NOT deleted")
+    versions = query(
+        "SELECT entity, id, rev, hlc, was_row, why, body FROM shared_version "
+        "UNION ALL SELECT entity, id, rev, hlc, 1, '', body FROM shared_row"
+    )
     return AtHub(
         [((str(token), int(str(counter))), str(value)) for token, counter, value in records],
         {(str(entity), str(id_)): _plain(body) for entity, id_, body in rows},
         [((str(entity), str(id_)), _plain(body)) for entity, id_, body in history],
         [((str(entity), str(id_)), _plain(body)) for entity, id_, body in waiting],
+        [
+            Stood((str(entity), str(id_)), rev, clock, bool(was_row), str(why), _plain(body))
+            for entity, id_, rev, clock, was_row, why, body in versions
+        ],
     )
 
 

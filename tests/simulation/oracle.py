@@ -8,6 +8,7 @@ value. What only a copy that was put back could have known is excused, and nothi
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ Place = tuple[str, str]
 
 SAME_TIME = 0.01
 """Seconds that clocks need not tell apart."""
+
+SLOW = 59.0
+"""A clock that is further behind, in seconds, does not take over the time of others (a minute ahead at most)."""
 
 
 @dataclass
@@ -52,6 +56,18 @@ class Written:
     accepted: bool = False
 
 
+@dataclass(frozen=True)
+class Stood:
+    """A version at the hub and its clock: what the row is or was, or what was not simply taken."""
+
+    place: Place
+    rev: int
+    clock: int
+    was_row: bool
+    why: str = ""
+    text: str = ""
+
+
 @dataclass
 class AtHub:
     """What the hub has at one moment, as the database says it."""
@@ -61,6 +77,7 @@ class AtHub:
     """Bodies as text, of rows that are not deleted."""
     history: list[tuple[Place, str]]
     waiting: list[tuple[Place, str]]
+    versions: list[Stood] = field(default_factory=list)
 
     def texts(self) -> list[str]:
         """The bodies of everything."""
@@ -105,6 +122,7 @@ class Oracle:
             *self._check_owned(hub),
             *self._check_sums(hub),
             *self._check_knowledge(hub),
+            *too_old(hub.versions),
         ]
 
     def _check_records(self, hub: AtHub) -> list[str]:
@@ -185,6 +203,28 @@ class Oracle:
                     wrong.append(f"row {place} is {winner.token}, {better.token} should have won")
         return wrong
 
+    def check_order(self, hub: AtHub, begin: int, slow: Collection[str]) -> list[str]:
+        """Edits whose clock is behind what they were made on, though their nodes' clocks were never `slow`.
+
+        `begin` is the wall clock where true time is 0, in ns. What a clock that is ahead has written is passed over.
+        """
+        clocks: dict[str, int] = {}
+        for version in hub.versions:
+            for token in re.findall(r"\b[th]\d+\.", version.text):
+                clocks[token] = min(version.clock, clocks.get(token, version.clock))
+        wrong: list[str] = []
+        for edit in self.edits.values():
+            if edit.silent or edit.node in slow or edit.token not in clocks:
+                continue
+            for token in edit.answers_for & clocks.keys() & self.edits.keys():
+                made = begin + int((self.edits[token].at + 1) * 1e9)
+                is_true = clocks[token] <= (made // 1_000_000) << 16
+                if is_true and clocks[edit.token] <= clocks[token]:
+                    wrong.append(
+                        f"edit {edit.token} of {edit.place} is not later than {token}, on which it was made"
+                    )
+        return wrong
+
     def _check_union(self, place: Place, text: str) -> list[str]:
         tags = json.loads(text).get("tags", [])
         return [
@@ -231,6 +271,23 @@ def _edge(winner: Edit, made: Sequence[Edit]) -> Edit | None:
 def _newest(winner: Edit, made: Sequence[Edit]) -> Edit | None:
     """Nothing was made later, where a difference is told by clocks."""
     return next((edit for edit in made if edit.accepted and edit.at > winner.at + SAME_TIME), None)
+
+
+def too_old(versions: Iterable[Stood]) -> list[str]:
+    """Rows that were merged must be as late as both that are in them: the next edit is weighed against that."""
+    by_place: dict[Place, list[Stood]] = {}
+    for version in sorted(versions, key=lambda each: each.rev):
+        by_place.setdefault(version.place, []).append(version)
+    wrong: list[str] = []
+    for place, its in by_place.items():
+        for index, taken in enumerate(its):
+            if taken.why != "merged":
+                continue
+            before = [each for each in its[:index] if each.was_row][-1:]
+            after = next((each for each in its[index:] if each.was_row), None)
+            if after is not None and any(each.clock > after.clock for each in (*before, taken)):
+                wrong.append(f"row {place} at {after.rev} is older than what was merged into it")
+    return wrong
 
 
 def differences(name: str, own: Mapping[Place, str], hub: Mapping[Place, str]) -> list[str]:

@@ -18,6 +18,8 @@ class SimClock:
         self._boots = 1
         self._booted = 0.0
         self._ahead = 0
+        self.most_behind = 0.0
+        """Seconds, at any time."""
 
     def wall_ns(self) -> int:
         return BEGIN + self._ahead + int(asyncio.get_running_loop().time() * NS)
@@ -34,6 +36,7 @@ class SimClock:
     def jump_wall(self, seconds: float) -> None:
         """Sets the wall clock forward or back without any time passing."""
         self._ahead += int(seconds * NS)
+        self.most_behind = max(self.most_behind, -self._ahead / NS)
 
     def set_right(self) -> None:
         """The wall clock tells the true time again."""

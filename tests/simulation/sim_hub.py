@@ -28,9 +28,11 @@ from skerry.hub.store.shared_tables import shared_conflict, shared_entity
 from skerry.hub.store.tables import state
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.hello import Greeter
+from skerry.hub.sync.own_edits import OwnEdits
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.readers import Readers
+from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.kit.clock import Clock
@@ -38,8 +40,10 @@ from skerry.kit.errors import SkerryError, Transient
 from skerry.node.sync.live_link import Evicted
 from skerry.wire.codec import decode, encode
 from skerry.wire.link import Message, News
-from skerry.wire.shared import Buckets, Judged, RowsPull, RowsWanted
+from skerry.wire.shared import Buckets, Judged, Round, RowsPull, RowsWanted
 from skerry.wire.sync import Enrol, Hello, Pull, PushReply, PushUnit
+
+ALL_NEWS = News()
 
 
 class SimSocket:
@@ -92,14 +96,15 @@ class HubLife(Life):
         self.tokens = Tokens(self.store, clock)
         self.nodes = Nodes(self.store, assignments, clock, self.notify)
         await self.nodes.start()
-        readers = Readers(self.notify)
+        readers = Readers(lambda node_id: self.notify(node_id, News(rows=True)))
         ingest = Ingest(lambda: self.store.facts.index_key)
         self._receiver = Receiver(self.store, ingest, self.nodes, self.notify, readers.changed)
         epochs = Epochs(self.store, assignments, self.notify)
         self._feed = Feed(self.store, epochs, clock)
         self._row_feed = RowFeed(self.store, epochs, readers, clock)
+        self._rounds = Rounds(self.store, self._feed, self._row_feed)
         self._greeter = Greeter(self.store, clock)
-        self.shared_rows = SharedRows(self.store, clock, readers.changed)
+        self.shared_rows = SharedRows(self.store, OwnEdits(self.store, clock, readers.changed))
 
     async def end(self) -> None:
         for task in list(self._working):
@@ -110,10 +115,10 @@ class HubLife(Life):
             link.tell(Transient("the live link ended"))
         self.links.clear()
 
-    def notify(self, node_id: str) -> None:
+    def notify(self, node_id: str, news: News = ALL_NEWS) -> None:
         link = self.links.get(node_id)
         if link is not None and not self.is_dead:
-            link.tell(News())
+            link.tell(news)
 
     def link(self, node_id: str, run: str) -> SimSocket:
         """Opens a node's live link; one that it has already ends."""
@@ -154,6 +159,7 @@ class HubLife(Life):
             "push": self._push,
             "pull": lambda who, body: self._feed.answer(who, decode(body, Pull, what)),
             "rows/pull": lambda who, body: self._row_feed.answer(who, decode(body, RowsPull, what)),
+            "round": lambda who, body: self._rounds.answer(who, decode(body, Round, what)),
             "rows/buckets": lambda _, body: self._row_feed.buckets(decode(body, Buckets, what)),
             "rows/wanted": lambda _, body: self._row_feed.wanted(decode(body, RowsWanted, what)),
         }

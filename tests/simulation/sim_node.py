@@ -32,7 +32,16 @@ from skerry.node.sync.sync import Stores, Sync, connect
 from skerry.node.sync.uplink import read_answer
 from skerry.wire.codec import encode
 from skerry.wire.records import Record
-from skerry.wire.shared import Buckets, BucketsReply, RowsPage, RowsPart, RowsPull, RowsWanted
+from skerry.wire.shared import (
+    Buckets,
+    BucketsReply,
+    Round,
+    RoundReply,
+    RowsPage,
+    RowsPart,
+    RowsPull,
+    RowsWanted,
+)
 from skerry.wire.sync import Hello, HelloReply, Lane, Pull, PullReply, PushReply, PushUnit
 
 T = TypeVar("T")
@@ -42,7 +51,7 @@ LIMITS = Limits(segment=4096, reserve=0)
 
 
 class SimUplink:
-    """Implements `node.ports.Uplink` and `RowHub` for one life of a node: in place of `uplink.HttpUplink`."""
+    """Implements `node.ports.Uplink`, `RowHub` and `RoundHub` for one life of a node: in place of `uplink.HttpUplink`."""
 
     def __init__(self, node: SimNode, life: NodeLife, network: Network, hub: SimHub) -> None:
         self._node = node
@@ -61,6 +70,9 @@ class SimUplink:
 
     async def rows(self, pull: RowsPull) -> RowsPage:
         return await self._ask("rows/pull", pull, RowsPage)
+
+    async def round(self, asked: Round) -> RoundReply:
+        return await self._ask("round", asked, RoundReply)
 
     async def buckets(self, sums: Buckets) -> BucketsReply:
         return await self._ask("rows/buckets", sums, BucketsReply)
@@ -134,7 +146,9 @@ class NodeLife(Life):
         connection = connect(uplink, stores, reachability, Logs(), clock, chance, pace=PACE)
         self.sync = Sync(stores, reachability, connection, clock, chance)
         shared = Shared(self.rows, self.frames, self.pulled)
-        lanes = RowLanes(shared, state, Way(uplink, uplink), clock, chance, pace=PACE)
+        lanes = RowLanes(
+            shared, state, Way(uplink, uplink, together=uplink), clock, chance, pace=PACE
+        )
         await self.sync.join(lanes)
         self._task = asyncio.get_running_loop().create_task(self.sync.run(), name=node.name)
 

@@ -4,7 +4,16 @@ import json
 from collections import Counter
 
 import pytest
-from tests.simulation.oracle import AtHub, Edit, Oracle, Written, differences, unshown
+from tests.simulation.oracle import (
+    AtHub,
+    Edit,
+    Oracle,
+    Stood,
+    Written,
+    differences,
+    too_old,
+    unshown,
+)
 
 PLACE = ("recipe", "a")
 
@@ -132,3 +141,19 @@ def test_a_union_has_everything() -> None:
     for tags, complaints in (["t1.", "t2."], 0), (["t2."], 1):
         hub = AtHub([], {("merged", "a"): json.dumps({"tags": tags})}, [], [])
         assert len(edited(edit).check_winners(hub, clocks_were_right=True)) == complaints
+
+
+@pytest.mark.parametrize(
+    ("before", "edit", "after", "complaints"),
+    [(5, 3, 5, 0), (3, 5, 5, 0), (5, 3, 3, 1), (3, 5, 3, 1)],
+    ids=["as-late", "as-late-as-the-edit", "older-than-the-row", "older-than-the-edit"],
+)
+def test_a_merged_row_must_be_as_late_as_both(
+    before: int, edit: int, after: int, complaints: int
+) -> None:
+    versions = [
+        Stood(PLACE, 1, before, was_row=True, why="superseded"),
+        Stood(PLACE, 2, edit, was_row=False, why="merged"),
+        Stood(PLACE, 3, after, was_row=True),
+    ]
+    assert len(too_old(versions)) == complaints

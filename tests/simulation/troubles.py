@@ -144,7 +144,7 @@ class Troubles:
         if self._chance.random() < 0.3:
             clock.set_right()
         else:
-            clock.jump_wall(self._chance.choice((YEAR, -YEAR, 90.0, -90.0, -0.5)))
+            clock.jump_wall(self._chance.choice((YEAR, -YEAR, 90.0, -90.0, -20.0)))
         return True
 
     def _restore_node(self) -> bool:

@@ -30,7 +30,8 @@ from tests.simulation.findings import (
 from tests.simulation.hub_deeds import HubDeeds
 from tests.simulation.network import Network, Weather
 from tests.simulation.one_thread import one_thread
-from tests.simulation.oracle import AtHub, Oracle, differences, unshown
+from tests.simulation.oracle import SLOW, AtHub, Oracle, differences, unshown
+from tests.simulation.sim_clock import BEGIN
 from tests.simulation.sim_hub import HubLife, SimHub
 from tests.simulation.sim_node import SimNode
 from tests.simulation.storage import Storage
@@ -206,8 +207,16 @@ class World:
         if not self.oracle.put_back:
             if "other answer" not in self.plan.rates:
                 wrong += self.oracle.check_winners(hub, clocks_were_right=self._clocks_were_right)
+                wrong += self._out_of_order(hub)
             wrong += await self._beside_the_rows()
         return wrong
+
+    def _out_of_order(self, hub: AtHub) -> list[str]:
+        """Edits that are not later than what they were made on. A hub counts no clock that is far ahead of its own."""
+        if self.seen["trouble: clock of the hub"]:
+            return []
+        slow = [node.name for node in self.nodes if node.clock.most_behind > SLOW]
+        return self.oracle.check_order(hub, BEGIN, slow)
 
     async def _beside_the_rows(self) -> list[str]:
         """What must be true where no machine was put back: conflicts are shown, and nothing had to be repaired."""

@@ -48,7 +48,7 @@ def test_a_file_names_entities(tmp_path: Path) -> None:
         pytest.param("entities: {recipe: {strategy: merge}}", "unknown setting «sync.entities.recipe.strategy»", id="key"),
         pytest.param("entities: {recipe: {fallback: merge}}", "recipe.fallback: unknown word «merge»", id="fallback"),
         pytest.param("entities: {recipe: {batch_size: 0}}", "recipe.batch_size: 0 is out of range: at least 1", id="batch"),
-        pytest.param("entities: {Recipe: {priority: low}}", "sync.entities.Recipe: «Recipe» is not a name", id="name"),
+        pytest.param("entities: {Recipe: {priority: low}}", "sync.entities.Recipe: «Recipe» is no entity's name", id="name"),
         pytest.param("entities: {workflow: {priority: low}}", "did you mean «sync.entities.workflows»?", id="misspelt"),
         pytest.param("schedule: {recipe: 0.5}", "sync.schedule.recipe: 500ms is out of range: at least 1s", id="schedule"),
     ],

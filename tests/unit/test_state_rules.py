@@ -110,6 +110,7 @@ def test_errors_name_the_place() -> None:
     "message",
     [
         link.News(),
+        link.News(rows=True),
         link.Open(1, "logs", {"workload": "cam"}),
         link.Opened(1),
         link.Data(1, "text"),

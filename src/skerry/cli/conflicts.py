@@ -76,7 +76,7 @@ def conflict_table(found: Conflict, now: int) -> Table:
         lines.append((word("hub"), row.by, *serving))
     for wait in found.waiting:
         base = (_text(wait.base), number(wait.base_rev), "")
-        lines.append(("base", wait.node, *base))
+        lines.append((f"base of {wait.node}", "", *base))
         edit = "(deleted)" if wait.deleted else _text(wait.body)
         lines.append((word("node"), wait.node, edit, "", ago(wait.since, now)))
     how = f"skerry sync resolve {found.entity} {found.id} --take hub|node, or --body FILE"

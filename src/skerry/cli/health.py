@@ -12,6 +12,7 @@ from skerry.cli.session import Session, remote
 from skerry.cli.states import sync_lines
 from skerry.kit.units import format_size
 from skerry.wire.local import CheckResult, Doctor, NodeStatus, SyncStatus
+from skerry.wire.sync import RECORD_LANES
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +34,10 @@ async def sync_status(session: Session) -> None:
 
 
 def sync_table(status: SyncStatus, now_ns: int) -> Table:
-    """What each lane holds, below how sync goes."""
+    """What each lane holds, below how sync goes.
+
+    A lane of rows counts frames that the hub has answered and edits that wait: together they are no number of anything.
+    """
     return Table(
         (
             "LANE", "ACCEPTED", "ACKNOWLEDGED", "WAITING", "ON DISK", "SENT", "PROBLEM",
@@ -42,7 +46,7 @@ def sync_table(status: SyncStatus, now_ns: int) -> Table:
         [
             (
                 lane.lane,
-                number(lane.head),
+                number(lane.head) if lane.lane in RECORD_LANES else "",
                 number(lane.acknowledged),
                 number(lane.waiting),
                 Cell(format_size(lane.bytes_on_disk), raw=lane.bytes_on_disk),

@@ -12,7 +12,7 @@ from skerry.core.entity_words import left_alone
 from skerry.core.merging import Version, canonical, judge
 from skerry.core.merging.bodies import Value, decoded, encoded, same
 from skerry.core.merging.rules import Rules, rules_of
-from skerry.core.names import name_fault, row_id_fault
+from skerry.core.names import entity_fault, row_id_fault
 from skerry.kit.errors import InvalidInput, NotFound, Refused, TooLarge
 from skerry.kit.one_line import one_line
 from skerry.wire.entities import MAX_CHANGES, Change, Changes, Declare, Declared
@@ -28,7 +28,7 @@ class Now(msgspec.Struct, frozen=True):
 
 def check_entity(entity: str) -> None:
     """Raises InvalidInput for what cannot be the name of an entity of one's own."""
-    fault = name_fault(entity.replace("_", "-"))
+    fault = entity_fault(entity)
     if fault or entity == DECLARATIONS:
         raise InvalidInput(
             f"cannot declare entity «{one_line(entity[:64])}»: {fault or 'declarations themselves are called so'}. "

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from skerry.core.config import SourceFile
 from skerry.core.features import Feature
-from skerry.core.names import name_fault
+from skerry.core.names import entity_fault
 from skerry.core.setting_values import Setting
 from skerry.core.yaml_lines import Document, read_documents
 from skerry.kit.errors import InvalidInput
@@ -100,7 +100,7 @@ def _names(document: Document) -> Iterator[str]:
         for name in found if isinstance(found, dict) else ():
             if difflib.get_close_matches(str(name), SYNCED, cutoff=_MISSPELT):
                 continue
-            fault = name_fault(str(name).replace("_", "-"))
+            fault = entity_fault(str(name))
             if fault:
                 line = document.line(("sync", section, name))
                 raise InvalidInput(f"{document.file}:{line}: sync.{section}.{name}: {fault}")

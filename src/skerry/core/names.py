@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from skerry.kit.one_line import one_line
+
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?")
 _PATTERN = re.compile(r"[A-Za-z0-9_*][A-Za-z0-9_.\-/*]{0,254}")
@@ -39,6 +41,16 @@ def name_fault(name: str) -> str | None:
         return None
     return (
         f"«{name}» is not a name: use at most 63 lower-case letters, digits and «-», "
+        "first and last a letter or digit"
+    )
+
+
+def entity_fault(entity: str) -> str | None:
+    """What is wrong with the name of an entity of one's own, as a sentence."""
+    if _NAME.fullmatch(entity.replace("_", "-")):
+        return None
+    return (
+        f"«{one_line(entity[:64])}» is no entity's name: use at most 63 lower-case letters, digits and «_», "
         "first and last a letter or digit"
     )
 

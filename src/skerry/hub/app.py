@@ -50,6 +50,7 @@ from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.model_rows import ModelRows
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
+from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
@@ -80,6 +81,7 @@ class Features:
     carrying: Carrying
     feed: Feed
     row_feed: RowFeed
+    rounds: Rounds
     shared_rows: SharedRows
     model_rows: ModelRows
     links: Links

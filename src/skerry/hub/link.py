@@ -1,7 +1,7 @@
 """The hub's end of the live link: one WebSocket per node, for «there is news» and for channels (wire.link).
 
 `api.nodes` accepts a connection and hands it to `Links.run`. Whoever changes what a node should know
-calls `Links.notify`, from any thread. People's log tails come through `Links.open`.
+calls `Links.notify` or, for shared rows, `notify_rows`, from any thread. People's log tails come through `Links.open`.
 Losing a link costs latency, never data: what matters travels by push and pull.
 """
 
@@ -109,7 +109,7 @@ class _Link:
         self._heard = heard
         self._ended: asyncio.Future[_End | None] = asyncio.get_running_loop().create_future()
         self._outgoing: deque[Message] = deque()
-        self._news = False
+        self._news: News | None = None
         self._bell = Bell()
         self._channels: dict[int, _Channel] = {}
         self._numbers = 0
@@ -156,9 +156,9 @@ class _Link:
         elif self._turn < turn:
             self.end(_replaced(self.agent, agent))
 
-    def tell_news(self) -> None:
+    def tell_news(self, news: News) -> None:
         """Sends one «news» for any number of calls that come before it leaves."""
-        self._news = True
+        self._news = news if self._news is None else News(rows=self._news.rows and news.rows)
         self._bell.ring()
 
     def open(self, kind: str, arguments: dict[str, str]) -> _Channel:
@@ -191,9 +191,9 @@ class _Link:
         seen = 0
         try:
             while True:
-                if self._news:
-                    self._news = False
-                    await self._socket.send_text(to_text(News()))
+                if self._news is not None:
+                    news, self._news = self._news, None
+                    await self._socket.send_text(to_text(news))
                 while self._outgoing:
                     await self._socket.send_text(to_text(self._outgoing.popleft()))
                 seen = await self._bell.after(seen)
@@ -256,7 +256,7 @@ def _replaced(older: Agent | None, newer: Agent | None) -> _End:
 
 
 class Links:
-    """All live links. Everything but `notify` belongs to the event loop's thread.
+    """All live links. Everything but `notify` and `notify_rows` belongs to the event loop's thread.
 
     A node has `first_answer` seconds to say that it serves a channel.
     """
@@ -314,7 +314,11 @@ class Links:
 
     def notify(self, node_id: str) -> None:
         """Tells the node that there are changes for it, if it is connected. May be called from any thread."""
-        self._loop.call_soon_threadsafe(self._tell_news, node_id)
+        self._loop.call_soon_threadsafe(self._tell_news, node_id, News())
+
+    def notify_rows(self, node_id: str) -> None:
+        """As `notify`, where nothing but shared rows has changed."""
+        self._loop.call_soon_threadsafe(self._tell_news, node_id, News(rows=True))
 
     async def open(self, node_id: str, name: str, kind: str, arguments: dict[str, str]) -> Tail:
         """Texts of a service of the node that people call `name`, as fast as the caller takes them.
@@ -344,7 +348,7 @@ class Links:
             raise channel.error
         return Tail(link, channel)
 
-    def _tell_news(self, node_id: str) -> None:
+    def _tell_news(self, node_id: str, news: News) -> None:
         link = self._links.get(node_id)
         if link is not None:
-            link.tell_news()
+            link.tell_news(news)

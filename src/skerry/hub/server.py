@@ -61,9 +61,11 @@ from skerry.hub.sync.declarations import Declarations
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.model_rows import ModelRows
+from skerry.hub.sync.own_edits import OwnEdits
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.readers import Readers
+from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
@@ -191,7 +193,7 @@ async def _build(
     hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
-    readers = Readers(links.notify)
+    readers = Readers(links.notify_rows)
     declarations = Declarations(settings.sync.entities)
     await declarations.hold_all(store, clock.wall_ns())
     receiver = Receiver(
@@ -203,19 +205,21 @@ async def _build(
         declarations,
     )
     epochs = Epochs(store, assignments, links.notify)
+    feed, row_feed = Feed(store, epochs, clock), RowFeed(store, epochs, readers, clock)
     rotation = Rotation(
         store, clock, functools.partial(leases.hold, "keys", LEASE), [blobs, file_blobs]
     )
     backups = build_schedule(settings, store, leases, clock)
+    own_edits = OwnEdits(store, clock, readers.changed, declarations)
     features = Features(
         store=store, nodes=nodes, tokens=Tokens(store, clock), workloads=workloads, models=models, rollouts=rollouts,
         blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
         shelf=Shelf(store, file_blobs, arrivals, _longest_for_files(settings)),
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
-        carrying=Carrying(store, receiver, arrivals, clock), feed=Feed(store, epochs, clock),
-        row_feed=RowFeed(store, epochs, readers, clock), shared_rows=SharedRows(store, clock, readers.changed, declarations),
-        model_rows=ModelRows(store, clock, readers.changed, declarations),
+        carrying=Carrying(store, receiver, arrivals, clock), feed=feed, row_feed=row_feed,
+        rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits),
+        model_rows=ModelRows(store, own_edits),
         links=links, peers=peers, tails=Tails(links, peers, token),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers),
         leases=leases, backups=backups, rotation=rotation, changes=changes,

@@ -182,7 +182,8 @@ def _row_way(link: HubWay, account: HubAccount, counts: Mapping[Lane, LaneCounte
 
     uplink = link.uplink(account, counts=counts)
     if link.turns is None:
-        return Way(uplink, HttpRowHub(uplink))
+        rows = HttpRowHub(uplink)
+        return Way(uplink, rows, together=rows)
     most = link.turns.piece
     classes: tuple[Priority, ...] = ("high", "medium", "low")
     asking = {each: HttpRowHub(link.uplink(account, each), most) for each in classes}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         Buckets,
         BucketsReply,
         Priority,
+        Round,
+        RoundReply,
         RowsPage,
         RowsPart,
         RowsPull,
@@ -272,6 +274,14 @@ class RowHub(Protocol):
 
     async def wanted(self, wanted: RowsWanted) -> RowsPart:
         """Whole rows by their ids."""
+        ...
+
+
+class RoundHub(Protocol):
+    """The hub, asked after states and rows at once."""
+
+    async def round(self, asked: Round) -> RoundReply:
+        """Raises as the calls of `Uplink`; a refusal may be of either half."""
         ...
 
 

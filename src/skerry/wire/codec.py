@@ -15,7 +15,10 @@ T = TypeVar("T")
 MAX_BODY = 16 * 1024 * 1024
 """The largest uncompressed body that any side reads, in bytes."""
 
-_LEVEL = 3
+_LARGE = 64 * 1024
+"""Bytes from which on a higher level costs more than the few bytes that it saves."""
+
+_LEVEL, _LEVEL_OF_LARGE, _QUICK = 3, 1, -5
 _encoder = msgspec.json.Encoder()
 
 
@@ -34,9 +37,10 @@ def decode(data: bytes | msgspec.Raw, kind: type[T], what: str) -> T:
         raise InvalidInput(f"cannot read {what}: it is nested too deeply") from error
 
 
-def compress(data: bytes) -> bytes:
-    """One zstd frame that carries its content size."""
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(data)
+def compress(data: bytes, *, quick: bool = False) -> bytes:
+    """One zstd frame that carries its content size. `quick`: half larger for a third of the time, for what does not travel."""
+    level = _LEVEL_OF_LARGE if len(data) >= _LARGE else _LEVEL
+    return zstandard.ZstdCompressor(level=_QUICK if quick else level).compress(data)
 
 
 def decompress(data: bytes, what: str, limit: int = MAX_BODY) -> bytes:

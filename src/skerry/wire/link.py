@@ -27,8 +27,13 @@ DELETED = 4003
 """Close code: the hub has deleted this node."""
 
 
-class News(msgspec.Struct, frozen=True, tag="news"):
-    """The hub has changes for this node: pull now."""
+class News(msgspec.Struct, frozen=True, tag="news", omit_defaults=True):
+    """The hub has changes for this node: pull now.
+
+    `rows`: only of shared rows, so there is nothing else to ask for.
+    """
+
+    rows: bool = False
 
 
 class Open(msgspec.Struct, frozen=True, tag="open"):

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from skerry.wire.codec import decode
+from skerry.wire.sync import Pull, PullReply
 
 Strategy = Literal["last_modified", "central_wins", "edge_wins", "merge", "manual"]
 FieldRule = Literal["lww", "max", "min", "sum", "union", "text"]
@@ -57,7 +58,7 @@ OF_DECLARATIONS = Declaration(strategy="merge", priority="high")
 """How declarations themselves are synced: of two made apart, the entity has the rules of both, else what the later says."""
 
 
-class Edit(msgspec.Struct, frozen=True, array_like=True):
+class Edit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One change of a row by a node.
 
     `base` is the hub's revision that it was made on, 0 for a new row. `put` carries the whole body, `patch` a
@@ -82,7 +83,7 @@ class EditFrame(msgspec.Struct, frozen=True):
     edits: list[Edit]
 
 
-class SharedRow(msgspec.Struct, frozen=True, array_like=True):
+class SharedRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One accepted version of a row.
 
     `origin` is the node that made it, empty for the hub. `base` other than 0: `body` is a patch against that revision.
@@ -152,6 +153,20 @@ class RowsPage(msgspec.Struct, frozen=True):
 
     parts: list[RowsPart]
     hub_time: int
+
+
+class Round(msgspec.Struct, frozen=True):
+    """A node's questions after its states and after shared rows at the same moment."""
+
+    state: Pull
+    rows: RowsPull
+
+
+class RoundReply(msgspec.Struct, frozen=True):
+    """The answers to a `Round`, as to each question alone."""
+
+    state: PullReply
+    rows: RowsPage
 
 
 class Buckets(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -314,6 +314,25 @@ async def test_news_from_any_thread_are_told_once_while_the_line_is_busy() -> No
     assert len(socket.sent) <= 3  # the one in the line, one for all that waited, the last
     socket.over.set()
     await running
+
+
+async def test_news_of_rows_alone_say_so_and_never_hide_other_news() -> None:
+    links = Links()
+    socket = ScriptedSocket()
+    turn = asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(links.run("node-1", socket, None, lambda: None, turn))  # type: ignore[arg-type]
+    await eventually(lambda: links.connected("node-1"), "the link runs")
+    socket.free.set()
+    links.notify_rows("node-1")
+    await eventually(lambda: socket.sent == [News(rows=True)], "rows are told")
+    told = (links.notify_rows, links.notify), (links.notify, links.notify_rows)
+    for number, (first, second) in enumerate(told, 2):
+        first("node-1")
+        second("node-1")
+        await eventually(lambda number=number: len(socket.sent) == number, "both are told at once")
+        assert socket.sent[-1] == News()
+    socket.over.set()
+    await running
     with pytest.raises(Transient, match="no live link"):
         await links.open("node-1", "a", "logs", {})
 

@@ -4,7 +4,7 @@
 (with `lists`, `texts`, `rules`) where both sides' changes belong together. Hub and node use the same functions.
 """
 
-from skerry.core.merging.bodies import canonical, mark
+from skerry.core.merging.bodies import canonical, mark, marks
 from skerry.core.merging.judging import NOTHING, Verdict, Version, judge, rebase
 from skerry.core.merging.patches import apply, diff
 
@@ -17,5 +17,6 @@ __all__ = [
     "diff",
     "judge",
     "mark",
+    "marks",
     "rebase",
 ]

@@ -25,6 +25,7 @@ from skerry.hub.sync.frames import check_id
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
+from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Transient
@@ -34,6 +35,8 @@ from skerry.wire.models import NamedModels
 from skerry.wire.shared import (
     Buckets,
     BucketsReply,
+    Round,
+    RoundReply,
     RowsPage,
     RowsPart,
     RowsPull,
@@ -132,6 +135,19 @@ async def pull_rows(
     return await row_feed.answer(request.user.id, data)
 
 
+@post("/sync/v1/round", dto=WireBody[Round], return_dto=None, status_code=200, opt=NODE)
+async def ask_round(
+    request: AuthenticatedRequest,
+    data: JSONBody[Round],
+    rounds: NamedDependency[Rounds],
+    nodes: NamedDependency[Nodes],
+    clock: GivenClock,
+) -> RoundReply:
+    """Gives the changes after the node's cursors of both kinds: what it asks when it has no idea whether there are any."""
+    nodes.seen(request.user.id, clock.wall_ns())
+    return await rounds.answer(request.user.id, data)
+
+
 @post("/sync/v1/rows/buckets", dto=WireBody[Buckets], return_dto=None, status_code=200, opt=NODE)
 async def compare_buckets(
     data: JSONBody[Buckets], row_feed: NamedDependency[RowFeed]
@@ -211,6 +227,7 @@ def node_routes() -> Router:
             push,
             pull,
             pull_rows,
+            ask_round,
             compare_buckets,
             wanted_rows,
             named_models,

@@ -72,6 +72,11 @@ class Feed:
             reply = await self._store.read(lambda connection: self._full(connection, node_id, pull))
         return reply
 
+    def answer_within(self, connection: Connection, node_id: str, pull: Pull) -> PullReply | None:
+        """As `answer`, in a snapshot of the caller's; None where that takes more than reading."""
+        reply = self._answer(connection, node_id, pull)
+        return None if isinstance(reply, Position) else reply
+
     def _answer(self, connection: Connection, node_id: str, pull: Pull) -> PullReply | Position:
         """The reply, or the node's position when the hub lost that part of its history."""
         position = read_cursor(pull.cursor, self._store.facts.cursor_key, node_id)

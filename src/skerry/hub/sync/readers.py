@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 
 
 class Readers:
-    """`notify` is called with the id of a node that has news, and may be called from any thread."""
+    """`notify` is called with the id of a node that has news of rows, and may be called from any thread."""
 
     def __init__(self, notify: Callable[[str], None]) -> None:
         self._notify = notify

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from skerry.core.merging import Version, apply, mark, rebase
+from skerry.core.merging import Version, apply, mark, marks, rebase
 from skerry.kit.sealing.cipher import Cipher
 from skerry.node.store.bodies import CONFLICT_BASE, CONFLICT_OURS
 from skerry.node.store.shared_rows import SharedRows
@@ -31,6 +32,9 @@ UNNUMBERED = -1
 
 Answered = tuple[Edit, int, Judged | None]
 """An edit, its revision, and what became of it if it is not simply the row now."""
+
+_Places = tuple[str, int, int]
+"""Of an entity's outbox, the first and the last."""
 
 _Standing = tuple[tuple[str, int, int, int, int, int], int, Edit]
 """Of an edit that stands: the row as in query «sent», the revision, the edit."""
@@ -57,11 +61,43 @@ class Answer:
         self._sums = Sums()
         self._again: list[tuple[Held, bytes]] = []
 
-    def take(self, answered: Sequence[Answered], first: int, last: int) -> None:
+    def take(self, answered: Iterable[Answered], first: int, last: int) -> None:
         """Takes over what became of the edits at the places `first` to `last` of the outbox."""
         places = (self._entity, first, last)
-        rows = {row[0]: row for row in plain_tuples(self._db).execute(SQL["sent"], places)}
+        others = list(answered)
+        if all(fate is None and _is_new(edit) for edit, _, fate in others):
+            taken = self._accept_new(others, places)
+            others = [each for each in others if each[0].id not in taken]
+        if others:
+            self._take_each(others, places)
         self._db.execute(SQL["unqueue"], places)
+        self._queue_again()
+        self._sums.save(self._db, self._entity)
+
+    def _accept_new(self, answered: Sequence[Answered], places: _Places) -> AbstractSet[str]:
+        """New rows, as nearly all are in a backlog, without reading them: the ids of those that are as they were sent."""
+        entity, node_id, first, last = self._entity, self._rows.node_id, *places[1:]
+        ids = [edit.id for edit, _, _ in answered]
+        bodies = (bytes(edit.body) for edit, _, _ in answered)
+        found = marks(ids, (rev for _, rev, _ in answered), bodies)
+        now = dict(zip(ids, found, strict=True))
+        accepted = self._db.executemany(
+            SQL["accept_new"],
+            (
+                (rev, signed(now[edit.id]), node_id, entity, edit.id, edit.hlc, first, last)
+                for edit, rev, _ in answered
+            ),
+        )
+        if accepted.rowcount < len(now):
+            taken = {
+                row_id for (row_id,) in plain_tuples(self._db).execute(SQL["accepted"], places)
+            }
+            now = {row_id: each for row_id, each in now.items() if row_id in taken}
+        self._sums.come(now)
+        return now.keys()
+
+    def _take_each(self, answered: Sequence[Answered], places: _Places) -> None:
+        rows = {row[0]: row for row in plain_tuples(self._db).execute(SQL["sent"], places)}
         standing: list[_Standing] = []
         others: list[Answered] = []
         for each in answered:
@@ -77,8 +113,6 @@ class Answer:
         held = self._table.find(self._db, self._entity, [edit.id for edit, _, _ in others])
         for edit, rev, fate in others:
             self._judged(edit, rev, fate, held[edit.id])
-        self._queue_again()
-        self._sums.save(self._db, self._entity)
 
     def _stand(self, rows: Sequence[_Standing]) -> None:
         """Edits that are the hub's rows now, and were not edited since."""
@@ -90,6 +124,7 @@ class Answer:
             self._sums.change(row_id, before % 2**64, now)
             if edit.kind == "delete":
                 deleted.append(row_id)
+                self._rows.deletions.note(entity, row_id, rev)
             else:
                 accepted.append((rev, signed(now), node_id, entity, row_id))
             if settles and self._db.execute(SQL["drop_conflict"], (entity, row_id)).rowcount:
@@ -160,6 +195,7 @@ class Answer:
         hubs_mark = mark_of(row.id, hubs)
         if hubs.deleted:
             self._table.drop(self._db, self._entity, [row.id])
+            self._rows.deletions.note(self._entity, row.id, hubs.rev)
         else:
             now = Held(row.id, hubs.rev, hubs.hlc, hubs.origin, mark=hubs_mark)
             self._table.put(self._db, self._entity, [(now, hubs.body)])
@@ -216,3 +252,7 @@ class Answer:
 
     def _body(self, row: Held) -> bytes:
         return self._table.body(self._entity, row)
+
+
+def _is_new(edit: Edit) -> bool:
+    return edit.kind == "put" and not edit.base and not edit.settles

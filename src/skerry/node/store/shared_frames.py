@@ -17,13 +17,14 @@ from skerry.core.lanes import extend
 from skerry.core.merging import diff
 from skerry.kit.errors import InvalidInput
 from skerry.kit.sealing.cipher import Cipher
-from skerry.node.store.bodies import CONFLICT_BASE, CONFLICT_OURS, SHARED_FRAME
+from skerry.node.store.bodies import CONFLICT_BASE, CONFLICT_OURS
+from skerry.node.store.frame_bodies import FrameBodies, Frozen
 from skerry.node.store.shared_answers import UNNUMBERED, Answer
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.shared_table import SQL, SharedTable, frozen_through, plain_tuples
 from skerry.node.store.state import FrozenFrame
 from skerry.node.store.sync_log import SyncLog
-from skerry.wire.codec import decode, encode
+from skerry.wire.codec import encode
 from skerry.wire.shared import DECLARATIONS, Edit, EditFrame, Judged
 from skerry.wire.sync import NO_CHAIN, Lane, LanePoint
 
@@ -47,30 +48,20 @@ class Conflict(msgspec.Struct, frozen=True):
     ours: bytes
 
 
-class _Edited(msgspec.Struct, frozen=True):
-    """A row whose edit goes as a whole; `body` is as it is stored."""
-
-    id: str
-    rev: int
-    hlc: int
-    settles: bool
-    body: bytes
-
-    def edit(self, body: bytes) -> Edit:
-        """What is sent, from the plain body."""
-        return Edit(self.id, self.rev, self.hlc, "put", msgspec.Raw(body), self.settles)
+_Row = tuple[int, str, int, int, int, int, int, bytes]
+"""Of an edit that goes as a whole, as query «waiting» has it: `body` is as it is stored."""
 
 
 class _Waiting(msgspec.Struct):
     """Edits for one frame, from the outbox's places `first` to `last`."""
 
     most: int
-    edits: list[Edit | _Edited] = []
+    edits: list[Edit | _Row] = []
     first: int = 0
     last: int = 0
     size: int = 0
 
-    def add(self, edit: Edit | _Edited, place: int, size: int) -> bool:
+    def add(self, edit: Edit | _Row, place: int, size: int) -> bool:
         """Whether the edit still fits. One always does."""
         self.size += size
         if self.edits and self.size > self.most:
@@ -81,11 +72,17 @@ class _Waiting(msgspec.Struct):
 
     def opened(self, table: SharedTable, entity: str) -> list[Edit]:
         """With plain bodies."""
-        sealed = [(each.id, each.body) for each in self.edits if isinstance(each, _Edited)]
-        bodies = iter(table.bodies(entity, sealed))
-        return [
-            each.edit(next(bodies)) if isinstance(each, _Edited) else each for each in self.edits
-        ]
+        whole = [each for each in self.edits if not isinstance(each, Edit)]
+        bodies = table.bodies(entity, [(each[1], each[7]) for each in whole])
+        plain = map(_whole, whole, bodies)
+        if len(whole) == len(self.edits):
+            return list(plain)
+        return [each if isinstance(each, Edit) else next(plain) for each in self.edits]
+
+
+def _whole(row: _Row, body: bytes) -> Edit:
+    _, row_id, rev, hlc, _, settles, _, _ = row
+    return Edit(row_id, rev, hlc, "put", msgspec.Raw(body), bool(settles))
 
 
 class Schedule(Protocol):
@@ -111,6 +108,7 @@ class SharedFrames:
         self._table = rows.table
         self._cipher = cipher
         self._log = log
+        self._bodies = FrameBodies(cipher)
         self._served: dict[Lane, str] = {}
 
     async def freeze(self, lane: Lane, most: int = MAX_FRAME) -> bool:
@@ -122,11 +120,13 @@ class SharedFrames:
     async def frames(self, lane: Lane, after_n: int, limit: int) -> list[FrozenFrame]:
         """Frozen frames after `after_n`, oldest first."""
         frames: list[FrozenFrame] = []
-        found = self._rows.reader.execute(SQL["frames_after"], (lane, after_n, limit)).fetchall()
-        for row in found:
-            previous = frames[-1].chain if frames else await self.chain(lane, row["n"] - 1)
-            body = self._cipher.open(row["body"], SHARED_FRAME.place(lane, row["n"]))
-            frames.append(FrozenFrame(row["n"], previous or NO_CHAIN, row["chain"], body))
+        known = self._bodies.in_memory
+        named = encode(list(known)).decode()
+        found = self._rows.reader.execute(SQL["frames_after"], (named, lane, after_n, limit))
+        for n, chain, stored in found.fetchall():
+            previous = frames[-1].chain if frames else await self.chain(lane, n - 1)
+            body = known[chain].body if stored is None else self._bodies.opened(lane, n, stored)
+            frames.append(FrozenFrame(n, previous or NO_CHAIN, chain, body))
         return frames
 
     async def chain(self, lane: Lane, n: int) -> str | None:
@@ -230,11 +230,12 @@ class SharedFrames:
         waiting = self._waiting(db, entity, most)
         if not waiting.edits:
             return False
-        body = encode(EditFrame(entity, waiting.opened(self._table, entity)))
+        frame = EditFrame(entity, waiting.opened(self._table, entity))
+        body = encode(frame)
         before = self._newest(db, lane)
         n, chain = before.n + 1, extend(before.chain, body)
-        sealed = self._cipher.seal(body, SHARED_FRAME.place(lane, n))
-        db.execute(SQL["put_frame"], (lane, n, chain, entity, waiting.first, waiting.last, sealed))
+        stored = self._bodies.stored(lane, n, chain, Frozen(frame, body))
+        db.execute(SQL["put_frame"], (lane, n, chain, entity, waiting.first, waiting.last, stored))
         self._served[lane] = entity
         return True
 
@@ -242,17 +243,17 @@ class SharedFrames:
         """The edits that come next, as many as fit into a frame."""
         found = _Waiting(most)
         limit = self._rows.declaration(entity).batch_size
-        rows = plain_tuples(db).execute(SQL["waiting"], (entity, frozen_through(db, entity), limit))
-        for place, row_id, rev, hlc, deleted, settles, whole, body in rows:
-            now = _Edited(row_id, rev, hlc, bool(settles), body)
-            told = whole or rev == UNNUMBERED
-            edit: Edit | _Edited = now
+        for row in plain_tuples(db).execute(
+            SQL["waiting"], (entity, frozen_through(db, entity), limit)
+        ):
+            place, row_id, rev, hlc, deleted, settles, whole, body = row
+            edit: Edit | _Row = row
             size = len(row_id) + len(body)
             if deleted:
-                edit = Edit(row_id, rev, hlc, "delete", settles=now.settles)
+                edit = Edit(row_id, rev, hlc, "delete", settles=bool(settles))
                 size = len(row_id)
-            elif rev and (told or len(body) > PATCHED):
-                edit = self._against_base(db, entity, now, told=told)
+            elif rev and (whole or rev == UNNUMBERED or len(body) > PATCHED):
+                edit = self._against_base(db, entity, row)
                 size = len(row_id) + len(bytes(edit.body)) + len(bytes(edit.base_body))
             if not found.add(edit, place, size + _AROUND):
                 break
@@ -265,16 +266,15 @@ class SharedFrames:
         row = db.execute(SQL["lane"], (lane,)).fetchone()
         return LanePoint() if row is None else LanePoint(row["acknowledged"], row["chain"])
 
-    def _against_base(
-        self, db: sqlite3.Connection, entity: str, now: _Edited, *, told: bool
-    ) -> Edit:
-        """With the body of its base, when the hub has `told` that it lacks it; else a patch, where that is less."""
-        (body,) = self._table.bodies(entity, [(now.id, now.body)])
-        whole = now.edit(body)
-        base = self._table.base(db, entity, now.id)
-        if base is None or base.deleted or base.rev != now.rev:
+    def _against_base(self, db: sqlite3.Connection, entity: str, row: _Row) -> Edit:
+        """With the body of its base, when the hub has told that it lacks it; else a patch, where that is less."""
+        _, row_id, rev, _, _, _, told, stored = row
+        (body,) = self._table.bodies(entity, [(row_id, stored)])
+        whole = _whole(row, body)
+        base = self._table.base(db, entity, row_id)
+        if base is None or base.deleted or base.rev != rev:
             return whole
-        if told:
+        if told or rev == UNNUMBERED:
             return msgspec.structs.replace(whole, base_body=msgspec.Raw(base.body))
         patch = diff(base.body, body)
         if patch is None:
@@ -292,22 +292,20 @@ class SharedFrames:
         """Returns whose edits they were."""
         start = 0
         entities: set[str] = set()
-        for row in db.execute(SQL["frames_through"], (lane, point.n)).fetchall():
-            body = self._cipher.open(row["body"], SHARED_FRAME.place(lane, row["n"]))
-            frame = decode(body, EditFrame, f"frame {row['n']} of lane «{lane}»")
+        for n, chain, first, last in (
+            plain_tuples(db).execute(SQL["frames_through"], (lane, point.n)).fetchall()
+        ):
+            frame = self._bodies.frame(db, lane, n, chain)
             end = start + len(frame.edits)
             if len(revs) < end:
                 raise InvalidInput(
                     f"cannot use the hub's answer: it tells of {len(revs)} edits, {end} were sent"
                 )
-            answered = [
-                (edit, rev, fates.get(index))
-                for index, (edit, rev) in enumerate(
-                    zip(frame.edits, revs[start:end], strict=True), start
-                )
-            ]
             answer = Answer(self._rows, self._cipher, self._log, db, frame.entity)
-            answer.take(answered, row["first"], row["last"])
+            answered = zip(
+                frame.edits, revs[start:end], map(fates.get, range(start, end)), strict=True
+            )
+            answer.take(answered, first, last)
             entities.add(frame.entity)
             start = end
         db.execute(SQL["drop_frames"], (lane, point.n))

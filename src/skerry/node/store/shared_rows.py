@@ -17,14 +17,16 @@ import msgspec
 
 from skerry.core.entity_words import carried
 from skerry.core.merging import canonical
-from skerry.core.names import name_fault
+from skerry.core.names import entity_fault
 from skerry.core.synced_words import SAY_NOTHING, EntityWords
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound
 from skerry.kit.hlc import HybridClock
 from skerry.kit.sealing.cipher import Cipher
-from skerry.kit.sqlite import Reader, SqliteWriter
+from skerry.kit.sqlite import SqliteWriter
+from skerry.kit.sqlite_connections import Reader
+from skerry.node.store.deletions import Deletions
 from skerry.node.store.shared_table import SQL, Held, SharedTable, frozen_through
 from skerry.wire.codec import decode, encode
 from skerry.wire.shared import DECLARATIONS, OF_DECLARATIONS, Declaration, Priority
@@ -76,6 +78,7 @@ class SharedRows:
         self._reader = reader
         self._node_id = node_id
         self.table = SharedTable(cipher)
+        self.deletions = Deletions()
         self.changed = Bell()
         self.arrived = Bell()
         """Rings when others' edits have come."""
@@ -159,7 +162,7 @@ class SharedRows:
 
     async def declare(self, entity: str, declaration: Declaration) -> None:
         """From now on this node shares the entity, and says so to all others. Raises InvalidInput for its name."""
-        fault = name_fault(entity.replace("_", "-"))
+        fault = entity_fault(entity)
         if fault or entity == DECLARATIONS:
             raise InvalidInput(
                 f"cannot declare entity «{entity}»: {fault or 'it is the one of declarations'}"

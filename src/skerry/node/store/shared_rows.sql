@@ -62,6 +62,15 @@ ON CONFLICT (entity, id) DO UPDATE SET
 -- name: accept
 UPDATE shared_row SET rev = ?, mark = ?, origin = ?, queued = 0, settles = 0, whole = 0, seen = 0 WHERE entity = ? AND id = ?;
 
+-- name: accept_new
+UPDATE shared_row SET rev = ?, mark = ?, origin = ?, queued = 0
+WHERE entity = ? AND id = ? AND hlc = ? AND rev = 0 AND mark = 0 AND seen = 0 AND deleted = 0 AND settles = 0 AND whole = 0
+  AND queued BETWEEN ? AND ?;
+
+-- name: accepted
+SELECT r.id FROM shared_outbox o CROSS JOIN shared_row r ON r.entity = o.entity AND r.id = o.id
+WHERE o.entity = ? AND o.seq BETWEEN ? AND ? AND r.queued = 0;
+
 -- name: set_seen
 UPDATE shared_row SET seen = max(seen, ?) WHERE entity = ? AND id = ?;
 
@@ -120,10 +129,14 @@ SELECT chain FROM shared_frame WHERE lane = ? AND n = ?;
 INSERT INTO shared_frame (lane, n, chain, entity, first, last, body) VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: frames_after
-SELECT n, chain, entity, first, last, body FROM shared_frame WHERE lane = ? AND n > ? ORDER BY n LIMIT ?;
+SELECT n, chain, CASE WHEN chain NOT IN (SELECT value FROM json_each(?)) THEN body END AS body
+FROM shared_frame WHERE lane = ? AND n > ? ORDER BY n LIMIT ?;
 
 -- name: frames_through
-SELECT n, chain, entity, first, last, body FROM shared_frame WHERE lane = ? AND n <= ? ORDER BY n;
+SELECT n, chain, first, last FROM shared_frame WHERE lane = ? AND n <= ? ORDER BY n;
+
+-- name: frame_body
+SELECT body FROM shared_frame WHERE lane = ? AND n = ?;
 
 -- name: fail_frame
 UPDATE shared_frame SET failed = 1 WHERE lane = ? AND n = ?;

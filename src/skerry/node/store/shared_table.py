@@ -6,7 +6,7 @@ Everything here happens in the caller's transaction. `shared_rows` edits, `share
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -110,18 +110,22 @@ class SharedTable:
         )  # fmt: skip
 
     def take(
-        self, db: sqlite3.Connection, entity: str, rows: Sequence[tuple[SharedRow, bytes, int]]
+        self,
+        db: sqlite3.Connection,
+        entity: str,
+        rows: Sequence[SharedRow],
+        bodies: Sequence[bytes],
+        marks: Sequence[int],
     ) -> None:
         """Writes versions of the hub's with their plain bodies and marks."""
-        sealed = self._cipher.seal_rows(
-            [(row.id, body) for row, body, _ in rows], SHARED.place(entity)
-        )
+        ids = [row.id for row in rows]
+        sealed = self._cipher.seal_rows(list(zip(ids, bodies, strict=True)), SHARED.place(entity))
         db.executemany(
             SQL["take_row"],
-            [
+            (
                 (entity, row.id, row.rev, row.hlc, row.origin, signed(mark), body)
-                for (row, _, mark), body in zip(rows, sealed, strict=True)
-            ],
+                for row, mark, body in zip(rows, marks, sealed, strict=True)
+            ),
         )
 
     def drop(self, db: sqlite3.Connection, entity: str, ids: Iterable[str]) -> None:
@@ -188,6 +192,13 @@ class Sums:
         if old != new:
             bucket = bucket_of(row_id)
             self._changes[bucket] = self._changes.get(bucket, 0) + new - old
+
+    def come(self, marks: Mapping[str, int]) -> None:
+        """The hub had none of these rows, and has them with these marks."""
+        changes, bucket = self._changes, bucket_of
+        for row_id, now in marks.items():
+            at = bucket(row_id)
+            changes[at] = changes.get(at, 0) + now
 
     def save(self, db: sqlite3.Connection, entity: str) -> None:
         """Within the transaction of the rows themselves."""

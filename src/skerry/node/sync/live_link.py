@@ -62,10 +62,11 @@ class LiveSource(Protocol):
 
 
 class Bells(msgspec.Struct, frozen=True):
-    """`check`: say hello now. `news`: the hub has changes for this node."""
+    """`check`: say hello now. `news`: the hub has changes for this node; `rows`: some of shared rows."""
 
     check: Bell
     news: Bell
+    rows: Bell
 
 
 class LiveLink:
@@ -134,7 +135,9 @@ class LiveLink:
                 except (Transient, InvalidInput) as error:
                     return error
                 if isinstance(message, News):
-                    self._bells.news.ring()
+                    if not message.rows:
+                        self._bells.news.ring()
+                    self._bells.rows.ring()
                 elif not isinstance(message, Data | Opened):
                     if channels is None:
                         channels = self._channels(socket, tasks)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
+from typing import Protocol
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -46,6 +48,22 @@ class WholeSet:
         return None if reply.more else frozenset(self._keys)
 
 
+class Company(Protocol):
+    """Asks the state's first question of a round together with another one (`together.Together`)."""
+
+    def coming(self) -> None:
+        """A round has begun and will ask in a moment."""
+        ...
+
+    async def pull(self, pull: Pull) -> PullReply:
+        """As `Uplink.pull`."""
+        ...
+
+    def gone(self) -> None:
+        """The round asks no more."""
+        ...
+
+
 class PullLoop:
     """Takes over the hub's rows. `news` is rung by the live link and after each hello."""
 
@@ -70,6 +88,8 @@ class PullLoop:
         self._asking = Asking(clock, chance, check, self.news, store.log, pace, tell=tell)
         self._whole = WholeSet()
         self._stated = ""
+        self.company: Company | None = None
+        """On a node that shares rows."""
         self._guard = Guard("pulling from the hub", clock, chance)
 
     @property
@@ -108,13 +128,24 @@ class PullLoop:
         """Nothing to do: each pull is told as it comes."""
 
     async def _pass(self) -> None:
+        company = self.company
         self.begun += 1
+        if company is None:
+            await self._round(self._uplink.pull)
+            return
+        company.coming()
+        try:
+            await self._round(company.pull)
+        finally:
+            company.gone()
+
+    async def _round(self, ask: Callable[[Pull], Awaitable[PullReply]]) -> None:
         more, at_hub = True, ""
         own = await self._store.own_digest()
         while more:
             cursor = await self._store.fact("cursor") or None
             pull = Pull(cursor, await self._store.digest())
-            reply = await self._asking.ask(partial(self._uplink.pull, pull))
+            reply = await self._asking.ask(partial(ask, pull))
             if reply is None:
                 return
             self._asking.count(rows=len(reply.rows))

@@ -13,7 +13,7 @@ import msgspec
 from skerry.core.entity_words import overruled
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
-from skerry.node.ports import RowHub, Uplink
+from skerry.node.ports import RoundHub, RowHub, Uplink
 from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.shared_rows import SharedRows
@@ -25,6 +25,7 @@ from skerry.node.sync.row_pull import PAGE, PAGE_OF_LIMITED, RowPull
 from skerry.node.sync.row_schedule import RowSchedule
 from skerry.node.sync.session import Puller
 from skerry.node.sync.sync import LINGER, Connection
+from skerry.node.sync.together import Together
 from skerry.wire.local import EntityStatus, LaneCounters
 from skerry.wire.shared import DECLARATIONS, Priority
 from skerry.wire.sync import ROW_LANES, Lane
@@ -39,11 +40,15 @@ class Shared(msgspec.Struct, frozen=True):
 
 
 class Way(msgspec.Struct, frozen=True):
-    """The hub, both for pushes and for questions about rows. `by_class`: on a limited link, for each class of entities."""
+    """The hub, both for pushes and for questions about rows. `by_class`: on a limited link, for each class of entities.
+
+    `together`: for the state and rows in one request, where nothing limits the link.
+    """
 
     uplink: Uplink
     rows: RowHub
     by_class: Mapping[Priority, RowHub] = {}
+    together: RoundHub | None = None
 
 
 class RowLanes:
@@ -84,12 +89,13 @@ class RowLanes:
         """
         way = self._way
         assert way is not None  # noqa: S101 - a node with a connection has a hub
-        classes: list[tuple[Priority | None, RowHub]] = [*way.by_class.items()] or [
-            (None, way.rows)
-        ]
+        rows = way.rows
+        if way.together is not None:
+            rows = connection.pull.company = Together(way.uplink, rows, way.together)
+        classes: list[tuple[Priority | None, RowHub]] = [*way.by_class.items()] or [(None, rows)]
         pulls: list[Puller] = [self._pull(connection, hub, priority) for priority, hub in classes]
-        self._shared.rows.when_declared(connection.pull.news.ring)
-        news = connection.pull.news
+        news = connection.session.row_news
+        self._shared.rows.when_declared(news.ring)
         return [self._push(lane, way.uplink, news) for lane in ROW_LANES], pulls
 
     def _pull(self, connection: Connection, hub: RowHub, priority: Priority | None) -> RowPull:
@@ -99,7 +105,7 @@ class RowLanes:
             self._shared.pulled,
             self._clock,
             self._chance,
-            news=connection.pull.news,
+            news=connection.session.row_news,
             check=connection.check,
             greeted=lambda: connection.session.greetings,
             pace=self._pace,

@@ -56,7 +56,7 @@ class Agent(msgspec.Struct, frozen=True):
 
 
 class Puller(Protocol):
-    """A loop that takes over changes of the hub's: `pull.PullLoop`, `row_pull.RowPull`. All wait for the same news."""
+    """A loop that takes over changes of the hub's: `pull.PullLoop`, `row_pull.RowPull`."""
 
     @property
     def problem(self) -> str:
@@ -137,6 +137,8 @@ class Session:
         self._pushing: dict[Lane, asyncio.Task[None]] = {}
         self.pullers: list[Puller] = [pull]
         """The state's first, then those of shared rows where there are any: one, or one of each class."""
+        self.row_news = Bell()
+        """Rings for the pullers of shared rows, as `pull.news` for the state's."""
         self._pulling: dict[int, asyncio.Task[None]] = {}
         self.greetings = 0
         """Hellos that were answered since the start."""
@@ -169,6 +171,7 @@ class Session:
         self._start_pulling(tasks)
         self.greetings += 1
         self._pull.news.ring()
+        self.row_news.ring()
         if reply.double and (self._asking is None or self._asking.done()):
             self._asking = tasks.start(self._ask_again(), name="question after the other agent")
 

@@ -116,7 +116,8 @@ def connect(  # noqa: PLR0913 - both ends, time, and how often
     }  # fmt: skip
     pull = PullLoop(hub, store, clock, chance, check, pace=pace, tell=tell)
     session = Session(hub, store, pushes, pull, clock, check, agent=agent)
-    live = LiveLink(hub, logs, reachability, clock, chance, Bells(check, pull.news), run=agent.run)
+    bells = Bells(check, pull.news, session.row_news)
+    live = LiveLink(hub, logs, reachability, clock, chance, bells, run=agent.run)
     link = Link(session, live, reachability, clock, chance, check)
     return Connection(link, session, pull, pushes, check)
 
