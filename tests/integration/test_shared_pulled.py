@@ -113,7 +113,7 @@ async def test_repair_of_what_differs(node: SharedNode, lost: bool) -> None:
 
 @pytest.mark.parametrize("pages", [1, 2], ids=["alone", "with a deletion"])
 async def test_an_edit_is_later_than_what_it_was_made_on(node: SharedNode, pages: int) -> None:
-    ahead = node.rows.hlc.tick() + (60_000 << 16)  # the hub's clock, a minute
+    ahead = node.rows.hlc.tick() + (30_000 << 16)  # the hub's clock, by half a minute
     rows = [of_hub("a", 7, hlc=ahead), of_hub("gone", 8, deleted=True)]
     await node.pull(NAME, *rows[:pages])
     await node.program.put(NAME, "a", b'{"x":1}')
