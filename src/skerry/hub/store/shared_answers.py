@@ -87,6 +87,8 @@ def _unpacked(kept: bytes) -> Answer:
 
 
 def _runs(revs: Sequence[int]) -> list[tuple[int, int]]:
+    if revs and list(revs) == list(range(revs[0], revs[0] + len(revs))):
+        return [(revs[0], len(revs))]  # as nearly always
     runs: list[tuple[int, int]] = []
     for rev in revs:
         if runs and rev == sum(runs[-1]):

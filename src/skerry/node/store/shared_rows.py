@@ -24,7 +24,8 @@ from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound
 from skerry.kit.hlc import HybridClock
 from skerry.kit.sealing.cipher import Cipher
-from skerry.kit.sqlite import Reader, SqliteWriter
+from skerry.kit.sqlite import SqliteWriter
+from skerry.kit.sqlite_connections import Reader
 from skerry.node.store.deletions import Deletions
 from skerry.node.store.shared_table import SQL, Held, SharedTable, frozen_through
 from skerry.wire.codec import decode, encode
