@@ -1,5 +1,6 @@
 """A row lane's feed on a real store: which frame goes next, and what a hello says about the hub."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Continue, HubWentBack
 from skerry.node.sync.row_feed import RowFeed
 from skerry.testing.manual_clock import ManualClock
-from skerry.wire.shared import Declaration, EditFrame
+from skerry.wire.codec import encode
+from skerry.wire.records import Meta, Value
+from skerry.wire.shared import Declaration, EditFrame, Judged
 from skerry.wire.sync import LanePoint, PushReply, PushUnit
 
 NAME = "recipe"
@@ -156,3 +159,40 @@ async def test_a_version_that_came_before_an_older_answer_is_pulled_at_once(
         assert news.count == 0
         await feed.confirm(PushReply("ok", LanePoint(frame.n, frame.chain), 0, revs=[rev]))
     assert news.count == 1
+
+
+async def test_what_the_end_of_the_agent_interrupts_is_told_after_its_start(
+    node: SharedNode, memory_dir: Path, manual_clock: ManualClock
+) -> None:
+    store = NodeStore(memory_dir / "node.db", node.writer, manual_clock, "node-1", NullCipher())
+    await store.open()
+    told: list[str] = []
+    dies = True
+
+    async def tell(_name: str, value: Value, meta: Meta) -> None:
+        if dies and meta["row"] == "b":
+            raise asyncio.CancelledError
+        told.append(str(value))
+
+    def start() -> RowFeed:
+        changed = node.rows.changed
+        return RowFeed(
+            "rows-medium", 0.0, node.frames, node.pulled, store, changed, news=Bell(), boot_id="b", tell=tell
+        )  # fmt: skip
+
+    for row_id in ("a", "b"):
+        await node.program.put(NAME, row_id, b"{}")
+    feed = start()
+    outgoing = await feed.unit(await feed.resume(Continue(LanePoint())))
+    assert outgoing is not None
+    judged = [Judged(n, "lost", of_hub(row, 9)) for n, row in enumerate(("a", "b"))]
+    answer = PushReply("ok", outgoing.through, 0, revs=[9, 9], judged=msgspec.Raw(encode(judged)))
+    with pytest.raises(asyncio.CancelledError):
+        await feed.confirm(answer)
+    assert (await node.frames.point("rows-medium")).n == 1
+    dies = False
+    lost = [f"row «{row}» of «recipe»: another version stands, this node's edit is in the hub's history" for row in ("a", "b")]  # fmt: skip
+    for _ in range(2):
+        await start().resume(Continue(outgoing.through))
+        assert told == [lost[0], *lost]
+    store.close()

@@ -12,9 +12,9 @@ from typing import Literal
 
 from sqlalchemy import Connection, Select, and_, delete, literal, select
 
-from skerry.core.merging import mark
+from skerry.core.merging import marks
 from skerry.core.row_digests import pack, summed
-from skerry.hub.store import bulk, notices
+from skerry.hub.store import bulk, notices, shared_decisions
 from skerry.hub.store.bodies import SHARED, Bodies
 from skerry.hub.store.shared import MARK_ZERO, Head, Standing, Stored, among, of_entity
 from skerry.hub.store.shared_tables import (
@@ -67,6 +67,8 @@ class Changed:
     """By the ids of their rows."""
     settled: set[str] = field(default_factory=set)
     """The ids of rows whose conflicts are decided."""
+    who: str = ""
+    """Who decides, as the hub knows whoever asked for these changes."""
 
 
 def write(connection: Connection, changed: Changed, before: Standing, at: int) -> None:
@@ -75,12 +77,12 @@ def write(connection: Connection, changed: Changed, before: Standing, at: int) -
     _remember(connection, changed.entity, replaced_ids - changed.lost, "superseded", at)
     _remember(connection, changed.entity, replaced_ids & changed.lost, "lost", at)
     bodies = Bodies.of(connection)
-    marks = _write_rows(connection, bodies, changed, at)
+    come = _write_rows(connection, bodies, changed, at)
     _keep(connection, bodies, changed, at)
     _end_waits(connection, changed, at)
     _wait(connection, bodies, changed, at)
-    if marks:
-        _count(connection, changed, before, marks)
+    if come:
+        _count(connection, changed, before, come)
 
 
 def commit(
@@ -99,15 +101,13 @@ def _write_rows(
     """The marks of the rows; 0 for deleted ones."""
     entity, rows = changed.entity, changed.rows.values()
     sealed = _sealed(bodies, entity, rows)
-    marks = {id_: 0 if gone else mark(id_, rev, body) for id_, rev, _, _, gone, body in rows}
+    hashed = marks((row.id for row in rows), (row.rev for row in rows), (row.body for row in rows))
     written = [
         (FLEET, entity, id_, rev, hlc, origin, gone, 0 if gone else its - MARK_ZERO, at, body)
-        for (id_, rev, hlc, origin, gone, _), its, body in zip(
-            rows, marks.values(), sealed, strict=True
-        )
+        for (id_, rev, hlc, origin, gone, _), its, body in zip(rows, hashed, sealed, strict=True)
     ]
     bulk.put(connection, shared_row, written)
-    return marks
+    return {row.id: 0 if row.deleted else its for row, its in zip(rows, hashed, strict=True)}
 
 
 def _sealed(bodies: Bodies, entity: str, versions: Collection[Stored]) -> list[bytes]:
@@ -150,9 +150,18 @@ def _keep(connection: Connection, bodies: Bodies, changed: Changed, at: int) -> 
 def _end_waits(connection: Connection, changed: Changed, at: int) -> None:
     """What waited for rows that are decided, and what a later edit of the same node takes the place of."""
     if changed.settled:
+        _note_decisions(connection, changed, at)
         _end(connection, changed.entity, changed.settled, None, "decided", at)
     for wait in changed.waits.values():
         _end(connection, changed.entity, [wait.version.id], wait.version.origin, "lost", at)
+
+
+def _note_decisions(connection: Connection, changed: Changed, at: int) -> None:
+    """Of the rows for which something waits, here or until an edit of the same unit."""
+    decided = shared_decisions.waiting_among(connection, changed.entity, changed.settled)
+    decided |= {kept.version.id for kept in changed.kept if kept.why == "decided"}
+    rows = [changed.rows[row_id] for row_id in sorted(decided & changed.rows.keys())]
+    shared_decisions.note(connection, changed.entity, rows, changed.who, at)
 
 
 def _end(
@@ -193,15 +202,15 @@ def _wait(connection: Connection, bodies: Bodies, changed: Changed, at: int) -> 
 
 
 def _count(
-    connection: Connection, changed: Changed, before: Standing, marks: Mapping[str, int]
+    connection: Connection, changed: Changed, before: Standing, come: Mapping[str, int]
 ) -> None:
     """Brings the entity's sums and numbers up to date."""
-    replaced = [head for id_, head in changed.held.items() if id_ in marks]
+    replaced = [head for id_, head in changed.held.items() if id_ in come]
     live = before.live + sum(not row.deleted for row in changed.rows.values())
     live -= sum(not head.deleted for head in replaced)
     newest = max(before.newest, *(row.rev for row in changed.rows.values()))
     gone = [(head.id, head.mark) for head in replaced]
-    sums = pack(summed(before.sums, marks.items(), gone))
+    sums = pack(summed(before.sums, come.items(), gone))
     row = (FLEET, changed.entity, live, newest, before.pruned_through, sums)
     bulk.put(connection, shared_entity, [row], but=["pruned_through"])
     if live >= _COUNTED_FROM and live.bit_length() > before.live.bit_length():

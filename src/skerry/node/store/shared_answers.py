@@ -124,6 +124,7 @@ class Answer:
             self._sums.change(row_id, before % 2**64, now)
             if edit.kind == "delete":
                 deleted.append(row_id)
+                self._rows.deletions.note(entity, row_id, rev)
             else:
                 accepted.append((rev, signed(now), node_id, entity, row_id))
             if settles and self._db.execute(SQL["drop_conflict"], (entity, row_id)).rowcount:
@@ -194,6 +195,7 @@ class Answer:
         hubs_mark = mark_of(row.id, hubs)
         if hubs.deleted:
             self._table.drop(self._db, self._entity, [row.id])
+            self._rows.deletions.note(self._entity, row.id, hubs.rev)
         else:
             now = Held(row.id, hubs.rev, hubs.hlc, hubs.origin, mark=hubs_mark)
             self._table.put(self._db, self._entity, [(now, hubs.body)])

@@ -108,7 +108,8 @@ class SharedPulled:
     async def apply_part(self, part: RowsPart, undecided: Undecided = frozenset()) -> None:
         """Takes over changes together with the cursor after them.
 
-        Conflicts that were `undecided` before the hub was asked, and wait there no more, are decided.
+        Conflicts that were `undecided` before the hub was asked, and wait there no more, are decided. What answers to
+        edits have deleted since then (`Deletions.noted`) stays deleted: the changes may be older.
         """
 
         def work(db: sqlite3.Connection) -> int:
@@ -181,6 +182,7 @@ class SharedPulled:
         self, db: sqlite3.Connection, entity: str, rows: Sequence[SharedRow], *, newer_only: bool
     ) -> int:
         held = self._table.heads(db, entity, (row.id for row in rows))
+        deletions = self._rows.deletions
         passed: list[tuple[int, str, str]] = []
         sums = Sums()
         put: dict[str, tuple[SharedRow, bytes, int]] = {}
@@ -190,7 +192,7 @@ class SharedPulled:
             if queued:
                 passed.append((row.rev, entity, row.id))
                 continue
-            if newer_only and row.rev <= rev:
+            if newer_only and row.rev <= max(rev, deletions.revision(entity, row.id)):
                 continue
             if row.deleted:
                 put.pop(row.id, None)

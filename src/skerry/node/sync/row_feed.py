@@ -7,6 +7,8 @@ to the one before is taken over and the next frame frozen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from skerry.kit.bell import Bell
@@ -16,7 +18,7 @@ from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Decision, Held, HubWentBack
 from skerry.node.sync.feeds import Outgoing
 from skerry.node.sync.pace import CONFLICT, Tell, untold
-from skerry.wire.codec import decode
+from skerry.wire.codec import decode, encode
 from skerry.wire.records import Meta
 from skerry.wire.shared import EditFrame, Judged, judged_of
 from skerry.wire.sync import Lane, LanePoint, PushReply, PushUnit
@@ -25,6 +27,9 @@ _MAX_FRAMES = 1000
 
 _EVENTS = 100
 """So many edits of a frame are told one by one."""
+
+_Note = tuple[str, Meta]
+"""An event: its words, and more."""
 
 _WORDS = {
     "merged": "this node's edit and another were put together",
@@ -96,6 +101,8 @@ class RowFeed:
         self._hub, self._answer = decision.after, None
         if isinstance(decision, HubWentBack):
             await self._pulled.hub_went_back()
+        if untold := await self._frames.untold(self.lane):  # the agent ended before it had told it
+            await self._tell_all(decode(untold.encode(), list[_Note], "what is to be told"))
         return await self.load()
 
     async def unit(self, after: LanePoint) -> Outgoing | None:  # noqa: ARG002 - of which the answer may be missing
@@ -128,17 +135,19 @@ class RowFeed:
             self.lane, self._sent.n
         ) and await self._frames.has_waiting(self.lane)
         if answer is not None:
+            notes = self._notes(answer) if answer.judged else []
             await self._frames.acknowledge(
                 self.lane,
                 answer.point,
                 answer.revs,
                 answer.judged,
                 freeze=self._most if freeze else 0,
+                untold=encode(notes).decode() if notes else "",
             )
             if self._pulled.wants_any():
                 self._news.ring()  # they came while the answer was on its way, and the schedule is far off
-            if answer.judged:
-                await self._tell_of(answer)
+            if notes:
+                await self._tell_all(notes)
         elif freeze:
             await self._frames.freeze(self.lane, self._most)
 
@@ -154,19 +163,26 @@ class RowFeed:
             await self._go_on()
         self._hub = reply.point
 
-    async def _tell_of(self, answer: _Answer) -> None:
+    def _notes(self, answer: _Answer) -> list[_Note]:
         """Edits that met others, one event each; of very many at once the rest together."""
         frame = decode(answer.frame, EditFrame, f"frame of lane «{self.lane}»")
         met = [each for each in answer.judged if each.outcome != "whole"]
+        notes: list[_Note] = []
         for each in met[:_EVENTS]:
             row = frame.edits[each.index].id
             words = f"row «{row}» of «{frame.entity}»: {_WORDS[each.outcome]}"
-            meta: Meta = {"entity": frame.entity, "row": row, "outcome": each.outcome}
-            await self._tell(CONFLICT, words, meta)
+            notes.append((words, {"entity": frame.entity, "row": row, "outcome": each.outcome}))
         if rest := met[_EVENTS:]:
             counts = {name: sum(each.outcome == name for each in rest) for name in _WORDS}
             words = f"{len(rest)} more rows of «{frame.entity}»"
-            await self._tell(CONFLICT, words, {"entity": frame.entity, **counts})
+            notes.append((words, {"entity": frame.entity, **counts}))
+        return notes
+
+    async def _tell_all(self, notes: Sequence[_Note]) -> None:
+        """What the agent's end interrupts is told again after its start, rather than not at all."""
+        for words, meta in notes:
+            await self._tell(CONFLICT, words, meta)
+        await self._frames.told(self.lane)
 
     async def save(self, acknowledged: LanePoint) -> None:
         """Nothing to do: it is saved together with the rows."""
