@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 
 import msgspec
+from sqlalchemy import Connection
 
 from skerry.core.entity_changes import kept_body
 from skerry.core.names import row_id_fault
@@ -176,7 +177,7 @@ def check_put(entity: str, row_id: str, body: bytes) -> bytes:
     return kept_body(entity, row_id, body)
 
 
-def _judged(  # noqa: PLR0913 - an edit, what it is made on, and by whom
+def _judged(
     judge: Judge, entity: str, edit: Edit, held: Stored | None, base: int | None, who: str = ""
 ) -> Fate:
     """What becomes of an edit by `who`; `base` None: it is made on the row as it is."""
