@@ -1,6 +1,7 @@
 """Shared rows in a node's store: edits, what is frozen of them, what the hub's answers and changes make of them."""
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tests.shared_node import SharedNode, of_hub, sums_of
 
 from skerry.kit.errors import InvalidInput, NotFound, TooLarge
 from skerry.kit.sealing.cipher import NullCipher
+from skerry.node.store.shared_frames import MAX_FRAME
 from skerry.node.store.state import NodeStore
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.entities import Find
@@ -301,3 +303,59 @@ async def test_everything_survives_a_restart(
     assert (await later.push())[0].hlc > edit.hlc
     later.close()
     other.close()
+
+
+async def test_of_new_rows_only_those_that_were_edited_meanwhile_stay_unsent(
+    node: SharedNode,
+) -> None:
+    await node.pull(NAME)
+    await node.program.bulk(NAME, [(name, b'{"n":1}') for name in "abcd"])
+    assert [edit.id for edit in await node.push()] == ["a", "b", "c", "d"]
+    await node.program.put(NAME, "b", b'{"n":2}')
+    await node.program.delete(NAME, "c")
+    await node.pull(NAME, of_hub("d", 99, b'{"n":9}', origin="node-2"))
+    await node.answer([11, 12, 13, 14])
+    assert [await node.status(NAME, name) for name in "abd"] == ["synced", "pending", "synced"]
+    assert list(node.pulled.wanted(NAME, 10)) == ["d"]
+    one = b'{"n":1}'
+    assert node.pulled.digest(NAME) == sums_of(
+        *((row, rev, one) for rev, row in enumerate("abcd", 11))
+    )
+    again = {edit.id: (edit.base, edit.kind) for edit in await node.push()}
+    assert again == {"b": (12, "put"), "c": (13, "delete")}
+
+
+async def test_a_large_frame_is_the_same_after_a_restart(
+    node: SharedNode, memory_dir: Path, manual_clock: ManualClock
+) -> None:
+    rows = [(f"r{number}", b'{"t":"%s"}' % (b"x" * 100)) for number in range(100)]
+    await node.program.bulk(NAME, rows)
+    await node.push()
+    [before] = await node.frames.frames("rows-medium", 0, 1)
+    node.close()
+    found = SharedNode(memory_dir, manual_clock)
+    [after] = await found.frames.frames("rows-medium", 0, 1)
+    assert after == before
+    assert len(after.body) > len(rows) * 100
+    await found.answer(range(1, len(rows) + 1))
+    assert {await found.status(NAME, row_id) for row_id, _ in rows} == {"synced"}
+    assert found.pulled.digest(NAME) == sums_of(
+        *((row_id, rev, body) for rev, (row_id, body) in enumerate(rows, 1))
+    )
+    found.close()
+
+
+async def test_a_frame_of_a_transaction_that_was_undone_is_not_sent(node: SharedNode) -> None:
+    await node.program.put(NAME, "a", b'{"n":1}')
+
+    def undone(db: sqlite3.Connection) -> None:
+        assert node.frames._freeze(db, "rows-medium", MAX_FRAME)
+        raise ValueError("undone")
+
+    with pytest.raises(ValueError, match="undone"):
+        await node.rows.writer.run(undone, label="undone")
+    await node.program.put(NAME, "a", b'{"n":2}')
+    [edit] = await node.push()
+    assert bytes(edit.body) == b'{"n":2}'
+    await node.answer([5])
+    assert node.pulled.digest(NAME) == sums_of(("a", 5, b'{"n":2}'))

@@ -8,18 +8,22 @@ numbers are the same bytes for ever.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 
 from skerry.kit.bell import Bell
+from skerry.kit.errors import SkerryError
+from skerry.node.store.lane_reader import Span
 from skerry.node.store.records import RecordStore
 from skerry.node.store.state import FrozenFrame, NodeStore
 from skerry.node.sync.decide import Decision, Held, HubWentBack
 from skerry.wire.sync import Lane, LanePoint, PushReply, PushUnit
 
-MAX_RECORDS = 2000
+MAX_RECORDS = 4000
 MAX_BYTES = 512 * 1024
 MAX_ROWS = 500
 _MAX_FRAMES = 1000
@@ -84,7 +88,8 @@ class Feed(Protocol):
 class RecordFeed:
     """A record lane. The store is told what is acknowledged, because only that may ever be freed.
 
-    A unit has `most` bytes before compression, unless a single frame is larger.
+    A unit has `most` bytes before compression, unless a single frame is larger. In a backlog the next one is read while
+    one is on its way.
     """
 
     def __init__(
@@ -101,6 +106,8 @@ class RecordFeed:
         self._records = records
         self._store = store
         self._most = most
+        self._ahead: tuple[int, Span] | None = None
+        """What follows a number, read in advance."""
 
     @property
     def bell(self) -> Bell:
@@ -124,14 +131,14 @@ class RecordFeed:
 
     async def resume(self, decision: Decision) -> LanePoint:
         self._records.acknowledge(self.lane, decision.after.n)
+        self._ahead = None
         return decision.after
 
     async def unit(self, after: LanePoint) -> Outgoing | None:
         if self._records.head(self.lane).n <= after.n:
             return None
-        span = await asyncio.to_thread(
-            self._records.read, self.lane, after.n, MAX_RECORDS, self._most
-        )
+        ahead, self._ahead = self._ahead, None
+        span = ahead[1] if ahead and ahead[0] == after.n else await self._read(after.n)
         if span is None:
             return None
         unit = PushUnit(
@@ -143,7 +150,19 @@ class RecordFeed:
             frames=[msgspec.Raw(frame.payload) for frame in span.frames],
             skipped=span.first > after.n + 1,
         )
-        return Outgoing(unit, span.point, more=self._records.head(self.lane).n > span.last)
+        more = self._records.head(self.lane).n > span.last
+        return Outgoing(
+            unit, span.point, more, partial(self._read_ahead, span.last) if more else None
+        )
+
+    async def _read(self, after_n: int) -> Span | None:
+        read = self._records.read
+        return await asyncio.to_thread(read, self.lane, after_n, MAX_RECORDS, self._most)
+
+    async def _read_ahead(self, after_n: int) -> None:
+        with contextlib.suppress(SkerryError, OSError):  # it is read again when it is its turn
+            span = await self._read(after_n)
+            self._ahead = None if span is None else (after_n, span)
 
     async def point_at(self, n: int) -> LanePoint | None:
         chain = await asyncio.to_thread(self._records.point_at, self.lane, n)
