@@ -13,7 +13,8 @@ from skerry.kit.blob_bytes import BlobBytes, PlainBytes
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.sealing.cipher import NullCipher
-from skerry.kit.sqlite import SqliteWriter, connect
+from skerry.kit.sqlite import SqliteWriter
+from skerry.kit.sqlite_connections import connect
 from skerry.node.data.publish import Publisher
 from skerry.node.files.room import named_in
 from skerry.node.files.store import FileStore, Lane

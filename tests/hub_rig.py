@@ -25,13 +25,14 @@ from skerry.hub.store.keys import Wish
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.model_rows import ModelRows
+from skerry.hub.sync.own_edits import OwnEdits
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.readers import Readers
 from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
-from skerry.kit.sqlite import Driver
+from skerry.kit.sqlite_connections import Driver
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.memory_blobs import MemoryBlobs
 from skerry.testing.running_hub import EnrolledNode
@@ -116,8 +117,9 @@ class HubRig:
         self.feed = Feed(self.store, epochs, clock)
         self.row_feed = RowFeed(self.store, epochs, self.readers, clock)
         self.rounds = Rounds(self.store, self.feed, self.row_feed)
-        self.shared_rows = SharedRows(self.store, clock, self.readers.changed)
-        self.model_rows = ModelRows(self.store, clock, self.readers.changed)
+        own_edits = OwnEdits(self.store, clock, self.readers.changed)
+        self.shared_rows = SharedRows(self.store, own_edits)
+        self.model_rows = ModelRows(self.store, own_edits)
 
     def _notify(self, node_id: str, news: News = ALL_NEWS) -> None:
         self.news.append(node_id)

@@ -22,7 +22,8 @@ from skerry.kit.blob_bytes import PlainBytes
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.sealing.cipher import NullCipher
-from skerry.kit.sqlite import SqliteWriter, connect
+from skerry.kit.sqlite import SqliteWriter
+from skerry.kit.sqlite_connections import connect
 from skerry.kit.tasks import supervised
 from skerry.node.api.workload import workload_app
 from skerry.node.data.publish import Publisher

@@ -8,6 +8,7 @@ from pathlib import Path
 from skerry.core.lanes import extend
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import Disk, RealDisk
+from skerry.kit.errors import StorageFull
 from skerry.kit.sealing.cipher import Cipher, NullCipher
 from skerry.node.store.frame_cipher import FrameCipher
 from skerry.node.store.lane_log import LaneView
@@ -21,6 +22,7 @@ from skerry.wire.records import Batch, Record, Value
 from skerry.wire.sync import Lane, LanePoint
 
 T0 = 1_760_000_000_000_000_000
+TEXT = "x" * 1000
 SMALL = Limits(reserve=4096)
 
 
@@ -128,3 +130,24 @@ def values(store: RecordStore, lane: Lane = "keep") -> list[Value]:
 
 def segment_files(directory: Path, lane: Lane = "keep") -> list[Path]:
     return sorted((directory / "records" / lane).glob("*.seg"))
+
+
+def told(store: RecordStore) -> list[tuple[str, Record]]:
+    """(kind, record) of everything in lane event."""
+    return [
+        (batch.kind, record)
+        for segment in store.segments("event")
+        for frame in store.frames("event", segment)
+        for batch in [decode(frame.payload, Batch, "frame")]
+        for record in batch.records
+    ]
+
+
+async def publish_until_full(store: RecordStore) -> tuple[int, str]:
+    """How many records of lane keep were accepted one by one, and why the next one was not."""
+    for n in range(1, 200):
+        try:
+            await store.append(submission(n, TEXT, at=T0 + n))
+        except StorageFull as error:
+            return n - 1, str(error)
+    raise AssertionError("never full")

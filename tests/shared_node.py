@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 from tests.row_program import RowProgram
 
+from skerry.core.merging import mark
+from skerry.core.row_digests import bucket_of, digest
 from skerry.core.synced_words import EntityWords
 from skerry.kit.clock import Clock
 from skerry.kit.disk import RealDisk
@@ -19,7 +21,7 @@ from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.sync_log import SyncLog
 from skerry.node.sync.row_schedule import RowSchedule
-from skerry.wire.shared import Edit, EditFrame, Judged, RowsPart, SharedRow
+from skerry.wire.shared import BUCKETS, Edit, EditFrame, Judged, RowsPart, SharedRow
 from skerry.wire.sync import Lane, LanePoint
 
 MIGRATIONS = read_migrations(Path(state_module.__file__).with_name("migrations"))
@@ -79,6 +81,10 @@ class SharedNode:
         """A part of the hub's changes."""
         await self.pulled.apply_part(RowsPart(entity, list(rows), cursor, more=False))
 
+    async def hold(self, entity: str, row_id: str, body: bytes, rev: int = 7) -> None:
+        """The node has this row from the hub."""
+        await self.pull(entity, of_hub(row_id, rev, body))
+
     async def body(self, entity: str, row_id: str) -> bytes | None:
         row = await self.program.get(entity, row_id)
         return None if row is None else bytes(row.body)
@@ -99,3 +105,11 @@ def of_hub(
 ) -> SharedRow:
     """A version that the hub has accepted."""
     return SharedRow(row_id, rev, hlc or rev << 16, origin, deleted, msgspec.Raw(body))
+
+
+def sums_of(*rows: tuple[str, int, bytes]) -> str:
+    """The digest of an entity with these rows: id, revision, body."""
+    sums = [0] * BUCKETS
+    for row_id, rev, body in rows:
+        sums[bucket_of(row_id)] += mark(row_id, rev, body)
+    return digest([each % 2**64 for each in sums])

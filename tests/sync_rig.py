@@ -207,3 +207,7 @@ async def passing(clock: ManualClock, seconds: float = math.inf) -> None:
         clock.advance(step)
         passed += step
         await asyncio.sleep(0.001)
+
+
+async def status_of(node: NodeRig, state: str) -> None:
+    await eventually(lambda: node.reachability.status.state == state, f"the node is {state}")

@@ -13,7 +13,8 @@ from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.sealing.cipher import NullCipher
-from skerry.kit.sqlite import SqliteWriter, connect, read_migrations
+from skerry.kit.sqlite import SqliteWriter, read_migrations
+from skerry.kit.sqlite_connections import connect
 from skerry.node.ports import Launch, ProcessLaunch, Runtime
 from skerry.node.store import instances as instances_module
 from skerry.node.store.instances import ActualWorkload, InstanceStore

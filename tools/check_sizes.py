@@ -4,7 +4,7 @@ import ast
 import pathlib
 import sys
 
-MAX_FILE_LINES = 420
+MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 ROOTS = ("src", "tests", "bench", "tools")
 

@@ -7,7 +7,7 @@ from tests.sealing_rig import key, sealing_cipher
 
 from skerry.kit.errors import Corrupt
 from skerry.kit.sealing.cipher import Cipher, KeyMissing, NullCipher, Place
-from skerry.kit.sealing.format import OVERHEAD, bound_to, is_sealed, key_id_of
+from skerry.kit.sealing.format import OVERHEAD, bound_to, bounds, is_sealed, key_id_of
 from skerry.kit.sealing.sealed import SealingCipher, in_force
 
 HERE = Place("state", "body", ("twin", "t1"))
@@ -184,3 +184,20 @@ def test_a_key_that_has_served_seals_no_more() -> None:
     cipher.seal(b"", HERE)
     with pytest.raises(Exception, match="has served"):
         cipher.seal(b"", HERE)
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [("a", "1"), ("bb", "22")], ["a", "", "ccc"], [("a", "1"), ("ა", "2")], ["ა"], [("a", "1"), "b", ("c",)], [],
+    ],
+    ids=["pairs", "words", "one not ASCII", "none ASCII", "of different lengths", "none"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "words", [("shared_row", "body"), ("ს", "b"), ()], ids=["ascii", "not", "no"]
+)
+def test_what_many_rows_are_bound_to_is_what_each_is(
+    words: tuple[str, ...], ends: list[str | tuple[str, ...]]
+) -> None:
+    each = [(end,) if isinstance(end, str) else end for end in ends]
+    assert bounds(7, words, ends) == [bound_to(7, (*words, *end)) for end in each]

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, text
 from tests.postgres import Postgres
 
-from skerry.hub.backups.places import ServerPlace
+from skerry.hub.backups.server_place import ServerPlace
 from skerry.hub.store.engine import parse_url, written
 from skerry.kit.errors import Transient
 

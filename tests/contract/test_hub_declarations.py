@@ -7,6 +7,7 @@ from tests.shared_rows import RowNode, put
 from skerry.core.synced_words import EntityWords
 from skerry.hub.sync.declarations import Declarations
 from skerry.hub.sync.model_rows import ModelRows
+from skerry.hub.sync.own_edits import OwnEdits
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.wire.entities import Declare
@@ -24,8 +25,9 @@ async def held(hub: HubRig) -> Declarations:
     await found.hold_all(hub.store, hub.clock.wall_ns())
     changed = hub.readers.changed
     hub.receiver = Receiver(hub.store, hub.ingest, hub.nodes, hub.news.append, changed, found)
-    hub.model_rows = ModelRows(hub.store, hub.clock, changed, found)
-    hub.shared_rows = SharedRows(hub.store, hub.clock, changed, found)
+    own_edits = OwnEdits(hub.store, hub.clock, changed, found)
+    hub.model_rows = ModelRows(hub.store, own_edits)
+    hub.shared_rows = SharedRows(hub.store, own_edits)
     return found
 
 

@@ -223,7 +223,7 @@ class TestTheHorizon:
         await site.equal()
         await away.sync_off()
         for n in range(5):
-            await one.program.put("newest", f"{n:06}", body(n=-n))
+            await one.program.put("newest", f"{n:06}", body(n=-1 - n))
             await one.program.delete("newest", f"{n + 5:06}")
             await one.program.put("newest", f"new {n}", body(n=n))
         await eventually(one.sent_all, "the hub knows it")

@@ -11,16 +11,8 @@ import pytest
 
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, Transient
-from skerry.kit.sqlite import (
-    Driver,
-    SqliteWriter,
-    StateTooNew,
-    classify,
-    connect,
-    migrate,
-    read_queries,
-    stdlib_driver,
-)
+from skerry.kit.sqlite import SqliteWriter, StateTooNew, migrate, read_queries
+from skerry.kit.sqlite_connections import Driver, classify, connect, stdlib_driver
 from skerry.testing.apsw_driver import ApswDriver
 from skerry.testing.power_cut import Volume
 from skerry.testing.power_cut_disk import PowerCutDisk

@@ -12,7 +12,7 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import StorageFull, Transient
 from skerry.kit.file_lock import locked
-from skerry.kit.sqlite import ROOM
+from skerry.kit.sqlite_connections import ROOM
 from skerry.node.store.opening import opened
 from skerry.node.store.record_jobs import Limits
 

@@ -14,7 +14,8 @@ from skerry.cli.main import main
 from skerry.core.entities import ENTITIES, Entity
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput
-from skerry.kit.sqlite import SqliteWriter, connect
+from skerry.kit.sqlite import SqliteWriter
+from skerry.kit.sqlite_connections import connect
 from skerry.node.store.documented_schema import printed_script, verify
 from skerry.testing.fake_hub import FakeHub
 from skerry.testing.manual_clock import ManualClock

@@ -9,7 +9,7 @@ import pytest
 from tests.installation import installation
 
 from skerry.kit.errors import Transient
-from skerry.kit.sqlite import connect
+from skerry.kit.sqlite_connections import connect
 from skerry.testing.waiting import eventually
 from skerry.wire.records import PublishedRecord
 from skerry.wire.workload import ProcessSpec, WorkloadSpec

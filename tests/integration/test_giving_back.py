@@ -15,7 +15,7 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
-from skerry.kit.sqlite import ROOM, connect
+from skerry.kit.sqlite_connections import ROOM, connect
 from skerry.node.store.opening import opened
 from skerry.testing.manual_clock import ManualClock
 

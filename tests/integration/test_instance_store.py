@@ -11,7 +11,8 @@ from tests.workload_cases import NOW, live, row, wish
 from tests.workload_rig import MIGRATIONS
 
 from skerry.kit.disk import RealDisk
-from skerry.kit.sqlite import SqliteWriter, connect
+from skerry.kit.sqlite import SqliteWriter
+from skerry.kit.sqlite_connections import connect
 from skerry.node.ports import ProcessIdentity
 from skerry.node.store.instances import (
     KEPT_INSTANCES,

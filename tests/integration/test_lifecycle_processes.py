@@ -16,7 +16,7 @@ from tests.workload_rig import Rig
 
 from skerry.keeper.procfs import read_stat
 from skerry.kit.disk import RealDisk
-from skerry.kit.sqlite import connect
+from skerry.kit.sqlite_connections import connect
 from skerry.node.ports import Launch, Runtime
 from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.process import ProcessRuntime

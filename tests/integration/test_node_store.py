@@ -15,7 +15,8 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt
 from skerry.kit.sealing.cipher import NullCipher
-from skerry.kit.sqlite import SqliteWriter, StateTooNew, connect, read_migrations
+from skerry.kit.sqlite import SqliteWriter, StateTooNew, read_migrations
+from skerry.kit.sqlite_connections import connect
 from skerry.node.store import state as state_module
 from skerry.node.store.state import NodeStore
 from skerry.wire.sync import NO_CHAIN, LanePoint, StateFrame, StateRow

@@ -5,16 +5,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.shared_node import SharedNode, of_hub
+from tests.shared_node import SharedNode, of_hub, sums_of
 
-from skerry.core.merging import mark
-from skerry.core.row_digests import bucket_of, digest
 from skerry.kit.errors import InvalidInput, NotFound, TooLarge
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.store.state import NodeStore
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.entities import Find
-from skerry.wire.shared import BUCKETS, MAX_ROW, Declaration, Held, Judged, RowsPart
+from skerry.wire.shared import MAX_ROW, Declaration, Judged, RowsPart
 from skerry.wire.sync import LanePoint
 
 NAME = "recipe"
@@ -26,18 +24,6 @@ async def node(memory_dir: Path, manual_clock: ManualClock) -> AsyncIterator[Sha
     await node.rows.declare(NAME, Declaration(strategy="merge"))
     yield node
     node.close()
-
-
-def sums_of(*rows: tuple[str, int, bytes]) -> str:
-    sums = [0] * BUCKETS
-    for row_id, rev, body in rows:
-        sums[bucket_of(row_id)] += mark(row_id, rev, body)
-    return digest([each % 2**64 for each in sums])
-
-
-async def held(node: SharedNode, row_id: str, body: bytes, rev: int = 7) -> None:
-    """The node has this row from the hub."""
-    await node.pull(NAME, of_hub(row_id, rev, body))
 
 
 async def test_rows_are_read_as_they_were_written(node: SharedNode) -> None:
@@ -112,7 +98,7 @@ async def test_edits_coalesce_until_they_are_frozen_and_are_known_after_the_answ
 async def test_an_edit_of_a_row_from_the_hub_names_its_revision_and_leaves_the_digest(
     node: SharedNode,
 ) -> None:
-    await held(node, "a", b'{"x":1}')
+    await node.hold(NAME, "a", b'{"x":1}')
     before = node.pulled.digest(NAME)
     assert before == sums_of(("a", 7, b'{"x":1}'))
     await node.program.put(NAME, "a", b'{"x":2}')
@@ -152,7 +138,7 @@ async def test_a_new_incarnation_sends_again_what_was_on_its_way(
 
 async def test_a_large_body_goes_as_a_patch_and_whole_when_the_hub_asks(node: SharedNode) -> None:
     large = {"text": "y" * 5000, "n": 1}
-    await held(node, "a", json.dumps(large, separators=(",", ":")).encode())
+    await node.hold(NAME, "a", json.dumps(large, separators=(",", ":")).encode())
     await node.program.put(NAME, "a", json.dumps(large | {"n": 2}).encode())
     (edit,) = await node.push()
     assert edit.kind == "patch"
@@ -167,7 +153,7 @@ async def test_a_large_body_goes_as_a_patch_and_whole_when_the_hub_asks(node: Sh
 
 
 async def test_deletions_are_tombstones_until_the_hub_has_them(node: SharedNode) -> None:
-    await held(node, "a", b"{}")
+    await node.hold(NAME, "a", b"{}")
     await node.program.put(NAME, "new", b"{}")
     await node.program.delete(NAME, "new")  # nobody has seen it
     await node.program.delete(NAME, "a")
@@ -190,7 +176,7 @@ async def test_a_row_that_others_made_too_is_not_taken_back_alone(node: SharedNo
 
 
 async def test_what_the_hub_prefers_takes_the_place_of_the_edit(node: SharedNode) -> None:
-    await held(node, "a", b'{"x":1}')
+    await node.hold(NAME, "a", b'{"x":1}')
     await node.program.put(NAME, "a", b'{"x":2}')
     await node.push()
     await node.answer([11], Judged(0, "merged", of_hub("a", 11, b'{"x":2,"y":3}')))
@@ -204,7 +190,7 @@ async def test_what_the_hub_prefers_takes_the_place_of_the_edit(node: SharedNode
 
 
 async def test_a_conflict_waits_and_the_accepted_version_serves(node: SharedNode) -> None:
-    await held(node, "a", b'{"x":1}')
+    await node.hold(NAME, "a", b'{"x":1}')
     await node.program.put(NAME, "a", b'{"x":2}')
     await node.push()
     await node.answer([9], Judged(0, "conflict", of_hub("a", 9, b'{"x":3}')))
@@ -235,7 +221,7 @@ async def test_a_conflict_ends_when_a_person_has_decided_at_the_hub(node: Shared
 
 
 async def test_an_edit_made_meanwhile_follows_on_what_the_hub_has(node: SharedNode) -> None:
-    await held(node, "a", b'{"x":1,"y":1}')
+    await node.hold(NAME, "a", b'{"x":1,"y":1}')
     await node.program.put(NAME, "a", b'{"x":2,"y":1}')
     await node.push()
     await node.program.put(NAME, "a", b'{"x":2,"y":1,"z":1}')
@@ -273,7 +259,7 @@ async def test_an_edit_made_meanwhile_that_would_lose_is_judged_by_the_hub(
     node: SharedNode, strategy: str
 ) -> None:
     await node.rows.declare(NAME, Declaration(strategy=strategy))  # type: ignore[arg-type]
-    await held(node, "a", b'{"x":1}')
+    await node.hold(NAME, "a", b'{"x":1}')
     await node.program.put(NAME, "a", b'{"x":2}')
     await node.push()
     await node.program.put(NAME, "a", b'{"x":3}')
@@ -288,7 +274,7 @@ async def test_an_edit_made_meanwhile_that_would_lose_is_judged_by_the_hub(
 async def test_an_edit_made_meanwhile_of_which_a_field_would_lose_is_judged_by_the_hub(
     node: SharedNode,
 ) -> None:
-    await held(node, "a", b'{"x":1}')
+    await node.hold(NAME, "a", b'{"x":1}')
     await node.program.put(NAME, "a", b'{"x":2}')
     await node.push()
     await node.program.put(NAME, "a", b'{"x":3,"y":1}')
@@ -300,99 +286,10 @@ async def test_an_edit_made_meanwhile_of_which_a_field_would_lose_is_judged_by_t
     assert bytes(edit.base_body) == b'{"x":2}'
 
 
-async def test_the_first_changes_ask_for_rows_that_the_hub_has_of_the_node_and_does_not_name(
-    node: SharedNode,
-) -> None:
-    """They are without what was deleted, and some may have been."""
-    for row_id in ("a", "b", "c"):
-        await node.program.put(NAME, row_id, b"{}")
-    await node.push()
-    await node.answer([7, 8, 9])
-    await node.program.put(NAME, "d", b"{}")
-    await node.pull(NAME, of_hub("b", 8))
-    assert list(node.pulled.wanted(NAME, 10)) == ["a", "c"]
-    await node.pull(NAME, of_hub("c", 9), cursor="later")
-    assert list(node.pulled.wanted(NAME, 10)) == ["a"]
-    await node.pulled.take_whole(NAME, [of_hub("a", 12, deleted=True)], {"a": 7})
-    assert [row.id for row in await node.program.list(NAME)] == ["b", "c", "d"]
-
-
-async def test_a_row_that_was_asked_for_is_not_put_back_by_an_older_answer(
-    node: SharedNode,
-) -> None:
-    await node.program.put(NAME, "a", b'{"x":1}')
-    await node.push()
-    await node.pull(NAME)
-    asked = node.pulled.wanted(NAME, 10)
-    await node.answer([9])  # comes before what was answered earlier: that there is no such row
-    await node.pulled.take_whole(NAME, [], asked)
-    assert await node.body(NAME, "a") == b'{"x":1}'
-    assert node.pulled.wanted(NAME, 10) == {"a": 9}
-    await node.pulled.take_whole(NAME, [of_hub("a", 9, b'{"x":1}')], {"a": 9})
-    assert node.pulled.wanted(NAME, 10) == {}
-
-
-async def test_an_edited_row_is_left_alone_and_asked_for_when_the_answer_was_older(
-    node: SharedNode,
-) -> None:
-    await held(node, "a", b'{"x":1}')
-    await node.program.put(NAME, "a", b'{"x":2}')
-    await node.push()
-    await node.pull(NAME, of_hub("a", 12, b'{"x":9}'))
-    assert await node.body(NAME, "a") == b'{"x":2}'
-    await node.answer([11])  # given before the other's edit
-    assert list(node.pulled.wanted(NAME, 10)) == ["a"]
-    await node.pulled.take_whole(NAME, [of_hub("a", 12, b'{"x":9}')], {"a": 11})
-    assert await node.body(NAME, "a") == b'{"x":9}'
-    assert list(node.pulled.wanted(NAME, 10)) == []
-    assert node.pulled.digest(NAME) == sums_of(("a", 12, b'{"x":9}'))
-
-
-async def test_changes_come_once_and_deletions_and_patches_with_them(node: SharedNode) -> None:
-    large = b'{"t":"%s","n":1}' % (b"y" * 2000)
-    await node.pull(NAME, of_hub("a", 7, large), of_hub("b", 8, b"{}"))
-    await node.pull(NAME, of_hub("a", 7, b'{"older":1}'), of_hub("b", 9, deleted=True))
-    assert await node.body(NAME, "a") == large
-    patch = of_hub("a", 10, b'[[["n"],2]]')
-    patched = type(patch)(*(getattr(patch, name) for name in patch.__struct_fields__[:-1]), 7)
-    await node.pull(NAME, patched, cursor="later")
-    now = large.replace(b'"n":1', b'"n":2')
-    assert await node.body(NAME, "a") == now
-    assert node.pulled.digest(NAME) == sums_of(("a", 10, now))
-    assert node.pulled.cursors()[NAME] == "later"
-
-
-def at_hub(row_id: str, rev: int, body: bytes, hlc: int = 0) -> Held:
-    return Held(row_id, rev, hlc or rev << 16, mark(row_id, rev, body))
-
-
-@pytest.mark.parametrize("lost", [False, True])
-async def test_repair_of_what_differs(node: SharedNode, lost: bool) -> None:
-    await node.pull(
-        NAME, of_hub("same", 3, b"{}"), of_hub("gone", 4, b"{}"), of_hub("older", 5, b"{}"),
-        of_hub("newer", 9, b'{"n":1}'),
-    )  # fmt: skip
-    await node.program.put(NAME, "edited", b"{}")
-    rows = [
-        at_hub("same", 3, b"{}"), at_hub("older", 6, b'{"x":1}'), at_hub("newer", 2, b'{"n":0}'),
-        at_hub("missing", 1, b"{}"),
-    ]  # fmt: skip
-    differing = {
-        bucket: [row for row in rows if bucket_of(row.id) == bucket] for bucket in range(BUCKETS)
-    }
-    await node.pulled.reconcile(NAME, differing, lost=lost)
-    wanted = ["missing", "older"] if lost else ["missing", "newer", "older"]
-    assert list(node.pulled.wanted(NAME, 10)) == wanted
-    assert (await node.body(NAME, "gone") is not None) == lost
-    sent = {edit.id: (edit.base, edit.hlc) for edit in await node.push()}
-    assert sent.pop("edited")[0] == 0
-    assert sent == ({"gone": (0, 4 << 16), "newer": (2, 9 << 16)} if lost else {})
-
-
 async def test_everything_survives_a_restart(
     node: SharedNode, memory_dir: Path, manual_clock: ManualClock
 ) -> None:
-    await held(node, "a", b'{"x":1}')
+    await node.hold(NAME, "a", b'{"x":1}')
     await node.program.put(NAME, "a", b'{"x":2}')
     (edit,) = await node.push()
     other = SharedNode(memory_dir, manual_clock)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tests.sync_rig import NodeRig, passing
 
 from skerry.kit.errors import Transient
-from skerry.kit.sqlite import connect
+from skerry.kit.sqlite_connections import connect
 from skerry.node.store.sync_log import KEPT
 from skerry.testing.fake_hub import FakeHub
 from skerry.testing.manual_clock import ManualClock

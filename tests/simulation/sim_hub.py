@@ -28,6 +28,7 @@ from skerry.hub.store.shared_tables import shared_conflict, shared_entity
 from skerry.hub.store.tables import state
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.hello import Greeter
+from skerry.hub.sync.own_edits import OwnEdits
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.readers import Readers
@@ -103,7 +104,7 @@ class HubLife(Life):
         self._row_feed = RowFeed(self.store, epochs, readers, clock)
         self._rounds = Rounds(self.store, self._feed, self._row_feed)
         self._greeter = Greeter(self.store, clock)
-        self.shared_rows = SharedRows(self.store, clock, readers.changed)
+        self.shared_rows = SharedRows(self.store, OwnEdits(self.store, clock, readers.changed))
 
     async def end(self) -> None:
         for task in list(self._working):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import apsw
 
-from skerry.kit.sqlite import ROOM
+from skerry.kit.sqlite_connections import ROOM
 from skerry.testing.apsw_driver import ApswDriver
 from skerry.testing.power_cut import Volume
 from skerry.testing.power_cut_disk import PowerCutDisk

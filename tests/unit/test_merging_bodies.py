@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from tests.merging_cases import any_body, body, seeds
 
-from skerry.core.merging import apply, canonical, mark
+from skerry.core.merging import apply, canonical, mark, marks
 from skerry.core.merging.bodies import MAX_DEPTH, MAX_DIGITS, decoded, encoded, same, token
 from skerry.kit.errors import InvalidInput
 
@@ -98,6 +98,12 @@ def test_mark_tells_rows_revisions_and_bodies_apart() -> None:
     ]
     assert len({mark(*row) for row in rows}) == len(rows)
     assert all(0 <= mark(*row) < 2**64 for row in rows)
+
+
+def test_marks_of_many_rows_are_those_of_each() -> None:
+    rows = [("a", 1, b"{}"), ("ა", 2**60, b'{"a":1}'), ("", 0, b"")]
+    assert list(marks(rows)) == [mark(*row) for row in rows]
+    assert list(marks([])) == []
 
 
 def test_mark_is_the_same_for_ever() -> None:

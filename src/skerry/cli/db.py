@@ -12,7 +12,7 @@ from skerry.cli.data_dirs import ContextOption, node_options
 from skerry.cli.exits import FAILED
 from skerry.cli.output import Form, FormOption, Line, Table, number, standard_screen
 from skerry.kit.errors import NotFound
-from skerry.kit.sqlite import connect
+from skerry.kit.sqlite_connections import connect
 from skerry.kit.text_file import read_text
 from skerry.node.settings import database_of, find_settings
 from skerry.node.store.documented_schema import TableReport, printed_script, verify

@@ -22,7 +22,7 @@ from skerry.cli.worker_health import EXIT_CODES, judge
 from skerry.cli.worker_tables import health_table, worker_table
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, NotFound
-from skerry.kit.sqlite import connect
+from skerry.kit.sqlite_connections import connect
 from skerry.node.keys import read_keys
 from skerry.node.settings import database_of, find_settings, node_settings
 from skerry.node.store.instances import InstanceReader

@@ -61,6 +61,7 @@ from skerry.hub.sync.declarations import Declarations
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.model_rows import ModelRows
+from skerry.hub.sync.own_edits import OwnEdits
 from skerry.hub.sync.pull import Feed
 from skerry.hub.sync.push import Receiver
 from skerry.hub.sync.readers import Readers
@@ -209,6 +210,7 @@ async def _build(
         store, clock, functools.partial(leases.hold, "keys", LEASE), [blobs, file_blobs]
     )
     backups = build_schedule(settings, store, leases, clock)
+    own_edits = OwnEdits(store, clock, readers.changed, declarations)
     features = Features(
         store=store, nodes=nodes, tokens=Tokens(store, clock), workloads=workloads, models=models, rollouts=rollouts,
         blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
@@ -216,8 +218,8 @@ async def _build(
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
         carrying=Carrying(store, receiver, arrivals, clock), feed=feed, row_feed=row_feed,
-        rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, clock, readers.changed, declarations),
-        model_rows=ModelRows(store, clock, readers.changed, declarations),
+        rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits),
+        model_rows=ModelRows(store, own_edits),
         links=links, peers=peers, tails=Tails(links, peers, token),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers),
         leases=leases, backups=backups, rotation=rotation, changes=changes,

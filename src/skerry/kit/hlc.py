@@ -23,7 +23,7 @@ class HybridClock:
 
     def tick(self) -> int:
         """The time of a local change: greater than everything ticked or observed before."""
-        self._last = max(self._now(), self._last + 1)
+        self._last = time_after(self._clock.wall_ns(), self._last)
         return self._last
 
     def observe(self, remote: int) -> None:
@@ -31,4 +31,13 @@ class HybridClock:
         self._last = max(self._last, min(remote, self._now() + (MAX_AHEAD_MS << 16)))
 
     def _now(self) -> int:
-        return (self._clock.wall_ns() // 1_000_000) << 16
+        return _ticks(self._clock.wall_ns())
+
+
+def time_after(wall_ns: int, seen: int) -> int:
+    """The time of a change made at `wall_ns`, greater than `seen`."""
+    return max(_ticks(wall_ns), seen + 1)
+
+
+def _ticks(wall_ns: int) -> int:
+    return (wall_ns // 1_000_000) << 16

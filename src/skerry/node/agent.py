@@ -52,7 +52,7 @@ from skerry.node.on_demand import (
     shared_on_demand,
 )
 from skerry.node.safekeeping import build_safekeeping, recover_from_backups
-from skerry.node.services import Endpoints, Node, SeenValues, Sweeps, WorkloadDesk
+from skerry.node.services import Endpoints, Node, Sweeps
 from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, opened
@@ -65,6 +65,7 @@ from skerry.node.sync.pace import Pace
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Stores, Sync, connect
 from skerry.node.sync.uplink import open_session
+from skerry.node.workload_desk import SeenValues, WorkloadDesk
 from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.http_status import http_status
 from skerry.node.workloads.log_ageing import LogAgeing

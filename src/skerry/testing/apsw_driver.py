@@ -33,7 +33,7 @@ _KINDS: dict[int, type[sqlite3.Error]] = {
 
 
 class ApswDriver:
-    """Implements `kit.sqlite.Driver`; `vfs` is the name of a registered one, empty for the operating system's."""
+    """Implements `kit.sqlite_connections.Driver`; `vfs` is the name of a registered one, empty for the operating system's."""
 
     def __init__(self, vfs: str = "") -> None:
         self._vfs = vfs
@@ -148,7 +148,7 @@ class ApswConnection:
         self.row_factory: object = Row
         self.isolation_level: str | None = None
         self.told: Callable[[str], None] | None = None
-        """Of `kit.sqlite.Reader`; this one never tells."""
+        """Of `kit.sqlite_connections.Reader`; this one never tells."""
 
     @property
     def in_transaction(self) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 import msgspec
@@ -26,6 +27,9 @@ MAX_DEPTH = 64
 
 MAX_DIGITS = 4300
 """The longest whole number."""
+
+_MARK = 8
+"""Bytes."""
 
 _DIGITS_OF_A_DOUBLE = 17
 """So many digits tell every double from its neighbours; who writes more means more than a double holds."""
@@ -43,16 +47,19 @@ def canonical(body: bytes) -> bytes:
 
 def mark(row_id: str, rev: int, body: bytes) -> int:
     """What a live row adds to its entity's digest: 64 bits of BLAKE2b over id, revision and canonical body."""
-    return next(marks([(row_id, rev, body)]))
+    [found] = marks([row_id], [rev], [body])
+    return found
 
 
-def marks(rows: Iterable[tuple[str, int, bytes]]) -> Iterator[int]:
-    """`mark` of many rows: id, revision and canonical body of each."""
-    blake2b, number = hashlib.blake2b, int.from_bytes
-    for row_id, rev, body in rows:
-        name = row_id.encode()
-        data = b"%d:%d:%b%b" % (rev, len(name), name, body)
-        yield number(blake2b(data, digest_size=8).digest(), "big")
+def marks(ids: Iterable[str], revs: Iterable[int], bodies: Iterable[bytes]) -> Sequence[int]:
+    """`mark` of each of many rows."""
+    begun, digests = hashlib.blake2b(digest_size=_MARK), bytearray()
+    copy = begun.copy
+    for name, rev, body in zip(map(str.encode, ids), revs, bodies, strict=True):
+        hashed = copy()
+        hashed.update(b"%d:%d:%b%b" % (rev, len(name), name, body))
+        digests += hashed.digest()
+    return struct.unpack(f">{len(digests) // _MARK}Q", digests)
 
 
 def decoded(body: bytes) -> Body:

@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import psycopg.conninfo
 from sqlalchemy import URL
 
 from skerry.kit.archive.format import BLOCK
@@ -91,12 +90,14 @@ def _program(name: str) -> str:
 
 def conninfo(url: URL, **more: str | None) -> str:
     """The address in libpq's words, without its password."""
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - 10 MB that a hub with SQLite does not need
+
     given: dict[str, str | None] = {
         name: value for name, value in url.query.items() if isinstance(value, str)
     }
     parts = {"host": url.host, "port": url.port, "user": url.username, "dbname": url.database}
     given |= {name: str(value) for name, value in parts.items() if value is not None}
-    return psycopg.conninfo.make_conninfo("", **given, **more)
+    return make_conninfo("", **given, **more)
 
 
 def _address(url: URL, scratch: Path) -> str:

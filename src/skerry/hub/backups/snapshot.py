@@ -25,7 +25,7 @@ from skerry.hub.store.engine import reading
 from skerry.kit.archive.format import Progress
 from skerry.kit.archive.writing import of_file
 from skerry.kit.errors import Corrupt, Refused
-from skerry.kit.sqlite import classify
+from skerry.kit.sqlite_connections import classify
 
 Kind = Literal["sqlite", "postgresql"]
 

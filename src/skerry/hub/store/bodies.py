@@ -142,9 +142,13 @@ class Bodies:
     def open_rows(self, body: Body, rows: Sequence[Row], *within: str) -> list[bytes]:
         """The inverse of `seal_rows`. Raises as `open`."""
         place = body.place(*within)
-        if self._keys is None or not all(is_sealed(stored) for _, stored in rows):
-            return [self.open(body, stored, *place.at(last).row) for last, stored in rows]
-        return self._keys.open_rows(self._connection, rows, place)
+
+        def one(last: str | tuple[str, ...], stored: bytes) -> bytes:
+            return self.open(body, stored, *place.at(last).row)
+
+        if self._keys is None:
+            return [one(last, stored) for last, stored in rows]
+        return self._keys.open_rows(rows, place, one)
 
     def seal_text(self, body: Body, plain: str, *row: str | int) -> str:
         """As `seal`, for a column of text."""

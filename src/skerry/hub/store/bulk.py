@@ -1,16 +1,17 @@
 """Many rows at once, those that are there already left alone or replaced, by the fastest way that each database has.
 
-SQLite: one prepared statement for all rows. PostgreSQL: many by a binary COPY into a temporary table, and from there
+SQLite: prepared statements of several rows each. PostgreSQL: many by a binary COPY into a temporary table, and from there
 in one statement, because COPY itself knows no conflicts; few as arrays in one statement, which is one way to the
 server and back instead of five.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -23,8 +24,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import OperationalError
 
+if TYPE_CHECKING:
+    import psycopg
+
 _FEW = 500
 """Rows up to which arrays cost less than COPY."""
+
+_MOST_VALUES = 999
+"""Of one statement for SQLite, whose older versions take no more. Each run of one costs as much as half of writing a row."""
 
 _COPY_TYPES = {
     BigInteger: "int8", SmallInteger: "int2", Double: "float8", Text: "text", Boolean: "bool", LargeBinary: "bytea",
@@ -67,8 +74,23 @@ def _write(
         few = len(rows) <= _FEW
         (_unnest if few else _copy)(connection, table, rows, (into, f"ON CONFLICT {on_conflict}"))
         return
-    marks = ", ".join("?" * len(table.columns))
-    connection.exec_driver_sql(f"{into} VALUES ({marks}) ON CONFLICT {on_conflict}", list(rows))
+    width = len(table.columns)
+    together = _MOST_VALUES // width
+    whole = len(rows) - len(rows) % together
+    groups = [
+        tuple(chain.from_iterable(rows[at : at + together])) for at in range(0, whole, together)
+    ]
+    for count, values in (together, groups), (1, list(rows[whole:])):
+        if values:
+            connection.exec_driver_sql(
+                f"{into} VALUES {_marks(width, count)} ON CONFLICT {on_conflict}", values
+            )
+
+
+@functools.cache
+def _marks(columns: int, rows: int) -> str:
+    one = f"({', '.join('?' * columns)})"
+    return ", ".join([one] * rows)
 
 
 def _unnest(
@@ -91,6 +113,8 @@ def _copy(
     rows: Sequence[tuple[object, ...]],
     statement: tuple[str, str],
 ) -> None:
+    from psycopg import OperationalError as OfDriver  # noqa: PLC0415 - 10 MB that a hub with SQLite does not need
+
     into, on_conflict = statement
     incoming = f"incoming_{table.name}"
     names = ", ".join(f'"{column.name}"' for column in table.columns)
@@ -104,7 +128,7 @@ def _copy(
             copy.set_types([_COPY_TYPES[type(column.type)] for column in table.columns])
             for row in rows:
                 copy.write_row(row)
-    except psycopg.OperationalError as error:
+    except OfDriver as error:
         raise OperationalError(copying, None, error) from error
     connection.exec_driver_sql(f"{into} SELECT {names} FROM {incoming} {on_conflict}")  # noqa: S608 - our own names
     # Later jobs of the same transaction find it empty.

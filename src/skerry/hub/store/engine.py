@@ -19,11 +19,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from skerry.kit.errors import Corrupt, InvalidInput, Refused, Transient
-from skerry.kit.sqlite import Driver
-from skerry.kit.sqlite import classify as classify_sqlite
+from skerry.kit.sqlite_connections import Driver
+from skerry.kit.sqlite_connections import classify as classify_sqlite
 
-_WRITERS_CACHE_KIB = 16 * 1024
-_READERS_CACHE_KIB = 4 * 1024
+_WRITERS_CACHE_KIB = 8 * 1024
+_READERS_CACHE_KIB = 2 * 1024
 """Of each of five readers: what they read the system has in its cache, too, and a hub is to stay below 150 MB."""
 _CHECKPOINT_PAGES = 4000
 _LOG_BYTES = 64 * 1024 * 1024

@@ -40,7 +40,7 @@ from skerry.kit.commit import CommitThread
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.ids import random_token
-from skerry.kit.sqlite import Driver
+from skerry.kit.sqlite_connections import Driver
 
 
 def _COMPACT(_: Connection) -> None:  # noqa: N802 - a job that is known by its identity

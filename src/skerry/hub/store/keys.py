@@ -8,7 +8,7 @@ it does not know looks there. `bodies` seals and opens with it, `rotation` chang
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 from sqlalchemy import URL, Connection, select
@@ -113,13 +113,15 @@ class StoreKeys:
         """As `seal`, for many rows (`Cipher.seal_rows`)."""
         return self._cipher.seal_rows(rows, within)
 
-    def open_rows(self, connection: Connection, rows: Iterable[Row], within: Place) -> list[bytes]:
-        """The inverse of `seal_rows`. Raises as `open_body`."""
-        return self._cipher.now.sealing.open_rows(
-            rows,
-            (within.table, within.column, *within.row),
-            lambda last, sealed: self.open_body(connection, sealed, within.at(last)),
-        )
+    def open_rows(
+        self,
+        rows: Sequence[Row],
+        within: Place,
+        otherwise: Callable[[str | tuple[str, ...], bytes], bytes],
+    ) -> list[bytes]:
+        """The inverse of `seal_rows`; `otherwise` is asked about each that the key in force did not seal for its place."""
+        words = (within.table, within.column, *within.row)
+        return self._cipher.now.sealing.open_rows(rows, words, otherwise)
 
     def fence(self, connection: Connection) -> None:
         """Begins a writing transaction: until its end nobody changes the ring, and this process has the newest one."""

@@ -10,8 +10,6 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
-import psycopg
-from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL
 
 from skerry.hub.store.engine import CONNECT
@@ -35,6 +33,8 @@ class Listening:
         heard: Callable[[Notice], None],
         resumed: Callable[[], Awaitable[None]],
     ) -> None:
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - 10 MB that a hub with SQLite does not need
+
         plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._where = make_conninfo(plain, **CONNECT)
         self._origin = origin
@@ -43,6 +43,8 @@ class Listening:
 
     async def run(self, clock: Clock, chance: random.Random) -> None:
         """Listens for ever."""
+        import psycopg  # noqa: PLC0415 - as above
+
         failures = 0
         while True:
             try:

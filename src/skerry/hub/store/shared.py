@@ -157,10 +157,13 @@ def versions(
 def all_stored(bodies: Bodies, entity: str, found: Sequence[Sequence[Any]]) -> list[Stored]:
     """The rows of a query for `ROW` or `VERSION`, opened."""
     live: list[Row] = [((row[0], str(row[1])), row[5]) for row in found if not row[4]]
-    opened = iter(bodies.open_rows(SHARED, live, entity))
+    opened = bodies.open_rows(SHARED, live, entity)
+    if len(live) < len(found):
+        each = iter(opened)
+        opened = [NO_BODY if row[4] else next(each) for row in found]
     return [
-        Stored(id_, rev, hlc, origin, deleted, NO_BODY if deleted else next(opened))
-        for id_, rev, hlc, origin, deleted, _ in found
+        Stored(id_, rev, hlc, origin, bool(deleted), body)
+        for (id_, rev, hlc, origin, deleted, _), body in zip(found, opened, strict=True)
     ]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sqlite3
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from itertools import accumulate, takewhile
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Connection, Select, bindparam, func, or_, select
 
@@ -30,6 +33,20 @@ _COMMIT_OF = (
 )
 
 
+_NO_END = 2**63 - 1
+"""A revision that no row has."""
+
+AROUND = 128
+"""Bytes that travel with each body, generously."""
+
+
+class Room(NamedTuple):
+    """What still fits into an answer: rows, and bytes."""
+
+    rows: int
+    size: int
+
+
 class Size(NamedTuple):
     """A row's revision and the bytes of its stored body."""
 
@@ -37,7 +54,49 @@ class Size(NamedTuple):
     size: int
 
 
-def sizes(
+def page(
+    connection: Connection, entity: str, after: int, room: Room, *, hidden: str, live: bool
+) -> tuple[list[Stored], bool]:
+    """The rows above revision `after` that there is room for, one at least; and whether there are more.
+
+    Without those that the node `hidden` made; `live`: without deleted ones.
+    """
+    if connection.dialect.name == "sqlite":
+        return _read_on(connection, entity, after, room, hidden=hidden, live=live)
+    # A server sends all that was asked for, so it is asked for no more than there is room for.
+    pending = _sizes(connection, entity, after, room.rows + 1, hidden=hidden, live=live)
+    fitting = fit(pending, room)
+    if not fitting:
+        return [], False
+    asked = {"entity": entity, "after": after, "through": fitting[-1].rev, "hidden": hidden}
+    found = connection.execute(_rows_query(bool(hidden), live), asked).all()
+    return all_stored(Bodies.of(connection), entity, found), len(fitting) < len(pending)
+
+
+def fit(pending: Sequence[Size], room: Room) -> Sequence[Size]:
+    """As many of the rows as there is room for: at least one, if there are any."""
+    sizes = accumulate(item.size + AROUND for item in pending)
+    fitting = sum(1 for _ in takewhile(lambda size: size <= room.size, sizes))
+    return pending[: min(max(fitting, 1), max(room.rows, 1))]
+
+
+def _read_on(
+    connection: Connection, entity: str, after: int, room: Room, *, hidden: str, live: bool
+) -> tuple[list[Stored], bool]:
+    asked = {"entity": entity, "after": after, "through": _NO_END, "hidden": hidden}
+    found: list[Sequence[Any]] = []
+    size, more = 0, False
+    with contextlib.closing(connection.execute(_rows_query(bool(hidden), live), asked)) as result:
+        for row in cast("sqlite3.Cursor", result.cursor):  # SQLAlchemy's rows cost as much again
+            size += len(row[5]) + AROUND
+            if found and (size > room.size or len(found) >= room.rows):
+                more = True
+                break
+            found.append(row)
+    return all_stored(Bodies.of(connection), entity, found), more
+
+
+def _sizes(
     connection: Connection, entity: str, after: int, limit: int, *, hidden: str, live: bool
 ) -> list[Size]:
     """Up to `limit` rows above revision `after`, without those that the node `hidden` made; `live`: not deleted ones."""
@@ -50,15 +109,6 @@ def sizes(
 def _sizes_query(hides: bool, live: bool) -> Select[Any]:  # noqa: FBT001 - what there is to tell apart
     query = select(shared_row.c.rev, func.length(shared_row.c.body))
     return _feed(query, hides=hides, live=live).limit(bindparam("limit"))
-
-
-def rows_between(
-    connection: Connection, entity: str, after: int, through: int, *, hidden: str, live: bool
-) -> list[Stored]:
-    """The rows of `sizes` up to revision `through`."""
-    asked = {"entity": entity, "after": after, "through": through, "hidden": hidden}
-    found = connection.execute(_rows_query(bool(hidden), live), asked).all()
-    return all_stored(Bodies.of(connection), entity, found)
 
 
 @functools.cache

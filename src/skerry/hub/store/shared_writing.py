@@ -12,7 +12,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, Select, and_, delete, literal, select
 
-from skerry.core.merging import mark
+from skerry.core.merging import marks
 from skerry.core.row_digests import pack, summed
 from skerry.hub.store import bulk, notices, shared_decisions
 from skerry.hub.store.bodies import SHARED, Bodies
@@ -77,12 +77,12 @@ def write(connection: Connection, changed: Changed, before: Standing, at: int) -
     _remember(connection, changed.entity, replaced_ids - changed.lost, "superseded", at)
     _remember(connection, changed.entity, replaced_ids & changed.lost, "lost", at)
     bodies = Bodies.of(connection)
-    marks = _write_rows(connection, bodies, changed, at)
+    come = _write_rows(connection, bodies, changed, at)
     _keep(connection, bodies, changed, at)
     _end_waits(connection, changed, at)
     _wait(connection, bodies, changed, at)
-    if marks:
-        _count(connection, changed, before, marks)
+    if come:
+        _count(connection, changed, before, come)
 
 
 def commit(
@@ -101,15 +101,13 @@ def _write_rows(
     """The marks of the rows; 0 for deleted ones."""
     entity, rows = changed.entity, changed.rows.values()
     sealed = _sealed(bodies, entity, rows)
-    marks = {id_: 0 if gone else mark(id_, rev, body) for id_, rev, _, _, gone, body in rows}
+    hashed = marks((row.id for row in rows), (row.rev for row in rows), (row.body for row in rows))
     written = [
         (FLEET, entity, id_, rev, hlc, origin, gone, 0 if gone else its - MARK_ZERO, at, body)
-        for (id_, rev, hlc, origin, gone, _), its, body in zip(
-            rows, marks.values(), sealed, strict=True
-        )
+        for (id_, rev, hlc, origin, gone, _), its, body in zip(rows, hashed, sealed, strict=True)
     ]
     bulk.put(connection, shared_row, written)
-    return marks
+    return {row.id: 0 if row.deleted else its for row, its in zip(rows, hashed, strict=True)}
 
 
 def _sealed(bodies: Bodies, entity: str, versions: Collection[Stored]) -> list[bytes]:
@@ -204,15 +202,15 @@ def _wait(connection: Connection, bodies: Bodies, changed: Changed, at: int) -> 
 
 
 def _count(
-    connection: Connection, changed: Changed, before: Standing, marks: Mapping[str, int]
+    connection: Connection, changed: Changed, before: Standing, come: Mapping[str, int]
 ) -> None:
     """Brings the entity's sums and numbers up to date."""
-    replaced = [head for id_, head in changed.held.items() if id_ in marks]
+    replaced = [head for id_, head in changed.held.items() if id_ in come]
     live = before.live + sum(not row.deleted for row in changed.rows.values())
     live -= sum(not head.deleted for head in replaced)
     newest = max(before.newest, *(row.rev for row in changed.rows.values()))
     gone = [(head.id, head.mark) for head in replaced]
-    sums = pack(summed(before.sums, marks.items(), gone))
+    sums = pack(summed(before.sums, come.items(), gone))
     row = (FLEET, changed.entity, live, newest, before.pruned_through, sums)
     bulk.put(connection, shared_entity, [row], but=["pruned_through"])
     if live >= _COUNTED_FROM and live.bit_length() > before.live.bit_length():

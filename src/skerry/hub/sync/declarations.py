@@ -1,6 +1,6 @@
 """What the hub's settings say of entities holds for the fleet: declarations that say otherwise are put right.
 
-At the start, and in the transaction in which somebody declares otherwise (`push`, `model_rows`, `shared_rows`). It is an
+At the start, and in the transaction in which somebody declares otherwise (`push`, `own_edits`). It is an
 edit by the hub like any other, so nodes hear of it.
 """
 
@@ -17,10 +17,9 @@ from skerry.core.synced_words import SAY_NOTHING, EntityWords
 from skerry.hub.store import locks, shared, shared_feed
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.sync import rows_push
+from skerry.kit.hlc import time_after
 from skerry.wire.codec import encode
 from skerry.wire.shared import DECLARATIONS, Declaration, Edit, EditFrame
-
-_A_MILLISECOND = 1_000_000
 
 
 class Declarations:
@@ -62,7 +61,7 @@ class Declarations:
         if wanted == said:
             return None
         body = msgspec.Raw(canonical(encode(wanted)))
-        return Edit(entity, row.rev, max(at // _A_MILLISECOND << 16, row.hlc + 1), "put", body)
+        return Edit(entity, row.rev, time_after(at, row.hlc), "put", body)
 
 
 HELD_BY_NONE = Declarations({})

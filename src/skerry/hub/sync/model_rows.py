@@ -1,11 +1,11 @@
 """Rows of models at the hub (`skerry.sdk.model`): many at once for people's programs, by the same requests as on a node.
 
-Edits are judged like those of nodes, in one transaction for a request. See `wire.entities` and `shared_rows`.
+Edits are judged like those of nodes, in one transaction for a request. See `wire.entities` and `own_edits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from sqlalchemy import Connection
@@ -20,13 +20,11 @@ from skerry.core.entity_changes import (
     was_made,
 )
 from skerry.core.entity_search import Wanted, fits, longest_sign, read_filters
-from skerry.hub.store import locks, shared, shared_views
+from skerry.hub.store import shared, shared_views
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.shared import Stored
-from skerry.hub.sync import rows_push
-from skerry.hub.sync.declarations import HELD_BY_NONE, Declarations
+from skerry.hub.sync.own_edits import Judge, OwnEdits
 from skerry.hub.sync.shared_rows import check_name, check_put
-from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound
 from skerry.wire.codec import encode
 from skerry.wire.entities import (
@@ -46,26 +44,18 @@ from skerry.wire.entities import (
     Written,
 )
 from skerry.wire.rows import RowView
-from skerry.wire.shared import DECLARATIONS, Declaration, Edit, EditFrame
+from skerry.wire.shared import DECLARATIONS, Declaration, Edit
 
 _PAGE = 500
 _NULL = msgspec.Raw(b"null")
 
 
 class ModelRows:
-    """`changed` is called with the entities whose rows were changed, after the commit."""
+    """Every call names an entity."""
 
-    def __init__(
-        self,
-        store: HubStore,
-        clock: Clock,
-        changed: Callable[[Collection[str]], None],
-        declarations: Declarations = HELD_BY_NONE,
-    ) -> None:
-        self._declarations = declarations
+    def __init__(self, store: HubStore, own_edits: OwnEdits) -> None:
         self._store = store
-        self._clock = clock
-        self._changed = changed
+        self._own_edits = own_edits
 
     async def declare(self, entity: str, asked: Declare) -> Declared:
         """Keeps the entity as asked, and as the hub's settings say. Raises InvalidInput when it is declared otherwise."""
@@ -73,28 +63,24 @@ class ModelRows:
         if asked.local:
             raise InvalidInput(f"cannot declare entity «{entity}» here: its rows stay on a node")
 
-        def work(connection: Connection) -> tuple[Declaration, bool]:
-            locks.of_fleet(connection)
+        def work(judge: Judge) -> Declaration:
+            connection = judge.connection
             found = shared.find(connection, DECLARATIONS, entity)
             declaration, held = asked.declaration, {} if found is None else {entity: found}
             if found is not None and not found.deleted:
                 declared = shared.declaration(connection, entity)
-                say = self._declarations.instead(entity, asked.declaration)
+                say = judge.declarations.instead(entity, asked.declaration)
                 asked_so = msgspec.structs.replace(asked, declaration=say)
                 declaration = together(entity, Declared(declared, local=False), asked_so)
                 if declared == declaration:
-                    return declaration, False
+                    return declaration
             body = check_put(DECLARATIONS, entity, encode(declaration))
             rev = 0 if found is None else found.rev
             edit = Edit(entity, rev, 0, "put", msgspec.Raw(body))
-            self._apply(connection, DECLARATIONS, [edit], held)
-            self._declarations.hold(connection, [entity], self._clock.wall_ns())
-            return shared.declaration(connection, entity), True
+            judge.apply(DECLARATIONS, [edit], held)
+            return shared.declaration(connection, entity)
 
-        declaration, is_new = await self._store.write(work)
-        if is_new:
-            self._changed([DECLARATIONS])
-        return Declared(declaration, local=False)
+        return Declared(await self._own_edits.make(work), local=False)
 
     async def change(self, entity: str, asked: Changes, who: str = "") -> ChangesMade:
         """Makes all changes, or none; `who` asks. Raises InvalidInput, NotFound, Refused, TooLarge."""
@@ -102,8 +88,8 @@ class ModelRows:
         check_changes(entity, asked)
         ids = [each.id for each in asked.changes]
 
-        def work(connection: Connection) -> tuple[list[Written], bool]:
-            locks.of_fleet(connection)
+        def work(judge: Judge) -> list[Written]:
+            connection = judge.connection
             held = shared.rows(connection, entity, ids)
             declaration = shared.declaration(connection, entity)
             settled = [
@@ -120,15 +106,11 @@ class ModelRows:
                 if (edit := _edit(entity, declaration, each, held.get(each.id), again=asked.again))
             ]
             if edits:
-                self._apply(connection, entity, edits, held, who)
+                judge.apply(entity, edits, held)
             now = shared.rows(connection, entity, ids)
-            made = [_written(each, held.get(each.id), now.get(each.id)) for each in asked.changes]
-            return made, bool(edits)
+            return [_written(each, held.get(each.id), now.get(each.id)) for each in asked.changes]
 
-        made, is_changed = await self._store.write(work)
-        if is_changed:
-            self._changed([entity])
-        return ChangesMade(made)
+        return ChangesMade(await self._own_edits.make(work, who))
 
     async def find(self, entity: str, asked: Find) -> Found:
         """Rows that fit."""
@@ -162,25 +144,6 @@ class ModelRows:
             ]
 
         return WaitingEdits(await self._store.read(work))
-
-    def _apply(
-        self,
-        connection: Connection,
-        entity: str,
-        edits: list[Edit],
-        held: Mapping[str, Stored],
-        who: str = "",
-    ) -> None:
-        """Judges edits of now, each later than everything that the hub knew of its row."""
-        now = self._clock.wall_ns()
-        ticks = (now // 1_000_000) << 16
-        made = [
-            msgspec.structs.replace(
-                each, hlc=max(ticks, held[each.id].hlc + 1 if each.id in held else 0)
-            )
-            for each in edits
-        ]
-        rows_push.apply(connection, [EditFrame(entity, made)], "", now, who)
 
 
 def _edit(

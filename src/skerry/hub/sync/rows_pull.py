@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Sequence
-from itertools import accumulate, takewhile
-from typing import Literal, NamedTuple
+from itertools import accumulate
+from typing import Literal
 
 import msgspec
 from sqlalchemy import Connection
@@ -20,7 +20,7 @@ from skerry.core.row_digests import bucket_of, digest
 from skerry.hub.store import shared, shared_feed
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.shared import Stored
-from skerry.hub.store.shared_feed import Commits, Size
+from skerry.hub.store.shared_feed import AROUND, Commits, Room, Size, fit
 from skerry.hub.sync import row_cursors
 from skerry.hub.sync.epochs import Epochs
 from skerry.hub.sync.readers import Readers
@@ -48,9 +48,6 @@ PATCHED_FROM = 1024
 """Bytes of a body from which a patch is tried."""
 
 BUCKETS_AT_ONCE = 16
-
-_AROUND = 128
-"""Bytes that travel with each body, generously."""
 
 _HELD = 64
 """Bytes of a row in a bucket besides its id."""
@@ -105,17 +102,16 @@ class RowFeed:
         return await self._store.read(lambda connection: _wanted(connection, asked))
 
     def _parts(self, connection: Connection, node_id: str, pull: RowsPull) -> list[RowsPart]:
-        room = _Room(min(max(pull.limit, 1), MAX_ROWS), _page_of(pull.most))
+        room = Room(min(max(pull.limit, 1), MAX_ROWS), _page_of(pull.most))
         asked = _Asked(connection, node_id, pull.cursors, self._store.facts.cursor_key)
         parts: list[RowsPart] = []
         for entity, cursor in pull.cursors.items():
-            if parts and (room.rows <= 0 or room.size <= 0):
-                break
-            few = _Room(min(room.rows, max(pull.limits.get(entity, MAX_ROWS), 1)), room.size)
-            part = _Answer(asked, entity).part(cursor, few)
-            size = sum(len(memoryview(row.body)) + _AROUND for row in part.rows)
-            room = _Room(room.rows - len(part.rows), room.size - size)
-            parts.append(part)
+            if parts:
+                room = _left(room, parts[-1])
+                if room.rows <= 0 or room.size <= 0:
+                    break
+            few = Room(min(room.rows, max(pull.limits.get(entity, MAX_ROWS), 1)), room.size)
+            parts.append(_Answer(asked, entity).part(cursor, few))
         return parts
 
     async def _start_epoch(self, lost: Place) -> None:
@@ -123,13 +119,6 @@ class RowFeed:
             return _verdict(Commits(connection), lost, 0) == "newly lost"
 
         await self._epochs.start(lost.epoch, still)
-
-
-class _Room(NamedTuple):
-    """What still fits into an answer: rows, and bytes."""
-
-    rows: int
-    size: int
 
 
 class _Asked:
@@ -162,7 +151,7 @@ class _Answer:
         self._log = asked.commits.log
         self._standing = asked.standings[entity]
 
-    def part(self, cursor: str, room: _Room) -> RowsPart:
+    def part(self, cursor: str, room: Room) -> RowsPart:
         """What follows `cursor`, as much as there is room for."""
         log = self._log
         if not cursor:
@@ -187,25 +176,20 @@ class _Answer:
         sums = digest(self._standing.sums)
         return RowsPart(self._entity, [], cursor, more=False, digest=sums, repair=why)
 
-    def _page(self, place: Place, room: _Room, *, live: bool) -> RowsPart:
+    def _page(self, place: Place, room: Room, *, live: bool) -> RowsPart:
         hidden = "" if place.seq < place.floor else self._node_id
-        pending: list[Size] = []
+        rows: list[Stored] = []
+        more = False
         if self._standing.newest > place.seq:
-            pending = shared_feed.sizes(
-                self._connection, self._entity, place.seq, room.rows + 1, hidden=hidden, live=live
+            rows, more = shared_feed.page(
+                self._connection, self._entity, place.seq, room, hidden=hidden, live=live
             )
-        page = _fitting(pending, room)
-        if not page:
-            return self._end(place, [])
-        through = page[-1].rev
-        rows = shared_feed.rows_between(
-            self._connection, self._entity, place.seq, through, hidden=hidden, live=live
-        )
         knows = bool(place.at_end and place.seq)
         sent = [self._sent(place, row) if knows else row.to_wire() for row in rows]
-        if len(page) == len(pending):
+        if not more:
             return self._end(place, sent)
-        return RowsPart(self._entity, sent, self._cursor(through, place.floor), more=True)
+        cursor = self._cursor(rows[-1].rev, place.floor)
+        return RowsPart(self._entity, sent, cursor, more=True)
 
     def _end(self, place: Place, sent: list[SharedRow]) -> RowsPart:
         cursor = self._cursor(self._log.seq, place.floor)
@@ -230,16 +214,14 @@ class _Answer:
         return msgspec.structs.replace(whole, body=msgspec.Raw(patch), base=held.rev)
 
 
+def _left(room: Room, part: RowsPart) -> Room:
+    size = sum(len(memoryview(row.body)) + AROUND for row in part.rows)
+    return Room(room.rows - len(part.rows), room.size - size)
+
+
 def _verdict(commits: Commits, place: Place, pruned_through: int) -> Verdict:
     tag = commits.tag_of(place.head)
     return row_cursors.verdict(place, commits.log, tag, pruned_through)
-
-
-def _fitting(pending: Sequence[Size], room: _Room) -> Sequence[Size]:
-    """As many of the rows as there is room for: at least one, if there are any."""
-    sizes = accumulate(item.size + _AROUND for item in pending)
-    fitting = sum(1 for _ in takewhile(lambda size: size <= room.size, sizes))
-    return pending[: min(max(fitting, 1), max(room.rows, 1))]
 
 
 def _buckets(connection: Connection, asked: Buckets) -> BucketsReply:
@@ -274,8 +256,8 @@ def _wanted(connection: Connection, asked: RowsWanted) -> RowsPart:
     ids = list(dict.fromkeys(asked.ids))
     sizes = shared_feed.sizes_of(connection, asked.entity, ids)
     there = [row_id for row_id in ids if row_id in sizes]
-    room = _Room(MAX_ROWS, _page_of(asked.most))
-    page = _fitting([Size(0, sizes[row_id]) for row_id in there], room)
+    room = Room(MAX_ROWS, _page_of(asked.most))
+    page = fit([Size(0, sizes[row_id]) for row_id in there], room)
     sent = there[: len(page)]
     rows = shared.rows(connection, asked.entity, sent)
     wire = [rows[row_id].to_wire() for row_id in sent]

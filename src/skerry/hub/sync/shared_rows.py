@@ -1,6 +1,6 @@
 """The hub's own reading and writing of shared rows, and people's decisions about conflicts.
 
-An edit by the hub is judged like one by a node, in the same transaction as its writing; its origin is empty. A
+One row at a time, for people; `model_rows` has many for their programs, and `own_edits` judges those of both. A
 decision is an edit of the row as it is that settles what waits.
 """
 
@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import msgspec
 from sqlalchemy import Connection
 
 from skerry.core.entity_changes import kept_body
 from skerry.core.names import row_id_fault
-from skerry.hub.store import locks, shared, shared_decisions, shared_views
+from skerry.hub.store import shared, shared_decisions, shared_views
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.shared import Stored
 from skerry.hub.store.shared_views import Wait
-from skerry.hub.sync import rows_push
-from skerry.hub.sync.declarations import HELD_BY_NONE, Declarations
+from skerry.hub.sync.own_edits import Judge, OwnEdits
 from skerry.hub.sync.row_fates import Fate
-from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.kit.one_line import one_line
 from skerry.wire.rows import NO_BODY as NOTHING_SAID
@@ -38,7 +36,7 @@ from skerry.wire.rows import (
     RowView,
     RowWritten,
 )
-from skerry.wire.shared import DECLARATIONS, Edit, EditFrame
+from skerry.wire.shared import Edit
 
 MAX_LIST = 1000
 
@@ -46,22 +44,11 @@ _ENTITY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}")
 
 
 class SharedRows:
-    """Every call names an entity; one that nobody has declared is synced as a declaration without words says.
+    """Every call names an entity; one that nobody has declared is synced as a declaration without words says."""
 
-    `changed` is called with the entities whose rows were changed, after the commit.
-    """
-
-    def __init__(
-        self,
-        store: HubStore,
-        clock: Clock,
-        changed: Callable[[Collection[str]], None],
-        declarations: Declarations = HELD_BY_NONE,
-    ) -> None:
-        self._declarations = declarations
+    def __init__(self, store: HubStore, own_edits: OwnEdits) -> None:
         self._store = store
-        self._clock = clock
-        self._changed = changed
+        self._own_edits = own_edits
 
     async def entities(self) -> builtins.list[EntityView]:
         """All that have or had rows."""
@@ -90,37 +77,34 @@ class SharedRows:
         """A new row. Raises Refused when there is one, InvalidInput, TooLarge."""
         edit = _put(entity, row_id, body)
 
-        def work(connection: Connection) -> Fate:
-            locks.of_fleet(connection)
-            held = shared.find(connection, entity, row_id)
+        def work(judge: Judge) -> Fate:
+            held = shared.find(judge.connection, entity, row_id)
             if held is not None and not held.deleted:
                 raise Refused(f"cannot create {_row(entity, row_id)}: it is there. Change it.")
-            return self._edit(connection, entity, edit, held, None)
+            return _judged(judge, entity, edit, held, None)
 
-        return await self._write(entity, work)
+        return await self._write(work)
 
     async def put(self, entity: str, row_id: str, put: RowPut) -> RowWritten:
         """Creates or replaces a row. Raises InvalidInput, TooLarge."""
         edit = _put(entity, row_id, bytes(put.body))
 
-        def work(connection: Connection) -> Fate:
-            locks.of_fleet(connection)
-            held = shared.find(connection, entity, row_id)
-            return self._edit(connection, entity, edit, held, put.base)
+        def work(judge: Judge) -> Fate:
+            held = shared.find(judge.connection, entity, row_id)
+            return _judged(judge, entity, edit, held, put.base)
 
-        return await self._write(entity, work)
+        return await self._write(work)
 
     async def delete(self, entity: str, row_id: str, base: int | None = None) -> RowWritten:
         """`base` as in `RowPut`. Raises NotFound."""
 
-        def work(connection: Connection) -> Fate:
-            locks.of_fleet(connection)
-            held = shared.find(connection, entity, row_id)
+        def work(judge: Judge) -> Fate:
+            held = shared.find(judge.connection, entity, row_id)
             if held is None or held.deleted:
                 raise NotFound(f"cannot delete {_row(entity, row_id)}: there is none")
-            return self._edit(connection, entity, Edit(row_id, 0, 0, "delete"), held, base)
+            return _judged(judge, entity, Edit(row_id, 0, 0, "delete"), held, base)
 
-        return await self._write(entity, work)
+        return await self._write(work)
 
     async def conflicts(self, entity: str | None = None) -> builtins.list[ConflictView]:
         """The edits that wait for a decision, the oldest first."""
@@ -154,50 +138,26 @@ class SharedRows:
             raise InvalidInput("cannot resolve: give a body where «body» is taken, and only there")
         given = _put(entity, row_id, said) if decision.take == "body" else None
 
-        def work(connection: Connection) -> Fate:
-            locks.of_fleet(connection)
-            waiting = shared_views.waits(connection, entity, row_id)
+        def work(judge: Judge) -> Fate:
+            waiting = shared_views.waits(judge.connection, entity, row_id)
             if not waiting:
                 raise NotFound(f"cannot resolve {_row(entity, row_id)}: nothing waits")
-            held = shared.find(connection, entity, row_id)
+            held = shared.find(judge.connection, entity, row_id)
             edit = given
             if edit is None and decision.take == "node":
-                called = shared_views.names(connection)
+                called = shared_views.names(judge.connection)
                 edit = _as_waiting(_chosen(waiting, decision.node, called, row_id), row_id)
             elif edit is None:
                 edit = _as_held(held, row_id)
             settling = msgspec.structs.replace(edit, settles=True)
-            return self._edit(connection, entity, settling, held, None, who)
+            return _judged(judge, entity, settling, held, None)
 
-        return await self._write(entity, work)
+        return await self._write(work, who)
 
-    def _edit(
-        self,
-        connection: Connection,
-        entity: str,
-        edit: Edit,
-        held: Stored | None,
-        base: int | None,
-        who: str = "",
-    ) -> Fate:
-        """Judges the edit. It is later than everything that the hub knew when it was made."""
-        now = self._clock.wall_ns()
-        ticks = (now // 1_000_000) << 16
-        rev, seen = (0, 0) if held is None else (held.rev, held.hlc)
-        made = msgspec.structs.replace(
-            edit, base=rev if base is None else base, hlc=max(ticks, seen + 1)
-        )
-        [fate], _ = rows_push.apply(connection, [EditFrame(entity, [made])], "", now, who)
-        if entity == DECLARATIONS:
-            self._declarations.hold(connection, [edit.id], now)
-        return fate
-
-    async def _write(self, entity: str, work: Callable[[Connection], Fate]) -> RowWritten:
-        fate = await self._store.write(work)
+    async def _write(self, work: Callable[[Judge], Fate], who: str = "") -> RowWritten:
+        fate = await self._own_edits.make(work, who)
         if fate.outcome == "whole":
             raise InvalidInput("cannot take a patch from a person")
-        if fate.outcome in {"edit", "merged"}:
-            self._changed([entity])
         return RowWritten(fate.outcome, fate.rev)
 
 
@@ -225,6 +185,15 @@ def _decided(connection: Connection, entity: str, row_id: str) -> str:
     last = found[max(found)]
     who = f"«{one_line(last.who)}» at " if last.who else ""
     return f"; {who}{one_line(last.where)} has decided by its revision {last.rev}"
+
+
+def _judged(judge: Judge, entity: str, edit: Edit, held: Stored | None, base: int | None) -> Fate:
+    """What becomes of an edit; `base` None: it is made on the row as it is."""
+    if base is None:
+        base = 0 if held is None else held.rev
+    made = msgspec.structs.replace(edit, base=base)
+    [fate] = judge.apply(entity, [made], {} if held is None else {edit.id: held})
+    return fate
 
 
 def _put(entity: str, row_id: str, body: bytes) -> Edit:

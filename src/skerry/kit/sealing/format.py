@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 VERSION = 1
@@ -93,6 +93,22 @@ def binder(key_id: int, words: Iterable[str]) -> Callable[[str | tuple[str, ...]
         return b"".join((start, sizes, pack(*map(len, more)), content, *more))
 
     return bound
+
+
+def bounds(
+    key_id: int, words: tuple[str, ...], lasts: Sequence[str | tuple[str, ...]]
+) -> list[bytes]:
+    """`bound_to` for `words` with each of `lasts` at the end: for thousands of rows, where most of the cost is calls."""
+    ends = [(last,) if isinstance(last, str) else last for last in lasts]
+    texts = list(map("".join, ends))
+    counts = set(map(len, ends))
+    if len(counts) != 1 or not "".join((*words, *texts)).isascii():
+        return list(map(binder(key_id, words), ends))
+    [more] = counts
+    start = _begin(key_id, len(words) + more) + _sizes(len(words)).pack(*map(len, words))
+    content = "".join(words).encode()
+    sizes = map(_sizes(more).pack, *(map(len, column) for column in zip(*ends, strict=True)))
+    return [start + size + content + text.encode() for size, text in zip(sizes, texts, strict=True)]
 
 
 @functools.lru_cache(maxsize=64)

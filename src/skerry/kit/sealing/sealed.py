@@ -18,8 +18,8 @@ from skerry.kit.sealing.cipher import Place, Row
 from skerry.kit.sealing.format import (
     OVERHEAD,
     START,
-    binder,
     bound_to,
+    bounds,
     head,
     is_sealed,
     key_id_of,
@@ -88,11 +88,11 @@ class KeyInUse(msgspec.Struct):
         numbers = list(itertools.islice(self.numbers, len(rows)))
         if numbers:
             self._count(numbers[-1])
-        bound, encrypt, start = binder(self.id, words), self.aead.encrypt, self.head
-        prefix, pack = self.prefix, _COUNTER.pack
+        bound = bounds(self.id, words, [last for last, _ in rows])
+        encrypt, start, prefix, pack = self.aead.encrypt, self.head, self.prefix, _COUNTER.pack
         return [
-            start + (nonce := prefix + pack(number)) + encrypt(nonce, plain, bound(last))
-            for number, (last, plain) in zip(numbers, rows, strict=True)
+            start + (nonce := prefix + pack(number)) + encrypt(nonce, plain, its)
+            for number, (_, plain), its in zip(numbers, rows, bound, strict=True)
         ]
 
     def _count(self, number: int) -> None:
@@ -108,20 +108,21 @@ class KeyInUse(msgspec.Struct):
 
     def open_rows(
         self,
-        rows: Iterable[Row],
+        rows: Sequence[Row],
         words: tuple[str, ...],
         otherwise: Callable[[str | tuple[str, ...], bytes], bytes],
     ) -> list[bytes]:
         """The contents; `otherwise` is asked about each that is not under this key, or is not for its place."""
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as below
 
-        bound, decrypt, begin = binder(self.id, words), self.aead.decrypt, self.head
+        bound = bounds(self.id, words, [last for last, _ in rows])
+        decrypt, begin = self.aead.decrypt, self.head
         nonce, secret = slice(len(begin), START), slice(START, None)
         plain: list[bytes] = []
-        for last, sealed in rows:
+        for (last, sealed), its in zip(rows, bound, strict=True):
             try:
                 plain.append(
-                    decrypt(sealed[nonce], sealed[secret], bound(last))
+                    decrypt(sealed[nonce], sealed[secret], its)
                     if sealed.startswith(begin) and len(sealed) >= OVERHEAD
                     else otherwise(last, sealed)
                 )
@@ -193,7 +194,7 @@ class SealingCipher:
         def otherwise(last: str | tuple[str, ...], sealed: bytes) -> bytes:
             return self.open(sealed, within.at(last))
 
-        return self._now.sealing.open_rows(rows, _words(within), otherwise)
+        return self._now.sealing.open_rows(list(rows), _words(within), otherwise)
 
     def is_current(self, sealed: bytes) -> bool:
         return sealed.startswith(self._now.sealing.head)

@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from skerry.kit.errors import Corrupt, Transient
-from skerry.kit.sqlite import connect
+from skerry.kit.sqlite_connections import connect
 from skerry.node.backups.snapshot import RECORDS
 from skerry.node.store.segments import examine
 

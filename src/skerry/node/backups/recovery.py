@@ -26,7 +26,8 @@ from skerry.kit.sealing.cipher import Cipher, NullCipher
 from skerry.kit.sealing.keys import Keys
 from skerry.kit.sealing.sealed import SealingCipher, in_force
 from skerry.kit.sealing.sources import Surroundings, obtain
-from skerry.kit.sqlite import classify, read_migrations
+from skerry.kit.sqlite import read_migrations
+from skerry.kit.sqlite_connections import classify
 from skerry.node.backups.making import recovery_passphrase
 from skerry.node.backups.place import NEWEST, backup_directory, owner_of
 from skerry.node.backups.snapshot import DATABASE, KEYS

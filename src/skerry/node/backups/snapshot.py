@@ -19,7 +19,7 @@ import msgspec
 
 from skerry.kit.archive.format import Member
 from skerry.kit.archive.writing import of_bytes, of_file
-from skerry.kit.sqlite import classify, connect
+from skerry.kit.sqlite_connections import classify, connect
 from skerry.node.identity import IDENTITY_FILE, SECRET_FILE
 from skerry.node.store.lane_recovery import HEAD_FILE
 

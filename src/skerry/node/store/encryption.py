@@ -20,7 +20,7 @@ from skerry.kit.errors import Refused, SkerryError
 from skerry.kit.sealing.cipher import Cipher, NullCipher
 from skerry.kit.sealing.format import MARK as MARK_BYTES
 from skerry.kit.sealing.format import is_sealed, key_id_of
-from skerry.kit.sqlite import Driver, connect, stdlib_driver
+from skerry.kit.sqlite_connections import Driver, connect, stdlib_driver
 from skerry.node.node_settings import STORE_FILE
 from skerry.node.store.bodies import BODIES, MARK
 from skerry.node.store.files import FILES_DIRECTORY

@@ -26,7 +26,7 @@ from skerry.core.entity_search import Wanted, fits, longest_sign, read_filters
 from skerry.core.entity_words import decided, left_alone, names_in
 from skerry.core.merging import canonical
 from skerry.kit.errors import NotFound, Refused
-from skerry.kit.sqlite import Reader
+from skerry.kit.sqlite_connections import Reader
 from skerry.node.store.row_standing import Standing
 from skerry.node.store.shared_answers import UNNUMBERED
 from skerry.node.store.shared_frames import SharedFrames

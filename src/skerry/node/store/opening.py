@@ -20,15 +20,8 @@ from skerry.kit.disk import Disk
 from skerry.kit.errors import Corrupt, Refused, SkerryError, Transient
 from skerry.kit.file_lock import Held, locked
 from skerry.kit.sealing.cipher import Cipher
-from skerry.kit.sqlite import (
-    Driver,
-    Reader,
-    SqliteWriter,
-    classify,
-    connect,
-    read_migrations,
-    stdlib_driver,
-)
+from skerry.kit.sqlite import SqliteWriter, read_migrations
+from skerry.kit.sqlite_connections import Driver, Reader, classify, connect, stdlib_driver
 from skerry.node.node_settings import STORE_FILE
 from skerry.node.store.bodies import sealed_problem
 from skerry.node.store.encryption import Encryption, mark, refuse_to_switch_off

@@ -23,7 +23,8 @@ from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.sealing.cipher import Cipher
-from skerry.kit.sqlite import Driver, connect, migrate
+from skerry.kit.sqlite import migrate
+from skerry.kit.sqlite_connections import Driver, connect
 from skerry.node.store.rebuilding import REBUILDING, Rebuilt, Recovered, note_rebuilt, take_in
 from skerry.node.store.started import Started
 from skerry.wire.codec import decode, encode

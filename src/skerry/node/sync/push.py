@@ -187,7 +187,7 @@ class LanePush:
 
     def _attempt(self, outgoing: Outgoing) -> Attempt:
         unit = outgoing.unit
-        size = sum(len(bytes(frame)) for frame in unit.frames)
+        size = sum(memoryview(frame).nbytes for frame in unit.frames)
         tries = 1 + self.refusals + self._stumbles
         return Attempt(self.feed.lane, unit.first, outgoing.through.n, size, tries)
 
