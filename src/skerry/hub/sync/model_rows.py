@@ -106,11 +106,11 @@ class ModelRows:
                 if (edit := _edit(entity, declaration, each, held.get(each.id), again=asked.again))
             ]
             if edits:
-                judge.apply(entity, edits, held)
+                judge.apply(entity, edits, held, who)
             now = shared.rows(connection, entity, ids)
             return [_written(each, held.get(each.id), now.get(each.id)) for each in asked.changes]
 
-        return ChangesMade(await self._own_edits.make(work, who))
+        return ChangesMade(await self._own_edits.make(work))
 
     async def find(self, entity: str, asked: Find) -> Found:
         """Rows that fit."""

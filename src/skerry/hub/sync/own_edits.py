@@ -25,31 +25,27 @@ T = TypeVar("T")
 
 
 class Judge:
-    """One transaction of such edits, for `who`. It has the fleet's lock; `changed` are the entities whose rows are others now."""
+    """One transaction of such edits. It has the fleet's lock; `changed` are the entities whose rows are others now."""
 
-    def __init__(
-        self, connection: Connection, declarations: Declarations, at: int, who: str
-    ) -> None:
+    def __init__(self, connection: Connection, declarations: Declarations, at: int) -> None:
         locks.of_fleet(connection)
         self.connection = connection
         self.changed: set[str] = set()
         self.declarations = declarations
         self._at = at
-        self._who = who
 
     def apply(
-        self, entity: str, edits: Sequence[Edit], held: Mapping[str, Stored]
+        self, entity: str, edits: Sequence[Edit], held: Mapping[str, Stored], who: str = ""
     ) -> Sequence[Fate]:
-        """What becomes of edits of now, each later than all that the hub knew of its row (`held`, by id)."""
+        """What becomes of edits of now by `who`, each later than all that the hub knew of its row (`held`, by id)."""
         made = [
             msgspec.structs.replace(
                 each, hlc=time_after(self._at, held[each.id].hlc if each.id in held else 0)
             )
             for each in edits
         ]
-        fates, changed = rows_push.apply(
-            self.connection, [EditFrame(entity, made)], "", self._at, self._who
-        )
+        frames = [EditFrame(entity, made)]
+        fates, changed = rows_push.apply(self.connection, frames, "", self._at, who)
         if entity == DECLARATIONS:
             self.declarations.hold(self.connection, [each.id for each in made], self._at)
         self.changed |= changed
@@ -71,11 +67,11 @@ class OwnEdits:
         self._changed = changed
         self._declarations = declarations
 
-    async def make(self, work: Callable[[Judge], T], who: str = "") -> T:
-        """Runs `work` in one transaction, for `who`; returns its result after the commit, raises what it raised."""
+    async def make(self, work: Callable[[Judge], T]) -> T:
+        """Runs `work` in one transaction; returns its result after the commit, raises what it raised."""
 
         def judged(connection: Connection) -> tuple[T, Collection[str]]:
-            judge = Judge(connection, self._declarations, self._clock.wall_ns(), who)
+            judge = Judge(connection, self._declarations, self._clock.wall_ns())
             return work(judge), judge.changed
 
         result, changed = await self._store.write(judged)

@@ -150,12 +150,12 @@ class SharedRows:
             elif edit is None:
                 edit = _as_held(held, row_id)
             settling = msgspec.structs.replace(edit, settles=True)
-            return _judged(judge, entity, settling, held, None)
+            return _judged(judge, entity, settling, held, None, who)
 
-        return await self._write(work, who)
+        return await self._write(work)
 
-    async def _write(self, work: Callable[[Judge], Fate], who: str = "") -> RowWritten:
-        fate = await self._own_edits.make(work, who)
+    async def _write(self, work: Callable[[Judge], Fate]) -> RowWritten:
+        fate = await self._own_edits.make(work)
         if fate.outcome == "whole":
             raise InvalidInput("cannot take a patch from a person")
         return RowWritten(fate.outcome, fate.rev)
@@ -177,6 +177,17 @@ def check_put(entity: str, row_id: str, body: bytes) -> bytes:
     return kept_body(entity, row_id, body)
 
 
+def _judged(
+    judge: Judge, entity: str, edit: Edit, held: Stored | None, base: int | None, who: str = ""
+) -> Fate:
+    """What becomes of an edit by `who`; `base` None: it is made on the row as it is."""
+    if base is None:
+        base = 0 if held is None else held.rev
+    made = msgspec.structs.replace(edit, base=base)
+    [fate] = judge.apply(entity, [made], {} if held is None else {edit.id: held}, who)
+    return fate
+
+
 def _decided(connection: Connection, entity: str, row_id: str) -> str:
     called = shared_views.names(connection)
     found = shared_decisions.of_row(connection, called, entity, row_id)
@@ -185,15 +196,6 @@ def _decided(connection: Connection, entity: str, row_id: str) -> str:
     last = found[max(found)]
     who = f"«{one_line(last.who)}» at " if last.who else ""
     return f"; {who}{one_line(last.where)} has decided by its revision {last.rev}"
-
-
-def _judged(judge: Judge, entity: str, edit: Edit, held: Stored | None, base: int | None) -> Fate:
-    """What becomes of an edit; `base` None: it is made on the row as it is."""
-    if base is None:
-        base = 0 if held is None else held.rev
-    made = msgspec.structs.replace(edit, base=base)
-    [fate] = judge.apply(entity, [made], {} if held is None else {edit.id: held})
-    return fate
 
 
 def _put(entity: str, row_id: str, body: bytes) -> Edit:

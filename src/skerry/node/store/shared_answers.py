@@ -153,7 +153,7 @@ class Answer:
         if hubs is None:  # a patch against what is not here: the row comes whole
             self._want(row.id)
             hubs = Version(rev, row.hlc, row.origin, sent.deleted, sent.body)
-        if fate is not None:
+        if fate is not None and not (fate.outcome == "lost" and _says(hubs) == _says(sent)):
             self._log.note_edit(self._db, self._entity, row.id, fate.outcome, hubs, sent)
         if fate is not None and fate.outcome == "conflict":
             self._keep_conflict(row, sent)
@@ -256,3 +256,7 @@ class Answer:
 
 def _is_new(edit: Edit) -> bool:
     return edit.kind == "put" and not edit.base and not edit.settles
+
+
+def _says(version: Version) -> tuple[bool, bytes]:
+    return version.deleted, version.body

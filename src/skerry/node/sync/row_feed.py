@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from skerry.kit.bell import Bell
+from skerry.kit.errors import Transient
 from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.state import NodeStore
@@ -20,7 +21,7 @@ from skerry.node.sync.feeds import Outgoing
 from skerry.node.sync.pace import CONFLICT, Tell, untold
 from skerry.wire.codec import decode, encode
 from skerry.wire.records import Meta
-from skerry.wire.shared import EditFrame, Judged, judged_of
+from skerry.wire.shared import Edit, EditFrame, Judged, judged_of
 from skerry.wire.sync import Lane, LanePoint, PushReply, PushUnit
 
 _MAX_FRAMES = 1000
@@ -136,14 +137,18 @@ class RowFeed:
         ) and await self._frames.has_waiting(self.lane)
         if answer is not None:
             notes = self._notes(answer) if answer.judged else []
-            await self._frames.acknowledge(
-                self.lane,
-                answer.point,
-                answer.revs,
-                answer.judged,
-                freeze=self._most if freeze else 0,
-                untold=encode(notes).decode() if notes else "",
-            )
+            try:
+                await self._frames.acknowledge(
+                    self.lane,
+                    answer.point,
+                    answer.revs,
+                    answer.judged,
+                    freeze=self._most if freeze else 0,
+                    untold=encode(notes).decode() if notes else "",
+                )
+            except Transient:  # a full disk: it is taken over later
+                self._answer = answer
+                raise
             if self._pulled.wants_any():
                 self._news.ring()  # they came while the answer was on its way, and the schedule is far off
             if notes:
@@ -156,9 +161,12 @@ class RowFeed:
         return None if chain is None else LanePoint(n, chain)
 
     async def confirm(self, reply: PushReply) -> None:
-        judged = judged_of(reply.judged)
-        frame = self._frame if judged else b""
-        self._answer, self._frame = _Answer(self._sent, reply.revs, judged, frame), b""
+        if self._answer is not None and self._answer.point != self._sent:
+            await self._go_on()
+        if self._answer is None:
+            judged = judged_of(reply.judged)
+            frame = self._frame if judged else b""
+            self._answer, self._frame = _Answer(self._sent, reply.revs, judged, frame), b""
         if not await self._frames.has_after(self.lane, self._sent.n):
             await self._go_on()
         self._hub = reply.point
@@ -166,7 +174,7 @@ class RowFeed:
     def _notes(self, answer: _Answer) -> list[_Note]:
         """Edits that met others, one event each; of very many at once the rest together."""
         frame = decode(answer.frame, EditFrame, f"frame of lane «{self.lane}»")
-        met = [each for each in answer.judged if each.outcome != "whole"]
+        met = [each for each in answer.judged if _has_met(frame.edits[each.index], each)]
         notes: list[_Note] = []
         for each in met[:_EVENTS]:
             row = frame.edits[each.index].id
@@ -189,3 +197,13 @@ class RowFeed:
 
     async def failing(self, unit: PushUnit) -> None:
         await self._frames.failing(self.lane, unit.first)
+
+
+def _has_met(edit: Edit, judged: Judged) -> bool:
+    """Whether the edit met another one: not where the other side says the same, as of two nodes that declare alike."""
+    row = judged.row
+    if judged.outcome != "lost" or row is None:
+        return judged.outcome != "whole"
+    if row.deleted or edit.kind == "delete":
+        return row.deleted != (edit.kind == "delete")
+    return edit.kind == "patch" or bool(row.base) or bytes(edit.body) != bytes(row.body)
