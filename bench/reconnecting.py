@@ -22,7 +22,7 @@ import msgspec
 
 from bench import rig
 from skerry.kit.errors import Busy, SkerryError, Transient
-from skerry.node.sync.link import BUSY, UNREACHED
+from skerry.node.sync.link import UNREACHED, when_asked
 from skerry.node.sync.row_hub import HttpRowHub
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.wire.codec import encode
@@ -109,9 +109,9 @@ class Simulated:
         while True:
             try:
                 await uplink.hello(hello)
-            except Busy:
+            except Busy as busy:
                 self._fleet.busy += 1
-                await asyncio.sleep(BUSY.delay(1, self._chance))
+                await asyncio.sleep(when_asked(busy, self._chance))
             else:
                 return
 

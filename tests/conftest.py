@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.engines import (
     docker_daemon,
     docker_engine,
@@ -21,7 +22,41 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.testing.manual_clock import ManualClock
 
+# Hypothesis gives a test up whose examples take longer than it likes, which says how busy the machine is.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+
 __all__ = ["docker_daemon", "docker_engine", "engine", "podman_daemon", "podman_engine", "postgres"]
+
+
+NOT_MEASURED = (
+    "acceptance/",
+    "fault/",
+    "simulation/",
+    "integration/hub_http/",
+    "integration/test_cli",
+    "integration/test_models",
+    "integration/test_row_",
+    "integration/test_shared",
+    "integration/test_sync",
+    "contract/test_hub_backup",
+    "contract/test_hub_convergence",
+    "contract/test_hub_fleet",
+    "contract/test_hub_rollouts",
+    "contract/test_hub_shared",
+    "contract/test_shared",
+    "unit/test_admission",
+    "unit/test_hub_waves",
+    "unit/test_workload_convergence",
+)
+"""Tests whose own subject is not in kit, wire or core: counting lines would make them half as slow again."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(tests).as_posix().startswith(NOT_MEASURED):
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture

@@ -64,6 +64,11 @@ class Process:
                 start_new_session=True,
             )
 
+    def send(self, number: int) -> None:
+        """A signal that does not end it."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
     async def end(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError):

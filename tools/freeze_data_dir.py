@@ -6,7 +6,7 @@ When and why: `tests/fixtures/README.md`. What is in them must be found again by
 `tests/acceptance/test_frozen_data.py`. The run that is frozen takes seconds, with real processes: values of all
 four types, with and without meta, and an event reach the hub; samples go beyond their limit while it is away, so
 there are gaps; then the hub ends, and values follow that it never sees, the backlog. The node runs in a boot of
-its own making, so whoever opens the directory has rebooted since.
+its own making, so whoever opens the directory has rebooted since. Shared rows are in `frozen_rows`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pathlib import Path
 
 import msgspec
 from tests.installation import Installation, Node, Process, copy_tree, installation, sleeper
+from tools import frozen_rows
 
 import skerry
 from skerry.cli.http import node_api
@@ -109,6 +110,8 @@ async def freeze(target: Path) -> None:
             node = await started(site)
             facts = await live(site, node)
             await node.process.end(signal.SIGTERM)
+            await site.hub.start()  # it was killed; nobody is there to tell it anything
+            await site.hub.process.end(signal.SIGTERM)
         for archive, name in (("hub", "hub"), ("node", node.name)):
             copy_tree(scratch / name, scratch / "plain")
             shutil.rmtree(scratch / "plain" / "run", ignore_errors=True)
@@ -142,19 +145,24 @@ async def started(site: Installation) -> Node:
 async def live(site: Installation, node: Node) -> dict[str, object]:
     """What happens before the freeze; returns what must be found again."""
     await eventually(lambda: statuses_arrived(site), "the statuses are at the hub")
+    await frozen_rows.settle_first(site, node)
     await publish(node, ARRIVED)
     await publish(node, DOOR)
     await eventually(lambda: site.hub.has("*", 5), "values and event are at the hub")
     await site.hub.kill()
+    await frozen_rows.part(site, node)
     for number in range(SAMPLES):
         sample = PublishedRecord("noise.level", "s" * 60_000, BASE + 100 + number)
         await publish(node, Publish([sample]))
     await site.hub.start()
     await eventually(lambda: gap_arrived(site), "samples and gap are at the hub", 30)
+    await frozen_rows.meet(site, node)
     await eventually(lambda: all_taken(node), "the hub has taken everything", 30)
     workloads = await views(site)
     arrived = await site.hub.rows("*")
-    await site.hub.process.end(signal.SIGTERM)
+    rows = await frozen_rows.at_hub(site.hub)
+    history, waiting = await frozen_rows.history(site.hub), await frozen_rows.waiting(site.hub)
+    await frozen_rows.leave_frozen(site, node)
     await publish(node, BACKLOG)
     async with node_api(node.directory) as api:
         status = await api.get("/v1/status", NodeStatus)
@@ -168,6 +176,11 @@ async def live(site: Installation, node: Node) -> dict[str, object]:
         "arrived": [plain(row) for row in arrived],
         "held": [plain(row) for row in await rows_of(node)],
         "backlog": msgspec.to_builtins(BACKLOG),
+        "rows": {
+            **await frozen_rows.facts(node, rows),
+            "history": history,
+            "waiting": waiting,
+        },
     }
 
 

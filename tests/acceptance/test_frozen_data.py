@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.installation import Installation, Node, installation, sleeper
+from tools import frozen_rows
 from tools.freeze_data_dir import all_taken, ending, plain, publish, rows_of, views, wanted
 
 from skerry.cli.http import node_api
@@ -94,6 +95,9 @@ async def test_a_frozen_data_directory_opens(
     async with installation(tidy_dir) as site:
         assert keys_of(await site.hub.rows("*")) == arrived
         assert [wanted(view) for view in await views(site)] == facts["workloads"]
+        rows = facts.get("rows")
+        if rows is not None:
+            await rows_are_at_hub(site, rows)
         await site.hub.kill()
         node = site.node(facts["node"]["name"])
         node.options += options
@@ -101,15 +105,49 @@ async def test_a_frozen_data_directory_opens(
         await node.ready()
         await knows_itself_and_its_workloads(node, facts)
         assert keys_of(await rows_of(node)) == keys(facts["held"])
+        if rows is not None:
+            await rows_are_on_node(node, rows)
         again = msgspec.convert(facts["backlog"], Publish)
         assert await publish(node, again) == Published(len(backlog), len(backlog))
         await site.hub.start()
         await eventually(partial(all_taken, node), "the hub has taken everything")
         assert keys_of(await site.hub.rows("*")) == sorted(arrived + backlog)
         assert (await node.sync()).incarnation == facts["incarnation"]
+        if rows is not None:
+            await rows_go_on(site, node, rows)
         await goes_on(site, node, facts)
         if options:
             await eventually(partial(all_sealed, node), "nothing plain is left")
+
+
+async def rows_are_at_hub(site: Installation, rows: Facts) -> None:
+    """What was accepted, the edit that lost and the one that waits; a deleted row is not among them."""
+    assert await frozen_rows.at_hub(site.hub) == rows["at_hub"]
+    assert await frozen_rows.history(site.hub) == rows["history"]
+    assert await frozen_rows.waiting(site.hub) == rows["waiting"]
+
+
+async def rows_are_on_node(node: Node, rows: Facts) -> None:
+    """What programs had written, sent or not, shared or not, and what the log says of it."""
+    assert await frozen_rows.on_node(node) == rows["on_node"]
+    assert await frozen_rows.log_lines(node) == rows["log"]
+    assert await frozen_rows.in_conflict(node)
+    waiting = {each.name: each.waiting for each in (await node.sync()).entities}
+    assert waiting == {"stock": 1, "recipe": 0, "card": 2}
+
+
+async def rows_go_on(site: Installation, node: Node, rows: Facts) -> None:
+    """The frozen frame and what waited arrive once, and the conflict can be decided."""
+    await eventually(partial(frozen_rows.all_sent, site, node), "the hub has the edits", 20)
+    assert await frozen_rows.at_hub(site.hub) == rows["after"]
+    await frozen_rows.decide(site.hub)
+
+    async def decided() -> bool:
+        recipes = (await frozen_rows.on_node(node))["recipe"]
+        return ["r1", {"minutes": 11}] in recipes and not await frozen_rows.in_conflict(node)
+
+    await eventually(decided, "the node has the decision", 20)
+    assert await frozen_rows.waiting(site.hub) == []
 
 
 async def knows_itself_and_its_workloads(node: Node, facts: Facts) -> None:

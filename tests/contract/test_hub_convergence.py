@@ -67,7 +67,8 @@ _EDITS = st.lists(
 )
 _SEEDS = st.integers(0, 2**32)
 _many = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

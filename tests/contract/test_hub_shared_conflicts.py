@@ -13,9 +13,12 @@ from skerry.hub.changes import Changes
 from skerry.hub.hearing import Hearing
 from skerry.hub.link import Links
 from skerry.hub.store import notices
+from skerry.hub.store.shared_pruning import prune
 from skerry.kit.errors import InvalidInput, NotFound, Refused
+from skerry.wire import entities
 from skerry.wire.codec import encode
-from skerry.wire.rows import Resolve, RowPut
+from skerry.wire.entities import Change
+from skerry.wire.rows import Decision, Resolve, RowPut
 from skerry.wire.shared import Edit, SharedRow, judged_of
 
 
@@ -244,8 +247,43 @@ class TestManualConflicts:
     async def test_a_node_may_decide_too(self, hub: HubRig) -> None:
         a, _, _ = await self.in_conflict(hub)
         rev = (await hub.shared_rows.get("recipe", "r")).rev
-        await a.push("recipe", put("r", {"n": "both"}, rev, 9, settles=True))
+        reply = await a.push("recipe", put("r", {"n": "both"}, rev, 9, settles=True))
         assert await hub.shared_rows.conflicts() == []
+        [decision] = await hub.shared_rows.decisions("recipe", 10)
+        assert (decision.where, decision.who, [decision.rev]) == (a.node_id, "", reply.revs)
+
+    async def test_who_has_decided_is_kept_and_shown(self, hub: HubRig) -> None:
+        await self.in_conflict(hub)
+        at = hub.clock.wall_ns()
+        done = await hub.shared_rows.resolve("recipe", "r", Resolve("node"), "ann")
+        decision = Decision("recipe", "r", done.rev, "hub", "ann", at)
+        assert await hub.shared_rows.decisions(None, 10) == [decision]
+        assert await hub.shared_rows.decisions("other", 10) == []
+        history = await hub.shared_rows.history("recipe", "r")
+        assert [each.decision for each in history if each.decision] == [decision]
+        assert history[-1].decision == decision
+        with pytest.raises(NotFound, match=f"nothing waits; «ann» at hub .* revision {done.rev}"):
+            await hub.shared_rows.conflict("recipe", "r")
+
+    async def test_a_program_at_the_hub_decides_as_who_asks(self, hub: HubRig) -> None:
+        await self.in_conflict(hub)
+        settle = Change("settle", "r", msgspec.Raw(b'{"n":"both"}'))
+        await hub.model_rows.change("recipe", entities.Changes([settle]), "ann")
+        assert [each.who for each in await hub.shared_rows.decisions("recipe", 10)] == ["ann"]
+
+    async def test_what_decides_nothing_is_no_decision(self, hub: HubRig) -> None:
+        a = RowNode(hub, "a")
+        await a.declare("recipe", "manual")
+        await a.push("recipe", put("r", {"n": 1}, settles=True))
+        assert await hub.shared_rows.decisions("recipe", 10) == []
+
+    async def test_a_decision_is_forgotten_with_what_rows_were(self, hub: HubRig) -> None:
+        await self.in_conflict(hub)
+        await hub.shared_rows.resolve("recipe", "r", Resolve("node"), "ann")
+        hub.clock.advance(1.0)
+        while await hub.store.write(lambda c: prune(c, hub.clock.wall_ns(), 100)):
+            pass
+        assert await hub.shared_rows.decisions("recipe", 10) == []
 
     async def test_a_later_edit_of_the_same_node_takes_the_place_of_the_first(
         self, hub: HubRig

@@ -131,6 +131,22 @@ class TestPushAndPull:
         assert len(part.rows) == 6
         assert part.digest == reader.digest("recipe")
 
+    @pytest.mark.guarantee("G1")
+    async def test_a_unit_before_the_last_is_repeated_by_who_died_with_its_answer(
+        self, hub: HubRig
+    ) -> None:
+        """A node takes over an answer while its next unit is on its way."""
+        writer, other = RowNode(hub, "a"), RowNode(hub, "b")
+        await writer.declare("recipe", "central_wins")
+        [rev] = (await writer.push("recipe", put("old", {"n": 1}))).revs
+        await other.push("recipe", put("old", {"n": 2}, rev, 5))
+        edits = [put("old", {"n": 3}, rev, 6), put("new", {"n": 1})]
+        before, last = writer.unit("recipe", edits), writer.unit("recipe", [put("last", {})])
+        first, _ = await hub.push("a", before), await hub.push("a", last)
+        again = await hub.push("a", before)
+        assert outcomes(again) == [(0, "lost")]
+        assert (again.revs, again.judged) == (first.revs, first.judged)
+
     async def test_lanes_are_held_as_the_others(self, hub: HubRig) -> None:
         node = RowNode(hub)
         for lane in ROW_LANES:

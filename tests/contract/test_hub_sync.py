@@ -72,6 +72,7 @@ class TestHello:
         turned_away = [each for each in answers if isinstance(each, Busy)]
         assert len(turned_away) == 30
         assert {status_of(each) for each in turned_away} == {429}
+        assert {each.after for each in turned_away} == {1}
         assert all(isinstance(each, Busy) or each.lanes for each in answers)
         assert (await hub.greeter.hello("n", hello)).protocol == PROTOCOL
 

@@ -1,5 +1,8 @@
 """A row lane's feed on a real store: which frame goes next, and what a hello says about the hub."""
 
+import asyncio
+import contextlib
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,14 +10,20 @@ import msgspec
 import pytest
 from tests.shared_node import SharedNode, of_hub
 
+from skerry.core.lanes import extend
 from skerry.kit.bell import Bell
-from skerry.kit.errors import InvalidInput
+from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Continue, HubWentBack
+from skerry.node.sync.pace import Pace
+from skerry.node.sync.push import LanePush
 from skerry.node.sync.row_feed import RowFeed
 from skerry.testing.manual_clock import ManualClock
-from skerry.wire.shared import Declaration, EditFrame
+from skerry.testing.waiting import eventually
+from skerry.wire.codec import encode
+from skerry.wire.records import Meta, Value
+from skerry.wire.shared import Declaration, EditFrame, Judged
 from skerry.wire.sync import LanePoint, PushReply, PushUnit
 
 NAME = "recipe"
@@ -156,3 +165,111 @@ async def test_a_version_that_came_before_an_older_answer_is_pulled_at_once(
         assert news.count == 0
         await feed.confirm(PushReply("ok", LanePoint(frame.n, frame.chain), 0, revs=[rev]))
     assert news.count == 1
+
+
+async def test_what_the_end_of_the_agent_interrupts_is_told_after_its_start(
+    node: SharedNode, memory_dir: Path, manual_clock: ManualClock
+) -> None:
+    store = NodeStore(memory_dir / "node.db", node.writer, manual_clock, "node-1", NullCipher())
+    await store.open()
+    told: list[str] = []
+    dies = True
+
+    async def tell(_name: str, value: Value, meta: Meta) -> None:
+        if dies and meta["row"] == "b":
+            raise asyncio.CancelledError
+        told.append(str(value))
+
+    def start() -> RowFeed:
+        changed = node.rows.changed
+        return RowFeed(
+            "rows-medium", 0.0, node.frames, node.pulled, store, changed, news=Bell(), boot_id="b", tell=tell
+        )  # fmt: skip
+
+    for row_id in ("a", "b"):
+        await node.program.put(NAME, row_id, b'{"x":1}')
+    feed = start()
+    outgoing = await feed.unit(await feed.resume(Continue(LanePoint())))
+    assert outgoing is not None
+    judged = [Judged(n, "lost", of_hub(row, 9)) for n, row in enumerate(("a", "b"))]
+    answer = PushReply("ok", outgoing.through, 0, revs=[9, 9], judged=msgspec.Raw(encode(judged)))
+    with pytest.raises(asyncio.CancelledError):
+        await feed.confirm(answer)
+    assert (await node.frames.point("rows-medium")).n == 1
+    dies = False
+    lost = [f"row «{row}» of «recipe»: another version stands, this node's edit is in the hub's history" for row in ("a", "b")]  # fmt: skip
+    for _ in range(2):
+        await start().resume(Continue(outgoing.through))
+        assert told == [lost[0], *lost]
+    store.close()
+
+
+class TakingHub:
+    """Takes every unit; `units` are the numbers of their first frames."""
+
+    def __init__(self) -> None:
+        self.units: list[int] = []
+
+    async def push(self, unit: PushUnit) -> PushReply:
+        self.units.append(unit.first)
+        chain = extend(unit.previous, bytes(unit.frames[0]))
+        return PushReply("ok", LanePoint(unit.first, chain), 0, revs=[unit.first])
+
+
+def passes(clock: ManualClock) -> bool:
+    """Half a minute: longer than anybody waits."""
+    clock.advance(30.0)
+    return True
+
+
+@pytest.mark.parametrize("frozen", [1, 3])
+async def test_what_a_full_disk_does_not_take_is_not_asked_for_again(
+    node: SharedNode, feed: RowFeed, manual_clock: ManualClock, frozen: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for n in range(frozen):
+        await node.program.put(NAME, f"r{n}", b"{}")
+        await node.frames.freeze("rows-medium")
+    acknowledge, tries = node.frames.acknowledge, 0
+
+    async def full(*_: object, **__: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise Transient("the disk is full")
+
+    monkeypatch.setattr(node.frames, "acknowledge", full)
+    hub = TakingHub()
+    push = LanePush(feed, hub, manual_clock, random.Random(1), pace=Pace(), log=node.log)  # type: ignore[arg-type]  # it only pushes
+    task = asyncio.create_task(push.run(LanePoint()))
+    await eventually(lambda: passes(manual_clock) and tries >= 7, "the answer cannot be kept")
+    assert hub.units == [1, 2][: min(frozen, 2)]
+    assert "cannot push" in push.problem
+    monkeypatch.setattr(node.frames, "acknowledge", acknowledge)
+    await eventually(lambda: passes(manual_clock) and push.settled.n == frozen, "all is taken over")
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert hub.units == [*range(1, frozen + 1)]
+    assert {row.status for row in await node.program.list(NAME)} == {"synced"}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "told"), [(b'{"x":1}', []), (b'{"x":2}', ["row «a»"])], ids=["alike", "otherwise"]
+)
+async def test_an_edit_that_says_what_the_hub_has_already_has_met_nothing(
+    node: SharedNode, feed: RowFeed, theirs: bytes, told: list[str]
+) -> None:
+    heard: list[str] = []
+
+    async def tell(_: str, words: str, __: object) -> None:
+        heard.append(words.partition(" of ")[0])
+
+    feed._tell = tell
+    await node.program.put(NAME, "a", b'{"x":1}')
+    outgoing = await feed.unit(LanePoint())
+    assert outgoing is not None
+    lost = msgspec.Raw(msgspec.json.encode([Judged(0, "lost", of_hub("a", 9, theirs))]))
+    await feed.confirm(PushReply("ok", outgoing.through, 0, revs=[9], judged=lost))
+    assert heard == told
+    logged = "SELECT count(*) FROM sync_log WHERE operation = 'conflict'"
+    assert node.rows.reader.execute(logged).fetchone()[0] == len(told)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.shared_node import SharedNode, of_hub
 
+from skerry.core.row_digests import EMPTY, digest, unpack
 from skerry.kit.bell import Bell
 from skerry.node.sync.pace import Pace
 from skerry.node.sync.row_pull import RowPull
@@ -19,6 +20,7 @@ from skerry.wire.shared import (
     Buckets,
     BucketsReply,
     Declaration,
+    Judged,
     RowsPage,
     RowsPart,
     RowsPull,
@@ -150,3 +152,28 @@ async def test_rows_that_are_wanted_are_fetched_before_digests_are_compared(
     hub = PlayedHub(nothing)
     await pulled_once(node, manual_clock, hub)
     assert hub.asked[:2] == ["wanted", "rows"]
+
+
+@pytest.mark.guarantee("G1")
+@pytest.mark.parametrize("how", ["deleted here", "deleted there"])
+async def test_what_an_answer_deleted_meanwhile_is_not_brought_back_by_an_older_page(
+    node: SharedNode, manual_clock: ManualClock, how: str
+) -> None:
+    """The page was read before the hub took the edit, and comes after the answer to it."""
+
+    async def meanwhile() -> None:
+        if how == "deleted here":
+            await node.program.delete(NAME, "a")
+            await node.push("rows-high")
+            await node.answer([9], lane="rows-high")
+        else:
+            await node.program.put(NAME, "a", b'{"x":2}')
+            await node.push("rows-high")
+            lost = Judged(0, "lost", of_hub("a", 9, deleted=True))
+            await node.answer([9], lost, lane="rows-high")
+
+    await pulled_once(node, manual_clock, PlayedHub(meanwhile, of_hub("a", 8, b'{"x":8}')))
+    assert await node.body(NAME, "a") is None
+    assert node.pulled.digest(NAME) == digest(unpack(EMPTY))
+    await pulled_once(node, manual_clock, PlayedHub(nothing, of_hub("a", 10, b'{"x":10}')))
+    assert await node.body(NAME, "a") == b'{"x":10}'

@@ -110,11 +110,12 @@ async def test_a_busy_hub_is_left_for_another_and_named_when_no_other_answers(si
     await site.uplink.hello(HELLO)
     assert site.addresses.current == site.urls[1]
     await site.doors[0].aclose()
-    site.hub.busy = 1
+    site.hub.busy, site.hub.busy_after = 1, 7
     with pytest.raises(
         Busy, match="answered 429: cannot say hello: the hub is kept busy.*; cannot reach"
-    ):
+    ) as busy:
         await site.uplink.hello(HELLO)
+    assert busy.value.after == 7
 
 
 async def test_it_stays_where_it_was_answered_and_says_where_nobody_was(site: Site) -> None:

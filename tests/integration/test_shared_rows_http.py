@@ -17,7 +17,7 @@ from tests.shell import Shell
 
 from skerry.testing.running_hub import EnrolledNode, RunningHub, running_hub
 from skerry.wire.codec import decode, encode
-from skerry.wire.rows import Conflict, Resolve, RowVersion, RowView, RowWritten
+from skerry.wire.rows import Conflict, Decision, Resolve, RowVersion, RowView, RowWritten
 from skerry.wire.shared import (
     Buckets,
     BucketsReply,
@@ -100,9 +100,13 @@ async def test_nodes_pull_compare_and_people_decide(tmp_path: Path) -> None:
         for node in (a, b):
             [decided] = (await node.pull(part.cursor if node is b else "")).rows
             assert (decided.rev, bytes(decided.body)) == (done.rev, b'{"n":"b"}')
-        await person.ask("GET", path, status=404)
+        assert b"has decided" in await person.ask("GET", path, status=404)
+        found = await person.ask("GET", "/api/v1/decisions?entity=recipe")
+        [decision] = decode(found, list[Decision], "")
+        assert (decision.rev, decision.where, decision.who) == (done.rev, "hub", "admin")
         history = decode(await person.ask("GET", f"{ROWS}/r/history"), list[RowVersion], "")
         assert [each.by for each in history] == ["n-a", "n-a", "n-b", "hub"]
+        assert history[-1].decision == decision
 
 
 async def test_any_id_can_be_in_a_path(tmp_path: Path) -> None:
@@ -166,3 +170,5 @@ async def test_the_command_line_lists_shows_and_decides(shell: Shell) -> None:
         done = await shell.run("sync", "resolve", "recipe", "r", "--body", str(body), "-o", "json")
         assert (done.code, done.json["id"]) == (0, "r")  # type: ignore[index,call-overload]
         assert (await shell.run("sync", "conflicts")).err.startswith("skerry: no edit waits")
+        decided = (await shell.run("sync", "conflicts", "--decided")).out.split()
+        assert decided[6:8] + decided[9:11] == ["recipe", "r", "hub", "admin"]

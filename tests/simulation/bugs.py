@@ -44,12 +44,13 @@ class Bug:
     pace: float = 0.5
     patience: float = 40.0
     people: float = 0.0
+    behind: float = 0.0
 
     def plan(self) -> Plan:
         """Of each of those runs: two nodes, and little besides what the bug needs."""
         return Plan(
             steps=30, trouble=0.3, patience=self.patience, pace=self.pace, faults=self.faults, rates=dict(self.rates), entities=self.entities,
-            only=self.only, people=self.people,
+            only=self.only, people=self.people, behind=self.behind,
         )  # fmt: skip
 
 
@@ -258,6 +259,11 @@ def merged_row_too_old(patch: Patch) -> None:
     patch.setattr(judging, "_merged", of_the_edit)
 
 
+def time_of_others_ignored(patch: Patch) -> None:
+    """A node's clock does not take over that of rows that come: its edits of them are older than they are."""
+    patch.setattr(hlc.HybridClock, "observe", lambda *_: None)
+
+
 BUGS = (
     Bug("answer before the disk", answer_before_the_disk, 3, ("power node", "apart")),
     Bug(
@@ -288,5 +294,6 @@ BUGS = (
     Bug("centre gives way", centre_gives_way, 1, ("apart",), {}, ("central",), ("edit",), 0.2, people=0.4),
     Bug("edge gives way", edge_gives_way, 1, ("apart",), {}, ("edge",), ("edit",), 0.2, people=0.4),
     Bug("union forgotten", union_forgotten, 1, ("apart",), {}, ("merged", "newest"), ("merge",), 0.2),
+    Bug("time of others ignored", time_of_others_ignored, 1, (), {}, ("newest", "edge"), ("edit",), 1.0, behind=20.0),
     Bug("merged row too old", merged_row_too_old, 1, ("apart",), {}, ("merged", "newest"), ("merge",), 0.2),
 )  # fmt: skip

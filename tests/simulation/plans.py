@@ -20,6 +20,9 @@ WITHOUT_COPIES = tuple(
 PROMPT = 120.0
 """Virtual seconds in which all are in step where nothing was refused: before the next pull that nobody rings for."""
 
+BEHIND = 20.0
+"""Seconds by which a clock may be slow without being wrong: others' time is taken over."""
+
 _PARKING = frozenset({"refused", "garbled request", "garbled answer", "other answer", "late"})
 """Lies after which a node waits before it asks again, or that come after the weather has cleared up."""
 
@@ -42,6 +45,7 @@ def plan_of(seed: int) -> Plan:
         trouble=chance.choice((0.1, 0.2, 0.4)),
         rates=rates,
         entities=tuple(entities),
+        behind=BEHIND if seed % 4 == 0 else 0.0,
         patience=PROMPT
         if set(faults) <= set(WITHOUT_COPIES) and _PARKING.isdisjoint(rates)
         else 3600.0,

@@ -14,7 +14,7 @@ from skerry.cli.output import Cell, Line, Table, ago, number, word
 from skerry.cli.session import Session, remote
 from skerry.kit.errors import InvalidInput
 from skerry.kit.text_file import read_text
-from skerry.wire.rows import NO_BODY, Conflict, ConflictView, Resolve, RowWritten
+from skerry.wire.rows import NO_BODY, Conflict, ConflictView, Decision, Resolve, RowWritten
 
 Entity = Annotated[str, typer.Argument(help="The entity that the row is of.")]
 Id = Annotated[str, typer.Argument(help="The row's id.")]
@@ -38,10 +38,17 @@ def register(group: typer.Typer) -> None:
 async def list_conflicts(
     session: Session,
     entity: Annotated[str | None, typer.Argument(help="Only of this entity.")] = None,
+    decided: Annotated[
+        bool, typer.Option("--decided", help="Those that were decided, the newest first.")
+    ] = False,
 ) -> None:
-    """List the edits of shared rows that wait for a decision, the oldest first."""
+    """List the edits of shared rows that wait for a decision, the oldest first; or who has decided."""
     async with session.hub() as hub:
         query = {} if entity is None else {"entity": entity}
+        if decided:
+            made = await hub.get("/api/v1/decisions", list[Decision], query)
+            session.screen.show(decisions_table(made, session.clock.wall_ns()))
+            return
         found = await hub.get("/api/v1/conflicts", list[ConflictView], query)
     session.screen.show(conflicts_table(found, session.clock.wall_ns()))
 
@@ -56,6 +63,19 @@ def conflicts_table(found: list[ConflictView], now: int) -> Table:
         ],
         found,
         empty="no edit waits for a decision",
+    )
+
+
+def decisions_table(found: list[Decision], now: int) -> Table:
+    """One line for each decision."""
+    return Table(
+        ("ENTITY", "ID", "REVISION", "WHERE", "BY", "DECIDED"),
+        [
+            (each.entity, each.id, number(each.rev), each.where, each.who, ago(each.at, now))
+            for each in found
+        ],
+        found,
+        empty="nothing was decided in the last 30 days",
     )
 
 
@@ -105,7 +125,7 @@ async def resolve_conflict(
     ] = None,
 ) -> None:
     """Decide what waits for a row; the nodes get the decision as its new version."""
-    decision = decided(take, node, None if body is None else read_text(body).encode())
+    decision = decision_of(take, node, None if body is None else read_text(body).encode())
     async with session.hub() as hub:
         path = f"{_path(entity, row_id)}/resolve"
         written = await hub.send("POST", path, decision, RowWritten)
@@ -115,7 +135,7 @@ async def resolve_conflict(
     )
 
 
-def decided(take: Take | None, node: str, body: bytes | None) -> Resolve:
+def decision_of(take: Take | None, node: str, body: bytes | None) -> Resolve:
     """What the options say. Raises InvalidInput unless they say one thing."""
     if (take is None) == (body is None) or (node and take is not Take.NODE):
         raise InvalidInput(

@@ -7,7 +7,7 @@
     ├── Refused          asked correctly, but it may not or cannot be done now; the text says why
     │   └── StorageFull  accepted records would have to be dropped (HTTP 507)
     ├── Transient        try again later; nothing is wrong with the request
-    │   └── Busy         too many ask at once: in a second (HTTP 429)
+    │   └── Busy         too many ask at once: later (HTTP 429)
     └── Corrupt          stored data is not what was written: set aside, report, rebuild
 
 Messages have the form «cannot <verb> <object>: <cause>» and, where there is one, the way out.
@@ -43,7 +43,11 @@ class Transient(SkerryError):
 
 
 class Busy(Transient):
-    """More are asking than can be answered in time; what stands stays as it is."""
+    """More are asking than can be answered in time; what stands stays as it is. `after` is when to ask again, in seconds."""
+
+    def __init__(self, message: str, after: int = 1) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 class Corrupt(SkerryError):

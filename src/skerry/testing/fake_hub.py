@@ -120,7 +120,8 @@ class FakeHub:
         self.reachable = True
         self.live_refused = False
         self.busy = 0
-        """So many hellos it has no time for."""
+        """So many hellos it has no time for; they are asked to come again `busy_after` seconds later."""
+        self.busy_after = 1
         self.refusing: set[Lane] = set()
         self.pulls_refused = False
         self.stuck: set[Lane] = set()
@@ -169,7 +170,7 @@ class FakeHub:
         self.hellos.append(hello)
         if self.busy:
             self.busy -= 1
-            raise Busy("cannot say hello: the hub is kept busy by the test")
+            raise Busy("cannot say hello: the hub is kept busy by the test", self.busy_after)
         return self._answer(lambda: self._hello(hello))
 
     async def push(self, unit: PushUnit) -> PushReply:

@@ -114,4 +114,5 @@ async def _problems(
             status = 429 if isinstance(error, Busy) else 503
         else:
             status = 400 if isinstance(error, InvalidInput) else 409
-        return web.Response(body=encode(Problem(str(error))), status=status)
+        headers = {"Retry-After": str(error.after)} if isinstance(error, Busy) else None
+        return web.Response(body=encode(Problem(str(error))), status=status, headers=headers)

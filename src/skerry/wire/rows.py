@@ -61,6 +61,20 @@ class RowWritten(msgspec.Struct, frozen=True):
     rev: int
 
 
+class Decision(msgspec.Struct, frozen=True):
+    """A conflict that is decided, by the version `rev` of the row. `at` is ns since 1970.
+
+    `where` is «hub» or a node. `who` asked at the hub; empty: it was a program of that node, or nobody knows.
+    """
+
+    entity: str
+    id: str
+    rev: int
+    where: str
+    who: str
+    at: int
+
+
 class RowVersion(msgspec.Struct, frozen=True):
     """What a row was, is, or was to be.
 
@@ -79,6 +93,8 @@ class RowVersion(msgspec.Struct, frozen=True):
     at: int
     deleted: bool
     body: msgspec.Raw
+    decision: Decision | None = None
+    """Where the version has decided what waited for the row."""
 
 
 class ConflictView(msgspec.Struct, frozen=True):

@@ -47,16 +47,16 @@ def canonical(body: bytes) -> bytes:
 
 def mark(row_id: str, rev: int, body: bytes) -> int:
     """What a live row adds to its entity's digest: 64 bits of BLAKE2b over id, revision and canonical body."""
-    [found] = marks([(row_id, rev, body)])
+    [found] = marks([row_id], [rev], [body])
     return found
 
 
-def marks(rows: Iterable[tuple[str, int, bytes]]) -> Sequence[int]:
-    """`mark` of many rows: id, revision and canonical body of each."""
+def marks(ids: Iterable[str], revs: Iterable[int], bodies: Iterable[bytes]) -> Sequence[int]:
+    """`mark` of each of many rows."""
     begun, digests = hashlib.blake2b(digest_size=_MARK), bytearray()
     copy = begun.copy
-    for row_id, rev, body in rows:
-        name, hashed = row_id.encode(), copy()
+    for name, rev, body in zip(map(str.encode, ids), revs, bodies, strict=True):
+        hashed = copy()
         hashed.update(b"%d:%d:%b%b" % (rev, len(name), name, body))
         digests += hashed.digest()
     return struct.unpack(f">{len(digests) // _MARK}Q", digests)

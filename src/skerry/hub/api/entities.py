@@ -6,7 +6,7 @@ from litestar import Router, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from skerry.hub.api.auth import PERSON
+from skerry.hub.api.auth import PERSON, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.row_ids import row_id
 from skerry.hub.sync.model_rows import ModelRows
@@ -24,6 +24,7 @@ from skerry.wire.entities import (
 from skerry.wire.rows import (
     Conflict,
     ConflictView,
+    Decision,
     EntityView,
     Resolve,
     RowList,
@@ -54,10 +55,13 @@ async def declare_entity(
 
 @post(f"{_ENTITY}/changes", dto=WireBody[Changes], return_dto=None, status_code=200, opt=PERSON)
 async def change_rows(
-    entity: FromPath[str], data: JSONBody[Changes], model_rows: NamedDependency[ModelRows]
+    request: AuthenticatedRequest,
+    entity: FromPath[str],
+    data: JSONBody[Changes],
+    model_rows: NamedDependency[ModelRows],
 ) -> ChangesMade:
     """Creates, updates and deletes up to 5,000 rows, all of them or none."""
-    return await model_rows.change(entity, data)
+    return await model_rows.change(entity, data, request.user.id)
 
 
 @post(f"{_ENTITY}/find", dto=WireBody[Find], return_dto=None, status_code=200, opt=PERSON)
@@ -141,6 +145,16 @@ async def list_conflicts(
     return await shared_rows.conflicts(entity)
 
 
+@get("/api/v1/decisions", opt=PERSON)
+async def list_decisions(
+    shared_rows: NamedDependency[SharedRows],
+    entity: FromQuery[str | None] = None,
+    limit: FromQuery[int] = 100,
+) -> list[Decision]:
+    """Who has decided conflicts of the last 30 days, the newest first."""
+    return await shared_rows.decisions(entity, limit)
+
+
 @get(_CONFLICT, opt=PERSON)
 async def show_conflict(
     entity: FromPath[str], id_: FromPath[str], shared_rows: NamedDependency[SharedRows]
@@ -151,13 +165,14 @@ async def show_conflict(
 
 @post(f"{_CONFLICT}/resolve", dto=WireBody[Resolve], return_dto=None, status_code=200, opt=PERSON)
 async def resolve_conflict(
+    request: AuthenticatedRequest,
     entity: FromPath[str],
     id_: FromPath[str],
     data: JSONBody[Resolve],
     shared_rows: NamedDependency[SharedRows],
 ) -> RowWritten:
     """Decides what waits for a row. Nodes get the decision as a new version of it."""
-    return await shared_rows.resolve(entity, row_id(id_), data)
+    return await shared_rows.resolve(entity, row_id(id_), data, request.user.id)
 
 
 def entity_routes() -> Router:
@@ -177,6 +192,7 @@ def entity_routes() -> Router:
             delete_row,
             row_history,
             list_conflicts,
+            list_decisions,
             show_conflict,
             resolve_conflict,
         ],

@@ -45,7 +45,6 @@ _GONE = "client disconnected prematurely"
 
 _HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
-    429: {"Retry-After": "1"},
     503: {"Retry-After": "1"},
 }
 
@@ -72,6 +71,8 @@ def words_of(error: HTTPException, method: str, path: str) -> str:
 
 def answer_error(_: AnyRequest, error: SkerryError) -> Response[Problem]:
     """Answers what Skerry itself raised."""
+    if isinstance(error, Busy):
+        return _answer(429, str(error), {"Retry-After": str(error.after)})
     return _answer(status_of(error), str(error))
 
 
@@ -99,8 +100,9 @@ HANDLERS: dict[int | type[Exception], ExceptionHandler[Any]] = {
 }
 
 
-def _answer(status: int, words: str) -> Response[Problem]:
-    return Response(Problem(words), status_code=status, headers=_HEADERS.get(status))
+def _answer(status: int, words: str, headers: dict[str, str] | None = None) -> Response[Problem]:
+    headers = headers or _HEADERS.get(status)
+    return Response(Problem(words), status_code=status, headers=headers)
 
 
 def _finding(found: dict[str, str]) -> str:

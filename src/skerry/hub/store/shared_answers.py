@@ -1,4 +1,4 @@
-"""What the edits of each frame were answered, kept until the node goes on, so that a repeat is told the same.
+"""What the edits of each frame were answered, kept until the node has gone on by two, so that a repeat is told the same.
 
 Only what cannot be read again is kept: revisions, as runs of successive ones, and outcomes. A row that an answer
 brings is the row at the time of asking.
@@ -58,10 +58,13 @@ def read(connection: Connection, lane: Whose, first: int, last: int) -> dict[int
 def write(
     connection: Connection, lane: Whose, answers: Mapping[int, Answer], from_number: int, at: int
 ) -> None:
-    """Keeps `answers`, and forgets those before `from_number`: the node has gone on from there."""
+    """Keeps `answers`, and forgets those that the node cannot ask for any more, now that it sends frame `from_number`.
+
+    It may take over the answer to the frame before while this one is on its way, and die meanwhile.
+    """
     who = (lane.node_id, lane.incarnation, lane.lane)
     gone = dict(zip(("node_id", "incarnation", "lane"), who, strict=True))
-    connection.execute(_FORGET, {**gone, "number": from_number})
+    connection.execute(_FORGET, {**gone, "number": from_number - 1})
     rows = [(*who, n, at, _packed(answer)) for n, answer in answers.items()]
     bulk.put(connection, shared_answer, rows)
 

@@ -13,6 +13,7 @@ from skerry.hub.store.shared_tables import (
     shared_answer,
     shared_commit,
     shared_conflict,
+    shared_decision,
     shared_entity,
     shared_row,
     shared_version,
@@ -27,6 +28,7 @@ def prune(connection: Connection, before: int, limit: int) -> int:
         or _versions(connection, before, limit)
         or _deleted_rows(connection, before, limit)
         or _answers(connection, before)
+        or _decisions(connection, before)
     )
 
 
@@ -76,6 +78,12 @@ def _deleted_rows(connection: Connection, before: int, limit: int) -> int:
         raised = update(shared_entity).where(its_own, entities.pruned_through < rev)
         connection.execute(raised.values(pruned_through=rev))
     return len(found)
+
+
+def _decisions(connection: Connection, before: int) -> int:
+    """As what rows were."""
+    removed = connection.execute(delete(shared_decision).where(shared_decision.c.at < before))
+    return removed.rowcount
 
 
 def _answers(connection: Connection, before: int) -> int:

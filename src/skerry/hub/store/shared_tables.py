@@ -61,6 +61,18 @@ shared_conflict = Table(
     Column("body", LargeBinary, nullable=False),
 )  # fmt: skip
 
+shared_decision = Table(
+    "shared_decision", metadata,  # who has decided what waited for a row, by its revision `rev`
+    Column("fleet_id", Text, primary_key=True),
+    Column("entity", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("rev", BigInteger, primary_key=True, autoincrement=False),
+    Column("node_id", Text, nullable=False),  # where; empty: at the hub
+    Column("who", Text, nullable=False),  # as the hub knows whoever asked; of a node's decision empty
+    Column("at", BigInteger, nullable=False),
+    Index("shared_decision_by_age", "at"),
+)  # fmt: skip
+
 shared_entity = Table(
     "shared_entity", metadata,
     Column("fleet_id", Text, primary_key=True),

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, LargeBinary, Select, func, literal, select
 
 from skerry.core.row_digests import digest, unpack
-from skerry.hub.store import shared
+from skerry.hub.store import shared, shared_decisions
 from skerry.hub.store.bodies import SHARED, Bodies
 from skerry.hub.store.shared import NO_BODY, Stored, among, of_entity
 from skerry.hub.store.shared_tables import (
@@ -150,11 +150,13 @@ def some(connection: Connection, entity: str, ids: Collection[str]) -> list[RowV
 def history(connection: Connection, entity: str, row_id: str) -> list[RowVersion]:
     """Every version that is kept, the newest last."""
     called, bodies = names(connection), Bodies.of(connection)
+    decisions = shared_decisions.of_row(connection, called, entity, row_id)
 
     def version(row: Any, by: str, state: Any, *, was_row: bool, at: int) -> RowVersion:  # noqa: ANN401 - a row of three tables
         body = msgspec.Raw(_body(bodies, entity, row_id, row))
         named = called.get(by, by)
-        return RowVersion(row.rev, named, state, was_row, at, row.deleted, body)
+        decision = decisions.get(row.rev)
+        return RowVersion(row.rev, named, state, was_row, at, row.deleted, body, decision)
 
     its = shared_version.c
     kept = select(shared_version).where(

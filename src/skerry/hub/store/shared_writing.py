@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, and_, delete, literal, select
 
 from skerry.core.merging import marks
 from skerry.core.row_digests import pack, summed
-from skerry.hub.store import bulk, notices
+from skerry.hub.store import bulk, notices, shared_decisions
 from skerry.hub.store.bodies import SHARED, Bodies
 from skerry.hub.store.shared import MARK_ZERO, Head, Standing, Stored, among, of_entity
 from skerry.hub.store.shared_tables import (
@@ -67,6 +67,8 @@ class Changed:
     """By the ids of their rows."""
     settled: set[str] = field(default_factory=set)
     """The ids of rows whose conflicts are decided."""
+    who: str = ""
+    """Who decides, as the hub knows whoever asked for these changes."""
 
 
 def write(connection: Connection, changed: Changed, before: Standing, at: int) -> None:
@@ -99,7 +101,7 @@ def _write_rows(
     """The marks of the rows; 0 for deleted ones."""
     entity, rows = changed.entity, changed.rows.values()
     sealed = _sealed(bodies, entity, rows)
-    hashed = marks((id_, rev, body) for id_, rev, _, _, _, body in rows)
+    hashed = marks((row.id for row in rows), (row.rev for row in rows), (row.body for row in rows))
     written = [
         (FLEET, entity, id_, rev, hlc, origin, gone, 0 if gone else its - MARK_ZERO, at, body)
         for (id_, rev, hlc, origin, gone, _), its, body in zip(rows, hashed, sealed, strict=True)
@@ -148,9 +150,18 @@ def _keep(connection: Connection, bodies: Bodies, changed: Changed, at: int) -> 
 def _end_waits(connection: Connection, changed: Changed, at: int) -> None:
     """What waited for rows that are decided, and what a later edit of the same node takes the place of."""
     if changed.settled:
+        _note_decisions(connection, changed, at)
         _end(connection, changed.entity, changed.settled, None, "decided", at)
     for wait in changed.waits.values():
         _end(connection, changed.entity, [wait.version.id], wait.version.origin, "lost", at)
+
+
+def _note_decisions(connection: Connection, changed: Changed, at: int) -> None:
+    """Of the rows for which something waits, here or until an edit of the same unit."""
+    decided = shared_decisions.waiting_among(connection, changed.entity, changed.settled)
+    decided |= {kept.version.id for kept in changed.kept if kept.why == "decided"}
+    rows = [changed.rows[row_id] for row_id in sorted(decided & changed.rows.keys())]
+    shared_decisions.note(connection, changed.entity, rows, changed.who, at)
 
 
 def _end(

@@ -6,7 +6,7 @@ from skerry.hub.store import changes
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.sync import points
 from skerry.hub.sync.frames import check_id
-from skerry.kit.clock import Clock
+from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import Busy, Refused
 from skerry.kit.one_line import one_line
 from skerry.wire.sync import PROTOCOL, Hello, HelloReply
@@ -16,6 +16,24 @@ OLDEST_PROTOCOL = max(1, PROTOCOL - 2)
 MOST_AT_ONCE = 100
 """Hellos that wait for the database at a time. A node gives one up after five seconds, and asks again: where more wait
 than are read in that time, the hub would only answer those who have gone."""
+
+EACH = 0.02
+"""Seconds that a hub is kept busy by a node that comes back: its hellos, its live link, what it pushes and pulls."""
+
+LATEST = 30
+"""Seconds: nobody is told to come later than that."""
+
+
+class Appointments:
+    """When those who are turned away come again: one after the other, as fast as they can be served. Pure."""
+
+    def __init__(self) -> None:
+        self._booked = 0.0
+
+    def next(self, now: float) -> int:
+        """Whole seconds from `now` (monotonic seconds) for one more, at least one."""
+        self._booked = min(max(self._booked, now) + EACH, now + LATEST - 1)
+        return 1 + int(self._booked - now)
 
 
 def agree(protocols: tuple[int, int]) -> int:
@@ -38,14 +56,17 @@ class Greeter:
         self._store = store
         self._clock = clock
         self._waiting = 0
+        self._appointments = Appointments()
 
     async def hello(self, node_id: str, hello: Hello) -> HelloReply:
         """Raises Refused without a common protocol, InvalidInput when the incarnation is no id, Busy in a storm."""
         protocol = agree(hello.protocols)
         check_id(hello.incarnation, "incarnation")
         if self._waiting >= MOST_AT_ONCE:
+            after = self._appointments.next(self._clock.monotonic_ns() / NS)
             raise Busy(
-                "cannot answer this hello now: too many nodes say hello at once. Try again in a second"
+                f"cannot answer this hello now: too many nodes say hello at once. Try again in {after} s",
+                after,
             )
         self._waiting += 1
         try:

@@ -82,8 +82,8 @@ class ModelRows:
 
         return Declared(await self._own_edits.make(work), local=False)
 
-    async def change(self, entity: str, asked: Changes) -> ChangesMade:
-        """Makes all changes, or none. Raises InvalidInput, NotFound, Refused, TooLarge."""
+    async def change(self, entity: str, asked: Changes, who: str = "") -> ChangesMade:
+        """Makes all changes, or none; `who` asks. Raises InvalidInput, NotFound, Refused, TooLarge."""
         check_name(entity)
         check_changes(entity, asked)
         ids = [each.id for each in asked.changes]
@@ -106,7 +106,7 @@ class ModelRows:
                 if (edit := _edit(entity, declaration, each, held.get(each.id), again=asked.again))
             ]
             if edits:
-                judge.apply(entity, edits, held)
+                judge.apply(entity, edits, held, who)
             now = shared.rows(connection, entity, ids)
             return [_written(each, held.get(each.id), now.get(each.id)) for each in asked.changes]
 

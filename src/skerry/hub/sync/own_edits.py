@@ -35,16 +35,17 @@ class Judge:
         self._at = at
 
     def apply(
-        self, entity: str, edits: Sequence[Edit], held: Mapping[str, Stored]
+        self, entity: str, edits: Sequence[Edit], held: Mapping[str, Stored], who: str = ""
     ) -> Sequence[Fate]:
-        """What becomes of edits of now, each later than all that the hub knew of its row (`held`, by id)."""
+        """What becomes of edits of now by `who`, each later than all that the hub knew of its row (`held`, by id)."""
         made = [
             msgspec.structs.replace(
                 each, hlc=time_after(self._at, held[each.id].hlc if each.id in held else 0)
             )
             for each in edits
         ]
-        fates, changed = rows_push.apply(self.connection, [EditFrame(entity, made)], "", self._at)
+        frames = [EditFrame(entity, made)]
+        fates, changed = rows_push.apply(self.connection, frames, "", self._at, who)
         if entity == DECLARATIONS:
             self.declarations.hold(self.connection, [each.id for each in made], self._at)
         self.changed |= changed

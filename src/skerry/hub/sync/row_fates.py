@@ -35,12 +35,13 @@ class Fate(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """Edits of one entity by one writer; empty `origin`: the hub. No clock counts beyond `ceiling`."""
+    """Edits of one entity by one writer; empty `origin`: the hub, where `who` asks. No clock counts beyond `ceiling`."""
 
     entity: str
     origin: str
     edits: Sequence[Edit]
     ceiling: int
+    who: str = ""
 
     def clock_of(self, edit: Edit) -> int:
         """The edit's clock as it counts."""
@@ -94,7 +95,7 @@ class Fates:
         self._heads = heads
         self._material = material
         self._numbers = numbers
-        self.changed = Changed(asked.entity)
+        self.changed = Changed(asked.entity, who=asked.who)
 
     def judge(self, judged: Collection[str]) -> list[Fate]:
         """One fate for each edit. `judged` are the ids of the edits of `to_judge`; all others simply stand."""

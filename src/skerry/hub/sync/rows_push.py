@@ -63,9 +63,12 @@ def take(
 
 
 def apply(
-    connection: Connection, frames: Sequence[EditFrame], origin: str, at: int
+    connection: Connection, frames: Sequence[EditFrame], origin: str, at: int, who: str = ""
 ) -> tuple[list[Fate], set[str]]:
-    """The fates of all edits in their order, and the entities that changed. The caller holds the fleet's lock."""
+    """The fates of all edits in their order, and the entities that changed. The caller holds the fleet's lock.
+
+    `who` asks for them, where that is somebody at the hub.
+    """
     places: dict[str, list[int]] = {}
     edits = [(frame.entity, edit) for frame in frames for edit in frame.edits]
     for index, (entity, _) in enumerate(edits):
@@ -74,7 +77,7 @@ def apply(
     changed: set[str] = set()
     ceiling = (at // _A_MILLISECOND + MAX_AHEAD_MS) << 16
     for entity, indexes in places.items():
-        asked = Asked(entity, origin, [edits[index][1] for index in indexes], ceiling)
+        asked = Asked(entity, origin, [edits[index][1] for index in indexes], ceiling, who)
         found, wrote = _apply_entity(connection, asked, at)
         for index, fate in zip(indexes, found, strict=True):
             fates[index] = fate

@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable
 
 import msgspec
+from sqlalchemy import Connection
 
 from skerry.core.entity_changes import kept_body
 from skerry.core.names import row_id_fault
-from skerry.hub.store import shared, shared_views
+from skerry.hub.store import shared, shared_decisions, shared_views
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.shared import Stored
 from skerry.hub.store.shared_views import Wait
@@ -26,6 +27,7 @@ from skerry.wire.rows import NO_BODY as NOTHING_SAID
 from skerry.wire.rows import (
     Conflict,
     ConflictView,
+    Decision,
     EntityView,
     Resolve,
     RowList,
@@ -109,14 +111,28 @@ class SharedRows:
         return await self._store.read(lambda c: shared_views.conflicts(c, entity))
 
     async def conflict(self, entity: str, row_id: str) -> Conflict:
-        """Raises NotFound when nothing waits for the row."""
-        found = await self._store.read(lambda c: shared_views.conflict(c, entity, row_id))
-        if found is None:
-            raise NotFound(f"cannot show a conflict of {_row(entity, row_id)}: nothing waits")
-        return found
+        """Raises NotFound when nothing waits for the row, and says who has decided last."""
 
-    async def resolve(self, entity: str, row_id: str, decision: Resolve) -> RowWritten:
-        """Decides all conflicts of a row; nodes get it as a new version. Raises NotFound, Refused, InvalidInput."""
+        def read(connection: Connection) -> Conflict:
+            found = shared_views.conflict(connection, entity, row_id)
+            if found is None:
+                words = f"cannot show a conflict of {_row(entity, row_id)}: nothing waits"
+                raise NotFound(words + _decided(connection, entity, row_id))
+            return found
+
+        return await self._store.read(read)
+
+    async def decisions(self, entity: str | None, limit: int) -> builtins.list[Decision]:
+        """Who has decided conflicts, the newest first."""
+        most = min(max(limit, 1), MAX_LIST)
+        return await self._store.read(
+            lambda c: shared_decisions.newest(c, shared_views.names(c), entity, most)
+        )
+
+    async def resolve(
+        self, entity: str, row_id: str, decision: Resolve, who: str = ""
+    ) -> RowWritten:
+        """Decides all conflicts of a row for `who`; nodes get it as a new version. Raises NotFound, Refused, InvalidInput."""
         said = bytes(decision.body)
         if (decision.take == "body") != (said != NOTHING_SAID):
             raise InvalidInput("cannot resolve: give a body where «body» is taken, and only there")
@@ -134,7 +150,7 @@ class SharedRows:
             elif edit is None:
                 edit = _as_held(held, row_id)
             settling = msgspec.structs.replace(edit, settles=True)
-            return _judged(judge, entity, settling, held, None)
+            return _judged(judge, entity, settling, held, None, who)
 
         return await self._write(work)
 
@@ -161,13 +177,25 @@ def check_put(entity: str, row_id: str, body: bytes) -> bytes:
     return kept_body(entity, row_id, body)
 
 
-def _judged(judge: Judge, entity: str, edit: Edit, held: Stored | None, base: int | None) -> Fate:
-    """What becomes of an edit; `base` None: it is made on the row as it is."""
+def _judged(
+    judge: Judge, entity: str, edit: Edit, held: Stored | None, base: int | None, who: str = ""
+) -> Fate:
+    """What becomes of an edit by `who`; `base` None: it is made on the row as it is."""
     if base is None:
         base = 0 if held is None else held.rev
     made = msgspec.structs.replace(edit, base=base)
-    [fate] = judge.apply(entity, [made], {} if held is None else {edit.id: held})
+    [fate] = judge.apply(entity, [made], {} if held is None else {edit.id: held}, who)
     return fate
+
+
+def _decided(connection: Connection, entity: str, row_id: str) -> str:
+    called = shared_views.names(connection)
+    found = shared_decisions.of_row(connection, called, entity, row_id)
+    if not found:
+        return ""
+    last = found[max(found)]
+    who = f"«{one_line(last.who)}» at " if last.who else ""
+    return f"; {who}{one_line(last.where)} has decided by its revision {last.rev}"
 
 
 def _put(entity: str, row_id: str, body: bytes) -> Edit:

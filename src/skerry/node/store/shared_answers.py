@@ -78,13 +78,9 @@ class Answer:
         """New rows, as nearly all are in a backlog, without reading them: the ids of those that are as they were sent."""
         entity, node_id, first, last = self._entity, self._rows.node_id, *places[1:]
         ids = [edit.id for edit, _, _ in answered]
-        now = dict(
-            zip(
-                ids,
-                marks((edit.id, rev, bytes(edit.body)) for edit, rev, _ in answered),
-                strict=True,
-            )
-        )
+        bodies = (bytes(edit.body) for edit, _, _ in answered)
+        found = marks(ids, (rev for _, rev, _ in answered), bodies)
+        now = dict(zip(ids, found, strict=True))
         accepted = self._db.executemany(
             SQL["accept_new"],
             (
@@ -128,6 +124,7 @@ class Answer:
             self._sums.change(row_id, before % 2**64, now)
             if edit.kind == "delete":
                 deleted.append(row_id)
+                self._rows.deletions.note(entity, row_id, rev)
             else:
                 accepted.append((rev, signed(now), node_id, entity, row_id))
             if settles and self._db.execute(SQL["drop_conflict"], (entity, row_id)).rowcount:
@@ -156,7 +153,7 @@ class Answer:
         if hubs is None:  # a patch against what is not here: the row comes whole
             self._want(row.id)
             hubs = Version(rev, row.hlc, row.origin, sent.deleted, sent.body)
-        if fate is not None:
+        if fate is not None and not (fate.outcome == "lost" and _says(hubs) == _says(sent)):
             self._log.note_edit(self._db, self._entity, row.id, fate.outcome, hubs, sent)
         if fate is not None and fate.outcome == "conflict":
             self._keep_conflict(row, sent)
@@ -198,6 +195,7 @@ class Answer:
         hubs_mark = mark_of(row.id, hubs)
         if hubs.deleted:
             self._table.drop(self._db, self._entity, [row.id])
+            self._rows.deletions.note(self._entity, row.id, hubs.rev)
         else:
             now = Held(row.id, hubs.rev, hubs.hlc, hubs.origin, mark=hubs_mark)
             self._table.put(self._db, self._entity, [(now, hubs.body)])
@@ -258,3 +256,7 @@ class Answer:
 
 def _is_new(edit: Edit) -> bool:
     return edit.kind == "put" and not edit.base and not edit.settles
+
+
+def _says(version: Version) -> tuple[bool, bytes]:
+    return version.deleted, version.body

@@ -189,15 +189,19 @@ class SharedFrames:
         judged: Sequence[Judged],
         *,
         freeze: int = 0,
+        untold: str = "",
     ) -> None:
         """The hub has taken the frames up to `point`: edit by edit the revision it got, or what became of it.
 
         Raises InvalidInput when the answer is not one to these frames. The next frame is frozen, too, with up to `freeze` bytes.
+        `untold` is kept with it until `told`.
         """
         fates = {each.index: each for each in judged}
 
         def work(db: sqlite3.Connection) -> set[str]:
             entities = self._acknowledge(db, lane, point, revs, fates)
+            if untold:
+                db.execute(SQL["note_untold"], (lane, untold))
             if freeze:
                 self._freeze(db, lane, freeze)
             return entities
@@ -208,6 +212,19 @@ class SharedFrames:
         if DECLARATIONS in entities:
             self._rows.read_declarations()
         self._rows.changed.ring()
+
+    async def untold(self, lane: Lane) -> str:
+        """What was to be told of answers of `lane`, and may not have been."""
+        row = self._rows.reader.execute(SQL["untold"], (lane,)).fetchone()
+        return "" if row is None else str(row["value"])
+
+    async def told(self, lane: Lane) -> None:
+        """Everything of `lane` has been told."""
+        await self._rows.writer.run(
+            lambda db: db.execute(SQL["drop_untold"], (lane,)).rowcount,
+            label="shared.told",
+            durable=False,
+        )
 
     def _entities(self, lane: Lane) -> list[str]:
         declared = self._rows.declared.items()

@@ -11,12 +11,13 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from skerry.core.merging import apply, mark
+from skerry.core.merging import apply, mark, marks
 from skerry.core.row_digests import bucket_of, digest
 from skerry.kit.errors import InvalidInput
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.shared_table import (
     SQL,
+    Head,
     Held,
     Sums,
     frozen_through,
@@ -107,7 +108,8 @@ class SharedPulled:
     async def apply_part(self, part: RowsPart, undecided: Undecided = frozenset()) -> None:
         """Takes over changes together with the cursor after them.
 
-        Conflicts that were `undecided` before the hub was asked, and wait there no more, are decided.
+        Conflicts that were `undecided` before the hub was asked, and wait there no more, are decided. What answers to
+        edits have deleted since then (`Deletions.noted`) stays deleted: the changes may be older.
         """
 
         def work(db: sqlite3.Connection) -> int:
@@ -180,6 +182,7 @@ class SharedPulled:
         self, db: sqlite3.Connection, entity: str, rows: Sequence[SharedRow], *, newer_only: bool
     ) -> int:
         held = self._table.heads(db, entity, (row.id for row in rows))
+        deletions = self._rows.deletions
         passed: list[tuple[int, str, str]] = []
         sums = Sums()
         put: dict[str, tuple[SharedRow, bytes, int]] = {}
@@ -189,7 +192,7 @@ class SharedPulled:
             if queued:
                 passed.append((row.rev, entity, row.id))
                 continue
-            if newer_only and row.rev <= rev:
+            if newer_only and row.rev <= max(rev, deletions.revision(entity, row.id)):
                 continue
             if row.deleted:
                 put.pop(row.id, None)
@@ -208,11 +211,40 @@ class SharedPulled:
             held[row.id] = (row.rev, 0, new)
             put[row.id] = (row, body, new)
         db.executemany(SQL["set_seen"], passed)
-        self._table.take(db, entity, list(put.values()))
+        versions, bodies, now = zip(*put.values(), strict=True) if put else ((), (), ())
+        self._table.take(db, entity, versions, bodies, now)
         self._table.drop(db, entity, gone)
         sums.save(db, entity)
-        self._rows.hlc.observe(max((row.hlc for row in rows), default=0))
         return len(put) + len(gone)
+
+    @staticmethod
+    def _are_simple(rows: Sequence[SharedRow], held: Mapping[str, Head]) -> bool:
+        """Whether they are whole rows, each once, of which none is edited here: as nearly all pages are."""
+        if any(row.deleted or row.base for row in rows) or any(
+            queued for _, queued, _ in held.values()
+        ):
+            return False
+        return len({row.id for row in rows}) == len(rows)
+
+    def _take_simple(
+        self,
+        db: sqlite3.Connection,
+        entity: str,
+        rows: Sequence[SharedRow],
+        held: Mapping[str, Head],
+        *,
+        newer_only: bool,
+    ) -> int:
+        if newer_only and held:
+            rows = [row for row in rows if row.rev > held.get(row.id, _NONE)[0]]
+        ids, bodies = [row.id for row in rows], [bytes(row.body) for row in rows]
+        now = marks(ids, (row.rev for row in rows), bodies)
+        sums = Sums()
+        for row_id, new in zip(ids, now, strict=True):
+            sums.change(row_id, held.get(row_id, _NONE)[2], new)
+        self._table.take(db, entity, rows, bodies, now)
+        sums.save(db, entity)
+        return len(rows)
 
     def _patched(
         self, db: sqlite3.Connection, entity: str, row: SharedRow, rev: int, before: bytes | None

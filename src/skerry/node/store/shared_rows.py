@@ -27,6 +27,7 @@ from skerry.kit.hlc import HybridClock
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import SqliteWriter
 from skerry.kit.sqlite_connections import Reader
+from skerry.node.store.deletions import Deletions
 from skerry.node.store.shared_table import SQL, Held, SharedTable, frozen_through
 from skerry.wire.codec import decode, encode
 from skerry.wire.shared import DECLARATIONS, OF_DECLARATIONS, Declaration, Priority
@@ -78,6 +79,7 @@ class SharedRows:
         self._reader = reader
         self._node_id = node_id
         self.table = SharedTable(cipher)
+        self.deletions = Deletions()
         self.changed = Bell()
         self.arrived = Bell()
         """Rings when others' edits have come."""

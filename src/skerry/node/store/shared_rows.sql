@@ -196,3 +196,12 @@ WHERE w.entity = ? ORDER BY w.id LIMIT ?;
 
 -- name: drop_wanted
 DELETE FROM shared_wanted WHERE entity = ? AND id = ?;
+
+-- name: untold
+SELECT value FROM fact WHERE name = 'untold ' || ?;
+
+-- name: note_untold
+INSERT INTO fact (name, value) VALUES ('untold ' || ?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
+-- name: drop_untold
+DELETE FROM fact WHERE name = 'untold ' || ?;

@@ -110,18 +110,22 @@ class SharedTable:
         )  # fmt: skip
 
     def take(
-        self, db: sqlite3.Connection, entity: str, rows: Sequence[tuple[SharedRow, bytes, int]]
+        self,
+        db: sqlite3.Connection,
+        entity: str,
+        rows: Sequence[SharedRow],
+        bodies: Sequence[bytes],
+        marks: Sequence[int],
     ) -> None:
         """Writes versions of the hub's with their plain bodies and marks."""
-        sealed = self._cipher.seal_rows(
-            [(row.id, body) for row, body, _ in rows], SHARED.place(entity)
-        )
+        ids = [row.id for row in rows]
+        sealed = self._cipher.seal_rows(list(zip(ids, bodies, strict=True)), SHARED.place(entity))
         db.executemany(
             SQL["take_row"],
-            [
+            (
                 (entity, row.id, row.rev, row.hlc, row.origin, signed(mark), body)
-                for (row, _, mark), body in zip(rows, sealed, strict=True)
-            ],
+                for row, mark, body in zip(rows, marks, sealed, strict=True)
+            ),
         )
 
     def drop(self, db: sqlite3.Connection, entity: str, ids: Iterable[str]) -> None:

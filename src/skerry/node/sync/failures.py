@@ -16,6 +16,9 @@ _BUSY = 429
 _UNAVAILABLE = frozenset({_BUSY, 502, 503, 504})
 """Answers that say nothing about the request: a hub that is starting or busy, or a gateway without one."""
 
+_LATEST = 60
+"""Seconds: nobody stays away longer because he was asked to."""
+
 NO_HUB = "Is this the address of a Skerry hub?"
 
 _CAUSES = {
@@ -52,10 +55,11 @@ def cause_of(error: Exception, connect: float, answer: float) -> str:
 class Answer(Exception):
     """The hub answered something else than 200."""
 
-    def __init__(self, status: int, text: bytes) -> None:
+    def __init__(self, status: int, text: bytes, retry_after: str = "") -> None:
         super().__init__(status)
         self.status = status
         self.text = text
+        self.retry_after = retry_after
 
 
 def judge(answer: Answer, what: str, hub: str) -> SkerryError:
@@ -63,8 +67,8 @@ def judge(answer: Answer, what: str, hub: str) -> SkerryError:
     words, status = _words_of(answer), answer.status
     if status in _UNAVAILABLE:
         why = f": {words}" if words else ""
-        kind = Busy if status == _BUSY else Transient
-        return kind(f"cannot {what}: hub {hub} answered {status}{why}")
+        said = f"cannot {what}: hub {hub} answered {status}{why}"
+        return Busy(said, _seconds(answer)) if status == _BUSY else Transient(said)
     if status in {401, 403}:
         return NotKnown(
             f"cannot {what}: hub {hub} does not know this node or its secret is wrong "
@@ -74,6 +78,12 @@ def judge(answer: Answer, what: str, hub: str) -> SkerryError:
         return Refused(f"cannot {what}: {hub} answered {status}, as no Skerry hub does. {NO_HUB}")
     said = words if words.startswith("cannot ") else f"cannot {what}: {words}"
     return InvalidInput(said) if status == 400 else Refused(said)
+
+
+def _seconds(answer: Answer) -> int:
+    """When to ask again; a gateway may say anything, a date too."""
+    said = answer.retry_after
+    return min(max(int(said), 1), _LATEST) if said.isdecimal() else 1
 
 
 def _words_of(answer: Answer) -> str:

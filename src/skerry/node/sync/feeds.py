@@ -69,7 +69,7 @@ class Feed(Protocol):
         ...
 
     async def confirm(self, reply: PushReply) -> None:
-        """The hub durably holds everything up to the reply's point."""
+        """The hub durably holds everything up to the reply's point. May be repeated after Transient: there was no room."""
         ...
 
     async def save(self, acknowledged: LanePoint) -> None:

@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 UNREACHED = Backoff(first=0.1, cap=1.5)
 """Counted from the start of a try: one that took its full time is followed by the next at once."""
 
-BUSY = Backoff(first=1.5, cap=1.5, jitter=1 / 3)
-"""After a hello for which the hub had no time: it asks for a second, and all who are turned away come again apart."""
+APART = 1.0
+"""Seconds over which those spread whom a hub had no time for and asked to come again at the same moment."""
 
 UNWANTED = Backoff(first=2.0, cap=30.0)
 """After a hello that the hub answered with a refusal."""
@@ -85,14 +85,14 @@ class Link:
                 error = await self._greet(tasks)
                 # What stands would only cost such a hub more to begin again.
                 while isinstance(error, Busy):
-                    await self._clock.sleep(BUSY.delay(1, self._chance))
+                    await self._clock.sleep(when_asked(error, self._chance))
                     error = await self._greet(tasks)
             await self._talk.part()
         self.failures += 1
         if self.failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time: no flood
             log.warning("%s", error)
         await self._reachability.offline(str(error), unknown=isinstance(error, NotKnown))
-        due = started + int(_backoff(error).delay(self.failures, self._chance) * NS)
+        due = started + int(self._delay(error) * NS)
         if due > self._clock.monotonic_ns():
             await self._clock.sleep((due - self._clock.monotonic_ns()) / NS)
 
@@ -111,12 +111,17 @@ class Link:
             if count > self._checked or self._reachability.status.state != "online":
                 return
 
+    def _delay(self, error: SkerryError) -> float:
+        """Seconds from the start of the try that failed to the next."""
+        match error:
+            case Busy():
+                return when_asked(error, self._chance)
+            case Transient():
+                return UNREACHED.delay(self.failures, self._chance)
+            case _:
+                return UNWANTED.delay(self.failures, self._chance)
 
-def _backoff(error: SkerryError) -> Backoff:
-    match error:
-        case Busy():
-            return BUSY
-        case Transient():
-            return UNREACHED
-        case _:
-            return UNWANTED
+
+def when_asked(busy: Busy, chance: random.Random) -> float:
+    """Seconds until a hub that had no time for a hello is asked again."""
+    return busy.after + APART * chance.random()

@@ -68,6 +68,8 @@ class LanePush:
         self._stumble = ""
         self._stumbles = 0
         self._trouble = ""
+        self._untaken: tuple[PushReply, Outgoing] | None = None
+        """An answer that was not taken over, as on a full disk: that is tried again, and the hub not asked."""
         self._saved = LanePoint()
         self._saved_at = 0
 
@@ -100,7 +102,7 @@ class LanePush:
     async def run(self, after: LanePoint) -> str:
         """Pushes what follows `after` until only a hello can help; returns why."""
         self._after = self.acknowledged = self.settled = after
-        self._stumble = ""
+        self._stumble, self._untaken = "", None
         if self.parked:
             self._due = 0
         if self._stumbles:
@@ -119,6 +121,10 @@ class LanePush:
         await self._log.flush(self.feed.lane)
 
     async def _pass(self) -> None:
+        if self._untaken is not None:
+            untaken, self._untaken = self._untaken, None
+            await self._answered(*untaken)
+            return
         await self._until_due()
         seen = self.feed.bell.count
         outgoing = await self.feed.unit(self._after)
@@ -147,9 +153,7 @@ class LanePush:
         except (Refused, InvalidInput) as error:
             await self._refused(str(error), outgoing)
         else:
-            if meanwhile is not None:
-                await meanwhile
-            await self._answered(reply, outgoing)
+            await self._answered(reply, outgoing, meanwhile)
 
     async def _until_due(self) -> None:
         while (left := self._due - self._now()) > 0:
@@ -158,19 +162,36 @@ class LanePush:
             else:
                 await self._clock.sleep(left / NS)
 
-    async def _answered(self, reply: PushReply, outgoing: Outgoing) -> None:
+    async def _answered(
+        self, reply: PushReply, outgoing: Outgoing, meanwhile: asyncio.Task[None] | None = None
+    ) -> None:
+        if await self._is_ours(reply, outgoing):
+            try:
+                if meanwhile is not None:
+                    await meanwhile
+                await self.feed.confirm(reply)
+            except Transient:
+                self._untaken = (reply, outgoing)
+                raise
+            await self._went(reply, outgoing)
+
+    async def _is_ours(self, reply: PushReply, outgoing: Outgoing) -> bool:
+        """Whether the hub has taken the unit, and nothing else in its place."""
         lane, point = self.feed.lane, reply.point
         if reply.outcome != "ok":
             self._stumble = f"lane «{lane}»: {reply.outcome} at {point.n}"
-            return
+            return False
         # A hub that is further than this unit may have been told so by a clone of this node.
         ours = point == outgoing.through or await self.feed.point_at(point.n) == point
         if point.n < outgoing.through.n or not ours:
             self._stumble = f"lane «{lane}»: the hub is at {point.n} of another history"
-            return
+            return False
         self.acknowledged = point  # at once: a hello meanwhile must see what the hub has promised
         self.backed_up = reply.backed_up_through
-        await self.feed.confirm(reply)
+        return True
+
+    async def _went(self, reply: PushReply, outgoing: Outgoing) -> None:
+        lane, point = self.feed.lane, reply.point
         attempt = self._attempt(outgoing)
         self.counts.units += 1
         self.counts.records += point.n - self._after.n
@@ -187,7 +208,7 @@ class LanePush:
 
     def _attempt(self, outgoing: Outgoing) -> Attempt:
         unit = outgoing.unit
-        size = sum(len(bytes(frame)) for frame in unit.frames)
+        size = sum(memoryview(frame).nbytes for frame in unit.frames)
         tries = 1 + self.refusals + self._stumbles
         return Attempt(self.feed.lane, unit.first, outgoing.through.n, size, tries)
 

@@ -7,24 +7,30 @@ to the one before is taken over and the next frame frozen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from skerry.kit.bell import Bell
+from skerry.kit.errors import Transient
 from skerry.node.store.shared_frames import MAX_FRAME, SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Decision, Held, HubWentBack
 from skerry.node.sync.feeds import Outgoing
 from skerry.node.sync.pace import CONFLICT, Tell, untold
-from skerry.wire.codec import decode
+from skerry.wire.codec import decode, encode
 from skerry.wire.records import Meta
-from skerry.wire.shared import EditFrame, Judged, judged_of
+from skerry.wire.shared import Edit, EditFrame, Judged, judged_of
 from skerry.wire.sync import Lane, LanePoint, PushReply, PushUnit
 
 _MAX_FRAMES = 1000
 
 _EVENTS = 100
 """So many edits of a frame are told one by one."""
+
+_Note = tuple[str, Meta]
+"""An event: its words, and more."""
 
 _WORDS = {
     "merged": "this node's edit and another were put together",
@@ -96,6 +102,8 @@ class RowFeed:
         self._hub, self._answer = decision.after, None
         if isinstance(decision, HubWentBack):
             await self._pulled.hub_went_back()
+        if untold := await self._frames.untold(self.lane):  # the agent ended before it had told it
+            await self._tell_all(decode(untold.encode(), list[_Note], "what is to be told"))
         return await self.load()
 
     async def unit(self, after: LanePoint) -> Outgoing | None:  # noqa: ARG002 - of which the answer may be missing
@@ -128,17 +136,23 @@ class RowFeed:
             self.lane, self._sent.n
         ) and await self._frames.has_waiting(self.lane)
         if answer is not None:
-            await self._frames.acknowledge(
-                self.lane,
-                answer.point,
-                answer.revs,
-                answer.judged,
-                freeze=self._most if freeze else 0,
-            )
+            notes = self._notes(answer) if answer.judged else []
+            try:
+                await self._frames.acknowledge(
+                    self.lane,
+                    answer.point,
+                    answer.revs,
+                    answer.judged,
+                    freeze=self._most if freeze else 0,
+                    untold=encode(notes).decode() if notes else "",
+                )
+            except Transient:  # a full disk: it is taken over later
+                self._answer = answer
+                raise
             if self._pulled.wants_any():
                 self._news.ring()  # they came while the answer was on its way, and the schedule is far off
-            if answer.judged:
-                await self._tell_of(answer)
+            if notes:
+                await self._tell_all(notes)
         elif freeze:
             await self._frames.freeze(self.lane, self._most)
 
@@ -147,29 +161,49 @@ class RowFeed:
         return None if chain is None else LanePoint(n, chain)
 
     async def confirm(self, reply: PushReply) -> None:
-        judged = judged_of(reply.judged)
-        frame = self._frame if judged else b""
-        self._answer, self._frame = _Answer(self._sent, reply.revs, judged, frame), b""
+        if self._answer is not None and self._answer.point != self._sent:
+            await self._go_on()
+        if self._answer is None:
+            judged = judged_of(reply.judged)
+            frame = self._frame if judged else b""
+            self._answer, self._frame = _Answer(self._sent, reply.revs, judged, frame), b""
         if not await self._frames.has_after(self.lane, self._sent.n):
             await self._go_on()
         self._hub = reply.point
 
-    async def _tell_of(self, answer: _Answer) -> None:
+    def _notes(self, answer: _Answer) -> list[_Note]:
         """Edits that met others, one event each; of very many at once the rest together."""
         frame = decode(answer.frame, EditFrame, f"frame of lane «{self.lane}»")
-        met = [each for each in answer.judged if each.outcome != "whole"]
+        met = [each for each in answer.judged if _has_met(frame.edits[each.index], each)]
+        notes: list[_Note] = []
         for each in met[:_EVENTS]:
             row = frame.edits[each.index].id
             words = f"row «{row}» of «{frame.entity}»: {_WORDS[each.outcome]}"
-            meta: Meta = {"entity": frame.entity, "row": row, "outcome": each.outcome}
-            await self._tell(CONFLICT, words, meta)
+            notes.append((words, {"entity": frame.entity, "row": row, "outcome": each.outcome}))
         if rest := met[_EVENTS:]:
             counts = {name: sum(each.outcome == name for each in rest) for name in _WORDS}
             words = f"{len(rest)} more rows of «{frame.entity}»"
-            await self._tell(CONFLICT, words, {"entity": frame.entity, **counts})
+            notes.append((words, {"entity": frame.entity, **counts}))
+        return notes
+
+    async def _tell_all(self, notes: Sequence[_Note]) -> None:
+        """What the agent's end interrupts is told again after its start, rather than not at all."""
+        for words, meta in notes:
+            await self._tell(CONFLICT, words, meta)
+        await self._frames.told(self.lane)
 
     async def save(self, acknowledged: LanePoint) -> None:
         """Nothing to do: it is saved together with the rows."""
 
     async def failing(self, unit: PushUnit) -> None:
         await self._frames.failing(self.lane, unit.first)
+
+
+def _has_met(edit: Edit, judged: Judged) -> bool:
+    """Whether the edit met another one: not where the other side says the same, as of two nodes that declare alike."""
+    row = judged.row
+    if judged.outcome != "lost" or row is None:
+        return judged.outcome != "whole"
+    if row.deleted or edit.kind == "delete":
+        return row.deleted != (edit.kind == "delete")
+    return edit.kind == "patch" or bool(row.base) or bytes(edit.body) != bytes(row.body)

@@ -186,6 +186,15 @@ class RowPull:
         held = self._pulled.cursors()
         cursors = {entity: held[entity] for entity in self._mine() if self._is_due(entity)}
         asked = list(cursors)
+        with self._rows.deletions.noted(asked):
+            if not await self._follow_all(cursors):
+                return False
+        if self._schedule is not None:
+            self._schedule.pulled(asked)
+        return True
+
+    async def _follow_all(self, cursors: dict[str, str]) -> bool:
+        """All changes after these cursors; False: the hub did not answer."""
         while cursors:
             answer = await self._ask(cursors)
             while answer is not None and answer.goes_on:
@@ -195,8 +204,6 @@ class RowPull:
             if not answer.page.parts:
                 break
             _follow(cursors, answer.page)
-        if self._schedule is not None:
-            self._schedule.pulled(asked)
         return True
 
     async def _ask(self, cursors: Mapping[str, str]) -> _Answer | None:

@@ -213,8 +213,9 @@ class HttpUplink:
             return reply
         if len(failures) == 1:
             raise failures[0]
-        busy = any(isinstance(failure, Busy) for failure in failures)
-        raise (Busy if busy else Transient)("; ".join(map(str, failures)))
+        said = "; ".join(map(str, failures))
+        busy = [failure.after for failure in failures if isinstance(failure, Busy)]
+        raise Busy(said, min(busy)) if busy else Transient(said)
 
     async def push(self, unit: PushUnit) -> PushReply:
         plain = encode(unit)
@@ -350,7 +351,7 @@ async def _ask(  # noqa: PLR0913 - as `exchange`
         ) as response:
             answer = await _read(response, note)
             if not 200 <= response.status < 300:
-                raise Answer(response.status, answer)
+                raise Answer(response.status, answer, response.headers.get("Retry-After", ""))
             return answer
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
         sent = 0  # it never left

@@ -1,0 +1,63 @@
+"""When nodes come again for which a hub had no time: one after the other, as fast as it can serve them."""
+
+import random
+
+import pytest
+
+from skerry.hub.api.problems import answer_error
+from skerry.hub.sync.hello import EACH, LATEST, Appointments
+from skerry.kit.errors import Busy
+from skerry.node.sync.failures import Answer, judge
+from skerry.node.sync.link import APART, when_asked
+
+
+def test_a_thousand_come_one_after_the_other() -> None:
+    book = Appointments()
+    times = [book.next(100.0) for _ in range(1000)]
+    assert times == sorted(times)
+    assert times[0] == 1
+    for second in range(2, 20):
+        assert times.count(second) == pytest.approx(1 / EACH, abs=1)
+
+
+def test_nobody_is_told_to_come_later_than_the_latest() -> None:
+    book = Appointments()
+    times = [book.next(100.0) for _ in range(int(2 * LATEST / EACH))]
+    assert max(times) == LATEST
+
+
+def test_who_is_turned_away_later_is_not_told_of_a_storm_that_is_over() -> None:
+    book = Appointments()
+    for _ in range(1000):
+        book.next(100.0)
+    assert book.next(110.0) == pytest.approx(1 + 1000 * EACH - 10, abs=1)
+    assert book.next(200.0) == 1
+
+
+def test_a_node_comes_when_it_was_asked_to() -> None:
+    chance = random.Random(1)
+    times = [when_asked(Busy("cannot answer: the test", 7), chance) for _ in range(100)]
+    assert 7 <= min(times) < 7 + APART / 4 < 7 + APART * 3 / 4 < max(times) < 7 + APART
+
+
+def test_the_hub_says_in_its_answer_when_to_come() -> None:
+    answer = answer_error(None, Busy("cannot answer: the test", 7))  # type: ignore[arg-type]
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
+
+
+@pytest.mark.parametrize(
+    ("said", "after"),
+    [
+        ("7", 7),
+        ("", 1),
+        ("0", 1),
+        ("86400", 60),
+        ("-5", 1),
+        ("Sun, 22 Nov 2026 01:00:00 GMT", 1),
+    ],
+    ids=["seconds", "nothing", "zero", "a day", "negative", "date"],
+)
+def test_a_node_reads_it_and_believes_no_gateway_that_exaggerates(said: str, after: int) -> None:
+    error = judge(Answer(429, b"", said), "say hello", "http://hub")
+    assert isinstance(error, Busy)
+    assert error.after == after
