@@ -109,3 +109,13 @@ async def test_repair_of_what_differs(node: SharedNode, lost: bool) -> None:
     sent = {edit.id: (edit.base, edit.hlc) for edit in await node.push()}
     assert sent.pop("edited")[0] == 0
     assert sent == ({"gone": (0, 4 << 16), "newer": (2, 9 << 16)} if lost else {})
+
+
+@pytest.mark.parametrize("pages", [1, 2], ids=["alone", "with a deletion"])
+async def test_an_edit_is_later_than_what_it_was_made_on(node: SharedNode, pages: int) -> None:
+    ahead = node.rows.hlc.tick() + (30_000 << 16)  # the hub's clock, by half a minute
+    rows = [of_hub("a", 7, hlc=ahead), of_hub("gone", 8, deleted=True)]
+    await node.pull(NAME, *rows[:pages])
+    await node.program.put(NAME, "a", b'{"x":1}')
+    [edit] = await node.push()
+    assert edit.hlc > ahead

@@ -181,7 +181,10 @@ class SharedPulled:
     def _take(
         self, db: sqlite3.Connection, entity: str, rows: Sequence[SharedRow], *, newer_only: bool
     ) -> int:
+        self._rows.hlc.observe(max((row.hlc for row in rows), default=0))
         held = self._table.heads(db, entity, (row.id for row in rows))
+        if self._are_simple(rows, held):
+            return self._take_simple(db, entity, rows, held, newer_only=newer_only)
         deletions = self._rows.deletions
         passed: list[tuple[int, str, str]] = []
         sums = Sums()
@@ -235,8 +238,13 @@ class SharedPulled:
         *,
         newer_only: bool,
     ) -> int:
-        if newer_only and held:
-            rows = [row for row in rows if row.rev > held.get(row.id, _NONE)[0]]
+        if newer_only:
+            deleted = self._rows.deletions.revision
+            rows = [
+                row
+                for row in rows
+                if row.rev > max(held.get(row.id, _NONE)[0], deleted(entity, row.id))
+            ]
         ids, bodies = [row.id for row in rows], [bytes(row.body) for row in rows]
         now = marks(ids, (row.rev for row in rows), bodies)
         sums = Sums()
