@@ -1,7 +1,8 @@
-"""The rows that this node shares with its hub and, through it, with other nodes: read and edited here, with or without a hub.
+"""The entities that this node shares with its hub and, through it, with other nodes: what is declared, and what an edit writes.
 
-An edit writes the row, its reference in the outbox and the hub's version beside it in one transaction; it is sent by
-`shared_frames`, what others have edited comes by `shared_pulled`. Loaded with the first entity that is declared.
+Programs read and change rows by `entity_rows`. An edit writes the row, its reference in the outbox and the hub's version
+beside it in one transaction (`SharedRows.save`); it is sent by `shared_frames`, what others have edited comes by
+`shared_pulled`. Loaded with the first entity that is declared.
 """
 
 from __future__ import annotations
