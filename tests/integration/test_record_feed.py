@@ -61,12 +61,14 @@ async def test_what_follows_is_read_while_a_unit_is_on_its_way(
     assert numbers(second) == [3, 4]
 
 
-async def test_after_a_hello_it_is_read_again(records: RecordStore, state: NodeStore) -> None:
+async def test_it_counts_only_where_it_follows(records: RecordStore, state: NodeStore) -> None:
     feed = RecordFeed("keep", 0.0, records, state, most=1)
     start = await feed.load()
     first = await feed.unit(start)
     assert first is not None
     assert first.meanwhile is not None
+    await first.meanwhile()
+    assert numbers(await feed.unit(start)) == [1, 2]
     await first.meanwhile()
     await feed.resume(Continue(start))
     assert numbers(await feed.unit(start)) == [1, 2]
