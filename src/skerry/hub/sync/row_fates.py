@@ -142,8 +142,10 @@ class Fates:
             earlier = self._earlier(version, held)
             if earlier is not None:
                 return earlier
-            if (held.origin, held.hlc) == (version.origin, version.hlc):
-                # Two edits by a clock that is ahead: they count as made in this millisecond, in their order.
+            if held.origin == version.origin and (
+                held.hlc == version.hlc or version.hlc < held.hlc < edit.hlc
+            ):
+                # Edits by a clock that is ahead count as made now, in their order, even where the hub's clock went back.
                 version = replace(version, hlc=held.hlc + 1)
         return self._decide(edit, base, held, version)
 
