@@ -117,11 +117,10 @@ class TestJudging:
         ]
 
     async def test_the_hubs_clock_goes_back_between_two_edits_by_a_node(self, hub: HubRig) -> None:
-        """The node's clock is ahead of both, so the hub's counts; a new row follows the one that the node has deleted."""
-        a = RowNode(hub, "a")
-        year = clock_of(hub, 365 * 86_400_000)
-        [rev] = (await a.push("recipe", put("r", {"n": 0}, 0, year))).revs
-        await a.push("recipe", Edit("r", rev, year + 1, "delete"))
+        """The node's is ahead of both, so the hub's counts; its new row follows the one that it has deleted."""
+        a, year = RowNode(hub, "a"), clock_of(hub, 365 * 86_400_000)
+        await a.push("recipe", put("r", {"n": 0}, 0, year))
+        await a.push("recipe", Edit("r", 0, year + 1, "delete"))
         hub.clock.jump_wall(-300.0)
         assert outcomes(await a.push("recipe", put("r", {"n": 1}, 0, year + 2))) == []
         assert bytes((await hub.shared_rows.get("recipe", "r")).body) == b'{"n":1}'

@@ -82,6 +82,21 @@ async def test_a_hub_that_is_ahead_is_asked_for_the_answer_to_each_frame(
     assert [(row.status, row.rev) for row in rows] == [("synced", 4), ("synced", 5)]
 
 
+async def test_an_idle_lane_has_the_next_edit_frozen_by_its_own_transaction(
+    node: SharedNode, feed: RowFeed
+) -> None:
+    after = await feed.resume(Continue(LanePoint()))
+    assert await feed.unit(after) is None
+    await node.program.put(NAME, "a", b"{}")
+    [frame] = await node.frames.frames("rows-medium", 0, 9)
+    await node.program.put(NAME, "b", b"{}")  # while that is on its way
+    outgoing = await feed.unit(after)
+    assert outgoing is not None
+    assert (outgoing.through.n, ids(outgoing.unit)) == (frame.n, ["a"])
+    await node.program.put(NAME, "c", b"{}")
+    assert len(await node.frames.frames("rows-medium", 0, 9)) == 1
+
+
 async def test_in_a_backlog_the_next_frame_is_ready_before_the_answer_is_here(
     node: SharedNode, feed: RowFeed
 ) -> None:

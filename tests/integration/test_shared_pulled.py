@@ -39,6 +39,23 @@ async def test_the_first_changes_ask_for_rows_that_the_hub_has_of_the_node_and_d
     assert [row.id for row in await node.program.list(NAME)] == ["b", "c", "d"]
 
 
+@pytest.mark.guarantee("G1")
+async def test_a_row_that_a_hub_lacks_which_was_put_back_is_sent_again(node: SharedNode) -> None:
+    """Its first changes do not name the row, which it had taken before: so it is asked for."""
+    for row_id in ("a", "b"):
+        await node.program.put(NAME, row_id, b'{"x":1}')
+    await node.push()
+    await node.answer([7, 8])
+    await node.pulled.hub_went_back()
+    await node.pull(NAME)
+    await node.program.put(NAME, "b", b'{"x":2}')
+    seen = node.rows.changed.count
+    await node.pulled.take_whole(NAME, [], node.pulled.wanted(NAME, 10))
+    assert node.rows.changed.count > seen
+    assert {edit.id: edit.base for edit in await node.push()} == {"a": 0, "b": 8}
+    assert await node.body(NAME, "a") == b'{"x":1}'
+
+
 async def test_a_row_that_was_asked_for_is_not_put_back_by_an_older_answer(
     node: SharedNode,
 ) -> None:

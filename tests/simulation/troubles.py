@@ -234,7 +234,14 @@ class Troubles:
             return False
         self._clones += 1
         copy = node.storage.copy("clone")
-        self._world.oracle.put_back.add(node.name)
+        oracle = self._world.oracle
+        # What it had not sent its copy may send first, on which nothing of its own is made then.
+        oracle.unsure |= {
+            place
+            for place in oracle.owned
+            if place[1].startswith(f"own.{node.name}.") and place[0] in {"central", "manual"}
+        }
+        oracle.put_back.add(node.name)
         self._world.add_clone(node, copy)
         return True
 

@@ -103,7 +103,10 @@ class EntityRows:
         self._check_settled(entity, kept, asked)
 
         def work(db: sqlite3.Connection) -> list[Written]:
-            return _Changing(self._rows, db, entity, kept).make(asked)
+            written = _Changing(self._rows, db, entity, kept).make(asked)
+            if not kept.local:
+                self._frames.edited(db, entity)
+            return written
 
         made = await self._rows.writer.run(work, label="entity.change")
         if not kept.local:

@@ -110,6 +110,21 @@ class SharedFrames:
         self._log = log
         self._bodies = FrameBodies(cipher)
         self._served: dict[Lane, str] = {}
+        self._idle: dict[Lane, int] = {}
+
+    def await_edit(self, lane: Lane, most: int) -> None:
+        """The lane has nothing to send: the next edit is frozen by its own transaction, which saves one until it goes.
+
+        `most` bytes as for `freeze`; 0: no longer.
+        """
+        self._idle[lane] = most
+
+    def edited(self, db: sqlite3.Connection, entity: str) -> None:
+        """At the end of a transaction that edits rows of the entity."""
+        own = f"rows-{self._rows.declaration(entity).priority}"
+        for lane in [lane for lane in self._idle if lane == own]:
+            if most := self._idle.pop(lane):
+                self._freeze(db, lane, most)
 
     async def freeze(self, lane: Lane, most: int = MAX_FRAME) -> bool:
         """Freezes waiting edits of one entity of `lane` into the next frame, `most` bytes. False: there was nothing to freeze."""

@@ -14,6 +14,7 @@ import msgspec
 from skerry.core.merging import apply, mark, marks
 from skerry.core.row_digests import bucket_of, digest
 from skerry.kit.errors import InvalidInput
+from skerry.kit.sqlite_connections import Reader
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.shared_table import (
     SQL,
@@ -72,8 +73,7 @@ class SharedPulled:
 
     def may_have_lost(self, entity: str) -> bool:
         """Whether the hub was put back and this entity not compared with it since."""
-        found = self._rows.reader.execute(SQL["entities"])
-        return any(row["lost"] for row in found if row["entity"] == entity)
+        return _may_have_lost(self._rows.reader, entity)
 
     def wanted(self, entity: str, limit: int) -> dict[str, int]:
         """Rows to be asked for whole, each with its revision here; 0: there is none."""
@@ -132,19 +132,27 @@ class SharedPulled:
     ) -> None:
         """Takes over rows that were asked for, `asked` as of `wanted`; those that are not among them are not at the hub.
 
-        A row that has another revision by now stays wanted: the answer may be older.
+        Such a row goes, or where the hub may have lost it is sent again. A row that has another revision by now stays
+        wanted: the answer may be older.
         """
 
-        def work(db: sqlite3.Connection) -> int:
+        def work(db: sqlite3.Connection) -> tuple[int, bool]:
             held = self._table.heads(db, entity, asked)
             still = {row_id for row_id, rev in asked.items() if held.get(row_id, _NONE)[0] == rev}
             db.executemany(SQL["drop_wanted"], [(entity, row_id) for row_id in still])
             fitting = [row for row in rows if row.id in still]
             missing = still.difference(row.id for row in rows)
             taken = self._take(db, entity, fitting, newer_only=False)
-            return taken + self._drop(db, entity, missing)
+            if not _may_have_lost(db, entity):
+                return taken + self._drop(db, entity, missing), False
+            again = [row_id for row_id in missing if row_id in held and not held[row_id][1]]
+            self._send_again(db, entity, dict.fromkeys(again, 0))
+            return taken, bool(again)
 
-        self._told(entity, await self._rows.writer.run(work, label="shared.whole", durable=False))
+        taken, again = await self._rows.writer.run(work, label="shared.whole", durable=False)
+        if again:
+            self._rows.changed.ring()
+        self._told(entity, taken)
 
     async def reconcile(
         self, entity: str, differing: Mapping[int, Sequence[AtHub]], *, lost: bool
@@ -321,3 +329,8 @@ class SharedPulled:
             put.append((queued, self._table.body(entity, row)))
         self._table.put(db, entity, put)
         sums.save(db, entity)
+
+
+def _may_have_lost(db: sqlite3.Connection | Reader, entity: str) -> bool:
+    found = db.execute(SQL["entities"])
+    return any(row["lost"] for row in found if row["entity"] == entity)

@@ -107,11 +107,13 @@ class RowFeed:
         return await self.load()
 
     async def unit(self, after: LanePoint) -> Outgoing | None:  # noqa: ARG002 - of which the answer may be missing
+        self._frames.await_edit(self.lane, 0)
         last = await self.load() if self._answer is None else self._answer.point
         waiting = await self._frames.frames(self.lane, last.n, 1)
         if not waiting and await self._frames.freeze(self.lane, self._most):
             waiting = await self._frames.frames(self.lane, last.n, 1)
         if not waiting:
+            self._frames.await_edit(self.lane, self._most)
             return None
         frame = waiting[0]
         self._sent, self._frame = LanePoint(frame.n, frame.chain), frame.body
