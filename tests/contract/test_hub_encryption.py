@@ -58,7 +58,8 @@ READABLE = {
     "shared_conflict.fleet_id", "shared_conflict.entity", "shared_conflict.id", "shared_conflict.node_id",
     "shared_entity.fleet_id", "shared_entity.entity", "shared_entity.sums", "shared_commit.fleet_id",
     "shared_commit.tag", "shared_answer.node_id", "shared_answer.incarnation", "shared_answer.lane",
-    "shared_answer.answer",
+    "shared_answer.answer", "shared_decision.fleet_id", "shared_decision.entity", "shared_decision.id",
+    "shared_decision.node_id", "shared_decision.who",
 }  # fmt: skip
 
 

@@ -179,9 +179,10 @@ async def test_a_command_that_does_not_exist_is_explained_and_tried_again(
     runtime.missing.add("prog")
     rig.wishes.want(wish("a"))
     await eventually(lambda: runtime.names["start"] == 2, "the first restart is at once")
+    await eventually(lambda: rig.rows()["a"].instance is None, "which has failed, too")
     status = await rig.until("a", "backoff")
     assert "command «prog» not found" in status.message
-    assert (status.exit, rig.rows()["a"].instance) == (None, None)
+    assert status.exit is None
     runtime.missing.clear()
     manual_clock.advance(1)
     await rig.until("a", "running")

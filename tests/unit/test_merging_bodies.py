@@ -102,8 +102,8 @@ def test_mark_tells_rows_revisions_and_bodies_apart() -> None:
 
 def test_marks_of_many_rows_are_those_of_each() -> None:
     rows = [("a", 1, b"{}"), ("ა", 2**60, b'{"a":1}'), ("", 0, b"")]
-    assert list(marks(rows)) == [mark(*row) for row in rows]
-    assert list(marks([])) == []
+    assert list(marks(*zip(*rows, strict=True))) == [mark(*row) for row in rows]
+    assert list(marks([], [], [])) == []
 
 
 def test_mark_is_the_same_for_ever() -> None:

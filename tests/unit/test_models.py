@@ -328,7 +328,11 @@ def test_changes_that_are_no_request() -> None:
 
 def test_names_of_entities() -> None:
     check_entity("shopping_item")
-    for name, words in (("Ä", "not a name"), ("a b", "not a name"), ("entity", "another name")):
+    for name, words in (
+        ("Ä", "no entity's name"),
+        ("a b", "no entity's name"),
+        ("entity", "another name"),
+    ):
         with pytest.raises(InvalidInput, match=words):
             check_entity(name)
 
