@@ -25,7 +25,7 @@ from skerry.node.store.shared_table import SQL, SharedTable, frozen_through, pla
 from skerry.node.store.state import FrozenFrame
 from skerry.node.store.sync_log import SyncLog
 from skerry.wire.codec import encode
-from skerry.wire.shared import DECLARATIONS, Edit, EditFrame, Judged
+from skerry.wire.shared import DECLARATIONS, Edit, EditFrame, Judged, Priority
 from skerry.wire.sync import NO_CHAIN, Lane, LanePoint
 
 MAX_FRAME = 1024 * 1024
@@ -36,6 +36,12 @@ PATCHED = 1024
 
 _AROUND = 64
 """Bytes that travel with an edit besides its id and body."""
+
+_LANE_OF: Mapping[Priority, Lane] = {
+    "high": "rows-high",
+    "medium": "rows-medium",
+    "low": "rows-low",
+}
 
 
 class Conflict(msgspec.Struct, frozen=True):
@@ -111,6 +117,7 @@ class SharedFrames:
         self._bodies = FrameBodies(cipher)
         self._served: dict[Lane, str] = {}
         self._idle: dict[Lane, int] = {}
+        """Of lanes that have nothing to send. Set by the event loop, taken by the writer's thread: never iterated."""
 
     def await_edit(self, lane: Lane, most: int) -> None:
         """The lane has nothing to send: the next edit is frozen by its own transaction, which saves one until it goes.
@@ -121,10 +128,9 @@ class SharedFrames:
 
     def edited(self, db: sqlite3.Connection, entity: str) -> None:
         """At the end of a transaction that edits rows of the entity."""
-        own = f"rows-{self._rows.declaration(entity).priority}"
-        for lane in [lane for lane in self._idle if lane == own]:
-            if most := self._idle.pop(lane):
-                self._freeze(db, lane, most)
+        lane = _LANE_OF[self._rows.declaration(entity).priority]
+        if most := self._idle.pop(lane, 0):
+            self._freeze(db, lane, most)
 
     async def freeze(self, lane: Lane, most: int = MAX_FRAME) -> bool:
         """Freezes waiting edits of one entity of `lane` into the next frame, `most` bytes. False: there was nothing to freeze."""
@@ -243,7 +249,7 @@ class SharedFrames:
 
     def _entities(self, lane: Lane) -> list[str]:
         declared = self._rows.declared.items()
-        return [entity for entity, how in declared if lane == f"rows-{how.priority}"]
+        return [entity for entity, how in declared if lane == _LANE_OF[how.priority]]
 
     def _going(self, lane: Lane) -> list[str]:
         names, schedule = self._entities(lane), self._schedule

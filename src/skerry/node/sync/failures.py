@@ -45,9 +45,8 @@ def cause_of(error: Exception, connect: float, answer: float) -> str:
         if isinstance(error, kind):
             return words
     if type(error) is aiohttp.ClientOSError and error.errno is None:
-        return _CAUSES[
-            errno.ECONNRESET
-        ]  # «Can not write request body»: it went while the call was written
+        # «Can not write request body»: it went while the call was written.
+        return _CAUSES[errno.ECONNRESET]
     known = _CAUSES.get(error.errno or 0) if isinstance(error, OSError) else None
     return known or one_line(str(error)) or type(error).__name__
 
