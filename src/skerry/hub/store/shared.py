@@ -189,15 +189,21 @@ def history_of(
 
 def waiting(connection: Connection, entity: str, ids: Collection[str]) -> dict[str, dict[str, int]]:
     """The clock of the edit that waits, for these rows by their ids and for nodes."""
-    query = select(shared_conflict.c.id, shared_conflict.c.node_id, shared_conflict.c.hlc).where(
-        shared_conflict.c.fleet_id == FLEET,
-        shared_conflict.c.entity == entity,
-        among(connection, shared_conflict.c.id, ids),
-    )
+    asked = {"entity": entity, "ids": listed(connection, ids)}
     found: dict[str, dict[str, int]] = {}
-    for row in connection.execute(query):
+    for row in connection.execute(_waits_query(connection.dialect.name), asked):
         found.setdefault(row.id, {})[row.node_id] = row.hlc
     return found
+
+
+@functools.cache
+def _waits_query(dialect: str) -> Select[Any]:
+    its = shared_conflict.c
+    return select(its.id, its.node_id, its.hlc).where(
+        its.fleet_id == FLEET,
+        its.entity == bindparam("entity"),
+        among_given(dialect, its.id, _ids),
+    )
 
 
 def waiting_of(
