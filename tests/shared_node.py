@@ -40,8 +40,9 @@ class SharedNode:
         words: Mapping[str, EntityWords] = {},
         every: Mapping[str, float] = {},
         most: int = MAX_FRAME,
+        disk: RealDisk | None = None,
     ) -> None:
-        self.writer = SqliteWriter(directory / "node.db", MIGRATIONS, RealDisk())
+        self.writer = SqliteWriter(directory / "node.db", MIGRATIONS, disk or RealDisk())
         self.writer.start()
         cipher = cipher or NullCipher()
         self.log = SyncLog(self.writer, clock)

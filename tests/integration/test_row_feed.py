@@ -14,11 +14,13 @@ from skerry.core.lanes import extend
 from skerry.kit.bell import Bell
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.sealing.cipher import NullCipher
+from skerry.node.store.shared_frames import SharedFrames
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import Continue, HubWentBack
 from skerry.node.sync.pace import Pace
 from skerry.node.sync.push import LanePush
 from skerry.node.sync.row_feed import RowFeed
+from skerry.testing.faulty_disk import FaultyDisk
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import encode
@@ -58,6 +60,23 @@ async def feed(
 def ids(unit: PushUnit) -> list[str]:
     frames = [msgspec.json.decode(frame, type=EditFrame) for frame in unit.frames]
     return [edit.id for frame in frames for edit in frame.edits]
+
+
+async def test_a_lane_that_looks_in_vain_costs_the_writer_nothing(
+    memory_dir: Path, manual_clock: ManualClock
+) -> None:
+    disk = FaultyDisk()
+    node = SharedNode(memory_dir, manual_clock, disk=disk)
+    try:
+        await node.rows.declare(NAME, Declaration())
+        await node.program.put(NAME, "a", b"{}")
+        frames = SharedFrames(node.rows, NullCipher(), node.log)
+        assert not await frames.freeze("rows-low")
+        assert "shared.freeze.before-commit" not in disk.labels
+        assert [await frames.freeze("rows-medium") for _ in range(3)] == [True, False, False]
+        assert disk.labels["shared.freeze.before-commit"] == 1
+    finally:
+        node.close()
 
 
 async def test_a_hub_that_is_ahead_is_asked_for_the_answer_to_each_frame(

@@ -134,6 +134,8 @@ class SharedFrames:
 
     async def freeze(self, lane: Lane, most: int = MAX_FRAME) -> bool:
         """Freezes waiting edits of one entity of `lane` into the next frame, `most` bytes. False: there was nothing to freeze."""
+        if self._schedule is None and not await self.has_waiting(lane):
+            return False  # a look costs the writer nothing; each edit wakes all lanes
         return await self._rows.writer.run(
             lambda db: self._freeze(db, lane, most), label="shared.freeze"
         )
