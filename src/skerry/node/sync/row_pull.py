@@ -227,7 +227,8 @@ class RowPull:
             await asyncio.gather(asking, return_exceptions=True)
 
     async def _take_all(self, answer: _Answer) -> bool:
-        for part in answer.page.parts:
+        # Where an entity has nothing new its cursor is all that is written: rows do not wait for that.
+        for part in sorted(answer.page.parts, key=lambda part: not part.rows):
             undecided = answer.undecided.get(part.entity, frozenset())
             if not await self._take(part, undecided, answer.seen):
                 return False
