@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -264,6 +265,7 @@ class Links:
     def __init__(self, first_answer: float = FIRST_ANSWER) -> None:
         self._first_answer = first_answer
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._links: dict[str, _Link] = {}
 
     async def run(
@@ -314,11 +316,17 @@ class Links:
 
     def notify(self, node_id: str) -> None:
         """Tells the node that there are changes for it, if it is connected. May be called from any thread."""
-        self._loop.call_soon_threadsafe(self._tell_news, node_id, News())
+        self._notify(node_id, News())
 
     def notify_rows(self, node_id: str) -> None:
         """As `notify`, where nothing but shared rows has changed."""
-        self._loop.call_soon_threadsafe(self._tell_news, node_id, News(rows=True))
+        self._notify(node_id, News(rows=True))
+
+    def _notify(self, node_id: str, news: News) -> None:
+        if threading.get_ident() == self._thread:
+            self._tell_news(node_id, news)
+        else:
+            self._loop.call_soon_threadsafe(self._tell_news, node_id, news)
 
     async def open(self, node_id: str, name: str, kind: str, arguments: dict[str, str]) -> Tail:
         """Texts of a service of the node that people call `name`, as fast as the caller takes them.

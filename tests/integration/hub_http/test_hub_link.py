@@ -316,6 +316,22 @@ async def test_news_from_any_thread_are_told_once_while_the_line_is_busy() -> No
     await running
 
 
+async def test_news_from_the_loop_leave_at_its_next_turn() -> None:
+    links = Links()
+    socket = ScriptedSocket()
+    socket.free.set()
+    turn = asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(links.run("node-1", socket, None, lambda: None, turn))  # type: ignore[arg-type]
+    await eventually(lambda: links.connected("node-1"), "the link runs")
+    for _ in range(10):  # until its sender waits
+        await asyncio.sleep(0)
+    links.notify_rows("node-1")
+    await asyncio.sleep(0)
+    assert socket.sent == [News(rows=True)]
+    socket.over.set()
+    await running
+
+
 async def test_news_of_rows_alone_say_so_and_never_hide_other_news() -> None:
     links = Links()
     socket = ScriptedSocket()

@@ -5,6 +5,7 @@ They are judged like those of nodes, in the transaction that reads what they are
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
@@ -77,4 +78,5 @@ class OwnEdits:
         result, changed = await self._store.write(judged)
         if changed:
             self._changed(changed)
+            await asyncio.sleep(0)  # the news leave before the answer is made
         return result

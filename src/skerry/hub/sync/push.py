@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -129,6 +130,7 @@ class Receiver:
             self._notify(node_id)
         if taken.entities:
             self._shared(taken.entities, "" if taken.by_hub else node_id)
+            await asyncio.sleep(0)  # the news leave before the answer is made
         return taken.reply
 
     def _take(self, connection: Connection, arrival: _Arrival) -> _Taken:
