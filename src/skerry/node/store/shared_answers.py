@@ -28,7 +28,8 @@ from skerry.node.store.sync_log import SyncLog
 from skerry.wire.shared import Edit, Judged, SharedRow
 
 UNNUMBERED = -1
-"""The revision of a base that the hub has never had: an edit of this node on which the hub has put another version."""
+"""The revision of a base that the hub does not have: an edit of this node on which the hub has put another version, or that
+of a row that it has lost."""
 
 Answered = tuple[Edit, int, Judged | None]
 """An edit, its revision, and what became of it if it is not simply the row now."""
