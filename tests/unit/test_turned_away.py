@@ -5,7 +5,16 @@ import random
 import pytest
 
 from skerry.hub.api.problems import answer_error
-from skerry.hub.sync.hello import EACH, LATEST, Appointments
+from skerry.hub.sync.appointments import (
+    EACH,
+    ENOUGH,
+    HELLOS,
+    LATEST,
+    MOST,
+    OVER,
+    Appointments,
+    Moment,
+)
 from skerry.kit.errors import Busy
 from skerry.node.sync.failures import Answer, judge
 from skerry.node.sync.link import APART, when_asked
@@ -13,7 +22,7 @@ from skerry.node.sync.link import APART, when_asked
 
 def test_a_thousand_come_one_after_the_other() -> None:
     book = Appointments()
-    times = [book.next(100.0) for _ in range(1000)]
+    times = [book.next(Moment(100.0, 0.0)) for _ in range(1000)]
     assert times == sorted(times)
     assert times[0] == 1
     for second in range(2, 20):
@@ -22,16 +31,55 @@ def test_a_thousand_come_one_after_the_other() -> None:
 
 def test_nobody_is_told_to_come_later_than_the_latest() -> None:
     book = Appointments()
-    times = [book.next(100.0) for _ in range(int(2 * LATEST / EACH))]
+    times = [book.next(Moment(100.0, 0.0)) for _ in range(int(2 * LATEST / EACH))]
     assert max(times) == LATEST
 
 
 def test_who_is_turned_away_later_is_not_told_of_a_storm_that_is_over() -> None:
     book = Appointments()
     for _ in range(1000):
-        book.next(100.0)
-    assert book.next(110.0) == pytest.approx(1 + 1000 * EACH - 10, abs=1)
-    assert book.next(200.0) == 1
+        book.next(Moment(100.0, 0.0))
+    assert book.next(Moment(110.0, 0.0)) == pytest.approx(1 + 1000 * EACH - 10, abs=1)
+    assert book.next(Moment(200.0, 0.0)) == 1
+
+
+def _storm(book: Appointments, at: float, spent: float, cost: float, rounds: int = 10) -> float:
+    """Hellos are answered, each costs `cost`, and some are turned away; returns when it is."""
+    for _ in range(rounds * ENOUGH):
+        at, spent = at + cost, spent + cost
+        book.next(Moment(at, spent))
+        book.answered(Moment(at, spent))
+    return at
+
+
+@pytest.mark.parametrize("cost", [0.003, 0.03])
+def test_a_hub_that_is_faster_or_slower_lets_them_come_as_fast_as_it_serves_them(
+    cost: float,
+) -> None:
+    book = Appointments()
+    at = _storm(book, 100.0, 5.0, cost)
+    assert book.each == pytest.approx(HELLOS * cost, rel=0.02)
+    later = Moment(at + 2 * LATEST, 0.0)
+    times = [book.next(later) for _ in range(int(10 / book.each))]
+    assert max(times) == pytest.approx(11, abs=1)
+
+
+def test_what_a_hub_does_when_nobody_is_turned_away_is_no_measure() -> None:
+    book = Appointments()
+    for number in range(10 * ENOUGH):
+        book.answered(Moment(100.0 + number, 5.0 + number))
+    assert book.each == EACH
+    book.next(Moment(1000.0, 600.0))
+    for number in range(10 * ENOUGH):
+        at = 1000.0 + OVER + 1 + number
+        book.answered(Moment(at, at))
+    assert book.each == EACH
+
+
+def test_one_measurement_that_cannot_be_does_not_end_all_visits() -> None:
+    book = Appointments()
+    _storm(book, 100.0, 5.0, 10.0)
+    assert book.each <= MOST
 
 
 def test_a_node_comes_when_it_was_asked_to() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from skerry.hub.store import changes
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.sync import points
+from skerry.hub.sync.appointments import Appointments, Moment
 from skerry.hub.sync.frames import check_id
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import Busy, Refused
@@ -16,24 +19,6 @@ OLDEST_PROTOCOL = max(1, PROTOCOL - 2)
 MOST_AT_ONCE = 100
 """Hellos that wait for the database at a time. A node gives one up after five seconds, and asks again: where more wait
 than are read in that time, the hub would only answer those who have gone."""
-
-EACH = 0.02
-"""Seconds that a hub is kept busy by a node that comes back: its hellos, its live link, what it pushes and pulls."""
-
-LATEST = 30
-"""Seconds: nobody is told to come later than that."""
-
-
-class Appointments:
-    """When those who are turned away come again: one after the other, as fast as they can be served. Pure."""
-
-    def __init__(self) -> None:
-        self._booked = 0.0
-
-    def next(self, now: float) -> int:
-        """Whole seconds from `now` (monotonic seconds) for one more, at least one."""
-        self._booked = min(max(self._booked, now) + EACH, now + LATEST - 1)
-        return 1 + int(self._booked - now)
 
 
 def agree(protocols: tuple[int, int]) -> int:
@@ -63,7 +48,7 @@ class Greeter:
         protocol = agree(hello.protocols)
         check_id(hello.incarnation, "incarnation")
         if self._waiting >= MOST_AT_ONCE:
-            after = self._appointments.next(self._clock.monotonic_ns() / NS)
+            after = self._appointments.next(self._moment())
             raise Busy(
                 f"cannot answer this hello now: too many nodes say hello at once. Try again in {after} s",
                 after,
@@ -78,6 +63,7 @@ class Greeter:
             )
         finally:
             self._waiting -= 1
+        self._appointments.answered(self._moment())
         return HelloReply(
             protocol=protocol,
             hub_id=self._store.facts.hub_id,
@@ -86,3 +72,6 @@ class Greeter:
             lanes={lane: held.point for lane, held in lanes.items()},
             backed_up_through={lane: held.backed_up for lane, held in lanes.items()},
         )
+
+    def _moment(self) -> Moment:
+        return Moment(self._clock.monotonic_ns() / NS, time.process_time())
