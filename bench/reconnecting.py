@@ -60,6 +60,7 @@ class Simulated:
         self._at = time.time_ns()
         self.pushed = False
         self.rows = 0
+        self.pulls = 0
         self.digest = ""
         self.heard = 0.0
         self.linked = 0.0
@@ -120,6 +121,7 @@ class Simulated:
         self.linked = time.monotonic()
         try:
             await self._greet(uplink)
+            self._news.set()  # what changed before this link stood was told to nobody
             while True:
                 if isinstance(await socket.receive(), News):
                     self._news.set()
@@ -137,6 +139,7 @@ class Simulated:
     async def _pull(self, rows: HttpRowHub) -> None:
         cursors = dict(self._cursors)
         while cursors:
+            self.pulls += 1
             page = await rows.rows(RowsPull(cursors))
             for part in page.parts:
                 self.rows += len(part.rows)
@@ -158,6 +161,7 @@ class Simulated:
         if self._number % EDITORS == 0:
             edit = Edit(f"edit-{self._number}", 0, now // 10**6 << 16, "put", msgspec.Raw(b"{}"))
             await uplink.push(_unit("rows-medium", encode(EditFrame(self._fleet.entity, [edit]))))
+            self._news.set()  # an edit of its own is not told to it, and its digest is older
         self.pushed = True
         await ended.wait()
 
@@ -180,7 +184,7 @@ async def main(url: str, bearers: Sequence[str], entity: str) -> None:
     print(json.dumps({"ready": len(nodes)}), flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     for node in nodes:
-        node.digest, node.rows = "", 0
+        node.digest, node.rows, node.pulls = "", 0, 0
     ended, begun = asyncio.Event(), time.monotonic()
     running = [asyncio.create_task(node.back(ended)) for node in nodes]
     with contextlib.suppress(TimeoutError):
@@ -195,6 +199,7 @@ async def main(url: str, bearers: Sequence[str], entity: str) -> None:
         "all": had_all,
         "times": times,
         "rows": rows,
+        "pulls": sum(node.pulls for node in nodes),
         "busy": fleet.busy,
         "failures": fleet.failures,
     }

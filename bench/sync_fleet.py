@@ -72,7 +72,7 @@ async def _came_back(
         max(times),
         "s",
         target=30.0,
-        note=f"each had 12 values, every {EDITORS}th an edit; {CHANGED} rows were changed meanwhile; {told['rows']:,} rows were pulled. "
+        note=f"each had 12 values, every {EDITORS}th an edit; {CHANGED} rows were changed meanwhile; {told['rows']:,} rows were pulled in {told['pulls']:,} answers. "
         f"From the first hello to the last node's last row: {summary(times)}; in {seconds:.1f} s the hub took {hub:.1f} s of processor, the "
         f"nodes, all in one process, {load:.1f} s; hellos that the hub put off: {told['busy']:,}, tries that failed: {len(failures)}{_most(failures)}; peak of the hub's memory "
         f"{peak_mb(site.hub_pid):.0f} MB",

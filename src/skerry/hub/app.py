@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from litestar import Litestar
-from litestar.di import Provide
 
 from skerry.hub.api.auth import Authenticator
 from skerry.hub.api.blobs import blob_routes
 from skerry.hub.api.bodies import ZstdBodies
+from skerry.hub.api.dependencies import given, resolve_one_by_one
 from skerry.hub.api.entities import entity_routes
 from skerry.hub.api.files import file_routes
 from skerry.hub.api.headers import PeopleHeaders
@@ -116,7 +116,7 @@ def build_app(features: Features) -> Litestar:
         ],
         guards=[features.authenticator.permit],
         dependencies={
-            field.name: _given(getattr(features, field.name)) for field in fields(features)
+            field.name: given(getattr(features, field.name)) for field in fields(features)
         },
         exception_handlers=HANDLERS,
         middleware=[ZstdBodies(), PeopleHeaders(features.clock)],
@@ -124,10 +124,7 @@ def build_app(features: Features) -> Litestar:
         openapi_config=None,
         logging_config=None,
     )
+    resolve_one_by_one(app)
     app.asgi_handler = EscapedSlashes(app.asgi_handler)
     app.state.openapi = document(app.routes)
     return app
-
-
-def _given(value: object) -> Provide:
-    return Provide(lambda: value, sync_to_thread=False)

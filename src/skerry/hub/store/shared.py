@@ -110,7 +110,7 @@ def heads(connection: Connection, entity: str, ids: Collection[str]) -> dict[str
 
 @functools.cache
 def _heads_query(dialect: str) -> Select[Any]:
-    return select(*_HEAD).where(_OF_ENTITY, _among(dialect, shared_row.c.id, _ids))
+    return select(*_HEAD).where(_OF_ENTITY, among_given(dialect, shared_row.c.id, _ids))
 
 
 def head(row: Sequence[Any]) -> Head:
@@ -129,7 +129,7 @@ def rows(connection: Connection, entity: str, ids: Collection[str]) -> dict[str,
 
 @functools.cache
 def _rows_query(dialect: str) -> Select[Any]:
-    return select(*ROW).where(_OF_ENTITY, _among(dialect, shared_row.c.id, _ids))
+    return select(*ROW).where(_OF_ENTITY, among_given(dialect, shared_row.c.id, _ids))
 
 
 def find(connection: Connection, entity: str, row_id: str) -> Stored | None:
@@ -189,15 +189,21 @@ def history_of(
 
 def waiting(connection: Connection, entity: str, ids: Collection[str]) -> dict[str, dict[str, int]]:
     """The clock of the edit that waits, for these rows by their ids and for nodes."""
-    query = select(shared_conflict.c.id, shared_conflict.c.node_id, shared_conflict.c.hlc).where(
-        shared_conflict.c.fleet_id == FLEET,
-        shared_conflict.c.entity == entity,
-        among(connection, shared_conflict.c.id, ids),
-    )
+    asked = {"entity": entity, "ids": listed(connection, ids)}
     found: dict[str, dict[str, int]] = {}
-    for row in connection.execute(query):
+    for row in connection.execute(_waits_query(connection.dialect.name), asked):
         found.setdefault(row.id, {})[row.node_id] = row.hlc
     return found
+
+
+@functools.cache
+def _waits_query(dialect: str) -> Select[Any]:
+    its = shared_conflict.c
+    return select(its.id, its.node_id, its.hlc).where(
+        its.fleet_id == FLEET,
+        its.entity == bindparam("entity"),
+        among_given(dialect, its.id, _ids),
+    )
 
 
 def waiting_of(
@@ -214,7 +220,7 @@ def waiting_of(
 @functools.cache
 def _waiting_query(dialect: str) -> Select[Any]:
     its = shared_conflict.c
-    among_them = _among(dialect, its.entity, _entities)
+    among_them = among_given(dialect, its.entity, _entities)
     query = select(its.entity, its.id).where(
         its.fleet_id == FLEET, among_them, its.node_id == bindparam("node_id")
     )
@@ -241,7 +247,7 @@ def standings(connection: Connection, entities: Collection[str]) -> dict[str, St
 def _standings_query(dialect: str) -> Select[Any]:
     its = shared_entity.c
     query = select(its.entity, its.live, its.newest, its.pruned_through, its.sums)
-    return query.where(its.fleet_id == FLEET, _among(dialect, its.entity, _entities))
+    return query.where(its.fleet_id == FLEET, among_given(dialect, its.entity, _entities))
 
 
 def _no_rows() -> Standing:
@@ -268,7 +274,7 @@ def among(
 ) -> ColumnElement[bool]:
     """The column has one of `values`, which are one parameter however many they are."""
     given = listed(connection, values)
-    return _among(connection.dialect.name, column, lambda kind: literal(given, kind))
+    return among_given(connection.dialect.name, column, lambda kind: literal(given, kind))
 
 
 def listed(
@@ -280,12 +286,12 @@ def listed(
     return msgspec.json.encode(list(values)).decode()
 
 
-def _among(
+def among_given(
     dialect: str,
     column: ColumnElement[Any],
     given: Callable[[TypeEngine[Any]], ColumnElement[Any]],
 ) -> ColumnElement[bool]:
-    """`given` makes the parameter."""
+    """As `among` in a statement that is made once: `given` makes the parameter, for `listed`."""
     if dialect == "postgresql":
         kind: TypeEngine[Any] = Text() if isinstance(column.type, Text) else BigInteger()
         return column == any_(given(ARRAY(kind)))

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import functools
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Select, func, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Select,
+    bindparam,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.sql.type_api import TypeEngine
 
 from skerry.core.row_digests import digest, unpack
 from skerry.hub.store import shared, shared_decisions
 from skerry.hub.store.bodies import SHARED, Bodies
-from skerry.hub.store.shared import NO_BODY, Stored, among, of_entity
+from skerry.hub.store.shared import NO_BODY, Stored, among_given, of_entity
 from skerry.hub.store.shared_tables import (
     shared_conflict,
     shared_entity,
@@ -43,10 +54,30 @@ class Wait(NamedTuple):
     body: bytes
 
 
+_NAMES = select(node.c.id, node.c.name).where(node.c.fleet_id == FLEET)
+
+
 def names(connection: Connection) -> dict[str, str]:
     """The names of nodes by their ids, and of the hub."""
-    found = connection.execute(select(node.c.id, node.c.name).where(node.c.fleet_id == FLEET))
+    return {"": HUB, **{row.id: row.name for row in connection.execute(_NAMES)}}
+
+
+def _names_of(connection: Connection, origins: Iterable[str]) -> dict[str, str]:
+    """As `names`, of those that rows come from: a fleet may have thousands."""
+    ids = set(origins) - {""}
+    found = (
+        connection.execute(
+            _names_query(connection.dialect.name), {"ids": shared.listed(connection, ids)}
+        )
+        if ids
+        else ()
+    )
     return {"": HUB, **{row.id: row.name for row in found}}
+
+
+@functools.cache
+def _names_query(dialect: str) -> Select[Any]:
+    return _NAMES.where(among_given(dialect, node.c.id, _ids))
 
 
 def entities(connection: Connection) -> list[EntityView]:
@@ -126,25 +157,33 @@ def _holds(
 
 def one(connection: Connection, entity: str, row_id: str) -> RowView | None:
     """A row; None when there is none, or a deleted one."""
-    its = shared_row.c
-    query = select(shared_row).where(
-        of_entity(entity), its.id == row_id, its.deleted.is_(other=False)
-    )
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        return None
-    return _view(Bodies.of(connection), names(connection), entity, row)
+    found = some(connection, entity, [row_id])
+    return found[0] if found else None
 
 
 def some(connection: Connection, entity: str, ids: Collection[str]) -> list[RowView]:
     """Those of these rows that there are, in the order of their ids."""
+    asked = {"entity": entity, "ids": shared.listed(connection, ids)}
+    found = connection.execute(_some_query(connection.dialect.name), asked).all()
+    called, bodies = _names_of(connection, (row.origin for row in found)), Bodies.of(connection)
+    return [_view(bodies, called, entity, row) for row in found]
+
+
+@functools.cache
+def _some_query(dialect: str) -> Select[Any]:
+    """Made once: programs ask for rows by their ids all the time."""
     its = shared_row.c
     query = select(shared_row).where(
-        of_entity(entity), among(connection, its.id, ids), its.deleted.is_(other=False)
+        its.fleet_id == FLEET,
+        its.entity == bindparam("entity"),
+        among_given(dialect, its.id, _ids),
+        its.deleted.is_(other=False),
     )
-    called, bodies = names(connection), Bodies.of(connection)
-    found = connection.execute(query.order_by(its.id))
-    return [_view(bodies, called, entity, row) for row in found]
+    return query.order_by(its.id)
+
+
+def _ids(kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    return bindparam("ids", type_=kind)
 
 
 def history(connection: Connection, entity: str, row_id: str) -> list[RowVersion]:

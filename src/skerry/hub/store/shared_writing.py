@@ -6,17 +6,37 @@ Rows and versions come with their revisions; `commit` binds them to this history
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sqlalchemy import Connection, Select, and_, delete, literal, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Insert,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    delete,
+    literal,
+    select,
+)
 
 from skerry.core.merging import marks
 from skerry.core.row_digests import pack, summed
 from skerry.hub.store import bulk, notices, shared_decisions
 from skerry.hub.store.bodies import SHARED, Bodies
-from skerry.hub.store.shared import MARK_ZERO, Head, Standing, Stored, among, of_entity
+from skerry.hub.store.shared import (
+    MARK_ZERO,
+    Head,
+    Standing,
+    Stored,
+    among,
+    among_given,
+    listed,
+)
 from skerry.hub.store.shared_tables import (
     shared_commit,
     shared_conflict,
@@ -128,12 +148,23 @@ def _remember(connection: Connection, entity: str, ids: Collection[str], why: Wh
     """Copies rows to the history, before they are replaced."""
     if not ids:
         return
+    asked = {"of": entity, "those": listed(connection, ids), "because": why, "noted": at}
+    connection.execute(_remembering(connection.dialect.name), asked)
+
+
+@functools.cache
+def _remembering(dialect: str) -> Insert:
+    """Made once, as what every push runs."""
     its = shared_row.c
     of_rows = select(
         its.fleet_id, its.entity, its.id, its.rev, its.hlc, its.origin, its.deleted, literal(value=True),
-        literal(why), literal(at), its.body,
-    ).where(of_entity(entity), among(connection, its.id, ids))  # fmt: skip
-    _into_history(connection, of_rows)
+        bindparam("because", type_=Text()), bindparam("noted", type_=BigInteger()), its.body,
+    ).where(
+        its.fleet_id == FLEET,
+        its.entity == bindparam("of"),
+        among_given(dialect, its.id, lambda kind: bindparam("those", type_=kind)),
+    )  # fmt: skip
+    return _to_history(of_rows)
 
 
 def _keep(connection: Connection, bodies: Bodies, changed: Changed, at: int) -> None:
@@ -180,13 +211,13 @@ def _end(
         its.fleet_id, its.entity, its.id, its.rev, its.hlc, its.node_id, its.deleted, literal(value=False),
         literal(why), literal(at), its.body,
     ).where(those)  # fmt: skip
-    _into_history(connection, of_waits)
+    connection.execute(_to_history(of_waits))
     connection.execute(delete(shared_conflict).where(those))
 
 
-def _into_history(connection: Connection, found: Select[tuple[object, ...]]) -> None:
+def _to_history(found: Select[tuple[object, ...]]) -> Insert:
     names = [column.name for column in shared_version.columns]
-    connection.execute(shared_version.insert().from_select(names, found))
+    return shared_version.insert().from_select(names, found)
 
 
 def _wait(connection: Connection, bodies: Bodies, changed: Changed, at: int) -> None:

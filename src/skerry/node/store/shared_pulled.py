@@ -146,7 +146,7 @@ class SharedPulled:
             if not _may_have_lost(db, entity):
                 return taken + self._drop(db, entity, missing), False
             again = [row_id for row_id in missing if row_id in held and not held[row_id][1]]
-            self._send_again(db, entity, dict.fromkeys(again, 0))
+            self._send_again(db, entity, dict.fromkeys(again))
             return taken, bool(again)
 
         taken, again = await self._rows.writer.run(work, label="shared.whole", durable=False)
@@ -299,7 +299,7 @@ class SharedPulled:
     ) -> Repaired:
         theirs = {row.id: row for rows in differing.values() for row in rows}
         gone: list[str] = []
-        again: dict[str, int] = {}
+        again: dict[str, int | None] = {}
         for row_id, rev, hlc, queued, ours in db.execute(SQL["versions"], (entity,)).fetchall():
             if bucket_of(row_id) not in differing:
                 continue
@@ -307,7 +307,7 @@ class SharedPulled:
             if queued or (hubs is not None and hubs.mark == ours % 2**64):
                 continue
             if lost and (hubs is None or hlc > hubs.hlc):
-                again[row_id] = 0 if hubs is None else hubs.rev
+                again[row_id] = None if hubs is None else hubs.rev
             elif hubs is None and rev:
                 gone.append(row_id)
             elif hubs is not None:
@@ -317,15 +317,22 @@ class SharedPulled:
         self._send_again(db, entity, again)
         return Repaired(dropped, len(again), len(theirs))
 
-    def _send_again(self, db: sqlite3.Connection, entity: str, bases: Mapping[str, int]) -> None:
-        """As edits on what the hub has, with their own clocks: several nodes may send the same."""
+    def _send_again(
+        self, db: sqlite3.Connection, entity: str, bases: Mapping[str, int | None]
+    ) -> None:
+        """As edits on what the hub has, with their own clocks: several nodes may send the same.
+
+        Where it has none (None), as edits of themselves: they must not undo a deletion that is later than they are.
+        """
         held = self._table.find(db, entity, bases)
         first = self._table.queue(db, entity, list(held))
         sums = Sums()
         put: list[tuple[Held, bytes]] = []
         for place, row in enumerate(held.values(), first):
             sums.change(row.id, row.mark, 0)
-            queued = msgspec.structs.replace(row, rev=bases[row.id], queued=place, mark=0)
+            made_on = bases[row.id]
+            rev = row.rev if made_on is None else made_on
+            queued = msgspec.structs.replace(row, rev=rev, queued=place, mark=0)
             put.append((queued, self._table.body(entity, row)))
         self._table.put(db, entity, put)
         sums.save(db, entity)

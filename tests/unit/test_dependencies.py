@@ -1,0 +1,66 @@
+"""A route's features cost no tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from litestar import Litestar, get
+from litestar.di import NamedDependency
+
+from skerry.hub.api.dependencies import given, resolve_one_by_one
+
+
+@get("/sum")
+async def total(one: NamedDependency[int], two: NamedDependency[int]) -> int:
+    """Both."""
+    return one + two
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+async def test_a_request_makes_no_tasks_for_what_its_route_is_given(one_by_one: bool) -> None:
+    app = Litestar(
+        [total],
+        dependencies={"one": given(1), "two": given(2)},
+        openapi_config=None,
+        logging_config=None,
+    )
+    if one_by_one:
+        resolve_one_by_one(app)
+    made = 0
+
+    def count(
+        loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **named: Any
+    ) -> asyncio.Task[Any]:
+        nonlocal made
+        made += 1
+        return asyncio.Task(work, loop=loop, **named)
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(count)
+    try:
+        body = await _answer(app, "/sum")
+    finally:
+        loop.set_task_factory(None)
+    assert body == b"3"
+    assert (made == 0) is one_by_one
+
+
+async def _answer(app: Litestar, path: str) -> bytes:
+    scope: Any = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+        "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": [],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "state": {}, "extensions": {},
+    }  # fmt: skip
+    parts: list[bytes] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        parts.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return b"".join(parts)
