@@ -7,6 +7,7 @@ there already.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import NamedTuple
@@ -241,7 +242,7 @@ class _Rows:
         self._bodies = bodies
         self._ids = ids
         self._whole: list[tuple[object, ...]] = []
-        self._plain: dict[tuple[int, int], list[tuple[object, ...]]] = {}
+        self._plain: dict[tuple[int, int], list[tuple[object, ...]]] = defaultdict(list)
 
     def add(self, item: Batch, number: int, metas: Sequence[str | None] | None) -> None:
         """The records of a batch, all columns in the order of the table."""
@@ -252,8 +253,7 @@ class _Rows:
         """As `add` for a batch without metas."""
         first, session_id = item.counter, self._ids.sessions[item.session]
         series, kind = self._ids.series[item.source, item.kind], KINDS.index(item.kind)
-        integers = self._plain.setdefault((kind, VALUE_INT), [])
-        floats = self._plain.setdefault((kind, VALUE_FLOAT), [])
+        integers, floats = self._plain[kind, VALUE_INT], self._plain[kind, VALUE_FLOAT]
         for each in item.records:
             value = each.value
             if type(value) is float:

@@ -60,9 +60,10 @@ _MetaText = Annotated[str, Meta(max_length=MAX_META_TEXT)]
 
 
 class _Record(Record, frozen=True, array_like=True, gc=False):
-    """Its name is checked by `_read_batch`: matching each would cost more than reading all the rest."""
+    """What its name consists of is checked by `_check_names`: matching each would cost more than reading all the rest."""
 
     offset: _Count
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
     at: _Int64
     value: bool | _Int64 | float | Annotated[str, Meta(max_length=MAX_TEXT)]
     meta: (
@@ -128,6 +129,7 @@ def read_frames(node_id: str, unit: PushUnit) -> Frames:
     if unit.lane in ROW_LANES:
         return _read_rows(unit)
     batches = [_read_batch(frame, _place(unit, index)) for index, frame in enumerate(unit.frames)]
+    _check_names(batches, unit)
     sizes = [len(batch.records) for batch in batches]
     _require(
         sum(sizes) <= MAX_UNIT_RECORDS,
@@ -162,11 +164,19 @@ def _read_batch(frame: msgspec.Raw, what: str) -> Batch:
     offsets = [record.offset for record in batch.records]
     if any(map(operator.ge, offsets, offsets[1:])):
         raise InvalidInput(f"cannot take {what}: its offsets do not rise")
-    if any(map(_name_fault, {record.name for record in batch.records})):
+    return batch
+
+
+def _check_names(batches: Sequence[Batch], unit: PushUnit) -> None:
+    """All at once, because a unit repeats few names."""
+    names = {record.name for batch in batches for record in batch.records}
+    if not any(map(_name_fault, names)):
+        return
+    for number, batch in enumerate(batches):
         for index, record in enumerate(batch.records):
             if fault := _name_fault(record.name):
+                what = _place(unit, number)
                 raise InvalidInput(f"cannot read {what}: {fault} - at `$[7][{index}][1]`")
-    return batch
 
 
 @functools.lru_cache(_KNOWN_NAMES)
