@@ -68,7 +68,7 @@ async def run(place: Path) -> list[Figure]:
                 f"push of {VALUES:,} values, published in groups of {shape}: connection → acknowledged",
                 rate,
                 "values/s",
-                target=50_000.0,
+                target=100_000.0,
                 better="higher",
                 peers=peers,
                 note=f"hub commits with FULL; peers: {DOCUMENTS:,} documents of one value each, batches of 1,000",
@@ -78,7 +78,7 @@ async def run(place: Path) -> list[Figure]:
                 f"on the wire for these, groups of {shape}, both directions with HTTP headers",
                 size,
                 "bytes/value",
-                target=40.0,
+                target=20.0,
             ),
         ]
     return [*found, *live]

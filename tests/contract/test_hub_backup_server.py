@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import psycopg
@@ -11,7 +12,7 @@ from tests.postgres import Postgres
 
 from skerry.hub.backups.server_place import ServerPlace
 from skerry.hub.store.engine import parse_url, written
-from skerry.kit.errors import Transient
+from skerry.kit.errors import Refused, Transient
 
 pytestmark = pytest.mark.postgres
 
@@ -45,6 +46,19 @@ def test_what_was_set_aside_before_goes_only_after_the_swap(url: str) -> None:
     assert databases(url) == {"", "_before", "_restored"}
     assert place.swap(staged, 1).endswith("_before")
     assert databases(url) == {"", "_before"}
+
+
+def test_a_database_that_a_hub_uses_is_not_put_back_until_the_hub_has_gone(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server shows a connection for a moment longer than it lasts, so what is there is looked at again."""
+    place = ServerPlace(parse_url(url))
+    with psycopg.connect(url) as hub:
+        with pytest.raises(Refused, match="1 connections use it. Stop all hubs"), place.alone():
+            pytest.fail("the hub is still there")
+        monkeypatch.setattr(time, "sleep", lambda _: hub.close())
+        with place.alone():
+            assert hub.closed
 
 
 def test_what_met_a_hub_in_a_deadlock_is_done_again(url: str) -> None:

@@ -3,7 +3,7 @@
 import operator
 
 import pytest
-from sqlalchemy import Table, func, select, update
+from sqlalchemy import Connection, Table, func, select, update
 from tests.hub_rig import DAY, HubRig, Lanes, batch, spec, status
 
 from skerry.cli.rows import rows_of
@@ -35,15 +35,55 @@ def shown(rows: list[Row]) -> list[object]:
     return [row.value for row in rows]
 
 
+VALUES = [
+    True, False, 0, 1, -1, 2**63 - 1, -(2**63), 2**53 + 1, 0.0, 1.0, -2.5, 5e-324,
+    1.7976931348623157e308, 0.1, "", "1", "true", "äöü 🏝", "a\0b", "\0", '"quoted"', "line\nline",
+]  # fmt: skip
+
+
 class TestValues:
     async def test_every_type_comes_back_as_it_went_in(self, hub: HubRig) -> None:
-        values = [
-            True, False, 0, 1, -1, 2**63 - 1, -(2**63), 2**53 + 1, 0.0, 1.0, -2.5, 5e-324,
-            1.7976931348623157e308, 0.1, "", "1", "true", "äöü 🏝", "a\0b", "\0", '"quoted"', "line\nline",
-        ]  # fmt: skip
-        await put(hub, batch(*values))
+        await put(hub, batch(*VALUES))
         rows = (await hub.query.records()).rows
-        assert [(type(row.value), row.value) for row in rows] == [(type(v), v) for v in values]
+        assert [(type(row.value), row.value) for row in rows] == [(type(v), v) for v in VALUES]
+
+    @pytest.mark.guarantee("G1")
+    async def test_many_at_once_are_as_many_one_by_one(self, hub: HubRig) -> None:
+        """Of a backlog, bare numbers go another way into the table than all else."""
+        batches = [
+            batch(*VALUES * 30, name="a"),
+            batch(*VALUES * 30, name="a", counter=1000, at=T0 + 1000),
+            batch(1, 2.0, name="b", counter=2000, unit="C"),
+            batch(*VALUES, name="a", kind="event", counter=3000),
+        ]
+        await put(hub, *batches)
+        await put(hub, *batches)
+        for each in batches:
+            await put(hub, each, node_id="other")
+        columns = [
+            column
+            for column in record.c
+            if column.name not in {"series_id", "session_id", "batch_id", "text"}
+        ]
+        query = (
+            select(
+                *columns,
+                record.c.text.is_(None),
+                series.c.name,
+                batch_table.c.kind.label("of_batch"),
+            )
+            .join(series, series.c.id == record.c.series_id)
+            .join(batch_table, batch_table.c.id == record.c.batch_id)
+            .order_by(record.c.kind, record.c.counter)
+        )
+
+        def held(connection: Connection, node_id: str) -> list[tuple[object, ...]]:
+            found = connection.execute(query.where(series.c.node_id == node_id))
+            return [tuple(row) for row in found]
+
+        together = await hub.store.read(lambda connection: held(connection, "n"))
+        assert len(together) == 61 * len(VALUES) + 2
+        assert together == await hub.store.read(lambda connection: held(connection, "other"))
 
     async def test_meta_comes_back_and_equal_metas_are_one_row(self, hub: HubRig) -> None:
         await put(

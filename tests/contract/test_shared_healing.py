@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.hub_rig import DAY, HubRig
 from tests.restorable_hub import RestorableHub
-from tests.rows_site import RowsSite, SiteNode, rows_site
+from tests.rows_site import CLASSES, RowsSite, SiteNode, rows_site
 
 from skerry.node.sync.pace import Pace
 from skerry.testing.manual_clock import ManualClock
@@ -60,16 +60,15 @@ async def texts(site: RowsSite, entity: str, row: str) -> set[bytes]:
     return {one.body for one in kept if one.id == row} | ({now} if now else set())
 
 
-class TestAHubThatWasPutBack:
-    @pytest.fixture
-    async def restorable(
-        self, site: RowsSite, tmp_path: Path, manual_clock: ManualClock
-    ) -> RestorableHub:
-        make = partial(HubRig, tell=site.news)
-        found = RestorableHub(tmp_path, site.url, manual_clock, make)
-        found.rig = site.hub
-        return found
+@pytest.fixture
+async def restorable(site: RowsSite, tmp_path: Path, manual_clock: ManualClock) -> RestorableHub:
+    make = partial(HubRig, tell=site.news)
+    found = RestorableHub(tmp_path, site.url, manual_clock, make)
+    found.rig = site.hub
+    return found
 
+
+class TestAHubThatWasPutBack:
     async def test_nodes_bring_back_what_it_lost(
         self, site: RowsSite, restorable: RestorableHub
     ) -> None:
@@ -115,6 +114,31 @@ class TestAHubThatWasPutBack:
         await site.equal()
         for entity in STRATEGIES:
             assert set(await site.dump(entity)) == {"changed", "gone", "kept"}
+
+    @pytest.mark.parametrize("first", ["who deleted it", "who brings it back"])
+    async def test_a_row_brought_back_stays_deleted_where_it_was_deleted_meanwhile(
+        self, site: RowsSite, restorable: RestorableHub, first: str
+    ) -> None:
+        one, two = await begun(site)
+        await restorable.set_aside()
+        entities = ("newest", "edge", "merged")
+        for entity in entities:
+            await one.program.put(entity, "made", body(n=1))
+        await site.equal()
+        for node in site.nodes:
+            node.way.cut()
+        await eventually(lambda: not one.way.busy and not two.way.busy, "nobody is at the hub")
+        for entity in entities:
+            await two.program.delete(entity, "made")
+        site.hub = await restorable.put_back()
+        order = [two, one] if first == "who deleted it" else [one, two]
+        for node in order:
+            node.way.heal()
+            await node.has_pulled()
+            await eventually(node.sent_all, "the hub has heard it")
+        await site.equal()
+        for entity in entities:
+            assert set(await site.dump(entity)) == {"changed", "gone", "kept"}, entity
 
 
 async def _repaired(nodes: list[SiteNode]) -> bool:
@@ -203,6 +227,38 @@ class TestClones:
         for node in site.nodes:
             await eventually(lambda node=node: _has(node, expected), "everything has arrived")  # type: ignore[misc]
         await site.equal()
+
+    async def test_a_clone_does_not_hide_that_the_hub_was_put_back(
+        self, site: RowsSite, restorable: RestorableHub, memory_dir: Path
+    ) -> None:
+        """One lane has another history by the clone's edits, another is gone. The node has no place in the hub's changes yet."""
+        one = await site.node("one", held_back=CLASSES)
+        for name in ("newest", "central"):
+            await one.rows.declare(name, STRATEGIES[name])
+        one.sync_on()
+        await eventually(one.sent_all, "the hub has the declarations")
+        await one.stop()
+        one.copy_to(memory_dir / "clone")
+        await restorable.set_aside()
+        site.nodes.remove(one)
+        await site.add(one, held_back=CLASSES)
+        one.sync_on()
+        await one.program.put("newest", "made", body(n=1))
+        await one.program.put("central", "a", body(n=1))
+        await eventually(one.sent_all, "the hub has heard the original")
+        await one.stop()
+        site.hub = await restorable.put_back()
+        clone = await site.add(SiteNode(memory_dir / "clone", one.enrolled, site.clock), OFTEN)
+        clone.sync_on()
+        await clone.program.put("central", "a", body(n=2))
+        await eventually(clone.sent_all, "the hub has heard the clone")
+        incarnation = one.store.incarnation
+        await site.again(one, OFTEN)
+        one.sync_on()
+        await eventually(lambda: one.store.incarnation != incarnation, "it is told apart")
+        await one.has_pulled()
+        await site.equal()
+        assert set(await site.dump("newest")) == {"made"}
 
 
 async def _has(node: SiteNode, expected: set[str]) -> bool:

@@ -1,6 +1,7 @@
 """Every fault of the chaos proxy, between real sockets."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -53,6 +54,17 @@ async def test_forwards_both_ways_and_passes_the_end_on(proxy: ChaosProxy) -> No
     assert await reader.read() == b""
     assert proxy.forwarded == {"up": len(sent), "down": len(sent)}
     writer.close()
+
+
+async def test_nothing_is_held_back_for_acknowledgements(proxy: ChaosProxy) -> None:
+    connection = await connect(proxy)
+    await say(connection, b"x")  # so that both of its sides are there
+    (writers,) = proxy._connections.values()
+    ways = [writer.get_extra_info("socket") for writer in writers]
+    assert [bool(way.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) for way in ways] == [
+        True
+    ] * 2
+    connection[1].close()
 
 
 async def test_delay_holds_back_each_direction(proxy: ChaosProxy) -> None:

@@ -8,6 +8,7 @@ from tests.shared_node import SharedNode, of_hub, sums_of
 
 from skerry.core.merging import mark
 from skerry.core.row_digests import bucket_of
+from skerry.node.store.shared_answers import UNNUMBERED
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.shared import BUCKETS, Declaration, Held
 
@@ -52,7 +53,7 @@ async def test_a_row_that_a_hub_lacks_which_was_put_back_is_sent_again(node: Sha
     seen = node.rows.changed.count
     await node.pulled.take_whole(NAME, [], node.pulled.wanted(NAME, 10))
     assert node.rows.changed.count > seen
-    assert {edit.id: edit.base for edit in await node.push()} == {"a": 0, "b": 8}
+    assert {edit.id: edit.base for edit in await node.push()} == {"a": UNNUMBERED, "b": 8}
     assert await node.body(NAME, "a") == b'{"x":1}'
 
 
@@ -125,7 +126,7 @@ async def test_repair_of_what_differs(node: SharedNode, lost: bool) -> None:
     assert (await node.body(NAME, "gone") is not None) == lost
     sent = {edit.id: (edit.base, edit.hlc) for edit in await node.push()}
     assert sent.pop("edited")[0] == 0
-    assert sent == ({"gone": (0, 4 << 16), "newer": (2, 9 << 16)} if lost else {})
+    assert sent == ({"gone": (UNNUMBERED, 4 << 16), "newer": (2, 9 << 16)} if lost else {})
 
 
 @pytest.mark.parametrize("pages", [1, 2], ids=["alone", "with a deletion"])

@@ -359,3 +359,22 @@ async def test_a_frame_of_a_transaction_that_was_undone_is_not_sent(node: Shared
     assert bytes(edit.body) == b'{"n":2}'
     await node.answer([5])
     assert node.pulled.digest(NAME) == sums_of(("a", 5, b'{"n":2}'))
+
+
+async def test_an_edit_is_later_than_the_row_of_another_that_it_is_made_on(
+    memory_dir: Path, manual_clock: ManualClock
+) -> None:
+    """Also after a start, with a clock that is slow."""
+    node = SharedNode(memory_dir, manual_clock)
+    await node.rows.declare(NAME, Declaration())
+    ahead = ((manual_clock.wall_ns() // 1_000_000) + 20_000) << 16
+    await node.pull(NAME, of_hub("a", 7, b'{"x":1}', hlc=ahead), of_hub("b", 8, b"{}", hlc=ahead))
+    node.close()
+    node = SharedNode(memory_dir, manual_clock)
+    await node.program.put(NAME, "a", b'{"x":2}')
+    await node.program.delete(NAME, "b")
+    assert [(edit.kind, edit.hlc > ahead) for edit in await node.push()] == [
+        ("put", True),
+        ("delete", True),
+    ]
+    node.close()

@@ -1,12 +1,14 @@
 """The hub's border: which push units are read, and what is said about those that are not."""
 
 import pytest
-from tests.bad_units import BAD
+from tests.bad_units import BAD, raw_unit
 from tests.hub_rig import Lanes, batch, node_info, status
 
 from skerry.hub.sync.frames import read_frames
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.wire.sync import StateFrame, StateRow
+
+_TWO_NAMES = b'["measurement","s","ab",1,1,1,"synced",[[0,"good",1,1],[1,"no name",1,1]]]'
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -27,6 +29,12 @@ def test_a_message_names_the_frame_and_the_field() -> None:
     unit = Lanes().unit("keep", [batch(1), batch(2, name="no name")])
     with pytest.raises(InvalidInput, match=r"frame 2 of lane keep.*\$\[7\]\[0\]\[1\]"):
         read_frames("n", unit)
+
+
+def test_a_name_that_was_refused_is_refused_again() -> None:
+    for _ in range(2):
+        with pytest.raises(InvalidInput, match=r"frame 1 of lane keep.*\$\[7\]\[1\]\[1\]"):
+            read_frames("n", raw_unit(_TWO_NAMES))
 
 
 @pytest.mark.guarantee("G9")

@@ -220,3 +220,14 @@ def test_an_edit_upon_an_edit_that_was_merged_is_no_repeat() -> None:
     edit = version({"a": 3, "b": 1}, -1, 21, "n1")
     verdict = judge(declaration, sent, numbered(merged, 3), edit)
     assert (verdict.outcome, verdict.contested) == ("conflict", ("a",))
+
+
+@pytest.mark.parametrize("strategy", DECLARATIONS)
+def test_a_node_that_got_no_answer_deletes_its_own_row(strategy: str) -> None:
+    """After a new beginning all that it says of the row is the deletion, as of one that the hub does not have."""
+    held, gone = version({"x": 2}, 2, 20, "n1"), version(None, 0, 30, "n1")
+    assert judge(DECLARATIONS[strategy], NOTHING, held, gone) == Verdict("edit", gone)
+    older = version(None, 0, 10, "n1")
+    assert judge(DECLARATIONS[strategy], NOTHING, held, older) == Verdict("lost", held, older)
+    others = version({"x": 2}, 2, 20, "n2")
+    assert judge(DECLARATIONS[strategy], NOTHING, others, gone) == Verdict("lost", others)

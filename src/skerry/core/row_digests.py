@@ -24,6 +24,12 @@ def bucket_of(row_id: str) -> int:
     return zlib.crc32(row_id.encode()) % BUCKETS
 
 
+def buckets_of(ids: Iterable[str]) -> list[int]:
+    """As `bucket_of`, for many."""
+    crc32 = zlib.crc32
+    return [crc32(row_id.encode()) % BUCKETS for row_id in ids]
+
+
 def replaced(total: int, old: int, new: int) -> int:
     """A bucket's sum after a row's mark has changed; 0 stands for a row that is not there or deleted."""
     return (total - old + new) & _MASK

@@ -117,7 +117,8 @@ class ChaosProxy:
             self._listen()
 
     def _bind(self) -> socket.socket:
-        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # asyncio sets TCP_NODELAY by the listener's protocol number: without, an answer in two parts takes 40 ms more.
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.settimeout(0)
         bound.bind(("127.0.0.1", self.port))

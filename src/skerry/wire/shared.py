@@ -61,8 +61,9 @@ OF_DECLARATIONS = Declaration(strategy="merge", priority="high")
 class Edit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One change of a row by a node.
 
-    `base` is the hub's revision that it was made on, 0 for a new row. `put` carries the whole body, `patch` a
-    patch (`core.merging.diff`) against the body of `base`. `settles` says that it decides the row's conflicts.
+    `base` is the hub's revision that it was made on, 0 for a new row, -1 for a version that the hub does not have.
+    `put` carries the whole body, `patch` a patch (`core.merging.diff`) against the body of `base`. `settles` says that
+    it decides the row's conflicts.
     `base_body` is the body of `base`, for a hub that no longer has it (`Judged` said «whole») or, with base -1, never had
     it: an edit of the node on which the hub put another version; else null.
     """

@@ -73,8 +73,11 @@ def judge(
     if edit.origin == held.origin and edit.hlc == held.hlc:
         return Verdict("lost", held)
     follows = base is not None and base.rev < 0
-    if edit.origin == held.origin != _HUB and edit.hlc < held.hlc and not follows:
-        return Verdict("lost", held, edit)
+    if edit.origin == held.origin != _HUB and not follows:
+        if edit.hlc < held.hlc:
+            return Verdict("lost", held, edit)
+        if edit.deleted and base == NOTHING:  # of its own row, whose answer it never got
+            return Verdict("edit", edit)
     return _weighed(declaration, base, held, edit)
 
 

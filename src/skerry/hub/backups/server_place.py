@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from skerry.hub.backups.places import epoch_of
 from skerry.hub.store.engine import reading
 from skerry.kit.errors import Refused, Transient
 
+_PARTING, _AGAIN = 2.0, 0.05
+"""Seconds: for so long the server may still show a connection that its hub has closed; between two looks."""
+
 
 class ServerPlace:
     """PostgreSQL. To replace what is there, the user must be allowed to create databases."""
@@ -27,17 +31,23 @@ class ServerPlace:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Only asked at the beginning; `swap` fails when somebody has come."""
-        with self._server() as server:
-            query = (
-                "SELECT count(*) FROM pg_stat_activity "
-                "WHERE datname = %s AND backend_type = 'client backend'"
-            )
-            others = _one(server, query, self._name)
+        others, end = self._others(), time.monotonic() + _PARTING
+        while others and time.monotonic() < end:
+            time.sleep(_AGAIN)
+            others = self._others()
         if others:
             raise Refused(
                 f"cannot restore {self.url}: {others} connections use it. Stop all hubs of it first."
             )
         yield
+
+    def _others(self) -> int:
+        query = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = %s AND backend_type = 'client backend'"
+        )
+        with self._server() as server:
+            return _one(server, query, self._name)
 
     def is_empty(self) -> bool:
         with self._server() as server:

@@ -6,6 +6,8 @@ later. The limits are in the types, so checking costs hardly more than reading.
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +39,8 @@ MAX_UNIT_RECORDS = 100_000
 
 MAX_UNIT_EDITS = 20_000
 
+_KNOWN_NAMES = 8192
+
 _MAX_POINT = 2**62
 _MAX_BODY = 1024 * 1024
 _ID = re.compile(r"[0-9A-Za-z_.\-]{1,64}")
@@ -55,9 +59,11 @@ _Word = Annotated[str, Meta(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00
 _MetaText = Annotated[str, Meta(max_length=MAX_META_TEXT)]
 
 
-class _Record(Record, frozen=True, array_like=True):
+class _Record(Record, frozen=True, array_like=True, gc=False):
+    """What its name consists of is checked by `_check_names`: matching each would cost more than reading all the rest."""
+
     offset: _Count
-    name: Name
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
     at: _Int64
     value: bool | _Int64 | float | Annotated[str, Meta(max_length=MAX_TEXT)]
     meta: (
@@ -123,6 +129,7 @@ def read_frames(node_id: str, unit: PushUnit) -> Frames:
     if unit.lane in ROW_LANES:
         return _read_rows(unit)
     batches = [_read_batch(frame, _place(unit, index)) for index, frame in enumerate(unit.frames)]
+    _check_names(batches, unit)
     sizes = [len(batch.records) for batch in batches]
     _require(
         sum(sizes) <= MAX_UNIT_RECORDS,
@@ -154,12 +161,32 @@ def _check_head(unit: PushUnit) -> None:
 
 def _read_batch(frame: msgspec.Raw, what: str) -> Batch:
     batch = decode(frame, _Batch, what)
-    previous = -1
-    for record in batch.records:
-        if record.offset <= previous:
-            raise InvalidInput(f"cannot take {what}: its offsets do not rise")
-        previous = record.offset
+    offsets = [record.offset for record in batch.records]
+    if any(map(operator.ge, offsets, offsets[1:])):
+        raise InvalidInput(f"cannot take {what}: its offsets do not rise")
     return batch
+
+
+def _check_names(batches: Sequence[Batch], unit: PushUnit) -> None:
+    """All at once, because a unit repeats few names."""
+    names = {record.name for batch in batches for record in batch.records}
+    if not any(map(_name_fault, names)):
+        return
+    for number, batch in enumerate(batches):
+        for index, record in enumerate(batch.records):
+            if fault := _name_fault(record.name):
+                what = _place(unit, number)
+                raise InvalidInput(f"cannot read {what}: {fault} - at `$[7][{index}][1]`")
+
+
+@functools.lru_cache(_KNOWN_NAMES)
+def _name_fault(name: str) -> str:
+    """What is wrong with a record's name; empty when nothing is. Records repeat few names for ever."""
+    try:
+        _ = msgspec.convert(name, Name)
+    except msgspec.ValidationError as error:
+        return one_line(str(error))
+    return ""
 
 
 def _read_state(frame: msgspec.Raw, node_id: str, what: str) -> StateFrame:

@@ -113,8 +113,8 @@ class Fates:
                 rev,
                 min(edit.hlc, ceiling),
                 origin,
-                edit.kind == "delete",
-                NO_BODY if edit.kind == "delete" else bytes(edit.body),
+                gone := edit.kind == "delete",
+                NO_BODY if gone else bytes(edit.body),
             )
             for edit, rev in zip(self._asked.edits, self._numbers, strict=False)
         ]

@@ -7,7 +7,7 @@ processes on one database judge one after the other.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -69,21 +69,21 @@ def apply(
 
     `who` asks for them, where that is somebody at the hub.
     """
-    places: dict[str, list[int]] = {}
-    edits = [(frame.entity, edit) for frame in frames for edit in frame.edits]
-    for index, (entity, _) in enumerate(edits):
-        places.setdefault(entity, []).append(index)
-    fates: list[Fate] = [Fate("whole", 0)] * len(edits)
+    spoken = [frame for frame in frames if frame.edits]
+    by_entity: dict[str, list[EditFrame]] = {}
+    for frame in spoken:
+        by_entity.setdefault(frame.entity, []).append(frame)
+    fates: dict[str, Iterator[Fate]] = {}
     changed: set[str] = set()
     ceiling = (at // _A_MILLISECOND + MAX_AHEAD_MS) << 16
-    for entity, indexes in places.items():
-        asked = Asked(entity, origin, [edits[index][1] for index in indexes], ceiling, who)
-        found, wrote = _apply_entity(connection, asked, at)
-        for index, fate in zip(indexes, found, strict=True):
-            fates[index] = fate
+    for entity, its in by_entity.items():
+        edits = [edit for frame in its for edit in frame.edits]
+        found, wrote = _apply_entity(connection, Asked(entity, origin, edits, ceiling, who), at)
+        fates[entity] = iter(found)
         if wrote:
             changed.add(entity)
-    return fates, changed
+    in_order = (itertools.islice(fates[frame.entity], len(frame.edits)) for frame in spoken)
+    return list(itertools.chain.from_iterable(in_order)), changed
 
 
 def _apply_entity(connection: Connection, asked: Asked, at: int) -> tuple[list[Fate], bool]:

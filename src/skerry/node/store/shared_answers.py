@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import repeat
 
 import msgspec
 
@@ -28,7 +29,8 @@ from skerry.node.store.sync_log import SyncLog
 from skerry.wire.shared import Edit, Judged, SharedRow
 
 UNNUMBERED = -1
-"""The revision of a base that the hub has never had: an edit of this node on which the hub has put another version."""
+"""The revision of a base that the hub does not have: an edit of this node on which the hub has put another version, or that
+of a row that it has lost."""
 
 Answered = tuple[Edit, int, Judged | None]
 """An edit, its revision, and what became of it if it is not simply the row now."""
@@ -65,9 +67,15 @@ class Answer:
         """Takes over what became of the edits at the places `first` to `last` of the outbox."""
         places = (self._entity, first, last)
         others = list(answered)
-        if all(fate is None and _is_new(edit) for edit, _, fate in others):
+        if all(
+            fate is None and edit.kind == "put" and not edit.base and not edit.settles
+            for edit, _, fate in others
+        ):
             taken = self._accept_new(others, places)
-            others = [each for each in others if each[0].id not in taken]
+            if len(taken) == len(others):
+                others = []
+            else:
+                others = [each for each in others if each[0].id not in taken]
         if others:
             self._take_each(others, places)
         self._db.execute(SQL["unqueue"], places)
@@ -77,17 +85,17 @@ class Answer:
     def _accept_new(self, answered: Sequence[Answered], places: _Places) -> AbstractSet[str]:
         """New rows, as nearly all are in a backlog, without reading them: the ids of those that are as they were sent."""
         entity, node_id, first, last = self._entity, self._rows.node_id, *places[1:]
-        ids = [edit.id for edit, _, _ in answered]
-        bodies = (bytes(edit.body) for edit, _, _ in answered)
-        found = marks(ids, (rev for _, rev, _ in answered), bodies)
+        ids, revs = [edit.id for edit, _, _ in answered], [rev for _, rev, _ in answered]
+        found = marks(ids, revs, [bytes(edit.body) for edit, _, _ in answered])
         now = dict(zip(ids, found, strict=True))
+        clocks = [edit.hlc for edit, _, _ in answered]
         accepted = self._db.executemany(
             SQL["accept_new"],
-            (
-                (rev, signed(now[edit.id]), node_id, entity, edit.id, edit.hlc, first, last)
-                for edit, rev, _ in answered
+            zip(
+                revs, map(signed, found), repeat(node_id), repeat(entity), ids, clocks, repeat(first), repeat(last),
+                strict=False,  # of which four are endless
             ),
-        )
+        )  # fmt: skip
         if accepted.rowcount < len(now):
             taken = {
                 row_id for (row_id,) in plain_tuples(self._db).execute(SQL["accepted"], places)
@@ -252,10 +260,6 @@ class Answer:
 
     def _body(self, row: Held) -> bytes:
         return self._table.body(self._entity, row)
-
-
-def _is_new(edit: Edit) -> bool:
-    return edit.kind == "put" and not edit.base and not edit.settles
 
 
 def _says(version: Version) -> tuple[bool, bytes]:

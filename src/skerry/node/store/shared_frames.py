@@ -58,23 +58,12 @@ _Row = tuple[int, str, int, int, int, int, int, bytes]
 """Of an edit that goes as a whole, as query «waiting» has it: `body` is as it is stored."""
 
 
-class _Waiting(msgspec.Struct):
+class _Waiting(msgspec.Struct, frozen=True):
     """Edits for one frame, from the outbox's places `first` to `last`."""
 
-    most: int
-    edits: list[Edit | _Row] = []
-    first: int = 0
-    last: int = 0
-    size: int = 0
-
-    def add(self, edit: Edit | _Row, place: int, size: int) -> bool:
-        """Whether the edit still fits. One always does."""
-        self.size += size
-        if self.edits and self.size > self.most:
-            return False
-        self.edits.append(edit)
-        self.first, self.last = self.first or place, place
-        return True
+    edits: list[Edit | _Row]
+    first: int
+    last: int
 
     def opened(self, table: SharedTable, entity: str) -> list[Edit]:
         """With plain bodies."""
@@ -87,8 +76,7 @@ class _Waiting(msgspec.Struct):
 
 
 def _whole(row: _Row, body: bytes) -> Edit:
-    _, row_id, rev, hlc, _, settles, _, _ = row
-    return Edit(row_id, rev, hlc, "put", msgspec.Raw(body), bool(settles))
+    return Edit(row[1], row[2], row[3], "put", msgspec.Raw(body), bool(row[5]))
 
 
 class Schedule(Protocol):
@@ -280,8 +268,9 @@ class SharedFrames:
         return True
 
     def _waiting(self, db: sqlite3.Connection, entity: str, most: int) -> _Waiting:
-        """The edits that come next, as many as fit into a frame."""
-        found = _Waiting(most)
+        """The edits that come next, as many as fit into a frame; one always does."""
+        edits: list[Edit | _Row] = []
+        first = last = total = 0
         limit = self._rows.declaration(entity).batch_size
         for row in plain_tuples(db).execute(
             SQL["waiting"], (entity, frozen_through(db, entity), limit)
@@ -295,9 +284,12 @@ class SharedFrames:
             elif rev and (whole or rev == UNNUMBERED or len(body) > PATCHED):
                 edit = self._against_base(db, entity, row)
                 size = len(row_id) + len(bytes(edit.body)) + len(bytes(edit.base_body))
-            if not found.add(edit, place, size + _AROUND):
+            total += size + _AROUND
+            if edits and total > most:
                 break
-        return found
+            edits.append(edit)
+            first, last = first or place, place
+        return _Waiting(edits, first, last)
 
     def _newest(self, db: sqlite3.Connection, lane: Lane) -> LanePoint:
         row = db.execute(SQL["newest_frame"], (lane,)).fetchone()

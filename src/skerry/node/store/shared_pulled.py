@@ -11,10 +11,11 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from skerry.core.merging import apply, mark, marks
+from skerry.core.merging import apply, marks
 from skerry.core.row_digests import bucket_of, digest
 from skerry.kit.errors import InvalidInput
 from skerry.kit.sqlite_connections import Reader
+from skerry.node.store.shared_answers import UNNUMBERED
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.shared_table import (
     SQL,
@@ -146,7 +147,7 @@ class SharedPulled:
             if not _may_have_lost(db, entity):
                 return taken + self._drop(db, entity, missing), False
             again = [row_id for row_id in missing if row_id in held and not held[row_id][1]]
-            self._send_again(db, entity, dict.fromkeys(again, 0))
+            self._send_again(db, entity, dict.fromkeys(again, UNNUMBERED))
             return taken, bool(again)
 
         taken, again = await self._rows.writer.run(work, label="shared.whole", durable=False)
@@ -191,53 +192,21 @@ class SharedPulled:
     ) -> int:
         self._rows.hlc.observe(max((row.hlc for row in rows), default=0))
         held = self._table.heads(db, entity, (row.id for row in rows))
-        if self._are_simple(rows, held):
-            return self._take_simple(db, entity, rows, held, newer_only=newer_only)
-        deletions = self._rows.deletions
-        passed: list[tuple[int, str, str]] = []
+        rows = self._to_take(db, entity, rows, held, newer_only=newer_only)
+        put, gone = self._outcome(db, entity, rows, held)
+        versions, bodies = zip(*put.values(), strict=True) if put else ((), ())
+        now = marks(put, (row.rev for row in versions), bodies)
         sums = Sums()
-        put: dict[str, tuple[SharedRow, bytes, int]] = {}
-        gone: set[str] = set()
-        for row in rows:
-            rev, queued, old = held.get(row.id, _NONE)
-            if queued:
-                passed.append((row.rev, entity, row.id))
-                continue
-            if newer_only and row.rev <= max(rev, deletions.revision(entity, row.id)):
-                continue
-            if row.deleted:
-                put.pop(row.id, None)
-                gone.add(row.id)
-                held[row.id] = _NONE
-                sums.change(row.id, old, 0)
-                continue
-            before = put[row.id][1] if row.id in put else None
-            body = self._patched(db, entity, row, rev, before) if row.base else bytes(row.body)
-            if body is None:
-                db.execute(SQL["want"], (entity, row.id))
-                continue
-            new = mark(row.id, row.rev, body)
-            sums.change(row.id, old, new)
-            gone.discard(row.id)
-            held[row.id] = (row.rev, 0, new)
-            put[row.id] = (row, body, new)
-        db.executemany(SQL["set_seen"], passed)
-        versions, bodies, now = zip(*put.values(), strict=True) if put else ((), (), ())
+        for row_id, new in zip(put, now, strict=True):
+            sums.change(row_id, held.get(row_id, _NONE)[2], new)
+        for row_id in gone:
+            sums.change(row_id, held.get(row_id, _NONE)[2], 0)
         self._table.take(db, entity, versions, bodies, now)
         self._table.drop(db, entity, gone)
         sums.save(db, entity)
         return len(put) + len(gone)
 
-    @staticmethod
-    def _are_simple(rows: Sequence[SharedRow], held: Mapping[str, Head]) -> bool:
-        """Whether they are whole rows, each once, of which none is edited here: as nearly all pages are."""
-        if any(row.deleted or row.base for row in rows) or any(
-            queued for _, queued, _ in held.values()
-        ):
-            return False
-        return len({row.id for row in rows}) == len(rows)
-
-    def _take_simple(
+    def _to_take(
         self,
         db: sqlite3.Connection,
         entity: str,
@@ -245,36 +214,64 @@ class SharedPulled:
         held: Mapping[str, Head],
         *,
         newer_only: bool,
-    ) -> int:
-        if newer_only:
-            deleted = self._rows.deletions.revision
-            rows = [
-                row
-                for row in rows
-                if row.rev > max(held.get(row.id, _NONE)[0], deleted(entity, row.id))
-            ]
-        ids, bodies = [row.id for row in rows], [bytes(row.body) for row in rows]
-        now = marks(ids, (row.rev for row in rows), bodies)
-        sums = Sums()
-        for row_id, new in zip(ids, now, strict=True):
-            sums.change(row_id, held.get(row_id, _NONE)[2], new)
-        self._table.take(db, entity, rows, bodies, now)
-        sums.save(db, entity)
-        return len(rows)
+    ) -> list[SharedRow]:
+        """Those that are not edited here, and news where only news count. Of an edited row is kept what has been seen."""
+        passed = [(row.rev, entity, row.id) for row in rows if held.get(row.id, _NONE)[1]]
+        db.executemany(SQL["set_seen"], passed)
+        deleted = self._rows.deletions.revision
+        return [
+            row
+            for row in rows
+            for rev, queued, _ in [held.get(row.id, _NONE)]
+            if not queued and (not newer_only or row.rev > max(rev, deleted(entity, row.id)))
+        ]
+
+    def _outcome(
+        self,
+        db: sqlite3.Connection,
+        entity: str,
+        rows: Sequence[SharedRow],
+        held: Mapping[str, Head],
+    ) -> tuple[dict[str, tuple[SharedRow, bytes]], set[str]]:
+        """What changes in their order come to: versions with their bodies, and rows that go."""
+        put: dict[str, tuple[SharedRow, bytes]] = {}
+        gone: set[str] = set()
+        for row in rows:
+            if row.deleted:
+                put.pop(row.id, None)
+                gone.add(row.id)
+                continue
+            if row.base:
+                body = self._patched(db, entity, row, held, put.get(row.id))
+                if body is None or row.id in gone:
+                    db.execute(SQL["want"], (entity, row.id))
+                    continue
+            else:
+                body = bytes(row.body)
+            gone.discard(row.id)
+            put[row.id] = (row, body)
+        return put, gone
 
     def _patched(
-        self, db: sqlite3.Connection, entity: str, row: SharedRow, rev: int, before: bytes | None
+        self,
+        db: sqlite3.Connection,
+        entity: str,
+        row: SharedRow,
+        held: Mapping[str, Head],
+        before: tuple[SharedRow, bytes] | None,
     ) -> bytes | None:
         """The body; None for a patch against a version that is not here. `before` is of this page, if any."""
-        if rev != row.base:
+        if row.base != (held.get(row.id, _NONE)[0] if before is None else before[0].rev):
             return None
         if before is None:
             ours = self._table.row(db, entity, row.id)
             if ours is None:
                 return None
-            before = self._table.body(entity, ours)
+            body = self._table.body(entity, ours)
+        else:
+            body = before[1]
         try:
-            return apply(before, bytes(row.body))
+            return apply(body, bytes(row.body))
         except InvalidInput:
             return None
 
@@ -307,7 +304,7 @@ class SharedPulled:
             if queued or (hubs is not None and hubs.mark == ours % 2**64):
                 continue
             if lost and (hubs is None or hlc > hubs.hlc):
-                again[row_id] = 0 if hubs is None else hubs.rev
+                again[row_id] = UNNUMBERED if hubs is None else hubs.rev
             elif hubs is None and rev:
                 gone.append(row_id)
             elif hubs is not None:
@@ -318,7 +315,11 @@ class SharedPulled:
         return Repaired(dropped, len(again), len(theirs))
 
     def _send_again(self, db: sqlite3.Connection, entity: str, bases: Mapping[str, int]) -> None:
-        """As edits on what the hub has, with their own clocks: several nodes may send the same."""
+        """As edits on what the hub has, with their own clocks: several nodes may send the same.
+
+        Where it has nothing their base is not known, rather than nothing: as new rows they would undo a deletion that
+        somebody has made since.
+        """
         held = self._table.find(db, entity, bases)
         first = self._table.queue(db, entity, list(held))
         sums = Sums()

@@ -206,7 +206,11 @@ class SharedRows:
         deleted: bool,
         settles: bool,
     ) -> Sequence[Held]:
-        """Edits within the caller's transaction: rows that are `held` as said get these bodies, or are `deleted`."""
+        """Edits within the caller's transaction: rows that are `held` as said get these bodies, or are `deleted`.
+
+        Each edit is later than the row that it is made on, also where an earlier run of the agent has pulled that.
+        """
+        self.hlc.observe(max((held[row_id].hlc for row_id, _ in rows if row_id in held), default=0))
         edit = _Edit(self.hlc.tick(), self._node_id, deleted, settles, frozen_through(db, entity))
         clean = [
             one for row_id, _ in rows if (one := held.get(row_id)) is not None and not one.queued

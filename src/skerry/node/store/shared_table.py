@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from skerry.core.merging import Version, mark
-from skerry.core.row_digests import bucket_of, replaced
+from skerry.core.row_digests import bucket_of, buckets_of, replaced
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import read_queries
 from skerry.node.store.bodies import SHARED, SHARED_BASE
@@ -195,10 +195,9 @@ class Sums:
 
     def come(self, marks: Mapping[str, int]) -> None:
         """The hub had none of these rows, and has them with these marks."""
-        changes, bucket = self._changes, bucket_of
-        for row_id, now in marks.items():
-            at = bucket(row_id)
-            changes[at] = changes.get(at, 0) + now
+        changes = self._changes
+        for bucket, now in zip(buckets_of(marks), marks.values(), strict=True):
+            changes[bucket] = changes.get(bucket, 0) + now
 
     def save(self, db: sqlite3.Connection, entity: str) -> None:
         """Within the transaction of the rows themselves."""

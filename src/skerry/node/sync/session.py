@@ -259,11 +259,15 @@ class Session:
     async def _begin_again(
         self, hello: Hello, reply: HelloReply, findings: Mapping[Lane, _Finding]
     ) -> tuple[HelloReply, dict[Lane, _Finding]]:
-        """What the hub says to the new incarnation: its word about backups was for another history, too."""
+        """What the hub says to the new incarnation: its word about backups was for another history, too.
+
+        A lane of which the hub had lost something has still lost it.
+        """
         await self.part()
         anchors = {
             lane: anchor(findings[lane].decision, findings[lane].held) for lane in RECORD_LANES
         }
+        lost = {lane for lane, found in findings.items() if isinstance(found.decision, HubWentBack)}
         await begin_again(self._uplink, self._store, hello, reply, anchors)
         for push in self._pushes.values():
             await push.load()
@@ -272,7 +276,10 @@ class Session:
         findings = await self._compare(fresh, before)
         if other_history({lane: found.decision for lane, found in findings.items()}) is not None:
             raise Transient("cannot go on as a new incarnation: the hub answers as if it were old")
-        return fresh, findings
+        return fresh, {
+            lane: _Finding(found.held, HubWentBack(found.decision.after)) if lane in lost else found
+            for lane, found in findings.items()
+        }
 
     async def _resume(self, tasks: Tasks, lane: Lane, decision: Decision) -> None:
         if isinstance(decision, Continue) and self._is_pushing(lane):
