@@ -273,6 +273,19 @@ login_code = Table(
     "login_code", metadata,
     Column("hash", Text, primary_key=True),
     Column("expires_at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False, server_default="admin"),  # whose session it begins
+)  # fmt: skip
+
+api_token = Table(
+    "api_token", metadata,  # of people; outlives its use, so that a name is one token's for ever
+    Column("fleet_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("hash", Text, nullable=False, unique=True),  # SHA-256 of the token
+    Column("role", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("revoked_at", BigInteger),
 )  # fmt: skip
 
 file = Table(

@@ -1,0 +1,151 @@
+"""API tokens of people: made and revoked here, known by their hashes alone. `api.auth` asks whom one stands for.
+
+Each question reads the database, so a token that has expired or was revoked is refused at the next request, at every
+hub process on it. A name is used once and stays: what was noted under it is one token's for ever.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from skerry.core.credentials import secret_hash
+from skerry.core.names import SOURCES_OF_OUR_OWN, name_fault
+from skerry.core.roles import Role, kept_role, role_named
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.tables import FLEET, api_token
+from skerry.kit.clock import NS, Clock, iso
+from skerry.kit.errors import InvalidInput, NotFound, Refused
+from skerry.kit.ids import random_token
+from skerry.wire.access import AccessTokenReply, AccessTokenRequest, AccessTokenView, State
+
+ADMINISTRATOR = "admin"
+"""Who shows the administrator's token; no other may be called so."""
+
+MAX_TTL = 366 * 86_400.0
+
+_PREFIX = "skt_"
+"""By which people and scanners for secrets know one."""
+
+_BYTES = 32
+_FORM = re.compile(rf"{_PREFIX}[0-9a-f]{{{2 * _BYTES}}}")
+_NAMES_OF_OUR_OWN = SOURCES_OF_OUR_OWN | {ADMINISTRATOR}
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Whom a token stands for. `fault` says why it is not taken any more; empty while it is."""
+
+    name: str
+    role: Role
+    fault: str
+
+
+class ApiTokens:
+    """The tokens of one fleet."""
+
+    def __init__(self, store: HubStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def create(self, asked: AccessTokenRequest, by: str) -> AccessTokenReply:
+        """A new token, as `by` wishes. Raises InvalidInput (name, role, ttl), and Refused when the name was used before."""
+        role = _checked(asked)
+        token = f"{_PREFIX}{random_token(_BYTES)}"
+        now = self._clock.wall_ns()
+        expires_at = now + int(asked.ttl * NS)
+        row = {
+            "fleet_id": FLEET, "name": asked.name, "hash": secret_hash(token), "role": role.name, "created_at": now,
+            "expires_at": expires_at, "created_by": by,
+        }  # fmt: skip
+
+        def work(connection: Connection) -> None:
+            try:
+                connection.execute(api_token.insert(), row)
+            except IntegrityError as error:
+                raise Refused(
+                    f"cannot create token «{asked.name}»: there is or was one of this name, and what it did is noted "
+                    "under it. Choose another name."
+                ) from error
+
+        await self._store.write(work)
+        return AccessTokenReply(asked.name, role.name, token, expires_at)
+
+    async def list(self) -> builtins.list[AccessTokenView]:
+        """Every token that there is or was, by name."""
+        query = select(api_token).where(api_token.c.fleet_id == FLEET).order_by(api_token.c.name)
+        now = self._clock.wall_ns()
+        return await self._store.read(
+            lambda connection: [_view(row, now) for row in connection.execute(query)]
+        )
+
+    async def revoke(self, name: str) -> AccessTokenView:
+        """The token is refused from now on; repeating it changes nothing. Raises NotFound."""
+        now = self._clock.wall_ns()
+        its = api_token.c
+        revoked = (
+            update(api_token)
+            .where(its.fleet_id == FLEET, its.name == name)
+            .values(revoked_at=func.coalesce(its.revoked_at, now))
+            .returning(*its)
+        )
+        row = await self._store.write(lambda connection: connection.execute(revoked).one_or_none())
+        if row is None:
+            raise NotFound(
+                f"cannot revoke token «{name:.80}»: there is none of this name. skerry access token list shows all."
+            )
+        return _view(row, now)
+
+    async def holder(self, token: str) -> Holder | None:
+        """Whom a token stands for; None: it is none of this fleet's."""
+        if _FORM.fullmatch(token) is None:
+            return None
+        return await self._found(api_token.c.hash == secret_hash(token))
+
+    async def holder_named(self, name: str) -> Holder | None:
+        """As `holder`, for whoever has proved by other means to hold the token of this name."""
+        return await self._found(api_token.c.name == name)
+
+    async def _found(self, which: ColumnElement[bool]) -> Holder | None:
+        query = select(api_token).where(api_token.c.fleet_id == FLEET, which)
+        row = await self._store.read(lambda connection: connection.execute(query).one_or_none())
+        if row is None:
+            return None
+        return Holder(row.name, kept_role(row.role), _fault(_view(row, self._clock.wall_ns())))
+
+
+def _checked(asked: AccessTokenRequest) -> Role:
+    fault = name_fault(asked.name)
+    if fault is None and asked.name in _NAMES_OF_OUR_OWN:
+        fault = f"«{asked.name}» is Skerry's own name"
+    if fault is not None:
+        raise InvalidInput(f"cannot create a token: {fault}")
+    if not 1 <= asked.ttl <= MAX_TTL:
+        raise InvalidInput(
+            f"cannot create a token for {asked.ttl} s: write 1 second to {MAX_TTL / 86_400:.0f} days"
+        )
+    return role_named(asked.role)
+
+
+def _view(row: Any, now: int) -> AccessTokenView:  # noqa: ANN401 - a row of the table
+    state: State = "valid" if now < row.expires_at else "expired"
+    if row.revoked_at is not None:
+        state = "revoked"
+    return AccessTokenView(
+        row.name, row.role, state, row.created_at, row.expires_at, row.created_by, row.revoked_at
+    )
+
+
+def _fault(view: AccessTokenView) -> str:
+    match view.state:
+        case "valid":
+            return ""
+        case "expired":
+            return f"token «{view.name}» was good until {iso(view.expires_at)}"
+        case "revoked":
+            return f"token «{view.name}» was revoked at {iso(view.revoked_at or 0)}"
