@@ -84,6 +84,9 @@ PROGRAM_ROUTES = {
     ("PUT", "/api/v1/stick"),
     ("GET", "/api/v1/keys"),
     ("POST", "/api/v1/keys/rotate"),
+    ("POST", "/api/v1/access/tokens"),
+    ("GET", "/api/v1/access/tokens"),
+    ("DELETE", "/api/v1/access/tokens/{name}"),
 }
 
 
@@ -134,7 +137,10 @@ async def test_the_openapi_document_describes_every_route(
     assert references == components
     body = described["PUT", "/api/v1/workloads"]["requestBody"]["content"]["application/json"]
     assert body["schema"] == {"$ref": "#/components/schemas/Apply"}
-    assert described["GET", "/api/v1/nodes"]["security"] == [{"person": []}]
+    assert described["GET", "/api/v1/nodes"]["security"] == [{"person": ["read"]}]
+    assert described["POST", "/api/v1/tokens"]["security"] == [{"person": ["configure"]}]
+    assert described["POST", "/sync/v1/push"]["security"] == [{"node": []}]
+    assert described["GET", "/healthz"]["security"] == []
     assert document["components"]["schemas"]["Generation"]["type"] == "array"
     asked = {"name", "node", "source", "kind", "since", "until"}
     for path, more in (

@@ -174,6 +174,23 @@ async def test_a_node_deleted_at_one_hub_loses_its_link_and_its_rights_at_the_ot
         assert response.status == 401
 
 
+@pytest.mark.guarantee("G9")
+async def test_a_token_revoked_at_one_hub_is_refused_by_the_other_at_the_next_request(
+    site: Site,
+) -> None:
+    token = await site.first.access_token("ci", "monitor")
+
+    async def asked(session: aiohttp.ClientSession) -> int:
+        async with session.get("/api/v1/nodes", headers=token) as response:
+            return response.status
+
+    assert [await asked(site.one), await asked(site.other)] == [200, 200]
+    path = "/api/v1/access/tokens/ci"
+    async with site.other.delete(path, headers=site.person) as response:
+        assert response.status == 200
+    assert [await asked(site.one), await asked(site.other)] == [401, 401]
+
+
 @pytest.mark.parametrize(("run", "code"), [("run-1", REPLACED), ("run-2", OTHER_AGENT)])
 async def test_a_node_that_moves_leaves_its_link_behind(
     site: Site, url: str, run: str, code: int

@@ -7,8 +7,8 @@ from skerry.hub.api.problems import status_of
 from skerry.hub.api.sessions import (
     SESSION_SECONDS,
     Sessions,
-    expiry,
     sign,
+    signed,
 )
 from skerry.hub.dashboard import chart, view
 from skerry.hub.data.history import Course
@@ -234,19 +234,25 @@ def test_events_are_newest_first_with_their_details() -> None:
 def test_a_session_ends_and_cannot_be_forged() -> None:
     clock = ManualClock()
     sessions = Sessions("token" * 8, clock)
-    cookie = sessions.issue()
-    assert sessions.valid(cookie)
-    assert not Sessions("other" * 8, clock).valid(cookie)
+    cookie = sessions.issue("ci")
+    assert sessions.holder(cookie) == "ci"
+    assert Sessions("other" * 8, clock).holder(cookie) is None
     assert Sessions("other" * 8, clock).cookie_name != sessions.cookie_name
     clock.advance(SESSION_SECONDS)
-    assert not sessions.valid(cookie)
+    assert sessions.holder(cookie) is None
 
 
-@pytest.mark.parametrize("cookie", ["", ".", "9", "9.", "x.y", "²." + "0" * 64, "9" * 5000 + ".0"])
+@pytest.mark.parametrize(
+    "cookie",
+    ["", ".", "9", "9.", "9..", "9.ci", "9.ci.", "x.y", "²." + "0" * 64, "9" * 5000 + ".0"],
+)
 def test_nonsense_is_no_session(cookie: str) -> None:
-    assert expiry(cookie, b"key") is None
-    assert expiry(sign(9, b"key"), b"key") == 9
-    assert expiry(sign(9, b"key").replace("9.", "99.", 1), b"key") is None
+    right = sign(9, "ci", b"key")
+    assert signed(cookie, b"key") is None
+    assert signed(right, b"key") == (9, "ci")
+    assert signed(right.replace("9.", "99.", 1), b"key") is None
+    assert signed(right.replace(".ci.", ".admin.", 1), b"key") is None
+    assert signed(f"{right}.", b"key") is None
 
 
 def test_every_kind_of_error_has_its_status() -> None:

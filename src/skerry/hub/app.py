@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from litestar import Litestar
 
+from skerry.hub.api.access import access_routes
 from skerry.hub.api.auth import Authenticator
 from skerry.hub.api.blobs import blob_routes
 from skerry.hub.api.bodies import ZstdBodies
@@ -54,6 +55,7 @@ from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
+from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.kit.clock import Clock
 from skerry.wire.codec import MAX_BODY
 
@@ -94,6 +96,7 @@ class Features:
     changes: Changes
     board: Board
     templates: Templates
+    api_tokens: ApiTokens
     authenticator: Authenticator
     sessions: Sessions
     login_codes: LoginCodes
@@ -111,6 +114,7 @@ def build_app(features: Features) -> Litestar:
             file_routes(),
             stick_routes(),
             key_routes(),
+            access_routes(),
             entity_routes(),
             page_routes(),
         ],

@@ -69,6 +69,7 @@ from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
+from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
     Keepalive,
@@ -188,7 +189,7 @@ async def _build(
     query = RecordQuery(store)
     templates = Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
-    sessions = Sessions(token, clock)
+    sessions, api_tokens = Sessions(token, clock), ApiTokens(store, clock)
     peers = Peers(store, settings.address or address, token)
     hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
     retention = _retention(settings, store)
@@ -226,8 +227,8 @@ async def _build(
         board=Board(
             nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups, storage=storage
         ),
-        templates=templates, authenticator=Authenticator(FLEET, token, nodes, sessions, hosts), sessions=sessions,
-        login_codes=LoginCodes(store, clock), clock=clock,
+        templates=templates, authenticator=Authenticator(FLEET, token, nodes, api_tokens, sessions, hosts),
+        api_tokens=api_tokens, sessions=sessions, login_codes=LoginCodes(store, clock), clock=clock,
     )  # fmt: skip
     return features, retention
 

@@ -22,6 +22,7 @@ from skerry.hub.settings import (
 )
 from skerry.hub.web_server import Keepalive
 from skerry.kit.reception import RequestLimits
+from skerry.wire.access import AccessTokenReply, AccessTokenRequest
 from skerry.wire.codec import decode, encode
 from skerry.wire.people import TokenReply, TokenRequest
 from skerry.wire.sync import Enrol, Enrolled
@@ -62,6 +63,15 @@ class RunningHub:
             enrol = Enrol(token.token, name, labels or {}, "0.1.0", secret_hash(secret))
             found = await _post(session, "/enrol/v1", enrol, Enrolled, {})
             return EnrolledNode(found.node_id, found.name, found.hub_id, secret=secret)
+
+    async def access_token(self, name: str, role: str, ttl: float = 3600.0) -> dict[str, str]:
+        """Headers of somebody with a new API token."""
+        async with aiohttp.ClientSession(self.address) as session:
+            asked = AccessTokenRequest(name, role, ttl)
+            made = await _post(
+                session, "/api/v1/access/tokens", asked, AccessTokenReply, self.person
+            )
+            return {"Authorization": f"Bearer {made.token}"}
 
 
 @contextlib.asynccontextmanager

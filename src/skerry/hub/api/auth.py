@@ -1,8 +1,9 @@
 """Who is asking: the one place that turns a request into a Principal, and the one guard before every route.
 
-A node shows `Bearer <node id>.<secret>`, a person `Bearer <admin token>` or, in a browser, a session
-cookie. The cookie may only look (GET): browsers attach it by themselves, so it must never change anything.
-Every route declares its permission in `opt`; one that declares none is refused.
+A node shows `Bearer <node id>.<secret>`, a person `Bearer <token>`: the administrator's, or an API token with a role.
+In a browser a person has a session cookie. It may only look (GET, and `read` of its role): browsers attach it by
+themselves, so it must never change anything. Every route declares its permission in `opt`; one that declares none is
+refused.
 """
 
 from __future__ import annotations
@@ -17,17 +18,26 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 
+from skerry.core.roles import ADMIN, Permission, Role, may, roles_with
 from skerry.hub.api.sessions import Sessions
 from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.trust.api_tokens import ADMINISTRATOR, ApiTokens, Holder
 from skerry.kit.errors import SkerryError
 from skerry.kit.own_hosts import is_own_host
 
-Permission = Literal["anyone", "node", "person"]
+Needed = Literal["anyone", "node"] | Permission
 Connection = ASGIConnection[Any, Any, Any, Any]
 
-ANYONE: dict[str, Permission] = {"permission": "anyone"}
-NODE: dict[str, Permission] = {"permission": "node"}
-PERSON: dict[str, Permission] = {"permission": "person"}
+ANYONE: dict[str, Needed] = {"permission": "anyone"}
+NODE: dict[str, Needed] = {"permission": "node"}
+READ: dict[str, Needed] = {"permission": "read"}
+"""A person who looks. What a browser shows is this and nothing else."""
+WRITE: dict[str, Needed] = {"permission": "write"}
+"""A person who changes what is wanted or kept: workloads, models, rows, files."""
+EXECUTE: dict[str, Needed] = {"permission": "execute"}
+"""A person who acts on what runs: restarts, and the course of changes that others have made."""
+CONFIGURE: dict[str, Needed] = {"permission": "configure"}
+"""A person who says who takes part, and with which keys."""
 
 
 class NotAuthenticated(SkerryError):
@@ -44,24 +54,30 @@ class Misdirected(SkerryError):
 
 @dataclass(frozen=True)
 class Principal:
-    """Who is asking. `id` is the node's id, or «admin», or empty."""
+    """Who is asking. `id` is the node's id, the name of the person's token, or empty; `role` is a person's.
+
+    `fault` says why somebody who was known is nobody.
+    """
 
     kind: Literal["node", "person", "nobody"]
     id: str
     fleet: str
+    role: Role | None = None
+    fault: str = ""
 
 
 AuthenticatedRequest = Request[Principal, None, State]
 
 
 class Authenticator:
-    """Knows the admin token, the nodes' secrets and the browser sessions of one hub; `hosts` are its own names."""
+    """Knows the tokens, the nodes' secrets and the browser sessions of one hub; `hosts` are its own names."""
 
     def __init__(
         self,
         fleet: str,
         admin_token: str,
         nodes: Nodes,
+        api_tokens: ApiTokens,
         sessions: Sessions,
         hosts: Collection[str],
     ) -> None:
@@ -69,30 +85,15 @@ class Authenticator:
         self._fleet = fleet
         self._admin_token = admin_token.encode()
         self._nodes = nodes
+        self._api_tokens = api_tokens
         self._sessions = sessions
 
-    def principal(self, connection: Connection) -> Principal:
-        """The principal of a request. A wrong credential makes nobody, and no other one is tried."""
-        header = connection.headers.get("authorization")
-        if header is None:
-            return self._by_cookie(connection)
-        scheme, _, bearer = header.partition(" ")
-        if scheme.lower() == "bearer":
-            if self.is_admin_token(bearer):
-                return Principal("person", "admin", self._fleet)
-            node_id = self._nodes.authenticate(bearer)
-            if node_id is not None:
-                return Principal("node", node_id, self._fleet)
-        return self._nobody()
-
-    async def _recalled(self, connection: Connection) -> Principal:
-        scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
-        node_id = await self._nodes.recall(bearer) if scheme.lower() == "bearer" else None
-        return self._nobody() if node_id is None else Principal("node", node_id, self._fleet)
-
-    def is_admin_token(self, text: str) -> bool:
-        """Compares in constant time."""
-        return hmac.compare_digest(text.encode(), self._admin_token)
+    async def person(self, token: str) -> Principal | None:
+        """The person, or the nobody, that a token stands for; None: it is none of this hub's."""
+        if hmac.compare_digest(token.encode(), self._admin_token):
+            return Principal("person", ADMINISTRATOR, self._fleet, ADMIN)
+        holder = await self._api_tokens.holder(token)
+        return None if holder is None else self._holding(holder, holder.role)
 
     async def permit(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """The guard of every route: sets the connection's user.
@@ -100,21 +101,35 @@ class Authenticator:
         Raises NotAuthenticated, NotAllowed or Misdirected.
         """
         self._check_host(connection)
-        permission = handler.opt.get("permission")
-        principal = self.principal(connection)
-        if principal.kind == "nobody":
-            principal = await self._recalled(connection)
+        needed: Needed | None = handler.opt.get("permission")
+        principal = await self._principal(connection)
         connection.scope["user"] = principal
-        if permission in {"anyone", principal.kind}:
+        if needed == "anyone":
             return
-        if permission is None:
+        if needed is None:
             raise NotAllowed("cannot use this route: it declares no permission")
+        wanted = "node" if needed == "node" else "person"
         if principal.kind == "nobody":
-            raise NotAuthenticated(
-                f"cannot use this route as nobody: it is for a {permission}. "
-                "Send «Authorization: Bearer …» with a valid token."
-            )
-        raise NotAllowed(f"cannot use this route as a {principal.kind}: it is for a {permission}")
+            why = principal.fault or f"cannot use this route as nobody: it is for a {wanted}"
+            raise NotAuthenticated(f"{why}. Send «Authorization: Bearer …» with a valid token.")
+        if principal.kind != wanted:
+            raise NotAllowed(f"cannot use this route as a {principal.kind}: it is for a {wanted}")
+        if needed != "node" and not (principal.role and may(principal.role, needed)):
+            raise NotAllowed(lacking(principal, needed))
+
+    async def _principal(self, connection: Connection) -> Principal:
+        """Who is asking. A wrong credential makes nobody, and no other one is tried."""
+        header = connection.headers.get("authorization")
+        if header is None:
+            return await self._by_cookie(connection)
+        scheme, _, bearer = header.partition(" ")
+        if scheme.lower() != "bearer":
+            return self._nobody()
+        person = await self.person(bearer)
+        if person is not None:
+            return person
+        node_id = self._nodes.authenticate(bearer) or await self._nodes.recall(bearer)
+        return self._nobody() if node_id is None else Principal("node", node_id, self._fleet)
 
     def _check_host(self, connection: Connection) -> None:
         """Whoever shows no token and only looks may be a page in a browser, so the name in its address counts."""
@@ -127,11 +142,37 @@ class Authenticator:
                 "proxy on this machine serves the hub under that name, set «hosts» in hub.yaml."
             )
 
-    def _by_cookie(self, connection: Connection) -> Principal:
+    async def _by_cookie(self, connection: Connection) -> Principal:
+        """A session ends with the token that it was begun with, and may look if that one may."""
         cookie = connection.cookies.get(self._sessions.cookie_name)
-        if connection.scope.get("method") == "GET" and cookie and self._sessions.valid(cookie):
-            return Principal("person", "admin", self._fleet)
-        return self._nobody()
+        who = self._sessions.holder(cookie) if cookie else None
+        if connection.scope.get("method") != "GET" or who is None:
+            return self._nobody()
+        if who == ADMINISTRATOR:
+            return Principal("person", who, self._fleet, _in_a_browser(ADMIN))
+        holder = await self._api_tokens.holder_named(who)
+        return (
+            self._nobody() if holder is None else self._holding(holder, _in_a_browser(holder.role))
+        )
 
-    def _nobody(self) -> Principal:
-        return Principal("nobody", "", self._fleet)
+    def _holding(self, holder: Holder, role: Role) -> Principal:
+        if holder.fault:
+            return self._nobody(f"cannot use this route: {holder.fault}")
+        return Principal("person", holder.name, self._fleet, role)
+
+    def _nobody(self, fault: str = "") -> Principal:
+        return Principal("nobody", "", self._fleet, fault=fault)
+
+
+def lacking(principal: Principal, needed: Permission) -> str:
+    """What a person is told who may not, and whom to ask."""
+    having = " or ".join(roles_with(needed))
+    return (
+        f"cannot do this as «{principal.id}» (role {principal.role.name if principal.role else 'none'}): it needs "
+        f"permission {needed}. Ask for a token with role {having}: skerry access token create."
+    )
+
+
+def _in_a_browser(role: Role) -> Role:
+    looking: tuple[Permission, ...] = tuple(each for each in role.permissions if each == "read")
+    return Role(f"{role.name}, in a browser", looking)

@@ -9,7 +9,7 @@ from litestar.params import FromPath, FromQuery, SkipValidation
 from litestar.response import Stream
 
 from skerry.core.names import is_sha256
-from skerry.hub.api.auth import NODE, PERSON, Principal
+from skerry.hub.api.auth import NODE, READ, WRITE, Principal
 from skerry.hub.api.ranges import part_of
 from skerry.hub.ports import Blobs
 from skerry.kit.errors import InvalidInput, NotFound
@@ -21,13 +21,13 @@ GivenBlobs = SkipValidation[NamedDependency[Blobs]]
 """A protocol cannot be checked at run time."""
 
 
-@get("/api/v1/blobs/{sha256:str}", opt=PERSON)
+@get("/api/v1/blobs/{sha256:str}", opt=READ)
 async def blob_state(sha256: FromPath[str], blobs: GivenBlobs) -> BlobState:
     """How much of a blob the hub has: where its upload goes on."""
     return await blobs.state(checked_sha256(sha256))
 
 
-@put("/api/v1/blobs/{sha256:str}", opt=PERSON)
+@put("/api/v1/blobs/{sha256:str}", opt=WRITE)
 async def upload_blob(
     request: AnyRequest,
     sha256: FromPath[str],

@@ -6,7 +6,7 @@ from litestar import Router, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from skerry.hub.api.auth import PERSON, AuthenticatedRequest
+from skerry.hub.api.auth import READ, WRITE, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.row_ids import row_id
 from skerry.hub.sync.model_rows import ModelRows
@@ -39,13 +39,13 @@ _ROW = f"{_ENTITY}/rows/{{id_:str}}"
 _CONFLICT = "/api/v1/conflicts/{entity:str}/{id_:str}"
 
 
-@get("/api/v1/entities", opt=PERSON)
+@get("/api/v1/entities", opt=READ)
 async def list_entities(shared_rows: NamedDependency[SharedRows]) -> list[EntityView]:
     """Every entity that has or had rows."""
     return await shared_rows.entities()
 
 
-@put(_ENTITY, dto=WireBody[Declare], return_dto=None, opt=PERSON)
+@put(_ENTITY, dto=WireBody[Declare], return_dto=None, opt=WRITE)
 async def declare_entity(
     entity: FromPath[str], data: JSONBody[Declare], model_rows: NamedDependency[ModelRows]
 ) -> Declared:
@@ -53,7 +53,7 @@ async def declare_entity(
     return await model_rows.declare(entity, data)
 
 
-@post(f"{_ENTITY}/changes", dto=WireBody[Changes], return_dto=None, status_code=200, opt=PERSON)
+@post(f"{_ENTITY}/changes", dto=WireBody[Changes], return_dto=None, status_code=200, opt=WRITE)
 async def change_rows(
     request: AuthenticatedRequest,
     entity: FromPath[str],
@@ -64,7 +64,7 @@ async def change_rows(
     return await model_rows.change(entity, data, request.user.id)
 
 
-@post(f"{_ENTITY}/find", dto=WireBody[Find], return_dto=None, status_code=200, opt=PERSON)
+@post(f"{_ENTITY}/find", dto=WireBody[Find], return_dto=None, status_code=200, opt=READ)
 async def find_rows(
     entity: FromPath[str], data: JSONBody[Find], model_rows: NamedDependency[ModelRows]
 ) -> Found:
@@ -72,7 +72,7 @@ async def find_rows(
     return await model_rows.find(entity, data)
 
 
-@post(f"{_ENTITY}/count", dto=WireBody[Find], return_dto=None, status_code=200, opt=PERSON)
+@post(f"{_ENTITY}/count", dto=WireBody[Find], return_dto=None, status_code=200, opt=READ)
 async def count_rows(
     entity: FromPath[str], data: JSONBody[Find], model_rows: NamedDependency[ModelRows]
 ) -> Count:
@@ -80,7 +80,7 @@ async def count_rows(
     return await model_rows.count(entity, data)
 
 
-@get(f"{_ENTITY}/conflicts", opt=PERSON)
+@get(f"{_ENTITY}/conflicts", opt=READ)
 async def waiting_edits(
     entity: FromPath[str], model_rows: NamedDependency[ModelRows]
 ) -> WaitingEdits:
@@ -88,7 +88,7 @@ async def waiting_edits(
     return await model_rows.waiting(entity)
 
 
-@get(f"{_ENTITY}/rows", opt=PERSON)
+@get(f"{_ENTITY}/rows", opt=READ)
 async def list_rows(
     entity: FromPath[str],
     shared_rows: NamedDependency[SharedRows],
@@ -99,7 +99,7 @@ async def list_rows(
     return await shared_rows.list(entity, after, limit)
 
 
-@get(_ROW, opt=PERSON)
+@get(_ROW, opt=READ)
 async def show_row(
     entity: FromPath[str], id_: FromPath[str], shared_rows: NamedDependency[SharedRows]
 ) -> RowView:
@@ -107,7 +107,7 @@ async def show_row(
     return await shared_rows.get(entity, row_id(id_))
 
 
-@put(_ROW, dto=WireBody[RowPut], return_dto=None, opt=PERSON)
+@put(_ROW, dto=WireBody[RowPut], return_dto=None, opt=WRITE)
 async def put_row(
     entity: FromPath[str],
     id_: FromPath[str],
@@ -118,7 +118,7 @@ async def put_row(
     return await shared_rows.put(entity, row_id(id_), data)
 
 
-@delete(_ROW, status_code=200, opt=PERSON)
+@delete(_ROW, status_code=200, opt=WRITE)
 async def delete_row(
     entity: FromPath[str],
     id_: FromPath[str],
@@ -129,7 +129,7 @@ async def delete_row(
     return await shared_rows.delete(entity, row_id(id_), base)
 
 
-@get(f"{_ROW}/history", opt=PERSON)
+@get(f"{_ROW}/history", opt=READ)
 async def row_history(
     entity: FromPath[str], id_: FromPath[str], shared_rows: NamedDependency[SharedRows]
 ) -> list[RowVersion]:
@@ -137,7 +137,7 @@ async def row_history(
     return await shared_rows.history(entity, row_id(id_))
 
 
-@get("/api/v1/conflicts", opt=PERSON)
+@get("/api/v1/conflicts", opt=READ)
 async def list_conflicts(
     shared_rows: NamedDependency[SharedRows], entity: FromQuery[str | None] = None
 ) -> list[ConflictView]:
@@ -145,7 +145,7 @@ async def list_conflicts(
     return await shared_rows.conflicts(entity)
 
 
-@get("/api/v1/decisions", opt=PERSON)
+@get("/api/v1/decisions", opt=READ)
 async def list_decisions(
     shared_rows: NamedDependency[SharedRows],
     entity: FromQuery[str | None] = None,
@@ -155,7 +155,7 @@ async def list_decisions(
     return await shared_rows.decisions(entity, limit)
 
 
-@get(_CONFLICT, opt=PERSON)
+@get(_CONFLICT, opt=READ)
 async def show_conflict(
     entity: FromPath[str], id_: FromPath[str], shared_rows: NamedDependency[SharedRows]
 ) -> Conflict:
@@ -163,7 +163,7 @@ async def show_conflict(
     return await shared_rows.conflict(entity, row_id(id_))
 
 
-@post(f"{_CONFLICT}/resolve", dto=WireBody[Resolve], return_dto=None, status_code=200, opt=PERSON)
+@post(f"{_CONFLICT}/resolve", dto=WireBody[Resolve], return_dto=None, status_code=200, opt=WRITE)
 async def resolve_conflict(
     request: AuthenticatedRequest,
     entity: FromPath[str],

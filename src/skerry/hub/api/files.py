@@ -8,7 +8,7 @@ from litestar.exceptions import InternalServerException
 from litestar.params import FromPath, FromQuery, JSONBody, SkipValidation
 from litestar.response import Stream
 
-from skerry.hub.api.auth import NODE, PERSON, AuthenticatedRequest
+from skerry.hub.api.auth import NODE, READ, AuthenticatedRequest
 from skerry.hub.api.blobs import by_range, checked_sha256
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.moments import moment
@@ -69,7 +69,7 @@ async def send_file(
     return state
 
 
-@get("/api/v1/files", opt=PERSON)
+@get("/api/v1/files", opt=READ)
 async def list_files(  # noqa: PLR0913 - one argument for each query parameter
     *,
     shelf: NamedDependency[Shelf],
@@ -86,7 +86,7 @@ async def list_files(  # noqa: PLR0913 - one argument for each query parameter
     return await shelf.list(wanted, limit)
 
 
-@get("/api/v1/files/{sha256:str}/content", opt=PERSON)
+@get("/api/v1/files/{sha256:str}/content", opt=READ)
 async def download_file(
     request: AuthenticatedRequest,
     sha256: FromPath[str],

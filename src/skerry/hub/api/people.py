@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.response import Stream
 
 import skerry
-from skerry.hub.api.auth import ANYONE, PERSON, AuthenticatedRequest
+from skerry.hub.api.auth import ANYONE, CONFIGURE, EXECUTE, READ, WRITE, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.sessions import LoginCodes
 from skerry.hub.backups.schedule import Schedule
@@ -66,19 +66,19 @@ async def healthz(
     return Health("ok", skerry.__version__, [problem for problem in problems if problem])
 
 
-@get("/api/v1/backups", opt=PERSON)
+@get("/api/v1/backups", opt=READ)
 async def show_backups(backups: NamedDependency[Schedule]) -> BackupStatus:
     """The hub's own backups, and which ones nodes rely on."""
     return await backups.status()
 
 
-@get("/api/v1/nodes", opt=PERSON)
+@get("/api/v1/nodes", opt=READ)
 async def list_nodes(nodes: NamedDependency[Nodes]) -> list[NodeView]:
     """Every node with its age."""
     return await nodes.list()
 
 
-@delete("/api/v1/nodes/{name:str}", status_code=200, opt=PERSON)
+@delete("/api/v1/nodes/{name:str}", status_code=200, opt=CONFIGURE)
 async def delete_node(
     name: FromPath[str],
     nodes: NamedDependency[Nodes],
@@ -92,19 +92,21 @@ async def delete_node(
     return deleted
 
 
-@post("/api/v1/tokens", dto=WireBody[TokenRequest], return_dto=None, status_code=200, opt=PERSON)
+@post("/api/v1/tokens", dto=WireBody[TokenRequest], return_dto=None, status_code=200, opt=CONFIGURE)
 async def create_token(data: JSONBody[TokenRequest], tokens: NamedDependency[Tokens]) -> TokenReply:
     """Makes an enrolment token; it is shown this once."""
     return await tokens.create(data.ttl)
 
 
-@post("/api/v1/login-codes", status_code=200, opt=PERSON)
-async def create_login_code(login_codes: NamedDependency[LoginCodes]) -> LoginCode:
-    """Makes a one-time address that signs a browser in."""
-    return await login_codes.issue()
+@post("/api/v1/login-codes", status_code=200, opt=READ)
+async def create_login_code(
+    request: AuthenticatedRequest, login_codes: NamedDependency[LoginCodes]
+) -> LoginCode:
+    """Makes a one-time address that signs a browser in: to look, for as long as the request's token is good."""
+    return await login_codes.issue(request.user.id)
 
 
-@get("/api/v1/workloads", opt=PERSON)
+@get("/api/v1/workloads", opt=READ)
 async def list_workloads(
     workloads: NamedDependency[Workloads], name: FromQuery[str | None] = None
 ) -> list[WorkloadView]:
@@ -112,7 +114,7 @@ async def list_workloads(
     return await workloads.list(name)
 
 
-@get("/api/v1/assignments", opt=PERSON)
+@get("/api/v1/assignments", opt=READ)
 async def list_assignments(
     workloads: NamedDependency[Workloads],
     workload: FromQuery[str | None] = None,
@@ -122,7 +124,7 @@ async def list_assignments(
     return await workloads.assignments(workload, node)
 
 
-@put("/api/v1/workloads", dto=WireBody[Apply], return_dto=None, opt=PERSON)
+@put("/api/v1/workloads", dto=WireBody[Apply], return_dto=None, opt=WRITE)
 async def apply_workloads(
     request: AuthenticatedRequest,
     data: JSONBody[Apply],
@@ -135,7 +137,7 @@ async def apply_workloads(
     return reply
 
 
-@delete("/api/v1/workloads/{name:str}", opt=PERSON)
+@delete("/api/v1/workloads/{name:str}", opt=WRITE)
 async def delete_workload(
     request: AuthenticatedRequest,
     name: FromPath[str],
@@ -147,7 +149,7 @@ async def delete_workload(
     changes.announce()
 
 
-@post("/api/v1/workloads/{name:str}/restart", status_code=204, opt=PERSON)
+@post("/api/v1/workloads/{name:str}/restart", status_code=204, opt=EXECUTE)
 async def restart_workload(
     name: FromPath[str],
     workloads: NamedDependency[Workloads],
@@ -158,7 +160,7 @@ async def restart_workload(
     changes.announce()
 
 
-@get("/api/v1/models", opt=PERSON)
+@get("/api/v1/models", opt=READ)
 async def list_models(
     models: NamedDependency[Models], name: FromQuery[str | None] = None
 ) -> list[ModelView]:
@@ -166,13 +168,13 @@ async def list_models(
     return await models.list(name)
 
 
-@delete("/api/v1/models/{name:str}", opt=PERSON)
+@delete("/api/v1/models/{name:str}", opt=WRITE)
 async def delete_model(name: FromPath[str], models: NamedDependency[Models]) -> None:
     """Forgets a model that no workload names."""
     await models.delete(name)
 
 
-@post("/api/v1/workloads/{name:str}/update/pause", status_code=204, opt=PERSON)
+@post("/api/v1/workloads/{name:str}/update/pause", status_code=204, opt=EXECUTE)
 async def pause_update(
     name: FromPath[str],
     rollouts: NamedDependency[Rollouts],
@@ -183,7 +185,7 @@ async def pause_update(
     changes.announce()
 
 
-@post("/api/v1/workloads/{name:str}/update/resume", status_code=204, opt=PERSON)
+@post("/api/v1/workloads/{name:str}/update/resume", status_code=204, opt=EXECUTE)
 async def resume_update(
     name: FromPath[str],
     rollouts: NamedDependency[Rollouts],
@@ -194,7 +196,7 @@ async def resume_update(
     changes.announce()
 
 
-@post("/api/v1/workloads/{name:str}/update/abort", status_code=204, opt=PERSON)
+@post("/api/v1/workloads/{name:str}/update/abort", status_code=204, opt=EXECUTE)
 async def abort_update(
     request: AuthenticatedRequest,
     name: FromPath[str],
@@ -206,7 +208,7 @@ async def abort_update(
     changes.announce()
 
 
-@get("/api/v1/workloads/{name:str}/history", opt=PERSON)
+@get("/api/v1/workloads/{name:str}/history", opt=READ)
 async def workload_history(
     name: FromPath[str], workloads: NamedDependency[Workloads]
 ) -> list[WorkloadVersion]:
@@ -219,7 +221,7 @@ async def workload_history(
     dto=WireBody[Rollback],
     return_dto=None,
     status_code=200,
-    opt=PERSON,
+    opt=EXECUTE,
 )
 async def roll_workload_back(
     request: AuthenticatedRequest,
@@ -234,13 +236,13 @@ async def roll_workload_back(
     return reply
 
 
-@get("/api/v1/storage", opt=PERSON)
+@get("/api/v1/storage", opt=READ)
 async def read_storage(storage: NamedDependency[Storage]) -> StorageReport:
     """What uses the hub's disk, and why it is kept."""
     return await storage.report()
 
 
-@get("/api/v1/nodes/{node:str}/logs/{workload:str}", media_type=MediaType.TEXT, opt=PERSON)
+@get("/api/v1/nodes/{node:str}/logs/{workload:str}", media_type=MediaType.TEXT, opt=READ)
 async def tail_log(  # noqa: PLR0913 - one argument for each query parameter
     *,
     request: AuthenticatedRequest,

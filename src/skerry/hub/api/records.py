@@ -14,7 +14,7 @@ from litestar.params import FromQuery
 from litestar.response import Stream
 
 from skerry.core.completeness import FACTOR
-from skerry.hub.api.auth import PERSON
+from skerry.hub.api.auth import READ
 from skerry.hub.api.moments import moment
 from skerry.hub.data.completeness import Asked as AskedSeries
 from skerry.hub.data.completeness import Completeness
@@ -42,7 +42,7 @@ def _asked(
     )
 
 
-@get("/api/v1/records", opt=PERSON)
+@get("/api/v1/records", opt=READ)
 async def list_records(
     *,
     record_query: NamedDependency[RecordQuery],
@@ -59,7 +59,7 @@ async def list_records(
     return await record_query.records(limit, **asked)
 
 
-@get("/api/v1/records/export", opt=PERSON)
+@get("/api/v1/records/export", opt=READ)
 async def export_records(
     *, record_export: NamedDependency[RecordExport], asked: NamedDependency[Asked]
 ) -> Stream:
@@ -68,7 +68,7 @@ async def export_records(
     return Stream(_written(lines), media_type="application/x-ndjson")
 
 
-@get("/api/v1/records/completeness", opt=PERSON)
+@get("/api/v1/records/completeness", opt=READ)
 async def report_completeness(  # noqa: PLR0913 - one argument for each query parameter
     *,
     completeness: NamedDependency[Completeness],

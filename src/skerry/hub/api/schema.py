@@ -26,7 +26,11 @@ Json = dict[str, object]
 _REFERENCE = "#/components/schemas/{name}"
 _SECURITY: Json = {
     "node": {"type": "http", "scheme": "bearer", "description": "«node id».«secret»"},
-    "person": {"type": "http", "scheme": "bearer", "description": "the administrator's token"},
+    "person": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "the administrator's token, or an API token whose role has the permission that is named",
+    },
 }
 
 
@@ -81,12 +85,12 @@ def _operations(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str, HTTPRou
 
 def _operation(handler: HTTPRouteHandler, schemas: Schemas) -> Json:
     signature = handler.parsed_fn_signature
-    permission = handler.opt.get("permission")
+    permission = handler.opt["permission"]
     operation: Json = {
         "operationId": handler.handler_name,
         "summary": (handler.fn.__doc__ or "").strip().partition("\n")[0],
         "tags": [permission],
-        "security": [] if permission == "anyone" else [{permission: []}],
+        "security": _security(permission),
         "parameters": list(_parameters(_asked_for(handler), schemas)),
         "responses": {
             str(handler.status_code): _success(signature.return_type.annotation, schemas),
@@ -98,6 +102,17 @@ def _operation(handler: HTTPRouteHandler, schemas: Schemas) -> Json:
         content = _json(schemas.of(body.annotation))
         operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _security(permission: str) -> list[Json]:
+    """A person's permission stands where OpenAPI has the roles that a route needs."""
+    match permission:
+        case "anyone":
+            return []
+        case "node":
+            return [{"node": []}]
+        case _:
+            return [{"person": [permission]}]
 
 
 def _asked_for(handler: HTTPRouteHandler) -> Iterator[tuple[str, FieldDefinition]]:

@@ -1,7 +1,7 @@
 """Browser sessions: a signed cookie that expires, and one-time codes that start a session.
 
-The signing key comes from the admin token, so a new token ends every session. Cookies do not know
-ports: the name carries a fingerprint of the key so that two hubs of one machine keep their sessions apart.
+Both are somebody's: the administrator's, or of an API token, by its name. The signing key comes from the admin token, so
+a new one ends every session. Cookies do not know ports: the name carries a fingerprint of the key so that two hubs of one machine keep their sessions apart.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ SESSION_SECONDS = 7 * 86_400
 CODE_SECONDS = 10 * 60
 
 
-def sign(expires: int, key: bytes) -> str:
-    """The cookie of a session that ends at `expires` (seconds since 1970)."""
-    return f"{expires}.{hmac.digest(key, str(expires).encode(), 'sha256').hex()}"
+def sign(expires: int, who: str, key: bytes) -> str:
+    """The cookie of a session of `who` that ends at `expires` (seconds since 1970)."""
+    said = f"{expires}.{who}"
+    return f"{said}.{hmac.digest(key, said.encode(), 'sha256').hex()}"
 
 
-def expiry(cookie: str, key: bytes) -> int | None:
-    """When the session of `cookie` ends (seconds since 1970), or None when it was not signed with `key`."""
-    text, _, _ = cookie.partition(".")
+def signed(cookie: str, key: bytes) -> tuple[int, str] | None:
+    """When the session of `cookie` ends (seconds since 1970), and whose it is; None when it was not signed with `key`."""
+    text, _, rest = cookie.partition(".")
+    who = rest.partition(".")[0]
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         return None
     expires = int(text)
-    return expires if hmac.compare_digest(sign(expires, key).encode(), cookie.encode()) else None
+    right = hmac.compare_digest(sign(expires, who, key).encode(), cookie.encode())
+    return (expires, who) if right else None
 
 
 class Sessions:
@@ -44,14 +47,14 @@ class Sessions:
         self._clock = clock
         self.cookie_name = f"skerry_{hashlib.sha256(self._key).hexdigest()[:8]}"
 
-    def issue(self) -> str:
+    def issue(self, who: str) -> str:
         """A cookie for SESSION_SECONDS from now."""
-        return sign(self._now() + SESSION_SECONDS, self._key)
+        return sign(self._now() + SESSION_SECONDS, who, self._key)
 
-    def valid(self, cookie: str) -> bool:
-        """Whether this hub signed the cookie and it has not ended."""
-        expires = expiry(cookie, self._key)
-        return expires is not None and expires > self._now()
+    def holder(self, cookie: str) -> str | None:
+        """Whose session it is; None when this hub has not signed the cookie, or it has ended."""
+        found = signed(cookie, self._key)
+        return found[1] if found is not None and found[0] > self._now() else None
 
     def _now(self) -> int:
         return self._clock.wall_ns() // NS
@@ -64,10 +67,10 @@ class LoginCodes:
         self._store = store
         self._clock = clock
 
-    async def issue(self) -> LoginCode:
-        """A code that can be used once within CODE_SECONDS, as the address that the browser opens."""
+    async def issue(self, who: str) -> LoginCode:
+        """A code that begins a session of `who` once within CODE_SECONDS, as the address that the browser opens."""
         now, code = self._clock.wall_ns(), random_token()
-        row = {"hash": secret_hash(code), "expires_at": now + CODE_SECONDS * NS}
+        row = {"hash": secret_hash(code), "expires_at": now + CODE_SECONDS * NS, "who": who}
 
         def work(connection: Connection) -> None:
             connection.execute(delete(login_code).where(login_code.c.expires_at <= now))
@@ -76,9 +79,16 @@ class LoginCodes:
         await self._store.write(work)
         return LoginCode(f"/login?code={code}", now + CODE_SECONDS * NS)
 
-    async def use(self, code: str) -> bool:
-        """Whether the code was good; it is not good a second time."""
-        used = delete(login_code).where(
-            login_code.c.hash == secret_hash(code), login_code.c.expires_at > self._clock.wall_ns()
+    async def use(self, code: str) -> str | None:
+        """Whose session the code begins; None when it was not good. It is not good a second time."""
+        used = (
+            delete(login_code)
+            .where(
+                login_code.c.hash == secret_hash(code),
+                login_code.c.expires_at > self._clock.wall_ns(),
+            )
+            .returning(login_code.c.who)
         )
-        return await self._store.write(lambda connection: connection.execute(used).rowcount == 1)
+        return await self._store.write(
+            lambda connection: connection.execute(used).scalar_one_or_none()
+        )

@@ -6,13 +6,13 @@ from litestar import Router, put
 from litestar.di import NamedDependency
 from litestar.params import FromQuery
 
-from skerry.hub.api.auth import PERSON, AuthenticatedRequest
+from skerry.hub.api.auth import WRITE, AuthenticatedRequest
 from skerry.hub.changes import Changes
 from skerry.hub.sync.carrying import Carrying
 from skerry.wire.stick import BlockTaken
 
 
-@put("/api/v1/stick", opt=PERSON)
+@put("/api/v1/stick", opt=WRITE)
 async def take_block(
     request: AuthenticatedRequest,
     carrying: NamedDependency[Carrying],

@@ -20,7 +20,7 @@ from litestar.static_files import create_static_files_router
 
 from skerry.hub.api.auth import (
     ANYONE,
-    PERSON,
+    READ,
     AuthenticatedRequest,
     Authenticator,
     NotAuthenticated,
@@ -48,7 +48,7 @@ class LoginForm:
     token: str = ""
 
 
-@get("/", opt=PERSON, media_type=MediaType.HTML)
+@get("/", opt=READ, media_type=MediaType.HTML)
 async def page(
     board: NamedDependency[Board], templates: NamedDependency[Templates]
 ) -> Response[str]:
@@ -56,7 +56,7 @@ async def page(
     return _html(templates.render("page.html", fragments=await board.fragments()))
 
 
-@get("/live", opt=PERSON)
+@get("/live", opt=READ)
 async def live(board: NamedDependency[Board], changes: NamedDependency[Changes]) -> Stream:
     """Fragments of the page as server-sent events, whenever they differ from what was sent last."""
     return Stream(_updates(board, changes), media_type="text/event-stream", headers=_NEVER_STORED)
@@ -72,8 +72,9 @@ async def login_form(
     """Signs in with a one-time code, or asks for the token."""
     if code is None:
         return _html(templates.render("login.html", problem=""))
-    if await login_codes.use(code):
-        return _signed_in(sessions)
+    who = await login_codes.use(code)
+    if who is not None:
+        return _signed_in(sessions, who)
     problem = "This link was used before or is too old. Sign in with the token instead."
     return _html(templates.render("login.html", problem=problem), status=401)
 
@@ -85,10 +86,11 @@ async def log_in(
     authenticator: NamedDependency[Authenticator],
     sessions: NamedDependency[Sessions],
 ) -> Response[str] | Redirect:
-    """Signs in with the administrator's token."""
-    if authenticator.is_admin_token(data.token.strip()):
-        return _signed_in(sessions)
-    problem = "That is not the token of this hub."
+    """Signs in with the administrator's token, or an API token."""
+    person = await authenticator.person(data.token.strip())
+    if person is not None and person.kind == "person":
+        return _signed_in(sessions, person.id)
+    problem = "That is no token of this hub, or not any more."
     return _html(templates.render("login.html", problem=problem), status=401)
 
 
@@ -128,8 +130,8 @@ def _html(text: str, status: int = 200) -> Response[str]:
     return Response(text, media_type=MediaType.HTML, status_code=status, headers=_NEVER_STORED)
 
 
-def _signed_in(sessions: Sessions) -> Redirect:
-    cookie = _cookie(sessions, sessions.issue(), max_age=SESSION_SECONDS)
+def _signed_in(sessions: Sessions, who: str) -> Redirect:
+    cookie = _cookie(sessions, sessions.issue(who), max_age=SESSION_SECONDS)
     return Redirect("/", status_code=303, cookies=[cookie], headers=_NEVER_STORED)
 
 

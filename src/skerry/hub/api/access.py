@@ -1,0 +1,44 @@
+"""API tokens of people over HTTP, for `skerry access token`. See docs/operate/access.md."""
+
+from __future__ import annotations
+
+from litestar import Router, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from skerry.hub.api.auth import CONFIGURE, AuthenticatedRequest
+from skerry.hub.api.bodies import WireBody
+from skerry.hub.trust.api_tokens import ApiTokens
+from skerry.wire.access import AccessTokenReply, AccessTokenRequest, AccessTokenView
+
+_TOKENS = "/api/v1/access/tokens"
+
+
+@post(_TOKENS, dto=WireBody[AccessTokenRequest], return_dto=None, status_code=200, opt=CONFIGURE)
+async def create_access_token(
+    request: AuthenticatedRequest,
+    data: JSONBody[AccessTokenRequest],
+    api_tokens: NamedDependency[ApiTokens],
+) -> AccessTokenReply:
+    """Makes an API token of a person or a program; it is shown this once."""
+    return await api_tokens.create(data, request.user.id)
+
+
+@get(_TOKENS, opt=CONFIGURE)
+async def list_access_tokens(api_tokens: NamedDependency[ApiTokens]) -> list[AccessTokenView]:
+    """Every API token that there is or was, without the token."""
+    return await api_tokens.list()
+
+
+@delete(f"{_TOKENS}/{{name:str}}", status_code=200, opt=CONFIGURE)
+async def revoke_access_token(
+    name: FromPath[str], api_tokens: NamedDependency[ApiTokens]
+) -> AccessTokenView:
+    """Takes an API token back: it is refused from the next request on."""
+    return await api_tokens.revoke(name)
+
+
+def access_routes() -> Router:
+    """Every route about API tokens."""
+    handlers = [create_access_token, list_access_tokens, revoke_access_token]
+    return Router("/", route_handlers=handlers)
