@@ -230,7 +230,7 @@ async def test_nobody_there(short_dir: Path, token_file: Path) -> None:
     async with hub_api("http://127.0.0.1:1", token_file) as hub:
         with pytest.raises(Unreachable, match=r"connection refused. Start it with «skerry up»"):
             await hub.get("/healthz", Health)
-    with pytest.raises(Unreachable, match=r"no administrator's token at /nowhere"):
+    with pytest.raises(Unreachable, match=r"no token at /nowhere"):
         async with hub_api("http://127.0.0.1:1", Path("/nowhere")):
             pass
     with pytest.raises(InvalidInput, match=r"UNIX sockets take at most 107"):

@@ -35,6 +35,7 @@ COMMANDS = {
     "storage": "storage",
     "hub": "hub",
     "token": "hub",
+    "access": "access",
     "config": "config",
     "db": "db",
     "context": "context",

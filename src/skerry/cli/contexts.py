@@ -20,7 +20,7 @@ DEFAULT = "default"
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Where commands go. `token_file` holds the administrator's token of `hub`, `data_dir` is the node's.
+    """Where commands go. `token_file` holds the token for `hub`: the administrator's, or an API token. `data_dir` is the node's.
 
     `hub_dir` is the hub's own data directory; None: it is not on this machine, or nobody has said where.
     """

@@ -255,7 +255,7 @@ class Api:
 
 @contextlib.asynccontextmanager
 async def hub_api(url: str, token_file: Path) -> AsyncIterator[Api]:
-    """The hub at `url`, as its administrator. Raises Unreachable when the token cannot be read."""
+    """The hub at `url`, as whoever has the token. Raises Unreachable when the token cannot be read."""
     what = f"the hub at {url}"
     token = _read_token(token_file, what)
     async with _session(
@@ -319,7 +319,7 @@ def _read_token(path: Path, what: str) -> str:
     except OSError as error:
         raise Unreachable(
             what,
-            f"no administrator's token at {path} ({error.strerror})",
+            f"no token at {path} ({error.strerror})",
             "Start the hub with «skerry up» or «skerry hub run», or name the file with --token-file.",
         ) from error
     if not token.isascii() or len(token.split()) != 1:

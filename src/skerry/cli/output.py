@@ -34,6 +34,7 @@ _PHASE_STYLES = {
     "pending": "cyan", "starting": "cyan", "stopping": "cyan", "polling": "cyan", "create": "green",
     "backoff": "yellow", "warning": "yellow", "change": "yellow", "standalone": "yellow", "never": "yellow",
     "tripped": "red", "failed": "red", "offline": "red", "failing": "red", "delete": "red",
+    "valid": "green", "expired": "yellow", "revoked": "dim",
     "stopped": "dim", "skipped": "dim", "unchanged": "dim", "unknown": "yellow",
 }  # fmt: skip
 

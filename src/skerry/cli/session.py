@@ -106,9 +106,7 @@ _OPTIONS = {
         str | None, typer.Option(help="The context to use instead of the current one.")
     ],
     "hub": Annotated[str | None, typer.Option(metavar="URL", help="The hub to ask.")],
-    "token_file": Annotated[
-        Path | None, typer.Option(help="The file with the hub's administrator token.")
-    ],
+    "token_file": Annotated[Path | None, typer.Option(help="The file with the token for the hub.")],
     "data_dir": Annotated[Path | None, typer.Option(help="The data directory of the node to ask.")],
     "output": FormOption,
 }
