@@ -246,3 +246,27 @@ async def test_people_edit_what_they_have_not_seen_the_node_edit(site: RowsSite)
     await eventually(both.node.sent_all, "the hub has the node's edits")
     await both.edit_at_hub()
     await both.check(HUB_HAS_NOT_SEEN_THE_NODES)
+
+
+@pytest.mark.guarantee("G1")
+async def test_rows_that_come_before_their_declaration_are_judged_by_it(site: RowsSite) -> None:
+    """The lane of declarations is held up; at the hub nobody has declared the entity, and somebody writes rows of it."""
+    node = await site.node("one")
+    await node.rows.declare("central", Declaration("central_wins"))
+    await site.edit_at_hub("central", [Edit("a", 0, 0, "put", msgspec.Raw(b'{"by":"the hub"}'))])
+    await node.program.put("central", "a", b'{"by":"the node"}')
+    node.way.refusing.add("rows-high")
+    node.sync_on()
+
+    async def judged() -> bool:
+        return await node.rows.unsent("central") == 0
+
+    await eventually(judged, "the hub has judged the node's edit")
+    assert await site.dump("central") == {"a": b'{"by":"the hub"}'}
+    assert [(each.body, each.why) for each in await site.history("central")] == [
+        (b'{"by":"the node"}', "lost")
+    ]
+    node.way.refusing.clear()
+    await site.equal()
+    assert len(await site.dump("entity")) == 1
+    assert node.heard("skerry.sync.conflict")

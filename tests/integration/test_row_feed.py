@@ -201,6 +201,20 @@ async def test_a_version_that_came_before_an_older_answer_is_pulled_at_once(
     assert news.count == 1
 
 
+async def test_a_conflict_may_have_been_decided_before_its_answer_is_here(
+    node: SharedNode, feed: RowFeed, news: Bell
+) -> None:
+    """The pull that brought the decision did not know of the conflict, so there has to be one that does."""
+    await node.program.put(NAME, "a", b'{"x":1}')
+    outgoing = await feed.unit(LanePoint())
+    assert outgoing is not None
+    await node.pull(NAME, of_hub("a", 9, b'{"x":9}'))
+    waits = [Judged(0, "conflict", of_hub("a", 9, b'{"x":9}'))]
+    judged = msgspec.Raw(msgspec.json.encode(waits))
+    await feed.confirm(PushReply("ok", outgoing.through, 0, revs=[9], judged=judged))
+    assert news.count == 1
+
+
 async def test_what_the_end_of_the_agent_interrupts_is_told_after_its_start(
     node: SharedNode, memory_dir: Path, manual_clock: ManualClock
 ) -> None:

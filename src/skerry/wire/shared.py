@@ -77,11 +77,16 @@ class Edit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     base_body: msgspec.Raw = msgspec.field(default_factory=_null)
 
 
-class EditFrame(msgspec.Struct, frozen=True):
-    """Edits of one entity, frozen for sending: the bytes of one frame of a row lane."""
+class EditFrame(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Edits of one entity, frozen for sending: the bytes of one frame of a row lane.
+
+    `declared` is the node's edit of the entity's declaration, where the hub may not have it yet: lanes overtake each other,
+    and it has to judge these edits by it. The edit goes on its own lane, too.
+    """
 
     entity: str
     edits: list[Edit]
+    declared: Edit | None = None
 
 
 class SharedRow(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -105,6 +105,7 @@ class _Edit(Edit, frozen=True, array_like=True):
 class _EditFrame(EditFrame, frozen=True):
     entity: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$(?!\n)")]
     edits: list[_Edit]  # type: ignore[assignment]  # narrower, and frozen
+    declared: _Edit | None = None
 
 
 @dataclass(frozen=True)

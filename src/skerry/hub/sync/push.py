@@ -187,16 +187,20 @@ class Receiver:
     ) -> _Taken:
         unit, frames = arrival.unit, arrival.frames.edits
         lane = Whose(arrival.node_id, unit.incarnation, unit.lane)
+        brought = rows_push.take_declarations(
+            connection, frames[start:], arrival.node_id, arrival.at
+        )
+        by_hub = self._declarations.hold(connection, brought, arrival.at)
         rows = rows_push.take(connection, lane, unit.first, frames, start, arrival.at)
         told = {"revs": rows.revs, "judged": msgspec.Raw(encode(rows.judged))}
-        by_hub = False
         if DECLARATIONS in rows.entities:
             declared = [
                 edit.id for each in frames if each.entity == DECLARATIONS for edit in each.edits
             ]
-            by_hub = self._declarations.hold(connection, declared, arrival.at)
+            by_hub = self._declarations.hold(connection, declared, arrival.at) or by_hub
         reply = msgspec.structs.replace(taken.reply, **told)
-        return replace(taken, reply=reply, entities=rows.entities, by_hub=by_hub)
+        entities = {*rows.entities, DECLARATIONS} if brought else rows.entities
+        return replace(taken, reply=reply, entities=entities, by_hub=by_hub)
 
     def _merge(
         self, connection: Connection, arrival: _Arrival, start: int

@@ -62,6 +62,17 @@ def take(
     return RowsTaken(revs, judged, entities)
 
 
+def take_declarations(
+    connection: Connection, frames: Sequence[EditFrame], node_id: str, at: int
+) -> list[str]:
+    """Takes what frames bring of how their entities are declared; returns these. Raises InvalidInput as `take`."""
+    edits = [frame.declared for frame in frames if frame.declared is not None]
+    if edits:
+        locks.of_fleet(connection)
+        apply(connection, [EditFrame(DECLARATIONS, edits)], node_id, at)
+    return [edit.id for edit in edits]
+
+
 def apply(
     connection: Connection, frames: Sequence[EditFrame], origin: str, at: int, who: str = ""
 ) -> tuple[list[Fate], set[str]]:

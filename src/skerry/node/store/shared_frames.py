@@ -258,7 +258,8 @@ class SharedFrames:
         waiting = self._waiting(db, entity, most)
         if not waiting.edits:
             return False
-        frame = EditFrame(entity, waiting.opened(self._table, entity))
+        edits = waiting.opened(self._table, entity)
+        frame = EditFrame(entity, edits, self._unsent_declaration(db, entity))
         body = encode(frame)
         before = self._newest(db, lane)
         n, chain = before.n + 1, extend(before.chain, body)
@@ -266,6 +267,13 @@ class SharedFrames:
         db.execute(SQL["put_frame"], (lane, n, chain, entity, waiting.first, waiting.last, stored))
         self._served[lane] = entity
         return True
+
+    def _unsent_declaration(self, db: sqlite3.Connection, entity: str) -> Edit | None:
+        held = None if entity == DECLARATIONS else self._table.row(db, DECLARATIONS, entity)
+        if held is None or held.deleted or not held.queued:
+            return None
+        body = msgspec.Raw(self._table.body(DECLARATIONS, held))
+        return Edit(entity, held.rev, held.hlc, "put", body)
 
     def _waiting(self, db: sqlite3.Connection, entity: str, most: int) -> _Waiting:
         """The edits that come next, as many as fit into a frame; one always does."""

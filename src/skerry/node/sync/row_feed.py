@@ -151,8 +151,9 @@ class RowFeed:
             except Transient:  # a full disk: it is taken over later
                 self._answer = answer
                 raise
-            if self._pulled.wants_any():
-                self._news.ring()  # they came while the answer was on its way, and the schedule is far off
+            if self._pulled.wants_any() or any(one.outcome == "conflict" for one in answer.judged):
+                # What has come meanwhile, or has been decided, is not known of before: the schedule is far off.
+                self._news.ring()
             if notes:
                 await self._tell_all(notes)
         elif freeze:
