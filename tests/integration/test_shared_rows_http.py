@@ -109,6 +109,22 @@ async def test_nodes_pull_compare_and_people_decide(tmp_path: Path) -> None:
         assert history[-1].decision == decision
 
 
+async def test_a_decision_is_noted_under_the_name_of_the_token(tmp_path: Path) -> None:
+    path = "/api/v1/conflicts/recipe/r"
+    async with (
+        running_hub(tmp_path) as hub,
+        in_conflict(hub),
+        aiohttp.ClientSession(hub.address) as session,
+    ):
+        ann = Caller(session, await hub.access_token("ann", "admin"))
+        night = Caller(session, await hub.access_token("night", "operator"))
+        await night.ask("POST", f"{path}/resolve", Resolve("node"), status=403)
+        await ann.ask("POST", f"{path}/resolve", Resolve("node"))
+        found = await night.ask("GET", "/api/v1/decisions?entity=recipe")
+        [decision] = decode(found, list[Decision], "")
+        assert (decision.where, decision.who) == ("hub", "ann")
+
+
 async def test_any_id_can_be_in_a_path(tmp_path: Path) -> None:
     """Slashes, escaped escapes and what else may be in one, wherever a path has an id."""
     ids = ["a/b", "/a//b/", "a%2Fb", "ä ?#&=+;", "rows/history", "a/b/resolve"]

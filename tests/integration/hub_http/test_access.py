@@ -79,6 +79,20 @@ async def test_a_token_that_has_expired_is_refused_at_the_next_request(
     assert words.startswith("cannot use this route: token «ci» was good until 2")
 
 
+async def test_what_is_open_to_everybody_asks_no_database_who_comes(
+    hub: RunningHub, client: Client, tmp_path: Path
+) -> None:
+    token = await hub.access_token("ci", "monitor")
+    cookie = await signed_in(client, token)
+    with contextlib.closing(sqlite3.connect(tmp_path / "hub.db")) as database, database:
+        database.execute("ALTER TABLE api_token RENAME TO out_of_reach")
+    for headers in (token, cookie):
+        await text_of(client, "GET", "/healthz", 200, headers)
+        await text_of(client, "GET", "/static/page.css", 200, headers)
+        await problem(client, "GET", NODES, 503, headers)
+    await text_of(client, "GET", NODES, 200, hub.person)
+
+
 async def test_tokens_are_listed_without_their_secrets(hub: RunningHub, client: Client) -> None:
     await hub.access_token("ci", "monitor", ttl=60.0)
     boss = await hub.access_token("boss", "admin")

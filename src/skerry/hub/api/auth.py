@@ -56,7 +56,7 @@ class Misdirected(SkerryError):
 class Principal:
     """Who is asking. `id` is the node's id, the name of the person's token, or empty; `role` is a person's.
 
-    `fault` says why somebody who was known is nobody.
+    Where anyone may come, everybody is nobody. `fault` says why somebody who was known is nobody.
     """
 
     kind: Literal["node", "person", "nobody"]
@@ -102,10 +102,12 @@ class Authenticator:
         """
         self._check_host(connection)
         needed: Needed | None = handler.opt.get("permission")
+        if needed == "anyone":
+            # Nobody is looked up, so these answer without a database.
+            connection.scope["user"] = self._nobody()
+            return
         principal = await self._principal(connection)
         connection.scope["user"] = principal
-        if needed == "anyone":
-            return
         if needed is None:
             raise NotAllowed("cannot use this route: it declares no permission")
         wanted = "node" if needed == "node" else "person"
