@@ -224,7 +224,8 @@ class Answer:
                 self._become(row, hubs)
                 return
             if verdict.outcome == "merged" and verdict.loser != now:  # else the hub is to keep it
-                now = msgspec.structs.replace(verdict.version, hlc=self._rows.hlc.tick())
+                clock = max(self._rows.hlc.tick(), verdict.version.hlc + 1)
+                now = msgspec.structs.replace(verdict.version, hlc=clock)
             elif verdict.outcome != "edit":
                 base = msgspec.structs.replace(sent, rev=UNNUMBERED)
         hubs_mark = mark_of(row.id, hubs)
