@@ -26,6 +26,13 @@ class HybridClock:
         self._last = time_after(self._clock.wall_ns(), self._last)
         return self._last
 
+    def tick_after(self, known: int) -> int:
+        """As `tick`, of a change made on something that is of `known`: later than that, too, however far ahead it is.
+
+        The clock itself does not follow it there.
+        """
+        return max(self.tick(), known + 1)
+
     @property
     def last(self) -> int:
         """The latest that was ticked or observed: `seen` of the next process."""

@@ -224,7 +224,7 @@ class Answer:
                 self._become(row, hubs)
                 return
             if verdict.outcome == "merged" and verdict.loser != now:  # else the hub is to keep it
-                clock = max(self._rows.hlc.tick(), verdict.version.hlc + 1)
+                clock = self._rows.hlc.tick_after(verdict.version.hlc)
                 now = msgspec.structs.replace(verdict.version, hlc=clock)
             elif verdict.outcome != "edit":
                 base = msgspec.structs.replace(sent, rev=UNNUMBERED)

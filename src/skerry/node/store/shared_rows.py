@@ -210,9 +210,8 @@ class SharedRows:
 
         Each edit is later than the row that it is made on, however slow this node's clock is.
         """
-        now = self.hlc.tick()
         made_on = max((held[row_id].hlc for row_id, _ in rows if row_id in held), default=0)
-        clock, through = max(now, made_on + 1), frozen_through(db, entity)
+        clock, through = self.hlc.tick_after(made_on), frozen_through(db, entity)
         edit = _Edit(clock, self._node_id, deleted, settles, through)
         clean = [
             one for row_id, _ in rows if (one := held.get(row_id)) is not None and not one.queued
@@ -227,7 +226,7 @@ class SharedRows:
         ]
         bodies = (body for _, body in rows)
         self.table.put(db, entity, zip(edited, bodies, strict=True))
-        db.execute(SQL["set_hlc"], (now, entity))
+        db.execute(SQL["set_hlc"], (self.hlc.last, entity))
         return edited
 
     def drop_unseen(self, db: sqlite3.Connection, entity: str, held: Held) -> bool:
