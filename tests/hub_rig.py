@@ -109,7 +109,7 @@ class HubRig:
             self.store, Ages(measurement=7 * DAY, event=30 * DAY, gap=30 * DAY, file=30 * DAY)
         )
         self.greeter = Greeter(self.store, clock)
-        self.readers = Readers(lambda node_id: self._notify(node_id, News(rows=True)))
+        self.readers = Readers(self._notify_rows)
         self.receiver = Receiver(
             self.store, self.ingest, self.nodes, self._notify, self.readers.changed
         )
@@ -124,6 +124,10 @@ class HubRig:
     def _notify(self, node_id: str, news: News = ALL_NEWS) -> None:
         self.news.append(node_id)
         self._tell(node_id, news)
+
+    def _notify_rows(self, node_id: str) -> bool:
+        self._notify(node_id, News(rows=True))
+        return True
 
     async def start(self) -> None:
         self.store.start()

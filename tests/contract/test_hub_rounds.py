@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import Connection
 from tests.hub_rig import HubRig
 from tests.rows_site import RowsSite, SiteNode, rows_site
 from tests.shared_rows import RowNode, put
@@ -108,3 +111,28 @@ class TestANode:
 
 async def _has(node: SiteNode, row_id: str) -> bool:
     return row_id in await node.dump("recipe")
+
+
+async def test_a_change_during_the_first_round_is_told(
+    hub: HubRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is of a moment before it, so the node must be known as a reader by then."""
+    writer, loop = RowNode(hub, "a"), asyncio.get_running_loop()
+    is_read, goes_on = asyncio.Event(), threading.Event()
+    of_state = hub.feed.answer_within
+
+    def answer(connection: Connection, node_id: str, pull: Pull) -> PullReply | None:
+        found = of_state(connection, node_id, pull)
+        loop.call_soon_threadsafe(is_read.set)
+        goes_on.wait()
+        return found
+
+    monkeypatch.setattr(hub.feed, "answer_within", answer)
+    first = Round(Pull(None, ""), RowsPull({"recipe": ""}))
+    asking = asyncio.create_task(hub.rounds.answer("n", first))
+    await is_read.wait()
+    hub.news.clear()
+    await writer.push("recipe", put("r", {"n": 1}))
+    goes_on.set()
+    rows = (await asking).rows.parts[0].rows
+    assert rows or "n" in hub.news

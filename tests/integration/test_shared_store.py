@@ -361,20 +361,36 @@ async def test_a_frame_of_a_transaction_that_was_undone_is_not_sent(node: Shared
     assert node.pulled.digest(NAME) == sums_of(("a", 5, b'{"n":2}'))
 
 
+@pytest.mark.parametrize("seconds", [20, 3600], ids=["a little", "an hour"])
 async def test_an_edit_is_later_than_the_row_of_another_that_it_is_made_on(
-    memory_dir: Path, manual_clock: ManualClock
+    memory_dir: Path, manual_clock: ManualClock, seconds: int
 ) -> None:
-    """Also after a start, with a clock that is slow."""
+    """Also after a start, and however slow the node's clock is."""
     node = SharedNode(memory_dir, manual_clock)
     await node.rows.declare(NAME, Declaration())
-    ahead = ((manual_clock.wall_ns() // 1_000_000) + 20_000) << 16
+    ahead = (manual_clock.wall_ns() // 1_000_000 + seconds * 1000) << 16
     await node.pull(NAME, of_hub("a", 7, b'{"x":1}', hlc=ahead), of_hub("b", 8, b"{}", hlc=ahead))
     node.close()
     node = SharedNode(memory_dir, manual_clock)
     await node.program.put(NAME, "a", b'{"x":2}')
     await node.program.delete(NAME, "b")
-    assert [(edit.kind, edit.hlc > ahead) for edit in await node.push()] == [
-        ("put", True),
-        ("delete", True),
-    ]
+    edits = [(edit.kind, edit.hlc > ahead) for edit in await node.push()]
+    assert edits == [("put", True), ("delete", True)]
+    node.close()
+
+
+async def test_a_row_made_anew_is_later_than_its_deletion(
+    memory_dir: Path, manual_clock: ManualClock
+) -> None:
+    """The deletion leaves nothing here but the time that it told of."""
+    node = SharedNode(memory_dir, manual_clock)
+    await node.rows.declare(NAME, Declaration())
+    ahead = (manual_clock.wall_ns() // 1_000_000 + 50_000) << 16
+    await node.hold(NAME, "a", b"{}")
+    await node.pull(NAME, of_hub("a", 8, hlc=ahead, deleted=True))
+    node.close()
+    node = SharedNode(memory_dir, manual_clock)
+    await node.program.put(NAME, "a", b'{"x":2}')
+    [edit] = await node.push()
+    assert edit.hlc > ahead
     node.close()

@@ -96,7 +96,7 @@ class HubLife(Life):
         self.tokens = Tokens(self.store, clock)
         self.nodes = Nodes(self.store, assignments, clock, self.notify)
         await self.nodes.start()
-        readers = Readers(lambda node_id: self.notify(node_id, News(rows=True)))
+        readers = Readers(self.notify_rows)
         ingest = Ingest(lambda: self.store.facts.index_key)
         self._receiver = Receiver(self.store, ingest, self.nodes, self.notify, readers.changed)
         epochs = Epochs(self.store, assignments, self.notify)
@@ -119,6 +119,10 @@ class HubLife(Life):
         link = self.links.get(node_id)
         if link is not None and not self.is_dead:
             link.tell(news)
+
+    def notify_rows(self, node_id: str) -> bool:
+        self.notify(node_id, News(rows=True))
+        return node_id in self.links
 
     def link(self, node_id: str, run: str) -> SimSocket:
         """Opens a node's live link; one that it has already ends."""

@@ -104,6 +104,9 @@ def test_the_hybrid_clock_passes_what_it_saw_but_not_a_liar(manual_clock: Manual
     hybrid.observe(near << 8)
     ahead_ms = (hybrid.tick() >> 16) - manual_clock.wall_ns() // 1_000_000
     assert ahead_ms <= MAX_AHEAD_MS
+    seen = hybrid.last
+    assert hybrid.tick_after(near << 8) == (near << 8) + 1
+    assert hybrid.last == seen + 1
 
 
 @given(failures=st.integers(0, 10_000), seed=st.integers())

@@ -223,11 +223,16 @@ def test_an_edit_upon_an_edit_that_was_merged_is_no_repeat() -> None:
 
 
 @pytest.mark.parametrize("strategy", DECLARATIONS)
-def test_a_node_that_got_no_answer_deletes_its_own_row(strategy: str) -> None:
-    """After a new beginning all that it says of the row is the deletion, as of one that the hub does not have."""
+def test_a_node_that_got_no_answer_deletes_what_it_had_told(strategy: str) -> None:
+    """After a new beginning all that it says of the row is the deletion, of a version that is not known: the strategy decides."""
+    declaration = DECLARATIONS[strategy]
     held, gone = version({"x": 2}, 2, 20, "n1"), version(None, 0, 30, "n1")
-    assert judge(DECLARATIONS[strategy], NOTHING, held, gone) == Verdict("edit", gone)
+    verdict = judge(declaration, NOTHING, held, gone)
+    assert verdict == judge(declaration, None, held, gone)
+    assert verdict.loser in {held, gone}
+    if strategy == "last_modified":
+        assert verdict == Verdict("edit", gone, held)
     older = version(None, 0, 10, "n1")
-    assert judge(DECLARATIONS[strategy], NOTHING, held, older) == Verdict("lost", held, older)
+    assert judge(declaration, NOTHING, held, older) == Verdict("lost", held, older)
     others = version({"x": 2}, 2, 20, "n2")
-    assert judge(DECLARATIONS[strategy], NOTHING, others, gone) == Verdict("lost", others)
+    assert judge(declaration, NOTHING, others, gone) == Verdict("lost", others)

@@ -13,13 +13,17 @@ class Told:
     def __init__(self, nodes: int) -> None:
         self.times = dict.fromkeys((f"n{number}" for number in range(nodes)), 0)
         self.more = asyncio.Event()
+        self.gone: set[str] = set()
         self.readers = Readers(self._tell)
         for node in self.times:
             self.readers.pulled(node, ["thing"])
 
-    def _tell(self, node_id: str) -> None:
+    def _tell(self, node_id: str) -> bool:
+        if node_id in self.gone:
+            return False
         self.times[node_id] += 1
         self.more.set()
+        return True
 
 
 async def test_few_readers_hear_of_each_change_at_once() -> None:
@@ -29,10 +33,18 @@ async def test_few_readers_hear_of_each_change_at_once() -> None:
     assert told.times == {"n0": 0, **dict.fromkeys([*told.times][1:], 5)}
 
 
+async def test_readers_that_are_not_connected_make_nobody_wait() -> None:
+    told = Told(2 * FEW)
+    told.gone = set([*told.times][FEW:])
+    for _ in range(5):
+        told.readers.changed(["thing"])
+    assert told.times == {node: 0 if node in told.gone else 5 for node in told.times}
+
+
 async def test_many_readers_hear_of_the_first_change_at_once_and_of_the_next_ones_together() -> (
     None
 ):
-    told = Told(FEW + 1)
+    told = Told(FEW + 2)
     told.readers.changed(["thing"], "n0")
     first = {"n0": 0, **dict.fromkeys([*told.times][1:], 1)}
     assert told.times == first

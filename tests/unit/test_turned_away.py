@@ -109,3 +109,15 @@ def test_a_node_reads_it_and_believes_no_gateway_that_exaggerates(said: str, aft
     error = judge(Answer(429, b"", said), "say hello", "http://hub")
     assert isinstance(error, Busy)
     assert error.after == after
+
+
+def test_what_a_hub_did_between_two_storms_counts_for_neither() -> None:
+    """The first was over before it had been measured."""
+    book = Appointments()
+    book.next(Moment(100.0, 5.0))
+    book.answered(Moment(100.1, 5.1))
+    begin, spent = 3700.0, 105.0
+    for number in range(ENOUGH):
+        book.next(Moment(begin + number * 0.01, spent + number * 0.01))
+        book.answered(Moment(begin + number * 0.01, spent + number * 0.01))
+    assert book.each == pytest.approx((EACH + HELLOS * 0.01) / 2, rel=0.1)

@@ -318,9 +318,10 @@ class Links:
         """Tells the node that there are changes for it, if it is connected. May be called from any thread."""
         self._notify(node_id, News())
 
-    def notify_rows(self, node_id: str) -> None:
-        """As `notify`, where nothing but shared rows has changed."""
+    def notify_rows(self, node_id: str) -> bool:
+        """As `notify`, where nothing but shared rows has changed; whether the node is connected."""
         self._notify(node_id, News(rows=True))
+        return node_id in self._links
 
     def _notify(self, node_id: str, news: News) -> None:
         if threading.get_ident() == self._thread:

@@ -26,6 +26,18 @@ class HybridClock:
         self._last = time_after(self._clock.wall_ns(), self._last)
         return self._last
 
+    def tick_after(self, known: int) -> int:
+        """As `tick`, of a change made on something that is of `known`: later than that, too, however far ahead it is.
+
+        The clock itself does not follow it there.
+        """
+        return max(self.tick(), known + 1)
+
+    @property
+    def last(self) -> int:
+        """The latest that was ticked or observed: `seen` of the next process."""
+        return self._last
+
     def observe(self, remote: int) -> None:
         """Takes note of a peer's time. One more than a minute ahead of our wall clock is clamped to that minute."""
         self._last = max(self._last, min(remote, self._now() + (MAX_AHEAD_MS << 16)))

@@ -76,8 +76,10 @@ def judge(
     if edit.origin == held.origin != _HUB and not follows:
         if edit.hlc < held.hlc:
             return Verdict("lost", held, edit)
-        if edit.deleted and base == NOTHING:  # of its own row, whose answer it never got
-            return Verdict("edit", edit)
+        if (
+            edit.deleted and base == NOTHING
+        ):  # it had told of a row, and got no answer: of which is not known
+            base = None
     return _weighed(declaration, base, held, edit)
 
 

@@ -47,9 +47,10 @@ class Appointments:
 
     def next(self, at: Moment) -> int:
         """Whole seconds from `at` for one more who is turned away, at least one."""
-        now, self._turned_away = at.now, at.now
-        if self._since is None:
+        now = at.now
+        if self._since is None or now - self._turned_away > OVER:
             self._since, self._answered = at, 0
+        self._turned_away = now
         self._booked = min(max(self._booked, now) + self.each, now + LATEST - 1)
         return 1 + int(self._booked - now)
 

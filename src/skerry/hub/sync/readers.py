@@ -19,12 +19,12 @@ FEW = 20
 
 
 class Readers:
-    """`notify` is called with the id of a node that has news of rows, and may be called from any thread.
+    """`notify` is called with the id of a node that has news of rows, and says whether the node is connected here.
 
     Belongs to the event loop's thread.
     """
 
-    def __init__(self, notify: Callable[[str], None]) -> None:
+    def __init__(self, notify: Callable[[str], bool]) -> None:
         self._notify = notify
         self._nodes: dict[str, set[str]] = {}
         self._due: dict[str, float] = {}
@@ -69,11 +69,10 @@ class Readers:
         self._tell([entity], self._kept.pop(entity))
 
     def _tell(self, entities: Collection[str], by: str) -> None:
-        told: set[str] = set()
-        for entity in entities:
-            nodes = self._nodes.get(entity, set())
-            told |= nodes
-            if len(nodes) > FEW:
-                self._due[entity] = asyncio.get_running_loop().time() + len(nodes) * APIECE
-        for node_id in sorted(told - {by}):
-            self._notify(node_id)
+        readers = {entity: self._nodes.get(entity, set()) for entity in entities}
+        known = set().union(*readers.values()) - {by}
+        told = {node_id for node_id in sorted(known) if self._notify(node_id)}
+        for entity, nodes in readers.items():
+            many = len(nodes & told)
+            if many > FEW:
+                self._due[entity] = asyncio.get_running_loop().time() + many * APIECE

@@ -29,6 +29,7 @@ class Rounds:
             state = self._feed.answer_within(connection, node_id, asked.state)
             return state, self._row_feed.answer_within(connection, node_id, asked.rows)
 
+        self._row_feed.begin(node_id, asked.rows)
         state, rows = await self._store.read(read)
         return RoundReply(
             state or await self._feed.answer(node_id, asked.state),

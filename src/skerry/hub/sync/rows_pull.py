@@ -72,7 +72,7 @@ class RowFeed:
 
     async def answer(self, node_id: str, pull: RowsPull) -> RowsPage:
         """The entities in the order of the question, as far as one answer carries. An unusable cursor is no error."""
-        self._readers.pulled(node_id, pull.cursors)
+        self.begin(node_id, pull)
         while True:
             try:
                 parts = await self._store.read(lambda c: self._parts(c, node_id, pull))
@@ -81,11 +81,14 @@ class RowFeed:
             else:
                 return RowsPage(parts, self._clock.wall_ns())
 
+    def begin(self, node_id: str, pull: RowsPull) -> None:
+        """The node hears of what changes from now on: before the moment of which it is told what there is."""
+        self._readers.pulled(node_id, pull.cursors)
+
     def answer_within(
         self, connection: Connection, node_id: str, pull: RowsPull
     ) -> RowsPage | None:
-        """As `answer`, in a snapshot of the caller's; None where that takes more than reading."""
-        self._readers.pulled(node_id, pull.cursors)
+        """As `answer`, in a snapshot of the caller's, who has called `begin`; None where that takes more than reading."""
         try:
             return RowsPage(self._parts(connection, node_id, pull), self._clock.wall_ns())
         except _Lost:

@@ -224,7 +224,8 @@ class Answer:
                 self._become(row, hubs)
                 return
             if verdict.outcome == "merged" and verdict.loser != now:  # else the hub is to keep it
-                now = msgspec.structs.replace(verdict.version, hlc=self._rows.hlc.tick())
+                clock = self._rows.hlc.tick_after(verdict.version.hlc)
+                now = msgspec.structs.replace(verdict.version, hlc=clock)
             elif verdict.outcome != "edit":
                 base = msgspec.structs.replace(sent, rev=UNNUMBERED)
         hubs_mark = mark_of(row.id, hubs)

@@ -191,6 +191,7 @@ class SharedPulled:
         self, db: sqlite3.Connection, entity: str, rows: Sequence[SharedRow], *, newer_only: bool
     ) -> int:
         self._rows.hlc.observe(max((row.hlc for row in rows), default=0))
+        db.execute(SQL["set_hlc"], (self._rows.hlc.last, entity))
         held = self._table.heads(db, entity, (row.id for row in rows))
         rows = self._to_take(db, entity, rows, held, newer_only=newer_only)
         put, gone = self._outcome(db, entity, rows, held)
@@ -219,12 +220,12 @@ class SharedPulled:
         passed = [(row.rev, entity, row.id) for row in rows if held.get(row.id, _NONE)[1]]
         db.executemany(SQL["set_seen"], passed)
         deleted = self._rows.deletions.revision
-        return [
-            row
-            for row in rows
-            for rev, queued, _ in [held.get(row.id, _NONE)]
-            if not queued and (not newer_only or row.rev > max(rev, deleted(entity, row.id)))
-        ]
+        found: list[SharedRow] = []
+        for row in rows:
+            rev, queued, _ = held.get(row.id, _NONE)
+            if not queued and (not newer_only or row.rev > max(rev, deleted(entity, row.id))):
+                found.append(row)
+        return found
 
     def _outcome(
         self,

@@ -208,10 +208,11 @@ class SharedRows:
     ) -> Sequence[Held]:
         """Edits within the caller's transaction: rows that are `held` as said get these bodies, or are `deleted`.
 
-        Each edit is later than the row that it is made on, also where an earlier run of the agent has pulled that.
+        Each edit is later than the row that it is made on, however slow this node's clock is.
         """
-        self.hlc.observe(max((held[row_id].hlc for row_id, _ in rows if row_id in held), default=0))
-        edit = _Edit(self.hlc.tick(), self._node_id, deleted, settles, frozen_through(db, entity))
+        made_on = max((held[row_id].hlc for row_id, _ in rows if row_id in held), default=0)
+        clock, through = self.hlc.tick_after(made_on), frozen_through(db, entity)
+        edit = _Edit(clock, self._node_id, deleted, settles, through)
         clean = [
             one for row_id, _ in rows if (one := held.get(row_id)) is not None and not one.queued
         ]
@@ -225,7 +226,7 @@ class SharedRows:
         ]
         bodies = (body for _, body in rows)
         self.table.put(db, entity, zip(edited, bodies, strict=True))
-        db.execute(SQL["set_hlc"], (edit.hlc, entity))
+        db.execute(SQL["set_hlc"], (self.hlc.last, entity))
         return edited
 
     def drop_unseen(self, db: sqlite3.Connection, entity: str, held: Held) -> bool:

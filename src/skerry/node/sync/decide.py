@@ -72,6 +72,13 @@ def decide(hub: LanePoint, held: Held) -> Decision:
     return Continue(hub)
 
 
+def hub_lost(hub: LanePoint, held: Held) -> bool:
+    """Whether the hub no longer has what it had acknowledged, whatever else has come to it since."""
+    if hub.n == held.acknowledged.n:
+        return hub != held.acknowledged
+    return hub.n < held.acknowledged.n
+
+
 def other_history(decisions: Mapping[Lane, Decision]) -> str | None:
     """Why a new incarnation is needed, or None. One lane is enough: all lanes belong to one store."""
     causes = [

@@ -228,7 +228,7 @@ class RowPull:
 
     async def _take_all(self, answer: _Answer) -> bool:
         # Where an entity has nothing new its cursor is all that is written: rows do not wait for that.
-        for part in sorted(answer.page.parts, key=lambda part: not part.rows):
+        for part in sorted(answer.page.parts, key=lambda part: not (part.rows or part.repair)):
             undecided = answer.undecided.get(part.entity, frozenset())
             if not await self._take(part, undecided, answer.seen):
                 return False

@@ -27,13 +27,14 @@ from skerry.node.sync.decide import (
     HubWentBack,
     anchor,
     decide,
+    hub_lost,
     other_history,
 )
 from skerry.node.sync.incarnation import begin_again
 from skerry.node.sync.pull import PullLoop
 from skerry.node.sync.push import LanePush
 from skerry.wire.local import PullCounters
-from skerry.wire.sync import PROTOCOL, RECORD_LANES, Hello, HelloReply, Lane, LanePoint
+from skerry.wire.sync import PROTOCOL, RECORD_LANES, ROW_LANES, Hello, HelloReply, Lane, LanePoint
 
 log = logging.getLogger(__name__)
 
@@ -259,15 +260,15 @@ class Session:
     async def _begin_again(
         self, hello: Hello, reply: HelloReply, findings: Mapping[Lane, _Finding]
     ) -> tuple[HelloReply, dict[Lane, _Finding]]:
-        """What the hub says to the new incarnation: its word about backups was for another history, too.
-
-        A lane of which the hub had lost something has still lost it.
-        """
+        """What the hub says to the new incarnation: its word about backups was for another history, too."""
         await self.part()
         anchors = {
             lane: anchor(findings[lane].decision, findings[lane].held) for lane in RECORD_LANES
         }
-        lost = {lane for lane, found in findings.items() if isinstance(found.decision, HubWentBack)}
+        for lane in ROW_LANES:  # kept first: afterwards nothing tells that the hub lacks rows, and not that they were deleted
+            found = findings.get(lane)
+            if found is not None and hub_lost(reply.lanes.get(lane, LanePoint()), found.held):
+                await self._pushes[lane].feed.resume(HubWentBack(found.decision.after))
         await begin_again(self._uplink, self._store, hello, reply, anchors)
         for push in self._pushes.values():
             await push.load()
@@ -276,10 +277,7 @@ class Session:
         findings = await self._compare(fresh, before)
         if other_history({lane: found.decision for lane, found in findings.items()}) is not None:
             raise Transient("cannot go on as a new incarnation: the hub answers as if it were old")
-        return fresh, {
-            lane: _Finding(found.held, HubWentBack(found.decision.after)) if lane in lost else found
-            for lane, found in findings.items()
-        }
+        return fresh, findings
 
     async def _resume(self, tasks: Tasks, lane: Lane, decision: Decision) -> None:
         if isinstance(decision, Continue) and self._is_pushing(lane):
