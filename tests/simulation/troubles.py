@@ -235,11 +235,18 @@ class Troubles:
         self._clones += 1
         copy = node.storage.copy("clone")
         oracle = self._world.oracle
-        # What it had not sent its copy may send first, on which nothing of its own is made then.
+        # What it had not sent its copy may send first, on which nothing of its own is made then, or even if it takes it back.
+        at_hub = self._world.peek_hub().rows if self._world.hub.is_up else None
         oracle.unsure |= {
             place
-            for place in oracle.owned
-            if place[1].startswith(f"own.{node.name}.") and place[0] in {"central", "manual"}
+            for place, value in oracle.owned.items()
+            if place[1].startswith(f"own.{node.name}.")
+            and (
+                place[0] in {"central", "manual"}
+                or at_hub is None
+                or (value is None) != (place not in at_hub)
+                or (value is not None and value not in at_hub[place])
+            )
         }
         oracle.put_back.add(node.name)
         self._world.add_clone(node, copy)

@@ -1,6 +1,7 @@
 """The verdict about an edit: the table of docs/reference/sync.md, repeats, clocks, and what is never read."""
 
 import itertools
+import json
 from typing import Literal
 
 import pytest
@@ -182,7 +183,8 @@ def test_one_version_told_by_two_nodes_is_added_once() -> None:
     """As when a hub that was put back learns again what it has lost."""
     declaration = Declaration(strategy="merge", fields={"n": "sum"})
     base, held = version({"n": 100}, 1, 10), version({"n": 105}, 2, 20, "n1")
-    assert judge(declaration, base, held, version({"n": 105}, 0, 20, "n2")) == Verdict("lost", held)
+    alike = version({"n": 105}, 0, 20, "n2")
+    assert judge(declaration, base, held, alike, again=True) == Verdict("lost", held)
     other = judge(declaration, base, held, version({"n": 105}, 0, 21, "n2"))
     assert other.version.body == b'{"n":110}'
 
@@ -236,3 +238,14 @@ def test_a_node_that_got_no_answer_deletes_what_it_had_told(strategy: str) -> No
     assert judge(declaration, NOTHING, held, older) == Verdict("lost", held, older)
     others = version({"x": 2}, 2, 20, "n2")
     assert judge(declaration, NOTHING, others, gone) == Verdict("lost", others)
+
+
+def test_two_nodes_that_count_by_the_same_clock_have_counted_twice() -> None:
+    """Clocks that are behind go on from what they have heard, both alike. What is told again by two is one edit."""
+    declaration = Declaration("merge", fields={"n": "sum"})
+    held, edit = version({"n": 1}, 2, 20, "n1"), version({"n": 1}, 0, 20, "n2")
+    both = judge(declaration, NOTHING, held, edit)
+    assert both.outcome == "merged"
+    assert json.loads(both.version.body) == {"n": 2}
+    assert judge(declaration, NOTHING, held, edit, again=True) == Verdict("lost", held)
+    assert judge(declaration, None, held, edit, again=True) == Verdict("lost", held)

@@ -65,7 +65,8 @@ class Edit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `put` carries the whole body, `patch` a patch (`core.merging.diff`) against the body of `base`. `settles` says that
     it decides the row's conflicts.
     `base_body` is the body of `base`, for a hub that no longer has it (`Judged` said «whole») or, with base -1, never had
-    it: an edit of the node on which the hub put another version; else null.
+    it: an edit of the node on which the hub put another version; else null. `again` says that it is told once more, as of
+    a row that the hub has lost, maybe by several nodes: the same version with the same clock is then no second edit.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Edit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     body: msgspec.Raw = msgspec.field(default_factory=_no_fields)
     settles: bool = False
     base_body: msgspec.Raw = msgspec.field(default_factory=_null)
+    again: bool = False
 
 
 class EditFrame(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -58,7 +58,12 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def judge(
-    declaration: Declaration, base: Version | None, held: Version | None, edit: Version
+    declaration: Declaration,
+    base: Version | None,
+    held: Version | None,
+    edit: Version,
+    *,
+    again: bool = False,
 ) -> Verdict:
     """The hub's verdict about `edit`, which was made on `base`, when `held` is the row.
 
@@ -66,7 +71,8 @@ def judge(
     come in their order, so one that is not later than the held version by the same node is a repeat of what is in it (of
     hubs there may be several, with clocks of their own). Repeats of edits that others have followed are not to be seen
     here: the caller finds them by (hlc, origin) in its history.
-    Raises InvalidInput when a body that has to be read is none.
+    `again`: somebody tells once more what another node may have told, too; else two nodes that say the same by the same
+    clock have made two edits. Raises InvalidInput when a body that has to be read is none.
     """
     if held is None or (base is not None and base.rev == held.rev):
         return Verdict("edit", edit)
@@ -80,6 +86,8 @@ def judge(
             edit.deleted and base == NOTHING
         ):  # it had told of a row, and got no answer: of which is not known
             base = None
+    if again and edit.hlc == held.hlc and _alike(edit, held):
+        return Verdict("lost", held)
     return _weighed(declaration, base, held, edit)
 
 
@@ -99,7 +107,7 @@ def _weighed(
         return Verdict("lost", held)
     if base is not None and _alike(held, base):
         return Verdict("edit", edit)
-    if _alike(edit, held) and (edit.hlc == held.hlc or not _adds(declaration, base, edit)):
+    if _alike(edit, held) and not _adds(declaration, base, edit):
         return Verdict("lost", held)
     if declaration.strategy != "merge":
         return _one_of(_preferred(declaration.strategy, held, edit), held, edit)

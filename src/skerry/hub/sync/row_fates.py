@@ -155,7 +155,9 @@ class Fates:
         if held is None:
             return self._take(edit, version)
         try:
-            verdict = merging.judge(self._material.declaration, base, _version(held), version)
+            verdict = merging.judge(
+                self._material.declaration, base, _version(held), version, again=edit.again
+            )
         except InvalidInput:
             # A body that no honest node sends: it must not keep the others of its lane waiting.
             verdict = Verdict("lost", _version(held), version)

@@ -75,8 +75,13 @@ class _Waiting(msgspec.Struct, frozen=True):
         return [each if isinstance(each, Edit) else next(plain) for each in self.edits]
 
 
+_NO_BASE_BODY = msgspec.Raw(b"null")
+
+
 def _whole(row: _Row, body: bytes) -> Edit:
-    return Edit(row[1], row[2], row[3], "put", msgspec.Raw(body), bool(row[5]))
+    _, row_id, rev, hlc, _, settles, again, _ = row
+    plain = msgspec.Raw(body)
+    return Edit(row_id, rev, hlc, "put", plain, bool(settles), _NO_BASE_BODY, bool(again))
 
 
 class Schedule(Protocol):

@@ -327,7 +327,9 @@ class SharedPulled:
         put: list[tuple[Held, bytes]] = []
         for place, row in enumerate(held.values(), first):
             sums.change(row.id, row.mark, 0)
-            queued = msgspec.structs.replace(row, rev=bases[row.id], queued=place, mark=0)
+            queued = msgspec.structs.replace(
+                row, rev=bases[row.id], queued=place, mark=0, whole=True
+            )
             put.append((queued, self._table.body(entity, row)))
         self._table.put(db, entity, put)
         sums.save(db, entity)
