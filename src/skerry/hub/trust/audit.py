@@ -7,14 +7,13 @@ See docs/operate/audit.md and ADR 23.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy import Connection, select
 
 from skerry.core.audit_chain import GENESIS, entry_hash
-from skerry.hub.store import locks
+from skerry.hub.store import facts, locks
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, audit
 from skerry.kit.clock import Clock
@@ -78,11 +77,7 @@ class AuditLog:
                 f"cannot read the audit log: «after» is a number from 0, «limit» one from 1 to {MAX_PAGE}"
             )
 
-        def work(connection: Connection) -> AuditPage:
-            entries = entries_after(connection, after, limit)
-            return AuditPage(self._store.facts.hub_id, head_of(connection), list(entries))
-
-        return await self._store.read(work)
+        return await self._store.read(lambda connection: page_of(connection, after, limit))
 
 
 def head_of(connection: Connection) -> AuditHead:
@@ -93,17 +88,15 @@ def head_of(connection: Connection) -> AuditHead:
     return GENESIS if row is None else AuditHead(row.seq, row.hash)
 
 
-def entries_after(connection: Connection, after: int, limit: int) -> Sequence[AuditRow]:
+def page_of(connection: Connection, after: int, limit: int) -> AuditPage:
     """Up to `limit` entries after number `after`, as they are stored."""
-    its = audit.c
+    its, names = audit.c, AuditEntry.__struct_fields__
     query = select(audit).where(its.fleet_id == FLEET, its.seq > after)
     rows = connection.execute(query.order_by(its.seq).limit(limit)).mappings()
-    return [
-        AuditRow(
-            AuditEntry(**{name: row[name] for name in AuditEntry.__struct_fields__}), row["hash"]
-        )
-        for row in rows
+    entries = [
+        AuditRow(AuditEntry(**{name: row[name] for name in names}), row["hash"]) for row in rows
     ]
+    return AuditPage(facts.hub_id(connection), head_of(connection), entries)
 
 
 def shown(text: str) -> str:
