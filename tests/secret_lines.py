@@ -7,6 +7,7 @@ MASKED = {
         ("secret_access_key = wJalrXUtnFEMI/K7MDENG", "secret_access_key = ***"),
         ("client-secret=>abc, next", "client-secret=>***, next"),
         ("X-Api-Key: 0123", "X-Api-Key: ***"),
+        (f"made skt_{'0a' * 32}.", "made skt_***."),
         ("api_key2=0123 apikey=0123", "api_key2=*** apikey=***"),
         ("password=a password=b\nsecret=c", "password=*** password=***\nsecret=***"),
         ("uid=sa;pwd=hunter2;db=x", "uid=sa;pwd=***"),

@@ -14,7 +14,7 @@ MASK = b"***"
 
 _WORDS = (
     b"passw", b"passphrase", b"pwd", b"secret", b"token", b"api_key", b"api-key", b"apikey",
-    b"access_key", b"access-key", b"authorization", b"bearer ",
+    b"access_key", b"access-key", b"authorization", b"bearer ", b"skt_",
 )  # fmt: skip
 """In small letters: what the known forms begin with."""
 

@@ -46,6 +46,9 @@ _JOINT = (
 
 _FORMS = {word: re.compile(name + rb"_?\d{0,3}+" + _JOINT) for word, name in _NAMES.items()}
 _BEARER = re.compile(rb"bearer[ \t]++([\w.~+/=-]{16,}+)")
+_OF_OUR_OWN = re.compile(rb"(?<![a-z0-9])skt_([0-9a-f]{64})(?![0-9a-f])")
+"""An API token of a hub (docs/operate/access.md), wherever it stands."""
+
 _SCHEME = re.compile(rb"(?:basic|bearer|digest|negotiate|token|aws4-[\w-]++)[ \t]++")
 
 _OPENING = re.compile(_LITERAL + rb"(\\*+)([\"'])")
@@ -144,7 +147,8 @@ def spans(small: bytes, words: Iterable[bytes]) -> list[Span]:
         if word in _FORMS:
             found += _values(small, word)
         else:
-            found += [match.span(1) for match in _BEARER.finditer(small)]
+            form = _OF_OUR_OWN if word == b"skt_" else _BEARER
+            found += [match.span(1) for match in form.finditer(small)]
     return found
 
 
