@@ -81,7 +81,7 @@ async def test_who_did_what_is_listed(shell: Shell) -> None:
     [created] = [line for line in listed.lines if "create_access_token" in line]
     assert "token «ci», role monitor" in created
     [denied] = [line.split() for line in listed.lines if "restart_workload" in line]
-    assert denied[3:] == ["ci", "restart_workload", "127.0.0.1", "refused", "403", "1"]
+    assert denied[3:] == ["ci", "monitor", "restart_workload", "127.0.0.1", "refused", "403", "1"]
     everything = (await shell.run("audit", "list", "-o", "json")).json
     assert isinstance(everything, list)
     outcomes = {each["entry"]["outcome"] for each in everything}

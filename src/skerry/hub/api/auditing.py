@@ -55,10 +55,11 @@ class Refusal:
     """What makes two refusals equal."""
 
     status: int
-    actor: str
-    action: str
-    origin: str
-    detail: str
+    actor: str = ""
+    role: str = ""
+    action: str = ""
+    origin: str = ""
+    detail: str = ""
 
 
 class Auditing:
@@ -69,8 +70,8 @@ class Auditing:
         self._authenticator = authenticator
         self._clock = clock
         # Apart, so that devices that were deleted and ask again do not hide who tries the doors of people.
-        self._of_people = Refusals(Refusal(0, "", _OTHERS, "", ""))
-        self._of_nodes = Refusals(Refusal(0, "", f"{_OTHERS}, of nodes", "", ""))
+        self._of_people = Refusals(Refusal(0, action=_OTHERS))
+        self._of_nodes = Refusals(Refusal(0, action=f"{_OTHERS}, of nodes"))
 
     async def permit(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """The guard of every route. Raises as `Authenticator.permit`, and when an entry cannot be made."""
@@ -82,7 +83,12 @@ class Auditing:
             principal: Principal = connection.scope["user"]
             await self.refused(
                 Refusal(
-                    status, principal.id, handler.handler_name, origin(connection), principal.fault
+                    status,
+                    principal.id,
+                    _role(principal),
+                    handler.handler_name,
+                    origin(connection),
+                    principal.fault,
                 ),
                 of_node=permission == "node",
             )
@@ -93,7 +99,7 @@ class Auditing:
         asked = _Asked(
             Deed(
                 principal.id,
-                principal.role.name if principal.role else "",
+                _role(principal),
                 handler.handler_name,
                 connection.scope["path"],
                 origin(connection),
@@ -119,7 +125,7 @@ class Auditing:
 
     async def not_signed_in(self, connection: Connection) -> None:
         """A browser showed a token or a code that is not good."""
-        await self.refused(Refusal(401, "", "sign_in", origin(connection), ""), of_node=False)
+        await self.refused(Refusal(401, action="sign_in", origin=origin(connection)), of_node=False)
 
     async def refused(self, refusal: Refusal, *, of_node: bool) -> None:
         """Tells or counts a refusal."""
@@ -188,10 +194,14 @@ def origin(connection: Connection) -> str:
     return client[0] if client else ""
 
 
+def _role(principal: Principal) -> str:
+    return principal.role.name if principal.role else ""
+
+
 def _refusal(refusal: Refusal, count: int, detail: str) -> Deed:
     return Deed(
         refusal.actor,
-        "",
+        refusal.role,
         refusal.action,
         origin=refusal.origin,
         outcome="refused",
