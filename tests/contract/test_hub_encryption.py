@@ -60,7 +60,8 @@ READABLE = {
     "shared_commit.tag", "shared_answer.node_id", "shared_answer.incarnation", "shared_answer.lane",
     "shared_answer.answer", "shared_decision.fleet_id", "shared_decision.entity", "shared_decision.id",
     "shared_decision.node_id", "shared_decision.who", "login_code.who", "api_token.fleet_id", "api_token.name",
-    "api_token.hash", "api_token.role", "api_token.created_by",
+    "api_token.hash", "api_token.role", "api_token.created_by", "audit.fleet_id", "audit.actor", "audit.role",
+    "audit.action", "audit.object", "audit.origin", "audit.outcome", "audit.detail", "audit.prev", "audit.hash",
 }  # fmt: skip
 
 

@@ -55,6 +55,8 @@ PROGRAM_ROUTES = {
     ("GET", "/api/v1/nodes/{node}/logs/{workload}"),
     ("POST", "/api/v1/tokens"),
     ("POST", "/api/v1/login-codes"),
+    ("GET", "/api/v1/audit"),
+    ("GET", "/api/v1/audit/head"),
     ("GET", "/api/v1/workloads"),
     ("PUT", "/api/v1/workloads"),
     ("DELETE", "/api/v1/workloads/{name}"),

@@ -36,6 +36,7 @@ COMMANDS = {
     "hub": "hub",
     "token": "hub",
     "access": "access",
+    "audit": "audit",
     "config": "config",
     "db": "db",
     "context": "context",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from litestar import Litestar
 
 from skerry.hub.api.access import access_routes
+from skerry.hub.api.audit import audit_routes
+from skerry.hub.api.auditing import AuditedAnswers, Auditing
 from skerry.hub.api.auth import Authenticator
 from skerry.hub.api.blobs import blob_routes
 from skerry.hub.api.bodies import ZstdBodies
@@ -56,6 +58,7 @@ from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.api_tokens import ApiTokens
+from skerry.hub.trust.audit import AuditLog
 from skerry.kit.clock import Clock
 from skerry.wire.codec import MAX_BODY
 
@@ -98,13 +101,15 @@ class Features:
     templates: Templates
     api_tokens: ApiTokens
     authenticator: Authenticator
+    audit: AuditLog
+    auditing: Auditing
     sessions: Sessions
     login_codes: LoginCodes
     clock: Clock
 
 
 def build_app(features: Features) -> Litestar:
-    """The application. Every request passes `Authenticator.permit` first."""
+    """The application. Every request passes `Authenticator.permit` first, by way of `Auditing.permit`."""
     app = Litestar(
         [
             node_routes(),
@@ -115,15 +120,16 @@ def build_app(features: Features) -> Litestar:
             stick_routes(),
             key_routes(),
             access_routes(),
+            audit_routes(),
             entity_routes(),
             page_routes(),
         ],
-        guards=[features.authenticator.permit],
+        guards=[features.auditing.permit],
         dependencies={
             field.name: given(getattr(features, field.name)) for field in fields(features)
         },
         exception_handlers=HANDLERS,
-        middleware=[ZstdBodies(), PeopleHeaders(features.clock)],
+        middleware=[ZstdBodies(), PeopleHeaders(features.clock), AuditedAnswers(features.auditing)],
         request_max_body_size=MAX_BODY,
         openapi_config=None,
         logging_config=None,

@@ -22,6 +22,7 @@ import skerry
 from skerry.core.stream_rules import Rules
 from skerry.hub import encryption
 from skerry.hub.api import admin_token
+from skerry.hub.api.auditing import Auditing
 from skerry.hub.api.auth import Authenticator
 from skerry.hub.api.sessions import LoginCodes, Sessions
 from skerry.hub.app import Features
@@ -70,6 +71,7 @@ from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.api_tokens import ApiTokens
+from skerry.hub.trust.audit import AuditLog
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
     Keepalive,
@@ -134,6 +136,7 @@ async def serve(
             finally:
                 with contextlib.suppress(Transient):  # on a full disk: nodes are seen again soon
                     await features.nodes.flush()
+                    await features.auditing.flush(everything=True)
                     await features.leases.release()
                     await features.peers.leave()
         finally:
@@ -186,8 +189,7 @@ async def _build(
     workloads = Workloads(
         store, assignments, rollouts, clock, links.notify, nodes.last_seen, models=models
     )
-    query = RecordQuery(store)
-    templates = Templates(settings.fleet, skerry.__version__)
+    query, templates = RecordQuery(store), Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
     sessions, api_tokens = Sessions(token, clock), ApiTokens(store, clock)
     peers = Peers(store, settings.address or address, token)
@@ -212,6 +214,8 @@ async def _build(
     )
     backups = build_schedule(settings, store, leases, clock)
     own_edits = OwnEdits(store, clock, readers.changed, declarations)
+    authenticator = Authenticator(FLEET, token, nodes, api_tokens, sessions, hosts)
+    audit = AuditLog(store, clock)
     features = Features(
         store=store, nodes=nodes, tokens=Tokens(store, clock), workloads=workloads, models=models, rollouts=rollouts,
         blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
@@ -227,7 +231,7 @@ async def _build(
         board=Board(
             nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups, storage=storage
         ),
-        templates=templates, authenticator=Authenticator(FLEET, token, nodes, api_tokens, sessions, hosts),
+        templates=templates, authenticator=authenticator, audit=audit, auditing=Auditing(audit, authenticator, clock),
         api_tokens=api_tokens, sessions=sessions, login_codes=LoginCodes(store, clock), clock=clock,
     )  # fmt: skip
     return features, retention
@@ -295,6 +299,7 @@ async def _run(
             ),
             name="updates",
         )
+        features.auditing.follow(tasks, chance)
         features.rotation.follow(tasks, chance)
         if features.store.shared:
             _with_peers(tasks, features, chance)

@@ -6,6 +6,7 @@ from litestar import Router, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
+from skerry.hub.api.auditing import note
 from skerry.hub.api.auth import CONFIGURE, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.trust.api_tokens import ApiTokens
@@ -21,6 +22,7 @@ async def create_access_token(
     api_tokens: NamedDependency[ApiTokens],
 ) -> AccessTokenReply:
     """Makes an API token of a person or a program; it is shown this once."""
+    note(request, f"token «{data.name}», role {data.role}, for {data.ttl:.0f} s")
     return await api_tokens.create(data, request.user.id)
 
 

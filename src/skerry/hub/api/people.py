@@ -11,6 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.response import Stream
 
 import skerry
+from skerry.hub.api.auditing import note
 from skerry.hub.api.auth import ANYONE, CONFIGURE, EXECUTE, READ, WRITE, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.sessions import LoginCodes
@@ -132,7 +133,12 @@ async def apply_workloads(
     changes: NamedDependency[Changes],
 ) -> ApplyReply:
     """Creates and changes workloads; deletes the unnamed ones only with `prune`."""
+    how = "".join(word for word, on in (("dry run: ", data.dry_run), ("prune: ", data.prune)) if on)
+    named = [each.name for each in data.workloads] + [each.name for each in data.models]
+    note(request, how + ", ".join(named))
     reply = await workloads.apply(data, request.user.id)
+    changed = [each for each in [*reply.workloads, *reply.models] if each.change != "unchanged"]
+    note(request, how + ", ".join(f"{each.change} {each.name}" for each in changed))
     changes.announce()
     return reply
 

@@ -18,6 +18,7 @@ from litestar.params import Body, FromQuery
 from litestar.response import Redirect, Stream
 from litestar.static_files import create_static_files_router
 
+from skerry.hub.api.auditing import Auditing
 from skerry.hub.api.auth import (
     ANYONE,
     READ,
@@ -64,9 +65,12 @@ async def live(board: NamedDependency[Board], changes: NamedDependency[Changes])
 
 @get("/login", opt=ANYONE, media_type=MediaType.HTML)
 async def login_form(
+    *,
+    request: AuthenticatedRequest,
     templates: NamedDependency[Templates],
     login_codes: NamedDependency[LoginCodes],
     sessions: NamedDependency[Sessions],
+    auditing: NamedDependency[Auditing],
     code: FromQuery[str | None] = None,
 ) -> Response[str] | Redirect:
     """Signs in with a one-time code, or asks for the token."""
@@ -74,22 +78,29 @@ async def login_form(
         return _html(templates.render("login.html", problem=""))
     who = await login_codes.use(code)
     if who is not None:
+        await auditing.signed_in(request, who)
         return _signed_in(sessions, who)
+    await auditing.not_signed_in(request)
     problem = "This link was used before or is too old. Sign in with the token instead."
     return _html(templates.render("login.html", problem=problem), status=401)
 
 
 @post("/login", opt=ANYONE, media_type=MediaType.HTML)
 async def log_in(
+    *,
+    request: AuthenticatedRequest,
     data: Annotated[LoginForm, Body(media_type=RequestEncodingType.URL_ENCODED)],
     templates: NamedDependency[Templates],
     authenticator: NamedDependency[Authenticator],
     sessions: NamedDependency[Sessions],
+    auditing: NamedDependency[Auditing],
 ) -> Response[str] | Redirect:
     """Signs in with the administrator's token, or an API token."""
     person = await authenticator.person(data.token.strip())
     if person is not None and person.kind == "person":
+        await auditing.signed_in(request, person.id)
         return _signed_in(sessions, person.id)
+    await auditing.not_signed_in(request)
     problem = "That is no token of this hub, or not any more."
     return _html(templates.render("login.html", problem=problem), status=401)
 

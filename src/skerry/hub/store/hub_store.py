@@ -13,6 +13,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -49,6 +50,17 @@ def _COMPACT(_: Connection) -> None:  # noqa: N802 - a job that is known by its 
 
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
+
+
+@dataclass(frozen=True)
+class _Last:
+    """A job that comes after the others of its group."""
+
+    work: Work
+
+    def __call__(self, connection: Connection) -> Any:  # noqa: ANN401 - a job returns what it likes
+        return self.work(connection)
+
 
 _MAX_GROUP = 32
 """Enough for one fsync to cost each job little; more would make the group's first job wait for its last."""
@@ -117,6 +129,10 @@ class HubStore:
         Raises what `work` raised, having undone it, or Transient or Corrupt when the database failed.
         """
         return cast("T", await self._writer.run(work))
+
+    async def write_last(self, work: Callable[[Connection], T]) -> T:
+        """As `write`, after whatever else is in the same transaction, so that the locks of `work` are its last ones."""
+        return cast("T", await self._writer.run(_Last(work)))
 
     async def compact(self) -> None:
         """Leaves nothing of deleted and changed rows in SQLite's file and log; jobs wait as long. Raises Transient.
@@ -223,9 +239,10 @@ class _Group:
             if connection.dialect.name == "postgresql":
                 self._fence(connection)
             alone = len(jobs) == 1
-            results = [
-                None if job is _COMPACT else _run(connection, job, alone=alone) for job in jobs
-            ]
+            results: list[Any] = [None] * len(jobs)
+            for at in sorted(range(len(jobs)), key=lambda at: isinstance(jobs[at], _Last)):
+                if jobs[at] is not _COMPACT:
+                    results[at] = _run(connection, jobs[at], alone=alone)
         return [
             _written_anew(self._engine) if job is _COMPACT else result
             for job, result in zip(jobs, results, strict=True)

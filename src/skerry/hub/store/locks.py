@@ -1,6 +1,7 @@
 """Locks until the end of a transaction, for what several hub processes must not do at the same time on one PostgreSQL.
 
-SQLite's writer has its file to itself, so there they are nothing. Order: a node's lock before the fleet's.
+SQLite's writer has its file to itself, so there they are nothing. Order: a node's lock before the fleet's, and the audit log's
+after all others (`HubStore.write_last`): whoever holds it waits for nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, select, text
 
 from skerry.hub.store.tables import FLEET, log
 
-_SCHEMA, _NODE, _PARTITIONS, _KEYS = 18_600, 18_601, 18_602, 18_603
+_SCHEMA, _NODE, _PARTITIONS, _KEYS, _AUDIT = 18_600, 18_601, 18_602, 18_603, 18_604
 
 
 _OF_FLEET = select(log.c.seq).where(log.c.fleet_id == FLEET).with_for_update()
@@ -33,6 +34,11 @@ def of_node(connection: Connection, node_id: str) -> None:
 def of_fleet(connection: Connection) -> None:
     """Held while somebody decides what nodes are told: begin with it, read after it."""
     _ = connection.execute(_OF_FLEET)
+
+
+def of_audit(connection: Connection) -> None:
+    """Held while entries are put at the end of the audit log."""
+    _advisory(connection, _AUDIT, "")
 
 
 def of_keys(connection: Connection) -> None:

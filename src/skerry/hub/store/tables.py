@@ -288,6 +288,26 @@ api_token = Table(
     Column("revoked_at", BigInteger),
 )  # fmt: skip
 
+audit = Table(
+    "audit", metadata,  # `core.audit_chain`: triggers of the database refuse everything but an entry at the end
+    Column("fleet_id", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("of", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("prev", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)  # fmt: skip
+
 file = Table(
     "file", metadata,  # one row for each record of kind «file»: its identity, and what it names
     Column("session_id", BigInteger, primary_key=True, autoincrement=False),

@@ -1,0 +1,200 @@
+"""`skerry audit list|verify`: who did what at the hub, and whether that is still all of it. See docs/operate/audit.md.
+
+`verify` trusts no hub: it hashes the entries itself and compares them with the head that it kept the last time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import msgspec
+import typer
+
+from skerry.cli.output import Cell, Table, ago, number, word
+from skerry.cli.session import Session, remote
+from skerry.cli.times import parse_time
+from skerry.core.audit_chain import GENESIS, Finding, cut_short, follow
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import Corrupt, InvalidInput
+from skerry.wire.audit import AuditHead, AuditHeadReply, AuditPage, AuditRow
+from skerry.wire.codec import decode, encode
+
+_PATH = "/api/v1/audit"
+_AT_ONCE = 1000
+_DAMAGED = "skerry audit verify --anew takes what is there for right, from now on; docs/operate/audit.md says what it may mean"
+
+Pages = Callable[[int], Awaitable[AuditPage]]
+"""The entries after a number."""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command group."""
+    group = typer.Typer(help="Who did what at the hub.", no_args_is_help=True)
+    group.command("list")(list_entries)
+    group.command("verify")(verify)
+    app.add_typer(group, name="audit")
+
+
+@remote
+async def list_entries(
+    session: Session,
+    since: Annotated[
+        str | None, typer.Option(help="Only what was entered since then: 1h, or ISO-8601.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many entries, the newest.")] = 100,
+) -> None:
+    """List what people did at the hub, and what was refused, the newest last."""
+    start = parse_time(since, session.clock.wall_ns()) if since else None
+    async with session.hub() as hub:
+        top = (await hub.get(f"{_PATH}/head", AuditHeadReply)).head.seq
+        rows: list[AuditRow] = []
+        while top > 0 and len(rows) < limit:
+            after = max(0, top - min(_AT_ONCE, limit))
+            page = await hub.get(f"{_PATH}?after={after}&limit={top - after}", AuditPage)
+            part = [row for row in page.entries if row.entry.seq <= top]
+            wanted = [row for row in part if start is None or row.entry.at >= start]
+            rows = wanted + rows
+            if len(wanted) < len(part):
+                break
+            top = after
+    session.screen.show(entries_table(rows[-limit:], session.clock.wall_ns()))
+
+
+def entries_table(rows: list[AuditRow], now: int) -> Table:
+    """One line for each entry; what was begun and has an outcome here is one."""
+    ended = {row.entry.of for row in rows}
+    return Table(
+        ("SEQ", "WHEN", "WHO", "ROLE", "ACTION", "OBJECT", "FROM", "OUTCOME", "STATUS", "COUNT", "DETAIL"),
+        [
+            (
+                number(each.seq),
+                ago(each.at, now),
+                each.actor or "nobody",
+                each.role,
+                each.action,
+                each.object,
+                each.origin,
+                word(each.outcome),
+                Cell(str(each.status or ""), raw=each.status),
+                number(each.count),
+                each.detail,
+            )
+            for each in (row.entry for row in rows)
+            if each.outcome != "begun" or each.seq not in ended
+        ],
+        rows,
+        empty="nothing was entered",
+    )  # fmt: skip
+
+
+@remote
+async def verify(
+    session: Session,
+    head: Annotated[
+        Path | None,
+        typer.Option(help="The file that keeps the head, instead of one in ~/.local/state/skerry."),
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Read this database (sqlite:////PATH) and ask no hub."),
+    ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Compare with no earlier head; keep what is found.")
+    ] = False,
+) -> None:
+    """Check that the audit log is whole, and that what was there the last time still is."""
+    where, opened = _by_hub(session) if database is None else _by_database(database)
+    kept_in = head or state_file(Path.home(), where)
+    before = None if anew else read_head(kept_in)
+    async with opened as pages:
+        now, finding = await walk(pages, before)
+    if finding is not None:
+        raise Corrupt(
+            f"cannot trust the audit log of {where}: {finding.words} ({finding.fault}, entry {finding.seq}). "
+            f"The head in {kept_in} stays. {_DAMAGED}"
+        )
+    _keep(kept_in, now)
+    known = f", and goes on from entry {before.head.seq}" if before else ""
+    session.screen.tell(
+        f"the audit log of {where} is whole: {now.head.seq} entries{known}; the head is kept in {kept_in}",
+        {"hub_id": now.hub_id, "seq": now.head.seq, "hash": now.head.hash, "kept_in": str(kept_in)},
+    )
+
+
+async def walk(
+    pages: Pages, before: AuditHeadReply | None
+) -> tuple[AuditHeadReply, Finding | None]:
+    """How far the log goes, and what is wrong with it up to the head that it had at the beginning."""
+    page = await pages(0)
+    hub_id, until, head = page.hub_id, page.head, GENESIS
+    if before is not None and before.hub_id != hub_id:
+        words = f"it is the log of hub {hub_id:.40}, and was that of {before.hub_id:.40}"
+        return AuditHeadReply(hub_id, until), Finding("forked", 1, words)
+    known = before.head if before else GENESIS
+    finding = None
+    while page.entries and finding is None:
+        finding = follow(page.entries, head, known)
+        head = AuditHead(page.entries[-1].entry.seq, page.entries[-1].hash)
+        if head.seq >= until.seq:
+            break
+        page = await pages(head.seq)
+    reached = AuditHeadReply(hub_id, head)
+    return reached, finding or cut_short(head, known) or cut_short(head, until)
+
+
+def state_file(home: Path, where: str) -> Path:
+    """Where the head of the log at an address is kept."""
+    return home / ".local" / "state" / "skerry" / "audit" / f"{quote(where, safe='')}.json"
+
+
+def read_head(path: Path) -> AuditHeadReply | None:
+    """The head that was kept; None: none was. Raises InvalidInput."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror}") from error
+    return decode(data, AuditHeadReply, str(path))
+
+
+def _keep(path: Path, head: AuditHeadReply) -> None:
+    data = msgspec.json.format(encode(head), indent=2)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        RealDisk().write_atomic("audit.head", path, data + b"\n")
+    except OSError as error:
+        raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
+
+
+def _by_hub(session: Session) -> tuple[str, contextlib.AbstractAsyncContextManager[Pages]]:
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Pages]:
+        async with session.hub() as hub:
+            yield lambda after: hub.get(f"{_PATH}?after={after}&limit={_AT_ONCE}", AuditPage)
+
+    return session.target.hub, opened()
+
+
+def _by_database(url: str) -> tuple[str, contextlib.AbstractAsyncContextManager[Pages]]:
+    from skerry.hub.store.engine import parse_url, reading
+    from skerry.hub.trust.audit import page_of
+
+    address = parse_url(url)
+    if address.get_backend_name() == "sqlite" and not Path(address.database or "").is_file():
+        raise InvalidInput(f"cannot read {address}: there is no such file")
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Pages]:
+        with reading(address) as connection:
+
+            async def pages(after: int) -> AuditPage:
+                return page_of(connection, after, _AT_ONCE)
+
+            yield pages
+
+    return str(address), opened()

@@ -1,0 +1,135 @@
+"""Every route of the hub and who may use it, by hand, and how to ask it: for tests that go through all of them."""
+
+from __future__ import annotations
+
+import aiohttp
+from tests.http_client import Client
+from tests.pushes import Pushes
+
+from skerry.wire.access import AccessTokenRequest
+from skerry.wire.codec import encode
+from skerry.wire.people import Apply, Rollback, TokenRequest
+from skerry.wire.sync import Enrol, Hello, Pull
+
+BODIES = {
+    ("POST", "/enrol/v1"): Enrol("no-such-token", "b", {}, "0.1.0", "0" * 64),
+    ("POST", "/sync/v1/hello"): Hello((1, 1), "incarnation-1", "0.1.0", "boot-1"),
+    ("POST", "/sync/v1/push"): Pushes().records("keep", [("a", 1, 1)]),
+    ("POST", "/sync/v1/pull"): Pull(None, ""),
+    ("POST", "/api/v1/tokens"): TokenRequest(60.0),
+    ("POST", "/api/v1/access/tokens"): AccessTokenRequest("w", "monitor"),
+    ("PUT", "/api/v1/workloads"): Apply([]),
+    ("POST", "/api/v1/workloads/{name:str}/rollback"): Rollback(),
+}
+
+# Who is let in, by hand. Whoever is not named is refused; so is a route that is not here.
+EVERYBODY = "nobody node monitor operator admin browser"
+LOOKING = "monitor operator admin browser"
+ROUTES = {
+    ("POST", "/enrol/v1"): EVERYBODY,
+    ("POST", "/sync/v1/hello"): "node",
+    ("POST", "/sync/v1/push"): "node",
+    ("POST", "/sync/v1/pull"): "node",
+    ("POST", "/sync/v1/round"): "node",
+    ("POST", "/sync/v1/rows/pull"): "node",
+    ("POST", "/sync/v1/rows/buckets"): "node",
+    ("POST", "/sync/v1/rows/wanted"): "node",
+    ("GET", "/sync/v1/models"): "node",
+    ("GET", "/sync/v1/blobs/{sha256:str}"): "node",
+    ("POST", "/sync/v1/files"): "node",
+    ("POST", "/sync/v1/files/held"): "node",
+    ("GET", "/sync/v1/files/{sha256:str}"): "node",
+    ("POST", "/sync/v1/files/{sha256:str}"): "node",
+    ("WS", "/sync/v1/link"): "node",
+    ("GET", "/healthz"): EVERYBODY,
+    ("GET", "/api/v1/nodes"): LOOKING,
+    ("DELETE", "/api/v1/nodes/{name:str}"): "admin",
+    ("GET", "/api/v1/nodes/{node:str}/logs/{workload:str}"): LOOKING,
+    ("POST", "/api/v1/tokens"): "admin",
+    ("POST", "/api/v1/login-codes"): "monitor operator admin",
+    ("POST", "/api/v1/access/tokens"): "admin",
+    ("GET", "/api/v1/access/tokens"): "admin",
+    ("DELETE", "/api/v1/access/tokens/{name:str}"): "admin",
+    ("GET", "/api/v1/audit"): "admin",
+    ("GET", "/api/v1/audit/head"): "admin",
+    ("GET", "/api/v1/workloads"): LOOKING,
+    ("PUT", "/api/v1/workloads"): "admin",
+    ("DELETE", "/api/v1/workloads/{name:str}"): "admin",
+    ("GET", "/api/v1/workloads/{name:str}/history"): LOOKING,
+    ("POST", "/api/v1/workloads/{name:str}/restart"): "operator admin",
+    ("POST", "/api/v1/workloads/{name:str}/rollback"): "operator admin",
+    ("POST", "/api/v1/workloads/{name:str}/update/pause"): "operator admin",
+    ("POST", "/api/v1/workloads/{name:str}/update/resume"): "operator admin",
+    ("POST", "/api/v1/workloads/{name:str}/update/abort"): "operator admin",
+    ("GET", "/api/v1/assignments"): LOOKING,
+    ("GET", "/api/v1/models"): LOOKING,
+    ("DELETE", "/api/v1/models/{name:str}"): "admin",
+    ("GET", "/api/v1/blobs/{sha256:str}"): LOOKING,
+    ("PUT", "/api/v1/blobs/{sha256:str}"): "admin",
+    ("GET", "/api/v1/backups"): LOOKING,
+    ("GET", "/api/v1/storage"): LOOKING,
+    ("GET", "/api/v1/keys"): LOOKING,
+    ("POST", "/api/v1/keys/rotate"): "admin",
+    ("GET", "/api/v1/entities"): LOOKING,
+    ("PUT", "/api/v1/entities/{entity:str}"): "admin",
+    ("POST", "/api/v1/entities/{entity:str}/changes"): "admin",
+    ("POST", "/api/v1/entities/{entity:str}/find"): "monitor operator admin",
+    ("POST", "/api/v1/entities/{entity:str}/count"): "monitor operator admin",
+    ("GET", "/api/v1/entities/{entity:str}/conflicts"): LOOKING,
+    ("GET", "/api/v1/entities/{entity:str}/rows"): LOOKING,
+    ("GET", "/api/v1/entities/{entity:str}/rows/{id_:str}"): LOOKING,
+    ("PUT", "/api/v1/entities/{entity:str}/rows/{id_:str}"): "admin",
+    ("DELETE", "/api/v1/entities/{entity:str}/rows/{id_:str}"): "admin",
+    ("GET", "/api/v1/entities/{entity:str}/rows/{id_:str}/history"): LOOKING,
+    ("GET", "/api/v1/conflicts"): LOOKING,
+    ("GET", "/api/v1/decisions"): LOOKING,
+    ("GET", "/api/v1/conflicts/{entity:str}/{id_:str}"): LOOKING,
+    ("POST", "/api/v1/conflicts/{entity:str}/{id_:str}/resolve"): "admin",
+    ("GET", "/api/v1/files"): LOOKING,
+    ("GET", "/api/v1/files/{sha256:str}/content"): LOOKING,
+    ("GET", "/api/v1/records"): LOOKING,
+    ("GET", "/api/v1/records/export"): LOOKING,
+    ("GET", "/api/v1/records/completeness"): LOOKING,
+    ("PUT", "/api/v1/stick"): "admin",
+    ("GET", "/"): LOOKING,
+    ("GET", "/live"): LOOKING,
+    ("GET", "/login"): EVERYBODY,
+    ("POST", "/login"): EVERYBODY,
+    ("POST", "/logout"): EVERYBODY,
+    ("GET", "/schema"): EVERYBODY,
+    ("GET", "/schema/openapi.json"): EVERYBODY,
+    ("GET", "/static/{file_path:path}"): EVERYBODY,
+    ("HEAD", "/static/{file_path:path}"): EVERYBODY,
+}
+
+
+def filled(path: str) -> str:
+    for name, value in (
+        ("{node:str}", "a"),
+        ("{workload:str}", "w"),
+        ("{entity:str}", "recipe"),
+        ("{id_:str}", "r"),
+        ("{name:str}", "w"),
+        ("{file_path:path}", "page.css"),
+    ):
+        path = path.replace(name, value)
+    return path
+
+
+async def ask(client: Client, method: str, path: str, headers: dict[str, str]) -> int:
+    """The status; an endless stream is left after its head."""
+    if method == "WS":
+        try:
+            async with client.ws_connect(path, headers=headers):
+                return 101
+        except aiohttp.WSServerHandshakeError as error:
+            return error.status
+    body = BODIES.get((method, path))
+    async with client.request(
+        method,
+        filled(path),
+        data=None if body is None else encode(body),
+        headers=headers,
+        allow_redirects=False,
+    ) as response:
+        return response.status
