@@ -183,12 +183,11 @@ async def test_a_hub_that_cannot_start_is_shown(terminal: Terminal) -> None:
 
 async def test_when_up_is_killed_hub_and_node_end(terminal: Terminal) -> None:
     process, _ = await terminal.up(port := free_port())
+    its = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(its) == 2
     process.kill()
     await process.communicate()
-    await eventually(
-        lambda: not any("hub run" in words or "skerry.node" in words for words in terminal.processes().values()),
-        "hub and node end",
-    )  # fmt: skip
+    await eventually(lambda: not any(map(_runs, its)), "hub and node end")
     assert any(
         "skerry.samples" in words for words in terminal.processes().values()
     )  # workloads go on
@@ -208,6 +207,14 @@ def test_the_welcomes_commands_can_be_pasted(
     )
     assert "\n  '/a b/skerry' get nodes " in welcome(home, started, "/a b/skerry")
     assert "skerry up" not in relative
+
+
+def _runs(pid: str) -> bool:
+    """Whether the process is there; who waits for its parent's end has ended."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
 
 
 def hub_of(terminal: Terminal) -> int:
