@@ -1,12 +1,16 @@
 """The hub's border: which push units are read, and what is said about those that are not."""
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 from tests.bad_units import BAD, raw_unit
 from tests.hub_rig import Lanes, batch, node_info, status
 
 from skerry.hub.sync.frames import read_frames
 from skerry.kit.errors import InvalidInput, Refused
-from skerry.wire.sync import StateFrame, StateRow
+from skerry.wire.codec import encode
+from skerry.wire.shared import MAX_ROW, Declaration, Edit, EditFrame
+from skerry.wire.sync import PushUnit, StateFrame, StateRow
 
 _TWO_NAMES = b'["measurement","s","ab",1,1,1,"synced",[[0,"good",1,1],[1,"no name",1,1]]]'
 
@@ -49,3 +53,23 @@ def test_a_name_that_was_refused_is_refused_again() -> None:
 def test_a_node_may_not_write_everything(row: StateRow) -> None:
     with pytest.raises(Refused):
         read_frames("n", Lanes().unit("state", [StateFrame([row])]))
+
+
+def _edits(declared: Edit) -> PushUnit:
+    frame = EditFrame("recipe", [Edit("a", 0, 1, "put", msgspec.Raw(b"{}"))], declared)
+    return raw_unit(encode(frame), lane="rows-medium")
+
+
+def test_a_declaration_that_edits_bring_is_read_as_strictly_as_one_that_comes_alone() -> None:
+    right = Edit("recipe", 0, 1, "put", msgspec.Raw(encode(Declaration("central_wins"))))
+    [read] = read_frames("n", _edits(right)).edits
+    assert read.declared is not None
+    for wrong, why in (
+        (replace(right, id="other"), "no declaration of the frame's entity"),
+        (replace(right, kind="delete"), "no declaration of the frame's entity"),
+        (replace(right, body=msgspec.Raw(b"[]")), "the body is not what a put has"),
+        (replace(right, body=msgspec.Raw(b'{"strategy":"chance"}')), "the declaration of «recipe»"),
+        (replace(right, body=msgspec.Raw(b'{"x":"%s"}' % (b"x" * MAX_ROW))), "it is too long"),
+    ):
+        with pytest.raises(InvalidInput, match=why):
+            read_frames("n", _edits(wrong))

@@ -82,10 +82,8 @@ def judge(
     if edit.origin == held.origin != _HUB and not follows:
         if edit.hlc < held.hlc:
             return Verdict("lost", held, edit)
-        if (
-            edit.deleted and base == NOTHING
-        ):  # it had told of a row, and got no answer: of which is not known
-            base = None
+        if edit.deleted and base == NOTHING:
+            base = None  # it had told of a row and got no answer: nobody knows of which version
     if again and edit.hlc == held.hlc and _alike(edit, held):
         return Verdict("lost", held)
     return _weighed(declaration, base, held, edit)

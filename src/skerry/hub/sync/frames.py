@@ -227,6 +227,16 @@ def _read_edits(frame: msgspec.Raw, what: str) -> EditFrame:
     except UnicodeDecodeError as error:
         raise InvalidInput(f"cannot read {what}: it is not UTF-8") from error
     found = decode(frame, _EditFrame, what)
+    _check_edits(found, data, what)
+    if found.declared is not None:
+        if found.declared.id != found.entity or found.declared.kind != "put":
+            _refuse(found.declared, what, "it is no declaration of the frame's entity")
+        _check_edits(EditFrame(DECLARATIONS, [found.declared]), data, what)
+    return found
+
+
+def _check_edits(found: EditFrame, data: bytes, what: str) -> None:
+    """`data` is the frame as it came."""
     for edit in found.edits:
         if memoryview(edit.body)[:1] != _OPENING[edit.kind]:
             _refuse(edit, what, f"the body is not what a {edit.kind} has")
@@ -241,7 +251,6 @@ def _read_edits(frame: msgspec.Raw, what: str) -> EditFrame:
         for edit in found.edits:
             if edit.kind == "put":
                 decode(edit.body, Declaration, f"the declaration of «{one_line(edit.id)}»")
-    return found
 
 
 def _check_each(frame: EditFrame, what: str, is_right: Callable[[Edit], bool], cause: str) -> None:

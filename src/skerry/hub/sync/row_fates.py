@@ -204,7 +204,7 @@ class Fates:
             told = self._named(edit.id, base)
             self.changed.kept.append(Kept(told, "superseded", was_row=False))
             made_on = told.rev
-        made_on = max(made_on, 0)  # -1: not known
+        made_on = max(made_on, 0)  # of a version that is not known there is nothing to show
         self._end_wait(edit.id, "lost")
         self.changed.waits[edit.id] = Wait(self._named(edit.id, version), made_on)
 

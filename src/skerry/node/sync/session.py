@@ -265,7 +265,8 @@ class Session:
         anchors = {
             lane: anchor(findings[lane].decision, findings[lane].held) for lane in RECORD_LANES
         }
-        for lane in ROW_LANES:  # kept first: afterwards nothing tells that the hub lacks rows, and not that they were deleted
+        # Kept first: afterwards nothing tells rows that the hub has lost from rows that were deleted there.
+        for lane in ROW_LANES:
             found = findings.get(lane)
             if found is not None and hub_lost(reply.lanes.get(lane, LanePoint()), found.held):
                 await self._pushes[lane].feed.resume(HubWentBack(found.decision.after))
