@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from skerry.wire.trust import TrustBundle
+
 PROTOCOL = 1
 """The version of this module's messages; the hub serves PROTOCOL and the two before it."""
 
@@ -35,7 +37,7 @@ class Hello(msgspec.Struct, frozen=True):
     """First message of every connection, by the node.
 
     `run` is a random id of the agent process: by it the hub tells a node that starts anew from two agents with
-    one identity. `host` is the machine's name, for people.
+    one identity. `host` is the machine's name, for people. `trust` is the number of the trust bundle that it has.
     """
 
     protocols: tuple[int, int]
@@ -44,6 +46,7 @@ class Hello(msgspec.Struct, frozen=True):
     boot_id: str
     run: str = ""
     host: str = ""
+    trust: int = 0
 
 
 class HelloReply(msgspec.Struct, frozen=True):
@@ -51,7 +54,7 @@ class HelloReply(msgspec.Struct, frozen=True):
 
     `backed_up_through` is the number up to which a verified backup of the hub has each lane of this incarnation.
     `double` says where another agent with this node's identity speaks to the hub, if there is one. `hubs` are the
-    addresses of this fleet's hubs now, when there may be several.
+    addresses of this fleet's hubs now, when there may be several. `trust` is the hub's bundle when the node has an older one.
     """
 
     protocol: int
@@ -62,6 +65,7 @@ class HelloReply(msgspec.Struct, frozen=True):
     backed_up_through: dict[Lane, int]
     double: str = ""
     hubs: list[str] = []
+    trust: TrustBundle | None = None
 
 
 class PushUnit(msgspec.Struct, frozen=True):
@@ -166,7 +170,8 @@ class Enrol(msgspec.Struct, frozen=True):
 
     It has made its secret already and sends the hash. The same hash means the same node: when an answer was lost,
     the same token brings it again for as long as the token lives. `former_id` is what the node was before the hub
-    deleted it: it gets this id again, so that its records go on as the same node's.
+    deleted it: it gets this id again, so that its records go on as the same node's. `csr` (PEM) asks for a certificate;
+    `hardware` identifies the machine, for tokens that are good for one only.
     """
 
     token: str
@@ -175,12 +180,19 @@ class Enrol(msgspec.Struct, frozen=True):
     version: str
     secret_hash: str
     former_id: str = ""
+    csr: str = ""
+    hardware: str = ""
 
 
 class Enrolled(msgspec.Struct, frozen=True):
-    """The node's identity. `hubs` are the addresses of this fleet's hubs when there may be several."""
+    """The node's identity. `hubs` are the addresses of this fleet's hubs when there may be several.
+
+    `certificate` (PEM, leaf before intermediate) answers a request for one; `trust` are the roots to believe from now on.
+    """
 
     node_id: str
     name: str
     hub_id: str
     hubs: list[str] = []
+    certificate: str = ""
+    trust: TrustBundle | None = None

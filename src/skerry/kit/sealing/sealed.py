@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from skerry.kit.errors import Corrupt, Refused, Transient
+from skerry.kit.errors import Corrupt, Transient
 from skerry.kit.sealing.cipher import Place, Row
 from skerry.kit.sealing.format import (
     OVERHEAD,
@@ -40,13 +40,9 @@ class Aead(Protocol):
 
 
 def aead(algorithm: Algorithm, secret: bytes) -> Aead:
-    """The algorithm with this key. Raises Refused when «cryptography» is not installed."""
-    try:
-        from cryptography.hazmat.primitives.ciphers import aead as library  # noqa: PLC0415 - 7 MB
-    except ImportError as error:
-        raise Refused(
-            "cannot encrypt: the package «cryptography» is not installed. Install skerry[encryption]."
-        ) from error
+    """The algorithm with this key."""
+    from cryptography.hazmat.primitives.ciphers import aead as library  # noqa: PLC0415 - 7 MB
+
     return (
         library.AESGCM(secret) if algorithm == "AES-256-GCM" else library.ChaCha20Poly1305(secret)
     )
