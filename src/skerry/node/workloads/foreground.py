@@ -10,7 +10,6 @@ from collections.abc import Collection
 
 from msgspec.structs import replace
 
-from skerry.core.specs import check_spec
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, Refused
@@ -30,6 +29,8 @@ class ForegroundRuns:
 
         Raises InvalidInput for a spec that is none, Refused for a name that is taken or what only the hub hands out.
         """
+        from skerry.core.specs import check_spec  # noqa: PLC0415 - it reads YAML, too: only where somebody runs one
+
         cannot = f"cannot run «{spec.name}» in the foreground"
         if faults := check_spec(spec):
             raise InvalidInput(f"{cannot}: {'; '.join(faults)}")
