@@ -215,6 +215,11 @@ class Node:
 
         return Doctor(examine(await self._facts(deep=True)))
 
+    async def security(self) -> Doctor:
+        from skerry.node.security_view import security_report  # noqa: PLC0415 - as above
+
+        return Doctor(await security_report(self))
+
     async def storage(self) -> StorageReport:
         from skerry.node.storage_view import storage_report  # noqa: PLC0415 - only when somebody asks
 

@@ -72,6 +72,10 @@ class AdminServices(Protocol):
 
     async def doctor(self) -> Doctor: ...
 
+    async def security(self) -> Doctor:
+        """What is weak here."""
+        ...
+
     async def storage(self) -> StorageReport: ...
 
     async def stop(self, request: StopRequest) -> None:
@@ -209,6 +213,10 @@ def _add_storage(app: web.Application, services: AdminServices) -> None:
     async def storage(_request: web.Request) -> web.StreamResponse:
         return json_answer(await services.storage())
 
+    async def security(_request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.security())
+
+    app.router.add_get("/v1/security", security)
     app.router.add_get("/v1/storage", storage)
 
 
