@@ -203,7 +203,7 @@ async def _build(
     store: HubStore,
     clock: Clock,
     address: str,
-    listener: NodesListener | None,
+    listener: NodesListener | None = None,
 ) -> tuple[Features, Retention]:
     links, changes, leases = Links(), Changes(), Leases(store)
     assignments = Assignments(clock)

@@ -150,7 +150,7 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
                 check=nodes_listen_fault),
         Setting("nodes.method", "word", "certificate",
                 "How nodes prove who they are: by «certificate», at `nodes.listen`, or by «secret», at `listen` and so on "
-                "this machine only, for a hub whose TLS is a proxy's.",
+                "this machine only, for a hub behind somebody's own TLS proxy.",
                 words=("certificate", "secret")),
         Setting("nodes.address", "text", None,
                 "Where nodes reach this hub, as they are told; by default https:// and `nodes.listen`. With «secret»: "
