@@ -24,7 +24,8 @@ from skerry.hub import encryption
 from skerry.hub.api import admin_token
 from skerry.hub.api.auditing import Auditing
 from skerry.hub.api.auth import Authenticator
-from skerry.hub.api.sessions import LoginCodes, Sessions
+from skerry.hub.api.login_codes import LoginCodes
+from skerry.hub.api.signing_in import Signing
 from skerry.hub.app import Features
 from skerry.hub.backups.schedule import LOOK_EVERY
 from skerry.hub.changes import Changes
@@ -70,8 +71,8 @@ from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
-from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.people import People
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
     Keepalive,
@@ -191,7 +192,7 @@ async def _build(
     )
     query, templates = RecordQuery(store), Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
-    sessions, api_tokens = Sessions(token, clock), ApiTokens(store, clock)
+    people = People.of(store, clock, token, settings.access_control)
     peers = Peers(store, settings.address or address, token)
     hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
     retention = _retention(settings, store)
@@ -199,14 +200,8 @@ async def _build(
     readers = Readers(links.notify_rows)
     declarations = Declarations(settings.sync.entities)
     await declarations.hold_all(store, clock.wall_ns())
-    receiver = Receiver(
-        store,
-        Ingest(lambda: store.facts.index_key),
-        nodes,
-        links.notify,
-        readers.changed,
-        declarations,
-    )
+    ingest = Ingest(lambda: store.facts.index_key)
+    receiver = Receiver(store, ingest, nodes, links.notify, readers.changed, declarations)
     epochs = Epochs(store, assignments, links.notify)
     feed, row_feed = Feed(store, epochs, clock), RowFeed(store, epochs, readers, clock)
     rotation = Rotation(
@@ -214,8 +209,11 @@ async def _build(
     )
     backups = build_schedule(settings, store, leases, clock)
     own_edits = OwnEdits(store, clock, readers.changed, declarations)
-    authenticator = Authenticator(FLEET, token, nodes, api_tokens, sessions, hosts)
+    authenticator = Authenticator(FLEET, token, nodes, people.api_tokens, people.sessions, hosts)
     audit = AuditLog(store, clock)
+    signing = Signing.of(
+        people, authenticator, Auditing(audit, authenticator, clock), LoginCodes(store, clock)
+    )
     features = Features(
         store=store, nodes=nodes, tokens=Tokens(store, clock), workloads=workloads, models=models, rollouts=rollouts,
         blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
@@ -231,8 +229,9 @@ async def _build(
         board=Board(
             nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups, storage=storage
         ),
-        templates=templates, authenticator=authenticator, audit=audit, auditing=Auditing(audit, authenticator, clock),
-        api_tokens=api_tokens, sessions=sessions, login_codes=LoginCodes(store, clock), clock=clock,
+        templates=templates, authenticator=authenticator, audit=audit, auditing=signing.auditing,
+        api_tokens=people.api_tokens, accounts=people.accounts, roles=people.roles, signing=signing,
+        sessions=people.sessions, login_codes=signing.login_codes, clock=clock,
     )  # fmt: skip
     return features, retention
 
