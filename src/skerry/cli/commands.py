@@ -40,6 +40,8 @@ COMMANDS = {
     "config": "config",
     "db": "db",
     "context": "context",
+    "login": "login",
+    "logout": "login",
 }
 
 
