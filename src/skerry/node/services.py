@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from skerry import __version__
+from skerry.core.local_access import LocalAccess
 from skerry.kit.own_hosts import own_hosts
 from skerry.node.api.admin import admin_app, public_app
+from skerry.node.api.guard import AdminGuard, of_strangers
 from skerry.node.api.sites import Apps, LocalApi
 from skerry.node.api.workload import workload_app
+from skerry.node.audit.desk import AuditDesk
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.desired_state import StoredDesired
@@ -133,6 +136,7 @@ class Node:
         shared: SharedOnDemand,
         host: Host,
         safekeeping: Safekeeping,
+        audit: AuditDesk,
     ) -> None:
         self.settings = settings
         self.identity = identity
@@ -155,12 +159,9 @@ class Node:
         self._carrying = carrying
         self.shared = shared
         self.safekeeping = safekeeping
+        self.audit = audit
         self.stopped = asyncio.Event()
-        self.apps = Apps(
-            admin_app(self),
-            workload_app(workload_desk),
-            public_app(self, own_hosts(platform.node())),
-        )
+        self.apps = _apps(self, workload_desk)
         self.records = records
         self._host = host
         self._isolation = isolation
@@ -296,3 +297,12 @@ class Node:
 
 def _mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
+
+
+def _apps(node: Node, desk: WorkloadDesk) -> Apps:
+    guard = AdminGuard(node.audit, LocalAccess(os.geteuid()))
+    return Apps(
+        admin_app(node, guard),
+        workload_app(desk, [of_strangers(node.audit)]),
+        public_app(node, own_hosts(platform.node())),
+    )

@@ -114,7 +114,11 @@ class Auditing:
     async def answered(self, asked: _Asked, status: int) -> None:
         """Enters the outcome. The answer says what happened, so it is sent even when this could not be entered."""
         deed = replace(
-            asked.deed, outcome=outcome_of(status), status=status, of=asked.begun, detail=asked.detail
+            asked.deed,
+            outcome=outcome_of(status),
+            status=status,
+            of=asked.begun,
+            detail=asked.detail,
         )
         await self._add_if_possible(deed)
 

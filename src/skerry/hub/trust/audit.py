@@ -19,6 +19,7 @@ from skerry.wire.audit import AuditEntry, AuditHead, AuditPage, AuditRow
 
 MAX_PAGE = 1000
 
+
 class AuditLog:
     """The audit log of one fleet."""
 

@@ -7,8 +7,9 @@ to change or remove a row. See docs/operate/audit.md and ADR 30.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -21,33 +22,37 @@ from skerry.wire.audit import AuditEntry, AuditHead, AuditPage, AuditRow
 
 SQL = read_queries(Path(__file__).with_name("audit_log.sql"))
 
+T = TypeVar("T")
+
 AGENT_STARTS, AGENT_STOPS = "agent_start", "agent_stop"
 
 
 class AuditLog:
-    """The log of one store. `grown` rings after each entry that was added by `add`."""
+    """The log of one store. `grown` rings after each transaction of `add` and `write`."""
 
     def __init__(self, writer: SqliteWriter, clock: Clock) -> None:
         self._writer = writer
         self._clock = clock
         self.grown = Bell()
 
-    async def add(self, *deeds: Deed) -> int:
-        """Puts entries at the end; returns the last one's number once all are durable. Raises Transient."""
+    async def add(self, deed: Deed) -> int:
+        """Puts an entry at the end; returns its number once it is durable. Raises Transient."""
         at = self._clock.wall_ns()
-        seq = await self._writer.run(lambda db: enter(db, deeds, at), label="audit")
+        return await self.write(lambda db: enter(db, deed, at).seq)
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """A transaction that makes entries; durable when it returns. Raises Transient."""
+        result = await self._writer.run(work, label="audit")
         self.grown.ring()
-        return seq
+        return result
 
 
-def enter(db: sqlite3.Connection, deeds: Sequence[Deed], at: int) -> int:
-    """Puts entries at the end, in the caller's transaction; returns the last one's number."""
-    head = head_of(db)
-    for deed in deeds:
-        entry = entry_of(deed, head, at)
-        head = AuditHead(entry.seq, entry_hash(entry))
-        db.execute(SQL["add"], msgspec.structs.asdict(entry) | {"hash": head.hash})
-    return head.seq
+def enter(db: sqlite3.Connection, deed: Deed, at: int) -> AuditHead:
+    """Puts an entry at the end, in the caller's transaction; returns the new head."""
+    entry = entry_of(deed, head_of(db), at)
+    head = AuditHead(entry.seq, entry_hash(entry))
+    db.execute(SQL["add"], msgspec.structs.asdict(entry) | {"hash": head.hash})
+    return head
 
 
 def head_of(db: sqlite3.Connection) -> AuditHead:
@@ -71,7 +76,7 @@ def hash_at(db: sqlite3.Connection, seq: int) -> str | None:
     return None if row is None else str(row["hash"])
 
 
-def has_begun(db: sqlite3.Connection) -> bool:
+def runs_on(db: sqlite3.Connection) -> bool:
     """Whether the agent before this one has not said that it ends: it was killed, or the power failed."""
     row = db.execute(SQL["last_run"]).fetchone()
     return row is not None and row["action"] == AGENT_STARTS
