@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from skerry.node.api import web
@@ -13,9 +14,11 @@ from skerry.node.api.answers import (
     problems,
     stream_bytes,
     stream_lines,
+    tell_lines,
 )
 from skerry.node.api.guard import AdminGuard, note
-from skerry.node.api.workload import RecordReader, read_records
+from skerry.node.api.workload import RecordReader, RowStream, read_records, stream_rows
+from skerry.node.data.publish import read_publish
 from skerry.node.ports import LogSource
 from skerry.wire.codec import decode, encode
 from skerry.wire.local import (
@@ -26,6 +29,7 @@ from skerry.wire.local import (
     KeyStatus,
     NewPassphrase,
     NodeStatus,
+    RunNews,
     StopRequest,
     SyncStatus,
     WorkerOrder,
@@ -33,6 +37,8 @@ from skerry.wire.local import (
 )
 from skerry.wire.logs import read_log_query
 from skerry.wire.models import ModelCache
+from skerry.wire.records import Publish, Published
+from skerry.wire.workload import WorkloadSpec
 
 if TYPE_CHECKING:
     from skerry.wire.rounds import SyncLogPage, SyncRound
@@ -67,11 +73,25 @@ class AdminServices(Protocol):
 
     async def doctor(self) -> Doctor: ...
 
+    async def security(self) -> Doctor:
+        """What is weak here."""
+        ...
+
     async def storage(self) -> StorageReport: ...
 
     async def stop(self, request: StopRequest) -> None:
         """Begins to end the node; with `workloads`, returns when they have ended."""
         ...
+
+    async def run(self, spec: WorkloadSpec, tell: Callable[[RunNews], Awaitable[None]]) -> None:
+        """Runs a workload in the foreground; returns when it has ended. Raises InvalidInput or Refused."""
+        ...
+
+    async def publish(self, request: Publish) -> Published:
+        """As a workload does. Raises InvalidInput, StorageFull, Transient."""
+        ...
+
+    def subscribe(self, name: str, kind: str | None, cursor: str | None) -> RowStream: ...
 
     async def unlock(self, workload: str) -> Held:
         """A person lets updates through. Raises NotFound or Refused."""
@@ -155,14 +175,32 @@ def admin_app(services: AdminServices, guard: AdminGuard) -> web.Application:
     guard.get(app, "/v1/doctor", doctor, "read")
     guard.get(app, "/v1/logs/{workload}", logs, "read")
     guard.get(app, "/v1/records", records, "read")
-    guard.post(app, "/v1/stop", stop_node, "execute", certain=False)
+    guard.post(app, "/v1/stop", stop_node, "execute", entry="if possible")
     guard.post(app, "/v1/images", load_images, "write")
     guard.post(app, "/v1/unlock/{workload}", unlock_updates, "execute")
     _add_storage(app, services, guard)
     _add_keys(app, services, guard)
     _add_stick(app, services, guard)
     _add_workers(app, services, guard)
+    _add_runs(app, services, guard)
     return app
+
+
+def _add_runs(app: web.Application, services: AdminServices, guard: AdminGuard) -> None:
+    async def run_workload(request: web.Request) -> web.StreamResponse:
+        spec = decode(await request.read(), WorkloadSpec, "workload to run")
+        note(request, f"workload «{spec.name}», in the foreground")
+        return await tell_lines(request, partial(services.run, spec))
+
+    async def publish(request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.publish(read_publish(await request.read())))
+
+    async def subscribe(request: web.Request) -> web.StreamResponse:
+        return await stream_rows(services.subscribe, request)
+
+    guard.post(app, "/v1/runs", run_workload, "execute")
+    guard.post(app, "/v1/publish", publish, "write", entry="none")
+    guard.get(app, "/v1/subscribe", subscribe, "read")
 
 
 def _add_sync(app: web.Application, services: AdminServices, guard: AdminGuard) -> None:
@@ -174,7 +212,7 @@ def _add_sync(app: web.Application, services: AdminServices, guard: AdminGuard) 
         limit = integer(request, "limit") or _LINES
         return json_answer(await services.sync_log(min(limit, _MOST_LINES)))
 
-    guard.post(app, "/v1/sync/now", sync_now, "execute", certain=False)
+    guard.post(app, "/v1/sync/now", sync_now, "execute", entry="if possible")
     guard.get(app, "/v1/sync/log", log, "read")
 
 
@@ -182,6 +220,10 @@ def _add_storage(app: web.Application, services: AdminServices, guard: AdminGuar
     async def storage(_request: web.Request) -> web.StreamResponse:
         return json_answer(await services.storage())
 
+    async def security(_request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.security())
+
+    guard.get(app, "/v1/security", security, "read")
     guard.get(app, "/v1/storage", storage, "read")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from aiohttp.abc import AbstractView
@@ -28,18 +29,19 @@ from skerry.node.audit.desk import AuditDesk
 from skerry.wire.people import Problem
 
 _DETAIL = RequestKey("audit detail", str)
+Entry = Literal["must", "if possible", "none"]
 UNDECLARED = "cannot use this route: it declares no permission"
 
 
 class Declared(msgspec.Struct, frozen=True):
     """What a route says: who may use it, and what it is called in the audit log.
 
-    `certain`: when it cannot be entered, it is not done.
+    `entry`: without one it is not done, or it is all the same, or it leaves none because what it makes says who made it.
     """
 
     permission: Permission
     action: str
-    certain: bool = True
+    entry: Entry = "must"
 
 
 class Who(msgspec.Struct, frozen=True):
@@ -73,11 +75,11 @@ class AdminGuard:
         handler: Handler,
         permission: Permission,
         *,
-        certain: bool = True,
+        entry: Entry = "must",
     ) -> None:
         """Adds a route that does something."""
         route = app.router.add_post(path, handler)
-        self.declared[route] = Declared(permission, _name(handler), certain)
+        self.declared[route] = Declared(permission, _name(handler), entry)
 
     @property
     def middleware(self) -> Middleware:
@@ -88,14 +90,17 @@ class AdminGuard:
             if request.match_info.http_exception is not None:
                 return await handler(request)  # there is no such route
             route = self.declared.get(request.match_info.route)
-            who = await self._who(request, named=route is None or route.permission != "read")
+            leaves_an_entry = route is None or (
+                route.permission != "read" and route.entry != "none"
+            )
+            who = await self._who(request, named=leaves_an_entry)
             if route is None:
                 return await self._refuse(request, who, "undeclared", UNDECLARED)
             if who.role is None or not may(who.role, route.permission):
                 return await self._refuse(
                     request, who, route.action, _lacking(who, route.permission)
                 )
-            if route.permission == "read":
+            if not leaves_an_entry:
                 return await handler(request)
             return await self._entered(request, handler, _deed(request, who, route.action), route)
 
@@ -152,7 +157,7 @@ class AdminGuard:
         try:
             return await self._desk.begun(deed)
         except SkerryError as error:
-            if not route.certain:
+            if route.entry == "if possible":
                 return 0
             raise Transient(
                 f"cannot enter into the audit log who does this, so it is not done: {error}"
