@@ -4,15 +4,14 @@ from typing import get_args
 
 import pytest
 
+from skerry.core.own_roles import known_roles, own_role
 from skerry.core.roles import (
     ADMIN,
     ROLES,
     Permission,
     Role,
     covers,
-    known_roles,
     may,
-    own_role,
     role_named,
     roles_with,
 )

@@ -6,14 +6,12 @@ nodes only, by their labels: then `covers` says which, and routes that do not sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 import msgspec
 
-from skerry.core.names import label_fault, name_fault
 from skerry.kit.errors import InvalidInput
-from skerry.kit.nearest import did_you_mean
 
 Permission = Literal["read", "write", "execute", "configure"]
 """Look; change what is wanted and what is kept; act on what runs; decide who takes part, and with which keys."""
@@ -51,47 +49,11 @@ def covers(role: Role, labels: Mapping[str, str]) -> bool:
     return all(labels.get(key) == value for key, value in role.on)
 
 
-def own_role(name: str, permissions: Iterable[str], on: Mapping[str, str] | None = None) -> Role:
-    """A role as somebody wants it. Raises InvalidInput that says what is wrong with it."""
-    fault = name_fault(name)
-    if fault is not None:
-        raise InvalidInput(f"cannot use role: {fault}")
-    wanted = list(permissions)
-    for word in wanted:
-        if word not in PERMISSIONS:
-            hint = did_you_mean(word, PERMISSIONS)
-            raise InvalidInput(f"cannot use role «{name}»: unknown permission «{word:.80}»: {hint}")
-    if not wanted:
-        raise InvalidInput(f"cannot use role «{name}»: it has no permission")
-    for key, value in (on or {}).items():
-        wrong = label_fault(key, value)
-        if wrong is not None:
-            raise InvalidInput(f"cannot use role «{name}»: {wrong}")
-    return Role(
-        name,
-        tuple(each for each in PERMISSIONS if each in wanted),
-        tuple(sorted((on or {}).items())),
-    )
-
-
-def known_roles(own: Iterable[Role]) -> dict[str, Role]:
-    """The roles of every installation, and those that its settings name, which may change all of them but «admin».
-
-    Raises InvalidInput.
-    """
-    found = dict(ROLES)
-    for role in own:
-        if role.name == ADMIN.name and role != ADMIN:
-            raise InvalidInput(
-                "cannot use role «admin» with less than all permissions: nobody could take that back"
-            )
-        found[role.name] = role
-    return found
-
-
 def role_named(name: str, roles: Mapping[str, Role] = ROLES) -> Role:
     """The role of this name. Raises InvalidInput with the nearest name."""
     if name not in roles:
+        from skerry.kit.nearest import did_you_mean  # noqa: PLC0415 - 0.4 MB that no agent needs
+
         raise InvalidInput(f"unknown role «{name:.80}»: {did_you_mean(name, roles)}")
     return roles[name]
 

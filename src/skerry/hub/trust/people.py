@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skerry.core.roles import own_role
+from skerry.core.own_roles import own_role
 from skerry.hub.settings import AccessControlSection
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.trust.accounts import Accounts

@@ -14,7 +14,8 @@ import msgspec
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from skerry.core.roles import PERMISSIONS, ROLES, Role, known_roles, own_role, role_named
+from skerry.core.own_roles import known_roles, own_role
+from skerry.core.roles import PERMISSIONS, ROLES, Role, role_named
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.people_tables import access_role
 from skerry.hub.store.tables import FLEET
