@@ -6,6 +6,7 @@ the fingerprint picks the right one, and the secret part is shown only over a co
 
 from __future__ import annotations
 
+import ssl
 from functools import partial
 from pathlib import Path
 
@@ -49,10 +50,7 @@ async def enrol_node(hub_url: str, request: Enrol, site: Site, *, again: bool = 
     """
     token = read_token(request.token)
     if not token.fingerprint:
-        async with open_session(ca_file=site.ca_file) as session:
-            return await enrol(
-                session, hub_url, request, site.data_dir, site.disk, again=again, proxies=site.proxies
-            )  # fmt: skip
+        return await _enrol_by_secret(hub_url, request, site, again=again)
     check_unknown(site.data_dir, again=again)
     if not hub_url.startswith("https://"):
         raise InvalidInput(
@@ -62,6 +60,23 @@ async def enrol_node(hub_url: str, request: Enrol, site: Site, *, again: bool = 
     root = pinned_root(await _roots_of(hub_url, site), token.fingerprint, hub_url)
     request = msgspec.structs.replace(request, token=token.secret)
     return await _enrol_at(hub_url, root, request, site, again=again)
+
+
+async def _enrol_by_secret(hub_url: str, request: Enrol, site: Site, *, again: bool) -> Identity:
+    async with open_session(ca_file=site.ca_file) as session:
+        try:
+            return await enrol(
+                session, hub_url, request, site.data_dir, site.disk, again=again, proxies=site.proxies
+            )  # fmt: skip
+        except Transient as error:
+            if isinstance(
+                error.__cause__ and error.__cause__.__cause__, ssl.SSLCertVerificationError
+            ):
+                raise InvalidInput(
+                    f"cannot enrol: the token names no root, and nobody that this machine knows vouches for {hub_url}. "
+                    "A hub that gives certificates prints tokens of two words with a dot between: was it cut off?"
+                ) from error
+            raise
 
 
 async def _roots_of(hub_url: str, site: Site) -> list[str]:

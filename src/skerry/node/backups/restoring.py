@@ -47,12 +47,13 @@ from skerry.node.store.opening import (
 )
 from skerry.node.store.rebuilding import REBUILDING, note_rebuilt
 from skerry.node.store.replacing import BESIDE
+from skerry.node.trust.files import DIRECTORY as TRUST
 
 _STAGING = "restore.new"
 _PIECE = 1024 * 1024
 _RINGS = ("keys.json", "keys.copy.json")
 _CONTENT = (RECORDS, FILES)
-_DATA = (*_CONTENT, IDENTITY_FILE, SECRET_FILE, *_RINGS)
+_DATA = (*_CONTENT, IDENTITY_FILE, SECRET_FILE, TRUST, *_RINGS)
 """What makes a directory one with data, beside the database."""
 
 
@@ -147,6 +148,9 @@ class Restorer:
                     keys = _with_own(keys, self._settings, self._disk, self._clock)
                     stay = _opens_all(data_dir, self._database, keys)
                 unlocked = None if keys is None else self._sealed_here(keys, staging)
+                if own and not (staging / TRUST).exists():
+                    # A backup that is not sealed has no key: the node goes on by what it has.
+                    there = [path for path in there if path.name != TRUST]
                 aside = self._put_in_place(staging, there, unlocked, stay=stay)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
