@@ -171,19 +171,22 @@ class Node:
         self.process = Process(["-m", "skerry.node", *self.options], self.log)
         self._workloads: set[str] = set()
 
-    async def enrol(self, hub: Hub, labels: dict[str, str] | None = None) -> None:
+    async def enrol(
+        self, hub: Hub, labels: dict[str, str] | None = None, *, again: bool = False
+    ) -> None:
         async with hub.api() as api:
             token = await api.send("POST", "/api/v1/tokens", TokenRequest(), TokenReply)
         self.directory.mkdir(mode=0o700, exist_ok=True)
         request = Enrol(token.token, self.name, labels or {}, "test", "")
-        await enrol_node(hub.nodes_url, request, Site(self.directory, RealDisk()))
+        await enrol_node(hub.nodes_url, request, Site(self.directory, RealDisk()), again=again)
 
-    async def start(self, *, fault: tuple[str, int] | None = None) -> None:
-        words = (
-            ["-m", "skerry.node"]
-            if fault is None
-            else ["-m", "skerry.testing.faulty_node", fault[0], str(fault[1])]
-        )
+    async def start(self, *, fault: tuple[str, int] | None = None, ahead: str = "") -> None:
+        """`fault`: it kills itself there; `ahead`: its clock is wrong, as `skerry.testing.misled_node` says."""
+        words = ["-m", "skerry.node"]
+        if fault is not None:
+            words = ["-m", "skerry.testing.faulty_node", fault[0], str(fault[1])]
+        elif ahead:
+            words = ["-m", "skerry.testing.misled_node", ahead]
         self.process = Process([*words, *self.options], self.log)
         await self.process.start()
 

@@ -61,6 +61,7 @@ class Restored(msgspec.Struct, frozen=True):
     """What was put where. `replaced` is where the former content is; empty: there was none.
 
     `kept` says that the directory's own records and files stayed, `left_behind` how many records are only in `replaced`.
+    `keyless`: nothing is there by which the hub would know this node.
     """
 
     data_dir: str
@@ -74,6 +75,7 @@ class Restored(msgspec.Struct, frozen=True):
     replaced: str
     kept: bool = False
     left_behind: int = 0
+    keyless: bool = False
 
 
 class Keeping(msgspec.Struct, frozen=True):
@@ -158,7 +160,9 @@ class Restorer:
         if aside is not None:
             left = left_behind(aside, aside / self._database.name, data_dir if own else None)
         told = _told(archive, contents, data_dir, aside, unlocked)
-        return msgspec.structs.replace(told, kept=stay, left_behind=left)
+        identity = read_identity(data_dir)
+        keyless = identity is not None and identity.certificate and not (data_dir / TRUST).exists()
+        return msgspec.structs.replace(told, kept=stay, left_behind=left, keyless=keyless)
 
     def _prepare(self, database: Path, archive: Archive, cipher: Cipher) -> None:
         """Checks the database and makes it another history."""
