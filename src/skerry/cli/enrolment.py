@@ -6,11 +6,13 @@ import contextlib
 from collections.abc import Iterator
 
 import skerry
+from skerry.core.setting_values import without_password
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.kit.file_lock import Held, locked
 from skerry.kit.sealing.cipher import Cipher, NullCipher
+from skerry.node.audit.left_outside import entered
 from skerry.node.enrolment import Site, enrol_node
 from skerry.node.identity import Identity
 from skerry.node.keys import open_keys
@@ -35,9 +37,16 @@ async def enrol_here(
     except OSError as error:
         raise Refused(f"cannot make directory {settings.data_dir}: {error.strerror}") from error
     request = Enrol(token.strip(), settings.name, settings.labels, skerry.__version__, "")
-    with _cipher(settings) as cipher:
-        site = Site(settings.data_dir, RealDisk(), cipher, settings.proxies, settings.hub.ca_file)
-        return await enrol_node(hub_url, request, site, again=again)
+    disk = RealDisk()
+    detail = f"at {without_password(hub_url)}{', again' if again else ''}"
+    with (
+        entered(settings.data_dir, disk, SystemClock(), "enrol_node", detail) as say,
+        _cipher(settings) as cipher,
+    ):
+        site = Site(settings.data_dir, disk, cipher, settings.proxies, settings.hub.ca_file)
+        identity = await enrol_node(hub_url, request, site, again=again)
+        say(f"{detail}, as «{identity.name}» ({identity.node_id})")
+    return identity
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from litestar import Litestar, Router
 
 from skerry.hub.api.access import access_routes
+from skerry.hub.api.accounts import account_routes
 from skerry.hub.api.audit import audit_routes
 from skerry.hub.api.auditing import AuditedAnswers, Auditing
 from skerry.hub.api.auth import Authenticator, Door
@@ -17,6 +18,7 @@ from skerry.hub.api.entities import entity_routes
 from skerry.hub.api.files import file_routes
 from skerry.hub.api.headers import PeopleHeaders
 from skerry.hub.api.keys import key_routes
+from skerry.hub.api.login_codes import LoginCodes
 from skerry.hub.api.node_door import NodeDoor
 from skerry.hub.api.nodes import node_routes
 from skerry.hub.api.people import healthz, people_routes
@@ -24,7 +26,7 @@ from skerry.hub.api.problems import HANDLERS
 from skerry.hub.api.records import record_routes
 from skerry.hub.api.row_ids import EscapedSlashes
 from skerry.hub.api.schema import document
-from skerry.hub.api.sessions import LoginCodes, Sessions
+from skerry.hub.api.signing_in import Signing, signing_in_routes
 from skerry.hub.api.standing import StandingRequests
 from skerry.hub.api.stick import stick_routes
 from skerry.hub.api.trust import elsewhere_routes, trust_routes
@@ -62,8 +64,11 @@ from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
+from skerry.hub.trust.accounts import Accounts
 from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.roles import Roles
+from skerry.hub.trust.sessions import Sessions
 from skerry.hub.trust.standing import Standing
 from skerry.kit.clock import Clock
 from skerry.wire.codec import MAX_BODY
@@ -111,6 +116,9 @@ class Features:
     standing: Standing
     audit: AuditLog
     auditing: Auditing
+    accounts: Accounts
+    roles: Roles
+    signing: Signing
     sessions: Sessions
     login_codes: LoginCodes
     clock: Clock
@@ -140,6 +148,8 @@ def _of_people() -> list[Router]:
         stick_routes(),
         key_routes(),
         access_routes(),
+        account_routes(),
+        signing_in_routes(),
         audit_routes(),
         entity_routes(),
         page_routes(),

@@ -24,7 +24,8 @@ from skerry.hub import encryption
 from skerry.hub.api import admin_token
 from skerry.hub.api.auditing import Auditing
 from skerry.hub.api.auth import Authenticator
-from skerry.hub.api.sessions import LoginCodes, Sessions
+from skerry.hub.api.login_codes import LoginCodes
+from skerry.hub.api.signing_in import Signing
 from skerry.hub.app import Features, build_app, build_nodes_app
 from skerry.hub.backups.schedule import LOOK_EVERY
 from skerry.hub.changes import Changes
@@ -73,8 +74,8 @@ from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
-from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.people import People
 from skerry.hub.trust.standing import Standing
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
@@ -203,7 +204,7 @@ async def _build(
     store: HubStore,
     clock: Clock,
     address: str,
-    listener: NodesListener | None,
+    listener: NodesListener | None = None,
 ) -> tuple[Features, Retention]:
     links, changes, leases = Links(), Changes(), Leases(store)
     assignments = Assignments(clock)
@@ -218,27 +219,25 @@ async def _build(
     )
     query, templates = RecordQuery(store), Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
-    sessions, api_tokens = Sessions(token, clock), ApiTokens(store, clock)
+    people = People.of(store, clock, token, settings.access_control)
     told = listener.address if listener else settings.address or address
     peers = Peers(store, settings.address or address, told, token)
     enrolling = Enrolling(nodes, listener.authority if listener else None, told)
-    hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
     readers = Readers(links.notify_rows)
     declarations = Declarations(settings.sync.entities)
     await declarations.hold_all(store, clock.wall_ns())
-    receiver = Receiver(
-        store, Ingest(lambda: store.facts.index_key), nodes, links.notify, readers.changed, declarations
-    )  # fmt: skip
+    ingest = Ingest(lambda: store.facts.index_key)
+    receiver = Receiver(store, ingest, nodes, links.notify, readers.changed, declarations)
     epochs = Epochs(store, assignments, links.notify)
     feed, row_feed = Feed(store, epochs, clock), RowFeed(store, epochs, readers, clock)
     may_rotate = functools.partial(leases.hold, "keys", LEASE)
     rotation = Rotation(store, clock, may_rotate, [blobs, file_blobs])
     backups = build_schedule(settings, store, leases, clock)
     own_edits = OwnEdits(store, clock, readers.changed, declarations)
-    with_secrets, audit = None if listener else nodes, AuditLog(store, clock)
-    authenticator = Authenticator(FLEET, token, with_secrets, api_tokens, sessions, hosts)
+    audit, with_secrets = AuditLog(store, clock), None if listener else nodes
+    signing = _signing(settings, people, token, with_secrets, audit=audit, store=store, clock=clock)
     features = Features(
         store=store, nodes=nodes, enrolling=enrolling, tokens=Tokens(store, clock), workloads=workloads, models=models,
         rollouts=rollouts, blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
@@ -254,10 +253,27 @@ async def _build(
         board=Board(
             nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups, storage=storage
         ),
-        templates=templates, authenticator=authenticator, audit=audit, auditing=Auditing(audit, authenticator, clock),
-        standing=Standing(clock), api_tokens=api_tokens, sessions=sessions, login_codes=LoginCodes(store, clock), clock=clock,
+        templates=templates, authenticator=signing.authenticator, audit=audit, auditing=signing.auditing,
+        standing=Standing(clock), api_tokens=people.api_tokens, accounts=people.accounts, roles=people.roles,
+        signing=signing, sessions=people.sessions, login_codes=signing.login_codes, clock=clock,
     )  # fmt: skip
     return features, retention
+
+
+def _signing(
+    settings: HubSettings,
+    people: People,
+    token: str,
+    nodes: Nodes | None,
+    *,
+    audit: AuditLog,
+    store: HubStore,
+    clock: Clock,
+) -> Signing:
+    hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
+    authenticator = Authenticator(FLEET, token, nodes, people.api_tokens, people.sessions, hosts)
+    auditing = Auditing(audit, authenticator, clock)
+    return Signing.of(people, authenticator, auditing, LoginCodes(store, clock))
 
 
 def _retention(settings: HubSettings, store: HubStore) -> Retention:

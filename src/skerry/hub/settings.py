@@ -78,6 +78,32 @@ class EncryptionSection(msgspec.Struct, frozen=True):
     storage: StorageEncryption = StorageEncryption()
 
 
+class AuthenticationSection(msgspec.Struct, frozen=True):
+    """For how long (seconds) a password signs somebody in."""
+
+    token_expiry: float = 86_400.0
+
+
+class GivenRole(msgspec.Struct, frozen=True):
+    """A role that the settings name."""
+
+    name: str
+    permissions: list[str]
+
+
+class AuthorizationSection(msgspec.Struct, frozen=True):
+    """Roles besides those of every installation, or instead of them."""
+
+    roles: list[GivenRole] = []
+
+
+class AccessControlSection(msgspec.Struct, frozen=True):
+    """Who may do what."""
+
+    authentication: AuthenticationSection = AuthenticationSection()
+    authorization: AuthorizationSection = AuthorizationSection()
+
+
 class SyncSection(msgspec.Struct, frozen=True):
     """What this hub's file says of synced entities, by name."""
 
@@ -112,6 +138,7 @@ class HubSettings(msgspec.Struct, frozen=True):
     storage: StorageSection = StorageSection()
     encryption: EncryptionSection = EncryptionSection()
     sync: SyncSection = SyncSection()
+    access_control: AccessControlSection = AccessControlSection()
     credentials: Path | None = None
     """Systemd's directory of credentials for this process."""
 
@@ -150,7 +177,7 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
                 check=nodes_listen_fault),
         Setting("nodes.method", "word", "certificate",
                 "How nodes prove who they are: by «certificate», at `nodes.listen`, or by «secret», at `listen` and so on "
-                "this machine only, for a hub whose TLS is a proxy's.",
+                "this machine only, for a hub behind somebody's own TLS proxy.",
                 words=("certificate", "secret")),
         Setting("nodes.address", "text", None,
                 "Where nodes reach this hub, as they are told; by default https:// and `nodes.listen`. With «secret»: "

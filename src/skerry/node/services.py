@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from skerry import __version__
+from skerry.core.local_access import LocalAccess
 from skerry.core.names import CONSOLE
 from skerry.kit.own_hosts import own_hosts
 from skerry.node.api.admin import admin_app, public_app
+from skerry.node.api.guard import AdminGuard, of_strangers
 from skerry.node.api.sites import Apps, LocalApi
 from skerry.node.api.workload import RowStream, workload_app
+from skerry.node.audit.desk import AuditDesk
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.desired_state import StoredDesired
@@ -136,6 +139,7 @@ class Node:
         shared: SharedOnDemand,
         host: Host,
         safekeeping: Safekeeping,
+        audit: AuditDesk,
     ) -> None:
         self.settings = settings
         self.identity = identity
@@ -158,6 +162,7 @@ class Node:
         self._carrying = carrying
         self.shared = shared
         self.safekeeping = safekeeping
+        self.audit = audit
         self.stopped = asyncio.Event()
         self._desk = workload_desk
         self.apps = self._apps()
@@ -168,7 +173,9 @@ class Node:
 
     def _apps(self) -> Apps:
         public = public_app(self, own_hosts(platform.node()))
-        return Apps(admin_app(self), workload_app(self._desk), public)
+        guard = AdminGuard(self.audit, LocalAccess(os.geteuid()))
+        workload = workload_app(self._desk, [of_strangers(self.audit)])
+        return Apps(admin_app(self, guard), workload, public)
 
     async def restore(self) -> None:
         """Takes up what the agent before this one has learnt."""

@@ -14,7 +14,7 @@ import skerry
 from skerry.hub.api.auditing import note
 from skerry.hub.api.auth import ANYONE, CONFIGURE, EXECUTE, READ, WRITE, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
-from skerry.hub.api.sessions import LoginCodes
+from skerry.hub.api.login_codes import LoginCodes
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
 from skerry.hub.data.query import RecordQuery

@@ -25,6 +25,7 @@ from skerry.hub.backups.places import Place, place_of
 from skerry.hub.backups.snapshot import DATABASE
 from skerry.hub.store import changes
 from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.people_tables import login_failure, sign_in
 from skerry.hub.store.tables import (
     FLEET,
     enrolment_token,
@@ -197,7 +198,7 @@ class _Finish:
     reissue: Callable[[Connection], Collection[str]]
 
     def __call__(self, connection: Connection) -> tuple[int, int]:
-        for table in (lease, hub_process, live_link, login_code):
+        for table in (lease, hub_process, live_link, login_code, sign_in, login_failure):
             connection.execute(delete(table))
         # One that has been used since would be good again.
         connection.execute(
