@@ -146,7 +146,7 @@ async def test_a_taken_port_gets_one_sentence(terminal: Terminal) -> None:
     assert code == 1
     assert err.splitlines()[-1] == (
         f"skerry: cannot start the hub: port {port} is taken by another program. "
-        f"Choose another one: make up HUB_PORT={port + 1} (or skerry up --hub-port {port + 1})"
+        f"Choose two others: make up HUB_PORT={port + 100} (or skerry up --hub-port {port + 100}), which takes the next one, too"
     )
 
 

@@ -22,6 +22,7 @@ from skerry.node.sync.uplink import exchange, open_session, read_answer
 from skerry.node.trust.certificate import floor, pinned_root, read_token
 from skerry.node.trust.der import certificates_in
 from skerry.node.trust.files import TrustFiles, joined, request_in, roots_text
+from skerry.node.trust.hardware import hardware_id
 from skerry.node.trust.making import new_key
 from skerry.node.trust.tls import HubContext, unverified
 from skerry.wire.sync import Enrol, Enrolled
@@ -58,7 +59,7 @@ async def enrol_node(hub_url: str, request: Enrol, site: Site, *, again: bool = 
             "Give its address for nodes, for example https://HOST:8601 (the hub's settings nodes.listen, nodes.address)."
         )
     root = pinned_root(await _roots_of(hub_url, site), token.fingerprint, hub_url)
-    request = msgspec.structs.replace(request, token=token.secret)
+    request = msgspec.structs.replace(request, token=token.secret, hardware=hardware_id())
     return await _enrol_at(hub_url, root, request, site, again=again)
 
 
