@@ -29,6 +29,9 @@ from skerry.wire.records import Row
 from skerry.wire.sync import Enrol
 from skerry.wire.workload import ProcessSpec, Restart, WorkloadSpec
 
+BY_SECRET = "nodes: {method: secret}\n"
+"""Settings of a hub whose nodes prove themselves by their secrets, over plain HTTP: for tests that speak as a node themselves."""
+
 SLEEPER = ["python", "-c", "import signal; signal.pause()"]
 
 
