@@ -85,6 +85,7 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.own_hosts import own_hosts
 from skerry.kit.reception import RequestLimits
+from skerry.kit.service_manager import NOBODY, ServiceManager, prove_life
 from skerry.kit.tasks import Guard, Tasks, supervised
 
 log = logging.getLogger(__name__)
@@ -108,8 +109,9 @@ async def serve(
     *,
     keepalive: Keepalive = DEFAULT_KEEPALIVE,
     limits: RequestLimits | None = None,
+    manager: ServiceManager = NOBODY,
 ) -> None:
-    """Runs the hub until SIGINT, SIGTERM or cancellation; calls `ready` with its address once it answers.
+    """Runs the hub until SIGINT, SIGTERM or cancellation; calls `ready` with its address and tells `manager` once it answers.
 
     Without `limits` it takes as many connections as the process may have files open, but for a reserve.
 
@@ -132,8 +134,9 @@ async def serve(
             await retention.prepare(clock.wall_ns())
             await features.backups.look()
             try:
-                await _run(server, listener, features, retention)
+                await _run(server, listener, features, retention, manager)
             finally:
+                manager.stops()
                 with contextlib.suppress(Transient):  # on a full disk: nodes are seen again soon
                     await features.nodes.flush()
                     await features.auditing.flush(everything=True)
@@ -253,7 +256,11 @@ def _longest_for_files(settings: HubSettings) -> float:
 
 
 async def _run(
-    server: WebServer, listener: socket.socket, features: Features, retention: Retention
+    server: WebServer,
+    listener: socket.socket,
+    features: Features,
+    retention: Retention,
+    manager: ServiceManager,
 ) -> None:
     clock, chance = features.clock, random.Random()  # noqa: S311 - jitter needs no secrecy
 
@@ -279,18 +286,14 @@ async def _run(
         server.should_exit = True
 
     async with supervised() as tasks:
-        tasks.forever(
-            _every(SWEEP_EVERY, sweep, Guard("retention", clock, chance), clock), name="retention"
-        )
-        tasks.forever(
-            _every(LOOK_EVERY, features.backups.once, Guard("backups", clock, chance), clock),
-            name="backups",
-        )
         often = FLUSH_FOR_OTHERS_EVERY if features.store.shared else FLUSH_EVERY
-        tasks.forever(
-            _every(often, features.nodes.flush, Guard("last seen", clock, chance), clock),
-            name="last seen",
-        )
+        for name, seconds, work in (
+            ("retention", SWEEP_EVERY, sweep),
+            ("backups", LOOK_EVERY, features.backups.once),
+            ("last seen", often, features.nodes.flush),
+        ):
+            guard = Guard(name, clock, chance)
+            tasks.forever(_every(seconds, work, guard, clock), name=name)
         tasks.forever(
             features.rollouts.run(
                 Guard("updates", clock, chance),
@@ -303,6 +306,7 @@ async def _run(
         features.rotation.follow(tasks, chance)
         if features.store.shared:
             _with_peers(tasks, features, chance)
+        _ = tasks.start(_watched(manager, server, features), name="watchdog")
         serving = tasks.start(server.serve(sockets=[listener]), name="web server")
         with _on_stop_signals(end):
             try:
@@ -310,6 +314,11 @@ async def _run(
             finally:
                 end()
                 await serving
+
+
+async def _watched(manager: ServiceManager, server: WebServer, features: Features) -> None:
+    await server.answers.wait()
+    await prove_life(manager, features.clock, features.store.pulse)
 
 
 def _with_peers(tasks: Tasks, features: Features, chance: random.Random) -> None:

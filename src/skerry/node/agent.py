@@ -16,7 +16,7 @@ import logging
 import platform
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 
 import aiohttp
@@ -25,6 +25,7 @@ from skerry import __version__
 from skerry.core.stream_rules import Rules
 from skerry.kit.clock import Clock
 from skerry.kit.sealing.cipher import Cipher
+from skerry.kit.service_manager import prove_life
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
 from skerry.node.contracts.native import NativeContract
@@ -101,15 +102,8 @@ BUILD_TIME_NS = 1_790_000_000 * 10**9
 """A time that has surely passed when this build runs (September 2026): a clock behind it is wrong."""
 
 
-async def run(
-    settings: NodeSettings,
-    host: Host,
-    ready: Callable[[], None],
-    *,
-    suspect: str = "",
-    kek: bytes = b"",
-) -> None:
-    """Runs the node until it is told to stop. `ready` is called when the admin socket answers.
+async def run(settings: NodeSettings, host: Host, *, suspect: str = "", kek: bytes = b"") -> None:
+    """Runs the node until it is told to stop. The service manager is told when the admin socket answers.
 
     `suspect` says why the database is not to be trusted; `kek` is what the agent before this one opened its keys with. Raises Refused (another process has the directory),
     StateTooNew, InvalidInput, and StoreDamaged when the node must begin anew.
@@ -151,10 +145,12 @@ async def run(
         node.limits.follow(tasks)
         node.keys.follow(tasks)
         node.safekeeping.follow(tasks)
-        ready()
+        _ = tasks.start(prove_life(host.manager, host.clock, node.lives), name="watchdog")
         damaged = node.safekeeping.watch
         await _first(stop, node.stopped, damaged.found)
         log.info("the node stops")
+        if not damaged.found.is_set():
+            host.manager.stops()
         await node.api.stop()
         tasks.cancel()
     await node.runtime.close()

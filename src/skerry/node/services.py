@@ -166,6 +166,10 @@ class Node:
         self._isolation = isolation
         self._started_at = host.clock.wall_ns()
 
+    async def lives(self) -> None:
+        """Returns when the threads that write have answered; the event loop answers by getting here."""
+        await asyncio.gather(self.store.writer.pulse(), self.records.pulse())
+
     async def restore(self) -> None:
         """Takes up what the agent before this one has learnt."""
         await self.named.restore()
