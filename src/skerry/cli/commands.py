@@ -22,6 +22,9 @@ COMMANDS = {
     "update": "update",
     "logs": "logs",
     "query": "query",
+    "run": "foreground",
+    "publish": "here",
+    "subscribe": "here",
     "node": "node",
     "image": "image",
     "model": "model",
@@ -40,6 +43,8 @@ COMMANDS = {
     "config": "config",
     "db": "db",
     "context": "context",
+    "login": "login",
+    "logout": "login",
 }
 
 

@@ -19,15 +19,14 @@ import sys
 from collections.abc import AsyncIterator
 from functools import partial
 
-import aiohttp
-
 from skerry import __version__
 from skerry.core.stream_rules import Rules
-from skerry.kit.clock import Clock
+from skerry.kit.clock import BUILD_TIME_NS, Clock
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.service_manager import prove_life
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
+from skerry.node.audit.desk import AuditDesk
 from skerry.node.contracts.native import NativeContract
 from skerry.node.data.publish import Publisher, clock_quality
 from skerry.node.data.query import RecordQuery
@@ -37,7 +36,7 @@ from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.hub_addresses import account_of
-from skerry.node.hub_way import HubWay, build_way
+from skerry.node.hub_way import HubWay, Sessions, build_renewal, build_way, open_sessions
 from skerry.node.identity import Identity, keep_identity, read_identity, with_secret
 from skerry.node.keys import build_rotation, open_keys
 from skerry.node.limiting import build_limits
@@ -61,16 +60,16 @@ from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.node.store.workers import WorkerStore
+from skerry.node.sweeping import sweep
 from skerry.node.sync.feeds import MAX_BYTES
 from skerry.node.sync.pace import Pace
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Stores, Sync, connect
-from skerry.node.sync.uplink import open_session
 from skerry.node.workload_desk import SeenValues, WorkloadDesk
 from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.http_status import http_status
 from skerry.node.workloads.log_ageing import LogAgeing
-from skerry.node.workloads.log_shipping import EVERY, LogShipping
+from skerry.node.workloads.log_shipping import LogShipping
 from skerry.node.workloads.logs import LogFiles
 from skerry.node.workloads.needs import AllNeeds
 from skerry.node.workloads.readiness import Prober
@@ -90,16 +89,10 @@ from skerry.wire.workload import NodeInfo
 
 log = logging.getLogger(__name__)
 
-RETENTION_EVERY = 600.0
 MEND_EVERY = 5.0
 """Seconds for which a removed socket stays away: a person tidying up in run/ finds the node again."""
 
-BREATH = 0.05
-"""Seconds that others have for themselves between two steps of giving room back to the disk."""
-
 SKEW_THAT_IS_SUSPECT = 60.0
-BUILD_TIME_NS = 1_790_000_000 * 10**9
-"""A time that has surely passed when this build runs (September 2026): a clock behind it is wrong."""
 
 
 async def run(settings: NodeSettings, host: Host, *, suspect: str = "", kek: bytes = b"") -> None:
@@ -125,10 +118,11 @@ async def run(settings: NodeSettings, host: Host, *, suspect: str = "", kek: byt
             suspect=suspect,
         ) as store,
         _records(settings, host, store.encryption.cipher("records")) as records,
-        open_session(ca_file=settings.hub.ca_file) as session,
+        open_sessions(settings, identity, store.cipher, host) as sessions,
         supervised() as tasks,
     ):
-        node = _build(settings, identity, host, store, records, session)
+        node = _build(settings, identity, host, store, records, sessions)
+        await node.audit.starts(__version__, str(store.rebuilt or ""))
         node.files.follow(tasks)
         await node.api.start(node.apps, settings.api.port)
         await node.restore()
@@ -138,9 +132,7 @@ async def run(settings: NodeSettings, host: Host, *, suspect: str = "", kek: byt
         tasks.forever(node.groups.run(), name="worker groups")
         tasks.forever(node.named.run(), name="models that scripts name")
         tasks.forever(node.sync.run(), name="sync")
-        tasks.forever(_retain(node, host), name="retention")
-        tasks.forever(_age(node, host), name="ageing of logs")
-        tasks.forever(_ship(node, host), name="shipping of logs")
+        sweep(node, host, tasks)
         tasks.forever(_mend(node, host), name="sockets")
         node.limits.follow(tasks)
         node.keys.follow(tasks)
@@ -152,6 +144,7 @@ async def run(settings: NodeSettings, host: Host, *, suspect: str = "", kek: byt
         if not damaged.found.is_set():
             host.manager.stops()
         await node.api.stop()
+        await node.audit.stops()
         tasks.cancel()
     await node.runtime.close()
     if damaged.damage is not None and not stop.is_set() and not node.stopped.is_set():
@@ -165,7 +158,7 @@ def _build(
     host: Host,
     store: OpenedStore,
     records: RecordStore,
-    session: aiohttp.ClientSession,
+    sessions: Sessions,
 ) -> Node:
     clock, name = host.clock, identity.name if identity else settings.name
     logs = LogFiles(settings.data_dir / "logs", clock)
@@ -173,11 +166,12 @@ def _build(
     keep = partial(keep_identity, settings.data_dir, host.disk)
     account = None if settings.stays_alone else account_of(settings.hub.url, enrolled, keep)
     events = OwnEvents(records, clock, lambda: _quality(sync, clock))  # sync tells events, too
-    way = build_way(settings, account, session, store.state, clock, events.tell)
+    way = build_way(settings, account, sessions, store.state, clock, events.tell)
     sync = _sync(settings, way, host, Stores(store.state, records), logs, events)
-    quality = partial(_quality, sync, clock)
+    renewal, quality = build_renewal(way, sync, host), partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)
-    api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
+    api, seen = LocalApi(settings.run_dir), SeenValues(clock)
+    get = partial(http_status, sessions.world)
     named = script_models(way, host, store.state, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
@@ -189,7 +183,7 @@ def _build(
     native = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
     supervisor = Supervisor(
         Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
-        desired, StoredStatuses(store.state), AllNeeds([containers, models, groups, named, quotas]),
+        desired, StoredStatuses(store.state, desired.foreground), AllNeeds([containers, models, groups, named, quotas]),
         Prober(get, seen, native.launch_for, runtime.execute, containers, clock), settings.runtime.max_memory_usage,
     )  # fmt: skip
     shipping = LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality)
@@ -213,9 +207,9 @@ def _build(
             LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
             shipping,
         ),
-        limits=limits, keys=build_rotation(store, records, files, host, settings),
+        limits=limits, keys=build_rotation(store, records, files, host, settings, renewal),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
-        shared=shared,
+        shared=shared, audit=AuditDesk(store.state.audit, settings.data_dir, host.disk, clock, host.chance),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 
@@ -287,7 +281,7 @@ def _sync(
     connection = connect(
         way.uplink(account, counts=counts), stores, reachability, logs, host.clock, host.chance,
         pace=Pace.of(settings.sync), most=min(MAX_BYTES, turns.piece) if turns else MAX_BYTES,
-        counts=counts, tell=events.tell,
+        counts=counts, tell=events.tell, trust=way.credentials,
     )  # fmt: skip
     return Sync(stores, reachability, connection, host.clock, host.chance, turns)
 
@@ -335,33 +329,6 @@ async def _records(
         yield records
     finally:
         await records.stop()
-
-
-async def _retain(node: Node, host: Host) -> None:
-    guard = Guard("freeing acknowledged records", host.clock, host.chance)
-    while True:
-        await guard.run(node.sweeps.retention.once)
-        await guard.run(partial(_give_back, node, host))
-        await host.clock.sleep(RETENTION_EVERY)
-
-
-async def _give_back(node: Node, host: Host) -> None:
-    while await node.store.writer.give_back():
-        await host.clock.sleep(BREATH)
-
-
-async def _age(node: Node, host: Host) -> None:
-    guard = Guard("removing old logs", host.clock, host.chance)
-    while True:
-        await guard.run(node.sweeps.ageing.once)
-        await host.clock.sleep(RETENTION_EVERY)
-
-
-async def _ship(node: Node, host: Host) -> None:
-    guard = Guard("shipping logs", host.clock, host.chance)
-    while True:
-        await host.clock.sleep(EVERY)
-        await guard.run(node.sweeps.shipping.once)
 
 
 async def _mend(node: Node, host: Host) -> None:

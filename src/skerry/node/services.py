@@ -18,14 +18,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from skerry import __version__
+from skerry.core.local_access import LocalAccess
+from skerry.core.names import CONSOLE
 from skerry.kit.own_hosts import own_hosts
 from skerry.node.api.admin import admin_app, public_app
+from skerry.node.api.guard import AdminGuard, of_strangers
 from skerry.node.api.sites import Apps, LocalApi
-from skerry.node.api.workload import workload_app
+from skerry.node.api.workload import RowStream, workload_app
+from skerry.node.audit.desk import AuditDesk
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.desired_state import StoredDesired
 from skerry.node.files.on_demand import FilesOnDemand
+from skerry.node.foreground_desk import ForegroundDesk, Tell
 from skerry.node.host import Host
 from skerry.node.identity import SECRET_FILE, Identity
 from skerry.node.keys import KeyRotation
@@ -64,7 +69,8 @@ from skerry.wire.local import (
     WorkerStatus,
 )
 from skerry.wire.models import ModelCache
-from skerry.wire.workload import Assignment
+from skerry.wire.records import Publish, Published
+from skerry.wire.workload import Assignment, WorkloadSpec
 
 if TYPE_CHECKING:
     from skerry.node.health.facts import Facts
@@ -133,6 +139,7 @@ class Node:
         shared: SharedOnDemand,
         host: Host,
         safekeeping: Safekeeping,
+        audit: AuditDesk,
     ) -> None:
         self.settings = settings
         self.identity = identity
@@ -155,12 +162,10 @@ class Node:
         self._carrying = carrying
         self.shared = shared
         self.safekeeping = safekeeping
+        self.audit = audit
         self.stopped = asyncio.Event()
-        self.apps = Apps(
-            admin_app(self),
-            workload_app(workload_desk),
-            public_app(self, own_hosts(platform.node())),
-        )
+        self._desk = workload_desk
+        self.apps = self._apps()
         self.records = records
         self._host = host
         self._isolation = isolation
@@ -169,6 +174,12 @@ class Node:
     async def lives(self) -> None:
         """Returns when the threads that write have answered; the event loop answers by getting here."""
         await asyncio.gather(self.store.writer.pulse(), self.records.pulse())
+
+    def _apps(self) -> Apps:
+        public = public_app(self, own_hosts(platform.node()))
+        guard = AdminGuard(self.audit, LocalAccess(os.geteuid()))
+        workload = workload_app(self._desk, [of_strangers(self.audit)])
+        return Apps(admin_app(self, guard), workload, public)
 
     async def restore(self) -> None:
         """Takes up what the agent before this one has learnt."""
@@ -215,6 +226,11 @@ class Node:
 
         return Doctor(examine(await self._facts(deep=True)))
 
+    async def security(self) -> Doctor:
+        from skerry.node.security_view import security_report  # noqa: PLC0415 - as above
+
+        return Doctor(await security_report(self))
+
     async def storage(self) -> StorageReport:
         from skerry.node.storage_view import storage_report  # noqa: PLC0415 - only when somebody asks
 
@@ -234,6 +250,16 @@ class Node:
 
     async def change_passphrase(self, wish: NewPassphrase) -> KeyStatus:
         return await self.keys.change_passphrase(wish.passphrase)
+
+    async def run(self, spec: WorkloadSpec, tell: Tell) -> None:
+        desk = ForegroundDesk(self.desired.foreground, self.supervisor, self.logs, self._host.clock)
+        await desk.run(spec, tell)
+
+    async def publish(self, request: Publish) -> Published:
+        return await self._desk.publish(CONSOLE, request)
+
+    def subscribe(self, name: str, kind: str | None, cursor: str | None) -> RowStream:
+        return self._desk.subscribe(name, kind, cursor)
 
     async def unlock(self, workload: str) -> Held:
         return Held((await self.supervisor.order_lock(workload, LockOrder(None))).locked_until)
@@ -294,6 +320,7 @@ class Node:
             storage=self.limits.storage_usage,
             keys=self.keys.status(),
             backups=await self.safekeeping.status(),
+            certificate=self.keys.certificate(),
             now=self._host.clock.wall_ns(),
         )
 
