@@ -89,8 +89,8 @@ async def storage(session: Session, streams: Streams = False) -> None:
 
 @remote
 async def create(
-    *,
     session: Session,
+    *,
     ttl: Annotated[str, typer.Option(help="How long it can be used, for example 10m.")] = "1h",
     uses: Annotated[int, typer.Option(min=1, help="How many nodes it enrols.")] = 1,
     label: Annotated[
