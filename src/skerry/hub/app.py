@@ -23,6 +23,7 @@ from skerry.hub.api.problems import HANDLERS
 from skerry.hub.api.records import record_routes
 from skerry.hub.api.row_ids import EscapedSlashes
 from skerry.hub.api.schema import document
+from skerry.hub.api.secrets import secret_routes
 from skerry.hub.api.sessions import LoginCodes, Sessions
 from skerry.hub.api.stick import stick_routes
 from skerry.hub.backups.schedule import Schedule
@@ -39,6 +40,7 @@ from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
+from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import Hearing
@@ -72,6 +74,7 @@ class Features:
     tokens: Tokens
     workloads: Workloads
     models: Models
+    secrets: Secrets
     blobs: Blobs
     file_blobs: Blobs
     arrivals: Arrivals
@@ -114,6 +117,7 @@ def build_app(features: Features) -> Litestar:
         [
             node_routes(),
             people_routes(),
+            secret_routes(),
             record_routes(),
             blob_routes(),
             file_routes(),

@@ -43,11 +43,12 @@ from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import FLUSH_EVERY, FLUSH_FOR_OTHERS_EVERY, Nodes
 from skerry.hub.fleet.rollouts import Rollouts
+from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import SHOWN_EVERY, Hearing
 from skerry.hub.link import Links
-from skerry.hub.maintenance import build_schedule, make_data_dir, start
+from skerry.hub.maintenance import build_schedule, make_data_dir, safe_of, start
 from skerry.hub.peers import BEAT_EVERY, Peers
 from skerry.hub.settings import HubSettings
 from skerry.hub.store.hub_store import HubStore
@@ -178,8 +179,8 @@ def set_up_heap() -> None:
 async def _build(
     settings: HubSettings, store: HubStore, clock: Clock, address: str
 ) -> tuple[Features, Retention]:
-    links, changes, leases = Links(), Changes(), Leases(store)
-    assignments = Assignments(clock)
+    links, changes, leases, safe = Links(), Changes(), Leases(store), safe_of(settings)
+    assignments = Assignments(clock, safe)
     nodes = Nodes(store, assignments, clock, links.notify)
     await nodes.start()
     blobs, file_blobs = (open_blobs(settings, kind, store) for kind in ("blobs", "files"))
@@ -218,7 +219,7 @@ async def _build(
     audit = AuditLog(store, clock)
     features = Features(
         store=store, nodes=nodes, tokens=Tokens(store, clock), workloads=workloads, models=models, rollouts=rollouts,
-        blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
+        secrets=Secrets(store, workloads, safe, clock), blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
         shelf=Shelf(store, file_blobs, arrivals, _longest_for_files(settings)),
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,

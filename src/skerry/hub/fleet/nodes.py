@@ -239,16 +239,23 @@ class Nodes:
             return False
         bodies = Bodies.of(connection)
         are_the_same = read_labels(bodies, node_id, held.labels) == info.labels
+        target = Node(node_id, held.name, info.labels)
+        sealed = info.secrets_key and self._seal_again(connection, target, info.secrets_key)
         if are_the_same and held.version == info.version:
-            return False
+            return bool(sealed)
         labels = _stored_labels(bodies, node_id, info.labels)
         connection.execute(
             update(node).where(node.c.id == node_id).values(labels=labels, version=info.version)
         )
         if are_the_same:
-            return False
+            return bool(sealed)
         locks.of_fleet(connection)
-        return bool(self._assignments.place_node(connection, Node(node_id, held.name, info.labels)))
+        return bool(self._assignments.place_node(connection, target) or sealed)
+
+    def _seal_again(self, connection: Connection, target: Node, public: bytes) -> bool:
+        """A key that the node has always had costs one look at its assignments."""
+        locks.of_fleet(connection)
+        return bool(self._assignments.seal_again(connection, target, public))
 
     def _enrol(self, connection: Connection, request: Enrol) -> _Known:
         now = self._clock.wall_ns()

@@ -27,6 +27,7 @@ from skerry.hub.store.tables import (
     node,
     record,
     rollout,
+    secret,
     state,
     workload,
     workload_version,
@@ -81,6 +82,7 @@ LABELS = Body(node.c.labels, ("id",))
 WORKLOAD = Body(workload.c.spec, ("name",))
 VERSION = Body(workload_version.c.spec, ("name", "number"))
 MODEL = Body(model.c.spec, ("name",))
+SECRET = Body(secret.c.body, ("name",))
 ROLLOUT = Body(rollout.c.body, ("name",))
 STATE = Body(state.c.body, ("scope", "entity", "id"))
 SHARED = Body(shared_row.c.body, ("entity", "id", "rev"))
@@ -95,7 +97,7 @@ TEXT = Body(record.c.text, ("series_id", "at", "session_id", "counter"))
 
 SMALL = (
     FACT, LABELS, WORKLOAD, VERSION, MODEL, ROLLOUT, STATE, META, FILE_META, MANIFEST, TAIL, BLOB_KEY,
-    SHARED, SHARED_VERSION, SHARED_CONFLICT,
+    SHARED, SHARED_VERSION, SHARED_CONFLICT, SECRET,
 )  # fmt: skip
 """All but `TEXT`, which may be millions and is found by batch."""
 
