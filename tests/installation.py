@@ -21,6 +21,7 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import SkerryError
 from skerry.node.sync.enrol import enrol
 from skerry.node.sync.uplink import open_session
+from skerry.node.workloads.runtimes.secret_files import MEMORY
 from skerry.sdk.client import Client, Timing
 from skerry.testing.process_device import remove_groups
 from skerry.testing.waiting import eventually
@@ -235,7 +236,9 @@ class Node:
                 _end(pid)
         owner = self.directory / "containers.json"
         if owner.exists():
-            remove_groups(json.loads(owner.read_text())["mark"])
+            mark = json.loads(owner.read_text())["mark"]
+            remove_groups(mark)
+            shutil.rmtree(MEMORY / f"skerry-{mark}", ignore_errors=True)
 
 
 class Installation:
