@@ -62,6 +62,12 @@ def seen(node: Node, workload: str = "shows") -> str:
     return path.read_text() if path.exists() else ""
 
 
+def log_of(node: Node, workload: str = "shows") -> str:
+    """What it has printed, as far as that is in its log."""
+    path = node.directory / "logs" / workload / "current.log"
+    return path.read_text() if path.exists() else ""
+
+
 async def message(node: Node, workload: str = "shows") -> str:
     """The workload's status in words."""
     status = await node.status()

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 import zstandard
 from tests.installation import installation
-from tests.secret_site import CANARY, found_below, holds, message, put, seen, shows, words_of
+from tests.secret_site import (
+    CANARY,
+    found_below,
+    holds,
+    log_of,
+    message,
+    put,
+    seen,
+    shows,
+    words_of,
+)
 
 from skerry.testing.waiting import eventually
 
@@ -96,9 +106,8 @@ async def test_a_secret_stands_nowhere_but_with_its_workload(
             await eventually(waits, "it says what it waits for")
             assert (await put(site.hub, "db", CANARY)).used_by == ["shows"]
             await eventually(lambda: seen(node) == f"{len(CANARY)} 3", "it has its secret")
-            log = node.directory / "logs" / "shows" / "current.log"
-            await eventually(lambda: b"stdout F env" in log.read_bytes(), "it has printed it")
-            assert b"file 0o400 True ***" in log.read_bytes()
+            await eventually(lambda: "stdout F env" in log_of(node), "it has printed it")
+            assert "file 0o400 True ***" in log_of(node)
 
             options = ["--data-dir", str(node.directory)]
             await command("node", "backup", str(short_dir / "node.backup"), *options)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.installation import Installation, installation, sleeper
-from tests.secret_site import CANARY, message, put, seen, shows, started, words_of
+from tests.secret_site import CANARY, log_of, message, put, seen, shows, started, words_of
 
 from skerry.kit.errors import SkerryError
 from skerry.testing.waiting import eventually
@@ -56,8 +56,7 @@ async def test_a_new_value_restarts_its_users_and_no_others(site: Installation) 
     after = await node.pids()
     assert after["shows"] != before["shows"]
     assert (after["other"], after["stays"]) == (before["other"], before["stays"])
-    log = node.directory / "logs" / "stays" / "current.log"
-    await eventually(lambda: "is another: ***\n" in log.read_text(), "its file is another, masked")
+    await eventually(lambda: "is another: ***\n" in log_of(node, "stays"), "another, and masked")
 
 
 PRINTS = """
@@ -134,9 +133,8 @@ async def test_a_strict_workload_has_its_own_file_and_sees_no_others(site: Insta
     node = await started(site)
     await put(site.hub, "db", CANARY)
     await site.hub.apply(shows("other"), shows("strict", isolation="strict"))
-    await eventually(lambda: bool(seen(node, "strict")), "it runs; see its log")
-    log = (node.directory / "logs" / "strict" / "current.log").read_text()
-    assert "file 0o400 True ***\n" in log
+    await eventually(lambda: bool(seen(node, "strict")), "it runs")
+    await eventually(lambda: "file 0o400 True ***\n" in log_of(node, "strict"), "it reads its own")
     pid = (await node.pids())["strict"]
     inside = [path.name for path in Path(f"/proc/{pid}/root/dev/shm").glob("skerry-*/*")]
     assert inside == ["strict"]

@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.keeper.log_rules import LogRules
+from skerry.keeper.log_rules import LogRules, secrets_of
 from skerry.keeper.masks import Masks
 from skerry.node.secrets.forms import masked_forms
 
@@ -53,3 +53,7 @@ def test_bytes_that_are_no_text_are_masked_too() -> None:
 def test_the_longest_form_comes_first() -> None:
     forms = masked_forms([b"secret-of-one", b"secret"])
     assert [len(form) for form in forms] == sorted((len(form) for form in forms), reverse=True)
+
+
+def test_the_place_of_secrets_is_none() -> None:
+    assert secrets_of({"SKERRY_SECRETS": "/run/secrets", "DB_SECRET": "hunter22"}) == ["hunter22"]
