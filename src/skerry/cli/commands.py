@@ -28,6 +28,7 @@ COMMANDS = {
     "node": "node",
     "image": "image",
     "model": "model",
+    "secret": "secret",
     "files": "files",
     "records": "records",
     "export": "stick",

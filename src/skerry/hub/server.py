@@ -42,12 +42,13 @@ from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import FLUSH_EVERY, FLUSH_FOR_OTHERS_EVERY, Nodes
 from skerry.hub.fleet.rollouts import Rollouts
+from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import SHOWN_EVERY, Hearing
 from skerry.hub.http_protocol import Listener
 from skerry.hub.link import Links
-from skerry.hub.maintenance import build_schedule, make_data_dir, start
+from skerry.hub.maintenance import build_schedule, make_data_dir, safe_of, start
 from skerry.hub.nodes_listener import NodesListener, open_listener
 from skerry.hub.peers import BEAT_EVERY, Peers
 from skerry.hub.settings import HubSettings
@@ -170,8 +171,8 @@ async def _build(
     address: str,
     listener: NodesListener | None = None,
 ) -> tuple[Features, Retention]:
-    links, changes, leases = Links(), Changes(), Leases(store)
-    assignments = Assignments(clock)
+    links, changes, leases, safe = Links(), Changes(), Leases(store), safe_of(settings)
+    assignments = Assignments(clock, safe)
     nodes = Nodes(store, assignments, clock, links.notify)
     await nodes.start()
     blobs, file_blobs = (open_blobs(settings, kind, store) for kind in ("blobs", "files"))
@@ -204,7 +205,7 @@ async def _build(
     signing = _signing(settings, people, token, with_secrets, audit=audit, store=store, clock=clock)
     features = Features(
         store=store, nodes=nodes, enrolling=enrolling, tokens=Tokens(store, clock), workloads=workloads, models=models,
-        rollouts=rollouts, blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
+        secrets=Secrets(store, workloads, safe, clock), rollouts=rollouts, blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
         shelf=Shelf(store, file_blobs, arrivals, _longest_for_files(settings)),
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
