@@ -66,6 +66,8 @@ READABLE = {
     "sign_in.fleet_id", "sign_in.kind", "sign_in.who", "login_failure.fleet_id", "login_failure.subject",
     "access_role.fleet_id", "access_role.name", "access_role.permissions", "access_role.labels",
     "access_role.created_by",
+    "hub_process.nodes_address", "enrolment_token.hardware", "enrolment_token.name_prefix", "node.key_hash", "node.certificate_serial",
+    "token_use.hash", "token_use.node_id", "trust_root.fleet_id", "trust_root.pem",
     "audit.action", "audit.object", "audit.origin", "audit.outcome", "audit.detail", "audit.prev", "audit.hash",
 }  # fmt: skip
 

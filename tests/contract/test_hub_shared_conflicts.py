@@ -389,8 +389,9 @@ class TestTheHubsOwnEdits:
         await RowNode(hub, "a").pull("recipe")
         links, changes = Links(), Changes()
         hearing = Hearing(
-            hub.store, links, hub.nodes, hub.rollouts, changes, hub.clock, readers=hub.readers
-        )
+            hub.store, links, hub.nodes, hub.rollouts, changes, hub.clock,
+            readers=hub.readers, trust=lambda: None,
+        )  # fmt: skip
         told = notices.Told("another", notices.Shared(["recipe"]))
         hearing.heard(notices.read_notice(encode(told).decode()).notice)
         hearing.heard(notices.Shared(["other"]))

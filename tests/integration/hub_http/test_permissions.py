@@ -11,14 +11,15 @@ from tests.route_table import ROUTES, ask
 
 from skerry.hub import server
 from skerry.hub.app import build_app
-from skerry.hub.settings import HubSettings, RetentionSection
+from skerry.hub.settings import HubSettings, NodesSection, RetentionSection
 from skerry.hub.store.hub_store import HubStore
 from skerry.kit.clock import SystemClock
 from skerry.testing.running_hub import EnrolledNode, RunningHub
 
 
 def settings_for(data_dir: Path, listen: str = "127.0.0.1:0") -> HubSettings:
-    return HubSettings(data_dir, listen, None, "test", RetentionSection(1.0, 1.0, 1.0, 1.0))
+    retention, nodes = RetentionSection(1.0, 1.0, 1.0, 1.0), NodesSection("127.0.0.1:0", "secret")
+    return HubSettings(data_dir, listen, None, "test", retention, nodes)
 
 
 async def asking(hub: RunningHub, node: EnrolledNode, client: Client) -> list[tuple[str, dict]]:

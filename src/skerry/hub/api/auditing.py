@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from litestar.enums import ScopeType
@@ -23,6 +24,7 @@ from skerry.hub.api.auth import (
     AuthenticatedRequest,
     Authenticator,
     Connection,
+    Door,
     NotAllowed,
     NotAuthenticated,
     Principal,
@@ -78,9 +80,20 @@ class Auditing:
 
     async def permit(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """The guard of every route. Raises as `Authenticator.permit`, and when an entry cannot be made."""
+        await self._permit(connection, handler, self._authenticator)
+
+    def guard(self, door: Door) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]:
+        """The same guard, where another one lets in."""
+
+        async def permit(connection: Connection, handler: BaseRouteHandler) -> None:
+            await self._permit(connection, handler, door)
+
+        return permit
+
+    async def _permit(self, connection: Connection, handler: BaseRouteHandler, door: Door) -> None:
         permission = handler.opt.get("permission")
         try:
-            await self._authenticator.permit(connection, handler)
+            await door.permit(connection, handler)
         except (NotAuthenticated, NotAllowed) as error:
             status = 401 if isinstance(error, NotAuthenticated) else 403
             principal: Principal = connection.scope["user"]
@@ -93,7 +106,7 @@ class Auditing:
                     origin(connection),
                     principal.fault,
                 ),
-                of_node=permission == "node",
+                of_node=permission in {"node", "renewal"},
             )
             raise
         if permission not in _AUDITED:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -31,11 +31,13 @@ from skerry.hub.trust.sessions import Sessions
 from skerry.kit.errors import SkerryError
 from skerry.kit.own_hosts import is_own_host
 
-Needed = Literal["anyone", "node"] | Permission
+Needed = Literal["anyone", "node", "renewal"] | Permission
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 ANYONE: dict[str, Needed] = {"permission": "anyone"}
 NODE: dict[str, Needed] = {"permission": "node"}
+RENEWAL: dict[str, Needed] = {"permission": "renewal"}
+"""A node whose certificate may have ended a while ago."""
 READ: dict[str, Needed] = {"permission": "read"}
 """A person who looks. What a browser shows is this and nothing else."""
 WRITE: dict[str, Needed] = {"permission": "write"}
@@ -79,14 +81,25 @@ class Principal:
 AuthenticatedRequest = Request[Principal, None, State]
 
 
+class Door(Protocol):
+    """Lets requests in, or raises."""
+
+    async def permit(self, connection: Connection, handler: BaseRouteHandler) -> None:
+        """Sets the connection's user. Raises NotAuthenticated, NotAllowed or Misdirected."""
+        ...
+
+
 class Authenticator:
-    """Knows the tokens, the nodes' secrets and the browser sessions of one hub; `hosts` are its own names."""
+    """Knows the tokens, the nodes' secrets and the browser sessions of one hub; `hosts` are its own names.
+
+    Without `nodes` nobody is known by a node's secret.
+    """
 
     def __init__(
         self,
         fleet: str,
         admin_token: str,
-        nodes: Nodes,
+        nodes: Nodes | None,
         api_tokens: ApiTokens,
         sessions: Sessions,
         hosts: Collection[str],
@@ -123,16 +136,20 @@ class Authenticator:
         connection.scope["user"] = principal
         if needed is None:
             raise NotAllowed("cannot use this route: it declares no permission")
-        wanted = "node" if needed == "node" else "person"
+        wanted = "node" if needed in {"node", "renewal"} else "person"
         if principal.kind == "nobody":
             why = principal.fault or f"cannot use this route as nobody: it is for a {wanted}"
             raise NotAuthenticated(f"{why}. Send «Authorization: Bearer …» with a valid token.")
         if principal.kind != wanted:
             raise NotAllowed(f"cannot use this route as a {principal.kind}: it is for a {wanted}")
-        if needed != "node" and not (principal.role and may(principal.role, needed)):
-            raise NotAllowed(lacking(principal, needed))
-        if principal.role and principal.role.scoped and not handler.opt.get("fits_scopes"):
-            raise NotAllowed(beyond(principal))
+        match needed:
+            case "node" | "renewal":
+                return
+            case _:
+                if principal.role is None or not may(principal.role, needed):
+                    raise NotAllowed(lacking(principal, needed))
+                if principal.role.scoped and not handler.opt.get("fits_scopes"):
+                    raise NotAllowed(beyond(principal))
 
     async def _principal(self, connection: Connection) -> Principal:
         """Who is asking. A wrong credential makes nobody, and no other one is tried."""
@@ -145,6 +162,8 @@ class Authenticator:
         person = await self.person(bearer)
         if person is not None:
             return person
+        if self._nodes is None:
+            return self._nobody()
         node_id = self._nodes.authenticate(bearer) or await self._nodes.recall(bearer)
         return self._nobody() if node_id is None else Principal("node", node_id, self._fleet)
 

@@ -201,7 +201,9 @@ class _Finish:
         for table in (lease, hub_process, live_link, login_code, sign_in, login_failure):
             connection.execute(delete(table))
         # One that has been used since would be good again.
-        connection.execute(delete(enrolment_token).where(enrolment_token.c.used_at.is_(None)))
+        connection.execute(
+            delete(enrolment_token).where(enrolment_token.c.used < enrolment_token.c.uses)
+        )
         for each in self.missing:
             sha256 = "".join(Path(each.place).parts[-2:]).removesuffix(SEALED)
             for column in (file_content.c.sha256, file_chunk.c.content):
