@@ -48,7 +48,6 @@ from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import SHOWN_EVERY, Hearing
-from skerry.hub.http_protocol import Listener
 from skerry.hub.link import Links
 from skerry.hub.maintenance import build_schedule, make_data_dir, start
 from skerry.hub.nodes_listener import NodesListener, open_listener
@@ -76,16 +75,17 @@ from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.audit import AuditLog
 from skerry.hub.trust.people import People
+from skerry.hub.trust.people_tls import PeopleTls
 from skerry.hub.trust.standing import Standing
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
     Keepalive,
     WebServer,
     address_of,
-    configure,
     limits_of,
     listen,
     listen_for_nodes,
+    serve_people,
 )
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
@@ -138,18 +138,18 @@ async def serve(
         try:
             if store.keys is not None:
                 encryption.tell(store.keys.status())
-            address = address_of(listener)
+            secure = PeopleTls.of(settings.tls, clock)
+            address = address_of(listener, "https" if secure else "http")
             nodes = await open_listener(settings, bound, store, clock) if bound else None
-            features, retention = await _build(settings, store, clock, address, nodes)
+            features, retention = await _build(settings, store, clock, address, nodes, secure)
             for_people, for_nodes = limits_of(settings, limits)
             nodes_app = build_nodes_app(features) if nodes else None
-            config = configure(build_app(features, nodes_app), keepalive, Listener(for_people))
-            servers: list[tuple[WebServer, socket.socket]] = [
-                (WebServer(config, address, ready), listener)
-            ]
+            server = serve_people(
+                build_app(features, nodes_app), address, keepalive, for_people, secure, ready
+            )
+            servers = [(server, listener)]
             if nodes is not None and nodes_app is not None:
-                server = nodes.server(nodes_app, keepalive, for_nodes)
-                servers.insert(0, (server, nodes.socket))
+                servers.insert(0, (nodes.server(nodes_app, keepalive, for_nodes), nodes.socket))
             await features.peers.join()
             await retention.prepare(clock.wall_ns())
             await features.backups.look()
@@ -205,6 +205,7 @@ async def _build(
     clock: Clock,
     address: str,
     listener: NodesListener | None,
+    secure: PeopleTls | None = None,
 ) -> tuple[Features, Retention]:
     links, changes, leases = Links(), Changes(), Leases(store)
     assignments = Assignments(clock)
@@ -221,7 +222,7 @@ async def _build(
     told = listener.address if listener else settings.address or address
     peers = Peers(store, settings.address or address, told, token)
     enrolling = Enrolling(nodes, listener.authority if listener else None, told)
-    hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
+    hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","), *(secure.names if secure else ()))  # fmt: skip
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
     readers = Readers(links.notify_rows)
