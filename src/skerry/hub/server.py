@@ -16,7 +16,7 @@ import random
 import resource
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import skerry
 from skerry.core.stream_rules import Rules
@@ -204,7 +204,7 @@ async def _build(
     store: HubStore,
     clock: Clock,
     address: str,
-    listener: NodesListener | None,
+    listener: NodesListener | None = None,
     secure: PeopleTls | None = None,
 ) -> tuple[Features, Retention]:
     links, changes, leases = Links(), Changes(), Leases(store)
@@ -222,7 +222,6 @@ async def _build(
     told = listener.address if listener else settings.address or address
     peers = Peers(store, settings.address or address, told, token)
     enrolling = Enrolling(nodes, listener.authority if listener else None, told)
-    hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","), *(secure.names if secure else ()))  # fmt: skip
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
     readers = Readers(links.notify_rows)
@@ -236,9 +235,9 @@ async def _build(
     rotation = Rotation(store, clock, may_rotate, [blobs, file_blobs])
     backups = build_schedule(settings, store, leases, clock)
     own_edits = OwnEdits(store, clock, readers.changed, declarations)
-    with_secrets, audit = None if listener else nodes, AuditLog(store, clock)
-    authenticator = Authenticator(FLEET, token, with_secrets, people.api_tokens, people.sessions, hosts)  # fmt: skip
-    signing = Signing.of(people, authenticator, Auditing(audit, authenticator, clock), LoginCodes(store, clock))  # fmt: skip
+    audit, with_secrets = AuditLog(store, clock), None if listener else nodes
+    names = [*(settings.hosts or "").split(","), *(secure.names if secure else ())]
+    signing = _signing(names, people, token, with_secrets, audit=audit, store=store, clock=clock)
     features = Features(
         store=store, nodes=nodes, enrolling=enrolling, tokens=Tokens(store, clock), workloads=workloads, models=models,
         rollouts=rollouts, blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
@@ -254,11 +253,27 @@ async def _build(
         board=Board(
             nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups, storage=storage
         ),
-        templates=templates, authenticator=authenticator, audit=audit, auditing=signing.auditing,
+        templates=templates, authenticator=signing.authenticator, audit=audit, auditing=signing.auditing,
         standing=Standing(clock), api_tokens=people.api_tokens, accounts=people.accounts, roles=people.roles,
         signing=signing, sessions=people.sessions, login_codes=signing.login_codes, clock=clock,
     )  # fmt: skip
     return features, retention
+
+
+def _signing(
+    names: Iterable[str],
+    people: People,
+    token: str,
+    nodes: Nodes | None,
+    *,
+    audit: AuditLog,
+    store: HubStore,
+    clock: Clock,
+) -> Signing:
+    hosts = own_hosts(platform.node(), *names)
+    authenticator = Authenticator(FLEET, token, nodes, people.api_tokens, people.sessions, hosts)
+    auditing = Auditing(audit, authenticator, clock)
+    return Signing.of(people, authenticator, auditing, LoginCodes(store, clock))
 
 
 def _retention(settings: HubSettings, store: HubStore) -> Retention:

@@ -20,12 +20,11 @@ from skerry.core.config import Configured, SourceFile, Sources, load, nested, re
 from skerry.core.documented import documented
 from skerry.core.entity_settings import named_entities
 from skerry.core.names import is_url, name_fault
-from skerry.core.own_roles import known_roles, own_role
-from skerry.core.roles import Role
 from skerry.core.setting_values import Setting
 from skerry.core.stream_rules import Rule
 from skerry.core.stream_settings import stream_rules
 from skerry.core.synced_words import EntityWords
+from skerry.hub.access_settings import AccessControlSection, TlsSection
 from skerry.kit.errors import InvalidInput
 from skerry.kit.sealing.sources import source_fault
 from skerry.kit.text_file import read_text
@@ -78,50 +77,6 @@ class EncryptionSection(msgspec.Struct, frozen=True):
     """What is encrypted."""
 
     storage: StorageEncryption = StorageEncryption()
-
-
-class TlsSection(msgspec.Struct, frozen=True):
-    """The certificate (PEM, its chain after it) and key of the listener for people."""
-
-    certificate: Path | None = None
-    key: Path | None = None
-
-    @property
-    def is_on(self) -> bool:
-        """Whether people are served by TLS."""
-        return self.certificate is not None and self.key is not None
-
-
-class AuthenticationSection(msgspec.Struct, frozen=True):
-    """For how long (seconds) a password signs somebody in."""
-
-    token_expiry: float = 86_400.0
-
-
-class GivenRole(msgspec.Struct, frozen=True):
-    """A role that the settings name."""
-
-    name: str
-    permissions: list[str]
-
-
-class AuthorizationSection(msgspec.Struct, frozen=True):
-    """Roles besides those of every installation, or instead of them."""
-
-    roles: list[GivenRole] = []
-
-
-class AccessControlSection(msgspec.Struct, frozen=True):
-    """Who may do what."""
-
-    authentication: AuthenticationSection = AuthenticationSection()
-    authorization: AuthorizationSection = AuthorizationSection()
-
-    def roles(self) -> dict[str, Role]:
-        """The roles of this hub by name. Raises InvalidInput."""
-        return known_roles(
-            own_role(role.name, role.permissions) for role in self.authorization.roles
-        )
 
 
 class SyncSection(msgspec.Struct, frozen=True):
@@ -198,7 +153,7 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
                 check=nodes_listen_fault),
         Setting("nodes.method", "word", "certificate",
                 "How nodes prove who they are: by «certificate», at `nodes.listen`, or by «secret», at `listen` and so on "
-                "this machine only, for a hub whose TLS is a proxy's.",
+                "this machine only, for a hub behind somebody's own TLS proxy.",
                 words=("certificate", "secret")),
         Setting("nodes.address", "text", None,
                 "Where nodes reach this hub, as they are told; by default https:// and `nodes.listen`. With «secret»: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skerry.hub.settings import AccessControlSection
+from skerry.hub.access_settings import AccessControlSection
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.trust.accounts import Accounts
 from skerry.hub.trust.api_tokens import ApiTokens

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from skerry.hub.settings import TlsSection
+from skerry.hub.access_settings import TlsSection
 from skerry.hub.trust.server_tls import load_from_memory
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import Refused

@@ -42,7 +42,7 @@ class Roles:
             access_role.c.fleet_id == FLEET, access_role.c.deleted_at.is_(None)
         )
         made = {row.name: _role(row) for row in connection.execute(query)}
-        return role_named(name, made | self._fixed)
+        return role_named(name, {**made, **self._fixed})
 
     async def create(self, asked: RoleRequest, by: str) -> RoleView:
         """A role of one's own. Raises InvalidInput, and Refused when the name was used before."""
