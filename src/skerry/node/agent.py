@@ -16,13 +16,14 @@ import logging
 import platform
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 
 from skerry import __version__
 from skerry.core.stream_rules import Rules
 from skerry.kit.clock import BUILD_TIME_NS, Clock
 from skerry.kit.sealing.cipher import Cipher
+from skerry.kit.service_manager import prove_life
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
 from skerry.node.audit.desk import AuditDesk
@@ -94,15 +95,8 @@ MEND_EVERY = 5.0
 SKEW_THAT_IS_SUSPECT = 60.0
 
 
-async def run(
-    settings: NodeSettings,
-    host: Host,
-    ready: Callable[[], None],
-    *,
-    suspect: str = "",
-    kek: bytes = b"",
-) -> None:
-    """Runs the node until it is told to stop. `ready` is called when the admin socket answers.
+async def run(settings: NodeSettings, host: Host, *, suspect: str = "", kek: bytes = b"") -> None:
+    """Runs the node until it is told to stop. The service manager is told when the admin socket answers.
 
     `suspect` says why the database is not to be trusted; `kek` is what the agent before this one opened its keys with. Raises Refused (another process has the directory),
     StateTooNew, InvalidInput, and StoreDamaged when the node must begin anew.
@@ -143,10 +137,12 @@ async def run(
         node.limits.follow(tasks)
         node.keys.follow(tasks)
         node.safekeeping.follow(tasks)
-        ready()
+        _ = tasks.start(prove_life(host.manager, host.clock, node.lives), name="watchdog")
         damaged = node.safekeeping.watch
         await _first(stop, node.stopped, damaged.found)
         log.info("the node stops")
+        if not damaged.found.is_set():
+            host.manager.stops()
         await node.api.stop()
         await node.audit.stops()
         tasks.cancel()

@@ -171,6 +171,10 @@ class Node:
         self._isolation = isolation
         self._started_at = host.clock.wall_ns()
 
+    async def lives(self) -> None:
+        """Returns when the threads that write have answered; the event loop answers by getting here."""
+        await asyncio.gather(self.store.writer.pulse(), self.records.pulse())
+
     def _apps(self) -> Apps:
         public = public_app(self, own_hosts(platform.node()))
         guard = AdminGuard(self.audit, LocalAccess(os.geteuid()))
