@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from skerry.cli import hub_backups, keys
+from skerry.cli import authority, hub_backups, keys
 from skerry.cli.assignments import read_assignments
 from skerry.cli.http import CHECKS_SECONDS
 from skerry.cli.session import Session, remote
@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     hub.command("restore")(hub_backups.restore)
     hub.command("storage")(storage)
     keys.register_hub(hub)
+    authority.register_hub(hub)
     app.add_typer(hub, name="hub")
     token = typer.Typer(help="Enrolment tokens.", no_args_is_help=True, callback=_group)
     token.command("create")(create)
@@ -86,8 +87,8 @@ async def storage(session: Session, streams: Streams = False) -> None:
 
 @remote
 async def create(
-    *,
     session: Session,
+    *,
     ttl: Annotated[str, typer.Option(help="How long it can be used, for example 10m.")] = "1h",
     uses: Annotated[int, typer.Option(min=1, help="How many nodes it enrols.")] = 1,
     label: Annotated[

@@ -54,6 +54,15 @@ class Enrolling:
         token = f"{reply.token}.{self._authority.fingerprint}"
         return msgspec.structs.replace(reply, token=token, address=self.address)
 
+    def root(self) -> int:
+        """The number of the root that this hub issues under; 0 where nodes have secrets."""
+        return self._authority.number if self._authority else 0
+
+    @property
+    def authority(self) -> Authority:
+        """Raises NotFound on a hub without certificates."""
+        return self._required()
+
     def trust_changed(self) -> None:
         """Another hub process has changed the fleet's roots."""
         if self._authority is not None:
@@ -102,4 +111,5 @@ class Enrolling:
             f"{leaf.serial_number:x}",
             nanoseconds(leaf.not_valid_after_utc),
             authority.number,
+            authority.bundle.number,
         )

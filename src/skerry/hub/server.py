@@ -221,8 +221,8 @@ async def _build(
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
     people = People.of(store, clock, token, settings.access_control)
     told = listener.address if listener else settings.address or address
-    peers = Peers(store, settings.address or address, told, token)
     enrolling = Enrolling(nodes, listener.authority if listener else None, told)
+    peers = Peers(store, settings.address or address, told, token, enrolling.root)
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
     readers = Readers(links.notify_rows)
@@ -342,7 +342,7 @@ async def _run(
         features.auditing.follow(tasks, chance)
         features.standing.follow(tasks, chance)
         if nodes is not None:
-            nodes.follow(tasks, chance)
+            nodes.follow(features, tasks, chance)
         features.rotation.follow(tasks, chance)
         if features.store.shared:
             _with_peers(tasks, features, chance)
