@@ -20,7 +20,7 @@ from skerry.hub.trust.authority import Authority, open_authority
 from skerry.hub.trust.certificates import trust_domain
 from skerry.hub.trust.files import TrustFiles
 from skerry.hub.trust.server_tls import ServerTls
-from skerry.hub.web_server import Keepalive, NodesServer, address_of, configure
+from skerry.hub.web_server import Keepalive, SecureServer, address_of, configure
 from skerry.kit.clock import Clock
 from skerry.kit.disk import RealDisk
 from skerry.kit.reception import RequestLimits
@@ -44,11 +44,11 @@ class NodesListener:
         self._clock = clock
         self._tls = ServerTls(authority, clock)
 
-    def server(self, app: Litestar, keepalive: Keepalive, limits: RequestLimits) -> NodesServer:
+    def server(self, app: Litestar, keepalive: Keepalive, limits: RequestLimits) -> SecureServer:
         """The web server that answers nodes."""
         shared = Listener(limits)
         config = configure(app, keepalive, shared)
-        return NodesServer(config, self.address, self._tls, shared)
+        return SecureServer(config, self.address, self._tls, shared)
 
     async def look(self, nodes: Nodes, links: Links) -> None:
         """Renews what is due, takes the roots that the fleet has now, and has nodes greet that do not have them."""

@@ -16,7 +16,7 @@ import random
 import resource
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import skerry
 from skerry.core.stream_rules import Rules
@@ -48,7 +48,6 @@ from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import SHOWN_EVERY, Hearing
-from skerry.hub.http_protocol import Listener
 from skerry.hub.link import Links
 from skerry.hub.maintenance import build_schedule, make_data_dir, start
 from skerry.hub.nodes_listener import NodesListener, open_listener
@@ -76,16 +75,17 @@ from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.audit import AuditLog
 from skerry.hub.trust.people import People
+from skerry.hub.trust.people_tls import PeopleTls
 from skerry.hub.trust.standing import Standing
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
     Keepalive,
     WebServer,
     address_of,
-    configure,
     limits_of,
     listen,
     listen_for_nodes,
+    serve_people,
 )
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
@@ -138,18 +138,18 @@ async def serve(
         try:
             if store.keys is not None:
                 encryption.tell(store.keys.status())
-            address = address_of(listener)
+            secure = PeopleTls.of(settings.tls, clock)
+            address = address_of(listener, "https" if secure else "http")
             nodes = await open_listener(settings, bound, store, clock) if bound else None
-            features, retention = await _build(settings, store, clock, address, nodes)
+            features, retention = await _build(settings, store, clock, address, nodes, secure)
             for_people, for_nodes = limits_of(settings, limits)
             nodes_app = build_nodes_app(features) if nodes else None
-            config = configure(build_app(features, nodes_app), keepalive, Listener(for_people))
-            servers: list[tuple[WebServer, socket.socket]] = [
-                (WebServer(config, address, ready), listener)
-            ]
+            server = serve_people(
+                build_app(features, nodes_app), address, keepalive, for_people, secure, ready
+            )
+            servers = [(server, listener)]
             if nodes is not None and nodes_app is not None:
-                server = nodes.server(nodes_app, keepalive, for_nodes)
-                servers.insert(0, (server, nodes.socket))
+                servers.insert(0, (nodes.server(nodes_app, keepalive, for_nodes), nodes.socket))
             await features.peers.join()
             await retention.prepare(clock.wall_ns())
             await features.backups.look()
@@ -205,6 +205,7 @@ async def _build(
     clock: Clock,
     address: str,
     listener: NodesListener | None = None,
+    secure: PeopleTls | None = None,
 ) -> tuple[Features, Retention]:
     links, changes, leases = Links(), Changes(), Leases(store)
     assignments = Assignments(clock)
@@ -214,9 +215,7 @@ async def _build(
     arrivals = Arrivals(store, file_blobs, clock)
     models = Models(store, blobs, clock)
     rollouts = Rollouts(store, assignments, clock, links.notify, nodes.last_seen)
-    workloads = Workloads(
-        store, assignments, rollouts, clock, links.notify, nodes.last_seen, models=models
-    )
+    workloads = Workloads(store, assignments, rollouts, clock, links.notify, nodes.last_seen, models=models)  # fmt: skip
     query, templates = RecordQuery(store), Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
     people = People.of(store, clock, token, settings.access_control)
@@ -237,7 +236,8 @@ async def _build(
     backups = build_schedule(settings, store, leases, clock)
     own_edits = OwnEdits(store, clock, readers.changed, declarations)
     audit, with_secrets = AuditLog(store, clock), None if listener else nodes
-    signing = _signing(settings, people, token, with_secrets, audit=audit, store=store, clock=clock)
+    names = [*(settings.hosts or "").split(","), *(secure.names if secure else ())]
+    signing = _signing(names, people, token, with_secrets, audit=audit, store=store, clock=clock)
     features = Features(
         store=store, nodes=nodes, enrolling=enrolling, tokens=Tokens(store, clock), workloads=workloads, models=models,
         rollouts=rollouts, blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
@@ -261,7 +261,7 @@ async def _build(
 
 
 def _signing(
-    settings: HubSettings,
+    names: Iterable[str],
     people: People,
     token: str,
     nodes: Nodes | None,
@@ -270,7 +270,7 @@ def _signing(
     store: HubStore,
     clock: Clock,
 ) -> Signing:
-    hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
+    hosts = own_hosts(platform.node(), *names)
     authenticator = Authenticator(FLEET, token, nodes, people.api_tokens, people.sessions, hosts)
     auditing = Auditing(audit, authenticator, clock)
     return Signing.of(people, authenticator, auditing, LoginCodes(store, clock))

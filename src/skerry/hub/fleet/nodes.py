@@ -23,11 +23,13 @@ from sqlalchemy.exc import IntegrityError
 
 from skerry.core.credentials import secret_hash
 from skerry.core.names import name_fault
+from skerry.core.roles import Role
 from skerry.hub.fleet.agents import Agent, Agents
-from skerry.hub.fleet.assignments import Assignments, read_labels, read_workloads
+from skerry.hub.fleet.assignments import Assignments, read_labels, read_nodes, read_workloads
 from skerry.hub.fleet.controller import Node
 from skerry.hub.fleet.labels import check_labels, read_given, stored_given, stored_labels
 from skerry.hub.fleet.node_keys import Issue, Issued, NodeKeys
+from skerry.hub.fleet.sight import EVERYTHING, Sight, seen_by
 from skerry.hub.fleet.tokens import Device, redeem
 from skerry.hub.fleet.views import node_views
 from skerry.hub.store import changes, locks
@@ -151,6 +153,12 @@ class Nodes:
         now = self._clock.wall_ns()
         views = await self._store.read(lambda connection: node_views(connection, seen, now))
         return [msgspec.structs.replace(view, problem=self._problem(view.id)) for view in views]
+
+    async def sight(self, role: Role | None) -> Sight:
+        """What of the nodes somebody of this role sees now; labels change."""
+        if role is None or not role.scoped:
+            return EVERYTHING
+        return seen_by(role, await self._store.read(read_nodes))
 
     async def find(self, name: str) -> str | None:
         """The id of the node of this name or id, or None."""

@@ -58,11 +58,16 @@ def server_context(chain: str, key: str, roots: list[str]) -> ssl.SSLContext:
     context.verify_flags |= NO_CHECK_TIME
     context.set_alpn_protocols(["http/1.1"])
     context.load_verify_locations(cadata="".join(roots))
-    # `ssl` takes keys from files only; this one is never on a disk.
+    load_from_memory(context, (key + chain).encode())
+    return context
+
+
+def load_from_memory(context: ssl.SSLContext, pem: bytes) -> None:
+    """A key and its certificates. Raises as `SSLContext.load_cert_chain`; a key with a password is none."""
+    # `ssl` takes keys from files only; this one need not be on a disk.
     fd = os.memfd_create("skerry-hub-certificate", os.MFD_CLOEXEC)
     try:
-        os.write(fd, (key + chain).encode())
-        context.load_cert_chain(f"/proc/self/fd/{fd}")
+        os.write(fd, pem)
+        context.load_cert_chain(f"/proc/self/fd/{fd}", password="")
     finally:
         os.close(fd)
-    return context
