@@ -74,6 +74,7 @@ from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.enrolment_rate import EnrolmentRate
 from skerry.hub.trust.people import People
 from skerry.hub.trust.people_tls import PeopleTls
 from skerry.hub.trust.standing import Standing
@@ -220,7 +221,8 @@ async def _build(
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
     people = People.of(store, clock, token, settings.access_control)
     told = listener.address if listener else settings.address or address
-    enrolling = Enrolling(nodes, listener.authority if listener else None, told)
+    authority, rate = listener.authority if listener else None, settings.nodes.rate
+    enrolling = Enrolling(nodes, authority, told, EnrolmentRate(rate, clock))
     peers = Peers(store, settings.address or address, told, token, enrolling.root)
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
