@@ -20,6 +20,7 @@ from skerry.cli.http import Api, Unreachable, hub_api, node_api
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import SkerryError
 from skerry.node.enrolment import Site, enrol_node
+from skerry.node.workloads.runtimes.secret_files import MEMORY
 from skerry.sdk.client import Client, Timing
 from skerry.testing.process_device import remove_groups
 from skerry.testing.waiting import eventually
@@ -28,6 +29,9 @@ from skerry.wire.people import Apply, ApplyReply, Health, Rows, TokenReply, Toke
 from skerry.wire.records import Row
 from skerry.wire.sync import Enrol
 from skerry.wire.workload import ProcessSpec, Restart, WorkloadSpec
+
+BY_SECRET = "nodes: {method: secret}\n"
+"""Settings of a hub whose nodes prove themselves by their secrets, over plain HTTP: for tests that speak as a node themselves."""
 
 SLEEPER = ["python", "-c", "import signal; signal.pause()"]
 
@@ -244,7 +248,9 @@ class Node:
                 _end(pid)
         owner = self.directory / "containers.json"
         if owner.exists():
-            remove_groups(json.loads(owner.read_text())["mark"])
+            mark = json.loads(owner.read_text())["mark"]
+            remove_groups(mark)
+            shutil.rmtree(MEMORY / f"skerry-{mark}", ignore_errors=True)
 
 
 class Installation:

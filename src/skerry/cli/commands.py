@@ -29,6 +29,7 @@ COMMANDS = {
     "node": "node",
     "image": "image",
     "model": "model",
+    "secret": "secret",
     "files": "files",
     "records": "records",
     "export": "stick",

@@ -57,6 +57,7 @@ class WebServer(uvicorn.Server):
         super().__init__(config)
         self._address = address
         self._ready = ready
+        self.answers = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -64,6 +65,7 @@ class WebServer(uvicorn.Server):
 
     def _tell(self) -> None:
         log.info("the hub answers at %s", self._address)
+        self.answers.set()
         if self._ready is not None:
             self._ready(self._address)
 
