@@ -72,6 +72,7 @@ from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.enrolment_rate import EnrolmentRate
 from skerry.hub.trust.people import People
 from skerry.hub.trust.people_tls import PeopleTls
 from skerry.hub.trust.standing import Standing
@@ -185,8 +186,9 @@ async def _build(
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
     people = People.of(store, clock, token, settings.access_control)
     told = listener.address if listener else settings.address or address
-    peers = Peers(store, settings.address or address, told, token)
-    enrolling = Enrolling(nodes, listener.authority if listener else None, told)
+    authority, rate = listener.authority if listener else None, settings.nodes.rate
+    enrolling = Enrolling(nodes, authority, told, EnrolmentRate(rate, clock))
+    peers = Peers(store, settings.address or address, told, token, enrolling.root)
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
     readers = Readers(links.notify_rows)
@@ -309,7 +311,7 @@ async def _run(
         features.auditing.follow(tasks, chance)
         features.standing.follow(tasks, chance)
         if nodes is not None:
-            nodes.follow(tasks, chance)
+            nodes.follow(features, tasks, chance)
         features.rotation.follow(tasks, chance)
         if features.store.shared:
             _with_peers(tasks, features, chance)

@@ -119,6 +119,7 @@ class Nodes:
         known = await self._store.write(lambda connection: self._enrol(connection, request, issue))
         self._hashes[known.id] = request.secret_hash
         self.keys.known[known.id] = known.issued.key_hash if known.issued else ""
+        self.keys.trust[known.id] = known.issued.trust if known.issued else 0
         for each in known.news:
             self._notify(each)
         certificate = known.issued.certificate if known.issued else ""
@@ -326,6 +327,7 @@ class Nodes:
             **(issued.row() if issued else {"key_hash": ""}),
         }
         row["labels"] = stored_labels(bodies, node_id, labels)
+        row["trust_number"] = issued.trust if issued else 0
         row["given_labels"] = stored_given(bodies, node_id, given)
         connection.execute(update(node).where(node.c.id == node_id).values(row))
         tell(connection, Rekeyed(node_id))
