@@ -17,6 +17,7 @@ from skerry.hub.api.entities import entity_routes
 from skerry.hub.api.files import file_routes
 from skerry.hub.api.headers import PeopleHeaders
 from skerry.hub.api.keys import key_routes
+from skerry.hub.api.node_logs import node_log_routes
 from skerry.hub.api.nodes import node_routes
 from skerry.hub.api.people import people_routes
 from skerry.hub.api.problems import HANDLERS
@@ -59,6 +60,7 @@ from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.node_logs import NodeLogs
 from skerry.kit.clock import Clock
 from skerry.wire.codec import MAX_BODY
 
@@ -103,6 +105,7 @@ class Features:
     authenticator: Authenticator
     audit: AuditLog
     auditing: Auditing
+    node_logs: NodeLogs
     sessions: Sessions
     login_codes: LoginCodes
     clock: Clock
@@ -121,6 +124,7 @@ def build_app(features: Features) -> Litestar:
             key_routes(),
             access_routes(),
             audit_routes(),
+            node_log_routes(),
             entity_routes(),
             page_routes(),
         ],

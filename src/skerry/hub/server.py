@@ -72,6 +72,7 @@ from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.node_logs import NodeLogs
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
     Keepalive,
@@ -232,7 +233,7 @@ async def _build(
             nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups, storage=storage
         ),
         templates=templates, authenticator=authenticator, audit=audit, auditing=Auditing(audit, authenticator, clock),
-        api_tokens=api_tokens, sessions=sessions, login_codes=LoginCodes(store, clock), clock=clock,
+        node_logs=NodeLogs(store, clock), api_tokens=api_tokens, sessions=sessions, login_codes=LoginCodes(store, clock), clock=clock,
     )  # fmt: skip
     return features, retention
 

@@ -27,7 +27,6 @@ from skerry.kit.clock import Clock
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
-from skerry.node.audit.desk import AuditDesk
 from skerry.node.contracts.native import NativeContract
 from skerry.node.data.publish import Publisher, clock_quality
 from skerry.node.data.query import RecordQuery
@@ -67,6 +66,7 @@ from skerry.node.sync.pace import Pace
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Stores, Sync, connect
 from skerry.node.sync.uplink import open_session
+from skerry.node.witnessing import build_audit
 from skerry.node.workload_desk import SeenValues, WorkloadDesk
 from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.http_status import http_status
@@ -218,7 +218,7 @@ def _build(
         limits=limits, keys=build_rotation(store, records, files, host, settings),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
         shared=shared,
-        audit=AuditDesk(store.state.audit, settings.data_dir, host.disk, clock, host.chance),
+        audit=build_audit(settings, way, store, sync, events, host),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 
