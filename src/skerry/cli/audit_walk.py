@@ -11,15 +11,19 @@ from skerry.wire.audit import AuditHead, AuditHeadReply, NodeLogView, Witnesses
 
 @dataclass
 class Walked:
-    """How far a log goes, what is wrong with it, and the hashes of the entries that were asked for."""
+    """How far a log goes, what is wrong with it, and where nothing is, the hashes of its entries one after the other."""
 
     reached: AuditHeadReply
     finding: Finding | None = None
-    hashes: dict[int, str] = field(default_factory=dict)
+    hashes: bytearray = field(default_factory=bytearray)
+
+    def hash_at(self, seq: int) -> str:
+        """Of an entry from 1 to where the log ends."""
+        return self.hashes[32 * (seq - 1) : 32 * seq].hex() if seq else GENESIS.hash
 
 
-async def walk(pages: Pages, before: AuditHeadReply | None, wanted: Collection[int] = ()) -> Walked:
-    """The log up to the head that it had at the beginning, and the hashes of the entries that are `wanted`."""
+async def walk(pages: Pages, before: AuditHeadReply | None) -> Walked:
+    """The log up to the head that it had at the beginning."""
     page = await pages(0, AT_ONCE)
     hub_id, until, head = page.hub_id, page.head, GENESIS
     if before is not None and before.hub_id != hub_id:

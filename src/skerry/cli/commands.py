@@ -43,6 +43,8 @@ COMMANDS = {
     "config": "config",
     "db": "db",
     "context": "context",
+    "login": "login",
+    "logout": "login",
 }
 
 

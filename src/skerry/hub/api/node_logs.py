@@ -96,10 +96,10 @@ async def read_witnesses(node_logs: NamedDependency[NodeLogs]) -> Witnesses:
 
 
 def node_log_routes() -> Router:
-    """Every route about nodes' audit logs."""
+    """Every route of people about nodes' audit logs."""
     return Router(
         "/",
         route_handlers=[
-            push_audit, read_node_audit, read_node_heads, accept_node_audit, read_witnesses,
+            read_node_audit, read_node_heads, accept_node_audit, read_witnesses,
         ],
     )  # fmt: skip
