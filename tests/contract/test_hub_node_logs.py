@@ -24,6 +24,7 @@ from skerry.core.audit_entries import Deed
 from skerry.core.audit_witness import head_bytes
 from skerry.hub.store.audit_tables import node_audit, node_audit_head
 from skerry.hub.store.engine import parse_url, writer_engine
+from skerry.hub.store.tables import node as node_table
 from skerry.hub.trust.audit import AuditLog as HubLog
 from skerry.hub.trust.node_logs import MOST_BRANCHES, NodeLogs
 from skerry.kit.disk import RealDisk
@@ -231,6 +232,13 @@ async def test_heads_are_signed_by_the_nodes_key_and_by_nobody_elses(
         ):
             with pytest.raises(InvalidInput, match="not signed by the key"):
                 await node.logs.take(enrolled.node_id, AuditPush(wrong, "r", 1))
+        its_key = update(node_table).values(key_hash="ab" * 32)
+        await hub.store.write(lambda connection: connection.execute(its_key))
+        await node.add()
+        with pytest.raises(InvalidInput, match="not signed by the key of the node's certificate"):
+            await node.exchange.once()
+        with pytest.raises(InvalidInput, match="not signed by the key of the node's certificate"):
+            await node.logs.take(enrolled.node_id, AuditPush(head, "r", 1))
         with pytest.raises(Refused, match="cannot sign by this node's key"):
             await signature_by(b"no key", b"")
     finally:

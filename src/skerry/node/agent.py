@@ -174,7 +174,7 @@ def _build(
     sync = _sync(settings, way, host, Stores(store.state, records), logs, events)
     renewal, quality = build_renewal(way, sync, host), partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)
-    api, seen = LocalApi(settings.run_dir), SeenValues(clock)
+    api, seen = _local_api(settings), SeenValues(clock)
     get = partial(http_status, sessions.world)
     named = script_models(way, host, store.state, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
@@ -216,6 +216,10 @@ def _build(
         shared=shared, audit=build_audit(settings, way, store, sync, events, host),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
+
+
+def _local_api(settings: NodeSettings) -> LocalApi:
+    return LocalApi(settings.run_dir, others=settings.access.local.directory)
 
 
 def _desk(

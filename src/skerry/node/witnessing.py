@@ -32,13 +32,13 @@ def _exchange(
 ) -> Exchange | None:
     if way.account is None:
         return None
-    uplink = way.uplink(way.account)
+    uplink, credentials = way.uplink(way.account), way.credentials
 
     async def ask(push: AuditPush) -> AuditPushReply:
         return await uplink.ask("audit", push, AuditPushReply, what="tell of the audit log")
 
     return Exchange(
         store.state.audit, store.reader, way.account.node_id, ask,
-        sign=None, tell=events.tell, is_linked=lambda: sync.reachability.connected,
+        sign=None if credentials is None or credentials.leaf is None else credentials.sign, tell=events.tell, is_linked=lambda: sync.reachability.connected,
         clock=host.clock, chance=host.chance,
     )  # fmt: skip

@@ -30,6 +30,7 @@ from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, node
 from skerry.hub.trust.audit import MAX_PAGE, head_of
+from skerry.hub.trust.certificates import key_hash
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.wire.audit import (
@@ -76,9 +77,14 @@ class NodeLogs:
 
     async def take(self, node_id: str, push: AuditPush) -> AuditPushReply:
         """Keeps what a node tells of its log. Raises InvalidInput, and Refused when too much is to be looked into first."""
-        _check(node_id, push)
-        now = self._clock.wall_ns()
-        return await self._store.write(lambda connection: _take(connection, node_id, push, now))
+        _check(push)
+        signer, now = signed_by(node_id, push.head), self._clock.wall_ns()
+
+        def work(connection: Connection) -> AuditPushReply:
+            _check_signer(connection, node_id, signer)
+            return _take(connection, node_id, push, now)
+
+        return await self._store.write(work)
 
     async def page(self, name: str, after: int, limit: int) -> AuditPage:
         """Up to `limit` entries of the newest branch after number `after`. Raises NotFound, InvalidInput."""
@@ -130,10 +136,10 @@ class NodeLogs:
         return await self._store.read(work)
 
 
-def is_signed(node_id: str, head: SignedHead) -> bool:
-    """Whether the signature is by the key that came with it. Raises InvalidInput when there is one, and it is not."""
+def signed_by(node_id: str, head: SignedHead) -> str:
+    """The hash of the key that the head is signed by; empty: by none. Raises InvalidInput when the signature is no good."""
     if not head.key and not head.signature:
-        return False
+        return ""
     try:
         key = load_der_public_key(base64.b64decode(head.key, validate=True))
         signature = base64.b64decode(head.signature, validate=True)
@@ -144,10 +150,10 @@ def is_signed(node_id: str, head: SignedHead) -> bool:
         raise InvalidInput(
             "cannot take a head of an audit log: it is not signed by the key that came with it"
         ) from error
-    return True
+    return key_hash(key)
 
 
-def _check(node_id: str, push: AuditPush) -> None:
+def _check(push: AuditPush) -> None:
     head = push.head
     numbers = (
         head.seq,
@@ -172,7 +178,16 @@ def _check(node_id: str, push: AuditPush) -> None:
     for row in push.entries:
         if fault := row_fault(row):
             raise InvalidInput(f"cannot take an audit log: {fault}")
-    is_signed(node_id, head)
+
+
+def _check_signer(connection: Connection, node_id: str, signer: str) -> None:
+    """A node that has a certificate signs by its key, and by no other one."""
+    query = select(node.c.key_hash).where(node.c.id == node_id)
+    wanted = connection.execute(query).scalar()
+    if wanted and signer != wanted:
+        raise InvalidInput(
+            f"cannot take a head of the audit log of node {node_id}: it is not signed by the key of the node's certificate"
+        )
 
 
 def _take(connection: Connection, node_id: str, push: AuditPush, now: int) -> AuditPushReply:
