@@ -150,6 +150,7 @@ CONFIGURING = {
     ("GET", "/api/v1/audit/head"),
     ("POST", "/api/v1/keys/rotate"),
     ("GET", "/api/v1/nodes/{node:str}/audit"),
+    ("POST", "/api/v1/nodes/{node:str}/audit/accept"),
     ("GET", "/api/v1/nodes/{node:str}/audit/heads"),
     ("GET", "/api/v1/audit/witnesses"),
     ("POST", "/api/v1/nodes/{name:str}/revoke"),
