@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.integration.test_trust_of_a_fleet import QuickClock, ask, closing, greet_with, renew
+from tests.integration.test_trust_of_a_fleet import ask, closing, greet_with, renew
 from tests.postgres import Postgres
 
 from skerry.kit.errors import Refused
@@ -31,8 +31,8 @@ async def url(postgres: Postgres) -> AsyncIterator[str]:
 @pytest.fixture
 async def hubs(tmp_path: Path, url: str) -> AsyncIterator[tuple[RunningHub, RunningHub]]:
     async with (
-        running_hub(tmp_path, database=url, method="certificate", clock=QuickClock()) as first,
-        running_hub(tmp_path, database=url, method="certificate", clock=QuickClock()) as second,
+        running_hub(tmp_path, database=url, method="certificate") as first,
+        running_hub(tmp_path, database=url, method="certificate") as second,
     ):
         yield first, second
 
