@@ -20,6 +20,7 @@ from skerry.cli.http import Api, Unreachable, hub_api, node_api
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import SkerryError
 from skerry.node.enrolment import Site, enrol_node
+from skerry.node.workloads.runtimes.secret_files import MEMORY
 from skerry.sdk.client import Client, Timing
 from skerry.testing.process_device import remove_groups
 from skerry.testing.waiting import eventually
@@ -247,7 +248,9 @@ class Node:
                 _end(pid)
         owner = self.directory / "containers.json"
         if owner.exists():
-            remove_groups(json.loads(owner.read_text())["mark"])
+            mark = json.loads(owner.read_text())["mark"]
+            remove_groups(mark)
+            shutil.rmtree(MEMORY / f"skerry-{mark}", ignore_errors=True)
 
 
 class Installation:

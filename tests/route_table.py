@@ -16,6 +16,7 @@ from skerry.wire.access import (
 )
 from skerry.wire.codec import encode
 from skerry.wire.people import Apply, Rollback, TokenRequest
+from skerry.wire.secret_views import SecretPut
 from skerry.wire.sync import Enrol, Hello, Pull
 
 BODIES = {
@@ -31,6 +32,7 @@ BODIES = {
     ("POST", "/api/v1/sign-in"): SignIn("nobody-there", "wrong"),
     ("POST", "/api/v1/password"): PasswordChange("nobody-there", "wrong", "correct horse battery"),
     ("PUT", "/api/v1/workloads"): Apply([]),
+    ("PUT", "/api/v1/secrets/{name:str}"): SecretPut(b"x"),
     ("POST", "/api/v1/workloads/{name:str}/rollback"): Rollback(),
 }
 
@@ -56,6 +58,10 @@ ROUTES = {
     ("GET", "/healthz"): EVERYBODY,
     ("GET", "/api/v1/nodes"): LOOKING,
     ("DELETE", "/api/v1/nodes/{name:str}"): "admin",
+    ("POST", "/api/v1/nodes/{name:str}/revoke"): "admin",
+    ("GET", "/api/v1/trust"): LOOKING,
+    ("POST", "/api/v1/trust/rotate"): "admin",
+    ("POST", "/api/v1/trust/finish"): "admin",
     ("GET", "/api/v1/nodes/{node:str}/logs/{workload:str}"): LOOKING,
     ("POST", "/api/v1/tokens"): "admin",
     ("POST", "/api/v1/login-codes"): "monitor operator admin",
@@ -86,6 +92,9 @@ ROUTES = {
     ("GET", "/api/v1/assignments"): LOOKING,
     ("GET", "/api/v1/models"): LOOKING,
     ("DELETE", "/api/v1/models/{name:str}"): "admin",
+    ("GET", "/api/v1/secrets"): LOOKING,
+    ("PUT", "/api/v1/secrets/{name:str}"): "admin",
+    ("DELETE", "/api/v1/secrets/{name:str}"): "admin",
     ("GET", "/api/v1/blobs/{sha256:str}"): LOOKING,
     ("PUT", "/api/v1/blobs/{sha256:str}"): "admin",
     ("GET", "/api/v1/backups"): LOOKING,

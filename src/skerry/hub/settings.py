@@ -91,6 +91,7 @@ class NodesSection(msgspec.Struct, frozen=True):
     listen: str
     method: Literal["certificate", "secret"]
     address: str | None = None
+    rate: int = 30
 
     @property
     def by_certificate(self) -> bool:
@@ -160,6 +161,8 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
                 "`address`.",
                 check=_nodes_address_fault),
         *_tls(),
+        Setting("nodes.rate", "integer", 30,
+                "How many wrong enrolment tokens may come from one address within an hour, before it has to wait.", low=1),
         Setting("hosts", "text", None,
                 "Names, with commas, under which a proxy on this machine serves the page to browsers."),
         Setting("database", "text", None,

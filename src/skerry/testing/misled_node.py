@@ -28,7 +28,7 @@ def main() -> None:
     true = SystemClock()
     began = (true.monotonic_ns() - true.wall_ns()) / NS
     clock = ShiftedClock(began if ahead == "1970" else float(ahead))
-    asyncio.run(run(settings, Host(clock, RealDisk(), random.Random(1)), lambda: None))
+    asyncio.run(run(settings, Host(clock, RealDisk(), random.Random(1))))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ from skerry.wire.people import (
     Health,
     LoginCode,
     NodeDeleted,
+    NodeRevoked,
     NodeView,
     Rollback,
     RolledBack,
@@ -105,6 +106,20 @@ async def delete_node(
     links.end(deleted.id)
     changes.announce()
     return deleted
+
+
+@post("/api/v1/nodes/{name:str}/revoke", status_code=200, opt=CONFIGURE)
+async def revoke_node(
+    name: FromPath[str],
+    nodes: NamedDependency[Nodes],
+    links: NamedDependency[Links],
+    changes: NamedDependency[Changes],
+) -> NodeRevoked:
+    """Withdraws a node's key and secret at once: it takes part again when it has enrolled anew, in its place."""
+    revoked = await nodes.revoke(name)
+    links.end(revoked.id, "revoked")
+    changes.announce()
+    return revoked
 
 
 @post("/api/v1/tokens", dto=WireBody[TokenRequest], return_dto=None, status_code=200, opt=CONFIGURE)
@@ -351,6 +366,7 @@ def people_routes() -> Router:
             show_backups,
             list_nodes,
             delete_node,
+            revoke_node,
             create_token,
             create_login_code,
             list_workloads,
