@@ -6,7 +6,14 @@ import aiohttp
 from tests.http_client import Client
 from tests.pushes import Pushes
 
-from skerry.wire.access import AccessTokenRequest, RoleRequest, SignIn, UserChange, UserRequest
+from skerry.wire.access import (
+    AccessTokenRequest,
+    PasswordChange,
+    RoleRequest,
+    SignIn,
+    UserChange,
+    UserRequest,
+)
 from skerry.wire.audit import AcceptNodeLog, AuditPush, SignedHead
 from skerry.wire.codec import encode
 from skerry.wire.people import Apply, Rollback, TokenRequest
@@ -26,6 +33,7 @@ BODIES = {
     ("PATCH", "/api/v1/access/users/{name:str}"): UserChange(),
     ("POST", "/api/v1/access/roles"): RoleRequest("r", ["read"]),
     ("POST", "/api/v1/sign-in"): SignIn("nobody-there", "wrong"),
+    ("POST", "/api/v1/password"): PasswordChange("nobody-there", "wrong", "correct horse battery"),
     ("PUT", "/api/v1/workloads"): Apply([]),
     ("PUT", "/api/v1/secrets/{name:str}"): SecretPut(b"x"),
     ("POST", "/api/v1/workloads/{name:str}/rollback"): Rollback(),
@@ -71,6 +79,7 @@ ROUTES = {
     ("GET", "/api/v1/access/roles"): "admin",
     ("DELETE", "/api/v1/access/roles/{name:str}"): "admin",
     ("POST", "/api/v1/sign-in"): EVERYBODY,
+    ("POST", "/api/v1/password"): EVERYBODY,
     ("POST", "/api/v1/sign-out"): "monitor operator admin",
     ("GET", "/api/v1/audit"): "admin",
     ("GET", "/api/v1/audit/head"): "admin",
@@ -170,6 +179,9 @@ SCOPED = {
     ("GET", "/"),
     ("GET", "/live"),
 }
+
+# Those that want a password or token in their bodies, and refuse a wrong one.
+BY_PASSWORD = {("POST", "/login"), ("POST", "/api/v1/sign-in"), ("POST", "/api/v1/password")}
 
 
 def filled(path: str) -> str:

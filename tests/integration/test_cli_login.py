@@ -95,6 +95,19 @@ async def test_what_changes_of_a_user_ends_its_token(shell: Shell) -> None:
     assert "user «ann» is deleted" in gone.out
 
 
+async def test_a_user_changes_the_own_password(shell: Shell) -> None:
+    await make_user(shell)
+    assert (await login(shell)).code == 0
+    new = shell.home / "new"
+    new.write_text("staple correct horse")
+    files = ("--password-file", password_file(shell), "--new-password-file", str(new))
+    changed = await shell.run("access", "password", "ann", *files)
+    assert (changed.code, changed.err) == (0, "")
+    assert "user «ann» has another password" in changed.out
+    assert (await shell.run("get", "nodes")).code == 1
+    assert (await login(shell)).code == 1
+
+
 async def test_a_context_with_another_token_is_not_replaced(shell: Shell) -> None:
     await make_user(shell)
     for name in ("test", "default"):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
+from skerry.cli.http import hub_api
 from skerry.cli.output import Table, ago, word
-from skerry.cli.passwords import PasswordFile, ask_password
-from skerry.cli.session import Session, remote
+from skerry.cli.passwords import PasswordFile, ask_password, check_secrecy
+from skerry.cli.session import Session, remote, remote_stranger
 from skerry.kit.errors import InvalidInput
 from skerry.wire.access import (
+    PasswordChange,
     RoleRequest,
     RoleView,
     UserChange,
@@ -40,6 +43,7 @@ def register(group: typer.Typer) -> None:
     role.command("create")(create_role)
     role.command("list")(list_roles)
     role.command("delete")(delete_role)
+    group.command("password")(change_password)
     group.add_typer(user, name="user")
     group.add_typer(role, name="role")
 
@@ -104,6 +108,28 @@ async def set_password(session: Session, name: User, password_file: PasswordFile
     password = ask_password(password_file, name, twice=True)
     await _change(
         session, name, UserChange(password=password), "has another password", "set-password"
+    )
+
+
+@remote_stranger
+async def change_password(
+    session: Session,
+    name: User,
+    password_file: PasswordFile = None,
+    new_password_file: Annotated[
+        Path | None, typer.Option(help="A file with the new password on its one line.")
+    ] = None,
+) -> None:
+    """Change your own password, with the one of now; your sessions end at their next request."""
+    target = session.target
+    check_secrecy(target.hub)
+    password = ask_password(password_file, name)
+    new = ask_password(new_password_file, f"{name} from now on", twice=True)
+    async with hub_api(target.hub, None, target.ca_file) as hub:
+        await hub.order("POST", "/api/v1/password", PasswordChange(name, password, new))
+    session.screen.tell(
+        f"user «{name}» has another password; sessions of before have ended: skerry login {name}",
+        {"user": name, "order": "password"},
     )
 
 

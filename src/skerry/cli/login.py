@@ -19,8 +19,8 @@ from skerry.cli.contexts import (
     read_contexts,
     write_contexts,
 )
-from skerry.cli.http import hub_api, is_here
-from skerry.cli.passwords import PasswordFile, ask_password
+from skerry.cli.http import hub_api
+from skerry.cli.passwords import PasswordFile, ask_password, check_secrecy
 from skerry.cli.session import Session, remote, remote_stranger
 from skerry.core.names import name_fault
 from skerry.kit.clock import NS, iso
@@ -61,7 +61,7 @@ async def login(
     seconds = None if ttl is None else _seconds(ttl)
     target = session.target
     authority = target.ca_file if ca_file is None else ca_file.absolute()
-    _check_secrecy(target.hub)
+    check_secrecy(target.hub)
     file = contexts_file(Path.home())
     known = read_contexts(file)
     context_name = name or _name_for(target.hub, known)
@@ -144,13 +144,6 @@ def _name_for(hub: str, known: Contexts) -> str:
             return name
     host = urlsplit(checked_hub(hub)).hostname or ""
     return "".join(each if each.isalnum() else "-" for each in host).strip("-")[:63] or "hub"
-
-
-def _check_secrecy(hub: str) -> None:
-    if urlsplit(hub).scheme != "https" and not is_here(hub):
-        raise Refused(
-            f"cannot sign in at {hub}: the password would travel in the clear. Use its https address."
-        )
 
 
 def _keep(path: Path, token: str) -> None:

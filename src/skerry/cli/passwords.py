@@ -6,10 +6,12 @@ import getpass
 import sys
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
-from skerry.kit.errors import InvalidInput
+from skerry.cli.http import is_here
+from skerry.kit.errors import InvalidInput, Refused
 from skerry.kit.text_file import read_text
 
 PasswordFile = Annotated[
@@ -33,3 +35,11 @@ def ask_password(file: Path | None, name: str, *, twice: bool = False) -> str:
     if twice and getpass.getpass("The same again: ") != password:
         raise InvalidInput("cannot use this password: it was not the same twice")
     return password
+
+
+def check_secrecy(hub: str) -> None:
+    """Raises Refused where others could read a password on its way to the hub."""
+    if urlsplit(hub).scheme != "https" and not is_here(hub):
+        raise Refused(
+            f"cannot send a password to {hub}: it would travel in the clear. Use its https address."
+        )

@@ -85,6 +85,14 @@ class SignedIn(msgspec.Struct, frozen=True):
     expires_at: int
 
 
+class PasswordChange(msgspec.Struct, frozen=True):
+    """A user's own wish for another password, with the one of now. Its sessions end."""
+
+    user: str
+    password: str
+    new: str
+
+
 class RoleRequest(msgspec.Struct, frozen=True):
     """A role of one's own; `on` are labels of the nodes that it is for, none: all."""
 

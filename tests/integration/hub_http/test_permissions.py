@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from litestar.routes import HTTPRoute, WebSocketRoute
 from tests.http_client import Client, text_of
-from tests.route_table import CONFIGURING, EVERYBODY, ROUTES, SCOPED, ask
+from tests.route_table import BY_PASSWORD, CONFIGURING, EVERYBODY, ROUTES, SCOPED, ask
 
 from skerry.hub import server
 from skerry.hub.app import build_app
@@ -53,10 +53,7 @@ async def asking(hub: RunningHub, node: EnrolledNode, client: Client) -> list[tu
 def is_as_expected(route: tuple[str, str], who: str, status: int) -> bool:
     if who not in ROUTES[route].split():
         return status in refusals(route, who)
-    if route in {
-        ("POST", "/login"),
-        ("POST", "/api/v1/sign-in"),
-    }:  # asked with nothing that is good
+    if route in BY_PASSWORD:  # asked with nothing that is good
         return status in {400, 401, 429}
     return status not in {401, 403, 500}
 
@@ -102,8 +99,7 @@ async def test_permissions_of_roles_of_ones_own(
             )
             status = await ask(client, *route, headers)
             refused = status in ({403} if route[0] != "WS" else {403, 401})
-            by_password = route in {("POST", "/login"), ("POST", "/api/v1/sign-in")}
-            if refused == passes or (status in {401, 500} and not by_password):
+            if refused == passes or (status in {401, 500} and route not in BY_PASSWORD):
                 wrong.append((route, who, status))
     assert wrong == []
 

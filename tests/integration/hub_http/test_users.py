@@ -12,7 +12,7 @@ from tests.canary import everything
 from tests.http_client import Client, problem, text_of
 
 from skerry.testing.running_hub import RunningHub, running_hub
-from skerry.wire.access import SignedIn, SignIn, UserChange, UserRequest
+from skerry.wire.access import PasswordChange, SignedIn, SignIn, UserChange, UserRequest
 from skerry.wire.codec import decode, encode
 
 pytestmark = pytest.mark.guarantee("G9")
@@ -98,6 +98,25 @@ async def test_what_changes_of_a_user_ends_tokens_and_sessions_at_the_next_reque
     assert (await in_a_browser(client))[0] == 401
     await text_of(client, "DELETE", f"{USERS}/ann", 200, hub.person)
     assert (await in_a_browser(client))[0] == 401
+
+
+async def test_a_user_changes_the_own_password(hub: RunningHub, client: Client) -> None:
+    await user(client, hub)
+    token, another = await signed_in(client), "staple correct horse"
+
+    def asked(password: str, new: str) -> bytes:
+        return encode(PasswordChange("ann", password, new))
+
+    path = "/api/v1/password"
+    assert "less than 12" in await problem(client, "POST", path, 400, {}, asked(PASSWORD, "short"))
+    await problem(client, "POST", path, 401, {}, asked("wrong", another))
+    await text_of(client, "GET", NODES, 200, token)
+    await text_of(client, "POST", path, 204, data=asked(PASSWORD, another))
+    await text_of(client, "GET", NODES, 401, token)
+    assert (await in_a_browser(client))[0] == 401
+    assert (await in_a_browser(client, user="ann", password=another))[0] == 303
+    log = await text_of(client, "GET", "/api/v1/audit", 200, hub.person)
+    assert "for another password" in log
 
 
 async def test_a_session_is_ended_by_signing_out(hub: RunningHub, client: Client) -> None:

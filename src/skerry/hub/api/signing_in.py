@@ -22,13 +22,15 @@ from skerry.hub.api.auth import (
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.browsers import cookie_name, is_secure
 from skerry.hub.api.login_codes import LoginCodes
+from skerry.hub.trust.accounts import Accounts
 from skerry.hub.trust.api_tokens import Holder
+from skerry.hub.trust.passwords import check_password
 from skerry.hub.trust.people import People
 from skerry.hub.trust.sessions import Lifetimes, Sessions
 from skerry.hub.trust.sign_ins import SignIns
 from skerry.kit.errors import Busy, InvalidInput, Refused
 from skerry.kit.units import format_duration
-from skerry.wire.access import SignedIn, SignIn
+from skerry.wire.access import PasswordChange, SignedIn, SignIn, UserChange
 
 WRONG = "cannot sign in: no such user, or another password"
 
@@ -119,6 +121,26 @@ async def sign_in(
     return SignedIn(holder.name, holder.role.name, token, ends)
 
 
+@post(
+    "/api/v1/password",
+    dto=WireBody[PasswordChange],
+    return_dto=None,
+    status_code=204,
+    opt=ANYONE,
+)
+async def change_password(
+    request: AuthenticatedRequest,
+    data: JSONBody[PasswordChange],
+    signing: NamedDependency[Signing],
+    accounts: NamedDependency[Accounts],
+) -> None:
+    """Gives a user another password who shows the one of now; the user's sessions end."""
+    check_password(data.new, data.user)
+    holder = await signing.user(request, data.user, data.password)
+    await signing.auditing.signed_in(request, holder.name, "for another password")
+    await accounts.change(holder.name, UserChange(password=data.new))
+
+
 @post("/api/v1/sign-out", status_code=204, opt=READ_ON)
 async def sign_out(request: AuthenticatedRequest, sessions: NamedDependency[Sessions]) -> None:
     """Takes the token back that the request shows, when it is one of `/api/v1/sign-in`."""
@@ -131,5 +153,5 @@ async def sign_out(request: AuthenticatedRequest, sessions: NamedDependency[Sess
 
 
 def signing_in_routes() -> Router:
-    """Both routes."""
-    return Router("/", route_handlers=[sign_in, sign_out])
+    """Every route about them."""
+    return Router("/", route_handlers=[sign_in, sign_out, change_password])

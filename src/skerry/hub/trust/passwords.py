@@ -21,6 +21,9 @@ SHORTEST = 12
 LONGEST = 256
 """Characters."""
 
+_LONGEST_TYPED = 4 * LONGEST
+"""Before several that are typed have become one."""
+
 AT_ONCE = 2
 WAITING = 16
 """Computations at a time, and how many more may wait: each takes 19 MiB and some 35 ms of one processor."""
@@ -70,7 +73,7 @@ def check_password(password: str, name: str) -> None:
     plain = _plain(password)
     if len(plain) < SHORTEST:
         raise InvalidInput(f"cannot use this password: it has less than {SHORTEST} characters")
-    if len(plain) > LONGEST:
+    if len(plain) > LONGEST or len(password) > _LONGEST_TYPED:
         raise InvalidInput(f"cannot use this password: it has more than {LONGEST} characters")
     if len(set(plain)) < 5 or name.lower() in plain.lower():
         raise InvalidInput(
@@ -84,7 +87,9 @@ def _plain(password: str) -> str:
 
 
 def _bytes(password: str) -> bytes:
-    return _plain(password[: 4 * LONGEST]).encode("utf-8", errors="surrogatepass")
+    """What is hashed; of what can be nobody's password nothing, which is nobody's either."""
+    typed = password if len(password) <= _LONGEST_TYPED else ""
+    return _plain(typed).encode("utf-8", errors="surrogatepass")
 
 
 def _hash(password: str) -> str:
