@@ -11,15 +11,20 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from skerry.cli.http import Api, Unreachable, hub_api, node_api
+from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import SkerryError
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.enrolment import Site, enrol_node
+from skerry.node.trust.credentials import Credentials
+from skerry.node.trust.files import TrustFiles
 from skerry.node.workloads.runtimes.secret_files import MEMORY
 from skerry.sdk.client import Client, Timing
 from skerry.testing.process_device import remove_groups
@@ -228,6 +233,11 @@ class Node:
         status = await self.status()
         assert status is not None
         return {each.workload: each.pid for each in status.workloads if each.pid}
+
+    def tls(self) -> ssl.SSLContext:
+        """What this node proves itself by, for somebody who speaks to the hub in its place."""
+        files = TrustFiles(self.directory, RealDisk(), NullCipher())
+        return Credentials(files, SystemClock()).context
 
     def publisher(self, workload: str) -> Client:
         """Speaks for a workload of this node, as its own process would."""
