@@ -149,6 +149,13 @@ CONFIGURING = {
     ("GET", "/api/v1/audit"),
     ("GET", "/api/v1/audit/head"),
     ("POST", "/api/v1/keys/rotate"),
+    ("GET", "/api/v1/nodes/{node:str}/audit"),
+    ("POST", "/api/v1/nodes/{node:str}/audit/accept"),
+    ("GET", "/api/v1/nodes/{node:str}/audit/heads"),
+    ("GET", "/api/v1/audit/witnesses"),
+    ("POST", "/api/v1/nodes/{name:str}/revoke"),
+    ("POST", "/api/v1/trust/rotate"),
+    ("POST", "/api/v1/trust/finish"),
 }
 
 # Which of them fit a role for some nodes only, by hand; all others are refused to it, whatever its permissions.

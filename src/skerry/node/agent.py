@@ -212,10 +212,6 @@ def _build(
     )  # fmt: skip
 
 
-def _local_api(settings: NodeSettings) -> LocalApi:
-    return LocalApi(settings.run_dir, others=settings.access.local.directory)
-
-
 def _contract(settings: NodeSettings, name: str, secrets: NodeSecrets) -> NativeContract:
     return NativeContract(
         settings.data_dir,
@@ -225,6 +221,10 @@ def _contract(settings: NodeSettings, name: str, secrets: NodeSecrets) -> Native
         secrets.values,
         secrets.files.directory,
     )
+
+
+def _local_api(settings: NodeSettings) -> LocalApi:
+    return LocalApi(settings.run_dir, others=settings.access.local.directory)
 
 
 def _desk(
