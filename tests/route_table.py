@@ -8,11 +8,13 @@ from tests.pushes import Pushes
 
 from skerry.wire.access import AccessTokenRequest
 from skerry.wire.codec import encode
+from skerry.wire.devices import ErasureReport
 from skerry.wire.people import Apply, Rollback, TokenRequest
 from skerry.wire.sync import Enrol, Hello, Pull
 
 BODIES = {
     ("POST", "/enrol/v1"): Enrol("no-such-token", "b", {}, "0.1.0", "0" * 64),
+    ("POST", "/enrol/v1/erased"): ErasureReport("no-such-device", "{}", "0" * 64),
     ("POST", "/sync/v1/hello"): Hello((1, 1), "incarnation-1", "0.1.0", "boot-1"),
     ("POST", "/sync/v1/push"): Pushes().records("keep", [("a", 1, 1)]),
     ("POST", "/sync/v1/pull"): Pull(None, ""),
@@ -45,6 +47,13 @@ ROUTES = {
     ("GET", "/api/v1/nodes"): LOOKING,
     ("DELETE", "/api/v1/nodes/{name:str}"): "admin",
     ("GET", "/api/v1/nodes/{node:str}/logs/{workload:str}"): LOOKING,
+    ("POST", "/enrol/v1/erased"): EVERYBODY,
+    ("GET", "/api/devices"): LOOKING,
+    ("GET", "/api/devices/{name:str}"): LOOKING,
+    ("POST", "/api/devices/{name:str}/provision"): "admin",
+    ("POST", "/api/devices/{name:str}/update"): "admin",
+    ("POST", "/api/devices/{name:str}/restart"): "operator admin",
+    ("DELETE", "/api/devices/{name:str}"): "admin",
     ("POST", "/api/v1/tokens"): "admin",
     ("POST", "/api/v1/login-codes"): "monitor operator admin",
     ("POST", "/api/v1/access/tokens"): "admin",

@@ -13,6 +13,7 @@ from skerry.hub.api.auth import Authenticator
 from skerry.hub.api.blobs import blob_routes
 from skerry.hub.api.bodies import ZstdBodies
 from skerry.hub.api.dependencies import given, resolve_one_by_one
+from skerry.hub.api.devices import device_routes
 from skerry.hub.api.entities import entity_routes
 from skerry.hub.api.files import file_routes
 from skerry.hub.api.headers import PeopleHeaders
@@ -36,8 +37,10 @@ from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.storage import Storage
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
+from skerry.hub.fleet.devices import Devices
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.retiring import Retiring
 from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
@@ -70,6 +73,8 @@ class Features:
     store: HubStore
     nodes: Nodes
     tokens: Tokens
+    devices: Devices
+    retiring: Retiring
     workloads: Workloads
     models: Models
     blobs: Blobs
@@ -113,6 +118,7 @@ def build_app(features: Features) -> Litestar:
     app = Litestar(
         [
             node_routes(),
+            device_routes(),
             people_routes(),
             record_routes(),
             blob_routes(),

@@ -40,8 +40,11 @@ from skerry.hub.data.storage import Storage
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.assignments import Assignments
+from skerry.hub.fleet.commands import Commands
+from skerry.hub.fleet.devices import Devices
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import FLUSH_EVERY, FLUSH_FOR_OTHERS_EVERY, Nodes
+from skerry.hub.fleet.retiring import Retiring
 from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
@@ -182,6 +185,8 @@ async def _build(
     assignments = Assignments(clock)
     nodes = Nodes(store, assignments, clock, links.notify)
     await nodes.start()
+    tokens = Tokens(store, clock)
+    devices, retiring = _devices(store, nodes, tokens, assignments, links, clock)
     blobs, file_blobs = (open_blobs(settings, kind, store) for kind in ("blobs", "files"))
     arrivals = Arrivals(store, file_blobs, clock)
     models = Models(store, blobs, clock)
@@ -193,20 +198,13 @@ async def _build(
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
     sessions, api_tokens = Sessions(token, clock), ApiTokens(store, clock)
     peers = Peers(store, settings.address or address, token)
-    hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
     readers = Readers(links.notify_rows)
     declarations = Declarations(settings.sync.entities)
     await declarations.hold_all(store, clock.wall_ns())
-    receiver = Receiver(
-        store,
-        Ingest(lambda: store.facts.index_key),
-        nodes,
-        links.notify,
-        readers.changed,
-        declarations,
-    )
+    ingest = Ingest(lambda: store.facts.index_key)
+    receiver = Receiver(store, ingest, nodes, links.notify, readers.changed, declarations)
     epochs = Epochs(store, assignments, links.notify)
     feed, row_feed = Feed(store, epochs, clock), RowFeed(store, epochs, readers, clock)
     rotation = Rotation(
@@ -214,10 +212,12 @@ async def _build(
     )
     backups = build_schedule(settings, store, leases, clock)
     own_edits = OwnEdits(store, clock, readers.changed, declarations)
-    authenticator = Authenticator(FLEET, token, nodes, api_tokens, sessions, hosts)
+    authenticator = Authenticator(
+        FLEET, token, nodes, api_tokens, sessions, _own_hosts(settings), retiring.order_for
+    )
     audit = AuditLog(store, clock)
     features = Features(
-        store=store, nodes=nodes, tokens=Tokens(store, clock), workloads=workloads, models=models, rollouts=rollouts,
+        store=store, nodes=nodes, tokens=tokens, devices=devices, retiring=retiring, workloads=workloads, models=models, rollouts=rollouts,
         blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
         shelf=Shelf(store, file_blobs, arrivals, _longest_for_files(settings)),
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
@@ -235,6 +235,25 @@ async def _build(
         api_tokens=api_tokens, sessions=sessions, login_codes=LoginCodes(store, clock), clock=clock,
     )  # fmt: skip
     return features, retention
+
+
+def _own_hosts(settings: HubSettings) -> frozenset[str]:
+    return own_hosts(platform.node(), *(settings.hosts or "").split(","))
+
+
+def _devices(
+    store: HubStore,
+    nodes: Nodes,
+    tokens: Tokens,
+    assignments: Assignments,
+    links: Links,
+    clock: Clock,
+) -> tuple[Devices, Retiring]:
+    orders = Commands(clock)
+    retiring = Retiring(
+        store, nodes, assignments, orders, clock, notify=links.notify, ended=links.end
+    )
+    return Devices(store, nodes, tokens, orders, clock, links.notify), retiring
 
 
 def _retention(settings: HubSettings, store: HubStore) -> Retention:
@@ -299,6 +318,7 @@ async def _run(
             ),
             name="updates",
         )
+        features.retiring.follow(tasks, chance, features.changes.announce)
         features.auditing.follow(tasks, chance)
         features.rotation.follow(tasks, chance)
         if features.store.shared:

@@ -12,7 +12,14 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, SkipValidation
 
-from skerry.hub.api.auth import ANYONE, NODE, AuthenticatedRequest, Connection, Principal
+from skerry.hub.api.auth import (
+    ANYONE,
+    NODE,
+    NODE_OR_RETIRED,
+    AuthenticatedRequest,
+    Connection,
+    Principal,
+)
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.changes import Changes
 from skerry.hub.fleet.agents import Agent
@@ -72,7 +79,7 @@ async def enrol(
     return msgspec.structs.replace(enrolled, hubs=await peers.addresses())
 
 
-@post("/sync/v1/hello", dto=WireBody[Hello], return_dto=None, status_code=200, opt=NODE)
+@post("/sync/v1/hello", dto=WireBody[Hello], return_dto=None, status_code=200, opt=NODE_OR_RETIRED)
 async def hello(  # noqa: PLR0913 - all that takes part
     *,
     request: AuthenticatedRequest,

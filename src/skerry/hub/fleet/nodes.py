@@ -26,10 +26,12 @@ from skerry.core.names import label_fault, name_fault
 from skerry.hub.fleet.agents import Agent, Agents
 from skerry.hub.fleet.assignments import Assignments, read_labels, read_workloads
 from skerry.hub.fleet.controller import Node
+from skerry.hub.fleet.reservations import reservation
 from skerry.hub.fleet.tokens import redeem
 from skerry.hub.fleet.views import node_views
 from skerry.hub.store import changes, locks
 from skerry.hub.store.bodies import LABELS, Bodies
+from skerry.hub.store.device_tables import device
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.notices import Deleted, tell
 from skerry.hub.store.tables import FLEET, lane, node, state
@@ -256,10 +258,14 @@ class Nodes:
         held = connection.execute(
             select(node.c.id, node.c.name).where(node.c.secret_hash == request.secret_hash)
         ).one_or_none()
-        node_id = held.id if held else request.former_id or uuid7(self._clock)
+        reserved = reservation(connection, request)
+        meant = reserved.id if reserved else request.former_id or uuid7(self._clock)
+        node_id = held.id if held else meant
         redeem(connection, request.token, node_id, now)
         if held is not None:
             return _Known(held.id, held.name)
+        if reserved is not None:
+            request = msgspec.structs.replace(request, name=reserved.name, former_id="")
         _check_former(connection, request)
         self._insert(connection, request, node_id, now)
         target = Node(node_id, request.name, request.labels)
@@ -317,12 +323,17 @@ def _delete(connection: Connection, name: str) -> NodeDeleted:
     if name not in ids:
         hint = did_you_mean(name, ids) if ids else "there are none yet"
         raise NotFound(f"cannot delete node «{name}»: it does not exist; {hint}")
-    node_id = ids[name]
+    remove(connection, ids[name])
+    desired = read_workloads(connection)
+    pinned = [each for each, item in desired.items() if item.spec.on.node == name]
+    return NodeDeleted(ids[name], name, pinned)
+
+
+def remove(connection: Connection, node_id: str) -> None:
+    """Forgets a node, within the caller's transaction, which holds the fleet's lock. `Nodes.forget` follows its commit."""
     connection.execute(delete(node).where(node.c.id == node_id))
     connection.execute(delete(lane).where(lane.c.node_id == node_id))
     connection.execute(delete(state).where(state.c.fleet_id == FLEET, state.c.scope == node_id))
+    connection.execute(delete(device).where(device.c.id == node_id))
     changes.drop_scope(connection, node_id)
     tell(connection, Deleted(node_id))
-    desired = read_workloads(connection)
-    pinned = [each for each, item in desired.items() if item.spec.on.node == name]
-    return NodeDeleted(node_id, name, pinned)
