@@ -26,6 +26,7 @@ COMMANDS = {
     "publish": "here",
     "subscribe": "here",
     "node": "node",
+    "device": "device",
     "image": "image",
     "model": "model",
     "files": "files",

@@ -13,19 +13,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import platform
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import aiohttp
+import msgspec
 
-from skerry import __version__
 from skerry.core.stream_rules import Rules
 from skerry.kit.clock import Clock
 from skerry.kit.sealing.cipher import Cipher
-from skerry.kit.tasks import Guard, supervised
+from skerry.kit.tasks import Guard, Tasks, supervised
 from skerry.node.api.sites import LocalApi
 from skerry.node.contracts.native import NativeContract
 from skerry.node.data.publish import Publisher, clock_quality
@@ -38,6 +37,7 @@ from skerry.node.host import Host
 from skerry.node.hub_addresses import account_of
 from skerry.node.hub_way import HubWay, build_way
 from skerry.node.identity import Identity, keep_identity, read_identity, with_secret
+from skerry.node.introduction import introduce
 from skerry.node.keys import build_rotation, open_keys
 from skerry.node.limiting import build_limits
 from skerry.node.limits.storage_watch import Quotas
@@ -51,6 +51,7 @@ from skerry.node.on_demand import (
     script_models,
     shared_on_demand,
 )
+from skerry.node.retirement import Ended
 from skerry.node.safekeeping import build_safekeeping, recover_from_backups
 from skerry.node.services import Endpoints, Node, Sweeps
 from skerry.node.shared_on_demand import SharedOnDemand
@@ -81,11 +82,9 @@ from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
 from skerry.node.workloads.workers.groups import WorkerGroups
 from skerry.node.workloads.workers.scripts import models_named
-from skerry.wire.codec import encode
 from skerry.wire.local import LaneCounters
 from skerry.wire.records import ClockQuality
 from skerry.wire.sync import LANES
-from skerry.wire.workload import NodeInfo
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +100,16 @@ BUILD_TIME_NS = 1_790_000_000 * 10**9
 """A time that has surely passed when this build runs (September 2026): a clock behind it is wrong."""
 
 
+class Finished(msgspec.Struct, frozen=True):
+    """Why the agent has ended, and what the next one opens its keys with."""
+
+    how: Ended
+    kek: bytes
+
+    def __repr__(self) -> str:
+        return f"Finished({self.how})"
+
+
 async def run(
     settings: NodeSettings,
     host: Host,
@@ -108,10 +117,11 @@ async def run(
     *,
     suspect: str = "",
     kek: bytes = b"",
-) -> None:
+    retiring: bool = False,
+) -> Finished:
     """Runs the node until it is told to stop. `ready` is called when the admin socket answers.
 
-    `suspect` says why the database is not to be trusted; `kek` is what the agent before this one opened its keys with. Raises Refused (another process has the directory),
+    `retiring`: only until what runs here has ended, and without its hub. `suspect` says why the database is not to be trusted; `kek` is what the agent before this one opened its keys with. Raises Refused (another process has the directory),
     StateTooNew, InvalidInput, and StoreDamaged when the node must begin anew.
     """
     stop = _stop_signals()
@@ -139,28 +149,40 @@ async def run(
         await node.api.start(node.apps, settings.api.port)
         await node.restore()
         node.desired.follow(tasks)
-        _ = tasks.start(_introduce(node, host), name="introduction")
-        tasks.forever(node.supervisor.run(), name="workloads")
-        tasks.forever(node.groups.run(), name="worker groups")
-        tasks.forever(node.named.run(), name="models that scripts name")
-        tasks.forever(node.sync.run(), name="sync")
-        tasks.forever(_retain(node, host), name="retention")
-        tasks.forever(_age(node, host), name="ageing of logs")
-        tasks.forever(_ship(node, host), name="shipping of logs")
-        tasks.forever(_mend(node, host), name="sockets")
+        _ = tasks.start(introduce(node.identity, node.store.state, host), name="introduction")
+        _follow_workloads(node, tasks)
+        if retiring:
+            _ = tasks.start(node.departure.retire(), name="end of what runs")
+        else:
+            node.follow_hub(tasks)
+        _follow_sweeps(node, tasks, host)
         node.limits.follow(tasks)
         node.keys.follow(tasks)
         node.safekeeping.follow(tasks)
         ready()
         damaged = node.safekeeping.watch
-        await _first(stop, node.stopped, damaged.found)
+        await _first(stop, node.departure.stopped, damaged.found)
         log.info("the node stops")
         await node.api.stop()
         tasks.cancel()
     await node.runtime.close()
-    if damaged.damage is not None and not stop.is_set() and not node.stopped.is_set():
+    if damaged.damage is not None and not stop.is_set() and not node.departure.stopped.is_set():
         damaged.damage.kek = store.encryption.kek
         raise damaged.damage
+    return Finished("stopped" if stop.is_set() else node.departure.how, store.encryption.kek)
+
+
+def _follow_workloads(node: Node, tasks: Tasks) -> None:
+    tasks.forever(node.supervisor.run(), name="workloads")
+    tasks.forever(node.groups.run(), name="worker groups")
+    tasks.forever(node.named.run(), name="models that scripts name")
+
+
+def _follow_sweeps(node: Node, tasks: Tasks, host: Host) -> None:
+    tasks.forever(_retain(node, host), name="retention")
+    tasks.forever(_age(node, host), name="ageing of logs")
+    tasks.forever(_ship(node, host), name="shipping of logs")
+    tasks.forever(_mend(node, host), name="sockets")
 
 
 def _build(
@@ -294,28 +316,6 @@ def _sync(
         counts=counts, tell=events.tell,
     )  # fmt: skip
     return Sync(stores, reachability, connection, host.clock, host.chance, turns)
-
-
-async def _introduce(node: Node, host: Host) -> None:
-    """What the hub shows about this node; it changes with the version and the boot. Workloads do not wait for it."""
-    identity, clock = node.identity, host.clock
-    if identity is None:
-        return
-    info = NodeInfo(
-        name=identity.name,
-        labels=identity.labels,
-        version=__version__,
-        machine=platform.machine(),
-        system=f"{platform.system()} {platform.release()}",
-        python=platform.python_version(),
-        boot_id=clock.boot_id(),
-        started_at=clock.wall_ns(),
-    )
-    guard = Guard("introducing this node to the hub", clock, host.chance)
-    while not await guard.run(
-        partial(node.store.state.put, "node", identity.node_id, encode(info))
-    ):
-        pass
 
 
 @contextlib.asynccontextmanager

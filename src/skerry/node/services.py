@@ -20,11 +20,13 @@ import msgspec
 from skerry import __version__
 from skerry.core.names import CONSOLE
 from skerry.kit.own_hosts import own_hosts
+from skerry.kit.tasks import Tasks
 from skerry.node.api.admin import admin_app, public_app
 from skerry.node.api.sites import Apps, LocalApi
 from skerry.node.api.workload import RowStream, workload_app
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
+from skerry.node.departure import LAST_WORDS, Departure
 from skerry.node.desired_state import StoredDesired
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.foreground_desk import ForegroundDesk, Tell
@@ -35,7 +37,8 @@ from skerry.node.limiting import NodeLimits
 from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
-from skerry.node.ports import LogSource
+from skerry.node.orders import Orders
+from skerry.node.ports import LogSource, OutOfService
 from skerry.node.safekeeping import Safekeeping
 from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.instances import InstanceStore
@@ -75,9 +78,6 @@ if TYPE_CHECKING:
     from skerry.wire.rounds import SyncLogPage, SyncRound
     from skerry.wire.stick import ReceiptTaken
     from skerry.wire.storage import StorageReport
-
-LAST_WORDS = 1.5
-"""Seconds for the hub to hear that the workloads have ended, and what they published last."""
 
 
 class Endpoints:
@@ -158,7 +158,9 @@ class Node:
         self._carrying = carrying
         self.shared = shared
         self.safekeeping = safekeeping
-        self.stopped = asyncio.Event()
+        self.departure = Departure(
+            settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files
+        )  # fmt: skip
         self._desk = workload_desk
         self.apps = self._apps()
         self.records = records
@@ -174,6 +176,20 @@ class Node:
         """Takes up what the agent before this one has learnt."""
         await self.named.restore()
         await self.shared.restore()
+
+    def follow_hub(self, tasks: Tasks) -> None:
+        """Syncs with the hub and does what it orders, for as long as the tasks run."""
+        if self.sync.connection is not None:
+            self.sync.connection.link.out_of_service = self._out_of_service
+        orders = Orders(self.store.state, self.departure, self._host.clock)
+        tasks.forever(orders.run(tasks), name="orders of the hub")
+        tasks.forever(self.sync.run(), name="sync")
+
+    async def _out_of_service(self, error: OutOfService) -> bool:
+        if not await self.departure.told_to_retire(error):
+            return False
+        await self.departure.retire()
+        return True
 
     async def status(self) -> NodeStatus:
         from skerry.node.health.checks import problems  # noqa: PLC0415 - only when somebody asks
@@ -274,7 +290,7 @@ class Node:
                 async with asyncio.timeout(LAST_WORDS):
                     await self.supervisor.all_reported()
                     await self.sync.settled()
-        self.stopped.set()
+        self.departure.stopped.set()
 
     async def _facts(self, *, deep: bool) -> Facts:
         from skerry.node.health.facts import Facts  # noqa: PLC0415 - as above

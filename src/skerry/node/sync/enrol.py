@@ -17,6 +17,7 @@ from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused, Transient
 from skerry.node.identity import Identity, read_identity, write_identity
 from skerry.node.node_settings import DIRECT, Proxies
+from skerry.node.retirement import CERTIFICATE_FILE, refuse_to_begin
 from skerry.node.sync.uplink import exchange, read_answer
 from skerry.wire.codec import encode
 from skerry.wire.sync import Enrol, Enrolled
@@ -42,6 +43,9 @@ async def enrol(  # noqa: PLR0913 - to whom, as what, where, and by which way
     Raises Refused (enrolled already; token wrong, used or expired; name taken; disk), InvalidInput (name, labels),
     or Transient (hub not reachable), each with the way out.
     """
+    over = refuse_to_begin(data_dir)
+    if over:
+        raise Refused(f"cannot enrol: {over}")
     known = read_identity(data_dir)
     if known is not None and not again:
         raise Refused(
@@ -62,6 +66,7 @@ async def enrol(  # noqa: PLR0913 - to whom, as what, where, and by which way
         )
         write_identity(data_dir, identity, secret, disk)
         disk.unlink("enrol.done", pending)
+        disk.unlink("enrol.done", data_dir / CERTIFICATE_FILE)
     except OSError as error:
         raise Refused(
             f"cannot enrol: cannot write to {data_dir}: {error.strerror}. "

@@ -1,0 +1,188 @@
+"""A device's life with real processes: registered, enrolled, restarted from afar, and decommissioned until nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.command_line import CommandLine
+from tests.installation import Hub, Installation, Node, installation, sleeper
+
+from skerry.testing.waiting import eventually
+from skerry.wire.devices import DeviceDetail
+from skerry.wire.records import PublishedRecord
+
+pytestmark = pytest.mark.timeout(180)
+
+CANARY = "canary-5c1f0e"
+
+
+async def device(hub: Hub, name: str = "n1") -> DeviceDetail:
+    async with hub.api() as api:
+        return await api.get(f"/api/devices/{name}", DeviceDetail)
+
+
+async def is_in(hub: Hub, state: str, name: str = "n1") -> bool:
+    return (await device(hub, name)).state == state
+
+
+async def is_erased(hub: Hub, name: str = "n1") -> bool:
+    return (await device(hub, name)).erased
+
+
+async def publish(node: Node, *values: int) -> None:
+    records = [PublishedRecord("t.value", time.time_ns(), value) for value in values]
+    await asyncio.to_thread(node.publisher("feeder").publish, "measurement", records, 10.0)
+
+
+def left_in(node: Node) -> set[str]:
+    return {str(path.relative_to(node.directory)) for path in node.directory.rglob("*")}
+
+
+async def ended(node: Node) -> int:
+    assert node.process.process is not None
+    return await node.process.process.wait()
+
+
+async def test_restart_ends_what_runs_and_begins_anew(tidy_dir: Path) -> None:
+    async with installation(tidy_dir) as site:
+        node = await site.started(sleeper("feeder"))
+        await eventually(partial(is_in, site.hub, "active"), "it is active")
+        before, shell = await node.pids(), CommandLine(site)
+        status = await node.status()
+        assert status is not None
+        told = await shell.run("device", "restart", "n1", "-o", "json")
+        assert json.loads(told.out)["state"] == "queued", told.err
+
+        async def anew() -> bool:
+            now = await node.status()
+            return now is not None and now.started_at > status.started_at
+
+        await eventually(anew, "the agent started anew")
+        await eventually(lambda: node.runs("feeder"), "the workload runs")
+        assert (await node.pids())["feeder"] != before["feeder"]
+
+        async def done() -> bool:
+            return [each.state for each in (await device(site.hub)).commands] == ["done"]
+
+        await eventually(done, "the hub knows")
+        assert node.process.runs  # the same process, so that whoever supervises it sees no end
+
+
+@pytest.mark.guarantee("G1")
+async def test_a_device_that_is_online_sends_everything_before_it_erases_itself(
+    tidy_dir: Path,
+) -> None:
+    async with installation(tidy_dir) as site:
+        node = await site.started(sleeper("feeder", env={"SECRET": CANARY}))
+        [pid] = (await node.pids()).values()
+        await publish(node, *range(500))
+        shell = CommandLine(site)
+        gone = await shell.run("device", "decommission", "n1", "--reason", "sold", "-o", "json")
+        assert json.loads(gone.out)["state"] == "decommissioned", gone.err
+        assert await ended(node) == 0
+        assert not Path(f"/proc/{pid}").exists()
+        await eventually(partial(is_erased, site.hub), "the hub has the certificate")
+        assert left_in(node) == {"decommissioned.json", "node.lock"}
+        found = await device(site.hub)
+        assert found.erasure is not None
+        assert str(node.directory / "node.secret") in found.erasure.erased.keys
+        assert CANARY not in found.erasure.statement
+        async with site.hub.api() as api:
+            rows = await api.get(f"/api/v1/records?name=t.value&node={found.id}&limit=1000", dict)
+        assert len(rows["rows"]) == 500
+        status = await shell.run("node", "status")
+        assert "was decommissioned and has erased itself" in status.out, status
+        shown = await shell.run("device", "show", "n1")
+        assert "sold" in shown.out
+        await node.start()
+        assert await ended(node) == 1
+        await enrol_anew(site, node, shell)
+
+
+async def enrol_anew(site: Installation, node: Node, shell: CommandLine) -> None:
+    """The machine, as a new device of the same name, with a new token."""
+    token = await shell.run("device", "provision", "n1")
+    words = ("node", "enroll", "--hub", site.hub.url, "--data-dir", str(node.directory))
+    back = await shell.run(*words, stdin=token.out.encode())
+    assert "this is now node «n1»" in back.out, back.err
+    await node.start()
+    await eventually(partial(is_in, site.hub, "active"), "it works again")
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_device_that_is_offline_is_refused_at_once_and_erases_itself_when_it_comes(
+    tidy_dir: Path,
+) -> None:
+    async with installation(tidy_dir) as site:
+        node = await site.started(sleeper("feeder"))
+        await node.kill()
+        shell = CommandLine(site)
+        gone = await shell.run("device", "decommission", "n1", "--now", "-o", "json")
+        assert json.loads(gone.out) == {
+            "device": "n1", "id": (await device(site.hub)).id, "state": "decommissioned", "erased": False,
+        }  # fmt: skip
+        [pid] = [each for each in node.processes() if b"signal.pause" in words_of(each)]
+        await node.start()
+        assert await ended(node) == 0
+        assert not Path(f"/proc/{pid}").exists()
+        await eventually(partial(is_erased, site.hub), "the hub has the certificate")
+        assert left_in(node) == {"decommissioned.json", "node.lock"}
+
+
+def words_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+async def test_the_certificate_waits_for_the_hub(tidy_dir: Path) -> None:
+    async with installation(tidy_dir) as site:
+        node = await site.started(sleeper("feeder"))
+        mark = node.directory / "decommission.json"
+        async with site.hub.api() as api:
+            await api.send("DELETE", "/api/devices/n1?now=true", None, DeviceDetail)
+        await eventually(
+            lambda: _is(mark.exists() or left_in(node) <= {"decommissioned.json", "node.lock"}),
+            "marked",
+        )
+        await site.hub.kill()
+        await eventually(
+            lambda: _is(left_in(node) == {"decommissioned.json", "node.lock"}),
+            "everything is erased",
+        )
+        await site.hub.start()
+        await eventually(partial(is_erased, site.hub), "the hub has the certificate")
+        assert await ended(node) == 0
+
+
+async def _is(value: bool) -> bool:
+    return value
+
+
+STEPS = ["erase.mark", "erase.begin", "erase.overwrite", "erase.key", "erase.file", "erase.places", "erase.certificate", "erase.done"]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.guarantee("G9")
+async def test_whenever_it_is_killed_it_goes_on_erasing_itself(tidy_dir: Path, step: str) -> None:
+    async with installation(tidy_dir) as site:
+        node = await site.started(sleeper("feeder"))
+        await publish(node, *range(50))
+        await node.kill()
+        async with site.hub.api() as api:
+            await api.send("DELETE", "/api/devices/n1?now=true", None, DeviceDetail)
+        await node.start(fault=(step, 1))
+        assert await ended(node) == -9, node.log.read_text()
+        marked = (node.directory / "decommission.json").exists()
+        assert marked or step in {"erase.mark", "erase.done"}
+        await node.start()
+        assert await ended(node) in {0, 1}
+        await eventually(partial(is_erased, site.hub), "the hub has the certificate")
+        assert left_in(node) == {"decommissioned.json", "node.lock"}
+        assert not node.processes()
