@@ -7,13 +7,15 @@ import contextlib
 import logging
 from collections.abc import Mapping
 
+import msgspec
+
 from skerry.node.desired_state import StoredDesired
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.identity import Identity
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import OutOfService
-from skerry.node.retirement import Ended, Mark, why_not_obeyed, write_mark
+from skerry.node.retirement import Ended, Mark, read_mark, why_not_obeyed, write_mark
 from skerry.node.sync.sync import Sync
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
@@ -22,6 +24,10 @@ log = logging.getLogger(__name__)
 
 LAST_WORDS = 1.5
 """Seconds for the hub to hear that the workloads have ended, and what they published last."""
+
+
+ENDING = 120.0
+"""Seconds for what runs on a device that is out of service; then it is erased all the same."""
 
 
 class Departure:
@@ -97,9 +103,20 @@ class Departure:
         return True
 
     async def retire(self) -> None:
-        """Ends what runs, then the agent, for ever. The mark is durable."""
-        self._desired.ask_stop_all()
-        await self._supervisor.all_ended()
-        await self._runtime.shut_down()
+        """Ends what runs, then the agent, for ever. The mark is durable; what will not end does not keep the rest from it."""
+        try:
+            async with asyncio.timeout(ENDING):
+                self._desired.ask_stop_all()
+                await self._supervisor.all_ended()
+                await self._runtime.shut_down()
+        except TimeoutError:
+            self._note(f"what ran here had not ended after {ENDING:.0f} s")
         self.how = "retired"
         self.stopped.set()
+
+    def _note(self, words: str) -> None:
+        log.warning("%s", words)
+        mark = read_mark(self._settings.data_dir)
+        if mark is not None:
+            noted = msgspec.structs.replace(mark, left=[*mark.left, words])
+            write_mark("erase.mark", self._settings.data_dir, self._host.disk, noted)

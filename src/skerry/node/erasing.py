@@ -86,7 +86,7 @@ def _survey(settings: NodeSettings, mark: Mark) -> Survey:
     files = size = 0
     for place in _places(settings, mark):
         for path in _below(place, []):
-            if not path.is_dir() or path.is_symlink():
+            if not _stays(path, place):
                 files, size = files + 1, size + path.lstat().st_size
     sealed = any((data_dir / name).exists() for name in _RINGS[:2])
     return Survey(keys, sealed, files, size)
@@ -123,6 +123,10 @@ def _below(place: Path, left: list[str]) -> Iterator[Path]:
         yield from (here / name for name in directories if (here / name).is_symlink())
 
 
+def _stays(path: Path, place: Path) -> bool:
+    return path.parent == place and path.name in _OF_OURS
+
+
 def _destroy(path: Path, disk: Disk, left: list[str]) -> None:
     """Overwrites a key or credential, then unlinks it."""
     try:
@@ -138,19 +142,19 @@ def _destroy(path: Path, disk: Disk, left: list[str]) -> None:
     except FileNotFoundError:
         pass  # with its directory, before a kill
     except OSError as error:
-        _note(left, error)
+        _note(left, error, path)
 
 
 def _clear(place: Path, disk: Disk, left: list[str]) -> None:
     """Unlinks everything but what says that it was done; what cannot be is noted."""
     is_directory = place.is_dir() and not place.is_symlink()
     for path in _below(place, left):
-        if path.parent == place and path.name in _OF_OURS:
+        if _stays(path, place):
             continue
         try:
             disk.unlink("erase.file", path)
         except OSError as error:
-            _note(left, error)
+            _note(left, error, path)
     if not is_directory:
         return
     for folder, directories, _ in os.walk(place, topdown=False):
@@ -162,8 +166,8 @@ def _clear(place: Path, disk: Disk, left: list[str]) -> None:
     disk.sync_directory("erase.places", place)
 
 
-def _note(left: list[str], error: OSError) -> None:
-    words = f"{error.filename}: {error.strerror}"
+def _note(left: list[str], error: OSError, path: Path | None = None) -> None:
+    words = f"{path or error.filename}: {error.strerror}"
     if words in left:
         return
     if len(left) < _MOST_LEFT:

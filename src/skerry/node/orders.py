@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Protocol
 
+from skerry.core.audit_entries import Deed
 from skerry.core.order_steps import DRAINING, RESTARTING, step_of
-from skerry.kit.clock import NS, Clock
-from skerry.kit.tasks import Tasks
+from skerry.kit.clock import NS
+from skerry.kit.tasks import Guard, Tasks
+from skerry.node.host import Host
 from skerry.node.store.state import NodeStore
 from skerry.wire.codec import decode, encode
 from skerry.wire.devices import ENDED, Command, CommandState, Outcome
@@ -52,13 +55,23 @@ class Means(Protocol):
         ...
 
 
+class Audit(Protocol):
+    """Enters what is done (`audit.desk.AuditDesk`)."""
+
+    async def begun(self, deed: Deed) -> int:
+        """Raises Transient: then it must not be done."""
+        ...
+
+
 class Orders:
     """Carries out one order after the other for as long as the agent lives."""
 
-    def __init__(self, store: NodeStore, means: Means, clock: Clock) -> None:
+    def __init__(self, store: NodeStore, means: Means, audit: Audit, host: Host) -> None:
         self._store = store
         self._means = means
-        self._clock = clock
+        self._audit = audit
+        self._clock = host.clock
+        self._guard = Guard("orders of the hub", host.clock, host.chance)
         self._doing: dict[str, asyncio.Task[None]] = {}
 
     async def run(self, tasks: Tasks) -> None:
@@ -66,7 +79,8 @@ class Orders:
         seen = self._store.orders_changed.count - 1
         while True:
             seen = await self._store.orders_changed.after(seen)
-            await self._look(tasks)
+            while not await self._guard.run(partial(self._look, tasks)):
+                pass
 
     async def _look(self, tasks: Tasks) -> None:
         told = {
@@ -85,6 +99,8 @@ class Orders:
         match step_of(order, told, self._clock.wall_ns() - int(self._means.ahead() * NS)):
             case "begin":
                 log.info("the hub orders: %s (%s)", order.action, order.issuer)
+                deed = Deed("hub", "", f"order_{order.action}", order.id, detail=order.issuer)
+                await self._audit.begun(deed)
                 await self._tell(order, "started", step=DRAINING)
                 work = self._restart if order.action == "restart" else self._drain
                 name = f"order: {order.action}"

@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from skerry import __version__
+from skerry.core.local_access import LocalAccess
 from skerry.core.names import CONSOLE
 from skerry.kit.own_hosts import own_hosts
 from skerry.kit.tasks import Tasks
 from skerry.node.api.admin import admin_app, public_app
+from skerry.node.api.guard import AdminGuard, of_strangers
 from skerry.node.api.sites import Apps, LocalApi
 from skerry.node.api.workload import RowStream, workload_app
+from skerry.node.audit.desk import AuditDesk
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.departure import LAST_WORDS, Departure
@@ -136,6 +139,7 @@ class Node:
         shared: SharedOnDemand,
         host: Host,
         safekeeping: Safekeeping,
+        audit: AuditDesk,
     ) -> None:
         self.settings = settings
         self.identity = identity
@@ -158,30 +162,35 @@ class Node:
         self._carrying = carrying
         self.shared = shared
         self.safekeeping = safekeeping
+        self.audit = audit
         self.departure = Departure(
             settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files
         )  # fmt: skip
-        self._desk = workload_desk
+        self._desk, self.records = workload_desk, records
         self.apps = self._apps()
-        self.records = records
         self._host = host
         self._isolation = isolation
         self._started_at = host.clock.wall_ns()
 
     def _apps(self) -> Apps:
         public = public_app(self, own_hosts(platform.node()))
-        return Apps(admin_app(self), workload_app(self._desk), public)
+        guard = AdminGuard(self.audit, LocalAccess(os.geteuid()))
+        workload = workload_app(self._desk, [of_strangers(self.audit)])
+        return Apps(admin_app(self, guard), workload, public)
 
     async def restore(self) -> None:
         """Takes up what the agent before this one has learnt."""
         await self.named.restore()
         await self.shared.restore()
 
-    def follow_hub(self, tasks: Tasks) -> None:
-        """Syncs with the hub and does what it orders, for as long as the tasks run."""
+    def follow_hub(self, tasks: Tasks, *, retiring: bool) -> None:
+        """Syncs with the hub and does what it orders, for as long as the tasks run; `retiring`: ends what runs instead."""
+        if retiring:
+            _ = tasks.start(self.departure.retire(), name="end of what runs")
+            return
         if self.sync.connection is not None:
             self.sync.connection.link.out_of_service = self._out_of_service
-        orders = Orders(self.store.state, self.departure, self._host.clock)
+        orders = Orders(self.store.state, self.departure, self.audit, self._host)
         tasks.forever(orders.run(tasks), name="orders of the hub")
         tasks.forever(self.sync.run(), name="sync")
 

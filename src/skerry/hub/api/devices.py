@@ -6,13 +6,14 @@ from litestar import Router, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from skerry.core.audit_entries import Deed
 from skerry.hub.api.auditing import note
 from skerry.hub.api.auth import ANYONE, CONFIGURE, EXECUTE, READ, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.changes import Changes
 from skerry.hub.fleet.devices import RESTART_TTL, Address, Devices, Wanted
 from skerry.hub.fleet.retiring import Retiring
-from skerry.hub.trust.audit import AuditLog, Deed
+from skerry.hub.trust.audit import AuditLog
 from skerry.kit.errors import InvalidInput
 from skerry.wire.devices import (
     CommandView,
