@@ -116,11 +116,13 @@ def _below(place: Path, left: list[str]) -> Iterator[Path]:
     for folder, directories, files in os.walk(place, onerror=lambda error: _note(left, error)):
         here = Path(folder)
         for name in [*directories]:
-            if not (here / name).is_symlink() and (here / name).stat().st_dev != device:
+            if (here / name).is_symlink():
                 directories.remove(name)
-                _note(left, OSError(0, "another file system is mounted there", str(here / name)))
+                files.append(name)
+            elif (here / name).stat().st_dev != device:
+                directories.remove(name)
+                _note(left, OSError(0, "another file system is mounted there"), here / name)
         yield from (here / name for name in files)
-        yield from (here / name for name in directories if (here / name).is_symlink())
 
 
 def _stays(path: Path, place: Path) -> bool:

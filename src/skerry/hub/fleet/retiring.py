@@ -220,7 +220,7 @@ class Retiring:
         row = self._before(device_id, was, held)
         if not row["decision"]:
             row |= {"decided_at": now, "decided_by": by, "reason": reason}
-        void_token(connection, row.get("token_hash"))
+        void_token(connection, None if held is None else held.token_hash)
         if was is not None:
             row |= {
                 "secret_hash": was.secret_hash,
@@ -234,7 +234,7 @@ class Retiring:
         connection.execute(device.insert(), row)
 
     @staticmethod
-    def _before(device_id: str, was: Row[Any] | None, held: Row[Any] | None) -> dict[str, Any]:
+    def _before(device_id: str, was: Row[Any] | None, held: Row[Any] | None) -> dict[str, object]:
         """The device's row as it is, or the one that a node would have."""
         if held is not None:
             return held._asdict()
