@@ -14,7 +14,9 @@ from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.testing.running_hub import EnrolledNode
 from skerry.wire.codec import encode
 from skerry.wire.devices import CommandState, Erasure, ErasureReport, Outcome, WipeOrder
+from skerry.wire.inventory import Differing, Inventory
 from skerry.wire.sync import Enrol, StateFrame, StateRow
+from skerry.wire.workload import NodeInfo
 
 HOUR = 3600.0
 
@@ -334,3 +336,48 @@ async def retired(hub: HubRig) -> WipeOrder:
     order = await hub.retiring.order_for(f"{enrolled.node_id}.{enrolled.secret}")
     assert order is not None
     return order
+
+
+class TestInventory:
+    async def test_what_a_device_tells_is_shown_and_its_changes_are_kept(self, hub: HubRig) -> None:
+        token = await provision(hub, "gate", ip_address="10.9.9.9")
+        node = Speaking(hub, (await enrol(hub, token)).node_id)
+        first = Inventory(
+            model="Box", cpus=2, address="10.0.0.7", user="pi", capabilities=["orders"]
+        )
+        await node.tell(info(node.node_id, 1, first))
+        found = await hub.devices.get("gate")
+        assert found.inventory == first
+        assert (found.ip_address, found.ssh_user, found.history) == ("10.9.9.9", "pi", [])
+        hub.clock.advance(60.0)
+        await node.tell(info(node.node_id, 2, structs.replace(first, cpus=4)))
+        found = await hub.devices.get("gate")
+        assert [(each.at, each.fields) for each in found.history] == [
+            (hub.clock.wall_ns(), [Differing("cpus", "2", "4")])
+        ]
+        await hub.retiring.decommission("gate", "", "ann", now=True)
+        assert len((await hub.devices.get("gate")).history) == 1
+
+    async def test_the_newest_hundred_changes_are_kept(self, hub: HubRig) -> None:
+        node = Speaking(hub, (await hub.enrol("n1")).node_id)
+        for count in range(105):
+            hub.clock.advance(1.0)
+            await node.tell(info(node.node_id, count + 1, Inventory(cpus=count + 1)))
+        history = (await hub.devices.get("n1")).history
+        assert (len(history), history[0].fields[0].new) == (100, "105")
+
+    async def test_an_agent_that_takes_no_orders_gets_none(self, hub: HubRig) -> None:
+        node = Speaking(hub, (await hub.enrol("n1")).node_id)
+        await node.tell(info(node.node_id, 1, Inventory()))
+        with pytest.raises(Refused, match="takes no orders"):
+            await hub.devices.restart("n1", HOUR, "ann")
+        with pytest.raises(Refused, match="with --now"):
+            await hub.retiring.decommission("n1", "", "ann", now=False)
+        await hub.retiring.decommission("n1", "", "ann", now=True)
+
+
+def info(node_id: str, hlc: int, inventory: Inventory) -> StateRow:
+    row = node_info(node_id, hlc=hlc)
+    told = msgspec.json.decode(row.body, type=NodeInfo)
+    body = msgspec.Raw(encode(structs.replace(told, inventory=inventory)))
+    return structs.replace(row, body=body)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from skerry.cli.output import Cell, Line, Table, ago, number, pairs, word, yes_no
+from skerry.cli.output import Cell, Line, Table, ago, number, pairs, word, words, yes_no
 from skerry.kit.clock import iso
-from skerry.wire.devices import DeviceDetail, DevicePage
+from skerry.kit.units import format_size
+from skerry.wire.devices import DeviceDetail, DevicePage, DeviceView
+from skerry.wire.inventory import Inventory
+
+_CHANGES_SHOWN = 5
+
+_HARDWARE = ("MODEL", "SERIAL", "CPU", "CPUS", "MEMORY", "OS", "KERNEL", "PYTHON", "MACHINE", "ADDRESSES")  # fmt: skip
 
 
 def devices_table(page: DevicePage, now: int) -> Table:
     """One line for each device."""
     return Table(
-        ("NAME", "STATE", "ONLINE", "LAST SEEN", "ADDRESS", "WORKLOADS", "VERSION", "LABELS", "ID", "SSH USER", "REGISTERED", "ENROLLED"),
+        ("NAME", "STATE", "ONLINE", "LAST SEEN", "ADDRESS", "WORKLOADS", "VERSION", "LABELS", "ID", "SSH USER", "REGISTERED", "ENROLLED", *_HARDWARE),
         [
             (
                 view.name,
@@ -25,12 +31,13 @@ def devices_table(page: DevicePage, now: int) -> Table:
                 view.ssh_user,
                 number(view.registered_at),
                 number(view.enrolled_at),
+                *_hardware(view),
             )
             for view in page.devices
         ],
         page,
         empty="no devices: skerry device provision NAME registers one",
-        csv_only=frozenset({"ID", "SSH USER", "REGISTERED", "ENROLLED"}),
+        csv_only=frozenset({"ID", "SSH USER", "REGISTERED", "ENROLLED", *_HARDWARE}),
     )  # fmt: skip
 
 
@@ -74,6 +81,12 @@ def _lead(found: DeviceDetail, now: int) -> list[Line]:
         f"address   {found.ssh_user}@{found.ip_address}" if found.ip_address else "",
         f"labels    {pairs(found.labels).text}" if found.labels else "",
         f"version   {found.version}" if found.version else "",
+        *_inventory_lines(found),
+        *(
+            f"changed   {iso(change.at)}: {each.name} {each.old or 'nothing'} → {each.new or 'nothing'}"
+            for change in found.history[:_CHANGES_SHOWN]
+            for each in change.fields
+        ),
         f"decided   {iso(found.decided_at)} by {found.decided_by}: {found.reason or 'no reason given'}"
         if found.decided_at
         else "",
@@ -89,6 +102,37 @@ def _lead(found: DeviceDetail, now: int) -> list[Line]:
     elif found.state == "decommissioned" and found.enrolled_at:
         lines.append("erased    not yet: it has not said so")
     return [Line(line) for line in lines if line]
+
+
+def _hardware(view: DeviceView) -> list[Cell | str]:
+    found = view.inventory or Inventory()
+    return [
+        found.model,
+        found.serial,
+        found.cpu,
+        number(found.cpus),
+        number(found.memory),
+        found.os,
+        found.kernel,
+        view.python,
+        view.machine,
+        words(found.addresses),
+    ]
+
+
+def _inventory_lines(view: DeviceView) -> list[str]:
+    found = view.inventory
+    if found is None:
+        return []
+    drives = [f"{each.name} {format_size(each.size)}" for each in found.drives]
+    return [
+        f"hardware  {found.model or 'unknown'}, {found.cpus} × {found.cpu or view.machine}, {format_size(found.memory)}",
+        f"serial    {found.serial}" if found.serial else "",
+        f"disks     {', '.join(drives)}" if drives else "",
+        f"system    {found.os}, {found.kernel}, Python {view.python}",
+        f"network   {' '.join(found.addresses)}" if found.addresses else "",
+        f"has       {' '.join(found.capabilities)}",
+    ]
 
 
 def _when(at: int, now: int) -> Cell:

@@ -149,7 +149,7 @@ async def run(
         await node.api.start(node.apps, settings.api.port)
         await node.restore()
         node.desired.follow(tasks)
-        _ = tasks.start(introduce(node.identity, node.store.state, host), name="introduction")
+        _ = tasks.start(introduce(settings, identity, store.state, host), name="introduction")
         _follow_workloads(node, tasks)
         node.follow_hub(tasks, retiring=retiring)
         sweep(node, host, tasks)

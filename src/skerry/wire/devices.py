@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from skerry.wire.inventory import Inventory, InventoryChange
+
 DeviceState = Literal[
     "registered",      # known by name, with a token of its own; nobody has come with it yet
     "authenticated",   # enrolled
@@ -160,6 +162,9 @@ class DeviceView(msgspec.Struct, frozen=True):
     reason: str = ""
     ended_at: int = 0
     erased: bool = False
+    machine: str = ""
+    python: str = ""
+    inventory: Inventory | None = None
 
 
 class DevicePage(msgspec.Struct, frozen=True):
@@ -170,9 +175,10 @@ class DevicePage(msgspec.Struct, frozen=True):
 
 
 class DeviceDetail(DeviceView, frozen=True):
-    """One device with the newest of its orders and, after its end, the certificate of erasure."""
+    """One device with the newest of its orders, what has changed about it and, after its end, the certificate of erasure."""
 
     commands: list[CommandView] = []
+    history: list[InventoryChange] = []
     erasure: ErasureView | None = None
 
 

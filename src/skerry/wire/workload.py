@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from skerry.wire.inventory import Inventory
 from skerry.wire.models import ModelSpec
 
 Phase = Literal[
@@ -347,3 +348,4 @@ class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     python: str
     boot_id: str
     started_at: int
+    inventory: Inventory | None = None

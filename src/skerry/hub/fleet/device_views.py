@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -44,9 +44,9 @@ _NOTHING = _Known({}, {}, None)
 
 
 def device_views(
-    connection: Connection, seen: Mapping[str, int], now: int, only: str | None = None
+    connection: Connection, seen: Mapping[str, int], now: int, only: Collection[str] | None = None
 ) -> list[DeviceView]:
-    """Every device, or the one of this id, by name; those that are out of service, too. As of `now` (ns since 1970)."""
+    """Every device, or those of these ids, by name; those that are out of service, too. As of `now` (ns since 1970)."""
     nodes = _rows_of(connection, node, only)
     devices = _rows_of(connection, device, only)
     known = _read_known(connection, only)
@@ -66,6 +66,33 @@ def device_views(
             )
         )
     return sorted(views, key=lambda view: (view.name, view.decided_at, view.id))
+
+
+class Outline(NamedTuple):
+    """Of a device, what it is found and ordered by, without what it has told."""
+
+    id: str
+    name: str
+    labels: dict[str, str]
+    last_seen: int
+    registered_at: int
+    version: str
+
+
+def device_outlines(connection: Connection, seen: Mapping[str, int]) -> list[Outline]:
+    """Every device."""
+    nodes, devices = _rows_of(connection, node, None), _rows_of(connection, device, None)
+    bodies = Bodies.of(connection)
+    found = []
+    for device_id in {**nodes, **devices}:
+        row, registered = nodes.get(device_id), devices.get(device_id)
+        one = registered if row is None else row
+        assert one is not None  # noqa: S101 - it is one of the two
+        labels = {} if row is None else read_labels(bodies, device_id, row.labels)
+        at = max(one.last_seen, seen.get(device_id, 0))
+        since = one.enrolled_at if registered is None else registered.registered_at
+        found.append(Outline(device_id, one.name, labels, at, since, one.version))
+    return sorted(found, key=lambda each: (each.name, each.id))
 
 
 def find_device(connection: Connection, name: str, verb: str) -> str:
@@ -142,6 +169,8 @@ def _view(
         workloads=len(known.wanted),
         running=running,
     )
+    if known.info is not None:
+        view = _with_info(view, known.info)
     if registered is None:
         return view
     return msgspec.structs.replace(
@@ -154,14 +183,29 @@ def _view(
     )
 
 
-def _rows_of(connection: Connection, table: Table, only: str | None) -> dict[str, Found]:
+def _with_info(view: DeviceView, info: NodeInfo) -> DeviceView:
+    """What a person has registered goes before what the device says of itself."""
+    found = info.inventory
+    return msgspec.structs.replace(
+        view,
+        machine=info.machine,
+        python=info.python,
+        inventory=found,
+        ip_address=view.ip_address or (found.address if found else ""),
+        ssh_user=view.ssh_user or (found.user if found else ""),
+    )
+
+
+def _rows_of(
+    connection: Connection, table: Table, only: Collection[str] | None
+) -> dict[str, Found]:
     query = select(table).where(table.c.fleet_id == FLEET)
     if only is not None:
-        query = query.where(table.c.id == only)
+        query = query.where(table.c.id.in_(only))
     return {row.id: row for row in connection.execute(query)}
 
 
-def _read_known(connection: Connection, only: str | None) -> dict[str, _Known]:
+def _read_known(connection: Connection, only: Collection[str] | None) -> dict[str, _Known]:
     its = state.c
     query = select(its.scope, its.entity, its.id, its.body).where(
         its.fleet_id == FLEET,
@@ -169,7 +213,7 @@ def _read_known(connection: Connection, only: str | None) -> dict[str, _Known]:
         or_(its.entity == ENTITY, its.entity == _TOLD, its.entity == _ABOUT_ITSELF),
     )
     if only is not None:
-        query = query.where(its.scope == only)
+        query = query.where(its.scope.in_(only))
     bodies = Bodies.of(connection)
     found: dict[str, _Known] = {}
     for row in connection.execute(query):

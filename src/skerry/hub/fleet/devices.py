@@ -6,10 +6,10 @@ device needs before it is a node.
 
 from __future__ import annotations
 
-import builtins
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, select, update
@@ -18,7 +18,8 @@ from skerry.core.credentials import secret_hash
 from skerry.core.names import holds_control, name_fault
 from skerry.core.selection import selects
 from skerry.hub.fleet.commands import Commands, read_commands
-from skerry.hub.fleet.device_views import device_views, find_device
+from skerry.hub.fleet.device_history import read_history
+from skerry.hub.fleet.device_views import device_outlines, device_views, find_device
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.reservations import new_row, void_token
 from skerry.hub.fleet.retiring import read_erasure
@@ -37,7 +38,6 @@ from skerry.wire.devices import (
     CommandView,
     DeviceDetail,
     DevicePage,
-    DeviceView,
     Provisioned,
 )
 from skerry.wire.workload import Selector
@@ -48,9 +48,11 @@ LONGEST_TTL = 30 * 86400.0
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_WORD = 255
-_SORTS: dict[str, Callable[[DeviceView], object]] = {
+_SORTS: dict[str, Callable[[Any], object]] = {
     "name": lambda view: view.name,
-    "state": lambda view: DEVICE_STATES.index(view.state),
+    "state": lambda view: DEVICE_STATES.index(
+        view.state
+    ),  # of a DeviceView; the others of an Outline, too
     "last_seen": lambda view: view.last_seen,
     "registered_at": lambda view: view.registered_at,
     "version": lambda view: view.version,
@@ -74,6 +76,29 @@ class Address:
 
     ip_address: str | None = None
     ssh_user: str | None = None
+
+
+def _page(connection: Connection, wanted: Wanted, seen: Mapping[str, int], now: int) -> DevicePage:
+    """What devices have told is read for those of the page alone, unless their states decide who that is."""
+    on, part = Selector(labels=wanted.labels), slice(wanted.offset, wanted.offset + wanted.limit)
+    key, reverse = _SORTS[wanted.sort.removeprefix("-")], wanted.sort.startswith("-")
+    if wanted.state is None and wanted.sort.removeprefix("-") != "state":
+        outlines = [
+            each
+            for each in device_outlines(connection, seen)
+            if selects(on, each.name, each.labels)
+        ]
+        outlines.sort(key=key, reverse=reverse)  # type: ignore[arg-type]  # each sorts by one kind
+        ids = [each.id for each in outlines[part]]
+        views = {view.id: view for view in device_views(connection, seen, now, ids)}
+        return DevicePage([views[each] for each in ids], len(outlines))
+    found = [
+        view
+        for view in device_views(connection, seen, now)
+        if wanted.state in {None, view.state} and selects(on, view.name, view.labels)
+    ]
+    found.sort(key=key, reverse=reverse)  # type: ignore[arg-type]  # as above
+    return DevicePage(found[part], len(found))
 
 
 class Devices:
@@ -110,14 +135,8 @@ class Devices:
             raise InvalidInput(
                 f"cannot list devices: limit is 1 to {MOST_LISTED}, offset 0 or more"
             )
-        on = Selector(labels=wanted.labels)
-        found = [
-            view
-            for view in await self._views()
-            if wanted.state in {None, view.state} and selects(on, view.name, view.labels)
-        ]
-        found.sort(key=_SORTS[sort], reverse=wanted.sort.startswith("-"))  # type: ignore[arg-type]  # each sorts by one kind
-        return DevicePage(found[wanted.offset : wanted.offset + wanted.limit], len(found))
+        seen, now = dict(self._nodes.last_seen), self._clock.wall_ns()
+        return await self._store.read(lambda connection: _page(connection, wanted, seen, now))
 
     async def get(self, name: str) -> DeviceDetail:
         """One device, by its id or name. Raises NotFound."""
@@ -125,10 +144,11 @@ class Devices:
 
         def read(connection: Connection) -> DeviceDetail:
             device_id = find_device(connection, name, "show")
-            [view] = device_views(connection, seen, now, device_id)
+            [view] = device_views(connection, seen, now, [device_id])
             return DeviceDetail(
                 **msgspec.structs.asdict(view),
                 commands=read_commands(connection, device_id, now),
+                history=read_history(connection, device_id),
                 erasure=read_erasure(connection, device_id),
             )
 
@@ -160,7 +180,7 @@ class Devices:
                 void_token(connection, connection.execute(old).scalar())
             if given:
                 connection.execute(update(device).where(device.c.id == device_id).values(**given))
-            [view] = device_views(connection, {}, self._clock.wall_ns(), device_id)
+            [view] = device_views(connection, {}, self._clock.wall_ns(), [device_id])
             if enrolled:
                 return Provisioned(device_id, view.name, view.state)
             return Provisioned(device_id, view.name, view.state, token.token, token.expires_at)
@@ -180,9 +200,11 @@ class Devices:
         def work(connection: Connection) -> tuple[str, CommandView]:
             locks.of_fleet(connection)
             device_id = find_device(connection, name, "restart")
-            [view] = device_views(connection, {}, self._clock.wall_ns(), device_id)
+            [view] = device_views(connection, {}, self._clock.wall_ns(), [device_id])
             if view.state in {"registered", "draining", "decommissioned"}:
                 raise Refused(f"cannot restart device «{view.name}»: it is {view.state}")
+            if view.inventory is not None and "orders" not in view.inventory.capabilities:
+                raise Refused(f"cannot restart device «{view.name}»: its agent takes no orders")
             return device_id, self._commands.issue(connection, device_id, "restart", by, ttl)
 
         device_id, given = await self._store.write(work)
@@ -196,10 +218,6 @@ class Devices:
             f"cannot update device «{name}»: this hub distributes no releases yet. Install the newer Skerry on the device "
             "itself and restart it; its workloads go on meanwhile."
         )
-
-    async def _views(self) -> builtins.list[DeviceView]:
-        seen, now = dict(self._nodes.last_seen), self._clock.wall_ns()
-        return await self._store.read(lambda connection: device_views(connection, seen, now))
 
     def _registered(self, connection: Connection, name: str, by: str) -> tuple[str, bool]:
         """The device's id, and whether it is a node already. It has a row afterwards."""

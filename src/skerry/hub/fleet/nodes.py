@@ -26,6 +26,7 @@ from skerry.core.names import label_fault, name_fault
 from skerry.hub.fleet.agents import Agent, Agents
 from skerry.hub.fleet.assignments import Assignments, read_labels, read_workloads
 from skerry.hub.fleet.controller import Node
+from skerry.hub.fleet.device_history import note_change
 from skerry.hub.fleet.reservations import reservation
 from skerry.hub.fleet.tokens import redeem
 from skerry.hub.fleet.views import node_views
@@ -228,12 +229,15 @@ class Nodes:
             self._unwritten |= written  # the next flush tries again
             raise
 
-    def learn(self, connection: Connection, node_id: str, info: NodeInfo) -> bool:
+    def learn(
+        self, connection: Connection, node_id: str, info: NodeInfo, before: NodeInfo | None
+    ) -> bool:
         """Takes version and labels from the node's own report; True when its assignments changed.
 
-        Its name does not change: it was given at enrolment. Raises InvalidInput for impossible labels.
+        What it says otherwise than `before` goes into the history of the device. Its name does not change: it was given at enrolment. Raises InvalidInput for impossible labels.
         """
         check_labels(info.labels)
+        note_change(connection, node_id, before, info, self._clock.wall_ns())
         held = connection.execute(
             select(node.c.name, node.c.labels, node.c.version).where(node.c.id == node_id)
         ).one_or_none()

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, select, update
 from skerry.core.credentials import secret_hash
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.commands import Commands, any_open, read_commands
-from skerry.hub.fleet.device_views import find_device
+from skerry.hub.fleet.device_views import device_views, find_device
 from skerry.hub.fleet.nodes import Nodes, remove
 from skerry.hub.fleet.reservations import new_row, void_token
 from skerry.hub.fleet.views import heard
@@ -84,7 +84,7 @@ class Retiring:
         """Takes a device out of service; returns its id. One that is so already stays as it is.
 
         One that is online drains first, unless it is to be `now`; one that is not is refused from now on, and what it has
-        not sent is lost. Raises NotFound, InvalidInput.
+        not sent is lost. Raises NotFound, InvalidInput, Refused.
         """
         if len(reason) > _MAX_REASON:
             raise InvalidInput(
@@ -102,6 +102,7 @@ class Retiring:
                 self._end(connection, device_id, reason, by)
                 return device_id, True
             if decision != "draining":
+                self._check_takes_orders(connection, device_id)
                 self._drain(connection, device_id, reason, by)
             return device_id, False
 
@@ -182,6 +183,13 @@ class Retiring:
 
         is_new = await self._store.write(work)
         return Taken(ErasureTaken(hashlib.sha256(statement).hexdigest()), is_new)
+
+    def _check_takes_orders(self, connection: Connection, device_id: str) -> None:
+        [view] = device_views(connection, {}, self._clock.wall_ns(), [device_id])
+        if view.inventory is not None and "orders" not in view.inventory.capabilities:
+            raise Refused(
+                f"cannot drain device «{view.name}»: its agent takes no orders. Update it, or decommission it with --now."
+            )
 
     def _drain(self, connection: Connection, device_id: str, reason: str, by: str) -> None:
         row = connection.execute(

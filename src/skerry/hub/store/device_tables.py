@@ -47,3 +47,11 @@ command = Table(
     Index("command_by_node", "fleet_id", "node_id", "issued_at"),
     Index("command_by_state", "fleet_id", "state"),
 )  # fmt: skip
+
+device_change = Table(
+    "device_change", metadata,  # what a device told differently than before, the newest of each device
+    Column("fleet_id", Text, primary_key=True),
+    Column("node_id", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),  # a list of wire.inventory.Differing
+)  # fmt: skip

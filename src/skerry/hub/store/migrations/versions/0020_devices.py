@@ -51,3 +51,10 @@ def upgrade() -> None:
     )
     op.create_index("command_by_node", "command", ["fleet_id", "node_id", "issued_at"])
     op.create_index("command_by_state", "command", ["fleet_id", "state"])
+    op.create_table(
+        "device_change",
+        sa.Column("fleet_id", sa.Text, primary_key=True),
+        sa.Column("node_id", sa.Text, primary_key=True),
+        sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
+    )
