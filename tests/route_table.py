@@ -6,7 +6,7 @@ import aiohttp
 from tests.http_client import Client
 from tests.pushes import Pushes
 
-from skerry.wire.access import AccessTokenRequest
+from skerry.wire.access import AccessTokenRequest, RoleRequest, SignIn, UserChange, UserRequest
 from skerry.wire.codec import encode
 from skerry.wire.devices import ErasureReport
 from skerry.wire.people import Apply, Rollback, TokenRequest
@@ -20,6 +20,10 @@ BODIES = {
     ("POST", "/sync/v1/pull"): Pull(None, ""),
     ("POST", "/api/v1/tokens"): TokenRequest(60.0),
     ("POST", "/api/v1/access/tokens"): AccessTokenRequest("w", "monitor"),
+    ("POST", "/api/v1/access/users"): UserRequest("u", "monitor", "correct horse battery"),
+    ("PATCH", "/api/v1/access/users/{name:str}"): UserChange(),
+    ("POST", "/api/v1/access/roles"): RoleRequest("r", ["read"]),
+    ("POST", "/api/v1/sign-in"): SignIn("nobody-there", "wrong"),
     ("PUT", "/api/v1/workloads"): Apply([]),
     ("POST", "/api/v1/workloads/{name:str}/rollback"): Rollback(),
 }
@@ -59,6 +63,15 @@ ROUTES = {
     ("POST", "/api/v1/access/tokens"): "admin",
     ("GET", "/api/v1/access/tokens"): "admin",
     ("DELETE", "/api/v1/access/tokens/{name:str}"): "admin",
+    ("POST", "/api/v1/access/users"): "admin",
+    ("GET", "/api/v1/access/users"): "admin",
+    ("PATCH", "/api/v1/access/users/{name:str}"): "admin",
+    ("DELETE", "/api/v1/access/users/{name:str}"): "admin",
+    ("POST", "/api/v1/access/roles"): "admin",
+    ("GET", "/api/v1/access/roles"): "admin",
+    ("DELETE", "/api/v1/access/roles/{name:str}"): "admin",
+    ("POST", "/api/v1/sign-in"): EVERYBODY,
+    ("POST", "/api/v1/sign-out"): "monitor operator admin",
     ("GET", "/api/v1/audit"): "admin",
     ("GET", "/api/v1/audit/head"): "admin",
     ("GET", "/api/v1/workloads"): LOOKING,

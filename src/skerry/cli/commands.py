@@ -44,6 +44,8 @@ COMMANDS = {
     "config": "config",
     "db": "db",
     "context": "context",
+    "login": "login",
+    "logout": "login",
 }
 
 

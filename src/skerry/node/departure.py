@@ -98,9 +98,18 @@ class Departure:
             return False
         log.warning("device «%s» was decommissioned: it erases itself", error.order.name)
         hubs = list(dict.fromkeys([error.hub, *self._identity.hub_urls, self._identity.hub_url]))
-        mark = Mark(error.order, self._host.clock.wall_ns(), hubs)
+        mark = Mark(error.order, self._host.clock.wall_ns(), hubs, roots=self._roots())
         write_mark("erase.mark", self._settings.data_dir, self._host.disk, mark)
         return True
+
+    def _roots(self) -> str:
+        """Whom to believe about the certificate of erasure: the fleet's roots, which go with the rest."""
+        if self._identity is None or not self._identity.certificate:
+            return ""
+        from skerry.node.trust.files import DIRECTORY as TRUST  # noqa: PLC0415
+        from skerry.node.trust.files import ROOTS_FILE  # noqa: PLC0415 - only where there are certificates
+
+        return (self._settings.data_dir / TRUST / ROOTS_FILE).read_text()
 
     async def retire(self) -> None:
         """Ends what runs, then the agent, for ever. The mark is durable; what will not end does not keep the rest from it."""

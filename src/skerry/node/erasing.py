@@ -199,4 +199,6 @@ def _certify(
     statement = encode(erased).decode()
     mac = hmac.new(order.receipt.encode(), statement.encode(), "sha256").hexdigest()
     report = ErasureReport(order.node_id, statement, mac)
-    return Certificate(report, mark.hubs, order.name, erased.ended_at, survey.files)
+    return Certificate(
+        report, mark.hubs, order.name, erased.ended_at, survey.files, roots=mark.roots
+    )

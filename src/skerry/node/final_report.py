@@ -6,9 +6,11 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+import aiohttp
 import msgspec
 
 from skerry.kit.backoff import Backoff
+from skerry.kit.clock import BUILD_TIME_NS
 from skerry.kit.errors import SkerryError, Transient
 from skerry.kit.file_lock import Held
 from skerry.node.erasing import erase
@@ -62,7 +64,7 @@ def finish(settings: NodeSettings, host: Host, left: Sequence[str] = ()) -> int:
 async def _deliver(settings: NodeSettings, host: Host, certificate: Certificate) -> None:
     """Returns when a hub has the certificate, or does not want it."""
     failures = 0
-    async with open_session(ca_file=settings.hub.ca_file) as session:
+    async with _session(settings, certificate) as session:
         while True:
             for hub in certificate.hubs:
                 url = f"{hub}/enrol/v1/erased"
@@ -86,3 +88,12 @@ async def _deliver(settings: NodeSettings, host: Host, certificate: Certificate)
                 return
             await host.clock.sleep(UNREACHED.delay(failures, host.chance))
             failures += 1
+
+
+def _session(settings: NodeSettings, certificate: Certificate) -> aiohttp.ClientSession:
+    """Believes whom the node believed."""
+    if not certificate.roots:
+        return open_session(ca_file=settings.hub.ca_file)
+    from skerry.node.trust.tls import HubContext  # noqa: PLC0415 - only where there are certificates
+
+    return open_session(tls=HubContext.of(certificate.roots, floor=lambda: BUILD_TIME_NS))

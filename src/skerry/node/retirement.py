@@ -37,7 +37,10 @@ class Survey(msgspec.Struct, frozen=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """This node must erase itself. `hubs` take the certificate; `left` is what is known to stay, for people."""
+    """This node must erase itself. `left` is what is known to stay, for people.
+
+    `hubs` take the certificate of erasure; they prove themselves by `roots` (PEM), without any as the rest of the world.
+    """
 
     order: WipeOrder
     begun_at: int
@@ -45,6 +48,7 @@ class Mark(msgspec.Struct, frozen=True):
     phase: Literal["ending", "erasing"] = "ending"
     survey: Survey | None = None
     left: list[str] = []
+    roots: str = ""
 
 
 class Certificate(msgspec.Struct, frozen=True):
@@ -56,6 +60,7 @@ class Certificate(msgspec.Struct, frozen=True):
     at: int
     files: int
     taken: bool = False
+    roots: str = ""
 
 
 def read_mark(data_dir: Path) -> Mark | None:

@@ -183,7 +183,7 @@ class DeviceDetail(DeviceView, frozen=True):
 
 
 class Provisioned(msgspec.Struct, frozen=True):
-    """A device that may enrol with `token` until `expires_at`; empty when it has enrolled already.
+    """A device that may enrol at `address` with `token` until `expires_at`; empty when it has enrolled already.
 
     The token is shown this once; asking again makes another one, and the one before is void.
     """
@@ -193,3 +193,4 @@ class Provisioned(msgspec.Struct, frozen=True):
     state: DeviceState
     token: str = ""
     expires_at: int = 0
+    address: str = ""

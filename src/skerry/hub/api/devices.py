@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from litestar import Router, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
@@ -11,6 +12,7 @@ from skerry.hub.api.auditing import note
 from skerry.hub.api.auth import ANYONE, CONFIGURE, EXECUTE, READ, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.changes import Changes
+from skerry.hub.enrolling import Enrolling
 from skerry.hub.fleet.devices import RESTART_TTL, Address, Devices, Wanted
 from skerry.hub.fleet.retiring import Retiring
 from skerry.hub.trust.audit import AuditLog
@@ -23,6 +25,7 @@ from skerry.wire.devices import (
     ErasureTaken,
     Provisioned,
 )
+from skerry.wire.people import TokenReply
 
 _DEVICE = "/api/devices/{name:str}"
 _TOKEN_TTL = 3600.0
@@ -54,6 +57,7 @@ async def provision_device(  # noqa: PLR0913 - one argument for each query param
     request: AuthenticatedRequest,
     name: FromPath[str],
     devices: NamedDependency[Devices],
+    enrolling: NamedDependency[Enrolling],
     changes: NamedDependency[Changes],
     ip_address: FromQuery[str | None] = None,
     ssh_user: FromQuery[str | None] = None,
@@ -63,7 +67,10 @@ async def provision_device(  # noqa: PLR0913 - one argument for each query param
     made = await devices.provision(name, Address(ip_address, ssh_user), ttl, request.user.id)
     note(request, f"{made.name} ({made.id})" + (f", token for {ttl:.0f} s" if made.token else ""))
     changes.announce()
-    return made
+    if not made.token:
+        return made
+    told = enrolling.token(TokenReply(made.token, made.expires_at))
+    return msgspec.structs.replace(made, token=told.token, address=told.address)
 
 
 @post(f"{_DEVICE}/update", status_code=202, opt=CONFIGURE)
@@ -141,6 +148,5 @@ def device_routes() -> Router:
             update_device,
             restart_device,
             decommission_device,
-            take_erasure,
         ],
     )

@@ -20,8 +20,12 @@ from skerry.hub.api.auth import (
     Connection,
     Principal,
 )
+from skerry.hub.api.blobs import download_blob
 from skerry.hub.api.bodies import WireBody
+from skerry.hub.api.devices import take_erasure
+from skerry.hub.api.files import file_state, held_files, offer_file, send_file
 from skerry.hub.changes import Changes
+from skerry.hub.enrolling import Enrolling
 from skerry.hub.fleet.agents import Agent
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
@@ -69,12 +73,12 @@ GivenClock = SkipValidation[NamedDependency[Clock]]
 @post("/enrol/v1", dto=WireBody[Enrol], return_dto=None, status_code=200, opt=ANYONE)
 async def enrol(
     data: JSONBody[Enrol],
-    nodes: NamedDependency[Nodes],
+    enrolling: NamedDependency[Enrolling],
     peers: NamedDependency[Peers],
     changes: NamedDependency[Changes],
 ) -> Enrolled:
     """Makes a node of whoever shows a valid one-time token, and says where else this fleet has hubs."""
-    enrolled = await nodes.enrol(data)
+    enrolled = await enrolling.enrol(data)
     changes.announce()
     return msgspec.structs.replace(enrolled, hubs=await peers.addresses())
 
@@ -85,6 +89,7 @@ async def hello(  # noqa: PLR0913 - all that takes part
     request: AuthenticatedRequest,
     data: JSONBody[Hello],
     greeter: NamedDependency[Greeter],
+    enrolling: NamedDependency[Enrolling],
     nodes: NamedDependency[Nodes],
     peers: NamedDependency[Peers],
     changes: NamedDependency[Changes],
@@ -95,6 +100,7 @@ async def hello(  # noqa: PLR0913 - all that takes part
     nodes.seen(node_id, clock.wall_ns(), _agent(request, data.run, data.host))
     changes.announce()
     reply = await greeter.hello(node_id, data)
+    reply = await enrolling.greeted(node_id, data.trust, reply)
     double = nodes.double_of(node_id, data.run)
     return msgspec.structs.replace(reply, double=double, hubs=peers.told)
 
@@ -230,6 +236,7 @@ def node_routes() -> Router:
         "/",
         route_handlers=[
             enrol,
+            take_erasure,
             hello,
             push,
             pull,
@@ -239,5 +246,10 @@ def node_routes() -> Router:
             wanted_rows,
             named_models,
             link,
+            download_blob,
+            offer_file,
+            held_files,
+            file_state,
+            send_file,
         ],
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import Connection, select, update
@@ -17,12 +17,13 @@ from sqlalchemy import Connection, select, update
 from skerry.core.credentials import secret_hash
 from skerry.core.names import holds_control, name_fault
 from skerry.core.selection import selects
+from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.commands import Commands, read_commands
 from skerry.hub.fleet.device_history import read_history
 from skerry.hub.fleet.device_views import device_outlines, device_views, find_device
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.reservations import new_row, void_token
-from skerry.hub.fleet.retiring import read_erasure
+from skerry.hub.fleet.retiring import Retiring, read_erasure
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.store import locks
 from skerry.hub.store.device_tables import device
@@ -253,3 +254,31 @@ class Devices:
 
     def _insert(self, connection: Connection, device_id: str, name: str, by: str) -> None:
         connection.execute(device.insert(), new_row(device_id, name, self._clock.wall_ns(), by))
+
+
+class LiveLinks(Protocol):
+    """The live links of nodes (`hub.link.Links`)."""
+
+    def notify(self, node_id: str) -> None:
+        """There is news for the node."""
+        ...
+
+    def end(self, node_id: str) -> None:
+        """The node may speak no more."""
+        ...
+
+
+def build_devices(
+    store: HubStore,
+    nodes: Nodes,
+    tokens: Tokens,
+    assignments: Assignments,
+    links: LiveLinks,
+    clock: Clock,
+) -> tuple[Devices, Retiring]:
+    """Devices, and their ends."""
+    orders = Commands(clock)
+    retiring = Retiring(
+        store, nodes, assignments, orders, clock, notify=links.notify, ended=links.end
+    )
+    return Devices(store, nodes, tokens, orders, clock, links.notify), retiring

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Column, Connection, Row, select, update
 
 from skerry.core.credentials import secret_hash
 from skerry.hub.fleet.assignments import Assignments
@@ -142,16 +142,21 @@ class Retiring:
         tasks.forever(run(), name="orders to devices")
 
     async def order_for(self, bearer: str) -> WipeOrder | None:
-        """What a device that is out of service is told, by the credential that it had."""
+        """What a device that is out of service is told, by the secret that it had."""
         node_id, _, secret = bearer.partition(".")
+        return await self._order(node_id, device.c.secret_hash, secret_hash(secret))
+
+    async def order_for_key(self, node_id: str, key_hash: str) -> WipeOrder | None:
+        """The same, by the key that its connection has proved."""
+        return await self._order(node_id, device.c.key_hash, key_hash)
+
+    async def _order(self, node_id: str, kept: Column[str], shown: str) -> WipeOrder | None:
         its = device.c
-        query = select(its.name, its.secret_hash, its.decided_at, its.reason).where(
+        query = select(its.name, kept.label("kept"), its.decided_at, its.reason).where(
             its.id == node_id, its.decision == "decommissioned"
         )
         row = await self._store.read(lambda connection: connection.execute(query).first())
-        if row is None or row.secret_hash is None:
-            return None
-        if not hmac.compare_digest(row.secret_hash, secret_hash(secret)):
+        if row is None or not row.kept or not hmac.compare_digest(row.kept, shown):
             return None
         hub_id, receipt = self._store.facts.hub_id, self._receipt(node_id)
         return WipeOrder(node_id, row.name, hub_id, receipt, row.decided_at, row.reason)
@@ -232,6 +237,7 @@ class Retiring:
         if was is not None:
             row |= {
                 "secret_hash": was.secret_hash,
+                "key_hash": was.key_hash,
                 "enrolled_at": was.enrolled_at,
                 "version": was.version,
                 "last_seen": heard(device_id, was.last_seen, self._nodes.last_seen, now).at,

@@ -24,7 +24,8 @@ device = Table(
     Column("enrolled_at", BigInteger, nullable=False),  # of a decommissioned one: when that was, 0 if never
     Column("last_seen", BigInteger, nullable=False),
     Column("version", Text, nullable=False),
-    Column("secret_hash", Text),  # of a decommissioned one: by it the hub knows whom to tell to erase itself
+    Column("secret_hash", Text),  # of a decommissioned one: by it the hub knows whom to tell to erase itself …
+    Column("key_hash", Text),  # … or, where nodes have certificates, by their key
     Column("erased_at", BigInteger, nullable=False),
     Column("erasure", LargeBinary),  # fleet.erasures.Kept
     Index("device_by_name", "fleet_id", "name"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0020"
-down_revision = "0014"
+revision = "0018"
+down_revision = "0017"
 
 
 def upgrade() -> None:
@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("last_seen", sa.BigInteger, nullable=False),
         sa.Column("version", sa.Text, nullable=False),
         sa.Column("secret_hash", sa.Text),
+        sa.Column("key_hash", sa.Text),
         sa.Column("erased_at", sa.BigInteger, nullable=False),
         sa.Column("erasure", sa.LargeBinary),
     )
