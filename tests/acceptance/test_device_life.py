@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.command_line import CommandLine
-from tests.installation import Hub, Installation, Node, installation, sleeper
+from tests.installation import Hub, Installation, Node, free_port, installation, sleeper
 
 from skerry.testing.waiting import eventually
 from skerry.wire.devices import DeviceDetail
@@ -186,3 +186,30 @@ async def test_whenever_it_is_killed_it_goes_on_erasing_itself(tidy_dir: Path, s
         await eventually(partial(is_erased, site.hub), "the hub has the certificate")
         assert left_in(node) == {"decommissioned.json", "node.lock"}
         assert not node.processes()
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_device_with_a_certificate_is_told_by_the_key_that_it_proves(
+    tidy_dir: Path,
+) -> None:
+    settings = f"nodes:\n  listen: 127.0.0.1:{free_port()}\n"
+    async with installation(tidy_dir, settings) as site:
+        shell = CommandLine(site)
+        made = json.loads((await shell.run("device", "provision", "n1", "-o", "json")).out)
+        address = made["address"]
+        assert address.startswith("https://")
+        node = site.node(url=address)
+        words = ("node", "enroll", "--hub", address, "--data-dir", str(node.directory))
+        enrolled = await shell.run(*words, stdin=made["token"].encode())
+        assert enrolled.code == 0, enrolled.err
+        await node.start()
+        await eventually(partial(is_in, site.hub, "active"), "it is active")
+        await node.kill()
+        await shell.run("device", "decommission", "n1", "--now")
+        await node.start()
+        assert await ended(node) == 0, node.log.read_text()
+        await eventually(partial(is_erased, site.hub), "the hub has the certificate of erasure")
+        assert left_in(node) == {"decommissioned.json", "node.lock"}
+        found = await device(site.hub)
+        assert found.erasure is not None
+        assert any(key.endswith("trust/node.pem") for key in found.erasure.erased.keys)

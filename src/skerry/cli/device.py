@@ -52,16 +52,22 @@ async def provision(
     if made.token:
         session.screen.tell(
             made.token,
-            {"id": made.id, "name": made.name, "token": made.token, "expires_at": made.expires_at},
+            {
+                "id": made.id,
+                "name": made.name,
+                "token": made.token,
+                "expires_at": made.expires_at,
+                "address": made.address or session.target.hub,
+            },
         )
         session.screen.note(
             f"device «{made.name}» is {made.state}; on it, until {iso(made.expires_at)}: skerry node enroll --hub "
-            f"{session.target.hub} --token-file FILE"
+            f"{made.address or session.target.hub} --token-file FILE"
         )
     else:
         session.screen.tell(
             f"device «{made.name}» has enrolled already: it is {made.state}",
-            {"id": made.id, "name": made.name, "token": "", "expires_at": 0},
+            {"id": made.id, "name": made.name, "token": "", "expires_at": 0, "address": ""},
         )
 
 
