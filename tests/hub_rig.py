@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -21,6 +22,8 @@ from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.retiring import Retiring
 from skerry.hub.fleet.rollouts import Rollouts
+from skerry.hub.fleet.safe import Safe
+from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.store.hub_store import HubStore
@@ -35,6 +38,7 @@ from skerry.hub.sync.readers import Readers
 from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
+from skerry.kit.disk import RealDisk
 from skerry.kit.sqlite_connections import Driver
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.memory_blobs import MemoryBlobs
@@ -68,6 +72,7 @@ DAY = 86400.0
 SESSION = "ab" * 16
 INCARNATION = "11" * 16
 ALL_NEWS = News()
+NO_SAFE = Safe(Path("/proc/no-safe/secrets.key"), RealDisk())
 
 
 class HubRig:
@@ -80,6 +85,7 @@ class HubRig:
         encryption: Wish | None = None,
         driver: Driver | None = None,
         *,
+        safe: Safe = NO_SAFE,
         tell: Callable[[str, News], None] = lambda _node_id, _news: None,
     ) -> None:
         self._tell = tell
@@ -91,7 +97,7 @@ class HubRig:
         """Devices whose links would be ended."""
         self.store = HubStore(url, clock, encryption=encryption, driver=driver)
         self.ingest = Ingest(lambda: self.store.facts.index_key)
-        assignments = self.assignments = Assignments(clock)
+        assignments = self.assignments = Assignments(clock, safe)
         self.tokens = Tokens(self.store, clock)
         self.nodes = Nodes(self.store, assignments, clock, self._notify)
         self._add_devices(assignments)
@@ -110,6 +116,7 @@ class HubRig:
             self.nodes.last_seen,
             models=self.models,
         )
+        self.secrets = Secrets(self.store, self.workloads, safe, clock)
         self.query = RecordQuery(self.store)
         self.retention = Retention(
             self.store, Ages(measurement=7 * DAY, event=30 * DAY, gap=30 * DAY, file=30 * DAY)

@@ -10,6 +10,7 @@ from skerry.wire.access import AccessTokenRequest, RoleRequest, SignIn, UserChan
 from skerry.wire.codec import encode
 from skerry.wire.devices import ErasureReport
 from skerry.wire.people import Apply, Rollback, TokenRequest
+from skerry.wire.secret_views import SecretPut
 from skerry.wire.sync import Enrol, Hello, Pull
 
 BODIES = {
@@ -25,6 +26,7 @@ BODIES = {
     ("POST", "/api/v1/access/roles"): RoleRequest("r", ["read"]),
     ("POST", "/api/v1/sign-in"): SignIn("nobody-there", "wrong"),
     ("PUT", "/api/v1/workloads"): Apply([]),
+    ("PUT", "/api/v1/secrets/{name:str}"): SecretPut(b"x"),
     ("POST", "/api/v1/workloads/{name:str}/rollback"): Rollback(),
 }
 
@@ -86,6 +88,9 @@ ROUTES = {
     ("GET", "/api/v1/assignments"): LOOKING,
     ("GET", "/api/v1/models"): LOOKING,
     ("DELETE", "/api/v1/models/{name:str}"): "admin",
+    ("GET", "/api/v1/secrets"): LOOKING,
+    ("PUT", "/api/v1/secrets/{name:str}"): "admin",
+    ("DELETE", "/api/v1/secrets/{name:str}"): "admin",
     ("GET", "/api/v1/blobs/{sha256:str}"): LOOKING,
     ("PUT", "/api/v1/blobs/{sha256:str}"): "admin",
     ("GET", "/api/v1/backups"): LOOKING,

@@ -29,6 +29,7 @@ COMMANDS = {
     "device": "device",
     "image": "image",
     "model": "model",
+    "secret": "secret",
     "files": "files",
     "records": "records",
     "export": "stick",

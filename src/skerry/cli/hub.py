@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from skerry.cli.storage import Streams, report_table
 from skerry.hub.settings import settings_to_start
 from skerry.kit.clock import iso
 from skerry.kit.errors import InvalidInput
+from skerry.kit.service_manager import ServiceManager
 from skerry.kit.units import format_duration, parse_duration
 from skerry.wire.people import LoginCode, TokenReply, TokenRequest
 from skerry.wire.storage import StorageReport
@@ -58,13 +60,14 @@ def run(
     }
     options = {path: str(value) for path, value in given.items() if value is not None}
     settings = settings_to_start(config or [], options)
-    from skerry.hub import own_process, server
+    from skerry.hub import process, server
 
-    own_process.set_up_logging()
-    own_process.set_up_heap()
-    own_process.set_up_collector()
-    own_process.set_up_files()
-    asyncio.run(server.serve(settings))
+    process.set_up_logging()
+    process.set_up_heap()
+    process.set_up_collector()
+    process.set_up_files()
+    manager = ServiceManager.of(os.environ, os.getpid())  # noqa: TID251 - said to processes, not to people
+    asyncio.run(server.serve(settings, manager=manager))
 
 
 @remote
@@ -86,8 +89,8 @@ async def storage(session: Session, streams: Streams = False) -> None:
 
 @remote
 async def create(
-    *,
     session: Session,
+    *,
     ttl: Annotated[str, typer.Option(help="How long it can be used, for example 10m.")] = "1h",
     uses: Annotated[int, typer.Option(min=1, help="How many nodes it enrols.")] = 1,
     label: Annotated[

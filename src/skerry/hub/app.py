@@ -27,6 +27,7 @@ from skerry.hub.api.problems import HANDLERS
 from skerry.hub.api.records import record_routes
 from skerry.hub.api.row_ids import EscapedSlashes
 from skerry.hub.api.schema import document
+from skerry.hub.api.secrets import secret_routes
 from skerry.hub.api.signing_in import Signing, signing_in_routes
 from skerry.hub.api.standing import StandingRequests
 from skerry.hub.api.stick import stick_routes
@@ -48,6 +49,7 @@ from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.retiring import Retiring
 from skerry.hub.fleet.rollouts import Rollouts
+from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import Hearing
@@ -89,6 +91,7 @@ class Features:
     retiring: Retiring
     workloads: Workloads
     models: Models
+    secrets: Secrets
     blobs: Blobs
     file_blobs: Blobs
     arrivals: Arrivals
@@ -148,6 +151,7 @@ def _of_people() -> list[Router]:
     return [
         device_routes(),
         people_routes(),
+        secret_routes(),
         record_routes(),
         blob_routes(),
         file_routes(),

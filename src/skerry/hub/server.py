@@ -43,12 +43,12 @@ from skerry.hub.fleet.devices import build_devices
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import FLUSH_EVERY, FLUSH_FOR_OTHERS_EVERY, Nodes
 from skerry.hub.fleet.rollouts import Rollouts
-from skerry.hub.fleet.tokens import Tokens
+from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import SHOWN_EVERY, Hearing
 from skerry.hub.http_protocol import Listener
 from skerry.hub.link import Links
-from skerry.hub.maintenance import build_schedule, make_data_dir, start
+from skerry.hub.maintenance import build_schedule, make_data_dir, safe_of, start
 from skerry.hub.nodes_listener import NodesListener, open_listener
 from skerry.hub.peers import BEAT_EVERY, Peers
 from skerry.hub.settings import HubSettings
@@ -90,6 +90,7 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.own_hosts import own_hosts
 from skerry.kit.reception import RequestLimits
+from skerry.kit.service_manager import NOBODY, ServiceManager, prove_life
 from skerry.kit.tasks import Guard, Tasks, supervised
 from skerry.wire.devices import WipeOrder
 
@@ -113,8 +114,9 @@ async def serve(
     keepalive: Keepalive = DEFAULT_KEEPALIVE,
     limits: RequestLimits | None = None,
     clock: Clock | None = None,
+    manager: ServiceManager = NOBODY,
 ) -> None:
-    """Runs the hub until SIGINT, SIGTERM or cancellation; calls `ready` with its address once it answers.
+    """Runs the hub until SIGINT, SIGTERM or cancellation; calls `ready` with its address and tells `manager` once it answers.
 
     Before that it calls `nodes_ready` with the address that nodes are told.
 
@@ -152,7 +154,7 @@ async def serve(
             if nodes_ready is not None:
                 nodes_ready(features.enrolling.address)
             try:
-                await _run(servers, nodes, features, retention)
+                await _run(servers, nodes, features, retention, manager)
             finally:
                 with contextlib.suppress(Transient):  # on a full disk: nodes are seen again soon
                     await features.nodes.flush()
@@ -170,11 +172,11 @@ async def _build(
     address: str,
     listener: NodesListener | None = None,
 ) -> tuple[Features, Retention]:
-    links, changes, leases, assignments = Links(), Changes(), Leases(store), Assignments(clock)
+    links, changes, leases, safe = Links(), Changes(), Leases(store), safe_of(settings)
+    assignments = Assignments(clock, safe)
     nodes = Nodes(store, assignments, clock, links.notify)
     await nodes.start()
-    tokens = Tokens(store, clock)
-    devices, retiring = build_devices(store, nodes, tokens, assignments, links, clock)
+    tokens, devices, retiring = build_devices(store, nodes, assignments, links, clock)
     blobs, file_blobs = (open_blobs(settings, kind, store) for kind in ("blobs", "files"))
     arrivals, models = Arrivals(store, file_blobs, clock), Models(store, blobs, clock)
     rollouts = Rollouts(store, assignments, clock, links.notify, nodes.last_seen)
@@ -198,14 +200,14 @@ async def _build(
     may_rotate = functools.partial(leases.hold, "keys", LEASE)
     rotation = Rotation(store, clock, may_rotate, [blobs, file_blobs])
     backups = build_schedule(settings, store, leases, clock)
-    own_edits = OwnEdits(store, clock, readers.changed, declarations)
-    audit, with_secrets = AuditLog(store, clock), None if listener else nodes
+    own_edits, audit = OwnEdits(store, clock, readers.changed, declarations), AuditLog(store, clock)
     signing = _signing(
-        settings, people, token, with_secrets, retiring.order_for, audit=audit, store=store, clock=clock
+        settings, people, token, None if listener else nodes, retiring.order_for, audit=audit, store=store, clock=clock
     )  # fmt: skip
     features = Features(
         store=store, nodes=nodes, enrolling=enrolling, tokens=tokens, devices=devices, retiring=retiring,
-        workloads=workloads, models=models, rollouts=rollouts, blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
+        workloads=workloads, models=models, secrets=Secrets(store, workloads, safe, clock), rollouts=rollouts,
+        blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
         shelf=Shelf(store, file_blobs, arrivals, _longest_for_files(settings)),
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
@@ -282,11 +284,13 @@ async def _run(
     nodes: NodesListener | None,
     features: Features,
     retention: Retention,
+    manager: ServiceManager,
 ) -> None:
     clock, chance = features.clock, random.Random()  # noqa: S311 - jitter needs no secrecy
 
     def end() -> None:
         # The page's streams end by themselves before the server waits for its connections; links it ends itself.
+        manager.stops()
         features.changes.close()
         for server, _ in servers:
             server.should_exit = True
@@ -315,6 +319,7 @@ async def _run(
         features.rotation.follow(tasks, chance)
         if features.store.shared:
             _with_peers(tasks, features, chance)
+        _ = tasks.start(_watched(manager, servers, features), name="watchdog")
         serving = asyncio.gather(
             *(
                 tasks.start(
@@ -329,6 +334,16 @@ async def _run(
             finally:
                 end()
                 await serving
+
+
+async def _watched(
+    manager: ServiceManager,
+    servers: Sequence[tuple[WebServer, socket.socket]],
+    features: Features,
+) -> None:
+    for server, _ in servers:
+        await server.answers.wait()
+    await prove_life(manager, features.clock, features.store.pulse)
 
 
 def _with_peers(tasks: Tasks, features: Features, chance: random.Random) -> None:

@@ -57,10 +57,12 @@ class WebServer(uvicorn.Server):
         super().__init__(config)
         self._address = address
         self._ready = ready
+        self.answers = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         log.info("the hub answers at %s", self._address)
+        self.answers.set()
         if self._ready is not None:
             self._ready(self._address)
 
@@ -91,6 +93,7 @@ class NodesServer(WebServer):
             for each in sockets or ()
         ]
         self.started = True
+        self.answers.set()
         log.info("nodes are served at %s", self._address)
 
     def _accept(self) -> BoundedTls:

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 
 import msgspec
@@ -24,6 +24,7 @@ from skerry import __version__
 from skerry.core.stream_rules import Rules
 from skerry.kit.clock import BUILD_TIME_NS, Clock
 from skerry.kit.sealing.cipher import Cipher
+from skerry.kit.service_manager import prove_life
 from skerry.kit.tasks import Guard, Tasks, supervised
 from skerry.node.api.sites import LocalApi
 from skerry.node.audit.desk import AuditDesk
@@ -38,7 +39,6 @@ from skerry.node.host import Host
 from skerry.node.hub_addresses import account_of
 from skerry.node.hub_way import HubWay, Sessions, build_renewal, build_way, open_sessions
 from skerry.node.identity import Identity, keep_identity, read_identity, with_secret
-from skerry.node.introduction import introduce
 from skerry.node.keys import build_rotation, open_keys
 from skerry.node.limiting import build_limits
 from skerry.node.limits.storage_watch import Quotas
@@ -54,6 +54,7 @@ from skerry.node.on_demand import (
 )
 from skerry.node.retirement import Ended
 from skerry.node.safekeeping import build_safekeeping, recover_from_backups
+from skerry.node.secret_wiring import NodeSecrets, build_secrets
 from skerry.node.services import Endpoints, Node, Sweeps
 from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.instances import InstanceStore
@@ -108,13 +109,12 @@ class Finished(msgspec.Struct, frozen=True):
 async def run(
     settings: NodeSettings,
     host: Host,
-    ready: Callable[[], None],
     *,
     suspect: str = "",
     kek: bytes = b"",
     retiring: bool = False,
 ) -> Finished:
-    """Runs the node until it is told to stop. `ready` is called when the admin socket answers.
+    """Runs the node until it is told to stop. The service manager is told when the admin socket answers.
 
     `retiring`: only until what runs here has ended, and without its hub. `suspect` says why the database is not to be trusted; `kek` is what the agent before this one opened its keys with. Raises Refused (another process has the directory),
     StateTooNew, InvalidInput, and StoreDamaged when the node must begin anew.
@@ -145,18 +145,17 @@ async def run(
         await node.api.start(node.apps, settings.api.port)
         await node.restore()
         node.desired.follow(tasks)
-        _ = tasks.start(introduce(settings, identity, store.state, host), name="introduction")
-        _follow_workloads(node, tasks)
+        _ = tasks.start(node.secrets.introduce(), name="introduction")
+        _follow_parts(node, tasks)
         node.follow_hub(tasks, retiring=retiring)
         sweep(node, host, tasks)
         tasks.forever(_mend(node, host), name="sockets")
-        node.limits.follow(tasks)
-        node.keys.follow(tasks)
-        node.safekeeping.follow(tasks)
-        ready()
+        _ = tasks.start(prove_life(host.manager, host.clock, node.lives), name="watchdog")
         damaged = node.safekeeping.watch
         await _first(stop, node.departure.stopped, damaged.found)
         log.info("the node stops")
+        if not damaged.found.is_set() and node.departure.how != "restart":
+            host.manager.stops()
         await node.api.stop()
         await node.audit.stops()
         tasks.cancel()
@@ -167,10 +166,13 @@ async def run(
     return Finished("stopped" if stop.is_set() else node.departure.how, store.encryption.kek)
 
 
-def _follow_workloads(node: Node, tasks: Tasks) -> None:
+def _follow_parts(node: Node, tasks: Tasks) -> None:
     tasks.forever(node.supervisor.run(), name="workloads")
     tasks.forever(node.groups.run(), name="worker groups")
     tasks.forever(node.named.run(), name="models that scripts name")
+    node.limits.follow(tasks)
+    node.keys.follow(tasks)
+    node.safekeeping.follow(tasks)
 
 
 def _build(
@@ -196,15 +198,15 @@ def _build(
     named = script_models(way, host, store.state, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
-    isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
-    quotas = Quotas()
-    containers = containers_on_demand(settings, host, owner, events)
-    runtime = _runtimes(settings, host, isolation, containers)
+    isolation, quotas = Isolation(owner, settings.data_dir, settings.isolation.range), Quotas()
+    secrets = build_secrets(settings, identity, host, store, instances, owner=owner)
+    containers = containers_on_demand(settings, host, owner, events, secrets.values)
+    runtime = _runtimes(settings, host, isolation, containers, secrets)
     models = models_on_demand(settings, way, host, instances, sync)
-    native = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
+    native = _contract(settings, name, secrets)
     supervisor = Supervisor(
         Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
-        desired, StoredStatuses(store.state, desired.foreground), AllNeeds([containers, models, groups, named, quotas]),
+        desired, StoredStatuses(store.state, desired.foreground), AllNeeds([secrets.values, containers, models, groups, named, quotas]),
         Prober(get, seen, native.launch_for, runtime.execute, containers, clock), settings.runtime.max_memory_usage,
     )  # fmt: skip
     shipping = LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality)
@@ -230,9 +232,20 @@ def _build(
         ),
         limits=limits, keys=build_rotation(store, records, files, host, settings, renewal),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
-        shared=shared, audit=AuditDesk(store.state.audit, settings.data_dir, host.disk, clock, host.chance),
+        shared=shared, secrets=secrets, audit=AuditDesk(store.state.audit, settings.data_dir, host.disk, clock, host.chance),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
+
+
+def _contract(settings: NodeSettings, name: str, secrets: NodeSecrets) -> NativeContract:
+    return NativeContract(
+        settings.data_dir,
+        settings.run_dir,
+        name,
+        sys.executable,
+        secrets.values,
+        secrets.files.directory,
+    )
 
 
 def _desk(
@@ -260,10 +273,16 @@ def _desk(
 
 
 def _runtimes(
-    settings: NodeSettings, host: Host, isolation: Isolation, containers: LazyContainers
+    settings: NodeSettings,
+    host: Host,
+    isolation: Isolation,
+    containers: LazyContainers,
+    secrets: NodeSecrets,
 ) -> Runtimes:
     processes = ProcessRuntime(settings.run_dir, host.clock, host.chance, isolation)
-    return Runtimes(processes, containers, settings.data_dir)
+    runtime = Runtimes(processes, containers, settings.data_dir, secrets.files)
+    secrets.renewal.mask = runtime.mask
+    return runtime
 
 
 def _wishes(

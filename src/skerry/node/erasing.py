@@ -31,6 +31,8 @@ from skerry.node.retirement import (
     write_certificate,
     write_mark,
 )
+from skerry.node.workloads.runtimes.owner import known_mark
+from skerry.node.workloads.runtimes.secret_files import MEMORY
 from skerry.wire.codec import encode
 from skerry.wire.devices import Erasure, ErasureReport
 
@@ -63,9 +65,9 @@ def erase(settings: NodeSettings, mark: Mark, disk: Disk, clock: Clock) -> Certi
         left = [*mark.left]
         for key in survey.keys:
             _destroy(Path(key), disk, left)
-        for place in _places(settings, mark):
-            _clear(place, disk, left)
-        certificate = _certify(settings, mark, survey, left, clock)
+        for place in survey.places:
+            _clear(Path(place), disk, left)
+        certificate = _certify(mark, survey, left, clock)
         write_certificate(data_dir, disk, certificate)
         disk.unlink("erase.done", data_dir / MARK_FILE)
         disk.sync_directory("erase.done", data_dir)
@@ -84,12 +86,13 @@ def _survey(settings: NodeSettings, mark: Mark) -> Survey:
     )
     keys = list(dict.fromkeys(str(path) for path in found))
     files = size = 0
-    for place in _places(settings, mark):
+    places = _places(settings, mark)
+    for place in places:
         for path in _below(place, []):
             if not _stays(path, place):
                 files, size = files + 1, size + path.lstat().st_size
     sealed = any((data_dir / name).exists() for name in _RINGS[:2])
-    return Survey(keys, sealed, files, size)
+    return Survey(keys, sealed, files, size, [str(place) for place in places])
 
 
 def _places(settings: NodeSettings, mark: Mark) -> list[Path]:
@@ -103,6 +106,9 @@ def _places(settings: NodeSettings, mark: Mark) -> list[Path]:
         order = mark.order
         owner = owner_of(settings, Identity(order.node_id, order.name, {}, "", order.hub_id))
         elsewhere += sorted(backups.glob(f"node-{owner}-*"))
+    secrets_in_memory = MEMORY / f"skerry-{known_mark(data_dir)}"
+    if secrets_in_memory.is_dir() and not secrets_in_memory.is_symlink():
+        elsewhere.append(secrets_in_memory)
     return [*elsewhere, data_dir]
 
 
@@ -178,9 +184,7 @@ def _note(left: list[str], error: OSError, path: Path | None = None) -> None:
         left.append("and more")
 
 
-def _certify(
-    settings: NodeSettings, mark: Mark, survey: Survey, left: Sequence[str], clock: Clock
-) -> Certificate:
+def _certify(mark: Mark, survey: Survey, left: Sequence[str], clock: Clock) -> Certificate:
     order = mark.order
     erased = Erasure(
         node_id=order.node_id,
@@ -192,7 +196,7 @@ def _certify(
         sealed=survey.sealed,
         files=survey.files,
         bytes=survey.bytes,
-        places=[str(place) for place in _places(settings, mark)],
+        places=survey.places,
         left=[*left, _VOLUMES] if _VOLUMES not in left else [*left],
         version=__version__,
     )

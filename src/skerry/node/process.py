@@ -18,6 +18,7 @@ from skerry.kit.authorities import unread
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, SkerryError
+from skerry.kit.service_manager import ServiceManager
 from skerry.node.handing_over import Handed, hand_over, taken_over
 from skerry.node.host import Host
 from skerry.node.retirement import read_mark
@@ -38,7 +39,8 @@ def main() -> int:
     )
     suspect = sys.argv[2] if len(sys.argv) > 2 else ""
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 0
-    host = Host(SystemClock(), RealDisk(), random.Random())  # noqa: S311 - jitter, not secrets
+    manager = ServiceManager.of(os.environ, os.getpid())  # noqa: TID251 - said to processes, not to people
+    host = Host(SystemClock(), RealDisk(), random.Random(), manager)  # noqa: S311 - jitter, not secrets
     try:
         return live(handed, host, suspect, rounds)
     except SkerryError as error:
@@ -60,9 +62,7 @@ def live(handed: Handed, host: Host, suspect: str = "", rounds: int = 0) -> int:
     retiring = read_mark(settings.data_dir) is not None
     began = time.monotonic()
     try:
-        ended = asyncio.run(
-            run(settings, host, lambda: None, suspect=suspect, kek=handed.kek, retiring=retiring)
-        )
+        ended = asyncio.run(run(settings, host, suspect=suspect, kek=handed.kek, retiring=retiring))
     except (SkerryError, OSError) as error:
         if read_mark(settings.data_dir) is not None:
             return finish(settings, host, [f"what ran here could not be ended: {error}"])
@@ -70,12 +70,14 @@ def live(handed: Handed, host: Host, suspect: str = "", rounds: int = 0) -> int:
             raise
         if time.monotonic() - began > SETTLED:
             rounds = 0
+        host.manager.begins_anew()
         time.sleep(pause_before(rounds))
         suspect = str(error) if error.suspect else ""
         _begin_anew(Handed(settings, error.kek), suspect, rounds + 1)
     if ended.how == "retired":
         return finish(settings, host)
     if ended.how == "restart":
+        host.manager.begins_anew()
         _begin_anew(Handed(settings, ended.kek), "", 0)
     return 0
 

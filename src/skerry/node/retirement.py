@@ -28,12 +28,13 @@ Ended = Literal["stopped", "restart", "retired"]
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """What was there when erasing began. `keys` are paths, in the order in which they go."""
+    """What was there when erasing began. `keys` and `places` are paths, in the order in which they go."""
 
     keys: list[str]
     sealed: bool
     files: int
     bytes: int
+    places: list[str]
 
 
 class Mark(msgspec.Struct, frozen=True):

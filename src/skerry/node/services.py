@@ -43,6 +43,7 @@ from skerry.node.node_settings import NodeSettings
 from skerry.node.orders import Orders
 from skerry.node.ports import LogSource, OutOfService
 from skerry.node.safekeeping import Safekeeping
+from skerry.node.secret_wiring import NodeSecrets
 from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, integrity_problem
@@ -137,6 +138,7 @@ class Node:
         keys: KeyRotation,
         carrying: Callable[[], Carrying],
         shared: SharedOnDemand,
+        secrets: NodeSecrets,
         host: Host,
         safekeeping: Safekeeping,
         audit: AuditDesk,
@@ -159,8 +161,8 @@ class Node:
         self.sweeps = sweeps
         self.limits = limits
         self.keys = keys
-        self._carrying = carrying
-        self.shared = shared
+        self._carrying, self.shared = carrying, shared
+        self.secrets = secrets
         self.safekeeping = safekeeping
         self.audit = audit
         self.departure = Departure(
@@ -168,9 +170,12 @@ class Node:
         )  # fmt: skip
         self._desk, self.records = workload_desk, records
         self.apps = self._apps()
-        self._host = host
-        self._isolation = isolation
+        self._host, self._isolation = host, isolation
         self._started_at = host.clock.wall_ns()
+
+    async def lives(self) -> None:
+        """Returns when the threads that write have answered; the event loop answers by getting here."""
+        await asyncio.gather(self.store.writer.pulse(), self.records.pulse())
 
     def _apps(self) -> Apps:
         public = public_app(self, own_hosts(platform.node()))
@@ -182,6 +187,7 @@ class Node:
         """Takes up what the agent before this one has learnt."""
         await self.named.restore()
         await self.shared.restore()
+        await self.secrets.values.restore()
 
     def follow_hub(self, tasks: Tasks, *, retiring: bool) -> None:
         """Syncs with the hub and does what it orders, for as long as the tasks run; `retiring`: ends what runs instead."""

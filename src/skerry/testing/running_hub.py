@@ -97,8 +97,8 @@ class RunningHub:
 
     address: str
     admin_token: str
-    nodes_address: str
-    """Where nodes are served: with certificates by a listener of their own."""
+    nodes_address: str = ""
+    """Where nodes are served: with certificates by a listener of their own; empty: at `address`, by their secrets."""
 
     @property
     def person(self) -> dict[str, str]:

@@ -269,16 +269,11 @@ class LiveLinks(Protocol):
 
 
 def build_devices(
-    store: HubStore,
-    nodes: Nodes,
-    tokens: Tokens,
-    assignments: Assignments,
-    links: LiveLinks,
-    clock: Clock,
-) -> tuple[Devices, Retiring]:
-    """Devices, and their ends."""
-    orders = Commands(clock)
+    store: HubStore, nodes: Nodes, assignments: Assignments, links: LiveLinks, clock: Clock
+) -> tuple[Tokens, Devices, Retiring]:
+    """Tokens, devices, and their ends."""
+    tokens, orders = Tokens(store, clock), Commands(clock)
     retiring = Retiring(
         store, nodes, assignments, orders, clock, notify=links.notify, ended=links.end
     )
-    return Devices(store, nodes, tokens, orders, clock, links.notify), retiring
+    return tokens, Devices(store, nodes, tokens, orders, clock, links.notify), retiring

@@ -29,11 +29,12 @@ from skerry.hub.fleet.controller import Node
 from skerry.hub.fleet.device_history import note_change
 from skerry.hub.fleet.labels import check_labels, read_given, stored_given, stored_labels
 from skerry.hub.fleet.node_keys import Issue, Issued, NodeKeys
-from skerry.hub.fleet.reservations import reservation
+from skerry.hub.fleet.reservations import as_reserved
 from skerry.hub.fleet.tokens import Device, redeem
 from skerry.hub.fleet.views import node_views
-from skerry.hub.store import changes, device_tables, locks
+from skerry.hub.store import changes, locks
 from skerry.hub.store.bodies import Bodies
+from skerry.hub.store.device_tables import device as registered
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.notices import Deleted, Rekeyed, Revoked, tell
 from skerry.hub.store.tables import FLEET, lane, node, state
@@ -266,16 +267,23 @@ class Nodes:
         bodies = Bodies.of(connection)
         its = info.labels | read_given(bodies, node_id, held.given_labels)
         are_the_same = read_labels(bodies, node_id, held.labels) == its
+        target = Node(node_id, held.name, its)
+        sealed = info.secrets_key and self._seal_again(connection, target, info.secrets_key)
         if are_the_same and held.version == info.version:
-            return False
+            return bool(sealed)
         labels = stored_labels(bodies, node_id, its)
         connection.execute(
             update(node).where(node.c.id == node_id).values(labels=labels, version=info.version)
         )
         if are_the_same:
-            return False
+            return bool(sealed)
         locks.of_fleet(connection)
-        return bool(self._assignments.place_node(connection, Node(node_id, held.name, its)))
+        return bool(self._assignments.place_node(connection, target) or sealed)
+
+    def _seal_again(self, connection: Connection, target: Node, public: bytes) -> bool:
+        """A key that the node has always had costs one look at its assignments."""
+        locks.of_fleet(connection)
+        return bool(self._assignments.seal_again(connection, target, public))
 
     def _enrol(self, connection: Connection, request: Enrol, issue: Issue | None) -> _Known:
         now = self._clock.wall_ns()
@@ -285,11 +293,8 @@ class Nodes:
                 node.c.secret_hash == request.secret_hash
             )
         ).one_or_none()
-        reserved = reservation(connection, request)
-        if reserved is not None:
-            request = msgspec.structs.replace(request, name=reserved.name, former_id="")
-        meant = reserved.id if reserved else request.former_id or uuid7(self._clock)
-        node_id = held.id if held else meant
+        request = as_reserved(connection, request)
+        node_id = held.id if held else request.former_id or uuid7(self._clock)
         name = held.name if held else request.name
         device = Device(node_id, name, request.hardware, was_named=held is not None)
         given = redeem(connection, request.token, device, now)
@@ -385,10 +390,9 @@ def _delete(connection: Connection, name: str) -> NodeDeleted:
 
 def remove(connection: Connection, node_id: str) -> None:
     """Forgets a node, within the caller's transaction, which holds the fleet's lock. `Nodes.forget` follows its commit."""
-    device = device_tables.device
     connection.execute(delete(node).where(node.c.id == node_id))
     connection.execute(delete(lane).where(lane.c.node_id == node_id))
     connection.execute(delete(state).where(state.c.fleet_id == FLEET, state.c.scope == node_id))
-    connection.execute(delete(device).where(device.c.id == node_id))
+    connection.execute(delete(registered).where(registered.c.id == node_id))
     changes.drop_scope(connection, node_id)
     tell(connection, Deleted(node_id))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from sqlalchemy import Connection, delete, select
 
 from skerry.core.credentials import secret_hash
@@ -13,16 +12,8 @@ from skerry.kit.errors import Refused
 from skerry.wire.sync import Enrol
 
 
-@dataclass(frozen=True)
-class Reserved:
-    """What a token makes of whoever shows it."""
-
-    id: str
-    name: str
-
-
-def reservation(connection: Connection, request: Enrol) -> Reserved | None:
-    """The device that the request's token was made for; None: any node may come with it.
+def as_reserved(connection: Connection, request: Enrol) -> Enrol:
+    """The request under the name and id that its token was made for; as it is where any node may come with the token.
 
     Raises Refused when the name is kept for another token, or the id belongs to a device that is out of service.
     """
@@ -31,7 +22,7 @@ def reservation(connection: Connection, request: Enrol) -> Reserved | None:
     found = connection.execute(query.where(its.token_hash == secret_hash(request.token))).first()
     if found is not None and not found.decision:
         _check_unused(connection, found.id, request)
-        return Reserved(found.id, found.name)
+        return msgspec.structs.replace(request, name=found.name, former_id=found.id)
     kept = connection.execute(query.where(its.name == request.name, its.decision == "")).first()
     if kept is not None and kept.id != request.former_id:
         raise Refused(
@@ -44,7 +35,7 @@ def reservation(connection: Connection, request: Enrol) -> Reserved | None:
             f"cannot enrol node «{request.name}» again: device {request.former_id} was decommissioned, which is for ever. "
             "Enrol it as a new one, in an empty data directory; the token can still be used."
         )
-    return None
+    return request
 
 
 def _check_unused(connection: Connection, device_id: str, request: Enrol) -> None:

@@ -116,6 +116,16 @@ class Workloads:
         """
         await self._do(lambda connection: self._abort(connection, name, by))
 
+    async def hear_of(self, change: Callable[[Connection], Set[str]]) -> None:
+        """Makes a change of what workloads need; those that it returns are written to their nodes again."""
+
+        def work(connection: Connection) -> _Outcome[None]:
+            users = change(connection)
+            held = read_workloads(connection)
+            return _Outcome(None, self._carry_out(connection, held, [], Origin(""), users))
+
+        await self._do(work)
+
     async def list(self, name: str | None = None) -> builtins.list[WorkloadView]:
         """All workloads, or the one of this name (else NotFound).
 
@@ -184,7 +194,7 @@ class Workloads:
         if (now.spec, now.restarts) == (going.before, going.restarts):
             raise Refused(
                 f"cannot abort the update of workload «{name}»: its spec is what it was before. "
-                "It is on its way back already, or a model has changed: apply that as it was."
+                "It is on its way back already, or a model or secret is another: make that what it was."
             )
         steps = plan(_specs(held), [going.before], prune=False)
         check_uses([going.before], read_models(connection))

@@ -1,4 +1,4 @@
-"""What the process that is nothing but a hub sets up for itself."""
+"""What a process that is nothing but a hub sets up for itself before it serves."""
 
 from __future__ import annotations
 
