@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.command_line import CommandLine
-from tests.installation import Hub, Installation, Node, free_port, installation, sleeper
+from tests.installation import BY_SECRET, Hub, Installation, Node, installation, sleeper
 
 from skerry.testing.waiting import eventually
 from skerry.wire.devices import DeviceDetail
@@ -19,6 +20,7 @@ from skerry.wire.records import PublishedRecord
 pytestmark = pytest.mark.timeout(180)
 
 CANARY = "canary-5c1f0e"
+SCRIPT = Path(__file__).parents[2] / "infra" / "scripts" / "manage_edge_device.sh"
 
 
 async def device(hub: Hub, name: str = "n1") -> DeviceDetail:
@@ -107,7 +109,7 @@ async def test_a_device_that_is_online_sends_everything_before_it_erases_itself(
 async def enrol_anew(site: Installation, node: Node, shell: CommandLine) -> None:
     """The machine, as a new device of the same name, with a new token."""
     token = await shell.run("device", "provision", "n1")
-    words = ("node", "enroll", "--hub", site.hub.url, "--data-dir", str(node.directory))
+    words = ("node", "enroll", "--hub", site.hub.nodes_url, "--data-dir", str(node.directory))
     back = await shell.run(*words, stdin=token.out.encode())
     assert "this is now node «n1»" in back.out, back.err
     await node.start()
@@ -189,27 +191,69 @@ async def test_whenever_it_is_killed_it_goes_on_erasing_itself(tidy_dir: Path, s
 
 
 @pytest.mark.guarantee("G9")
-async def test_a_device_with_a_certificate_is_told_by_the_key_that_it_proves(
-    tidy_dir: Path,
-) -> None:
-    settings = f"nodes:\n  listen: 127.0.0.1:{free_port()}\n"
-    async with installation(tidy_dir, settings) as site:
-        shell = CommandLine(site)
-        made = json.loads((await shell.run("device", "provision", "n1", "-o", "json")).out)
-        address = made["address"]
-        assert address.startswith("https://")
-        node = site.node(url=address)
-        words = ("node", "enroll", "--hub", address, "--data-dir", str(node.directory))
-        enrolled = await shell.run(*words, stdin=made["token"].encode())
-        assert enrolled.code == 0, enrolled.err
-        await node.start()
-        await eventually(partial(is_in, site.hub, "active"), "it is active")
+async def test_a_device_without_a_certificate_is_told_by_its_secret(tidy_dir: Path) -> None:
+    async with installation(tidy_dir, BY_SECRET) as site:
+        node = await site.started(sleeper("feeder"))
         await node.kill()
-        await shell.run("device", "decommission", "n1", "--now")
+        gone = await CommandLine(site).run("device", "decommission", "n1", "--now")
+        assert gone.code == 0, gone.err
         await node.start()
         assert await ended(node) == 0, node.log.read_text()
         await eventually(partial(is_erased, site.hub), "the hub has the certificate of erasure")
         assert left_in(node) == {"decommissioned.json", "node.lock"}
+
+
+async def script(site: Installation, *words: str, hub: str = "") -> tuple[int, str]:
+    """The documented script: its exit code, and what it printed."""
+    environment = {
+        "PATH": f"{site.directory}/bin:{os.environ['PATH']}",
+        "SKERRY_HUB": hub or site.hub.url,
+        "SKERRY_TOKEN_FILE": str(site.hub.directory / "admin.token"),
+        "IP_ADDRESS": "10.0.0.7",
+        "SSH_USER": "pi",
+    }
+    process = await asyncio.create_subprocess_exec(
+        str(SCRIPT), *words, env=environment, cwd=site.directory,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    return process.returncode or 0, out.decode()
+
+
+async def test_the_documented_script(tidy_dir: Path) -> None:
+    async with installation(tidy_dir) as site:
+        ssh = site.directory / "bin" / "ssh"
+        ssh.parent.mkdir()
+        ssh.write_text(f"#!/bin/sh\ntouch {site.directory}/ssh-was-run\n")
+        ssh.chmod(0o755)
+        for words in ((), ("restart",), ("restart", "")):
+            code, out = await script(site, *words)
+            assert (code, "Actions: provision, update, restart, decommission" in out) == (1, True)
+        code, out = await script(site, "explode", "n1")
+        assert (code, out.startswith("Unknown action: explode")) == (1, True)
+        code, out = await script(site, "restart", "../nodes")
+        assert (code, "Not a device's id" in out) == (1, True)
+        code, out = await script(site, "restart", "nobody")
+        assert (code, "404" in out) == (1, True), out
+        code, out = await script(site, "decommission", "n1", hub="http://127.0.0.1:1")
+        assert (code, "Cannot reach the hub" in out) == (1, True), out
+
+        code, out = await script(site, "provision", "n1")
+        assert code == 0, out
+        token = site.directory / "n1.token"
+        assert token.stat().st_mode & 0o777 == 0o600
+        shell, node = CommandLine(site), site.node()
+        words = ("node", "enroll", "--hub", site.hub.nodes_url, "--data-dir", str(node.directory))
+        enrolled = await shell.run(*words, stdin=token.read_bytes())
+        assert enrolled.code == 0, enrolled.err
+        await node.start()
+        await eventually(partial(is_in, site.hub, "active"), "it is active")
         found = await device(site.hub)
-        assert found.erasure is not None
-        assert any(key.endswith("trust/node.pem") for key in found.erasure.erased.keys)
+        assert (found.ip_address, found.ssh_user) == ("10.0.0.7", "pi")
+        code, out = await script(site, "update", "n1")
+        assert (code, "409" in out) == (1, True), out
+        for action in ("restart", "decommission"):
+            code, out = await script(site, action, "n1")
+            assert (code, f"Action {action} completed" in out) == (0, True), out
+        assert await ended(node) == 0
+        assert not (site.directory / "ssh-was-run").exists()
