@@ -23,6 +23,9 @@ from skerry.testing.waiting import eventually
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.guarantee("G10")]
 
+IN_CLEAR = "nodes: {method: secret}\n"
+"""Without certificates, so that the wire can be read."""
+
 ON = "encryption: {storage: {enabled: true}}\n"
 _FRAME = b"\x28\xb5\x2f\xfd"
 
@@ -91,7 +94,7 @@ async def command(*words: str) -> str:
 async def test_a_secret_stands_nowhere_but_with_its_workload(
     short_dir: Path, *, encrypted: bool
 ) -> None:
-    async with installation(short_dir, ON if encrypted else "") as site:
+    async with installation(short_dir, IN_CLEAR + (ON if encrypted else "")) as site:
         async with Wire(site.hub.port) as wire:
             node = site.node(url=f"http://127.0.0.1:{wire.port}")
             node.options += ["--set", "encryption.storage.enabled=true"] if encrypted else []
@@ -112,7 +115,7 @@ async def test_a_secret_stands_nowhere_but_with_its_workload(
             options = ["--data-dir", str(node.directory)]
             await command("node", "backup", str(short_dir / "node.backup"), *options)
             hub = ["--data-dir", str(site.hub.directory)]
-            config = ["--config", str(short_dir / "hub.yaml")] if encrypted else []
+            config = ["--config", str(short_dir / "hub.yaml")]
             await command("hub", "backup", str(short_dir / "hub.backup"), *hub, *config)
             shown = await command(
                 "secret",

@@ -16,6 +16,7 @@ COMMANDS = {
     "apply": "apply",
     "diff": "apply",
     "delete": "change",
+    "revoke": "change",
     "restart": "change",
     "history": "change",
     "rollback": "change",

@@ -31,7 +31,7 @@ from skerry.hub.api.secrets import secret_routes
 from skerry.hub.api.signing_in import Signing, signing_in_routes
 from skerry.hub.api.standing import StandingRequests
 from skerry.hub.api.stick import stick_routes
-from skerry.hub.api.trust import elsewhere_routes, trust_routes
+from skerry.hub.api.trust import elsewhere_routes, root_routes, trust_routes
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
@@ -151,6 +151,7 @@ def _of_people() -> list[Router]:
     return [
         device_routes(),
         people_routes(),
+        root_routes(),
         secret_routes(),
         record_routes(),
         blob_routes(),

@@ -13,7 +13,7 @@ import platform
 import random
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import skerry
 from skerry.core.stream_rules import Rules
@@ -46,7 +46,6 @@ from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import SHOWN_EVERY, Hearing
-from skerry.hub.http_protocol import Listener
 from skerry.hub.link import Links
 from skerry.hub.maintenance import build_schedule, make_data_dir, safe_of, start
 from skerry.hub.nodes_listener import NodesListener, open_listener
@@ -73,17 +72,19 @@ from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.enrolment_rate import EnrolmentRate
 from skerry.hub.trust.people import People
+from skerry.hub.trust.people_tls import PeopleTls
 from skerry.hub.trust.standing import Standing
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
     Keepalive,
     WebServer,
     address_of,
-    configure,
     limits_of,
     listen,
     listen_for_nodes,
+    serve_people,
 )
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
@@ -136,18 +137,18 @@ async def serve(
         try:
             if store.keys is not None:
                 encryption.tell(store.keys.status())
-            address = address_of(listener)
+            secure = PeopleTls.of(settings.tls, clock)
+            address = address_of(listener, "https" if secure else "http")
             nodes = await open_listener(settings, bound, store, clock) if bound else None
-            features, retention = await _build(settings, store, clock, address, nodes)
+            features, retention = await _build(settings, store, clock, address, nodes, secure)
             for_people, for_nodes = limits_of(settings, limits)
             nodes_app = build_nodes_app(features) if nodes else None
-            config = configure(build_app(features, nodes_app), keepalive, Listener(for_people))
-            servers: list[tuple[WebServer, socket.socket]] = [
-                (WebServer(config, address, ready), listener)
-            ]
+            server = serve_people(
+                build_app(features, nodes_app), address, keepalive, for_people, secure, ready
+            )
+            servers = [(server, listener)]
             if nodes is not None and nodes_app is not None:
-                server = nodes.server(nodes_app, keepalive, for_nodes)
-                servers.insert(0, (server, nodes.socket))
+                servers.insert(0, (nodes.server(nodes_app, keepalive, for_nodes), nodes.socket))
             await features.peers.join()
             await retention.prepare(clock.wall_ns())
             await features.backups.look()
@@ -171,6 +172,7 @@ async def _build(
     clock: Clock,
     address: str,
     listener: NodesListener | None = None,
+    secure: PeopleTls | None = None,
 ) -> tuple[Features, Retention]:
     links, changes, leases, safe = Links(), Changes(), Leases(store), safe_of(settings)
     assignments = Assignments(clock, safe)
@@ -180,15 +182,14 @@ async def _build(
     blobs, file_blobs = (open_blobs(settings, kind, store) for kind in ("blobs", "files"))
     arrivals, models = Arrivals(store, file_blobs, clock), Models(store, blobs, clock)
     rollouts = Rollouts(store, assignments, clock, links.notify, nodes.last_seen)
-    workloads = Workloads(
-        store, assignments, rollouts, clock, links.notify, nodes.last_seen, models=models
-    )
+    workloads = Workloads(store, assignments, rollouts, clock, links.notify, nodes.last_seen, models=models)  # fmt: skip
     query, templates = RecordQuery(store), Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
     people = People.of(store, clock, token, settings.access_control)
     told = listener.address if listener else settings.address or address
-    peers = Peers(store, settings.address or address, told, token)
-    enrolling = Enrolling(nodes, listener.authority if listener else None, told)
+    authority, rate = listener.authority if listener else None, settings.nodes.rate
+    enrolling = Enrolling(nodes, authority, told, EnrolmentRate(rate, clock))
+    peers = Peers(store, settings.address or address, told, token, enrolling.root)
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
     readers, ingest = Readers(links.notify_rows), Ingest(lambda: store.facts.index_key)
@@ -197,12 +198,12 @@ async def _build(
     receiver = Receiver(store, ingest, nodes, links.notify, readers.changed, declarations)
     epochs = Epochs(store, assignments, links.notify)
     feed, row_feed = Feed(store, epochs, clock), RowFeed(store, epochs, readers, clock)
-    may_rotate = functools.partial(leases.hold, "keys", LEASE)
-    rotation = Rotation(store, clock, may_rotate, [blobs, file_blobs])
+    rotation = Rotation(store, clock, functools.partial(leases.hold, "keys", LEASE), [blobs, file_blobs])  # fmt: skip
     backups = build_schedule(settings, store, leases, clock)
     own_edits, audit = OwnEdits(store, clock, readers.changed, declarations), AuditLog(store, clock)
+    names = [*(settings.hosts or "").split(","), *(secure.names if secure else ())]
     signing = _signing(
-        settings, people, token, None if listener else nodes, retiring.order_for, audit=audit, store=store, clock=clock
+        names, people, token, None if listener else nodes, retiring.order_for, audit=audit, store=store, clock=clock
     )  # fmt: skip
     features = Features(
         store=store, nodes=nodes, enrolling=enrolling, tokens=tokens, devices=devices, retiring=retiring,
@@ -228,7 +229,7 @@ async def _build(
 
 
 def _signing(
-    settings: HubSettings,
+    names: Iterable[str],
     people: People,
     token: str,
     nodes: Nodes | None,
@@ -238,7 +239,7 @@ def _signing(
     store: HubStore,
     clock: Clock,
 ) -> Signing:
-    hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
+    hosts = own_hosts(platform.node(), *names)
     authenticator = Authenticator(
         FLEET, token, nodes, people.api_tokens, people.sessions, hosts, order_for
     )
@@ -315,7 +316,7 @@ async def _run(
         features.auditing.follow(tasks, chance)
         features.standing.follow(tasks, chance)
         if nodes is not None:
-            nodes.follow(tasks, chance)
+            nodes.follow(features, tasks, chance)
         features.rotation.follow(tasks, chance)
         if features.store.shared:
             _with_peers(tasks, features, chance)

@@ -224,7 +224,7 @@ class Runtime(Protocol):
 
 
 class NotKnown(Refused):
-    """The hub does not know this node (any more), or its secret is wrong."""
+    """The hub does not know this node (any more), or not what it shows."""
 
 
 class OutOfService(NotKnown):

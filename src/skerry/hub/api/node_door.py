@@ -21,14 +21,12 @@ from skerry.hub.api.auth import (
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.http_protocol import PEER
 from skerry.hub.trust.certificates import Peer
-from skerry.kit.clock import NS, Clock, iso
+from skerry.hub.trust.roots import RENEWABLE
+from skerry.kit.clock import Clock, iso
 from skerry.wire.devices import WipeOrder
 
 OrderFor = Callable[[str, str], Awaitable[WipeOrder | None]]
 """What a device that is out of service is told, by its id and the hash of its key."""
-
-RENEWABLE = 90 * 86_400 * NS
-"""For so long after its certificate's end a node may renew it: devices are switched off over a winter."""
 
 
 class NodeDoor:

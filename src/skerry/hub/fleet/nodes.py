@@ -18,26 +18,28 @@ from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from skerry.core.credentials import secret_hash
 from skerry.core.names import name_fault
+from skerry.core.roles import Role
 from skerry.hub.fleet.agents import Agent, Agents
-from skerry.hub.fleet.assignments import Assignments, read_labels, read_workloads
+from skerry.hub.fleet.assignments import Assignments, read_labels, read_nodes, read_workloads
 from skerry.hub.fleet.controller import Node
 from skerry.hub.fleet.device_history import note_change
 from skerry.hub.fleet.labels import check_labels, read_given, stored_given, stored_labels
 from skerry.hub.fleet.node_keys import Issue, Issued, NodeKeys
+from skerry.hub.fleet.removal import remove
 from skerry.hub.fleet.reservations import as_reserved
+from skerry.hub.fleet.sight import EVERYTHING, Sight, seen_by
 from skerry.hub.fleet.tokens import Device, redeem
 from skerry.hub.fleet.views import node_views
-from skerry.hub.store import changes, locks
+from skerry.hub.store import locks
 from skerry.hub.store.bodies import Bodies
-from skerry.hub.store.device_tables import device as registered
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.notices import Deleted, Rekeyed, Revoked, tell
-from skerry.hub.store.tables import FLEET, lane, node, state
+from skerry.hub.store.notices import Rekeyed, Revoked, tell
+from skerry.hub.store.tables import FLEET, node
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError
 from skerry.kit.ids import uuid7
@@ -120,6 +122,7 @@ class Nodes:
         known = await self._store.write(lambda connection: self._enrol(connection, request, issue))
         self._hashes[known.id] = request.secret_hash
         self.keys.known[known.id] = known.issued.key_hash if known.issued else ""
+        self.keys.trust[known.id] = known.issued.trust if known.issued else 0
         for each in known.news:
             self._notify(each)
         certificate = known.issued.certificate if known.issued else ""
@@ -153,6 +156,12 @@ class Nodes:
         now = self._clock.wall_ns()
         views = await self._store.read(lambda connection: node_views(connection, seen, now))
         return [msgspec.structs.replace(view, problem=self._problem(view.id)) for view in views]
+
+    async def sight(self, role: Role | None) -> Sight:
+        """What of the nodes somebody of this role sees now; labels change."""
+        if role is None or not role.scoped:
+            return EVERYTHING
+        return seen_by(role, await self._store.read(read_nodes))
 
     async def find(self, name: str) -> str | None:
         """The id of the node of this name or id, or None."""
@@ -325,6 +334,7 @@ class Nodes:
             **(issued.row() if issued else {"key_hash": ""}),
         }
         row["labels"] = stored_labels(bodies, node_id, labels)
+        row["trust_number"] = issued.trust if issued else 0
         row["given_labels"] = stored_given(bodies, node_id, given)
         connection.execute(update(node).where(node.c.id == node_id).values(row))
         tell(connection, Rekeyed(node_id))
@@ -386,13 +396,3 @@ def _delete(connection: Connection, name: str) -> NodeDeleted:
     desired = read_workloads(connection)
     pinned = [each for each, item in desired.items() if item.spec.on.node == name]
     return NodeDeleted(node_id, name, pinned)
-
-
-def remove(connection: Connection, node_id: str) -> None:
-    """Forgets a node, within the caller's transaction, which holds the fleet's lock. `Nodes.forget` follows its commit."""
-    connection.execute(delete(node).where(node.c.id == node_id))
-    connection.execute(delete(lane).where(lane.c.node_id == node_id))
-    connection.execute(delete(state).where(state.c.fleet_id == FLEET, state.c.scope == node_id))
-    connection.execute(delete(registered).where(registered.c.id == node_id))
-    changes.drop_scope(connection, node_id)
-    tell(connection, Deleted(node_id))

@@ -21,7 +21,8 @@ from skerry.core.credentials import secret_hash
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.commands import Commands, any_open, read_commands
 from skerry.hub.fleet.device_views import device_views, find_device
-from skerry.hub.fleet.nodes import Nodes, remove
+from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.removal import remove
 from skerry.hub.fleet.reservations import new_row, void_token
 from skerry.hub.fleet.views import heard
 from skerry.hub.store import locks

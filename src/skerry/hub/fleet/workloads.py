@@ -17,6 +17,7 @@ from skerry.hub.fleet.assignments import Assignments, Desired, read_nodes, read_
 from skerry.hub.fleet.controller import Step, check_dependencies, check_on_nodes, places, plan
 from skerry.hub.fleet.models import Models, check_uses, plan_models, read_models, write_models
 from skerry.hub.fleet.rollouts import Rollouts, under_way, update_views
+from skerry.hub.fleet.sight import EVERYTHING, Sight
 from skerry.hub.fleet.versions import Origin, earlier, read_versions, write_version
 from skerry.hub.fleet.views import assignment_views, find, workload_views
 from skerry.hub.store import changes, locks
@@ -137,6 +138,12 @@ class Workloads:
                 workload_views(connection, seen, now, name), update_views(connection, seen, now)
             )
         )
+
+    async def seen(self, sight: Sight, name: str | None = None) -> builtins.list[WorkloadView]:
+        """As `list`, of what is seen."""
+        if sight is EVERYTHING:
+            return await self.list(name)
+        return sight.workloads(await self.list(), name)
 
     async def assignments(
         self, workload: str | None = None, node: str | None = None

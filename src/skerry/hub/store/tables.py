@@ -282,6 +282,7 @@ hub_process = Table(
     Column("id", Text, primary_key=True),  # HubStore.origin
     Column("address", Text, nullable=False),
     Column("nodes_address", Text, nullable=False, server_default=""),  # where nodes reach it
+    Column("root", Integer, nullable=False, server_default="0"),  # trust_root.number that its own certificate hangs on
     Column("token_hash", Text, nullable=False),  # of the administrator's token, which must be one for all
     Column("seen_at", BigInteger, nullable=False),
 )  # fmt: skip

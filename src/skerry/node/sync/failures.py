@@ -97,7 +97,7 @@ def judge(answer: Answer, what: str, hub: str) -> SkerryError:
         return OutOfService(f"cannot {what}: {words}", order, hub)
     if status in {401, 403}:
         return NotKnown(
-            f"cannot {what}: hub {hub} does not know this node or its secret is wrong "
+            f"cannot {what}: hub {hub} does not know this node or what it shows "
             f"({words or f'it answered {status}'}). Enrol it again: skerry node enroll --again"
         )
     if not words:
