@@ -155,7 +155,10 @@ class Nodes:
         seen = dict(self._seen)
         now = self._clock.wall_ns()
         views = await self._store.read(lambda connection: node_views(connection, seen, now))
-        return [msgspec.structs.replace(view, problem=self._problem(view.id)) for view in views]
+        return [
+            msgspec.structs.replace(view, problem=self._problem(view.id) or view.problem)
+            for view in views
+        ]
 
     async def sight(self, role: Role | None) -> Sight:
         """What of the nodes somebody of this role sees now; labels change."""
@@ -247,10 +250,8 @@ class Nodes:
         if not rows:
             return
         # Never backwards: it may have been heard of later by another process.
-        statement = update(node).where(
-            node.c.id == bindparam("node"), node.c.last_seen < bindparam("at")
-        )
-        statement = statement.values(last_seen=bindparam("at"))
+        its = (node.c.id == bindparam("node"), node.c.last_seen < bindparam("at"))
+        statement = update(node).where(*its).values(last_seen=bindparam("at"))
         try:
             await self._store.write(lambda connection: connection.execute(statement, rows))
         except SkerryError:
