@@ -16,12 +16,14 @@ from skerry.wire.access import (
 )
 from skerry.wire.audit import AcceptNodeLog, AuditPush, SignedHead
 from skerry.wire.codec import encode
+from skerry.wire.devices import ErasureReport
 from skerry.wire.people import Apply, Rollback, TokenRequest
 from skerry.wire.secret_views import SecretPut
 from skerry.wire.sync import Enrol, Hello, Pull
 
 BODIES = {
     ("POST", "/enrol/v1"): Enrol("no-such-token", "b", {}, "0.1.0", "0" * 64),
+    ("POST", "/enrol/v1/erased"): ErasureReport("no-such-device", "{}", "0" * 64),
     ("POST", "/sync/v1/hello"): Hello((1, 1), "incarnation-1", "0.1.0", "boot-1"),
     ("POST", "/sync/v1/push"): Pushes().records("keep", [("a", 1, 1)]),
     ("POST", "/sync/v1/pull"): Pull(None, ""),
@@ -66,6 +68,13 @@ ROUTES = {
     ("POST", "/api/v1/trust/rotate"): "admin",
     ("POST", "/api/v1/trust/finish"): "admin",
     ("GET", "/api/v1/nodes/{node:str}/logs/{workload:str}"): LOOKING,
+    ("POST", "/enrol/v1/erased"): EVERYBODY,
+    ("GET", "/api/devices"): LOOKING,
+    ("GET", "/api/devices/{name:str}"): LOOKING,
+    ("POST", "/api/devices/{name:str}/provision"): "admin",
+    ("POST", "/api/devices/{name:str}/update"): "admin",
+    ("POST", "/api/devices/{name:str}/restart"): "operator admin",
+    ("DELETE", "/api/devices/{name:str}"): "admin",
     ("POST", "/api/v1/tokens"): "admin",
     ("POST", "/api/v1/login-codes"): "monitor operator admin",
     ("POST", "/api/v1/access/tokens"): "admin",
@@ -143,6 +152,9 @@ ROUTES = {
 
 # Of those for administrators alone, the ones that need «configure»; the others need «write».
 CONFIGURING = {
+    ("POST", "/api/devices/{name:str}/provision"),
+    ("POST", "/api/devices/{name:str}/update"),
+    ("DELETE", "/api/devices/{name:str}"),
     ("DELETE", "/api/v1/nodes/{name:str}"),
     ("POST", "/api/v1/tokens"),
     ("POST", "/api/v1/access/tokens"),

@@ -27,6 +27,7 @@ COMMANDS = {
     "publish": "here",
     "subscribe": "here",
     "node": "node",
+    "device": "device",
     "image": "image",
     "model": "model",
     "secret": "secret",

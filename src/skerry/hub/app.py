@@ -14,6 +14,7 @@ from skerry.hub.api.auth import Authenticator, Door
 from skerry.hub.api.blobs import blob_routes
 from skerry.hub.api.bodies import ZstdBodies
 from skerry.hub.api.dependencies import given, resolve_one_by_one
+from skerry.hub.api.devices import device_routes
 from skerry.hub.api.entities import entity_routes
 from skerry.hub.api.files import file_routes
 from skerry.hub.api.headers import PeopleHeaders
@@ -44,8 +45,10 @@ from skerry.hub.data.storage import Storage
 from skerry.hub.enrolling import Enrolling
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
+from skerry.hub.fleet.devices import Devices
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.retiring import Retiring
 from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.tokens import Tokens
@@ -86,6 +89,8 @@ class Features:
     nodes: Nodes
     enrolling: Enrolling
     tokens: Tokens
+    devices: Devices
+    retiring: Retiring
     workloads: Workloads
     models: Models
     secrets: Secrets
@@ -140,13 +145,14 @@ def build_app(features: Features, nodes_app: Litestar | None = None) -> Litestar
 
 def build_nodes_app(features: Features) -> Litestar:
     """The application of the listener for nodes, where they show certificates."""
-    door = NodeDoor(FLEET, features.nodes, features.clock)
+    door = NodeDoor(FLEET, features.nodes, features.clock, features.retiring.order_for_key)
     health = Router("/", route_handlers=[healthz])
     return _app(features, door, [node_routes(), trust_routes(), health])
 
 
 def _of_people() -> list[Router]:
     return [
+        device_routes(),
         people_routes(),
         root_routes(),
         secret_routes(),

@@ -18,12 +18,14 @@ import sys
 from collections.abc import AsyncIterator
 from functools import partial
 
+import msgspec
+
 from skerry import __version__
 from skerry.core.stream_rules import Rules
 from skerry.kit.clock import BUILD_TIME_NS, Clock
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.service_manager import prove_life
-from skerry.kit.tasks import Guard, supervised
+from skerry.kit.tasks import Guard, Tasks, supervised
 from skerry.node.api.sites import LocalApi
 from skerry.node.contracts.native import NativeContract
 from skerry.node.data.publish import Publisher, clock_quality
@@ -49,6 +51,7 @@ from skerry.node.on_demand import (
     script_models,
     shared_on_demand,
 )
+from skerry.node.retirement import Ended
 from skerry.node.safekeeping import build_safekeeping, recover_from_backups
 from skerry.node.secret_wiring import NodeSecrets, build_secrets
 from skerry.node.services import Endpoints, Node, Sweeps
@@ -93,10 +96,27 @@ MEND_EVERY = 5.0
 SKEW_THAT_IS_SUSPECT = 60.0
 
 
-async def run(settings: NodeSettings, host: Host, *, suspect: str = "", kek: bytes = b"") -> None:
+class Finished(msgspec.Struct, frozen=True):
+    """Why the agent has ended, and what the next one opens its keys with."""
+
+    how: Ended
+    kek: bytes
+
+    def __repr__(self) -> str:
+        return f"Finished({self.how})"
+
+
+async def run(
+    settings: NodeSettings,
+    host: Host,
+    *,
+    suspect: str = "",
+    kek: bytes = b"",
+    retiring: bool = False,
+) -> Finished:
     """Runs the node until it is told to stop. The service manager is told when the admin socket answers.
 
-    `suspect` says why the database is not to be trusted; `kek` is what the agent before this one opened its keys with. Raises Refused (another process has the directory),
+    `retiring`: only until what runs here has ended, and without its hub. `suspect` says why the database is not to be trusted; `kek` is what the agent before this one opened its keys with. Raises Refused (another process has the directory),
     StateTooNew, InvalidInput, and StoreDamaged when the node must begin anew.
     """
     stop = _stop_signals()
@@ -126,28 +146,33 @@ async def run(settings: NodeSettings, host: Host, *, suspect: str = "", kek: byt
         await node.restore()
         node.desired.follow(tasks)
         _ = tasks.start(node.secrets.introduce(), name="introduction")
-        tasks.forever(node.supervisor.run(), name="workloads")
-        tasks.forever(node.groups.run(), name="worker groups")
-        tasks.forever(node.named.run(), name="models that scripts name")
-        tasks.forever(node.sync.run(), name="sync")
+        _follow_parts(node, tasks)
+        node.follow_hub(tasks, retiring=retiring)
         sweep(node, host, tasks)
         tasks.forever(_mend(node, host), name="sockets")
-        node.limits.follow(tasks)
-        node.keys.follow(tasks)
-        node.safekeeping.follow(tasks)
         _ = tasks.start(prove_life(host.manager, host.clock, node.lives), name="watchdog")
         damaged = node.safekeeping.watch
-        await _first(stop, node.stopped, damaged.found)
+        await _first(stop, node.departure.stopped, damaged.found)
         log.info("the node stops")
-        if not damaged.found.is_set():
+        if not damaged.found.is_set() and node.departure.how != "restart":
             host.manager.stops()
         await node.api.stop()
         await node.audit.stops()
         tasks.cancel()
     await node.runtime.close()
-    if damaged.damage is not None and not stop.is_set() and not node.stopped.is_set():
+    if damaged.damage is not None and not stop.is_set() and not node.departure.stopped.is_set():
         damaged.damage.kek = store.encryption.kek
         raise damaged.damage
+    return Finished("stopped" if stop.is_set() else node.departure.how, store.encryption.kek)
+
+
+def _follow_parts(node: Node, tasks: Tasks) -> None:
+    tasks.forever(node.supervisor.run(), name="workloads")
+    tasks.forever(node.groups.run(), name="worker groups")
+    tasks.forever(node.named.run(), name="models that scripts name")
+    node.limits.follow(tasks)
+    node.keys.follow(tasks)
+    node.safekeeping.follow(tasks)
 
 
 def _build(

@@ -21,6 +21,7 @@ from skerry.wire.trust import TrustBundle
 from skerry.wire.workload import Allow, ContainerSpec, Exit, Resources
 
 if TYPE_CHECKING:
+    from skerry.wire.devices import WipeOrder
     from skerry.wire.shared import (
         Buckets,
         BucketsReply,
@@ -226,10 +227,19 @@ class NotKnown(Refused):
     """The hub does not know this node (any more), or not what it shows."""
 
 
+class OutOfService(NotKnown):
+    """The hub at `hub` says that this device was decommissioned, and that it must erase itself."""
+
+    def __init__(self, words: str, order: WipeOrder, hub: str) -> None:
+        super().__init__(words)
+        self.order = order
+        self.hub = hub
+
+
 class Uplink(Protocol):
     """The way to the hub. Every call raises Transient when no answer came, Refused or InvalidInput when one did.
 
-    NotKnown is the refusal that no later try will change.
+    NotKnown is the refusal that no later try will change; as an answer to hello, OutOfService is one.
     """
 
     async def hello(self, hello: Hello) -> HelloReply: ...
