@@ -25,6 +25,7 @@ from skerry.hub.api.row_ids import EscapedSlashes
 from skerry.hub.api.schema import document
 from skerry.hub.api.sessions import LoginCodes, Sessions
 from skerry.hub.api.stick import stick_routes
+from skerry.hub.api.tunnels import tunnel_routes
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
@@ -59,6 +60,7 @@ from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.tunnels import Tunnels
 from skerry.kit.clock import Clock
 from skerry.wire.codec import MAX_BODY
 
@@ -92,6 +94,7 @@ class Features:
     links: Links
     peers: Peers
     tails: Tails
+    tunnels: Tunnels
     hearing: Hearing
     leases: Leases
     backups: Schedule
@@ -121,6 +124,7 @@ def build_app(features: Features) -> Litestar:
             key_routes(),
             access_routes(),
             audit_routes(),
+            tunnel_routes(),
             entity_routes(),
             page_routes(),
         ],

@@ -72,6 +72,7 @@ from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.tunnels import TunnelLimits, Tunnels
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
     Keepalive,
@@ -226,6 +227,7 @@ async def _build(
         rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits),
         model_rows=ModelRows(store, own_edits),
         links=links, peers=peers, tails=Tails(links, peers, token),
+        tunnels=Tunnels(links, peers, token, TunnelLimits(settings.access.tunnel_idle, settings.access.tunnel_duration)),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers),
         leases=leases, backups=backups, rotation=rotation, changes=changes,
         board=Board(

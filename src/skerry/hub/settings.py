@@ -83,6 +83,13 @@ class SyncSection(msgspec.Struct, frozen=True):
     entities: dict[str, EntityWords] = {}
 
 
+class AccessSection(msgspec.Struct, frozen=True):
+    """Developer access: seconds after which tunnels end."""
+
+    tunnel_idle: float = 900.0
+    tunnel_duration: float = 43_200.0
+
+
 class HubSettings(msgspec.Struct, frozen=True):
     """Everything that can be set on a hub."""
 
@@ -97,6 +104,7 @@ class HubSettings(msgspec.Struct, frozen=True):
     storage: StorageSection = StorageSection()
     encryption: EncryptionSection = EncryptionSection()
     sync: SyncSection = SyncSection()
+    access: AccessSection = AccessSection()
     credentials: Path | None = None
     """Systemd's directory of credentials for this process."""
 
@@ -158,6 +166,10 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
         Setting("blobs.access_key", "text", None, "Name of the key; without one, what the machine's role gives."),
         Setting("blobs.secret_key_file", "path", None,
                 "File with the secret key on one line; nobody else may read it."),
+        Setting("access.tunnel_idle", "duration", 900.0,
+                "How long a tunnel to a node stays open while no byte moves.", unit="seconds", low=1, high=day),
+        Setting("access.tunnel_duration", "duration", day / 2,
+                "How long a tunnel to a node may last.", unit="seconds", low=1, high=30 * day),
         Setting("storage.database_apart", "boolean", default=False,
                 doc="PostgreSQL keeps the database on another disk than the one that backups go to. A hub cannot tell."),
         Setting("encryption.storage.key", "text", "file",

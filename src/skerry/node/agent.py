@@ -291,7 +291,7 @@ def _sync(
     connection = connect(
         way.uplink(account, counts=counts), stores, reachability, logs, host.clock, host.chance,
         pace=Pace.of(settings.sync), most=min(MAX_BYTES, turns.piece) if turns else MAX_BYTES,
-        counts=counts, tell=events.tell,
+        counts=counts, tell=events.tell, services=way.services,
     )  # fmt: skip
     return Sync(stores, reachability, connection, host.clock, host.chance, turns)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from skerry.kit.clock import Clock
+from skerry.node.access.set_up import is_set_up
 from skerry.node.hub_addresses import HubAccount
 from skerry.node.node_settings import NodeSettings, Proxies
 from skerry.node.store.state import NodeStore
@@ -20,6 +21,8 @@ from skerry.wire.local import LaneCounters
 from skerry.wire.sync import Lane
 
 if TYPE_CHECKING:
+    from skerry.node.ports import ChannelService
+    from skerry.node.sync.channels import Services
     from skerry.node.sync.turns import LinkTurns
     from skerry.wire.shared import Priority
 
@@ -27,7 +30,10 @@ CRITICAL_ONLY = "the settings say so (sync.network.critical_only)"
 
 
 class HubWay:
-    """`account` is None on a node without a hub; `turns` is None where nobody has to wait."""
+    """`account` is None on a node without a hub; `turns` is None where nobody has to wait.
+
+    `services` are those of the channels that the hub opens.
+    """
 
     def __init__(
         self,
@@ -35,7 +41,9 @@ class HubWay:
         account: HubAccount | None,
         proxies: Proxies,
         turns: LinkTurns | None,
+        services: Services | None = None,
     ) -> None:
+        self.services = services or {}
         self.session = session
         self.account = account
         self.proxies = proxies
@@ -69,7 +77,26 @@ def build_way(
     tell: Tell,
 ) -> HubWay:
     """The link as the settings want it; `tell` hears when most of a month's bytes are used."""
-    return HubWay(session, account, settings.proxies, _turns(settings, facts, clock, tell))
+    turns = _turns(settings, facts, clock, tell)
+    return HubWay(session, account, settings.proxies, turns, _services(settings, turns))
+
+
+def _services(settings: NodeSettings, turns: LinkTurns | None) -> Services:
+    access = settings.access
+
+    def held() -> str:
+        return turns.held if turns is not None and access.priority != "high" else ""
+
+    def allowed() -> set[int]:
+        ports = {int(port) for port in access.forward}
+        return ports | {access.ssh.port} if is_set_up(settings.data_dir) else ports
+
+    def tunnel() -> ChannelService:
+        from skerry.node.access.tunnel import Tunnels  # noqa: PLC0415 - most nodes serve none
+
+        return Tunnels(allowed, held).serve
+
+    return {"tunnel": tunnel}
 
 
 def _turns(settings: NodeSettings, facts: NodeStore, clock: Clock, tell: Tell) -> LinkTurns | None:
@@ -85,4 +112,4 @@ def _turns(settings: NodeSettings, facts: NodeStore, clock: Clock, tell: Tell) -
         return CRITICAL_ONLY if network.critical_only else metered.cause()
 
     month = Month(facts, network.monthly_cap, clock, tell)
-    return Turns(network.max_bandwidth, held, month, clock)
+    return Turns(network.max_bandwidth, held, month, clock, settings.access.priority)

@@ -162,6 +162,21 @@ class LogsSection(msgspec.Struct, frozen=True):
     level: str
 
 
+class SshSection(msgspec.Struct, frozen=True):
+    """SSH of this device, which the hub's authority opens once `skerry node ssh-setup` has run."""
+
+    port: int = 22
+    directory: Path | None = None
+
+
+class AccessSection(msgspec.Struct, frozen=True):
+    """What people reach on this device through the hub: ports of tunnels, and the class of their bytes on a limited link."""
+
+    ssh: SshSection = SshSection()
+    forward: list[str] = []
+    priority: Literal["high", "medium", "low"] = "high"
+
+
 class Proxies(msgspec.Struct, frozen=True):
     """Proxies by the scheme of what is asked for, and who is asked without: entries of NO_PROXY."""
 
@@ -204,6 +219,7 @@ class NodeSettings(msgspec.Struct, frozen=True):
     files: FilesSection
     encryption: EncryptionSection
     retention: RetentionSection = RetentionSection()
+    access: AccessSection = AccessSection()
     credentials: Path | None = None
     """Systemd's directory of credentials for this process."""
     engine_sockets: tuple[Path, ...] = ()

@@ -105,6 +105,18 @@ def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
         Setting("encryption.storage.key", "text", "file",
                 "Where the key of the data keys comes from: file, file:/PATH, passphrase:/PATH, credential:NAME, tpm or "
                 "tpm:sha256:7.", check=source_fault),
+        Setting("access.ssh.port", "integer", 22,
+                "Port of this device's sshd on 127.0.0.1: what «skerry ssh» reaches, once «skerry node ssh-setup» has run.",
+                low=1, high=65535),
+        Setting("access.ssh.directory", "path", None,
+                "Where sshd finds the hub's authority, the list of revoked certificates and its host certificate; by default "
+                "/etc/ssh/skerry."),
+        Setting("access.forward", "words", [],
+                "Other ports of 127.0.0.1 that people may reach through the hub (skerry port-forward), «[8080, 9000]».",
+                check=_ports_fault),
+        Setting("access.priority", "word", "high",
+                "Class of tunnels on a limited link; all but «high» are refused while only high priority goes.",
+                words=("high", "medium", "low")),
         Setting("logs.level", "text", "info", f"How much the node logs: {', '.join(LEVELS)}.",
                 check=_level_fault),
     )  # fmt: skip
@@ -277,6 +289,15 @@ def _users_fault(value: object) -> str | None:
     if found is None or not 100 <= int(found[1]) <= int(found[2]):
         return f"«{value}» is not a range of user numbers above 99: write for example 64000-64999"
     return None
+
+
+def _ports_fault(value: object) -> str | None:
+    wrong = [port for port in msgspec.convert(value, list[str]) if not _is_port(port)]
+    return f"«{wrong[0]}» is not a port from 1 to 65535" if wrong else None
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535
 
 
 def _level_fault(value: object) -> str | None:

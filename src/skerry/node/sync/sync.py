@@ -35,6 +35,7 @@ from skerry.wire.local import EntityStatus, LaneCounters, LaneStatus, PullCounte
 from skerry.wire.sync import RECORD_LANES, Lane, LanePoint
 
 if TYPE_CHECKING:
+    from skerry.node.sync.channels import Services
     from skerry.node.sync.turns import LinkTurns
 
 LINGER: dict[Lane, float] = {
@@ -95,10 +96,11 @@ def connect(  # noqa: PLR0913 - both ends, time, and how often
     most: int = MAX_BYTES,
     counts: Mapping[Lane, LaneCounters] | None = None,
     tell: Tell = untold,
+    services: Services | None = None,
 ) -> Connection:
     """Puts the parts together; nothing runs before `Sync.run`.
 
-    `most` is the size of a unit before compression. `counts` are those of `hub`; `tell` hears of what is parked.
+    `services` are those of channels, by their kind. `most` is the size of a unit before compression. `counts` are those of `hub`; `tell` hears of what is parked.
     """
     check = Bell()
     agent = Agent(random_token(), platform.node())
@@ -117,7 +119,9 @@ def connect(  # noqa: PLR0913 - both ends, time, and how often
     pull = PullLoop(hub, store, clock, chance, check, pace=pace, tell=tell)
     session = Session(hub, store, pushes, pull, clock, check, agent=agent)
     bells = Bells(check, pull.news, session.row_news)
-    live = LiveLink(hub, logs, reachability, clock, chance, bells, run=agent.run)
+    live = LiveLink(
+        hub, logs, reachability, clock, chance, bells, run=agent.run, services=services or {}
+    )
     link = Link(session, live, reachability, clock, chance, check)
     return Connection(link, session, pull, pushes, check)
 
