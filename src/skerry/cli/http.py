@@ -129,14 +129,35 @@ class Api:
         """A request whose answer says nothing but «done»."""
         await self._ask(method, path, body=b"" if body is None else encode(body))
 
-    async def text(self, path: str, query: Query | None = None) -> AsyncIterator[str]:
+    async def lines(
+        self, path: str, query: Query | None = None, body: object | None = None
+    ) -> AsyncIterator[str]:
+        """Whole lines of a text answer as they arrive; to `body`, sent by POST, if there is one."""
+        rest = ""
+        async for piece in self.text(path, query, body):
+            *lines, rest = (rest + piece).split("\n")
+            for line in lines:
+                yield line
+        if rest:
+            yield rest
+
+    async def text(
+        self, path: str, query: Query | None = None, body: object | None = None
+    ) -> AsyncIterator[str]:
         """Pieces of a text answer as they arrive: the first word of it in time, the rest for as long as it takes."""
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         timeout = aiohttp.ClientTimeout(connect=self._patience.connect)
+        method = "GET" if body is None else "POST"
+        data = None if body is None else encode(body)
         try:
             async with asyncio.timeout(self._patience.answer):
-                begun = await self._session.get(
-                    path, params=_written(query), timeout=timeout, allow_redirects=False
+                begun = await self._session.request(
+                    method,
+                    path,
+                    params=_written(query),
+                    data=data,
+                    timeout=timeout,
+                    allow_redirects=False,
                 )
             async with begun as answer:
                 await self._check(answer)

@@ -92,7 +92,7 @@ async def logs(  # noqa: PLR0913 - one parameter for each option
 async def print_log(session: Session, node: Api, workload: str, query: LogQuery) -> bool:
     """Prints what the node's admin socket answers. False: there was nothing."""
     source = _Source(node, f"/v1/logs/{quote(workload, safe='')}")
-    return await _Printer(session).copy(source.lines(query))
+    return await Printer(session).copy(source.lines(query))
 
 
 def _level(word: str) -> Level:
@@ -118,17 +118,12 @@ class _Source:
 
     async def lines(self, query: LogQuery) -> AsyncIterator[str]:
         """Whole lines as they come."""
-        rest = ""
         asked: Query = dict(query.arguments())
-        async for piece in self.api.text(self.path, asked):
-            *lines, rest = (rest + piece).split("\n")
-            for line in lines:
-                yield line
-        if rest:
-            yield rest
+        async for line in self.api.lines(self.path, asked):
+            yield line
 
 
-class _Printer:
+class Printer:
     """Prints the lines of one log, each behind `prefix`."""
 
     def __init__(self, session: Session, prefix: str = "") -> None:
@@ -175,8 +170,8 @@ class _AtHub:
     async def print_all(self, nodes: list[str]) -> bool:
         """One node's lines as they come; those of several by their time, or as they come when they are followed."""
         if len(nodes) == 1:
-            return await _Printer(self._session).copy(self._lines(nodes[0]))
-        printers = {node: _Printer(self._session, f"{node} | ") for node in nodes}
+            return await Printer(self._session).copy(self._lines(nodes[0]))
+        printers = {node: Printer(self._session, f"{node} | ") for node in nodes}
         if self._query.follow:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(printers[node].copy(self._told(node))) for node in nodes]

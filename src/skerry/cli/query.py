@@ -22,8 +22,9 @@ def register(app: typer.Typer) -> None:
 
 
 @remote
-async def query(
+async def query(  # noqa: PLR0913 - one parameter for each option
     session: Session,
+    *,
     name: Annotated[str, typer.Argument(help="The record's name; «*» matches anything: 'host.*'")],
     since: Annotated[
         str | None, typer.Option(help="10m or -10m (ten minutes ago), or an ISO time.")
@@ -33,6 +34,9 @@ async def query(
     ] = None,
     node: Annotated[str | None, typer.Option(help="Only this node's records.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 1000,
+    here: Annotated[
+        bool, typer.Option("--here", help="Ask the node here: what it still has, sent or not.")
+    ] = False,
 ) -> None:
     """Show records: timestamp, name, value and meta, the newest last."""
     start, end = parse_span(since, until, session.clock.wall_ns())
@@ -40,10 +44,11 @@ async def query(
 
     async def at_node(api: Api) -> Rows:
         if node is not None:
-            here = (await api.get("/v1/status", NodeStatus)).name
-            if here != node:
+            name_here = (await api.get("/v1/status", NodeStatus)).name
+            if name_here != node:
+                asked_hub = "" if here else "the hub cannot be reached, and "
                 raise Refused(
-                    f"cannot query node «{node}»: the hub cannot be reached, and the node here is «{here}»"
+                    f"cannot query node «{node}»: {asked_hub}the node here is «{name_here}»"
                 )
         return await api.get("/v1/records", Rows, asked)
 
@@ -51,7 +56,11 @@ async def query(
         by_column = {**asked, "node": node, "format": "columns"}
         return rows_of(await api.get("/api/v1/records", Columns, by_column))
 
-    rows = await session.hub_first(at_hub, at_node)
+    if here:
+        async with session.node() as api:
+            rows = await at_node(api)
+    else:
+        rows = await session.hub_first(at_hub, at_node)
     several = len({row.node for row in rows.rows}) > 1 or session.screen.form is Form.CSV
     hint = "" if "*" in name else f"; «*» stands for any characters: '{name}*'"
     session.screen.show(

@@ -18,6 +18,12 @@ def records_table(rows: Sequence[Row], *, with_node: bool, empty: str) -> Table:
     return Table(columns, [_line(row, with_node=with_node) for row in rows], rows, empty)
 
 
+def one_record(row: Row) -> str:
+    """One record as a line of text."""
+    parts = [row.timestamp, row.name, _value(row.value)]
+    return "  ".join([*parts, *(f"{key}={_value(value)}" for key, value in row.meta.items())])
+
+
 def left_out(damaged: int) -> str:
     """What people are told of an answer that is not whole."""
     return f"{damaged} records that match are damaged at the hub and left out; its log names them"

@@ -20,8 +20,11 @@ MAX_LABEL_TEXT = 63
 MAX_COMPONENT = 255
 """Bytes of a file's name on Linux."""
 
-SOURCES_OF_OUR_OWN = frozenset({"hub", "skerry"})
-"""Records of these sources are written by hub and node themselves; no workload may be called so."""
+CONSOLE = "console"
+"""The source of what somebody publishes at the device by hand."""
+
+SOURCES_OF_OUR_OWN = frozenset({"hub", "skerry", CONSOLE})
+"""Records of these sources are written by hub and node themselves, or by hand; no workload may be called so."""
 
 MAX_ROW_ID = 200
 """Characters."""

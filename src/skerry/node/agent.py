@@ -193,7 +193,7 @@ def _build(
     native = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
     supervisor = Supervisor(
         Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
-        desired, StoredStatuses(store.state), AllNeeds([containers, models, groups, named, quotas]),
+        desired, StoredStatuses(store.state, desired.foreground), AllNeeds([containers, models, groups, named, quotas]),
         Prober(get, seen, native.launch_for, runtime.execute, containers, clock), settings.runtime.max_memory_usage,
     )  # fmt: skip
     shipping = LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality)

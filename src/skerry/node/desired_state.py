@@ -12,6 +12,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.tasks import Tasks
 from skerry.node.store.state import NodeStore
+from skerry.node.workloads.foreground import ForegroundRuns
 from skerry.wire.codec import decode, encode
 from skerry.wire.local import LinkStatus
 from skerry.wire.workload import (
@@ -48,7 +49,7 @@ class LocalWishes(Protocol):
 
 
 class StoredDesired:
-    """The assignments of the store, with what this device adds, and the state of the link. `prepare` runs before new wishes are acted on.
+    """The assignments of the store, with what this device adds, and the state of the link; besides them what somebody runs here (`foreground`). `prepare` runs before new wishes are acted on.
 
     Each of `local` gets what the one before it made of an assignment.
     """
@@ -62,6 +63,7 @@ class StoredDesired:
         local: Sequence[LocalWishes],
     ) -> None:
         self._store = store
+        self.foreground = ForegroundRuns(clock)
         self._local = local
         self._link = link
         self._clock = clock
@@ -76,6 +78,7 @@ class StoredDesired:
         for source, name in (
             (self._store.assignments_changed, "assignments"),
             (self._link.changed, "link"),
+            (self.foreground.told, "foreground runs"),
             *((part.told, "local wishes") for part in self._local),
         ):
             tasks.forever(self._relay(source), name=f"follow {name}")
@@ -83,6 +86,7 @@ class StoredDesired:
     async def assignments(self) -> list[Assignment]:
         rows = await self._store.rows(ASSIGNMENT)
         wanted = [decode(row.body, Assignment, f"assignment «{row.id}»") for row in rows]
+        wanted += self.foreground.beside({wish.workload for wish in wanted})
         self._specs |= {assignment.workload: assignment.spec for assignment in wanted}
         await self._prepare(wanted)
         return [self._amended(assignment) for assignment in wanted]
@@ -151,12 +155,15 @@ class _Outage:
 
 
 class StoredStatuses:
-    """Statuses as rows of the store, from where sync takes them."""
+    """Statuses as rows of the store, from where sync takes them. What runs in the foreground is not the hub's."""
 
-    def __init__(self, store: NodeStore) -> None:
+    def __init__(self, store: NodeStore, foreground: ForegroundRuns) -> None:
         self._store = store
+        self._foreground = foreground
 
     async def report(self, status: WorkloadStatus) -> None:
+        if status.workload in self._foreground:
+            return
         await self._store.put(STATUS, status.workload, encode(status))
 
     async def forget(self, workload: str) -> None:

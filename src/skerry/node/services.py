@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from skerry import __version__
+from skerry.core.names import CONSOLE
 from skerry.kit.own_hosts import own_hosts
 from skerry.node.api.admin import admin_app, public_app
 from skerry.node.api.sites import Apps, LocalApi
-from skerry.node.api.workload import workload_app
+from skerry.node.api.workload import RowStream, workload_app
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.desired_state import StoredDesired
 from skerry.node.files.on_demand import FilesOnDemand
+from skerry.node.foreground_desk import ForegroundDesk, Tell
 from skerry.node.host import Host
 from skerry.node.identity import SECRET_FILE, Identity
 from skerry.node.keys import KeyRotation
@@ -64,7 +66,8 @@ from skerry.wire.local import (
     WorkerStatus,
 )
 from skerry.wire.models import ModelCache
-from skerry.wire.workload import Assignment
+from skerry.wire.records import Publish, Published
+from skerry.wire.workload import Assignment, WorkloadSpec
 
 if TYPE_CHECKING:
     from skerry.node.health.facts import Facts
@@ -156,15 +159,16 @@ class Node:
         self.shared = shared
         self.safekeeping = safekeeping
         self.stopped = asyncio.Event()
-        self.apps = Apps(
-            admin_app(self),
-            workload_app(workload_desk),
-            public_app(self, own_hosts(platform.node())),
-        )
+        self._desk = workload_desk
+        self.apps = self._apps()
         self.records = records
         self._host = host
         self._isolation = isolation
         self._started_at = host.clock.wall_ns()
+
+    def _apps(self) -> Apps:
+        public = public_app(self, own_hosts(platform.node()))
+        return Apps(admin_app(self), workload_app(self._desk), public)
 
     async def restore(self) -> None:
         """Takes up what the agent before this one has learnt."""
@@ -230,6 +234,16 @@ class Node:
 
     async def change_passphrase(self, wish: NewPassphrase) -> KeyStatus:
         return await self.keys.change_passphrase(wish.passphrase)
+
+    async def run(self, spec: WorkloadSpec, tell: Tell) -> None:
+        desk = ForegroundDesk(self.desired.foreground, self.supervisor, self.logs, self._host.clock)
+        await desk.run(spec, tell)
+
+    async def publish(self, request: Publish) -> Published:
+        return await self._desk.publish(CONSOLE, request)
+
+    def subscribe(self, name: str, kind: str | None, cursor: str | None) -> RowStream:
+        return self._desk.subscribe(name, kind, cursor)
 
     async def unlock(self, workload: str) -> Held:
         return Held((await self.supervisor.order_lock(workload, LockOrder(None))).locked_until)

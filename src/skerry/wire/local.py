@@ -296,6 +296,15 @@ class StopRequest(msgspec.Struct, frozen=True):
     workloads: bool = False
 
 
+class RunNews(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of the answer to `POST /v1/runs`: a new status, a line of output, or, at last, how the run `ended`, or why it was `lost`."""
+
+    status: WorkloadStatus | None = None
+    line: str | None = None
+    ended: WorkloadStatus | None = None
+    lost: str = ""
+
+
 class ImageLoad(msgspec.Struct, frozen=True):
     """Loads container images from a file of this machine, as `docker save` writes it."""
 

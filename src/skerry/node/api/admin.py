@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from skerry.node.api import web
@@ -13,8 +14,10 @@ from skerry.node.api.answers import (
     problems,
     stream_bytes,
     stream_lines,
+    tell_lines,
 )
-from skerry.node.api.workload import RecordReader, read_records
+from skerry.node.api.workload import RecordReader, RowStream, read_records, stream_rows
+from skerry.node.data.publish import read_publish
 from skerry.node.ports import LogSource
 from skerry.wire.codec import decode, encode
 from skerry.wire.local import (
@@ -25,6 +28,7 @@ from skerry.wire.local import (
     KeyStatus,
     NewPassphrase,
     NodeStatus,
+    RunNews,
     StopRequest,
     SyncStatus,
     WorkerOrder,
@@ -32,6 +36,8 @@ from skerry.wire.local import (
 )
 from skerry.wire.logs import read_log_query
 from skerry.wire.models import ModelCache
+from skerry.wire.records import Publish, Published
+from skerry.wire.workload import WorkloadSpec
 
 if TYPE_CHECKING:
     from skerry.wire.rounds import SyncLogPage, SyncRound
@@ -71,6 +77,16 @@ class AdminServices(Protocol):
     async def stop(self, request: StopRequest) -> None:
         """Begins to end the node; with `workloads`, returns when they have ended."""
         ...
+
+    async def run(self, spec: WorkloadSpec, tell: Callable[[RunNews], Awaitable[None]]) -> None:
+        """Runs a workload in the foreground; returns when it has ended. Raises InvalidInput or Refused."""
+        ...
+
+    async def publish(self, request: Publish) -> Published:
+        """As a workload does. Raises InvalidInput, StorageFull, Transient."""
+        ...
+
+    def subscribe(self, name: str, kind: str | None, cursor: str | None) -> RowStream: ...
 
     async def unlock(self, workload: str) -> Held:
         """A person lets updates through. Raises NotFound or Refused."""
@@ -156,7 +172,24 @@ def admin_app(services: AdminServices) -> web.Application:
     _add_keys(app, services)
     _add_stick(app, services)
     _add_workers(app, services)
+    _add_runs(app, services)
     return app
+
+
+def _add_runs(app: web.Application, services: AdminServices) -> None:
+    async def run(request: web.Request) -> web.StreamResponse:
+        spec = decode(await request.read(), WorkloadSpec, "workload to run")
+        return await tell_lines(request, partial(services.run, spec))
+
+    async def publish(request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.publish(read_publish(await request.read())))
+
+    async def subscribe(request: web.Request) -> web.StreamResponse:
+        return await stream_rows(services.subscribe, request)
+
+    app.router.add_post("/v1/runs", run)
+    app.router.add_post("/v1/publish", publish)
+    app.router.add_get("/v1/subscribe", subscribe)
 
 
 def _add_sync(app: web.Application, services: AdminServices) -> None:

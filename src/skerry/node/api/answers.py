@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from typing import TypeVar
 
 from aiohttp.typedefs import Middleware
 
@@ -12,6 +13,8 @@ from skerry.kit.own_hosts import is_own_host
 from skerry.node.api import web
 from skerry.wire.codec import encode
 from skerry.wire.people import Problem
+
+T = TypeVar("T")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -86,6 +89,21 @@ async def stream_lines(
         await response.write(f"{first}\n".encode())
         async for line in lines:
             await response.write(f"{line}\n".encode())
+    return response
+
+
+async def tell_lines(
+    request: web.Request, work: Callable[[Callable[[T], Awaitable[None]]], Awaitable[None]]
+) -> web.StreamResponse:
+    """Sends what `work` tells, each as a line of JSON. An error before the first gets its own status."""
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+
+    async def tell(news: T) -> None:
+        if not response.prepared:
+            await response.prepare(request)
+        await response.write(encode(news) + b"\n")
+
+    await work(tell)
     return response
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -104,11 +104,7 @@ def workload_app(services: WorkloadServices) -> web.Application:
         return json_answer(await services.put_file(sha256, request.content_length, body))
 
     async def subscribe(request: web.Request) -> web.StreamResponse:
-        query = request.query
-        rows = services.subscribe(query.get("name", "*"), query.get("kind"), query.get("cursor"))
-        return await stream_lines(
-            request, _lines(rows), "application/x-ndjson", {CURSOR: rows.cursor}
-        )
+        return await stream_rows(services.subscribe, request)
 
     async def records(request: web.Request) -> web.StreamResponse:
         return json_answer(await read_records(services, request))
@@ -144,6 +140,15 @@ def workload_app(services: WorkloadServices) -> web.Application:
     app.router.add_route("*", "/v1/entities/{entity}", entities)
     app.router.add_route("*", "/v1/entities/{entity}/{what}", entities)
     return app
+
+
+async def stream_rows(
+    subscribe: Callable[[str, str | None, str | None], RowStream], request: web.Request
+) -> web.StreamResponse:
+    """Rows as they are accepted, as the query string asks; begins with an empty line."""
+    query = request.query
+    rows = subscribe(query.get("name", "*"), query.get("kind"), query.get("cursor"))
+    return await stream_lines(request, _lines(rows), "application/x-ndjson", {CURSOR: rows.cursor})
 
 
 class RecordReader(Protocol):

@@ -95,6 +95,11 @@ class Supervisor:
             finally:
                 await self._needs.close()
 
+    @property
+    def news(self) -> Bell:
+        """Rings when a status may have changed."""
+        return self._board.news
+
     def statuses(self) -> list[WorkloadStatus]:
         """Every workload as it is now, by name; before the runtime has answered, as the store has it."""
         moment, board = self._tools.moment(), self._board
