@@ -45,6 +45,7 @@ ROUTES = {
     ("GET", "/api/v1/nodes"): LOOKING,
     ("DELETE", "/api/v1/nodes/{name:str}"): "admin",
     ("GET", "/api/v1/nodes/{node:str}/logs/{workload:str}"): LOOKING,
+    ("WS", "/api/v1/nodes/{node:str}/tunnel/{port:int}"): "operator admin",
     ("POST", "/api/v1/tokens"): "admin",
     ("POST", "/api/v1/login-codes"): "monitor operator admin",
     ("POST", "/api/v1/access/tokens"): "admin",
@@ -106,6 +107,7 @@ ROUTES = {
 def filled(path: str) -> str:
     for name, value in (
         ("{node:str}", "a"),
+        ("{port:int}", "22"),
         ("{workload:str}", "w"),
         ("{entity:str}", "recipe"),
         ("{id_:str}", "r"),
@@ -120,7 +122,7 @@ async def ask(client: Client, method: str, path: str, headers: dict[str, str]) -
     """The status; an endless stream is left after its head."""
     if method == "WS":
         try:
-            async with client.ws_connect(path, headers=headers):
+            async with client.ws_connect(filled(path), headers=headers):
                 return 101
         except aiohttp.WSServerHandshakeError as error:
             return error.status

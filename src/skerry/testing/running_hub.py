@@ -14,6 +14,7 @@ import aiohttp
 from skerry.core.credentials import random_secret, secret_hash
 from skerry.hub.server import serve
 from skerry.hub.settings import (
+    AccessSection,
     EncryptionSection,
     HubSettings,
     RetentionSection,
@@ -84,6 +85,7 @@ async def running_hub(  # noqa: PLR0913 - what a hub is set up with
     database: str | None = None,
     storage: StorageSection | None = None,
     encryption: StorageEncryption | None = None,
+    access: AccessSection | None = None,
 ) -> AsyncIterator[RunningHub]:
     """The hub runs within the block; on leaving it ends as on SIGTERM."""
     day = 86_400.0
@@ -96,6 +98,7 @@ async def running_hub(  # noqa: PLR0913 - what a hub is set up with
         hosts=hosts,
         storage=storage or StorageSection(),
         encryption=EncryptionSection(encryption or StorageEncryption()),
+        access=access or AccessSection(),
     )
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
