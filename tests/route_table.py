@@ -9,6 +9,7 @@ from tests.pushes import Pushes
 from skerry.wire.access import AccessTokenRequest
 from skerry.wire.codec import encode
 from skerry.wire.people import Apply, Rollback, TokenRequest
+from skerry.wire.ssh import SshCertificateRequest, SshNode, SshRevoke
 from skerry.wire.sync import Enrol, Hello, Pull
 
 BODIES = {
@@ -18,6 +19,9 @@ BODIES = {
     ("POST", "/sync/v1/pull"): Pull(None, ""),
     ("POST", "/api/v1/tokens"): TokenRequest(60.0),
     ("POST", "/api/v1/access/tokens"): AccessTokenRequest("w", "monitor"),
+    ("POST", "/api/v1/nodes/{node:str}/ssh-certificates"): SshCertificateRequest(""),
+    ("POST", "/api/v1/access/ssh/revoke"): SshRevoke(1),
+    ("POST", "/sync/v1/ssh"): SshNode("root", 22, "", "x"),
     ("PUT", "/api/v1/workloads"): Apply([]),
     ("POST", "/api/v1/workloads/{name:str}/rollback"): Rollback(),
 }
@@ -34,6 +38,7 @@ ROUTES = {
     ("POST", "/sync/v1/rows/pull"): "node",
     ("POST", "/sync/v1/rows/buckets"): "node",
     ("POST", "/sync/v1/rows/wanted"): "node",
+    ("POST", "/sync/v1/ssh"): "node",
     ("GET", "/sync/v1/models"): "node",
     ("GET", "/sync/v1/blobs/{sha256:str}"): "node",
     ("POST", "/sync/v1/files"): "node",
@@ -51,6 +56,9 @@ ROUTES = {
     ("POST", "/api/v1/access/tokens"): "admin",
     ("GET", "/api/v1/access/tokens"): "admin",
     ("DELETE", "/api/v1/access/tokens/{name:str}"): "admin",
+    ("POST", "/api/v1/nodes/{node:str}/ssh-certificates"): "operator admin",
+    ("GET", "/api/v1/access/ssh"): "admin",
+    ("POST", "/api/v1/access/ssh/revoke"): "admin",
     ("GET", "/api/v1/audit"): "admin",
     ("GET", "/api/v1/audit/head"): "admin",
     ("GET", "/api/v1/workloads"): LOOKING,

@@ -24,6 +24,7 @@ from skerry.hub.api.records import record_routes
 from skerry.hub.api.row_ids import EscapedSlashes
 from skerry.hub.api.schema import document
 from skerry.hub.api.sessions import LoginCodes, Sessions
+from skerry.hub.api.ssh import ssh_routes
 from skerry.hub.api.stick import stick_routes
 from skerry.hub.api.tunnels import tunnel_routes
 from skerry.hub.backups.schedule import Schedule
@@ -60,6 +61,7 @@ from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.ssh_authority import SshAuthority
 from skerry.hub.tunnels import Tunnels
 from skerry.kit.clock import Clock
 from skerry.wire.codec import MAX_BODY
@@ -95,6 +97,7 @@ class Features:
     peers: Peers
     tails: Tails
     tunnels: Tunnels
+    ssh_authority: SshAuthority
     hearing: Hearing
     leases: Leases
     backups: Schedule
@@ -125,6 +128,7 @@ def build_app(features: Features) -> Litestar:
             access_routes(),
             audit_routes(),
             tunnel_routes(),
+            ssh_routes(),
             entity_routes(),
             page_routes(),
         ],

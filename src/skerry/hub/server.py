@@ -72,6 +72,8 @@ from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.ssh_authority import SshAuthority
+from skerry.hub.trust.ssh_keys import SshKeys
 from skerry.hub.tunnels import TunnelLimits, Tunnels
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
@@ -224,10 +226,9 @@ async def _build(
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
         carrying=Carrying(store, receiver, arrivals, clock), feed=feed, row_feed=row_feed,
-        rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits),
-        model_rows=ModelRows(store, own_edits),
-        links=links, peers=peers, tails=Tails(links, peers, token),
-        tunnels=Tunnels(links, peers, token, TunnelLimits(settings.access.tunnel_idle, settings.access.tunnel_duration)),
+        rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits), model_rows=ModelRows(store, own_edits),
+        ssh_authority=_ssh_authority(settings, store, clock, links),
+        links=links, peers=peers, tails=Tails(links, peers, token), tunnels=_tunnels(settings, links, peers, token),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers),
         leases=leases, backups=backups, rotation=rotation, changes=changes,
         board=Board(
@@ -237,6 +238,18 @@ async def _build(
         api_tokens=api_tokens, sessions=sessions, login_codes=LoginCodes(store, clock), clock=clock,
     )  # fmt: skip
     return features, retention
+
+
+def _tunnels(settings: HubSettings, links: Links, peers: Peers, token: str) -> Tunnels:
+    limits = TunnelLimits(settings.access.tunnel_idle, settings.access.tunnel_duration)
+    return Tunnels(links, peers, token, limits)
+
+
+def _ssh_authority(
+    settings: HubSettings, store: HubStore, clock: Clock, links: Links
+) -> SshAuthority:
+    keys = SshKeys(settings.data_dir, store, clock, RealDisk())
+    return SshAuthority(store, keys, clock, links.notify)
 
 
 def _retention(settings: HubSettings, store: HubStore) -> Retention:

@@ -17,17 +17,17 @@ from skerry.hub.channel import Channel
 from skerry.hub.link import FIRST_ANSWER, Links
 from skerry.hub.peers import Peers
 from skerry.hub.tails import FORWARDED
-from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
+from skerry.kit.errors import Refused, Transient
 from skerry.wire.link import (
     LARGEST,
     Bytes,
     Close,
     End,
-    Opened,
-    from_frame,
-    from_text,
+    TunnelMessage,
+    refusal,
     to_frame,
     to_text,
+    tunnel_message,
 )
 
 _GONE = "cannot carry on: the hub that holds the node's link ended. Open the tunnel again."
@@ -138,7 +138,7 @@ class _Forwarded:
             raise Transient(_GONE) from error
 
     async def receive(self) -> bytes | None:
-        match await read_frame(self._socket):
+        match await _heard(self._socket):
             case Bytes(data=data):
                 return data
             case Close(_, words):
@@ -155,21 +155,10 @@ class _Forwarded:
         await self._session.close()
 
 
-async def read_frame(
-    socket: aiohttp.ClientWebSocketResponse,
-) -> Opened | Bytes | End | Close | None:
-    """The next message of a tunnel's WebSocket; None: it has ended without a word. Raises InvalidInput."""
+async def _heard(socket: aiohttp.ClientWebSocketResponse) -> TunnelMessage | None:
     frame = await socket.receive()
-    match frame.type:
-        case aiohttp.WSMsgType.BINARY:
-            return from_frame(frame.data)
-        case aiohttp.WSMsgType.TEXT:
-            message = from_text(frame.data)
-            if isinstance(message, Opened | End | Close):
-                return message
-            raise InvalidInput("cannot read a tunnel's message: it has no meaning there")
-        case _:
-            return None
+    said = frame.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}
+    return tunnel_message(frame.data if said else None)
 
 
 async def _forward(path: str, token: str) -> _Forwarded:
@@ -182,7 +171,7 @@ async def _forward(path: str, token: str) -> _Forwarded:
             async with asyncio.timeout(2 * FIRST_ANSWER):
                 socket = await session.ws_connect(path, max_msg_size=2 * LARGEST)
                 unless_opened.push_async_callback(socket.close)
-                answer = await read_frame(socket)
+                answer = await _heard(socket)
         except (aiohttp.ClientError, OSError) as error:
             raise Transient(
                 "cannot reach the hub that holds the node's link. Try again in a few seconds."
@@ -192,16 +181,3 @@ async def _forward(path: str, token: str) -> _Forwarded:
             raise refused
         unless_opened.pop_all()
     return _Forwarded(session, socket)
-
-
-def refusal(answer: Opened | Bytes | End | Close | None) -> SkerryError | None:
-    """Why a tunnel was not opened, by the first message about it; None: it is open."""
-    match answer:
-        case Opened():
-            return None
-        case Close(_, words):
-            return Refused(words or "cannot open a tunnel: the hub closed it")
-        case _:
-            return Transient(
-                "cannot open a tunnel: the hub closed the connection. Its log may say why."
-            )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from skerry.kit.clock import Clock
-from skerry.node.access.set_up import is_set_up
+from skerry.node.access.set_up import read_set_up
 from skerry.node.hub_addresses import HubAccount
 from skerry.node.node_settings import NodeSettings, Proxies
 from skerry.node.store.state import NodeStore
@@ -88,8 +88,9 @@ def _services(settings: NodeSettings, turns: LinkTurns | None) -> Services:
         return turns.held if turns is not None and access.priority != "high" else ""
 
     def allowed() -> set[int]:
+        set_up = read_set_up(settings.data_dir)
         ports = {int(port) for port in access.forward}
-        return ports | {access.ssh.port} if is_set_up(settings.data_dir) else ports
+        return ports if set_up is None else ports | {set_up.port}
 
     def tunnel() -> ChannelService:
         from skerry.node.access.tunnel import Tunnels  # noqa: PLC0415 - most nodes serve none

@@ -162,17 +162,13 @@ class LogsSection(msgspec.Struct, frozen=True):
     level: str
 
 
-class SshSection(msgspec.Struct, frozen=True):
-    """SSH of this device, which the hub's authority opens once `skerry node ssh-setup` has run."""
-
-    port: int = 22
-    directory: Path | None = None
-
-
 class AccessSection(msgspec.Struct, frozen=True):
-    """What people reach on this device through the hub: ports of tunnels, and the class of their bytes on a limited link."""
+    """What people reach on this device through the hub: ports of tunnels, and the class of their bytes on a limited link.
 
-    ssh: SshSection = SshSection()
+    `ssh_directory` has sshd's configuration.
+    """
+
+    ssh_directory: Path = Path("/etc/ssh")
     forward: list[str] = []
     priority: Literal["high", "medium", "low"] = "high"
 

@@ -20,6 +20,7 @@ import msgspec
 from skerry import __version__
 from skerry.core.names import CONSOLE
 from skerry.kit.own_hosts import own_hosts
+from skerry.kit.tasks import Tasks
 from skerry.node.api.admin import admin_app, public_app
 from skerry.node.api.sites import Apps, LocalApi
 from skerry.node.api.workload import RowStream, workload_app
@@ -35,6 +36,7 @@ from skerry.node.limiting import NodeLimits
 from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
+from skerry.node.on_demand import SshOnDemand
 from skerry.node.ports import LogSource
 from skerry.node.safekeeping import Safekeeping
 from skerry.node.shared_on_demand import SharedOnDemand
@@ -134,6 +136,7 @@ class Node:
         keys: KeyRotation,
         carrying: Callable[[], Carrying],
         shared: SharedOnDemand,
+        ssh_trust: SshOnDemand,
         host: Host,
         safekeeping: Safekeeping,
     ) -> None:
@@ -157,6 +160,7 @@ class Node:
         self.keys = keys
         self._carrying = carrying
         self.shared = shared
+        self.ssh_trust = ssh_trust
         self.safekeeping = safekeeping
         self.stopped = asyncio.Event()
         self._desk = workload_desk
@@ -174,6 +178,13 @@ class Node:
         """Takes up what the agent before this one has learnt."""
         await self.named.restore()
         await self.shared.restore()
+
+    def follow(self, tasks: Tasks) -> None:
+        """What watches over the node runs for as long as the tasks."""
+        self.limits.follow(tasks)
+        self.keys.follow(tasks)
+        self.safekeeping.follow(tasks)
+        tasks.forever(self.ssh_trust.run(), name="SSH")
 
     async def status(self) -> NodeStatus:
         from skerry.node.health.checks import problems  # noqa: PLC0415 - only when somebody asks

@@ -45,7 +45,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
     """Every setting of the node, its own and the documented ones."""
-    return (*_own(home, root=root, host=host), *documented("node"))
+    return (*_own(home, root=root, host=host), *_access(), *documented("node"))
 
 
 def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
@@ -105,20 +105,21 @@ def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
         Setting("encryption.storage.key", "text", "file",
                 "Where the key of the data keys comes from: file, file:/PATH, passphrase:/PATH, credential:NAME, tpm or "
                 "tpm:sha256:7.", check=source_fault),
-        Setting("access.ssh.port", "integer", 22,
-                "Port of this device's sshd on 127.0.0.1: what «skerry ssh» reaches, once «skerry node ssh-setup» has run.",
-                low=1, high=65535),
-        Setting("access.ssh.directory", "path", None,
-                "Where sshd finds the hub's authority, the list of revoked certificates and its host certificate; by default "
-                "/etc/ssh/skerry."),
+        Setting("logs.level", "text", "info", f"How much the node logs: {', '.join(LEVELS)}.",
+                check=_level_fault),
+    )  # fmt: skip
+
+
+def _access() -> tuple[Setting, ...]:
+    return (
+        Setting("access.ssh_directory", "path", Path("/etc/ssh"),
+                "Directory of sshd's configuration, where «skerry node ssh-setup» writes what makes it trust the hub."),
         Setting("access.forward", "words", [],
                 "Other ports of 127.0.0.1 that people may reach through the hub (skerry port-forward), «[8080, 9000]».",
                 check=_ports_fault),
         Setting("access.priority", "word", "high",
                 "Class of tunnels on a limited link; all but «high» are refused while only high priority goes.",
                 words=("high", "medium", "low")),
-        Setting("logs.level", "text", "info", f"How much the node logs: {', '.join(LEVELS)}.",
-                check=_level_fault),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import struct
 
 import msgspec
 
-from skerry.kit.errors import InvalidInput
+from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
 from skerry.wire.codec import decode, encode
 
 WINDOW = 256 * 1024
@@ -127,3 +127,30 @@ def from_text(text: str | bytes) -> Told:
     """Raises InvalidInput when the frame is no message."""
     data = text.encode() if isinstance(text, str) else text
     return decode(data, Told, "link message")  # type: ignore[arg-type]  # a union of tagged structs is a type to msgspec
+
+
+TunnelMessage = Opened | Bytes | End | Close
+"""What one says of a tunnel to whoever it is for."""
+
+
+def tunnel_message(frame: str | bytes | None) -> TunnelMessage | None:
+    """The frame of a tunnel's own WebSocket; None: it has ended without a word. Raises InvalidInput."""
+    if frame is None:
+        return None
+    message = from_frame(frame) if isinstance(frame, bytes) else from_text(frame)
+    if isinstance(message, TunnelMessage):
+        return message
+    raise InvalidInput("cannot read a tunnel's message: it has no meaning there")
+
+
+def refusal(answer: TunnelMessage | None) -> SkerryError | None:
+    """Why a tunnel was not opened, by the first message about it; None: it is open."""
+    match answer:
+        case Opened():
+            return None
+        case Close(_, words):
+            return Refused(words or "cannot open a tunnel: the hub closed it")
+        case _:
+            return Transient(
+                "cannot open a tunnel: the hub closed the connection. Its log may say why."
+            )

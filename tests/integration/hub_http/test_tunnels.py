@@ -34,13 +34,17 @@ async def test_bytes_go_both_ways_and_each_side_may_end_first(
     hub: RunningHub, node: EnrolledNode, client: Client
 ) -> None:
     sent = bytes(number % 251 for number in range(MUCH))
-    async with serving(echo) as port, linked(hub, node, [port]):
-        async with opened(client, hub.person, port) as person, asyncio.TaskGroup() as group:
-            _ = group.create_task(person.send(sent))
-            assert await person.read(MUCH) == sent
-            await person.end()
-            assert await person.rest() == b"over"
-            assert person.words == ""
+    async with (
+        serving(echo) as port,
+        linked(hub, node, [port]),
+        opened(client, hub.person, port) as person,
+        asyncio.TaskGroup() as group,
+    ):
+        _ = group.create_task(person.send(sent))
+        assert await person.read(MUCH) == sent
+        await person.end()
+        assert await person.rest() == b"over"
+        assert person.words == ""
 
 
 async def test_the_node_says_why_there_is_no_tunnel(
@@ -162,13 +166,16 @@ async def test_a_tunnel_ends_when_its_person_may_no_more(
 async def test_a_tunnel_ends_with_its_node(
     hub: RunningHub, node: EnrolledNode, client: Client
 ) -> None:
-    async with serving(echo) as port, linked(hub, node, [port]):
-        async with opened(client, hub.person, port) as person:
-            async with client.delete("/api/v1/nodes/a", headers=hub.person) as response:
-                assert response.status == 200
-            assert await person.rest() == b""
-            assert person.words
-            assert "the link to the node was cut" in person.words
+    async with (
+        serving(echo) as port,
+        linked(hub, node, [port]),
+        opened(client, hub.person, port) as person,
+    ):
+        async with client.delete("/api/v1/nodes/a", headers=hub.person) as response:
+            assert response.status == 200
+        assert await person.rest() == b""
+        assert person.words
+        assert "the link to the node was cut" in person.words
 
 
 @pytest.mark.parametrize(
@@ -209,12 +216,15 @@ async def test_the_audit_log_tells_who_when_where_and_how_much(
     hub: RunningHub, node: EnrolledNode, client: Client
 ) -> None:
     ann = await hub.access_token("ann", "operator")
-    async with serving(echo) as port, linked(hub, node, [port]):
-        async with opened(client, ann, port) as person:
-            await person.send(b"12345")
-            assert await person.read(5) == b"12345"
-            await person.end()
-            _ = await person.rest()
+    async with (
+        serving(echo) as port,
+        linked(hub, node, [port]),
+        opened(client, ann, port) as person,
+    ):
+        await person.send(b"12345")
+        assert await person.read(5) == b"12345"
+        await person.end()
+        _ = await person.rest()
     found: list[tuple[str, str, str]] = []
 
     async def entered() -> bool:

@@ -8,21 +8,24 @@ import msgspec
 
 from skerry.kit.disk import Disk
 from skerry.kit.errors import InvalidInput
-from skerry.wire.codec import decode, encode
 
 FILE_NAME = "ssh.json"
+
+SET_UP_SEEN_EVERY = 3.0
+"""Seconds after which a running agent notices a set-up, or that it was undone."""
 
 
 class SetUp(msgspec.Struct, frozen=True):
     """`user` is the account that certificates open, `directory` where sshd finds what the agent keeps for it.
 
-    `host_key` is the public key of sshd, `limited` the command that people get who may only look.
+    `port` and `pid_file` are sshd's, `host_key` is its public key, `limited` the command that people get who may only look.
     """
 
     user: str
-    directory: str
-    drop_in: str
+    port: int
+    directory: Path
     host_key: str
+    pid_file: Path
     limited: str
 
 
@@ -39,11 +42,18 @@ def read_set_up(data_dir: Path) -> SetUp | None:
     except FileNotFoundError:
         return None
     try:
-        return decode(data, SetUp, str(path))
-    except InvalidInput as error:
-        raise InvalidInput(f"{error}. Run «skerry node ssh-setup» again.") from error
+        return msgspec.json.decode(data, type=SetUp, dec_hook=lambda kind, text: kind(text))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"cannot read {path}: {error}. Run «skerry node ssh-setup» again."
+        ) from error
 
 
 def write_set_up(data_dir: Path, set_up: SetUp, disk: Disk) -> None:
     """Keeps it; the agent goes by it from now on."""
-    disk.write_atomic("ssh-set-up.write", data_dir / FILE_NAME, encode(set_up), mode=0o644)
+    disk.write_atomic(
+        "ssh-set-up.write",
+        data_dir / FILE_NAME,
+        msgspec.json.encode(set_up, enc_hook=str),
+        mode=0o644,
+    )
