@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import typer
 
+from skerry.cli import access_ssh
 from skerry.cli.output import Cell, Table, ago, word
 from skerry.cli.session import Session, remote
 from skerry.kit.clock import NS, iso
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     token.command("revoke")(revoke)
     group = typer.Typer(help="Who may do what at the hub.", no_args_is_help=True)
     group.add_typer(token, name="token")
+    access_ssh.register(group)
     app.add_typer(group, name="access")
 
 

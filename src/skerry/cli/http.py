@@ -278,7 +278,7 @@ class Api:
 async def hub_api(url: str, token_file: Path) -> AsyncIterator[Api]:
     """The hub at `url`, as whoever has the token. Raises Unreachable when the token cannot be read."""
     what = f"the hub at {url}"
-    token = _read_token(token_file, what)
+    token = read_token(token_file, what)
     async with _session(
         url, aiohttp.TCPConnector(), {"Authorization": f"Bearer {token}"}
     ) as session:
@@ -333,7 +333,8 @@ def _session(
     )
 
 
-def _read_token(path: Path, what: str) -> str:
+def read_token(path: Path, what: str) -> str:
+    """The token in a file, for `what`. Raises Unreachable when it cannot be read, InvalidInput when it is none."""
     try:
         with path.open("rb") as file:
             token = file.read(_MAX_TOKEN).decode("ascii", errors="replace").strip()
