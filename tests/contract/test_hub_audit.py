@@ -11,10 +11,11 @@ from sqlalchemy.exc import DBAPIError
 from tests.hub_rig import HubRig
 
 from skerry.core.audit_chain import GENESIS, follow
+from skerry.core.audit_entries import Deed, shown
 from skerry.hub.store import locks
 from skerry.hub.store.engine import insert, parse_url, writer_engine
 from skerry.hub.store.tables import FLEET, audit
-from skerry.hub.trust.audit import AuditLog, Deed, shown
+from skerry.hub.trust.audit import AuditLog
 from skerry.kit.errors import InvalidInput
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.audit import AuditHead

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skerry.hub.trust.refusals import FIRST_WINDOW, LONGEST_WINDOW, Refusals
+from skerry.core.refusals import FIRST_WINDOW, LONGEST_WINDOW, Refusals
 
 
 def test_the_first_is_told_and_equal_ones_are_counted() -> None:

@@ -1,12 +1,10 @@
-"""`skerry audit list|verify`: who did what at the hub, and whether that is still all of it. See docs/operate/audit.md.
+"""`skerry audit list|verify`: who did what at the hub or a node, and whether that is still all of it. See docs/operate/audit.md.
 
-`verify` trusts no hub: it hashes the entries itself and compares them with the head that it kept the last time.
+`verify` trusts nobody: it hashes the entries itself and compares them with the head that it kept the last time.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -14,26 +12,34 @@ from urllib.parse import quote
 import msgspec
 import typer
 
+from skerry.cli import audit_sources
+from skerry.cli.audit_sources import AT_ONCE, Pages, Source
 from skerry.cli.output import Cell, Table, ago, number, word
 from skerry.cli.session import Session, remote
 from skerry.cli.times import parse_time
 from skerry.core.audit_chain import GENESIS, Finding, cut_short, follow
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, InvalidInput
-from skerry.wire.audit import AuditHead, AuditHeadReply, AuditPage, AuditRow
+from skerry.wire.audit import AuditHead, AuditHeadReply, AuditRow
 from skerry.wire.codec import decode, encode
 
-_PATH = "/api/v1/audit"
-_AT_ONCE = 1000
 _DAMAGED = "skerry audit verify --anew takes what is there for right, from now on; docs/operate/audit.md says what it may mean"
 
-Pages = Callable[[int], Awaitable[AuditPage]]
-"""The entries after a number."""
+NodeOption = Annotated[
+    str | None,
+    typer.Option("--node", metavar="NAME", help="The log of this node, as its hub has it."),
+]
+HereOption = Annotated[
+    bool,
+    typer.Option(
+        "--here", help="The log of the node on this machine, from its database; nobody is asked."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command group."""
-    group = typer.Typer(help="Who did what at the hub.", no_args_is_help=True)
+    group = typer.Typer(help="Who did what at the hub, and at its nodes.", no_args_is_help=True)
     group.command("list")(list_entries)
     group.command("verify")(verify)
     app.add_typer(group, name="audit")
@@ -46,22 +52,44 @@ async def list_entries(
         str | None, typer.Option(help="Only what was entered since then: 1h, or ISO-8601.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many entries, the newest.")] = 100,
+    node: NodeOption = None,
+    here: HereOption = False,
 ) -> None:
-    """List what people did at the hub, and what was refused, the newest last."""
+    """List what people did at the hub or a node, and what was refused, the newest last."""
     start = parse_time(since, session.clock.wall_ns()) if since else None
-    async with session.hub() as hub:
-        top = (await hub.get(f"{_PATH}/head", AuditHeadReply)).head.seq
-        rows: list[AuditRow] = []
-        while top > 0 and len(rows) < limit:
-            after = max(0, top - min(_AT_ONCE, limit))
-            page = await hub.get(f"{_PATH}?after={after}&limit={top - after}", AuditPage)
-            part = [row for row in page.entries if row.entry.seq <= top]
-            wanted = [row for row in part if start is None or row.entry.at >= start]
-            rows = wanted + rows
-            if len(wanted) < len(part):
-                break
-            top = after
+    async with _source(session, node, here).opened as pages:
+        rows = await _newest(pages, start, limit)
     session.screen.show(entries_table(rows[-limit:], session.clock.wall_ns()))
+
+
+async def _newest(pages: Pages, start: int | None, limit: int) -> list[AuditRow]:
+    """The last entries, from the end backwards: those that come meanwhile are not among them."""
+    top = (await pages(0, 1)).head.seq
+    rows: list[AuditRow] = []
+    while top > 0 and len(rows) < limit:
+        after = max(0, top - min(AT_ONCE, limit))
+        part = [row for row in (await pages(after, top - after)).entries if row.entry.seq <= top]
+        wanted = [row for row in part if start is None or row.entry.at >= start]
+        rows = wanted + rows
+        if len(wanted) < len(part):
+            break
+        top = after
+    return rows
+
+
+def _source(session: Session, node: str | None, here: bool, database: str | None = None) -> Source:
+    given = [
+        option
+        for option, value in (("--node", node), ("--here", here), ("--database", database))
+        if value
+    ]
+    if len(given) > 1:
+        raise InvalidInput(f"cannot read two logs at a time: leave out {given[0]} or {given[1]}")
+    if node:
+        return audit_sources.of_node(session, node)
+    if database:
+        return audit_sources.in_database(database)
+    return audit_sources.here(session) if here else audit_sources.at_hub(session)
 
 
 def entries_table(rows: list[AuditRow], now: int) -> Table:
@@ -105,12 +133,15 @@ async def verify(
     anew: Annotated[
         bool, typer.Option("--anew", help="Compare with no earlier head; keep what is found.")
     ] = False,
+    node: NodeOption = None,
+    here: HereOption = False,
 ) -> None:
     """Check that the audit log is whole, and that what was there the last time still is."""
-    where, opened = _by_hub(session) if database is None else _by_database(database)
+    source = _source(session, node, here, database)
+    where = source.where
     kept_in = head or state_file(Path.home(), where)
     before = None if anew else read_head(kept_in)
-    async with opened as pages:
+    async with source.opened as pages:
         now, finding = await walk(pages, before)
     if finding is not None:
         raise Corrupt(
@@ -129,7 +160,7 @@ async def walk(
     pages: Pages, before: AuditHeadReply | None
 ) -> tuple[AuditHeadReply, Finding | None]:
     """How far the log goes, and what is wrong with it up to the head that it had at the beginning."""
-    page = await pages(0)
+    page = await pages(0, AT_ONCE)
     hub_id, until, head = page.hub_id, page.head, GENESIS
     if before is not None and before.hub_id != hub_id:
         words = f"it is the log of hub {hub_id:.40}, and was that of {before.hub_id:.40}"
@@ -141,7 +172,7 @@ async def walk(
         head = AuditHead(page.entries[-1].entry.seq, page.entries[-1].hash)
         if head.seq >= until.seq:
             break
-        page = await pages(head.seq)
+        page = await pages(head.seq, AT_ONCE)
     reached = AuditHeadReply(hub_id, head)
     return reached, finding or cut_short(head, known) or cut_short(head, until)
 
@@ -169,32 +200,3 @@ def _keep(path: Path, head: AuditHeadReply) -> None:
         RealDisk().write_atomic("audit.head", path, data + b"\n")
     except OSError as error:
         raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
-
-
-def _by_hub(session: Session) -> tuple[str, contextlib.AbstractAsyncContextManager[Pages]]:
-    @contextlib.asynccontextmanager
-    async def opened() -> AsyncIterator[Pages]:
-        async with session.hub() as hub:
-            yield lambda after: hub.get(f"{_PATH}?after={after}&limit={_AT_ONCE}", AuditPage)
-
-    return session.target.hub, opened()
-
-
-def _by_database(url: str) -> tuple[str, contextlib.AbstractAsyncContextManager[Pages]]:
-    from skerry.hub.store.engine import parse_url, reading
-    from skerry.hub.trust.audit import page_of
-
-    address = parse_url(url)
-    if address.get_backend_name() == "sqlite" and not Path(address.database or "").is_file():
-        raise InvalidInput(f"cannot read {address}: there is no such file")
-
-    @contextlib.asynccontextmanager
-    async def opened() -> AsyncIterator[Pages]:
-        with reading(address) as connection:
-
-            async def pages(after: int) -> AuditPage:
-                return page_of(connection, after, _AT_ONCE)
-
-            yield pages
-
-    return str(address), opened()

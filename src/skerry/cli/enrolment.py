@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import skerry
+from skerry.core.setting_values import without_password
+from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, Refused
+from skerry.node.audit.left_outside import entered
 from skerry.node.identity import Identity
 from skerry.node.node_settings import NodeSettings
 from skerry.node.sync.enrol import enrol
@@ -28,13 +31,18 @@ async def enrol_here(
     except OSError as error:
         raise Refused(f"cannot make directory {settings.data_dir}: {error.strerror}") from error
     request = Enrol(token.strip(), settings.name, settings.labels, skerry.__version__, "")
-    async with open_session(ca_file=settings.hub.ca_file) as session:
-        return await enrol(
-            session,
-            hub_url,
-            request,
-            settings.data_dir,
-            RealDisk(),
-            again=again,
-            proxies=settings.proxies,
-        )
+    disk = RealDisk()
+    detail = f"at {without_password(hub_url)}{', again' if again else ''}"
+    with entered(settings.data_dir, disk, SystemClock(), "enrol_node", detail) as say:
+        async with open_session(ca_file=settings.hub.ca_file) as session:
+            identity = await enrol(
+                session,
+                hub_url,
+                request,
+                settings.data_dir,
+                disk,
+                again=again,
+                proxies=settings.proxies,
+            )
+        say(f"{detail}, as «{identity.name}» ({identity.node_id})")
+    return identity

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from skerry.cli import conflicts, sync_rounds
@@ -68,10 +70,16 @@ def sync_table(status: SyncStatus, now_ns: int) -> Table:
 
 
 @remote
-async def doctor(session: Session) -> None:
+async def doctor(
+    session: Session,
+    *,
+    security: Annotated[
+        bool, typer.Option("--security", help="What is weak here, instead of what is broken.")
+    ] = False,
+) -> None:
     """Check the node here; every finding says what to do. Ends with 1 when a check failed."""
     async with session.node() as node:
-        checks = await examined(node)
+        checks = await examined(node, "/v1/security" if security else "/v1/doctor")
     session.screen.show(
         Table(
             ("CHECK", "OUTCOME", "FOUND", "WHAT TO DO"),
@@ -83,10 +91,10 @@ async def doctor(session: Session) -> None:
         raise typer.Exit(FAILED)
 
 
-async def examined(node: Api) -> list[CheckResult]:
+async def examined(node: Api, path: str = "/v1/doctor") -> list[CheckResult]:
     """What the node finds, or why it says nothing: one that is frozen is known before its checks get their time."""
     try:
         await node.get("/v1/status", NodeStatus)
-        return (await node.patient(CHECKS_SECONDS).get("/v1/doctor", Doctor)).checks
+        return (await node.patient(CHECKS_SECONDS).get(path, Doctor)).checks
     except Unreachable as error:
         return [CheckResult("node", "failed", f"{error.what}: {error.cause}", error.way_out)]

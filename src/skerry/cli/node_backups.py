@@ -97,6 +97,7 @@ def restore(  # noqa: PLR0913, PLR0917 - one argument for each option
     """Restore the node here from a backup; the node must not run."""
     from skerry.kit.clock import SystemClock
     from skerry.kit.disk import RealDisk
+    from skerry.node.audit.left_outside import entered
     from skerry.node.backups.restoring import Restorer, open_backup
 
     settings, screen = _settings(data_dir, config, context), standard_screen(output)
@@ -107,8 +108,12 @@ def restore(  # noqa: PLR0913, PLR0917 - one argument for each option
         if check:
             _tell_whole(screen, archive, archive.verify(key, told))
         else:
-            restorer = Restorer(settings, RealDisk(), SystemClock())
-            _tell_restored(screen, restorer.restore(archive, key, replace=replace, progress=told))
+            disk, clock = RealDisk(), SystemClock()
+            restorer = Restorer(settings, disk, clock)
+            detail = f"from {archive.path}{', replacing what was there' if replace else ''}"
+            with entered(settings.data_dir, disk, clock, "restore_node", detail):
+                restored = restorer.restore(archive, key, replace=replace, progress=told)
+            _tell_restored(screen, restored)
 
 
 @contextlib.contextmanager

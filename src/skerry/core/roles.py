@@ -10,7 +10,6 @@ from typing import Literal
 import msgspec
 
 from skerry.kit.errors import InvalidInput
-from skerry.kit.nearest import did_you_mean
 
 Permission = Literal["read", "write", "execute", "configure"]
 """Look; change what is wanted and what is kept; act on what runs; decide who takes part, and with which keys."""
@@ -38,6 +37,8 @@ def may(role: Role, permission: Permission) -> bool:
 def role_named(name: str) -> Role:
     """The role of this name. Raises InvalidInput with the nearest name."""
     if name not in ROLES:
+        from skerry.kit.nearest import did_you_mean  # noqa: PLC0415 - 0.4 MB that no agent needs
+
         raise InvalidInput(f"unknown role «{name:.80}»: {did_you_mean(name, ROLES)}")
     return ROLES[name]
 

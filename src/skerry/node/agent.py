@@ -26,6 +26,7 @@ from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.stopping import first_of, stop_signals
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
+from skerry.node.audit.desk import AuditDesk
 from skerry.node.contracts.native import NativeContract
 from skerry.node.data.publish import Publisher, clock_quality
 from skerry.node.data.query import RecordQuery
@@ -60,6 +61,7 @@ from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.record_jobs import Limits
 from skerry.node.store.records import RecordStore
 from skerry.node.store.workers import WorkerStore
+from skerry.node.sweeping import sweep
 from skerry.node.sync.feeds import MAX_BYTES
 from skerry.node.sync.pace import Pace
 from skerry.node.sync.reachability import Reachability
@@ -69,7 +71,7 @@ from skerry.node.workload_desk import SeenValues, WorkloadDesk
 from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.http_status import http_status
 from skerry.node.workloads.log_ageing import LogAgeing
-from skerry.node.workloads.log_shipping import EVERY, LogShipping
+from skerry.node.workloads.log_shipping import LogShipping
 from skerry.node.workloads.logs import LogFiles
 from skerry.node.workloads.needs import AllNeeds
 from skerry.node.workloads.readiness import Prober
@@ -89,12 +91,8 @@ from skerry.wire.workload import NodeInfo
 
 log = logging.getLogger(__name__)
 
-RETENTION_EVERY = 600.0
 MEND_EVERY = 5.0
 """Seconds for which a removed socket stays away: a person tidying up in run/ finds the node again."""
-
-BREATH = 0.05
-"""Seconds that others have for themselves between two steps of giving room back to the disk."""
 
 SKEW_THAT_IS_SUSPECT = 60.0
 BUILD_TIME_NS = 1_790_000_000 * 10**9
@@ -135,6 +133,7 @@ async def run(
         supervised() as tasks,
     ):
         node = _build(settings, identity, host, store, records, session)
+        await node.audit.starts(__version__, str(store.rebuilt or ""))
         node.files.follow(tasks)
         await node.api.start(node.apps, settings.api.port)
         await node.restore()
@@ -144,9 +143,7 @@ async def run(
         tasks.forever(node.groups.run(), name="worker groups")
         tasks.forever(node.named.run(), name="models that scripts name")
         tasks.forever(node.sync.run(), name="sync")
-        tasks.forever(_retain(node, host), name="retention")
-        tasks.forever(_age(node, host), name="ageing of logs")
-        tasks.forever(_ship(node, host), name="shipping of logs")
+        sweep(node, host, tasks)
         tasks.forever(_mend(node, host), name="sockets")
         node.follow(tasks)
         ready()
@@ -154,6 +151,7 @@ async def run(
         await first_of(stop, node.stopped, damaged.found)
         log.info("the node stops")
         await node.api.stop()
+        await node.audit.stops()
         tasks.cancel()
     await node.runtime.close()
     if damaged.damage is not None and not stop.is_set() and not node.stopped.is_set():
@@ -218,6 +216,7 @@ def _build(
         limits=limits, keys=build_rotation(store, records, files, host, settings),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
         shared=shared, ssh_trust=SshOnDemand(settings, way, host, sync),
+        audit=AuditDesk(store.state.audit, settings.data_dir, host.disk, clock, host.chance),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 
@@ -337,33 +336,6 @@ async def _records(
         yield records
     finally:
         await records.stop()
-
-
-async def _retain(node: Node, host: Host) -> None:
-    guard = Guard("freeing acknowledged records", host.clock, host.chance)
-    while True:
-        await guard.run(node.sweeps.retention.once)
-        await guard.run(partial(_give_back, node, host))
-        await host.clock.sleep(RETENTION_EVERY)
-
-
-async def _give_back(node: Node, host: Host) -> None:
-    while await node.store.writer.give_back():
-        await host.clock.sleep(BREATH)
-
-
-async def _age(node: Node, host: Host) -> None:
-    guard = Guard("removing old logs", host.clock, host.chance)
-    while True:
-        await guard.run(node.sweeps.ageing.once)
-        await host.clock.sleep(RETENTION_EVERY)
-
-
-async def _ship(node: Node, host: Host) -> None:
-    guard = Guard("shipping logs", host.clock, host.chance)
-    while True:
-        await host.clock.sleep(EVERY)
-        await guard.run(node.sweeps.shipping.once)
 
 
 async def _mend(node: Node, host: Host) -> None:

@@ -96,6 +96,10 @@ class StoredDesired:
         spec = self._specs.get(workload)
         return spec.streams if spec else {}
 
+    def specs(self) -> Mapping[str, WorkloadSpec]:
+        """Those of every workload that was wanted since the agent's start."""
+        return self._specs
+
     def logs(self) -> Mapping[str, Logs]:
         """What holds for the logs of every workload that was wanted since the agent's start."""
         return {workload: spec.logs for workload, spec in self._specs.items()}

@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from skerry import __version__
+from skerry.core.local_access import LocalAccess
 from skerry.core.names import CONSOLE
 from skerry.kit.own_hosts import own_hosts
 from skerry.kit.tasks import Tasks
 from skerry.node.api.admin import admin_app, public_app
+from skerry.node.api.guard import AdminGuard, of_strangers
 from skerry.node.api.sites import Apps, LocalApi
 from skerry.node.api.workload import RowStream, workload_app
+from skerry.node.audit.desk import AuditDesk
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.desired_state import StoredDesired
@@ -139,6 +142,7 @@ class Node:
         ssh_trust: SshOnDemand,
         host: Host,
         safekeeping: Safekeeping,
+        audit: AuditDesk,
     ) -> None:
         self.settings = settings
         self.identity = identity
@@ -159,9 +163,9 @@ class Node:
         self.limits = limits
         self.keys = keys
         self._carrying = carrying
-        self.shared = shared
-        self.ssh_trust = ssh_trust
+        self.shared, self.ssh_trust = shared, ssh_trust
         self.safekeeping = safekeeping
+        self.audit = audit
         self.stopped = asyncio.Event()
         self._desk = workload_desk
         self.apps = self._apps()
@@ -172,7 +176,9 @@ class Node:
 
     def _apps(self) -> Apps:
         public = public_app(self, own_hosts(platform.node()))
-        return Apps(admin_app(self), workload_app(self._desk), public)
+        guard = AdminGuard(self.audit, LocalAccess(os.geteuid()))
+        workload = workload_app(self._desk, [of_strangers(self.audit)])
+        return Apps(admin_app(self, guard), workload, public)
 
     async def restore(self) -> None:
         """Takes up what the agent before this one has learnt."""
@@ -225,6 +231,11 @@ class Node:
         from skerry.node.health.checks import examine  # noqa: PLC0415 - as above
 
         return Doctor(examine(await self._facts(deep=True)))
+
+    async def security(self) -> Doctor:
+        from skerry.node.security_view import security_report  # noqa: PLC0415 - as above
+
+        return Doctor(await security_report(self))
 
     async def storage(self) -> StorageReport:
         from skerry.node.storage_view import storage_report  # noqa: PLC0415 - only when somebody asks

@@ -50,6 +50,21 @@ async def test_wrong_requests_get_one_sentence(
     assert words in await problem(client, method, path, status, hub.person, body)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PATCH", "/api/v1/workloads", "GET, OPTIONS, PUT"),
+        ("TRACE", "/api/v1/backups", "GET, OPTIONS"),
+        ("PUT", "/api/v1/workloads/cam", "DELETE, OPTIONS"),
+    ],
+)
+async def test_a_wrong_method_is_told_the_right_ones(
+    hub: RunningHub, client: Client, method: str, path: str, allowed: str
+) -> None:
+    async with client.request(method, path, headers=hub.person) as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+
+
 @pytest.mark.parametrize("end", ["since", "until"])
 @pytest.mark.parametrize("time", [10**30, -(10**30)])
 async def test_times_beyond_what_a_database_holds_are_no_error(

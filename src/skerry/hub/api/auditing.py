@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from msgspec.structs import replace
 
+from skerry.core.audit_entries import Deed, outcome_of
+from skerry.core.refusals import Refusals
 from skerry.hub.api.auth import (
     AuthenticatedRequest,
     Authenticator,
@@ -24,8 +27,7 @@ from skerry.hub.api.auth import (
     NotAuthenticated,
     Principal,
 )
-from skerry.hub.trust.audit import AuditLog, Deed
-from skerry.hub.trust.refusals import Refusals
+from skerry.hub.trust.audit import AuditLog
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import SkerryError
 from skerry.kit.tasks import Guard, Tasks
@@ -111,9 +113,12 @@ class Auditing:
 
     async def answered(self, asked: _Asked, status: int) -> None:
         """Enters the outcome. The answer says what happened, so it is sent even when this could not be entered."""
-        outcome = "done" if status < 400 else "refused" if status < 500 else "failed"
         deed = replace(
-            asked.deed, outcome=outcome, status=status, of=asked.begun, detail=asked.detail
+            asked.deed,
+            outcome=outcome_of(status),
+            status=status,
+            of=asked.begun,
+            detail=asked.detail,
         )
         await self._add_if_possible(deed)
 

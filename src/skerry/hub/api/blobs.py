@@ -20,6 +20,9 @@ AnyRequest = Request[Principal, None, State]
 GivenBlobs = SkipValidation[NamedDependency[Blobs]]
 """A protocol cannot be checked at run time."""
 
+BYTES = "application/octet-stream"
+"""How contents of models and files are named on their way."""
+
 
 @get("/api/v1/blobs/{sha256:str}", opt=READ)
 async def blob_state(sha256: FromPath[str], blobs: GivenBlobs) -> BlobState:
@@ -41,7 +44,7 @@ async def upload_blob(
     return await blobs.add(checked_sha256(sha256), offset, size, await request.body())
 
 
-@get("/sync/v1/blobs/{sha256:str}", opt=NODE)
+@get("/sync/v1/blobs/{sha256:str}", opt=NODE, media_type=BYTES)
 async def download_blob(request: AnyRequest, sha256: FromPath[str], blobs: GivenBlobs) -> Stream:
     """A blob, or the part of it that the header Range asks for."""
     size = await blobs.size(checked_sha256(sha256))
@@ -72,7 +75,7 @@ def by_range(
         blobs.read(sha256, part.start, part.end),
         status_code=200 if part.whole else 206,
         headers=headers,
-        media_type="application/octet-stream",
+        media_type=BYTES,
     )
 
 

@@ -9,7 +9,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, SkipValidation
 from litestar.response import Stream
 
 from skerry.hub.api.auth import NODE, READ, AuthenticatedRequest
-from skerry.hub.api.blobs import by_range, checked_sha256
+from skerry.hub.api.blobs import BYTES, by_range, checked_sha256
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.moments import moment
 from skerry.hub.changes import Changes
@@ -86,7 +86,7 @@ async def list_files(  # noqa: PLR0913 - one argument for each query parameter
     return await shelf.list(wanted, limit)
 
 
-@get("/api/v1/files/{sha256:str}/content", opt=READ)
+@get("/api/v1/files/{sha256:str}/content", opt=READ, media_type=BYTES)
 async def download_file(
     request: AuthenticatedRequest,
     sha256: FromPath[str],

@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException, ValidationException
+from litestar.routes import HTTPRoute
 from litestar.types import ExceptionHandler
 
 from skerry.hub.api.auth import Misdirected, NotAllowed, NotAuthenticated
@@ -82,7 +83,8 @@ def answer_http_error(request: AnyRequest, error: HTTPException) -> Response[Pro
         return _answer(400, "cannot read the request: the connection ended before it")
     if error.status_code >= 500:
         return answer_surprise(request, error)
-    return _answer(error.status_code, words_of(error, request.method, request.url.path))
+    headers = {"Allow": _allowed(request)} if error.status_code == 405 else None
+    return _answer(error.status_code, words_of(error, request.method, request.url.path), headers)
 
 
 def answer_surprise(request: AnyRequest, error: Exception) -> Response[Problem]:
@@ -98,6 +100,22 @@ HANDLERS: dict[int | type[Exception], ExceptionHandler[Any]] = {
     HTTPException: answer_http_error,
     Exception: answer_surprise,
 }
+
+
+def _allowed(request: AnyRequest) -> str:
+    """The methods of the route that was asked for, as RFC 9110 wants them told with 405."""
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, HTTPRoute) and _leads_to(route, request.url.path):
+            methods |= route.methods
+    return ", ".join(sorted(methods))
+
+
+def _leads_to(route: HTTPRoute, path: str) -> bool:
+    asked, parts = path.strip("/").split("/"), route.path_components
+    return len(asked) == len(parts) and all(
+        part == word for part, word in zip(parts, asked, strict=True) if isinstance(part, str)
+    )
 
 
 def _answer(status: int, words: str, headers: dict[str, str] | None = None) -> Response[Problem]:

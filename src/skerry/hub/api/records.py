@@ -27,6 +27,8 @@ from skerry.wire.exports import ExportLine
 from skerry.wire.people import Columns, Problem, Rows
 from skerry.wire.records import Kind
 
+JSON_LINES = "application/x-ndjson"
+
 
 def _asked(
     *,
@@ -59,13 +61,13 @@ async def list_records(
     return await record_query.records(limit, **asked)
 
 
-@get("/api/v1/records/export", opt=READ)
+@get("/api/v1/records/export", opt=READ, media_type=JSON_LINES)
 async def export_records(
     *, record_export: NamedDependency[RecordExport], asked: NamedDependency[Asked]
 ) -> Stream:
     """All matching records, oldest first, as lines of JSON (`wire.exports`). The last line says how many there were."""
     lines = record_export.lines(Wanted(**asked))
-    return Stream(_written(lines), media_type="application/x-ndjson")
+    return Stream(_written(lines), media_type=JSON_LINES)
 
 
 @get("/api/v1/records/completeness", opt=READ)

@@ -93,7 +93,7 @@ def _operation(handler: HTTPRouteHandler, schemas: Schemas) -> Json:
         "security": _security(permission),
         "parameters": list(_parameters(_asked_for(handler), schemas)),
         "responses": {
-            str(handler.status_code): _success(signature.return_type.annotation, schemas),
+            str(handler.status_code): _success(handler, signature.return_type.annotation, schemas),
             "default": {"description": "Problem", "content": _json(schemas.of(Problem))},
         },
     }
@@ -141,13 +141,13 @@ def _parameters(fields: Iterable[tuple[str, FieldDefinition]], schemas: Schemas)
         yield {"name": name, "in": place, "required": required, "schema": schema}
 
 
-def _success(annotation: Any, schemas: Schemas) -> Json:  # noqa: ANN401 - any return annotation
+def _success(handler: HTTPRouteHandler, annotation: Any, schemas: Schemas) -> Json:  # noqa: ANN401 - any return annotation
     if annotation is type(None):
         return {"description": "done"}
     if annotation is Stream:
         return {
             "description": "text, as it comes",
-            "content": {"text/plain": {"schema": {"type": "string"}}},
+            "content": {str(handler.media_type) or "text/plain": {"schema": {"type": "string"}}},
         }
     # msgspec tells no two Structs apart in one value, but here the question says which of them it is.
     either = annotation.__args__ if isinstance(annotation, UnionType) else [annotation]

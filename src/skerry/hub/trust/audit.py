@@ -1,18 +1,15 @@
 """The hub's audit log: entries at the end of one chain, whichever hub process of the database writes them.
 
-Nothing here is sealed, so nothing here may be secret: callers give names, routes and addresses, and `shown` makes them fit.
 See docs/operate/audit.md and ADR 23.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
 import msgspec
 from sqlalchemy import Connection, select
 
 from skerry.core.audit_chain import GENESIS, entry_hash
+from skerry.core.audit_entries import Deed, entry_of
 from skerry.hub.store import facts, locks
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.tables import FLEET, audit
@@ -21,28 +18,6 @@ from skerry.kit.errors import InvalidInput
 from skerry.wire.audit import AuditEntry, AuditHead, AuditPage, AuditRow
 
 MAX_PAGE = 1000
-
-_LONGEST = 300
-"""Characters of one field: an entry stays below a kilobyte or two."""
-
-_SECRET = re.compile(r"skt_[0-9A-Za-z]+|\b([0-9a-fA-F]{12})[0-9a-fA-F]{28,}\b")
-"""API tokens, and digits enough to be another secret or a content's hash, of which the first ones are kept."""
-
-
-@dataclass(frozen=True)
-class Deed:
-    """What an entry says but for its place in the chain."""
-
-    actor: str
-    role: str
-    action: str
-    object: str = ""
-    origin: str = ""
-    outcome: str = "done"
-    status: int = 0
-    of: int = 0
-    count: int = 1
-    detail: str = ""
 
 
 class AuditLog:
@@ -59,7 +34,7 @@ class AuditLog:
         def work(connection: Connection) -> int:
             locks.of_audit(connection)
             head = head_of(connection)
-            entry = _entry(deed, head, at)
+            entry = entry_of(deed, head, at)
             row = msgspec.structs.asdict(entry) | {"fleet_id": FLEET, "hash": entry_hash(entry)}
             connection.execute(audit.insert(), row)
             return entry.seq
@@ -97,28 +72,3 @@ def page_of(connection: Connection, after: int, limit: int) -> AuditPage:
         AuditRow(AuditEntry(**{name: row[name] for name in names}), row["hash"]) for row in rows
     ]
     return AuditPage(facts.hub_id(connection), head_of(connection), entries)
-
-
-def shown(text: str) -> str:
-    """A text as an entry has it: one line, not long, and without anything that looks like a secret."""
-    masked = _SECRET.sub(lambda found: f"{found[1] or 'skt_'}…", text[: 4 * _LONGEST])
-    line = "".join(each if each.isprintable() else "�" for each in masked)
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
-
-
-def _entry(deed: Deed, head: AuditHead, at: int) -> AuditEntry:
-    return AuditEntry(
-        seq=head.seq + 1,
-        at=at,
-        actor=shown(deed.actor),
-        role=shown(deed.role),
-        action=deed.action,
-        object=shown(deed.object),
-        origin=shown(deed.origin),
-        outcome=deed.outcome,
-        status=deed.status,
-        of=deed.of,
-        count=deed.count,
-        detail=shown(deed.detail),
-        prev=head.hash,
-    )

@@ -16,6 +16,7 @@ from skerry.node.api.answers import (
     stream_lines,
     tell_lines,
 )
+from skerry.node.api.guard import AdminGuard, note
 from skerry.node.api.workload import RecordReader, RowStream, read_records, stream_rows
 from skerry.node.data.publish import read_publish
 from skerry.node.ports import LogSource
@@ -72,6 +73,10 @@ class AdminServices(Protocol):
 
     async def doctor(self) -> Doctor: ...
 
+    async def security(self) -> Doctor:
+        """What is weak here."""
+        ...
+
     async def storage(self) -> StorageReport: ...
 
     async def stop(self, request: StopRequest) -> None:
@@ -123,8 +128,11 @@ class AdminServices(Protocol):
         ...
 
 
-def admin_app(services: AdminServices) -> web.Application:
-    """GET /v1/status, sync, sync/log, doctor, storage, logs/{workload}, records, models, workers; POST: see below."""
+def admin_app(services: AdminServices, guard: AdminGuard) -> web.Application:
+    """GET /v1/status, sync, sync/log, doctor, storage, logs/{workload}, records, models, workers; POST: see below.
+
+    Each route declares its permission to the `guard`.
+    """
 
     async def status(_request: web.Request) -> web.StreamResponse:
         return json_answer(await services.status())
@@ -142,43 +150,46 @@ def admin_app(services: AdminServices) -> web.Application:
     async def records(request: web.Request) -> web.StreamResponse:
         return json_answer(await read_records(services.data, request))
 
-    async def stop(request: web.Request) -> web.StreamResponse:
+    async def stop_node(request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        await services.stop(decode(body, StopRequest, "stop request") if body else StopRequest())
+        wish = decode(body, StopRequest, "stop request") if body else StopRequest()
+        note(request, "with its workloads" if wish.workloads else "")
+        await services.stop(wish)
         return json_answer({})
 
-    async def images(request: web.Request) -> web.StreamResponse:
+    async def load_images(request: web.Request) -> web.StreamResponse:
         wish = decode(await request.read(), ImageLoad, "order to load images")
         return json_answer(await services.load_images(wish))
 
     async def models(_request: web.Request) -> web.StreamResponse:
         return json_answer(await services.models())
 
-    async def unlock(request: web.Request) -> web.StreamResponse:
+    async def unlock_updates(request: web.Request) -> web.StreamResponse:
         return json_answer(await services.unlock(request.match_info["workload"]))
 
-    app = web.Application(middlewares=[problems])
-    app.router.add_get("/v1/models", models)
-    app.router.add_get("/v1/status", status)
-    app.router.add_get("/v1/sync", sync_status)
-    _add_sync(app, services)
-    app.router.add_get("/v1/doctor", doctor)
-    app.router.add_get("/v1/logs/{workload}", logs)
-    app.router.add_get("/v1/records", records)
-    app.router.add_post("/v1/stop", stop)
-    app.router.add_post("/v1/images", images)
-    app.router.add_post("/v1/unlock/{workload}", unlock)
-    _add_storage(app, services)
-    _add_keys(app, services)
-    _add_stick(app, services)
-    _add_workers(app, services)
-    _add_runs(app, services)
+    app = web.Application(middlewares=[problems, guard.middleware])
+    guard.get(app, "/v1/models", models, "read")
+    guard.get(app, "/v1/status", status, "read")
+    guard.get(app, "/v1/sync", sync_status, "read")
+    _add_sync(app, services, guard)
+    guard.get(app, "/v1/doctor", doctor, "read")
+    guard.get(app, "/v1/logs/{workload}", logs, "read")
+    guard.get(app, "/v1/records", records, "read")
+    guard.post(app, "/v1/stop", stop_node, "execute", entry="if possible")
+    guard.post(app, "/v1/images", load_images, "write")
+    guard.post(app, "/v1/unlock/{workload}", unlock_updates, "execute")
+    _add_storage(app, services, guard)
+    _add_keys(app, services, guard)
+    _add_stick(app, services, guard)
+    _add_workers(app, services, guard)
+    _add_runs(app, services, guard)
     return app
 
 
-def _add_runs(app: web.Application, services: AdminServices) -> None:
-    async def run(request: web.Request) -> web.StreamResponse:
+def _add_runs(app: web.Application, services: AdminServices, guard: AdminGuard) -> None:
+    async def run_workload(request: web.Request) -> web.StreamResponse:
         spec = decode(await request.read(), WorkloadSpec, "workload to run")
+        note(request, f"workload «{spec.name}», in the foreground")
         return await tell_lines(request, partial(services.run, spec))
 
     async def publish(request: web.Request) -> web.StreamResponse:
@@ -187,13 +198,13 @@ def _add_runs(app: web.Application, services: AdminServices) -> None:
     async def subscribe(request: web.Request) -> web.StreamResponse:
         return await stream_rows(services.subscribe, request)
 
-    app.router.add_post("/v1/runs", run)
-    app.router.add_post("/v1/publish", publish)
-    app.router.add_get("/v1/subscribe", subscribe)
+    guard.post(app, "/v1/runs", run_workload, "execute")
+    guard.post(app, "/v1/publish", publish, "write", entry="none")
+    guard.get(app, "/v1/subscribe", subscribe, "read")
 
 
-def _add_sync(app: web.Application, services: AdminServices) -> None:
-    async def now(request: web.Request) -> web.StreamResponse:
+def _add_sync(app: web.Application, services: AdminServices, guard: AdminGuard) -> None:
+    async def sync_now(request: web.Request) -> web.StreamResponse:
         seconds = integer(request, "seconds")
         return json_answer(await services.sync_now(_PATIENCE if seconds is None else seconds))
 
@@ -201,56 +212,61 @@ def _add_sync(app: web.Application, services: AdminServices) -> None:
         limit = integer(request, "limit") or _LINES
         return json_answer(await services.sync_log(min(limit, _MOST_LINES)))
 
-    app.router.add_post("/v1/sync/now", now)
-    app.router.add_get("/v1/sync/log", log)
+    guard.post(app, "/v1/sync/now", sync_now, "execute", entry="if possible")
+    guard.get(app, "/v1/sync/log", log, "read")
 
 
-def _add_storage(app: web.Application, services: AdminServices) -> None:
+def _add_storage(app: web.Application, services: AdminServices, guard: AdminGuard) -> None:
     async def storage(_request: web.Request) -> web.StreamResponse:
         return json_answer(await services.storage())
 
-    app.router.add_get("/v1/storage", storage)
+    async def security(_request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.security())
+
+    guard.get(app, "/v1/security", security, "read")
+    guard.get(app, "/v1/storage", storage, "read")
 
 
-def _add_keys(app: web.Application, services: AdminServices) -> None:
+def _add_keys(app: web.Application, services: AdminServices, guard: AdminGuard) -> None:
     async def keys(_request: web.Request) -> web.StreamResponse:
         return json_answer(services.key_status())
 
-    async def rotate(_request: web.Request) -> web.StreamResponse:
+    async def rotate_keys(_request: web.Request) -> web.StreamResponse:
         return json_answer(services.rotate_keys())
 
-    async def passphrase(request: web.Request) -> web.StreamResponse:
+    async def change_passphrase(request: web.Request) -> web.StreamResponse:
         wish = decode(await request.read(), NewPassphrase, "a new passphrase")
         return json_answer(await services.change_passphrase(wish))
 
-    app.router.add_post("/v1/keys/passphrase", passphrase)
-    app.router.add_get("/v1/keys", keys)
-    app.router.add_post("/v1/keys/rotate", rotate)
+    guard.post(app, "/v1/keys/passphrase", change_passphrase, "configure")
+    guard.get(app, "/v1/keys", keys, "read")
+    guard.post(app, "/v1/keys/rotate", rotate_keys, "configure")
 
 
-def _add_stick(app: web.Application, services: AdminServices) -> None:
-    async def export(request: web.Request) -> web.StreamResponse:
+def _add_stick(app: web.Application, services: AdminServices, guard: AdminGuard) -> None:
+    async def export_data(request: web.Request) -> web.StreamResponse:
         room, part = integer(request, "room") or 0, integer(request, "part") or 0
         return await stream_bytes(request, await services.export(room, part))
 
     async def take_receipt(request: web.Request) -> web.StreamResponse:
         return json_answer(await services.take_receipt(await request.read()))
 
-    app.router.add_get("/v1/stick", export)
-    app.router.add_post("/v1/stick/receipt", take_receipt)
+    guard.get(app, "/v1/stick", export_data, "execute")
+    guard.post(app, "/v1/stick/receipt", take_receipt, "execute")
 
 
-def _add_workers(app: web.Application, services: AdminServices) -> None:
+def _add_workers(app: web.Application, services: AdminServices, guard: AdminGuard) -> None:
     async def worker_groups(_request: web.Request) -> web.StreamResponse:
         return json_answer(services.worker_groups())
 
     async def order_worker(request: web.Request) -> web.StreamResponse:
         order = decode(await request.read(), WorkerOrder, "order for a worker group")
+        note(request, f"order {order.order}")
         await services.order_worker(request.match_info["workload"], order)
         return json_answer({})
 
-    app.router.add_get("/v1/workers", worker_groups)
-    app.router.add_post("/v1/workers/{workload}", order_worker)
+    guard.get(app, "/v1/workers", worker_groups, "read")
+    guard.post(app, "/v1/workers/{workload}", order_worker, "execute")
 
 
 def as_searched(status: SyncStatus) -> bytes:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+from aiohttp.typedefs import Middleware
 
 from skerry.core.names import is_sha256
 from skerry.kit.errors import InvalidInput, Transient
@@ -87,8 +88,13 @@ def read_hold(body: bytes) -> HoldUpdates:
     return msgspec.structs.replace(hold, reason=one_line(hold.reason))
 
 
-def workload_app(services: WorkloadServices) -> web.Application:
-    """POST /v1/publish, /v1/updates/hold, /v1/updates/release; PUT /v1/files/…; GET /v1/subscribe, /v1/records, /v1/whoami; /v1/entities/…."""
+def workload_app(
+    services: WorkloadServices, middlewares: Sequence[Middleware] = ()
+) -> web.Application:
+    """POST /v1/publish, /v1/updates/hold, /v1/updates/release; PUT /v1/files/…; GET /v1/subscribe, /v1/records, /v1/whoami; /v1/entities/….
+
+    `middlewares` come between the answers to errors and the routes.
+    """
 
     async def publish(request: web.Request) -> web.StreamResponse:
         body = read_publish(await request.read())
@@ -112,6 +118,25 @@ def workload_app(services: WorkloadServices) -> web.Application:
     async def whoami(request: web.Request) -> web.StreamResponse:
         return json_answer(Whoami(_workload(request), services.node_name))
 
+    async def entities(request: web.Request) -> web.StreamResponse:
+        # Most nodes have no models: memory counts.
+        from skerry.node.api.entities import answer_entities  # noqa: PLC0415
+
+        return await answer_entities(await services.entities(), request)
+
+    app = web.Application(middlewares=[problems, *middlewares], client_max_size=MAX_BODY)
+    app.router.add_post("/v1/publish", publish)
+    app.router.add_put("/v1/files/{sha256}", put_file)
+    _add_updates(app, services)
+    app.router.add_get("/v1/subscribe", subscribe)
+    app.router.add_get("/v1/records", records)
+    app.router.add_get("/v1/whoami", whoami)
+    app.router.add_route("*", "/v1/entities/{entity}", entities)
+    app.router.add_route("*", "/v1/entities/{entity}/{what}", entities)
+    return app
+
+
+def _add_updates(app: web.Application, services: WorkloadServices) -> None:
     async def hold(request: web.Request) -> web.StreamResponse:
         body = read_hold(await request.read())
         return json_answer(await services.hold_updates(_workload(request), body))
@@ -123,23 +148,8 @@ def workload_app(services: WorkloadServices) -> web.Application:
         )
         return json_answer(await services.release_updates(_workload(request), body))
 
-    async def entities(request: web.Request) -> web.StreamResponse:
-        # Most nodes have no models: memory counts.
-        from skerry.node.api.entities import answer_entities  # noqa: PLC0415
-
-        return await answer_entities(await services.entities(), request)
-
-    app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
-    app.router.add_post("/v1/publish", publish)
-    app.router.add_put("/v1/files/{sha256}", put_file)
     app.router.add_post("/v1/updates/hold", hold)
     app.router.add_post("/v1/updates/release", release)
-    app.router.add_get("/v1/subscribe", subscribe)
-    app.router.add_get("/v1/records", records)
-    app.router.add_get("/v1/whoami", whoami)
-    app.router.add_route("*", "/v1/entities/{entity}", entities)
-    app.router.add_route("*", "/v1/entities/{entity}/{what}", entities)
-    return app
 
 
 async def stream_rows(

@@ -23,7 +23,9 @@ from skerry.kit.hlc import HybridClock
 from skerry.kit.ids import random_token
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import SqliteWriter, read_queries
+from skerry.node.store.audit_log import AuditLog, enter
 from skerry.node.store.bodies import FROZEN, STATE
+from skerry.node.store.hub_orders import ASSIGNMENT, order_of
 from skerry.node.store.sync_log import SyncLog
 from skerry.wire.codec import encode
 from skerry.wire.sync import NO_CHAIN, Lane, LanePoint, StateFrame, StateRow
@@ -55,6 +57,7 @@ class NodeStore:
         self.state_changed = Bell()
         self.assignments_changed = Bell()
         self.log = SyncLog(writer, clock)
+        self.audit = AuditLog(writer, clock)
 
     async def open(self) -> None:
         """Opens the reader and gives a new store its incarnation. The writer must have been started."""
@@ -217,8 +220,9 @@ class NodeStore:
         def work(db: sqlite3.Connection) -> set[str]:
             changed = {row.entity for row in rows}
             if whole is not None:
-                changed |= _drop_others(db, whole)
+                changed |= self._drop_others(db, whole)
             for row in rows:
+                self._enter_order(db, row)
                 self._take_over(db, row)
             self.log.note_pulled(db, rows)
             db.execute(SQL["set_fact"], ("cursor", cursor))
@@ -277,6 +281,26 @@ class NodeStore:
         self._incarnation = incarnation
         self.state_changed.ring()
         return incarnation
+
+    def _drop_others(self, db: sqlite3.Connection, kept: AbstractSet[tuple[str, str]]) -> set[str]:
+        dropped = set()
+        for row in db.execute(SQL["revisions"]).fetchall():
+            if _from_hub(row["entity"]) and (row["entity"], row["id"]) not in kept:
+                gone = StateRow(row["entity"], row["id"], row["rev"], 0, "", deleted=True)
+                self._enter_order(db, gone)
+                db.execute(SQL["drop_row"], (row["entity"], row["id"]))
+                dropped.add(row["entity"])
+        return dropped
+
+    def _enter_order(self, db: sqlite3.Connection, row: StateRow) -> None:
+        """What the hub has this device do goes into the audit log with it."""
+        if row.entity != ASSIGNMENT:
+            return
+        held = db.execute(SQL["row"], (row.entity, row.id)).fetchone()
+        known = None if held is None or held["deleted"] else self._body(held)
+        deed = order_of(row.id, known, None if row.deleted else bytes(row.body))
+        if deed is not None:
+            enter(db, deed, self._clock.wall_ns())
 
     def _other_version(self, db: sqlite3.Connection, row: StateRow) -> StateRow | None:
         """Our version of the row when it is another one than the hub's; not while an edit of it waits."""
@@ -357,12 +381,3 @@ def _newest(db: sqlite3.Connection) -> LanePoint:
         return LanePoint(row["n"], row["chain"])
     row = db.execute(SQL["lane"], ("state",)).fetchone()
     return LanePoint() if row is None else LanePoint(row["acknowledged"], row["chain"])
-
-
-def _drop_others(db: sqlite3.Connection, kept: AbstractSet[tuple[str, str]]) -> set[str]:
-    dropped = set()
-    for row in db.execute(SQL["revisions"]).fetchall():
-        if _from_hub(row["entity"]) and (row["entity"], row["id"]) not in kept:
-            db.execute(SQL["drop_row"], (row["entity"], row["id"]))
-            dropped.add(row["entity"])
-    return dropped

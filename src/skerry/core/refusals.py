@@ -5,8 +5,9 @@ So a flood of refused requests costs a few entries of the audit log a minute, ho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+import msgspec
 
 from skerry.kit.clock import NS
 
@@ -20,8 +21,7 @@ MOST = 32
 K = TypeVar("K")
 
 
-@dataclass
-class _Window:
+class _Window(msgspec.Struct):
     until: int
     length: int
     count: int = 0
