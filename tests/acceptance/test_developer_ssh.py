@@ -63,9 +63,10 @@ class Site:
 
 
 @pytest.fixture
-async def site(tidy_dir: Path) -> AsyncIterator[Site]:
+async def site(tidy_dir: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     home = tidy_dir / "home"
     home.mkdir()
+    monkeypatch.setenv("TMPDIR", str(home))  # a killed command leaves its directory there
     async with installation(tidy_dir) as found, sshd(tidy_dir) as server:
         node = found.node()
         await node.enrol(found.hub)
@@ -245,15 +246,32 @@ async def test_a_device_whose_ports_are_closed_is_reached_by_its_own_link(tidy_d
         assert "ski" in done.out
 
 
-@pytest.mark.parametrize("whom", ["node", "hub"])
+@pytest.mark.guarantee("G9")
+async def test_a_new_authority_takes_the_place_of_the_old_one(site: Site) -> None:
+    old = await site.kept("old")
+    assert site.lets_in(old)
+    hub = site.installation.hub
+    await hub.kill()
+    for kind in ("user", "host"):
+        (hub.directory / "trust" / f"ssh_{kind}_ca").unlink()
+    await hub.start()
+    await eventually(lambda: not site.lets_in(old), "sshd has heard of the new authority")
+    new = await site.kept("new")
+    await eventually(lambda: site.lets_in(new), "it opens, and the host certificate is its own")
+
+
+@pytest.mark.parametrize("whom", ["node", "hub", "person"])
 async def test_a_killed_end_leaves_no_session(site: Site, whom: str) -> None:
     process = await site.shell.start("ssh", site.node.name, "--", "echo in; sleep 600")
     assert process.stdout is not None
     assert await asyncio.wait_for(process.stdout.readline(), 60) == b"in\n"
     assert sessions(site.sshd.port)
-    await (site.node.kill() if whom == "node" else site.installation.hub.kill())
+    if whom == "person":
+        process.kill()
+    else:
+        await (site.node.kill() if whom == "node" else site.installation.hub.kill())
     async with asyncio.timeout(60):
-        assert await process.wait() == 255
+        assert await process.wait() == (-9 if whom == "person" else 255)
     await eventually(lambda: not sessions(site.sshd.port), "sshd's session has ended")
 
 

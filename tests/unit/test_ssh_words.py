@@ -101,7 +101,7 @@ def test_openssh_reads_the_list_of_revoked_certificates(tmp_path: Path) -> None:
 
 
 def test_a_host_certificate_is_renewed_in_time() -> None:
-    kept = Kept("r", "key", 1000, 4000)
+    kept = Kept("r", "key", "ca", 1000, 4000)
     assert [wants_host_certificate(kept, "key", now) for now in (1000, 2999, 3000, 5000, 10)] == [
         False, False, True, True, True,
     ]  # fmt: skip

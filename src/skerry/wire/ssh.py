@@ -90,10 +90,11 @@ class SshNode(msgspec.Struct, frozen=True):
 class SshTrust(msgspec.Struct, frozen=True):
     """What the node's sshd goes by. `krl` is None when the list `revoked` is the one that it has.
 
-    `host_certificate` is empty unless it was asked for; it is good until `host_until` (ns since 1970).
+    `host_ca` signs the certificates of nodes: another one than before means that a new one is needed. `host_certificate` is empty unless it was asked for; it is good until `host_until` (ns since 1970).
     """
 
     user_ca: str
+    host_ca: str
     revoked: str
     krl: bytes | None = None
     host_certificate: str = ""

@@ -128,6 +128,7 @@ class SshAuthority:
             raise InvalidInput("cannot take the node's set-up: its account or port is none")
         if not (told.limited.isprintable() and 0 < len(told.limited) <= _LONGEST_COMMAND):
             raise InvalidInput("cannot take the node's set-up: its command is none")
+        host_ca = await self._keys.key("host")
         authority = public_line(await self._keys.key("user"))
         now = self._clock.wall_ns()
         row = {
@@ -154,7 +155,6 @@ class SshAuthority:
         certificate, until = "", 0
         if told.host_certificate:
             until = now + HOST_LIFE
-            host_ca = await self._keys.key("host")
             certificate = host_certificate(host_ca, host_key, node_id=node_id, now=now, until=until)
         krl = None
         if name != told.revoked:
@@ -165,7 +165,7 @@ class SshAuthority:
                 made_at=now // NS,
                 comment=f"node {node_id}",
             )
-        return SshTrust(authority, name, krl, certificate, until)
+        return SshTrust(authority, public_line(host_ca), name, krl, certificate, until)
 
     async def list(self) -> builtins.list[SshCertificateView]:
         """The newest certificates, the last first."""

@@ -42,10 +42,11 @@ class Ask(Protocol):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """What was kept: the list's name, and from when until when the host certificate of `host_key` is good (ns)."""
+    """What was kept: the list's name, and from when until when `host_ca`'s certificate of `host_key` is good (ns)."""
 
     revoked: str = ""
     host_key: str = ""
+    host_ca: str = ""
     host_since: int = 0
     host_until: int = 0
 
@@ -95,11 +96,11 @@ class SshTrustKeeper:
     async def once(self, set_up: SetUp) -> None:
         """Asks, and keeps what is new. Raises as the question, and Refused when it cannot be kept."""
         kept, now = self._read(set_up), self._host.clock.wall_ns()
-        wants = wants_host_certificate(kept, set_up.host_key, now)
-        question = SshNode(
-            set_up.user, set_up.port, set_up.host_key, set_up.limited, kept.revoked, wants
+        answer = await self._answer(
+            set_up, kept, wants=wants_host_certificate(kept, set_up.host_key, now)
         )
-        answer = await self._ask(question, SshTrust)
+        if answer.host_ca != kept.host_ca and not answer.host_certificate:
+            answer = await self._answer(set_up, kept, wants=True)
         try:
             await asyncio.to_thread(self._keep, set_up, kept, answer, now)
         except OSError as error:
@@ -109,6 +110,12 @@ class SshTrustKeeper:
             ) from error
         if answer.host_certificate:
             reload_sshd(set_up.pid_file)
+
+    async def _answer(self, set_up: SetUp, kept: Kept, *, wants: bool) -> SshTrust:
+        question = SshNode(
+            set_up.user, set_up.port, set_up.host_key, set_up.limited, kept.revoked, wants
+        )
+        return await self._ask(question, SshTrust)
 
     def _read(self, set_up: SetUp) -> Kept:
         """What was kept; nothing, so that all of it is asked for, when it cannot be read."""
@@ -132,9 +139,9 @@ class SshTrustKeeper:
             path = set_up.directory / name
             if content is not None and (not path.exists() or path.read_bytes() != content):
                 self._host.disk.write_atomic(f"ssh-trust.{name}", path, content, mode=0o644)
-        new = Kept(answer.revoked, kept.host_key, kept.host_since, kept.host_until)
+        new = msgspec.structs.replace(kept, revoked=answer.revoked)
         if answer.host_certificate:
-            new = Kept(answer.revoked, set_up.host_key, now, answer.host_until)
+            new = Kept(answer.revoked, set_up.host_key, answer.host_ca, now, answer.host_until)
         if new != kept:
             path = set_up.directory / _KEPT
             self._host.disk.write_atomic("ssh-trust.kept", path, encode(new), mode=0o644)
