@@ -277,18 +277,20 @@ class Api:
 @contextlib.asynccontextmanager
 async def hub_api(url: str, token_file: Path) -> AsyncIterator[Api]:
     """The hub at `url`, as whoever has the token. Raises Unreachable when the token cannot be read."""
-    what = f"the hub at {url}"
-    token = read_token(token_file, what)
-    async with _session(
-        url, aiohttp.TCPConnector(), {"Authorization": f"Bearer {token}"}
-    ) as session:
+    async with hub_session(url, token_file) as session:
         yield Api(
             session,
-            what,
+            f"the hub at {url}",
             "Start it with «skerry up» or «skerry hub run», or name another with --hub.",
             HERE if is_here(url) else AWAY,
             refused=f"The token is from {token_file}.",
         )
+
+
+def hub_session(url: str, token_file: Path) -> aiohttp.ClientSession:
+    """Connections to the hub at `url`, as whoever has the token. Raises as `read_token`."""
+    token = read_token(token_file, f"the hub at {url}")
+    return _session(url, aiohttp.TCPConnector(), {"Authorization": f"Bearer {token}"})
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from skerry.cli.http import AWAY, HERE, Unreachable, is_here, read_token
+from skerry.cli.http import AWAY, HERE, Unreachable, hub_session, is_here
 from skerry.cli.session import Session
 from skerry.kit.errors import Refused, Transient
 from skerry.wire.link import (
@@ -55,13 +55,12 @@ async def open_tunnel(
     """An open tunnel. Raises Unreachable, and Refused in the node's words or the hub's."""
     hub = session.target.hub
     what = f"the hub at {hub}"
-    headers = {"Authorization": f"Bearer {read_token(session.target.token_file, what)}"}
     patience = HERE if is_here(hub) else AWAY
-    timeout = aiohttp.ClientTimeout(total=None, connect=patience.connect)
     path = f"/api/v1/nodes/{quote(node, safe='')}/tunnel/{port}"
-    async with aiohttp.ClientSession(hub, headers=headers, timeout=timeout) as client:
+    async with hub_session(hub, session.target.token_file) as client:
         try:
-            socket = await client.ws_connect(path, max_msg_size=2 * LARGEST)
+            async with asyncio.timeout(patience.connect + patience.answer):
+                socket = await client.ws_connect(path, max_msg_size=2 * LARGEST)
         except aiohttp.WSServerHandshakeError as error:
             raise Refused(_NO_RIGHT) from error
         except (aiohttp.ClientError, OSError) as error:
