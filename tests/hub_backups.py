@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from skerry.hub.settings import HubSettings, RetentionSection, StorageSection
+from skerry.hub.settings import HubSettings, NodesSection, RetentionSection, StorageSection
 
 _DAY = 86_400.0
 
@@ -20,5 +20,6 @@ def hub_settings_at(data_dir: Path, database: str | None = None, **storage: obje
         database=database,
         fleet="test",
         retention=RetentionSection(_DAY, _DAY, _DAY, _DAY),
+        nodes=NodesSection("127.0.0.1:0", "secret"),
         storage=msgspec.convert(storage, StorageSection),
     )

@@ -86,7 +86,7 @@ class HubRig:
         self.news: list[str] = []
         self.store = HubStore(url, clock, encryption=encryption, driver=driver)
         self.ingest = Ingest(lambda: self.store.facts.index_key)
-        assignments = Assignments(clock)
+        assignments = self.assignments = Assignments(clock)
         self.tokens = Tokens(self.store, clock)
         self.nodes = Nodes(self.store, assignments, clock, self._notify)
         self.blobs = MemoryBlobs(clock)

@@ -6,7 +6,7 @@ import aiohttp
 from tests.http_client import Client
 from tests.pushes import Pushes
 
-from skerry.wire.access import AccessTokenRequest
+from skerry.wire.access import AccessTokenRequest, RoleRequest, SignIn, UserChange, UserRequest
 from skerry.wire.codec import encode
 from skerry.wire.people import Apply, Rollback, TokenRequest
 from skerry.wire.ssh import SshCertificateRequest, SshNode, SshRevoke
@@ -22,6 +22,10 @@ BODIES = {
     ("POST", "/api/v1/nodes/{node:str}/ssh-certificates"): SshCertificateRequest(""),
     ("POST", "/api/v1/access/ssh/revoke"): SshRevoke(1),
     ("POST", "/sync/v1/ssh"): SshNode("root", 22, "", "x"),
+    ("POST", "/api/v1/access/users"): UserRequest("u", "monitor", "correct horse battery"),
+    ("PATCH", "/api/v1/access/users/{name:str}"): UserChange(),
+    ("POST", "/api/v1/access/roles"): RoleRequest("r", ["read"]),
+    ("POST", "/api/v1/sign-in"): SignIn("nobody-there", "wrong"),
     ("PUT", "/api/v1/workloads"): Apply([]),
     ("POST", "/api/v1/workloads/{name:str}/rollback"): Rollback(),
 }
@@ -59,6 +63,15 @@ ROUTES = {
     ("POST", "/api/v1/nodes/{node:str}/ssh-certificates"): "operator admin",
     ("GET", "/api/v1/access/ssh"): "admin",
     ("POST", "/api/v1/access/ssh/revoke"): "admin",
+    ("POST", "/api/v1/access/users"): "admin",
+    ("GET", "/api/v1/access/users"): "admin",
+    ("PATCH", "/api/v1/access/users/{name:str}"): "admin",
+    ("DELETE", "/api/v1/access/users/{name:str}"): "admin",
+    ("POST", "/api/v1/access/roles"): "admin",
+    ("GET", "/api/v1/access/roles"): "admin",
+    ("DELETE", "/api/v1/access/roles/{name:str}"): "admin",
+    ("POST", "/api/v1/sign-in"): EVERYBODY,
+    ("POST", "/api/v1/sign-out"): "monitor operator admin",
     ("GET", "/api/v1/audit"): "admin",
     ("GET", "/api/v1/audit/head"): "admin",
     ("GET", "/api/v1/workloads"): LOOKING,

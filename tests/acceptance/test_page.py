@@ -19,6 +19,7 @@ from tests.pushes import Pushes
 
 from skerry.kit.clock import NS, SystemClock
 from skerry.testing.running_hub import RunningHub, running_hub
+from skerry.wire.access import UserRequest
 from skerry.wire.codec import compress, encode
 from skerry.wire.people import Apply
 from skerry.wire.records import Meta, Value
@@ -26,6 +27,7 @@ from skerry.wire.sync import Enrolled, Lane, PushUnit
 from skerry.wire.workload import Generation, ProcessSpec, Selector, WorkloadSpec, WorkloadStatus
 
 CHROMIUM = Path("/usr/bin/chromium")
+PASSWORD = "correct horse battery"
 SWITCHES = [
     "--no-sandbox",
     "--disable-gpu",
@@ -200,18 +202,19 @@ async def test_no_request_leaves_the_hub(device: Device, page: Page) -> None:
 @pytest.mark.guarantee("G9")
 async def test_without_login_there_is_only_the_form(device: Device, page: Page) -> None:
     await page.goto(device.hub.address)
-    await expect(page.locator("form")).to_have_count(1)
+    await expect(page.locator("#by-password")).to_be_visible()
     await expect(page.locator("body")).not_to_contain_text("gannet")
-    await page.fill("#token", "wrong")
-    await page.click("button")
-    await expect(page.locator(".problem")).to_contain_text("no token of this hub")
-    await page.fill("#token", device.hub.admin_token)
-    await page.click("button")
+    for token in ("wrong", device.hub.admin_token):
+        await page.click("summary")
+        await page.fill("#token", token)
+        await page.click("#by-token button")
+        if token == "wrong":
+            await expect(page.locator(".problem")).to_contain_text("no token of this hub")
     await expect(page.locator("#nodes")).to_contain_text("gannet")
     await page.click("text=Sign out")
-    await expect(page.locator("#token")).to_be_visible()
+    await expect(page.locator("#user")).to_be_visible()
     await page.goto(device.hub.address)
-    await expect(page.locator("#token")).to_be_visible()
+    await expect(page.locator("#user")).to_be_visible()
 
 
 @pytest.mark.guarantee("G5")
@@ -236,3 +239,54 @@ async def take_screenshots(page: Page, directory: Path) -> None:
         await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         await page.set_viewport_size({"width": width, "height": 900})
         await page.screenshot(path=directory / f"page-{scheme}-{width}.png", full_page=True)
+
+
+async def make_user(hub: RunningHub) -> None:
+    body = encode(UserRequest("ann", "monitor", PASSWORD))
+    async with (
+        aiohttp.ClientSession(hub.address) as client,
+        client.post("/api/v1/access/users", data=body, headers=hub.person) as response,
+    ):
+        assert response.status == 200
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_user_signs_in_with_a_password_and_out(device: Device, page: Page) -> None:
+    await make_user(device.hub)
+    await page.goto(device.hub.address)
+    for password in ("wrong", PASSWORD):
+        await page.fill("#user", "ann")
+        await page.fill("#password", password)
+        await page.click("#by-password button")
+        if password == "wrong":
+            await expect(page.locator(".problem")).to_contain_text("no such user")
+    await expect(page.locator("#nodes")).to_contain_text("gannet")
+    [cookie] = await page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    await page.click("text=Sign out")
+    await expect(page.locator("#user")).to_be_visible()
+    await page.context.add_cookies([cookie])
+    await page.goto(device.hub.address)
+    await expect(page.locator("#user")).to_be_visible()
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_page_of_another_origin_signs_nobody_in_or_out(
+    device: Device, page: Page, tmp_path: Path
+) -> None:
+    await make_user(device.hub)
+    await log_in(page, device.hub)
+    await expect(page.locator("#nodes")).to_contain_text("gannet")
+    forms = "".join(
+        f'<form method="post" action="{device.hub.address}{path}" id="{name}">'
+        f'<input name="user" value="ann"><input name="password" value="{PASSWORD}"></form>'
+        for name, path in (("in", "/login"), ("out", "/logout"))
+    )
+    (tmp_path / "evil.html").write_text(forms)
+    for name in ("in", "out"):
+        await page.goto((tmp_path / "evil.html").as_uri())
+        async with page.expect_navigation():
+            await page.evaluate(f"document.getElementById('{name}').submit()")
+        await expect(page.locator("body")).to_contain_text("a page of another origin")
+    await page.goto(device.hub.address)
+    await expect(page.locator("#nodes")).to_contain_text("gannet")

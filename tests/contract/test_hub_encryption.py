@@ -18,6 +18,7 @@ from tests.sealed_hub import CANARY, everything, fill, key_ids, raw, rotation, s
 from tests.sealing_rig import wanted, where
 from tests.software_tpm import software_tpm
 
+import skerry.hub.store.people_tables  # noqa: F401 - its tables are looked at too
 from skerry.hub.data.export import RecordExport
 from skerry.hub.data.query import Wanted
 from skerry.hub.store import resealing
@@ -61,6 +62,12 @@ READABLE = {
     "shared_answer.answer", "shared_decision.fleet_id", "shared_decision.entity", "shared_decision.id",
     "shared_decision.node_id", "shared_decision.who", "login_code.who", "api_token.fleet_id", "api_token.name",
     "api_token.hash", "api_token.role", "api_token.created_by", "audit.fleet_id", "audit.actor", "audit.role",
+    "hub_process.nodes_address", "enrolment_token.hardware", "enrolment_token.name_prefix", "node.key_hash", "node.certificate_serial",
+    "token_use.hash", "token_use.node_id", "trust_root.fleet_id", "trust_root.pem",
+    "account.fleet_id", "account.name", "account.role", "account.password", "account.created_by", "sign_in.hash",
+    "sign_in.fleet_id", "sign_in.kind", "sign_in.who", "login_failure.fleet_id", "login_failure.subject",
+    "access_role.fleet_id", "access_role.name", "access_role.permissions", "access_role.labels",
+    "access_role.created_by",
     "audit.action", "audit.object", "audit.origin", "audit.outcome", "audit.detail", "audit.prev", "audit.hash",
 }  # fmt: skip
 

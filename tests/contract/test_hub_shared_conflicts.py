@@ -388,9 +388,8 @@ class TestTheHubsOwnEdits:
     async def test_nodes_hear_of_what_another_hub_process_has_taken(self, hub: HubRig) -> None:
         await RowNode(hub, "a").pull("recipe")
         links, changes = Links(), Changes()
-        hearing = Hearing(
-            hub.store, links, hub.nodes, hub.rollouts, changes, hub.clock, readers=hub.readers
-        )
+        its = (hub.store, links, hub.nodes, hub.rollouts, changes, hub.clock)
+        hearing = Hearing(*its, readers=hub.readers, trust=Changes().heard)
         told = notices.Told("another", notices.Shared(["recipe"]))
         hearing.heard(notices.read_notice(encode(told).decode()).notice)
         hearing.heard(notices.Shared(["other"]))

@@ -16,7 +16,7 @@ import pytest
 
 from skerry.hub import server, web_server
 from skerry.hub.api import admin_token
-from skerry.hub.settings import HubSettings, RetentionSection
+from skerry.hub.settings import HubSettings, NodesSection, RetentionSection
 from skerry.kit.clock import NS, SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, Refused
@@ -105,7 +105,8 @@ async def client(hub: RunningHub) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def settings_for(data_dir: Path, listen: str) -> HubSettings:
-    return HubSettings(data_dir, listen, None, "test", RetentionSection(1.0, 1.0, 1.0, 1.0))
+    retention, nodes = RetentionSection(1.0, 1.0, 1.0, 1.0), NodesSection("127.0.0.1:0", "secret")
+    return HubSettings(data_dir, listen, None, "test", retention, nodes)
 
 
 async def text_of(

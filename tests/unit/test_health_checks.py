@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from skerry.node.health.checks import CHECKS, examine, problems
 from skerry.node.health.facts import Facts
+from skerry.node.ports import CertificateStatus
 from skerry.wire.local import (
     BackupStatus,
     Growth,
@@ -25,6 +26,7 @@ SYNC = SyncStatus("success", LINK, [LaneStatus("keep", 10, 10, 0)], "inc")
 KEY = KeyView("01020304", "store", "AES-256-GCM", 0, 0, retired=False)
 DAY = 86_400 * 10**9
 BACKUPS = BackupStatus("/data/backups", 7, DAY // 2, 2_000_000)
+CERTIFICATE = CertificateStatus(DAY, 4 * DAY, 2 * DAY, roots=1)
 GOOD = Facts(
     data_dir="/data",
     data_dir_mode=0o700,
@@ -46,6 +48,7 @@ GOOD = Facts(
     storage=StorageUsage(2_000_000_000, 100_000_000, 10**10, {"logs": 100_000_000}, {}),
     keys=KeyStatus(enabled=True, source="TPM 2.0 of this device", keys=[KEY]),
     backups=BACKUPS,
+    certificate=CERTIFICATE,
     now=DAY,
 )
 
@@ -62,6 +65,15 @@ def test_a_limited_link_that_carries_everything_is_well() -> None:
         if one.name == "network"
     ]
     assert (found.outcome, found.detail) == ("ok", "70 % of the 1 KB of 2026-11 are used")
+
+
+def test_a_certificate_that_will_be_renewed_is_well() -> None:
+    for sound in (
+        replace(CERTIFICATE, now=3 * DAY + 1),
+        replace(CERTIFICATE, now=3 * DAY - 1, problem="no route"),
+    ):
+        assert problems(replace(GOOD, certificate=sound)) == []
+        assert {result.outcome for result in examine(replace(GOOD, certificate=sound))} == {"ok"}
 
 
 def test_a_healthy_node_has_no_findings() -> None:
@@ -107,6 +119,17 @@ def test_what_presses_is_a_problem_of_the_node_and_other_warnings_are_not() -> N
         (
             replace(GOOD, workloads=(WorkloadStatus("cam", Generation(1, 1), "tripped", 0, message="code 1"),)),
             "workloads", "warning", "skerry logs cam",
+        ),
+        (replace(GOOD, certificate=None), "certificate", "skipped", "by its secret"),
+        (replace(GOOD, certificate=replace(CERTIFICATE, begins=0, ends=0)), "certificate", "failed", "this node has none"),
+        (
+            replace(GOOD, certificate=replace(CERTIFICATE, now=3 * DAY + 1, problem="no route")),
+            "certificate", "warning", "and renewing it fails (no route)",
+        ),
+        (replace(GOOD, certificate=replace(CERTIFICATE, now=5 * DAY)), "certificate", "warning", "ended at 1970-01-05"),
+        (
+            replace(GOOD, certificate=replace(CERTIFICATE, now=95 * DAY, is_over=True)),
+            "certificate", "failed", "too long ago",
         ),
         (replace(GOOD, sync=structs.replace(SYNC, double="edge-2 (10.0.0.7)")), "identity", "failed", "connected from edge-2 (10.0.0.7)"),
         (replace(GOOD, secret_mode=None), "enrolment", "warning", "node enroll"),

@@ -4,12 +4,6 @@ import msgspec
 import pytest
 
 from skerry.hub.api.problems import status_of
-from skerry.hub.api.sessions import (
-    SESSION_SECONDS,
-    Sessions,
-    sign,
-    signed,
-)
 from skerry.hub.dashboard import chart, view
 from skerry.hub.data.history import Course
 from skerry.kit.clock import NS, iso
@@ -23,7 +17,6 @@ from skerry.kit.errors import (
     TooLarge,
     Transient,
 )
-from skerry.testing.manual_clock import ManualClock
 from skerry.wire.people import InstanceView, NodeView, UpdateView, WorkloadView
 from skerry.wire.records import Meta, Row, Value
 from skerry.wire.workload import Generation, Phase, ProcessSpec, Ready, WorkloadSpec, WorkloadStatus
@@ -229,30 +222,6 @@ def test_events_are_newest_first_with_their_details() -> None:
     events = (row("first", 1, age=9), row("second", 2, meta={"unit": "B", "path": "/var"}))
     lines = view.event_lines(snapshot(events=events))
     assert [(line.name, line.meta) for line in lines] == [("second", "path: /var"), ("first", "")]
-
-
-def test_a_session_ends_and_cannot_be_forged() -> None:
-    clock = ManualClock()
-    sessions = Sessions("token" * 8, clock)
-    cookie = sessions.issue("ci")
-    assert sessions.holder(cookie) == "ci"
-    assert Sessions("other" * 8, clock).holder(cookie) is None
-    assert Sessions("other" * 8, clock).cookie_name != sessions.cookie_name
-    clock.advance(SESSION_SECONDS)
-    assert sessions.holder(cookie) is None
-
-
-@pytest.mark.parametrize(
-    "cookie",
-    ["", ".", "9", "9.", "9..", "9.ci", "9.ci.", "x.y", "²." + "0" * 64, "9" * 5000 + ".0"],
-)
-def test_nonsense_is_no_session(cookie: str) -> None:
-    right = sign(9, "ci", b"key")
-    assert signed(cookie, b"key") is None
-    assert signed(right, b"key") == (9, "ci")
-    assert signed(right.replace("9.", "99.", 1), b"key") is None
-    assert signed(right.replace(".ci.", ".admin.", 1), b"key") is None
-    assert signed(f"{right}.", b"key") is None
 
 
 def test_every_kind_of_error_has_its_status() -> None:

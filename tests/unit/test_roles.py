@@ -4,7 +4,17 @@ from typing import get_args
 
 import pytest
 
-from skerry.core.roles import ROLES, Permission, Role, kept_role, may, role_named, roles_with
+from skerry.core.own_roles import known_roles, own_role
+from skerry.core.roles import (
+    ADMIN,
+    ROLES,
+    Permission,
+    Role,
+    covers,
+    may,
+    role_named,
+    roles_with,
+)
 from skerry.kit.errors import InvalidInput
 
 pytestmark = pytest.mark.guarantee("G9")
@@ -30,11 +40,40 @@ def test_a_role_is_named_exactly() -> None:
             role_named(wrong)
 
 
-def test_a_kept_role_that_nobody_knows_may_do_nothing() -> None:
-    gone = kept_role("night-watch")
-    assert gone == Role("night-watch")
-    assert not any(may(gone, each) for each in get_args(Permission))
-    assert kept_role("monitor") is ROLES["monitor"]
+def test_a_role_without_permissions_may_do_nothing() -> None:
+    assert not any(may(Role("night-watch"), each) for each in get_args(Permission))
+
+
+def test_a_role_of_ones_own_is_checked() -> None:
+    lab = own_role("lab", ["execute", "read", "read"], {"site": "lab"})
+    assert lab == Role("lab", ("read", "execute"), (("site", "lab"),))
+    assert lab.scoped
+    assert not own_role("all", ["read"]).scoped
+    for name, permissions, on, words in (
+        ("Lab", ["read"], {}, "«Lab» is not a name"),
+        ("lab", [], {}, "it has no permission"),
+        ("lab", ["reed"], {}, "unknown permission «reed»: did you mean «read»?"),
+        ("lab", ["read"], {"a b": "c"}, "is not a label's key"),
+    ):
+        with pytest.raises(InvalidInput, match=words.replace("?", r"\?")):
+            own_role(name, permissions, on)
+
+
+def test_a_scoped_role_covers_nodes_with_all_of_its_labels() -> None:
+    lab = own_role("lab", ["read"], {"site": "lab", "floor": "2"})
+    assert covers(lab, {"site": "lab", "floor": "2", "x": "y"})
+    for labels in ({}, {"site": "lab"}, {"site": "roof", "floor": "2"}, {"site": "", "floor": "2"}):
+        assert not covers(lab, labels)
+    assert covers(own_role("all", ["read"]), {})
+
+
+def test_settings_may_change_every_role_but_the_administrators() -> None:
+    narrow = own_role("operator", ["read"])
+    found = known_roles([narrow, own_role("night", ["execute"])])
+    assert (found["operator"], found["admin"], set(found)) == (narrow, ADMIN, {*ROLES, "night"})
+    assert known_roles([own_role("admin", ["configure", "read", "write", "execute"])]) == ROLES
+    with pytest.raises(InvalidInput, match="nobody could take that back"):
+        known_roles([own_role("admin", ["read"])])
 
 
 def test_who_has_a_permission_is_told_smallest_first() -> None:

@@ -1,4 +1,4 @@
-"""`skerry access token create|list|revoke`: who may do what at the hub's API. See docs/operate/access.md."""
+"""`skerry access token create|list|revoke`, and the groups of `access_people`: who may do what at the hub's API. See docs/operate/access.md."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import typer
 
-from skerry.cli import access_ssh
+from skerry.cli import access_people, access_ssh
 from skerry.cli.output import Cell, Table, ago, word
 from skerry.cli.session import Session, remote
 from skerry.kit.clock import NS, iso
@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     token.command("revoke")(revoke)
     group = typer.Typer(help="Who may do what at the hub.", no_args_is_help=True)
     group.add_typer(token, name="token")
+    access_people.register(group)
     access_ssh.register(group)
     app.add_typer(group, name="access")
 
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
 async def create(
     session: Session,
     name: Name,
-    role: Annotated[str, typer.Option(help="What it may do: admin, operator or monitor.")],
+    role: Annotated[str, typer.Option(help="What it may do: skerry access role list.")],
     ttl: Annotated[str, typer.Option(help="How long it is good, at most 366d.")] = "30d",
 ) -> None:
     """Make an API token with a role. It is printed once, alone, so that a file can take it."""

@@ -47,6 +47,8 @@ COMMANDS = {
     "config": "config",
     "db": "db",
     "context": "context",
+    "login": "login",
+    "logout": "login",
 }
 
 

@@ -6,6 +6,7 @@ They live in ~/.config/skerry/contexts.json; `skerry up` writes «local», `sker
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,18 +18,21 @@ from skerry.kit.errors import InvalidInput
 from skerry.kit.nearest import did_you_mean
 
 DEFAULT = "default"
+NO_TOKEN = Path(os.devnull)
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Where commands go. `token_file` holds the token for `hub`: the administrator's, or an API token. `data_dir` is the node's.
+    """Where commands go. `token_file` holds the token for `hub`: the administrator's, an API token, or of `skerry login`.
 
-    `hub_dir` is the hub's own data directory; None: it is not on this machine, or nobody has said where.
+    `data_dir` is the node's, `hub_dir` the hub's own; None: it is not on this machine, or nobody has said where.
+    `ca_file` has authorities (PEM) besides the system's for the hub's certificate.
     """
 
     hub: str
     token_file: Path
     data_dir: Path
     hub_dir: Path | None = None
+    ca_file: Path | None = None
 
 
 class Contexts(msgspec.Struct, frozen=True):
@@ -99,7 +103,7 @@ def _decode_path(kind: type, value: object) -> Path:
     raise NotImplementedError(kind)
 
 
-def choose(
+def choose(  # noqa: PLR0913 - one for each option
     contexts: Contexts,
     default: Context,
     *,
@@ -107,19 +111,27 @@ def choose(
     hub: str | None = None,
     token_file: Path | None = None,
     data_dir: Path | None = None,
+    needs_token: bool = True,
 ) -> Context:
     """The target of one command: options before the named or current context before the default.
 
     A token is never sent to another hub than its own: with `hub`, it is that of a context for this hub.
-    Raises InvalidInput when there is none, or the hub's address is no URL.
+    Raises InvalidInput when there is none, unless it `needs_token` not, or the hub's address is no URL.
     """
     base = contexts.meant(name) or default
     hub = checked_hub(hub or base.hub)
-    if token_file is None:
-        known = [base, default, *contexts.contexts.values()]
-        token_file = next((context.token_file for context in known if context.hub == hub), None)
-    if token_file is None:
+    known = [base, default, *contexts.contexts.values()]
+    its = next((context for context in known if context.hub == hub), None)
+    if token_file is None and its is not None:
+        token_file = its.token_file
+    if token_file is None and needs_token:
         raise InvalidInput(
-            f"cannot ask {hub}: no context has a token for it. Name the token's file with --token-file."
+            f"cannot ask {hub}: no context has a token for it. Sign in with skerry login USER --hub {hub}, or name the "
+            "token's file with --token-file."
         )
-    return Context(hub, token_file.absolute(), (data_dir or base.data_dir).absolute())
+    return Context(
+        hub,
+        (token_file or NO_TOKEN).absolute(),
+        (data_dir or base.data_dir).absolute(),
+        ca_file=None if its is None else its.ca_file,
+    )

@@ -9,10 +9,12 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from skerry.cli import ssh_client
@@ -192,6 +194,10 @@ async def tunnel(
     *,
     node: Node,
     port: Annotated[int, typer.Argument(min=1, max=65535, help="A port of the node's loopback.")],
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(help="Authorities besides the system's for the hub's certificate."),
+    ] = None,
 ) -> None:
     """Carry stdin and stdout to a port of a node: OpenSSH's ProxyCommand."""
     loop = asyncio.get_running_loop()
@@ -203,5 +209,8 @@ async def tunnel(
         asyncio.streams.FlowControlMixin, os.fdopen(os.dup(1), "wb", buffering=0)
     )
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
-    async with open_tunnel(session, node, port) as socket:
+    target = session.target
+    if ca_file is not None:
+        target = msgspec.structs.replace(target, ca_file=ca_file)
+    async with open_tunnel(replace(session, target=target), node, port) as socket:
         await carry(socket, reader, writer, transport.close)

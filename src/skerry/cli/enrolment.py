@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import skerry
 from skerry.core.setting_values import without_password
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, Refused
+from skerry.kit.file_lock import Held, locked
+from skerry.kit.sealing.cipher import Cipher, NullCipher
 from skerry.node.audit.left_outside import entered
+from skerry.node.enrolment import Site, enrol_node
 from skerry.node.identity import Identity
+from skerry.node.keys import open_keys
 from skerry.node.node_settings import NodeSettings
-from skerry.node.sync.enrol import enrol
-from skerry.node.sync.uplink import open_session
+from skerry.node.store.opening import LOCK_FILE
 from skerry.wire.sync import Enrol
 
 
@@ -20,7 +26,7 @@ async def enrol_here(
 ) -> Identity:
     """Makes the data directory the home of a node of the hub at `hub_url`. Raises Refused, InvalidInput or Transient.
 
-    `again`: of the node that it was before the hub deleted it.
+    `again`: of the node that it was before the hub deleted it, withdrew its key or gave certificates.
     """
     if len(token.split()) != 1:
         raise InvalidInput(
@@ -33,16 +39,27 @@ async def enrol_here(
     request = Enrol(token.strip(), settings.name, settings.labels, skerry.__version__, "")
     disk = RealDisk()
     detail = f"at {without_password(hub_url)}{', again' if again else ''}"
-    with entered(settings.data_dir, disk, SystemClock(), "enrol_node", detail) as say:
-        async with open_session(ca_file=settings.hub.ca_file) as session:
-            identity = await enrol(
-                session,
-                hub_url,
-                request,
-                settings.data_dir,
-                disk,
-                again=again,
-                proxies=settings.proxies,
-            )
+    with (
+        entered(settings.data_dir, disk, SystemClock(), "enrol_node", detail) as say,
+        _cipher(settings) as cipher,
+    ):
+        site = Site(settings.data_dir, disk, cipher, settings.proxies, settings.hub.ca_file)
+        identity = await enrol_node(hub_url, request, site, again=again)
         say(f"{detail}, as «{identity.name}» ({identity.node_id})")
     return identity
+
+
+@contextlib.contextmanager
+def _cipher(settings: NodeSettings) -> Iterator[Cipher]:
+    """What seals the node's own key from the beginning. Raises Refused when encryption is on and its keys cannot be had."""
+    if not settings.encryption.storage.enabled:
+        yield NullCipher()
+        return
+    try:
+        with locked(settings.data_dir / LOCK_FILE):
+            yield open_keys(settings, RealDisk(), SystemClock()).cipher("store")
+    except Held as error:
+        raise Refused(
+            f"cannot enrol: the node in {settings.data_dir} runs (process {error.holder}), and its keys are in use. "
+            "Stop it first: skerry node stop"
+        ) from error

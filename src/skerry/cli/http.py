@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.client_exceptions import UnixClientConnectorError
 
+from skerry.kit.authorities import authorities
 from skerry.kit.errors import InvalidInput, NotFound, Refused, Transient
 from skerry.kit.file_lock import last_holder
 from skerry.kit.one_line import one_line
@@ -264,6 +265,9 @@ class Api:
                 way_out = _PERHAPS_DONE if ordered else way_out
             case UnixClientConnectorError(os_error=ConnectionRefusedError()):
                 cause = "it is not running"  # it left its socket behind
+            case aiohttp.ClientConnectorCertificateError():
+                cause = f"its certificate is not trusted ({one_line(str(error.certificate_error))})"
+                way_out = "Name the file of its authority: skerry login USER --ca-file FILE."
             case aiohttp.ClientConnectorError():
                 number = error.os_error.errno or 0
                 cause = _CAUSES.get(number) or error.os_error.strerror or os.strerror(number)
@@ -275,22 +279,35 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def hub_api(url: str, token_file: Path) -> AsyncIterator[Api]:
-    """The hub at `url`, as whoever has the token. Raises Unreachable when the token cannot be read."""
-    async with hub_session(url, token_file) as session:
+async def hub_api(
+    url: str, token_file: Path | None, ca_file: Path | None = None
+) -> AsyncIterator[Api]:
+    """The hub at `url`, as whoever has the token, or as nobody. Raises Unreachable when the token cannot be read."""
+    async with hub_session(url, token_file, ca_file) as session:
         yield Api(
             session,
             f"the hub at {url}",
             "Start it with «skerry up» or «skerry hub run», or name another with --hub.",
             HERE if is_here(url) else AWAY,
-            refused=f"The token is from {token_file}.",
+            refused=f"The token is from {token_file}." if token_file else "",
         )
 
 
-def hub_session(url: str, token_file: Path) -> aiohttp.ClientSession:
-    """Connections to the hub at `url`, as whoever has the token. Raises as `read_token`."""
-    token = read_token(token_file, f"the hub at {url}")
-    return _session(url, aiohttp.TCPConnector(), {"Authorization": f"Bearer {token}"})
+def hub_session(
+    url: str, token_file: Path | None, ca_file: Path | None = None
+) -> aiohttp.ClientSession:
+    """Connections to the hub at `url`, as whoever has the token, or as nobody. Raises as `read_token`."""
+    headers = {}
+    if token_file is not None:
+        headers["Authorization"] = f"Bearer {read_token(token_file, f'the hub at {url}')}"
+    return _session(url, _connector(url, ca_file), headers)
+
+
+def _connector(url: str, ca_file: Path | None) -> aiohttp.TCPConnector:
+    """Reads certificate authorities only where TLS is spoken."""
+    if urlsplit(url).scheme != "https":
+        return aiohttp.TCPConnector()
+    return aiohttp.TCPConnector(ssl=authorities(ca_file, "ca_file of the context"))
 
 
 @contextlib.asynccontextmanager

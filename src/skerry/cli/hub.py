@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from skerry.cli import hub_backups, keys
+from skerry.cli.assignments import read_assignments
 from skerry.cli.http import CHECKS_SECONDS
 from skerry.cli.session import Session, remote
 from skerry.cli.storage import Streams, report_table
@@ -47,9 +48,14 @@ def run(
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Overrides data_dir.")] = None,
     listen: Annotated[str | None, typer.Option(help="Overrides listen.")] = None,
+    nodes_listen: Annotated[str | None, typer.Option(help="Overrides nodes.listen.")] = None,
 ) -> None:
     """Run the hub in the foreground until Ctrl-C."""
-    given = {"data_dir": data_dir.absolute() if data_dir else None, "listen": listen}
+    given = {
+        "data_dir": data_dir.absolute() if data_dir else None,
+        "listen": listen,
+        "nodes.listen": nodes_listen,
+    }
     options = {path: str(value) for path, value in given.items() if value is not None}
     settings = settings_to_start(config or [], options)
     from skerry.hub import server
@@ -80,18 +86,37 @@ async def storage(session: Session, streams: Streams = False) -> None:
 
 @remote
 async def create(
+    *,
     session: Session,
     ttl: Annotated[str, typer.Option(help="How long it can be used, for example 10m.")] = "1h",
+    uses: Annotated[int, typer.Option(min=1, help="How many nodes it enrols.")] = 1,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A label, KEY=VALUE, that its nodes get before their own. May be repeated."
+        ),
+    ] = None,
+    hardware: Annotated[
+        str, typer.Option(help="Only the device with this hardware id may use it.")
+    ] = "",
+    name_prefix: Annotated[str, typer.Option(help="How the names of its nodes must begin.")] = "",
 ) -> None:
-    """Make a token that enrols one node. It is printed once, alone, so that a file can take it."""
+    """Make a token that enrols nodes, by default one. It is printed once, alone, so that a file can take it."""
     try:
         seconds = parse_duration(ttl)
     except InvalidInput as error:
         raise InvalidInput(f"cannot use --ttl: {error}") from error
+    labels = read_assignments(label or [], "--label", "site=lab")
+    asked = TokenRequest(seconds, uses, labels, hardware, name_prefix)
     async with session.hub() as hub:
-        reply = await hub.send("POST", "/api/v1/tokens", TokenRequest(seconds), TokenReply)
-    session.screen.tell(reply.token, {"token": reply.token, "expires_at": reply.expires_at})
+        reply = await hub.send("POST", "/api/v1/tokens", asked, TokenReply)
+    address = reply.address or session.target.hub
+    session.screen.tell(
+        reply.token,
+        {"token": reply.token, "expires_at": reply.expires_at, "address": address},
+    )
+    many = "one node" if uses == 1 else f"{uses} nodes"
     session.screen.note(
-        f"enrols one node until {iso(reply.expires_at)} ({format_duration(seconds)}): "
-        f"skerry node enroll --hub {session.target.hub} --token-file FILE"
+        f"enrols {many} until {iso(reply.expires_at)} ({format_duration(seconds)}): "
+        f"skerry node enroll --hub {address} --token-file FILE"
     )

@@ -41,7 +41,7 @@ class Session:
 
     def hub(self) -> AbstractAsyncContextManager[Api]:
         """The hub that the command means."""
-        return hub_api(self.target.hub, self.target.token_file)
+        return hub_api(self.target.hub, self.target.token_file, self.target.ca_file)
 
     def node(self) -> AbstractAsyncContextManager[Api]:
         """The node that the command means."""
@@ -122,8 +122,17 @@ def remote_text(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[.
     return _typer_command(command, {name: _OPTIONS[name] for name in _OPTIONS if name != "output"})
 
 
+def remote_stranger(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """As `remote`, for a command that shows the hub no token: without --token-file."""
+    options = {name: _OPTIONS[name] for name in _OPTIONS if name != "token_file"}
+    return _typer_command(command, options, needs_token=False)
+
+
 def _typer_command(
-    command: Callable[..., Coroutine[Any, Any, None]], options: Mapping[str, Any]
+    command: Callable[..., Coroutine[Any, Any, None]],
+    options: Mapping[str, Any],
+    *,
+    needs_token: bool = True,
 ) -> Callable[..., None]:
     signature = inspect.signature(command, eval_str=True)
     own = list(signature.parameters.values())[1:]
@@ -142,7 +151,8 @@ def _typer_command(
     def run(**values: Any) -> None:  # noqa: ANN401 - Typer calls it with what the signature says
         choice = Choice(**{p.name: values.pop(p.name) for p in shared})
         with _ending_at_ctrl_c():
-            asyncio.run(command(open_session(choice), **values))
+            session = open_session(choice, needs_token=needs_token)
+            asyncio.run(command(session, **values))
 
     described: Any = run  # what Typer reads
     keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
@@ -166,7 +176,7 @@ def _ending_at_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def open_session(choice: Choice) -> Session:
+def open_session(choice: Choice, *, needs_token: bool = True) -> Session:
     """The surroundings that the options, the contexts file and the defaults make together."""
     contexts = read_contexts(contexts_file(Path.home()))
     target = choose(
@@ -176,6 +186,7 @@ def open_session(choice: Choice) -> Session:
         hub=choice.hub,
         token_file=choice.token_file,
         data_dir=choice.data_dir,
+        needs_token=needs_token,
     )
     return Session(standard_screen(choice.output), SystemClock(), target)
 

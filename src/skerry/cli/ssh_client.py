@@ -113,6 +113,8 @@ def way(made: SshCertificate, target: Context, direct: Direct | None) -> list[tu
         sys.executable, "-m", "skerry.cli.main", "tunnel", made.node_id, str(made.port),
         "--hub", target.hub, "--token-file", str(target.token_file.absolute()),
     ]  # fmt: skip
+    if target.ca_file is not None:
+        words += ["--ca-file", str(target.ca_file.absolute())]
     return [("ProxyCommand", shlex.join(words).replace("%", "%%"))]
 
 

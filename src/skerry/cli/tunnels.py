@@ -57,7 +57,7 @@ async def open_tunnel(
     what = f"the hub at {hub}"
     patience = HERE if is_here(hub) else AWAY
     path = f"/api/v1/nodes/{quote(node, safe='')}/tunnel/{port}"
-    async with hub_session(hub, session.target.token_file) as client:
+    async with hub_session(hub, session.target.token_file, session.target.ca_file) as client:
         try:
             async with asyncio.timeout(patience.connect + patience.answer):
                 socket = await client.ws_connect(path, max_msg_size=2 * LARGEST)

@@ -44,7 +44,10 @@ def register(app: typer.Typer) -> None:
 
 def up(
     hub_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="The hub's port on 127.0.0.1.")
+        int,
+        typer.Option(
+            min=1, max=65534, help="The hub's port on 127.0.0.1; nodes are served at the next one."
+        ),
     ] = 8600,
     data_dir: Annotated[Path, typer.Option(help="Where hub and node keep everything.")] = Path(
         ".skerry"

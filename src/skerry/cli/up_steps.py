@@ -55,6 +55,16 @@ class Home:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def nodes_port(self) -> int:
+        """The hub's port for nodes."""
+        return self.port + 1
+
+    @property
+    def nodes_url(self) -> str:
+        """The hub's address for nodes."""
+        return f"https://127.0.0.1:{self.nodes_port}"
+
+    @property
     def hub_dir(self) -> Path:
         """The hub's data directory."""
         return self.data_dir / "hub"
@@ -92,8 +102,9 @@ async def start(
 
     Raises Refused (port taken), ChildEnded, Transient (not ready in time) and what enrolment and apply raise.
     """
-    progress.step(f"starting hub and node on port {home.port}")
-    check_port(home.port)
+    progress.step(f"starting hub and node on ports {home.port} and {home.nodes_port}")
+    for port in (home.port, home.nodes_port):
+        check_port(port)
     await _start_hub(home, children)
     enrolled = read_identity(settings.data_dir) is not None
     if enrolled:
@@ -103,7 +114,7 @@ async def start(
         if not enrolled:
             progress.step("enrolling the node")
             token = await hub.send("POST", "/api/v1/tokens", TokenRequest(60.0), TokenReply)
-            await enrol_here(settings, home.url, token.token)
+            await enrol_here(settings, token.address, token.token)
             await _start_node(home, children)
         if not home.fleet_mark.exists():
             progress.step("applying the first fleet")
@@ -125,19 +136,26 @@ def check_port(port: int) -> None:
             if error.errno == errno.EADDRINUSE:
                 raise Refused(
                     f"cannot start the hub: port {port} is taken by another program. "
-                    f"Choose another one: make up HUB_PORT={port + 1} (or skerry up --hub-port {port + 1})"
+                    f"Choose two others: make up HUB_PORT={port + 100} (or skerry up --hub-port {port + 100}), which takes "
+                    "the next one, too"
                 ) from error
             raise Refused(f"cannot start the hub on port {port}: {error.strerror}") from error
 
 
 async def _start_hub(home: Home, children: dict[str, Child]) -> None:
-    options = ["--data-dir", str(home.hub_dir), "--listen", f"127.0.0.1:{home.port}"]
+    listen = [
+        "--listen",
+        f"127.0.0.1:{home.port}",
+        "--nodes-listen",
+        f"127.0.0.1:{home.nodes_port}",
+    ]
+    options = ["--data-dir", str(home.hub_dir), *listen]
     command = ["-m", "skerry.cli.main", "hub", "run", *options]
     children[HUB] = await Child.start(HUB, command, home.data_dir / "hub.log")
 
 
 async def _start_node(home: Home, children: dict[str, Child]) -> None:
-    options = ["--data-dir", str(home.node_dir), "--set", f"hub.url={home.url}"]
+    options = ["--data-dir", str(home.node_dir), "--set", f"hub.url={home.nodes_url}"]
     command = ["-m", "skerry.node", *options]
     children[NODE] = await Child.start(NODE, command, home.data_dir / "node.log")
 

@@ -20,9 +20,11 @@ from skerry.core.features import (
     ATTESTATION,
     BACKUPS,
     BANDWIDTH,
+    HUB_ACCESS_CONTROL,
     HUB_STORAGE_ENCRYPTION,
     MONITORING,
     ONLINE_ONLY,
+    PEOPLES_CERTIFICATES,
     PLAIN_SYNC,
     SECURE_BOOT,
     STORAGE_ENCRYPTION,
@@ -144,6 +146,7 @@ def _monitoring() -> Iterator[Setting]:
 
 def _security(role: Role) -> Iterator[Setting]:
     encryption = STORAGE_ENCRYPTION if role == "node" else HUB_STORAGE_ENCRYPTION
+    control = ACCESS_CONTROL if role == "node" else HUB_ACCESS_CONTROL
     yield Setting("security.encryption_enabled", "boolean", default=False, doc="Encrypt what is stored.", feature=encryption)
     yield Setting("security.key_rotation_interval", "duration", None, "How often the key of what is stored is changed.",
         unit="seconds", low=60, feature=encryption)
@@ -162,15 +165,15 @@ def _security(role: Role) -> Iterator[Setting]:
                       ("ca_path", "Who must have signed the other side's certificate.")):
         yield Setting(f"encryption.communication.{name}", "path", None, doc, feature=TLS)
     yield Setting("access_control.authentication.method", "word", None, "How people and programs say who they are.",
-        words=("certificate",), feature=ACCESS_CONTROL, asks=lambda _: True)
-    yield Setting("access_control.authentication.token_expiry", "duration", None, "How long a token is good.",
-        unit="seconds", low=60, feature=ACCESS_CONTROL)
+        words=("certificate",), feature=PEOPLES_CERTIFICATES, asks=lambda _: True)
+    yield Setting("access_control.authentication.token_expiry", "duration", _DAY, "How long a password signs somebody in: the page, and «skerry login».",
+        unit="seconds", low=60, high=7 * _DAY, feature=control)
     yield Setting("access_control.authorization.default_policy", "word", "deny", "What nobody has been given is refused.",
         words=("deny",))
     yield Setting("access_control.authorization.roles", "list", [], "Who may do what.", fields=(
             Setting("name", "text", None, "The role's name.", required=True),
             Setting("permissions", "words", None, "What it may.", words=("read", "write", "execute", "configure"), required=True),
-        ), feature=ACCESS_CONTROL, asks=bool)
+        ), feature=control, asks=bool)
     yield Setting("attestation.enabled", "boolean", default=False, doc="Prove to the hub what this machine runs.",
         general="security.attestation_enabled", feature=ATTESTATION)
     yield Setting("attestation.method", "word", None, "Who judges the proof.", words=("remote",), feature=ATTESTATION)

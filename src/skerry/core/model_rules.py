@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from skerry.core.fields import Problem, dotted
-from skerry.core.names import component_fault, is_sha256, is_url
+from skerry.core.names import (
+    RESERVED_FILES,
+    RESERVED_MODELS,
+    component_fault,
+    is_sha256,
+    is_url,
+)
 from skerry.core.yaml_lines import Path
 from skerry.wire.models import ModelFile, ModelSource, ModelSpec
 
 MAX_FILES = 64
 MAX_FILE_SIZE = 1 << 44
 """16 TiB: what ext4 takes."""
-
-RESERVED_MODELS = frozenset({"manifest.json"})
-"""Beside the models lies their list."""
-
-RESERVED_FILES = frozenset({"metadata.json"})
-"""Beside a model's files lies what describes it."""
 
 _SOURCES = ("hub", "url", "file")
 _FORMAT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}")

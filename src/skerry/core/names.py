@@ -26,6 +26,12 @@ CONSOLE = "console"
 SOURCES_OF_OUR_OWN = frozenset({"hub", "skerry", CONSOLE})
 """Records of these sources are written by hub and node themselves, or by hand; no workload may be called so."""
 
+RESERVED_MODELS = frozenset({"manifest.json"})
+"""Beside the models lies their list."""
+
+RESERVED_FILES = frozenset({"metadata.json"})
+"""Beside a model's files lies what describes it."""
+
 MAX_ROW_ID = 200
 """Characters."""
 

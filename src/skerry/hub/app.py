@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from litestar import Litestar
+from litestar import Litestar, Router
 
 from skerry.hub.api.access import access_routes
+from skerry.hub.api.accounts import account_routes
 from skerry.hub.api.audit import audit_routes
 from skerry.hub.api.auditing import AuditedAnswers, Auditing
-from skerry.hub.api.auth import Authenticator
+from skerry.hub.api.auth import Authenticator, Door
 from skerry.hub.api.blobs import blob_routes
 from skerry.hub.api.bodies import ZstdBodies
 from skerry.hub.api.dependencies import given, resolve_one_by_one
@@ -17,15 +18,19 @@ from skerry.hub.api.entities import entity_routes
 from skerry.hub.api.files import file_routes
 from skerry.hub.api.headers import PeopleHeaders
 from skerry.hub.api.keys import key_routes
+from skerry.hub.api.login_codes import LoginCodes
+from skerry.hub.api.node_door import NodeDoor
 from skerry.hub.api.nodes import node_routes
-from skerry.hub.api.people import people_routes
+from skerry.hub.api.people import healthz, people_routes
 from skerry.hub.api.problems import HANDLERS
 from skerry.hub.api.records import record_routes
 from skerry.hub.api.row_ids import EscapedSlashes
 from skerry.hub.api.schema import document
-from skerry.hub.api.sessions import LoginCodes, Sessions
+from skerry.hub.api.signing_in import Signing, signing_in_routes
 from skerry.hub.api.ssh import ssh_routes
+from skerry.hub.api.standing import StandingRequests
 from skerry.hub.api.stick import stick_routes
+from skerry.hub.api.trust import elsewhere_routes, trust_routes
 from skerry.hub.api.tunnels import tunnel_routes
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
@@ -36,6 +41,7 @@ from skerry.hub.data.completeness import Completeness
 from skerry.hub.data.export import RecordExport
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.storage import Storage
+from skerry.hub.enrolling import Enrolling
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.models import Models
@@ -50,6 +56,7 @@ from skerry.hub.ports import Blobs
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
 from skerry.hub.store.rotation import Rotation
+from skerry.hub.store.tables import FLEET
 from skerry.hub.sync.carrying import Carrying
 from skerry.hub.sync.hello import Greeter
 from skerry.hub.sync.model_rows import ModelRows
@@ -59,9 +66,13 @@ from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
+from skerry.hub.trust.accounts import Accounts
 from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.roles import Roles
+from skerry.hub.trust.sessions import Sessions
 from skerry.hub.trust.ssh_authority import SshAuthority
+from skerry.hub.trust.standing import Standing
 from skerry.hub.tunnels import Tunnels
 from skerry.kit.clock import Clock
 from skerry.wire.codec import MAX_BODY
@@ -73,6 +84,7 @@ class Features:
 
     store: HubStore
     nodes: Nodes
+    enrolling: Enrolling
     tokens: Tokens
     workloads: Workloads
     models: Models
@@ -107,42 +119,70 @@ class Features:
     templates: Templates
     api_tokens: ApiTokens
     authenticator: Authenticator
+    standing: Standing
     audit: AuditLog
     auditing: Auditing
+    accounts: Accounts
+    roles: Roles
+    signing: Signing
     sessions: Sessions
     login_codes: LoginCodes
     clock: Clock
 
 
-def build_app(features: Features) -> Litestar:
-    """The application. Every request passes `Authenticator.permit` first, by way of `Auditing.permit`."""
+def build_app(features: Features, nodes_app: Litestar | None = None) -> Litestar:
+    """People's application. Nodes are served by it, too, unless they have `nodes_app`."""
+    of_nodes = node_routes() if nodes_app is None else elsewhere_routes(features.enrolling.address)
+    app = _app(features, features.authenticator, [of_nodes, *_of_people()])
+    app.state.openapi = document([*app.routes, *(nodes_app.routes if nodes_app else ())])
+    return app
+
+
+def build_nodes_app(features: Features) -> Litestar:
+    """The application of the listener for nodes, where they show certificates."""
+    door = NodeDoor(FLEET, features.nodes, features.clock)
+    health = Router("/", route_handlers=[healthz])
+    return _app(features, door, [node_routes(), trust_routes(), health])
+
+
+def _of_people() -> list[Router]:
+    return [
+        people_routes(),
+        record_routes(),
+        blob_routes(),
+        file_routes(),
+        stick_routes(),
+        key_routes(),
+        access_routes(),
+        account_routes(),
+        signing_in_routes(),
+        audit_routes(),
+        tunnel_routes(),
+        ssh_routes(),
+        entity_routes(),
+        page_routes(),
+    ]
+
+
+def _app(features: Features, door: Door, routers: list[Router]) -> Litestar:
+    """Every request passes the door first, by way of `Auditing`, and again and again while it is open."""
     app = Litestar(
-        [
-            node_routes(),
-            people_routes(),
-            record_routes(),
-            blob_routes(),
-            file_routes(),
-            stick_routes(),
-            key_routes(),
-            access_routes(),
-            audit_routes(),
-            tunnel_routes(),
-            ssh_routes(),
-            entity_routes(),
-            page_routes(),
-        ],
-        guards=[features.auditing.permit],
+        routers,
+        guards=[features.auditing.guard(door)],
         dependencies={
             field.name: given(getattr(features, field.name)) for field in fields(features)
         },
         exception_handlers=HANDLERS,
-        middleware=[ZstdBodies(), PeopleHeaders(features.clock), AuditedAnswers(features.auditing)],
+        middleware=[
+            StandingRequests(features.standing, door),
+            ZstdBodies(),
+            PeopleHeaders(features.clock),
+            AuditedAnswers(features.auditing),
+        ],
         request_max_body_size=MAX_BODY,
         openapi_config=None,
         logging_config=None,
     )
     resolve_one_by_one(app)
     app.asgi_handler = EscapedSlashes(app.asgi_handler)
-    app.state.openapi = document(app.routes)
     return app

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from skerry.hub.changes import Changes
 from skerry.hub.fleet.agents import Agent
 from skerry.hub.fleet.nodes import Nodes
@@ -32,6 +34,7 @@ class Hearing:
         clock: Clock,
         *,
         readers: Readers,
+        trust: Callable[[], None],
     ) -> None:
         self._store = store
         self._links = links
@@ -40,6 +43,7 @@ class Hearing:
         self._changes = changes
         self._readers = readers
         self._clock = clock
+        self._trust_changed = trust
         self._told = 0
 
     def heard(self, notice: notices.Notice) -> None:
@@ -50,18 +54,32 @@ class Hearing:
                     self._links.notify(node_id)
             case notices.Shared(entities):
                 self._readers.changed(entities)
+            case notices.Trust():
+                self._trust_changed()
+            case notices.Rollouts():
+                self._rollouts.began.ring()
+            case notices.Shown():
+                self._changes.heard()
+            case _:
+                self._heard_of_node(notice)
+
+    def _heard_of_node(
+        self, notice: notices.Deleted | notices.Rekeyed | notices.Revoked | notices.Linked
+    ) -> None:
+        match notice:
             case notices.Deleted(node_id):
                 self._nodes.forget(node_id)
                 self._readers.forget(node_id)
+                self._links.end(node_id)
+            case notices.Rekeyed(node_id):
+                self._nodes.keys.changed(node_id)
+            case notices.Revoked(node_id):
+                self._nodes.withdraw(node_id)
                 self._links.end(node_id)
             case notices.Linked(node_id, turn, run, place):
                 agent = Agent(run, place) if run else None
                 self._nodes.seen_elsewhere(node_id, self._clock.wall_ns(), agent)
                 self._links.moved(node_id, turn, agent)
-            case notices.Rollouts():
-                self._rollouts.began.ring()
-            case notices.Shown():
-                self._changes.heard()
 
     async def resumed(self) -> None:
         """Anything may have been missed: secrets are read again, and everybody who waits looks for himself."""
@@ -71,6 +89,7 @@ class Hearing:
                 self._links.notify(node_id)
             else:
                 self._links.end(node_id)
+        self._trust_changed()
         self._rollouts.began.ring()
         self._changes.heard()
 

@@ -7,31 +7,54 @@ uvicorn bounds only the pause between two requests; `kit.reception` has the limi
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from skerry.kit.reception import Crowd, Reception, RequestLimits
+from skerry.hub.trust.certificates import read_peer
+from skerry.kit.reception import Crowd, Member, Reception, RequestLimits
 from skerry.wire.last_words import CROWDED, LATE, NO_HTTP, last_words
 
 MAX_HEAD = 64 * 1024
 """Bytes of a head that has not ended: httptools would collect it without end."""
 
 
+CUT = "skerry.cut"
+"""Key in a connection's state: a callable without arguments that ends the connection at once."""
+
+PEER = "skerry.peer"
+"""Key in a connection's state: whom the certificate names that its peer has proved, None without one."""
+
+
 class Listener:
-    """What the connections of the hub share."""
+    """What the connections of one listener share."""
 
     def __init__(self, limits: RequestLimits) -> None:
         self.limits = limits
         self.crowd = Crowd(limits.connections)
+        self.greeting: set[Member] = set()
+        """Those of the crowd whose TLS handshake is under way."""
+
+    def others(self, connections: Collection[object], *, but: int = 0) -> int:
+        """Of these, which uvicorn knows, so many are no HTTP connections (any more) but links; `but` are new."""
+        return max(len(connections) - but - (len(self.crowd) - len(self.greeting)), 0)
+
+    def greeted(self, member: Member) -> None:
+        """Its handshake is over, in whatever way."""
+        self.greeting.discard(member)
+        self.crowd.leave(member)
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One HTTP connection."""
+    """One HTTP connection; within TLS its handshake is over."""
 
     def __init__(self, *given: Any, listener: Listener, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*given, **named)
+        self.greeting: Member | None = None
+        """The TLS of this connection, until it is over with its handshake."""
+        self._listener = listener
         self._crowd = listener.crowd
         self._heard = False
         self._head_size = 0
@@ -41,8 +64,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
-        links = max(len(self.connections) - len(self._crowd) - 1, 0)
-        if not self._crowd.enter(self, others=links):
+        tls = transport.get_extra_info("ssl_object")
+        shown = tls.getpeercert(binary_form=True) if tls else None
+        peer = read_peer(shown) if shown else None
+        self.app_state = {**self.app_state, CUT: transport.abort, PEER: peer}
+        if self.greeting is not None:
+            self._listener.greeted(self.greeting)
+        if not self._crowd.enter(self, others=self._listener.others(self.connections, but=1)):
             self._end_with(HTTPStatus.SERVICE_UNAVAILABLE, CROWDED)
             return
         self._reception.begin()

@@ -26,13 +26,14 @@ _KNOWN = 7 * 86_400 * NS
 
 
 class Peers:
-    """`address` is where nodes and the other processes reach this one."""
+    """`address` is where the other processes reach this one, `nodes_address` where nodes do."""
 
-    def __init__(self, store: HubStore, address: str, admin_token: str) -> None:
+    def __init__(self, store: HubStore, address: str, nodes_address: str, admin_token: str) -> None:
         self._store = store
         self._me = {
             "id": store.origin,
             "address": address.rstrip("/"),
+            "nodes_address": nodes_address.rstrip("/"),
             "token_hash": secret_hash(admin_token),
         }
         self.told: list[str] = []
@@ -67,7 +68,7 @@ class Peers:
         """Where nodes may find a hub of this fleet, in no order of preference; empty when there is only this one."""
         if not self._store.shared:
             return []
-        query = select(hub_process.c.address).distinct()
+        query = select(hub_process.c.nodes_address).distinct()
         query = query.where(hub_process.c.seen_at > database_time() - _KNOWN)
         found = await self._store.read(lambda connection: connection.execute(query).scalars().all())
         return sorted(found)

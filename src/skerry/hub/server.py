@@ -16,7 +16,7 @@ import random
 import resource
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import skerry
 from skerry.core.stream_rules import Rules
@@ -24,8 +24,9 @@ from skerry.hub import encryption
 from skerry.hub.api import admin_token
 from skerry.hub.api.auditing import Auditing
 from skerry.hub.api.auth import Authenticator
-from skerry.hub.api.sessions import LoginCodes, Sessions
-from skerry.hub.app import Features
+from skerry.hub.api.login_codes import LoginCodes
+from skerry.hub.api.signing_in import Signing
+from skerry.hub.app import Features, build_app, build_nodes_app
 from skerry.hub.backups.schedule import LOOK_EVERY
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
@@ -37,6 +38,7 @@ from skerry.hub.data.ingest import Ingest
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.retention import Ages, Retention
 from skerry.hub.data.storage import Storage
+from skerry.hub.enrolling import Enrolling
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.assignments import Assignments
@@ -46,8 +48,10 @@ from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import SHOWN_EVERY, Hearing
+from skerry.hub.http_protocol import Listener
 from skerry.hub.link import Links
 from skerry.hub.maintenance import build_schedule, make_data_dir, start
+from skerry.hub.nodes_listener import NodesListener, open_listener
 from skerry.hub.peers import BEAT_EVERY, Peers
 from skerry.hub.settings import HubSettings
 from skerry.hub.store.hub_store import HubStore
@@ -70,18 +74,20 @@ from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
-from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.people import People
 from skerry.hub.trust.ssh_authority import SshAuthority
-from skerry.hub.trust.ssh_keys import SshKeys
-from skerry.hub.tunnels import TunnelLimits, Tunnels
+from skerry.hub.trust.standing import Standing
+from skerry.hub.tunnels import Tunnels
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
     Keepalive,
     WebServer,
     address_of,
     configure,
+    limits_of,
     listen,
+    listen_for_nodes,
 )
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
@@ -108,20 +114,26 @@ _UPDATES_LEASE = 5.0
 async def serve(
     settings: HubSettings,
     ready: Callable[[str], None] | None = None,
+    nodes_ready: Callable[[str], None] | None = None,
     *,
     keepalive: Keepalive = DEFAULT_KEEPALIVE,
     limits: RequestLimits | None = None,
+    clock: Clock | None = None,
 ) -> None:
     """Runs the hub until SIGINT, SIGTERM or cancellation; calls `ready` with its address once it answers.
+
+    Before that it calls `nodes_ready` with the address that nodes are told.
 
     Without `limits` it takes as many connections as the process may have files open, but for a reserve.
 
     Raises Refused when it may not or cannot listen, and what opening the store raises.
     """
-    listener = listen(settings)
-    with contextlib.closing(listener), contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as held:
+        listener = held.enter_context(contextlib.closing(listen(settings)))
+        by_certificate = settings.nodes.by_certificate
+        bound = held.enter_context(listen_for_nodes(settings)) if by_certificate else None
         make_data_dir(settings)
-        clock = SystemClock()
+        clock = clock or SystemClock()
         store = HubStore(settings.database_url, clock, encryption=encryption.wish(settings))
         held.enter_context(only_user(store.url))
         await asyncio.to_thread(start, settings, store)
@@ -129,13 +141,24 @@ async def serve(
             if store.keys is not None:
                 encryption.tell(store.keys.status())
             address = address_of(listener)
-            features, retention = await _build(settings, store, clock, address)
-            server = WebServer(configure(features, keepalive, limits), address, ready)
+            nodes = await open_listener(settings, bound, store, clock) if bound else None
+            features, retention = await _build(settings, store, clock, address, nodes)
+            for_people, for_nodes = limits_of(settings, limits)
+            nodes_app = build_nodes_app(features) if nodes else None
+            config = configure(build_app(features, nodes_app), keepalive, Listener(for_people))
+            servers: list[tuple[WebServer, socket.socket]] = [
+                (WebServer(config, address, ready), listener)
+            ]
+            if nodes is not None and nodes_app is not None:
+                server = nodes.server(nodes_app, keepalive, for_nodes)
+                servers.insert(0, (server, nodes.socket))
             await features.peers.join()
             await retention.prepare(clock.wall_ns())
             await features.backups.look()
+            if nodes_ready is not None:
+                nodes_ready(features.enrolling.address)
             try:
-                await _run(server, listener, features, retention)
+                await _run(servers, nodes, features, retention)
             finally:
                 with contextlib.suppress(Transient):  # on a full disk: nodes are seen again soon
                     await features.nodes.flush()
@@ -179,7 +202,11 @@ def set_up_heap() -> None:
 
 
 async def _build(
-    settings: HubSettings, store: HubStore, clock: Clock, address: str
+    settings: HubSettings,
+    store: HubStore,
+    clock: Clock,
+    address: str,
+    listener: NodesListener | None = None,
 ) -> tuple[Features, Retention]:
     links, changes, leases = Links(), Changes(), Leases(store)
     assignments = Assignments(clock)
@@ -194,62 +221,61 @@ async def _build(
     )
     query, templates = RecordQuery(store), Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
-    sessions, api_tokens = Sessions(token, clock), ApiTokens(store, clock)
-    peers = Peers(store, settings.address or address, token)
-    hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
+    people = People.of(store, clock, token, settings.access_control)
+    told = listener.address if listener else settings.address or address
+    peers = Peers(store, settings.address or address, told, token)
+    enrolling = Enrolling(nodes, listener.authority if listener else None, told)
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
     readers = Readers(links.notify_rows)
     declarations = Declarations(settings.sync.entities)
     await declarations.hold_all(store, clock.wall_ns())
-    receiver = Receiver(
-        store,
-        Ingest(lambda: store.facts.index_key),
-        nodes,
-        links.notify,
-        readers.changed,
-        declarations,
-    )
+    ingest = Ingest(lambda: store.facts.index_key)
+    receiver = Receiver(store, ingest, nodes, links.notify, readers.changed, declarations)
     epochs = Epochs(store, assignments, links.notify)
     feed, row_feed = Feed(store, epochs, clock), RowFeed(store, epochs, readers, clock)
-    rotation = Rotation(
-        store, clock, functools.partial(leases.hold, "keys", LEASE), [blobs, file_blobs]
-    )
+    may_rotate = functools.partial(leases.hold, "keys", LEASE)
+    rotation = Rotation(store, clock, may_rotate, [blobs, file_blobs])
     backups = build_schedule(settings, store, leases, clock)
     own_edits = OwnEdits(store, clock, readers.changed, declarations)
-    authenticator = Authenticator(FLEET, token, nodes, api_tokens, sessions, hosts)
-    audit = AuditLog(store, clock)
+    audit, with_secrets = AuditLog(store, clock), None if listener else nodes
+    signing = _signing(settings, people, token, with_secrets, audit=audit, store=store, clock=clock)
     features = Features(
-        store=store, nodes=nodes, tokens=Tokens(store, clock), workloads=workloads, models=models, rollouts=rollouts,
-        blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
+        store=store, nodes=nodes, enrolling=enrolling, tokens=Tokens(store, clock), workloads=workloads, models=models,
+        rollouts=rollouts, blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
         shelf=Shelf(store, file_blobs, arrivals, _longest_for_files(settings)),
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
         carrying=Carrying(store, receiver, arrivals, clock), feed=feed, row_feed=row_feed,
         rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits), model_rows=ModelRows(store, own_edits),
-        ssh_authority=_ssh_authority(settings, store, clock, links),
-        links=links, peers=peers, tails=Tails(links, peers, token), tunnels=_tunnels(settings, links, peers, token),
-        hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers),
+        ssh_authority=SshAuthority.of(settings.data_dir, store, clock, links.notify),
+        links=links, peers=peers, tails=Tails(links, peers, token), tunnels=Tunnels(links, peers, token, settings.access),
+        hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers, trust=enrolling.trust_changed),
         leases=leases, backups=backups, rotation=rotation, changes=changes,
         board=Board(
             nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups, storage=storage
         ),
-        templates=templates, authenticator=authenticator, audit=audit, auditing=Auditing(audit, authenticator, clock),
-        api_tokens=api_tokens, sessions=sessions, login_codes=LoginCodes(store, clock), clock=clock,
+        templates=templates, authenticator=signing.authenticator, audit=audit, auditing=signing.auditing,
+        standing=Standing(clock), api_tokens=people.api_tokens, accounts=people.accounts, roles=people.roles,
+        signing=signing, sessions=people.sessions, login_codes=signing.login_codes, clock=clock,
     )  # fmt: skip
     return features, retention
 
 
-def _tunnels(settings: HubSettings, links: Links, peers: Peers, token: str) -> Tunnels:
-    limits = TunnelLimits(settings.access.tunnel_idle, settings.access.tunnel_duration)
-    return Tunnels(links, peers, token, limits)
-
-
-def _ssh_authority(
-    settings: HubSettings, store: HubStore, clock: Clock, links: Links
-) -> SshAuthority:
-    keys = SshKeys(settings.data_dir, store, clock, RealDisk())
-    return SshAuthority(store, keys, clock, links.notify)
+def _signing(
+    settings: HubSettings,
+    people: People,
+    token: str,
+    nodes: Nodes | None,
+    *,
+    audit: AuditLog,
+    store: HubStore,
+    clock: Clock,
+) -> Signing:
+    hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
+    authenticator = Authenticator(FLEET, token, nodes, people.api_tokens, people.sessions, hosts)
+    auditing = Auditing(audit, authenticator, clock)
+    return Signing.of(people, authenticator, auditing, LoginCodes(store, clock))
 
 
 def _retention(settings: HubSettings, store: HubStore) -> Retention:
@@ -267,45 +293,46 @@ def _longest_for_files(settings: HubSettings) -> float:
     return max([kept.files, *(rule.keep or 0 for rule in kept.streams)])
 
 
+async def _sweep(features: Features, retention: Retention) -> None:
+    clock = features.clock
+    if not await features.leases.hold("retention", 2 * SWEEP_EVERY):
+        return
+    await retention.prepare(clock.wall_ns())
+    removed = await retention.sweep(clock.wall_ns())
+    if removed:
+        log.info("removed %d records that are older than the retention allows", removed)
+    unused = await features.models.sweep()
+    if unused:
+        log.info("removed %d blobs that no model names", unused)
+    unnamed = await features.shelf.sweep(clock.wall_ns())
+    if unnamed:
+        log.info("removed %d files that no record names", unnamed)
+    while await features.store.give_back():
+        await clock.sleep(_BREATH)
+
+
 async def _run(
-    server: WebServer, listener: socket.socket, features: Features, retention: Retention
+    servers: Sequence[tuple[WebServer, socket.socket]],
+    nodes: NodesListener | None,
+    features: Features,
+    retention: Retention,
 ) -> None:
     clock, chance = features.clock, random.Random()  # noqa: S311 - jitter needs no secrecy
-
-    async def sweep() -> None:
-        if not await features.leases.hold("retention", 2 * SWEEP_EVERY):
-            return
-        await retention.prepare(clock.wall_ns())
-        removed = await retention.sweep(clock.wall_ns())
-        if removed:
-            log.info("removed %d records that are older than the retention allows", removed)
-        unused = await features.models.sweep()
-        if unused:
-            log.info("removed %d blobs that no model names", unused)
-        unnamed = await features.shelf.sweep(clock.wall_ns())
-        if unnamed:
-            log.info("removed %d files that no record names", unnamed)
-        while await features.store.give_back():
-            await clock.sleep(_BREATH)
 
     def end() -> None:
         # The page's streams end by themselves before the server waits for its connections; links it ends itself.
         features.changes.close()
-        server.should_exit = True
+        for server, _ in servers:
+            server.should_exit = True
 
     async with supervised() as tasks:
-        tasks.forever(
-            _every(SWEEP_EVERY, sweep, Guard("retention", clock, chance), clock), name="retention"
-        )
-        tasks.forever(
-            _every(LOOK_EVERY, features.backups.once, Guard("backups", clock, chance), clock),
-            name="backups",
-        )
         often = FLUSH_FOR_OTHERS_EVERY if features.store.shared else FLUSH_EVERY
-        tasks.forever(
-            _every(often, features.nodes.flush, Guard("last seen", clock, chance), clock),
-            name="last seen",
-        )
+        for name, seconds, work in (
+            ("retention", SWEEP_EVERY, functools.partial(_sweep, features, retention)),
+            ("backups", LOOK_EVERY, features.backups.once),
+            ("last seen", often, features.nodes.flush),
+        ):
+            tasks.forever(_every(seconds, work, Guard(name, clock, chance), clock), name=name)
         tasks.forever(
             features.rollouts.run(
                 Guard("updates", clock, chance),
@@ -315,10 +342,20 @@ async def _run(
             name="updates",
         )
         features.auditing.follow(tasks, chance)
+        features.standing.follow(tasks, chance)
+        if nodes is not None:
+            nodes.follow(tasks, chance)
         features.rotation.follow(tasks, chance)
         if features.store.shared:
             _with_peers(tasks, features, chance)
-        serving = tasks.start(server.serve(sockets=[listener]), name="web server")
+        serving = asyncio.gather(
+            *(
+                tasks.start(
+                    server.serve(sockets=[listener]), name=f"web server at {listener.getsockname()}"
+                )
+                for server, listener in servers
+            )
+        )
         with _on_stop_signals(end):
             try:
                 await asyncio.shield(serving)

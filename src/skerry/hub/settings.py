@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -77,6 +78,32 @@ class EncryptionSection(msgspec.Struct, frozen=True):
     storage: StorageEncryption = StorageEncryption()
 
 
+class AuthenticationSection(msgspec.Struct, frozen=True):
+    """For how long (seconds) a password signs somebody in."""
+
+    token_expiry: float = 86_400.0
+
+
+class GivenRole(msgspec.Struct, frozen=True):
+    """A role that the settings name."""
+
+    name: str
+    permissions: list[str]
+
+
+class AuthorizationSection(msgspec.Struct, frozen=True):
+    """Roles besides those of every installation, or instead of them."""
+
+    roles: list[GivenRole] = []
+
+
+class AccessControlSection(msgspec.Struct, frozen=True):
+    """Who may do what."""
+
+    authentication: AuthenticationSection = AuthenticationSection()
+    authorization: AuthorizationSection = AuthorizationSection()
+
+
 class SyncSection(msgspec.Struct, frozen=True):
     """What this hub's file says of synced entities, by name."""
 
@@ -90,6 +117,19 @@ class AccessSection(msgspec.Struct, frozen=True):
     tunnel_duration: float = 43_200.0
 
 
+class NodesSection(msgspec.Struct, frozen=True):
+    """How nodes are served: where, how they prove who they are, and the address that they are told."""
+
+    listen: str
+    method: Literal["certificate", "secret"]
+    address: str | None = None
+
+    @property
+    def by_certificate(self) -> bool:
+        """Whether nodes have certificates, and a listener of their own."""
+        return self.method == "certificate"
+
+
 class HubSettings(msgspec.Struct, frozen=True):
     """Everything that can be set on a hub."""
 
@@ -98,6 +138,7 @@ class HubSettings(msgspec.Struct, frozen=True):
     database: str | None
     fleet: str
     retention: RetentionSection
+    nodes: NodesSection
     hosts: str | None = None
     address: str | None = None
     blobs: BlobsSection = BlobsSection()
@@ -105,6 +146,7 @@ class HubSettings(msgspec.Struct, frozen=True):
     encryption: EncryptionSection = EncryptionSection()
     sync: SyncSection = SyncSection()
     access: AccessSection = AccessSection()
+    access_control: AccessControlSection = AccessControlSection()
     credentials: Path | None = None
     """Systemd's directory of credentials for this process."""
 
@@ -138,6 +180,17 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
         Setting("listen", "text", "127.0.0.1:8600",
                 "Address and port. Without TLS the hub listens on loopback only; port 0 is a free one.",
                 check=listen_fault),
+        Setting("nodes.listen", "text", "127.0.0.1:8601",
+                "Address and port for nodes, with TLS of the fleet's own; any address of this machine may stand here.",
+                check=nodes_listen_fault),
+        Setting("nodes.method", "word", "certificate",
+                "How nodes prove who they are: by «certificate», at `nodes.listen`, or by «secret», at `listen` and so on "
+                "this machine only, for a hub behind somebody's own TLS proxy.",
+                words=("certificate", "secret")),
+        Setting("nodes.address", "text", None,
+                "Where nodes reach this hub, as they are told; by default https:// and `nodes.listen`. With «secret»: "
+                "`address`.",
+                check=_nodes_address_fault),
         Setting("hosts", "text", None,
                 "Names, with commas, under which a proxy on this machine serves the page to browsers."),
         Setting("database", "text", None,
@@ -176,6 +229,26 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
                 "Where the key of the data keys comes from: file, file:/PATH, passphrase:/PATH, credential:NAME, tpm or "
                 "tpm:sha256:7. The same key for all hubs of one database.", check=source_fault),
     )  # fmt: skip
+
+
+def nodes_listen_fault(value: object) -> str | None:
+    """What is wrong with an address to serve nodes at, with TLS."""
+    try:
+        host, _ = split_listen(str(value))
+        if host != "localhost":
+            ipaddress.ip_address(host)
+    except ValueError:
+        return f"«{value}» is not an address of a machine: write for example 0.0.0.0:8601"
+    return None
+
+
+def _nodes_address_fault(value: object) -> str | None:
+    text = str(value)
+    return (
+        None
+        if is_url(text) and text.startswith("https://")
+        else f"«{value}» is no https address: write https://HOST:8601"
+    )
 
 
 def _address_fault(value: object) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 from typing import Protocol
 
 import aiohttp
@@ -16,6 +15,7 @@ import aiohttp
 from skerry.hub.channel import Channel
 from skerry.hub.link import FIRST_ANSWER, Links
 from skerry.hub.peers import Peers
+from skerry.hub.settings import AccessSection
 from skerry.hub.tails import FORWARDED
 from skerry.kit.errors import Refused, Transient
 from skerry.wire.link import (
@@ -53,18 +53,10 @@ class Tunnel(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class TunnelLimits:
-    """Seconds after which a tunnel ends: without a byte, and in all."""
-
-    idle: float = 900.0
-    duration: float = 43_200.0
-
-
 class Tunnels:
     """Opens tunnels."""
 
-    def __init__(self, links: Links, peers: Peers, admin_token: str, limits: TunnelLimits) -> None:
+    def __init__(self, links: Links, peers: Peers, admin_token: str, limits: AccessSection) -> None:
         self.limits = limits
         self._links = links
         self._peers = peers

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import errno
 import functools
+import ipaddress
 import logging
+import platform
 import resource
 import socket
 from collections.abc import Callable, Iterator
@@ -14,11 +16,13 @@ from dataclasses import dataclass
 from typing import cast
 
 import uvicorn
+from litestar import Litestar
 
-from skerry.hub.app import Features, build_app
 from skerry.hub.heartbeat import HeartbeatProtocol
 from skerry.hub.http_protocol import BoundedProtocol, Listener
-from skerry.hub.settings import HubSettings, listen_fault
+from skerry.hub.settings import HubSettings, listen_fault, nodes_listen_fault, split_listen
+from skerry.hub.tls_protocol import BoundedTls
+from skerry.hub.trust.server_tls import ServerTls
 from skerry.kit.errors import Refused
 from skerry.kit.reception import RequestLimits
 
@@ -26,6 +30,9 @@ log = logging.getLogger(__name__)
 
 RESERVED_FILES = 128
 """Descriptors that connections leave: databases, logs, and whatever libraries open for a moment."""
+
+_PEOPLES_PART = 8
+"""One in so many connections is people's where nodes have a listener of their own."""
 
 _MAX_LINK_MESSAGE = 1024 * 1024
 
@@ -62,16 +69,59 @@ class WebServer(uvicorn.Server):
         yield
 
 
-def configure(
-    features: Features, keepalive: Keepalive, limits: RequestLimits | None
-) -> uvicorn.Config:
-    """Without `limits` it takes as many connections as the process may have files open, but for a reserve."""
-    limits = limits or RequestLimits(_connections())
+class NodesServer(WebServer):
+    """The same behind TLS; `tls` has the context for each new connection."""
+
+    def __init__(
+        self, config: uvicorn.Config, address: str, tls: ServerTls, listener: Listener
+    ) -> None:
+        super().__init__(config, address, None)
+        self._tls = tls
+        self._listener = listener
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                cast("Callable[[], asyncio.Protocol]", self._accept),
+                sock=each,
+                backlog=self.config.backlog,
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
+        log.info("nodes are served at %s", self._address)
+
+    def _accept(self) -> BoundedTls:
+        http = BoundedProtocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            listener=self._listener,
+        )
+        return BoundedTls(http, self._tls.current, self._listener)
+
+
+def limits_of(
+    settings: HubSettings, limits: RequestLimits | None
+) -> tuple[RequestLimits, RequestLimits]:
+    """Of people's listener and of the nodes'.
+
+    Without `limits` they take together as many connections as the process may have files open, but for a reserve.
+    """
+    if limits is not None:
+        return limits, limits
+    connections = _connections()
+    people = connections // _PEOPLES_PART if settings.nodes.by_certificate else connections
+    return RequestLimits(people), RequestLimits(connections - people)
+
+
+def configure(app: Litestar, keepalive: Keepalive, listener: Listener) -> uvicorn.Config:
+    """How uvicorn serves an application of ours."""
     return uvicorn.Config(
-        build_app(features),
-        http=cast(
-            "type[asyncio.Protocol]", functools.partial(BoundedProtocol, listener=Listener(limits))
-        ),
+        app,
+        http=cast("type[asyncio.Protocol]", functools.partial(BoundedProtocol, listener=listener)),
         ws=HeartbeatProtocol,
         ws_max_size=_MAX_LINK_MESSAGE,
         ws_ping_interval=keepalive.interval,
@@ -90,32 +140,47 @@ def configure(
 
 
 def listen(settings: HubSettings) -> socket.socket:
-    """The socket that the hub listens on. Raises Refused when it may not or cannot listen."""
+    """The socket for people. Raises Refused when the hub may not or cannot listen there."""
     fault = listen_fault(settings.listen)
     if fault is not None:
         raise Refused(f"cannot listen: {fault}")
-    host = "127.0.0.1" if settings.host == "localhost" else settings.host
+    return _bound(settings.listen, "listen", "--listen")
+
+
+def listen_for_nodes(settings: HubSettings) -> socket.socket:
+    """The socket for nodes. Raises Refused when the hub may not or cannot listen there."""
+    fault = nodes_listen_fault(settings.nodes.listen)
+    if fault is not None:
+        raise Refused(f"cannot listen: {fault}")
+    return _bound(settings.nodes.listen, "nodes.listen", "--nodes-listen")
+
+
+def _bound(address: str, setting: str, option: str) -> socket.socket:
+    host, port = split_listen(address)
+    host = "127.0.0.1" if host == "localhost" else host
     # asyncio turns Nagle's delay off only on sockets that say they are TCP; without it every reply takes 40 ms.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, settings.port))
+        listener.bind((host, port))
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise Refused(
-                f"cannot listen on {settings.listen}: another program has this port. Stop it, or choose "
-                "another port: «listen» in hub.yaml, SKERRY_HUB_LISTEN, or «make up HUB_PORT=8601»."
+                f"cannot listen on {address}: another program has this port. Stop it, or choose another port: "
+                f"«{setting}» in hub.yaml, {option}, or «make up HUB_PORT=8700», which takes 8701, too."
             ) from error
-        raise Refused(f"cannot listen on {settings.listen}: {error.strerror}") from error
+        raise Refused(f"cannot listen on {address}: {error.strerror}") from error
     return listener
 
 
-def address_of(listener: socket.socket) -> str:
-    """The URL of a listening socket."""
+def address_of(listener: socket.socket, scheme: str = "http") -> str:
+    """The URL of a listening socket; of one that listens on all addresses, by the machine's name."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    if ipaddress.ip_address(host).is_unspecified:
+        host = platform.node()
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _connections() -> int:

@@ -35,10 +35,10 @@ class Authorities(ssl.SSLContext):
         return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
 
-def authorities(own: Path | None = None) -> Authorities:
+def authorities(own: Path | None = None, setting: str = "hub.ca_file") -> Authorities:
     """For the client's side of HTTP; of the system's, nothing is read yet.
 
-    `own` is a PEM file with further authorities. Raises InvalidInput when it is none.
+    `own` is a PEM file with further authorities, as `setting` says. Raises InvalidInput when it is none.
     """
     context = Authorities(ssl.PROTOCOL_TLS_CLIENT)
     context.set_alpn_protocols(["http/1.1"])
@@ -51,7 +51,7 @@ def authorities(own: Path | None = None) -> Authorities:
                 if isinstance(error, ssl.SSLError)
                 else error.strerror
             )
-            raise InvalidInput(f"cannot read {own} (hub.ca_file): {cause}") from error
+            raise InvalidInput(f"cannot read {own} ({setting}): {cause}") from error
     return context
 
 

@@ -10,6 +10,9 @@ from typing import Protocol
 
 NS = 1_000_000_000
 
+BUILD_TIME_NS = 1_790_000_000 * NS
+"""A time that has surely passed when this build runs (September 2026): a clock behind it is wrong."""
+
 
 class Clock(Protocol):
     """What the product may know about time; `skerry.testing.ManualClock` is the other implementation."""

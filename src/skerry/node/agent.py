@@ -17,11 +17,9 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
-import aiohttp
-
 from skerry import __version__
 from skerry.core.stream_rules import Rules
-from skerry.kit.clock import Clock
+from skerry.kit.clock import BUILD_TIME_NS, Clock
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.stopping import first_of, stop_signals
 from skerry.kit.tasks import Guard, supervised
@@ -36,7 +34,7 @@ from skerry.node.desired_state import StoredDesired, StoredStatuses
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.hub_addresses import account_of
-from skerry.node.hub_way import HubWay, build_way
+from skerry.node.hub_way import HubWay, Sessions, build_renewal, build_way, open_sessions
 from skerry.node.identity import Identity, keep_identity, read_identity, with_secret
 from skerry.node.keys import build_rotation, open_keys
 from skerry.node.limiting import build_limits
@@ -66,7 +64,6 @@ from skerry.node.sync.feeds import MAX_BYTES
 from skerry.node.sync.pace import Pace
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Stores, Sync, connect
-from skerry.node.sync.uplink import open_session
 from skerry.node.workload_desk import SeenValues, WorkloadDesk
 from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.http_status import http_status
@@ -95,8 +92,6 @@ MEND_EVERY = 5.0
 """Seconds for which a removed socket stays away: a person tidying up in run/ finds the node again."""
 
 SKEW_THAT_IS_SUSPECT = 60.0
-BUILD_TIME_NS = 1_790_000_000 * 10**9
-"""A time that has surely passed when this build runs (September 2026): a clock behind it is wrong."""
 
 
 async def run(
@@ -129,10 +124,10 @@ async def run(
             suspect=suspect,
         ) as store,
         _records(settings, host, store.encryption.cipher("records")) as records,
-        open_session(ca_file=settings.hub.ca_file) as session,
+        open_sessions(settings, identity, store.cipher, host) as sessions,
         supervised() as tasks,
     ):
-        node = _build(settings, identity, host, store, records, session)
+        node = _build(settings, identity, host, store, records, sessions)
         await node.audit.starts(__version__, str(store.rebuilt or ""))
         node.files.follow(tasks)
         await node.api.start(node.apps, settings.api.port)
@@ -165,7 +160,7 @@ def _build(
     host: Host,
     store: OpenedStore,
     records: RecordStore,
-    session: aiohttp.ClientSession,
+    sessions: Sessions,
 ) -> Node:
     clock, name = host.clock, identity.name if identity else settings.name
     logs = LogFiles(settings.data_dir / "logs", clock)
@@ -173,11 +168,12 @@ def _build(
     keep = partial(keep_identity, settings.data_dir, host.disk)
     account = None if settings.stays_alone else account_of(settings.hub.url, enrolled, keep)
     events = OwnEvents(records, clock, lambda: _quality(sync, clock))  # sync tells events, too
-    way = build_way(settings, account, session, store.state, clock, events.tell)
+    way = build_way(settings, account, sessions, store.state, clock, events.tell)
     sync = _sync(settings, way, host, Stores(store.state, records), logs, events)
-    quality = partial(_quality, sync, clock)
+    renewal, quality = build_renewal(way, sync, host), partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)
-    api, seen, get = LocalApi(settings.run_dir), SeenValues(clock), partial(http_status, session)
+    api, seen = LocalApi(settings.run_dir), SeenValues(clock)
+    get = partial(http_status, sessions.world)
     named = script_models(way, host, store.state, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
@@ -213,10 +209,9 @@ def _build(
             LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
             shipping,
         ),
-        limits=limits, keys=build_rotation(store, records, files, host, settings),
+        limits=limits, keys=build_rotation(store, records, files, host, settings, renewal),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
-        shared=shared, ssh_trust=SshOnDemand(settings, way, host, sync),
-        audit=AuditDesk(store.state.audit, settings.data_dir, host.disk, clock, host.chance),
+        ssh_trust=SshOnDemand(settings, way, host, sync), shared=shared, audit=AuditDesk(store.state.audit, settings.data_dir, host.disk, clock, host.chance),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 
@@ -288,7 +283,7 @@ def _sync(
     connection = connect(
         way.uplink(account, counts=counts), stores, reachability, logs, host.clock, host.chance,
         pace=Pace.of(settings.sync), most=min(MAX_BYTES, turns.piece) if turns else MAX_BYTES,
-        counts=counts, tell=events.tell, services=way.services,
+        counts=counts, tell=events.tell, trust=way.credentials, services=way.services,
     )  # fmt: skip
     return Sync(stores, reachability, connection, host.clock, host.chance, turns)
 

@@ -5,16 +5,21 @@ The supervisor states its needs as protocols (`workloads.supervise.Desired`, `St
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
+from skerry.core.order_rules import order_fault
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
+from skerry.kit.errors import InvalidInput
+from skerry.kit.one_line import one_line
 from skerry.kit.tasks import Tasks
 from skerry.node.store.state import NodeStore
 from skerry.node.workloads.foreground import ForegroundRuns
 from skerry.wire.codec import decode, encode
 from skerry.wire.local import LinkStatus
+from skerry.wire.sync import StateRow
 from skerry.wire.workload import (
     Assignment,
     Logs,
@@ -24,7 +29,10 @@ from skerry.wire.workload import (
     WorkloadStatus,
 )
 
+log = logging.getLogger(__name__)
+
 ASSIGNMENT = "assignment"
+_SHOWN = 64
 STATUS = "status"
 
 
@@ -71,6 +79,7 @@ class StoredDesired:
         self._stop_all = False
         self._outage: _Outage | None = None
         self._specs: dict[str, WorkloadSpec] = {}
+        self._refused: set[tuple[str, int]] = set()
         self.changed = Bell()
 
     def follow(self, tasks: Tasks) -> None:
@@ -85,11 +94,25 @@ class StoredDesired:
 
     async def assignments(self) -> list[Assignment]:
         rows = await self._store.rows(ASSIGNMENT)
-        wanted = [decode(row.body, Assignment, f"assignment «{row.id}»") for row in rows]
+        wanted = [wish for row in rows if (wish := self._read(row)) is not None]
         wanted += self.foreground.beside({wish.workload for wish in wanted})
         self._specs |= {assignment.workload: assignment.spec for assignment in wanted}
         await self._prepare(wanted)
         return [self._amended(assignment) for assignment in wanted]
+
+    def _read(self, row: StateRow) -> Assignment | None:
+        """The assignment of a row; None for one that is none, which must not keep the others from being acted on."""
+        try:
+            wish = decode(row.body, Assignment, f"assignment «{one_line(row.id[:_SHOWN])}»")
+            fault = order_fault(row.id, wish)
+        except InvalidInput as error:
+            wish, fault = None, str(error)
+        if fault is None:
+            return wish
+        if (row.id, row.rev) not in self._refused:
+            self._refused.add((row.id, row.rev))
+            log.warning("an assignment of the hub is left out: %s", fault)
+        return None
 
     def streams_of(self, workload: str) -> Mapping[str, StreamClass]:
         """The stream classes of a workload, also while it is being removed."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from skerry.kit.errors import InvalidInput
 from skerry.node.identity import Enrolled, Identity
 
 
@@ -60,11 +61,16 @@ class ToldAddresses(HubAddresses):
 
 
 class HubAccount(msgspec.Struct, frozen=True):
-    """Whom this node talks to, and as whom."""
+    """Whom this node talks to, and as whom; without a secret its certificate says so."""
 
     node_id: str
     addresses: HubAddresses
     secret: str
+
+    @property
+    def authorization(self) -> str:
+        """The header of this name; empty: none is sent."""
+        return f"Bearer {self.node_id}.{self.secret}" if self.secret else ""
 
     def __repr__(self) -> str:
         return f"HubAccount({self.node_id})"
@@ -75,11 +81,14 @@ def account_of(
 ) -> HubAccount | None:
     """The account of an enrolled node; `url` is the setting `hub.url`, which goes before what the hub told.
 
-    `keep` is called with the node's identity when the hub tells other addresses.
+    `keep` is called with the node's identity when the hub tells other addresses. Who proves itself by certificate has
+    no secret to show. Raises InvalidInput when such a node is sent to an address where it would go unproven.
     """
     if enrolled is None:
         return None
     identity = enrolled.identity
+    if identity.certificate and url is not None:
+        _refuse_plain(written(url))
 
     def told(addresses: list[str]) -> None:
         keep(msgspec.structs.replace(identity, hub_urls=addresses))
@@ -89,12 +98,21 @@ def account_of(
         if url is None
         else HubAddresses(written(url))
     )
-    return HubAccount(identity.node_id, addresses, enrolled.secret)
+    return HubAccount(identity.node_id, addresses, "" if identity.certificate else enrolled.secret)
 
 
 def written(text: str) -> list[str]:
     """The addresses of the setting `hub.url`: one, or several with commas, the first preferred."""
     return [address.strip() for address in text.split(",")]
+
+
+def _refuse_plain(addresses: Sequence[str]) -> None:
+    plain = [address for address in addresses if not address.startswith("https://")]
+    if plain:
+        raise InvalidInput(
+            f"cannot use hub.url {plain[0]}: this node proves itself by its certificate, and that takes https. "
+            "Write the hub's address for nodes, for example https://HOST:8601."
+        )
 
 
 def _once(addresses: Iterable[str]) -> tuple[str, ...]:

@@ -28,7 +28,8 @@ _PLACE = Place("file", SECRET_FILE, ())
 class Identity(msgspec.Struct, frozen=True):
     """What an enrolled node is called, by which hub, and what workloads select it by.
 
-    `hub_urls` are the addresses that the hub told, when it is in several places.
+    `hub_urls` are the addresses that the hub told, when it is in several places. `certificate`: it proves itself by its
+    certificate, over https only, and never by the secret.
     """
 
     node_id: str
@@ -37,6 +38,7 @@ class Identity(msgspec.Struct, frozen=True):
     hub_url: str
     hub_id: str
     hub_urls: list[str] = []
+    certificate: bool = False
 
 
 class Enrolled(msgspec.Struct, frozen=True):
@@ -60,6 +62,11 @@ def read_identity(data_dir: Path) -> Identity | None:
 def write_identity(data_dir: Path, identity: Identity, secret: str, disk: Disk) -> None:
     """Keeps identity and secret; the identity is written last, so that there is never one without a secret."""
     disk.write_atomic("enrol.secret", data_dir / SECRET_FILE, f"{secret}\n".encode())
+    write_name(data_dir, identity, disk)
+
+
+def write_name(data_dir: Path, identity: Identity, disk: Disk) -> None:
+    """Replaces the identity beside a secret that stays. Raises OSError."""
     disk.write_atomic("enrol.identity", data_dir / IDENTITY_FILE, encode(identity))
 
 

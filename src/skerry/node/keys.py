@@ -19,6 +19,7 @@ from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.identity import seal_secret
 from skerry.node.node_settings import NodeSettings
+from skerry.node.ports import CertificateStatus
 from skerry.node.store.encryption import Encryption, open_encryption, reading
 from skerry.node.store.opening import OpenedStore
 from skerry.node.store.records import RecordStore
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from skerry.kit.sealing.key_ring import Protection
     from skerry.kit.sealing.sources import Surroundings
     from skerry.node.store.rotation import Rotation
+    from skerry.node.trust.renewal import Renewal
 
 LOOK_EVERY = 60.0
 """Seconds between two looks at the age of the keys and how often they were used."""
@@ -48,15 +50,23 @@ def read_keys(settings: NodeSettings, disk: Disk, clock: Clock) -> Encryption:
 
 
 class KeyRotation(msgspec.Struct):
-    """Rotates the keys of a node that encrypts; of another one it says that it does not."""
+    """Rotates the keys of a node that encrypts; of another one it says that it does not.
+
+    `renewal` keeps the certificate of the node's own key fresh, where it has one.
+    """
 
     rotation: Rotation | None
     clock: Clock
     chance: random.Random
+    renewal: Renewal | None
 
     def status(self) -> KeyStatus:
         """For people."""
         return KeyStatus(enabled=False) if self.rotation is None else self.rotation.status()
+
+    def certificate(self) -> CertificateStatus | None:
+        """What this node proves itself by; None: it needs no certificate."""
+        return None if self.renewal is None else self.renewal.status()
 
     def rotate(self) -> KeyStatus:
         """Asks for new keys; they follow at once, and what is sealed with the old ones after that. Raises Refused."""
@@ -79,7 +89,9 @@ class KeyRotation(msgspec.Struct):
             ) from error
 
     def follow(self, tasks: Tasks) -> None:
-        """Rotates for as long as the tasks run."""
+        """Rotates and renews for as long as the tasks run."""
+        if self.renewal is not None:
+            self.renewal.follow(tasks)
         if self.rotation is not None:
             tasks.forever(self._run(self.rotation), name="keys")
 
@@ -97,20 +109,23 @@ def build_rotation(
     files: FilesOnDemand,
     host: Host,
     settings: NodeSettings,
+    renewal: Renewal | None,
 ) -> KeyRotation:
     """What keeps the promises about keys on this node."""
     ring = store.encryption.ring
     if ring is None:
-        return KeyRotation(None, host.clock, host.chance)
+        return KeyRotation(None, host.clock, host.chance, renewal)
     from skerry.node.store.rotation import Beside, Rotation  # noqa: PLC0415 - only where there are keys
+    from skerry.node.trust.files import TrustFiles  # noqa: PLC0415
 
     def secrets(cipher: Cipher) -> bool:
         sealed = seal_secret(settings.data_dir, cipher, host.disk)
+        sealed = TrustFiles(settings.data_dir, host.disk, cipher).seal() or sealed
         return store.started.seal_again(cipher) or sealed
 
     beside = Beside(secrets, files.renew)
     rotation = Rotation(ring, store.writer, records, beside, host.disk, host.clock)
-    return KeyRotation(rotation, host.clock, host.chance)
+    return KeyRotation(rotation, host.clock, host.chance, renewal)
 
 
 def _surroundings(settings: NodeSettings, kek: bytes = b"") -> Surroundings:

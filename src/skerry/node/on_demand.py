@@ -64,11 +64,19 @@ def models_on_demand(
 
         hub, account = None, way.account
         if account is not None:
-            hub = HubAccess(account.addresses, f"Bearer {account.node_id}.{account.secret}")
+            hub = HubAccess(account.addresses, account.authorization)
         pace = Pace(settings.models.max_bandwidth, host.clock)
         return Needs(
             ModelStore(root, limit, host.disk, host.clock),
-            Download(way.session, hub, host.disk, pace, proxies=way.proxies, turns=way.turns),
+            Download(
+                way.world,
+                hub,
+                host.disk,
+                pace,
+                proxies=way.proxies,
+                turns=way.turns,
+                hub_session=way.session,
+            ),
             lambda: (one.assignment for one in instances.load().values()),
             sync.reachability.changed,
             host.clock,

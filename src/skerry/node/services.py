@@ -326,6 +326,7 @@ class Node:
             storage=self.limits.storage_usage,
             keys=self.keys.status(),
             backups=await self.safekeeping.status(),
+            certificate=self.keys.certificate(),
             now=self._host.clock.wall_ns(),
         )
 

@@ -124,6 +124,8 @@ class FakeHub:
         self.busy_after = 1
         self.refusing: set[Lane] = set()
         self.pulls_refused = False
+        self.lies: set[str] = set()
+        """Entities that it hands out although they are not its own, or are none."""
         self.stuck: set[Lane] = set()
         self.links: list[FakeLive] = []
         self.pulls: list[Pull] = []
@@ -258,7 +260,7 @@ class FakeHub:
 
     def _pull(self, pull: Pull) -> PullReply:
         position = self._position(pull.cursor)
-        mine = [row for row in self._contents.state.values() if _is_pulled(row.entity)]
+        mine = [row for row in self._contents.state.values() if self._is_pulled(row.entity)]
         mine.sort(key=lambda row: row.rev)
         pending = [] if position is None else [row for row in mine if row.rev > position.seq]
         if position is None or (not pending and pull.digest != _digest(mine)):
@@ -272,7 +274,7 @@ class FakeHub:
         return self._page(sent, seq, more=len(pending) > len(sent), full=False)
 
     def _page(self, sent: list[StateRow], seq: int, *, more: bool, full: bool) -> PullReply:
-        own = [row for row in self._contents.state.values() if not _is_pulled(row.entity)]
+        own = [row for row in self._contents.state.values() if not self._is_pulled(row.entity)]
         return PullReply(sent, self._cursor(seq), more, full, hub_time=0, own=_digest(own))
 
     def _position(self, cursor: str | None) -> Position | None:
@@ -283,6 +285,9 @@ class FakeHub:
         except InvalidInput:
             return None
         return position if position.tag == self._tag(position.seq) else None
+
+    def _is_pulled(self, entity: str) -> bool:
+        return entity in self.lies or ENTITIES[entity].writer != "node"
 
     def _cursor(self, seq: int) -> str:
         return sign(Position(1, seq, self._tag(seq) or "", NODE_ID), _KEY)
@@ -302,10 +307,6 @@ class FakeHub:
 
 def _nothing() -> None:
     pass
-
-
-def _is_pulled(entity: str) -> bool:
-    return ENTITIES[entity].writer != "node"
 
 
 def _digest(rows: Sequence[StateRow]) -> str:

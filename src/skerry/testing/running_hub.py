@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import aiohttp
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import CertificateSigningRequestBuilder, Name
 
 from skerry.core.credentials import random_secret, secret_hash
 from skerry.hub.server import serve
@@ -17,16 +23,21 @@ from skerry.hub.settings import (
     AccessSection,
     EncryptionSection,
     HubSettings,
+    NodesSection,
     RetentionSection,
     StorageEncryption,
     StorageSection,
 )
+from skerry.hub.trust.certificates import key_pem, make_key
+from skerry.hub.trust.server_tls import NO_CHECK_TIME
 from skerry.hub.web_server import Keepalive
+from skerry.kit.clock import Clock
 from skerry.kit.reception import RequestLimits
 from skerry.wire.access import AccessTokenReply, AccessTokenRequest
 from skerry.wire.codec import decode, encode
 from skerry.wire.people import TokenReply, TokenRequest
 from skerry.wire.sync import Enrol, Enrolled
+from skerry.wire.trust import TrustBundle
 
 T = TypeVar("T")
 
@@ -38,11 +49,57 @@ class EnrolledNode(Enrolled, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
+class CertifiedNode:
+    """A node with a certificate as a test knows it."""
+
+    node_id: str
+    name: str
+    secret: str
+    key: EllipticCurvePrivateKey
+    certificate: str
+    trust: TrustBundle
+
+    def session(self, hub: RunningHub, certificate: str = "") -> aiohttp.ClientSession:
+        """A client that proves this certificate, or another one for the same key."""
+        context = client_context(self.trust.roots, certificate or self.certificate, self.key)
+        return secure_session(hub.nodes_address, context)
+
+
+def csr_of(key: EllipticCurvePrivateKey) -> str:
+    """A request for a certificate for this key (PEM)."""
+    built = CertificateSigningRequestBuilder().subject_name(Name([]))
+    return built.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+def client_context(
+    roots: list[str], certificate: str = "", key: EllipticCurvePrivateKey | None = None
+) -> ssl.SSLContext:
+    """TLS as a node speaks it, but for dates: whom it talks to is decided by the roots alone."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= NO_CHECK_TIME
+    context.load_verify_locations(cadata="".join(roots))
+    if key is not None:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(key_pem(key) + certificate.encode())
+            file.flush()
+            context.load_cert_chain(file.name)
+    return context
+
+
+def secure_session(address: str, context: ssl.SSLContext) -> aiohttp.ClientSession:
+    """A client for the hub's listener for nodes."""
+    return aiohttp.ClientSession(address, connector=aiohttp.TCPConnector(ssl=context))
+
+
+@dataclass(frozen=True)
 class RunningHub:
     """Where the hub answers, and how its administrator and its nodes authenticate."""
 
     address: str
     admin_token: str
+    nodes_address: str
+    """Where nodes are served: with certificates by a listener of their own."""
 
     @property
     def person(self) -> dict[str, str]:
@@ -65,6 +122,51 @@ class RunningHub:
             found = await _post(session, "/enrol/v1", enrol, Enrolled, {})
             return EnrolledNode(found.node_id, found.name, found.hub_id, secret=secret)
 
+    async def token(self, asked: TokenRequest | None = None) -> TokenReply:
+        """A token for enrolment."""
+        async with aiohttp.ClientSession(self.address) as session:
+            wanted = asked or TokenRequest(600.0)
+            return await _post(session, "/api/v1/tokens", wanted, TokenReply, self.person)
+
+    async def certify(
+        self,
+        name: str,
+        token: str = "",
+        *,
+        labels: dict[str, str] | None = None,
+        hardware: str = "",
+        secret: str = "",
+        key: EllipticCurvePrivateKey | None = None,
+    ) -> CertifiedNode:
+        """A node with a certificate, where nodes have those: a new one, or the one with this secret again."""
+        token = token or (await self.token()).token
+        secret, key = secret or random_secret(), key or make_key()
+        enrol = Enrol(
+            token,
+            name,
+            labels or {},
+            "0.1.0",
+            secret_hash(secret),
+            csr=csr_of(key),
+            hardware=hardware,
+        )
+        async with secure_session(
+            self.nodes_address, client_context(await self.roots())
+        ) as session:
+            found = await _post(session, "/enrol/v1", enrol, Enrolled, {})
+        assert found.trust is not None
+        return CertifiedNode(found.node_id, found.name, secret, key, found.certificate, found.trust)
+
+    async def roots(self) -> list[str]:
+        """The roots that the hub shows to whoever asks, without any check."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        async with (
+            secure_session(self.nodes_address, context) as session,
+            session.get("/trust/v1/bundle") as response,
+        ):
+            return decode(await response.read(), TrustBundle, "bundle").roots
+
     async def access_token(self, name: str, role: str, ttl: float = 3600.0) -> dict[str, str]:
         """Headers of somebody with a new API token."""
         async with aiohttp.ClientSession(self.address) as session:
@@ -86,6 +188,8 @@ async def running_hub(  # noqa: PLR0913 - what a hub is set up with
     storage: StorageSection | None = None,
     encryption: StorageEncryption | None = None,
     access: AccessSection | None = None,
+    method: Literal["certificate", "secret"] = "secret",
+    clock: Clock | None = None,
 ) -> AsyncIterator[RunningHub]:
     """The hub runs within the block; on leaving it ends as on SIGTERM."""
     day = 86_400.0
@@ -95,14 +199,23 @@ async def running_hub(  # noqa: PLR0913 - what a hub is set up with
         database=database,
         fleet="test",
         retention=RetentionSection(measurements=day, events=day, gaps=day, files=day),
+        nodes=NodesSection("127.0.0.1:0", method),
         hosts=hosts,
         storage=storage or StorageSection(),
         encryption=EncryptionSection(encryption or StorageEncryption()),
         access=access or AccessSection(),
     )
+    nodes_address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
-        serve(settings, address.set_result, keepalive=keepalive or Keepalive(), limits=limits),
+        serve(
+            settings,
+            address.set_result,
+            nodes_address.set_result,
+            keepalive=keepalive or Keepalive(),
+            limits=limits,
+            clock=clock,
+        ),
         name="hub",
     )
     task.add_done_callback(lambda _: address.cancel())
@@ -110,7 +223,8 @@ async def running_hub(  # noqa: PLR0913 - what a hub is set up with
         await asyncio.wait([address])
         if address.cancelled():
             await task
-        yield RunningHub(address.result(), (data_dir / "admin.token").read_text().strip())
+        token = (data_dir / "admin.token").read_text().strip()
+        yield RunningHub(address.result(), token, nodes_address.result())
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

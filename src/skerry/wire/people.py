@@ -170,16 +170,36 @@ class RolledBack(msgspec.Struct, frozen=True):
 
 
 class TokenRequest(msgspec.Struct, frozen=True):
-    """An enrolment token that can be used once within `ttl` seconds."""
+    """An enrolment token that can be used within `ttl` seconds by as many devices as `uses`.
+
+    Nodes get its `labels`, which override their own. With `hardware` only the device with this id may use it; the
+    node's name must begin with `name_prefix`.
+    """
 
     ttl: float = 3600.0
+    uses: int = 1
+    labels: dict[str, str] = {}
+    hardware: str = ""
+    name_prefix: str = ""
 
 
 class TokenReply(msgspec.Struct, frozen=True):
-    """The token, shown once. `expires_at` is in nanoseconds since 1970."""
+    """The token, shown once. `expires_at` is in nanoseconds since 1970.
+
+    Where nodes have certificates it ends with «.» and the fingerprint of the fleet's root, and `address` is where
+    nodes enrol; else that is empty: at the hub's own address.
+    """
 
     token: str
     expires_at: int
+    address: str = ""
+
+
+class NodeRevoked(msgspec.Struct, frozen=True):
+    """The hub no longer believes the node's key and secret: it takes part again when it has enrolled anew."""
+
+    id: str
+    name: str
 
 
 class LoginCode(msgspec.Struct, frozen=True):

@@ -33,9 +33,9 @@ async def test_a_browser_session_may_look_and_not_change(hub: RunningHub, client
     assert await status_of(client, "GET", "/api/v1/nodes", cookie) == 200
     assert await status_of(client, "POST", "/api/v1/tokens", cookie) == 401
     assert await status_of(client, "PUT", "/api/v1/workloads", cookie) == 401
-    forged = {"Cookie": cookie["Cookie"].replace("=1", "=2")}
+    forged = {"Cookie": cookie["Cookie"][:-1] + ("1" if cookie["Cookie"][-1] == "0" else "0")}
     assert await status_of(client, "GET", "/api/v1/nodes", forged) == 401
-    assert (await text_of(client, "POST", "/login", 401, data={"token": "x"})).count("<form") == 1
+    assert (await text_of(client, "POST", "/login", 401, data={"token": "x"})).count("<form") == 2
 
 
 async def test_a_login_code_works_once(hub: RunningHub, client: Client) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from litestar.enums import ScopeType
@@ -23,11 +24,13 @@ from skerry.hub.api.auth import (
     AuthenticatedRequest,
     Authenticator,
     Connection,
+    Door,
     NotAllowed,
     NotAuthenticated,
     Principal,
 )
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.sign_ins import Attempt
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import SkerryError
 from skerry.kit.tasks import Guard, Tasks
@@ -77,9 +80,20 @@ class Auditing:
 
     async def permit(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """The guard of every route. Raises as `Authenticator.permit`, and when an entry cannot be made."""
+        await self._permit(connection, handler, self._authenticator)
+
+    def guard(self, door: Door) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]:
+        """The same guard, where another one lets in."""
+
+        async def permit(connection: Connection, handler: BaseRouteHandler) -> None:
+            await self._permit(connection, handler, door)
+
+        return permit
+
+    async def _permit(self, connection: Connection, handler: BaseRouteHandler, door: Door) -> None:
         permission = handler.opt.get("permission")
         try:
-            await self._authenticator.permit(connection, handler)
+            await door.permit(connection, handler)
         except (NotAuthenticated, NotAllowed) as error:
             status = 401 if isinstance(error, NotAuthenticated) else 403
             principal: Principal = connection.scope["user"]
@@ -92,7 +106,7 @@ class Auditing:
                     origin(connection),
                     principal.fault,
                 ),
-                of_node=permission == "node",
+                of_node=permission in {"node", "renewal"},
             )
             raise
         if permission not in _AUDITED:
@@ -129,15 +143,21 @@ class Auditing:
             asked.detail = words
             await self.answered(asked, status)
 
-    async def signed_in(self, connection: Connection, who: str) -> None:
-        """A browser's session begins. Raises when it cannot be entered: then it must not."""
-        await self._audit.add(
-            Deed(who, "", "sign_in", origin=origin(connection), detail="a browser")
-        )
+    async def signed_in(self, connection: Connection, who: str, where: str = "a browser") -> None:
+        """A session begins. Raises when it cannot be entered: then it must not."""
+        await self._audit.add(Deed(who, "", "sign_in", origin=origin(connection), detail=where))
 
-    async def not_signed_in(self, connection: Connection) -> None:
-        """A browser showed a token or a code that is not good."""
-        await self.refused(Refusal(401, action="sign_in", origin=origin(connection)), of_node=False)
+    async def not_signed_in(self, connection: Connection, attempt: Attempt | None = None) -> None:
+        """Somebody showed a token, a code or a password that is not good, or must wait before showing one."""
+        status, words = 401, []
+        if attempt is not None:
+            status = 429 if attempt.wait else 401
+            words = [f"as «{attempt.user}»"] if attempt.user else []
+            words += ["locked from now on"] if attempt.locked else []
+        refusal = Refusal(
+            status, action="sign_in", origin=origin(connection), detail=", ".join(words)
+        )
+        await self.refused(refusal, of_node=False)
 
     async def refused(self, refusal: Refusal, *, of_node: bool) -> None:
         """Tells or counts a refusal."""

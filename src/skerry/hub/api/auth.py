@@ -1,9 +1,9 @@
 """Who is asking: the one place that turns a request into a Principal, and the one guard before every route.
 
-A node shows `Bearer <node id>.<secret>`, a person `Bearer <token>`: the administrator's, or an API token with a role.
-In a browser a person has a session cookie. It may only look (GET, and `read` of its role): browsers attach it by
-themselves, so it must never change anything. Every route declares its permission in `opt`; one that declares none is
-refused.
+A node shows `Bearer <node id>.<secret>`, a person `Bearer <token>`: the administrator's, an API token with a role, or
+what `skerry login` got for a user. In a browser a person has a session cookie. It may only look (GET, and `read` of its
+role): browsers attach it by themselves, so it must never change anything. Every route declares its permission in
+`opt`; one that declares none is refused, and one that does not say that it fits roles for some nodes is refused to them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -19,23 +19,35 @@ from litestar.datastructures import State
 from litestar.handlers import BaseRouteHandler
 
 from skerry.core.roles import ADMIN, Permission, Role, may, roles_with
-from skerry.hub.api.sessions import Sessions
+from skerry.hub.api.browsers import (
+    changes_without_token,
+    cookie_of,
+    is_from_elsewhere,
+    is_of_a_browser,
+)
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.trust.api_tokens import ADMINISTRATOR, ApiTokens, Holder
+from skerry.hub.trust.sessions import Sessions
 from skerry.kit.errors import SkerryError
 from skerry.kit.own_hosts import is_own_host
 
-Needed = Literal["anyone", "node"] | Permission
+Needed = Literal["anyone", "node", "renewal"] | Permission
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 ANYONE: dict[str, Needed] = {"permission": "anyone"}
 NODE: dict[str, Needed] = {"permission": "node"}
+RENEWAL: dict[str, Needed] = {"permission": "renewal"}
+"""A node whose certificate may have ended a while ago."""
 READ: dict[str, Needed] = {"permission": "read"}
 """A person who looks. What a browser shows is this and nothing else."""
 WRITE: dict[str, Needed] = {"permission": "write"}
 """A person who changes what is wanted or kept: workloads, models, rows, files."""
 EXECUTE: dict[str, Needed] = {"permission": "execute"}
 """A person who acts on what runs: restarts, and the course of changes that others have made."""
+READ_ON: dict[str, object] = {**READ, "fits_scopes": True}
+"""As `READ`, also for roles that are for some nodes only: the route shows them what `Principal.role` covers."""
+EXECUTE_ON: dict[str, object] = {**EXECUTE, "fits_scopes": True}
+"""As `EXECUTE`, also for roles that are for some nodes only: the route acts on nothing else."""
 CONFIGURE: dict[str, Needed] = {"permission": "configure"}
 """A person who says who takes part, and with which keys."""
 
@@ -69,14 +81,25 @@ class Principal:
 AuthenticatedRequest = Request[Principal, None, State]
 
 
+class Door(Protocol):
+    """Lets requests in, or raises."""
+
+    async def permit(self, connection: Connection, handler: BaseRouteHandler) -> None:
+        """Sets the connection's user. Raises NotAuthenticated, NotAllowed or Misdirected."""
+        ...
+
+
 class Authenticator:
-    """Knows the tokens, the nodes' secrets and the browser sessions of one hub; `hosts` are its own names."""
+    """Knows the tokens, the nodes' secrets and the browser sessions of one hub; `hosts` are its own names.
+
+    Without `nodes` nobody is known by a node's secret.
+    """
 
     def __init__(
         self,
         fleet: str,
         admin_token: str,
-        nodes: Nodes,
+        nodes: Nodes | None,
         api_tokens: ApiTokens,
         sessions: Sessions,
         hosts: Collection[str],
@@ -93,6 +116,8 @@ class Authenticator:
         if hmac.compare_digest(token.encode(), self._admin_token):
             return Principal("person", ADMINISTRATOR, self._fleet, ADMIN)
         holder = await self._api_tokens.holder(token)
+        if holder is None:
+            holder = await self._sessions.holder(token, "command")
         return None if holder is None else self._holding(holder, holder.role)
 
     async def permit(self, connection: Connection, handler: BaseRouteHandler) -> None:
@@ -101,6 +126,7 @@ class Authenticator:
         Raises NotAuthenticated, NotAllowed or Misdirected.
         """
         self._check_host(connection)
+        self._check_origin(connection)
         needed: Needed | None = handler.opt.get("permission")
         if needed == "anyone":
             # Nobody is looked up, so these answer without a database.
@@ -110,14 +136,20 @@ class Authenticator:
         connection.scope["user"] = principal
         if needed is None:
             raise NotAllowed("cannot use this route: it declares no permission")
-        wanted = "node" if needed == "node" else "person"
+        wanted = "node" if needed in {"node", "renewal"} else "person"
         if principal.kind == "nobody":
             why = principal.fault or f"cannot use this route as nobody: it is for a {wanted}"
             raise NotAuthenticated(f"{why}. Send «Authorization: Bearer …» with a valid token.")
         if principal.kind != wanted:
             raise NotAllowed(f"cannot use this route as a {principal.kind}: it is for a {wanted}")
-        if needed != "node" and not (principal.role and may(principal.role, needed)):
-            raise NotAllowed(lacking(principal, needed))
+        match needed:
+            case "node" | "renewal":
+                return
+            case _:
+                if principal.role is None or not may(principal.role, needed):
+                    raise NotAllowed(lacking(principal, needed))
+                if principal.role.scoped and not handler.opt.get("fits_scopes"):
+                    raise NotAllowed(beyond(principal))
 
     async def _principal(self, connection: Connection) -> Principal:
         """Who is asking. A wrong credential makes nobody, and no other one is tried."""
@@ -130,13 +162,17 @@ class Authenticator:
         person = await self.person(bearer)
         if person is not None:
             return person
+        if self._nodes is None:
+            return self._nobody()
         node_id = self._nodes.authenticate(bearer) or await self._nodes.recall(bearer)
         return self._nobody() if node_id is None else Principal("node", node_id, self._fleet)
 
     def _check_host(self, connection: Connection) -> None:
-        """Whoever shows no token and only looks may be a page in a browser, so the name in its address counts."""
+        """Whoever shows no token may be a page in a browser, so the name in its address counts."""
+        if "authorization" in connection.headers:
+            return
         looks = connection.scope.get("method") in {"GET", "HEAD"}
-        if not looks or "authorization" in connection.headers:
+        if not looks and not is_of_a_browser(connection):
             return
         if not is_own_host(connection.headers.get("host"), self._hosts):
             raise Misdirected(
@@ -144,15 +180,20 @@ class Authenticator:
                 "proxy on this machine serves the hub under that name, set «hosts» in hub.yaml."
             )
 
+    def _check_origin(self, connection: Connection) -> None:
+        """No page of another origin may make a browser sign in, sign out or change anything."""
+        if changes_without_token(connection) and is_from_elsewhere(connection):
+            connection.scope["user"] = self._nobody("a page of another origin asked for it")
+            raise NotAllowed(
+                "cannot do this: a page of another origin asked for it. Use the hub's own page, or send a token."
+            )
+
     async def _by_cookie(self, connection: Connection) -> Principal:
-        """A session ends with the token that it was begun with, and may look if that one may."""
-        cookie = connection.cookies.get(self._sessions.cookie_name)
-        who = self._sessions.holder(cookie) if cookie else None
-        if connection.scope.get("method") != "GET" or who is None:
+        """A session ends with whoever it is of, and may look if that one may."""
+        cookie = cookie_of(connection, self._sessions.cookie_name)
+        if connection.scope.get("method") != "GET" or not cookie:
             return self._nobody()
-        if who == ADMINISTRATOR:
-            return Principal("person", who, self._fleet, _in_a_browser(ADMIN))
-        holder = await self._api_tokens.holder_named(who)
+        holder = await self._sessions.holder(cookie, "browser")
         return (
             self._nobody() if holder is None else self._holding(holder, _in_a_browser(holder.role))
         )
@@ -175,6 +216,16 @@ def lacking(principal: Principal, needed: Permission) -> str:
     )
 
 
+def beyond(principal: Principal) -> str:
+    """What a person is told whose role is for some nodes only, of a route that is about the whole fleet."""
+    assert principal.role is not None  # noqa: S101 - who has none was refused
+    on = ", ".join(f"{key}={value}" for key, value in principal.role.on)
+    return (
+        f"cannot do this as «{principal.id}»: it is about the whole fleet, and role {principal.role.name} is for nodes "
+        f"with {on} only."
+    )
+
+
 def _in_a_browser(role: Role) -> Role:
     looking: tuple[Permission, ...] = tuple(each for each in role.permissions if each == "read")
-    return Role(f"{role.name}, in a browser", looking)
+    return Role(f"{role.name}, in a browser", looking, role.on)

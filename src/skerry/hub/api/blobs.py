@@ -87,5 +87,5 @@ def checked_sha256(sha256: str) -> str:
 
 
 def blob_routes() -> Router:
-    """Every route about blobs."""
-    return Router("/", route_handlers=[blob_state, upload_blob, download_blob])
+    """Every route about blobs that people use."""
+    return Router("/", route_handlers=[blob_state, upload_blob])

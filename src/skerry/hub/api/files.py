@@ -117,6 +117,5 @@ async def _body(request: AuthenticatedRequest) -> bytes:
 
 
 def file_routes() -> Router:
-    """Every route about files."""
-    handlers = [offer_file, held_files, file_state, send_file, list_files, download_file]
-    return Router("/", route_handlers=handlers)
+    """Every route about files that people use."""
+    return Router("/", route_handlers=[list_files, download_file])

@@ -19,7 +19,7 @@ _OF_NODES = ("/sync/", "/enrol/")
 _FOR_BROWSERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with «no-referrer» browsers hide the Origin of our own forms, too
 }
 
 

@@ -13,8 +13,12 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, SkipValidation
 
 from skerry.hub.api.auth import ANYONE, NODE, AuthenticatedRequest, Connection, Principal
+from skerry.hub.api.blobs import download_blob
 from skerry.hub.api.bodies import WireBody
+from skerry.hub.api.files import file_state, held_files, offer_file, send_file
+from skerry.hub.api.ssh import tell_ssh_trust
 from skerry.hub.changes import Changes
+from skerry.hub.enrolling import Enrolling
 from skerry.hub.fleet.agents import Agent
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
@@ -62,12 +66,12 @@ GivenClock = SkipValidation[NamedDependency[Clock]]
 @post("/enrol/v1", dto=WireBody[Enrol], return_dto=None, status_code=200, opt=ANYONE)
 async def enrol(
     data: JSONBody[Enrol],
-    nodes: NamedDependency[Nodes],
+    enrolling: NamedDependency[Enrolling],
     peers: NamedDependency[Peers],
     changes: NamedDependency[Changes],
 ) -> Enrolled:
     """Makes a node of whoever shows a valid one-time token, and says where else this fleet has hubs."""
-    enrolled = await nodes.enrol(data)
+    enrolled = await enrolling.enrol(data)
     changes.announce()
     return msgspec.structs.replace(enrolled, hubs=await peers.addresses())
 
@@ -78,6 +82,7 @@ async def hello(  # noqa: PLR0913 - all that takes part
     request: AuthenticatedRequest,
     data: JSONBody[Hello],
     greeter: NamedDependency[Greeter],
+    enrolling: NamedDependency[Enrolling],
     nodes: NamedDependency[Nodes],
     peers: NamedDependency[Peers],
     changes: NamedDependency[Changes],
@@ -88,6 +93,7 @@ async def hello(  # noqa: PLR0913 - all that takes part
     nodes.seen(node_id, clock.wall_ns(), _agent(request, data.run, data.host))
     changes.announce()
     reply = await greeter.hello(node_id, data)
+    reply = await enrolling.greeted(node_id, data.trust, reply)
     double = nodes.double_of(node_id, data.run)
     return msgspec.structs.replace(reply, double=double, hubs=peers.told)
 
@@ -231,6 +237,12 @@ def node_routes() -> Router:
             compare_buckets,
             wanted_rows,
             named_models,
+            tell_ssh_trust,
             link,
+            download_blob,
+            offer_file,
+            held_files,
+            file_state,
+            send_file,
         ],
     )

@@ -14,11 +14,12 @@ import skerry
 from skerry.hub.api.auditing import note
 from skerry.hub.api.auth import ANYONE, CONFIGURE, EXECUTE, READ, WRITE, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
-from skerry.hub.api.sessions import LoginCodes
+from skerry.hub.api.login_codes import LoginCodes
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.storage import Storage, disk_problem
+from skerry.hub.enrolling import Enrolling
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
@@ -94,9 +95,20 @@ async def delete_node(
 
 
 @post("/api/v1/tokens", dto=WireBody[TokenRequest], return_dto=None, status_code=200, opt=CONFIGURE)
-async def create_token(data: JSONBody[TokenRequest], tokens: NamedDependency[Tokens]) -> TokenReply:
+async def create_token(
+    data: JSONBody[TokenRequest],
+    tokens: NamedDependency[Tokens],
+    enrolling: NamedDependency[Enrolling],
+) -> TokenReply:
     """Makes an enrolment token; it is shown this once."""
-    return await tokens.create(data.ttl)
+    made = await tokens.create(
+        data.ttl,
+        uses=data.uses,
+        labels=data.labels,
+        hardware=data.hardware,
+        name_prefix=data.name_prefix,
+    )
+    return enrolling.token(made)
 
 
 @post("/api/v1/login-codes", status_code=200, opt=READ)

@@ -25,7 +25,11 @@ Json = dict[str, object]
 
 _REFERENCE = "#/components/schemas/{name}"
 _SECURITY: Json = {
-    "node": {"type": "http", "scheme": "bearer", "description": "«node id».«secret»"},
+    "node": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "«node id».«secret»; where nodes have certificates, one of those instead",
+    },
     "person": {
         "type": "http",
         "scheme": "bearer",
@@ -109,7 +113,7 @@ def _security(permission: str) -> list[Json]:
     match permission:
         case "anyone":
             return []
-        case "node":
+        case "node" | "renewal":
             return [{"node": []}]
         case _:
             return [{"person": [permission]}]

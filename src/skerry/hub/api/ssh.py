@@ -86,11 +86,6 @@ async def tell_ssh_trust(
 
 
 def ssh_routes() -> Router:
-    """Every route about SSH."""
-    handlers = [
-        issue_ssh_certificate,
-        list_ssh_certificates,
-        revoke_ssh_certificates,
-        tell_ssh_trust,
-    ]
+    """Every route of people about SSH; that of nodes is among `nodes.node_routes`."""
+    handlers = [issue_ssh_certificate, list_ssh_certificates, revoke_ssh_certificates]
     return Router("/", route_handlers=handlers)

@@ -22,8 +22,9 @@ from skerry.hub.api.nodes import GivenClock
 from skerry.hub.api.problems import status_of
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.link import receive_message
+from skerry.hub.settings import AccessSection
 from skerry.hub.tails import FORWARDED
-from skerry.hub.tunnels import Tunnel, TunnelLimits, Tunnels
+from skerry.hub.tunnels import Tunnel, Tunnels
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError, Transient
 from skerry.wire.link import Bytes, Close, End, Opened, to_frame, to_text
@@ -89,7 +90,7 @@ class _Carrying:
     def __init__(
         self,
         socket: PersonSocket,
-        limits: TunnelLimits,
+        limits: AccessSection,
         authenticator: Authenticator,
         clock: Clock,
     ) -> None:
@@ -144,17 +145,17 @@ class _Carrying:
     async def _watch(self) -> None:
         """Ends, by raising, what has lasted too long and what is not allowed any more."""
         begun, failures = self._clock.monotonic_ns(), 0
-        step = min(CHECK_EVERY, self._limits.idle / 4, self._limits.duration / 4)
+        step = min(CHECK_EVERY, self._limits.tunnel_idle / 4, self._limits.tunnel_duration / 4)
         while True:
             await self._clock.sleep(step)
             now = self._clock.monotonic_ns()
-            if now - self._moved > self._limits.idle * NS:
+            if now - self._moved > self._limits.tunnel_idle * NS:
                 raise Refused(
-                    f"the tunnel has ended: nothing moved for {self._limits.idle:.0f} s (access.tunnel_idle of the hub)"
+                    f"the tunnel has ended: nothing moved for {self._limits.tunnel_idle:.0f} s (access.tunnel_idle of the hub)"
                 )
-            if now - begun > self._limits.duration * NS:
+            if now - begun > self._limits.tunnel_duration * NS:
                 raise Refused(
-                    f"the tunnel has ended: it lasted {self._limits.duration:.0f} s (access.tunnel_duration of the hub)"
+                    f"the tunnel has ended: it lasted {self._limits.tunnel_duration:.0f} s (access.tunnel_duration of the hub)"
                 )
             try:
                 await self._authenticator.permit(self._socket, self._socket.route_handler)

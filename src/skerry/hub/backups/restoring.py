@@ -25,6 +25,7 @@ from skerry.hub.backups.places import Place, place_of
 from skerry.hub.backups.snapshot import DATABASE
 from skerry.hub.store import changes
 from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.people_tables import login_failure, sign_in
 from skerry.hub.store.tables import (
     FLEET,
     enrolment_token,
@@ -197,10 +198,12 @@ class _Finish:
     reissue: Callable[[Connection], Collection[str]]
 
     def __call__(self, connection: Connection) -> tuple[int, int]:
-        for table in (lease, hub_process, live_link, login_code):
+        for table in (lease, hub_process, live_link, login_code, sign_in, login_failure):
             connection.execute(delete(table))
         # One that has been used since would be good again.
-        connection.execute(delete(enrolment_token).where(enrolment_token.c.used_at.is_(None)))
+        connection.execute(
+            delete(enrolment_token).where(enrolment_token.c.used < enrolment_token.c.uses)
+        )
         for each in self.missing:
             sha256 = "".join(Path(each.place).parts[-2:]).removesuffix(SEALED)
             for column in (file_content.c.sha256, file_chunk.c.content):

@@ -11,26 +11,21 @@ from pathlib import Path
 from typing import Annotated
 
 from litestar import MediaType, Response, Router, get, post
-from litestar.datastructures import Cookie, State
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.enums import RequestEncodingType
 from litestar.params import Body, FromQuery
 from litestar.response import Redirect, Stream
 from litestar.static_files import create_static_files_router
 
-from skerry.hub.api.auditing import Auditing
-from skerry.hub.api.auth import (
-    ANYONE,
-    READ,
-    AuthenticatedRequest,
-    Authenticator,
-    NotAuthenticated,
-)
-from skerry.hub.api.sessions import SESSION_SECONDS, LoginCodes, Sessions
+from skerry.hub.api.auth import ANYONE, READ, AuthenticatedRequest, NotAuthenticated
+from skerry.hub.api.browsers import cookie_name, cookie_of, is_from_elsewhere
+from skerry.hub.api.signing_in import Signing, session_cookie
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import RENDER_EVERY, Board, Fragments
 from skerry.hub.dashboard.rendering import Templates
-from skerry.kit.errors import SkerryError
+from skerry.hub.trust.sessions import SESSION_SECONDS
+from skerry.kit.errors import Busy, SkerryError
 from skerry.wire.codec import encode
 
 log = logging.getLogger(__name__)
@@ -46,7 +41,10 @@ _STATIC = Path(__file__).with_name("static")
 class LoginForm:
     """What the login form sends."""
 
+    user: str = ""
+    password: str = ""
     token: str = ""
+    code: str = ""
 
 
 @get("/", opt=READ, media_type=MediaType.HTML)
@@ -68,21 +66,15 @@ async def login_form(
     *,
     request: AuthenticatedRequest,
     templates: NamedDependency[Templates],
-    login_codes: NamedDependency[LoginCodes],
-    sessions: NamedDependency[Sessions],
-    auditing: NamedDependency[Auditing],
+    signing: NamedDependency[Signing],
     code: FromQuery[str | None] = None,
 ) -> Response[str] | Redirect:
-    """Signs in with a one-time code, or asks for the token."""
+    """Asks who comes, or signs in with a one-time code. A link on a page of another origin signs nobody in by itself."""
     if code is None:
-        return _html(templates.render("login.html", problem=""))
-    who = await login_codes.use(code)
-    if who is not None:
-        await auditing.signed_in(request, who)
-        return _signed_in(sessions, who)
-    await auditing.not_signed_in(request)
-    problem = "This link was used before or is too old. Sign in with the token instead."
-    return _html(templates.render("login.html", problem=problem), status=401)
+        return _form(templates)
+    if is_from_elsewhere(request):
+        return _form(templates, code=code)
+    return await _by_code(request, signing, templates, code)
 
 
 @post("/login", opt=ANYONE, media_type=MediaType.HTML)
@@ -91,24 +83,39 @@ async def log_in(
     request: AuthenticatedRequest,
     data: Annotated[LoginForm, Body(media_type=RequestEncodingType.URL_ENCODED)],
     templates: NamedDependency[Templates],
-    authenticator: NamedDependency[Authenticator],
-    sessions: NamedDependency[Sessions],
-    auditing: NamedDependency[Auditing],
+    signing: NamedDependency[Signing],
 ) -> Response[str] | Redirect:
-    """Signs in with the administrator's token, or an API token."""
-    person = await authenticator.person(data.token.strip())
-    if person is not None and person.kind == "person":
-        await auditing.signed_in(request, person.id)
-        return _signed_in(sessions, person.id)
-    await auditing.not_signed_in(request)
-    problem = "That is no token of this hub, or not any more."
-    return _html(templates.render("login.html", problem=problem), status=401)
+    """Signs in with a user's password, the administrator's token, an API token, or a code."""
+    if data.code:
+        return await _by_code(request, signing, templates, data.code)
+    if data.token:
+        person = await signing.authenticator.person(data.token.strip())
+        if person is not None and person.kind == "person":
+            return await signing.browser(request, person.id, SESSION_SECONDS)
+        await signing.auditing.not_signed_in(request)
+        problem = "That is no token of this hub, or not any more."
+        return _form(templates, problem, status=401)
+    try:
+        holder = await signing.user(request, data.user, data.password)
+    except NotAuthenticated:
+        problem = "There is no such user, or the password is another one."
+        return _form(templates, problem, status=401)
+    except Busy as error:
+        return _form(templates, str(error), status=429)
+    return await signing.browser(request, holder, signing.lifetimes.browser)
 
 
 @post("/logout", opt=ANYONE)
-async def log_out(sessions: NamedDependency[Sessions]) -> Redirect:
-    """Forgets the browser's session."""
-    return Redirect("/login", status_code=303, cookies=[_cookie(sessions, "", max_age=0)])
+async def log_out(request: AuthenticatedRequest, signing: NamedDependency[Signing]) -> Redirect:
+    """Ends the browser's session."""
+    cookie = cookie_of(request, signing.sessions.cookie_name)
+    if cookie:
+        await signing.sessions.end(cookie)
+    names = dict.fromkeys(
+        (signing.sessions.cookie_name, cookie_name(request, signing.sessions.cookie_name))
+    )
+    gone = [session_cookie(request, name, "", max_age=0) for name in names]
+    return Redirect("/login", status_code=303, cookies=gone)
 
 
 @get("/schema", opt=ANYONE, media_type=MediaType.HTML)
@@ -137,19 +144,25 @@ def _to_login(_: AuthenticatedRequest, __: NotAuthenticated) -> Redirect:
     return Redirect("/login", status_code=303)
 
 
+async def _by_code(
+    request: AuthenticatedRequest, signing: Signing, templates: Templates, code: str
+) -> Response[str] | Redirect:
+    who = await signing.login_codes.use(code)
+    if who is not None:
+        return await signing.browser(request, who, SESSION_SECONDS)
+    await signing.auditing.not_signed_in(request)
+    problem = "This link was used before or is too old. Sign in another way."
+    return _form(templates, problem, status=401)
+
+
+def _form(
+    templates: Templates, problem: str = "", *, code: str = "", status: int = 200
+) -> Response[str]:
+    return _html(templates.render("login.html", problem=problem, code=code), status)
+
+
 def _html(text: str, status: int = 200) -> Response[str]:
     return Response(text, media_type=MediaType.HTML, status_code=status, headers=_NEVER_STORED)
-
-
-def _signed_in(sessions: Sessions, who: str) -> Redirect:
-    cookie = _cookie(sessions, sessions.issue(who), max_age=SESSION_SECONDS)
-    return Redirect("/", status_code=303, cookies=[cookie], headers=_NEVER_STORED)
-
-
-def _cookie(sessions: Sessions, value: str, *, max_age: int) -> Cookie:
-    return Cookie(
-        key=sessions.cookie_name, value=value, max_age=max_age, httponly=True, samesite="strict"
-    )
 
 
 async def _updates(board: Board, changes: Changes) -> AsyncIterator[str]:

@@ -22,23 +22,24 @@ from sqlalchemy import Connection, bindparam, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from skerry.core.credentials import secret_hash
-from skerry.core.names import label_fault, name_fault
+from skerry.core.names import name_fault
 from skerry.hub.fleet.agents import Agent, Agents
 from skerry.hub.fleet.assignments import Assignments, read_labels, read_workloads
 from skerry.hub.fleet.controller import Node
-from skerry.hub.fleet.tokens import redeem
+from skerry.hub.fleet.labels import check_labels, read_given, stored_given, stored_labels
+from skerry.hub.fleet.node_keys import Issue, Issued, NodeKeys
+from skerry.hub.fleet.tokens import Device, redeem
 from skerry.hub.fleet.views import node_views
 from skerry.hub.store import changes, locks
-from skerry.hub.store.bodies import LABELS, Bodies
+from skerry.hub.store.bodies import Bodies
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.notices import Deleted, tell
+from skerry.hub.store.notices import Deleted, Rekeyed, Revoked, tell
 from skerry.hub.store.tables import FLEET, lane, node, state
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError
 from skerry.kit.ids import uuid7
 from skerry.kit.nearest import did_you_mean
-from skerry.wire.codec import encode
-from skerry.wire.people import NodeDeleted, NodeView
+from skerry.wire.people import NodeDeleted, NodeRevoked, NodeView
 from skerry.wire.sync import Enrol, Enrolled
 from skerry.wire.workload import NodeInfo
 
@@ -52,7 +53,6 @@ FLUSH_FOR_OTHERS_EVERY = 5.0
 
 T = TypeVar("T")
 
-_MAX_LABELS = 64
 _NOBODY = "0" * 64
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -65,6 +65,7 @@ class _Known:
     id: str
     name: str
     news: AbstractSet[str] = frozenset()
+    issued: Issued | None = None
 
 
 class Nodes:
@@ -82,6 +83,8 @@ class Nodes:
         self._clock = clock
         self._notify = notify
         self._hashes: dict[str, str] = {}
+        self.keys = NodeKeys(store, self._read)
+        """Of nodes with certificates. As the hashes of secrets: here for authentication, and the database decides."""
         self._seen: dict[str, int] = {}
         self._unwritten: set[str] = set()
         self._agents = Agents()
@@ -89,13 +92,15 @@ class Nodes:
 
     async def start(self) -> None:
         """Reads the secrets' hashes, again too. After HubStore.start()."""
-        query = select(node.c.id, node.c.secret_hash)
-        self._hashes = await self._read(
-            lambda connection: {row.id: row.secret_hash for row in connection.execute(query)}
-        )
+        query = select(node.c.id, node.c.secret_hash, node.c.key_hash, node.c.trust_number)
+        query = query.where(node.c.revoked_at.is_(None))
+        rows = await self._read(lambda connection: connection.execute(query).all())
+        self._hashes = {row.id: row.secret_hash for row in rows}
+        self.keys.known = {row.id: row.key_hash for row in rows}
+        self.keys.trust = {row.id: row.trust_number for row in rows}
 
-    async def enrol(self, request: Enrol) -> Enrolled:
-        """A node that asks again, with the same secret, gets the same answer.
+    async def enrol(self, request: Enrol, issue: Issue | None = None) -> Enrolled:
+        """A node that asks again, with the same secret, gets the same answer, and what `issue` makes for its key.
 
         Raises InvalidInput (name, labels, hash) or Refused (token unknown, used, expired; name taken).
         """
@@ -109,11 +114,13 @@ class Nodes:
         if request.former_id and _ID.fullmatch(request.former_id) is None:
             raise InvalidInput("cannot enrol the node: its former id is none")
         check_labels(request.labels)
-        known = await self._store.write(lambda connection: self._enrol(connection, request))
+        known = await self._store.write(lambda connection: self._enrol(connection, request, issue))
         self._hashes[known.id] = request.secret_hash
+        self.keys.known[known.id] = known.issued.key_hash if known.issued else ""
         for each in known.news:
             self._notify(each)
-        return Enrolled(known.id, known.name, self._store.facts.hub_id)
+        certificate = known.issued.certificate if known.issued else ""
+        return Enrolled(known.id, known.name, self._store.facts.hub_id, certificate=certificate)
 
     def authenticate(self, bearer: str) -> str | None:
         """The node id of «<node_id>.<secret>», or None."""
@@ -126,7 +133,7 @@ class Nodes:
         node_id, _, secret = bearer.partition(".")
         if not self._store.shared or _ID.fullmatch(node_id) is None:
             return None
-        query = select(node.c.secret_hash).where(node.c.id == node_id)
+        query = select(node.c.secret_hash).where(node.c.id == node_id, node.c.revoked_at.is_(None))
         found = await self._read(lambda connection: connection.execute(query).scalar())
         if found is None or not hmac.compare_digest(found, secret_hash(secret)):
             return None
@@ -160,10 +167,22 @@ class Nodes:
         self.forget(deleted.id)
         return deleted
 
-    def forget(self, node_id: str) -> None:
-        """The node is deleted, here or by another hub process: its secret no longer works."""
+    async def revoke(self, name: str) -> NodeRevoked:
+        """Withdraws a node's key and secret; it may enrol again, in its place, with a new token. Raises NotFound."""
+        now = self._clock.wall_ns()
+        revoked = await self._store.write(lambda connection: _revoke(connection, name, now))
+        self.withdraw(revoked.id)
+        return revoked
+
+    def withdraw(self, node_id: str) -> None:
+        """The node's key and secret are not believed any more, here or at another hub process."""
         self._deletions += 1
         self._hashes.pop(node_id, None)
+        self.keys.known.pop(node_id, None)
+
+    def forget(self, node_id: str) -> None:
+        """The node is deleted, here or by another hub process: its secret no longer works."""
+        self.withdraw(node_id)
         self._seen.pop(node_id, None)
         self._unwritten.discard(node_id)
         self._agents.forget(node_id)
@@ -233,37 +252,69 @@ class Nodes:
         """
         check_labels(info.labels)
         held = connection.execute(
-            select(node.c.name, node.c.labels, node.c.version).where(node.c.id == node_id)
+            select(node.c.name, node.c.labels, node.c.given_labels, node.c.version).where(
+                node.c.id == node_id
+            )
         ).one_or_none()
         if held is None:
             return False
         bodies = Bodies.of(connection)
-        are_the_same = read_labels(bodies, node_id, held.labels) == info.labels
+        its = info.labels | read_given(bodies, node_id, held.given_labels)
+        are_the_same = read_labels(bodies, node_id, held.labels) == its
         if are_the_same and held.version == info.version:
             return False
-        labels = _stored_labels(bodies, node_id, info.labels)
+        labels = stored_labels(bodies, node_id, its)
         connection.execute(
             update(node).where(node.c.id == node_id).values(labels=labels, version=info.version)
         )
         if are_the_same:
             return False
         locks.of_fleet(connection)
-        return bool(self._assignments.place_node(connection, Node(node_id, held.name, info.labels)))
+        return bool(self._assignments.place_node(connection, Node(node_id, held.name, its)))
 
-    def _enrol(self, connection: Connection, request: Enrol) -> _Known:
+    def _enrol(self, connection: Connection, request: Enrol, issue: Issue | None) -> _Known:
         now = self._clock.wall_ns()
         locks.of_fleet(connection)
         held = connection.execute(
-            select(node.c.id, node.c.name).where(node.c.secret_hash == request.secret_hash)
+            select(node.c.id, node.c.name, node.c.labels).where(
+                node.c.secret_hash == request.secret_hash
+            )
         ).one_or_none()
         node_id = held.id if held else request.former_id or uuid7(self._clock)
-        redeem(connection, request.token, node_id, now)
-        if held is not None:
-            return _Known(held.id, held.name)
-        _check_former(connection, request)
-        self._insert(connection, request, node_id, now)
-        target = Node(node_id, request.name, request.labels)
-        return _Known(node_id, request.name, self._assignments.place_node(connection, target))
+        name = held.name if held else request.name
+        device = Device(node_id, name, request.hardware, was_named=held is not None)
+        given = redeem(connection, request.token, device, now)
+        if held is None:
+            _check_former(connection, request)
+            self._insert(connection, request, node_id, now)
+            labels = request.labels | given
+        else:
+            labels = read_labels(Bodies.of(connection), node_id, held.labels) | given
+        check_labels(labels)
+        issued = self._admit(connection, node_id, issue, labels, given)
+        news = self._assignments.place_node(connection, Node(node_id, name, labels))
+        return _Known(node_id, name, news, issued)
+
+    @staticmethod
+    def _admit(
+        connection: Connection,
+        node_id: str,
+        issue: Issue | None,
+        labels: Mapping[str, str],
+        given: Mapping[str, str],
+    ) -> Issued | None:
+        """Notes what its enrolment gave to a node, and tells the other hub processes that its key is another one."""
+        issued = issue(node_id) if issue else None
+        bodies = Bodies.of(connection)
+        row: dict[str, object] = {
+            "revoked_at": None,
+            **(issued.row() if issued else {"key_hash": ""}),
+        }
+        row["labels"] = stored_labels(bodies, node_id, labels)
+        row["given_labels"] = stored_given(bodies, node_id, given)
+        connection.execute(update(node).where(node.c.id == node_id).values(row))
+        tell(connection, Rekeyed(node_id))
+        return issued
 
     @staticmethod
     def _insert(connection: Connection, request: Enrol, node_id: str, now: int) -> None:
@@ -271,7 +322,7 @@ class Nodes:
             "id": node_id,
             "fleet_id": FLEET,
             "name": request.name,
-            "labels": _stored_labels(Bodies.of(connection), node_id, request.labels),
+            "labels": "{}",
             "secret_hash": request.secret_hash,
             "version": request.version,
             "enrolled_at": now,
@@ -286,16 +337,6 @@ class Nodes:
             ) from error
 
 
-def check_labels(labels: Mapping[str, str]) -> None:
-    """Raises InvalidInput unless `labels` can be a node's labels."""
-    if len(labels) > _MAX_LABELS:
-        raise InvalidInput(f"cannot take {len(labels)} labels: a node has at most {_MAX_LABELS}")
-    faults = [label_fault(key, value) for key, value in labels.items()]
-    found = [fault for fault in faults if fault is not None]
-    if found:
-        raise InvalidInput(f"cannot take the node's labels: {'; '.join(found)}")
-
-
 def _check_former(connection: Connection, request: Enrol) -> None:
     query = select(node.c.name).where(node.c.id == request.former_id)
     name = connection.execute(query).scalar()
@@ -306,18 +347,27 @@ def _check_former(connection: Connection, request: Enrol) -> None:
         )
 
 
-def _stored_labels(bodies: Bodies, node_id: str, labels: Mapping[str, str]) -> str:
-    return bodies.seal_text(LABELS, encode(dict(sorted(labels.items()))).decode(), node_id)
-
-
-def _delete(connection: Connection, name: str) -> NodeDeleted:
-    locks.of_fleet(connection)
+def _id_of(connection: Connection, name: str, deed: str) -> str:
     query = select(node.c.name, node.c.id).where(node.c.fleet_id == FLEET)
     ids: dict[str, str] = {row.name: row.id for row in connection.execute(query)}
     if name not in ids:
         hint = did_you_mean(name, ids) if ids else "there are none yet"
-        raise NotFound(f"cannot delete node «{name}»: it does not exist; {hint}")
-    node_id = ids[name]
+        raise NotFound(f"cannot {deed} node «{name}»: it does not exist; {hint}")
+    return ids[name]
+
+
+def _revoke(connection: Connection, name: str, now: int) -> NodeRevoked:
+    locks.of_fleet(connection)
+    node_id = _id_of(connection, name, "revoke")
+    gone = {"key_hash": "", "revoked_at": now}
+    connection.execute(update(node).where(node.c.id == node_id).values(gone))
+    tell(connection, Revoked(node_id))
+    return NodeRevoked(node_id, name)
+
+
+def _delete(connection: Connection, name: str) -> NodeDeleted:
+    locks.of_fleet(connection)
+    node_id = _id_of(connection, name, "delete")
     connection.execute(delete(node).where(node.c.id == node_id))
     connection.execute(delete(lane).where(lane.c.node_id == node_id))
     connection.execute(delete(state).where(state.c.fleet_id == FLEET, state.c.scope == node_id))

@@ -19,6 +19,7 @@ from skerry.hub.store.keys import StoreKeys, keys_of
 from skerry.hub.store.shared_tables import shared_conflict, shared_row, shared_version
 from skerry.hub.store.tables import (
     blob_key,
+    enrolment_token,
     fact,
     file,
     file_content,
@@ -78,6 +79,8 @@ class Body:
 
 FACT = Body(fact.c.value, ("name",))
 LABELS = Body(node.c.labels, ("id",))
+GIVEN_LABELS = Body(node.c.given_labels, ("id",))
+TOKEN_LABELS = Body(enrolment_token.c.labels, ("hash",))
 WORKLOAD = Body(workload.c.spec, ("name",))
 VERSION = Body(workload_version.c.spec, ("name", "number"))
 MODEL = Body(model.c.spec, ("name",))
@@ -94,7 +97,7 @@ BLOB_KEY = Body(blob_key.c.key, ("place", "sha256"))
 TEXT = Body(record.c.text, ("series_id", "at", "session_id", "counter"))
 
 SMALL = (
-    FACT, LABELS, WORKLOAD, VERSION, MODEL, ROLLOUT, STATE, META, FILE_META, MANIFEST, TAIL, BLOB_KEY,
+    FACT, LABELS, GIVEN_LABELS, TOKEN_LABELS, WORKLOAD, VERSION, MODEL, ROLLOUT, STATE, META, FILE_META, MANIFEST, TAIL, BLOB_KEY,
     SHARED, SHARED_VERSION, SHARED_CONFLICT,
 )  # fmt: skip
 """All but `TEXT`, which may be millions and is found by batch."""

@@ -38,6 +38,22 @@ class Deleted(msgspec.Struct, frozen=True, tag="deleted"):
     node: str
 
 
+class Rekeyed(msgspec.Struct, frozen=True, tag="rekeyed"):
+    """A node has enrolled (again): its key may be another one."""
+
+    node: str
+
+
+class Revoked(msgspec.Struct, frozen=True, tag="revoked"):
+    """A node's key and secret are not believed any more."""
+
+    node: str
+
+
+class Trust(msgspec.Struct, frozen=True, tag="trust"):
+    """The fleet's roots have changed."""
+
+
 class Linked(msgspec.Struct, frozen=True, tag="linked"):
     """A node has opened a live link, in its `turn` (the database's time); `run` and `place` as in `fleet.agents.Agent`."""
 
@@ -55,7 +71,7 @@ class Shown(msgspec.Struct, frozen=True, tag="shown"):
     """Something that the page shows has changed."""
 
 
-Notice = News | Shared | Deleted | Linked | Rollouts | Shown
+Notice = News | Shared | Deleted | Rekeyed | Revoked | Trust | Linked | Rollouts | Shown
 
 
 class Told(msgspec.Struct, frozen=True):

@@ -45,7 +45,12 @@ enrolment_token = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("used_at", BigInteger),
-    Column("used_by", Text),
+    Column("used_by", Text),  # the first node
+    Column("uses", Integer, nullable=False, server_default="1"),
+    Column("used", Integer, nullable=False, server_default="0"),
+    Column("labels", Text, nullable=False, server_default="{}"),  # which it gives to nodes
+    Column("hardware", Text, nullable=False, server_default=""),  # the only one that may use it; empty: any
+    Column("name_prefix", Text, nullable=False, server_default=""),
 )  # fmt: skip
 
 node = Table(
@@ -58,6 +63,13 @@ node = Table(
     Column("version", Text, nullable=False),
     Column("enrolled_at", BigInteger, nullable=False),
     Column("last_seen", BigInteger, nullable=False),
+    Column("given_labels", Text, nullable=False, server_default="{}"),  # by its token, before what it reports
+    Column("key_hash", Text, nullable=False, server_default=""),  # SHA-256 of the SubjectPublicKeyInfo; empty: none
+    Column("certificate_serial", Text, nullable=False, server_default=""),
+    Column("certificate_expires_at", BigInteger, nullable=False, server_default="0"),
+    Column("certificate_root", Integer, nullable=False, server_default="0"),  # trust_root.number that it hangs on
+    Column("trust_number", Integer, nullable=False, server_default="0"),  # of the bundle that the node has
+    Column("revoked_at", BigInteger),  # since then it must enrol again
     UniqueConstraint("fleet_id", "name"),
 )  # fmt: skip
 
@@ -258,6 +270,7 @@ hub_process = Table(
     "hub_process", metadata,
     Column("id", Text, primary_key=True),  # HubStore.origin
     Column("address", Text, nullable=False),
+    Column("nodes_address", Text, nullable=False, server_default=""),  # where nodes reach it
     Column("token_hash", Text, nullable=False),  # of the administrator's token, which must be one for all
     Column("seen_at", BigInteger, nullable=False),
 )  # fmt: skip

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
-from sqlalchemy.exc import IntegrityError
 
 from skerry.core.credentials import secret_hash
 from skerry.core.names import SOURCES_OF_OUR_OWN, name_fault
-from skerry.core.roles import Role, kept_role, role_named
+from skerry.core.roles import Role
+from skerry.hub.store import locks
 from skerry.hub.store.hub_store import HubStore
+from skerry.hub.store.people_tables import account
 from skerry.hub.store.tables import FLEET, api_token
+from skerry.hub.trust.roles import Roles
 from skerry.kit.clock import NS, Clock, iso
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.kit.ids import random_token
@@ -39,42 +41,48 @@ _NAMES_OF_OUR_OWN = SOURCES_OF_OUR_OWN | {ADMINISTRATOR}
 
 @dataclass(frozen=True)
 class Holder:
-    """Whom a token stands for. `fault` says why it is not taken any more; empty while it is."""
+    """Whom a token stands for. `fault` says why it is not taken any more; empty while it is.
+
+    Sessions of an earlier `version` of a user have ended.
+    """
 
     name: str
     role: Role
-    fault: str
+    fault: str = ""
+    version: int = 0
 
 
 class ApiTokens:
     """The tokens of one fleet."""
 
-    def __init__(self, store: HubStore, clock: Clock) -> None:
+    def __init__(self, store: HubStore, clock: Clock, roles: Roles) -> None:
         self._store = store
         self._clock = clock
+        self._roles = roles
 
     async def create(self, asked: AccessTokenRequest, by: str) -> AccessTokenReply:
         """A new token, as `by` wishes. Raises InvalidInput (name, role, ttl), and Refused when the name was used before."""
-        role = _checked(asked)
-        token = f"{_PREFIX}{random_token(_BYTES)}"
+        _check(asked)
+        token = new_token()
         now = self._clock.wall_ns()
         expires_at = now + int(asked.ttl * NS)
         row = {
-            "fleet_id": FLEET, "name": asked.name, "hash": secret_hash(token), "role": role.name, "created_at": now,
+            "fleet_id": FLEET, "name": asked.name, "hash": secret_hash(token), "role": asked.role, "created_at": now,
             "expires_at": expires_at, "created_by": by,
         }  # fmt: skip
 
         def work(connection: Connection) -> None:
-            try:
-                connection.execute(api_token.insert(), row)
-            except IntegrityError as error:
+            locks.of_fleet(connection)
+            _ = self._roles.wanted(connection, asked.role)
+            if is_used(connection, asked.name):
                 raise Refused(
-                    f"cannot create token «{asked.name}»: there is or was one of this name, and what it did is noted "
-                    "under it. Choose another name."
-                ) from error
+                    f"cannot create token «{asked.name}»: there is or was a token or user of this name, and what it did "
+                    "is noted under it. Choose another name."
+                )
+            connection.execute(api_token.insert(), row)
 
         await self._store.write(work)
-        return AccessTokenReply(asked.name, role.name, token, expires_at)
+        return AccessTokenReply(asked.name, asked.role, token, expires_at)
 
     async def list(self) -> builtins.list[AccessTokenView]:
         """Every token that there is or was, by name."""
@@ -103,33 +111,60 @@ class ApiTokens:
 
     async def holder(self, token: str) -> Holder | None:
         """Whom a token stands for; None: it is none of this fleet's."""
-        if _FORM.fullmatch(token) is None:
+        if not has_form(token):
             return None
         return await self._found(api_token.c.hash == secret_hash(token))
 
-    async def holder_named(self, name: str) -> Holder | None:
-        """As `holder`, for whoever has proved by other means to hold the token of this name."""
-        return await self._found(api_token.c.name == name)
-
     async def _found(self, which: ColumnElement[bool]) -> Holder | None:
+        return await self._store.read(lambda connection: self._holder(connection, which))
+
+    def named(self, connection: Connection, name: str) -> Holder | None:
+        """As `holder`, for whoever has proved by other means to hold the token of this name."""
+        return self._holder(connection, api_token.c.name == name)
+
+    def _holder(self, connection: Connection, which: ColumnElement[bool]) -> Holder | None:
         query = select(api_token).where(api_token.c.fleet_id == FLEET, which)
-        row = await self._store.read(lambda connection: connection.execute(query).one_or_none())
+        row = connection.execute(query).one_or_none()
         if row is None:
             return None
-        return Holder(row.name, kept_role(row.role), _fault(_view(row, self._clock.wall_ns())))
+        role = self._roles.kept(connection, row.role)
+        return Holder(row.name, role, _fault(_view(row, self._clock.wall_ns())))
 
 
-def _checked(asked: AccessTokenRequest) -> Role:
-    fault = name_fault(asked.name)
-    if fault is None and asked.name in _NAMES_OF_OUR_OWN:
-        fault = f"«{asked.name}» is Skerry's own name"
+def new_token() -> str:
+    """A secret that scanners for secrets know."""
+    return f"{_PREFIX}{random_token(_BYTES)}"
+
+
+def has_form(token: str) -> bool:
+    """Whether it may be one of ours."""
+    return _FORM.fullmatch(token) is not None
+
+
+def is_used(connection: Connection, name: str) -> bool:
+    """Whether a token or a user has or had this name. Ask under the fleet's lock."""
+    for table in (api_token, account):
+        query = select(table.c.name).where(table.c.fleet_id == FLEET, table.c.name == name)
+        if connection.execute(query).first() is not None:
+            return True
+    return False
+
+
+def person_fault(name: str) -> str | None:
+    """What is wrong with the name of a token or a user, as a sentence."""
+    if name in _NAMES_OF_OUR_OWN:
+        return f"«{name}» is Skerry's own name"
+    return name_fault(name)
+
+
+def _check(asked: AccessTokenRequest) -> None:
+    fault = person_fault(asked.name)
     if fault is not None:
         raise InvalidInput(f"cannot create a token: {fault}")
     if not 1 <= asked.ttl <= MAX_TTL:
         raise InvalidInput(
             f"cannot create a token for {asked.ttl} s: write 1 second to {MAX_TTL / 86_400:.0f} days"
         )
-    return role_named(asked.role)
 
 
 def _view(row: Any, now: int) -> AccessTokenView:  # noqa: ANN401 - a row of the table

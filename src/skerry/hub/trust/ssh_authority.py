@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
@@ -32,6 +33,7 @@ from skerry.hub.trust.ssh_signing import (
     user_certificate,
 )
 from skerry.kit.clock import NS, Clock
+from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.wire.ssh import (
     MOST_SECONDS,
@@ -77,6 +79,13 @@ class SshAuthority:
         self._keys = keys
         self._clock = clock
         self._notify = notify
+
+    @classmethod
+    def of(
+        cls, data_dir: Path, store: HubStore, clock: Clock, notify: Callable[[str], None]
+    ) -> SshAuthority:
+        """With the keys in a hub's data directory."""
+        return cls(store, SshKeys(data_dir, store, clock, RealDisk()), clock, notify)
 
     async def issue(self, asked: SshCertificateRequest, asking: Asking) -> SshCertificate:
         """A certificate. Raises InvalidInput, and Refused when the node's sshd does not trust this hub."""

@@ -76,6 +76,16 @@ def enrolment(facts: Facts) -> CheckResult:
     return CheckResult("enrolment", "ok", "enrolled, the secret is readable by the node only")
 
 
+def certificate(facts: Facts) -> CheckResult:
+    """What the node proves itself by."""
+    if facts.certificate is None:
+        detail = "the hub knows this node by its secret, or it has none"
+        return CheckResult("certificate", "skipped", detail)
+    from skerry.node.health.trust_check import certificate_check  # noqa: PLC0415 - not every node has one
+
+    return certificate_check(facts.certificate, facts.data_dir)
+
+
 def double(facts: Facts) -> CheckResult:
     """Another agent that uses this node's identity, because somebody copied its data directory."""
     if facts.sync.double:
@@ -213,6 +223,7 @@ CHECKS: tuple[Check, ...] = (
     keeper,
     workloads,
     enrolment,
+    certificate,
     double,
     link,
     network,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from skerry.node.ports import CertificateStatus
 from skerry.wire.local import (
     BackupStatus,
     CheckResult,
@@ -54,6 +55,8 @@ class Facts(msgspec.Struct, frozen=True):
     """None: nobody has looked yet."""
     keys: KeyStatus = _OFF
     backups: BackupStatus | None = None
+    certificate: CertificateStatus | None = None
+    """None: this node needs none."""
     now: int = 0
     """Wall ns."""
 

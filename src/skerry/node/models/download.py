@@ -21,7 +21,7 @@ from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.one_line import one_line
 from skerry.kit.pace import Pace
 from skerry.node.models.files import WriteBehind
-from skerry.node.models.origins import HubAccess, headers_for, parsed, redirected
+from skerry.node.models.origins import HubAccess, headers_for, is_hub, parsed, redirected
 from skerry.node.node_settings import DIRECT, Proxies
 from skerry.node.ports import Turn, Turns
 from skerry.wire.codec import decode, encode
@@ -52,9 +52,9 @@ class _Useless(Transient):
 
 
 class Download:
-    """Downloads over the node's own HTTP session; `hub` is where its credentials may go."""
+    """Downloads over the node's own HTTP session; `hub` is where its credentials may go, over a session of its own if there is one."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - to whom, as whom, and how fast
         self,
         session: aiohttp.ClientSession,
         hub: HubAccess | None,
@@ -63,7 +63,9 @@ class Download:
         *,
         proxies: Proxies = DIRECT,
         turns: Turns | None = None,
+        hub_session: aiohttp.ClientSession | None = None,
     ) -> None:
+        self._hub_session = hub_session or session
         self._proxies = proxies
         self._turns = turns
         self._session = session
@@ -122,8 +124,9 @@ class Download:
         if self._turns is not None:
             end = min(have + self._turns.piece, file.size)
         headers = headers_for(address, self.hub) | _range_headers(part, have, end, file, url)
+        session = self._hub_session if is_hub(address, self.hub) else self._session
         try:
-            async with self._session.get(
+            async with session.get(
                 address,
                 headers=headers,
                 timeout=_TIMEOUT,

@@ -14,10 +14,11 @@ from typing import Protocol
 
 import msgspec
 
+from skerry.core.order_rules import models_fault
 from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
-from skerry.kit.errors import SkerryError
+from skerry.kit.errors import InvalidInput, SkerryError
 from skerry.kit.tasks import Guard
 from skerry.wire.codec import decode, encode
 from skerry.wire.models import MAX_NAMED, ModelSpec, NamedModels
@@ -136,7 +137,7 @@ class ScriptModels:
             await self._wake.after(seen)
             return
         try:
-            answers = [await self._ask(part) for part in _parts(self._names)]
+            answers = [_checked(await self._ask(part)) for part in _parts(self._names)]
         except SkerryError as error:
             self._tell(str(error), self._unknown)
         else:
@@ -183,3 +184,10 @@ def _parts(names: Iterable[str]) -> list[list[str]]:
     """As many at a time as the hub answers for."""
     ordered = sorted(names)
     return [ordered[at : at + MAX_NAMED] for at in range(0, len(ordered), MAX_NAMED)]
+
+
+def _checked(answer: NamedModels) -> NamedModels:
+    """Raises InvalidInput for an answer that is none."""
+    if fault := models_fault(answer.models):
+        raise InvalidInput(f"cannot take the hub's answer about models: {fault}")
+    return answer

@@ -13,7 +13,7 @@ from skerry.node.hub_addresses import HubAddresses
 
 
 class HubAccess(msgspec.Struct, frozen=True):
-    """The hub's addresses and what a node shows there."""
+    """The hub's addresses and what a node shows there; nothing where its certificate speaks for it."""
 
     hub: HubAddresses
     authorization: str
@@ -25,9 +25,14 @@ class HubAccess(msgspec.Struct, frozen=True):
 
 def headers_for(url: URL, hub: HubAccess | None) -> dict[str, str]:
     """The credentials that a request to `url` carries: those for the hub where it is the hub's origin, else none."""
-    if hub is not None and _origin(url) in {_origin(URL(one)) for one in hub.hub.in_turn()}:
+    if hub is not None and hub.authorization and is_hub(url, hub):
         return {"Authorization": hub.authorization}
     return {}
+
+
+def is_hub(url: URL, hub: HubAccess | None) -> bool:
+    """Whether `url` is of the hub's origin."""
+    return hub is not None and _origin(url) in {_origin(URL(one)) for one in hub.hub.in_turn()}
 
 
 def parsed(address: str) -> URL:

@@ -212,7 +212,7 @@ class NodeStore:
         *,
         whole: AbstractSet[tuple[str, str]] | None = None,
     ) -> None:
-        """Takes over the hub's rows and the cursor in one transaction.
+        """Takes over the hub's rows and the cursor in one transaction; none of what only this node writes.
 
         `whole` is entity and id of all that the hub has for this node: every other row of the hub's is dropped.
         """
@@ -222,8 +222,9 @@ class NodeStore:
             if whole is not None:
                 changed |= self._drop_others(db, whole)
             for row in rows:
-                self._enter_order(db, row)
-                self._take_over(db, row)
+                if not _is_own(row.entity):
+                    self._enter_order(db, row)
+                    self._take_over(db, row)
             self.log.note_pulled(db, rows)
             db.execute(SQL["set_fact"], ("cursor", cursor))
             return changed

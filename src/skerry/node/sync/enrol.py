@@ -7,6 +7,7 @@ with the same token.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -15,7 +16,7 @@ import msgspec
 from skerry.core.credentials import random_secret, secret_hash
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused, Transient
-from skerry.node.identity import Identity, read_identity, write_identity
+from skerry.node.identity import Identity, read_identity, write_identity, write_name
 from skerry.node.node_settings import DIRECT, Proxies
 from skerry.node.sync.uplink import exchange, read_answer
 from skerry.wire.codec import encode
@@ -23,6 +24,24 @@ from skerry.wire.sync import Enrol, Enrolled
 
 PENDING_FILE = "enrolling.secret"
 """There from the first try until the identity is kept."""
+
+
+IS_IT_RUNNING = "Is the hub running, and is its address right?"
+
+Keep = Callable[[Enrolled], None]
+"""Keeps what proves the node besides its secret, before the identity is kept. Raises OSError, Refused, InvalidInput."""
+
+
+def check_unknown(data_dir: Path, *, again: bool) -> Identity | None:
+    """What this node was before. Raises Refused when it is enrolled and nobody wants it `again`."""
+    known = read_identity(data_dir)
+    if known is not None and not again:
+        raise Refused(
+            f"cannot enrol: this node is «{known.name}» of hub {known.hub_url} already. Use another data "
+            "directory for another node, or --again if the hub has deleted this one, has withdrawn its key, or gives "
+            "certificates only now."
+        )
+    return known
 
 
 async def enrol(  # noqa: PLR0913 - to whom, as what, where, and by which way
@@ -34,33 +53,37 @@ async def enrol(  # noqa: PLR0913 - to whom, as what, where, and by which way
     *,
     again: bool = False,
     proxies: Proxies = DIRECT,
+    secret: str = "",
+    keep: Keep | None = None,
 ) -> Identity:
     """Enrols at the hub and keeps the answer in `data_dir`, which exists. The request's secret is made here.
 
-    `again`: the hub has deleted the node that was enrolled here; it becomes the same node with a new secret.
+    `again`: the hub has deleted the node that was enrolled here; it becomes the same node with a new secret, or with the
+    `secret` that it has, by which a hub that has it still knows it again. `keep`: it proves itself by more than that.
 
     Raises Refused (enrolled already; token wrong, used or expired; name taken; disk), InvalidInput (name, labels),
     or Transient (hub not reachable), each with the way out.
     """
-    known = read_identity(data_dir)
-    if known is not None and not again:
-        raise Refused(
-            f"cannot enrol: this node is «{known.name}» of hub {known.hub_url} already. Use another data "
-            "directory for another node, or --again if the hub has deleted this one."
-        )
+    known = check_unknown(data_dir, again=again)
     former_id = known.node_id if known else ""
     hub_url = hub_url.rstrip("/")
     pending = data_dir / PENDING_FILE
     try:
-        secret = _pending_secret(pending, disk)
+        proof = secret or _pending_secret(pending, disk)
         asked = msgspec.structs.replace(
-            request, secret_hash=secret_hash(secret), former_id=former_id
+            request, secret_hash=secret_hash(proof), former_id=former_id
         )
         enrolled = await _ask(session, hub_url, asked, proxies)
         identity = Identity(
-            enrolled.node_id, enrolled.name, request.labels, hub_url, enrolled.hub_id, enrolled.hubs
-        )
-        write_identity(data_dir, identity, secret, disk)
+            enrolled.node_id, enrolled.name, request.labels, hub_url, enrolled.hub_id, enrolled.hubs,
+            certificate=keep is not None,
+        )  # fmt: skip
+        if keep is not None:
+            keep(enrolled)
+        if secret:
+            write_name(data_dir, identity, disk)
+        else:
+            write_identity(data_dir, identity, proof, disk)
         disk.unlink("enrol.done", pending)
     except OSError as error:
         raise Refused(
@@ -77,7 +100,7 @@ async def _ask(
     try:
         answer = await exchange(session, url, encode(request), {}, what="enrol", proxies=proxies)
     except Transient as error:
-        raise Transient(f"{error}. Is the hub running, and is its address right?") from error
+        raise Transient(f"{error}. {IS_IT_RUNNING}") from error
     return read_answer(answer, Enrolled, "enrol")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ssl
 
 import aiohttp
 
@@ -44,11 +45,31 @@ def cause_of(error: Exception, connect: float, answer: float) -> str:
     ):
         if isinstance(error, kind):
             return words
+    tls = _tls_error(error)
+    if tls is not None:
+        return _cause_in_tls(tls)
     if type(error) is aiohttp.ClientOSError and error.errno is None:
         # «Can not write request body»: it went while the call was written.
         return _CAUSES[errno.ECONNRESET]
     known = _CAUSES.get(error.errno or 0) if isinstance(error, OSError) else None
     return known or one_line(str(error)) or type(error).__name__
+
+
+def _tls_error(error: Exception) -> ssl.SSLError | None:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        error = error.certificate_error
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    return error if isinstance(error, ssl.SSLError) else None
+
+
+def _cause_in_tls(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = getattr(error, "verify_message", "") or error.strerror
+        return f"its certificate cannot be trusted: {why}"
+    if error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}:
+        return "it does not speak TLS; nodes and people have two addresses at a hub"
+    return f"no TLS connection ({error.reason or error.strerror})"
 
 
 class Answer(Exception):

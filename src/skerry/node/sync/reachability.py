@@ -42,6 +42,8 @@ class Reachability:
         self._clock = clock
         self._hub = hub
         self.changed = Bell()
+        self.refused = Bell()
+        """Rings each time that the hub does not know this node or what it shows."""
         state: Literal["offline", "standalone"] = "offline" if hub else "standalone"
         alone = _BY_CHOICE if by_choice else _NO_HUB
         cause = _STARTING if hub else alone
@@ -74,6 +76,8 @@ class Reachability:
 
     async def offline(self, cause: str, *, unknown: bool = False) -> None:
         """The hub does not answer, or does not want this node; `unknown`: it does not know it."""
+        if unknown:
+            self.refused.ring()
         await self._become("offline", cause, unknown=unknown)
 
     async def _become(

@@ -18,7 +18,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import Transient
 from skerry.kit.tasks import Tasks
-from skerry.node.ports import Uplink
+from skerry.node.ports import FleetTrust, Uplink
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import (
     Continue,
@@ -127,8 +127,10 @@ class Session:
         check: Bell,
         *,
         agent: Agent,
+        trust: FleetTrust | None = None,
     ) -> None:
         self._agent = agent
+        self._trust = trust
         self._uplink = uplink
         self._store = store
         self._pushes = pushes
@@ -156,6 +158,8 @@ class Session:
         hello = self._hello()
         reply = await self._uplink.hello(hello)
         self.clock_skew = (self._clock.wall_ns() - reply.hub_time) / NS
+        if self._trust is not None:
+            self._trust.heard(reply.hub_time, reply.trust)
         self._double, self._double_told_at = reply.double, self._clock.monotonic_ns()
         findings = await self._compare(reply, before)
         cause = other_history({lane: found.decision for lane, found in findings.items()})
@@ -245,6 +249,7 @@ class Session:
             self._clock.boot_id(),
             self._agent.run,
             self._agent.host,
+            trust=self._trust.number if self._trust else 0,
         )
 
     async def _compare(

@@ -20,7 +20,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.ids import random_token
 from skerry.kit.tasks import Guard
-from skerry.node.ports import LogSource, Uplink
+from skerry.node.ports import FleetTrust, LogSource, Uplink
 from skerry.node.store.records import RecordStore
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.feeds import MAX_BYTES, Feed, RecordFeed, StateFeed
@@ -96,11 +96,13 @@ def connect(  # noqa: PLR0913 - both ends, time, and how often
     most: int = MAX_BYTES,
     counts: Mapping[Lane, LaneCounters] | None = None,
     tell: Tell = untold,
+    trust: FleetTrust | None = None,
     services: Services | None = None,
 ) -> Connection:
     """Puts the parts together; nothing runs before `Sync.run`.
 
-    `services` are those of channels, by their kind. `most` is the size of a unit before compression. `counts` are those of `hub`; `tell` hears of what is parked.
+    `most` is the size of a unit before compression. `counts` are those of `hub`; `tell` hears of what is parked, `trust`
+    of the hub's time and roots. `services` are those of channels, by their kind.
     """
     check = Bell()
     agent = Agent(random_token(), platform.node())
@@ -117,7 +119,7 @@ def connect(  # noqa: PLR0913 - both ends, time, and how often
         for feed in feeds
     }  # fmt: skip
     pull = PullLoop(hub, store, clock, chance, check, pace=pace, tell=tell)
-    session = Session(hub, store, pushes, pull, clock, check, agent=agent)
+    session = Session(hub, store, pushes, pull, clock, check, agent=agent, trust=trust)
     bells = Bells(check, pull.news, session.row_news)
     live = LiveLink(
         hub, logs, reachability, clock, chance, bells, run=agent.run, services=services or {}

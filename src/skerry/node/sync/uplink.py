@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+import ssl
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -42,6 +43,7 @@ from skerry.wire.sync import (
     PushReply,
     PushUnit,
 )
+from skerry.wire.trust import Renew, Renewed
 
 if TYPE_CHECKING:
     from skerry.wire.shared import Priority
@@ -107,19 +109,23 @@ _LARGE_STATE = 512
 """Bytes of a unit of rows whose answer, which has the same rows again, is worth compressing."""
 
 _VERBS = {"hello": "say hello"}
+_RENEWAL = "renew the certificate"
 
 
 def open_session(
-    patience: Patience = PATIENCE, ca_file: Path | None = None
+    patience: Patience = PATIENCE,
+    ca_file: Path | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> aiohttp.ClientSession:
     """The connections to the hub; call it in the event loop, close it at the end. Raises InvalidInput.
 
-    `ca_file` has authorities of https besides those of the system.
+    `tls` says who is believed and what is shown; without it everybody is whom the authorities of the system know, or
+    those in `ca_file`.
     asyncio sets TCP_NODELAY. Idle connections are dropped before proxies drop them (often after 5 s).
     Answers are decompressed by the codec: aiohttp would need another zstd library.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(keepalive_timeout=4.0, ssl=authorities(ca_file)),
+        connector=aiohttp.TCPConnector(keepalive_timeout=4.0, ssl=tls or authorities(ca_file)),
         timeout=patience.of(0),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -169,6 +175,7 @@ def read_answer(answer: bytes, kind: type[T], what: str) -> T:
 class HttpUplink:
     """One node's calls to its hub. The secret leaves only in a header, never in a message or log.
 
+    Without a secret the session's certificate speaks for the node.
     Where the hub has several addresses, only `hello` looks for one that answers; everything else goes to that one.
     Calls are of class `priority`, units of that of their lane. `counts` are told the bytes of each lane.
     """
@@ -193,23 +200,40 @@ class HttpUplink:
         self._counts = counts or {}
         self._patience = patience
         self._hubs = HubAddresses([hub]) if isinstance(hub, str) else hub
-        self._headers = {"Authorization": f"Bearer {node_id}.{secret}"}
+        self._headers = {"Authorization": f"Bearer {node_id}.{secret}"} if secret else {}
 
     async def hello(self, hello: Hello) -> HelloReply:
         """Says hello at one address after the other until one answers. A refusal is an answer; Busy is none. Waits for no turn."""
+        body = encode(hello)
+        reply = await self._at_any(
+            lambda hub: self._call("hello", body, HelloReply, at=hub, waits=False)
+        )
+        self._hubs.told(reply.hubs)
+        return reply
+
+    async def renew(self, renew: Renew) -> Renewed:
+        """Asks for the next certificate, as `hello` does. Raises as `exchange`."""
+
+        async def ask(hub: str) -> Renewed:
+            said = await exchange(
+                self._session, f"{hub}/trust/v1/renew", encode(renew), self._headers,
+                what=_RENEWAL, patience=self._patience, proxies=self._proxies,
+            )  # fmt: skip
+            return read_answer(said, Renewed, _RENEWAL)
+
+        return await self._at_any(ask)
+
+    async def _at_any(self, ask: Callable[[str], Awaitable[T]]) -> T:
         failures: list[Transient] = []
         for address in self._hubs.in_turn():
             try:
-                reply = await self._call(
-                    "hello", encode(hello), HelloReply, at=address, waits=False
-                )
+                reply = await ask(address)
             except Transient as error:
                 failures.append(error)
                 continue
             if address != self._hubs.current:
                 log.warning("%s; going on at %s", failures[0], address)
             self._hubs.answered(address)
-            self._hubs.told(reply.hubs)
             return reply
         if len(failures) == 1:
             raise failures[0]

@@ -1,0 +1,71 @@
+"""The listener for nodes with certificates: its socket, its authority, its TLS, and their upkeep. ADR 24."""
+
+from __future__ import annotations
+
+import logging
+import random
+import socket
+
+from litestar import Litestar
+
+from skerry.hub.http_protocol import Listener
+from skerry.hub.settings import HubSettings
+from skerry.hub.store.hub_store import HubStore
+from skerry.hub.trust.authority import Authority, open_authority
+from skerry.hub.trust.certificates import trust_domain
+from skerry.hub.trust.files import TrustFiles
+from skerry.hub.trust.server_tls import ServerTls
+from skerry.hub.web_server import Keepalive, NodesServer, address_of, configure
+from skerry.kit.clock import Clock
+from skerry.kit.disk import RealDisk
+from skerry.kit.reception import RequestLimits
+from skerry.kit.tasks import Guard, Tasks
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 600.0
+"""Seconds between two looks whether a certificate is to be renewed."""
+
+
+class NodesListener:
+    """`address` is what nodes are told."""
+
+    def __init__(
+        self, settings: HubSettings, bound: socket.socket, authority: Authority, clock: Clock
+    ) -> None:
+        self.address = (settings.nodes.address or address_of(bound, "https")).rstrip("/")
+        self.authority = authority
+        self.socket = bound
+        self._clock = clock
+        self._tls = ServerTls(authority, clock)
+
+    def server(self, app: Litestar, keepalive: Keepalive, limits: RequestLimits) -> NodesServer:
+        """The web server that answers nodes."""
+        shared = Listener(limits)
+        config = configure(app, keepalive, shared)
+        return NodesServer(config, self.address, self._tls, shared)
+
+    async def look(self) -> None:
+        """Renews what is due, and takes the roots that the fleet has now."""
+        await self.authority.look()
+        if self._tls.look():
+            log.info("the listener for nodes has a new certificate")
+
+    def follow(self, tasks: Tasks, chance: random.Random) -> None:
+        """Looks for as long as the tasks run."""
+        tasks.forever(self._run(Guard("certificates", self._clock, chance)), name="certificates")
+
+    async def _run(self, guard: Guard) -> None:
+        bell, seen = self.authority.changed, 0
+        while True:
+            seen = await bell.within(seen, LOOK_EVERY, self._clock)
+            await guard.run(self.look)
+
+
+async def open_listener(
+    settings: HubSettings, bound: socket.socket, store: HubStore, clock: Clock
+) -> NodesListener:
+    """The fleet's authority is there, and this hub has its certificate. Raises as `open_authority`."""
+    files = TrustFiles(settings.data_dir, RealDisk())
+    authority = await open_authority(files, store, trust_domain(settings.fleet), clock)
+    return NodesListener(settings, bound, authority, clock)

@@ -1,0 +1,26 @@
+"""Makes a key and its certificate request: `python -m skerry.node.trust.keys`, both as PEM on stdout.
+
+A process of its own, for «cryptography» would cost the agent 9 MB. The request says nothing but the key: who the node
+is, the hub writes into the certificate. It is good for every renewal, because the key stays.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+
+def make() -> bytes:
+    """A P-256 key (PKCS #8) and the request that it signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem + request.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(make())

@@ -1,0 +1,229 @@
+"""Users over HTTP: signing in and out, what ends a session, and that no other page signs a browser in or out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import aiohttp
+import pytest
+from tests.canary import everything
+from tests.http_client import Client, problem, text_of
+
+from skerry.testing.running_hub import RunningHub, running_hub
+from skerry.wire.access import SignedIn, SignIn, UserChange, UserRequest
+from skerry.wire.codec import decode, encode
+
+pytestmark = pytest.mark.guarantee("G9")
+
+USERS = "/api/v1/access/users"
+NODES = "/api/v1/nodes"
+PASSWORD = "correct horse battery"
+
+Headers = dict[str, str]
+
+
+async def user(client: Client, hub: RunningHub, name: str = "ann", role: str = "operator") -> None:
+    body = encode(UserRequest(name, role, PASSWORD))
+    await text_of(client, "POST", USERS, 200, hub.person, body)
+
+
+async def change(client: Client, hub: RunningHub, asked: UserChange, name: str = "ann") -> None:
+    await text_of(client, "PATCH", f"{USERS}/{name}", 200, hub.person, encode(asked))
+
+
+async def signed_in(client: Client, ttl: float | None = None) -> Headers:
+    text = await text_of(
+        client, "POST", "/api/v1/sign-in", 200, data=encode(SignIn("ann", PASSWORD, ttl))
+    )
+    made = decode(text.encode(), SignedIn, "made")
+    return {"Authorization": f"Bearer {made.token}"}
+
+
+async def in_a_browser(
+    client: Client, headers: Headers | None = None, **form: str
+) -> tuple[int, str]:
+    """The status of the login form's answer, and the cookie that it sets."""
+    form = form or {"user": "ann", "password": PASSWORD}
+    async with client.post("/login", data=form, headers=headers, allow_redirects=False) as response:
+        return response.status, response.headers.get("Set-Cookie", "")
+
+
+async def test_a_password_gets_a_token_with_the_users_role(hub: RunningHub, client: Client) -> None:
+    await user(client, hub)
+    token = await signed_in(client)
+    await text_of(client, "GET", NODES, 200, token)
+    await problem(client, "POST", "/api/v1/workloads/w/restart", 404, token)
+    assert "«ann» (role operator): it needs permission configure" in await problem(
+        client, "GET", USERS, 403, token
+    )
+    await text_of(client, "POST", "/api/v1/sign-out", 204, token)
+    await problem(client, "GET", NODES, 401, token)
+    api_token = await hub.access_token("ci", "monitor")
+    for other in (api_token, hub.person):
+        assert "access token revoke" in await problem(
+            client, "POST", "/api/v1/sign-out", 409, other
+        )
+
+
+async def test_a_token_lasts_as_long_as_the_hub_allows(hub: RunningHub, client: Client) -> None:
+    await user(client, hub)
+    for ttl in (0.5, 86_401.0, -1.0):
+        body = encode(SignIn("ann", PASSWORD, ttl))
+        assert "token_expiry" in await problem(client, "POST", "/api/v1/sign-in", 400, {}, body)
+    text = await text_of(
+        client, "POST", "/api/v1/sign-in", 200, data=encode(SignIn("ann", PASSWORD))
+    )
+    listed = await text_of(client, "GET", USERS, 200, hub.person)
+    [view] = json.loads(listed)
+    assert json.loads(text)["expires_at"] - view["created_at"] >= 86_400 * 10**9
+    assert "argon" not in listed
+
+
+async def test_what_changes_of_a_user_ends_tokens_and_sessions_at_the_next_request(
+    hub: RunningHub, client: Client
+) -> None:
+    await user(client, hub)
+    for asked in (UserChange(role="monitor"), UserChange(enabled=False)):
+        token = await signed_in(client)
+        status, cookie = await in_a_browser(client)
+        assert status == 303
+        browser = {"Cookie": cookie.partition(";")[0]}
+        for headers in (token, browser):
+            await text_of(client, "GET", NODES, 200, headers)
+        await change(client, hub, asked)
+        for headers in (token, browser):
+            await text_of(client, "GET", NODES, 401, headers)
+    assert (await in_a_browser(client))[0] == 401
+    await text_of(client, "DELETE", f"{USERS}/ann", 200, hub.person)
+    assert (await in_a_browser(client))[0] == 401
+
+
+async def test_a_session_is_ended_by_signing_out(hub: RunningHub, client: Client) -> None:
+    await user(client, hub)
+    _, cookie = await in_a_browser(client)
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert "Secure" not in cookie
+    assert "Max-Age=86400" in cookie
+    browser = {"Cookie": cookie.partition(";")[0]}
+    await text_of(client, "GET", NODES, 200, browser)
+    async with client.post("/logout", headers=browser, allow_redirects=False) as response:
+        assert response.status == 303
+    await text_of(client, "GET", NODES, 401, browser)
+
+
+async def test_cookies_are_for_https_where_the_browser_speaks_it(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running_hub(tmp_path, hosts="edge.example") as hub,
+        aiohttp.ClientSession(hub.address, cookie_jar=aiohttp.DummyCookieJar()) as client,
+    ):
+        await user(client, hub)
+        said = {"Host": "edge.example", "Origin": "https://edge.example"}
+        status, cookie = await in_a_browser(client, said)
+        assert status == 303
+        assert cookie.startswith("__Host-skerry_")
+        for word in ("Secure", "HttpOnly", "SameSite=strict", "Path=/"):
+            assert word in cookie
+        assert "Domain" not in cookie
+        await text_of(client, "GET", NODES, 200, {"Cookie": cookie.partition(";")[0]})
+
+
+FOREIGN = (
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
+)
+
+
+async def test_no_other_page_signs_a_browser_in_or_out_or_changes_anything(
+    hub: RunningHub, client: Client
+) -> None:
+    await user(client, hub)
+    _, cookie = await in_a_browser(client)
+    browser = {"Cookie": cookie.partition(";")[0]}
+    for foreign in FOREIGN:
+        status, set_cookie = await in_a_browser(client, foreign)
+        assert (status, set_cookie) == (403, "")
+        said = browser | foreign
+        for method, path, body in (
+            ("POST", "/logout", b""),
+            ("POST", "/api/v1/sign-in", encode(SignIn("ann", PASSWORD))),
+            ("POST", "/api/v1/sign-out", b""),
+            ("POST", "/api/v1/workloads/w/restart", b""),
+            ("DELETE", "/api/v1/nodes/a", b""),
+        ):
+            words = await problem(client, method, path, 403, said, body)
+            assert "a page of another origin asked for it" in words
+        await text_of(client, "GET", NODES, 200, browser)
+    own = {"Origin": hub.address, "Sec-Fetch-Site": "same-origin"}
+    assert (await in_a_browser(client, own))[0] == 303
+    rebound = {"Host": "evil.example", "Origin": "http://evil.example"}
+    assert (await in_a_browser(client, rebound))[0] == 421
+
+
+async def test_a_link_on_another_page_signs_nobody_in_by_itself(
+    hub: RunningHub, client: Client
+) -> None:
+    text = await text_of(client, "POST", "/api/v1/login-codes", 200, hub.person)
+    path = json.loads(text)["path"]
+    for foreign in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}):
+        async with client.get(path, headers=foreign, allow_redirects=False) as response:
+            assert response.status == 200
+            assert "Set-Cookie" not in response.headers
+            assert "Go on only if you have asked for it" in await response.text()
+    code = path.partition("=")[2]
+    status, cookie = await in_a_browser(client, {"Sec-Fetch-Site": "same-origin"}, code=code)
+    assert status == 303
+    await text_of(client, "GET", NODES, 200, {"Cookie": cookie.partition(";")[0]})
+    assert (await in_a_browser(client, None, code=code))[0] == 401
+
+
+async def test_too_many_wrong_passwords_are_refused_told_and_keep_no_token_out(
+    hub: RunningHub, client: Client
+) -> None:
+    await user(client, hub)
+    wrong = encode(SignIn("ann", "wrong"))
+    for _ in range(5):
+        async with client.post("/api/v1/sign-in", data=wrong) as response:
+            last = response.status, response.headers.get("Retry-After")
+    assert last == (429, "2")
+    async with client.post(
+        "/login", data={"user": "ann", "password": PASSWORD}, allow_redirects=False
+    ) as response:
+        assert response.status in {429, 303}  # two seconds are soon over
+    status, _ = await in_a_browser(client, token=hub.admin_token)
+    assert status == 303
+    log = json.loads(await text_of(client, "GET", "/api/v1/audit", 200, hub.person))
+    entries = [row["entry"] for row in log["entries"] if row["entry"]["action"] == "sign_in"]
+    told = [(each["status"], each["detail"]) for each in entries if each["outcome"] == "refused"]
+    assert told[:2] == [(401, "as «ann»"), (429, "as «ann», locked from now on")]
+    assert PASSWORD not in json.dumps(log)
+
+
+@pytest.mark.guarantee("G10")
+async def test_passwords_are_in_no_log_and_in_no_file_of_the_hub(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with running_hub(tmp_path) as hub, aiohttp.ClientSession(hub.address) as client:
+        await user(client, hub)
+        token = await signed_in(client)
+        await in_a_browser(client)
+        typed = encode(SignIn("ann", f"{PASSWORD}-typo"))
+        await problem(client, "POST", "/api/v1/sign-in", 401, {}, typed)
+        broken = typed[:-1]
+        assert PASSWORD not in await problem(client, "POST", "/api/v1/sign-in", 400, {}, broken)
+        mistaken = encode(SignIn(PASSWORD, "ann"))
+        await problem(client, "POST", "/api/v1/sign-in", 401, {}, mistaken)
+    secret = token["Authorization"].rpartition("skt_")[2]
+    for text in (PASSWORD, secret):
+        assert text.encode() not in everything(tmp_path)
+        assert text not in caplog.text
+        assert text not in repr([record.args for record in caplog.records])
