@@ -9,6 +9,7 @@ from tests.pushes import Pushes
 from skerry.wire.access import AccessTokenRequest, RoleRequest, SignIn, UserChange, UserRequest
 from skerry.wire.codec import encode
 from skerry.wire.people import Apply, Rollback, TokenRequest
+from skerry.wire.secret_views import SecretPut
 from skerry.wire.ssh import SshCertificateRequest, SshNode, SshRevoke
 from skerry.wire.sync import Enrol, Hello, Pull
 
@@ -27,6 +28,7 @@ BODIES = {
     ("POST", "/api/v1/access/roles"): RoleRequest("r", ["read"]),
     ("POST", "/api/v1/sign-in"): SignIn("nobody-there", "wrong"),
     ("PUT", "/api/v1/workloads"): Apply([]),
+    ("PUT", "/api/v1/secrets/{name:str}"): SecretPut(b"x"),
     ("POST", "/api/v1/workloads/{name:str}/rollback"): Rollback(),
 }
 
@@ -53,6 +55,10 @@ ROUTES = {
     ("GET", "/healthz"): EVERYBODY,
     ("GET", "/api/v1/nodes"): LOOKING,
     ("DELETE", "/api/v1/nodes/{name:str}"): "admin",
+    ("POST", "/api/v1/nodes/{name:str}/revoke"): "admin",
+    ("GET", "/api/v1/trust"): LOOKING,
+    ("POST", "/api/v1/trust/rotate"): "admin",
+    ("POST", "/api/v1/trust/finish"): "admin",
     ("GET", "/api/v1/nodes/{node:str}/logs/{workload:str}"): LOOKING,
     ("WS", "/api/v1/nodes/{node:str}/tunnel/{port:int}"): "operator admin",
     ("POST", "/api/v1/tokens"): "admin",
@@ -86,6 +92,9 @@ ROUTES = {
     ("GET", "/api/v1/assignments"): LOOKING,
     ("GET", "/api/v1/models"): LOOKING,
     ("DELETE", "/api/v1/models/{name:str}"): "admin",
+    ("GET", "/api/v1/secrets"): LOOKING,
+    ("PUT", "/api/v1/secrets/{name:str}"): "admin",
+    ("DELETE", "/api/v1/secrets/{name:str}"): "admin",
     ("GET", "/api/v1/blobs/{sha256:str}"): LOOKING,
     ("PUT", "/api/v1/blobs/{sha256:str}"): "admin",
     ("GET", "/api/v1/backups"): LOOKING,
@@ -122,6 +131,45 @@ ROUTES = {
     ("GET", "/schema/openapi.json"): EVERYBODY,
     ("GET", "/static/{file_path:path}"): EVERYBODY,
     ("HEAD", "/static/{file_path:path}"): EVERYBODY,
+}
+
+# Of those for administrators alone, the ones that need «configure»; the others need «write».
+CONFIGURING = {
+    ("DELETE", "/api/v1/nodes/{name:str}"),
+    ("POST", "/api/v1/tokens"),
+    ("POST", "/api/v1/access/tokens"),
+    ("GET", "/api/v1/access/tokens"),
+    ("DELETE", "/api/v1/access/tokens/{name:str}"),
+    ("POST", "/api/v1/access/users"),
+    ("GET", "/api/v1/access/users"),
+    ("PATCH", "/api/v1/access/users/{name:str}"),
+    ("DELETE", "/api/v1/access/users/{name:str}"),
+    ("POST", "/api/v1/access/roles"),
+    ("GET", "/api/v1/access/roles"),
+    ("DELETE", "/api/v1/access/roles/{name:str}"),
+    ("GET", "/api/v1/audit"),
+    ("GET", "/api/v1/audit/head"),
+    ("POST", "/api/v1/keys/rotate"),
+}
+
+# Which of them fit a role for some nodes only, by hand; all others are refused to it, whatever its permissions.
+SCOPED = {
+    ("GET", "/api/v1/nodes"),
+    ("GET", "/api/v1/nodes/{node:str}/logs/{workload:str}"),
+    ("POST", "/api/v1/login-codes"),
+    ("POST", "/api/v1/sign-out"),
+    ("GET", "/api/v1/workloads"),
+    ("POST", "/api/v1/workloads/{name:str}/restart"),
+    ("POST", "/api/v1/workloads/{name:str}/update/pause"),
+    ("POST", "/api/v1/workloads/{name:str}/update/resume"),
+    ("GET", "/api/v1/assignments"),
+    ("GET", "/api/v1/files"),
+    ("GET", "/api/v1/files/{sha256:str}/content"),
+    ("GET", "/api/v1/records"),
+    ("GET", "/api/v1/records/export"),
+    ("GET", "/api/v1/records/completeness"),
+    ("GET", "/"),
+    ("GET", "/live"),
 }
 
 

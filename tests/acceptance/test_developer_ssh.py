@@ -17,7 +17,7 @@ from tests.namespace import HERE, THERE, namespace, reachable_from_there
 from tests.shell import Ended, Shell
 from tests.sshd_rig import Sshd, configure, sessions, set_up, sshd
 
-from skerry.hub.trust.ssh_signing import read_public_key, user_certificate
+from skerry.hub.trust.ssh_signing import host_certificate, read_public_key, user_certificate
 from skerry.testing.waiting import eventually
 
 
@@ -204,10 +204,26 @@ async def test_a_certificate_may_be_bound_to_an_address(site: Site) -> None:
 async def test_an_impostor_is_known_by_its_lack_of_a_certificate(
     site: Site, tmp_path: Path
 ) -> None:
+    node_id = ((await site.kept("kept")) / "known_hosts").read_text().split()[1]
     async with sshd(tmp_path) as impostor:
         direct = f"127.0.0.1:{impostor.port}"
         done = await site.shell.run("ssh", site.node.name, "--direct", direct, "--", "true")
-    assert done.code == 255
+        assert done.code == 255
+        assert "no matching host key type" in done.err
+        key = read_public_key((impostor.directory / "ssh_host_ed25519_key.pub").read_text().strip())
+        now = time.time_ns()
+        foreign = host_certificate(
+            Ed25519PrivateKey.generate(), key, node_id=node_id, now=now, until=now + 60 * 10**9
+        )
+        (impostor.directory / "cert.pub").write_text(foreign + "\n")
+        drop_in = impostor.directory / "sshd_config.d" / "1.conf"
+        drop_in.write_text(f"HostCertificate {impostor.directory / 'cert.pub'}\n")
+        await impostor.end()
+        (impostor.directory / "sshd.pid").unlink(missing_ok=True)
+        await impostor.start()
+        done = await site.shell.run("ssh", site.node.name, "--direct", direct, "--", "true")
+        assert done.code == 255
+        assert "Host key verification failed" in done.err
     real = f"127.0.0.1:{site.sshd.port}"
     done = await site.shell.run("ssh", site.node.name, "--direct", real, "--", "echo", "in")
     assert done.out == "in\n"

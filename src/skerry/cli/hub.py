@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from skerry.cli import hub_backups, keys
+from skerry.cli import authority, hub_backups, keys
 from skerry.cli.assignments import read_assignments
 from skerry.cli.http import CHECKS_SECONDS
 from skerry.cli.session import Session, remote
@@ -16,6 +17,7 @@ from skerry.cli.storage import Streams, report_table
 from skerry.hub.settings import settings_to_start
 from skerry.kit.clock import iso
 from skerry.kit.errors import InvalidInput
+from skerry.kit.service_manager import ServiceManager
 from skerry.kit.units import format_duration, parse_duration
 from skerry.wire.people import LoginCode, TokenReply, TokenRequest
 from skerry.wire.storage import StorageReport
@@ -31,6 +33,7 @@ def register(app: typer.Typer) -> None:
     hub.command("restore")(hub_backups.restore)
     hub.command("storage")(storage)
     keys.register_hub(hub)
+    authority.register_hub(hub)
     app.add_typer(hub, name="hub")
     token = typer.Typer(help="Enrolment tokens.", no_args_is_help=True, callback=_group)
     token.command("create")(create)
@@ -58,13 +61,14 @@ def run(
     }
     options = {path: str(value) for path, value in given.items() if value is not None}
     settings = settings_to_start(config or [], options)
-    from skerry.hub import server
+    from skerry.hub import process, server
 
-    server.set_up_logging()
-    server.set_up_heap()
-    server.set_up_collector()
-    server.set_up_files()
-    asyncio.run(server.serve(settings))
+    process.set_up_logging()
+    process.set_up_heap()
+    process.set_up_collector()
+    process.set_up_files()
+    manager = ServiceManager.of(os.environ, os.getpid())  # noqa: TID251 - said to processes, not to people
+    asyncio.run(server.serve(settings, manager=manager))
 
 
 @remote
@@ -86,8 +90,8 @@ async def storage(session: Session, streams: Streams = False) -> None:
 
 @remote
 async def create(
-    *,
     session: Session,
+    *,
     ttl: Annotated[str, typer.Option(help="How long it can be used, for example 10m.")] = "1h",
     uses: Annotated[int, typer.Option(min=1, help="How many nodes it enrols.")] = 1,
     label: Annotated[

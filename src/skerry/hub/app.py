@@ -26,11 +26,12 @@ from skerry.hub.api.problems import HANDLERS
 from skerry.hub.api.records import record_routes
 from skerry.hub.api.row_ids import EscapedSlashes
 from skerry.hub.api.schema import document
+from skerry.hub.api.secrets import secret_routes
 from skerry.hub.api.signing_in import Signing, signing_in_routes
 from skerry.hub.api.ssh import ssh_routes
 from skerry.hub.api.standing import StandingRequests
 from skerry.hub.api.stick import stick_routes
-from skerry.hub.api.trust import elsewhere_routes, trust_routes
+from skerry.hub.api.trust import elsewhere_routes, root_routes, trust_routes
 from skerry.hub.api.tunnels import tunnel_routes
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
@@ -47,6 +48,7 @@ from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
+from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import Hearing
@@ -88,6 +90,7 @@ class Features:
     tokens: Tokens
     workloads: Workloads
     models: Models
+    secrets: Secrets
     blobs: Blobs
     file_blobs: Blobs
     arrivals: Arrivals
@@ -148,6 +151,8 @@ def build_nodes_app(features: Features) -> Litestar:
 def _of_people() -> list[Router]:
     return [
         people_routes(),
+        root_routes(),
+        secret_routes(),
         record_routes(),
         blob_routes(),
         file_routes(),

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import functools
-import gc
 import logging
 import platform
 import random
-import resource
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import skerry
 from skerry.core.stream_rules import Rules
@@ -45,12 +42,12 @@ from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import FLUSH_EVERY, FLUSH_FOR_OTHERS_EVERY, Nodes
 from skerry.hub.fleet.rollouts import Rollouts
+from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import SHOWN_EVERY, Hearing
-from skerry.hub.http_protocol import Listener
 from skerry.hub.link import Links
-from skerry.hub.maintenance import build_schedule, make_data_dir, start
+from skerry.hub.maintenance import build_schedule, make_data_dir, safe_of, start
 from skerry.hub.nodes_listener import NodesListener, open_listener
 from skerry.hub.peers import BEAT_EVERY, Peers
 from skerry.hub.settings import HubSettings
@@ -75,7 +72,9 @@ from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.enrolment_rate import EnrolmentRate
 from skerry.hub.trust.people import People
+from skerry.hub.trust.people_tls import PeopleTls
 from skerry.hub.trust.ssh_authority import SshAuthority
 from skerry.hub.trust.standing import Standing
 from skerry.hub.tunnels import Tunnels
@@ -84,16 +83,17 @@ from skerry.hub.web_server import (
     Keepalive,
     WebServer,
     address_of,
-    configure,
     limits_of,
     listen,
     listen_for_nodes,
+    serve_people,
 )
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.own_hosts import own_hosts
 from skerry.kit.reception import RequestLimits
+from skerry.kit.service_manager import NOBODY, ServiceManager, prove_life
 from skerry.kit.tasks import Guard, Tasks, supervised
 
 log = logging.getLogger(__name__)
@@ -103,9 +103,6 @@ SWEEP_EVERY = 600.0
 
 _BREATH = 0.05
 """Seconds that pushes have for themselves between two steps of giving room back to the disk."""
-
-_M_ARENA_MAX = -8
-"""Of `mallopt(3)`."""
 
 _UPDATES_LEASE = 5.0
 """Seconds after which another hub process carries changes on when this one is gone."""
@@ -119,8 +116,9 @@ async def serve(
     keepalive: Keepalive = DEFAULT_KEEPALIVE,
     limits: RequestLimits | None = None,
     clock: Clock | None = None,
+    manager: ServiceManager = NOBODY,
 ) -> None:
-    """Runs the hub until SIGINT, SIGTERM or cancellation; calls `ready` with its address once it answers.
+    """Runs the hub until SIGINT, SIGTERM or cancellation; calls `ready` with its address and tells `manager` once it answers.
 
     Before that it calls `nodes_ready` with the address that nodes are told.
 
@@ -140,25 +138,25 @@ async def serve(
         try:
             if store.keys is not None:
                 encryption.tell(store.keys.status())
-            address = address_of(listener)
+            secure = PeopleTls.of(settings.tls, clock)
+            address = address_of(listener, "https" if secure else "http")
             nodes = await open_listener(settings, bound, store, clock) if bound else None
-            features, retention = await _build(settings, store, clock, address, nodes)
+            features, retention = await _build(settings, store, clock, address, nodes, secure)
             for_people, for_nodes = limits_of(settings, limits)
             nodes_app = build_nodes_app(features) if nodes else None
-            config = configure(build_app(features, nodes_app), keepalive, Listener(for_people))
-            servers: list[tuple[WebServer, socket.socket]] = [
-                (WebServer(config, address, ready), listener)
-            ]
+            server = serve_people(
+                build_app(features, nodes_app), address, keepalive, for_people, secure, ready
+            )
+            servers = [(server, listener)]
             if nodes is not None and nodes_app is not None:
-                server = nodes.server(nodes_app, keepalive, for_nodes)
-                servers.insert(0, (server, nodes.socket))
+                servers.insert(0, (nodes.server(nodes_app, keepalive, for_nodes), nodes.socket))
             await features.peers.join()
             await retention.prepare(clock.wall_ns())
             await features.backups.look()
             if nodes_ready is not None:
                 nodes_ready(features.enrolling.address)
             try:
-                await _run(servers, nodes, features, retention)
+                await _run(servers, nodes, features, retention, manager)
             finally:
                 with contextlib.suppress(Transient):  # on a full disk: nodes are seen again soon
                     await features.nodes.flush()
@@ -169,62 +167,30 @@ async def serve(
             await asyncio.to_thread(store.stop)
 
 
-def set_up_logging() -> None:
-    """Plain lines on standard error, for the process that is nothing but a hub."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
-def set_up_collector() -> None:
-    """Rare and cheap garbage collections, for the process that is nothing but a hub.
-
-    Each live link is some two hundred objects that stay. By default a full collection of 2,000 links stops the
-    hub for 0.4 s and comes every ten seconds.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-
-
-def set_up_files() -> None:
-    """As many open files as the system allows, for the process that is nothing but a hub: each node needs some."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def set_up_heap() -> None:
-    """One heap for all threads, for the process that is nothing but a hub: what one has freed the others use."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # of glibc; others keep one as it is
-        libc.mallopt(_M_ARENA_MAX, 1)
-
-
 async def _build(
     settings: HubSettings,
     store: HubStore,
     clock: Clock,
     address: str,
     listener: NodesListener | None = None,
+    secure: PeopleTls | None = None,
 ) -> tuple[Features, Retention]:
-    links, changes, leases = Links(), Changes(), Leases(store)
-    assignments = Assignments(clock)
+    links, changes, leases, safe = Links(), Changes(), Leases(store), safe_of(settings)
+    assignments = Assignments(clock, safe)
     nodes = Nodes(store, assignments, clock, links.notify)
     await nodes.start()
     blobs, file_blobs = (open_blobs(settings, kind, store) for kind in ("blobs", "files"))
     arrivals = Arrivals(store, file_blobs, clock)
     models = Models(store, blobs, clock)
     rollouts = Rollouts(store, assignments, clock, links.notify, nodes.last_seen)
-    workloads = Workloads(
-        store, assignments, rollouts, clock, links.notify, nodes.last_seen, models=models
-    )
+    workloads = Workloads(store, assignments, rollouts, clock, links.notify, nodes.last_seen, models=models)  # fmt: skip
     query, templates = RecordQuery(store), Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
     people = People.of(store, clock, token, settings.access_control)
     told = listener.address if listener else settings.address or address
-    peers = Peers(store, settings.address or address, told, token)
-    enrolling = Enrolling(nodes, listener.authority if listener else None, told)
+    authority, rate = listener.authority if listener else None, settings.nodes.rate
+    enrolling = Enrolling(nodes, authority, told, EnrolmentRate(rate, clock))
+    peers = Peers(store, settings.address or address, told, token, enrolling.root)
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
     readers = Readers(links.notify_rows)
@@ -239,10 +205,11 @@ async def _build(
     backups = build_schedule(settings, store, leases, clock)
     own_edits = OwnEdits(store, clock, readers.changed, declarations)
     audit, with_secrets = AuditLog(store, clock), None if listener else nodes
-    signing = _signing(settings, people, token, with_secrets, audit=audit, store=store, clock=clock)
+    names = [*(settings.hosts or "").split(","), *(secure.names if secure else ())]
+    signing = _signing(names, people, token, with_secrets, audit=audit, store=store, clock=clock)
     features = Features(
         store=store, nodes=nodes, enrolling=enrolling, tokens=Tokens(store, clock), workloads=workloads, models=models,
-        rollouts=rollouts, blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
+        secrets=Secrets(store, workloads, safe, clock), rollouts=rollouts, blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
         shelf=Shelf(store, file_blobs, arrivals, _longest_for_files(settings)),
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
@@ -263,7 +230,7 @@ async def _build(
 
 
 def _signing(
-    settings: HubSettings,
+    names: Iterable[str],
     people: People,
     token: str,
     nodes: Nodes | None,
@@ -272,7 +239,7 @@ def _signing(
     store: HubStore,
     clock: Clock,
 ) -> Signing:
-    hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
+    hosts = own_hosts(platform.node(), *names)
     authenticator = Authenticator(FLEET, token, nodes, people.api_tokens, people.sessions, hosts)
     auditing = Auditing(audit, authenticator, clock)
     return Signing.of(people, authenticator, auditing, LoginCodes(store, clock))
@@ -316,11 +283,13 @@ async def _run(
     nodes: NodesListener | None,
     features: Features,
     retention: Retention,
+    manager: ServiceManager,
 ) -> None:
     clock, chance = features.clock, random.Random()  # noqa: S311 - jitter needs no secrecy
 
     def end() -> None:
         # The page's streams end by themselves before the server waits for its connections; links it ends itself.
+        manager.stops()
         features.changes.close()
         for server, _ in servers:
             server.should_exit = True
@@ -344,10 +313,11 @@ async def _run(
         features.auditing.follow(tasks, chance)
         features.standing.follow(tasks, chance)
         if nodes is not None:
-            nodes.follow(tasks, chance)
+            nodes.follow(features, tasks, chance)
         features.rotation.follow(tasks, chance)
         if features.store.shared:
             _with_peers(tasks, features, chance)
+        _ = tasks.start(_watched(manager, servers, features), name="watchdog")
         serving = asyncio.gather(
             *(
                 tasks.start(
@@ -362,6 +332,16 @@ async def _run(
             finally:
                 end()
                 await serving
+
+
+async def _watched(
+    manager: ServiceManager,
+    servers: Sequence[tuple[WebServer, socket.socket]],
+    features: Features,
+) -> None:
+    for server, _ in servers:
+        await server.answers.wait()
+    await prove_life(manager, features.clock, features.store.pulse)
 
 
 def _with_peers(tasks: Tasks, features: Features, chance: random.Random) -> None:

@@ -309,6 +309,10 @@ class SqliteWriter:
         """
         return cast("T", await self._thread.run(_Job(work, durable, label)))
 
+    async def pulse(self) -> None:
+        """Returns when the writer's thread has come to it; writes nothing."""
+        await self._thread.pulse()
+
     async def compact(self) -> None:
         """Writes the file anew without what was deleted or replaced, and empties its WAL. Raises Transient, Corrupt."""
         await self._thread.run(

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import platform
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 
 from skerry import __version__
 from skerry.core.stream_rules import Rules
 from skerry.kit.clock import BUILD_TIME_NS, Clock
 from skerry.kit.sealing.cipher import Cipher
+from skerry.kit.service_manager import prove_life
 from skerry.kit.stopping import first_of, stop_signals
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
@@ -51,6 +51,7 @@ from skerry.node.on_demand import (
     shared_on_demand,
 )
 from skerry.node.safekeeping import build_safekeeping, recover_from_backups
+from skerry.node.secret_wiring import NodeSecrets, build_secrets
 from skerry.node.services import Endpoints, Node, Sweeps
 from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.instances import InstanceStore
@@ -80,11 +81,9 @@ from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
 from skerry.node.workloads.workers.groups import WorkerGroups
 from skerry.node.workloads.workers.scripts import models_named
-from skerry.wire.codec import encode
 from skerry.wire.local import LaneCounters
 from skerry.wire.records import ClockQuality
 from skerry.wire.sync import LANES
-from skerry.wire.workload import NodeInfo
 
 log = logging.getLogger(__name__)
 
@@ -94,15 +93,8 @@ MEND_EVERY = 5.0
 SKEW_THAT_IS_SUSPECT = 60.0
 
 
-async def run(
-    settings: NodeSettings,
-    host: Host,
-    ready: Callable[[], None],
-    *,
-    suspect: str = "",
-    kek: bytes = b"",
-) -> None:
-    """Runs the node until it is told to stop. `ready` is called when the admin socket answers.
+async def run(settings: NodeSettings, host: Host, *, suspect: str = "", kek: bytes = b"") -> None:
+    """Runs the node until it is told to stop. The service manager is told when the admin socket answers.
 
     `suspect` says why the database is not to be trusted; `kek` is what the agent before this one opened its keys with. Raises Refused (another process has the directory),
     StateTooNew, InvalidInput, and StoreDamaged when the node must begin anew.
@@ -133,7 +125,7 @@ async def run(
         await node.api.start(node.apps, settings.api.port)
         await node.restore()
         node.desired.follow(tasks)
-        _ = tasks.start(_introduce(node, host), name="introduction")
+        _ = tasks.start(node.secrets.introduce(), name="introduction")
         tasks.forever(node.supervisor.run(), name="workloads")
         tasks.forever(node.groups.run(), name="worker groups")
         tasks.forever(node.named.run(), name="models that scripts name")
@@ -141,10 +133,12 @@ async def run(
         sweep(node, host, tasks)
         tasks.forever(_mend(node, host), name="sockets")
         node.follow(tasks)
-        ready()
+        _ = tasks.start(prove_life(host.manager, host.clock, node.lives), name="watchdog")
         damaged = node.safekeeping.watch
         await first_of(stop, node.stopped, damaged.found)
         log.info("the node stops")
+        if not damaged.found.is_set():
+            host.manager.stops()
         await node.api.stop()
         await node.audit.stops()
         tasks.cancel()
@@ -177,15 +171,15 @@ def _build(
     named = script_models(way, host, store.state, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
-    isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
-    quotas = Quotas()
-    containers = containers_on_demand(settings, host, owner, events)
-    runtime = _runtimes(settings, host, isolation, containers)
+    isolation, quotas = Isolation(owner, settings.data_dir, settings.isolation.range), Quotas()
+    secrets = build_secrets(settings, identity, host, store, instances, owner=owner)
+    containers = containers_on_demand(settings, host, owner, events, secrets.values)
+    runtime = _runtimes(settings, host, isolation, containers, secrets)
     models = models_on_demand(settings, way, host, instances, sync)
-    native = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
+    native = _contract(settings, name, secrets)
     supervisor = Supervisor(
         Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
-        desired, StoredStatuses(store.state, desired.foreground), AllNeeds([containers, models, groups, named, quotas]),
+        desired, StoredStatuses(store.state, desired.foreground), AllNeeds([secrets.values, containers, models, groups, named, quotas]),
         Prober(get, seen, native.launch_for, runtime.execute, containers, clock), settings.runtime.max_memory_usage,
     )  # fmt: skip
     shipping = LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality)
@@ -211,9 +205,20 @@ def _build(
         ),
         limits=limits, keys=build_rotation(store, records, files, host, settings, renewal),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
-        ssh_trust=SshOnDemand(settings, way, host, sync), shared=shared, audit=AuditDesk(store.state.audit, settings.data_dir, host.disk, clock, host.chance),
+        shared=shared, secrets=secrets, audit=AuditDesk(store.state.audit, settings.data_dir, host.disk, clock, host.chance), ssh_trust=SshOnDemand(settings, way, host, sync),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
+
+
+def _contract(settings: NodeSettings, name: str, secrets: NodeSecrets) -> NativeContract:
+    return NativeContract(
+        settings.data_dir,
+        settings.run_dir,
+        name,
+        sys.executable,
+        secrets.values,
+        secrets.files.directory,
+    )
 
 
 def _desk(
@@ -241,10 +246,16 @@ def _desk(
 
 
 def _runtimes(
-    settings: NodeSettings, host: Host, isolation: Isolation, containers: LazyContainers
+    settings: NodeSettings,
+    host: Host,
+    isolation: Isolation,
+    containers: LazyContainers,
+    secrets: NodeSecrets,
 ) -> Runtimes:
     processes = ProcessRuntime(settings.run_dir, host.clock, host.chance, isolation)
-    return Runtimes(processes, containers, settings.data_dir)
+    runtime = Runtimes(processes, containers, settings.data_dir, secrets.files)
+    secrets.renewal.mask = runtime.mask
+    return runtime
 
 
 def _wishes(
@@ -286,28 +297,6 @@ def _sync(
         counts=counts, tell=events.tell, trust=way.credentials, services=way.services,
     )  # fmt: skip
     return Sync(stores, reachability, connection, host.clock, host.chance, turns)
-
-
-async def _introduce(node: Node, host: Host) -> None:
-    """What the hub shows about this node; it changes with the version and the boot. Workloads do not wait for it."""
-    identity, clock = node.identity, host.clock
-    if identity is None:
-        return
-    info = NodeInfo(
-        name=identity.name,
-        labels=identity.labels,
-        version=__version__,
-        machine=platform.machine(),
-        system=f"{platform.system()} {platform.release()}",
-        python=platform.python_version(),
-        boot_id=clock.boot_id(),
-        started_at=clock.wall_ns(),
-    )
-    guard = Guard("introducing this node to the hub", clock, host.chance)
-    while not await guard.run(
-        partial(node.store.state.put, "node", identity.node_id, encode(info))
-    ):
-        pass
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ import msgspec
 
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
+from skerry.kit.service_manager import NOBODY, ServiceManager
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -16,3 +17,4 @@ class Host(msgspec.Struct, frozen=True):
     clock: Clock
     disk: Disk
     chance: random.Random
+    manager: ServiceManager = NOBODY

@@ -18,6 +18,7 @@ from skerry.kit.authorities import unread
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, SkerryError
+from skerry.kit.service_manager import ServiceManager
 from skerry.node.handing_over import Handed, hand_over, taken_over
 from skerry.node.host import Host
 from skerry.node.store.watch import SETTLED, StoreDamaged, pause_before
@@ -38,12 +39,14 @@ def main() -> int:
     suspect = sys.argv[2] if len(sys.argv) > 2 else ""
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 0
     began = time.monotonic()
-    host = Host(SystemClock(), RealDisk(), random.Random())  # noqa: S311 - jitter, not secrets
+    manager = ServiceManager.of(os.environ, os.getpid())  # noqa: TID251 - said to processes, not to people
+    host = Host(SystemClock(), RealDisk(), random.Random(), manager)  # noqa: S311 - jitter, not secrets
     try:
-        asyncio.run(run(settings, host, lambda: None, suspect=suspect, kek=handed.kek))
+        asyncio.run(run(settings, host, suspect=suspect, kek=handed.kek))
     except StoreDamaged as error:
         if time.monotonic() - began > SETTLED:
             rounds = 0
+        manager.begins_anew()
         time.sleep(pause_before(rounds))
         suspect = str(error) if error.suspect else ""
         _begin_anew(Handed(settings, error.kek), suspect, rounds + 1)

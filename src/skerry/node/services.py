@@ -42,6 +42,7 @@ from skerry.node.node_settings import NodeSettings
 from skerry.node.on_demand import SshOnDemand
 from skerry.node.ports import LogSource
 from skerry.node.safekeeping import Safekeeping
+from skerry.node.secret_wiring import NodeSecrets
 from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, integrity_problem
@@ -140,6 +141,7 @@ class Node:
         carrying: Callable[[], Carrying],
         shared: SharedOnDemand,
         ssh_trust: SshOnDemand,
+        secrets: NodeSecrets,
         host: Host,
         safekeeping: Safekeeping,
         audit: AuditDesk,
@@ -163,16 +165,19 @@ class Node:
         self.limits = limits
         self.keys = keys
         self._carrying = carrying
-        self.shared, self.ssh_trust = shared, ssh_trust
+        self.shared, self.ssh_trust, self.secrets = shared, ssh_trust, secrets
         self.safekeeping = safekeeping
         self.audit = audit
         self.stopped = asyncio.Event()
         self._desk = workload_desk
         self.apps = self._apps()
         self.records = records
-        self._host = host
-        self._isolation = isolation
+        self._host, self._isolation = host, isolation
         self._started_at = host.clock.wall_ns()
+
+    async def lives(self) -> None:
+        """Returns when the threads that write have answered; the event loop answers by getting here."""
+        await asyncio.gather(self.store.writer.pulse(), self.records.pulse())
 
     def _apps(self) -> Apps:
         public = public_app(self, own_hosts(platform.node()))
@@ -184,6 +189,7 @@ class Node:
         """Takes up what the agent before this one has learnt."""
         await self.named.restore()
         await self.shared.restore()
+        await self.secrets.values.restore()
 
     def follow(self, tasks: Tasks) -> None:
         """What watches over the node runs for as long as the tasks."""

@@ -61,7 +61,7 @@ def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
                 "Where the hub is, if not where the node was enrolled; several addresses of one hub with commas, the first "
                 "preferred.", check=_hubs_fault, general="sync.central_url"),
         Setting("hub.ca_file", "path", None,
-                "PEM file with certificate authorities that are trusted for https besides those of the system."),
+                "Authorities (PEM) that are trusted for https besides those of the system; a hub that gives certificates needs none."),
         Setting("sync.network.monthly_cap", "size", None,
                 "Bytes that sync may move in a calendar month (UTC), both ways. At 80 % a warning, from the cap on only high "
                 "priority.", unit="bytes", low=1_000_000),

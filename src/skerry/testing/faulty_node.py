@@ -27,7 +27,7 @@ def main() -> None:
     settings, _ = settings_from(words)
     logging.basicConfig(level="INFO", stream=sys.stderr)
     disk = FaultyDisk() if label == "-" else KillingDisk(label, int(nth))
-    asyncio.run(run(settings, Host(SystemClock(), disk, random.Random(1)), lambda: None))
+    asyncio.run(run(settings, Host(SystemClock(), disk, random.Random(1))))
     (settings.data_dir / "labels.json").write_text(json.dumps(disk.labels))
 
 

@@ -47,6 +47,39 @@ async def test_bytes_go_both_ways_and_each_side_may_end_first(
         assert person.words == ""
 
 
+async def test_a_service_that_reads_late_gets_everything(
+    hub: RunningHub, node: EnrolledNode, client: Client
+) -> None:
+    """What it does not take waits with the person: the hub and the node hold a window of it each."""
+    read = asyncio.Event()
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read.wait()
+        writer.write(str(len(await reader.read())).encode())
+
+    much = 100 * WINDOW
+    async with (
+        serving(late) as port,
+        serving(echo) as other,
+        linked(hub, node, [port, other]),
+        opened(client, hub.person, port) as person,
+        opened(client, hub.person, other) as beside,
+        asyncio.TaskGroup() as group,
+    ):
+        sending = group.create_task(_send_all(person, much))
+        await beside.send(bytes(MUCH))
+        assert await beside.read(MUCH) == bytes(MUCH)
+        assert not sending.done()
+        read.set()
+        assert await person.rest() == str(much).encode()
+        assert person.words == ""
+
+
+async def _send_all(person: Person, size: int) -> None:
+    await person.send(bytes(size))
+    await person.end()
+
+
 async def test_the_node_says_why_there_is_no_tunnel(
     hub: RunningHub, node: EnrolledNode, client: Client
 ) -> None:

@@ -65,13 +65,14 @@ GivenClock = SkipValidation[NamedDependency[Clock]]
 
 @post("/enrol/v1", dto=WireBody[Enrol], return_dto=None, status_code=200, opt=ANYONE)
 async def enrol(
+    request: AuthenticatedRequest,
     data: JSONBody[Enrol],
     enrolling: NamedDependency[Enrolling],
     peers: NamedDependency[Peers],
     changes: NamedDependency[Changes],
 ) -> Enrolled:
     """Makes a node of whoever shows a valid one-time token, and says where else this fleet has hubs."""
-    enrolled = await enrolling.enrol(data)
+    enrolled = await enrolling.enrol(data, request.client.host if request.client else "")
     changes.announce()
     return msgspec.structs.replace(enrolled, hubs=await peers.addresses())
 

@@ -123,6 +123,10 @@ class HubStore:
         self._surveyor.shutdown()
         self._reader.dispose()
 
+    async def pulse(self) -> None:
+        """Returns when the writer's thread has come to it; writes nothing."""
+        await self._writer.pulse()
+
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in the writer's thread; returns its result once it is durable.
 

@@ -85,6 +85,10 @@ class RecordStore:
         await asyncio.to_thread(self._thread.stop)
         self._loop = None
 
+    async def pulse(self) -> None:
+        """Returns when the thread that accepts records has come to it; writes nothing."""
+        await self._thread.pulse()
+
     async def append(self, submission: Submission) -> Published:
         """Returns once the records are durable. Raises StorageFull, or Transient: then send the same again."""
         try:

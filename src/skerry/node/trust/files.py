@@ -64,9 +64,7 @@ class TrustFiles:
         """Returns when it is durable."""
         self._disk.make_directory("trust.directory", self.directory)
         content = f"{_TITLE}{bundle.number}\n" + roots_text(bundle)
-        self._disk.write_atomic(
-            "trust.roots", self.directory / ROOTS_FILE, content.encode("ascii"), 0o644
-        )
+        self._disk.write_atomic("trust.roots", self.directory / ROOTS_FILE, content.encode("ascii"))
 
     def pending(self) -> bytes | None:
         """Key and request of an enrolment that has not ended."""
