@@ -244,10 +244,10 @@ async def test_a_device_whose_ports_are_closed_is_reached_by_its_own_link(tidy_d
     async with (
         namespace() as there,
         installation(tidy_dir) as found,
-        reachable_from_there(found.hub.port) as port,
+        reachable_from_there(found.hub.nodes_port) as port,
         sshd(tidy_dir, there.prefix, "0.0.0.0") as server,  # noqa: S104 - it listens, and yet nobody gets through
     ):
-        node = found.node(url=f"http://{HERE}:{port}")
+        node = found.node(url=f"https://{HERE}:{port}")
         await node.enrol(found.hub)
         configure(node, server)
         node.prefix = there.prefix

@@ -101,7 +101,6 @@ def options(made: SshCertificate, directory: Path) -> list[tuple[str, str]]:
         ("StrictHostKeyChecking", "yes"),
         ("UpdateHostKeys", "no"),
         ("ServerAliveInterval", "30"),
-        ("LogLevel", "ERROR"),
     ]
 
 
