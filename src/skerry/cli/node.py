@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 import typer
 
-from skerry.cli import keys, node_backups
+from skerry.cli import keys, limited, node_backups, ssh_setup
 from skerry.cli.assignments import read_assignments
 from skerry.cli.contexts import checked_hub
 from skerry.cli.enrolment import enrol_here
@@ -48,6 +48,8 @@ def register(app: typer.Typer) -> None:
     group.command("unlock")(unlock)
     keys.register(group)
     node_backups.register(group)
+    ssh_setup.register(group)
+    limited.register(group)
     app.add_typer(group, name="node")
 
 

@@ -30,9 +30,11 @@ from skerry.hub.api.row_ids import EscapedSlashes
 from skerry.hub.api.schema import document
 from skerry.hub.api.secrets import secret_routes
 from skerry.hub.api.signing_in import Signing, signing_in_routes
+from skerry.hub.api.ssh import ssh_routes
 from skerry.hub.api.standing import StandingRequests
 from skerry.hub.api.stick import stick_routes
 from skerry.hub.api.trust import elsewhere_routes, root_routes, trust_routes
+from skerry.hub.api.tunnels import tunnel_routes
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
@@ -76,7 +78,9 @@ from skerry.hub.trust.audit import AuditLog
 from skerry.hub.trust.node_logs import NodeLogs
 from skerry.hub.trust.roles import Roles
 from skerry.hub.trust.sessions import Sessions
+from skerry.hub.trust.ssh_authority import SshAuthority
 from skerry.hub.trust.standing import Standing
+from skerry.hub.tunnels import Tunnels
 from skerry.kit.clock import Clock
 from skerry.wire.codec import MAX_BODY
 
@@ -114,6 +118,8 @@ class Features:
     links: Links
     peers: Peers
     tails: Tails
+    tunnels: Tunnels
+    ssh_authority: SshAuthority
     hearing: Hearing
     leases: Leases
     backups: Schedule
@@ -166,6 +172,8 @@ def _of_people() -> list[Router]:
         signing_in_routes(),
         audit_routes(),
         node_log_routes(),
+        tunnel_routes(),
+        ssh_routes(),
         entity_routes(),
         page_routes(),
     ]

@@ -76,7 +76,9 @@ from skerry.hub.trust.enrolment_rate import EnrolmentRate
 from skerry.hub.trust.node_logs import NodeLogs
 from skerry.hub.trust.people import People
 from skerry.hub.trust.people_tls import PeopleTls
+from skerry.hub.trust.ssh_authority import SshAuthority
 from skerry.hub.trust.standing import Standing
+from skerry.hub.tunnels import Tunnels
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
     Keepalive,
@@ -214,9 +216,9 @@ async def _build(
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
         carrying=Carrying(store, receiver, arrivals, clock), feed=feed, row_feed=row_feed,
-        rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits),
-        model_rows=ModelRows(store, own_edits),
-        links=links, peers=peers, tails=Tails(links, peers, token),
+        rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits), model_rows=ModelRows(store, own_edits),
+        ssh_authority=SshAuthority.of(settings.data_dir, store, clock, links.notify),
+        links=links, peers=peers, tails=Tails(links, peers, token), tunnels=Tunnels(links, peers, token, settings.access),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers, trust=enrolling.trust_changed),
         leases=leases, backups=backups, rotation=rotation, changes=changes,
         board=Board(

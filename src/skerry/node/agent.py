@@ -10,10 +10,8 @@ SIGTERM and Ctrl-C end the agent and leave the workloads running; `skerry node s
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-import signal
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
@@ -25,6 +23,7 @@ from skerry.core.stream_rules import Rules
 from skerry.kit.clock import BUILD_TIME_NS, Clock
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.service_manager import prove_life
+from skerry.kit.stopping import first_of, stop_signals
 from skerry.kit.tasks import Guard, Tasks, supervised
 from skerry.node.api.sites import LocalApi
 from skerry.node.contracts.native import NativeContract
@@ -44,6 +43,7 @@ from skerry.node.limits.storage_watch import Quotas
 from skerry.node.models.named import ScriptModels
 from skerry.node.node_settings import NodeSettings
 from skerry.node.on_demand import (
+    SshOnDemand,
     carrying_on_demand,
     containers_on_demand,
     files_on_demand,
@@ -119,7 +119,7 @@ async def run(
     `retiring`: only until what runs here has ended, and without its hub. `suspect` says why the database is not to be trusted; `kek` is what the agent before this one opened its keys with. Raises Refused (another process has the directory),
     StateTooNew, InvalidInput, and StoreDamaged when the node must begin anew.
     """
-    stop = _stop_signals()
+    stop = stop_signals()
     identity = read_identity(settings.data_dir)
     node_id = identity.node_id if identity else ""
     keys = partial(open_keys, settings, host.disk, host.clock, kek)
@@ -152,7 +152,7 @@ async def run(
         tasks.forever(_mend(node, host), name="sockets")
         _ = tasks.start(prove_life(host.manager, host.clock, node.lives), name="watchdog")
         damaged = node.safekeeping.watch
-        await _first(stop, node.departure.stopped, damaged.found)
+        await first_of(stop, node.departure.stopped, damaged.found)
         log.info("the node stops")
         if not damaged.found.is_set() and node.departure.how != "restart":
             host.manager.stops()
@@ -173,6 +173,7 @@ def _follow_parts(node: Node, tasks: Tasks) -> None:
     node.limits.follow(tasks)
     node.keys.follow(tasks)
     node.safekeeping.follow(tasks)
+    tasks.forever(node.ssh_trust.run(), name="SSH")
 
 
 def _build(
@@ -233,6 +234,7 @@ def _build(
         limits=limits, keys=build_rotation(store, records, files, host, settings, renewal),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
         shared=shared, secrets=secrets, audit=build_audit(settings, way, store, sync, events, host),
+        ssh_trust=SshOnDemand(settings, way, host, sync),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 
@@ -325,7 +327,7 @@ def _sync(
     connection = connect(
         way.uplink(account, counts=counts), stores, reachability, logs, host.clock, host.chance,
         pace=Pace.of(settings.sync), most=min(MAX_BYTES, turns.piece) if turns else MAX_BYTES,
-        counts=counts, tell=events.tell, trust=way.credentials,
+        counts=counts, tell=events.tell, trust=way.credentials, services=way.services,
     )  # fmt: skip
     return Sync(stores, reachability, connection, host.clock, host.chance, turns)
 
@@ -365,21 +367,3 @@ def _quality(sync: Sync, clock: Clock) -> ClockQuality:
     if skew is not None and abs(skew) > SKEW_THAT_IS_SUSPECT:
         return "suspect"
     return clock_quality(clock.wall_ns(), floor_ns=BUILD_TIME_NS, synchronised=skew is not None)
-
-
-def _stop_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
-async def _first(*events: asyncio.Event) -> None:
-    """Returns when one of the events is set."""
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for future in waiting:
-            future.cancel()

@@ -40,6 +40,7 @@ from skerry.node.limiting import NodeLimits
 from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
+from skerry.node.on_demand import SshOnDemand
 from skerry.node.orders import Orders
 from skerry.node.ports import LogSource, OutOfService
 from skerry.node.safekeeping import Safekeeping
@@ -138,6 +139,7 @@ class Node:
         keys: KeyRotation,
         carrying: Callable[[], Carrying],
         shared: SharedOnDemand,
+        ssh_trust: SshOnDemand,
         secrets: NodeSecrets,
         host: Host,
         safekeeping: Safekeeping,
@@ -161,8 +163,8 @@ class Node:
         self.sweeps = sweeps
         self.limits = limits
         self.keys = keys
-        self._carrying, self.shared = carrying, shared
-        self.secrets = secrets
+        self._carrying = carrying
+        self.shared, self.ssh_trust, self.secrets = shared, ssh_trust, secrets
         self.safekeeping = safekeeping
         self.audit = audit
         self.departure = Departure(

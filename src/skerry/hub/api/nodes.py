@@ -25,6 +25,7 @@ from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.devices import take_erasure
 from skerry.hub.api.files import file_state, held_files, offer_file, send_file
 from skerry.hub.api.node_logs import push_audit
+from skerry.hub.api.ssh import tell_ssh_trust
 from skerry.hub.changes import Changes
 from skerry.hub.enrolling import Enrolling
 from skerry.hub.fleet.agents import Agent
@@ -248,6 +249,7 @@ def node_routes() -> Router:
             wanted_rows,
             named_models,
             push_audit,
+            tell_ssh_trust,
             link,
             download_blob,
             offer_file,
