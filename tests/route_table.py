@@ -158,6 +158,13 @@ CONFIGURING = {
     ("GET", "/api/v1/audit"),
     ("GET", "/api/v1/audit/head"),
     ("POST", "/api/v1/keys/rotate"),
+    ("POST", "/api/v1/nodes/{name:str}/revoke"),
+    ("POST", "/api/v1/trust/rotate"),
+    ("POST", "/api/v1/trust/finish"),
+    ("GET", "/api/v1/nodes/{node:str}/audit"),
+    ("GET", "/api/v1/nodes/{node:str}/audit/heads"),
+    ("POST", "/api/v1/nodes/{node:str}/audit/accept"),
+    ("GET", "/api/v1/audit/witnesses"),
 }
 
 # Which of them fit a role for some nodes only, by hand; all others are refused to it, whatever its permissions.
@@ -182,6 +189,10 @@ SCOPED = {
 
 # Those that want a password or token in their bodies, and refuse a wrong one.
 BY_PASSWORD = {("POST", "/login"), ("POST", "/api/v1/sign-in"), ("POST", "/api/v1/password")}
+
+# Where nodes have certificates, their own listener has these and nothing else.
+OF_NODES = {*(key for key, who in ROUTES.items() if who == "node"), ("POST", "/trust/v1/renew")}
+OF_ALL = {("POST", "/enrol/v1"), ("GET", "/healthz"), ("GET", "/trust/v1/bundle")}
 
 
 def filled(path: str) -> str:
