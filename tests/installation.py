@@ -56,14 +56,16 @@ def sleeper(name: str, **fields: object) -> WorkloadSpec:
 class Process:
     """One Skerry process with a log file."""
 
-    def __init__(self, words: list[str], log: Path) -> None:
+    def __init__(self, words: list[str], log: Path, prefix: Sequence[str] = ()) -> None:
         self.words = words
+        self.prefix = prefix
         self.log = log
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
+                *self.prefix,
                 sys.executable,
                 *self.words,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -177,6 +179,8 @@ class Node:
             "--set",
             f"hub.url={url}",
         ]
+        self.prefix: Sequence[str] = ()
+        """What is put before its command."""
         self.process = Process(["-m", "skerry.node", *self.options], self.log)
         self._workloads: set[str] = set()
 
@@ -196,7 +200,7 @@ class Node:
             words = ["-m", "skerry.testing.faulty_node", fault[0], str(fault[1])]
         elif ahead:
             words = ["-m", "skerry.testing.misled_node", ahead]
-        self.process = Process([*words, *self.options], self.log)
+        self.process = Process([*words, *self.options], self.log, self.prefix)
         await self.process.start()
 
     async def ready(self) -> None:
