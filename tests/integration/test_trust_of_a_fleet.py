@@ -179,7 +179,7 @@ async def test_a_hub_that_begins_again_is_the_same_authority(tmp_path: Path) -> 
         node = await hub.certify("a")
     trust = tmp_path / "trust"
     assert modes(trust) == {
-        "trust": 0o700, "root.key": 0o600, "root.crt": 0o644, "intermediate.key": 0o600, "intermediate.crt": 0o644,
+        "trust": 0o700, "root.key": 0o600, "root.crt": 0o600, "intermediate.key": 0o600, "intermediate.crt": 0o600,
     }  # fmt: skip
     (trust / "root.key").unlink()  # offline
     async with running_hub(tmp_path, method="certificate") as hub:
@@ -223,7 +223,7 @@ async def test_a_hub_with_other_keys_does_not_start(
 async def test_an_intermediate_that_was_cut_in_writing_is_made_again(tmp_path: Path) -> None:
     async with running_hub(tmp_path, method="certificate") as hub:
         node = await hub.certify("a")
-    TrustFiles(tmp_path, RealDisk())._write("intermediate.key", _other_key(), 0o600)
+    TrustFiles(tmp_path, RealDisk())._write("intermediate.key", _other_key())
     async with running_hub(tmp_path, method="certificate") as hub:
         assert await greet(hub, node) == 200
 

@@ -165,8 +165,7 @@ class Node:
         self.keys = keys
         self._carrying = carrying
         self.shared, self.ssh_trust, self.secrets = shared, ssh_trust, secrets
-        self.safekeeping = safekeeping
-        self.audit = audit
+        self.safekeeping, self.audit = safekeeping, audit
         self.departure = Departure(
             settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files
         )  # fmt: skip
