@@ -213,6 +213,10 @@ SCOPED = {
 # Those that want a password or token in their bodies, and refuse a wrong one.
 BY_PASSWORD = {("POST", "/login"), ("POST", "/api/v1/sign-in"), ("POST", "/api/v1/password")}
 
+# Where nodes have certificates, their own listener has these and nothing else.
+OF_NODES = {*(key for key, who in ROUTES.items() if who == "node"), ("POST", "/trust/v1/renew")}
+OF_ALL = {("POST", "/enrol/v1"), ("GET", "/healthz"), ("GET", "/trust/v1/bundle")}
+
 
 def filled(path: str) -> str:
     for name, value in (

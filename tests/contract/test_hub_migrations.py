@@ -15,14 +15,17 @@ from tests.hub_rig import INCARNATION, SESSION, HubRig, Lanes, batch, spec
 from skerry.core.credentials import secret_hash
 from skerry.hub.store import schema
 from skerry.hub.store.engine import parse_url, writer_engine
+from skerry.kit.errors import Refused
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.codec import encode
 from skerry.wire.people import Rows
+from skerry.wire.sync import Enrol
 from skerry.wire.workload import Assignment, Generation, WorkloadStatus
 
 T0 = 1_760_000_000_000_000_000
 DAY = 86_400 * 10**9
 SECRET = "ab" * 32
+USED = "a token"
 CHAIN = "cd" * 8
 EACH = 50
 """Records of each series, a day apart from the next."""
@@ -62,6 +65,9 @@ def fill_fleet(connection: Connection) -> None:
     put(
         "state", scope="n", entity="assignment", id="cam", rev=6, hlc=1, origin="hub", deleted=False, updated_at=T0,
         body=encode(told), **default,
+    )  # fmt: skip
+    put(
+        "enrolment_token", hash=secret_hash(USED), created_at=T0, expires_at=T0 + 10**19 // 2, used_at=T0, used_by="n", **default,
     )  # fmt: skip
     put("log", epoch=1, seq=7, pruned_through=0, **default)
     put("lane", node_id="n", incarnation=INCARNATION, lane="keep", n=50, chain=CHAIN, updated_at=T0)
@@ -187,6 +193,10 @@ async def test_the_fleet_of_an_older_hub_goes_on(older: str, manual_clock: Manua
         assert status is not None
         assert status.phase == "running"
         assert [version.by for version in await hub.workloads.history("cam")] == ["ann"]
+        again = Enrol(USED, "n1", {}, "0.1", secret_hash(SECRET))
+        assert (await hub.nodes.enrol(again)).node_id == "n"
+        with pytest.raises(Refused, match="unknown, used or expired"):
+            await hub.nodes.enrol(Enrol(USED, "n2", {}, "0.1", "0" * 64))
         lanes = Lanes()
         lanes.points["keep"] = (50, CHAIN)
         reply = await hub.push("n", lanes.unit("keep", [batch(1, counter=51)]))

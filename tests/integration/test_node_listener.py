@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.route_table import OF_ALL, OF_NODES, ROUTES, ask
 
 from skerry.hub.trust import certificates
 from skerry.hub.trust.certificates import Signer, make_key, pem
@@ -247,3 +248,20 @@ async def test_wrong_tokens_from_one_address_are_bounded(hub: RunningHub) -> Non
         answers = [await post(session, "/enrol/v1", enrol) for _ in range(31)]
     assert [status for status, _ in answers] == [409] * 30 + [429]
     assert (await hello(hub, node))[0] == 200
+
+
+@pytest.mark.guarantee("G9")
+async def test_every_route_of_the_listener(hub: RunningHub) -> None:
+    node = await hub.certify("a")
+    bare = secure_session(hub.nodes_address, client_context(node.trust.roots))
+    async with bare as nobody, node.session(hub) as known:
+        for method, path in OF_NODES:
+            refused = 403 if method == "WS" else 401
+            assert await ask(nobody, method, path, {}) == refused, path
+            assert await ask(nobody, method, path, hub.person) == refused, path
+            assert await ask(known, method, path, {}) not in {401, 403, 405}, path
+        for method, path in OF_ALL:
+            assert await ask(nobody, method, path, {}) not in {401, 403, 404}, path
+        for method, path in ROUTES.keys() - OF_NODES - OF_ALL:
+            for client, headers in ((nobody, hub.person), (known, {})):
+                assert await ask(client, method, path, headers) == 404, path

@@ -7,11 +7,11 @@ import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import aiohttp
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from tests.trust_site import QuickClock, ask, bundle, closing, greet_with, renew
 
 from skerry.hub.trust import certificates, offline
 from skerry.hub.trust.files import TrustFiles
@@ -23,35 +23,14 @@ from skerry.testing.running_hub import (
     CertifiedNode,
     RunningHub,
     client_context,
-    csr_of,
     running_hub,
-    secure_session,
 )
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode, encode
 from skerry.wire.link import DELETED
 from skerry.wire.people import NodeRevoked
 from skerry.wire.sync import Hello, HelloReply
-from skerry.wire.trust import Renew, Renewed, TrustView
-
-T = TypeVar("T")
-
-
-class QuickClock(SystemClock):
-    """The machine's clock, but nobody sleeps for longer than a moment: what is done now and then is done at once."""
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(min(seconds, 0.05))
-
-
-async def ask(hub: RunningHub, method: str, path: str, kind: type[T], status: int = 200) -> T:
-    async with (
-        aiohttp.ClientSession(hub.address, headers=hub.person) as session,
-        session.request(method, path) as response,
-    ):
-        answer = await response.read()
-        assert response.status == status, answer
-        return decode(answer, kind, path)
+from skerry.wire.trust import TrustView
 
 
 async def greet(hub: RunningHub, node: CertifiedNode, certificate: str = "", trust: int = 1) -> int:
@@ -64,17 +43,6 @@ async def greet(hub: RunningHub, node: CertifiedNode, certificate: str = "", tru
             reply = decode(await response.read(), HelloReply, "reply")
             assert (reply.trust is None) == (trust >= (await bundle(hub)))
         return response.status
-
-
-async def bundle(hub: RunningHub) -> int:
-    return (await ask(hub, "GET", "/api/v1/trust", TrustView)).number
-
-
-async def closing(link: aiohttp.ClientWebSocketResponse) -> int | None:
-    async with asyncio.timeout(30):
-        async for _ in link:
-            pass
-    return link.close_code
 
 
 @pytest.mark.guarantee("G10")
@@ -198,27 +166,6 @@ async def greets_with(hub: RunningHub, node: CertifiedNode, roots: list[str]) ->
         return False
 
 
-async def greet_with(
-    hub: RunningHub, node: CertifiedNode, roots: list[str], certificate: str, trust: int = 2
-) -> int:
-    hello = Hello((1, 1), "11" * 16, "0.1.0", "boot-1", trust=trust)
-    context = client_context(roots, certificate, node.key)
-    async with (
-        secure_session(hub.nodes_address, context) as session,
-        session.post("/sync/v1/hello", data=encode(hello)) as response,
-    ):
-        return response.status
-
-
-async def renew(hub: RunningHub, node: CertifiedNode, roots: list[str]) -> Renewed:
-    context = client_context(roots, node.certificate, node.key)
-    async with (
-        secure_session(hub.nodes_address, context) as session,
-        session.post("/trust/v1/renew", data=encode(Renew(csr_of(node.key)))) as response,
-    ):
-        return decode(await response.read(), Renewed, "renewed")
-
-
 def modes(directory: Path) -> dict[str, int]:
     return {
         each.name: stat.S_IMODE(each.stat().st_mode)
@@ -232,7 +179,7 @@ async def test_a_hub_that_begins_again_is_the_same_authority(tmp_path: Path) -> 
         node = await hub.certify("a")
     trust = tmp_path / "trust"
     assert modes(trust) == {
-        "trust": 0o700, "root.key": 0o600, "root.crt": 0o644, "intermediate.key": 0o600, "intermediate.crt": 0o644,
+        "trust": 0o700, "root.key": 0o600, "root.crt": 0o600, "intermediate.key": 0o600, "intermediate.crt": 0o600,
     }  # fmt: skip
     (trust / "root.key").unlink()  # offline
     async with running_hub(tmp_path, method="certificate") as hub:
@@ -276,7 +223,7 @@ async def test_a_hub_with_other_keys_does_not_start(
 async def test_an_intermediate_that_was_cut_in_writing_is_made_again(tmp_path: Path) -> None:
     async with running_hub(tmp_path, method="certificate") as hub:
         node = await hub.certify("a")
-    TrustFiles(tmp_path, RealDisk())._write("intermediate.key", _other_key(), 0o600)
+    TrustFiles(tmp_path, RealDisk())._write("intermediate.key", _other_key())
     async with running_hub(tmp_path, method="certificate") as hub:
         assert await greet(hub, node) == 200
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.integration.test_trust_of_a_fleet import ask, closing, greet_with, renew
 from tests.postgres import Postgres
+from tests.trust_site import ask, closing, greet_with, renew
 
 from skerry.kit.errors import Refused
 from skerry.testing.running_hub import RunningHub, running_hub

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from skerry.node.health.checks import CHECKS, examine, problems
 from skerry.node.health.facts import Facts
-from skerry.node.ports import CertificateStatus
+from skerry.node.proof import CertificateStatus
 from skerry.wire.local import (
     BackupStatus,
     Growth,

@@ -19,7 +19,7 @@ from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.identity import seal_secret
 from skerry.node.node_settings import NodeSettings
-from skerry.node.ports import CertificateStatus
+from skerry.node.proof import CertificateStatus
 from skerry.node.secrets.key_file import seal_key
 from skerry.node.store.encryption import Encryption, open_encryption, reading
 from skerry.node.store.opening import OpenedStore

@@ -17,7 +17,6 @@ from skerry.kit.errors import Refused, Transient
 from skerry.wire.files import FileManifest, FileState
 from skerry.wire.logs import LogQuery
 from skerry.wire.sync import Hello, HelloReply, Pull, PullReply, PushReply, PushUnit
-from skerry.wire.trust import TrustBundle
 from skerry.wire.workload import Allow, ContainerSpec, Exit, Resources
 
 if TYPE_CHECKING:
@@ -247,34 +246,6 @@ class Uplink(Protocol):
     async def push(self, unit: PushUnit) -> PushReply: ...
 
     async def pull(self, pull: Pull) -> PullReply: ...
-
-
-class FleetTrust(Protocol):
-    """What this node believes of its fleet's hubs (`trust.credentials`)."""
-
-    @property
-    def number(self) -> int:
-        """Of the bundle of roots."""
-        ...
-
-    def heard(self, hub_time: int, bundle: TrustBundle | None) -> None:
-        """What a hub said that has proved itself: its time (ns since 1970), and a newer bundle if there is one."""
-        ...
-
-
-class CertificateStatus(msgspec.Struct, frozen=True):
-    """What a node proves itself by: from when to when (ns since 1970; 0: it has none), and by which bundle of roots.
-
-    `now` is the time as the node knows it best; `is_over`: it cannot be renewed any more; `problem` is why the last
-    renewal failed, empty: it did not.
-    """
-
-    begins: int
-    ends: int
-    now: int
-    roots: int
-    is_over: bool = False
-    problem: str = ""
 
 
 class Turn(Protocol):

@@ -5,12 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from litestar import Litestar
 from litestar.routes import HTTPRoute, WebSocketRoute
 from tests.http_client import Client, text_of
-from tests.route_table import BY_PASSWORD, CONFIGURING, EVERYBODY, ROUTES, SCOPED, ask
+from tests.route_table import (
+    BY_PASSWORD,
+    CONFIGURING,
+    EVERYBODY,
+    OF_ALL,
+    OF_NODES,
+    ROUTES,
+    SCOPED,
+    ask,
+)
 
 from skerry.hub import server
-from skerry.hub.app import build_app
+from skerry.hub.app import build_app, build_nodes_app
 from skerry.hub.settings import HubSettings, NodesSection, RetentionSection
 from skerry.hub.store.hub_store import HubStore
 from skerry.kit.clock import SystemClock
@@ -124,19 +134,23 @@ async def test_every_registered_route_is_in_the_table(tmp_path: Path) -> None:
     store.start()
     try:
         features, _ = await server._build(settings_for(tmp_path), store, clock, "")
-        app = build_app(features)
+        apps = build_app(features), build_nodes_app(features)
     finally:
         store.stop()
-    registered = set()
+    assert [registered(app) for app in apps] == [set(ROUTES), OF_NODES | OF_ALL]
+
+
+def registered(app: Litestar) -> set[tuple[str, str]]:
+    found = set()
     for route in app.routes:
         if isinstance(route, WebSocketRoute):
-            registered.add(("WS", route.path))
+            found.add(("WS", route.path))
             assert "permission" in route.route_handler.opt
         elif isinstance(route, HTTPRoute):
-            registered |= {(method, route.path) for method in route.methods if method != "OPTIONS"}
+            found |= {(method, route.path) for method in route.methods if method != "OPTIONS"}
         else:
             pytest.fail(f"{route.path} is neither HTTP nor WebSocket: the guard would not see it")
-    assert registered == set(ROUTES)
+    return found
 
 
 @pytest.mark.guarantee("G9")

@@ -70,8 +70,8 @@ class TrustFiles:
 
     def write_root(self, root: Signer) -> None:
         """The key first: a certificate that is there has its key."""
-        self._write("root.key", key_pem(root.key), 0o600)
-        self._write("root.crt", pem(root.certificate).encode(), 0o644)
+        self._write("root.key", key_pem(root.key))
+        self._write("root.crt", pem(root.certificate).encode())
 
     def read_next(self) -> Signer | None:
         """The root that comes after the present one, if there is one. Raises as `read`."""
@@ -80,8 +80,8 @@ class TrustFiles:
 
     def write_next(self, root: Signer) -> None:
         """Keeps the root that comes after the present one. The key last: alone it is what `promote` was cut at."""
-        self._write("next-root.crt", pem(root.certificate).encode(), 0o644)
-        self._write("next-root.key", key_pem(root.key), 0o600)
+        self._write("next-root.crt", pem(root.certificate).encode())
+        self._write("next-root.key", key_pem(root.key))
 
     def promote(self) -> None:
         """The next root takes the place of the present one, whose key is gone then. Goes on where it was cut."""
@@ -97,11 +97,11 @@ class TrustFiles:
 
     def write_intermediate(self, intermediate: Signer) -> None:
         """Replaces the intermediate."""
-        self._write("intermediate.key", key_pem(intermediate.key), 0o600)
-        self._write("intermediate.crt", pem(intermediate.certificate).encode(), 0o644)
+        self._write("intermediate.key", key_pem(intermediate.key))
+        self._write("intermediate.crt", pem(intermediate.certificate).encode())
 
-    def _write(self, name: str, data: bytes, mode: int) -> None:
-        self._disk.write_atomic(f"trust.{name}", self.directory / name, data, mode)
+    def _write(self, name: str, data: bytes) -> None:
+        self._disk.write_atomic(f"trust.{name}", self.directory / name, data)
 
     def _certificate(self, name: str) -> x509.Certificate | None:
         path = self.directory / name

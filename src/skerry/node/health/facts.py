@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from skerry.node.ports import CertificateStatus
+from skerry.node.proof import CertificateStatus
 from skerry.wire.local import (
     BackupStatus,
     CheckResult,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skerry.kit.clock import NS, iso
 from skerry.kit.units import format_duration
-from skerry.node.ports import CertificateStatus
+from skerry.node.proof import CertificateStatus
 from skerry.wire.local import CheckResult
 
 _NAME = "certificate"

@@ -18,7 +18,8 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import Transient
 from skerry.kit.tasks import Tasks
-from skerry.node.ports import FleetTrust, Uplink
+from skerry.node.ports import Uplink
+from skerry.node.proof import FleetTrust
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.decide import (
     Continue,

@@ -20,7 +20,8 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.ids import random_token
 from skerry.kit.tasks import Guard
-from skerry.node.ports import FleetTrust, LogSource, Uplink
+from skerry.node.ports import LogSource, Uplink
+from skerry.node.proof import FleetTrust
 from skerry.node.store.records import RecordStore
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.feeds import MAX_BYTES, Feed, RecordFeed, StateFeed

@@ -29,7 +29,7 @@ class Credentials:
     """Raises Refused when the files cannot be used: the node must not run with something weaker.
 
     `leaf` is this node's certificate, None where it lies no more (a backup that was not sealed has no key): then the
-    hub knows nobody here. Implements `node.ports.FleetTrust`.
+    hub knows nobody here. Implements `node.proof.FleetTrust`.
     """
 
     def __init__(self, files: TrustFiles, clock: Clock) -> None:

@@ -14,7 +14,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock, iso
 from skerry.kit.errors import SkerryError, Transient
 from skerry.kit.tasks import Guard, Tasks
-from skerry.node.ports import CertificateStatus
+from skerry.node.proof import CertificateStatus
 from skerry.node.trust.certificate import is_over, renews_at
 from skerry.node.trust.credentials import Credentials
 from skerry.wire.trust import Renew, Renewed
