@@ -150,6 +150,9 @@ CONFIGURING = {
     ("GET", "/api/v1/audit"),
     ("GET", "/api/v1/audit/head"),
     ("POST", "/api/v1/keys/rotate"),
+    ("POST", "/api/v1/nodes/{name:str}/revoke"),
+    ("POST", "/api/v1/trust/rotate"),
+    ("POST", "/api/v1/trust/finish"),
 }
 
 # Which of them fit a role for some nodes only, by hand; all others are refused to it, whatever its permissions.

@@ -282,10 +282,17 @@ class Api:
 async def hub_api(
     url: str, token_file: Path | None, ca_file: Path | None = None
 ) -> AsyncIterator[Api]:
-    """The hub at `url`, as whoever has the token, or as nobody. Raises Unreachable when the token cannot be read."""
+    """The hub at `url`, as whoever has the token, or as nobody.
+
+    Raises Unreachable when the token cannot be read, and Refused where others could read it on its way.
+    """
     what = f"the hub at {url}"
     headers = {}
     if token_file is not None:
+        if urlsplit(url).scheme != "https" and not is_here(url):
+            raise Refused(
+                f"cannot ask {what}: the token would travel in the clear. Use its https address."
+            )
         headers["Authorization"] = f"Bearer {_read_token(token_file, what)}"
     async with _session(url, _connector(url, ca_file), headers) as session:
         yield Api(
