@@ -14,6 +14,7 @@ from skerry.wire.access import (
     UserChange,
     UserRequest,
 )
+from skerry.wire.audit import AcceptNodeLog, AuditPush, SignedHead
 from skerry.wire.codec import encode
 from skerry.wire.people import Apply, Rollback, TokenRequest
 from skerry.wire.secret_views import SecretPut
@@ -24,6 +25,8 @@ BODIES = {
     ("POST", "/sync/v1/hello"): Hello((1, 1), "incarnation-1", "0.1.0", "boot-1"),
     ("POST", "/sync/v1/push"): Pushes().records("keep", [("a", 1, 1)]),
     ("POST", "/sync/v1/pull"): Pull(None, ""),
+    ("POST", "/sync/v1/audit"): AuditPush(SignedHead(0, "0" * 64, 0), "run-1", 1),
+    ("POST", "/api/v1/nodes/{node:str}/audit/accept"): AcceptNodeLog(0),
     ("POST", "/api/v1/tokens"): TokenRequest(60.0),
     ("POST", "/api/v1/access/tokens"): AccessTokenRequest("w", "monitor"),
     ("POST", "/api/v1/access/users"): UserRequest("u", "monitor", "correct horse battery"),
@@ -80,6 +83,11 @@ ROUTES = {
     ("POST", "/api/v1/sign-out"): "monitor operator admin",
     ("GET", "/api/v1/audit"): "admin",
     ("GET", "/api/v1/audit/head"): "admin",
+    ("GET", "/api/v1/audit/witnesses"): "admin",
+    ("GET", "/api/v1/nodes/{node:str}/audit"): "admin",
+    ("GET", "/api/v1/nodes/{node:str}/audit/heads"): "admin",
+    ("POST", "/api/v1/nodes/{node:str}/audit/accept"): "admin",
+    ("POST", "/sync/v1/audit"): "node",
     ("GET", "/api/v1/workloads"): LOOKING,
     ("PUT", "/api/v1/workloads"): "admin",
     ("DELETE", "/api/v1/workloads/{name:str}"): "admin",
@@ -150,6 +158,10 @@ CONFIGURING = {
     ("GET", "/api/v1/audit"),
     ("GET", "/api/v1/audit/head"),
     ("POST", "/api/v1/keys/rotate"),
+    ("GET", "/api/v1/nodes/{node:str}/audit"),
+    ("POST", "/api/v1/nodes/{node:str}/audit/accept"),
+    ("GET", "/api/v1/nodes/{node:str}/audit/heads"),
+    ("GET", "/api/v1/audit/witnesses"),
     ("POST", "/api/v1/nodes/{name:str}/revoke"),
     ("POST", "/api/v1/trust/rotate"),
     ("POST", "/api/v1/trust/finish"),

@@ -352,10 +352,7 @@ async def test_a_new_node_on_a_full_disk(tidy_dir: Path) -> None:
             )
             full = await shell.run("node", "enroll", *words, stdin=token.token.encode())
             assert full.code == 1
-            assert (
-                "n1: No space left on device. Make room and try again with the same token."
-                in full.err
-            )
+            assert "who does this: No space left on device. Make room, and try again" in full.err
             started = await shell.run("node", "run", "--data-dir", str(tidy_dir / "n1"))
             assert started.code == 1
             assert "node.db: the disk is full. Free space there." in started.err

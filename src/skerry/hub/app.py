@@ -20,6 +20,7 @@ from skerry.hub.api.headers import PeopleHeaders
 from skerry.hub.api.keys import key_routes
 from skerry.hub.api.login_codes import LoginCodes
 from skerry.hub.api.node_door import NodeDoor
+from skerry.hub.api.node_logs import node_log_routes
 from skerry.hub.api.nodes import node_routes
 from skerry.hub.api.people import healthz, people_routes
 from skerry.hub.api.problems import HANDLERS
@@ -69,6 +70,7 @@ from skerry.hub.tails import Tails
 from skerry.hub.trust.accounts import Accounts
 from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.node_logs import NodeLogs
 from skerry.hub.trust.roles import Roles
 from skerry.hub.trust.sessions import Sessions
 from skerry.hub.trust.standing import Standing
@@ -119,6 +121,7 @@ class Features:
     standing: Standing
     audit: AuditLog
     auditing: Auditing
+    node_logs: NodeLogs
     accounts: Accounts
     roles: Roles
     signing: Signing
@@ -156,6 +159,7 @@ def _of_people() -> list[Router]:
         account_routes(),
         signing_in_routes(),
         audit_routes(),
+        node_log_routes(),
         entity_routes(),
         page_routes(),
     ]

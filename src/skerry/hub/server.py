@@ -73,6 +73,7 @@ from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.audit import AuditLog
 from skerry.hub.trust.enrolment_rate import EnrolmentRate
+from skerry.hub.trust.node_logs import NodeLogs
 from skerry.hub.trust.people import People
 from skerry.hub.trust.people_tls import PeopleTls
 from skerry.hub.trust.standing import Standing
@@ -222,7 +223,7 @@ async def _build(
         ),
         templates=templates, authenticator=signing.authenticator, audit=audit, auditing=signing.auditing,
         standing=Standing(clock), api_tokens=people.api_tokens, accounts=people.accounts, roles=people.roles,
-        signing=signing, sessions=people.sessions, login_codes=signing.login_codes, clock=clock,
+        node_logs=NodeLogs(store, clock), signing=signing, sessions=people.sessions, login_codes=signing.login_codes, clock=clock,
     )  # fmt: skip
     return features, retention
 

@@ -25,7 +25,6 @@ from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.service_manager import prove_life
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
-from skerry.node.audit.desk import AuditDesk
 from skerry.node.contracts.native import NativeContract
 from skerry.node.data.publish import Publisher, clock_quality
 from skerry.node.data.query import RecordQuery
@@ -65,6 +64,7 @@ from skerry.node.sync.feeds import MAX_BYTES
 from skerry.node.sync.pace import Pace
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Stores, Sync, connect
+from skerry.node.witnessing import build_audit
 from skerry.node.workload_desk import SeenValues, WorkloadDesk
 from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.http_status import http_status
@@ -168,7 +168,7 @@ def _build(
     sync = _sync(settings, way, host, Stores(store.state, records), logs, events)
     renewal, quality = build_renewal(way, sync, host), partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)
-    api, seen = LocalApi(settings.run_dir), SeenValues(clock)
+    api, seen = _local_api(settings), SeenValues(clock)
     get = partial(http_status, sessions.world)
     named = script_models(way, host, store.state, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
@@ -207,7 +207,7 @@ def _build(
         ),
         limits=limits, keys=build_rotation(store, records, files, host, settings, renewal),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
-        shared=shared, secrets=secrets, audit=AuditDesk(store.state.audit, settings.data_dir, host.disk, clock, host.chance),
+        shared=shared, secrets=secrets, audit=build_audit(settings, way, store, sync, events, host),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 
@@ -221,6 +221,10 @@ def _contract(settings: NodeSettings, name: str, secrets: NodeSecrets) -> Native
         secrets.values,
         secrets.files.directory,
     )
+
+
+def _local_api(settings: NodeSettings) -> LocalApi:
+    return LocalApi(settings.run_dir, others=settings.access.local.directory)
 
 
 def _desk(

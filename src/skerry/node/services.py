@@ -179,7 +179,7 @@ class Node:
 
     def _apps(self) -> Apps:
         public = public_app(self, own_hosts(platform.node()))
-        guard = AdminGuard(self.audit, LocalAccess(os.geteuid()))
+        guard = AdminGuard(self.audit, LocalAccess(os.geteuid(), self.settings.access.local.given))
         workload = workload_app(self._desk, [of_strangers(self.audit)])
         return Apps(admin_app(self, guard), workload, public)
 

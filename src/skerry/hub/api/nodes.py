@@ -16,6 +16,7 @@ from skerry.hub.api.auth import ANYONE, NODE, AuthenticatedRequest, Connection, 
 from skerry.hub.api.blobs import download_blob
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.files import file_state, held_files, offer_file, send_file
+from skerry.hub.api.node_logs import push_audit
 from skerry.hub.changes import Changes
 from skerry.hub.enrolling import Enrolling
 from skerry.hub.fleet.agents import Agent
@@ -237,6 +238,7 @@ def node_routes() -> Router:
             compare_buckets,
             wanted_rows,
             named_models,
+            push_audit,
             link,
             download_blob,
             offer_file,

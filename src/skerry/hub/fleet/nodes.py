@@ -152,7 +152,10 @@ class Nodes:
         seen = dict(self._seen)
         now = self._clock.wall_ns()
         views = await self._store.read(lambda connection: node_views(connection, seen, now))
-        return [msgspec.structs.replace(view, problem=self._problem(view.id)) for view in views]
+        return [
+            msgspec.structs.replace(view, problem=self._problem(view.id) or view.problem)
+            for view in views
+        ]
 
     async def sight(self, role: Role | None) -> Sight:
         """What of the nodes somebody of this role sees now; labels change."""

@@ -119,6 +119,14 @@ def joined(keyed: bytes, chain: str) -> bytes:
     return keyed.partition(_CERTIFICATE)[0] + certificates_of(chain.encode()).encode()
 
 
+def key_in(keyed: bytes) -> bytes:
+    """The key alone. Raises Refused."""
+    for found in _BLOCK.finditer(keyed.decode()):
+        if found[1].endswith("PRIVATE KEY"):
+            return found[0].encode()
+    raise Refused(f"cannot find the key in {OWN_FILE}. Enrol this node again.")
+
+
 def request_in(keyed: bytes) -> str:
     """The certificate request beside a key. Raises Refused."""
     for found in _BLOCK.finditer(keyed.decode()):
