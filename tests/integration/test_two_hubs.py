@@ -22,7 +22,6 @@ from skerry.kit.errors import Refused
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.testing.waiting import eventually
-from skerry.wire.access import SignIn, UserChange, UserRequest
 from skerry.wire.codec import decode, encode
 from skerry.wire.link import (
     DELETED,
@@ -369,38 +368,3 @@ async def test_a_node_that_is_deleted_while_another_hub_looks_it_up_stays_unknow
         assert not other.nodes.knows(enrolled.node_id)
         one.stop()
         other.stop()
-
-
-@pytest.mark.guarantee("G9")
-async def test_users_and_their_wrong_passwords_are_known_to_both(site: Site) -> None:
-    password = "correct horse battery"
-    body = encode(UserRequest("ann", "monitor", password))
-    async with site.one.post("/api/v1/access/users", data=body, headers=site.person) as response:
-        assert response.status == 200
-
-    async def sign_in(session: aiohttp.ClientSession, word: str) -> tuple[int, str]:
-        async with session.post("/api/v1/sign-in", data=encode(SignIn("ann", word))) as response:
-            return response.status, (await response.json()).get("token", "")
-
-    status, token = await sign_in(site.one, password)
-    assert status == 200
-    headers = {"Authorization": f"Bearer {token}"}
-    for session in (site.one, site.other):
-        async with session.get("/api/v1/nodes", headers=headers) as response:
-            assert response.status == 200
-    tried = [await sign_in(each, "wrong") for each in (site.one, site.other) * 2]
-    assert [status for status, _ in tried] == [401] * 4
-    # The fifth begins a wait of two seconds, the sixth after it one of four, and so on: for both hubs.
-    waits = []
-    for session in (site.one, site.other, site.one):
-        async with session.post("/api/v1/sign-in", data=encode(SignIn("ann", "wrong"))) as response:
-            assert response.status == 429
-            waits.append(int(response.headers["Retry-After"]))
-    assert waits[0] == 2
-    body = encode(UserChange(enabled=False))
-    path = "/api/v1/access/users/ann"
-    async with site.other.patch(path, data=body, headers=site.person) as response:
-        assert response.status == 200
-    for session in (site.one, site.other):
-        async with session.get("/api/v1/nodes", headers=headers) as response:
-            assert response.status == 401
