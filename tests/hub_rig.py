@@ -16,8 +16,11 @@ from skerry.hub.data.retention import Ages, Retention
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.assignments import Assignments
+from skerry.hub.fleet.commands import Commands
+from skerry.hub.fleet.devices import Devices
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.retiring import Retiring
 from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.safe import Safe
 from skerry.hub.fleet.secrets import Secrets
@@ -90,11 +93,14 @@ class HubRig:
         self.clock = clock
         self.encryption = encryption
         self.news: list[str] = []
+        self.ended: list[str] = []
+        """Devices whose links would be ended."""
         self.store = HubStore(url, clock, encryption=encryption, driver=driver)
         self.ingest = Ingest(lambda: self.store.facts.index_key)
         assignments = self.assignments = Assignments(clock, safe)
         self.tokens = Tokens(self.store, clock)
         self.nodes = Nodes(self.store, assignments, clock, self._notify)
+        self._add_devices(assignments)
         self.blobs = MemoryBlobs(clock)
         self.models = Models(self.store, self.blobs, clock)
         self.file_blobs = MemoryBlobs(clock)
@@ -127,6 +133,19 @@ class HubRig:
         own_edits = OwnEdits(self.store, clock, self.readers.changed)
         self.shared_rows = SharedRows(self.store, own_edits)
         self.model_rows = ModelRows(self.store, own_edits)
+
+    def _add_devices(self, assignments: Assignments) -> None:
+        store, clock, orders = self.store, self.clock, Commands(self.clock)
+        self.devices = Devices(store, self.nodes, self.tokens, orders, clock, self._notify)
+        self.retiring = Retiring(
+            store,
+            self.nodes,
+            assignments,
+            orders,
+            clock,
+            notify=self._notify,
+            ended=self.ended.append,
+        )
 
     def _notify(self, node_id: str, news: News = ALL_NEWS) -> None:
         self.news.append(node_id)

@@ -11,15 +11,20 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from skerry.cli.http import Api, Unreachable, hub_api, node_api
+from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import SkerryError
+from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.enrolment import Site, enrol_node
+from skerry.node.trust.credentials import Credentials
+from skerry.node.trust.files import TrustFiles
 from skerry.node.workloads.runtimes.secret_files import MEMORY
 from skerry.sdk.client import Client, Timing
 from skerry.testing.process_device import remove_groups
@@ -51,14 +56,16 @@ def sleeper(name: str, **fields: object) -> WorkloadSpec:
 class Process:
     """One Skerry process with a log file."""
 
-    def __init__(self, words: list[str], log: Path) -> None:
+    def __init__(self, words: list[str], log: Path, prefix: Sequence[str] = ()) -> None:
         self.words = words
+        self.prefix = prefix
         self.log = log
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
+                *self.prefix,
                 sys.executable,
                 *self.words,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -172,6 +179,8 @@ class Node:
             "--set",
             f"hub.url={url}",
         ]
+        self.prefix: Sequence[str] = ()
+        """What is put before its command."""
         self.process = Process(["-m", "skerry.node", *self.options], self.log)
         self._workloads: set[str] = set()
 
@@ -191,7 +200,7 @@ class Node:
             words = ["-m", "skerry.testing.faulty_node", fault[0], str(fault[1])]
         elif ahead:
             words = ["-m", "skerry.testing.misled_node", ahead]
-        self.process = Process([*words, *self.options], self.log)
+        self.process = Process([*words, *self.options], self.log, self.prefix)
         await self.process.start()
 
     async def ready(self) -> None:
@@ -228,6 +237,11 @@ class Node:
         status = await self.status()
         assert status is not None
         return {each.workload: each.pid for each in status.workloads if each.pid}
+
+    def tls(self) -> ssl.SSLContext:
+        """What this node proves itself by, for somebody who speaks to the hub in its place."""
+        files = TrustFiles(self.directory, RealDisk(), NullCipher())
+        return Credentials(files, SystemClock()).context
 
     def publisher(self, workload: str) -> Client:
         """Speaks for a workload of this node, as its own process would."""

@@ -16,12 +16,15 @@ from skerry.wire.access import (
 )
 from skerry.wire.audit import AcceptNodeLog, AuditPush, SignedHead
 from skerry.wire.codec import encode
+from skerry.wire.devices import ErasureReport
 from skerry.wire.people import Apply, Rollback, TokenRequest
 from skerry.wire.secret_views import SecretPut
+from skerry.wire.ssh import SshCertificateRequest, SshNode, SshRevoke
 from skerry.wire.sync import Enrol, Hello, Pull
 
 BODIES = {
     ("POST", "/enrol/v1"): Enrol("no-such-token", "b", {}, "0.1.0", "0" * 64),
+    ("POST", "/enrol/v1/erased"): ErasureReport("no-such-device", "{}", "0" * 64),
     ("POST", "/sync/v1/hello"): Hello((1, 1), "incarnation-1", "0.1.0", "boot-1"),
     ("POST", "/sync/v1/push"): Pushes().records("keep", [("a", 1, 1)]),
     ("POST", "/sync/v1/pull"): Pull(None, ""),
@@ -29,6 +32,9 @@ BODIES = {
     ("POST", "/api/v1/nodes/{node:str}/audit/accept"): AcceptNodeLog(0),
     ("POST", "/api/v1/tokens"): TokenRequest(60.0),
     ("POST", "/api/v1/access/tokens"): AccessTokenRequest("w", "monitor"),
+    ("POST", "/api/v1/nodes/{node:str}/ssh-certificates"): SshCertificateRequest(""),
+    ("POST", "/api/v1/access/ssh/revoke"): SshRevoke(1),
+    ("POST", "/sync/v1/ssh"): SshNode("root", 22, "", "x"),
     ("POST", "/api/v1/access/users"): UserRequest("u", "monitor", "correct horse battery"),
     ("PATCH", "/api/v1/access/users/{name:str}"): UserChange(),
     ("POST", "/api/v1/access/roles"): RoleRequest("r", ["read"]),
@@ -51,6 +57,7 @@ ROUTES = {
     ("POST", "/sync/v1/rows/pull"): "node",
     ("POST", "/sync/v1/rows/buckets"): "node",
     ("POST", "/sync/v1/rows/wanted"): "node",
+    ("POST", "/sync/v1/ssh"): "node",
     ("GET", "/sync/v1/models"): "node",
     ("GET", "/sync/v1/blobs/{sha256:str}"): "node",
     ("POST", "/sync/v1/files"): "node",
@@ -66,11 +73,22 @@ ROUTES = {
     ("POST", "/api/v1/trust/rotate"): "admin",
     ("POST", "/api/v1/trust/finish"): "admin",
     ("GET", "/api/v1/nodes/{node:str}/logs/{workload:str}"): LOOKING,
+    ("POST", "/enrol/v1/erased"): EVERYBODY,
+    ("GET", "/api/devices"): LOOKING,
+    ("GET", "/api/devices/{name:str}"): LOOKING,
+    ("POST", "/api/devices/{name:str}/provision"): "admin",
+    ("POST", "/api/devices/{name:str}/update"): "admin",
+    ("POST", "/api/devices/{name:str}/restart"): "operator admin",
+    ("DELETE", "/api/devices/{name:str}"): "admin",
+    ("WS", "/api/v1/nodes/{node:str}/tunnel/{port:int}"): "operator admin",
     ("POST", "/api/v1/tokens"): "admin",
     ("POST", "/api/v1/login-codes"): "monitor operator admin",
     ("POST", "/api/v1/access/tokens"): "admin",
     ("GET", "/api/v1/access/tokens"): "admin",
     ("DELETE", "/api/v1/access/tokens/{name:str}"): "admin",
+    ("POST", "/api/v1/nodes/{node:str}/ssh-certificates"): "operator admin",
+    ("GET", "/api/v1/access/ssh"): "admin",
+    ("POST", "/api/v1/access/ssh/revoke"): "admin",
     ("POST", "/api/v1/access/users"): "admin",
     ("GET", "/api/v1/access/users"): "admin",
     ("PATCH", "/api/v1/access/users/{name:str}"): "admin",
@@ -143,6 +161,9 @@ ROUTES = {
 
 # Of those for administrators alone, the ones that need «configure»; the others need «write».
 CONFIGURING = {
+    ("POST", "/api/devices/{name:str}/provision"),
+    ("POST", "/api/devices/{name:str}/update"),
+    ("DELETE", "/api/devices/{name:str}"),
     ("DELETE", "/api/v1/nodes/{name:str}"),
     ("POST", "/api/v1/tokens"),
     ("POST", "/api/v1/access/tokens"),
@@ -194,6 +215,7 @@ BY_PASSWORD = {("POST", "/login"), ("POST", "/api/v1/sign-in"), ("POST", "/api/v
 def filled(path: str) -> str:
     for name, value in (
         ("{node:str}", "a"),
+        ("{port:int}", "22"),
         ("{workload:str}", "w"),
         ("{entity:str}", "recipe"),
         ("{id_:str}", "r"),
@@ -208,7 +230,7 @@ async def ask(client: Client, method: str, path: str, headers: dict[str, str]) -
     """The status; an endless stream is left after its head."""
     if method == "WS":
         try:
-            async with client.ws_connect(path, headers=headers):
+            async with client.ws_connect(filled(path), headers=headers):
                 return 101
         except aiohttp.WSServerHandshakeError as error:
             return error.status

@@ -9,6 +9,7 @@ from tests.canary import CANARY, ids_in_use, keys_of_blobs
 from tests.installation import Node, installation, sleeper
 
 from skerry.cli.http import node_api
+from skerry.kit.sealing.format import is_sealed, key_id_of
 from skerry.sdk.client import Client
 from skerry.sdk.content import Content
 from skerry.testing.waiting import eventually
@@ -88,6 +89,9 @@ async def test_a_node_that_encrypts(short_dir: Path) -> None:
         assert (code, "new keys are being made" in said) == (0, True), said
         await eventually(lambda: rotated(node, old), "the old keys are gone")
         assert not (ids_in_use(node.directory) | keys_of_blobs(node.directory)) & old
+        own = (node.directory / "trust/node.pem").read_bytes()
+        assert is_sealed(own)
+        assert key_id_of(own) not in old
         code, said = await command("node", "key", "status", "--data-dir", str(node.directory))
         assert code == 0
         assert "AES-256-GCM, keys sealed by software key beside the data" in said
@@ -108,6 +112,7 @@ async def test_a_node_that_encrypts(short_dir: Path) -> None:
         await node.ready()
         assert await node.pids() == pids
         assert not list(node.directory.glob("*.damaged"))
+        await eventually(lambda: node.link_is("online"), "its own key opens, too")
 
 
 async def test_another_passphrase_while_the_node_works(short_dir: Path) -> None:

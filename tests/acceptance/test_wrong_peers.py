@@ -13,12 +13,7 @@ import pytest
 from tests.command_line import CommandLine, Ended
 from tests.installation import Installation, Node, free_port, installation, sleeper
 
-from skerry.kit.clock import SystemClock
-from skerry.kit.disk import RealDisk
-from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.sync.uplink import open_session
-from skerry.node.trust.credentials import Credentials
-from skerry.node.trust.files import TrustFiles
 from skerry.testing.waiting import eventually
 from skerry.wire.people import NodeView, TokenReply, TokenRequest
 from skerry.wire.records import PublishedRecord
@@ -134,9 +129,8 @@ def ask_keeper(path: Path, message: bytes) -> bytes:
 
 async def live_link_of_noise(site: Installation, node: Node) -> None:
     """Somebody with the node's own secret talks nonsense on its live link, in place of the node."""
-    files = TrustFiles(node.directory, RealDisk(), NullCipher())
     async with (
-        open_session(tls=Credentials(files, SystemClock()).context) as session,
+        open_session(tls=node.tls()) as session,
         session.ws_connect(f"{site.hub.nodes_url}/sync/v1/link") as link,
     ):
         await link.send_bytes(NOISE[:1000])

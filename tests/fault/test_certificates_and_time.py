@@ -111,6 +111,22 @@ async def test_a_device_that_boots_in_1970_connects(scene: Scene) -> None:
     await scene.publish(1)
     await eventually(partial(scene.has, 1), "the value arrives")
     assert (await scene.checked("certificate")).startswith("ok: until 20")
+    agent = scene.node.process.process
+    assert agent is not None
+    assert "cryptography" not in Path(f"/proc/{agent.pid}/maps").read_text(), "9 MB for nothing"
+
+
+@pytest.mark.guarantee("G9")
+async def test_an_agent_whose_key_others_may_read_does_not_start(scene: Scene) -> None:
+    own = scene.node.directory / "trust/node.pem"
+    own.chmod(0o644)
+    await scene.node.start()
+    assert scene.node.process.process is not None
+    assert await scene.node.process.process.wait() == 1
+    assert f"chmod 600 {own}" in scene.node.log.read_text()
+    own.chmod(0o600)
+    await scene.node.start()
+    await online(scene)
 
 
 @pytest.mark.guarantee("G1")

@@ -339,8 +339,26 @@ async def test_time_that_has_surely_passed_is_what_the_hub_said_last(
     device = Device(data_dir, stale)
     assert device.credentials.floor() == (NOW - 300) * NS > BUILD_TIME_NS
     assert device.credentials.now() == (NOW - 300) * NS
-    hub.authority.now += 5 * DAY
+    hub.authority.now += 2 * DAY
     await device.hello(hub)
     stale.advance(10)
-    assert device.credentials.floor() == (NOW + 5 * DAY) * NS
-    assert device.credentials.now() == (NOW + 5 * DAY + 10) * NS
+    assert device.credentials.floor() == (NOW + 2 * DAY) * NS
+    assert device.credentials.now() == (NOW + 2 * DAY + 10) * NS
+
+
+async def test_a_hub_that_is_wrong_about_the_year_locks_nobody_out(
+    hub: SmallHub, data_dir: Path
+) -> None:
+    """By its word its own certificate would have ended: neither its time nor what it issues is taken."""
+    await enrol_node(hub.url, request(hub), site(data_dir))
+    device = Device(data_dir)
+    floor, before = device.credentials.floor(), (data_dir / "trust/node.pem").read_bytes()
+    hub.authority.now += 3650 * DAY
+    await device.hello(hub)
+    with pytest.raises(InvalidInput, match="Is the hub's clock right"):
+        await device.renew(hub)
+    assert device.credentials.floor() == floor
+    assert (data_dir / "trust/node.pem").read_bytes() == before
+    hub.authority.now = NOW
+    await device.hello(hub)
+    await device.renew(hub)

@@ -21,7 +21,7 @@ async def test_who_did_what_at_the_device_is_listed_and_proved(shell: Shell) -> 
     token = shell.home / "token"
     token.write_text((await shell.run("token", "create")).out)
     enrolled = await shell.run(
-        "node", "enroll", "--hub", shell.site.hub.url, "--token-file", str(token), "--name", "n1",
+        "node", "enroll", "--hub", shell.site.hub.nodes_url, "--token-file", str(token), "--name", "n1",
         "--data-dir", str(shell.node_dir),
     )  # fmt: skip
     assert enrolled.code == 0, enrolled.err
@@ -99,6 +99,7 @@ async def test_hub_and_node_are_each_others_witness(shell: Shell) -> None:
     verified = await shell.run("audit", "verify", "--node", "n1")
     assert verified.code == 0, verified.err
     assert "the audit log of node «n1» at" in verified.out
+    assert "not signed" not in verified.err  # by the key of its certificate
     assert (await shell.run("audit", "verify")).code == 0
     assert (await shell.run("node", "unlock", "cam")).code == 1
     assert (await shell.run("node", "stop")).code == 0

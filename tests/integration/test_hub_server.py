@@ -89,6 +89,22 @@ PROGRAM_ROUTES = {
     ("POST", "/api/v1/access/tokens"),
     ("GET", "/api/v1/access/tokens"),
     ("DELETE", "/api/v1/access/tokens/{name}"),
+    ("DELETE", "/api/v1/access/roles/{name}"),
+    ("DELETE", "/api/v1/access/users/{name}"),
+    ("DELETE", "/api/v1/secrets/{name}"),
+    ("GET", "/api/v1/access/roles"),
+    ("GET", "/api/v1/access/users"),
+    ("GET", "/api/v1/secrets"),
+    ("GET", "/api/v1/trust"),
+    ("PATCH", "/api/v1/access/users/{name}"),
+    ("POST", "/api/v1/access/roles"),
+    ("POST", "/api/v1/access/users"),
+    ("POST", "/api/v1/nodes/{name}/revoke"),
+    ("POST", "/api/v1/sign-in"),
+    ("POST", "/api/v1/sign-out"),
+    ("POST", "/api/v1/trust/finish"),
+    ("POST", "/api/v1/trust/rotate"),
+    ("PUT", "/api/v1/secrets/{name}"),
 }
 
 

@@ -36,7 +36,9 @@ async def test_a_link_that_opens_while_the_sync_ends_is_closed(
     hub = FakeHub()
     reachability = Reachability(StuckFacts(), manual_clock, lambda: HUB_URL)
     bells = Bells(Bell(), Bell(), Bell())
-    link = LiveLink(hub, Logs(), reachability, manual_clock, chance, bells, run="run-1")
+    link = LiveLink(
+        hub, Logs(), reachability, manual_clock, chance, bells, run="run-1", services={}
+    )
     keeping = asyncio.create_task(link.keep())
     await eventually(lambda: hub.links != [], "the link is open")
     keeping.cancel()
@@ -57,7 +59,9 @@ async def test_news_of_rows_wake_nobody_else(
     hub = FakeHub()
     reachability = Reachability(KnownFacts(), manual_clock, lambda: HUB_URL)
     bells = Bells(Bell(), Bell(), Bell())
-    link = LiveLink(hub, Logs(), reachability, manual_clock, chance, bells, run="run-1")
+    link = LiveLink(
+        hub, Logs(), reachability, manual_clock, chance, bells, run="run-1", services={}
+    )
     keeping = asyncio.create_task(link.keep())
     await eventually(lambda: hub.links != [], "the link is open")
     hub.links[0].tell(News(rows=True))

@@ -11,11 +11,12 @@ from typing import TypeVar
 
 import aiohttp
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from skerry.hub.trust import certificates, offline
 from skerry.hub.trust.files import TrustFiles
 from skerry.hub.trust.standing import Standing
-from skerry.kit.clock import SystemClock
+from skerry.kit.clock import NS, SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, Refused, Transient
 from skerry.testing.running_hub import (
@@ -307,3 +308,62 @@ def test_a_promotion_that_was_cut_goes_on(tmp_path: Path) -> None:
     assert kept is not None
     assert (kept.root, kept.root_key is not None) == (new.certificate, True)
     assert files.read_next() is None
+
+
+class JumpingClock(QuickClock):
+    """As QuickClock, but `ahead` of the machine's by so many seconds."""
+
+    ahead = 0
+
+    def wall_ns(self) -> int:
+        return super().wall_ns() + self.ahead * NS
+
+
+def lasting(directory: Path, node: CertifiedNode) -> str:
+    """A certificate for longer than the listener's own."""
+    kept = TrustFiles(directory, RealDisk()).read()
+    assert kept is not None
+    assert kept.intermediate is not None
+    now = datetime.now(UTC)
+    uri = certificates.party_uri("test", "node", node.node_id)
+    leaf = certificates._leaf(
+        kept.intermediate,
+        node.key.public_key(),
+        uri,
+        now + timedelta(days=60),
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+        now,
+    )
+    return certificates.pem(leaf, kept.intermediate.certificate)
+
+
+async def shown_by(hub: RunningHub, node: CertifiedNode) -> bytes:
+    _, _, port = hub.nodes_address.rpartition(":")
+    _, writer = await asyncio.open_connection(
+        "127.0.0.1", int(port), ssl=client_context(node.trust.roots)
+    )
+    shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    await writer.wait_closed()
+    return shown
+
+
+async def test_the_listeners_certificate_is_renewed_while_connections_live(tmp_path: Path) -> None:
+    clock = JumpingClock()
+    async with running_hub(tmp_path, method="certificate", clock=clock) as hub:
+        node = await hub.certify("a")
+        before = await shown_by(hub, node)
+        assert await shown_by(hub, node) == before
+
+        async def is_another() -> bool:
+            return await shown_by(hub, node) != before
+
+        async with node.session(hub, lasting(tmp_path, node)) as session:
+            link = await session.ws_connect("/sync/v1/link")
+            clock.ahead = 21 * 86_400
+            await eventually(is_another, "the listener shows another certificate")
+            async with session.get("/healthz") as response:
+                assert response.status == 200
+            assert not link.closed
+            await link.close()
+        assert link.close_code == 1000

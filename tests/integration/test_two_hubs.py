@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from tests.hub_rig import HubRig
 from tests.postgres import Postgres
 from tests.pushes import Pushes
+from tests.tunnel_rig import echo, linked, opened, serving, tunnel
 
 from skerry.hub.peers import Peers
 from skerry.hub.store.hub_store import HubStore
@@ -28,6 +29,7 @@ from skerry.wire.link import (
     OTHER_AGENT,
     REPLACED,
     RUN_HEADER,
+    WINDOW,
     Close,
     Data,
     Message,
@@ -368,3 +370,22 @@ async def test_a_node_that_is_deleted_while_another_hub_looks_it_up_stays_unknow
         assert not other.nodes.knows(enrolled.node_id)
         one.stop()
         other.stop()
+
+
+async def test_a_tunnel_goes_through_the_hub_that_holds_the_link(site: Site) -> None:
+    node = await site.first.enrol("a")
+    async with (
+        serving(echo) as port,
+        linked(site.first, node, [port]),
+        opened(site.other, site.person, port) as person,
+    ):
+        sent = bytes(3 * WINDOW)
+        async with asyncio.TaskGroup() as group:
+            _ = group.create_task(person.send(sent))
+            assert await person.read(len(sent)) == sent
+        await person.end()
+        assert (await person.rest(), person.words) == (b"over", "")
+        async with tunnel(site.other, site.person, 5432) as refused:
+            answer = await refused.message()
+        assert isinstance(answer, Close)
+        assert "the node does not allow it" in answer.error

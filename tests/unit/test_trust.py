@@ -127,6 +127,8 @@ def test_who_has_a_certificate_shows_no_secret_and_goes_nowhere_without_tls() ->
     account = account_of(None, enrolled, lambda _: None)
     assert account is not None
     assert (account.secret, account.authorization) == ("", "")
+    account.addresses.told(["http://c", "https://d"])
+    assert set(account.addresses.in_turn()) == {"https://hub:8601", "https://d"}
     assert account_of("https://a,https://b", enrolled, lambda _: None) is not None
     with pytest.raises(InvalidInput, match="hub.url http://b: .*that takes https"):
         account_of("https://a, http://b", enrolled, lambda _: None)

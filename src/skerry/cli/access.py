@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import typer
 
-from skerry.cli import access_people
+from skerry.cli import access_people, access_ssh
 from skerry.cli.output import Cell, Table, ago, word
 from skerry.cli.session import Session, remote
 from skerry.kit.clock import NS, iso
@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Who may do what at the hub.", no_args_is_help=True)
     group.add_typer(token, name="token")
     access_people.register(group)
+    access_ssh.register(group)
     app.add_typer(group, name="access")
 
 

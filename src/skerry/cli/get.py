@@ -1,4 +1,4 @@
-"""`skerry get nodes|workloads|assignments|models|events`: from the hub, or what the node here knows without it."""
+"""`skerry get nodes|devices|workloads|assignments|models|events`: from the hub, or what the node here knows without it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from skerry.cli.assigned import assignments_table, specs_text
+from skerry.cli.device import all_devices
+from skerry.cli.device_tables import devices_table
 from skerry.cli.fleet_tables import (
     lone_node_table,
     lone_node_workloads_table,
@@ -30,9 +32,10 @@ EVENTS_SHOWN = 100
 def register(app: typer.Typer) -> None:
     """Adds the command group."""
     group = typer.Typer(
-        help="Show nodes, workloads, assignments, models or events.", no_args_is_help=True
+        help="Show nodes, devices, workloads, assignments, models or events.", no_args_is_help=True
     )
     group.command("nodes")(nodes)
+    group.command("devices")(devices)
     group.command("workloads")(workloads)
     group.command("assignments")(assignments)
     group.command("models")(models)
@@ -51,6 +54,18 @@ async def nodes(session: Session, name: Name = None) -> None:
         return lone_node_table(await node.get("/v1/status", NodeStatus), name)
 
     session.screen.show(await session.hub_first(at_hub, at_node))
+
+
+@remote
+async def devices(
+    session: Session,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="May be repeated.")
+    ] = None,
+) -> None:
+    """Devices over their whole life, those out of service too."""
+    found = await all_devices(session, label or [])
+    session.screen.show(devices_table(found, session.clock.wall_ns()))
 
 
 @remote

@@ -282,26 +282,32 @@ class Api:
 async def hub_api(
     url: str, token_file: Path | None, ca_file: Path | None = None
 ) -> AsyncIterator[Api]:
-    """The hub at `url`, as whoever has the token, or as nobody.
-
-    Raises Unreachable when the token cannot be read, and Refused where others could read it on its way.
-    """
-    what = f"the hub at {url}"
-    headers = {}
-    if token_file is not None:
-        if urlsplit(url).scheme != "https" and not is_here(url):
-            raise Refused(
-                f"cannot ask {what}: the token would travel in the clear. Use its https address."
-            )
-        headers["Authorization"] = f"Bearer {_read_token(token_file, what)}"
-    async with _session(url, _connector(url, ca_file), headers) as session:
+    """The hub at `url`, as whoever has the token, or as nobody. Raises as `hub_session`."""
+    async with hub_session(url, token_file, ca_file) as session:
         yield Api(
             session,
-            what,
+            f"the hub at {url}",
             "Start it with «skerry up» or «skerry hub run», or name another with --hub.",
             HERE if is_here(url) else AWAY,
             refused=f"The token is from {token_file}." if token_file else "",
         )
+
+
+def hub_session(
+    url: str, token_file: Path | None, ca_file: Path | None = None
+) -> aiohttp.ClientSession:
+    """Connections to the hub at `url`, as whoever has the token, or as nobody.
+
+    Raises as `read_token`, and Refused where others could read the token on its way.
+    """
+    headers = {}
+    if token_file is not None:
+        if urlsplit(url).scheme != "https" and not is_here(url):
+            raise Refused(
+                f"cannot ask the hub at {url}: the token would travel in the clear. Use its https address."
+            )
+        headers["Authorization"] = f"Bearer {read_token(token_file, f'the hub at {url}')}"
+    return _session(url, _connector(url, ca_file), headers)
 
 
 def _connector(url: str, ca_file: Path | None) -> aiohttp.TCPConnector:
@@ -353,7 +359,8 @@ def _session(
     )
 
 
-def _read_token(path: Path, what: str) -> str:
+def read_token(path: Path, what: str) -> str:
+    """The token in a file, for `what`. Raises Unreachable when it cannot be read, InvalidInput when it is none."""
     try:
         with path.open("rb") as file:
             token = file.read(_MAX_TOKEN).decode("ascii", errors="replace").strip()

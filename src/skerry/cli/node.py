@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 import typer
 
-from skerry.cli import keys, node_backups
+from skerry.cli import keys, limited, node_backups, ssh_setup
 from skerry.cli.assignments import read_assignments
 from skerry.cli.contexts import checked_hub
 from skerry.cli.enrolment import enrol_here
@@ -27,6 +27,7 @@ from skerry.cli.states import node_lines
 from skerry.kit.errors import Transient
 from skerry.kit.text_file import read_stream, read_text
 from skerry.node.identity import read_identity
+from skerry.node.retirement import last_words
 from skerry.node.settings import find_settings, node_settings
 from skerry.wire.local import Held, NodeStatus, StopRequest
 from skerry.wire.models import ModelCache
@@ -47,6 +48,8 @@ def register(app: typer.Typer) -> None:
     group.command("unlock")(unlock)
     keys.register(group)
     node_backups.register(group)
+    ssh_setup.register(group)
+    limited.register(group)
     app.add_typer(group, name="node")
 
 
@@ -84,6 +87,15 @@ def run(
 async def status(session: Session) -> None:
     """Show the node here: link, workloads, problems."""
     now = session.clock.wall_ns()
+    over = last_words(session.target.data_dir)
+    if over:
+        data: dict[str, str | bool] = {
+            "data_dir": str(session.target.data_dir),
+            "decommissioned": True,
+            "message": over,
+        }
+        session.screen.tell(over, data)
+        return
 
     async def at_node(node: Api) -> Table:
         return node_table(await node.get("/v1/status", NodeStatus), now)

@@ -35,6 +35,8 @@ _PHASE_STYLES = {
     "backoff": "yellow", "warning": "yellow", "change": "yellow", "standalone": "yellow", "never": "yellow",
     "tripped": "red", "failed": "red", "offline": "red", "failing": "red", "delete": "red",
     "valid": "green", "expired": "yellow", "revoked": "dim",
+    "active": "green", "deployed": "cyan", "configured": "cyan", "authenticated": "cyan", "registered": "cyan",
+    "draining": "yellow", "decommissioned": "dim", "done": "green", "queued": "cyan", "started": "cyan",
     "stopped": "dim", "skipped": "dim", "unchanged": "dim", "unknown": "yellow",
 }  # fmt: skip
 

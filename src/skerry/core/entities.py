@@ -29,6 +29,8 @@ ENTITIES = {
         Entity("assignment", writer="hub", strategy="central_wins"),  # id: workload name
         Entity("status", writer="node", strategy="last_modified"),  # id: workload name
         Entity("node", writer="node", strategy="last_modified"),  # id: node id
+        Entity("command", writer="hub", strategy="central_wins"),  # id: the order's
+        Entity("outcome", writer="node", strategy="last_modified"),  # id: the order's
     )
 }
 

@@ -14,6 +14,7 @@ from skerry.hub.api.auth import Authenticator, Door
 from skerry.hub.api.blobs import blob_routes
 from skerry.hub.api.bodies import ZstdBodies
 from skerry.hub.api.dependencies import given, resolve_one_by_one
+from skerry.hub.api.devices import device_routes
 from skerry.hub.api.entities import entity_routes
 from skerry.hub.api.files import file_routes
 from skerry.hub.api.headers import PeopleHeaders
@@ -29,9 +30,11 @@ from skerry.hub.api.row_ids import EscapedSlashes
 from skerry.hub.api.schema import document
 from skerry.hub.api.secrets import secret_routes
 from skerry.hub.api.signing_in import Signing, signing_in_routes
+from skerry.hub.api.ssh import ssh_routes
 from skerry.hub.api.standing import StandingRequests
 from skerry.hub.api.stick import stick_routes
 from skerry.hub.api.trust import elsewhere_routes, root_routes, trust_routes
+from skerry.hub.api.tunnels import tunnel_routes
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
@@ -44,8 +47,10 @@ from skerry.hub.data.storage import Storage
 from skerry.hub.enrolling import Enrolling
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
+from skerry.hub.fleet.devices import Devices
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.retiring import Retiring
 from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.tokens import Tokens
@@ -73,7 +78,9 @@ from skerry.hub.trust.audit import AuditLog
 from skerry.hub.trust.node_logs import NodeLogs
 from skerry.hub.trust.roles import Roles
 from skerry.hub.trust.sessions import Sessions
+from skerry.hub.trust.ssh_authority import SshAuthority
 from skerry.hub.trust.standing import Standing
+from skerry.hub.tunnels import Tunnels
 from skerry.kit.clock import Clock
 from skerry.wire.codec import MAX_BODY
 
@@ -86,6 +93,8 @@ class Features:
     nodes: Nodes
     enrolling: Enrolling
     tokens: Tokens
+    devices: Devices
+    retiring: Retiring
     workloads: Workloads
     models: Models
     secrets: Secrets
@@ -109,6 +118,8 @@ class Features:
     links: Links
     peers: Peers
     tails: Tails
+    tunnels: Tunnels
+    ssh_authority: SshAuthority
     hearing: Hearing
     leases: Leases
     backups: Schedule
@@ -140,13 +151,14 @@ def build_app(features: Features, nodes_app: Litestar | None = None) -> Litestar
 
 def build_nodes_app(features: Features) -> Litestar:
     """The application of the listener for nodes, where they show certificates."""
-    door = NodeDoor(FLEET, features.nodes, features.clock)
+    door = NodeDoor(FLEET, features.nodes, features.clock, features.retiring.order_for_key)
     health = Router("/", route_handlers=[healthz])
     return _app(features, door, [node_routes(), trust_routes(), health])
 
 
 def _of_people() -> list[Router]:
     return [
+        device_routes(),
         people_routes(),
         root_routes(),
         secret_routes(),
@@ -160,6 +172,8 @@ def _of_people() -> list[Router]:
         signing_in_routes(),
         audit_routes(),
         node_log_routes(),
+        tunnel_routes(),
+        ssh_routes(),
         entity_routes(),
         page_routes(),
     ]

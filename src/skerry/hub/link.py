@@ -1,7 +1,8 @@
 """The hub's end of the live link: one WebSocket per node, for «there is news» and for channels (wire.link).
 
 `api.nodes` accepts a connection and hands it to `Links.run`. Whoever changes what a node should know
-calls `Links.notify` or, for shared rows, `notify_rows`, from any thread. People's log tails come through `Links.open`.
+calls `Links.notify` or, for shared rows, `notify_rows`, from any thread. People's log tails and tunnels come through
+`Links.open`.
 Losing a link costs latency, never data: what matters travels by push and pull.
 """
 
@@ -9,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,23 +19,28 @@ from typing import Any
 from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
+from skerry.hub.channel import Channel
 from skerry.hub.fleet.agents import Agent
 from skerry.kit.bell import Bell
-from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
+from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.kit.fair_queue import FairQueue
 from skerry.kit.tasks import supervised
 from skerry.wire.link import (
     DELETED,
     OTHER_AGENT,
     REPLACED,
-    WINDOW,
+    Bytes,
     Close,
     Credit,
     Data,
+    End,
     Message,
     News,
     Open,
     Opened,
+    from_frame,
     from_text,
+    to_frame,
     to_text,
 )
 
@@ -61,49 +67,6 @@ class _End:
     reason: str
 
 
-class _Channel:
-    """The receiving end of one channel: texts in order, with what they cost until they are consumed."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.outstanding = 0
-        self.answered = False
-        self.ended = False
-        self.error: SkerryError | None = None
-        self._texts: deque[str] = deque()
-        self._bell = Bell()
-
-    def answer(self) -> None:
-        """The node serves it."""
-        self.answered = True
-        self._bell.ring()
-
-    def put(self, text: str) -> None:
-        """Takes a text; the caller has checked the credit."""
-        self.outstanding += len(text.encode())
-        self._texts.append(text)
-        self.answered = True
-        self._bell.ring()
-
-    def end(self, error: SkerryError | None) -> None:
-        """No more texts; `error` is None when all went well."""
-        if not self.ended:
-            self.ended = True
-            self.error = error
-            self._bell.ring()
-
-    async def begun(self) -> None:
-        """Returns when the node has said that it serves the channel, or that it does not."""
-        while not self.answered and not self.ended:
-            await self._bell.after(self._bell.count)
-
-    async def take(self) -> str | None:
-        """The next text, or None at the end."""
-        while not self._texts and not self.ended:
-            await self._bell.after(self._bell.count)
-        return self._texts.popleft() if self._texts else None
-
-
 class _Link:
     """One connection of one node."""
 
@@ -112,10 +75,10 @@ class _Link:
         self._socket = socket
         self._heard = heard
         self._ended: asyncio.Future[_End | None] = asyncio.get_running_loop().create_future()
-        self._outgoing: deque[Message] = deque()
+        self._outgoing: FairQueue[int, Message] = FairQueue()
         self._news: News | None = None
         self._bell = Bell()
-        self._channels: dict[int, _Channel] = {}
+        self._channels: dict[int, Channel] = {}
         self._numbers = 0
         self._turn: int | None = None
         self._rival: tuple[int, Agent | None] | None = None
@@ -165,51 +128,56 @@ class _Link:
         self._news = news if self._news is None else News(rows=self._news.rows and news.rows)
         self._bell.ring()
 
-    def open(self, kind: str, arguments: dict[str, str]) -> _Channel:
+    def open(self, kind: str, arguments: dict[str, str]) -> Channel:
         """Asks the node for a channel. Raises Transient when the link serves too many already."""
         if len(self._channels) >= MAX_CHANNELS:
             raise Transient(f"cannot open a {kind} channel: {MAX_CHANNELS} are open to this node")
         self._numbers += 1
-        channel = _Channel(self._numbers)
-        self._channels[channel.number] = channel
-        self._put(Open(channel.number, kind, arguments))
+        number = self._numbers
+        channel = Channel(number, functools.partial(self._put, number), self._forget)
+        self._channels[number] = channel
+        self._put(number, Open(number, kind, arguments))
         return channel
 
-    def consumed(self, channel: _Channel, text: str) -> None:
-        """Grants the credit of a text again."""
-        size = len(text.encode())
-        channel.outstanding -= size
-        if channel.number in self._channels:
-            self._put(Credit(channel.number, size))
+    def _forget(self, channel: Channel) -> None:
+        if self._channels.pop(channel.number, None) is not None:
+            self._outgoing.drop(channel.number)
 
-    def close(self, channel: _Channel) -> None:
-        """Forgets the channel, and tells the node when it has not ended it itself."""
-        if self._channels.pop(channel.number, None) is not None and not channel.ended:
-            self._put(Close(channel.number))
-
-    def _put(self, message: Message) -> None:
-        self._outgoing.append(message)
+    def _put(self, number: int, message: Message) -> None:
+        """Bytes take turns with those of other channels; credit is short, and the node may be waiting for it."""
+        if isinstance(message, Credit):
+            self._outgoing.put_urgent(message)
+        else:
+            self._outgoing.put(number, message)
         self._bell.ring()
 
     async def _send(self) -> None:
         seen = 0
         try:
             while True:
-                if self._news is not None:
-                    news, self._news = self._news, None
-                    await self._socket.send_text(to_text(news))
-                while self._outgoing:
-                    await self._socket.send_text(to_text(self._outgoing.popleft()))
-                seen = await self._bell.after(seen)
+                message = self._next()
+                if message is None:
+                    seen = await self._bell.after(seen)
+                elif isinstance(message, Bytes):
+                    await self._socket.send_bytes(to_frame(message))
+                else:
+                    await self._socket.send_text(to_text(message))
         except (OSError, WebSocketDisconnect):
             self.end(None)
+
+    def _next(self) -> Message | None:
+        """News go first: they are short, and whatever fills the link could go on for hours."""
+        if self._news is None:
+            return self._outgoing.take()
+        news, self._news = self._news, None
+        return news
 
     async def _receive(self) -> None:
         try:
             while True:
-                text = await self._socket.receive_text()
+                message = await receive_message(self._socket)
                 self._heard()
-                self._take(from_text(text))
+                self._take(message)
         except WebSocketDisconnect:
             self.end(None)
         except InvalidInput as error:
@@ -219,38 +187,26 @@ class _Link:
         match message:
             case Opened(number) if channel := self._channels.get(number):
                 channel.answer()
-            case Data(number, text) if channel := self._channels.get(number):
-                if channel.outstanding + len(text.encode()) > WINDOW:
+            case Data(number) | Bytes(number) if channel := self._channels.get(number):
+                if not channel.take(message):
                     raise InvalidInput(f"channel {number} sent more than its credit")
-                channel.put(text)
+            case Credit(number, size) if channel := self._channels.get(number):
+                channel.credit.grant(size)
+            case End(number) if channel := self._channels.get(number):
+                channel.inbox.end()
             case Close(number, error) if channel := self._channels.pop(number, None):
                 channel.end(Refused(error) if error else None)
             case _:
                 pass  # of a channel that was closed while this was under way
 
 
-class Tail:
-    """The texts of one channel, for one reader, who closes it when done."""
-
-    def __init__(self, link: _Link, channel: _Channel) -> None:
-        self._link = link
-        self._channel = channel
-
-    def __aiter__(self) -> Tail:
-        return self
-
-    async def __anext__(self) -> str:
-        text = await self._channel.take()
-        if text is not None:
-            self._link.consumed(self._channel, text)
-            return text
-        if self._channel.error is not None:
-            raise self._channel.error
-        raise StopAsyncIteration
-
-    async def close(self) -> None:
-        """Tells the node that nobody reads any more. Harmless at the end of the texts."""
-        self._link.close(self._channel)
+async def receive_message(socket: Socket) -> Message:
+    """The next frame of a WebSocket as a message. Raises WebSocketDisconnect, and InvalidInput when it is none."""
+    frame: Any = await socket.receive()
+    if frame["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(code=frame.get("code", 1005), detail="disconnect event")
+    data = frame.get("bytes")
+    return from_text(frame.get("text") or "") if data is None else from_frame(data)
 
 
 def _replaced(older: Agent | None, newer: Agent | None) -> _End:
@@ -338,8 +294,8 @@ class Links:
         else:
             self._loop.call_soon_threadsafe(self._tell_news, node_id, news)
 
-    async def open(self, node_id: str, name: str, kind: str, arguments: dict[str, str]) -> Tail:
-        """Texts of a service of the node that people call `name`, as fast as the caller takes them.
+    async def open(self, node_id: str, name: str, kind: str, arguments: dict[str, str]) -> Channel:
+        """A channel to a service of the node that people call `name`; whoever has it closes it.
 
         Raises Transient when the node is not connected or does not answer, and Refused when it declines. What
         goes wrong later is raised at the end of the texts.
@@ -354,17 +310,17 @@ class Links:
             async with asyncio.timeout(self._first_answer):
                 await channel.begun()
         except TimeoutError as error:
-            link.close(channel)
+            channel.close()
             raise Transient(
                 f"cannot reach node «{name}»: it does not answer, although its link to this hub stands. Try again in "
                 "a minute; then look on the device: «skerry node status» tells whether its agent is frozen."
             ) from error
         except asyncio.CancelledError:
-            link.close(channel)
+            channel.close()
             raise
-        if channel.error is not None and not channel.outstanding:
+        if channel.error is not None and not channel.inbox.outstanding:
             raise channel.error
-        return Tail(link, channel)
+        return channel
 
     def _tell_news(self, node_id: str, news: News) -> None:
         link = self._links.get(node_id)

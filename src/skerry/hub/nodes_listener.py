@@ -55,8 +55,9 @@ class NodesListener:
         await self.authority.look()
         if self._tls.look():
             log.info("the listener for nodes has a new certificate")
+        number = self.authority.bundle.number
         for node_id in links.nodes:
-            if nodes.keys.trust.get(node_id, 0) < self.authority.bundle.number:
+            if nodes.keys.trust.get(node_id, number) < number:
                 links.end_for_news(node_id)
 
     def follow(self, features: Features, tasks: Tasks, chance: random.Random) -> None:

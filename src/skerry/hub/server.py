@@ -39,11 +39,11 @@ from skerry.hub.enrolling import Enrolling
 from skerry.hub.files.arrivals import Arrivals
 from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.assignments import Assignments
+from skerry.hub.fleet.devices import build_devices
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import FLUSH_EVERY, FLUSH_FOR_OTHERS_EVERY, Nodes
 from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.secrets import Secrets
-from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import SHOWN_EVERY, Hearing
 from skerry.hub.link import Links
@@ -76,7 +76,9 @@ from skerry.hub.trust.enrolment_rate import EnrolmentRate
 from skerry.hub.trust.node_logs import NodeLogs
 from skerry.hub.trust.people import People
 from skerry.hub.trust.people_tls import PeopleTls
+from skerry.hub.trust.ssh_authority import SshAuthority
 from skerry.hub.trust.standing import Standing
+from skerry.hub.tunnels import Tunnels
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
     Keepalive,
@@ -94,6 +96,7 @@ from skerry.kit.own_hosts import own_hosts
 from skerry.kit.reception import RequestLimits
 from skerry.kit.service_manager import NOBODY, ServiceManager, prove_life
 from skerry.kit.tasks import Guard, Tasks, supervised
+from skerry.wire.devices import WipeOrder
 
 log = logging.getLogger(__name__)
 
@@ -178,9 +181,9 @@ async def _build(
     assignments = Assignments(clock, safe)
     nodes = Nodes(store, assignments, clock, links.notify)
     await nodes.start()
+    tokens, devices, retiring = build_devices(store, nodes, assignments, links, clock)
     blobs, file_blobs = (open_blobs(settings, kind, store) for kind in ("blobs", "files"))
-    arrivals = Arrivals(store, file_blobs, clock)
-    models = Models(store, blobs, clock)
+    arrivals, models = Arrivals(store, file_blobs, clock), Models(store, blobs, clock)
     rollouts = Rollouts(store, assignments, clock, links.notify, nodes.last_seen)
     workloads = Workloads(store, assignments, rollouts, clock, links.notify, nodes.last_seen, models=models)  # fmt: skip
     query, templates = RecordQuery(store), Templates(settings.fleet, skerry.__version__)
@@ -192,30 +195,30 @@ async def _build(
     peers = Peers(store, settings.address or address, told, token, enrolling.root)
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
-    readers = Readers(links.notify_rows)
+    readers, ingest = Readers(links.notify_rows), Ingest(lambda: store.facts.index_key)
     declarations = Declarations(settings.sync.entities)
     await declarations.hold_all(store, clock.wall_ns())
-    ingest = Ingest(lambda: store.facts.index_key)
     receiver = Receiver(store, ingest, nodes, links.notify, readers.changed, declarations)
     epochs = Epochs(store, assignments, links.notify)
     feed, row_feed = Feed(store, epochs, clock), RowFeed(store, epochs, readers, clock)
-    may_rotate = functools.partial(leases.hold, "keys", LEASE)
-    rotation = Rotation(store, clock, may_rotate, [blobs, file_blobs])
+    rotation = Rotation(store, clock, functools.partial(leases.hold, "keys", LEASE), [blobs, file_blobs])  # fmt: skip
     backups = build_schedule(settings, store, leases, clock)
-    own_edits = OwnEdits(store, clock, readers.changed, declarations)
-    audit, with_secrets = AuditLog(store, clock), None if listener else nodes
+    own_edits, audit = OwnEdits(store, clock, readers.changed, declarations), AuditLog(store, clock)
     names = [*(settings.hosts or "").split(","), *(secure.names if secure else ())]
-    signing = _signing(names, people, token, with_secrets, audit=audit, store=store, clock=clock)
+    signing = _signing(
+        names, people, token, None if listener else nodes, retiring.order_for, audit=audit, store=store, clock=clock
+    )  # fmt: skip
     features = Features(
-        store=store, nodes=nodes, enrolling=enrolling, tokens=Tokens(store, clock), workloads=workloads, models=models,
-        secrets=Secrets(store, workloads, safe, clock), rollouts=rollouts, blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
+        store=store, nodes=nodes, enrolling=enrolling, tokens=tokens, devices=devices, retiring=retiring,
+        workloads=workloads, models=models, secrets=Secrets(store, workloads, safe, clock), rollouts=rollouts,
+        blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
         shelf=Shelf(store, file_blobs, arrivals, _longest_for_files(settings)),
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
         carrying=Carrying(store, receiver, arrivals, clock), feed=feed, row_feed=row_feed,
-        rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits),
-        model_rows=ModelRows(store, own_edits),
-        links=links, peers=peers, tails=Tails(links, peers, token),
+        rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits), model_rows=ModelRows(store, own_edits),
+        ssh_authority=SshAuthority.of(settings.data_dir, store, clock, links.notify),
+        links=links, peers=peers, tails=Tails(links, peers, token), tunnels=Tunnels(links, peers, token, settings.access),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers, trust=enrolling.trust_changed),
         leases=leases, backups=backups, rotation=rotation, changes=changes,
         board=Board(
@@ -233,13 +236,16 @@ def _signing(
     people: People,
     token: str,
     nodes: Nodes | None,
+    order_for: Callable[[str], Awaitable[WipeOrder | None]],
     *,
     audit: AuditLog,
     store: HubStore,
     clock: Clock,
 ) -> Signing:
     hosts = own_hosts(platform.node(), *names)
-    authenticator = Authenticator(FLEET, token, nodes, people.api_tokens, people.sessions, hosts)
+    authenticator = Authenticator(
+        FLEET, token, nodes, people.api_tokens, people.sessions, hosts, order_for
+    )
     auditing = Auditing(audit, authenticator, clock)
     return Signing.of(people, authenticator, auditing, LoginCodes(store, clock))
 
@@ -309,6 +315,7 @@ async def _run(
             ),
             name="updates",
         )
+        features.retiring.follow(tasks, chance, features.changes.announce)
         features.auditing.follow(tasks, chance)
         features.standing.follow(tasks, chance)
         if nodes is not None:

@@ -85,6 +85,13 @@ class SyncSection(msgspec.Struct, frozen=True):
     entities: dict[str, EntityWords] = {}
 
 
+class AccessSection(msgspec.Struct, frozen=True):
+    """Developer access: seconds after which tunnels end."""
+
+    tunnel_idle: float = 900.0
+    tunnel_duration: float = 43_200.0
+
+
 class NodesSection(msgspec.Struct, frozen=True):
     """How nodes are served: where, how they prove who they are, and the address that they are told."""
 
@@ -114,6 +121,7 @@ class HubSettings(msgspec.Struct, frozen=True):
     storage: StorageSection = StorageSection()
     encryption: EncryptionSection = EncryptionSection()
     sync: SyncSection = SyncSection()
+    access: AccessSection = AccessSection()
     access_control: AccessControlSection = AccessControlSection()
     tls: TlsSection = TlsSection()
     credentials: Path | None = None
@@ -137,7 +145,7 @@ class HubSettings(msgspec.Struct, frozen=True):
 
 def declared(home: Path, *, root: bool) -> tuple[Setting, ...]:
     """Every setting of the hub, its own and the documented ones."""
-    return (*_own(home, root=root), *documented("hub"))
+    return (*_own(home, root=root), *_access(), *documented("hub"))
 
 
 def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
@@ -228,6 +236,15 @@ def _tls() -> tuple[Setting, ...]:
         Setting("tls.key", "path", None,
                 "Key of that certificate (PEM, no password); nobody else may read it. Both are read again when they change.",
                 general="encryption.communication.key_path"),
+    )  # fmt: skip
+
+
+def _access() -> tuple[Setting, ...]:
+    return (
+        Setting("access.tunnel_idle", "duration", 900.0,
+                "How long a tunnel to a node stays open while no byte moves.", unit="seconds", low=1, high=86_400.0),
+        Setting("access.tunnel_duration", "duration", 43_200.0,
+                "How long a tunnel to a node may last.", unit="seconds", low=1, high=30 * 86_400.0),
     )  # fmt: skip
 
 

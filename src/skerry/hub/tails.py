@@ -14,6 +14,7 @@ from typing import Protocol
 
 import aiohttp
 
+from skerry.hub.channel import Tail
 from skerry.hub.link import FIRST_ANSWER, Links
 from skerry.hub.peers import Peers
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError, Transient
@@ -51,7 +52,8 @@ class Tails:
             if holder is not None:
                 path = f"{holder}/api/v1/nodes/{node}/logs/{workload}"
                 return await _forward(path, arguments, self._admin_token)
-        return await self._links.open(node_id, node, "logs", {"workload": workload, **arguments})
+        wanted = {"workload": workload, **arguments}
+        return Tail(await self._links.open(node_id, node, "logs", wanted))
 
 
 class _Forwarded:

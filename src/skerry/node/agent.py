@@ -10,20 +10,21 @@ SIGTERM and Ctrl-C end the agent and leave the workloads running; `skerry node s
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-import signal
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
+
+import msgspec
 
 from skerry import __version__
 from skerry.core.stream_rules import Rules
 from skerry.kit.clock import BUILD_TIME_NS, Clock
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.service_manager import prove_life
-from skerry.kit.tasks import Guard, supervised
+from skerry.kit.stopping import first_of, stop_signals
+from skerry.kit.tasks import Guard, Tasks, supervised
 from skerry.node.api.sites import LocalApi
 from skerry.node.contracts.native import NativeContract
 from skerry.node.data.publish import Publisher, clock_quality
@@ -42,6 +43,7 @@ from skerry.node.limits.storage_watch import Quotas
 from skerry.node.models.named import ScriptModels
 from skerry.node.node_settings import NodeSettings
 from skerry.node.on_demand import (
+    SshOnDemand,
     carrying_on_demand,
     containers_on_demand,
     files_on_demand,
@@ -49,6 +51,7 @@ from skerry.node.on_demand import (
     script_models,
     shared_on_demand,
 )
+from skerry.node.retirement import Ended
 from skerry.node.safekeeping import build_safekeeping, recover_from_backups
 from skerry.node.secret_wiring import NodeSecrets, build_secrets
 from skerry.node.services import Endpoints, Node, Sweeps
@@ -93,13 +96,30 @@ MEND_EVERY = 5.0
 SKEW_THAT_IS_SUSPECT = 60.0
 
 
-async def run(settings: NodeSettings, host: Host, *, suspect: str = "", kek: bytes = b"") -> None:
+class Finished(msgspec.Struct, frozen=True):
+    """Why the agent has ended, and what the next one opens its keys with."""
+
+    how: Ended
+    kek: bytes
+
+    def __repr__(self) -> str:
+        return f"Finished({self.how})"
+
+
+async def run(
+    settings: NodeSettings,
+    host: Host,
+    *,
+    suspect: str = "",
+    kek: bytes = b"",
+    retiring: bool = False,
+) -> Finished:
     """Runs the node until it is told to stop. The service manager is told when the admin socket answers.
 
-    `suspect` says why the database is not to be trusted; `kek` is what the agent before this one opened its keys with. Raises Refused (another process has the directory),
+    `retiring`: only until what runs here has ended, and without its hub. `suspect` says why the database is not to be trusted; `kek` is what the agent before this one opened its keys with. Raises Refused (another process has the directory),
     StateTooNew, InvalidInput, and StoreDamaged when the node must begin anew.
     """
-    stop = _stop_signals()
+    stop = stop_signals()
     identity = read_identity(settings.data_dir)
     node_id = identity.node_id if identity else ""
     keys = partial(open_keys, settings, host.disk, host.clock, kek)
@@ -126,28 +146,34 @@ async def run(settings: NodeSettings, host: Host, *, suspect: str = "", kek: byt
         await node.restore()
         node.desired.follow(tasks)
         _ = tasks.start(node.secrets.introduce(), name="introduction")
-        tasks.forever(node.supervisor.run(), name="workloads")
-        tasks.forever(node.groups.run(), name="worker groups")
-        tasks.forever(node.named.run(), name="models that scripts name")
-        tasks.forever(node.sync.run(), name="sync")
+        _follow_parts(node, tasks)
+        node.follow_hub(tasks, retiring=retiring)
         sweep(node, host, tasks)
         tasks.forever(_mend(node, host), name="sockets")
-        node.limits.follow(tasks)
-        node.keys.follow(tasks)
-        node.safekeeping.follow(tasks)
         _ = tasks.start(prove_life(host.manager, host.clock, node.lives), name="watchdog")
         damaged = node.safekeeping.watch
-        await _first(stop, node.stopped, damaged.found)
+        await first_of(stop, node.departure.stopped, damaged.found)
         log.info("the node stops")
-        if not damaged.found.is_set():
+        if not damaged.found.is_set() and node.departure.how != "restart":
             host.manager.stops()
         await node.api.stop()
         await node.audit.stops()
         tasks.cancel()
     await node.runtime.close()
-    if damaged.damage is not None and not stop.is_set() and not node.stopped.is_set():
+    if damaged.damage is not None and not stop.is_set() and not node.departure.stopped.is_set():
         damaged.damage.kek = store.encryption.kek
         raise damaged.damage
+    return Finished("stopped" if stop.is_set() else node.departure.how, store.encryption.kek)
+
+
+def _follow_parts(node: Node, tasks: Tasks) -> None:
+    tasks.forever(node.supervisor.run(), name="workloads")
+    tasks.forever(node.groups.run(), name="worker groups")
+    tasks.forever(node.named.run(), name="models that scripts name")
+    node.limits.follow(tasks)
+    node.keys.follow(tasks)
+    node.safekeeping.follow(tasks)
+    tasks.forever(node.ssh_trust.run(), name="SSH")
 
 
 def _build(
@@ -208,6 +234,7 @@ def _build(
         limits=limits, keys=build_rotation(store, records, files, host, settings, renewal),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
         shared=shared, secrets=secrets, audit=build_audit(settings, way, store, sync, events, host),
+        ssh_trust=SshOnDemand(settings, way, host, sync),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 
@@ -300,7 +327,7 @@ def _sync(
     connection = connect(
         way.uplink(account, counts=counts), stores, reachability, logs, host.clock, host.chance,
         pace=Pace.of(settings.sync), most=min(MAX_BYTES, turns.piece) if turns else MAX_BYTES,
-        counts=counts, tell=events.tell, trust=way.credentials,
+        counts=counts, tell=events.tell, trust=way.credentials, services=way.services,
     )  # fmt: skip
     return Sync(stores, reachability, connection, host.clock, host.chance, turns)
 
@@ -340,21 +367,3 @@ def _quality(sync: Sync, clock: Clock) -> ClockQuality:
     if skew is not None and abs(skew) > SKEW_THAT_IS_SUSPECT:
         return "suspect"
     return clock_quality(clock.wall_ns(), floor_ns=BUILD_TIME_NS, synchronised=skew is not None)
-
-
-def _stop_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
-async def _first(*events: asyncio.Event) -> None:
-    """Returns when one of the events is set."""
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for future in waiting:
-            future.cancel()

@@ -37,19 +37,31 @@ class HubAddresses:
 class ToldAddresses(HubAddresses):
     """What the hub told, in this node's own order, and behind it the `door` where the node was enrolled.
 
-    `keep` is called with what a hub tells when it is something new.
+    `keep` is called with what a hub tells when it is something new. Told addresses that do not begin with `scheme` are not
+    used.
     """
 
     def __init__(
-        self, node_id: str, told: Sequence[str], door: str, keep: Callable[[list[str]], None]
+        self,
+        node_id: str,
+        told: Sequence[str],
+        door: str,
+        keep: Callable[[list[str]], None],
+        scheme: str = "",
     ) -> None:
+        self._scheme = scheme
+        told = self._usable(told)
         super().__init__([*ranked(node_id, told), door])
         self._node_id = node_id
         self._told = set(told)
         self._door = door
         self._keep = keep
 
+    def _usable(self, addresses: Sequence[str]) -> list[str]:
+        return [address for address in addresses if address.startswith(self._scheme)]
+
     def told(self, addresses: Sequence[str]) -> None:
+        addresses = self._usable(addresses)
         if not addresses or set(addresses) == self._told:
             return
         current = self.current
@@ -87,6 +99,7 @@ def account_of(
     if enrolled is None:
         return None
     identity = enrolled.identity
+    scheme = "https://" if identity.certificate else ""
     if identity.certificate and url is not None:
         _refuse_plain(written(url))
 
@@ -94,7 +107,7 @@ def account_of(
         keep(msgspec.structs.replace(identity, hub_urls=addresses))
 
     addresses = (
-        ToldAddresses(identity.node_id, identity.hub_urls, identity.hub_url, told)
+        ToldAddresses(identity.node_id, identity.hub_urls, identity.hub_url, told, scheme)
         if url is None
         else HubAddresses(written(url))
     )

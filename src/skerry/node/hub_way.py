@@ -14,6 +14,7 @@ import msgspec
 
 from skerry.kit.clock import Clock
 from skerry.kit.sealing.cipher import Cipher
+from skerry.node.access.set_up import read_set_up
 from skerry.node.host import Host
 from skerry.node.hub_addresses import HubAccount
 from skerry.node.identity import Identity
@@ -26,6 +27,8 @@ from skerry.wire.local import LaneCounters
 from skerry.wire.sync import Lane
 
 if TYPE_CHECKING:
+    from skerry.node.ports import ChannelService
+    from skerry.node.sync.channels import Services
     from skerry.node.sync.turns import LinkTurns
     from skerry.node.trust.credentials import Credentials
     from skerry.node.trust.renewal import Renewal
@@ -65,10 +68,11 @@ CRITICAL_ONLY = "the settings say so (sync.network.critical_only)"
 class HubWay:
     """`account` is None on a node without a hub; `turns` is None where nobody has to wait.
 
-    `session` goes to the hub and nowhere else; who asks others takes `world`.
+    `session` goes to the hub and nowhere else; who asks others takes `world`. `services` are those of the channels that
+    the hub opens.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that goes over it
         self,
         session: aiohttp.ClientSession,
         world: aiohttp.ClientSession,
@@ -76,7 +80,10 @@ class HubWay:
         proxies: Proxies,
         turns: LinkTurns | None,
         credentials: Credentials | None = None,
+        *,
+        services: Services | None = None,
     ) -> None:
+        self.services = services or {}
         self.session = session
         self.world = world
         self.account = account
@@ -114,8 +121,33 @@ def build_way(
     """The link as the settings want it; `tell` hears when most of a month's bytes are used."""
     turns = _turns(settings, facts, clock, tell)
     return HubWay(
-        sessions.hub, sessions.world, account, settings.proxies, turns, sessions.credentials
+        sessions.hub,
+        sessions.world,
+        account,
+        settings.proxies,
+        turns,
+        sessions.credentials,
+        services=_services(settings, turns),
     )
+
+
+def _services(settings: NodeSettings, turns: LinkTurns | None) -> Services:
+    access = settings.access
+
+    def held() -> str:
+        return turns.held if turns is not None and access.priority != "high" else ""
+
+    def allowed() -> set[int]:
+        set_up = read_set_up(settings.data_dir)
+        ports = {int(port) for port in access.forward}
+        return ports if set_up is None else ports | {set_up.port}
+
+    def tunnel() -> ChannelService:
+        from skerry.node.access.tunnel import Tunnels  # noqa: PLC0415 - most nodes serve none
+
+        return Tunnels(allowed, held).serve
+
+    return {"tunnel": tunnel}
 
 
 def build_renewal(way: HubWay, sync: Sync, host: Host) -> Renewal | None:
@@ -142,4 +174,4 @@ def _turns(settings: NodeSettings, facts: NodeStore, clock: Clock, tell: Tell) -
         return CRITICAL_ONLY if network.critical_only else metered.cause()
 
     month = Month(facts, network.monthly_cap, clock, tell)
-    return Turns(network.max_bandwidth, held, month, clock)
+    return Turns(network.max_bandwidth, held, month, clock, settings.access.priority)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from functools import partial
 
@@ -9,6 +10,7 @@ from skerry import __version__
 from skerry.kit.tasks import Guard
 from skerry.node.host import Host
 from skerry.node.identity import Identity
+from skerry.node.node_settings import NodeSettings
 from skerry.node.store.state import NodeStore
 from skerry.wire.codec import encode
 from skerry.wire.workload import NodeInfo
@@ -17,7 +19,10 @@ from skerry.wire.workload import NodeInfo
 class Introduction:
     """Of the agent that has just started; without an identity there is nobody to tell."""
 
-    def __init__(self, identity: Identity | None, store: NodeStore, host: Host) -> None:
+    def __init__(
+        self, settings: NodeSettings, identity: Identity | None, store: NodeStore, host: Host
+    ) -> None:
+        self._settings = settings
         self._identity = identity
         self._store = store
         self._host = host
@@ -34,6 +39,11 @@ class Introduction:
         identity = self._identity
         if identity is None:
             return
+        from skerry.node.inventory import collect  # noqa: PLC0415 - now and then
+
+        named = self._settings.hub.url
+        hubs = named.split(",") if named else [*identity.hub_urls, identity.hub_url]
+        found = await asyncio.to_thread(collect, hubs, self._settings.engine_sockets)
         info = NodeInfo(
             name=identity.name,
             labels=identity.labels,
@@ -44,5 +54,6 @@ class Introduction:
             boot_id=self._host.clock.boot_id(),
             started_at=self._started_at,
             secrets_key=secrets_key,
+            inventory=found,
         )
         await self._store.put("node", identity.node_id, encode(info))

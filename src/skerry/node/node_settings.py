@@ -45,9 +45,15 @@ class LocalAccessSection(msgspec.Struct, frozen=True):
 
 
 class AccessSection(msgspec.Struct, frozen=True):
-    """Who may do what at this device."""
+    """Who may do what at this device, and what people reach on it through the hub: ports of tunnels, and their class on a limited link.
+
+    `ssh_directory` has sshd's configuration.
+    """
 
     local: LocalAccessSection = LocalAccessSection()
+    ssh_directory: Path = Path("/etc/ssh")
+    forward: list[str] = []
+    priority: Literal["high", "medium", "low"] = "high"
 
 
 class RecordsSection(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,6 +12,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.pace import Pace
+from skerry.node.access.set_up import SET_UP_SEEN_EVERY, is_set_up
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.hub_way import HubWay
@@ -218,6 +220,36 @@ def carrying_on_demand(
         return Carrying(enrolled, opened.state, records, carried, sync, clock)
 
     return build
+
+
+class SshOnDemand:
+    """What sshd of this device knows of the hub; loaded once `skerry node ssh-setup` has run."""
+
+    def __init__(self, settings: NodeSettings, way: HubWay, host: Host, sync: Sync) -> None:
+        self._data_dir = settings.data_dir
+        self._way = way
+        self._host = host
+        self._sync = sync
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        account, connection = self._way.account, self._sync.connection
+        if account is None or connection is None:
+            await asyncio.get_running_loop().create_future()
+            return
+        while not is_set_up(self._data_dir):
+            await self._host.clock.sleep(SET_UP_SEEN_EVERY)
+        from skerry.node.access.ssh_trust import SshTrustKeeper  # noqa: PLC0415 - as above
+
+        reachability = self._sync.reachability
+        keeper = SshTrustKeeper(
+            self._data_dir,
+            partial(self._way.uplink(account).ask, "ssh", what="ask about SSH"),
+            lambda: reachability.status.state,
+            connection.pull.news,
+            self._host,
+        )
+        await keeper.run()
 
 
 def script_models(way: HubWay, host: Host, facts: NodeStore, sync: Sync) -> ScriptModels:

@@ -5,7 +5,7 @@ Real implementations: `workloads.runtimes.process` (Runtime), `sync.uplink` (Upl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +21,7 @@ from skerry.wire.trust import TrustBundle
 from skerry.wire.workload import Allow, ContainerSpec, Exit, Resources
 
 if TYPE_CHECKING:
+    from skerry.wire.devices import WipeOrder
     from skerry.wire.shared import (
         Buckets,
         BucketsReply,
@@ -226,10 +227,19 @@ class NotKnown(Refused):
     """The hub does not know this node (any more), or not what it shows."""
 
 
+class OutOfService(NotKnown):
+    """The hub at `hub` says that this device was decommissioned, and that it must erase itself."""
+
+    def __init__(self, words: str, order: WipeOrder, hub: str) -> None:
+        super().__init__(words)
+        self.order = order
+        self.hub = hub
+
+
 class Uplink(Protocol):
     """The way to the hub. Every call raises Transient when no answer came, Refused or InvalidInput when one did.
 
-    NotKnown is the refusal that no later try will change.
+    NotKnown is the refusal that no later try will change; as an answer to hello, OutOfService is one.
     """
 
     async def hello(self, hello: Hello) -> HelloReply: ...
@@ -287,7 +297,7 @@ class Turns(Protocol):
         ...
 
     def of_lane(self, lane: str) -> Priority:
-        """The class of a lane's units."""
+        """The class of a lane's units; «tunnels» are the bytes of channels."""
         ...
 
     def turn(self, priority: Priority, size: int) -> AbstractAsyncContextManager[Turn]:
@@ -329,6 +339,35 @@ class LogSource(Protocol):
     def read(self, workload: str, query: LogQuery) -> AsyncIterator[str]:
         """The lines that are asked for, without `since` the last 100 of them. Raises NotFound at once."""
         ...
+
+
+class ServedChannel(Protocol):
+    """A channel that the hub has opened, for the service that its kind names (`sync.channels`).
+
+    Every call raises Transient once the link is gone. `stream` tells apart what one channel carries side by side.
+    """
+
+    arguments: Mapping[str, str]
+
+    async def accept(self) -> None:
+        """Tells the hub that it is served; what prevents that is raised before."""
+        ...
+
+    async def send(self, data: bytes, stream: int = 0) -> None:
+        """Returns when the bytes are on their way, which is when the other side has room for them."""
+        ...
+
+    async def end(self) -> None:
+        """Nothing more is sent."""
+        ...
+
+    async def receive(self) -> tuple[bytes, int] | None:
+        """The next bytes and their stream, whose credit is granted again; None when the other side sends no more."""
+        ...
+
+
+ChannelService = Callable[[ServedChannel], Awaitable[None]]
+"""Serves a channel until it ends. Raises a SkerryError whose words are for the person at the other end."""
 
 
 class Room(Protocol):

@@ -21,41 +21,64 @@ from skerry.kit.errors import InvalidInput, SkerryError
 from skerry.kit.service_manager import ServiceManager
 from skerry.node.handing_over import Handed, hand_over, taken_over
 from skerry.node.host import Host
+from skerry.node.retirement import read_mark
 from skerry.node.store.watch import SETTLED, StoreDamaged, pause_before
 
 with unread():
     from skerry.node.agent import run
+    from skerry.node.final_report import finish, is_over
 
 
 def main() -> int:
     """Runs the node; 0 ended on request, 1 failed, 2 wrong settings."""
     handed = taken_over(int(sys.argv[1]))
-    settings = handed.settings
     logging.basicConfig(
-        level=settings.logs.level.upper(),
+        level=handed.settings.logs.level.upper(),
         format="%(asctime)s %(levelname)-7s %(message)s",
         stream=sys.stderr,
     )
     suspect = sys.argv[2] if len(sys.argv) > 2 else ""
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 0
-    began = time.monotonic()
     manager = ServiceManager.of(os.environ, os.getpid())  # noqa: TID251 - said to processes, not to people
     host = Host(SystemClock(), RealDisk(), random.Random(), manager)  # noqa: S311 - jitter, not secrets
     try:
-        asyncio.run(run(settings, host, suspect=suspect, kek=handed.kek))
-    except StoreDamaged as error:
-        if time.monotonic() - began > SETTLED:
-            rounds = 0
-        manager.begins_anew()
-        time.sleep(pause_before(rounds))
-        suspect = str(error) if error.suspect else ""
-        _begin_anew(Handed(settings, error.kek), suspect, rounds + 1)
+        return live(handed, host, suspect, rounds)
     except SkerryError as error:
         sys.stderr.write(f"skerry: {error}\n")
         return 2 if isinstance(error, InvalidInput) else 1
     except OSError as error:
         sys.stderr.write(f"skerry: cannot run the node: {error}\n")
         return 1
+
+
+def live(handed: Handed, host: Host, suspect: str = "", rounds: int = 0) -> int:
+    """One agent's life; returns the process's exit code, or becomes the agent that follows it.
+
+    Raises as `agent.run`, unless this node has to end: then it erases itself, whatever state it is in.
+    """
+    settings = handed.settings
+    if is_over(settings):
+        return finish(settings, host)
+    retiring = read_mark(settings.data_dir) is not None
+    began = time.monotonic()
+    try:
+        ended = asyncio.run(run(settings, host, suspect=suspect, kek=handed.kek, retiring=retiring))
+    except (SkerryError, OSError) as error:
+        if read_mark(settings.data_dir) is not None:
+            return finish(settings, host, [f"what ran here could not be ended: {error}"])
+        if not isinstance(error, StoreDamaged):
+            raise
+        if time.monotonic() - began > SETTLED:
+            rounds = 0
+        host.manager.begins_anew()
+        time.sleep(pause_before(rounds))
+        suspect = str(error) if error.suspect else ""
+        _begin_anew(Handed(settings, error.kek), suspect, rounds + 1)
+    if ended.how == "retired":
+        return finish(settings, host)
+    if ended.how == "restart":
+        host.manager.begins_anew()
+        _begin_anew(Handed(settings, ended.kek), "", 0)
     return 0
 
 

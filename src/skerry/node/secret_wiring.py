@@ -79,7 +79,7 @@ def build_secrets(
     owner: str,
 ) -> NodeSecrets:
     """The node's secrets; loaded with the first workload that needs one."""
-    introduction = Introduction(identity, opened.state, host)
+    introduction = Introduction(settings, identity, opened.state, host)
     files = SecretFiles(MEMORY / f"skerry-{owner}", instances.living)
     renewal = Renewal(files)
 

@@ -21,6 +21,7 @@ from skerry import __version__
 from skerry.core.local_access import LocalAccess
 from skerry.core.names import CONSOLE
 from skerry.kit.own_hosts import own_hosts
+from skerry.kit.tasks import Tasks
 from skerry.node.api.admin import admin_app, public_app
 from skerry.node.api.guard import AdminGuard, of_strangers
 from skerry.node.api.sites import Apps, LocalApi
@@ -28,6 +29,7 @@ from skerry.node.api.workload import RowStream, workload_app
 from skerry.node.audit.desk import AuditDesk
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
+from skerry.node.departure import LAST_WORDS, Departure
 from skerry.node.desired_state import StoredDesired
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.foreground_desk import ForegroundDesk, Tell
@@ -38,7 +40,9 @@ from skerry.node.limiting import NodeLimits
 from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
-from skerry.node.ports import LogSource
+from skerry.node.on_demand import SshOnDemand
+from skerry.node.orders import Orders
+from skerry.node.ports import LogSource, OutOfService
 from skerry.node.safekeeping import Safekeeping
 from skerry.node.secret_wiring import NodeSecrets
 from skerry.node.shared_on_demand import SharedOnDemand
@@ -79,9 +83,6 @@ if TYPE_CHECKING:
     from skerry.wire.rounds import SyncLogPage, SyncRound
     from skerry.wire.stick import ReceiptTaken
     from skerry.wire.storage import StorageReport
-
-LAST_WORDS = 1.5
-"""Seconds for the hub to hear that the workloads have ended, and what they published last."""
 
 
 class Endpoints:
@@ -138,6 +139,7 @@ class Node:
         keys: KeyRotation,
         carrying: Callable[[], Carrying],
         shared: SharedOnDemand,
+        ssh_trust: SshOnDemand,
         secrets: NodeSecrets,
         host: Host,
         safekeeping: Safekeeping,
@@ -162,14 +164,14 @@ class Node:
         self.limits = limits
         self.keys = keys
         self._carrying = carrying
-        self.shared = shared
-        self.secrets = secrets
+        self.shared, self.ssh_trust, self.secrets = shared, ssh_trust, secrets
         self.safekeeping = safekeeping
         self.audit = audit
-        self.stopped = asyncio.Event()
-        self._desk = workload_desk
+        self.departure = Departure(
+            settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files
+        )  # fmt: skip
+        self._desk, self.records = workload_desk, records
         self.apps = self._apps()
-        self.records = records
         self._host, self._isolation = host, isolation
         self._started_at = host.clock.wall_ns()
 
@@ -188,6 +190,23 @@ class Node:
         await self.named.restore()
         await self.shared.restore()
         await self.secrets.values.restore()
+
+    def follow_hub(self, tasks: Tasks, *, retiring: bool) -> None:
+        """Syncs with the hub and does what it orders, for as long as the tasks run; `retiring`: ends what runs instead."""
+        if retiring:
+            _ = tasks.start(self.departure.retire(), name="end of what runs")
+            return
+        if self.sync.connection is not None:
+            self.sync.connection.link.out_of_service = self._out_of_service
+        orders = Orders(self.store.state, self.departure, self.audit, self._host)
+        tasks.forever(orders.run(tasks), name="orders of the hub")
+        tasks.forever(self.sync.run(), name="sync")
+
+    async def _out_of_service(self, error: OutOfService) -> bool:
+        if not await self.departure.told_to_retire(error):
+            return False
+        await self.departure.retire()
+        return True
 
     async def status(self) -> NodeStatus:
         from skerry.node.health.checks import problems  # noqa: PLC0415 - only when somebody asks
@@ -288,7 +307,7 @@ class Node:
                 async with asyncio.timeout(LAST_WORDS):
                     await self.supervisor.all_reported()
                     await self.sync.settled()
-        self.stopped.set()
+        self.departure.stopped.set()
 
     async def _facts(self, *, deep: bool) -> Facts:
         from skerry.node.health.facts import Facts  # noqa: PLC0415 - as above

@@ -46,7 +46,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
     """Every setting of the node, its own and the documented ones."""
-    return (*_own(home, root=root, host=host), *_local_access(), *documented("node"))
+    return (*_own(home, root=root, host=host), *_access(), *documented("node"))
 
 
 def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
@@ -111,8 +111,16 @@ def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
     )  # fmt: skip
 
 
-def _local_access() -> tuple[Setting, ...]:
+def _access() -> tuple[Setting, ...]:
     return (
+        Setting("access.ssh_directory", "path", Path("/etc/ssh"),
+                "Directory of sshd's configuration, where «skerry node ssh-setup» writes what makes it trust the hub."),
+        Setting("access.forward", "words", [],
+                "Other ports of 127.0.0.1 that people may reach through the hub (skerry port-forward), «[8080, 9000]».",
+                check=_ports_fault),
+        Setting("access.priority", "word", "high",
+                "Class of tunnels on a limited link; all but «high» are refused while only high priority goes.",
+                words=("high", "medium", "low")),
         *(
             Setting(f"access.local.{role}", "words", [],
                     f"Users of this device, and «group:NAME», who have the role {role} at the admin socket besides root and the "
@@ -291,6 +299,15 @@ def _users_fault(value: object) -> str | None:
     if found is None or not 100 <= int(found[1]) <= int(found[2]):
         return f"«{value}» is not a range of user numbers above 99: write for example 64000-64999"
     return None
+
+
+def _ports_fault(value: object) -> str | None:
+    wrong = [port for port in msgspec.convert(value, list[str]) if not _is_port(port)]
+    return f"«{wrong[0]}» is not a port from 1 to 65535" if wrong else None
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535
 
 
 def _level_fault(value: object) -> str | None:

@@ -16,7 +16,15 @@ from skerry.kit.errors import Busy, InvalidInput, SkerryError, Transient
 from skerry.node.sync.live_link import Evicted
 from skerry.testing.fake_hub import NODE_ID, FakeHub, FakeLive
 from skerry.wire.codec import compress, decode, decompress, encode
-from skerry.wire.link import OTHER_AGENT, RUN_HEADER, from_text, to_text
+from skerry.wire.link import (
+    OTHER_AGENT,
+    RUN_HEADER,
+    Bytes,
+    from_frame,
+    from_text,
+    to_frame,
+    to_text,
+)
 from skerry.wire.people import Problem
 from skerry.wire.sync import Hello, Pull, PushUnit
 
@@ -76,6 +84,8 @@ def _link_of(hub: FakeHub) -> Callable[[web.Request], Awaitable[web.StreamRespon
             async for frame in opened:
                 if frame.type is WSMsgType.TEXT:
                     await link.send(from_text(frame.data))
+                elif frame.type is WSMsgType.BINARY:
+                    await link.send(from_frame(frame.data))
         except Transient:
             pass  # cut by the test while the node was speaking
         finally:
@@ -90,7 +100,11 @@ async def _speak(link: FakeLive, opened: web.WebSocketResponse) -> None:
     code: int = WSCloseCode.OK
     try:
         while True:
-            await opened.send_str(to_text(await link.receive()))
+            message = await link.receive()
+            if isinstance(message, Bytes):
+                await opened.send_bytes(to_frame(message))
+            else:
+                await opened.send_str(to_text(message))
     except Evicted:
         code = OTHER_AGENT
     except (Transient, ConnectionError):

@@ -8,7 +8,6 @@ labels that occurred are written to DIR/labels.json at the end.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import random
@@ -16,8 +15,9 @@ import sys
 
 from skerry.kit.clock import SystemClock
 from skerry.node.__main__ import settings_from
-from skerry.node.agent import run
+from skerry.node.handing_over import Handed
 from skerry.node.host import Host
+from skerry.node.process import live
 from skerry.testing.faulty_disk import FaultyDisk, KillingDisk
 
 
@@ -27,8 +27,9 @@ def main() -> None:
     settings, _ = settings_from(words)
     logging.basicConfig(level="INFO", stream=sys.stderr)
     disk = FaultyDisk() if label == "-" else KillingDisk(label, int(nth))
-    asyncio.run(run(settings, Host(SystemClock(), disk, random.Random(1))))
+    code = live(Handed(settings), Host(SystemClock(), disk, random.Random(1)))
     (settings.data_dir / "labels.json").write_text(json.dumps(disk.labels))
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from skerry.core.credentials import random_secret, secret_hash
 from skerry.hub.access_settings import TlsSection
 from skerry.hub.server import serve
 from skerry.hub.settings import (
+    AccessSection,
     EncryptionSection,
     HubSettings,
     NodesSection,
@@ -187,6 +188,7 @@ async def running_hub(  # noqa: PLR0913 - what a hub is set up with
     database: str | None = None,
     storage: StorageSection | None = None,
     encryption: StorageEncryption | None = None,
+    access: AccessSection | None = None,
     method: Literal["certificate", "secret"] = "secret",
     clock: Clock | None = None,
     tls: TlsSection | None = None,
@@ -203,6 +205,7 @@ async def running_hub(  # noqa: PLR0913 - what a hub is set up with
         hosts=hosts,
         storage=storage or StorageSection(),
         encryption=EncryptionSection(encryption or StorageEncryption()),
+        access=access or AccessSection(),
         tls=tls or TlsSection(),
     )
     nodes_address: asyncio.Future[str] = asyncio.get_running_loop().create_future()

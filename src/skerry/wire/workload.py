@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from skerry.wire.inventory import Inventory
 from skerry.wire.models import ModelSpec
 from skerry.wire.secrets import SealedSecret, SecretUse
 
@@ -351,4 +352,5 @@ class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     python: str
     boot_id: str
     started_at: int
+    inventory: Inventory | None = None
     secrets_key: bytes = b""

@@ -57,6 +57,8 @@ async def test_every_request_that_is_not_read_is_entered_with_its_outcome(
 ) -> None:
     operator = await hub.access_token("op", "operator")
     for (method, path), who in ROUTES.items():
+        if method == "WS" and who in AUDITED:
+            continue  # it has no answer, and ends when it likes: test_tunnels looks at both entries
         entries()
         headers, name, role = (hub.person, "admin", "admin")
         if who == "operator admin":

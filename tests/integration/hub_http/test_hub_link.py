@@ -11,7 +11,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from litestar.exceptions import WebSocketDisconnect
 from tests.http_client import Client
 
 from skerry.hub.link import Links
@@ -292,9 +291,9 @@ class ScriptedSocket:
         await self.free.wait()
         self.sent.append(from_text(text))
 
-    async def receive_text(self) -> str:
+    async def receive(self) -> dict[str, object]:
         await self.over.wait()
-        raise WebSocketDisconnect(detail="over")
+        return {"type": "websocket.disconnect", "code": 1000}
 
 
 async def test_news_from_any_thread_are_told_once_while_the_line_is_busy() -> None:

@@ -10,6 +10,7 @@ from skerry.hub.api.auditing import note
 from skerry.hub.api.auth import CONFIGURE, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.trust.api_tokens import ApiTokens
+from skerry.hub.trust.ssh_authority import SshAuthority
 from skerry.wire.access import AccessTokenReply, AccessTokenRequest, AccessTokenView
 
 _TOKENS = "/api/v1/access/tokens"
@@ -34,10 +35,15 @@ async def list_access_tokens(api_tokens: NamedDependency[ApiTokens]) -> list[Acc
 
 @delete(f"{_TOKENS}/{{name:str}}", status_code=200, opt=CONFIGURE)
 async def revoke_access_token(
-    name: FromPath[str], api_tokens: NamedDependency[ApiTokens]
+    request: AuthenticatedRequest,
+    name: FromPath[str],
+    api_tokens: NamedDependency[ApiTokens],
+    ssh_authority: NamedDependency[SshAuthority],
 ) -> AccessTokenView:
-    """Takes an API token back: it is refused from the next request on."""
-    return await api_tokens.revoke(name)
+    """Takes an API token back: it is refused from the next request on, and so are its SSH certificates."""
+    revoked = await api_tokens.revoke(name)
+    _ = await ssh_authority.revoke_all_of(name, request.user.id)
+    return revoked
 
 
 def access_routes() -> Router:

@@ -136,6 +136,13 @@ class Auditing:
         )
         await self._add_if_possible(deed)
 
+    async def ended(self, connection: Connection, status: int, words: str) -> None:
+        """Enters the outcome of a WebSocket, which has no answer."""
+        asked = connection.scope["state"].pop(_KEY, None)
+        if asked is not None:
+            asked.detail = words
+            await self.answered(asked, status)
+
     async def signed_in(self, connection: Connection, who: str, where: str = "a browser") -> None:
         """A session begins. Raises when it cannot be entered: then it must not."""
         await self._audit.add(Deed(who, "", "sign_in", origin=origin(connection), detail=where))

@@ -9,7 +9,7 @@ role): browsers attach it by themselves, so it must never change anything. Every
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -30,12 +30,15 @@ from skerry.hub.trust.api_tokens import ADMINISTRATOR, ApiTokens, Holder
 from skerry.hub.trust.sessions import Sessions
 from skerry.kit.errors import SkerryError
 from skerry.kit.own_hosts import is_own_host
+from skerry.wire.devices import WipeOrder
 
 Needed = Literal["anyone", "node", "renewal"] | Permission
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 ANYONE: dict[str, Needed] = {"permission": "anyone"}
 NODE: dict[str, Needed] = {"permission": "node"}
+NODE_OR_RETIRED: dict[str, Needed | bool] = {**NODE, "tells_retired": True}
+"""A node; one that is out of service is told what to do."""
 RENEWAL: dict[str, Needed] = {"permission": "renewal"}
 """A node whose certificate may have ended a while ago."""
 READ: dict[str, Needed] = {"permission": "read"}
@@ -62,6 +65,14 @@ class NotAllowed(SkerryError):
 
 class Misdirected(SkerryError):
     """The request is for a host that this hub is not."""
+
+
+class OutOfService(SkerryError):
+    """A device that was decommissioned says hello: it gets the order to erase itself, and nothing else."""
+
+    def __init__(self, order: WipeOrder) -> None:
+        super().__init__(f"cannot serve device «{order.name}»: it was decommissioned")
+        self.order = order
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,7 @@ class Authenticator:
     Without `nodes` nobody is known by a node's secret.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - everybody who may come
         self,
         fleet: str,
         admin_token: str,
@@ -103,7 +114,9 @@ class Authenticator:
         api_tokens: ApiTokens,
         sessions: Sessions,
         hosts: Collection[str],
+        order_for: Callable[[str], Awaitable[WipeOrder | None]],
     ) -> None:
+        self._order_for = order_for
         self._hosts = hosts
         self._fleet = fleet
         self._admin_token = admin_token.encode()
@@ -134,6 +147,8 @@ class Authenticator:
             return
         principal = await self._principal(connection)
         connection.scope["user"] = principal
+        if principal.kind == "nobody" and handler.opt.get("tells_retired"):
+            await self._tell_retired(connection)
         if needed is None:
             raise NotAllowed("cannot use this route: it declares no permission")
         wanted = "node" if needed in {"node", "renewal"} else "person"
@@ -166,6 +181,12 @@ class Authenticator:
             return self._nobody()
         node_id = self._nodes.authenticate(bearer) or await self._nodes.recall(bearer)
         return self._nobody() if node_id is None else Principal("node", node_id, self._fleet)
+
+    async def _tell_retired(self, connection: Connection) -> None:
+        scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
+        order = await self._order_for(bearer) if scheme.lower() == "bearer" else None
+        if order is not None:
+            raise OutOfService(order)
 
     def _check_host(self, connection: Connection) -> None:
         """Whoever shows no token may be a page in a browser, so the name in its address counts."""

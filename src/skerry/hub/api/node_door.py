@@ -6,26 +6,40 @@ decided whether that is still a node's key, and whether the certificate's time i
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from litestar.handlers import BaseRouteHandler
 
-from skerry.hub.api.auth import Connection, Needed, NotAllowed, NotAuthenticated, Principal
+from skerry.hub.api.auth import (
+    Connection,
+    Needed,
+    NotAllowed,
+    NotAuthenticated,
+    OutOfService,
+    Principal,
+)
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.http_protocol import PEER
 from skerry.hub.trust.certificates import Peer
 from skerry.hub.trust.roots import RENEWABLE
 from skerry.kit.clock import Clock, iso
+from skerry.wire.devices import WipeOrder
+
+OrderFor = Callable[[str, str], Awaitable[WipeOrder | None]]
+"""What a device that is out of service is told, by its id and the hash of its key."""
 
 
 class NodeDoor:
     """The guard of every route for nodes, where they have certificates."""
 
-    def __init__(self, fleet: str, nodes: Nodes, clock: Clock) -> None:
+    def __init__(self, fleet: str, nodes: Nodes, clock: Clock, order_for: OrderFor) -> None:
+        self._order_for = order_for
         self._fleet = fleet
         self._nodes = nodes
         self._clock = clock
 
     async def permit(self, connection: Connection, handler: BaseRouteHandler) -> None:
-        """Sets the connection's user. Raises NotAuthenticated or NotAllowed."""
+        """Sets the connection's user. Raises NotAuthenticated or NotAllowed, OutOfService."""
         needed: Needed | None = handler.opt.get("permission")
         connection.scope["user"] = nobody = Principal("nobody", "", self._fleet)
         if needed == "anyone":
@@ -43,6 +57,10 @@ class NodeDoor:
                 "the hub does not believe this node's key: it was deleted, revoked or enrolled with another one. Enrol "
                 "it with a new token"
             )
+        if fault and peer is not None and handler.opt.get("tells_retired"):
+            order = await self._order_for(peer.id, peer.key_hash)
+            if order is not None:
+                raise OutOfService(order)
         if fault or peer is None:
             connection.scope["user"] = Principal("nobody", nobody.id, self._fleet, fault=fault)
             raise NotAuthenticated(f"cannot use this route: {fault}.")

@@ -12,11 +12,20 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, SkipValidation
 
-from skerry.hub.api.auth import ANYONE, NODE, AuthenticatedRequest, Connection, Principal
+from skerry.hub.api.auth import (
+    ANYONE,
+    NODE,
+    NODE_OR_RETIRED,
+    AuthenticatedRequest,
+    Connection,
+    Principal,
+)
 from skerry.hub.api.blobs import download_blob
 from skerry.hub.api.bodies import WireBody
+from skerry.hub.api.devices import take_erasure
 from skerry.hub.api.files import file_state, held_files, offer_file, send_file
 from skerry.hub.api.node_logs import push_audit
+from skerry.hub.api.ssh import tell_ssh_trust
 from skerry.hub.changes import Changes
 from skerry.hub.enrolling import Enrolling
 from skerry.hub.fleet.agents import Agent
@@ -77,7 +86,7 @@ async def enrol(
     return msgspec.structs.replace(enrolled, hubs=await peers.addresses())
 
 
-@post("/sync/v1/hello", dto=WireBody[Hello], return_dto=None, status_code=200, opt=NODE)
+@post("/sync/v1/hello", dto=WireBody[Hello], return_dto=None, status_code=200, opt=NODE_OR_RETIRED)
 async def hello(  # noqa: PLR0913 - all that takes part
     *,
     request: AuthenticatedRequest,
@@ -230,6 +239,7 @@ def node_routes() -> Router:
         "/",
         route_handlers=[
             enrol,
+            take_erasure,
             hello,
             push,
             pull,
@@ -239,6 +249,7 @@ def node_routes() -> Router:
             wanted_rows,
             named_models,
             push_audit,
+            tell_ssh_trust,
             link,
             download_blob,
             offer_file,

@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException, InternalServerException, Validati
 from litestar.routes import HTTPRoute
 from litestar.types import ExceptionHandler
 
-from skerry.hub.api.auth import Misdirected, NotAllowed, NotAuthenticated
+from skerry.hub.api.auth import Misdirected, NotAllowed, NotAuthenticated, OutOfService
 from skerry.kit.errors import (
     Busy,
     InvalidInput,
@@ -22,6 +22,7 @@ from skerry.kit.errors import (
     Transient,
 )
 from skerry.wire.codec import MAX_BODY
+from skerry.wire.devices import Retired
 from skerry.wire.people import Problem
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,13 @@ def answer_surprise(request: AnyRequest, error: Exception) -> Response[Problem]:
     )
 
 
+def answer_retired(_: AnyRequest, error: OutOfService) -> Response[Retired]:
+    """Answers the hello of a device that is out of service."""
+    return Response(Retired(str(error), error.order), status_code=410)
+
+
 HANDLERS: dict[int | type[Exception], ExceptionHandler[Any]] = {
+    OutOfService: answer_retired,
     SkerryError: answer_error,
     HTTPException: answer_http_error,
     Exception: answer_surprise,

@@ -9,7 +9,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from skerry.hub.api.auth import Door
+from skerry.hub.api.auth import Door, Principal
 from skerry.hub.http_protocol import CUT
 from skerry.hub.trust.standing import Standing
 
@@ -25,9 +25,11 @@ class StandingRequests(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         async def judge() -> None:
-            asked = cast(
-                "Scope", {**scope}
-            )  # the request goes on under its own principal meanwhile
+            user: Principal | None = scope.get("user")
+            if user is None or user.kind == "nobody":
+                return  # not let in yet, or open to anyone
+            # A copy: the request goes on under its own principal meanwhile.
+            asked = cast("Scope", {**scope})
             await self._door.permit(ASGIConnection(asked), scope["route_handler"])
 
         with self._standing.watch(judge, scope["state"][CUT]):

@@ -20,6 +20,7 @@ from skerry.hub.fleet.safe import Safe
 from skerry.hub.fleet.sealing import Sealing
 from skerry.hub.store import changes, rows
 from skerry.hub.store.bodies import LABELS, STATE, WORKLOAD, Bodies
+from skerry.hub.store.device_tables import device
 from skerry.hub.store.tables import FLEET, node, state, workload
 from skerry.kit.clock import Clock
 from skerry.kit.hlc import HybridClock
@@ -88,11 +89,17 @@ class Assignments:
             },
         )
 
+    def clear_node(self, connection: Connection, node_id: str) -> None:
+        """Takes everything from a node that is on its way out."""
+        self._write(connection, {}, read_assignments(connection, node_id=node_id).keys())
+
     def place_node(self, connection: Connection, target: Node) -> frozenset[str]:
         """Gives a new or relabelled node what is now meant for it; returns its id if it has news.
 
         What waits for its wave there goes on waiting.
         """
+        if is_leaving(connection, target.id):
+            return frozenset()
         desired = read_workloads(connection)
         wanted = places((item.spec for item in desired.values()), [target])
         held = read_assignments(connection, node_id=target.id)
@@ -248,13 +255,22 @@ def _values(assignment: Assignment) -> list[tuple[str, str]]:
 
 
 def read_nodes(connection: Connection) -> list[Node]:
-    """Every node of the fleet, as placement sees it."""
-    query = select(node.c.id, node.c.name, node.c.labels).where(node.c.fleet_id == FLEET)
+    """Every node of the fleet that may have workloads, as placement sees it: not one that is on its way out."""
+    leaving = select(device.c.id).where(device.c.fleet_id == FLEET, device.c.decision != "")
+    query = select(node.c.id, node.c.name, node.c.labels).where(
+        node.c.fleet_id == FLEET, node.c.id.not_in(leaving)
+    )
     bodies = Bodies.of(connection)
     return [
         Node(row.id, row.name, read_labels(bodies, row.id, row.labels))
         for row in connection.execute(query)
     ]
+
+
+def is_leaving(connection: Connection, node_id: str) -> bool:
+    """Whether somebody has decided to take this node out of service."""
+    query = select(device.c.id).where(device.c.id == node_id, device.c.decision != "")
+    return connection.execute(query).first() is not None
 
 
 def read_labels(bodies: Bodies, node_id: str, stored: str) -> dict[str, str]:

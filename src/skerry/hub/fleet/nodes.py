@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from skerry.core.credentials import secret_hash
@@ -27,16 +27,19 @@ from skerry.core.roles import Role
 from skerry.hub.fleet.agents import Agent, Agents
 from skerry.hub.fleet.assignments import Assignments, read_labels, read_nodes, read_workloads
 from skerry.hub.fleet.controller import Node
+from skerry.hub.fleet.device_history import note_change
 from skerry.hub.fleet.labels import check_labels, read_given, stored_given, stored_labels
 from skerry.hub.fleet.node_keys import Issue, Issued, NodeKeys
+from skerry.hub.fleet.removal import remove
+from skerry.hub.fleet.reservations import as_reserved
 from skerry.hub.fleet.sight import EVERYTHING, Sight, seen_by
 from skerry.hub.fleet.tokens import Device, redeem
 from skerry.hub.fleet.views import node_views
-from skerry.hub.store import changes, locks
+from skerry.hub.store import locks
 from skerry.hub.store.bodies import Bodies
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.notices import Deleted, Rekeyed, Revoked, tell
-from skerry.hub.store.tables import FLEET, lane, node, state
+from skerry.hub.store.notices import Rekeyed, Revoked, tell
+from skerry.hub.store.tables import FLEET, node
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError
 from skerry.kit.ids import uuid7
@@ -247,22 +250,23 @@ class Nodes:
         if not rows:
             return
         # Never backwards: it may have been heard of later by another process.
-        statement = update(node).where(
-            node.c.id == bindparam("node"), node.c.last_seen < bindparam("at")
-        )
-        statement = statement.values(last_seen=bindparam("at"))
+        its = (node.c.id == bindparam("node"), node.c.last_seen < bindparam("at"))
+        statement = update(node).where(*its).values(last_seen=bindparam("at"))
         try:
             await self._store.write(lambda connection: connection.execute(statement, rows))
         except SkerryError:
             self._unwritten |= written  # the next flush tries again
             raise
 
-    def learn(self, connection: Connection, node_id: str, info: NodeInfo) -> bool:
+    def learn(
+        self, connection: Connection, node_id: str, info: NodeInfo, before: NodeInfo | None
+    ) -> bool:
         """Takes version and labels from the node's own report; True when its assignments changed.
 
-        Its name does not change: it was given at enrolment. Raises InvalidInput for impossible labels.
+        What it says otherwise than `before` goes into the history of the device. Its name does not change: it was given at enrolment. Raises InvalidInput for impossible labels.
         """
         check_labels(info.labels)
+        note_change(connection, node_id, before, info, self._clock.wall_ns())
         held = connection.execute(
             select(node.c.name, node.c.labels, node.c.given_labels, node.c.version).where(
                 node.c.id == node_id
@@ -299,6 +303,7 @@ class Nodes:
                 node.c.secret_hash == request.secret_hash
             )
         ).one_or_none()
+        request = as_reserved(connection, request)
         node_id = held.id if held else request.former_id or uuid7(self._clock)
         name = held.name if held else request.name
         device = Device(node_id, name, request.hardware, was_named=held is not None)
@@ -388,11 +393,7 @@ def _revoke(connection: Connection, name: str, now: int) -> NodeRevoked:
 def _delete(connection: Connection, name: str) -> NodeDeleted:
     locks.of_fleet(connection)
     node_id = _id_of(connection, name, "delete")
-    connection.execute(delete(node).where(node.c.id == node_id))
-    connection.execute(delete(lane).where(lane.c.node_id == node_id))
-    connection.execute(delete(state).where(state.c.fleet_id == FLEET, state.c.scope == node_id))
-    changes.drop_scope(connection, node_id)
-    tell(connection, Deleted(node_id))
+    remove(connection, node_id)
     desired = read_workloads(connection)
     pinned = [each for each, item in desired.items() if item.spec.on.node == name]
     return NodeDeleted(node_id, name, pinned)

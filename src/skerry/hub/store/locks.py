@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select, text
 from skerry.hub.store.tables import FLEET, log
 
 _SCHEMA, _NODE, _PARTITIONS, _KEYS, _AUDIT = 18_600, 18_601, 18_602, 18_603, 18_604
+_SSH = 18_610
 
 
 _OF_FLEET = select(log.c.seq).where(log.c.fleet_id == FLEET).with_for_update()
@@ -39,6 +40,11 @@ def of_fleet(connection: Connection) -> None:
 def of_audit(connection: Connection) -> None:
     """Held while entries are put at the end of the audit log."""
     _advisory(connection, _AUDIT, "")
+
+
+def of_ssh(connection: Connection) -> None:
+    """Held while an SSH certificate gets its number."""
+    _advisory(connection, _SSH, "")
 
 
 def of_keys(connection: Connection) -> None:

@@ -20,6 +20,7 @@ from skerry.core.entities import ENTITIES, node_may_write
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.kit.one_line import one_line
 from skerry.wire.codec import decode
+from skerry.wire.devices import Outcome
 from skerry.wire.records import (
     INT64,
     MAX_META_KEYS,
@@ -48,9 +49,10 @@ _CHAIN = re.compile(r"[0-9a-f]{16}")
 _OPENING = {"put": b"{", "patch": b"[", "delete": b"{"}
 """The first byte of the body of each kind of edit."""
 
-_BODIES: dict[str, type[WorkloadStatus] | type[NodeInfo]] = {
+_BODIES: dict[str, type[WorkloadStatus] | type[NodeInfo] | type[Outcome]] = {
     "status": WorkloadStatus,
     "node": NodeInfo,
+    "outcome": Outcome,
 }
 
 _Int64 = Annotated[int, Meta(ge=-INT64, le=INT64 - 1)]

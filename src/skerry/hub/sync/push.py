@@ -60,8 +60,10 @@ class RecordSink(Protocol):
 class Roster(Protocol):
     """Takes what a node says about itself (`fleet.nodes.Nodes`)."""
 
-    def learn(self, connection: Connection, node_id: str, info: NodeInfo) -> bool:
-        """Returns True when the node has news to pull because of it."""
+    def learn(
+        self, connection: Connection, node_id: str, info: NodeInfo, before: NodeInfo | None
+    ) -> bool:
+        """Returns True when the node has news to pull because of it; `before` is what it said last."""
         ...
 
 
@@ -216,7 +218,9 @@ class Receiver:
         news = False
         for row in numbered.values():
             if row.entity == "node" and not row.deleted:
-                news = self._roster.learn(connection, arrival.node_id, info_of(row))
+                before = held.get((row.entity, row.id))
+                told = None if before is None or before.deleted else info_of(before)
+                news = self._roster.learn(connection, arrival.node_id, info_of(row), told)
         return [{**merged.rows, **numbered}[key] for key in keys], news
 
 

@@ -109,6 +109,7 @@ class Authority:
         if late and not force:
             raise Refused(left_behind(late))
         self._kept = await asyncio.to_thread(self._keeper.promoted, self._kept)
+        await self._store.write(roots.announce)  # hubs that share the directory issue under it, too
         await self.look()
         self.changed.ring()
 

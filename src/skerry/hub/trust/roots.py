@@ -120,6 +120,11 @@ def retire(connection: Connection, current: int, now: int) -> list[int]:
     return gone
 
 
+def announce(connection: Connection) -> None:
+    """Has the other hub processes look at roots and files."""
+    tell(connection, Trust())
+
+
 def add(connection: Connection, pem: str, now: int) -> Root:
     """A further root that is believed from now on."""
     roots = read(connection)

@@ -56,6 +56,7 @@ class NodeStore:
         self._incarnation = ""
         self.state_changed = Bell()
         self.assignments_changed = Bell()
+        self.orders_changed = Bell()
         self.log = SyncLog(writer, clock)
         self.audit = AuditLog(writer, clock)
 
@@ -229,8 +230,11 @@ class NodeStore:
             db.execute(SQL["set_fact"], ("cursor", cursor))
             return changed
 
-        if "assignment" in await self._writer.run(work, label="state.pull"):
+        changed = await self._writer.run(work, label="state.pull")
+        if "assignment" in changed:
             self.assignments_changed.ring()
+        if "command" in changed:
+            self.orders_changed.ring()
 
     async def digest(self) -> str:
         """Digest over the set that the hub gave us, to be compared with the hub's own."""

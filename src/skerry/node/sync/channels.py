@@ -1,6 +1,6 @@
-"""Channels that the hub opens on the live link: log tails now.
+"""Channels that the hub opens on the live link: log tails, and what other rooms of the node serve by their kind.
 
-Each spends credit, so that one slow reader at the hub never fills the link for the others.
+Each direction spends credit, so that one slow reader at either end never fills the link for the others.
 """
 
 from __future__ import annotations
@@ -8,19 +8,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Protocol
 
-from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
+from skerry.kit.credit import Credit as Allowance
+from skerry.kit.credit import Inbox
 from skerry.kit.errors import InvalidInput, SkerryError, Transient
 from skerry.kit.tasks import Guard, Tasks
-from skerry.node.ports import LogSource
-from skerry.wire.link import WINDOW, Close, Credit, Data, Message, Open, Opened
+from skerry.node.ports import ChannelService, LogSource
+from skerry.wire.link import (
+    LARGEST,
+    WINDOW,
+    Bytes,
+    Close,
+    Credit,
+    Data,
+    End,
+    Message,
+    Open,
+    Opened,
+)
 from skerry.wire.logs import read_log_query
 
 _PIECE = 8192
 """Characters of one Data message: at most 32 KiB, an eighth of the window, whatever the text."""
+
+MOST_CHANNELS = 64
+"""At a time: as many as a hub asks for."""
 
 MOST_HISTORY = 32 * 1024 * 1024
 """So many bytes of a log, and no more, are sent to who does not follow it: a link may be slow and paid for."""
@@ -29,6 +44,9 @@ _TOO_LONG = (
     "Ask for a shorter time with --since and --until, or for a --level."
 )
 
+Services = Mapping[str, Callable[[], ChannelService]]
+"""By the kind of their channels; each is made, and loaded, with the first channel that asks for it."""
+
 
 class Sender(Protocol):
     """The live link's sending side; raises Transient once the link is gone."""
@@ -36,88 +54,147 @@ class Sender(Protocol):
     async def send(self, message: Message) -> None: ...
 
 
-class _Credit:
-    """Bytes that the receiver of one channel is still willing to take."""
+class Channel:
+    """One channel as the service sees it. Implements `ports.ServedChannel`."""
 
-    def __init__(self) -> None:
-        self._left = WINDOW
-        self._bell = Bell()
+    def __init__(self, opened: Open, sender: Sender) -> None:
+        self.arguments: Mapping[str, str] = opened.arguments
+        self.credit = Allowance(WINDOW)
+        self.inbox: Inbox[Bytes] = Inbox(WINDOW)
+        self._number = opened.channel
+        self._sender = sender
 
-    def grant(self, size: int) -> None:
-        self._left += size
-        self._bell.ring()
+    async def accept(self) -> None:
+        await self._sender.send(Opened(self._number))
 
-    async def spend(self, size: int) -> None:
-        """Waits until `size` bytes may be sent."""
-        while self._left < size:
-            await self._bell.after(self._bell.count)
-        self._left -= size
+    async def send_text(self, text: str) -> int:
+        """Sends text in pieces; returns its bytes."""
+        sent = 0
+        for piece in _pieces(text):
+            size = len(piece.encode())
+            await self.credit.spend(size)
+            await self._sender.send(Data(self._number, piece))
+            sent += size
+        return sent
+
+    async def send(self, data: bytes, stream: int = 0) -> None:
+        for start in range(0, len(data), LARGEST):
+            piece = data[start : start + LARGEST]
+            await self.credit.spend(len(piece))
+            await self._sender.send(Bytes(self._number, piece, stream))
+            # A fast link never makes this task wait, and then nobody else would have a turn.
+            await asyncio.sleep(0)
+
+    async def end(self) -> None:
+        await self._sender.send(End(self._number))
+
+    async def receive(self) -> tuple[bytes, int] | None:
+        taken = await self.inbox.take()
+        if taken is None:
+            return None
+        message, size = taken
+        await self._sender.send(Credit(self._number, size))
+        return message.data, message.stream
 
 
 class Channels:
     """The channels of one live connection; they end with `tasks`."""
 
     def __init__(
-        self, sender: Sender, logs: LogSource, tasks: Tasks, clock: Clock, chance: random.Random
+        self,
+        sender: Sender,
+        logs: LogSource,
+        tasks: Tasks,
+        clock: Clock,
+        chance: random.Random,
+        services: Services,
     ) -> None:
         self._sender = sender
         self._logs = logs
+        self._services = services
         self._tasks = tasks
         self._clock = clock
         self._chance = chance
-        self._open: dict[int, tuple[asyncio.Task[None], _Credit]] = {}
+        self._open: dict[int, tuple[Channel, asyncio.Task[None]]] = {}
+        self._made: dict[str, ChannelService] = {}
 
-    def take(self, message: Open | Credit | Close) -> None:
+    def take(self, message: Open | Bytes | End | Credit | Close) -> None:
         """What the hub says about a channel. Word of one that has ended is late, not wrong."""
         if isinstance(message, Open):
-            credit = _Credit()
-            task = self._tasks.start(
-                self._serve(message, credit), name=f"channel {message.channel} ({message.kind})"
-            )
-            self._open[message.channel] = (task, credit)
-        elif message.channel in self._open:
-            task, credit = self._open[message.channel]
-            if isinstance(message, Credit):
-                credit.grant(message.size)
-            else:
-                task.cancel()
-                del self._open[message.channel]
+            self._begin(message)
+            return
+        if message.channel not in self._open:
+            return
+        channel, _ = self._open[message.channel]
+        match message:
+            case Credit():
+                channel.credit.grant(message.size)
+            case Bytes():
+                if not channel.inbox.put(message, len(message.data)):
+                    self._lose(message.channel, "the hub sent more than its credit")
+            case End():
+                channel.inbox.end()
+            case Close():
+                self._lose(message.channel)
 
-    async def _serve(self, message: Open, credit: _Credit) -> None:
+    def _begin(self, message: Open) -> None:
+        name = f"channel {message.channel} ({message.kind})"
+        if message.channel in self._open or len(self._open) >= MOST_CHANNELS:
+            words = f"cannot open the channel: {len(self._open)} are open to this node"
+            _ = self._tasks.start(self._close(message.channel, words), name=name)
+            return
+        channel = Channel(message, self._sender)
+        task = self._tasks.start(self._serve(message, channel), name=name)
+        self._open[message.channel] = (channel, task)
+
+    def _lose(self, number: int, words: str = "") -> None:
+        self._open.pop(number)[1].cancel()
+        if words:
+            _ = self._tasks.start(self._close(number, words), name=f"end of channel {number}")
+
+    async def _serve(self, message: Open, channel: Channel) -> None:
         words = "cannot serve the channel: the node failed. Its log says why."
 
         async def serve() -> None:
             nonlocal words
-            words = await self._send_lines(message, credit)
+            words = await self._serve_kind(message, channel)
 
         await Guard(f"channel «{message.kind}»", self._clock, self._chance).run(serve)
         self._open.pop(message.channel, None)
-        with contextlib.suppress(Transient):
-            await self._sender.send(Close(message.channel, words))
+        await self._close(message.channel, words)
 
-    async def _send_lines(self, message: Open, credit: _Credit) -> str:
-        """Sends a log's lines; returns why it ended, or nothing when all went well."""
-        sent = 0
+    async def _close(self, number: int, words: str) -> None:
+        with contextlib.suppress(Transient):
+            await self._sender.send(Close(number, words))
+
+    async def _serve_kind(self, message: Open, channel: Channel) -> str:
+        """Serves until it ends; returns why it ended, or nothing when all went well."""
         try:
-            lines = self._lines(message)
-            await self._sender.send(Opened(message.channel))
-            async for line in lines:
-                for piece in _pieces(f"{line}\n"):
-                    size = len(piece.encode())
-                    sent += size
-                    await credit.spend(size)
-                    await self._sender.send(Data(message.channel, piece))
-                if sent > MOST_HISTORY and not read_log_query(message.arguments).follow:
-                    return _TOO_LONG
+            if message.kind == "logs":
+                return await self._send_lines(channel)
+            await self._service(message.kind)(channel)
         except SkerryError as error:
             return str(error)
         return ""
 
-    def _lines(self, message: Open) -> AsyncIterator[str]:
-        if message.kind != "logs":
-            raise InvalidInput(f"cannot open channel: this node knows no kind «{message.kind}»")
-        workload = message.arguments.get("workload", "")
-        return self._logs.read(workload, read_log_query(message.arguments))
+    def _service(self, kind: str) -> ChannelService:
+        if kind not in self._services:
+            raise InvalidInput(f"cannot open channel: this node knows no kind «{kind:.40}»")
+        if kind not in self._made:
+            self._made[kind] = self._services[kind]()
+        return self._made[kind]
+
+    async def _send_lines(self, channel: Channel) -> str:
+        """Sends a log's lines; returns why it ended, or nothing when all went well."""
+        sent = 0
+        query = read_log_query(channel.arguments)
+        lines: AsyncIterator[str] = self._logs.read(channel.arguments.get("workload", ""), query)
+        await channel.accept()
+        async for line in lines:
+            sent += await channel.send_text(f"{line}\n")
+            if sent > MOST_HISTORY and not query.follow:
+                return _TOO_LONG
+        return ""
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused, Transient
 from skerry.node.identity import Identity, read_identity, write_identity, write_name
 from skerry.node.node_settings import DIRECT, Proxies
+from skerry.node.retirement import CERTIFICATE_FILE, refuse_to_begin
 from skerry.node.sync.uplink import exchange, read_answer
 from skerry.wire.codec import encode
 from skerry.wire.sync import Enrol, Enrolled
@@ -34,6 +35,9 @@ Keep = Callable[[Enrolled], None]
 
 def check_unknown(data_dir: Path, *, again: bool) -> Identity | None:
     """What this node was before. Raises Refused when it is enrolled and nobody wants it `again`."""
+    over = refuse_to_begin(data_dir)
+    if over:
+        raise Refused(f"cannot enrol: {over}")
     known = read_identity(data_dir)
     if known is not None and not again:
         raise Refused(
@@ -85,6 +89,7 @@ async def enrol(  # noqa: PLR0913 - to whom, as what, where, and by which way
         else:
             write_identity(data_dir, identity, proof, disk)
         disk.unlink("enrol.done", pending)
+        disk.unlink("enrol.done", data_dir / CERTIFICATE_FILE)
     except OSError as error:
         raise Refused(
             f"cannot enrol: cannot write to {data_dir}: {error.strerror}. "

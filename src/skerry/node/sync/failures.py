@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import errno
 import ssl
+from typing import TYPE_CHECKING
 
 import aiohttp
 
 from skerry.kit.errors import Busy, InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.one_line import one_line
-from skerry.node.ports import NotKnown
+from skerry.node.ports import NotKnown, OutOfService
 from skerry.wire.codec import decode
 from skerry.wire.people import Problem
 
-_BUSY = 429
+if TYPE_CHECKING:
+    from skerry.wire.devices import WipeOrder
+
+_BUSY, _GONE = 429, 410
 _UNAVAILABLE = frozenset({_BUSY, 502, 503, 504})
 """Answers that say nothing about the request: a hub that is starting or busy, or a gateway without one."""
 
@@ -89,6 +93,8 @@ def judge(answer: Answer, what: str, hub: str) -> SkerryError:
         why = f": {words}" if words else ""
         said = f"cannot {what}: hub {hub} answered {status}{why}"
         return Busy(said, _seconds(answer)) if status == _BUSY else Transient(said)
+    if status == _GONE and (order := _order_of(answer)) is not None:
+        return OutOfService(f"cannot {what}: {words}", order, hub)
     if status in {401, 403}:
         return NotKnown(
             f"cannot {what}: hub {hub} does not know this node or what it shows "
@@ -104,6 +110,15 @@ def _seconds(answer: Answer) -> int:
     """When to ask again; a gateway may say anything, a date too."""
     said = answer.retry_after
     return min(max(int(said), 1), _LATEST) if said.isdecimal() else 1
+
+
+def _order_of(answer: Answer) -> WipeOrder | None:
+    from skerry.wire.devices import Retired  # noqa: PLC0415 - once in a node's life
+
+    try:
+        return decode(answer.text, Retired, "an order").wipe
+    except InvalidInput:
+        return None
 
 
 def _words_of(answer: Answer) -> str:

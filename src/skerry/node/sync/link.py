@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from skerry.kit.backoff import Backoff
@@ -19,7 +20,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import Busy, InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.tasks import Tasks, supervised
-from skerry.node.ports import NotKnown
+from skerry.node.ports import NotKnown, OutOfService
 from skerry.node.sync.reachability import Reachability
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,8 @@ class Link:
         self._check = check
         self._checked = 0
         self.failures = 0
+        self.out_of_service: Callable[[OutOfService], Awaitable[bool]] = _unheard
+        """Told when the hub says so; whether that is the end."""
 
     async def once(self) -> None:
         """One outage or connection: returns when a hello has failed and it is time for the next."""
@@ -88,6 +91,8 @@ class Link:
                     await self._clock.sleep(when_asked(error, self._chance))
                     error = await self._greet(tasks)
             await self._talk.part()
+        if isinstance(error, OutOfService) and await self.out_of_service(error):
+            return
         self.failures += 1
         if self.failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th … time: no flood
             log.warning("%s", error)
@@ -120,6 +125,10 @@ class Link:
                 return UNREACHED.delay(self.failures, self._chance)
             case _:
                 return UNWANTED.delay(self.failures, self._chance)
+
+
+async def _unheard(_error: OutOfService) -> bool:
+    return False
 
 
 def when_asked(busy: Busy, chance: random.Random) -> float:

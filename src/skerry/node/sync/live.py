@@ -11,7 +11,16 @@ from aiohttp import WSMsgType
 from skerry.kit.errors import Transient
 from skerry.node.ports import Turns
 from skerry.node.sync.live_link import Evicted
-from skerry.wire.link import OTHER_AGENT, Data, Message, from_text, to_text
+from skerry.wire.link import (
+    OTHER_AGENT,
+    Bytes,
+    Data,
+    Message,
+    from_frame,
+    from_text,
+    to_frame,
+    to_text,
+)
 
 FRAME = 50
 """Bytes of a frame besides its text: its head and that of its packet."""
@@ -23,7 +32,7 @@ class WebSocketLive:
     """One open WebSocket: `receive` has one caller, `send` any number.
 
     After `ping_every` seconds of silence the hub is pinged; after `silence` seconds it counts as gone. Log lines, for
-    which somebody waits, take `turns`; the rest is short, and only counted.
+    which somebody waits, take `turns`, and so do tunnels in their own class; the rest is short, and only counted.
     """
 
     def __init__(
@@ -41,22 +50,25 @@ class WebSocketLive:
 
     async def send(self, message: Message) -> None:
         """Returns when the message is on its way. Raises Transient when the link is gone."""
-        text = to_text(message)
+        is_binary = isinstance(message, Bytes)
+        frame = to_frame(message) if isinstance(message, Bytes) else to_text(message).encode()
         if self._turns is None:
-            await self._send(text)
+            await self._send(frame, is_binary=is_binary)
             return
-        size = FRAME + len(text.encode())
-        if isinstance(message, Data):
-            async with self._turns.turn("high", size) as turn:
-                await self._send(text)
+        size = FRAME + len(frame)
+        if isinstance(message, Data | Bytes):
+            priority = self._turns.of_lane("tunnels") if is_binary else "high"
+            async with self._turns.turn(priority, size) as turn:
+                await self._send(frame, is_binary=is_binary)
                 turn.note(size)
         else:
             self._turns.note(size)
-            await self._send(text)
+            await self._send(frame, is_binary=is_binary)
 
-    async def _send(self, text: str) -> None:
+    async def _send(self, frame: bytes, *, is_binary: bool) -> None:
+        kind = WSMsgType.BINARY if is_binary else WSMsgType.TEXT
         try:
-            await self._socket.send_str(text)
+            await self._socket.send_frame(frame, kind)
         except ConnectionError as error:
             raise Transient("cannot use the live link: it is closed") from error
 
@@ -80,7 +92,8 @@ class WebSocketLive:
                 raise self._ending()
             elif frame.type is not WSMsgType.PONG:
                 self._count(len(frame.data))
-                return from_text(frame.data)
+                is_binary = frame.type is WSMsgType.BINARY
+                return from_frame(frame.data) if is_binary else from_text(frame.data)
 
     def _count(self, size: int) -> None:
         if self._turns is not None:

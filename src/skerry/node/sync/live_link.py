@@ -21,7 +21,7 @@ from skerry.node.sync.reachability import Reachability
 from skerry.wire.link import Data, Message, News, Opened
 
 if TYPE_CHECKING:
-    from skerry.node.sync.channels import Channels
+    from skerry.node.sync.channels import Channels, Services
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Bells(msgspec.Struct, frozen=True):
 
 
 class LiveLink:
-    """Keeps one WebSocket to the hub. `run` is the random id of this agent process."""
+    """Keeps one WebSocket to the hub. `run` is the random id of this agent process, `services` what it does besides logs."""
 
     def __init__(  # noqa: PLR0913 - everything that a link serves
         self,
@@ -82,8 +82,10 @@ class LiveLink:
         bells: Bells,
         *,
         run: str,
+        services: Services,
     ) -> None:
         self._source = source
+        self._services = services
         self._run = run
         self._logs = logs
         self._reachability = reachability
@@ -146,4 +148,6 @@ class LiveLink:
     def _channels(self, socket: LiveSocket, tasks: Tasks) -> Channels:
         from skerry.node.sync.channels import Channels  # noqa: PLC0415 - most logs are never read
 
-        return Channels(socket, self._logs, tasks, self._clock, self._chance)
+        return Channels(
+            socket, self._logs, tasks, self._clock, self._chance, services=self._services
+        )

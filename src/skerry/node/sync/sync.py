@@ -35,6 +35,7 @@ from skerry.wire.local import EntityStatus, LaneCounters, LaneStatus, PullCounte
 from skerry.wire.sync import RECORD_LANES, Lane, LanePoint
 
 if TYPE_CHECKING:
+    from skerry.node.sync.channels import Services
     from skerry.node.sync.turns import LinkTurns
 
 LINGER: dict[Lane, float] = {
@@ -96,11 +97,12 @@ def connect(  # noqa: PLR0913 - both ends, time, and how often
     counts: Mapping[Lane, LaneCounters] | None = None,
     tell: Tell = untold,
     trust: FleetTrust | None = None,
+    services: Services | None = None,
 ) -> Connection:
     """Puts the parts together; nothing runs before `Sync.run`.
 
     `most` is the size of a unit before compression. `counts` are those of `hub`; `tell` hears of what is parked, `trust`
-    of the hub's time and roots.
+    of the hub's time and roots. `services` are those of channels, by their kind.
     """
     check = Bell()
     agent = Agent(random_token(), platform.node())
@@ -119,7 +121,9 @@ def connect(  # noqa: PLR0913 - both ends, time, and how often
     pull = PullLoop(hub, store, clock, chance, check, pace=pace, tell=tell)
     session = Session(hub, store, pushes, pull, clock, check, agent=agent, trust=trust)
     bells = Bells(check, pull.news, session.row_news)
-    live = LiveLink(hub, logs, reachability, clock, chance, bells, run=agent.run)
+    live = LiveLink(
+        hub, logs, reachability, clock, chance, bells, run=agent.run, services=services or {}
+    )
     link = Link(session, live, reachability, clock, chance, check)
     return Connection(link, session, pull, pushes, check)
 

@@ -18,6 +18,9 @@ from skerry.node.sync.metering import Month
 from skerry.wire.local import NetworkStatus
 from skerry.wire.shared import Priority
 
+TUNNELS = "tunnels"
+"""What `of_lane` calls the bytes of channels."""
+
 LOOK_EVERY = 30.0
 """Seconds until somebody who may not go looks whether that has changed: another month, another link."""
 
@@ -36,8 +39,14 @@ class LinkTurns:
     """Implements `node.ports.Turns`. `held` says why only high priority goes, or nothing; `month` counts."""
 
     def __init__(
-        self, rate: int | None, held: Callable[[], str], month: Month, clock: Clock
+        self,
+        rate: int | None,
+        held: Callable[[], str],
+        month: Month,
+        clock: Clock,
+        of_tunnels: Priority = "high",
     ) -> None:
+        self._of_tunnels = of_tunnels
         self.piece = piece(rate)
         self._held = held
         self._month = month
@@ -48,8 +57,8 @@ class LinkTurns:
         self._number = 0
 
     def of_lane(self, lane: str) -> Priority:
-        """The class of a lane's units."""
-        return priority_of(lane)
+        """The class of a lane's units, or of the bytes of tunnels."""
+        return self._of_tunnels if lane == TUNNELS else priority_of(lane)
 
     @contextlib.asynccontextmanager
     async def turn(self, priority: Priority, size: int) -> AsyncIterator[Turn]:

@@ -72,6 +72,11 @@ def is_over(leaf: Read, now: int) -> bool:
     return now >= leaf.not_after + RENEWABLE
 
 
+def first_end(chain: Sequence[bytes]) -> int:
+    """When the first certificate of a chain ends, that `why_not` has nothing against."""
+    return min(read_certificate(der).not_after for der in chain)
+
+
 def why_not(chain: Sequence[bytes], floor_ns: int) -> str:
     """Why a hub's chain is not to be believed that OpenSSL has verified but for the time; empty: it is."""
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from skerry.kit.clock import Clock
+from skerry.kit.clock import Clock, iso
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.node.trust.certificate import floor
 from skerry.node.trust.der import Read, certificates_in, read_certificate
@@ -63,8 +63,16 @@ class Credentials:
         return max(self._clock.wall_ns(), self.floor())
 
     def heard(self, hub_time: int, bundle: TrustBundle | None) -> None:
-        """A hub that has proved itself says what time it is, and which roots to believe from now on."""
-        self._heard, self._heard_at = hub_time, self._clock.monotonic_ns()
+        """A hub that has proved itself says what time it is, and which roots to believe from now on.
+
+        Not what no hub can say: a time after the end of its own certificate would lock it out for good.
+        """
+        if hub_time < self.context.until:
+            self._heard, self._heard_at = hub_time, self._clock.monotonic_ns()
+        else:
+            log.warning(
+                "the hub says that it is %s, which is after its certificate's end", iso(hub_time)
+            )
         if bundle is None:
             return
         try:
@@ -96,6 +104,11 @@ class Credentials:
         leaf = _leaf(renewed.certificate)
         if leaf is None:
             raise InvalidInput("cannot use the hub's answer to a renewal: it has no certificate")
+        if leaf.not_before >= self.context.until > 0:
+            raise InvalidInput(
+                f"cannot use the certificate that the hub gave: it begins at {iso(leaf.not_before)}, after the end of the hub's "
+                "own. Is the hub's clock right?"
+            )
         own = joined(self._own, renewed.certificate)
         HubContext.of(roots_text(self.bundle), own, floor=self.floor)  # it fits the key
         self._files.keep_own(own)

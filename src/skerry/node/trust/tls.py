@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from skerry.kit.errors import InvalidInput, Refused
-from skerry.node.trust.certificate import why_not
+from skerry.node.trust.certificate import first_end, why_not
 
 NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, which Python's ssl does not name."""
@@ -29,13 +29,16 @@ class _Connection(ssl.SSLObject):
     def do_handshake(self) -> None:
         super().do_handshake()
         context = cast("_Verifying", self.context)
-        cause = why_not(verified_chain(self), context.floor())
+        chain = verified_chain(self)
+        cause = why_not(chain, context.floor())
         if cause:
             raise ssl.SSLCertVerificationError(1, cause)
+        context.met(first_end(chain))
 
 
 class _Verifying(ssl.SSLContext):
     floor: Callable[[], int]
+    met: Callable[[int], None]
 
 
 class HubContext(ssl.SSLContext):
@@ -43,6 +46,9 @@ class HubContext(ssl.SSLContext):
 
     `floor` is a time that has surely passed, in ns since 1970. Without roots nobody is believed.
     """
+
+    until: int = 0
+    """When the chain ends that was believed last; 0: none was yet. No hub's time can be later than this."""
 
     _now: _Verifying
     _floor: Callable[[], int]
@@ -67,7 +73,7 @@ class HubContext(ssl.SSLContext):
         context.verify_flags |= NO_CHECK_TIME
         context.set_alpn_protocols(["http/1.1"])
         context.sslobject_class = _Connection
-        context.floor = self._floor
+        context.floor, context.met = self._floor, self._met
         try:
             if roots:
                 context.load_verify_locations(cadata=roots)
@@ -76,6 +82,9 @@ class HubContext(ssl.SSLContext):
         if own:
             _load(context, own)
         self._now = context
+
+    def _met(self, until: int) -> None:
+        self.until = until
 
     def wrap_bio(
         self,

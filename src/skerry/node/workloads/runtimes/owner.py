@@ -33,6 +33,12 @@ def owner_mark(data_dir: Path, disk: Disk, chance: random.Random) -> str:
     return owner.mark
 
 
+def known_mark(data_dir: Path) -> str:
+    """The mark of the node in `data_dir`; empty: it has none."""
+    known = _read(data_dir / FILE)
+    return "" if known is None else known.mark
+
+
 def _read(path: Path) -> _Owner | None:
     if not path.exists():
         return None

@@ -1,0 +1,128 @@
+"""The person's end of a tunnel through the hub: a WebSocket, and bytes between it and two streams."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Protocol
+from urllib.parse import quote
+
+import aiohttp
+
+from skerry.cli.http import AWAY, HERE, Unreachable, hub_session, is_here
+from skerry.cli.session import Session
+from skerry.kit.errors import Refused, Transient
+from skerry.wire.link import (
+    LARGEST,
+    Bytes,
+    Close,
+    End,
+    TunnelMessage,
+    refusal,
+    to_frame,
+    to_text,
+    tunnel_message,
+)
+
+_FIRST_ANSWER = 10.0
+"""Seconds in which a node says whether it serves the tunnel; the hub itself waits less."""
+
+_NO_RIGHT = (
+    "cannot open a tunnel: the hub refuses it. The token must be good, and may «execute»: ask for one with role operator "
+    "or admin."
+)
+
+
+class Source(Protocol):
+    """Where bytes come from: nothing at the end."""
+
+    async def read(self, size: int) -> bytes: ...
+
+
+class Sink(Protocol):
+    """Where bytes go."""
+
+    def write(self, data: bytes) -> None: ...
+
+    async def drain(self) -> None: ...
+
+
+@contextlib.asynccontextmanager
+async def open_tunnel(
+    session: Session, node: str, port: int
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """An open tunnel. Raises Unreachable, and Refused in the node's words or the hub's."""
+    hub = session.target.hub
+    what = f"the hub at {hub}"
+    patience = HERE if is_here(hub) else AWAY
+    path = f"/api/v1/nodes/{quote(node, safe='')}/tunnel/{port}"
+    async with hub_session(hub, session.target.token_file, session.target.ca_file) as client:
+        try:
+            async with asyncio.timeout(patience.connect + patience.answer):
+                socket = await client.ws_connect(path, max_msg_size=2 * LARGEST)
+        except aiohttp.WSServerHandshakeError as error:
+            raise Refused(_NO_RIGHT) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unreachable(what, str(error), "Name another with --hub.") from error
+        async with socket:
+            async with asyncio.timeout(_FIRST_ANSWER):
+                refused = refusal(await _heard(socket))
+            if refused is not None:
+                raise refused
+            yield socket
+
+
+async def carry(
+    socket: aiohttp.ClientWebSocketResponse, source: Source, sink: Sink, end: EndOf
+) -> None:
+    """Bytes both ways until the tunnel ends. Raises Refused and Transient when that was early.
+
+    `end` is called when the node sends no more. When `source` ends the node is told, and what it still sends arrives.
+    """
+    up = asyncio.ensure_future(_up(socket, source))
+    down = asyncio.ensure_future(_down(socket, sink, end))
+    try:
+        await asyncio.wait([up, down], return_when=asyncio.FIRST_EXCEPTION)
+        if up.done() and up.exception() is not None:
+            up.result()
+        down.result()
+    finally:
+        for way in (up, down):
+            way.cancel()
+        await asyncio.wait([up, down])
+
+
+class EndOf(Protocol):
+    """What is to be done when the node sends no more."""
+
+    def __call__(self) -> None: ...
+
+
+async def _up(socket: aiohttp.ClientWebSocketResponse, source: Source) -> None:
+    with contextlib.suppress(ConnectionError):  # `_down` says why the tunnel has ended
+        while data := await source.read(LARGEST):
+            await socket.send_bytes(to_frame(Bytes(0, data)))
+        await socket.send_str(to_text(End(0)))
+
+
+async def _down(socket: aiohttp.ClientWebSocketResponse, sink: Sink, end: EndOf) -> None:
+    while True:
+        match await _heard(socket):
+            case Bytes(data=data):
+                sink.write(data)
+                await sink.drain()
+            case End():
+                end()
+            case Close(_, words):
+                if words:
+                    raise Refused(words)
+                return
+            case _:
+                raise Transient("the tunnel was cut: the hub, or the way to it, is gone")
+
+
+async def _heard(socket: aiohttp.ClientWebSocketResponse) -> TunnelMessage | None:
+    frame = await socket.receive()
+    said = frame.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}
+    return tunnel_message(frame.data if said else None)

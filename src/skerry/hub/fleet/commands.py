@@ -1,0 +1,192 @@
+"""Orders to nodes: written for people in `command`, for the node as a row that it pulls; its answer is a row that it pushes.
+
+An order is given once while it stands, begun by its node before it expires or never, and told to have ended as the
+node said. What cannot be repeated is not begun twice: see `node.commands`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Row, select, update
+
+from skerry.hub.store import changes, rows
+from skerry.hub.store.bodies import STATE, Bodies
+from skerry.hub.store.device_tables import command
+from skerry.hub.store.tables import FLEET, state
+from skerry.kit.clock import NS, Clock
+from skerry.kit.hlc import HybridClock
+from skerry.kit.ids import uuid7
+from skerry.wire.codec import decode, encode
+from skerry.wire.devices import ENDED, Action, Command, CommandState, CommandView, Outcome
+from skerry.wire.sync import StateRow
+
+COMMAND, OUTCOME = "command", "outcome"
+_OPEN = ("queued", "started")
+_ORIGIN = "hub"
+
+LATE = 300.0
+"""Seconds after its expiry for which the answer to an order is waited for: the node may be telling it."""
+
+SHOWN = 20
+"""Orders of one device that people are shown, the newest first."""
+
+_NEVER_BEGUN = "the device was not heard of in time: nothing was done"
+
+
+class _Key(NamedTuple):
+    node_id: str
+    command: str
+
+
+class Commands:
+    """Writes orders, within the caller's transaction, which holds the fleet's lock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._hlc = HybridClock(clock)
+
+    def issue(
+        self, connection: Connection, node_id: str, action: Action, issuer: str, ttl: float
+    ) -> CommandView:
+        """The order of this kind that stands, or a new one that may be begun for `ttl` seconds."""
+        standing = [
+            one
+            for one in read_commands(connection, node_id, self._clock.wall_ns())
+            if one.action == action and one.state in _OPEN
+        ]
+        if standing:
+            return standing[0]
+        now = self._clock.wall_ns()
+        given = Command(uuid7(self._clock), action, now, now + int(ttl * NS), issuer)
+        self._write(connection, [(node_id, given.id, given)])
+        connection.execute(
+            command.insert(),
+            {
+                **msgspec.structs.asdict(given),
+                "fleet_id": FLEET,
+                "node_id": node_id,
+                "state": "queued",
+                "updated_at": now,
+                "message": "",
+            },
+        )
+        return CommandView(
+            given.id, action, "queued", given.issued_at, given.expires_at, issuer, now
+        )
+
+    def settle(self, connection: Connection) -> None:
+        """Takes over what nodes have told, and takes orders that have ended away from them."""
+        now = self._clock.wall_ns()
+        its = command.c
+        found = connection.execute(
+            select(command).where(its.fleet_id == FLEET, its.state.in_(_OPEN))
+        ).all()
+        told = read_outcomes(connection, {row.node_id for row in found})
+        over = []
+        for row in found:
+            view = shown(row, told.get(_Key(row.node_id, row.id)), now)
+            if (view.state, view.message) == (row.state, row.message):
+                continue
+            changed = update(command).where(its.id == row.id)
+            connection.execute(
+                changed.values(state=view.state, message=view.message, updated_at=view.updated_at)
+            )
+            if view.state in ENDED:
+                over.append((row.node_id, row.id, None))
+        self._write(connection, over)
+
+    def drop(self, connection: Connection, node_id: str) -> None:
+        """The node takes no orders any more: those that stand are taken over as they are, or have failed."""
+        self.settle(connection)
+        open_ = update(command).where(command.c.node_id == node_id, command.c.state.in_(_OPEN))
+        now = self._clock.wall_ns()
+        connection.execute(
+            open_.values(state="failed", message="the device was decommissioned", updated_at=now)
+        )
+
+    def _write(
+        self, connection: Connection, orders: Sequence[tuple[str, str, Command | None]]
+    ) -> None:
+        """Puts orders (node, id) before their nodes, or takes them away."""
+        if not orders:
+            return
+        first = changes.allot(connection, len(orders))
+        hlc, at = self._hlc.tick(), self._clock.wall_ns()
+        scoped = [
+            rows.Scoped(
+                node_id,
+                StateRow(
+                    entity=COMMAND,
+                    id=order_id,
+                    rev=seq,
+                    hlc=hlc,
+                    origin=_ORIGIN,
+                    deleted=given is None,
+                    body=msgspec.Raw(b"{}" if given is None else encode(given)),
+                ),
+            )
+            for seq, (node_id, order_id, given) in enumerate(orders, first)
+        ]
+        rows.write(connection, scoped, at)
+        written = [
+            changes.Change(one.row.rev, one.scope, COMMAND, one.row.id, _ORIGIN) for one in scoped
+        ]
+        changes.append(connection, written, at)
+
+
+def any_open(connection: Connection) -> bool:
+    """Whether an order stands."""
+    query = select(command.c.id).where(command.c.fleet_id == FLEET, command.c.state.in_(_OPEN))
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def read_commands(connection: Connection, node_id: str, now: int) -> list[CommandView]:
+    """The newest orders of one device, the newest first, as of `now` (ns since 1970)."""
+    its = command.c
+    query = select(command).where(its.fleet_id == FLEET, its.node_id == node_id)
+    found = connection.execute(query.order_by(its.issued_at.desc()).limit(SHOWN)).all()
+    told = read_outcomes(connection, {node_id}) if any(row.state in _OPEN for row in found) else {}
+    return [shown(row, told.get(_Key(node_id, row.id)), now) for row in found]
+
+
+def read_outcomes(connection: Connection, nodes: Collection[str]) -> Mapping[_Key, Outcome]:
+    """What these nodes have told of their orders."""
+    its = state.c
+    query = select(its.scope, its.id, its.body).where(
+        its.fleet_id == FLEET,
+        its.scope.in_(nodes),
+        its.entity == OUTCOME,
+        its.deleted.is_(False),
+    )
+    bodies = Bodies.of(connection)
+    return {
+        _Key(row.scope, row.id): decode(
+            bodies.open(STATE, row.body, row.scope, OUTCOME, row.id), Outcome, "an outcome"
+        )
+        for row in connection.execute(query)
+    }
+
+
+def shown(row: Row[tuple[object, ...]], told: Outcome | None, now: int) -> CommandView:
+    """An order as of `now`: what its node told last, or that it was never heard."""
+    reached: CommandState = row.state
+    message, at, left = row.message, row.updated_at, {}
+    if reached in _OPEN and told is not None:
+        reached, at, left = told.state, told.at, dict(told.left)
+        message = told.message or told.step
+    elif reached == "queued" and now > row.expires_at + int(LATE * NS):
+        reached, at, message = "expired", now, _NEVER_BEGUN
+    return CommandView(
+        row.id,
+        row.action,
+        reached,
+        row.issued_at,
+        row.expires_at,
+        row.issuer,
+        at,
+        message,
+        left,
+    )

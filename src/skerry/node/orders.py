@@ -1,0 +1,154 @@
+"""Orders of the hub's to this node: restart, and drain before it goes out of service. `core.order_steps` decides.
+
+An order is a row that the hub writes, what became of it a row that only this node writes; both live in the store, so
+an agent that starts anew knows what the one before it was at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Protocol
+
+from skerry.core.audit_entries import Deed
+from skerry.core.order_steps import DRAINING, RESTARTING, step_of
+from skerry.kit.clock import NS
+from skerry.kit.tasks import Guard, Tasks
+from skerry.node.host import Host
+from skerry.node.store.state import NodeStore
+from skerry.wire.codec import decode, encode
+from skerry.wire.devices import ENDED, Command, CommandState, Outcome
+
+log = logging.getLogger(__name__)
+
+COMMAND, OUTCOME = "command", "outcome"
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks at what the hub does not have yet."""
+
+TELL_EVERY = 5
+"""Looks between two words to the hub about it."""
+
+_EXPIRED = "it came too late: nothing was done"
+_UNKNOWN = "the agent that had begun it ended before it was done; it is not begun again"
+
+
+class Means(Protocol):
+    """What carrying out orders takes (`services.Node`)."""
+
+    async def end_workloads(self) -> None:
+        """Nothing is wanted from now on; returns when nothing runs and the hub is being told."""
+        ...
+
+    async def unsent(self) -> Mapping[str, int]:
+        """What the hub does not have yet, by lane, but for what this node states about itself."""
+        ...
+
+    def restart(self) -> None:
+        """Has the agent end and start anew."""
+        ...
+
+    def ahead(self) -> float:
+        """Seconds by which the clock here is ahead of the hub's, as far as is known."""
+        ...
+
+
+class Audit(Protocol):
+    """Enters what is done (`audit.desk.AuditDesk`)."""
+
+    async def begun(self, deed: Deed) -> int:
+        """Raises Transient: then it must not be done."""
+        ...
+
+
+class Orders:
+    """Carries out one order after the other for as long as the agent lives."""
+
+    def __init__(self, store: NodeStore, means: Means, audit: Audit, host: Host) -> None:
+        self._store = store
+        self._means = means
+        self._audit = audit
+        self._clock = host.clock
+        self._guard = Guard("orders of the hub", host.clock, host.chance)
+        self._doing: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self, tasks: Tasks) -> None:
+        """Takes up what the store has, then whatever comes."""
+        seen = self._store.orders_changed.count - 1
+        while True:
+            seen = await self._store.orders_changed.after(seen)
+            while not await self._guard.run(partial(self._look, tasks)):
+                pass
+
+    async def _look(self, tasks: Tasks) -> None:
+        told = {
+            row.id: decode(row.body, Outcome, "an outcome")
+            for row in await self._store.rows(OUTCOME)
+        }
+        orders = [decode(row.body, Command, "an order") for row in await self._store.rows(COMMAND)]
+        for order in orders:
+            if order.id not in self._doing:
+                await self._take(order, told.get(order.id), tasks)
+        for done in told.keys() - {order.id for order in orders}:
+            if done not in self._doing:
+                await self._store.remove(OUTCOME, done)
+
+    async def _take(self, order: Command, told: Outcome | None, tasks: Tasks) -> None:
+        match step_of(order, told, self._clock.wall_ns() - int(self._means.ahead() * NS)):
+            case "begin":
+                log.info("the hub orders: %s (%s)", order.action, order.issuer)
+                deed = Deed("hub", "", f"order_{order.action}", order.id, detail=order.issuer)
+                await self._audit.begun(deed)
+                await self._tell(order, "started", step=DRAINING)
+                work = self._restart if order.action == "restart" else self._drain
+                name = f"order: {order.action}"
+                self._doing[order.id] = tasks.start(self._do(order, work), name=name)
+            case "expire":
+                await self._tell(order, "expired", _EXPIRED)
+            case "finish":
+                await self._tell(order, "done")
+            case "give up":
+                await self._tell(order, "unknown", _UNKNOWN)
+            case "nothing":
+                pass
+
+    async def _do(self, order: Command, work: Callable[[Command], Awaitable[None]]) -> None:
+        try:
+            await work(order)
+        finally:
+            del self._doing[order.id]
+            self._store.orders_changed.ring()
+
+    async def _restart(self, order: Command) -> None:
+        await self._means.end_workloads()
+        await self._tell(order, "started", step=RESTARTING)
+        self._means.restart()
+        await asyncio.Event().wait()  # the agent ends, and this with it
+
+    async def _drain(self, order: Command) -> None:
+        await self._means.end_workloads()
+        looks = 0
+        before: dict[str, int] = {}
+        while left := dict(await self._means.unsent()):
+            if left != before and looks % TELL_EVERY == 0:
+                await self._tell(order, "started", step=DRAINING, left=left)
+                before = left
+            looks += 1
+            await self._clock.sleep(LOOK_EVERY)
+        await self._tell(order, "done", "the hub has everything")
+
+    async def _tell(
+        self,
+        order: Command,
+        state: CommandState,
+        message: str = "",
+        *,
+        step: str = "",
+        left: dict[str, int] | None = None,
+    ) -> None:
+        outcome = Outcome(order.id, state, self._clock.wall_ns(), message, step, left or {})
+        await self._store.put(OUTCOME, order.id, encode(outcome), durable=True)
+        if state in ENDED:
+            log.info("the hub's order to %s: %s", order.action, state)

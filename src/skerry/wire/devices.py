@@ -1,0 +1,196 @@
+"""Devices as `/api/devices` shows them, and what hub and node say to each other about orders and about the end.
+
+A device is a node from the moment that somebody means to have it, until after its end. Reference: docs/operate/devices.md.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from skerry.wire.inventory import Inventory, InventoryChange
+
+DeviceState = Literal[
+    "registered",      # known by name, with a token of its own; nobody has come with it yet
+    "authenticated",   # enrolled
+    "configured",      # has told about itself
+    "deployed",        # has everything that is meant for it
+    "active",          # and all of it runs
+    "draining",        # gets no more work, ends what runs, sends what it has: on its way out
+    "decommissioned",  # its credential is refused for ever
+]  # fmt: skip
+DEVICE_STATES: tuple[DeviceState, ...] = (
+    "registered", "authenticated", "configured", "deployed", "active", "draining", "decommissioned",
+)  # fmt: skip
+
+Action = Literal["restart", "decommission"]
+CommandState = Literal["queued", "started", "done", "failed", "expired", "unknown"]
+ENDED: frozenset[CommandState] = frozenset({"done", "failed", "expired", "unknown"})
+
+
+class Command(msgspec.Struct, frozen=True):
+    """An order to one node. Times are nanoseconds since 1970, of the hub's clock; after `expires_at` it is not begun."""
+
+    id: str
+    action: Action
+    issued_at: int
+    expires_at: int
+    issuer: str
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of an order, by the node. «started» is durable there before anything is done.
+
+    `step` is how far it has got, `left` what the hub does not have yet, by lane.
+    """
+
+    command: str
+    state: CommandState
+    at: int
+    message: str = ""
+    step: str = ""
+    left: dict[str, int] = {}
+
+
+class WipeOrder(msgspec.Struct, frozen=True):
+    """The hub's answer to the hello of a device that was decommissioned: erase everything, and say so.
+
+    `receipt` authenticates the certificate of erasure.
+    """
+
+    node_id: str
+    name: str
+    hub_id: str
+    receipt: str
+    decided_at: int
+    reason: str = ""
+
+    def __repr__(self) -> str:
+        return f"WipeOrder({self.node_id})"
+
+
+class Retired(msgspec.Struct, frozen=True):
+    """A Problem (status 410) with the order."""
+
+    error: str
+    wipe: WipeOrder
+
+
+class Erasure(msgspec.Struct, frozen=True):
+    """What a device says that it has erased. Sizes are in bytes, times nanoseconds since 1970 of its own clock.
+
+    `keys` are the files with keys and credentials that went first. `sealed`: what lay there was encrypted with them.
+    `left` is what it could not or must not erase, for people.
+    """
+
+    node_id: str
+    name: str
+    hub_id: str
+    begun_at: int
+    ended_at: int
+    keys: list[str]
+    sealed: bool
+    files: int
+    bytes: int
+    places: list[str]
+    left: list[str]
+    version: str
+
+
+class ErasureReport(msgspec.Struct, frozen=True):
+    """The statement as it was signed (JSON of an `Erasure`), with its HMAC-SHA256 by the order's receipt, in hex."""
+
+    node_id: str
+    statement: str
+    mac: str
+
+
+class ErasureTaken(msgspec.Struct, frozen=True):
+    """The hub keeps the certificate."""
+
+    sha256: str
+
+
+class ErasureView(msgspec.Struct, frozen=True):
+    """A certificate of erasure that the hub keeps; `sha256` is of `statement`, the text that `mac` signs."""
+
+    received_at: int
+    sha256: str
+    statement: str
+    mac: str
+    erased: Erasure
+
+
+class CommandView(msgspec.Struct, frozen=True):
+    """An order as people see it."""
+
+    id: str
+    action: Action
+    state: CommandState
+    issued_at: int
+    expires_at: int
+    issuer: str
+    updated_at: int
+    message: str = ""
+    left: dict[str, int] = {}
+
+
+class DeviceView(msgspec.Struct, frozen=True):
+    """A device. Times are nanoseconds since 1970, 0: never; `age` is seconds since it was last heard of.
+
+    `state` is of what it told last; `online` says whether that is the present. `reason`, `decided_at` and
+    `decided_by` are of the decision to take it out of service.
+    """
+
+    id: str
+    name: str
+    state: DeviceState
+    ip_address: str
+    ssh_user: str
+    labels: dict[str, str]
+    online: bool
+    last_seen: int
+    age: float | None
+    version: str
+    registered_at: int
+    enrolled_at: int
+    workloads: int
+    running: int
+    decided_at: int = 0
+    decided_by: str = ""
+    reason: str = ""
+    ended_at: int = 0
+    erased: bool = False
+    machine: str = ""
+    python: str = ""
+    inventory: Inventory | None = None
+
+
+class DevicePage(msgspec.Struct, frozen=True):
+    """Some of the devices that were asked for; `total` is how many there are."""
+
+    devices: list[DeviceView]
+    total: int
+
+
+class DeviceDetail(DeviceView, frozen=True):
+    """One device with the newest of its orders, what has changed about it and, after its end, the certificate of erasure."""
+
+    commands: list[CommandView] = []
+    history: list[InventoryChange] = []
+    erasure: ErasureView | None = None
+
+
+class Provisioned(msgspec.Struct, frozen=True):
+    """A device that may enrol at `address` with `token` until `expires_at`; empty when it has enrolled already.
+
+    The token is shown this once; asking again makes another one, and the one before is void.
+    """
+
+    id: str
+    name: str
+    state: DeviceState
+    token: str = ""
+    expires_at: int = 0
+    address: str = ""

@@ -1,0 +1,336 @@
+"""Developers on a node by SSH: Debian's sshd, the hub's certificates, the node's outbound link."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from tests.installation import Installation, Node, installation
+from tests.namespace import HERE, THERE, namespace, reachable_from_there
+from tests.shell import Ended, Shell
+from tests.sshd_rig import Sshd, configure, sessions, set_up, sshd
+
+from skerry.hub.trust.ssh_signing import host_certificate, read_public_key, user_certificate
+from skerry.testing.waiting import eventually
+
+
+@dataclass
+class Site:
+    """A hub, a node with its sshd, and a person."""
+
+    installation: Installation
+    node: Node
+    sshd: Sshd
+    shell: Shell
+
+    async def ssh(self, *command: str, token: Path | None = None) -> Ended:
+        words = ["--token-file", str(token)] if token else []
+        return await self.shell.run("ssh", self.node.name, *words, "--", *command)
+
+    async def token(self, name: str, role: str) -> Path:
+        made = await self.shell.run("access", "token", "create", name, "--role", role)
+        path = self.shell.home / f"{name}.token"
+        path.write_text(made.out)
+        return path
+
+    async def kept(self, name: str, *words: str, node: str = "") -> Path:
+        """A certificate kept as files, for the sshd itself."""
+        out = self.shell.home / name
+        direct = f"127.0.0.1:{self.sshd.port}"
+        done = await self.shell.run(
+            "ssh-cert", node or self.node.name, "--out", str(out), "--direct", direct, *words
+        )
+        assert done.code == 0, done.err
+        return out
+
+    def client(self, directory: Path, *command: str, name: str = "") -> Ended:
+        """OpenSSH's client with kept files."""
+        words = ["ssh", "-F", str(directory / "config"), name or self.node.name, *command]
+        done = subprocess.run(
+            words, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=60
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def lets_in(self, directory: Path, name: str = "") -> bool:
+        return self.client(directory, "echo", "in", name=name).out == "in\n"
+
+
+@pytest.fixture
+async def site(tidy_dir: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    home = tidy_dir / "home"
+    home.mkdir()
+    monkeypatch.setenv("TMPDIR", str(home))  # a killed command leaves its directory there
+    async with installation(tidy_dir) as found, sshd(tidy_dir) as server:
+        node = found.node()
+        await node.enrol(found.hub)
+        configure(node, server)
+        await node.start()
+        await node.ready()
+        shell = Shell(found, home)
+        await set_up(shell, node)
+        yield Site(found, node, server, shell)
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_person_logs_in_through_the_link(site: Site) -> None:
+    done = await site.ssh(
+        "echo", "hello", "$USER", ";", "cat", "/proc/sys/kernel/ostype", ";", "exit", "7"
+    )
+    assert (done.code, done.out) == (7, "hello root\nLinux\n"), done.err
+    log = site.sshd.log.read_text()
+    assert "ID admin 1 (serial 1)" in log
+    listed = await site.shell.run("access", "ssh", "list", "-o", "json")
+    assert [(each["serial"], each["who"]) for each in listed.json] == [(1, "admin")]  # type: ignore[attr-defined]
+    big = await site.ssh("head", "-c", "3000000", "/dev/zero")
+    assert len(big.out) == 3_000_000
+
+
+async def test_who_has_no_right_gets_no_certificate(site: Site) -> None:
+    done = await site.ssh("true", token=await site.token("eve", "monitor"))
+    assert done.code == 1
+    assert "it needs permission execute" in done.err
+    done = await site.shell.run("ssh", "nobody", "--", "true")
+    assert "there is no node «nobody»" in done.err
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_limited_role_gets_what_shows_things_and_nothing_else(site: Site) -> None:
+    token = await site.token("oscar", "operator")
+    shown = await site.ssh("status", token=token)
+    assert shown.code == 0, shown.err
+    assert "online" in shown.out
+    for tried in (
+        "cat /etc/passwd",
+        "status; id",
+        "status $(id)",
+        "logs w --data-dir /",
+        "sh",
+        "node stop",
+    ):
+        refused = await site.ssh(tried, token=token)
+        assert (refused.code, refused.out) == (2, ""), refused
+        assert "your role may only look" in refused.err or "cannot run «logs»" in refused.err
+    kept = await site.kept("oscar-files", "--token-file", str(token))
+    sftp = subprocess.run(
+        ["sftp", "-b", "-", "-F", kept / "config", site.node.name],
+        input=b"ls /\n", capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert sftp.returncode != 0
+    assert b"etc" not in sftp.stdout
+    forward = site.client(kept, "-W", "127.0.0.1:22")
+    assert "administratively prohibited" in forward.err or forward.code != 0
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_revoked_certificate_is_out_and_others_stay_in(site: Site) -> None:
+    revoked, other = await site.kept("revoked"), await site.kept("other")
+    assert site.lets_in(revoked)
+    done = await site.shell.run("access", "ssh", "revoke", "1")
+    assert done.code == 0, done.err
+    await eventually(lambda: not site.lets_in(revoked), "sshd has the list")
+    assert "revoked" in site.sshd.log.read_text()
+    assert site.lets_in(other)
+    token = await site.token("ann", "admin")
+    hers = await site.kept("hers", "--token-file", str(token))
+    assert site.lets_in(hers)
+    assert (await site.shell.run("access", "token", "revoke", "ann")).code == 0
+    await eventually(lambda: not site.lets_in(hers), "her certificate went with her token")
+    assert site.lets_in(other)
+
+
+@pytest.mark.guarantee("G9")
+async def test_expired_foreign_and_misdirected_certificates_are_out(site: Site) -> None:
+    kept = await site.kept("kept", "--ttl", "3s")
+    node_id = (kept / "known_hosts").read_text().split()[1]
+    await eventually(lambda: not site.lets_in(kept), "it has expired")
+    assert "Certificate invalid: expired" in site.sshd.log.read_text()
+    good = await site.kept("good")
+    key = read_public_key(_public_line(good / "id"))
+    authority = _authority(site)
+    now = time.time_ns()
+    own = {
+        "serial": 9,
+        "key_id": "x",
+        "now": now,
+        "until": now + 60 * 10**9,
+        "command": "",
+        "source": "",
+    }
+
+    def put(by: Ed25519PrivateKey, node: str) -> None:
+        line = user_certificate(by, key, node_id=node, **own)  # type: ignore[arg-type]
+        (good / "id-cert.pub").write_text(line + "\n")
+
+    put(authority, node_id)
+    assert site.lets_in(good)
+    put(Ed25519PrivateKey.generate(), node_id)
+    assert not site.lets_in(good)
+    put(authority, "01234567-89ab-7cde-8f01-23456789abcd")
+    assert not site.lets_in(good)
+    assert "does not contain an authorized principal" in site.sshd.log.read_text()
+
+
+def _public_line(path: Path) -> str:
+    done = subprocess.run(
+        ["ssh-keygen", "-y", "-f", path], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def _authority(site: Site) -> Ed25519PrivateKey:
+    path = site.installation.hub.directory / "trust" / "ssh_user_ca"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    key = load_ssh_private_key(path.read_bytes(), None)
+    assert isinstance(key, Ed25519PrivateKey)
+    return key
+
+
+async def test_a_certificate_may_be_bound_to_an_address(site: Site) -> None:
+    here = await site.kept("here", "--source", "127.0.0.0/8")
+    assert site.lets_in(here)
+    elsewhere = await site.kept("elsewhere", "--source", "10.0.0.0/8")
+    assert not site.lets_in(elsewhere)
+
+
+@pytest.mark.guarantee("G9")
+async def test_an_impostor_is_known_by_its_lack_of_a_certificate(
+    site: Site, tmp_path: Path
+) -> None:
+    node_id = ((await site.kept("kept")) / "known_hosts").read_text().split()[1]
+    async with sshd(tmp_path) as impostor:
+        direct = f"127.0.0.1:{impostor.port}"
+        done = await site.shell.run("ssh", site.node.name, "--direct", direct, "--", "true")
+        assert done.code == 255
+        assert "no matching host key type" in done.err
+        key = read_public_key((impostor.directory / "ssh_host_ed25519_key.pub").read_text().strip())
+        now = time.time_ns()
+        foreign = host_certificate(
+            Ed25519PrivateKey.generate(), key, node_id=node_id, now=now, until=now + 60 * 10**9
+        )
+        (impostor.directory / "cert.pub").write_text(foreign + "\n")
+        drop_in = impostor.directory / "sshd_config.d" / "1.conf"
+        drop_in.write_text(f"HostCertificate {impostor.directory / 'cert.pub'}\n")
+        await impostor.end()
+        (impostor.directory / "sshd.pid").unlink(missing_ok=True)
+        await impostor.start()
+        done = await site.shell.run("ssh", site.node.name, "--direct", direct, "--", "true")
+        assert done.code == 255
+        assert "Host key verification failed" in done.err
+    real = f"127.0.0.1:{site.sshd.port}"
+    done = await site.shell.run("ssh", site.node.name, "--direct", real, "--", "echo", "in")
+    assert done.out == "in\n"
+
+
+@pytest.mark.guarantee("G1")
+async def test_on_site_a_kept_certificate_works_without_hub_and_agent(site: Site) -> None:
+    kept = await site.kept("kept")
+    await site.installation.hub.kill()
+    await site.node.kill()
+    assert site.lets_in(kept)
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_device_whose_ports_are_closed_is_reached_by_its_own_link(tidy_dir: Path) -> None:
+    home = tidy_dir / "home"
+    home.mkdir()
+    async with (
+        namespace() as there,
+        installation(tidy_dir) as found,
+        reachable_from_there(found.hub.nodes_port) as port,
+        sshd(tidy_dir, there.prefix, "0.0.0.0") as server,  # noqa: S104 - it listens, and yet nobody gets through
+    ):
+        node = found.node(url=f"https://{HERE}:{port}")
+        await node.enrol(found.hub)
+        configure(node, server)
+        node.prefix = there.prefix
+        await node.start()
+        await node.ready()
+        shell = Shell(found, home)
+        await set_up(shell, node)
+        with pytest.raises((OSError, TimeoutError)):
+            await asyncio.wait_for(asyncio.open_connection(THERE, server.port), 2)
+        done = await shell.run("ssh", "n1", "--", "cat /proc/net/dev")
+        assert done.code == 0, done.err
+        assert "ski" in done.out
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_new_authority_takes_the_place_of_the_old_one(site: Site) -> None:
+    old = await site.kept("old")
+    assert site.lets_in(old)
+    hub = site.installation.hub
+    await hub.kill()
+    for kind in ("user", "host"):
+        (hub.directory / "trust" / f"ssh_{kind}_ca").unlink()
+    await hub.start()
+    await eventually(lambda: not site.lets_in(old), "sshd has heard of the new authority")
+    new = await site.kept("new")
+    await eventually(lambda: site.lets_in(new), "it opens, and the host certificate is its own")
+
+
+@pytest.mark.parametrize("whom", ["node", "hub", "person"])
+async def test_a_killed_end_leaves_no_session(site: Site, whom: str) -> None:
+    process = await site.shell.start("ssh", site.node.name, "--", "echo in; sleep 600")
+    assert process.stdout is not None
+    assert await asyncio.wait_for(process.stdout.readline(), 60) == b"in\n"
+    assert sessions(site.sshd.port)
+    if whom == "person":
+        process.kill()
+    else:
+        await (site.node.kill() if whom == "node" else site.installation.hub.kill())
+    async with asyncio.timeout(60):
+        assert await process.wait() == (-9 if whom == "person" else 255)
+    await eventually(lambda: not sessions(site.sshd.port), "sshd's session has ended")
+
+
+async def test_a_port_that_the_settings_allow_is_forwarded(site: Site) -> None:
+    refused = await site.shell.run("port-forward", "n1", "1")
+    assert refused.code == 1
+    assert "access: {forward: [1]}" in refused.err
+    process = await site.shell.start("port-forward", "n1", f"0:{site.sshd.port}")
+    assert process.stderr is not None
+    told = (await asyncio.wait_for(process.stderr.readline(), 60)).decode()
+    port = (
+        int(told.split(":")[1].split(" ")[0])
+        if told.startswith("127")
+        else int(told.split("127.0.0.1:")[1].split(" ")[0])
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    assert (await asyncio.wait_for(reader.readline(), 60)).startswith(b"SSH-2.0-OpenSSH")
+    writer.close()
+    process.kill()
+    await process.wait()
+
+
+async def test_the_set_up_is_shown_proved_and_taken_back(site: Site) -> None:
+    options = ["--data-dir", str(site.node.directory)]
+    drop_in = site.sshd.directory / "sshd_config.d" / "50-skerry.conf"
+    before = drop_in.read_text()
+    shown = await site.shell.run(
+        "node", "ssh-setup", "--user", "root", "--dry-run", "--keep-passwords", *options
+    )
+    assert "TrustedUserCAKeys" in shown.out
+    assert "PasswordAuthentication" not in shown.out
+    (site.sshd.directory / "sshd_config.d" / "60-broken.conf").write_text("NoSuchOption yes\n")
+    broken = await site.shell.run("node", "ssh-setup", "--user", "root", *options)
+    assert broken.code == 1
+    assert "sshd says" in broken.err
+    assert drop_in.read_text() == before
+    (site.sshd.directory / "sshd_config.d" / "60-broken.conf").unlink()
+    nobody = await site.shell.run("node", "ssh-setup", "--user", "no-such-account", *options)
+    assert "no account «no-such-account»" in nobody.err
+    kept = await site.kept("kept")
+    assert site.lets_in(kept)
+    undone = await site.shell.run("node", "ssh-setup", "--undo", *options)
+    assert undone.code == 0, undone.err
+    assert not drop_in.exists()
+    assert not (site.sshd.directory / "skerry").exists()
+    await eventually(lambda: not site.lets_in(kept), "sshd has forgotten the hub")

@@ -1,0 +1,85 @@
+"""A node's channels against a hub that does not keep to its credit, or asks for too many."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.sync_rig import Logs
+
+from skerry.kit.clock import SystemClock
+from skerry.kit.tasks import supervised
+from skerry.node.ports import ServedChannel
+from skerry.node.sync.channels import MOST_CHANNELS, Channels
+from skerry.wire.link import LARGEST, WINDOW, Bytes, Close, Credit, End, Message, Open, Opened
+
+
+class Heard:
+    """What the node says."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[Message] = asyncio.Queue()
+
+    async def send(self, message: Message) -> None:
+        self.messages.put_nowait(message)
+
+    async def next(self) -> Message:
+        async with asyncio.timeout(30):
+            return await self.messages.get()
+
+
+async def stuck(channel: ServedChannel) -> None:
+    """Takes nothing."""
+    await channel.accept()
+    await asyncio.Event().wait()
+
+
+async def upper(channel: ServedChannel) -> None:
+    """Answers each piece with the one after its stream, in capitals."""
+    await channel.accept()
+    while (taken := await channel.receive()) is not None:
+        await channel.send(taken[0].upper(), taken[1] + 1)
+    await channel.end()
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[tuple[Channels, Heard]]:
+    heard = Heard()
+    services = {"stuck": lambda: stuck, "upper": lambda: upper}
+    async with supervised() as tasks:
+        chance = random.Random(1)
+        yield Channels(heard, Logs(), tasks, SystemClock(), chance, services), heard
+
+
+async def test_streams_are_told_apart_and_credit_is_granted_as_bytes_are_taken(
+    rig: tuple[Channels, Heard],
+) -> None:
+    channels, heard = rig
+    channels.take(Open(1, "upper", {}))
+    assert await heard.next() == Opened(1)
+    channels.take(Bytes(1, b"abc", 3))
+    channels.take(End(1))
+    said = [await heard.next() for _ in range(4)]
+    assert said == [Credit(1, 3), Bytes(1, b"ABC", 4), End(1), Close(1)]
+
+
+async def test_a_hub_that_sends_more_than_its_credit_loses_the_channel(
+    rig: tuple[Channels, Heard],
+) -> None:
+    channels, heard = rig
+    channels.take(Open(1, "stuck", {}))
+    assert await heard.next() == Opened(1)
+    for _ in range(WINDOW // LARGEST + 1):
+        channels.take(Bytes(1, bytes(LARGEST)))
+    assert await heard.next() == Close(1, "the hub sent more than its credit")
+
+
+async def test_a_hub_has_so_many_channels_and_no_more(rig: tuple[Channels, Heard]) -> None:
+    channels, heard = rig
+    for number in range(MOST_CHANNELS):
+        channels.take(Open(number, "stuck", {}))
+        assert await heard.next() == Opened(number)
+    channels.take(Open(MOST_CHANNELS, "stuck", {}))
+    answer = await heard.next()
+    assert isinstance(answer, Close)
+    assert "64 are open" in answer.error

@@ -1,0 +1,148 @@
+"""A node's live link to a real hub, services on its loopback, and a person at the other end of a tunnel."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+
+import aiohttp
+from tests.sync_rig import Logs
+
+from skerry.kit.bell import Bell
+from skerry.kit.clock import SystemClock
+from skerry.kit.tasks import supervised
+from skerry.node.access.tunnel import Tunnels
+from skerry.node.ports import ChannelService
+from skerry.node.sync.live_link import Bells, LiveLink
+from skerry.node.sync.reachability import Reachability
+from skerry.node.sync.uplink import HttpUplink
+from skerry.testing.running_hub import EnrolledNode, RunningHub
+from skerry.testing.waiting import eventually
+from skerry.wire.link import Bytes, Close, End, Opened, from_frame, from_text, to_frame, to_text
+
+Served = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class NoFacts:
+    """Nothing is kept."""
+
+    async def fact(self, name: str) -> str | None:  # noqa: ARG002
+        return None
+
+    async def set_fact(self, name: str, value: str, *, durable: bool = True) -> None: ...
+
+
+@contextlib.asynccontextmanager
+async def linked(
+    hub: RunningHub,
+    node: EnrolledNode,
+    ports: Iterable[int] = (),
+    *,
+    services: Mapping[str, Callable[[], ChannelService]] | None = None,
+    held: Callable[[], str] = lambda: "",
+) -> AsyncIterator[tuple[Bells, Logs]]:
+    """The node's side of the link, open; `ports` are those that its settings allow."""
+    clock, logs, bells = SystemClock(), Logs(), Bells(Bell(), Bell(), Bell())
+    tunnels = Tunnels(lambda: set(ports), held)
+    async with aiohttp.ClientSession() as session:
+        uplink = HttpUplink(session, hub.address, node.node_id, node.secret)
+        reachability = Reachability(NoFacts(), clock, lambda: hub.address)
+        link = LiveLink(
+            uplink, logs, reachability, clock, random.Random(1), bells,
+            run="run-1", services={"tunnel": lambda: tunnels.serve} if services is None else services,
+        )  # fmt: skip
+        async with supervised() as tasks:
+            _ = tasks.start(link.keep(), name="link")
+            await eventually(lambda: reachability.status.state == "online", "the link is open")
+            yield bells, logs
+
+
+@contextlib.asynccontextmanager
+async def serving(served: Served) -> AsyncIterator[int]:
+    """A service on a free port of 127.0.0.1."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await served(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Sends back what comes, and «over» when nothing more does."""
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.write(b"over")
+
+
+class Person:
+    """The person's end of a tunnel."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self.words: str | None = None
+
+    async def message(self) -> Opened | Bytes | End | Close:
+        frame = await self.socket.receive(timeout=40)
+        if frame.type is aiohttp.WSMsgType.BINARY:
+            return from_frame(frame.data)
+        assert frame.type is aiohttp.WSMsgType.TEXT, frame
+        message = from_text(frame.data)
+        assert isinstance(message, Opened | End | Close)
+        return message
+
+    async def send(self, data: bytes) -> None:
+        for start in range(0, len(data), 32768):
+            await self.socket.send_bytes(to_frame(Bytes(0, data[start : start + 32768])))
+
+    async def end(self) -> None:
+        await self.socket.send_str(to_text(End(0)))
+
+    async def read(self, size: int) -> bytes:
+        found = b""
+        while len(found) < size:
+            message = await self.message()
+            assert isinstance(message, Bytes), message
+            found += message.data
+        return found
+
+    async def rest(self) -> bytes:
+        """What comes until the tunnel is closed; then `words` says why."""
+        found = b""
+        while True:
+            match await self.message():
+                case Bytes(data=data):
+                    found += data
+                case Close(_, words):
+                    self.words = words
+                    return found
+
+
+@contextlib.asynccontextmanager
+async def tunnel(
+    client: aiohttp.ClientSession, headers: dict[str, str], port: int, node: str = "a"
+) -> AsyncIterator[Person]:
+    path = f"/api/v1/nodes/{node}/tunnel/{port}"
+    async with client.ws_connect(path, headers=headers, max_msg_size=2**20) as socket:
+        yield Person(socket)
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    client: aiohttp.ClientSession, headers: dict[str, str], port: int, node: str = "a"
+) -> AsyncIterator[Person]:
+    """As `tunnel`, once the node serves it."""
+    async with tunnel(client, headers, port, node) as person:
+        assert await person.message() == Opened(0)
+        yield person

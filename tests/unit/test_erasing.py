@@ -1,0 +1,145 @@
+"""A node erases itself: whom it obeys, what it removes, what it leaves alone, and what it says about it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from skerry.kit.disk import RealDisk
+from skerry.node.erasing import erase
+from skerry.node.identity import Identity
+from skerry.node.node_settings import NodeSettings
+from skerry.node.retirement import (
+    Mark,
+    last_words,
+    read_certificate,
+    read_mark,
+    why_not_obeyed,
+    write_mark,
+)
+from skerry.node.settings import find_settings, node_settings
+from skerry.testing.faulty_disk import FaultyDisk
+from skerry.testing.manual_clock import ManualClock
+from skerry.wire.devices import Erasure, WipeOrder
+
+ORDER = WipeOrder("id-1", "n1", "hub-1", "receipt", 5, "sold")
+IDENTITY = Identity("id-1", "n1", {}, "https://hub.example", "hub-1")
+
+
+def settings_in(data_dir: Path, **options: str) -> NodeSettings:
+    return node_settings(find_settings([], options={"data_dir": str(data_dir), **options}))
+
+
+def furnished(data_dir: Path) -> Mark:
+    """What a node has, a few odd things, and the mark."""
+    for name in ("node.secret", "keys.json", "node.db", "node.db-wal", "trust/node.key"):
+        path = data_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("canary")
+    home = data_dir / "workloads" / "cam" / "deep" / "er"
+    home.mkdir(parents=True)
+    (home / "picture").write_bytes(b"canary" * 1000)
+    (data_dir / "link").symlink_to(data_dir.parent / "outside")
+    os.mkfifo(data_dir / "pipe")
+    mark = Mark(ORDER, 1, ["https://hub.example"])
+    write_mark("test", data_dir, RealDisk(), mark)
+    return mark
+
+
+def statement(data_dir: Path) -> Erasure:
+    certificate = read_certificate(data_dir)
+    assert certificate is not None
+    return msgspec.json.decode(certificate.report.statement, type=Erasure)
+
+
+@pytest.mark.guarantee("G9")
+@pytest.mark.parametrize(
+    ("order", "address", "why"),
+    [
+        (ORDER, "https://hub.example", ""),
+        (ORDER, "http://127.0.0.1:8080", ""),
+        (ORDER, "http://localhost:8080", ""),
+        (ORDER, "http://hub.example", "nothing proves"),
+        (ORDER, "http://127.0.0.1.example:80", "nothing proves"),
+        (ORDER, "http://localhost@hub.example", "nothing proves"),
+        (msgspec.structs.replace(ORDER, node_id="id-2"), "https://hub.example", "another device"),
+        (msgspec.structs.replace(ORDER, hub_id="hub-2"), "https://hub.example", "another hub"),
+    ],
+)
+def test_only_its_own_hub_is_obeyed_and_only_for_itself(
+    order: WipeOrder, address: str, why: str
+) -> None:
+    assert why in why_not_obeyed(order, IDENTITY, address)
+    assert bool(why) == bool(why_not_obeyed(order, IDENTITY, address))
+
+
+def test_everything_goes_the_keys_first_and_nothing_outside(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    data_dir, outside = tmp_path / "n1", tmp_path / "outside"
+    data_dir.mkdir()
+    outside.mkdir()
+    (outside / "mine").write_text("stays")
+    erase(settings_in(data_dir), furnished(data_dir), RealDisk(), manual_clock)
+    assert {path.name for path in data_dir.iterdir()} == {"decommissioned.json", "node.lock"}
+    assert (outside / "mine").read_text() == "stays"
+    said = statement(data_dir)
+    assert [Path(key).name for key in said.keys[:2]] == ["keys.json", "node.secret"]
+    assert str(data_dir / "trust" / "node.key") in said.keys
+    assert said.sealed
+    assert said.files == 8
+    assert said.bytes > 6000
+    assert len(said.left) == 1  # what containers have with their engine
+    certificate = read_certificate(data_dir)
+    assert certificate is not None
+    text = certificate.report.statement.encode()
+    assert certificate.report.mac == hmac.new(b"receipt", text, hashlib.sha256).hexdigest()
+    assert "receipt" not in (data_dir / "decommissioned.json").read_text()
+    assert "has erased itself" in last_words(data_dir)
+
+
+def test_a_database_and_backups_elsewhere_go_too_and_other_nodes_stay(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    data_dir, disk, share = tmp_path / "n1", tmp_path / "disk", tmp_path / "share"
+    for each in (data_dir, disk, share):
+        each.mkdir()
+    for name in ("its.db", "its.db-wal", "its.db.lock", "another.db"):
+        (disk / name).write_text("x")
+    of_ours, of_others = share / "node-n1-id1-0001.skerry", share / "node-n2-id2-0001.skerry"
+    of_ours.write_text("x")
+    of_others.write_text("x")
+    options = {"storage.path": str(disk / "its.db"), "storage.backup_path": str(share)}
+    erase(settings_in(data_dir, **options), furnished(data_dir), RealDisk(), manual_clock)
+    assert [path.name for path in disk.iterdir()] == ["another.db"]
+    assert [path.name for path in share.iterdir()] == [of_others.name]
+
+
+@pytest.mark.guarantee("G9")
+def test_what_cannot_be_erased_is_in_the_certificate(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    for n in range(1, 40):
+        data_dir = tmp_path / f"n{n}"
+        data_dir.mkdir()
+        mark, disk = furnished(data_dir), FaultyDisk(fail_at=n)
+        try:
+            erase(settings_in(data_dir), mark, disk, manual_clock)
+        except OSError:
+            # The mark or the certificate could not be written: the next start goes on.
+            again = read_mark(data_dir)
+            if again is not None:
+                erase(settings_in(data_dir), again, RealDisk(), manual_clock)
+        if disk.operations < n:
+            break
+        left = {path.name for path in data_dir.rglob("*") if not path.is_dir()}
+        said = statement(data_dir)
+        if left - {"decommissioned.json", "node.lock", "decommission.json"}:
+            assert len(said.left) > 1, left
+    else:
+        pytest.fail("more operations than expected")
