@@ -188,6 +188,8 @@ CONFIGURING = {
     ("POST", "/api/v1/nodes/{name:str}/revoke"),
     ("POST", "/api/v1/trust/rotate"),
     ("POST", "/api/v1/trust/finish"),
+    ("GET", "/api/v1/access/ssh"),
+    ("POST", "/api/v1/access/ssh/revoke"),
 }
 
 # Which of them fit a role for some nodes only, by hand; all others are refused to it, whatever its permissions.
