@@ -29,6 +29,7 @@ BENCHES = (
     "restore",
     "entities",
     "sync",
+    "enrolment",
 )
 
 LONG = ("sync_million",)

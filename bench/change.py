@@ -37,7 +37,7 @@ async def run(place: Path) -> list[Figure]:
     stamp = build_stamp(place)
     (place / "s").mkdir()
     async with installation(place) as found:
-        node = await rig.joined(found, "n1", found.hub.url)
+        node = await rig.joined(found, "n1", found.hub.nodes_url)
         async with found.hub.api() as api:
             created = [await _create(api, stamp, place, index) for index in range(TRIALS)]
             changed = [await _change(api, stamp, place, index) for index in range(TRIALS)]

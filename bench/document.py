@@ -32,6 +32,7 @@ TITLES = {
     "containers": "Containers",
     "storage": "Encryption at rest",
     "entities": "Rows of models",
+    "enrolment": "Enrolment of devices",
     "sync": "Sync of rows",
     "sync_million": "A million rows",
 }

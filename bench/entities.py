@@ -50,7 +50,7 @@ class Draft:
 async def run(place: Path) -> list[Figure]:
     """The node without a hub's work beside it, then the hub."""
     async with installation(place) as site:
-        node = await rig.joined(site, "n1", site.hub.url, sleeper(WORKER))
+        node = await rig.joined(site, "n1", site.hub.nodes_url, sleeper(WORKER))
         socket = str(node.directory / "run" / "w" / WORKER / "sock")
         local = await asyncio.to_thread(_rates, sdk.repository(Draft, socket=socket), Draft)
         shared = await asyncio.to_thread(_rates, sdk.repository(Recipe, socket=socket), Recipe)

@@ -50,7 +50,7 @@ async def run(place: Path) -> list[Figure]:
     stamp = build_stamp(place)
     specs = rig.fleet(stamp, place / "s")
     async with installation(place) as found:
-        node = await rig.joined(found, "n1", found.hub.url, *specs.values())
+        node = await rig.joined(found, "n1", found.hub.nodes_url, *specs.values())
         await asyncio.to_thread(wait_for_files, list(specs))
         await asyncio.sleep(SETTLE)
         idle = await _idle(node)

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.installation import Hub, installation
+from tests.installation import BY_SECRET, Hub, installation
 
 from bench.figures import Figure, summary
 from bench.load import EVERY, RAMP
@@ -27,7 +27,7 @@ SECONDS = 60.0
 
 async def run(place: Path) -> list[Figure]:
     """Enrols all nodes in the hub's store, starts the hub again on it and lets the load come."""
-    async with installation(place) as found:
+    async with installation(place, BY_SECRET) as found:
         await found.hub.process.end(signal.SIGTERM)
         (place / "nodes").write_text("\n".join(await _enrolled(found.hub)))
         await found.hub.start()

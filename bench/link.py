@@ -82,8 +82,8 @@ async def run(place: Path) -> list[Figure]:
 async def _restored(
     found: Installation, name: str, cut: Callable[[ChaosProxy], None]
 ) -> list[float]:
-    async with ChaosProxy("127.0.0.1", found.hub.port) as proxy:
-        node = await rig.joined(found, name, f"http://127.0.0.1:{proxy.port}", sleeper("worker"))
+    async with ChaosProxy("127.0.0.1", found.hub.nodes_port) as proxy:
+        node = await rig.joined(found, name, f"https://127.0.0.1:{proxy.port}", sleeper("worker"))
         publisher = node.publisher("worker")
         times = []
         for trial in range(TRIALS):
@@ -102,8 +102,8 @@ async def _restored(
 
 async def _idle(found: Installation) -> list[Figure]:
     """The proxy counts what TCP carries. A pull is rare, so it is measured apart and counted by its interval."""
-    async with ChaosProxy("127.0.0.1", found.hub.port) as proxy:
-        url = f"http://127.0.0.1:{proxy.port}"
+    async with ChaosProxy("127.0.0.1", found.hub.nodes_port) as proxy:
+        url = f"https://127.0.0.1:{proxy.port}"
         node = await rig.joined(found, "idle", url, sleeper("worker"))
         await asyncio.sleep(10.0)
         before, connections = sum(proxy.forwarded.values()), proxy.accepted

@@ -20,7 +20,7 @@ from pathlib import Path
 import aiohttp
 import msgspec
 import psycopg
-from tests.installation import Hub
+from tests.installation import BY_SECRET, Hub
 from tests.postgres import installed, server
 
 from bench.figures import Figure, summary
@@ -120,7 +120,7 @@ def _figures(name: str, growth: Growth) -> list[Figure]:
 
 async def _grow(directory: Path, database: str | None) -> Growth:
     growth = Growth()
-    hub = Hub(directory, database=database)
+    hub = Hub(directory, database=database, settings=BY_SECRET)
     first = SystemClock().wall_ns() // (DAY_SECONDS * NS) * DAY_SECONDS * NS
     await hub.start()
     try:

@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.installation import Node, installation, sleeper
+from tests.installation import BY_SECRET, Node, installation, sleeper
 
 from bench import installed, peer_pouchdb, rig
 from bench.figures import Figure
@@ -46,7 +46,10 @@ async def run(place: Path) -> list[Figure]:
     """Our own pushes, then values as they come, then the peers."""
     directory = installed.pouchdb()
     found: list[Figure] = []
-    async with installation(place) as hub_and_nodes, contextlib.AsyncExitStack() as proxies:
+    async with (
+        installation(place, BY_SECRET) as hub_and_nodes,
+        contextlib.AsyncExitStack() as proxies,
+    ):
         proxy = Overheard("127.0.0.1", hub_and_nodes.hub.port)
         await proxies.enter_async_context(proxy)
         url = f"http://127.0.0.1:{proxy.port}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tests.installation import Installation, Node, installation, sleeper
+from tests.installation import BY_SECRET, Installation, Node, installation, sleeper
 
 from bench import rig
 from bench.executions import Execution
@@ -125,7 +125,7 @@ def workload_socket(node: Node) -> str:
 async def site(place: Path) -> AsyncIterator[Site]:
     """Nothing is left of it at the end."""
     place.mkdir(exist_ok=True)
-    async with installation(place, HUB) as found, contextlib.AsyncExitStack() as ending:
+    async with installation(place, HUB + BY_SECRET) as found, contextlib.AsyncExitStack() as ending:
         yield Site(found, ending)
 
 

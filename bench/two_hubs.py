@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.installation import Hub
+from tests.installation import BY_SECRET, Hub
 from tests.postgres import installed, server
 from tests.simulated_nodes import kills
 
@@ -19,7 +19,7 @@ async def run(place: Path) -> list[Figure]:
     programs = installed()
     assert programs is not None, "PostgreSQL is not installed"
     with server(programs) as running, running.database() as url:
-        found = [Hub(place, name, url) for name in ("hub-a", "hub-b")]
+        found = [Hub(place, name, url, BY_SECRET) for name in ("hub-a", "hub-b")]
         try:
             for hub in found:
                 await hub.start()

@@ -28,10 +28,10 @@ class Wear:
 async def run(place: Path) -> list[Figure]:
     """Two nodes side by side: one is online, the other's hub cannot be reached."""
     async with installation(place) as found:
-        online = await rig.joined(found, "online", found.hub.url, sleeper(WORKER))
-        alone = await rig.joined(found, "alone", found.hub.url, sleeper(WORKER))
+        online = await rig.joined(found, "online", found.hub.nodes_url, sleeper(WORKER))
+        alone = await rig.joined(found, "alone", found.hub.nodes_url, sleeper(WORKER))
         await alone.kill()
-        alone.options[-1] = "hub.url=http://127.0.0.1:9"
+        alone.options[-1] = "hub.url=https://127.0.0.1:9"
         await alone.start()
         await alone.ready()
         await asyncio.sleep(5.0)

@@ -67,6 +67,7 @@ class AuditRig:
         *,
         clock: Clock | None = None,
         disk: Disk | None = None,
+        others: Path | None = None,
     ) -> None:
         self.directory = directory
         self.clock = clock or SystemClock()
@@ -76,7 +77,7 @@ class AuditRig:
         self.store = NodeStore(directory / "node.db", self.writer, self.clock, "n", NullCipher())
         self.desk = AuditDesk(self.store.audit, directory, self.disk, self.clock, random.Random(1))
         self.guard = AdminGuard(self.desk, self.access)
-        self.api = LocalApi(directory / "run")
+        self.api = LocalApi(directory / "run", others=others)
 
     async def start(self) -> None:
         self.writer.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -18,6 +19,8 @@ from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
+from skerry.hub.fleet.safe import Safe
+from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.store.hub_store import HubStore
@@ -32,6 +35,7 @@ from skerry.hub.sync.readers import Readers
 from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
+from skerry.kit.disk import RealDisk
 from skerry.kit.sqlite_connections import Driver
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.memory_blobs import MemoryBlobs
@@ -65,6 +69,7 @@ DAY = 86400.0
 SESSION = "ab" * 16
 INCARNATION = "11" * 16
 ALL_NEWS = News()
+NO_SAFE = Safe(Path("/proc/no-safe/secrets.key"), RealDisk())
 
 
 class HubRig:
@@ -77,6 +82,7 @@ class HubRig:
         encryption: Wish | None = None,
         driver: Driver | None = None,
         *,
+        safe: Safe = NO_SAFE,
         tell: Callable[[str, News], None] = lambda _node_id, _news: None,
     ) -> None:
         self._tell = tell
@@ -86,7 +92,7 @@ class HubRig:
         self.news: list[str] = []
         self.store = HubStore(url, clock, encryption=encryption, driver=driver)
         self.ingest = Ingest(lambda: self.store.facts.index_key)
-        assignments = self.assignments = Assignments(clock)
+        assignments = self.assignments = Assignments(clock, safe)
         self.tokens = Tokens(self.store, clock)
         self.nodes = Nodes(self.store, assignments, clock, self._notify)
         self.blobs = MemoryBlobs(clock)
@@ -104,6 +110,7 @@ class HubRig:
             self.nodes.last_seen,
             models=self.models,
         )
+        self.secrets = Secrets(self.store, self.workloads, safe, clock)
         self.query = RecordQuery(self.store)
         self.retention = Retention(
             self.store, Ages(measurement=7 * DAY, event=30 * DAY, gap=30 * DAY, file=30 * DAY)

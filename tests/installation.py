@@ -19,8 +19,8 @@ from pathlib import Path
 from skerry.cli.http import Api, Unreachable, hub_api, node_api
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import SkerryError
-from skerry.node.sync.enrol import enrol
-from skerry.node.sync.uplink import open_session
+from skerry.node.enrolment import Site, enrol_node
+from skerry.node.workloads.runtimes.secret_files import MEMORY
 from skerry.sdk.client import Client, Timing
 from skerry.testing.process_device import remove_groups
 from skerry.testing.waiting import eventually
@@ -29,6 +29,9 @@ from skerry.wire.people import Apply, ApplyReply, Health, Rows, TokenReply, Toke
 from skerry.wire.records import Row
 from skerry.wire.sync import Enrol
 from skerry.wire.workload import ProcessSpec, Restart, WorkloadSpec
+
+BY_SECRET = "nodes: {method: secret}\n"
+"""Settings of a hub whose nodes prove themselves by their secrets, over plain HTTP: for tests that speak as a node themselves."""
 
 SLEEPER = ["python", "-c", "import signal; signal.pause()"]
 
@@ -81,7 +84,10 @@ class Process:
 
 
 class Hub:
-    """A hub process. Those on one `database` share the data directory; `settings` are lines of its hub.yaml."""
+    """A hub process. Those on one `database` share the data directory; `settings` are lines of its hub.yaml.
+
+    Its nodes have certificates, unless the settings say otherwise: then `nodes_url` is where people are served, too.
+    """
 
     def __init__(
         self, directory: Path, name: str = "hub", database: str | None = None, settings: str = ""
@@ -89,6 +95,9 @@ class Hub:
         self.directory = directory / "hub"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        by_secret = "method: secret" in settings
+        self.nodes_port = self.port if by_secret else free_port()
+        self.nodes_url = self.url if by_secret else f"https://127.0.0.1:{self.nodes_port}"
         words = [
             "-m",
             "skerry.cli.main",
@@ -98,6 +107,8 @@ class Hub:
             str(self.directory),
             "--listen",
             f"127.0.0.1:{self.port}",
+            "--nodes-listen",
+            f"127.0.0.1:{free_port() if by_secret else self.nodes_port}",
         ]
         if database is not None:
             settings += f"database: {database}\n"
@@ -164,20 +175,22 @@ class Node:
         self.process = Process(["-m", "skerry.node", *self.options], self.log)
         self._workloads: set[str] = set()
 
-    async def enrol(self, hub: Hub, labels: dict[str, str] | None = None) -> None:
+    async def enrol(
+        self, hub: Hub, labels: dict[str, str] | None = None, *, again: bool = False
+    ) -> None:
         async with hub.api() as api:
             token = await api.send("POST", "/api/v1/tokens", TokenRequest(), TokenReply)
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        async with open_session() as session:
-            request = Enrol(token.token, self.name, labels or {}, "test", "")
-            await enrol(session, hub.url, request, self.directory, RealDisk())
+        request = Enrol(token.token, self.name, labels or {}, "test", "")
+        await enrol_node(hub.nodes_url, request, Site(self.directory, RealDisk()), again=again)
 
-    async def start(self, *, fault: tuple[str, int] | None = None) -> None:
-        words = (
-            ["-m", "skerry.node"]
-            if fault is None
-            else ["-m", "skerry.testing.faulty_node", fault[0], str(fault[1])]
-        )
+    async def start(self, *, fault: tuple[str, int] | None = None, ahead: str = "") -> None:
+        """`fault`: it kills itself there; `ahead`: its clock is wrong, as `skerry.testing.misled_node` says."""
+        words = ["-m", "skerry.node"]
+        if fault is not None:
+            words = ["-m", "skerry.testing.faulty_node", fault[0], str(fault[1])]
+        elif ahead:
+            words = ["-m", "skerry.testing.misled_node", ahead]
         self.process = Process([*words, *self.options], self.log)
         await self.process.start()
 
@@ -235,7 +248,9 @@ class Node:
                 _end(pid)
         owner = self.directory / "containers.json"
         if owner.exists():
-            remove_groups(json.loads(owner.read_text())["mark"])
+            mark = json.loads(owner.read_text())["mark"]
+            remove_groups(mark)
+            shutil.rmtree(MEMORY / f"skerry-{mark}", ignore_errors=True)
 
 
 class Installation:
@@ -247,7 +262,7 @@ class Installation:
         self.nodes: list[Node] = []
 
     def node(self, name: str = "n1", url: str | None = None) -> Node:
-        node = Node(self.directory, name, url or self.hub.url)
+        node = Node(self.directory, name, url or self.hub.nodes_url)
         self.nodes.append(node)
         return node
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.hub_rig import HubRig
 
-from skerry.hub.settings import AccessControlSection
+from skerry.hub.access_settings import AccessControlSection
 from skerry.hub.trust.people import People
 
 ADMIN_TOKEN = "ab" * 32

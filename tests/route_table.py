@@ -7,8 +7,10 @@ from tests.http_client import Client
 from tests.pushes import Pushes
 
 from skerry.wire.access import AccessTokenRequest, RoleRequest, SignIn, UserChange, UserRequest
+from skerry.wire.audit import AcceptNodeLog, AuditPush, SignedHead
 from skerry.wire.codec import encode
 from skerry.wire.people import Apply, Rollback, TokenRequest
+from skerry.wire.secret_views import SecretPut
 from skerry.wire.sync import Enrol, Hello, Pull
 
 BODIES = {
@@ -16,6 +18,8 @@ BODIES = {
     ("POST", "/sync/v1/hello"): Hello((1, 1), "incarnation-1", "0.1.0", "boot-1"),
     ("POST", "/sync/v1/push"): Pushes().records("keep", [("a", 1, 1)]),
     ("POST", "/sync/v1/pull"): Pull(None, ""),
+    ("POST", "/sync/v1/audit"): AuditPush(SignedHead(0, "0" * 64, 0), "run-1", 1),
+    ("POST", "/api/v1/nodes/{node:str}/audit/accept"): AcceptNodeLog(0),
     ("POST", "/api/v1/tokens"): TokenRequest(60.0),
     ("POST", "/api/v1/access/tokens"): AccessTokenRequest("w", "monitor"),
     ("POST", "/api/v1/access/users"): UserRequest("u", "monitor", "correct horse battery"),
@@ -23,6 +27,7 @@ BODIES = {
     ("POST", "/api/v1/access/roles"): RoleRequest("r", ["read"]),
     ("POST", "/api/v1/sign-in"): SignIn("nobody-there", "wrong"),
     ("PUT", "/api/v1/workloads"): Apply([]),
+    ("PUT", "/api/v1/secrets/{name:str}"): SecretPut(b"x"),
     ("POST", "/api/v1/workloads/{name:str}/rollback"): Rollback(),
 }
 
@@ -48,6 +53,10 @@ ROUTES = {
     ("GET", "/healthz"): EVERYBODY,
     ("GET", "/api/v1/nodes"): LOOKING,
     ("DELETE", "/api/v1/nodes/{name:str}"): "admin",
+    ("POST", "/api/v1/nodes/{name:str}/revoke"): "admin",
+    ("GET", "/api/v1/trust"): LOOKING,
+    ("POST", "/api/v1/trust/rotate"): "admin",
+    ("POST", "/api/v1/trust/finish"): "admin",
     ("GET", "/api/v1/nodes/{node:str}/logs/{workload:str}"): LOOKING,
     ("POST", "/api/v1/tokens"): "admin",
     ("POST", "/api/v1/login-codes"): "monitor operator admin",
@@ -65,6 +74,11 @@ ROUTES = {
     ("POST", "/api/v1/sign-out"): "monitor operator admin",
     ("GET", "/api/v1/audit"): "admin",
     ("GET", "/api/v1/audit/head"): "admin",
+    ("GET", "/api/v1/audit/witnesses"): "admin",
+    ("GET", "/api/v1/nodes/{node:str}/audit"): "admin",
+    ("GET", "/api/v1/nodes/{node:str}/audit/heads"): "admin",
+    ("POST", "/api/v1/nodes/{node:str}/audit/accept"): "admin",
+    ("POST", "/sync/v1/audit"): "node",
     ("GET", "/api/v1/workloads"): LOOKING,
     ("PUT", "/api/v1/workloads"): "admin",
     ("DELETE", "/api/v1/workloads/{name:str}"): "admin",
@@ -77,6 +91,9 @@ ROUTES = {
     ("GET", "/api/v1/assignments"): LOOKING,
     ("GET", "/api/v1/models"): LOOKING,
     ("DELETE", "/api/v1/models/{name:str}"): "admin",
+    ("GET", "/api/v1/secrets"): LOOKING,
+    ("PUT", "/api/v1/secrets/{name:str}"): "admin",
+    ("DELETE", "/api/v1/secrets/{name:str}"): "admin",
     ("GET", "/api/v1/blobs/{sha256:str}"): LOOKING,
     ("PUT", "/api/v1/blobs/{sha256:str}"): "admin",
     ("GET", "/api/v1/backups"): LOOKING,
@@ -113,6 +130,52 @@ ROUTES = {
     ("GET", "/schema/openapi.json"): EVERYBODY,
     ("GET", "/static/{file_path:path}"): EVERYBODY,
     ("HEAD", "/static/{file_path:path}"): EVERYBODY,
+}
+
+# Of those for administrators alone, the ones that need «configure»; the others need «write».
+CONFIGURING = {
+    ("DELETE", "/api/v1/nodes/{name:str}"),
+    ("POST", "/api/v1/tokens"),
+    ("POST", "/api/v1/access/tokens"),
+    ("GET", "/api/v1/access/tokens"),
+    ("DELETE", "/api/v1/access/tokens/{name:str}"),
+    ("POST", "/api/v1/access/users"),
+    ("GET", "/api/v1/access/users"),
+    ("PATCH", "/api/v1/access/users/{name:str}"),
+    ("DELETE", "/api/v1/access/users/{name:str}"),
+    ("POST", "/api/v1/access/roles"),
+    ("GET", "/api/v1/access/roles"),
+    ("DELETE", "/api/v1/access/roles/{name:str}"),
+    ("GET", "/api/v1/audit"),
+    ("GET", "/api/v1/audit/head"),
+    ("POST", "/api/v1/keys/rotate"),
+    ("GET", "/api/v1/nodes/{node:str}/audit"),
+    ("POST", "/api/v1/nodes/{node:str}/audit/accept"),
+    ("GET", "/api/v1/nodes/{node:str}/audit/heads"),
+    ("GET", "/api/v1/audit/witnesses"),
+    ("POST", "/api/v1/nodes/{name:str}/revoke"),
+    ("POST", "/api/v1/trust/rotate"),
+    ("POST", "/api/v1/trust/finish"),
+}
+
+# Which of them fit a role for some nodes only, by hand; all others are refused to it, whatever its permissions.
+SCOPED = {
+    ("GET", "/api/v1/nodes"),
+    ("GET", "/api/v1/nodes/{node:str}/logs/{workload:str}"),
+    ("POST", "/api/v1/login-codes"),
+    ("POST", "/api/v1/sign-out"),
+    ("GET", "/api/v1/workloads"),
+    ("POST", "/api/v1/workloads/{name:str}/restart"),
+    ("POST", "/api/v1/workloads/{name:str}/update/pause"),
+    ("POST", "/api/v1/workloads/{name:str}/update/resume"),
+    ("GET", "/api/v1/assignments"),
+    ("GET", "/api/v1/files"),
+    ("GET", "/api/v1/files/{sha256:str}/content"),
+    ("GET", "/api/v1/records"),
+    ("GET", "/api/v1/records/export"),
+    ("GET", "/api/v1/records/completeness"),
+    ("GET", "/"),
+    ("GET", "/live"),
 }
 
 

@@ -70,7 +70,7 @@ class Site:
 
 
 def dead_address() -> str:
-    return f"http://127.0.0.1:{free_port()}"
+    return f"https://127.0.0.1:{free_port()}"
 
 
 @contextlib.asynccontextmanager

@@ -135,6 +135,8 @@ class SmallHub:
     life: float = 72 * HOUR
     bundle: TrustBundle = field(init=False)
     port: int = 0
+    hardware: str = ""
+    """What the last one who asked said."""
     enrolled: dict[str, str] = field(default_factory=dict)
     """Node ids by the hash of their secret."""
     keys: dict[str, bytes] = field(default_factory=dict)
@@ -162,6 +164,7 @@ class SmallHub:
 
     async def _enrol(self, request: web.Request) -> web.Response:
         asked = decode(await request.read(), Enrol, "enrol")
+        self.hardware = asked.hardware
         if asked.token != self.token:
             return problem(403, "cannot enrol: the token is wrong")
         node = self.enrolled.setdefault(

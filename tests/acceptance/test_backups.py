@@ -209,6 +209,11 @@ async def test_restore_drill(tidy_dir: Path, on: bool) -> None:
         assert (sync.files.count, sync.files.size) == (3, 1_500_005)
         files |= unsent | given(other, b"of the new device")
         await site.hub.start()
+        assert told.keyless is not on
+        if told.keyless:  # a backup that anybody can read has no key in it
+            assert await other.process.end() == 0
+            await other.enrol(site.hub, again=True)
+            await other.start()
         await at_hub(site, 70)
         await files_at_hub(site, files)
         await eventually(partial(nothing_waits, other), "the node knows")

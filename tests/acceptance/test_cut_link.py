@@ -47,8 +47,11 @@ def check(rows: list[Row], count: int) -> None:
 
 @pytest.mark.guarantee("G1")
 async def test_a_thousand_values_through_a_black_hole_and_four_kills(short_dir: Path) -> None:
-    async with installation(short_dir) as site, ChaosProxy("127.0.0.1", site.hub.port) as proxy:
-        node = await site.started(sleeper("feeder"), url=f"http://127.0.0.1:{proxy.port}")
+    async with (
+        installation(short_dir) as site,
+        ChaosProxy("127.0.0.1", site.hub.nodes_port) as proxy,
+    ):
+        node = await site.started(sleeper("feeder"), url=f"https://127.0.0.1:{proxy.port}")
         await eventually(lambda: node.link_is("online"), "the node is online")
         proxy.black_hole()
         publishing = asyncio.create_task(

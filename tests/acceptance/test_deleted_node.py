@@ -54,7 +54,7 @@ async def test_a_deleted_node_is_told_and_may_come_back(tidy_dir: Path) -> None:
 
         async with site.hub.api() as api:
             token = (await api.send("POST", "/api/v1/tokens", TokenRequest(), TokenReply)).token
-        words = ("node", "enroll", "--hub", site.hub.url, "--data-dir", str(node.directory))
+        words = ("node", "enroll", "--hub", site.hub.nodes_url, "--data-dir", str(node.directory))
         plain = await shell.run(*words, stdin=token.encode())
         assert plain.code == 1
         assert "or --again if the hub has deleted this one" in plain.err

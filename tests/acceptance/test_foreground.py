@@ -88,6 +88,9 @@ async def test_a_run_cannot_take_a_workloads_name_and_gives_way_to_the_hubs(
         models = command.file("models.yaml", STAYS + "models: [yolo]\n")
         ended = await command.run("run", str(models))
         assert "it names models" in ended.err
+        secrets = command.file("secrets.yaml", STAYS + "secrets: [{name: db, env: DB}]\n")
+        ended = await command.run("run", str(secrets))
+        assert "it names secrets" in ended.err
 
         running = await _begin(command, command.file("mine.yaml", STAYS))
         await eventually(lambda: node.runs("mine"), "it runs")

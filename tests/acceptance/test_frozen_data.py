@@ -13,10 +13,13 @@ from tests.installation import Installation, Node, installation, sleeper
 from tools import frozen_rows
 from tools.freeze_data_dir import all_taken, ending, plain, publish, rows_of, views, wanted
 
+from skerry.cli.enrolment import enrol_here
 from skerry.cli.http import node_api
+from skerry.node.identity import read_identity
+from skerry.node.settings import find_settings, node_settings
 from skerry.testing.waiting import eventually
 from skerry.wire.local import Doctor, KeyStatus
-from skerry.wire.people import NodeView, WorkloadVersion
+from skerry.wire.people import NodeView, TokenReply, TokenRequest, WorkloadVersion
 from skerry.wire.records import Publish, Published, PublishedRecord, Row
 
 pytestmark = pytest.mark.timeout(120)
@@ -110,6 +113,7 @@ async def test_a_frozen_data_directory_opens(
         again = msgspec.convert(facts["backlog"], Publish)
         assert await publish(node, again) == Published(len(backlog), len(backlog))
         await site.hub.start()
+        await enrolled_in_place(site, node, facts)
         await eventually(partial(all_taken, node), "the hub has taken everything")
         assert keys_of(await site.hub.rows("*")) == sorted(arrived + backlog)
         assert (await node.sync()).incarnation == facts["incarnation"]
@@ -118,6 +122,29 @@ async def test_a_frozen_data_directory_opens(
         await goes_on(site, node, facts)
         if options:
             await eventually(partial(all_sealed, node), "nothing plain is left")
+
+
+async def enrolled_in_place(site: Installation, node: Node, facts: Facts) -> None:
+    """A node from before certificates gets one, and stays who it is."""
+    identity = read_identity(node.directory)
+    assert identity is not None
+    if identity.certificate:
+        return
+    assert await node.process.end() == 0
+    sealed = "encryption.storage.enabled=true" in node.options
+    options = {
+        "data_dir": str(node.directory),
+        "name": identity.name,
+        "labels": json.dumps(identity.labels),
+        "encryption.storage.enabled": json.dumps(sealed),
+    }
+    async with site.hub.api() as api:
+        token = await api.send("POST", "/api/v1/tokens", TokenRequest(), TokenReply)
+    settings = node_settings(find_settings(options=options, environment={}))
+    again = await enrol_here(settings, token.address, token.token, again=True)
+    assert (again.node_id, again.name, again.labels) == tuple(facts["node"][key] for key in ("id", "name", "labels"))  # fmt: skip
+    await node.start()
+    await node.ready()
 
 
 async def rows_are_at_hub(site: Installation, rows: Facts) -> None:

@@ -77,8 +77,8 @@ async def test_what_runs_goes_on_until_the_new_model_is_there(tidy_dir: Path) ->
     async with installation(tidy_dir) as site:
         cli = CommandLine(site)
         await cli.run("model", "push", str(cli.file("w.onnx", old)), "--name", "yolo")
-        async with ChaosProxy("127.0.0.1", site.hub.port) as proxy:
-            node = await site.started(reader(), url=f"http://127.0.0.1:{proxy.port}")
+        async with ChaosProxy("127.0.0.1", site.hub.nodes_port) as proxy:
+            node = await site.started(reader(), url=f"https://127.0.0.1:{proxy.port}")
             await eventually(lambda: has(node, [start_of_hash(old)]), "it sees the old one")
             pid = await node.pids()
             proxy.path.rate = 200_000

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
+from tests.people_certificates import certified
 from tests.pushes import Pushes
 
 from skerry.kit.clock import NS, SystemClock
@@ -290,3 +291,24 @@ async def test_a_page_of_another_origin_signs_nobody_in_or_out(
         await expect(page.locator("body")).to_contain_text("a page of another origin")
     await page.goto(device.hub.address)
     await expect(page.locator("#nodes")).to_contain_text("gannet")
+
+
+@pytest.mark.guarantee("G9")
+async def test_over_tls_the_session_is_for_this_host_alone(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with running_hub(tmp_path / "hub", tls=certified(tmp_path)) as hub:
+        context = await browser.new_context(ignore_https_errors=True)
+        page = await context.new_page()
+        page.set_default_timeout(15_000)
+        await page.goto(hub.address)
+        await page.click("summary")
+        await page.fill("#token", hub.admin_token)
+        await page.click("#by-token button")
+        await expect(page.locator("#nodes")).to_be_visible()
+        [cookie] = await context.cookies()
+        assert cookie["name"].startswith("__Host-skerry_")
+        assert (cookie["secure"], cookie["httpOnly"], cookie["path"]) == (True, True, "/")
+        await page.click("text=Sign out")
+        await expect(page.locator("#user")).to_be_visible()
+        assert await context.cookies() == []

@@ -58,7 +58,7 @@ async def test_a_directory_that_holds_too_much_ends_its_workload_only(short_dir:
     async with installation(short_dir) as site:
         node = await limited_node(
             site,
-            site.hub.url,
+            site.hub.nodes_url,
             writing("writer", WRITER),
             writing("big", BIG_FILE),
             sleeper("steady"),
@@ -110,8 +110,11 @@ async def until_refused(client: Client, accepted: list[int]) -> str:
 @pytest.mark.guarantee("G1")
 @pytest.mark.timeout(120)
 async def test_killed_while_it_makes_room_nothing_accepted_is_lost(short_dir: Path) -> None:
-    async with installation(short_dir) as site, ChaosProxy("127.0.0.1", site.hub.port) as proxy:
-        node = await limited_node(site, f"http://127.0.0.1:{proxy.port}", sleeper("feeder"))
+    async with (
+        installation(short_dir) as site,
+        ChaosProxy("127.0.0.1", site.hub.nodes_port) as proxy,
+    ):
+        node = await limited_node(site, f"https://127.0.0.1:{proxy.port}", sleeper("feeder"))
         await eventually(lambda: node.runs("feeder"), "it runs")
         client, accepted = node.publisher("feeder"), list[int]()
         for _ in range(12):

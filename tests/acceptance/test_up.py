@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -17,10 +18,13 @@ from tests.installation import free_port
 
 from skerry.cli.up_steps import Home, Started
 from skerry.cli.welcome import welcome
+from skerry.node.identity import read_identity
 from skerry.testing.waiting import eventually
 from skerry.wire.local import LinkStatus, NodeStatus
 
 pytestmark = pytest.mark.timeout(120)
+
+FROM_BEFORE = Path(__file__).parents[1] / "fixtures/data-0004"
 
 
 class Terminal:
@@ -139,14 +143,39 @@ async def test_the_first_day_and_the_second(terminal: Terminal) -> None:
     await eventually(goes_on, "new values follow the old ones")
 
 
-async def test_a_taken_port_gets_one_sentence(terminal: Terminal) -> None:
+async def test_hub_and_node_from_before_certificates_go_on_with_them(terminal: Terminal) -> None:
+    for part in ("hub", "node"):
+        shutil.unpack_archive(FROM_BEFORE / f"{part}.zip", terminal.data / part)
+        for path in (terminal.data / part).rglob("*"):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        (terminal.data / part).chmod(0o700)
+    before = read_identity(terminal.data / "node")
+    assert before is not None
+    assert not before.certificate
+    process, _ = await terminal.up(port := free_port())
+    after = read_identity(terminal.data / "node")
+    assert after is not None
+    assert (after.node_id, after.name, after.labels) == (
+        before.node_id, before.name, before.labels,
+    )  # fmt: skip
+    assert (after.certificate, after.hub_url) == (True, f"https://127.0.0.1:{port + 1}")
+    code, out, _ = await terminal.run("node", "status", "-o", "json")
+    assert (code, json.loads(out)["link"]["state"]) == (0, "online")
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("offset", [0, 1], ids=["people's", "nodes'"])
+async def test_a_taken_port_gets_one_sentence(terminal: Terminal, offset: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        code, _, err = await terminal.run("up", "--hub-port", str(port), "--data-dir", str(terminal.data))  # fmt: skip
+        first = port - offset
+        code, _, err = await terminal.run("up", "--hub-port", str(first), "--data-dir", str(terminal.data))  # fmt: skip
     assert code == 1
     assert err.splitlines()[-1] == (
         f"skerry: cannot start the hub: port {port} is taken by another program. "
-        f"Choose another one: make up HUB_PORT={port + 1} (or skerry up --hub-port {port + 1})"
+        f"Choose two others: make up HUB_PORT={port + 100} (or skerry up --hub-port {port + 100}), which takes the next one, too"
     )
 
 

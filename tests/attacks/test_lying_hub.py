@@ -23,6 +23,7 @@ from skerry.testing.fake_hub_server import SECRET, serve_fake_hub
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import encode
 from skerry.wire.models import ModelFile, ModelSource, ModelSpec
+from skerry.wire.secrets import SecretUse
 from skerry.wire.workload import Assignment, Generation, ProcessSpec, WorkloadSpec
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.guarantee("G9")]
@@ -99,6 +100,10 @@ LIES = {
     "a model that is the list of models": ("liar", with_model(name="manifest.json")),
     "a file's name that is a way": ("liar", with_file(OUT)),
     "a file that describes the others": ("liar", with_file("metadata.json")),
+    "a secret's file that is a way": (
+        "liar",
+        lying(spec=replace(SLEEPER, name="liar", secrets=[SecretUse(name="s", file=OUT)])),
+    ),
     "a hash that is none": ("liar", with_model(sha256=OUT)),
     "a size below nothing": ("liar", with_model(size=-1)),
 }

@@ -81,8 +81,11 @@ async def test_a_file_that_holds_no_images_is_named(engine: TestEngine, short_di
     async def announce(_name: str, _value: str, _meta: Meta) -> None:
         """Nobody waits for these images."""
 
+    async def no_credentials(_image: str, _users: object) -> None:
+        return None
+
     client, chance = Engine([engine.socket]), random.Random(1)
-    images = Images(client, Voice(say, announce), lambda _: None, Bell(), SystemClock(), chance)
+    images = Images(client, Voice(say, announce), no_credentials, Bell(), SystemClock(), chance)
     junk, files, cut = short_dir / "junk", short_dir / "files.tgz", short_dir / "cut.tgz"
     junk.write_bytes(b"no archive" * 1000)
     with tarfile.open(files, "w:gz") as tar:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, LargeBinary, Row, Text, delete, select, update
-from tests.hub_rig import HubRig, Lanes, batch
+from tests.hub_rig import NO_SAFE, HubRig, Lanes, batch
 from tests.sealed_hub import CANARY, everything, fill, key_ids, raw, rotation, stored, wish
 from tests.sealing_rig import wanted, where
 from tests.software_tpm import software_tpm
@@ -21,6 +21,7 @@ from tests.software_tpm import software_tpm
 import skerry.hub.store.people_tables  # noqa: F401 - its tables are looked at too
 from skerry.hub.data.export import RecordExport
 from skerry.hub.data.query import Wanted
+from skerry.hub.fleet.safe import Safe
 from skerry.hub.store import resealing
 from skerry.hub.store.bodies import SEALED, SMALL, TEXT, Body
 from skerry.hub.store.hub_store import HubStore
@@ -35,10 +36,12 @@ from skerry.hub.store.tables import (
     workload,
 )
 from skerry.hub.store.tables import batch as batch_table
+from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, Refused, Transient
 from skerry.kit.sealing.keys import Rule
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.records import Row as RecordRow
+from skerry.wire.secret_views import SecretPut
 
 READABLE = {
     "backup.id", "backup.path", "backup_point.backup_id", "backup_point.incarnation", "backup_point.lane", "backup_point.node_id", "retention_removed.rule",
@@ -67,14 +70,16 @@ READABLE = {
     "account.fleet_id", "account.name", "account.role", "account.password", "account.created_by", "sign_in.hash",
     "sign_in.fleet_id", "sign_in.kind", "sign_in.who", "login_failure.fleet_id", "login_failure.subject",
     "access_role.fleet_id", "access_role.name", "access_role.permissions", "access_role.labels",
-    "access_role.created_by",
+    "access_role.created_by", "secret.fleet_id", "secret.name", "secret.id", "secret.set_by",
     "audit.action", "audit.object", "audit.origin", "audit.outcome", "audit.detail", "audit.prev", "audit.hash",
 }  # fmt: skip
 
 
 @asynccontextmanager
-async def running(url: str, clock: ManualClock, encryption: Wish | None) -> AsyncIterator[HubRig]:
-    hub = HubRig(url, clock, encryption)
+async def running(
+    url: str, clock: ManualClock, encryption: Wish | None, safe: Safe = NO_SAFE
+) -> AsyncIterator[HubRig]:
+    hub = HubRig(url, clock, encryption, safe=safe)
     await hub.start()
     try:
         yield hub
@@ -98,8 +103,10 @@ def test_every_column_of_text_is_sealed_or_known_to_be_readable() -> None:
 async def test_nothing_that_was_put_in_is_readable(
     database_url: str, manual_clock: ManualClock, tmp_path: Path
 ) -> None:
-    async with running(database_url, manual_clock, None) as hub:
+    safe = Safe(tmp_path / "secrets.key", RealDisk())
+    async with running(database_url, manual_clock, None, safe) as hub:
         await fill(hub)
+        await hub.secrets.set("db", SecretPut(CANARY.encode()), "ann")
         plain = await everything(hub)
         bodies = {place for place, _ in await hub.store.read(lambda c: list(stored(c)))}
     assert {place.split(" of ")[0] for place in bodies} == {

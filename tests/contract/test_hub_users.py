@@ -10,7 +10,7 @@ from tests.hub_rig import DAY, HubRig
 from tests.people_rig import PASSWORD, people_of
 
 from skerry.core.roles import MONITOR, OPERATOR, Role
-from skerry.hub.settings import AccessControlSection, AuthorizationSection, GivenRole
+from skerry.hub.access_settings import AccessControlSection, AuthorizationSection, GivenRole
 from skerry.hub.store.people_tables import account, login_failure, sign_in
 from skerry.hub.trust import passwords, sign_ins
 from skerry.hub.trust.people import People

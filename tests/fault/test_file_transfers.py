@@ -16,8 +16,11 @@ EVERY = 300_000
 
 async def cut_all_the_way(directory: Path, size: int) -> float:
     data = content(size)
-    async with installation(directory) as site, ChaosProxy("127.0.0.1", site.hub.port) as proxy:
-        node = await site.started(sleeper("cam"), url=f"http://127.0.0.1:{proxy.port}")
+    async with (
+        installation(directory) as site,
+        ChaosProxy("127.0.0.1", site.hub.nodes_port) as proxy,
+    ):
+        node = await site.started(sleeper("cam"), url=f"https://127.0.0.1:{proxy.port}")
         before, connections = proxy.forwarded["up"], proxy.accepted
         # Faster than the hub reads on a busy machine, bytes would be lost in the proxy, which counts them as sent.
         proxy.path.rate = 4_000_000
@@ -44,8 +47,11 @@ async def test_a_cut_at_every_300_kb_of_30_mb(short_dir: Path) -> None:
 @pytest.mark.timeout(120)
 async def test_hub_and_node_die_on_the_way(short_dir: Path) -> None:
     files = [content(1_500_000 + n) for n in range(4)]
-    async with installation(short_dir) as site, ChaosProxy("127.0.0.1", site.hub.port) as proxy:
-        node = await site.started(sleeper("cam"), url=f"http://127.0.0.1:{proxy.port}")
+    async with (
+        installation(short_dir) as site,
+        ChaosProxy("127.0.0.1", site.hub.nodes_port) as proxy,
+    ):
+        node = await site.started(sleeper("cam"), url=f"https://127.0.0.1:{proxy.port}")
         proxy.path.rate = 1_500_000
         refs = [await upload(node, data, f"cam/{n}") for n, data in enumerate(files)]
         for who in (site.hub, node):

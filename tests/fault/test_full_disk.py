@@ -100,8 +100,11 @@ async def check_each_once(site: Installation, node: Node, count: int) -> None:
 @pytest.mark.guarantee("G1")
 async def test_a_node_on_a_full_disk(tidy_dir: Path) -> None:
     with small_disk(tidy_dir / "n1", 24):
-        async with installation(tidy_dir) as site, ChaosProxy("127.0.0.1", site.hub.port) as proxy:
-            url = f"http://127.0.0.1:{proxy.port}"
+        async with (
+            installation(tidy_dir) as site,
+            ChaosProxy("127.0.0.1", site.hub.nodes_port) as proxy,
+        ):
+            url = f"https://127.0.0.1:{proxy.port}"
             specs = (sleeper("feeder"), sleeper("steady"), CHATTER, FLAPPING)
             node = await site.started(*specs, url=url)
             await eventually(lambda: node.link_is("online"), "the node is online")
@@ -188,9 +191,12 @@ async def _is_gone(node: Node, workload: str) -> bool:
 @pytest.mark.guarantee("G1")
 async def test_samples_make_room_on_a_full_disk_and_the_rest_arrives(tidy_dir: Path) -> None:
     with small_disk(tidy_dir / "n1", 32):
-        async with installation(tidy_dir) as site, ChaosProxy("127.0.0.1", site.hub.port) as proxy:
+        async with (
+            installation(tidy_dir) as site,
+            ChaosProxy("127.0.0.1", site.hub.nodes_port) as proxy,
+        ):
             spec = sleeper("feeder", streams={"s.*": "sample"})
-            node = await site.started(spec, url=f"http://127.0.0.1:{proxy.port}")
+            node = await site.started(spec, url=f"https://127.0.0.1:{proxy.port}")
             await eventually(lambda: node.link_is("online"), "the node is online")
             kept, samples = Feeder(node), Feeder(node, "s.value")
             await kept.publish(50)
@@ -336,13 +342,17 @@ async def test_a_new_node_on_a_full_disk(tidy_dir: Path) -> None:
             shell = CommandLine(site)
             async with site.hub.api() as api:
                 token = await api.send("POST", "/api/v1/tokens", TokenRequest(), TokenReply)
-            words = ("--hub", site.hub.url, "--data-dir", str(tidy_dir / "n1"), "--name", "n1")
+            words = (
+                "--hub",
+                site.hub.nodes_url,
+                "--data-dir",
+                str(tidy_dir / "n1"),
+                "--name",
+                "n1",
+            )
             full = await shell.run("node", "enroll", *words, stdin=token.token.encode())
             assert full.code == 1
-            assert (
-                "n1: No space left on device. Make room and try again with the same token."
-                in full.err
-            )
+            assert "who does this: No space left on device. Make room, and try again" in full.err
             started = await shell.run("node", "run", "--data-dir", str(tidy_dir / "n1"))
             assert started.code == 1
             assert "node.db: the disk is full. Free space there." in started.err

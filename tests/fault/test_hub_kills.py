@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.installation import Hub
+from tests.installation import BY_SECRET, Hub
 from tests.postgres import Postgres
 from tests.simulated_nodes import back, enrolled, held, kills, open_many
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.postgres
 @pytest.fixture
 async def hubs(short_dir: Path, postgres: Postgres) -> AsyncIterator[tuple[list[Hub], str]]:
     with postgres.database() as url:
-        found = [Hub(short_dir, name, url) for name in ("one", "other")]
+        found = [Hub(short_dir, name, url, BY_SECRET) for name in ("one", "other")]
         try:
             for hub in found:
                 await hub.start()

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.installation import Hub
+from tests.installation import BY_SECRET, Hub
 from tests.postgres import Postgres
 from tests.simulated_nodes import SimulatedNode, back, enrolled, held, open_many
 
@@ -27,7 +27,7 @@ class SqliteSite:
     """One hub; its database is on another disk than the backups."""
 
     def __init__(self, memory: Path) -> None:
-        self.hubs = [Hub(memory)]
+        self.hubs = [Hub(memory, settings=BY_SECRET)]
         self.options = ["--data-dir", str(self.hubs[0].directory)]
         self._database = self.hubs[0].directory / "hub.db"
 
@@ -48,7 +48,7 @@ class PostgresSite:
     """Two hubs on one server; their data is on another disk than the backups."""
 
     def __init__(self, directory: Path, url: str) -> None:
-        self.hubs = [Hub(directory, name, url) for name in ("one", "other")]
+        self.hubs = [Hub(directory, name, url, BY_SECRET) for name in ("one", "other")]
         self.options = [
             *("--config", str(directory / "one.yaml")),
             *("--data-dir", str(self.hubs[0].directory)),

@@ -25,6 +25,7 @@ from skerry.node.ports import NotKnown
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.node.trust.credentials import Credentials
 from skerry.node.trust.files import TrustFiles, request_in
+from skerry.node.trust.hardware import hardware_id
 from skerry.node.trust.renewal import Renewal
 from skerry.testing.faulty_disk import FaultyDisk
 from skerry.testing.manual_clock import ManualClock
@@ -103,6 +104,7 @@ async def test_a_node_proves_itself_by_a_key_that_only_it_has(
     identity = await enrol_node(hub.url + "/", request(hub), site(data_dir))
     assert identity == read_identity(data_dir)
     assert identity == Identity("n0", "gate", {"site": "lab"}, hub.url, "hub-1", certificate=True)
+    assert hub.hardware == hardware_id()
     own = data_dir / "trust/node.pem"
     assert stat.S_IMODE(own.stat().st_mode) == 0o600
     assert stat.S_IMODE(own.parent.stat().st_mode) == 0o700

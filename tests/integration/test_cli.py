@@ -208,10 +208,10 @@ async def test_enrol_and_stop(shell: Shell) -> None:
     login = await shell.run("hub", "login", "-o", "json")
     assert login.json["url"].startswith(f"{shell.site.hub.url}/login?code=")  # type: ignore[index]
     data_dir = shell.home / "n2"
-    words = ("node", "enroll", "--hub", shell.site.hub.url, "--data-dir", str(data_dir))
+    words = ("node", "enroll", "--hub", shell.site.hub.nodes_url, "--data-dir", str(data_dir))
     named = (*words, "--name", "n2", "--label", "site=lab")
     enrolled = await shell.run(*named, stdin=token.out)
-    assert enrolled.lines[0] == f"this is now node «n2» of the hub at {shell.site.hub.url}"
+    assert enrolled.lines[0] == f"this is now node «n2» of the hub at {shell.site.hub.nodes_url}"
     assert (await shell.run("get", "nodes", "-o", "json")).json[0]["labels"] == {"site": "lab"}  # type: ignore[index]
     twice = await shell.run(*named, stdin=token.out)
     assert twice.code == 1
@@ -219,7 +219,7 @@ async def test_enrol_and_stop(shell: Shell) -> None:
     file = shell.home / "token"
     file.write_text(token.out)
     used = await shell.run(
-        "node", "enroll", "--hub", shell.site.hub.url, "--data-dir", str(shell.home / "n3"), "--token-file", str(file)
+        "node", "enroll", "--hub", shell.site.hub.nodes_url, "--data-dir", str(shell.home / "n3"), "--token-file", str(file)
     )  # fmt: skip
     assert used.code == 1
     assert "used" in used.err

@@ -163,7 +163,7 @@ async def test_a_history_that_was_written_anew_is_found_by_the_head_that_was_kep
 async def test_the_log_of_another_hub_is_not_taken_for_this_one(shell: Shell) -> None:
     kept = Path(str((await verified(shell))["kept_in"]))
     kept.write_text(kept.read_text().replace('"hub_id": "', '"hub_id": "x'))
-    assert "it is the log of hub" in await found(shell)
+    assert "it is the log of" in await found(shell)
     kept.write_text("{")
     assert (await shell.run("audit", "verify")).code == 2
 

@@ -71,8 +71,8 @@ async def test_from_the_workload_to_the_person(shell: Shell) -> None:
 
 
 async def test_a_file_that_is_on_its_way_is_said_to_be(shell: Shell) -> None:
-    async with ChaosProxy("127.0.0.1", shell.site.hub.port) as proxy:
-        node = await shell.site.started(sleeper("cam"), url=f"http://127.0.0.1:{proxy.port}")
+    async with ChaosProxy("127.0.0.1", shell.site.hub.nodes_port) as proxy:
+        node = await shell.site.started(sleeper("cam"), url=f"https://127.0.0.1:{proxy.port}")
         proxy.path.rate = 50_000
         await upload(node, content(900_000))
         await eventually(partial(_is_listed, shell), "the record has arrived")

@@ -85,3 +85,50 @@ async def test_an_agent_that_was_killed_has_not_said_that_it_ends(shell: Shell) 
     assert after.detail.endswith("the one before ended without saying so")
     listed = await shell.run("audit", "list", "--here")
     assert [line for line in listed.lines if "unlock_updates" in line and "begun" in line]
+
+
+@pytest.mark.guarantee("G9")
+async def test_hub_and_node_are_each_others_witness(shell: Shell) -> None:
+    node = await shell.site.started()
+
+    async def is_told() -> bool:
+        ended = await shell.run("audit", "list", "--node", "n1")
+        return "agent_start" in ended.out
+
+    await eventually(is_told, "the hub has the node's log")
+    verified = await shell.run("audit", "verify", "--node", "n1")
+    assert verified.code == 0, verified.err
+    assert "the audit log of node «n1» at" in verified.out
+    assert (await shell.run("audit", "verify")).code == 0
+    assert (await shell.run("node", "unlock", "cam")).code == 1
+    assert (await shell.run("node", "stop")).code == 0
+    await node.start()
+
+    async def keeps_a_head() -> bool:
+        ended = await shell.run("audit", "list", "--node", "n1")
+        return ended.out.count("agent_start") == 2
+
+    await eventually(keeps_a_head, "the hub has what the node did while it was not asked")
+    hub_db, head = shell.site.hub.directory / "hub.db", shell.home / "fresh.json"
+    await node.kill()
+    tampered(hub_db, "DELETE FROM audit")
+    assert (await shell.run("audit", "list", "--hub", shell.site.hub.url)).code == 0
+    lost = await shell.run("audit", "verify", "--head", str(head))
+    assert (lost.code, "node «n1» keeps a head of it" in lost.err) == (1, True)
+    tampered(shell.node_dir / "node.db", "DELETE FROM audit WHERE seq > 2")
+    await node.start()
+
+    async def is_found() -> bool:
+        ended = await shell.run("get", "nodes", "-o", "json")
+        return "its audit log contradicts" in ended.out
+
+    await eventually(is_found, "the hub says that the node's log has lost its end")
+    cut = await shell.run(
+        "audit", "verify", "--node", "n1", "--head", str(shell.home / "other.json")
+    )
+    assert (cut.code, "it contradicted what was kept of it: " in cut.err) == (
+        1,
+        True,
+    )
+    assert (await shell.run("audit", "verify", "--node", "n1", "--anew")).code == 0
+    assert "contradicts" not in (await shell.run("get", "nodes", "-o", "json")).out

@@ -22,6 +22,7 @@ from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.testing.container_device import ContainerDevice
+from skerry.testing.no_secrets import no_secret_files
 from skerry.testing.process_device import ProcessDevice
 from skerry.testing.waiting import eventually
 from skerry.wire.workload import Assignment, ProcessSpec, Ready, Restart, Stop
@@ -118,7 +119,7 @@ async def test_an_engine_that_hangs_holds_up_no_process(rig: ProcessRig, short_d
     def both(processes: ProcessRuntime) -> Runtimes:
         engine = SimpleNamespace(runtime=device.agent(patience))
         opened.append(LazyContainers(lambda _: engine, known=True))  # type: ignore[arg-type,return-value]
-        return Runtimes(processes, opened[-1], short_dir)
+        return Runtimes(processes, opened[-1], short_dir, no_secret_files())
 
     rig.beside = both
     with socket.socket(socket.AF_UNIX) as mute:

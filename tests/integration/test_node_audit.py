@@ -314,3 +314,31 @@ async def test_an_altered_or_deleted_line_shows(rig: AuditRig) -> None:
     found = follow(rig.page().entries, GENESIS)
     assert found is not None
     assert (found.fault, found.seq) == ("missing", 2)
+
+
+async def test_who_has_a_role_finds_the_socket_outside_the_data_directory(short_dir: Path) -> None:
+    home, outside = short_dir / "n", short_dir / "open"
+    home.mkdir(mode=0o700)
+    short_dir.chmod(0o711)
+    given = {"monitor": [user_name(NOBODY)]}
+    rig = AuditRig(home, LocalAccess(0, given), others=outside)
+    await rig.start()
+    try:
+        home.chmod(0o700)
+        door = outside / "run" / "admin.sock"
+        assert (outside.stat().st_mode & 0o777, door.stat().st_mode & 0o777) == (0o755, 0o666)
+        as_root = os.geteuid() == 0
+        assert await rig.ask("GET", "/v1/status", uid=NOBODY, socket=door) == (
+            404 if as_root else 403
+        )
+        assert await rig.ask("POST", "/v1/stop", uid=NOBODY, socket=door) == 403
+        door.unlink()
+        await rig.api.mend()
+        assert await rig.ask("GET", "/v1/doctor", socket=door) == (404 if as_root else 403)
+    finally:
+        await rig.stop()
+    outside.chmod(0o777)
+    again = AuditRig(home, LocalAccess(0, given), others=outside)
+    with pytest.raises(Refused, match="somebody else may put another one in its place"):
+        await again.start()
+    await again.stop()

@@ -26,7 +26,7 @@ from skerry.testing.running_hub import (
     secure_session,
 )
 from skerry.wire.codec import decode, encode
-from skerry.wire.sync import Hello, HelloReply
+from skerry.wire.sync import Enrol, Hello, HelloReply
 from skerry.wire.trust import Renew, Renewed
 
 HELLO = Hello((1, 1), "11" * 16, "0.1.0", "boot-1")
@@ -238,3 +238,12 @@ async def test_half_a_handshake_is_ended_and_counts(tmp_path: Path) -> None:
                 assert await reader.read() == b""
             writer.close()
         assert (await hello(hub, await hub.certify("a")))[0] == 200
+
+
+async def test_wrong_tokens_from_one_address_are_bounded(hub: RunningHub) -> None:
+    node = await hub.certify("a")
+    async with secure_session(hub.nodes_address, client_context(node.trust.roots)) as session:
+        enrol = Enrol("wrong", "b", {}, "0.1.0", "0" * 64, csr=csr_of(make_key()))
+        answers = [await post(session, "/enrol/v1", enrol) for _ in range(31)]
+    assert [status for status, _ in answers] == [409] * 30 + [429]
+    assert (await hello(hub, node))[0] == 200

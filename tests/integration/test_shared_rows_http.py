@@ -12,6 +12,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 from tests.hub_rig import Lanes
+from tests.installation import BY_SECRET, installation
 from tests.shared_rows import put
 from tests.shell import Shell
 
@@ -170,7 +171,13 @@ async def test_a_node_that_pulls_hears_of_changes_on_its_link(tmp_path: Path) ->
                 assert "news" in await link.receive_str()
 
 
-async def test_the_command_line_lists_shows_and_decides(shell: Shell) -> None:
+async def test_the_command_line_lists_shows_and_decides(short_dir: Path) -> None:
+    (short_dir / "home").mkdir()
+    async with installation(short_dir, BY_SECRET) as site:
+        await lists_shows_and_decides(Shell(site, short_dir / "home"))
+
+
+async def lists_shows_and_decides(shell: Shell) -> None:
     token = (shell.site.hub.directory / "admin.token").read_text().strip()
     async with in_conflict(RunningHub(shell.site.hub.url, token)):
         listed = await shell.run("sync", "conflicts")

@@ -71,7 +71,7 @@ async def there_and_back(site: Site) -> None:
     assert len(site.files()) > 3
     assert (await site.bring()).code == 0
     assert blob(site.shell.site, across.sha256) == large
-    await site.restart(url=site.shell.site.hub.url)  # online without the receipt
+    await site.restart(url=site.shell.site.hub.nodes_url)  # online without the receipt
     await site.publish(500)
     hub = site.shell.site.hub
     await eventually(lambda: hub.has("deck.depth", site.published), "all is there")

@@ -326,7 +326,7 @@ async def test_a_process_that_does_not_beat_is_not_asked(
     for store in stores:
         await asyncio.to_thread(store.start)
     one, other = (
-        Peers(store, f"http://127.0.0.1:{port}", "t" * 64)
+        Peers(store, *[f"http://127.0.0.1:{port}"] * 2, "t" * 64)
         for store, port in zip(stores, (1, 2), strict=True)
     )
     await one.join()

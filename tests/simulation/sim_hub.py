@@ -21,6 +21,7 @@ from skerry.hub.data.ingest import Ingest
 from skerry.hub.fleet.agents import Agent
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.safe import KEY_FILE, Safe
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.store import shared
 from skerry.hub.store.hub_store import HubStore
@@ -36,6 +37,7 @@ from skerry.hub.sync.rounds import Rounds
 from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.kit.clock import Clock
+from skerry.kit.disk import RealDisk
 from skerry.kit.errors import SkerryError, Transient
 from skerry.node.sync.live_link import Evicted
 from skerry.wire.codec import decode, encode
@@ -92,7 +94,7 @@ class HubLife(Life):
         self.store = HubStore(f"sqlite:///{self.storage.now / 'hub.db'}", clock, driver=driver)
         self.stack.callback(self.store.stop)
         self.store.start()
-        assignments = Assignments(clock)
+        assignments = Assignments(clock, Safe(self.storage.now / KEY_FILE, RealDisk()))
         self.tokens = Tokens(self.store, clock)
         self.nodes = Nodes(self.store, assignments, clock, self.notify)
         await self.nodes.start()

@@ -1,5 +1,6 @@
 """Engine's output streams and creations, as pure functions."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from msgspec.structs import replace
 
 from skerry.keeper.log_rules import LogRules
 from skerry.keeper.masks import Masks
+from skerry.kit.errors import Refused
+from skerry.node.node_settings import Registry
 from skerry.node.ports import ContainerLaunch
 from skerry.node.workloads.runtimes.containers.creation import (
     LOG,
@@ -30,7 +33,14 @@ from skerry.node.workloads.runtimes.containers.frames import (
     seconds,
 )
 from skerry.node.workloads.runtimes.containers.pulling import Progress, why_missing
-from skerry.wire.workload import ContainerSpec, Exit, Resources
+from skerry.wire.workload import (
+    Assignment,
+    ContainerSpec,
+    Exit,
+    Generation,
+    Resources,
+    WorkloadSpec,
+)
 
 NONE = Masks(LogRules(1000, 1))
 T1 = b"2026-11-21T05:57:53.248922682Z"
@@ -205,7 +215,7 @@ def test_why_an_image_is_missing(words: str, sentence: str) -> None:
     assert sentence in why_missing("acme/cam:2", words, 2)
 
 
-def test_credentials_belong_to_a_registry() -> None:
+async def test_credentials_belong_to_a_registry() -> None:
     hosts = {
         "acme/cam:2": "docker.io",
         "cam": "docker.io",
@@ -214,7 +224,37 @@ def test_credentials_belong_to_a_registry() -> None:
         "r:5000/acme/cam@sha256:0": "r:5000",
     }
     assert {image: registry_of(image) for image in hosts} == hosts
-    assert registry_auth("registry.lan/cam", {}) is None
+    assert await registry_auth({}, _secret_of, "registry.lan/cam", [_user(None)]) is None
+
+
+async def _secret_of(_assignment: Assignment, name: str) -> bytes:
+    return {"ok": b"edge:hunter:22\n", "wrong": b"hunter22"}[name]
+
+
+def _user(pull_secret: str | None) -> Assignment:
+    container = ContainerSpec(image="registry.lan/cam", pull_secret=pull_secret)
+    spec = WorkloadSpec(name="cam", runtime="container", container=container)
+    return Assignment("cam", Generation(1, 1), spec)
+
+
+async def test_a_secret_of_the_workload_comes_before_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("of-the-node")
+    (tmp_path / "password").chmod(0o600)
+    settings = {"registry.lan": Registry("node", str(tmp_path / "password"))}
+
+    async def words(*users: Assignment) -> dict[str, str]:
+        header = await registry_auth(settings, _secret_of, "registry.lan/cam", users)
+        assert header is not None
+        found = json.loads(base64.urlsafe_b64decode(header))
+        assert isinstance(found, dict)
+        return found
+
+    of_node = {"username": "node", "password": "of-the-node", "serveraddress": "registry.lan"}
+    assert await words(_user(None)) == of_node
+    of_secret = of_node | {"username": "edge", "password": "hunter:22"}
+    assert await words(_user(None), _user("ok")) == of_secret
+    with pytest.raises(Refused, match="secret «wrong» for a registry: it is not «USER:PASSWORD»"):
+        await words(_user("wrong"))
 
 
 def test_a_container_prints_no_secret_into_its_log() -> None:

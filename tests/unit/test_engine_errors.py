@@ -74,10 +74,14 @@ async def test_the_doctor_names_the_engine(
     assert refused.missing == f"{socket} does not answer: Connection refused"
 
 
+async def _no_credentials(_image: str, _users: object) -> None:
+    return None
+
+
 async def test_a_file_that_is_not_there_is_the_files_fault(tmp_path: Path) -> None:
     engine = Engine([tmp_path / "docker.sock"])
     images = Images(
-        engine, Voice(_note, _tell), lambda _image: None, Bell(), SystemClock(), random.Random(1)
+        engine, Voice(_note, _tell), _no_credentials, Bell(), SystemClock(), random.Random(1)
     )
     with pytest.raises(InvalidInput, match=r"cannot read .*/nope.tar: No such file"):
         await images.load(tmp_path / "nope.tar")

@@ -23,6 +23,7 @@ from skerry.node.workloads.runtimes.confinement import (
     request_fields,
 )
 from skerry.node.workloads.runtimes.users import pick
+from skerry.testing.no_secrets import no_secrets, no_secrets_at
 from skerry.wire.workload import Allow, ContainerSpec, Ready, Resources, WasmSpec
 
 V1 = """\
@@ -137,7 +138,9 @@ def test_landlock_is_asked_in_the_form_of_its_version(version: int, words: int) 
 
 @pytest.fixture
 def contract(tmp_path: Path) -> NativeContract:
-    return NativeContract(tmp_path / "data", tmp_path / "run", "rock", "/venv/bin/python")
+    return NativeContract(
+        tmp_path / "data", tmp_path / "run", "rock", "/venv/bin/python", no_secrets(), no_secrets_at
+    )
 
 
 def strict(contract: NativeContract, **allow: object) -> ProcessLaunch:

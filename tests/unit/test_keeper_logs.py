@@ -3,6 +3,7 @@
 import fcntl
 import os
 import resource
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from skerry.keeper.log_file import LogFile, fitting, rotation, stamp
 from skerry.keeper.log_rules import LogRules
-from skerry.keeper.logs import CHUNK, Stream, cut_lines, whole_characters
+from skerry.keeper.logs import CHUNK, MAX_LINE, Stream, cut_lines, whole_characters
 from skerry.keeper.loop import Loop
+from skerry.keeper.masks import Masks
 
 
 class Timers:
@@ -354,3 +356,35 @@ def test_timers_call_back_in_order_and_descriptors_need_none() -> None:
     assert called[4:] == ["more"]
     os.close(readable)
     os.close(writable)
+
+
+def test_half_a_secret_waits_for_the_other_half_however_long(printer: Printer) -> None:
+    printer.stream.masks = Masks(LogRules(1, 1, secrets=["hunter22-hunt", "other-one"]))
+    printer.print("login hunter22-")
+    printer.timers.pass_by()
+    assert printer.logged() == ["P login "]
+    printer.timers.pass_by()
+    printer.print("hunt ok\n")
+    assert printer.logged() == ["P login ", "F *** ok"]
+    printer.print("it is not h")
+    printer.timers.pass_by()
+    printer.print("ere\n")
+    assert printer.logged()[2:] == ["P it is not ", "F here"]
+
+
+@given(st.integers(0, 40), st.integers(1, 12))
+def test_a_secret_is_masked_wherever_a_long_line_is_cut(before: int, first: int) -> None:
+    """The piece of a line ends, or the chunk does, somewhere in it."""
+    secret = b"hunter22-hunt"
+    line = b"x" * (MAX_LINE - before) + secret + b"y" * 30
+    at = MAX_LINE - before + first
+    with tempfile.TemporaryDirectory() as directory:
+        printer = Printer(Path(directory))
+        printer.stream.masks = Masks(LogRules(1, 1, secrets=[secret.decode()]))
+        printer.print(line[:at])
+        printer.print(line[at:])
+        printer.timers.pass_by()
+        printer.print(b"\n")
+        printed = "".join(each[2:] for each in printer.logged())
+        printer.close()
+    assert printed == (line.replace(secret, b"***")).decode()

@@ -12,6 +12,7 @@ from skerry.node.contracts.native import PATH, RUNNER_MEMORY, NativeContract
 from skerry.node.models.layout import view_of
 from skerry.node.ports import ContainerLaunch, ProcessLaunch, WasmLaunch
 from skerry.node.workloads.runtimes.containers.creation import Findings, creation
+from skerry.testing.no_secrets import no_secrets, no_secrets_at
 from skerry.wire.codec import decode
 from skerry.wire.wasm import WasmOrder
 from skerry.wire.workload import (
@@ -29,7 +30,9 @@ from skerry.wire.workload import (
 
 @pytest.fixture
 def contract(tmp_path: Path) -> NativeContract:
-    return NativeContract(tmp_path / "data", tmp_path / "run", "rock", "/venv/bin/python")
+    return NativeContract(
+        tmp_path / "data", tmp_path / "run", "rock", "/venv/bin/python", no_secrets(), no_secrets_at
+    )
 
 
 def test_the_environment_is_exactly_this(

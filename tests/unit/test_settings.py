@@ -149,9 +149,36 @@ def test_a_hub_and_its_store() -> None:
         ("127.0.0.1:99999", "«127.0.0.1:99999» is not an address"),
     ],
 )
-def test_a_hub_listens_on_loopback_only(listen: str, fault: str | None) -> None:
-    found = hub.listen_fault(listen)
+def test_a_hub_without_tls_listens_on_loopback_only(listen: str, fault: str | None) -> None:
+    found = hub.listen_fault(listen, secure=False)
     assert found is None if fault is None else str(found).startswith(fault)
+    secure = hub.listen_fault(listen, secure=True)
+    assert secure is None or "is not an address" in secure
+
+
+@pytest.mark.guarantee("G9")
+def test_settings_of_tls_that_do_not_go_together(tmp_path: Path) -> None:
+    both = {"tls.certificate": "/c.pem", "tls.key": "/k.pem"}
+    away = {"listen": "0.0.0.0:8600"}
+    documented = "encryption.communication"
+    for options, fault in (
+        ({}, ""),
+        (both | away, ""),
+        (both | {f"{documented}.enabled": "true"}, ""),
+        (
+            away | {f"{documented}.certificate_path": "/c.pem", f"{documented}.key_path": "/k.pem"},
+            "",
+        ),
+        (away, "option --listen: listen: «0.0.0.0:8600» is not on loopback, and without"),
+        ({"tls.key": "/k.pem"}, "belong together; one of them is missing"),
+        (away | {"tls.certificate": "/c.pem"}, "belong together"),
+        ({f"{documented}.enabled": "true"}, "enabled asks for TLS: set «tls.certificate»"),
+    ):
+        if not fault:
+            assert hub.settings_to_start([], options).port == 8600
+            continue
+        with pytest.raises(InvalidInput, match=fault):
+            hub.settings_to_start([], options)
 
 
 @pytest.mark.guarantee("G10")

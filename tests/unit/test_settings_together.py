@@ -188,8 +188,7 @@ def test_each_missing_protection_is_named_once_with_its_place() -> None:
     files = [SAMPLES / "edge-config.yaml", SAMPLES / "edge-security.yaml", SAMPLES / "sync-config.yaml"]  # fmt: skip
     told = refusals(found(files))
     assert [word.partition(" (")[0] for word in told] == [
-        "TLS", "secure boot", "TLS", "roles and certificates of people",
-        "roles and certificates of people", "attestation", "tamper detection",
+        "TLS", "secure boot", "TLS", "certificates of people", "roles of people at a node", "attestation", "tamper detection",
     ]  # fmt: skip
     assert f"attestation (attestation.enabled: true, {files[1]}:26)" in told
 

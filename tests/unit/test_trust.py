@@ -23,6 +23,7 @@ from skerry.node.trust.certificate import (
 )
 from skerry.node.trust.der import SERVER_AUTH, Read, certificates_in, read_certificate
 from skerry.node.trust.files import TrustFiles
+from skerry.node.trust.hardware import hardware_id
 from skerry.wire.trust import TrustBundle
 
 FLEET = Authority()
@@ -102,6 +103,21 @@ def test_files_are_for_their_owner_and_a_bundle_is_read_as_it_was_kept(tmp_path:
         (files.directory / "roots.pem").write_text(damage)
         with pytest.raises(Refused, match="cannot read .*roots.pem"):
             files.bundle()
+
+
+def test_a_device_is_known_by_what_its_firmware_says_else_by_what_is_installed(
+    tmp_path: Path,
+) -> None:
+    assert hardware_id(tmp_path) == ""
+    for path, content, said in (
+        ("etc/machine-id", "ab12\n", "machine:ab12"),
+        ("sys/firmware/devicetree/base/serial-number", "1000AF\0", "board:1000af"),
+        ("sys/class/dmi/id/product_uuid", "00000000-0000-0000-0000-000000000000\n", "board:1000af"),
+        ("sys/class/dmi/id/product_uuid", "4C4C4544-0051\n", "dmi:4c4c4544-0051"),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content)
+        assert hardware_id(tmp_path) == said
 
 
 @pytest.mark.guarantee("G9")

@@ -11,16 +11,17 @@ from urllib.parse import quote
 
 import msgspec
 import typer
+from msgspec.structs import replace
 
 from skerry.cli import audit_sources
 from skerry.cli.audit_sources import AT_ONCE, Pages, Source
+from skerry.cli.audit_walk import by_its_hub, by_witnesses, of_view, walk
 from skerry.cli.output import Cell, Table, ago, number, word
 from skerry.cli.session import Session, remote
 from skerry.cli.times import parse_time
-from skerry.core.audit_chain import GENESIS, Finding, cut_short, follow
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, InvalidInput
-from skerry.wire.audit import AuditHead, AuditHeadReply, AuditRow
+from skerry.wire.audit import AcceptNodeLog, AuditHeadReply, AuditRow, NodeLogView, Witnesses
 from skerry.wire.codec import decode, encode
 
 _DAMAGED = "skerry audit verify --anew takes what is there for right, from now on; docs/operate/audit.md says what it may mean"
@@ -142,7 +143,17 @@ async def verify(
     kept_in = head or state_file(Path.home(), where)
     before = None if anew else read_head(kept_in)
     async with source.opened as pages:
-        now, finding = await walk(pages, before)
+        walked = await walk(pages, before)
+    finding, note = walked.finding, ""
+    if finding is None and not (node or here or database):
+        witnesses = await _witnesses(session)
+        since = before.epoch if before else witnesses.epoch if anew else 0
+        finding = by_witnesses(walked, witnesses, since)
+        walked.reached = replace(walked.reached, epoch=since)
+    if finding is None and node:
+        view = await _of_hub(session, node, anew=anew)
+        finding, note = by_its_hub(walked, view), of_view(view, walked.reached.head.seq)
+    now = walked.reached
     if finding is not None:
         raise Corrupt(
             f"cannot trust the audit log of {where}: {finding.words} ({finding.fault}, entry {finding.seq}). "
@@ -154,27 +165,22 @@ async def verify(
         f"the audit log of {where} is whole: {now.head.seq} entries{known}; the head is kept in {kept_in}",
         {"hub_id": now.hub_id, "seq": now.head.seq, "hash": now.head.hash, "kept_in": str(kept_in)},
     )
+    if note:
+        session.screen.note(note)
 
 
-async def walk(
-    pages: Pages, before: AuditHeadReply | None
-) -> tuple[AuditHeadReply, Finding | None]:
-    """How far the log goes, and what is wrong with it up to the head that it had at the beginning."""
-    page = await pages(0, AT_ONCE)
-    hub_id, until, head = page.hub_id, page.head, GENESIS
-    if before is not None and before.hub_id != hub_id:
-        words = f"it is the log of hub {hub_id:.40}, and was that of {before.hub_id:.40}"
-        return AuditHeadReply(hub_id, until), Finding("forked", 1, words)
-    known = before.head if before else GENESIS
-    finding = None
-    while page.entries and finding is None:
-        finding = follow(page.entries, head, known)
-        head = AuditHead(page.entries[-1].entry.seq, page.entries[-1].hash)
-        if head.seq >= until.seq:
-            break
-        page = await pages(head.seq, AT_ONCE)
-    reached = AuditHeadReply(hub_id, head)
-    return reached, finding or cut_short(head, known) or cut_short(head, until)
+async def _witnesses(session: Session) -> Witnesses:
+    async with session.hub() as hub:
+        return await hub.get("/api/v1/audit/witnesses", Witnesses)
+
+
+async def _of_hub(session: Session, node: str, *, anew: bool) -> NodeLogView:
+    path = f"/api/v1/nodes/{quote(node, safe='')}/audit"
+    async with session.hub() as hub:
+        view = await hub.get(f"{path}/heads", NodeLogView)
+        if not anew:
+            return view
+        return await hub.send("POST", f"{path}/accept", AcceptNodeLog(view.branch), NodeLogView)
 
 
 def state_file(home: Path, where: str) -> Path:

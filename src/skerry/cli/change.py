@@ -8,6 +8,7 @@ from urllib.parse import quote
 import typer
 
 from skerry.cli.apply import differences_table, paths, show_differences
+from skerry.cli.authority import revoke_node
 from skerry.cli.output import Cell, Form, Table, ago, number, word
 from skerry.cli.session import Session, remote
 from skerry.wire.people import (
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
             "End something everywhere and forget it.",
             {"workload": delete_workload, "model": delete_model, "node": delete_node},
         ),
+        ("revoke", "Withdraw a right at once.", {"node": revoke_node}),
         ("restart", "Start something anew on all its nodes.", {"workload": restart_workload}),
         ("history", "Show what something was told to be.", {"workload": workload_history}),
         ("rollback", "Go back to an earlier version.", {"workload": rollback_workload}),

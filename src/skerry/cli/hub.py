@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from skerry.cli import hub_backups, keys
+from skerry.cli import authority, hub_backups, keys
 from skerry.cli.assignments import read_assignments
 from skerry.cli.http import CHECKS_SECONDS
 from skerry.cli.session import Session, remote
@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     hub.command("restore")(hub_backups.restore)
     hub.command("storage")(storage)
     keys.register_hub(hub)
+    authority.register_hub(hub)
     app.add_typer(hub, name="hub")
     token = typer.Typer(help="Enrolment tokens.", no_args_is_help=True, callback=_group)
     token.command("create")(create)

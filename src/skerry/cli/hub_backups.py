@@ -119,6 +119,11 @@ def _tell(screen: Screen, made: Made) -> None:
             f"{made.plain} of the blobs beside it are NOT encrypted: only encryption.storage seals models and files, or "
             "an encrypted disk"
         )
+    if made.without_trust:
+        screen.note(
+            "the fleet's authority (the directory «trust») is NOT in it, because it is not encrypted: give a passphrase, "
+            "or keep the root elsewhere: skerry hub ca export"
+        )
     if not made.apart:
         screen.note(
             "it may lie on the disk of the database: nodes keep what they have all the same"
@@ -167,6 +172,15 @@ def restore(  # noqa: PLR0913, PLR0917 - one for each option
     screen.tell(restored, done.__dict__)
     if done.aside:
         screen.say(f"what was there: {done.aside}")
+    if done.trust:
+        screen.say(
+            "the fleet's authority is back, too: nodes go on with the certificates they have"
+        )
+    elif done.needs_trust:
+        screen.say(
+            "the fleet's authority was not in it. Where nodes have certificates the hub starts when you have put its "
+            "directory «trust» back, or brought the root: skerry hub ca import"
+        )
     if done.missing:
         screen.say(f"{done.missing} blobs are missing; nodes send again what they still have")
 

@@ -216,8 +216,14 @@ def _tell_restored(screen: Screen, restored: Restored) -> None:
             "replaced": restored.replaced,
             "kept": restored.kept,
             "left_behind": restored.left_behind,
+            "keyless": restored.keyless,
         },
     )
+    if restored.keyless:
+        screen.note(
+            "the backup was not sealed, so the key by which the hub knows this node is not in it. Enrol it again with a new "
+            f"token: skerry node enroll --again --data-dir {restored.data_dir} --hub URL --token-file FILE"
+        )
     if restored.kept:
         screen.say("the backup has no records: those that were there stayed, with their files")
     if restored.left_behind:

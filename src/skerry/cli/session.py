@@ -191,11 +191,18 @@ def open_session(choice: Choice, *, needs_token: bool = True) -> Session:
     return Session(standard_screen(choice.output), SystemClock(), target)
 
 
+def _address_of(hub: hub_settings.HubSettings) -> str:
+    """Certificates have names, which `listen` seldom is."""
+    if not hub.tls.is_on:
+        return f"http://{hub.listen}"
+    return hub.address or f"https://{hub.listen}"
+
+
 def default_target() -> Context:
     """The hub and the node that «skerry hub run» and «skerry node run» start without any settings."""
     hub = hub_settings.hub_settings(hub_settings.find_settings())
     return Context(
-        f"http://{hub.listen}",
+        _address_of(hub),
         hub.data_dir / admin_token.FILE_NAME,
         chosen_data_dir({}),
         hub.data_dir,

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import structs
+
 from skerry.cli.children import Child, unless_one_ends
 from skerry.cli.contexts import Context, contexts_file, read_contexts, write_contexts
 from skerry.cli.enrolment import enrol_here
@@ -106,7 +108,8 @@ async def start(
     for port in (home.port, home.nodes_port):
         check_port(port)
     await _start_hub(home, children)
-    enrolled = read_identity(settings.data_dir) is not None
+    former = read_identity(settings.data_dir)
+    enrolled = former is not None and former.certificate
     if enrolled:
         await _start_node(home, children)  # both at once: the node does not need the hub to start
     await _until(lambda: _hub_answers(home), children, f"the hub answers at {home.url}")
@@ -114,7 +117,9 @@ async def start(
         if not enrolled:
             progress.step("enrolling the node")
             token = await hub.send("POST", "/api/v1/tokens", TokenRequest(60.0), TokenReply)
-            await enrol_here(settings, token.address, token.token)
+            if former is not None:  # from before certificates: it stays who it is
+                settings = structs.replace(settings, name=former.name, labels=former.labels)
+            await enrol_here(settings, token.address, token.token, again=former is not None)
             await _start_node(home, children)
         if not home.fleet_mark.exists():
             progress.step("applying the first fleet")

@@ -22,6 +22,7 @@ from skerry.core.features import (
     BANDWIDTH,
     HUB_ACCESS_CONTROL,
     HUB_STORAGE_ENCRYPTION,
+    HUB_TLS,
     MONITORING,
     ONLINE_ONLY,
     PEOPLES_CERTIFICATES,
@@ -158,12 +159,13 @@ def _security(role: Role) -> Iterator[Setting]:
         words=("AES-256-GCM", "ChaCha20-Poly1305"), feature=encryption)
     yield Setting("encryption.storage.key_rotation_days", "duration", 30 * _DAY,
         "How old a data key gets before what it sealed is sealed with a new one.", unit="days", low=60, high=3650 * _DAY, general="security.key_rotation_interval", feature=encryption)
-    yield Setting("encryption.communication.enabled", "boolean", default=False, doc="Speak by mutual TLS only.", feature=TLS)
+    tls = TLS if role == "node" else HUB_TLS
+    yield Setting("encryption.communication.enabled", "boolean", default=False, doc="Speak by mutual TLS only.", feature=tls)
     yield Setting("encryption.communication.protocol", "word", None, "The oldest version of TLS that is spoken.",
-        words=("TLS 1.3",), feature=TLS)
+        words=("TLS 1.3",), feature=tls)
     for name, doc in (("certificate_path", "This machine's certificate."), ("key_path", "The key of the certificate."),
                       ("ca_path", "Who must have signed the other side's certificate.")):
-        yield Setting(f"encryption.communication.{name}", "path", None, doc, feature=TLS)
+        yield Setting(f"encryption.communication.{name}", "path", None, doc, feature=TLS if name == "ca_path" else tls)
     yield Setting("access_control.authentication.method", "word", None, "How people and programs say who they are.",
         words=("certificate",), feature=PEOPLES_CERTIFICATES, asks=lambda _: True)
     yield Setting("access_control.authentication.token_expiry", "duration", _DAY, "How long a password signs somebody in: the page, and «skerry login».",

@@ -20,6 +20,7 @@ class Feature:
 
 STORAGE_ENCRYPTION = Feature("encryption at rest", built=True, protects=True)
 HUB_STORAGE_ENCRYPTION = Feature("encryption at rest of a hub", built=True, protects=True)
+HUB_TLS = Feature("TLS of a hub", built=True, protects=True)
 TLS = Feature("TLS", built=False, protects=True)
 PEOPLES_CERTIFICATES = Feature("certificates of people", built=False, protects=True)
 ACCESS_CONTROL = Feature("roles of people at a node", built=False, protects=True)

@@ -17,6 +17,7 @@ from skerry.core.names import (
 )
 from skerry.kit.one_line import one_line
 from skerry.wire.models import ModelFile, ModelSpec
+from skerry.wire.secrets import SecretUse
 from skerry.wire.workload import Assignment
 
 _SHOWN = 64
@@ -26,7 +27,12 @@ def order_fault(row_id: str, order: Assignment) -> str | None:
     """What is wrong with an assignment that came as row `row_id`, as a sentence; None: nothing."""
     if order.workload != row_id or order.spec.name != row_id:
         return f"it is told as «{_shown(row_id)}», but is for «{_shown(order.workload)}» and runs «{_shown(order.spec.name)}»"
-    return name_fault(row_id) or models_fault(order.models)
+    return name_fault(row_id) or _secrets_fault(order.spec.secrets) or models_fault(order.models)
+
+
+def _secrets_fault(uses: Iterable[SecretUse]) -> str | None:
+    names = (use.file_name for use in uses)
+    return next(filter(None, (component_fault(name) for name in names if name is not None)), None)
 
 
 def models_fault(models: Iterable[ModelSpec]) -> str | None:

@@ -8,3 +8,6 @@ MODELS_INSIDE = "/run/skerry-models"
 
 SCRIPTS_INSIDE = "/app/workers"
 """The scripts of its worker group."""
+
+SECRETS_INSIDE = "/run/secrets"
+"""Its secrets that are files, where images look for them."""

@@ -20,6 +20,7 @@ from skerry.core.names import (
     variable_fault,
 )
 from skerry.core.program_rules import command_problems, passable_problems, program_problems
+from skerry.core.secret_rules import secret_problems
 from skerry.core.yaml_lines import Path
 from skerry.kit.units import write_duration, write_size
 from skerry.wire.workload import Selector, Update, WorkloadSpec
@@ -110,6 +111,7 @@ def problems(spec: WorkloadSpec) -> Iterator[Problem]:
     yield from _ready(spec)
     yield from _depends_on(spec)
     yield from _models(spec.models)
+    yield from secret_problems(spec)
     yield from _update(spec.update)
     yield from _overlap(spec)
     for pattern in spec.streams:

@@ -34,7 +34,7 @@ _DURATIONS: Final = {
 _SIZES: Final = {("resources", "memory"), ("resources", "storage"), ("logs", "max_size")}
 _ORDER: Final = (
     "kind", "name", "on", "runtime", "process", "container", "wasm", "worker", "env", "resources",
-    "isolation", "allow", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models", "update", "overrides",
+    "isolation", "allow", "restart", "stop", "ready", "depends_on", "on_disconnect", "streams", "logs", "models", "secrets", "update", "overrides",
 )  # fmt: skip
 
 _FIRST: Final = re.compile(r"[.\[]")

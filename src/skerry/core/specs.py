@@ -267,6 +267,7 @@ _CONTAINER = {
     "volumes": _texts,
     "devices": _texts,
     "gpus": _gpus,
+    "pull_secret": text,
 }
 _WASM = {
     "module": text,
@@ -278,6 +279,7 @@ _WASM = {
     "deadline": duration,
     "fuel": integer,
 }
+_SECRET = section({"name": text, "file": text, "env": text, "restart": boolean}, ("name",))
 _WORKER = {"scripts": text, "pattern": text, "reload_delay": duration}
 
 _FIELDS = {
@@ -340,6 +342,7 @@ _FIELDS = {
         }
     ),
     "models": _texts,
+    "secrets": list_of(_SECRET, "secrets"),
     "update": section(
         {
             "max_unavailable": _max_unavailable,

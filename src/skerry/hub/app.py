@@ -20,16 +20,18 @@ from skerry.hub.api.headers import PeopleHeaders
 from skerry.hub.api.keys import key_routes
 from skerry.hub.api.login_codes import LoginCodes
 from skerry.hub.api.node_door import NodeDoor
+from skerry.hub.api.node_logs import node_log_routes
 from skerry.hub.api.nodes import node_routes
 from skerry.hub.api.people import healthz, people_routes
 from skerry.hub.api.problems import HANDLERS
 from skerry.hub.api.records import record_routes
 from skerry.hub.api.row_ids import EscapedSlashes
 from skerry.hub.api.schema import document
+from skerry.hub.api.secrets import secret_routes
 from skerry.hub.api.signing_in import Signing, signing_in_routes
 from skerry.hub.api.standing import StandingRequests
 from skerry.hub.api.stick import stick_routes
-from skerry.hub.api.trust import elsewhere_routes, trust_routes
+from skerry.hub.api.trust import elsewhere_routes, root_routes, trust_routes
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
@@ -45,6 +47,7 @@ from skerry.hub.files.shelf import Shelf
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
+from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import Hearing
@@ -67,6 +70,7 @@ from skerry.hub.tails import Tails
 from skerry.hub.trust.accounts import Accounts
 from skerry.hub.trust.api_tokens import ApiTokens
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.node_logs import NodeLogs
 from skerry.hub.trust.roles import Roles
 from skerry.hub.trust.sessions import Sessions
 from skerry.hub.trust.standing import Standing
@@ -84,6 +88,7 @@ class Features:
     tokens: Tokens
     workloads: Workloads
     models: Models
+    secrets: Secrets
     blobs: Blobs
     file_blobs: Blobs
     arrivals: Arrivals
@@ -116,6 +121,7 @@ class Features:
     standing: Standing
     audit: AuditLog
     auditing: Auditing
+    node_logs: NodeLogs
     accounts: Accounts
     roles: Roles
     signing: Signing
@@ -142,6 +148,8 @@ def build_nodes_app(features: Features) -> Litestar:
 def _of_people() -> list[Router]:
     return [
         people_routes(),
+        root_routes(),
+        secret_routes(),
         record_routes(),
         blob_routes(),
         file_routes(),
@@ -151,6 +159,7 @@ def _of_people() -> list[Router]:
         account_routes(),
         signing_in_routes(),
         audit_routes(),
+        node_log_routes(),
         entity_routes(),
         page_routes(),
     ]

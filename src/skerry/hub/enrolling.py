@@ -11,8 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey 
 
 from skerry.hub.fleet.node_keys import Issued
 from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.tokens import WrongToken
 from skerry.hub.trust.authority import Authority
 from skerry.hub.trust.certificates import key_hash, nanoseconds, requested_key
+from skerry.hub.trust.enrolment_rate import EnrolmentRate
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.wire.people import TokenReply
 from skerry.wire.sync import Enrol, Enrolled, HelloReply
@@ -22,13 +24,27 @@ from skerry.wire.trust import Renew, Renewed, TrustBundle
 class Enrolling:
     """`authority` is None where nodes have secrets only; `address` is where nodes enrol."""
 
-    def __init__(self, nodes: Nodes, authority: Authority | None, address: str) -> None:
+    def __init__(
+        self, nodes: Nodes, authority: Authority | None, address: str, rate: EnrolmentRate
+    ) -> None:
+        self._rate = rate
         self._nodes = nodes
         self._authority = authority
         self.address = address
 
-    async def enrol(self, request: Enrol) -> Enrolled:
-        """As `Nodes.enrol`, with a certificate for the key of the request. Raises InvalidInput without one."""
+    async def enrol(self, request: Enrol, address: str) -> Enrolled:
+        """As `Nodes.enrol`, with a certificate for the key of the request. Raises InvalidInput without one.
+
+        `address` is where the request comes from: Busy when too many wrong tokens did.
+        """
+        self._rate.check(address)
+        try:
+            return await self._enrol(request)
+        except WrongToken:
+            self._rate.failed(address)
+            raise
+
+    async def _enrol(self, request: Enrol) -> Enrolled:
         authority = self._authority
         if authority is None:
             return await self._nodes.enrol(request)
@@ -53,6 +69,15 @@ class Enrolling:
             return reply
         token = f"{reply.token}.{self._authority.fingerprint}"
         return msgspec.structs.replace(reply, token=token, address=self.address)
+
+    def root(self) -> int:
+        """The number of the root that this hub issues under; 0 where nodes have secrets."""
+        return self._authority.number if self._authority else 0
+
+    @property
+    def authority(self) -> Authority:
+        """Raises NotFound on a hub without certificates."""
+        return self._required()
 
     def trust_changed(self) -> None:
         """Another hub process has changed the fleet's roots."""
@@ -102,4 +127,5 @@ class Enrolling:
             f"{leaf.serial_number:x}",
             nanoseconds(leaf.not_valid_after_utc),
             authority.number,
+            authority.bundle.number,
         )

@@ -75,7 +75,7 @@ class Hearing:
                 self._nodes.keys.changed(node_id)
             case notices.Revoked(node_id):
                 self._nodes.withdraw(node_id)
-                self._links.end(node_id)
+                self._links.end(node_id, "revoked")
             case notices.Linked(node_id, turn, run, place):
                 agent = Agent(run, place) if run else None
                 self._nodes.seen_elsewhere(node_id, self._clock.wall_ns(), agent)

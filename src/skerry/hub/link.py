@@ -44,6 +44,9 @@ MAX_CHANNELS = 64
 FIRST_ANSWER = 3.0
 """Seconds in which a node says that it serves a new channel. People's commands wait 5 s for a hub beside them."""
 
+COME_AGAIN = 1012
+"""WebSocket's own code for a service that begins anew."""
+
 NOT_UNDERSTOOD = 1002
 """WebSocket's own code for an error of protocol."""
 
@@ -297,11 +300,17 @@ class Links:
         """Whether the node has a link now."""
         return node_id in self._links
 
-    def end(self, node_id: str) -> None:
-        """The hub has deleted the node: its link ends."""
+    def end(self, node_id: str, deed: str = "deleted") -> None:
+        """The hub has deleted (or revoked) the node: its link ends."""
         link = self._links.get(node_id)
         if link is not None:
-            link.end(_End(DELETED, "the hub has deleted this node"))
+            link.end(_End(DELETED, f"the hub has {deed} this node"))
+
+    def end_for_news(self, node_id: str) -> None:
+        """The node is to greet the hub again: the answer has something new. Its agent comes back at once."""
+        link = self._links.get(node_id)
+        if link is not None:
+            link.end(_End(COME_AGAIN, "come again: the hub has news for your greeting"))
 
     @property
     def nodes(self) -> list[str]:

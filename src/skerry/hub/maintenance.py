@@ -20,6 +20,7 @@ from skerry.hub.backups.making import Made, Maker
 from skerry.hub.backups.restoring import Database, Found, Restored, Restorer, Wish
 from skerry.hub.backups.schedule import Plan, Schedule, counted, note
 from skerry.hub.fleet.assignments import Assignments
+from skerry.hub.fleet.safe import KEY_FILE, Safe
 from skerry.hub.settings import HubSettings
 from skerry.hub.store import facts, keys
 from skerry.hub.store.engine import parse_url, reading, written
@@ -173,8 +174,13 @@ def _restorer(settings: HubSettings, clock: Clock) -> Restorer:
         sealing = encryption.wish(settings)
         return HubStore(staged.render_as_string(hide_password=False), clock, encryption=sealing)
 
-    database = Database(opened, Assignments(clock).reissue)
+    database = Database(opened, Assignments(clock, safe_of(settings)).reissue)
     return Restorer(_home(settings), key_of, database, RealDisk(), clock)
+
+
+def safe_of(settings: HubSettings) -> Safe:
+    """What locks secrets where nothing is encrypted."""
+    return Safe(settings.data_dir / KEY_FILE, RealDisk())
 
 
 def _home(settings: HubSettings) -> Home:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
 import socket
+from collections.abc import Awaitable, Callable
 
 from litestar import Litestar
 
+from skerry.hub.app import Features
+from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.http_protocol import Listener
+from skerry.hub.link import Links
 from skerry.hub.settings import HubSettings
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.trust.authority import Authority, open_authority
 from skerry.hub.trust.certificates import trust_domain
 from skerry.hub.trust.files import TrustFiles
 from skerry.hub.trust.server_tls import ServerTls
-from skerry.hub.web_server import Keepalive, NodesServer, address_of, configure
+from skerry.hub.web_server import Keepalive, SecureServer, address_of, configure
 from skerry.kit.clock import Clock
 from skerry.kit.disk import RealDisk
 from skerry.kit.reception import RequestLimits
@@ -23,8 +28,8 @@ from skerry.kit.tasks import Guard, Tasks
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 600.0
-"""Seconds between two looks whether a certificate is to be renewed."""
+LOOK_EVERY = 30.0
+"""Seconds between two looks whether a certificate is to be renewed, and who has not heard of new roots."""
 
 
 class NodesListener:
@@ -39,27 +44,32 @@ class NodesListener:
         self._clock = clock
         self._tls = ServerTls(authority, clock)
 
-    def server(self, app: Litestar, keepalive: Keepalive, limits: RequestLimits) -> NodesServer:
+    def server(self, app: Litestar, keepalive: Keepalive, limits: RequestLimits) -> SecureServer:
         """The web server that answers nodes."""
         shared = Listener(limits)
         config = configure(app, keepalive, shared)
-        return NodesServer(config, self.address, self._tls, shared)
+        return SecureServer(config, self.address, self._tls, shared)
 
-    async def look(self) -> None:
-        """Renews what is due, and takes the roots that the fleet has now."""
+    async def look(self, nodes: Nodes, links: Links) -> None:
+        """Renews what is due, takes the roots that the fleet has now, and has nodes greet that do not have them."""
         await self.authority.look()
         if self._tls.look():
             log.info("the listener for nodes has a new certificate")
+        for node_id in links.nodes:
+            if nodes.keys.trust.get(node_id, 0) < self.authority.bundle.number:
+                links.end_for_news(node_id)
 
-    def follow(self, tasks: Tasks, chance: random.Random) -> None:
+    def follow(self, features: Features, tasks: Tasks, chance: random.Random) -> None:
         """Looks for as long as the tasks run."""
-        tasks.forever(self._run(Guard("certificates", self._clock, chance)), name="certificates")
+        guard = Guard("certificates", self._clock, chance)
+        look = functools.partial(self.look, features.nodes, features.links)
+        tasks.forever(self._run(guard, look), name="certificates")
 
-    async def _run(self, guard: Guard) -> None:
-        bell, seen = self.authority.changed, 0
+    async def _run(self, guard: Guard, look: Callable[[], Awaitable[None]]) -> None:
+        bell, seen = self.authority.changed, self.authority.changed.count
         while True:
             seen = await bell.within(seen, LOOK_EVERY, self._clock)
-            await guard.run(self.look)
+            await guard.run(look)
 
 
 async def open_listener(

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import Connection, delete, select, update
 
 from skerry.core.credentials import secret_hash
@@ -26,9 +28,17 @@ _KNOWN = 7 * 86_400 * NS
 
 
 class Peers:
-    """`address` is where the other processes reach this one, `nodes_address` where nodes do."""
+    """`address` is where the other processes reach this one, `nodes_address` where nodes do, `root` their root's number."""
 
-    def __init__(self, store: HubStore, address: str, nodes_address: str, admin_token: str) -> None:
+    def __init__(
+        self,
+        store: HubStore,
+        address: str,
+        nodes_address: str,
+        admin_token: str,
+        root: Callable[[], int] = int,
+    ) -> None:
+        self._root = root
         self._store = store
         self._me = {
             "id": store.origin,
@@ -135,6 +145,6 @@ class Peers:
             hub_process.c.address == self._me["address"], hub_process.c.id != self._me["id"]
         )
         connection.execute(earlier)
-        row = self._me | {"seen_at": database_time()}
+        row = self._me | {"seen_at": database_time(), "root": self._root()}
         statement = insert(connection, hub_process).values(**row)
         connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=row))

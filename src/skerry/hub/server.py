@@ -13,7 +13,7 @@ import platform
 import random
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import skerry
 from skerry.core.stream_rules import Rules
@@ -42,12 +42,12 @@ from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import FLUSH_EVERY, FLUSH_FOR_OTHERS_EVERY, Nodes
 from skerry.hub.fleet.rollouts import Rollouts
+from skerry.hub.fleet.secrets import Secrets
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import SHOWN_EVERY, Hearing
-from skerry.hub.http_protocol import Listener
 from skerry.hub.link import Links
-from skerry.hub.maintenance import build_schedule, make_data_dir, start
+from skerry.hub.maintenance import build_schedule, make_data_dir, safe_of, start
 from skerry.hub.nodes_listener import NodesListener, open_listener
 from skerry.hub.peers import BEAT_EVERY, Peers
 from skerry.hub.settings import HubSettings
@@ -72,17 +72,20 @@ from skerry.hub.sync.rows_pull import RowFeed
 from skerry.hub.sync.shared_rows import SharedRows
 from skerry.hub.tails import Tails
 from skerry.hub.trust.audit import AuditLog
+from skerry.hub.trust.enrolment_rate import EnrolmentRate
+from skerry.hub.trust.node_logs import NodeLogs
 from skerry.hub.trust.people import People
+from skerry.hub.trust.people_tls import PeopleTls
 from skerry.hub.trust.standing import Standing
 from skerry.hub.web_server import (
     DEFAULT_KEEPALIVE,
     Keepalive,
     WebServer,
     address_of,
-    configure,
     limits_of,
     listen,
     listen_for_nodes,
+    serve_people,
 )
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
@@ -134,18 +137,18 @@ async def serve(
         try:
             if store.keys is not None:
                 encryption.tell(store.keys.status())
-            address = address_of(listener)
+            secure = PeopleTls.of(settings.tls, clock)
+            address = address_of(listener, "https" if secure else "http")
             nodes = await open_listener(settings, bound, store, clock) if bound else None
-            features, retention = await _build(settings, store, clock, address, nodes)
+            features, retention = await _build(settings, store, clock, address, nodes, secure)
             for_people, for_nodes = limits_of(settings, limits)
             nodes_app = build_nodes_app(features) if nodes else None
-            config = configure(build_app(features, nodes_app), keepalive, Listener(for_people))
-            servers: list[tuple[WebServer, socket.socket]] = [
-                (WebServer(config, address, ready), listener)
-            ]
+            server = serve_people(
+                build_app(features, nodes_app), address, keepalive, for_people, secure, ready
+            )
+            servers = [(server, listener)]
             if nodes is not None and nodes_app is not None:
-                server = nodes.server(nodes_app, keepalive, for_nodes)
-                servers.insert(0, (server, nodes.socket))
+                servers.insert(0, (nodes.server(nodes_app, keepalive, for_nodes), nodes.socket))
             await features.peers.join()
             await retention.prepare(clock.wall_ns())
             await features.backups.look()
@@ -169,24 +172,24 @@ async def _build(
     clock: Clock,
     address: str,
     listener: NodesListener | None = None,
+    secure: PeopleTls | None = None,
 ) -> tuple[Features, Retention]:
-    links, changes, leases = Links(), Changes(), Leases(store)
-    assignments = Assignments(clock)
+    links, changes, leases, safe = Links(), Changes(), Leases(store), safe_of(settings)
+    assignments = Assignments(clock, safe)
     nodes = Nodes(store, assignments, clock, links.notify)
     await nodes.start()
     blobs, file_blobs = (open_blobs(settings, kind, store) for kind in ("blobs", "files"))
     arrivals = Arrivals(store, file_blobs, clock)
     models = Models(store, blobs, clock)
     rollouts = Rollouts(store, assignments, clock, links.notify, nodes.last_seen)
-    workloads = Workloads(
-        store, assignments, rollouts, clock, links.notify, nodes.last_seen, models=models
-    )
+    workloads = Workloads(store, assignments, rollouts, clock, links.notify, nodes.last_seen, models=models)  # fmt: skip
     query, templates = RecordQuery(store), Templates(settings.fleet, skerry.__version__)
     token = admin_token.load_or_create(settings.data_dir, RealDisk())
     people = People.of(store, clock, token, settings.access_control)
     told = listener.address if listener else settings.address or address
-    peers = Peers(store, settings.address or address, told, token)
-    enrolling = Enrolling(nodes, listener.authority if listener else None, told)
+    authority, rate = listener.authority if listener else None, settings.nodes.rate
+    enrolling = Enrolling(nodes, authority, told, EnrolmentRate(rate, clock))
+    peers = Peers(store, settings.address or address, told, token, enrolling.root)
     retention = _retention(settings, store)
     storage = Storage(store, settings.data_dir, retention, clock)
     readers = Readers(links.notify_rows)
@@ -201,10 +204,11 @@ async def _build(
     backups = build_schedule(settings, store, leases, clock)
     own_edits = OwnEdits(store, clock, readers.changed, declarations)
     audit, with_secrets = AuditLog(store, clock), None if listener else nodes
-    signing = _signing(settings, people, token, with_secrets, audit=audit, store=store, clock=clock)
+    names = [*(settings.hosts or "").split(","), *(secure.names if secure else ())]
+    signing = _signing(names, people, token, with_secrets, audit=audit, store=store, clock=clock)
     features = Features(
         store=store, nodes=nodes, enrolling=enrolling, tokens=Tokens(store, clock), workloads=workloads, models=models,
-        rollouts=rollouts, blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
+        secrets=Secrets(store, workloads, safe, clock), rollouts=rollouts, blobs=blobs, file_blobs=file_blobs, arrivals=arrivals,
         shelf=Shelf(store, file_blobs, arrivals, _longest_for_files(settings)),
         record_query=query, record_export=RecordExport(store, query), completeness=Completeness(store, query, clock),
         storage=storage, greeter=Greeter(store, clock), receiver=receiver,
@@ -219,13 +223,13 @@ async def _build(
         ),
         templates=templates, authenticator=signing.authenticator, audit=audit, auditing=signing.auditing,
         standing=Standing(clock), api_tokens=people.api_tokens, accounts=people.accounts, roles=people.roles,
-        signing=signing, sessions=people.sessions, login_codes=signing.login_codes, clock=clock,
+        node_logs=NodeLogs(store, clock), signing=signing, sessions=people.sessions, login_codes=signing.login_codes, clock=clock,
     )  # fmt: skip
     return features, retention
 
 
 def _signing(
-    settings: HubSettings,
+    names: Iterable[str],
     people: People,
     token: str,
     nodes: Nodes | None,
@@ -234,7 +238,7 @@ def _signing(
     store: HubStore,
     clock: Clock,
 ) -> Signing:
-    hosts = own_hosts(platform.node(), *(settings.hosts or "").split(","))
+    hosts = own_hosts(platform.node(), *names)
     authenticator = Authenticator(FLEET, token, nodes, people.api_tokens, people.sessions, hosts)
     auditing = Auditing(audit, authenticator, clock)
     return Signing.of(people, authenticator, auditing, LoginCodes(store, clock))
@@ -308,7 +312,7 @@ async def _run(
         features.auditing.follow(tasks, chance)
         features.standing.follow(tasks, chance)
         if nodes is not None:
-            nodes.follow(tasks, chance)
+            nodes.follow(features, tasks, chance)
         features.rotation.follow(tasks, chance)
         if features.store.shared:
             _with_peers(tasks, features, chance)

@@ -24,6 +24,7 @@ from skerry.core.setting_values import Setting
 from skerry.core.stream_rules import Rule
 from skerry.core.stream_settings import stream_rules
 from skerry.core.synced_words import EntityWords
+from skerry.hub.access_settings import AccessControlSection, TlsSection
 from skerry.kit.errors import InvalidInput
 from skerry.kit.sealing.sources import source_fault
 from skerry.kit.text_file import read_text
@@ -78,32 +79,6 @@ class EncryptionSection(msgspec.Struct, frozen=True):
     storage: StorageEncryption = StorageEncryption()
 
 
-class AuthenticationSection(msgspec.Struct, frozen=True):
-    """For how long (seconds) a password signs somebody in."""
-
-    token_expiry: float = 86_400.0
-
-
-class GivenRole(msgspec.Struct, frozen=True):
-    """A role that the settings name."""
-
-    name: str
-    permissions: list[str]
-
-
-class AuthorizationSection(msgspec.Struct, frozen=True):
-    """Roles besides those of every installation, or instead of them."""
-
-    roles: list[GivenRole] = []
-
-
-class AccessControlSection(msgspec.Struct, frozen=True):
-    """Who may do what."""
-
-    authentication: AuthenticationSection = AuthenticationSection()
-    authorization: AuthorizationSection = AuthorizationSection()
-
-
 class SyncSection(msgspec.Struct, frozen=True):
     """What this hub's file says of synced entities, by name."""
 
@@ -116,6 +91,7 @@ class NodesSection(msgspec.Struct, frozen=True):
     listen: str
     method: Literal["certificate", "secret"]
     address: str | None = None
+    rate: int = 30
 
     @property
     def by_certificate(self) -> bool:
@@ -139,6 +115,7 @@ class HubSettings(msgspec.Struct, frozen=True):
     encryption: EncryptionSection = EncryptionSection()
     sync: SyncSection = SyncSection()
     access_control: AccessControlSection = AccessControlSection()
+    tls: TlsSection = TlsSection()
     credentials: Path | None = None
     """Systemd's directory of credentials for this process."""
 
@@ -171,7 +148,7 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
                 general="storage.path", take=lambda path: Path(str(path)).parent),
         Setting("listen", "text", "127.0.0.1:8600",
                 "Address and port. Without TLS the hub listens on loopback only; port 0 is a free one.",
-                check=listen_fault),
+                check=lambda value: listen_fault(value, secure=True)),
         Setting("nodes.listen", "text", "127.0.0.1:8601",
                 "Address and port for nodes, with TLS of the fleet's own; any address of this machine may stand here.",
                 check=nodes_listen_fault),
@@ -183,6 +160,9 @@ def _own(home: Path, *, root: bool) -> tuple[Setting, ...]:
                 "Where nodes reach this hub, as they are told; by default https:// and `nodes.listen`. With «secret»: "
                 "`address`.",
                 check=_nodes_address_fault),
+        *_tls(),
+        Setting("nodes.rate", "integer", 30,
+                "How many wrong enrolment tokens may come from one address within an hour, before it has to wait.", low=1),
         Setting("hosts", "text", None,
                 "Names, with commas, under which a proxy on this machine serves the page to browsers."),
         Setting("database", "text", None,
@@ -239,6 +219,18 @@ def _nodes_address_fault(value: object) -> str | None:
     )
 
 
+def _tls() -> tuple[Setting, ...]:
+    return (
+        Setting("tls.certificate", "path", None,
+                "Certificate of the listener for people (PEM, its chain after it). With it and its key the hub speaks TLS 1.3 "
+                "there, and may listen on any address.",
+                general="encryption.communication.certificate_path"),
+        Setting("tls.key", "path", None,
+                "Key of that certificate (PEM, no password); nobody else may read it. Both are read again when they change.",
+                general="encryption.communication.key_path"),
+    )  # fmt: skip
+
+
 def _address_fault(value: object) -> str | None:
     """The other hubs send the administrator's token there."""
     text = str(value)
@@ -293,7 +285,32 @@ def settings_to_start(configs: Sequence[Path], options: Mapping[str, str]) -> Hu
             f"{mode.origin}: runtime.mode is «{mode}»: this is for «skerry node run», not for a hub"
         )
     refuse_to_start("hub", found)
-    return hub_settings(found)
+    settings = hub_settings(found)
+    fault = tls_fault(settings, found)
+    if fault is not None:
+        raise InvalidInput(fault)
+    try:
+        settings.access_control.roles()
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"{found['access_control.authorization.roles'].origin}: {error}"
+        ) from error
+    return settings
+
+
+def tls_fault(settings: HubSettings, found: Mapping[str, Configured]) -> str | None:
+    """What of the settings of TLS does not go together, as a sentence."""
+    given = settings.tls.certificate, settings.tls.key
+    if any(given) and not all(given):
+        return "cannot speak TLS: «tls.certificate» and «tls.key» belong together; one of them is missing"
+    wanted = found["encryption.communication.enabled"]
+    if wanted.value and not settings.tls.is_on:
+        return (
+            f"{wanted.origin}: encryption.communication.enabled asks for TLS: set «tls.certificate» and «tls.key», or the "
+            "documented certificate_path and key_path"
+        )
+    fault = listen_fault(settings.listen, secure=settings.tls.is_on)
+    return None if fault is None else f"{found['listen'].origin}: listen: {fault}"
 
 
 def hub_settings(found: Mapping[str, Configured]) -> HubSettings:
@@ -324,17 +341,17 @@ def _endpoint_fault(value: object) -> str | None:
     return None if value is None or is_url(str(value)) else f"«{value}» is no http or https address"
 
 
-def listen_fault(value: object) -> str | None:
-    """What is wrong with an address to listen on. Without TLS only loopback is safe: tokens travel in the clear."""
+def listen_fault(value: object, *, secure: bool) -> str | None:
+    """What is wrong with an address to listen on. Only loopback is safe unless it is `secure`: tokens travel in the clear."""
     try:
         host, _ = split_listen(str(value))
     except ValueError:
         return f"«{value}» is not an address: write for example 127.0.0.1:8600"
-    if _is_loopback(host):
+    if secure or _is_loopback(host):
         return None
     return (
-        f"«{value}» is not on loopback: this build has no TLS yet, so the hub listens on 127.0.0.1 only. "
-        "Let a TLS proxy or «ssh -L» on this machine forward to it."
+        f"«{value}» is not on loopback, and without «tls.certificate» and «tls.key» passwords and tokens would travel in "
+        "the clear. Set both, or let a TLS proxy or «ssh -L» on this machine forward to 127.0.0.1."
     )
 
 

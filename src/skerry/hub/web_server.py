@@ -11,9 +11,10 @@ import logging
 import platform
 import resource
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import uvicorn
 from litestar import Litestar
@@ -22,7 +23,6 @@ from skerry.hub.heartbeat import HeartbeatProtocol
 from skerry.hub.http_protocol import BoundedProtocol, Listener
 from skerry.hub.settings import HubSettings, listen_fault, nodes_listen_fault, split_listen
 from skerry.hub.tls_protocol import BoundedTls
-from skerry.hub.trust.server_tls import ServerTls
 from skerry.kit.errors import Refused
 from skerry.kit.reception import RequestLimits
 
@@ -61,6 +61,9 @@ class WebServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._tell()
+
+    def _tell(self) -> None:
         log.info("the hub answers at %s", self._address)
         self.answers.set()
         if self._ready is not None:
@@ -71,13 +74,27 @@ class WebServer(uvicorn.Server):
         yield
 
 
-class NodesServer(WebServer):
-    """The same behind TLS; `tls` has the context for each new connection."""
+class Tls(Protocol):
+    """Has the context for each new connection."""
+
+    @property
+    def current(self) -> ssl.SSLContext:
+        """For the next one."""
+        ...
+
+
+class SecureServer(WebServer):
+    """The same behind TLS."""
 
     def __init__(
-        self, config: uvicorn.Config, address: str, tls: ServerTls, listener: Listener
+        self,
+        config: uvicorn.Config,
+        address: str,
+        tls: Tls,
+        listener: Listener,
+        ready: Callable[[str], None] | None = None,
     ) -> None:
-        super().__init__(config, address, None)
+        super().__init__(config, address, ready)
         self._tls = tls
         self._listener = listener
 
@@ -93,8 +110,7 @@ class NodesServer(WebServer):
             for each in sockets or ()
         ]
         self.started = True
-        self.answers.set()
-        log.info("nodes are served at %s", self._address)
+        self._tell()
 
     def _accept(self) -> BoundedTls:
         http = BoundedProtocol(
@@ -104,6 +120,22 @@ class NodesServer(WebServer):
             listener=self._listener,
         )
         return BoundedTls(http, self._tls.current, self._listener)
+
+
+def serve_people(
+    app: Litestar,
+    address: str,
+    keepalive: Keepalive,
+    limits: RequestLimits,
+    tls: Tls | None,
+    ready: Callable[[str], None] | None,
+) -> WebServer:
+    """The web server that answers people: with `tls`, or without where only this machine hears it."""
+    shared = Listener(limits)
+    config = configure(app, keepalive, shared)
+    if tls is None:
+        return WebServer(config, address, ready)
+    return SecureServer(config, address, tls, shared, ready)
 
 
 def limits_of(
@@ -144,7 +176,7 @@ def configure(app: Litestar, keepalive: Keepalive, listener: Listener) -> uvicor
 
 def listen(settings: HubSettings) -> socket.socket:
     """The socket for people. Raises Refused when the hub may not or cannot listen there."""
-    fault = listen_fault(settings.listen)
+    fault = listen_fault(settings.listen, secure=settings.tls.is_on)
     if fault is not None:
         raise Refused(f"cannot listen: {fault}")
     return _bound(settings.listen, "listen", "--listen")

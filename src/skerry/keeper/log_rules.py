@@ -12,6 +12,9 @@ from skerry.keeper.protocol import Fields, Message, ProtocolError
 SHORTEST_SECRET = 6
 """A shorter value would be masked in words that have nothing to do with it."""
 
+_DIRECTORY = "SKERRY_SECRETS"
+"""Says where secrets are, which is none."""
+
 _SECRET_NAMES = ("PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "KEY", "CREDENTIAL")
 
 
@@ -95,7 +98,7 @@ def secrets_of(environment: Mapping[str, str]) -> list[str]:
     found = {
         line.strip()
         for name, value in environment.items()
-        if any(word in name.upper() for word in _SECRET_NAMES)
+        if name != _DIRECTORY and any(word in name.upper() for word in _SECRET_NAMES)
         for line in value.splitlines()
     }
     return _longest_first(text for text in found if len(text) >= SHORTEST_SECRET)

@@ -94,7 +94,9 @@ class Stream:
         head = self._head()
         # The rest once more: what it begins may be known for a secret only now.
         printed = self.masks.apply(self._rest + chunk)
-        lines, self._rest = cut_lines(printed, head + b"F ", head + b"P ")
+        body, begun = self._without_begun(printed)
+        lines, rest = cut_lines(body, head + b"F ", head + b"P ")
+        self._rest = rest + begun
         if lines:
             self._file.append(lines)
             self._is_continued = self._is_continued and b"\n" not in chunk
@@ -112,11 +114,16 @@ class Stream:
         if self._rest and self._is_new:
             self._await_end()
             return
-        end = whole_characters(self._rest)
+        end = whole_characters(self._without_begun(self._rest)[0])
         if end:
             self._file.append([self._head() + b"P " + self._rest[:end] + b"\n"])
             self._rest = self._rest[end:]
             self._is_continued = True
+
+    def _without_begun(self, data: bytes) -> tuple[bytes, bytes]:
+        """`data`, and what at its end may be half a secret: no piece of a line ends there."""
+        size = self.masks.begun(data[data.rfind(b"\n") + 1 :])
+        return (data[:-size], data[-size:]) if size else (data, b"")
 
     def _head(self) -> bytes:
         return b"%b %b " % (stamp(self._now()), self._name)

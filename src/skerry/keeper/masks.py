@@ -18,6 +18,8 @@ _WORDS = (
 )  # fmt: skip
 """In small letters: what the known forms begin with."""
 
+_LONGEST_BEGINNING = 4096
+
 _BLANKS = b" \t\n\r\f\v"
 
 
@@ -38,6 +40,17 @@ class Masks:
             if parts[0] in data:
                 data = _without_pattern(data, parts)
         return _without_known(data) if self._known else data
+
+    def begun(self, line: bytes) -> int:
+        """How many bytes at the end of an unfinished line may begin a secret, whose rest has not come yet."""
+        longest = 0
+        for secret in self._secrets:
+            tail = line[-min(len(secret) - 1, _LONGEST_BEGINNING) :] if len(secret) > 1 else b""
+            at = tail.find(secret[:1])
+            while at >= 0 and not secret.startswith(tail[at:]):
+                at = tail.find(secret[:1], at + 1)
+            longest = max(longest, len(tail) - at if at >= 0 else 0)
+        return longest
 
 
 def _encode(text: str) -> bytes:

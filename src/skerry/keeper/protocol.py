@@ -19,6 +19,7 @@ order. A failed request's reply has `error` (one word), `text` (for people) and,
     adopt   instance workload log RULES pid start                  pid start
             isolation cgroup=DIRECTORY…
     signal  instance number                                        –
+    mask    instance RULES                                         –
     ack     instance                                               –
     quit    –                                                      –
 
@@ -34,7 +35,7 @@ instance that runs, or whose exit is kept, starts nothing. An `exited` event is 
 the instance has ended, after the reply to its `spawn`; until `ack` it is sent again at each `list` and before
 the reply to each further `spawn` of that instance. `signal` reaches every process of the instance. When its
 first process has ended, the others get SIGKILL; if a signal other than SIGKILL came before, they are left to
-it until the agent sends SIGKILL. `signal` and `ack` are harmless for unknown instances. `adopt` takes a process
+it until the agent sends SIGKILL. `signal`, `mask` and `ack` are harmless for unknown instances. `adopt` takes a process
 that is no child of this keeper; «gone» says that nothing of the instance lives and that its last output is in
 the log. `isolation` is text for people, kept for the next agent; `confinement` explains the fields that confine.
 `quit` is refused («busy») while an instance runs or an exit is kept.

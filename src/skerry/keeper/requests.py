@@ -8,6 +8,7 @@ from collections.abc import Callable
 from skerry.keeper.children import Child
 from skerry.keeper.connections import Connection
 from skerry.keeper.instances import Exit, Instances, StartFailure
+from skerry.keeper.log_rules import rules_of
 from skerry.keeper.protocol import VERSION, Fields, Message, ProtocolError
 
 Answer = list[tuple[str, object]]
@@ -35,6 +36,7 @@ class Requests:
             "spawn": self._spawn,
             "adopt": self._adopt,
             "signal": self._signal,
+            "mask": self._mask,
             "ack": self._acknowledge,
             "quit": self._quit,
         }
@@ -118,6 +120,12 @@ class Requests:
         child = self._instances.running.get(request.text("instance"))
         if child is not None:
             child.signal(request.number("number"))
+        return []
+
+    def _mask(self, _connection: Connection, request: Message) -> Answer:
+        child = self._instances.running.get(request.text("instance"))
+        if child is not None:
+            child.output.obey(rules_of(request))
         return []
 
     def _acknowledge(self, _connection: Connection, request: Message) -> Answer:

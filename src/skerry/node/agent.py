@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import platform
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -26,7 +25,6 @@ from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.service_manager import prove_life
 from skerry.kit.tasks import Guard, supervised
 from skerry.node.api.sites import LocalApi
-from skerry.node.audit.desk import AuditDesk
 from skerry.node.contracts.native import NativeContract
 from skerry.node.data.publish import Publisher, clock_quality
 from skerry.node.data.query import RecordQuery
@@ -52,6 +50,7 @@ from skerry.node.on_demand import (
     shared_on_demand,
 )
 from skerry.node.safekeeping import build_safekeeping, recover_from_backups
+from skerry.node.secret_wiring import NodeSecrets, build_secrets
 from skerry.node.services import Endpoints, Node, Sweeps
 from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.instances import InstanceStore
@@ -65,6 +64,7 @@ from skerry.node.sync.feeds import MAX_BYTES
 from skerry.node.sync.pace import Pace
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.sync import Stores, Sync, connect
+from skerry.node.witnessing import build_audit
 from skerry.node.workload_desk import SeenValues, WorkloadDesk
 from skerry.node.workloads.executor import Tools
 from skerry.node.workloads.http_status import http_status
@@ -81,11 +81,9 @@ from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
 from skerry.node.workloads.workers.groups import WorkerGroups
 from skerry.node.workloads.workers.scripts import models_named
-from skerry.wire.codec import encode
 from skerry.wire.local import LaneCounters
 from skerry.wire.records import ClockQuality
 from skerry.wire.sync import LANES
-from skerry.wire.workload import NodeInfo
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +125,7 @@ async def run(settings: NodeSettings, host: Host, *, suspect: str = "", kek: byt
         await node.api.start(node.apps, settings.api.port)
         await node.restore()
         node.desired.follow(tasks)
-        _ = tasks.start(_introduce(node, host), name="introduction")
+        _ = tasks.start(node.secrets.introduce(), name="introduction")
         tasks.forever(node.supervisor.run(), name="workloads")
         tasks.forever(node.groups.run(), name="worker groups")
         tasks.forever(node.named.run(), name="models that scripts name")
@@ -170,20 +168,20 @@ def _build(
     sync = _sync(settings, way, host, Stores(store.state, records), logs, events)
     renewal, quality = build_renewal(way, sync, host), partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)
-    api, seen = LocalApi(settings.run_dir), SeenValues(clock)
+    api, seen = _local_api(settings), SeenValues(clock)
     get = partial(http_status, sessions.world)
     named = script_models(way, host, store.state, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
-    isolation = Isolation(owner, settings.data_dir, settings.isolation.range)
-    quotas = Quotas()
-    containers = containers_on_demand(settings, host, owner, events)
-    runtime = _runtimes(settings, host, isolation, containers)
+    isolation, quotas = Isolation(owner, settings.data_dir, settings.isolation.range), Quotas()
+    secrets = build_secrets(settings, identity, host, store, instances, owner=owner)
+    containers = containers_on_demand(settings, host, owner, events, secrets.values)
+    runtime = _runtimes(settings, host, isolation, containers, secrets)
     models = models_on_demand(settings, way, host, instances, sync)
-    native = NativeContract(settings.data_dir, settings.run_dir, name, sys.executable)
+    native = _contract(settings, name, secrets)
     supervisor = Supervisor(
         Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
-        desired, StoredStatuses(store.state, desired.foreground), AllNeeds([containers, models, groups, named, quotas]),
+        desired, StoredStatuses(store.state, desired.foreground), AllNeeds([secrets.values, containers, models, groups, named, quotas]),
         Prober(get, seen, native.launch_for, runtime.execute, containers, clock), settings.runtime.max_memory_usage,
     )  # fmt: skip
     shipping = LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality)
@@ -209,9 +207,24 @@ def _build(
         ),
         limits=limits, keys=build_rotation(store, records, files, host, settings, renewal),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
-        shared=shared, audit=AuditDesk(store.state.audit, settings.data_dir, host.disk, clock, host.chance),
+        shared=shared, secrets=secrets, audit=build_audit(settings, way, store, sync, events, host),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
+
+
+def _contract(settings: NodeSettings, name: str, secrets: NodeSecrets) -> NativeContract:
+    return NativeContract(
+        settings.data_dir,
+        settings.run_dir,
+        name,
+        sys.executable,
+        secrets.values,
+        secrets.files.directory,
+    )
+
+
+def _local_api(settings: NodeSettings) -> LocalApi:
+    return LocalApi(settings.run_dir, others=settings.access.local.directory)
 
 
 def _desk(
@@ -239,10 +252,16 @@ def _desk(
 
 
 def _runtimes(
-    settings: NodeSettings, host: Host, isolation: Isolation, containers: LazyContainers
+    settings: NodeSettings,
+    host: Host,
+    isolation: Isolation,
+    containers: LazyContainers,
+    secrets: NodeSecrets,
 ) -> Runtimes:
     processes = ProcessRuntime(settings.run_dir, host.clock, host.chance, isolation)
-    return Runtimes(processes, containers, settings.data_dir)
+    runtime = Runtimes(processes, containers, settings.data_dir, secrets.files)
+    secrets.renewal.mask = runtime.mask
+    return runtime
 
 
 def _wishes(
@@ -284,28 +303,6 @@ def _sync(
         counts=counts, tell=events.tell, trust=way.credentials,
     )  # fmt: skip
     return Sync(stores, reachability, connection, host.clock, host.chance, turns)
-
-
-async def _introduce(node: Node, host: Host) -> None:
-    """What the hub shows about this node; it changes with the version and the boot. Workloads do not wait for it."""
-    identity, clock = node.identity, host.clock
-    if identity is None:
-        return
-    info = NodeInfo(
-        name=identity.name,
-        labels=identity.labels,
-        version=__version__,
-        machine=platform.machine(),
-        system=f"{platform.system()} {platform.release()}",
-        python=platform.python_version(),
-        boot_id=clock.boot_id(),
-        started_at=clock.wall_ns(),
-    )
-    guard = Guard("introducing this node to the hub", clock, host.chance)
-    while not await guard.run(
-        partial(node.store.state.put, "node", identity.node_id, encode(info))
-    ):
-        pass
 
 
 @contextlib.asynccontextmanager

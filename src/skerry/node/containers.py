@@ -9,6 +9,7 @@ from skerry.kit.bell import Bell
 from skerry.node.contracts.native import log_path, log_rules
 from skerry.node.host import Host
 from skerry.node.node_settings import NodeSettings
+from skerry.node.secrets.on_demand import SecretsOnDemand
 from skerry.node.workloads.runtimes.containers.credentials import registry_auth
 from skerry.node.workloads.runtimes.containers.devices import Devices
 from skerry.node.workloads.runtimes.containers.engine import Engine
@@ -29,15 +30,16 @@ def open_room(
     owner: str,
     announce: Callable[[str, str, Meta], Awaitable[None]],
     changed: Bell,
+    secrets: SecretsOnDemand,
 ) -> ContainerRoom:
     """The room of the node in `settings.data_dir`, whose containers have the mark `owner`."""
     clock, chance = host.clock, host.chance
-    logs = ContainerLogs(clock)
+    logs = ContainerLogs(clock, secrets.masked)
     engine = Engine(settings.engine_sockets)
     images = Images(
         engine,
         Voice(partial(_note, logs, settings), announce),
-        lambda image: registry_auth(image, settings.containers.registries),
+        partial(registry_auth, settings.containers.registries, secrets.value),
         changed,
         clock,
         chance,

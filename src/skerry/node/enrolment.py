@@ -6,6 +6,7 @@ the fingerprint picks the right one, and the secret part is shown only over a co
 
 from __future__ import annotations
 
+import ssl
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from skerry.node.sync.uplink import exchange, open_session, read_answer
 from skerry.node.trust.certificate import floor, pinned_root, read_token
 from skerry.node.trust.der import certificates_in
 from skerry.node.trust.files import TrustFiles, joined, request_in, roots_text
+from skerry.node.trust.hardware import hardware_id
 from skerry.node.trust.making import new_key
 from skerry.node.trust.tls import HubContext, unverified
 from skerry.wire.sync import Enrol, Enrolled
@@ -49,10 +51,7 @@ async def enrol_node(hub_url: str, request: Enrol, site: Site, *, again: bool = 
     """
     token = read_token(request.token)
     if not token.fingerprint:
-        async with open_session(ca_file=site.ca_file) as session:
-            return await enrol(
-                session, hub_url, request, site.data_dir, site.disk, again=again, proxies=site.proxies
-            )  # fmt: skip
+        return await _enrol_by_secret(hub_url, request, site, again=again)
     check_unknown(site.data_dir, again=again)
     if not hub_url.startswith("https://"):
         raise InvalidInput(
@@ -60,8 +59,25 @@ async def enrol_node(hub_url: str, request: Enrol, site: Site, *, again: bool = 
             "Give its address for nodes, for example https://HOST:8601 (the hub's settings nodes.listen, nodes.address)."
         )
     root = pinned_root(await _roots_of(hub_url, site), token.fingerprint, hub_url)
-    request = msgspec.structs.replace(request, token=token.secret)
+    request = msgspec.structs.replace(request, token=token.secret, hardware=hardware_id())
     return await _enrol_at(hub_url, root, request, site, again=again)
+
+
+async def _enrol_by_secret(hub_url: str, request: Enrol, site: Site, *, again: bool) -> Identity:
+    async with open_session(ca_file=site.ca_file) as session:
+        try:
+            return await enrol(
+                session, hub_url, request, site.data_dir, site.disk, again=again, proxies=site.proxies
+            )  # fmt: skip
+        except Transient as error:
+            if isinstance(
+                error.__cause__ and error.__cause__.__cause__, ssl.SSLCertVerificationError
+            ):
+                raise InvalidInput(
+                    f"cannot enrol: the token names no root, and nobody that this machine knows vouches for {hub_url}. "
+                    "A hub that gives certificates prints tokens of two words with a dot between: was it cut off?"
+                ) from error
+            raise
 
 
 async def _roots_of(hub_url: str, site: Site) -> list[str]:

@@ -20,6 +20,7 @@ from skerry.node.host import Host
 from skerry.node.identity import seal_secret
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import CertificateStatus
+from skerry.node.secrets.key_file import seal_key
 from skerry.node.store.encryption import Encryption, open_encryption, reading
 from skerry.node.store.opening import OpenedStore
 from skerry.node.store.records import RecordStore
@@ -121,6 +122,7 @@ def build_rotation(
     def secrets(cipher: Cipher) -> bool:
         sealed = seal_secret(settings.data_dir, cipher, host.disk)
         sealed = TrustFiles(settings.data_dir, host.disk, cipher).seal() or sealed
+        sealed = seal_key(settings.data_dir, cipher, host.disk) or sealed
         return store.started.seal_again(cipher) or sealed
 
     beside = Beside(secrets, files.renew)

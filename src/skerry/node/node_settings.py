@@ -30,6 +30,26 @@ class ApiSection(msgspec.Struct, frozen=True):
     port: int
 
 
+class LocalAccessSection(msgspec.Struct, frozen=True):
+    """Users and groups of the device by role, and the directory in which those who may not enter the data directory find the socket."""
+
+    admin: list[str] = []
+    operator: list[str] = []
+    monitor: list[str] = []
+    directory: Path | None = None
+
+    @property
+    def given(self) -> dict[str, list[str]]:
+        """Users and «group:NAME» by the name of a role."""
+        return {"admin": self.admin, "operator": self.operator, "monitor": self.monitor}
+
+
+class AccessSection(msgspec.Struct, frozen=True):
+    """Who may do what at this device."""
+
+    local: LocalAccessSection = LocalAccessSection()
+
+
 class RecordsSection(msgspec.Struct, frozen=True):
     """Room for records on this device, in bytes."""
 
@@ -204,6 +224,7 @@ class NodeSettings(msgspec.Struct, frozen=True):
     files: FilesSection
     encryption: EncryptionSection
     retention: RetentionSection = RetentionSection()
+    access: AccessSection = AccessSection()
     credentials: Path | None = None
     """Systemd's directory of credentials for this process."""
     engine_sockets: tuple[Path, ...] = ()

@@ -20,6 +20,7 @@ from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import Room
+from skerry.node.secrets.on_demand import SecretsOnDemand
 from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.encryption import Encryption
 from skerry.node.store.files import FileRows
@@ -228,7 +229,11 @@ def script_models(way: HubWay, host: Host, facts: NodeStore, sync: Sync) -> Scri
 
 
 def containers_on_demand(
-    settings: NodeSettings, host: Host, owner: str, events: OwnEvents
+    settings: NodeSettings,
+    host: Host,
+    owner: str,
+    events: OwnEvents,
+    secrets: SecretsOnDemand,
 ) -> LazyContainers:
     """What runs containers and fetches their images; loaded when there are any."""
     used = settings.data_dir / HAD_CONTAINERS
@@ -237,6 +242,6 @@ def containers_on_demand(
         from skerry.node.containers import open_room  # noqa: PLC0415 - memory that only some nodes need
 
         host.disk.write_atomic("containers.used", used, b"")
-        return open_room(settings, host, owner, events.tell, changed)
+        return open_room(settings, host, owner, events.tell, changed, secrets)
 
     return LazyContainers(open_room, known=used.exists())

@@ -47,6 +47,15 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     log_rules: LogRules
     models: Path | None = None
     """The directory with its models, to be read only; None: it needs none."""
+    secrets: Path | None = None
+    """The directory with its secrets, to be read only; None: none of them is a file."""
+    secret_files: dict[str, bytes] = {}
+    """What is to be in it, by name."""
+    lacks: str = ""
+    """Why it cannot be started with this, only be taken over; empty: it can."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.workload}, {self.instance})"
 
 
 def workload_socket(run_dir: Path, name: str) -> Path:
@@ -214,7 +223,7 @@ class Runtime(Protocol):
 
 
 class NotKnown(Refused):
-    """The hub does not know this node (any more), or its secret is wrong."""
+    """The hub does not know this node (any more), or not what it shows."""
 
 
 class Uplink(Protocol):

@@ -40,6 +40,7 @@ from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
 from skerry.node.safekeeping import Safekeeping
+from skerry.node.secret_wiring import NodeSecrets
 from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore, integrity_problem
@@ -137,6 +138,7 @@ class Node:
         keys: KeyRotation,
         carrying: Callable[[], Carrying],
         shared: SharedOnDemand,
+        secrets: NodeSecrets,
         host: Host,
         safekeeping: Safekeeping,
         audit: AuditDesk,
@@ -161,14 +163,14 @@ class Node:
         self.keys = keys
         self._carrying = carrying
         self.shared = shared
+        self.secrets = secrets
         self.safekeeping = safekeeping
         self.audit = audit
         self.stopped = asyncio.Event()
         self._desk = workload_desk
         self.apps = self._apps()
         self.records = records
-        self._host = host
-        self._isolation = isolation
+        self._host, self._isolation = host, isolation
         self._started_at = host.clock.wall_ns()
 
     async def lives(self) -> None:
@@ -177,7 +179,7 @@ class Node:
 
     def _apps(self) -> Apps:
         public = public_app(self, own_hosts(platform.node()))
-        guard = AdminGuard(self.audit, LocalAccess(os.geteuid()))
+        guard = AdminGuard(self.audit, LocalAccess(os.geteuid(), self.settings.access.local.given))
         workload = workload_app(self._desk, [of_strangers(self.audit)])
         return Apps(admin_app(self, guard), workload, public)
 
@@ -185,6 +187,7 @@ class Node:
         """Takes up what the agent before this one has learnt."""
         await self.named.restore()
         await self.shared.restore()
+        await self.secrets.values.restore()
 
     async def status(self) -> NodeStatus:
         from skerry.node.health.checks import problems  # noqa: PLC0415 - only when somebody asks

@@ -26,6 +26,7 @@ from skerry.core.config import (
 )
 from skerry.core.documented import documented
 from skerry.core.entity_settings import named_entities
+from skerry.core.local_access import names_fault
 from skerry.core.names import label_fault, name_fault, url_fault
 from skerry.core.setting_values import Setting
 from skerry.core.stream_settings import stream_rules
@@ -45,7 +46,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
     """Every setting of the node, its own and the documented ones."""
-    return (*_own(home, root=root, host=host), *documented("node"))
+    return (*_own(home, root=root, host=host), *_local_access(), *documented("node"))
 
 
 def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
@@ -61,7 +62,7 @@ def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
                 "Where the hub is, if not where the node was enrolled; several addresses of one hub with commas, the first "
                 "preferred.", check=_hubs_fault, general="sync.central_url"),
         Setting("hub.ca_file", "path", None,
-                "PEM file with certificate authorities that are trusted for https besides those of the system."),
+                "Authorities (PEM) that are trusted for https besides those of the system; a hub that gives certificates needs none."),
         Setting("sync.network.monthly_cap", "size", None,
                 "Bytes that sync may move in a calendar month (UTC), both ways. At 80 % a warning, from the cap on only high "
                 "priority.", unit="bytes", low=1_000_000),
@@ -107,6 +108,19 @@ def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
                 "tpm:sha256:7.", check=source_fault),
         Setting("logs.level", "text", "info", f"How much the node logs: {', '.join(LEVELS)}.",
                 check=_level_fault),
+    )  # fmt: skip
+
+
+def _local_access() -> tuple[Setting, ...]:
+    return (
+        *(
+            Setting(f"access.local.{role}", "words", [],
+                    f"Users of this device, and «group:NAME», who have the role {role} at the admin socket besides root and the "
+                    "node's own user.", check=lambda value: names_fault(msgspec.convert(value, list[str])))
+            for role in ("admin", "operator", "monitor")
+        ),
+        Setting("access.local.directory", "path", None,
+                "Where they find the admin socket: as «--data-dir», since nobody else gets into the data directory itself."),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import CertificateSigningRequestBuilder, Name
 
 from skerry.core.credentials import random_secret, secret_hash
+from skerry.hub.access_settings import TlsSection
 from skerry.hub.server import serve
 from skerry.hub.settings import (
     EncryptionSection,
@@ -97,8 +98,8 @@ class RunningHub:
 
     address: str
     admin_token: str
-    nodes_address: str
-    """Where nodes are served: with certificates by a listener of their own."""
+    nodes_address: str = ""
+    """Where nodes are served: with certificates by a listener of their own; empty: at `address`, by their secrets."""
 
     @property
     def person(self) -> dict[str, str]:
@@ -188,6 +189,7 @@ async def running_hub(  # noqa: PLR0913 - what a hub is set up with
     encryption: StorageEncryption | None = None,
     method: Literal["certificate", "secret"] = "secret",
     clock: Clock | None = None,
+    tls: TlsSection | None = None,
 ) -> AsyncIterator[RunningHub]:
     """The hub runs within the block; on leaving it ends as on SIGTERM."""
     day = 86_400.0
@@ -201,6 +203,7 @@ async def running_hub(  # noqa: PLR0913 - what a hub is set up with
         hosts=hosts,
         storage=storage or StorageSection(),
         encryption=EncryptionSection(encryption or StorageEncryption()),
+        tls=tls or TlsSection(),
     )
     nodes_address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -15,6 +15,7 @@ from skerry.node.ports import WasmLaunch
 from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 from skerry.node.workloads.runtimes.router import Runtimes
+from skerry.testing.no_secrets import no_secret_files, no_secrets, no_secrets_at
 from skerry.testing.process_device import ProcessDevice
 from skerry.wire.workload import Assignment, Exit, Generation, Resources, WasmSpec, WorkloadSpec
 
@@ -52,7 +53,7 @@ class WasmDevice(ProcessDevice):
     def router(self, processes: ProcessRuntime) -> Runtimes:
         """All runtimes of one agent process on this device, with no engine."""
         containers = LazyContainers(_no_room, known=False)
-        self._routers.append(Runtimes(processes, containers, self.directory))
+        self._routers.append(Runtimes(processes, containers, self.directory, no_secret_files()))
         return self._routers[-1]
 
     async def end(self) -> None:
@@ -91,7 +92,14 @@ class WasmDevice(ProcessDevice):
             env=env or {},
             resources=Resources(memory=memory),
         )
-        contract = NativeContract(self.directory, self.socket.parent, "n1", sys.executable)
+        contract = NativeContract(
+            self.directory,
+            self.socket.parent,
+            "n1",
+            sys.executable,
+            no_secrets(),
+            no_secrets_at,
+        )
         instance = f"{workload}-{len(self._launched) + 1}-{os.getpid()}-{id(self):x}"
         assignment = Assignment(workload, Generation(0, 1), spec)
         launch = contract.launch_for(assignment, instance)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -23,3 +25,30 @@ class Renewed(msgspec.Struct, frozen=True):
 
     certificate: str
     trust: TrustBundle
+
+
+class RootView(msgspec.Struct, frozen=True):
+    """A root for people. The hub that was asked issues under one, `next` ones come after it; times in ns since 1970.
+
+    `nodes` have certificates that hang on it and may still be renewed.
+    """
+
+    number: int
+    fingerprint: str
+    state: Literal["issuing", "next", "former", "retired"]
+    added_at: int
+    expires_at: int
+    nodes: int
+
+
+class TrustView(msgspec.Struct, frozen=True):
+    """The fleet's trust as one hub has it. `behind` are nodes that do not have the bundle of this `number` yet.
+
+    `root_key` says whether the root's key is on the hub; times in ns since 1970.
+    """
+
+    number: int
+    roots: list[RootView]
+    root_key: bool
+    intermediate_expires_at: int
+    behind: list[str]

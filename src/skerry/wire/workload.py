@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from skerry.wire.models import ModelSpec
+from skerry.wire.secrets import SealedSecret, SecretUse
 
 Phase = Literal[
     "pending",    # waits: for a dependency, for the hub's needs, or for its turn
@@ -54,7 +55,7 @@ class ContainerSpec(_Part, frozen=True):
     """A container of a Docker or Podman engine. None leaves a thing as the image or the engine has it.
 
     `volumes` are «SOURCE:/PATH[:ro]», SOURCE an absolute path of the node or a volume's name; `devices` are
-    «/dev/NODE[:/dev/INSIDE]».
+    «/dev/NODE[:/dev/INSIDE]». `pull_secret` names a secret «USER:PASSWORD» for the image's registry.
     """
 
     image: str
@@ -71,6 +72,7 @@ class ContainerSpec(_Part, frozen=True):
     volumes: list[str] = []
     devices: list[str] = []
     gpus: Literal["all"] | int | None = None
+    pull_secret: str | None = None
 
 
 class WasmSpec(_Part, frozen=True):
@@ -238,6 +240,7 @@ class WorkloadSpec(_Part, frozen=True):
     streams: dict[str, StreamClass] = {}
     logs: Logs = Logs()
     models: list[str] = []
+    secrets: list[SecretUse] = []
     update: Update = Update()
     overrides: list[Override] = []
 
@@ -276,7 +279,7 @@ class LocalIntent(msgspec.Struct, frozen=True, omit_defaults=True):
 class Assignment(msgspec.Struct, frozen=True):
     """What the hub wants of one node for one workload. A higher `restarts` than last time asks for a restart.
 
-    `models` are those that the spec names, as they are now: when one changes, the assignment does.
+    `models` and `secrets` are those that the spec names, as they are now: when one changes, the assignment does.
     """
 
     workload: str
@@ -284,6 +287,7 @@ class Assignment(msgspec.Struct, frozen=True):
     spec: WorkloadSpec
     restarts: int = 0
     models: list[ModelSpec] = []
+    secrets: list[SealedSecret] = []
     local: LocalIntent = LocalIntent()
 
 
@@ -337,7 +341,7 @@ class WorkloadStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A node about itself."""
+    """A node about itself. `secrets_key` is the public key that its secrets are to be sealed to, once it needs one."""
 
     name: str
     labels: dict[str, str]
@@ -347,3 +351,4 @@ class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     python: str
     boot_id: str
     started_at: int
+    secrets_key: bytes = b""

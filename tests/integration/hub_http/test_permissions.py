@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from litestar.routes import HTTPRoute, WebSocketRoute
-from tests.http_client import Client
-from tests.route_table import ROUTES, ask
+from tests.http_client import Client, text_of
+from tests.route_table import CONFIGURING, EVERYBODY, ROUTES, SCOPED, ask
 
 from skerry.hub import server
 from skerry.hub.app import build_app
@@ -15,6 +15,8 @@ from skerry.hub.settings import HubSettings, NodesSection, RetentionSection
 from skerry.hub.store.hub_store import HubStore
 from skerry.kit.clock import SystemClock
 from skerry.testing.running_hub import EnrolledNode, RunningHub
+from skerry.wire.access import RoleRequest
+from skerry.wire.codec import encode
 
 
 def settings_for(data_dir: Path, listen: str = "127.0.0.1:0") -> HubSettings:
@@ -79,6 +81,44 @@ async def test_permissions(hub: RunningHub, node: EnrolledNode, client: Client) 
         if not is_as_expected(route, who, status := await ask(client, *route, headers))
     ]
     assert wrong == []
+
+
+@pytest.mark.guarantee("G9")
+@pytest.mark.parametrize("word", ["read", "execute", "write", "configure"])
+async def test_permissions_of_roles_of_ones_own(
+    hub: RunningHub, node: EnrolledNode, client: Client, word: str
+) -> None:
+    """One permission each: who has it passes where one of the built-in roles does that has it, and nobody else."""
+    for name, on in (("everywhere", {}), ("lab", {"site": "lab"})):
+        asked = encode(RoleRequest(f"{name}-{word}", [word], on))
+        await text_of(client, "POST", "/api/v1/access/roles", 200, hub.person, asked)
+    everywhere = await hub.access_token("e", f"everywhere-{word}")
+    lab = await hub.access_token("l", f"lab-{word}")
+    wrong = []
+    for route, allowed in ROUTES.items():
+        for who, headers in (("everywhere", everywhere), ("lab", lab)):
+            passes = allowed == EVERYBODY or (
+                needed(route) == word and (who == "everywhere" or route in SCOPED)
+            )
+            status = await ask(client, *route, headers)
+            refused = status in ({403} if route[0] != "WS" else {403, 401})
+            by_password = route in {("POST", "/login"), ("POST", "/api/v1/sign-in")}
+            if refused == passes or (status in {401, 500} and not by_password):
+                wrong.append((route, who, status))
+    assert wrong == []
+
+
+def needed(route: tuple[str, str]) -> str:
+    """The permission that it needs, by who is let in."""
+    match ROUTES[route]:
+        case "node":
+            return "none"
+        case "operator admin":
+            return "execute"
+        case "admin":
+            return "configure" if route in CONFIGURING else "write"
+        case _:
+            return "read"
 
 
 @pytest.mark.guarantee("G9")

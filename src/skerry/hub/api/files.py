@@ -8,13 +8,14 @@ from litestar.exceptions import InternalServerException
 from litestar.params import FromPath, FromQuery, JSONBody, SkipValidation
 from litestar.response import Stream
 
-from skerry.hub.api.auth import NODE, READ, AuthenticatedRequest
+from skerry.hub.api.auth import NODE, READ_ON, AuthenticatedRequest
 from skerry.hub.api.blobs import BYTES, by_range, checked_sha256
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.moments import moment
 from skerry.hub.changes import Changes
 from skerry.hub.files.arrivals import WINDOW, Arrivals
 from skerry.hub.files.shelf import Shelf, Wanted
+from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.ports import Blobs
 from skerry.kit.errors import NotFound, TooLarge
 from skerry.wire.files import FileList, FileManifest, FilesHeld, FileState
@@ -69,9 +70,11 @@ async def send_file(
     return state
 
 
-@get("/api/v1/files", opt=READ)
+@get("/api/v1/files", opt=READ_ON)
 async def list_files(  # noqa: PLR0913 - one argument for each query parameter
     *,
+    request: AuthenticatedRequest,
+    nodes: NamedDependency[Nodes],
     shelf: NamedDependency[Shelf],
     name: FromQuery[str] = "*",
     node: FromQuery[str | None] = None,
@@ -82,19 +85,22 @@ async def list_files(  # noqa: PLR0913 - one argument for each query parameter
     limit: FromQuery[int] = 100,
 ) -> FileList:
     """The newest matching files, oldest first. `*` in a name matches anything; `sha256` may be its beginning."""
-    wanted = Wanted(name, node, source, sha256, moment(since), moment(until))
+    seen = (await nodes.sight(request.user.role)).ids
+    wanted = Wanted(name, node, source, sha256, moment(since), moment(until), seen)
     return await shelf.list(wanted, limit)
 
 
-@get("/api/v1/files/{sha256:str}/content", opt=READ, media_type=BYTES)
+@get("/api/v1/files/{sha256:str}/content", opt=READ_ON, media_type=BYTES)
 async def download_file(
     request: AuthenticatedRequest,
     sha256: FromPath[str],
+    nodes: NamedDependency[Nodes],
     shelf: NamedDependency[Shelf],
     file_blobs: GivenBlobs,
 ) -> Stream:
     """A file, or the part of it that the header Range asks for."""
-    view = await shelf.content(checked_sha256(sha256))
+    seen = (await nodes.sight(request.user.role)).ids
+    view = await shelf.content(checked_sha256(sha256), seen)
     size = await file_blobs.size(sha256)
     if size != view.size:  # missing, or cut
         raise NotFound(f"cannot send file «{view.name}»: the hub has lost its bytes")

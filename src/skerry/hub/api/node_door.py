@@ -12,10 +12,8 @@ from skerry.hub.api.auth import Connection, Needed, NotAllowed, NotAuthenticated
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.http_protocol import PEER
 from skerry.hub.trust.certificates import Peer
-from skerry.kit.clock import NS, Clock, iso
-
-RENEWABLE = 90 * 86_400 * NS
-"""For so long after its certificate's end a node may renew it: devices are switched off over a winter."""
+from skerry.hub.trust.roots import RENEWABLE
+from skerry.kit.clock import Clock, iso
 
 
 class NodeDoor:

@@ -16,6 +16,7 @@ from skerry.hub.api.auth import ANYONE, NODE, AuthenticatedRequest, Connection, 
 from skerry.hub.api.blobs import download_blob
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.files import file_state, held_files, offer_file, send_file
+from skerry.hub.api.node_logs import push_audit
 from skerry.hub.changes import Changes
 from skerry.hub.enrolling import Enrolling
 from skerry.hub.fleet.agents import Agent
@@ -64,13 +65,14 @@ GivenClock = SkipValidation[NamedDependency[Clock]]
 
 @post("/enrol/v1", dto=WireBody[Enrol], return_dto=None, status_code=200, opt=ANYONE)
 async def enrol(
+    request: AuthenticatedRequest,
     data: JSONBody[Enrol],
     enrolling: NamedDependency[Enrolling],
     peers: NamedDependency[Peers],
     changes: NamedDependency[Changes],
 ) -> Enrolled:
     """Makes a node of whoever shows a valid one-time token, and says where else this fleet has hubs."""
-    enrolled = await enrolling.enrol(data)
+    enrolled = await enrolling.enrol(data, request.client.host if request.client else "")
     changes.announce()
     return msgspec.structs.replace(enrolled, hubs=await peers.addresses())
 
@@ -236,6 +238,7 @@ def node_routes() -> Router:
             compare_buckets,
             wanted_rows,
             named_models,
+            push_audit,
             link,
             download_blob,
             offer_file,

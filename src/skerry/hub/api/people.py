@@ -12,7 +12,16 @@ from litestar.response import Stream
 
 import skerry
 from skerry.hub.api.auditing import note
-from skerry.hub.api.auth import ANYONE, CONFIGURE, EXECUTE, READ, WRITE, AuthenticatedRequest
+from skerry.hub.api.auth import (
+    ANYONE,
+    CONFIGURE,
+    EXECUTE,
+    EXECUTE_ON,
+    READ,
+    READ_ON,
+    WRITE,
+    AuthenticatedRequest,
+)
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.login_codes import LoginCodes
 from skerry.hub.backups.schedule import Schedule
@@ -23,6 +32,7 @@ from skerry.hub.enrolling import Enrolling
 from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
+from skerry.hub.fleet.sight import EVERYTHING
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.link import Links
@@ -38,6 +48,7 @@ from skerry.wire.people import (
     Health,
     LoginCode,
     NodeDeleted,
+    NodeRevoked,
     NodeView,
     Rollback,
     RolledBack,
@@ -74,10 +85,13 @@ async def show_backups(backups: NamedDependency[Schedule]) -> BackupStatus:
     return await backups.status()
 
 
-@get("/api/v1/nodes", opt=READ)
-async def list_nodes(nodes: NamedDependency[Nodes]) -> list[NodeView]:
+@get("/api/v1/nodes", opt=READ_ON)
+async def list_nodes(
+    request: AuthenticatedRequest, nodes: NamedDependency[Nodes]
+) -> list[NodeView]:
     """Every node with its age."""
-    return await nodes.list()
+    sight = await nodes.sight(request.user.role)
+    return sight.nodes(await nodes.list())
 
 
 @delete("/api/v1/nodes/{name:str}", status_code=200, opt=CONFIGURE)
@@ -92,6 +106,20 @@ async def delete_node(
     links.end(deleted.id)
     changes.announce()
     return deleted
+
+
+@post("/api/v1/nodes/{name:str}/revoke", status_code=200, opt=CONFIGURE)
+async def revoke_node(
+    name: FromPath[str],
+    nodes: NamedDependency[Nodes],
+    links: NamedDependency[Links],
+    changes: NamedDependency[Changes],
+) -> NodeRevoked:
+    """Withdraws a node's key and secret at once: it takes part again when it has enrolled anew, in its place."""
+    revoked = await nodes.revoke(name)
+    links.end(revoked.id, "revoked")
+    changes.announce()
+    return revoked
 
 
 @post("/api/v1/tokens", dto=WireBody[TokenRequest], return_dto=None, status_code=200, opt=CONFIGURE)
@@ -111,7 +139,7 @@ async def create_token(
     return enrolling.token(made)
 
 
-@post("/api/v1/login-codes", status_code=200, opt=READ)
+@post("/api/v1/login-codes", status_code=200, opt=READ_ON)
 async def create_login_code(
     request: AuthenticatedRequest, login_codes: NamedDependency[LoginCodes]
 ) -> LoginCode:
@@ -119,22 +147,31 @@ async def create_login_code(
     return await login_codes.issue(request.user.id)
 
 
-@get("/api/v1/workloads", opt=READ)
+@get("/api/v1/workloads", opt=READ_ON)
 async def list_workloads(
-    workloads: NamedDependency[Workloads], name: FromQuery[str | None] = None
+    request: AuthenticatedRequest,
+    nodes: NamedDependency[Nodes],
+    workloads: NamedDependency[Workloads],
+    name: FromQuery[str | None] = None,
 ) -> list[WorkloadView]:
     """Every workload as desired, with its status on each of its nodes."""
-    return await workloads.list(name)
+    return await workloads.seen(await nodes.sight(request.user.role), name)
 
 
-@get("/api/v1/assignments", opt=READ)
+@get("/api/v1/assignments", opt=READ_ON)
 async def list_assignments(
+    *,
+    request: AuthenticatedRequest,
+    nodes: NamedDependency[Nodes],
     workloads: NamedDependency[Workloads],
     workload: FromQuery[str | None] = None,
     node: FromQuery[str | None] = None,
 ) -> list[AssignmentView]:
     """What each node is told, with its overrides."""
-    return await workloads.assignments(workload, node)
+    sight = await nodes.sight(request.user.role)
+    if sight is EVERYTHING:
+        return await workloads.assignments(workload, node)
+    return sight.assignments(await workloads.assignments(), workload, node)
 
 
 @put("/api/v1/workloads", dto=WireBody[Apply], return_dto=None, opt=WRITE)
@@ -167,13 +204,16 @@ async def delete_workload(
     changes.announce()
 
 
-@post("/api/v1/workloads/{name:str}/restart", status_code=204, opt=EXECUTE)
+@post("/api/v1/workloads/{name:str}/restart", status_code=204, opt=EXECUTE_ON)
 async def restart_workload(
+    request: AuthenticatedRequest,
     name: FromPath[str],
+    nodes: NamedDependency[Nodes],
     workloads: NamedDependency[Workloads],
     changes: NamedDependency[Changes],
 ) -> None:
     """Restarts a workload on every node that has it."""
+    await _check_whole(request, "restart", name, nodes, workloads)
     await workloads.restart(name)
     changes.announce()
 
@@ -192,24 +232,34 @@ async def delete_model(name: FromPath[str], models: NamedDependency[Models]) -> 
     await models.delete(name)
 
 
-@post("/api/v1/workloads/{name:str}/update/pause", status_code=204, opt=EXECUTE)
+@post("/api/v1/workloads/{name:str}/update/pause", status_code=204, opt=EXECUTE_ON)
 async def pause_update(
+    *,
+    request: AuthenticatedRequest,
     name: FromPath[str],
+    nodes: NamedDependency[Nodes],
+    workloads: NamedDependency[Workloads],
     rollouts: NamedDependency[Rollouts],
     changes: NamedDependency[Changes],
 ) -> None:
     """Gives a change that goes through the nodes in waves to no further node."""
+    await _check_whole(request, "pause the update of", name, nodes, workloads)
     await rollouts.pause(name)
     changes.announce()
 
 
-@post("/api/v1/workloads/{name:str}/update/resume", status_code=204, opt=EXECUTE)
+@post("/api/v1/workloads/{name:str}/update/resume", status_code=204, opt=EXECUTE_ON)
 async def resume_update(
+    *,
+    request: AuthenticatedRequest,
     name: FromPath[str],
+    nodes: NamedDependency[Nodes],
+    workloads: NamedDependency[Workloads],
     rollouts: NamedDependency[Rollouts],
     changes: NamedDependency[Changes],
 ) -> None:
     """Lets a paused change go on; nodes that have failed are passed over."""
+    await _check_whole(request, "resume the update of", name, nodes, workloads)
     await rollouts.resume(name)
     changes.announce()
 
@@ -260,7 +310,7 @@ async def read_storage(storage: NamedDependency[Storage]) -> StorageReport:
     return await storage.report()
 
 
-@get("/api/v1/nodes/{node:str}/logs/{workload:str}", media_type=MediaType.TEXT, opt=READ)
+@get("/api/v1/nodes/{node:str}/logs/{workload:str}", media_type=MediaType.TEXT, opt=READ_ON)
 async def tail_log(  # noqa: PLR0913 - one argument for each query parameter
     *,
     request: AuthenticatedRequest,
@@ -278,7 +328,8 @@ async def tail_log(  # noqa: PLR0913 - one argument for each query parameter
     Without `follow` at most about 32 MiB. `level` leaves out milder lines, and those that state none.
     """
     node_id = await nodes.find(node)
-    if node_id is None:
+    sight = await nodes.sight(request.user.role)
+    if node_id is None or not sight.node(node_id):
         raise NotFound(f"cannot read logs of «{workload}»: there is no node «{node}»")
     query = LogQuery(since, until, level, follow)
     forwarded = FORWARDED in request.headers
@@ -286,6 +337,15 @@ async def tail_log(  # noqa: PLR0913 - one argument for each query parameter
     # Runs at the end in any case; a generator's own clean-up would wait for the garbage collector.
     close = BackgroundTask(tail.close)
     return Stream(_with_last_words(tail), media_type=MediaType.TEXT, background=close)
+
+
+async def _check_whole(
+    request: AuthenticatedRequest, verb: str, name: str, nodes: Nodes, workloads: Workloads
+) -> None:
+    """Who acts on a workload acts on all of its nodes. Raises NotFound and Refused where some are not seen."""
+    sight = await nodes.sight(request.user.role)
+    if sight is not EVERYTHING:
+        sight.check_whole(verb, name, await workloads.list())
 
 
 async def _with_last_words(tail: Texts) -> AsyncIterator[str]:
@@ -306,6 +366,7 @@ def people_routes() -> Router:
             show_backups,
             list_nodes,
             delete_node,
+            revoke_node,
             create_token,
             create_login_code,
             list_workloads,

@@ -14,12 +14,13 @@ from litestar.params import FromQuery
 from litestar.response import Stream
 
 from skerry.core.completeness import FACTOR
-from skerry.hub.api.auth import READ
+from skerry.hub.api.auth import READ_ON, AuthenticatedRequest
 from skerry.hub.api.moments import moment
 from skerry.hub.data.completeness import Asked as AskedSeries
 from skerry.hub.data.completeness import Completeness
 from skerry.hub.data.export import RecordExport
 from skerry.hub.data.query import Asked, RecordQuery, Wanted
+from skerry.hub.fleet.nodes import Nodes
 from skerry.kit.errors import InvalidInput, SkerryError
 from skerry.wire.codec import encode
 from skerry.wire.completeness import CompletenessReport
@@ -30,8 +31,10 @@ from skerry.wire.records import Kind
 JSON_LINES = "application/x-ndjson"
 
 
-def _asked(
+async def _asked(  # noqa: PLR0913 - one argument for each query parameter
     *,
+    request: AuthenticatedRequest,
+    nodes: NamedDependency[Nodes],
     name: FromQuery[str] = "*",
     node: FromQuery[str | None] = None,
     source: FromQuery[str | None] = None,
@@ -39,12 +42,19 @@ def _asked(
     since: FromQuery[int | None] = None,
     until: FromQuery[int | None] = None,
 ) -> Asked:
+    sight = await nodes.sight(request.user.role)
     return Asked(
-        name=name, node=node, source=source, kind=kind, since=moment(since), until=moment(until)
+        name=name,
+        node=node,
+        source=source,
+        kind=kind,
+        since=moment(since),
+        until=moment(until),
+        nodes=sight.ids,
     )
 
 
-@get("/api/v1/records", opt=READ)
+@get("/api/v1/records", opt=READ_ON)
 async def list_records(
     *,
     record_query: NamedDependency[RecordQuery],
@@ -61,7 +71,7 @@ async def list_records(
     return await record_query.records(limit, **asked)
 
 
-@get("/api/v1/records/export", opt=READ, media_type=JSON_LINES)
+@get("/api/v1/records/export", opt=READ_ON, media_type=JSON_LINES)
 async def export_records(
     *, record_export: NamedDependency[RecordExport], asked: NamedDependency[Asked]
 ) -> Stream:
@@ -70,9 +80,11 @@ async def export_records(
     return Stream(_written(lines), media_type=JSON_LINES)
 
 
-@get("/api/v1/records/completeness", opt=READ)
+@get("/api/v1/records/completeness", opt=READ_ON)
 async def report_completeness(  # noqa: PLR0913 - one argument for each query parameter
     *,
+    request: AuthenticatedRequest,
+    nodes: NamedDependency[Nodes],
     completeness: NamedDependency[Completeness],
     name: FromQuery[str] = "*",
     node: FromQuery[str | None] = None,
@@ -85,8 +97,9 @@ async def report_completeness(  # noqa: PLR0913 - one argument for each query pa
     """What of each series may be missing. A silence is longer than `factor` usual spacings."""
     if not factor > 1:
         raise InvalidInput(f"cannot report silences from {factor} spacings on: write more than 1")
+    seen = (await nodes.sight(request.user.role)).ids
     return await completeness.report(
-        AskedSeries(name, node, source, kind, moment(since), moment(until), factor)
+        AskedSeries(name, node, source, kind, moment(since), moment(until), factor, seen)
     )
 
 
@@ -104,5 +117,5 @@ def record_routes() -> Router:
     return Router(
         "/",
         route_handlers=[list_records, export_records, report_completeness],
-        dependencies={"asked": Provide(_asked, sync_to_thread=False)},
+        dependencies={"asked": Provide(_asked)},
     )

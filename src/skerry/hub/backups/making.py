@@ -15,6 +15,7 @@ from typing import Annotated
 import msgspec
 
 from skerry import __version__
+from skerry.hub.backups import trust_copies
 from skerry.hub.backups.apart import Home
 from skerry.hub.backups.copies import SEALED, BlobCopies, Copied
 from skerry.hub.backups.ledger import Point
@@ -57,6 +58,7 @@ class Made:
     """A backup that is there and was read back. Times in ns, sizes in bytes.
 
     `plain` of the `blobs` are not encrypted, whatever the archive is. `apart`: on another disk than the database; `files_apart`: than the files. `points` are those that nodes may rely on.
+    `without_trust`: the fleet's authority is not in it, because it is not sealed.
     """
 
     path: Path
@@ -69,6 +71,7 @@ class Made:
     encrypted: bool
     apart: bool
     files_apart: bool
+    without_trust: bool = False
 
 
 class Maker:
@@ -181,15 +184,19 @@ class Maker:
             FORMAT, "hub", taken.about.hub_id, self._fleet, now, __version__,
             taken.about.schema, "everything",
         )  # fmt: skip
-        members = (
+        members = [
             of_bytes(MANIFEST, msgspec.json.encode(manifest)),
             Member(DATABASE[taken.about.kind], taken.content()),
-        )
+        ]
+        has_trust = trust_copies.there_are(self._home.data_dir)
+        if has_trust and key is not None:
+            members.append(of_bytes(trust_copies.MEMBER, trust_copies.taken(self._home.data_dir)))
         written = write_archive(path, header, members, key=key, disk=self._disk, progress=progress)
         apart = self._home.apart_from(path)
         return Made(
             path, written.size, now, taken.about, apart.counted(taken.points), len(blobs),
             sum(not blob.place.endswith(SEALED) for blob in blobs), key is not None, apart.database, apart.files,
+            without_trust=has_trust and key is None,
         )  # fmt: skip
 
     def _copied(self, copies: Path, archive: str) -> list[Copied]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import URL, Connection, delete
 
-from skerry.hub.backups import ledger
+from skerry.hub.backups import ledger, trust_copies
 from skerry.hub.backups.apart import Apart, Home
 from skerry.hub.backups.copies import SEALED, BlobCopies, Copied
 from skerry.hub.backups.ledger import SEEN_FOR, Entry
@@ -50,7 +50,10 @@ _SCRATCH = ".restore.new"
 
 @dataclass(frozen=True)
 class Restored:
-    """What is there now. `aside` is where the former database is (empty: there was none); times in ns."""
+    """What is there now. `aside` is where the former database is (empty: there was none); times in ns.
+
+    `trust`: the fleet's authority was in it; `needs_trust`: there is none here now.
+    """
 
     hub_id: str
     taken_at: int
@@ -59,6 +62,8 @@ class Restored:
     blobs: int
     missing: int
     aside: str
+    trust: bool = False
+    needs_trust: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,10 +160,15 @@ class Restorer:
         gone = {each.place for each in missing}
         whole = [each for each in manifest.blobs if each.place not in gone]
         blobs = copies.put_back(whole, self._data_dir)
-        aside = self._place.swap(staged, self._clock.wall_ns())
+        trust = scratch / trust_copies.MEMBER
+        now = self._clock.wall_ns()
+        if trust.exists():
+            trust_copies.put_back(trust.read_bytes(), self._data_dir, now, self._disk)
+        aside = self._place.swap(staged, now)
         return Restored(
-            manifest.about.hub_id, manifest.taken_at, epoch, told, blobs, len(missing), aside
-        )
+            manifest.about.hub_id, manifest.taken_at, epoch, told, blobs, len(missing), aside,
+            trust=trust.exists(), needs_trust=not trust_copies.there_are(self._data_dir),
+        )  # fmt: skip
 
     def _manifest(self, archive: Archive, scratch: Path) -> Manifest:
         manifest = _read_manifest(archive.path, (scratch / MANIFEST).read_bytes())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from skerry.core.roles import Role
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.dashboard import chart, view
 from skerry.hub.dashboard.rendering import Templates
@@ -12,6 +13,7 @@ from skerry.hub.data.history import Course, RecordHistory
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.storage import Storage, disk_problem
 from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.fleet.sight import EVERYTHING, Sight
 from skerry.hub.fleet.workloads import Workloads
 from skerry.kit.clock import NS, Clock
 
@@ -22,6 +24,12 @@ HISTORY_EVERY = 10.0
 """Seconds that the charts' lines serve everybody; computing them is the dear part."""
 
 _EVENTS = 20
+
+_KEPT = 10.0
+"""Seconds that a rendering is kept of which nobody asks for a newer one."""
+
+_Whose = tuple[tuple[str, str], ...]
+"""The labels that a role is for; empty: everybody else's."""
 
 Fragments = Mapping[str, str]
 """HTML by the name of the fragment, which is also the name of its server-sent event."""
@@ -51,35 +59,43 @@ class Board:
         self._templates = templates
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._fragments: Fragments = {}
-        self._rendered_at: int | None = None
+        self._rendered: dict[_Whose, tuple[int, Fragments]] = {}
         self._history: Mapping[str, Sequence[Course]] = {}
         self._history_at: int | None = None
 
-    async def fragments(self) -> Fragments:
-        """The page's parts as they are now, or were within the last second."""
+    async def fragments(self, role: Role | None = None) -> Fragments:
+        """The page's parts as they are now, or were within the last second, for whoever has the role."""
+        whose = role.on if role is not None else ()
         async with self._lock:
             now = self._clock.monotonic_ns()
-            if self._rendered_at is None or now - self._rendered_at >= RENDER_EVERY * NS:
-                self._fragments = self._render(await self._snapshot())
-                self._rendered_at = now
-            return self._fragments
+            at, fragments = self._rendered.get(whose, (None, {}))
+            if at is None or now - at >= RENDER_EVERY * NS:
+                sight = await self._nodes.sight(role)
+                fragments = self._render(await self._snapshot(sight))
+                self._rendered = {
+                    key: kept for key, kept in self._rendered.items() if now - kept[0] < _KEPT * NS
+                }
+                self._rendered[whose] = now, fragments
+            return fragments
 
-    async def _snapshot(self) -> view.Snapshot:
+    async def _snapshot(self, sight: Sight) -> view.Snapshot:
         now, free = self._clock.wall_ns(), self._storage.free_bytes()
-        latest = await self._query.latest()
-        events = await self._query.records(kind="event", limit=_EVENTS)
+        latest = await self._query.latest(nodes=sight.ids)
+        events = await self._query.records(kind="event", limit=_EVENTS, nodes=sight.ids)
         await self._read_history(view.charted_names(latest, now), now)
         failing = await self._backups.problem()
         problems = (disk_problem(free), failing, self._query.damage.problem)
         return view.Snapshot(
             now=now,
-            nodes=await self._nodes.list(),
-            workloads=await self._workloads.list(),
+            nodes=sight.nodes(await self._nodes.list()),
+            workloads=await self._workloads.seen(sight),
             latest=latest,
             events=events.rows,
-            history=self._history,
-            problems=[each for each in problems if each],
+            history={
+                name: [course for course in courses if sight.named(course.node)]
+                for name, courses in self._history.items()
+            },
+            problems=[each for each in problems if each] if sight is EVERYTHING else [],
             free=free,
         )
 

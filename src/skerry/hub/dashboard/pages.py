@@ -18,7 +18,8 @@ from litestar.params import Body, FromQuery
 from litestar.response import Redirect, Stream
 from litestar.static_files import create_static_files_router
 
-from skerry.hub.api.auth import ANYONE, READ, AuthenticatedRequest, NotAuthenticated
+from skerry.core.roles import Role
+from skerry.hub.api.auth import ANYONE, READ_ON, AuthenticatedRequest, NotAuthenticated
 from skerry.hub.api.browsers import cookie_name, cookie_of, is_from_elsewhere
 from skerry.hub.api.signing_in import Signing, session_cookie
 from skerry.hub.changes import Changes
@@ -47,18 +48,26 @@ class LoginForm:
     code: str = ""
 
 
-@get("/", opt=READ, media_type=MediaType.HTML)
+@get("/", opt=READ_ON, media_type=MediaType.HTML)
 async def page(
-    board: NamedDependency[Board], templates: NamedDependency[Templates]
+    request: AuthenticatedRequest,
+    board: NamedDependency[Board],
+    templates: NamedDependency[Templates],
 ) -> Response[str]:
     """The whole page, complete without any script."""
-    return _html(templates.render("page.html", fragments=await board.fragments()))
+    return _html(templates.render("page.html", fragments=await board.fragments(request.user.role)))
 
 
-@get("/live", opt=READ)
-async def live(board: NamedDependency[Board], changes: NamedDependency[Changes]) -> Stream:
+@get("/live", opt=READ_ON)
+async def live(
+    request: AuthenticatedRequest, board: NamedDependency[Board], changes: NamedDependency[Changes]
+) -> Stream:
     """Fragments of the page as server-sent events, whenever they differ from what was sent last."""
-    return Stream(_updates(board, changes), media_type="text/event-stream", headers=_NEVER_STORED)
+    return Stream(
+        _updates(board, changes, request.user.role),
+        media_type="text/event-stream",
+        headers=_NEVER_STORED,
+    )
 
 
 @get("/login", opt=ANYONE, media_type=MediaType.HTML)
@@ -165,13 +174,13 @@ def _html(text: str, status: int = 200) -> Response[str]:
     return Response(text, media_type=MediaType.HTML, status_code=status, headers=_NEVER_STORED)
 
 
-async def _updates(board: Board, changes: Changes) -> AsyncIterator[str]:
+async def _updates(board: Board, changes: Changes, role: Role | None) -> AsyncIterator[str]:
     yield "retry: 1000\n\n"
     sent: Fragments = {}
     while not changes.closing.is_set():
         seen = changes.count
         try:
-            fragments = await board.fragments()
+            fragments = await board.fragments(role)
         except SkerryError as error:
             log.warning("cannot refresh the page: %s", error)
             return  # the browser connects again

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy import Connection, Row, func, select, tuple_
 
 from skerry.core.completeness import Dropped, Found, Moment, Tally, is_missing, quiet_for
-from skerry.hub.data.query import RecordQuery
+from skerry.hub.data.query import RecordQuery, among
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.patterns import fits
 from skerry.hub.store.tables import FLEET, KINDS, batch, node, record, series
@@ -34,6 +34,7 @@ class Asked:
     since: int | None
     until: int | None
     factor: float
+    nodes: Collection[str] | None = None
 
     @property
     def first(self) -> int:
@@ -162,6 +163,7 @@ def _chosen(connection: Connection, asked: Asked) -> list[_Series]:
             series.c.fleet_id == FLEET,
             series.c.kind == asked.kind,
             fits(connection, series.c.name, asked.name),
+            among(asked.nodes),
         )
         .order_by(shown, series.c.source, series.c.name)
         .limit(MAX_SERIES + 1)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy import Connection, or_, select
 
-from skerry.hub.data.query import RecordQuery, Wanted
+from skerry.hub.data.query import RecordQuery, Wanted, among
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.patterns import fits
 from skerry.hub.store.tables import FLEET, KINDS, node, record, series
@@ -81,6 +81,7 @@ class RecordExport:
             kind=wanted.kind,
             since=at,
             until=until,
+            nodes=wanted.nodes,
             limit=most,
         )
         return None if found.truncated else found
@@ -93,6 +94,7 @@ class RecordExport:
                 select(series.c.id, series.c.kind)
                 .outerjoin(node, node.c.id == series.c.node_id)
                 .where(series.c.fleet_id == FLEET, fits(connection, series.c.name, wanted.name))
+                .where(among(wanted.nodes))
             )
             if wanted.source is not None:
                 chosen = chosen.where(series.c.source == wanted.source)

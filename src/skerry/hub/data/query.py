@@ -41,7 +41,7 @@ _NODE = func.coalesce(node.c.name, series.c.node_id).label("node")
 class Asked(TypedDict, total=False):
     """Which records: since <= at < until, ns since 1970; «*» in `name` stands for any run of characters.
 
-    A node is named by its name (its id works too); a removed one by its id.
+    A node is named by its name (its id works too); a removed one by its id. Of `nodes` (their ids) and of no other; None: all.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Asked(TypedDict, total=False):
     kind: Kind | None
     since: int | None
     until: int | None
+    nodes: Collection[str] | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Wanted:
     kind: Kind | None = None
     since: int | None = None
     until: int | None = None
+    nodes: Collection[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +96,13 @@ class RecordQuery:
         question = _checked(limit, asked)
         return await self._read(lambda connection: _find(connection, question), answers.columns)
 
-    async def latest(self, node: str | None = None) -> list[Row]:
+    async def latest(
+        self, node: str | None = None, nodes: Collection[str] | None = None
+    ) -> list[Row]:
         """The newest measurement of every series, by node, source and name."""
 
         def find(connection: Connection) -> Found:
-            fitting = series.c.kind == "measurement", _of_node(node)
+            fitting = series.c.kind == "measurement", _of_node(node), among(nodes)
             span = Span(-INT64, INT64 - 1, "measurement")
             found = readings.read(connection, *newest(connection, span, 1, *fitting))
             found, metas = _with_metas(connection, found)
@@ -142,6 +146,7 @@ def _find(connection: Connection, question: _Question) -> Found:
         _is(series.c.source, question.source),
         _is(series.c.kind, question.kind),
         _of_node(question.node),
+        among(question.nodes),
     )
     some = (
         select(series.c.id, series.c.kind)
@@ -221,6 +226,11 @@ def _of_node(name: str | None) -> ColumnElement[bool]:
     return (
         literal(value=True) if name is None else or_(node.c.name == name, series.c.node_id == name)
     )
+
+
+def among(nodes: Collection[str] | None) -> ColumnElement[bool]:
+    """Series of these nodes, by their ids; None: of all."""
+    return literal(value=True) if nodes is None else series.c.node_id.in_(nodes)
 
 
 def _in_range(at: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -25,7 +26,7 @@ _DIGITS = 64
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which files; None leaves a filter out; of `sha256` the beginning is enough. since <= at < until, ns since 1970."""
+    """Which files; None leaves a filter out; `nodes` are ids; of `sha256` the beginning is enough. since <= at < until, ns since 1970."""
 
     name: str = "*"
     node: str | None = None
@@ -33,6 +34,7 @@ class Wanted:
     sha256: str | None = None
     since: int | None = None
     until: int | None = None
+    nodes: Collection[str] | None = None
 
 
 class Shelf:
@@ -58,9 +60,9 @@ class Shelf:
         views = [await self._view(row, meta) for row, meta in rows[:limit][::-1]]
         return FileList(views, truncated=len(rows) > limit)
 
-    async def content(self, sha256: str) -> FileView:
-        """The newest file with this content, which can be downloaded. Raises NotFound."""
-        found = await self.list(Wanted(sha256=sha256), 1)
+    async def content(self, sha256: str, nodes: Collection[str] | None = None) -> FileView:
+        """The newest file with this content (of one of these nodes), which can be downloaded. Raises NotFound."""
+        found = await self.list(Wanted(sha256=sha256, nodes=nodes), 1)
         if not found.files:
             raise NotFound(f"cannot send file {sha256[:12]}…: there is none")
         [view] = found.files
@@ -130,6 +132,8 @@ def _query(connection: Connection, wanted: Wanted) -> Select[tuple[object, ...]]
         query = query.where(fits(connection, file.c.name, wanted.name))
     if wanted.node is not None:
         query = query.where(or_(node.c.name == wanted.node, file.c.node_id == wanted.node))
+    if wanted.nodes is not None:
+        query = query.where(file.c.node_id.in_(wanted.nodes))
     if wanted.source is not None:
         query = query.where(file.c.source == wanted.source)
     if wanted.sha256 is not None:

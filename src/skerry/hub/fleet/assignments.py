@@ -13,8 +13,11 @@ import msgspec
 from sqlalchemy import Connection, select, update
 
 from skerry.core.overrides import resolve
+from skerry.core.secrets import key_id, names_used
 from skerry.hub.fleet.controller import Node, Place, difference, places
 from skerry.hub.fleet.models import read_models
+from skerry.hub.fleet.safe import Safe
+from skerry.hub.fleet.sealing import Sealing
 from skerry.hub.store import changes, rows
 from skerry.hub.store.bodies import LABELS, STATE, WORKLOAD, Bodies
 from skerry.hub.store.tables import FLEET, node, state, workload
@@ -49,10 +52,11 @@ class Placed:
 
 
 class Assignments:
-    """Writes assignment rows, each with its change. Lives in the writer's thread."""
+    """Writes assignment rows, each with its change. Lives in the writer's thread. `safe` opens what secrets are locked in."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, safe: Safe) -> None:
         self._clock = clock
+        self._safe = safe
         self._hlc = HybridClock(clock)
 
     def place_workloads(
@@ -66,7 +70,7 @@ class Assignments:
         wanted = places((item.spec for item in desired.values()), nodes)
         held = read_assignments(connection, workloads=[*desired, *deleted])
         change = difference(wanted, held.keys(), desired.keys())
-        wishes = _wishes(connection, desired, change.write, nodes)
+        wishes = self._wishes(connection, desired, change.write, nodes, held)
         later = {
             place
             for place in change.write & held.keys()
@@ -92,12 +96,13 @@ class Assignments:
         desired = read_workloads(connection)
         wanted = places((item.spec for item in desired.values()), [target])
         held = read_assignments(connection, node_id=target.id)
-        wishes = _wishes(connection, desired, wanted, [target])
+        wishes = self._wishes(connection, desired, wanted, [target], held)
         changed = {
             place.workload
             for place in wanted & held.keys()
             if held[place].generation >= desired[place.workload].generation
-            and held[place].spec != wishes[place].spec
+            and (held[place].spec, _values(held[place]))
+            != (wishes[place].spec, _values(wishes[place]))
         }
         change = difference(wanted, held.keys(), changed)
         now = {place: wishes[place] for place in change.write}
@@ -108,8 +113,29 @@ class Assignments:
     ) -> frozenset[str]:
         """Writes a workload to these nodes (by id), whose turn it is; returns them."""
         turn = [Place(node_id, name) for node_id in nodes]
-        wishes = _wishes(connection, {name: wish}, turn, read_nodes(connection))
+        held = read_assignments(connection, workloads=[name])
+        wishes = self._wishes(connection, {name: wish}, turn, read_nodes(connection), held)
         return self._write(connection, wishes)
+
+    def seal_again(self, connection: Connection, target: Node, public: bytes) -> frozenset[str]:
+        """Seals what a node needs to the key that it has told; returns its id if it has news.
+
+        What waits for its wave there goes on waiting, so generations stay as they are.
+        """
+        wanted, sealing = key_id(public), Sealing(connection, self._safe)
+        stale = {
+            place: held
+            for place, held in read_assignments(connection, node_id=target.id).items()
+            if any(each.to != wanted for each in held.secrets)
+        }
+        sealed = {
+            place: msgspec.structs.replace(
+                held, secrets=sealing.sealed(names_used(held.spec), target, held.secrets)
+            )
+            for place, held in stale.items()
+        }
+        news = {place: wish for place, wish in sealed.items() if wish != stale[place]}
+        return self._write(connection, news, as_new=False)
 
     def reissue(self, connection: Connection) -> frozenset[str]:
         """Writes everything again, with the current epoch; returns the ids of the nodes that have news.
@@ -134,7 +160,8 @@ class Assignments:
             .where(workload.c.fleet_id == FLEET)
             .values(epoch=generation.epoch, generation=generation.n)
         )
-        wishes = _wishes(connection, desired, change.write - waiting.keys(), nodes)
+        todo = change.write - waiting.keys()
+        wishes = self._wishes(connection, desired, todo, nodes, held)
         return news | self._write(connection, wishes, change.delete)
 
     def _write(
@@ -142,7 +169,10 @@ class Assignments:
         connection: Connection,
         wishes: Mapping[Place, Assignment],
         unwanted: Set[Place] = frozenset(),
+        *,
+        as_new: bool = True,
     ) -> frozenset[str]:
+        """`as_new`: with a new generation each."""
         todo = sorted({*wishes, *unwanted})
         if not todo:
             return frozenset()
@@ -159,7 +189,7 @@ class Assignments:
                     hlc=hlc,
                     origin=_ORIGIN,
                     deleted=place in unwanted,
-                    body=_body(wishes.get(place), Generation(epoch, seq)),
+                    body=_body(wishes.get(place), Generation(epoch, seq) if as_new else None),
                 ),
             )
             for seq, place in enumerate(todo, first)
@@ -175,6 +205,31 @@ class Assignments:
         )
         return frozenset(place.node for place in todo)
 
+    def _wishes(
+        self,
+        connection: Connection,
+        desired: Mapping[str, Desired],
+        where: Iterable[Place],
+        nodes: Iterable[Node],
+        held: Mapping[Place, Assignment],
+    ) -> dict[Place, Assignment]:
+        """What each of these places is to get, with its node's overrides. Generations are given when it is written."""
+        models, sealing = read_models(connection), Sealing(connection, self._safe)
+        known = {node.id: node for node in nodes}
+        wishes = {}
+        for place in where:
+            wish, target = desired[place.workload], known[place.node]
+            spec, before = resolve(wish.spec, target.name, target.labels), held.get(place)
+            wishes[place] = Assignment(
+                place.workload,
+                wish.generation,
+                spec,
+                wish.restarts,
+                [models[name] for name in wish.spec.models],
+                sealing.sealed(names_used(spec), target, before.secrets if before else ()),
+            )
+        return wishes
+
 
 def changes_in_waves(spec: WorkloadSpec) -> bool:
     """Whether a change of this workload reaches its nodes a few at a time."""
@@ -183,29 +238,13 @@ def changes_in_waves(spec: WorkloadSpec) -> bool:
 
 def is_up_to_date(held: Assignment, wish: Assignment) -> bool:
     """Whether giving `wish` to a node that has `held` changes nothing there."""
-    return (held.spec, held.models) == (wish.spec, wish.models) and held.restarts >= wish.restarts
+    same = (held.spec, held.models, _values(held)) == (wish.spec, wish.models, _values(wish))
+    return same and held.restarts >= wish.restarts
 
 
-def _wishes(
-    connection: Connection,
-    desired: Mapping[str, Desired],
-    where: Iterable[Place],
-    nodes: Iterable[Node],
-) -> dict[Place, Assignment]:
-    """What each of these places is to get, with its node's overrides. Generations are given when it is written."""
-    models = read_models(connection)
-    known = {node.id: node for node in nodes}
-    return {
-        place: Assignment(
-            place.workload,
-            wish.generation,
-            resolve(wish.spec, target.name, target.labels),
-            wish.restarts,
-            [models[name] for name in wish.spec.models],
-        )
-        for place in where
-        for wish, target in [(desired[place.workload], known[place.node])]
-    }
+def _values(assignment: Assignment) -> list[tuple[str, str]]:
+    """Which values of secrets it has, whatever key they are sealed to."""
+    return [(each.name, each.id if not each.why else "") for each in assignment.secrets]
 
 
 def read_nodes(connection: Connection) -> list[Node]:
@@ -261,7 +300,10 @@ def read_assignments(
     }
 
 
-def _body(wish: Assignment | None, generation: Generation) -> msgspec.Raw:
+def _body(wish: Assignment | None, generation: Generation | None) -> msgspec.Raw:
+    """Without a new `generation` it keeps its own."""
     if wish is None:
         return msgspec.Raw(b"{}")
-    return msgspec.Raw(encode(msgspec.structs.replace(wish, generation=generation)))
+    return msgspec.Raw(
+        encode(msgspec.structs.replace(wish, generation=generation or wish.generation))
+    )

@@ -12,13 +12,17 @@ from skerry.hub.store.tables import node
 
 
 class Issued(msgspec.Struct, frozen=True):
-    """A certificate for a node (PEM, leaf before intermediate), its key, and the number of the root that it hangs on."""
+    """A certificate for a node (PEM, leaf before intermediate), its key, and the number of the root that it hangs on.
+
+    `trust` is the number of the bundle that goes with it.
+    """
 
     certificate: str
     key_hash: str
     serial: str
     expires_at: int
     root: int
+    trust: int = 0
 
     def row(self) -> dict[str, object]:
         """As the table of nodes has it."""

@@ -23,11 +23,13 @@ from sqlalchemy.exc import IntegrityError
 
 from skerry.core.credentials import secret_hash
 from skerry.core.names import name_fault
+from skerry.core.roles import Role
 from skerry.hub.fleet.agents import Agent, Agents
-from skerry.hub.fleet.assignments import Assignments, read_labels, read_workloads
+from skerry.hub.fleet.assignments import Assignments, read_labels, read_nodes, read_workloads
 from skerry.hub.fleet.controller import Node
 from skerry.hub.fleet.labels import check_labels, read_given, stored_given, stored_labels
 from skerry.hub.fleet.node_keys import Issue, Issued, NodeKeys
+from skerry.hub.fleet.sight import EVERYTHING, Sight, seen_by
 from skerry.hub.fleet.tokens import Device, redeem
 from skerry.hub.fleet.views import node_views
 from skerry.hub.store import changes, locks
@@ -117,6 +119,7 @@ class Nodes:
         known = await self._store.write(lambda connection: self._enrol(connection, request, issue))
         self._hashes[known.id] = request.secret_hash
         self.keys.known[known.id] = known.issued.key_hash if known.issued else ""
+        self.keys.trust[known.id] = known.issued.trust if known.issued else 0
         for each in known.news:
             self._notify(each)
         certificate = known.issued.certificate if known.issued else ""
@@ -149,7 +152,16 @@ class Nodes:
         seen = dict(self._seen)
         now = self._clock.wall_ns()
         views = await self._store.read(lambda connection: node_views(connection, seen, now))
-        return [msgspec.structs.replace(view, problem=self._problem(view.id)) for view in views]
+        return [
+            msgspec.structs.replace(view, problem=self._problem(view.id) or view.problem)
+            for view in views
+        ]
+
+    async def sight(self, role: Role | None) -> Sight:
+        """What of the nodes somebody of this role sees now; labels change."""
+        if role is None or not role.scoped:
+            return EVERYTHING
+        return seen_by(role, await self._store.read(read_nodes))
 
     async def find(self, name: str) -> str | None:
         """The id of the node of this name or id, or None."""
@@ -261,16 +273,23 @@ class Nodes:
         bodies = Bodies.of(connection)
         its = info.labels | read_given(bodies, node_id, held.given_labels)
         are_the_same = read_labels(bodies, node_id, held.labels) == its
+        target = Node(node_id, held.name, its)
+        sealed = info.secrets_key and self._seal_again(connection, target, info.secrets_key)
         if are_the_same and held.version == info.version:
-            return False
+            return bool(sealed)
         labels = stored_labels(bodies, node_id, its)
         connection.execute(
             update(node).where(node.c.id == node_id).values(labels=labels, version=info.version)
         )
         if are_the_same:
-            return False
+            return bool(sealed)
         locks.of_fleet(connection)
-        return bool(self._assignments.place_node(connection, Node(node_id, held.name, its)))
+        return bool(self._assignments.place_node(connection, target) or sealed)
+
+    def _seal_again(self, connection: Connection, target: Node, public: bytes) -> bool:
+        """A key that the node has always had costs one look at its assignments."""
+        locks.of_fleet(connection)
+        return bool(self._assignments.seal_again(connection, target, public))
 
     def _enrol(self, connection: Connection, request: Enrol, issue: Issue | None) -> _Known:
         now = self._clock.wall_ns()
@@ -311,6 +330,7 @@ class Nodes:
             **(issued.row() if issued else {"key_hash": ""}),
         }
         row["labels"] = stored_labels(bodies, node_id, labels)
+        row["trust_number"] = issued.trust if issued else 0
         row["given_labels"] = stored_given(bodies, node_id, given)
         connection.execute(update(node).where(node.c.id == node_id).values(row))
         tell(connection, Rekeyed(node_id))

@@ -107,8 +107,12 @@ def redeem(connection: Connection, token: str, device: Device, now: int) -> dict
     return decode(labels.encode(), dict[str, str], "the token's labels")
 
 
-def _unusable() -> Refused:
-    return Refused(
+class WrongToken(Refused):
+    """A token that is none, or none any more."""
+
+
+def _unusable() -> WrongToken:
+    return WrongToken(
         "cannot enrol: the token is unknown, used or expired. Create a new one on the hub: skerry token create"
     )
 

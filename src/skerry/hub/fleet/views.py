@@ -23,6 +23,7 @@ from skerry.hub.fleet.assignments import (
     read_workloads,
 )
 from skerry.hub.store.bodies import STATE, Bodies
+from skerry.hub.store.node_findings import open_findings
 from skerry.hub.store.tables import FLEET, node, state
 from skerry.kit.clock import NS
 from skerry.kit.errors import NotFound
@@ -62,7 +63,7 @@ def node_views(connection: Connection, seen: Mapping[str, int], now: int) -> lis
         runs = status is not None and status.phase == "running"
         counts[key.node_id] = (total + 1, running + runs)
     views = []
-    bodies = Bodies.of(connection)
+    bodies, findings = Bodies.of(connection), open_findings(connection)
     query = select(node).where(node.c.fleet_id == FLEET).order_by(node.c.name)
     for row in connection.execute(query):
         known = heard(row.id, row.last_seen, seen, now)
@@ -79,9 +80,19 @@ def node_views(connection: Connection, seen: Mapping[str, int], now: int) -> lis
                 enrolled_at=row.enrolled_at,
                 workloads=total,
                 running=running,
+                problem=_of_log(row.name, findings.get(row.id, "")),
             )
         )
     return views
+
+
+def _of_log(name: str, finding: str) -> str:
+    if not finding:
+        return ""
+    return (
+        f"its audit log contradicts what was kept of it: {finding}. A restored backup or a copied directory does that, and so "
+        f"does whoever hides something. skerry audit verify --node {name} --anew when it is explained."
+    )
 
 
 def workload_views(

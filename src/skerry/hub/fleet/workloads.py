@@ -17,6 +17,7 @@ from skerry.hub.fleet.assignments import Assignments, Desired, read_nodes, read_
 from skerry.hub.fleet.controller import Step, check_dependencies, check_on_nodes, places, plan
 from skerry.hub.fleet.models import Models, check_uses, plan_models, read_models, write_models
 from skerry.hub.fleet.rollouts import Rollouts, under_way, update_views
+from skerry.hub.fleet.sight import EVERYTHING, Sight
 from skerry.hub.fleet.versions import Origin, earlier, read_versions, write_version
 from skerry.hub.fleet.views import assignment_views, find, workload_views
 from skerry.hub.store import changes, locks
@@ -116,6 +117,16 @@ class Workloads:
         """
         await self._do(lambda connection: self._abort(connection, name, by))
 
+    async def hear_of(self, change: Callable[[Connection], Set[str]]) -> None:
+        """Makes a change of what workloads need; those that it returns are written to their nodes again."""
+
+        def work(connection: Connection) -> _Outcome[None]:
+            users = change(connection)
+            held = read_workloads(connection)
+            return _Outcome(None, self._carry_out(connection, held, [], Origin(""), users))
+
+        await self._do(work)
+
     async def list(self, name: str | None = None) -> builtins.list[WorkloadView]:
         """All workloads, or the one of this name (else NotFound).
 
@@ -127,6 +138,12 @@ class Workloads:
                 workload_views(connection, seen, now, name), update_views(connection, seen, now)
             )
         )
+
+    async def seen(self, sight: Sight, name: str | None = None) -> builtins.list[WorkloadView]:
+        """As `list`, of what is seen."""
+        if sight is EVERYTHING:
+            return await self.list(name)
+        return sight.workloads(await self.list(), name)
 
     async def assignments(
         self, workload: str | None = None, node: str | None = None
@@ -184,7 +201,7 @@ class Workloads:
         if (now.spec, now.restarts) == (going.before, going.restarts):
             raise Refused(
                 f"cannot abort the update of workload «{name}»: its spec is what it was before. "
-                "It is on its way back already, or a model has changed: apply that as it was."
+                "It is on its way back already, or a model or secret is another: make that what it was."
             )
         steps = plan(_specs(held), [going.before], prune=False)
         check_uses([going.before], read_models(connection))

@@ -28,6 +28,7 @@ from skerry.hub.store.tables import (
     node,
     record,
     rollout,
+    secret,
     state,
     workload,
     workload_version,
@@ -84,6 +85,7 @@ TOKEN_LABELS = Body(enrolment_token.c.labels, ("hash",))
 WORKLOAD = Body(workload.c.spec, ("name",))
 VERSION = Body(workload_version.c.spec, ("name", "number"))
 MODEL = Body(model.c.spec, ("name",))
+SECRET = Body(secret.c.body, ("name",))
 ROLLOUT = Body(rollout.c.body, ("name",))
 STATE = Body(state.c.body, ("scope", "entity", "id"))
 SHARED = Body(shared_row.c.body, ("entity", "id", "rev"))
@@ -98,7 +100,7 @@ TEXT = Body(record.c.text, ("series_id", "at", "session_id", "counter"))
 
 SMALL = (
     FACT, LABELS, GIVEN_LABELS, TOKEN_LABELS, WORKLOAD, VERSION, MODEL, ROLLOUT, STATE, META, FILE_META, MANIFEST, TAIL, BLOB_KEY,
-    SHARED, SHARED_VERSION, SHARED_CONFLICT,
+    SHARED, SHARED_VERSION, SHARED_CONFLICT, SECRET,
 )  # fmt: skip
 """All but `TEXT`, which may be millions and is found by batch."""
 

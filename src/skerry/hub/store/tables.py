@@ -92,6 +92,17 @@ model = Table(
     Column("updated_at", BigInteger, nullable=False),
 )  # fmt: skip
 
+secret = Table(
+    "secret", metadata,
+    Column("fleet_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("id", Text, nullable=False),  # another one for each value that was ever set
+    Column("set_at", BigInteger, nullable=False),
+    Column("set_by", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # `fleet.sealing.Kept`; the value is locked where bodies are not sealed
+)  # fmt: skip
+
 workload_version = Table(
     "workload_version", metadata,  # what a workload was told to be, the newest last; outlives its workload
     Column("fleet_id", Text, primary_key=True),
@@ -271,6 +282,7 @@ hub_process = Table(
     Column("id", Text, primary_key=True),  # HubStore.origin
     Column("address", Text, nullable=False),
     Column("nodes_address", Text, nullable=False, server_default=""),  # where nodes reach it
+    Column("root", Integer, nullable=False, server_default="0"),  # trust_root.number that its own certificate hangs on
     Column("token_hash", Text, nullable=False),  # of the administrator's token, which must be one for all
     Column("seen_at", BigInteger, nullable=False),
 )  # fmt: skip

@@ -7,35 +7,36 @@ key is needed to renew the intermediate and to change the root; everything else 
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 from datetime import datetime
-from hashlib import sha256
+from typing import Literal
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.trust import roots
 from skerry.hub.trust.certificates import (
     Signer,
+    fingerprint,
     instant,
+    nanoseconds,
     pem,
     sign_hub,
     sign_node,
 )
 from skerry.hub.trust.files import Kept, TrustFiles
 from skerry.hub.trust.keeper import Keeper
+from skerry.hub.trust.roots import Root
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Refused, Transient
-from skerry.wire.trust import TrustBundle
+from skerry.wire.trust import RootView, TrustBundle, TrustView
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 100
-"""Tenths of a second for which another hub process may write."""
+_SHOWN = 10
+"""Names of nodes in a sentence."""
 
 
 class Authority:
@@ -57,9 +58,74 @@ class Authority:
         self._clock = clock
 
     async def look(self) -> None:
-        """Renews the intermediate when it is due, and reads the fleet's roots; to be called now and then."""
-        self._kept = await asyncio.to_thread(self._keeper.renewed, self._kept)
-        self.bundle = roots.bundle(await self._store.read(roots.read))
+        """Renews the intermediate when it is due, takes what the files and the fleet's roots are now, and retires roots.
+
+        To be called now and then.
+        """
+        now = self._clock.wall_ns()
+        kept = await asyncio.to_thread(self._keeper.renewed, self._kept)
+        current, mine = self.number, pem(kept.root)
+        if await self._store.read(lambda connection: roots.unused(connection, current, now)):
+            gone = await self._store.write(
+                lambda connection: roots.retire(connection, current, now)
+            )
+            log.info("retired roots that nobody hangs on any more: %s", gone)
+        known = await self._store.read(roots.read)
+        self._kept = kept
+        self.number = next((root.number for root in known if root.pem == mine), self.number)
+        self.bundle = roots.bundle(known)
+
+    async def rotate(self) -> None:
+        """From now on the fleet believes one more root; nothing is issued under it yet. Raises Refused, Transient."""
+        made = await asyncio.to_thread(self._keeper.next_root, make=True)
+        if made is None:
+            return
+        text, now = pem(made.certificate), self._clock.wall_ns()
+        await self._store.write(
+            lambda connection: roots.begin_change(connection, text, self.number, now)
+        )
+        await self.look()
+        self.changed.ring()
+
+    async def finish(self, *, force: bool) -> None:
+        """The next root takes the present one's place: what is issued from now on hangs on it.
+
+        Raises Refused while nodes would be left behind, unless `force`, or when there is no next root, or not here.
+        """
+        now, number = self._clock.wall_ns(), self.bundle.number
+        known = await self._store.read(roots.read)
+        coming = next((root for root in known if root.number > self.number), None)
+        if coming is None:
+            raise Refused(
+                "cannot end the change of the root of trust: none is under way. Begin one: skerry hub ca rotate"
+            )
+        found = await asyncio.to_thread(self._keeper.next_root, make=False)
+        if found is None or pem(found.certificate) != coming.pem:
+            raise Refused(
+                "cannot end the change of the root of trust: the new root's key is in the data directory of another hub. "
+                "Do it there, and then copy its directory «trust» to this one."
+            )
+        late = await self._store.read(lambda connection: roots.behind(connection, number, now))
+        if late and not force:
+            raise Refused(left_behind(late))
+        self._kept = await asyncio.to_thread(self._keeper.promoted, self._kept)
+        await self.look()
+        self.changed.ring()
+
+    async def view(self) -> TrustView:
+        """For people."""
+        now, number = self._clock.wall_ns(), self.bundle.number
+        known, held, late = await self._store.read(
+            lambda connection: (
+                roots.read(connection),
+                roots.hanging(connection, now),
+                roots.behind(connection, number, now),
+            )
+        )
+        signer = self._kept.intermediate
+        ends = nanoseconds(signer.certificate.not_valid_after_utc) if signer else 0
+        views = [root_view(root, self.number, held.get(root.number, 0)) for root in known]
+        return TrustView(number, views, self._kept.root_key is not None, ends, late)
 
     @property
     def can_issue(self) -> bool:
@@ -70,8 +136,7 @@ class Authority:
     @property
     def fingerprint(self) -> str:
         """Of the root that this hub's certificate hangs on, as enrolment tokens end with it."""
-        der = self._kept.root.public_bytes(serialization.Encoding.DER)
-        return base64.urlsafe_b64encode(sha256(der).digest()).decode().rstrip("=")
+        return fingerprint(self._kept.root)
 
     def for_node(
         self, key: ec.EllipticCurvePublicKey, node_id: str
@@ -98,6 +163,30 @@ class Authority:
 
     def _now(self) -> datetime:
         return instant(self._clock.wall_ns())
+
+
+def root_view(root: Root, issuing: int, nodes: int) -> RootView:
+    """A root for people, as a hub sees it that issues under that number."""
+    certificate = x509.load_pem_x509_certificate(root.pem.encode())
+    state: Literal["issuing", "next", "former", "retired"] = "issuing"
+    if root.retired_at is not None:
+        state = "retired"
+    elif root.number != issuing:
+        state = "next" if root.number > issuing else "former"
+    ends = nanoseconds(certificate.not_valid_after_utc)
+    return RootView(root.number, fingerprint(certificate), state, root.added_at, ends, nodes)
+
+
+def left_behind(names: list[str]) -> str:
+    """Why the change of the root must wait."""
+    shown = ", ".join(names[:_SHOWN]) + (
+        f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    )
+    return (
+        f"cannot end the change of the root of trust: {len(names)} nodes that were seen in the last 90 days have not "
+        f"heard of the new one: {shown}. They would have to enrol again. Wait until they have been online, or leave "
+        "them behind: --force"
+    )
 
 
 async def open_authority(

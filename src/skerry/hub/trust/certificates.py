@@ -8,6 +8,7 @@ A certificate never outlives the one that signed it, so its own dates are the wh
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -165,19 +166,22 @@ def key_hash(key: PublicKey) -> str:
     return sha256(der).hexdigest()
 
 
+def fingerprint(certificate: x509.Certificate) -> str:
+    """As enrolment tokens end with that of a root: SHA-256 of the whole certificate, in base64 for URLs."""
+    digest = sha256(certificate.public_bytes(serialization.Encoding.DER)).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
 def pem(*certificates: x509.Certificate) -> str:
     """The certificates as text, one after the other."""
     return "".join(each.public_bytes(serialization.Encoding.PEM).decode() for each in certificates)
 
 
-def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:
-    """The key as PKCS #8, encrypted with the passphrase if there is one."""
-    sealing = (
-        serialization.NoEncryption()
-        if passphrase is None
-        else serialization.BestAvailableEncryption(passphrase)
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The key as PKCS #8, not encrypted."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealing)
 
 
 def instant(wall_ns: int) -> datetime:

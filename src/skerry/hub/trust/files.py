@@ -47,6 +47,10 @@ class TrustFiles:
         self._disk.make_directory("trust.directory", self.directory)
         try:
             self.directory.chmod(0o700)
+            if (self.directory / "next-root.key").exists() and not (
+                self.directory / "next-root.crt"
+            ).exists():
+                self.promote()  # it was cut between the two
             root = self._certificate("root.crt")
             root_key = self._key("root.key")
             certificate, key = self._certificate("intermediate.crt"), self._key("intermediate.key")
@@ -68,6 +72,28 @@ class TrustFiles:
         """The key first: a certificate that is there has its key."""
         self._write("root.key", key_pem(root.key), 0o600)
         self._write("root.crt", pem(root.certificate).encode(), 0o644)
+
+    def read_next(self) -> Signer | None:
+        """The root that comes after the present one, if there is one. Raises as `read`."""
+        certificate, key = self._certificate("next-root.crt"), self._key("next-root.key")
+        return Signer(key, certificate) if key and certificate and _fit(certificate, key) else None
+
+    def write_next(self, root: Signer) -> None:
+        """Keeps the root that comes after the present one. The key last: alone it is what `promote` was cut at."""
+        self._write("next-root.crt", pem(root.certificate).encode(), 0o644)
+        self._write("next-root.key", key_pem(root.key), 0o600)
+
+    def promote(self) -> None:
+        """The next root takes the place of the present one, whose key is gone then. Goes on where it was cut."""
+        for name in ("root.crt", "root.key"):
+            fresh = self.directory / f"next-{name}"
+            if fresh.exists():
+                self._disk.rename(f"trust.next-{name}", fresh, self.directory / name)
+
+    def remove_root_key(self) -> None:
+        """The root's key is offline from now on."""
+        self._disk.unlink("trust.remove", self.directory / "root.key")
+        self._disk.sync_directory("trust.removed", self.directory)
 
     def write_intermediate(self, intermediate: Signer) -> None:
         """Replaces the intermediate."""

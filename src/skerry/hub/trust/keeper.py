@@ -8,7 +8,13 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 
-from skerry.hub.trust.certificates import instant, is_signed_by, make_intermediate, make_root
+from skerry.hub.trust.certificates import (
+    Signer,
+    instant,
+    is_signed_by,
+    make_intermediate,
+    make_root,
+)
 from skerry.hub.trust.files import Kept, TrustFiles
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Refused, Transient
@@ -48,9 +54,13 @@ class Keeper:
         return kept
 
     def renewed(self, kept: Kept) -> Kept:
-        """What is kept, with another intermediate when that is due and the root's key is here."""
-        if not is_due(kept, self._now()):
-            return kept
+        """What the files hold now, with another intermediate when that is due and the root's key is here.
+
+        `kept` is what they held before, and holds while there is nothing.
+        """
+        found = self.files.read() or kept
+        if not is_due(found, self._now()):
+            return found
         with self._alone():
             found = self.files.read() or kept
             if not is_due(found, self._now()):
@@ -62,6 +72,21 @@ class Keeper:
             made = make_intermediate(root, self.domain, self._now())
             self.files.write_intermediate(made)
             return Kept(found.root, found.root_key, made)
+
+    def next_root(self, *, make: bool) -> Signer | None:
+        """The root that comes next, if it is in these files; `make`: otherwise a new one."""
+        with self._alone():
+            found = self.files.read_next()
+            if found is None and make:
+                found = make_root(self.domain, self._now())
+                self.files.write_next(found)
+            return found
+
+    def promoted(self, kept: Kept) -> Kept:
+        """The next root has taken the present one's place, and there is an intermediate below it."""
+        with self._alone():
+            self.files.promote()
+        return self.renewed(kept)
 
     def _warn(self, kept: Kept) -> None:
         if kept.intermediate is not None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skerry.core.own_roles import own_role
-from skerry.hub.settings import AccessControlSection
+from skerry.hub.access_settings import AccessControlSection
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.trust.accounts import Accounts
 from skerry.hub.trust.api_tokens import ApiTokens
@@ -32,8 +31,7 @@ class People:
         cls, store: HubStore, clock: Clock, admin_token: str, control: AccessControlSection
     ) -> People:
         """As the settings want it. Raises InvalidInput for roles that cannot be."""
-        given = [own_role(role.name, role.permissions) for role in control.authorization.roles]
-        roles = Roles(store, clock, given)
+        roles = Roles(store, clock, control.roles())
         api_tokens = ApiTokens(store, clock, roles)
         accounts = Accounts(store, clock, roles, Passwords())
         seconds = control.authentication.token_expiry

@@ -7,14 +7,14 @@ user was given means one thing for ever; who has a role that is gone may do noth
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from skerry.core.own_roles import known_roles, own_role
+from skerry.core.own_roles import own_role
 from skerry.core.roles import PERMISSIONS, ROLES, Role, role_named
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.people_tables import access_role
@@ -25,12 +25,12 @@ from skerry.wire.access import RoleRequest, RoleView
 
 
 class Roles:
-    """The roles of one fleet, as this hub process knows them. Raises InvalidInput for impossible `given` ones."""
+    """The roles of one fleet, as this hub process knows them: `fixed` ones, built in or from its settings, and made ones."""
 
-    def __init__(self, store: HubStore, clock: Clock, given: Iterable[Role] = ()) -> None:
+    def __init__(self, store: HubStore, clock: Clock, fixed: Mapping[str, Role]) -> None:
         self._store = store
         self._clock = clock
-        self._fixed = known_roles(given)
+        self._fixed = fixed
 
     def kept(self, connection: Connection, name: str) -> Role:
         """The role that was kept under this name; one that nobody knows any more may do nothing."""
@@ -42,7 +42,7 @@ class Roles:
             access_role.c.fleet_id == FLEET, access_role.c.deleted_at.is_(None)
         )
         made = {row.name: _role(row) for row in connection.execute(query)}
-        return role_named(name, made | self._fixed)
+        return role_named(name, {**made, **self._fixed})
 
     async def create(self, asked: RoleRequest, by: str) -> RoleView:
         """A role of one's own. Raises InvalidInput, and Refused when the name was used before."""

@@ -25,24 +25,27 @@ class ServerTls:
         self._authority = authority
         self._clock = clock
         self._due_at = 0
-        self._bundle: TrustBundle | None = None
+        self._known = self._roots()
         self.current = self._made()
 
     def look(self) -> bool:
         """Makes a new context when the certificate has two thirds of its life behind it, or the roots have changed."""
-        bundle = self._authority.bundle
-        if bundle == self._bundle and self._clock.wall_ns() < self._due_at:
+        if self._roots() == self._known and self._clock.wall_ns() < self._due_at:
             return False
         self.current = self._made()
         return True
 
+    def _roots(self) -> tuple[TrustBundle, int]:
+        """What is believed, and the number of the root that this hub issues under."""
+        return self._authority.bundle, self._authority.number
+
     def _made(self) -> ssl.SSLContext:
         key = make_key()
         leaf, chain = self._authority.for_hub(key.public_key())
-        bundle = self._authority.bundle
+        known = self._roots()
         begun, ends = nanoseconds(leaf.not_valid_before_utc), nanoseconds(leaf.not_valid_after_utc)
-        made = server_context(chain, key_pem(key).decode(), bundle.roots)
-        self._bundle = bundle
+        made = server_context(chain, key_pem(key).decode(), known[0].roots)
+        self._known = known
         self._due_at = begun + 2 * (ends - begun) // 3
         return made
 
@@ -55,11 +58,16 @@ def server_context(chain: str, key: str, roots: list[str]) -> ssl.SSLContext:
     context.verify_flags |= NO_CHECK_TIME
     context.set_alpn_protocols(["http/1.1"])
     context.load_verify_locations(cadata="".join(roots))
-    # `ssl` takes keys from files only; this one is never on a disk.
+    load_from_memory(context, (key + chain).encode())
+    return context
+
+
+def load_from_memory(context: ssl.SSLContext, pem: bytes) -> None:
+    """A key and its certificates. Raises as `SSLContext.load_cert_chain`; a key with a password is none."""
+    # `ssl` takes keys from files only; this one need not be on a disk.
     fd = os.memfd_create("skerry-hub-certificate", os.MFD_CLOEXEC)
     try:
-        os.write(fd, (key + chain).encode())
-        context.load_cert_chain(f"/proc/self/fd/{fd}")
+        os.write(fd, pem)
+        context.load_cert_chain(f"/proc/self/fd/{fd}", password="")
     finally:
         os.close(fd)
-    return context

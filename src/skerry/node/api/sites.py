@@ -11,11 +11,12 @@ import asyncio
 import contextlib
 import logging
 import os
+import stat
 from pathlib import Path
 
 import msgspec
 
-from skerry.kit.errors import InvalidInput
+from skerry.kit.errors import InvalidInput, Refused
 from skerry.kit.reception import RequestLimits
 from skerry.kit.socket_path import checked_socket_path
 from skerry.node.api import web
@@ -60,15 +61,18 @@ class _Door:
 
 
 class LocalApi:
-    """Starts and stops the listeners of a node."""
+    """Starts and stops the listeners of a node. `others`: a directory with one more admin socket, for users who have a role."""
 
-    def __init__(self, run_dir: Path, limits: RequestLimits = LIMITS) -> None:
+    def __init__(
+        self, run_dir: Path, limits: RequestLimits = LIMITS, *, others: Path | None = None
+    ) -> None:
+        self._others = others
         self._run_dir = run_dir
         self._limits = limits
         self._runners: list[web.AppRunner] = []
         self._workload: web.AppRunner | None = None
         self._port: asyncio.Server | None = None
-        self._admin: _Door | None = None
+        self._admin: list[_Door] = []
         self._of_workloads: dict[Path, _Door] = {}
         self.public_port: int | None = None
 
@@ -79,7 +83,9 @@ class LocalApi:
         for runner in self._runners:
             await runner.setup()
         self._workload = workload
-        self._admin = await self._listen(admin, admin_socket(self._run_dir), _OWN)
+        self._admin = [await self._listen(admin, admin_socket(self._run_dir), _OWN)]
+        if self._others is not None:
+            self._admin.append(await self._listen_to_others(admin, self._others))
         if public_port == 0:
             return
         factory = Listener(_server(public), self._limits).factory
@@ -120,13 +126,13 @@ class LocalApi:
             log.warning("the socket %s is gone: opening it again", door.path)
             door.listening.close()
             again = await self._listen(door.runner, door.path, door.mode)
-            if door is self._admin:
-                self._admin = again
+            if door in self._admin:
+                self._admin[self._admin.index(door)] = again
             else:
                 self._of_workloads[door.path] = again
 
     def _doors(self) -> list[_Door]:
-        return [*self._of_workloads.values(), *([self._admin] if self._admin else [])]
+        return [*self._of_workloads.values(), *self._admin]
 
     async def stop(self) -> None:
         """Closes every listener and connection."""
@@ -137,6 +143,25 @@ class LocalApi:
         self._of_workloads.clear()
         for runner in self._runners:
             await runner.cleanup()
+
+    async def _listen_to_others(self, admin: web.AppRunner, directory: Path) -> _Door:
+        """Anybody may connect: who may do what, the guard of the admin socket decides by who connects. Raises Refused."""
+        run = directory / "run"
+        for each in (directory, run):
+            each.mkdir(mode=0o755, parents=True, exist_ok=True)
+            found = each.lstat()
+            if (
+                not stat.S_ISDIR(found.st_mode)
+                or found.st_uid not in {0, os.geteuid()}
+                or found.st_mode & 0o022
+            ):
+                raise Refused(
+                    f"cannot open the admin socket in {directory}: somebody else may put another one in its place. It and "
+                    "what it contains must be the node's own (access.local.directory)."
+                )
+            if found.st_uid == os.geteuid():
+                each.chmod(0o755)
+        return await self._listen(admin, checked_socket_path(admin_socket(run)), _ANYBODYS)
 
     async def _listen(self, runner: web.AppRunner, path: Path, mode: int) -> _Door:
         for directory in (

@@ -15,6 +15,7 @@ from skerry.kit.clock import NS, Clock
 from skerry.kit.disk import Disk
 from skerry.kit.errors import SkerryError
 from skerry.kit.tasks import Guard, Tasks
+from skerry.node.audit.exchange import Exchange
 from skerry.node.audit.left_outside import LeftOutside, take_in
 from skerry.node.store.audit_log import AGENT_STARTS, AGENT_STOPS, AuditLog, enter, runs_on
 
@@ -33,8 +34,15 @@ class AuditDesk:
     """The way into the audit log of a running node."""
 
     def __init__(
-        self, audit: AuditLog, data_dir: Path, disk: Disk, clock: Clock, chance: random.Random
+        self,
+        audit: AuditLog,
+        data_dir: Path,
+        disk: Disk,
+        clock: Clock,
+        chance: random.Random,
+        exchange: Exchange | None = None,
     ) -> None:
+        self._exchange = exchange
         self._audit = audit
         self._outside = LeftOutside(data_dir, disk, clock)
         self._clock = clock
@@ -102,9 +110,11 @@ class AuditDesk:
             self._outside.taken(outside)
 
     def follow(self, tasks: Tasks) -> None:
-        """Tells of what was counted and left for as long as the tasks run."""
+        """Tells of what was counted and left, and the hub of all of it, for as long as the tasks run."""
         guard = Guard("the audit log", self._clock, self._chance)
         tasks.forever(self._run(guard), name="audit log")
+        if self._exchange is not None:
+            self._exchange.follow(tasks)
 
     async def _run(self, guard: Guard) -> None:
         while True:

@@ -47,6 +47,8 @@ from skerry.node.identity import Identity, read_identity
 from skerry.node.node_settings import NodeSettings, to_bytes
 from skerry.node.store.opening import integrity_problem
 from skerry.node.store.replacing import damaged_ones
+from skerry.node.trust.files import DIRECTORY as TRUST
+from skerry.node.trust.files import OWN_FILE, ROOTS_FILE
 
 if TYPE_CHECKING:
     from skerry.kit.sealing.key_ring import KeyRing
@@ -220,6 +222,8 @@ class Maker:
         if self._passphrase is not None:
             wrappings.append(by_passphrase(self._passphrase))
         key = new_key(wrappings) if wrappings else None
+        if key is not None:  # who has a backup that is not sealed must not have the node's key
+            small |= _trust(self._data_dir)
         return msgspec.structs.replace(taken, small=small), key
 
     def _ring(self) -> KeyRing | None:
@@ -275,6 +279,12 @@ def _with_kind(directory: Path, one: Held) -> Held:
     except (SkerryError, OSError):
         holds = ""
     return msgspec.structs.replace(one, holds=holds)
+
+
+def _trust(data_dir: Path) -> dict[str, bytes]:
+    """What the node proves itself by, and whom it believes."""
+    names = [f"{TRUST}/{name}" for name in (OWN_FILE, ROOTS_FILE)]
+    return {name: (data_dir / name).read_bytes() for name in names if (data_dir / name).is_file()}
 
 
 def _all_keys(before: KeyRing, after: KeyRing) -> Keys:

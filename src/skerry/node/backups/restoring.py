@@ -47,12 +47,13 @@ from skerry.node.store.opening import (
 )
 from skerry.node.store.rebuilding import REBUILDING, note_rebuilt
 from skerry.node.store.replacing import BESIDE
+from skerry.node.trust.files import DIRECTORY as TRUST
 
 _STAGING = "restore.new"
 _PIECE = 1024 * 1024
 _RINGS = ("keys.json", "keys.copy.json")
 _CONTENT = (RECORDS, FILES)
-_DATA = (*_CONTENT, IDENTITY_FILE, SECRET_FILE, *_RINGS)
+_DATA = (*_CONTENT, IDENTITY_FILE, SECRET_FILE, TRUST, *_RINGS)
 """What makes a directory one with data, beside the database."""
 
 
@@ -60,6 +61,7 @@ class Restored(msgspec.Struct, frozen=True):
     """What was put where. `replaced` is where the former content is; empty: there was none.
 
     `kept` says that the directory's own records and files stayed, `left_behind` how many records are only in `replaced`.
+    `keyless`: nothing is there by which the hub would know this node.
     """
 
     data_dir: str
@@ -73,6 +75,7 @@ class Restored(msgspec.Struct, frozen=True):
     replaced: str
     kept: bool = False
     left_behind: int = 0
+    keyless: bool = False
 
 
 class Keeping(msgspec.Struct, frozen=True):
@@ -147,6 +150,9 @@ class Restorer:
                     keys = _with_own(keys, self._settings, self._disk, self._clock)
                     stay = _opens_all(data_dir, self._database, keys)
                 unlocked = None if keys is None else self._sealed_here(keys, staging)
+                if own and not (staging / TRUST).exists():
+                    # A backup that is not sealed has no key: the node goes on by what it has.
+                    there = [path for path in there if path.name != TRUST]
                 aside = self._put_in_place(staging, there, unlocked, stay=stay)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
@@ -154,7 +160,9 @@ class Restorer:
         if aside is not None:
             left = left_behind(aside, aside / self._database.name, data_dir if own else None)
         told = _told(archive, contents, data_dir, aside, unlocked)
-        return msgspec.structs.replace(told, kept=stay, left_behind=left)
+        identity = read_identity(data_dir)
+        keyless = identity is not None and identity.certificate and not (data_dir / TRUST).exists()
+        return msgspec.structs.replace(told, kept=stay, left_behind=left, keyless=keyless)
 
     def _prepare(self, database: Path, archive: Archive, cipher: Cipher) -> None:
         """Checks the database and makes it another history."""

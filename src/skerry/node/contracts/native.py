@@ -7,25 +7,33 @@ A workload sees exactly the environment below and nothing of the agent's own:
     SKERRY_NODE       the node's name
     SKERRY_INSTANCE   this run of it
     SKERRY_MODELS     the directory with its models, if it names any: <model>/<file>
+    SKERRY_SECRETS    the directory with those of its secrets that are files, if there are any
     SKERRY_SCRIPTS    the directory of a worker group's scripts
     HOME              its own directory, which is also the working directory unless the spec names one
     PATH, LANG        the same on every node
-    env of the spec   may replace HOME, PATH and LANG, never SKERRY_*
+    env of the spec   may replace HOME, PATH and LANG, never SKERRY_*; so may secrets that are variables
 
-In a container socket, models and scripts are mounted, and HOME, PATH and LANG are those of its image. A WebAssembly module
+In a container socket, models, secrets and scripts are mounted, and HOME, PATH and LANG are those of its image. A WebAssembly module
 sees env and the last three of SKERRY_*; the rest, and the socket, are its runner's (`skerry.runners.wasm`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
-from skerry.core.places_inside import MODELS_INSIDE, SCRIPTS_INSIDE, SOCKET_INSIDE
+from skerry.core.places_inside import (
+    MODELS_INSIDE,
+    SCRIPTS_INSIDE,
+    SECRETS_INSIDE,
+    SOCKET_INSIDE,
+)
+from skerry.core.secrets import environment_of, files_of
 from skerry.keeper.log_rules import LogRules, secrets_of
-from skerry.kit.errors import Transient
+from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.socket_path import checked_socket_path
 from skerry.node.models.layout import models_root, view_of
 from skerry.node.ports import (
@@ -75,13 +83,30 @@ def log_rules(logs: Logs, environment: Mapping[str, str]) -> LogRules:
     )
 
 
+class Values(Protocol):
+    """The secrets of this node (`secrets.on_demand`)."""
+
+    def values(self, assignment: Assignment) -> Mapping[str, bytes] | None:
+        """By name; None: they are not open."""
+        ...
+
+    def masked(self, workload: str) -> Sequence[str]:
+        """What must not stand in the log of this workload."""
+        ...
+
+
 class NativeContract(msgspec.Struct, frozen=True):
-    """Makes launches for the workloads of one node. `interpreter` is what «python» stands for."""
+    """Makes launches for the workloads of one node. `interpreter` is what «python» stands for.
+
+    `secrets_at` says where the files of an instance's secrets lie: (workload, instance).
+    """
 
     data_dir: Path
     run_dir: Path
     node: str
     interpreter: str
+    secrets: Values
+    secrets_at: Callable[[str, str], Path]
 
     def launch_for(self, assignment: Assignment, instance: str) -> Launch:
         """The launch of one instance; makes the workload's own directories. Raises Transient or InvalidInput when it cannot."""
@@ -90,9 +115,13 @@ class NativeContract(msgspec.Struct, frozen=True):
         place = container_socket if inside else workload_socket
         socket = checked_socket_path(place(self.run_dir, name))
         self._own_directory("logs", name)
+        values = self.secrets.values(assignment)
+        own = spec.env | _secret_variables(spec, values or {})
+        files = {} if values is None else files_of(spec, values)
+        secrets = self.secrets_at(name, instance) if files else None
         environment = {
             **({} if inside else self._surroundings(name)),
-            **(spec.env if spec.wasm is None else _for_module(spec.env)),
+            **(own if spec.wasm is None else _for_module(own)),
             "SKERRY_SOCKET": SOCKET_INSIDE if inside else str(socket),
             "SKERRY_WORKLOAD": name,
             "SKERRY_NODE": self.node,
@@ -104,14 +133,20 @@ class NativeContract(msgspec.Struct, frozen=True):
         )
         if models is not None:
             environment["SKERRY_MODELS"] = MODELS_INSIDE if inside else str(models)
+        if secrets is not None:
+            environment["SKERRY_SECRETS"] = SECRETS_INSIDE if inside else str(secrets)
+        rules = log_rules(spec.logs, environment)
         common = Launch(
             instance=instance,
             workload=name,
             environment=environment,
             strict=spec.isolation == "strict",
             log=log_path(self.data_dir, name),
-            log_rules=log_rules(spec.logs, environment),
+            log_rules=rules.with_secrets([*self.secrets.masked(name), *rules.secrets]),
             models=models,
+            secrets=secrets,
+            secret_files=files,
+            lacks="" if values is not None else "its secrets are not open yet",
         )
         if spec.container is not None:
             return ContainerLaunch(
@@ -186,6 +221,17 @@ class NativeContract(msgspec.Struct, frozen=True):
         except OSError as error:
             raise Transient(f"cannot make directory {path}: {error.strerror}") from error
         return path
+
+
+def _secret_variables(spec: WorkloadSpec, values: Mapping[str, bytes]) -> dict[str, str]:
+    if not values:
+        return {}
+    try:
+        return environment_of(spec, values)
+    except ValueError as error:
+        raise InvalidInput(
+            f"cannot start workload «{spec.name}»: secret «{error}» is no text, so it cannot be a variable: use «file»"
+        ) from error
 
 
 def _for_module(env: dict[str, str]) -> dict[str, str]:

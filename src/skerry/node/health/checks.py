@@ -69,7 +69,7 @@ def enrolment(facts: Facts) -> CheckResult:
         return CheckResult(
             "enrolment",
             "failed",
-            f"the hub at {status.hub} does not know this node any more, or its secret",
+            f"the hub at {status.hub} does not know this node any more, or not what it shows",
             f"enrol it again with a new token (skerry token create): skerry node stop, skerry node enroll --again "
             f"--data-dir {facts.data_dir} --hub {status.hub} --token-file FILE, skerry node run",
         )

@@ -18,11 +18,14 @@ from skerry.core.audit_entries import Deed, entry_of
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.sqlite import SqliteWriter, read_queries
-from skerry.wire.audit import AuditEntry, AuditHead, AuditPage, AuditRow
+from skerry.wire.audit import AuditEntry, AuditHead, AuditPage, AuditRow, HubHead
 
 SQL = read_queries(Path(__file__).with_name("audit_log.sql"))
 
 T = TypeVar("T")
+
+KEPT_HEADS = 32
+"""Of the hub's log: one a minute while people work there, so the oldest is some hours to months old."""
 
 AGENT_STARTS, AGENT_STOPS = "agent_start", "agent_stop"
 
@@ -46,6 +49,10 @@ class AuditLog:
         self.grown.ring()
         return result
 
+    async def note(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """A transaction beside the entries. Raises Transient."""
+        return await self._writer.run(work, label="audit.note", durable=False)
+
 
 def enter(db: sqlite3.Connection, deed: Deed, at: int) -> AuditHead:
     """Puts an entry at the end, in the caller's transaction; returns the new head."""
@@ -68,18 +75,22 @@ def page_of(db: sqlite3.Connection, owner: str, after: int, limit: int) -> Audit
     return AuditPage(owner, head, [_row(row) for row in rows])
 
 
-def hash_at(db: sqlite3.Connection, seq: int) -> str | None:
-    """The hash of one entry; that of the beginning for 0, None where there is none."""
-    if seq == 0:
-        return GENESIS.hash
-    row = db.execute(SQL["hash_at"], (seq,)).fetchone()
-    return None if row is None else str(row["hash"])
-
-
 def runs_on(db: sqlite3.Connection) -> bool:
     """Whether the agent before this one has not said that it ends: it was killed, or the power failed."""
     row = db.execute(SQL["last_run"]).fetchone()
     return row is not None and row["action"] == AGENT_STARTS
+
+
+def hub_heads(db: sqlite3.Connection) -> list[HubHead]:
+    """The heads of the hub's log that are kept, the oldest first."""
+    return [HubHead(*row[:4]) for row in db.execute(SQL["hub_heads"]).fetchall()]
+
+
+def keep_hub_head(db: sqlite3.Connection, head: HubHead, at: int) -> None:
+    """Keeps what the hub told of its log. Of many, the oldest goes; one that stays the same is one."""
+    db.execute(SQL["put_hub_head"], (*msgspec.structs.astuple(head), at))
+    for old in hub_heads(db)[:-KEPT_HEADS]:
+        db.execute(SQL["drop_hub_head"], msgspec.structs.astuple(old))
 
 
 def _row(row: sqlite3.Row) -> AuditRow:

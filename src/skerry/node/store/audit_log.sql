@@ -8,14 +8,11 @@ VALUES (:seq, :version, :at, :actor, :role, :action, :object, :origin, :outcome,
 -- name: after
 SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT ?;
 
--- name: hash_at
-SELECT hash FROM audit WHERE seq = ?;
-
 -- name: last_run
 SELECT action, at FROM audit WHERE action IN ('agent_start', 'agent_stop') ORDER BY seq DESC LIMIT 1;
 
 -- name: hub_heads
-SELECT hub_id, epoch, seq, hash, at FROM hub_head ORDER BY at, seq;
+SELECT hub_id, epoch, seq, hash, at FROM hub_head ORDER BY epoch, seq, at;
 
 -- name: put_hub_head
 INSERT INTO hub_head (hub_id, epoch, seq, hash, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;

@@ -91,7 +91,7 @@ def judge(answer: Answer, what: str, hub: str) -> SkerryError:
         return Busy(said, _seconds(answer)) if status == _BUSY else Transient(said)
     if status in {401, 403}:
         return NotKnown(
-            f"cannot {what}: hub {hub} does not know this node or its secret is wrong "
+            f"cannot {what}: hub {hub} does not know this node or what it shows "
             f"({words or f'it answered {status}'}). Enrol it again: skerry node enroll --again"
         )
     if not words:

@@ -11,7 +11,14 @@ from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.node.trust.certificate import floor
 from skerry.node.trust.der import Read, certificates_in, read_certificate
-from skerry.node.trust.files import TrustFiles, certificates_of, joined, request_in, roots_text
+from skerry.node.trust.files import (
+    TrustFiles,
+    certificates_of,
+    joined,
+    key_in,
+    request_in,
+    roots_text,
+)
 from skerry.node.trust.tls import HubContext
 from skerry.wire.trust import Renewed, TrustBundle
 
@@ -76,6 +83,12 @@ class Credentials:
         self.context.reload(roots_text(bundle), self._own)
         self.bundle = bundle
         log.info("believing the fleet's roots number %d", bundle.number)
+
+    async def sign(self, message: bytes) -> tuple[str, str]:
+        """This node's public key and its signature, both in base64. Raises Refused."""
+        from skerry.node.trust.signing import signature_by  # noqa: PLC0415 - once a minute at most
+
+        return await signature_by(key_in(self._own), message)
 
     def take(self, renewed: Renewed) -> Read:
         """Shows the new certificate from now on, and returns what it says. Raises InvalidInput or Refused (of no use), OSError."""

@@ -64,9 +64,7 @@ class TrustFiles:
         """Returns when it is durable."""
         self._disk.make_directory("trust.directory", self.directory)
         content = f"{_TITLE}{bundle.number}\n" + roots_text(bundle)
-        self._disk.write_atomic(
-            "trust.roots", self.directory / ROOTS_FILE, content.encode("ascii"), 0o644
-        )
+        self._disk.write_atomic("trust.roots", self.directory / ROOTS_FILE, content.encode("ascii"))
 
     def pending(self) -> bytes | None:
         """Key and request of an enrolment that has not ended."""
@@ -119,6 +117,14 @@ class TrustFiles:
 def joined(keyed: bytes, chain: str) -> bytes:
     """Key and request of `keyed`, and behind them another certificate, its leaf first."""
     return keyed.partition(_CERTIFICATE)[0] + certificates_of(chain.encode()).encode()
+
+
+def key_in(keyed: bytes) -> bytes:
+    """The key alone. Raises Refused."""
+    for found in _BLOCK.finditer(keyed.decode()):
+        if found[1].endswith("PRIVATE KEY"):
+            return found[0].encode()
+    raise Refused(f"cannot find the key in {OWN_FILE}. Enrol this node again.")
 
 
 def request_in(keyed: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from skerry.core.secrets import restarting
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.transitions import Moment, first_seen, renewed
 from skerry.wire.workload import Assignment
@@ -75,8 +76,9 @@ def _made_from(assignment: Assignment) -> tuple[object, ...]:
     spec = replace(assignment.spec, logs=logs)
     fields = [field for field in spec.__struct_fields__ if field not in _AS_THEY_STAND]
     models = sorted((model.name, model.content) for model in assignment.models)
+    secrets = restarting(spec, assignment.secrets)
     scripts = None if spec.worker is None else (spec.worker.scripts, spec.worker.pattern)
-    return *(getattr(spec, field) for field in fields), models, scripts
+    return *(getattr(spec, field) for field in fields), models, secrets, scripts
 
 
 def _loses_probe(actual: ActualWorkload, wish: Assignment) -> bool:

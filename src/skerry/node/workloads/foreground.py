@@ -38,9 +38,9 @@ class ForegroundRuns:
             raise Refused(
                 f"{cannot}: a workload of this name is on this node. Give the one in the file another name."
             )
-        if spec.models:
+        if handed_out := _handed_out(spec):
             raise Refused(
-                f"{cannot}: it names models, which the hub hands out. Leave «models» out, or «skerry apply» it."
+                f"{cannot}: it names {handed_out}, which the hub hands out. Leave them out, or «skerry apply» it."
             )
         once = replace(spec, restart=Restart(policy="never"))
         wish = Assignment(spec.name, Generation(0, self._clock.wall_ns()), once)
@@ -66,3 +66,11 @@ class ForegroundRuns:
 
     def __contains__(self, workload: str) -> bool:
         return workload in self._wanted
+
+
+def _handed_out(spec: WorkloadSpec) -> str:
+    """What only an assignment of the hub brings; empty: the workload needs none of it."""
+    if spec.models:
+        return "models"
+    pulls_with = spec.container is not None and spec.container.pull_secret
+    return "secrets" if spec.secrets or pulls_with else ""

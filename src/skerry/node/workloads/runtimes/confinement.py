@@ -77,7 +77,7 @@ def request_fields(
     launch: ProcessLaunch, user: int, around: Surroundings
 ) -> list[tuple[str, object]]:
     """The part of the keeper's request that confines. Raises Refused when the launch cannot work so."""
-    own = [str(launch.socket.parent), *([str(launch.models)] if launch.models else [])]
+    own = [str(each) for each in (launch.socket.parent, launch.models, launch.secrets) if each]
     shown = [*PROGRAMS, *SETTINGS, *map(str, around.interpreter), *own, *launch.allow.read]
     shown += map(str, launch.shown)
     given = [str(launch.home), *map(str, launch.given), *launch.allow.write]

@@ -115,6 +115,8 @@ class Means:
         open_door(launch.socket, user)
         for directory in launch.given:
             give(directory, user)
+        if launch.secrets is not None:
+            give(launch.secrets, user)
         groups = self.groups.make(group_name(launch.workload, launch.instance), resources)
         fields: Fields = [*(("cgroup", path) for path in groups), *confined]
         words = in_words(launch, user, self._limits_in_words(resources), self.powers)

@@ -13,7 +13,7 @@ import logging
 import random
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -34,13 +34,19 @@ from skerry.node.ports import (
     StoredInstance,
 )
 from skerry.node.workloads.runtimes.identity import find_instances
-from skerry.node.workloads.runtimes.isolation import Isolation, Prepared
+from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.keeper_client import (
     ConnectionLost,
     KeeperClient,
     KeeperRefusal,
     Transmit,
     open_socket,
+)
+from skerry.node.workloads.runtimes.keeper_fields import (
+    adopt_fields,
+    exit_of,
+    held_of,
+    spawn_fields,
 )
 from skerry.node.workloads.runtimes.keeper_process import KeeperProcess
 from skerry.node.workloads.runtimes.orphans import Held, Orphans
@@ -110,7 +116,7 @@ class ProcessRuntime:
         nameless = [stored.launch.instance for stored in known if stored.identity is None]
         found = find_instances(nameless, boot_id)
         unlisted = [
-            replace(_held(stored.launch), identity=stored.identity or found.get(instance))
+            replace(held_of(stored.launch), identity=stored.identity or found.get(instance))
             for stored in known
             if (instance := stored.launch.instance) not in self._held
         ]
@@ -123,9 +129,9 @@ class ProcessRuntime:
     async def start(self, launch: Launch) -> ProcessIdentity:
         assert isinstance(launch, ProcessLaunch)  # noqa: S101 - the router's promise
         prepared = await self._isolation.prepare(launch)
-        held = replace(_held(launch), isolation=prepared.words)
+        held = replace(held_of(launch), isolation=prepared.words)
         try:
-            return await self._claim(held, "spawn", _spawn_fields(launch, prepared), self._ask)
+            return await self._claim(held, "spawn", spawn_fields(launch, prepared), self._ask)
         except (KeeperRefusal, ProtocolError) as error:
             raise start_error(launch, error) from error
 
@@ -136,6 +142,15 @@ class ProcessRuntime:
     async def signal(self, instance: str, name: str) -> None:
         number = signal.Signals[name].value
         await self._ask("signal", [("instance", instance), ("number", number)])
+
+    async def mask(self, workload: str, secrets: Sequence[str]) -> None:
+        """From now on these texts are masked, too, in what its instances print. Raises as `signal`."""
+        for held in [one for one in self._held.values() if one.workload == workload]:
+            rules = held.log_rules
+            more = rules.with_secrets(list(dict.fromkeys([*secrets, *rules.secrets])))
+            if more != rules:
+                self._held[held.instance] = replace(held, log_rules=more)
+                await self._ask("mask", [("instance", held.instance), *more.fields()])
 
     async def acknowledge(self, instance: str) -> None:
         await self._ask("ack", [("instance", instance)])
@@ -200,7 +215,7 @@ class ProcessRuntime:
         """False: the instance has ended."""
         try:
             groups = self._isolation.existing(held.workload, held.instance)
-            await self._claim(held, "adopt", [*_adopt_fields(held), *groups], ask)
+            await self._claim(held, "adopt", [*adopt_fields(held), *groups], ask)
         except KeeperRefusal as refusal:
             if refusal.word == "gone" or refusal.step == "exec":
                 return False
@@ -321,7 +336,7 @@ class ProcessRuntime:
     def _on_event(self, message: Message) -> None:
         instance = message.text("instance")
         if message.text("event") == "exited":
-            self._end(instance, _exit(message))
+            self._end(instance, exit_of(message))
             return
         self._listed.add(instance)
         self._held[instance] = Held(
@@ -354,42 +369,3 @@ class ProcessRuntime:
             for instance in instances
             if (held := self._held.get(instance)) is not None and held.identity is not None
         ]
-
-
-def _held(launch: Launch) -> Held:
-    log_path = launch.log.absolute()
-    return Held(launch.instance, launch.workload, log_path, launch.log_rules)
-
-
-def _log_fields(held: Held) -> list[tuple[str, object]]:
-    return [
-        ("instance", held.instance),
-        ("workload", held.workload),
-        ("log", held.log),
-        *held.log_rules.fields(),
-        ("isolation", held.isolation),
-    ]
-
-
-def _adopt_fields(held: Held) -> Fields:
-    """Without an identity (pid 0) the keeper can only say whether it has the instance itself."""
-    pid, start = (held.identity.pid, held.identity.start_time) if held.identity else (0, 0)
-    return [*_log_fields(held), ("pid", pid), ("start", start)]
-
-
-def _spawn_fields(launch: ProcessLaunch, prepared: Prepared) -> Fields:
-    environment = launch.environment | {"SKERRY_INSTANCE": launch.instance}
-    return [
-        *_log_fields(replace(_held(launch), isolation=prepared.words)),
-        ("directory", launch.directory.absolute()),
-        *(("arg", word) for word in launch.command),
-        *(("env", f"{name}={value}") for name, value in environment.items()),
-        *(("limit", f"{name}={value}") for name, value in launch.limits.items()),
-        *prepared.fields,
-    ]
-
-
-def _exit(message: Message) -> Exit:
-    code = message.number("code") if message.get("code") is not None else None
-    number = message.number("signal") if message.get("signal") is not None else None
-    return Exit(code, number, message.number("at"), message.get("reason") or "")

@@ -5,7 +5,7 @@ A container engine that is away or hangs holds up no process: its `connect` wait
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from skerry.node.ports import (
     ContainerLaunch,
     InstanceExit,
     Launch,
+    NeedGone,
     ProcessIdentity,
     ProcessLaunch,
     RunningInstance,
@@ -23,6 +24,7 @@ from skerry.node.ports import (
 from skerry.node.workloads.runtimes.beside import run_beside
 from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.process import ProcessRuntime
+from skerry.node.workloads.runtimes.secret_files import SecretFiles
 from skerry.node.workloads.runtimes.wasm import check_module
 
 if TYPE_CHECKING:
@@ -33,9 +35,14 @@ class Runtimes:
     """Implements `Runtime`, and `readiness.Execute`. `data_dir` is the node's own, which no module is given."""
 
     def __init__(
-        self, processes: ProcessRuntime, containers: LazyContainers, data_dir: Path
+        self,
+        processes: ProcessRuntime,
+        containers: LazyContainers,
+        data_dir: Path,
+        secrets: SecretFiles,
     ) -> None:
         self._data_dir = data_dir
+        self._secrets = secrets
         self._processes = processes
         self._containers = containers
 
@@ -46,7 +53,9 @@ class Runtimes:
 
     async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
         running = await self._processes.connect(on_exit)
-        return [*running, *await self._containers.connect(on_exit)]
+        running += await self._containers.connect(on_exit)
+        self._secrets.keep_only([one.instance for one in running])
+        return running
 
     async def adopt(self, known: list[StoredInstance]) -> list[RunningInstance]:
         containers = [one for one in known if isinstance(one.launch, ContainerLaunch)]
@@ -55,11 +64,14 @@ class Runtimes:
         return [*taken, *await self._processes.adopt(processes)]
 
     async def start(self, launch: Launch) -> ProcessIdentity:
-        if isinstance(launch, ContainerLaunch):
-            return await self._containers.runtime().start(launch)
-        if isinstance(launch, WasmLaunch):
-            check_module(launch, self._data_dir)
-        return await self._processes.start(launch)
+        if launch.lacks:
+            raise NeedGone(f"cannot start workload «{launch.workload}»: {launch.lacks}")
+        self._secrets.deliver(launch)
+        try:
+            return await self._started(launch)
+        except (Refused, NeedGone):
+            self._secrets.remove(launch.instance)
+            raise
 
     def isolation(self, instance: str) -> str:
         return self._of(instance).isolation(instance)
@@ -67,8 +79,15 @@ class Runtimes:
     async def signal(self, instance: str, name: str) -> None:
         await self._of(instance).signal(instance, name)
 
+    async def mask(self, workload: str, secrets: Sequence[str]) -> None:
+        """From now on these texts are masked, too, in what the workload prints. Raises Refused or Transient."""
+        await self._processes.mask(workload, secrets)
+        if self._containers.opened is not None:
+            await self._containers.opened.runtime.mask(workload, secrets)
+
     async def acknowledge(self, instance: str) -> None:
         await self._of(instance).acknowledge(instance)
+        self._secrets.remove(instance)
 
     async def execute(self, launch: Launch, command: list[str]) -> int:
         """Runs a command inside the instance's container, or beside its process; returns its exit code."""
@@ -87,6 +106,13 @@ class Runtimes:
         if self._containers.opened is not None:
             await self._containers.opened.runtime.shut_down()
         await self._processes.shut_down()
+
+    async def _started(self, launch: Launch) -> ProcessIdentity:
+        if isinstance(launch, ContainerLaunch):
+            return await self._containers.runtime().start(launch)
+        if isinstance(launch, WasmLaunch):
+            check_module(launch, self._data_dir)
+        return await self._processes.start(launch)
 
     def _of(self, instance: str) -> ContainerRuntime | ProcessRuntime:
         room = self._containers.opened

@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.Column("revoked_at", sa.BigInteger),
     ):
         op.add_column("node", column)
+    op.add_column("hub_process", sa.Column("root", sa.Integer, nullable=False, server_default="0"))
     op.add_column(
         "hub_process", sa.Column("nodes_address", sa.Text, nullable=False, server_default="")
     )

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from skerry.core.places_inside import MODELS_INSIDE, SOCKET_INSIDE
+from skerry.core.places_inside import MODELS_INSIDE, SECRETS_INSIDE, SOCKET_INSIDE
 from skerry.keeper.log_rules import LogRules, secrets_of
 from skerry.node.ports import ContainerLaunch, Launch
 from skerry.node.workloads.runtimes.containers.strict import PIDS, TMP, user_of
@@ -119,6 +119,8 @@ def _host(launch: ContainerLaunch, found: Findings) -> Body:
     binds = [f"{launch.socket.parent}:{PurePosixPath(SOCKET_INSIDE).parent}", *spec.volumes]
     if launch.models is not None:
         binds.append(f"{launch.models}:{MODELS_INSIDE}:ro")
+    if launch.secrets is not None:
+        binds.append(f"{launch.secrets}:{SECRETS_INSIDE}:ro")
     restart = "on-failure" if resources.unattended_restart else "no"
     host: Body = {
         "Binds": binds,

@@ -11,7 +11,7 @@ import asyncio
 import os
 import random
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -57,8 +57,8 @@ class Voice(msgspec.Struct, frozen=True):
     announce: Callable[[str, str, Meta], Awaitable[None]]
 
 
-Credentials = Callable[[str], str | None]
-"""The registry's credentials for an image, as the engine wants them. Raises Refused when they cannot be used."""
+Credentials = Callable[[str, Sequence[Assignment]], Awaitable[str | None]]
+"""The registry's credentials for an image that these need, as the engine wants them. Raises Refused or Transient when there are none to use."""
 
 
 class _Image(msgspec.Struct):
@@ -250,8 +250,8 @@ class Images:
     async def _stream(self, image: _Image, progress: Progress, *, here: bool) -> str:
         """Follows one pull to its end; returns why it failed, or an empty text. Raises Refused."""
         words = ""
-        credentials = self._credentials(image.name)
         try:
+            credentials = await self._credentials(image.name, image.users)
             async with asyncio.timeout(REGISTRY_PATIENCE if here else None) as patience:
                 async for line in self._engine.pull(image.name, credentials):
                     patience.reschedule(None)

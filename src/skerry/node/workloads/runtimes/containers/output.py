@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -36,10 +37,16 @@ class LogTarget(msgspec.Struct, frozen=True):
     rules: LogRules
 
 
+def _nothing(_workload: str) -> Sequence[str]:
+    return ()
+
+
 class ContainerLogs:
     """The logs that the agent writes itself; those of processes are the keeper's."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, masked: Callable[[str], Sequence[str]] = _nothing) -> None:
+        self.masked = masked
+        """What of a workload's secrets must not stand in its log, for containers that an earlier agent has started."""
         self._now = clock.wall_ns
         self._later = asyncio.get_running_loop().call_later
         self._files: dict[Path, LogFile] = {}

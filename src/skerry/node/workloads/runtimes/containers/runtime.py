@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -183,6 +183,18 @@ class ContainerRuntime:
         if held is not None and held.container:
             await self._engine.kill(held.container, name)
 
+    async def mask(self, workload: str, secrets: Sequence[str]) -> None:
+        """From now on these texts are masked, too, in what its containers print."""
+        for held in [one for one in self._held.values() if one.workload == workload]:
+            rules = held.target.rules
+            more = rules.with_secrets(list(dict.fromkeys([*secrets, *rules.secrets])))
+            held.target = replace(held.target, rules=more)
+            if more != rules and held.output is not None and not held.ended:
+                await held.output.stop()
+                held.output = Output(
+                    self._engine, held.container, held.target, self._logs, resumed=True
+                )
+
     async def acknowledge(self, instance: str) -> None:
         held = self._held.get(instance)
         if held is None:
@@ -351,6 +363,7 @@ class ContainerRuntime:
                 await held.output.stop()
                 held.output = None
             rules = with_secrets(held.target.rules, found.config.env or [])
+            rules = rules.with_secrets([*rules.secrets, *self._logs.masked(held.workload)])
             held.target = replace(held.target, rules=rules)
             self._attach(held, found, resumed=True)
 

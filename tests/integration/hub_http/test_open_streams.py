@@ -1,0 +1,84 @@
+"""What a person has open ends when the right to it has ended, and goes on for everybody else."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import pytest
+from tests.http_client import Client, text_of
+
+from skerry.hub.trust.standing import JUDGE_EVERY
+from skerry.kit.clock import SystemClock
+from skerry.testing.running_hub import RunningHub, running_hub
+from skerry.wire.access import SignIn, UserChange, UserRequest
+from skerry.wire.codec import encode
+
+pytestmark = pytest.mark.guarantee("G9")
+
+PASSWORD = "correct horse battery"
+
+
+class Prompted(SystemClock):
+    """The judge's turn comes when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turn = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds == JUDGE_EVERY:
+            await self.turn.wait()
+            self.turn.clear()
+        else:
+            await super().sleep(seconds)
+
+
+async def signed_in(hub: RunningHub, client: Client, name: str) -> dict[str, str]:
+    asked = encode(UserRequest(name, "monitor", PASSWORD))
+    await text_of(client, "POST", "/api/v1/access/users", 200, hub.person, asked)
+    form = {"user": name, "password": PASSWORD}
+    async with client.post("/login", data=form, allow_redirects=False) as response:
+        return {"Cookie": response.headers["Set-Cookie"].partition(";")[0]}
+
+
+async def by_token(hub: RunningHub, client: Client) -> dict[str, str]:
+    body = encode(SignIn("ann", PASSWORD))
+    async with client.post("/api/v1/sign-in", data=body) as response:
+        return {"Authorization": f"Bearer {(await response.json())['token']}"}
+
+
+async def ended(stream: aiohttp.ClientResponse) -> None:
+    """Returns when the hub has ended the stream."""
+    async with asyncio.timeout(60):
+        try:
+            while await stream.content.readany():
+                pass
+        except aiohttp.ClientPayloadError:
+            pass
+
+
+async def test_streams_of_a_user_end_with_the_users_right_to_them(tmp_path: Path) -> None:
+    clock = Prompted()
+    async with (
+        running_hub(tmp_path, clock=clock) as hub,
+        aiohttp.ClientSession(hub.address, cookie_jar=aiohttp.DummyCookieJar()) as client,
+    ):
+        ann, bob = await signed_in(hub, client, "ann"), await signed_in(hub, client, "bob")
+        token = await by_token(hub, client)
+        ci = await hub.access_token("ci", "monitor")
+        streams = [await client.get("/live", headers=each) for each in (ann, token, ci, bob)]
+        for stream in streams:
+            assert await stream.content.readany()
+        change = encode(UserChange(enabled=False))
+        await text_of(client, "PATCH", "/api/v1/access/users/ann", 200, hub.person, change)
+        await text_of(client, "DELETE", "/api/v1/access/tokens/ci", 200, hub.person)
+        clock.turn.set()
+        for stream in streams[:3]:
+            await ended(stream)
+        while b"event:" not in await streams[3].content.readany():
+            pass
+        assert not streams[3].content.at_eof()
+        for stream in streams:
+            stream.close()

@@ -1,0 +1,130 @@
+"""A role for the nodes of one site, over HTTP: nothing that the other site's node has said or is told comes through."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.http_client import Client, problem, text_of
+from tests.pushes import Pushes
+from tests.route_table import SCOPED, filled
+
+from skerry.testing.running_hub import EnrolledNode, RunningHub
+from skerry.wire.access import RoleRequest
+from skerry.wire.codec import compress, encode
+from skerry.wire.people import Apply
+from skerry.wire.workload import ProcessSpec, Selector, WorkloadSpec
+
+pytestmark = pytest.mark.guarantee("G9")
+
+Headers = dict[str, str]
+SECRET = "roof-canary"
+ASKED = {"node": f"{SECRET}-node", "workload": f"{SECRET}-work", "name": f"{SECRET}*"}
+
+
+async def push(hub: RunningHub, client: Client, node: EnrolledNode, name: str, at: int) -> None:
+    unit = Pushes().records("keep", [(name, at, 1.5), (f"{name}.text", at, f"said by {name}")])
+    headers = hub.node(node) | {"Content-Encoding": "zstd"}
+    await text_of(client, "POST", "/sync/v1/push", 200, headers, compress(encode(unit)))
+
+
+async def fill(hub: RunningHub, client: Client) -> None:
+    """Nodes «lab-1» and the one that must not show; a workload on each, one on both."""
+    lab = await hub.enrol("lab-1", {"site": "lab"})
+    roof = await hub.enrol(f"{SECRET}-node", {"site": "roof", "owner": f"{SECRET}-owner"})
+    await push(hub, client, lab, "lab.temperature", 10)
+    await push(hub, client, roof, f"{SECRET}.temperature", 20)
+    process = ProcessSpec(command=["true"])
+    specs = [
+        WorkloadSpec(name="lab-work", process=process, on=Selector(node="lab-1")),
+        WorkloadSpec(name=f"{SECRET}-work", process=process, on=Selector(node=f"{SECRET}-node")),
+        WorkloadSpec(name="shared", process=process),
+    ]
+    await text_of(client, "PUT", "/api/v1/workloads", 200, hub.person, encode(Apply(specs)))
+
+
+@pytest.fixture
+async def lab(hub: RunningHub, client: Client) -> Headers:
+    """Somebody who may everything there, at the site «lab» alone."""
+    await fill(hub, client)
+    role = RoleRequest("lab", ["read", "write", "execute", "configure"], {"site": "lab"})
+    await text_of(client, "POST", "/api/v1/access/roles", 200, hub.person, encode(role))
+    return await hub.access_token("ann", "lab")
+
+
+async def test_nothing_of_other_nodes_comes_through(
+    hub: RunningHub, client: Client, lab: Headers
+) -> None:
+    everything = await text_of(client, "GET", "/api/v1/records?limit=1000", 200, hub.person)
+    assert SECRET in everything
+    queries = ("", *(f"?{key}={word}" for key, word in ASKED.items()))
+    for method, path in sorted(SCOPED):
+        if method != "GET" or path == "/live":
+            continue
+        for query in queries:
+            for where in (filled(path), path.replace("{node:str}", f"{SECRET}-node")):
+                async with client.get(where + query, headers=lab) as response:
+                    text = await response.text()
+                # An error says again what was asked for, and nothing else.
+                for word in ASKED.values() if response.status == 404 else ():
+                    text = text.replace(word, "")
+                assert SECRET not in text, where + query
+
+
+async def test_what_is_theirs_is_all_there(client: Client, lab: Headers) -> None:
+    async def got(path: str) -> str:
+        return await text_of(client, "GET", path, 200, lab)
+
+    assert [each["name"] for each in json.loads(await got("/api/v1/nodes"))] == ["lab-1"]
+    workloads = {each["name"]: each for each in json.loads(await got("/api/v1/workloads"))}
+    assert {name: list(each["nodes"]) for name, each in workloads.items()} == {
+        "lab-work": ["lab-1"], "shared": ["lab-1"],
+    }  # fmt: skip
+    assert len(json.loads(await got("/api/v1/assignments"))) == 2
+    rows = json.loads(await got("/api/v1/records"))["rows"]
+    assert sorted(row["name"] for row in rows) == ["lab.temperature", "lab.temperature.text"]
+    exported = [json.loads(line) for line in (await got("/api/v1/records/export")).splitlines()]
+    assert exported[-1]["end"] == 2
+    complete = json.loads(await got("/api/v1/records/completeness"))
+    assert {each["node"] for each in complete["series"]} == {"lab-1"}
+
+
+async def test_it_acts_on_what_is_wholly_its_own(client: Client, lab: Headers) -> None:
+    restart = "/api/v1/workloads/{}/restart"
+    await text_of(client, "POST", restart.format("lab-work"), 204, lab)
+    assert "runs on nodes, too" in await problem(client, "POST", restart.format("shared"), 409, lab)
+    hidden = await problem(client, "POST", restart.format(f"{SECRET}-work"), 404, lab)
+    nowhere = await problem(client, "POST", restart.format("nowhere"), 404, lab)
+    assert hidden.replace(f"{SECRET}-work", "nowhere") == nowhere
+    words = await problem(client, "DELETE", "/api/v1/nodes/lab-1", 403, lab)
+    assert words == (
+        "cannot do this as «ann»: it is about the whole fleet, and role lab is for nodes with site=lab only."
+    )
+
+
+async def test_the_page_shows_their_nodes_alone(
+    hub: RunningHub, client: Client, lab: Headers
+) -> None:
+    text = await text_of(client, "POST", "/api/v1/login-codes", 200, lab)
+    async with client.get(json.loads(text)["path"], allow_redirects=False) as response:
+        cookie = {"Cookie": response.headers["Set-Cookie"].partition(";")[0]}
+    for headers, shown in ((hub.person, True), (cookie, False), (hub.person, True)):
+        page = await text_of(client, "GET", "/", 200, headers)
+        assert "lab-1" in page
+        assert (SECRET in page) is shown
+    async with client.get("/live", headers=cookie) as stream:
+        text = ""
+        while "event: events" not in text:
+            text += (await stream.content.readany()).decode()
+    assert "lab-1" in text
+    assert SECRET not in text
+    await problem(client, "GET", "/api/v1/models", 403, cookie)
+
+
+async def test_a_node_that_is_labelled_otherwise_is_seen_no_more(
+    hub: RunningHub, client: Client, lab: Headers
+) -> None:
+    await text_of(client, "DELETE", "/api/v1/nodes/lab-1", 200, hub.person)
+    assert json.loads(await text_of(client, "GET", "/api/v1/nodes", 200, lab)) == []
+    assert json.loads(await text_of(client, "GET", "/api/v1/records", 200, lab))["rows"] == []
+    await problem(client, "GET", "/api/v1/workloads?name=shared", 404, lab)

@@ -1,0 +1,91 @@
+"""The fleet's authority in backups of the hub: only in sealed ones, and a hub elsewhere goes on with it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.hub_backups import hub_settings_at
+
+from skerry.hub import maintenance
+from skerry.hub.backups.making import Made
+from skerry.hub.backups.restoring import Restored, Wish
+from skerry.kit.clock import SystemClock
+from skerry.kit.errors import Refused
+from skerry.testing.running_hub import CertifiedNode, RunningHub, running_hub
+from skerry.wire.codec import encode
+from skerry.wire.sync import Hello
+
+
+@pytest.fixture
+def passphrase(tmp_path: Path) -> Path:
+    path = tmp_path / "passphrase"
+    path.write_text("four words for it\n")
+    path.chmod(0o600)
+    return path
+
+
+async def backed_up(tmp_path: Path, **storage: object) -> tuple[CertifiedNode, Made]:
+    async with running_hub(tmp_path / "hub", method="certificate") as hub:
+        node = await hub.certify("a")
+    settings = hub_settings_at(tmp_path / "hub", **storage)
+    made = await asyncio.to_thread(
+        maintenance.back_up, settings, tmp_path / "one.skb", SystemClock()
+    )
+    return node, made
+
+
+async def restored(tmp_path: Path, **storage: object) -> Restored:
+    settings = hub_settings_at(tmp_path / "other", **storage)
+    return await asyncio.to_thread(
+        maintenance.restore, settings, tmp_path / "one.skb", Wish(replace=True), SystemClock()
+    )
+
+
+async def greets(hub: RunningHub, node: CertifiedNode) -> int:
+    hello = Hello((1, 1), "11" * 16, "0.1.0", "boot-1")
+    async with (
+        node.session(hub) as session,
+        session.post("/sync/v1/hello", data=encode(hello)) as response,
+    ):
+        return response.status
+
+
+async def test_a_hub_elsewhere_goes_on_with_a_sealed_backup(
+    tmp_path: Path, passphrase: Path
+) -> None:
+    node, made = await backed_up(tmp_path, backup_passphrase=passphrase)
+    assert (made.encrypted, made.without_trust) == (True, False)
+    done = await restored(tmp_path, backup_passphrase=passphrase)
+    assert (done.trust, done.needs_trust) == (True, False)
+    assert (tmp_path / "other/trust/root.key").stat().st_mode & 0o777 == 0o600
+    async with running_hub(tmp_path / "other", method="certificate") as hub:
+        assert await greets(hub, node) == 200
+
+
+@pytest.mark.guarantee("G10")
+async def test_a_backup_that_is_not_sealed_has_no_key(tmp_path: Path) -> None:
+    node, made = await backed_up(tmp_path)
+    assert (made.encrypted, made.without_trust) == (False, True)
+    done = await restored(tmp_path)
+    assert (done.trust, done.needs_trust) == (False, True)
+    assert not (tmp_path / "other/trust").exists()
+    with pytest.raises(Refused, match="the fleet has a root of trust"):
+        async with running_hub(tmp_path / "other", method="certificate"):
+            pass
+    (tmp_path / "hub/trust").rename(tmp_path / "other/trust")
+    async with running_hub(tmp_path / "other", method="certificate") as hub:
+        assert await greets(hub, node) == 200
+
+
+async def test_what_another_root_has_is_set_aside(tmp_path: Path, passphrase: Path) -> None:
+    async with running_hub(tmp_path / "other", method="certificate"):
+        pass
+    theirs = (tmp_path / "other/trust/root.crt").read_text()
+    node, _ = await backed_up(tmp_path, backup_passphrase=passphrase)
+    await restored(tmp_path, backup_passphrase=passphrase)
+    [aside] = (tmp_path / "other").glob("trust.before-*")
+    assert (aside / "root.crt").read_text() == theirs
+    async with running_hub(tmp_path / "other", method="certificate") as hub:
+        assert await greets(hub, node) == 200
