@@ -35,7 +35,8 @@ SYSTEMS_OWN = ("var/log", "var/lib/dpkg", "var/lib/systemd", "var/cache", "var/t
 """What the system writes by itself; so are the copies of etc/passwd and the like that `useradd` leaves."""
 
 pytestmark = [
-    pytest.mark.timeout(900),
+    pytest.mark.soak,  # two minutes on a machine that does nothing else
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system is not permitted"),
 ]
 
