@@ -186,6 +186,8 @@ CONFIGURING = {
     ("POST", "/api/v1/nodes/{name:str}/revoke"),
     ("POST", "/api/v1/trust/rotate"),
     ("POST", "/api/v1/trust/finish"),
+    ("GET", "/api/v1/access/ssh"),
+    ("POST", "/api/v1/access/ssh/revoke"),
 }
 
 # Which of them fit a role for some nodes only, by hand; all others are refused to it, whatever its permissions.
@@ -213,7 +215,12 @@ BY_PASSWORD = {("POST", "/login"), ("POST", "/api/v1/sign-in"), ("POST", "/api/v
 
 # Where nodes have certificates, their own listener has these and nothing else.
 OF_NODES = {*(key for key, who in ROUTES.items() if who == "node"), ("POST", "/trust/v1/renew")}
-OF_ALL = {("POST", "/enrol/v1"), ("GET", "/healthz"), ("GET", "/trust/v1/bundle")}
+OF_ALL = {
+    ("POST", "/enrol/v1"),
+    ("POST", "/enrol/v1/erased"),
+    ("GET", "/healthz"),
+    ("GET", "/trust/v1/bundle"),
+}
 
 
 def filled(path: str) -> str:
