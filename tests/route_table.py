@@ -183,6 +183,8 @@ CONFIGURING = {
     ("POST", "/api/v1/nodes/{node:str}/audit/accept"),
     ("GET", "/api/v1/nodes/{node:str}/audit/heads"),
     ("GET", "/api/v1/audit/witnesses"),
+    ("GET", "/api/v1/access/ssh"),
+    ("POST", "/api/v1/access/ssh/revoke"),
     ("POST", "/api/v1/nodes/{name:str}/revoke"),
     ("POST", "/api/v1/trust/rotate"),
     ("POST", "/api/v1/trust/finish"),
