@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from tests.sealing_rig import RULE, wanted, where
 from tests.shared_rows import RowNode, put
 
 from skerry.hub.files.shelf import Wanted
+from skerry.hub.fleet.device_history import note_change
+from skerry.hub.fleet.devices import Wanted as DevicesWanted
 from skerry.hub.ports import Blobs
 from skerry.hub.store.bodies import SEALED, SMALL, TEXT
 from skerry.hub.store.hub_store import HubStore
@@ -27,11 +30,12 @@ from skerry.kit.sealing.format import MARK, is_sealed, key_id_of
 from skerry.kit.sealing.keys import Rule
 from skerry.node.files.chunks import manifest_of
 from skerry.wire.codec import encode
+from skerry.wire.devices import Erasure, ErasureReport
 from skerry.wire.files import FileRef
 from skerry.wire.models import ModelFile, ModelSource, ModelSpec
 from skerry.wire.people import Apply
 from skerry.wire.sync import StateFrame, StateRow
-from skerry.wire.workload import Generation, Update, WorkloadStatus
+from skerry.wire.workload import Generation, NodeInfo, Update, WorkloadStatus
 
 CANARY = "canary-in-a-coal-mine"
 FILE = MARK + CANARY.encode() + content(700_000)
@@ -86,7 +90,24 @@ async def fill(hub: HubRig) -> str:
     await hub.arrivals.offer(node, sent)
     await hub.arrivals.take(node, sha256(FILE), 0, FILE[:9000])  # a tail, and a manifest
     await fill_shared_rows(hub)
+    await fill_devices(hub)
     return node
+
+
+async def fill_devices(hub: HubRig) -> None:
+    """A device whose inventory has changed, and one that has erased itself."""
+    enrolled = await hub.enrol("gone")
+    before = NodeInfo("gone", {}, "0.1", "arm64", "Linux", "3.11", "boot", 1)
+    now = msgspec.structs.replace(before, system=CANARY)
+    await hub.store.write(lambda c: note_change(c, enrolled.node_id, before, now, 1))
+    await hub.retiring.decommission("gone", "", "ann", now=True)
+    order = await hub.retiring.order_for(f"{enrolled.node_id}.{enrolled.secret}")
+    assert order is not None
+    text = encode(
+        Erasure(order.node_id, order.name, order.hub_id, 1, 2, [], False, 3, 4, [CANARY], [], "0.1")
+    ).decode()
+    mac = hmac.new(order.receipt.encode(), text.encode(), "sha256").hexdigest()
+    await hub.retiring.take_erasure(ErasureReport(order.node_id, text, mac))
 
 
 async def fill_shared_rows(hub: HubRig) -> None:
@@ -112,6 +133,7 @@ async def everything(hub: HubRig) -> list[object]:
         (await hub.shared_rows.list("recipe")).rows,
         await hub.shared_rows.history("recipe", "r"),
         await hub.shared_rows.conflict("recipe", "r"),
+        [each.erased for each in (await hub.devices.list(DevicesWanted())).devices],
     ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import re
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from tests.route_table import ROUTES
 
 from skerry.hub import server, web_server
 from skerry.hub.api import admin_token
@@ -24,87 +26,17 @@ from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.wire.codec import encode
 from skerry.wire.sync import Pull
 
+FOR_PROGRAMS = ("/api/", "/sync/", "/enrol/", "/trust/", "/healthz")
+
+
+def written(route: tuple[str, str]) -> tuple[str, str]:
+    """A route of the table as the document has it."""
+    method, path = route
+    return method, re.sub(r":(str|path)}", "}", path)
+
+
 PROGRAM_ROUTES = {
-    ("POST", "/enrol/v1"),
-    ("POST", "/sync/v1/hello"),
-    ("POST", "/sync/v1/push"),
-    ("POST", "/sync/v1/pull"),
-    ("GET", "/sync/v1/models"),
-    ("GET", "/healthz"),
-    ("POST", "/sync/v1/rows/pull"),
-    ("POST", "/sync/v1/rows/buckets"),
-    ("POST", "/sync/v1/rows/wanted"),
-    ("POST", "/sync/v1/round"),
-    ("GET", "/api/v1/entities"),
-    ("PUT", "/api/v1/entities/{entity}"),
-    ("POST", "/api/v1/entities/{entity}/changes"),
-    ("POST", "/api/v1/entities/{entity}/find"),
-    ("POST", "/api/v1/entities/{entity}/count"),
-    ("GET", "/api/v1/entities/{entity}/conflicts"),
-    ("GET", "/api/v1/entities/{entity}/rows"),
-    ("GET", "/api/v1/entities/{entity}/rows/{id_}"),
-    ("PUT", "/api/v1/entities/{entity}/rows/{id_}"),
-    ("DELETE", "/api/v1/entities/{entity}/rows/{id_}"),
-    ("GET", "/api/v1/entities/{entity}/rows/{id_}/history"),
-    ("GET", "/api/v1/conflicts"),
-    ("GET", "/api/v1/decisions"),
-    ("GET", "/api/v1/conflicts/{entity}/{id_}"),
-    ("POST", "/api/v1/conflicts/{entity}/{id_}/resolve"),
-    ("GET", "/api/v1/nodes"),
-    ("DELETE", "/api/v1/nodes/{name}"),
-    ("GET", "/api/v1/nodes/{node}/logs/{workload}"),
-    ("POST", "/api/v1/tokens"),
-    ("POST", "/api/v1/login-codes"),
-    ("GET", "/api/v1/audit"),
-    ("GET", "/api/v1/audit/head"),
-    ("GET", "/api/v1/workloads"),
-    ("PUT", "/api/v1/workloads"),
-    ("DELETE", "/api/v1/workloads/{name}"),
-    ("POST", "/api/v1/workloads/{name}/restart"),
-    ("GET", "/api/v1/workloads/{name}/history"),
-    ("POST", "/api/v1/workloads/{name}/rollback"),
-    ("POST", "/api/v1/workloads/{name}/update/pause"),
-    ("POST", "/api/v1/workloads/{name}/update/resume"),
-    ("POST", "/api/v1/workloads/{name}/update/abort"),
-    ("GET", "/api/v1/assignments"),
-    ("GET", "/api/v1/models"),
-    ("GET", "/api/v1/backups"),
-    ("DELETE", "/api/v1/models/{name}"),
-    ("GET", "/api/v1/blobs/{sha256}"),
-    ("PUT", "/api/v1/blobs/{sha256}"),
-    ("GET", "/sync/v1/blobs/{sha256}"),
-    ("POST", "/sync/v1/files"),
-    ("POST", "/sync/v1/files/held"),
-    ("GET", "/sync/v1/files/{sha256}"),
-    ("POST", "/sync/v1/files/{sha256}"),
-    ("GET", "/api/v1/files"),
-    ("GET", "/api/v1/files/{sha256}/content"),
-    ("GET", "/api/v1/records"),
-    ("GET", "/api/v1/storage"),
-    ("GET", "/api/v1/records/export"),
-    ("GET", "/api/v1/records/completeness"),
-    ("PUT", "/api/v1/stick"),
-    ("GET", "/api/v1/keys"),
-    ("POST", "/api/v1/keys/rotate"),
-    ("POST", "/api/v1/access/tokens"),
-    ("GET", "/api/v1/access/tokens"),
-    ("DELETE", "/api/v1/access/tokens/{name}"),
-    ("DELETE", "/api/v1/access/roles/{name}"),
-    ("DELETE", "/api/v1/access/users/{name}"),
-    ("DELETE", "/api/v1/secrets/{name}"),
-    ("GET", "/api/v1/access/roles"),
-    ("GET", "/api/v1/access/users"),
-    ("GET", "/api/v1/secrets"),
-    ("GET", "/api/v1/trust"),
-    ("PATCH", "/api/v1/access/users/{name}"),
-    ("POST", "/api/v1/access/roles"),
-    ("POST", "/api/v1/access/users"),
-    ("POST", "/api/v1/nodes/{name}/revoke"),
-    ("POST", "/api/v1/sign-in"),
-    ("POST", "/api/v1/sign-out"),
-    ("POST", "/api/v1/trust/finish"),
-    ("POST", "/api/v1/trust/rotate"),
-    ("PUT", "/api/v1/secrets/{name}"),
+    written(route) for route in ROUTES if route[0] != "WS" and route[1].startswith(FOR_PROGRAMS)
 }
 
 
