@@ -183,9 +183,13 @@ CONFIGURING = {
     ("POST", "/api/v1/nodes/{node:str}/audit/accept"),
     ("GET", "/api/v1/nodes/{node:str}/audit/heads"),
     ("GET", "/api/v1/audit/witnesses"),
+    ("GET", "/api/v1/access/ssh"),
+    ("POST", "/api/v1/access/ssh/revoke"),
     ("POST", "/api/v1/nodes/{name:str}/revoke"),
     ("POST", "/api/v1/trust/rotate"),
     ("POST", "/api/v1/trust/finish"),
+    ("GET", "/api/v1/access/ssh"),
+    ("POST", "/api/v1/access/ssh/revoke"),
 }
 
 # Which of them fit a role for some nodes only, by hand; all others are refused to it, whatever its permissions.

@@ -14,7 +14,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import SystemClock
 from skerry.kit.tasks import supervised
 from skerry.node.access.tunnel import Tunnels
-from skerry.node.ports import ChannelService
+from skerry.node.channel_port import ChannelService
 from skerry.node.sync.live_link import Bells, LiveLink
 from skerry.node.sync.reachability import Reachability
 from skerry.node.sync.uplink import HttpUplink

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +63,15 @@ def main() -> None:
         work = Path(place)
         pip = _pip(work, order)
         own = _own_wheel(work, pip, order)
-        for package in order.only:
+
+        def built(package: str) -> Path:
             stage = work / package
             _stage(package, stage, pip, own, order)
-            print(_packed(package, stage, order))
+            return _packed(package, stage, order)
+
+        with ThreadPoolExecutor() as threads:
+            for path in threads.map(built, order.only):
+                print(path)
 
 
 def _order() -> Order:

@@ -161,6 +161,16 @@ async def test_whatever_changes_of_a_user_ends_its_sessions(hub: HubRig, people:
         await people.sessions.begin(found, "browser", 60.0)
 
 
+async def test_a_session_that_begins_while_its_user_changes_is_none(
+    hub: HubRig, people: People
+) -> None:
+    """Its row may come after the change has removed those of before: its version tells."""
+    await user(people)
+    cookie, _ = await people.sessions.begin("ann", "browser", 60.0)
+    await hub.store.write(lambda connection: connection.execute(account.update().values(version=2)))
+    assert await people.sessions.holder(cookie, "browser") is None
+
+
 async def test_a_session_ends_by_itself_by_hand_and_with_the_administrators_token(
     hub: HubRig, people: People
 ) -> None:

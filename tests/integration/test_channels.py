@@ -9,7 +9,7 @@ from tests.sync_rig import Logs
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.tasks import supervised
-from skerry.node.ports import ServedChannel
+from skerry.node.channel_port import ServedChannel
 from skerry.node.sync.channels import MOST_CHANNELS, Channels
 from skerry.wire.link import LARGEST, WINDOW, Bytes, Close, Credit, End, Message, Open, Opened
 

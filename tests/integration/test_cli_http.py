@@ -236,3 +236,13 @@ async def test_nobody_there(short_dir: Path, token_file: Path) -> None:
     with pytest.raises(InvalidInput, match=r"UNIX sockets take at most 107"):
         async with node_api(short_dir / ("x" * 100)):
             pass
+
+
+@pytest.mark.guarantee("G10")
+async def test_a_token_goes_in_the_clear_to_this_machine_only(token_file: Path) -> None:
+    for url in ("http://192.0.2.1:8600", "http://hub.invalid:8600"):
+        with pytest.raises(Refused, match=r"the token would travel in the clear. Use its https"):
+            async with hub_api(url, token_file):
+                pass
+        async with hub_api(url, None), hub_api(url.replace("http", "https"), token_file):
+            pass

@@ -69,7 +69,7 @@ def test_central_wins_keeps_the_hubs_version() -> None:
 
 
 def test_nodes_write_only_what_is_theirs() -> None:
-    assert {name for name in ENTITIES if node_may_write(name)} == {"status", "node"}
+    assert {name for name in ENTITIES if node_may_write(name)} == {"status", "node", "outcome"}
     assert not node_may_write("unknown")
 
 

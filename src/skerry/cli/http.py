@@ -282,7 +282,7 @@ class Api:
 async def hub_api(
     url: str, token_file: Path | None, ca_file: Path | None = None
 ) -> AsyncIterator[Api]:
-    """The hub at `url`, as whoever has the token, or as nobody. Raises Unreachable when the token cannot be read."""
+    """The hub at `url`, as whoever has the token, or as nobody. Raises as `hub_session`."""
     async with hub_session(url, token_file, ca_file) as session:
         yield Api(
             session,
@@ -296,9 +296,16 @@ async def hub_api(
 def hub_session(
     url: str, token_file: Path | None, ca_file: Path | None = None
 ) -> aiohttp.ClientSession:
-    """Connections to the hub at `url`, as whoever has the token, or as nobody. Raises as `read_token`."""
+    """Connections to the hub at `url`, as whoever has the token, or as nobody.
+
+    Raises as `read_token`, and Refused where others could read the token on its way.
+    """
     headers = {}
     if token_file is not None:
+        if urlsplit(url).scheme != "https" and not is_here(url):
+            raise Refused(
+                f"cannot ask the hub at {url}: the token would travel in the clear. Use its https address."
+            )
         headers["Authorization"] = f"Bearer {read_token(token_file, f'the hub at {url}')}"
     return _session(url, _connector(url, ca_file), headers)
 

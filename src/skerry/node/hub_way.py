@@ -27,7 +27,7 @@ from skerry.wire.local import LaneCounters
 from skerry.wire.sync import Lane
 
 if TYPE_CHECKING:
-    from skerry.node.ports import ChannelService
+    from skerry.node.channel_port import ChannelService
     from skerry.node.sync.channels import Services
     from skerry.node.sync.turns import LinkTurns
     from skerry.node.trust.credentials import Credentials

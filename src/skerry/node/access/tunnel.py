@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Collection
 
 from skerry.kit.errors import InvalidInput, Refused
-from skerry.node.ports import ServedChannel
+from skerry.node.channel_port import ServedChannel
 
 DIAL_SECONDS = 2.0
 """Less than the hub waits for an answer."""

@@ -16,7 +16,8 @@ from skerry.kit.credit import Credit as Allowance
 from skerry.kit.credit import Inbox
 from skerry.kit.errors import InvalidInput, SkerryError, Transient
 from skerry.kit.tasks import Guard, Tasks
-from skerry.node.ports import ChannelService, LogSource
+from skerry.node.channel_port import ChannelService
+from skerry.node.ports import LogSource
 from skerry.wire.link import (
     LARGEST,
     WINDOW,
