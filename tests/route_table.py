@@ -217,7 +217,12 @@ BY_PASSWORD = {("POST", "/login"), ("POST", "/api/v1/sign-in"), ("POST", "/api/v
 
 # Where nodes have certificates, their own listener has these and nothing else.
 OF_NODES = {*(key for key, who in ROUTES.items() if who == "node"), ("POST", "/trust/v1/renew")}
-OF_ALL = {("POST", "/enrol/v1"), ("GET", "/healthz"), ("GET", "/trust/v1/bundle")}
+OF_ALL = {
+    ("POST", "/enrol/v1"),
+    ("POST", "/enrol/v1/erased"),
+    ("GET", "/healthz"),
+    ("GET", "/trust/v1/bundle"),
+}
 
 
 def filled(path: str) -> str:

@@ -65,7 +65,7 @@ class TestTokens:
         assert view.labels == {"site": "lab", "floor": "2"}
         said = node_info(node.node_id, site="elsewhere", floor="3")
         await hub.store.write(
-            lambda connection: hub.nodes.learn(connection, node.node_id, info(said))
+            lambda connection: hub.nodes.learn(connection, node.node_id, info(said), None)
         )
         [view] = await hub.nodes.list()
         assert view.labels == {"site": "lab", "floor": "3"}

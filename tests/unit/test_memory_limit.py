@@ -8,7 +8,7 @@ from tests.workload_cases import BOOT, later, live, wish
 
 from skerry.keeper.marks import mark_of
 from skerry.node.limits.memory import REASON, Reading, by_workload, chosen, is_high
-from skerry.node.limits.processes import Process, ProcMeter, owners
+from skerry.node.limits.processes import Process, ProcMeter, owners, without_brief
 from skerry.node.ports import Excess, Living, ProcessIdentity
 from skerry.node.workloads import overlap, transitions
 from skerry.node.workloads.plan import Facts, step_for
@@ -190,3 +190,16 @@ def test_grace_ends_when_memory_runs_out() -> None:
     assert over.instance.kill_at == later(1).monotonic
     storage = step_for(stopping, {"a": wish("a")}, {"a": stopping}, facts(STORAGE))
     assert not isinstance(storage, EndExcess | StopWorkload)
+
+
+def test_a_child_of_the_nodes_own_counts_once_it_stays() -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    processes = {
+        1: Process(1, 0, 100 * ticks, 50 * MB),
+        2: Process(2, 1, 199 * ticks, 40 * MB),  # makes a key
+        3: Process(3, 1, 150 * ticks, 40 * MB),  # makes a backup
+        4: Process(4, 0, 199 * ticks, 90 * MB),  # a workload's
+    }
+    owned = {1: "", 2: "", 3: "", 4: "instance"}
+    assert without_brief(owned, processes, [1], 200.0).keys() == {1, 3, 4}
+    assert without_brief(owned, processes, [1], 220.0).keys() == {1, 2, 3, 4}

@@ -63,7 +63,7 @@ def elsewhere_routes(address: str) -> Router:
     """Tells nodes that ask people's listener where they are served."""
 
     @route(
-        ["/sync/v1/{rest:path}", "/trust/v1/{rest:path}", "/enrol/v1"],
+        ["/sync/v1/{rest:path}", "/trust/v1/{rest:path}", "/enrol/v1", "/enrol/v1/{rest:path}"],
         http_method=[HttpMethod.GET, HttpMethod.POST],
         opt=ANYONE,
     )

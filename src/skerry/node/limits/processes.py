@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -22,6 +23,12 @@ from skerry.node.ports import Living
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _OWN = ""
 """The owner of the node's own processes."""
+
+_BRIEF = 10.0
+"""Seconds. A child of the agent's own counts once it has lived so long: one that makes a key or signs is gone before
+anybody should be ended for its memory."""
+
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 _EXACT_FOR = 30 * NS
 """So long an exact reading says how much a sum of resident sets is too much."""
@@ -86,7 +93,9 @@ class ProcMeter:
     def read(self, living: list[Living], keeper_pid: int | None, high: int) -> Reading:
         processes = {one.pid: one for pid in all_pids() if (one := _read(pid)) is not None}
         own = [os.getpid()] if keeper_pid is None else [os.getpid(), keeper_pid]
-        owned = owners(processes, living, own, _marks(processes))
+        owned = without_brief(
+            owners(processes, living, own, _marks(processes)), processes, own, _since_boot()
+        )
         rough = _sum(owned, {pid: processes[pid].resident for pid in owned})
         now = self._clock.monotonic_ns()
         fresh = self._exact_at is not None and now - self._exact_at < _EXACT_FOR
@@ -95,6 +104,22 @@ class ProcMeter:
         exact = _sum(owned, {pid: _proportional(pid, processes[pid].resident) for pid in owned})
         self._surplus, self._exact_at = max(rough.total - exact.total, 0), now
         return exact
+
+
+def without_brief(
+    owned: Mapping[int, str], processes: Mapping[int, Process], own: Iterable[int], now: float
+) -> dict[int, str]:
+    """Without the node's own processes, besides `own`, that began less than `_BRIEF` before `now` (s since boot). Pure."""
+    there = set(own)
+    return {
+        pid: owner
+        for pid, owner in owned.items()
+        if owner != _OWN or pid in there or now - processes[pid].start / _TICKS >= _BRIEF
+    }
+
+
+def _since_boot() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _sum(owned: Mapping[int, str], sizes: Mapping[int, int]) -> Reading:
