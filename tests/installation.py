@@ -48,6 +48,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def free_pair() -> int:
+    """As `free_port`, and nobody has the next one either: `skerry up` takes both. Below those that clients get."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(20_000, 30_000)
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
+            return port
+
+
 def sleeper(name: str, **fields: object) -> WorkloadSpec:
     """A workload that does nothing but live."""
     return WorkloadSpec(name=name, process=ProcessSpec(command=SLEEPER), **fields)  # type: ignore[arg-type]

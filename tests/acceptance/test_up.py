@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.installation import free_port
+from tests.installation import free_pair
 
 from skerry.cli.up_steps import Home, Started
 from skerry.cli.welcome import welcome
@@ -101,7 +101,7 @@ async def terminal(short_dir: Path) -> AsyncIterator[Terminal]:
 
 
 async def test_the_first_day_and_the_second(terminal: Terminal) -> None:
-    process, welcome = await terminal.up(port := free_port())
+    process, welcome = await terminal.up(port := free_pair())
     assert f"Hub   http://127.0.0.1:{port}" in welcome
     assert re.search(r"Page  http://127\.0\.0\.1:\d+/login\?code=\w+", welcome)
     assert len(re.findall(r"main (get|query|logs|restart|doctor)", welcome)) == 5
@@ -132,7 +132,7 @@ async def test_the_first_day_and_the_second(terminal: Terminal) -> None:
     assert process.returncode == 0
     assert terminal.processes() == {}
 
-    _, welcome = await terminal.up(free_port())  # another port: the node follows
+    _, welcome = await terminal.up(free_pair())  # another port: the node follows
     assert "1 of 1 workloads running" in welcome
     assert cpu in await terminal.values("host.load.1m")
     now = time.time_ns()
@@ -152,7 +152,7 @@ async def test_hub_and_node_from_before_certificates_go_on_with_them(terminal: T
     before = read_identity(terminal.data / "node")
     assert before is not None
     assert not before.certificate
-    process, _ = await terminal.up(port := free_port())
+    process, _ = await terminal.up(port := free_pair())
     after = read_identity(terminal.data / "node")
     assert after is not None
     assert (after.node_id, after.name, after.labels) == (
@@ -186,7 +186,7 @@ async def test_a_path_that_is_too_long_gets_one_sentence(terminal: Terminal) -> 
 
 
 async def test_when_the_hub_dies_everything_ends_and_says_so(terminal: Terminal) -> None:
-    process, _ = await terminal.up(free_port())
+    process, _ = await terminal.up(free_pair())
     os.kill(hub_of(terminal), signal.SIGKILL)
     _, err = await process.communicate()
     assert process.returncode == 1
@@ -202,7 +202,7 @@ async def test_a_hub_that_cannot_start_is_shown(terminal: Terminal) -> None:
     (terminal.data / "hub").mkdir(parents=True)
     (terminal.data / "hub" / "admin.token").write_text("short")
     process = await terminal.start(
-        "up", "--hub-port", str(free_port()), "--data-dir", str(terminal.data)
+        "up", "--hub-port", str(free_pair()), "--data-dir", str(terminal.data)
     )
     _, err = await process.communicate()
     assert process.returncode == 1
@@ -211,7 +211,7 @@ async def test_a_hub_that_cannot_start_is_shown(terminal: Terminal) -> None:
 
 
 async def test_when_up_is_killed_hub_and_node_end(terminal: Terminal) -> None:
-    process, _ = await terminal.up(port := free_port())
+    process, _ = await terminal.up(port := free_pair())
     its = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(its) == 2
     process.kill()
