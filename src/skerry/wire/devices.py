@@ -5,9 +5,10 @@ A device is a node from the moment that somebody means to have it, until after i
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from skerry.wire.inventory import Inventory, InventoryChange
 
@@ -28,6 +29,12 @@ Action = Literal["restart", "decommission"]
 CommandState = Literal["queued", "started", "done", "failed", "expired", "unknown"]
 ENDED: frozenset[CommandState] = frozenset({"done", "failed", "expired", "unknown"})
 
+MAX_MESSAGE = 1000
+_MAX_LANES = 32
+_Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_Text = Annotated[str, Meta(max_length=MAX_MESSAGE, pattern=r"^[^\x00]*$")]
+_Lane = Annotated[str, Meta(max_length=64, pattern=r"^[^\x00]*$")]
+
 
 class Command(msgspec.Struct, frozen=True):
     """An order to one node. Times are nanoseconds since 1970, of the hub's clock; after `expires_at` it is not begun."""
@@ -42,15 +49,16 @@ class Command(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of an order, by the node. «started» is durable there before anything is done.
 
-    `step` is how far it has got, `left` what the hub does not have yet, by lane.
+    `step` is how far it has got, `left` what the hub does not have yet, by lane. Whatever fits these types fits every
+    database's columns, too.
     """
 
-    command: str
+    command: _Text
     state: CommandState
-    at: int
-    message: str = ""
-    step: str = ""
-    left: dict[str, int] = {}
+    at: _Int64
+    message: _Text = ""
+    step: _Text = ""
+    left: Annotated[dict[_Lane, _Int64], Meta(max_length=_MAX_LANES)] = {}
 
 
 class WipeOrder(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from skerry.hub.store.bodies import STATE, Bodies
 from skerry.hub.store.device_tables import command
 from skerry.hub.store.tables import FLEET, state
 from skerry.kit.clock import NS, Clock
+from skerry.kit.errors import InvalidInput
 from skerry.kit.hlc import HybridClock
 from skerry.kit.ids import uuid7
 from skerry.wire.codec import decode, encode
@@ -77,13 +78,14 @@ class Commands:
             given.id, action, "queued", given.issued_at, given.expires_at, issuer, now
         )
 
-    def settle(self, connection: Connection) -> None:
-        """Takes over what nodes have told, and takes orders that have ended away from them."""
+    def settle(self, connection: Connection, node_id: str | None = None) -> None:
+        """Takes over what nodes, or this one alone, have told, and takes orders that have ended away from them."""
         now = self._clock.wall_ns()
         its = command.c
-        found = connection.execute(
-            select(command).where(its.fleet_id == FLEET, its.state.in_(_OPEN))
-        ).all()
+        query = select(command).where(its.fleet_id == FLEET, its.state.in_(_OPEN))
+        if node_id is not None:
+            query = query.where(its.node_id == node_id)
+        found = connection.execute(query).all()
         told = read_outcomes(connection, {row.node_id for row in found})
         over = []
         for row in found:
@@ -100,7 +102,7 @@ class Commands:
 
     def drop(self, connection: Connection, node_id: str) -> None:
         """The node takes no orders any more: those that stand are taken over as they are, or have failed."""
-        self.settle(connection)
+        self.settle(connection, node_id)
         open_ = update(command).where(command.c.node_id == node_id, command.c.state.in_(_OPEN))
         now = self._clock.wall_ns()
         connection.execute(
@@ -155,7 +157,7 @@ def read_commands(connection: Connection, node_id: str, now: int) -> list[Comman
 def read_outcomes(connection: Connection, nodes: Collection[str]) -> Mapping[_Key, Outcome]:
     """What these nodes have told of their orders."""
     its = state.c
-    query = select(its.scope, its.id, its.body).where(
+    query = select(its.scope, its.id, its.body, its.updated_at).where(
         its.fleet_id == FLEET,
         its.scope.in_(nodes),
         its.entity == OUTCOME,
@@ -163,11 +165,19 @@ def read_outcomes(connection: Connection, nodes: Collection[str]) -> Mapping[_Ke
     )
     bodies = Bodies.of(connection)
     return {
-        _Key(row.scope, row.id): decode(
-            bodies.open(STATE, row.body, row.scope, OUTCOME, row.id), Outcome, "an outcome"
+        _Key(row.scope, row.id): _told(
+            bodies.open(STATE, row.body, row.scope, OUTCOME, row.id), row.id, row.updated_at
         )
         for row in connection.execute(query)
     }
+
+
+def _told(body: bytes, order: str, at: int) -> Outcome:
+    """What an older hub let in unchecked ends its own order, and holds up no other one."""
+    try:
+        return decode(body, Outcome, "an outcome")
+    except InvalidInput:
+        return Outcome(order, "unknown", at, "the device's answer cannot be read")
 
 
 def shown(row: Row[tuple[object, ...]], told: Outcome | None, now: int) -> CommandView:
