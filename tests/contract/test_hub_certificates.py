@@ -16,7 +16,7 @@ from skerry.wire.workload import NodeInfo
 
 def asking(token: str, name: str, hardware: str = "", secret: str = "", **labels: str) -> Enrol:
     secret = secret or random_secret()
-    return Enrol(token, name, labels, "0.1", secret_hash(secret), hardware=hardware)
+    return Enrol(token, name, labels, "0.1", secret_hash(secret), hardware=hardware, secret=secret)
 
 
 def info(row: StateRow) -> NodeInfo:

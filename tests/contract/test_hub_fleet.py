@@ -22,7 +22,8 @@ from skerry.wire.workload import Selector
 
 def asking(token: str, name: str, labels: dict[str, str], secret: str = "") -> Enrol:
     """A request to enrol; without a secret, of a device that never asked before."""
-    return Enrol(token, name, labels, "0.1", secret_hash(secret or random_secret()))
+    secret = secret or random_secret()
+    return Enrol(token, name, labels, "0.1", secret_hash(secret), secret=secret)
 
 
 class TestEnrolment:

@@ -46,6 +46,10 @@ class Enrolling:
 
     async def _enrol(self, request: Enrol) -> Enrolled:
         authority = self._authority
+        if authority is not None:
+            secret, _, _ = request.token.partition(".")
+            request = msgspec.structs.replace(request, token=secret)
+        await self._nodes.check_token(request.token)
         if authority is None:
             return await self._nodes.enrol(request)
         if not request.csr:
@@ -58,8 +62,6 @@ class Enrolling:
         def issue(node_id: str) -> Issued:
             return self._issued(authority, key, node_id)
 
-        secret, _, _ = request.token.partition(".")
-        request = msgspec.structs.replace(request, token=secret)
         enrolled = await self._nodes.enrol(request, issue)
         return msgspec.structs.replace(enrolled, trust=authority.bundle)
 

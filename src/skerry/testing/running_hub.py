@@ -150,6 +150,7 @@ class RunningHub:
             secret_hash(secret),
             csr=csr_of(key),
             hardware=hardware,
+            secret=secret,
         )
         async with secure_session(
             self.nodes_address, client_context(await self.roots())

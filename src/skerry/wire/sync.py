@@ -171,7 +171,8 @@ class Enrol(msgspec.Struct, frozen=True):
     It has made its secret already and sends the hash. The same hash means the same node: when an answer was lost,
     the same token brings it again for as long as the token lives. `former_id` is what the node was before the hub
     deleted it: it gets this id again, so that its records go on as the same node's. `csr` (PEM) asks for a certificate;
-    `hardware` identifies the machine, for tokens that are good for one only.
+    `hardware` identifies the machine, for tokens that are good for one only. `secret` proves that a node which the hub
+    has already is that node: its hash alone is in backups, too.
     """
 
     token: str
@@ -182,6 +183,7 @@ class Enrol(msgspec.Struct, frozen=True):
     former_id: str = ""
     csr: str = ""
     hardware: str = ""
+    secret: str = ""
 
 
 class Enrolled(msgspec.Struct, frozen=True):

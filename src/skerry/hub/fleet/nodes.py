@@ -12,36 +12,33 @@ import hmac
 import logging
 import re
 from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
 from sqlalchemy import Connection, bindparam, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from skerry.core.credentials import secret_hash
 from skerry.core.names import name_fault
 from skerry.core.roles import Role
+from skerry.hub.fleet.admission import let_in
 from skerry.hub.fleet.agents import Agent, Agents
 from skerry.hub.fleet.assignments import Assignments, read_labels, read_nodes, read_workloads
 from skerry.hub.fleet.controller import Node
 from skerry.hub.fleet.device_history import note_change
-from skerry.hub.fleet.labels import check_labels, read_given, stored_given, stored_labels
-from skerry.hub.fleet.node_keys import Issue, Issued, NodeKeys
+from skerry.hub.fleet.labels import check_labels, read_given, stored_labels
+from skerry.hub.fleet.node_keys import Issue, NodeKeys
 from skerry.hub.fleet.removal import remove
-from skerry.hub.fleet.reservations import as_reserved
 from skerry.hub.fleet.sight import EVERYTHING, Sight, seen_by
-from skerry.hub.fleet.tokens import Device, redeem
+from skerry.hub.fleet.tokens import find_token, forget_uses
 from skerry.hub.fleet.views import node_views
 from skerry.hub.store import locks
 from skerry.hub.store.bodies import Bodies
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.notices import Rekeyed, Revoked, tell
+from skerry.hub.store.notices import Revoked, tell
 from skerry.hub.store.tables import FLEET, node
 from skerry.kit.clock import Clock
-from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError
+from skerry.kit.errors import InvalidInput, NotFound, SkerryError
 from skerry.kit.ids import uuid7
 from skerry.kit.nearest import did_you_mean
 from skerry.wire.people import NodeDeleted, NodeRevoked, NodeView
@@ -61,16 +58,6 @@ T = TypeVar("T")
 _NOBODY = "0" * 64
 _HASH = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-@dataclass(frozen=True)
-class _Known:
-    """An enrolled node, and which nodes have news because it is new."""
-
-    id: str
-    name: str
-    news: AbstractSet[str] = frozenset()
-    issued: Issued | None = None
 
 
 class Nodes:
@@ -119,7 +106,16 @@ class Nodes:
         if request.former_id and _ID.fullmatch(request.former_id) is None:
             raise InvalidInput("cannot enrol the node: its former id is none")
         check_labels(request.labels)
-        known = await self._store.write(lambda connection: self._enrol(connection, request, issue))
+        known = await self._store.write(
+            lambda connection: let_in(
+                connection,
+                self._assignments,
+                request,
+                issue,
+                uuid7(self._clock),
+                self._clock.wall_ns(),
+            )
+        )
         self._hashes[known.id] = request.secret_hash
         self.keys.known[known.id] = known.issued.key_hash if known.issued else ""
         self.keys.trust[known.id] = known.issued.trust if known.issued else 0
@@ -127,6 +123,11 @@ class Nodes:
             self._notify(each)
         certificate = known.issued.certificate if known.issued else ""
         return Enrolled(known.id, known.name, self._store.facts.hub_id, certificate=certificate)
+
+    async def check_token(self, token: str) -> None:
+        """Raises WrongToken for one that is unknown or expired: whoever has none is told nothing else."""
+        now = self._clock.wall_ns()
+        _ = await self._store.read(lambda connection: find_token(connection, token, now))
 
     def authenticate(self, bearer: str) -> str | None:
         """The node id of «<node_id>.<secret>», or None."""
@@ -295,82 +296,6 @@ class Nodes:
         locks.of_fleet(connection)
         return bool(self._assignments.seal_again(connection, target, public))
 
-    def _enrol(self, connection: Connection, request: Enrol, issue: Issue | None) -> _Known:
-        now = self._clock.wall_ns()
-        locks.of_fleet(connection)
-        held = connection.execute(
-            select(node.c.id, node.c.name, node.c.labels).where(
-                node.c.secret_hash == request.secret_hash
-            )
-        ).one_or_none()
-        request = as_reserved(connection, request)
-        node_id = held.id if held else request.former_id or uuid7(self._clock)
-        name = held.name if held else request.name
-        device = Device(node_id, name, request.hardware, was_named=held is not None)
-        given = redeem(connection, request.token, device, now)
-        if held is None:
-            _check_former(connection, request)
-            self._insert(connection, request, node_id, now)
-            labels = request.labels | given
-        else:
-            labels = read_labels(Bodies.of(connection), node_id, held.labels) | given
-        check_labels(labels)
-        issued = self._admit(connection, node_id, issue, labels, given)
-        news = self._assignments.place_node(connection, Node(node_id, name, labels))
-        return _Known(node_id, name, news, issued)
-
-    @staticmethod
-    def _admit(
-        connection: Connection,
-        node_id: str,
-        issue: Issue | None,
-        labels: Mapping[str, str],
-        given: Mapping[str, str],
-    ) -> Issued | None:
-        """Notes what its enrolment gave to a node, and tells the other hub processes that its key is another one."""
-        issued = issue(node_id) if issue else None
-        bodies = Bodies.of(connection)
-        row: dict[str, object] = {
-            "revoked_at": None,
-            **(issued.row() if issued else {"key_hash": ""}),
-        }
-        row["labels"] = stored_labels(bodies, node_id, labels)
-        row["trust_number"] = issued.trust if issued else 0
-        row["given_labels"] = stored_given(bodies, node_id, given)
-        connection.execute(update(node).where(node.c.id == node_id).values(row))
-        tell(connection, Rekeyed(node_id))
-        return issued
-
-    @staticmethod
-    def _insert(connection: Connection, request: Enrol, node_id: str, now: int) -> None:
-        row = {
-            "id": node_id,
-            "fleet_id": FLEET,
-            "name": request.name,
-            "labels": "{}",
-            "secret_hash": request.secret_hash,
-            "version": request.version,
-            "enrolled_at": now,
-            "last_seen": now,
-        }
-        try:
-            connection.execute(node.insert(), row)
-        except IntegrityError as error:
-            raise Refused(
-                f"cannot enrol node «{request.name}»: the fleet has a node of this name. "
-                "Choose another name, or delete that node first; the token can still be used."
-            ) from error
-
-
-def _check_former(connection: Connection, request: Enrol) -> None:
-    query = select(node.c.name).where(node.c.id == request.former_id)
-    name = connection.execute(query).scalar()
-    if name is not None:
-        raise Refused(
-            f"cannot enrol node «{request.name}» again: the hub still has it, as «{name}». "
-            f"Delete it first: skerry delete node {name}. The token can still be used."
-        )
-
 
 def _id_of(connection: Connection, name: str, deed: str) -> str:
     query = select(node.c.name, node.c.id).where(node.c.fleet_id == FLEET)
@@ -386,6 +311,7 @@ def _revoke(connection: Connection, name: str, now: int) -> NodeRevoked:
     node_id = _id_of(connection, name, "revoke")
     gone = {"key_hash": "", "revoked_at": now}
     connection.execute(update(node).where(node.c.id == node_id).values(gone))
+    forget_uses(connection, node_id)
     tell(connection, Revoked(node_id))
     return NodeRevoked(node_id, name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, delete
 
+from skerry.hub.fleet.tokens import forget_uses
 from skerry.hub.store import changes
 from skerry.hub.store.device_tables import device
 from skerry.hub.store.notices import Deleted, tell
@@ -16,5 +17,6 @@ def remove(connection: Connection, node_id: str) -> None:
     connection.execute(delete(lane).where(lane.c.node_id == node_id))
     connection.execute(delete(state).where(state.c.fleet_id == FLEET, state.c.scope == node_id))
     connection.execute(delete(device).where(device.c.id == node_id))
+    forget_uses(connection, node_id)
     changes.drop_scope(connection, node_id)
     tell(connection, Deleted(node_id))

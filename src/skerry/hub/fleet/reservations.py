@@ -15,7 +15,7 @@ from skerry.wire.sync import Enrol
 def as_reserved(connection: Connection, request: Enrol) -> Enrol:
     """The request under the name and id that its token was made for; as it is where any node may come with the token.
 
-    Raises Refused when the name is kept for another token, or the id belongs to a device that is out of service.
+    Raises Refused when name or id is kept for another token, or the id belongs to a device that is out of service.
     """
     its = device.c
     query = select(its.id, its.name, its.token_hash, its.decision).where(its.fleet_id == FLEET)
@@ -29,6 +29,7 @@ def as_reserved(connection: Connection, request: Enrol) -> Enrol:
             f"cannot enrol node «{request.name}»: the name is kept for a device that is registered. Use that device's own "
             f"token (skerry device provision {request.name}), or choose another name; the token can still be used."
         )
+    _check_awaited(connection, request)
     gone = query.where(its.id == request.former_id, its.decision == "decommissioned")
     if request.former_id and connection.execute(gone).first() is not None:
         raise Refused(
@@ -36,6 +37,18 @@ def as_reserved(connection: Connection, request: Enrol) -> Enrol:
             "Enrol it as a new one, in an empty data directory; the token can still be used."
         )
     return request
+
+
+def _check_awaited(connection: Connection, request: Enrol) -> None:
+    """The id of a device that has not come yet is that device's, and no former one of anybody."""
+    its = device.c
+    query = select(its.id).where(its.fleet_id == FLEET, its.id == request.former_id)
+    is_there = select(node.c.id).where(node.c.id == its.id).exists()
+    if connection.execute(query.where(its.decision == "", ~is_there)).first() is not None:
+        raise Refused(
+            f"cannot enrol node «{request.name}»: the id is kept for a device that is registered. Use that device's own "
+            "token; this one can still be used."
+        )
 
 
 def _check_unused(connection: Connection, device_id: str, request: Enrol) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from skerry.core.credentials import secret_hash
 from skerry.hub.fleet.labels import check_labels
@@ -33,8 +34,10 @@ class Device:
     node_id: str
     name: str
     hardware: str
-    was_named: bool = False
-    """It is a node already and keeps the name it has."""
+    held: bool = False
+    """It is a node already, by the hash of its secret."""
+    proved: bool = False
+    """It has shown the secret itself."""
 
 
 class Tokens:
@@ -73,27 +76,46 @@ class Tokens:
         return TokenReply(token, expires_at)
 
 
+def find_token(connection: Connection, token: str, now: int) -> Row[Any]:
+    """The row of a token that is one still. Raises WrongToken."""
+    its = enrolment_token.c
+    query = select(enrolment_token).where(its.hash == secret_hash(token), its.expires_at > now)
+    held = connection.execute(query).one_or_none()
+    if held is None:
+        raise _unusable()
+    return held
+
+
+def forget_uses(connection: Connection, node_id: str) -> None:
+    """What the node has come with once lets it in no more: it was revoked, or deleted."""
+    connection.execute(delete(token_use).where(token_use.c.node_id == node_id))
+
+
 def redeem(connection: Connection, token: str, device: Device, now: int) -> dict[str, str]:
     """Uses a token for the device, once, however often it asks; returns the labels that the token gives.
 
     The caller holds the fleet's lock. Raises Refused when it cannot be used (any more), or not by this device.
     """
-    hashed = secret_hash(token)
-    held = connection.execute(
-        select(enrolment_token).where(
-            enrolment_token.c.hash == hashed, enrolment_token.c.expires_at > now
-        )
-    ).one_or_none()
-    if held is None:
-        raise _unusable()
+    held = find_token(connection, token, now)
+    hashed = held.hash
+    _check_device(device, held.hardware, held.name_prefix)
     its = (token_use.c.hash == hashed, token_use.c.node_id == device.node_id)
-    if connection.execute(select(token_use.c.at).where(*its)).scalar() is None:
+    asks_again = (
+        device.held and connection.execute(select(token_use.c.at).where(*its)).scalar() is not None
+    )
+    # A node of an older version shows no secret; a token that was for it alone says as much.
+    if device.held and not device.proved and not (asks_again and held.uses == 1):
+        raise Refused(
+            f"cannot enrol node «{device.name}»: the hub has it already, and the request does not show its secret. "
+            "Install the hub's version on the device, or delete the node first: "
+            f"skerry delete node {device.name}. The token can still be used."
+        )
+    if not asks_again:
         if held.used >= held.uses:
             raise _unusable()
-        _check_device(device, held.hardware, held.name_prefix)
-        connection.execute(
-            token_use.insert(), {"hash": hashed, "node_id": device.node_id, "at": now}
-        )
+        use = {"hash": hashed, "node_id": device.node_id, "at": now}
+        connection.execute(delete(token_use).where(*its))
+        connection.execute(token_use.insert(), use)
         connection.execute(
             update(enrolment_token)
             .where(enrolment_token.c.hash == hashed)
@@ -124,7 +146,7 @@ def _check_device(device: Device, hardware: str, name_prefix: str) -> None:
             f"cannot enrol node «{device.name}»: the token is for the device with hardware id «{hardware}», and this "
             f"one has {given}. Use it there, or create another token. It can still be used."
         )
-    if not device.was_named and not device.name.startswith(name_prefix):
+    if not device.name.startswith(name_prefix):
         raise Refused(
             f"cannot enrol node «{device.name}»: the token is for names that begin with «{name_prefix}». "
             f"Choose such a name: --name {name_prefix}…. The token can still be used."

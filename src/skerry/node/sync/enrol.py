@@ -75,7 +75,7 @@ async def enrol(  # noqa: PLR0913 - to whom, as what, where, and by which way
     try:
         proof = secret or _pending_secret(pending, disk)
         asked = msgspec.structs.replace(
-            request, secret_hash=secret_hash(proof), former_id=former_id
+            request, secret_hash=secret_hash(proof), former_id=former_id, secret=proof
         )
         enrolled = await _ask(session, hub_url, asked, proxies)
         identity = Identity(
