@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 import shutil
 from collections.abc import AsyncIterator
@@ -229,6 +230,7 @@ async def test_heads_are_signed_by_the_nodes_key_and_by_nobody_elses(
             msgspec.structs.replace(head, key=public, signature=signature),
             msgspec.structs.replace(head, key=public),
             msgspec.structs.replace(head, key="x", signature="y"),
+            msgspec.structs.replace(head, key=of_another_curve(public), signature=signature),
         ):
             with pytest.raises(InvalidInput, match="not signed by the key"):
                 await node.logs.take(enrolled.node_id, AuditPush(wrong, "r", 1))
@@ -243,6 +245,12 @@ async def test_heads_are_signed_by_the_nodes_key_and_by_nobody_elses(
             await signature_by(b"no key", b"")
     finally:
         node.close()
+
+
+def of_another_curve(key: str) -> str:
+    """The key with an object identifier in it that no library knows."""
+    known, unknown = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030102")
+    return base64.b64encode(base64.b64decode(key).replace(known, unknown)).decode()
 
 
 async def test_what_no_honest_node_tells_is_refused(hub: HubRig, node: Witnessed) -> None:

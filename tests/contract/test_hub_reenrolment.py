@@ -2,12 +2,14 @@
 
 import pytest
 from msgspec import structs
+from sqlalchemy import update
 from tests.hub_rig import HubRig
 
 from skerry.core.credentials import secret_hash
 from skerry.hub.fleet.devices import Address
 from skerry.hub.fleet.tokens import WrongToken
-from skerry.kit.errors import Refused
+from skerry.hub.store.tables import node as node_table
+from skerry.kit.errors import InvalidInput, Refused
 from skerry.wire.sync import Enrol
 
 pytestmark = pytest.mark.guarantee("G9")
@@ -85,3 +87,16 @@ class TestReservations:
         for asked in (asking("none", "gate"), asking("none", "n1", former_id=device.id)):
             with pytest.raises(WrongToken):
                 await hub.nodes.enrol(asked)
+
+
+class TestNames:
+    async def test_no_name_stands_before_another_nodes_id(self, hub: HubRig) -> None:
+        first, second = await hub.enrol("n1"), await hub.enrol("n2")
+        token = (await hub.tokens.create(60.0)).token
+        with pytest.raises(InvalidInput, match="is what an id looks like"):
+            await hub.nodes.enrol(asking(token, first.node_id))
+        by_an_older_hub = update(node_table).where(node_table.c.id == second.node_id)
+        called = by_an_older_hub.values(name=first.node_id)
+        await hub.store.write(lambda connection: connection.execute(called))
+        assert await hub.nodes.find(first.node_id) == first.node_id
+        assert await hub.nodes.find(second.node_id) == second.node_id

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, select, text
+from sqlalchemy import Connection, create_engine, select, text, update
 from sqlalchemy.exc import IntegrityError
 from tests.hub_rig import HubRig
 from tests.postgres import Postgres
@@ -19,7 +19,7 @@ from tests.postgres import Postgres
 from skerry.hub.store import changes
 from skerry.hub.store.engine import parse_url
 from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.tables import change, fact, metadata
+from skerry.hub.store.tables import change, fact, log, metadata
 from skerry.kit.errors import Corrupt, InvalidInput, Refused, Transient
 from skerry.kit.sqlite import StateTooNew
 from skerry.testing.manual_clock import ManualClock
@@ -69,6 +69,30 @@ async def test_a_failing_job_takes_nothing_else_of_its_group_with_it(hub: HubRig
 def _hold(_: Connection) -> None:
     """Keeps the writer busy long enough for later jobs to form one group."""
     threading.Event().wait(0.05)
+
+
+async def test_what_no_column_holds_is_an_input_that_is_wrong(hub: HubRig) -> None:
+    too_large = update(log).values(seq=2**70)
+    refused, last = await asyncio.gather(
+        hub.store.write(lambda connection: connection.execute(too_large)),
+        hub.store.write(put("last")),
+        return_exceptions=True,
+    )
+    assert isinstance(refused, InvalidInput)
+    assert last == "last"
+    if not hub.store.shared:  # PostgreSQL compares with any number
+        after = select(change).where(change.c.seq > 2**70)
+        with pytest.raises(InvalidInput, match="too large"):
+            await hub.store.read(lambda connection: connection.execute(after).all())
+
+
+@pytest.mark.guarantee("G9")
+async def test_what_a_statement_was_given_is_in_no_message(hub: HubRig) -> None:
+    await hub.store.write(put("the name"))
+    twice = fact.insert().values(name="the name", value="the secret")
+    with pytest.raises(IntegrityError) as raised:
+        await hub.store.write(lambda connection: connection.execute(twice))
+    assert "the secret" not in str(raised.value)
 
 
 async def test_readers_cannot_write_and_keep_their_snapshot(hub: HubRig) -> None:

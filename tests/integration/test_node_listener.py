@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -248,6 +249,25 @@ async def test_wrong_tokens_from_one_address_are_bounded(hub: RunningHub) -> Non
         answers = [await post(session, "/enrol/v1", enrol) for _ in range(31)]
     assert [status for status, _ in answers] == [409] * 30 + [429]
     assert (await hello(hub, node))[0] == 200
+
+
+async def test_a_request_for_a_key_that_nobody_knows_counts_as_any_other(hub: RunningHub) -> None:
+    node = await hub.certify("a")
+    strange = of_another_curve(csr_of(make_key()))
+    async with secure_session(hub.nodes_address, client_context(node.trust.roots)) as session:
+        enrol = Enrol((await hub.token()).token, "b", {}, "0.1.0", "0" * 64, csr=strange)
+        assert (await post(session, "/enrol/v1", enrol))[0] == 400
+        wrong = Enrol("wrong", "b", {}, "0.1.0", "0" * 64, csr=strange)
+        answers = [await post(session, "/enrol/v1", wrong) for _ in range(31)]
+    assert [status for status, _ in answers] == [409] * 30 + [429]
+
+
+def of_another_curve(csr: str) -> str:
+    """The request with an object identifier in it that no library knows."""
+    begin, *lines, end = csr.strip().splitlines()
+    known, unknown = bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030102")
+    body = base64.b64decode("".join(lines)).replace(known, unknown)
+    return "\n".join([begin, base64.b64encode(body).decode(), end, ""])
 
 
 @pytest.mark.guarantee("G9")

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, case, or_, select, update
 
 from skerry.core.credentials import secret_hash
 from skerry.core.names import name_fault
@@ -99,6 +99,10 @@ class Nodes:
         fault = name_fault(request.name)
         if fault is not None:
             raise InvalidInput(f"cannot enrol the node: {fault}")
+        if _ID.fullmatch(request.name):
+            raise InvalidInput(
+                f"cannot enrol the node: «{request.name}» is what an id looks like, and ids are given. Choose a name."
+            )
         if _HASH.fullmatch(request.secret_hash) is None:
             raise InvalidInput(
                 "cannot enrol the node: its secret's hash is not 64 hexadecimal digits"
@@ -169,8 +173,12 @@ class Nodes:
 
     async def find(self, name: str) -> str | None:
         """The id of the node of this name or id, or None."""
-        query = select(node.c.id).where(
-            node.c.fleet_id == FLEET, or_(node.c.name == name, node.c.id == name)
+        # An id is one thing's for ever, a name is chosen: it never stands before another node's id.
+        query = (
+            select(node.c.id)
+            .where(node.c.fleet_id == FLEET, or_(node.c.name == name, node.c.id == name))
+            .order_by(case((node.c.id == name, 0), else_=1))
+            .limit(1)
         )
         return await self._store.read(lambda connection: connection.execute(query).scalar())
 

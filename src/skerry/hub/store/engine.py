@@ -239,7 +239,8 @@ def _engine(url: URL, driver: Driver | None, *, size: int, writes: bool) -> Engi
     own: dict[str, object] = {} if sqlite_file else {"connect_args": CONNECT}
     if sqlite_file and driver is not None:
         own["creator"] = partial(driver, _path(url).absolute().as_uri())
-    engine = create_engine(url, pool_size=size, max_overflow=0, **own)
+    # What a statement is given are hashes of secrets and people's words: nothing for a log.
+    engine = create_engine(url, pool_size=size, max_overflow=0, hide_parameters=True, **own)
     if not sqlite_file and not writes:
         engine = engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True

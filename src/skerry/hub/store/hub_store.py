@@ -41,6 +41,7 @@ from skerry.kit.commit import CommitThread
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
 from skerry.kit.ids import random_token
+from skerry.kit.one_line import one_line
 from skerry.kit.sqlite_connections import Driver
 
 
@@ -130,7 +131,8 @@ class HubStore:
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in the writer's thread; returns its result once it is durable.
 
-        Raises what `work` raised, having undone it, or Transient or Corrupt when the database failed.
+        Raises what `work` raised, having undone it, InvalidInput for what no column holds, or Transient or Corrupt when the
+        database failed.
         """
         return cast("T", await self._writer.run(work))
 
@@ -167,8 +169,8 @@ class HubStore:
         try:
             with self._reader.begin() as connection:
                 return work(connection)
-        except DataError as error:
-            raise InvalidInput(f"cannot ask for that: {error.orig}") from error
+        except (DataError, OverflowError) as error:
+            raise _unfit(error, "ask for that") from error
         except DBAPIError as error:
             raise classify(error, self._url) from error
 
@@ -279,13 +281,22 @@ def _written_anew(engine: Engine) -> SkerryError | None:
     return None
 
 
+def _unfit(error: DataError | OverflowError, deed: str) -> InvalidInput:
+    """What no column holds: SQLite's driver says so by another error than PostgreSQL."""
+    cause = error.orig if isinstance(error, DataError) else error
+    return InvalidInput(f"cannot {deed}: {one_line(str(cause))}")
+
+
 def _run(connection: Connection, job: Work, *, alone: bool) -> Any:  # noqa: ANN401 - a job returns what it likes
     """The job's result, or why it failed and was undone. `alone`: the transaction is its own, and needs no savepoint."""
     try:
         with contextlib.nullcontext() if alone else connection.begin_nested():
             return job(connection)
-    except (IntegrityError, DataError) as error:
+    except IntegrityError as error:
         failed: Exception = error  # this job's rows are wrong; the others of its group go on
+    except (DataError, OverflowError) as error:
+        failed = _unfit(error, "write that")
+        failed.__cause__ = error
     except DatabaseError as error:
         if not is_impatient(error):
             raise  # disk full, connection lost, corrupt: the whole group fails

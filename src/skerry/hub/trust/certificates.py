@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes as PublicKey
@@ -117,7 +117,13 @@ def requested_key(pem: str) -> ec.EllipticCurvePublicKey:
         request = x509.load_pem_x509_csr(pem.encode())
         key = request.public_key()
         valid = request.is_signature_valid
-    except (ValueError, InvalidSignature, TypeError, x509.UnsupportedGeneralNameType) as error:
+    except (
+        ValueError,
+        InvalidSignature,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
         raise InvalidInput(
             "cannot sign the certificate request: it is none (PKCS #10, PEM)"
         ) from error

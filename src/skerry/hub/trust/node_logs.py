@@ -11,7 +11,7 @@ import binascii
 from dataclasses import dataclass
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -146,7 +146,7 @@ def signed_by(node_id: str, head: SignedHead) -> str:
         if not isinstance(key, ec.EllipticCurvePublicKey):
             raise InvalidInput("cannot take a head of an audit log: its key is no elliptic one")
         key.verify(signature, head_bytes(node_id, head), ec.ECDSA(hashes.SHA256()))
-    except (ValueError, binascii.Error, InvalidSignature) as error:
+    except (ValueError, binascii.Error, InvalidSignature, UnsupportedAlgorithm) as error:
         raise InvalidInput(
             "cannot take a head of an audit log: it is not signed by the key that came with it"
         ) from error
