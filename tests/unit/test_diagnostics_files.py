@@ -99,4 +99,4 @@ def test_of_mounts_no_option_with_a_value(tmp_path: Path) -> None:
         "23 22 0:21 / /tmp rw,nosuid,password=c4n4ry shared:2 - cifs //me:c4n4ry@host/x rw,password=c4n4ry\n"
     )
     found = system.disks([Path("/tmp")], tmp_path)  # noqa: S108
-    assert found[0]["mount"] == {"on": "/tmp", "kind": "cifs", "flags": "rw,nosuid"}  # noqa: S108
+    assert found[0].mount == system.Mount("/tmp", "cifs", "rw,nosuid")  # noqa: S108

@@ -6,7 +6,8 @@ import pytest
 
 from skerry.node.diagnostics.bundle import member_name
 from skerry.node.diagnostics.masking import Scrubber, is_secret_name
-from skerry.node.diagnostics.secrets import of_workloads, passwords_in
+from skerry.node.diagnostics.secrets import Spec, of_workloads, passwords_in
+from skerry.wire.secrets import SecretUse
 
 pytestmark = pytest.mark.guarantee("G10")
 
@@ -75,8 +76,8 @@ def test_all_of_an_environment_is_kept_out_of_its_own_log_and_its_secrets_out_of
     (proc / "7").mkdir()
     (proc / "7" / "environ").write_bytes(b"SKERRY_WORKLOAD=w\0MODE=tropical\0PATH=/usr/bin\0TOKEN=123456789\0")  # fmt: skip
     specs = {
-        "w": {"env": {"PLACE": "harbour", "N": "3"}},
-        "v": {"env": {"DB": "c4n4ry"}, "secrets": [{"name": "x", "env": "DB"}]},
+        "w": Spec({"PLACE": "harbour", "N": "3"}),
+        "v": Spec({"DB": "c4n4ry"}, [SecretUse(name="x", env="DB")]),
     }
     found = of_workloads(specs, proc)
     assert found["w"].log == {b"tropical", b"123456789", b"harbour"}

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from skerry.cli.http import CHECKS_SECONDS, Unreachable, node_api
 from skerry.core.config import Found
 from skerry.kit.clock import iso
@@ -28,6 +30,9 @@ from skerry.node.workloads.logs import CURRENT
 FORMAT = 1
 MOST_LOGS = 20 << 20
 """Bytes of all logs together, before compression."""
+
+_LEAST_LOG = 64 << 10
+"""With less room than that, a log is left out as a whole."""
 
 UNIT = "skerry-node"
 
@@ -97,7 +102,7 @@ class Collector:
         }
         bundle.add_json("manifest.json", self._scrubber.value(manifest))
 
-    def _section(self, bundle: Bundle, name: str, found: Callable[[], Any]) -> None:
+    def _section(self, bundle: Bundle, name: str, found: Callable[[], object]) -> None:
         try:
             value = to_plain(found())
         except (SkerryError, OSError, sqlite3.Error, ValueError) as error:
@@ -116,14 +121,14 @@ class Collector:
                 if f"{name}.json" not in bundle.members:
                     self._lacks(name, answer)
                 continue
-            if name == "sync-log":
-                answer = disk.without_values(answer["entries"])  # noqa: PLW2901
-            bundle.add_json(f"{name}.json", self._scrubber.value(answer))
+            if isinstance(answer, disk.SyncLines):
+                answer = disk.without_values(answer.entries)  # noqa: PLW2901
+            bundle.add_json(f"{name}.json", self._scrubber.value(to_plain(answer)))
 
     def _from_database(self, bundle: Bundle) -> None:
         """Also finds the values to mask in each log; those first, since what is added is masked."""
         self._told("checking the database")
-        specs: dict[str, dict[str, Any]] = {}
+        specs: dict[str, secrets.Spec] = {}
         with ExitStack() as stack:
             try:
                 database = stack.enter_context(disk.opened(self._database()))
@@ -138,12 +143,12 @@ class Collector:
                 self._section(
                     bundle,
                     "sync-log-on-disk",
-                    lambda: disk.without_values(disk.sync_log(database, _SYNC_LINES)),
+                    lambda: disk.sync_log(database, _SYNC_LINES),
                 )
                 return
         self._mask_workloads(specs)
 
-    def _mask_workloads(self, specs: dict[str, dict[str, Any]]) -> None:
+    def _mask_workloads(self, specs: dict[str, secrets.Spec]) -> None:
         self._workloads = secrets.of_workloads(specs)
         self._scrubber = self._scrubber.knowing(
             value for values in self._workloads.values() for value in values.nowhere
@@ -174,7 +179,7 @@ class Collector:
         scrubber: Scrubber | None = None,
     ) -> int:
         member = f"logs/{name}.log"
-        if left <= 0:
+        if left < _LEAST_LOG:
             self.missing[member] = f"the bundle has {MOST_LOGS >> 20} MiB of newer logs already"
             return 0
         self._told(f"reading {member}")
@@ -213,7 +218,7 @@ class Collector:
             self.missing["settings"] = Scrubber().text(str(error))
             return None
 
-    def _shown_settings(self) -> Any:  # noqa: ANN401 - JSON
+    def _shown_settings(self) -> object:
         if self._settings is None:
             raise NotFound(self.missing["settings"])
         shown = [
@@ -262,29 +267,28 @@ class Collector:
         except OSError:
             return ""
 
-    def _process(self) -> Any:  # noqa: ANN401 - JSON
+    def _process(self) -> system.ProcessFacts:
         if not self._pid:
             raise NotFound("the agent does not run")
         return system.process(self._pid)
 
 
-def to_plain(value: Any) -> Any:  # noqa: ANN401 - JSON
+def to_plain(value: object) -> object:
     """What JSON can say, of structs and paths too."""
-    import msgspec
-
     return msgspec.to_builtins(value, enc_hook=str)
 
 
-async def ask(data_dir: Path, questions: Mapping[str, str]) -> dict[str, Any]:
+async def ask(data_dir: Path, questions: Mapping[str, str]) -> dict[str, object]:
     """The agent's answers, or why there is none: one that does not answer is not asked again."""
-    answers: dict[str, Any] = {}
+    answers: dict[str, object] = {}
     gone: Exception | None = None
     try:
         async with node_api(data_dir) as node:
             for name, path in questions.items():
                 api = node.patient(CHECKS_SECONDS) if answers else node
                 try:
-                    answers[name] = gone or await api.get(path, Any)
+                    kind = disk.SyncLines if name == "sync-log" else Any
+                    answers[name] = gone or await api.get(path, kind)
                 except Unreachable as error:
                     answers[name] = gone = error
                 except SkerryError as error:

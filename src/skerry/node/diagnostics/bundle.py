@@ -8,7 +8,6 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -40,7 +39,7 @@ class Bundle:
         self._tar.addfile(info, io.BytesIO(data))
         self.members[name] = len(data)
 
-    def add_json(self, name: str, value: Any) -> None:  # noqa: ANN401 - whatever JSON can say
+    def add_json(self, name: str, value: object) -> None:
         """One member for people and programs alike."""
         self.add(name, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 

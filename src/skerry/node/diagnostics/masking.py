@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from skerry.keeper.log_rules import LogRules
 from skerry.keeper.masks import MASK, Masks
@@ -51,7 +50,7 @@ class Scrubber:
         """One text; what is no UTF-8 in it is written in digits."""
         return self.data(text.encode(errors="surrogateescape")).decode(errors="backslashreplace")
 
-    def value(self, value: Any, name: str = "") -> Any:  # noqa: ANN401 - whatever JSON can say
+    def value(self, value: object, name: str = "") -> object:
         """What JSON can say, each text in it by itself, so that it stays JSON; `name` is what it stands under."""
         match value:
             case str():

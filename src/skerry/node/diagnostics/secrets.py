@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -17,8 +16,21 @@ import msgspec
 from skerry.keeper.log_rules import SHORTEST_SECRET, secrets_of
 from skerry.kit.sealing.format import is_sealed
 from skerry.node.identity import SECRET_FILE
+from skerry.wire.codec import decode
+from skerry.wire.secrets import SecretUse
 
 _MOST = 64 * 1024
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """Of a workload's spec what its secrets are in."""
+
+    env: dict[str, str] = {}
+    secrets: list[SecretUse] = []
+
+
+class _Assignment(msgspec.Struct, frozen=True):
+    spec: Spec
 
 
 class Values(msgspec.Struct, frozen=True):
@@ -57,40 +69,39 @@ def of_node(data_dir: Path, pid: str, files: Iterable[Path]) -> frozenset[bytes]
     return frozenset([*(_bytes(each) for each in found), *(each for each in contents if each)])
 
 
-def of_workloads(
-    specs: Mapping[str, Mapping[str, Any]], proc: Path = Path("/proc")
-) -> dict[str, Values]:
+def of_workloads(specs: Mapping[str, Spec], proc: Path = Path("/proc")) -> dict[str, Values]:
     """What is in the environments of workloads: of those that run, and of `specs`."""
     found: dict[str, list[Mapping[str, str]]] = {}
     for name, spec in specs.items():
-        found.setdefault(name, []).append(spec.get("env") or {})
+        found.setdefault(name, []).append(spec.env)
     for process in proc.glob("[0-9]*"):
         environment = environment_of(process.name, proc)
         if workload := environment.get("SKERRY_WORKLOAD"):
             own = {key: value for key, value in environment.items() if not _is_ours(key)}
             found.setdefault(workload, []).append(own)
     return {
-        name: _values(environments, _given_secrets(specs.get(name, {})))
+        name: _values(environments, _given_secrets(specs.get(name, Spec())))
         for name, environments in found.items()
     }
 
 
-def specs_in(database: sqlite3.Connection) -> dict[str, dict[str, Any]]:
-    """What each workload was last started from, where it is not sealed. Raises sqlite3.Error."""
-    found = {}
-    for name, body in database.execute("SELECT name, assignment FROM workload"):
-        if not is_sealed(bytes(body)):
-            found[name] = msgspec.json.decode(bytes(body)).get("spec") or {}
-    return found
+def specs_in(database: sqlite3.Connection) -> dict[str, Spec]:
+    """What each workload was last started from, where it is not sealed. Raises sqlite3.Error, InvalidInput."""
+    rows = database.execute("SELECT name, assignment FROM workload").fetchall()
+    return {
+        name: decode(bytes(body), _Assignment, f"the assignment of «{name}»").spec
+        for name, body in rows
+        if not is_sealed(bytes(body))
+    }
 
 
 def _is_ours(name: str) -> bool:
     return name in {"PATH", "HOME", "LANG", "PWD", "TZ"} or name.startswith("SKERRY_")
 
 
-def _given_secrets(spec: Mapping[str, Any]) -> frozenset[str]:
+def _given_secrets(spec: Spec) -> frozenset[str]:
     """The variables that are secrets whatever they are called."""
-    return frozenset(use["env"] for use in spec.get("secrets") or () if use.get("env"))
+    return frozenset(use.env for use in spec.secrets if use.env)
 
 
 def _values(environments: Iterable[Mapping[str, str]], secret: frozenset[str]) -> Values:

@@ -8,8 +8,8 @@ import sqlite3
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import zstandard
 
 import skerry
@@ -19,6 +19,43 @@ _OF_A_GROUP = (
     "memory.max", "memory.high", "memory.current", "memory.events", "memory.swap.current", "cpu.max", "cpu.stat",
     "pids.max", "pids.current", "io.pressure", "memory.pressure", "cgroup.controllers", "cgroup.freeze",
 )  # fmt: skip
+
+
+class DeviceFacts(msgspec.Struct, frozen=True):
+    """Memory, load and pressure, as the kernel writes them."""
+
+    meminfo: dict[str, str]
+    loadavg: str
+    uptime: str
+    pressure: dict[str, str]
+
+
+class ProcessFacts(msgspec.Struct, frozen=True):
+    """A process, and its control group."""
+
+    pid: int
+    status: dict[str, str]
+    open_files: int | None
+    cgroup: str
+    group: dict[str, str]
+
+
+class Mount(msgspec.Struct, frozen=True):
+    """Of its options only those without a value: in others there are passwords."""
+
+    on: str
+    kind: str
+    flags: str
+
+
+class DiskFacts(msgspec.Struct, frozen=True):
+    """The file system of a place, and the room on it in bytes."""
+
+    place: str
+    mount: Mount | None
+    total: int
+    free: int
+    inodes_free: int
 
 
 def versions() -> dict[str, str]:
@@ -38,18 +75,18 @@ def versions() -> dict[str, str]:
     }
 
 
-def device(root: Path = Path("/")) -> dict[str, Any]:
-    """Memory, load and pressure."""
+def device(root: Path = Path("/")) -> DeviceFacts:
+    """The device as a whole."""
     proc = root / "proc"
-    return {
-        "meminfo": _lines(proc / "meminfo"),
-        "loadavg": _text(proc / "loadavg"),
-        "uptime": _text(proc / "uptime"),
-        "pressure": {of: _text(proc / "pressure" / of) for of in ("cpu", "io", "memory")},
-    }
+    return DeviceFacts(
+        _lines(proc / "meminfo"),
+        _text(proc / "loadavg"),
+        _text(proc / "uptime"),
+        {of: _text(proc / "pressure" / of) for of in ("cpu", "io", "memory")},
+    )
 
 
-def process(pid: str, root: Path = Path("/")) -> dict[str, Any]:
+def process(pid: str, root: Path = Path("/")) -> ProcessFacts:
     """The agent's process and its group of processes. Raises OSError when there is none."""
     here = root / "proc" / pid
     status = _lines(here / "status")
@@ -60,37 +97,31 @@ def process(pid: str, root: Path = Path("/")) -> dict[str, Any]:
     )
     directory = root / "sys/fs/cgroup" / group.strip("/")
     facts = {name: _text(directory / name) for name in _OF_A_GROUP}
-    return {
-        "pid": int(pid),
-        "status": {name: status[name] for name in _OF_A_PROCESS if name in status},
-        "open_files": _count(here / "fd"),
-        "cgroup": group,
-        "group": {name: text for name, text in facts.items() if text},
-    }
+    return ProcessFacts(
+        int(pid),
+        {name: status[name] for name in _OF_A_PROCESS if name in status},
+        _count(here / "fd"),
+        group,
+        {name: text for name, text in facts.items() if text},
+    )
 
 
-def disks(places: Iterable[Path], root: Path = Path("/")) -> list[dict[str, Any]]:
-    """The file systems of these places: where they are mounted, of what kind, and the room on them.
-
-    Of their options only those without a value: in others there are passwords.
-    """
+def disks(places: Iterable[Path], root: Path = Path("/")) -> list[DiskFacts]:
+    """The file systems of these places. Raises OSError."""
     mounts = _mounts(root / "proc/self/mountinfo")
     found = []
     for place in dict.fromkeys(places):
         room = os.statvfs(place)
-        held = [mount for mount in mounts if place.is_relative_to(mount["on"])]
-        found.append({
-            "place": str(place),
-            "mount": held[-1] if held else None,
-            "total": room.f_blocks * room.f_frsize,
-            "free": room.f_bavail * room.f_frsize,
-            "inodes_free": room.f_favail,
-        })  # fmt: skip
+        mount = next((each for each in mounts if place.is_relative_to(each.on)), None)
+        size = room.f_frsize
+        found.append(
+            DiskFacts(str(place), mount, room.f_blocks * size, room.f_bavail * size, room.f_favail)
+        )
     return found
 
 
-def _mounts(path: Path) -> list[dict[str, str]]:
-    """The longest last, and of several on one place the newest."""
+def _mounts(path: Path) -> list[Mount]:
+    """The longest first, and of several on one place the newest."""
     found = []
     for line in _text(path).splitlines():
         own, _, rest = line.partition(" - ")
@@ -98,8 +129,8 @@ def _mounts(path: Path) -> list[dict[str, str]]:
         if len(fields) > 5 and rest:
             flags = [word for word in fields[5].split(",") if "=" not in word]
             on = fields[4].encode().decode("unicode_escape")  # «\040» is a blank
-            found.append({"on": on, "kind": rest.split()[0], "flags": ",".join(flags)})
-    return sorted(found, key=lambda mount: len(mount["on"]))
+            found.append(Mount(on, rest.split()[0], ",".join(flags)))
+    return sorted(found, key=lambda mount: len(mount.on))[::-1]
 
 
 def _text(path: Path) -> str:
