@@ -30,6 +30,7 @@ BENCHES = (
     "entities",
     "sync",
     "enrolment",
+    "mtls",
 )
 
 LONG = ("sync_million",)

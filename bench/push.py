@@ -54,7 +54,7 @@ async def run(place: Path) -> list[Figure]:
         await proxies.enter_async_context(proxy)
         url = f"http://127.0.0.1:{proxy.port}"
         node = await rig.joined(hub_and_nodes, "n1", url, sleeper(WORKER))
-        pushes = [await _push(node, proxy, size) for size in SHAPES.values()]
+        pushes = [await push(node, proxy, size) for size in SHAPES.values()]
         live = await _live(node, proxy)
     peers = (
         {}
@@ -87,8 +87,8 @@ async def run(place: Path) -> list[Figure]:
     return [*found, *live]
 
 
-async def _push(node: Node, proxy: Overheard, group: int) -> tuple[float, float]:
-    """Values per second, and bytes per value."""
+async def push(node: Node, proxy: Overheard, group: int) -> tuple[float, float]:
+    """Publishes values while the proxy refuses, then lets the node through: values per second, and bytes per value."""
     proxy.refuse()
     proxy.reset_all()
     before = await _heads(node)

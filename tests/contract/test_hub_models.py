@@ -122,7 +122,7 @@ async def test_a_changed_model_goes_through_the_nodes_in_waves(hub: HubRig) -> N
         await node.pull()
     held = [node.assignments()["a"].models for node in nodes]
     assert held == [[newer], [model(source=URL)]]
-    with pytest.raises(Refused, match="a model has changed: apply that as it was"):
+    with pytest.raises(Refused, match="a model or secret is another: make that what it was"):
         await hub.workloads.abort("a", "ann")
 
 

@@ -35,7 +35,7 @@ def parts(
     alone = Reachability(store.state, host.clock, None, by_choice=True)
     sync = Sync(Stores(store.state, records), alone, None, host.clock, host.chance)
     events = OwnEvents(records, host.clock, lambda: "synced")
-    way = HubWay(session, None, settings.proxies, None)
+    way = HubWay(session, session, None, settings.proxies, None)
     return shared_on_demand(settings, way, host, store, sync=sync, events=events), sync
 
 

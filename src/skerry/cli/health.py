@@ -12,6 +12,7 @@ from skerry.cli.http import CHECKS_SECONDS, Api, Unreachable
 from skerry.cli.output import Cell, Table, number, word, yes_no
 from skerry.cli.session import Session, remote
 from skerry.cli.states import sync_lines
+from skerry.kit.errors import Refused
 from skerry.kit.units import format_size
 from skerry.wire.local import CheckResult, Doctor, NodeStatus, SyncStatus
 from skerry.wire.sync import RECORD_LANES
@@ -80,6 +81,8 @@ async def doctor(
     """Check the node here; every finding says what to do. Ends with 1 when a check failed."""
     async with session.node() as node:
         checks = await examined(node, "/v1/security" if security else "/v1/doctor")
+    if security:
+        checks += await _of_the_hub(session)
     session.screen.show(
         Table(
             ("CHECK", "OUTCOME", "FOUND", "WHAT TO DO"),
@@ -89,6 +92,18 @@ async def doctor(
     )
     if any(check.outcome == "failed" for check in checks):
         raise typer.Exit(FAILED)
+
+
+async def _of_the_hub(session: Session) -> list[CheckResult]:
+    from skerry.cli.hub_weaknesses import hub_surface, hub_weaknesses
+
+    try:
+        async with session.hub() as hub:
+            return hub_weaknesses(await hub_surface(hub, session.clock.wall_ns()))
+    except Unreachable as error:
+        return [CheckResult("hub", "skipped", f"{error.what}: {error.cause}", error.way_out)]
+    except Refused as error:
+        return [CheckResult("hub", "skipped", str(error))]
 
 
 async def examined(node: Api, path: str = "/v1/doctor") -> list[CheckResult]:

@@ -73,7 +73,7 @@ def run(
     ] = None,
 ) -> None:
     """Run the node in the foreground until Ctrl-C; its workloads go on when it ends."""
-    words = [sys.executable, "-m", "skerry.node"]
+    words = [sys.executable, "-P", "-m", "skerry.node"]
     given = [("--data-dir", data_dir)] if data_dir else []
     for option, path in (*given, *(("--config", file) for file in config or [])):
         words += [option, str(path.absolute())]

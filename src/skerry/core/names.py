@@ -16,6 +16,8 @@ _CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
+_SECRET = re.compile(r"(?i)(passw(or)?d|passphrase|secret|token|api_?key|private_?key|credential)")
+
 MAX_LABEL_TEXT = 63
 MAX_COMPONENT = 255
 """Bytes of a file's name on Linux."""
@@ -62,6 +64,11 @@ def entity_fault(entity: str) -> str | None:
         f"«{one_line(entity[:64])}» is no entity's name: use at most 63 lower-case letters, digits and «_», "
         "first and last a letter or digit"
     )
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a variable of this name most likely holds a secret."""
+    return _SECRET.search(name) is not None
 
 
 def holds_control(text: str) -> bool:

@@ -6,17 +6,14 @@ function and one line in WEAKNESSES each. Loaded when somebody asks.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 
 import msgspec
 
+from skerry.core.names import looks_secret
 from skerry.wire.local import BackupStatus, CheckResult, KeyStatus
 from skerry.wire.workload import WorkloadSpec
 
-_SECRET_NAME = re.compile(
-    r"(?i)(passw(or)?d|passphrase|secret|token|api_?key|private_?key|credential)"
-)
 _MOST_NAMED = 5
 _OTHERS_CAN = 0o077
 
@@ -153,7 +150,7 @@ def environments(surface: Surface) -> CheckResult:
         f"{spec.name} ({name})"
         for spec in surface.workloads
         for name in spec.env
-        if _SECRET_NAME.search(name)
+        if looks_secret(name)
     ]
     if found:
         return CheckResult(
