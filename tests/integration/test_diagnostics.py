@@ -65,7 +65,9 @@ def shows_secret(found: dict[str, bytes], secrets: list[bytes]) -> list[str]:
     return [name for name, data in found.items() if any(text in name.encode() + data for text in texts)]  # fmt: skip
 
 
-async def full_of_secrets(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+async def full_of_secrets(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sealed: bool = False
+) -> Node:
     """A node that runs, with a canary wherever one can be."""
     password = tmp_path / "registry-password"
     password.write_text("c4n4ry-of-the-registry\n")
@@ -75,7 +77,7 @@ async def full_of_secrets(shell: Shell, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("MAIL_PASSWORD", "c4n4ry-around-the-agent")
     registries = json.dumps({"registry.example": {"username": "me", "password_file": str(password)}})  # fmt: skip
     node = shell.site.node()
-    node.options += ["--set", "encryption.storage.enabled=false"]
+    node.options += ["--set", f"encryption.storage.enabled={str(sealed).lower()}"]
     await node.enrol(shell.site.hub)
     (node.directory / "node.yaml").write_text(f"containers: {{registries: {registries}}}\n")
     (node.directory / "enrol.token").write_text("c4n4ry-to-enrol-with\n")
@@ -149,6 +151,20 @@ async def test_no_secret_is_in_it_whether_the_agent_runs_stands_still_or_has_end
     assert stopped.keys() >= {f"{name}.json" for name in ALWAYS}
     assert "not running" in manifest["missing"]["status"]
     assert {path.name for path in node.directory.iterdir()} - before <= {"node.db-shm", "node.db-wal"}  # fmt: skip
+
+
+@pytest.mark.guarantee("G10")
+async def test_what_is_sealed_stays_sealed_and_what_runs_tells_what_to_mask(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await full_of_secrets(shell, tmp_path, monkeypatch, sealed=True)
+    found, manifest = await bundle(shell, tmp_path / "sealed.tar.zst")
+    assert shows_secret(found, []) == []
+    assert b"PLAIN is ***" in found["logs/workloads/talks.log"]
+    assert json.loads(found["workloads.json"])[0]["environment"] is None
+    assert json.loads(found["database.json"])["sealed"]
+    assert "sealed beside its key" in manifest["missing"]["trust"]
+    assert node.process.runs
 
 
 async def test_what_stands_in_the_way_is_a_sentence_and_nothing_is_left(

@@ -53,6 +53,7 @@ def diagnostics(
         f"wrote {path}: {format_size(size)}, {len(bundle.members)} members",
         {"path": str(path), "size": size, "members": sorted(bundle.members), "missing": collector.missing},
     )  # fmt: skip
-    for what, why in collector.missing.items():
+    for why in dict.fromkeys(collector.missing.values()):
+        what = ", ".join(name for name, cause in collector.missing.items() if cause == why)
         screen.note(f"not in it: {what}: {why}")
     screen.say(f"look before you pass it on: tar --zstd -tvf {path}")
