@@ -259,18 +259,26 @@ class Collector:
         return database_of(self._settings)
 
     def _agent(self) -> str:
-        """The agent's pid; empty when none lives."""
-        pid = last_holder(self.data_dir / LOCK_FILE)
-        environment = Path(f"/proc/{pid}/cmdline")
+        """The agent's pid, of the process that has the lock's file open; empty when none lives."""
+        lock = (self.data_dir / LOCK_FILE).resolve()
+        pid = last_holder(lock)
         try:
-            return pid if pid.isdecimal() and b"skerry" in environment.read_bytes() else ""
+            files = list(Path("/proc", pid, "fd").iterdir()) if pid else []
         except OSError:
             return ""
+        return pid if any(_leads_to(file, lock) for file in files) else ""
 
     def _process(self) -> system.ProcessFacts:
         if not self._pid:
             raise NotFound("the agent does not run")
         return system.process(self._pid)
+
+
+def _leads_to(link: Path, target: Path) -> bool:
+    try:
+        return link.readlink() == target
+    except OSError:  # closed meanwhile
+        return False
 
 
 def to_plain(value: object) -> object:
