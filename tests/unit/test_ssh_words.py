@@ -5,18 +5,20 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from skerry.cli.developer import read_ports
 from skerry.cli.limited import command_of
-from skerry.cli.ssh_client import Direct, read_direct
+from skerry.cli.ssh_client import Direct, check, read_direct
 from skerry.core.ssh_krl import revocation_list
 from skerry.hub.trust.ssh_keys import public_line
 from skerry.hub.trust.ssh_signing import read_public_key, read_source, user_certificate
-from skerry.kit.errors import InvalidInput
+from skerry.kit.errors import InvalidInput, Refused
 from skerry.node.access.ssh_trust import Kept, wants_host_certificate
 from skerry.node.access.sshd import Places, drop_in, read_effective
+from skerry.wire.ssh import SshCertificate
 
 
 @pytest.mark.parametrize(
@@ -98,6 +100,35 @@ def test_openssh_reads_the_list_of_revoked_certificates(tmp_path: Path) -> None:
                 ["ssh-keygen", "-Q", "-f", krl, certificate], capture_output=True, check=False
             )
             assert done.returncode == (1 if serial in revoked else 0), done.stdout
+
+
+def a_certificate() -> SshCertificate:
+    authority, key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    node_id = "0198c5f2-7a11-7c3e-9d20-0123456789ab"
+    line = user_certificate(
+        authority, key.public_key(), serial=1, key_id="ann 1", node_id=node_id, now=10**18,
+        until=2 * 10**18, command="skerry node limited", source="10.0.0.0/8",
+    )  # fmt: skip
+    return SshCertificate(
+        line, 1, "ann 1", node_id, "cam-7", "dev", 22, public_line(authority), 2 * 10**18
+    )
+
+
+@pytest.mark.guarantee("G9")
+@pytest.mark.parametrize(
+    ("what", "word"),
+    [
+        ("node", "cam-7\n    ProxyCommand sh -c 'touch /tmp/x'\nHost x"), ("node", "*"), ("node", "-F"), ("node", ""),
+        ("node_id", "*"), ("node_id", "n1,!n2"), ("node_id", "-oProxyCommand=x"), ("user", "dev\n    ProxyCommand x"),
+        ("user", "-l"), ("user", "a b"), ("user", "%r"), ("port", 0), ("port", 65536),
+        ("host_ca", "ssh-ed25519 AAAA\n* ssh-ed25519 AAAA"), ("host_ca", ""), ("certificate", "x\ny"),
+    ],
+)  # fmt: skip
+def test_a_hub_that_was_taken_over_writes_no_options_of_its_own(what: str, word: str | int) -> None:
+    good = a_certificate()
+    check(good)
+    with pytest.raises(Refused, match=f"its {what} is not of the form"):
+        check(msgspec.structs.replace(good, **{what: word}))
 
 
 def test_a_host_certificate_is_renewed_in_time() -> None:
