@@ -15,10 +15,11 @@ from skerry.cli.ssh_client import Direct, check, read_direct
 from skerry.core.ssh_krl import revocation_list
 from skerry.hub.trust.ssh_keys import public_line
 from skerry.hub.trust.ssh_signing import read_public_key, read_source, user_certificate
+from skerry.kit.clock import NS
 from skerry.kit.errors import InvalidInput, Refused
-from skerry.node.access.ssh_trust import Kept, wants_host_certificate
+from skerry.node.access.ssh_trust import Kept, kept_of, wants_host_certificate
 from skerry.node.access.sshd import Places, drop_in, read_effective
-from skerry.wire.ssh import SshCertificate
+from skerry.wire.ssh import SshCertificate, SshTrust
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,23 @@ def test_a_host_certificate_is_renewed_in_time() -> None:
     ]  # fmt: skip
     assert wants_host_certificate(kept, "another", 1000)
     assert wants_host_certificate(Kept(), "key", 1000)
+
+
+@pytest.mark.parametrize("wrong", [-400, -40, 0, 40, 400])
+def test_a_device_whose_clock_is_wrong_asks_for_a_host_certificate_as_often_as_others(
+    wrong: int,
+) -> None:
+    day = 86_400 * NS
+    hubs = 20_000 * day
+    now = hubs + wrong * day
+    answer = SshTrust(
+        "u", "ca", "r", b"", "certificate", host_until=hubs + 30 * day, host_since=hubs
+    )
+    kept = kept_of(answer, "key", now)
+    later = [now, now + 1, now + 19 * day, now + 20 * day, now + 31 * day]
+    assert [wants_host_certificate(kept, "key", at) for at in later] == [
+        False, False, False, True, True,
+    ]  # fmt: skip
 
 
 def test_passwords_stay_where_the_administrator_wants_them() -> None:
