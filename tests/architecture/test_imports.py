@@ -97,3 +97,15 @@ def test_no_test_imports_another() -> None:
     pattern = re.compile(r"^from tests\.\w+(\.\w+)?\.test_|^from tests\.test_", re.MULTILINE)
     tests = Path(__file__).parents[1]
     assert [str(p) for p in tests.rglob("*.py") if pattern.search(p.read_text())] == []
+
+
+def test_no_child_runs_code_of_the_directory_that_it_is_started_in() -> None:
+    """`python -m` looks there first; whoever may write there would be whoever started it, who may be root."""
+    pattern = re.compile(r'(?<!"-P", )(?<!"-P",\n)(?<!"-I", )"-m",\s')
+    lines = re.compile(r"\n\s+")
+    found = {
+        str(path.relative_to(SOURCE))
+        for path in SOURCE.rglob("*.py")
+        if "testing" not in path.parts and pattern.search(lines.sub(" ", path.read_text()))
+    }
+    assert found == set()

@@ -49,7 +49,7 @@ ROUTES = {
     ("POST", "/v1/workers/{workload}"): ACTS,
     ("GET", "/v1/security"): LOOKS,
     ("GET", "/v1/subscribe"): LOOKS,
-    ("POST", "/v1/runs"): ACTS,
+    ("POST", "/v1/runs"): ADMIN,
     ("POST", "/v1/publish"): ADMIN,
     ("POST", "/v1/images"): ADMIN,
     ("POST", "/v1/keys/rotate"): ADMIN,

@@ -35,6 +35,7 @@ class Child:
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",
                 "-m",
                 "skerry.cli.tied",
                 sys.executable,

@@ -75,7 +75,7 @@ async def ssh(
         )
         with _ctrl_c_is_for_the_child():
             child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "skerry.cli.tied", *words
+                sys.executable, "-P", "-m", "skerry.cli.tied", *words
             )
             code = await child.wait()
     raise typer.Exit(128 - code if code < 0 else code)

@@ -127,7 +127,7 @@ def way(made: SshCertificate, target: Context, direct: Direct | None) -> list[tu
     if direct is not None:
         return [("HostName", direct.host), ("Port", str(direct.port or made.port))]
     words = [
-        sys.executable, "-m", "skerry.cli.main", "tunnel", made.node_id, str(made.port),
+        sys.executable, "-P", "-m", "skerry.cli.main", "tunnel", made.node_id, str(made.port),
         "--hub", target.hub, "--token-file", str(target.token_file.absolute()),
     ]  # fmt: skip
     if target.ca_file is not None:

@@ -155,13 +155,13 @@ async def _start_hub(home: Home, children: dict[str, Child]) -> None:
         f"127.0.0.1:{home.nodes_port}",
     ]
     options = ["--data-dir", str(home.hub_dir), *listen]
-    command = ["-m", "skerry.cli.main", "hub", "run", *options]
+    command = ["-P", "-m", "skerry.cli.main", "hub", "run", *options]
     children[HUB] = await Child.start(HUB, command, home.data_dir / "hub.log")
 
 
 async def _start_node(home: Home, children: dict[str, Child]) -> None:
     options = ["--data-dir", str(home.node_dir), "--set", f"hub.url={home.nodes_url}"]
-    command = ["-m", "skerry.node", *options]
+    command = ["-P", "-m", "skerry.node", *options]
     children[NODE] = await Child.start(NODE, command, home.data_dir / "node.log")
 
 

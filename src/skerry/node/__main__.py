@@ -46,7 +46,7 @@ def main() -> NoReturn:
         sys.exit(2)
     for note in notes:
         sys.stderr.write(f"skerry: {note}\n")
-    words = [sys.executable, "-m", "skerry.node.process", str(hand_over(Handed(settings)))]
+    words = [sys.executable, "-P", "-m", "skerry.node.process", str(hand_over(Handed(settings)))]
     environment = os.environ | LEAN_MALLOC  # noqa: TID251 - passed on, not read
     os.execve(words[0], words, environment)  # noqa: S606 - a list, no shell
 

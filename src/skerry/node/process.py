@@ -85,7 +85,7 @@ def live(handed: Handed, host: Host, suspect: str = "", rounds: int = 0) -> int:
 def _begin_anew(handed: Handed, suspect: str, rounds: int) -> NoReturn:
     """The same process as a new agent, with nothing of the old one in its memory; the workloads do not notice."""
     descriptor = str(hand_over(handed))
-    words = [sys.executable, "-m", "skerry.node.process", descriptor, suspect, str(rounds)]
+    words = [sys.executable, "-P", "-m", "skerry.node.process", descriptor, suspect, str(rounds)]
     os.execv(words[0], words)  # noqa: S606 - a list, no shell
 
 

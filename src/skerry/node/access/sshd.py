@@ -102,7 +102,7 @@ def includes(text: str, places: Places) -> bool:
 
 def limited_command(python: str, data_dir: Path) -> str:
     """What people run who may only look."""
-    words = [python, "-m", "skerry.cli.main", "node", "limited", "--data-dir", str(data_dir)]
+    words = [python, "-P", "-m", "skerry.cli.main", "node", "limited", "--data-dir", str(data_dir)]
     return shlex.join(words)
 
 

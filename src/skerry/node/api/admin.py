@@ -198,7 +198,7 @@ def _add_runs(app: web.Application, services: AdminServices, guard: AdminGuard) 
     async def subscribe(request: web.Request) -> web.StreamResponse:
         return await stream_rows(services.subscribe, request)
 
-    guard.post(app, "/v1/runs", run_workload, "execute")
+    guard.post(app, "/v1/runs", run_workload, "write")
     guard.post(app, "/v1/publish", publish, "write", entry="none")
     guard.get(app, "/v1/subscribe", subscribe, "read")
 

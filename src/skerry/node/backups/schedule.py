@@ -122,7 +122,7 @@ async def run_child(
     """
     descriptor = hand_over(Handed(settings, kek()))
     try:
-        words = [sys.executable, "-m", "skerry.node.backups", str(descriptor)]
+        words = [sys.executable, "-P", "-m", "skerry.node.backups", str(descriptor)]
         process = await asyncio.create_subprocess_exec(
             *words,
             *([] if room is None else [str(room)]),

@@ -15,7 +15,7 @@ _MODULE = "skerry.node.trust.keys"
 async def new_key() -> bytes:
     """A key and its certificate request (PEM); they pass through a pipe, never by the disk. Raises Refused."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", _MODULE, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+        sys.executable, "-P", "-m", _MODULE, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
     )
     made, said = await child.communicate()
     if child.returncode:

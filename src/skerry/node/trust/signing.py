@@ -15,7 +15,7 @@ _MODULE = "skerry.node.trust.sign"
 async def signature_by(key: bytes, message: bytes) -> tuple[str, str]:
     """The public key and the signature, both in base64; `key` (PEM) passes through a pipe. Raises Refused."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", _MODULE, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        sys.executable, "-P", "-m", _MODULE, stdin=PIPE, stdout=PIPE, stderr=PIPE
     )
     made, said = await child.communicate(key + b"\0" + message)
     if child.returncode:
