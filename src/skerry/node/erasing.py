@@ -32,7 +32,7 @@ from skerry.node.retirement import (
     write_mark,
 )
 from skerry.node.workloads.runtimes.owner import known_mark
-from skerry.node.workloads.runtimes.secret_files import MEMORY
+from skerry.node.workloads.runtimes.secret_files import MEMORY, is_ours
 from skerry.wire.codec import encode
 from skerry.wire.devices import Erasure, ErasureReport
 
@@ -107,7 +107,7 @@ def _places(settings: NodeSettings, mark: Mark) -> list[Path]:
         owner = owner_of(settings, Identity(order.node_id, order.name, {}, "", order.hub_id))
         elsewhere += sorted(backups.glob(f"node-{owner}-*"))
     secrets_in_memory = MEMORY / f"skerry-{known_mark(data_dir)}"
-    if secrets_in_memory.is_dir() and not secrets_in_memory.is_symlink():
+    if is_ours(secrets_in_memory):
         elsewhere.append(secrets_in_memory)
     return [*elsewhere, data_dir]
 
