@@ -28,6 +28,7 @@ from skerry.hub.trust.passwords import check_password
 from skerry.hub.trust.people import People
 from skerry.hub.trust.sessions import Lifetimes, Sessions
 from skerry.hub.trust.sign_ins import SignIns
+from skerry.hub.trust.ssh_authority import SshAuthority
 from skerry.kit.errors import Busy, InvalidInput, Refused
 from skerry.kit.units import format_duration
 from skerry.wire.access import PasswordChange, SignedIn, SignIn, UserChange
@@ -133,12 +134,14 @@ async def change_password(
     data: JSONBody[PasswordChange],
     signing: NamedDependency[Signing],
     accounts: NamedDependency[Accounts],
+    ssh_authority: NamedDependency[SshAuthority],
 ) -> None:
-    """Gives a user another password who shows the one of now; the user's sessions end."""
+    """Gives a user another password who shows the one of now; the user's sessions and SSH certificates end."""
     check_password(data.new, data.user)
     holder = await signing.user(request, data.user, data.password)
     await signing.auditing.signed_in(request, holder.name, "for another password")
     await accounts.change(holder.name, UserChange(password=data.new))
+    _ = await ssh_authority.revoke_all_of(holder.name, holder.name)
 
 
 @post("/api/v1/sign-out", status_code=204, opt=READ_ON)
