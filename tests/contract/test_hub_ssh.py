@@ -170,6 +170,24 @@ async def test_hubs_that_share_a_database_have_one_authority(hub: HubRig, tmp_pa
         assert (await made(hub, tmp_path / "one").trust(node.node_id, told())).user_ca == mine
 
 
+async def test_a_lost_key_is_not_made_anew_without_a_word(
+    hub: HubRig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = await hub.enrol()
+    before = await made(hub, tmp_path / "data").trust(node.node_id, told())
+    assert not caplog.messages
+    (tmp_path / "data" / "trust" / "ssh_user_ca").unlink()
+    if hub.store.shared:
+        with pytest.raises(Refused, match="lacks .*ssh_user_ca"):
+            await made(hub, tmp_path / "data").trust(node.node_id, told())
+        return
+    for _ in range(2):
+        after = await made(hub, tmp_path / "data").trust(node.node_id, told())
+        assert (after.user_ca != before.user_ca, after.host_ca) == (True, before.host_ca)
+    [word] = caplog.messages
+    assert "another key for user certificates" in word
+
+
 async def test_a_key_that_others_may_read_is_not_used(hub: HubRig, tmp_path: Path) -> None:
     node = await hub.enrol()
     authority = made(hub, tmp_path / "data")
