@@ -84,6 +84,10 @@ async def test_a_certificate_says_who_which_node_and_for_how_long(
         assert (
             await authority.issue(SshCertificateRequest(a_key()), ann(node.node_id, writing))
         ).limited
+    ending = hub.clock.wall_ns() + 20 * NS
+    bound = Asking("ann", ADMIN, node.node_id, "n1", ending)
+    issued = await authority.issue(SshCertificateRequest(a_key(), 60.0), bound)
+    assert read(issued.certificate).valid_before * NS <= issued.expires_at == ending
     for ttl in (0.0, 901.0, float("nan")):
         with pytest.raises(InvalidInput):
             await authority.issue(SshCertificateRequest(a_key(), ttl), ann(node.node_id))

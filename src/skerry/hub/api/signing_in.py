@@ -23,7 +23,7 @@ from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.browsers import cookie_name, is_secure
 from skerry.hub.api.login_codes import LoginCodes
 from skerry.hub.trust.accounts import Accounts
-from skerry.hub.trust.api_tokens import Holder
+from skerry.hub.trust.api_tokens import UNBOUND, Bound, Holder
 from skerry.hub.trust.passwords import check_password
 from skerry.hub.trust.people import People
 from skerry.hub.trust.sessions import Lifetimes, Sessions
@@ -72,11 +72,15 @@ class Signing:
         raise NotAuthenticated(WRONG)
 
     async def browser(
-        self, request: AuthenticatedRequest, of: Holder | str, seconds: float
+        self,
+        request: AuthenticatedRequest,
+        of: Holder | str,
+        seconds: float,
+        bound: Bound = UNBOUND,
     ) -> Redirect:
-        """Begins a browser's session."""
+        """Begins a browser's session. Raises Refused when what it is `bound` to has ended."""
         await self.auditing.signed_in(request, of if isinstance(of, str) else of.name)
-        secret, _ = await self.sessions.begin(of, "browser", seconds)
+        secret, _ = await self.sessions.begin(of, "browser", seconds, bound)
         name = cookie_name(request, self.sessions.cookie_name)
         cookie = session_cookie(request, name, secret, max_age=int(seconds))
         headers = {"Cache-Control": "no-store"}
