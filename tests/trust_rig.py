@@ -189,7 +189,8 @@ class SmallHub:
             return problem(401, "the certificate is none of a node here, or has ended")
         hello = decode(await request.read(), Hello, "hello")
         self.hellos.append(hello)
-        trust = self.bundle if hello.trust < self.bundle.number else None
+        same = (hello.trust, hello.trust_digest) == (self.bundle.number, self.bundle.digest)
+        trust = None if same else self.bundle
         reply = HelloReply(1, "hub-1", 1, int(self.authority.now) * NS, {}, {}, trust=trust)
         return web.Response(body=encode(reply))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,9 +94,12 @@ def test_it_installs_enrols_reboots_is_upgraded_and_goes_without_a_trace(
     )
     _a_store_of_a_newer_release_is_not_given_to_an_older_one(machine, packages)
 
+    trust = _sshd_trusts_the_hub(machine)
     machine.run("mkdir", "-p", "/sys/fs/cgroup/skerry/left-by-an-agent-that-was-killed")
     machine.run("dpkg", "--remove", "skerry-hub", "skerry")
     assert machine.processes("skerry") == []
+    assert [path for path in trust if path.exists()] == []
+    shutil.rmtree(machine.root / "etc/ssh")
     assert (machine.root / "var/lib/skerry/node/identity.json").exists()
     assert (machine.root / "var/lib/skerry/hub/hub.db").exists()
     machine.run("dpkg", "--purge", "skerry-hub", "skerry")
@@ -104,6 +108,16 @@ def test_it_installs_enrols_reboots_is_upgraded_and_goes_without_a_trace(
     assert differ == set()
     assert machine.attempt("ls", "/sys/fs/cgroup/skerry").returncode != 0
     assert machine.attempt("dpkg-query", "--list", "skerry*").returncode != 0
+
+
+def _sshd_trusts_the_hub(machine: Machine) -> list[Path]:
+    """As `skerry node ssh-setup` leaves it."""
+    ssh = machine.root / "etc/ssh"
+    left = [ssh / "sshd_config.d/50-skerry.conf", ssh / "skerry/hub/user_ca.pub"]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("left")
+    return [*left, ssh / "skerry"]
 
 
 def _enrol(machine: Machine) -> None:

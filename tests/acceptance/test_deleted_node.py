@@ -10,6 +10,7 @@ import pytest
 from tests.command_line import CommandLine
 from tests.installation import Node, installation, sleeper
 
+from skerry.node.identity import IDENTITY_FILE
 from skerry.testing.waiting import eventually
 from skerry.wire.people import TokenReply, TokenRequest
 from skerry.wire.records import PublishedRecord
@@ -58,10 +59,15 @@ async def test_a_deleted_node_is_told_and_may_come_back(tidy_dir: Path) -> None:
         plain = await shell.run(*words, stdin=token.encode())
         assert plain.code == 1
         assert "or --again if the hub has deleted this one" in plain.err
+        identity = (node.directory / IDENTITY_FILE).read_bytes()
+        beside = await shell.run(*words, "--again", stdin=token.encode())
+        assert beside.code == 1
+        assert "would go on as what it was. Stop it first: skerry node stop" in beside.err
+        assert (node.directory / IDENTITY_FILE).read_bytes() == identity
+        assert await node.process.end() == 0
         back = await shell.run(*words, "--again", stdin=token.encode())
         assert (back.code, back.err) == (0, "")
         assert "this is now node «n1»" in back.out
-        assert await node.process.end() == 0
         await node.start()
         await eventually(lambda: node.link_is("online"), "the node is online")
         await eventually(lambda: site.hub.has("t.value", 2), "both values are there, each once")

@@ -7,10 +7,13 @@ import pytest
 from tests.hub_rig import HubRig, node_info
 
 from skerry.core.credentials import random_secret, secret_hash
+from skerry.hub.enrolling import believed
 from skerry.hub.fleet.node_keys import Issued
 from skerry.hub.fleet.nodes import Nodes
+from skerry.hub.trust import roots as roots_of_fleet
 from skerry.kit.errors import InvalidInput, NotFound, Refused
-from skerry.wire.sync import Enrol, Enrolled, StateRow
+from skerry.wire.sync import Enrol, Enrolled, Hello, StateRow
+from skerry.wire.trust import TrustBundle
 from skerry.wire.workload import NodeInfo
 
 
@@ -77,6 +80,30 @@ class TestTokens:
             await hub.tokens.create(60.0, uses=2, hardware="x")
         with pytest.raises(InvalidInput, match="labels"):
             await hub.tokens.create(60.0, labels={"-": "x"})
+
+
+class TestBundles:
+    @pytest.mark.guarantee("G9")
+    async def test_a_node_with_other_roots_of_the_same_number_is_behind(self, hub: HubRig) -> None:
+        """The hub was put back from a backup of before a change of root, and has begun another change."""
+        here = TrustBundle(2, ["A", "C"])
+        node = await admit(hub, "n1", "aa")
+
+        async def behind(number: int, *roots: str) -> tuple[int, list[str]]:
+            digest = TrustBundle(number, [*roots]).digest
+            hello = Hello((1, 1), "i", "0", "b", trust=number, trust_digest=digest)
+            has = believed(hello, here)
+            await hub.nodes.keys.told(node.node_id, has)
+            now = hub.clock.wall_ns()
+            return has, await hub.store.read(lambda db: roots_of_fleet.behind(db, 2, now))
+
+        assert await behind(2, "A", "C") == (2, [])
+        assert await behind(2, "A", "B") == (0, ["n1"])
+        assert await behind(3, "A", "B", "D") == (0, ["n1"])
+        assert await behind(1, "A") == (1, ["n1"])
+        assert await behind(2, "C\n", "A\n") == (2, [])
+        assert await behind(1) == (1, ["n1"])
+        assert await behind(2) == (2, [])  # a node of before says its number only
 
 
 class TestKeys:

@@ -143,6 +143,7 @@ async def test_a_node_gets_a_certificate_for_itself_alone(
     certificate = read(trust.host_certificate)
     assert certificate.valid_principals == [node.node_id.encode()]
     assert trust.host_until == hub.clock.wall_ns() + HOST_LIFE
+    assert trust.host_since == hub.clock.wall_ns()
     for wrong in ("-oProxyCommand=x", "", "a b"):
         with pytest.raises(InvalidInput):
             await authority.trust(node.node_id, told(user=wrong))

@@ -10,6 +10,8 @@ from pathlib import Path
 import aiohttp
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from tests.hub_rig import INCARNATION, SESSION, Lanes, batch, spec, status
 
 from skerry.core.cursors import set_digest
@@ -298,3 +300,20 @@ async def test_a_live_link_that_has_ended_says_so(party: Party) -> None:
     await link.close()
     with pytest.raises(Transient, match="closed"):
         await link.send(News())
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_live_link_does_not_go_where_somebody_else_leads_it() -> None:
+    asked: list[web.Request] = []
+
+    async def lead(request: web.Request) -> web.StreamResponse:
+        asked.append(request)
+        return web.Response(status=302, headers={"Location": "/elsewhere"})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", lead)
+    async with TestServer(app) as server, open_session() as session:
+        uplink = HttpUplink(session, str(server.make_url("")).rstrip("/"), NODE_ID, SECRET)
+        with pytest.raises(Refused, match="the hub answered 302"):
+            await uplink.live("run-1")
+    assert [request.path for request in asked] == ["/sync/v1/link"]

@@ -73,7 +73,10 @@ class Device:
     async def hello(self, hub: SmallHub) -> HelloReply:
         async with open_session(tls=self.credentials.context) as session:
             uplink = HttpUplink(session, hub.url, "n0", "")
-            hello = Hello((1, 1), "1" * 32, "0.1", "boot", trust=self.credentials.number)
+            trust = self.credentials
+            hello = Hello(
+                (1, 1), "1" * 32, "0.1", "boot", trust=trust.number, trust_digest=trust.digest
+            )
             try:
                 reply = await uplink.hello(hello)
             except NotKnown:
@@ -315,6 +318,26 @@ async def test_new_roots_are_kept_before_they_are_used_and_older_ones_are_not_ta
         device.credentials.believe(TrustBundle(1, [hub.authority.root]))
         assert Device(data_dir).credentials.number == 2
         await Device(data_dir).hello(later)
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_hub_from_a_backup_that_uses_a_number_again_is_believed_when_it_proves_itself(
+    hub: SmallHub, data_dir: Path
+) -> None:
+    await enrol_node(hub.url, request(hub), site(data_dir))
+    device, lost, again = Device(data_dir), Authority("lost"), Authority("again")
+    hub.bundle = TrustBundle(2, [hub.authority.root, lost.root])
+    await device.hello(hub)
+    hub.bundle = TrustBundle(2, [hub.authority.root, again.root])
+    assert (await device.hello(hub)).trust == hub.bundle
+    assert files(data_dir).bundle() == device.credentials.bundle == hub.bundle
+    assert (await device.hello(hub)).trust is None
+    own = server_context(again.server(), "".join(hub.bundle.roots))
+    async with small_hub(again, own) as later:
+        later.keys, later.bundle = hub.keys, hub.bundle
+        await device.hello(later)
+    device.credentials.believe(TrustBundle(1, [lost.root]))
+    assert Device(data_dir).credentials.bundle == hub.bundle
 
 
 async def test_roots_that_cannot_be_kept_are_not_used_and_told_again(

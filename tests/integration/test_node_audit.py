@@ -165,14 +165,14 @@ async def test_a_route_that_declares_nothing_is_refused(rig: AuditRig) -> None:
 
 async def test_a_workload_that_asks_for_what_is_a_persons_is_told_of(rig: AuditRig) -> None:
     door = rig.directory / "run" / "w" / "cam" / "sock"
-    for _ in range(3):
-        assert await rig.ask("POST", "/v1/stop", socket=door) == 404
+    for number in range(3):
+        assert await rig.ask("POST", f"/v1/stop{number}", socket=door) == 404
     [told] = rig.entries()
-    assert (told.actor, told.action, told.object) == (
-        "workload cam",
-        "no_such_route",
-        "POST /v1/stop",
-    )
+    assert (told.actor, told.action, told.object, told.detail) == (
+        "workload cam", "no_such_route", "", "POST /v1/stop0",
+    )  # fmt: skip
+    await rig.desk.flush(everything=True)
+    assert [each.count for each in rig.entries()] == [1, 2]
 
 
 @pytest.mark.guarantee("G9")

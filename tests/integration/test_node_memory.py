@@ -75,13 +75,14 @@ async def is_within(node: Node) -> bool:
 
 
 async def test_a_node_near_its_limit_says_so(short_dir: Path) -> None:
-    script = HOG.replace("range(30)", "range(9)")
+    """Whatever it shares with other programs of this machine: the limit leaves room for both."""
+    script = HOG.replace("20_000_000", "21_500_000").replace("range(30)", "range(9)")
     async with installation(short_dir) as site:
         node = site.node()
-        node.options += ["--set", "runtime.max_memory_usage=250MB"]
+        node.options += ["--set", "runtime.max_memory_usage=262MB"]
         node.options += ["--set", "runtime.memory_check_interval=200ms"]
         await node.enrol(site.hub)
-        await site.hub.apply(hog("cam", script, resources=Resources(memory=195 * MB)))
+        await site.hub.apply(hog("cam", script, resources=Resources(memory=205 * MB)))
         await node.start()
         await node.ready()
         await eventually(lambda: node.runs("cam"), "it runs")
@@ -96,4 +97,4 @@ async def test_a_node_near_its_limit_says_so(short_dir: Path) -> None:
 
 async def names_a_problem(node: Node) -> bool:
     problems = " ".join((await status_of(node)).problems)
-    return "% of 250 MB: cam 1" in problems
+    return "% of 262 MB: cam " in problems

@@ -10,7 +10,7 @@ import pytest
 from tests.backup_rig import maker, restored, settings
 from tests.canary import all_is_there, fill, hidden
 from tests.record_rig import values
-from tests.sealed_node import publish, sealed_node
+from tests.sealed_node import SealedNode, publish, sealed_node
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
@@ -18,9 +18,12 @@ from skerry.kit.errors import Corrupt, Refused
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import StateTooNew
 from skerry.node.backups.restoring import Keeping, Restorer, open_backup
+from skerry.node.backups.snapshot import Holds
 from skerry.node.identity import Identity, write_identity
 from skerry.node.store.opening import integrity_problem
+from skerry.node.trust.files import TrustFiles
 from skerry.testing.faulty_disk import FaultyDisk
+from skerry.wire.trust import TrustBundle
 
 PASSPHRASE = b"a horse on a stick"
 
@@ -75,6 +78,49 @@ async def test_a_newer_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StateTooNew, match="schema 4711"):
         restored(made, tmp_path / "m")
     assert [path.name for path in (tmp_path / "m").iterdir()] == ["node.lock"]
+
+
+def pem(what: str, content: str) -> str:
+    return f"-----BEGIN {what}-----\n{content}\n-----END {what}-----\n"
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("holds", ["everything", "database"])
+async def test_a_backup_makes_what_a_node_proves_itself_by_no_older(
+    tmp_path: Path, on: bool, holds: Holds
+) -> None:
+    home = tmp_path / "n"
+    home.mkdir()
+    write_identity(home, Identity("id-1", "shed", {}, "http://h", "h"), "s3cret", RealDisk())
+
+    async def trust(node: SealedNode, version: int) -> None:
+        files = TrustFiles(home, RealDisk(), node.store.cipher)
+        files.keep_own((pem("PRIVATE KEY", "k") + pem("CERTIFICATE", f"{version}")).encode())
+        files.keep_bundle(TrustBundle(version, [pem("CERTIFICATE", f"root {version}")]))
+
+    def kept(node: SealedNode, at: Path = home) -> tuple[bool, int]:
+        files = TrustFiles(at, RealDisk(), node.store.cipher)
+        return b"\n2\n" in (files.own() or b""), files.bundle().number
+
+    async with sealed_node(home, on=on) as node:
+        await trust(node, 1)
+        made = maker(home, recovery=PASSPHRASE).to_directory(holds)
+        await trust(node, 2)
+    given = Keeping(passphrase=PASSPHRASE)
+    told = restored(made, home, on=on, keeping=given, replace=True)
+    async with sealed_node(home, on=on) as node:
+        assert kept(node) == (True, 2)
+        TrustFiles(home, RealDisk(), node.store.cipher).keep_bundle(
+            TrustBundle(0, [pem("CERTIFICATE", "x")])
+        )
+        assert (Path(told.replaced) / "trust" / "node.pem").exists()
+    restored(made, home, on=on, keeping=given, replace=True)
+    async with sealed_node(home, on=on) as node:
+        assert kept(node) == (True, 1)
+    (home / "trust/node.pem").write_bytes(b"")
+    restored(made, home, on=on, keeping=given, replace=True)
+    async with sealed_node(home, on=on) as node:
+        assert b"\n1\n" in (TrustFiles(home, RealDisk(), node.store.cipher).own() or b"")
 
 
 async def test_what_is_replaced_is_set_aside(tmp_path: Path) -> None:

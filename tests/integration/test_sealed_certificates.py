@@ -83,7 +83,7 @@ async def test_the_command_seals_it_with_the_nodes_keys(tmp_path: Path) -> None:
         await says_hello(hub, Credentials(files, SystemClock()))
         with (
             locked(settings.data_dir / LOCK_FILE),
-            pytest.raises(Refused, match="its keys are in use. Stop it first"),
+            pytest.raises(Refused, match="would go on as what it was. Stop it first"),
         ):
             await enrol_here(settings, hub.url, hub.pinned, again=True)
 

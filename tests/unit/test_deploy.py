@@ -15,10 +15,16 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 def test_the_hubs_of_the_compose_file_share_all_that_they_must() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
     one, other = services["hub-a"], services["hub-b"]
-    assert one["command"] != other["command"]
-    assert {key: one[key] for key in one if key != "command"} == {
-        key: other[key] for key in other if key != "command"
+    own = {"command", "environment"}
+    for key in own:
+        assert one[key] != other[key]
+    assert {key: one[key] for key in one.keys() - own} == {
+        key: other[key] for key in other.keys() - own
     }
+    doors = [each["environment"].pop("SKERRY_HUB_NODES_LISTEN") for each in (one, other)]
+    assert one["environment"] == other["environment"]
+    addresses = [*doors, one["command"][1], other["command"][1]]
+    assert len(set(addresses)) == len(addresses)
     settings = hub_settings(find_settings([DEPLOY / "hub.yaml"], environment={}))
     assert f"hub:{settings.data_dir}" in one["volumes"]
     assert settings.database == "postgresql://skerry@127.0.0.1:5433/skerry"

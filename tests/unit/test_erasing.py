@@ -85,16 +85,18 @@ def test_everything_goes_the_keys_first_and_nothing_outside(
     data_dir.mkdir()
     outside.mkdir()
     (outside / "mine").write_text("stays")
+    (outside / "theirs.pem").write_text("stays")
     erase(settings_in(data_dir), furnished(data_dir), RealDisk(), manual_clock)
     assert {path.name for path in data_dir.iterdir()} == {"decommissioned.json", "node.lock"}
-    assert (outside / "mine").read_text() == "stays"
+    assert {path.read_text() for path in outside.iterdir()} == {"stays"}
     said = statement(data_dir)
     assert [Path(key).name for key in said.keys[:2]] == ["keys.json", "node.secret"]
     assert str(data_dir / "trust" / "node.key") in said.keys
     assert said.sealed
     assert said.files == 8
     assert said.bytes > 6000
-    assert len(said.left) == 1  # what containers have with their engine
+    assert said.left[0] == f"{data_dir}/link: a link to {outside}, which stays"
+    assert len(said.left) == 2  # what containers have with their engine
     certificate = read_certificate(data_dir)
     assert certificate is not None
     text = certificate.report.statement.encode()
@@ -118,6 +120,50 @@ def test_a_database_and_backups_elsewhere_go_too_and_other_nodes_stay(
     erase(settings_in(data_dir, **options), furnished(data_dir), RealDisk(), manual_clock)
     assert [path.name for path in disk.iterdir()] == ["another.db"]
     assert [path.name for path in share.iterdir()] == [of_others.name]
+
+
+@pytest.mark.guarantee("G9")
+def test_what_lies_elsewhere_by_a_link_goes_or_is_named(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    disk = tmp_path / "disk"
+    for name in ("data", "db", "backups", "records"):
+        (disk / name).mkdir(parents=True)
+        (tmp_path / name).symlink_to(disk / name)
+    data_dir = tmp_path / "data"
+    (disk / "records" / "a.seg").write_text("x")
+    (data_dir / "records").symlink_to(disk / "records")
+    (disk / "db" / "real.db").write_text("x")
+    (tmp_path / "its.db").symlink_to(disk / "db" / "real.db")
+    (disk / "backups" / "node-n1-id1-0001.skerry").write_text("x")
+    options = {
+        "storage.path": str(tmp_path / "its.db"),
+        "storage.backup_path": str(tmp_path / "backups"),
+    }
+    erase(settings_in(data_dir, **options), furnished(data_dir), RealDisk(), manual_clock)
+    there = {str(path.relative_to(disk)) for path in disk.rglob("*") if path.is_file()}
+    assert there == {"data/decommissioned.json", "data/node.lock", "records/a.seg"}
+    assert read_mark(data_dir) is None
+    assert data_dir.is_symlink()
+    assert not (tmp_path / "its.db").is_symlink()
+    left = statement(data_dir).left
+    assert f"{disk}/data/records: a link to {disk}/records, which stays" in left
+
+
+def test_settings_that_the_machine_has_elsewhere_stay(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    data_dir, machine = tmp_path / "n1", tmp_path / "etc.yaml"
+    data_dir.mkdir()
+    machine.write_text("encryption: {storage: {enabled: true}}\n")
+    (data_dir / "node.yaml").symlink_to(machine)
+    assert settings_in(data_dir).encryption.storage.enabled
+    erase(settings_in(data_dir), furnished(data_dir), RealDisk(), manual_clock)
+    assert settings_in(data_dir).encryption.storage.enabled
+    (data_dir / "node.yaml").unlink()
+    (data_dir / "node.yaml").write_text("encryption: {storage: {enabled: true}}\n")
+    erase(settings_in(data_dir), furnished(data_dir), RealDisk(), manual_clock)
+    assert not (data_dir / "node.yaml").exists()
 
 
 @pytest.mark.guarantee("G9")

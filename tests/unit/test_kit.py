@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 import random
 import re
 from pathlib import Path
@@ -14,7 +15,7 @@ from skerry.kit import units
 from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, SystemClock, iso
-from skerry.kit.disk import RealDisk
+from skerry.kit.disk import DiskOf, RealDisk
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.hlc import MAX_AHEAD_MS, HybridClock
 from skerry.kit.ids import random_token, uuid7
@@ -294,3 +295,20 @@ async def test_the_system_clock_and_disk_are_the_machines(tmp_path: Path) -> Non
     disk.unlink("test", target)
     disk.unlink("test", target)
     assert disk.free_bytes(tmp_path) > 0
+
+
+def test_a_link_beside_a_file_does_not_lead_what_is_written_elsewhere(tmp_path: Path) -> None:
+    secret, target = tmp_path / "shadow", tmp_path / "file"
+    secret.write_bytes(b"root")
+    before = secret.stat()
+    nobody = (65534, 65534) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    for planted in (secret.resolve(), tmp_path / "nowhere"):
+        (tmp_path / "file.new").symlink_to(planted)
+        DiskOf(nobody).write_atomic("test", target, b"ours")
+        assert target.read_bytes() == b"ours"
+        assert (target.stat().st_uid, target.stat().st_gid) == nobody
+    (tmp_path / "file.new").hardlink_to(secret)
+    RealDisk().write_atomic("test", target, b"ours")
+    assert secret.read_bytes() == b"root"
+    assert (secret.stat().st_uid, secret.stat().st_mode) == (before.st_uid, before.st_mode)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "shadow"]

@@ -8,7 +8,7 @@ from tests.workload_cases import BOOT, later, live, wish
 
 from skerry.keeper.marks import mark_of
 from skerry.node.limits.memory import REASON, Reading, by_workload, chosen, is_high
-from skerry.node.limits.processes import Process, ProcMeter, owners, without_brief
+from skerry.node.limits.processes import Process, ProcMeter, lessened, owners, without_brief
 from skerry.node.ports import Excess, Living, ProcessIdentity
 from skerry.node.workloads import overlap, transitions
 from skerry.node.workloads.plan import Facts, step_for
@@ -203,3 +203,20 @@ def test_a_child_of_the_nodes_own_counts_once_it_stays() -> None:
     owned = {1: "", 2: "", 3: "", 4: "instance"}
     assert without_brief(owned, processes, [1], 200.0).keys() == {1, 3, 4}
     assert without_brief(owned, processes, [1], 220.0).keys() == {1, 2, 3, 4}
+
+
+def test_what_was_found_to_be_too_much_is_taken_off_each_part() -> None:
+    """A sum that is over the limit only by what processes share ends nobody, for as long as that is known."""
+    rough, exact = Reading(62 * MB, {"i-a": 189 * MB}), Reading(40 * MB, {"i-a": 183 * MB})
+    surplus = lessened(rough, exact)
+    assert surplus == Reading(22 * MB, {"i-a": 6 * MB})
+    assert lessened(rough, surplus) == exact
+    grown = Reading(62 * MB, {"i-a": 199 * MB, "i-b": 30 * MB})
+    assert lessened(grown, surplus) == Reading(40 * MB, {"i-a": 193 * MB, "i-b": 30 * MB})
+
+
+def test_the_meter_takes_off_what_it_has_found() -> None:
+    meter = ProcMeter(ManualClock())
+    exact = meter.read([], None, high=0)
+    again = meter.read([], None, high=10**15)
+    assert abs(again.own - exact.own) < 3 * MB

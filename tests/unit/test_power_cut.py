@@ -92,7 +92,7 @@ def test_what_the_disk_calls_durable_is_there(
 @pytest.mark.parametrize("seed", range(30))
 def test_a_replaced_file_is_the_old_or_the_new_one(tmp_path: Path, seed: int) -> None:
     volume = volume_of(tmp_path, seed)
-    volume.cut_after(1 + seed % 6)
+    volume.cut_after(1 + seed % 5)
     PowerCutDisk(volume).write_atomic("test", tmp_path / "old", NEW)
     assert volume.cut is not None
     assert volume.cut.left[Path("old")] in (OLD, NEW)

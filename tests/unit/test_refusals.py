@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from skerry.core.refusals import FIRST_WINDOW, LONGEST_WINDOW, Refusals
+from skerry.core.refusals import FIRST_WINDOW, LONGEST_WINDOW, MOST, Refusals
+from skerry.kit.clock import NS
+
+DAY = 86_400 * NS
 
 
 def test_the_first_is_told_and_equal_ones_are_counted() -> None:
@@ -33,6 +36,22 @@ def test_a_flood_of_different_ones_is_counted_as_one() -> None:
     told = [refusals.note(str(number), number) for number in range(10_000)]
     assert [each for each in told if each] == ["0", "1", "2", "3", "others"]
     assert refusals.due(2 * FIRST_WINDOW) == [("others", 9_995, FIRST_WINDOW)]
+
+
+def test_a_day_has_a_bound_however_cleverly_somebody_asks() -> None:
+    refusals = Refusals("others", a_day=50)
+    entries, counted, asked, every = 0, 0, 0, FIRST_WINDOW + 1
+    days = 3
+    for now in range(0, days * DAY, every):
+        due = refusals.due(now)
+        counted += sum(count for _, count, _ in due)
+        told = [refusals.note(f"{asked} {number}", now) for number in range(2)]
+        asked += 2
+        entries += len(due) + len([each for each in told if each])
+        counted += len([each for each in told if each])
+    assert 50 * days <= entries <= (50 + MOST + 1) * days
+    counted += sum(count for _, count, _ in refusals.due(days * DAY, everything=True))
+    assert counted == asked
 
 
 def test_nothing_that_was_counted_is_forgotten_at_the_end() -> None:

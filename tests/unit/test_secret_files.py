@@ -1,6 +1,7 @@
 """Files of secrets: in memory or not at all, for one instance, and gone with it."""
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +101,40 @@ def test_a_directory_that_others_may_enter_is_not_used(files: SecretFiles) -> No
     with pytest.raises(Refused, match="is not this node's alone"):
         files.deliver(PLAIN)
     files.root.unlink()
+
+
+@pytest.mark.guarantee("G9")
+def test_links_in_a_directory_that_somebody_else_has_made_lead_nowhere(
+    files: SecretFiles, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    for name in ("known", "ended"):
+        (victim / name).mkdir(parents=True)
+        (victim / name / "db").write_bytes(b"theirs")
+    files.root.mkdir(mode=0o700)
+    (files.root / "w").symlink_to(victim)
+    files.keep_only([])
+    files.remove("known")
+    files.replace("w", {"db": b"value"})
+    assert (victim / "known" / "db").read_bytes() == b"theirs"
+    assert (victim / "ended" / "db").exists()
+    (files.root / "w").unlink()
+    files.root.rmdir()
+
+
+@pytest.mark.guarantee("G9")
+def test_a_directory_of_somebody_else_is_neither_filled_nor_cleared(
+    files: SecretFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    at = files.root / "w" / "i1"
+    at.mkdir(parents=True)
+    (at / "db").write_bytes(b"")
+    files.root.chmod(0o777)
+    files.replace("w", {"db": b"value"})
+    assert (at / "db").read_bytes() == b""
+    assert f"rm -r {files.root}" in caplog.text
+    with pytest.raises(Refused, match="another user of this machine"):
+        files.deliver(PLAIN)
+    files.keep_only([])
+    assert at.exists()
+    shutil.rmtree(files.root)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from skerry.cli.developer import read_ports
 from skerry.cli.limited import command_of
-from skerry.cli.ssh_client import Direct, read_direct
+from skerry.cli.ssh_client import Direct, check, read_direct
 from skerry.core.ssh_krl import revocation_list
 from skerry.hub.trust.ssh_keys import public_line
 from skerry.hub.trust.ssh_signing import read_public_key, read_source, user_certificate
-from skerry.kit.errors import InvalidInput
-from skerry.node.access.ssh_trust import Kept, wants_host_certificate
+from skerry.kit.clock import NS
+from skerry.kit.errors import InvalidInput, Refused
+from skerry.node.access.ssh_trust import Kept, kept_of, wants_host_certificate
 from skerry.node.access.sshd import Places, drop_in, read_effective
+from skerry.wire.ssh import SshCertificate, SshTrust
 
 
 @pytest.mark.parametrize(
@@ -100,6 +103,35 @@ def test_openssh_reads_the_list_of_revoked_certificates(tmp_path: Path) -> None:
             assert done.returncode == (1 if serial in revoked else 0), done.stdout
 
 
+def a_certificate() -> SshCertificate:
+    authority, key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    node_id = "0198c5f2-7a11-7c3e-9d20-0123456789ab"
+    line = user_certificate(
+        authority, key.public_key(), serial=1, key_id="ann 1", node_id=node_id, now=10**18,
+        until=2 * 10**18, command="skerry node limited", source="10.0.0.0/8",
+    )  # fmt: skip
+    return SshCertificate(
+        line, 1, "ann 1", node_id, "cam-7", "dev", 22, public_line(authority), 2 * 10**18
+    )
+
+
+@pytest.mark.guarantee("G9")
+@pytest.mark.parametrize(
+    ("what", "word"),
+    [
+        ("node", "cam-7\n    ProxyCommand sh -c 'touch /tmp/x'\nHost x"), ("node", "*"), ("node", "-F"), ("node", ""),
+        ("node_id", "*"), ("node_id", "n1,!n2"), ("node_id", "-oProxyCommand=x"), ("user", "dev\n    ProxyCommand x"),
+        ("user", "-l"), ("user", "a b"), ("user", "%r"), ("port", 0), ("port", 65536),
+        ("host_ca", "ssh-ed25519 AAAA\n* ssh-ed25519 AAAA"), ("host_ca", ""), ("certificate", "x\ny"),
+    ],
+)  # fmt: skip
+def test_a_hub_that_was_taken_over_writes_no_options_of_its_own(what: str, word: str | int) -> None:
+    good = a_certificate()
+    check(good)
+    with pytest.raises(Refused, match=f"its {what} is not of the form"):
+        check(msgspec.structs.replace(good, **{what: word}))
+
+
 def test_a_host_certificate_is_renewed_in_time() -> None:
     kept = Kept("r", "key", "ca", 1000, 4000)
     assert [wants_host_certificate(kept, "key", now) for now in (1000, 2999, 3000, 5000, 10)] == [
@@ -107,6 +139,23 @@ def test_a_host_certificate_is_renewed_in_time() -> None:
     ]  # fmt: skip
     assert wants_host_certificate(kept, "another", 1000)
     assert wants_host_certificate(Kept(), "key", 1000)
+
+
+@pytest.mark.parametrize("wrong", [-400, -40, 0, 40, 400])
+def test_a_device_whose_clock_is_wrong_asks_for_a_host_certificate_as_often_as_others(
+    wrong: int,
+) -> None:
+    day = 86_400 * NS
+    hubs = 20_000 * day
+    now = hubs + wrong * day
+    answer = SshTrust(
+        "u", "ca", "r", b"", "certificate", host_until=hubs + 30 * day, host_since=hubs
+    )
+    kept = kept_of(answer, "key", now)
+    later = [now, now + 1, now + 19 * day, now + 20 * day, now + 31 * day]
+    assert [wants_host_certificate(kept, "key", at) for at in later] == [
+        False, False, False, True, True,
+    ]  # fmt: skip
 
 
 def test_passwords_stay_where_the_administrator_wants_them() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import skerry
 from skerry.core.setting_values import without_password
@@ -18,6 +19,7 @@ from skerry.node.identity import Identity
 from skerry.node.keys import open_keys
 from skerry.node.node_settings import NodeSettings
 from skerry.node.store.opening import LOCK_FILE
+from skerry.node.sync.enrol import check_unknown
 from skerry.wire.sync import Enrol
 
 
@@ -39,27 +41,31 @@ async def enrol_here(
     request = Enrol(token.strip(), settings.name, settings.labels, skerry.__version__, "")
     disk = RealDisk()
     detail = f"at {without_password(hub_url)}{', again' if again else ''}"
-    with (
-        entered(settings.data_dir, disk, SystemClock(), "enrol_node", detail) as say,
-        _cipher(settings) as cipher,
-    ):
-        site = Site(settings.data_dir, disk, cipher, settings.proxies, settings.hub.ca_file)
-        identity = await enrol_node(hub_url, request, site, again=again)
+    with entered(settings.data_dir, disk, SystemClock(), "enrol_node", detail) as say:
+        check_unknown(settings.data_dir, again=again)
+        with _stopped(settings.data_dir):
+            cipher = _cipher(settings)
+            site = Site(settings.data_dir, disk, cipher, settings.proxies, settings.hub.ca_file)
+            identity = await enrol_node(hub_url, request, site, again=again)
         say(f"{detail}, as «{identity.name}» ({identity.node_id})")
     return identity
 
 
 @contextlib.contextmanager
-def _cipher(settings: NodeSettings) -> Iterator[Cipher]:
-    """What seals the node's own key from the beginning. Raises Refused when encryption is on and its keys cannot be had."""
-    if not settings.encryption.storage.enabled:
-        yield NullCipher()
-        return
+def _stopped(data_dir: Path) -> Iterator[None]:
+    """The directory is nobody else's meanwhile: an agent that runs would put back what it was. Raises Refused."""
     try:
-        with locked(settings.data_dir / LOCK_FILE):
-            yield open_keys(settings, RealDisk(), SystemClock()).cipher("store")
+        with locked(data_dir / LOCK_FILE):
+            yield
     except Held as error:
         raise Refused(
-            f"cannot enrol: the node in {settings.data_dir} runs (process {error.holder}), and its keys are in use. "
+            f"cannot enrol: the node in {data_dir} runs (process {error.holder}), and would go on as what it was. "
             "Stop it first: skerry node stop"
         ) from error
+
+
+def _cipher(settings: NodeSettings) -> Cipher:
+    """What seals the node's own key from the beginning. Raises Refused when encryption is on and its keys cannot be had."""
+    if not settings.encryption.storage.enabled:
+        return NullCipher()
+    return open_keys(settings, RealDisk(), SystemClock()).cipher("store")

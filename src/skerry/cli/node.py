@@ -1,4 +1,4 @@
-"""`skerry node run|enroll|status|models|stop|unlock|key|backup|restore`: the node on this machine."""
+"""`skerry node run|enroll|status|models|stop|unlock|key|backup|restore|diagnostics`: the node on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 import typer
 
-from skerry.cli import keys, limited, node_backups, ssh_setup
+from skerry.cli import diagnostics, keys, limited, node_backups, ssh_setup
 from skerry.cli.assignments import read_assignments
 from skerry.cli.contexts import checked_hub
 from skerry.cli.enrolment import enrol_here
@@ -48,6 +48,7 @@ def register(app: typer.Typer) -> None:
     group.command("unlock")(unlock)
     keys.register(group)
     node_backups.register(group)
+    diagnostics.register(group)
     ssh_setup.register(group)
     limited.register(group)
     app.add_typer(group, name="node")

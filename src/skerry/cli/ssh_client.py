@@ -5,6 +5,7 @@ The host key is never asked about: the node proves by a certificate of the hub's
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
@@ -15,6 +16,7 @@ from urllib.parse import quote
 
 from skerry.cli.contexts import Context
 from skerry.cli.http import Api
+from skerry.core.names import name_fault
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.wire.ssh import SshCertificate, SshCertificateRequest
@@ -25,6 +27,11 @@ _ALGORITHMS = (
     "ssh-ed25519-cert-v01@openssh.com,ecdsa-sha2-nistp256-cert-v01@openssh.com,"
     "rsa-sha2-512-cert-v01@openssh.com,rsa-sha2-256-cert-v01@openssh.com"
 )
+
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ACCOUNT = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
+_KEY_LINE = re.compile(r"[a-z0-9@.-]{1,64} [A-Za-z0-9+/]{1,16384}={0,2}")
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ async def fetch_certificate(
     path = f"/api/v1/nodes/{quote(node, safe='')}/ssh-certificates"
     asked = SshCertificateRequest(line, ttl, source)
     made = await hub.send("POST", path, asked, SshCertificate)
-    _check(made)
+    check(made)
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     files = {
         KEY: secret,
@@ -75,14 +82,25 @@ async def fetch_certificate(
     return made
 
 
-def _check(made: SshCertificate) -> None:
-    """What a hub says ends up in files and arguments of another program."""
-    one_line = all(
-        each.isprintable() for each in (made.certificate, made.host_ca, made.node_id, made.user)
-    )
-    words = {made.user, made.node_id}
-    if not one_line or any(word.startswith("-") or " " in word or not word for word in words):
-        raise Refused("cannot use the hub's certificate: it is not of the form that hubs give")
+def check(made: SshCertificate) -> None:
+    """What a hub says ends up in files and arguments of another program: each word must have the one form of its kind.
+
+    Raises Refused.
+    """
+    fits = {
+        "node": name_fault(made.node) is None,
+        "node_id": _ID.fullmatch(made.node_id),
+        "user": _ACCOUNT.fullmatch(made.user),
+        "port": 1 <= made.port <= 65535,
+        "host_ca": _KEY_LINE.fullmatch(made.host_ca),
+        "certificate": _KEY_LINE.fullmatch(made.certificate),
+    }
+    wrong = [name for name, good in fits.items() if not good]
+    if wrong:
+        raise Refused(
+            f"cannot use the hub's certificate: its {' and '.join(wrong)} is not of the form that hubs give, and would get "
+            "into files and arguments of OpenSSH's client. Is it this hub, and is it itself?"
+        )
 
 
 def options(made: SshCertificate, directory: Path) -> list[tuple[str, str]]:

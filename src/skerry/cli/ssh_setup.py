@@ -14,7 +14,7 @@ import typer
 
 from skerry.cli.output import Form, FormOption, Screen, standard_screen
 from skerry.core.ssh_krl import revocation_list
-from skerry.kit.disk import RealDisk
+from skerry.kit.disk import DiskOf, RealDisk
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.node.access.set_up import FILE_NAME, SetUp, read_set_up, write_set_up
 from skerry.node.access.ssh_trust import AUTHORITY, HOST_CERTIFICATE, REVOKED, reload_sshd
@@ -117,21 +117,26 @@ def _must_be_root() -> None:
         raise Refused("cannot set up SSH: only root may write sshd's configuration. Use sudo.")
 
 
+def _owner(settings: NodeSettings) -> tuple[int, int]:
+    found = settings.data_dir.stat()
+    return found.st_uid, found.st_gid
+
+
 def _write(
     settings: NodeSettings, places: Places, user: str, identity: Identity, text: str
 ) -> None:
     """The agent's own files belong to who owns its data; until it has asked the hub, they let nobody in."""
-    disk, owner = RealDisk(), settings.data_dir.stat()
+    owner = _owner(settings)
+    disk, agents = RealDisk(), DiskOf(owner)
     for directory in (places.own, places.principals(user).parent, places.kept):
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         directory.chmod(0o755)  # whatever the umask: sshd's own account looks, too
-    os.chown(places.kept, owner.st_uid, owner.st_gid)
+    os.chown(places.kept, *owner)
     nothing = revocation_list("", [], number=0, made_at=0)
     for name, content in ((REVOKED, nothing), (AUTHORITY, b"")):
         path = places.kept / name
         if not path.exists():
-            disk.write_atomic(f"ssh-setup.{name}", path, content, mode=0o644)
-            os.chown(path, owner.st_uid, owner.st_gid)
+            agents.write_atomic(f"ssh-setup.{name}", path, content, mode=0o644)
     principals = f"node:{identity.node_id}\n".encode()
     disk.write_atomic("ssh-setup.principals", places.principals(user), principals, mode=0o644)
     places.drop_in.parent.mkdir(mode=0o755, exist_ok=True)
@@ -158,7 +163,7 @@ def _remember(settings: NodeSettings, places: Places, user: str, effective: Effe
         raise Refused(
             f"cannot set up SSH: cannot read sshd's host key {effective.host_key}: {error.strerror}"
         ) from error
-    owner = settings.data_dir.stat()
+    owner = _owner(settings)
     set_up = SetUp(
         user=user,
         port=effective.port,
@@ -167,8 +172,7 @@ def _remember(settings: NodeSettings, places: Places, user: str, effective: Effe
         pid_file=effective.pid_file,
         limited=limited_command(sys.executable, settings.data_dir.absolute()),
     )
-    write_set_up(settings.data_dir, set_up, RealDisk())
-    os.chown(settings.data_dir / FILE_NAME, owner.st_uid, owner.st_gid)
+    write_set_up(settings.data_dir, set_up, DiskOf(owner))
     reload_sshd(effective.pid_file)
 
 

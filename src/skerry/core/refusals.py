@@ -18,6 +18,8 @@ LONGEST_WINDOW = 3600 * NS
 MOST = 32
 """Kinds at a time; more are counted as one, under the name `others`."""
 
+_DAY = 86_400 * NS
+
 K = TypeVar("K")
 
 
@@ -28,22 +30,33 @@ class _Window(msgspec.Struct):
 
 
 class Refusals(Generic[K]):
-    """Counts refusals by their kind. Times are nanoseconds of a clock that does not go back."""
+    """Counts refusals by their kind. Times are nanoseconds of a clock that does not go back.
 
-    def __init__(self, others: K, most: int = MOST) -> None:
+    Once `a_day` were told, the rest of that day is counted, and told when the day is over.
+    """
+
+    def __init__(self, others: K, most: int = MOST, a_day: int | None = None) -> None:
         self._others = others
         self._most = most
+        self._a_day = a_day
+        self._told = 0
+        self._day_ends = 0
         self._windows: dict[K, _Window] = {}
 
     def note(self, kind: K, now: int) -> K | None:
         """The kind to tell of at once; None: it is counted, and `due` tells it later."""
-        if kind not in self._windows and len(self._windows) >= self._most:
+        enough = self._enough(now)
+        if kind not in self._windows and (enough or len(self._windows) >= self._most):
             kind = self._others
         window = self._windows.get(kind)
         if window is not None:
             window.count += 1
             return None
+        if enough:
+            self._windows[kind] = _Window(self._day_ends, LONGEST_WINDOW, count=1)
+            return None
         self._windows[kind] = _Window(now + FIRST_WINDOW, FIRST_WINDOW)
+        self._told += 1
         return kind
 
     def due(self, now: int, *, everything: bool = False) -> list[tuple[K, int, int]]:
@@ -55,7 +68,16 @@ class Refusals(Generic[K]):
             if not window.count:
                 del self._windows[kind]
                 continue
+            if self._enough(now) and not everything:
+                window.until = self._day_ends
+                continue
+            self._told += 1
             told.append((kind, window.count, window.length))
             longer = min(2 * window.length, LONGEST_WINDOW)
             self._windows[kind] = _Window(now + longer, longer)
         return told
+
+    def _enough(self, now: int) -> bool:
+        if now >= self._day_ends:
+            self._day_ends, self._told = now + _DAY, 0
+        return self._a_day is not None and self._told >= self._a_day

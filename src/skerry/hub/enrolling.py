@@ -17,8 +17,18 @@ from skerry.hub.trust.certificates import key_hash, nanoseconds, requested_key
 from skerry.hub.trust.enrolment_rate import EnrolmentRate
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.wire.people import TokenReply
-from skerry.wire.sync import Enrol, Enrolled, HelloReply
+from skerry.wire.sync import Enrol, Enrolled, Hello, HelloReply
 from skerry.wire.trust import Renew, Renewed, TrustBundle
+
+
+def believed(hello: Hello, bundle: TrustBundle) -> int:
+    """The number of the bundle that the node has; 0 for one that this hub has never had, whatever its number.
+
+    A bundle is known by its roots. Nodes of before say its number only.
+    """
+    if hello.trust < bundle.number or not hello.trust_digest:
+        return hello.trust
+    return bundle.number if hello.trust_digest == bundle.digest else 0
 
 
 class Enrolling:
@@ -103,13 +113,14 @@ class Enrolling:
         await self._nodes.keys.renewed(node_id, issued)
         return Renewed(issued.certificate, authority.bundle)
 
-    async def greeted(self, node_id: str, trust: int, reply: HelloReply) -> HelloReply:
-        """The reply, with the bundle when the node has an older one; notes which one it has."""
+    async def greeted(self, node_id: str, hello: Hello, reply: HelloReply) -> HelloReply:
+        """The reply, with the bundle when the node has another one; notes which one it has."""
         if self._authority is None:
             return reply
-        await self._nodes.keys.told(node_id, trust)
         bundle = self._authority.bundle
-        return reply if trust >= bundle.number else msgspec.structs.replace(reply, trust=bundle)
+        has = believed(hello, bundle)
+        await self._nodes.keys.told(node_id, has)
+        return reply if has >= bundle.number else msgspec.structs.replace(reply, trust=bundle)
 
     def _required(self) -> Authority:
         if self._authority is None:

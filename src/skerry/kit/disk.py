@@ -32,7 +32,10 @@ class Disk(Protocol):
         ...
 
     def write_atomic(self, label: str, path: Path, data: bytes, mode: int = 0o600) -> None:
-        """Replaces `path` by `data`: after a crash there is the old content or the new, never a mixture."""
+        """Replaces `path` by `data`: after a crash there is the old content or the new, never a mixture.
+
+        Whoever else may write in the directory cannot make it write anywhere else.
+        """
         ...
 
     def rename(self, label: str, path: Path, target: Path) -> None:
@@ -90,7 +93,7 @@ class RealDisk:
 
     def write_atomic(self, label: str, path: Path, data: bytes, mode: int = 0o600) -> None:  # noqa: ARG002
         temporary = path.with_name(path.name + ".new")
-        fd = self._open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        fd = self._open_new(temporary, mode)
         try:
             os.fchmod(fd, mode)
             self._write_all(fd, data)
@@ -145,6 +148,15 @@ class RealDisk:
     def _write(self, fd: int, data: memoryview) -> int:
         return os.write(fd, data)
 
+    def _open_new(self, path: Path, mode: int) -> int:
+        """A file that was not there: what a crash has left, or a link that somebody has put there, makes way."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        try:
+            return self._open(path, flags, mode)
+        except FileExistsError:
+            self._unlink(path)
+            return self._open(path, flags, mode)
+
     def _truncate(self, fd: int, size: int) -> None:
         os.truncate(fd, size)
 
@@ -167,6 +179,18 @@ class RealDisk:
 
     def _sync_directory(self, path: Path) -> None:
         sync_directory(path)
+
+
+class DiskOf(RealDisk):
+    """What root writes atomically with it belongs to the `owner` (user and group) before it has its name."""
+
+    def __init__(self, owner: tuple[int, int]) -> None:
+        self._owner = owner
+
+    def _open_new(self, path: Path, mode: int) -> int:
+        fd = super()._open_new(path, mode)
+        os.fchown(fd, *self._owner)
+        return fd
 
 
 def sync_directory(path: Path) -> None:

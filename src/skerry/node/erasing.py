@@ -32,7 +32,7 @@ from skerry.node.retirement import (
     write_mark,
 )
 from skerry.node.workloads.runtimes.owner import known_mark
-from skerry.node.workloads.runtimes.secret_files import MEMORY
+from skerry.node.workloads.runtimes.secret_files import MEMORY, is_ours
 from skerry.wire.codec import encode
 from skerry.wire.devices import Erasure, ErasureReport
 
@@ -42,7 +42,9 @@ _KEYS = (*_RINGS, SECRET_FILE, "enrolling.secret", "storage.key", "*.key", "*.se
 """Patterns in the data directory and in the directories right below it, those first with which all that is sealed goes."""
 
 _OF_OURS = frozenset({MARK_FILE, CERTIFICATE_FILE, LOCK_FILE})
+_SETTINGS = "node.yaml"
 _MOST_LEFT = 20
+_MOST_LINKS = 10
 _VOLUMES = "volumes that containers have with their engine, and images"
 
 
@@ -52,12 +54,13 @@ def erase(settings: NodeSettings, mark: Mark, disk: Disk, clock: Clock) -> Certi
     What cannot be erased is in the certificate. Raises OSError where the mark or the certificate cannot be written, and
     Held while another process works in the directory.
     """
-    data_dir = settings.data_dir
+    data_dir = settings.data_dir.resolve()
     with locked(data_dir / LOCK_FILE):
         survey = mark.survey
         if survey is None:
-            survey = _survey(settings, mark)
-            mark = msgspec.structs.replace(mark, phase="erasing", survey=survey)
+            survey = _survey(settings, data_dir, mark)
+            left = [*mark.left, *_links(survey)]
+            mark = msgspec.structs.replace(mark, phase="erasing", survey=survey, left=left)
             with contextlib.suppress(
                 OSError
             ):  # a full disk: what is counted now is counted again after a kill
@@ -74,19 +77,18 @@ def erase(settings: NodeSettings, mark: Mark, disk: Disk, clock: Clock) -> Certi
     return certificate
 
 
-def _survey(settings: NodeSettings, mark: Mark) -> Survey:
+def _survey(settings: NodeSettings, data_dir: Path, mark: Mark) -> Survey:
     """What there is, in the order in which it goes."""
-    data_dir = settings.data_dir
     found = (
         path
         for pattern in _KEYS
         for where in (pattern, f"*/{pattern}")
         for path in sorted(data_dir.glob(where))
-        if path.is_file() and not path.is_symlink()
+        if path.is_file() and path.resolve() == path  # what a link leads to may be anybody's
     )
     keys = list(dict.fromkeys(str(path) for path in found))
     files = size = 0
-    places = _places(settings, mark)
+    places = _places(settings, data_dir, mark)
     for place in places:
         for path in _below(place, []):
             if not _stays(path, place):
@@ -95,19 +97,36 @@ def _survey(settings: NodeSettings, mark: Mark) -> Survey:
     return Survey(keys, sealed, files, size, [str(place) for place in places])
 
 
-def _places(settings: NodeSettings, mark: Mark) -> list[Path]:
+def _links(survey: Survey) -> list[str]:
+    """Says for each link out of the places that only the link goes; it is said before, because afterwards nobody knows."""
+    places = [Path(place) for place in survey.places]
+    said = []
+    for place in places:
+        for path in _below(place, []):
+            target = path.resolve()
+            inside = any(target.is_relative_to(each) for each in places)
+            if path.is_symlink() and target.exists() and not inside and not _stays(path, place):
+                said.append(f"{path}: a link to {target}, which stays")
+    return said if len(said) <= _MOST_LINKS else [*said[:_MOST_LINKS], "and more links"]
+
+
+def _places(settings: NodeSettings, data_dir: Path, mark: Mark) -> list[Path]:
     """Directories and files of this node's own: the data directory last, because the mark is in it."""
-    data_dir = settings.data_dir.absolute()
     database = database_file(settings).absolute()
-    beside = [database.with_name(f"{database.name}{end}") for end in ("", "-wal", "-shm", ".lock")]
-    elsewhere = [] if database.is_relative_to(data_dir) else beside
-    backups = backup_directory(settings).absolute()
+    databases = dict.fromkeys([database, database.resolve()])  # a link goes, and what it leads to
+    elsewhere = [
+        each.with_name(f"{each.name}{end}")
+        for each in databases
+        for end in ("", "-wal", "-shm", ".lock")
+        if not each.parent.resolve().is_relative_to(data_dir)
+    ]
+    backups = backup_directory(settings).resolve()
     if not backups.is_relative_to(data_dir) and backups.is_dir():
         order = mark.order
         owner = owner_of(settings, Identity(order.node_id, order.name, {}, "", order.hub_id))
         elsewhere += sorted(backups.glob(f"node-{owner}-*"))
     secrets_in_memory = MEMORY / f"skerry-{known_mark(data_dir)}"
-    if secrets_in_memory.is_dir() and not secrets_in_memory.is_symlink():
+    if is_ours(secrets_in_memory):
         elsewhere.append(secrets_in_memory)
     return [*elsewhere, data_dir]
 
@@ -132,7 +151,11 @@ def _below(place: Path, left: list[str]) -> Iterator[Path]:
 
 
 def _stays(path: Path, place: Path) -> bool:
-    return path.parent == place and path.name in _OF_OURS
+    """What says that it was done, and settings that the machine has elsewhere, for whatever node is on it."""
+    if path.parent != place:
+        return False
+    linked = path.name == _SETTINGS and path.is_symlink()
+    return path.name in _OF_OURS or (linked and not path.resolve().is_relative_to(place))
 
 
 def _destroy(path: Path, disk: Disk, left: list[str]) -> None:
@@ -154,7 +177,7 @@ def _destroy(path: Path, disk: Disk, left: list[str]) -> None:
 
 
 def _clear(place: Path, disk: Disk, left: list[str]) -> None:
-    """Unlinks everything but what says that it was done; what cannot be is noted."""
+    """Unlinks everything but what stays; what cannot be is noted."""
     is_directory = place.is_dir() and not place.is_symlink()
     for path in _below(place, left):
         if _stays(path, place):

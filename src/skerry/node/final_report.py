@@ -13,6 +13,7 @@ from skerry.kit.backoff import Backoff
 from skerry.kit.clock import BUILD_TIME_NS
 from skerry.kit.errors import SkerryError, Transient
 from skerry.kit.file_lock import Held
+from skerry.kit.service_manager import prove_life
 from skerry.node.erasing import erase
 from skerry.node.host import Host
 from skerry.node.node_settings import NodeSettings
@@ -25,7 +26,7 @@ from skerry.node.retirement import (
 )
 from skerry.node.sync.uplink import exchange, open_session, read_answer
 from skerry.wire.codec import encode
-from skerry.wire.devices import ErasureTaken
+from skerry.wire.devices import NOT_TAKEN, ErasureTaken
 
 UNREACHED = Backoff(first=1.0, cap=30.0)
 
@@ -41,53 +42,74 @@ def is_over(settings: NodeSettings) -> bool:
 def finish(settings: NodeSettings, host: Host, left: Sequence[str] = ()) -> int:
     """Erases what is left, tells the hub until it has heard, and returns the process's exit code.
 
-    `left` is what is known to stay, for people. 0: this process has erased it; 1: an earlier one had.
+    `left` is what is known to stay, for people. 0: nothing is left to do, so nobody should start it again; 1: another
+    process works in the directory.
     """
-    mark = read_mark(settings.data_dir)
-    if mark is not None:
-        mark = msgspec.structs.replace(mark, left=[*mark.left, *left])
-        try:
-            certificate: Certificate | None = erase(settings, mark, host.disk, host.clock)
-        except Held as error:
-            sys.stderr.write(
-                f"skerry: cannot erase {settings.data_dir}: process {error.holder} works in it\n"
-            )
-            return 1
-    else:
-        certificate = read_certificate(settings.data_dir)
-    if certificate is not None and not certificate.taken:
-        asyncio.run(_deliver(settings, host, certificate))
+    host.manager.ready()
+    try:
+        asyncio.run(_finish(settings, host, left))
+    except Held as error:
+        sys.stderr.write(
+            f"skerry: cannot erase {settings.data_dir}: process {error.holder} works in it\n"
+        )
+        return 1
     sys.stderr.write(f"skerry: {last_words(settings.data_dir)}\n")
-    return 1 if mark is None else 0
+    return 0
+
+
+async def _finish(settings: NodeSettings, host: Host, left: Sequence[str]) -> None:
+    alive = asyncio.create_task(prove_life(host.manager, host.clock, _at_once))
+    try:
+        mark = read_mark(settings.data_dir)
+        if mark is None:
+            certificate = read_certificate(settings.data_dir)
+        else:
+            mark = msgspec.structs.replace(mark, left=[*mark.left, *left])
+            certificate = await asyncio.to_thread(erase, settings, mark, host.disk, host.clock)
+        if certificate is not None and not certificate.taken:
+            await _deliver(settings, host, certificate)
+    finally:
+        alive.cancel()
+
+
+async def _at_once() -> None:
+    """Lives as long as the loop turns: a disk or a hub may take its time."""
 
 
 async def _deliver(settings: NodeSettings, host: Host, certificate: Certificate) -> None:
-    """Returns when a hub has the certificate, or does not want it."""
+    """Returns when a hub has the certificate, or every address has a hub that will never take it."""
     failures = 0
+    heard: set[str] = set()
     async with _session(settings, certificate) as session:
         while True:
+            refusals = 0
             for hub in certificate.hubs:
-                url = f"{hub}/enrol/v1/erased"
                 try:
-                    answer = await exchange(
-                        session,
-                        url,
-                        encode(certificate.report),
-                        {},
-                        what="report the erasure",
-                        proxies=settings.proxies,
-                    )
-                    read_answer(answer, ErasureTaken, "the report of the erasure")
-                except Transient:
-                    continue
+                    await _tell(session, hub, settings, certificate)
                 except SkerryError as error:
-                    sys.stderr.write(f"skerry: {error}\n")
-                    return
+                    words = str(error)
+                    refusals += words.startswith(NOT_TAKEN)
+                    if words not in heard and not isinstance(error, Transient):
+                        sys.stderr.write(f"skerry: {words}\n")
+                        heard.add(words)
+                    continue
                 taken = msgspec.structs.replace(certificate, taken=True)
                 write_certificate(settings.data_dir, host.disk, taken)
                 return
+            if refusals == len(certificate.hubs):
+                return
             await host.clock.sleep(UNREACHED.delay(failures, host.chance))
             failures += 1
+
+
+async def _tell(
+    session: aiohttp.ClientSession, hub: str, settings: NodeSettings, certificate: Certificate
+) -> None:
+    url, report = f"{hub}/enrol/v1/erased", encode(certificate.report)
+    answer = await exchange(
+        session, url, report, {}, what="report the erasure", proxies=settings.proxies
+    )
+    read_answer(answer, ErasureTaken, "the report of the erasure")
 
 
 def _session(settings: NodeSettings, certificate: Certificate) -> aiohttp.ClientSession:

@@ -17,8 +17,13 @@ class FleetTrust(Protocol):
         """Of the bundle of roots."""
         ...
 
+    @property
+    def digest(self) -> str:
+        """Of those roots."""
+        ...
+
     def heard(self, hub_time: int, bundle: TrustBundle | None) -> None:
-        """What a hub said that has proved itself: its time (ns since 1970), and a newer bundle if there is one."""
+        """What a hub said that has proved itself: its time (ns since 1970), and another bundle if it has one."""
         ...
 
 

@@ -26,9 +26,7 @@ class PowerCutDisk(RealDisk):
 
     def _open(self, path: Path, flags: int, mode: int = 0o600) -> int:
         fd = super()._open(path, flags, mode)
-        file = self._files[fd] = self._volume.open(path)
-        if flags & os.O_TRUNC:
-            self._volume.truncate(file, 0)
+        self._files[fd] = self._volume.open(path)
         return fd
 
     def _write(self, fd: int, data: memoryview) -> int:

@@ -106,6 +106,10 @@ class ErasureReport(msgspec.Struct, frozen=True):
     mac: str
 
 
+NOT_TAKEN = "cannot take the certificate of erasure"
+"""So begins what a hub says that will never take it, and no proxy or stranger."""
+
+
 class ErasureTaken(msgspec.Struct, frozen=True):
     """The hub keeps the certificate."""
 

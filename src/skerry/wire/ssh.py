@@ -90,7 +90,8 @@ class SshNode(msgspec.Struct, frozen=True):
 class SshTrust(msgspec.Struct, frozen=True):
     """What the node's sshd goes by. `krl` is None when the list `revoked` is the one that it has.
 
-    `host_ca` signs the certificates of nodes: another one than before means that a new one is needed. `host_certificate` is empty unless it was asked for; it is good until `host_until` (ns since 1970).
+    `host_ca` signs the certificates of nodes: another one than before means that a new one is needed. `host_certificate` is empty unless it was asked for; it is
+    good from `host_since`, when the hub gave it, until `host_until` (ns since 1970; 0: a hub that does not say since when).
     """
 
     user_ca: str
@@ -99,3 +100,4 @@ class SshTrust(msgspec.Struct, frozen=True):
     krl: bytes | None = None
     host_certificate: str = ""
     host_until: int = 0
+    host_since: int = 0

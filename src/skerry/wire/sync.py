@@ -37,7 +37,8 @@ class Hello(msgspec.Struct, frozen=True):
     """First message of every connection, by the node.
 
     `run` is a random id of the agent process: by it the hub tells a node that starts anew from two agents with
-    one identity. `host` is the machine's name, for people. `trust` is the number of the trust bundle that it has.
+    one identity. `host` is the machine's name, for people. `trust` is the number of the trust bundle that it has,
+    and `trust_digest` that of its roots; nodes of before have none.
     """
 
     protocols: tuple[int, int]
@@ -47,6 +48,7 @@ class Hello(msgspec.Struct, frozen=True):
     run: str = ""
     host: str = ""
     trust: int = 0
+    trust_digest: str = ""
 
 
 class HelloReply(msgspec.Struct, frozen=True):
@@ -54,7 +56,7 @@ class HelloReply(msgspec.Struct, frozen=True):
 
     `backed_up_through` is the number up to which a verified backup of the hub has each lane of this incarnation.
     `double` says where another agent with this node's identity speaks to the hub, if there is one. `hubs` are the
-    addresses of this fleet's hubs now, when there may be several. `trust` is the hub's bundle when the node has an older one.
+    addresses of this fleet's hubs now, when there may be several. `trust` is the hub's bundle when the node has another one.
     """
 
     protocol: int

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 import msgspec
 
 
 class TrustBundle(msgspec.Struct, frozen=True):
-    """The roots (PEM, the oldest first) that a fleet believes. `number` grows with every change."""
+    """The roots (PEM, the oldest first) that a fleet believes. `number` grows with every change.
+
+    A hub that was put back from a backup may use a number again, for other roots.
+    """
 
     number: int
     roots: list[str]
+
+    @property
+    def digest(self) -> str:
+        """Of the roots, whatever their order and line ends; empty without any."""
+        if not self.roots:
+            return ""
+        texts = sorted("".join(root.split()) for root in self.roots)
+        return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
 class Renew(msgspec.Struct, frozen=True):

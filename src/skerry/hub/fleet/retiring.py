@@ -34,7 +34,14 @@ from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.kit.tasks import Guard, Tasks
 from skerry.wire.codec import decode, encode
-from skerry.wire.devices import Erasure, ErasureReport, ErasureTaken, ErasureView, WipeOrder
+from skerry.wire.devices import (
+    NOT_TAKEN,
+    Erasure,
+    ErasureReport,
+    ErasureTaken,
+    ErasureView,
+    WipeOrder,
+)
 
 DRAIN_TTL = 365 * 86400.0
 """Seconds for which a node may still begin to drain: it was asked to while it was online."""
@@ -169,12 +176,10 @@ class Retiring:
         if len(statement) > _MAX_STATEMENT or not hmac.compare_digest(
             right.encode(), report.mac.encode()
         ):
-            raise Refused(
-                "cannot take the certificate of erasure: it is not of a device of this hub"
-            )
+            raise Refused(f"{NOT_TAKEN}: it is not of a device of this hub")
         erased = decode(statement, Erasure, "the certificate of erasure")
         if erased.node_id != report.node_id:
-            raise Refused("cannot take the certificate of erasure: it is another device's")
+            raise Refused(f"{NOT_TAKEN}: it is another device's")
         now = self._clock.wall_ns()
         kept = encode(_Kept(now, report.statement, report.mac))
 

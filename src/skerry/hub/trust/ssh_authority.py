@@ -177,7 +177,8 @@ class SshAuthority:
                 made_at=now // NS,
                 comment=f"node {node_id}",
             )
-        return SshTrust(authority, public_line(host_ca), name, krl, certificate, until)
+        since = now if certificate else 0
+        return SshTrust(authority, public_line(host_ca), name, krl, certificate, until, since)
 
     async def list(self) -> builtins.list[SshCertificateView]:
         """The newest certificates, the last first."""

@@ -42,7 +42,10 @@ class Ask(Protocol):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """What was kept: the list's name, and from when until when `host_ca`'s certificate of `host_key` is good (ns)."""
+    """What was kept: the list's name, and from when until when `host_ca`'s certificate of `host_key` is good (ns).
+
+    By this device's clock, which may be wrong: it counts from when it got it, for as long as the hub said.
+    """
 
     revoked: str = ""
     host_key: str = ""
@@ -55,6 +58,12 @@ def wants_host_certificate(kept: Kept, host_key: str, now: int) -> bool:
     """Whether two thirds of its life are over, or it is another key's."""
     due = kept.host_since + (kept.host_until - kept.host_since) * 2 // 3
     return kept.host_key != host_key or not kept.host_since <= now < due
+
+
+def kept_of(answer: SshTrust, host_key: str, now: int) -> Kept:
+    """What is noted of an answer with a host certificate."""
+    until = now + answer.host_until - answer.host_since if answer.host_since else answer.host_until
+    return Kept(answer.revoked, host_key, answer.host_ca, now, until)
 
 
 class SshTrustKeeper:
@@ -141,7 +150,7 @@ class SshTrustKeeper:
                 self._host.disk.write_atomic(f"ssh-trust.{name}", path, content, mode=0o644)
         new = msgspec.structs.replace(kept, revoked=answer.revoked)
         if answer.host_certificate:
-            new = Kept(answer.revoked, set_up.host_key, answer.host_ca, now, answer.host_until)
+            new = kept_of(answer, set_up.host_key, now)
         if new != kept:
             path = set_up.directory / _KEPT
             self._host.disk.write_atomic("ssh-trust.kept", path, encode(new), mode=0o644)

@@ -178,7 +178,8 @@ def of_strangers(desk: AuditDesk) -> Middleware:
         if error is not None and request.transport is not None:
             name = Path(request.transport.get_extra_info("sockname")).parent.name
             words = f"{request.method} {request.path}"
-            deed = Deed(f"workload {name}", "", "no_such_route", words, "its socket")
+            # The path is no part of the kind: a workload thinks of a new one each time.
+            deed = Deed(f"workload {name}", "", "no_such_route", "", "its socket", detail=words)
             await desk.refused(deed, error.status, of_workload=True)
         return await handler(request)
 

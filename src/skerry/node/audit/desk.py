@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 FLUSH_EVERY = 10.0
 """Seconds between two looks for counted refusals, and for what commands beside the agent have left."""
 
+OF_WORKLOADS_A_DAY = 200
+"""Entries about what workloads ask for: the log is kept for ever, and a workload may ask as cleverly as it likes."""
+
 AGENT = Deed("skerry", "", AGENT_STARTS)
 """The agent itself."""
 
@@ -50,7 +53,7 @@ class AuditDesk:
         # Apart, so that a workload that asks for ever does not hide what people are refused.
         self._of_people: Refusals[Deed] = Refusals(_OTHERS)
         self._of_workloads: Refusals[Deed] = Refusals(
-            replace(_OTHERS, action="others, of workloads")
+            replace(_OTHERS, action="others, of workloads"), a_day=OF_WORKLOADS_A_DAY
         )
 
     async def starts(self, version: str, rebuilt: str) -> None:
@@ -87,12 +90,12 @@ class AuditDesk:
         await self._add_if_possible(replace(deed, outcome=outcome_of(status), status=status, of=of))
 
     async def refused(self, deed: Deed, status: int, *, of_workload: bool = False) -> None:
-        """Tells a refusal at once, or counts it when there was an equal one."""
+        """Tells a refusal at once, or counts it when there was an equal one, whatever its detail."""
         counts = self._of_workloads if of_workload else self._of_people
-        kind = replace(deed, outcome="refused", status=status)
+        kind = replace(deed, outcome="refused", status=status, detail="")
         told = counts.note(kind, self._clock.monotonic_ns())
         if told is not None:
-            await self._add_if_possible(told)
+            await self._add_if_possible(replace(told, detail=deed.detail))
 
     async def flush(self, *, everything: bool = False) -> None:
         """Tells of the refusals that were counted."""

@@ -34,6 +34,7 @@ from skerry.kit.sealing.sealed import SealingCipher, in_force
 from skerry.kit.sealing.sources import Surroundings, make, obtain, parse, words
 from skerry.kit.sqlite import StateTooNew, read_migrations
 from skerry.node.backups.left_behind import left_behind
+from skerry.node.backups.newest_trust import keep_newest
 from skerry.node.backups.place import database_file
 from skerry.node.backups.snapshot import DATABASE, FILES, KEYS, RECORDS, SETTINGS, Holds
 from skerry.node.identity import IDENTITY_FILE, SECRET_FILE, read_identity
@@ -48,6 +49,7 @@ from skerry.node.store.opening import (
 from skerry.node.store.rebuilding import REBUILDING, note_rebuilt
 from skerry.node.store.replacing import BESIDE
 from skerry.node.trust.files import DIRECTORY as TRUST
+from skerry.node.trust.files import TrustFiles
 
 _STAGING = "restore.new"
 _PIECE = 1024 * 1024
@@ -150,7 +152,9 @@ class Restorer:
                     keys = _with_own(keys, self._settings, self._disk, self._clock)
                     stay = _opens_all(data_dir, self._database, keys)
                 unlocked = None if keys is None else self._sealed_here(keys, staging)
-                if own and not (staging / TRUST).exists():
+                if own and (staging / TRUST).exists():
+                    self._keep_newest_trust(staging, keys)
+                elif own:
                     # A backup that is not sealed has no key: the node goes on by what it has.
                     there = [path for path in there if path.name != TRUST]
                 aside = self._put_in_place(staging, there, unlocked, stay=stay)
@@ -179,6 +183,13 @@ class Restorer:
             db.execute("DELETE FROM lane")
             made_at = archive.header.made_at
             note_rebuilt(db, "restored by hand", str(archive.path), made_at, self._clock)
+
+    def _keep_newest_trust(self, staging: Path, keys: Keys | None) -> None:
+        sealed_with = _own_keys(self._settings, self._disk, self._clock)
+        keep_newest(
+            TrustFiles(self._data_dir, self._disk, _cipher(sealed_with)),
+            TrustFiles(staging, self._disk, _cipher(keys)),
+        )
 
     def _sealed_here(self, keys: Keys, staging: Path) -> Unlocked:
         """The backup's data keys under the KEK that this directory is to have: as it is set here, else as it was there."""
@@ -294,14 +305,21 @@ def _is_own(data_dir: Path, archive: Archive) -> bool:
     return archive.header.id == ("" if identity is None else identity.node_id)
 
 
+def _own_keys(settings: NodeSettings, disk: Disk, clock: Clock) -> Keys | None:
+    """Those that are here and can be had."""
+    where = Surroundings(settings.data_dir.absolute(), settings.credentials)
+    if not any((where.data_dir / name).exists() for name in _RINGS):
+        return None
+    try:
+        return unlocked_ring(Rule(0.0, "AES-256-GCM"), where, disk, clock).keys
+    except Refused:
+        return None
+
+
 def _with_own(keys: Keys | None, settings: NodeSettings, disk: Disk, clock: Clock) -> Keys | None:
     """The backup's keys and those that are here, which are newer: what stays may be sealed with any of them."""
-    where = Surroundings(settings.data_dir.absolute(), settings.credentials)
-    if keys is None or not any((where.data_dir / name).exists() for name in _RINGS):
-        return keys
-    try:
-        here = unlocked_ring(Rule(0.0, "AES-256-GCM"), where, disk, clock).keys
-    except Refused:
+    here = None if keys is None else _own_keys(settings, disk, clock)
+    if keys is None or here is None:
         return keys
     known = {key.id for key in here.keys}
     old = [

@@ -87,7 +87,7 @@ class ProcMeter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._surplus = 0
+        self._surplus = Reading(0, {})
         self._exact_at: int | None = None
 
     def read(self, living: list[Living], keeper_pid: int | None, high: int) -> Reading:
@@ -96,13 +96,15 @@ class ProcMeter:
         owned = without_brief(
             owners(processes, living, own, _marks(processes)), processes, own, _since_boot()
         )
-        rough = _sum(owned, {pid: processes[pid].resident for pid in owned})
+        resident = {pid: processes[pid].resident for pid in owned}
+        rough = _sum(owned, resident)
         now = self._clock.monotonic_ns()
-        fresh = self._exact_at is not None and now - self._exact_at < _EXACT_FOR
-        if rough.total - (self._surplus if fresh else 0) <= high:
+        if self._exact_at is not None and now - self._exact_at < _EXACT_FOR:
+            rough = lessened(rough, self._surplus)
+        if rough.total <= high:
             return rough
         exact = _sum(owned, {pid: _proportional(pid, processes[pid].resident) for pid in owned})
-        self._surplus, self._exact_at = max(rough.total - exact.total, 0), now
+        self._surplus, self._exact_at = lessened(_sum(owned, resident), exact), now
         return exact
 
 
@@ -127,6 +129,15 @@ def _sum(owned: Mapping[int, str], sizes: Mapping[int, int]) -> Reading:
     for pid, owner in owned.items():
         totals[owner] = totals.get(owner, 0) + sizes[pid]
     return Reading(totals.pop(_OWN, 0), totals)
+
+
+def lessened(reading: Reading, surplus: Reading) -> Reading:
+    """The reading without what its parts were lately found to be too much. Pure."""
+    instances = {
+        instance: max(size - surplus.instances.get(instance, 0), 0)
+        for instance, size in reading.instances.items()
+    }
+    return Reading(max(reading.own - surplus.own, 0), instances)
 
 
 def _read(pid: int) -> Process | None:

@@ -251,6 +251,7 @@ class Session:
             self._agent.run,
             self._agent.host,
             trust=self._trust.number if self._trust else 0,
+            trust_digest=self._trust.digest if self._trust else "",
         )
 
     async def _compare(

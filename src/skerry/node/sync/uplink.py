@@ -28,6 +28,7 @@ from skerry.node.node_settings import DIRECT, Proxies
 from skerry.node.ports import Turn, Turns
 from skerry.node.sync.failures import NO_HUB, Answer, cause_of, judge, origin
 from skerry.node.sync.live import WebSocketLive
+from skerry.node.sync.redirects import none_followed
 from skerry.wire.codec import MAX_BODY, compress, decode, decompress, encode
 from skerry.wire.files import FileManifest, FilesHeld, FileState
 from skerry.wire.link import RUN_HEADER
@@ -129,6 +130,7 @@ def open_session(
         timeout=patience.of(0),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[none_followed()],
     )
 
 

@@ -48,6 +48,11 @@ class Credentials:
         return self.bundle.number
 
     @property
+    def digest(self) -> str:
+        """Of its roots."""
+        return self.bundle.digest
+
+    @property
     def request(self) -> str:
         """What the next certificate is asked for with. Raises Refused."""
         return request_in(self._own)
@@ -81,8 +86,13 @@ class Credentials:
             log.warning("cannot take the fleet's new roots: %s; the hub tells them again", error)
 
     def believe(self, bundle: TrustBundle) -> None:
-        """Believes the bundle unless it is older than what is believed. Raises InvalidInput, OSError."""
-        if bundle.number <= self.number:
+        """Believes the bundle unless it is older than what is believed. Raises InvalidInput, OSError.
+
+        One of the same number and other roots is a hub's that was put back from a backup, and has proved itself all the same.
+        """
+        if (bundle.number, bundle.digest) == (self.number, self.digest):
+            return
+        if bundle.number < self.number:
             return
         if not bundle.roots:
             raise InvalidInput(f"the hub's bundle number {bundle.number} has no roots")

@@ -58,28 +58,33 @@ class SecretFiles:
 
     def replace(self, workload: str, files: Mapping[str, bytes]) -> None:
         """New content for files that instances of the workload have already. Raises OSError."""
-        for directory in self._directories(workload):
+        for directory in self._instances(workload):
             here = {name: data for name, data in files.items() if (directory / name).exists()}
             _write(directory, here)
 
     def remove(self, instance: str) -> None:
         """The instance has ended."""
-        if not self.root.is_dir():
-            return
-        for directory in self.root.glob(f"*/{instance}"):
-            shutil.rmtree(directory, ignore_errors=True)
-            self._tidy(directory.parent)
+        for directory in self._instances():
+            if directory.name == instance:
+                shutil.rmtree(directory, ignore_errors=True)
+                self._tidy(directory.parent)
 
     def keep_only(self, running: Collection[str]) -> None:
         """Removes what instances have left that neither run nor are known."""
-        left = [path.name for path in self.root.glob("*/*")] if self.root.is_dir() else []
+        left = {path.name for path in self._instances()}
         known = {*running, *(self._known() if left else ())}
-        for instance in set(left) - known:
+        for instance in left - known:
             self.remove(instance)
 
-    def _directories(self, workload: str) -> Iterator[Path]:
-        above = self.root / workload
-        yield from above.iterdir() if above.is_dir() else ()
+    def _instances(self, workload: str | None = None) -> Iterator[Path]:
+        """The directories of a workload's instances, or of all; none where somebody else has made the root."""
+        if not is_ours(self.root):
+            if os.path.lexists(self.root):
+                log.warning("%s", _foreign(self.root))
+            return
+        for above in [*self.root.iterdir()]:
+            if workload in {None, above.name} and _is_directory(above):
+                yield from (each for each in [*above.iterdir()] if _is_directory(each))
 
     def _make_root(self, workload: str) -> None:
         kind = _file_system(self.root.parent, self._mounts.read_text())
@@ -89,11 +94,8 @@ class SecretFiles:
                 f"{kind or 'missing'}, not tmpfs. Mount tmpfs there, or use «env»."
             )
         self.root.mkdir(mode=0o700, exist_ok=True)
-        found = self.root.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise Refused(
-                f"cannot start workload «{workload}»: {self.root} is not this node's alone. Remove it."
-            )
+        if not is_ours(self.root):
+            raise Refused(f"cannot start workload «{workload}»: {_foreign(self.root)}")
 
     def _tidy(self, above: Path) -> None:
         for directory in (above, self.root):
@@ -101,6 +103,24 @@ class SecretFiles:
                 directory.rmdir()
             except OSError:  # another instance's is in it
                 return
+
+
+def is_ours(root: Path) -> bool:
+    """Whether nobody else can have put anything into this directory: above it anybody may make one of its name."""
+    try:
+        found = root.lstat()
+    except FileNotFoundError:
+        return False
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    return ours and not found.st_mode & 0o077
+
+
+def _foreign(root: Path) -> str:
+    return f"{root} is not this node's alone: another user of this machine may have made it. Remove it: rm -r {root}"
+
+
+def _is_directory(path: Path) -> bool:
+    return stat.S_ISDIR(path.lstat().st_mode)
 
 
 def _write(directory: Path, files: Mapping[str, bytes]) -> None:
