@@ -84,6 +84,10 @@ async def test_a_certificate_says_who_which_node_and_for_how_long(
         assert (
             await authority.issue(SshCertificateRequest(a_key()), ann(node.node_id, writing))
         ).limited
+    ending = hub.clock.wall_ns() + 20 * NS
+    bound = Asking("ann", ADMIN, node.node_id, "n1", ending)
+    issued = await authority.issue(SshCertificateRequest(a_key(), 60.0), bound)
+    assert read(issued.certificate).valid_before * NS <= issued.expires_at == ending
     for ttl in (0.0, 901.0, float("nan")):
         with pytest.raises(InvalidInput):
             await authority.issue(SshCertificateRequest(a_key(), ttl), ann(node.node_id))
@@ -169,6 +173,24 @@ async def test_hubs_that_share_a_database_have_one_authority(hub: HubRig, tmp_pa
             await made(hub, tmp_path / "other").trust(node.node_id, told())
     else:
         assert (await made(hub, tmp_path / "one").trust(node.node_id, told())).user_ca == mine
+
+
+async def test_a_lost_key_is_not_made_anew_without_a_word(
+    hub: HubRig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = await hub.enrol()
+    before = await made(hub, tmp_path / "data").trust(node.node_id, told())
+    assert not caplog.messages
+    (tmp_path / "data" / "trust" / "ssh_user_ca").unlink()
+    if hub.store.shared:
+        with pytest.raises(Refused, match="lacks .*ssh_user_ca"):
+            await made(hub, tmp_path / "data").trust(node.node_id, told())
+        return
+    for _ in range(2):
+        after = await made(hub, tmp_path / "data").trust(node.node_id, told())
+        assert (after.user_ca != before.user_ca, after.host_ca) == (True, before.host_ca)
+    [word] = caplog.messages
+    assert "another key for user certificates" in word
 
 
 async def test_a_key_that_others_may_read_is_not_used(hub: HubRig, tmp_path: Path) -> None:

@@ -119,6 +119,33 @@ async def test_names_that_nobody_has_leave_no_name_behind(hub: HubRig, people: P
     assert len(rows) == 3
 
 
+async def test_who_is_locked_out_adds_no_rows_and_who_was_here_is_not_forgotten(
+    hub: HubRig, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def rows() -> int:
+        query = select(login_failure)
+        return len(await hub.store.read(lambda connection: connection.execute(query).all()))
+
+    await user(people)
+    assert await proven(people) == "ann"
+    number = 0
+    while not (await people.sign_ins.attempt(f"nobody{number}", "x", THERE)).wait:
+        number += 1
+    before = await rows()
+    for each in range(10):
+        assert (await people.sign_ins.attempt(f"other{each}", "x", THERE)).wait
+    assert await rows() == before
+    monkeypatch.setattr(sign_ins, "MOST", 100)
+    hub.clock.advance(3600)
+    for each in range(30):
+        await people.sign_ins.attempt(f"more{each}", "x", f"198.51.100.{each}")
+        hub.clock.advance(1)
+    assert await rows() <= 103
+    for each in range(25):
+        await people.sign_ins.attempt("ann", "wrong", f"203.0.113.{each}")
+    assert await proven(people) == "ann"
+
+
 async def test_many_tries_at_once_are_as_many(people: People) -> None:
     await user(people)
     found = await asyncio.gather(*(proven(people, "wrong") for _ in range(12)))

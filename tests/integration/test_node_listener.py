@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -240,6 +241,32 @@ async def test_half_a_handshake_is_ended_and_counts(tmp_path: Path) -> None:
                 assert await reader.read() == b""
             writer.close()
         assert (await hello(hub, await hub.certify("a")))[0] == 200
+
+
+@pytest.mark.parametrize("greeted", [False, True])
+async def test_strangers_keep_no_node_out(tmp_path: Path, greeted: bool) -> None:
+    """Neither one address that holds all it can, nor many together; and a node that is connected stays so."""
+    limits = RequestLimits(connections=8, head=600.0)
+    async with running_hub(tmp_path, method="certificate", limits=limits) as hub:
+        node = await hub.certify("a")
+        hold: list[asyncio.StreamWriter] = []
+        tls = client_context(node.trust.roots) if greeted else None
+        port = int(hub.nodes_address.rpartition(":")[2])
+        async with node.session(hub) as session:
+            link = await session.ws_connect("/sync/v1/link")
+            for address in ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.6"):
+                for _ in range(8):
+                    with contextlib.suppress(OSError):
+                        _, writer = await asyncio.open_connection(
+                            "127.0.0.1", port, ssl=tls, local_addr=(address, 0)
+                        )
+                        writer.write(b"POST /enrol/v1 HTTP/1.1\r\n" if greeted else b"")
+                        hold.append(writer)
+                assert (await hello(hub, node))[0] == 200
+            assert not link.closed
+            await link.close()
+        for writer in hold:
+            writer.close()
 
 
 async def test_wrong_tokens_from_one_address_are_bounded(hub: RunningHub) -> None:

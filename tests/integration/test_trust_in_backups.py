@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from tests.hub_backups import hub_settings_at
@@ -77,6 +78,38 @@ async def test_a_backup_that_is_not_sealed_has_no_key(tmp_path: Path) -> None:
     (tmp_path / "hub/trust").rename(tmp_path / "other/trust")
     async with running_hub(tmp_path / "other", method="certificate") as hub:
         assert await greets(hub, node) == 200
+
+
+def keep(directory: Path, **files: str) -> None:
+    """Files as the SSH authority and the secrets have them."""
+    (directory / "trust").mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, text in files.items():
+        path = directory / "trust" / name
+        path.write_text(text)
+        path.chmod(0o600)
+
+
+@pytest.mark.parametrize("method", ["certificate", "secret"])
+async def test_the_ssh_authority_comes_back_and_what_is_no_authoritys_stays(
+    tmp_path: Path, passphrase: Path, method: Literal["certificate", "secret"]
+) -> None:
+    for name in ("hub", "other"):
+        async with running_hub(tmp_path / name, method=method):
+            pass
+    keep(tmp_path / "hub", ssh_user_ca="ours", ssh_host_ca="ours, too")
+    keep(tmp_path / "other", ssh_user_ca="theirs", **{"secrets.key": "sealed with it"})
+    settings = hub_settings_at(tmp_path / "hub", backup_passphrase=passphrase)
+    await asyncio.to_thread(maintenance.back_up, settings, tmp_path / "one.skb", SystemClock())
+    done = await restored(tmp_path, backup_passphrase=passphrase)
+    assert done.trust == (method == "certificate")
+    trust = tmp_path / "other" / "trust"
+    [aside] = (tmp_path / "other").glob("trust.before-*")
+    assert (aside / "ssh_user_ca").read_text() == "theirs"
+    assert not (aside / "secrets.key").exists()
+    assert (trust / "secrets.key").read_text() == "sealed with it"
+    for name, text in (("ssh_user_ca", "ours"), ("ssh_host_ca", "ours, too")):
+        assert (trust / name).read_text() == text
+        assert (trust / name).stat().st_mode & 0o777 == 0o600
 
 
 async def test_what_another_root_has_is_set_aside(tmp_path: Path, passphrase: Path) -> None:

@@ -34,7 +34,7 @@ def test_waits_double_up_to_a_quarter_of_an_hour_and_are_forgotten_after_a_day()
 
 
 def test_a_user_who_was_here_before_is_not_locked_out_by_others() -> None:
-    here = attempts.passed(attempts.tried(NONE, NOW), attempts.tried(NONE, NOW), NOW)
+    here = attempts.passed(attempts.tried(NONE, NOW), NONE, NOW)
     elsewhere = failing(NONE, 40)
     mixed = {"pair": here["pair"], "user": elsewhere["user"], "address": elsewhere["address"]}
     assert attempts.wait(mixed, NOW) == 0
@@ -47,15 +47,38 @@ def test_a_user_who_was_here_before_is_not_locked_out_by_others() -> None:
 def test_the_right_password_takes_its_own_try_back_and_nobody_elses() -> None:
     before = failing(NONE, 4)
     mine = attempts.tried(before, NOW)
-    after = attempts.passed(mine, mine, NOW)
+    after = attempts.passed(mine, before, NOW)
     assert after["pair"] == Count(0, NOW, 0, NOW)
     assert (after["user"].failures, after["address"].failures) == (4, 4)
     locked = failing(NONE, FREE["user"] - 1)
     mine = attempts.tried(locked, NOW)
-    assert attempts.passed(mine, mine, NOW)["user"].until == 0
+    assert attempts.passed(mine, locked, NOW)["user"].until == 0
     others = attempts.tried(mine, NOW + NS)
-    assert attempts.passed(others, mine, NOW)["user"].until == others["user"].until > 0
-    assert attempts.withdrawn(mine, mine)["pair"].failures == locked["pair"].failures
+    assert attempts.passed(others, locked, NOW)["user"].until == others["user"].until > 0
+    assert attempts.withdrawn(mine, locked, NOW)["pair"].failures == locked["pair"].failures
+
+
+def test_ones_own_password_ends_no_lock_of_earlier_failures() -> None:
+    """Of an address, which somebody with one password tries many names from, too."""
+    address = failing(NONE, FREE["address"])["address"]
+    here = attempts.passed(attempts.tried(NONE, NOW), NONE, NOW)["pair"]
+    before: Counts = {"pair": here, "user": Count(), "address": address}
+    assert attempts.wait(before, NOW + NS) == 0
+    mine = attempts.tried(before, NOW + NS)
+    for after in (
+        attempts.passed(mine, before, NOW + NS), attempts.withdrawn(mine, before, NOW + NS),
+    ):  # fmt: skip
+        assert after["address"].until == address.until == NOW + 2 * NS
+        assert attempts.wait({**after, "pair": Count()}, NOW + NS) == NS
+
+
+def test_a_clock_that_was_ahead_locks_nobody_out() -> None:
+    ahead = failing(NONE, 40, NOW + 365 * DAY)
+    assert attempts.wait(ahead, NOW) == 0
+    assert attempts.wait(failing(ahead, 4), NOW) == 0
+    assert attempts.wait(failing(ahead, 5), NOW) == 2 * NS
+    # Another hub's clock may be a little ahead.
+    assert attempts.wait(failing(NONE, 40, NOW + 60 * NS), NOW) == LONGEST_WAIT
 
 
 @given(st.integers(0, 2**62), st.integers(0, 200), st.integers(-(10**18), 10**18))

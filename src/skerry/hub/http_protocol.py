@@ -13,6 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from skerry.hub.trust.attempts import network_of
 from skerry.hub.trust.certificates import read_peer
 from skerry.kit.reception import Crowd, Member, Reception, RequestLimits
 from skerry.wire.last_words import CROWDED, LATE, NO_HTTP, last_words
@@ -29,10 +30,14 @@ PEER = "skerry.peer"
 
 
 class Listener:
-    """What the connections of one listener share."""
+    """What the connections of one listener share.
 
-    def __init__(self, limits: RequestLimits) -> None:
+    `by_certificate`: who has proved none is a stranger for as long as the connection lasts, whatever it asks.
+    """
+
+    def __init__(self, limits: RequestLimits, *, by_certificate: bool = False) -> None:
         self.limits = limits
+        self._by_certificate = by_certificate
         self.crowd = Crowd(limits.connections)
         self.greeting: set[Member] = set()
         """Those of the crowd whose TLS handshake is under way."""
@@ -40,6 +45,10 @@ class Listener:
     def others(self, connections: Collection[object], *, but: int = 0) -> int:
         """Of these, which uvicorn knows, so many are no HTTP connections (any more) but links; `but` are new."""
         return max(len(connections) - but - (len(self.crowd) - len(self.greeting)), 0)
+
+    def stranger_at(self, transport: asyncio.BaseTransport) -> str:
+        """The network address of a stranger; empty where nobody is one."""
+        return network_of(transport.get_extra_info("peername")[0]) if self._by_certificate else ""
 
     def greeted(self, member: Member) -> None:
         """Its handshake is over, in whatever way."""
@@ -70,7 +79,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self.app_state = {**self.app_state, CUT: transport.abort, PEER: peer}
         if self.greeting is not None:
             self._listener.greeted(self.greeting)
-        if not self._crowd.enter(self, others=self._listener.others(self.connections, but=1)):
+        others = self._listener.others(self.connections, but=1)
+        stranger_at = "" if peer else self._listener.stranger_at(transport)
+        if not self._crowd.enter(self, others=others, stranger_at=stranger_at):
             self._end_with(HTTPStatus.SERVICE_UNAVAILABLE, CROWDED)
             return
         self._reception.begin()
@@ -122,8 +133,11 @@ class BoundedProtocol(HttpToolsProtocol):
         return self._reception.is_idle and cycle is not None and cycle.response_complete
 
     def make_room(self) -> None:
-        """Ends it while it is idle."""
-        self.transport.close()
+        """Ends it; one that is not idle at once, since its peer may wait for ever with its last word."""
+        if self.is_idle:
+            self.transport.close()
+        else:
+            self.transport.abort()
 
     def _late(self) -> None:
         cycle: RequestResponseCycle | None = self.cycle

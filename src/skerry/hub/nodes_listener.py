@@ -46,7 +46,7 @@ class NodesListener:
 
     def server(self, app: Litestar, keepalive: Keepalive, limits: RequestLimits) -> SecureServer:
         """The web server that answers nodes."""
-        shared = Listener(limits)
+        shared = Listener(limits, by_certificate=True)
         config = configure(app, keepalive, shared)
         return SecureServer(config, self.address, self._tls, shared)
 

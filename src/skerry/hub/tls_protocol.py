@@ -35,15 +35,22 @@ class BoundedTls(sslproto.SSLProtocol):
         http.greeting = self
         self._http = http
         self._listener = listener
+        self._raw: asyncio.Transport | None = None
 
     is_idle = False
 
     def make_room(self) -> None:
-        """Never: it is not idle."""
+        """Ends it at once."""
+        self._listener.greeted(self)
+        if self._raw is not None:
+            self._raw.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        self._raw = transport
         self._listener.greeting.add(self)
-        if self._listener.crowd.enter(self, others=self._listener.others(self._http.connections)):
+        others = self._listener.others(self._http.connections)
+        stranger_at = self._listener.stranger_at(transport)
+        if self._listener.crowd.enter(self, others=others, stranger_at=stranger_at):
             super().connection_made(transport)
         else:
             transport.abort()

@@ -131,31 +131,55 @@ class Member(Protocol):
 
 
 class Crowd:
-    """The HTTP connections of one listener, in the order of their opening.
+    """The connections of one listener, in the order of their opening.
 
     When there are too many, the first that only waits for a next request makes room: clients that forget to close
-    what they opened do not lock out the others.
+    what they opened do not lock out the others. Where none does, the first stranger makes room, so that nobody has to
+    hope for the end of those that never say who they are; of one address there is at most a share of them.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._share = max(limit // 4, 1)
         self._members: dict[Member, None] = {}
+        self._strangers: dict[Member, str] = {}
+        self._by_address: dict[str, dict[Member, None]] = {}
 
-    def enter(self, newcomer: Member, *, others: int = 0) -> bool:
-        """False: it has to go, there are too many with it and `others` (which never make room), and none is idle."""
+    def enter(self, newcomer: Member, *, others: int = 0, stranger_at: str = "") -> bool:
+        """False: it has to go, there are too many with it and `others` (which never make room), and none makes room.
+
+        `stranger_at` is the address of one that has not shown who it is.
+        """
         self._members[newcomer] = None
+        if stranger_at:
+            self._strangers[newcomer] = stranger_at
+            same = self._by_address.setdefault(stranger_at, {})
+            same[newcomer] = None
+            if len(same) > self._share:
+                self._end(next(iter(same)))
+                return True
         if len(self._members) + others <= self._limit:
             return True
-        idle = next((each for each in self._members if each.is_idle and each is not newcomer), None)
-        if idle is None:
+        idle = (each for each in self._members if each.is_idle and each is not newcomer)
+        strangers = (each for each in self._strangers if each is not newcomer)
+        going = next(idle, None) or next(strangers, None)
+        if going is None:
             return False
-        self.leave(idle)
-        idle.make_room()
+        self._end(going)
         return True
 
     def leave(self, member: Member) -> None:
         """It has ended, or is no HTTP connection any more."""
         self._members.pop(member, None)
+        address = self._strangers.pop(member, "")
+        same = self._by_address.get(address, {})
+        same.pop(member, None)
+        if not same:
+            self._by_address.pop(address, None)
+
+    def _end(self, member: Member) -> None:
+        self.leave(member)
+        member.make_room()
 
     def __len__(self) -> int:
         return len(self._members)

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.canary import everything
 from tests.http_client import Client, problem, text_of
 
+from skerry.hub.trust.ssh_keys import public_line
 from skerry.testing.running_hub import RunningHub, running_hub
+from skerry.testing.waiting import eventually
 from skerry.wire.access import PasswordChange, SignedIn, SignIn, UserChange, UserRequest
 from skerry.wire.codec import decode, encode
+from skerry.wire.ssh import SshCertificateRequest, SshNode
 
 pytestmark = pytest.mark.guarantee("G9")
 
@@ -246,3 +250,66 @@ async def test_passwords_are_in_no_log_and_in_no_file_of_the_hub(
         assert text.encode() not in everything(tmp_path)
         assert text not in caplog.text
         assert text not in repr([record.args for record in caplog.records])
+
+
+@pytest.mark.parametrize("way", ["code", "form"])
+async def test_a_browsers_session_ends_with_the_token_that_it_comes_of(
+    hub: RunningHub, client: Client, way: str
+) -> None:
+    await user(client, hub)
+    tokens = [await signed_in(client), await signed_in(client, 3.0)]
+    cookies = []
+    for token in tokens:
+        if way == "code":
+            made = json.loads(await text_of(client, "POST", "/api/v1/login-codes", 200, token))
+            async with client.get(made["path"], allow_redirects=False) as response:
+                cookie = response.headers["Set-Cookie"]
+        else:
+            secret = token["Authorization"].removeprefix("Bearer ")
+            _, cookie = await in_a_browser(client, token=secret)
+        cookies.append({"Cookie": cookie.partition(";")[0]})
+    await text_of(client, "GET", NODES, 200, cookies[0])
+    await text_of(client, "POST", "/api/v1/sign-out", 204, tokens[0])
+    await problem(client, "GET", NODES, 401, cookies[0])
+
+    async def has_ended() -> bool:
+        async with client.get(NODES, headers=cookies[1]) as response:
+            return response.status == 401
+
+    await eventually(has_ended, "the session ends with its token")
+
+
+async def ssh_states(client: Client, hub: RunningHub) -> list[str]:
+    text = await text_of(client, "GET", "/api/v1/access/ssh", 200, hub.person)
+    return [each["state"] for each in json.loads(text)]
+
+
+async def ssh_certificate(client: Client, token: Headers) -> None:
+    asked = encode(SshCertificateRequest(ssh_key()))
+    await text_of(client, "POST", f"{NODES}/a/ssh-certificates", 200, token, asked)
+
+
+def ssh_key() -> str:
+    return public_line(Ed25519PrivateKey.generate())
+
+
+async def test_whatever_ends_a_users_sessions_ends_its_ssh_certificates(
+    hub: RunningHub, client: Client
+) -> None:
+    node = await hub.enrol("a")
+    told = encode(SshNode("root", 22, ssh_key(), "/usr/bin/skerry node limited", "", False))
+    await text_of(client, "POST", "/sync/v1/ssh", 200, hub.node(node), told)
+    await user(client, hub)
+    for asked in (UserChange(role="admin"), UserChange(password=PASSWORD)):
+        await ssh_certificate(client, await signed_in(client))
+        await change(client, hub, asked)
+        assert set(await ssh_states(client, hub)) == {"revoked"}
+    await ssh_certificate(client, await signed_in(client))
+    renewal = encode(PasswordChange("ann", PASSWORD, PASSWORD))
+    await text_of(client, "POST", "/api/v1/password", 204, data=renewal)
+    assert set(await ssh_states(client, hub)) == {"revoked"}
+    for method, data in (("PATCH", encode(UserChange(enabled=False))), ("DELETE", None)):
+        await change(client, hub, UserChange(enabled=True))
+        await ssh_certificate(client, await signed_in(client))
+        await text_of(client, method, f"{USERS}/ann", 200, hub.person, data)
+        assert set(await ssh_states(client, hub)) == {"revoked"}

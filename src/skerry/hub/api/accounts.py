@@ -11,6 +11,7 @@ from skerry.hub.api.auth import CONFIGURE, AuthenticatedRequest
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.trust.accounts import Accounts
 from skerry.hub.trust.roles import Roles
+from skerry.hub.trust.ssh_authority import SshAuthority
 from skerry.wire.access import RoleRequest, RoleView, UserChange, UserRequest, UserView
 
 _USERS = "/api/v1/access/users"
@@ -46,21 +47,31 @@ async def change_user(
     name: FromPath[str],
     data: JSONBody[UserChange],
     accounts: NamedDependency[Accounts],
+    ssh_authority: NamedDependency[SshAuthority],
 ) -> UserView:
-    """Changes a user's password or role, or whether it may sign in. Its sessions end."""
+    """Changes a user's password or role, or whether it may sign in. Its sessions and SSH certificates end."""
     said = (
         "password" if data.password is not None else "",
         f"role {data.role}" if data.role is not None else "",
         "" if data.enabled is None else "enabled" if data.enabled else "disabled",
     )
     note(request, ", ".join(word for word in said if word))
-    return await accounts.change(name, data)
+    changed = await accounts.change(name, data)
+    _ = await ssh_authority.revoke_all_of(changed.name, request.user.id)
+    return changed
 
 
 @delete(f"{_USERS}/{{name:str}}", status_code=200, opt=CONFIGURE)
-async def delete_user(name: FromPath[str], accounts: NamedDependency[Accounts]) -> UserView:
-    """Deletes a user for good; its name stays in histories and is not used again."""
-    return await accounts.delete(name)
+async def delete_user(
+    request: AuthenticatedRequest,
+    name: FromPath[str],
+    accounts: NamedDependency[Accounts],
+    ssh_authority: NamedDependency[SshAuthority],
+) -> UserView:
+    """Deletes a user for good; its name stays in histories and is not used again. Its SSH certificates end."""
+    deleted = await accounts.delete(name)
+    _ = await ssh_authority.revoke_all_of(deleted.name, request.user.id)
+    return deleted
 
 
 @post(_ROLES, dto=WireBody[RoleRequest], return_dto=None, status_code=200, opt=CONFIGURE)

@@ -26,7 +26,7 @@ from skerry.hub.api.browsers import (
     is_of_a_browser,
 )
 from skerry.hub.fleet.nodes import Nodes
-from skerry.hub.trust.api_tokens import ADMINISTRATOR, ApiTokens, Holder
+from skerry.hub.trust.api_tokens import ADMINISTRATOR, UNBOUND, ApiTokens, Bound, Holder
 from skerry.hub.trust.sessions import Sessions
 from skerry.kit.errors import SkerryError
 from skerry.kit.own_hosts import is_own_host
@@ -87,6 +87,7 @@ class Principal:
     fleet: str
     role: Role | None = None
     fault: str = ""
+    bound: Bound = UNBOUND
 
 
 AuthenticatedRequest = Request[Principal, None, State]
@@ -222,7 +223,7 @@ class Authenticator:
     def _holding(self, holder: Holder, role: Role) -> Principal:
         if holder.fault:
             return self._nobody(f"cannot use this route: {holder.fault}")
-        return Principal("person", holder.name, self._fleet, role)
+        return Principal("person", holder.name, self._fleet, role, bound=holder.bound)
 
     def _nobody(self, fault: str = "") -> Principal:
         return Principal("nobody", "", self._fleet, fault=fault)

@@ -144,7 +144,7 @@ async def create_login_code(
     request: AuthenticatedRequest, login_codes: NamedDependency[LoginCodes]
 ) -> LoginCode:
     """Makes a one-time address that signs a browser in: to look, for as long as the request's token is good."""
-    return await login_codes.issue(request.user.id)
+    return await login_codes.issue(request.user.id, request.user.bound)
 
 
 @get("/api/v1/workloads", opt=READ_ON)

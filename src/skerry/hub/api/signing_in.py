@@ -23,11 +23,12 @@ from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.browsers import cookie_name, is_secure
 from skerry.hub.api.login_codes import LoginCodes
 from skerry.hub.trust.accounts import Accounts
-from skerry.hub.trust.api_tokens import Holder
+from skerry.hub.trust.api_tokens import UNBOUND, Bound, Holder
 from skerry.hub.trust.passwords import check_password
 from skerry.hub.trust.people import People
 from skerry.hub.trust.sessions import Lifetimes, Sessions
 from skerry.hub.trust.sign_ins import SignIns
+from skerry.hub.trust.ssh_authority import SshAuthority
 from skerry.kit.errors import Busy, InvalidInput, Refused
 from skerry.kit.units import format_duration
 from skerry.wire.access import PasswordChange, SignedIn, SignIn, UserChange
@@ -71,11 +72,15 @@ class Signing:
         raise NotAuthenticated(WRONG)
 
     async def browser(
-        self, request: AuthenticatedRequest, of: Holder | str, seconds: float
+        self,
+        request: AuthenticatedRequest,
+        of: Holder | str,
+        seconds: float,
+        bound: Bound = UNBOUND,
     ) -> Redirect:
-        """Begins a browser's session."""
+        """Begins a browser's session. Raises Refused when what it is `bound` to has ended."""
         await self.auditing.signed_in(request, of if isinstance(of, str) else of.name)
-        secret, _ = await self.sessions.begin(of, "browser", seconds)
+        secret, _ = await self.sessions.begin(of, "browser", seconds, bound)
         name = cookie_name(request, self.sessions.cookie_name)
         cookie = session_cookie(request, name, secret, max_age=int(seconds))
         headers = {"Cache-Control": "no-store"}
@@ -133,12 +138,14 @@ async def change_password(
     data: JSONBody[PasswordChange],
     signing: NamedDependency[Signing],
     accounts: NamedDependency[Accounts],
+    ssh_authority: NamedDependency[SshAuthority],
 ) -> None:
-    """Gives a user another password who shows the one of now; the user's sessions end."""
+    """Gives a user another password who shows the one of now; the user's sessions and SSH certificates end."""
     check_password(data.new, data.user)
     holder = await signing.user(request, data.user, data.password)
     await signing.auditing.signed_in(request, holder.name, "for another password")
     await accounts.change(holder.name, UserChange(password=data.new))
+    _ = await ssh_authority.revoke_all_of(holder.name, holder.name)
 
 
 @post("/api/v1/sign-out", status_code=204, opt=READ_ON)

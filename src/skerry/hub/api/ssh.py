@@ -44,7 +44,8 @@ async def issue_ssh_certificate(
     role = request.user.role
     if role is None:  # the guard lets nobody in who has none
         raise Refused("cannot issue a certificate to somebody without a role")
-    made = await ssh_authority.issue(data, Asking(request.user.id, role, node_id, node))
+    asking = Asking(request.user.id, role, node_id, node, request.user.bound.until)
+    made = await ssh_authority.issue(data, asking)
     how = "limited" if made.limited else "a shell"
     note(request, f"certificate {made.serial}, {how}, for {data.ttl:.0f} s")
     return made

@@ -188,7 +188,7 @@ class Maker:
             of_bytes(MANIFEST, msgspec.json.encode(manifest)),
             Member(DATABASE[taken.about.kind], taken.content()),
         ]
-        has_trust = trust_copies.there_are(self._home.data_dir)
+        has_trust = trust_copies.are_taken(self._home.data_dir)
         if has_trust and key is not None:
             members.append(of_bytes(trust_copies.MEMBER, trust_copies.taken(self._home.data_dir)))
         written = write_archive(path, header, members, key=key, disk=self._disk, progress=progress)

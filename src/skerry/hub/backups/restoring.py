@@ -162,12 +162,13 @@ class Restorer:
         blobs = copies.put_back(whole, self._data_dir)
         trust = scratch / trust_copies.MEMBER
         now = self._clock.wall_ns()
-        if trust.exists():
-            trust_copies.put_back(trust.read_bytes(), self._data_dir, now, self._disk)
+        has_trust = trust.exists() and trust_copies.put_back(
+            trust.read_bytes(), self._data_dir, now, self._disk
+        )
         aside = self._place.swap(staged, now)
         return Restored(
             manifest.about.hub_id, manifest.taken_at, epoch, told, blobs, len(missing), aside,
-            trust=trust.exists(), needs_trust=not trust_copies.there_are(self._data_dir),
+            trust=has_trust, needs_trust=not trust_copies.there_are(self._data_dir),
         )  # fmt: skip
 
     def _manifest(self, archive: Archive, scratch: Path) -> Manifest:

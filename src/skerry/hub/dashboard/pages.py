@@ -100,7 +100,7 @@ async def log_in(
     if data.token:
         person = await signing.authenticator.person(data.token.strip())
         if person is not None and person.kind == "person":
-            return await signing.browser(request, person.id, SESSION_SECONDS)
+            return await signing.browser(request, person.id, SESSION_SECONDS, person.bound)
         await signing.auditing.not_signed_in(request)
         problem = "That is no token of this hub, or not any more."
         return _form(templates, problem, status=401)
@@ -156,9 +156,10 @@ def _to_login(_: AuthenticatedRequest, __: NotAuthenticated) -> Redirect:
 async def _by_code(
     request: AuthenticatedRequest, signing: Signing, templates: Templates, code: str
 ) -> Response[str] | Redirect:
-    who = await signing.login_codes.use(code)
-    if who is not None:
-        return await signing.browser(request, who, SESSION_SECONDS)
+    used = await signing.login_codes.use(code)
+    if used is not None:
+        who, bound = used
+        return await signing.browser(request, who, SESSION_SECONDS, bound)
     await signing.auditing.not_signed_in(request)
     problem = "This link was used before or is too old. Sign in another way."
     return _form(templates, problem, status=401)

@@ -29,6 +29,7 @@ sign_in = Table(
     Column("version", Integer, nullable=False),  # of the user when it began; 0 of the others
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    Column("parent", Text, nullable=False, server_default=""),  # hash of the one that it ends with
     Index("sign_in_by_who", "fleet_id", "who"),
 )  # fmt: skip
 

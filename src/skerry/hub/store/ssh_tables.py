@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text
 from skerry.hub.store.tables import metadata
 
 ssh_authority = Table(
-    "ssh_authority", metadata,  # where several hubs share a database: which keys they all must have
+    "ssh_authority", metadata,  # which keys all hubs of the database must have
     Column("fleet_id", Text, primary_key=True),
     Column("kind", Text, primary_key=True),  # user | host
     Column("public_key", Text, nullable=False),

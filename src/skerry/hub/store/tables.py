@@ -299,6 +299,8 @@ login_code = Table(
     Column("hash", Text, primary_key=True),
     Column("expires_at", BigInteger, nullable=False),
     Column("who", Text, nullable=False, server_default="admin"),  # whose session it begins
+    Column("parent", Text, nullable=False, server_default=""),  # hash of the `sign_in` that this hangs on
+    Column("until", BigInteger, nullable=False, server_default="0"),  # when that ends; 0: never
 )  # fmt: skip
 
 api_token = Table(

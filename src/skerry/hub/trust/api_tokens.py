@@ -40,6 +40,17 @@ _NAMES_OF_OUR_OWN = SOURCES_OF_OUR_OWN | {ADMINISTRATOR}
 
 
 @dataclass(frozen=True)
+class Bound:
+    """What somebody shows is a session: its hash, and when it ends. What comes of it ends with it."""
+
+    session: str = ""
+    until: int = 0
+
+
+UNBOUND = Bound()
+
+
+@dataclass(frozen=True)
 class Holder:
     """Whom a token stands for. `fault` says why it is not taken any more; empty while it is.
 
@@ -50,6 +61,7 @@ class Holder:
     role: Role
     fault: str = ""
     version: int = 0
+    bound: Bound = UNBOUND
 
 
 class ApiTokens:

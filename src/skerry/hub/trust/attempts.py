@@ -30,6 +30,10 @@ KNOWN = 30 * 86_400 * NS
 """A pair is known for so long after it has signed in."""
 
 
+AHEAD = 300 * NS
+"""Clocks of hubs that share a database differ by less. What lies further ahead was counted by a clock that was wrong."""
+
+
 @dataclass(frozen=True)
 class Count:
     """Failures so far, and until when further tries are refused. Times are ns since 1970; 0: never."""
@@ -47,27 +51,36 @@ def wait(counts: Counts, now: int) -> int:
     """For how many nanoseconds nobody may try; 0: now."""
     pair = counts["pair"]
     known = pair.succeeded_at > now - KNOWN
-    ends = [pair.until] if known else [count.until for count in counts.values()]
+    held_by = [pair] if known else counts.values()
+    ends = [_credible(count, now).until for count in held_by]
     # A clock that was set back must not lock anybody out for longer than a lock lasts.
     return max(0, min(max(ends) - now, LONGEST_WAIT))
 
 
 def tried(counts: Counts, now: int) -> Counts:
     """With one more try, which counts as failed until it is `passed`."""
-    return {kind: _failed(count, FREE[kind], now) for kind, count in counts.items()}
+    return {kind: _failed(_credible(count, now), FREE[kind], now) for kind, count in counts.items()}
 
 
-def passed(counts: Counts, mine: Counts, now: int) -> Counts:
-    """`counts` as they are now, without the try that made them `mine`, because it was the right password."""
+def passed(counts: Counts, before: Counts, now: int) -> Counts:
+    """`counts` as they are now, without the try at `now` that `before` preceded, because it was the right password."""
+    mine = tried(before, now)
     return {
-        kind: Count(0, now, 0, now) if kind == "pair" else _undone(count, mine[kind])
+        kind: Count(0, now, 0, now) if kind == "pair" else _undone(count, mine[kind], before[kind])
         for kind, count in counts.items()
     }
 
 
-def withdrawn(counts: Counts, mine: Counts) -> Counts:
-    """`counts` as they are now, without the try that made them `mine`, because it could not be judged."""
-    return {kind: _undone(count, mine[kind]) for kind, count in counts.items()}
+def withdrawn(counts: Counts, before: Counts, now: int) -> Counts:
+    """`counts` as they are now, without the try at `now` that `before` preceded, because it could not be judged."""
+    mine = tried(before, now)
+    return {kind: _undone(count, mine[kind], before[kind]) for kind, count in counts.items()}
+
+
+def _credible(count: Count, now: int) -> Count:
+    """No failures where they, or the lock, are of a clock that has been set back since."""
+    wrong = count.last_at > now + AHEAD or count.until > now + LONGEST_WAIT + AHEAD
+    return Count(succeeded_at=count.succeeded_at) if wrong else count
 
 
 def _failed(count: Count, free: int, now: int) -> Count:
@@ -77,8 +90,9 @@ def _failed(count: Count, free: int, now: int) -> Count:
     return Count(failures, now, now + lock if lock else count.until, count.succeeded_at)
 
 
-def _undone(count: Count, mine: Count) -> Count:
-    until = 0 if count.until == mine.until else count.until
+def _undone(count: Count, mine: Count, before: Count) -> Count:
+    # A lock of earlier failures is none of this try's to end: one's own password must not open the way for guesses.
+    until = before.until if count.until == mine.until else count.until
     return replace(count, failures=max(count.failures - 1, 0), until=until)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sqlalchemy import Connection, delete, select
@@ -18,7 +18,15 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.people_tables import sign_in
 from skerry.hub.store.tables import FLEET
 from skerry.hub.trust.accounts import Accounts
-from skerry.hub.trust.api_tokens import ADMINISTRATOR, ApiTokens, Holder, has_form, new_token
+from skerry.hub.trust.api_tokens import (
+    ADMINISTRATOR,
+    UNBOUND,
+    ApiTokens,
+    Bound,
+    Holder,
+    has_form,
+    new_token,
+)
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import Refused
 
@@ -61,11 +69,18 @@ class Sessions:
         # Cookies do not know ports: two hubs of one machine keep theirs apart.
         self.cookie_name = f"skerry_{hashlib.sha256(self._key).hexdigest()[:8]}"
 
-    async def begin(self, of: Holder | str, kind: Kind, seconds: float) -> tuple[str, int]:
-        """A new session of somebody: its secret, and when it ends. Raises Refused when that one has ended or changed."""
+    async def begin(
+        self, of: Holder | str, kind: Kind, seconds: float, bound: Bound = UNBOUND
+    ) -> tuple[str, int]:
+        """A new session of somebody: its secret, and when it ends, which is with what it is `bound` to at the latest.
+
+        Raises Refused when that one has ended or changed.
+        """
         who = of if isinstance(of, str) else of.name
         secret, now = new_token(), self._clock.wall_ns()
         ends = now + int(seconds * NS)
+        if bound.until:
+            ends = min(ends, bound.until)
 
         def work(connection: Connection) -> None:
             holder = self._named(connection, who)
@@ -76,13 +91,16 @@ class Sessions:
             if isinstance(of, Holder) and of.version != holder.version:
                 raise Refused(f"cannot sign in: user «{who}» was changed meanwhile. Try again.")
             its = sign_in.c
+            above = select(its.hash).where(its.hash == bound.session, its.expires_at > now)
+            if bound.session and connection.execute(above).one_or_none() is None:
+                raise Refused("cannot sign in: the session that this comes from has ended")
             same = (its.fleet_id == FLEET, its.who == who, its.kind == kind)
             newest = select(its.hash).where(*same).order_by(its.created_at.desc()).limit(MOST - 1)
             connection.execute(delete(sign_in).where(its.expires_at <= now))
             connection.execute(delete(sign_in).where(*same, its.hash.not_in(newest)))
             row = {
                 "hash": self._hash(secret), "fleet_id": FLEET, "kind": kind, "who": who, "version": holder.version,
-                "created_at": now, "expires_at": ends,
+                "created_at": now, "expires_at": ends, "parent": bound.session,
             }  # fmt: skip
             connection.execute(sign_in.insert(), row)
 
@@ -104,13 +122,16 @@ class Sessions:
             if row is None:
                 return None
             holder = self._named(connection, row.who)
-            return holder if holder is not None and holder.version == row.version else None
+            if holder is None or holder.version != row.version:
+                return None
+            return replace(holder, bound=Bound(row.hash, row.expires_at))
 
         return await self._store.read(work)
 
     async def end(self, secret: str) -> bool:
-        """Ends a session; whether there was one."""
-        gone = delete(sign_in).where(sign_in.c.hash == self._hash(secret))
+        """Ends a session, and those that hang on it; whether there was one."""
+        its, hashed = sign_in.c, self._hash(secret)
+        gone = delete(sign_in).where((its.hash == hashed) | (its.parent == hashed))
         return bool(await self._store.write(lambda connection: connection.execute(gone).rowcount))
 
     def _named(self, connection: Connection, who: str) -> Holder | None:

@@ -21,7 +21,7 @@ from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import SkerryError
 
 MOST = 50_000
-"""Rows: who tries more names from more addresses within a day makes the oldest failures be forgotten."""
+"""Rows: who tries more names from more addresses within a day makes the oldest failures be forgotten, never who was here before."""
 
 _ROW = select(login_failure)
 
@@ -53,27 +53,30 @@ class SignIns:
         now = self._clock.wall_ns()
 
         def count(connection: Connection) -> tuple[int, Counts]:
-            counts = _locked_rows(connection, subjects, now)
-            wait = attempts.wait(counts, now)
+            # Who has to wait anyway leaves no row: nobody fills the table who is held up.
+            wait = attempts.wait(_read(connection, subjects), now)
+            if wait:
+                return wait, {}
+            before = _locked_rows(connection, subjects, now)
+            wait = attempts.wait(before, now)
             if not wait:
-                counts = attempts.tried(counts, now)
-                _store(connection, subjects, counts)
-            return wait, counts
+                _store(connection, subjects, attempts.tried(before, now))
+            return wait, before
 
-        wait, mine = await self._store.write(count)
+        wait, before = await self._store.write(count)
         if wait:
             return Attempt(None, wait / NS, user=await self._accounts.known(user))
         try:
             holder = await self._accounts.proven(user, password)
         except SkerryError:
-            await self._correct(subjects, lambda counts: attempts.withdrawn(counts, mine))
+            await self._correct(subjects, lambda counts: attempts.withdrawn(counts, before, now))
             raise
         if holder is None:
-            begun = attempts.wait(mine, now)
+            begun = attempts.wait(attempts.tried(before, now), now)
             known = await self._accounts.known(user)
             return Attempt(None, begun / NS, locked=begun > 0, user=known)
 
-        await self._correct(subjects, lambda counts: attempts.passed(counts, mine, now))
+        await self._correct(subjects, lambda counts: attempts.passed(counts, before, now))
         return Attempt(holder)
 
     async def _correct(
@@ -97,9 +100,19 @@ def _subjects(user: str, network: str) -> Mapping[Kind, str]:
     }
 
 
+def _read(connection: Connection, subjects: Mapping[Kind, str], *, lock: bool = False) -> Counts:
+    its = login_failure.c
+    query = _ROW.where(its.fleet_id == FLEET, its.subject.in_(subjects.values()))
+    query = query.order_by(its.subject)
+    found = {
+        row.subject: Count(row.failures, row.last_at, row.until, row.succeeded_at)
+        for row in connection.execute(query.with_for_update() if lock else query)
+    }
+    return {kind: found.get(subjects[kind], Count()) for kind in get_args(Kind)}
+
+
 def _locked_rows(connection: Connection, subjects: Mapping[Kind, str], now: int) -> Counts:
     """The counts, which nobody else changes until the end of the transaction."""
-    its = login_failure.c
     _prune(connection, now)
     rows = [
         {"fleet_id": FLEET, "subject": each, "failures": 0, "last_at": now, "until": 0, "succeeded_at": 0}
@@ -107,12 +120,7 @@ def _locked_rows(connection: Connection, subjects: Mapping[Kind, str], now: int)
     ]  # fmt: skip
     for row in rows:
         connection.execute(insert(connection, login_failure).values(row).on_conflict_do_nothing())
-    query = _ROW.where(its.fleet_id == FLEET, its.subject.in_(subjects.values()))
-    found = {
-        row.subject: Count(row.failures, row.last_at, row.until, row.succeeded_at)
-        for row in connection.execute(query.order_by(its.subject).with_for_update())
-    }
-    return {kind: found[subjects[kind]] for kind in get_args(Kind)}
+    return _read(connection, subjects, lock=True)
 
 
 def _store(connection: Connection, subjects: Mapping[Kind, str], counts: Counts) -> None:
@@ -140,5 +148,9 @@ def _prune(connection: Connection, now: int) -> None:
     connection.execute(delete(login_failure).where(*old))
     count = connection.execute(select(func.count()).select_from(login_failure)).scalar_one()
     if count > MOST:
-        stale = select(its.subject).where(its.until <= now).order_by(its.last_at).limit(MOST // 10)
-        connection.execute(delete(login_failure).where(its.subject.in_(stale)))
+        # Who was here before must not be taken for a stranger because strangers try names.
+        forgotten = (its.fleet_id == FLEET, its.until <= now, its.succeeded_at == 0)
+        stale = select(its.subject).where(*forgotten).order_by(its.last_at).limit(MOST // 10)
+        connection.execute(
+            delete(login_failure).where(its.fleet_id == FLEET, its.subject.in_(stale))
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,8 @@ class Asking:
     role: Role
     node_id: str
     node: str
+    until: int = 0
+    """When the session ends that asks; 0: it is none."""
 
 
 class SshAuthority:
@@ -97,7 +100,7 @@ class SshAuthority:
             )
         user_ca, host_ca = await self._keys.key("user"), await self._keys.key("host")
         now = self._clock.wall_ns()
-        until = now + int(asked.ttl * NS)
+        until = min(now + int(asked.ttl * NS), asking.until or sys.maxsize)
         limited = not has_shell(asking.role)
         row = {
             "fleet_id": FLEET, "who": asking.who, "role": asking.role.name, "node_id": asking.node_id,

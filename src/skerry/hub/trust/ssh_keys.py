@@ -1,13 +1,15 @@
 """The two keys of the hub's SSH authority: files in `<data_dir>/trust`, made when somebody first needs them.
 
 One signs certificates of people, the other those of nodes' sshd. Hubs that share a database need the same keys: its
-rows say which, so that a hub whose files differ refuses to sign instead of handing out what nodes do not trust.
+rows say which, so that a hub whose files differ refuses to sign instead of handing out what nodes do not trust. A hub
+that has its database alone goes on with another key, and says so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from pathlib import Path
 from typing import Literal
@@ -21,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_ssh_private_key,
 )
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from skerry.hub.store.engine import insert
 from skerry.hub.store.hub_store import HubStore
@@ -31,6 +33,8 @@ from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused
 from skerry.kit.ids import random_token
+
+log = logging.getLogger(__name__)
 
 DIRECTORY = "trust"
 
@@ -58,18 +62,25 @@ class SshKeys:
     async def _find(self, kind: Kind) -> Ed25519PrivateKey:
         path = self._directory / f"ssh_{kind}_ca"
         known = await self._store.read(lambda connection: _known(connection, kind))
-        if known and not path.exists():
+        if known and self._store.shared and not path.exists():
             raise Refused(
                 f"cannot use the SSH authority: this hub lacks {path}. Copy it from the hub that made it, mode 0600."
             )
         key = await asyncio.to_thread(self._load_or_create, path)
-        if self._store.shared:
-            mine = public_line(key)
-            known = await self._store.write(lambda connection: self._agree(connection, kind, mine))
-            if known != mine:
+        mine = public_line(key)
+        agreed = await self._store.write(lambda connection: self._agree(connection, kind, mine))
+        if agreed != mine:
+            if self._store.shared:
                 raise Refused(
                     f"cannot use the SSH authority: {path} is not the key of the other hubs of this database. Copy theirs."
                 )
+            await self._store.write(lambda connection: self._replace(connection, kind, mine))
+            log.warning(
+                "the SSH authority has another key for %s certificates than before: %s was lost or replaced. Nodes take it "
+                "at their next look; certificates of the old one end then. Where the old file may be in other hands, ask why.",
+                kind,
+                path,
+            )
         return key
 
     def _agree(self, connection: Connection, kind: Kind, mine: str) -> str:
@@ -79,6 +90,13 @@ class SshKeys:
         }  # fmt: skip
         connection.execute(insert(connection, ssh_authority).on_conflict_do_nothing(), row)
         return _known(connection, kind)
+
+    def _replace(self, connection: Connection, kind: Kind, mine: str) -> None:
+        its = ssh_authority.c
+        row = {"public_key": mine, "made_at": self._clock.wall_ns()}
+        connection.execute(
+            update(ssh_authority).where(its.fleet_id == FLEET, its.kind == kind).values(row)
+        )
 
     def _load_or_create(self, path: Path) -> Ed25519PrivateKey:
         try:
