@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -342,3 +343,35 @@ async def test_who_has_a_role_finds_the_socket_outside_the_data_directory(short_
     with pytest.raises(Refused, match="somebody else may put another one in its place"):
         await again.start()
     await again.stop()
+
+
+async def test_an_outcome_names_its_beginning_however_late_it_comes(rig: AuditRig) -> None:
+    outside = LeftOutside(rig.directory, RealDisk(), SystemClock())
+    begun = outside.leave(deed(1))
+    await rig.desk.take_outside()
+    outside.leave(deed(2))
+    await rig.desk.take_outside()
+    outside.leave(deed(3), begun)
+    await rig.desk.take_outside()
+    seq = {entry.action: entry.seq for entry in rig.entries()}
+    assert {entry.action: entry.of for entry in rig.entries()}["act_3"] == seq["act_1"]
+    assert not (rig.directory / FILE).exists()
+
+
+def test_a_line_that_is_left_while_others_are_taken_stays(tmp_path: Path) -> None:
+    outside = LeftOutside(tmp_path, RealDisk(), SystemClock())
+    outside.leave(deed(1))
+    late: list[threading.Thread] = []
+
+    class Late(RealDisk):
+        def unlink(self, label: str, path: Path) -> None:
+            """Between the look and the removal somebody else begins; he is given all the time that he takes."""
+            late.append(threading.Thread(target=outside.leave, args=(deed(2),)))
+            late[0].start()
+            late[0].join(0.5)
+            super().unlink(label, path)
+
+    agent = LeftOutside(tmp_path, Late(), SystemClock())
+    agent.taken(agent.read())
+    late[0].join(30)
+    assert [line.deed.action for line in agent.read()] == ["act_2"]

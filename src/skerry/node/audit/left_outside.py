@@ -8,6 +8,7 @@ same transaction: killed before the file is gone, the agent takes no line twice.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,9 @@ from skerry.wire.codec import encode
 
 FILE = "audit.pending"
 _TAKEN = "audit_taken"
+_REMEMBERED = 100
+"""Lines beside those in the file: what began may have its outcome long after, when the file has gone."""
+
 _STATE = read_queries(Path(audit_log.__file__).with_name("state.sql"))
 
 
@@ -50,6 +54,11 @@ class LeftOutside:
     def leave(self, deed: Deed, of: str = "") -> str:
         """Appends a line, durably; returns its id. Raises OSError."""
         line = Left(random_token(), self._clock.wall_ns(), deed, of)
+        with _alone(self._path.parent):
+            self._append(line)
+        return line.id
+
+    def _append(self, line: Left) -> None:
         fd = self._disk.open_append("audit.leave", self._path)
         try:
             self._disk.append(
@@ -59,7 +68,6 @@ class LeftOutside:
         finally:
             os.close(fd)
         self._disk.sync_directory("audit.leave", self._path.parent)
-        return line.id
 
     def read(self) -> list[Left]:
         """The lines in their order; half a line was never durable, and nothing followed from it."""
@@ -75,21 +83,36 @@ class LeftOutside:
 
     def taken(self, lines: Sequence[Left]) -> None:
         """They are in the log. A file that has grown meanwhile stays until the next look."""
-        if lines and self.read() == list(lines):
-            self._disk.unlink("audit.taken", self._path)
+        if not lines:
+            return
+        with contextlib.suppress(BlockingIOError), _alone(self._path.parent, wait=False):
+            if self.read() == list(lines):
+                self._disk.unlink("audit.taken", self._path)
+
+
+@contextlib.contextmanager
+def _alone(directory: Path, *, wait: bool = True) -> Iterator[None]:
+    """Nobody else appends or unlinks; raises BlockingIOError rather than `wait`. The file itself goes, its directory stays."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(fd)
 
 
 def take_in(db: sqlite3.Connection, lines: Sequence[Left]) -> None:
     """Enters the lines that are not entered yet, in the caller's transaction."""
     row = db.execute(_STATE["fact"], (_TAKEN,)).fetchone()
-    numbers: dict[str, int] = {} if row is None else msgspec.json.decode(row["value"])
-    known = {line.id: numbers[line.id] for line in lines if line.id in numbers}
+    known: dict[str, int] = {} if row is None else msgspec.json.decode(row["value"])
     for line in lines:
         if line.id not in known:
             deed = msgspec.structs.replace(line.deed, of=known.get(line.of, 0))
             known[line.id] = audit_log.enter(db, deed, line.at).seq
     if lines:
-        db.execute(_STATE["set_fact"], (_TAKEN, encode(known).decode()))
+        kept = {*sorted(known, key=known.__getitem__)[-_REMEMBERED:], *(line.id for line in lines)}
+        numbers = {id_: seq for id_, seq in known.items() if id_ in kept}
+        db.execute(_STATE["set_fact"], (_TAKEN, encode(numbers).decode()))
 
 
 @contextlib.contextmanager
