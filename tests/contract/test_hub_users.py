@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from sqlalchemy import select
@@ -154,11 +155,17 @@ async def test_many_tries_at_once_are_as_many(people: People) -> None:
 
 
 async def test_few_passwords_are_computed_at_a_time(people: People) -> None:
+    checking, go_on = people.accounts._passwords, threading.Event()
     places = passwords.AT_ONCE + passwords.WAITING
-    asked = [people.accounts._passwords.fit("x", None) for _ in range(places + 5)]
-    found = await asyncio.gather(*asked, return_exceptions=True)
-    assert sum(isinstance(each, Busy) for each in found) == 5
-    assert await people.accounts._passwords.fit("x", None) is False
+    async with asyncio.TaskGroup() as group:
+        for _ in range(places):
+            group.create_task(checking._run(go_on.wait))
+        await asyncio.sleep(0)  # each has its place
+        for _ in range(5):
+            with pytest.raises(Busy):
+                await checking.fit("x", None)
+        go_on.set()
+    assert await checking.fit("x", None) is False
 
 
 async def test_whatever_changes_of_a_user_ends_its_sessions(hub: HubRig, people: People) -> None:
