@@ -10,17 +10,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-HERE, THERE = "198.18.77.1", "198.18.77.2"
-
 
 def run(*words: str) -> None:
     subprocess.run(words, check=True, capture_output=True, timeout=30)
 
 
 class Namespace:
-    """`prefix` puts a command into it."""
+    """`prefix` puts a command into it. It reaches this one at `here` and is itself `there`, addresses of its own for each test process."""
 
     def __init__(self) -> None:
+        number = os.getpid() % (1 << 14)
+        net, first = number >> 6, (number % 64) * 4
+        self.here, self.there = f"198.18.{net}.{first + 1}", f"198.18.{net}.{first + 2}"
         self.name = f"sk-{os.getpid()}"
         self.prefix = ["ip", "netns", "exec", self.name]
 
@@ -30,10 +31,10 @@ class Namespace:
         outer, inner = f"sko{os.getpid()}"[:15], f"ski{os.getpid()}"[:15]
         run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner)
         run("ip", "link", "set", inner, "netns", self.name)
-        run("ip", "address", "add", f"{HERE}/30", "dev", outer)
+        run("ip", "address", "add", f"{self.here}/30", "dev", outer)
         run("ip", "link", "set", outer, "up")
         run(*self.prefix, "ip", "link", "set", "lo", "up")
-        run(*self.prefix, "ip", "address", "add", f"{THERE}/30", "dev", inner)
+        run(*self.prefix, "ip", "address", "add", f"{self.there}/30", "dev", inner)
         run(*self.prefix, "ip", "link", "set", inner, "up")
         # Whoever begins a connection from outside hears nothing; answers to those from inside come in.
         run(*self.prefix, "iptables", "-A", "INPUT", "!", "-i", "lo", "-p", "tcp", "--syn", "-j", "DROP")  # fmt: skip
@@ -62,15 +63,15 @@ async def namespace() -> AsyncIterator[Namespace]:
 
 
 @contextlib.asynccontextmanager
-async def reachable_from_there(port: int) -> AsyncIterator[int]:
-    """A port of HERE that leads to one of loopback, as a proxy before the hub would."""
+async def reachable_from(namespace: Namespace, port: int) -> AsyncIterator[int]:
+    """A port of `namespace.here` that leads to one of loopback, as a proxy before the hub would."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             back, onward = await asyncio.open_connection("127.0.0.1", port)
             await asyncio.gather(_pass(reader, onward), _pass(back, writer))
 
-    server = await asyncio.start_server(serve, HERE, 0)
+    server = await asyncio.start_server(serve, namespace.here, 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from tests.installation import Installation, Node, installation
-from tests.namespace import HERE, THERE, namespace, reachable_from_there
+from tests.namespace import namespace, reachable_from
 from tests.shell import Ended, Shell
 from tests.sshd_rig import Sshd, configure, sessions, set_up, sshd
 
@@ -244,10 +244,10 @@ async def test_a_device_whose_ports_are_closed_is_reached_by_its_own_link(tidy_d
     async with (
         namespace() as there,
         installation(tidy_dir) as found,
-        reachable_from_there(found.hub.nodes_port) as port,
+        reachable_from(there, found.hub.nodes_port) as port,
         sshd(tidy_dir, there.prefix, "0.0.0.0") as server,  # noqa: S104 - it listens, and yet nobody gets through
     ):
-        node = found.node(url=f"https://{HERE}:{port}")
+        node = found.node(url=f"https://{there.here}:{port}")
         await node.enrol(found.hub)
         configure(node, server)
         node.prefix = there.prefix
@@ -256,7 +256,7 @@ async def test_a_device_whose_ports_are_closed_is_reached_by_its_own_link(tidy_d
         shell = Shell(found, home)
         await set_up(shell, node)
         with pytest.raises((OSError, TimeoutError)):
-            await asyncio.wait_for(asyncio.open_connection(THERE, server.port), 2)
+            await asyncio.wait_for(asyncio.open_connection(there.there, server.port), 2)
         done = await shell.run("ssh", "n1", "--", "cat /proc/net/dev")
         assert done.code == 0, done.err
         assert "ski" in done.out

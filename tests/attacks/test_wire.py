@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.installation import BY_SECRET, Installation, Node, installation, sleeper
-from tests.namespace import HERE, namespace, reachable_from_there
+from tests.namespace import namespace, reachable_from
 
 from skerry.testing.waiting import eventually
 
@@ -64,11 +64,11 @@ async def test_what_passes_the_wire(tmp_path: Path, method: str) -> None:
     async with namespace() as there, installation(tmp_path, settings) as site:
         port = site.hub.port if method == "secret" else site.hub.nodes_port
         async with (
-            reachable_from_there(port) as shown,
+            reachable_from(there, port) as shown,
             captured(f"sko{os.getpid()}"[:15]) as heard,
         ):
             scheme = "http" if method == "secret" else "https"
-            node = site.node(url=f"{scheme}://{HERE}:{shown}")
+            node = site.node(url=f"{scheme}://{there.here}:{shown}")
             await node.enrol(site.hub, {"site": CANARY})
             node.prefix = there.prefix
             await speaks(site, node)
