@@ -84,6 +84,7 @@ READABLE = {
     "ssh_certificate.node", "ssh_certificate.node_id", "ssh_certificate.revoked_by", "ssh_certificate.role",
     "ssh_certificate.who", "ssh_node.account", "ssh_node.fleet_id", "ssh_node.host_key", "ssh_node.limited",
     "ssh_node.node_id",
+    "login_code.parent", "sign_in.parent",
     "audit.action", "audit.object", "audit.origin", "audit.outcome", "audit.detail", "audit.prev", "audit.hash",
 }  # fmt: skip
 
