@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from skerry.cli.http import Api
-from skerry.core.names import looks_secret
+from skerry.core.names import first_names, looks_secret
 from skerry.kit.clock import NS
 from skerry.kit.errors import NotFound, Refused
 from skerry.wire.access import AccessTokenView
@@ -17,7 +15,6 @@ from skerry.wire.trust import TrustView
 from skerry.wire.workload import WorkloadSpec
 
 LONG = 90 * 86_400 * NS
-_MOST_NAMED = 5
 
 
 class HubSurface(msgspec.Struct, frozen=True):
@@ -73,7 +70,7 @@ def _nodes(surface: HubSurface) -> CheckResult:
         fix = "nodes.method: certificate in hub.yaml, then skerry node enroll --again on each"
         return CheckResult(name, "warning", "prove themselves by secrets, in plain HTTP", fix)
     if surface.trust.behind:
-        found = f"do not have the newest root yet: {_named(surface.trust.behind)}"
+        found = f"do not have the newest root yet: {first_names(surface.trust.behind)}"
         return CheckResult(
             name, "warning", found, "let them come online before «hub ca rotate --finish»"
         )
@@ -102,7 +99,7 @@ def _tokens(surface: HubSurface) -> CheckResult:
         if each.state == "valid" and each.expires_at - surface.now > LONG
     ]
     if lasting:
-        found = f"good for more than 90 days: {_named(lasting)}"
+        found = f"good for more than 90 days: {first_names(lasting)}"
         return CheckResult(
             name, "warning", found, "skerry access token revoke NAME, and shorter ones"
         )
@@ -119,10 +116,5 @@ def _environments(surface: HubSurface) -> CheckResult:
     ]
     if found:
         fix = "whoever may read at the hub sees them: skerry secret set, and «secrets» in the file"
-        return CheckResult(name, "warning", f"look like secrets: {_named(found)}", fix)
+        return CheckResult(name, "warning", f"look like secrets: {first_names(found)}", fix)
     return CheckResult(name, "ok", "nothing in them looks like a secret")
-
-
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(sorted(names)[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

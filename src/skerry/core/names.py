@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from skerry.kit.one_line import one_line
@@ -17,6 +18,8 @@ _CONTROL = re.compile(
 )
 
 _SECRET = re.compile(r"(?i)(passw(or)?d|passphrase|secret|token|api_?key|private_?key|credential)")
+
+_MOST_NAMED = 5
 
 MAX_LABEL_TEXT = 63
 MAX_COMPONENT = 255
@@ -64,6 +67,13 @@ def entity_fault(entity: str) -> str | None:
         f"«{one_line(entity[:64])}» is no entity's name: use at most 63 lower-case letters, digits and «_», "
         "first and last a letter or digit"
     )
+
+
+def first_names(names: Iterable[str]) -> str:
+    """A few of the names, sorted, and how many more there are."""
+    every = sorted(names)
+    more = len(every) - _MOST_NAMED
+    return ", ".join(every[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def looks_secret(name: str) -> bool:

@@ -94,6 +94,7 @@ class StoredDesired:
 
     async def assignments(self) -> list[Assignment]:
         rows = await self._store.rows(ASSIGNMENT)
+        self._refused &= {(row.id, row.rev) for row in rows}
         wanted = [wish for row in rows if (wish := self._read(row)) is not None]
         wanted += self.foreground.beside({wish.workload for wish in wanted})
         self._specs |= {assignment.workload: assignment.spec for assignment in wanted}

@@ -6,15 +6,14 @@ function and one line in WEAKNESSES each. Loaded when somebody asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import msgspec
 
-from skerry.core.names import looks_secret
+from skerry.core.names import first_names, looks_secret
 from skerry.wire.local import BackupStatus, CheckResult, KeyStatus
 from skerry.wire.workload import WorkloadSpec
 
-_MOST_NAMED = 5
 _OTHERS_CAN = 0o077
 
 
@@ -108,7 +107,7 @@ def isolation(surface: Surface) -> CheckResult:
         return CheckResult(
             "isolation of workloads",
             "warning",
-            f"not strict, so they can do what {who} can: {_named(loose)}",
+            f"not strict, so they can do what {who} can: {first_names(loose)}",
             "isolation: strict in the workload's file; skerry doctor says whether this device can",
         )
     return CheckResult("isolation of workloads", "ok", "every native workload is strict")
@@ -121,7 +120,7 @@ def containers(surface: Surface) -> CheckResult:
         return CheckResult(
             "containers",
             "warning",
-            f"privileged, with added capabilities or with the host's network: {_named(strong)}",
+            f"privileged, with added capabilities or with the host's network: {first_names(strong)}",
             "give them single devices and ports instead of «privileged», «cap_add» and «network: host»",
         )
     return CheckResult("containers", "ok", "none has the device's own rights")
@@ -138,7 +137,7 @@ def images(surface: Surface) -> CheckResult:
         return CheckResult(
             "images",
             "warning",
-            f"named by a tag, which a registry may move: {_named(loose)}",
+            f"named by a tag, which a registry may move: {first_names(loose)}",
             "container.image: NAME@sha256:DIGEST",
         )
     return CheckResult("images", "ok", "every image is named by its digest")
@@ -156,7 +155,7 @@ def environments(surface: Surface) -> CheckResult:
         return CheckResult(
             "environments",
             "warning",
-            f"look like secrets: {_named(found)}",
+            f"look like secrets: {first_names(found)}",
             "give it as a secret of the fleet instead: skerry secret set",
         )
     return CheckResult("environments", "ok", "nothing in them looks like a secret")
@@ -210,9 +209,3 @@ def _is_strong(spec: WorkloadSpec) -> bool:
     if container is None:
         return False
     return container.privileged or bool(container.cap_add) or container.network == "host"
-
-
-def _named(names: Iterable[str]) -> str:
-    every = sorted(names)
-    more = len(every) - _MOST_NAMED
-    return ", ".join(every[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
