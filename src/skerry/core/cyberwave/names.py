@@ -1,0 +1,61 @@
+"""Names that Cyberwave's programs and people know a device, its containers and its topics by."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Collection
+
+_HOST_LENGTH = 15
+_FINGERPRINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,126}")
+_SHORT = 8
+
+
+def fingerprint(host: str, node: int, system: str, machine: str) -> str:
+    """A device's name for itself, by what the system says: host name, `uuid.getnode()`, «Linux», «x86_64»."""
+    mac = ":".join(f"{node:012x}"[i : i + 2] for i in range(0, 12, 2))
+    digest = hashlib.sha256(f"{host}-{mac}-{system}-{machine}".encode()).hexdigest()
+    slug = re.sub(r"[ .]", "-", host[:_HOST_LENGTH].lower()).rstrip("-")
+    return f"{slug}-{digest[:12]}"
+
+
+def is_fingerprint(text: str) -> bool:
+    """Whether a device may call itself so (fingerprint.json, CYBERWAVE_EDGE_UUID)."""
+    return _FINGERPRINT.fullmatch(text) is not None
+
+
+def is_uuid(text: str) -> bool:
+    """Whether it is a UUID in the one form that file names and topics have: lower case, with dashes."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def topic_prefix(environment: str) -> str:
+    """What stands before every topic, with nothing between: the environment's name, but none in production."""
+    environment = environment.strip().lower()
+    return "" if environment == "production" else environment
+
+
+def driver_container(twin: str, others: Collection[str] = ()) -> str:
+    """The container of a twin's driver: as much of the UUID as tells it from the other twins', at least 8 digits."""
+    return f"cyberwave-driver-{_shortest(twin, others)}"
+
+
+def worker_container(environment: str) -> str:
+    """The container of an environment's workers."""
+    return f"cyberwave-worker-{environment[:_SHORT]}"
+
+
+def router_container(environment: str) -> str:
+    """What the Zenoh router of an environment is called."""
+    return f"cyberwave-zenoh-router-{environment[:_SHORT]}"
+
+
+def _shortest(twin: str, others: Collection[str]) -> str:
+    length = _SHORT
+    while any(other.startswith(twin[:length]) for other in others if other != twin):
+        length += 1
+    return twin[:length]
