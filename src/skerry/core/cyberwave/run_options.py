@@ -1,0 +1,291 @@
+"""The options of `docker run` that a driver's `params` hold: read into what the Engine's API takes.
+
+Drivers are written for `docker run … PARAMS … IMAGE`, so every form that it takes is taken: `--name=value` and
+`--name value`, `-eA=1` and `-e A=1`. What stands twice: the last one counts, where it can be given only once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import msgspec
+
+from skerry.kit.errors import InvalidInput
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
+_FACTORS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_DEVICE_RULE = re.compile(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}")
+
+_OURS = ("name", "detach", "rm", "restart", "interactive", "tty", "pull", "cidfile", "init")
+"""Options that say how a container is run, which is the node's to decide: they are taken and have no effect."""
+
+
+class RunOptions(msgspec.Struct, frozen=True):
+    """What `params` ask for. `host` is a part of the Engine's HostConfig, `config` of the rest of «create»'s body.
+
+    `environment` keeps the order, each variable once, the last value; `files` are the `--env-file`s to be read before
+    it. `ignored` are the options that have no effect here. `gpus` is «all», a number, or empty.
+    """
+
+    environment: Mapping[str, str | None] = {}
+    """None: the variable of the node's own environment."""
+    files: Sequence[str] = ()
+    networks: Sequence[str] = ()
+    """In their order: `docker run` connects to one, the last."""
+    privileged: bool = False
+    gpus: str = ""
+    host: Mapping[str, Any] = {}
+    config: Mapping[str, Any] = {}
+    ignored: Sequence[str] = ()
+
+
+def parsed(params: Sequence[str]) -> RunOptions:
+    """The options in `params`. Raises InvalidInput, with the option's name, for one that is unknown or malformed."""
+    found = _parser().parse_args([*_switches(params)])
+    host: dict[str, Any] = {}
+    for key, name, read in _HOST_LISTS:
+        if values := getattr(found, name):
+            host[key] = [read(value) for value in values]
+    for key, name, convert in _HOST_VALUES:
+        if (value := getattr(found, name)) is not None:
+            host[key] = convert(value)
+    if found.read_only:
+        host["ReadonlyRootfs"] = True
+    host |= _maps(found)
+    return RunOptions(
+        environment=_variables(found.env or ()),
+        files=tuple(found.env_file or ()),
+        networks=tuple(found.network or ()),
+        privileged=found.privileged,
+        gpus=found.gpus or "",
+        host=host,
+        config=_config(found),
+        ignored=tuple(f"--{name}" for name in _OURS if getattr(found, name)),
+    )
+
+
+def variables_of(text: str, where: str) -> dict[str, str | None]:
+    """The variables in an `--env-file`. Raises InvalidInput with the line."""
+    lines = [line.strip() for line in text.splitlines()]
+    try:
+        return _variables(line for line in lines if line and not line.startswith("#"))
+    except InvalidInput as error:
+        raise InvalidInput(f"cannot read {where}: {error}") from error
+
+
+def _switches(params: Sequence[str]) -> Iterable[str]:
+    """`--privileged=true` is written out, `--privileged=false` left out."""
+    names = {flag for flags in _SWITCHES for flag in flags.split()}
+    for word in params:
+        name, equals, value = word.partition("=")
+        if not equals or name not in names:
+            yield word
+        elif value.lower() in ("true", "1", "t"):
+            yield name
+        elif value.lower() not in ("false", "0", "f"):
+            raise InvalidInput(f"params: «{word:.80}» is neither true nor false")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InvalidInput(f"params: {message}")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="params", add_help=False, allow_abbrev=False)
+    for flags in _LISTS:
+        parser.add_argument(*flags.split(), action="append")
+    for flags in _VALUES:
+        parser.add_argument(*flags.split())
+    for flags in _SWITCHES:
+        parser.add_argument(*flags.split(), action="store_true")
+    return parser
+
+
+def _variables(items: Iterable[str]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not name or re.search(r"\s", name):
+            raise InvalidInput(f"params: «{item:.80}» is no NAME=VALUE")
+        found[name] = value if equals else None
+    return found
+
+
+def _config(found: argparse.Namespace) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    pairs = (("User", "user"), ("WorkingDir", "workdir"), ("Hostname", "hostname"))
+    for key, name in pairs:
+        if (value := getattr(found, name)) is not None:
+            config[key] = value
+    if found.entrypoint is not None:
+        config["Entrypoint"] = [found.entrypoint] if found.entrypoint else [""]
+    if found.expose or found.publish:
+        opened = [
+            *map(_port_inside, found.expose or ()),
+            *(_published(one)[0] for one in found.publish or ()),
+        ]
+        config["ExposedPorts"] = {port: {} for port in opened}
+    if found.label:
+        config["Labels"] = {key: value or "" for key, value in _variables(found.label).items()}
+    return config
+
+
+def _maps(found: argparse.Namespace) -> dict[str, Any]:
+    host: dict[str, Any] = {}
+    if found.sysctl:
+        host["Sysctls"] = {key: value or "" for key, value in _variables(found.sysctl).items()}
+    if found.tmpfs:
+        host["Tmpfs"] = {
+            path: options for path, _, options in (one.partition(":") for one in found.tmpfs)
+        }
+    if found.publish:
+        ports: dict[str, list[dict[str, str]]] = {}
+        for inside, outside in map(_published, found.publish):
+            ports.setdefault(inside, []).append(outside)
+        host["PortBindings"] = ports
+    return host
+
+
+def _port_inside(text: str) -> str:
+    port, _, protocol = text.partition("/")
+    if (
+        not port.isdecimal()
+        or not 0 < int(port) < 65536
+        or protocol not in ("", "tcp", "udp", "sctp")
+    ):
+        raise InvalidInput(f"params: «{text:.80}» is no port like 8080 or 53/udp")
+    return f"{int(port)}/{protocol or 'tcp'}"
+
+
+def _published(text: str) -> tuple[str, dict[str, str]]:
+    """[[ADDRESS:]PORT:]INSIDE[/PROTOCOL]."""
+    outside, _, inside = text.rpartition(":")
+    address, _, port = outside.rpartition(":")
+    if port:
+        _port_inside(port)
+    return _port_inside(inside), {"HostIp": address.strip("[]"), "HostPort": port}
+
+
+def _device(text: str) -> dict[str, str]:
+    outside, *rest = text.split(":")
+    inside = outside
+    rights = "rwm"
+    for part in rest[:2]:
+        if part.startswith("/"):
+            inside = part
+        else:
+            rights = part
+    if not outside.startswith("/") or len(rest) > 2 or not rights or set(rights) - set("rwm"):
+        raise InvalidInput(f"params: --device «{text:.80}» is no /dev/NODE[:/dev/INSIDE][:rwm]")
+    return {"PathOnHost": outside, "PathInContainer": inside, "CgroupPermissions": rights}
+
+
+def _rule(text: str) -> str:
+    if not _DEVICE_RULE.fullmatch(text):
+        raise InvalidInput(
+            f"params: --device-cgroup-rule «{text:.80}» is no rule like «c 81:* rmw»"
+        )
+    return text
+
+
+def _limit(text: str) -> dict[str, Any]:
+    name, _, numbers = text.partition("=")
+    soft, _, hard = numbers.partition(":")
+    try:
+        return {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}
+    except ValueError as error:
+        raise InvalidInput(f"params: --ulimit «{text:.80}» is no NAME=SOFT[:HARD]") from error
+
+
+def _mount(text: str) -> dict[str, Any]:
+    fields = _variables(text.split(","))
+    source = fields.get("source") or fields.get("src") or ""
+    target = fields.get("target") or fields.get("destination") or fields.get("dst")
+    if not target or (fields.get("type", "volume") == "bind" and not source):
+        raise InvalidInput(f"params: --mount «{text:.80}» has no source or no target")
+    read_only = any(
+        name in fields and fields[name] not in ("false", "0") for name in ("readonly", "ro")
+    )
+    return {
+        "Type": fields.get("type") or "volume",
+        "Source": source,
+        "Target": target,
+        "ReadOnly": read_only,
+    }
+
+
+def _size(text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise InvalidInput(f"params: «{text:.80}» is no size like 512m")
+    return int(float(match[1]) * _FACTORS[match[2].lower()])
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InvalidInput(f"params: «{text:.80}» is no whole number") from error
+
+
+def _processors(text: str) -> int:
+    try:
+        return round(float(text) * 1e9)
+    except ValueError as error:
+        raise InvalidInput(f"params: --cpus «{text:.80}» is no number") from error
+
+
+_LISTS = (
+    "-e --env", "--env-file", "--network --net", "--add-host", "--device", "-v --volume", "--mount", "-p --publish",
+    "--expose", "--cap-add", "--cap-drop", "--group-add", "--ulimit", "--tmpfs", "--security-opt",
+    "--device-cgroup-rule", "--sysctl", "-l --label", "--dns",
+)  # fmt: skip
+_VALUES = (
+    "-u --user", "-w --workdir", "--entrypoint", "--gpus", "--ipc", "--pid", "--uts", "--userns", "--shm-size", "-m --memory",
+    "--memory-swap", "--cpus", "--cpu-period", "--cpu-quota", "--cpu-shares", "--cpuset-cpus", "--pids-limit", "-h --hostname",
+    "--runtime", "--cgroupns", "--name", "--restart", "--pull", "--cidfile",
+)  # fmt: skip
+_SWITCHES = (
+    "--privileged",
+    "--read-only",
+    "-d --detach",
+    "--rm",
+    "-i --interactive",
+    "-t --tty",
+    "--init",
+)
+
+_HOST_LISTS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
+    ("ExtraHosts", "add_host", str),
+    ("Devices", "device", _device),
+    ("Binds", "volume", str),
+    ("Mounts", "mount", _mount),
+    ("CapAdd", "cap_add", str),
+    ("CapDrop", "cap_drop", str),
+    ("GroupAdd", "group_add", str),
+    ("Ulimits", "ulimit", _limit),
+    ("SecurityOpt", "security_opt", str),
+    ("DeviceCgroupRules", "device_cgroup_rule", _rule),
+    ("Dns", "dns", str),
+)
+_HOST_VALUES: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
+    ("IpcMode", "ipc", str),
+    ("PidMode", "pid", str),
+    ("UTSMode", "uts", str),
+    ("UsernsMode", "userns", str),
+    ("CgroupnsMode", "cgroupns", str),
+    ("Runtime", "runtime", str),
+    ("ShmSize", "shm_size", _size),
+    ("Memory", "memory", _size),
+    ("MemorySwap", "memory_swap", lambda text: -1 if text == "-1" else _size(text)),
+    ("NanoCpus", "cpus", _processors),
+    ("CpuPeriod", "cpu_period", _number),
+    ("CpuQuota", "cpu_quota", _number),
+    ("CpuShares", "cpu_shares", _number),
+    ("CpusetCpus", "cpuset_cpus", str),
+    ("PidsLimit", "pids_limit", _number),
+)
