@@ -27,10 +27,7 @@ _OWNER = bytes.fromhex("020440000001")
 _OCTETS, _SEQUENCE = 0x04, 0x30
 
 _OF_THIS_TPM = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda"
-_ADVICE = (
-    "This node's key works in the TPM that made it, and in no other: if that was cleared or replaced, or the disk is now in "
-    "another device, enrol this node again: skerry node enroll --again"
-)
+_ADVICE = "The key works only in the TPM that made it. If that was cleared or replaced: skerry node enroll --again"
 
 
 def make_key() -> bytes:
