@@ -1,9 +1,10 @@
 """TLS by a private key that OpenSSL does not have: wherever it would sign, it asks us.
 
-Python's ssl takes keys from files only, and OpenSSL's providers for TPMs fail in its handshakes (docs/adr/0032). But the
-library that it is linked to lets a program replace how elliptic keys sign (EC_KEY_METHOD, since OpenSSL 1.1). So a
-stand-in is loaded, with the right public and a meaningless private key, while such a method is the default one; keys
-that are loaded before and after are none of ours. Called through ctypes, in the very library that Python's ssl uses.
+Python's ssl takes keys from files only, and OpenSSL's provider for TPMs would be asked for far more than this one key
+(docs/adr/0032). But the library that it is linked to lets a program replace how elliptic keys sign (EC_KEY_METHOD,
+since OpenSSL 1.1). So a stand-in is loaded, with the right public and a meaningless private key, while such a method is
+the default one; keys that are loaded before and after are none of ours. Called through ctypes, in the very library that
+Python's ssl uses.
 """
 
 from __future__ import annotations
