@@ -71,6 +71,9 @@ async def test_a_node_whose_key_is_in_its_tpm(tidy_dir: Path) -> None:
             await node.start()
             await eventually(partial(node.runs, "feeder"), "it runs")
             await works()
+            assert node.process.process is not None
+            maps = Path(f"/proc/{node.process.process.pid}/maps").read_text()
+            assert "cryptography" not in maps  # 9 MB
             found = json.loads((await shell.run("doctor", "--security", "-o", "json")).out)
             [key] = [check for check in found["checks"] if check["name"] == "this node's key"]
             assert (key["outcome"], "TPM" in key["detail"]) == ("ok", True)

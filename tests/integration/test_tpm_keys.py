@@ -1,9 +1,11 @@
 """A node whose key is in its TPM: real handshakes, with Debian's software TPM."""
 
+import _ssl
 import base64
 import contextlib
 import random
 import re
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -20,15 +22,21 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509 import load_pem_x509_csr
+from tests.installation import free_pair
 from tests.software_tpm import software_tpm
 from tests.trust_rig import NOW, Authority, SmallHub, small_hub
 
+from skerry.cli.enrolment import enrol_here
 from skerry.kit.bell import Bell
-from skerry.kit.clock import NS
+from skerry.kit.clock import NS, SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.sealing.cipher import NullCipher
+from skerry.kit.sealing.format import is_sealed
+from skerry.kit.tpm_tools import TpmSilent
 from skerry.node.enrolment import Site, enrol_node
+from skerry.node.keys import open_keys
+from skerry.node.settings import find_settings, node_settings
 from skerry.node.sync.uplink import HttpUplink, open_session
 from skerry.node.trust import tpm_handshake
 from skerry.node.trust.credentials import Credentials
@@ -153,6 +161,40 @@ async def test_a_running_agent_outlives_a_reset_of_the_tpm(tmp_path: Path) -> No
             await hello(hub, shown)
         with device_tpm(tmp_path, "tpm"):
             await hello(hub, shown)
+
+
+@pytest.mark.parametrize("context", [b"", b"loaded"])
+def test_a_tpm_that_does_not_answer_is_asked_once(
+    context: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with device_tpm(tmp_path, "tpm"):
+        key = TpmKey(make_key(), 0.2)
+    key._context = context
+    port = free_pair()
+    with socket.create_server(("127.0.0.1", port)), socket.create_server(("127.0.0.1", port + 1)):
+        monkeypatch.setenv("TPM2TOOLS_TCTI", f"swtpm:host=127.0.0.1,port={port}")
+        with pytest.raises(TpmSilent, match=r"did not end within 0\.2 s"):
+            key.sign(b"h" * 32)
+    assert key._context == context
+
+
+@pytest.mark.guarantee("G10")
+@pytest.mark.usefixtures("tpm")
+async def test_encryption_at_rest_seals_what_the_tpm_loads_too(tmp_path: Path) -> None:
+    options = {"data_dir": str(tmp_path / "node"), "encryption.storage.enabled": "true"}
+    settings = node_settings(find_settings(options=options | {"trust.key": "tpm"}, environment={}))
+    async with small_hub() as hub:
+        await enrol_here(settings, hub.url, hub.pinned)
+        assert is_sealed((settings.data_dir / "trust/node.pem").read_bytes())
+        cipher = open_keys(settings, RealDisk(), SystemClock()).cipher("store")
+        files = TrustFiles(settings.data_dir, RealDisk(), cipher)
+        await hello(hub, Credentials(files, ManualClock(NOW * NS), settings.trust.key))
+
+
+def test_a_python_whose_openssl_is_its_own_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(_ssl, "__file__")  # as where it is built in
+    with pytest.raises(Refused, match=r"brings an OpenSSL of its own.*trust\.key: file"):
+        OutsideKey(bytes)
 
 
 def test_a_tpm_that_fails_is_left_alone_for_a_minute(tmp_path: Path) -> None:

@@ -33,29 +33,28 @@ class Tools(msgspec.Struct, frozen=True):
     def run(self, *words: str, content: bytes = b"") -> bytes:
         """What a tool says, `content` being its input. Raises Refused."""
         try:
-            done = self._ran(words, content, check=True)
+            done = self._ran(words, content)
             # Without a resource manager nobody else gives these slots back, and there are three.
-            self._ran(("tpm2_flushcontext", "-t"), b"", check=False)
+            self._ran(("tpm2_flushcontext", "-t"))
         except FileNotFoundError as error:
             raise Refused(
                 f"cannot use the TPM: {error.filename} is not installed. Install tpm2-tools."
             ) from error
         except subprocess.TimeoutExpired as error:
             raise TpmSilent(
-                f"cannot use the TPM: {words[0]} did not end within {self.patience:g} s"
+                f"cannot use the TPM: {error.cmd[0]} did not end within {self.patience:g} s"
             ) from error
-        except subprocess.CalledProcessError as error:
-            cause = _cause(error.stderr) or f"exit code {error.returncode}"
-            raise Refused(
-                f"cannot use the TPM: {words[0]} failed: {cause}. {self.advice}"
-            ) from error
-        return done
-
-    def _ran(self, words: tuple[str, ...], content: bytes, *, check: bool) -> bytes:
-        done = subprocess.run(
-            words, cwd=self.place, input=content, capture_output=True, timeout=self.patience, check=check
-        )  # fmt: skip
+        if done.returncode:
+            cause = _cause(done.stderr) or f"exit code {done.returncode}"
+            raise Refused(f"cannot use the TPM: {words[0]} failed: {cause}. {self.advice}")
         return done.stdout
+
+    def _ran(
+        self, words: tuple[str, ...], content: bytes = b""
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            words, cwd=self.place, input=content, capture_output=True, timeout=self.patience, check=False
+        )  # fmt: skip
 
 
 @contextlib.contextmanager
