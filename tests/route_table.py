@@ -194,6 +194,14 @@ CONFIGURING = {
 
 # Which of them fit a role for some nodes only, by hand; all others are refused to it, whatever its permissions.
 SCOPED = {
+    ("GET", "/api/devices"),
+    ("GET", "/api/devices/{name:str}"),
+    ("POST", "/api/devices/{name:str}/provision"),
+    ("POST", "/api/devices/{name:str}/update"),
+    ("POST", "/api/devices/{name:str}/restart"),
+    ("DELETE", "/api/devices/{name:str}"),
+    ("WS", "/api/v1/nodes/{node:str}/tunnel/{port:int}"),
+    ("POST", "/api/v1/nodes/{node:str}/ssh-certificates"),
     ("GET", "/api/v1/nodes"),
     ("GET", "/api/v1/nodes/{node:str}/logs/{workload:str}"),
     ("POST", "/api/v1/login-codes"),

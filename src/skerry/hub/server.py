@@ -206,7 +206,7 @@ async def _build(
     own_edits, audit = OwnEdits(store, clock, readers.changed, declarations), AuditLog(store, clock)
     names = [*(settings.hosts or "").split(","), *(secure.names if secure else ())]
     signing = _signing(
-        names, people, token, None if listener else nodes, retiring.order_for, audit=audit, store=store, clock=clock
+        names, people, token, nodes, retiring.order_for, by_secret=listener is None, audit=audit, store=store, clock=clock
     )  # fmt: skip
     features = Features(
         store=store, nodes=nodes, enrolling=enrolling, tokens=tokens, devices=devices, retiring=retiring,
@@ -235,16 +235,24 @@ def _signing(
     names: Iterable[str],
     people: People,
     token: str,
-    nodes: Nodes | None,
+    nodes: Nodes,
     order_for: Callable[[str], Awaitable[WipeOrder | None]],
     *,
+    by_secret: bool,
     audit: AuditLog,
     store: HubStore,
     clock: Clock,
 ) -> Signing:
     hosts = own_hosts(platform.node(), *names)
     authenticator = Authenticator(
-        FLEET, token, nodes, people.api_tokens, people.sessions, hosts, order_for
+        FLEET,
+        token,
+        nodes,
+        people.api_tokens,
+        people.sessions,
+        hosts,
+        order_for,
+        by_secret=by_secret,
     )
     auditing = Auditing(audit, authenticator, clock)
     return Signing.of(people, authenticator, auditing, LoginCodes(store, clock))
