@@ -25,6 +25,7 @@ from skerry.hub.api.login_codes import LoginCodes
 from skerry.hub.api.signing_in import Signing
 from skerry.hub.app import Features, build_app, build_nodes_app
 from skerry.hub.backups.schedule import LOOK_EVERY
+from skerry.hub.bundles import Bundles
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.rendering import Templates
@@ -218,7 +219,7 @@ async def _build(
         carrying=Carrying(store, receiver, arrivals, clock), feed=feed, row_feed=row_feed,
         rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits), model_rows=ModelRows(store, own_edits),
         ssh_authority=SshAuthority.of(settings.data_dir, store, clock, links.notify),
-        links=links, peers=peers, tails=Tails(links, peers, token), tunnels=Tunnels(links, peers, token, settings.access),
+        links=links, peers=peers, bundles=Bundles(links, peers, token), tails=Tails(links, peers, token), tunnels=Tunnels(links, peers, token, settings.access),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers, trust=enrolling.trust_changed),
         leases=leases, backups=backups, rotation=rotation, changes=changes,
         board=Board(

@@ -6,15 +6,17 @@ import json
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.http_client import Client, problem, text_of
 from tests.pushes import Pushes
 from tests.route_table import SCOPED, filled
 
+from skerry.hub.trust.ssh_keys import public_line
 from skerry.testing.running_hub import EnrolledNode, RunningHub
 from skerry.wire.access import RoleRequest
 from skerry.wire.codec import compress, encode
 from skerry.wire.people import Apply
-from skerry.wire.ssh import SshCertificateRequest
+from skerry.wire.ssh import SshCertificateRequest, SshNode, SshRevoke
 from skerry.wire.workload import ProcessSpec, Selector, WorkloadSpec
 
 pytestmark = pytest.mark.guarantee("G9")
@@ -107,6 +109,7 @@ async def test_it_acts_on_what_is_wholly_its_own(client: Client, lab: Headers) -
 
 DEEDS = (
     ("GET", "/api/devices/{}", None),
+    ("GET", "/api/devices/{}/diagnostics", None),
     ("POST", "/api/devices/{}/provision?ip_address=10.6.6.6", None),
     ("POST", "/api/devices/{}/update", None),
     ("POST", "/api/devices/{}/restart", None),
@@ -143,12 +146,27 @@ async def test_their_own_devices_answer_them(client: Client, lab: Headers) -> No
     await text_of(client, "POST", f"{own}/provision?ip_address=::1", 200, lab)
     assert "no releases" in await problem(client, "POST", f"{own}/update", 409, lab)
     await text_of(client, "POST", f"{own}/restart", 202, lab)
-    asked = encode(SshCertificateRequest("ssh-ed25519 none"))
-    path = "/api/v1/nodes/lab-1/ssh-certificates"
-    assert "there is no" not in await problem(client, "POST", path, 400, lab, asked)
     done = json.loads(await text_of(client, "DELETE", f"{own}?now=true", 200, lab))
     assert done["state"] == "decommissioned"
     assert json.loads(await text_of(client, "GET", "/api/devices", 200, lab))["total"] == 0
+
+
+async def test_ssh_opens_their_own_devices(hub: RunningHub, client: Client, lab: Headers) -> None:
+    """`lab` may everything there, and so gets a shell."""
+    told = encode(SshNode("dev", 22, public_line(Ed25519PrivateKey.generate()), "limited"))
+    for name, labels, status in (("lab-2", {"site": "lab"}, 200), ("roof-2", {}, 404)):
+        node = await hub.enrol(name, labels)
+        await text_of(client, "POST", "/sync/v1/ssh", 200, hub.node(node), told)
+        asked = encode(SshCertificateRequest(public_line(Ed25519PrivateKey.generate())))
+        path = f"/api/v1/nodes/{name}/ssh-certificates"
+        made = json.loads(await text_of(client, "POST", path, status, lab, asked))
+        assert (made.get("node_id"), made.get("limited")) == (
+            (node.node_id, False) if status == 200 else (None, None)
+        )
+    for method, path in (("GET", "ssh"), ("POST", "ssh/revoke")):
+        body = encode(SshRevoke(1)) if method == "POST" else None
+        said = await problem(client, method, f"/api/v1/access/{path}", 403, lab, body)
+        assert "it is about the whole fleet" in said
 
 
 async def test_each_permission_of_theirs_is_asked_for(
@@ -159,7 +177,7 @@ async def test_each_permission_of_theirs_is_asked_for(
     await text_of(client, "POST", "/api/v1/access/roles", 200, hub.person, asked)
     eve = await hub.access_token("eve", "looks")
     for method, path, body in DEEDS:
-        if method != "GET":
+        if method != "GET" or path.endswith("diagnostics"):
             words = await problem(client, method, path.format("lab-1"), 403, eve, body)
             assert "it needs permission" in words
     with pytest.raises(aiohttp.WSServerHandshakeError):
