@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -100,6 +101,41 @@ async def test_a_tunnel_ends_when_its_node_is_labelled_otherwise(tmp_path: Path)
             for person in (everybodys, beside):
                 await person.send(b"more")
                 assert await person.read(4) == b"more"
+
+
+async def lines_for_ever(_workload: str) -> AsyncIterator[str]:
+    while True:
+        yield "line"
+        await asyncio.sleep(0.01)
+
+
+async def test_a_followed_log_ends_when_its_node_is_labelled_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, pushes = Prompted(), Pushes()
+    async with (
+        running_hub(tmp_path, clock=clock) as hub,
+        aiohttp.ClientSession(hub.address, cookie_jar=aiohttp.DummyCookieJar()) as client,
+    ):
+        node = await hub.enrol("a", {"site": "lab"})
+        asked = encode(RoleRequest("lab", ["read"], {"site": "lab"}))
+        await text_of(client, "POST", "/api/v1/access/roles", 200, hub.person, asked)
+        ann = await hub.access_token("ann", "lab")
+        path = "/api/v1/nodes/a/logs/w?follow=true"
+        async with linked(hub, node) as (_, logs):
+            logs.lines["w"] = []
+            monkeypatch.setattr(logs, "_lines", lines_for_ever)
+            async with (
+                client.get(path, headers=ann) as hers,
+                client.get(path, headers=hub.person) as everybodys,
+            ):
+                clock.turn.set()
+                for stream in (hers, everybodys):
+                    assert b"line" in await stream.content.readany()
+                await relabelled(hub, client, node, pushes, "roof", 1)
+                clock.turn.set()
+                await ended(hers)
+                assert b"line" in await everybodys.content.readany()
 
 
 async def test_streams_of_a_user_end_with_the_users_right_to_them(tmp_path: Path) -> None:
