@@ -91,7 +91,7 @@ from skerry.hub.web_server import (
     serve_people,
 )
 from skerry.kit.clock import Clock, SystemClock
-from skerry.kit.disk import RealDisk
+from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.own_hosts import own_hosts
 from skerry.kit.reception import RequestLimits
@@ -103,6 +103,8 @@ log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 600.0
 """Seconds between two passes of retention."""
+
+_DISK = RealDisk()
 
 _BREATH = 0.05
 """Seconds that pushes have for themselves between two steps of giving room back to the disk."""
@@ -119,13 +121,13 @@ async def serve(
     keepalive: Keepalive = DEFAULT_KEEPALIVE,
     limits: RequestLimits | None = None,
     clock: Clock | None = None,
+    disk: Disk = _DISK,
     manager: ServiceManager = NOBODY,
 ) -> None:
     """Runs the hub until SIGINT, SIGTERM or cancellation; calls `ready` with its address and tells `manager` once it answers.
 
-    Before that it calls `nodes_ready` with the address that nodes are told.
-
-    Without `limits` it takes as many connections as the process may have files open, but for a reserve.
+    Before that it calls `nodes_ready` with the address that nodes are told. `disk` has the authority's files. Without
+    `limits` it takes as many connections as the process may have files open, but for a reserve.
 
     Raises Refused when it may not or cannot listen, and what opening the store raises.
     """
@@ -143,7 +145,7 @@ async def serve(
                 encryption.tell(store.keys.status())
             secure = PeopleTls.of(settings.tls, clock)
             address = address_of(listener, "https" if secure else "http")
-            nodes = await open_listener(settings, bound, store, clock) if bound else None
+            nodes = await open_listener(settings, bound, store, clock, disk) if bound else None
             features, retention = await _build(settings, store, clock, address, nodes, secure)
             for_people, for_nodes = limits_of(settings, limits)
             nodes_app = build_nodes_app(features) if nodes else None
@@ -188,7 +190,7 @@ async def _build(
     rollouts = Rollouts(store, assignments, clock, links.notify, nodes.last_seen)
     workloads = Workloads(store, assignments, rollouts, clock, links.notify, nodes.last_seen, models=models)  # fmt: skip
     query, templates = RecordQuery(store), Templates(settings.fleet, skerry.__version__)
-    token = admin_token.load_or_create(settings.data_dir, RealDisk())
+    token = admin_token.load_or_create(settings.data_dir, _DISK)
     people = People.of(store, clock, token, settings.access_control)
     told = listener.address if listener else settings.address or address
     authority, rate = listener.authority if listener else None, settings.nodes.rate
