@@ -347,4 +347,4 @@ class Node:
 
 
 def _mode(path: Path) -> int:
-    return path.stat().st_mode & 0o777
+    return path.stat().st_mode & 0o777 if path.exists() else 0
