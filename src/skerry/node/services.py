@@ -167,8 +167,7 @@ class Node:
         self.shared, self.ssh_trust, self.secrets = shared, ssh_trust, secrets
         self.safekeeping, self.audit = safekeeping, audit
         self.departure = Departure(
-            settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files,
-            audit=audit,
+            settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files, audit=audit
         )  # fmt: skip
         self._desk, self.records = workload_desk, records
         self.apps = self._apps()
