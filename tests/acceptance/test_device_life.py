@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import subprocess
 import time
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.command_line import CommandLine
 from tests.installation import BY_SECRET, Hub, Installation, Node, installation, sleeper
 
 from skerry.cli.http import node_api
+from skerry.node.retirement import read_certificate
 from skerry.testing.waiting import eventually
 from skerry.wire.devices import DeviceDetail
 from skerry.wire.records import PublishedRecord
@@ -217,10 +219,23 @@ async def test_a_device_without_a_certificate_is_told_by_its_secret(tidy_dir: Pa
         await node.kill()
         gone = await CommandLine(site).run("device", "decommission", "n1", "--now")
         assert gone.code == 0, gone.err
+        believed = authority(node.directory)
+        node.options += ["--set", f"hub.ca_file={node.directory / 'own.pem'}"]
         await node.start()
         assert await ended(node) == 0, node.log.read_text()
         await eventually(partial(is_erased, site.hub), "the hub has the certificate of erasure")
         assert left_in(node) == {"decommissioned.json", "node.lock"}
+        left = read_certificate(node.directory)
+        assert left is not None
+        assert left.authorities == believed.strip()
+
+
+def authority(directory: Path) -> str:
+    """`own.pem` in there, with its key beside it."""
+    words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x"]  # fmt: skip
+    files = ["-keyout", str(directory / "own.key"), "-out", str(directory / "own.pem")]
+    subprocess.run(["openssl", *words, *files], check=True, capture_output=True)
+    return (directory / "own.pem").read_text()
 
 
 async def script(site: Installation, *words: str, hub: str = "") -> tuple[int, str]:
