@@ -1,5 +1,6 @@
 """The hub's blobs: in a directory, in a bucket and in memory alike, plain and sealed."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,21 @@ async def test_a_sealed_blob_without_its_key_comes_again(
 
 async def part_of(blobs: Blobs, start: int, end: int) -> bytes:
     return b"".join([chunk async for chunk in blobs.read(SECRET_SHA, start, end)])
+
+
+async def test_a_part_that_becomes_the_whole_while_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = BlobDirectory(tmp_path, FaultyDisk())
+    await blobs.add(SHA, 0, len(DATA), DATA[:3])
+    [part] = tmp_path.rglob("*.part")
+    look = Path.stat
+
+    def stat(path: Path, **given: bool) -> os.stat_result:
+        if path == part and part in part.parent.iterdir():
+            part.rename(part.with_suffix(""))
+        return look(path, **given)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    state = await blobs.state(SHA)
+    assert (state.received, state.complete) == (3, True)

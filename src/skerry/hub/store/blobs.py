@@ -78,9 +78,13 @@ class BlobDirectory:
         return path.with_name(path.name + _PART)
 
     def _state(self, sha256: str) -> BlobState:
-        for path, complete in ((self._path(sha256), True), (self._part(sha256), False)):
-            if path.exists():
+        whole = (self._path(sha256), True)
+        # A part that becomes the whole meanwhile is found when that is looked for again.
+        for path, complete in (whole, (self._part(sha256), False), whole):
+            try:
                 return BlobState(sha256, path.stat().st_size, complete)
+            except FileNotFoundError:
+                continue
         return BlobState(sha256, 0, complete=False)
 
     def _add(self, sha256: str, offset: int, size: int, data: bytes) -> BlobState:
