@@ -15,7 +15,7 @@ from skerry.cli.http import Unreachable
 from skerry.cli.output import Form, standard_screen
 from skerry.cli.session import Session
 from skerry.cli.tunnels import open_tunnel
-from skerry.hub import tails
+from skerry.hub import bundles, tails
 from skerry.hub.api import admin_token
 from skerry.hub.link import Links
 from skerry.hub.peers import Peers
@@ -96,4 +96,6 @@ async def test_by_another_hub_process(elsewhere: tuple[str, list[str]]) -> None:
         await tunnels.open("id-1", "n1", 22, forwarded=False)
     with pytest.raises((Transient, InvalidInput)):
         await tails._forward(f"{hub}/tail", {}, "token")
+    with pytest.raises((Transient, InvalidInput)):
+        await bundles._forward(f"{hub}/bundle", "token")
     assert asked == []

@@ -25,6 +25,7 @@ from skerry.hub.api.login_codes import LoginCodes
 from skerry.hub.api.signing_in import Signing
 from skerry.hub.app import Features, build_app, build_nodes_app
 from skerry.hub.backups.schedule import LOOK_EVERY
+from skerry.hub.bundles import Bundles
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.rendering import Templates
@@ -207,7 +208,7 @@ async def _build(
     own_edits, audit = OwnEdits(store, clock, readers.changed, declarations), AuditLog(store, clock)
     names = [*(settings.hosts or "").split(","), *(secure.names if secure else ())]
     signing = _signing(
-        names, people, token, None if listener else nodes, retiring.order_for, audit=audit, store=store, clock=clock
+        names, people, token, nodes, retiring.order_for, by_secret=listener is None, audit=audit, store=store, clock=clock
     )  # fmt: skip
     features = Features(
         store=store, nodes=nodes, enrolling=enrolling, tokens=tokens, devices=devices, retiring=retiring,
@@ -219,7 +220,7 @@ async def _build(
         carrying=Carrying(store, receiver, arrivals, clock), feed=feed, row_feed=row_feed,
         rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits), model_rows=ModelRows(store, own_edits),
         ssh_authority=SshAuthority.of(settings.data_dir, store, clock, links.notify),
-        links=links, peers=peers, tails=Tails(links, peers, token), tunnels=Tunnels(links, peers, token, settings.access),
+        links=links, peers=peers, bundles=Bundles(links, peers, token), tails=Tails(links, peers, token), tunnels=Tunnels(links, peers, token, settings.access),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers, trust=enrolling.trust_changed),
         leases=leases, backups=backups, rotation=rotation, changes=changes,
         board=Board(
@@ -236,16 +237,24 @@ def _signing(
     names: Iterable[str],
     people: People,
     token: str,
-    nodes: Nodes | None,
+    nodes: Nodes,
     order_for: Callable[[str], Awaitable[WipeOrder | None]],
     *,
+    by_secret: bool,
     audit: AuditLog,
     store: HubStore,
     clock: Clock,
 ) -> Signing:
     hosts = own_hosts(platform.node(), *names)
     authenticator = Authenticator(
-        FLEET, token, nodes, people.api_tokens, people.sessions, hosts, order_for
+        FLEET,
+        token,
+        nodes,
+        people.api_tokens,
+        people.sessions,
+        hosts,
+        order_for,
+        by_secret=by_secret,
     )
     auditing = Auditing(audit, authenticator, clock)
     return Signing.of(people, authenticator, auditing, LoginCodes(store, clock))

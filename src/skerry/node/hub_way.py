@@ -23,6 +23,7 @@ from skerry.node.store.state import NodeStore
 from skerry.node.sync.pace import Tell
 from skerry.node.sync.sync import Sync
 from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.wire.bundles import KIND
 from skerry.wire.local import LaneCounters
 from skerry.wire.sync import Lane
 
@@ -147,7 +148,15 @@ def _services(settings: NodeSettings, turns: LinkTurns | None) -> Services:
 
         return Tunnels(allowed, held).serve
 
-    return {"tunnel": tunnel}
+    def diagnostics() -> ChannelService:
+        from skerry.node.access.bundles import (  # noqa: PLC0415 - as above
+            Bundles,
+            diagnostics_command,
+        )
+
+        return Bundles(diagnostics_command(settings.data_dir, settings.configs), held).serve
+
+    return {"tunnel": tunnel, KIND: diagnostics}
 
 
 def build_renewal(way: HubWay, sync: Sync, host: Host) -> Renewal | None:

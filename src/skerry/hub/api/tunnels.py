@@ -17,7 +17,7 @@ from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
 
 from skerry.hub.api.auditing import Auditing
-from skerry.hub.api.auth import EXECUTE, Authenticator, Principal
+from skerry.hub.api.auth import EXECUTE_ON, Authenticator, Principal, find_node
 from skerry.hub.api.nodes import GivenClock
 from skerry.hub.api.problems import status_of
 from skerry.hub.fleet.nodes import Nodes
@@ -26,7 +26,7 @@ from skerry.hub.settings import AccessSection
 from skerry.hub.tails import FORWARDED
 from skerry.hub.tunnels import Tunnel, Tunnels
 from skerry.kit.clock import NS, Clock
-from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError, Transient
+from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
 from skerry.wire.link import Bytes, Close, End, Opened, to_frame, to_text
 
 CHECK_EVERY = 15.0
@@ -40,7 +40,7 @@ _LAST_WORDS = 1.0
 PersonSocket = WebSocket[Principal, Any, State]
 
 
-@websocket("/api/v1/nodes/{node:str}/tunnel/{port:int}", opt=EXECUTE)
+@websocket("/api/v1/nodes/{node:str}/tunnel/{port:int}", opt=EXECUTE_ON)
 async def open_tunnel(  # noqa: PLR0913 - all that takes part
     *,
     socket: PersonSocket,
@@ -78,9 +78,7 @@ async def _opened(
 ) -> Tunnel:
     if not 1 <= port <= 65535:
         raise InvalidInput(f"cannot open a tunnel: {port} is not a port from 1 to 65535")
-    node_id = await nodes.find(node)
-    if node_id is None:
-        raise NotFound(f"cannot open a tunnel: there is no node «{node:.80}»")
+    node_id = await find_node(socket, nodes, node, "open a tunnel")
     return await tunnels.open(node_id, node, port, forwarded=FORWARDED in socket.headers)
 
 

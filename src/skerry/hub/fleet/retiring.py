@@ -18,6 +18,7 @@ import msgspec
 from sqlalchemy import Column, Connection, Row, select, update
 
 from skerry.core.credentials import secret_hash
+from skerry.core.roles import Role
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.commands import Commands, any_open, read_commands
 from skerry.hub.fleet.device_views import device_views, find_device
@@ -88,7 +89,9 @@ class Retiring:
         self._notify = notify
         self._ended = ended
 
-    async def decommission(self, name: str, reason: str, by: str, *, now: bool) -> str:
+    async def decommission(
+        self, name: str, reason: str, by: str, *, now: bool, role: Role | None = None
+    ) -> str:
         """Takes a device out of service; returns its id. One that is so already stays as it is.
 
         One that is online drains first, unless it is to be `now`; one that is not is refused from now on, and what it has
@@ -101,7 +104,7 @@ class Retiring:
 
         def work(connection: Connection) -> tuple[str, bool]:
             locks.of_fleet(connection)
-            device_id = find_device(connection, name, "decommission")
+            device_id = find_device(connection, name, "decommission", role)
             its = select(device.c.decision).where(device.c.id == device_id)
             decision = connection.execute(its).scalar() or ""
             if decision == "decommissioned":
