@@ -28,6 +28,7 @@ from skerry.wire.link import (
 _FIRST_ANSWER = 10.0
 """Seconds in which a node says whether it serves the tunnel; the hub itself waits less."""
 
+_ELSEWHERE = "it leads elsewhere, where the token is not shown"
 _NO_RIGHT = (
     "cannot open a tunnel: the hub refuses it. The token must be good, and may «execute»: ask for one with role operator "
     "or admin."
@@ -62,6 +63,8 @@ async def open_tunnel(
             async with asyncio.timeout(patience.connect + patience.answer):
                 socket = await client.ws_connect(path, max_msg_size=2 * LARGEST)
         except aiohttp.WSServerHandshakeError as error:
+            if error.status // 100 == 3:
+                raise Unreachable(what, _ELSEWHERE, "Name its own address with --hub.") from error
             raise Refused(_NO_RIGHT) from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unreachable(what, str(error), "Name another with --hub.") from error

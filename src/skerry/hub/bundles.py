@@ -98,7 +98,7 @@ async def _forward(path: str, token: str) -> _Forwarded:
         session = aiohttp.ClientSession(headers=headers, timeout=patience)
         unless_answered.push_async_callback(session.close)
         try:
-            answer = await session.get(path)
+            answer = await session.get(path, allow_redirects=False)
             await check_answer(answer)
         except (aiohttp.ClientError, OSError) as error:
             raise Transient(

@@ -150,8 +150,9 @@ async def serve(
             for_people, for_nodes = limits_of(settings, limits)
             nodes_app = build_nodes_app(features) if nodes else None
             server = serve_people(
-                build_app(features, nodes_app), address, keepalive, for_people, secure, ready
-            )
+                build_app(features, nodes_app), address, keepalive, for_people, secure, ready,
+                proxies=settings.access.proxy_networks,
+            )  # fmt: skip
             servers = [(server, listener)]
             if nodes is not None and nodes_app is not None:
                 servers.insert(0, (nodes.server(nodes_app, keepalive, for_nodes), nodes.socket))

@@ -85,7 +85,7 @@ async def _forward(path: str, arguments: dict[str, str], token: str) -> _Forward
         try:
             # The other one waits for its node so long before it begins to answer.
             async with asyncio.timeout(2 * FIRST_ANSWER):
-                answer = await session.get(path, params=arguments)
+                answer = await session.get(path, params=arguments, allow_redirects=False)
             await check_answer(answer)
         except (aiohttp.ClientError, OSError) as error:
             raise Transient(

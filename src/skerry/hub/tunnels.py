@@ -18,6 +18,7 @@ from skerry.hub.peers import Peers
 from skerry.hub.settings import AccessSection
 from skerry.hub.tails import FORWARDED
 from skerry.kit.errors import Refused, Transient
+from skerry.kit.redirects import none_followed
 from skerry.wire.link import (
     LARGEST,
     Bytes,
@@ -156,7 +157,7 @@ async def _heard(socket: aiohttp.ClientWebSocketResponse) -> TunnelMessage | Non
 async def _forward(path: str, token: str) -> _Forwarded:
     headers = {"Authorization": f"Bearer {token}", FORWARDED: "1"}
     async with contextlib.AsyncExitStack() as unless_opened:
-        session = aiohttp.ClientSession(headers=headers)
+        session = aiohttp.ClientSession(headers=headers, trace_configs=[none_followed()])
         unless_opened.push_async_callback(session.close)
         try:
             # The other one waits for its node so long before it begins to answer.

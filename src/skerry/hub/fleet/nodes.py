@@ -315,8 +315,10 @@ def _id_of(connection: Connection, name: str, deed: str) -> str:
 def _revoke(connection: Connection, name: str, now: int) -> NodeRevoked:
     locks.of_fleet(connection)
     node_id = _id_of(connection, name, "revoke")
-    gone = {"key_hash": "", "revoked_at": now}
-    connection.execute(update(node).where(node.c.id == node_id).values(gone))
+    its = update(node).where(node.c.id == node_id)
+    withdrawn = its.where(node.c.key_hash != "").values(revoked_key_hash=node.c.key_hash)
+    connection.execute(withdrawn)
+    connection.execute(its.values(key_hash="", revoked_at=now))
     forget_uses(connection, node_id)
     tell(connection, Revoked(node_id))
     return NodeRevoked(node_id, name)

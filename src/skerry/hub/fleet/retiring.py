@@ -246,7 +246,7 @@ class Retiring:
         if was is not None:
             row |= {
                 "secret_hash": was.secret_hash,
-                "key_hash": was.key_hash,
+                "key_hash": was.key_hash or was.revoked_key_hash,
                 "enrolled_at": was.enrolled_at,
                 "version": was.version,
                 "last_seen": heard(device_id, was.last_seen, self._nodes.last_seen, now).at,
@@ -266,9 +266,9 @@ class Retiring:
         return new_row(device_id, was.name, was.enrolled_at, "")
 
     def _is_online(self, connection: Connection, device_id: str) -> bool:
-        written = connection.execute(
-            select(node.c.last_seen).where(node.c.id == device_id)
-        ).scalar()
+        """One that was revoked is not, however lately it was heard: it can send nothing any more."""
+        its = (node.c.id == device_id, node.c.revoked_at.is_(None))
+        written = connection.execute(select(node.c.last_seen).where(*its)).scalar()
         if written is None:
             return False
         return heard(device_id, written, self._nodes.last_seen, self._clock.wall_ns()).online
