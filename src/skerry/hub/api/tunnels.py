@@ -1,7 +1,7 @@
 """A person's tunnel to a port of a node: a WebSocket that carries bytes until either end, or the hub, ends it.
 
 The hub ends it when it is idle or lasts too long, and, at the latest after CHECK_EVERY and a little, when the person's
-token is not good any more. Its beginning and end stand in the audit log. See docs/operate/developer-access.md.
+token is not good any more, or the SSH certificate that it may carry. Its beginning and end stand in the audit log. See docs/operate/developer-access.md.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.link import receive_message
 from skerry.hub.settings import AccessSection
 from skerry.hub.tails import FORWARDED
+from skerry.hub.trust.api_tokens import ADMINISTRATOR
+from skerry.hub.trust.ssh_authority import SshAuthority
+from skerry.hub.trust.standing import Judge
 from skerry.hub.tunnels import Tunnel, Tunnels
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput, Refused, SkerryError, Transient
@@ -50,6 +53,7 @@ async def open_tunnel(  # noqa: PLR0913 - all that takes part
     tunnels: NamedDependency[Tunnels],
     auditing: NamedDependency[Auditing],
     authenticator: NamedDependency[Authenticator],
+    ssh_authority: NamedDependency[SshAuthority],
     clock: GivenClock,
 ) -> None:
     """Bytes to and from a port of a node that its settings allow, through its live link."""
@@ -57,7 +61,13 @@ async def open_tunnel(  # noqa: PLR0913 - all that takes part
     carrying = _Carrying(socket, tunnels.limits, authenticator, clock)
     status, words, begun = 499, "the hub ended", clock.monotonic_ns()
     try:
-        await carrying.run(await _opened(socket, nodes, tunnels, node, port))
+        node_id = await _found(socket, nodes, node, port)
+        forwarded = FORWARDED in socket.headers
+        if not (
+            forwarded and socket.user.id == ADMINISTRATOR
+        ):  # else it is the first hub's to judge
+            carrying.judge = await ssh_authority.login(socket.user.id, node_id, port)
+        await carrying.run(await tunnels.open(node_id, node, port, forwarded=forwarded))
         status, words = 200, ""
     except SkerryError as error:
         status, words = status_of(error), str(error)
@@ -73,17 +83,14 @@ async def open_tunnel(  # noqa: PLR0913 - all that takes part
             await socket.close()
 
 
-async def _opened(
-    socket: PersonSocket, nodes: Nodes, tunnels: Tunnels, node: str, port: int
-) -> Tunnel:
+async def _found(socket: PersonSocket, nodes: Nodes, node: str, port: int) -> str:
     if not 1 <= port <= 65535:
         raise InvalidInput(f"cannot open a tunnel: {port} is not a port from 1 to 65535")
-    node_id = await find_node(socket, nodes, node, "open a tunnel")
-    return await tunnels.open(node_id, node, port, forwarded=FORWARDED in socket.headers)
+    return await find_node(socket, nodes, node, "open a tunnel")
 
 
 class _Carrying:
-    """One tunnel under way. `up` and `down` count bytes to and from the node."""
+    """One tunnel under way. `up` and `down` count bytes to and from the node; `judge`, if there is one, raises when it must end."""
 
     def __init__(
         self,
@@ -94,6 +101,7 @@ class _Carrying:
     ) -> None:
         self.up = 0
         self.down = 0
+        self.judge: Judge | None = None
         self._socket = socket
         self._limits = limits
         self._authenticator = authenticator
@@ -157,6 +165,8 @@ class _Carrying:
                 )
             try:
                 await self._authenticator.permit(self._socket, self._socket.route_handler)
+                if self.judge is not None:
+                    await self.judge()
                 failures = 0
             except Transient:
                 failures += 1
