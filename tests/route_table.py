@@ -81,6 +81,7 @@ ROUTES = {
     ("POST", "/api/devices/{name:str}/restart"): "operator admin",
     ("DELETE", "/api/devices/{name:str}"): "admin",
     ("WS", "/api/v1/nodes/{node:str}/tunnel/{port:int}"): "operator admin",
+    ("WS", "/api/v1/nodes/{node:str}/exec/{workload:str}"): "operator admin",
     ("POST", "/api/v1/tokens"): "admin",
     ("POST", "/api/v1/login-codes"): "monitor operator admin",
     ("POST", "/api/v1/access/tokens"): "admin",
