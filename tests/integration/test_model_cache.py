@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import structs
 from tests.model_cases import content, model, sha256
 from tests.model_rig import ModelRig, assignment, by_url, model_rig
 
+from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.pace import Pace
 from skerry.node.hub_addresses import HubAddresses
@@ -154,6 +156,35 @@ async def test_after_a_restart_nothing_is_fetched_again(tmp_path: Path) -> None:
             rig.needs.want([wanted])
             assert rig.needs.missing(wanted) == ""
             assert (await rig.started(wanted) / "yolo/w.onnx").read_bytes() == DATA
+
+
+class _SlowDisk(RealDisk):
+    """Waits at each manifest until it may go on."""
+
+    def __init__(self) -> None:
+        self.reached, self.may_go_on = threading.Event(), threading.Event()
+
+    def write_atomic(self, label: str, path: Path, data: bytes, mode: int = 0o600) -> None:
+        if label == "model.manifest":
+            self.reached.set()
+            assert self.may_go_on.wait(60)
+        super().write_atomic(label, path, data, mode)
+
+
+async def test_nothing_writes_there_any_more_when_it_has_been_closed(tmp_path: Path) -> None:
+    disk = _SlowDisk()
+    async with (
+        serve_files(FileServer({"/w": DATA})) as server,
+        model_rig(tmp_path, disk=disk) as rig,
+    ):
+        rig.needs.want([assignment("a", by_url(server.url("/w"), DATA))])
+        await eventually(disk.reached.is_set, "a thread writes")
+        closing = asyncio.create_task(rig.needs.close())
+        for _ in range(100):  # turns of the loop, each of which would be enough for it
+            await asyncio.sleep(0)
+        assert not closing.done()
+        disk.may_go_on.set()
+        await closing
 
 
 async def test_a_damaged_manifest_costs_only_what_nobody_needs(tmp_path: Path) -> None:

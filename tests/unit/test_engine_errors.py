@@ -120,3 +120,25 @@ async def test_what_an_engine_that_hangs_halfway_may_run_counts_as_running(short
     assert [(one.instance, one.identity) for one in adopted] == [(launch.instance, lives)]
     await runtime.close()
     await runner.cleanup()
+
+
+async def test_what_ends_while_podman_ends_it_is_removed_all_the_same(short_dir: Path) -> None:
+    """Podman 4.3.1 answers 500 then, and the container stays."""
+    told = "cannot remove container c1 as it could not be stopped: sending SIGKILL to container c1: container state improper: stopped"
+    answers = [web.json_response({"message": told}, status=500), web.Response(status=204)]
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "DELETE":
+            return answers.pop(0)
+        return web.json_response({"ApiVersion": "1.41"})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.UnixSite(runner, str(short_dir / "engine.sock")).start()
+    engine = Engine([short_dir / "engine.sock"])
+    await engine.remove("c1")
+    assert answers == []
+    await engine.close()
+    await runner.cleanup()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.errors import SkerryError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from skerry.kit.clock import Clock
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _SURPRISE = Backoff(first=0.1, cap=30.0)
 
@@ -50,6 +52,20 @@ class Tasks:
         """Cancels every task that still runs."""
         for task in tuple(self._running):
             task.cancel()
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Runs `work` in a thread and returns when it has ended, also when cancelled.
+
+    A thread cannot be stopped: who holds a lock for what it does must not let go of it before.
+    """
+    thread = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait([thread])
+        thread.exception()  # nobody else will ask
+        raise
 
 
 @contextlib.asynccontextmanager

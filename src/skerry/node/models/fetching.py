@@ -21,7 +21,7 @@ from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock, iso
 from skerry.kit.errors import Refused, SkerryError, Transient
-from skerry.kit.tasks import Guard
+from skerry.kit.tasks import Guard, in_thread
 from skerry.kit.units import format_size
 from skerry.node.models.download import Download
 from skerry.node.models.files import Stopped
@@ -91,6 +91,7 @@ class ModelNeeds:
         self._files: dict[str, _File] = {}
         self._wanted: dict[str, Assignment] = {}
         self._readings: dict[str, asyncio.Future[bool]] = {}
+        self._bringing: set[asyncio.Task[None]] = set()
         self._tidying: asyncio.Task[None] | None = None
         self._settled = True
         self._told_at = 0
@@ -133,7 +134,7 @@ class ModelNeeds:
                         f"cannot use model «{model.name}»: «{file.name}» is not what it was; it is fetched again"
                     )
         async with self._busy:
-            await self._in_thread(partial(self._store.show, assignment.models))
+            await self._write(partial(self._store.show, assignment.models))
 
     def evictable(self) -> int:
         """Bytes that models take which no workload needs at present."""
@@ -142,14 +143,14 @@ class ModelNeeds:
     async def evict(self, size: int) -> int:
         """Removes such models, the least recently used first, until `size` bytes are free; returns the bytes freed."""
         async with self._busy:
-            freed = await asyncio.to_thread(self._store.evict, size, self._needed())
-            await asyncio.to_thread(self._store.tidy, self._needed(), self._views())
+            freed = await in_thread(partial(self._store.evict, size, self._needed()))
+            await in_thread(partial(self._store.tidy, self._needed(), self._views()))
         return freed
 
     async def cache(self) -> ModelCache:
         """Every model that is here or wanted, by name."""
         async with self._busy:
-            used = await asyncio.to_thread(self._store.used)
+            used = await in_thread(self._store.used)
         users: dict[str, list[str]] = {}
         models: dict[str, CachedModel] = {}
         for name, entry in self._store.entries.items():
@@ -163,13 +164,12 @@ class ModelNeeds:
         return ModelCache(found, self._store.limit, used, self.evictable())
 
     async def close(self) -> None:
-        """Ends every download; what has come stays."""
+        """Ends every download, and returns when no thread is at the files any more; what has come stays."""
         self._store.stop.set()
-        tasks = [each.task for each in self._files.values()] + [self._tidying]
-        running = [task for task in tasks if task is not None]
+        running = [*self._bringing, *([self._tidying] if self._tidying else [])]
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*running, *self._readings.values(), return_exceptions=True)
 
     async def _is_sound(self, file: ModelFile) -> bool:
         """Workloads that start together share one reading of a file."""
@@ -192,6 +192,8 @@ class ModelNeeds:
             former = None if known is None else known.task
             work = self._bring(item, former)
             item.task = asyncio.create_task(work, name=f"model file {file.name}")
+            self._bringing.add(item.task)
+            item.task.add_done_callback(self._bringing.discard)
 
     def _fetch_again(self, file: ModelFile, sources: tuple[ModelSource, ...]) -> None:
         known = self._files.get(file.sha256)
@@ -249,7 +251,7 @@ class ModelNeeds:
             async with self._slots:
                 await self._make_room(item)
                 await self._fetch(item)
-                await asyncio.to_thread(self._store.keep, item.file)
+                await in_thread(partial(self._store.keep, item.file))
         except Stopped:
             return
         except OSError as error:
@@ -296,7 +298,7 @@ class ModelNeeds:
         file, source, part = item.file, item.source, self._store.part(item.file)
         if source.file is not None:
             path = file_url(source, file) or source.file
-            await asyncio.to_thread(self._store.copy, Path(path), file)
+            await in_thread(partial(self._store.copy, Path(path), file))
             return
         await self._download.fetch(self._url(file, source), file, part, partial(self._tell, item))
         if file.size == 0:
@@ -337,12 +339,12 @@ class ModelNeeds:
                 if not self._missing(model)
             ]
             newest = {model.name: model for model in whole}
-            await self._in_thread(partial(self._store.enter, newest.values()))
-            await self._in_thread(partial(self._store.tidy, self._needed(), self._views()))
+            await self._write(partial(self._store.enter, newest.values()))
+            await self._write(partial(self._store.tidy, self._needed(), self._views()))
 
-    async def _in_thread(self, work: Callable[[], None]) -> None:
+    async def _write(self, work: Callable[[], None]) -> None:
         try:
-            await asyncio.to_thread(work)
+            await in_thread(work)
         except OSError as error:
             raise Transient(f"cannot write to {self._store.root}: {error.strerror}") from error
 

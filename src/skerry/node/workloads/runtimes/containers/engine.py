@@ -209,8 +209,13 @@ class Engine:
 
     async def remove(self, container: str) -> None:
         """Removes it with its unnamed volumes, running or not."""
-        query = {"force": "1", "v": "1"}
-        await self._unless({404, 409}, "DELETE", f"/containers/{container}", query)
+        path, query = f"/containers/{container}", {"force": "1", "v": "1"}
+        try:
+            await self._unless({404, 409}, "DELETE", path, query)
+        except EngineRefusal as refusal:
+            if "container state improper" not in str(refusal):
+                raise
+            await self._unless({404, 409}, "DELETE", path, query)  # it ended while Podman ended it
 
     async def execute(self, container: str, command: list[str]) -> int:
         """Runs a command in it and returns its exit code."""
