@@ -12,6 +12,7 @@ import sys
 import termios
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from tests.command_line import CommandLine
@@ -195,3 +196,23 @@ async def test_what_cannot_be_is_said_in_words(site: Installation) -> None:
         ended = await command.run("exec", *said)
         assert ended.code in {1, 2}
         assert expected in ended.err
+
+
+@pytest.mark.parametrize("isolation", ["standard", "strict"])
+async def test_execute_alone_opens_strict_workloads_only(
+    site: Installation, isolation: Literal["standard", "strict"]
+) -> None:
+    """In another one, an operator would be root on the device."""
+    await site.started(sleeper("w", isolation=isolation))
+    command = CommandLine(site)
+    made = await command.run("access", "token", "create", "op", "--role", "operator")
+    token = str(command.file("token", made.out.strip()))
+    script = "id -u; echo over > over; cat over"
+    ended = await command.run("exec", "n1", "w", "--token-file", token, "--", "sh", "-c", script)
+    if isolation == "strict":
+        user, over = ended.out.splitlines()
+        assert (ended.code, over) == (0, "over")
+        assert int(user) > 0
+    else:
+        assert (ended.code, ended.out) == (1, "")
+        assert "as «op»: it is not isolated strictly" in ended.err

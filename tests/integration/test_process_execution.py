@@ -20,6 +20,7 @@ from skerry.node.workloads.runtimes.process import ProcessRuntime
 from skerry.testing.exits import Exits
 from skerry.testing.process_device import ProcessDevice
 from skerry.testing.waiting import eventually
+from skerry.testing.wasm_device import WasmDevice
 from skerry.wire.executions import Ending, Size, Wish
 from skerry.wire.workload import Resources
 
@@ -258,3 +259,11 @@ async def test_only_the_attached_agent_has_commands_run(
         answer = protocol.receive(sock)
         os._exit(0 if answer is not None and answer.get("error") == "detached" else 1)
     assert os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, pid, 0))[1]) == 0
+
+
+async def test_a_module_has_no_programs_inside(short_dir: Path) -> None:
+    device = WasmDevice(short_dir)
+    router = device.router(device.agent())
+    with pytest.raises(Refused, match="a WASM module has no programs inside; «skerry logs w»"):
+        await router.execute_in(device.waits(), wish("sh"))
+    await device.end()

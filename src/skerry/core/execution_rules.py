@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from msgspec.structs import replace
+
 from skerry.kit.errors import InvalidInput
 from skerry.wire.codec import decode
 from skerry.wire.executions import Ending, Size, Wish
@@ -39,7 +41,7 @@ def checked(wish: Wish) -> Wish:
         )
     _ = checked_size(wish.size)
     if wish.tty and not _TERM.fullmatch(wish.term):
-        return Wish(words, wish.stdin, wish.tty, wish.size, _USUAL_TERM, wish.by)
+        return replace(wish, term=_USUAL_TERM)
     return wish
 
 

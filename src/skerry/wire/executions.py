@@ -22,7 +22,8 @@ class Size(msgspec.Struct, frozen=True):
 class Wish(msgspec.Struct, frozen=True):
     """A command. `stdin`: what the person writes reaches it. `tty`: it has a terminal of its own, of kind `term`.
 
-    `by` is the person, which hub processes tell each other and the node.
+    What follows is said by the hub, and by the node's admin socket, whatever the person has sent: `by` is the person,
+    `writes` whether that one may have any workload run here, and so a command in one that is not strict.
     """
 
     command: list[str]
@@ -31,6 +32,7 @@ class Wish(msgspec.Struct, frozen=True):
     size: Size = Size()
     term: str = ""
     by: str = ""
+    writes: bool = False
 
     def __repr__(self) -> str:
         return f"Wish({self.command[:1]})"

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from skerry.core.execution_rules import in_words, program_of, read_wish
 from skerry.core.names import name_fault
+from skerry.core.roles import may
 from skerry.hub.api.auditing import Auditing
 from skerry.hub.api.auth import EXECUTE, Authenticator
 from skerry.hub.api.carrying import Carrying, PersonSocket, say_good_bye
@@ -98,15 +99,16 @@ class _Watched:
 
 
 async def _wished(socket: PersonSocket, *, forwarded: bool) -> Wish:
-    """What is wanted, and who wants it: another hub process says whose word it passes on."""
+    """What is wanted, who wants it, and whether that one may `write`: another hub process says whose word it passes on."""
     try:
         async with asyncio.timeout(_FIRST_WORDS):
             wish = read_wish(await socket.receive_text())
     except TimeoutError as error:
         raise InvalidInput("cannot run a command: nothing was said that could be it") from error
-    person = socket.user.id
-    passed_on = forwarded and person == ADMINISTRATOR and wish.by
-    return wish if passed_on else replace(wish, by=person)
+    person, role = socket.user.id, socket.user.role
+    if forwarded and person == ADMINISTRATOR and wish.by:
+        return wish
+    return replace(wish, by=person, writes=role is not None and may(role, "write"))
 
 
 def execution_routes() -> Router:

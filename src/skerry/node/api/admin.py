@@ -202,10 +202,9 @@ def _add_runs(app: web.Application, services: AdminServices, guard: AdminGuard) 
     async def execute(request: web.Request) -> web.StreamResponse:
         from skerry.node.api.executions import converse  # noqa: PLC0415 - only when somebody asks
 
-        run = partial(
-            services.execute, workload=request.match_info["workload"], deed=deed_of(request)
-        )
-        return await converse(request, run)
+        deed = deed_of(request)
+        run = partial(services.execute, workload=request.match_info["workload"], deed=deed)
+        return await converse(request, run, deed)
 
     async def publish(request: web.Request) -> web.StreamResponse:
         return json_answer(await services.publish(read_publish(await request.read())))

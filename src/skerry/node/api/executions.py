@@ -12,8 +12,11 @@ from typing import Any, Protocol
 
 from aiohttp import WSMsgType
 from aiohttp.web_ws import WebSocketResponse
+from msgspec.structs import replace
 
+from skerry.core.audit_entries import Deed
 from skerry.core.execution_rules import read_wish
+from skerry.core.roles import may, role_named
 from skerry.kit.errors import InvalidInput, SkerryError, Transient
 from skerry.node.api import web
 from skerry.node.channel_port import ServedChannel
@@ -72,14 +75,18 @@ class SocketChannel:
             raise Transient("cannot go on: whoever asked has gone") from error
 
 
-async def converse(request: web.Request, run: Run) -> web.StreamResponse:
-    """The answer to a request for a command: a WebSocket, until the command has ended."""
+async def converse(request: web.Request, run: Run, deed: Deed) -> web.StreamResponse:
+    """The answer to a request for a command: a WebSocket, until the command has ended. `deed` says who asks, in which role."""
     socket = WebSocketResponse(max_msg_size=_MOST)
     await socket.prepare(request)
     channel = SocketChannel(socket)
     words = ""
     try:
-        wish = read_wish(await _first(socket))
+        wish = replace(
+            read_wish(await _first(socket)),
+            by=deed.actor,
+            writes=may(role_named(deed.role), "write"),
+        )
         await channel.accept()
         await run(channel, wish=wish)
     except SkerryError as error:

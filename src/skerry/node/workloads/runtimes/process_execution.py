@@ -7,6 +7,7 @@ commands' first processes die with it, and we end the rest by their mark.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -197,11 +198,13 @@ async def begin(
         *(("limit", f"{name}={value}") for name, value in launch.limits.items()),
         *prepared.fields,
     ]
-    execution = ProcessExecution(wish)
+    words = f"cannot run «{wish.command[0]}» in workload «{launch.workload}»"
     try:
-        words = f"cannot run «{wish.command[0]}» in workload «{launch.workload}»"
+        execution = ProcessExecution(wish)
+    except OSError as error:
+        raise Transient(f"{words}: no streams for it: {error.strerror}") from error
+    async with contextlib.AsyncExitStack() as unless_begun:
+        unless_begun.push_async_callback(execution.close)
         await execution.begin(socket, fields, words)
-    except BaseException:
-        await execution.close()
-        raise
+        unless_begun.pop_all()
     return execution

@@ -138,15 +138,15 @@ async def begin(
     if not container:
         raise Refused(f"{words}: it does not run")
     text = f"{_VARIABLE}={random_token()}"
-    tie = await _tie(keeper, text, words)
-    try:
+    with contextlib.ExitStack() as unless_begun:
+        tie = await _tie(keeper, text, words)
+        unless_begun.callback(tie.close)
         path = f"/exec/{await _make(engine, container, wish, text, words)}"
         connection = await _hijack(engine, f"{path}/start", wish, words)
+        unless_begun.callback(connection[1].close)
         execution = ContainerExecution(engine, path, wish, tie, connection)
         await execution.resize(wish.size)
-    except BaseException:
-        tie.close()
-        raise
+        unless_begun.pop_all()
     return execution
 
 
@@ -194,17 +194,16 @@ async def _hijack(
             reader, writer = await asyncio.open_unix_connection(engine.socket, limit=LARGEST)
     except (OSError, TimeoutError) as error:
         raise engine.gone(error) from error
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            writer.write(head.encode() + body)
-            await writer.drain()
-            await _check(reader, words)
-    except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-        writer.close()
-        raise engine.gone(error) from error
-    except BaseException:
-        writer.close()
-        raise
+    with contextlib.ExitStack() as unless_begun:
+        unless_begun.callback(writer.close)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                writer.write(head.encode() + body)
+                await writer.drain()
+                await _check(reader, words)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            raise engine.gone(error) from error
+        unless_begun.pop_all()
     return reader, writer
 
 
