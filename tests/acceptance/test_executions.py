@@ -121,7 +121,7 @@ async def test_a_terminal_passes_keys_sizes_and_ctrl_c_on(
     words = ["exec", "-it", *way, "w", "--", "bash", "--norc", "-i"]
     async with in_a_terminal(CommandLine(site), *words) as terminal:
         await terminal.shows("$ " if os.geteuid() else "# ")
-        terminal.type(b"stty size; echo $((4 * 5)); sleep 1000\r")
+        terminal.type(b"stty size; sh -c 'echo $((4 * 5)); exec sleep 1000'\r")
         await terminal.shows("30 100\r\n20\r\n")
         terminal.type(b"\x03")
         await terminal.shows("^C")

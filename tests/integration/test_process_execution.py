@@ -159,7 +159,7 @@ async def test_a_strict_workload_has_a_terminal_too(
     launch = await waiting(device, runtime, strict=strict)
     terminal = wish("bash", "-i", stdin=True, tty=True)
     async with executing(runtime.execute_in(launch, terminal)) as told:
-        await told.execution.input(b"echo $((4 * 5)); sleep 1000\n")
+        await told.execution.input(b"sh -c 'echo $((4 * 5)); exec sleep 1000'\n")
         await told.until("20\r\n")
         await told.execution.input(b"\x03")
         await told.until("^C")
