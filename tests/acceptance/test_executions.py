@@ -24,6 +24,8 @@ from skerry.testing.waiting import eventually
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.guarantee("G9")]
 
+HEARS_CTRL_C = 'trap "exit 9" INT; echo $((4 * 5)); while :; do sleep 0.1; done'
+
 WAYS = pytest.mark.parametrize("way", [("n1",), ("--here",)], ids=["hub", "here"])
 
 
@@ -121,7 +123,7 @@ async def test_a_terminal_passes_keys_sizes_and_ctrl_c_on(
     words = ["exec", "-it", *way, "w", "--", "bash", "--norc", "-i"]
     async with in_a_terminal(CommandLine(site), *words) as terminal:
         await terminal.shows("$ " if os.geteuid() else "# ")
-        terminal.type(b"stty size; sh -c 'echo $((4 * 5)); exec sleep 1000'\r")
+        terminal.type(f"stty size; sh -c '{HEARS_CTRL_C}'\r".encode())
         await terminal.shows("30 100\r\n20\r\n")
         terminal.type(b"\x03")
         await terminal.shows("^C")

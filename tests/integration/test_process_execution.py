@@ -42,6 +42,9 @@ def fault(path):
         return error.errno
 print(fault("/etc/hostname"), fault("/usr/x"), os.path.exists("/root"), sorted(os.listdir("/")))
 """
+HEARS_CTRL_C = 'trap "exit 9" INT; echo $((4 * 5)); while :; do sleep 0.1; done'
+"""A shell that is about to start a program may lose the signal; this one does not."""
+
 TELLS_AND_STAYS = f"{TELLS}\nimport sys, time; sys.stdout.flush(); time.sleep(1000)"
 
 
@@ -145,11 +148,11 @@ async def test_a_terminal_has_its_size_job_control_and_ctrl_c(
         await told.execution.input(b"\x04")
         assert await told.end() == Ending(0)
     async with executing(
-        runtime.execute_in(launch, wish("sh", "-c", "echo up; sleep 1000", stdin=True, tty=True))
+        runtime.execute_in(launch, wish("sh", "-c", HEARS_CTRL_C, stdin=True, tty=True))
     ) as told:
-        await told.until("up")
+        await told.until("20")
         await told.execution.input(b"\x03")
-        assert await told.end() == Ending(None, signal.SIGINT)
+        assert await told.end() == Ending(9)
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -159,7 +162,7 @@ async def test_a_strict_workload_has_a_terminal_too(
     launch = await waiting(device, runtime, strict=strict)
     terminal = wish("bash", "-i", stdin=True, tty=True)
     async with executing(runtime.execute_in(launch, terminal)) as told:
-        await told.execution.input(b"sh -c 'echo $((4 * 5)); exec sleep 1000'\n")
+        await told.execution.input(f"sh -c '{HEARS_CTRL_C}'\n".encode())
         await told.until("20\r\n")
         await told.execution.input(b"\x03")
         await told.until("^C")
