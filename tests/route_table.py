@@ -80,6 +80,7 @@ ROUTES = {
     ("POST", "/api/devices/{name:str}/update"): "admin",
     ("POST", "/api/devices/{name:str}/restart"): "operator admin",
     ("DELETE", "/api/devices/{name:str}"): "admin",
+    ("GET", "/api/devices/{name:str}/diagnostics"): "admin",
     ("WS", "/api/v1/nodes/{node:str}/tunnel/{port:int}"): "operator admin",
     ("WS", "/api/v1/nodes/{node:str}/exec/{workload:str}"): "operator admin",
     ("POST", "/api/v1/tokens"): "admin",
@@ -165,6 +166,7 @@ CONFIGURING = {
     ("POST", "/api/devices/{name:str}/provision"),
     ("POST", "/api/devices/{name:str}/update"),
     ("DELETE", "/api/devices/{name:str}"),
+    ("GET", "/api/devices/{name:str}/diagnostics"),
     ("DELETE", "/api/v1/nodes/{name:str}"),
     ("POST", "/api/v1/tokens"),
     ("POST", "/api/v1/access/tokens"),
@@ -195,6 +197,16 @@ CONFIGURING = {
 
 # Which of them fit a role for some nodes only, by hand; all others are refused to it, whatever its permissions.
 SCOPED = {
+    ("GET", "/api/devices"),
+    ("GET", "/api/devices/{name:str}"),
+    ("POST", "/api/devices/{name:str}/provision"),
+    ("POST", "/api/devices/{name:str}/update"),
+    ("POST", "/api/devices/{name:str}/restart"),
+    ("DELETE", "/api/devices/{name:str}"),
+    ("GET", "/api/devices/{name:str}/diagnostics"),
+    ("WS", "/api/v1/nodes/{node:str}/exec/{workload:str}"),
+    ("WS", "/api/v1/nodes/{node:str}/tunnel/{port:int}"),
+    ("POST", "/api/v1/nodes/{node:str}/ssh-certificates"),
     ("GET", "/api/v1/nodes"),
     ("GET", "/api/v1/nodes/{node:str}/logs/{workload:str}"),
     ("POST", "/api/v1/login-codes"),

@@ -42,9 +42,10 @@ async def linked(
     *,
     services: Mapping[str, Callable[[], ChannelService]] | None = None,
     held: Callable[[], str] = lambda: "",
+    logs: Logs | None = None,
 ) -> AsyncIterator[tuple[Bells, Logs]]:
     """The node's side of the link, open; `ports` are those that its settings allow."""
-    clock, logs, bells = SystemClock(), Logs(), Bells(Bell(), Bell(), Bell())
+    clock, logs, bells = SystemClock(), logs or Logs(), Bells(Bell(), Bell(), Bell())
     tunnels = Tunnels(lambda: set(ports), held)
     async with aiohttp.ClientSession() as session:
         uplink = HttpUplink(session, hub.address, node.node_id, node.secret)

@@ -291,6 +291,31 @@ async def test_a_killed_end_leaves_no_session(site: Site, whom: str) -> None:
     await eventually(lambda: not sessions(site.sshd.port), "sshd's session has ended")
 
 
+@pytest.mark.guarantee("G9")
+async def test_an_open_session_ends_with_the_persons_right_to_it_and_with_the_node(
+    site: Site,
+) -> None:
+    async def opened(name: str) -> asyncio.subprocess.Process:
+        token = await site.token(name, "admin")
+        words = ("ssh", site.node.name, "--token-file", str(token), "--", "echo in; sleep 600")
+        process = await site.shell.start(*words)
+        assert process.stdout is not None
+        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"in\n"
+        return process
+
+    hers, his = await opened("ann"), await opened("bob")
+    both = len(sessions(site.sshd.port))
+    async with asyncio.timeout(60):
+        assert (await site.shell.run("access", "token", "revoke", "ann")).code == 0
+        assert await hers.wait() == 255
+        await eventually(lambda: len(sessions(site.sshd.port)) == both // 2, "hers alone has ended")
+    assert his.returncode is None
+    async with asyncio.timeout(60):
+        assert (await site.shell.run("revoke", "node", site.node.name)).code == 0
+        assert await his.wait() == 255
+        await eventually(lambda: not sessions(site.sshd.port), "his has ended")
+
+
 async def test_a_port_that_the_settings_allow_is_forwarded(site: Site) -> None:
     refused = await site.shell.run("port-forward", "n1", "1")
     assert refused.code == 1

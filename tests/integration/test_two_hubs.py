@@ -20,28 +20,22 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.leases import Leases
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import Refused
-from skerry.node.channel_port import ServedChannel
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode, encode
-from skerry.wire.executions import STDERR, STDIN, Wish
 from skerry.wire.link import (
     DELETED,
     OTHER_AGENT,
     REPLACED,
     RUN_HEADER,
     WINDOW,
-    Bytes,
     Close,
     Data,
     Message,
     News,
     Open,
-    Opened,
-    from_frame,
     from_text,
-    to_frame,
     to_text,
 )
 from skerry.wire.people import Apply, LoginCode, NodeView, Rows
@@ -395,29 +389,3 @@ async def test_a_tunnel_goes_through_the_hub_that_holds_the_link(site: Site) -> 
             answer = await refused.message()
         assert isinstance(answer, Close)
         assert "the node does not allow it" in answer.error
-
-
-async def test_a_command_goes_through_the_hub_that_holds_the_link(site: Site) -> None:
-    """The node is told who has asked, not which hub process has passed it on."""
-    node = await site.first.enrol("a")
-    told: list[str] = []
-
-    async def serve(channel: ServedChannel) -> None:
-        told.append(channel.arguments["wish"])
-        await channel.accept()
-        taken = await channel.receive()
-        assert taken is not None
-        await channel.send(taken[0], STDERR)
-
-    bob = await site.first.access_token("bob", "operator")
-    path = "/api/v1/nodes/a/exec/w"
-    async with (
-        linked(site.first, node, services={"exec": lambda: serve}),
-        site.other.ws_connect(path, headers=bob) as socket,
-    ):
-        await socket.send_str(encode(Wish(["sh"], by="ann", writes=True)).decode())
-        assert from_text((await socket.receive(30)).data) == Opened(0)
-        await socket.send_bytes(to_frame(Bytes(0, b"hello", STDIN)))
-        assert from_frame((await socket.receive(30)).data) == Bytes(0, b"hello", STDERR)
-    wish = decode(told[0].encode(), Wish, "wish")
-    assert (wish.command, wish.by, wish.writes) == (["sh"], "bob", False)

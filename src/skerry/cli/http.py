@@ -22,6 +22,7 @@ from skerry.kit.authorities import authorities
 from skerry.kit.errors import InvalidInput, NotFound, Refused, Transient
 from skerry.kit.file_lock import last_holder
 from skerry.kit.one_line import one_line
+from skerry.kit.redirects import none_followed
 from skerry.node.settings import admin_socket
 from skerry.wire.codec import decode, encode
 from skerry.wire.people import Problem
@@ -360,6 +361,7 @@ def _session(
         headers={"Accept-Encoding": "identity", **headers},
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[none_followed()],
     )
 
 

@@ -36,6 +36,7 @@ from skerry.wire.link import (
 _FIRST_ANSWER = 10.0
 """Seconds in which a node says whether it serves the tunnel; the hub itself waits less."""
 
+_ELSEWHERE = "it leads elsewhere, where the token is not shown"
 _NO_RIGHT = (
     "cannot {verb}: the hub refuses it. The token must be good, and may «execute»: ask for one with role operator "
     "or admin."
@@ -115,6 +116,10 @@ async def _opened(
             async with asyncio.timeout(patience.connect + patience.answer):
                 socket = await client.ws_connect(path, max_msg_size=2 * LARGEST)
         except aiohttp.WSServerHandshakeError as error:
+            if error.status // 100 == 3:
+                raise Unreachable(
+                    unreachable.what, _ELSEWHERE, "Name its own address with --hub."
+                ) from error
             raise Refused(no_right) from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unreachable(unreachable.what, str(error), unreachable.way_out) from error

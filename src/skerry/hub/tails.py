@@ -85,8 +85,8 @@ async def _forward(path: str, arguments: dict[str, str], token: str) -> _Forward
         try:
             # The other one waits for its node so long before it begins to answer.
             async with asyncio.timeout(2 * FIRST_ANSWER):
-                answer = await session.get(path, params=arguments)
-            await _check(answer)
+                answer = await session.get(path, params=arguments, allow_redirects=False)
+            await check_answer(answer)
         except (aiohttp.ClientError, OSError) as error:
             raise Transient(
                 "cannot reach the hub that holds the node's link. Try again in a few seconds."
@@ -95,7 +95,8 @@ async def _forward(path: str, arguments: dict[str, str], token: str) -> _Forward
     return _Forwarded(session, answer)
 
 
-async def _check(answer: aiohttp.ClientResponse) -> None:
+async def check_answer(answer: aiohttp.ClientResponse) -> None:
+    """Raises what another hub process says instead of answering."""
     if answer.status != 200:
         words = decode(await answer.read(), Problem, "the other hub's answer").error
         raise _ERRORS.get(answer.status, Transient)(words)

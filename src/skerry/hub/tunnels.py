@@ -19,6 +19,7 @@ from skerry.hub.peers import Peers
 from skerry.hub.settings import AccessSection
 from skerry.hub.tails import FORWARDED
 from skerry.kit.errors import Refused, Transient
+from skerry.kit.redirects import none_followed
 from skerry.wire.codec import encode
 from skerry.wire.executions import Wish
 from skerry.wire.link import (
@@ -175,7 +176,7 @@ async def _forward(path: str, token: str, first: str = "") -> _Forwarded:
     """`first` is what the other one hears before anything else."""
     headers = {"Authorization": f"Bearer {token}", FORWARDED: "1"}
     async with contextlib.AsyncExitStack() as unless_opened:
-        session = aiohttp.ClientSession(headers=headers)
+        session = aiohttp.ClientSession(headers=headers, trace_configs=[none_followed()])
         unless_opened.push_async_callback(session.close)
         try:
             # The other one waits for its node so long before it begins to answer.

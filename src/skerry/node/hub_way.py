@@ -23,6 +23,7 @@ from skerry.node.store.state import NodeStore
 from skerry.node.sync.pace import Tell
 from skerry.node.sync.sync import Sync
 from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.wire.bundles import KIND
 from skerry.wire.local import LaneCounters
 from skerry.wire.sync import Lane
 
@@ -133,11 +134,13 @@ def build_way(
         turns,
         sessions.credentials,
         held=held,
-        services={"tunnel": _tunnels(settings, held)},
+        services=_services(settings, held),
     )
 
 
-def _tunnels(settings: NodeSettings, held: Callable[[], str]) -> Callable[[], ChannelService]:
+def _services(
+    settings: NodeSettings, held: Callable[[], str]
+) -> dict[str, Callable[[], ChannelService]]:
     def allowed() -> set[int]:
         set_up = read_set_up(settings.data_dir)
         ports = {int(port) for port in settings.access.forward}
@@ -148,7 +151,15 @@ def _tunnels(settings: NodeSettings, held: Callable[[], str]) -> Callable[[], Ch
 
         return Tunnels(allowed, held).serve
 
-    return tunnel
+    def diagnostics() -> ChannelService:
+        from skerry.node.access.bundles import (  # noqa: PLC0415 - as above
+            Bundles,
+            diagnostics_command,
+        )
+
+        return Bundles(diagnostics_command(settings.data_dir, settings.configs), held).serve
+
+    return {"tunnel": tunnel, KIND: diagnostics}
 
 
 def build_renewal(way: HubWay, sync: Sync, host: Host) -> Renewal | None:

@@ -170,7 +170,7 @@ class Node:
         self.shared, self.ssh_trust, self.secrets = shared, ssh_trust, secrets
         self.safekeeping, self.audit, self._executions = safekeeping, audit, executions
         self.departure = Departure(
-            settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files
+            settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files, audit=audit
         )  # fmt: skip
         self._desk, self.records = workload_desk, records
         self.apps = self._apps()
@@ -353,4 +353,4 @@ class Node:
 
 
 def _mode(path: Path) -> int:
-    return path.stat().st_mode & 0o777
+    return path.stat().st_mode & 0o777 if path.exists() else 0

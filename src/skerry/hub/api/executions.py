@@ -18,7 +18,7 @@ from skerry.core.execution_rules import in_words, program_of, read_wish
 from skerry.core.names import name_fault
 from skerry.core.roles import may
 from skerry.hub.api.auditing import Auditing
-from skerry.hub.api.auth import EXECUTE, Authenticator
+from skerry.hub.api.auth import EXECUTE_ON, Authenticator, find_node
 from skerry.hub.api.carrying import Carrying, PersonSocket, say_good_bye
 from skerry.hub.api.nodes import GivenClock
 from skerry.hub.api.problems import status_of
@@ -27,7 +27,7 @@ from skerry.hub.tails import FORWARDED
 from skerry.hub.trust.api_tokens import ADMINISTRATOR
 from skerry.hub.tunnels import Tunnels
 from skerry.kit.clock import NS, Clock
-from skerry.kit.errors import InvalidInput, NotFound, SkerryError
+from skerry.kit.errors import InvalidInput, SkerryError
 from skerry.wire.codec import decode
 from skerry.wire.executions import ENDED, Ending, Wish
 
@@ -35,7 +35,7 @@ _FIRST_WORDS = 10.0
 """Seconds in which whoever has connected says what is wanted."""
 
 
-@websocket("/api/v1/nodes/{node:str}/exec/{workload:str}", opt=EXECUTE)
+@websocket("/api/v1/nodes/{node:str}/exec/{workload:str}", opt=EXECUTE_ON)
 async def execute_command(  # noqa: PLR0913 - all that takes part
     *,
     socket: PersonSocket,
@@ -56,9 +56,7 @@ async def execute_command(  # noqa: PLR0913 - all that takes part
         fault = name_fault(workload)
         if fault is not None:
             raise InvalidInput(f"cannot run a command: {fault}")
-        node_id = await nodes.find(node)
-        if node_id is None:
-            raise NotFound(f"cannot run a command: there is no node «{node:.80}»")
+        node_id = await find_node(socket, nodes, node, "run a command")
         forwarded = FORWARDED in socket.headers
         wish = watched.wish = await _wished(socket, forwarded=forwarded)
         tunnel = await tunnels.execute(node_id, node, workload, wish, forwarded=forwarded)

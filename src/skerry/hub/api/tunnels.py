@@ -11,7 +11,7 @@ from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
 
 from skerry.hub.api.auditing import Auditing
-from skerry.hub.api.auth import EXECUTE, Authenticator
+from skerry.hub.api.auth import EXECUTE_ON, Authenticator, find_node
 from skerry.hub.api.carrying import Carrying, PersonSocket, say_good_bye
 from skerry.hub.api.nodes import GivenClock
 from skerry.hub.api.problems import status_of
@@ -19,10 +19,10 @@ from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.tails import FORWARDED
 from skerry.hub.tunnels import Tunnel, Tunnels
 from skerry.kit.clock import NS
-from skerry.kit.errors import InvalidInput, NotFound, SkerryError
+from skerry.kit.errors import InvalidInput, SkerryError
 
 
-@websocket("/api/v1/nodes/{node:str}/tunnel/{port:int}", opt=EXECUTE)
+@websocket("/api/v1/nodes/{node:str}/tunnel/{port:int}", opt=EXECUTE_ON)
 async def open_tunnel(  # noqa: PLR0913 - all that takes part
     *,
     socket: PersonSocket,
@@ -57,9 +57,7 @@ async def _opened(
 ) -> Tunnel:
     if not 1 <= port <= 65535:
         raise InvalidInput(f"cannot open a tunnel: {port} is not a port from 1 to 65535")
-    node_id = await nodes.find(node)
-    if node_id is None:
-        raise NotFound(f"cannot open a tunnel: there is no node «{node:.80}»")
+    node_id = await find_node(socket, nodes, node, "open a tunnel")
     return await tunnels.open(node_id, node, port, forwarded=FORWARDED in socket.headers)
 
 

@@ -155,7 +155,7 @@ class _Complaint(msgspec.Struct, frozen=True):
 
 
 class Engine:
-    """The engine behind the first of `sockets` that exists whenever a connection is made."""
+    """The engine behind the first of `sockets` that exists whenever a connection is made; `prefix` is that of its paths."""
 
     def __init__(self, sockets: Sequence[Path]) -> None:
         self._sockets = sockets
@@ -163,7 +163,6 @@ class Engine:
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
         self.prefix = ""
-        """Of every path, by the version that is spoken; empty until it is known."""
         self._version = Version(api_version="1.24")
 
     async def close(self) -> None:
@@ -304,7 +303,6 @@ class Engine:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """One request and its answer."""
         try:
             async with self._request(method, path, query, json=body, timeout=PATIENCE) as response:
                 answer = await response.read()
@@ -361,7 +359,6 @@ class Engine:
         return session
 
     def gone(self, error: Exception) -> EngineGone:
-        """What to raise when it did not answer."""
         self.prefix = ""  # another engine may answer next time
         if not any(path.exists() for path in self._sockets):
             looked = ", ".join(map(str, self._sockets))
