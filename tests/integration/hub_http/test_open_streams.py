@@ -15,7 +15,7 @@ from tests.pushes import Pushes
 from tests.sync_rig import Logs
 from tests.tunnel_rig import echo, linked, opened, serving
 
-from skerry.hub.api.tunnels import CHECK_EVERY
+from skerry.hub.api.carrying import CHECK_EVERY
 from skerry.hub.trust.standing import JUDGE_EVERY
 from skerry.kit.clock import SystemClock
 from skerry.testing.running_hub import EnrolledNode, RunningHub, running_hub
