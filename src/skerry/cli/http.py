@@ -321,8 +321,7 @@ def _connector(url: str, ca_file: Path | None) -> aiohttp.TCPConnector:
 @contextlib.asynccontextmanager
 async def node_api(data_dir: Path, patience: Patience = HERE) -> AsyncIterator[Api]:
     """The node in `data_dir`, by its admin socket."""
-    socket = admin_socket(data_dir)
-    async with _session("http://node", aiohttp.UnixConnector(str(socket)), {}) as session:
+    async with node_session(data_dir) as session:
         yield Api(
             session,
             f"the node in {data_dir}",
@@ -330,6 +329,11 @@ async def node_api(data_dir: Path, patience: Patience = HERE) -> AsyncIterator[A
             patience,
             process=partial(_agent_in, data_dir),
         )
+
+
+def node_session(data_dir: Path) -> aiohttp.ClientSession:
+    """Connections to the admin socket of the node in `data_dir`."""
+    return _session("http://node", aiohttp.UnixConnector(str(admin_socket(data_dir))), {})
 
 
 def _agent_in(data_dir: Path) -> str:

@@ -17,6 +17,7 @@ from skerry.hub.api.bundles import bundle_routes
 from skerry.hub.api.dependencies import given, resolve_one_by_one
 from skerry.hub.api.devices import device_routes
 from skerry.hub.api.entities import entity_routes
+from skerry.hub.api.executions import execution_routes
 from skerry.hub.api.files import file_routes
 from skerry.hub.api.headers import PeopleHeaders
 from skerry.hub.api.keys import key_routes
@@ -177,6 +178,7 @@ def _of_people() -> list[Router]:
         audit_routes(),
         node_log_routes(),
         tunnel_routes(),
+        execution_routes(),
         ssh_routes(),
         entity_routes(),
         page_routes(),

@@ -248,9 +248,9 @@ def _tls() -> tuple[Setting, ...]:
 def _access() -> tuple[Setting, ...]:
     return (
         Setting("access.tunnel_idle", "duration", 900.0,
-                "How long a tunnel to a node stays open while no byte moves.", unit="seconds", low=1, high=86_400.0),
+                "How long a tunnel to a node, or a command in a workload, stays open while no byte moves.", unit="seconds", low=1, high=86_400.0),
         Setting("access.tunnel_duration", "duration", 43_200.0,
-                "How long a tunnel to a node may last.", unit="seconds", low=1, high=30 * 86_400.0),
+                "How long a tunnel to a node, or a command in a workload, may last.", unit="seconds", low=1, high=30 * 86_400.0),
         Setting("access.proxies", "text", None,
                 "Addresses or networks, with commas, of proxies before this hub: whom they name as the last in X-Forwarded-For "
                 "is who asks, for limits and the audit log. They must add to that header, or replace it.",

@@ -21,7 +21,7 @@ from skerry.node.models.layout import models_root
 from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
-from skerry.node.ports import Room
+from skerry.node.ports import Launch, Room
 from skerry.node.secrets.on_demand import SecretsOnDemand
 from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.encryption import Encryption
@@ -37,9 +37,12 @@ from skerry.node.sync.sync import Sync
 from skerry.node.workloads.runtimes.lazy_containers import HAD_CONTAINERS, LazyContainers
 from skerry.wire.local import LaneCounters
 from skerry.wire.sync import ROW_LANES, Lane
+from skerry.wire.workload import Assignment
 
 if TYPE_CHECKING:
     from skerry.kit.blob_bytes import BlobBytes
+    from skerry.node.access.executions import Executions
+    from skerry.node.audit.desk import AuditDesk
     from skerry.node.files.room import FileRoom
     from skerry.node.hub_addresses import HubAccount
     from skerry.node.models.fetching import ModelNeeds
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from skerry.node.sync.row_lanes import Shared
     from skerry.node.sync.row_lanes import Way as RowWay
     from skerry.node.workloads.runtimes.containers.room import ContainerRoom
+    from skerry.node.workloads.runtimes.router import Runtimes
     from skerry.wire.shared import Priority
 
 
@@ -250,6 +254,28 @@ class SshOnDemand:
             self._host,
         )
         await keeper.run()
+
+
+class ExecutionsOnDemand:
+    """Commands beside workloads, for the hub's channels and the admin socket; loaded with the first one."""
+
+    def __init__(
+        self,
+        way: HubWay,
+        instances: InstanceStore,
+        launch_for: Callable[[Assignment, str], Launch],
+        runtime: Runtimes,
+        audit: AuditDesk,
+    ) -> None:
+        def build() -> Executions:
+            from skerry.node.access.executions import Executions  # noqa: PLC0415 - as above
+            from skerry.node.execution_desk import ExecutionDesk  # noqa: PLC0415
+
+            return Executions(ExecutionDesk(instances, launch_for, runtime), audit, way.held)
+
+        self.room = functools.cache(build)
+        """One for both, because they share its limits."""
+        way.services["exec"] = lambda: self.room().serve
 
 
 def script_models(way: HubWay, host: Host, facts: NodeStore, sync: Sync) -> ScriptModels:

@@ -11,7 +11,7 @@ import pytest
 from tests.http_client import Client
 from tests.tunnel_rig import Person, echo, linked, opened, serving, tunnel
 
-from skerry.hub.api import tunnels as tunnel_routes
+from skerry.hub.api import carrying
 from skerry.hub.settings import AccessSection
 from skerry.testing.running_hub import EnrolledNode, RunningHub, running_hub
 from skerry.testing.waiting import eventually
@@ -171,7 +171,7 @@ async def _read_on(person: Person) -> None:
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tunnel_routes, "CHECK_EVERY", 0.1)
+    monkeypatch.setattr(carrying, "CHECK_EVERY", 0.1)
 
 
 @pytest.mark.usefixtures("often")
