@@ -62,12 +62,20 @@ class Site:
         return self.client(directory, "echo", "in", name=name).out == "in\n"
 
 
+EVERY_TWO_SECONDS = "access: {tunnel_idle: 8s}\n"
+"""Settings of a hub that looks so often whether who is in may stay."""
+
+
 @pytest.fixture
-async def site(tidy_dir: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+async def site(
+    tidy_dir: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Site]:
+    """A parameter, if there is one, is the hub's settings."""
     home = tidy_dir / "home"
     home.mkdir()
     monkeypatch.setenv("TMPDIR", str(home))  # a killed command leaves its directory there
-    async with installation(tidy_dir) as found, sshd(tidy_dir) as server:
+    settings = getattr(request, "param", "")
+    async with installation(tidy_dir, settings) as found, sshd(tidy_dir) as server:
         node = found.node()
         await node.enrol(found.hub)
         configure(node, server)
@@ -314,6 +322,34 @@ async def test_an_open_session_ends_with_the_persons_right_to_it_and_with_the_no
         assert (await site.shell.run("revoke", "node", site.node.name)).code == 0
         assert await his.wait() == 255
         await eventually(lambda: not sessions(site.sshd.port), "his has ended")
+
+
+@pytest.mark.guarantee("G9")
+@pytest.mark.parametrize("site", [EVERY_TWO_SECONDS], indirect=True)
+async def test_who_is_in_through_the_hub_is_out_when_the_certificate_is_revoked(
+    site: Site,
+) -> None:
+    token, lasting = await site.token("ann", "admin"), ["--", "while echo in; do sleep 1; done"]
+    ending = await site.shell.start("ssh", "n1", "--token-file", str(token), *lasting)
+    staying = await site.shell.start("ssh", "n1", *lasting)
+    for process in (ending, staying):
+        assert process.stdout is not None
+        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"in\n"
+    listed = (await site.shell.run("access", "ssh", "list", "-o", "json")).json
+    hers = next(each["serial"] for each in listed if each["who"] == "ann")  # type: ignore[attr-defined]
+    assert (await site.shell.run("access", "ssh", "revoke", str(hers))).code == 0
+    async with asyncio.timeout(60):
+        _, said = await ending.communicate()
+    assert ending.returncode == 255
+    assert "an SSH certificate of «ann» for this node was revoked" in said.decode()
+    await eventually(lambda: len(sessions(site.sshd.port)) == 1, "sshd's session has ended")
+    assert staying.returncode is None
+    again = await site.ssh("echo", "in", token=token)
+    assert again.out == "in\n", again.err
+    assert (await site.shell.run("access", "ssh", "revoke", "--who", "admin")).code == 0
+    async with asyncio.timeout(60):
+        await staying.communicate()
+    assert staying.returncode == 255
 
 
 async def test_a_port_that_the_settings_allow_is_forwarded(site: Site) -> None:
