@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
 
+from skerry.hub.api.asked_by import asked_by
 from skerry.hub.api.auditing import Auditing
 from skerry.hub.api.auth import EXECUTE_ON, Authenticator, find_node
 from skerry.hub.api.carrying import Carrying, PersonSocket, say_good_bye
@@ -17,7 +18,6 @@ from skerry.hub.api.nodes import GivenClock
 from skerry.hub.api.problems import status_of
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.tails import FORWARDED
-from skerry.hub.trust.api_tokens import ADMINISTRATOR
 from skerry.hub.trust.ssh_authority import SshAuthority
 from skerry.hub.tunnels import Tunnels
 from skerry.kit.clock import NS
@@ -43,10 +43,9 @@ async def open_tunnel(  # noqa: PLR0913 - all that takes part
     status, words, begun = 499, "the hub ended", clock.monotonic_ns()
     try:
         node_id = await _found(socket, nodes, node, port)
-        forwarded = FORWARDED in socket.headers
-        if not (forwarded and socket.user.id == ADMINISTRATOR):  # the other hub judges its person
-            carrying.judge = await ssh_authority.login(socket.user.id, node_id, port)
-        await carrying.run(await tunnels.open(node_id, node, port, forwarded=forwarded))
+        by, forwarded = asked_by(socket), FORWARDED in socket.headers
+        carrying.judge = await ssh_authority.login(by, node_id, port)
+        await carrying.run(await tunnels.open(node_id, node, port, by=by, forwarded=forwarded))
         status, words = 200, ""
     except SkerryError as error:
         status, words = status_of(error), str(error)
