@@ -19,6 +19,7 @@ from skerry.hub.api.carrying import CHECK_EVERY
 from skerry.hub.trust.standing import JUDGE_EVERY
 from skerry.kit.clock import SystemClock
 from skerry.testing.running_hub import EnrolledNode, RunningHub, running_hub
+from skerry.testing.waiting import eventually
 from skerry.wire.access import RoleRequest, SignIn, UserChange, UserRequest
 from skerry.wire.codec import compress, encode
 
@@ -33,6 +34,7 @@ class Prompted(SystemClock):
     def __init__(self) -> None:
         super().__init__()
         self._begun = asyncio.Event()
+        self.turns = 0
 
     def judge(self) -> None:
         self._begun.set()
@@ -41,6 +43,7 @@ class Prompted(SystemClock):
         if seconds in {JUDGE_EVERY, CHECK_EVERY}:
             assert seconds <= 20.0, "within 60 s, also when a turn is missed"
             await self._begun.wait()
+            self.turns += 1
             seconds = 0.01
         await super().sleep(seconds)
 
@@ -169,8 +172,8 @@ async def test_streams_of_a_user_end_with_the_users_right_to_them(tmp_path: Path
         clock.judge()
         for stream in streams[:3]:
             await ended(stream)
-        while b"event:" not in await streams[3].content.readany():
-            pass
+        judged = clock.turns
+        await eventually(lambda: clock.turns > judged + 2, "bob's has been judged, too")
         assert not streams[3].content.at_eof()
         for stream in streams:
             stream.close()
