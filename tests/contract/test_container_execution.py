@@ -130,8 +130,9 @@ async def test_much_output_comes_whole_and_waits_for_who_reads_it(site: Site) ->
 async def test_a_terminal_has_its_size_and_ctrl_c(site: Site) -> None:
     launch = await waiting(site)
     script = (
-        "import os, signal, sys\nprint('at', os.isatty(0), os.environ['TERM'], flush=True)\n"
+        "import os, signal, sys\n"
         "signal.signal(28, lambda *_: print(tuple(os.get_terminal_size()), flush=True))\n"
+        "print('at', os.isatty(0), os.environ['TERM'], flush=True)\n"
         "print('got', input(), flush=True)\n"
         "while True: signal.pause()"
     )

@@ -117,8 +117,8 @@ async def test_a_tunnel_ends_when_its_node_is_labelled_otherwise(tmp_path: Path)
                 assert await person.read(5) == b"first"
             await relabelled(hub, client, node, pushes, "roof", 1)
             async with asyncio.timeout(60):
-                ending = await hers.socket.receive()
-            assert ending.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED}
+                while not hers.socket.closed:  # credit may come before the end
+                    await hers.socket.receive()
             for person in (everybodys, beside):
                 await person.send(b"more")
                 assert await person.read(4) == b"more"
