@@ -234,9 +234,8 @@ def _build(
         ),
         limits=limits, keys=build_rotation(store, records, files, host, settings, renewal),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
-        shared=shared, secrets=secrets, audit=audit,
+        shared=shared, secrets=secrets, audit=audit, ssh_trust=SshOnDemand(settings, way, host, sync),
         executions=ExecutionsOnDemand(way, instances, native.launch_for, runtime, audit),
-        ssh_trust=SshOnDemand(settings, way, host, sync),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 
