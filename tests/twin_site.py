@@ -11,36 +11,18 @@ from pathlib import Path
 import aiohttp
 import msgspec
 from tests.shared_rig import Fleet, SharingNode, fleet
+from tests.twin_bodies import ARM, ARM_ASSET, DEVICE, ENTITY, ENVIRONMENT, FOREIGN, Json, arm
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.store.twin_files import TwinFileStore
 from skerry.node.twins.files import TwinFiles
-from skerry.node.twins.rows import ASSETS, TwinStore, twins_of
+from skerry.node.twins.rows import ASSETS, TwinStore
 from skerry.node.twins.syncing import FileSync
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import encode
 from skerry.wire.rows import RowPut, RowVersion
-
-ENVIRONMENT = "0e5d0c1e-0000-4000-8000-00000000000e"
-ENTITY = twins_of(ENVIRONMENT)
-DEVICE = "boat-7-0123456789ab"
-ARM = "6f1f0c1e-0000-4000-8000-000000000001"
-CAMERA = "6f1f0c1e-0000-4000-8000-000000000002"
-FOREIGN = "6f1f0c1e-0000-4000-8000-000000000003"
-ARM_ASSET = "a5500c1e-0000-4000-8000-00000000000a"
-
-Json = dict[str, object]
-
-
-def arm(**fields: object) -> Json:
-    """The body of a twin that is linked to the device."""
-    metadata = {"edge_fingerprint": DEVICE, "edge_configs": {"camera_config": {"fps": 10}}}
-    return {
-        "name": "arm", "asset_uuid": ARM_ASSET, "environment_uuid": ENVIRONMENT, "position_x": 1.0,
-        "metadata": metadata, **fields,
-    }  # fmt: skip
 
 
 class Device:

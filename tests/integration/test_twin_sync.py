@@ -4,17 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.twin_site import (
-    ARM,
-    ARM_ASSET,
-    CAMERA,
-    DEVICE,
-    ENVIRONMENT,
-    FOREIGN,
-    Device,
-    arm,
-    twin_site,
-)
+from tests.twin_bodies import ARM, ARM_ASSET, CAMERA, DEVICE, ENVIRONMENT, FOREIGN, arm
+from tests.twin_site import Device, twin_site
 
 from skerry.kit.disk import RealDisk
 from skerry.node.twins.rows import ASSETS
@@ -69,45 +60,7 @@ async def test_twins_are_there_with_no_hub_from_the_first_second(tmp_path: Path)
         assert again.file()["rotation_w"] == 1.0
 
 
-async def test_case_27_an_edit_while_the_hub_is_down_reaches_it_once(tmp_path: Path) -> None:
-    async with twin_site(tmp_path) as (site, device):
-        await site.node.sync_off()
-        device.drive(position_x=2.5)
-        await device.look()
-        await device.look()
-        assert await site.edits() == []
-        site.node.sync_on()
-        await site.synced()
-        assert [edit["position_x"] for edit in await site.edits()] == [2.5]
-        await device.look()
-        assert [edit["position_x"] for edit in await site.edits()] == [2.5]
-
-
-@pytest.mark.parametrize("was_seen", [True, False])
-async def test_case_27_also_after_a_restart_of_the_node(tmp_path: Path, was_seen: bool) -> None:
-    """Whether the agent had seen the edit before it ended, or it was made while no agent was there."""
-    async with twin_site(tmp_path) as (site, device):
-        await site.fleet.stop_hub()
-        if was_seen:
-            device.drive(position_x=2.5)
-            await device.look()
-            await site.node.stop()
-        else:
-            await site.node.stop()
-            device.drive(position_x=2.5)
-        await site.fleet.start_hub()
-        await site.node.start_at(site.fleet.hub.address)
-        again = await site.device()
-        await again.look()
-        site.node.sync_on()
-        await site.synced()
-        await again.look()
-        await site.synced()
-        assert [edit["position_x"] for edit in await site.edits()] == [2.5]
-        assert again.file()["position_x"] == 2.5
-
-
-async def test_case_29_a_refresh_leaves_the_file_the_same_one(tmp_path: Path) -> None:
+async def test_a_refresh_leaves_the_file_the_same_one(tmp_path: Path) -> None:
     async with twin_site(tmp_path) as (site, device):
         device.drive(mine={"kept": True})
         path = device.files.path(ARM)
