@@ -1,6 +1,7 @@
 """Twins on a node beside a real hub: who wins what, files and rows kept the same, an agent killed at each step."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -173,7 +174,7 @@ async def test_a_file_that_is_still_being_written_is_not_told_of(tmp_path: Path)
 
 @pytest.mark.parametrize("after", [0, 30, 700, None])
 async def test_killed_while_it_writes_the_file_it_takes_nothing_of_it_for_an_edit(
-    tmp_path: Path, after: int | None
+    tmp_path: Path, after: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with twin_site(tmp_path) as (site, device):
         device.drive(mine="kept", mass=7 * "x" * 100)
@@ -184,7 +185,10 @@ async def test_killed_while_it_writes_the_file_it_takes_nothing_of_it_for_an_edi
         with pytest.raises(Killed):
             await dying.look()
         again = await site.restart_agent()
+        caplog.clear()
+        caplog.set_level(logging.INFO)
         await again.look()
+        assert "its driver has changed" not in caplog.text
         shown = again.file()
         assert (shown["name"], shown["mine"]) == ("left arm", "kept")
         site.node.sync_on()
