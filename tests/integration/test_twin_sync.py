@@ -222,6 +222,21 @@ async def test_killed_after_it_took_an_edit_it_takes_it_once(tmp_path: Path) -> 
         assert again.file()["asset"]["name"] == "Long arm"  # type: ignore[index]
 
 
+async def test_a_file_that_takes_the_place_is_read_and_told_of(tmp_path: Path) -> None:
+    """As editors write, and `json.dump` to a temporary file."""
+    async with twin_site(tmp_path) as (site, device):
+        await device.look()
+        for value in (3.5, 4.5):
+            another = tmp_path / "another"
+            another.write_text(json.dumps(device.file() | {"position_x": value}))
+            another.rename(device.files.path(ARM))
+            await device.look()
+            await device.look()
+            await site.synced()
+        assert (await site.at_hub())["position_x"] == 4.5
+        assert [words.partition(" was ")[2][:8] for _, words in device.warnings] == 2 * ["replaced"]
+
+
 async def test_what_people_remove_goes_from_the_file(tmp_path: Path) -> None:
     async with twin_site(tmp_path) as (site, device):
         await site.put(ARM, arm(metadata=MINE | {"old": 1}))

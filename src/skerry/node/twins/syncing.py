@@ -72,6 +72,7 @@ class FileSync:
         self._same: dict[str, tuple[Stamp | None, str]] = {}
         """Files that are what was written, and what that shows."""
         self._wrong: dict[str, _Wrong] = {}
+        self._inodes: dict[str, int] = {}
 
     async def run(self) -> None:
         """Looks whenever a file or a twin may have changed."""
@@ -154,6 +155,7 @@ class FileSync:
         if self._same.get(twin.uuid) == (self._files.stamp(twin.uuid), source):
             return True
         seen = await asyncio.to_thread(self._files.read, twin.uuid)
+        await self._notice_another(twin.uuid, seen)
         held = self._store.of(twin.uuid)
         if held is not None and held.next is not None and seen and seen.text == held.next:
             held = await self._noted(replace(held, written=held.next, next=None))
@@ -168,6 +170,21 @@ class FileSync:
         elif held is None or seen is None or _is_old(held, twin, source):
             held = await self._noted(self._planned(twin, held, seen))
         return await self._written(held, seen, source)
+
+    async def _notice_another(self, uuid: str, seen: Seen | None) -> None:
+        """A file that has taken the former one's place is not the one that a container has mounted."""
+        if seen is None:
+            self._inodes.pop(uuid, None)
+            return
+        inode, before = seen.stamp[0], self._inodes.get(uuid)
+        self._inodes[uuid] = inode
+        if before not in {None, inode}:
+            path = self._files.path(uuid)
+            await self._warn(
+                uuid,
+                f"{path} was replaced by another file: a container that runs goes on seeing the former one. "
+                "Start it again, and write in place",
+            )
 
     async def _taken(self, uuid: str, patch: Body, held: WrittenFile, seen: Seen) -> WrittenFile:
         """Puts a driver's edit into the row, made on the version that its file showed."""
