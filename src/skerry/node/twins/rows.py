@@ -169,7 +169,11 @@ class TwinStore:
         """Takes up what is in the store now."""
         async with self._reading:
             sign = self.fingerprint.encode()
-            found = [_twin(row) for row in await self._all(self.entity) if sign in bytes(row.body)]
+            found = [
+                _twin(row, self._twins.get(row.id))
+                for row in await self._all(self.entity)
+                if sign in bytes(row.body)
+            ]
             twins = {
                 twin.uuid: twin
                 for twin in found
@@ -205,8 +209,11 @@ class TwinStore:
             asked = msgspec.structs.replace(asked, after=found.next)
 
 
-def _twin(row: EntityRow) -> Twin:
+def _twin(row: EntityRow, held: Twin | None) -> Twin:
+    """The row as a twin: that which is `held` already, where it is the same."""
     body = bytes(row.body)
+    if held is not None and (held.revision, held.rev, held.row) == (row.revision, row.rev, body):
+        return held
     return Twin(row.id, row.revision, row.rev, body, decoded(body))
 
 
