@@ -14,6 +14,7 @@ from skerry.kit.sealing.format import key_id_of
 from skerry.kit.sealing.stream import HEAD, WHOLE
 from skerry.node.store.bodies import BODIES
 from skerry.node.store.segments import Frame, scan
+from skerry.node.store.twin_files import TwinFileStore, WrittenFile
 from skerry.node.store.workers import PastRestart, Scripts, WorkerRow, WorkerStore
 
 CANARY = "c4n4ry-in-a-coal-mine"
@@ -37,7 +38,7 @@ def hidden(directory: Path) -> bool:
 
 
 async def fill(node: SealedNode, count: int = 30) -> None:
-    """The canary in values, meta, twins, environments, frozen frames, scripts, reasons and files."""
+    """The canary in values, meta, twins and their files, environments, frozen frames, scripts, reasons and files."""
     for number in range(count):
         await publish(node, 10 * number + 1, text=CANARY)
         await edit(node, number, CANARY)
@@ -46,7 +47,12 @@ async def fill(node: SealedNode, count: int = 30) -> None:
     restart = PastRestart(1, "b", 1, "manual", f"because of {CANARY}")
     for _ in range(3):
         await workers.put(WorkerRow("w", 1, Scripts(doubts=[CANARY])), restart, label="test")
+    await twin_files(node).put(WrittenFile("t", 1, -1, "", *3 * [CANARY.encode()]))
     await upload(node, f"a file {CANARY}".encode() * 10_000)
+
+
+def twin_files(node: SealedNode) -> TwinFileStore:
+    return TwinFileStore(node.store.writer, node.store.reader, node.store.cipher)
 
 
 def ids_in_use(directory: Path) -> set[int]:
@@ -77,3 +83,6 @@ async def all_is_there(node: SealedNode) -> None:
     assert len(await node.store.state.rows("twin")) == 10
     envs = {each.assignment.spec.env["TOKEN"] for each in node.instances.load().values()}
     assert envs == {CANARY}
+    written = twin_files(node).of("t")
+    assert written is not None
+    assert {written.row, written.written, written.next} == {CANARY.encode()}

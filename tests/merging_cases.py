@@ -11,7 +11,7 @@ from skerry.wire.shared import Declaration, FieldRule
 Json = dict[str, object]
 
 NAMES = ("a", "b", "c", "d", "id", "a.b", "é")
-RULES: tuple[FieldRule, ...] = ("lww", "max", "min", "sum", "union", "text")
+RULES: tuple[FieldRule, ...] = ("lww", "max", "min", "sum", "union", "text", "edge")
 FALLBACKS = ("last_modified", "central_wins", "edge_wins", "manual")
 SCALARS: tuple[object, ...] = (
     None, True, False, -1, 0, 1, 2, 3, 2**70, -(2**63) - 1,

@@ -153,7 +153,12 @@ def test_repositories_that_cannot_be() -> None:
 
 
 def test_words_that_fit() -> None:
-    rules: dict[str, typing.Any] = {"count": "sum", "text": "text", "parts.*.name": "lww"}
+    rules: dict[str, typing.Any] = {
+        "count": "sum",
+        "text": "text",
+        "parts.*.name": "lww",
+        "parts": "edge",
+    }
     assert sdk.model(strategy="merge", fields=rules, keys={"parts": "name"})(
         made(text=str, count=int | None, parts=list[Part])
     )

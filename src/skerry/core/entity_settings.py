@@ -22,7 +22,7 @@ SYNCED = ("workflows", "workflow_executions", "agents", "agent_executions")
 
 STRATEGIES = ("last_modified", "central_wins", "edge_wins", "merge", "manual")
 FALLBACKS = ("last_modified", "central_wins", "edge_wins", "manual")
-RULES = ("lww", "max", "min", "sum", "union", "text")
+RULES = ("lww", "max", "min", "sum", "union", "text", "edge")
 PRIORITIES = ("high", "medium", "low")
 
 _SECTIONS = ("entities", "schedule")

@@ -38,6 +38,14 @@ class Disk(Protocol):
         """
         ...
 
+    def rewrite(self, label: str, path: Path, text: bytes) -> None:
+        """Makes `text` the content of the file that is there, durably; it stays the same file.
+
+        Who has it open never finds the tail of a former, longer text: until that is cut off, empty lines stand there. Who
+        reads in the very moment of writing may find a mixture, and a crash may leave one. A symbolic link is not followed.
+        """
+        ...
+
     def rename(self, label: str, path: Path, target: Path) -> None:
         """Gives `path` the name `target`, durably, replacing what had it."""
         ...
@@ -105,6 +113,15 @@ class RealDisk:
             os.close(fd)
         self._rename(temporary, path)
         self._sync_directory(path.parent)
+
+    def rewrite(self, label: str, path: Path, text: bytes) -> None:  # noqa: ARG002
+        fd = self._open(path, os.O_WRONLY | os.O_NOFOLLOW)
+        try:
+            self._write_all(fd, text.ljust(os.fstat(fd).st_size, b"\n"))
+            self._truncate(fd, len(text))
+            self._sync(fd)
+        finally:
+            os.close(fd)
 
     def rename(self, label: str, path: Path, target: Path) -> None:  # noqa: ARG002
         self._rename(path, target)

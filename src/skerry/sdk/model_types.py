@@ -22,7 +22,7 @@ _FITTING: dict[str, tuple[type, ...]] = {
     "text": (str,),
     "union": (list,),
 }
-"""The types of fields that a rule can combine; «lww» takes any."""
+"""The types of fields that a rule can combine; «lww» and «edge» take any."""
 
 Type = typing.Any
 """A type as an annotation has it: no class in general."""
@@ -69,7 +69,7 @@ def _check_rule(cls: type, path: str, rule: FieldRule) -> None:
     if path == "id":
         raise _fault(cls, "fields has a rule for «id», which never changes")
     kind = _at(cls, path)
-    if rule != "lww" and "*" not in path.split(".")[-1:]:
+    if rule in _FITTING and "*" not in path.split(".")[-1:]:
         plain = list if _is_list(kind) else kind
         if plain is bool or plain not in _FITTING[rule]:
             raise _fault(cls, f"fields has «{rule}» for «{path}», which is {_name(kind)}")

@@ -64,6 +64,10 @@ class FaultyDisk(RealDisk):
         self._step(label)
         super().write_atomic(label, path, data, mode)
 
+    def rewrite(self, label: str, path: Path, text: bytes) -> None:
+        self._step(label)
+        super().rewrite(label, path, text)
+
     def rename(self, label: str, path: Path, target: Path) -> None:
         self._step(label)
         super().rename(label, path, target)

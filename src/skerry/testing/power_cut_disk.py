@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -30,9 +31,10 @@ class PowerCutDisk(RealDisk):
         return fd
 
     def _write(self, fd: int, data: memoryview) -> int:
-        end = os.fstat(fd).st_size  # nobody writes anywhere else
+        appends = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
+        at = os.fstat(fd).st_size if appends else os.lseek(fd, 0, os.SEEK_CUR)
         written = super()._write(fd, data)
-        self._volume.write(self._files[fd], end, bytes(data[:written]))
+        self._volume.write(self._files[fd], at, bytes(data[:written]))
         return written
 
     def _truncate(self, fd: int, size: int) -> None:

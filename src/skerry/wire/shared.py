@@ -15,7 +15,7 @@ from skerry.wire.codec import decode
 from skerry.wire.sync import Pull, PullReply
 
 Strategy = Literal["last_modified", "central_wins", "edge_wins", "merge", "manual"]
-FieldRule = Literal["lww", "max", "min", "sum", "union", "text"]
+FieldRule = Literal["lww", "max", "min", "sum", "union", "text", "edge"]
 Priority = Literal["high", "medium", "low"]
 
 DECLARATIONS = "entity"
@@ -39,7 +39,7 @@ class Declaration(msgspec.Struct, frozen=True):
     """How an entity is synced.
 
     `fields` has the rules of single fields by dotted path, «*» for every element of a list («steps.*.done») or any field.
-    A field without a rule that both sides changed falls to `fallback`. `keys` names the field by which the elements of a
+    A field without a rule that both sides changed falls to `fallback`; «edge» holds for all below it that has no rule of its own. `keys` names the field by which the elements of a
     list are one and the same («id» where it says nothing and all elements have one). `settled` names the parts that the
     hub's settings say («priority», «fields.cooked»): programs that say otherwise contradict nothing. `edge_strategy` is kept as somebody said it; nothing is done with it yet.
     """

@@ -57,7 +57,9 @@ def unpack(framed: bytes) -> Sample:
         raise InvalidInput(f"no framed sample: a header of {length} bytes in {len(framed)}")
     at, number = _FIXED.unpack_from(framed, _LENGTH.size)
     try:
-        header = msgspec.json.decode(framed[_LENGTH.size + _FIXED.size : end], type=dict[str, Any])
+        header = msgspec.json.decode(
+            framed[_LENGTH.size + _FIXED.size : end], type=dict[str, object]
+        )
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"no framed sample: its header is no JSON object: {error}") from error
     return Sample(header, at, number, framed[end:])

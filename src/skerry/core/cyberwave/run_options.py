@@ -45,7 +45,7 @@ class RunOptions(msgspec.Struct, frozen=True):
 def parsed(params: Sequence[str]) -> RunOptions:
     """The options in `params`. Raises InvalidInput, with the option's name, for one that is unknown or malformed."""
     found = _parser().parse_args([*_switches(params)])
-    host: dict[str, Any] = {}
+    host: dict[str, object] = {}
     for key, name, read in _HOST_LISTS:
         if values := getattr(found, name):
             host[key] = [read(value) for value in values]
@@ -115,8 +115,8 @@ def _variables(items: Iterable[str]) -> dict[str, str | None]:
     return found
 
 
-def _config(found: argparse.Namespace) -> dict[str, Any]:
-    config: dict[str, Any] = {}
+def _config(found: argparse.Namespace) -> dict[str, object]:
+    config: dict[str, object] = {}
     pairs = (("User", "user"), ("WorkingDir", "workdir"), ("Hostname", "hostname"))
     for key, name in pairs:
         if (value := getattr(found, name)) is not None:
@@ -134,8 +134,8 @@ def _config(found: argparse.Namespace) -> dict[str, Any]:
     return config
 
 
-def _maps(found: argparse.Namespace) -> dict[str, Any]:
-    host: dict[str, Any] = {}
+def _maps(found: argparse.Namespace) -> dict[str, object]:
+    host: dict[str, object] = {}
     if found.sysctl:
         host["Sysctls"] = {key: value or "" for key, value in _variables(found.sysctl).items()}
     if found.tmpfs:
@@ -192,7 +192,7 @@ def _rule(text: str) -> str:
     return text
 
 
-def _limit(text: str) -> dict[str, Any]:
+def _limit(text: str) -> dict[str, object]:
     name, _, numbers = text.partition("=")
     soft, _, hard = numbers.partition(":")
     try:
@@ -201,7 +201,7 @@ def _limit(text: str) -> dict[str, Any]:
         raise InvalidInput(f"params: --ulimit «{text:.80}» is no NAME=SOFT[:HARD]") from error
 
 
-def _mount(text: str) -> dict[str, Any]:
+def _mount(text: str) -> dict[str, object]:
     fields = _variables(text.split(","))
     source = fields.get("source") or fields.get("src") or ""
     target = fields.get("target") or fields.get("destination") or fields.get("dst")

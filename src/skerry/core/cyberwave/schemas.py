@@ -97,7 +97,7 @@ ML_MODEL: Body = {
 }
 
 
-def completed(schema: Body, uuid: str, body: Body) -> dict[str, Any]:
+def completed(schema: Body, uuid: str, body: Body) -> dict[str, object]:
     """`body` with its UUID and every key that its readers require; null stands only where they take it."""
     told = {
         key: value for key, value in body.items() if value is not None or schema.get(key) is None

@@ -1,8 +1,8 @@
 """Three-way merge of bodies: each side's changes against the version that both began with, field by field.
 
 What one side changed is taken. Where both changed a place differently, they are merged within it (objects by field,
-lists by the elements' keys), or its rule combines them, or one of them wins: the newer under «lww», else the side that the
-entity's fallback prefers. A rule that does not fit the values, as after a change of type, counts as none.
+lists by the elements' keys), or its rule combines them, or one of them wins: the newer under «lww», the one that is not
+the hub's under «edge», else the side that the entity's fallback prefers. A rule that does not fit the values, as after a change of type, counts as none.
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ _Named = tuple[dict[Name, Value], dict[Name, Value], dict[Name, Value]]
 class Sides(msgspec.Struct, frozen=True):
     """Who wins a place that both changed: `newer` by the clock, `preferred` by the fallback (None: a person decides).
 
+    `edge` is the one that is not the hub's; of two such, or two of the hub's, the newer.
     `based` says that the version is known that both began with; without one there is nothing to add up.
     """
 
     newer: Side
+    edge: Side
     preferred: Side | None
     based: bool
 
@@ -106,7 +108,7 @@ class _Merge:
         combined = self._combined(rules, path, three)
         if combined is not UNFIT:
             return combined
-        return three.held if alike else self._won(path, three, self._sides.preferred)
+        return three.held if alike else self._won(path, three, self._preferred(rules))
 
     def _won(self, path: str, three: _Three, side: Side | None) -> Maybe:
         return three.edit if self._winner(path, side) == "edit" else three.held
@@ -117,6 +119,9 @@ class _Merge:
         self.undecided |= side is None
         self.hidden.add("held" if side == "edit" else "edit")
         return side or "held"
+
+    def _preferred(self, rules: Rules) -> Side | None:
+        return self._sides.edge if rules.is_edge else self._sides.preferred
 
     def _combined(self, rules: Rules, path: str, three: _Three) -> Maybe:
         base, held, edit = three
@@ -169,7 +174,7 @@ class _Merge:
             if not isinstance(value, _Place):
                 values[name] = value
         if moved(base, held) and moved(base, edit) and moved(held, edit):
-            side = self._winner(path, self._sides.preferred)
+            side = self._winner(path, self._preferred(rules))
         else:
             side = self._followed(three)
         spine, other = (held, edit) if side == "held" else (edit, held)

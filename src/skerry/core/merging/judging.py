@@ -135,13 +135,19 @@ def _preferred(strategy: Strategy, held: Version, edit: Version) -> Side | None:
     For «central_wins» whatever the hub has accepted is central. For «edge_wins» between two nodes, and where the hub meets
     itself, the newer wins.
     """
-    by_hub, over_hub = edit.origin == _HUB, held.origin == _HUB
     if strategy == "manual":
         return None
+    if strategy == "edge_wins":
+        return _of_edge(held, edit)
+    by_hub, over_hub = edit.origin == _HUB, held.origin == _HUB
     if strategy == "central_wins" and not (by_hub and over_hub):
         return "edit" if by_hub else "held"
-    if strategy == "edge_wins" and by_hub != over_hub:
-        return "held" if by_hub else "edit"
+    return _newer(held, edit)
+
+
+def _of_edge(held: Version, edit: Version) -> Side:
+    if (edit.origin == _HUB) != (held.origin == _HUB):
+        return "held" if edit.origin == _HUB else "edit"
     return _newer(held, edit)
 
 
@@ -164,6 +170,7 @@ def _merged(
 ) -> Verdict:
     sides = Sides(
         newer=_newer(held, edit),
+        edge=_of_edge(held, edit),
         preferred=_preferred(declaration.fallback, held, edit),
         based=base is not None,
     )

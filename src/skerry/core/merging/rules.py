@@ -26,6 +26,11 @@ class Rules(msgspec.Struct, frozen=True):
         return next((rule for path, rule in self.rules if not path), None)
 
     @property
+    def is_edge(self) -> bool:
+        """Whether the edge's side wins here, unless a rule that is meant for this place fits."""
+        return any(rule == "edge" for path, rule in self.rules if not path)
+
+    @property
     def key(self) -> str:
         """The field by which the elements of the list at this place are one and the same."""
         return next((key for path, key in self.keys if not path), "id")
@@ -36,10 +41,13 @@ class Rules(msgspec.Struct, frozen=True):
         return any(rule == "sum" for _, rule in self.rules)
 
     def below(self, name: str) -> Rules:
-        """What holds for the field `name`; «*» stands for an element of a list."""
+        """What holds for the field `name`; «*» stands for an element of a list. Only «edge» holds below its own place, too."""
         if not self.rules and not self.keys:
             return self
-        return Rules(_below(self.rules, name), _below(self.keys, name))
+        rules = _below(self.rules, name)
+        if self.is_edge:
+            rules += (((), "edge"),)  # last: one that is meant for the place itself goes before it
+        return Rules(rules, _below(self.keys, name))
 
     @property
     def element(self) -> Rules:

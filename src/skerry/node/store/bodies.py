@@ -42,9 +42,13 @@ SHARED_BASE = Body("shared_base", "body", ("entity", "id"))
 SHARED_FRAME = Body("shared_frame", "body", ("lane", "n"))
 CONFLICT_BASE = Body("shared_conflict", "base", ("entity", "id"))
 CONFLICT_OURS = Body("shared_conflict", "ours", ("entity", "id"))
+TWIN_ROW = Body("twin_file", "row", ("twin",))
+TWIN_WRITTEN = Body("twin_file", "written", ("twin",))
+TWIN_NEXT = Body("twin_file", "next", ("twin",))
 BODIES = (
     STATE, FROZEN, ASSIGNMENT, BESIDE, SCRIPTS, DETAIL,
     SHARED, SHARED_BASE, SHARED_FRAME, CONFLICT_BASE, CONFLICT_OURS,
+    TWIN_ROW, TWIN_WRITTEN, TWIN_NEXT,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -96,8 +96,13 @@ class EntityRows:
             await self._rows.declare(entity, declaration)
         return self.declared(entity)
 
-    async def change(self, entity: str, asked: Changes) -> ChangesMade:
-        """Makes all changes in one transaction, or none. Raises InvalidInput, NotFound, Refused."""
+    async def change(
+        self,
+        entity: str,
+        asked: Changes,
+        beside: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> ChangesMade:
+        """Makes all changes in one transaction, at its end what is written `beside` them, or none. Raises InvalidInput, NotFound, Refused."""
         kept = self.declared(entity)
         check_changes(entity, asked)
         self._check_settled(entity, kept, asked)
@@ -106,6 +111,8 @@ class EntityRows:
             written = _Changing(self._rows, db, entity, kept).make(asked)
             if not kept.local:
                 self._frames.edited(db, entity)
+            if beside is not None:
+                beside(db)
             return written
 
         made = await self._rows.writer.run(work, label="entity.change")

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
+from skerry.kit.directory_watch import DirectoryWatch
 from skerry.kit.errors import NotFound
 from skerry.kit.tasks import Guard
 from skerry.kit.units import write_duration
@@ -28,7 +29,6 @@ from skerry.node.workloads.workers import reload
 from skerry.node.workloads.workers.intents import Intents
 from skerry.node.workloads.workers.report import Seen, listed, waits, worker_statuses
 from skerry.node.workloads.workers.scripts import Look, Scan, look_at
-from skerry.node.workloads.workers.watch import DirectoryWatch
 from skerry.wire.local import WorkerStatus
 from skerry.wire.workload import Assignment, WorkerSpec
 

@@ -1,6 +1,6 @@
 """Notices that something has happened in directories, by inotify through `watchfiles`.
 
-It only rings: what is there now is read by `scripts.look_at`, so an event too many or too few does no harm. Where
+It only rings: what is there now is read by whoever waits, so an event too many or too few does no harm. Where
 directories cannot be watched (no inotify watches left, a file system without events), `trouble` says so and whoever
 waits has to look more often.
 """
@@ -49,7 +49,7 @@ class DirectoryWatch:
         self._places = places
         if places:
             paths = frozenset(path for path, _, _ in places)
-            self._task = asyncio.create_task(self._follow(paths), name="watch scripts")
+            self._task = asyncio.create_task(self._follow(paths), name="watch directories")
         return bool(places)
 
     async def close(self) -> None:
@@ -61,7 +61,7 @@ class DirectoryWatch:
                 await task
 
     async def _follow(self, paths: frozenset[Path]) -> None:
-        from watchfiles import awatch  # noqa: PLC0415 - only nodes with a worker group pay for it
+        from watchfiles import awatch  # noqa: PLC0415 - only nodes that watch something pay for it
 
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
         while True:

@@ -1,0 +1,227 @@
+"""The twins that this device serves, with their assets and their environment: shared rows, so they are there without a hub.
+
+A node shares the twins of one environment, all of them, because which it serves is a field of theirs; what it keeps in
+memory are those. Their rows' bodies are Cyberwave's, in whatever shape their writers gave them: `core.cyberwave` reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from skerry.core.cyberwave import linking
+from skerry.core.cyberwave.names import is_uuid
+from skerry.core.merging.bodies import Body, decoded, encoded
+from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
+from skerry.kit.errors import InvalidInput, NotFound
+from skerry.node.store.entity_rows import EntityRows
+from skerry.node.store.shared_answers import UNNUMBERED
+from skerry.node.store.shared_rows import SharedRows
+from skerry.node.store.shared_table import Held
+from skerry.wire.entities import Change, Changes, Declare, EntityRow, Find, Reading
+from skerry.wire.shared import Declaration
+
+ASSETS, ENVIRONMENTS = "assets", "environments"
+
+TWINS = Declaration(
+    strategy="merge",
+    fallback="central_wins",
+    fields={"metadata.edge_configs": "edge"},
+    priority="high",
+)
+"""ADR 35: what the device says of itself is its own, everything else belongs to the hub's people."""
+
+CATALOG = Declaration(strategy="merge", fallback="central_wins", priority="high")
+
+_REST = 0.2
+"""Seconds between two looks: other entities may change all the time."""
+
+Beside = Callable[[sqlite3.Connection, "Twin"], None]
+
+
+class Twin(msgspec.Struct, frozen=True):
+    """One version of a twin. `revision` changes with it on this node, `rev` is the hub's; `row` is its body as it is stored."""
+
+    uuid: str
+    revision: int
+    rev: int
+    row: bytes
+    body: Body
+
+    @property
+    def reading(self) -> Reading:
+        """For an edit that is made on this version."""
+        return Reading(self.revision, self.rev, msgspec.Raw(self.row))
+
+
+def twins_of(environment: str) -> str:
+    """The entity of an environment's twins. Raises InvalidInput for what is no UUID."""
+    if not is_uuid(environment):
+        raise InvalidInput(
+            f"cannot use environment «{environment[:40]}»: that is no UUID, in lower case and with dashes"
+        )
+    return f"twins_{environment.replace('-', '')}"
+
+
+class TwinStore:
+    """The twins of `environment` that say that the device `fingerprint` serves them.
+
+    `open` comes first, `follow` runs as long as the agent. `changed` rings when one of them, or an asset of theirs, is another.
+    """
+
+    def __init__(
+        self,
+        rows: SharedRows,
+        entities: EntityRows,
+        environment: str,
+        fingerprint: str,
+        clock: Clock,
+    ) -> None:
+        self.entity = twins_of(environment)
+        self.fingerprint = fingerprint
+        self.changed = Bell()
+        self._environment = environment
+        self._rows = rows
+        self._entities = entities
+        self._clock = clock
+        self._twins: Mapping[str, Twin] = {}
+        self._assets: Mapping[str, Body] = {}
+        self._reading = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Shares the entities from now on and reads what is there from before."""
+        for entity, declaration in (
+            (self.entity, TWINS),
+            (ASSETS, CATALOG),
+            (ENVIRONMENTS, CATALOG),
+        ):
+            await self._entities.declare(entity, Declare(declaration))
+        await self.read()
+
+    async def follow(self) -> None:
+        """Reads again whenever rows may be others."""
+        arrived, edited = self._rows.arrived.count, self._rows.changed.count
+        while True:
+            await self.read()
+            await self._clock.sleep(_REST)
+            waits = [
+                asyncio.ensure_future(self._rows.arrived.after(arrived)),
+                asyncio.ensure_future(self._rows.changed.after(edited)),
+            ]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
+            arrived, edited = self._rows.arrived.count, self._rows.changed.count
+
+    def linked(self) -> Sequence[Twin]:
+        """Those that this device serves, by their UUIDs."""
+        return list(self._twins.values())
+
+    def children(self, parent: str) -> Sequence[Twin]:
+        """Those of `linked` that are attached to this one."""
+        bodies = {uuid: twin.body for uuid, twin in self._twins.items()}
+        return [self._twins[uuid] for uuid in linking.children_of(parent, bodies)]
+
+    def twin(self, uuid: str) -> Twin | None:
+        """One of `linked`."""
+        return self._twins.get(uuid)
+
+    def asset_of(self, twin: Twin) -> Body | None:
+        """What one of `linked` is a model of; None: it is not known here."""
+        return self._assets.get(_asset(twin.body))
+
+    async def environment(self) -> Body | None:
+        """The environment itself, if it is known."""
+        return await self._one(ENVIRONMENTS, self._environment)
+
+    async def any_twin(self, uuid: str) -> Body | None:
+        """A twin of the environment, whoever serves it."""
+        return await self._one(self.entity, uuid)
+
+    async def any_asset(self, uuid: str) -> Body | None:
+        """An asset of the fleet's."""
+        return await self._one(ASSETS, uuid)
+
+    async def edit(
+        self, uuid: str, patch: Body, read: Reading | None = None, beside: Beside | None = None
+    ) -> None:
+        """Changes fields of a twin, of objects in it only the keys that `patch` names; durable when it returns.
+
+        `read`: the version that it was made on, so that the hub judges it against what people did since. `beside` writes more
+        in the same transaction, and is given the twin as it is then. Raises NotFound, InvalidInput, TooLarge, Transient.
+        """
+        change = Change("update", uuid, msgspec.Raw(encoded(patch)), read=read)
+
+        def write(db: sqlite3.Connection) -> None:
+            if beside is not None:
+                beside(db, self._now(db, uuid))
+
+        await self._entities.change(self.entity, Changes([change]), write)
+        await self.read()
+
+    async def read(self) -> None:
+        """Takes up what is in the store now."""
+        async with self._reading:
+            sign = self.fingerprint.encode()
+            found = [
+                _twin(row, self._twins.get(row.id))
+                for row in await self._all(self.entity)
+                if sign in bytes(row.body)
+            ]
+            twins = {
+                twin.uuid: twin
+                for twin in found
+                if is_uuid(twin.uuid) and linking.is_linked(twin.body, self.fingerprint)
+            }
+            wanted = sorted({_asset(twin.body) for twin in twins.values()} - {""})
+            rows = await self._find(ASSETS, Find(ids=wanted)) if wanted else []
+            assets = {row.id: decoded(bytes(row.body)) for row in rows}
+            if (twins, assets) != (self._twins, self._assets):
+                self._twins, self._assets = twins, assets
+                self.changed.ring()
+
+    def _now(self, db: sqlite3.Connection, uuid: str) -> Twin:
+        held = self._rows.table.row(db, self.entity, uuid)
+        if held is None or held.deleted:
+            raise NotFound(f"cannot edit twin «{uuid}»: there is none")
+        return _of(held, self._rows.table.body(self.entity, held))
+
+    async def _one(self, entity: str, row_id: str) -> Body | None:
+        found = await self._find(entity, Find(ids=[row_id]))
+        return decoded(bytes(found[0].body)) if found else None
+
+    async def _all(self, entity: str) -> list[EntityRow]:
+        return await self._find(entity, Find())
+
+    async def _find(self, entity: str, asked: Find) -> list[EntityRow]:
+        rows: list[EntityRow] = []
+        while True:
+            found = await self._entities.find(entity, asked)
+            rows += found.rows
+            if not found.next:
+                return rows
+            asked = msgspec.structs.replace(asked, after=found.next)
+
+
+def _twin(row: EntityRow, held: Twin | None) -> Twin:
+    """The row as a twin: that which is `held` already, where it is the same."""
+    body = bytes(row.body)
+    if held is not None and (held.revision, held.rev, held.row) == (row.revision, row.rev, body):
+        return held
+    return Twin(row.id, row.revision, row.rev, body, decoded(body))
+
+
+def _of(held: Held, body: bytes) -> Twin:
+    rev = UNNUMBERED if held.queued else held.rev
+    return Twin(held.id, held.hlc, rev, body, decoded(body))
+
+
+def _asset(twin: Body) -> str:
+    asset = twin.get("asset_uuid")
+    return asset if isinstance(asset, str) else ""
