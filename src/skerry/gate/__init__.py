@@ -1,0 +1,1 @@
+"""What containers talk to: an MQTT endpoint and a REST front that stay open while the agent or the broker restarts."""
