@@ -95,21 +95,18 @@ class Reader:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Packet]:
-        """The packets that are whole now. To be used up before the next call. Raises Malformed."""
-        self._buffer += data
-        start = 0
-        try:
-            while (head := head_of(self._buffer, start)) is not None:
-                size = head[0] + head[1]
-                if size > self.limit:
-                    raise Malformed(f"a packet has {size} bytes, at most {self.limit} are taken")
-                if len(self._buffer) - start < size:
-                    break
-                raw = bytes(memoryview(self._buffer)[start : start + size])
-                start += size
-                yield Packet(raw[0] >> 4, raw[0] & 15, raw, head[0])
-        finally:
-            del self._buffer[:start]
+        """The packets that are whole now; what is not taken comes with the next call. Raises Malformed."""
+        buffer = self._buffer
+        buffer += data
+        while (head := head_of(buffer, 0)) is not None:
+            size = head[0] + head[1]
+            if size > self.limit:
+                raise Malformed(f"a packet has {size} bytes, at most {self.limit} are taken")
+            if len(buffer) < size:
+                return
+            raw = bytes(memoryview(buffer)[:size])
+            del buffer[:size]
+            yield Packet(raw[0] >> 4, raw[0] & 15, raw, head[0])
 
     @property
     def waiting(self) -> int:
@@ -211,7 +208,7 @@ class UnknownVersion(Malformed):
 
 
 def connect(asked: Connect, client_id: str) -> bytes:
-    """The CONNECT for the broker: another client id, no user, no password, nothing retained."""
+    """The CONNECT for the broker: another client id, no user, no password, nothing retained, no answer to a will."""
     flags = 2 if asked.clean else 0
     parts = [b"\0\4MQTT", bytes((asked.level,)), b"", asked.keepalive.to_bytes(2, "big")]
     is_5 = asked.level == 5
@@ -221,7 +218,8 @@ def connect(asked: Connect, client_id: str) -> bytes:
     if asked.will:
         flags |= 4 | asked.will.qos << 3
         if is_5:
-            parts += [integer_of(len(asked.will.properties)), asked.will.properties]
+            of_will = without(asked.will.properties, {_RESPONSE_TOPIC})
+            parts += [integer_of(len(of_will)), of_will]
         parts += [
             text_of(asked.will.topic),
             len(asked.will.payload).to_bytes(2, "big"),
@@ -332,6 +330,11 @@ def refused_publish(qos: int, packet_id: int, reason: int) -> bytes:
     """The PUBACK or PUBREC of MQTT 5 that says a message was not taken."""
     kind = PUBACK if qos == 1 else PUBREC
     return packet(kind << 4, packet_id.to_bytes(2, "big"), bytes((reason,)))
+
+
+def unknown_pubrel(packet_id: int) -> bytes:
+    """The PUBCOMP of MQTT 5 for a message that was not taken."""
+    return packet(PUBCOMP << 4, packet_id.to_bytes(2, "big"), b"\x92")
 
 
 def disconnect(reason: int) -> bytes:

@@ -5,6 +5,7 @@ Pure. A topic is `{prefix}cyberwave/<room>/<id>/…`, the prefix with nothing be
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,11 @@ class Scope(NamedTuple):
     environments: frozenset[str]
     workflows: frozenset[str]
     workload: str
+
+    def mark(self) -> str:
+        """Another for another scope. It is in a client's name at the broker, so no session outlives what it was opened for."""
+        all_of_it = [*self[:3], *map(sorted, self[3:6])]
+        return f"{zlib.crc32(repr(all_of_it).encode()):08x}"
 
     def covers(self, other: Scope) -> bool:
         """Whether everything that `other` may do, this one may do too."""
