@@ -20,6 +20,9 @@ class Withheld:
         """The message with that packet id is entry `n` of the journal."""
         self._expected[packet_id] = n
 
+    def __len__(self) -> int:
+        return len(self._expected) + len(self._answers)
+
     def come(self, packet: Packet) -> None:
         """The broker has sent a PUBACK or PUBREC. Raises Malformed."""
         n = self._expected.pop(packets.packet_id_of(packet.body), 0)

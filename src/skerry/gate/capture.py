@@ -45,7 +45,8 @@ class Capture:
         kept = is_kept(scope, message.topic)
         flags = message.qos | (DUP if message.dup else 0) | (KEPT if kept else 0)
         try:
-            self._write_gaps()
+            if self._gaps and self._journal.fits(message.topic, message.payload):
+                self._write_gaps()
             n = self._journal.append(flags, scope.number, message.topic, message.payload)
         except NoRoom:
             if message.qos or kept:
@@ -78,8 +79,9 @@ class Capture:
     def discard(self, n: int) -> None:
         """The agent has stored everything up to `n`."""
         self._journal.discard(n)
-        with suppress(NoRoom):
-            self._write_gaps()
+        if self._gaps and self._journal.is_roomy:
+            with suppress(NoRoom):
+                self._write_gaps()
         for callback in list(self._hungry.values()):
             callback()
 

@@ -29,8 +29,10 @@ SIGN_IN_SECONDS = 10.0
 HOLD_SECONDS = 8.0
 """Less than a client waits for its CONNACK (10 s): its first try succeeds while the broker restarts."""
 
+_CONNECT_BYTE = bytes((packets.CONNECT << 4,))
 _BEFORE_CONNECT = 64 * 1024
 _MOST_REFUSED = 100
+_MOST_UNANSWERED = 1000
 _BAD_ID = 0x85
 _BAD_VERSION = 0x84
 _WITH_WILL = 4
@@ -146,6 +148,7 @@ class Client:
 
     def _said(self, data: bytes) -> None:
         try:
+            self._check_beginning(data)
             for packet in self._reader.feed(data):
                 self._handle(packet)
                 if self._held or self._ended or not self._accepted:
@@ -155,6 +158,11 @@ class Client:
             return
         if self._up and self._up.when_relieved(lambda: self._down.resume("broker")):
             self._down.pause("broker")
+
+    def _check_beginning(self, data: bytes) -> None:
+        """Whoever speaks another protocol is not waited for."""
+        if not (self._connect or self._reader.waiting or data.startswith(_CONNECT_BYTE)):
+            raise Malformed("the first packet is no CONNECT")
 
     def _go_on(self) -> None:
         """With what has come and was not looked at."""
@@ -180,8 +188,6 @@ class Client:
                 self._end()
 
     def _sign_in(self, packet: Packet) -> None:
-        if packet.kind != packets.CONNECT:
-            raise Malformed("the first packet is no CONNECT")
         try:
             asked = packets.read_connect(packet.body)
         except packets.UnknownVersion:
@@ -230,6 +236,8 @@ class Client:
             self._withheld.expect(message.packet_id, n)
             self._refused_ids.discard(message.packet_id)
             self._around.capture.tell(id(self), self._progress)
+            if len(self._withheld) >= _MOST_UNANSWERED:
+                self._down.pause("answers")
         self._to_broker(packets.unretained(packet))
         return True
 
@@ -268,6 +276,8 @@ class Client:
         """The agent has stored something: answers may go, and what was held may come."""
         for answer in self._withheld.due(self._around.capture.stored):
             self._to_client(answer)
+        if len(self._withheld) < _MOST_UNANSWERED:
+            self._down.resume("answers")
         held, self._held = self._held, None
         if held is not None and self._publish(held):
             self._down.resume("journal")

@@ -66,6 +66,7 @@ class Journal:
         self._directory = directory
         self._header = MAGIC + session
         self._limit = limit
+        self._file_size = min(_FILE_SIZE, limit // 8)
         self._wall_ns, self._monotonic_ns = clocks
         self._files: deque[tuple[int, int, int]] = deque()
         self._k = 0
@@ -73,6 +74,15 @@ class Journal:
         self._written = 0
         self._ours = 0
         self._earlier = self._size_of_earlier()
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether there is room for more than a few."""
+        return self._total() < self._limit - self._limit // 8
+
+    def fits(self, topic: str, payload: bytes | memoryview) -> bool:
+        """Whether there is room for such an entry."""
+        return self._has_room(_HEAD.size + _FIXED.size + len(topic.encode()) + len(payload))
 
     def append(self, flags: int, token: int, topic: str, payload: bytes | memoryview) -> int:
         """Writes an entry and returns its `n`. Raises NoRoom; then nothing is written."""
@@ -85,7 +95,7 @@ class Journal:
         crc = zlib.crc32(payload, zlib.crc32(name, zlib.crc32(fixed)))
         head = _HEAD.pack(size - _HEAD.size, crc)
         try:
-            if self._fd < 0 or self._written + size > _FILE_SIZE:
+            if self._fd < 0 or self._written + size > self._file_size:
                 self._next_file()
             self._write(size, head + fixed + name, payload)
         except OSError as error:
@@ -100,7 +110,7 @@ class Journal:
             k, _, size = self._files.popleft()
             _unlink(self._path(k))
             self._ours -= size
-        if self._fd >= 0 and self.stored == self.last and self._written > _FILE_SIZE // 2:
+        if self._fd >= 0 and self.stored == self.last and self._written > self._file_size // 2:
             self._retire()
             self.discard(n)
 
