@@ -24,7 +24,7 @@ class Door:
         self._width = width
         self._waiting: deque[tuple[float, Arrived]] = deque()
         self._inside = 0
-        self._looking = False
+        self._looking = self._calling = False
 
     def enter(self, patience: float, arrived: Arrived) -> None:
         """Calls `arrived` with a connected socket, for which `through` must be called; after `patience` with None."""
@@ -35,11 +35,19 @@ class Door:
     def through(self) -> None:
         """One who entered needs no more room at the door."""
         self._inside -= 1
-        if self._waiting and not self._looking:
-            self._look_later(0.0)
+        if self._waiting and not self._calling:
+            self._calling = True
+            self._loop.later(0.0, self._call)
+
+    def _call(self) -> None:
+        self._calling = False
+        self._serve()
+
+    def _look(self) -> None:
+        self._looking = False
+        self._serve()
 
     def _serve(self) -> None:
-        self._looking = False
         while self._waiting and self._inside < self._width:
             sock = _connected(self._path)
             if sock is None:
@@ -47,8 +55,9 @@ class Door:
             self._inside += 1
             self._waiting.popleft()[1](sock)
         self._give_up()
-        if self._waiting:
-            self._look_later(_PAUSE)
+        if self._waiting and not self._looking:
+            self._looking = True
+            self._loop.later(_PAUSE, self._look)
 
     def _give_up(self) -> None:
         now = self._monotonic()
@@ -56,11 +65,6 @@ class Door:
         self._waiting = deque(item for item in self._waiting if item[0] > now)
         for arrived in late:
             arrived(None)
-
-    def _look_later(self, seconds: float) -> None:
-        if not self._looking:
-            self._looking = True
-            self._loop.later(seconds, self._serve)
 
 
 def _connected(path: str) -> socket.socket | None:
