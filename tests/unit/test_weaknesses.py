@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from skerry.node.health.weaknesses import Surface, weaknesses
+from skerry.node.node_settings import KeyKind
 from skerry.wire.local import BackupStatus, KeyStatus
 from skerry.wire.workload import ContainerSpec, ProcessSpec, WorkloadSpec
 
@@ -16,6 +17,7 @@ SOUND = Surface(
     hub_url="https://hub:8601",
     files={"/data": 0o700, "/data/node.secret": 0o600},
     keys=KeyStatus(enabled=True, source="TPM 2.0 of this device"),
+    own_key="tpm",
     backups=BackupStatus("/data/backups"),
     workloads=[STRICT, IN_A_BOX],
     public_port=None,
@@ -77,3 +79,20 @@ def test_a_container_with_the_devices_rights_is_named(change: dict[str, object])
 def test_a_value_that_looks_secret_is_never_shown() -> None:
     surface = replace(SOUND, workloads=[replace(STRICT, env={"API_KEY": "s3cr3t"})])
     assert "s3cr3t" not in str(weaknesses(surface))
+
+
+@pytest.mark.parametrize(
+    ("own_key", "keys", "outcome"),
+    [
+        ("tpm", KeyStatus(enabled=False), "ok"),
+        ("file", KeyStatus(enabled=True), "ok"),
+        ("file", KeyStatus(enabled=True, beside=True), "warning"),
+        ("file", KeyStatus(enabled=False), "warning"),
+        (None, KeyStatus(enabled=False), "skipped"),
+    ],
+)
+def test_a_key_that_goes_with_the_disk_is_weak(
+    own_key: KeyKind | None, keys: KeyStatus, outcome: str
+) -> None:
+    found = weaknesses(replace(SOUND, own_key=own_key, keys=keys))
+    assert [check.outcome for check in found if check.name == "this node's key"] == [outcome]

@@ -45,7 +45,9 @@ async def enrol_here(
         check_unknown(settings.data_dir, again=again)
         with _stopped(settings.data_dir):
             cipher = _cipher(settings)
-            site = Site(settings.data_dir, disk, cipher, settings.proxies, settings.hub.ca_file)
+            site = Site(
+                settings.data_dir, disk, cipher, settings.proxies, settings.hub.ca_file, settings.trust.key
+            )  # fmt: skip
             identity = await enrol_node(hub_url, request, site, again=again)
         say(f"{detail}, as «{identity.name}» ({identity.node_id})")
     return identity

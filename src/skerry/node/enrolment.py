@@ -16,12 +16,12 @@ from skerry.kit.disk import Disk
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.sealing.cipher import Cipher, NullCipher
 from skerry.node.identity import Identity, read_identity, read_secret
-from skerry.node.node_settings import DIRECT, Proxies
+from skerry.node.node_settings import DIRECT, KeyKind, Proxies
 from skerry.node.sync.enrol import IS_IT_RUNNING, check_unknown, enrol
 from skerry.node.sync.uplink import exchange, open_session, read_answer
 from skerry.node.trust.certificate import floor, pinned_root, read_token
 from skerry.node.trust.der import certificates_in
-from skerry.node.trust.files import TrustFiles, joined, request_in, roots_text
+from skerry.node.trust.files import TrustFiles, is_in_tpm, joined, request_in, roots_text
 from skerry.node.trust.hardware import hardware_id
 from skerry.node.trust.making import new_key
 from skerry.node.trust.tls import HubContext, unverified
@@ -32,7 +32,8 @@ from skerry.wire.trust import TrustBundle
 class Site(msgspec.Struct, frozen=True):
     """Where a node is enrolled: its data directory, which exists, and the way to the hub.
 
-    `cipher` seals the key, where encryption at rest is on; `ca_file` is the setting `hub.ca_file`.
+    `cipher` seals the key, where encryption at rest is on; `ca_file` and `key` are the settings
+    `hub.ca_file` and `trust.key`.
     """
 
     data_dir: Path
@@ -40,6 +41,7 @@ class Site(msgspec.Struct, frozen=True):
     cipher: Cipher = NullCipher()
     proxies: Proxies = DIRECT
     ca_file: Path | None = None
+    key: KeyKind = "file"
 
 
 async def enrol_node(hub_url: str, request: Enrol, site: Site, *, again: bool = False) -> Identity:
@@ -97,8 +99,8 @@ async def _enrol_at(
     files = TrustFiles(site.data_dir, site.disk, site.cipher)
     try:
         keyed = files.pending()
-        if keyed is None:
-            keyed = await new_key()
+        if keyed is None or is_in_tpm(keyed) != (site.key == "tpm"):
+            keyed = await new_key(site.key)
             files.keep_pending(keyed)
         known = read_identity(site.data_dir)
         secret = read_secret(site.data_dir, site.cipher) if known else ""

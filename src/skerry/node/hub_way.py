@@ -57,7 +57,7 @@ async def open_sessions(
 
         files = TrustFiles(settings.data_dir, host.disk, cipher)
         files.seal()
-        credentials = Credentials(files, host.clock)
+        credentials = Credentials(files, host.clock, settings.trust.key)
         async with open_session(tls=credentials.context) as hub:
             yield Sessions(hub, world, credentials)
 

@@ -56,6 +56,16 @@ class AccessSection(msgspec.Struct, frozen=True):
     priority: Literal["high", "medium", "low"] = "high"
 
 
+KeyKind = Literal["file", "tpm"]
+"""Where the key of this node is: in a file, or in the TPM, which never gives it out."""
+
+
+class TrustSection(msgspec.Struct, frozen=True):
+    """What this node proves itself by."""
+
+    key: KeyKind = "file"
+
+
 class RecordsSection(msgspec.Struct, frozen=True):
     """Room for records on this device, in bytes."""
 
@@ -231,6 +241,7 @@ class NodeSettings(msgspec.Struct, frozen=True):
     encryption: EncryptionSection
     retention: RetentionSection = RetentionSection()
     access: AccessSection = AccessSection()
+    trust: TrustSection = TrustSection()
     credentials: Path | None = None
     """Systemd's directory of credentials for this process."""
     engine_sockets: tuple[Path, ...] = ()

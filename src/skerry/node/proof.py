@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from skerry.node.node_settings import KeyKind
 from skerry.wire.trust import TrustBundle
 
 
@@ -30,7 +31,7 @@ class FleetTrust(Protocol):
 class CertificateStatus(msgspec.Struct, frozen=True):
     """What a node proves itself by: from when to when (ns since 1970; 0: it has none), and by which bundle of roots.
 
-    `now` is the time as the node knows it best; `is_over`: it cannot be renewed any more; `problem` is why the last
+    `key` is where its key is; `now` is the time as the node knows it best; `is_over`: it cannot be renewed any more; `problem` is why the last
     renewal failed, empty: it did not.
     """
 
@@ -40,3 +41,4 @@ class CertificateStatus(msgspec.Struct, frozen=True):
     roots: int
     is_over: bool = False
     problem: str = ""
+    key: KeyKind = "file"

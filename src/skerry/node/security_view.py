@@ -23,10 +23,12 @@ _PRIVATE = ("node.secret", "node.db", "keys.json", "*.key", "trust/*")
 async def security_report(node: Node) -> list[CheckResult]:
     """Every check of `health.weaknesses`."""
     here = {status.workload for status in node.supervisor.statuses()}
+    certificate = node.keys.certificate()
     surface = Surface(
         hub_url=node.sync.reachability.status.hub or "",
         files=await asyncio.to_thread(_modes, node.settings.data_dir),
         keys=node.keys.status(),
+        own_key=None if certificate is None or not certificate.ends else certificate.key,
         backups=await node.safekeeping.status(),
         workloads=[spec for name, spec in node.desired.specs().items() if name in here],
         public_port=node.api.public_port,

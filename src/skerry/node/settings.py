@@ -46,7 +46,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
     """Every setting of the node, its own and the documented ones."""
-    return (*_own(home, root=root, host=host), *_access(), *documented("node"))
+    return (*_own(home, root=root, host=host), *_access(), *_trust(), *documented("node"))
 
 
 def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
@@ -129,6 +129,14 @@ def _access() -> tuple[Setting, ...]:
         ),
         Setting("access.local.directory", "path", None,
                 "Where they find the admin socket: as «--data-dir», since nobody else gets into the data directory itself."),
+    )  # fmt: skip
+
+
+def _trust() -> tuple[Setting, ...]:
+    return (
+        Setting("trust.key", "word", "file",
+                "Where the key is made that this node proves itself by: in a file, or in its TPM 2.0, which it never leaves. In "
+                "force from the next enrolment.", words=("file", "tpm")),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from skerry.core.names import first_names, looks_secret
+from skerry.node.node_settings import KeyKind
 from skerry.wire.local import BackupStatus, CheckResult, KeyStatus
 from skerry.wire.workload import WorkloadSpec
 
@@ -20,12 +21,13 @@ _OTHERS_CAN = 0o077
 class Surface(msgspec.Struct, frozen=True):
     """What can be attacked on this device, at one moment.
 
-    `files` are those that nobody else may read, with their modes. `hub_url` is where the hub is spoken to; empty: nowhere.
+    `own_key` is where the key is by which this node proves itself to the hub; None: it has none. `files` are those that nobody else may read, with their modes. `hub_url` is where the hub is spoken to; empty: nowhere.
     """
 
     hub_url: str
     files: dict[str, int]
     keys: KeyStatus
+    own_key: KeyKind | None
     backups: BackupStatus | None
     workloads: list[WorkloadSpec]
     public_port: int | None
@@ -58,6 +60,23 @@ def link(surface: Surface) -> CheckResult:
         "warning",
         f"plain HTTP to {surface.hub_url}: whoever controls the way there reads and changes everything",
         "enrol this node at the hub's address for nodes, https://…: skerry node enroll",
+    )
+
+
+def own_key(surface: Surface) -> CheckResult:
+    """What a copied disk proves to the hub."""
+    name = "this node's key"
+    if surface.own_key is None:
+        return CheckResult(name, "skipped", "it proves itself by no certificate")
+    if surface.own_key == "tpm":
+        return CheckResult(name, "ok", "in this device's TPM, which never gives it out")
+    if surface.keys.enabled and not surface.keys.beside:
+        return CheckResult(name, "ok", "in a file, sealed; in the agent's memory while it runs")
+    return CheckResult(
+        name,
+        "warning",
+        "in a file that opens with nothing but the disk: whoever copies that is this node to the hub",
+        "trust.key: tpm, then skerry node enroll --again; without a TPM encryption.storage.key: passphrase:FILE",
     )
 
 
@@ -188,6 +207,7 @@ def dumps(surface: Surface) -> CheckResult:
 WEAKNESSES: tuple[Callable[[Surface], CheckResult], ...] = (
     files,
     link,
+    own_key,
     at_rest,
     backups,
     isolation,

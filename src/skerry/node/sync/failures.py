@@ -71,9 +71,12 @@ def _cause_in_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = getattr(error, "verify_message", "") or error.strerror
         return f"its certificate cannot be trusted: {why}"
-    if error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}:
+    reason = getattr(error, "reason", None)
+    if reason is None and error.strerror:
+        return error.strerror  # not OpenSSL's words, but those of our own handshake
+    if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}:
         return "it does not speak TLS; nodes and people have two addresses at a hub"
-    return f"no TLS connection ({error.reason or error.strerror})"
+    return f"no TLS connection ({reason or error})"
 
 
 class Answer(Exception):

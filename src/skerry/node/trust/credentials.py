@@ -9,11 +9,13 @@ import logging
 
 from skerry.kit.clock import Clock, iso
 from skerry.kit.errors import InvalidInput, Refused
+from skerry.node.node_settings import KeyKind
 from skerry.node.trust.certificate import floor
 from skerry.node.trust.der import Read, certificates_in, read_certificate
 from skerry.node.trust.files import (
     TrustFiles,
     certificates_of,
+    is_in_tpm,
     joined,
     key_in,
     request_in,
@@ -29,10 +31,10 @@ class Credentials:
     """Raises Refused when the files cannot be used: the node must not run with something weaker.
 
     `leaf` is this node's certificate, None where it lies no more (a backup that was not sealed has no key): then the
-    hub knows nobody here. Implements `node.proof.FleetTrust`.
+    hub knows nobody here. `wanted` is the setting `trust.key`. Implements `node.proof.FleetTrust`.
     """
 
-    def __init__(self, files: TrustFiles, clock: Clock) -> None:
+    def __init__(self, files: TrustFiles, clock: Clock, wanted: KeyKind = "file") -> None:
         self._files = files
         self._clock = clock
         self._heard = 0
@@ -40,6 +42,11 @@ class Credentials:
         self.bundle = files.bundle()
         self._own = files.own() or b""
         self.leaf = _leaf(certificates_of(self._own))
+        if self._own and wanted == "tpm" and self.kind != wanted:
+            raise Refused(
+                "cannot use this node's key: trust.key is tpm, and the key is one in a file, from before. Enrol this node "
+                "again with a new token: skerry node enroll --again. With trust.key: file it goes on as it was."
+            )
         self.context = HubContext.of(roots_text(self.bundle), self._own, floor=self.floor)
 
     @property
@@ -51,6 +58,11 @@ class Credentials:
     def digest(self) -> str:
         """Of its roots."""
         return self.bundle.digest
+
+    @property
+    def kind(self) -> KeyKind:
+        """Where this node's key is."""
+        return "tpm" if is_in_tpm(self._own) else "file"
 
     @property
     def request(self) -> str:

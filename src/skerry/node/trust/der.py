@@ -1,4 +1,4 @@
-"""As much of a certificate as a node needs to know: from when to when it holds, and what for. Pure.
+"""As much of a certificate as a node needs to know: from when to when it holds, what for, and of which key. Pure.
 
 Read by hand, for «cryptography» would cost the agent 9 MB. Who signed what is judged by OpenSSL alone.
 """
@@ -20,6 +20,8 @@ _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _EXTENDED_KEY_USAGE = bytes.fromhex("551d25")
 SERVER_AUTH = bytes.fromhex("2b06010505070301")
 """The usage of who may be connected to, as an OID in DER form."""
+
+_POINT, _UNCOMPRESSED = 65, 0x04
 
 _BLOCK = re.compile(
     r"-----BEGIN CERTIFICATE-----\s*([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----", re.ASCII
@@ -45,11 +47,11 @@ def certificates_in(pem: str) -> list[bytes]:
 def read_certificate(der: bytes) -> Read:
     """Raises InvalidInput."""
     try:
-        certificate = next(_elements(der))[1]
-        fields = list(_elements(next(_elements(certificate))[1]))
+        certificate = next(elements(der))[1]
+        fields = list(elements(next(elements(certificate))[1]))
         if fields[0][0] == _VERSION:
             del fields[0]
-        begins, ends = (_moment(*element) for element in _elements(fields[3][1]))
+        begins, ends = (_moment(*element) for element in elements(fields[3][1]))
         extensions = b"".join(value for tag, value in fields if tag == _EXTENSIONS)
         return Read(begins, ends, frozenset(_usages(extensions)))
     except (IndexError, ValueError, StopIteration) as error:
@@ -57,12 +59,12 @@ def read_certificate(der: bytes) -> Read:
 
 
 def _usages(extensions: bytes) -> Iterator[bytes]:
-    for _, sequence in _elements(extensions):
-        for _, extension in _elements(sequence):
-            parts = [value for _, value in _elements(extension)]
+    for _, sequence in elements(extensions):
+        for _, extension in elements(sequence):
+            parts = [value for _, value in elements(extension)]
             if parts[0] == _EXTENDED_KEY_USAGE:
-                for _, listed in _elements(parts[-1]):
-                    yield from (oid for _, oid in _elements(listed))
+                for _, listed in elements(parts[-1]):
+                    yield from (oid for _, oid in elements(listed))
 
 
 def _moment(tag: int, text: bytes) -> int:
@@ -74,7 +76,21 @@ def _moment(tag: int, text: bytes) -> int:
     return int(moment.timestamp()) * NS
 
 
-def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
+def point_of(request: str) -> bytes:
+    """The public key in a certificate request (PEM) for P-256, as an uncompressed point. Raises InvalidInput."""
+    try:
+        der = binascii.a2b_base64("".join(request.strip().splitlines()[1:-1]))
+        ((_, whole),) = elements(der)
+        fields = list(elements(next(elements(whole))[1]))
+        point = list(elements(fields[2][1]))[1][1][1:]  # behind the number of bits that are unused
+    except (IndexError, ValueError, StopIteration) as error:
+        raise InvalidInput("cannot read a certificate request") from error
+    if len(point) != _POINT or point[0] != _UNCOMPRESSED:
+        raise InvalidInput("cannot use a certificate request: its key is not of P-256")
+    return point
+
+
+def elements(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Tag and content of what is encoded one after the other. Raises IndexError or ValueError."""
     at = 0
     while at < len(data):
@@ -88,3 +104,12 @@ def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
             raise ValueError("cut off")
         yield tag, data[at : at + size]
         at += size
+
+
+def encoded(tag: int, content: bytes) -> bytes:
+    """One element, as `elements` reads it."""
+    size = len(content)
+    if size < 0x80:
+        return bytes((tag, size)) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(length))) + length + content

@@ -4,6 +4,7 @@
     roots.pem       the fleet's roots under the number of their bundle; any tool reads it as a CA file
     enrolling.pem   key and request of an enrolment whose answer has not come
 
+With `trust.key: tpm` the key is in the TPM, and in its place stands what that loads it from (`tpm_key`).
 `node.pem` and `enrolling.pem` are sealed where encryption at rest is on. The key stays as long as the node is enrolled;
 only the certificate behind it is replaced.
 """
@@ -24,9 +25,12 @@ OWN_FILE = "node.pem"
 ROOTS_FILE = "roots.pem"
 PENDING_FILE = "enrolling.pem"
 
+IN_TPM = b"TSS2 PRIVATE KEY"
+"""Title of the block in a key's place when the TPM has the key: what only that TPM can load."""
+
 _TITLE = "Skerry trust bundle "
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
-_BLOCK = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----\n?", re.DOTALL)
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----\n?", re.DOTALL)
 
 
 class TrustFiles:
@@ -125,6 +129,11 @@ def key_in(keyed: bytes) -> bytes:
         if found[1].endswith("PRIVATE KEY"):
             return found[0].encode()
     raise Refused(f"cannot find the key in {OWN_FILE}. Enrol this node again.")
+
+
+def is_in_tpm(keyed: bytes) -> bool:
+    """Whether the key is one that the TPM has."""
+    return b"-----BEGIN " + IN_TPM in keyed
 
 
 def request_in(keyed: bytes) -> str:

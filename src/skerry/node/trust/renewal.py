@@ -58,7 +58,9 @@ class Renewal:
         if leaf is None:
             return CertificateStatus(0, 0, now, roots)
         over = is_over(leaf, now)
-        return CertificateStatus(leaf.not_before, leaf.not_after, now, roots, over, self.problem)
+        return CertificateStatus(
+            leaf.not_before, leaf.not_after, now, roots, over, self.problem, self._credentials.kind
+        )
 
     async def once(self) -> None:
         """Renews if it is time. Raises as the hub's answer, Transient when the disk is full."""

@@ -17,11 +17,15 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from skerry.kit.errors import Refused
+from skerry.node.trust.files import is_in_tpm
+from skerry.node.trust.tpm_private_key import TpmPrivateKey
+
 
 def sign(data: bytes) -> bytes:
-    """The answer. Raises ValueError for what is no key, TypeError for one that is not elliptic."""
+    """The answer. Raises ValueError for what is no key, TypeError for one that is not elliptic, Refused if the TPM does not sign."""
     pem, _, message = data.partition(b"\0")
-    key = load_pem_private_key(pem, None)
+    key = TpmPrivateKey(pem) if is_in_tpm(pem) else load_pem_private_key(pem, None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise TypeError("the node's key is no elliptic one")
     public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -30,4 +34,7 @@ def sign(data: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(sign(sys.stdin.buffer.read()))
+    try:
+        sys.stdout.buffer.write(sign(sys.stdin.buffer.read()))
+    except Refused as refused:
+        sys.exit(str(refused))

@@ -11,10 +11,14 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.node.trust.certificate import first_end, why_not
+from skerry.node.trust.files import is_in_tpm
+
+if TYPE_CHECKING:
+    from skerry.node.trust.tpm_handshake import TpmSigner
 
 NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, which Python's ssl does not name."""
@@ -27,8 +31,14 @@ class _Connection(ssl.SSLObject):
     """One connection, whose handshake ends with a look at the dates."""
 
     def do_handshake(self) -> None:
-        super().do_handshake()
         context = cast("_Verifying", self.context)
+        try:
+            super().do_handshake()
+        except ssl.SSLError as error:
+            cause = context.signer.why_not() if context.signer is not None else ""
+            if cause:
+                raise ssl.SSLError(1, cause) from error
+            raise
         chain = verified_chain(self)
         cause = why_not(chain, context.floor())
         if cause:
@@ -39,6 +49,7 @@ class _Connection(ssl.SSLObject):
 class _Verifying(ssl.SSLContext):
     floor: Callable[[], int]
     met: Callable[[int], None]
+    signer: TpmSigner | None = None
 
 
 class HubContext(ssl.SSLContext):
@@ -124,8 +135,19 @@ class _Private(Protocol):
     def get_verified_chain(self) -> list[_Certificate] | None: ...
 
 
-def _load(context: ssl.SSLContext, own: bytes) -> None:
+def _load(context: _Verifying, own: bytes) -> None:
     """Through memory, for on the disk the key may be sealed."""
+    if not is_in_tpm(own):
+        _load_file(context, own)
+        return
+    from skerry.node.trust.tpm_handshake import signer_of  # noqa: PLC0415 - few nodes have their key in a TPM
+
+    context.signer = signer_of(own)
+    with context.signer.loading(own) as shown:
+        _load_file(context, shown)
+
+
+def _load_file(context: ssl.SSLContext, own: bytes) -> None:
     descriptor = os.memfd_create("node.pem", os.MFD_CLOEXEC)
     try:
         with open(descriptor, "wb", closefd=False) as file:

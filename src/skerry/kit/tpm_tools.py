@@ -1,0 +1,71 @@
+"""This device's TPM 2.0, through tpm2-tools: each call is a few short-lived children.
+
+TPM2TOOLS_TCTI chooses the TPM. Secrets travel by pipes, never by arguments or files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from skerry.kit.errors import Refused
+
+PATIENCE = 60.0
+"""Seconds for one tool, unless somebody waits."""
+
+
+class TpmSilent(Refused):
+    """The TPM did not answer in time: to ask again at once would be to wait again."""
+
+
+class Tools(msgspec.Struct, frozen=True):
+    """Tools at work in a directory of their own, `place`. `advice` is for who reads that the TPM did not do it."""
+
+    place: Path
+    advice: str
+    patience: float
+
+    def run(self, *words: str, content: bytes = b"") -> bytes:
+        """What a tool says, `content` being its input. Raises Refused."""
+        try:
+            done = self._ran(words, content)
+            # Without a resource manager nobody else gives these slots back, and there are three.
+            self._ran(("tpm2_flushcontext", "-t"))
+        except FileNotFoundError as error:
+            raise Refused(
+                f"cannot use the TPM: {error.filename} is not installed. Install tpm2-tools."
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise TpmSilent(
+                f"cannot use the TPM: {error.cmd[0]} did not end within {self.patience:g} s"
+            ) from error
+        if done.returncode:
+            cause = _cause(done.stderr) or f"exit code {done.returncode}"
+            raise Refused(f"cannot use the TPM: {words[0]} failed: {cause}. {self.advice}")
+        return done.stdout
+
+    def _ran(
+        self, words: tuple[str, ...], content: bytes = b""
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            words, cwd=self.place, input=content, capture_output=True, timeout=self.patience, check=False
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def tools(advice: str, patience: float = PATIENCE) -> Iterator[Tools]:
+    """Tools, and a directory that goes with them."""
+    with tempfile.TemporaryDirectory(prefix="skerry-tpm-") as directory:
+        yield Tools(Path(directory), advice, patience)
+
+
+def _cause(said: bytes) -> str:
+    """The last thing that a tool said, but for that it failed."""
+    lines = said.decode(errors="replace").strip().splitlines()
+    telling = [line for line in lines if not line.startswith("ERROR: Unable to run")]
+    return telling[-1].removeprefix("ERROR: ") if telling else ""

@@ -1,0 +1,141 @@
+"""The contract with Cyberwave's drivers and workers: the environment that they are started with. Pure.
+
+What edge-core 0.1.3 and 0.1.30 give, each variable once; their documentation decides where they differ. The addresses
+are this node's own: a driver never speaks with the hub, and its key is good for its twins on this node only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from skerry.core.names import looks_secret
+
+CONFIG_INSIDE = "/app/.cyberwave"
+"""The configuration directory as drivers and workers see it."""
+
+WORKERS_INSIDE = "/app/workers"
+MODELS_INSIDE = "/app/models"
+STATUS_INSIDE = "/run/cyberwave"
+
+_ADDRESSES = frozenset(
+    {
+        "CYBERWAVE_BASE_URL",
+        "CYBERWAVE_API_URL",
+        "CYBERWAVE_MQTT_HOST",
+        "CYBERWAVE_MQTT_PORT",
+        "CYBERWAVE_MQTT_USE_TLS",
+        "CYBERWAVE_MQTT_TLS_CA_CERT",
+        "CYBERWAVE_MQTT_USERNAME",
+        "CYBERWAVE_EDGE_UUID",
+    }
+)
+"""Variables of the device that lead to the hub or say who the device is."""
+
+_SHARED_MEMORY = "ZENOH_SHARED_MEMORY"
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What is the same for everything of Cyberwave's on this node, as seen from one network.
+
+    `device` are the device's own CYBERWAVE_* and ZENOH_* variables, those of credentials.json beneath. `router` is the
+    Zenoh router's endpoint; empty: peers find each other. `system` is «linux», «darwin» or «windows».
+    """
+
+    base_url: str
+    mqtt_host: str
+    mqtt_port: int
+    environment: str = ""
+    device: Mapping[str, str] = {}
+    router: str = ""
+    system: str = "linux"
+
+
+class DriverFacts(msgspec.Struct, frozen=True):
+    """One driver: its twin, its key, its linked camera children, and its file if the twin has one."""
+
+    twin: str
+    token: str
+    children: Sequence[str] = ()
+    twin_file: str = ""
+    video_device: str = ""
+
+
+class WorkerFacts(msgspec.Struct, frozen=True):
+    """The workers of an environment: its UUID, their key, the twins that they may speak for."""
+
+    environment: str
+    token: str
+    twins: Sequence[str]
+
+
+def driver_environment(
+    around: Surroundings, driver: DriverFacts, params: Mapping[str, str]
+) -> dict[str, str]:
+    """A driver's variables. Those of its `params` win and come last, in their own order."""
+    found = {
+        "CYBERWAVE_TWIN_UUID": driver.twin,
+        "CYBERWAVE_API_KEY": driver.token,
+        "CYBERWAVE_TWIN_JSON_FILE": driver.twin_file,
+        "CYBERWAVE_CHILD_TWIN_UUIDS": ",".join(dict.fromkeys(driver.children)),
+        "CYBERWAVE_EDGE_CONFIG_DIR": CONFIG_INSIDE,
+        "CYBERWAVE_METADATA_VIDEO_DEVICE": driver.video_device,
+        **_common(around),
+    }
+    backend = params.get("CYBERWAVE_DATA_BACKEND", found["CYBERWAVE_DATA_BACKEND"])
+    if backend == "zenoh":
+        found[_SHARED_MEMORY] = _shared_memory(around, default=False)
+    return _joined(found, around.device, params)
+
+
+def worker_environment(around: Surroundings, worker: WorkerFacts) -> dict[str, str]:
+    """The worker container's variables."""
+    twins = sorted(worker.twins)
+    shared_memory = _shared_memory(around, default=around.system == "linux")
+    found = {
+        "CYBERWAVE_API_KEY": worker.token,
+        "CYBERWAVE_ENVIRONMENT_UUID": worker.environment,
+        "CYBERWAVE_TWIN_UUIDS": ",".join(twins),
+        "CYBERWAVE_TWIN_UUID": twins[0] if twins else "",
+        "CYBERWAVE_EDGE_CONFIG_DIR": CONFIG_INSIDE,
+        "CYBERWAVE_WORKER_STATUS_PATH": f"{STATUS_INSIDE}/worker-status.json",
+        **_common(around),
+        # The documented name, and the one that the SDK reads.
+        "ZENOH_SHM_ENABLED": shared_memory,
+        _SHARED_MEMORY: shared_memory,
+    }
+    return _joined(found, around.device, {})
+
+
+def _common(around: Surroundings) -> dict[str, str]:
+    listen = around.device.get("ZENOH_LISTEN", "tcp/127.0.0.1:0")
+    return {
+        "CYBERWAVE_EDGE_HOST_PLATFORM": around.system,
+        "CYBERWAVE_BASE_URL": around.base_url,
+        "CYBERWAVE_API_URL": around.base_url,
+        "CYBERWAVE_MQTT_HOST": around.mqtt_host,
+        "CYBERWAVE_MQTT_PORT": str(around.mqtt_port),
+        "CYBERWAVE_ENVIRONMENT": around.environment,
+        "CYBERWAVE_DATA_BACKEND": around.device.get("CYBERWAVE_DATA_BACKEND", "zenoh"),
+        "ZENOH_CONNECT": around.router or around.device.get("ZENOH_CONNECT", ""),
+        # Zenoh's own default is every interface of the device.
+        "ZENOH_LISTEN": listen,
+    }
+
+
+def _shared_memory(around: Surroundings, *, default: bool) -> str:
+    said = around.device.get(_SHARED_MEMORY, "").strip().lower()
+    return "true" if said in ("true", "1", "yes", "on") or (not said and default) else "false"
+
+
+def _joined(
+    found: Mapping[str, str], device: Mapping[str, str], params: Mapping[str, str]
+) -> dict[str, str]:
+    """Empty ones of ours are left out; then the device's others, then what `params` say."""
+    joined = {name: value for name, value in found.items() if value and name not in params}
+    for name, value in device.items():
+        ours = name in found or name in params or name in _ADDRESSES
+        if name.startswith("CYBERWAVE_") and not ours and not looks_secret(name):
+            joined[name] = value
+    return joined | dict(params)
