@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import threading
@@ -232,6 +233,8 @@ def test_kill_9_of_the_gate_loses_nothing_that_anybody_has_heard(rig: GateRig) -
             try:
                 for number in range(1_000_000):
                     qos = int(number % 100 == 0)
+                    if number % 20 == 0:
+                        time.sleep(0.002)  # else most of the time goes by in reading a long journal
                     talker.publish(EVENT, f"{life}/{number}".encode(), qos, number % 60_000 + 1)
             except OSError:
                 return
@@ -290,3 +293,66 @@ def test_gate_and_broker_are_small(rig: GateRig) -> None:
     figures = [memory_of(process.pid) for process in (rig.gate, rig.broker)]
     print("PSS in KiB of gate and broker:", figures, "of", os.getpid())  # noqa: T201 - for -s
     assert sum(figures) < 12 * 1024
+
+
+@pytest.mark.guarantee("G9")
+def test_large_packets_of_many_do_not_fill_the_memory(short_dir: Path, memory_dir: Path) -> None:
+    with GateRig(short_dir, memory_dir) as rig:
+        rig.largest = 8 * 1024 * 1024
+        token = rig.token()
+        rig.start()
+        assert rig.gate
+        begun = packets.publish(POSITION, bytes(7 * 1024 * 1024), 0, 0)[:-1]
+        hostile = [Raw(rig, token, f"n{number}") for number in range(20)]
+        for client in hostile:
+            client.sock.settimeout(0.2)
+            try:
+                client.sock.sendall(begun)
+            except TimeoutError:
+                continue
+        assert memory_of(rig.gate.pid) < 60 * 1024
+        small = rig.device(token).connect()
+        small.publish(EVENT, "small")
+        until(lambda: [entry.payload for entry in rig.entries()] == [b"small"], "it is taken")
+        for client in hostile:
+            client.sock.close()
+        small.publish(POSITION, bytes(7 * 1024 * 1024))
+        until(lambda: len(rig.entries()) == 2, "there is room again")
+
+
+@pytest.mark.guarantee("G9")
+def test_no_bytes_end_the_gate(rig: GateRig) -> None:
+    token = rig.token()
+    rig.start()
+    assert rig.gate
+    chance = random.Random(7)
+    good = [
+        packets.publish(POSITION, b"{}", 1, 1),
+        packets.subscribe(packets.Subscribe(1, b"", ((POSITION, 0),)), 5),
+        packets.packet(0x62, b"\0\1"),
+        packets.packet(0xA2, b"\0\1\0\0\1a"),
+        packets.packet(0xC0),
+    ]
+    for _ in range(150):
+        wrong = bytearray(b"".join(chance.choices(good, k=6)))
+        for _ in range(chance.randrange(4)):
+            wrong[chance.randrange(len(wrong))] = chance.randrange(256)
+        if chance.random() < 0.3:
+            with socket.create_connection(("127.0.0.1", rig.mqtt_port), PATIENCE) as sock:
+                sock.sendall(b"\x10" + bytes(wrong))
+        else:
+            client = Raw(rig, token)
+            with client.sock:
+                client.sock.sendall(wrong)
+                client.sock.shutdown(socket.SHUT_WR)
+                drain(client.sock)
+    assert rig.gate.poll() is None
+    rig.device(token).connect()
+
+
+def drain(sock: socket.socket) -> None:
+    try:
+        while sock.recv(65536):
+            continue
+    except OSError:
+        return

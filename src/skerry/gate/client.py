@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from skerry.gate import packets
 from skerry.gate.answers import Partial, Withheld, refusal_of
-from skerry.gate.capture import Capture
-from skerry.gate.door import Door
 from skerry.gate.fields import Malformed
 from skerry.gate.journal import NoRoom
 from skerry.gate.packets import Connect, Packet, Passage, Publish, Reader
-from skerry.gate.streams import Stream
-from skerry.gate.tokens import Holder, Tokens
+from skerry.gate.room import SMALL, Place
+from skerry.gate.streams import FULL, Stream
+from skerry.gate.surroundings import Surroundings
+from skerry.gate.tokens import Holder
 from skerry.gate.topics import Scope, is_client_id, may_be_answered_at, may_publish, may_subscribe
-from skerry.keeper.loop import Loop
 
 SIGN_IN_SECONDS = 10.0
 HOLD_SECONDS = 8.0
@@ -49,16 +48,6 @@ _NOT_FORWARDED = frozenset(
 )
 
 
-class Surroundings(NamedTuple):
-    """What all clients share."""
-
-    loop: Loop
-    tokens: Tokens
-    capture: Capture
-    broker: Door
-    largest: int
-
-
 class Owner(Protocol):
     """Who keeps the clients."""
 
@@ -79,6 +68,11 @@ class Client:
         self._owner = owner
         self._down = Stream(sock, around.loop, self._said, self._end)
         self._up: Stream | None = None
+        self._place = Place(
+            around.room,
+            lambda: self._down.resume("room"),
+            lambda: self.end(packets.QUOTA_EXCEEDED),
+        )
         self._reader = Reader(_BEFORE_CONNECT)
         self._passage = Passage()
         self._connect: Connect | None = None
@@ -114,6 +108,7 @@ class Client:
             return
         self._ended = True
         self._around.capture.untell(id(self))
+        self._place.give_back()
         if self._at_door:
             self._leave_door()
         self._leave_will()
@@ -130,15 +125,7 @@ class Client:
         if will is None:
             return
         scope = self.holder.scope
-        left = Publish(
-            will.qos,
-            dup=False,
-            topic=will.topic,
-            packet_id=0,
-            payload=memoryview(will.payload),
-            alias=False,
-            response_topic=None,
-        )
+        left = packets.left_behind(will)
         try:
             self._around.capture.take(self._id, scope, left)
         except NoRoom:
@@ -152,12 +139,26 @@ class Client:
             for packet in self._reader.feed(data):
                 self._handle(packet)
                 if self._held or self._ended or not self._accepted:
-                    return
+                    break
         except Malformed:
             self.end(0x81)
-            return
-        if self._up and self._up.when_relieved(lambda: self._down.resume("broker")):
-            self._down.pause("broker")
+        if not self._ended:
+            self._make_room()
+            if self._up and self._up.when_relieved(self._relieved):
+                self._down.pause("broker")
+
+    def _relieved(self) -> None:
+        self._down.resume("broker")
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """For the large packet whose beginning has come; what was taken counts until the broker has it."""
+        size = self._reader.wanted
+        if size > SMALL:
+            if not self._place.take(self._reader.count, size):
+                self._down.pause("room")
+        elif not (self._up and self._up.waiting > FULL):
+            self._place.give_back()
 
     def _check_beginning(self, data: bytes) -> None:
         """Whoever speaks another protocol is not waited for."""

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from skerry.gate import packets
-from skerry.gate.client import SIGN_IN_SECONDS, Client, Surroundings
+from skerry.gate.client import SIGN_IN_SECONDS, Client
+from skerry.gate.surroundings import Surroundings
 
 MOST = 400
 MOST_OF_ONE = 300

@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from skerry.gate.capture import Capture
-from skerry.gate.client import Surroundings
 from skerry.gate.clients import Clients
 from skerry.gate.control import Control, Parts
 from skerry.gate.door import Door
 from skerry.gate.journal import Journal
 from skerry.gate.listeners import Listeners, Service
+from skerry.gate.room import BESIDE_LARGEST, Room
 from skerry.gate.splice import Splices
+from skerry.gate.surroundings import Surroundings
 from skerry.gate.tokens import Tokens
 from skerry.gate.voice import Voice
 from skerry.keeper.loop import Loop
@@ -102,7 +103,10 @@ def _gate(options: Options, loop: Loop) -> Parts:
             f"gate: nobody is let in until the agent has written {path} anew: {error}\n"
         )
     broker = Door(f"{options.run}/broker", loop, time.monotonic, _AT_BROKER)
-    clients = Clients(Surroundings(loop, tokens, capture, broker, options.largest), time.monotonic)
+    room = Room(options.largest + BESIDE_LARGEST, loop)
+    clients = Clients(
+        Surroundings(loop, tokens, capture, broker, room, options.largest), time.monotonic
+    )
     splices = Splices(
         loop, Door(f"{options.run}/rest", loop, time.monotonic, _AT_AGENT), time.monotonic
     )

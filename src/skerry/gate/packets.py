@@ -88,10 +88,12 @@ class Subscribe(NamedTuple):
 class Reader:
     """Cuts one direction of a connection into packets. A packet of more than `limit` bytes is Malformed."""
 
-    __slots__ = ("_buffer", "limit")
+    __slots__ = ("_buffer", "count", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.count = 0
+        """Of the packets that it has given out."""
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Packet]:
@@ -106,12 +108,22 @@ class Reader:
                 return
             raw = bytes(memoryview(buffer)[:size])
             del buffer[:size]
+            self.count += 1
             yield Packet(raw[0] >> 4, raw[0] & 15, raw, head[0])
 
     @property
     def waiting(self) -> int:
-        """How many bytes of an unfinished packet it holds."""
+        """How many bytes it holds."""
         return len(self._buffer)
+
+    @property
+    def wanted(self) -> int:
+        """How many bytes the packet has that comes next; 0 while that is not known, or is no length."""
+        try:
+            head = head_of(self._buffer, 0)
+        except Malformed:
+            return 0
+        return head[0] + head[1] if head else 0
 
 
 class Passage:
@@ -248,6 +260,12 @@ def read_publish(packet_: Packet, level: int) -> Publish:
                 response = Fields(properties[start + 1 : end]).text()
     payload = memoryview(packet_.raw)[fields.position :]
     return Publish(qos, bool(packet_.flags & 8), topic, packet_id, payload, alias, response)
+
+
+def left_behind(will: Will) -> Publish:
+    """The message that a will is."""
+    payload = memoryview(will.payload)
+    return Publish(will.qos, False, will.topic, 0, payload, False, None)  # noqa: FBT003 - fields, in order
 
 
 def unretained(packet_: Packet) -> bytes:
