@@ -23,6 +23,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from skerry.gate import VERSION
 from skerry.gate.capture import Capture
 from skerry.gate.clients import Clients
 from skerry.gate.journal import Journal
@@ -32,7 +33,6 @@ from skerry.keeper.connections import Connection
 from skerry.keeper.loop import Loop
 from skerry.keeper.protocol import Fields, Message, ProtocolError
 
-VERSION = 1
 _BETWEEN_NEWS = 0.02
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from skerry.gate.control import VERSION
+from skerry.gate import VERSION
 from skerry.gate.journal import Entry
 from skerry.keeper import protocol
 from skerry.keeper.protocol import Fields, Message, ProtocolError
