@@ -179,9 +179,10 @@ def test_a_will_is_checked_written_down_and_not_retained(rig: GateRig, agent: Ag
 def test_nothing_is_retained(rig: GateRig, agent: Agent) -> None:
     token = rig.token()
     told(agent, rig)
-    saying = rig.device(token).connect()
+    hearing, saying = rig.device(token).connect(), rig.device(token).connect()
+    hearing.subscribe(POSITION)
     saying.publish(POSITION, "kept?", 1, retain=True)
-    until(rig.entries, "it is captured")
+    assert hearing.hear() == (POSITION, b"kept?")
     late = rig.device(token).connect()
     assert late.subscribe(f"cyberwave/twin/{OWN}/#") == [0]
     late.publish(f"cyberwave/twin/{OWN}/gps", "after")

@@ -218,6 +218,22 @@ def test_the_broker_restarts_under_traffic(rig: GateRig) -> None:
     assert set(got) <= set(sent)
 
 
+def test_a_broker_that_ends_before_it_greets_is_waited_for(rig: GateRig) -> None:
+    token = rig.token()
+    rig.start_gate()
+    client = rig.device(token)
+    with socket.socket(socket.AF_UNIX) as dying:
+        dying.bind(str(rig.run / "broker"))
+        dying.listen()
+        client.begin()
+        dying.settimeout(PATIENCE)
+        dying.accept()[0].close()
+    (rig.run / "broker").unlink()
+    rig.start_broker()
+    assert client.greetings.get(timeout=PATIENCE) == 0
+    assert client.farewells.empty()
+
+
 @pytest.mark.guarantee("G1")
 def test_kill_9_of_the_gate_loses_nothing_that_anybody_has_heard(rig: GateRig) -> None:
     token = rig.token()
