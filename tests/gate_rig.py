@@ -11,7 +11,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,9 +23,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-import skerry.gate
 from skerry.gate import journal
 from skerry.keeper import protocol
+from skerry.node.broker.commands import GatePlan, broker_command, gate_command
 from skerry.node.broker.config import mosquitto_conf
 
 PATIENCE = 30.0
@@ -86,10 +85,9 @@ class GateRig:
         self.start_gate()
 
     def start_gate(self) -> None:
-        main = Path(skerry.gate.__file__).with_name("__main__.py")
-        numbers = (self.mqtt_port, self.rest_port, self.limit, self.largest)
-        command = [sys.executable, "-I", "-S", main, self.run, self.journal, *numbers]
-        self.gate = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE)
+        ports = (self.mqtt_port, self.rest_port)
+        plan = GatePlan(self.run, self.journal, *ports, self.limit, self.largest)
+        self.gate = subprocess.Popen(gate_command(plan), stdout=subprocess.PIPE)
         assert self.gate.stdout
         with self.gate.stdout as stdout:
             assert stdout.read() == b""
@@ -97,7 +95,7 @@ class GateRig:
     def start_broker(self) -> None:
         conf = self.run / "mosquitto.conf"
         conf.write_text(mosquitto_conf(self.run / "broker", getpass.getuser(), self.largest))
-        self.broker = subprocess.Popen([MOSQUITTO, "-c", str(conf)])
+        self.broker = subprocess.Popen(broker_command(Path(MOSQUITTO), self.run))
         until(self._answers, "the broker listens")
 
     def _answers(self) -> bool:
