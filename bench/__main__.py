@@ -30,6 +30,7 @@ BENCHES = (
     "entities",
     "sync",
     "enrolment",
+    "devices",
     "mtls",
 )
 

@@ -33,6 +33,7 @@ TITLES = {
     "storage": "Encryption at rest",
     "entities": "Rows of models",
     "enrolment": "Enrolment of devices",
+    "devices": "List of devices",
     "mtls": "Sync by certificates, beside sync without",
     "sync": "Sync of rows",
     "sync_million": "A million rows",

@@ -34,16 +34,27 @@ class CommandLine:
             contexts_file(self.home), Contexts().with_context("test", target), RealDisk()
         )
 
-    async def run(self, *words: str, stdin: bytes | None = None) -> Ended:
-        process = await asyncio.create_subprocess_exec(
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "HOME": str(self.home)}
+
+    async def begin(
+        self, *words: str, stdin: int = asyncio.subprocess.DEVNULL
+    ) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "skerry.cli.main",
             *words,
-            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+            stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "HOME": str(self.home)},
+            env=self.environment,
+        )
+
+    async def run(self, *words: str, stdin: bytes | None = None) -> Ended:
+        process = await self.begin(
+            *words, stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE
         )
         out, err = await process.communicate(stdin)
         assert b"Traceback" not in err, err.decode()

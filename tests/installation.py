@@ -116,11 +116,7 @@ class Hub:
         by_secret = "method: secret" in settings
         self.nodes_port = self.port if by_secret else free_port()
         self.nodes_url = self.url if by_secret else f"https://127.0.0.1:{self.nodes_port}"
-        words = [
-            "-m",
-            "skerry.cli.main",
-            "hub",
-            "run",
+        self._options = [
             "--data-dir",
             str(self.directory),
             "--listen",
@@ -133,11 +129,21 @@ class Hub:
         if settings:
             config = directory / f"{name}.yaml"
             config.write_text(settings)
-            words += ["--config", str(config)]
-        self.process = Process(words, directory / f"{name}.log")
+            self._options += ["--config", str(config)]
+        self.log = directory / f"{name}.log"
+        self.process = Process(["-m", "skerry.cli.main", "hub", "run", *self._options], self.log)
 
     async def start(self) -> None:
         await self.process.start()
+        await self.ready()
+
+    async def begin(self, ahead: float, label: str = "-", nth: int = 0) -> None:
+        """Starts one whose clock is `ahead` by so many seconds, and which kills itself as `skerry.testing.faulty_hub` says."""
+        words = ["-m", "skerry.testing.faulty_hub", str(ahead), label, str(nth), *self._options]
+        self.process = Process(words, self.log)
+        await self.process.start()
+
+    async def ready(self) -> None:
         await eventually(self.answers, f"the hub answers; {self.process.log.read_text()}")
 
     async def kill(self) -> None:

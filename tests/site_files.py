@@ -18,9 +18,9 @@ async def upload(node: Node, data: bytes, name: str = "cam/a.bin") -> FileRef:
     return await asyncio.to_thread(client.upload, Content(data), record, 30)
 
 
-async def listed(site: Installation) -> list[FileView]:
+async def listed(site: Installation, limit: int = 100) -> list[FileView]:
     async with site.hub.api() as api:
-        return (await api.get("/api/v1/files", FileList)).files
+        return (await api.get(f"/api/v1/files?limit={limit}", FileList)).files
 
 
 async def arrived(site: Installation, sha: str) -> bool:

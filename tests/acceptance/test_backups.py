@@ -19,6 +19,7 @@ from skerry.node.backups.restoring import Keeping
 from skerry.sdk.content import Content
 from skerry.testing.waiting import eventually
 from skerry.wire.local import Doctor, NodeStatus
+from skerry.wire.people import NodeRevoked
 from skerry.wire.records import PublishedRecord
 
 pytestmark = pytest.mark.timeout(120)
@@ -210,8 +211,10 @@ async def test_restore_drill(tidy_dir: Path, on: bool) -> None:
         files |= unsent | given(other, b"of the new device")
         await site.hub.start()
         assert told.keyless is not on
-        if told.keyless:  # a backup that anybody can read has no key in it
+        if told.keyless:  # a backup that anybody can read has neither key nor secret in it
             assert await other.process.end() == 0
+            async with site.hub.api() as api:
+                await api.send("POST", f"/api/v1/nodes/{node.name}/revoke", None, NodeRevoked)
             await other.enrol(site.hub, again=True)
             await other.start()
         await at_hub(site, 70)

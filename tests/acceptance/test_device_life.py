@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import sqlite3
+import subprocess
 import time
 from functools import partial
 from pathlib import Path
@@ -13,6 +16,8 @@ import pytest
 from tests.command_line import CommandLine
 from tests.installation import BY_SECRET, Hub, Installation, Node, installation, sleeper
 
+from skerry.cli.http import node_api
+from skerry.node.retirement import read_certificate
 from skerry.testing.waiting import eventually
 from skerry.wire.devices import DeviceDetail
 from skerry.wire.records import PublishedRecord
@@ -48,6 +53,12 @@ def left_in(node: Node) -> set[str]:
         for folder, directories, files in walked
         for name in (*directories, *files)
     }
+
+
+def deeds(hub: Hub) -> set[str]:
+    """What the hub knows of what was done at its nodes."""
+    with contextlib.closing(sqlite3.connect(hub.directory / "hub.db")) as db:
+        return {action for (action,) in db.execute("SELECT action FROM node_audit")}
 
 
 async def ended(node: Node) -> int:
@@ -89,6 +100,11 @@ async def test_a_device_that_is_online_sends_everything_before_it_erases_itself(
         [pid] = (await node.pids()).values()
         await publish(node, *range(500))
         shell = CommandLine(site)
+        await eventually(
+            lambda: "agent_start" in deeds(site.hub), "the hub has heard of its audit log"
+        )
+        async with node_api(node.directory) as api:
+            await api.order("POST", "/v1/sync/now")
         gone = await shell.run("device", "decommission", "n1", "--reason", "sold", "-o", "json")
         assert json.loads(gone.out)["state"] == "decommissioned", gone.err
         assert await ended(node) == 0
@@ -96,6 +112,7 @@ async def test_a_device_that_is_online_sends_everything_before_it_erases_itself(
         await eventually(partial(is_erased, site.hub), "the hub has the certificate")
         assert left_in(node) == {"decommissioned.json", "node.lock"}
         found = await device(site.hub)
+        assert {"sync_now", "order_decommission"} <= deeds(site.hub)
         assert found.erasure is not None
         assert str(node.directory / "node.secret") in found.erasure.erased.keys
         assert CANARY not in found.erasure.statement
@@ -202,10 +219,23 @@ async def test_a_device_without_a_certificate_is_told_by_its_secret(tidy_dir: Pa
         await node.kill()
         gone = await CommandLine(site).run("device", "decommission", "n1", "--now")
         assert gone.code == 0, gone.err
+        believed = authority(node.directory)
+        node.options += ["--set", f"hub.ca_file={node.directory / 'own.pem'}"]
         await node.start()
         assert await ended(node) == 0, node.log.read_text()
         await eventually(partial(is_erased, site.hub), "the hub has the certificate of erasure")
         assert left_in(node) == {"decommissioned.json", "node.lock"}
+        left = read_certificate(node.directory)
+        assert left is not None
+        assert left.authorities == believed.strip()
+
+
+def authority(directory: Path) -> str:
+    """`own.pem` in there, with its key beside it."""
+    words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x"]  # fmt: skip
+    files = ["-keyout", str(directory / "own.key"), "-out", str(directory / "own.pem")]
+    subprocess.run(["openssl", *words, *files], check=True, capture_output=True)
+    return (directory / "own.pem").read_text()
 
 
 async def script(site: Installation, *words: str, hub: str = "") -> tuple[int, str]:

@@ -35,6 +35,7 @@ class Terminal:
         self.data = directory / "data"
         self.home.mkdir()
         self.ups: list[asyncio.subprocess.Process] = []
+        self.environment: dict[str, str] = {}
 
     async def start(self, *words: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
@@ -45,7 +46,8 @@ class Terminal:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"HOME": str(self.home), "PATH": os.environ["PATH"]},
+            cwd=self.data.parent,
+            env={"HOME": str(self.home), "PATH": os.environ["PATH"], **self.environment},
         )
 
     async def run(self, *words: str) -> tuple[int, str, str]:
@@ -54,8 +56,8 @@ class Terminal:
         return process.returncode or 0, out.decode(), err.decode()
 
     async def up(self, port: int) -> tuple[asyncio.subprocess.Process, str]:
-        """Starts `skerry up` and returns it with its welcome."""
-        process = await self.start("up", "--hub-port", str(port), "--data-dir", str(self.data))
+        """Starts `skerry up` as the Makefile does, with a relative path, and returns it with its welcome."""
+        process = await self.start("up", "--hub-port", str(port), "--data-dir", self.data.name)
         self.ups.append(process)
         assert process.stdout is not None
         welcome = ""
@@ -164,6 +166,30 @@ async def test_hub_and_node_from_before_certificates_go_on_with_them(terminal: T
     process.send_signal(signal.SIGINT)
     await process.communicate()
     assert process.returncode == 0
+
+
+async def test_where_nodes_have_secrets_only(terminal: Terminal) -> None:
+    """As the hub's settings say, which it has from the environment here."""
+    terminal.environment["SKERRY_HUB_NODES_METHOD"] = "secret"
+    for _ in range(2):
+        process, _ = await terminal.up(port := free_pair())
+        identity = read_identity(terminal.data / "node")
+        assert identity is not None
+        assert not identity.certificate
+        code, out, _ = await terminal.run("node", "status", "-o", "json")
+        link = json.loads(out)["link"]
+        assert (code, link["state"], link["hub"]) == (0, "online", f"http://127.0.0.1:{port}")
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+        assert process.returncode == 0
+    del terminal.environment["SKERRY_HUB_NODES_METHOD"]
+    process, _ = await terminal.up(port)
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+    terminal.environment["SKERRY_HUB_NODES_METHOD"] = "secret"
+    code, _, err = await terminal.run("up", "--data-dir", str(terminal.data))
+    assert code == 1
+    assert "has a certificate, and nodes.method is «secret», which believes none" in err
 
 
 @pytest.mark.parametrize("offset", [0, 1], ids=["people's", "nodes'"])

@@ -53,6 +53,20 @@ def test_a_node_that_exports_nothing_loads_nothing_that_does() -> None:
     assert loaded_by(f"import {carrying}") & {"cryptography", "dataclasses", "argparse"} == set()
 
 
+def test_a_node_in_which_nobody_runs_commands_loads_nothing_that_does() -> None:
+    rooms = {
+        "skerry.node.access.executions", "skerry.node.execution_desk", "skerry.node.execution_port",
+        "skerry.node.api.executions", "skerry.core.execution_rules", "skerry.wire.executions",
+        "skerry.node.workloads.runtimes.process_execution", "skerry.node.workloads.runtimes.descriptors",
+        "skerry.node.workloads.runtimes.containers.execution", "skerry.keeper.executions",
+    }  # fmt: skip
+    assert loaded_by("import skerry.node.process") & rooms == set()
+    assert loaded_by("import skerry.node.containers") & rooms == set()
+    assert loaded_by("import skerry.keeper.main") & rooms == set()
+    loaded = loaded_by(f"import {', '.join(sorted(rooms))}")
+    assert loaded & {"aiohttp.web", "argparse", "dataclasses", "cryptography"} == set()
+
+
 def test_the_keeper_loads_the_standard_library_only() -> None:
     loaded = loaded_by("import skerry.keeper.main")
     ours = {

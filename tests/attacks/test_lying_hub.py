@@ -130,6 +130,47 @@ async def test_an_order_that_cannot_be_read_is_left_out(tmp_path: Path, body: by
         await site.goes_on()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"workload": "honest", "generation": [1, 2], "spec": {"name": 7}}',
+        encode(lying(generation=Generation(1, 2))),
+    ],
+    ids=["unreadable", "another workload's"],
+)
+async def test_an_order_that_is_none_does_not_end_what_runs(tmp_path: Path, body: bytes) -> None:
+    """The version before stays in force and is told as such, also after a start; the next good one takes its place."""
+    async with lied_to(tmp_path) as site:
+        await site.goes_on()
+        before = await site.node.pids()
+        site.hub.write("assignment", "honest", body)
+
+        async def told() -> bool:
+            status = await site.node.status()
+            messages = [each.message for each in status.workloads] if status else []
+            return len(messages) == 1 and (
+                "the hub's version 1.2 could not be read: " in messages[0]
+                and messages[0].endswith("; version 1.1 runs on")
+            )
+
+        await eventually(told, "what is in force is told")
+        assert await site.node.pids() == before
+        await site.node.kill()
+        await site.node.start()
+        await site.node.ready()
+        await eventually(told, "what is in force is told after a start")
+        assert await site.node.pids() == before
+        changed = replace(SLEEPER, env={"NEW": "yes"})
+        site.order("honest", Assignment("honest", Generation(1, 3), changed))
+
+        async def replaced() -> bool:
+            after = await site.node.pids()
+            return "honest" in after and after != before
+
+        await eventually(replaced, "the next good version takes its place")
+        assert not await told()
+
+
 async def test_older_intent_is_not_acted_on(tmp_path: Path) -> None:
     async with lied_to(tmp_path) as site:
         site.order("honest", Assignment("honest", Generation(2, 5), SLEEPER))

@@ -1,5 +1,6 @@
 """The hub's blobs: in a directory, in a bucket and in memory alike, plain and sealed."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path, clock: SystemClock) ->
 
 async def whole(blobs: Blobs, start: int = 0, end: int = len(DATA)) -> bytes:
     return b"".join([chunk async for chunk in blobs.read(SHA, start, end)])
+
+
+async def test_who_asks_while_a_blob_comes_gets_an_answer(tmp_path: Path) -> None:
+    """Its part gets the blob's name at any moment."""
+    blobs = BlobDirectory(tmp_path / "blobs", FaultyDisk())
+    for number in range(200):
+        data = f"{number}".encode()
+        sha = sha256(data)
+        coming = asyncio.ensure_future(blobs.add(sha, 0, len(data), data))
+        while not coming.done():
+            states = await asyncio.gather(*(blobs.state(sha) for _ in range(4)))
+            assert {state.received for state in states} <= {0, len(data)}
+        assert (await coming).complete
 
 
 async def test_pieces_make_a_blob(blobs: Blobs) -> None:

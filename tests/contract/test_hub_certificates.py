@@ -139,6 +139,21 @@ class TestKeys:
         assert await hub.nodes.keys.has(node.node_id, "cc")
         assert hub.nodes.authenticate(bearer) == node.node_id
 
+    async def test_a_revoked_node_that_is_out_of_service_is_told_by_its_former_key(
+        self, hub: HubRig
+    ) -> None:
+        node = await admit(hub, "n1", "key-1")
+        await hub.nodes.revoke("n1")
+        await hub.nodes.revoke("n1")
+        assert not await hub.nodes.keys.has(node.node_id, "key-1")
+        assert await hub.retiring.order_for_key(node.node_id, "key-1") is None
+        await hub.retiring.decommission("n1", "stolen", "ann", now=False)
+        order = await hub.retiring.order_for_key(node.node_id, "key-1")
+        assert order is not None
+        assert (order.node_id, order.reason) == (node.node_id, "stolen")
+        assert await hub.retiring.order_for_key(node.node_id, "") is None
+        assert not await hub.nodes.keys.has(node.node_id, "key-1")
+
     async def test_a_node_that_is_not_there_cannot_be_revoked(self, hub: HubRig) -> None:
         with pytest.raises(NotFound, match="cannot revoke node «n2»"):
             await hub.nodes.revoke("n2")

@@ -118,6 +118,16 @@ async def test_an_exchange_is_due_by_time_or_by_number(node: Witnessed) -> None:
     assert node.exchange.is_due()
 
 
+async def test_a_device_that_is_about_to_go_tells_at_once(node: Witnessed) -> None:
+    await node.exchange.once()
+    await node.add(2)
+    assert (node.exchange.untold(), node.exchange.is_due()) == (2, False)
+    node.exchange.hurry()
+    assert node.exchange.is_due()
+    await node.exchange.once()
+    assert (node.exchange.untold(), node.exchange.is_due()) == (0, False)
+
+
 @pytest.mark.guarantee("G9")
 async def test_a_log_that_lost_its_end_is_found_by_what_the_hub_has(
     hub: HubRig, node: Witnessed

@@ -58,6 +58,40 @@ class TestSpentTokens:
             await hub.nodes.enrol(asking(other, "cam-1"))
 
 
+class TestLostSecrets:
+    async def test_a_revoked_node_has_its_place_by_a_token_made_since(self, hub: HubRig) -> None:
+        """As after a restore from a backup that was not sealed."""
+        node = await hub.nodes.enrol(asking((await hub.tokens.create(60.0)).token, "n1"))
+        before = (await hub.tokens.create(60.0)).token
+        lost = {"former_id": node.node_id}
+        with pytest.raises(Refused, match="the hub still has it.*skerry revoke node n1"):
+            await hub.nodes.enrol(asking(before, "n1", "new", **lost))
+        hub.clock.advance(1.0)
+        await hub.nodes.revoke("n1")
+        hub.clock.advance(1.0)
+        many = (await hub.tokens.create(60.0, uses=2)).token
+        for token in (before, many):
+            with pytest.raises(Refused, match="the hub still has it"):
+                await hub.nodes.enrol(asking(token, "n1", "new", **lost))
+        since = (await hub.tokens.create(60.0)).token
+        with pytest.raises(Refused, match="the hub still has it"):
+            await hub.nodes.enrol(asking(since, "n1", "new", secret="x", **lost))
+        for _ in range(2):
+            again = await hub.nodes.enrol(asking(since, "other", "new", **lost))
+            assert (again.node_id, again.name) == (node.node_id, "n1")
+        assert hub.nodes.authenticate(f"{node.node_id}.new") == node.node_id
+        assert hub.nodes.authenticate(f"{node.node_id}.the secret") is None
+
+    async def test_the_place_is_not_for_a_secret_that_is_another_nodes(self, hub: HubRig) -> None:
+        lost = await hub.nodes.enrol(asking((await hub.tokens.create(60.0)).token, "n1"))
+        other = asking((await hub.tokens.create(60.0)).token, "n2", "its own")
+        node = await hub.nodes.enrol(other)
+        await hub.nodes.revoke("n1")
+        since = (await hub.tokens.create(60.0)).token
+        asked = structs.replace(other, token=since, former_id=lost.node_id)
+        assert (await hub.nodes.enrol(asked)).node_id == node.node_id
+
+
 class TestProof:
     async def test_the_hash_of_its_secret_makes_nobody_a_node(self, hub: HubRig) -> None:
         many = (await hub.tokens.create(60.0, uses=3)).token

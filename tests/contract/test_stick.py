@@ -231,3 +231,15 @@ async def test_nobody_else_can_write_a_file_or_a_receipt(rig: CarryRig) -> None:
     assert await rig.waiting() == 10
     shutil.copy(receipt, good / "again.receipt")
     assert sum(taken.records for taken in await rig.take_receipts(good)) == 10
+
+
+@pytest.mark.guarantee("G10")
+async def test_a_node_without_its_secret_seals_nothing(rig: CarryRig) -> None:
+    """It was restored from a backup that was not sealed."""
+    await rig.publish(10)
+    own = rig.enrolled
+    rig.carrying = rig.carrying_as(type(own)(own.node_id, own.name, own.hub_id, secret=""))
+    with pytest.raises(Refused, match="the node's secret is not there"):
+        await rig.export(rig.stick("a"))
+    with pytest.raises(Refused, match="the node's secret is not there"):
+        await rig.carrying.take_receipt(b"")

@@ -1,4 +1,4 @@
-"""A node's channels against a hub that does not keep to its credit, or asks for too many."""
+"""A node's channels: against a hub that does not keep to its credit, or asks for too many; and they keep to theirs."""
 
 import asyncio
 import random
@@ -11,7 +11,18 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.tasks import supervised
 from skerry.node.channel_port import ServedChannel
 from skerry.node.sync.channels import MOST_CHANNELS, Channels
-from skerry.wire.link import LARGEST, WINDOW, Bytes, Close, Credit, End, Message, Open, Opened
+from skerry.wire.link import (
+    LARGEST,
+    WINDOW,
+    Bytes,
+    Close,
+    Credit,
+    Data,
+    End,
+    Message,
+    Open,
+    Opened,
+)
 
 
 class Heard:
@@ -42,13 +53,23 @@ async def upper(channel: ServedChannel) -> None:
     await channel.end()
 
 
+MUCH = 3 * WINDOW
+
+
+async def flood(channel: ServedChannel) -> None:
+    """Sends much, whoever takes it."""
+    await channel.accept()
+    await channel.send(bytes(MUCH))
+
+
 @pytest.fixture
 async def rig() -> AsyncIterator[tuple[Channels, Heard]]:
     heard = Heard()
-    services = {"stuck": lambda: stuck, "upper": lambda: upper}
+    services = {"stuck": lambda: stuck, "upper": lambda: upper, "flood": lambda: flood}
+    logs = Logs({"w": ["x" * MUCH]})
     async with supervised() as tasks:
         chance = random.Random(1)
-        yield Channels(heard, Logs(), tasks, SystemClock(), chance, services), heard
+        yield Channels(heard, logs, tasks, SystemClock(), chance, services), heard
 
 
 async def test_streams_are_told_apart_and_credit_is_granted_as_bytes_are_taken(
@@ -83,3 +104,38 @@ async def test_a_hub_has_so_many_channels_and_no_more(rig: tuple[Channels, Heard
     answer = await heard.next()
     assert isinstance(answer, Close)
     assert "64 are open" in answer.error
+
+
+@pytest.mark.guarantee("G4")
+@pytest.mark.parametrize("kind", ["flood", "logs"])
+async def test_a_node_sends_what_it_has_credit_for_and_no_more(
+    rig: tuple[Channels, Heard], kind: str
+) -> None:
+    channels, heard = rig
+
+    async def until_another_has_ended(number: int) -> int:
+        """Bytes of channel 1 that come before all of another channel's have."""
+        channels.take(Open(number, "upper", {}))
+        channels.take(Bytes(number, b"abc"))
+        channels.take(End(number))
+        size = 0
+        while (message := await heard.next()) != Close(number):
+            match message:
+                case Bytes(1, data):
+                    size += len(data)
+                case Data(1, text):
+                    size += len(text)
+        return size
+
+    channels.take(Open(1, kind, {"workload": "w"}))
+    assert await heard.next() == Opened(1)
+    size = 0
+    while size < WINDOW:
+        message = await heard.next()
+        assert isinstance(message, Bytes | Data)
+        size += len(message.data if isinstance(message, Bytes) else message.text)
+    assert size == WINDOW
+    assert await until_another_has_ended(2) == 0
+    channels.take(Credit(1, LARGEST))
+    assert await until_another_has_ended(3) <= LARGEST
+    assert await until_another_has_ended(4) <= LARGEST

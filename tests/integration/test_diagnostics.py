@@ -1,4 +1,4 @@
-"""`skerry node diagnostics` with real nodes that are full of secrets: what support needs is in it, and none of those."""
+"""`skerry node diagnostics` and `skerry device diagnostics` with real nodes that are full of secrets: what support needs is in it, and none of those."""
 
 import asyncio
 import io
@@ -165,6 +165,36 @@ async def test_what_is_sealed_stays_sealed_and_what_runs_tells_what_to_mask(
     assert json.loads(found["database.json"])["sealed"]
     assert "sealed beside its key" in manifest["missing"]["trust"]
     assert node.process.runs
+
+
+@pytest.mark.guarantee("G10")
+async def test_through_the_hub_it_is_what_the_device_itself_would_write_and_has_no_secret(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await full_of_secrets(shell, tmp_path, monkeypatch)
+    before = {path.name for path in node.directory.iterdir()}
+    path = tmp_path / "far.tar.zst"
+    done = await shell.run("device", "diagnostics", "n1", "--to", str(path), "-o", "json")
+    assert done.code == 0, done.err
+    found = members(path)
+    assert shows_secret(found, own_secrets(node, shell)) == []
+    assert found.keys() >= {f"{name}.json" for name in ALWAYS | ASKED}
+    assert b"it has talked" in found["logs/workloads/talks.log"]
+    assert b"cannot ask http://***@127.0.0.1:9: *** ***\n" in found["logs/agent.log"]
+    told: Any = done.json
+    assert sorted(found) == told["members"]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert {path.name for path in node.directory.iterdir()} == before
+    again = await shell.run("device", "diagnostics", "n1", "--to", str(path))
+    assert (again.code, "it is there already" in again.err) == (1, True)
+    audit = await shell.run("audit", "list", "-o", "json")
+    assert "fetch_diagnostics" in audit.out
+
+    await node.process.end()
+    gone = await shell.run("device", "diagnostics", "n1", "--to", str(tmp_path / "gone"))
+    assert gone.code == 1
+    assert "cannot reach node «n1»: it has no live link" in gone.err
+    assert sorted(each.name for each in tmp_path.glob("gone*")) == []
 
 
 async def test_what_stands_in_the_way_is_a_sentence_and_nothing_is_left(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,16 +14,23 @@ from pathlib import Path
 
 import pytest
 
+from skerry.kit.authorities import certificates_of
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.service_manager import ServiceManager
 from skerry.node import final_report
 from skerry.node.host import Host
 from skerry.node.node_settings import NodeSettings
-from skerry.node.retirement import Certificate, read_certificate, write_certificate
+from skerry.node.retirement import (
+    Certificate,
+    Mark,
+    read_certificate,
+    write_certificate,
+    write_mark,
+)
 from skerry.node.settings import find_settings, node_settings
 from skerry.wire.codec import encode
-from skerry.wire.devices import NOT_TAKEN, ErasureReport, ErasureTaken
+from skerry.wire.devices import NOT_TAKEN, ErasureReport, ErasureTaken, WipeOrder
 from skerry.wire.people import Problem
 
 TAKEN = 200, encode(ErasureTaken("x"))
@@ -67,6 +76,55 @@ class HastyClock(SystemClock):
 
     async def sleep(self, seconds: float) -> None:
         await super().sleep(min(seconds, 0.01))
+
+
+@pytest.fixture
+def secure_hub(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A server with a certificate that no system knows; its address, and the certificate with its key."""
+    both = tmp_path / "both.pem"
+    words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]  # fmt: skip
+    named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "own.pem")]
+    subprocess.run(["openssl", *words, *named, *files], check=True, capture_output=True)
+    both.write_text((tmp_path / "own.pem").read_text() + (tmp_path / "key.pem").read_text())
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(TAKEN[0])
+            self.send_header("Content-Length", str(len(TAKEN[1])))
+            self.end_headers()
+            self.wfile.write(TAKEN[1])
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(both)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"https://localhost:{server.server_port}", both
+    server.shutdown()
+    server.server_close()
+
+
+def test_whom_the_node_believed_is_still_known_when_the_file_that_says_so_is_erased(
+    tmp_path: Path, secure_hub: tuple[str, Path]
+) -> None:
+    address, both = secure_hub
+    data_dir = tmp_path / "n"
+    data_dir.mkdir()
+    own = data_dir / "ca.pem"
+    own.write_bytes(both.read_bytes())
+    known = certificates_of(own)
+    assert "PRIVATE" not in known
+    order = WipeOrder("id-1", "n1", "hub-1", "receipt", 1, "sold")
+    write_mark("test", data_dir, RealDisk(), Mark(order, 1, [address], authorities=known))
+    options = {"data_dir": str(data_dir), "hub.ca_file": str(own)}
+    assert finished(node_settings(find_settings([], options=options))) == 0
+    assert not own.exists()
+    assert is_taken(data_dir)
 
 
 def erased(data_dir: Path, *hubs: str, taken: bool = False) -> NodeSettings:

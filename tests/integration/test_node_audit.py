@@ -50,6 +50,7 @@ ROUTES = {
     ("POST", "/v1/workers/{workload}"): ACTS,
     ("GET", "/v1/security"): LOOKS,
     ("GET", "/v1/subscribe"): LOOKS,
+    ("GET", "/v1/exec/{workload}"): ACTS,
     ("POST", "/v1/runs"): ADMIN,
     ("POST", "/v1/publish"): ADMIN,
     ("POST", "/v1/images"): ADMIN,

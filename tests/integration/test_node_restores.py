@@ -7,19 +7,24 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.backup_rig import maker, restored, settings
 from tests.canary import all_is_there, fill, hidden
 from tests.record_rig import values
 from tests.sealed_node import SealedNode, publish, sealed_node
 
+from skerry.kit.archive.reading import Archive
+from skerry.kit.archive.wrapping import ArchiveKey
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, Refused
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import StateTooNew
+from skerry.node.backups.making import Maker
 from skerry.node.backups.restoring import Keeping, Restorer, open_backup
 from skerry.node.backups.snapshot import Holds
 from skerry.node.identity import Identity, write_identity
+from skerry.node.node_settings import Proxies
 from skerry.node.store.opening import integrity_problem
 from skerry.node.trust.files import TrustFiles
 from skerry.testing.faulty_disk import FaultyDisk
@@ -140,9 +145,46 @@ async def test_what_is_replaced_is_set_aside(tmp_path: Path) -> None:
         assert len(values(node.records)) == 10
     async with sealed_node(aside, on=False) as node:
         assert len(values(node.records)) == 20
-    assert (aside / "node.secret").read_bytes() == (home / "node.secret").read_bytes()
+    assert (home / "node.secret").read_text() == "s3cret\n"
+    assert not (aside / "node.secret").exists()
+    assert not told.keyless
     assert (home / "workloads/a").is_dir()
     assert Path(made.path).is_file()
+
+
+@pytest.mark.guarantee("G10")
+@pytest.mark.parametrize("certificate", [True, False])
+@pytest.mark.parametrize("holds", ["everything", "database"])
+async def test_a_backup_that_is_not_sealed_has_nothing_that_proves_the_node(
+    tmp_path: Path, holds: Holds, certificate: bool
+) -> None:
+    home = tmp_path / "n"
+    home.mkdir()
+    identity = Identity("id-1", "shed", {}, "http://h", "h", certificate=certificate)
+    write_identity(home, identity, "s3cret-canary", RealDisk())
+    proxies = Proxies(https="http://ann:pr0xy-canary@proxy.lan:3128")
+    async with sealed_node(home, on=False) as node:
+        await publish(node, 1)
+        files = TrustFiles(home, RealDisk(), node.store.cipher)
+        files.keep_own((pem("PRIVATE KEY", "k3y-canary") + pem("CERTIFICATE", "c")).encode())
+        files.keep_bundle(TrustBundle(1, [pem("CERTIFICATE", "root")]))
+        wanted = replace(settings(home), proxies=proxies)
+        for passphrase in (None, PASSPHRASE):
+            Maker(wanted, RealDisk(), SystemClock(), passphrase).to_directory(holds)
+    plain, sealed = (Archive(path) for path in sorted((home / "backups").glob("*.skb")))
+
+    def proofs(archive: Archive, key: ArchiveKey | None) -> set[str]:
+        inside = b"".join(b"".join(member.content) for member in archive.members(key))
+        return {word for word in ("s3cret", "k3y", "pr0xy") if f"{word}-canary".encode() in inside}
+
+    _, key = open_backup(sealed.path, settings(home), Keeping(passphrase=PASSPHRASE))
+    assert proofs(sealed, key) == {"s3cret", "k3y"}
+    assert proofs(plain, None) == set()
+    assert restored(plain.path, tmp_path / "m").keyless
+    assert not restored(plain.path, home, replace=True).keyless
+    assert (home / "node.secret").read_text() == "s3cret-canary\n"
+    assert b"k3y-canary" in (home / "trust/node.pem").read_bytes()
+    assert not restored(sealed.path, tmp_path / "o", keeping=Keeping(passphrase=PASSPHRASE)).keyless
 
 
 async def test_a_restore_that_is_cut_off_keeps_the_node_from_starting_until_it_is_done_again(

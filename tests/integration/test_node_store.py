@@ -9,7 +9,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.workload_cases import wish
 
+from skerry.core.cursors import set_digest
 from skerry.core.lanes import extend
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
@@ -18,7 +20,9 @@ from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import SqliteWriter, StateTooNew, read_migrations
 from skerry.kit.sqlite_connections import connect
 from skerry.node.store import state as state_module
+from skerry.node.store.last_good import IN_FORCE, version_of
 from skerry.node.store.state import NodeStore
+from skerry.wire.codec import encode
 from skerry.wire.sync import NO_CHAIN, LanePoint, StateFrame, StateRow
 
 MIGRATIONS = read_migrations(Path(state_module.__file__).with_name("migrations"))
@@ -112,6 +116,32 @@ async def test_a_tombstone_removes_the_row_and_changes_the_digest(store: NodeSto
     assert await store.digest() != empty
     await store.apply_pull([row("assignment", "a", 2, deleted=True)], "c2")
     assert await store.digest() == empty
+
+
+async def kept(store: NodeStore) -> dict[str, str]:
+    return {row.id: version_of(row.body, row.rev) for row in await store.rows(IN_FORCE)}
+
+
+async def test_the_last_version_that_was_one_is_kept_until_there_is_another(
+    store: NodeStore,
+) -> None:
+    def cam(rev: int, *, good: bool = True, deleted: bool = False) -> StateRow:
+        body = encode(wish("cam", rev)) if good else b'{"workload": "cam"}'
+        return row("assignment", "cam", rev, body, deleted=deleted)
+
+    await store.apply_pull([cam(1), cam(2, good=False), cam(3, good=False)], "c1")
+    assert await kept(store) == {"cam": "1.1"}
+    assert await store.digest() == set_digest({("assignment", "cam"): 3})
+    await store.apply_pull([cam(4)], "c2")
+    assert await kept(store) == {}
+    await store.apply_pull([cam(5, good=False)], "c3")
+    assert await kept(store) == {"cam": "1.4"}
+    await store.apply_pull([cam(6, deleted=True)], "c4")
+    assert await kept(store) == {}
+    await store.apply_pull([cam(7), cam(8, good=False)], "c5")
+    assert await kept(store) == {"cam": "1.7"}
+    await store.apply_pull([], "c6", whole=set())
+    assert await kept(store) == {}
 
 
 async def test_a_new_incarnation_sends_own_state_again_from_one(store: NodeStore) -> None:

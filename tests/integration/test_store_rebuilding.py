@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.backup_rig import (
     PAGE,
@@ -29,11 +30,13 @@ from tests.workload_cases import live, wish
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Corrupt, Refused
 from skerry.node.store.instances import Transition
+from skerry.node.store.last_good import IN_FORCE
 from skerry.node.store.opening import integrity_problem
 from skerry.node.store.replacing import damaged_ones
 from skerry.node.store.started import Started
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode
+from skerry.wire.sync import StateRow
 from skerry.wire.workload import Assignment
 
 DAMAGES = [noise_over_a_page, zeroed_header, cut_in_half, emptied, removed]
@@ -92,6 +95,23 @@ async def test_without_a_backup_what_runs_is_still_wanted(tmp_path: Path) -> Non
         wanted = await _wanted(node)
         assert wanted == {"cam": 4, "mic": 7, "w0": 1, "w2": 1, "w3": 1, "w4": 1}
         assert len(values(node.records)) == 200
+
+
+@pytest.mark.guarantee("G6")
+async def test_what_runs_is_wanted_where_the_backup_has_what_cannot_be_read(tmp_path: Path) -> None:
+    """A hub's version that is none does not keep the database from being rebuilt, nor end what runs."""
+    async with sealed_node(tmp_path, on=False) as node:
+        row = StateRow("assignment", "cam", 9, 0, "hub", body=msgspec.Raw(b'{"workload": "cam"}'))
+        await node.store.state.apply_pull([row], "c1")
+        await node.instances.save([Transition(live(wish("cam", 3), instance="i-cam"))], label="t")
+        maker(tmp_path).to_directory("database")
+    damage(tmp_path, zeroed_header)
+    async with sealed_node(tmp_path, on=False, recover=recovery(tmp_path, on=False)) as node:
+        assert node.store.rebuilt
+        [kept] = await node.store.state.rows(IN_FORCE)
+        assert (kept.id, decode(kept.body, Assignment, "it").generation.n) == ("cam", 3)
+        [told] = [row for row in await node.store.state.rows("assignment") if row.id == "cam"]
+        assert told.rev == 9
 
 
 @pytest.mark.guarantee("G6")

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from pathlib import Path
 from typing import Literal
 
+import aiohttp
 import pytest
 from tests.hub_backups import hub_settings_at
 
+from skerry.core.credentials import secret_hash
 from skerry.hub import maintenance
 from skerry.hub.backups.making import Made
 from skerry.hub.backups.restoring import Restored, Wish
+from skerry.kit.archive.reading import Archive
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import Refused
 from skerry.testing.running_hub import CertifiedNode, RunningHub, running_hub
-from skerry.wire.codec import encode
+from skerry.wire.access import SignedIn, SignIn, UserRequest
+from skerry.wire.codec import decode, encode
+from skerry.wire.secret_views import SecretPut
 from skerry.wire.sync import Hello
 
 
@@ -78,6 +84,40 @@ async def test_a_backup_that_is_not_sealed_has_no_key(tmp_path: Path) -> None:
     (tmp_path / "hub/trust").rename(tmp_path / "other/trust")
     async with running_hub(tmp_path / "other", method="certificate") as hub:
         assert await greets(hub, node) == 200
+
+
+@pytest.mark.guarantee("G10")
+async def test_a_backup_that_is_not_sealed_has_nothing_to_come_in_with(tmp_path: Path) -> None:
+    password, value = "correct horse battery", "c4n4ry-of-a-database"
+    async with running_hub(tmp_path / "hub", method="certificate") as hub:
+        node = await hub.certify("a")
+        unused = (await hub.token()).token.partition(".")[0]
+        api = (await hub.access_token("ci", "operator"))["Authorization"].removeprefix("Bearer ")
+        async with aiohttp.ClientSession(hub.address, headers=hub.person) as client:
+            asked = encode(UserRequest("ann", "operator", password))
+            async with client.post("/api/v1/access/users", data=asked) as response:
+                assert response.status == 200
+            asked = encode(SecretPut(value.encode()))
+            async with client.put("/api/v1/secrets/db", data=asked) as response:
+                assert response.status == 200
+            asked = encode(SignIn("ann", password, None))
+            async with client.post("/api/v1/sign-in", data=asked) as response:
+                session = decode(await response.read(), SignedIn, "answer").token
+        admin = hub.admin_token
+    settings = hub_settings_at(tmp_path / "hub")
+    await asyncio.to_thread(maintenance.back_up, settings, tmp_path / "one.skb", SystemClock())
+    members = Archive(tmp_path / "one.skb").members(None)
+    inside = b"".join(b"".join(member.content) for member in members)
+    assert b"argon2id" in inside
+    assert secret_hash(api).encode() in inside
+    keys = [
+        path.read_bytes() for path in (tmp_path / "hub/trust").iterdir() if ".crt" not in path.name
+    ]
+    assert len(keys) >= 3
+    words = [word.encode() for word in (node.secret, unused, api, password, session, admin, value)]
+    words += [base64.b64encode(value.encode())[:20], *(key.strip()[-90:] for key in keys)]
+    assert [word for word in words if word in inside] == []
+    assert b"PRIVATE KEY" not in inside
 
 
 def keep(directory: Path, **files: str) -> None:

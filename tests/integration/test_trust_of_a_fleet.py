@@ -23,6 +23,7 @@ from skerry.testing.running_hub import (
     CertifiedNode,
     RunningHub,
     client_context,
+    csr_of,
     running_hub,
 )
 from skerry.testing.waiting import eventually
@@ -30,7 +31,7 @@ from skerry.wire.codec import decode, encode
 from skerry.wire.link import DELETED
 from skerry.wire.people import NodeRevoked
 from skerry.wire.sync import Hello, HelloReply
-from skerry.wire.trust import TrustView
+from skerry.wire.trust import Renew, TrustView
 
 
 async def greet(hub: RunningHub, node: CertifiedNode, certificate: str = "", trust: int = 1) -> int:
@@ -86,6 +87,22 @@ async def test_what_is_open_ends_with_its_certificate(tmp_path: Path) -> None:
             assert not other.closed
             await other.close()
         assert await greet(hub, node, short) == 401
+
+
+async def test_a_new_certificate_is_shown_at_once(tmp_path: Path) -> None:
+    """Connections prove one certificate for as long as they last: what they are refused, or renewed, on is not used again."""
+    async with running_hub(tmp_path, method="certificate") as hub:
+        node = await hub.certify("a")
+        ended = ending(tmp_path, node, timedelta(seconds=-1))
+        hello = encode(Hello((1, 1), "11" * 16, "0.1.0", "boot-1", trust=1))
+        async with node.session(hub, ended) as session:
+            async with session.post("/sync/v1/hello", data=hello) as refused:
+                assert refused.status == 401
+                assert refused.headers["Connection"] == "close"
+            asked = encode(Renew(csr_of(node.key)))
+            async with session.post("/trust/v1/renew", data=asked) as renewed:
+                assert renewed.status == 200
+                assert renewed.headers["Connection"] == "close"
 
 
 async def test_who_can_no_longer_be_judged_ends() -> None:

@@ -11,7 +11,7 @@ import zstandard
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused
 from skerry.node.diagnostics import system
-from skerry.node.diagnostics.bundle import MARGIN, written
+from skerry.node.diagnostics.bundle import MANIFEST, MARGIN, packed, read_manifest, written
 from skerry.node.diagnostics.tails import last_lines
 
 
@@ -100,3 +100,32 @@ def test_of_mounts_no_option_with_a_value(tmp_path: Path) -> None:
     )
     found = system.disks([Path("/tmp")], tmp_path)  # noqa: S108
     assert found[0].mount == system.Mount("/tmp", "cifs", "rw,nosuid")  # noqa: S108
+
+
+def made(path: Path, *, claims: dict[str, int] | None = None, more: bytes = b"") -> Path:
+    with path.open("wb") as file, packed(file, 1) as bundle:
+        bundle.add("a.log", b"0123456789" * 1000 + more)
+        manifest = {
+            "members": bundle.members if claims is None else claims,
+            "missing": {"b": "gone"},
+        }
+        bundle.add_json(MANIFEST, manifest)
+    return path
+
+
+def test_what_comes_from_afar_is_looked_at_before_it_is_kept(tmp_path: Path) -> None:
+    whole = made(tmp_path / "whole")
+    manifest = read_manifest(whole, 1 << 20)
+    assert (sorted(manifest.members), manifest.missing) == (["a.log", MANIFEST], {"b": "gone"})
+    data = whole.read_bytes()
+    for cut in range(0, len(data) - 4, 7):
+        short = tmp_path / "short"
+        short.write_bytes(data[:cut])
+        with pytest.raises(Refused, match="no whole bundle"):
+            read_manifest(short, 1 << 20)
+    with pytest.raises(Refused, match="not those that its manifest names"):
+        read_manifest(made(tmp_path / "lies", claims={"a.log": 1}), 1 << 20)
+    bomb = made(tmp_path / "bomb", more=bytes(50 << 20))
+    assert bomb.stat().st_size < 1 << 20
+    with pytest.raises(Refused, match="which no bundle has"):
+        read_manifest(bomb, 40 << 20)

@@ -138,6 +138,7 @@ def test_what_presses_is_a_problem_of_the_node_and_other_warnings_are_not() -> N
             "enrolment", "failed", "enroll --again --data-dir /data --hub http://h",
         ),
         (replace(GOOD, secret_mode=0o644), "enrolment", "failed", "chmod 600"),
+        (replace(GOOD, secret_mode=0), "enrolment", "failed", "skerry revoke node NAME"),
         (
             replace(GOOD, offline_seconds=90, sync=SyncStatus("failing", LinkStatus("offline", 0, "http://h", "refused"), [], "i")),
             "link", "warning", "offline for 1m 30s: refused",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from skerry.cli.developer import read_ports
+from skerry.cli.http import Api
 from skerry.cli.limited import command_of
-from skerry.cli.ssh_client import Direct, check, read_direct
+from skerry.cli.ssh_client import Direct, check, fetch_certificate, read_direct
 from skerry.core.ssh_krl import revocation_list
 from skerry.hub.trust.ssh_keys import public_line
 from skerry.hub.trust.ssh_signing import read_public_key, read_source, user_certificate
@@ -130,6 +132,20 @@ def test_a_hub_that_was_taken_over_writes_no_options_of_its_own(what: str, word:
     check(good)
     with pytest.raises(Refused, match=f"its {what} is not of the form"):
         check(msgspec.structs.replace(good, **{what: word}))
+
+
+class _TakenOver:
+    """A hub whose answers are not of its form."""
+
+    async def send(self, *_asked: object) -> SshCertificate:
+        return msgspec.structs.replace(a_certificate(), user="dev\n    ProxyCommand x")
+
+
+@pytest.mark.guarantee("G9")
+async def test_nothing_of_such_a_hubs_answer_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="its user is not of the form"):
+        await fetch_certificate(cast("Api", _TakenOver()), "cam-7", tmp_path, ttl=60.0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_host_certificate_is_renewed_in_time() -> None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "run": "foreground",
     "publish": "here",
     "subscribe": "here",
+    "exec": "execution",
     "ssh": "developer",
     "ssh-cert": "developer",
     "port-forward": "developer",

@@ -1,4 +1,4 @@
-"""`skerry device provision|list|show|restart|decommission`: devices over their whole life. See docs/operate/devices.md."""
+"""`skerry device provision|list|show|restart|decommission|diagnostics`: devices over their whole life. See docs/operate/devices.md."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
+from skerry.cli.device_diagnostics import diagnostics
 from skerry.cli.device_tables import device_table, devices_table, left_words
 from skerry.cli.http import Api
 from skerry.cli.session import Session, remote
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("restart")(restart)
     group.command("decommission")(decommission)
+    group.command("diagnostics")(diagnostics)
     app.add_typer(group, name="device")
 
 

@@ -18,7 +18,7 @@ from skerry.kit.clock import iso
 from skerry.kit.errors import NotFound, SkerryError
 from skerry.kit.file_lock import last_holder
 from skerry.node.diagnostics import disk, secrets, system, tails
-from skerry.node.diagnostics.bundle import Bundle, member_name
+from skerry.node.diagnostics.bundle import MANIFEST, Bundle, member_name
 from skerry.node.diagnostics.masking import Scrubber
 from skerry.node.identity import Identity, read_identity
 from skerry.node.inventory import collect
@@ -75,8 +75,8 @@ class Collector:
         logs = sum(path.stat().st_size for path in self._logs() if path.is_file())
         return min(logs, MOST_LOGS) + _OTHERS
 
-    def collect(self, bundle: Bundle, target: Path, now: int) -> None:
-        """Everything, the manifest last."""
+    def collect(self, bundle: Bundle, written_in: Path, now: int) -> None:
+        """Everything, the manifest last; the bundle is written in this directory."""
         self._from_database(bundle)
         self._from_agent(bundle)
         self._told("looking at the device")
@@ -87,7 +87,7 @@ class Collector:
         here(bundle, "inventory", lambda: collect(self._hubs(identity), ()))
         here(bundle, "files", lambda: disk.sizes(self.data_dir))
         here(bundle, "device", system.device)
-        here(bundle, "disks", lambda: system.disks([self.data_dir, target.parent, Path("/tmp")]))  # noqa: S108
+        here(bundle, "disks", lambda: system.disks([self.data_dir, written_in, Path("/tmp")]))  # noqa: S108
         here(bundle, "agent", self._process)
         self._add_logs(bundle)
         self._told("writing the manifest")
@@ -100,7 +100,7 @@ class Collector:
             "members": bundle.members,
             "missing": self.missing,
         }
-        bundle.add_json("manifest.json", self._scrubber.value(manifest))
+        bundle.add_json(MANIFEST, self._scrubber.value(manifest))
 
     def _section(self, bundle: Bundle, name: str, found: Callable[[], object]) -> None:
         try:

@@ -22,6 +22,7 @@ from skerry.kit.authorities import authorities
 from skerry.kit.errors import InvalidInput, NotFound, Refused, Transient
 from skerry.kit.file_lock import last_holder
 from skerry.kit.one_line import one_line
+from skerry.kit.redirects import none_followed
 from skerry.node.settings import admin_socket
 from skerry.wire.codec import decode, encode
 from skerry.wire.people import Problem
@@ -320,8 +321,7 @@ def _connector(url: str, ca_file: Path | None) -> aiohttp.TCPConnector:
 @contextlib.asynccontextmanager
 async def node_api(data_dir: Path, patience: Patience = HERE) -> AsyncIterator[Api]:
     """The node in `data_dir`, by its admin socket."""
-    socket = admin_socket(data_dir)
-    async with _session("http://node", aiohttp.UnixConnector(str(socket)), {}) as session:
+    async with node_session(data_dir) as session:
         yield Api(
             session,
             f"the node in {data_dir}",
@@ -329,6 +329,11 @@ async def node_api(data_dir: Path, patience: Patience = HERE) -> AsyncIterator[A
             patience,
             process=partial(_agent_in, data_dir),
         )
+
+
+def node_session(data_dir: Path) -> aiohttp.ClientSession:
+    """Connections to the admin socket of the node in `data_dir`."""
+    return _session("http://node", aiohttp.UnixConnector(str(admin_socket(data_dir))), {})
 
 
 def _agent_in(data_dir: Path) -> str:
@@ -356,6 +361,7 @@ def _session(
         headers={"Accept-Encoding": "identity", **headers},
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[none_followed()],
     )
 
 

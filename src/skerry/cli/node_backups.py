@@ -221,8 +221,9 @@ def _tell_restored(screen: Screen, restored: Restored) -> None:
     )
     if restored.keyless:
         screen.note(
-            "the backup was not sealed, so the key by which the hub knows this node is not in it. Enrol it again with a new "
-            f"token: skerry node enroll --again --data-dir {restored.data_dir} --hub URL --token-file FILE"
+            "the backup was not sealed, so nothing by which the hub knows this node is in it. It runs what it had; for the "
+            f"hub, enrol it again. There: skerry revoke node {restored.name}, skerry token create. Here: skerry node enroll "
+            f"--again --data-dir {restored.data_dir} --hub URL --token-file FILE"
         )
     if restored.kept:
         screen.say("the backup has no records: those that were there stayed, with their files")

@@ -10,7 +10,15 @@ from urllib.parse import quote
 
 import aiohttp
 
-from skerry.cli.http import AWAY, HERE, Unreachable, hub_session, is_here
+from skerry.cli.http import (
+    AWAY,
+    HERE,
+    Patience,
+    Unreachable,
+    hub_session,
+    is_here,
+    node_session,
+)
 from skerry.cli.session import Session
 from skerry.kit.errors import Refused, Transient
 from skerry.wire.link import (
@@ -28,9 +36,14 @@ from skerry.wire.link import (
 _FIRST_ANSWER = 10.0
 """Seconds in which a node says whether it serves the tunnel; the hub itself waits less."""
 
+_ELSEWHERE = "it leads elsewhere, where the token is not shown"
 _NO_RIGHT = (
-    "cannot open a tunnel: the hub refuses it. The token must be good, and may «execute»: ask for one with role operator "
+    "cannot {verb}: the hub refuses it. The token must be good, and may «execute»: ask for one with role operator "
     "or admin."
+)
+_NO_RIGHT_HERE = (
+    "cannot {verb}: the node refuses it. The settings access.local.operator and access.local.admin say who else than root "
+    "and the node's own user may."
 )
 
 
@@ -53,21 +66,68 @@ async def open_tunnel(
     session: Session, node: str, port: int
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     """An open tunnel. Raises Unreachable, and Refused in the node's words or the hub's."""
-    hub = session.target.hub
-    what = f"the hub at {hub}"
-    patience = HERE if is_here(hub) else AWAY
     path = f"/api/v1/nodes/{quote(node, safe='')}/tunnel/{port}"
-    async with hub_session(hub, session.target.token_file, session.target.ca_file) as client:
+    async with open_at_hub(session, path, "open a tunnel") as socket:
+        yield socket
+
+
+@contextlib.asynccontextmanager
+async def open_at_hub(
+    session: Session, path: str, verb: str, first: str = ""
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """A WebSocket at the hub that has said `Opened`; `first` is what it hears before. Raises as `open_tunnel`."""
+    hub = session.target.hub
+    patience = HERE if is_here(hub) else AWAY
+    client = hub_session(hub, session.target.token_file, session.target.ca_file)
+    unreachable = Unreachable(f"the hub at {hub}", "", "Name another with --hub.")
+    async with _opened(
+        client, path, patience, first, unreachable, _NO_RIGHT.format(verb=verb)
+    ) as socket:
+        yield socket
+
+
+@contextlib.asynccontextmanager
+async def open_here(
+    session: Session, path: str, verb: str, first: str
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """The same at the node here, by its admin socket."""
+    data_dir = session.target.data_dir
+    unreachable = Unreachable(
+        f"the node in {data_dir}",
+        "",
+        f"Start it with «skerry node run --data-dir {data_dir}», or name another with --data-dir.",
+    )
+    refused = _NO_RIGHT_HERE.format(verb=verb)
+    async with _opened(node_session(data_dir), path, HERE, first, unreachable, refused) as socket:
+        yield socket
+
+
+@contextlib.asynccontextmanager
+async def _opened(
+    client: aiohttp.ClientSession,
+    path: str,
+    patience: Patience,
+    first: str,
+    unreachable: Unreachable,
+    no_right: str,
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    async with client:
         try:
             async with asyncio.timeout(patience.connect + patience.answer):
                 socket = await client.ws_connect(path, max_msg_size=2 * LARGEST)
         except aiohttp.WSServerHandshakeError as error:
-            raise Refused(_NO_RIGHT) from error
+            if error.status // 100 == 3:
+                raise Unreachable(
+                    unreachable.what, _ELSEWHERE, "Name its own address with --hub."
+                ) from error
+            raise Refused(no_right) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Unreachable(what, str(error), "Name another with --hub.") from error
+            raise Unreachable(unreachable.what, str(error), unreachable.way_out) from error
         async with socket:
+            if first:
+                await socket.send_str(first)
             async with asyncio.timeout(_FIRST_ANSWER):
-                refused = refusal(await _heard(socket))
+                refused = refusal(await heard(socket))
             if refused is not None:
                 raise refused
             yield socket
@@ -108,7 +168,7 @@ async def _up(socket: aiohttp.ClientWebSocketResponse, source: Source) -> None:
 
 async def _down(socket: aiohttp.ClientWebSocketResponse, sink: Sink, end: EndOf) -> None:
     while True:
-        match await _heard(socket):
+        match await heard(socket):
             case Bytes(data=data):
                 sink.write(data)
                 await sink.drain()
@@ -122,7 +182,8 @@ async def _down(socket: aiohttp.ClientWebSocketResponse, sink: Sink, end: EndOf)
                 raise Transient("the tunnel was cut: the hub, or the way to it, is gone")
 
 
-async def _heard(socket: aiohttp.ClientWebSocketResponse) -> TunnelMessage | None:
+async def heard(socket: aiohttp.ClientWebSocketResponse) -> TunnelMessage | None:
+    """The next message; None: it has ended without a word."""
     frame = await socket.receive()
     said = frame.type in {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY}
     return tunnel_message(frame.data if said else None)

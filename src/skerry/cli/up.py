@@ -24,6 +24,8 @@ from skerry.cli.output import Form, standard_screen
 from skerry.cli.progress import Progress
 from skerry.cli.up_steps import HUB, NODE, Home, start
 from skerry.cli.welcome import welcome
+from skerry.hub.settings import find_settings as find_hub_settings
+from skerry.hub.settings import hub_settings
 from skerry.kit.errors import Refused, SkerryError
 from skerry.kit.file_lock import Held, locked
 from skerry.node.node_settings import NodeSettings
@@ -54,7 +56,8 @@ def up(
     ),
 ) -> None:
     """Run a hub and a node here, the first time with sample workloads, until Ctrl-C."""
-    home = Home(data_dir.absolute(), hub_port)
+    hub = hub_settings(find_hub_settings(options={"data_dir": str(data_dir.absolute() / "hub")}))
+    home = Home(data_dir.absolute(), hub_port, by_certificate=hub.nodes.by_certificate)
     settings = node_settings(find_settings(options={"data_dir": str(home.node_dir)}))
     with contextlib.ExitStack() as stack:
         try:

@@ -46,10 +46,11 @@ _SETTLED = frozenset({"running", "succeeded"})
 
 @dataclass(frozen=True)
 class Home:
-    """Where everything of one `up` lies, and the hub's port."""
+    """Where everything of one `up` lies, the hub's port, and whether its nodes have certificates."""
 
     data_dir: Path
     port: int
+    by_certificate: bool = True
 
     @property
     def url(self) -> str:
@@ -58,13 +59,13 @@ class Home:
 
     @property
     def nodes_port(self) -> int:
-        """The hub's port for nodes."""
-        return self.port + 1
+        """The hub's port for nodes; where they have secrets only, it is that of people."""
+        return self.port + 1 if self.by_certificate else self.port
 
     @property
     def nodes_url(self) -> str:
         """The hub's address for nodes."""
-        return f"https://127.0.0.1:{self.nodes_port}"
+        return f"https://127.0.0.1:{self.nodes_port}" if self.by_certificate else self.url
 
     @property
     def hub_dir(self) -> Path:
@@ -104,12 +105,17 @@ async def start(
 
     Raises Refused (port taken), ChildEnded, Transient (not ready in time) and what enrolment and apply raise.
     """
+    former = read_identity(settings.data_dir)
+    if former is not None and former.certificate and not home.by_certificate:
+        raise Refused(
+            f"cannot start: the node in {settings.data_dir} has a certificate, and nodes.method is «secret», which believes "
+            "none. Set it to «certificate», or give another --data-dir."
+        )
     progress.step(f"starting hub and node on ports {home.port} and {home.nodes_port}")
-    for port in (home.port, home.nodes_port):
+    for port in {home.port, home.nodes_port}:
         check_port(port)
     await _start_hub(home, children)
-    former = read_identity(settings.data_dir)
-    enrolled = former is not None and former.certificate
+    enrolled = former is not None and former.certificate is home.by_certificate
     if enrolled:
         await _start_node(home, children)  # both at once: the node does not need the hub to start
     await _until(lambda: _hub_answers(home), children, f"the hub answers at {home.url}")
@@ -119,7 +125,8 @@ async def start(
             token = await hub.send("POST", "/api/v1/tokens", TokenRequest(60.0), TokenReply)
             if former is not None:  # from before certificates: it stays who it is
                 settings = structs.replace(settings, name=former.name, labels=former.labels)
-            await enrol_here(settings, token.address, token.token, again=former is not None)
+            address = token.address or home.nodes_url
+            await enrol_here(settings, address, token.token, again=former is not None)
             await _start_node(home, children)
         if not home.fleet_mark.exists():
             progress.step("applying the first fleet")
@@ -148,12 +155,9 @@ def check_port(port: int) -> None:
 
 
 async def _start_hub(home: Home, children: dict[str, Child]) -> None:
-    listen = [
-        "--listen",
-        f"127.0.0.1:{home.port}",
-        "--nodes-listen",
-        f"127.0.0.1:{home.nodes_port}",
-    ]
+    listen = ["--listen", f"127.0.0.1:{home.port}"]
+    if home.by_certificate:
+        listen += ["--nodes-listen", f"127.0.0.1:{home.nodes_port}"]
     options = ["--data-dir", str(home.hub_dir), *listen]
     command = ["-P", "-m", "skerry.cli.main", "hub", "run", *options]
     children[HUB] = await Child.start(HUB, command, home.data_dir / "hub.log")

@@ -13,9 +13,11 @@ from skerry.hub.api.auditing import AuditedAnswers, Auditing
 from skerry.hub.api.auth import Authenticator, Door
 from skerry.hub.api.blobs import blob_routes
 from skerry.hub.api.bodies import ZstdBodies
+from skerry.hub.api.bundles import bundle_routes
 from skerry.hub.api.dependencies import given, resolve_one_by_one
 from skerry.hub.api.devices import device_routes
 from skerry.hub.api.entities import entity_routes
+from skerry.hub.api.executions import execution_routes
 from skerry.hub.api.files import file_routes
 from skerry.hub.api.headers import PeopleHeaders
 from skerry.hub.api.keys import key_routes
@@ -36,6 +38,7 @@ from skerry.hub.api.stick import stick_routes
 from skerry.hub.api.trust import elsewhere_routes, root_routes, trust_routes
 from skerry.hub.api.tunnels import tunnel_routes
 from skerry.hub.backups.schedule import Schedule
+from skerry.hub.bundles import Bundles
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.pages import page_routes
@@ -119,6 +122,7 @@ class Features:
     peers: Peers
     tails: Tails
     tunnels: Tunnels
+    bundles: Bundles
     ssh_authority: SshAuthority
     hearing: Hearing
     leases: Leases
@@ -159,6 +163,7 @@ def build_nodes_app(features: Features) -> Litestar:
 def _of_people() -> list[Router]:
     return [
         device_routes(),
+        bundle_routes(),
         people_routes(),
         root_routes(),
         secret_routes(),
@@ -173,6 +178,7 @@ def _of_people() -> list[Router]:
         audit_routes(),
         node_log_routes(),
         tunnel_routes(),
+        execution_routes(),
         ssh_routes(),
         entity_routes(),
         page_routes(),

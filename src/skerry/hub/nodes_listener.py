@@ -22,7 +22,7 @@ from skerry.hub.trust.files import TrustFiles
 from skerry.hub.trust.server_tls import ServerTls
 from skerry.hub.web_server import Keepalive, SecureServer, address_of, configure
 from skerry.kit.clock import Clock
-from skerry.kit.disk import RealDisk
+from skerry.kit.disk import Disk
 from skerry.kit.reception import RequestLimits
 from skerry.kit.tasks import Guard, Tasks
 
@@ -74,9 +74,9 @@ class NodesListener:
 
 
 async def open_listener(
-    settings: HubSettings, bound: socket.socket, store: HubStore, clock: Clock
+    settings: HubSettings, bound: socket.socket, store: HubStore, clock: Clock, disk: Disk
 ) -> NodesListener:
     """The fleet's authority is there, and this hub has its certificate. Raises as `open_authority`."""
-    files = TrustFiles(settings.data_dir, RealDisk())
+    files = TrustFiles(settings.data_dir, disk)
     authority = await open_authority(files, store, trust_domain(settings.fleet), clock)
     return NodesListener(settings, bound, authority, clock)

@@ -25,6 +25,7 @@ from skerry.hub.api.login_codes import LoginCodes
 from skerry.hub.api.signing_in import Signing
 from skerry.hub.app import Features, build_app, build_nodes_app
 from skerry.hub.backups.schedule import LOOK_EVERY
+from skerry.hub.bundles import Bundles
 from skerry.hub.changes import Changes
 from skerry.hub.dashboard.board import Board
 from skerry.hub.dashboard.rendering import Templates
@@ -90,7 +91,7 @@ from skerry.hub.web_server import (
     serve_people,
 )
 from skerry.kit.clock import Clock, SystemClock
-from skerry.kit.disk import RealDisk
+from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.own_hosts import own_hosts
 from skerry.kit.reception import RequestLimits
@@ -102,6 +103,8 @@ log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 600.0
 """Seconds between two passes of retention."""
+
+_DISK = RealDisk()
 
 _BREATH = 0.05
 """Seconds that pushes have for themselves between two steps of giving room back to the disk."""
@@ -118,13 +121,13 @@ async def serve(
     keepalive: Keepalive = DEFAULT_KEEPALIVE,
     limits: RequestLimits | None = None,
     clock: Clock | None = None,
+    disk: Disk = _DISK,
     manager: ServiceManager = NOBODY,
 ) -> None:
     """Runs the hub until SIGINT, SIGTERM or cancellation; calls `ready` with its address and tells `manager` once it answers.
 
-    Before that it calls `nodes_ready` with the address that nodes are told.
-
-    Without `limits` it takes as many connections as the process may have files open, but for a reserve.
+    Before that it calls `nodes_ready` with the address that nodes are told. `disk` has the authority's files. Without
+    `limits` it takes as many connections as the process may have files open, but for a reserve.
 
     Raises Refused when it may not or cannot listen, and what opening the store raises.
     """
@@ -142,13 +145,14 @@ async def serve(
                 encryption.tell(store.keys.status())
             secure = PeopleTls.of(settings.tls, clock)
             address = address_of(listener, "https" if secure else "http")
-            nodes = await open_listener(settings, bound, store, clock) if bound else None
+            nodes = await open_listener(settings, bound, store, clock, disk) if bound else None
             features, retention = await _build(settings, store, clock, address, nodes, secure)
             for_people, for_nodes = limits_of(settings, limits)
             nodes_app = build_nodes_app(features) if nodes else None
             server = serve_people(
-                build_app(features, nodes_app), address, keepalive, for_people, secure, ready
-            )
+                build_app(features, nodes_app), address, keepalive, for_people, secure, ready,
+                proxies=settings.access.proxy_networks,
+            )  # fmt: skip
             servers = [(server, listener)]
             if nodes is not None and nodes_app is not None:
                 servers.insert(0, (nodes.server(nodes_app, keepalive, for_nodes), nodes.socket))
@@ -187,7 +191,7 @@ async def _build(
     rollouts = Rollouts(store, assignments, clock, links.notify, nodes.last_seen)
     workloads = Workloads(store, assignments, rollouts, clock, links.notify, nodes.last_seen, models=models)  # fmt: skip
     query, templates = RecordQuery(store), Templates(settings.fleet, skerry.__version__)
-    token = admin_token.load_or_create(settings.data_dir, RealDisk())
+    token = admin_token.load_or_create(settings.data_dir, _DISK)
     people = People.of(store, clock, token, settings.access_control)
     told = listener.address if listener else settings.address or address
     authority, rate = listener.authority if listener else None, settings.nodes.rate
@@ -206,7 +210,7 @@ async def _build(
     own_edits, audit = OwnEdits(store, clock, readers.changed, declarations), AuditLog(store, clock)
     names = [*(settings.hosts or "").split(","), *(secure.names if secure else ())]
     signing = _signing(
-        names, people, token, None if listener else nodes, retiring.order_for, audit=audit, store=store, clock=clock
+        names, people, token, nodes, retiring.order_for, by_secret=listener is None, audit=audit, store=store, clock=clock
     )  # fmt: skip
     features = Features(
         store=store, nodes=nodes, enrolling=enrolling, tokens=tokens, devices=devices, retiring=retiring,
@@ -218,7 +222,7 @@ async def _build(
         carrying=Carrying(store, receiver, arrivals, clock), feed=feed, row_feed=row_feed,
         rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits), model_rows=ModelRows(store, own_edits),
         ssh_authority=SshAuthority.of(settings.data_dir, store, clock, links.notify),
-        links=links, peers=peers, tails=Tails(links, peers, token), tunnels=Tunnels(links, peers, token, settings.access),
+        links=links, peers=peers, bundles=Bundles(links, peers, token), tails=Tails(links, peers, token), tunnels=Tunnels(links, peers, token, settings.access),
         hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers, trust=enrolling.trust_changed),
         leases=leases, backups=backups, rotation=rotation, changes=changes,
         board=Board(
@@ -235,16 +239,24 @@ def _signing(
     names: Iterable[str],
     people: People,
     token: str,
-    nodes: Nodes | None,
+    nodes: Nodes,
     order_for: Callable[[str], Awaitable[WipeOrder | None]],
     *,
+    by_secret: bool,
     audit: AuditLog,
     store: HubStore,
     clock: Clock,
 ) -> Signing:
     hosts = own_hosts(platform.node(), *names)
     authenticator = Authenticator(
-        FLEET, token, nodes, people.api_tokens, people.sessions, hosts, order_for
+        FLEET,
+        token,
+        nodes,
+        people.api_tokens,
+        people.sessions,
+        hosts,
+        order_for,
+        by_secret=by_secret,
     )
     auditing = Auditing(audit, authenticator, clock)
     return Signing.of(people, authenticator, auditing, LoginCodes(store, clock))

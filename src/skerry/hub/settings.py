@@ -86,10 +86,16 @@ class SyncSection(msgspec.Struct, frozen=True):
 
 
 class AccessSection(msgspec.Struct, frozen=True):
-    """Developer access: seconds after which tunnels end."""
+    """Developer access: seconds after which tunnels end. `proxies` say truly who asks through them."""
 
     tunnel_idle: float = 900.0
     tunnel_duration: float = 43_200.0
+    proxies: str | None = None
+
+    @property
+    def proxy_networks(self) -> list[str]:
+        """Addresses and networks of the proxies."""
+        return [each.strip() for each in (self.proxies or "").split(",") if each.strip()]
 
 
 class NodesSection(msgspec.Struct, frozen=True):
@@ -242,10 +248,23 @@ def _tls() -> tuple[Setting, ...]:
 def _access() -> tuple[Setting, ...]:
     return (
         Setting("access.tunnel_idle", "duration", 900.0,
-                "How long a tunnel to a node stays open while no byte moves.", unit="seconds", low=1, high=86_400.0),
+                "How long a tunnel to a node, or a command in a workload, stays open while no byte moves.", unit="seconds", low=1, high=86_400.0),
         Setting("access.tunnel_duration", "duration", 43_200.0,
-                "How long a tunnel to a node may last.", unit="seconds", low=1, high=30 * 86_400.0),
+                "How long a tunnel to a node, or a command in a workload, may last.", unit="seconds", low=1, high=30 * 86_400.0),
+        Setting("access.proxies", "text", None,
+                "Addresses or networks, with commas, of proxies before this hub: whom they name as the last in X-Forwarded-For "
+                "is who asks, for limits and the audit log. They must add to that header, or replace it.",
+                check=_proxies_fault),
     )  # fmt: skip
+
+
+def _proxies_fault(value: object) -> str | None:
+    for each in AccessSection(proxies=str(value)).proxy_networks:
+        try:
+            ipaddress.ip_network(each)
+        except ValueError:
+            return f"«{each}» is no address and no network: write for example 10.0.0.7, 10.1.0.0/24"
+    return None
 
 
 def _address_fault(value: object) -> str | None:

@@ -24,6 +24,9 @@ from skerry.wire.people import Problem
 FORWARDED = "Skerry-Forwarded"
 """Header of a request that another hub process passes on: it is passed on once."""
 
+ASKED_BY = "Skerry-Asked-By"
+"""Header beside it: the person who asks, percent-encoded, for the node's audit log."""
+
 _ERRORS: Mapping[int, type[SkerryError]] = {400: InvalidInput, 404: NotFound, 409: Refused}
 
 
@@ -85,8 +88,8 @@ async def _forward(path: str, arguments: dict[str, str], token: str) -> _Forward
         try:
             # The other one waits for its node so long before it begins to answer.
             async with asyncio.timeout(2 * FIRST_ANSWER):
-                answer = await session.get(path, params=arguments)
-            await _check(answer)
+                answer = await session.get(path, params=arguments, allow_redirects=False)
+            await check_answer(answer)
         except (aiohttp.ClientError, OSError) as error:
             raise Transient(
                 "cannot reach the hub that holds the node's link. Try again in a few seconds."
@@ -95,7 +98,8 @@ async def _forward(path: str, arguments: dict[str, str], token: str) -> _Forward
     return _Forwarded(session, answer)
 
 
-async def _check(answer: aiohttp.ClientResponse) -> None:
+async def check_answer(answer: aiohttp.ClientResponse) -> None:
+    """Raises what another hub process says instead of answering."""
     if answer.status != 200:
         words = decode(await answer.read(), Problem, "the other hub's answer").error
         raise _ERRORS.get(answer.status, Transient)(words)

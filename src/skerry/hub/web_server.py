@@ -12,7 +12,7 @@ import platform
 import resource
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -122,17 +122,22 @@ class SecureServer(WebServer):
         return BoundedTls(http, self._tls.current, self._listener)
 
 
-def serve_people(
+def serve_people(  # noqa: PLR0913 - what is served, to whom, and how
     app: Litestar,
     address: str,
     keepalive: Keepalive,
     limits: RequestLimits,
     tls: Tls | None,
     ready: Callable[[str], None] | None,
+    *,
+    proxies: Sequence[str] = (),
 ) -> WebServer:
-    """The web server that answers people: with `tls`, or without where only this machine hears it."""
+    """The web server that answers people: with `tls`, or without where only this machine hears it.
+
+    `proxies` are believed when they say who asks.
+    """
     shared = Listener(limits)
-    config = configure(app, keepalive, shared)
+    config = configure(app, keepalive, shared, proxies)
     if tls is None:
         return WebServer(config, address, ready)
     return SecureServer(config, address, tls, shared, ready)
@@ -152,7 +157,9 @@ def limits_of(
     return RequestLimits(people), RequestLimits(connections - people)
 
 
-def configure(app: Litestar, keepalive: Keepalive, listener: Listener) -> uvicorn.Config:
+def configure(
+    app: Litestar, keepalive: Keepalive, listener: Listener, proxies: Sequence[str] = ()
+) -> uvicorn.Config:
     """How uvicorn serves an application of ours."""
     return uvicorn.Config(
         app,
@@ -166,7 +173,8 @@ def configure(app: Litestar, keepalive: Keepalive, listener: Listener) -> uvicor
         log_config=None,
         log_level=logging.WARNING,
         access_log=False,
-        proxy_headers=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         server_header=False,
         date_header=False,
         timeout_keep_alive=75,

@@ -20,7 +20,9 @@ from skerry.keeper.protocol import Message, ProtocolError
 
 TYPE_CHECKING = False  # importing `typing` would cost the keeper half a megabyte
 if TYPE_CHECKING:
-    from skerry.keeper.confinement import Confinement
+    from collections.abc import Callable, Iterable, Sequence
+
+    from skerry.keeper.confinement import Confinement, Step
 
 
 class Launch:
@@ -74,6 +76,27 @@ def _confinement(request: Message) -> Confinement:
     from skerry.keeper.confinement import Confinement  # noqa: PLC0415
 
     return Confinement(request)
+
+
+class Setup:
+    """What a child does besides: how it gets its streams, and what confines it around and within (`Confinement`).
+
+    `kept` are the descriptors that this takes.
+    """
+
+    __slots__ = ("around", "kept", "streams", "within")
+
+    def __init__(
+        self,
+        streams: Callable[[], None],
+        around: Callable[[], Iterable[Step]],
+        within: Callable[[], Iterable[Step]],
+        kept: Sequence[int] = (),
+    ) -> None:
+        self.streams = streams
+        self.around = around
+        self.within = within
+        self.kept = kept
 
 
 class Origin:
@@ -172,13 +195,14 @@ class Child:
         self.output.drain()
         code = number = None
         if self.own:
-            code, number = _reap(self.pidfd)
+            code, number = reap(self.pidfd)
         if self.pidfd >= 0:
             os.close(self.pidfd)
         return code, number
 
 
-def _reap(pidfd: int) -> tuple[int | None, int | None]:
+def reap(pidfd: int) -> tuple[int | None, int | None]:
+    """How a child of ours has ended: (code, signal)."""
     result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
     if result is None:
         return None, None
@@ -201,22 +225,34 @@ def spawn(
     The child closes all descriptors up to `highest_fd` at once.
     """
     killed_before = out_of_memory(launch.groups)
+    confinement = launch.confinement
+    setup = Setup(
+        lambda: _print_to(output),
+        confinement.around if confinement else tuple,
+        confinement.within if confinement else tuple,
+    )
+    pid, pidfd, status_fd = fork(launch, setup, origin, highest_fd)
+    child = Child(instance, workload, output, pid, 0, pidfd)
+    child.own = True
+    child.status_fd = status_fd
+    child.isolation = launch.isolation
+    child.groups, child.killed_before = launch.groups, killed_before
+    return child
+
+
+def fork(launch: Launch, setup: Setup, origin: Origin, highest_fd: int) -> tuple[int, int, int]:
+    """A child that becomes the launch: its pid, its pidfd, and `status_fd` as of `spawn`. Raises OSError."""
     read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         pid = os.fork()
         if pid == 0:
-            _become(launch, output, origin, write_end, highest_fd)
+            _become(launch, setup, origin, write_end, highest_fd)
     except OSError:
         os.close(read_end)
         raise
     finally:
         os.close(write_end)
-    child = Child(instance, workload, output, pid, 0, _pidfd(pid, read_end))
-    child.own = True
-    child.status_fd = read_end
-    child.isolation = launch.isolation
-    child.groups, child.killed_before = launch.groups, killed_before
-    return child
+    return pid, _pidfd(pid, read_end), read_end
 
 
 def _pidfd(pid: int, status_fd: int) -> int:
@@ -230,7 +266,7 @@ def _pidfd(pid: int, status_fd: int) -> int:
         raise
 
 
-def _become(launch: Launch, output: Output, origin: Origin, status: int, highest_fd: int) -> None:
+def _become(launch: Launch, setup: Setup, origin: Origin, status: int, highest_fd: int) -> None:
     """Turns the forked child into the workload. Never returns.
 
     Exec does the rest: every signal is either at its default or handled, never ignored. Each line here costs
@@ -240,8 +276,11 @@ def _become(launch: Launch, output: Output, origin: Origin, status: int, highest
     signal.set_wakeup_fd(-1)
     # Close-on-exec would not do: while an exec hangs, the child would hold the sockets of a keeper that has
     # died, and the agent would never see its end.
-    os.closerange(3, status)
-    os.closerange(status + 1, highest_fd + 1)
+    lowest = 3
+    for fd in sorted((status, *setup.kept)):
+        os.closerange(lowest, fd)
+        lowest = fd + 1
+    os.closerange(lowest, highest_fd + 1)
     step = "prepare"
     try:
         put_mark(launch.mark)
@@ -250,11 +289,8 @@ def _become(launch: Launch, output: Output, origin: Origin, status: int, highest
         for step in launch.groups:
             join(step)
         step = "prepare"
-        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
-        out, err = output.streams
-        os.dup2(os.open(out.path, os.O_RDWR), 1)
-        os.dup2(os.open(err.path, os.O_RDWR), 2)
-        for name, act in launch.confinement.around() if launch.confinement else ():
+        setup.streams()
+        for name, act in setup.around():
             step = name
             act()
         step = "directory"
@@ -263,7 +299,7 @@ def _become(launch: Launch, output: Output, origin: Origin, status: int, highest
         for name, value in launch.limits.items():
             step = name
             resource.setrlimit(getattr(resource, name), (value, value))
-        for name, act in launch.confinement.within() if launch.confinement else ():
+        for name, act in setup.within():
             step = name
             act()
         step = "exec"
@@ -274,6 +310,13 @@ def _become(launch: Launch, output: Output, origin: Origin, status: int, highest
         os.write(status, b"0 %b" % step.encode())
     finally:
         os._exit(127)
+
+
+def _print_to(output: Output) -> None:
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    out, err = output.streams
+    os.dup2(os.open(out.path, os.O_RDWR), 1)
+    os.dup2(os.open(err.path, os.O_RDWR), 2)
 
 
 def _execute(launch: Launch) -> None:

@@ -71,6 +71,10 @@ class Confinement:
         if self.network == "own":
             yield "loopback", _raise_loopback
 
+    def joining(self, pidfd: int) -> Iterator[Step]:
+        """Instead of `around`: the namespaces of a process that is confined already."""
+        yield "namespaces", lambda: self.kernel.join(pidfd, _NEWNS | _NEWIPC | _NEWNET)
+
     def within(self) -> Iterator[Step]:
         """What is given up for good, in the new root."""
         yield "user", self._become_user

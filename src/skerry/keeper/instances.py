@@ -59,19 +59,21 @@ class StartFailure:
 
 
 class Instances:
-    """Holds the state; `on_started` and `on_ended` are set by whoever passes the news on."""
+    """Holds the state; `on_started` and `on_ended` are set by whoever passes the news on, the others by `executions`."""
 
     def __init__(self, loop: Loop, origin: Origin, now: Now) -> None:
         self.running: dict[str, Child] = {}
         self.exits: dict[str, Exit] = {}
         self.on_started: Callable[[Child, StartFailure | None], None]
         self.on_ended: Callable[[Exit], None]
-        self._loop = loop
-        self._origin = origin
+        self.on_leader_ended: Callable[[str], None] = lambda _instance: None
+        self.on_leaving: Callable[[], None] = lambda: None
+        self.loop = loop
+        self.origin = origin
         self._now = now
         self._outputs: dict[str, Output] = {}
         self._leaders: set[int] = set()
-        """The pids of our children that lead an instance and are not reaped yet."""
+        """The pids of our children that lead an instance or an execution and are not reaped yet."""
 
     def spawn(self, request: Message) -> None:
         """Starts a process; `on_started` follows. Raises ProtocolError or, when nothing was started, OSError."""
@@ -80,13 +82,13 @@ class Instances:
         output = self._use_output(request)
         try:
             child = children.spawn(
-                instance, workload, output, launch, self._origin, self._loop.highest_fd
+                instance, workload, output, launch, self.origin, self.loop.highest_fd
             )
         except OSError:
             self._release(output)
             raise
         self._hold(child)
-        self._loop.watch(child.status_fd, lambda: self._exec_done(child))
+        self.loop.watch(child.status_fd, lambda: self._exec_done(child))
 
     def adopt(self, request: Message) -> Child | None:
         """Takes over a process; None when nothing of the instance lives, its last output being in the log by then.
@@ -117,30 +119,40 @@ class Instances:
 
     def leave(self) -> None:
         """Writes unfinished lines before the keeper ends; processes and their FIFOs stay as they are."""
+        self.on_leaving()
         for output in self._outputs.values():
             output.close(b"P")
+
+    def lead(self, pid: int) -> None:
+        """A child of ours that is no instance, and that somebody else reaps."""
+        self._leaders.add(pid)
+
+    def led(self, pid: int) -> None:
+        """It is reaped."""
+        self._leaders.discard(pid)
 
     def _hold(self, child: Child) -> None:
         self.running[child.instance] = child
         if child.own:
             self._leaders.add(child.pid)
         if child.pidfd >= 0:
-            self._loop.watch(child.pidfd, lambda: self._leader_ended(child))
+            self.loop.watch(child.pidfd, lambda: self._leader_ended(child))
         else:
             self._end_with_others(child)
 
     def _exec_done(self, child: Child) -> None:
         if child.status_fd < 0:
             return  # its end, noticed in the same turn, has come first
-        self._loop.forget(child.status_fd)
+        self.loop.forget(child.status_fd)
         report = child.exec_done()
         if report:
             del self.running[child.instance]
         self.on_started(child, StartFailure(report) if report else None)
 
     def _leader_ended(self, child: Child) -> None:
-        self._loop.forget(child.pidfd)
+        self.loop.forget(child.pidfd)
         self._exec_done(child)
+        self.on_leader_ended(child.instance)
         self._end_with_others(child)
 
     def _end_with_others(self, child: Child) -> None:
@@ -166,11 +178,11 @@ class Instances:
             return False
 
         def ended() -> None:
-            self._loop.forget(pidfd)
+            self.loop.forget(pidfd)
             os.close(pidfd)
             self._end_with_others(child)
 
-        self._loop.watch(pidfd, ended)
+        self.loop.watch(pidfd, ended)
         return True
 
     def _others(self, child: Child) -> list[int]:
@@ -201,16 +213,16 @@ class Instances:
         if not groups or any(child.groups == groups for child in self.running.values()):
             return
         if not remove(groups) and tries:
-            self._loop.later(_REMOVE_AGAIN_SECONDS, lambda: self._remove_groups(groups, tries - 1))
+            self.loop.later(_REMOVE_AGAIN_SECONDS, lambda: self._remove_groups(groups, tries - 1))
 
     def _use_output(self, request: Message) -> Output:
         path = request.text("log")
         rules = rules_of(request)
         output = self._outputs.get(path)
         if output is None:
-            output = self._outputs[path] = Output(path, rules, self._now, self._loop.later)
+            output = self._outputs[path] = Output(path, rules, self._now, self.loop.later)
             for stream in output.streams:
-                self._loop.watch(stream.fd, stream.read, is_output=True)
+                self.loop.watch(stream.fd, stream.read, is_output=True)
         output.obey(rules)
         output.users += 1
         return output
@@ -220,7 +232,7 @@ class Instances:
         if not output.users:
             del self._outputs[output.file.path]
             for stream in output.streams:
-                self._loop.forget(stream.fd)
+                self.loop.forget(stream.fd)
             output.close(b"F")
 
 

@@ -37,6 +37,10 @@ class Kernel:
         """Gives this process namespaces of its own."""
         self._checked(self._libc.unshare(flags))
 
+    def join(self, pidfd: int, flags: int) -> None:
+        """Enters namespaces of another process, all or none of them."""
+        self._checked(self._libc.setns(pidfd, flags))
+
     def mount(self, source: str, target: str, kind: str, flags: int, options: str = "") -> None:
         """The system call of this name: what is at `source` is seen at `target`."""
         words = [os.fsencode(word) for word in (source, target, kind)]

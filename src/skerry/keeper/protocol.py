@@ -3,7 +3,8 @@
 Transport: a UNIX socket of type SOCK_SEQPACKET; one packet is one message. A message is a run of fields
 «name=value», each ended by a NUL byte; names may repeat. Arguments and environments cannot hold NUL, so
 they pass unchanged (bytes that are not UTF-8 travel as surrogate escapes). A message of more than `INLINE`
-bytes travels in a memfd: the packet is «body=memfd» and carries the descriptor. `LARGEST` bounds it.
+bytes travels in a memfd: the packet is «body=memfd» and carries the descriptor. `LARGEST` bounds it. Behind it
+come the descriptors that belong to the message itself.
 
 Every request has `op` and `id`; its reply repeats `id`. Many requests may be under way, replies come in any
 order. A failed request's reply has `error` (one word), `text` (for people) and, where the system refused,
@@ -22,10 +23,15 @@ order. A failed request's reply has `error` (one word), `text` (for people) and,
     mask    instance RULES                                         –
     ack     instance                                               –
     quit    –                                                      –
+    exec    execution instance directory arg… env=NAME=VALUE…      pid, once exec has happened
+            limit=RLIMIT_NAME=NUMBER… tty cgroup=DIRECTORY… and
+            what confines, as in «spawn», with three descriptors
+    tie     text                                                   –
 
     event    fields
     running  instance workload pid start log RULES isolation
     exited   instance workload pid start at, and code or signal or neither (unknown), and reason if there is one
+    ended    execution, and code or signal
 
 RULES are those of the log (`log_rules`): log_size log_files, log_age and log_known where they hold, log_pattern…
 log_secret…
@@ -39,13 +45,18 @@ it until the agent sends SIGKILL. `signal`, `mask` and `ack` are harmless for un
 that is no child of this keeper; «gone» says that nothing of the instance lives and that its last output is in
 the log. `isolation` is text for people, kept for the next agent; `confinement` explains the fields that confine.
 `quit` is refused («busy») while an instance runs or an exit is kept.
+
+`exec` and `tie` come on a connection of their own, from the process of the attached agent. `exec` runs a command
+beside the processes of an instance, in its namespaces, with the descriptors as stdin, stdout and stderr; all that it
+has started ends with it, with its instance and with the connection («executions»). `tie` has every process end with
+the connection whose environment holds the text, and what those have started.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 VERSION = 2
 INLINE = 32 * 1024
@@ -54,19 +65,39 @@ LARGEST = 8 * 1024 * 1024
 Fields = Iterable[tuple[str, object]]
 
 _BY_MEMFD = b"body=memfd\0"
+_DESCRIPTORS = 4
+"""Of one packet at most: its body, and a command's three streams."""
 
 
 class ProtocolError(ValueError):
     """A message that cannot be sent or understood."""
 
 
-class Message:
-    """A received message; the methods raise ProtocolError for a field that is missing or no number."""
+class Refusal(Exception):
+    """A request that is answered with `error` and `text`."""
 
-    __slots__ = ("_fields",)
+    def __init__(self, word: str, text: str) -> None:
+        super().__init__(text)
+        self.word = word
+
+
+class Message:
+    """A received message; the methods raise ProtocolError for a field that is missing or no number.
+
+    `descriptors` came with it; who has received it closes them.
+    """
+
+    __slots__ = ("_fields", "descriptors")
 
     def __init__(self, fields: dict[str, list[str]]) -> None:
         self._fields = fields
+        self.descriptors: list[int] = []
+
+    def close(self) -> None:
+        """Closes the descriptors."""
+        for fd in self.descriptors:
+            os.close(fd)
+        self.descriptors.clear()
 
     def get(self, name: str) -> str | None:
         """The first value, if there is one."""
@@ -119,30 +150,40 @@ def decode(body: bytes) -> Message:
     return Message(fields)
 
 
-def transmit(sock: socket.socket, body: bytes) -> None:
+def transmit(sock: socket.socket, body: bytes, descriptors: Sequence[int] = ()) -> None:
     """Sends one encoded message. Raises BlockingIOError when the peer has not read the earlier ones."""
     if len(body) <= INLINE:
-        sock.send(body)
+        if descriptors:
+            socket.send_fds(sock, [body], descriptors)
+        else:
+            sock.send(body)
         return
     fd = os.memfd_create("skerry-message", os.MFD_CLOEXEC)
     try:
         view = memoryview(body)
         while view:
             view = view[os.write(fd, view) :]
-        socket.send_fds(sock, [_BY_MEMFD], [fd])
+        socket.send_fds(sock, [_BY_MEMFD], [fd, *descriptors])
     finally:
         os.close(fd)
 
 
 def receive(sock: socket.socket) -> Message | None:
     """The next message; None when the peer has closed. Raises BlockingIOError, OSError, ProtocolError."""
-    packet, fds, flags, _ = socket.recv_fds(sock, INLINE + 1, 1, socket.MSG_CMSG_CLOEXEC)
+    packet, fds, flags, _ = socket.recv_fds(sock, INLINE + 1, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
     try:
-        if flags & socket.MSG_TRUNC or len(packet) > INLINE:
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(packet) > INLINE:
             raise ProtocolError("a packet is larger than any message")
         if packet == _BY_MEMFD and fds:
-            packet = _read_all(fds[0])
-        return decode(packet) if packet else None
+            body = fds.pop(0)
+            try:
+                packet = _read_all(body)
+            finally:
+                os.close(body)
+        message = decode(packet) if packet else None
+        if message is not None:
+            message.descriptors, fds = fds, []
+        return message
     finally:
         for fd in fds:
             os.close(fd)

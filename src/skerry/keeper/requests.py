@@ -9,17 +9,13 @@ from skerry.keeper.children import Child
 from skerry.keeper.connections import Connection
 from skerry.keeper.instances import Exit, Instances, StartFailure
 from skerry.keeper.log_rules import rules_of
-from skerry.keeper.protocol import VERSION, Fields, Message, ProtocolError
+from skerry.keeper.protocol import VERSION, Fields, Message, ProtocolError, Refusal
+
+TYPE_CHECKING = False  # as in `children`
+if TYPE_CHECKING:
+    from skerry.keeper.executions import Executions
 
 Answer = list[tuple[str, object]]
-
-
-class Refusal(Exception):
-    """A request that is answered with `error` and `text`."""
-
-    def __init__(self, word: str, text: str) -> None:
-        super().__init__(text)
-        self.word = word
 
 
 class Requests:
@@ -29,6 +25,7 @@ class Requests:
         self.quitting = False
         self._instances = instances
         self._agent: Connection | None = None
+        self._executions: Executions | None = None
         self._starts: dict[str, list[tuple[Connection, str]]] = {}
         self._operations: dict[str, Callable[[Connection, Message], Answer | None]] = {
             "hello": self._hello,
@@ -40,6 +37,7 @@ class Requests:
             "ack": self._acknowledge,
             "quit": self._quit,
         }
+        self._beside = {"exec": self._execute, "tie": self._tie}
         instances.on_started = self._started
         instances.on_ended = self._ended
 
@@ -53,7 +51,9 @@ class Requests:
         except Refusal as refusal:
             answer = [("error", refusal.word), ("text", refusal)]
         except OSError as error:
-            answer = _failure(error.errno or 0, "keeper")
+            answer = failed(error.errno or 0, "keeper")
+        finally:
+            request.close()
         if answer is not None:
             connection.send([("id", number), *answer])
 
@@ -61,9 +61,16 @@ class Requests:
         """The connection is closed."""
         if self._agent is connection:
             self._agent = None
+        if self._executions is not None:
+            self._executions.closed(connection)
 
     def _perform(self, connection: Connection, request: Message) -> Answer | None:
         name = request.text("op")
+        if name in self._beside:
+            agent = self._agent
+            if agent is None or agent.peer_pid() != connection.peer_pid():
+                raise Refusal("detached", "this is for the process of the attached agent")
+            return self._beside[name](connection, request)
         operation = self._operations.get(name)
         if operation is None:
             raise ProtocolError(f"the operation «{name}» is unknown")
@@ -139,11 +146,27 @@ class Requests:
         self.quitting = True
         return []
 
+    def _execute(self, connection: Connection, request: Message) -> Answer | None:
+        self._use_executions().begin(connection, request)
+        return None
+
+    def _tie(self, connection: Connection, request: Message) -> Answer:
+        self._use_executions().tie(connection, request.text("text"))
+        return []
+
+    def _use_executions(self) -> Executions:
+        if self._executions is None:
+            # Most keepers never execute anything beside an instance.
+            from skerry.keeper.executions import Executions  # noqa: PLC0415
+
+            self._executions = Executions(self._instances)
+        return self._executions
+
     def _started(self, child: Child, failure: StartFailure | None) -> None:
         if failure is None:
             answer: Answer = [("pid", child.pid), ("start", child.start)]
         else:
-            answer = _failure(failure.errno, failure.step)
+            answer = failed(failure.errno, failure.step)
         for connection, number in self._starts.pop(child.instance, []):
             connection.send([("id", number), *answer])
 
@@ -152,7 +175,8 @@ class Requests:
             self._agent.send(_exited(exit_))
 
 
-def _failure(errno: int, step: str) -> Answer:
+def failed(errno: int, step: str) -> Answer:
+    """The answer to a request that the system has refused."""
     text = os.strerror(errno) if errno else "the value is not accepted"
     return [("error", "failed"), ("text", text), ("errno", errno), ("step", step)]
 

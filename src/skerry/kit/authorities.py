@@ -8,11 +8,14 @@ uses none of it. `skerry.node.process` imports within `unread`; `sync.uplink` co
 from __future__ import annotations
 
 import contextlib
+import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 from skerry.kit.errors import InvalidInput
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class Authorities(ssl.SSLContext):
@@ -53,6 +56,21 @@ def authorities(own: Path | None = None, setting: str = "hub.ca_file") -> Author
             )
             raise InvalidInput(f"cannot read {own} ({setting}): {cause}") from error
     return context
+
+
+def authorities_of(own: str) -> Authorities:
+    """As `authorities`, with those of a text (`certificates_of`) besides; empty: with none."""
+    context = authorities()
+    if own:
+        context.load_verify_locations(cadata=own)
+    return context
+
+
+def certificates_of(path: Path | None) -> str:
+    """The certificates of a PEM file and nothing else of it; empty without a file. Raises OSError."""
+    if path is None:
+        return ""
+    return "\n".join(_CERTIFICATE.findall(path.read_text(errors="replace")))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from skerry.kit.authorities import certificates_of
+from skerry.node.audit.desk import AuditDesk
 from skerry.node.desired_state import StoredDesired
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
@@ -21,6 +23,9 @@ from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
 
 log = logging.getLogger(__name__)
+
+AUDIT = "audit"
+"""What the entries of the audit log are called among the lanes."""
 
 LAST_WORDS = 1.5
 """Seconds for the hub to hear that the workloads have ended, and what they published last."""
@@ -44,6 +49,7 @@ class Departure:
         runtime: Runtimes,
         sync: Sync,
         files: FilesOnDemand,
+        audit: AuditDesk,
     ) -> None:
         self.how: Ended = "stopped"
         self.stopped = asyncio.Event()
@@ -55,6 +61,7 @@ class Departure:
         self._runtime = runtime
         self._sync = sync
         self._files = files
+        self._audit = audit
         self._unheeded = ""
 
     async def end_workloads(self) -> None:
@@ -66,14 +73,18 @@ class Departure:
                 await self._supervisor.all_reported()
 
     async def unsent(self) -> Mapping[str, int]:
-        """What the hub does not have yet, by lane; files as «files»."""
+        """What the hub does not have yet, by lane; files as «files», entries of the audit log as «audit»."""
         waiting = {
             str(lane): count
             for lane, count in (await self._sync.waiting()).items()
             if count and lane != "state"
         }
-        files = self._files.waiting()
-        return waiting | ({"files": files.count} if files is not None and files.count else {})
+        files, entries = self._files.waiting(), self._audit.untold()
+        return (
+            waiting
+            | ({"files": files.count} if files is not None and files.count else {})
+            | ({AUDIT: entries} if entries else {})
+        )
 
     def ahead(self) -> float:
         """Seconds by which the clock here is ahead of the hub's, as far as is known."""
@@ -98,7 +109,9 @@ class Departure:
             return False
         log.warning("device «%s» was decommissioned: it erases itself", error.order.name)
         hubs = list(dict.fromkeys([error.hub, *self._identity.hub_urls, self._identity.hub_url]))
-        mark = Mark(error.order, self._host.clock.wall_ns(), hubs, roots=self._roots())
+        mark = Mark(
+            error.order, self._host.clock.wall_ns(), hubs, roots=self._roots(), authorities=self._authorities(),
+        )  # fmt: skip
         write_mark("erase.mark", self._settings.data_dir, self._host.disk, mark)
         return True
 
@@ -110,6 +123,15 @@ class Departure:
         from skerry.node.trust.files import ROOTS_FILE  # noqa: PLC0415 - only where there are certificates
 
         return (self._settings.data_dir / TRUST / ROOTS_FILE).read_text()
+
+    def _authorities(self) -> str:
+        """The same where there are no certificates: `hub.ca_file` may lie in what is erased. Without it, the order stands."""
+        path = self._settings.hub.ca_file
+        try:
+            return certificates_of(path)
+        except OSError as error:
+            log.warning("cannot read %s: %s", path, error.strerror)
+            return ""
 
     async def retire(self) -> None:
         """Ends what runs, then the agent, for ever. The mark is durable; what will not end does not keep the rest from it."""

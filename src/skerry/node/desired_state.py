@@ -9,15 +9,16 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from skerry.core.order_rules import order_fault
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput
 from skerry.kit.one_line import one_line
 from skerry.kit.tasks import Tasks
+from skerry.node.store.hub_orders import ASSIGNMENT
+from skerry.node.store.last_good import IN_FORCE, is_order, read_order, version_of
 from skerry.node.store.state import NodeStore
 from skerry.node.workloads.foreground import ForegroundRuns
-from skerry.wire.codec import decode, encode
+from skerry.wire.codec import encode
 from skerry.wire.local import LinkStatus
 from skerry.wire.sync import StateRow
 from skerry.wire.workload import (
@@ -31,7 +32,6 @@ from skerry.wire.workload import (
 
 log = logging.getLogger(__name__)
 
-ASSIGNMENT = "assignment"
 _SHOWN = 64
 STATUS = "status"
 
@@ -79,7 +79,7 @@ class StoredDesired:
         self._stop_all = False
         self._outage: _Outage | None = None
         self._specs: dict[str, WorkloadSpec] = {}
-        self._refused: set[tuple[str, int]] = set()
+        self._unread: dict[str, str] = {}
         self.changed = Bell()
 
     def follow(self, tasks: Tasks) -> None:
@@ -93,27 +93,40 @@ class StoredDesired:
             tasks.forever(self._relay(source), name=f"follow {name}")
 
     async def assignments(self) -> list[Assignment]:
+        kept = {row.id: row for row in await self._store.rows(IN_FORCE)}
         rows = await self._store.rows(ASSIGNMENT)
-        self._refused &= {(row.id, row.rev) for row in rows}
-        wanted = [wish for row in rows if (wish := self._read(row)) is not None]
+        self._unread = {row.id: self._unread[row.id] for row in rows if row.id in self._unread}
+        wanted = [wish for row in rows if (wish := self._read(row, kept.get(row.id))) is not None]
         wanted += self.foreground.beside({wish.workload for wish in wanted})
         self._specs |= {assignment.workload: assignment.spec for assignment in wanted}
         await self._prepare(wanted)
         return [self._amended(assignment) for assignment in wanted]
 
-    def _read(self, row: StateRow) -> Assignment | None:
-        """The assignment of a row; None for one that is none, which must not keep the others from being acted on."""
+    def _read(self, row: StateRow, kept: StateRow | None) -> Assignment | None:
+        """What is in force of a row: its assignment; if it is none, the last version that was; None without either.
+
+        A row that is none must neither keep the others from being acted on nor end what runs.
+        """
         try:
-            wish = decode(row.body, Assignment, f"assignment «{one_line(row.id[:_SHOWN])}»")
-            fault = order_fault(row.id, wish)
+            wish = read_order(row.id, row.body)
         except InvalidInput as error:
-            wish, fault = None, str(error)
-        if fault is None:
+            fault = str(error)
+        else:
+            self._unread.pop(row.id, None)
             return wish
-        if (row.id, row.rev) not in self._refused:
-            self._refused.add((row.id, row.rev))
-            log.warning("an assignment of the hub is left out: %s", fault)
-        return None
+        if kept is None or not is_order(kept.id, kept.body):
+            self._note(row.id, f"an assignment of the hub is left out: {fault}")
+            return None
+        told, held = version_of(row.body, row.rev), version_of(kept.body, kept.rev)
+        self._note(
+            row.id, f"the hub's version {told} could not be read: {fault}; version {held} runs on"
+        )
+        return read_order(kept.id, kept.body)
+
+    def _note(self, workload: str, words: str) -> None:
+        if self._unread.get(workload) != words:
+            self._unread[workload] = words
+            log.warning("workload «%s»: %s", one_line(workload[:_SHOWN]), words)
 
     def streams_of(self, workload: str) -> Mapping[str, StreamClass]:
         """The stream classes of a workload, also while it is being removed."""
@@ -150,7 +163,8 @@ class StoredDesired:
         return self._stop_all
 
     def remark(self, workload: str) -> str:
-        return "; ".join(filter(None, (part.remark(workload) for part in self._local)))
+        told = self._unread.get(workload, "")
+        return "; ".join(filter(None, (told, *(part.remark(workload) for part in self._local))))
 
     def ask_stop_all(self) -> None:
         """`skerry node stop --workloads`: from now on nothing is wanted, until the next start of the node."""

@@ -15,7 +15,7 @@ import msgspec
 from skerry.kit.disk import Disk
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.sealing.cipher import Cipher, NullCipher
-from skerry.node.identity import Identity, read_identity, read_secret
+from skerry.node.identity import Identity, lacks_secret, read_identity, read_secret
 from skerry.node.node_settings import DIRECT, KeyKind, Proxies
 from skerry.node.sync.enrol import IS_IT_RUNNING, check_unknown, enrol
 from skerry.node.sync.uplink import exchange, open_session, read_answer
@@ -103,7 +103,8 @@ async def _enrol_at(
             keyed = await new_key(site.key)
             files.keep_pending(keyed)
         known = read_identity(site.data_dir)
-        secret = read_secret(site.data_dir, site.cipher) if known else ""
+        new = known is None or lacks_secret(site.data_dir)
+        secret = "" if new else read_secret(site.data_dir, site.cipher)
         asked = msgspec.structs.replace(request, csr=request_in(keyed))
         async with open_session(tls=HubContext.of(root, floor=_build_time)) as session:
             identity = await enrol(

@@ -227,5 +227,6 @@ def _certify(mark: Mark, survey: Survey, left: Sequence[str], clock: Clock) -> C
     mac = hmac.new(order.receipt.encode(), statement.encode(), "sha256").hexdigest()
     report = ErasureReport(order.node_id, statement, mac)
     return Certificate(
-        report, mark.hubs, order.name, erased.ended_at, survey.files, roots=mark.roots
-    )
+        report, mark.hubs, order.name, erased.ended_at, survey.files, roots=mark.roots,
+        authorities=mark.authorities,
+    )  # fmt: skip

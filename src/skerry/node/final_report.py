@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import aiohttp
 import msgspec
 
+from skerry.kit.authorities import authorities_of
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import BUILD_TIME_NS
 from skerry.kit.errors import SkerryError, Transient
@@ -115,7 +116,10 @@ async def _tell(
 def _session(settings: NodeSettings, certificate: Certificate) -> aiohttp.ClientSession:
     """Believes whom the node believed."""
     if not certificate.roots:
-        return open_session(ca_file=settings.hub.ca_file)
+        path = settings.hub.ca_file
+        if not certificate.authorities and path is not None and path.exists():
+            return open_session(ca_file=path)  # an agent of before has not noted them
+        return open_session(tls=authorities_of(certificate.authorities))
     from skerry.node.trust.tls import HubContext  # noqa: PLC0415 - only where there are certificates
 
     return open_session(tls=HubContext.of(certificate.roots, floor=lambda: BUILD_TIME_NS))

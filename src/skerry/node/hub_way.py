@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -14,7 +14,6 @@ import msgspec
 
 from skerry.kit.clock import Clock
 from skerry.kit.sealing.cipher import Cipher
-from skerry.node.access.set_up import read_set_up
 from skerry.node.host import Host
 from skerry.node.hub_addresses import HubAccount
 from skerry.node.identity import Identity
@@ -28,7 +27,6 @@ from skerry.wire.sync import Lane
 
 if TYPE_CHECKING:
     from skerry.node.channel_port import ChannelService
-    from skerry.node.sync.channels import Services
     from skerry.node.sync.turns import LinkTurns
     from skerry.node.trust.credentials import Credentials
     from skerry.node.trust.renewal import Renewal
@@ -69,7 +67,7 @@ class HubWay:
     """`account` is None on a node without a hub; `turns` is None where nobody has to wait.
 
     `session` goes to the hub and nowhere else; who asks others takes `world`. `services` are those of the channels that
-    the hub opens.
+    the hub opens, which `on_demand` adds to; `held` says why no bytes of people's may travel, or nothing.
     """
 
     def __init__(  # noqa: PLR0913 - all that goes over it
@@ -81,9 +79,10 @@ class HubWay:
         turns: LinkTurns | None,
         credentials: Credentials | None = None,
         *,
-        services: Services | None = None,
+        held: Callable[[], str] = lambda: "",
     ) -> None:
-        self.services = services or {}
+        self.services: dict[str, Callable[[], ChannelService]] = {}
+        self.held = held
         self.session = session
         self.world = world
         self.account = account
@@ -120,6 +119,10 @@ def build_way(
 ) -> HubWay:
     """The link as the settings want it; `tell` hears when most of a month's bytes are used."""
     turns = _turns(settings, facts, clock, tell)
+
+    def held() -> str:
+        return turns.held if turns is not None and settings.access.priority != "high" else ""
+
     return HubWay(
         sessions.hub,
         sessions.world,
@@ -127,27 +130,8 @@ def build_way(
         settings.proxies,
         turns,
         sessions.credentials,
-        services=_services(settings, turns),
+        held=held,
     )
-
-
-def _services(settings: NodeSettings, turns: LinkTurns | None) -> Services:
-    access = settings.access
-
-    def held() -> str:
-        return turns.held if turns is not None and access.priority != "high" else ""
-
-    def allowed() -> set[int]:
-        set_up = read_set_up(settings.data_dir)
-        ports = {int(port) for port in access.forward}
-        return ports if set_up is None else ports | {set_up.port}
-
-    def tunnel() -> ChannelService:
-        from skerry.node.access.tunnel import Tunnels  # noqa: PLC0415 - most nodes serve none
-
-        return Tunnels(allowed, held).serve
-
-    return {"tunnel": tunnel}
 
 
 def build_renewal(way: HubWay, sync: Sync, host: Host) -> Renewal | None:

@@ -42,7 +42,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Enrolled(msgspec.Struct, frozen=True):
-    """An identity with the secret that proves it."""
+    """An identity with the secret that proves it; empty where a restore brought none (`lacks_secret`)."""
 
     identity: Identity
     secret: str
@@ -78,6 +78,11 @@ def keep_identity(data_dir: Path, disk: Disk, identity: Identity) -> None:
         log.warning("cannot write %s: %s", data_dir / IDENTITY_FILE, error.strerror)
 
 
+def lacks_secret(data_dir: Path) -> bool:
+    """Whether there is no secret, as after a restore from a backup that was not sealed."""
+    return not (data_dir / SECRET_FILE).exists()
+
+
 def read_secret(data_dir: Path, cipher: Cipher) -> str:
     """The secret of an enrolled node. Raises Refused when the file is gone or unreadable."""
     path = data_dir / SECRET_FILE
@@ -96,9 +101,15 @@ def read_secret(data_dir: Path, cipher: Cipher) -> str:
 def with_secret(
     data_dir: Path, identity: Identity | None, cipher: Cipher, disk: Disk
 ) -> Enrolled | None:
-    """An identity with its secret, which is sealed from here on where the cipher does. Raises as `read_secret`."""
+    """An identity with its secret, which is sealed from here on where the cipher does. Raises as `read_secret`.
+
+    Without a secret the node works as without its hub, until it is enrolled again.
+    """
     if identity is None:
         return None
+    if lacks_secret(data_dir):
+        log.warning("%s is not there: enrol this node again", data_dir / SECRET_FILE)
+        return Enrolled(identity, "")
     secret = read_secret(data_dir, cipher)
     seal_secret(data_dir, cipher, disk)
     return Enrolled(identity, secret)

@@ -246,6 +246,8 @@ class NodeSettings(msgspec.Struct, frozen=True):
     """Systemd's directory of credentials for this process."""
     engine_sockets: tuple[Path, ...] = ()
     """Where a container engine is looked for, the first one first."""
+    configs: tuple[Path, ...] = ()
+    """The files that the command line named."""
     proxies: Proxies = DIRECT
     """Those of the environment."""
 

@@ -12,7 +12,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.pace import Pace
-from skerry.node.access.set_up import SET_UP_SEEN_EVERY, is_set_up
+from skerry.node.access.set_up import SET_UP_SEEN_EVERY, is_set_up, read_set_up
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.hub_way import HubWay
@@ -21,7 +21,7 @@ from skerry.node.models.layout import models_root
 from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
-from skerry.node.ports import Room
+from skerry.node.ports import Launch, Room
 from skerry.node.secrets.on_demand import SecretsOnDemand
 from skerry.node.shared_on_demand import SharedOnDemand
 from skerry.node.store.encryption import Encryption
@@ -35,11 +35,16 @@ from skerry.node.sync.pace import PARKED
 from skerry.node.sync.pace import Pace as SyncPace
 from skerry.node.sync.sync import Sync
 from skerry.node.workloads.runtimes.lazy_containers import HAD_CONTAINERS, LazyContainers
+from skerry.wire.bundles import KIND
 from skerry.wire.local import LaneCounters
 from skerry.wire.sync import ROW_LANES, Lane
+from skerry.wire.workload import Assignment
 
 if TYPE_CHECKING:
     from skerry.kit.blob_bytes import BlobBytes
+    from skerry.node.access.executions import Executions
+    from skerry.node.audit.desk import AuditDesk
+    from skerry.node.channel_port import ChannelService
     from skerry.node.files.room import FileRoom
     from skerry.node.hub_addresses import HubAccount
     from skerry.node.models.fetching import ModelNeeds
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
     from skerry.node.sync.row_lanes import Shared
     from skerry.node.sync.row_lanes import Way as RowWay
     from skerry.node.workloads.runtimes.containers.room import ContainerRoom
+    from skerry.node.workloads.runtimes.router import Runtimes
     from skerry.wire.shared import Priority
 
 
@@ -250,6 +256,53 @@ class SshOnDemand:
             self._host,
         )
         await keeper.run()
+
+
+def access_on_demand(settings: NodeSettings, way: HubWay, audit: AuditDesk) -> None:
+    """Serves tunnels and diagnostics bundles on the hub's channels; each is loaded with the first one."""
+
+    def allowed() -> set[int]:
+        set_up = read_set_up(settings.data_dir)
+        ports = {int(port) for port in settings.access.forward}
+        return ports if set_up is None else ports | {set_up.port}
+
+    def tunnel() -> ChannelService:
+        from skerry.node.access.tunnel import Tunnels  # noqa: PLC0415 - most nodes serve none
+
+        return Tunnels(allowed, way.held, audit).serve
+
+    def diagnostics() -> ChannelService:
+        from skerry.node.access.bundles import (  # noqa: PLC0415 - as above
+            Bundles,
+            diagnostics_command,
+        )
+
+        command = diagnostics_command(settings.data_dir, settings.configs)
+        return Bundles(command, way.held, audit).serve
+
+    way.services.update({"tunnel": tunnel, KIND: diagnostics})
+
+
+class ExecutionsOnDemand:
+    """Commands beside workloads, for the hub's channels and the admin socket; loaded with the first one."""
+
+    def __init__(
+        self,
+        way: HubWay,
+        instances: InstanceStore,
+        launch_for: Callable[[Assignment, str], Launch],
+        runtime: Runtimes,
+        audit: AuditDesk,
+    ) -> None:
+        def build() -> Executions:
+            from skerry.node.access.executions import Executions  # noqa: PLC0415 - as above
+            from skerry.node.execution_desk import ExecutionDesk  # noqa: PLC0415
+
+            return Executions(ExecutionDesk(instances, launch_for, runtime), audit, way.held)
+
+        self.room = functools.cache(build)
+        """One for both, because they share its limits."""
+        way.services["exec"] = lambda: self.room().serve
 
 
 def script_models(way: HubWay, host: Host, facts: NodeStore, sync: Sync) -> ScriptModels:

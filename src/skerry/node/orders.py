@@ -62,6 +62,10 @@ class Audit(Protocol):
         """Raises Transient: then it must not be done."""
         ...
 
+    async def hurry(self) -> None:
+        """From now on the hub is told without delay."""
+        ...
+
 
 class Orders:
     """Carries out one order after the other for as long as the agent lives."""
@@ -129,6 +133,7 @@ class Orders:
 
     async def _drain(self, order: Command) -> None:
         await self._means.end_workloads()
+        await self._audit.hurry()
         looks = 0
         before: dict[str, int] = {}
         while left := dict(await self._means.unsent()):

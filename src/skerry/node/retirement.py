@@ -40,7 +40,8 @@ class Survey(msgspec.Struct, frozen=True):
 class Mark(msgspec.Struct, frozen=True):
     """This node must erase itself. `left` is what is known to stay, for people.
 
-    `hubs` take the certificate of erasure; they prove themselves by `roots` (PEM), without any as the rest of the world.
+    `hubs` take the certificate of erasure; they prove themselves by `roots` (PEM), without any as the rest of the world,
+    or by the `authorities` of `hub.ca_file` (PEM), which may be about to go.
     """
 
     order: WipeOrder
@@ -50,6 +51,7 @@ class Mark(msgspec.Struct, frozen=True):
     survey: Survey | None = None
     left: list[str] = []
     roots: str = ""
+    authorities: str = ""
 
 
 class Certificate(msgspec.Struct, frozen=True):
@@ -62,6 +64,7 @@ class Certificate(msgspec.Struct, frozen=True):
     files: int
     taken: bool = False
     roots: str = ""
+    authorities: str = ""
 
 
 def read_mark(data_dir: Path) -> Mark | None:

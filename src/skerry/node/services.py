@@ -40,7 +40,7 @@ from skerry.node.limiting import NodeLimits
 from skerry.node.models.named import ScriptModels
 from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
-from skerry.node.on_demand import SshOnDemand
+from skerry.node.on_demand import ExecutionsOnDemand, SshOnDemand
 from skerry.node.orders import Orders
 from skerry.node.ports import LogSource, OutOfService
 from skerry.node.safekeeping import Safekeeping
@@ -78,8 +78,11 @@ from skerry.wire.records import Publish, Published
 from skerry.wire.workload import Assignment, WorkloadSpec
 
 if TYPE_CHECKING:
+    from skerry.core.audit_entries import Deed
+    from skerry.node.channel_port import ServedChannel
     from skerry.node.health.facts import Facts
     from skerry.node.sync.carrying import Carrying
+    from skerry.wire.executions import Wish
     from skerry.wire.rounds import SyncLogPage, SyncRound
     from skerry.wire.stick import ReceiptTaken
     from skerry.wire.storage import StorageReport
@@ -144,6 +147,7 @@ class Node:
         host: Host,
         safekeeping: Safekeeping,
         audit: AuditDesk,
+        executions: ExecutionsOnDemand,
     ) -> None:
         self.settings = settings
         self.identity = identity
@@ -162,12 +166,11 @@ class Node:
         self.logs = logs
         self.sweeps = sweeps
         self.limits = limits
-        self.keys = keys
-        self._carrying = carrying
+        self.keys, self._carrying = keys, carrying
         self.shared, self.ssh_trust, self.secrets = shared, ssh_trust, secrets
-        self.safekeeping, self.audit = safekeeping, audit
+        self.safekeeping, self.audit, self._executions = safekeeping, audit, executions
         self.departure = Departure(
-            settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files
+            settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files, audit=audit
         )  # fmt: skip
         self._desk, self.records = workload_desk, records
         self.apps = self._apps()
@@ -276,6 +279,9 @@ class Node:
         desk = ForegroundDesk(self.desired.foreground, self.supervisor, self.logs, self._host.clock)
         await desk.run(spec, tell)
 
+    async def execute(self, channel: ServedChannel, workload: str, wish: Wish, deed: Deed) -> None:
+        await self._executions.room().run(channel, workload, wish, deed)
+
     async def publish(self, request: Publish) -> Published:
         return await self._desk.publish(CONSOLE, request)
 
@@ -347,4 +353,4 @@ class Node:
 
 
 def _mode(path: Path) -> int:
-    return path.stat().st_mode & 0o777
+    return path.stat().st_mode & 0o777 if path.exists() else 0

@@ -231,7 +231,9 @@ def settings_to_start(
             f"{mode.origin}: runtime.mode is «central»: this is for «skerry hub run», not for a node"
         )
     refuse_to_start("node", found)
-    return node_settings(found), [*_without_effect(found), *map(not_run, agents)]
+    named = tuple(path.absolute() for path in configs)
+    settings = msgspec.structs.replace(node_settings(found), configs=named)
+    return settings, [*_without_effect(found), *map(not_run, agents)]
 
 
 def _without_effect(found: Found) -> list[str]:

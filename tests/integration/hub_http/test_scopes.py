@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 
+import aiohttp
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.http_client import Client, problem, text_of
 from tests.pushes import Pushes
 from tests.route_table import SCOPED, filled
 
+from skerry.hub.trust.ssh_keys import public_line
 from skerry.testing.running_hub import EnrolledNode, RunningHub
 from skerry.wire.access import RoleRequest
 from skerry.wire.codec import compress, encode
 from skerry.wire.people import Apply
+from skerry.wire.ssh import SshCertificateRequest, SshNode, SshRevoke
 from skerry.wire.workload import ProcessSpec, Selector, WorkloadSpec
 
 pytestmark = pytest.mark.guarantee("G9")
@@ -62,7 +66,8 @@ async def test_nothing_of_other_nodes_comes_through(
         if method != "GET" or path == "/live":
             continue
         for query in queries:
-            for where in (filled(path), path.replace("{node:str}", f"{SECRET}-node")):
+            named = path.replace("{node:str}", f"{SECRET}-node")
+            for where in (filled(path), named.replace("{name:str}", f"{SECRET}-node")):
                 async with client.get(where + query, headers=lab) as response:
                     text = await response.text()
                 # An error says again what was asked for, and nothing else.
@@ -100,6 +105,84 @@ async def test_it_acts_on_what_is_wholly_its_own(client: Client, lab: Headers) -
     assert words == (
         "cannot do this as «ann»: it is about the whole fleet, and role lab is for nodes with site=lab only."
     )
+
+
+DEEDS = (
+    ("GET", "/api/devices/{}", None),
+    ("GET", "/api/devices/{}/diagnostics", None),
+    ("POST", "/api/devices/{}/provision?ip_address=10.6.6.6", None),
+    ("POST", "/api/devices/{}/update", None),
+    ("POST", "/api/devices/{}/restart", None),
+    ("DELETE", "/api/devices/{}?now=true", None),
+    ("POST", "/api/v1/nodes/{}/ssh-certificates", encode(SshCertificateRequest(""))),
+    ("GET", "/api/v1/nodes/{}/logs/w", None),
+)
+
+
+async def test_devices_of_others_are_as_if_they_were_not_there(
+    hub: RunningHub, client: Client, lab: Headers
+) -> None:
+    before = await text_of(client, "GET", f"/api/devices/{SECRET}-node", 200, hub.person)
+    hidden = json.loads(before)["id"]
+    words = {}
+    for name in (f"{SECRET}-node", hidden, "nowhere"):
+        for method, path, body in DEEDS:
+            said = await problem(client, method, path.format(name), 404, lab, body)
+            words.setdefault((method, path), set()).add(said.replace(name, "…").split(";")[0])
+        async with client.ws_connect(f"/api/v1/nodes/{name}/tunnel/22", headers=lab) as socket:
+            said = (await socket.receive_str(timeout=40)).replace(name, "…")
+        words.setdefault("tunnel", set()).add(said)
+    assert {len(each) for each in words.values()} == {1}
+    after = await text_of(client, "GET", f"/api/devices/{SECRET}-node", 200, hub.person)
+    kept = ("state", "commands", "ip_address", "history")
+    assert [json.loads(after)[key] for key in kept] == [json.loads(before)[key] for key in kept]
+
+
+async def test_their_own_devices_answer_them(client: Client, lab: Headers) -> None:
+    page = json.loads(await text_of(client, "GET", "/api/devices", 200, lab))
+    assert (page["total"], [each["name"] for each in page["devices"]]) == (1, ["lab-1"])
+    own = "/api/devices/lab-1"
+    assert json.loads(await text_of(client, "GET", own, 200, lab))["labels"] == {"site": "lab"}
+    await text_of(client, "POST", f"{own}/provision?ip_address=::1", 200, lab)
+    assert "no releases" in await problem(client, "POST", f"{own}/update", 409, lab)
+    await text_of(client, "POST", f"{own}/restart", 202, lab)
+    done = json.loads(await text_of(client, "DELETE", f"{own}?now=true", 200, lab))
+    assert done["state"] == "decommissioned"
+    assert json.loads(await text_of(client, "GET", "/api/devices", 200, lab))["total"] == 0
+
+
+async def test_ssh_opens_their_own_devices(hub: RunningHub, client: Client, lab: Headers) -> None:
+    """`lab` may everything there, and so gets a shell."""
+    told = encode(SshNode("dev", 22, public_line(Ed25519PrivateKey.generate()), "limited"))
+    for name, labels, status in (("lab-2", {"site": "lab"}, 200), ("roof-2", {}, 404)):
+        node = await hub.enrol(name, labels)
+        await text_of(client, "POST", "/sync/v1/ssh", 200, hub.node(node), told)
+        asked = encode(SshCertificateRequest(public_line(Ed25519PrivateKey.generate())))
+        path = f"/api/v1/nodes/{name}/ssh-certificates"
+        made = json.loads(await text_of(client, "POST", path, status, lab, asked))
+        assert (made.get("node_id"), made.get("limited")) == (
+            (node.node_id, False) if status == 200 else (None, None)
+        )
+    for method, path in (("GET", "ssh"), ("POST", "ssh/revoke")):
+        body = encode(SshRevoke(1)) if method == "POST" else None
+        said = await problem(client, method, f"/api/v1/access/{path}", 403, lab, body)
+        assert "it is about the whole fleet" in said
+
+
+async def test_each_permission_of_theirs_is_asked_for(
+    hub: RunningHub, client: Client, lab: Headers
+) -> None:
+    """`lab` has filled the hub."""
+    asked = encode(RoleRequest("looks", ["read"], {"site": "lab"}))
+    await text_of(client, "POST", "/api/v1/access/roles", 200, hub.person, asked)
+    eve = await hub.access_token("eve", "looks")
+    for method, path, body in DEEDS:
+        if method != "GET" or path.endswith("diagnostics"):
+            words = await problem(client, method, path.format("lab-1"), 403, eve, body)
+            assert "it needs permission" in words
+    with pytest.raises(aiohttp.WSServerHandshakeError):
+        await client.ws_connect("/api/v1/nodes/lab-1/tunnel/22", headers=eve)
+    assert json.loads(await text_of(client, "GET", "/api/devices", 200, eve))["total"] == 1
 
 
 async def test_the_page_shows_their_nodes_alone(

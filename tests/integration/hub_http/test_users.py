@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.canary import everything
 from tests.http_client import Client, problem, text_of
 
+from skerry.hub.settings import AccessSection
 from skerry.hub.trust.ssh_keys import public_line
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.testing.waiting import eventually
@@ -228,6 +229,33 @@ async def test_too_many_wrong_passwords_are_refused_told_and_keep_no_token_out(
     told = [(each["status"], each["detail"]) for each in entries if each["outcome"] == "refused"]
     assert told[:2] == [(401, "as «ann»"), (429, "as «ann», locked from now on")]
     assert PASSWORD not in json.dumps(log)
+
+
+@pytest.mark.parametrize("proxies", [None, "10.9.9.9, 127.0.0.0/8"])
+async def test_who_is_behind_a_proxy_is_known_where_the_proxy_is(
+    tmp_path: Path, proxies: str | None
+) -> None:
+    """What others write into the header before the proxy does counts for nothing."""
+
+    async def tries(client: Client, address: str, password: str) -> int:
+        said = {"X-Forwarded-For": address}
+        body = encode(SignIn("ann", password))
+        async with client.post("/api/v1/sign-in", data=body, headers=said) as response:
+            return response.status
+
+    access = AccessSection(proxies=proxies)
+    async with (
+        running_hub(tmp_path, access=access) as hub,
+        aiohttp.ClientSession(hub.address) as client,
+    ):
+        await user(client, hub)
+        wrong = [await tries(client, f"192.0.2.{n}, 198.51.100.1", "wrong") for n in range(5)]
+        assert wrong == [401] * 4 + [429]
+        assert await tries(client, "198.51.100.2", PASSWORD) == (200 if proxies else 429)
+        log = json.loads(await text_of(client, "GET", "/api/v1/audit", 200, hub.person))
+        refused = [row["entry"] for row in log["entries"] if row["entry"]["outcome"] == "refused"]
+        origins = {each["origin"] for each in refused}
+        assert origins == ({"198.51.100.1"} if proxies else {"127.0.0.1"})
 
 
 @pytest.mark.guarantee("G10")

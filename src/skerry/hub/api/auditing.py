@@ -42,6 +42,7 @@ FLUSH_EVERY = 10.0
 
 _AUDITED = {"write", "execute", "configure"}
 _LOOKS = {"GET", "HEAD"}
+_LONGEST_ORIGIN = 64
 _KEY = "skerry audit"
 _OTHERS = "others"
 
@@ -221,9 +222,9 @@ def note(request: AuthenticatedRequest, words: str) -> None:
 
 
 def origin(connection: Connection) -> str:
-    """The address that the request came from; behind a proxy, the proxy's."""
+    """The address that the request came from; behind a proxy, the proxy's, unless the settings believe it (`access.proxies`)."""
     client = connection.scope.get("client")
-    return client[0] if client else ""
+    return client[0][:_LONGEST_ORIGIN] if client else ""
 
 
 def _role(principal: Principal) -> str:

@@ -28,9 +28,11 @@ from skerry.hub.api.browsers import (
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.trust.api_tokens import ADMINISTRATOR, UNBOUND, ApiTokens, Bound, Holder
 from skerry.hub.trust.sessions import Sessions
-from skerry.kit.errors import SkerryError
+from skerry.kit.errors import NotFound, SkerryError
 from skerry.kit.own_hosts import is_own_host
 from skerry.wire.devices import WipeOrder
+
+_HELD = "skerry held nodes"
 
 Needed = Literal["anyone", "node", "renewal"] | Permission
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -53,6 +55,8 @@ EXECUTE_ON: dict[str, object] = {**EXECUTE, "fits_scopes": True}
 """As `EXECUTE`, also for roles that are for some nodes only: the route acts on nothing else."""
 CONFIGURE: dict[str, Needed] = {"permission": "configure"}
 """A person who says who takes part, and with which keys."""
+CONFIGURE_ON: dict[str, object] = {**CONFIGURE, "fits_scopes": True}
+"""As `CONFIGURE`, also for roles that are for some nodes only: the route acts on nothing else."""
 
 
 class NotAuthenticated(SkerryError):
@@ -104,19 +108,22 @@ class Door(Protocol):
 class Authenticator:
     """Knows the tokens, the nodes' secrets and the browser sessions of one hub; `hosts` are its own names.
 
-    Without `nodes` nobody is known by a node's secret.
+    Unless `by_secret` nobody is known by a node's secret.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - everybody who may come
         self,
         fleet: str,
         admin_token: str,
-        nodes: Nodes | None,
+        nodes: Nodes,
         api_tokens: ApiTokens,
         sessions: Sessions,
         hosts: Collection[str],
         order_for: Callable[[str], Awaitable[WipeOrder | None]],
+        *,
+        by_secret: bool,
     ) -> None:
+        self._by_secret = by_secret
         self._order_for = order_for
         self._hosts = hosts
         self._fleet = fleet
@@ -164,8 +171,20 @@ class Authenticator:
             case _:
                 if principal.role is None or not may(principal.role, needed):
                     raise NotAllowed(lacking(principal, needed))
-                if principal.role.scoped and not handler.opt.get("fits_scopes"):
-                    raise NotAllowed(beyond(principal))
+                if principal.role.scoped:
+                    await self._check_scope(connection, handler, principal)
+
+    async def _check_scope(
+        self, connection: Connection, handler: BaseRouteHandler, principal: Principal
+    ) -> None:
+        """The route must fit such roles, and what an open request has to do with must still be the role's."""
+        if not handler.opt.get("fits_scopes"):
+            raise NotAllowed(beyond(principal))
+        held = connection.scope["state"].get(_HELD)
+        if held is not None and not await self._nodes.covered(principal.role, held):
+            raise NotAllowed(
+                f"cannot go on as «{principal.id}»: a node that this is about is none of the role's any more"
+            )
 
     async def _principal(self, connection: Connection) -> Principal:
         """Who is asking. A wrong credential makes nobody, and no other one is tried."""
@@ -178,7 +197,7 @@ class Authenticator:
         person = await self.person(bearer)
         if person is not None:
             return person
-        if self._nodes is None:
+        if not self._by_secret:
             return self._nobody()
         node_id = self._nodes.authenticate(bearer) or await self._nodes.recall(bearer)
         return self._nobody() if node_id is None else Principal("node", node_id, self._fleet)
@@ -227,6 +246,24 @@ class Authenticator:
 
     def _nobody(self, fault: str = "") -> Principal:
         return Principal("nobody", "", self._fleet, fault=fault)
+
+
+def hold(connection: Connection, ids: Collection[str] | None) -> None:
+    """This request, as long as it is open, is about these nodes; None: about all. It ends with the right to one of them."""
+    if ids is not None:
+        connection.scope["state"][_HELD] = frozenset(ids)
+
+
+async def find_node(connection: Connection, nodes: Nodes, name: str, verb: str) -> str:
+    """The id of the node of this name or id, which the request is about from now on.
+
+    Raises NotFound, in the same words for one that there is not and one that the person's role is not for.
+    """
+    node_id = await nodes.find(name, connection.user.role)
+    if node_id is None:
+        raise NotFound(f"cannot {verb}: there is no node «{name:.80}»")
+    hold(connection, [node_id])
+    return node_id
 
 
 def lacking(principal: Principal, needed: Permission) -> str:

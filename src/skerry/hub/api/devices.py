@@ -9,7 +9,13 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from skerry.core.audit_entries import Deed
 from skerry.hub.api.auditing import note
-from skerry.hub.api.auth import ANYONE, CONFIGURE, EXECUTE, READ, AuthenticatedRequest
+from skerry.hub.api.auth import (
+    ANYONE,
+    CONFIGURE_ON,
+    EXECUTE_ON,
+    READ_ON,
+    AuthenticatedRequest,
+)
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.changes import Changes
 from skerry.hub.enrolling import Enrolling
@@ -31,9 +37,10 @@ _DEVICE = "/api/devices/{name:str}"
 _TOKEN_TTL = 3600.0
 
 
-@get("/api/devices", opt=READ)
-async def list_devices(
+@get("/api/devices", opt=READ_ON)
+async def list_devices(  # noqa: PLR0913 - one argument for each query parameter
     *,
+    request: AuthenticatedRequest,
     devices: NamedDependency[Devices],
     label: FromQuery[list[str] | None] = None,
     in_state: FromQuery[str | None] = None,
@@ -42,16 +49,19 @@ async def list_devices(
     offset: FromQuery[int] = 0,
 ) -> DevicePage:
     """Devices, those out of service too; `label` is KEY=VALUE and may be repeated, `sort` a field, from the greatest down with «-»."""
-    return await devices.list(Wanted(_labels(label or []), in_state, sort, limit, offset))
+    role = request.user.role
+    return await devices.list(Wanted(_labels(label or []), in_state, sort, limit, offset, role))
 
 
-@get(_DEVICE, opt=READ)
-async def show_device(name: FromPath[str], devices: NamedDependency[Devices]) -> DeviceDetail:
+@get(_DEVICE, opt=READ_ON)
+async def show_device(
+    request: AuthenticatedRequest, name: FromPath[str], devices: NamedDependency[Devices]
+) -> DeviceDetail:
     """One device, by its id or name."""
-    return await devices.get(name)
+    return await devices.get(name, request.user.role)
 
 
-@post(f"{_DEVICE}/provision", status_code=200, opt=CONFIGURE)
+@post(f"{_DEVICE}/provision", status_code=200, opt=CONFIGURE_ON)
 async def provision_device(  # noqa: PLR0913 - one argument for each query parameter
     *,
     request: AuthenticatedRequest,
@@ -64,7 +74,8 @@ async def provision_device(  # noqa: PLR0913 - one argument for each query param
     ttl: FromQuery[float] = _TOKEN_TTL,
 ) -> Provisioned:
     """Registers a device and makes the token that enrols it; the token is shown this once, and the one before is void."""
-    made = await devices.provision(name, Address(ip_address, ssh_user), ttl, request.user.id)
+    who, address = request.user, Address(ip_address, ssh_user)
+    made = await devices.provision(name, address, ttl, who.id, who.role)
     note(request, f"{made.name} ({made.id})" + (f", token for {ttl:.0f} s" if made.token else ""))
     changes.announce()
     if not made.token:
@@ -73,13 +84,15 @@ async def provision_device(  # noqa: PLR0913 - one argument for each query param
     return msgspec.structs.replace(made, token=told.token, address=told.address)
 
 
-@post(f"{_DEVICE}/update", status_code=202, opt=CONFIGURE)
-async def update_device(name: FromPath[str], devices: NamedDependency[Devices]) -> None:
+@post(f"{_DEVICE}/update", status_code=202, opt=CONFIGURE_ON)
+async def update_device(
+    request: AuthenticatedRequest, name: FromPath[str], devices: NamedDependency[Devices]
+) -> None:
     """Answers 409: this hub distributes no releases yet."""
-    await devices.update(name)
+    await devices.update(name, request.user.role)
 
 
-@post(f"{_DEVICE}/restart", status_code=202, opt=EXECUTE)
+@post(f"{_DEVICE}/restart", status_code=202, opt=EXECUTE_ON)
 async def restart_device(
     request: AuthenticatedRequest,
     name: FromPath[str],
@@ -87,12 +100,12 @@ async def restart_device(
     ttl: FromQuery[float] = RESTART_TTL,
 ) -> CommandView:
     """Has a device end its workloads and start itself and them anew; while it is offline, for `ttl` seconds at most."""
-    given = await devices.restart(name, ttl, request.user.id)
+    given = await devices.restart(name, ttl, request.user.id, request.user.role)
     note(request, f"order {given.id}, {given.state}")
     return given
 
 
-@delete(_DEVICE, status_code=200, opt=CONFIGURE)
+@delete(_DEVICE, status_code=200, opt=CONFIGURE_ON)
 async def decommission_device(  # noqa: PLR0913 - one argument for each query parameter
     *,
     request: AuthenticatedRequest,
@@ -104,7 +117,8 @@ async def decommission_device(  # noqa: PLR0913 - one argument for each query pa
     reason: FromQuery[str] = "",
 ) -> DeviceDetail:
     """Takes a device out of service for ever: drained first when it is online, refused at once when it is not, or with `now`."""
-    device_id = await retiring.decommission(name, reason, request.user.id, now=now)
+    who = request.user
+    device_id = await retiring.decommission(name, reason, who.id, now=now, role=who.role)
     found = await devices.get(device_id)
     note(request, f"{found.name} ({found.id}), now {found.state}")
     changes.announce()

@@ -8,7 +8,7 @@ from litestar.exceptions import InternalServerException
 from litestar.params import FromPath, FromQuery, JSONBody, SkipValidation
 from litestar.response import Stream
 
-from skerry.hub.api.auth import NODE, READ_ON, AuthenticatedRequest
+from skerry.hub.api.auth import NODE, READ_ON, AuthenticatedRequest, hold
 from skerry.hub.api.blobs import BYTES, by_range, checked_sha256
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.moments import moment
@@ -100,6 +100,7 @@ async def download_file(
 ) -> Stream:
     """A file, or the part of it that the header Range asks for."""
     seen = (await nodes.sight(request.user.role)).ids
+    hold(request, seen)
     view = await shelf.content(checked_sha256(sha256), seen)
     size = await file_blobs.size(sha256)
     if size != view.size:  # missing, or cut

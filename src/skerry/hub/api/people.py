@@ -21,6 +21,7 @@ from skerry.hub.api.auth import (
     READ_ON,
     WRITE,
     AuthenticatedRequest,
+    find_node,
 )
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.api.login_codes import LoginCodes
@@ -37,7 +38,7 @@ from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.link import Links
 from skerry.hub.tails import FORWARDED, Tails, Texts
-from skerry.kit.errors import NotFound, SkerryError
+from skerry.kit.errors import SkerryError
 from skerry.wire.logs import LogQuery
 from skerry.wire.models import ModelView
 from skerry.wire.people import (
@@ -327,10 +328,7 @@ async def tail_log(  # noqa: PLR0913 - one argument for each query parameter
 
     Without `follow` at most about 32 MiB. `level` leaves out milder lines, and those that state none.
     """
-    node_id = await nodes.find(node)
-    sight = await nodes.sight(request.user.role)
-    if node_id is None or not sight.node(node_id):
-        raise NotFound(f"cannot read logs of «{workload}»: there is no node «{node}»")
+    node_id = await find_node(request, nodes, node, f"read logs of «{workload:.80}»")
     query = LogQuery(since, until, level, follow)
     forwarded = FORWARDED in request.headers
     tail = await tails.open(node_id, node, workload, query.arguments(), forwarded=forwarded)

@@ -46,7 +46,8 @@ _GONE = "client disconnected prematurely"
 """Litestar's words when a connection ends in the middle of a body: nobody reads the answer, and it is no bug."""
 
 _HEADERS = {
-    401: {"WWW-Authenticate": "Bearer"},
+    # What a node's connection has proved stays what it is: with its next certificate it needs another connection.
+    401: {"WWW-Authenticate": "Bearer", "Connection": "close"},
     503: {"Retry-After": "1"},
 }
 

@@ -14,7 +14,7 @@ from litestar.params import FromQuery
 from litestar.response import Stream
 
 from skerry.core.completeness import FACTOR
-from skerry.hub.api.auth import READ_ON, AuthenticatedRequest
+from skerry.hub.api.auth import READ_ON, AuthenticatedRequest, hold
 from skerry.hub.api.moments import moment
 from skerry.hub.data.completeness import Asked as AskedSeries
 from skerry.hub.data.completeness import Completeness
@@ -43,6 +43,7 @@ async def _asked(  # noqa: PLR0913 - one argument for each query parameter
     until: FromQuery[int | None] = None,
 ) -> Asked:
     sight = await nodes.sight(request.user.role)
+    hold(request, sight.ids)
     return Asked(
         name=name,
         node=node,

@@ -7,11 +7,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from skerry.hub.api.auditing import note
-from skerry.hub.api.auth import CONFIGURE, EXECUTE, NODE, AuthenticatedRequest
+from skerry.hub.api.auth import CONFIGURE, EXECUTE_ON, NODE, AuthenticatedRequest, find_node
 from skerry.hub.api.bodies import WireBody
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.trust.ssh_authority import Asking, SshAuthority
-from skerry.kit.errors import NotFound, Refused
+from skerry.kit.errors import Refused
 from skerry.wire.ssh import (
     SshCertificate,
     SshCertificateRequest,
@@ -28,7 +28,7 @@ from skerry.wire.ssh import (
     dto=WireBody[SshCertificateRequest],
     return_dto=None,
     status_code=200,
-    opt=EXECUTE,
+    opt=EXECUTE_ON,
 )
 async def issue_ssh_certificate(
     request: AuthenticatedRequest,
@@ -38,9 +38,7 @@ async def issue_ssh_certificate(
     ssh_authority: NamedDependency[SshAuthority],
 ) -> SshCertificate:
     """Makes an SSH certificate of the person who asks, for one node and a few minutes."""
-    node_id = await nodes.find(node)
-    if node_id is None:
-        raise NotFound(f"cannot issue a certificate: there is no node «{node:.80}»")
+    node_id = await find_node(request, nodes, node, "issue a certificate")
     role = request.user.role
     if role is None:  # the guard lets nobody in who has none
         raise Refused("cannot issue a certificate to somebody without a role")

@@ -19,7 +19,14 @@ async def show_bundle(enrolling: NamedDependency[Enrolling]) -> TrustBundle:
     return enrolling.bundle
 
 
-@post("/trust/v1/renew", dto=WireBody[Renew], return_dto=None, status_code=200, opt=RENEWAL)
+@post(
+    "/trust/v1/renew",
+    dto=WireBody[Renew],
+    return_dto=None,
+    status_code=200,
+    opt=RENEWAL,
+    response_headers={"Connection": "close"},  # the next request shows the new certificate
+)
 async def renew(
     request: AuthenticatedRequest, data: JSONBody[Renew], enrolling: NamedDependency[Enrolling]
 ) -> Renewed:

@@ -50,8 +50,10 @@ def let_in(
 
     Raises WrongToken, and Refused for what the token does not allow or another device has.
     """
-    find_token(connection, request.token, now)
+    token = find_token(connection, request.token, now)
     locks.of_fleet(connection)
+    if token.uses == 1:
+        _give_place_back(connection, request, token.created_at)
     held = connection.execute(
         select(node.c.id, node.c.name, node.c.labels).where(
             node.c.secret_hash == request.secret_hash
@@ -77,6 +79,18 @@ def let_in(
 def _proves(request: Enrol) -> bool:
     """Whether it shows the secret itself: its hash is in the database and in backups."""
     return hmac.compare_digest(secret_hash(request.secret), request.secret_hash)
+
+
+def _give_place_back(connection: Connection, request: Enrol, created_at: int) -> None:
+    """Who lost the secret has its place again, once a person has revoked the node and made a token for one since.
+
+    So does a node from a backup that was not sealed, which has no secret in it.
+    """
+    its, shown = node.c, request.secret_hash
+    taken = connection.execute(select(its.id).where(its.secret_hash == shown)).first()
+    if taken is None and _proves(request):
+        place = (its.fleet_id == FLEET, its.id == request.former_id, its.revoked_at <= created_at)
+        connection.execute(update(node).where(*place).values(secret_hash=shown))
 
 
 def _admit(
@@ -127,5 +141,6 @@ def _check_former(connection: Connection, request: Enrol) -> None:
     if name is not None:
         raise Refused(
             f"cannot enrol node «{request.name}» again: the hub still has it, as «{name}». "
-            f"Delete it first: skerry delete node {name}. The token can still be used."
+            f"Withdraw what it was known by (skerry revoke node {name}) and use a token for one node that was made since, "
+            f"or delete it: skerry delete node {name}. The token can still be used."
         )

@@ -9,7 +9,9 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Table, or_, select
 
 from skerry.core.device_states import AS_WANTED, DeviceFacts, Told, state_of
+from skerry.core.roles import Role
 from skerry.hub.fleet.assignments import ENTITY, read_labels
+from skerry.hub.fleet.covering import covers_nodes, nodes_for
 from skerry.hub.fleet.views import heard
 from skerry.hub.store.bodies import STATE, Bodies
 from skerry.hub.store.device_tables import device
@@ -95,11 +97,24 @@ def device_outlines(connection: Connection, seen: Mapping[str, int]) -> list[Out
     return sorted(found, key=lambda each: (each.name, each.id))
 
 
-def find_device(connection: Connection, name: str, verb: str) -> str:
+def find_device(connection: Connection, name: str, verb: str, role: Role | None) -> str:
     """The id of the device of this id or name; of several of one name, the one in service, or the last that was.
 
-    Raises NotFound with the nearest name.
+    Raises NotFound with the nearest name, in the same words for one that there is not and one that the role is not for.
     """
+    found = _named(connection, name)
+    if found is not None and covers_nodes(connection, role, [found]):
+        return found
+    if role is not None and role.scoped:
+        known = [each.name for each in nodes_for(connection, role)]
+    else:
+        names = select(node.c.name).union(select(device.c.name).where(_in_service()))
+        known = [row.name for row in connection.execute(names)]
+    hint = did_you_mean(name, known) if known else "there are none yet"
+    raise NotFound(f"cannot {verb} device «{name}»: it does not exist; {hint}")
+
+
+def _named(connection: Connection, name: str) -> str | None:
     by_id = _ids(connection, node.c.id == name, device.c.id == name)
     if by_id:
         return by_id[0]
@@ -107,15 +122,7 @@ def find_device(connection: Connection, name: str, verb: str) -> str:
     if alive:
         return alive[0]
     gone = select(device.c.id).where(device.c.fleet_id == FLEET, device.c.name == name)
-    last = connection.execute(gone.order_by(device.c.ended_at.desc()).limit(1)).scalar()
-    if last is not None:
-        return str(last)
-    names = connection.execute(
-        select(node.c.name).union(select(device.c.name).where(_in_service()))
-    )
-    known = [row.name for row in names]
-    hint = did_you_mean(name, known) if known else "there are none yet"
-    raise NotFound(f"cannot {verb} device «{name}»: it does not exist; {hint}")
+    return connection.execute(gone.order_by(device.c.ended_at.desc()).limit(1)).scalar()
 
 
 def _in_service() -> ColumnElement[bool]:

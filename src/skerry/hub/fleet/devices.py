@@ -16,9 +16,11 @@ from sqlalchemy import Connection, select, update
 
 from skerry.core.credentials import secret_hash
 from skerry.core.names import holds_control, name_fault
+from skerry.core.roles import Role
 from skerry.core.selection import selects
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.commands import Commands, read_commands
+from skerry.hub.fleet.covering import is_for
 from skerry.hub.fleet.device_history import read_history
 from skerry.hub.fleet.device_views import device_outlines, device_views, find_device
 from skerry.hub.fleet.nodes import Nodes
@@ -69,6 +71,12 @@ class Wanted:
     sort: str = "name"
     limit: int = 100
     offset: int = 0
+    role: Role | None = None
+    """Of whoever asks: others than those that it is for are not there."""
+
+    def fits(self, name: str, labels: dict[str, str]) -> bool:
+        """Whether it is of those that are asked for, by what is known of it."""
+        return selects(Selector(labels=self.labels), name, labels) and is_for(self.role, labels)
 
 
 @dataclass(frozen=True)
@@ -81,13 +89,13 @@ class Address:
 
 def _page(connection: Connection, wanted: Wanted, seen: Mapping[str, int], now: int) -> DevicePage:
     """What devices have told is read for those of the page alone, unless their states decide who that is."""
-    on, part = Selector(labels=wanted.labels), slice(wanted.offset, wanted.offset + wanted.limit)
+    part = slice(wanted.offset, wanted.offset + wanted.limit)
     key, reverse = _SORTS[wanted.sort.removeprefix("-")], wanted.sort.startswith("-")
     if wanted.state is None and wanted.sort.removeprefix("-") != "state":
         outlines = [
             each
             for each in device_outlines(connection, seen)
-            if selects(on, each.name, each.labels)
+            if wanted.fits(each.name, each.labels)
         ]
         outlines.sort(key=key, reverse=reverse)  # type: ignore[arg-type]  # each sorts by one kind
         ids = [each.id for each in outlines[part]]
@@ -96,7 +104,7 @@ def _page(connection: Connection, wanted: Wanted, seen: Mapping[str, int], now: 
     found = [
         view
         for view in device_views(connection, seen, now)
-        if wanted.state in {None, view.state} and selects(on, view.name, view.labels)
+        if wanted.state in {None, view.state} and wanted.fits(view.name, view.labels)
     ]
     found.sort(key=key, reverse=reverse)  # type: ignore[arg-type]  # as above
     return DevicePage(found[part], len(found))
@@ -139,12 +147,12 @@ class Devices:
         seen, now = dict(self._nodes.last_seen), self._clock.wall_ns()
         return await self._store.read(lambda connection: _page(connection, wanted, seen, now))
 
-    async def get(self, name: str) -> DeviceDetail:
-        """One device, by its id or name. Raises NotFound."""
+    async def get(self, name: str, role: Role | None = None) -> DeviceDetail:
+        """One device, by its id or name. Raises NotFound, as all below for one that the role is not for."""
         seen, now = dict(self._nodes.last_seen), self._clock.wall_ns()
 
         def read(connection: Connection) -> DeviceDetail:
-            device_id = find_device(connection, name, "show")
+            device_id = find_device(connection, name, "show", role)
             [view] = device_views(connection, seen, now, [device_id])
             return DeviceDetail(
                 **msgspec.structs.asdict(view),
@@ -155,10 +163,12 @@ class Devices:
 
         return await self._store.read(read)
 
-    async def provision(self, name: str, address: Address, ttl: float, by: str) -> Provisioned:
+    async def provision(
+        self, name: str, address: Address, ttl: float, by: str, role: Role | None = None
+    ) -> Provisioned:
         """Registers a device of this name, or finds it; one that has not enrolled gets a new token, its one before is void.
 
-        Raises InvalidInput, NotFound (an id that is none), Refused (out of service, or on its way).
+        A role for some nodes only registers none: what has no labels is not its own. Raises InvalidInput, NotFound (an id that is none), Refused (out of service, or on its way).
         """
         fault = name_fault(name)
         if fault is not None:
@@ -172,6 +182,8 @@ class Devices:
 
         def work(connection: Connection) -> Provisioned:
             locks.of_fleet(connection)
+            if role is not None and role.scoped:
+                _ = find_device(connection, name, "provision", role)
             device_id, enrolled = self._registered(connection, name, by)
             given = {key: value for key, value in vars(address).items() if value is not None} | (
                 {} if enrolled else {"token_hash": secret_hash(token.token)}
@@ -188,7 +200,9 @@ class Devices:
 
         return await self._store.write(work)
 
-    async def restart(self, name: str, ttl: float, by: str) -> CommandView:
+    async def restart(
+        self, name: str, ttl: float, by: str, role: Role | None = None
+    ) -> CommandView:
         """Tells a device to end its workloads and to start itself and them anew, within `ttl` seconds from now or not at all.
 
         Asked again before it has begun, it is the same order. Raises NotFound, InvalidInput, Refused.
@@ -200,7 +214,7 @@ class Devices:
 
         def work(connection: Connection) -> tuple[str, CommandView]:
             locks.of_fleet(connection)
-            device_id = find_device(connection, name, "restart")
+            device_id = find_device(connection, name, "restart", role)
             [view] = device_views(connection, {}, self._clock.wall_ns(), [device_id])
             if view.state in {"registered", "draining", "decommissioned"}:
                 raise Refused(f"cannot restart device «{view.name}»: it is {view.state}")
@@ -212,9 +226,9 @@ class Devices:
         self._notify(device_id)
         return given
 
-    async def update(self, name: str) -> None:
+    async def update(self, name: str, role: Role | None = None) -> None:
         """Raises NotFound, or Refused: releases are not distributed by the hub yet."""
-        await self._store.read(lambda connection: find_device(connection, name, "update"))
+        await self._store.read(lambda connection: find_device(connection, name, "update", role))
         raise Refused(
             f"cannot update device «{name}»: this hub distributes no releases yet. Install the newer Skerry on the device "
             "itself and restart it; its workloads go on meanwhile."

@@ -11,20 +11,21 @@ import builtins
 import hmac
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
-from sqlalchemy import Connection, bindparam, case, or_, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from skerry.core.credentials import secret_hash
 from skerry.core.names import name_fault
 from skerry.core.roles import Role
 from skerry.hub.fleet.admission import let_in
 from skerry.hub.fleet.agents import Agent, Agents
-from skerry.hub.fleet.assignments import Assignments, read_labels, read_nodes, read_workloads
+from skerry.hub.fleet.assignments import Assignments, read_labels, read_workloads
 from skerry.hub.fleet.controller import Node
+from skerry.hub.fleet.covering import covers_nodes, find_node, nodes_for
 from skerry.hub.fleet.device_history import note_change
 from skerry.hub.fleet.labels import check_labels, read_given, stored_labels
 from skerry.hub.fleet.node_keys import Issue, NodeKeys
@@ -169,18 +170,15 @@ class Nodes:
         """What of the nodes somebody of this role sees now; labels change."""
         if role is None or not role.scoped:
             return EVERYTHING
-        return seen_by(role, await self._store.read(read_nodes))
+        return seen_by(role, await self._store.read(lambda connection: nodes_for(connection, role)))
 
-    async def find(self, name: str) -> str | None:
-        """The id of the node of this name or id, or None."""
-        # An id is one thing's for ever, a name is chosen: it never stands before another node's id.
-        query = (
-            select(node.c.id)
-            .where(node.c.fleet_id == FLEET, or_(node.c.name == name, node.c.id == name))
-            .order_by(case((node.c.id == name, 0), else_=1))
-            .limit(1)
-        )
-        return await self._store.read(lambda connection: connection.execute(query).scalar())
+    async def find(self, name: str, role: Role | None = None) -> str | None:
+        """The id of the node of this name or id, if it is one that the role is for; or None."""
+        return await self._store.read(lambda connection: find_node(connection, name, role))
+
+    async def covered(self, role: Role | None, ids: Collection[str]) -> bool:
+        """Whether the role is for all of these nodes now."""
+        return await self._store.read(lambda connection: covers_nodes(connection, role, ids))
 
     async def delete(self, name: str) -> NodeDeleted:
         """Forgets a node with its assignments and statuses: its secret no longer works. Raises NotFound.
@@ -317,8 +315,10 @@ def _id_of(connection: Connection, name: str, deed: str) -> str:
 def _revoke(connection: Connection, name: str, now: int) -> NodeRevoked:
     locks.of_fleet(connection)
     node_id = _id_of(connection, name, "revoke")
-    gone = {"key_hash": "", "revoked_at": now}
-    connection.execute(update(node).where(node.c.id == node_id).values(gone))
+    its = update(node).where(node.c.id == node_id)
+    withdrawn = its.where(node.c.key_hash != "").values(revoked_key_hash=node.c.key_hash)
+    connection.execute(withdrawn)
+    connection.execute(its.values(key_hash="", revoked_at=now))
     forget_uses(connection, node_id)
     tell(connection, Revoked(node_id))
     return NodeRevoked(node_id, name)

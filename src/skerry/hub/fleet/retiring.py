@@ -18,6 +18,7 @@ import msgspec
 from sqlalchemy import Column, Connection, Row, select, update
 
 from skerry.core.credentials import secret_hash
+from skerry.core.roles import Role
 from skerry.hub.fleet.assignments import Assignments
 from skerry.hub.fleet.commands import Commands, any_open, read_commands
 from skerry.hub.fleet.device_views import device_views, find_device
@@ -88,7 +89,9 @@ class Retiring:
         self._notify = notify
         self._ended = ended
 
-    async def decommission(self, name: str, reason: str, by: str, *, now: bool) -> str:
+    async def decommission(
+        self, name: str, reason: str, by: str, *, now: bool, role: Role | None = None
+    ) -> str:
         """Takes a device out of service; returns its id. One that is so already stays as it is.
 
         One that is online drains first, unless it is to be `now`; one that is not is refused from now on, and what it has
@@ -101,7 +104,7 @@ class Retiring:
 
         def work(connection: Connection) -> tuple[str, bool]:
             locks.of_fleet(connection)
-            device_id = find_device(connection, name, "decommission")
+            device_id = find_device(connection, name, "decommission", role)
             its = select(device.c.decision).where(device.c.id == device_id)
             decision = connection.execute(its).scalar() or ""
             if decision == "decommissioned":
@@ -243,7 +246,7 @@ class Retiring:
         if was is not None:
             row |= {
                 "secret_hash": was.secret_hash,
-                "key_hash": was.key_hash,
+                "key_hash": was.key_hash or was.revoked_key_hash,
                 "enrolled_at": was.enrolled_at,
                 "version": was.version,
                 "last_seen": heard(device_id, was.last_seen, self._nodes.last_seen, now).at,
@@ -263,9 +266,9 @@ class Retiring:
         return new_row(device_id, was.name, was.enrolled_at, "")
 
     def _is_online(self, connection: Connection, device_id: str) -> bool:
-        written = connection.execute(
-            select(node.c.last_seen).where(node.c.id == device_id)
-        ).scalar()
+        """One that was revoked is not, however lately it was heard: it can send nothing any more."""
+        its = (node.c.id == device_id, node.c.revoked_at.is_(None))
+        written = connection.execute(select(node.c.last_seen).where(*its)).scalar()
         if written is None:
             return False
         return heard(device_id, written, self._nodes.last_seen, self._clock.wall_ns()).online

@@ -7,6 +7,7 @@ was cut goes on where the part ends, after a restart of the hub, too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -78,9 +79,11 @@ class BlobDirectory:
         return path.with_name(path.name + _PART)
 
     def _state(self, sha256: str) -> BlobState:
-        for path, complete in ((self._path(sha256), True), (self._part(sha256), False)):
-            if path.exists():
-                return BlobState(sha256, path.stat().st_size, complete)
+        path = self._path(sha256)
+        # Who adds to it meanwhile may give the part its name between two looks: then the third one finds it.
+        for each in (path, self._part(sha256), path):
+            with contextlib.suppress(FileNotFoundError):
+                return BlobState(sha256, each.stat().st_size, complete=each is path)
         return BlobState(sha256, 0, complete=False)
 
     def _add(self, sha256: str, offset: int, size: int, data: bytes) -> BlobState:

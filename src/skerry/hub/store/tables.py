@@ -65,6 +65,7 @@ node = Table(
     Column("last_seen", BigInteger, nullable=False),
     Column("given_labels", Text, nullable=False, server_default="{}"),  # by its token, before what it reports
     Column("key_hash", Text, nullable=False, server_default=""),  # SHA-256 of the SubjectPublicKeyInfo; empty: none
+    Column("revoked_key_hash", Text, nullable=False, server_default=""),  # the key that was withdrawn
     Column("certificate_serial", Text, nullable=False, server_default=""),
     Column("certificate_expires_at", BigInteger, nullable=False, server_default="0"),
     Column("certificate_root", Integer, nullable=False, server_default="0"),  # trust_root.number that it hangs on

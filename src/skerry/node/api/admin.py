@@ -16,7 +16,7 @@ from skerry.node.api.answers import (
     stream_lines,
     tell_lines,
 )
-from skerry.node.api.guard import AdminGuard, note
+from skerry.node.api.guard import AdminGuard, deed_of, note
 from skerry.node.api.workload import RecordReader, RowStream, read_records, stream_rows
 from skerry.node.data.publish import read_publish
 from skerry.node.ports import LogSource
@@ -41,6 +41,9 @@ from skerry.wire.records import Publish, Published
 from skerry.wire.workload import WorkloadSpec
 
 if TYPE_CHECKING:
+    from skerry.core.audit_entries import Deed
+    from skerry.node.channel_port import ServedChannel
+    from skerry.wire.executions import Wish
     from skerry.wire.rounds import SyncLogPage, SyncRound
     from skerry.wire.stick import ReceiptTaken
     from skerry.wire.storage import StorageReport
@@ -85,6 +88,10 @@ class AdminServices(Protocol):
 
     async def run(self, spec: WorkloadSpec, tell: Callable[[RunNews], Awaitable[None]]) -> None:
         """Runs a workload in the foreground; returns when it has ended. Raises InvalidInput or Refused."""
+        ...
+
+    async def execute(self, channel: ServedChannel, workload: str, wish: Wish, deed: Deed) -> None:
+        """Runs a command beside a workload until either ends, and enters it. Raises what prevents or ends it."""
         ...
 
     async def publish(self, request: Publish) -> Published:
@@ -192,6 +199,13 @@ def _add_runs(app: web.Application, services: AdminServices, guard: AdminGuard) 
         note(request, f"workload «{spec.name}», in the foreground")
         return await tell_lines(request, partial(services.run, spec))
 
+    async def execute(request: web.Request) -> web.StreamResponse:
+        from skerry.node.api.executions import converse  # noqa: PLC0415 - only when somebody asks
+
+        deed = deed_of(request)
+        run = partial(services.execute, workload=request.match_info["workload"], deed=deed)
+        return await converse(request, run, deed)
+
     async def publish(request: web.Request) -> web.StreamResponse:
         return json_answer(await services.publish(read_publish(await request.read())))
 
@@ -199,6 +213,7 @@ def _add_runs(app: web.Application, services: AdminServices, guard: AdminGuard) 
         return await stream_rows(services.subscribe, request)
 
     guard.post(app, "/v1/runs", run_workload, "write")
+    guard.get(app, "/v1/exec/{workload}", execute, "execute", entry="own")
     guard.post(app, "/v1/publish", publish, "write", entry="none")
     guard.get(app, "/v1/subscribe", subscribe, "read")
 

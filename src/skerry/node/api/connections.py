@@ -72,7 +72,10 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         known = self._request_count
+        upgraded = self._upgraded
         super().data_received(data)
+        if upgraded:
+            return  # what comes now is no HTTP any more, and has no end that could be late
         if not data:
             return  # aiohttp parses again what it had put aside
         self._heard = True

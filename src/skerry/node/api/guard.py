@@ -29,14 +29,16 @@ from skerry.node.audit.desk import AuditDesk
 from skerry.wire.people import Problem
 
 _DETAIL = RequestKey("audit detail", str)
-Entry = Literal["must", "if possible", "none"]
+_DEED = RequestKey("audit deed", Deed)
+Entry = Literal["must", "if possible", "none", "own"]
 UNDECLARED = "cannot use this route: it declares no permission"
 
 
 class Declared(msgspec.Struct, frozen=True):
     """What a route says: who may use it, and what it is called in the audit log.
 
-    `entry`: without one it is not done, or it is all the same, or it leaves none because what it makes says who made it.
+    `entry`: without one it is not done, or it is all the same, or it leaves none because what it makes says who made it,
+    or the route enters it itself (`deed_of`), with what it learns first.
     """
 
     permission: Permission
@@ -62,11 +64,17 @@ class AdminGuard:
         self.declared: dict[AbstractRoute, Declared] = {}
 
     def get(
-        self, app: web.Application, path: str, handler: Handler, permission: Permission
+        self,
+        app: web.Application,
+        path: str,
+        handler: Handler,
+        permission: Permission,
+        *,
+        entry: Entry = "must",
     ) -> None:
-        """Adds a route that looks."""
+        """Adds a route that looks, or a WebSocket."""
         route = app.router.add_get(path, handler, allow_head=False)
-        self.declared[route] = Declared(permission, _name(handler))
+        self.declared[route] = Declared(permission, _name(handler), entry)
 
     def post(
         self,
@@ -101,6 +109,9 @@ class AdminGuard:
                     request, who, route.action, _lacking(who, route.permission)
                 )
             if not leaves_an_entry:
+                return await handler(request)
+            if route.entry == "own":
+                request[_DEED] = _deed(request, who, route.action)
                 return await handler(request)
             return await self._entered(request, handler, _deed(request, who, route.action), route)
 
@@ -167,6 +178,11 @@ class AdminGuard:
 def note(request: web.Request, words: str) -> None:
     """What the outcome of this request says besides its path: names, never contents."""
     request[_DETAIL] = words
+
+
+def deed_of(request: web.Request) -> Deed:
+    """What the route itself enters, with an outcome, before it does anything."""
+    return request[_DEED]
 
 
 def of_strangers(desk: AuditDesk) -> Middleware:

@@ -112,6 +112,17 @@ class AuditDesk:
             await self._audit.write(lambda db: take_in(db, outside))
             self._outside.taken(outside)
 
+    async def hurry(self) -> None:
+        """The device is about to go: what was counted is told now, and the hub of all of it without delay."""
+        await self.flush(everything=True)
+        if self._exchange is not None:
+            self._exchange.hurry()
+
+    def untold(self) -> int:
+        """Entries that the hub does not have, and those that commands beside the agent have left."""
+        exchange = self._exchange
+        return 0 if exchange is None else exchange.untold() + len(self._outside.read())
+
     def follow(self, tasks: Tasks) -> None:
         """Tells of what was counted and left, and the hub of all of it, for as long as the tasks run."""
         guard = Guard("the audit log", self._clock, self._chance)

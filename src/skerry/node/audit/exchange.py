@@ -81,6 +81,7 @@ class Exchange:
         self._told = GENESIS
         self._signed: SignedHead | None = None
         self._asked_at = -ANYWAY_AFTER * NS
+        self._hurries = False
 
     def follow(self, tasks: Tasks) -> None:
         """Exchanges heads for as long as the tasks run."""
@@ -106,7 +107,16 @@ class Exchange:
         """Whether there is something new, and enough time has passed, or enough of it."""
         since = (self._clock.monotonic_ns() - self._asked_at) / NS
         new = head_of(self._reader).seq - self._told.seq
-        return since >= ANYWAY_AFTER or new >= MANY or (new != 0 and since >= TELL_AFTER)
+        enough = self._hurries or since >= TELL_AFTER
+        return since >= ANYWAY_AFTER or new >= MANY or (new != 0 and enough)
+
+    def hurry(self) -> None:
+        """From now on, whatever is new is told as soon as there is a link."""
+        self._hurries = True
+
+    def untold(self) -> int:
+        """Entries that the hub does not have; 0 also where it does not want them."""
+        return max(head_of(self._reader).seq - self._told.seq, 0)
 
     async def _follow(self, guard: Guard) -> None:
         while True:

@@ -43,8 +43,8 @@ from skerry.node.backups.place import (
     owner_of,
 )
 from skerry.node.backups.snapshot import DATABASE, KEYS, SETTINGS, Holds, Snapshot, take
-from skerry.node.identity import Identity, read_identity
-from skerry.node.node_settings import NodeSettings, to_bytes
+from skerry.node.identity import SECRET_FILE, Identity, read_identity
+from skerry.node.node_settings import DIRECT, NodeSettings, to_bytes
 from skerry.node.store.opening import integrity_problem
 from skerry.node.store.replacing import damaged_ones
 from skerry.node.trust.files import DIRECTORY as TRUST
@@ -209,7 +209,9 @@ class Maker:
         except Corrupt as error:
             raise DatabaseDamaged(str(error)) from error
         self._disk.point("backup.copied")
-        small = {**taken.small, SETTINGS: to_bytes(self._settings)}
+        # Proxies are the environment's of this machine, and may have passwords in them.
+        settings = msgspec.structs.replace(self._settings, proxies=DIRECT)
+        small = {**taken.small, SETTINGS: to_bytes(settings)}
         wrappings: list[Wrapping] = []
         cipher: Cipher = NullCipher()
         if ring is not None and (after := self._ring()) is not None:
@@ -222,8 +224,8 @@ class Maker:
         if self._passphrase is not None:
             wrappings.append(by_passphrase(self._passphrase))
         key = new_key(wrappings) if wrappings else None
-        if key is not None:  # who has a backup that is not sealed must not have the node's key
-            small |= _trust(self._data_dir)
+        if key is not None:  # who has a backup that is not sealed must not become the node
+            small |= _proofs(self._data_dir)
         return msgspec.structs.replace(taken, small=small), key
 
     def _ring(self) -> KeyRing | None:
@@ -281,9 +283,9 @@ def _with_kind(directory: Path, one: Held) -> Held:
     return msgspec.structs.replace(one, holds=holds)
 
 
-def _trust(data_dir: Path) -> dict[str, bytes]:
+def _proofs(data_dir: Path) -> dict[str, bytes]:
     """What the node proves itself by, and whom it believes."""
-    names = [f"{TRUST}/{name}" for name in (OWN_FILE, ROOTS_FILE)]
+    names = [SECRET_FILE, *(f"{TRUST}/{name}" for name in (OWN_FILE, ROOTS_FILE))]
     return {name: (data_dir / name).read_bytes() for name in names if (data_dir / name).is_file()}
 
 

@@ -27,6 +27,7 @@ from skerry.kit.disk import Disk, sync_directory
 from skerry.kit.errors import Corrupt, InvalidInput, Refused
 from skerry.kit.file_lock import Held, locked
 from skerry.kit.sealing.cipher import Cipher, NullCipher
+from skerry.kit.sealing.format import is_sealed
 from skerry.kit.sealing.key_ring import unlocked_ring
 from skerry.kit.sealing.keys import Keys, Rule
 from skerry.kit.sealing.ring_file import RingFile, Unlocked
@@ -37,7 +38,7 @@ from skerry.node.backups.left_behind import left_behind
 from skerry.node.backups.newest_trust import keep_newest
 from skerry.node.backups.place import database_file
 from skerry.node.backups.snapshot import DATABASE, FILES, KEYS, RECORDS, SETTINGS, Holds
-from skerry.node.identity import IDENTITY_FILE, SECRET_FILE, read_identity
+from skerry.node.identity import IDENTITY_FILE, SECRET_FILE, Identity, read_identity
 from skerry.node.node_settings import NodeSettings, from_bytes
 from skerry.node.store.encryption import keys_in_use, keys_of_files
 from skerry.node.store.opening import (
@@ -154,9 +155,9 @@ class Restorer:
                 unlocked = None if keys is None else self._sealed_here(keys, staging)
                 if own and (staging / TRUST).exists():
                     self._keep_newest_trust(staging, keys)
-                elif own:
-                    # A backup that is not sealed has no key: the node goes on by what it has.
-                    there = [path for path in there if path.name != TRUST]
+                if own:
+                    # A backup that is not sealed has no proofs: the node goes on by what it has.
+                    there = [path for path in there if not _is_only_here(path, staging)]
                 aside = self._put_in_place(staging, there, unlocked, stay=stay)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
@@ -165,7 +166,7 @@ class Restorer:
             left = left_behind(aside, aside / self._database.name, data_dir if own else None)
         told = _told(archive, contents, data_dir, aside, unlocked)
         identity = read_identity(data_dir)
-        keyless = identity is not None and identity.certificate and not (data_dir / TRUST).exists()
+        keyless = identity is not None and not (data_dir / _proof(identity)).exists()
         return msgspec.structs.replace(told, kept=stay, left_behind=left, keyless=keyless)
 
     def _prepare(self, database: Path, archive: Archive, cipher: Cipher) -> None:
@@ -303,6 +304,18 @@ def _is_own(data_dir: Path, archive: Archive) -> bool:
     except InvalidInput:
         return False
     return archive.header.id == ("" if identity is None else identity.node_id)
+
+
+def _proof(identity: Identity) -> str:
+    """What the hub knows the node by."""
+    return TRUST if identity.certificate else SECRET_FILE
+
+
+def _is_only_here(path: Path, staging: Path) -> bool:
+    """Whether it proves this node, and the backup has none. A secret that is sealed does not open without its keys."""
+    if (staging / path.name).exists():
+        return False
+    return path.name == TRUST or (path.name == SECRET_FILE and not is_sealed(path.read_bytes()))
 
 
 def _own_keys(settings: NodeSettings, disk: Disk, clock: Clock) -> Keys | None:

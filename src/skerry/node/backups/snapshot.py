@@ -20,7 +20,7 @@ import msgspec
 from skerry.kit.archive.format import Member
 from skerry.kit.archive.writing import of_bytes, of_file
 from skerry.kit.sqlite_connections import classify, connect
-from skerry.node.identity import IDENTITY_FILE, SECRET_FILE
+from skerry.node.identity import IDENTITY_FILE
 from skerry.node.store.lane_recovery import HEAD_FILE
 
 Holds = Literal["everything", "database"]
@@ -31,7 +31,7 @@ SETTINGS = "settings.json"
 RECORDS = "records"
 FILES = "files"
 
-_KEPT = (IDENTITY_FILE, SECRET_FILE, "node.yaml", "containers.json", "containers.used")
+_KEPT = (IDENTITY_FILE, "node.yaml", "containers.json", "containers.used")
 """Small files beside the database; those that are there."""
 
 

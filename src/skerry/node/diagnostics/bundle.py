@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 import msgspec
@@ -22,6 +23,19 @@ MARGIN = 4 << 20
 """Bytes that stay free on the disk, beside what a bundle has at most."""
 
 _LEVEL = 6
+
+
+MANIFEST = "manifest.json"
+"""The last member."""
+
+_READ = 1 << 16
+
+
+class Manifest(msgspec.Struct):
+    """Of a bundle, what whoever receives it is told: sizes of its members, and why others are missing."""
+
+    members: dict[str, int]
+    missing: dict[str, str]
 
 
 class Bundle:
@@ -63,9 +77,8 @@ def written(path: Path, disk: Disk, made_at: int, most: int) -> Iterator[Bundle]
     try:
         os.fchmod(fd, 0o600)
         with os.fdopen(fd, "wb") as file:
-            packer = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(file, closefd=False)
-            with packer, tarfile.open(fileobj=packer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-                yield Bundle(tar, made_at)
+            with packed(file, made_at) as bundle:
+                yield bundle
             file.flush()
             disk.sync("diagnostics.sync", file.fileno())
         if path.exists():
@@ -73,6 +86,49 @@ def written(path: Path, disk: Disk, made_at: int, most: int) -> Iterator[Bundle]
         disk.rename("diagnostics.keep", part, path)
     finally:
         part.unlink(missing_ok=True)  # on a full disk it would only take room
+
+
+@contextmanager
+def packed(file: BinaryIO, made_at: int) -> Iterator[Bundle]:
+    """A bundle that goes to `file`, in pieces; it is whole when the block has ended well. Raises OSError."""
+    packer = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(file, closefd=False)
+    with packer, tarfile.open(fileobj=packer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        yield Bundle(tar, made_at)
+
+
+def read_manifest(path: Path, most: int) -> Manifest:
+    """What a bundle says of itself. Raises Refused when it is none, is not whole, or has more than `most` bytes unpacked."""
+    found: dict[str, int] = {}
+    said = b""
+    try:
+        _check_size(path, most)
+        with (
+            path.open("rb") as file,
+            zstandard.ZstdDecompressor().stream_reader(file) as unpacked,
+            tarfile.open(fileobj=unpacked, mode="r|") as tar,
+        ):
+            for member in tar:
+                found[member.name] = member.size
+                content = tar.extractfile(member) if member.name == MANIFEST else None
+                said = content.read() if content is not None else said
+        manifest = msgspec.json.decode(said, type=Manifest)
+    except (tarfile.TarError, zstandard.ZstdError, msgspec.MsgspecError, EOFError) as error:
+        raise Refused(f"cannot use {path}: it is no whole bundle ({error})") from error
+    if {**manifest.members, MANIFEST: found[MANIFEST]} != found:
+        raise Refused(f"cannot use {path}: its members are not those that its manifest names")
+    return msgspec.structs.replace(manifest, members=found)
+
+
+def _check_size(path: Path, most: int) -> None:
+    """Raises Refused, before much of it has been unpacked."""
+    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as unpacked:
+        left = most
+        while data := unpacked.read(_READ):
+            left -= len(data)
+            if left < 0:
+                raise Refused(
+                    f"cannot use {path}: unpacked it has more than {format_size(most)}, which no bundle has"
+                )
 
 
 def _refuse(path: Path, disk: Disk, most: int) -> None:

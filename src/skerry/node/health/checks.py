@@ -57,6 +57,14 @@ def enrolment(facts: Facts) -> CheckResult:
             "this node belongs to no hub",
             "skerry node enroll --hub URL --token-file FILE",
         )
+    if not facts.secret_mode:
+        return CheckResult(
+            "enrolment",
+            "failed",
+            "node.secret is not there: no backup has it that is not sealed",
+            "enrol it again: at the hub skerry revoke node NAME and skerry token create; here skerry node stop, skerry node "
+            f"enroll --again --data-dir {facts.data_dir} --hub URL --token-file FILE, skerry node run",
+        )
     if facts.secret_mode & 0o077:
         return CheckResult(
             "enrolment",

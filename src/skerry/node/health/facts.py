@@ -36,7 +36,7 @@ class Facts(msgspec.Struct, frozen=True):
     """Our wall clock minus the hub's, in seconds; None when the hub was never heard."""
     open_files_limit: int
     secret_mode: int | None
-    """None: not enrolled."""
+    """None: not enrolled; 0: it is not there."""
     public_port: int | None
     wanted_port: int
     isolation: str | None = None

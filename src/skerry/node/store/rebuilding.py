@@ -16,7 +16,9 @@ from skerry.kit.clock import Clock
 from skerry.kit.sealing.cipher import Cipher
 from skerry.kit.sqlite import read_queries
 from skerry.node.store.bodies import STATE
-from skerry.wire.codec import decode, encode
+from skerry.node.store.hub_orders import ASSIGNMENT
+from skerry.node.store.last_good import is_order, put, read_order
+from skerry.wire.codec import encode
 from skerry.wire.workload import Assignment, LocalIntent
 
 REBUILDING = ".rebuilding"
@@ -29,7 +31,6 @@ UNTOLD = "rebuilt_untold"
 FILES_TO_TAKE_IN = "files_to_take_in"
 """Not empty: contents without a row are not leftovers."""
 
-_ASSIGNMENT = "assignment"
 SQL = read_queries(Path(__file__).with_name("state.sql"))
 
 
@@ -74,15 +75,19 @@ def take_in(db: sqlite3.Connection, started: Mapping[str, Assignment], cipher: C
     """Makes what runs wanted again where the database does not know it or only an older one; returns the workloads."""
     taken = []
     for name, assignment in started.items():
-        held = db.execute(SQL["row"], (_ASSIGNMENT, name)).fetchone()
-        place = STATE.place(_ASSIGNMENT, name)
-        if held is not None and not held["deleted"]:
-            known = decode(cipher.open(held["body"], place), Assignment, f"assignment «{name}»")
-            if known.generation >= assignment.generation:
-                continue
+        held = db.execute(SQL["row"], (ASSIGNMENT, name)).fetchone()
+        place = STATE.place(ASSIGNMENT, name)
         body = encode(msgspec.structs.replace(assignment, local=LocalIntent()))
+        if held is not None and not held["deleted"]:
+            told = cipher.open(held["body"], place)
+            if not is_order(name, told):
+                put(db, cipher, name, held["rev"], body)
+                taken.append(name)
+                continue
+            if read_order(name, told).generation >= assignment.generation:
+                continue
         rev = 0 if held is None else held["rev"]
-        row = (_ASSIGNMENT, name, rev, 0, "", 0, cipher.seal(body, place))
+        row = (ASSIGNMENT, name, rev, 0, "", 0, cipher.seal(body, place))
         db.execute(SQL["put_row"], row)
         taken.append(name)
     return taken

@@ -26,6 +26,7 @@ from skerry.kit.sqlite import SqliteWriter, read_queries
 from skerry.node.store.audit_log import AuditLog, enter
 from skerry.node.store.bodies import FROZEN, STATE
 from skerry.node.store.hub_orders import ASSIGNMENT, order_of
+from skerry.node.store.last_good import forget, keep_last_good
 from skerry.node.store.sync_log import SyncLog
 from skerry.wire.codec import encode
 from skerry.wire.sync import NO_CHAIN, Lane, LanePoint, StateFrame, StateRow
@@ -225,6 +226,7 @@ class NodeStore:
             for row in rows:
                 if not _is_own(row.entity):
                     self._enter_order(db, row)
+                    keep_last_good(db, self._cipher, row)
                     self._take_over(db, row)
             self.log.note_pulled(db, rows)
             db.execute(SQL["set_fact"], ("cursor", cursor))
@@ -294,6 +296,8 @@ class NodeStore:
                 gone = StateRow(row["entity"], row["id"], row["rev"], 0, "", deleted=True)
                 self._enter_order(db, gone)
                 db.execute(SQL["drop_row"], (row["entity"], row["id"]))
+                if row["entity"] == ASSIGNMENT:
+                    forget(db, row["id"])
                 dropped.add(row["entity"])
         return dropped
 

@@ -137,6 +137,11 @@ class Carrying:
                 "cannot carry data by hand: this node belongs to no hub, and only a hub's node has a key that the hub "
                 "knows. Enrol it once where the hub can be reached: skerry node enroll"
             )
+        if not self._enrolled.secret:
+            raise Refused(
+                "cannot carry data by hand: the node's secret is not there, so nothing can be sealed for its hub. Enrol it "
+                "again: skerry node enroll --again"
+            )
         return self._enrolled
 
     async def _explained(self, sheaf: Sheaf) -> AsyncIterator[bytes]:

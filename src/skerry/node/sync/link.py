@@ -71,6 +71,7 @@ class Link:
         self._check = check
         self._checked = 0
         self.failures = 0
+        self._refusals = 0
         self.out_of_service: Callable[[OutOfService], Awaitable[bool]] = _unheard
         """Told when the hub says so; whether that is the end."""
 
@@ -82,7 +83,7 @@ class Link:
             if error is None:
                 _ = tasks.start(self._live.keep(), name="live link")
             while error is None:
-                self.failures = 0
+                self.failures = self._refusals = 0
                 await self._until_doubtful()
                 started = self._clock.monotonic_ns()
                 error = await self._greet(tasks)
@@ -122,9 +123,12 @@ class Link:
             case Busy():
                 return when_asked(error, self._chance)
             case Transient():
+                self._refusals = 0
                 return UNREACHED.delay(self.failures, self._chance)
             case _:
-                return UNWANTED.delay(self.failures, self._chance)
+                # Counted apart: the first after an outage may be for a certificate that ended in it, and is soon renewed.
+                self._refusals += 1
+                return UNWANTED.delay(self._refusals, self._chance)
 
 
 async def _unheard(_error: OutOfService) -> bool:

@@ -23,12 +23,12 @@ from aiohttp import ClientTimeout
 
 from skerry.kit.authorities import authorities
 from skerry.kit.errors import Busy, InvalidInput, Refused, Transient
+from skerry.kit.redirects import none_followed
 from skerry.node.hub_addresses import HubAddresses
 from skerry.node.node_settings import DIRECT, Proxies
 from skerry.node.ports import Turn, Turns
 from skerry.node.sync.failures import NO_HUB, Answer, cause_of, judge, origin
 from skerry.node.sync.live import WebSocketLive
-from skerry.node.sync.redirects import none_followed
 from skerry.wire.codec import MAX_BODY, compress, decode, decompress, encode
 from skerry.wire.files import FileManifest, FilesHeld, FileState
 from skerry.wire.link import RUN_HEADER

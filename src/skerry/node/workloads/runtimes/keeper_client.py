@@ -111,6 +111,8 @@ class KeeperClient:
                 return
             except (OSError, ProtocolError):
                 message = None
+            if message is not None:
+                message.close()  # a keeper sends none
             if message is None:
                 self._lose()
             elif message.get("event") is not None:

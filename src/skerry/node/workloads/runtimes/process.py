@@ -15,6 +15,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -53,6 +54,10 @@ from skerry.node.workloads.runtimes.orphans import Held, Orphans
 from skerry.node.workloads.runtimes.start_errors import start_error
 from skerry.wire.workload import Exit
 
+if TYPE_CHECKING:
+    from skerry.node.execution_port import Execution
+    from skerry.wire.executions import Wish
+
 log = logging.getLogger(__name__)
 
 _RETRY = Backoff(first=0.01, cap=1.5)
@@ -75,14 +80,14 @@ class ProcessRuntime:
         patience: float = 10.0,
         transmit: Transmit = protocol.transmit,
     ) -> None:
-        self._socket = run.absolute() / "keeper.sock"
+        self.keeper_socket = run.absolute() / "keeper.sock"
         self._directory = run.absolute().parent
         self._clock = clock
         self._chance = chance
         self._isolation = isolation
         self._patience = patience
         self._transmit = transmit
-        self._keeper = KeeperProcess(self._socket, clock)
+        self._keeper = KeeperProcess(self.keeper_socket, clock)
         self._orphans = Orphans(clock)
         self._guard = Guard("connection to the keeper", clock, chance)
         self._on_exit: Callable[[InstanceExit], None] = lambda _exit: None
@@ -100,9 +105,9 @@ class ProcessRuntime:
         return self._keeper.pid if self._attached.is_set() else None
 
     async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
-        if len(str(self._socket)) > _LONGEST_SOCKET_PATH:
+        if len(str(self.keeper_socket)) > _LONGEST_SOCKET_PATH:
             raise Refused(
-                f"cannot use {self._socket}: a socket's path has at most {_LONGEST_SOCKET_PATH} characters."
+                f"cannot use {self.keeper_socket}: a socket's path has at most {_LONGEST_SOCKET_PATH} characters."
                 " Choose a shorter data directory."
             )
         self._on_exit = on_exit
@@ -151,6 +156,24 @@ class ProcessRuntime:
             if more != rules:
                 self._held[held.instance] = replace(held, log_rules=more)
                 await self._ask("mask", [("instance", held.instance), *more.fields()])
+
+    async def execute_in(self, launch: ProcessLaunch, wish: Wish) -> Execution:
+        """Starts a command in a running instance. Raises Refused or Transient."""
+        from skerry.node.workloads.runtimes.process_execution import (  # noqa: PLC0415 - most nodes never do
+            begin,
+        )
+
+        cannot = f"cannot run a command in workload «{launch.workload}»"
+        held = self._held.get(launch.instance)
+        if held is None:
+            raise Refused(f"{cannot}: it does not run")
+        prepared = await self._isolation.prepare(launch)
+        if held.isolation and held.isolation != prepared.words:
+            raise Refused(
+                f"{cannot}: it was started with isolation «{held.isolation}», and now it would be «{prepared.words}». "
+                "Restart it first."
+            )
+        return await begin(self.keeper_socket, launch, prepared, wish)
 
     async def acknowledge(self, instance: str) -> None:
         await self._ask("ack", [("instance", instance)])
@@ -263,7 +286,7 @@ class ProcessRuntime:
             attached = True
         except TimeoutError as error:
             raise Transient(
-                f"cannot use the keeper at {self._socket}: it does not answer"
+                f"cannot use the keeper at {self.keeper_socket}: it does not answer"
             ) from error
         finally:
             if not attached:
@@ -275,15 +298,15 @@ class ProcessRuntime:
 
     async def _open_socket(self) -> socket.socket:
         try:
-            return open_socket(self._socket)
+            return open_socket(self.keeper_socket)
         except (FileNotFoundError, ConnectionRefusedError):
             await self._start_keeper()
         except OSError as error:
-            raise Transient(f"cannot reach the keeper at {self._socket}: {error}") from error
+            raise Transient(f"cannot reach the keeper at {self.keeper_socket}: {error}") from error
         try:
-            return open_socket(self._socket)
+            return open_socket(self.keeper_socket)
         except OSError as error:
-            raise Transient(f"cannot reach the keeper at {self._socket}: {error}") from error
+            raise Transient(f"cannot reach the keeper at {self.keeper_socket}: {error}") from error
 
     async def _start_keeper(self) -> None:
         try:
@@ -299,7 +322,7 @@ class ProcessRuntime:
             reply = await client.ask("hello", [("version", VERSION)])
         except KeeperRefusal as refusal:
             raise Refused(
-                f"cannot use the keeper at {self._socket}: {refusal}. End that agent or that keeper first."
+                f"cannot use the keeper at {self.keeper_socket}: {refusal}. End that agent or that keeper first."
             ) from refusal
         self._keeper.pid = reply.number("pid")
         self._listed.clear()

@@ -28,7 +28,9 @@ from skerry.node.workloads.runtimes.secret_files import SecretFiles
 from skerry.node.workloads.runtimes.wasm import check_module
 
 if TYPE_CHECKING:
+    from skerry.node.execution_port import Execution
     from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
+    from skerry.wire.executions import Wish
 
 
 class Runtimes:
@@ -96,6 +98,26 @@ class Runtimes:
         if isinstance(launch, ProcessLaunch):
             return await run_beside(launch, command)
         raise Refused(f"cannot run {command[0]}: unknown runtime of workload «{launch.workload}»")
+
+    async def execute_in(self, launch: Launch, wish: Wish) -> Execution:
+        """Starts a command beside the instance's processes, confined as they are. Raises Refused or Transient."""
+        if isinstance(launch, ContainerLaunch):
+            from skerry.node.workloads.runtimes.containers.execution import (  # noqa: PLC0415 - most nodes never do
+                begin,
+            )
+
+            containers = self._containers.runtime()
+            container = containers.container(launch.instance)
+            return await begin(
+                containers.engine, container, wish, launch.workload, self._processes.keeper_socket
+            )
+        if isinstance(launch, WasmLaunch):
+            raise Refused(
+                f"cannot run a command in workload «{launch.workload}»: a WASM module has no programs inside; "
+                f"«skerry logs {launch.workload}» shows what it prints"
+            )
+        assert isinstance(launch, ProcessLaunch)  # noqa: S101 - there are no other kinds
+        return await self._processes.execute_in(launch, wish)
 
     async def close(self) -> None:
         if self._containers.opened is not None:

@@ -155,14 +155,14 @@ class _Complaint(msgspec.Struct, frozen=True):
 
 
 class Engine:
-    """The engine behind the first of `sockets` that exists whenever a connection is made."""
+    """The engine behind the first of `sockets` that exists whenever a connection is made; `prefix` is that of its paths."""
 
     def __init__(self, sockets: Sequence[Path]) -> None:
         self._sockets = sockets
         self.socket = sockets[0]
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
-        self._prefix = ""
+        self.prefix = ""
         self._version = Version(api_version="1.24")
 
     async def close(self) -> None:
@@ -175,17 +175,17 @@ class Engine:
         """Every container with this label («key=value»), running or not."""
         query = {"all": "1", "filters": json.dumps({"label": [label]})}
         return msgspec.json.decode(
-            await self._call("GET", "/containers/json", query), type=list[Listed]
+            await self.call("GET", "/containers/json", query), type=list[Listed]
         )
 
     async def create(self, name: str, body: Mapping[str, Any]) -> str:
         """Makes a container; returns its id."""
-        answer = await self._call("POST", "/containers/create", {"name": name}, body)
+        answer = await self.call("POST", "/containers/create", {"name": name}, body)
         return msgspec.json.decode(answer, type=_Created).id
 
     async def start(self, container: str) -> None:
         """Starts a created container; one that runs is left as it is."""
-        await self._call("POST", f"/containers/{container}/start")
+        await self.call("POST", f"/containers/{container}/start")
 
     async def kill(self, container: str, signal: str) -> None:
         """Sends a signal to its first process; harmless when it does not run (any more)."""
@@ -219,13 +219,13 @@ class Engine:
     async def execute(self, container: str, command: list[str]) -> int:
         """Runs a command in it and returns its exit code."""
         body = {"Cmd": command, "AttachStdout": True, "AttachStderr": True}
-        answer = await self._call("POST", f"/containers/{container}/exec", body=body)
+        answer = await self.call("POST", f"/containers/{container}/exec", body=body)
         path = f"/exec/{msgspec.json.decode(answer, type=_Created).id}"
         started = {"Detach": False, "Tty": False}
         async with self._stream("POST", f"{path}/start", {}, json=started) as response:
             async for _ in response.content.iter_any():
                 pass
-        ended = msgspec.json.decode(await self._call("GET", f"{path}/json"), type=_Executed)
+        ended = msgspec.json.decode(await self.call("GET", f"{path}/json"), type=_Executed)
         return ended.exit_code or 0
 
     async def has_image(self, image: str) -> bool:
@@ -234,19 +234,19 @@ class Engine:
 
     async def image_user(self, image: str) -> str:
         """Whom the image's programs run as; empty: root."""
-        answer = await self._call("GET", f"/images/{image}/json")
+        answer = await self.call("GET", f"/images/{image}/json")
         config = msgspec.json.decode(answer, type=_Image).config
         return "" if config is None else config.user
 
     async def version(self) -> Version:
         """Which engine it is."""
-        if not self._prefix:
+        if not self.prefix:
             await self.info()
         return self._version
 
     async def info(self) -> EngineInfo:
         """What the engine can do."""
-        return msgspec.json.decode(await self._call("GET", "/info"), type=EngineInfo)
+        return msgspec.json.decode(await self.call("GET", "/info"), type=EngineInfo)
 
     async def load(self, archive: AsyncIterator[bytes]) -> list[str]:
         """Loads images from the text of a `docker save` archive; returns what the engine says about them."""
@@ -290,13 +290,13 @@ class Engine:
         self, statuses: set[int], method: str, path: str, query: Mapping[str, str] | None = None
     ) -> bytes | None:
         try:
-            return await self._call(method, path, query)
+            return await self.call(method, path, query)
         except EngineRefusal as refusal:
             if refusal.status in statuses:
                 return None
             raise
 
-    async def _call(
+    async def call(
         self,
         method: str,
         path: str,
@@ -307,7 +307,7 @@ class Engine:
             async with self._request(method, path, query, json=body, timeout=PATIENCE) as response:
                 answer = await response.read()
         except _NO_ANSWER as error:
-            raise self._gone(error) from error
+            raise self.gone(error) from error
         _check(response.status, answer)
         return answer
 
@@ -325,7 +325,7 @@ class Engine:
                     _check(response.status, await response.read())
                 yield response
         except _NO_ANSWER as error:
-            raise self._gone(error) from error
+            raise self.gone(error) from error
 
     @asynccontextmanager
     async def _request(
@@ -336,14 +336,14 @@ class Engine:
         **options: Any,  # noqa: ANN401 - aiohttp's own
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         session = await self._opened()
-        url = f"http://engine{self._prefix}{path}"
+        url = f"http://engine{self.prefix}{path}"
         async with session.request(method, url, params=query, **options) as response:
             yield response
 
     async def _opened(self) -> aiohttp.ClientSession:
         """The session with the engine that is there now, and its version known."""
         async with self._opening:  # callers that come together must not close each other's session
-            if self._session is not None and self._prefix:
+            if self._session is not None and self.prefix:
                 return self._session
             return await self._open()
 
@@ -355,11 +355,11 @@ class Engine:
         self._session = session
         async with session.get("http://engine/version", timeout=PATIENCE) as response:
             self._version = msgspec.json.decode(await response.read(), type=Version)
-        self._prefix = _prefix(self._version)
+        self.prefix = _prefix(self._version)
         return session
 
-    def _gone(self, error: Exception) -> EngineGone:
-        self._prefix = ""  # another engine may answer next time
+    def gone(self, error: Exception) -> EngineGone:
+        self.prefix = ""  # another engine may answer next time
         if not any(path.exists() for path in self._sockets):
             looked = ", ".join(map(str, self._sockets))
             return EngineGone(

@@ -102,7 +102,7 @@ class ContainerRuntime:
         *,
         patience: tuple[float, float] = PATIENCE,
     ) -> None:
-        self._engine = engine
+        self.engine = engine
         self._patience = patience
         self._needs = needs
         self._logs = logs
@@ -181,7 +181,7 @@ class ContainerRuntime:
     async def signal(self, instance: str, name: str) -> None:
         held = self._held.get(instance)
         if held is not None and held.container:
-            await self._engine.kill(held.container, name)
+            await self.engine.kill(held.container, name)
 
     async def mask(self, workload: str, secrets: Sequence[str]) -> None:
         """From now on these texts are masked, too, in what its containers print."""
@@ -192,7 +192,7 @@ class ContainerRuntime:
             if more != rules and held.output is not None and not held.ended:
                 await held.output.stop()
                 held.output = Output(
-                    self._engine, held.container, held.target, self._logs, resumed=True
+                    self.engine, held.container, held.target, self._logs, resumed=True
                 )
 
     async def acknowledge(self, instance: str) -> None:
@@ -203,7 +203,7 @@ class ContainerRuntime:
             async with asyncio.timeout(_POLITE):
                 await self._idle.wait()
         if held.container:
-            await self._engine.remove(held.container)
+            await self.engine.remove(held.container)
         await let_go(held)
         self._maker.devices.let_go(instance)
         self._held.pop(instance, None)
@@ -214,10 +214,15 @@ class ContainerRuntime:
 
     async def execute(self, instance: str, command: list[str]) -> int:
         """Runs a command inside a running container; returns its exit code. Raises Transient or Refused."""
-        held = self._held.get(instance)
-        if held is None or not held.container:
+        container = self.container(instance)
+        if not container:
             raise Transient("its container is not there")
-        return await self._engine.execute(held.container, command)
+        return await self.engine.execute(container, command)
+
+    def container(self, instance: str) -> str:
+        """The container of a running instance; empty: there is none."""
+        held = self._held.get(instance)
+        return "" if held is None or held.ended else held.container
 
     async def close(self) -> None:
         if self._watch is not None:
@@ -229,7 +234,7 @@ class ContainerRuntime:
             await let_go(held)
         self._held.clear()
         self._watch = None
-        await self._engine.close()
+        await self.engine.close()
 
     async def shut_down(self) -> None:
         if self._held:
@@ -243,13 +248,13 @@ class ContainerRuntime:
         first, whole = self._patience
         try:
             async with asyncio.timeout(first):
-                await self._engine.version()
+                await self.engine.version()
             async with asyncio.timeout(whole):
                 await self._compare()
                 await self._endings.told()
         except TimeoutError as error:
             raise EngineGone(
-                f"cannot reach the container engine at {self._engine.socket}: it hangs (it takes connections and does not answer)"
+                f"cannot reach the container engine at {self.engine.socket}: it hangs (it takes connections and does not answer)"
             ) from error
 
     async def _start(self, held: Held, launch: ContainerLaunch) -> ProcessIdentity:
@@ -260,12 +265,12 @@ class ContainerRuntime:
         state = await self._state(held)
         fresh = state.state.status == "created"
         if fresh:
-            await self._engine.start(held.container)
+            await self.engine.start(held.container)
             state = await self._state(held)
         return self._attach(held, state, resumed=not fresh)
 
     async def _state(self, held: Held) -> Container:
-        found = await self._engine.inspect(held.container)
+        found = await self.engine.inspect(held.container)
         if found is None:
             raise Transient("its container was removed by somebody else")
         return found
@@ -275,7 +280,7 @@ class ContainerRuntime:
         held.container = found.id
         identity = held.identity = held.identity or self._identity(found)
         if held.output is None:
-            held.output = Output(self._engine, found.id, held.target, self._logs, resumed=resumed)
+            held.output = Output(self.engine, found.id, held.target, self._logs, resumed=resumed)
         self._judge_health(held, found.state.health.status if found.state.health else "")
         if found.state.status in ENDED:
             self._endings.begin(held)
@@ -309,7 +314,7 @@ class ContainerRuntime:
 
     async def _follow(self) -> None:
         """Watches what happens to our containers until the engine goes away."""
-        happenings = self._engine.happenings(f"{OWNER}={self._maker.owner}")
+        happenings = self.engine.happenings(f"{OWNER}={self._maker.owner}")
         async with contextlib.aclosing(happenings):
             async for happening in happenings:
                 if not happening.action:
@@ -341,7 +346,7 @@ class ContainerRuntime:
         """Takes up what the engine has of ours, and ends what it has no more."""
         listed = {
             one.labels[INSTANCE]: one
-            for one in await self._engine.listed(f"{OWNER}={self._maker.owner}")
+            for one in await self.engine.listed(f"{OWNER}={self._maker.owner}")
             if INSTANCE in one.labels and WORKLOAD in one.labels
         }
         for instance, one in listed.items():
@@ -353,11 +358,11 @@ class ContainerRuntime:
     async def _take(self, instance: str, one: Listed) -> None:
         if one.state == "created":
             if instance not in self._held:  # made by a start that nobody remembers
-                await self._engine.remove(one.id)
+                await self.engine.remove(one.id)
             return
         held = self._held.setdefault(instance, of_listed(instance, one))
         self._maker.devices.was_handed(instance, devices_of(one))
-        found = await self._engine.inspect(one.id)
+        found = await self.engine.inspect(one.id)
         if found is not None and not held.ended:
             if held.output is not None:
                 await held.output.stop()
@@ -377,7 +382,7 @@ class ContainerRuntime:
         self._held.pop(held.instance, None)
         if held.container:
             with contextlib.suppress(EngineGone, EngineRefusal):
-                await self._engine.remove(held.container)
+                await self.engine.remove(held.container)
 
     def _identity(self, found: Container) -> ProcessIdentity:
         boot_id = self._clock.boot_id()
