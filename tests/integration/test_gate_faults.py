@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import threading
@@ -155,6 +156,22 @@ def test_who_only_connects_makes_room_for_others(rig: GateRig) -> None:
     rig.device(token).connect()
     for sock in silent:
         sock.close()
+
+
+def test_without_descriptors_it_waits_for_some(rig: GateRig) -> None:
+    token = rig.token()
+    rig.start()
+    assert rig.gate
+    pid = rig.gate.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, limits[1]))
+    client = rig.device(token)
+    client.begin()
+    with Agent(rig.run) as refused:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        refused.hello()
+    assert client.greetings.get(timeout=PATIENCE) == 0
 
 
 def test_nobody_waits_for_a_slow_reader(rig: GateRig) -> None:

@@ -155,7 +155,7 @@ def test_an_answer_is_asked_for_where_one_hears_it() -> None:
 
 def test_client_ids_match_only_themselves() -> None:
     assert is_client_id("python-sdk_live_0123")
-    assert not any(is_client_id(text) for text in ("+", "a/b", "#", "x+"))
+    assert not any(is_client_id(text) for text in ("+", "a/b", "#", "x+", "x" * 1001))
 
 
 def test_events_are_kept_and_samples_make_up_for_each_other() -> None:

@@ -33,6 +33,7 @@ from skerry.keeper.connections import Connection
 from skerry.keeper.loop import Loop
 from skerry.keeper.protocol import Fields, Message, ProtocolError
 
+_LONGEST_TOPIC = 1000
 _BETWEEN_NEWS = 0.02
 
 
@@ -126,7 +127,7 @@ class Control:
     def _publish(self, connection: Connection, message: Message) -> None:
         topic, qos = message.text("topic"), message.number("qos")
         payload = message.text("payload").encode("utf-8", "surrogateescape")
-        if qos not in (0, 1) or not topic or not topic.isprintable() or set(topic) & set("+#"):
+        if qos not in (0, 1) or not _is_topic(topic):
             raise ProtocolError(
                 f"cannot publish with QoS {qos} to «{topic}»: only 0 and 1, to one topic"
             )
@@ -159,6 +160,10 @@ class Control:
             )
         else:
             self._agent.send([("event", "clients"), ("count", len(self._parts.clients))])
+
+
+def _is_topic(text: str) -> bool:
+    return 0 < len(text) <= _LONGEST_TOPIC and text.isprintable() and not set(text) & set("+#")
 
 
 def _refuse(connection: Connection, message: Message, error: str, text: str) -> None:

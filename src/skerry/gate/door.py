@@ -69,9 +69,12 @@ class Door:
 
 def _connected(path: str) -> socket.socket | None:
     """None while nobody listens, or too many stand in line there."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(0)
     try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError:
+        return None  # descriptors are short
+    try:
+        sock.settimeout(0)
         sock.connect(path)
     except OSError:
         sock.close()

@@ -61,14 +61,16 @@ class Listeners:
             for _ in range(_AT_ONCE):
                 if sock.fileno() < 0:
                     return
-                if not service.has_room():
+                try:
+                    accepted = sock.accept()[0] if service.has_room() else None
+                except BlockingIOError:
+                    return  # nobody is left
+                except OSError:
+                    accepted = None  # the peer gave up, or descriptors are short
+                if accepted is None:
                     self._loop.when_readable(sock.fileno(), None)
                     self._loop.later(_PAUSE, again)
                     return
-                try:
-                    accepted, _ = sock.accept()
-                except OSError:
-                    return  # nobody is left, or the peer gave up
                 service.welcome(accepted)
 
         def again() -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 _NODES_OWN = frozenset(("alert", "driverlog", "worker_health"))
 """Of a twin, published by the node alone: what it says about a driver, a driver must not say."""
 _KEPT = frozenset(("event", "telemetry", "map_update"))
+_LONGEST_ID = 1000
 _WILDCARDS = frozenset("+#")
 
 
@@ -95,7 +96,7 @@ def is_kept(scope: Scope, topic: str) -> bool:
 
 def is_client_id(text: str) -> bool:
     """Whether it may stand in topics as one level that matches nothing but itself."""
-    return _WILDCARDS.isdisjoint(text) and "/" not in text
+    return len(text) <= _LONGEST_ID and _WILDCARDS.isdisjoint(text) and "/" not in text
 
 
 def _owned(scope: Scope, room: str) -> frozenset[str]:
