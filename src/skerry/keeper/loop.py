@@ -14,9 +14,13 @@ class _Watch:
     __slots__ = ("is_output", "on_readable", "on_writable")
 
     def __init__(self, on_readable: Callback, *, is_output: bool) -> None:
-        self.on_readable = on_readable
+        self.on_readable: Callback | None = on_readable
         self.on_writable: Callback | None = None
         self.is_output = is_output
+
+    def events(self) -> int:
+        reading = selectors.EVENT_READ if self.on_readable else 0
+        return reading | (selectors.EVENT_WRITE if self.on_writable else 0)
 
 
 class Loop:
@@ -27,6 +31,7 @@ class Loop:
         self._timers: list[tuple[float, int, Callback]] = []
         self._numbers = itertools.count()
         self._selector = selectors.EpollSelector()
+        self._left_alone: dict[int, _Watch] = {}
         self.highest_fd = self._selector.fileno()
         """No descriptor above it has ever been watched."""
 
@@ -38,14 +43,37 @@ class Loop:
 
     def when_writable(self, fd: int, callback: Callback | None) -> None:
         """Calls back while `fd`, which is watched already, can be written; None ends that."""
-        watch: _Watch = self._selector.get_key(fd).data
+        watch = self._watch_of(fd)
         watch.on_writable = callback
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if callback else 0)
-        self._selector.modify(fd, events, watch)
+        self._apply(fd, watch)
+
+    def when_readable(self, fd: int, callback: Callback | None) -> None:
+        """Another callback for `fd`, which is watched already; with None what arrives waits in the system."""
+        watch = self._watch_of(fd)
+        watch.on_readable = callback
+        self._apply(fd, watch)
 
     def forget(self, fd: int) -> None:
         """No callback for `fd` from the next turn on; it may be closed then."""
-        self._selector.unregister(fd)
+        if self._left_alone.pop(fd, None) is None:
+            self._selector.unregister(fd)
+
+    def _watch_of(self, fd: int) -> _Watch:
+        watch: _Watch = self._left_alone.get(fd) or self._selector.get_key(fd).data
+        return watch
+
+    def _apply(self, fd: int, watch: _Watch) -> None:
+        events = watch.events()
+        if fd in self._left_alone:
+            if events:
+                del self._left_alone[fd]
+                self._selector.register(fd, events, watch)
+        elif events:
+            self._selector.modify(fd, events, watch)
+        else:
+            # A hang-up is reported to whoever is registered, even for nothing, again and again.
+            self._selector.unregister(fd)
+            self._left_alone[fd] = watch
 
     def later(self, seconds: float, callback: Callback) -> None:
         """Calls back once, not before `seconds` have passed."""
@@ -62,7 +90,7 @@ class Loop:
             watch: _Watch = key.data
             if events & selectors.EVENT_WRITE and watch.on_writable:
                 watch.on_writable()
-            if events & selectors.EVENT_READ:
+            if events & selectors.EVENT_READ and watch.on_readable:
                 watch.on_readable()
         while self._timers and self._patience() == 0:
             _, _, callback = heapq.heappop(self._timers)

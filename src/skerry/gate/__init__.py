@@ -1,0 +1,4 @@
+"""What containers talk to: an MQTT endpoint and a REST front that stay open while the agent or the broker restarts."""
+
+VERSION = 1
+"""Of what the agent and the gate say to each other (`control`)."""

@@ -1,0 +1,93 @@
+"""All clients: who may come in, how many, and who has to go when its token ends."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from collections.abc import Callable
+
+from skerry.gate import packets
+from skerry.gate.client import SIGN_IN_SECONDS, Client
+from skerry.gate.surroundings import Surroundings
+
+MOST = 400
+MOST_OF_ONE = 300
+_MOST_STRANGERS = 256
+_PATIENCE_WITH_STRANGERS = 1.0
+
+
+class Clients:
+    """The connections of clients. `on_change` is called when their number has changed."""
+
+    def __init__(self, around: Surroundings, monotonic: Callable[[], float]) -> None:
+        self.on_change: Callable[[], object] = lambda: None
+        self._around = around
+        self._monotonic = monotonic
+        self._strangers: dict[Client, float] = {}
+        self._known: set[Client] = set()
+        self._of_token: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def has_room(self) -> bool:
+        """Whether one more may connect; makes room at the cost of who has connected longest without signing in."""
+        if len(self._strangers) < _MOST_STRANGERS:
+            return True
+        oldest, since = next(iter(self._strangers.items()))
+        if self._monotonic() - since < _PATIENCE_WITH_STRANGERS:
+            return False
+        oldest.end(packets.UNAVAILABLE)
+        return True
+
+    def welcome(self, sock: socket.socket) -> None:
+        """A connection has been accepted."""
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client = Client(sock, self._around, self)
+        self._strangers[client] = self._monotonic()
+        self._around.loop.later(SIGN_IN_SECONDS, lambda: self._too_late(client))
+
+    def admits(self, client: Client) -> bool:
+        """Whether there is room for one more with its token; it is counted then."""
+        if client.holder is None or len(self._known) >= MOST:
+            return False
+        digest = client.holder.digest
+        if self._of_token[digest] >= MOST_OF_ONE:
+            return False
+        del self._strangers[client]
+        self._known.add(client)
+        self._of_token[digest] += 1
+        self.on_change()
+        return True
+
+    def left(self, client: Client) -> None:
+        """A client is gone."""
+        self._strangers.pop(client, None)
+        if client in self._known and client.holder:
+            self._known.remove(client)
+            self._of_token[client.holder.digest] -= 1
+            self.on_change()
+
+    def kick(self, digest: str) -> int:
+        """Ends the connections of a token and returns how many."""
+        gone = [
+            client for client in self._known if client.holder and client.holder.digest == digest
+        ]
+        for client in gone:
+            client.end(packets.NOT_AUTHORIZED)
+        return len(gone)
+
+    def look_at_tokens(self) -> None:
+        """The tokens have changed: who has less now must come again, who has none cannot."""
+        for client in list(self._known):
+            if client.holder is None:
+                continue
+            scope = self._around.tokens.scope_of(client.holder.digest)
+            if scope is not None and scope.covers(client.holder.scope):
+                client.rescope(scope)
+            else:
+                client.end(packets.NOT_AUTHORIZED)
+
+    def _too_late(self, client: Client) -> None:
+        if client in self._strangers:
+            client.end(packets.UNAVAILABLE)

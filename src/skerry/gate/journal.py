@@ -1,0 +1,229 @@
+"""What clients have published, in files in memory, until the agent has stored it.
+
+A file is `<session>-<k>`: «SKJ1», 16 bytes of session, then entries in the order of their `n`, which begins at 1 in each
+session and leaves no number out. An entry is its length and CRC-32 (4 bytes each, of what follows), and
+
+    n 8  wall clock in ns 8  monotonic clock in ns 8  flags 1  token's number 2  length of the topic 2  topic  payload
+
+All numbers are little-endian. What is cut off or does not match its checksum ends a file: nothing whole comes after it,
+because the gate that was killed over it has written no more to that file.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+MAGIC = b"SKJ1"
+HEADER = len(MAGIC) + 16
+QOS = 3
+DUP = 4
+KEPT = 8
+GAP = 16
+"""The flags of an entry: its QoS, whether the client sent it again, whether every message of the topic counts. With GAP
+it stands for messages that there was no room for; its payload is their number."""
+
+_FILE_SIZE = 1024 * 1024
+_HEAD = struct.Struct("<II")
+_FIXED = struct.Struct("<QQQBHH")
+
+
+class Entry(NamedTuple):
+    """One message as it was taken."""
+
+    n: int
+    wall_ns: int
+    monotonic_ns: int
+    flags: int
+    token: int
+    topic: str
+    payload: bytes
+
+
+class NoRoom(Exception):
+    """The journal is as large as it may be, or the device's memory is full."""
+
+
+class Journal:
+    """The journal of this run of the gate, in `directory`; at most `limit` bytes with what earlier runs have left there."""
+
+    def __init__(
+        self,
+        directory: str,
+        session: bytes,
+        limit: int,
+        clocks: tuple[Callable[[], int], Callable[[], int]],
+    ) -> None:
+        self.session = session.hex()
+        self.last = 0
+        """The `n` of the newest entry."""
+        self.stored = 0
+        """Up to here the agent has everything."""
+        self._directory = directory
+        self._header = MAGIC + session
+        self._limit = limit
+        self._file_size = min(_FILE_SIZE, limit // 8)
+        self._wall_ns, self._monotonic_ns = clocks
+        self._files: deque[tuple[int, int, int]] = deque()
+        self._k = 0
+        self._fd = -1
+        self._written = 0
+        self._ours = 0
+        self._earlier = self._size_of_earlier()
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether there is room for more than a few."""
+        return self._total() < self._limit - self._limit // 8
+
+    def fits(self, topic: str, payload: bytes | memoryview) -> bool:
+        """Whether there is room for such an entry."""
+        return self._has_room(_HEAD.size + _FIXED.size + len(topic.encode()) + len(payload))
+
+    def append(self, flags: int, token: int, topic: str, payload: bytes | memoryview) -> int:
+        """Writes an entry and returns its `n`. Raises NoRoom; then nothing is written."""
+        name = topic.encode()
+        size = _HEAD.size + _FIXED.size + len(name) + len(payload)
+        if not self._has_room(size):
+            raise NoRoom
+        n = self.last + 1
+        fixed = _FIXED.pack(n, self._wall_ns(), self._monotonic_ns(), flags, token, len(name))
+        crc = zlib.crc32(payload, zlib.crc32(name, zlib.crc32(fixed)))
+        head = _HEAD.pack(size - _HEAD.size, crc)
+        try:
+            if self._fd < 0 or self._written + size > self._file_size:
+                self._next_file()
+            self._write(size, head + fixed + name, payload)
+        except OSError as error:
+            raise NoRoom from error
+        self.last = n
+        return n
+
+    def discard(self, n: int) -> None:
+        """The agent has stored everything up to `n`."""
+        self.stored = max(self.stored, min(n, self.last))
+        while self._files and self._files[0][1] <= self.stored:
+            k, _, size = self._files.popleft()
+            _unlink(self._path(k))
+            self._ours -= size
+        if self._fd >= 0 and self.stored == self.last and self._written > self._file_size // 2:
+            self._retire()
+            self.discard(n)
+
+    def close(self) -> None:
+        """Leaves the files to the agent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _has_room(self, size: int) -> bool:
+        if self._total() + size <= self._limit:
+            return True
+        # The agent removes what earlier runs have left without a word to us.
+        self._earlier = self._size_of_earlier() if self._earlier else 0
+        return self._total() + size <= self._limit
+
+    def _total(self) -> int:
+        return self._ours + self._written + self._earlier
+
+    def _size_of_earlier(self) -> int:
+        total = 0
+        with os.scandir(self._directory) as found:
+            for file in found:
+                if not file.name.startswith(self.session):
+                    total += file.stat(follow_symlinks=False).st_size
+        return total
+
+    def _path(self, k: int) -> str:
+        return f"{self._directory}/{self.session}-{k}"
+
+    def _next_file(self) -> None:
+        if self._fd >= 0:
+            self._retire()
+        path = self._path(self._k)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, self._header)
+        except OSError:
+            os.close(fd)
+            os.unlink(path)
+            raise
+        self._fd = fd
+        self._written = HEADER
+
+    def _retire(self) -> None:
+        """The file is written to its end; it goes when the agent has what is in it."""
+        os.close(self._fd)
+        self._fd = -1
+        self._files.append((self._k, self.last, self._written))
+        self._ours += self._written
+        self._written = 0
+        self._k += 1
+
+    def _write(self, size: int, head: bytes, payload: bytes | memoryview) -> None:
+        at = self._written
+        done = 0
+        try:
+            done = os.writev(self._fd, [head, payload])
+            while done < size:
+                rest = (
+                    (head[done:], payload) if done < len(head) else (payload[done - len(head) :],)
+                )
+                done += os.writev(self._fd, rest)
+        except OSError:
+            os.ftruncate(self._fd, at)
+            os.lseek(self._fd, at, os.SEEK_SET)
+            raise
+        self._written = at + size
+
+
+def read(path: str, after: int, offset: int = HEADER) -> Iterator[tuple[Entry, int]]:
+    """The whole entries of a file with `n` beyond `after`, from `offset`; each with the offset at which it ends.
+
+    It ends where nothing whole follows (yet). Raises OSError; ValueError for a file that is none of a journal.
+    """
+    with open(path, "rb") as file:
+        if not MAGIC.startswith(magic := file.read(len(MAGIC))):
+            raise ValueError(f"{path} is no file of a journal")
+        if magic != MAGIC:
+            return  # the gate was killed before it had written even that
+        file.seek(offset)
+        while len(head := file.read(_HEAD.size)) == _HEAD.size:
+            size, crc = _HEAD.unpack(head)
+            if size < _FIXED.size or size > os.fstat(file.fileno()).st_size - offset - _HEAD.size:
+                return
+            body = file.read(size)
+            if len(body) < size or zlib.crc32(body) != crc:
+                return
+            offset += _HEAD.size + size
+            entry = _entry(body)
+            if entry.n > after:
+                yield entry, offset
+
+
+def files(directory: str) -> list[tuple[str, int]]:
+    """Session and k of each file there, those of one session together and in order."""
+    found = []
+    for name in os.listdir(directory):
+        session, dash, k = name.partition("-")
+        if dash and k.isdecimal() and len(session) == 32:
+            found.append((session, int(k)))
+    return sorted(found)
+
+
+def _entry(body: bytes) -> Entry:
+    n, wall_ns, monotonic_ns, flags, token, length = _FIXED.unpack_from(body)
+    payload_at = _FIXED.size + length
+    topic = body[_FIXED.size : payload_at].decode()
+    return Entry(n, wall_ns, monotonic_ns, flags, token, topic, body[payload_at:])
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

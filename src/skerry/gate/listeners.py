@@ -1,0 +1,109 @@
+"""Where clients come in: two ports on 127.0.0.1, and on the addresses of container networks that the agent names."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from skerry.keeper.loop import Loop
+
+HERE = "127.0.0.1"
+_BACKLOG = 512
+_AT_ONCE = 16
+_PAUSE = 0.1
+
+
+class Service(NamedTuple):
+    """What is offered at a port."""
+
+    port: int
+    has_room: Callable[[], bool]
+    welcome: Callable[[socket.socket], object]
+
+
+class Listeners:
+    """The listening sockets of the services. Opening the first ones raises OSError."""
+
+    def __init__(self, loop: Loop, services: Sequence[Service]) -> None:
+        self._loop = loop
+        self._services = services
+        self._hosts: dict[str, list[socket.socket]] = {}
+        self._open(HERE)
+
+    def listen(self, hosts: Sequence[str]) -> list[str]:
+        """Listens at those beside 127.0.0.1 and nowhere else; returns where it cannot, and why. What is connected stays."""
+        for gone in self._hosts.keys() - {HERE, *hosts}:
+            self._close(self._hosts.pop(gone))
+        failed = []
+        for host in hosts:
+            try:
+                if host not in self._hosts:
+                    self._open(_checked(host))
+            except (OSError, ValueError) as error:
+                failed.append(f"{host}: {error}")
+        return failed
+
+    def _open(self, host: str) -> None:
+        opened: list[socket.socket] = []
+        try:
+            opened.extend(_listener(host, service.port) for service in self._services)
+        except OSError:
+            for sock in opened:
+                sock.close()
+            raise
+        self._hosts[host] = opened
+        for sock, service in zip(opened, self._services, strict=True):
+            self._watch(sock, service)
+
+    def _watch(self, sock: socket.socket, service: Service) -> None:
+        def come() -> None:
+            for _ in range(_AT_ONCE):
+                if sock.fileno() < 0:
+                    return
+                try:
+                    accepted = sock.accept()[0] if service.has_room() else None
+                except BlockingIOError:
+                    return  # nobody is left
+                except OSError:
+                    accepted = None  # the peer gave up, or descriptors are short
+                if accepted is None:
+                    self._loop.when_readable(sock.fileno(), None)
+                    self._loop.later(_PAUSE, again)
+                    return
+                service.welcome(accepted)
+
+        def again() -> None:
+            if sock.fileno() >= 0:
+                self._loop.when_readable(sock.fileno(), come)
+
+        self._loop.watch(sock.fileno(), come)
+
+    def _close(self, socks: Sequence[socket.socket]) -> None:
+        for sock in socks:
+            self._loop.forget(sock.fileno())
+            sock.close()
+
+
+def _checked(host: str) -> str:
+    """One address of this device, never all of them. Raises OSError, ValueError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if not any(socket.inet_pton(family, host)):
+        raise ValueError("it stands for every address of this device")
+    return host
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
+        sock.settimeout(0)
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,146 @@
+"""A connected socket on the loop: data in, and a queue of data out that never blocks and is never without a bound."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from skerry.keeper.loop import Loop
+
+FULL = 256 * 1024
+"""With so many bytes waiting for a peer, whoever sends to it is not read any more, until a quarter is left."""
+
+_AT_ONCE = 64 * 1024
+_PARTS = 64
+_LAST_WORDS = 5.0
+
+
+class Stream:
+    """One socket. `on_data` gets what arrives; `on_close` is called once when the peer is gone, not after `close`."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: Loop,
+        on_data: Callable[[bytes], object],
+        on_close: Callable[[], object],
+    ) -> None:
+        sock.settimeout(0)
+        self.open = True
+        self.waiting = 0
+        """Bytes that the peer has not taken yet."""
+        self._sock = sock
+        self._loop = loop
+        self._on_data = on_data
+        self._on_close = on_close
+        self._queue: deque[bytes | memoryview] = deque()
+        self._pauses: set[str] = set()
+        self._relieved: Callable[[], object] | None = None
+        self._finishing = False
+        loop.watch(sock.fileno(), self._receive)
+
+    def send(self, data: bytes) -> None:
+        """Sends now what can be sent, the rest later."""
+        if not self.open or self._finishing or not data:
+            return
+        self._queue.append(data)
+        self.waiting += len(data)
+        if len(self._queue) == 1:
+            self._flush()
+
+    def pause(self, why: str) -> None:
+        """Leaves what arrives in the system until `resume` has been called for each reason."""
+        if self.open and not self._pauses:
+            self._loop.when_readable(self._sock.fileno(), None)
+        self._pauses.add(why)
+
+    def resume(self, why: str) -> None:
+        """Takes one reason back."""
+        if why in self._pauses:
+            self._pauses.remove(why)
+            if self.open and not self._pauses and not self._finishing:
+                self._loop.when_readable(self._sock.fileno(), self._receive)
+
+    def when_relieved(self, callback: Callable[[], object]) -> bool:
+        """Whether too much is waiting; then calls back once when it no longer is."""
+        if self.open and self.waiting > FULL:
+            self._relieved = callback
+            return True
+        return False
+
+    def finish(self) -> None:
+        """Hangs up when all has been sent, or soon after; reads no more."""
+        if not self.open or self._finishing:
+            return
+        self._finishing = True
+        if not self._queue:
+            self.close()
+            return
+        self.pause("finishing")
+        self._loop.later(_LAST_WORDS, self.close)
+
+    def close(self) -> None:
+        """Hangs up."""
+        if self.open:
+            self.open = False
+            self._loop.forget(self._sock.fileno())
+            self._sock.close()
+            self._queue.clear()
+
+    def _lost(self) -> None:
+        if self.open:
+            self.close()
+            if not self._finishing:
+                self._on_close()
+
+    def _receive(self) -> None:
+        if not self.open or self._pauses:
+            return
+        try:
+            data = self._sock.recv(_AT_ONCE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._on_data(data)
+        else:
+            self._lost()
+
+    def _flush(self) -> None:
+        if not self.open:
+            return
+        try:
+            while self._queue:
+                self._sent(
+                    self._sock.sendmsg(
+                        [part for part, _ in zip(self._queue, range(_PARTS), strict=False)]
+                    )
+                )
+        except BlockingIOError:
+            self._loop.when_writable(self._sock.fileno(), self._flush)
+            self._relieve()
+            return
+        except OSError:
+            self._lost()
+            return
+        if self._finishing:
+            self.close()
+            return
+        self._loop.when_writable(self._sock.fileno(), None)
+        self._relieve()
+
+    def _sent(self, count: int) -> None:
+        self.waiting -= count
+        while count:
+            first = self._queue.popleft()
+            if len(first) > count:
+                self._queue.appendleft(memoryview(first)[count:])
+                return
+            count -= len(first)
+
+    def _relieve(self) -> None:
+        if self._relieved and self.waiting <= FULL // 4:
+            callback, self._relieved = self._relieved, None
+            callback()

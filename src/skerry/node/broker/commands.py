@@ -1,0 +1,37 @@
+"""How the broker and the gate are started: in `run`, which is the node's own, with the journal in memory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+import skerry.gate
+from skerry.kit.socket_path import checked_socket_path
+
+_GATE = Path(skerry.gate.__file__).with_name("__main__.py")
+
+
+class GatePlan(msgspec.Struct, frozen=True):
+    """Where the gate is and what it may hold, in bytes."""
+
+    run: Path
+    journal: Path
+    mqtt_port: int
+    rest_port: int
+    journal_limit: int = 32 * 1024 * 1024
+    largest: int = 32 * 1024 * 1024
+
+
+def gate_command(plan: GatePlan) -> list[str]:
+    """The gate in this interpreter, without its packages. Raises InvalidInput for a directory with too long a path."""
+    checked_socket_path(plan.run / "control")
+    numbers = (plan.mqtt_port, plan.rest_port, plan.journal_limit, plan.largest)
+    places = (str(_GATE), str(plan.run), str(plan.journal))
+    return [sys.executable, "-I", "-S", *places, *map(str, numbers)]
+
+
+def broker_command(mosquitto: Path, run: Path) -> list[str]:
+    """The broker, by the configuration that `mosquitto_conf` makes."""
+    return [str(mosquitto), "-c", str(run / "mosquitto.conf")]

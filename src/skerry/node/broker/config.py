@@ -1,0 +1,35 @@
+"""How the broker runs: for the gate alone, which has checked everything, and with nothing on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_MOST_QUEUED = 1000
+_QUEUED_BYTES = 8 * 1024 * 1024
+
+
+def mosquitto_conf(socket: Path, user: str, largest: int) -> str:
+    """A configuration of mosquitto 2 that listens at `socket` and nowhere else; a packet has `largest` bytes at most.
+
+    `user` is who starts it: as root it would become somebody who cannot enter the node's directory. Whoever reaches the
+    socket is the gate, or the node's own user.
+    """
+    return "\n".join(
+        (
+            f"user {user}",
+            f"listener 0 {socket}",
+            "allow_anonymous true",
+            "persistence false",
+            "retain_available false",
+            "sys_interval 0",
+            f"max_packet_size {largest}",
+            f"max_queued_messages {_MOST_QUEUED}",
+            f"max_queued_bytes {_QUEUED_BYTES}",
+            "persistent_client_expiration 1d",
+            "log_dest stderr",
+            "log_timestamp false",
+            "log_type error",
+            "log_type warning",
+            "",
+        )
+    )

@@ -1,0 +1,201 @@
+"""The agent's end of the gate's control socket: what was captured comes in, what the node says goes out.
+
+The gate does not need the agent, nor the agent the gate: while there is no connection, messages are captured and stay in
+the journal, and what is to be published is refused as Transient.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from skerry.gate import VERSION
+from skerry.gate.journal import Entry
+from skerry.keeper import protocol
+from skerry.keeper.protocol import Fields, Message, ProtocolError
+from skerry.kit.clock import Clock
+from skerry.kit.errors import Refused, Transient
+from skerry.node.broker.reading import Cursor, sessions
+
+_AGAIN_SECONDS = 0.2
+_READS_PER_TURN = 64
+
+log = logging.getLogger(__name__)
+
+
+class Captured(msgspec.Struct, frozen=True):
+    """Entries of the journal in order; `session` and their `n` say whether they are stored already."""
+
+    session: str
+    entries: list[Entry]
+
+
+class GateLink:
+    """The connection to the gate whose sockets are in `run`. `stored_of` says how much of a session the store has."""
+
+    def __init__(
+        self, run: Path, journal: Path, clock: Clock, stored_of: Callable[[str], int]
+    ) -> None:
+        self.session = ""
+        """Of the gate that is connected; empty without one."""
+        self._run = run
+        self._journal = journal
+        self._clock = clock
+        self._stored_of = stored_of
+        self._sock: socket.socket | None = None
+        self._numbers = itertools.count(1)
+        self._replies: dict[str, asyncio.Future[Message]] = {}
+        self._lost = asyncio.Event()
+        self._news = asyncio.Event()
+        self._hosts: Sequence[str] = ()
+
+    async def keep(self) -> None:
+        """Connects, and again whenever the connection is lost; for ever."""
+        said = ""
+        while True:
+            try:
+                await self._connect()
+                said = ""
+                await self._lost.wait()
+            except (OSError, Refused, Transient, ProtocolError) as error:
+                self.close()
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("cannot reach the gate at %s: %s; trying on", self._run, error)
+            await self._clock.sleep(_AGAIN_SECONDS)
+
+    async def captured(self) -> AsyncIterator[Captured]:
+        """What clients have published, for ever; each batch is stored, and `stored` told, before the next is asked for."""
+        while True:
+            self._news.clear()
+            if not self.session:
+                await self._news.wait()
+                continue
+            session = self.session
+            for earlier in sessions(self._journal):
+                if earlier != session:
+                    async for batch in self._all_of(earlier):
+                        yield batch
+            cursor = Cursor(self._journal, session, self._stored_of(session))
+            while self.session == session:
+                entries = cursor.batch()
+                if entries:
+                    yield Captured(session, entries)
+                else:
+                    await self._news.wait()
+                self._news.clear()
+
+    async def _all_of(self, session: str) -> AsyncIterator[Captured]:
+        cursor = Cursor(self._journal, session, self._stored_of(session))
+        while entries := cursor.batch():
+            yield Captured(session, entries)
+        cursor.remove()
+
+    def stored(self, captured: Captured) -> None:
+        """All of it is durable: the gate may forget it, and acknowledge what waited for that."""
+        if self._sock and captured.session == self.session:
+            n = captured.entries[-1].n
+            self._send([("op", "stored"), ("session", captured.session), ("n", n)])
+
+    async def tokens(self) -> None:
+        """The tokens file has changed. Without a gate nothing is to be done: it reads the file when it starts."""
+        if self._sock:
+            await self._ask("tokens", [("path", self._run / "tokens.json")])
+
+    async def kick(self, digest: str) -> None:
+        """Ends the connections of a token. Raises Transient, Refused."""
+        await self._ask("kick", [("token", digest)])
+
+    async def listen(self, hosts: Sequence[str]) -> list[str]:
+        """Also at these addresses, from now on and after each restart of the gate; returns where it cannot, and why."""
+        self._hosts = tuple(hosts)
+        reply = await self._ask("addresses", [("host", host) for host in hosts])
+        return reply.all("failed")
+
+    async def publish(self, topic: str, payload: bytes, qos: int) -> None:
+        """Publishes to the node's containers; returns once the broker has it. Raises Transient, Refused."""
+        text = payload.decode("utf-8", "surrogateescape")
+        await self._ask("publish", [("topic", topic), ("payload", text), ("qos", qos)])
+
+    def close(self) -> None:
+        """Hangs up."""
+        sock, self._sock = self._sock, None
+        if sock:
+            asyncio.get_running_loop().remove_reader(sock)
+            sock.close()
+        self.session = ""
+        for reply in self._replies.values():
+            if not reply.done():
+                reply.set_exception(Transient("the gate has hung up"))
+        self._lost.set()
+        self._news.set()
+
+    async def _connect(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            sock.settimeout(0)
+            sock.connect(str(self._run / "control"))
+        except OSError:
+            sock.close()
+            raise
+        self._sock = sock
+        self._lost.clear()
+        asyncio.get_running_loop().add_reader(sock, self._receive)
+        reply = await self._ask("hello", [("version", VERSION)])
+        await self.tokens()
+        if self._hosts:
+            await self.listen(self._hosts)
+        self.session = reply.text("session")
+        self._news.set()
+
+    async def _ask(self, operation: str, fields: Fields) -> Message:
+        number = str(next(self._numbers))
+        reply: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._replies[number] = reply
+        try:
+            self._send([("op", operation), ("id", number), *fields])
+            answer = await reply
+        finally:
+            del self._replies[number]
+        error, text = answer.get("error"), answer.get("text") or ""
+        if error in ("broker", "busy"):
+            raise Transient(f"the gate cannot {operation}: {text}")
+        if error:
+            raise Refused(f"the gate refuses to {operation}: {text}")
+        return answer
+
+    def _send(self, fields: Fields) -> None:
+        if self._sock is None:
+            raise Transient("the gate is not there")
+        try:
+            protocol.transmit(self._sock, protocol.encode(fields))
+        except BlockingIOError as error:
+            raise Transient("the gate does not read") from error
+        except OSError as error:
+            self.close()
+            raise Transient(f"the gate has hung up: {error.strerror}") from error
+
+    def _receive(self) -> None:
+        for _ in range(_READS_PER_TURN):
+            if self._sock is None:
+                return
+            try:
+                message = protocol.receive(self._sock)
+            except BlockingIOError:
+                return
+            except (OSError, ProtocolError):
+                message = None
+            if message is None:
+                self.close()
+            elif message.get("event"):
+                self._news.set()
+            else:
+                reply = self._replies.get(message.get("id") or "")
+                if reply and not reply.done():
+                    reply.set_result(message)

@@ -1,0 +1,286 @@
+"""A gate with a real broker behind it, real MQTT clients before it, and an agent that says only what a test lets it say."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from skerry.gate import journal
+from skerry.keeper import protocol
+from skerry.node.broker.commands import GatePlan, broker_command, gate_command
+from skerry.node.broker.config import mosquitto_conf
+
+PATIENCE = 30.0
+OWN, FOREIGN = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin") or "mosquitto"
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Waits for a condition that nothing announces."""
+    give_up = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < give_up, f"not in {PATIENCE} s: {what}"
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class GateRig:
+    """Directories, ports and processes of one gate; nothing runs until it is started."""
+
+    def __init__(self, path: Path, memory: Path, limit: int = 32 * 1024 * 1024) -> None:
+        self.run = path / "broker"
+        self.run.mkdir(mode=0o700)
+        self.journal = memory / "journal"
+        self.limit = limit
+        self.largest = 32 * 1024 * 1024
+        self.mqtt_port, self.rest_port = free_port(), free_port()
+        self.gate: subprocess.Popen[bytes] | None = None
+        self.broker: subprocess.Popen[bytes] | None = None
+        self._clients: list[Device] = []
+        self._tokens: dict[str, dict[str, Any]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for client in self._clients:
+            client.close()
+        for process in (self.gate, self.broker):
+            if process:
+                process.kill()
+                process.wait()
+
+    def start(self) -> None:
+        """Both."""
+        self.start_broker()
+        self.start_gate()
+
+    def start_gate(self) -> None:
+        ports = (self.mqtt_port, self.rest_port)
+        plan = GatePlan(self.run, self.journal, *ports, self.limit, self.largest)
+        self.gate = subprocess.Popen(gate_command(plan), stdout=subprocess.PIPE)
+        assert self.gate.stdout
+        with self.gate.stdout as stdout:
+            assert stdout.read() == b""
+
+    def start_broker(self) -> None:
+        conf = self.run / "mosquitto.conf"
+        conf.write_text(mosquitto_conf(self.run / "broker", getpass.getuser(), self.largest))
+        self.broker = subprocess.Popen(broker_command(Path(MOSQUITTO), self.run))
+        until(self._answers, "the broker listens")
+
+    def _answers(self) -> bool:
+        assert self.broker
+        assert self.broker.poll() is None
+        with socket.socket(socket.AF_UNIX) as sock:
+            return sock.connect_ex(str(self.run / "broker")) == 0
+
+    def kill_broker(self) -> None:
+        assert self.broker
+        self.broker.kill()
+        self.broker.wait()
+
+    def kill_gate(self) -> None:
+        assert self.gate
+        self.gate.send_signal(signal.SIGKILL)
+        self.gate.wait()
+
+    def token(self, name: str = "token", **scope: Any) -> str:
+        """A token that holds from now on, or with another scope; the gate reads it when it starts or is told."""
+        token = f"cw_{name}"
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        entry = {"n": len(self._tokens) + 1, "role": "driver", "twins": [OWN], "prefix": ""}
+        self._tokens[digest] = entry | scope
+        self.write_tokens()
+        return token
+
+    def end(self, token: str) -> None:
+        """The token has ended; the gate is not told."""
+        del self._tokens[hashlib.sha256(token.encode()).hexdigest()]
+        self.write_tokens()
+
+    def write_tokens(self) -> None:
+        path = self.run / "tokens.json"
+        path.with_suffix(".new").write_text(json.dumps(self._tokens))
+        path.with_suffix(".new").replace(path)
+
+    def device(self, token: str, name: str = "", **options: Any) -> Device:
+        """A client that has not connected yet."""
+        device = Device(self.mqtt_port, token, name, **options)
+        self._clients.append(device)
+        return device
+
+    def entries(self) -> list[journal.Entry]:
+        """Everything that is in the journal."""
+        found = []
+        for session, k in journal.files(str(self.journal)):
+            found += [entry for entry, _ in journal.read(f"{self.journal}/{session}-{k}", 0)]
+        return found
+
+
+class Device:
+    """A client of paho as the SDK uses it."""
+
+    def __init__(
+        self,
+        port: int,
+        token: str,
+        name: str = "",
+        *,
+        user: str | None = None,
+        version: int = mqtt.MQTTv5,
+        will: str | None = None,
+    ) -> None:
+        self.heard: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
+        self.acks: queue.Queue[tuple[int, int]] = queue.Queue()
+        self.granted: queue.Queue[list[int]] = queue.Queue()
+        self.greetings: queue.Queue[int] = queue.Queue()
+        self.farewells: queue.Queue[int] = queue.Queue()
+        self.connack: Properties | None = None
+        self._port = port
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=version)
+        self.client.username_pw_set(
+            user or f"cwh_{hashlib.sha256(token.encode()).hexdigest()}", token
+        )
+        self.client.on_message = lambda _client, _data, message: self.heard.put(message)
+        self.client.on_publish = lambda _client, _data, mid, code, _properties: self.acks.put(
+            (mid, code.value)
+        )
+        self.client.on_subscribe = lambda _client, _data, _mid, codes, _properties: (
+            self.granted.put([code.value for code in codes])
+        )
+        self.client.on_connect = self._greeted
+        self.client.on_disconnect = lambda _client, _data, _flags, code, _p: self.farewells.put(
+            code.value
+        )
+        if will:
+            self.client.will_set(will, b"gone", 1, retain=True)
+
+    def _greeted(self, _client: Any, _data: Any, _flags: Any, code: Any, properties: Any) -> None:
+        self.connack = properties
+        self.greetings.put(code.value)
+
+    def begin(self) -> None:
+        """Connects without waiting for an answer."""
+        self.client.connect("127.0.0.1", self._port)
+        self.client.loop_start()
+
+    def connect(self) -> Self:
+        """Connects, and is let in."""
+        self.begin()
+        assert self.greetings.get(timeout=PATIENCE) == 0
+        return self
+
+    def refusal(self) -> int:
+        """Connects, and is told why not."""
+        self.begin()
+        code = self.greetings.get(timeout=PATIENCE)
+        self.close()
+        return code
+
+    def publish(self, topic: str, payload: str | bytes, qos: int = 0, **options: Any) -> int:
+        return self.client.publish(topic, payload, qos, **options).mid
+
+    def subscribe(self, *filters: str, qos: int = 0) -> list[int]:
+        """The broker's answer for each."""
+        self.client.subscribe([(topic, qos) for topic in filters])
+        return self.granted.get(timeout=PATIENCE)
+
+    def hear(self) -> tuple[str, bytes]:
+        message = self.heard.get(timeout=PATIENCE)
+        return message.topic, message.payload
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+def properties(**values: Any) -> Properties:
+    """Of a PUBLISH."""
+    made = Properties(PacketTypes.PUBLISH)
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+class Agent:
+    """The agent's end of the control socket."""
+
+    def __init__(self, run: Path) -> None:
+        self.events: queue.Queue[protocol.Message] = queue.Queue()
+        self._replies: queue.Queue[protocol.Message] = queue.Queue()
+        self._ids = 0
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._sock.connect(str(run / "control"))
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _read(self) -> None:
+        try:
+            while (message := protocol.receive(self._sock)) is not None:
+                (self.events if message.get("event") else self._replies).put(message)
+        except OSError:
+            return
+
+    def ask(self, operation: str, *fields: tuple[str, object]) -> protocol.Message:
+        """The reply."""
+        self._ids += 1
+        self.tell(operation, ("id", self._ids), *fields)
+        reply = self._replies.get(timeout=PATIENCE)
+        assert reply.get("id") == str(self._ids)
+        return reply
+
+    def tell(self, operation: str, *fields: tuple[str, object]) -> None:
+        protocol.transmit(self._sock, protocol.encode([("op", operation), *fields]))
+
+    def hello(self) -> protocol.Message:
+        reply = self.ask("hello", ("version", 1))
+        assert reply.get("error") is None, reply.get("text")
+        return reply
+
+    def close(self) -> None:
+        if self._sock.fileno() < 0:
+            return
+        self._sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._sock.close()

@@ -1,0 +1,185 @@
+"""The agent's end of the gate: every message once, over ends of the gate and of the agent; what the node says is heard."""
+
+import asyncio
+import queue
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from tests.gate_rig import OWN, PATIENCE, Device, GateRig
+
+from skerry.gate import journal
+from skerry.kit.clock import SystemClock
+from skerry.kit.errors import Refused, Transient
+from skerry.node.broker.link import GateLink
+from skerry.node.broker.reading import Cursor, sessions
+
+pytestmark = pytest.mark.timeout(120)
+EVENT, ALERT = f"cyberwave/twin/{OWN}/event", f"cyberwave/twin/{OWN}/alert"
+
+
+class Store:
+    """What an agent has stored: it outlives the links."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, int] = {}
+        self.payloads: list[bytes] = []
+
+    def stored_of(self, session: str) -> int:
+        return self.of.get(session, 0)
+
+
+class Site:
+    """A gate, and an agent that stores what it hears until it is stopped."""
+
+    def __init__(self, rig: GateRig) -> None:
+        self.rig = rig
+        self.store = Store()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.link = self._new()
+
+    def _new(self) -> GateLink:
+        return GateLink(self.rig.run, self.rig.journal, SystemClock(), self.store.stored_of)
+
+    def start_agent(self) -> None:
+        self.link = self._new()
+        self._tasks = [asyncio.create_task(self.link.keep()), asyncio.create_task(self._store())]
+
+    async def stop_agent(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        self.link.close()
+
+    async def _store(self) -> None:
+        async for batch in self.link.captured():
+            assert batch.entries[0].n == self.store.stored_of(batch.session) + 1
+            self.store.payloads += [entry.payload for entry in batch.entries]
+            self.store.of[batch.session] = batch.entries[-1].n
+            self.link.stored(batch)
+            await asyncio.sleep(0)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():  # noqa: ASYNC110 - nothing announces it
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def site(short_dir: Path, memory_dir: Path) -> AsyncIterator[Site]:
+    with GateRig(short_dir, memory_dir) as rig:
+        site = Site(rig)
+        yield site
+        await site.stop_agent()
+
+
+async def acknowledged(device: Device) -> int:
+    return (await asyncio.to_thread(device.acks.get, timeout=PATIENCE))[0]
+
+
+@pytest.mark.guarantee("G1")
+async def test_every_message_arrives_once_whoever_ends(site: Site) -> None:
+    token = site.rig.token()
+    site.rig.start()
+    device = site.rig.device(token)
+    device.client.reconnect_delay_set(1, 1)
+    device.connect()
+    sent: list[bytes] = []
+
+    def say(count: int) -> None:
+        for _ in range(count):
+            sent.append(b"%d" % len(sent))
+            device.publish(EVENT, sent[-1])
+
+    say(300)
+    site.start_agent()
+    await site.until(lambda: len(site.store.payloads) == 300)
+    say(1000)
+    await site.stop_agent()
+    say(500)
+    mid = device.publish(EVENT, "acknowledged", 1)
+    sent.append(b"acknowledged")
+    await site.until(lambda: site.rig.entries()[-1].payload == b"acknowledged")
+    assert device.acks.qsize() <= 1800
+    site.start_agent()
+    while await acknowledged(device) != mid:
+        continue
+    await site.until(lambda: len(site.store.payloads) == len(sent))
+    await site.stop_agent()
+    say(200)
+    await site.until(lambda: site.rig.entries()[-1].payload == sent[-1])
+    site.rig.kill_gate()
+    site.rig.start_gate()
+    assert await asyncio.to_thread(device.greetings.get, timeout=PATIENCE) == 0
+    say(100)
+    site.start_agent()
+    await site.until(lambda: len(site.store.payloads) == len(sent))
+    site.rig.kill_gate()
+    site.rig.start_gate()
+    assert await asyncio.to_thread(device.greetings.get, timeout=PATIENCE) == 0
+    say(10)
+    await site.until(lambda: len(site.store.payloads) == len(sent))
+    assert site.store.payloads == sent
+    assert sessions(site.rig.journal) == [site.link.session]
+
+
+async def test_the_node_publishes_while_the_broker_restarts(site: Site) -> None:
+    token = site.rig.token()
+    site.rig.start()
+    with pytest.raises(Transient, match="not there"):
+        await site.link.publish(ALERT, b"{}", 1)
+    site.start_agent()
+    await site.until(lambda: site.link.session)
+    device = site.rig.device(token).connect()
+    device.subscribe(f"cyberwave/twin/{OWN}/+", qos=1)
+    await site.link.publish(ALERT, '{"title": "é"}'.encode(), 1)
+    assert device.hear() == (ALERT, '{"title": "é"}'.encode())
+    with pytest.raises(Refused, match="one topic"):
+        await site.link.publish("cyberwave/#", b"{}", 0)
+    site.rig.kill_broker()
+    saying = asyncio.create_task(site.link.publish(ALERT, b"later", 1))
+    await asyncio.to_thread(site.rig.start_broker)
+    await saying
+
+
+async def test_tokens_and_addresses_hold_over_a_restart_of_the_gate(site: Site) -> None:
+    site.rig.write_tokens()
+    site.rig.start()
+    site.start_agent()
+    await site.until(lambda: site.link.session)
+    token = site.rig.token()
+    await site.link.tokens()
+    device = site.rig.device(token).connect()
+    assert await site.link.listen(["127.0.0.3"]) == []
+    digest = (device.client.username or "").removeprefix("cwh_")
+    await site.link.kick(digest)
+    assert await asyncio.to_thread(device.farewells.get, timeout=PATIENCE) == 0x87
+    first = site.link.session
+    site.rig.kill_gate()
+    await site.until(lambda: not site.link.session)
+    site.rig.start_gate()
+    await site.until(lambda: site.link.session not in ("", first))
+    socket.create_connection(("127.0.0.3", site.rig.mqtt_port), PATIENCE).close()
+
+
+def test_a_cursor_reads_in_bounds_and_over_files_that_go(tmp_path: Path) -> None:
+    ticks: queue.SimpleQueue[int] = queue.SimpleQueue()
+    writer = journal.Journal(str(tmp_path), bytes(16), 2**25, (ticks.qsize, ticks.qsize))
+    for _ in range(7):
+        writer.append(0, 1, "t", b"x" * 900_000)
+    cursor = Cursor(tmp_path, bytes(16).hex(), 0)
+    assert [entry.n for entry in cursor.batch()] == [1, 2, 3, 4, 5]
+    writer.discard(5)
+    assert [entry.n for entry in cursor.batch()] == [6, 7]
+    writer.discard(7)
+    assert cursor.batch() == []
+    for _ in range(600):
+        writer.append(0, 1, "t", b"x")
+    assert [len(cursor.batch()) for _ in range(3)] == [500, 100, 0]
+    resumed = Cursor(tmp_path, bytes(16).hex(), 550)
+    assert [entry.n for entry in resumed.batch()] == list(range(551, 608))
+    writer.close()
+    cursor.remove()
+    assert sessions(tmp_path) == []

@@ -1,0 +1,190 @@
+"""The REST front of the gate: it waits for the agent, and never does a request twice."""
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
+from typing import Self
+
+import pytest
+from tests.gate_rig import PATIENCE, GateRig
+
+from skerry.gate.door import Door
+from skerry.gate.splice import HOLD_SECONDS, IDLE_SECONDS, Splices
+from skerry.keeper.loop import Loop
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        answering = self.server
+        assert isinstance(answering, Answering)
+        answering.asked.append((self.path, len(body)))
+        answering.got.set()
+        if self.path == "/never":
+            answering.over.wait(PATIENCE)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def address_string(self) -> str:
+        return "gate"
+
+    def log_message(self, *arguments: object) -> None:
+        """Not in the test's output."""
+
+
+class Answering(ThreadingMixIn, UnixStreamServer):
+    """Stands where the agent answers."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        super().__init__(str(path), _Handler)
+        self.asked: list[tuple[str, int]] = []
+        self.got, self.over = threading.Event(), threading.Event()
+        self._open: list[socket.socket] = []
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def get_request(self) -> tuple[socket.socket, str]:
+        sock, address = super().get_request()
+        self._open.append(sock)
+        return sock, address
+
+    def die(self) -> None:
+        """As by SIGKILL: nobody listens and every connection is gone."""
+        self.shutdown()
+        self.socket.close()
+        for sock in self._open:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # it has ended already
+        self.over.set()
+        self._thread.join()
+        self.server_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.die()
+
+
+@pytest.fixture
+def rig(short_dir: Path, memory_dir: Path) -> Iterator[GateRig]:
+    with GateRig(short_dir, memory_dir) as rig:
+        rig.start_gate()
+        yield rig
+
+
+def connection(rig: GateRig) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", rig.rest_port, timeout=PATIENCE)
+
+
+def test_requests_go_through_and_large_ones_too(rig: GateRig) -> None:
+    with Answering(rig.run / "rest") as answering:
+        asking = connection(rig)
+        for body in (b"{}", b"x" * 3_000_000, b""):
+            asking.request("POST", "/api", body)
+            assert asking.getresponse().read() == body
+        asking.close()
+        assert answering.asked == [("/api", 2), ("/api", 3_000_000), ("/api", 0)]
+
+
+def test_a_request_waits_for_the_agent(rig: GateRig) -> None:
+    asking = connection(rig)
+    asking.request("POST", "/api", b"x" * 200_000)
+    late = connection(rig)
+    late.request("GET", "/")
+    with Answering(rig.run / "rest"):
+        assert asking.getresponse().read() == b"x" * 200_000
+        assert late.getresponse().read() == b"ok"
+        late.close()
+        asking.close()
+
+
+def test_an_agent_that_restarts_between_requests_is_not_noticed(rig: GateRig) -> None:
+    with Answering(rig.run / "rest"):
+        asking = connection(rig)
+        asking.request("GET", "/")
+        assert asking.getresponse().read() == b"ok"
+    with socket.create_connection(("127.0.0.1", rig.rest_port)) as other:
+        other.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        with Answering(rig.run / "rest"):
+            assert other.recv(12) == b"HTTP/1.1 200"
+    asking.close()
+
+
+def test_what_may_have_been_done_is_not_done_again(rig: GateRig) -> None:
+    answering = Answering(rig.run / "rest")
+    asking = connection(rig)
+    asking.request("POST", "/never", b"once")
+    assert answering.got.wait(PATIENCE)
+    answering.die()
+    reply = asking.getresponse()
+    assert (reply.status, reply.getheader("Connection")) == (502, "close")
+    assert b"may have been done" in reply.read()
+    with Answering(rig.run / "rest") as successor:
+        asking.request("POST", "/after", b"")
+        assert asking.getresponse().status == 200
+        assert successor.asked == [("/after", 0)]
+    asking.close()
+
+
+def test_patience_ends_with_an_answer(short_dir: Path) -> None:
+    now = [0.0]
+    loop = Loop(lambda: now[0])
+    agent = Door(str(short_dir / "nobody"), loop, lambda: now[0], 1)
+    splices = Splices(loop, agent, lambda: now[0])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asking = socket.create_connection(server.getsockname(), PATIENCE)
+        splices.welcome(server.accept()[0])
+    with asking:
+        asking.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        loop.turn()
+        now[0] = HOLD_SECONDS - 1
+        loop.turn()
+        asking.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            asking.recv(1000)
+        now[0] = HOLD_SECONDS
+        loop.turn()
+        asking.settimeout(PATIENCE)
+        reply = asking.recv(1000)
+        assert asking.recv(1000) == b""
+    assert reply.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"\r\nRetry-After: 2\r\n" in reply
+    assert b"does not answer" in reply
+
+
+def test_an_idle_connection_ends(short_dir: Path) -> None:
+    now = [0.0]
+    loop = Loop(lambda: now[0])
+    splices = Splices(
+        loop, Door(str(short_dir / "nobody"), loop, lambda: now[0], 1), lambda: now[0]
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asking = socket.create_connection(server.getsockname(), PATIENCE)
+        splices.welcome(server.accept()[0])
+    with asking:
+        now[0] = IDLE_SECONDS + 1
+        loop.turn()
+        assert asking.recv(1) == b""

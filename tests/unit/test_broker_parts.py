@@ -1,0 +1,84 @@
+"""Tokens of instances and the broker's configuration."""
+
+import stat
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skerry.gate.tokens import Tokens
+from skerry.kit.disk import RealDisk
+from skerry.node.broker.config import mosquitto_conf
+from skerry.node.broker.tokens import Grant, TokensFile, digest_of, token_of
+
+DRIVER = Grant("driver", "cyberwave-driver-1", ("t1", "t2"), "e1", ("w1",), "dev")
+
+
+@given(st.binary(min_size=1, max_size=64), st.text(max_size=20), st.text(max_size=20))
+def test_a_token_is_the_instances_own_and_always_the_same(
+    secret: bytes, one: str, other: str
+) -> None:
+    assert token_of(secret, one) == token_of(secret, one)
+    assert (token_of(secret, one) == token_of(secret, other)) == (one == other)
+    assert token_of(secret, one) != token_of(secret + b"x", one)
+    assert token_of(secret, one).startswith("cw_")
+    assert len(token_of(secret, one)) == 46
+
+
+def test_the_gate_reads_what_the_node_writes(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    file = TokensFile(path, RealDisk())
+    token = token_of(b"secret", "instance")
+    assert file.write({token: DRIVER})
+    assert token not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    tokens = Tokens()
+    assert tokens.load(str(path)) == 1
+    holder = tokens.holder("mqttcyb", token.encode())
+    assert holder
+    assert holder.digest == digest_of(token)
+    scope = holder.scope
+    assert (scope.number, scope.role, scope.prefix) == (1, "driver", "dev")
+    assert (scope.twins, scope.environments, scope.workflows) == ({"t1", "t2"}, {"e1"}, {"w1"})
+    assert scope.workload == "cyberwave-driver-1"
+    assert tokens.holder(f"cwh_{digest_of(token)}", token.encode()) == holder
+    assert tokens.holder("somebody", token.encode()) is None
+    assert tokens.holder(None, token.encode()) is None
+
+
+def test_a_token_keeps_its_number_over_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    file = TokensFile(path, RealDisk())
+    assert file.write({"a": DRIVER, "b": DRIVER})
+    assert not file.write({"a": DRIVER, "b": DRIVER})
+    again = TokensFile(path, RealDisk())
+    assert not again.write({"a": DRIVER, "b": DRIVER})
+    worker = Grant("worker", "cyberwave-worker-1")
+    assert again.write({"b": DRIVER, "c": worker})
+    assert again.workload_of(2) == "cyberwave-driver-1"
+    assert again.workload_of(3) == "cyberwave-worker-1"
+    assert again.workload_of(1) is None
+
+
+def test_numbers_go_round_past_those_in_use(tmp_path: Path) -> None:
+    file = TokensFile(tmp_path / "tokens.json", RealDisk())
+    file.write({"stays": DRIVER})
+    file._last = 65534
+    file.write({"stays": DRIVER, "a": DRIVER, "b": DRIVER})
+    tokens = Tokens()
+    tokens.load(str(tmp_path / "tokens.json"))
+    numbers = {name: tokens.scope_of(digest_of(name)) for name in ("stays", "a", "b")}
+    assert {name: scope.number for name, scope in numbers.items() if scope} == {
+        "stays": 1,
+        "a": 65535,
+        "b": 2,
+    }
+
+
+def test_the_broker_listens_at_one_socket_and_keeps_nothing() -> None:
+    lines = mosquitto_conf(Path("/run/x/broker"), "root", 1000).splitlines()
+    assert [line for line in lines if line.startswith("listener")] == ["listener 0 /run/x/broker"]
+    assert "user root" in lines
+    assert "persistence false" in lines
+    assert "retain_available false" in lines
+    assert "max_packet_size 1000" in lines
