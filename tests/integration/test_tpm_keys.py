@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -195,6 +196,19 @@ def test_a_python_whose_openssl_is_its_own_is_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.delattr(_ssl, "__file__")  # as where it is built in
     with pytest.raises(Refused, match=r"brings an OpenSSL of its own.*trust\.key: file"):
         OutsideKey(bytes)
+
+
+@pytest.mark.usefixtures("tpm")
+async def test_no_room_for_its_tools_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL calls back: what is raised there and is not Refused would end on stderr."""
+    async with small_hub() as hub:
+        shown = credentials(await enrolled(hub, tmp_path))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
+        with pytest.raises(Transient, match="its tools have no room to work in: No such file"):
+            await hello(hub, shown)
+        assert not hub.hellos
 
 
 def test_a_tpm_that_fails_is_left_alone_for_a_minute(tmp_path: Path) -> None:

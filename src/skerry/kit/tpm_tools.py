@@ -59,9 +59,15 @@ class Tools(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def tools(advice: str, patience: float = PATIENCE) -> Iterator[Tools]:
-    """Tools, and a directory that goes with them."""
-    with tempfile.TemporaryDirectory(prefix="skerry-tpm-") as directory:
-        yield Tools(Path(directory), advice, patience)
+    """Tools, and a directory that goes with them. Raises Refused where files or children cannot be made."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="skerry-tpm-") as directory:
+            yield Tools(Path(directory), advice, patience)
+    except OSError as error:
+        raise Refused(
+            f"cannot use the TPM: its tools have no room to work in: {error.strerror or error}"
+            " (directory for temporary files, memory, processes)"
+        ) from error
 
 
 def _cause(said: bytes) -> str:
