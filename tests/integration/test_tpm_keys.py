@@ -8,7 +8,9 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -294,6 +296,38 @@ def test_other_keys_of_the_process_are_left_alone(tmp_path: Path) -> None:
     made = load_pem_private_key(stand_in(plain), None)
     assert isinstance(made, ec.EllipticCurvePrivateKey)
     assert made.private_numbers().private_value == 1
+
+
+def test_threads_leave_openssl_as_it_was() -> None:
+    """Else another key would sign in the TPM's stead, and every key that is loaded later by the TPM."""
+    outside = OutsideKey(bytes)
+    library = outside._library
+    before = library.EC_KEY_get_default_method()
+    others: list[int] = []
+    together = threading.Barrier(4)
+
+    def load() -> None:
+        together.wait()
+        for _ in range(10_000):
+            with outside.loading():
+                now = library.EC_KEY_get_default_method()
+                if now != outside._method:
+                    others.append(now)
+
+    often = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(often)
+    left = library.EC_KEY_get_default_method()
+    library.EC_KEY_set_default_method(before)
+    assert left == before
+    assert others == []
 
 
 @pytest.mark.parametrize("kept", [b"", b"MA==", b"MAMEAQA=", b"no base64"])
