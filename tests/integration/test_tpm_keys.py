@@ -36,7 +36,7 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sealing.format import is_sealed
-from skerry.kit.tpm_tools import TpmSilent
+from skerry.kit.tpm_tools import TpmSilent, tools
 from skerry.node.enrolment import Site, enrol_node
 from skerry.node.keys import open_keys
 from skerry.node.settings import find_settings, node_settings
@@ -179,6 +179,25 @@ def test_a_tpm_that_does_not_answer_is_asked_once(
         with pytest.raises(TpmSilent, match=r"did not end within 0\.2 s"):
             key.sign(b"h" * 32)
     assert key._context == context
+
+
+def test_a_tool_that_cannot_be_ended_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel keeps who waits for a chip that hangs, for minutes: longer than the watchdog waits for the agent."""
+    left: list[subprocess.Popen[bytes]] = []
+
+    def not_killed(process: subprocess.Popen[bytes]) -> None:
+        left.append(process)
+
+    monkeypatch.setattr(subprocess.Popen, "kill", not_killed)
+    port = free_pair()
+    with socket.create_server(("127.0.0.1", port)), socket.create_server(("127.0.0.1", port + 1)):
+        monkeypatch.setenv("TPM2TOOLS_TCTI", f"swtpm:host=127.0.0.1,port={port}")
+        with pytest.raises(TpmSilent), tools("", 0.2) as tpm:
+            tpm.run("tpm2_getrandom", "8")
+        [tool] = left
+        assert tool.poll() is None
+        tool.terminate()
+        tool.wait(30)
 
 
 @pytest.mark.guarantee("G10")
