@@ -8,8 +8,10 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 import aiohttp
+from msgspec.structs import replace
 from tests.sync_rig import Logs
 
+from skerry.core.audit_entries import Deed
 from skerry.kit.bell import Bell
 from skerry.kit.clock import SystemClock
 from skerry.kit.tasks import supervised
@@ -34,6 +36,23 @@ class NoFacts:
     async def set_fact(self, name: str, value: str, *, durable: bool = True) -> None: ...
 
 
+class Entered:
+    """What would stand in the node's audit log: outcomes with their status, refusals as those."""
+
+    def __init__(self) -> None:
+        self.deeds: list[Deed] = []
+
+    async def begun(self, deed: Deed) -> int:
+        self.deeds.append(deed)
+        return len(self.deeds)
+
+    async def ended(self, deed: Deed, of: int, status: int) -> None:
+        self.deeds.append(replace(deed, of=of, status=status))
+
+    async def refused(self, deed: Deed, status: int) -> None:
+        self.deeds.append(replace(deed, outcome="refused", status=status))
+
+
 @contextlib.asynccontextmanager
 async def linked(
     hub: RunningHub,
@@ -43,10 +62,11 @@ async def linked(
     services: Mapping[str, Callable[[], ChannelService]] | None = None,
     held: Callable[[], str] = lambda: "",
     logs: Logs | None = None,
+    entered: Entered | None = None,
 ) -> AsyncIterator[tuple[Bells, Logs]]:
     """The node's side of the link, open; `ports` are those that its settings allow."""
     clock, logs, bells = SystemClock(), logs or Logs(), Bells(Bell(), Bell(), Bell())
-    tunnels = Tunnels(lambda: set(ports), held)
+    tunnels = Tunnels(lambda: set(ports), held, entered or Entered())
     async with aiohttp.ClientSession() as session:
         uplink = HttpUplink(session, hub.address, node.node_id, node.secret)
         reachability = Reachability(NoFacts(), clock, lambda: hub.address)

@@ -3,71 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import subprocess
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-from tests.installation import Installation, Node, installation
+from tests.installation import installation
 from tests.namespace import namespace, reachable_from
-from tests.shell import Ended, Shell
-from tests.sshd_rig import Sshd, configure, sessions, set_up, sshd
+from tests.shell import Shell
+from tests.ssh_site import Site
+from tests.sshd_rig import configure, sessions, set_up, sshd
 
 from skerry.hub.trust.ssh_signing import host_certificate, read_public_key, user_certificate
 from skerry.testing.waiting import eventually
 
-
-@dataclass
-class Site:
-    """A hub, a node with its sshd, and a person."""
-
-    installation: Installation
-    node: Node
-    sshd: Sshd
-    shell: Shell
-
-    async def ssh(self, *command: str, token: Path | None = None) -> Ended:
-        words = ["--token-file", str(token)] if token else []
-        return await self.shell.run("ssh", self.node.name, *words, "--", *command)
-
-    async def token(self, name: str, role: str) -> Path:
-        made = await self.shell.run("access", "token", "create", name, "--role", role)
-        path = self.shell.home / f"{name}.token"
-        path.write_text(made.out)
-        return path
-
-    async def kept(self, name: str, *words: str, node: str = "") -> Path:
-        """A certificate kept as files, for the sshd itself."""
-        out = self.shell.home / name
-        direct = f"127.0.0.1:{self.sshd.port}"
-        done = await self.shell.run(
-            "ssh-cert", node or self.node.name, "--out", str(out), "--direct", direct, *words
-        )
-        assert done.code == 0, done.err
-        return out
-
-    def client(self, directory: Path, *command: str, name: str = "") -> Ended:
-        """OpenSSH's client with kept files."""
-        words = ["ssh", "-F", str(directory / "config"), name or self.node.name, *command]
-        done = subprocess.run(
-            words, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=60
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
-
-    def lets_in(self, directory: Path, name: str = "") -> bool:
-        return self.client(directory, "echo", "in", name=name).out == "in\n"
+EVERY_TWO_SECONDS = "access: {tunnel_idle: 8s}\n"
+"""Settings of a hub that looks so often whether who is in may stay."""
 
 
 @pytest.fixture
-async def site(tidy_dir: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+async def site(
+    tidy_dir: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Site]:
+    """A parameter, if there is one, is the hub's settings."""
     home = tidy_dir / "home"
     home.mkdir()
     monkeypatch.setenv("TMPDIR", str(home))  # a killed command leaves its directory there
-    async with installation(tidy_dir) as found, sshd(tidy_dir) as server:
+    settings = getattr(request, "param", "")
+    async with installation(tidy_dir, settings) as found, sshd(tidy_dir) as server:
         node = found.node()
         await node.enrol(found.hub)
         configure(node, server)
@@ -86,10 +54,18 @@ async def test_a_person_logs_in_through_the_link(site: Site) -> None:
     assert (done.code, done.out) == (7, "hello root\nLinux\n"), done.err
     log = site.sshd.log.read_text()
     assert "ID admin 1 (serial 1)" in log
+    entries = tunnels_in_the_nodes_own_log(site)
+    assert entries[0] == (f"port {site.sshd.port}", "begun", "for «admin»")
     listed = await site.shell.run("access", "ssh", "list", "-o", "json")
     assert [(each["serial"], each["who"]) for each in listed.json] == [(1, "admin")]  # type: ignore[attr-defined]
     big = await site.ssh("head", "-c", "3000000", "/dev/zero")
     assert len(big.out) == 3_000_000
+
+
+def tunnels_in_the_nodes_own_log(site: Site) -> list[tuple[str, str, str]]:
+    query = "SELECT object, outcome, detail FROM audit WHERE action = 'open_tunnel' ORDER BY seq"
+    with contextlib.closing(sqlite3.connect(site.node.directory / "node.db")) as database:
+        return database.execute(query).fetchall()
 
 
 async def test_who_has_no_right_gets_no_certificate(site: Site) -> None:
@@ -314,6 +290,34 @@ async def test_an_open_session_ends_with_the_persons_right_to_it_and_with_the_no
         assert (await site.shell.run("revoke", "node", site.node.name)).code == 0
         assert await his.wait() == 255
         await eventually(lambda: not sessions(site.sshd.port), "his has ended")
+
+
+@pytest.mark.guarantee("G9")
+@pytest.mark.parametrize("site", [EVERY_TWO_SECONDS], indirect=True)
+async def test_who_is_in_through_the_hub_is_out_when_the_certificate_is_revoked(
+    site: Site,
+) -> None:
+    token, lasting = await site.token("ann", "admin"), ["--", "while echo in; do sleep 1; done"]
+    ending = await site.shell.start("ssh", "n1", "--token-file", str(token), *lasting)
+    staying = await site.shell.start("ssh", "n1", *lasting)
+    for process in (ending, staying):
+        assert process.stdout is not None
+        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"in\n"
+    listed = (await site.shell.run("access", "ssh", "list", "-o", "json")).json
+    hers = next(each["serial"] for each in listed if each["who"] == "ann")  # type: ignore[attr-defined]
+    assert (await site.shell.run("access", "ssh", "revoke", str(hers))).code == 0
+    async with asyncio.timeout(60):
+        _, said = await ending.communicate()
+    assert ending.returncode == 255
+    assert "an SSH certificate of «ann» for this node was revoked" in said.decode()
+    await eventually(lambda: len(sessions(site.sshd.port)) == 1, "sshd's session has ended")
+    assert staying.returncode is None
+    again = await site.ssh("echo", "in", token=token)
+    assert again.out == "in\n", again.err
+    assert (await site.shell.run("access", "ssh", "revoke", "--who", "admin")).code == 0
+    async with asyncio.timeout(60):
+        await staying.communicate()
+    assert staying.returncode == 255
 
 
 async def test_a_port_that_the_settings_allow_is_forwarded(site: Site) -> None:

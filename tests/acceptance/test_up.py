@@ -46,6 +46,7 @@ class Terminal:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            cwd=self.data.parent,
             env={"HOME": str(self.home), "PATH": os.environ["PATH"], **self.environment},
         )
 
@@ -55,8 +56,8 @@ class Terminal:
         return process.returncode or 0, out.decode(), err.decode()
 
     async def up(self, port: int) -> tuple[asyncio.subprocess.Process, str]:
-        """Starts `skerry up` and returns it with its welcome."""
-        process = await self.start("up", "--hub-port", str(port), "--data-dir", str(self.data))
+        """Starts `skerry up` as the Makefile does, with a relative path, and returns it with its welcome."""
+        process = await self.start("up", "--hub-port", str(port), "--data-dir", self.data.name)
         self.ups.append(process)
         assert process.stdout is not None
         welcome = ""

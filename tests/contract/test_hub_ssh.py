@@ -135,6 +135,41 @@ async def test_revoking_tells_the_nodes_that_are_concerned(
     }
 
 
+async def test_what_a_session_may_have_begun_by_is_revoked_with_its_person(
+    hub: HubRig, authority: SshAuthority
+) -> None:
+    node = await hub.enrol()
+    await authority.trust(node.node_id, told())
+    for _ in range(2):
+        await authority.issue(SshCertificateRequest(a_key(), 120.0), ann(node.node_id))
+        hub.clock.advance(86_400)
+    hub.clock.advance(29 * 86_400)
+    login = await authority.login("ann", node.node_id, 22)
+    assert (await authority.revoke(SshRevoke(who="ann"), "bob")).serials == [2]
+    with pytest.raises(Refused, match="certificate of «ann»"):
+        await login()
+
+
+async def test_a_login_ends_with_a_certificate_of_its_person_for_its_node(
+    hub: HubRig, authority: SshAuthority
+) -> None:
+    node, other = await hub.enrol("n1"), await hub.enrol("n2")
+    for each in (node, other):
+        await authority.trust(each.node_id, told())
+        await authority.issue(SshCertificateRequest(a_key()), ann(each.node_id))
+    bob = Asking("bob", ADMIN, node.node_id, "n1")
+    await authority.issue(SshCertificateRequest(a_key()), bob)
+    begun = [("ann", node, 22), ("bob", node, 22), ("ann", other, 22), ("ann", node, 80)]
+    logins = [await authority.login(who, each.node_id, port) for who, each, port in begun]
+    await authority.revoke(SshRevoke(serial=1), "bob")
+    later = await authority.login("ann", node.node_id, 22)
+    await authority.revoke(SshRevoke(serial=1), "bob")
+    with pytest.raises(Refused, match="certificate of «ann» for this node was revoked"):
+        await logins[0]()
+    for login in (*logins[1:], later):
+        await login()
+
+
 async def test_a_node_gets_a_certificate_for_itself_alone(
     hub: HubRig, authority: SshAuthority
 ) -> None:

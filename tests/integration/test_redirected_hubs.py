@@ -93,9 +93,9 @@ async def test_by_another_hub_process(elsewhere: tuple[str, list[str]]) -> None:
     there = Holder(hub)
     tunnels = Tunnels(cast("Links", there), cast("Peers", there), "token", AccessSection())
     with pytest.raises(Transient, match="cannot reach the hub that holds"):
-        await tunnels.open("id-1", "n1", 22, forwarded=False)
+        await tunnels.open("id-1", "n1", 22, by="ann", forwarded=False)
     with pytest.raises((Transient, InvalidInput)):
         await tails._forward(f"{hub}/tail", {}, "token")
     with pytest.raises((Transient, InvalidInput)):
-        await bundles._forward(f"{hub}/bundle", "token")
+        await bundles._forward(f"{hub}/bundle", "token", "ann")
     assert asked == []

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from tests.hub_rig import HubRig
 from tests.postgres import Postgres
 from tests.pushes import Pushes
-from tests.tunnel_rig import echo, linked, opened, serving, tunnel
+from tests.tunnel_rig import Entered, echo, linked, opened, serving, tunnel
 
 from skerry.hub.peers import Peers
 from skerry.hub.store.hub_store import HubStore
@@ -373,12 +373,14 @@ async def test_a_node_that_is_deleted_while_another_hub_looks_it_up_stays_unknow
 
 
 async def test_a_tunnel_goes_through_the_hub_that_holds_the_link(site: Site) -> None:
-    node = await site.first.enrol("a")
+    node, entered = await site.first.enrol("a"), Entered()
+    ann = await site.first.access_token("ann", "operator")
     async with (
         serving(echo) as port,
-        linked(site.first, node, [port]),
-        opened(site.other, site.person, port) as person,
+        linked(site.first, node, [port], entered=entered),
+        opened(site.other, ann, port) as person,
     ):
+        assert entered.deeds[0].detail == "for «ann»"
         sent = bytes(3 * WINDOW)
         async with asyncio.TaskGroup() as group:
             _ = group.create_task(person.send(sent))

@@ -12,6 +12,7 @@ from skerry.kit.errors import InvalidInput
 from skerry.wire.ssh import SshCertificateView, SshRevoke, SshRevoked
 
 _PATH = "/api/v1/access/ssh"
+_MOST_NAMED = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -58,17 +59,22 @@ async def revoke(
         int | None, typer.Argument(min=1, help="The certificate's number, as «list» shows it.")
     ] = None,
     who: Annotated[
-        str | None, typer.Option(help="Instead: every certificate of this person that is good.")
+        str | None,
+        typer.Option(
+            help="Instead: every certificate of this person, also of sessions that outlast it."
+        ),
     ] = None,
 ) -> None:
-    """Take SSH certificates back: nodes refuse them as soon as they have heard of it."""
+    """Take SSH certificates back: nodes refuse them as soon as they have heard of it, and sessions through the hub end."""
     if (serial is None) == (who is None):
         raise InvalidInput("cannot revoke: name a SERIAL, or a person with --who")
     async with session.hub() as hub:
         asked = SshRevoke(serial or 0, who or "")
         done = await hub.send("POST", f"{_PATH}/revoke", asked, SshRevoked)
-    told = ", ".join(map(str, done.serials)) or "none was good"
+    named = ", ".join(map(str, done.serials[-_MOST_NAMED:])) or "none was there"
+    more = len(done.serials) - _MOST_NAMED
+    told = f"{named} and {more} before" if more > 0 else named
     session.screen.tell(
-        f"revoked: {told}. Nodes refuse them as soon as they hear of it; who is logged in stays until the session ends",
+        f"revoked: {told}. Nodes refuse them as soon as they hear of it; whoever is logged in through the hub is out within 20 s, on site when the session ends",
         {"serials": done.serials, "nodes": done.nodes, "order": "revoke"},
     )

@@ -56,7 +56,7 @@ def up(
     ),
 ) -> None:
     """Run a hub and a node here, the first time with sample workloads, until Ctrl-C."""
-    hub = hub_settings(find_hub_settings(options={"data_dir": str(data_dir / "hub")}))
+    hub = hub_settings(find_hub_settings(options={"data_dir": str(data_dir.absolute() / "hub")}))
     home = Home(data_dir.absolute(), hub_port, by_certificate=hub.nodes.by_certificate)
     settings = node_settings(find_settings(options={"data_dir": str(home.node_dir)}))
     with contextlib.ExitStack() as stack:

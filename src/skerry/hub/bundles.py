@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Protocol
+from urllib.parse import quote
 
 import aiohttp
 
 from skerry.hub.channel import Channel
 from skerry.hub.link import Links
 from skerry.hub.peers import Peers
-from skerry.hub.tails import FORWARDED, check_answer
+from skerry.hub.tails import ASKED_BY, FORWARDED, check_answer
 from skerry.kit.errors import Refused, Transient
 from skerry.wire.bundles import KIND, LONGEST, MOST_BYTES
 from skerry.wire.link import Bytes
@@ -37,15 +38,14 @@ class Bundles:
         self._peers = peers
         self._admin_token = admin_token
 
-    async def open(self, node_id: str, node: str, *, forwarded: bool) -> Pieces:
-        """The bytes of a new bundle; `node` is what the node was called. Raises as `Links.open`, and Transient when the other process does not answer."""
+    async def open(self, node_id: str, node: str, *, by: str, forwarded: bool) -> Pieces:
+        """The bytes of a new bundle, for `by`; `node` is what the node was called. Raises as `Links.open`, and Transient when the other process does not answer."""
         if not forwarded and not self._links.connected(node_id):
             holder = await self._peers.holder(node_id)
             if holder is not None:
-                return await _forward(
-                    f"{holder}/api/devices/{node_id}/diagnostics", self._admin_token
-                )
-        return _Direct(await self._links.open(node_id, node, KIND, {}))
+                path = f"{holder}/api/devices/{node_id}/diagnostics"
+                return await _forward(path, self._admin_token, by)
+        return _Direct(await self._links.open(node_id, node, KIND, {"by": by}))
 
 
 class _Direct:
@@ -90,8 +90,8 @@ class _Forwarded:
         await self._session.close()
 
 
-async def _forward(path: str, token: str) -> _Forwarded:
-    headers = {"Authorization": f"Bearer {token}", FORWARDED: "1"}
+async def _forward(path: str, token: str, by: str) -> _Forwarded:
+    headers = {"Authorization": f"Bearer {token}", FORWARDED: "1", ASKED_BY: quote(by)}
     # The other one answers when the node has the first bytes.
     patience = aiohttp.ClientTimeout(total=LONGEST, connect=2.0)
     async with contextlib.AsyncExitStack() as unless_answered:

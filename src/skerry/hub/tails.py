@@ -24,6 +24,9 @@ from skerry.wire.people import Problem
 FORWARDED = "Skerry-Forwarded"
 """Header of a request that another hub process passes on: it is passed on once."""
 
+ASKED_BY = "Skerry-Asked-By"
+"""Header beside it: the person who asks, percent-encoded, for the node's audit log."""
+
 _ERRORS: Mapping[int, type[SkerryError]] = {400: InvalidInput, 404: NotFound, 409: Refused}
 
 

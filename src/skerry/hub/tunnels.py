@@ -17,7 +17,7 @@ from skerry.hub.channel import Channel
 from skerry.hub.link import FIRST_ANSWER, Links
 from skerry.hub.peers import Peers
 from skerry.hub.settings import AccessSection
-from skerry.hub.tails import FORWARDED
+from skerry.hub.tails import ASKED_BY, FORWARDED
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.redirects import none_followed
 from skerry.wire.codec import encode
@@ -66,15 +66,14 @@ class Tunnels:
         self._peers = peers
         self._admin_token = admin_token
 
-    async def open(self, node_id: str, name: str, port: int, *, forwarded: bool) -> Tunnel:
-        """To a port of the node that people call `name`. Raises as `Links.open`, and Transient when the other process does not answer."""
+    async def open(self, node_id: str, name: str, port: int, *, by: str, forwarded: bool) -> Tunnel:
+        """To a port of the node that people call `name`, for `by`. Raises as `Links.open`, and Transient when the other process does not answer."""
         holder = None if forwarded else await self._elsewhere(node_id)
         if holder is not None:
-            return await _forward(
-                f"{holder}/api/v1/nodes/{node_id}/tunnel/{port}", self._admin_token
-            )
-        channel = await self._links.open(node_id, name, "tunnel", {"port": str(port)})
-        return _Direct(channel)
+            path = f"{holder}/api/v1/nodes/{node_id}/tunnel/{port}"
+            return await _forward(path, self._admin_token, by=by)
+        wanted = {"port": str(port), "by": by}
+        return _Direct(await self._links.open(node_id, name, "tunnel", wanted))
 
     async def execute(
         self, node_id: str, name: str, workload: str, wish: Wish, *, forwarded: bool
@@ -83,7 +82,7 @@ class Tunnels:
         holder = None if forwarded else await self._elsewhere(node_id)
         if holder is not None:
             path = f"{holder}/api/v1/nodes/{node_id}/exec/{quote(workload, safe='')}"
-            return await _forward(path, self._admin_token, encode(wish).decode())
+            return await _forward(path, self._admin_token, encode(wish).decode(), by=wish.by)
         wanted = {"workload": workload, "wish": encode(wish).decode()}
         return _Direct(await self._links.open(node_id, name, "exec", wanted))
 
@@ -172,9 +171,9 @@ async def _heard(socket: aiohttp.ClientWebSocketResponse) -> TunnelMessage | Non
     return tunnel_message(frame.data if said else None)
 
 
-async def _forward(path: str, token: str, first: str = "") -> _Forwarded:
+async def _forward(path: str, token: str, first: str = "", *, by: str) -> _Forwarded:
     """`first` is what the other one hears before anything else."""
-    headers = {"Authorization": f"Bearer {token}", FORWARDED: "1"}
+    headers = {"Authorization": f"Bearer {token}", FORWARDED: "1", ASKED_BY: quote(by)}
     async with contextlib.AsyncExitStack() as unless_opened:
         session = aiohttp.ClientSession(headers=headers, trace_configs=[none_followed()])
         unless_opened.push_async_callback(session.close)

@@ -45,6 +45,7 @@ from skerry.node.node_settings import NodeSettings
 from skerry.node.on_demand import (
     ExecutionsOnDemand,
     SshOnDemand,
+    access_on_demand,
     carrying_on_demand,
     containers_on_demand,
     files_on_demand,
@@ -221,6 +222,7 @@ def _build(
     shared = shared_on_demand(settings, way, host, store, sync=sync, events=events)
     desk = _desk(name, records, publisher, files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
     audit = build_audit(settings, way, store, sync, events, host)
+    access_on_demand(settings, way, audit)
     return Node(
         settings=settings, identity=identity, store=store, records=records, runtime=runtime, isolation=isolation,
         containers=containers, models=models, files=files, groups=groups, named=named, supervisor=supervisor,
@@ -232,9 +234,8 @@ def _build(
         ),
         limits=limits, keys=build_rotation(store, records, files, host, settings, renewal),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
-        shared=shared, secrets=secrets, audit=audit,
+        shared=shared, secrets=secrets, audit=audit, ssh_trust=SshOnDemand(settings, way, host, sync),
         executions=ExecutionsOnDemand(way, instances, native.launch_for, runtime, audit),
-        ssh_trust=SshOnDemand(settings, way, host, sync),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
     )  # fmt: skip
 

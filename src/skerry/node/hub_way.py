@@ -14,7 +14,6 @@ import msgspec
 
 from skerry.kit.clock import Clock
 from skerry.kit.sealing.cipher import Cipher
-from skerry.node.access.set_up import read_set_up
 from skerry.node.host import Host
 from skerry.node.hub_addresses import HubAccount
 from skerry.node.identity import Identity
@@ -23,7 +22,6 @@ from skerry.node.store.state import NodeStore
 from skerry.node.sync.pace import Tell
 from skerry.node.sync.sync import Sync
 from skerry.node.sync.uplink import HttpUplink, open_session
-from skerry.wire.bundles import KIND
 from skerry.wire.local import LaneCounters
 from skerry.wire.sync import Lane
 
@@ -69,7 +67,7 @@ class HubWay:
     """`account` is None on a node without a hub; `turns` is None where nobody has to wait.
 
     `session` goes to the hub and nowhere else; who asks others takes `world`. `services` are those of the channels that
-    the hub opens, which other rooms add to; `held` says why no bytes of people's may travel, or nothing.
+    the hub opens, which `on_demand` adds to; `held` says why no bytes of people's may travel, or nothing.
     """
 
     def __init__(  # noqa: PLR0913 - all that goes over it
@@ -82,9 +80,8 @@ class HubWay:
         credentials: Credentials | None = None,
         *,
         held: Callable[[], str] = lambda: "",
-        services: dict[str, Callable[[], ChannelService]] | None = None,
     ) -> None:
-        self.services = {} if services is None else services
+        self.services: dict[str, Callable[[], ChannelService]] = {}
         self.held = held
         self.session = session
         self.world = world
@@ -134,32 +131,7 @@ def build_way(
         turns,
         sessions.credentials,
         held=held,
-        services=_services(settings, held),
     )
-
-
-def _services(
-    settings: NodeSettings, held: Callable[[], str]
-) -> dict[str, Callable[[], ChannelService]]:
-    def allowed() -> set[int]:
-        set_up = read_set_up(settings.data_dir)
-        ports = {int(port) for port in settings.access.forward}
-        return ports if set_up is None else ports | {set_up.port}
-
-    def tunnel() -> ChannelService:
-        from skerry.node.access.tunnel import Tunnels  # noqa: PLC0415 - most nodes serve none
-
-        return Tunnels(allowed, held).serve
-
-    def diagnostics() -> ChannelService:
-        from skerry.node.access.bundles import (  # noqa: PLC0415 - as above
-            Bundles,
-            diagnostics_command,
-        )
-
-        return Bundles(diagnostics_command(settings.data_dir, settings.configs), held).serve
-
-    return {"tunnel": tunnel, KIND: diagnostics}
 
 
 def build_renewal(way: HubWay, sync: Sync, host: Host) -> Renewal | None:

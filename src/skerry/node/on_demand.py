@@ -12,7 +12,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.pace import Pace
-from skerry.node.access.set_up import SET_UP_SEEN_EVERY, is_set_up
+from skerry.node.access.set_up import SET_UP_SEEN_EVERY, is_set_up, read_set_up
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.hub_way import HubWay
@@ -35,6 +35,7 @@ from skerry.node.sync.pace import PARKED
 from skerry.node.sync.pace import Pace as SyncPace
 from skerry.node.sync.sync import Sync
 from skerry.node.workloads.runtimes.lazy_containers import HAD_CONTAINERS, LazyContainers
+from skerry.wire.bundles import KIND
 from skerry.wire.local import LaneCounters
 from skerry.wire.sync import ROW_LANES, Lane
 from skerry.wire.workload import Assignment
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from skerry.kit.blob_bytes import BlobBytes
     from skerry.node.access.executions import Executions
     from skerry.node.audit.desk import AuditDesk
+    from skerry.node.channel_port import ChannelService
     from skerry.node.files.room import FileRoom
     from skerry.node.hub_addresses import HubAccount
     from skerry.node.models.fetching import ModelNeeds
@@ -254,6 +256,31 @@ class SshOnDemand:
             self._host,
         )
         await keeper.run()
+
+
+def access_on_demand(settings: NodeSettings, way: HubWay, audit: AuditDesk) -> None:
+    """Serves tunnels and diagnostics bundles on the hub's channels; each is loaded with the first one."""
+
+    def allowed() -> set[int]:
+        set_up = read_set_up(settings.data_dir)
+        ports = {int(port) for port in settings.access.forward}
+        return ports if set_up is None else ports | {set_up.port}
+
+    def tunnel() -> ChannelService:
+        from skerry.node.access.tunnel import Tunnels  # noqa: PLC0415 - most nodes serve none
+
+        return Tunnels(allowed, way.held, audit).serve
+
+    def diagnostics() -> ChannelService:
+        from skerry.node.access.bundles import (  # noqa: PLC0415 - as above
+            Bundles,
+            diagnostics_command,
+        )
+
+        command = diagnostics_command(settings.data_dir, settings.configs)
+        return Bundles(command, way.held, audit).serve
+
+    way.services.update({"tunnel": tunnel, KIND: diagnostics})
 
 
 class ExecutionsOnDemand:

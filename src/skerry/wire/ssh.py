@@ -59,7 +59,7 @@ class SshCertificateView(msgspec.Struct, frozen=True):
 
 
 class SshRevoke(msgspec.Struct, frozen=True):
-    """Takes back one certificate, or all that are good of a person; the other is empty."""
+    """Takes back one certificate, or all of a person that are good or may have let somebody in who is still there; the other is empty."""
 
     serial: int = 0
     who: str = ""

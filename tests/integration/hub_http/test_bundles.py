@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from tests.http_client import Client, problem, text_of
 from tests.postgres import Postgres
-from tests.tunnel_rig import linked
+from tests.tunnel_rig import Entered, linked
 
 from skerry.keeper.procfs import read_stat
 from skerry.node.access.bundles import Bundles
@@ -27,8 +27,8 @@ MUCH = 3_000_001
 Services = dict[str, Callable[[], ChannelService]]
 
 
-def made_by(program: str, held: str = "") -> Services:
-    bundles = Bundles([sys.executable, "-c", program], lambda: held)
+def made_by(program: str, held: str = "", entered: Entered | None = None) -> Services:
+    bundles = Bundles([sys.executable, "-c", program], lambda: held, entered or Entered())
     return {"diagnostics": lambda: bundles.serve}
 
 
@@ -69,6 +69,36 @@ async def test_why_there_is_none_is_told(
     ):
         assert response.status >= 400
         assert words in (await response.json())["error"]
+
+
+async def test_the_node_enters_who_gets_one_and_what_came_of_it(
+    hub: RunningHub, node: EnrolledNode, client: Client
+) -> None:
+    entered = Entered()
+    waits = writes(1, "sys.stdin.close(); import time; time.sleep(1000)")
+    ann = await hub.access_token("ann", "admin")
+
+    def told() -> list[tuple[str, str, int]]:
+        return [(each.action, each.detail, each.status) for each in entered.deeds]
+
+    async with linked(hub, node, services=made_by(writes(1), entered=entered)):
+        async with client.get(PATH, headers=ann) as whole:
+            assert await whole.read() == b"x"
+        await eventually(lambda: len(entered.deeds) == 2, "the outcome is entered")
+    async with linked(hub, node, services=made_by(waits, entered=entered)):
+        async with client.get(PATH, headers=ann) as cut:
+            assert await cut.content.readexactly(1) == b"x"
+            await problem(client, "GET", PATH, 409, hub.person)
+        await eventually(lambda: len(entered.deeds) == 5, "the outcome is entered")
+    assert {(each.actor, each.origin) for each in entered.deeds} == {("hub", "live link")}
+    busy = "for «admin», cannot make a diagnostics bundle: the node is making one for somebody. Try again in a minute."
+    assert told() == [
+        ("fetch_diagnostics", "for «ann»", 0),
+        ("fetch_diagnostics", "for «ann»", 200),
+        ("fetch_diagnostics", "for «ann»", 0),
+        ("fetch_diagnostics", busy, 409),
+        ("fetch_diagnostics", "for «ann»", 503),
+    ]
 
 
 async def test_of_a_node_that_is_offline_the_hub_says_so(

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from tests.http_client import Client
-from tests.tunnel_rig import linked
+from tests.tunnel_rig import Entered, linked
 
 from skerry.core.audit_entries import Deed
 from skerry.hub.api import carrying
@@ -36,20 +36,6 @@ from skerry.wire.link import (
 )
 
 pytestmark = pytest.mark.guarantee("G9")
-
-
-class Entered:
-    """What would stand in the node's audit log."""
-
-    def __init__(self) -> None:
-        self.deeds: list[Deed] = []
-
-    async def begun(self, deed: Deed) -> int:
-        self.deeds.append(deed)
-        return len(self.deeds)
-
-    async def ended(self, deed: Deed, of: int, status: int) -> None:  # noqa: ARG002
-        self.deeds.append(deed)
 
 
 class OneWorkload:

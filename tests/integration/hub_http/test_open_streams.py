@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.http_client import Client, text_of
 from tests.hub_rig import node_info
 from tests.pushes import Pushes
@@ -16,12 +18,14 @@ from tests.sync_rig import Logs
 from tests.tunnel_rig import echo, linked, opened, serving
 
 from skerry.hub.api.carrying import CHECK_EVERY
+from skerry.hub.trust.ssh_keys import public_line
 from skerry.hub.trust.standing import JUDGE_EVERY
 from skerry.kit.clock import SystemClock
 from skerry.testing.running_hub import EnrolledNode, RunningHub, running_hub
 from skerry.testing.waiting import eventually
 from skerry.wire.access import RoleRequest, SignIn, UserChange, UserRequest
 from skerry.wire.codec import compress, encode
+from skerry.wire.ssh import SshCertificateRequest, SshNode, SshRevoke
 
 pytestmark = pytest.mark.guarantee("G9")
 
@@ -181,13 +185,14 @@ async def test_streams_of_a_user_end_with_the_users_right_to_them(tmp_path: Path
 
 @dataclass
 class Scene:
-    """A hub whose judges wait for the test, and a node of it with an open link, endless logs and a service at `port`."""
+    """A hub whose judges wait for the test, and a node of it with an open link, endless logs and two services."""
 
     hub: RunningHub
     clock: Prompted
     client: Client
     node: EnrolledNode
     port: int
+    other_port: int
 
     async def follows(self, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """A log that is followed."""
@@ -204,10 +209,11 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         running_hub(tmp_path, clock=clock) as hub,
         aiohttp.ClientSession(hub.address, cookie_jar=aiohttp.DummyCookieJar()) as client,
         serving(echo) as port,
+        serving(echo) as other_port,
     ):
         node = await hub.enrol("a")
-        async with linked(hub, node, [port], logs=Endless({"w": ["one"]})):
-            yield Scene(hub, clock, client, node, port)
+        async with linked(hub, node, [port, other_port], logs=Endless({"w": ["one"]})):
+            yield Scene(hub, clock, client, node, port, other_port)
 
 
 async def test_everything_that_a_revoked_token_has_open_ends_and_others_go_on(
@@ -229,6 +235,56 @@ async def test_everything_that_a_revoked_token_has_open_ends_and_others_go_on(
         assert await his_tunnel.read(5) == b"still"
     assert not his.content.at_eof()
     his.close()
+
+
+async def sshd_trusts(hub: RunningHub, client: Client, node: EnrolledNode, port: int) -> None:
+    """The node says that its sshd is at this port."""
+    told = encode(SshNode("dev", port, a_key(), "skerry node limited"))
+    await text_of(client, "POST", "/sync/v1/ssh", 200, hub.node(node), told)
+
+
+async def certificate_of(client: Client, headers: dict[str, str]) -> int:
+    """The number of a new SSH certificate of this person for the node."""
+    path, asked = "/api/v1/nodes/a/ssh-certificates", encode(SshCertificateRequest(a_key()))
+    return json.loads(await text_of(client, "POST", path, 200, headers, asked))["serial"]  # type: ignore[no-any-return]
+
+
+def a_key() -> str:
+    return public_line(Ed25519PrivateKey.generate())
+
+
+async def test_logins_end_when_a_certificate_that_may_have_begun_them_is_revoked(
+    scene: Scene,
+) -> None:
+    hub, client, port = scene.hub, scene.client, scene.port
+    await sshd_trusts(hub, client, scene.node, port)
+    ann, bob = [await hub.access_token(name, "operator") for name in ("ann", "bob")]
+    serials = [await certificate_of(client, each) for each in (ann, ann, bob)]
+
+    async def revoke(serial: int) -> None:
+        asked = encode(SshRevoke(serial=serial))
+        await text_of(client, "POST", "/api/v1/access/ssh/revoke", 200, hub.person, asked)
+
+    await revoke(serials[0])  # before she logs in, by the other one
+    async with (
+        opened(client, ann, port) as she,
+        opened(client, bob, port) as he,
+        opened(client, ann, scene.other_port) as her_page,
+    ):
+        for serial in (serials[0], serials[1]):
+            for person in (she, he, her_page):
+                await person.send(b"still")
+                assert await person.read(5) == b"still"
+            await revoke(serial)
+            scene.clock.judge()
+        assert await she.rest() == b""
+        assert "SSH certificate of «ann» for this node was revoked" in str(she.words)
+        for person in (he, her_page):
+            await person.send(b"still")
+            assert await person.read(5) == b"still"
+        async with opened(client, ann, port) as again:  # by a certificate that she gets now
+            await again.send(b"still")
+            assert await again.read(5) == b"still"
 
 
 async def test_everything_that_goes_through_a_revoked_node_ends_at_once(scene: Scene) -> None:

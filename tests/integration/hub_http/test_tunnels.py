@@ -9,10 +9,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 from tests.http_client import Client
-from tests.tunnel_rig import Person, echo, linked, opened, serving, tunnel
+from tests.tunnel_rig import Entered, Person, echo, linked, opened, serving, tunnel
 
+from skerry.core.audit_entries import Deed
 from skerry.hub.api import carrying
 from skerry.hub.settings import AccessSection
+from skerry.kit.errors import Transient
 from skerry.testing.running_hub import EnrolledNode, RunningHub, running_hub
 from skerry.testing.waiting import eventually
 from skerry.wire.audit import AuditPage
@@ -275,6 +277,62 @@ async def test_the_audit_log_tells_who_when_where_and_how_much(
     assert found[0] == ("begun", path, "")
     assert found[1][:2] == ("done", path)
     assert found[1][2].startswith("5 bytes to it, 9 back, ")
+
+
+async def test_the_node_enters_who_opens_what_and_what_came_of_it(
+    hub: RunningHub, node: EnrolledNode, client: Client
+) -> None:
+    """Nobody says in whose name, but the administrator, whose token hub processes use."""
+    entered = Entered()
+    ann = await hub.access_token("ann", "operator")
+    lie = {"Skerry-Forwarded": "1", "Skerry-Asked-By": "bob"}
+    async with serving(echo) as port, linked(hub, node, [port, 1], entered=entered):
+        async with opened(client, ann | lie, port) as person:
+            await person.send(b"hello")
+            await person.end()
+            assert await person.rest() == b"helloover"
+        for headers, wrong in ((ann, 2), (hub.person, 1)):
+            async with tunnel(client, headers, wrong) as person:
+                assert isinstance(await person.message(), Close)
+        async with opened(client, hub.person | lie, port):
+            pass
+        await eventually(lambda: len(entered.deeds) == 7, "all outcomes are entered")
+    assert {(each.actor, each.action) for each in entered.deeds} == {("hub", "open_tunnel")}
+    told = [(each.object, each.detail, each.status, each.of) for each in entered.deeds]
+    here = f"port {port}"
+    assert told[:2] == [
+        (here, "for «ann»", 0, 0),
+        (here, "for «ann», 5 bytes to it, 9 back", 200, 1),
+    ]
+    assert told[2][1].startswith("for «ann», cannot open a tunnel to port 2: the node does not")
+    assert (entered.deeds[2].outcome, told[2][2]) == ("refused", 409)
+    assert told[3] == ("port 1", "for «admin»", 0, 0)
+    assert told[4][1].startswith("for «admin», 0 bytes to it, 0 back, cannot open a tunnel to")
+    assert told[4][2:] == (409, 4)
+    assert [each[1:3] for each in told[5:]] == [
+        ("for «bob»", 0),
+        ("for «bob», 0 bytes to it, 0 back", 200),
+    ]
+
+
+class Full(Entered):
+    """Nothing can be entered."""
+
+    async def begun(self, deed: Deed) -> int:
+        raise Transient(f"cannot enter {deed.action}: the disk is full")
+
+
+async def test_a_disk_that_is_full_keeps_nobody_out_who_may_make_room(
+    hub: RunningHub, node: EnrolledNode, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        serving(echo) as port,
+        linked(hub, node, [port], entered=Full()),
+        opened(client, hub.person, port) as person,
+    ):
+        await person.send(b"hello")
+        assert await person.read(5) == b"hello"
+    assert "cannot enter open_tunnel: the disk is full" in caplog.text
 
 
 async def test_a_person_who_hangs_up_hangs_up_the_service(

@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Stream
 
+from skerry.hub.api.asked_by import asked_by
 from skerry.hub.api.auth import CONFIGURE_ON, AuthenticatedRequest, find_node
 from skerry.hub.bundles import Bundles
 from skerry.hub.fleet.nodes import Nodes
@@ -35,7 +36,9 @@ async def fetch_diagnostics(
 ) -> Stream:
     """A diagnostics bundle (tar in zstd) that the device makes now. The answer begins with its first bytes; when it is cut, it is not whole."""
     node_id = await find_node(request, nodes, name, f"make a bundle of «{name:.80}»")
-    pieces = await bundles.open(node_id, name, forwarded=FORWARDED in request.headers)
+    pieces = await bundles.open(
+        node_id, name, by=asked_by(request), forwarded=FORWARDED in request.headers
+    )
     async with contextlib.AsyncExitStack() as unless_begun:
         unless_begun.push_async_callback(pieces.close)
         coming = aiter(pieces)

@@ -1,7 +1,7 @@
 """What people's tunnels and commands have in common: bytes between a WebSocket and a node, until either end, or the hub, ends it.
 
 The hub ends it when it is idle or lasts too long, and, at the latest after CHECK_EVERY and a little, when the person's
-token is not good any more.
+token is not good any more, or `judge` finds another reason.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from skerry.hub.api.auth import Authenticator, Principal
 from skerry.hub.heartbeat import GONE
 from skerry.hub.link import receive_message
 from skerry.hub.settings import AccessSection
+from skerry.hub.trust.standing import Judge
 from skerry.hub.tunnels import Tunnel
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput, Refused, Transient
@@ -36,7 +37,10 @@ PersonSocket = WebSocket[Principal, Any, State]
 
 
 class Carrying:
-    """One tunnel under way. `up` and `down` count bytes to and from the node; `heard` is told what comes from it."""
+    """One tunnel under way. `up` and `down` count bytes to and from the node; `heard` is told what comes from it.
+
+    `judge`, if there is one, raises Refused when it may not go on.
+    """
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Carrying:
         self._heard = heard
         self.up = 0
         self.down = 0
+        self.judge: Judge | None = None
         self._socket = socket
         self._limits = limits
         self._authenticator = authenticator
@@ -122,6 +127,8 @@ class Carrying:
                 )
             try:
                 await self._authenticator.permit(self._socket, self._socket.route_handler)
+                if self.judge is not None:
+                    await self.judge()
                 failures = 0
             except Transient:
                 failures += 1

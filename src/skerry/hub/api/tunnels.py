@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
 
+from skerry.hub.api.asked_by import asked_by
 from skerry.hub.api.auditing import Auditing
 from skerry.hub.api.auth import EXECUTE_ON, Authenticator, find_node
 from skerry.hub.api.carrying import Carrying, PersonSocket, say_good_bye
@@ -17,7 +18,8 @@ from skerry.hub.api.nodes import GivenClock
 from skerry.hub.api.problems import status_of
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.tails import FORWARDED
-from skerry.hub.tunnels import Tunnel, Tunnels
+from skerry.hub.trust.ssh_authority import SshAuthority
+from skerry.hub.tunnels import Tunnels
 from skerry.kit.clock import NS
 from skerry.kit.errors import InvalidInput, SkerryError
 
@@ -32,6 +34,7 @@ async def open_tunnel(  # noqa: PLR0913 - all that takes part
     tunnels: NamedDependency[Tunnels],
     auditing: NamedDependency[Auditing],
     authenticator: NamedDependency[Authenticator],
+    ssh_authority: NamedDependency[SshAuthority],
     clock: GivenClock,
 ) -> None:
     """Bytes to and from a port of a node that its settings allow, through its live link."""
@@ -39,7 +42,10 @@ async def open_tunnel(  # noqa: PLR0913 - all that takes part
     carrying = Carrying(socket, tunnels.limits, authenticator, clock)
     status, words, begun = 499, "the hub ended", clock.monotonic_ns()
     try:
-        await carrying.run(await _opened(socket, nodes, tunnels, node, port))
+        node_id = await _found(socket, nodes, node, port)
+        by, forwarded = asked_by(socket), FORWARDED in socket.headers
+        carrying.judge = await ssh_authority.login(by, node_id, port)
+        await carrying.run(await tunnels.open(node_id, node, port, by=by, forwarded=forwarded))
         status, words = 200, ""
     except SkerryError as error:
         status, words = status_of(error), str(error)
@@ -52,13 +58,10 @@ async def open_tunnel(  # noqa: PLR0913 - all that takes part
     await say_good_bye(socket, words)
 
 
-async def _opened(
-    socket: PersonSocket, nodes: Nodes, tunnels: Tunnels, node: str, port: int
-) -> Tunnel:
+async def _found(socket: PersonSocket, nodes: Nodes, node: str, port: int) -> str:
     if not 1 <= port <= 65535:
         raise InvalidInput(f"cannot open a tunnel: {port} is not a port from 1 to 65535")
-    node_id = await find_node(socket, nodes, node, "open a tunnel")
-    return await tunnels.open(node_id, node, port, forwarded=FORWARDED in socket.headers)
+    return await find_node(socket, nodes, node, "open a tunnel")
 
 
 def tunnel_routes() -> Router:

@@ -33,6 +33,7 @@ from skerry.hub.trust.ssh_signing import (
     read_source,
     user_certificate,
 )
+from skerry.hub.trust.standing import Judge
 from skerry.kit.clock import NS, Clock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, NotFound, Refused
@@ -50,7 +51,8 @@ from skerry.wire.ssh import (
 
 HOST_LIFE = 30 * 86_400 * NS
 LISTED_AFTER_END = 30 * 86_400 * NS
-"""For so long a revoked certificate stays on nodes' lists after its end: the clock of a device may be behind."""
+"""For so long after its end a certificate may be of use, and a revoked one stays on nodes' lists: sessions outlast their
+certificate, and the clock of a device may be behind."""
 
 MOST_SHOWN = 1000
 
@@ -206,10 +208,42 @@ class SshAuthority:
         return revoked
 
     async def revoke_all_of(self, who: str, by: str) -> SshRevoked:
-        """Every certificate of a person that is still good."""
+        """Every certificate of a person that is good, or by which somebody may still be logged in."""
         its = ssh_certificate.c
-        good = (its.who == who) & (its.expires_at > self._clock.wall_ns())
-        return await self._revoke(good & its.revoked_at.is_(None), by)
+        of_use = (its.who == who) & (its.expires_at > self._clock.wall_ns() - LISTED_AFTER_END)
+        return await self._revoke(of_use & its.revoked_at.is_(None), by)
+
+    async def login(self, who: str, node_id: str, port: int) -> Judge:
+        """For a tunnel of a person to a port of a node that is about to open: whether it may go on.
+
+        Not when it leads to sshd, and a certificate of that person for that node was revoked since. Which one it carries
+        nobody here can see; with another that is good one logs in again.
+        """
+        its = ssh_certificate.c
+        revoked = select(func.count()).where(
+            its.fleet_id == FLEET,
+            its.node_id == node_id,
+            its.revoked_at.is_not(None),
+            its.who == who,
+        )
+
+        def count(connection: Connection) -> int:
+            return int(connection.execute(revoked).scalar_one())
+
+        def begin(connection: Connection) -> tuple[bool, int]:
+            there = connection.execute(_node(node_id)).one_or_none()
+            return there is not None and there.port == port, count(connection)
+
+        is_sshd, before = await self._store.read(begin)
+
+        async def judge() -> None:
+            # Counted, because the clocks of two hub processes need not agree about what came first.
+            if is_sshd and await self._store.read(count) > before:
+                raise Refused(
+                    f"the tunnel has ended: an SSH certificate of «{who}» for this node was revoked"
+                )
+
+        return judge
 
     async def _revoke(self, which: ColumnElement[bool], by: str) -> SshRevoked:
         its, now = ssh_certificate.c, self._clock.wall_ns()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.one_line import one_line
+from skerry.node.access.entering import CUT, Audit, deed_of, entered, said
 from skerry.node.channel_port import ServedChannel
 from skerry.wire.bundles import LONGEST, MOST_BYTES
 
@@ -34,23 +35,39 @@ def diagnostics_command(data_dir: Path, configs: Sequence[Path]) -> list[str]:
 class Bundles:
     """Serves channels of kind «diagnostics», one at a time. `held` says why no bytes may travel, or nothing."""
 
-    def __init__(self, command: Sequence[str], held: Callable[[], str]) -> None:
+    def __init__(self, command: Sequence[str], held: Callable[[], str], audit: Audit) -> None:
+        self._audit = audit
         self._command = command
         self._held = held
         self._busy = False
 
     async def serve(self, channel: ServedChannel) -> None:
         """Until the bundle is sent. Raises Refused, and Transient when it takes too long."""
+        deed = deed_of(channel, "fetch_diagnostics", "")
+        refusal = self._refusal()
+        if refusal is not None:
+            await self._audit.refused(said(deed, str(refusal)), 409)
+            raise refusal
+        self._busy = True
+        try:
+            async with entered(self._audit, deed, when_closed=CUT):
+                await self._in_time(channel)
+        finally:
+            self._busy = False
+
+    def _refusal(self) -> Refused | None:
         held = self._held()
         if held:
-            raise Refused(
+            return Refused(
                 f"cannot make a diagnostics bundle: only high priority goes over the link now: {held}"
             )
         if self._busy:
-            raise Refused(
+            return Refused(
                 "cannot make a diagnostics bundle: the node is making one for somebody. Try again in a minute."
             )
-        self._busy = True
+        return None
+
+    async def _in_time(self, channel: ServedChannel) -> None:
         try:
             async with asyncio.timeout(LONGEST):
                 await self._serve(channel)
@@ -58,8 +75,6 @@ class Bundles:
             raise Transient(
                 f"cannot make a diagnostics bundle: it took more than {LONGEST:.0f} s"
             ) from error
-        finally:
-            self._busy = False
 
     async def _serve(self, channel: ServedChannel) -> None:
         process = await asyncio.create_subprocess_exec(

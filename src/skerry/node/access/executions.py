@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from skerry.core.audit_entries import Deed
 from skerry.core.execution_rules import checked_size, in_words, program_of, read_wish
-from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError
+from skerry.kit.errors import Refused, SkerryError
+from skerry.node.access.entering import status_of
 from skerry.node.channel_port import ServedChannel
 from skerry.node.execution_port import Executing, Execution, NoProgram
 from skerry.wire.codec import decode, encode
@@ -75,7 +76,7 @@ class Executions:
         try:
             words = in_words(await self._run(channel, workload, wish))
         except SkerryError as error:
-            status, words = _status(error), str(error)
+            status, words = status_of(error), str(error)
             raise
         finally:
             await self._audit.ended(replace(deed, detail=f"{deed.detail}: {words}"), begun, status)
@@ -123,16 +124,3 @@ async def _up(channel: ServedChannel, execution: Execution) -> None:
         elif stream == RESIZED:
             await execution.resize(checked_size(decode(data, Size, "size of a window")))
     await execution.end_input()
-
-
-def _status(error: SkerryError) -> int:
-    """As HTTP would have it; audit logs tell by it what was refused from what failed."""
-    match error:
-        case InvalidInput():
-            return 400
-        case NotFound():
-            return 404
-        case Refused():
-            return 409
-        case _:
-            return 503

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Collection
 
 from skerry.kit.errors import InvalidInput, Refused
+from skerry.node.access.entering import Audit, deed_of, entered, said
 from skerry.node.channel_port import ServedChannel
 
 DIAL_SECONDS = 2.0
@@ -22,29 +23,52 @@ _READ = 32 * 1024
 class Tunnels:
     """Serves channels of kind «tunnel». `allowed` are the ports as of now; `held` says why no bytes may travel, or nothing."""
 
-    def __init__(self, allowed: Callable[[], Collection[int]], held: Callable[[], str]) -> None:
+    def __init__(
+        self, allowed: Callable[[], Collection[int]], held: Callable[[], str], audit: Audit
+    ) -> None:
         self._allowed = allowed
         self._held = held
+        self._audit = audit
 
     async def serve(self, channel: ServedChannel) -> None:
         """Until either end closes. Raises InvalidInput, and Refused when the port is not to be had."""
         port = port_named(channel.arguments.get("port", ""))
+        deed = deed_of(channel, "open_tunnel", f"port {port}")
+        refusal = self._refusal(port)
+        if refusal is not None:
+            await self._audit.refused(said(deed, str(refusal)), 409)
+            raise refusal
+        moved = _Moved()
+        async with entered(self._audit, deed, when_closed=200, told=moved.in_words):
+            reader, writer = await _dial(port)
+            try:
+                await channel.accept()
+                await _carry(channel, reader, writer, moved)
+            finally:
+                writer.close()
+
+    def _refusal(self, port: int) -> Refused | None:
         if port not in self._allowed():
-            raise Refused(
+            return Refused(
                 f"cannot open a tunnel to port {port}: the node does not allow it. On the device, name it in «access: "
                 f"{{forward: [{port}]}}» of node.yaml, or for SSH run «skerry node ssh-setup»."
             )
         held = self._held()
         if held:
-            raise Refused(
+            return Refused(
                 f"cannot open a tunnel: only high priority goes over the link now: {held}"
             )
-        reader, writer = await _dial(port)
-        try:
-            await channel.accept()
-            await _carry(channel, reader, writer)
-        finally:
-            writer.close()
+        return None
+
+
+class _Moved:
+    """Bytes to the port and back."""
+
+    def __init__(self) -> None:
+        self.to = self.back = 0
+
+    def in_words(self) -> str:
+        return f"{self.to} bytes to it, {self.back} back"
 
 
 def port_named(text: str) -> int:
@@ -70,18 +94,23 @@ async def _dial(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
 
 
 async def _carry(
-    channel: ServedChannel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    channel: ServedChannel,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    moved: _Moved,
 ) -> None:
     """Both directions, each until its own end; a connection that is reset ends both."""
 
     async def up() -> None:
         while data := await reader.read(_READ):
             await channel.send(data)
+            moved.back += len(data)
         await channel.end()
 
     async def down() -> None:
         while (taken := await channel.receive()) is not None:
             writer.write(taken[0])
+            moved.to += len(taken[0])
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()

@@ -103,7 +103,7 @@ def connect(  # noqa: PLR0913 - both ends, time, and how often
     """Puts the parts together; nothing runs before `Sync.run`.
 
     `most` is the size of a unit before compression. `counts` are those of `hub`; `tell` hears of what is parked, `trust`
-    of the hub's time and roots. `services` are those of channels, by their kind.
+    of the hub's time and roots. `services` are those of channels, by their kind; the caller may add to them.
     """
     check = Bell()
     agent = Agent(random_token(), platform.node())
@@ -123,7 +123,14 @@ def connect(  # noqa: PLR0913 - both ends, time, and how often
     session = Session(hub, store, pushes, pull, clock, check, agent=agent, trust=trust)
     bells = Bells(check, pull.news, session.row_news)
     live = LiveLink(
-        hub, logs, reachability, clock, chance, bells, run=agent.run, services=services or {}
+        hub,
+        logs,
+        reachability,
+        clock,
+        chance,
+        bells,
+        run=agent.run,
+        services={} if services is None else services,
     )
     link = Link(session, live, reachability, clock, chance, check)
     return Connection(link, session, pull, pushes, check)
