@@ -179,7 +179,7 @@ async def test_what_nobody_takes_ends_with_the_link(tmp_path: Path) -> None:
         f"open({str(tmp_path / 'new')!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}'); "
         f"os.rename({str(tmp_path / 'new')!r}, {str(started)!r}); "
     )
-    bundles = Bundles([sys.executable, "-c", program + writes(MUCH)], lambda: "")
+    bundles = Bundles([sys.executable, "-c", program + writes(MUCH)], lambda: "", Entered())
     serving = asyncio.ensure_future(bundles.serve(Stuck()))
     await eventually(started.exists, "it has begun")
     pids = [int(word) for word in started.read_text().split()]
