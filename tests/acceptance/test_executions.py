@@ -162,6 +162,37 @@ async def test_a_command_ends_with_whoever_asked_and_with_all_between(
     await eventually(lambda: not named(number), "nothing of it is left")
 
 
+async def test_a_command_that_takes_nothing_ends_with_who_writes_to_it(site: Installation) -> None:
+    """Then nobody reads what the person says, and its end neither."""
+    await site.started(sleeper("w"))
+    number = str(200_000 + os.getpid())
+    script = f"exec sleep {number}"
+    ours, theirs = os.pipe()
+    running = await CommandLine(site).begin(
+        "exec", "-i", "--here", "w", "--", "sh", "-c", script, stdin=ours
+    )
+    os.close(ours)
+    await eventually(lambda: len(named(number)) == 1, "it runs")
+    os.set_blocking(theirs, False)
+
+    async def takes_nothing() -> bool:
+        for _ in range(2):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    taken = os.write(theirs, bytes(65536))
+                    assert taken
+            await asyncio.sleep(0.5)
+        with contextlib.suppress(BlockingIOError):
+            return not os.write(theirs, b"x")
+        return True
+
+    await eventually(takes_nothing, "it takes nothing any more")
+    running.kill()
+    await running.wait()
+    os.close(theirs)
+    await eventually(lambda: not named(number), "nothing of it is left")
+
+
 @WAYS
 async def test_both_audit_logs_have_the_program_and_not_its_arguments(
     site: Installation, way: tuple[str, ...]

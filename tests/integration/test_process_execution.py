@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -219,6 +221,30 @@ async def test_what_a_command_leaves_behind_ends_with_it(
         assert await told.end() == Ending(0)
     assert told.out == "up\n"
     assert device.processes(launch.instance) == before
+
+
+async def test_no_descriptors_stay_behind_where_there_were_too_few(
+    device: ProcessDevice, runtime: ProcessRuntime
+) -> None:
+    launch = await waiting(device, runtime)
+    before = set(Path("/proc/self/fd").iterdir())
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for left in range(1, 5):
+        taken: list[int] = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, usual[1]))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.dup(0))
+            for _ in range(left):
+                os.close(taken.pop())
+            with pytest.raises(Transient, match="Too many open files"):
+                await runtime.execute_in(launch, wish("true"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+            for fd in taken:
+                os.close(fd)
+    assert set(Path("/proc/self/fd").iterdir()) == before
 
 
 async def test_what_cannot_be_run_is_said_in_words(

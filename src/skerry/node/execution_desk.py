@@ -39,8 +39,8 @@ class ExecutionDesk:
             why = f": {row.message}" if row.message else ""
             raise Refused(f"{cannot}: it does not run (it is {row.phase}{why})")
         launch = self._launch_for(row.assignment, instance.id)
-        if not launch.strict and not wish.writes:
-            # It may have all that the node has, root's rights as a rule.
+        if not (launch.strict and instance.isolation.startswith("strict")) and not wish.writes:
+            # It may have all that the node has, root's rights as a rule: what it was started with counts, too.
             raise Refused(
                 f"{cannot} as «{wish.by}»: it is not isolated strictly, so a command in it needs permission write besides "
                 "execute. With «isolation: strict» in its spec, execute is enough."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -13,6 +13,7 @@ from tests.http_client import Client, problem, text_of
 from tests.postgres import Postgres
 from tests.tunnel_rig import Entered, linked
 
+from skerry.keeper.procfs import read_stat
 from skerry.node.access.bundles import Bundles
 from skerry.node.channel_port import ChannelService, ServedChannel
 from skerry.testing.running_hub import EnrolledNode, RunningHub, running_hub
@@ -152,6 +153,44 @@ async def test_a_node_makes_one_at_a_time_and_none_for_who_has_gone(
                 async with client.get(PATH, headers=hub.person) as again:
                     status = again.status
         assert status == 200
+
+
+class Stuck:
+    """A channel whose other side takes nothing: implements `ServedChannel`."""
+
+    arguments: Mapping[str, str] = {}
+
+    async def accept(self) -> None: ...
+
+    async def send(self, data: bytes, stream: int = 0) -> None:  # noqa: ARG002
+        await asyncio.Event().wait()
+
+    async def end(self) -> None: ...
+
+    async def receive(self) -> tuple[bytes, int] | None:
+        return None
+
+
+async def test_what_nobody_takes_ends_with_the_link(tmp_path: Path) -> None:
+    """With its children, and although more is waiting in its pipe than anybody has read."""
+    started = tmp_path / "started"
+    program = (
+        "import os, subprocess; child = subprocess.Popen(['sleep', '1000']); "
+        f"open({str(tmp_path / 'new')!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}'); "
+        f"os.rename({str(tmp_path / 'new')!r}, {str(started)!r}); "
+    )
+    bundles = Bundles([sys.executable, "-c", program + writes(MUCH)], lambda: "", Entered())
+    serving = asyncio.ensure_future(bundles.serve(Stuck()))
+    await eventually(started.exists, "it has begun")
+    pids = [int(word) for word in started.read_text().split()]
+    await eventually(
+        lambda: "pipe" in Path(f"/proc/{pids[0]}/wchan").read_text(), "its pipe is full"
+    )
+    serving.cancel()
+    done, _ = await asyncio.wait([serving], timeout=30)
+    assert done
+    lives = (read_stat(pid) for pid in pids)
+    assert not any(stat is not None and stat.lives for stat in lives)
 
 
 @pytest.mark.guarantee("G9")

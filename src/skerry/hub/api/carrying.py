@@ -16,6 +16,7 @@ from litestar.datastructures import State
 from litestar.exceptions import WebSocketDisconnect
 
 from skerry.hub.api.auth import Authenticator, Principal
+from skerry.hub.heartbeat import GONE
 from skerry.hub.link import receive_message
 from skerry.hub.settings import AccessSection
 from skerry.hub.trust.standing import Judge
@@ -58,13 +59,16 @@ class Carrying:
         self._authenticator = authenticator
         self._clock = clock
         self._moved = clock.monotonic_ns()
+        self._gone = asyncio.Event()
+        # While a node takes nothing more, nobody reads the socket, and its end neither.
+        socket.scope["state"][GONE] = self._gone.set
 
     async def run(self, tunnel: Tunnel) -> None:
         """Until it ends. Raises what ended it early."""
         works = []
         try:
             await self._socket.send_text(to_text(Opened(0)))
-            parts = (self._up(tunnel), self._down(tunnel), self._watch())
+            parts = (self._up(tunnel), self._down(tunnel), self._watch(), self._lost())
             works = [asyncio.ensure_future(part) for part in parts]
             done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -100,6 +104,11 @@ class Carrying:
                 await self._socket.send_text(to_text(End(0)))
             self.down += len(data)
             self._moved = self._clock.monotonic_ns()
+
+    async def _lost(self) -> None:
+        """Returns when the person has gone, and what came before would have been taken."""
+        await self._gone.wait()
+        await self._clock.sleep(_LAST_WORDS)
 
     async def _watch(self) -> None:
         """Ends, by raising, what has lasted too long and what is not allowed any more."""

@@ -6,6 +6,9 @@ That process is the same as `skerry node diagnostics`, which masks what must not
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable, Sequence
@@ -75,7 +78,7 @@ class Bundles:
 
     async def _serve(self, channel: ServedChannel) -> None:
         process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+            *self._command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True
         )
         words = asyncio.ensure_future(_last_words(process))
         try:
@@ -84,9 +87,7 @@ class Bundles:
             if await process.wait():
                 raise Refused(f"cannot make a diagnostics bundle: {one_line(await words)}")
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            await _end(process)
             words.cancel()
 
 
@@ -100,6 +101,17 @@ async def _carry(process: Process, channel: ServedChannel) -> None:
                 f"cannot send the diagnostics bundle: it has more than {MOST_BYTES >> 20} MiB"
             )
         await channel.send(data)
+
+
+async def _end(process: Process) -> None:
+    """With all that it has started. What nobody has read is read here: asyncio waits for the ends of the pipes, too."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    while await process.stdout.read(_READ):
+        pass
+    await process.wait()
 
 
 async def _last_words(process: Process) -> str:

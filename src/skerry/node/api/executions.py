@@ -28,6 +28,9 @@ _FIRST_WORDS = 10.0
 
 _MOST = 1 << 20
 
+_LOOK_EVERY = 5.0
+"""Seconds between two pings. While a command takes nothing nobody reads here, so only what is sent tells that the other side has gone."""
+
 
 class Run(Protocol):
     """Runs what is wished, on an accepted channel."""
@@ -88,13 +91,25 @@ async def converse(request: web.Request, run: Run, deed: Deed) -> web.StreamResp
             writes=may(role_named(deed.role), "write"),
         )
         await channel.accept()
-        await run(channel, wish=wish)
+        looking = asyncio.ensure_future(_look(socket))
+        try:
+            await run(channel, wish=wish)
+        finally:
+            looking.cancel()
     except SkerryError as error:
         words = str(error)
     with contextlib.suppress(ConnectionError):
         await socket.send_str(to_text(Close(0, words)))
     await socket.close()
     return socket
+
+
+async def _look(socket: WebSocketResponse) -> None:
+    """To who has gone a ping fails, and that ends the request (`sites`)."""
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            await socket.ping()
 
 
 async def _first(socket: WebSocketResponse) -> str:

@@ -47,10 +47,14 @@ class ProcessExecution:
         self._outputs: list[tuple[Descriptor, int]] = []
         self._terminal: Descriptor | None = None
         self._theirs: list[int] = []
-        if wish.tty:
-            self._open_terminal(wish)
-        else:
-            self._open_pipes(wish)
+        try:
+            if wish.tty:
+                self._open_terminal(wish)
+            else:
+                self._open_pipes(wish)
+        except OSError:
+            self._close_streams()
+            raise
 
     def _open_terminal(self, wish: Wish) -> None:
         ours, theirs = os.openpty()
@@ -156,12 +160,15 @@ class ProcessExecution:
     async def close(self) -> None:
         if self._client is not None:
             self._client.close()
+        self._close_streams()
+        if not self._end.cancel() and not self._end.cancelled():
+            self._end.exception()  # whether anybody has asked for it or not
+
+    def _close_streams(self) -> None:
         self._close_theirs()
         for each in {self._input, *(source for source, _ in self._outputs)}:
             if each is not None:
                 each.close()
-        if not self._end.cancel() and not self._end.cancelled():
-            self._end.exception()  # whether anybody has asked for it or not
 
     def _close_theirs(self) -> None:
         for fd in self._theirs:
