@@ -35,6 +35,9 @@ from skerry.wire.records import Row
 from skerry.wire.sync import Enrol
 from skerry.wire.workload import ProcessSpec, Restart, WorkloadSpec
 
+_SHOWN = 4000
+"""Characters of each log that are shown of an installation in which a test has failed."""
+
 BY_SECRET = "nodes: {method: secret}\n"
 """Settings of a hub whose nodes prove themselves by their secrets, over plain HTTP: for tests that speak as a node themselves."""
 
@@ -321,6 +324,10 @@ async def installation(directory: Path, settings: str = "") -> AsyncIterator[Ins
     try:
         await found.hub.start()
         yield found
+    except Exception:
+        for log in (found.hub.log, *(node.log for node in found.nodes)):
+            sys.stderr.write(f"{log.name}:\n{log.read_text()[-_SHOWN:] if log.exists() else ''}\n")
+        raise
     finally:
         for node in found.nodes:
             if node.process.runs:
