@@ -154,6 +154,19 @@ class TestKeys:
         assert await hub.retiring.order_for_key(node.node_id, "") is None
         assert not await hub.nodes.keys.has(node.node_id, "key-1")
 
+    async def test_a_node_that_is_revoked_while_it_drains_is_out_of_service(
+        self, hub: HubRig
+    ) -> None:
+        node = await admit(hub, "n1", "key-1")
+        await hub.retiring.decommission("n1", "sold", "ann", now=False)
+        await hub.retiring.settle()
+        assert (await hub.devices.get("n1")).state == "draining"
+        await hub.nodes.revoke("n1")
+        await hub.retiring.settle()
+        assert (await hub.devices.get("n1")).state == "decommissioned"
+        assert await hub.retiring.order_for_key(node.node_id, "key-1") is not None
+        assert hub.ended == [node.node_id]
+
     async def test_a_node_that_is_not_there_cannot_be_revoked(self, hub: HubRig) -> None:
         with pytest.raises(NotFound, match="cannot revoke node «n2»"):
             await hub.nodes.revoke("n2")

@@ -116,6 +116,20 @@ class TestReservations:
             await hub.nodes.enrol(asking(other, "n1", "another", former_id=device.id))
         assert (await hub.nodes.enrol(asking(device.token, "n1"))).node_id == device.id
 
+    async def test_a_registered_devices_token_gives_no_other_node_its_place(
+        self, hub: HubRig
+    ) -> None:
+        """Neither to whoever names a node that was revoked, nor to that node itself."""
+        node = await hub.nodes.enrol(asking((await hub.tokens.create(60.0)).token, "n1"))
+        await hub.nodes.revoke("n1")
+        hub.clock.advance(1.0)
+        device = await hub.devices.provision("gate", Address(), 60.0, "ann")
+        with pytest.raises(Refused, match=f"the token is for device {device.id}"):
+            await hub.nodes.enrol(asking(device.token, "n1"))
+        asked = asking(device.token, "n1", "new", former_id=node.node_id)
+        assert (await hub.nodes.enrol(asked)).node_id == device.id
+        assert hub.nodes.authenticate(f"{node.node_id}.new") is None
+
     async def test_who_has_no_token_is_told_no_names(self, hub: HubRig) -> None:
         device = await hub.devices.provision("gate", Address(), 60.0, "ann")
         for asked in (asking("none", "gate"), asking("none", "n1", former_id=device.id)):

@@ -23,7 +23,13 @@ from skerry.kit.sqlite import StateTooNew
 from skerry.node.backups.making import Maker
 from skerry.node.backups.restoring import Keeping, Restorer, open_backup
 from skerry.node.backups.snapshot import Holds
-from skerry.node.identity import Identity, write_identity
+from skerry.node.identity import (
+    Identity,
+    read_identity,
+    seal_secret,
+    with_secret,
+    write_identity,
+)
 from skerry.node.node_settings import Proxies
 from skerry.node.store.opening import integrity_problem
 from skerry.node.trust.files import TrustFiles
@@ -185,6 +191,60 @@ async def test_a_backup_that_is_not_sealed_has_nothing_that_proves_the_node(
     assert (home / "node.secret").read_text() == "s3cret-canary\n"
     assert b"k3y-canary" in (home / "trust/node.pem").read_bytes()
     assert not restored(sealed.path, tmp_path / "o", keeping=Keeping(passphrase=PASSPHRASE)).keyless
+
+
+class EndingDisk(FaultyDisk):
+    """The process ends after the rename of this number, not before it."""
+
+    def rename(self, label: str, path: Path, target: Path) -> None:
+        RealDisk().rename(label, path, target)
+        self._step(label)
+
+
+async def proven(home: Path, *, on: bool = False) -> None:
+    """Gives the node of this directory all that it proves itself by."""
+    home.mkdir(exist_ok=True)
+    identity = Identity("id-1", "shed", {}, "http://h", "h", certificate=True)
+    async with sealed_node(home, on=on) as node:
+        write_identity(home, identity, "s3cret", RealDisk())
+        seal_secret(home, node.store.cipher, RealDisk())
+        files = TrustFiles(home, RealDisk(), node.store.cipher)
+        files.keep_own((pem("PRIVATE KEY", "k") + pem("CERTIFICATE", "c")).encode())
+        files.keep_bundle(TrustBundle(1, [pem("CERTIFICATE", "root")]))
+        await publish(node, 1)
+
+
+@pytest.mark.guarantee("G10")
+async def test_a_restore_that_is_done_again_leaves_what_proves_the_node(tmp_path: Path) -> None:
+    home = tmp_path / "n"
+    await proven(home)
+    made = maker(home).to_file(tmp_path / "b.skb")
+    for number in range(1, 100):
+        disk = EndingDisk(number)
+        try:
+            restored(made, home, replace=True, disk=disk)
+        except OSError:
+            assert not restored(made, home, replace=True).keyless
+            assert (home / "node.secret").read_text() == "s3cret\n"
+            assert (home / "trust/node.pem").exists()
+        else:
+            break
+    assert number > 3
+
+
+@pytest.mark.guarantee("G2")
+async def test_what_is_sealed_by_keys_that_go_is_set_aside_and_told(tmp_path: Path) -> None:
+    """A backup of before encryption was turned on: the node starts, without its hub."""
+    home = tmp_path / "n"
+    await proven(home)
+    made = maker(home).to_file(tmp_path / "b.skb")
+    await proven(home, on=True)
+    told = restored(made, home, on=True, replace=True)
+    assert told.keyless
+    assert (Path(told.replaced) / "trust/node.pem").exists()
+    async with sealed_node(home, on=True) as node:
+        assert TrustFiles(home, RealDisk(), node.store.cipher).own() is None
+        assert with_secret(home, read_identity(home), node.store.cipher, RealDisk())
 
 
 async def test_a_restore_that_is_cut_off_keeps_the_node_from_starting_until_it_is_done_again(

@@ -19,9 +19,11 @@ from skerry.kit.errors import Corrupt
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import SqliteWriter, StateTooNew, read_migrations
 from skerry.kit.sqlite_connections import connect
+from skerry.node.desired_state import StoredDesired
 from skerry.node.store import state as state_module
 from skerry.node.store.last_good import IN_FORCE, version_of
 from skerry.node.store.state import NodeStore
+from skerry.node.sync.reachability import Reachability
 from skerry.wire.codec import encode
 from skerry.wire.sync import NO_CHAIN, LanePoint, StateFrame, StateRow
 
@@ -142,6 +144,33 @@ async def test_the_last_version_that_was_one_is_kept_until_there_is_another(
     assert await kept(store) == {"cam": "1.7"}
     await store.apply_pull([], "c6", whole=set())
     assert await kept(store) == {}
+
+
+@pytest.mark.parametrize("good", [False, True])
+async def test_what_is_in_force_is_seen_at_one_moment(
+    store: NodeStore, clock: SystemClock, monkeypatch: pytest.MonkeyPatch, good: bool
+) -> None:
+    """Neither a version that cannot be read nor the next good one takes the workload away for a moment."""
+    look = store.rows
+    before, after = encode(wish("cam", 2)) if not good else b"{}", encode(wish("cam", 3))
+    coming = [row("assignment", "cam", 3, after if good else b"{}")]
+    await store.apply_pull([row("assignment", "cam", 1, encode(wish("cam", 1)))], "c1")
+    await store.apply_pull([row("assignment", "cam", 2, before)], "c2")
+
+    async def interrupted(*entities: str) -> list[StateRow]:
+        found = await look(*entities)
+        if coming:
+            await store.apply_pull([coming.pop()], "c3")
+        return found
+
+    async def nothing(_wanted: object) -> None:
+        pass
+
+    monkeypatch.setattr(store, "rows", interrupted)
+    link = Reachability(store, clock, None)
+    desired = StoredDesired(store, link, clock, nothing, [])
+    for _ in range(2):
+        assert [each.workload for each in await desired.assignments()] == ["cam"]
 
 
 async def test_a_new_incarnation_sends_own_state_again_from_one(store: NodeStore) -> None:

@@ -8,6 +8,9 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +36,7 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sealing.format import is_sealed
-from skerry.kit.tpm_tools import TpmSilent
+from skerry.kit.tpm_tools import TpmSilent, tools
 from skerry.node.enrolment import Site, enrol_node
 from skerry.node.keys import open_keys
 from skerry.node.settings import find_settings, node_settings
@@ -178,6 +181,25 @@ def test_a_tpm_that_does_not_answer_is_asked_once(
     assert key._context == context
 
 
+def test_a_tool_that_cannot_be_ended_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel keeps who waits for a chip that hangs, for minutes: longer than the watchdog waits for the agent."""
+    left: list[subprocess.Popen[bytes]] = []
+
+    def not_killed(process: subprocess.Popen[bytes]) -> None:
+        left.append(process)
+
+    monkeypatch.setattr(subprocess.Popen, "kill", not_killed)
+    port = free_pair()
+    with socket.create_server(("127.0.0.1", port)), socket.create_server(("127.0.0.1", port + 1)):
+        monkeypatch.setenv("TPM2TOOLS_TCTI", f"swtpm:host=127.0.0.1,port={port}")
+        with pytest.raises(TpmSilent), tools("", 0.2) as tpm:
+            tpm.run("tpm2_getrandom", "8")
+        [tool] = left
+        assert tool.poll() is None
+        tool.terminate()
+        tool.wait(30)
+
+
 @pytest.mark.guarantee("G10")
 @pytest.mark.usefixtures("tpm")
 async def test_encryption_at_rest_seals_what_the_tpm_loads_too(tmp_path: Path) -> None:
@@ -195,6 +217,19 @@ def test_a_python_whose_openssl_is_its_own_is_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.delattr(_ssl, "__file__")  # as where it is built in
     with pytest.raises(Refused, match=r"brings an OpenSSL of its own.*trust\.key: file"):
         OutsideKey(bytes)
+
+
+@pytest.mark.usefixtures("tpm")
+async def test_no_room_for_its_tools_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL calls back: what is raised there and is not Refused would end on stderr."""
+    async with small_hub() as hub:
+        shown = credentials(await enrolled(hub, tmp_path))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
+        with pytest.raises(Transient, match="its tools have no room to work in: No such file"):
+            await hello(hub, shown)
+        assert not hub.hellos
 
 
 def test_a_tpm_that_fails_is_left_alone_for_a_minute(tmp_path: Path) -> None:
@@ -280,6 +315,38 @@ def test_other_keys_of_the_process_are_left_alone(tmp_path: Path) -> None:
     made = load_pem_private_key(stand_in(plain), None)
     assert isinstance(made, ec.EllipticCurvePrivateKey)
     assert made.private_numbers().private_value == 1
+
+
+def test_threads_leave_openssl_as_it_was() -> None:
+    """Else another key would sign in the TPM's stead, and every key that is loaded later by the TPM."""
+    outside = OutsideKey(bytes)
+    library = outside._library
+    before = library.EC_KEY_get_default_method()
+    others: list[int] = []
+    together = threading.Barrier(4)
+
+    def load() -> None:
+        together.wait()
+        for _ in range(10_000):
+            with outside.loading():
+                now = library.EC_KEY_get_default_method()
+                if now != outside._method:
+                    others.append(now)
+
+    often = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(often)
+    left = library.EC_KEY_get_default_method()
+    library.EC_KEY_set_default_method(before)
+    assert left == before
+    assert others == []
 
 
 @pytest.mark.parametrize("kept", [b"", b"MA==", b"MAMEAQA=", b"no base64"])

@@ -174,7 +174,7 @@ def configure(
         log_level=logging.WARNING,
         access_log=False,
         proxy_headers=bool(proxies),
-        forwarded_allow_ips=list(proxies),
+        forwarded_allow_ips=_as_seen(proxies),
         server_header=False,
         date_header=False,
         timeout_keep_alive=75,
@@ -224,6 +224,17 @@ def address_of(listener: socket.socket, scheme: str = "http") -> str:
     if ipaddress.ip_address(host).is_unspecified:
         host = platform.node()
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _as_seen(proxies: Sequence[str]) -> list[str]:
+    """The networks, those of IPv4 also as a listener at [::] sees them."""
+    found = [ipaddress.ip_network(each) for each in proxies]
+    mapped = [
+        f"::ffff:{each.network_address}/{96 + each.prefixlen}"
+        for each in found
+        if isinstance(each, ipaddress.IPv4Network)
+    ]
+    return [*map(str, found), *mapped]
 
 
 def _connections() -> int:

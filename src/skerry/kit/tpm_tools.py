@@ -19,6 +19,10 @@ PATIENCE = 60.0
 """Seconds for one tool, unless somebody waits."""
 
 
+_GOING = 0.5
+"""Seconds in which a tool that is ended is gone."""
+
+
 class TpmSilent(Refused):
     """The TPM did not answer in time: to ask again at once would be to wait again."""
 
@@ -52,16 +56,38 @@ class Tools(msgspec.Struct, frozen=True):
     def _ran(
         self, words: tuple[str, ...], content: bytes = b""
     ) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            words, cwd=self.place, input=content, capture_output=True, timeout=self.patience, check=False
-        )  # fmt: skip
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(words, cwd=self.place, stdin=pipe, stdout=pipe, stderr=pipe)
+        try:
+            out, told = process.communicate(content, self.patience)
+        except subprocess.TimeoutExpired:
+            _leave(process)
+            raise
+        return subprocess.CompletedProcess(words, process.returncode, out, told)
 
 
 @contextlib.contextmanager
 def tools(advice: str, patience: float = PATIENCE) -> Iterator[Tools]:
-    """Tools, and a directory that goes with them."""
-    with tempfile.TemporaryDirectory(prefix="skerry-tpm-") as directory:
-        yield Tools(Path(directory), advice, patience)
+    """Tools, and a directory that goes with them. Raises Refused where files or children cannot be made."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="skerry-tpm-") as directory:
+            yield Tools(Path(directory), advice, patience)
+    except OSError as error:
+        raise Refused(
+            f"cannot use the TPM: its tools have no room to work in: {error.strerror or error}"
+            " (directory for temporary files, memory, processes)"
+        ) from error
+
+
+def _leave(process: subprocess.Popen[bytes]) -> None:
+    """Ends a tool, without waiting for it: while a chip hangs, the kernel lets nobody go who waits for it."""
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_GOING)
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
 
 
 def _cause(said: bytes) -> str:

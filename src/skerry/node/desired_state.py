@@ -93,8 +93,10 @@ class StoredDesired:
             tasks.forever(self._relay(source), name=f"follow {name}")
 
     async def assignments(self) -> list[Assignment]:
-        kept = {row.id: row for row in await self._store.rows(IN_FORCE)}
-        rows = await self._store.rows(ASSIGNMENT)
+        # At one moment: between two looks a version that is kept may come, or go.
+        held = await self._store.rows(ASSIGNMENT, IN_FORCE)
+        kept = {row.id: row for row in held if row.entity == IN_FORCE}
+        rows = [row for row in held if row.entity == ASSIGNMENT]
         self._unread = {row.id: self._unread[row.id] for row in rows if row.id in self._unread}
         wanted = [wish for row in rows if (wish := self._read(row, kept.get(row.id))) is not None]
         wanted += self.foreground.beside({wish.workload for wish in wanted})

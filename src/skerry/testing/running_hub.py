@@ -193,12 +193,13 @@ async def running_hub(  # noqa: PLR0913 - what a hub is set up with
     method: Literal["certificate", "secret"] = "secret",
     clock: Clock | None = None,
     tls: TlsSection | None = None,
+    listen: str = "127.0.0.1:0",
 ) -> AsyncIterator[RunningHub]:
     """The hub runs within the block; on leaving it ends as on SIGTERM."""
     day = 86_400.0
     settings = HubSettings(
         data_dir=data_dir,
-        listen="127.0.0.1:0",
+        listen=listen,
         database=database,
         fleet="test",
         retention=RetentionSection(measurements=day, events=day, gaps=day, files=day),

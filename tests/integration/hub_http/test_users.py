@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.canary import everything
 from tests.http_client import Client, problem, text_of
+from tests.people_certificates import certified
 
 from skerry.hub.settings import AccessSection
 from skerry.hub.trust.ssh_keys import public_line
-from skerry.testing.running_hub import RunningHub, running_hub
+from skerry.testing.running_hub import RunningHub, running_hub, secure_session
 from skerry.testing.waiting import eventually
 from skerry.wire.access import PasswordChange, SignedIn, SignIn, UserChange, UserRequest
 from skerry.wire.codec import decode, encode
@@ -256,6 +259,21 @@ async def test_who_is_behind_a_proxy_is_known_where_the_proxy_is(
         refused = [row["entry"] for row in log["entries"] if row["entry"]["outcome"] == "refused"]
         origins = {each["origin"] for each in refused}
         assert origins == ({"198.51.100.1"} if proxies else {"127.0.0.1"})
+
+
+async def test_a_proxy_by_ipv4_is_known_where_the_hub_listens_by_ipv6(tmp_path: Path) -> None:
+    """At [::] its address is another one, ::ffff:127.0.0.1."""
+    tls, access = certified(tmp_path), AccessSection(proxies="127.0.0.1")
+    trusting = ssl.create_default_context(cafile=tls.certificate)
+    async with running_hub(tmp_path / "hub", access=access, tls=tls, listen="[::]:0") as hub:
+        address = f"https://127.0.0.1:{urlsplit(hub.address).port}"
+        async with secure_session(address, trusting) as client:
+            said, body = {"X-Forwarded-For": "198.51.100.1"}, encode(SignIn("ann", "wrong"))
+            async with client.post("/api/v1/sign-in", data=body, headers=said) as response:
+                assert response.status == 401
+            log = json.loads(await text_of(client, "GET", "/api/v1/audit", 200, hub.person))
+    [refused] = [row["entry"] for row in log["entries"] if row["entry"]["outcome"] == "refused"]
+    assert refused["origin"] == "198.51.100.1"
 
 
 @pytest.mark.guarantee("G10")

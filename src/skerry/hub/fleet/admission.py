@@ -52,6 +52,7 @@ def let_in(
     """
     token = find_token(connection, request.token, now)
     locks.of_fleet(connection)
+    request = as_reserved(connection, request)
     if token.uses == 1:
         _give_place_back(connection, request, token.created_at)
     held = connection.execute(
@@ -59,7 +60,6 @@ def let_in(
             node.c.secret_hash == request.secret_hash
         )
     ).one_or_none()
-    request = as_reserved(connection, request)
     node_id = held.id if held else request.former_id or new_id
     name = held.name if held else request.name
     device = Device(node_id, name, request.hardware, held=held is not None, proved=_proves(request))

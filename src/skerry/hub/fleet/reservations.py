@@ -52,9 +52,16 @@ def _check_awaited(connection: Connection, request: Enrol) -> None:
 
 
 def _check_unused(connection: Connection, device_id: str, request: Enrol) -> None:
-    """A token whose node is there is used up for everybody but that node, which may ask again."""
-    query = select(node.c.secret_hash).where(node.c.id == device_id)
-    held = connection.execute(query).scalar()
+    """A token whose node is there is used up for everybody but that node, which may ask again; it is for no other one."""
+    its = node.c
+    another = select(its.name).where(its.secret_hash == request.secret_hash, its.id != device_id)
+    name = connection.execute(another).scalar()
+    if name is not None:
+        raise Refused(
+            f"cannot enrol node «{name}» again: the token is for device {device_id}. Use it there, and create another one "
+            "for this node: skerry token create. It can still be used."
+        )
+    held = connection.execute(select(its.secret_hash).where(its.id == device_id)).scalar()
     if held is not None and held != request.secret_hash:
         raise Refused(
             f"cannot enrol: the token is unknown, used or expired. Device {device_id} has enrolled with it already."

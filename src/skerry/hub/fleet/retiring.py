@@ -223,11 +223,13 @@ class Retiring:
         self._commands.issue(connection, device_id, "decommission", by, DRAIN_TTL)
 
     def _has_drained(self, connection: Connection, device_id: str) -> bool:
-        """Takes the device out of service if its node has said that the hub has everything."""
+        """Takes the device out of service if its node has said that the hub has everything, or can say nothing any more."""
         orders = read_commands(connection, device_id, self._clock.wall_ns())
         newest = next((one for one in orders if one.action == "decommission"), None)
         row = connection.execute(select(device).where(device.c.id == device_id)).one()
-        if newest is not None and newest.state == "done":
+        its = (node.c.id == device_id, node.c.revoked_at.is_not(None))
+        was_revoked = connection.execute(select(node.c.id).where(*its)).first() is not None
+        if was_revoked or (newest is not None and newest.state == "done"):
             self._end(connection, device_id, row.reason, row.decided_by)
             return True
         if newest is None or newest.state in {"failed", "expired", "unknown"}:

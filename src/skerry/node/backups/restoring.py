@@ -50,7 +50,7 @@ from skerry.node.store.opening import (
 from skerry.node.store.rebuilding import REBUILDING, note_rebuilt
 from skerry.node.store.replacing import BESIDE
 from skerry.node.trust.files import DIRECTORY as TRUST
-from skerry.node.trust.files import TrustFiles
+from skerry.node.trust.files import OWN_FILE, TrustFiles
 
 _STAGING = "restore.new"
 _PIECE = 1024 * 1024
@@ -158,7 +158,7 @@ class Restorer:
                 if own:
                     # A backup that is not sealed has no proofs: the node goes on by what it has.
                     there = [path for path in there if not _is_only_here(path, staging)]
-                aside = self._put_in_place(staging, there, unlocked, stay=stay)
+                aside = self._put_in_place(staging, there, unlocked, own=own, stay=stay)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
         left = 0
@@ -202,11 +202,17 @@ class Restorer:
         return Unlocked(source, kek, keys)
 
     def _put_in_place(
-        self, staging: Path, there: Sequence[Path], unlocked: Unlocked | None, *, stay: bool
+        self,
+        staging: Path,
+        there: Sequence[Path],
+        unlocked: Unlocked | None,
+        *,
+        own: bool,
+        stay: bool,
     ) -> Path | None:
         data_dir, disk = self._data_dir, self._disk
         disk.write_atomic("restore.begin", data_dir / UNFINISHED, b"")
-        aside = self._set_aside(there, stay=stay)
+        aside = self._set_aside(there, own=own, stay=stay)
         if unlocked is not None:
             RingFile(data_dir, disk).write(unlocked)
         for path in sorted(staging.iterdir()):
@@ -220,14 +226,15 @@ class Restorer:
         sync_directory(data_dir)
         return aside
 
-    def _set_aside(self, there: Sequence[Path], *, stay: bool) -> Path | None:
+    def _set_aside(self, there: Sequence[Path], *, own: bool, stay: bool) -> Path | None:
         if not there:
             return None
         at = datetime.datetime.fromtimestamp(self._clock.wall_ns() / NS, datetime.UTC)
         aside = self._data_dir / f"replaced-{at:%Y%m%dT%H%M%S%f}Z"
         aside.mkdir(mode=0o700)
         for path in there:
-            if stay and path.name in _RINGS:  # what stays is sealed with these keys, too
+            # What stays is sealed with these keys, too; by its identity a try after this one knows its own node.
+            if (stay and path.name in _RINGS) or (own and path.name == IDENTITY_FILE):
                 _copy(self._disk, path, aside / path.name)
             elif not stay or path.name not in _CONTENT:
                 self._move(path, aside / path.name)
@@ -312,10 +319,11 @@ def _proof(identity: Identity) -> str:
 
 
 def _is_only_here(path: Path, staging: Path) -> bool:
-    """Whether it proves this node, and the backup has none. A secret that is sealed does not open without its keys."""
-    if (staging / path.name).exists():
+    """Whether it proves this node, and the backup has none. What is sealed does not open without its keys, which go."""
+    file = path / OWN_FILE if path.name == TRUST else path
+    if path.name not in {TRUST, SECRET_FILE} or (staging / path.name).exists():
         return False
-    return path.name == TRUST or (path.name == SECRET_FILE and not is_sealed(path.read_bytes()))
+    return not (file.exists() and is_sealed(file.read_bytes()))
 
 
 def _own_keys(settings: NodeSettings, disk: Disk, clock: Clock) -> Keys | None:

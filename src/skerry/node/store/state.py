@@ -101,9 +101,10 @@ class NodeStore:
             durable=durable,
         )
 
-    async def rows(self, entity: str) -> list[StateRow]:
-        """All rows of one entity that are not deleted, by id."""
-        return [self._row(row) for row in self._reader.execute(SQL["rows"], (entity,))]
+    async def rows(self, *entities: str) -> list[StateRow]:
+        """All rows of these entities that are not deleted, as they are at one moment, by id."""
+        asked = encode(entities).decode()
+        return [self._row(row) for row in self._reader.execute(SQL["rows"], (asked,))]
 
     async def put(self, entity: str, row_id: str, body: bytes, *, durable: bool = False) -> None:
         """A local edit: the row and its place in the outbox, in one transaction. An unchanged body is no edit."""

@@ -8,7 +8,8 @@ INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET va
 SELECT coalesce(max(hlc), 0) FROM state;
 
 -- name: rows
-SELECT entity, id, rev, hlc, origin, deleted, body FROM state WHERE entity = ? AND deleted = 0 ORDER BY id;
+SELECT entity, id, rev, hlc, origin, deleted, body FROM state
+WHERE entity IN (SELECT value FROM json_each(?)) AND deleted = 0 ORDER BY id;
 
 -- name: row
 SELECT entity, id, rev, hlc, origin, deleted, body FROM state WHERE entity = ? AND id = ?;

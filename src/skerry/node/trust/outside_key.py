@@ -13,6 +13,7 @@ import _ssl
 import base64
 import contextlib
 import ctypes
+import threading
 from collections.abc import Callable, Iterator
 
 from skerry.kit.errors import Refused
@@ -23,6 +24,9 @@ _SIGN = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_int, _POINTER, ctypes.c_int, _POINTER, ctypes.POINTER(ctypes.c_uint),
     _POINTER, _POINTER, _POINTER,
 )  # fmt: skip
+
+_DEFAULT = threading.Lock()
+"""Held by who has changed the default method, which is the process's: whoever came between would leave the wrong one."""
 
 _LONGEST = 72
 """Bytes that OpenSSL has room for: those of a signature by P-256 in DER form."""
@@ -55,13 +59,14 @@ class OutsideKey:
 
     @contextlib.contextmanager
     def loading(self) -> Iterator[None]:
-        """Elliptic keys that are loaded meanwhile sign by this one."""
-        before = self._library.EC_KEY_get_default_method()
-        self._library.EC_KEY_set_default_method(self._method)
-        try:
-            yield
-        finally:
-            self._library.EC_KEY_set_default_method(before)
+        """Elliptic keys that are loaded meanwhile sign by this one; one thread at a time."""
+        with _DEFAULT:
+            before = self._library.EC_KEY_get_default_method()
+            self._library.EC_KEY_set_default_method(self._method)
+            try:
+                yield
+            finally:
+                self._library.EC_KEY_set_default_method(before)
 
     def _answer(
         self, _kind: int, digest: int, size: int, place: int, length: ctypes._Pointer[ctypes.c_uint],
