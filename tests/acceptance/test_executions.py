@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from tests.command_line import CommandLine
+from tests.command_line import CommandLine, Ended
 from tests.installation import Installation, installation, sleeper
 
 from skerry.keeper.procfs import all_pids
@@ -67,6 +67,64 @@ async def test_much_goes_through_whole(site: Installation, way: tuple[str, ...])
     assert ended.code == 0
     assert ended.out == much
     assert ended.err == much
+
+
+async def from_a_shell(command: CommandLine, script: str, *words: str) -> Ended:
+    """`script` of a shell has the command line as its arguments."""
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-o", "pipefail", "-c", script, "bash", sys.executable, "-m", "skerry.cli.main", *words,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=command.environment, start_new_session=True,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(30):
+            out, err = await process.communicate()
+    except TimeoutError:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert b"Traceback" not in err, err.decode()
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+@WAYS
+@pytest.mark.parametrize(
+    "script", ['"$@" | head -1', '"$@" </dev/zero | head -1', '"$@" >/dev/full']
+)
+async def test_a_command_that_prints_for_ever_ends_when_nobody_takes_it(
+    site: Installation, way: tuple[str, ...], script: str
+) -> None:
+    await site.started(sleeper("w"))
+    word = f"y{os.getpid()}"
+    words = ["exec", "-i", *way, "w", "--", "yes", word]
+    ended = await from_a_shell(CommandLine(site), script, *words)
+    assert ended.code == 1
+    assert ended.out in {f"{word}\n", ""}
+    assert ("No space left on device" in ended.err) == ("full" in script)
+    await eventually(lambda: not named(word), "nothing of it is left")
+
+
+async def test_a_stream_that_is_closed_leads_nowhere(site: Installation) -> None:
+    await site.started(sleeper("w"))
+    command = CommandLine(site)
+    script = "cat; echo out; echo err >&2; exit 3"
+    words = ["exec", "-i", "n1", "w", "--", "sh", "-c", script]
+    assert await from_a_shell(command, '"$@" <&-', *words) == Ended(3, "out\n", "err\n")
+    assert await from_a_shell(command, '"$@" >&-', *words) == Ended(3, "", "err\n")
+    assert await from_a_shell(command, '"$@" 2>&-', *words) == Ended(3, "out\n", "")
+    assert await from_a_shell(command, '"$@" <&- >&- 2>&-', *words) == Ended(3, "", "")
+    assert await from_a_shell(command, '"$@" 2>/dev/full', "exec", "n1", "w") == Ended(2, "", "")
+
+
+async def test_words_that_are_not_text_are_refused(site: Installation) -> None:
+    await site.started(sleeper("w"))
+    command = CommandLine(site)
+    for words in [
+        ("w", "--", "printf", "%s", os.fsdecode(b"a\xff")),
+        (os.fsdecode(b"a\xff"), "--", "id"),
+    ]:
+        ended = await command.run("exec", "n1", *words)
+        assert (ended.code, ended.out) == (2, "")
+        assert "'a\\udcff' is no UTF-8" in ended.err
 
 
 class Terminal:

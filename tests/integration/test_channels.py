@@ -11,6 +11,7 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.tasks import supervised
 from skerry.node.channel_port import ServedChannel
 from skerry.node.sync.channels import MOST_CHANNELS, Channels
+from skerry.wire.executions import RESIZED
 from skerry.wire.link import (
     LARGEST,
     WINDOW,
@@ -37,6 +38,11 @@ class Heard:
     async def next(self) -> Message:
         async with asyncio.timeout(30):
             return await self.messages.get()
+
+
+async def heard_until(heard: Heard, last: Message) -> AsyncIterator[Message]:
+    while (message := await heard.next()) != last:
+        yield message
 
 
 async def stuck(channel: ServedChannel) -> None:
@@ -82,6 +88,21 @@ async def test_streams_are_told_apart_and_credit_is_granted_as_bytes_are_taken(
     channels.take(End(1))
     said = [await heard.next() for _ in range(4)]
     assert said == [Credit(1, 3), Bytes(1, b"ABC", 4), End(1), Close(1)]
+
+
+async def test_what_waits_is_joined_but_for_messages(rig: tuple[Channels, Heard]) -> None:
+    channels, heard = rig
+    channels.take(Open(1, "upper", {}))
+    for data, stream in [(b"a", 0), (b"b", 0), (b"{}", RESIZED), (b"{}", RESIZED), (b"c", 0)]:
+        channels.take(Bytes(1, data, stream))
+    channels.take(End(1))
+    said = [message async for message in heard_until(heard, Close(1))]
+    assert [message for message in said if isinstance(message, Bytes)] == [
+        Bytes(1, b"AB", 1),
+        Bytes(1, b"{}", RESIZED + 1),
+        Bytes(1, b"{}", RESIZED + 1),
+        Bytes(1, b"C", 1),
+    ]
 
 
 async def test_a_hub_that_sends_more_than_its_credit_loses_the_channel(

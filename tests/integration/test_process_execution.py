@@ -14,6 +14,7 @@ import pytest
 from tests.execution_rig import executing
 
 from skerry.keeper import protocol
+from skerry.keeper.procfs import all_pids
 from skerry.kit.errors import Refused, Transient
 from skerry.node.execution_port import NoProgram
 from skerry.node.ports import ProcessLaunch
@@ -221,6 +222,23 @@ async def test_what_a_command_leaves_behind_ends_with_it(
         assert await told.end() == Ending(0)
     assert told.out == "up\n"
     assert device.processes(launch.instance) == before
+
+
+async def test_who_has_no_mark_is_known_by_the_commands_group(
+    device: ProcessDevice, runtime: ProcessRuntime, short_dir: Path
+) -> None:
+    launch = await waiting(device, runtime)
+    over = short_dir / "over"
+    without = f"(ulimit -x 5; echo $BASHPID > {over}; exec sleep 1000 >&- 2>&-)"
+    script = f"{without} & while [ ! -s {over} ]; do sleep 0.1; done"
+    async with executing(runtime.execute_in(launch, wish("bash", "-c", script))) as told:
+        assert await told.end() == Ending(0)
+    left = int(over.read_text())
+    try:
+        await eventually(lambda: left not in all_pids(), "it has ended")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(left, signal.SIGKILL)
 
 
 async def test_no_descriptors_stay_behind_where_there_were_too_few(

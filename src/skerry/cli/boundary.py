@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import typer
 from typer.main import get_command
@@ -27,9 +28,7 @@ _WAYS_OUT = {
 def run(words: Sequence[str]) -> int:
     """Runs a command and returns the exit code."""
     try:
-        result = get_command(application(words)).main(
-            args=list(words), prog_name="skerry", standalone_mode=False
-        )
+        result = _carry_out(words)
         sys.stdout.flush()
     except typer.TyperException as error:
         return _complain(error.format_message(), error.exit_code)
@@ -39,16 +38,30 @@ def run(words: Sequence[str]) -> int:
     except typer.Abort:
         return INTERRUPTED
     except BrokenPipeError:
-        _leave_stdout()
+        _leave(sys.stdout)
         return 0
     except OSError as error:
         return _complain(_of_the_system(error), FAILED)
     return result if isinstance(result, int) else 0
 
 
+def _carry_out(words: Sequence[str]) -> object:
+    try:
+        return get_command(application(words)).main(
+            args=list(words), prog_name="skerry", standalone_mode=False
+        )
+    except UnicodeEncodeError as error:  # words may be any bytes, and most go on as text
+        raise InvalidInput(
+            f"cannot go on: {error.object!a:.80} is no {error.encoding.upper()}. Write it in other characters."
+        ) from error
+
+
 def _complain(message: str, code: int) -> int:
-    for line in message.strip().splitlines():
-        sys.stderr.write(f"skerry: {line}\n")
+    try:
+        for line in message.strip().splitlines():
+            sys.stderr.write(f"skerry: {line}\n")
+    except OSError:
+        _leave(sys.stderr)
     return code
 
 
@@ -63,8 +76,8 @@ def _of_the_system(error: OSError) -> str:
     )
 
 
-def _leave_stdout() -> None:
-    """The reader of our output has gone (`| head`): Python's own flush at exit must find somewhere to go."""
+def _leave(stream: TextIO) -> None:
+    """Nobody takes what we say (`| head`): Python's own flush at exit must find somewhere to go."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -36,6 +36,9 @@ from skerry.wire.link import (
 _FIRST_ANSWER = 10.0
 """Seconds in which a node says whether it serves the tunnel; the hub itself waits less."""
 
+_GOODBYE = 1.0
+"""Seconds for the other side to answer that this one closes; then the connection is cut, which says the same."""
+
 _ELSEWHERE = "it leads elsewhere, where the token is not shown"
 _NO_RIGHT = (
     "cannot {verb}: the hub refuses it. The token must be good, and may «execute»: ask for one with role operator "
@@ -123,7 +126,7 @@ async def _opened(
             raise Refused(no_right) from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unreachable(unreachable.what, str(error), unreachable.way_out) from error
-        async with socket:
+        try:
             if first:
                 await socket.send_str(first)
             async with asyncio.timeout(_FIRST_ANSWER):
@@ -131,6 +134,11 @@ async def _opened(
             if refused is not None:
                 raise refused
             yield socket
+        finally:
+            # aiohttp waits for the answer while anything comes: without an end, from a command that prints for ever.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GOODBYE):
+                    await socket.close()
 
 
 async def carry(

@@ -11,7 +11,10 @@ from skerry.kit.bell import Bell
 from skerry.kit.credit import Credit as Allowance
 from skerry.kit.credit import Inbox
 from skerry.kit.errors import SkerryError
-from skerry.wire.link import LARGEST, WINDOW, Bytes, Close, Credit, Data, End, Message
+from skerry.wire.link import FLOWING, LARGEST, WINDOW, Bytes, Close, Credit, Data, End, Message
+
+_TEXT = 256
+"""Where text waits: no stream of bytes has this number."""
 
 Put = Callable[[Message], None]
 """Sends a message of a channel when it is its turn."""
@@ -24,7 +27,7 @@ class Channel:
         self.number = number
         self.answered = False
         self.error: SkerryError | None = None
-        self.inbox: Inbox[Data | Bytes] = Inbox(WINDOW)
+        self.inbox = Inbox(WINDOW, LARGEST)
         self.credit = Allowance(WINDOW)
         self._put = put
         self._forget = forget
@@ -43,8 +46,11 @@ class Channel:
 
     def take(self, message: Data | Bytes) -> bool:
         """Whether the node had credit for it."""
-        size = len(message.data) if isinstance(message, Bytes) else len(message.text.encode())
-        if not self.inbox.put(message, size):
+        if isinstance(message, Bytes):
+            data, stream = message.data, message.stream
+        else:
+            data, stream = message.text.encode(), _TEXT
+        if not self.inbox.put(data, stream, whole=FLOWING <= stream < _TEXT):
             return False
         self.answer()
         return True
@@ -71,10 +77,12 @@ class Channel:
         """The next message, whose credit is granted again; None at the end. Raises what ended it early."""
         taken = await self.inbox.take()
         if taken is not None:
-            message, size = taken
+            data, stream = taken
             if not self._closed:
-                self._put(Credit(self.number, size))
-            return message
+                self._put(Credit(self.number, len(data)))
+            if stream == _TEXT:
+                return Data(self.number, data.decode())
+            return Bytes(self.number, data, stream)
         if self.error is not None:
             raise self.error
         return None

@@ -145,6 +145,8 @@ class Executions:
     def _ended(self, execution: Execution) -> None:
         self._loop.forget(execution.pidfd)
         self._started(execution)
+        # Whoever has no mark is known by the group, whose number is free for others once it is reaped.
+        end_group(execution.pid, _start_of(execution.pid))
         execution.code, execution.signal = reap(execution.pidfd)
         os.close(execution.pidfd)
         self._instances.led(execution.pid)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 STDIN, STDOUT, STDERR, ENDED, RESIZED = range(5)
-"""Up: STDIN, and RESIZED with a Size. Down: STDOUT, STDERR, and as the last one ENDED with an Ending."""
+"""Up: STDIN, and RESIZED with a Size. Down: STDOUT, STDERR, and as the last one ENDED with an Ending; those two are messages (`wire.link.FLOWING`)."""
 
 
 class Size(msgspec.Struct, frozen=True):

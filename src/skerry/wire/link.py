@@ -22,6 +22,9 @@ WINDOW = 256 * 1024
 LARGEST = 32 * 1024
 """Bytes of one binary frame at most: an eighth of the window, so that others get their turn between two."""
 
+FLOWING = 3
+"""Streams below it are bytes whose pieces mean nothing, so they may be joined on the way; from it on, each frame is a message."""
+
 RUN_HEADER = "Skerry-Run"
 """Header of the link's handshake: the same random id as in the agent's hello (`wire.sync.Hello.run`)."""
 

@@ -19,6 +19,7 @@ from skerry.kit.tasks import Guard, Tasks
 from skerry.node.channel_port import ChannelService
 from skerry.node.ports import LogSource
 from skerry.wire.link import (
+    FLOWING,
     LARGEST,
     WINDOW,
     Bytes,
@@ -61,7 +62,7 @@ class Channel:
     def __init__(self, opened: Open, sender: Sender) -> None:
         self.arguments: Mapping[str, str] = opened.arguments
         self.credit = Allowance(WINDOW)
-        self.inbox: Inbox[Bytes] = Inbox(WINDOW)
+        self.inbox = Inbox(WINDOW, LARGEST)
         self._number = opened.channel
         self._sender = sender
 
@@ -91,11 +92,9 @@ class Channel:
 
     async def receive(self) -> tuple[bytes, int] | None:
         taken = await self.inbox.take()
-        if taken is None:
-            return None
-        message, size = taken
-        await self._sender.send(Credit(self._number, size))
-        return message.data, message.stream
+        if taken is not None:
+            await self._sender.send(Credit(self._number, len(taken[0])))
+        return taken
 
 
 class Channels:
@@ -130,8 +129,8 @@ class Channels:
         match message:
             case Credit():
                 channel.credit.grant(message.size)
-            case Bytes():
-                if not channel.inbox.put(message, len(message.data)):
+            case Bytes(_, data, stream):
+                if not channel.inbox.put(data, stream, whole=stream >= FLOWING):
                     self._lose(message.channel, "the hub sent more than its credit")
             case End():
                 channel.inbox.end()

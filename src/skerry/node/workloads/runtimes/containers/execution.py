@@ -155,15 +155,17 @@ async def _tie(keeper: Path, text: str, words: str) -> KeeperClient:
         client = KeeperClient(open_socket(keeper), lambda _: None, lambda: None, protocol.transmit)
     except OSError as error:
         raise Transient(f"{words}: the keeper cannot be reached: {error.strerror}") from error
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            await client.ask("tie", [("text", text)])
-    except (KeeperRefusal, TimeoutError) as error:
-        client.close()
-        raise Refused(
-            f"{words}: the keeper cannot see to its end: {error}. A keeper of an older release stays "
-            "while workloads run; stop them once: skerry node stop --workloads"
-        ) from error
+    with contextlib.ExitStack() as unless_tied:
+        unless_tied.callback(client.close)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await client.ask("tie", [("text", text)])
+        except (KeeperRefusal, TimeoutError) as error:
+            raise Refused(
+                f"{words}: the keeper cannot see to its end: {error}. A keeper of an older release stays "
+                "while workloads run; stop them once: skerry node stop --workloads"
+            ) from error
+        unless_tied.pop_all()
     return client
 
 
