@@ -8,6 +8,7 @@ death; but that the peer has gone must be told, for nobody reads it either.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from uvicorn._types import ASGISendEvent
@@ -61,7 +62,7 @@ class HeartbeatProtocol(WebSocketsSansIOProtocol):
 
     @property
     def _state(self) -> dict[str, object]:
-        scope: dict[str, Any] = getattr(self, "scope", {})  # there is none before a handshake
+        scope: Mapping[str, Any] = getattr(self, "scope", {})  # there is none before a handshake
         state: dict[str, object] = scope.get("state", {})
         return state
 

@@ -9,15 +9,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.integration.hub_http.test_executions import (
-    Entered,
-    OneWorkload,
-    Person,
-    asked,
-    shell,
-    workload,
-)
-from tests.tunnel_rig import linked
+from tests.execution_rig import OneWorkload, Person, asked, launched, shell
+from tests.tunnel_rig import Entered, linked
 
 from skerry.hub.web_server import Keepalive
 from skerry.node.access.executions import Executions
@@ -26,11 +19,15 @@ from skerry.testing.waiting import eventually
 from skerry.wire.executions import STDIN, STDOUT, Ending
 from skerry.wire.link import Bytes, to_frame
 
-__all__ = ["workload"]
-
 pytestmark = pytest.mark.guarantee("G9")
 
 PULSE = Keepalive(0.5, 1.0)
+
+
+@pytest.fixture
+async def workload(short_dir: Path) -> AsyncIterator[OneWorkload]:
+    async with launched(short_dir) as one:
+        yield one
 
 
 @pytest.fixture
