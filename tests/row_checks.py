@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from itertools import groupby, pairwise
 
 from sqlalchemy import Connection, Table, select
@@ -15,8 +16,9 @@ from skerry.core.row_digests import digest, summed
 from skerry.hub.store import shared
 from skerry.hub.store.shared_tables import shared_conflict, shared_row, shared_version
 from skerry.node.store.shared_table import Held, mark_of
+from skerry.wire.codec import decode
 from skerry.wire.entities import Find
-from skerry.wire.shared import BUCKETS
+from skerry.wire.shared import BUCKETS, EditFrame
 from skerry.wire.sync import NO_CHAIN, ROW_LANES
 
 Dump = dict[tuple[str, str], bytes]
@@ -63,6 +65,22 @@ async def frames_fit(node: RowNode) -> None:
         covered.setdefault(entity, []).append((first, last))
     for spans in covered.values():
         assert all(before[1] < after[0] for before, after in pairwise(spans))
+
+
+async def unfrozen(node: RowNode, entity: str, ids: Iterable[str]) -> set[Version]:
+    """The node's edits that are in no frame: the next ones of the same rows take their place, so the hub never has them."""
+    frozen: set[tuple[str, int]] = set()
+    for lane in ROW_LANES:
+        point = await node.frames.point(lane)
+        for each in await node.frames.frames(lane, point.n, 1000):
+            frame = decode(each.body, EditFrame, f"frame of {lane}")
+            if frame.entity == entity:
+                frozen |= {(edit.id, edit.hlc) for edit in frame.edits}
+    return {
+        (entity, row.id, row.deleted, node.rows.table.body(entity, row), "superseded")
+        for row in node.rows.table.find(node.rows.reader, entity, ids).values()
+        if row.queued and (row.id, row.hlc) not in frozen
+    }
 
 
 async def node_dump(node: RowNode) -> Dump:

@@ -279,7 +279,8 @@ class Site:
     async def freeze(self) -> None:
         """What waits goes into frames, which are not sent yet."""
         for lane in ROW_LANES:
-            await self.node.frames.freeze(lane)
+            while await self.node.frames.freeze(lane):  # one frame is of one entity
+                pass
 
     async def push(self) -> None:
         """Everything that waits, and the answers to it."""
@@ -293,6 +294,12 @@ class Site:
                 assert reply.outcome == "ok", (lane, reply.outcome, reply.point)
                 await feed.confirm(reply)
                 after = reply.point
+
+    async def round(self) -> None:
+        """All is pulled, also while answers are missing that went with the power; these are given again."""
+        await self.pull()
+        await self.push()
+        await self.pull()
 
     async def pull(self) -> None:
         """Everything that the hub has, compared at the end; each question comes after another hello."""

@@ -21,6 +21,7 @@ from tests.row_checks import (
     hub_fits,
     node_dump,
     node_fits,
+    unfrozen,
     versions,
 )
 from tests.row_cuts import Moment, Site, Templates
@@ -63,7 +64,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """What must be the same with and without a cut."""
+    """What must be the same with and without a cut. `history` has the edits that the node put together, too."""
 
     rows: Dump
     history: list[Version]
@@ -112,6 +113,7 @@ class Story:
         self._copy = copy
         self._told = told
         self._again = False
+        self._together: set[Version] = set()
         self.seen: list[Seen] = []
         self._steps = [*self._beginning(), *self._meeting(), *self._ending()]
 
@@ -126,7 +128,7 @@ class Story:
             Step("recipes", recipes, on_node=True),
             Step("cards", cards, on_node=True),
             Step("first push", self._site.push),
-            Step("first pull", self._site.pull),
+            Step("first pull", self._site.round),
         ]
 
     def _meeting(self) -> list[Step]:
@@ -150,18 +152,18 @@ class Story:
             Step("edit on its way", more, on_node=True),
             Step("patch on its way", patch, on_node=True),
             Step("judged", site.push),
-            Step("pull", site.pull),
+            Step("pull", site.round),
             Step("decide at hub", self._decide_at_hub),
             Step("decide at node", self._decide_at_node, on_node=True),
             Step("decisions", site.push),
-            Step("decided", site.pull),
+            Step("decided", site.round),
         ]
 
     def _ending(self) -> list[Step]:
         """Where the node is the fragile one, the hub loses what it had, and gets it back; else it forgets what is old."""
         site = self._site
         if site.moment.who == "hub":
-            return [Step("prune", self._prune), Step("last pull", site.pull)]
+            return [Step("prune", self._prune), Step("last pull", site.round)]
         lost = self._at_node("stock", s1={"n": 100}, s6={"n": 1})
         return [
             Step("keep hub", self._keep_hub),
@@ -171,7 +173,7 @@ class Story:
             Step("person goes on", self._at_hub("stock", s3={"n": 8})),
             Step("repair", site.pull),
             Step("again", site.push),
-            Step("last pull", site.pull),
+            Step("last pull", site.round),
         ]
 
     async def run(self) -> Ending:
@@ -234,7 +236,8 @@ class Story:
             for row_id, _ in site.node.pulled.undecided(entity)
         }
         assert undecided == {(entity, row_id) for entity, row_id, *_ in waiting}
-        return Ending(rows, await versions(site.hub, shared_version), waiting)
+        history = [*await versions(site.hub, shared_version), *self._together]
+        return Ending(rows, sorted(history), waiting)
 
     async def _declare(self) -> None:
         for entity, declaration in ENTITIES.items():
@@ -257,7 +260,9 @@ class Story:
                 else Change("put", row_id, _raw(body), read=read.get(row_id))
                 for row_id, body in bodies.items()
             ]
+            before = await unfrozen(self._site.node, entity, bodies)
             await entities.change(entity, Changes(changes, again=self._again))
+            self._together |= before - await unfrozen(self._site.node, entity, bodies)
 
         return work
 

@@ -202,3 +202,15 @@ async def test_what_waits_is_listed_and_settled(hub: HubRig) -> None:
     assert await bodies(hub) == {"r": {"n": 4}}
     with pytest.raises(NotFound, match="nothing waits"):
         await make(hub, change("settle", "r", {"n": 5}))
+
+
+async def test_a_decision_whose_answer_was_lost_is_not_made_twice(hub: HubRig) -> None:
+    await hub.model_rows.declare("recipe", Declare(Declaration(strategy="manual")))
+    [first] = await make(hub, change("create", "r", {"n": 1}))
+    await make(hub, change("update", "r", {"n": 2}))
+    await RowNode(hub).push("recipe", put("r", {"n": 3}, first.rev, hlc=9))
+    asked = Changes([change("settle", "r", {"n": 4})], again=True)
+    [made] = (await hub.model_rows.change("recipe", asked)).rows
+    assert (await hub.model_rows.waiting("recipe")).edits == []
+    [again] = (await hub.model_rows.change("recipe", asked)).rows
+    assert again.rev == made.rev

@@ -24,6 +24,7 @@ from skerry.testing.faulty_disk import FaultyDisk
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import encode
+from skerry.wire.entities import Change, Changes
 from skerry.wire.records import Meta, Value
 from skerry.wire.shared import Declaration, EditFrame, Judged
 from skerry.wire.sync import LanePoint, PushReply, PushUnit
@@ -213,6 +214,24 @@ async def test_a_conflict_may_have_been_decided_before_its_answer_is_here(
     judged = msgspec.Raw(msgspec.json.encode(waits))
     await feed.confirm(PushReply("ok", outgoing.through, 0, revs=[9], judged=judged))
     assert news.count == 1
+
+
+async def test_a_decision_whose_answer_was_lost_is_sent_once(node: SharedNode) -> None:
+    """A second one would decide of what others have edited since the first, which nobody has seen."""
+    await node.hold(NAME, "a", b'{"x":1}')
+    await node.program.put(NAME, "a", b'{"x":2}')
+    await node.push()
+    await node.answer([9], Judged(0, "conflict", of_hub("a", 9, b'{"x":3}')))
+    settle = Change("settle", "a", msgspec.Raw(b'{"x":3}'))  # as the row is: only that is decided
+    again = Changes([settle], again=True)
+    await node.program.entities.change(NAME, again)
+    (edit,) = await node.push()
+    assert edit.settles
+    await node.program.entities.change(NAME, again)
+    await node.answer([10])
+    assert await node.rows.unsent(NAME) == 0
+    await node.program.entities.change(NAME, again)
+    assert await node.rows.unsent(NAME) == 0
 
 
 async def test_what_the_end_of_the_agent_interrupts_is_told_after_its_start(

@@ -284,14 +284,20 @@ READ = Reading(6, 0, raw({"a": 1, "n": 2}))
         (change("put", {"a": 1}), Now(b'{"a":1,"new":1}', 7), True),
         (change("delete", expected=6), Now(None, 7), True),
         (change("delete"), Now(b"{}", 7), False),
-        (change("settle", {"a": 1}), Now(b'{"a":1}', 7), False),
+        (change("settle", {"a": 1}), Now(b'{"a":1}', 7), True),
+        (change("settle", {"a": 2}), Now(b'{"a":1}', 7), False),
         (change("update", {"a": 5, "n": 2}, read=READ), Now(b'{"a":1,"n":2}', 6), False),
         (change("update", {"a": 5, "n": 2}, read=READ), Now(None, 7), False),
         (change("update", {"a": 5, "n": 2}, read=READ), Now(b'{"a":5,"n":9}', 7), True),
     ],
 )  # fmt: skip
 def test_whether_a_change_without_an_answer_was_made(asked: Change, now: Now, made: bool) -> None:
-    assert was_made("thing", MERGE, asked, now) is made
+    assert was_made("thing", MERGE, asked, now, waits=False) is made
+
+
+def test_a_decision_is_not_made_while_something_waits_for_it() -> None:
+    asked, now = change("settle", {"a": 1}), Now(b'{"a":1}', 7)
+    assert not was_made("thing", MERGE, asked, now, waits=True)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +310,7 @@ def test_what_may_have_been_made_is_not_made_twice(
 ) -> None:
     asked = change("update", body, read=READ)
     with pytest.raises(Refused, match=r"row «x» of «thing».*may have been made already. Read"):
-        was_made("thing", declaration, asked, Now(b'{"a":1,"n":9}', 7))
+        was_made("thing", declaration, asked, Now(b'{"a":1,"n":9}', 7), waits=False)
 
 
 def test_what_says_the_same_is_the_row_itself() -> None:

@@ -66,14 +66,16 @@ def kept_body(entity: str, row_id: str, body: bytes) -> bytes:
     return found
 
 
-def was_made(entity: str, declaration: Declaration, change: Change, now: Now) -> bool:
-    """Whether the change, to which an answer was lost, has been made already.
+def was_made(
+    entity: str, declaration: Declaration, change: Change, now: Now, *, waits: bool
+) -> bool:
+    """Whether the change, to which an answer was lost, has been made already. `waits`: an edit does for a decision on the row.
 
     Raises Refused where that cannot be told: the row was changed by others as well, and a second time would add or take
     away what the first one did.
     """
-    if change.kind == "settle":
-        return False
+    if change.kind == "settle":  # a second time would decide of edits that came after the first
+        return not waits and is_done(declaration, bytes(change.body), now)
     body = None if change.kind == "delete" else bytes(change.body)
     if is_done(declaration, body, now):
         return True

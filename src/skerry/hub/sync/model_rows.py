@@ -92,19 +92,20 @@ class ModelRows:
             connection = judge.connection
             held = shared.rows(connection, entity, ids)
             declaration = shared.declaration(connection, entity)
-            settled = [
-                each.id for each in asked.changes if each.kind == "settle" and not asked.again
-            ]
+            settled = [each.id for each in asked.changes if each.kind == "settle"]
             waiting = shared.waiting(connection, entity, settled) if settled else {}
-            if unknown := [each for each in settled if each not in waiting]:
+            unknown = [each for each in settled if each not in waiting]
+            if unknown and not asked.again:
                 raise NotFound(
                     f"cannot settle row «{unknown[0]}» of «{entity}»: nothing waits for it"
                 )
-            edits = [
-                edit
-                for each in asked.changes
-                if (edit := _edit(entity, declaration, each, held.get(each.id), again=asked.again))
-            ]
+            edits: list[Edit] = []
+            for each in asked.changes:
+                before, waits = held.get(each.id), each.id in waiting
+                if asked.again and was_made(entity, declaration, each, _now(before), waits=waits):
+                    continue
+                if edit := _edit(entity, declaration, each, before):
+                    edits.append(edit)
             if edits:
                 judge.apply(entity, edits, held, who)
             now = shared.rows(connection, entity, ids)
@@ -146,14 +147,16 @@ class ModelRows:
         return WaitingEdits(await self._store.read(work))
 
 
+def _now(held: Stored | None) -> Now:
+    rev = 0 if held is None else held.rev
+    return Now(None, rev) if held is None or held.deleted else Now(held.body, rev)
+
+
 def _edit(
-    entity: str, declaration: Declaration, change: Change, held: Stored | None, *, again: bool
+    entity: str, declaration: Declaration, change: Change, held: Stored | None
 ) -> Edit | None:
     """What the change is to the judge; None: nothing."""
-    rev = 0 if held is None else held.rev
-    now = Now(None, rev) if held is None or held.deleted else Now(held.body, rev)
-    if again and was_made(entity, declaration, change, now):
-        return None
+    now, rev = _now(held), 0 if held is None else held.rev
     made = edit_of(declaration, change)
     read = change.read
     is_older = read is not None and 0 < read.rev != rev and change.expected is None

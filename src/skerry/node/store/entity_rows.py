@@ -276,7 +276,7 @@ class _Changing:
         ids = [each.id for each in asked.changes]
         held = self._table.find(self._db, self._entity, ids)
         now = {each.id: self._now(held.get(each.id)) for each in asked.changes}
-        done = self._made_before(asked, now)
+        done = self._made_before(asked, now, held)
         rewound = [
             each
             for each in asked.changes
@@ -297,7 +297,7 @@ class _Changing:
                     gone.append(each.id)
                 continue
             bodies[each.id] = body
-            if each.kind == "settle":
+            if each.kind == "settle" and each.id not in done:
                 settled.append((each.id, body))
             elif body != is_now.body:
                 put.append((each.id, body))
@@ -312,14 +312,18 @@ class _Changing:
             for each in asked.changes
         ]
 
-    def _made_before(self, asked: Changes, now: Mapping[str, Now]) -> set[str]:
+    def _made_before(
+        self, asked: Changes, now: Mapping[str, Now], held: Mapping[str, Held]
+    ) -> set[str]:
         if not asked.again:
             return set()
         declaration = self._kept.declaration
+        conflicts = {row["id"] for row in self._db.execute(SQL["conflicting"], (self._entity,))}
+        waiting = {each for each in conflicts if each not in held or not held[each].settles}
         return {
             each.id
             for each in asked.changes
-            if was_made(self._entity, declaration, each, now[each.id])
+            if was_made(self._entity, declaration, each, now[each.id], waits=each.id in waiting)
         }
 
     def _after(self, change: Change, now: Now) -> bytes | None:
