@@ -67,6 +67,10 @@ class Terminal:
             welcome += line.decode()
         return process, welcome
 
+    async def is_online(self) -> bool:
+        _, out, _ = await self.run("node", "status", "-o", "json")
+        return bool(json.loads(out)["link"]["state"] == "online")
+
     async def values(self, name: str) -> list[dict[str, object]]:
         code, out, err = await self.run("query", name, "-o", "json")
         assert code == 0, err
@@ -176,9 +180,11 @@ async def test_where_nodes_have_secrets_only(terminal: Terminal) -> None:
         identity = read_identity(terminal.data / "node")
         assert identity is not None
         assert not identity.certificate
-        code, out, _ = await terminal.run("node", "status", "-o", "json")
-        link = json.loads(out)["link"]
-        assert (code, link["state"], link["hub"]) == (0, "online", f"http://127.0.0.1:{port}")
+        await eventually(
+            terminal.is_online, "the node, which starts without waiting, reaches the hub"
+        )
+        _, out, _ = await terminal.run("node", "status", "-o", "json")
+        assert json.loads(out)["link"]["hub"] == f"http://127.0.0.1:{port}"
         process.send_signal(signal.SIGINT)
         await process.communicate()
         assert process.returncode == 0

@@ -20,7 +20,13 @@ from skerry.hub.store import shared_writing
 from skerry.hub.sync import push, row_fates, rows_push
 from skerry.kit import hlc
 from skerry.kit.disk import RealDisk
-from skerry.node.store import entity_rows, shared_answers, shared_frames, shared_pulled, shared_rows
+from skerry.node.store import (
+    entity_writes,
+    shared_answers,
+    shared_frames,
+    shared_pulled,
+    shared_rows,
+)
 from skerry.node.store.shared_table import SQL, Held
 from skerry.node.store.state import NodeStore
 from skerry.node.sync import decide, session
@@ -93,11 +99,11 @@ def cursor_before_rows(patch: Patch) -> None:
 def tombstone_forgotten(patch: Patch) -> None:
     """A deleted row goes at once, and nobody hears of it."""
 
-    def delete(self: entity_rows._Changing, ids: Sequence[str], held: dict[str, Held]) -> None:
+    def delete(self: entity_writes.Changing, ids: Sequence[str], held: dict[str, Held]) -> None:
         gone = [row_id for row_id in ids if not held[row_id].queued]
         self._table.drop(self._db, self._entity, gone)
 
-    patch.setattr(entity_rows._Changing, "_delete", delete)
+    patch.setattr(entity_writes.Changing, "_delete", delete)
 
 
 def digest_without_deletions(patch: Patch) -> None:
