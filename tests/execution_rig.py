@@ -1,96 +1,62 @@
-"""Commands in a workload that was launched by hand, asked for as a person's program does."""
+"""A command beside a workload's processes, as `access.executions` uses what a runtime starts."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable
 
-import aiohttp
-from tests.http_client import Client
-
-from skerry.kit.errors import Refused
 from skerry.node.execution_port import Execution
-from skerry.testing.exits import Exits
-from skerry.testing.process_device import ProcessDevice
-from skerry.wire.codec import decode, encode
-from skerry.wire.executions import ENDED, STDERR, STDOUT, Ending, Wish
-from skerry.wire.link import Bytes, Close, End, Opened, from_frame, from_text
+from skerry.wire.executions import STDERR, STDOUT, Ending
 
 
-class OneWorkload:
-    """Implements `execution_port.Executing` for a workload that was launched by hand."""
+class Printed:
+    """What an execution passes on, by stream."""
 
-    def __init__(self, device: ProcessDevice) -> None:
-        self.device = device
-        self.runtime = device.agent()
-        self.launch = device.launch("sleep", "1000")
-        self.wishes: list[Wish] = []
-
-    async def start(self) -> None:
-        await self.runtime.connect(Exits())
-        await self.runtime.start(self.launch)
-
-    async def begin(self, workload: str, wish: Wish) -> Execution:
-        if workload != "w":
-            raise Refused(f"there is no «{workload}» here")
-        self.wishes.append(wish)
-        return await self.runtime.execute_in(self.launch, wish)
-
-
-@contextlib.asynccontextmanager
-async def launched(directory: Path) -> AsyncIterator[OneWorkload]:
-    """A workload «w» that waits; at the end nothing of it is left."""
-    device = ProcessDevice(directory)
-    one = OneWorkload(device)
-    await one.start()
-    yield one
-    await device.end()
-
-
-class Person:
-    """The person's end of a command."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
+    def __init__(self, execution: Execution) -> None:
+        self.execution = execution
         self.streams: dict[int, bytearray] = {STDOUT: bytearray(), STDERR: bytearray()}
-        self.ending: Ending | None = None
-        self.words: str | None = None
+        self.more = asyncio.Event()
+        self.reading = asyncio.ensure_future(execution.output(self._take))
 
-    async def hear(self) -> None:
-        frame = await self.socket.receive(timeout=40)
-        is_binary = frame.type is aiohttp.WSMsgType.BINARY
-        message = from_frame(frame.data) if is_binary else from_text(frame.data)
-        match message:
-            case Bytes(data=data, stream=stream) if stream == ENDED:
-                self.ending = decode(data, Ending, "ending")
-            case Bytes(data=data, stream=stream):
-                self.streams[stream] += data
-            case Close(_, words):
-                self.words = words
-            case _:
-                assert isinstance(message, Opened | End)
+    async def _take(self, data: bytes, stream: int) -> None:
+        self.streams[stream] += data
+        self.more.set()
 
-    async def until(self, words: bytes) -> None:
-        while words not in self.streams[STDOUT]:
-            assert self.words is None, self.words
-            await self.hear()
+    @property
+    def out(self) -> str:
+        return self.streams[STDOUT].decode()
 
-    async def rest(self) -> None:
-        """Until it is closed."""
-        while self.words is None:
-            await self.hear()
+    @property
+    def err(self) -> str:
+        return self.streams[STDERR].decode()
+
+    async def until(self, words: str) -> None:
+        """Returns when these have been printed."""
+        async with asyncio.timeout(30):
+            while words not in self.out:
+                assert not self.reading.done(), (self.out, self.err)
+                self.more.clear()
+                await asyncio.wait(
+                    [self.reading, asyncio.ensure_future(self.more.wait())],
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+
+    async def end(self) -> Ending:
+        """Returns when it has ended and everything is here."""
+        async with asyncio.timeout(60):
+            await self.reading
+            return await self.execution.ended()
 
 
 @contextlib.asynccontextmanager
-async def asked(
-    client: Client, headers: dict[str, str], wish: Wish, workload: str = "w"
-) -> AsyncIterator[Person]:
-    path = f"/api/v1/nodes/a/exec/{workload}"
-    async with client.ws_connect(path, headers=headers, max_msg_size=2**20) as socket:
-        await socket.send_str(encode(wish).decode())
-        yield Person(socket)
-
-
-def shell(script: str, *, stdin: bool = False) -> Wish:
-    return Wish(["/bin/sh", "-c", script], stdin)
+async def executing(beginning: Awaitable[Execution]) -> AsyncIterator[Printed]:
+    """A command that runs at most as long as the block."""
+    execution = await beginning
+    printed = Printed(execution)
+    try:
+        yield printed
+    finally:
+        printed.reading.cancel()
+        await asyncio.wait([printed.reading])
+        await execution.close()

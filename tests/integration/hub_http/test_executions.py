@@ -8,8 +8,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.execution_rig import OneWorkload, Person, asked, launched, shell
 from tests.http_client import Client
+from tests.hub_execution_rig import OneWorkload, Person, asked, launched, shell
 from tests.tunnel_rig import Entered, linked
 
 from skerry.core.audit_entries import Deed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.execution_rig import OneWorkload, Person, asked, launched, shell
+from tests.hub_execution_rig import OneWorkload, Person, asked, launched, shell
 from tests.tunnel_rig import Entered, linked
 
 from skerry.hub.web_server import Keepalive
