@@ -137,7 +137,17 @@ def running(name: str, root_megabytes: int = 0) -> Iterator[TestEngine]:
             remove_containers(found.socket)
             found.process.send_signal(signal.SIGTERM)
             found.process.wait(timeout=30)
+            _end_monitors(directory)
             _unmount(root)
+
+
+def _end_monitors(directory: Path) -> None:
+    """Podman's monitor of a command in a container stays for five minutes after the command."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            words = path.read_bytes().split(b"\0")
+            if words[0].endswith(b"/conmon") and any(bytes(directory) in word for word in words):
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def _start(name: str, directory: Path) -> subprocess.Popen[bytes]:
