@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.installation import free_port
+from tests.installation import Node, free_port
 from tests.sync_rig import MIGRATIONS
 
 from skerry.cli.http import hub_api, node_api
@@ -93,6 +93,7 @@ async def test_a_node_is_ready_when_it_answers_and_says_when_it_stops(
         await manager.told("WATCHDOG=1", 3)
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
+    Node(tmp_path, "n", "").clean()  # the keeper outlives its agent
     assert manager.hear()[-1] == "STOPPING=1"
     assert manager.heard.count("READY=1") == 1
 
