@@ -15,11 +15,12 @@ from skerry.cli.http import Unreachable
 from skerry.cli.output import Form, standard_screen
 from skerry.cli.session import Session
 from skerry.cli.tunnels import open_tunnel
-from skerry.hub import bundles, tails
 from skerry.hub.api import admin_token
+from skerry.hub.bundles import Bundles
 from skerry.hub.link import Links
 from skerry.hub.peers import Peers
 from skerry.hub.settings import AccessSection
+from skerry.hub.tails import Tails
 from skerry.hub.tunnels import Tunnels
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import InvalidInput, Transient
@@ -91,11 +92,12 @@ class Holder:
 async def test_by_another_hub_process(elsewhere: tuple[str, list[str]]) -> None:
     hub, asked = elsewhere
     there = Holder(hub)
-    tunnels = Tunnels(cast("Links", there), cast("Peers", there), "token", AccessSection())
+    links, peers = cast("Links", there), cast("Peers", there)
+    tunnels = Tunnels(links, peers, "token", AccessSection())
     with pytest.raises(Transient, match="cannot reach the hub that holds"):
         await tunnels.open("id-1", "n1", 22, by="ann", forwarded=False)
     with pytest.raises((Transient, InvalidInput)):
-        await tails._forward(f"{hub}/tail", {}, "token")
+        await Tails(links, peers, "token").open("id-1", "n1", "w", {}, forwarded=False)
     with pytest.raises((Transient, InvalidInput)):
-        await bundles._forward(f"{hub}/bundle", "token", "ann")
+        await Bundles(links, peers, "token").open("id-1", "n1", by="ann", forwarded=False)
     assert asked == []

@@ -1,23 +1,19 @@
 """Diagnostics bundles of any node of the fleet: from its live link here, or through the hub process that holds it.
 
-Between processes they travel over HTTP, by the same route that people use, as log tails do (`tails`). The hub keeps
-nothing of them.
+Between processes they travel as `other_hub` says. The hub keeps nothing of them.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Protocol
 from urllib.parse import quote
 
-import aiohttp
-
 from skerry.hub.channel import Channel
 from skerry.hub.link import Links
+from skerry.hub.other_hub import ASKED_BY, ask
 from skerry.hub.peers import Peers
-from skerry.hub.tails import ASKED_BY, FORWARDED, check_answer
-from skerry.kit.errors import Refused, Transient
+from skerry.kit.errors import Refused
 from skerry.wire.bundles import KIND, LONGEST, MOST_BYTES
 from skerry.wire.link import Bytes
 
@@ -44,7 +40,14 @@ class Bundles:
             holder = await self._peers.holder(node_id)
             if holder is not None:
                 path = f"{holder}/api/devices/{node_id}/diagnostics"
-                return await _forward(path, self._admin_token, by)
+                # The other one answers when the node has the first bytes.
+                return await ask(
+                    path,
+                    self._admin_token,
+                    first=LONGEST,
+                    whole=LONGEST,
+                    headers={ASKED_BY: quote(by)},
+                )
         return _Direct(await self._links.open(node_id, node, KIND, {"by": by}))
 
 
@@ -67,42 +70,3 @@ class _Direct:
 
     async def close(self) -> None:
         self._channel.close()
-
-
-class _Forwarded:
-    """The answer of another hub process, which has counted the bytes."""
-
-    def __init__(self, session: aiohttp.ClientSession, answer: aiohttp.ClientResponse) -> None:
-        self._session = session
-        self._answer = answer
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for data in self._answer.content.iter_any():
-                yield data
-        except (aiohttp.ClientError, OSError) as error:
-            raise Transient(
-                "cannot read on: the hub that holds the node's link ended it"
-            ) from error
-
-    async def close(self) -> None:
-        self._answer.close()
-        await self._session.close()
-
-
-async def _forward(path: str, token: str, by: str) -> _Forwarded:
-    headers = {"Authorization": f"Bearer {token}", FORWARDED: "1", ASKED_BY: quote(by)}
-    # The other one answers when the node has the first bytes.
-    patience = aiohttp.ClientTimeout(total=LONGEST, connect=2.0)
-    async with contextlib.AsyncExitStack() as unless_answered:
-        session = aiohttp.ClientSession(headers=headers, timeout=patience)
-        unless_answered.push_async_callback(session.close)
-        try:
-            answer = await session.get(path, allow_redirects=False)
-            await check_answer(answer)
-        except (aiohttp.ClientError, OSError) as error:
-            raise Transient(
-                "cannot reach the hub that holds the node's link. Try again in a few seconds."
-            ) from error
-        unless_answered.pop_all()
-    return _Forwarded(session, answer)

@@ -1,33 +1,18 @@
 """Log tails of any node of the fleet: from its live link here, or through the hub process that holds it.
 
-Between processes they travel over HTTP, by the same route that people use and with the administrator's token, which
-all processes have. `api.people` asks.
+Between processes they travel as `other_hub` says. `api.people` asks.
 """
 
 from __future__ import annotations
 
-import asyncio
 import codecs
-import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Protocol
-
-import aiohttp
 
 from skerry.hub.channel import Tail
 from skerry.hub.link import FIRST_ANSWER, Links
+from skerry.hub.other_hub import Answer, ask
 from skerry.hub.peers import Peers
-from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError, Transient
-from skerry.wire.codec import decode
-from skerry.wire.people import Problem
-
-FORWARDED = "Skerry-Forwarded"
-"""Header of a request that another hub process passes on: it is passed on once."""
-
-ASKED_BY = "Skerry-Asked-By"
-"""Header beside it: the person who asks, percent-encoded, for the node's audit log."""
-
-_ERRORS: Mapping[int, type[SkerryError]] = {400: InvalidInput, 404: NotFound, 409: Refused}
 
 
 class Texts(Protocol):
@@ -54,7 +39,11 @@ class Tails:
             holder = await self._peers.holder(node_id)
             if holder is not None:
                 path = f"{holder}/api/v1/nodes/{node}/logs/{workload}"
-                return await _forward(path, arguments, self._admin_token)
+                # The other one waits for its node so long before it begins to answer.
+                first = 2 * FIRST_ANSWER
+                return _Forwarded(
+                    await ask(path, self._admin_token, first=first, arguments=arguments)
+                )
         wanted = {"workload": workload, **arguments}
         return Tail(await self._links.open(node_id, node, "logs", wanted))
 
@@ -62,44 +51,13 @@ class Tails:
 class _Forwarded:
     """The answer of another hub process."""
 
-    def __init__(self, session: aiohttp.ClientSession, answer: aiohttp.ClientResponse) -> None:
-        self._session = session
+    def __init__(self, answer: Answer) -> None:
         self._answer = answer
 
     async def __aiter__(self) -> AsyncIterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        try:
-            async for chunk in self._answer.content.iter_any():
-                yield decoder.decode(chunk)
-        except (aiohttp.ClientError, OSError) as error:
-            raise Transient("cannot read on: the hub that holds the node's link ended") from error
+        async for chunk in self._answer:
+            yield decoder.decode(chunk)
 
     async def close(self) -> None:
-        self._answer.close()
-        await self._session.close()
-
-
-async def _forward(path: str, arguments: dict[str, str], token: str) -> _Forwarded:
-    headers = {"Authorization": f"Bearer {token}", FORWARDED: "1"}
-    patience = aiohttp.ClientTimeout(total=None, connect=2.0, sock_read=None)
-    async with contextlib.AsyncExitStack() as unless_answered:
-        session = aiohttp.ClientSession(headers=headers, timeout=patience)
-        unless_answered.push_async_callback(session.close)
-        try:
-            # The other one waits for its node so long before it begins to answer.
-            async with asyncio.timeout(2 * FIRST_ANSWER):
-                answer = await session.get(path, params=arguments, allow_redirects=False)
-            await check_answer(answer)
-        except (aiohttp.ClientError, OSError) as error:
-            raise Transient(
-                "cannot reach the hub that holds the node's link. Try again in a few seconds."
-            ) from error
-        unless_answered.pop_all()
-    return _Forwarded(session, answer)
-
-
-async def check_answer(answer: aiohttp.ClientResponse) -> None:
-    """Raises what another hub process says instead of answering."""
-    if answer.status != 200:
-        words = decode(await answer.read(), Problem, "the other hub's answer").error
-        raise _ERRORS.get(answer.status, Transient)(words)
+        await self._answer.close()

@@ -15,9 +15,9 @@ import aiohttp
 
 from skerry.hub.channel import Channel
 from skerry.hub.link import FIRST_ANSWER, Links
+from skerry.hub.other_hub import ASKED_BY, FORWARDED
 from skerry.hub.peers import Peers
 from skerry.hub.settings import AccessSection
-from skerry.hub.tails import ASKED_BY, FORWARDED
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.redirects import none_followed
 from skerry.wire.codec import encode

@@ -17,7 +17,7 @@ from skerry.keeper.connections import Connection
 from skerry.keeper.instances import Instances, StartFailure
 from skerry.keeper.kernel import Kernel
 from skerry.keeper.marks import mark_of, marked
-from skerry.keeper.procfs import Stat, all_pids, end_group, read_stat, send
+from skerry.keeper.procfs import Stat, all_pids, end_group, read_stat, read_whole, send
 from skerry.keeper.protocol import Message, ProtocolError, Refusal
 from skerry.keeper.requests import failed
 
@@ -221,15 +221,6 @@ def _is_of(stat: Stat, pids: set[int]) -> bool:
 
 def _environment(pid: int) -> bytes:
     try:
-        fd = os.open(f"/proc/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
+        return read_whole(f"/proc/{pid}/environ")
     except OSError:
-        return b""
-    try:
-        parts = []
-        while part := os.read(fd, 65536):
-            parts.append(part)
-        return b"".join(parts)
-    except OSError:
-        return b""  # it ended meanwhile
-    finally:
-        os.close(fd)
+        return b""  # another user's, or it ended meanwhile

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from skerry.keeper.procfs import read_stat
+from skerry.keeper.procfs import read_stat, read_whole
 
 _ANY_VERSION = ("memory.events", "memory.oom_control")
 """Where the kernel counts those whom it has killed for want of memory, in version 2 and 1."""
@@ -61,31 +61,15 @@ def _below(group: str) -> Iterator[str]:
 
 
 def _pids(group: str) -> list[int]:
-    return [int(word) for word in _read(f"{group}/cgroup.procs").split()]
+    return [int(word) for word in read_whole(f"{group}/cgroup.procs").split()]
 
 
 def _count(path: str) -> int:
-    for line in _read(path).splitlines():
+    for line in read_whole(path).splitlines():
         name, _, number = line.partition(b" ")
         if name == b"oom_kill":
             return int(number)
     return 0
-
-
-def _read(path: str) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return b""
-    try:
-        parts = []
-        while part := os.read(fd, 65536):
-            parts.append(part)
-        return b"".join(parts)
-    except OSError:
-        return b""  # the group went away meanwhile
-    finally:
-        os.close(fd)
 
 
 def _write(path: str, data: bytes) -> None:

@@ -73,6 +73,20 @@ def _read_all(fd: int) -> bytes:
     return b"".join(parts)
 
 
+def read_whole(path: str) -> bytes:
+    """A file of /proc or of a group; empty when what it tells of is not there, or goes away meanwhile."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    try:
+        return _read_all(fd)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
 def open_process(pid: int, start: int) -> int | None:
     """A pidfd of exactly the process with this pid and start time, or None when it has ended.
 

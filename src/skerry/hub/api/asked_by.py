@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 from skerry.hub.api.auth import Connection
-from skerry.hub.tails import ASKED_BY, FORWARDED
+from skerry.hub.other_hub import ASKED_BY, FORWARDED
 from skerry.hub.trust.api_tokens import ADMINISTRATOR
 
 

@@ -17,7 +17,7 @@ from skerry.hub.api.auth import CONFIGURE_ON, AuthenticatedRequest, find_node
 from skerry.hub.bundles import Bundles
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.http_protocol import CUT
-from skerry.hub.tails import FORWARDED
+from skerry.hub.other_hub import FORWARDED
 from skerry.kit.errors import SkerryError, Transient
 
 log = logging.getLogger(__name__)

@@ -37,7 +37,8 @@ from skerry.hub.fleet.sight import EVERYTHING
 from skerry.hub.fleet.tokens import Tokens
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.link import Links
-from skerry.hub.tails import FORWARDED, Tails, Texts
+from skerry.hub.other_hub import FORWARDED
+from skerry.hub.tails import Tails, Texts
 from skerry.kit.errors import SkerryError
 from skerry.wire.logs import LogQuery
 from skerry.wire.models import ModelView

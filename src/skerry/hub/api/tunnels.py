@@ -17,7 +17,7 @@ from skerry.hub.api.carrying import Carrying, PersonSocket, say_good_bye
 from skerry.hub.api.nodes import GivenClock
 from skerry.hub.api.problems import status_of
 from skerry.hub.fleet.nodes import Nodes
-from skerry.hub.tails import FORWARDED
+from skerry.hub.other_hub import FORWARDED
 from skerry.hub.trust.ssh_authority import SshAuthority
 from skerry.hub.tunnels import Tunnels
 from skerry.kit.clock import NS
