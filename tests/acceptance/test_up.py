@@ -200,9 +200,9 @@ async def test_where_nodes_have_secrets_only(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("offset", [0, 1], ids=["people's", "nodes'"])
 async def test_a_taken_port_gets_one_sentence(terminal: Terminal, offset: int) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        first = port - offset
+    first = free_pair()
+    port = first + offset
+    with socket.create_server(("127.0.0.1", port)):
         code, _, err = await terminal.run("up", "--hub-port", str(first), "--data-dir", str(terminal.data))  # fmt: skip
     assert code == 1
     assert err.splitlines()[-1] == (
