@@ -5,10 +5,10 @@ Real implementations: `workloads.runtimes.process` (Runtime), `sync.uplink` (Upl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -99,6 +99,20 @@ class WasmLaunch(ProcessLaunch, frozen=True, kw_only=True):
     """Those of the node that the module may see."""
 
 
+class ContainerExtras(msgspec.Struct, frozen=True):
+    """What a contract gives a container and no spec can ask for: parts of «create»'s body as the Engine's API takes them.
+
+    `name` is fixed; empty: workload and instance. `host` are of its HostConfig, lists in it come after the spec's own.
+    """
+
+    name: str = ""
+    host: Mapping[str, Any] = {}
+    config: Mapping[str, Any] = {}
+
+
+_NO_EXTRAS = ContainerExtras()
+
+
 class ContainerLaunch(Launch, frozen=True, kw_only=True):
     """A container of the engine on this device."""
 
@@ -106,6 +120,7 @@ class ContainerLaunch(Launch, frozen=True, kw_only=True):
     resources: Resources
     socket: Path
     """The workload's own socket; its directory is mounted, because an agent that restarts makes a new socket in it."""
+    extras: ContainerExtras = _NO_EXTRAS
 
 
 class ProcessIdentity(msgspec.Struct, frozen=True):

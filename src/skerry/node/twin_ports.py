@@ -1,0 +1,95 @@
+"""What the features for twins and their drivers need of each other, in words that they share.
+
+Real implementations: `broker.link` (Publish), `twins.alerts` (Alerts), `twins.config_dir` (DeviceConfig's reader),
+`drivers` (DeviceWorkloads).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from skerry.kit.bell import Bell
+from skerry.node.ports import Launch
+from skerry.wire.workload import Assignment
+
+
+class Publish(Protocol):
+    """The node's own voice at its broker."""
+
+    async def publish(self, topic: str, payload: bytes, qos: int) -> None:
+        """Returns once the broker has it. Raises Transient, Refused."""
+        ...
+
+
+class NodeAlert(msgspec.Struct, frozen=True):
+    """What the node tells of a twin. `kind` is one of `core.cyberwave.alert_kinds`, which says how it is called and how grave it is.
+
+    `force`: a new alert, also where an equal one is active.
+    """
+
+    kind: str
+    description: str
+    metadata: Mapping[str, Any] = {}
+    force: bool = False
+
+
+class Alerts(Protocol):
+    """The alerts of this device's twins: durable when a call returns, told to the hub when it is there."""
+
+    async def tell(self, twin: str, alert: NodeAlert) -> str:
+        """Returns its UUID: of an active one that is equal, which is counted once more, else of a new one."""
+        ...
+
+    async def amend(self, uuid: str, metadata: Mapping[str, Any], description: str = "") -> None:
+        """Merges `metadata` into an alert's; an empty description leaves the old one. Nothing happens for one that is gone."""
+        ...
+
+    async def resolve(self, uuid: str) -> None:
+        """It is over. Nothing happens for one that is gone or over."""
+        ...
+
+    async def resolve_kind(self, twin: str, kind: str) -> None:
+        """All of this kind that are active for the twin are over."""
+        ...
+
+
+class DeviceConfig(msgspec.Struct, frozen=True):
+    """What the configuration directory and the agent's own environment say, as `docs/reference/cyberwave.md` has it.
+
+    `variables`: CYBERWAVE_* and ZENOH_*; those of the agent's environment over those of credentials.json. `token` is the
+    one in credentials.json. `environment`: a UUID, or empty. `overrides`: image by registry id. `video_devices`: by twin.
+    `faults`: what could not be read, for people.
+    """
+
+    fingerprint: str
+    token: str = ""
+    environment: str = ""
+    variables: Mapping[str, str] = {}
+    overrides: Mapping[str, str] = {}
+    video_devices: Mapping[str, str] = {}
+    faults: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"DeviceConfig({self.fingerprint}, {self.environment})"
+
+
+class DeviceWorkloads(Protocol):
+    """Workloads that this device wants by itself, beside the hub's."""
+
+    told: Bell
+    """Rings when `wanted` may have changed."""
+
+    def wanted(self) -> Sequence[Assignment]:
+        """All of them. Their generations are (0, what changes with anything that a start is made of)."""
+        ...
+
+    def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:
+        """A launch of one of them, the same for the same instance; None: the usual one. Raises Transient or InvalidInput."""
+        ...
+
+    def is_local(self, workload: str) -> bool:
+        """Whether its status is nobody's business but this device's."""
+        ...
