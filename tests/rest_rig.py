@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -22,9 +22,7 @@ from skerry.kit.errors import Transient
 from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
 from skerry.node.contracts.cyberwave_api.sources import (
     Device,
-    HeldModel,
     LastSeen,
-    Models,
     Sources,
     Unseen,
 )
@@ -37,7 +35,6 @@ from skerry.node.twins.alerts import AlertStore
 from skerry.node.twins.rows import ASSETS, ENVIRONMENTS, TwinStore
 from skerry.node.workloads.logs import LogFiles
 from skerry.wire.entities import Change, Changes
-from skerry.wire.models import ModelFile
 
 DRIVER, WORKER = "cw_driver", "cw_worker"
 DRIVER_WORKLOAD = "cyberwave-driver-6f1f0c1e"
@@ -76,16 +73,6 @@ class Heard:
         ]
 
 
-class NoModels:
-    """A device without any."""
-
-    def held(self) -> Sequence[HeldModel]:
-        return ()
-
-    def path(self, file: ModelFile) -> Path:
-        raise AssertionError(file)
-
-
 class RestSite:
     """An agent's part, of one environment."""
 
@@ -109,7 +96,7 @@ class RestSite:
             }
         )
         self.logs = directory / "logs"
-        self.models: Models = NoModels()
+        self.models = directory / "models"
         self.seen: LastSeen = Unseen()
         self._session: aiohttp.ClientSession | None = None
 
@@ -124,7 +111,8 @@ class RestSite:
             alerts=self.alerts,
             logs=LogFiles(self.logs, clock),
             driver_of=lambda twin: DRIVER_WORKLOAD if twin == ARM else None,
-            models=self.models,
+            models_root=self.models,
+            signing=b"secret",
             seen=self.seen,
             clock=clock,
         )

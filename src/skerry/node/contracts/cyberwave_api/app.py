@@ -11,7 +11,12 @@ from skerry.node.api import web
 from skerry.node.api.connections import Listener
 from skerry.node.contracts.cyberwave_api import asking
 from skerry.node.contracts.cyberwave_api.alerts import Alerts
+from skerry.node.contracts.cyberwave_api.catalog import Catalog
+from skerry.node.contracts.cyberwave_api.edges import Edges
+from skerry.node.contracts.cyberwave_api.logs import DriverLogs
+from skerry.node.contracts.cyberwave_api.models import Models
 from skerry.node.contracts.cyberwave_api.sources import Sources
+from skerry.node.contracts.cyberwave_api.states import States
 from skerry.node.contracts.cyberwave_api.twins import Twins
 
 LIMITS = RequestLimits(connections=64)
@@ -23,11 +28,11 @@ _SHUTDOWN_SECONDS = 1.0
 def rest_app(sources: Sources) -> web.Application:
     """All routes. Whoever adds one checks that what it answers is the caller's (`asking.grant_in`)."""
     app = web.Application(
-        middlewares=[asking.details, asking.only_for_holders(sources.tokens, "/files/")],
+        middlewares=[asking.details, asking.only_for_holders(sources.tokens)],
         client_max_size=asking.MAX_BODY,
     )
-    for part in (Twins(sources), Alerts(sources)):
-        part.add_to(app)
+    for part in (Twins, States, Alerts, Catalog, Models, Edges, DriverLogs):
+        part(sources).add_to(app)
     return app
 
 

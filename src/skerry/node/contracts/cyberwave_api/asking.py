@@ -34,6 +34,9 @@ from skerry.wire.codec import decode
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body."""
 
+SIGNED = "/files/"
+"""How paths begin that carry their own permission."""
+
 T = TypeVar("T")
 
 _GRANT = RequestKey("grant", Grant)
@@ -80,12 +83,12 @@ async def details(request: web.Request, handler: Handler) -> web.StreamResponse:
         return detail(error.status, error.reason)
 
 
-def only_for_holders(tokens: Tokens, signed: str) -> Middleware:
-    """Lets in who holds a token; requests whose path begins with `signed` prove themselves otherwise."""
+def only_for_holders(tokens: Tokens) -> Middleware:
+    """Lets in who holds a token, and to SIGNED everybody."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path.startswith(signed):
+        if request.path.startswith(SIGNED):
             return await handler(request)
         grant = tokens.grant_of(token_in(request))
         if grant is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +13,6 @@ from skerry.node.ports import LogSource
 from skerry.node.twin_ports import Tokens
 from skerry.node.twins.alerts import AlertStore
 from skerry.node.twins.rows import TwinStore
-from skerry.wire.models import ModelFile
 
 
 class JointState(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -54,27 +53,6 @@ class Unseen:
         return None
 
 
-class HeldModel(msgspec.Struct, frozen=True):
-    """A model that is whole on this device. `fetched` is ISO."""
-
-    name: str
-    runtime: str
-    fetched: str
-    files: Sequence[ModelFile]
-
-
-class Models(Protocol):
-    """The models of this device."""
-
-    def held(self) -> Sequence[HeldModel]:
-        """Those that are whole."""
-        ...
-
-    def path(self, file: ModelFile) -> Path:
-        """Where a file of one of them lies."""
-        ...
-
-
 class Device(msgspec.Struct, frozen=True):
     """How this device calls itself. `platform` as «Linux-x86_64»."""
 
@@ -84,7 +62,10 @@ class Device(msgspec.Struct, frozen=True):
 
 
 class Sources(msgspec.Struct, frozen=True):
-    """Of one environment. `driver_of` is the workload that drives a twin, also one that ran last; None: there was none."""
+    """Of one environment. `models_root` is the models' cache; `signing` signs addresses for as long as the agent runs.
+
+    `driver_of` is the workload that drives a twin, also one that ran last; None: there was none.
+    """
 
     environment: str
     device: Device
@@ -93,6 +74,7 @@ class Sources(msgspec.Struct, frozen=True):
     alerts: AlertStore
     logs: LogSource
     driver_of: Callable[[str], str | None]
-    models: Models
+    models_root: Path
+    signing: bytes
     seen: LastSeen
     clock: Clock

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from skerry.core.cyberwave import schemas
-from skerry.core.merging.bodies import Body, Value, encoded
+from skerry.core.cyberwave.catalogs import compiled, merged
+from skerry.core.merging.bodies import Body, Value
 from skerry.kit.clock import iso
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.node.api import web
@@ -21,7 +20,6 @@ from skerry.node.contracts.cyberwave_api.asking import (
     named,
     no_such,
     page,
-    read,
     twin_in,
 )
 from skerry.node.contracts.cyberwave_api.sources import Sources
@@ -34,16 +32,7 @@ _STATE = {f"{place}_{axis}" for place in ("position", "scale") for axis in "xyz"
 _MERGED = "edge_configs"
 """Of metadata, the part of which a caller replaces only what it names: the rest says who serves the twin."""
 
-_CATALOGS = ("mqtt", "zenoh")
 _MOST = 200
-
-
-class DriverSchema(msgspec.Struct, frozen=True):
-    """What a driver says of its commands and channels."""
-
-    driver_config: dict[str, msgspec.Raw]
-    merge: bool = True
-    expected_revision: str | None = None
 
 
 def shown(twin: Twin) -> Body:
@@ -110,15 +99,20 @@ class Twins:
 
     async def driver_schema(self, request: web.Request) -> web.StreamResponse:
         twin = twin_in(request, self._twins)
-        told = await read(request, DriverSchema, "driver schema")
-        catalogs = {name: _catalog(told, name) for name in _CATALOGS if name in told.driver_config}
+        body = await body_in(request)
+        told = body.get("driver_config")
+        if not isinstance(told, dict):
+            raise InvalidInput("cannot take the driver's schema: «driver_config» is no object")
+        catalogs = compiled(told)
 
         def make(now: Body, revision: int) -> Body:
-            check_expected(told.expected_revision, revision)
+            check_expected(body.get("expected_revision"), revision)
             metadata = _object(now.get("metadata"))
             for name, catalog in catalogs.items():
-                held = _object(metadata.get(name))
-                metadata = metadata | {name: _merged(held, catalog) if told.merge else catalog}
+                whole = body.get("merge", True) is False
+                metadata = metadata | {
+                    name: catalog if whole else merged(metadata.get(name), catalog)
+                }
             return now | {"metadata": metadata}
 
         return await self._made(twin, make)
@@ -182,14 +176,6 @@ def _merged(held: Body, new: Value) -> Value:
         before = merged.get(key)
         merged[key] = _merged(before, value) if isinstance(before, dict) else value
     return merged
-
-
-def _catalog(told: DriverSchema, name: str) -> Body:
-    try:
-        catalog = msgspec.json.decode(told.driver_config[name], type=dict)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(f"cannot take the driver's schema: its «{name}» is no object") from error
-    return _object(msgspec.json.decode(encoded(catalog)))
 
 
 def _object(value: Value) -> Body:
