@@ -186,6 +186,33 @@ class InstanceExit(msgspec.Struct, frozen=True):
     exit: Exit
 
 
+class EngineRestart(msgspec.Struct, frozen=True):
+    """A container has ended by itself and its engine starts it again: the instance goes on as another process.
+
+    `count` is the engine's, since the container was made or the engine was started; it rises by more than one while no
+    agent is there. `identity`: None until it runs again, which is told by a second one of the same count.
+    """
+
+    instance: str
+    count: int
+    exit: Exit
+    identity: ProcessIdentity | None = None
+
+
+class Restarted(msgspec.Struct, frozen=True):
+    """For those who listen: a workload has ended by itself, whoever starts it again, its engine or this node.
+
+    `count` is what its status will show as restarts, `more` by how many it rises with this: more than one after a time
+    without an agent. `exit` is the last one's, with its time.
+    """
+
+    workload: str
+    instance: str
+    count: int
+    more: int
+    exit: Exit
+
+
 class NeedGone(Transient):
     """What a start needs was there and is not any more: nothing was made, and `workloads.needs` says what is missing."""
 

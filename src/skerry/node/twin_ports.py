@@ -57,6 +57,29 @@ class Alerts(Protocol):
         ...
 
 
+class Grant(msgspec.Struct, frozen=True):
+    """What an instance may speak for. `role` is «driver», «worker» or «node»; `prefix` that of its topics."""
+
+    role: str
+    workload: str
+    twins: tuple[str, ...] = ()
+    environment: str = ""
+    workflows: tuple[str, ...] = ()
+    prefix: str = ""
+
+
+class Tokens(Protocol):
+    """The tokens of the instances that live on this device (`broker.granting`)."""
+
+    def give(self, instance: str, grant: Grant) -> str:
+        """The token of an instance, the same at each call; it holds from now on until the instance ends."""
+        ...
+
+    def grant_of(self, token: str) -> Grant | None:
+        """What its holder may speak for; None: it is no token, or has ended."""
+        ...
+
+
 class EdgeRestart(Protocol):
     """The documented restart of everything that Cyberwave runs on this device."""
 

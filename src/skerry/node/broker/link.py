@@ -24,6 +24,9 @@ from skerry.kit.errors import Refused, Transient
 from skerry.node.broker.reading import Cursor, sessions
 
 _AGAIN_SECONDS = 0.2
+_TRIES_IN_SILENCE = 25
+"""A gate that starts or restarts takes less."""
+
 _READS_PER_TURN = 64
 
 log = logging.getLogger(__name__)
@@ -57,15 +60,16 @@ class GateLink:
 
     async def keep(self) -> None:
         """Connects, and again whenever the connection is lost; for ever."""
-        said = ""
+        said, tries = "", 0
         while True:
             try:
                 await self._connect()
-                said = ""
+                said, tries = "", 0
                 await self._lost.wait()
             except (OSError, Refused, Transient, ProtocolError) as error:
                 self.close()
-                if str(error) != said:
+                tries += 1
+                if str(error) != said and tries >= _TRIES_IN_SILENCE:
                     said = str(error)
                     log.warning("cannot reach the gate at %s: %s; trying on", self._run, error)
             await self._clock.sleep(_AGAIN_SECONDS)
