@@ -310,7 +310,7 @@ def _cyberwave_variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith(("CYBERWAVE_", "ZENOH_")) and not looks_secret(name)
+        if name.startswith(("CYBERWAVE_", "ZENOH_", "SUDO_USER")) and not looks_secret(name)
     }
 
 
