@@ -226,7 +226,7 @@ def _build(
     shared = shared_on_demand(settings, way, host, store, sync=sync, events=events)
     desk = _desk(name, records, publisher, files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
     audit = build_audit(settings, way, store, sync, events, host)
-    parts = CyberwaveParts(settings, host, store, records, shared, instances, supervisor, events, owner)  # fmt: skip
+    parts = CyberwaveParts(settings, host, store, records, files, shared, containers, logs, instances, supervisor, events, owner, quality)  # fmt: skip
     access_on_demand(settings, way, audit)
     return Node(
         settings=settings, identity=identity, store=store, records=records, runtime=runtime, isolation=isolation,

@@ -173,7 +173,8 @@ class DeviceView(msgspec.Struct, frozen=True):
     """A device. Times are nanoseconds since 1970, 0: never; `age` is seconds since it was last heard of.
 
     `state` is of what it told last; `online` says whether that is the present. `reason`, `decided_at` and
-    `decided_by` are of the decision to take it out of service.
+    `decided_by` are of the decision to take it out of service. `fingerprint` is as which device Cyberwave's twins know it,
+    `told_fingerprint` what it says itself.
     """
 
     id: str
@@ -198,6 +199,8 @@ class DeviceView(msgspec.Struct, frozen=True):
     machine: str = ""
     python: str = ""
     inventory: Inventory | None = None
+    fingerprint: str = ""
+    told_fingerprint: str = ""
 
 
 class DevicePage(msgspec.Struct, frozen=True):
