@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 from tests.cyberwave_sdk import FIXTURES
-from tests.installation import Installation, Node, free_pair, installation
+from tests.installation import Installation, Node, installation
+from tests.ports import free_pair
 
 from skerry.cli.http import Unreachable, node_api
 from skerry.core.cyberwave.names import driver_container, fingerprint
