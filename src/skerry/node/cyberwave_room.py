@@ -8,6 +8,7 @@ link, tokens   the agent's end of the gate
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import pwd
@@ -16,7 +17,6 @@ import shutil
 import uuid
 from pathlib import Path
 
-from skerry.core.cyberwave.names import fingerprint
 from skerry.kit.errors import Refused
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.broker.children import BrokerWorkloads
@@ -26,11 +26,20 @@ from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.store.twin_files import TwinFileStore
-from skerry.node.twin_ports import DeviceConfig
+from skerry.node.twins.config_dir import (
+    ENVIRONMENT,
+    LEGACY,
+    ConfigDirectory,
+    default_directory,
+    disk_for,
+)
+from skerry.node.twins.config_dir import Host as HostNames
 from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.rows import TwinStore
 from skerry.node.twins.syncing import FileSync
 from skerry.node.workloads.runtimes.secret_files import IN_MEMORY, MEMORY, file_system, is_ours
+
+log = logging.getLogger(__name__)
 
 _LARGEST = 32 * 1024 * 1024
 """Of a message, as Cyberwave's own broker has it."""
@@ -59,7 +68,7 @@ class CyberwaveRoom:
             min(_LARGEST, settings.journal_limit * 3 // 4),
         )
         self._plan = plan
-        self.config = _config(parts)
+        self.directory, self._legacy = _directory(parts)
         self.link = GateLink(self._run, journal, parts.host.clock, lambda _session: 0)
         self.sources = [BrokerWorkloads(plan, _mosquitto(settings.mosquitto))]
         self.tokens: Granting
@@ -76,6 +85,7 @@ class CyberwaveRoom:
         conf = mosquitto_conf(self._run / "broker", user, self._plan.largest)
         disk.write_atomic("broker.conf", self._run / "mosquitto.conf", conf.encode())
         self.tokens = Granting(_secret(self._memory / "secret"), self._run / "tokens.json", disk)
+        await self.directory.open(self._legacy)
         await self._open_twins()
         self._grant_again()
 
@@ -84,13 +94,35 @@ class CyberwaveRoom:
         tasks.forever(self.link.keep(), name="gate")
         tasks.forever(self._tell_tokens(), name="tokens of drivers")
         tasks.forever(self._end_tokens(), name="ends of tokens")
-        if self.twins is not None and self._files is not None:
-            tasks.forever(self.twins.follow(), name="twins")
-            tasks.forever(self._files.run(), name="files of twins")
+        tasks.forever(self.directory.run(), name="configuration of drivers")
+        tasks.forever(self._follow_environment(tasks), name="environment of twins")
+
+    async def _follow_environment(self, tasks: Tasks) -> None:
+        """Serves the twins of the environment from when it is known on; another one later is for the next start."""
+        seen = 0
+        while self.twins is None:
+            seen = await self.directory.changed.after(seen)
+            await self._open_twins()
+        assert self._files is not None  # noqa: S101 - comes with the twins
+        tasks.forever(self.twins.follow(), name="twins")
+        tasks.forever(self._files.run(), name="files of twins")
+        config = self.directory.config
+        while True:
+            seen = await self.directory.changed.after(seen)
+            now = self.directory.config
+            if (now.environment, now.fingerprint) != (config.environment, config.fingerprint):
+                log.warning(
+                    "environment or fingerprint has changed in %s: the twins of environment %s are served until the node starts again",
+                    self.directory.path, config.environment,
+                )  # fmt: skip
 
     async def _open_twins(self) -> None:
-        parts, config = self._parts, self.config
+        parts, config = self._parts, self.directory.config
         if not config.environment:
+            log.warning(
+                "no environment is known, so no driver is started: set cyberwave.environment, or write %s",
+                self.directory.path / ENVIRONMENT,
+            )
             return
         shared = await parts.shared.open()
         entities = await parts.shared.entities()
@@ -99,7 +131,7 @@ class CyberwaveRoom:
         await self.twins.open()
         self._files = FileSync(
             self.twins,
-            TwinFiles(_directory(parts), parts.host.disk),
+            TwinFiles(self.directory.path, disk_for(self.directory.path)),
             TwinFileStore(store.writer, store.reader, store.cipher),
             clock,
             self._warn,
@@ -140,14 +172,23 @@ class CyberwaveRoom:
             await self._parts.host.clock.sleep(_REST)
 
 
-def _config(parts: CyberwaveParts) -> DeviceConfig:
-    settings = parts.settings.cyberwave
-    mine = fingerprint(platform.node(), uuid.getnode(), platform.system(), platform.machine())
-    return DeviceConfig(mine, environment=settings.environment or "", variables=settings.variables)
+def _directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | None]:
+    """The configuration directory, and where it may be migrated from: nothing is put into one that somebody has chosen."""
+    settings, clock = parts.settings.cyberwave, parts.host.clock
+    path, usual = settings.config_dir, False
+    if path is None:
+        path, usual = default_directory(settings.variables, Path.home(), _home_of)
+    host = HostNames(platform.node(), uuid.getnode(), platform.system(), platform.machine())
+    environment = settings.environment or ""
+    found = ConfigDirectory(path, settings.variables, host, disk_for(path), clock, environment)
+    return found, LEGACY if usual else None
 
 
-def _directory(parts: CyberwaveParts) -> Path:
-    return parts.settings.cyberwave.config_dir or Path.home() / ".cyberwave"
+def _home_of(user: str) -> Path | None:
+    try:
+        return Path(pwd.getpwnam(user).pw_dir)
+    except KeyError:
+        return None
 
 
 def _in_memory(parts: CyberwaveParts) -> Path:
