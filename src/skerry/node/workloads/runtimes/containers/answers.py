@@ -86,3 +86,24 @@ class EngineInfo(msgspec.Struct, frozen=True, rename="pascal"):
 
     runtimes: dict[str, object] = {}
     discovered_devices: list[CdiDevice] = []
+
+
+class Range(msgspec.Struct, frozen=True, rename="pascal"):
+    """A range of addresses, and that of the device in it; either may be empty."""
+
+    gateway: str = ""
+    subnet: str = ""
+
+
+class Ipam(msgspec.Struct, frozen=True, rename="pascal"):
+    """A network's ranges of addresses."""
+
+    config: list[Range] | None = None
+
+
+class Network(msgspec.Struct, frozen=True, rename="pascal"):
+    """A network of the engine."""
+
+    name: str
+    driver: str
+    ipam: Ipam = msgspec.field(name="IPAM", default_factory=Ipam)

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -23,6 +24,7 @@ from skerry.node.workloads.runtimes.containers.answers import (
     EngineInfo,
     Happening,
     Listed,
+    Network,
     PullLine,
 )
 from skerry.node.workloads.runtimes.engine_version import Version
@@ -176,6 +178,11 @@ class Engine:
     async def info(self) -> EngineInfo:
         """What the engine can do."""
         return msgspec.json.decode(await self.call("GET", "/info"), type=EngineInfo)
+
+    async def network(self, name: str) -> Network | None:
+        """One network, by its name or id."""
+        answer = await self._unless({404}, "GET", f"/networks/{quote(name, safe='')}")
+        return None if answer is None else msgspec.json.decode(answer, type=Network)
 
     async def load(self, archive: AsyncIterator[bytes]) -> list[str]:
         """Loads images from the text of a `docker save` archive; returns what the engine says about them."""
