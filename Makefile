@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: up test check bench soak lock install install-dev system clean
+.PHONY: up test check bench soak lock install install-dev system sdk clean
 .DEFAULT_GOAL := up
 
 up: $(VENV)/.installed
@@ -40,13 +40,17 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_sizes.py
 
-test: $(VENV)/.installed-dev system
+# Cyberwave's own SDK from the package index, for the tests and benches of what it promises its programs.
+sdk: $(VENV)/.installed
+	@tools/cyberwave_sdk $(BIN)/python
+
+test: $(VENV)/.installed-dev system sdk
 	tools/run_tests $(BIN)
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-dev sdk
 	$(BIN)/python -m bench
 
-soak: $(VENV)/.installed-dev system
+soak: $(VENV)/.installed-dev system sdk
 	$(PYTEST) -m soak --timeout=3600 tests
 
 lock:
@@ -54,4 +58,4 @@ lock:
 	tools/lock .venv-lock/bin/uv
 
 clean:
-	rm -rf $(VENV) .venv-lock .skerry
+	rm -rf $(VENV) .venv-cyberwave .venv-lock .skerry

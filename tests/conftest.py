@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.cyberwave_image import sdk_archive, sdk_engine
+from tests.cyberwave_sdk import cyberwave_sdk
 from tests.engines import (
     docker_daemon,
     docker_engine,
@@ -26,7 +28,17 @@ from skerry.testing.manual_clock import ManualClock
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
-__all__ = ["docker_daemon", "docker_engine", "engine", "podman_daemon", "podman_engine", "postgres"]
+__all__ = [
+    "cyberwave_sdk",
+    "docker_daemon",
+    "docker_engine",
+    "engine",
+    "podman_daemon",
+    "podman_engine",
+    "postgres",
+    "sdk_archive",
+    "sdk_engine",
+]
 
 
 NOT_MEASURED = (

@@ -284,7 +284,8 @@ class Node:
         if owner.exists():
             mark = json.loads(owner.read_text())["mark"]
             remove_groups(mark)
-            shutil.rmtree(MEMORY / f"skerry-{mark}", ignore_errors=True)
+            for kind in ("", "-gate"):
+                shutil.rmtree(MEMORY / f"skerry{kind}-{mark}", ignore_errors=True)
 
 
 class Installation:

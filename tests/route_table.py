@@ -79,6 +79,7 @@ ROUTES = {
     ("POST", "/api/devices/{name:str}/provision"): "admin",
     ("POST", "/api/devices/{name:str}/update"): "admin",
     ("POST", "/api/devices/{name:str}/restart"): "operator admin",
+    ("POST", "/api/devices/{name:str}/fingerprint"): "admin",
     ("DELETE", "/api/devices/{name:str}"): "admin",
     ("GET", "/api/devices/{name:str}/diagnostics"): "admin",
     ("WS", "/api/v1/nodes/{node:str}/tunnel/{port:int}"): "operator admin",

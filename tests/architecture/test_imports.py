@@ -67,6 +67,20 @@ def test_a_node_in_which_nobody_runs_commands_loads_nothing_that_does() -> None:
     assert loaded & {"aiohttp.web", "argparse", "dataclasses", "cryptography"} == set()
 
 
+def test_a_node_without_twins_loads_nothing_that_serves_them() -> None:
+    loaded = loaded_by("import skerry.node.process")
+    rooms = (
+        "skerry.gate",
+        "skerry.node.broker",
+        "skerry.node.twins",
+        "skerry.node.drivers",
+        "skerry.node.bus",
+    )
+    assert [name for name in loaded if name.startswith((*rooms, "skerry.node.cyberwave_room"))] == []  # fmt: skip
+    loaded = loaded_by("import skerry.node.cyberwave_room")
+    assert loaded & {"argparse", "dataclasses", "cryptography"} == set()
+
+
 def test_the_keeper_loads_the_standard_library_only() -> None:
     loaded = loaded_by("import skerry.keeper.main")
     ours = {

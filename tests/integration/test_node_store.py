@@ -20,12 +20,15 @@ from skerry.kit.sealing.cipher import NullCipher
 from skerry.kit.sqlite import SqliteWriter, StateTooNew, read_migrations
 from skerry.kit.sqlite_connections import connect
 from skerry.node.desired_state import StoredDesired
+from skerry.node.device_workloads import DeviceBook
+from skerry.node.ports import Launch
 from skerry.node.store import state as state_module
 from skerry.node.store.last_good import IN_FORCE, version_of
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.reachability import Reachability
 from skerry.wire.codec import encode
 from skerry.wire.sync import NO_CHAIN, LanePoint, StateFrame, StateRow
+from skerry.wire.workload import Assignment
 
 MIGRATIONS = read_migrations(Path(state_module.__file__).with_name("migrations"))
 
@@ -166,9 +169,12 @@ async def test_what_is_in_force_is_seen_at_one_moment(
     async def nothing(_wanted: object) -> None:
         pass
 
+    def launch(_assignment: Assignment, instance: str) -> Launch:
+        raise AssertionError(f"{instance} is not to be started")
+
     monkeypatch.setattr(store, "rows", interrupted)
     link = Reachability(store, clock, None)
-    desired = StoredDesired(store, link, clock, nothing, [])
+    desired = StoredDesired(store, link, clock, nothing, [], DeviceBook(launch))
     for _ in range(2):
         assert [each.workload for each in await desired.assignments()] == ["cam"]
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from skerry.gate.tokens import Tokens
 from skerry.kit.disk import RealDisk
 from skerry.node.broker.config import mosquitto_conf
-from skerry.node.broker.tokens import Grant, TokensFile, digest_of, token_of
+from skerry.node.broker.tokens import TokensFile, digest_of, token_of
+from skerry.node.twin_ports import Grant
 
 DRIVER = Grant("driver", "cyberwave-driver-1", ("t1", "t2"), "e1", ("w1",), "dev")
 

@@ -27,11 +27,13 @@ from skerry.kit.stopping import first_of, stop_signals
 from skerry.kit.tasks import Guard, Tasks, supervised
 from skerry.node.api.sites import LocalApi
 from skerry.node.contracts.native import NativeContract
+from skerry.node.cyberwave_wiring import CyberwaveOnDemand, CyberwaveParts
 from skerry.node.data.publish import Publisher, clock_quality
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscriptions
 from skerry.node.desired_state import StoredDesired, StoredStatuses
+from skerry.node.device_workloads import DeviceBook
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.hub_addresses import account_of
@@ -176,6 +178,7 @@ def _follow_parts(node: Node, tasks: Tasks) -> None:
     node.keys.follow(tasks)
     node.safekeeping.follow(tasks)
     tasks.forever(node.ssh_trust.run(), name="SSH")
+    node.cyberwave.follow(tasks)
 
 
 def _build(
@@ -198,18 +201,19 @@ def _build(
     instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)
     api, seen, get = _local_api(settings), SeenValues(clock), partial(http_status, sessions.world)
     named = script_models(way, host, store.state, sync)
-    desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, named, host)
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
     isolation, quotas = Isolation(owner, settings.data_dir, settings.isolation.range), Quotas()
     secrets = build_secrets(settings, identity, host, store, instances, owner=owner)
+    book = DeviceBook(_contract(settings, name, secrets).launch_for)
+    endpoints = Endpoints(api, instances, seen)
+    desired, groups = _wishes(store, instances, endpoints, sync, named, host, book=book)
     containers = containers_on_demand(settings, host, owner, events, secrets.values)
     runtime = _runtimes(settings, host, isolation, containers, secrets)
     models = models_on_demand(settings, way, host, instances, sync)
-    native = _contract(settings, name, secrets)
     supervisor = Supervisor(
-        Tools(instances, runtime, native.launch_for, clock, host.chance, host.disk),
-        desired, StoredStatuses(store.state, desired.foreground), AllNeeds([secrets.values, containers, models, groups, named, quotas]),
-        Prober(get, seen, native.launch_for, runtime.execute, containers, clock), settings.runtime.max_memory_usage,
+        Tools(instances, runtime, book.launch_for, clock, host.chance, host.disk),
+        desired, StoredStatuses(store.state, desired.foreground, book), AllNeeds([secrets.values, containers, models, groups, named, quotas]),
+        Prober(get, seen, book.launch_for, runtime.execute, containers, clock), settings.runtime.max_memory_usage,
     )  # fmt: skip
     shipping = LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality)
     files = files_on_demand(settings, way, host, store, records, sync=sync, events=events)
@@ -218,25 +222,24 @@ def _build(
         models=models, files=files, quotas=quotas, workloads=supervisor, sent=shipping.is_sent,
         keeper_pid=lambda: runtime.keeper_pid,
     )  # fmt: skip
+    retention = Retention(records, clock, sync.backed_up, Rules.of(settings.retention.streams), events)  # fmt: skip
     publisher = Publisher(records, clock, quality)
     shared = shared_on_demand(settings, way, host, store, sync=sync, events=events)
     desk = _desk(name, records, publisher, files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
     audit = build_audit(settings, way, store, sync, events, host)
+    parts = CyberwaveParts(settings, host, store, records, shared, instances, supervisor, events, owner)  # fmt: skip
     access_on_demand(settings, way, audit)
     return Node(
         settings=settings, identity=identity, store=store, records=records, runtime=runtime, isolation=isolation,
         containers=containers, models=models, files=files, groups=groups, named=named, supervisor=supervisor,
         desired=desired, sync=sync, api=api, query=RecordQuery(records, name), logs=logs, workload_desk=desk,
-        sweeps=Sweeps(
-            Retention(records, clock, sync.backed_up, Rules.of(settings.retention.streams), events),
-            LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock),
-            shipping,
-        ),
+        sweeps=Sweeps(retention, LogAgeing(logs.path, desired.log_ages, instances.living, containers.has_log, clock), shipping),
         limits=limits, keys=build_rotation(store, records, files, host, settings, renewal),
         carrying=carrying_on_demand(enrolled, store, records, files, sync, clock), host=host,
         shared=shared, secrets=secrets, audit=audit, ssh_trust=SshOnDemand(settings, way, host, sync),
-        executions=ExecutionsOnDemand(way, instances, native.launch_for, runtime, audit),
+        executions=ExecutionsOnDemand(way, instances, book.launch_for, runtime, audit),
         safekeeping=build_safekeeping(settings, identity, store, host, events=events, storage=limits.storage),
+        cyberwave=CyberwaveOnDemand(parts, book),
     )  # fmt: skip
 
 
@@ -299,13 +302,15 @@ def _wishes(
     sync: Sync,
     named: ScriptModels,
     host: Host,
+    *,
+    book: DeviceBook,
 ) -> tuple[StoredDesired, WorkerGroups]:
     """What the hub wants and what is wanted at the device."""
     rows = WorkerStore(store.writer, store.reader, store.cipher)
     groups = WorkerGroups(rows, instances, models_named, host.clock, host.chance)
     link = sync.reachability
     desired = StoredDesired(
-        store.state, link, host.clock, endpoints.prepare, [groups, named]
+        store.state, link, host.clock, endpoints.prepare, [groups, named], book
     )  # groups say what scripts name, `named` adds it
     return desired, groups
 

@@ -14,6 +14,7 @@ from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput
 from skerry.kit.one_line import one_line
 from skerry.kit.tasks import Tasks
+from skerry.node.device_workloads import DeviceBook
 from skerry.node.store.hub_orders import ASSIGNMENT
 from skerry.node.store.last_good import IN_FORCE, is_order, read_order, version_of
 from skerry.node.store.state import NodeStore
@@ -69,8 +70,10 @@ class StoredDesired:
         clock: Clock,
         prepare: Callable[[Sequence[Assignment]], Awaitable[None]],
         local: Sequence[LocalWishes],
+        device: DeviceBook,
     ) -> None:
         self._store = store
+        self._device = device
         self.foreground = ForegroundRuns(clock)
         self._local = local
         self._link = link
@@ -89,6 +92,7 @@ class StoredDesired:
             (self._link.changed, "link"),
             (self.foreground.told, "foreground runs"),
             *((part.told, "local wishes") for part in self._local),
+            *((source.told, "the device's own wishes") for source in self._device.sources),
         ):
             tasks.forever(self._relay(source), name=f"follow {name}")
 
@@ -98,11 +102,19 @@ class StoredDesired:
         kept = {row.id: row for row in held if row.entity == IN_FORCE}
         rows = [row for row in held if row.entity == ASSIGNMENT]
         self._unread = {row.id: self._unread[row.id] for row in rows if row.id in self._unread}
-        wanted = [wish for row in rows if (wish := self._read(row, kept.get(row.id))) is not None]
+        given = [row for row in rows if not self._is_taken(row.id)]
+        wanted = [wish for row in given if (wish := self._read(row, kept.get(row.id))) is not None]
+        wanted += self._device.wanted()
         wanted += self.foreground.beside({wish.workload for wish in wanted})
         self._specs |= {assignment.workload: assignment.spec for assignment in wanted}
         await self._prepare(wanted)
         return [self._amended(assignment) for assignment in wanted]
+
+    def _is_taken(self, workload: str) -> bool:
+        if not self._device.reserves(workload):
+            return False
+        self._note(workload, "an assignment of the hub is left out: the name is this device's own while cyberwave.enabled holds")  # fmt: skip
+        return True
 
     def _read(self, row: StateRow, kept: StateRow | None) -> Assignment | None:
         """What is in force of a row: its assignment; if it is none, the last version that was; None without either.
@@ -199,14 +211,15 @@ class _Outage:
 
 
 class StoredStatuses:
-    """Statuses as rows of the store, from where sync takes them. What runs in the foreground is not the hub's."""
+    """Statuses as rows of the store, from where sync takes them. What runs in the foreground is not the hub's, nor what is `device`'s alone."""
 
-    def __init__(self, store: NodeStore, foreground: ForegroundRuns) -> None:
+    def __init__(self, store: NodeStore, foreground: ForegroundRuns, device: DeviceBook) -> None:
         self._store = store
         self._foreground = foreground
+        self._device = device
 
     async def report(self, status: WorkloadStatus) -> None:
-        if status.workload in self._foreground:
+        if status.workload in self._foreground or self._device.is_local(status.workload):
             return
         await self._store.put(STATUS, status.workload, encode(status))
 

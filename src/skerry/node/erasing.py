@@ -123,11 +123,11 @@ def _places(settings: NodeSettings, data_dir: Path, mark: Mark) -> list[Path]:
     backups = backup_directory(settings).resolve()
     if not backups.is_relative_to(data_dir) and backups.is_dir():
         order = mark.order
-        owner = owner_of(settings, Identity(order.node_id, order.name, {}, "", order.hub_id))
-        elsewhere += sorted(backups.glob(f"node-{owner}-*"))
-    secrets_in_memory = MEMORY / f"skerry-{known_mark(data_dir)}"
-    if is_ours(secrets_in_memory):
-        elsewhere.append(secrets_in_memory)
+        name = owner_of(settings, Identity(order.node_id, order.name, {}, "", order.hub_id))
+        elsewhere += sorted(backups.glob(f"node-{name}-*"))
+    mark_of_node = known_mark(data_dir)
+    in_memory = [MEMORY / f"skerry{kind}-{mark_of_node}" for kind in ("", "-gate")]
+    elsewhere += filter(is_ours, in_memory)
     return [*elsewhere, data_dir]
 
 

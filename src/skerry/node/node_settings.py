@@ -66,6 +66,26 @@ class TrustSection(msgspec.Struct, frozen=True):
     key: KeyKind = "file"
 
 
+class CyberwaveSection(msgspec.Struct, frozen=True):
+    """Drivers and workers of Cyberwave. `record`: what is kept of the data bus, by pattern of its keys.
+
+    `privileged` are images or registry ids whose drivers may have the whole device; `variables` are CYBERWAVE_* and ZENOH_* of
+    the agent's own environment, without secrets.
+    """
+
+    enabled: bool = False
+    config_dir: Path | None = None
+    environment: str | None = None
+    rest_port: int = 18883
+    mqtt_port: int = 18884
+    mosquitto: Path | None = None
+    privileged: list[str] = []
+    record: dict[str, dict[str, str]] = {}
+    zenoh_router: bool = False
+    journal_limit: int = 32_000_000
+    variables: dict[str, str] = {}
+
+
 class RecordsSection(msgspec.Struct, frozen=True):
     """Room for records on this device, in bytes."""
 
@@ -242,6 +262,7 @@ class NodeSettings(msgspec.Struct, frozen=True):
     retention: RetentionSection = RetentionSection()
     access: AccessSection = AccessSection()
     trust: TrustSection = TrustSection()
+    cyberwave: CyberwaveSection = CyberwaveSection()
     credentials: Path | None = None
     """Systemd's directory of credentials for this process."""
     engine_sockets: tuple[Path, ...] = ()

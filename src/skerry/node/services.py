@@ -27,6 +27,7 @@ from skerry.node.api.guard import AdminGuard, of_strangers
 from skerry.node.api.sites import Apps, LocalApi
 from skerry.node.api.workload import RowStream, workload_app
 from skerry.node.audit.desk import AuditDesk
+from skerry.node.cyberwave_wiring import CyberwaveOnDemand
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.departure import LAST_WORDS, Departure
@@ -148,6 +149,7 @@ class Node:
         safekeeping: Safekeeping,
         audit: AuditDesk,
         executions: ExecutionsOnDemand,
+        cyberwave: CyberwaveOnDemand,
     ) -> None:
         self.settings = settings
         self.identity = identity
@@ -158,10 +160,8 @@ class Node:
         self.files = files
         self.groups = groups
         self.named = named
-        self.supervisor = supervisor
-        self.desired = desired
-        self.sync = sync
-        self.api = api
+        self.supervisor, self.desired = supervisor, desired
+        self.sync, self.api = sync, api
         self.data = query
         self.logs = logs
         self.sweeps = sweeps
@@ -169,6 +169,7 @@ class Node:
         self.keys, self._carrying = keys, carrying
         self.shared, self.ssh_trust, self.secrets = shared, ssh_trust, secrets
         self.safekeeping, self.audit, self._executions = safekeeping, audit, executions
+        self.cyberwave = cyberwave
         self.departure = Departure(
             settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files, audit=audit
         )  # fmt: skip
@@ -192,6 +193,7 @@ class Node:
         await self.named.restore()
         await self.shared.restore()
         await self.secrets.values.restore()
+        await self.cyberwave.open()
 
     def follow_hub(self, tasks: Tasks, *, retiring: bool) -> None:
         """Syncs with the hub and does what it orders, for as long as the tasks run; `retiring`: ends what runs instead."""

@@ -24,10 +24,11 @@ from skerry.core.config import (
     refuse_to_start,
     variable_of,
 )
+from skerry.core.cyberwave.names import is_uuid
 from skerry.core.documented import documented
 from skerry.core.entity_settings import named_entities
 from skerry.core.local_access import names_fault
-from skerry.core.names import label_fault, name_fault, url_fault
+from skerry.core.names import label_fault, looks_secret, name_fault, url_fault
 from skerry.core.setting_values import Setting
 from skerry.core.stream_settings import stream_rules
 from skerry.kit.errors import InvalidInput
@@ -46,7 +47,13 @@ LEVELS = ("debug", "info", "warning", "error")
 
 def declared(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
     """Every setting of the node, its own and the documented ones."""
-    return (*_own(home, root=root, host=host), *_access(), *_trust(), *documented("node"))
+    return (
+        *_own(home, root=root, host=host),
+        *_access(),
+        *_trust(),
+        *_cyberwave(),
+        *documented("node"),
+    )
 
 
 def _own(home: Path, *, root: bool, host: str) -> tuple[Setting, ...]:
@@ -137,6 +144,33 @@ def _trust() -> tuple[Setting, ...]:
         Setting("trust.key", "word", "file",
                 "Where the key is made that this node proves itself by: in a file, or in its TPM 2.0, which it never leaves. In "
                 "force from the next enrolment.", words=("file", "tpm")),
+    )  # fmt: skip
+
+
+def _cyberwave() -> tuple[Setting, ...]:
+    return (
+        Setting("cyberwave.enabled", "boolean", default=False,
+                doc="Runs the drivers and workers of the twins that this device serves, with a broker and an endpoint of their own."),
+        Setting("cyberwave.config_dir", "path", None,
+                "Where their configuration and the twins' files are; by default CYBERWAVE_EDGE_CONFIG_DIR, else ~/.cyberwave."),
+        Setting("cyberwave.environment", "text", None,
+                "UUID of the environment whose twins this device may serve; by default that of environment.json.",
+                check=_uuid_fault),
+        Setting("cyberwave.rest_port", "integer", 18883,
+                "Port of 127.0.0.1, and of bridges to containers, for CYBERWAVE_BASE_URL.", low=1, high=65535),
+        Setting("cyberwave.mqtt_port", "integer", 18884,
+                "As rest_port, for CYBERWAVE_MQTT_PORT.", low=1, high=65535),
+        Setting("cyberwave.mosquitto", "path", None,
+                "The broker's program; by default the mosquitto of PATH, /usr/sbin or /usr/local/sbin."),
+        Setting("cyberwave.privileged", "words", [],
+                "Images or registry ids of drivers that may have the whole device when they ask for it (--privileged and the like)."),
+        Setting("cyberwave.record", "tables", {},
+                "What of the data bus goes to the hub: «PATTERN OF KEYS: {class: keep, sample or file, rate: TIMES A SECOND}»."),
+        Setting("cyberwave.zenoh_router", "boolean", default=False,
+                doc="Runs a Zenoh router for containers that cannot find each other; so does ZENOH_ROUTER_ENABLED."),
+        Setting("cyberwave.journal_limit", "size", 32_000_000,
+                "Memory for what drivers publish while the agent is away; beyond it QoS 0 is dropped and counted.",
+                unit="bytes", low=1_000_000),
     )  # fmt: skip
 
 
@@ -264,8 +298,20 @@ def node_settings(
         settings,
         engine_sockets=sockets,
         credentials=Path(credentials) if credentials else None,
+        cyberwave=msgspec.structs.replace(
+            settings.cyberwave, variables=_cyberwave_variables(environment)
+        ),
         proxies=proxies_in(environment),
     )
+
+
+def _cyberwave_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are documented for Cyberwave's own agent; its keys are for its own cloud and are not taken."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(("CYBERWAVE_", "ZENOH_")) and not looks_secret(name)
+    }
 
 
 def _usual_engine_sockets(environment: Mapping[str, str]) -> tuple[Path, ...]:
@@ -318,6 +364,10 @@ def _ports_fault(value: object) -> str | None:
 
 def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535
+
+
+def _uuid_fault(value: object) -> str | None:
+    return None if is_uuid(str(value)) else f"«{value}» is no UUID in lower case and with dashes"
 
 
 def _level_fault(value: object) -> str | None:

@@ -1,7 +1,7 @@
 """What the features for twins and their drivers need of each other, in words that they share.
 
 Real implementations: `broker.link` (Publish), `twins.alerts` (Alerts), `twins.config_dir` (DeviceConfig's reader),
-`drivers` (DeviceWorkloads).
+`drivers` (DeviceWorkloads, EdgeRestart), `drivers.workflows` (Workflows), `twin_orders` (EdgeOrders).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from skerry.kit.bell import Bell
 from skerry.node.ports import Launch
+from skerry.wire.devices import Command
 from skerry.wire.workload import Assignment
 
 
@@ -56,12 +57,74 @@ class Alerts(Protocol):
         ...
 
 
+class Grant(msgspec.Struct, frozen=True):
+    """What an instance may speak for. `role` is «driver», «worker» or «node»; `prefix` that of its topics."""
+
+    role: str
+    workload: str
+    twins: tuple[str, ...] = ()
+    environment: str = ""
+    workflows: tuple[str, ...] = ()
+    prefix: str = ""
+
+
+class Tokens(Protocol):
+    """The tokens of the instances that live on this device (`broker.granting`)."""
+
+    def give(self, instance: str, grant: Grant) -> str:
+        """The token of an instance, the same at each call; it holds from now on until the instance ends."""
+        ...
+
+    def grant_of(self, token: str) -> Grant | None:
+        """What its holder may speak for; None: it is no token, or has ended."""
+        ...
+
+
+class EdgeRestart(Protocol):
+    """The documented restart of everything that Cyberwave runs on this device."""
+
+    async def restart_edge_core(self, request_id: str, alert: str = "") -> str:
+        """Returns when everything runs again, with what was done, for people; `alert` is a UUID that is told of each phase.
+
+        Asked again with the same `request_id`, also by the next agent, it goes on where it was, or tells that it is done.
+        During another one it does nothing and says so. Raises Refused, Transient.
+        """
+        ...
+
+
+class Workflows(Protocol):
+    """The workers that workflows are compiled to."""
+
+    async def sync_workflows(self) -> str:
+        """Writes and removes their files as the hub's rows say, now; returns what was done, for people. Raises Transient."""
+        ...
+
+    async def remove_workflow_worker(self, files: Sequence[str], workflow: str) -> str:
+        """Removes these files, and those of the workflow with this UUID (empty: of none). Raises InvalidInput, Transient."""
+        ...
+
+
+class Told(msgspec.Struct, frozen=True):
+    """How an order ended. `reply` is what the driver answered, JSON; empty: nothing."""
+
+    message: str
+    reply: bytes = b""
+
+
+class EdgeOrders(Protocol):
+    """What carries out the hub's orders about twins, their drivers and workers (`wire.devices.EDGE_ACTIONS`)."""
+
+    async def do(self, order: Command) -> Told:
+        """Returns when it is done. Raises what a SkerryError says, for people: then it has failed."""
+        ...
+
+
 class DeviceConfig(msgspec.Struct, frozen=True):
     """What the configuration directory and the agent's own environment say, as `docs/reference/cyberwave.md` has it.
 
     `variables`: CYBERWAVE_* and ZENOH_*; those of the agent's environment over those of credentials.json. `token` is the
-    one in credentials.json. `environment`: a UUID, or empty. `overrides`: image by registry id. `video_devices`: by twin.
-    `faults`: what could not be read, for people.
+    one in credentials.json. `environment`: a UUID, or empty. `overrides`: images by twin. `video_devices`: by twin, that of
+    all others at «»; ask `video_device`. `faults`: what could not be read, for people.
     """
 
     fingerprint: str
@@ -71,6 +134,10 @@ class DeviceConfig(msgspec.Struct, frozen=True):
     overrides: Mapping[str, str] = {}
     video_devices: Mapping[str, str] = {}
     faults: tuple[str, ...] = ()
+
+    def video_device(self, twin: str) -> str:
+        """What a camera's driver is to open; empty: nothing is said."""
+        return self.video_devices.get(twin, self.video_devices.get("", ""))
 
     def __repr__(self) -> str:
         return f"DeviceConfig({self.fingerprint}, {self.environment})"

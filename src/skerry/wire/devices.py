@@ -25,7 +25,16 @@ DEVICE_STATES: tuple[DeviceState, ...] = (
     "registered", "authenticated", "configured", "deployed", "active", "draining", "decommissioned",
 )  # fmt: skip
 
-Action = Literal["restart", "decommission"]
+Action = Literal[
+    "restart", "decommission", "twin_command", "restart_edge_core", "sync_workflows", "remove_workflow_worker"
+]  # fmt: skip
+EDGE_ACTIONS: frozenset[Action] = frozenset(
+    {"twin_command", "restart_edge_core", "sync_workflows", "remove_workflow_worker"}
+)
+"""What concerns twins, their drivers and workers; only agents that tell `EDGE_ORDERS` are ordered to."""
+EDGE_ORDERS = "edge-orders"
+"""Among an inventory's capabilities."""
+
 CommandState = Literal["queued", "started", "done", "failed", "expired", "unknown"]
 ENDED: frozenset[CommandState] = frozenset({"done", "failed", "expired", "unknown"})
 
@@ -36,14 +45,26 @@ _Text = Annotated[str, Meta(max_length=MAX_MESSAGE, pattern=r"^[^\x00]*$")]
 _Lane = Annotated[str, Meta(max_length=64, pattern=r"^[^\x00]*$")]
 
 
-class Command(msgspec.Struct, frozen=True):
-    """An order to one node. Times are nanoseconds since 1970, of the hub's clock; after `expires_at` it is not begun."""
+def _no_message() -> msgspec.Raw:
+    return msgspec.Raw(b"{}")
+
+
+class Command(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An order to one node. Times are nanoseconds since 1970, of the hub's clock; after `expires_at` it is not begun.
+
+    Those of `EDGE_ACTIONS` have `request`, by which one is known that is given twice, and `payload`, the JSON object that
+    Cyberwave documents for such a message; `twin` and `qos` are of a twin's command alone.
+    """
 
     id: str
     action: Action
     issued_at: int
     expires_at: int
     issuer: str
+    request: str = ""
+    twin: str = ""
+    qos: int = 0
+    payload: msgspec.Raw = msgspec.field(default_factory=_no_message)
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -152,7 +173,8 @@ class DeviceView(msgspec.Struct, frozen=True):
     """A device. Times are nanoseconds since 1970, 0: never; `age` is seconds since it was last heard of.
 
     `state` is of what it told last; `online` says whether that is the present. `reason`, `decided_at` and
-    `decided_by` are of the decision to take it out of service.
+    `decided_by` are of the decision to take it out of service. `fingerprint` is as which device Cyberwave's twins know it,
+    `told_fingerprint` what it says itself.
     """
 
     id: str
@@ -177,6 +199,8 @@ class DeviceView(msgspec.Struct, frozen=True):
     machine: str = ""
     python: str = ""
     inventory: Inventory | None = None
+    fingerprint: str = ""
+    told_fingerprint: str = ""
 
 
 class DevicePage(msgspec.Struct, frozen=True):

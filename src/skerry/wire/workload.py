@@ -345,7 +345,10 @@ class WorkloadStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A node about itself. `secrets_key` is the public key that its secrets are to be sealed to, once it needs one."""
+    """A node about itself. `secrets_key` is the public key that its secrets are to be sealed to, once it needs one.
+
+    `fingerprint` is the device's name among Cyberwave's twins; empty: it serves none.
+    """
 
     name: str
     labels: dict[str, str]
@@ -357,3 +360,4 @@ class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     started_at: int
     inventory: Inventory | None = None
     secrets_key: bytes = b""
+    fingerprint: str = ""

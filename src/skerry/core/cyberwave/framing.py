@@ -7,6 +7,7 @@ The length counts time, number and JSON. Programs that do not use the SDK send J
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -39,7 +40,8 @@ class Sample(msgspec.Struct, frozen=True):
 
 def pack(sample: Sample) -> bytes:
     """The sample's bytes. Raises InvalidInput for a header above 64 KiB."""
-    header = msgspec.json.encode(sample.header)
+    # The SDK's own encoder: msgspec writes letters and large numbers otherwise.
+    header = json.dumps(dict(sample.header), separators=(",", ":")).encode()
     length = _FIXED.size + len(header)
     if length > MAX_HEADER:
         raise InvalidInput(f"cannot frame a sample: its header has {length} bytes of {MAX_HEADER}")

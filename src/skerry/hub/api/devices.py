@@ -11,6 +11,7 @@ from skerry.core.audit_entries import Deed
 from skerry.hub.api.auditing import note
 from skerry.hub.api.auth import (
     ANYONE,
+    CONFIGURE,
     CONFIGURE_ON,
     EXECUTE_ON,
     READ_ON,
@@ -105,6 +106,19 @@ async def restart_device(
     return given
 
 
+@post(f"{_DEVICE}/fingerprint", status_code=200, opt=CONFIGURE)
+async def identify_device(
+    request: AuthenticatedRequest,
+    name: FromPath[str],
+    devices: NamedDependency[Devices],
+    fingerprint: FromQuery[str | None] = None,
+) -> DeviceDetail:
+    """Says as which device Cyberwave's twins know this one: what it tells now, or `fingerprint`; empty: nobody until it tells."""
+    found = await devices.know_as(name, fingerprint)
+    note(request, f"{found.name} ({found.id}), now «{found.fingerprint}»")
+    return found
+
+
 @delete(_DEVICE, status_code=200, opt=CONFIGURE_ON)
 async def decommission_device(  # noqa: PLR0913 - one argument for each query parameter
     *,
@@ -161,6 +175,7 @@ def device_routes() -> Router:
             provision_device,
             update_device,
             restart_device,
+            identify_device,
             decommission_device,
         ],
     )

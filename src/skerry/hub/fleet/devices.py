@@ -23,6 +23,7 @@ from skerry.hub.fleet.commands import Commands, read_commands
 from skerry.hub.fleet.covering import is_for
 from skerry.hub.fleet.device_history import read_history
 from skerry.hub.fleet.device_views import device_outlines, device_views, find_device
+from skerry.hub.fleet.fingerprints import assign, told_by
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.reservations import new_row, void_token
 from skerry.hub.fleet.retiring import Retiring, read_erasure
@@ -225,6 +226,26 @@ class Devices:
         device_id, given = await self._store.write(work)
         self._notify(device_id)
         return given
+
+    async def know_as(
+        self, name: str, fingerprint: str | None, role: Role | None = None
+    ) -> DeviceDetail:
+        """Keeps which device of Cyberwave's twins this one is; None: as it says itself now. Raises NotFound, InvalidInput, Refused."""
+
+        def work(connection: Connection) -> str:
+            device_id = find_device(connection, name, "identify", role)
+            [view] = device_views(connection, {}, self._clock.wall_ns(), [device_id])
+            if not view.enrolled_at or view.state == "decommissioned":
+                raise Refused(f"cannot identify device «{view.name}»: it is {view.state}")
+            told = told_by(connection, device_id) if fingerprint is None else fingerprint
+            if fingerprint is None and not told:
+                raise Refused(
+                    f"cannot identify device «{view.name}»: it tells no fingerprint. Give one, or set cyberwave.enabled on it."
+                )
+            assign(connection, device_id, view.name, told)
+            return device_id
+
+        return await self.get(await self._store.write(work))
 
     async def update(self, name: str, role: Role | None = None) -> None:
         """Raises NotFound, or Refused: releases are not distributed by the hub yet."""

@@ -24,6 +24,9 @@ from skerry.kit.errors import Refused, Transient
 from skerry.node.broker.reading import Cursor, sessions
 
 _AGAIN_SECONDS = 0.2
+_TRIES_IN_SILENCE = 25
+"""A gate that starts or restarts takes less."""
+
 _READS_PER_TURN = 64
 
 log = logging.getLogger(__name__)
@@ -44,6 +47,7 @@ class GateLink:
     ) -> None:
         self.session = ""
         """Of the gate that is connected; empty without one."""
+        self._told = 0
         self._run = run
         self._journal = journal
         self._clock = clock
@@ -57,15 +61,16 @@ class GateLink:
 
     async def keep(self) -> None:
         """Connects, and again whenever the connection is lost; for ever."""
-        said = ""
+        said, tries = "", 0
         while True:
             try:
                 await self._connect()
-                said = ""
+                said, tries = "", 0
                 await self._lost.wait()
             except (OSError, Refused, Transient, ProtocolError) as error:
                 self.close()
-                if str(error) != said:
+                tries += 1
+                if str(error) != said and tries >= _TRIES_IN_SILENCE:
                     said = str(error)
                     log.warning("cannot reach the gate at %s: %s; trying on", self._run, error)
             await self._clock.sleep(_AGAIN_SECONDS)
@@ -82,7 +87,9 @@ class GateLink:
                 if earlier != session:
                     async for batch in self._all_of(earlier):
                         yield batch
-            cursor = Cursor(self._journal, session, self._stored_of(session))
+            # An agent before this one may have told it more than this one has stored.
+            after = max(self._stored_of(session), self._told)
+            cursor = Cursor(self._journal, session, after)
             while self.session == session:
                 entries = cursor.batch()
                 if entries:
@@ -152,6 +159,7 @@ class GateLink:
         if self._hosts:
             await self.listen(self._hosts)
         self.session = reply.text("session")
+        self._told = reply.number("stored") if reply.get("stored") else 0
         self._news.set()
 
     async def _ask(self, operation: str, fields: Fields) -> Message:

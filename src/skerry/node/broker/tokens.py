@@ -13,20 +13,10 @@ from pathlib import Path
 import msgspec
 
 from skerry.kit.disk import Disk
+from skerry.node.twin_ports import Grant
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LARGEST_NUMBER = 65535
-
-
-class Grant(msgspec.Struct, frozen=True):
-    """What an instance may speak for. `role` is «driver», «worker» or «node»; `prefix` that of its topics."""
-
-    role: str
-    workload: str
-    twins: tuple[str, ...] = ()
-    environment: str = ""
-    workflows: tuple[str, ...] = ()
-    prefix: str = ""
 
 
 class _Line(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from skerry.kit.errors import Refused, Transient
 from skerry.node.ports import ContainerLaunch, Launch
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own in it, whose owner and mode are looked at
-_IN_MEMORY = {"tmpfs", "ramfs"}
+IN_MEMORY = {"tmpfs", "ramfs"}
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +87,8 @@ class SecretFiles:
                 yield from (each for each in [*above.iterdir()] if _is_directory(each))
 
     def _make_root(self, workload: str) -> None:
-        kind = _file_system(self.root.parent, self._mounts.read_text())
-        if kind not in _IN_MEMORY:
+        kind = file_system(self.root.parent, self._mounts.read_text())
+        if kind not in IN_MEMORY:
             raise Refused(
                 f"cannot start workload «{workload}»: its secrets would be written to a disk: {self.root.parent} is "
                 f"{kind or 'missing'}, not tmpfs. Mount tmpfs there, or use «env»."
@@ -141,7 +141,7 @@ def _write(directory: Path, files: Mapping[str, bytes]) -> None:
         new.replace(path)
 
 
-def _file_system(path: Path, mounts: str) -> str:
+def file_system(path: Path, mounts: str) -> str:
     """Its kind by the list of mounts; the last of those on the same place counts."""
     real, best, kind = os.path.realpath(path), "", ""
     for line in mounts.splitlines():

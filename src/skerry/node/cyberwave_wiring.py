@@ -1,0 +1,57 @@
+"""Drivers and workers of Cyberwave on this node: built where `cyberwave.enabled` asks for them, else nothing of it is loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from skerry.kit.tasks import Tasks
+from skerry.node.device_workloads import DeviceBook
+from skerry.node.host import Host
+from skerry.node.node_settings import NodeSettings
+from skerry.node.shared_on_demand import SharedOnDemand
+from skerry.node.store.instances import InstanceStore
+from skerry.node.store.opening import OpenedStore
+from skerry.node.store.own_events import OwnEvents
+from skerry.node.store.records import RecordStore
+from skerry.node.workloads.supervise import Supervisor
+
+if TYPE_CHECKING:
+    from skerry.node.cyberwave_room import CyberwaveRoom
+
+
+class CyberwaveParts(msgspec.Struct, frozen=True):
+    """What the room is made of. `owner` is the node's mark."""
+
+    settings: NodeSettings
+    host: Host
+    opened: OpenedStore
+    records: RecordStore
+    shared: SharedOnDemand
+    instances: InstanceStore
+    supervisor: Supervisor
+    events: OwnEvents
+    owner: str
+
+
+class CyberwaveOnDemand:
+    """The room, if there is one."""
+
+    def __init__(self, parts: CyberwaveParts, book: DeviceBook) -> None:
+        self.room: CyberwaveRoom | None = None
+        if parts.settings.cyberwave.enabled:
+            from skerry.node.cyberwave_room import CyberwaveRoom  # noqa: PLC0415 - most nodes have no twins
+
+            self.room = CyberwaveRoom(parts)
+            book.sources = self.room.sources
+
+    async def open(self) -> None:
+        """Before anything is started: what is not known by then counts as not wanted. Raises as the store does."""
+        if self.room is not None:
+            await self.room.open()
+
+    def follow(self, tasks: Tasks) -> None:
+        """Its loops, for as long as the tasks run."""
+        if self.room is not None:
+            self.room.follow(tasks)
