@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from skerry.core.cyberwave.drivers import Platform
 from skerry.kit.bell import Bell
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import NotFound, Transient
-from skerry.node.broker.tokens import token_of
+from skerry.kit.errors import Refused, Transient
+from skerry.node.broker.granting import Granting
 from skerry.node.contracts.native import NativeContract
 from skerry.node.drivers.device import Device, Served
-from skerry.node.drivers.launches import Launches, Reach
+from skerry.node.drivers.launches import Launches
 from skerry.node.drivers.views import Views
 from skerry.node.drivers.wanted import DriverWorkloads, Sources
 from skerry.node.ports import Launch
@@ -91,7 +91,7 @@ class Rig:
         self.device = on or device(directory)
         self.gateways: dict[str, str] = {}
         self.engine = True
-        self.admitted: dict[str, Reach] = {}
+        self.tokens = Granting(b"secret", directory / "tokens.json", RealDisk())
         self.started: dict[str, Assignment] = {}
         self.barred = ""
         self.held: dict[str, str] = {}
@@ -101,7 +101,7 @@ class Rig:
             directory / "data", directory / "run", "node", "python", no_secrets(), self.secrets_at
         )
         views = Views(directory / "views", self.device.directory, RealDisk())
-        self.launches = Launches(native.launch_for, self._admit, views, self.secrets_at)
+        self.launches = Launches(native.launch_for, self.tokens, views, self.secrets_at)
         self.workloads = DriverWorkloads(self._sources(), self.launches, [self.changed], self.clock)
 
     def secrets_at(self, workload: str, instance: str) -> Path:
@@ -132,10 +132,6 @@ class Rig:
             lambda assignment: self.held.get(assignment.workload, ""),
         )
 
-    def _admit(self, instance: str, reach: Reach) -> str:
-        self.admitted[instance] = reach
-        return token_of(b"secret", instance)
-
     async def _write(self) -> None:
         write_twins(self.directory, self.served)
 
@@ -143,5 +139,5 @@ class Rig:
         if not self.engine:
             raise Transient("the engine is not there")
         if network not in self.gateways:
-            raise NotFound(f"no network {network}")
+            raise Refused(f"no network {network}")
         return self.gateways[network]

@@ -27,7 +27,10 @@ HERE = Path("/srv/nowhere")
 
 
 def plans(*served: Served, on: Device | None = None, **hosts: str) -> Plans:
-    return planned(served, on or device(HERE), Networks(hosts), Path.read_text)
+    """A network without an address is one that the engine does not have."""
+    known = {name: host for name, host in hosts.items() if host}
+    refused = {name: f"has no network «{name}»" for name, host in hosts.items() if not host}
+    return planned(served, on or device(HERE), Networks(known, refused), Path.read_text)
 
 
 def only(*served: Served, on: Device | None = None, **hosts: str) -> DriverPlan:

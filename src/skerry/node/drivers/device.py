@@ -26,12 +26,13 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class Networks(msgspec.Struct, frozen=True):
-    """How the node is reached from the networks of the engine, as far as that is known.
+    """How the node is reached from the networks of the engine, as far as that is known: by the network's name.
 
-    `hosts`: by the network's name; an empty one is a network that the engine does not have.
+    `refused`: why it is not reached from that one.
     """
 
     hosts: Mapping[str, str] = {}
+    refused: Mapping[str, str] = {}
 
     def host(self, network: str) -> str | None:
         """None: not known yet."""

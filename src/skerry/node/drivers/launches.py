@@ -23,6 +23,7 @@ from skerry.node.drivers.device import Body, Device
 from skerry.node.drivers.plans import DriverPlan
 from skerry.node.drivers.views import CREDENTIALS, Views
 from skerry.node.ports import ContainerExtras, ContainerLaunch, Launch, ProcessLaunch
+from skerry.node.twin_ports import Grant, Tokens
 from skerry.wire.codec import decode
 from skerry.wire.workload import (
     Assignment,
@@ -44,18 +45,11 @@ STOP_SECONDS = 5
 RESTART = Restart(delay=0.5, max_delay=30.0, reset_after=10.0, attempts=1000, window=60.0)
 """The engine's own way, for what no engine restarts; who fails too often is `flapping`'s affair."""
 
+PREFIX = "cyberwave-driver-"
+"""What every driver's workload and container is called first."""
+
 _INSIDE = "/app"
 _PREFIXES = ("CYBERWAVE_MQTT_TOPIC_PREFIX", "CYBERWAVE_TOPIC_PREFIX")
-
-
-class Reach(msgspec.Struct, frozen=True):
-    """What a driver's token is good for, in the words of `broker.tokens.Grant`."""
-
-    workload: str
-    twins: tuple[str, ...]
-    environment: str = ""
-    prefix: str = ""
-    role: str = "driver"
 
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -89,7 +83,7 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         name=plan.name,
         runtime="process" if native else "container",
         process=ProcessSpec(command=list(plan.driver.command)) if native else None,
-        container=None if native else _container(plan, own),
+        container=None if native else _container(plan),
         env={name: value for name, value in environment.items() if name not in _LATE or name in plan.variables},
         restart=RESTART,
         stop=Stop(grace=STOP_SECONDS),
@@ -104,40 +98,35 @@ def recipe_of(assignment: Assignment) -> Recipe:
     return decode(assignment.local.recipe.encode(), Recipe, f"driver «{assignment.workload}»")
 
 
-def reach_of(assignment: Assignment) -> Reach:
-    """What its token is good for."""
+def grant_of(assignment: Assignment) -> Grant:
+    """What the tokens of its instances are good for."""
     recipe, env = recipe_of(assignment), assignment.spec.env
     name = env.get("CYBERWAVE_ENVIRONMENT", "")
     named = "" if name.strip().lower() == "production" else name
     prefix = next((env[one] for one in _PREFIXES if env.get(one)), named)
     twins = (recipe.twin, *recipe.children)
-    return Reach(assignment.workload, twins, recipe.environment, prefix)
+    return Grant("driver", assignment.workload, twins, recipe.environment, prefix=prefix)
 
 
 class Launches:
-    """`usual` makes the launch of any workload, `admit` lets an instance speak and returns its token.
-
-    `secrets_at` says where files of an instance lie that only memory holds: (workload, instance).
-    """
+    """`usual` makes the launch of any workload. `secrets_at` says where files of an instance lie that only memory holds: (workload, instance)."""
 
     def __init__(
         self,
         usual: Callable[[Assignment, str], Launch],
-        admit: Callable[[str, Reach], str],
+        tokens: Tokens,
         views: Views,
         secrets_at: Callable[[str, str], Path],
     ) -> None:
         self._usual = usual
-        self._admit = admit
+        self._tokens = tokens
         self._views = views
         self._secrets_at = secrets_at
 
     def launch_for(self, assignment: Assignment, instance: str) -> Launch:
         """The launch of one instance of a driver. Raises Transient or InvalidInput."""
         recipe, base = recipe_of(assignment), self._usual(assignment, instance)
-        if gone := [file for file in recipe.files if not Path(file).is_file()]:
-            raise Transient(f"cannot start driver «{assignment.workload}»: {gone[0]} is not there")
-        token = self._admit(instance, reach_of(assignment))
+        token = self._token(assignment, instance)
         own = {"CYBERWAVE_API_KEY": token} | assignment.spec.env
         secrets = self._secrets_at(assignment.workload, instance)
         credentials = _credentials(own)
@@ -148,14 +137,11 @@ class Launches:
             "secret_files": {CREDENTIALS: credentials},
         }
         if isinstance(base, ContainerLaunch):
-            files = self._views.made(assignment.workload, recipe.files)
-            shown = [
-                f"{self._views.place(assignment.workload)}:{CONFIG_INSIDE}:ro",
-                *(f"{file}:{CONFIG_INSIDE}/{Path(file).name}:ro" for file in files),
-                f"{secrets}/{CREDENTIALS}:{CONFIG_INSIDE}/{CREDENTIALS}:ro",
-            ]
             extras = ContainerExtras(
-                assignment.workload, _with_binds(recipe.host, shown), recipe.config
+                name=assignment.workload,
+                otherwise=f"{PREFIX}{recipe.twin}",
+                host=self._host(assignment, secrets),
+                config=recipe.config,
             )
             return replace(base, environment=own, extras=extras, **common)
         if isinstance(base, ProcessLaunch):
@@ -164,6 +150,27 @@ class Launches:
             environment = around | own | {"CYBERWAVE_EDGE_CONFIG_DIR": str(view)}
             return replace(base, environment=environment, **common)
         raise InvalidInput(f"driver «{assignment.workload}» is neither a container nor a process")
+
+    def _token(self, assignment: Assignment, instance: str) -> str:
+        try:
+            return self._tokens.give(instance, grant_of(assignment))
+        except OSError as error:
+            raise Transient(
+                f"cannot start driver «{assignment.workload}»: its token cannot be written: {error.strerror}"
+            ) from error
+
+    def _host(self, assignment: Assignment, secrets: Path) -> Body:
+        """With its files mounted; an engine refuses a mount whose source is not there, and makes none."""
+        recipe, name = recipe_of(assignment), assignment.workload
+        self._views.made(name, recipe.files)
+        own = [file for file in recipe.files if Path(file).stem == recipe.twin]
+        mounts = [
+            *(_mount(file, f"{_INSIDE}/{Path(file).name}", writable=True) for file in own),
+            _mount(str(self._views.place(name)), CONFIG_INSIDE),
+            *(_mount(file, f"{CONFIG_INSIDE}/{Path(file).name}") for file in recipe.files),
+            _mount(str(secrets / CREDENTIALS), f"{CONFIG_INSIDE}/{CREDENTIALS}"),
+        ]
+        return {**recipe.host, "Mounts": [*recipe.host.get("Mounts", []), *mounts]}
 
 
 _LATE = frozenset({"CYBERWAVE_API_KEY"})
@@ -185,18 +192,17 @@ def _surroundings(plan: DriverPlan, device: Device) -> Surroundings:
 
 def _facts(plan: DriverPlan, device: Device, own: str) -> DriverFacts:
     inside = own if plan.driver.command or not own else f"{_INSIDE}/{plan.twin}.json"
-    video = device.config.video_devices.get(plan.twin, "")
+    video = device.config.video_device(plan.twin)
     return DriverFacts(plan.twin, "", plan.children, inside, video)
 
 
-def _container(plan: DriverPlan, own: str) -> ContainerSpec:
+def _container(plan: DriverPlan) -> ContainerSpec:
     options = plan.options
     gpus = options.gpus
     return ContainerSpec(
         image=plan.driver.image,
         network=plan.network or None,
         privileged=options.privileged,
-        volumes=[f"{own}:{_INSIDE}/{plan.twin}.json"] if own else [],
         gpus=None if not gpus else int(gpus) if gpus.isdecimal() else "all",
     )
 
@@ -213,8 +219,8 @@ def _host(plan: DriverPlan, device: Device) -> Body:
     return host
 
 
-def _with_binds(host: Body, binds: Sequence[str]) -> Body:
-    return {**host, "Binds": [*host.get("Binds", []), *binds]}
+def _mount(source: str, target: str, *, writable: bool = False) -> Body:
+    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": not writable}
 
 
 def _credentials(environment: Mapping[str, str]) -> bytes:

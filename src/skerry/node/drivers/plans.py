@@ -235,18 +235,15 @@ def _placed(plan: DriverPlan, device: Device, networks: Networks) -> tuple[Drive
     if device.system != "linux":
         return replace(plan, network="", host="host.docker.internal"), ""
     wanted = plan.options.networks[-1] if plan.options.networks else HOST
-    host = networks.host(wanted)
-    if host is None:
-        return replace(plan, network=wanted, host=""), ""
-    if host:
+    if (host := networks.host(wanted)) is not None:
         return replace(plan, network=wanted, host=host), ""
+    why = networks.refused.get(wanted)
+    if why is None:
+        return replace(plan, network=wanted, host=""), ""
     if wanted == LOCAL:
         words = (
             "params: the container engine has no network «local», which Cyberwave's documentation names as an example: "
             "the driver is in the device's own network, «host»"
         )
         return plan, words
-    raise Refused(
-        f"the container engine has no network «{wanted}». "
-        f"Make it («docker network create {wanted}»), or name another in params"
-    )
+    raise Refused(f"params: {why}")

@@ -17,9 +17,9 @@ from msgspec.structs import replace
 from skerry.core.names import name_fault
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
-from skerry.kit.errors import NotFound, SkerryError
+from skerry.kit.errors import Refused, SkerryError
 from skerry.node.drivers.device import Device, Networks, Served
-from skerry.node.drivers.launches import Launches, Reach, assignment_of, reach_of, recipe_of
+from skerry.node.drivers.launches import PREFIX, Launches, assignment_of, recipe_of
 from skerry.node.drivers.plans import DriverPlan, Plans, Trouble, planned
 from skerry.node.ports import Launch
 from skerry.wire.workload import Assignment
@@ -29,14 +29,12 @@ log = logging.getLogger(__name__)
 LOOK_AGAIN = 15.0
 """Seconds after which networks are looked up again that are not there, or that nobody could tell of."""
 
-PREFIX = "cyberwave-driver-"
-
 
 class Sources(msgspec.Struct, frozen=True):
     """Where what is wanted comes from.
 
     `write_files` brings the twins' files up to date; `files` says where a twin's is, whether or not it is there.
-    `gateway` is the address of this node in a network of the engine; it raises NotFound for one that is not there, Transient.
+    `gateway` is the address of this node in a network of the engine; it raises Refused where there is none, Transient.
     `running`: the assignments of this device's workloads as they were started, by name. `barred` says why no driver may
     be started; empty: they may. `held` says why a driver is to be down; empty: it is not.
     """
@@ -68,6 +66,7 @@ class DriverWorkloads:
         self._changes = changes
         self._clock = clock
         self._networks: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
         self._wanted: Mapping[str, Assignment] = {}
         self._looking = asyncio.Lock()
 
@@ -87,9 +86,9 @@ class DriverWorkloads:
         assignment = self._wanted.get(workload)
         return None if assignment is None else recipe_of(assignment).twin
 
-    def reaches(self) -> Mapping[str, Reach]:
-        """What the tokens of each driver's instances are good for."""
-        return {name: reach_of(assignment) for name, assignment in self._wanted.items()}
+    def hosts(self) -> Collection[str]:
+        """The addresses of this device at which drivers reach it, besides loopback."""
+        return {host for host in self._networks.values() if host}
 
     async def restore(self) -> None:
         """Looks for the first time; what is `running` is not ended by whatever cannot be told yet."""
@@ -117,9 +116,8 @@ class DriverWorkloads:
         async with self._looking:
             await self._sources.write_files()
             plans = self._planned()
-            missing = {name for name, host in self._networks.items() if not host}
-            if plans.networks or missing:
-                await self._find(plans.networks | missing)
+            if plans.networks or self._refused:
+                await self._find(plans.networks | self._refused.keys())
                 plans = self._planned()
             wanted = self._assignments(plans)
             self.troubles = plans.troubles
@@ -127,7 +125,7 @@ class DriverWorkloads:
                 self._wanted = wanted
                 self.told.ring()
             self.looked.ring()
-            return bool(plans.networks) or not all(self._networks.values())
+            return bool(plans.networks or self._refused)
 
     def forget_network(self, workload: str) -> None:
         """A driver could not be started: its network may be another than it was."""
@@ -142,15 +140,16 @@ class DriverWorkloads:
 
     def _planned(self) -> Plans:
         sources = self._sources
-        networks = Networks(dict(self._networks))
+        networks = Networks(dict(self._networks), dict(self._refused))
         return planned(sources.served(), sources.device(), networks, Path.read_text)
 
     async def _find(self, networks: Collection[str]) -> None:
         for name in networks:
             try:
                 self._networks[name] = await self._sources.gateway(name)
-            except NotFound:
-                self._networks[name] = ""
+                self._refused.pop(name, None)
+            except Refused as error:
+                self._refused[name] = str(error)
             except SkerryError as error:
                 log.warning("cannot tell how network %s reaches this node: %s", name, error)
 
