@@ -37,14 +37,14 @@ Json = Mapping[str, Any]
 class CyberwaveSite:
     """One node and its hub; `config` is its configuration directory."""
 
-    def __init__(self, site: Installation) -> None:
+    def __init__(self, site: Installation, url: str | None = None) -> None:
         self.site = site
         self.config = site.directory / "config"
         self.environment, self.asset = str(uuid.uuid4()), str(uuid.uuid4())
         self.variables: dict[str, str] = {}
         """Of credentials.json, for every driver and worker."""
         self.mqtt_port = free_pair()
-        self.node = site.node()
+        self.node = site.node(url=url)
         for setting in (
             "enabled=true",
             f"config_dir={self.config}",
