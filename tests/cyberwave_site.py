@@ -81,11 +81,14 @@ class CyberwaveSite:
         await self.node.ready()
         known = {"name": "Arm", "registry_id": REGISTRY_ID}
         await self.put(ASSETS, self.asset, asset or known)
-        uuids = [str(twin.get("uuid") or uuid.uuid4()) for twin in twins]
-        for one, body in zip(uuids, twins, strict=True):
-            await self.put(twins_of(self.environment), one, self.linked(body))
-        await eventually(lambda: all(map(self.has_file, uuids)), "the node has the twins")
-        return uuids
+        return [await self.add_twin(twin) for twin in twins]
+
+    async def add_twin(self, body: Json) -> str:
+        """One more at the hub, which the node has then."""
+        one = str(uuid.uuid4())
+        await self.put(twins_of(self.environment), one, self.linked(body))
+        await eventually((self.config / f"{one}.json").exists, "the node has the twin")
+        return one
 
     def linked(self, body: Json) -> Json:
         """A twin that this device serves."""
@@ -106,9 +109,6 @@ class CyberwaveSite:
             return True
 
         await eventually(written, f"the hub takes a row of {entity}")
-
-    def has_file(self, twin: str) -> bool:
-        return (self.config / f"{twin}.json").exists()
 
     async def power_off(self) -> None:
         """Everything of the node ends: agent, keeper, broker, gate, drivers, workers."""
