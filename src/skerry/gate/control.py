@@ -1,7 +1,7 @@
 """What the agent and the gate say to each other: version 1, in messages of `skerry.keeper.protocol`.
 
     op         request fields            reply fields
-    hello      version                   version pid session last clients
+    hello      version                   version pid session last stored clients
     tokens     path                      count; the file is read again
     publish    topic payload qos         heard=0 where nobody has subscribed; once the broker has it
                response                  of a request: the topic that it is to be answered at
@@ -104,6 +104,7 @@ class Control:
         told = [
             ("session", journal.session),
             ("last", journal.last),
+            ("stored", journal.stored),
             ("clients", len(self._parts.clients)),
         ]
         self._reply(connection, message, [("version", VERSION), ("pid", os.getpid()), *told])

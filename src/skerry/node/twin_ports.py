@@ -140,8 +140,8 @@ class DeviceConfig(msgspec.Struct, frozen=True):
     """What the configuration directory and the agent's own environment say, as `docs/reference/cyberwave.md` has it.
 
     `variables`: CYBERWAVE_* and ZENOH_*; those of the agent's environment over those of credentials.json. `token` is the
-    one in credentials.json. `environment`: a UUID, or empty. `overrides`: image by registry id. `video_devices`: by twin.
-    `faults`: what could not be read, for people.
+    one in credentials.json. `environment`: a UUID, or empty. `overrides`: images by twin. `video_devices`: by twin, that of
+    all others at «»; ask `video_device`. `faults`: what could not be read, for people.
     """
 
     fingerprint: str
@@ -151,6 +151,10 @@ class DeviceConfig(msgspec.Struct, frozen=True):
     overrides: Mapping[str, str] = {}
     video_devices: Mapping[str, str] = {}
     faults: tuple[str, ...] = ()
+
+    def video_device(self, twin: str) -> str:
+        """What a camera's driver is to open; empty: nothing is said."""
+        return self.video_devices.get(twin, self.video_devices.get("", ""))
 
     def __repr__(self) -> str:
         return f"DeviceConfig({self.fingerprint}, {self.environment})"

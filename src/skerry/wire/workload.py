@@ -97,12 +97,14 @@ class WorkerSpec(_Part, frozen=True):
     """A directory of scripts that one process or container runs and that is watched. docs/reference/workers.md.
 
     `scripts` is an absolute path on the node, `pattern` names its files that count. `reload_delay` is the
-    shortest time in seconds between two automatic restarts.
+    shortest time in seconds between two automatic restarts. `models`: whether it waits for the models that it names also when
+    they cannot be had.
     """
 
     scripts: str
     pattern: str = "*.py"
     reload_delay: float = 10.0
+    models: Literal["need", "wish"] = "need"
 
 
 class Resources(_Part, frozen=True):

@@ -48,6 +48,7 @@ class GateLink:
     ) -> None:
         self.session = ""
         """Of the gate that is connected; empty without one."""
+        self._told = 0
         self._run = run
         self._journal = journal
         self._clock = clock
@@ -87,7 +88,9 @@ class GateLink:
                 if earlier != session:
                     async for batch in self._all_of(earlier):
                         yield batch
-            cursor = Cursor(self._journal, session, self._stored_of(session))
+            # An agent before this one may have told it more than this one has stored.
+            after = max(self._stored_of(session), self._told)
+            cursor = Cursor(self._journal, session, after)
             while self.session == session:
                 entries = cursor.batch()
                 if entries:
@@ -164,6 +167,7 @@ class GateLink:
         if self._hosts:
             await self.listen(self._hosts)
         self.session = reply.text("session")
+        self._told = reply.number("stored") if reply.get("stored") else 0
         self._news.set()
 
     async def _ask(self, operation: str, fields: Fields) -> Message:
