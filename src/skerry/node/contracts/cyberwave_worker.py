@@ -153,7 +153,7 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
     ]
     if base.models is not None:
         binds.append(f"{base.models}:{MODELS_INSIDE}:ro")
-    extras = ContainerExtras(spec.name, _host(spec, binds))
+    extras = ContainerExtras(name=spec.name, host=_host(spec, binds))
     return replace(base, environment=environment, extras=extras, models=None, **common)
 
 
