@@ -160,6 +160,7 @@ async def run(
         if not damaged.found.is_set() and node.departure.how != "restart":
             host.manager.stops()
         await node.api.stop()
+        await node.cyberwave.close()
         await node.audit.stops()
         tasks.cancel()
     await node.runtime.close()

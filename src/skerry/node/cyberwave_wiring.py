@@ -53,12 +53,17 @@ class CyberwaveOnDemand:
             from skerry.node.cyberwave_room import CyberwaveRoom  # noqa: PLC0415 - most nodes have no twins
 
             self.room = CyberwaveRoom(parts)
-            book.sources = self.room.sources
+            book.sources = [self.room]
 
     async def open(self) -> None:
         """Before anything is started: what is not known by then counts as not wanted. Raises as the store does."""
         if self.room is not None:
             await self.room.open()
+
+    async def close(self) -> None:
+        """Nothing is answered any more."""
+        if self.room is not None:
+            await self.room.close()
 
     def follow(self, tasks: Tasks) -> None:
         """Its loops, for as long as the tasks run."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -131,7 +130,7 @@ def worker_spec(plan: WorkerPlan) -> WorkloadSpec:
 def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) -> Launch:
     """The launch of an instance, made of the usual one: Cyberwave's variables and mounts in the place of Skerry's."""
     environment = {KEY: token, **spec.env}
-    common: dict[str, Any] = {
+    common: dict[str, object] = {
         "log_rules": base.log_rules.with_secrets([*base.log_rules.secrets, token]),
         "secret_files": {CREDENTIALS: _credentials(environment)},
     }
@@ -175,8 +174,8 @@ def _container(plan: WorkerPlan) -> ContainerSpec:
     )
 
 
-def _host(spec: WorkloadSpec, binds: list[str]) -> dict[str, Any]:
-    host: dict[str, Any] = {"Binds": binds}
+def _host(spec: WorkloadSpec, binds: list[str]) -> dict[str, object]:
+    host: dict[str, object] = {"Binds": binds}
     if spec.env.get("ZENOH_SHARED_MEMORY") == "true":
         # A container's own /dev/shm is no memory that it shares with anybody.
         host["IpcMode"] = "host"
