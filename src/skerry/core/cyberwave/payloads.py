@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -103,7 +104,7 @@ def _finite(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _is_joint(body: dict[str, Any]) -> bool:
+def _is_joint(body: Mapping[str, object]) -> bool:
     state = body.get("joint_state")
     if not body.keys() <= _JOINT or not isinstance(state, dict) or not state.keys() <= _STATE:
         return False

@@ -73,6 +73,14 @@ class LazyContainers:
     async def check(self, assignment: Assignment) -> None:
         """Nothing: the engine itself is the last look (`ports.NeedGone`)."""
 
+    def image_problem(self, image: str) -> str:
+        """Why an image cannot be had at present; empty: nothing is known against it."""
+        return "" if self.opened is None else self.opened.images.problem(image)
+
+    async def has_gpus(self) -> bool:
+        """Whether the engine can give a container GPUs; the room is opened for it. Raises Transient."""
+        return await self._room().images.has_gpus()
+
     async def load_image(self, archive: Path) -> list[str]:
         """Loads images from a file into the engine; see `containers.images`."""
         return await self._room().images.load(archive)

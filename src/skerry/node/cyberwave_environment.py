@@ -1,0 +1,112 @@
+"""What serves the twins of one environment on this node: built when the environment is known.
+
+twins, files, alerts     shared rows, so they are there without a hub, and the twins' files
+REST                     what drivers and workers ask, from those
+"""
+
+from __future__ import annotations
+
+import platform
+import secrets
+from collections.abc import Sequence
+
+import msgspec
+
+from skerry.kit.tasks import Tasks
+from skerry.node.broker.commands import GatePlan
+from skerry.node.broker.granting import Granting
+from skerry.node.broker.link import GateLink
+from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
+from skerry.node.contracts.cyberwave_api.sources import Device, Sources, Unseen
+from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.models.layout import models_root
+from skerry.node.store.entity_rows import EntityRows
+from skerry.node.store.shared_rows import SharedRows
+from skerry.node.store.twin_files import TwinFileStore
+from skerry.node.twin_ports import DeviceConfig, DeviceWorkloads
+from skerry.node.twins.alert_notices import AlertNotices
+from skerry.node.twins.alerts import AlertStore
+from skerry.node.twins.config_dir import ConfigDirectory, disk_for
+from skerry.node.twins.files import TwinFiles
+from skerry.node.twins.rows import TwinStore
+from skerry.node.twins.syncing import FileSync
+
+
+class GateSide(msgspec.Struct, frozen=True):
+    """What drivers speak to, as the agent has it. `prefix` is that of their topics."""
+
+    plan: GatePlan
+    link: GateLink
+    tokens: Granting
+    prefix: str
+
+
+class EnvironmentRoom:
+    """`open` comes before anything is started, then `follow`."""
+
+    def __init__(
+        self,
+        parts: CyberwaveParts,
+        directory: ConfigDirectory,
+        gate: GateSide,
+        rows: SharedRows,
+        entities: EntityRows,
+    ) -> None:
+        config = self.config = directory.config
+        """As it was when this was built: the environment and the fingerprint that hold here."""
+        self.sources: Sequence[DeviceWorkloads] = []
+        self._parts, self._gate = parts, gate
+        opened, clock = parts.opened, parts.host.clock
+        self._twins = TwinStore(rows, entities, config.environment, config.fingerprint, clock)
+        self._notices = AlertNotices(gate.link, gate.prefix, clock)
+        self._alerts = AlertStore(
+            rows, entities, config.environment, self._twins, self._notices, clock
+        )
+        self._files = FileSync(
+            self._twins,
+            TwinFiles(directory.path, disk_for(directory.path)),
+            TwinFileStore(opened.writer, opened.reader, opened.cipher),
+            clock,
+            self._tell,
+        )
+        self._rest = RestSocket(gate.plan.run / "rest", rest_app(self._answers()))
+
+    async def open(self) -> None:
+        """Takes up what is in the store, and answers drivers from now on. Raises OSError, InvalidInput, Transient."""
+        await self._twins.open()
+        await self._alerts.open()
+        await self._rest.start()
+
+    def follow(self, tasks: Tasks) -> None:
+        """The loops, for as long as the tasks run."""
+        tasks.forever(self._twins.follow(), name="twins")
+        tasks.forever(self._files.run(), name="files of twins")
+        tasks.forever(self._alerts.follow(), name="alerts of twins")
+        tasks.forever(self._notices.run(), name="notices of alerts")
+
+    async def close(self) -> None:
+        """Ends the answers."""
+        await self._rest.stop()
+
+    async def _tell(self, twin: str, words: str) -> None:
+        await self._parts.events.tell("skerry.twin.file", words, {"twin": twin})
+
+    def _answers(self) -> Sources:
+        parts = self._parts
+        return Sources(
+            environment=self.config.environment,
+            device=_device(self.config),
+            tokens=self._gate.tokens,
+            twins=self._twins,
+            alerts=self._alerts,
+            logs=parts.logs,
+            driver_of=lambda _twin: None,
+            models_root=models_root(parts.settings.data_dir),
+            signing=secrets.token_bytes(32),
+            seen=Unseen(),
+            clock=parts.host.clock,
+        )
+
+
+def _device(config: DeviceConfig) -> Device:
+    return Device(config.fingerprint, platform.node(), f"{platform.system()}-{platform.machine()}")
