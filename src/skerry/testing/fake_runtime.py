@@ -67,8 +67,10 @@ class FakeRuntime:
     async def connect(self, on_exit: Callable[[InstanceNews], None]) -> list[RunningInstance]:
         self._before("connect")
         self._on_exit = on_exit
-        for news in (*self._exits.values(), *self._restarts.values()):
-            on_exit(news)
+        for exit_ in tuple(self._exits.values()):
+            on_exit(exit_)
+        for restart in tuple(self._restarts.values()):
+            on_exit(restart)
         running = list(self._running.values())
         self._after()
         return running
