@@ -107,13 +107,14 @@ def test_case_34_a_worker_gets_exactly_the_documented_variables() -> None:
 
 def test_a_worker_gets_exactly_the_documented_mounts_and_is_the_owner_of_the_directory() -> None:
     body = created(plan(), Path("/d/models/.views/x"))
-    binds = msgspec.convert(host(body)["Binds"], list[str])
-    assert binds[1:] == [
-        "/v/view:/app/.cyberwave",
-        "/m/i/credentials.json:/app/.cyberwave/credentials.json:ro",
-        "/r/status:/run/cyberwave",
-        "/d/models/.views/x:/app/models:ro",
+    mounts = msgspec.convert(host(body)["Mounts"], list[dict[str, object]])
+    assert [(one["Source"], one["Target"], one["ReadOnly"]) for one in mounts] == [
+        ("/v/view", "/app/.cyberwave", False),
+        ("/m/i/credentials.json", "/app/.cyberwave/credentials.json", True),
+        ("/r/status", "/run/cyberwave", False),
+        ("/d/models/.views/x", "/app/models", True),
     ]
+    assert host(body)["Binds"] == ["/s:/run/skerry"]
     assert body["name"] == NAME
     assert body["User"] == "1000:1001"
     assert host(body)["NetworkMode"] == "host"

@@ -26,6 +26,7 @@ from skerry.node.contracts.cyberwave import Surroundings
 from skerry.node.contracts.cyberwave_worker import (
     CREDENTIALS,
     STATUS_FILE,
+    WORKER_PREFIX,
     Places,
     WorkerPlan,
     images,
@@ -39,7 +40,6 @@ from skerry.node.twin_ports import DeviceConfig, Grant, Tokens
 from skerry.wire.workload import Assignment
 
 SCRIPTS = "workers"
-PREFIX = "cyberwave-worker-"
 
 LOOK_EVERY = 15.0
 """Seconds, whether or not anything was noticed."""
@@ -125,7 +125,7 @@ class WorkerWorkloads:
         return False
 
     def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:
-        if not assignment.workload.startswith(PREFIX):
+        if not assignment.workload.startswith(WORKER_PREFIX):
             return None
         token = self._admit(assignment, instance)
         places = Places(
