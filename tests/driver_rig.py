@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -95,6 +95,7 @@ class Rig:
         self.started: dict[str, Assignment] = {}
         self.barred = ""
         self.held: dict[str, str] = {}
+        self.hold: Callable[[Assignment], str] = lambda wish: self.held.get(wish.workload, "")
         self.changed = Bell()
         self.clock = ManualClock()
         native = NativeContract(
@@ -129,8 +130,11 @@ class Rig:
             self._gateway,
             lambda: self.started,
             lambda: self.barred,
-            lambda assignment: self.held.get(assignment.workload, ""),
+            self._held,
         )
+
+    def _held(self, assignment: Assignment) -> str:
+        return self.hold(assignment)
 
     async def _write(self) -> None:
         write_twins(self.directory, self.served)
