@@ -80,11 +80,15 @@ class WorkerPlan(msgspec.Struct, frozen=True):
 
 
 class Places(msgspec.Struct, frozen=True):
-    """What of the device an instance is given: a view of the configuration directory, the directory of its status, its credentials."""
+    """What of the device an instance is given: a view of the configuration directory, the directory of its status, its credentials.
+
+    `files` are those of its twins; in a container they are mounted into the view.
+    """
 
     view: Path
     status: Path
     credentials: Path
+    files: tuple[Path, ...] = ()
 
 
 def images(knobs: Knobs, *, gpu: bool) -> tuple[str, ...]:
@@ -150,7 +154,8 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
     if not isinstance(base, ContainerLaunch):
         raise TypeError(f"{base} is neither a process nor a container")
     mounts = [
-        _mount(places.view, CONFIG_INSIDE, writable=True),
+        _mount(places.view, CONFIG_INSIDE),
+        *(_mount(file, f"{CONFIG_INSIDE}/{file.name}") for file in places.files),
         _mount(places.credentials, f"{CONFIG_INSIDE}/{CREDENTIALS}"),
         _mount(places.status, STATUS_INSIDE, writable=True),
     ]
