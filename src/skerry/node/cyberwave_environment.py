@@ -1,6 +1,7 @@
 """What serves the twins of one environment on this node: built when the environment is known.
 
 twins, files, alerts     shared rows, so they are there without a hub, and the twins' files
+presence                 whether their drivers are there: rows, too
 REST                     what drivers and workers ask, from those
 """
 
@@ -28,6 +29,7 @@ from skerry.node.twins.alert_notices import AlertNotices
 from skerry.node.twins.alerts import AlertStore
 from skerry.node.twins.config_dir import ConfigDirectory, disk_for
 from skerry.node.twins.files import TwinFiles
+from skerry.node.twins.presence import PresenceRows
 from skerry.node.twins.rows import TwinStore
 from skerry.node.twins.syncing import FileSync
 
@@ -69,12 +71,16 @@ class EnvironmentRoom:
             clock,
             self._tell,
         )
+        self.presence = PresenceRows(
+            entities, config.environment, self._serves, clock, parts.host.chance
+        )
         self._rest = RestSocket(gate.plan.run / "rest", rest_app(self._answers()))
 
     async def open(self) -> None:
         """Takes up what is in the store, and answers drivers from now on. Raises OSError, InvalidInput, Transient."""
         await self._twins.open()
         await self._alerts.open()
+        await self.presence.open()
         await self._rest.start()
 
     def follow(self, tasks: Tasks) -> None:
@@ -83,10 +89,14 @@ class EnvironmentRoom:
         tasks.forever(self._files.run(), name="files of twins")
         tasks.forever(self._alerts.follow(), name="alerts of twins")
         tasks.forever(self._notices.run(), name="notices of alerts")
+        tasks.forever(self.presence.run(), name="presence of drivers")
 
     async def close(self) -> None:
         """Ends the answers."""
         await self._rest.stop()
+
+    def _serves(self, twin: str) -> bool:
+        return self._twins.twin(twin) is not None
 
     async def _tell(self, twin: str, words: str) -> None:
         await self._parts.events.tell("skerry.twin.file", words, {"twin": twin})
