@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -176,7 +177,8 @@ class RestSite:
     ) -> bytes:
         """What came, of this status."""
         assert self._session is not None
-        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        text = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        data = text and io.BytesIO(text)
         async with self._session.request(method, path, data=data, headers=headers) as response:
             found = await response.read()
             assert response.status == status, found.decode()

@@ -187,6 +187,11 @@ class TestAlerts:
         await site.taken(put("a1", {"twin_uuid": ARM, "status": "active"}), ALERTS)
         await site.taken(await site.edit("a1", ALERTS, status="resolved"), ALERTS)
 
+    async def test_one_that_names_no_twin_is_every_devices(self, site: Site) -> None:
+        await site.taken(put("e1", {"twin_uuid": None, "status": "active"}), ALERTS)
+        stranger = RowNode(site.hub, (await site.hub.enrol("stranger")).node_id)
+        await site.refused(await site.edit("e1", ALERTS, status="resolved"), ALERTS, stranger)
+
     async def test_and_of_no_others(self, site: Site) -> None:
         reply = await site.boat.push(ALERTS, put("a1", {"twin_uuid": FOREIGN, "status": "active"}))
         assert outcomes(reply) == [(0, "lost")]

@@ -67,7 +67,7 @@ def twin_fault(held: Body, becomes: Body | None, fingerprint: str) -> str:
 
 
 def alert_fault(held: Body | None, becomes: Body | None, serves: Callable[[str], bool]) -> str:
-    """The same of an alert; `serves` says whether a twin of that UUID is linked to the device. None: there is none."""
+    """The same of an alert; `serves` says whether a twin of that UUID is linked to the device (empty: the alert names none)."""
     for alert in (held, becomes):
         if alert is not None and not serves(str(alert.get("twin_uuid") or "")):
             return "the alert's twin is not linked to this device"

@@ -84,6 +84,8 @@ class TwinGuard:
                 return "" if self._serves(row_id) else "the twin is not linked to this device"
 
     def _is_linked(self, twin: str) -> bool:
+        if not twin:  # an alert of the environment's: whoever is a device there
+            return bool(self._fingerprint)
         found = shared.find(self._connection, self._found.twins, twin)
         if found is None or found.deleted or not self._fingerprint:
             return False

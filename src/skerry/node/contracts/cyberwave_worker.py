@@ -132,7 +132,6 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
     environment = {KEY: token, **spec.env}
     common: dict[str, object] = {
         "log_rules": base.log_rules.with_secrets([*base.log_rules.secrets, token]),
-        "secrets": places.credentials.parent,
         "secret_files": {CREDENTIALS: _credentials(environment)},
     }
     if isinstance(base, ProcessLaunch):
@@ -143,7 +142,8 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
             "CYBERWAVE_WORKER_STATUS_PATH": str(places.status / STATUS_FILE),
             "CYBERWAVE_MODEL_DIR": str(models),
         }
-        return replace(base, environment={**own, **environment, **found}, **common)
+        given = places.credentials.parent
+        return replace(base, environment={**own, **environment, **found}, secrets=given, **common)
     if not isinstance(base, ContainerLaunch):
         raise TypeError(f"{base} is neither a process nor a container")
     binds = [
@@ -153,7 +153,7 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
     ]
     if base.models is not None:
         binds.append(f"{base.models}:{MODELS_INSIDE}:ro")
-    extras = ContainerExtras(spec.name, _host(spec, binds))
+    extras = ContainerExtras(spec.name, host=_host(spec, binds))
     return replace(base, environment=environment, extras=extras, models=None, **common)
 
 

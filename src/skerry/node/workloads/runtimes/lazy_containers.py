@@ -85,6 +85,14 @@ class LazyContainers:
         """Loads images from a file into the engine; see `containers.images`."""
         return await self._room().images.load(archive)
 
+    async def gateway(self, network: str) -> str:
+        """The address at which containers of a network reach this device. Raises Refused, Transient; see `containers.networks`."""
+        from skerry.node.workloads.runtimes.containers.networks import (  # noqa: PLC0415 - most nodes never ask
+            gateway,
+        )
+
+        return await gateway(self._room().runtime.engine, network)
+
     async def close(self) -> None:
         if self.opened is not None:
             await self.opened.close()
