@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from skerry.node.drivers.telling import Teller
 from skerry.node.drivers.views import Views
 from skerry.node.drivers.wanted import DriverWorkloads, Sources
 from skerry.node.drivers.watching import Around, DriverWatch
-from skerry.node.drivers.worker import COMMAND, WorkerPlaces, WorkerSources, WorkerWorkloads
+from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
 from skerry.node.store.driver_marks import DriverStore
@@ -151,7 +150,6 @@ class Programs:
 
     def _worker(self) -> WorkerWorkloads:
         parts, twins = self._parts, self._twins
-        own = parts.settings.cyberwave.variables
         sources = WorkerSources(
             config=lambda: twins.directory.config,
             twins=twins.uuids,
@@ -159,7 +157,7 @@ class Programs:
             gpus=parts.containers.has_gpus,
             image_problem=parts.containers.image_problem,
             running=self._running,
-            command=tuple(shlex.split(own.get(COMMAND, ""))),
+            command=tuple(parts.settings.cyberwave.worker_command),
         )
         places = WorkerPlaces(
             twins.directory.path,

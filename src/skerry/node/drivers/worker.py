@@ -42,9 +42,6 @@ from skerry.wire.workload import Assignment
 
 SCRIPTS = "workers"
 
-COMMAND = "CYBERWAVE_WORKER_COMMAND"
-"""Of the agent's own environment, never of a file that others write: what runs the workers on the device itself."""
-
 LOOK_EVERY = 15.0
 """Seconds, whether or not anything was noticed."""
 

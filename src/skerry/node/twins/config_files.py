@@ -20,9 +20,6 @@ from skerry.kit.one_line import one_line
 PREFIXES = ("CYBERWAVE_", "ZENOH_")
 """Variables that are Cyberwave's."""
 
-_AGENTS_OWN = frozenset({"CYBERWAVE_WORKER_COMMAND"})
-"""What is run as the agent's user is nobody else's to say, and no container's to know."""
-
 _SHOWN = 40
 _MAX_VALUE = 32 * 1024
 _STABLE_PLACES = ("/dev/v4l/by-id/", "/dev/v4l/by-path/")
@@ -63,10 +60,7 @@ def variables_in(given: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(given.items())
-        if name.startswith(PREFIXES)
-        and name not in _AGENTS_OWN
-        and not looks_secret(name)
-        and not _value_fault(value)
+        if name.startswith(PREFIXES) and not looks_secret(name) and not _value_fault(value)
     }
 
 
