@@ -182,12 +182,15 @@ class Programs:
             twins=twins.uuids,
             statuses=parts.supervisor.statuses,
             groups=parts.groups.statuses,
-            lacking=parts.named.lacking,
+            lacking=self._lacking,
             status_file=self.worker.status_file,
             prefix=lambda: self._gate.prefix,
         )
-        bells = [parts.supervisor.news, self.worker.told, parts.named.changed]
+        bells = [parts.supervisor.news, self.worker.told, parts.named.changed, parts.models.told]
         return WorkerWatch(sources, twins.alerts, self._gate.link, bells, parts.host.clock)
+
+    def _lacking(self, workload: str) -> dict[str, str]:
+        return {**self._parts.named.lacking(workload), **self._parts.models.lacking(workload)}
 
     def _worker_name(self) -> str:
         config = self._twins.directory.config
