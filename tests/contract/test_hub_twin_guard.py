@@ -20,6 +20,7 @@ from skerry.wire.workload import NodeInfo
 
 OTHER = "crane-2-ba9876543210"
 ALERTS = f"alerts_{ENTITY.partition('_')[2]}"
+PRESENCE = f"presence_{ENTITY.partition('_')[2]}"
 EVIL: Json = {"default": {"docker_image": "evil/image"}}
 
 pytestmark = pytest.mark.guarantee("G9")
@@ -201,6 +202,14 @@ class TestAlerts:
         await site.refused(delete("a2", rev, hlc=10), ALERTS)
         await site.taken(put("a3", {"twin_uuid": ARM}), ALERTS)
         await site.refused(await site.edit("a3", ALERTS, twin_uuid=FOREIGN), ALERTS)
+
+
+class TestPresence:
+    async def test_a_node_says_it_of_its_own_twins_only(self, site: Site) -> None:
+        await site.taken(put(ARM, {"twin_uuid": ARM, "online": True}), PRESENCE)
+        await site.refused(await site.edit(ARM, PRESENCE, online=False), PRESENCE, node=site.crane)
+        reply = await site.boat.push(PRESENCE, put(FOREIGN, {"twin_uuid": ARM, "online": False}))
+        assert outcomes(reply) == [(0, "lost")]
 
 
 class TestFingerprints:

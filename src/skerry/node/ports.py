@@ -102,10 +102,12 @@ class WasmLaunch(ProcessLaunch, frozen=True, kw_only=True):
 class ContainerExtras(msgspec.Struct, frozen=True):
     """What a contract gives a container and no spec can ask for: parts of «create»'s body as the Engine's API takes them.
 
-    `name` is fixed; empty: workload and instance. `host` are of its HostConfig, lists in it come after the spec's own.
+    `name` is fixed; empty: workload and instance. `otherwise` is taken where somebody else's container has that name.
+    `host` are of its HostConfig, lists in it come after the spec's own.
     """
 
     name: str = ""
+    otherwise: str = ""
     host: Mapping[str, Any] = {}
     config: Mapping[str, Any] = {}
 
@@ -199,6 +201,9 @@ class EngineRestart(msgspec.Struct, frozen=True):
     identity: ProcessIdentity | None = None
 
 
+InstanceNews = InstanceExit | EngineRestart
+
+
 class Restarted(msgspec.Struct, frozen=True):
     """For those who listen: a workload has ended by itself, whoever starts it again, its engine or this node.
 
@@ -224,8 +229,8 @@ class Runtime(Protocol):
     instance are harmless. Errors: Refused (the launch itself is wrong: command not found, …), NeedGone, Transient.
     """
 
-    async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
-        """Connects, then returns what runs; exits that wait are told through `on_exit` first."""
+    async def connect(self, on_exit: Callable[[InstanceNews], None]) -> list[RunningInstance]:
+        """Connects, then returns what runs; exits that wait are told through `on_exit` first, restarts by an engine, too."""
         ...
 
     async def adopt(self, known: list[StoredInstance]) -> list[RunningInstance]:

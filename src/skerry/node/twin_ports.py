@@ -167,7 +167,7 @@ class DeviceWorkloads(Protocol):
     """Rings when `wanted` may have changed."""
 
     def wanted(self) -> Sequence[Assignment]:
-        """All of them. Their generations are (0, what changes with anything that a start is made of)."""
+        """All of them, each of the same generation for ever: spec and `LocalIntent.recipe` hold all that a start is made of."""
         ...
 
     def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:

@@ -271,12 +271,15 @@ class LocalIntent(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the device itself adds to an assignment; the hub leaves it empty.
 
     A higher `reloads` than last time asks for a restart. `stopped`: a person at the device wants it down.
-    `models` are those that its scripts load.
+    `models` are those that its scripts load. `held`: why the device itself wants it down, which stands in its status
+    then. `recipe` is what a contract of this device makes a start of besides the spec: another one, another instance.
     """
 
     reloads: int = 0
     stopped: bool = False
     models: list[str] = []
+    held: str = ""
+    recipe: str = ""
 
 
 class Assignment(msgspec.Struct, frozen=True):
