@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.cyberwave_image import sdk_archive, sdk_engine
 from tests.cyberwave_sdk import cyberwave_sdk
 from tests.engines import (
     docker_daemon,
@@ -35,6 +36,8 @@ __all__ = [
     "podman_daemon",
     "podman_engine",
     "postgres",
+    "sdk_archive",
+    "sdk_engine",
 ]
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlencode
 
 import pytest
@@ -30,6 +31,15 @@ from tests.small_disk import small_disk
 IMAGE = "localhost/skerry-test-python:latest"
 """Podman gives no other tag to what is imported."""
 NAMES = ("docker", "podman")
+PYTHON_CHANGES = "".join(
+    f"&changes={change}"
+    for change in (
+        "ENV%20LD_LIBRARY_PATH=/usr/lib/host",
+        "ENV%20PYTHONHOME=/usr",
+        "ENV%20PATH=/usr/bin",
+    )
+)
+"""For `import_image`: what the Python of `image_archive` needs in order to run."""
 _START_WITHIN = 30.0
 _LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "site-packages", "__pycache__"}
 _LEFT_OUT |= {"ensurepip", "lib2to3", "pydoc_data", "distutils"}
@@ -197,7 +207,11 @@ class _Connection(http.client.HTTPConnection):
 
 
 def ask(
-    path: Path, method: str, target: str, body: bytes | None = None, kind: str = "application/json"
+    path: Path,
+    method: str,
+    target: str,
+    body: bytes | IO[bytes] | None = None,
+    kind: str = "application/json",
 ) -> tuple[int, bytes]:
     """One request to an engine, for what the product has no call for."""
     connection = _Connection(path)
@@ -228,18 +242,10 @@ def _answers(path: Path) -> bool:
 
 
 def _import(path: Path) -> None:
-    changes = "".join(
-        f"&changes={change}"
-        for change in (
-            "ENV%20LD_LIBRARY_PATH=/usr/lib/host",
-            "ENV%20PYTHONHOME=/usr",
-            "ENV%20PATH=/usr/bin",
-        )
-    )
-    import_image(path, IMAGE, image_archive(), changes)
+    import_image(path, IMAGE, image_archive(), PYTHON_CHANGES)
 
 
-def import_image(path: Path, image: str, archive: bytes, changes: str = "") -> None:
+def import_image(path: Path, image: str, archive: bytes | IO[bytes], changes: str = "") -> None:
     """Makes an image of a root file system; `changes` is the end of the request's query."""
     name, _, tag = image.rpartition(":")
     target = f"/v1.40/images/create?fromSrc=-&repo={name}&tag={tag}{changes}"
@@ -268,13 +274,13 @@ def image_archive() -> bytes:
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     program = Path(sys.base_prefix, "bin", version).resolve()
     library = Path(sys.base_prefix, "lib", version)
-    needed = _libraries(program)
+    needed = libraries(program)
     with tarfile.open(fileobj=buffer, mode="w") as image:
         image.add(program, f"usr/bin/{version}")
         for file in _standard_library(library):
             image.add(file, f"usr/lib/{version}/{file.relative_to(library)}", recursive=False)
             if file.suffix == ".so":
-                needed |= _libraries(file)
+                needed |= libraries(file)
         for path in sorted(needed):
             loader = path.name.startswith("ld-linux")
             image.add(path.resolve(), str(path) if loader else f"usr/lib/host/{path.name}")
@@ -302,7 +308,8 @@ def _standard_library(library: Path) -> list[Path]:
     return found
 
 
-def _libraries(program: Path) -> set[Path]:
+def libraries(program: Path) -> set[Path]:
+    """What the loader loads for a program or a library."""
     listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
     return {
         Path(word) for line in listed.splitlines() for word in line.split() if word.startswith("/")

@@ -93,8 +93,8 @@ class TwinSite:
             "PUT", f"{entity}/rows/{twin}", encode(RowPut(msgspec.Raw(json.dumps(body).encode())))
         )
 
-    async def delete(self, twin: str) -> None:
-        await self._ask("DELETE", f"{ENTITY}/rows/{twin}")
+    async def delete(self, twin: str, entity: str = ENTITY) -> None:
+        await self._ask("DELETE", f"{entity}/rows/{twin}")
 
     async def history(self, twin: str = ARM) -> list[RowVersion]:
         """All versions at the hub."""
@@ -127,8 +127,16 @@ class TwinSite:
         await eventually(shown, f"twin {twin} has {field}={value!r}")
         await device.look()
 
+    async def identify(self) -> None:
+        """The hub knows the node as this device."""
+        call = f"devices/{self.node.enrolled.node_id}/fingerprint?fingerprint={DEVICE}"
+        await self._ask_hub("POST", f"/api/{call}")
+
     async def _ask(self, method: str, call: str, data: bytes | None = None) -> bytes:
-        url = f"{self.fleet.hub.address}/api/v1/entities/{call}"
+        return await self._ask_hub(method, f"/api/v1/entities/{call}", data)
+
+    async def _ask_hub(self, method: str, path: str, data: bytes | None = None) -> bytes:
+        url = f"{self.fleet.hub.address}{path}"
         async with (
             aiohttp.ClientSession(headers=self.fleet.hub.person) as session,
             session.request(method, url, data=data) as response,
@@ -144,6 +152,7 @@ async def twin_site(directory: Path) -> AsyncIterator[tuple[TwinSite, Device]]:
     config.mkdir()
     async with fleet(directory) as found:
         site = TwinSite(found, await found.node("boat"), config)
+        await site.identify()
         device = await site.device()
         site.node.sync_on()
         await site.synced()

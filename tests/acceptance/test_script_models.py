@@ -2,11 +2,12 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from tests.command_line import CommandLine
 from tests.installation import Installation, Node, installation
-from tests.model_cases import content
+from tests.model_cases import content, sha256
 
 from skerry.testing.waiting import eventually
 from skerry.wire.workload import Stop, WorkerSpec, WorkloadSpec
@@ -17,10 +18,17 @@ SCRIPT = """
 import os, pathlib, signal
 class models:
     def load(name):
-        [file] = pathlib.Path(os.environ["SKERRY_MODELS"], name).glob("*.onnx")
-        print("loads", name, len(file.read_bytes()), flush=True)
+        files = pathlib.Path(os.environ.get("SKERRY_MODELS", "/nowhere"), name).glob("*.onnx")
+        print("loads", name, *(len(file.read_bytes()) for file in files), flush=True)
 {loads}
 while True: signal.pause()
+"""
+
+MODEL = """
+kind: model
+name: cat
+source: {{file: {}}}
+files: [{{name: cat.onnx, sha256: {}, size: 3000}}]
 """
 
 
@@ -55,10 +63,12 @@ async def push(shell: CommandLine, name: str, data: bytes) -> None:
     assert pushed.code == 0, pushed.err
 
 
-async def group(site: Installation, scripts: Path) -> Node:
+async def group(
+    site: Installation, scripts: Path, models: Literal["need", "wish"] = "need"
+) -> Node:
     node = site.node()
     await node.enrol(site.hub)
-    worker = WorkerSpec(str(scripts), reload_delay=1.0)
+    worker = WorkerSpec(str(scripts), reload_delay=1.0, models=models)
     await site.hub.apply(WorkloadSpec(name="cam", worker=worker, stop=Stop(grace=1.0)))
     await node.start()
     await node.ready()
@@ -107,3 +117,48 @@ async def test_what_is_unclear_is_shown_and_holds_up_nothing(short_dir: Path) ->
         await eventually(partial(node.runs, "cam"), "it runs")
         shown = await shell.run("worker", "status")
         assert "unclear   b.py:1: «x» cannot be known without running it" in shown.out, shown.out
+
+
+async def test_case_38_a_worker_that_only_wishes_starts_without_what_cannot_be_had(
+    short_dir: Path,
+) -> None:
+    scripts = short_dir / "w"
+    scripts.mkdir()
+    save(scripts, "cat", "dog")
+    async with installation(short_dir) as site:
+        shell = CommandLine(site)
+        await push(shell, "cat", content(3000))
+        node = await group(site, scripts, "wish")
+        await has_loaded(node, "cat 3000", "dog")
+        await push(shell, "dog", content(5000))
+        await has_loaded(node, "cat 3000", "dog", "cat 3000", "dog 5000")
+
+
+async def test_a_model_whose_bytes_are_wrong_keeps_no_wishing_worker_down(short_dir: Path) -> None:
+    scripts = short_dir / "w"
+    scripts.mkdir()
+    save(scripts, "cat")
+    weights = short_dir / "cat.onnx"
+    weights.write_bytes(content(3000))
+    async with installation(short_dir) as site:
+        shell = CommandLine(site)
+        described = shell.file("cat.yaml", MODEL.format(weights, sha256(content(3000, 2))).encode())
+        named = await shell.run("apply", "-f", str(described))
+        assert named.code == 0, named.err
+        node = await group(site, scripts, "wish")
+        await has_loaded(node, "cat")
+        weights.write_bytes(content(3000, 2))
+        await has_loaded(node, "cat", "cat 3000")
+
+
+async def test_case_35_what_only_a_comment_names_is_no_model(short_dir: Path) -> None:
+    scripts = short_dir / "w"
+    scripts.mkdir()
+    save(scripts, "cat")
+    text = (scripts / "a.py").read_text()
+    (scripts / "a.py").write_text(f"# cw.models.load('nobody-has-it')\n{text}\nNAME = 'x'\n")
+    async with installation(short_dir) as site:
+        shell = CommandLine(site)
+        await push(shell, "cat", content(3000))
+        node = await group(site, scripts)
+        await has_loaded(node, "cat 3000")

@@ -9,7 +9,7 @@ from skerry.hub.data import completeness
 from skerry.hub.data.completeness import Asked, Completeness
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.completeness import CompletenessReport
-from skerry.wire.records import Batch, Record
+from skerry.wire.records import SPARSE_SESSION, Batch, Record
 
 S = 10**9
 FIRST, SECOND = "aa" * 16, "bb" * 16
@@ -91,6 +91,21 @@ async def test_holes_in_a_publishers_numbers(hub: HubRig, manual_clock: ManualCl
     await hub.push(node.node_id, lanes.unit("sample", [ticks(FIRST, start, range(21, 26))]))
     [one, _] = (await report(hub, manual_clock)).series
     assert (one.publisher.missing, one.publisher.on_the_way) == (0, 0)
+
+
+async def test_a_sparse_session_has_no_holes(hub: HubRig, manual_clock: ManualClock) -> None:
+    start = manual_clock.wall_ns()
+    node = await hub.enrol("n1")
+    lanes = Lanes()
+    sparse = "cc" * (SPARSE_SESSION // 2)
+    for numbers in (range(1, 11), range(13, 31)):
+        await hub.push(node.node_id, lanes.unit("keep", [ticks(sparse, start, numbers)]))
+    [one] = (await report(hub, manual_clock)).series
+    assert (one.count, one.publisher.missing, one.publisher.on_the_way) == (28, 0, 0)
+    for numbers in (range(31, 41), range(43, 51)):
+        await hub.push(node.node_id, lanes.unit("keep", [ticks(FIRST, start, numbers)]))
+    [one] = (await report(hub, manual_clock)).series
+    assert one.publisher.missing + one.publisher.on_the_way == 2
 
 
 async def test_holes_are_looked_for_in_the_asked_time(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from skerry.keeper.log_rules import LogRules
-from skerry.node.workloads.runtimes.containers.engine import Container, State
+from skerry.node.workloads.runtimes.containers.answers import Container, State
 from skerry.node.workloads.runtimes.containers.held import Held, code_of
 from skerry.node.workloads.runtimes.containers.output import LogTarget
 

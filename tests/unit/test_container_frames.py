@@ -14,6 +14,7 @@ from skerry.keeper.masks import Masks
 from skerry.kit.errors import Refused
 from skerry.node.node_settings import Registry
 from skerry.node.ports import ContainerLaunch
+from skerry.node.workloads.runtimes.containers.answers import PullBytes, PullLine
 from skerry.node.workloads.runtimes.containers.creation import (
     LOG,
     Findings,
@@ -24,7 +25,7 @@ from skerry.node.workloads.runtimes.containers.creation import (
     with_secrets,
 )
 from skerry.node.workloads.runtimes.containers.credentials import registry_auth, registry_of
-from skerry.node.workloads.runtimes.containers.engine import PullBytes, PullLine, split_image
+from skerry.node.workloads.runtimes.containers.engine import split_image
 from skerry.node.workloads.runtimes.containers.frames import (
     Lines,
     Mark,

@@ -11,8 +11,8 @@ from skerry.keeper.denied_calls import DENIED
 from skerry.keeper.log_rules import LogRules
 from skerry.kit.errors import Refused
 from skerry.node.ports import ContainerLaunch
+from skerry.node.workloads.runtimes.containers.answers import CdiDevice, EngineInfo
 from skerry.node.workloads.runtimes.containers.creation import Findings, creation
-from skerry.node.workloads.runtimes.containers.engine import CdiDevice, EngineInfo
 from skerry.node.workloads.runtimes.containers.gpus import gpu_request
 from skerry.node.workloads.runtimes.containers.memory import counter_file, oom_counter
 from skerry.node.workloads.runtimes.containers.seccomp import profile_for

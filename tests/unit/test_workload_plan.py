@@ -54,6 +54,7 @@ def local(n: int = 1, *, reloads: int = 0, stopped: bool = False) -> Assignment:
 
 
 BY_HAND = Wait("a", "stopped", "stopped by hand: «skerry worker start a» starts it")
+HELD = msgspec.structs.replace(wish(), local=LocalIntent(stopped=True, held="it flaps"))
 START, WAIT = StartWorkload("a"), Wait("a", "running")
 
 
@@ -102,6 +103,8 @@ START, WAIT = StartWorkload("a"), Wait("a", "running")
         ([local(stopped=True)], [live()], [StopWorkload("a", "by-hand")]),
         ([local(stopped=True)], [row()], [BY_HAND]),
         ([local(stopped=True)], [row(phase="tripped", due=T + NS)], [BY_HAND]),
+        ([HELD], [live()], [StopWorkload("a", "held")]),
+        ([HELD], [row(phase="backoff", due=T + NS)], [Wait("a", "stopped", "it flaps")]),
         ([local()], [row(phase="stopped")], [START]),
         # an end that is under way goes on, whatever is wanted by now
         ([wish()], [live(phase="stopping", kill_at=T + NS)], [Wait("a", "stopping", "", T + NS)]),

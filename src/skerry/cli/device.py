@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_devices)
     group.command("show")(show)
     group.command("restart")(restart)
+    group.command("fingerprint")(fingerprint)
     group.command("decommission")(decommission)
     group.command("diagnostics")(diagnostics)
     app.add_typer(group, name="device")
@@ -133,6 +134,30 @@ async def restart(
     session.screen.tell(
         f"device «{name}» is told to restart until {iso(given.expires_at)}: skerry device show {name}",
         {"device": name, "order": "restart", "id": given.id, "state": given.state},
+    )
+
+
+@remote
+async def fingerprint(
+    session: Session,
+    name: Name,
+    device: Annotated[
+        str | None, typer.Argument(metavar="FINGERPRINT", help="Else what it tells itself.")
+    ] = None,
+    release: Annotated[
+        bool, typer.Option("--release", help="It is none, until it tells a fingerprint again.")
+    ] = False,
+) -> None:
+    """Say as which device Cyberwave's twins know this one: by that the hub decides which twins it may change."""
+    if release and device is not None:
+        raise InvalidInput("cannot identify the device: give a fingerprint or --release, not both")
+    asked = {"fingerprint": "" if release else device}
+    async with session.hub() as hub:
+        found = await hub.send("POST", _path(name, "/fingerprint", asked), None, DeviceDetail)
+    known = f"is known as «{found.fingerprint}»" if found.fingerprint else "is known as no device"
+    session.screen.tell(
+        f"device «{found.name}» {known}",
+        {"device": found.name, "id": found.id, "fingerprint": found.fingerprint},
     )
 
 

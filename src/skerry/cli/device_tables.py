@@ -81,6 +81,7 @@ def _lead(found: DeviceDetail, now: int) -> list[Line]:
         f"address   {found.ssh_user}@{found.ip_address}" if found.ip_address else "",
         f"labels    {pairs(found.labels).text}" if found.labels else "",
         f"version   {found.version}" if found.version else "",
+        _fingerprint(found),
         *_inventory_lines(found),
         *(
             f"changed   {iso(change.at)}: {each.name} {each.old or 'nothing'} → {each.new or 'nothing'}"
@@ -102,6 +103,16 @@ def _lead(found: DeviceDetail, now: int) -> list[Line]:
     elif found.state == "decommissioned" and found.enrolled_at:
         lines.append("erased    not yet: it has not said so")
     return [Line(line) for line in lines if line]
+
+
+def _fingerprint(view: DeviceView) -> str:
+    """As which device twins know it, where that is anything."""
+    kept, told = view.fingerprint, view.told_fingerprint
+    if kept and told not in {"", kept}:
+        return f"twins     know it as {kept}, but it says {told}: skerry device fingerprint {view.name}"
+    if told and not kept:
+        return f"twins     it says {told}, which another device is known as: skerry device fingerprint {view.name}"
+    return f"twins     know it as {kept}" if kept else ""
 
 
 def _hardware(view: DeviceView) -> list[Cell | str]:

@@ -280,7 +280,12 @@ _WASM = {
     "fuel": integer,
 }
 _SECRET = section({"name": text, "file": text, "env": text, "restart": boolean}, ("name",))
-_WORKER = {"scripts": text, "pattern": text, "reload_delay": duration}
+_WORKER = {
+    "scripts": text,
+    "pattern": text,
+    "reload_delay": duration,
+    "models": one_of("need", "wish"),
+}
 
 _FIELDS = {
     "kind": _kind,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 import msgspec
@@ -32,7 +32,7 @@ from skerry.node.data.publish import Publisher, clock_quality
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.data.subscribe import Subscriptions
-from skerry.node.desired_state import StoredDesired, StoredStatuses
+from skerry.node.desired_state import LocalWishes, StoredDesired, StoredStatuses
 from skerry.node.device_workloads import DeviceBook
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
@@ -42,7 +42,6 @@ from skerry.node.identity import Identity, keep_identity, read_identity, with_se
 from skerry.node.keys import build_rotation, open_keys
 from skerry.node.limiting import build_limits
 from skerry.node.limits.storage_watch import Quotas
-from skerry.node.models.named import ScriptModels
 from skerry.node.node_settings import NodeSettings
 from skerry.node.on_demand import (
     ExecutionsOnDemand,
@@ -161,6 +160,7 @@ async def run(
         if not damaged.found.is_set() and node.departure.how != "restart":
             host.manager.stops()
         await node.api.stop()
+        await node.cyberwave.close()
         await node.audit.stops()
         tasks.cancel()
     await node.runtime.close()
@@ -204,12 +204,11 @@ def _build(
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
     isolation, quotas = Isolation(owner, settings.data_dir, settings.isolation.range), Quotas()
     secrets = build_secrets(settings, identity, host, store, instances, owner=owner)
-    book = DeviceBook(_contract(settings, name, secrets).launch_for)
-    endpoints = Endpoints(api, instances, seen)
-    desired, groups = _wishes(store, instances, endpoints, sync, named, host, book=book)
+    book = DeviceBook(native := _contract(settings, name, secrets).launch_for)
+    models = models_on_demand(settings, way, host, instances, sync)
+    desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, [named, models], host, book=book)  # fmt: skip
     containers = containers_on_demand(settings, host, owner, events, secrets.values)
     runtime = _runtimes(settings, host, isolation, containers, secrets)
-    models = models_on_demand(settings, way, host, instances, sync)
     supervisor = Supervisor(
         Tools(instances, runtime, book.launch_for, clock, host.chance, host.disk),
         desired, StoredStatuses(store.state, desired.foreground, book), AllNeeds([secrets.values, containers, models, groups, named, quotas]),
@@ -223,11 +222,12 @@ def _build(
         keeper_pid=lambda: runtime.keeper_pid,
     )  # fmt: skip
     retention = Retention(records, clock, sync.backed_up, Rules.of(settings.retention.streams), events)  # fmt: skip
-    publisher = Publisher(records, clock, quality)
     shared = shared_on_demand(settings, way, host, store, sync=sync, events=events)
-    desk = _desk(name, records, publisher, files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
+    desk = _desk(name, records, Publisher(records, clock, quality), files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
     audit = build_audit(settings, way, store, sync, events, host)
-    parts = CyberwaveParts(settings, host, store, records, shared, instances, supervisor, events, owner)  # fmt: skip
+    parts = CyberwaveParts(
+        settings, host, store, records, files, shared, containers, logs, instances, supervisor, events, owner, quality, native, secrets.files.directory, groups, named
+    )  # fmt: skip
     access_on_demand(settings, way, audit)
     return Node(
         settings=settings, identity=identity, store=store, records=records, runtime=runtime, isolation=isolation,
@@ -300,7 +300,7 @@ def _wishes(
     instances: InstanceStore,
     endpoints: Endpoints,
     sync: Sync,
-    named: ScriptModels,
+    models: Sequence[LocalWishes],
     host: Host,
     *,
     book: DeviceBook,
@@ -310,8 +310,8 @@ def _wishes(
     groups = WorkerGroups(rows, instances, models_named, host.clock, host.chance)
     link = sync.reachability
     desired = StoredDesired(
-        store.state, link, host.clock, endpoints.prepare, [groups, named], book
-    )  # groups say what scripts name, `named` adds it
+        store.state, link, host.clock, endpoints.prepare, [groups, *models], book
+    )  # groups say what scripts name, `models` add it and take out what cannot be had
     return desired, groups
 
 

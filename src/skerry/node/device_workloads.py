@@ -10,19 +10,21 @@ from hashlib import sha256
 
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceWorkloads
-from skerry.wire.codec import encode
-from skerry.wire.workload import Assignment, Generation, WorkloadSpec
+from skerry.wire.workload import Assignment, Generation, LocalIntent, WorkloadSpec
 
 RESERVED = "cyberwave-"
 
 LaunchFor = Callable[[Assignment, str], Launch]
 
 
+GENERATION = Generation(0, 1)
+"""Of everything that is the device's own: a lower generation than the one in force counts as stale, and is ignored."""
+
+
 def own_assignment(spec: WorkloadSpec, *more: str) -> Assignment:
-    """An assignment of the device. `more` is what a start depends on besides: with it, or with the spec, the generation changes."""
-    told = b"\0".join((encode(spec), *(each.encode() for each in more)))
-    number = int.from_bytes(sha256(told).digest()[:7], "big")
-    return Assignment(spec.name, Generation(0, number), spec)
+    """An assignment of the device. `more` is what a start depends on besides: with it, or with the spec, what runs is replaced."""
+    digest = sha256(b"\0".join(each.encode() for each in more)).hexdigest()
+    return Assignment(spec.name, GENERATION, spec, local=LocalIntent(recipe=digest))
 
 
 class DeviceBook:

@@ -102,10 +102,12 @@ class WasmLaunch(ProcessLaunch, frozen=True, kw_only=True):
 class ContainerExtras(msgspec.Struct, frozen=True):
     """What a contract gives a container and no spec can ask for: parts of «create»'s body as the Engine's API takes them.
 
-    `name` is fixed; empty: workload and instance. `host` are of its HostConfig, lists in it come after the spec's own.
+    `name` is fixed; empty: workload and instance. `otherwise` is taken where somebody else's container has that name.
+    `host` are of its HostConfig, lists in it come after the spec's own.
     """
 
     name: str = ""
+    otherwise: str = ""
     host: Mapping[str, Any] = {}
     config: Mapping[str, Any] = {}
 

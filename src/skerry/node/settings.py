@@ -25,6 +25,7 @@ from skerry.core.config import (
     variable_of,
 )
 from skerry.core.cyberwave.names import is_uuid
+from skerry.core.cyberwave.recordings import recordings
 from skerry.core.documented import documented
 from skerry.core.entity_settings import named_entities
 from skerry.core.local_access import names_fault
@@ -165,7 +166,8 @@ def _cyberwave() -> tuple[Setting, ...]:
         Setting("cyberwave.privileged", "words", [],
                 "Images or registry ids of drivers that may have the whole device when they ask for it (--privileged and the like)."),
         Setting("cyberwave.record", "tables", {},
-                "What of the data bus goes to the hub: «PATTERN OF KEYS: {class: keep, sample or file, rate: TIMES A SECOND}»."),
+                "How much is kept of what drivers publish, «PATTERN OF TOPICS OR KEYS: {class: sample, keep, file or off, rate: TIMES A SECOND}»; the first that "
+                "fits holds.", check=_recordings_fault),
         Setting("cyberwave.zenoh_router", "boolean", default=False,
                 doc="Runs a Zenoh router for containers that cannot find each other; so does ZENOH_ROUTER_ENABLED."),
         Setting("cyberwave.journal_limit", "size", 32_000_000,
@@ -310,7 +312,7 @@ def _cyberwave_variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith(("CYBERWAVE_", "ZENOH_")) and not looks_secret(name)
+        if name.startswith(("CYBERWAVE_", "ZENOH_", "SUDO_USER")) and not looks_secret(name)
     }
 
 
@@ -368,6 +370,14 @@ def _is_port(text: str) -> bool:
 
 def _uuid_fault(value: object) -> str | None:
     return None if is_uuid(str(value)) else f"«{value}» is no UUID in lower case and with dashes"
+
+
+def _recordings_fault(value: object) -> str | None:
+    try:
+        recordings(msgspec.convert(value, dict[str, dict[str, str]]))
+    except InvalidInput as error:
+        return str(error)
+    return None
 
 
 def _level_fault(value: object) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from skerry.kit.bell import Bell
+from skerry.kit.errors import Transient
 from skerry.node.ports import Launch
 from skerry.wire.devices import Command
 from skerry.wire.workload import Assignment
@@ -22,6 +23,21 @@ class Publish(Protocol):
 
     async def publish(self, topic: str, payload: bytes, qos: int) -> None:
         """Returns once the broker has it. Raises Transient, Refused."""
+        ...
+
+
+class NotSaid(Transient):
+    """The broker could not be reached: nothing was published."""
+
+
+class Ask(Protocol):
+    """Asking a twin's driver."""
+
+    async def ask(self, topic: str, payload: bytes, response: str) -> bool:
+        """Publishes a request that is to be answered at the topic `response`, once; returns whether anybody has subscribed to it.
+
+        Raises NotSaid, Refused, and Transient where nobody knows whether it was published.
+        """
         ...
 
 
@@ -105,10 +121,11 @@ class Workflows(Protocol):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """How an order ended. `reply` is what the driver answered, JSON; empty: nothing."""
+    """How an order ended. `reply` is what the driver answered, JSON; empty: nothing. `failed`: it has refused."""
 
     message: str
-    reply: bytes = b""
+    reply: str = ""
+    failed: bool = False
 
 
 class EdgeOrders(Protocol):
@@ -123,8 +140,8 @@ class DeviceConfig(msgspec.Struct, frozen=True):
     """What the configuration directory and the agent's own environment say, as `docs/reference/cyberwave.md` has it.
 
     `variables`: CYBERWAVE_* and ZENOH_*; those of the agent's environment over those of credentials.json. `token` is the
-    one in credentials.json. `environment`: a UUID, or empty. `overrides`: image by registry id. `video_devices`: by twin.
-    `faults`: what could not be read, for people.
+    one in credentials.json. `environment`: a UUID, or empty. `overrides`: images by twin. `video_devices`: by twin, that of
+    all others at «»; ask `video_device`. `faults`: what could not be read, for people.
     """
 
     fingerprint: str
@@ -134,6 +151,10 @@ class DeviceConfig(msgspec.Struct, frozen=True):
     overrides: Mapping[str, str] = {}
     video_devices: Mapping[str, str] = {}
     faults: tuple[str, ...] = ()
+
+    def video_device(self, twin: str) -> str:
+        """What a camera's driver is to open; empty: nothing is said."""
+        return self.video_devices.get(twin, self.video_devices.get("", ""))
 
     def __repr__(self) -> str:
         return f"DeviceConfig({self.fingerprint}, {self.environment})"
@@ -146,7 +167,7 @@ class DeviceWorkloads(Protocol):
     """Rings when `wanted` may have changed."""
 
     def wanted(self) -> Sequence[Assignment]:
-        """All of them. Their generations are (0, what changes with anything that a start is made of)."""
+        """All of them, each of the same generation for ever: spec and `LocalIntent.recipe` hold all that a start is made of."""
         ...
 
     def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:

@@ -28,6 +28,9 @@ MAX_META_TEXT = 1024
 MAX_PUBLISH = 10_000
 INT64 = 2**63
 
+SPARSE_SESSION = 30
+"""Digits of a session whose counters leave numbers out: they count what somebody was given, not what became records."""
+
 # «$» alone would also match before a final line break.
 Name = Annotated[
     str,

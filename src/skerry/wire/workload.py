@@ -97,12 +97,14 @@ class WorkerSpec(_Part, frozen=True):
     """A directory of scripts that one process or container runs and that is watched. docs/reference/workers.md.
 
     `scripts` is an absolute path on the node, `pattern` names its files that count. `reload_delay` is the
-    shortest time in seconds between two automatic restarts.
+    shortest time in seconds between two automatic restarts. `models`: whether it waits for the models that it names also when
+    they cannot be had.
     """
 
     scripts: str
     pattern: str = "*.py"
     reload_delay: float = 10.0
+    models: Literal["need", "wish"] = "need"
 
 
 class Resources(_Part, frozen=True):
@@ -269,12 +271,15 @@ class LocalIntent(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the device itself adds to an assignment; the hub leaves it empty.
 
     A higher `reloads` than last time asks for a restart. `stopped`: a person at the device wants it down.
-    `models` are those that its scripts load.
+    `models` are those that its scripts load. `held`: why the device itself wants it down, which stands in its status
+    then. `recipe` is what a contract of this device makes a start of besides the spec: another one, another instance.
     """
 
     reloads: int = 0
     stopped: bool = False
     models: list[str] = []
+    held: str = ""
+    recipe: str = ""
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -342,7 +347,10 @@ class WorkloadStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A node about itself. `secrets_key` is the public key that its secrets are to be sealed to, once it needs one."""
+    """A node about itself. `secrets_key` is the public key that its secrets are to be sealed to, once it needs one.
+
+    `fingerprint` is the device's name among Cyberwave's twins; empty: it serves none.
+    """
 
     name: str
     labels: dict[str, str]
@@ -354,3 +362,4 @@ class NodeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     started_at: int
     inventory: Inventory | None = None
     secrets_key: bytes = b""
+    fingerprint: str = ""

@@ -11,6 +11,7 @@ from skerry.core.audit_entries import Deed
 from skerry.hub.api.auditing import note
 from skerry.hub.api.auth import (
     ANYONE,
+    CONFIGURE,
     CONFIGURE_ON,
     EXECUTE_ON,
     READ_ON,
@@ -20,6 +21,7 @@ from skerry.hub.api.bodies import WireBody
 from skerry.hub.changes import Changes
 from skerry.hub.enrolling import Enrolling
 from skerry.hub.fleet.devices import RESTART_TTL, Address, Devices, Wanted
+from skerry.hub.fleet.edge_orders import ORDER_TTL, told_of
 from skerry.hub.fleet.retiring import Retiring
 from skerry.hub.trust.audit import AuditLog
 from skerry.kit.errors import InvalidInput
@@ -27,6 +29,7 @@ from skerry.wire.devices import (
     CommandView,
     DeviceDetail,
     DevicePage,
+    EdgeOrder,
     ErasureReport,
     ErasureTaken,
     Provisioned,
@@ -105,6 +108,46 @@ async def restart_device(
     return given
 
 
+@post(
+    f"{_DEVICE}/orders", dto=WireBody[EdgeOrder], return_dto=None, status_code=202, opt=EXECUTE_ON
+)
+async def order_device(
+    request: AuthenticatedRequest,
+    name: FromPath[str],
+    data: JSONBody[EdgeOrder],
+    devices: NamedDependency[Devices],
+    ttl: FromQuery[float] = ORDER_TTL,
+) -> CommandView:
+    """Has a device command a twin's driver, restart its drivers or sync its workflows; while it is offline, for `ttl` seconds at most."""
+    given = await devices.order(name, data, ttl, request.user.id, request.user.role)
+    note(request, f"order {given.id}, {given.state}: {told_of(data)}")
+    return given
+
+
+@get(f"{_DEVICE}/orders/{{order:str}}", opt=READ_ON)
+async def show_order(
+    request: AuthenticatedRequest,
+    name: FromPath[str],
+    order: FromPath[str],
+    devices: NamedDependency[Devices],
+) -> CommandView:
+    """What became of an order, with what a twin's driver has answered."""
+    return await devices.order_given(name, order, request.user.role)
+
+
+@post(f"{_DEVICE}/fingerprint", status_code=200, opt=CONFIGURE)
+async def identify_device(
+    request: AuthenticatedRequest,
+    name: FromPath[str],
+    devices: NamedDependency[Devices],
+    fingerprint: FromQuery[str | None] = None,
+) -> DeviceDetail:
+    """Says as which device Cyberwave's twins know this one: what it tells now, or `fingerprint`; empty: nobody until it tells."""
+    found = await devices.know_as(name, fingerprint)
+    note(request, f"{found.name} ({found.id}), now «{found.fingerprint}»")
+    return found
+
+
 @delete(_DEVICE, status_code=200, opt=CONFIGURE_ON)
 async def decommission_device(  # noqa: PLR0913 - one argument for each query parameter
     *,
@@ -161,6 +204,9 @@ def device_routes() -> Router:
             provision_device,
             update_device,
             restart_device,
+            identify_device,
+            order_device,
+            show_order,
             decommission_device,
         ],
     )

@@ -12,10 +12,10 @@ from skerry.core.completeness import Dropped, Found, Moment, Tally, is_missing, 
 from skerry.hub.data.query import RecordQuery, among
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.patterns import fits
-from skerry.hub.store.tables import FLEET, KINDS, batch, node, record, series
+from skerry.hub.store.tables import FLEET, KINDS, batch, node, record, series, session
 from skerry.kit.clock import Clock
 from skerry.wire.completeness import CompletenessReport, Holes, SeriesReport
-from skerry.wire.records import INT64, Kind
+from skerry.wire.records import INT64, SPARSE_SESSION, Kind
 
 PAGE = 20_000
 MAX_SERIES = 500
@@ -200,17 +200,22 @@ def _open_holes(connection: Connection, one: _Series, asked: Asked) -> list[tupl
     """Size of each hole in a publisher's numbers, and when the hub got the record after it.
 
     Looked at are, for each session, the numbers from its first to its last in the asked time. A session whose numbers
-    are not all of that time is read as a whole: what has other times, by a clock that was set, is not missing.
+    are not all of that time is read as a whole: what has other times, by a clock that was set, is not missing. Sparse
+    sessions leave numbers out.
     """
     own = record.c.series_id.in_(
         select(series.c.id).where(
             series.c.node_id == one.node_id, series.c.source == one.source, series.c.kind != "gap"
         )
     )
+    sparse = select(session.c.id).where(
+        session.c.node_id == one.node_id, func.length(session.c.token) == SPARSE_SESSION
+    )
     first, last = func.min(record.c.counter), func.max(record.c.counter)
     doubtful = (
         select(record.c.session_id, first.label("first"), last.label("last"))
         .where(own, record.c.at >= asked.first, record.c.at <= asked.last)
+        .where(record.c.session_id.not_in(sparse))
         .group_by(record.c.session_id)
         .having(last - first + 1 > func.count())
         .limit(_MAX_HOLES)

@@ -175,6 +175,7 @@ def _view(
         enrolled_at=one.enrolled_at,
         workloads=len(known.wanted),
         running=running,
+        fingerprint="" if row is None else row.fingerprint,
     )
     if known.info is not None:
         view = _with_info(view, known.info)
@@ -198,6 +199,7 @@ def _with_info(view: DeviceView, info: NodeInfo) -> DeviceView:
         machine=info.machine,
         python=info.python,
         inventory=found,
+        told_fingerprint=info.fingerprint,
         ip_address=view.ip_address or (found.address if found else ""),
         ssh_user=view.ssh_user or (found.user if found else ""),
     )

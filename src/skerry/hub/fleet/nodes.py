@@ -27,6 +27,7 @@ from skerry.hub.fleet.assignments import Assignments, read_labels, read_workload
 from skerry.hub.fleet.controller import Node
 from skerry.hub.fleet.covering import covers_nodes, find_node, nodes_for
 from skerry.hub.fleet.device_history import note_change
+from skerry.hub.fleet.fingerprints import claim
 from skerry.hub.fleet.labels import check_labels, read_given, stored_labels
 from skerry.hub.fleet.node_keys import Issue, NodeKeys
 from skerry.hub.fleet.removal import remove
@@ -275,12 +276,17 @@ class Nodes:
         check_labels(info.labels)
         note_change(connection, node_id, before, info, self._clock.wall_ns())
         held = connection.execute(
-            select(node.c.name, node.c.labels, node.c.given_labels, node.c.version).where(
-                node.c.id == node_id
-            )
+            select(
+                node.c.name,
+                node.c.labels,
+                node.c.given_labels,
+                node.c.version,
+                node.c.fingerprint,
+            ).where(node.c.id == node_id)
         ).one_or_none()
         if held is None:
             return False
+        claim(connection, node_id, held.name, held.fingerprint, info.fingerprint)
         bodies = Bodies.of(connection)
         its = info.labels | read_given(bodies, node_id, held.given_labels)
         are_the_same = read_labels(bodies, node_id, held.labels) == its

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from sqlalchemy import Column, Connection, LargeBinary, Table
 
-from skerry.hub.store.device_tables import device, device_change
+from skerry.hub.store.device_tables import command, device, device_change
 from skerry.hub.store.keys import StoreKeys, keys_of
 from skerry.hub.store.shared_tables import shared_conflict, shared_row, shared_version
 from skerry.hub.store.tables import (
@@ -98,12 +98,13 @@ MANIFEST = Body(file_content.c.manifest, ("sha256",), raw=True)
 TAIL = Body(file_content.c.tail, ("sha256",), raw=True)
 ERASURE = Body(device.c.erasure, ("id",))
 DEVICE_CHANGE = Body(device_change.c.body, ("node_id", "at"))
+COMMAND_REPLY = Body(command.c.reply, ("id",))
 BLOB_KEY = Body(blob_key.c.key, ("place", "sha256"))
 TEXT = Body(record.c.text, ("series_id", "at", "session_id", "counter"))
 
 SMALL = (
     FACT, LABELS, GIVEN_LABELS, TOKEN_LABELS, WORKLOAD, VERSION, MODEL, ROLLOUT, STATE, META, FILE_META, MANIFEST, TAIL, BLOB_KEY,
-    SHARED, SHARED_VERSION, SHARED_CONFLICT, SECRET, ERASURE, DEVICE_CHANGE,
+    SHARED, SHARED_VERSION, SHARED_CONFLICT, SECRET, ERASURE, DEVICE_CHANGE, COMMAND_REPLY,
 )  # fmt: skip
 """All but `TEXT`, which may be millions and is found by batch."""
 

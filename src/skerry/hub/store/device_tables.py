@@ -45,6 +45,7 @@ command = Table(
     Column("state", Text, nullable=False),  # wire.devices.CommandState
     Column("updated_at", BigInteger, nullable=False),
     Column("message", Text, nullable=False),
+    Column("reply", LargeBinary),  # what a twin's driver has answered; not there: nothing
     Index("command_by_node", "fleet_id", "node_id", "issued_at"),
     Index("command_by_state", "fleet_id", "state"),
 )  # fmt: skip

@@ -71,6 +71,7 @@ node = Table(
     Column("certificate_root", Integer, nullable=False, server_default="0"),  # trust_root.number that it hangs on
     Column("trust_number", Integer, nullable=False, server_default="0"),  # of the bundle that the node has
     Column("revoked_at", BigInteger),  # since then it must enrol again
+    Column("fingerprint", Text, nullable=False, server_default=""),  # as which device its twins know it (ADR 43)
     UniqueConstraint("fleet_id", "name"),
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -64,6 +64,14 @@ class Material:
     pruned_through: int = 0
 
 
+class Guard(Protocol):
+    """Who may change what, besides how an entity is declared."""
+
+    def refuses(self, row_id: str, held: Stored | None, becomes: Version, *, again: bool) -> bool:
+        """Whether the row stays `held`, and does not become this."""
+        ...
+
+
 def to_judge(asked: Asked, heads: Mapping[str, Head], pruned_through: int) -> list[Edit]:
     """The edits that need more than heads: not made on the row as it is, patches, and those of a row that comes twice."""
     edits = asked.edits
@@ -86,11 +94,20 @@ def _is_on(edit: Edit, held: Head | None, pruned_through: int) -> bool:
 
 
 class Fates:
-    """Judges edits in their order; `changed` is what is to be written then. Revisions come from `numbers`."""
+    """Judges edits in their order; `changed` is what is to be written then. Revisions come from `numbers`.
+
+    With a `guard` every edit is to be judged.
+    """
 
     def __init__(
-        self, asked: Asked, heads: Mapping[str, Head], material: Material, numbers: Iterator[int]
+        self,
+        asked: Asked,
+        heads: Mapping[str, Head],
+        material: Material,
+        numbers: Iterator[int],
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard
         self._asked = asked
         self._heads = heads
         self._material = material
@@ -153,7 +170,7 @@ class Fates:
         self, edit: Edit, base: Version | None, held: Stored | None, version: Version
     ) -> Fate:
         if held is None:
-            return self._take(edit, version)
+            return self._refused(edit, None, version, version) or self._take(edit, version)
         try:
             verdict = merging.judge(
                 self._material.declaration, base, _version(held), version, again=edit.again
@@ -161,6 +178,10 @@ class Fates:
         except InvalidInput:
             # A body that no honest node sends: it must not keep the others of its lane waiting.
             verdict = Verdict("lost", _version(held), version)
+        if verdict.outcome != "lost":
+            becomes = version if verdict.outcome == "conflict" else verdict.version
+            if refused := self._refused(edit, held, version, becomes):
+                return refused
         match verdict.outcome:
             case "edit":
                 return self._take(edit, verdict.version, beats=verdict.loser is not None)
@@ -176,6 +197,17 @@ class Fates:
             case "conflict":
                 self._wait(edit, base, version)
                 return self._answer("conflict", held)
+
+    def _refused(
+        self, edit: Edit, held: Stored | None, version: Version, becomes: Version
+    ) -> Fate | None:
+        """What the writer may not make of the row has lost."""
+        if self._guard is None:
+            return None
+        if not self._guard.refuses(edit.id, held, becomes, again=edit.again):
+            return None
+        self._keep(edit.id, version, "lost")
+        return self._answer("lost", held)
 
     def _take(self, edit: Edit, version: Version, *, beats: bool = False) -> Fate:
         row = self._named(edit.id, version)

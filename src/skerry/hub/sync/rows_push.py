@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from skerry.hub.store import changes, locks, shared, shared_answers, shared_writing
 from skerry.hub.store.shared_answers import Answer, Whose
 from skerry.hub.sync.row_fates import Asked, Fate, Fates, Material, to_judge
+from skerry.hub.sync.twin_guard import guard_of
 from skerry.kit.errors import InvalidInput
 from skerry.kit.hlc import MAX_AHEAD_MS
 from skerry.wire.shared import DECLARATIONS, Declaration, Edit, EditFrame, Judged, SharedRow
@@ -101,12 +102,13 @@ def _apply_entity(connection: Connection, asked: Asked, at: int) -> tuple[list[F
     heads = shared.heads(connection, asked.entity, [edit.id for edit in asked.edits])
     before = shared.standing(connection, asked.entity)
     pruned = before.pruned_through
-    hard = to_judge(asked, heads, pruned)
+    guard = guard_of(connection, asked.entity, asked.origin)
+    hard = to_judge(asked, heads, pruned) if guard is None else asked.edits
     material = _material(connection, asked, hard, pruned, at) if hard else Material()
     # An edit takes two numbers at most: the row's, and that of what is kept beside it.
     most = len(asked.edits) + len(hard)
     first = changes.allot(connection, most)
-    fates = Fates(asked, heads, material, itertools.count(first))
+    fates = Fates(asked, heads, material, itertools.count(first), guard)
     found = fates.judge({edit.id for edit in hard})
     if asked.entity == DECLARATIONS:
         _check_declarations(fates.changed.rows)

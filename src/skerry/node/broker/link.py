@@ -22,6 +22,7 @@ from skerry.keeper.protocol import Fields, Message, ProtocolError
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Refused, Transient
 from skerry.node.broker.reading import Cursor, sessions
+from skerry.node.twin_ports import NotSaid
 
 _AGAIN_SECONDS = 0.2
 _TRIES_IN_SILENCE = 25
@@ -47,6 +48,7 @@ class GateLink:
     ) -> None:
         self.session = ""
         """Of the gate that is connected; empty without one."""
+        self._told = 0
         self._run = run
         self._journal = journal
         self._clock = clock
@@ -86,7 +88,9 @@ class GateLink:
                 if earlier != session:
                     async for batch in self._all_of(earlier):
                         yield batch
-            cursor = Cursor(self._journal, session, self._stored_of(session))
+            # An agent before this one may have told it more than this one has stored.
+            after = max(self._stored_of(session), self._told)
+            cursor = Cursor(self._journal, session, after)
             while self.session == session:
                 entries = cursor.batch()
                 if entries:
@@ -127,6 +131,13 @@ class GateLink:
         text = payload.decode("utf-8", "surrogateescape")
         await self._ask("publish", [("topic", topic), ("payload", text), ("qos", qos)])
 
+    async def ask(self, topic: str, payload: bytes, response: str) -> bool:
+        """As `twin_ports.Ask`. A gate of an earlier version says nothing about who listens."""
+        text = payload.decode("utf-8", "surrogateescape")
+        fields: Fields = [("topic", topic), ("payload", text), ("qos", 1), ("response", response)]
+        reply = await self._ask("publish", fields)
+        return reply.get("heard") != "0"
+
     def close(self) -> None:
         """Hangs up."""
         sock, self._sock = self._sock, None
@@ -156,6 +167,7 @@ class GateLink:
         if self._hosts:
             await self.listen(self._hosts)
         self.session = reply.text("session")
+        self._told = reply.number("stored") if reply.get("stored") else 0
         self._news.set()
 
     async def _ask(self, operation: str, fields: Fields) -> Message:
@@ -176,14 +188,14 @@ class GateLink:
 
     def _send(self, fields: Fields) -> None:
         if self._sock is None:
-            raise Transient("the gate is not there")
+            raise NotSaid("the gate is not there")
         try:
             protocol.transmit(self._sock, protocol.encode(fields))
         except BlockingIOError as error:
-            raise Transient("the gate does not read") from error
+            raise NotSaid("the gate does not read") from error
         except OSError as error:
             self.close()
-            raise Transient(f"the gate has hung up: {error.strerror}") from error
+            raise NotSaid(f"the gate has hung up: {error.strerror}") from error
 
     def _receive(self) -> None:
         for _ in range(_READS_PER_TURN):

@@ -1,1 +1,1 @@
-"""Drivers and workers of Cyberwave: which run here, how they are started, what is told of them."""
+"""Drivers of Cyberwave's twins: which of them run here and how, what becomes of them, and what people are told of it."""

@@ -79,6 +79,8 @@ class ModelNeeds:
         chance: random.Random,
     ) -> None:
         self.changed = Bell()
+        self.told = Bell()
+        """Rings when an answer of `failure` may have changed."""
         self._store = store
         self._download = download
         self._in_use = in_use
@@ -90,15 +92,17 @@ class ModelNeeds:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._files: dict[str, _File] = {}
         self._wanted: dict[str, Assignment] = {}
+        self._asked: list[Assignment] = []
         self._readings: dict[str, asyncio.Future[bool]] = {}
         self._bringing: set[asyncio.Task[None]] = set()
         self._tidying: asyncio.Task[None] | None = None
         self._settled = True
         self._told_at = 0
 
-    def want(self, assignments: Iterable[Assignment]) -> None:
-        """The models of these assignments, and no others, are wanted."""
-        self._wanted = {one.workload: one for one in assignments if one.models}
+    def want(self, assignments: Iterable[Assignment], beside: Iterable[Assignment] = ()) -> None:
+        """The models of these assignments, and no others, are wanted. `beside`: the same ones with more models, which are fetched, too."""
+        self._asked = [one for one in assignments if one.models]
+        self._wanted = {one.workload: one for one in (*self._asked, *beside)}
         if not self._opened and (self._wanted or self._store.root.exists()):
             self._store.open()
             self._opened = True
@@ -207,6 +211,12 @@ class ModelNeeds:
         if item.task is not None:
             item.task.cancel()
 
+    def failure(self, model: ModelSpec) -> str:
+        """Why a model is not here although it was tried; empty: it is, or its first try is under way."""
+        items = [self._files.get(file.sha256) for file in model.files]
+        tried = any(item is not None and not item.here and item.failures for item in items)
+        return self._missing(model) if tried or self._download.held else ""
+
     def _missing(self, model: ModelSpec) -> str:
         items = [self._files.get(file.sha256) for file in model.files]
         if all(item is not None and item.here for item in items):
@@ -243,6 +253,7 @@ class ModelNeeds:
         item.task = None
         await guard.run(self._settle)
         self.changed.ring()
+        self.told.ring()
 
     async def _once(self, item: _File) -> None:
         """One try, and after a failure the pause before the next one."""
@@ -277,6 +288,8 @@ class ModelNeeds:
             log.warning("%s; next try in %.0f s", failure, delay)
         if item.failures:
             self.changed.ring()
+        if item.failures == 1:
+            self.told.ring()
         await self._woken.within(seen, delay, self._clock)
 
     async def _make_room(self, item: _File) -> None:
@@ -349,7 +362,7 @@ class ModelNeeds:
             raise Transient(f"cannot write to {self._store.root}: {error.strerror}") from error
 
     def _referring(self) -> list[Assignment]:
-        return [*self._wanted.values(), *self._in_use()]
+        return [*self._wanted.values(), *self._asked, *self._in_use()]
 
     def _needed(self) -> set[str]:
         """Hashes of the files that a workload needs, or that one was started from."""

@@ -70,6 +70,9 @@ class ScriptModels:
         self._wake = Bell()
         self._groups: dict[str, tuple[Generation, LocalIntent]] = {}
         self._names: set[str] = set()
+        self._wishing: dict[str, Assignment] = {}
+        self._given: dict[str, set[str]] = {}
+        """What workloads that only wish got with their assignments; it may have been taken out again (`on_demand`)."""
         self._specs: dict[str, ModelSpec] = {}
         self._unknown: frozenset[str] = frozenset()
         self._problem = ""
@@ -85,6 +88,8 @@ class ScriptModels:
     def amended(self, wish: Assignment) -> Assignment:
         """The assignment with the models that its scripts name, as far as they are known."""
         found = [self._specs[name] for name in only_named(wish) if name in self._specs]
+        if is_wish(wish):
+            self._given[wish.workload] = {model.name for model in found}
         return msgspec.structs.replace(wish, models=[*wish.models, *found]) if found else wish
 
     def remark(self, _workload: str) -> str:
@@ -94,6 +99,7 @@ class ScriptModels:
     def want(self, assignments: Iterable[Assignment]) -> None:
         """From now on the names of these assignments count. Another script or assignment is a reason to ask."""
         naming = [one for one in assignments if only_named(one)]
+        self._wishing = {one.workload: one for one in naming if is_wish(one)}
         groups = {one.workload: (one.generation, one.local) for one in naming}
         if groups == self._groups:
             return
@@ -103,9 +109,16 @@ class ScriptModels:
 
     def missing(self, assignment: Assignment) -> str:
         """Which names have no answer, and why; empty: the assignment brings all."""
-        brought = {model.name for model in assignment.models}
-        lacking = [name for name in only_named(assignment) if name not in brought]
+        lacking = self._without(assignment)
+        if is_wish(assignment):
+            lacking = [name for name in lacking if self._may_come(name)]
         return "; ".join(map(self._lacks, lacking))
+
+    def lacking(self, workload: str) -> dict[str, str]:
+        """What a workload that only wishes for its models is without, by name, and why."""
+        wish = self._wishing.get(workload)
+        names = [] if wish is None else self._without(wish)
+        return {name: self._lacks(name) for name in names if not self._may_come(name)}
 
     async def check(self, assignment: Assignment) -> None:
         """Nothing to look at: `fetching` reads the files."""
@@ -163,6 +176,17 @@ class ScriptModels:
             self._problem, self._unknown = problem, unknown
             self.changed.ring()
 
+    def _without(self, assignment: Assignment) -> list[str]:
+        brought = {model.name for model in assignment.models}
+        if is_wish(assignment):
+            brought |= self._given.get(assignment.workload, set())
+        return [name for name in only_named(assignment) if name not in brought]
+
+    def _may_come(self, name: str) -> bool:
+        """Whether the hub is just being asked for it."""
+        asks = self._ask is not None and self._link.connected
+        return asks and not self._problem and name not in self._unknown
+
     def _lacks(self, name: str) -> str:
         if self._ask is None:
             return f"scripts name model «{name}», and this node has no hub to ask for it"
@@ -173,6 +197,12 @@ class ScriptModels:
             )
         why = self._problem or ("" if self._link.connected else "the hub is away")
         return f"scripts name model «{name}»: the hub is asked for it{why and f'; {why}'}"
+
+
+def is_wish(assignment: Assignment) -> bool:
+    """Whether it is started without a model that cannot be had. Pure."""
+    worker = assignment.spec.worker
+    return worker is not None and worker.models == "wish"
 
 
 def only_named(assignment: Assignment) -> list[str]:

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from skerry.kit.bell import Bell
+from skerry.node.models.named import is_wish
 from skerry.wire.models import ModelCache
 from skerry.wire.workload import Assignment
 
@@ -18,10 +21,16 @@ if TYPE_CHECKING:
 
 
 class ModelsOnDemand:
-    """Implements `workloads.needs.Needs`; `build` loads and makes the `ModelNeeds` that does the work."""
+    """Implements `workloads.needs.Needs` and, after all that adds models, `desired_state.LocalWishes`.
+
+    `build` loads and makes the `ModelNeeds` that does the work.
+    """
 
     def __init__(self, root: Path, limit: int, build: Callable[[], ModelNeeds]) -> None:
         self.changed = Bell()
+        self.told = Bell()
+        self._wishes: dict[str, Assignment] = {}
+        """Workloads that only wish for their models, with all that they wish for."""
         self._root = root
         self._limit = limit
         self._build = build
@@ -31,9 +40,35 @@ class ModelsOnDemand:
         wanted = list(assignments)
         if self._needs is None and (any(one.models for one in wanted) or self._root.exists()):
             self._needs = self._build()
-            self._needs.changed = self.changed
+            self._needs.changed, self._needs.told = self.changed, self.told
+        names = {one.workload for one in wanted}
+        self._wishes = {name: one for name, one in self._wishes.items() if name in names}
         if self._needs is not None:
-            self._needs.want(wanted)
+            self._needs.want(wanted, self._wishes.values())
+
+    def amended(self, wish: Assignment) -> Assignment:
+        """The assignment without the models that could not be had, where they are only wished for."""
+        if not wish.models or not is_wish(wish):
+            self._wishes.pop(wish.workload, None)
+            return wish
+        self._wishes[wish.workload] = wish
+        needs = self._needs
+        if needs is None:
+            return wish
+        had = [model for model in wish.models if not needs.failure(model)]
+        return msgspec.structs.replace(wish, models=had)
+
+    def remark(self, _workload: str) -> str:
+        """Nothing: what is missing says enough."""
+        return ""
+
+    def lacking(self, workload: str) -> dict[str, str]:
+        """What a workload that only wishes for its models is without, by name, and why."""
+        wish, needs = self._wishes.get(workload), self._needs
+        if wish is None or needs is None:
+            return {}
+        found = {model.name: needs.failure(model) for model in wish.models}
+        return {name: why for name, why in found.items() if why}
 
     def missing(self, assignment: Assignment) -> str:
         return "" if self._needs is None else self._needs.missing(assignment)

@@ -15,11 +15,15 @@ import msgspec
 from skerry.core.entity_changes import (
     check_changes,
     check_entity,
+    is_same,
+    kept_body,
     together,
 )
 from skerry.core.entity_search import Wanted, fits, longest_sign, read_filters
 from skerry.core.entity_words import decided, left_alone, names_in
+from skerry.core.merging.bodies import Body, decoded, encoded
 from skerry.kit.errors import NotFound, Refused
+from skerry.kit.one_line import one_line
 from skerry.kit.sqlite_connections import Reader
 from skerry.node.store.entity_writes import Changing
 from skerry.node.store.row_standing import Standing
@@ -113,6 +117,35 @@ class EntityRows:
         if not kept.local:
             self._rows.changed.ring()
         return ChangesMade(made)
+
+    async def revise(
+        self, entity: str, row_id: str, make: Callable[[Body, int], Body]
+    ) -> tuple[Body, int]:
+        """A shared row becomes all that `make` says of what it is at this moment and of its revision; returns both as they are then.
+
+        What `make` raises leaves the row alone. Raises NotFound, InvalidInput, TooLarge.
+        """
+
+        def work(db: sqlite3.Connection) -> tuple[Body, int]:
+            held = self._table.find(db, entity, [row_id])
+            row = held.get(row_id)
+            if row is None or row.deleted:
+                raise NotFound(
+                    f"cannot change row «{one_line(row_id)}» of «{entity}»: there is none"
+                )
+            before = self._table.body(entity, row)
+            body = kept_body(entity, row_id, encoded(make(decoded(before), row.hlc)))
+            if is_same(body, before):
+                return decoded(before), row.hlc
+            [after] = self._rows.save(
+                db, entity, [(row_id, body)], held, deleted=False, settles=False
+            )
+            self._frames.edited(db, entity)
+            return decoded(body), after.hlc
+
+        found = await self._rows.writer.run(work, label="entity.revise")
+        self._rows.changed.ring()
+        return found
 
     async def find(self, entity: str, asked: Find) -> Found:
         """Rows that fit."""

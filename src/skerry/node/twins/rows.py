@@ -165,6 +165,18 @@ class TwinStore:
         await self._entities.change(self.entity, Changes([change]), write)
         await self.read()
 
+    async def revise(self, uuid: str, make: Callable[[Body, int], Body]) -> Twin:
+        """One of `linked` becomes all that `make` says of its body and its revision; durable when it returns.
+
+        Raises what `make` raises, NotFound, InvalidInput, TooLarge, Transient.
+        """
+        await self._entities.revise(self.entity, uuid, make)
+        await self.read()
+        twin = self.twin(uuid)
+        if twin is None:
+            raise NotFound(f"cannot show twin «{uuid}»: it is not this device's any more")
+        return twin
+
     async def read(self) -> None:
         """Takes up what is in the store now."""
         async with self._reading:

@@ -78,7 +78,8 @@ def _made_from(assignment: Assignment) -> tuple[object, ...]:
     models = sorted((model.name, model.content) for model in assignment.models)
     secrets = restarting(spec, assignment.secrets)
     scripts = None if spec.worker is None else (spec.worker.scripts, spec.worker.pattern)
-    return *(getattr(spec, field) for field in fields), models, secrets, scripts
+    recipe = assignment.local.recipe
+    return *(getattr(spec, field) for field in fields), models, secrets, scripts, recipe
 
 
 def _loses_probe(actual: ActualWorkload, wish: Assignment) -> bool:

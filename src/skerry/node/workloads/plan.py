@@ -137,7 +137,8 @@ def _why_stopped(held: Assignment, wish: Assignment, facts: Facts) -> str:
     if facts.stop_all:
         return "stopped by «skerry node stop --workloads»"
     if wish.local.stopped:
-        return f"stopped by hand: «skerry worker start {wish.workload}» starts it"
+        by_hand = f"stopped by hand: «skerry worker start {wish.workload}» starts it"
+        return wish.local.held or by_hand
     return _cut_off(held) if _is_cut_off(held, facts) else ""
 
 
@@ -175,7 +176,7 @@ def _halt(held: Assignment, wish: Assignment, facts: Facts) -> StopReason | None
     if facts.stop_all:
         return "node-stop"
     if wish.local.stopped:
-        return "by-hand"
+        return "held" if wish.local.held else "by-hand"
     return "disconnected" if _is_cut_off(held, facts) else None
 
 

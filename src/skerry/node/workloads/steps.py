@@ -17,6 +17,7 @@ StopReason = Literal[
     "node-stop",
     "reload",
     "by-hand",
+    "held",
     "not-ready",
 ]
 

@@ -29,6 +29,7 @@ _STOPPING: dict[StopReason, str] = {
     "node-stop": "«skerry node stop --workloads»",
     "reload": "its scripts are loaded anew",
     "by-hand": "«skerry worker stop»",
+    "held": "this device wants it down",
     "not-ready": "it was not ready in time",
 }
 

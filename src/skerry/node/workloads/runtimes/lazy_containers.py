@@ -73,9 +73,25 @@ class LazyContainers:
     async def check(self, assignment: Assignment) -> None:
         """Nothing: the engine itself is the last look (`ports.NeedGone`)."""
 
+    def image_problem(self, image: str) -> str:
+        """Why an image cannot be had at present; empty: nothing is known against it."""
+        return "" if self.opened is None else self.opened.images.problem(image)
+
+    async def has_gpus(self) -> bool:
+        """Whether the engine can give a container GPUs; the room is opened for it. Raises Transient."""
+        return await self._room().images.has_gpus()
+
     async def load_image(self, archive: Path) -> list[str]:
         """Loads images from a file into the engine; see `containers.images`."""
         return await self._room().images.load(archive)
+
+    async def gateway(self, network: str) -> str:
+        """The address at which containers of a network reach this device. Raises Refused, Transient; see `containers.networks`."""
+        from skerry.node.workloads.runtimes.containers.networks import (  # noqa: PLC0415 - most nodes never ask
+            gateway,
+        )
+
+        return await gateway(self._room().runtime.engine, network)
 
     async def close(self) -> None:
         if self.opened is not None:

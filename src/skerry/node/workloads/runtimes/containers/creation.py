@@ -11,6 +11,7 @@ import msgspec
 from skerry.core.places_inside import MODELS_INSIDE, SECRETS_INSIDE, SOCKET_INSIDE
 from skerry.keeper.log_rules import LogRules, secrets_of
 from skerry.node.ports import ContainerLaunch, Launch
+from skerry.node.workloads.runtimes.containers.extras import with_extras
 from skerry.node.workloads.runtimes.containers.strict import PIDS, TMP, user_of
 from skerry.wire.workload import Exit
 
@@ -33,8 +34,9 @@ _KEPT_OUTPUT = {"max-size": "10m", "max-file": "2"}
 
 
 def container_name(launch: Launch) -> str:
-    """For people who look with the engine's tools. The instance's full id keeps it unique."""
-    return f"skerry-{launch.workload}-{launch.instance}"
+    """For people who look with the engine's tools. The instance's full id keeps it unique, unless a contract fixes the name."""
+    fixed = launch.extras.name if isinstance(launch, ContainerLaunch) else ""
+    return fixed or f"skerry-{launch.workload}-{launch.instance}"
 
 
 def labels(owner: str, launch: Launch) -> dict[str, str]:
@@ -105,7 +107,7 @@ def creation(owner: str, launch: ContainerLaunch, found: Findings) -> Body:
     if resources.open_files is not None:
         limit = {"Name": "nofile", "Soft": resources.open_files, "Hard": resources.open_files}
         host["Ulimits"] = [limit]
-    return body
+    return with_extras(body, launch.extras)
 
 
 def _told(handed: Mapping[str, Sequence[str]]) -> dict[str, str]:

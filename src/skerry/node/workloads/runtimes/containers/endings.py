@@ -10,13 +10,9 @@ from collections.abc import Callable, Coroutine
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import Clock
 from skerry.node.ports import InstanceExit
+from skerry.node.workloads.runtimes.containers.answers import Container
 from skerry.node.workloads.runtimes.containers.creation import exit_of
-from skerry.node.workloads.runtimes.containers.engine import (
-    Container,
-    Engine,
-    EngineGone,
-    EngineRefusal,
-)
+from skerry.node.workloads.runtimes.containers.engine import Engine, EngineGone, EngineRefusal
 from skerry.node.workloads.runtimes.containers.held import Held, code_of, has_ended
 from skerry.node.workloads.runtimes.containers.memory import oom_counter
 from skerry.node.workloads.runtimes.identity import watch_end

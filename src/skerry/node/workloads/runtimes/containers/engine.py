@@ -12,12 +12,21 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.one_line import one_line
+from skerry.node.workloads.runtimes.containers.answers import (
+    Container,
+    EngineInfo,
+    Happening,
+    Listed,
+    Network,
+    PullLine,
+)
 from skerry.node.workloads.runtimes.engine_version import Version
 
 NEWEST_KNOWN = (1, 47)
@@ -45,88 +54,6 @@ class EngineRefusal(Refused):
     def __init__(self, status: int, words: str) -> None:
         super().__init__(words)
         self.status = status
-
-
-class Health(msgspec.Struct, frozen=True, rename="pascal"):
-    """What the container's own health check says: starting, healthy, unhealthy; «none» or nothing without one."""
-
-    status: str = ""
-
-
-class State(msgspec.Struct, frozen=True, rename="pascal"):
-    """How a container is. Times are RFC 3339; `pid` is 0 unless it runs."""
-
-    status: str
-    pid: int = 0
-    exit_code: int = 0
-    o_o_m_killed: bool = msgspec.field(name="OOMKilled", default=False)
-    finished_at: str = ""
-    health: Health | None = None
-
-
-class Config(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a container was made with: its environment as «NAME=VALUE»."""
-
-    env: list[str] | None = None
-
-
-class Container(msgspec.Struct, frozen=True, rename="pascal"):
-    """A container, as `inspect` tells."""
-
-    id: str
-    state: State
-    config: Config = Config()
-
-
-class Listed(msgspec.Struct, frozen=True, rename="pascal"):
-    """A container, as `list` tells; `state` is created, running, paused, restarting, exited or dead."""
-
-    id: str
-    labels: dict[str, str]
-    state: str
-
-
-class Actor(msgspec.Struct, frozen=True):
-    """Whom an event is about: the container's id and its labels."""
-
-    id: str = msgspec.field(name="ID", default="")
-    attributes: dict[str, str] = msgspec.field(name="Attributes", default_factory=dict)
-
-
-class Happening(msgspec.Struct, frozen=True):
-    """An event of a container: create, start, die, …"""
-
-    action: str = msgspec.field(name="Action", default="")
-    actor: Actor = msgspec.field(name="Actor", default_factory=Actor)
-
-
-class PullBytes(msgspec.Struct, frozen=True):
-    """Bytes of one layer; 0 where the engine does not say."""
-
-    current: int = 0
-    total: int = 0
-
-
-class PullLine(msgspec.Struct, frozen=True):
-    """A line of the engine's progress while it pulls: about layer `id`, or the end in `error`."""
-
-    id: str = ""
-    status: str = ""
-    progress: PullBytes = msgspec.field(name="progressDetail", default_factory=PullBytes)
-    error: str = ""
-
-
-class CdiDevice(msgspec.Struct, frozen=True, rename="pascal"):
-    """A device that the engine has found a description of."""
-
-    id: str = msgspec.field(name="ID", default="")
-
-
-class EngineInfo(msgspec.Struct, frozen=True, rename="pascal"):
-    """What the engine says about itself: runtimes by name."""
-
-    runtimes: dict[str, object] = {}
-    discovered_devices: list[CdiDevice] = []
 
 
 class _ImageConfig(msgspec.Struct, frozen=True, rename="pascal"):
@@ -182,6 +109,10 @@ class Engine:
         """Makes a container; returns its id."""
         answer = await self.call("POST", "/containers/create", {"name": name}, body)
         return msgspec.json.decode(answer, type=_Created).id
+
+    async def rename(self, container: str, name: str) -> None:
+        """Gives it another name; harmless when it is gone."""
+        await self._unless({404}, "POST", f"/containers/{container}/rename", {"name": name})
 
     async def start(self, container: str) -> None:
         """Starts a created container; one that runs is left as it is."""
@@ -247,6 +178,11 @@ class Engine:
     async def info(self) -> EngineInfo:
         """What the engine can do."""
         return msgspec.json.decode(await self.call("GET", "/info"), type=EngineInfo)
+
+    async def network(self, name: str) -> Network | None:
+        """One network, by its name or id."""
+        answer = await self._unless({404}, "GET", f"/networks/{quote(name, safe='')}")
+        return None if answer is None else msgspec.json.decode(answer, type=Network)
 
     async def load(self, archive: AsyncIterator[bytes]) -> list[str]:
         """Loads images from the text of a `docker save` archive; returns what the engine says about them."""

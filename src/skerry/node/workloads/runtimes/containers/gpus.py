@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from skerry.kit.errors import Refused
-from skerry.node.workloads.runtimes.containers.engine import EngineInfo
+from skerry.node.workloads.runtimes.containers.answers import EngineInfo
 
 _CDI = "nvidia.com/gpu="
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import msgspec
 
 from skerry.node.ports import ContainerLaunch, Launch, ProcessIdentity
+from skerry.node.workloads.runtimes.containers.answers import Container, Listed
 from skerry.node.workloads.runtimes.containers.creation import DEVICES, LOG, WORKLOAD, log_of
-from skerry.node.workloads.runtimes.containers.engine import Container, Listed
 from skerry.node.workloads.runtimes.containers.memory import OomCounter
 from skerry.node.workloads.runtimes.containers.output import LogTarget, Output
 from skerry.node.workloads.runtimes.containers.strict import described

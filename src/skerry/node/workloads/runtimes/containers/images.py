@@ -22,6 +22,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.node.workloads.runtimes.containers.engine import Engine, EngineRefusal
+from skerry.node.workloads.runtimes.containers.gpus import gpu_request
 from skerry.node.workloads.runtimes.containers.pulling import (
     LOAD,
     Progress,
@@ -131,6 +132,19 @@ class Images:
         if image.problem:
             return f"cannot start workload «{assignment.workload}»: {image.problem}"
         return image.waits
+
+    def problem(self, image: str) -> str:
+        """Why a wanted image cannot be had at present; empty: it is here, or on its way, or not wanted."""
+        found = self._images.get(image)
+        return "" if found is None else found.problem
+
+    async def has_gpus(self) -> bool:
+        """Whether the engine can give a container GPUs. Raises Transient."""
+        try:
+            gpu_request(await self._engine.info(), "all")
+        except Refused:
+            return False
+        return True
 
     def look_again(self) -> None:
         """Tries at once whatever is missing: the engine is back, or has new images."""

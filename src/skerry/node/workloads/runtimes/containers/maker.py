@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused, Transient
 from skerry.node.ports import ContainerLaunch
+from skerry.node.workloads.runtimes.containers.answers import Container
 from skerry.node.workloads.runtimes.containers.creation import (
+    INSTANCE,
+    OWNER,
     Findings,
     container_name,
     creation,
 )
 from skerry.node.workloads.runtimes.containers.devices import Devices
 from skerry.node.workloads.runtimes.containers.engine import Engine, EngineRefusal
+from skerry.node.workloads.runtimes.containers.extras import check_extras, sources
 from skerry.node.workloads.runtimes.containers.gpus import gpu_request
+from skerry.node.workloads.runtimes.containers.held import ENDED
 from skerry.node.workloads.runtimes.containers.seccomp import MACHINES, profile_for
 from skerry.node.workloads.runtimes.containers.strict import exposed
+
+log = logging.getLogger(__name__)
+
+_TRIES = 5
+"""To make a container: a name may be freed, and one more may be needed."""
+
+_TAKEN = "already in use"
+_NO_INIT = "container-init binary not found"
+"""Podman's, which answers both with 500."""
+
+
+def _without_init(body: Mapping[str, Any]) -> dict[str, object]:
+    log.warning(
+        "Podman has no init for containers here, so nobody reaps what their programs leave behind: install catatonit"
+    )
+    return {**body, "HostConfig": {**body["HostConfig"], "Init": False}}
 
 
 class Maker:
@@ -48,20 +71,56 @@ class Maker:
 
         Raises Refused or NeedGone (nothing is left behind), EngineRefusal, EngineGone, Transient.
         """
+        check_extras(launch.extras, strict=launch.strict)
         body = creation(self.owner, launch, await self._find(launch))
-        name = container_name(launch)
-        try:
-            return await self._engine.create(name, body)
-        except EngineRefusal as refusal:
-            found = await self._engine.inspect(name) if refusal.status == 409 else None
-            if found is None:
-                raise
-            return found.id
+        names = [container_name(launch)]
+        if launch.extras.otherwise:
+            names.append(launch.extras.otherwise)
+        for _ in range(_TRIES):
+            try:
+                return await self._engine.create(names[0], body)
+            except EngineRefusal as refusal:
+                words = str(refusal)
+                if not (_TAKEN in words or _NO_INIT in words):
+                    raise
+            if _NO_INIT in words:
+                body = _without_init(body)
+                continue
+            found = await self._engine.inspect(names[0])
+            if found is not None and self._is_of(found, launch.instance):
+                return found.id
+            if found is not None and await self._is_given_up(found, names):
+                del names[0]
+        raise Transient(f"the container name «{names[0]}» is taken again and again")
+
+    def _is_of(self, found: Container, instance: str) -> bool:
+        labels = found.config.labels or {}
+        return labels.get(OWNER) == self.owner and labels.get(INSTANCE) == instance
+
+    async def _is_given_up(self, found: Container, names: Sequence[str]) -> bool:
+        """Whether somebody else's container has the first name, and there is another; from one of ours it is freed.
+
+        An ended one stays under another name, until its exit is acknowledged. Raises Refused, Transient.
+        """
+        name, labels, status = names[0], found.config.labels or {}, found.state.status
+        if labels.get(OWNER) != self.owner:
+            whose = f"container {found.id[:12]} of somebody else has the name «{name}»"
+            if len(names) == 1:
+                raise Refused(f"{whose}. Rename or remove it («docker rename», «docker rm»)")
+            log.warning("%s; «%s» is used", whose, names[1])
+            return True
+        if status == "created":  # by a start that nobody remembers
+            await self._engine.remove(found.id)
+        elif status in ENDED or status == "stopped":  # Podman's, until it has cleaned up
+            await self._engine.rename(found.id, f"{name}-{labels.get(INSTANCE, found.id)}")
+        else:
+            raise Transient(f"the container «{name}» of its predecessor has not ended yet")
+        return False
 
     async def _find(self, launch: ContainerLaunch) -> Findings:
         spec, user, seccomp = launch.spec, "", ""
         if launch.strict:
-            self._check_volumes(spec.volumes)
+            self._check_volumes([*spec.volumes, *sources(launch.extras)])
             user = await self._engine.image_user(spec.image) if spec.user is None else ""
             seccomp = await self._seccomp()
         gpus = None if spec.gpus is None else gpu_request(await self._engine.info(), spec.gpus)

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from skerry.kit.units import format_size
-from skerry.node.workloads.runtimes.containers.engine import PullLine
+from skerry.node.workloads.runtimes.containers.answers import PullLine
 
 LOAD = "Load it with: skerry image load FILE"
 

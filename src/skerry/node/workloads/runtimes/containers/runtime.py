@@ -31,6 +31,7 @@ from skerry.node.ports import (
     RunningInstance,
     StoredInstance,
 )
+from skerry.node.workloads.runtimes.containers.answers import Container, Happening, Listed
 from skerry.node.workloads.runtimes.containers.creation import (
     INSTANCE,
     OWNER,
@@ -38,14 +39,7 @@ from skerry.node.workloads.runtimes.containers.creation import (
     with_secrets,
 )
 from skerry.node.workloads.runtimes.containers.endings import Endings
-from skerry.node.workloads.runtimes.containers.engine import (
-    Container,
-    Engine,
-    EngineGone,
-    EngineRefusal,
-    Happening,
-    Listed,
-)
+from skerry.node.workloads.runtimes.containers.engine import Engine, EngineGone, EngineRefusal
 from skerry.node.workloads.runtimes.containers.held import (
     ENDED,
     Held,

@@ -35,18 +35,21 @@ def user_of(wanted: str | None, image_user: str) -> str:
 
 
 def in_force(launch: ContainerLaunch) -> tuple[str, ...]:
-    """What keeps this container from the device, in words for its status; what its spec opens is left out."""
-    spec = launch.spec
-    if spec.privileged:
+    """What keeps this container from the device, in words for its status; what its spec or its contract opens is left out."""
+    spec, host = launch.spec, launch.extras.host
+    if spec.privileged or host.get("Privileged"):
         return ()
-    words = ["container", "seccomp"]
-    if spec.read_only or launch.strict:
+    words = ["container"]
+    if not any("seccomp" in option for option in host.get("SecurityOpt", ())):
+        words.append("seccomp")
+    if host.get("ReadonlyRootfs", spec.read_only) or launch.strict:
         words.append("read-only root")
     if launch.strict:
         words += ["not root", "no capabilities", "no new privileges"]
-    if spec.network == "none" or (launch.strict and spec.network is None):
+    network = host.get("NetworkMode", spec.network)
+    if network == "none" or (launch.strict and network is None):
         words.append("no network")
-    if launch.resources.pids is not None or launch.strict:
+    if host.get("PidsLimit", launch.resources.pids) is not None or launch.strict:
         words.append("limited processes")
     return tuple(words)
 

@@ -1,0 +1,191 @@
+"""The workers of an environment as a workload: image, limits, mounts and variables of the one container, or of the process. Pure.
+
+What edge-core gives its worker container, on a worker group of this node: `<configuration directory>/workers` are its scripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from skerry.core.cyberwave.knobs import Knobs
+from skerry.core.cyberwave.names import topic_prefix, worker_container
+from skerry.node.contracts.cyberwave import (
+    CONFIG_INSIDE,
+    MODELS_INSIDE,
+    STATUS_INSIDE,
+    Surroundings,
+    WorkerFacts,
+    worker_environment,
+)
+from skerry.node.ports import ContainerExtras, ContainerLaunch, Launch, ProcessLaunch
+from skerry.wire.workload import (
+    ContainerSpec,
+    ProcessSpec,
+    Resources,
+    Restart,
+    Stop,
+    WorkerSpec,
+    WorkloadSpec,
+)
+
+REPOSITORY = "cyberwaveos/edge-ml-worker"
+GPU_SUFFIX = "-gpu"
+
+STATUS_FILE = "worker-status.json"
+CREDENTIALS = "credentials.json"
+KEY = "CYBERWAVE_API_KEY"
+
+PERIOD = 100_000
+"""Microseconds of the period that a limit of processors is a share of."""
+
+_SMALL = 4 << 30
+_SPARED = 512 << 20
+_LEAST = 256 << 20
+
+BREAKER = Restart(delay=0.5, max_delay=30.0, attempts=7, window=300.0)
+"""«More than 5 restarts within 5 minutes»: the sixth is made, the next one waits until the window is over."""
+
+_STOP = Stop(grace=5.0)
+
+
+class WorkerPlan(msgspec.Struct, frozen=True):
+    """What the workers of an environment (its UUID) are to run as: in `image`, or where that is empty by `command`.
+
+    `user` is «UID:GID», `scripts` their directory. `around` is how they reach this node.
+    """
+
+    environment: str
+    twins: tuple[str, ...]
+    scripts: str
+    around: Surroundings
+    knobs: Knobs
+    image: str = ""
+    command: tuple[str, ...] = ()
+    user: str = ""
+    gpu: bool = False
+    memory: int = 0
+    """The device's, in bytes; 0: not known."""
+
+    @property
+    def name(self) -> str:
+        """The workload's, and the container's."""
+        return worker_container(self.environment)
+
+
+class Places(msgspec.Struct, frozen=True):
+    """What of the device an instance is given: a view of the configuration directory, the directory of its status, its credentials."""
+
+    view: Path
+    status: Path
+    credentials: Path
+
+
+def images(knobs: Knobs, *, gpu: bool) -> tuple[str, ...]:
+    """Which images are tried, in their order."""
+    image = knobs.worker_image or f"{REPOSITORY}:{knobs.environment or 'latest'}"
+    has_one = image.endswith((GPU_SUFFIX, "-jetson"))
+    if gpu and image.startswith(f"{REPOSITORY}:") and not has_one:
+        return f"{image}{GPU_SUFFIX}", image
+    return (image,)
+
+
+def memory_limit(knobs: Knobs, total: int, variables: Mapping[str, str]) -> int | None:
+    """Bytes. Where nothing is said a small device keeps a quarter for itself, but for CYBERWAVE_WORKER_AUTO_MEMORY_LIMIT=false."""
+    if knobs.worker_memory is not None or knobs.worker_cpu is not None:
+        return knobs.worker_memory
+    off = variables.get("CYBERWAVE_WORKER_AUTO_MEMORY_LIMIT", "").strip().lower()
+    if not 0 < total <= _SMALL or off in ("0", "false", "no", "off"):
+        return None
+    return max(total - max(_SPARED, total // 4), _LEAST)
+
+
+def worker_spec(plan: WorkerPlan) -> WorkloadSpec:
+    """The workload. All that a start is made of is in it, but for the instance's token."""
+    facts = WorkerFacts(plan.environment, "", plan.twins)
+    environment = worker_environment(plan.around, facts)
+    native = not plan.image
+    if native:
+        environment |= {"CYBERWAVE_WORKERS_DIR": plan.scripts}
+    cpu = plan.knobs.worker_cpu
+    return WorkloadSpec(
+        name=plan.name,
+        runtime="process" if native else "container",
+        process=ProcessSpec(command=list(plan.command)) if native else None,
+        container=None if native else _container(plan),
+        worker=WorkerSpec(scripts=plan.scripts, models="wish"),
+        env=environment,
+        resources=Resources(
+            cpu=None if cpu is None else cpu / 100,
+            memory=memory_limit(plan.knobs, plan.memory, plan.around.device),
+        ),
+        restart=BREAKER,
+        stop=_STOP,
+    )
+
+
+def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) -> Launch:
+    """The launch of an instance, made of the usual one: Cyberwave's variables and mounts in the place of Skerry's."""
+    environment = {KEY: token, **spec.env}
+    common: dict[str, object] = {
+        "log_rules": base.log_rules.with_secrets([*base.log_rules.secrets, token]),
+        "secret_files": {CREDENTIALS: _credentials(environment)},
+    }
+    if isinstance(base, ProcessLaunch):
+        own = {name: base.environment[name] for name in ("HOME", "PATH", "LANG")}
+        models = base.models or base.home / "models"
+        found = {
+            "CYBERWAVE_EDGE_CONFIG_DIR": str(places.view),
+            "CYBERWAVE_WORKER_STATUS_PATH": str(places.status / STATUS_FILE),
+            "CYBERWAVE_MODEL_DIR": str(models),
+        }
+        given = places.credentials.parent
+        return replace(base, environment={**own, **environment, **found}, secrets=given, **common)
+    if not isinstance(base, ContainerLaunch):
+        raise TypeError(f"{base} is neither a process nor a container")
+    binds = [
+        f"{places.view}:{CONFIG_INSIDE}",
+        f"{places.credentials}:{CONFIG_INSIDE}/{CREDENTIALS}:ro",
+        f"{places.status}:{STATUS_INSIDE}",
+    ]
+    if base.models is not None:
+        binds.append(f"{base.models}:{MODELS_INSIDE}:ro")
+    extras = ContainerExtras(spec.name, host=_host(spec, binds))
+    return replace(base, environment=environment, extras=extras, models=None, **common)
+
+
+def prefix_of(spec: WorkloadSpec) -> str:
+    """What its topics begin with."""
+    for name in ("CYBERWAVE_MQTT_TOPIC_PREFIX", "CYBERWAVE_TOPIC_PREFIX"):
+        if spec.env.get(name):
+            return spec.env[name]
+    return topic_prefix(spec.env.get("CYBERWAVE_ENVIRONMENT", ""))
+
+
+def _container(plan: WorkerPlan) -> ContainerSpec:
+    return ContainerSpec(
+        image=plan.image,
+        network="host",
+        user=plan.user or None,
+        gpus="all" if plan.gpu else None,
+    )
+
+
+def _host(spec: WorkloadSpec, binds: list[str]) -> dict[str, object]:
+    host: dict[str, object] = {"Binds": binds}
+    if spec.env.get("ZENOH_SHARED_MEMORY") == "true":
+        # A container's own /dev/shm is no memory that it shares with anybody.
+        host["IpcMode"] = "host"
+    if spec.resources.cpu is not None:
+        host |= {"CpuPeriod": PERIOD, "CpuQuota": round(spec.resources.cpu * PERIOD)}
+    return host
+
+
+def _credentials(environment: Mapping[str, str]) -> bytes:
+    """What a worker that reads the configuration directory finds there: its own token, never the device's."""
+    envs = {name: value for name, value in environment.items() if name.startswith("CYBERWAVE_")}
+    token = envs.pop(KEY)
+    return msgspec.json.encode({"token": token, "envs": envs})

@@ -1,0 +1,106 @@
+"""Where the parts that serve Cyberwave's drivers are on this node: directories, ports, programs, and what is in memory only."""
+
+from __future__ import annotations
+
+import os
+import platform
+import pwd
+import secrets
+import shutil
+import uuid
+from pathlib import Path
+
+from skerry.kit.disk import Disk
+from skerry.kit.errors import Refused
+from skerry.node.broker.commands import GatePlan
+from skerry.node.broker.config import mosquitto_conf
+from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.twins.config_dir import (
+    LEGACY,
+    ConfigDirectory,
+    Host,
+    default_directory,
+    disk_for,
+)
+from skerry.node.workloads.runtimes.secret_files import IN_MEMORY, MEMORY, file_system, is_ours
+
+_LARGEST = 32 * 1024 * 1024
+"""Of a message, as Cyberwave's own broker has it."""
+
+_ELSEWHERE = ("/usr/sbin", "/usr/local/sbin")
+_SECRET = "secret"  # noqa: S105 - a file's name
+
+
+def gate_plan(parts: CyberwaveParts) -> GatePlan:
+    """Raises Refused where what drivers publish would be written to a disk that is encrypted for everything else."""
+    settings = parts.settings.cyberwave
+    return GatePlan(
+        parts.settings.run_dir / "broker",
+        _in_memory(parts) / "journal",
+        settings.mqtt_port,
+        settings.rest_port,
+        settings.journal_limit,
+        min(_LARGEST, settings.journal_limit * 3 // 4),
+    )
+
+
+def prepare(plan: GatePlan, disk: Disk) -> bytes:
+    """Makes what broker and gate find at their start; returns what tokens are made of. Raises Refused, OSError."""
+    disk.make_directory("broker.directory", plan.run)
+    memory = plan.journal.parent
+    memory.mkdir(mode=0o700, exist_ok=True)
+    if not is_ours(memory):
+        raise Refused(
+            f"cannot serve drivers: {memory} is not this node's alone. Remove it: rm -r {memory}"
+        )
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    conf = mosquitto_conf(plan.run / "broker", user, plan.largest)
+    disk.write_atomic("broker.conf", plan.run / "mosquitto.conf", conf.encode())
+    return _secret(memory / _SECRET)
+
+
+def mosquitto(chosen: Path | None) -> Path:
+    """The broker's program; a bare name where there is none, so that its start says so."""
+    if chosen is not None:
+        return chosen
+    places = os.pathsep.join((os.defpath, *_ELSEWHERE))
+    return Path(shutil.which("mosquitto", path=places) or "mosquitto")
+
+
+def config_directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | None]:
+    """The configuration directory, and where it may be migrated from: nothing is put into one that somebody has chosen."""
+    settings, clock = parts.settings.cyberwave, parts.host.clock
+    path, usual = settings.config_dir, False
+    if path is None:
+        path, usual = default_directory(settings.variables, Path.home(), _home_of)
+    host = Host(platform.node(), uuid.getnode(), platform.system(), platform.machine())
+    chosen = settings.environment or ""
+    found = ConfigDirectory(path, settings.variables, host, disk_for(path), clock, chosen)
+    return found, LEGACY if usual else None
+
+
+def _in_memory(parts: CyberwaveParts) -> Path:
+    if file_system(MEMORY, Path("/proc/self/mounts").read_text()) in IN_MEMORY:
+        return MEMORY / f"skerry-gate-{parts.owner}"
+    if parts.opened.cipher.seals:
+        raise Refused(
+            f"cannot serve drivers: what they publish would be written to a disk in clear: {MEMORY} is not tmpfs. Mount tmpfs there"
+        )
+    return parts.settings.run_dir / "gate"
+
+
+def _secret(path: Path) -> bytes:
+    """Lives as long as the instances whose tokens are made of it: until the next boot."""
+    if not path.exists():
+        draft = path.with_suffix(".new")
+        draft.write_bytes(secrets.token_bytes(32))
+        draft.chmod(0o600)
+        draft.rename(path)
+    return path.read_bytes()
+
+
+def _home_of(user: str) -> Path | None:
+    try:
+        return Path(pwd.getpwnam(user).pw_dir)
+    except KeyError:
+        return None

@@ -1,0 +1,71 @@
+"""What drivers are chosen and started by: the twins that this device serves, and the device itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from skerry.core.cyberwave.drivers import Platform
+from skerry.node.twin_ports import DeviceConfig
+
+Body = Mapping[str, Any]
+
+HOST = "host"
+"""The device's own network, which a driver has unless its `params` name another."""
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A twin that this device serves, with what it is a model of (empty: not known here)."""
+
+    uuid: str
+    body: Body
+    asset: Body = {}
+
+
+class Networks(msgspec.Struct, frozen=True):
+    """How the node is reached from the networks of the engine, as far as that is known: by the network's name.
+
+    `refused`: why it is not reached from that one.
+    """
+
+    hosts: Mapping[str, str] = {}
+    refused: Mapping[str, str] = {}
+
+    def host(self, network: str) -> str | None:
+        """None: not known yet."""
+        if network in {HOST, "none"} or network.startswith("container:"):
+            return "127.0.0.1"
+        return self.hosts.get(network)
+
+
+class Device(msgspec.Struct, frozen=True):
+    """What all drivers have in common.
+
+    `directory` is the configuration directory, `private` what is shown to no driver, `trusted` the names of drivers that
+    may have more than their own hardware. `views` is where their views of `directory` are made. `router` is the Zenoh
+    router's endpoint by the host that it is reached at; empty: there is none.
+    """
+
+    config: DeviceConfig
+    platform: Platform
+    directory: Path
+    views: Path
+    private: Sequence[Path] = ()
+    trusted: Sequence[str] = ()
+    rest_port: int = 18883
+    mqtt_port: int = 18884
+    router: str = ""
+
+    @property
+    def system(self) -> str:
+        """«linux», «darwin» or «windows»."""
+        return self.platform.system.lower()
+
+    @property
+    def environment(self) -> str:
+        """The name of Cyberwave's environment («dev»); empty in production."""
+        name = self.config.variables.get("CYBERWAVE_ENVIRONMENT", "").strip().lower()
+        return "" if name == "production" else name

@@ -1,0 +1,230 @@
+"""From a driver's plan to its assignment, and from that to the launch of one instance.
+
+An assignment holds all that a start is made of but the instance's token, so it tells by itself whether what runs is what
+is wanted: the same after a restart of the agent, another with another image, option, address or child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from skerry.kit.errors import InvalidInput, Transient
+from skerry.node.contracts.cyberwave import (
+    CONFIG_INSIDE,
+    DriverFacts,
+    Surroundings,
+    driver_environment,
+)
+from skerry.node.drivers.device import Body, Device
+from skerry.node.drivers.plans import DriverPlan
+from skerry.node.drivers.views import CREDENTIALS, Views
+from skerry.node.ports import ContainerExtras, ContainerLaunch, Launch, ProcessLaunch
+from skerry.node.twin_ports import Grant, Tokens
+from skerry.wire.codec import decode
+from skerry.wire.workload import (
+    Assignment,
+    ContainerSpec,
+    Generation,
+    LocalIntent,
+    Logs,
+    ProcessSpec,
+    Restart,
+    Stop,
+    WorkloadSpec,
+)
+
+GENERATION = Generation(0, 1)
+"""Of every assignment that is made here: what counts is what it holds."""
+
+STOP_SECONDS = 5
+
+RESTART = Restart(delay=0.5, max_delay=30.0, reset_after=10.0, attempts=1000, window=60.0)
+"""The engine's own way, for what no engine restarts; who fails too often is `flapping`'s affair."""
+
+PREFIX = "cyberwave-driver-"
+"""What every driver's workload and container is called first."""
+
+_INSIDE = "/app"
+_PREFIXES = ("CYBERWAVE_MQTT_TOPIC_PREFIX", "CYBERWAVE_TOPIC_PREFIX")
+
+
+class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a start is made of besides the spec; the files are those of its twins that were there."""
+
+    twin: str
+    children: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    environment: str = ""
+    host: Body = {}
+    config: Body = {}
+
+
+def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Assignment:
+    """`files` are the paths of the twins' files that are there, the driver's own first."""
+    native = bool(plan.driver.command)
+    own = next((file for file in files if Path(file).stem == plan.twin), "")
+    environment = driver_environment(
+        _surroundings(plan, device), _facts(plan, device, own), plan.variables
+    )
+    options = plan.options
+    recipe = Recipe(
+        plan.twin,
+        plan.children,
+        tuple(files),
+        device.config.environment,
+        {} if native else _host(plan, device),
+        {} if native else {**options.config, "StopTimeout": STOP_SECONDS},
+    )
+    spec = WorkloadSpec(
+        name=plan.name,
+        runtime="process" if native else "container",
+        process=ProcessSpec(command=list(plan.driver.command)) if native else None,
+        container=None if native else _container(plan),
+        env={name: value for name, value in environment.items() if name not in _LATE or name in plan.variables},
+        restart=RESTART,
+        stop=Stop(grace=STOP_SECONDS),
+        logs=Logs(ship="warning"),
+    )  # fmt: skip
+    made = msgspec.json.encode(recipe, order="sorted").decode()
+    return Assignment(plan.name, GENERATION, spec, local=LocalIntent(recipe=made))
+
+
+def recipe_of(assignment: Assignment) -> Recipe:
+    """Raises InvalidInput for an assignment that was not made here."""
+    return decode(assignment.local.recipe.encode(), Recipe, f"driver «{assignment.workload}»")
+
+
+def grant_of(assignment: Assignment) -> Grant:
+    """What the tokens of its instances are good for."""
+    recipe, env = recipe_of(assignment), assignment.spec.env
+    name = env.get("CYBERWAVE_ENVIRONMENT", "")
+    named = "" if name.strip().lower() == "production" else name
+    prefix = next((env[one] for one in _PREFIXES if env.get(one)), named)
+    twins = (recipe.twin, *recipe.children)
+    return Grant("driver", assignment.workload, twins, recipe.environment, prefix=prefix)
+
+
+class Launches:
+    """`usual` makes the launch of any workload. `secrets_at` says where files of an instance lie that only memory holds: (workload, instance)."""
+
+    def __init__(
+        self,
+        usual: Callable[[Assignment, str], Launch],
+        tokens: Tokens,
+        views: Views,
+        secrets_at: Callable[[str, str], Path],
+    ) -> None:
+        self._usual = usual
+        self._tokens = tokens
+        self._views = views
+        self._secrets_at = secrets_at
+
+    def launch_for(self, assignment: Assignment, instance: str) -> Launch:
+        """The launch of one instance of a driver. Raises Transient or InvalidInput."""
+        recipe, base = recipe_of(assignment), self._usual(assignment, instance)
+        token = self._token(assignment, instance)
+        own = {"CYBERWAVE_API_KEY": token} | assignment.spec.env
+        secrets = self._secrets_at(assignment.workload, instance)
+        credentials = _credentials(own)
+        rules = base.log_rules
+        common = {
+            "log_rules": rules.with_secrets([*rules.secrets, token]),
+            "secrets": secrets,
+            "secret_files": {CREDENTIALS: credentials},
+        }
+        if isinstance(base, ContainerLaunch):
+            extras = ContainerExtras(
+                name=assignment.workload,
+                otherwise=f"{PREFIX}{recipe.twin}",
+                host=self._host(assignment, secrets),
+                config=recipe.config,
+            )
+            return replace(base, environment=own, extras=extras, **common)
+        if isinstance(base, ProcessLaunch):
+            view = self._views.linked(assignment.workload, recipe.files, secrets / CREDENTIALS)
+            around = {name: base.environment[name] for name in ("HOME", "PATH", "LANG")}
+            environment = around | own | {"CYBERWAVE_EDGE_CONFIG_DIR": str(view)}
+            return replace(base, environment=environment, **common)
+        raise InvalidInput(f"driver «{assignment.workload}» is neither a container nor a process")
+
+    def _token(self, assignment: Assignment, instance: str) -> str:
+        try:
+            return self._tokens.give(instance, grant_of(assignment))
+        except OSError as error:
+            raise Transient(
+                f"cannot start driver «{assignment.workload}»: its token cannot be written: {error.strerror}"
+            ) from error
+
+    def _host(self, assignment: Assignment, secrets: Path) -> Body:
+        """With its files mounted; an engine refuses a mount whose source is not there, and makes none."""
+        recipe, name = recipe_of(assignment), assignment.workload
+        self._views.made(name, recipe.files)
+        own = [file for file in recipe.files if Path(file).stem == recipe.twin]
+        mounts = [
+            *(_mount(file, f"{_INSIDE}/{Path(file).name}", writable=True) for file in own),
+            _mount(str(self._views.place(name)), CONFIG_INSIDE),
+            *(_mount(file, f"{CONFIG_INSIDE}/{Path(file).name}") for file in recipe.files),
+            _mount(str(secrets / CREDENTIALS), f"{CONFIG_INSIDE}/{CREDENTIALS}"),
+        ]
+        return {**recipe.host, "Mounts": [*recipe.host.get("Mounts", []), *mounts]}
+
+
+_LATE = frozenset({"CYBERWAVE_API_KEY"})
+"""Given with each instance."""
+
+
+def _surroundings(plan: DriverPlan, device: Device) -> Surroundings:
+    router = f"tcp/{plan.host}:{device.router}" if device.router else ""
+    return Surroundings(
+        f"http://{plan.host}:{device.rest_port}",
+        plan.host,
+        device.mqtt_port,
+        device.environment,
+        device.config.variables,
+        router,
+        device.system,
+    )
+
+
+def _facts(plan: DriverPlan, device: Device, own: str) -> DriverFacts:
+    inside = own if plan.driver.command or not own else f"{_INSIDE}/{plan.twin}.json"
+    video = device.config.video_device(plan.twin)
+    return DriverFacts(plan.twin, "", plan.children, inside, video)
+
+
+def _container(plan: DriverPlan) -> ContainerSpec:
+    options = plan.options
+    gpus = options.gpus
+    return ContainerSpec(
+        image=plan.driver.image,
+        network=plan.network or None,
+        privileged=options.privileged,
+        gpus=None if not gpus else int(gpus) if gpus.isdecimal() else "all",
+    )
+
+
+def _host(plan: DriverPlan, device: Device) -> Body:
+    host: dict[str, object] = {
+        **plan.options.host,
+        "Init": True,
+        "RestartPolicy": {"Name": "unless-stopped"},
+    }
+    if device.system != "linux":
+        more = plan.options.host.get("ExtraHosts", [])
+        host["ExtraHosts"] = ["host.docker.internal:host-gateway", *more]
+    return host
+
+
+def _mount(source: str, target: str, *, writable: bool = False) -> Body:
+    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": not writable}
+
+
+def _credentials(environment: Mapping[str, str]) -> bytes:
+    """What a driver that reads the configuration directory finds there: its own token, never the device's."""
+    envs = {name: value for name, value in environment.items() if name.startswith("CYBERWAVE_")}
+    token = envs.pop("CYBERWAVE_API_KEY")
+    return msgspec.json.encode({"token": token, "envs": envs})

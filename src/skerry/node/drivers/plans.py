@@ -1,0 +1,249 @@
+"""From the twins that this device serves to the drivers that are to run, and why others are not. Pure but for `read`.
+
+One driver that cannot be had is told of, and keeps no other from running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from skerry.core.cyberwave import linking
+from skerry.core.cyberwave.drivers import Driver, chosen, tagged
+from skerry.core.cyberwave.names import driver_container
+from skerry.core.cyberwave.privileges import asked, is_trusted
+from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
+from skerry.core.names import looks_secret
+from skerry.kit.errors import InvalidInput, Refused
+from skerry.node.drivers.device import HOST, Device, Networks, Served
+
+LOCAL = "local"
+"""The network of the example in Cyberwave's documentation, which no engine has by itself."""
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """What people are to hear of a twin's driver; `kind` is the alert's. It runs nevertheless with «driver_health»."""
+
+    twin: str
+    kind: Literal["error", "driver_start_failure", "driver_health"]
+    text: str
+    name: str = ""
+    """The driver's container, where that much is known."""
+
+
+class DriverPlan(msgspec.Struct, frozen=True):
+    """One driver that is to run. `host` is how it reaches this node; `variables` are those of its `params`, in their order."""
+
+    twin: str
+    name: str
+    driver: Driver
+    options: RunOptions
+    variables: Mapping[str, str]
+    children: tuple[str, ...] = ()
+    network: str = HOST
+    host: str = "127.0.0.1"
+
+
+class Plans(msgspec.Struct, frozen=True):
+    """All of it. `undecided` are the drivers whose network must be looked up before they can be started."""
+
+    drivers: Sequence[DriverPlan] = ()
+    troubles: Sequence[Trouble] = ()
+    undecided: Sequence[DriverPlan] = ()
+
+    @property
+    def networks(self) -> frozenset[str]:
+        """Those that must be looked up."""
+        return frozenset(plan.network for plan in self.undecided)
+
+
+def planned(
+    served: Sequence[Served],
+    device: Device,
+    networks: Networks,
+    read: Callable[[Path], str],
+) -> Plans:
+    """`read` gives the text of an `--env-file`; it raises OSError."""
+    family = Family.of(served)
+    choices, troubles = _choices(served, family, device)
+    uuids = [twin.uuid for twin, _ in choices]
+    drivers: list[DriverPlan] = []
+    undecided: list[DriverPlan] = []
+    for twin, driver in choices:
+        name, children = driver_container(twin.uuid, uuids), family.children(twin.uuid)
+        plan = DriverPlan(twin.uuid, name, driver, RunOptions(), {}, children)
+        try:
+            plan = _with_options(plan, twin, device, read)
+            placed, remark = _placed(plan, device, networks)
+        except (InvalidInput, Refused) as error:
+            troubles.append(Trouble(twin.uuid, "driver_start_failure", str(error), name))
+            continue
+        if remark:
+            troubles.append(Trouble(twin.uuid, "driver_health", remark, name))
+        (undecided if placed.host == "" else drivers).append(placed)
+    return Plans(drivers, troubles, undecided)
+
+
+class Family(msgspec.Struct, frozen=True):
+    """Which twins are cameras of another one, whose driver serves them: by UUID, of the camera to that of the other."""
+
+    carried: Mapping[str, str]
+
+    @staticmethod
+    def of(served: Sequence[Served]) -> Family:
+        """Only twins of this device count."""
+        bodies = {twin.uuid: twin.body for twin in served}
+        above = {
+            twin.uuid: parent
+            for twin in served
+            if (parent := linking.parent_of(twin.body)) in bodies
+            and linking.is_camera(twin.body, twin.asset)
+        }
+        return Family({uuid: top for uuid in above if (top := _top(uuid, above)) is not None})
+
+    def children(self, parent: str) -> tuple[str, ...]:
+        """The cameras that a twin's driver serves, sorted."""
+        return tuple(sorted(uuid for uuid, top in self.carried.items() if top == parent))
+
+
+def _top(uuid: str, above: Mapping[str, str]) -> str | None:
+    """The first one upwards that is no camera child itself; None in a circle, where each is on its own."""
+    seen = {uuid}
+    while uuid in above:
+        uuid = above[uuid]
+        if uuid in seen:
+            return None
+        seen.add(uuid)
+    return uuid
+
+
+def _choices(
+    served: Sequence[Served], family: Family, device: Device
+) -> tuple[list[tuple[Served, Driver]], list[Trouble]]:
+    by_uuid = {twin.uuid: twin for twin in served}
+    choices: list[tuple[Served, Driver]] = []
+    troubles: list[Trouble] = []
+    for twin in served:
+        if twin.uuid in family.carried:
+            continue
+        children = [by_uuid[child].asset for child in family.children(twin.uuid)]
+        try:
+            driver = _choice(twin, children, device)
+        except InvalidInput as error:
+            troubles.append(Trouble(twin.uuid, "driver_start_failure", str(error)))
+            continue
+        if driver is not None:
+            choices.append((twin, driver))
+        elif linking.parent_of(twin.body) not in by_uuid:
+            troubles.append(_no_driver(twin))
+    return choices, troubles
+
+
+def _choice(
+    twin: Served, children: Iterable[Mapping[str, object]], device: Device
+) -> Driver | None:
+    driver = chosen(twin.body, twin.asset, children, device.platform)
+    if driver is None:
+        return None
+    overrides = device.config.overrides
+    registry_id = str(twin.asset.get("registry_id") or "")
+    image = overrides.get(twin.uuid) or overrides.get(registry_id)
+    if image:
+        return Driver(driver.key, tagged(image, device.environment))
+    return (
+        replace(driver, image=tagged(driver.image, device.environment)) if driver.image else driver
+    )
+
+
+def _no_driver(twin: Served) -> Trouble:
+    name = twin.body.get("name") or twin.uuid
+    known = "" if twin.asset else " Its asset is not known on this device yet."
+    return Trouble(
+        twin.uuid,
+        "error",
+        f"No drivers specified: neither twin «{name}» ({twin.uuid}) nor its asset has «metadata.drivers»."
+        f"{known} Add a driver to one of them.",
+    )
+
+
+def _with_options(
+    plan: DriverPlan, twin: Served, device: Device, read: Callable[[Path], str]
+) -> DriverPlan:
+    """Raises InvalidInput for options that cannot be read, Refused for what the driver may not have."""
+    options, driver = parsed(plan.driver.params), plan.driver
+    needed = asked(options, [str(path) for path in device.private])
+    if driver.command:
+        needed = ["command", *needed]
+        _check_native(options)
+    needed += [f"--env-file {file}" for file in options.files if not _is_in(file, device)]
+    registry_id = str(twin.asset.get("registry_id") or "")
+    names = [registry_id, driver.image, *driver.command[:1]]
+    if needed and not is_trusted(device.trusted, names):
+        known = " or ".join(f"«{name}»" for name in dict.fromkeys(names) if name)
+        raise Refused(
+            f"{driver.image or driver.command[0]} asks for {', '.join(needed)}, which no driver is given by itself. "
+            f"If it is to have that, add {known} to «cyberwave.privileged» in the node's settings"
+        )
+    if ours := [name for name in options.config.get("Labels", {}) if name.startswith("io.skerry.")]:
+        raise InvalidInput(f"params: label «{ours[0]}» belongs to the node")
+    variables = dict(_from_files(options.files, read)) | dict(options.environment)
+    own = {name: _value(name, value, device) for name, value in variables.items()}
+    known_values = {name: value for name, value in own.items() if value is not None}
+    return replace(plan, options=options, variables=known_values)
+
+
+def _check_native(options: RunOptions) -> None:
+    given = (options.networks, options.privileged, options.gpus, options.host, options.config)
+    if any(given):
+        raise InvalidInput(
+            "params: a driver with «command» runs on the device itself and takes only -e and --env-file"
+        )
+
+
+def _is_in(file: str, device: Device) -> bool:
+    place, own = Path(file).resolve(), device.directory.resolve()
+    return place.is_relative_to(own) and place.suffix != ".json"
+
+
+def _from_files(files: Iterable[str], read: Callable[[Path], str]) -> Mapping[str, str | None]:
+    found: dict[str, str | None] = {}
+    for file in files:
+        try:
+            found |= variables_of(read(Path(file)), file)
+        except OSError as error:
+            raise InvalidInput(f"cannot read {file}: {error.strerror}") from error
+    return found
+
+
+def _value(name: str, value: str | None, device: Device) -> str | None:
+    """Without a value it is the device's own, as far as that is no secret; None: left out, as Docker does."""
+    if value is not None:
+        return value
+    if looks_secret(name):
+        raise InvalidInput(f"params: «-e {name}» asks for a secret of the device; give it a value")
+    return device.config.variables.get(name)
+
+
+def _placed(plan: DriverPlan, device: Device, networks: Networks) -> tuple[DriverPlan, str]:
+    """The driver in its network, and what is to be said of that. No host: it is not known yet how it reaches this node."""
+    if plan.driver.command:
+        return plan, ""
+    if device.system != "linux":
+        return replace(plan, network="", host="host.docker.internal"), ""
+    wanted = plan.options.networks[-1] if plan.options.networks else HOST
+    if (host := networks.host(wanted)) is not None:
+        return replace(plan, network=wanted, host=host), ""
+    why = networks.refused.get(wanted)
+    if why is None:
+        return replace(plan, network=wanted, host=""), ""
+    if wanted == LOCAL:
+        words = (
+            "params: the container engine has no network «local», which Cyberwave's documentation names as an example: "
+            "the driver is in the device's own network, «host»"
+        )
+        return plan, words
+    raise Refused(f"params: {why}")

@@ -1,0 +1,95 @@
+"""What drivers see of the configuration directory: nothing of other twins, and no credentials of the device.
+
+A container has it mounted, read-only; the files of its own twins and its credentials are mounted over empty ones that
+stand here. A native driver is given links to them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from skerry.kit.disk import Disk
+from skerry.kit.errors import Transient
+
+CREDENTIALS = "credentials.json"
+
+_COMMON = ("fingerprint.json", "environment.json", "edge.json", "cameras.json")
+"""Files that hold no secret and that drivers may read."""
+
+
+class Views:
+    """In `root`, a directory for each workload; `source` is the configuration directory."""
+
+    def __init__(self, root: Path, source: Path, disk: Disk) -> None:
+        self._root = root
+        self._source = source
+        self._disk = disk
+
+    def place(self, workload: str) -> Path:
+        """Where a workload's view is."""
+        return self._root / workload
+
+    def made(self, workload: str, files: Sequence[str]) -> Sequence[str]:
+        """Makes the view for a container, with empty files in the places of `files`; returns those. Raises Transient."""
+        try:
+            view = self._common(workload)
+            for name in (*(Path(file).name for file in files), CREDENTIALS):
+                if not (view / name).is_file() or (view / name).is_symlink():
+                    (view / name).unlink(missing_ok=True)
+                    (view / name).touch(0o644)
+            self._tidy(view, {Path(file).name for file in files})
+        except OSError as error:
+            raise _trouble(workload, error) from error
+        return files
+
+    def linked(self, workload: str, files: Sequence[str], credentials: Path) -> Path:
+        """Makes the view for a process: links to `files` and `credentials`. Raises Transient."""
+        try:
+            view = self._common(workload)
+            for target in (*map(Path, files), credentials):
+                _link(view / target.name, target)
+            self._tidy(view, {Path(file).name for file in files})
+        except OSError as error:
+            raise _trouble(workload, error) from error
+        return view
+
+    def _common(self, workload: str) -> Path:
+        view = self.place(workload)
+        if not view.is_dir():
+            self._disk.make_directory("driver.view", view, 0o755)
+        for name in _COMMON:
+            text = _read(self._source / name)
+            if text is None:
+                (view / name).unlink(missing_ok=True)
+            elif _read(view / name) != text:
+                self._disk.write_atomic("driver.view-file", view / name, text, 0o644)
+        return view
+
+    def _tidy(self, view: Path, files: set[str]) -> None:
+        for path in view.iterdir():
+            if path.name not in files and path.name not in (*_COMMON, CREDENTIALS):
+                path.unlink()
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        return file.read()
+
+
+def _link(path: Path, target: Path) -> None:
+    if path.is_symlink() and path.readlink() == target:
+        return
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
+
+
+def _trouble(workload: str, error: OSError) -> Transient:
+    return Transient(
+        f"cannot make the view of the configuration directory for driver «{workload}»: {error.strerror}"
+    )

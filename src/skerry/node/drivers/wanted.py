@@ -1,0 +1,181 @@
+"""The drivers as workloads that this device wants by itself: implements `node.twin_ports.DeviceWorkloads`.
+
+What cannot be decided now (the container engine is not there to say how a network reaches the node, the device's
+credentials cannot be read) starts nothing and ends nothing: what runs goes on as it was started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from skerry.core.names import name_fault
+from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
+from skerry.kit.errors import Refused, SkerryError
+from skerry.node.drivers.device import Device, Networks, Served
+from skerry.node.drivers.launches import PREFIX, Launches, assignment_of, recipe_of
+from skerry.node.drivers.plans import DriverPlan, Plans, Trouble, planned
+from skerry.node.ports import Launch
+from skerry.wire.workload import Assignment
+
+log = logging.getLogger(__name__)
+
+LOOK_AGAIN = 15.0
+"""Seconds after which networks are looked up again that are not there, or that nobody could tell of."""
+
+
+class Sources(msgspec.Struct, frozen=True):
+    """Where what is wanted comes from.
+
+    `write_files` brings the twins' files up to date; `files` says where a twin's is, whether or not it is there.
+    `gateway` is the address of this node in a network of the engine; it raises Refused where there is none, Transient.
+    `running`: the assignments of this device's workloads as they were started, by name. `barred` says why no driver may
+    be started; empty: they may. `held` says why a driver is to be down; empty: it is not.
+    """
+
+    served: Callable[[], Sequence[Served]]
+    device: Callable[[], Device]
+    write_files: Callable[[], Awaitable[object]]
+    file: Callable[[str], Path]
+    gateway: Callable[[str], Awaitable[str]]
+    running: Callable[[], Mapping[str, Assignment]]
+    barred: Callable[[], str]
+    held: Callable[[Assignment], str]
+
+
+class DriverWorkloads:
+    """`restore` comes before anything asks, `follow` runs as long as the agent. `looked` rings after every look.
+
+    `changes` are the bells that ring when an answer of `sources` may be another.
+    """
+
+    def __init__(
+        self, sources: Sources, launches: Launches, changes: Sequence[Bell], clock: Clock
+    ) -> None:
+        self.told = Bell()
+        self.looked = Bell()
+        self.troubles: Sequence[Trouble] = ()
+        self._sources = sources
+        self._launches = launches
+        self._changes = changes
+        self._clock = clock
+        self._networks: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
+        self._wanted: Mapping[str, Assignment] = {}
+        self._looking = asyncio.Lock()
+
+    def wanted(self) -> Sequence[Assignment]:
+        return list(self._wanted.values())
+
+    def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:
+        if not assignment.workload.startswith(PREFIX) or not assignment.local.recipe:
+            return None
+        return self._launches.launch_for(assignment, instance)
+
+    def is_local(self, workload: str) -> bool:  # noqa: ARG002 - people at the hub look after drivers
+        return False
+
+    def twin_of(self, workload: str) -> str | None:
+        """Whose driver it is; None: nobody's."""
+        assignment = self._wanted.get(workload)
+        return None if assignment is None else recipe_of(assignment).twin
+
+    def hosts(self) -> Collection[str]:
+        """The addresses of this device at which drivers reach it, besides loopback."""
+        return {host for host in self._networks.values() if host}
+
+    async def restore(self) -> None:
+        """Looks for the first time; what is `running` is not ended by whatever cannot be told yet."""
+        await self.look()
+
+    async def follow(self) -> None:
+        """Looks whenever anything may have changed, for ever."""
+        while True:
+            seen = [bell.count for bell in self._changes]
+            again = await self.look()
+            waits = [
+                asyncio.ensure_future(bell.after(count))
+                for bell, count in zip(self._changes, seen, strict=True)
+            ]
+            if again:
+                waits.append(asyncio.ensure_future(self._pause()))
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
+
+    async def look(self) -> bool:
+        """Finds out what is wanted now; True: something is to be looked at again before long."""
+        async with self._looking:
+            await self._sources.write_files()
+            plans = self._planned()
+            if plans.networks or self._refused:
+                await self._find(plans.networks | self._refused.keys())
+                plans = self._planned()
+            wanted = self._assignments(plans)
+            self.troubles = plans.troubles
+            if wanted != self._wanted:
+                self._wanted = wanted
+                self.told.ring()
+            self.looked.ring()
+            return bool(plans.networks or self._refused)
+
+    def forget_network(self, workload: str) -> None:
+        """A driver could not be started: its network may be another than it was."""
+        assignment = self._wanted.get(workload)
+        container = None if assignment is None else assignment.spec.container
+        if container is not None and container.network is not None:
+            self._networks.pop(container.network, None)
+
+    async def _pause(self) -> int:
+        await self._clock.sleep(LOOK_AGAIN)
+        return 0
+
+    def _planned(self) -> Plans:
+        sources = self._sources
+        networks = Networks(dict(self._networks), dict(self._refused))
+        return planned(sources.served(), sources.device(), networks, Path.read_text)
+
+    async def _find(self, networks: Collection[str]) -> None:
+        for name in networks:
+            try:
+                self._networks[name] = await self._sources.gateway(name)
+                self._refused.pop(name, None)
+            except Refused as error:
+                self._refused[name] = str(error)
+            except SkerryError as error:
+                log.warning("cannot tell how network %s reaches this node: %s", name, error)
+
+    def _assignments(self, plans: Plans) -> dict[str, Assignment]:
+        sources, device = self._sources, self._sources.device()
+        running = {
+            name: one
+            for name, one in sources.running().items()
+            if name.startswith(PREFIX) and one.local.recipe
+        }
+        if sources.barred():
+            made = running
+        else:
+            made = {plan.name: self._made(plan, device) for plan in plans.drivers}
+            made |= {
+                plan.name: running[plan.name] for plan in plans.undecided if plan.name in running
+            }
+        return {name: self._with_hold(one) for name, one in sorted(made.items())}
+
+    def _made(self, plan: DriverPlan, device: Device) -> Assignment:
+        files = [self._sources.file(uuid) for uuid in (plan.twin, *plan.children)]
+        assignment = assignment_of(plan, device, [str(path) for path in files if path.is_file()])
+        assert name_fault(plan.name) is None  # noqa: S101 - a part of a UUID always is one
+        return assignment
+
+    def _with_hold(self, assignment: Assignment) -> Assignment:
+        why = self._sources.held(assignment)
+        local = replace(assignment.local, stopped=bool(why), held=why)
+        return replace(assignment, local=local)

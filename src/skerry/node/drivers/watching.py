@@ -1,0 +1,313 @@
+"""Watches over the drivers: how each start goes, which of them flap, and what people have to hear of it.
+
+It looks whenever a status has changed, so every end of a driver counts as it happens; what it decides is in the store
+before anybody acts on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from hashlib import sha256
+from typing import Protocol
+
+import msgspec
+
+from skerry.core.cyberwave.knobs import knobs_of
+from skerry.kit.bell import Bell
+from skerry.kit.clock import NS, Clock
+from skerry.kit.errors import NotFound
+from skerry.kit.tasks import Guard
+from skerry.kit.units import format_duration
+from skerry.node.drivers import flapping, starting, telling
+from skerry.node.drivers.device import Body, Device, Served
+from skerry.node.drivers.flapping import PAUSE, Rule
+from skerry.node.drivers.launches import recipe_of
+from skerry.node.drivers.plans import Trouble
+from skerry.node.drivers.starting import Began, Came, Failed, Runs, Start, Step, Word
+from skerry.node.drivers.telling import Subject, Teller
+from skerry.node.drivers.wanted import DriverWorkloads
+from skerry.node.store.driver_marks import DriverMark, DriverStore
+from skerry.wire.codec import encode
+from skerry.wire.workload import Assignment, WorkloadStatus
+
+_DRIVERS_WRITE = frozenset({"mqtt", "zenoh"})
+"""Parts of a twin's metadata that a driver itself writes when it starts."""
+
+
+class Statuses(Protocol):
+    """How the workloads are (`workloads.supervise.Supervisor`)."""
+
+    @property
+    def news(self) -> Bell:
+        """Rings when one may have changed."""
+        ...
+
+    def statuses(self) -> list[WorkloadStatus]:
+        """All of them."""
+        ...
+
+
+class Around(msgspec.Struct, frozen=True):
+    """What is watched, and the device and the twins that it belongs to."""
+
+    statuses: Statuses
+    served: Callable[[], Sequence[Served]]
+    device: Callable[[], Device]
+
+
+class DriverWatch:
+    """`restore` comes before anything is wanted, `run` goes on for as long as the agent.
+
+    `held` says why a driver is to be down; `changed` rings when an answer may be another.
+    """
+
+    def __init__(
+        self,
+        around: Around,
+        store: DriverStore,
+        teller: Teller,
+        clock: Clock,
+        chance: random.Random,
+    ) -> None:
+        self.changed = Bell()
+        self.running = Bell()
+        """Rings when another set of drivers may run."""
+        self._around = around
+        self._store = store
+        self._teller = teller
+        self._clock = clock
+        self._guard = Guard("watching drivers", clock, chance)
+        self._marks: dict[str, DriverMark] = {}
+        self._starts: dict[str, Start] = {}
+        self._troubles: dict[tuple[str, str], str] | None = None
+        self._seen: int | None = None
+        self._pulls: list[tuple[str, Step | None, str]] = []
+        self._poked = Bell()
+
+    def restore(self) -> None:
+        """Takes up what the agent before this one has found."""
+        self._marks = self._store.marks()
+
+    def held(self, assignment: Assignment) -> str:
+        """Why a driver is to be down; empty: it is not."""
+        mark = self._marks.get(recipe_of(assignment).twin)
+        if mark is None or not mark.is_held or mark.made_of != _made_of(assignment):
+            return ""
+        return (
+            f"flapping: it ended by itself {len(mark.ends)} times in a short while ({mark.total} in all); "
+            f"one start is tried each {format_duration(PAUSE)}"
+        )
+
+    def marks(self) -> Mapping[str, DriverMark]:
+        """By twin."""
+        return self._marks
+
+    def up(self) -> Collection[str]:
+        """The drivers that run, by workload."""
+        return {
+            name
+            for name, one in self._starts.items()
+            if one.up is not None or one.stage == "running"
+        }
+
+    async def clear(self, twin: str) -> None:
+        """A person wants it to be started: it counts as if it had never ended. Raises NotFound, Transient."""
+        if twin not in self._marks:
+            raise NotFound(f"cannot clear the mark of twin {twin}: it has no driver on this device")
+        await self._keep(DriverMark(twin, restarts=self._marks[twin].restarts))
+        self._teller.give(_over(twin, telling.LOOP))
+        self.changed.ring()
+
+    def pulled(self, workload: str, step: Step | None, why: str = "") -> None:
+        """The image of a driver is being pulled, is there, or (None) cannot be had."""
+        self._pulls.append((workload, step, why))
+        self._poked.ring()
+
+    async def run(self, workloads: DriverWorkloads) -> None:
+        """Looks whenever a status or a wish has changed, and when a time has come."""
+        while True:
+            news = self._around.statuses.news
+            seen, looked, poked = news.count, workloads.looked.count, self._poked.count
+            pauses: list[float] = []
+
+            async def once(pauses: list[float] = pauses) -> None:
+                pauses.extend(await self.look(workloads))
+
+            await self._guard.run(once)
+            waits = [
+                asyncio.ensure_future(news.after(seen)),
+                asyncio.ensure_future(workloads.looked.after(looked)),
+                asyncio.ensure_future(self._poked.after(poked)),
+                *(asyncio.ensure_future(self._clock.sleep(pause)) for pause in pauses),
+            ]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
+
+    async def look(self, workloads: DriverWorkloads) -> list[float]:
+        """One look at everything; seconds after which another is due at the latest, if one is."""
+        served = {twin.uuid: twin for twin in self._around.served()}
+        statuses = {one.workload: one for one in self._around.statuses.statuses()}
+        pauses: list[float] = []
+        self._tell_troubles(workloads.troubles, served)
+        before, wanted = self.up(), list(workloads.wanted())
+        pulls, self._pulls = self._pulls, []
+        for assignment in wanted:
+            status = statuses.get(assignment.workload)
+            pauses += await self._judge(assignment, status, served)
+            own = [(step, why) for name, step, why in pulls if name == assignment.workload]
+            pauses += self._follow(assignment, status, own, self._subject(assignment, served))
+        self._starts = {one.workload: self._starts[one.workload] for one in wanted}
+        await self._forget(self._marks.keys() - served.keys())
+        self._seen = self._clock.wall_ns()
+        if self.up() != before:
+            self.running.ring()
+        return sorted(pauses)[:1]
+
+    async def _judge(
+        self, assignment: Assignment, status: WorkloadStatus | None, served: Mapping[str, Served]
+    ) -> list[float]:
+        """Counts ends, marks what flaps and tries it again."""
+        twin, now, rule = recipe_of(assignment).twin, self._clock.wall_ns(), self._rule()
+        restarts = 0 if status is None else status.restarts
+        made_of = _made_of(assignment)
+        metadata = _digest_of(served[twin].body if twin in served else {})
+        old = self._marks.get(twin) or DriverMark(twin, made_of, metadata, restarts)
+        mark = flapping.of_this(old, made_of, metadata)
+        if mark.made_of != old.made_of:
+            mark = flapping.restarted_on_purpose(mark, restarts)
+        if status is not None and status.exit is not None:
+            at = min(status.exit.at or now, now)
+            mark = flapping.ended(mark, restarts, at, self._seen, rule)
+        else:
+            mark = flapping.restarted_on_purpose(mark, restarts)
+        subject = self._subject(assignment, served)
+        if flapping.loops(mark, now, rule):
+            mark = flapping.marked(mark, now, metadata)
+        elif flapping.due(mark, now) == 0:
+            mark = flapping.tried(mark, now)
+        elif status is not None and _is_proven(mark, status, now, rule):
+            mark = DriverMark(twin, made_of, metadata, restarts, mark.total)
+        await self._keep(mark)
+        if mark.is_held and (not old.is_held or self._seen is None):
+            count = flapping.recently(mark, mark.since or now, rule)
+            self._teller.give(telling.flaps(subject, mark, count, rule, self._url()))
+        elif old.since is not None and mark.since is None:
+            self._teller.give(_over(twin, telling.LOOP))
+        if old.is_held != mark.is_held:
+            self.changed.ring()
+        due = flapping.due(mark, now)
+        proof = [rule.window] if mark.trial else []
+        return proof if due is None else [due]
+
+    def _follow(
+        self,
+        assignment: Assignment,
+        status: WorkloadStatus | None,
+        pulls: Sequence[tuple[Step | None, str]],
+        subject: Subject,
+    ) -> list[float]:
+        """Tells how the start goes."""
+        name, now = assignment.workload, self._clock.monotonic_ns()
+        known = name in self._starts
+        start, words = starting.looked(self._starts.get(name, Start()), status, now)
+        for step, why in pulls:
+            start, more = (
+                starting.refused(start, why) if step is None else starting.pulled(start, step)
+            )
+            words += more
+        self._starts[name] = start
+        for word in words:
+            self._teller.give(*_notices(subject, word, self._url()))
+        if not known and start.stage == "running":  # what an earlier agent told of it may be left
+            self._teller.give(
+                _over(subject.twin, telling.STARTING), _over(subject.twin, telling.FAILURE)
+            )
+        again = starting.again_after(start, now)
+        return [] if again is None else [again]
+
+    def _tell_troubles(self, troubles: Sequence[Trouble], served: Mapping[str, Served]) -> None:
+        now = {(one.twin, one.kind): one for one in troubles}
+        first = self._troubles is None
+        before = self._troubles or {}
+        for key, one in now.items():
+            if before.get(key) != one.text:
+                self._teller.give(*self._of_trouble(one, served))
+        old: set[tuple[str, str]] = set(before)
+        if first:
+            old = {(twin, kind) for twin in served for kind in ("error", "driver_health")}
+        for twin, kind in sorted(old - now.keys()):
+            self._teller.give(_over(twin, kind))
+        self._troubles = {key: one.text for key, one in now.items()}
+
+    def _of_trouble(self, one: Trouble, served: Mapping[str, Served]) -> list[telling.Notice]:
+        subject = Subject(one.twin, _name(served, one.twin), one.name)
+        if one.kind == telling.FAILURE:
+            return telling.has_failed(subject, one.text, self._url())
+        return [telling.Notice("tell", one.twin, one.kind, "", one.text, subject.facts)]
+
+    def _subject(self, assignment: Assignment, served: Mapping[str, Served]) -> Subject:
+        twin, spec = recipe_of(assignment).twin, assignment.spec
+        image = (
+            spec.container.image
+            if spec.container
+            else " ".join(spec.process.command if spec.process else ())
+        )
+        return Subject(twin, _name(served, twin), assignment.workload, image)
+
+    async def _keep(self, mark: DriverMark) -> None:
+        if self._marks.get(mark.twin) != mark:
+            await self._store.put([mark])
+            self._marks[mark.twin] = mark
+
+    async def _forget(self, twins: Collection[str]) -> None:
+        await self._store.forget(twins)
+        for twin in twins:
+            del self._marks[twin]
+
+    def _rule(self) -> Rule:
+        knobs = knobs_of(self._around.device().config.variables)
+        return Rule(knobs.restart_threshold, knobs.restart_window)
+
+    def _url(self) -> str:
+        return knobs_of(self._around.device().config.variables).troubleshooting_url
+
+
+def _notices(subject: Subject, word: Word, url: str) -> Sequence[telling.Notice]:
+    match word:
+        case Began():
+            return [telling.starts(subject)]
+        case Came(step=step):
+            return [telling.has_come(subject, step)]
+        case Runs():
+            return telling.is_started(subject)
+        case Failed(why=why):
+            return telling.has_failed(subject, why, url)
+
+
+def _over(twin: str, kind: str) -> telling.Notice:
+    return telling.Notice("resolve_kind", twin, kind)
+
+
+def _is_proven(mark: DriverMark, status: WorkloadStatus, now: int, rule: Rule) -> bool:
+    since = max(status.since, mark.since or 0, *mark.ends[-1:])
+    return status.phase == "running" and flapping.proven(mark, (now - since) / NS, rule)
+
+
+def _name(served: Mapping[str, Served], twin: str) -> str:
+    return str(served[twin].body.get("name") or "") if twin in served else ""
+
+
+def _made_of(assignment: Assignment) -> str:
+    return sha256(encode([assignment.spec, assignment.local.recipe])).hexdigest()
+
+
+def _digest_of(body: Body) -> str:
+    metadata = body.get("metadata")
+    known = metadata if isinstance(metadata, Mapping) else {}
+    told = {name: value for name, value in known.items() if name not in _DRIVERS_WRITE}
+    return sha256(msgspec.json.encode(told, order="sorted")).hexdigest()

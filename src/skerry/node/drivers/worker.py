@@ -1,0 +1,281 @@
+"""The workers of this device's environment as a workload that the device wants by itself: `node.twin_ports.DeviceWorkloads`.
+
+There is one as long as `<configuration directory>/workers` has a script: before that no image is fetched. What happens
+when scripts change is the affair of `workloads.workers`, as for any worker group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from skerry.core.cyberwave.knobs import Knobs, knobs_of
+from skerry.core.cyberwave.names import worker_container
+from skerry.kit.bell import Bell
+from skerry.kit.clock import NS, Clock
+from skerry.kit.directory_watch import DirectoryWatch
+from skerry.kit.disk import Disk
+from skerry.kit.errors import SkerryError, Transient
+from skerry.node.contracts.cyberwave import Surroundings
+from skerry.node.contracts.cyberwave_worker import (
+    CREDENTIALS,
+    STATUS_FILE,
+    Places,
+    WorkerPlan,
+    images,
+    prefix_of,
+    worker_launch,
+    worker_spec,
+)
+from skerry.node.device_workloads import LaunchFor, own_assignment
+from skerry.node.ports import Launch
+from skerry.node.twin_ports import DeviceConfig, Grant, Tokens
+from skerry.wire.workload import Assignment
+
+SCRIPTS = "workers"
+PREFIX = "cyberwave-worker-"
+
+LOOK_EVERY = 15.0
+"""Seconds, whether or not anything was noticed."""
+
+GONE_FOR = 5.0
+"""Seconds for which there must be no script before the worker is ended: who copies files may remove them first."""
+
+log = logging.getLogger(__name__)
+
+
+class WorkerSources(msgspec.Struct, frozen=True):
+    """Where what is wanted comes from.
+
+    `twins` are those that this device serves, `workflows` those of its twins. `command` is what runs the workers on the
+    device itself; empty: a container does. `gpus` asks the engine whether it can give any, `image_problem` is why an image
+    cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `router` is the Zenoh router's endpoint on the device; empty: there is none.
+    """
+
+    config: Callable[[], DeviceConfig]
+    twins: Callable[[], Sequence[str]]
+    workflows: Callable[[], Sequence[str]]
+    gpus: Callable[[], Awaitable[bool]]
+    image_problem: Callable[[str], str]
+    running: Callable[[], Mapping[str, Assignment]]
+    router: Callable[[], str] = str
+    command: tuple[str, ...] = ()
+
+
+class WorkerPlaces(msgspec.Struct, frozen=True):
+    """Where things are. `view` makes and returns a workload's view of the configuration directory, and raises Transient.
+
+    `secrets_at` says where files of an instance lie that only memory holds: (workload, instance). `memory` is the
+    device's, in bytes.
+    """
+
+    directory: Path
+    status: Path
+    view: Callable[[str], Path]
+    secrets_at: Callable[[str, str], Path]
+    rest_port: int
+    mqtt_port: int
+    system: str = "linux"
+    memory: int = 0
+
+
+class WorkerWorkloads:
+    """`look` comes before anything asks, `follow` runs as long as the agent.
+
+    `changes` are the bells that ring when an answer of `sources` may be another. `usual` makes the launch of any workload.
+    """
+
+    def __init__(  # noqa: PLR0913 - everything that it is made of
+        self,
+        sources: WorkerSources,
+        places: WorkerPlaces,
+        tokens: Tokens,
+        usual: LaunchFor,
+        changes: Sequence[Bell],
+        *,
+        disk: Disk,
+        clock: Clock,
+    ) -> None:
+        self.told = Bell()
+        self._sources = sources
+        self._places = places
+        self._tokens = tokens
+        self._usual = usual
+        self._changes = changes
+        self._disk = disk
+        self._clock = clock
+        self._wanted: Assignment | None = None
+        self._bell = Bell()
+        self._watch = DirectoryWatch(self._bell, clock)
+        self._seen_at: int | None = None
+        self._granted: dict[str, tuple[str, Grant]] = {}
+        """By instance, with its token."""
+        self._plain: set[str] = set()
+
+    def wanted(self) -> Sequence[Assignment]:
+        return [] if self._wanted is None else [self._wanted]
+
+    def is_local(self, workload: str) -> bool:  # noqa: ARG002 - people at the hub look after workers
+        return False
+
+    def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:
+        if not assignment.workload.startswith(PREFIX):
+            return None
+        token = self._admit(assignment, instance)
+        places = Places(
+            self._places.view(assignment.workload),
+            self._status_place(assignment),
+            self._places.secrets_at(assignment.workload, instance) / CREDENTIALS,
+        )
+        return worker_launch(self._usual(assignment, instance), assignment.spec, places, token)
+
+    def status_file(self, workload: str) -> Path:
+        """Where the worker says how far it is."""
+        return self._places.status / workload / STATUS_FILE
+
+    async def follow(self) -> None:
+        """Looks whenever anything may have changed, for ever."""
+        try:
+            while True:
+                seen = [bell.count for bell in (self._bell, *self._changes)]
+                await self._watch.watch([self._places.directory / SCRIPTS])
+                pause = await self.look()
+                await self._any_of(seen, pause)
+        finally:
+            await self._watch.close()
+
+    async def look(self) -> float:
+        """Finds out what is wanted now; returns after how many seconds to look again."""
+        config, pause = self._sources.config(), LOOK_EVERY
+        present = await asyncio.to_thread(_has_scripts, self._places.directory / SCRIPTS)
+        now = self._clock.monotonic_ns()
+        if present:
+            self._seen_at = now
+        elif self._wanted is not None and self._seen_at is not None:
+            left = GONE_FOR - (now - self._seen_at) / NS
+            present, pause = left > 0, max(left, 0.01)
+        wanted = None
+        if present and config.environment:
+            wanted = await self._decided(config)
+        self._renew_grants()
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self.told.ring()
+        return pause
+
+    async def _decided(self, config: DeviceConfig) -> Assignment | None:
+        """While the engine cannot say whether it has GPUs, what runs goes on as it was started."""
+        if self._sources.command:
+            return self._assignment(config, gpu=False)
+        try:
+            gpu = await self._sources.gpus()
+        except SkerryError:
+            name = worker_container(config.environment)
+            known = self._wanted or self._sources.running().get(name)
+            return known or self._assignment(config, gpu=False)
+        return self._assignment(config, gpu=gpu)
+
+    def _assignment(self, config: DeviceConfig, *, gpu: bool) -> Assignment:
+        sources, places, knobs = self._sources, self._places, knobs_of(config.variables)
+        image = "" if sources.command else self._image(knobs, gpu=gpu)
+        around = Surroundings(
+            f"http://127.0.0.1:{places.rest_port}",
+            "127.0.0.1",
+            places.mqtt_port,
+            knobs.environment,
+            config.variables,
+            sources.router(),
+            places.system,
+        )
+        plan = WorkerPlan(
+            config.environment,
+            tuple(sorted(sources.twins())),
+            str(places.directory / SCRIPTS),
+            around,
+            knobs,
+            image,
+            sources.command,
+            "" if sources.command else _owner(places.directory),
+            gpu,
+            places.memory,
+        )
+        return own_assignment(worker_spec(plan))
+
+    def _image(self, knobs: Knobs, *, gpu: bool) -> str:
+        """The first one that can be had, as far as that is known."""
+        tried = images(knobs, gpu=gpu)
+        for image, following in itertools.pairwise(tried):
+            if image not in self._plain and (problem := self._sources.image_problem(image)):
+                log.warning("%s; the workers run from %s", problem, following)
+                self._plain.add(image)
+        return next((one for one in tried if one not in self._plain), tried[-1])
+
+    def _admit(self, assignment: Assignment, instance: str) -> str:
+        """The instance's token, good for what the assignment says, and for the workflows that there are now."""
+        env = assignment.spec.env
+        grant = Grant(
+            "worker",
+            assignment.workload,
+            tuple(filter(None, env.get("CYBERWAVE_TWIN_UUIDS", "").split(","))),
+            env["CYBERWAVE_ENVIRONMENT_UUID"],
+            tuple(self._sources.workflows()),
+            prefix_of(assignment.spec),
+        )
+        token = self._tokens.give(instance, grant)
+        self._granted[instance] = token, grant
+        return token
+
+    def _renew_grants(self) -> None:
+        """Workflows come and go while a worker runs; what has ended gets nothing any more."""
+        workflows = tuple(self._sources.workflows())
+        for instance, (token, grant) in list(self._granted.items()):
+            if self._tokens.grant_of(token) is None:
+                del self._granted[instance]
+            elif grant.workflows != workflows:
+                renewed = msgspec.structs.replace(grant, workflows=workflows)
+                self._granted[instance] = self._tokens.give(instance, renewed), renewed
+
+    def _status_place(self, assignment: Assignment) -> Path:
+        """A directory of the worker's own, in which its user may write."""
+        path = self._places.status / assignment.workload
+        container = assignment.spec.container
+        try:
+            if not path.is_dir():
+                self._disk.make_directory("worker.status", path)
+            if container is not None and container.user and not os.geteuid():
+                user, _, group = container.user.partition(":")
+                os.chown(path, int(user), int(group), follow_symlinks=False)
+        except OSError as error:
+            raise Transient(f"cannot make directory {path}: {error.strerror}") from error
+        return path
+
+    async def _any_of(self, seen: Sequence[int], pause: float) -> None:
+        waits = [
+            asyncio.ensure_future(bell.after(count))
+            for bell, count in zip((self._bell, *self._changes), seen, strict=True)
+        ]
+        timer = asyncio.ensure_future(self._clock.sleep(pause))
+        try:
+            await asyncio.wait([*waits, timer], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in (*waits, timer):
+                each.cancel()
+
+
+def _has_scripts(directory: Path) -> bool:
+    try:
+        names = [path.name for path in directory.iterdir() if path.is_file()]
+    except OSError:
+        return False
+    return any(name.endswith(".py") and not name.startswith(("_", ".")) for name in names)
+
+
+def _owner(directory: Path) -> str:
+    found = directory.stat()
+    return f"{found.st_uid}:{found.st_gid}"

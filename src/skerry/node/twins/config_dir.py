@@ -1,0 +1,319 @@
+"""The configuration directory, `~/.cyberwave`: whose it is, what is migrated into it, and its content as `DeviceConfig`.
+
+Others write there too, at any time: the command line of Cyberwave, people, and drivers their twins' files
+(`twins.syncing`). The agent may be root and the directory a user's, so no link is followed and what is made is the user's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from skerry.core.cyberwave.knobs import knobs_of
+from skerry.core.cyberwave.names import fingerprint, is_fingerprint
+from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
+from skerry.kit.directory_watch import DirectoryWatch
+from skerry.kit.disk import Disk, DiskOf, RealDisk
+from skerry.kit.errors import InvalidInput
+from skerry.node.twin_ports import DeviceConfig
+from skerry.node.twins.config_files import (
+    Credentials,
+    Object,
+    credentials_of,
+    environment_of,
+    fingerprint_of,
+    object_of,
+    variables_in,
+    video_devices_of,
+)
+
+LEGACY = Path("/etc/cyberwave")
+"""Where older versions had their files."""
+
+DIRECTORY = ".cyberwave"
+OVERRIDE = "CYBERWAVE_EDGE_CONFIG_DIR"
+
+CREDENTIALS, FINGERPRINT, ENVIRONMENT = "credentials.json", "fingerprint.json", "environment.json"
+EDGE, CAMERAS = "edge.json", "cameras.json"
+FILES = (CREDENTIALS, FINGERPRINT, ENVIRONMENT, EDGE, CAMERAS)
+
+MIGRATED = ".migrated"
+"""Its being there says that nothing is migrated any more: who has signed out stays so."""
+
+MAX_FILE = 1 << 20
+_MAX_MIGRATED = 4 << 20
+
+LOOK_EVERY = 15.0
+"""Seconds, whether or not anything was noticed."""
+
+TRIES, BETWEEN = 6, 0.2
+"""So often, so many seconds apart, environment.json is read before it counts as wrong: somebody may be writing it."""
+
+_FOREIGN_BITS = 0o077
+
+log = logging.getLogger(__name__)
+
+_Stamps = Mapping[str, tuple[int, int, int, int] | None]
+
+
+class Host(msgspec.Struct, frozen=True):
+    """What the system says of itself: `socket.gethostname()`, `uuid.getnode()`, `platform.system()`, `platform.machine()`."""
+
+    name: str
+    node: int
+    system: str
+    machine: str
+
+
+def default_directory(
+    variables: Mapping[str, str], home: Path, home_of: Callable[[str], Path | None]
+) -> tuple[Path, bool]:
+    """Where the directory is for a process with this environment, and whether that is only the default.
+
+    `home_of` says where a user lives; None: there is no such user.
+    """
+    if said := variables.get(OVERRIDE, "").strip():
+        return Path(said), False
+    user = variables.get("SUDO_USER", "").strip()
+    return ((user and home_of(user)) or home) / DIRECTORY, True
+
+
+def disk_for(directory: Path) -> Disk:
+    """What writes in the directory so that its files belong to whom it belongs, or would if it were there."""
+    found = directory if directory.exists() else directory.parent
+    owner = found.stat() if found.exists() else None
+    if os.geteuid() or owner is None or not owner.st_uid:
+        return RealDisk()
+    return DiskOf((owner.st_uid, owner.st_gid))
+
+
+class ConfigDirectory:
+    """The one at `path`. `open` comes first; `run` goes on for ever, and `changed` rings when `config` is another.
+
+    `own` are the variables of the agent's own environment; `environment` is the one of the settings.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        own: Mapping[str, str],
+        host: Host,
+        disk: Disk,
+        clock: Clock,
+        environment: str = "",
+    ) -> None:
+        self.path = path
+        self.changed = Bell()
+        self.config = DeviceConfig("")
+        self._own = variables_in(own)
+        self._host = host
+        self._disk = disk
+        self._clock = clock
+        self._environment = environment
+        self._bell = Bell()
+        self._watch = DirectoryWatch(self._bell, clock)
+        self._stamps: _Stamps | None = None
+        self._told: tuple[str, ...] = ()
+
+    async def open(self, legacy: Path | None = None) -> DeviceConfig:
+        """Makes the directory, migrates `legacy` into it, and reads it. Raises nothing: what fails is among `faults`."""
+        faults: list[str] = []
+        for step in (self._make, lambda: self._migrate(legacy)):
+            try:
+                await asyncio.to_thread(step)
+            except OSError as error:
+                faults.append(f"cannot use {error.filename or self.path}: {error.strerror}")
+        await self._read(faults)
+        return self.config
+
+    async def run(self) -> None:
+        """Reads again whenever a file may be another."""
+        try:
+            while True:
+                seen = self._bell.count
+                if not await self._watch.watch([self.path]):
+                    await self._bell.within(seen, LOOK_EVERY, self._clock)
+                await self.look()
+        finally:
+            await self._watch.close()
+
+    async def look(self) -> None:
+        """Reads the files if one of them is another than at the last time."""
+        if await asyncio.to_thread(self._stamped) != self._stamps:
+            await self._read([])
+
+    async def _read(self, faults: list[str]) -> None:
+        self._stamps, found = await asyncio.to_thread(self._contents)
+        for _ in range(TRIES - 1):
+            if self._environment or not _may_be_half_written(found.get(ENVIRONMENT)):
+                break
+            await self._clock.sleep(BETWEEN)
+            self._stamps, found = await asyncio.to_thread(self._contents)
+        config = await asyncio.to_thread(self._config, found, faults)
+        for each in config.faults:
+            if each not in self._told:
+                log.warning("%s", each)
+        self._told = config.faults
+        if config != self.config:
+            self.config = config
+            self.changed.ring()
+
+    def _config(
+        self, found: Mapping[str, Object | InvalidInput], faults: list[str]
+    ) -> DeviceConfig:
+        """What the contents come to. A file that is wrong is told and counts as empty."""
+        faults += [
+            f"{self.path / name} {content}"
+            for name, content in found.items()
+            if isinstance(content, InvalidInput)
+        ]
+        right = {
+            name: content
+            for name, content in found.items()
+            if not isinstance(content, InvalidInput)
+        }
+        credentials = credentials_of(right[CREDENTIALS]) if CREDENTIALS in right else Credentials()
+        faults += [f"{self.path / CREDENTIALS} {fault}" for fault in credentials.faults]
+        variables = {**credentials.variables, **self._own}
+        faults += knobs_of(variables).faults
+        environment = self._environment
+        if not environment and ENVIRONMENT in right:
+            try:
+                environment = environment_of(right[ENVIRONMENT])
+            except InvalidInput as error:
+                faults.append(f"{self.path / ENVIRONMENT} {error}")
+        return DeviceConfig(
+            self._fingerprint(variables, found, faults),
+            credentials.token,
+            environment,
+            variables,
+            credentials.overrides,
+            video_devices_of(right.get(EDGE, {}), right.get(CAMERAS, {})),
+            tuple(dict.fromkeys(faults)),
+        )
+
+    def _fingerprint(
+        self,
+        variables: Mapping[str, str],
+        found: Mapping[str, Object | InvalidInput],
+        faults: list[str],
+    ) -> str:
+        """What is said, else what is stored, else what the system says; that is stored."""
+        said = variables.get("CYBERWAVE_EDGE_UUID", "").strip()
+        if is_fingerprint(said):
+            return said
+        if said:
+            faults.append(
+                "CYBERWAVE_EDGE_UUID has something else than letters, digits, «-», «_», «.»"
+            )
+        made = fingerprint(self._host.name, self._host.node, self._host.system, self._host.machine)
+        stored = found.get(FINGERPRINT)
+        if stored is None:
+            text = msgspec.json.encode({"fingerprint": made}) + b"\n"
+            try:
+                self._disk.write_atomic("config.fingerprint", self.path / FINGERPRINT, text)
+            except OSError as error:
+                faults.append(f"cannot write {self.path / FINGERPRINT}: {error.strerror}")
+            return made
+        try:
+            return made if isinstance(stored, InvalidInput) else fingerprint_of(stored)
+        except InvalidInput as error:
+            faults.append(f"{self.path / FINGERPRINT} {error}")
+            return made
+
+    def _contents(self) -> tuple[_Stamps, dict[str, Object | InvalidInput]]:
+        """The files that are there, or why one cannot be used; and which they were before they were read."""
+        stamps = self._stamped()
+        found: dict[str, Object | InvalidInput] = {}
+        for name in FILES:
+            try:
+                text = _read_file(self.path / name)
+                if text is not None:
+                    found[name] = object_of(text)
+            except InvalidInput as error:
+                found[name] = error
+            except OSError as error:
+                found[name] = InvalidInput(f"cannot be read: {error.strerror}")
+        return stamps, found
+
+    def _stamped(self) -> _Stamps:
+        return {name: _stamp(self.path / name) for name in FILES}
+
+    def _make(self) -> None:
+        if self.path.is_dir():
+            return
+        self._disk.make_directory("config.directory", self.path)
+        parent = self.path.parent.stat()
+        if not os.geteuid() and parent.st_uid:
+            os.chown(self.path, parent.st_uid, parent.st_gid, follow_symlinks=False)
+
+    def _migrate(self, legacy: Path | None) -> None:
+        """Copies the JSON files of an older version, once, and none over another. Raises OSError."""
+        if legacy is None or not legacy.is_dir() or legacy.resolve() == self.path.resolve():
+            return
+        mark = self.path / MIGRATED
+        if os.path.lexists(mark):
+            return
+        copied = []
+        for source in sorted(legacy.glob("*.json")):
+            target = self.path / source.name
+            if os.path.lexists(target) or not source.is_file():
+                continue
+            with source.open("rb") as file:
+                text = file.read(_MAX_MIGRATED + 1)
+            if len(text) > _MAX_MIGRATED:
+                log.warning("%s has more than %d bytes: it is not migrated", source, _MAX_MIGRATED)
+                continue
+            self._disk.write_atomic("config.migrate", target, text)
+            copied.append(source.name)
+        self._disk.write_atomic("config.migrated", mark, f"{legacy}\n".encode())
+        if copied:
+            log.info("copied %s from %s to %s", ", ".join(copied), legacy, self.path)
+
+
+def _may_be_half_written(content: Object | InvalidInput | None) -> bool:
+    if isinstance(content, InvalidInput):
+        return True
+    return content is not None and not content.get("uuid")
+
+
+def _read_file(path: Path) -> bytes | None:
+    """None: there is no such file. What others could read is made their owner's alone. Raises InvalidInput, OSError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        if path.is_symlink():
+            raise InvalidInput("is a link, which is not followed: put the file there") from None
+        raise
+    with os.fdopen(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise InvalidInput("is no file")
+        # Another name of it may be another program's file.
+        if found.st_mode & _FOREIGN_BITS and found.st_nlink == 1 and _may_change(found):
+            os.fchmod(fd, 0o600)
+        text = file.read(MAX_FILE + 1)
+    if len(text) > MAX_FILE:
+        raise InvalidInput(f"has more than {MAX_FILE} bytes")
+    return text
+
+
+def _may_change(found: os.stat_result) -> bool:
+    return os.geteuid() in (0, found.st_uid)
+
+
+def _stamp(path: Path) -> tuple[int, int, int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode

@@ -1,0 +1,274 @@
+"""What clients publish becomes records, files and signs of life: by a real gate and broker into real stores, each message once."""
+
+import asyncio
+import base64
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.bridge_rig import Agent, agent
+from tests.gate_rig import OWN, PATIENCE, Device, GateRig
+
+from skerry.core.cyberwave.gathering import FULL, RATE
+from skerry.gate.journal import GAP
+from skerry.node.broker.bridge import UNKNOWN
+from skerry.wire.files import read_reference
+
+pytestmark = pytest.mark.timeout(180)
+TWIN = f"cyberwave/twin/{OWN}"
+EVENT, POSITION, DEPTH = f"{TWIN}/event", f"{TWIN}/position", f"{TWIN}/depth"
+
+
+@pytest.fixture
+def rig(short_dir: Path, memory_dir: Path) -> Iterator[GateRig]:
+    with GateRig(short_dir, memory_dir) as rig:
+        yield rig
+
+
+def driver(rig: GateRig, token: str) -> Device:
+    device = rig.device(token)
+    device.client.reconnect_delay_set(1, 1)
+    return device.connect()
+
+
+async def captured(rig: GateRig, payload: bytes) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not any(entry.payload == payload for entry in rig.entries()):  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.01)
+
+
+def is_acknowledged(device: Device, mid: int) -> bool:
+    """With QoS 0, paho says so when it has sent a message."""
+    return mid in {found for found, _ in list(device.acks.queue)}
+
+
+async def test_each_kind_of_message_becomes_what_it_should(rig: GateRig, short_dir: Path) -> None:
+    token = rig.token()
+    rig.start()
+    device = driver(rig, token)
+    async with agent(rig, short_dir / "node") as one:
+        joint = {"joint_name": "elbow", "joint_state": {"position": 0.5}, "source_type": "edge"}
+        device.publish(POSITION, '{"position": {"x": NaN}}')
+        device.publish(f"cyberwave/joint/{OWN}/update", json.dumps(joint))
+        device.publish(EVENT, '{"what": "door"}')
+        device.publish(f"{TWIN}/raw", b"\xff\0")
+        device.publish(DEPTH, b"\x01" * 100_000)
+        device.publish(f"{TWIN}/edge_health", b'{"type": "edge_health"}')
+        device.publish(f"{TWIN}/command", b'{"status": "ok"}')
+        device.publish(f"{TWIN}/webrtc-offer", b"{}")
+        device.publish(EVENT, "last")
+        await one.until(lambda: "last" in one.values(EVENT) and one.all("file"))
+        found = {each.name: each for each in one.all() if each.value != "last"}
+        assert {each.source for each in found.values()} == {"arm"}
+        assert (found[POSITION].lane, found[POSITION].value) == (
+            "sample",
+            '{"position":{"x":null}}',
+        )
+        elbow = found[f"cyberwave/joint/{OWN}/elbow"]
+        assert (elbow.lane, elbow.value, elbow.meta) == ("sample", 0.5, {"source_type": "edge"})
+        assert (found[EVENT].lane, found[EVENT].kind) == ("event", "event")
+        assert base64.b64decode(str(found[f"{TWIN}/raw"].value)) == b"\xff\0"
+        assert (found[DEPTH].lane, found[DEPTH].kind) == ("event", "file")
+        assert one.node.bytes_of(read_reference(found[DEPTH].value)) == b"\x01" * 100_000
+        assert len(found) == 5
+        assert one.heard.healths == [(OWN, b'{"type": "edge_health"}')]
+        assert one.heard.replies == [(f"{TWIN}/command", b'{"status": "ok"}')]
+
+
+@pytest.mark.guarantee("G1")
+async def test_an_answer_comes_when_the_record_is_durable(rig: GateRig, short_dir: Path) -> None:
+    token = rig.token()
+    rig.start()
+    device = driver(rig, token)
+    mid = device.publish(EVENT, "acknowledged", 1)
+    await captured(rig, b"acknowledged")
+    assert not is_acknowledged(device, mid)
+    async with agent(rig, short_dir / "node") as one:
+        await one.until(lambda: is_acknowledged(device, mid))
+        assert one.values(EVENT) == ["acknowledged"]
+
+
+@pytest.mark.guarantee("G1")
+async def test_every_message_arrives_once_wherever_agent_gate_and_broker_end(
+    rig: GateRig, short_dir: Path
+) -> None:
+    token, chance = rig.token(), random.Random(7)
+    rig.start()
+    device = driver(rig, token)
+    sent: list[str] = []
+
+    def say(count: int) -> None:
+        for _ in range(count):
+            sent.append(f"{len(sent)} {'x' * chance.randrange(2000)}")
+            device.publish(chance.choice([EVENT, f"{TWIN}/telemetry"]), sent[-1])
+
+    def arrived(one: Agent) -> list[str]:
+        names = (EVENT, f"{TWIN}/telemetry")
+        return [str(each.value) for each in one.all() if each.name in names]
+
+    for turn in range(8):
+        async with agent(rig, short_dir / "node") as one:
+            before = len(arrived(one))
+            say(300)
+            wanted = before + chance.randrange(300)
+            await one.until(lambda: len(arrived(one)) >= wanted)  # noqa: B023 - called at once
+        say(50)
+        await captured(rig, sent[-1].encode())
+        if turn % 4 == 1:
+            rig.kill_gate()
+            rig.start_gate()
+        elif turn % 4 == 3:
+            rig.kill_broker()
+            rig.start_broker()
+        else:
+            continue
+        assert await asyncio.to_thread(device.greetings.get, timeout=PATIENCE) == 0
+    async with agent(rig, short_dir / "node") as one:
+        await one.until(lambda: len(arrived(one)) >= len(sent))
+        say(1)
+        await one.until(lambda: sent[-1] in arrived(one))
+        assert Counter(arrived(one)) == Counter(sent)
+        assert arrived(one) == sent
+
+
+async def test_what_comes_faster_is_counted_also_when_it_ends(
+    rig: GateRig, short_dir: Path
+) -> None:
+    token = rig.token()
+    rig.start()
+    device = driver(rig, token)
+    async with agent(rig, short_dir / "node") as one:
+        for n in range(1000):
+            device.publish(POSITION, b'{"n": %d}' % n)
+        await one.until(lambda: one.all("gap"))
+        kept = one.all("measurement")
+        [gap] = one.all("gap")
+        told = sum(int(each.meta.get("thinned", 0)) for each in kept)
+        assert isinstance(gap.value, int)
+        assert len(kept) + told + gap.value == 1000
+        assert (gap.name, gap.source, gap.meta["cause"]) == (POSITION, "arm", RATE)
+        assert 40 <= len(kept) < 500
+
+
+async def test_gaps_of_the_gate_are_records(short_dir: Path, memory_dir: Path) -> None:
+    with GateRig(short_dir, memory_dir, limit=400_000) as rig:
+        token = rig.token()
+        rig.start()
+        device = driver(rig, token)
+        device.subscribe(POSITION)
+        for _ in range(5):
+            device.publish(POSITION, "x" * 60_000 + "y" * 40_000)
+        await asyncio.to_thread(lambda: [device.hear() for _ in range(5)])
+        assert len(rig.entries()) == 3
+        async with agent(rig, short_dir / "node") as one:
+            await one.until(lambda: one.all("gap") and one.all("file"))
+            await one.until(lambda: sum(int(str(each.value)) for each in one.all("gap")) == 4)
+            gaps = one.all("gap")
+            assert {each.name for each in gaps} == {POSITION}
+            assert {each.meta["cause"] for each in gaps} == {"the gate's journal is full", RATE}
+            assert not any(entry.flags & GAP and not entry.payload for entry in rig.entries())
+
+
+async def test_a_message_of_32_mib_arrives_whole(rig: GateRig, short_dir: Path) -> None:
+    rig.limit = 64 * 1024 * 1024
+    token = rig.token()
+    rig.start()
+    device = driver(rig, token)
+    payload = random.Random(3).randbytes(1024 * 1024) * 31
+    async with agent(rig, short_dir / "node") as one:
+        mid = device.publish(DEPTH, payload, 1)
+        await one.until(lambda: is_acknowledged(device, mid))
+        [file] = one.all("file")
+        assert one.node.bytes_of(read_reference(file.value)) == payload
+
+
+async def test_without_room_samples_are_counted_and_events_wait(
+    rig: GateRig, short_dir: Path
+) -> None:
+    token = rig.token()
+    rig.start()
+    device = driver(rig, token)
+    async with agent(rig, short_dir / "node") as one:
+        one.records.lanes = {"sample", "event"}
+        for n in range(10):
+            device.publish(POSITION, b'{"n": %d}' % n)
+        await one.until(lambda: one.records.refused)
+        mid = device.publish(POSITION, "waited for", 1)
+        device.publish(EVENT, "kept")
+        await captured(rig, b"kept")
+        await one.until(lambda: one.records.refused > 2)
+        assert not is_acknowledged(device, mid)
+        one.records.lanes = {"event"}
+        await one.until(lambda: "waited for" in one.values(POSITION))
+        one.records.lanes = set()
+        await one.until(lambda: is_acknowledged(device, mid))
+        await one.until(lambda: "kept" in one.values(EVENT))
+        await one.until(lambda: _counted(one) == 10)
+        assert {each.meta["cause"] for each in one.all("gap")} <= {FULL}
+
+
+def _counted(one: Agent) -> int:
+    """The samples that are there or were told of."""
+    told = sum(int(each.meta.get("thinned", 0)) for each in one.all("measurement"))
+    here = len(
+        [
+            value
+            for value in one.values(POSITION)
+            if value != "waited for" and isinstance(value, str)
+        ]
+    )
+    return here + told + sum(int(str(each.value)) for each in one.all("gap"))
+
+
+async def test_a_file_without_room_is_counted_unless_somebody_waits_for_it(
+    rig: GateRig, short_dir: Path
+) -> None:
+    token = rig.token()
+    rig.start()
+    device = driver(rig, token)
+    async with agent(rig, short_dir / "node", limit=150_000) as one:
+        device.publish(DEPTH, b"\1" * 100_000)
+        await one.until(lambda: one.all("file"))
+        device.publish(DEPTH, b"\2" * 100_000, 1)
+        device.publish(EVENT, "behind it")
+        await captured(rig, b"behind it")
+        one.node.store.limit = 10**9
+        await one.until(lambda: "behind it" in one.values(EVENT) and len(one.all("file")) == 2)
+        one.node.store.limit = 150_000
+        device.publish(f"{TWIN}/pointcloud", b"\3" * 100_000)
+        device.publish(EVENT, "and on")
+        await one.until(lambda: "and on" in one.values(EVENT))
+        await one.until(lambda: one.all("gap"))
+        assert [(each.name, each.value) for each in one.all("gap")] == [(f"{TWIN}/pointcloud", 1)]
+        assert len(one.all("file")) == 2
+
+
+async def test_what_an_ended_token_has_published_has_a_source(
+    rig: GateRig, short_dir: Path
+) -> None:
+    token = rig.token("second", n=2)
+    rig.start()
+    device = driver(rig, token)
+    device.publish(EVENT, "left behind")
+    await captured(rig, b"left behind")
+    async with agent(rig, short_dir / "node") as one:
+        await one.until(lambda: "left behind" in one.values(EVENT))
+        assert one.all()[0].source == UNKNOWN
+
+
+async def test_a_new_agent_begins_where_the_gate_was_told(rig: GateRig, short_dir: Path) -> None:
+    """Also where its store has forgotten who had published: other publishers have come since."""
+    token = rig.token()
+    rig.start()
+    device = driver(rig, token)
+    async with agent(rig, short_dir / "node") as one:
+        mid = device.publish(EVENT, "once", 1)
+        await one.until(lambda: is_acknowledged(device, mid))
+    assert [entry.payload for entry in rig.entries()] == [b"once"]
+    async with agent(rig, short_dir / "another") as one:
+        device.publish(EVENT, "later")
+        await one.until(one.all)
+        assert one.values(EVENT) == ["later"]

@@ -1,0 +1,75 @@
+"""The documented variables of a device, read as values."""
+
+from __future__ import annotations
+
+import pytest
+
+from skerry.core.cyberwave.knobs import Knobs, knobs_of
+
+
+def test_nothing_said_is_what_the_documentation_says() -> None:
+    knobs = knobs_of({})
+    assert knobs == Knobs()
+    assert (knobs.restart_threshold, knobs.restart_window) == (4, 60.0)
+    assert (knobs.health_interval, knobs.workflow_interval) == (5.0, 300.0)
+    assert knobs.troubleshooting_url == "https://docs.cyberwave.com"
+    assert (knobs.router, knobs.router_port, knobs.data_backend) == (False, 7447, "zenoh")
+
+
+@pytest.mark.parametrize(
+    "name", ["CYBERWAVE_WORKER_CPU_PERCENT", "CYBERWAVE_WORKER_CPU_QUOTA_PERCENT"]
+)
+def test_case_45_the_share_of_a_processor_has_two_names(name: str) -> None:
+    knobs = knobs_of({name: "150", "CYBERWAVE_WORKER_MEMORY_MB": "512"})
+    assert (knobs.worker_cpu, knobs.worker_memory) == (150.0, 512 << 20)
+
+
+def test_the_documented_name_of_the_share_comes_first() -> None:
+    both = {"CYBERWAVE_WORKER_CPU_PERCENT": "50", "CYBERWAVE_WORKER_CPU_QUOTA_PERCENT": "75"}
+    assert knobs_of(both).worker_cpu == 75.0
+
+
+def test_rounds_of_edge_core_are_seconds() -> None:
+    assert knobs_of({"CYBERWAVE_WORKER_SYNC_INTERVAL_LOOPS": "4"}).workflow_interval == 60.0
+
+
+def test_health_is_told_once_a_second_at_most() -> None:
+    assert (
+        knobs_of({"CYBERWAVE_EDGE_HEALTH_PUBLISH_INTERVAL_SECONDS": "0.2"}).health_interval == 1.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "environment"), [("Dev", "dev"), ("production", ""), ("PRODUCTION", ""), ("", "")]
+)
+def test_an_environment_has_one_name(said: str, environment: str) -> None:
+    assert knobs_of({"CYBERWAVE_ENVIRONMENT": said}).environment == environment
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CYBERWAVE_DRIVER_RESTART_LOOP_THRESHOLD", "four"),
+        ("CYBERWAVE_DRIVER_RESTART_LOOP_THRESHOLD", "0"),
+        ("CYBERWAVE_DRIVER_RESTART_LOOP_THRESHOLD", "4.5"),
+        ("CYBERWAVE_DRIVER_RESTART_LOOP_WINDOW_SECONDS", "nan"),
+        ("CYBERWAVE_WORKER_MEMORY_MB", "-1"),
+        ("CYBERWAVE_WORKER_CPU_PERCENT", "inf"),
+        ("CYBERWAVE_DATA_BACKEND", "pigeons"),
+        ("CYBERWAVE_EDGE_LOG_LEVEL", "loud"),
+        ("ZENOH_ROUTER_ENABLED", "maybe"),
+        ("ZENOH_ROUTER_PORT", "70000"),
+    ],
+)
+def test_what_cannot_be_used_is_told_and_has_its_default(name: str, value: str) -> None:
+    knobs = knobs_of({name: value})
+    [fault] = knobs.faults
+    assert name in fault
+    assert value in fault
+    assert knobs == knobs_of({}).__class__(faults=knobs.faults)
+
+
+def test_words_of_truth() -> None:
+    assert knobs_of({"ZENOH_ROUTER_ENABLED": "1"}).router
+    assert not knobs_of({"ZENOH_ROUTER_ENABLED": "False"}).router
+    assert not knobs_of({"CYBERWAVE_MACOS_STRIP_VIDEO_DEVICE_PARAMS": "no"}).strip_video_devices

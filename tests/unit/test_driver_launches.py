@@ -1,0 +1,242 @@
+"""What drivers are started with, and when what runs is replaced."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from msgspec.structs import replace
+from tests.driver_rig import ARM, CAMERA, ENVIRONMENT, OTHER, Rig, camera, device, twin, with_config
+
+from skerry.core.cyberwave.drivers import Platform
+from skerry.node.broker.tokens import token_of
+from skerry.node.ports import ContainerLaunch, ProcessLaunch
+from skerry.node.twin_ports import Grant
+from skerry.node.workloads.changes import in_force, needs_restart
+from skerry.wire.codec import decode, encode
+from skerry.wire.workload import Assignment
+
+NAME = f"cyberwave-driver-{ARM[:8]}"
+
+
+def mount(source: str, target: str, *, writable: bool = False) -> dict[str, object]:
+    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": not writable}
+
+
+async def test_case_10_a_driver_has_exactly_the_documented_environment(tmp_path: Path) -> None:
+    launch = await Rig(tmp_path, twin(), camera()).launch()
+    assert launch.environment == {
+        "CYBERWAVE_API_KEY": token_of(b"secret", "i1"),
+        "CYBERWAVE_TWIN_UUID": ARM,
+        "CYBERWAVE_TWIN_JSON_FILE": f"/app/{ARM}.json",
+        "CYBERWAVE_CHILD_TWIN_UUIDS": CAMERA,
+        "CYBERWAVE_EDGE_CONFIG_DIR": "/app/.cyberwave",
+        "CYBERWAVE_EDGE_HOST_PLATFORM": "linux",
+        "CYBERWAVE_BASE_URL": "http://127.0.0.1:18883",
+        "CYBERWAVE_API_URL": "http://127.0.0.1:18883",
+        "CYBERWAVE_MQTT_HOST": "127.0.0.1",
+        "CYBERWAVE_MQTT_PORT": "18884",
+        "CYBERWAVE_DATA_BACKEND": "zenoh",
+        "ZENOH_LISTEN": "tcp/127.0.0.1:0",
+        "ZENOH_SHARED_MEMORY": "false",
+    }
+
+
+async def test_case_9_a_drivers_container_is_called_and_mounted_as_documented(
+    tmp_path: Path,
+) -> None:
+    params = [
+        "--device",
+        "/dev/ttyUSB0",
+        "-v",
+        "data:/data",
+        "--add-host",
+        "a:1.2.3.4",
+        "--gpus",
+        "all",
+    ]
+    launch = await Rig(tmp_path, twin(ARM, *params)).launch()
+    assert isinstance(launch, ContainerLaunch)
+    config = tmp_path / "config"
+    assert (launch.spec.network, launch.spec.privileged, launch.spec.gpus) == ("host", False, "all")
+    extras = launch.extras
+    assert (extras.name, extras.otherwise) == (NAME, f"cyberwave-driver-{ARM}")
+    assert extras.config == {"StopTimeout": 5}
+    assert extras.host == {
+        "Init": True,
+        "RestartPolicy": {"Name": "unless-stopped"},
+        "Devices": [{"PathOnHost": "/dev/ttyUSB0", "PathInContainer": "/dev/ttyUSB0", "CgroupPermissions": "rwm"}],
+        "ExtraHosts": ["a:1.2.3.4"],
+        "Binds": ["data:/data"],
+        "Mounts": [
+            mount(f"{config}/{ARM}.json", f"/app/{ARM}.json", writable=True),
+            mount(f"{tmp_path}/views/{NAME}", "/app/.cyberwave"),
+            mount(f"{config}/{ARM}.json", f"/app/.cyberwave/{ARM}.json"),
+            mount(f"{tmp_path}/secrets/{NAME}/i1/credentials.json", "/app/.cyberwave/credentials.json"),
+        ],
+    }  # fmt: skip
+
+
+async def test_case_11_variables_of_the_params_win_once_each_and_in_their_order(
+    tmp_path: Path,
+) -> None:
+    params = ["-e", "Z=1", "-e", "ZENOH_SHARED_MEMORY=true", "-e", "CYBERWAVE_DATA_BACKEND=filesystem", "-e", "A=2", "-e", "Z=3"]  # fmt: skip
+    rig = Rig(tmp_path, twin(ARM, *params))
+    (assignment,) = (await rig.look()).values()
+    stored = decode(encode(assignment), Assignment, "assignment")
+    launch = rig.workloads.launch_for(stored, "i1")
+    assert launch is not None
+    assert list(launch.environment.items())[-4:] == [
+        ("Z", "3"),
+        ("ZENOH_SHARED_MEMORY", "true"),
+        ("CYBERWAVE_DATA_BACKEND", "filesystem"),
+        ("A", "2"),
+    ]
+
+
+async def test_in_a_network_of_its_own_a_driver_is_given_the_nodes_address_there(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, twin(ARM, "--network", "robots"))
+    rig.gateways["robots"] = "172.20.0.1"
+    rig.device = replace(rig.device, router="7447")
+    environment = (await rig.launch()).environment
+    assert environment["CYBERWAVE_BASE_URL"] == "http://172.20.0.1:18883"
+    assert environment["CYBERWAVE_MQTT_HOST"] == "172.20.0.1"
+    assert environment["ZENOH_CONNECT"] == "tcp/172.20.0.1:7447"
+
+
+async def test_an_instance_has_its_own_token_and_nothing_holds_it_but_its_start(
+    tmp_path: Path,
+) -> None:
+    on = device(
+        tmp_path, CYBERWAVE_API_KEY="cw_fleet", CYBERWAVE_X="x", CYBERWAVE_ENVIRONMENT="Dev"
+    )
+    rig = Rig(tmp_path, twin(), camera(), on=on)
+    launch = await rig.launch()
+    token = launch.environment["CYBERWAVE_API_KEY"]
+    other = (await rig.launch("i2")).environment["CYBERWAVE_API_KEY"]
+    assert other != token == (await rig.launch()).environment["CYBERWAVE_API_KEY"]
+    assert rig.tokens.grant_of(token) == Grant(
+        "driver", NAME, (ARM, CAMERA), ENVIRONMENT, (), "dev"
+    )
+    told = [
+        str(launch),
+        *(str(file.read_bytes()) for file in tmp_path.rglob("*") if file.is_file()),
+    ]
+    assert not [
+        text for text in (*told, encode((await rig.look())[NAME]).decode()) if token in text
+    ]
+    assert token in launch.log_rules.secrets
+    credentials = json.loads(launch.secret_files["credentials.json"])
+    assert credentials["token"] == token
+    assert credentials["envs"]["CYBERWAVE_X"] == "x"
+    assert "cw_fleet" not in str(credentials)
+
+
+async def test_a_driver_sees_no_credentials_and_no_other_twin_in_the_configuration_directory(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, twin(), camera(), twin(OTHER))
+    await rig.look()
+    config = tmp_path / "config"
+    (config / "credentials.json").write_text('{"token":"cw_fleet"}')
+    (config / "fingerprint.json").write_text('{"fingerprint":"boat"}')
+    (config / "remote_access_key").write_text("key")
+    assignment = (await rig.look())[NAME]
+    rig.workloads.launch_for(assignment, "i1")
+    view = tmp_path / "views" / NAME
+    assert {path.name: path.read_text() for path in view.iterdir()} == {
+        "fingerprint.json": '{"fingerprint":"boat"}',
+        "credentials.json": "",
+        f"{ARM}.json": "",
+        f"{CAMERA}.json": "",
+    }
+    rig.served = [twin()]
+    rig.workloads.launch_for((await rig.look())[NAME], "i2")
+    assert not (view / f"{CAMERA}.json").exists()
+
+
+async def test_a_native_driver_has_the_same_with_places_of_the_device(tmp_path: Path) -> None:
+    native = twin(
+        ARM, drivers={"default": {"command": ["/usr/bin/arm", "x"], "params": ["-e", "A=1"]}}
+    )
+    rig = Rig(tmp_path, native, on=device(tmp_path, "example/arm"))
+    launch = await rig.launch()
+    assert isinstance(launch, ProcessLaunch)
+    assert launch.command == ("/usr/bin/arm", "x")
+    config, view = tmp_path / "config", tmp_path / "views" / NAME
+    environment = launch.environment
+    assert environment["CYBERWAVE_TWIN_JSON_FILE"] == f"{config}/{ARM}.json"
+    assert environment["CYBERWAVE_EDGE_CONFIG_DIR"] == str(view)
+    assert (view / f"{ARM}.json").resolve() == config / f"{ARM}.json"
+    assert (
+        view / "credentials.json"
+    ).readlink() == tmp_path / "secrets" / NAME / "i1" / "credentials.json"
+    assert environment["A"] == "1"
+    assert {"HOME", "PATH", "LANG"} < environment.keys()
+    assert not [name for name in environment if name.startswith("SKERRY_")]
+
+
+async def test_what_runs_is_replaced_by_what_it_is_made_of_and_by_nothing_else(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, twin(ARM, "--group-add", "dialout"))
+    (held,) = (await rig.look()).values()
+    again = Rig(tmp_path, twin(ARM, "--group-add", "dialout"))
+    assert (await again.look())[NAME] == held
+    renamed = replace(
+        twin(ARM, "--group-add", "dialout"), asset={"registry_id": "example/arm", "name": "Arm"}
+    )
+    changes = [
+        Rig(tmp_path, twin(ARM, "--group-add", "video")),
+        Rig(tmp_path, twin(ARM, "--group-add", "dialout"), camera()),
+        Rig(tmp_path, twin(ARM, "--group-add", "dialout"), on=device(tmp_path, CYBERWAVE_X="1")),
+    ]
+    for rig_ in changes:
+        wish = (await rig_.look())[NAME]
+        assert needs_restart(held, wish)
+        assert not in_force(held, wish)
+    assert in_force(held, (await Rig(tmp_path, renamed).look())[NAME])
+
+
+async def test_what_cannot_be_decided_ends_nothing_and_starts_nothing(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, twin(ARM, "--network", "robots"))
+    rig.gateways["robots"] = "172.20.0.1"
+    before = await rig.look()
+    again = Rig(tmp_path, twin(ARM, "--network", "robots"), twin(OTHER, "--network", "robots"))
+    again.engine = False
+    again.started = before
+    assert await again.look() == before
+    again.engine, again.gateways = True, {"robots": "172.20.0.1"}
+    found = await again.look()
+    assert found[NAME] == before[NAME]
+    assert len(found) == 2
+    again.barred = "no credentials"
+    assert await again.look() == before
+
+
+async def test_a_driver_that_is_held_is_down_and_its_status_says_why(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, twin())
+    rig.held[NAME] = "it keeps failing"
+    local = (await rig.look())[NAME].local
+    assert (local.stopped, local.held) == (True, "it keeps failing")
+
+
+async def test_a_change_is_told_and_none_is_not(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, twin())
+    await rig.look()
+    await rig.look()
+    assert rig.workloads.told.count == 1
+    rig.device = with_config(rig.device, variables={"CYBERWAVE_X": "1"})
+    await rig.look()
+    assert rig.workloads.told.count == 2
+
+
+async def test_on_a_mac_the_engines_host_is_named(tmp_path: Path) -> None:
+    on = replace(device(tmp_path), platform=Platform("Darwin", "arm64"))
+    launch = await Rig(tmp_path, twin(), on=on).launch()
+    assert isinstance(launch, ContainerLaunch)
+    assert launch.spec.network is None
+    assert launch.extras.host["ExtraHosts"] == ["host.docker.internal:host-gateway"]
+    assert launch.environment["CYBERWAVE_MQTT_HOST"] == "host.docker.internal"
