@@ -34,7 +34,7 @@ from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorklo
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
 from skerry.node.store.driver_marks import DriverStore
-from skerry.node.twin_ports import Alerts, DeviceWorkloads
+from skerry.node.twin_ports import Alerts, DeviceWorkloads, Publish
 from skerry.node.twins.config_dir import ConfigDirectory
 from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.rows import TwinStore
@@ -66,6 +66,8 @@ class Twins(msgspec.Struct, frozen=True):
     syncing: FileSync
     alerts: Alerts
     workflows: WorkflowFiles
+    said: Publish
+    """The device's own signs of life go by it."""
 
     def served(self) -> list[Served]:
         """The twins of this device."""
@@ -98,7 +100,7 @@ class Programs:
         self.bus = self._bus()
         self.worker = self._worker()
         self.health = BootstrapHealth(
-            gate.link, twins.served, self._device, self.watch.up, self.watch.running, clock
+            twins.said, twins.served, self._device, self.watch.up, self.watch.running, clock
         )
         self._worker_watch = self._watch_of_worker()
         self.sources: Sequence[DeviceWorkloads] = [self.bus, self.drivers, self.worker]
