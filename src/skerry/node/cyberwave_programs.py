@@ -35,6 +35,7 @@ from skerry.node.twins.config_dir import ConfigDirectory
 from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.rows import TwinStore
 from skerry.node.twins.syncing import FileSync
+from skerry.wire.cyberwave import TwinDriver
 from skerry.wire.workload import Assignment
 
 _JETSON = Path("/etc/nv_tegra_release")
@@ -115,6 +116,19 @@ class Programs:
         tasks.forever(self._worker_watch.follow(), name="alerts of workers")
         tasks.forever(self._worker_watch.publish_health(), name="health of workers")
 
+    def shown(self) -> list[TwinDriver]:
+        """The twins with their drivers, for people."""
+        marks = self.watch.marks()
+        return [
+            TwinDriver(
+                one.uuid,
+                str(one.body.get("name") or one.uuid),
+                self.driver_of(one.uuid) or "",
+                marks[one.uuid].since if one.uuid in marks else None,
+            )
+            for one in self._twins.served()
+        ]
+
     def driver_of(self, twin: str) -> str | None:
         """The workload that drives a twin; None: there is none."""
         wanted = self.drivers.wanted()
@@ -144,7 +158,7 @@ class Programs:
             file=twins.files.path,
             gateway=self._parts.containers.gateway,
             running=self._running,
-            barred=str,
+            barred=twins.directory.barred,
             held=self.watch.held,
         )
 
@@ -157,6 +171,7 @@ class Programs:
             gpus=parts.containers.has_gpus,
             image_problem=parts.containers.image_problem,
             running=self._running,
+            barred=twins.directory.barred,
             command=tuple(parts.settings.cyberwave.worker_command),
         )
         places = WorkerPlaces(
