@@ -40,6 +40,7 @@ from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.rows import TwinStore
 from skerry.node.twins.syncing import FileSync
 from skerry.wire.data_bus import Ring
+from skerry.wire.cyberwave import TwinDriver
 from skerry.wire.workload import Assignment
 
 log = logging.getLogger(__name__)
@@ -127,6 +128,19 @@ class Programs:
         tasks.forever(self._worker_watch.follow(), name="alerts of workers")
         tasks.forever(self._worker_watch.publish_health(), name="health of workers")
 
+    def shown(self) -> list[TwinDriver]:
+        """The twins with their drivers, for people."""
+        marks = self.watch.marks()
+        return [
+            TwinDriver(
+                one.uuid,
+                str(one.body.get("name") or one.uuid),
+                self.driver_of(one.uuid) or "",
+                marks[one.uuid].since if one.uuid in marks else None,
+            )
+            for one in self._twins.served()
+        ]
+
     def driver_of(self, twin: str) -> str | None:
         """The workload that drives a twin; None: there is none."""
         wanted = self.drivers.wanted()
@@ -183,7 +197,7 @@ class Programs:
             file=twins.files.path,
             gateway=self._parts.containers.gateway,
             running=self._running,
-            barred=str,
+            barred=twins.directory.barred,
             held=self.watch.held,
         )
 
@@ -197,6 +211,7 @@ class Programs:
             image_problem=parts.containers.image_problem,
             running=self._running,
             router=self.bus.endpoint,
+            barred=twins.directory.barred,
             command=tuple(parts.settings.cyberwave.worker_command),
         )
         places = WorkerPlaces(
