@@ -32,6 +32,7 @@ BENCHES = (
     "enrolment",
     "devices",
     "mtls",
+    "cyberwave",
 )
 
 LONG = ("sync_million",)

@@ -35,6 +35,7 @@ TITLES = {
     "enrolment": "Enrolment of devices",
     "devices": "List of devices",
     "mtls": "Sync by certificates, beside sync without",
+    "cyberwave": "Drivers and workers of Cyberwave",
     "sync": "Sync of rows",
     "sync_million": "A million rows",
 }

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.cyberwave_sdk import FIXTURES, PYTHON
-from tests.gate_rig import MOSQUITTO, free_port
+from tests.gate_rig import MOSQUITTO
+from tests.ports import free_port
 
 _PATIENCE = 60.0
 

@@ -14,17 +14,11 @@ from urllib.parse import quote
 
 import pytest
 from tests.cyberwave_sdk import FIXTURES, Sdk
-from tests.engines import TestEngine, ask, image_archive, import_image, libraries
+from tests.engines import PYTHON_CHANGES, TestEngine, ask, image_archive, import_image, libraries
 
 SDK_IMAGE = "localhost/skerry-test-cyberwave:latest"
 _LEFT_OUT = {"tests", "pip", "setuptools"}
-_CHANGES = (
-    "ENV LD_LIBRARY_PATH=/usr/lib/host",
-    "ENV PYTHONHOME=/usr",
-    "ENV PATH=/usr/bin",
-    "ENV HOME=/root",
-    'CMD ["python3", "/fixtures/image.py"]',
-)
+_CHANGES = ("ENV HOME=/root", 'CMD ["python3", "/fixtures/image.py"]')
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +44,7 @@ def with_sdk(engine: TestEngine, archive: Path) -> None:
         return
     changes = "".join(f"&changes={quote(change)}" for change in _CHANGES)
     with archive.open("rb") as file:
-        import_image(engine.socket, SDK_IMAGE, file, changes)
+        import_image(engine.socket, SDK_IMAGE, file, PYTHON_CHANGES + changes)
 
 
 def _write(path: Path, sdk: Sdk) -> None:

@@ -17,11 +17,13 @@ from typing import Any
 
 import msgspec
 from tests.cyberwave_sdk import FIXTURES
-from tests.installation import Installation, Node, free_pair, installation
+from tests.installation import Installation, Node, installation
+from tests.ports import free_pair
 
-from skerry.cli.http import Unreachable, node_api
+from skerry.cli.http import node_api
 from skerry.core.cyberwave.names import driver_container, fingerprint
 from skerry.kit.errors import SkerryError
+from skerry.node.twins.alerts import alerts_of
 from skerry.node.twins.rows import ASSETS, twins_of
 from skerry.testing.waiting import eventually
 from skerry.wire.local import StopRequest
@@ -55,17 +57,20 @@ class CyberwaveSite:
         ):
             self.node.options += ["--set", f"cyberwave.{setting}"]
 
-    def write_config(self) -> None:
-        """What Cyberwave's command line writes when somebody signs in and chooses an environment."""
+    def choose_environment(self) -> None:
+        """What Cyberwave's command line writes when somebody chooses one."""
+        self._write("environment", {"uuid": self.environment, "name": "Test"})
+        self._write("fingerprint", {"fingerprint": DEVICE})
+
+    def sign_in(self) -> None:
+        """What it writes then; without that no driver and no worker is started."""
+        self._write("credentials", {"token": "cw_of_the_device", "envs": self.variables})
+
+    def _write(self, name: str, content: Json) -> None:
         self.config.mkdir(exist_ok=True)
-        for name, content in {
-            "credentials": {"token": "cw_of_the_device", "envs": self.variables},
-            "environment": {"uuid": self.environment, "name": "Test"},
-            "fingerprint": {"fingerprint": DEVICE},
-        }.items():
-            path = self.config / f"{name}.json"
-            path.write_text(json.dumps(content))
-            path.chmod(0o600)
+        path = self.config / f"{name}.json"
+        path.write_text(json.dumps(content))
+        path.chmod(0o600)
 
     def add_workers(self, *names: str) -> None:
         """Copies workers of the fixtures into the directory of workers."""
@@ -74,18 +79,21 @@ class CyberwaveSite:
             shutil.copy(FIXTURES / "workers" / name, self.config / "workers" / name)
 
     async def join(self, *twins: Json, asset: Json | None = None) -> list[str]:
-        """The node enrols, starts, and has these twins from the hub; returns their UUIDs."""
-        self.write_config()
+        """The node enrols, starts, and has these twins from the hub; returns their UUIDs. Nobody has signed in yet."""
+        self.choose_environment()
         await self.node.enrol(self.site.hub)
         await self.node.start()
         await self.node.ready()
         known = {"name": "Arm", "registry_id": REGISTRY_ID}
         await self.put(ASSETS, self.asset, asset or known)
-        uuids = [str(twin.get("uuid") or uuid.uuid4()) for twin in twins]
-        for one, body in zip(uuids, twins, strict=True):
-            await self.put(twins_of(self.environment), one, self.linked(body))
-        await eventually(lambda: all(map(self.has_file, uuids)), "the node has the twins")
-        return uuids
+        return [await self.add_twin(twin) for twin in twins]
+
+    async def add_twin(self, body: Json) -> str:
+        """One more at the hub, which the node has then."""
+        one = str(uuid.uuid4())
+        await self.put(twins_of(self.environment), one, self.linked(body))
+        await eventually((self.config / f"{one}.json").exists, "the node has the twin")
+        return one
 
     def linked(self, body: Json) -> Json:
         """A twin that this device serves."""
@@ -107,9 +115,6 @@ class CyberwaveSite:
 
         await eventually(written, f"the hub takes a row of {entity}")
 
-    def has_file(self, twin: str) -> bool:
-        return (self.config / f"{twin}.json").exists()
-
     async def power_off(self) -> None:
         """Everything of the node ends: agent, keeper, broker, gate, drivers, workers."""
         async with node_api(self.node.directory) as api:
@@ -118,7 +123,8 @@ class CyberwaveSite:
         await self.node.process.process.wait()
 
     async def boot_without_hub(self) -> None:
-        """The hub is unreachable from the first second on."""
+        """The hub is unreachable from the first second on; somebody has signed in."""
+        self.sign_in()
         if self.site.hub.process.runs:
             await self.site.hub.kill()
         await self.node.start()
@@ -143,18 +149,16 @@ class CyberwaveSite:
 
         await eventually(told, f"{workload} says {wanted}: {log_of(self.node, workload)[-3000:]}")
 
-    async def rest(self, path: str) -> Any:
-        """What the node answers to a person on the device, by its own API."""
-        try:
-            async with node_api(self.node.directory) as api:
-                return await api.get(path, object)
-        except Unreachable:
-            return None
+    async def alerts(self) -> list[Json]:
+        """Those that the hub has."""
+        entity = alerts_of(self.environment)
+        async with self.site.hub.api() as api:
+            found = await api.get(f"/api/v1/entities/{entity}/rows", dict[str, Any])
+        return [row["body"] for row in found["rows"]]
 
     async def records(self, name: str) -> list[Json]:
         """The values of this name at the hub, in the order of their acceptance."""
-        rows = sorted(await self.site.hub.rows(name), key=lambda row: row.at)
-        return [json.loads(str(row.value)) for row in rows]
+        return [json.loads(str(row.value)) for row in await self.site.hub.rows(name)]
 
 
 @contextlib.asynccontextmanager

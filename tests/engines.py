@@ -31,6 +31,15 @@ from tests.small_disk import small_disk
 IMAGE = "localhost/skerry-test-python:latest"
 """Podman gives no other tag to what is imported."""
 NAMES = ("docker", "podman")
+PYTHON_CHANGES = "".join(
+    f"&changes={change}"
+    for change in (
+        "ENV%20LD_LIBRARY_PATH=/usr/lib/host",
+        "ENV%20PYTHONHOME=/usr",
+        "ENV%20PATH=/usr/bin",
+    )
+)
+"""For `import_image`: what the Python of `image_archive` needs in order to run."""
 _START_WITHIN = 30.0
 _LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "site-packages", "__pycache__"}
 _LEFT_OUT |= {"ensurepip", "lib2to3", "pydoc_data", "distutils"}
@@ -233,15 +242,7 @@ def _answers(path: Path) -> bool:
 
 
 def _import(path: Path) -> None:
-    changes = "".join(
-        f"&changes={change}"
-        for change in (
-            "ENV%20LD_LIBRARY_PATH=/usr/lib/host",
-            "ENV%20PYTHONHOME=/usr",
-            "ENV%20PATH=/usr/bin",
-        )
-    )
-    import_image(path, IMAGE, image_archive(), changes)
+    import_image(path, IMAGE, image_archive(), PYTHON_CHANGES)
 
 
 def import_image(path: Path, image: str, archive: bytes | IO[bytes], changes: str = "") -> None:

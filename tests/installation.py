@@ -10,12 +10,13 @@ import random
 import select
 import shutil
 import signal
-import socket
 import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+
+from tests.ports import free_port
 
 from skerry.cli.http import Api, Unreachable, hub_api, node_api
 from skerry.kit.clock import SystemClock
@@ -42,24 +43,6 @@ BY_SECRET = "nodes: {method: secret}\n"
 """Settings of a hub whose nodes prove themselves by their secrets, over plain HTTP: for tests that speak as a node themselves."""
 
 SLEEPER = ["python", "-c", "import signal; signal.pause()"]
-
-
-def free_port() -> int:
-    """A loopback port that nobody has at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def free_pair() -> int:
-    """As `free_port`, and nobody has the next one either: `skerry up` takes both. Below those that clients get."""
-    chance = random.SystemRandom()
-    while True:
-        port = chance.randrange(20_000, 30_000)
-        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
-            first.bind(("127.0.0.1", port))
-            second.bind(("127.0.0.1", port + 1))
-            return port
 
 
 def sleeper(name: str, **fields: object) -> WorkloadSpec:

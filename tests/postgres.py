@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.ports import free_port
 
 from skerry.hub.store.engine import parse_url, writer_engine
 from skerry.hub.store.schema import migrate
@@ -138,7 +138,7 @@ def server(
             cwd=directory,
             **as_owner,
         )
-        port = _free_port()
+        port = free_port()
 
         def start() -> subprocess.Popen[bytes]:
             with (directory / "log").open("ab") as log:
@@ -194,9 +194,3 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
             time.sleep(0.05)
         else:
             return
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

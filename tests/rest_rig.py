@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -17,7 +18,7 @@ import msgspec
 from tests.sealed_node import SealedNode, sealed_node
 from tests.twin_bodies import ARM, ARM_ASSET, CAMERA, DEVICE, ENVIRONMENT, FOREIGN, Json, arm
 
-from skerry.kit.clock import SystemClock
+from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.errors import Transient
 from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
 from skerry.node.contracts.cyberwave_api.sources import (
@@ -77,8 +78,10 @@ class RestSite:
     """An agent's part, of one environment."""
 
     def __init__(self, node: SealedNode, directory: Path, path: Path, publish: Publish) -> None:
-        clock = SystemClock()
+        self.clock: Clock = SystemClock()
+        clock = self.clock
         store = node.store
+        self.node = node
         self.path = path
         self.rows = SharedRows(store.writer, store.reader, clock, store.state.node_id, store.cipher)
         self.entities = EntityRows(
@@ -102,7 +105,7 @@ class RestSite:
 
     def sources(self, tokens: Tokens | None = None) -> Sources:
         """What the app is made of."""
-        clock = SystemClock()
+        clock = self.clock
         return Sources(
             environment=ENVIRONMENT,
             device=Device(DEVICE, "boat-7", "Linux-x86_64"),
@@ -176,7 +179,8 @@ class RestSite:
     ) -> bytes:
         """What came, of this status."""
         assert self._session is not None
-        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        text = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        data = text and io.BytesIO(text)
         async with self._session.request(method, path, data=data, headers=headers) as response:
             found = await response.read()
             assert response.status == status, found.decode()

@@ -1,19 +1,19 @@
 """Debian's software TPM on loopback, for tests of keys that a TPM releases."""
 
 import contextlib
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.ports import free_pair
 
 
 @contextlib.contextmanager
 def software_tpm(state: Path) -> Iterator[None]:
     """What runs inside, and its children, find it by TPM2TOOLS_TCTI."""
-    port = _free_pair()
+    port = free_pair()
     words = (
         "swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}", "--flags", "not-need-init,startup-clear",
         "--server", f"type=tcp,bindaddr=127.0.0.1,port={port}",
@@ -29,17 +29,6 @@ def software_tpm(state: Path) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-
-
-def _free_pair() -> int:
-    """A port that is free together with the one after it: clients take that for the TPM's control."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                second.bind(("127.0.0.1", port + 1))
-                return port
 
 
 def _wait_for_tpm() -> None:

@@ -10,7 +10,8 @@ import subprocess
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from tests.installation import Node, free_port
+from tests.installation import Node
+from tests.ports import free_port
 from tests.shell import Shell
 
 from skerry.testing.waiting import eventually

@@ -8,7 +8,8 @@ import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tests.installation import Installation, Node, free_port, installation, sleeper
+from tests.installation import Installation, Node, installation, sleeper
+from tests.ports import free_port
 from tests.shell import Ended, Shell
 
 from skerry.testing.waiting import eventually

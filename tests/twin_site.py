@@ -93,8 +93,8 @@ class TwinSite:
             "PUT", f"{entity}/rows/{twin}", encode(RowPut(msgspec.Raw(json.dumps(body).encode())))
         )
 
-    async def delete(self, twin: str) -> None:
-        await self._ask("DELETE", f"{ENTITY}/rows/{twin}")
+    async def delete(self, twin: str, entity: str = ENTITY) -> None:
+        await self._ask("DELETE", f"{entity}/rows/{twin}")
 
     async def history(self, twin: str = ARM) -> list[RowVersion]:
         """All versions at the hub."""

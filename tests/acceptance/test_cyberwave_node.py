@@ -6,7 +6,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.installation import Node, free_pair, installation, sleeper
+from tests.installation import Node, installation, sleeper
+from tests.ports import free_pair
 
 from skerry.testing.waiting import eventually
 

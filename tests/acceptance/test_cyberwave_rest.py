@@ -14,7 +14,7 @@ from typing import Any
 from tests.cyberwave_sdk import Sdk
 from tests.gate_rig import GateRig
 from tests.rest_rig import DRIVER, DRIVER_WORKLOAD, RestSite, rest_site
-from tests.twin_bodies import ARM, ENVIRONMENT
+from tests.twin_bodies import ARM, ARM_ASSET, DEVICE, ENVIRONMENT
 
 from skerry.kit.clock import SystemClock
 from skerry.node.broker.link import GateLink
@@ -39,6 +39,72 @@ class Arm(BaseDriver):
     async def on_tick(self): pass
 
 asyncio.run(Arm.create_and_run_async())
+"""
+
+
+CASE_49 = """
+import json, sys
+from cyberwave import Cyberwave
+asked = json.load(sys.stdin)
+cw = Cyberwave()
+twin = cw.twin(twin_id=asked["twin"])
+alert = twin.alerts.create("Hot", description="J3", severity="error", alert_type="hot", metadata={"k": 1})
+alert.update(metadata={"k": 2})
+listed = [one.uuid for one in twin.alerts.list(status="active")]
+alert.resolve()
+twin.edit_position(x=1, y=0, z=0.5)
+cw.mqtt.connect()
+cw.mqtt.update_joint_state(twin.uuid, "j1", position=0.5)
+cw.mqtt.disconnect()
+read = cw.twin(twin_id=asked["twin"])
+print(json.dumps({
+    "uuid": twin.uuid, "alert": alert.uuid, "status": alert.status, "metadata": alert.metadata,
+    "listed": listed, "position": [read._data.position_x, read._data.position_y, read._data.position_z],
+    "active": [one.uuid for one in read.alerts.list(status="active")],
+    "resolved": [one.uuid for one in read.alerts.list(status="resolved")],
+}))
+"""
+
+EVERY_CALL = """
+import json, sys
+from cyberwave import Cyberwave
+asked = json.load(sys.stdin)
+cw, twin = Cyberwave(), asked["twin"]
+said = {}
+[workspace] = cw.workspaces.list()
+[project] = cw.projects.list()
+[around] = cw.environments.list(project.uuid)
+said["environment"] = [around.uuid, cw.environments.get(around.uuid).uuid, cw.environments.get_by_slug(around.slug).uuid]
+said["listed"] = [one.uuid for one in cw.environments.list()]
+[asset] = cw.assets.list()
+said["asset"] = [asset.uuid, cw.assets.get(asset.uuid).uuid, cw.assets.get_by_registry_id("x/arm").uuid, cw.assets.search("ar")[0].uuid]
+said["twins"] = [one.uuid for one in cw.twins.list()] + [one.uuid for one in cw.twins.list(around.uuid)]
+said["by"] = [cw.twins.get("x/twins/arm").uuid, cw.twin("x/arm", environment_id=around.uuid).uuid]
+cw.twins.update_joint_state(twin, "j1", 0.5, effort=1.0)
+said["joints"] = cw.twins.get_joint_states(twin).position
+said["name"] = cw.twins.update(twin, name="new", metadata={"thing": {"a": 1}}).name
+said["sources"] = cw.twins.bind_sensor(twin, "slot", asked["twin"], "channel")
+said["unbound"] = cw.twins.unbind_sensor(twin, "slot")
+handle = cw.twin(twin_id=twin)
+revision = handle.driver.get_revision()
+schema = {"registry_id": "x/arm", "mqtt": {"twin": {"command": {"direction": "subscribe", "description": "c"}}, "commands": {"supported": ["stop"]}}}
+said["commands"] = handle.driver.set_schema(schema, expected_revision=revision) and handle.driver.get_supported_commands()
+try:
+    handle.driver.set_schema({"mqtt": {"commands": {"supported": ["go"]}}}, expected_revision=revision)
+    said["stale"] = "taken"
+except Exception as error:
+    said["stale"] = "409" in str(error)
+[edge] = cw.edges.list()
+said["edge"] = [edge.fingerprint, cw.edges.get(edge.uuid).uuid == edge.uuid, cw.edges.create(edge.fingerprint).uuid == edge.uuid]
+said["discovered"] = cw.edges.discover(edge.fingerprint)["twins"][0]["twin_uuid"]
+said["models"] = [one.name for one in cw.mlmodels.list()] if hasattr(cw, "mlmodels") else []
+logs = cw.api.src_app_api_twins_get_twin_driver_logs(twin)
+said["logs"] = [len(logs.items), logs.has_more]
+alert = handle.alerts.create("Ask", metadata={"buttons": [{}]})
+alert.acknowledge(); alert.press_button(0); alert.silence(); alert.refresh()
+said["alert"] = alert.status
+alert.delete()
+print(json.dumps(said))
 """
 
 
@@ -132,3 +198,35 @@ async def test_a_driver_of_the_sdk_starts_and_ends_without_a_hub(
             driver.kill()
             driver.wait()
         assert "Traceback" not in output.read_text()
+
+
+async def test_case_49_a_script_of_the_sdk_needs_no_hub(
+    short_dir: Path, memory_dir: Path, cyberwave_sdk: Sdk
+) -> None:
+    async with sdk_site(short_dir, memory_dir, cyberwave_sdk) as site:
+        said = await site.ask(CASE_49, {"twin": ARM})
+        assert (said["uuid"], said["status"], said["metadata"]) == (ARM, "resolved", {"k": 2})
+        assert said["position"] == [1, 0, 0.5]
+        assert (said["listed"], said["active"]) == ([said["alert"]], [])
+        assert said["resolved"] == [said["alert"]]
+        row = site.rest.twins.twin(ARM)
+        assert row is not None
+        assert row.body["position_z"] == 0.5
+        topics = [entry.topic for entry in site.gate.entries()]
+        assert f"cyberwave/joint/{ARM}/update" in topics
+
+
+async def test_the_sdk_reads_every_answer(
+    short_dir: Path, memory_dir: Path, cyberwave_sdk: Sdk
+) -> None:
+    """Its models are strict: what they cannot read, they raise."""
+    async with sdk_site(short_dir, memory_dir, cyberwave_sdk) as site:
+        said = await site.ask(EVERY_CALL, {"twin": ARM})
+        assert said["environment"] == [ENVIRONMENT] * 3
+        assert said["asset"] == [ARM_ASSET] * 4
+        assert said["twins"] == said["by"] == [ARM, ARM]
+        assert (said["joints"], said["name"]) == ([0.5], "new")
+        assert (list(said["sources"]), said["unbound"]) == (["slot"], {})
+        assert (said["commands"], said["stale"]) == (["stop"], True)
+        assert (said["edge"], said["discovered"]) == ([DEVICE, True, True], ARM)
+        assert (said["logs"], said["alert"], said["models"]) == ([0, False], "silenced", [])

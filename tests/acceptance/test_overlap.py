@@ -13,7 +13,8 @@ from typing import Literal
 import pytest
 from tests.container_site import log_of, of_image, says, state, with_engine
 from tests.engines import IMAGE, TestEngine
-from tests.installation import Installation, Node, free_port, installation, sleeper
+from tests.installation import Installation, Node, installation, sleeper
+from tests.ports import free_port
 
 from skerry.testing.waiting import eventually
 from skerry.wire.workload import ProcessSpec, Ready, Selector, Stop, Update, WasmSpec, WorkloadSpec

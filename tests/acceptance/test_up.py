@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.installation import free_pair
+from tests.ports import free_pair
 
 from skerry.cli.up_steps import Home, Started
 from skerry.cli.welcome import welcome

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from tests.command_line import CommandLine, Ended
-from tests.installation import Installation, Node, free_port, installation, sleeper
+from tests.installation import Installation, Node, installation, sleeper
+from tests.ports import free_port
 
 from skerry.node.sync.uplink import open_session
 from skerry.testing.waiting import eventually

@@ -20,6 +20,7 @@ from skerry.wire.workload import NodeInfo
 
 OTHER = "crane-2-ba9876543210"
 ALERTS = f"alerts_{ENTITY.partition('_')[2]}"
+PRESENCE = f"presence_{ENTITY.partition('_')[2]}"
 EVIL: Json = {"default": {"docker_image": "evil/image"}}
 
 pytestmark = pytest.mark.guarantee("G9")
@@ -186,6 +187,11 @@ class TestAlerts:
         await site.taken(put("a1", {"twin_uuid": ARM, "status": "active"}), ALERTS)
         await site.taken(await site.edit("a1", ALERTS, status="resolved"), ALERTS)
 
+    async def test_one_that_names_no_twin_is_every_devices(self, site: Site) -> None:
+        await site.taken(put("e1", {"twin_uuid": None, "status": "active"}), ALERTS)
+        stranger = RowNode(site.hub, (await site.hub.enrol("stranger")).node_id)
+        await site.refused(await site.edit("e1", ALERTS, status="resolved"), ALERTS, stranger)
+
     async def test_and_of_no_others(self, site: Site) -> None:
         reply = await site.boat.push(ALERTS, put("a1", {"twin_uuid": FOREIGN, "status": "active"}))
         assert outcomes(reply) == [(0, "lost")]
@@ -196,6 +202,14 @@ class TestAlerts:
         await site.refused(delete("a2", rev, hlc=10), ALERTS)
         await site.taken(put("a3", {"twin_uuid": ARM}), ALERTS)
         await site.refused(await site.edit("a3", ALERTS, twin_uuid=FOREIGN), ALERTS)
+
+
+class TestPresence:
+    async def test_a_node_says_it_of_its_own_twins_only(self, site: Site) -> None:
+        await site.taken(put(ARM, {"twin_uuid": ARM, "online": True}), PRESENCE)
+        await site.refused(await site.edit(ARM, PRESENCE, online=False), PRESENCE, node=site.crane)
+        reply = await site.boat.push(PRESENCE, put(FOREIGN, {"twin_uuid": ARM, "online": False}))
+        assert outcomes(reply) == [(0, "lost")]
 
 
 class TestFingerprints:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.installation import Node, free_port
+from tests.installation import Node
+from tests.ports import free_port
 
 from skerry.kit.disk import RealDisk
 from skerry.node.identity import Identity, write_identity

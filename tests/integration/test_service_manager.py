@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.installation import Node, free_port
+from tests.installation import Node
+from tests.ports import free_port
 from tests.sync_rig import MIGRATIONS
 
 from skerry.cli.http import hub_api, node_api

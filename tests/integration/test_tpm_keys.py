@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509 import load_pem_x509_csr
-from tests.installation import free_pair
+from tests.ports import free_pair
 from tests.software_tpm import software_tpm
 from tests.trust_rig import NOW, Authority, SmallHub, small_hub
 

@@ -15,13 +15,13 @@ from skerry.core.cyberwave.intake import (
     Health,
     Intake,
     Kept,
-    Recording,
     Reply,
     Rules,
     intake,
     name_of,
 )
 from skerry.core.cyberwave.payloads import time_of
+from skerry.core.cyberwave.recordings import Recording
 from skerry.core.cyberwave.thinning import Thinning
 from skerry.kit.clock import NS
 from skerry.wire.records import MAX_META_TEXT, MAX_NAME, MAX_TEXT, SPARSE_SESSION, Kind
@@ -116,10 +116,10 @@ def test_the_prefix_of_an_environment_is_no_part_of_a_name() -> None:
 def test_settings_say_otherwise_of_samples_and_never_of_events() -> None:
     rules = Rules(
         record={
-            "twin/*/imu": Recording("keep"),
-            "twin/*/depth": Recording("file", 5),
-            "twin/*/position": Recording("off"),
-            "twin/*/event": Recording("off"),
+            "cyberwave/twin/*/imu": Recording("keep"),
+            "cyberwave/twin/*/depth": Recording("file", 5),
+            "cyberwave/twin/*/position": Recording("off"),
+            "cyberwave/twin/*/event": Recording("off"),
         }
     )
     assert (kept(of("imu", rules=rules)).lane, kept(of("imu", rules=rules)).per_second) == (

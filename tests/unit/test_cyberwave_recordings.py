@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skerry.core.cyberwave.intake import Recording
-from skerry.core.cyberwave.recordings import recordings
+from skerry.core.cyberwave.recordings import Recording, recordings
 from skerry.kit.errors import InvalidInput
 
 

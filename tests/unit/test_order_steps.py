@@ -18,6 +18,8 @@ def order(action: Action) -> Command:
     ("action", "told", "at", "step"),
     [
         ("restart", None, NOW, "begin"),
+        ("twin_command", Outcome("o", "started", 5), NOW, "give up"),
+        ("restart_edge_core", Outcome("o", "started", 5), NOW + 9, "begin"),
         ("restart", None, NOW + 1, "expire"),
         ("decommission", None, NOW + 1, "expire"),
         ("restart", Outcome("o", "started", 5, step=DRAINING), NOW, "give up"),

@@ -3,7 +3,8 @@
     op         request fields            reply fields
     hello      version                   version pid session last stored clients
     tokens     path                      count; the file is read again
-    publish    topic payload qos         – once the broker has it
+    publish    topic payload qos         heard=0 where nobody has subscribed; once the broker has it
+               response                  of a request: the topic that it is to be answered at
     kick       token (its digest)        count of connections ended
     stored     session n                 no reply; everything up to n need not be kept
     addresses  host…                     failed=HOST: WHY for each where the gate cannot listen beside 127.0.0.1
@@ -28,7 +29,7 @@ from skerry.gate.capture import Capture
 from skerry.gate.clients import Clients
 from skerry.gate.journal import Journal
 from skerry.gate.tokens import Tokens
-from skerry.gate.voice import Voice
+from skerry.gate.voice import Fate, Voice
 from skerry.keeper.connections import Connection
 from skerry.keeper.loop import Loop
 from skerry.keeper.protocol import Fields, Message, ProtocolError
@@ -128,18 +129,19 @@ class Control:
     def _publish(self, connection: Connection, message: Message) -> None:
         topic, qos = message.text("topic"), message.number("qos")
         payload = message.text("payload").encode("utf-8", "surrogateescape")
-        if qos not in (0, 1) or not _is_topic(topic):
+        response = message.get("response") or ""
+        if qos not in (0, 1) or not _is_topic(topic) or (response and not _is_topic(response)):
             raise ProtocolError(
                 f"cannot publish with QoS {qos} to «{topic}»: only 0 and 1, to one topic"
             )
 
-        def done(wrong: str) -> None:
-            if wrong:
-                _refuse(connection, message, "broker", wrong)
+        def done(fate: Fate) -> None:
+            if fate.wrong:
+                _refuse(connection, message, "broker", fate.wrong)
             else:
-                self._reply(connection, message, [])
+                self._reply(connection, message, [("heard", int(fate.heard))])
 
-        self._parts.voice.say(topic, payload, qos, done)
+        self._parts.voice.say(topic, payload, qos, done, response)
 
     def _reply(self, connection: Connection, message: Message, fields: Fields) -> None:
         connection.send([("id", message.text("id")), *fields])

@@ -21,12 +21,13 @@ _RETURN_CODES = {NOT_AUTHORIZED: 5, UNAVAILABLE: 3, 0x85: 2, 0x84: 1, 0x86: 4}
 FAILURE_311 = 0x80
 """Of a filter in a SUBACK of 3.1.1."""
 
-_RESPONSE_TOPIC = 0x08
+_RESPONSE_TOPIC, _CORRELATION = 0x08, 0x09
 _TOPIC_ALIAS = 0x23
 _TOPIC_ALIAS_MAXIMUM = 0x22
 _ASSIGNED_CLIENT_ID = 0x12
 _AUTH_METHOD = 0x15
 _LONGEST_HEADER = 5
+_NO_SUBSCRIBERS = b"\x10"
 
 
 class Packet(NamedTuple):
@@ -318,6 +319,11 @@ def packet_id_of(body: bytes) -> int:
     return Fields(body).two()
 
 
+def reached_nobody(body: bytes) -> bool:
+    """Whether a PUBACK of MQTT 5 says that nobody has subscribed to it."""
+    return body[2:3] == _NO_SUBSCRIBERS
+
+
 def refused_connack(level: int, reason: int) -> bytes:
     """The CONNACK that lets nobody in, with a reason of MQTT 5."""
     if level == 5:
@@ -360,7 +366,12 @@ def disconnect(reason: int) -> bytes:
     return packet(DISCONNECT << 4, bytes((reason,)))
 
 
-def publish(topic: str, payload: bytes, qos: int, packet_id: int) -> bytes:
-    """A PUBLISH of MQTT 5 without properties."""
+def publish(topic: str, payload: bytes, qos: int, packet_id: int, response: str = "") -> bytes:
+    """A PUBLISH of MQTT 5; `response` is the topic to be answered at, and what belongs to the answer."""
     id_bytes = packet_id.to_bytes(2, "big") if qos else b""
-    return packet(PUBLISH << 4 | qos << 1, text_of(topic), id_bytes, b"\0", payload)
+    asked = b""
+    if response:
+        where = text_of(response)
+        asked = bytes((_RESPONSE_TOPIC,)) + where + bytes((_CORRELATION,)) + where
+    first = PUBLISH << 4 | qos << 1
+    return packet(first, text_of(topic), id_bytes, integer_of(len(asked)), asked, payload)

@@ -29,8 +29,15 @@ _OURS = Connect(
     password=None,
 )
 
-Done = Callable[[str], object]
-"""Gets nothing once the broker has a message, else what is wrong."""
+
+class Fate(NamedTuple):
+    """What became of a message: what is `wrong` unless the broker has it, and whether anybody may have heard it."""
+
+    wrong: str = ""
+    heard: bool = False
+
+
+Done = Callable[[Fate], object]
 
 
 class _Said(NamedTuple):
@@ -38,10 +45,14 @@ class _Said(NamedTuple):
     payload: bytes
     qos: int
     done: Done
+    response: str
 
 
 class Voice:
-    """Connects when something is to be said. With QoS 0 a message is done when it is sent, with QoS 1 when it is taken."""
+    """Connects when something is to be said. With QoS 0 a message is done when it is sent, with QoS 1 when it is taken.
+
+    One that the broker has not taken when it ends is said again, but for a request: that is said once.
+    """
 
     def __init__(self, loop: Loop, broker: Door) -> None:
         self._loop = loop
@@ -53,12 +64,12 @@ class Voice:
         self._unanswered: dict[int, _Said] = {}
         self._next_id = 0
 
-    def say(self, topic: str, payload: bytes, qos: int, done: Done) -> None:
-        """Publishes a message."""
+    def say(self, topic: str, payload: bytes, qos: int, done: Done, response: str = "") -> None:
+        """Publishes a message; `response` is the topic that it is to be answered at."""
         if len(self._waiting) + len(self._unanswered) >= _MOST_WAITING:
-            done(f"{_MOST_WAITING} messages are waiting for the broker")
+            done(Fate(f"{_MOST_WAITING} messages are waiting for the broker"))
             return
-        self._waiting.append(_Said(topic, payload, qos, done))
+        self._waiting.append(_Said(topic, payload, qos, done, response))
         if self._ready:
             self._send()
         elif not self._entering and self._stream is None:
@@ -73,7 +84,7 @@ class Voice:
         if sock is None:
             waiting, self._waiting = self._waiting, deque()
             for said in waiting:
-                said.done("the broker is away")
+                said.done(Fate("the broker is away"))
             return
         self._passage = Passage()
         self._stream = Stream(sock, self._loop, self._heard, self._lost)
@@ -97,16 +108,20 @@ class Voice:
         elif packet.kind == packets.PUBACK:
             said = self._unanswered.pop(packets.packet_id_of(packet.body), None)
             if said:
-                said.done("")
+                said.done(Fate(heard=not packets.reached_nobody(packet.body)))
 
     def _lost(self) -> None:
         if not self._ready:
             self._broker.through()
         self._ready = False
         self._stream = None
-        # What nobody has taken is said again, in its order and before what came later.
-        self._waiting.extendleft(reversed(self._unanswered.values()))
-        self._unanswered.clear()
+        unanswered, self._unanswered = self._unanswered, {}
+        # What nobody has taken is said again, in its order and before what came later; but nothing is asked twice.
+        again = [said for said in unanswered.values() if not said.response]
+        self._waiting.extendleft(reversed(again))
+        for said in unanswered.values():
+            if said.response:
+                said.done(Fate("the broker ended before it said whether it has it"))
         if self._waiting:
             self._enter()
 
@@ -117,6 +132,7 @@ class Voice:
             if said.qos:
                 packet_id = self._next_id = self._next_id % _LAST_ID + 1
                 self._unanswered[packet_id] = said
-            self._stream.send(packets.publish(said.topic, said.payload, said.qos, packet_id))
+            message = packets.publish(said.topic, said.payload, said.qos, packet_id, said.response)
+            self._stream.send(message)
             if not said.qos:
-                said.done("")
+                said.done(Fate(heard=True))

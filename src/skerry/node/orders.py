@@ -1,4 +1,4 @@
-"""Orders of the hub's to this node: restart, and drain before it goes out of service. `core.order_steps` decides.
+"""Orders of the hub's to this node: restart, drain before it goes out of service, and what concerns twins. `core.order_steps` decides.
 
 An order is a row that the hub writes, what became of it a row that only this node writes; both live in the store, so
 an agent that starts anew knows what the one before it was at.
@@ -15,11 +15,22 @@ from typing import Protocol
 from skerry.core.audit_entries import Deed
 from skerry.core.order_steps import DRAINING, RESTARTING, step_of
 from skerry.kit.clock import NS
+from skerry.kit.errors import SkerryError
+from skerry.kit.one_line import one_line
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.host import Host
 from skerry.node.store.state import NodeStore
+from skerry.node.twin_ports import EdgeOrders
 from skerry.wire.codec import decode, encode
-from skerry.wire.devices import ENDED, Command, CommandState, Outcome
+from skerry.wire.devices import (
+    EDGE_ACTIONS,
+    ENDED,
+    MAX_MESSAGE,
+    Action,
+    Command,
+    CommandState,
+    Outcome,
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +44,7 @@ TELL_EVERY = 5
 
 _EXPIRED = "it came too late: nothing was done"
 _UNKNOWN = "the agent that had begun it ended before it was done; it is not begun again"
+_NO_TWINS = "this device serves no twins: cyberwave.enabled is not set there"
 
 
 class Means(Protocol):
@@ -68,9 +80,17 @@ class Audit(Protocol):
 
 
 class Orders:
-    """Carries out one order after the other for as long as the agent lives."""
+    """Carries out orders for as long as the agent lives; `edge` those about twins (None: this device serves none)."""
 
-    def __init__(self, store: NodeStore, means: Means, audit: Audit, host: Host) -> None:
+    def __init__(
+        self,
+        store: NodeStore,
+        means: Means,
+        audit: Audit,
+        host: Host,
+        edge: EdgeOrders | None = None,
+    ) -> None:
+        self._edge = edge
         self._store = store
         self._means = means
         self._audit = audit
@@ -103,10 +123,12 @@ class Orders:
         match step_of(order, told, self._clock.wall_ns() - int(self._means.ahead() * NS)):
             case "begin":
                 log.info("the hub orders: %s (%s)", order.action, order.issuer)
-                deed = Deed("hub", "", f"order_{order.action}", order.id, detail=order.issuer)
+                about = f"{order.issuer}, twin {order.twin}" if order.twin else order.issuer
+                deed = Deed("hub", "", f"order_{order.action}", order.id, detail=about)
                 await self._audit.begun(deed)
-                await self._tell(order, "started", step=DRAINING)
-                work = self._restart if order.action == "restart" else self._drain
+                ends = order.action not in EDGE_ACTIONS
+                await self._tell(order, "started", step=DRAINING if ends else "")
+                work = self._work(order.action)
                 name = f"order: {order.action}"
                 self._doing[order.id] = tasks.start(self._do(order, work), name=name)
             case "expire":
@@ -124,6 +146,23 @@ class Orders:
         finally:
             del self._doing[order.id]
             self._store.orders_changed.ring()
+
+    def _work(self, action: Action) -> Callable[[Command], Awaitable[None]]:
+        if action == "restart":
+            return self._restart
+        return self._drain if action == "decommission" else self._about_twins
+
+    async def _about_twins(self, order: Command) -> None:
+        if self._edge is None:
+            await self._tell(order, "failed", _NO_TWINS)
+            return
+        try:
+            told = await self._edge.do(order)
+        except SkerryError as error:
+            await self._tell(order, "failed", str(error))
+        else:
+            state: CommandState = "failed" if told.failed else "done"
+            await self._tell(order, state, told.message, reply=told.reply)
 
     async def _restart(self, order: Command) -> None:
         await self._means.end_workloads()
@@ -152,8 +191,10 @@ class Orders:
         *,
         step: str = "",
         left: dict[str, int] | None = None,
+        reply: str = "",
     ) -> None:
-        outcome = Outcome(order.id, state, self._clock.wall_ns(), message, step, left or {})
+        words = one_line(message)[:MAX_MESSAGE]
+        outcome = Outcome(order.id, state, self._clock.wall_ns(), words, step, left or {}, reply)
         await self._store.put(OUTCOME, order.id, encode(outcome), durable=True)
         if state in ENDED:
             log.info("the hub's order to %s: %s", order.action, state)

@@ -202,7 +202,9 @@ class Node:
             return
         if self.sync.connection is not None:
             self.sync.connection.link.out_of_service = self._out_of_service
-        orders = Orders(self.store.state, self.departure, self.audit, self._host)
+        orders = Orders(
+            self.store.state, self.departure, self.audit, self._host, self.cyberwave.orders
+        )
         tasks.forever(orders.run(tasks), name="orders of the hub")
         tasks.forever(self.sync.run(), name="sync")
 

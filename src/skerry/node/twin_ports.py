@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from skerry.kit.bell import Bell
+from skerry.kit.errors import Transient
 from skerry.node.ports import Launch
 from skerry.wire.devices import Command
 from skerry.wire.workload import Assignment
@@ -22,6 +23,21 @@ class Publish(Protocol):
 
     async def publish(self, topic: str, payload: bytes, qos: int) -> None:
         """Returns once the broker has it. Raises Transient, Refused."""
+        ...
+
+
+class NotSaid(Transient):
+    """The broker could not be reached: nothing was published."""
+
+
+class Ask(Protocol):
+    """Asking a twin's driver."""
+
+    async def ask(self, topic: str, payload: bytes, response: str) -> bool:
+        """Publishes a request that is to be answered at the topic `response`, once; returns whether anybody has subscribed to it.
+
+        Raises NotSaid, Refused, and Transient where nobody knows whether it was published.
+        """
         ...
 
 
@@ -105,10 +121,11 @@ class Workflows(Protocol):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """How an order ended. `reply` is what the driver answered, JSON; empty: nothing."""
+    """How an order ended. `reply` is what the driver answered, JSON; empty: nothing. `failed`: it has refused."""
 
     message: str
-    reply: bytes = b""
+    reply: str = ""
+    failed: bool = False
 
 
 class EdgeOrders(Protocol):

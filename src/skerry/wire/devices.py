@@ -25,9 +25,10 @@ DEVICE_STATES: tuple[DeviceState, ...] = (
     "registered", "authenticated", "configured", "deployed", "active", "draining", "decommissioned",
 )  # fmt: skip
 
-Action = Literal[
-    "restart", "decommission", "twin_command", "restart_edge_core", "sync_workflows", "remove_workflow_worker"
-]  # fmt: skip
+EdgeAction = Literal[
+    "twin_command", "restart_edge_core", "sync_workflows", "remove_workflow_worker"
+]
+Action = Literal["restart", "decommission"] | EdgeAction
 EDGE_ACTIONS: frozenset[Action] = frozenset(
     {"twin_command", "restart_edge_core", "sync_workflows", "remove_workflow_worker"}
 )
@@ -39,6 +40,7 @@ CommandState = Literal["queued", "started", "done", "failed", "expired", "unknow
 ENDED: frozenset[CommandState] = frozenset({"done", "failed", "expired", "unknown"})
 
 MAX_MESSAGE = 1000
+MAX_REPLY = 16_384
 _MAX_LANES = 32
 _Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _Text = Annotated[str, Meta(max_length=MAX_MESSAGE, pattern=r"^[^\x00]*$")]
@@ -53,7 +55,7 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     """An order to one node. Times are nanoseconds since 1970, of the hub's clock; after `expires_at` it is not begun.
 
     Those of `EDGE_ACTIONS` have `request`, by which one is known that is given twice, and `payload`, the JSON object that
-    Cyberwave documents for such a message; `twin` and `qos` are of a twin's command alone.
+    Cyberwave documents for such a message; `twin` is of a twin's command alone.
     """
 
     id: str
@@ -63,15 +65,14 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     issuer: str
     request: str = ""
     twin: str = ""
-    qos: int = 0
     payload: msgspec.Raw = msgspec.field(default_factory=_no_message)
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of an order, by the node. «started» is durable there before anything is done.
 
-    `step` is how far it has got, `left` what the hub does not have yet, by lane. Whatever fits these types fits every
-    database's columns, too.
+    `step` is how far it has got, `left` what the hub does not have yet, by lane, `reply` what a twin's driver has answered,
+    JSON. Whatever fits these types fits every database's columns, too.
     """
 
     command: _Text
@@ -80,6 +81,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     message: _Text = ""
     step: _Text = ""
     left: Annotated[dict[_Lane, _Int64], Meta(max_length=_MAX_LANES)] = {}
+    reply: Annotated[str, Meta(max_length=MAX_REPLY, pattern=r"^[^\x00]*$")] = ""
 
 
 class WipeOrder(msgspec.Struct, frozen=True):
@@ -167,6 +169,19 @@ class CommandView(msgspec.Struct, frozen=True):
     updated_at: int
     message: str = ""
     left: dict[str, int] = {}
+    reply: str = ""
+
+
+class EdgeOrder(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What people order of twins, drivers and workers on one device; the words are `Command`'s.
+
+    Given again with the same `request` to the same device it is the same order. Empty: each is one of its own.
+    """
+
+    action: EdgeAction
+    request: Annotated[str, Meta(max_length=128, pattern=r"^[\x21-\x7e]*$")] = ""
+    twin: Annotated[str, Meta(max_length=36)] = ""
+    payload: msgspec.Raw = msgspec.field(default_factory=_no_message)
 
 
 class DeviceView(msgspec.Struct, frozen=True):

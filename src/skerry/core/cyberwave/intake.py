@@ -10,12 +10,12 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from skerry.core.cyberwave.payloads import Head, head_of, text_of, time_of
+from skerry.core.cyberwave.recordings import Recording
 from skerry.kit.patterns import matches
 from skerry.wire.records import MAX_META_TEXT, MAX_NAME, MAX_TEXT, Meta, Value
 from skerry.wire.sync import Lane
@@ -35,18 +35,9 @@ _FILES = frozenset(("depth", "pointcloud"))
 _SAID_BY_THE_NODE = frozenset(("alert", "driverlog", "worker_health"))
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.\-/]")
 
-How = Literal["sample", "keep", "file", "off"]
-
-
-class Recording(msgspec.Struct, frozen=True):
-    """How messages are kept that are no events: how many per second, 0: all of them."""
-
-    how: How
-    per_second: float = 0.0
-
 
 class Rules(msgspec.Struct, frozen=True):
-    """The prefix of the device's topics, and what its settings say of some names: the first pattern that fits."""
+    """The prefix of the device's topics, and what its settings say of some of them (without it): the first pattern that fits."""
 
     prefix: str = ""
     record: Mapping[str, Recording] = {}
@@ -130,7 +121,7 @@ def _recording(name: str, room: str, below: str, rules: Rules) -> Recording | No
     if room == "twin" and (first in _EVENTS or below == "navigate/status"):
         return None
     for pattern, recording in rules.record.items():
-        if matches(pattern, name.removeprefix("cyberwave/")):
+        if matches(pattern, name):
             return recording
     if room == "twin" and (first in _FILES or below == "camera/photo"):
         return Recording("file", FILES_PER_SECOND)

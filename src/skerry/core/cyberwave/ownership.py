@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 Body = Mapping[str, Any]
-Kind = Literal["twins", "alerts", "catalog"]
+Kind = Literal["twins", "alerts", "presence", "catalog"]
 
-_OF_ENVIRONMENT = re.compile(r"(twins|alerts)_[0-9a-f]{32}")
+_OF_ENVIRONMENT = re.compile(r"(twins|alerts|presence)_[0-9a-f]{32}")
 _CATALOG = frozenset({"assets", "environments"})
 _PEOPLES = ("uuid", "asset_uuid", "environment_uuid")
 """Fields of a twin by which it gets other drivers, or is another one."""
@@ -34,8 +34,8 @@ def guarded(entity: str) -> Guarded | None:
     found = _OF_ENVIRONMENT.fullmatch(entity)
     if found is None:
         return None
-    kind: Kind = "twins" if found[1] == "twins" else "alerts"
-    return Guarded(kind, f"twins_{entity.partition('_')[2]}")
+    kinds: dict[str, Kind] = {"twins": "twins", "alerts": "alerts", "presence": "presence"}
+    return Guarded(kinds[found[1]], f"twins_{entity.partition('_')[2]}")
 
 
 def linked_devices(twin: Body) -> frozenset[str]:
@@ -67,7 +67,7 @@ def twin_fault(held: Body, becomes: Body | None, fingerprint: str) -> str:
 
 
 def alert_fault(held: Body | None, becomes: Body | None, serves: Callable[[str], bool]) -> str:
-    """The same of an alert; `serves` says whether a twin of that UUID is linked to the device. None: there is none."""
+    """The same of an alert; `serves` says whether a twin of that UUID is linked to the device (empty: the alert names none)."""
     for alert in (held, becomes):
         if alert is not None and not serves(str(alert.get("twin_uuid") or "")):
             return "the alert's twin is not linked to this device"

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
-from skerry.core.cyberwave.intake import How, Recording
+import msgspec
+
 from skerry.core.names import pattern_fault
 from skerry.kit.errors import InvalidInput
+
+How = Literal["sample", "keep", "file", "off"]
 
 _CLASSES: Mapping[str, How] = {"sample": "sample", "keep": "keep", "file": "file", "off": "off"}
 _FIELDS = {"class", "rate"}
 _MOST_PER_SECOND = 1000.0
+
+
+class Recording(msgspec.Struct, frozen=True):
+    """How messages are kept that are no events: how many per second, 0: all of them."""
+
+    how: How
+    per_second: float = 0.0
 
 
 def recordings(tables: Mapping[str, Mapping[str, str]]) -> dict[str, Recording]:

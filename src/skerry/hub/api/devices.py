@@ -21,6 +21,7 @@ from skerry.hub.api.bodies import WireBody
 from skerry.hub.changes import Changes
 from skerry.hub.enrolling import Enrolling
 from skerry.hub.fleet.devices import RESTART_TTL, Address, Devices, Wanted
+from skerry.hub.fleet.edge_orders import ORDER_TTL, told_of
 from skerry.hub.fleet.retiring import Retiring
 from skerry.hub.trust.audit import AuditLog
 from skerry.kit.errors import InvalidInput
@@ -28,6 +29,7 @@ from skerry.wire.devices import (
     CommandView,
     DeviceDetail,
     DevicePage,
+    EdgeOrder,
     ErasureReport,
     ErasureTaken,
     Provisioned,
@@ -106,6 +108,33 @@ async def restart_device(
     return given
 
 
+@post(
+    f"{_DEVICE}/orders", dto=WireBody[EdgeOrder], return_dto=None, status_code=202, opt=EXECUTE_ON
+)
+async def order_device(
+    request: AuthenticatedRequest,
+    name: FromPath[str],
+    data: JSONBody[EdgeOrder],
+    devices: NamedDependency[Devices],
+    ttl: FromQuery[float] = ORDER_TTL,
+) -> CommandView:
+    """Has a device command a twin's driver, restart its drivers or sync its workflows; while it is offline, for `ttl` seconds at most."""
+    given = await devices.order(name, data, ttl, request.user.id, request.user.role)
+    note(request, f"order {given.id}, {given.state}: {told_of(data)}")
+    return given
+
+
+@get(f"{_DEVICE}/orders/{{order:str}}", opt=READ_ON)
+async def show_order(
+    request: AuthenticatedRequest,
+    name: FromPath[str],
+    order: FromPath[str],
+    devices: NamedDependency[Devices],
+) -> CommandView:
+    """What became of an order, with what a twin's driver has answered."""
+    return await devices.order_given(name, order, request.user.role)
+
+
 @post(f"{_DEVICE}/fingerprint", status_code=200, opt=CONFIGURE)
 async def identify_device(
     request: AuthenticatedRequest,
@@ -176,6 +205,8 @@ def device_routes() -> Router:
             update_device,
             restart_device,
             identify_device,
+            order_device,
+            show_order,
             decommission_device,
         ],
     )

@@ -1,27 +1,37 @@
 """Orders to nodes: written for people in `command`, for the node as a row that it pulls; its answer is a row that it pushes.
 
 An order is given once while it stands, begun by its node before it expires or never, and told to have ended as the
-node said. What cannot be repeated is not begun twice: see `node.commands`.
+node said. What cannot be repeated is not begun twice: see `node.orders`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from skerry.hub.store import changes, rows
-from skerry.hub.store.bodies import STATE, Bodies
+from skerry.hub.store.bodies import COMMAND_REPLY, STATE, Bodies
 from skerry.hub.store.device_tables import command
 from skerry.hub.store.tables import FLEET, state
 from skerry.kit.clock import NS, Clock
-from skerry.kit.errors import InvalidInput
+from skerry.kit.errors import InvalidInput, Refused
 from skerry.kit.hlc import HybridClock
 from skerry.kit.ids import uuid7
 from skerry.wire.codec import decode, encode
-from skerry.wire.devices import ENDED, Action, Command, CommandState, CommandView, Outcome
+from skerry.wire.devices import (
+    ENDED,
+    Action,
+    Command,
+    CommandState,
+    CommandView,
+    EdgeOrder,
+    Outcome,
+)
 from skerry.wire.sync import StateRow
 
 COMMAND, OUTCOME = "command", "outcome"
@@ -33,6 +43,12 @@ LATE = 300.0
 
 SHOWN = 20
 """Orders of one device that people are shown, the newest first."""
+
+MOST_OPEN = 100
+"""Orders about twins that one device has not ended."""
+
+KEPT = 1000
+"""Orders of one device of which is known what became of them."""
 
 _NEVER_BEGUN = "the device was not heard of in time: nothing was done"
 
@@ -62,21 +78,46 @@ class Commands:
             return standing[0]
         now = self._clock.wall_ns()
         given = Command(uuid7(self._clock), action, now, now + int(ttl * NS), issuer)
+        return self._give(connection, node_id, given)
+
+    def order(
+        self, connection: Connection, node_id: str, asked: EdgeOrder, issuer: str, ttl: float
+    ) -> CommandView:
+        """An order about twins, or the one that was given by the same request. Raises Refused where too many stand."""
+        now = self._clock.wall_ns()
+        its_id = _id_of(node_id, asked) if asked.request else uuid7(self._clock)
+        known = read_command(connection, node_id, its_id, now) if asked.request else None
+        if known is not None:
+            return known
+        self.settle(connection, node_id)
+        if _count_open(connection, node_id) >= MOST_OPEN:
+            raise Refused(
+                f"cannot order it: {MOST_OPEN} orders to this device have not ended. Wait until it has answered, or they expire."
+            )
+        _forget_old(connection, node_id)
+        until = now + int(ttl * NS)
+        told = (asked.request, asked.twin, asked.payload)
+        return self._give(
+            connection, node_id, Command(its_id, asked.action, now, until, issuer, *told)
+        )
+
+    def _give(self, connection: Connection, node_id: str, given: Command) -> CommandView:
         self._write(connection, [(node_id, given.id, given)])
-        connection.execute(
-            command.insert(),
-            {
-                **msgspec.structs.asdict(given),
-                "fleet_id": FLEET,
-                "node_id": node_id,
-                "state": "queued",
-                "updated_at": now,
-                "message": "",
-            },
-        )
-        return CommandView(
-            given.id, action, "queued", given.issued_at, given.expires_at, issuer, now
-        )
+        row = {
+            "fleet_id": FLEET,
+            "node_id": node_id,
+            "id": given.id,
+            "action": given.action,
+            "issuer": given.issuer,
+            "issued_at": given.issued_at,
+            "expires_at": given.expires_at,
+            "state": "queued",
+            "updated_at": given.issued_at,
+            "message": "",
+        }
+        connection.execute(command.insert(), row)
+        at = given.issued_at
+        return CommandView(given.id, given.action, "queued", at, given.expires_at, given.issuer, at)
 
     def settle(self, connection: Connection, node_id: str | None = None) -> None:
         """Takes over what nodes, or this one alone, have told, and takes orders that have ended away from them."""
@@ -88,14 +129,19 @@ class Commands:
         found = connection.execute(query).all()
         told = read_outcomes(connection, {row.node_id for row in found})
         over = []
+        bodies = Bodies.of(connection)
         for row in found:
             view = shown(row, told.get(_Key(row.node_id, row.id)), now)
             if (view.state, view.message) == (row.state, row.message):
                 continue
-            changed = update(command).where(its.id == row.id)
-            connection.execute(
-                changed.values(state=view.state, message=view.message, updated_at=view.updated_at)
-            )
+            reached = {
+                "state": view.state,
+                "message": view.message,
+                "updated_at": view.updated_at,
+            }
+            if view.reply:
+                reached["reply"] = bodies.seal(COMMAND_REPLY, view.reply.encode(), row.id)
+            connection.execute(update(command).where(its.id == row.id).values(**reached))
             if view.state in ENDED:
                 over.append((row.node_id, row.id, None))
         self._write(connection, over)
@@ -139,6 +185,30 @@ class Commands:
         changes.append(connection, written, at)
 
 
+def _id_of(node_id: str, asked: EdgeOrder) -> str:
+    """The same for the same request to the same device."""
+    words = f"{node_id}\0{asked.action}\0{asked.request}"
+    return str(uuid.UUID(bytes=hashlib.sha256(words.encode()).digest()[:16]))
+
+
+def _count_open(connection: Connection, node_id: str) -> int:
+    its = command.c
+    query = select(func.count()).where(
+        its.fleet_id == FLEET, its.node_id == node_id, its.state.in_(_OPEN)
+    )
+    return connection.execute(query).scalar_one()
+
+
+def _forget_old(connection: Connection, node_id: str) -> None:
+    its = command.c
+    mine = (its.fleet_id == FLEET, its.node_id == node_id)
+    newest = select(its.issued_at).where(*mine).order_by(its.issued_at.desc())
+    oldest_kept = connection.execute(newest.offset(KEPT - 1).limit(1)).scalar()
+    if oldest_kept is not None:
+        gone = delete(command).where(*mine, its.issued_at < oldest_kept)
+        connection.execute(gone.where(its.state.not_in(_OPEN)))
+
+
 def any_open(connection: Connection) -> bool:
     """Whether an order stands."""
     query = select(command.c.id).where(command.c.fleet_id == FLEET, command.c.state.in_(_OPEN))
@@ -150,8 +220,32 @@ def read_commands(connection: Connection, node_id: str, now: int) -> list[Comman
     its = command.c
     query = select(command).where(its.fleet_id == FLEET, its.node_id == node_id)
     found = connection.execute(query.order_by(its.issued_at.desc()).limit(SHOWN)).all()
+    return _views(connection, node_id, found, now)
+
+
+def read_command(
+    connection: Connection, node_id: str, order_id: str, now: int
+) -> CommandView | None:
+    """One order, as of `now`; None: there is none."""
+    its = command.c
+    query = select(command).where(its.fleet_id == FLEET, its.node_id == node_id, its.id == order_id)
+    views = _views(connection, node_id, connection.execute(query).all(), now)
+    return views[0] if views else None
+
+
+def _views(
+    connection: Connection, node_id: str, found: Sequence[Row[tuple[object, ...]]], now: int
+) -> list[CommandView]:
     told = read_outcomes(connection, {node_id}) if any(row.state in _OPEN for row in found) else {}
-    return [shown(row, told.get(_Key(node_id, row.id)), now) for row in found]
+    bodies = Bodies.of(connection)
+    views = []
+    for row in found:
+        view = shown(row, told.get(_Key(node_id, row.id)), now)
+        if row.reply is not None:
+            kept = bodies.open(COMMAND_REPLY, row.reply, row.id)
+            view = msgspec.structs.replace(view, reply=kept.decode())
+        views.append(view)
+    return views
 
 
 def read_outcomes(connection: Connection, nodes: Collection[str]) -> Mapping[_Key, Outcome]:
@@ -183,9 +277,9 @@ def _told(body: bytes, order: str, at: int) -> Outcome:
 def shown(row: Row[tuple[object, ...]], told: Outcome | None, now: int) -> CommandView:
     """An order as of `now`: what its node told last, or that it was never heard."""
     reached: CommandState = row.state
-    message, at, left = row.message, row.updated_at, {}
+    message, at, left, reply = row.message, row.updated_at, {}, ""
     if reached in _OPEN and told is not None:
-        reached, at, left = told.state, told.at, dict(told.left)
+        reached, at, left, reply = told.state, told.at, dict(told.left), told.reply
         message = told.message or told.step
     elif reached == "queued" and now > row.expires_at + int(LATE * NS):
         reached, at, message = "expired", now, _NEVER_BEGUN
@@ -199,4 +293,5 @@ def shown(row: Row[tuple[object, ...]], told: Outcome | None, now: int) -> Comma
         at,
         message,
         left,
+        reply,
     )

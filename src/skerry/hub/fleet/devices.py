@@ -19,10 +19,11 @@ from skerry.core.names import holds_control, name_fault
 from skerry.core.roles import Role
 from skerry.core.selection import selects
 from skerry.hub.fleet.assignments import Assignments
-from skerry.hub.fleet.commands import Commands, read_commands
+from skerry.hub.fleet.commands import Commands, read_command, read_commands
 from skerry.hub.fleet.covering import is_for
 from skerry.hub.fleet.device_history import read_history
 from skerry.hub.fleet.device_views import device_outlines, device_views, find_device
+from skerry.hub.fleet.edge_orders import check_order
 from skerry.hub.fleet.fingerprints import assign, told_by
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.reservations import new_row, void_token
@@ -39,9 +40,11 @@ from skerry.kit.nearest import did_you_mean
 from skerry.kit.one_line import one_line
 from skerry.wire.devices import (
     DEVICE_STATES,
+    EDGE_ORDERS,
     CommandView,
     DeviceDetail,
     DevicePage,
+    EdgeOrder,
     Provisioned,
 )
 from skerry.wire.workload import Selector
@@ -226,6 +229,45 @@ class Devices:
         device_id, given = await self._store.write(work)
         self._notify(device_id)
         return given
+
+    async def order(
+        self, name: str, asked: EdgeOrder, ttl: float, by: str, role: Role | None = None
+    ) -> CommandView:
+        """Orders something about twins, drivers or workers, to be begun within `ttl` seconds from now or not at all.
+
+        Given again with the same request it is the same order. Raises NotFound, InvalidInput, TooLarge, Refused.
+        """
+        check_order(name, asked, ttl)
+
+        def work(connection: Connection) -> tuple[str, CommandView]:
+            locks.of_fleet(connection)
+            device_id = find_device(connection, name, "order", role)
+            [view] = device_views(connection, {}, self._clock.wall_ns(), [device_id])
+            if view.state in {"registered", "draining", "decommissioned"}:
+                raise Refused(f"cannot order device «{view.name}»: it is {view.state}")
+            if view.inventory is None or EDGE_ORDERS not in view.inventory.capabilities:
+                raise Refused(
+                    f"cannot order device «{view.name}»: its agent takes no orders about twins. Update it."
+                )
+            return device_id, self._commands.order(connection, device_id, asked, by, ttl)
+
+        device_id, given = await self._store.write(work)
+        self._notify(device_id)
+        return given
+
+    async def order_given(self, name: str, order: str, role: Role | None = None) -> CommandView:
+        """What became of an order to a device. Raises NotFound."""
+
+        def read(connection: Connection) -> CommandView:
+            device_id = find_device(connection, name, "show an order to", role)
+            found = read_command(connection, device_id, order, self._clock.wall_ns())
+            if found is None:
+                raise NotFound(
+                    f"cannot show order «{one_line(order[:64])}» to device «{name}»: there is none, or it is too long ago"
+                )
+            return found
+
+        return await self._store.read(read)
 
     async def know_as(
         self, name: str, fingerprint: str | None, role: Role | None = None

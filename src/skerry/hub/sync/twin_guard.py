@@ -58,7 +58,7 @@ class TwinGuard:
         """Whether the row stays as it is. `again`: the node tells what the hub may have lost."""
         if again and held is None and changes.read_log(self._connection).epoch > _FIRST_EPOCH:
             return False  # the hub was put back once: what only nodes have now, they bring
-        fault = self._fault(held, becomes)
+        fault = self._fault(row_id, held, becomes)
         if fault:
             log.warning(
                 "node «%s» may not change row «%s» of «%s»: %s (it is known as device «%s»)",
@@ -66,7 +66,7 @@ class TwinGuard:
             )  # fmt: skip
         return bool(fault)
 
-    def _fault(self, held: Stored | None, becomes: Version) -> str:
+    def _fault(self, row_id: str, held: Stored | None, becomes: Version) -> str:
         was = None if held is None or held.deleted else _body(held.body)
         will = None if becomes.deleted else _body(becomes.body)
         match self._found.kind:
@@ -80,8 +80,12 @@ class TwinGuard:
                 )
             case "alerts":
                 return alert_fault(was, will, self._serves)
+            case "presence":
+                return "" if self._serves(row_id) else "the twin is not linked to this device"
 
     def _is_linked(self, twin: str) -> bool:
+        if not twin:  # an alert of the environment's: whoever is a device there
+            return bool(self._fingerprint)
         found = shared.find(self._connection, self._found.twins, twin)
         if found is None or found.deleted or not self._fingerprint:
             return False

@@ -22,6 +22,7 @@ from skerry.keeper.protocol import Fields, Message, ProtocolError
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Refused, Transient
 from skerry.node.broker.reading import Cursor, sessions
+from skerry.node.twin_ports import NotSaid
 
 _AGAIN_SECONDS = 0.2
 _TRIES_IN_SILENCE = 25
@@ -130,6 +131,13 @@ class GateLink:
         text = payload.decode("utf-8", "surrogateescape")
         await self._ask("publish", [("topic", topic), ("payload", text), ("qos", qos)])
 
+    async def ask(self, topic: str, payload: bytes, response: str) -> bool:
+        """As `twin_ports.Ask`. A gate of an earlier version says nothing about who listens."""
+        text = payload.decode("utf-8", "surrogateescape")
+        fields: Fields = [("topic", topic), ("payload", text), ("qos", 1), ("response", response)]
+        reply = await self._ask("publish", fields)
+        return reply.get("heard") != "0"
+
     def close(self) -> None:
         """Hangs up."""
         sock, self._sock = self._sock, None
@@ -180,14 +188,14 @@ class GateLink:
 
     def _send(self, fields: Fields) -> None:
         if self._sock is None:
-            raise Transient("the gate is not there")
+            raise NotSaid("the gate is not there")
         try:
             protocol.transmit(self._sock, protocol.encode(fields))
         except BlockingIOError as error:
-            raise Transient("the gate does not read") from error
+            raise NotSaid("the gate does not read") from error
         except OSError as error:
             self.close()
-            raise Transient(f"the gate has hung up: {error.strerror}") from error
+            raise NotSaid(f"the gate has hung up: {error.strerror}") from error
 
     def _receive(self) -> None:
         for _ in range(_READS_PER_TURN):

@@ -53,7 +53,7 @@ class Alert(msgspec.Struct, frozen=True):
 
     @property
     def twin(self) -> str:
-        """Its twin's UUID; empty for one of the environment's."""
+        """Its twin's UUID; empty for one that somebody has made of none."""
         twin = self.body.get("twin_uuid")
         return twin if isinstance(twin, str) else ""
 
@@ -182,9 +182,8 @@ class AlertStore:
         return found[0] if found else None
 
     async def of_twin(self, twin: str) -> Sequence[Alert]:
-        """All alerts of a twin, the newest first; with an empty name those that are of none."""
-        raw = encoded(twin or None)
-        return await self._find(Find(where=[Filter("twin_uuid", msgspec.Raw(raw))]))
+        """All alerts of a twin, the newest first."""
+        return await self._find(Find(where=[Filter("twin_uuid", msgspec.Raw(encoded(twin)))]))
 
     async def change(self, uuid: str, make: Callable[[Body, str], Body]) -> Alert:
         """Makes the alert what `make` says of it and of the time. Raises NotFound, InvalidInput, TooLarge, Transient."""
@@ -209,8 +208,7 @@ class AlertStore:
         }
         async with self._changing:
             new = folding.raised(placed, self._now())
-            twin = new["twin_uuid"]
-            held = await self.of_twin(twin if isinstance(twin, str) else "")
+            held = await self.of_twin(str(new["twin_uuid"]))
             same = [one.uuid for one in held if folding.folds(one.body, new)]
             if same and not force:
                 with contextlib.suppress(NotFound):
@@ -270,8 +268,7 @@ class AlertStore:
 
     def _noted(self, alert: Alert) -> Alert:
         """A change that was made here, of a twin that is this device's or was when it was raised."""
-        if alert.twin:
-            self._notices.tell(alert.twin, alert.told)
+        self._notices.tell(alert.twin, alert.told)
         if alert.twin in self._known:
             self._known[alert.twin][alert.uuid] = alert.revision
         return alert

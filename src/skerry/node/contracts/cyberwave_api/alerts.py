@@ -82,13 +82,15 @@ class Alerts:
         app.router.add_post(f"{one}/buttons/{{button}}", self.press)
 
     async def create(self, request: web.Request) -> web.StreamResponse:
+        """One that names no twin is of the caller's first: the hub takes alerts of a device's twins only."""
         asked = await read(request, NewAlert, "alert")
         grant = grant_in(request)
-        if asked.twin_uuid is not None and asked.twin_uuid not in grant.twins:
-            raise no_such("twin", asked.twin_uuid)
+        twin = asked.twin_uuid or next(iter(sorted(grant.twins)), "")
+        if twin not in grant.twins:
+            raise no_such("twin", twin)
         if asked.environment_uuid not in {None, "", self._environment}:
             raise no_such("environment", str(asked.environment_uuid))
-        fields = _fields(asked)
+        fields = _fields(asked) | {"twin_uuid": twin}
         force = fields.pop("force", None) is True
         return json_answer((await self._alerts.raise_for_program(fields, force=force)).told)
 
@@ -96,7 +98,7 @@ class Alerts:
         query = request.query
         own = grant_in(request).twins
         twin = query.get("twin_uuid")
-        wanted = [*own, ""] if twin is None else [twin] if twin in own else []
+        wanted = [one for one in own if twin in {None, one}]
         statuses, severities = _words(query.get("status")), _words(query.get("severity"))
         limit, offset = page(request, _DEFAULT, _MOST)
         found = [
@@ -155,7 +157,7 @@ class Alerts:
     async def _own(self, request: web.Request) -> Alert:
         uuid = named(request, "alert")
         alert = await self._alerts.get(uuid) if len(uuid) == 36 and uuid.isprintable() else None
-        if alert is None or (alert.twin and alert.twin not in grant_in(request).twins):
+        if alert is None or alert.twin not in grant_in(request).twins:
             raise no_such("alert", uuid)
         return alert
 

@@ -109,7 +109,7 @@ class DriverLogs:
 def _shown(line: _Line) -> Body:
     sign = hashlib.sha256(f"{line.workload} {line.at} {line.text}".encode()).digest()
     return {
-        "uuid": str(uuid.UUID(bytes=sign[:16], version=8)),
+        "uuid": str(uuid.UUID(bytes=sign[:16], version=5)),
         "twin_uuid": line.twin,
         "timestamp": line.at,
         "level": line.level,

@@ -8,19 +8,12 @@ from typing import Protocol
 
 import msgspec
 
+from skerry.core.cyberwave.joints import JointState
 from skerry.kit.clock import Clock
 from skerry.node.ports import LogSource
 from skerry.node.twin_ports import Tokens
 from skerry.node.twins.alerts import AlertStore
 from skerry.node.twins.rows import TwinStore
-
-
-class JointState(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A joint as it was last told of."""
-
-    position: float | None = None
-    velocity: float | None = None
-    effort: float | None = None
 
 
 class Frame(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from skerry.core.cyberwave.joints import JointState, states_of
 from skerry.core.merging.amounts import is_number
 from skerry.core.merging.bodies import Body, Value, decoded
 from skerry.kit.clock import Clock, iso
@@ -14,7 +15,7 @@ from skerry.kit.errors import InvalidInput, NotFound
 from skerry.node.api import web
 from skerry.node.api.answers import json_answer
 from skerry.node.contracts.cyberwave_api.asking import body_in, named, no_such, read, twin_in
-from skerry.node.contracts.cyberwave_api.sources import JointState, Sources
+from skerry.node.contracts.cyberwave_api.sources import Sources
 from skerry.node.twins.rows import Twin
 from skerry.wire.codec import encode
 
@@ -102,10 +103,10 @@ class States:
                 raise InvalidInput(f"cannot take joints: a twin has at most {_MOST_JOINTS}")
             return now | {"joint_states": joints}
 
-        return _written_joints(await self._twins.revise(twin.uuid, make))
+        return states_of((await self._twins.revise(twin.uuid, make)).body.get("joint_states"))
 
     async def _known(self, twin: Twin) -> dict[str, JointState]:
-        return _written_joints(twin) | dict(await self._seen.joints(twin.uuid))
+        return states_of(twin.body.get("joint_states")) | dict(await self._seen.joints(twin.uuid))
 
     def _shown(self, joints: Mapping[str, JointState]) -> Body:
         """As ROS says it: velocities and efforts only when all joints have one."""
@@ -121,22 +122,6 @@ class States:
             values: list[Value] = [getattr(known[name], field) for name in names]
             answer[field] = [] if None in values else values
         return answer
-
-
-def _written_joints(twin: Twin) -> dict[str, JointState]:
-    """What the twin's row says: of each joint a number, or an object of numbers."""
-    held = twin.body.get("joint_states")
-    found: dict[str, JointState] = {}
-    for name, state in (held if isinstance(held, dict) else {}).items():
-        told = state if isinstance(state, dict) else {"position": state}
-        numbers = {
-            field: value
-            for field in ("position", "velocity", "effort")
-            if isinstance(value := told.get(field), int | float) and is_number(value)
-        }
-        if numbers:
-            found[name] = JointState(**numbers)
-    return found
 
 
 def _written(name: str, state: Value) -> Body:

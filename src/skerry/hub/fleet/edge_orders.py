@@ -1,0 +1,51 @@
+"""What people may order about twins, drivers and workers: pure. Their devices check the rest, which they alone know."""
+
+from __future__ import annotations
+
+from skerry.core.cyberwave.names import is_uuid
+from skerry.core.merging.bodies import decoded
+from skerry.kit.errors import InvalidInput, TooLarge
+from skerry.kit.one_line import one_line
+from skerry.wire.devices import EdgeOrder
+
+ORDER_TTL = 60.0
+"""Seconds for which one stands: a robot must not move hours later."""
+
+LONGEST_TTL = 86_400.0
+MAX_PAYLOAD = 64 * 1024
+_SHOWN = 64
+
+
+def check_order(device: str, asked: EdgeOrder, ttl: float) -> None:
+    """Raises InvalidInput, TooLarge."""
+    what = f"cannot order device «{one_line(device[:_SHOWN])}»"
+    if not 1 <= ttl <= LONGEST_TTL:
+        raise InvalidInput(f"{what}: an order stands for 1 to {LONGEST_TTL:.0f} seconds")
+    payload = bytes(asked.payload)
+    if len(payload) > MAX_PAYLOAD:
+        raise TooLarge(
+            f"{what}: a message has at most {MAX_PAYLOAD} bytes, this one {len(payload)}"
+        )
+    message = decoded(payload)
+    if asked.action != "twin_command":
+        if asked.twin:
+            raise InvalidInput(f"{what}: «{asked.action}» is not about one twin")
+        return
+    if not is_uuid(asked.twin):
+        raise InvalidInput(
+            f"{what}: twin «{one_line(asked.twin)}» is no UUID, in lower case and with dashes"
+        )
+    if not isinstance(message.get("command"), str) or not message["command"]:
+        raise InvalidInput(f"{what}: a twin's command is a JSON object with «command», a text")
+    if "status" in message:
+        raise InvalidInput(
+            f"{what}: a message with «status» is an answer, which drivers do not obey"
+        )
+
+
+def told_of(asked: EdgeOrder) -> str:
+    """For the audit log: what, and to which twin, but not with which values."""
+    if asked.action != "twin_command":
+        return asked.action
+    command = str(decoded(bytes(asked.payload)).get("command"))
+    return f"twin {asked.twin}: {one_line(command[:_SHOWN])}"

@@ -1,0 +1,217 @@
+"""The drivers and the workers of one environment on this node: what is wanted, how it is started, what is told of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from skerry.core.cyberwave.drivers import Platform
+from skerry.core.cyberwave.names import worker_container
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import Transient
+from skerry.kit.tasks import Guard, Tasks
+from skerry.node.broker.commands import GatePlan
+from skerry.node.broker.granting import Granting
+from skerry.node.broker.link import GateLink
+from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.drivers.device import Device, Served
+from skerry.node.drivers.health import BootstrapHealth
+from skerry.node.drivers.launches import Launches
+from skerry.node.drivers.telling import Teller
+from skerry.node.drivers.views import Views
+from skerry.node.drivers.wanted import DriverWorkloads, Sources
+from skerry.node.drivers.watching import Around, DriverWatch
+from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
+from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
+from skerry.node.drivers.workflows import WorkflowFiles
+from skerry.node.store.driver_marks import DriverStore
+from skerry.node.twin_ports import Alerts, DeviceWorkloads
+from skerry.node.twins.config_dir import ConfigDirectory
+from skerry.node.twins.files import TwinFiles
+from skerry.node.twins.rows import TwinStore
+from skerry.node.twins.syncing import FileSync
+from skerry.wire.workload import Assignment
+
+_JETSON = Path("/etc/nv_tegra_release")
+"""Only NVIDIA's boards have it."""
+
+
+class GateSide(msgspec.Struct, frozen=True):
+    """What drivers speak to, as the agent has it. `prefix` is that of their topics."""
+
+    plan: GatePlan
+    link: GateLink
+    tokens: Granting
+    prefix: str
+
+
+class Twins(msgspec.Struct, frozen=True):
+    """What drivers and workers are started for, and where that is."""
+
+    directory: ConfigDirectory
+    rows: TwinStore
+    files: TwinFiles
+    syncing: FileSync
+    alerts: Alerts
+    workflows: WorkflowFiles
+
+    def served(self) -> list[Served]:
+        """The twins of this device."""
+        rows = self.rows
+        return [Served(one.uuid, one.body, rows.asset_of(one) or {}) for one in rows.linked()]
+
+    def uuids(self) -> list[str]:
+        """Theirs."""
+        return [one.uuid for one in self.rows.linked()]
+
+
+class Programs:
+    """`open` comes before anything is started, then `follow`."""
+
+    def __init__(self, parts: CyberwaveParts, gate: GateSide, twins: Twins) -> None:
+        self._parts, self._gate, self._twins = parts, gate, twins
+        clock, chance = parts.host.clock, parts.host.chance
+        self._root = parts.settings.data_dir.absolute() / "cyberwave"
+        self._views = Views(self._root / "views", twins.directory.path, RealDisk())
+        self._teller = Teller(twins.alerts, clock, chance)
+        around = Around(parts.supervisor, twins.served, self._device)
+        store = DriverStore(parts.opened.writer, parts.opened.reader)
+        self.watch = DriverWatch(around, store, self._teller, clock, chance)
+        self.drivers = DriverWorkloads(
+            self._driver_sources(),
+            Launches(parts.usual, gate.tokens, self._views, parts.secrets_at),
+            [twins.rows.changed, twins.directory.changed, self.watch.changed],
+            clock,
+        )
+        self.worker = self._worker()
+        self.health = BootstrapHealth(
+            gate.link, twins.served, self._device, self.watch.up, self.watch.running, clock
+        )
+        self._worker_watch = self._watch_of_worker()
+        self.sources: Sequence[DeviceWorkloads] = [self.drivers, self.worker]
+
+    async def open(self) -> None:
+        """Finds out what is wanted, before anything is started."""
+        self.watch.restore()
+        await self._twins.workflows.open()
+        await self.drivers.restore()
+        await self.worker.look()
+
+    def follow(self, tasks: Tasks) -> None:
+        """The loops, for as long as the tasks run."""
+        twins = self._twins
+        tasks.forever(self.drivers.follow(), name="drivers")
+        tasks.forever(self.watch.run(self.drivers), name="watch over drivers")
+        tasks.forever(self._teller.run(), name="alerts of drivers")
+        tasks.forever(self.health.run(), name="signs of life")
+        tasks.forever(self._listen(), name="addresses for containers")
+        tasks.forever(twins.workflows.follow([twins.rows.changed]), name="workers of workflows")
+        tasks.forever(self.worker.follow(), name="workers")
+        tasks.forever(self._worker_watch.follow(), name="alerts of workers")
+        tasks.forever(self._worker_watch.publish_health(), name="health of workers")
+
+    def driver_of(self, twin: str) -> str | None:
+        """The workload that drives a twin; None: there is none."""
+        wanted = self.drivers.wanted()
+        return next(
+            (one.workload for one in wanted if self.drivers.twin_of(one.workload) == twin), None
+        )
+
+    def _device(self) -> Device:
+        settings = self._parts.settings
+        return Device(
+            self._twins.directory.config,
+            Platform(platform.system(), platform.machine(), _JETSON.exists()),
+            self._twins.directory.path,
+            self._root / "views",
+            [settings.data_dir.absolute(), *settings.engine_sockets],
+            settings.cyberwave.privileged,
+            settings.cyberwave.rest_port,
+            settings.cyberwave.mqtt_port,
+        )
+
+    def _driver_sources(self) -> Sources:
+        twins = self._twins
+        return Sources(
+            served=twins.served,
+            device=self._device,
+            write_files=twins.syncing.look,
+            file=twins.files.path,
+            gateway=self._parts.containers.gateway,
+            running=self._running,
+            barred=str,
+            held=self.watch.held,
+        )
+
+    def _worker(self) -> WorkerWorkloads:
+        parts, twins = self._parts, self._twins
+        sources = WorkerSources(
+            config=lambda: twins.directory.config,
+            twins=twins.uuids,
+            workflows=lambda: twins.workflows.workflows,
+            gpus=parts.containers.has_gpus,
+            image_problem=parts.containers.image_problem,
+            running=self._running,
+            command=tuple(parts.settings.cyberwave.worker_command),
+        )
+        places = WorkerPlaces(
+            twins.directory.path,
+            self._root / "status",
+            self._root / "views",
+            parts.secrets_at,
+            parts.settings.cyberwave.rest_port,
+            parts.settings.cyberwave.mqtt_port,
+            platform.system().lower(),
+            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        )
+        changes = [twins.rows.changed, twins.directory.changed, twins.workflows.changed, parts.containers.changed]  # fmt: skip
+        return WorkerWorkloads(
+            sources, places, self._gate.tokens, parts.usual, changes,
+            disk=RealDisk(), clock=parts.host.clock,
+        )  # fmt: skip
+
+    def _watch_of_worker(self) -> WorkerWatch:
+        parts, twins = self._parts, self._twins
+        sources = WatchSources(
+            workload=self._worker_name,
+            twins=twins.uuids,
+            statuses=parts.supervisor.statuses,
+            groups=parts.groups.statuses,
+            lacking=self._lacking,
+            status_file=self.worker.status_file,
+            prefix=lambda: self._gate.prefix,
+        )
+        bells = [parts.supervisor.news, self.worker.told, parts.named.changed, parts.models.told]
+        return WorkerWatch(sources, twins.alerts, self._gate.link, bells, parts.host.clock)
+
+    def _lacking(self, workload: str) -> dict[str, str]:
+        return {**self._parts.named.lacking(workload), **self._parts.models.lacking(workload)}
+
+    def _worker_name(self) -> str:
+        config = self._twins.directory.config
+        return worker_container(config.environment) if self.worker.wanted() else ""
+
+    def _running(self) -> Mapping[str, Assignment]:
+        return {name: one.assignment for name, one in self._parts.instances.load().items()}
+
+    async def _listen(self) -> None:
+        """The gate is there for the containers of a network as soon as a driver needs that."""
+        guard = Guard("listening for containers", self._parts.host.clock, self._parts.host.chance)
+        told: list[str] = []
+        seen = 0
+        while True:
+            hosts = sorted(self.drivers.hosts())
+            if hosts == told:
+                seen = await self.drivers.looked.after(seen)
+            elif await guard.run(partial(self._open_at, hosts)):
+                told = hosts
+
+    async def _open_at(self, hosts: Sequence[str]) -> None:
+        failed = await self._gate.link.listen(hosts)
+        if failed:
+            raise Transient(f"the gate cannot listen for containers: {'; '.join(failed)}")

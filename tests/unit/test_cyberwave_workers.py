@@ -1,0 +1,354 @@
+"""The contract of Cyberwave's workers: image, limits, mounts, variables; and what is told of a start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skerry.core.cyberwave.knobs import knobs_of
+from skerry.keeper.log_rules import LogRules
+from skerry.node.contracts.cyberwave import Surroundings
+from skerry.node.contracts.cyberwave_worker import (
+    Places,
+    WorkerPlan,
+    images,
+    memory_limit,
+    prefix_of,
+    worker_launch,
+    worker_spec,
+)
+from skerry.node.drivers.worker_starts import UNTOLD_READY, Progress, Start, judge, read_progress
+from skerry.node.ports import ContainerLaunch, ProcessLaunch
+from skerry.node.workloads.runtimes.containers.creation import Findings, creation
+from skerry.wire.workload import Exit, Generation, Resources, WorkloadStatus
+
+ENVIRONMENT = "11111111-2222-4333-8444-555555555555"
+ARM, CAMERA = "aaaaaaaa-0000-4000-8000-000000000002", "aaaaaaaa-0000-4000-8000-000000000001"
+NAME = "cyberwave-worker-11111111"
+TOKEN = "cw_the-instances-own"
+PLACES = Places(
+    Path("/v/view"), Path("/r/status"), Path("/m/i/credentials.json"), (Path(f"/cfg/{ARM}.json"),)
+)
+RULES = LogRules(1, 1, None, known=True, patterns=[])
+
+
+def plan(**variables: str) -> WorkerPlan:
+    around = Surroundings(
+        "http://127.0.0.1:18883",
+        "127.0.0.1",
+        18884,
+        environment=knobs_of(variables).environment,
+        device=variables,
+    )
+    knobs = knobs_of(variables)
+    [image, *_] = images(knobs, gpu=False)
+    return WorkerPlan(
+        ENVIRONMENT, (ARM, CAMERA), "/cfg/workers", around, knobs, image, user="1000:1001"
+    )
+
+
+def created(found: WorkerPlan, models: Path | None = None) -> dict[str, object]:
+    """The body of «create» as the engine gets it."""
+    spec = worker_spec(found)
+    assert spec.container is not None
+    base = ContainerLaunch(
+        instance="i",
+        workload=spec.name,
+        environment={"SKERRY_SOCKET": "/run/skerry/sock"},
+        strict=False,
+        log=Path("/l"),
+        log_rules=RULES,
+        models=models,
+        spec=spec.container,
+        resources=spec.resources,
+        socket=Path("/s/sock"),
+    )
+    launch = worker_launch(base, spec, PLACES, TOKEN)
+    assert isinstance(launch, ContainerLaunch)
+    body = creation("me", launch, Findings())
+    return body | {"name": launch.extras.name}
+
+
+def env(body: dict[str, object]) -> dict[str, str]:
+    listed = msgspec.convert(body["Env"], list[str])
+    names = [each.partition("=")[0] for each in listed]
+    assert len(set(names)) == len(names)
+    return {name: each.partition("=")[2] for name, each in zip(names, listed, strict=True)}
+
+
+def host(body: dict[str, object]) -> dict[str, object]:
+    return msgspec.convert(body["HostConfig"], dict[str, object])
+
+
+def test_case_34_a_worker_gets_exactly_the_documented_variables() -> None:
+    body = created(plan(CYBERWAVE_ENVIRONMENT="Dev", CYBERWAVE_GPU_MEM_FRACTION="0.5"))
+    assert env(body) == {
+        "CYBERWAVE_API_KEY": TOKEN,
+        "CYBERWAVE_ENVIRONMENT_UUID": ENVIRONMENT,
+        "CYBERWAVE_TWIN_UUIDS": f"{CAMERA},{ARM}",
+        "CYBERWAVE_TWIN_UUID": CAMERA,
+        "CYBERWAVE_EDGE_CONFIG_DIR": "/app/.cyberwave",
+        "CYBERWAVE_WORKER_STATUS_PATH": "/run/cyberwave/worker-status.json",
+        "CYBERWAVE_EDGE_HOST_PLATFORM": "linux",
+        "CYBERWAVE_BASE_URL": "http://127.0.0.1:18883",
+        "CYBERWAVE_API_URL": "http://127.0.0.1:18883",
+        "CYBERWAVE_MQTT_HOST": "127.0.0.1",
+        "CYBERWAVE_MQTT_PORT": "18884",
+        "CYBERWAVE_ENVIRONMENT": "dev",
+        "CYBERWAVE_DATA_BACKEND": "zenoh",
+        "ZENOH_LISTEN": "tcp/127.0.0.1:0",
+        "ZENOH_SHM_ENABLED": "true",
+        "ZENOH_SHARED_MEMORY": "true",
+        "CYBERWAVE_GPU_MEM_FRACTION": "0.5",
+    }
+
+
+def test_a_worker_gets_exactly_the_documented_mounts_and_is_the_owner_of_the_directory() -> None:
+    body = created(plan(), Path("/d/models/.views/x"))
+    mounts = msgspec.convert(host(body)["Mounts"], list[dict[str, object]])
+    assert [(one["Source"], one["Target"], one["ReadOnly"]) for one in mounts] == [
+        ("/v/view", "/app/.cyberwave", True),
+        (f"/cfg/{ARM}.json", f"/app/.cyberwave/{ARM}.json", True),
+        ("/m/i/credentials.json", "/app/.cyberwave/credentials.json", True),
+        ("/r/status", "/run/cyberwave", False),
+        ("/d/models/.views/x", "/app/models", True),
+    ]
+    assert host(body)["Binds"] == ["/s:/run/skerry"]
+    assert body["name"] == NAME
+    assert body["User"] == "1000:1001"
+    assert host(body)["NetworkMode"] == "host"
+    assert not host(body)["Privileged"]
+
+
+@pytest.mark.parametrize(
+    "name", ["CYBERWAVE_WORKER_CPU_PERCENT", "CYBERWAVE_WORKER_CPU_QUOTA_PERCENT"]
+)
+def test_case_45_limits_reach_the_engine_as_docker_run_says_them(name: str) -> None:
+    body = created(plan(**{name: "150", "CYBERWAVE_WORKER_MEMORY_MB": "512"}))
+    limits = host(body)
+    assert (limits["CpuPeriod"], limits["CpuQuota"]) == (100_000, 150_000)
+    assert limits["Memory"] == 512 << 20
+    assert "NanoCpus" not in limits
+
+
+def test_without_limits_there_are_none() -> None:
+    limits = host(created(plan()))
+    assert not {"CpuPeriod", "CpuQuota", "NanoCpus", "Memory"} & limits.keys()
+
+
+@pytest.mark.parametrize(
+    ("total", "variables", "limit"),
+    [
+        (4 << 30, {}, 3 << 30),
+        (1 << 30, {}, 512 << 20),
+        (600 << 20, {}, 256 << 20),
+        (8 << 30, {}, None),
+        (0, {}, None),
+        (4 << 30, {"CYBERWAVE_WORKER_AUTO_MEMORY_LIMIT": "false"}, None),
+        (4 << 30, {"CYBERWAVE_WORKER_MEMORY_MB": "100"}, 100 << 20),
+        (4 << 30, {"CYBERWAVE_WORKER_CPU_PERCENT": "100"}, None),
+    ],
+)
+def test_a_small_device_keeps_some_memory_for_itself(
+    total: int, variables: dict[str, str], limit: int | None
+) -> None:
+    assert memory_limit(knobs_of(variables), total, variables) == limit
+
+
+@pytest.mark.parametrize(
+    ("variables", "gpu", "tried"),
+    [
+        ({}, False, ("cyberwaveos/edge-ml-worker:latest",)),
+        ({"CYBERWAVE_ENVIRONMENT": "Dev"}, False, ("cyberwaveos/edge-ml-worker:dev",)),
+        ({"CYBERWAVE_ENVIRONMENT": "production"}, False, ("cyberwaveos/edge-ml-worker:latest",)),
+        ({}, True, ("cyberwaveos/edge-ml-worker:latest-gpu", "cyberwaveos/edge-ml-worker:latest")),
+        ({"CYBERWAVE_WORKER_IMAGE": "acme/w:2"}, True, ("acme/w:2",)),
+        (
+            {"CYBERWAVE_WORKER_IMAGE": "cyberwaveos/edge-ml-worker:7-gpu"},
+            True,
+            ("cyberwaveos/edge-ml-worker:7-gpu",),
+        ),
+    ],
+)
+def test_case_46_the_image_for_gpus_is_tried_first(
+    variables: dict[str, str], gpu: bool, tried: tuple[str, ...]
+) -> None:
+    assert images(knobs_of(variables), gpu=gpu) == tried
+
+
+@pytest.mark.parametrize(
+    ("said", "told", "ipc"), [("", "true", "host"), ("true", "true", "host"), ("0", "false", None)]
+)
+def test_case_44_shared_memory_has_both_names_and_is_really_shared(
+    said: str, told: str, ipc: str | None
+) -> None:
+    body = created(plan(ZENOH_SHARED_MEMORY=said))
+    assert env(body)["ZENOH_SHM_ENABLED"] == env(body)["ZENOH_SHARED_MEMORY"] == told
+    assert host(body).get("IpcMode") == ipc
+
+
+def test_the_devices_own_secrets_stay_with_it() -> None:
+    secrets = {"CYBERWAVE_API_KEY": "cw_hub", "CYBERWAVE_MQTT_PASSWORD": "cw_hub"}
+    body = created(plan(**secrets, CYBERWAVE_BASE_URL="https://hub", CYBERWAVE_MQTT_HOST="hub"))
+    assert "cw_hub" not in str(body)
+    assert env(body)["CYBERWAVE_BASE_URL"] == "http://127.0.0.1:18883"
+    assert env(body)["CYBERWAVE_MQTT_HOST"] == "127.0.0.1"
+
+
+def test_its_credentials_are_a_file_in_memory_and_its_token_is_masked_in_its_log() -> None:
+    spec = worker_spec(plan())
+    assert spec.container is not None
+    base = ContainerLaunch(
+        instance="i",
+        workload=NAME,
+        environment={},
+        strict=False,
+        log=Path("/l"),
+        log_rules=RULES,
+        spec=spec.container,
+        resources=Resources(),
+        socket=Path("/s/sock"),
+    )
+    launch = worker_launch(base, spec, PLACES, TOKEN)
+    assert launch.secrets is None  # it is mounted as one file, where it is looked for
+    assert msgspec.json.decode(launch.secret_files["credentials.json"])["token"] == TOKEN
+    assert TOKEN in launch.log_rules.secrets
+    assert TOKEN not in repr(launch)
+
+
+def test_workers_run_on_the_device_itself_where_a_command_says_so() -> None:
+    found = msgspec.structs.replace(plan(), image="", command=("/venv/bin/python", "-m", "cw"))
+    spec = worker_spec(found)
+    assert spec.process is not None
+    base = ProcessLaunch(
+        instance="i",
+        workload=NAME,
+        environment={"HOME": "/h", "PATH": "/bin", "LANG": "C", "SKERRY_NODE": "n"},
+        strict=False,
+        log=Path("/l"),
+        log_rules=RULES,
+        command=("/venv/bin/python", "-m", "cw"),
+        directory=Path("/h"),
+        limits={},
+        home=Path("/h"),
+    )
+    launch = worker_launch(base, spec, PLACES, TOKEN)
+    assert launch.environment["CYBERWAVE_WORKERS_DIR"] == "/cfg/workers"
+    assert launch.environment["CYBERWAVE_EDGE_CONFIG_DIR"] == "/v/view"
+    assert launch.environment["CYBERWAVE_MODEL_DIR"] == "/h/models"
+    assert launch.environment["CYBERWAVE_WORKER_STATUS_PATH"] == "/r/status/worker-status.json"
+    assert launch.environment["HOME"] == "/h"
+    assert "SKERRY_NODE" not in launch.environment
+
+
+def test_topics_begin_as_the_sdk_lets_them() -> None:
+    assert prefix_of(worker_spec(plan())) == ""
+    assert prefix_of(worker_spec(plan(CYBERWAVE_ENVIRONMENT="Dev"))) == "dev"
+    said = plan(CYBERWAVE_ENVIRONMENT="Dev", CYBERWAVE_TOPIC_PREFIX="lab/")
+    assert prefix_of(worker_spec(said)) == "lab/"
+
+
+# What is told of a start.
+
+SECOND = 10**9
+CRASH = Exit(1, None, 0)
+
+
+def status(phase: str, since: int = 0, **more: object) -> WorkloadStatus:
+    fields = {"workload": NAME, "generation": Generation(0, 1), "phase": phase, "since": since}
+    return msgspec.convert(fields | more, WorkloadStatus)
+
+
+def told(*moments: tuple[WorkloadStatus | None, Progress | None]) -> list[str]:
+    start, words = Start(), []
+    for found, progress in moments:
+        start, steps = judge(start, found, progress, 100 * SECOND)
+        words.append(" ".join(step.what for step in steps))
+    return words
+
+
+def phase(name: str, at: int = 100 * SECOND) -> Progress:
+    return Progress(name, written=at)
+
+
+def test_a_start_is_followed_to_its_end() -> None:
+    assert told(
+        (status("pending", message="image acme/w:2: 10 %"), None),
+        (status("starting"), None),
+        (status("running", 99 * SECOND), None),
+        (status("running", 99 * SECOND), phase("loading_models")),
+        (status("running", 99 * SECOND), phase("loading_models")),
+        (status("running", 99 * SECOND), phase("ready")),
+        (status("running", 99 * SECOND), phase("ready")),
+        (None, None),
+    ) == ["begins", "", "", "progress", "", "up", "", ""]
+
+
+def test_a_worker_that_says_nothing_is_up_after_a_while() -> None:
+    old = 100 * SECOND - UNTOLD_READY
+    assert told((status("running", old, ready=True), None)) == ["up"]
+    assert told((status("running", old + 1, ready=True), None)) == ["begins"]
+
+
+def test_what_the_worker_before_has_said_does_not_count() -> None:
+    assert told((status("running", 99 * SECOND), phase("ready", 90 * SECOND))) == ["begins"]
+
+
+def test_case_43_a_worker_that_ends_by_itself_is_told_of() -> None:
+    up = (status("running", 90 * SECOND), phase("ready"))
+    killed = Exit(None, 9, 0)
+    assert told(up, (status("backoff", restarts=1, exit=killed), None)) == ["up", "exited"]
+    again = (status("running", 100 * SECOND, restarts=1, exit=killed), phase("ready", 91 * SECOND))
+    assert told(up, again) == ["up", "exited begins"]
+
+
+def test_a_reload_is_no_exit() -> None:
+    up = (status("running", 50 * SECOND), phase("ready"))
+    again = (status("running", 100 * SECOND), phase("ready", 51 * SECOND))
+    assert told(up, (status("stopping"), None), again) == ["up", "", "begins"]
+    assert told(up, again) == ["up", "begins"]
+
+
+def test_a_failure_is_told_once_until_it_is_up() -> None:
+    failing = (status("backoff", restarts=1, exit=CRASH), None)
+    assert told(
+        (status("starting"), None),
+        failing,
+        (status("starting", restarts=1), None),
+        (status("tripped", restarts=2, exit=CRASH), None),
+        (status("running", 99 * SECOND, restarts=2), phase("ready")),
+        (status("backoff", restarts=3, exit=CRASH), None),
+        failing,
+    ) == ["begins", "failed", "", "", "up", "exited", "failed"]
+
+
+def test_an_image_that_cannot_be_had_is_a_failure() -> None:
+    message = f"cannot start workload «{NAME}»: the registry has no image acme/w:2"
+    assert told((status("pending", message=message), None)) == ["failed"]
+
+
+def test_a_stop_by_hand_ends_what_was_told() -> None:
+    assert told((status("starting"), None), (status("stopped"), None)) == ["begins", "over"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"phase": 7}', b"x" * 100_000])
+def test_a_status_file_that_is_none_is_none(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "worker-status.json"
+    file.write_bytes(content)
+    assert read_progress(file) is None
+
+
+def test_nothing_behind_a_link_is_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text('{"phase": "ready", "detail": "secret"}')
+    (tmp_path / "status").symlink_to(tmp_path / "secret")
+    assert read_progress(tmp_path / "status") is None
+
+
+@given(st.binary(max_size=200))
+def test_whatever_a_worker_writes_is_told_in_one_line(content: bytes) -> None:
+    found = Progress(content.decode("latin-1"), detail=content.decode("latin-1"))
+    assert "\n" not in str(found.told)
