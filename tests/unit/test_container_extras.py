@@ -11,7 +11,6 @@ from skerry.node.ports import ContainerExtras, ContainerLaunch
 from skerry.node.workloads.runtimes.containers.creation import Findings, container_name, creation
 from skerry.node.workloads.runtimes.containers.extras import (
     check_extras,
-    restarts_by_engine,
     sources,
 )
 from skerry.node.workloads.runtimes.containers.strict import described
@@ -142,16 +141,3 @@ def test_its_status_says_what_its_contract_opens() -> None:
     assert words(Privileged=True) == "standard: privileged container"
     assert words(SecurityOpt=["seccomp=unconfined"]) == "standard: container"
     assert words(NetworkMode="none").endswith("no network")
-
-
-def test_whose_restarts_they_are() -> None:
-    def policy(name: str) -> bool:
-        return restarts_by_engine(ContainerExtras(host={"RestartPolicy": {"Name": name}}))
-
-    assert [policy(name) for name in ("no", "on-failure", "always", "unless-stopped")] == [
-        False,
-        False,
-        True,
-        True,
-    ]
-    assert not restarts_by_engine(ContainerExtras())

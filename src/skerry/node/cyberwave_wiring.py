@@ -13,6 +13,7 @@ from skerry.node.device_workloads import DeviceBook, LaunchFor
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.models.named import ScriptModels
+from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
 from skerry.node.shared_on_demand import SharedOnDemand
@@ -24,6 +25,8 @@ from skerry.node.twin_ports import EdgeOrders
 from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.supervise import Supervisor
 from skerry.node.workloads.workers.groups import WorkerGroups
+from skerry.wire.cyberwave import CyberwaveStatus
+from skerry.wire.local import LinkStatus
 from skerry.wire.records import ClockQuality
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ class CyberwaveParts(msgspec.Struct, frozen=True):
     secrets_at: Callable[[str, str], Path]
     groups: WorkerGroups
     named: ScriptModels
+    models: ModelsOnDemand
 
 
 class CyberwaveOnDemand:
@@ -70,6 +74,10 @@ class CyberwaveOnDemand:
         """Before anything is started: what is not known by then counts as not wanted. Raises as the store does."""
         if self.room is not None:
             await self.room.open()
+
+    async def status(self, link: LinkStatus) -> CyberwaveStatus | None:
+        """For people; None: this node serves no twins."""
+        return None if self.room is None else await self.room.status(link)
 
     async def close(self) -> None:
         """Nothing is answered any more."""

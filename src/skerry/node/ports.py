@@ -201,6 +201,9 @@ class EngineRestart(msgspec.Struct, frozen=True):
     identity: ProcessIdentity | None = None
 
 
+InstanceNews = InstanceExit | EngineRestart
+
+
 class Restarted(msgspec.Struct, frozen=True):
     """For those who listen: a workload has ended by itself, whoever starts it again, its engine or this node.
 
@@ -226,8 +229,8 @@ class Runtime(Protocol):
     instance are harmless. Errors: Refused (the launch itself is wrong: command not found, …), NeedGone, Transient.
     """
 
-    async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
-        """Connects, then returns what runs; exits that wait are told through `on_exit` first."""
+    async def connect(self, on_exit: Callable[[InstanceNews], None]) -> list[RunningInstance]:
+        """Connects, then returns what runs; exits that wait are told through `on_exit` first, restarts by an engine, too."""
         ...
 
     async def adopt(self, known: list[StoredInstance]) -> list[RunningInstance]:

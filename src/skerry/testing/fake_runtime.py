@@ -14,7 +14,9 @@ from collections.abc import Callable
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Refused, Transient
 from skerry.node.ports import (
+    EngineRestart,
     InstanceExit,
+    InstanceNews,
     Launch,
     ProcessIdentity,
     ProcessLaunch,
@@ -50,7 +52,8 @@ class FakeRuntime:
         self._fail_at = fail_at
         self._lose_reply = lose_reply
         self._clock = clock or ManualClock()
-        self._on_exit: Callable[[InstanceExit], None] | None = None
+        self._on_exit: Callable[[InstanceNews], None] | None = None
+        self._restarts: dict[str, EngineRestart] = {}
         self._running: dict[str, RunningInstance] = {}
         self._lost: dict[str, RunningInstance] = {}
         self._adopted: set[str] = set()
@@ -61,11 +64,13 @@ class FakeRuntime:
 
     # What the node calls.
 
-    async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
+    async def connect(self, on_exit: Callable[[InstanceNews], None]) -> list[RunningInstance]:
         self._before("connect")
         self._on_exit = on_exit
         for exit_ in tuple(self._exits.values()):
             on_exit(exit_)
+        for restart in tuple(self._restarts.values()):
+            on_exit(restart)
         running = list(self._running.values())
         self._after()
         return running
@@ -160,6 +165,19 @@ class FakeRuntime:
         if self._on_exit is not None:
             self._on_exit(exit_)
 
+    def start_again(self, instance: str, *exits: Exit, is_up: bool = True) -> None:
+        """An engine has started the instance again after each of these exits, or is about to after the last one."""
+        old = self._restarts.get(instance)
+        count = (0 if old is None else old.count) + len(exits)
+        last = exits[-1] if exits or old is None else old.exit
+        running, identity = self._running[instance], None
+        if is_up:
+            identity = self._identities[instance] = self._new_identity()
+            self._running[instance] = RunningInstance(instance, running.workload, identity)
+        told = self._restarts[instance] = EngineRestart(instance, count, last, identity)
+        if self._on_exit is not None:
+            self._on_exit(told)
+
     def forget(self, instance: str) -> None:
         """The runtime's helper has died: the instance lives on and only `adopt` finds it."""
         self._lost[instance] = self._running.pop(instance)
@@ -169,6 +187,7 @@ class FakeRuntime:
         self._running.clear()
         self._lost.clear()
         self._exits.clear()
+        self._restarts.clear()
         self._on_exit = None
         self._boots += 1
 
@@ -187,8 +206,7 @@ class FakeRuntime:
             raise Transient("cannot read the reply: failed on purpose after the effect")
 
     def _make(self, launch: ProcessLaunch) -> ProcessIdentity:
-        self._last_pid += 1
-        identity = ProcessIdentity(f"boot-{self._boots}", self._last_pid, self._last_pid * 10)
+        identity = self._new_identity()
         self._identities[launch.instance] = identity
         self._running[launch.instance] = RunningInstance(launch.instance, launch.workload, identity)
         self.launched.append(launch)
@@ -196,6 +214,10 @@ class FakeRuntime:
         if script:
             asyncio.get_running_loop().call_soon(self._end_as_scripted, launch, script.popleft())
         return identity
+
+    def _new_identity(self) -> ProcessIdentity:
+        self._last_pid += 1
+        return ProcessIdentity(f"boot-{self._boots}", self._last_pid, self._last_pid * 10)
 
     def _end_as_scripted(self, launch: Launch, exit_: Exit) -> None:
         self.end(launch.instance, exit_.code, exit_.signal)

@@ -61,6 +61,8 @@ class Instance(msgspec.Struct, frozen=True):
     """Why the node itself ended it: the reason of its exit. Empty: it was not over a limit."""
     slot: int = 0
     """0 or 1: tells the two apart that a workload has at most."""
+    restarts: int = 0
+    """How often its engine has started it again, as the engine counts."""
 
 
 class History(msgspec.Struct, frozen=True):
@@ -322,6 +324,7 @@ def _instance_row(workload: str, instance: Instance) -> dict[str, object]:
         "lock_reason": None if lock is None else lock.reason,
         "cause": instance.cause,
         "slot": instance.slot,
+        "restarts": instance.restarts,
     }
 
 
@@ -348,4 +351,5 @@ def _instance(row: sqlite3.Row) -> Instance:
         else Lock(row["lock_since"], row["lock_until"], row["lock_until_at"], row["lock_reason"]),
         cause=row["cause"],
         slot=row["instance_slot"],
+        restarts=row["restarts"],
     )

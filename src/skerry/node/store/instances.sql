@@ -1,13 +1,13 @@
 -- name: load
 SELECT w.*, i.id AS instance, i.slot AS instance_slot, i.epoch, i.generation, i.boot_id AS instance_boot_id, i.pid,
        i.start_time, i.started_at, i.started, i.kill_at, i.kills, i.isolation, i.lock_since, i.lock_until,
-       i.lock_until_at, i.lock_reason, i.cause
+       i.lock_until_at, i.lock_reason, i.cause, i.restarts
 FROM workload w LEFT JOIN instance i ON i.workload = w.name AND i.ended_at IS NULL ORDER BY w.name;
 
 -- name: read
 SELECT w.*, i.id AS instance, i.slot AS instance_slot, i.epoch, i.generation, i.boot_id AS instance_boot_id, i.pid,
        i.start_time, i.started_at, i.started, i.kill_at, i.kills, i.isolation, i.lock_since, i.lock_until,
-       i.lock_until_at, i.lock_reason, i.cause
+       i.lock_until_at, i.lock_reason, i.cause, i.restarts
 FROM workload w LEFT JOIN instance i ON i.workload = w.name AND i.ended_at IS NULL WHERE w.name = ?;
 
 -- name: put_workload
@@ -24,14 +24,14 @@ ON CONFLICT (name) DO UPDATE SET
 
 -- name: put_instance
 INSERT INTO instance (id, workload, epoch, generation, boot_id, pid, start_time, started_at, started, kill_at, kills,
-                      isolation, lock_since, lock_until, lock_until_at, lock_reason, cause, slot)
+                      isolation, lock_since, lock_until, lock_until_at, lock_reason, cause, slot, restarts)
 VALUES (:id, :workload, :epoch, :generation, :boot_id, :pid, :start_time, :started_at, :started, :kill_at, :kills,
-        :isolation, :lock_since, :lock_until, :lock_until_at, :lock_reason, :cause, :slot)
+        :isolation, :lock_since, :lock_until, :lock_until_at, :lock_reason, :cause, :slot, :restarts)
 ON CONFLICT (id) DO UPDATE SET
   pid = excluded.pid, start_time = excluded.start_time, kill_at = excluded.kill_at, kills = excluded.kills,
   isolation = excluded.isolation, lock_since = excluded.lock_since, lock_until = excluded.lock_until,
   lock_until_at = excluded.lock_until_at, lock_reason = excluded.lock_reason,
-  cause = excluded.cause;
+  cause = excluded.cause, restarts = excluded.restarts;
 
 -- name: end_instance
 UPDATE instance SET ended_at = ?, exit_code = ?, exit_signal = ?, exit_reason = ? WHERE id = ?;

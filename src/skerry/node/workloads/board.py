@@ -13,7 +13,7 @@ import msgspec
 
 from skerry.kit.bell import Bell
 from skerry.kit.errors import SkerryError
-from skerry.node.ports import Excess, InstanceExit, Living
+from skerry.node.ports import EngineRestart, Excess, InstanceExit, InstanceNews, Living, Restarted
 from skerry.node.store.instances import ActualWorkload, Instance
 from skerry.node.workloads.admission import reservation
 from skerry.node.workloads.dependencies import dependants
@@ -47,6 +47,9 @@ class Board:
         self.actual: dict[str, ActualWorkload] = {}
         self.exits: dict[str, InstanceExit] = {}
         """Exits by instance that are not committed yet."""
+        self.restarts: dict[str, EngineRestart] = {}
+        """Restarts by an engine, by instance, that are not committed yet."""
+        self.listeners: list[Callable[[Restarted], None]] = []
         self.unacknowledged: set[str] = set()
         """Instances whose end is committed and that the runtime may forget."""
         self.unreported: set[str] = set()
@@ -114,6 +117,32 @@ class Board:
         if before is None or actual is None or _condition(before) != _condition(actual):
             self._ring_dependants(name)
 
+    def hear(self, news: InstanceNews) -> None:
+        """Takes what the runtime tells of an instance."""
+        if isinstance(news, InstanceExit):
+            self.exited(news)
+            return
+        owner = self._owners.get(news.instance)
+        if owner is not None or not self.attached:
+            self.restarts[news.instance] = news
+        if owner is not None:
+            self.bells[owner].ring()
+
+    def restart_of(self, actual: ActualWorkload) -> EngineRestart | None:
+        """The restart of one of its instances that is to be written next."""
+        told = (self.restarts.get(instance.id) for instance in actual.instances)
+        return next((one for one in told if one is not None), None)
+
+    def written(self, restart: EngineRestart) -> None:
+        """It is committed; another may have been told meanwhile."""
+        if self.restarts.get(restart.instance) is restart:
+            del self.restarts[restart.instance]
+
+    def tell(self, restarted: Restarted) -> None:
+        """A workload has ended by itself."""
+        for listener in self.listeners:
+            listener(restarted)
+
     def exited(self, exit_: InstanceExit) -> None:
         """Takes an exit from the runtime. One that no row waits for was committed before and is acknowledged again."""
         owner = self._owners.get(exit_.instance)
@@ -132,6 +161,8 @@ class Board:
         self.attached = True
         for instance in self.exits.keys() - self._owners.keys():
             self._release(instance)
+        for instance in self.restarts.keys() - self._owners.keys():
+            del self.restarts[instance]
 
     def acknowledged(self, instance: str) -> None:
         """The runtime has forgotten the instance."""
@@ -167,6 +198,7 @@ class Board:
 
     def _release(self, instance: str) -> None:
         self.exits.pop(instance, None)
+        self.restarts.pop(instance, None)
         self._excesses.pop(instance, None)
         self.unacknowledged.add(instance)
         self.news.ring()

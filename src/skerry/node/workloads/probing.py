@@ -53,6 +53,12 @@ class Probing:
             return row
         return transitions.probed(row, ready=probe.judged.ready, failure=probe.judged.failure)
 
+    def forget(self, instance: str) -> None:
+        """Another process has taken the instance's place: what is known of it says nothing of that one."""
+        probe = self._probes.pop(instance, None)
+        if probe is not None:
+            probe.task.cancel()
+
     async def _watch(self, instance: str, row: ActualWorkload) -> None:
         guard = self._guard()
 

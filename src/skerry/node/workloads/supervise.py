@@ -13,7 +13,7 @@ from typing import Protocol
 from skerry.kit.bell import Bell
 from skerry.kit.errors import NotFound
 from skerry.kit.tasks import Guard, Tasks, supervised
-from skerry.node.ports import Excess, Living, RunningInstance, StoredInstance
+from skerry.node.ports import Excess, Living, Restarted, RunningInstance, StoredInstance
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.attach import after_reboot, attach, not_listed
 from skerry.node.workloads.board import Board
@@ -100,6 +100,10 @@ class Supervisor:
         """Rings when a status may have changed."""
         return self._board.news
 
+    def on_restart(self, listener: Callable[[Restarted], None]) -> None:
+        """From now on calls `listener` whenever a workload has ended by itself; it must not raise."""
+        self._board.listeners.append(listener)
+
     def statuses(self) -> list[WorkloadStatus]:
         """Every workload as it is now, by name; before the runtime has answered, as the store has it."""
         moment, board = self._tools.moment(), self._board
@@ -145,7 +149,7 @@ class Supervisor:
             await tools.instances.save(lost, label="workload.rebooted")
 
     async def _connect(self) -> None:
-        self._listed = await self._tools.runtime.connect(self._board.exited)
+        self._listed = await self._tools.runtime.connect(self._board.hear)
 
     async def _match(self) -> None:
         """Makes store and runtime agree. Exits that come meanwhile are on the board, and judged by their units."""

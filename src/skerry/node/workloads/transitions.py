@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from skerry.kit.clock import NS
 from skerry.kit.units import format_duration
-from skerry.node.ports import Excess, ProcessIdentity, RunningInstance
+from skerry.node.ports import EngineRestart, Excess, ProcessIdentity, RunningInstance
 from skerry.node.store.instances import ActualWorkload, History, Instance
 from skerry.node.store.workers import Cause, PastRestart
 from skerry.node.workloads.restart import Ending, Verdict, after_exit
@@ -86,6 +86,36 @@ def started(
     if actual.phase != "starting":
         return known
     return replace(_enter(known, "running", moment), ready=actual.assignment.spec.probe is None)
+
+
+def restarted(actual: ActualWorkload, told: EngineRestart, moment: Moment) -> ActualWorkload:
+    """Its engine has started the instance again, or is about to: it goes on. Telling the same twice changes nothing."""
+    instance = actual.instance
+    assert instance is not None  # noqa: S101 - only a live instance is started again
+    is_known = instance.identity is not None
+    identity = told.identity if is_known and told.identity is not None else instance.identity
+    after = replace(instance, restarts=told.count, identity=identity)
+    if after == instance and told.identity is not None:
+        return actual
+    counted = replace(actual, instance=after, starts=actual.starts + restarts_more(instance, told))
+    if actual.phase != "running":
+        return counted
+    entered = replace(_enter(counted, "running", moment), exit=told.exit)
+    if told.identity is None:
+        return probed(
+            entered, ready=False, failure=f"ended: {told.exit}; its engine starts it again"
+        )
+    return probed(entered, ready=actual.assignment.spec.probe is None, failure="")
+
+
+def restarts_more(instance: Instance, told: EngineRestart) -> int:
+    """How many restarts of the instance are news. A lower count is that of an engine which was started anew itself."""
+    return told.count - instance.restarts if told.count >= instance.restarts else told.count
+
+
+def is_by_itself(row: ActualWorkload) -> bool:
+    """Whether an end of its instance now is none that was asked for."""
+    return row.phase != "stopping" or (row.instance is not None and bool(row.instance.cause))
 
 
 def adopted(
@@ -266,7 +296,7 @@ def status_of(actual: ActualWorkload, moment: Moment) -> WorkloadStatus:
         since=actual.since,
         ready=actual.ready,
         restarts=max(actual.starts - 1, 0),
-        pid=instance.identity.pid if instance and instance.identity else None,
+        pid=instance.identity.pid or None if instance and instance.identity else None,
         exit=actual.exit,
         next_start_at=moment.wall + (due or 0) - moment.monotonic if in_future else None,
         message=actual.message,

@@ -15,6 +15,7 @@ from skerry.kit.backoff import Backoff
 from skerry.kit.clock import NS
 from skerry.kit.errors import NotFound, Refused, Transient
 from skerry.kit.tasks import Guard, Tasks
+from skerry.node.ports import Restarted
 from skerry.node.store.instances import ActualWorkload, Ended
 from skerry.node.workloads import locks, overlap, transitions
 from skerry.node.workloads.admission import TURN, demand
@@ -72,6 +73,7 @@ class Unit:
         self._executor = WorkloadExecutor(name, tools, board.put)
         self._unsure = True
         self._failures = 0
+        self._told = ""
         self._probing = Probing(
             prober, self._bell.ring, lambda: self._guard(f"probe of workload «{name}»")
         )
@@ -110,7 +112,10 @@ class Unit:
 
     async def _step(self) -> Step | None:
         """Decides and carries out; None: that has to be looked at once more, or there is no such workload any more."""
+        if await self._heed_restart():
+            return None
         actual, ended = self._as_it_is()
+        self._tell_end(ended)
         if ended is not None and actual is not None and self._is_of_other(ended):
             await self._executor.settle(actual, ended)
             return None
@@ -134,6 +139,41 @@ class Unit:
                 step = replace(step, until=min(step.until or again, again))
         await self._carry_out(step, held, wish or held.assignment, ended)
         return step
+
+    async def _heed_restart(self) -> bool:
+        """Writes that an engine has started one of the instances again; False: none has."""
+        held = self._executor.actual
+        told = None if held is None else self._board.restart_of(held)
+        if held is None or told is None:
+            return False
+        moment, other = self._tools.moment(), held.beside
+        if held.instance is not None and held.instance.id == told.instance:
+            row = held
+            held = after = transitions.restarted(row, told, moment)
+        else:
+            assert other is not None  # noqa: S101 - it has the other instance
+            row, after = other, transitions.restarted(other, told, moment)
+            held = replace(held, beside=after)
+        if after.instance != row.instance:
+            self._probing.forget(told.instance)
+        await self._executor.settle(held, None)
+        self._board.written(told)
+        if more := after.starts - row.starts:
+            count = after.starts - 1
+            self._board.tell(Restarted(self.name, told.instance, count, more, told.exit))
+        return True
+
+    def _tell_end(self, ended: Ended | None) -> None:
+        """Tells those who listen of an end that nobody asked for, once, before anything is made of it."""
+        held = self._executor.actual
+        if ended is None or held is None or ended.instance == self._told:
+            return
+        self._told = ended.instance
+        for row in (held, held.beside):
+            if row is None or row.instance is None or row.instance.id != ended.instance:
+                continue
+            if transitions.is_by_itself(row):
+                self._board.tell(Restarted(self.name, ended.instance, row.starts, 1, ended.exit))
 
     async def _carry_out(
         self, step: Step, held: ActualWorkload, wish: Assignment, ended: Ended | None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skerry.kit.bell import Bell
-from skerry.node.ports import InstanceExit, RunningInstance
+from skerry.node.ports import InstanceNews, RunningInstance
 from skerry.wire.workload import Assignment
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class LazyContainers:
         self.wanted = 0
         self._open_room = open_room
         self._known = known
-        self._on_exit: Callable[[InstanceExit], None] | None = None
+        self._on_exit: Callable[[InstanceNews], None] | None = None
 
-    async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
+    async def connect(self, on_exit: Callable[[InstanceNews], None]) -> list[RunningInstance]:
         """As `Runtime.connect`; a node without containers asks no engine."""
         room = self._room() if self._known else self.opened
         self._on_exit = on_exit

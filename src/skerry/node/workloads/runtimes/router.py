@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from skerry.kit.errors import Refused
 from skerry.node.ports import (
     ContainerLaunch,
-    InstanceExit,
+    InstanceNews,
     Launch,
     NeedGone,
     ProcessIdentity,
@@ -53,7 +53,7 @@ class Runtimes:
         """The keeper that answers, or None while there is none."""
         return self._processes.keeper_pid
 
-    async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
+    async def connect(self, on_exit: Callable[[InstanceNews], None]) -> list[RunningInstance]:
         running = await self._processes.connect(on_exit)
         running += await self._containers.connect(on_exit)
         self._secrets.keep_only([one.instance for one in running])

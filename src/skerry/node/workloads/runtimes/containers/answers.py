@@ -29,12 +29,26 @@ class Config(msgspec.Struct, frozen=True, rename="pascal"):
     labels: dict[str, str] | None = None
 
 
+class RestartPolicy(msgspec.Struct, frozen=True, rename="pascal"):
+    """When the engine starts a container again by itself: no, on-failure, unless-stopped, always."""
+
+    name: str = ""
+
+
+class HostConfig(msgspec.Struct, frozen=True, rename="pascal"):
+    """How the engine runs it."""
+
+    restart_policy: RestartPolicy = RestartPolicy()
+
+
 class Container(msgspec.Struct, frozen=True, rename="pascal"):
-    """A container, as `inspect` tells."""
+    """A container, as `inspect` tells. `restart_count` is how often the engine has started it again by itself."""
 
     id: str
     state: State
     config: Config = Config()
+    host_config: HostConfig = HostConfig()
+    restart_count: int = 0
 
 
 class Listed(msgspec.Struct, frozen=True, rename="pascal"):

@@ -32,13 +32,23 @@ _GRACE = 10.0
 
 
 class Endings:
-    """Tells `on_exit` of each end, once, when the last words of its container are in the log."""
+    """Tells `on_exit` of each end, once, when the last words of its container are in the log.
 
-    def __init__(self, engine: Engine, clock: Clock, chance: random.Random) -> None:
+    `follow` is called instead for a container that goes on: its engine starts it again.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        chance: random.Random,
+        follow: Callable[[Held], None],
+    ) -> None:
         self.on_exit: Callable[[InstanceExit], None] = lambda _exit: None
         self._engine = engine
         self._clock = clock
         self._chance = chance
+        self._follow = follow
         self._tasks: set[asyncio.Task[None]] = set()
 
     def watch(self, held: Held, pid: int, start_time: int) -> None:
@@ -53,7 +63,16 @@ class Endings:
             held.stop_watching = watch_end(pid, start_time, ended)
 
     def begin(self, held: Held) -> None:
-        """It has ended; the engine is asked how."""
+        """It has ended; the engine is asked how, and first, whether it starts it again."""
+        if held.ended:
+            return
+        if held.goes_on and not (held.leaving or held.reason):
+            self._follow(held)
+        else:
+            self.end(held)
+
+    def end(self, held: Held) -> None:
+        """It has ended for good; the engine is asked how."""
         if not held.ended:
             held.ended = True
             self._start(self._tell(held), f"end of {held.instance}")
@@ -67,6 +86,7 @@ class Endings:
         """Stops it, for a reason that its exit will give."""
         if not held.ended:
             held.reason = reason
+            held.news.ring()
             self._start(self._stop(held), f"stop of {held.instance}")
 
     async def told(self) -> None:

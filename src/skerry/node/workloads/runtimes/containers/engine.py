@@ -132,6 +132,11 @@ class Engine:
         query = {"t": str(round(grace))}
         await self._unless({304, 404}, "POST", f"/containers/{container}/stop", query)
 
+    async def never_restart(self, container: str) -> None:
+        """From now on it is not started again by itself; harmless when it is gone. Older Podmans cannot."""
+        body = {"RestartPolicy": {"Name": "no"}}
+        await self._unless({404}, "POST", f"/containers/{container}/update", body=body)
+
     async def inspect(self, container: str) -> Container | None:
         """One container."""
         answer = await self._unless({404}, "GET", f"/containers/{container}/json")
@@ -223,10 +228,15 @@ class Engine:
                 yield chunk
 
     async def _unless(
-        self, statuses: set[int], method: str, path: str, query: Mapping[str, str] | None = None
+        self,
+        statuses: set[int],
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
     ) -> bytes | None:
         try:
-            return await self.call(method, path, query)
+            return await self.call(method, path, query, body)
         except EngineRefusal as refusal:
             if refusal.status in statuses:
                 return None

@@ -76,12 +76,6 @@ def with_extras(body: Mapping[str, Any], extras: ContainerExtras) -> dict[str, o
     }
 
 
-def restarts_by_engine(extras: ContainerExtras) -> bool:
-    """Whether the engine starts the container again whenever it ends by itself."""
-    policy = extras.host.get("RestartPolicy", {})
-    return policy.get("Name") in {"always", "unless-stopped"}
-
-
 def _host(own: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, object]:
     kept = dict(own)
     if _QUOTA & more.keys():  # an engine takes one of the two ways to say it

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
+from skerry.kit.bell import Bell
 from skerry.node.ports import ContainerLaunch, Launch, ProcessIdentity
 from skerry.node.workloads.runtimes.containers.answers import Container, Listed
 from skerry.node.workloads.runtimes.containers.creation import DEVICES, LOG, WORKLOAD, log_of
@@ -38,6 +40,22 @@ class Held(msgspec.Struct):
     reason: str = ""
     """Why we have ended it."""
     stop_watching: Callable[[], None] | None = None
+    goes_on: bool = False
+    """Its engine starts it again whenever it ends by itself: that is no end."""
+    leaving: bool = False
+    """It was asked to end, so its next end is one."""
+    followed: bool = False
+    """Its first process has ended, and it is being seen what its engine makes of that."""
+    news: Bell = msgspec.field(default_factory=Bell)
+    """Rings when the engine has told something of it, or it was asked to end."""
+
+
+def forget_process(held: Held) -> None:
+    """Its first process has ended and another takes its place."""
+    if held.stop_watching is not None:
+        held.stop_watching()
+    held.stop_watching = held.identity = held.code = None
+    held.out_of_memory = False
 
 
 async def let_go(held: Held) -> None:
@@ -52,6 +70,32 @@ def has_ended(found: Container, identity: ProcessIdentity | None) -> bool:
     """Whether the process that we know has ended; with `unattended_restart` the engine may have started another."""
     ours = identity is not None and found.state.pid == identity.pid
     return found.state.status in ENDED or not ours
+
+
+_ALWAYS = frozenset({"always", "unless-stopped"})
+
+Fate = Literal["ended", "down", "again", "same", "unknown"]
+
+
+def starts_again(found: Container) -> bool:
+    """Whether its engine starts it again whenever it ends by itself."""
+    return found.host_config.restart_policy.name in _ALWAYS
+
+
+def fate_of(
+    found: Container, known: ProcessIdentity | None, now: ProcessIdentity | None, *, lives: bool
+) -> Fate:
+    """What has become of one that its engine starts again: ended for good, `down` until then, or running `again`.
+
+    `known` is its first process that has ended, or `lives` and then it is the `same`. `now` is the one that the engine names, if that lives.
+    """
+    if found.state.status in ENDED:
+        return "ended"
+    if found.state.status == "restarting":
+        return "down"
+    if now is not None and now != known:
+        return "again"
+    return "same" if lives else "unknown"
 
 
 def code_of(found: Container, held: Held) -> int | None:

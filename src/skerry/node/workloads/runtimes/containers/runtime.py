@@ -13,18 +13,16 @@ import logging
 import random
 import re
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from msgspec.structs import replace
 
 from skerry.kit.backoff import Backoff
-from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Refused, Transient
 from skerry.kit.tasks import Guard
 from skerry.node.ports import (
     ContainerLaunch,
-    InstanceExit,
+    InstanceNews,
     Launch,
     NeedGone,
     ProcessIdentity,
@@ -44,12 +42,16 @@ from skerry.node.workloads.runtimes.containers.held import (
     ENDED,
     Held,
     devices_of,
+    forget_process,
     let_go,
     of_launch,
     of_listed,
+    starts_again,
 )
+from skerry.node.workloads.runtimes.containers.image_port import ImageNeeds
 from skerry.node.workloads.runtimes.containers.maker import Maker
 from skerry.node.workloads.runtimes.containers.output import ContainerLogs, Output
+from skerry.node.workloads.runtimes.containers.restarting import Restarts
 from skerry.node.workloads.runtimes.identity import identify, lives
 
 log = logging.getLogger(__name__)
@@ -62,21 +64,6 @@ _POLITE = 2.0
 PATIENCE = (3.0, 10.0)
 """Seconds that the agent's start waits for the engine's first answer (one that is started by its socket takes one
 or two), and then for all that runs and has ended: an engine that hangs must not hold up all else."""
-
-
-class ImageNeeds(Protocol):
-    """What of `images` must hear what the runtime finds out."""
-
-    changed: Bell
-    """Rung when a container's health has changed, too."""
-
-    def look_again(self) -> None:
-        """The engine is back."""
-        ...
-
-    def gone(self, name: str) -> None:
-        """The engine does not have this image any more."""
-        ...
 
 
 class ContainerRuntime:
@@ -104,7 +91,8 @@ class ContainerRuntime:
         self._clock = clock
         self._chance = chance
         self._held: dict[str, Held] = {}
-        self._endings = Endings(engine, clock, chance)
+        self._restarts = Restarts(engine, clock, chance, self._take_up, self._end)
+        self._endings = Endings(engine, clock, chance, self._restarts.follow)
         maker.devices.lost = self._unplugged
         self._guard = Guard("container engine", clock, chance)
         self._watch: asyncio.Task[None] | None = None
@@ -114,9 +102,9 @@ class ContainerRuntime:
         self._idle.set()
         self.problem = ""
 
-    async def connect(self, on_exit: Callable[[InstanceExit], None]) -> list[RunningInstance]:
+    async def connect(self, on_exit: Callable[[InstanceNews], None]) -> list[RunningInstance]:
         """As the port says; when no engine answers soon, what is known by then is returned, and it is asked until it does."""
-        self._endings.on_exit = on_exit
+        self._endings.on_exit = self._restarts.on_restart = on_exit
         try:
             await self._first_look()
         except (EngineGone, EngineRefusal) as error:
@@ -124,9 +112,9 @@ class ContainerRuntime:
         self.watch(on_exit)
         return self._running()
 
-    def watch(self, on_exit: Callable[[InstanceExit], None]) -> None:
+    def watch(self, on_exit: Callable[[InstanceNews], None]) -> None:
         """Watches the engine from now on, for a node that has no containers yet."""
-        self._endings.on_exit = on_exit
+        self._endings.on_exit = self._restarts.on_restart = on_exit
         if self._watch is None:
             self._watch = asyncio.create_task(self._stay(), name="container engine")
 
@@ -174,7 +162,9 @@ class ContainerRuntime:
 
     async def signal(self, instance: str, name: str) -> None:
         held = self._held.get(instance)
-        if held is not None and held.container:
+        if held is not None and held.goes_on:
+            await self._restarts.signal(held, name)
+        elif held is not None and held.container:
             await self.engine.kill(held.container, name)
 
     async def mask(self, workload: str, secrets: Sequence[str]) -> None:
@@ -196,6 +186,7 @@ class ContainerRuntime:
         with contextlib.suppress(TimeoutError):  # its successor comes first
             async with asyncio.timeout(_POLITE):
                 await self._idle.wait()
+        held.ended = True
         if held.container:
             await self.engine.remove(held.container)
         await let_go(held)
@@ -223,6 +214,7 @@ class ContainerRuntime:
             self._watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watch
+        await self._restarts.close()
         await self._endings.close()
         for held in self._held.values():
             await let_go(held)
@@ -261,7 +253,9 @@ class ContainerRuntime:
         if fresh:
             await self.engine.start(held.container)
             state = await self._state(held)
-        return self._attach(held, state, resumed=not fresh)
+        identity = self._attach(held, state, resumed=not fresh)
+        self._restarts.tell_count(held, state)
+        return identity
 
     async def _state(self, held: Held) -> Container:
         found = await self.engine.inspect(held.container)
@@ -271,16 +265,24 @@ class ContainerRuntime:
 
     def _attach(self, held: Held, found: Container, *, resumed: bool) -> ProcessIdentity:
         """From now on its output is written and its end is told."""
-        held.container = found.id
+        held.container, held.goes_on = found.id, starts_again(found)
         identity = held.identity = held.identity or self._identity(found)
         if held.output is None:
             held.output = Output(self.engine, found.id, held.target, self._logs, resumed=resumed)
         self._judge_health(held, found.state.health.status if found.state.health else "")
-        if found.state.status in ENDED:
+        missed = found.state.pid != identity.pid or found.state.status == "restarting"
+        if found.state.status in ENDED or (held.goes_on and missed):
             self._endings.begin(held)
         elif held.stop_watching is None:
             self._endings.watch(held, identity.pid, identity.start_time)
         return identity
+
+    def _take_up(self, held: Held, found: Container) -> ProcessIdentity:
+        forget_process(held)
+        return self._attach(held, found, resumed=True)
+
+    def _end(self, held: Held) -> None:
+        self._endings.end(held)
 
     def _judge_health(self, held: Held, word: str) -> None:
         health = "" if word == "none" else word
@@ -326,6 +328,7 @@ class ContainerRuntime:
         held = self._held.get(attributes.get(INSTANCE, ""))
         if held is None or held.identity is None:
             return
+        held.news.ring()
         action, _, word = happening.action.partition(": ")
         if action in {"die", "died"}:
             code = attributes.get("exitCode") or attributes.get("containerExitCode")
@@ -357,7 +360,7 @@ class ContainerRuntime:
         held = self._held.setdefault(instance, of_listed(instance, one))
         self._maker.devices.was_handed(instance, devices_of(one))
         found = await self.engine.inspect(one.id)
-        if found is not None and not held.ended:
+        if found is not None and not held.ended and not held.followed:
             if held.output is not None:
                 await held.output.stop()
                 held.output = None
@@ -365,6 +368,7 @@ class ContainerRuntime:
             rules = rules.with_secrets([*rules.secrets, *self._logs.masked(held.workload)])
             held.target = replace(held.target, rules=rules)
             self._attach(held, found, resumed=True)
+            self._restarts.tell_count(held, found)
 
     def _unplugged(self, instance: str) -> None:
         held = self._held.get(instance)
