@@ -64,6 +64,7 @@ class CyberwaveOnDemand:
 
     def __init__(self, parts: CyberwaveParts, book: DeviceBook) -> None:
         self.room: CyberwaveRoom | None = None
+        self._opened = False
         if parts.settings.cyberwave.enabled:
             from skerry.node.cyberwave_room import CyberwaveRoom  # noqa: PLC0415 - most nodes have no twins
 
@@ -74,10 +75,11 @@ class CyberwaveOnDemand:
         """Before anything is started: what is not known by then counts as not wanted. Raises as the store does."""
         if self.room is not None:
             await self.room.open()
+        self._opened = True
 
     async def status(self, link: LinkStatus) -> CyberwaveStatus | None:
-        """For people; None: this node serves no twins."""
-        return None if self.room is None else await self.room.status(link)
+        """For people; None: this node serves no twins, or is just starting."""
+        return await self.room.status(link) if self.room is not None and self._opened else None
 
     async def close(self) -> None:
         """Nothing is answered any more."""
