@@ -61,6 +61,7 @@ async def test_what_the_gate_took_arrives_once(short_dir: Path) -> None:
     async with cyberwave_site(short_dir) as site:
         hub, node = site.site.hub, site.node
         [twin] = await site.join(native(sys.executable, FIXTURES / "counting.py"))
+        site.sign_in()
         driver = site.driver(twin)
         await goes_on(site, driver)
         pids = await node.pids()
