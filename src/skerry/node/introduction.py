@@ -29,9 +29,8 @@ class Introduction:
         identity: Identity | None,
         store: NodeStore,
         host: Host,
-        fingerprint: Callable[[], str] = str,
     ) -> None:
-        self._fingerprint = fingerprint
+        self.fingerprint: Callable[[], str] = str
         self._settings = settings
         self._identity = identity
         self._store = store
@@ -65,6 +64,6 @@ class Introduction:
             started_at=self._started_at,
             secrets_key=secrets_key,
             inventory=found,
-            fingerprint=self._fingerprint(),
+            fingerprint=self.fingerprint(),
         )
         await self._store.put("node", identity.node_id, encode(info))
