@@ -39,8 +39,8 @@ from skerry.node.twins.config_dir import ConfigDirectory
 from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.rows import TwinStore
 from skerry.node.twins.syncing import FileSync
-from skerry.wire.data_bus import Ring
 from skerry.wire.cyberwave import TwinDriver
+from skerry.wire.data_bus import Ring
 from skerry.wire.workload import Assignment
 
 log = logging.getLogger(__name__)

@@ -84,6 +84,10 @@ class CyberwaveOnDemand:
         if self.room is not None:
             await self.room.close()
 
+    def fingerprint(self) -> str:
+        """As which device twins know this one; empty: it serves none."""
+        return "" if self.room is None else self.room.directory.config.fingerprint
+
     @property
     def orders(self) -> EdgeOrders | None:
         """What carries out the hub's orders about twins; None: this node serves none."""
