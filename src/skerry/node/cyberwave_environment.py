@@ -1,6 +1,7 @@
 """What serves the twins of one environment on this node: built when the environment is known.
 
 twins, files, alerts     shared rows, so they are there without a hub, and the twins' files
+presence                 whether their drivers are there: rows, too
 REST                     what drivers and workers ask, from those
 """
 
@@ -59,7 +60,9 @@ class EnvironmentRoom:
         files = TwinFiles(directory.path, disk)
         written = TwinFileStore(opened.writer, opened.reader, opened.cipher)
         self._files = FileSync(self._twins, files, written, clock, self._tell)
-        self.presence = PresenceRows(entities, config.environment, self._serves, clock)
+        self.presence = PresenceRows(
+            entities, config.environment, self._serves, clock, parts.host.chance
+        )
         self.commands = TwinCommands(gate.link, self._serves, gate.prefix, clock)
         workflows = WorkflowFiles(
             rows, entities, opened.state, config.environment, self._uuids,
@@ -67,7 +70,7 @@ class EnvironmentRoom:
         )  # fmt: skip
         twins = Twins(directory, self._twins, files, self._files, self._alerts, workflows)
         self.programs = Programs(parts, gate, twins)
-        self.orders = TwinOrders(self.commands, None, None)
+        self.orders = TwinOrders(self.commands, None, workflows)
         self._rest = RestSocket(gate.plan.run / "rest", rest_app(self._answers()))
 
     async def open(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -156,14 +157,17 @@ class Programs:
             gpus=parts.containers.has_gpus,
             image_problem=parts.containers.image_problem,
             running=self._running,
+            command=tuple(parts.settings.cyberwave.worker_command),
         )
         places = WorkerPlaces(
             twins.directory.path,
             self._root / "status",
-            self._view,
+            self._root / "views",
             parts.secrets_at,
             parts.settings.cyberwave.rest_port,
             parts.settings.cyberwave.mqtt_port,
+            platform.system().lower(),
+            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         )
         changes = [twins.rows.changed, twins.directory.changed, twins.workflows.changed, parts.containers.changed]  # fmt: skip
         return WorkerWorkloads(
@@ -178,20 +182,19 @@ class Programs:
             twins=twins.uuids,
             statuses=parts.supervisor.statuses,
             groups=parts.groups.statuses,
-            lacking=parts.named.lacking,
+            lacking=self._lacking,
             status_file=self.worker.status_file,
             prefix=lambda: self._gate.prefix,
         )
-        bells = [parts.supervisor.news, self.worker.told, parts.named.changed]
+        bells = [parts.supervisor.news, self.worker.told, parts.named.changed, parts.models.told]
         return WorkerWatch(sources, twins.alerts, self._gate.link, bells, parts.host.clock)
+
+    def _lacking(self, workload: str) -> dict[str, str]:
+        return {**self._parts.named.lacking(workload), **self._parts.models.lacking(workload)}
 
     def _worker_name(self) -> str:
         config = self._twins.directory.config
         return worker_container(config.environment) if self.worker.wanted() else ""
-
-    def _view(self, workload: str) -> Path:
-        self._views.made(workload, [])
-        return self._views.place(workload)
 
     def _running(self) -> Mapping[str, Assignment]:
         return {name: one.assignment for name, one in self._parts.instances.load().items()}

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 from skerry.core.cyberwave.intake import Rules
 from skerry.core.cyberwave.knobs import knobs_of
 from skerry.core.cyberwave.recordings import recordings
 from skerry.kit.bell import Bell
-from skerry.kit.errors import Refused
+from skerry.kit.errors import Refused, Transient
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BrokerWorkloads
@@ -79,7 +80,9 @@ class CyberwaveRoom:
         tasks.forever(self._follow_environment(tasks), name="environment of twins")
 
     async def close(self) -> None:
-        """Nothing is answered any more."""
+        """Nothing is answered any more, and what was left out is told of."""
+        with suppress(Refused, Transient):
+            await self.bridge.close()
         if self.environment is not None:
             await self.environment.close()
         self.link.close()

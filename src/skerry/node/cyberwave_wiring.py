@@ -13,6 +13,7 @@ from skerry.node.device_workloads import DeviceBook, LaunchFor
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
 from skerry.node.models.named import ScriptModels
+from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
 from skerry.node.shared_on_demand import SharedOnDemand
@@ -53,6 +54,7 @@ class CyberwaveParts(msgspec.Struct, frozen=True):
     secrets_at: Callable[[str, str], Path]
     groups: WorkerGroups
     named: ScriptModels
+    models: ModelsOnDemand
 
 
 class CyberwaveOnDemand:
