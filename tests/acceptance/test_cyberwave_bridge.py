@@ -3,133 +3,102 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
 import json
 import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.cyberwave_sdk import FIXTURES
-from tests.cyberwave_site import CyberwaveSite, cyberwave_site
+from tests.cyberwave_site import DEVICE, CyberwaveSite, cyberwave_site, native
 from tests.gate_rig import Agent
 
+from skerry.node.twins.presence import presence_entity
 from skerry.testing.waiting import eventually
-from skerry.wire.records import Row
 
 pytestmark = pytest.mark.timeout(240)
-GATE, BROKER = "cyberwave-gate", "cyberwave-broker"
+BROKER = "cyberwave-broker"
 
 
-class Publisher:
-    """The program of the fixtures, with a token of its own."""
+async def goes_on(site: CyberwaveSite, driver: str, hundreds: int = 3) -> None:
+    """Returns when the driver has sent some hundred messages more."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
-        self._process = process
-        self._log = log
+    def last() -> int:
+        return max((int(line.get("hundreds", 0)) for line in site.said(driver)), default=0)
 
-    def said(self) -> list[dict[str, int]]:
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
-
-    async def goes_on(self, hundreds: int = 3) -> None:
-        """Returns when it has sent some hundred messages more."""
-
-        def last() -> int:
-            return max((line.get("hundreds", 0) for line in self.said()), default=0)
-
-        wanted = last() + hundreds
-        await eventually(lambda: last() >= wanted, f"{hundreds * 100} more are sent")
-
-    async def end(self) -> dict[str, int]:
-        self._process.terminate()
-        await self._process.wait()
-        return self.said()[-1]
+    wanted = last() + hundreds
+    await eventually(lambda: last() >= wanted, f"{hundreds * 100} more are sent")
 
 
-@contextlib.asynccontextmanager
-async def publisher(site: CyberwaveSite, twin: str) -> AsyncIterator[Publisher]:
-    token = "cw_of_a_test"
-    entry = {
-        "n": 7,
-        "role": "driver",
-        "twins": [twin],
-        "prefix": "",
-        "workload": "counting",
-        "environment": "",
-        "workflows": [],
-    }
-    tokens = site.node.directory / "run" / "broker" / "tokens.json"
-    tokens.write_text(json.dumps({hashlib.sha256(token.encode()).hexdigest(): entry}))
-    os.kill((await site.node.pids())[GATE], signal.SIGKILL)
-    log = site.site.directory / "publisher.log"
-    environment = {
-        "CYBERWAVE_TWIN_UUID": twin,
-        "CYBERWAVE_API_KEY": token,
-        "CYBERWAVE_MQTT_HOST": "127.0.0.1",
-        "CYBERWAVE_MQTT_PORT": str(site.mqtt_port),
-    }
-    with log.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, FIXTURES / "counting.py", env=environment, stdout=out
-        )
-    try:
-        yield Publisher(process, log)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+async def end(site: CyberwaveSite, driver: str, pid: int) -> int:
+    """Ends the driver while nobody is there to start it again; returns how many messages its client has sent."""
+    os.kill(pid, signal.SIGTERM)
+    await site.tells(driver, dropped=0)
+    return int(next(line["sent"] for line in site.said(driver) if "sent" in line))
 
 
 def _captured(site: CyberwaveSite) -> int:
-    """How many messages this run of the gate has taken, which tells nobody while an agent is attached."""
+    """How many messages this run of the gate has taken, which it tells nobody else while an agent is attached."""
     with Agent(site.node.directory / "run" / "broker") as agent:
         return agent.hello().number("last")
 
 
-def _numbers(rows: list[Row]) -> list[int]:
-    return [json.loads(str(row.value))["n"] for row in rows if row.kind != "gap"]
+async def arrived(site: CyberwaveSite, twin: str, pid: int) -> list[int]:
+    """The numbers that this process has given to what is at the hub."""
+    rows = []
+    for kind in ("event", "position"):
+        rows += await site.site.hub.rows(f"cyberwave/twin/{twin}/{kind}")
+    bodies = [json.loads(str(row.value)) for row in rows if row.kind != "gap"]
+    assert all(body["x"] is None for body in bodies)
+    return [body["n"] for body in bodies if body["pid"] == pid]
 
 
 @pytest.mark.guarantee("G1")
+@pytest.mark.guarantee("G8")
 async def test_what_the_gate_took_arrives_once(short_dir: Path) -> None:
     async with cyberwave_site(short_dir) as site:
         hub, node = site.site.hub, site.node
-        [twin] = await site.join({})
-        topic = f"cyberwave/twin/{twin}"
-        await eventually(lambda: node.runs(GATE, BROKER), "broker and gate run")
-        async with publisher(site, twin) as driver:
-            await driver.goes_on()
-            await hub.kill()
-            await driver.goes_on()
-            os.kill((await node.pids())[BROKER], signal.SIGKILL)
-            await driver.goes_on()
-            await node.kill()
-            await driver.goes_on()
-            sent = await driver.end()
-        await node.start()
-        await hub.start()
-        await node.ready()
-
-        async def arrived() -> list[int]:
-            return _numbers(
-                [*await hub.rows(f"{topic}/event"), *await hub.rows(f"{topic}/position")]
-            )
-
-        await eventually(lambda: node.link_is("online"), "the node is back")
-
-        async def settled() -> bool:
-            before = await arrived()
-            await asyncio.sleep(1)
-            return bool(before) and await arrived() == before
-
-        await eventually(settled, "nothing more comes")
-        found = await arrived()
+        [twin] = await site.join(native(sys.executable, FIXTURES / "counting.py"))
+        driver = site.driver(twin)
+        await goes_on(site, driver)
+        pids = await node.pids()
+        await hub.kill()
+        await goes_on(site, driver)
+        os.kill(pids[BROKER], signal.SIGKILL)
+        await goes_on(site, driver)
         await node.kill()
+        await goes_on(site, driver)
+        await node.start()
+        await goes_on(site, driver)
+        await hub.start()
+        await goes_on(site, driver)
+        assert (await node.pids())[driver] == pids[driver]
+        await node.kill()
+        sent = await end(site, driver, pids[driver])
         captured = await asyncio.to_thread(_captured, site)
-        assert set(Counter(found).values()) == {1}
-        assert len(found) == captured
-        assert captured <= sent["sent"]
+        await node.start()
+
+        async def all_there() -> bool:
+            return len(await arrived(site, twin, pids[driver])) >= captured
+
+        await eventually(all_there, f"{captured} have arrived")
+        await goes_on(site, driver, 1)
+        found = await arrived(site, twin, pids[driver])
+        assert Counter(Counter(found).values()) == {1: captured}
+        assert captured <= sent
+        assert site.count(driver, connected=0) >= 2
+
+
+async def test_a_device_without_a_driver_yet_is_there(short_dir: Path) -> None:
+    async with cyberwave_site(short_dir) as site:
+        [twin] = await site.join({})
+        path = f"/api/v1/entities/{presence_entity(site.environment)}/rows/{twin}"
+
+        async def told() -> bool:
+            async with site.site.hub.api() as api:
+                rows = await api.get(path.rpartition("/")[0], object)
+            return twin in str(rows) and DEVICE in str(rows)
+
+        await eventually(told, "the hub knows that the device serves the twin")

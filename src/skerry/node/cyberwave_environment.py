@@ -31,7 +31,7 @@ from skerry.node.twins.alerts import AlertStore
 from skerry.node.twins.commanding import TwinCommands
 from skerry.node.twins.config_dir import ConfigDirectory, disk_for
 from skerry.node.twins.files import TwinFiles
-from skerry.node.twins.presence import PresenceRows
+from skerry.node.twins.presence import HeardHealth, PresenceRows
 from skerry.node.twins.rows import TwinStore
 from skerry.node.twins.syncing import FileSync
 
@@ -68,7 +68,8 @@ class EnvironmentRoom:
             rows, entities, opened.state, config.environment, self._uuids,
             directory=directory.path / SCRIPTS, disk=disk, clock=clock,
         )  # fmt: skip
-        twins = Twins(directory, self._twins, files, self._files, self._alerts, workflows)
+        said = HeardHealth(gate.link, self.presence, clock)
+        twins = Twins(directory, self._twins, files, self._files, self._alerts, workflows, said)
         self.programs = Programs(parts, gate, twins)
         self.orders = TwinOrders(self.commands, None, workflows)
         self._rest = RestSocket(gate.plan.run / "rest", rest_app(self._answers()))

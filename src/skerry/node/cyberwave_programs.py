@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,16 @@ from pathlib import Path
 import msgspec
 
 from skerry.core.cyberwave.drivers import Platform
+from skerry.core.cyberwave.knobs import knobs_of
 from skerry.core.cyberwave.names import worker_container
+from skerry.core.cyberwave.recordings import channel_rules
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
+from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.health import BootstrapHealth
@@ -30,12 +34,16 @@ from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorklo
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
 from skerry.node.store.driver_marks import DriverStore
-from skerry.node.twin_ports import Alerts, DeviceWorkloads
+from skerry.node.twin_ports import Alerts, DeviceWorkloads, Publish
 from skerry.node.twins.config_dir import ConfigDirectory
 from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.rows import TwinStore
 from skerry.node.twins.syncing import FileSync
+from skerry.wire.data_bus import Ring
+from skerry.wire.cyberwave import TwinDriver
 from skerry.wire.workload import Assignment
+
+log = logging.getLogger(__name__)
 
 _JETSON = Path("/etc/nv_tegra_release")
 """Only NVIDIA's boards have it."""
@@ -59,6 +67,8 @@ class Twins(msgspec.Struct, frozen=True):
     syncing: FileSync
     alerts: Alerts
     workflows: WorkflowFiles
+    said: Publish
+    """The device's own signs of life go by it."""
 
     def served(self) -> list[Served]:
         """The twins of this device."""
@@ -88,18 +98,20 @@ class Programs:
             [twins.rows.changed, twins.directory.changed, self.watch.changed],
             clock,
         )
+        self.bus = self._bus()
         self.worker = self._worker()
         self.health = BootstrapHealth(
-            gate.link, twins.served, self._device, self.watch.up, self.watch.running, clock
+            twins.said, twins.served, self._device, self.watch.up, self.watch.running, clock
         )
         self._worker_watch = self._watch_of_worker()
-        self.sources: Sequence[DeviceWorkloads] = [self.drivers, self.worker]
+        self.sources: Sequence[DeviceWorkloads] = [self.bus, self.drivers, self.worker]
 
     async def open(self) -> None:
         """Finds out what is wanted, before anything is started."""
         self.watch.restore()
         await self._twins.workflows.open()
         await self.drivers.restore()
+        self._serve_bus()
         await self.worker.look()
 
     def follow(self, tasks: Tasks) -> None:
@@ -110,10 +122,24 @@ class Programs:
         tasks.forever(self._teller.run(), name="alerts of drivers")
         tasks.forever(self.health.run(), name="signs of life")
         tasks.forever(self._listen(), name="addresses for containers")
+        tasks.forever(self._follow_bus(), name="data bus")
         tasks.forever(twins.workflows.follow([twins.rows.changed]), name="workers of workflows")
         tasks.forever(self.worker.follow(), name="workers")
         tasks.forever(self._worker_watch.follow(), name="alerts of workers")
         tasks.forever(self._worker_watch.publish_health(), name="health of workers")
+
+    def shown(self) -> list[TwinDriver]:
+        """The twins with their drivers, for people."""
+        marks = self.watch.marks()
+        return [
+            TwinDriver(
+                one.uuid,
+                str(one.body.get("name") or one.uuid),
+                self.driver_of(one.uuid) or "",
+                marks[one.uuid].since if one.uuid in marks else None,
+            )
+            for one in self._twins.served()
+        ]
 
     def driver_of(self, twin: str) -> str | None:
         """The workload that drives a twin; None: there is none."""
@@ -133,7 +159,34 @@ class Programs:
             settings.cyberwave.privileged,
             settings.cyberwave.rest_port,
             settings.cyberwave.mqtt_port,
+            str(self._bus_plan().port) if self.bus.endpoint() else "",
         )
+
+    def _bus_plan(self) -> BusPlan:
+        knobs = knobs_of(self._twins.directory.config.variables)
+        settings = self._parts.settings.cyberwave
+        return BusPlan(
+            settings.zenoh_router or knobs.router,
+            knobs.router_port,
+            knobs.data_dir if knobs.data_backend == "filesystem" else "",
+            channel_rules(settings.record),
+            Ring(sealed=self._parts.opened.cipher.seals),
+        )
+
+    def _bus(self) -> BusWorkloads:
+        bus = BusWorkloads(self._bus_plan(), zenoh=has_zenoh())
+        if bus.problem:
+            log.warning("%s", bus.problem)
+        return bus
+
+    def _serve_bus(self) -> None:
+        self.bus.serve(self._twins.uuids(), sorted(self.drivers.hosts()))
+
+    async def _follow_bus(self) -> None:
+        seen = 0
+        while True:
+            seen = await self.drivers.looked.after(seen)
+            self._serve_bus()
 
     def _driver_sources(self) -> Sources:
         twins = self._twins
@@ -144,7 +197,7 @@ class Programs:
             file=twins.files.path,
             gateway=self._parts.containers.gateway,
             running=self._running,
-            barred=str,
+            barred=twins.directory.barred,
             held=self.watch.held,
         )
 
@@ -157,6 +210,8 @@ class Programs:
             gpus=parts.containers.has_gpus,
             image_problem=parts.containers.image_problem,
             running=self._running,
+            router=self.bus.endpoint,
+            barred=twins.directory.barred,
             command=tuple(parts.settings.cyberwave.worker_command),
         )
         places = WorkerPlaces(

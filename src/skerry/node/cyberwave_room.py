@@ -30,7 +30,9 @@ from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceWorkloads, Told
 from skerry.node.twins.config_dir import ENVIRONMENT
+from skerry.wire.cyberwave import CyberwaveStatus
 from skerry.wire.devices import Command
+from skerry.wire.local import LinkStatus
 from skerry.wire.workload import Assignment
 
 _REST = 0.2
@@ -78,6 +80,16 @@ class CyberwaveRoom:
         tasks.forever(self._end_tokens(), name="ends of tokens")
         tasks.forever(self.directory.run(), name="configuration of drivers")
         tasks.forever(self._follow_environment(tasks), name="environment of twins")
+
+    async def status(self, link: LinkStatus) -> CyberwaveStatus:
+        """For people."""
+        from skerry.node.cyberwave_status import cyberwave_status  # noqa: PLC0415 - only when somebody asks
+
+        around = self.environment
+        shown = list if around is None else around.programs.shown
+        return await cyberwave_status(
+            self.directory, link, self.link, shown, self._parts.host.clock
+        )
 
     async def close(self) -> None:
         """Nothing is answered any more, and what was left out is told of."""

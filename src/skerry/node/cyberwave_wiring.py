@@ -25,6 +25,8 @@ from skerry.node.twin_ports import EdgeOrders
 from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.supervise import Supervisor
 from skerry.node.workloads.workers.groups import WorkerGroups
+from skerry.wire.cyberwave import CyberwaveStatus
+from skerry.wire.local import LinkStatus
 from skerry.wire.records import ClockQuality
 
 if TYPE_CHECKING:
@@ -72,6 +74,10 @@ class CyberwaveOnDemand:
         """Before anything is started: what is not known by then counts as not wanted. Raises as the store does."""
         if self.room is not None:
             await self.room.open()
+
+    async def status(self, link: LinkStatus) -> CyberwaveStatus | None:
+        """For people; None: this node serves no twins."""
+        return None if self.room is None else await self.room.status(link)
 
     async def close(self) -> None:
         """Nothing is answered any more."""

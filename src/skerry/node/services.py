@@ -233,6 +233,7 @@ class Node:
             memory=self.limits.memory_usage,
             storage=self.limits.storage_usage,
             backups=await self.safekeeping.status(),
+            cyberwave=await self.cyberwave.status(self.sync.reachability.status),
         )
 
     async def sync_status(self) -> SyncStatus:

@@ -120,6 +120,12 @@ class DriverWatch:
         self._teller.give(_over(twin, telling.LOOP))
         self.changed.ring()
 
+    async def clear_all(self) -> None:
+        """As `clear`, for every driver."""
+        for twin, mark in [*self._marks.items()]:
+            if mark.since is not None:
+                await self.clear(twin)
+
     def pulled(self, workload: str, step: Step | None, why: str = "") -> None:
         """The image of a driver is being pulled, is there, or (None) cannot be had."""
         self._pulls.append((workload, step, why))

@@ -56,7 +56,8 @@ class WorkerSources(msgspec.Struct, frozen=True):
 
     `twins` are those that this device serves, `workflows` those of its twins. `command` is what runs the workers on the
     device itself; empty: a container does. `gpus` asks the engine whether it can give any, `image_problem` is why an image
-    cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `router` is the Zenoh router's endpoint on the device; empty: there is none.
+    cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `barred` says why
+    nothing may be started; empty: it may. `router` is the Zenoh router's endpoint on the device; empty: there is none.
     """
 
     config: Callable[[], DeviceConfig]
@@ -65,6 +66,7 @@ class WorkerSources(msgspec.Struct, frozen=True):
     gpus: Callable[[], Awaitable[bool]]
     image_problem: Callable[[str], str]
     running: Callable[[], Mapping[str, Assignment]]
+    barred: Callable[[], str]
     router: Callable[[], str] = str
     command: tuple[str, ...] = ()
 
@@ -177,7 +179,9 @@ class WorkerWorkloads:
         return pause
 
     async def _decided(self, config: DeviceConfig) -> Assignment | None:
-        """While the engine cannot say whether it has GPUs, what runs goes on as it was started."""
+        """None: nothing. While the engine cannot say whether it has GPUs, what runs goes on as it was started."""
+        if self._sources.barred():
+            return self._sources.running().get(worker_container(config.environment))
         if self._sources.command:
             return self._assignment(config, gpu=False)
         if self._gpu is None:

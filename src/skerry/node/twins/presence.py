@@ -19,6 +19,7 @@ from skerry.kit.clock import NS, Clock, iso
 from skerry.kit.errors import InvalidInput
 from skerry.kit.tasks import Guard
 from skerry.node.store.entity_rows import EntityRows
+from skerry.node.twin_ports import Publish
 from skerry.wire.entities import Change, Changes, Declare, Find
 from skerry.wire.shared import Declaration
 
@@ -120,6 +121,20 @@ class PresenceRows:
         online = [heard.at for heard in self._heard.values() if heard.presence.online]
         left = min((at + STALE - now for at in online), default=STALE)
         return max(left / NS, 0.0) + _REST
+
+
+class HeardHealth:
+    """A `twin_ports.Publish` for the device's own signs of life: they pass no gate, so they are heard here."""
+
+    def __init__(self, publish: Publish, presence: PresenceRows, clock: Clock) -> None:
+        self._publish = publish
+        self._presence = presence
+        self._clock = clock
+
+    async def publish(self, topic: str, payload: bytes, qos: int) -> None:
+        """Of a topic `…/<twin>/edge_health`. Raises Transient, Refused."""
+        self._presence.health(topic.split("/")[-2], payload, self._clock.wall_ns())
+        await self._publish.publish(topic, payload, qos)
 
 
 def _presence(body: Body) -> Presence:
