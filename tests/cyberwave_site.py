@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
+import shlex
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from tests.installation import Installation, Node, installation
 from tests.ports import free_pair
 
 from skerry.cli.http import node_api
-from skerry.core.cyberwave.names import driver_container, fingerprint
+from skerry.core.cyberwave.names import driver_container, fingerprint, worker_container
 from skerry.kit.errors import SkerryError
 from skerry.node.twins.alerts import alerts_of
 from skerry.node.twins.rows import ASSETS, twins_of
@@ -133,6 +134,18 @@ class CyberwaveSite:
         """The workload of a twin's driver."""
         return driver_container(twin)
 
+    def worker(self) -> str:
+        """The workload of the environment's workers."""
+        return worker_container(self.environment)
+
+    def work_natively(self, words: Sequence[str]) -> None:
+        """Workers run on the device itself, by this command."""
+        self.node.prefix = ["env", f"CYBERWAVE_WORKER_COMMAND={shlex.join(words)}"]
+
+    def log(self, workload: str) -> str:
+        """All that is in a workload's log."""
+        return log_of(self.node, workload)
+
     def said(self, workload: str) -> list[Json]:
         """The JSON lines that a program has printed, of all its lives."""
         return list(_json_lines(log_of(self.node, workload)))
@@ -148,6 +161,14 @@ class CyberwaveSite:
             return self.count(workload, **wanted) > 0
 
         await eventually(told, f"{workload} says {wanted}: {log_of(self.node, workload)[-3000:]}")
+
+    async def hears(self, hook: str, times: int) -> None:
+        """Waits until a worker's hook was called so often."""
+        worker = self.worker()
+        await eventually(
+            lambda: self.count(worker, hook=hook) >= times,
+            f"hook «{hook}» is called {times} times: {self.log(worker)[-3000:]}",
+        )
 
     async def alerts(self) -> list[Json]:
         """Those that the hub has."""

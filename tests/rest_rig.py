@@ -18,7 +18,7 @@ import msgspec
 from tests.sealed_node import SealedNode, sealed_node
 from tests.twin_bodies import ARM, ARM_ASSET, CAMERA, DEVICE, ENVIRONMENT, FOREIGN, Json, arm
 
-from skerry.kit.clock import SystemClock
+from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.errors import Transient
 from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
 from skerry.node.contracts.cyberwave_api.sources import (
@@ -78,8 +78,10 @@ class RestSite:
     """An agent's part, of one environment."""
 
     def __init__(self, node: SealedNode, directory: Path, path: Path, publish: Publish) -> None:
-        clock = SystemClock()
+        self.clock: Clock = SystemClock()
+        clock = self.clock
         store = node.store
+        self.node = node
         self.path = path
         self.rows = SharedRows(store.writer, store.reader, clock, store.state.node_id, store.cipher)
         self.entities = EntityRows(
@@ -103,7 +105,7 @@ class RestSite:
 
     def sources(self, tokens: Tokens | None = None) -> Sources:
         """What the app is made of."""
-        clock = SystemClock()
+        clock = self.clock
         return Sources(
             environment=ENVIRONMENT,
             device=Device(DEVICE, "boat-7", "Linux-x86_64"),

@@ -191,6 +191,7 @@ CONFIGURING = {
     ("GET", "/api/v1/audit/witnesses"),
     ("GET", "/api/v1/access/ssh"),
     ("POST", "/api/v1/access/ssh/revoke"),
+    ("POST", "/api/devices/{name:str}/fingerprint"),
     ("POST", "/api/v1/nodes/{name:str}/revoke"),
     ("POST", "/api/v1/trust/rotate"),
     ("POST", "/api/v1/trust/finish"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.cyberwave_sdk import Sdk
 
 from skerry.core.cyberwave import schemas
-from skerry.core.cyberwave.framing import Sample, pack, unpack
+from skerry.wire.data_samples import Sample, pack, unpack
 
 SDK_FILES = 1020
 SDK_DIGEST = "f1fb5ce80af2b99e85b35c4558ca377ce52a97c07ecaa6e1c68d757c061a32f7"

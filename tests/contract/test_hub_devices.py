@@ -3,20 +3,19 @@
 import hashlib
 import hmac
 
-import msgspec
 import pytest
 from msgspec import structs
-from tests.hub_rig import HubRig, Lanes, PullingNode, node_info, spec, status
+from tests.hub_rig import HubRig, node_info, spec, status
+from tests.speaking_node import Speaking, info
 
 from skerry.core.credentials import random_secret, secret_hash
 from skerry.hub.fleet.devices import Address, Wanted
 from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.testing.running_hub import EnrolledNode
 from skerry.wire.codec import encode
-from skerry.wire.devices import CommandState, Erasure, ErasureReport, Outcome, WipeOrder
+from skerry.wire.devices import Erasure, ErasureReport, WipeOrder
 from skerry.wire.inventory import Differing, Inventory
-from skerry.wire.sync import Enrol, StateFrame, StateRow
-from skerry.wire.workload import NodeInfo
+from skerry.wire.sync import Enrol, StateRow
 
 HOUR = 3600.0
 
@@ -30,26 +29,6 @@ async def enrol(hub: HubRig, token: str, name: str = "whatever", former: str = "
     asked = Enrol(token, name, {}, "0.1", secret_hash(secret), former)
     found = await hub.nodes.enrol(asked)
     return EnrolledNode(found.node_id, found.name, found.hub_id, secret=secret)
-
-
-class Speaking:
-    """A node that pushes states."""
-
-    def __init__(self, hub: HubRig, node_id: str) -> None:
-        self.hub, self.node_id, self.lanes = hub, node_id, Lanes()
-        self.pulling = PullingNode(hub, node_id)
-
-    async def tell(self, *rows: StateRow) -> None:
-        await self.hub.push(self.node_id, self.lanes.unit("state", [StateFrame(list(rows))]))
-
-    async def orders(self) -> list[str]:
-        await self.pulling.pull()
-        return [row_id for entity, row_id in self.pulling.rows if entity == "command"]
-
-    async def answer(self, order: str, state: CommandState, **left: int) -> None:
-        body = Outcome(order, state, self.hub.clock.wall_ns(), left=left)
-        now = self.hub.clock.wall_ns() // 1_000_000 << 16
-        await self.tell(StateRow("outcome", order, 0, now, "n", body=msgspec.Raw(encode(body))))
 
 
 def report(order: WipeOrder, *, node_id: str | None = None, receipt: str = "") -> ErasureReport:
@@ -374,10 +353,3 @@ class TestInventory:
         with pytest.raises(Refused, match="with --now"):
             await hub.retiring.decommission("n1", "", "ann", now=False)
         await hub.retiring.decommission("n1", "", "ann", now=True)
-
-
-def info(node_id: str, hlc: int, inventory: Inventory) -> StateRow:
-    row = node_info(node_id, hlc=hlc)
-    told = msgspec.json.decode(row.body, type=NodeInfo)
-    body = msgspec.Raw(encode(structs.replace(told, inventory=inventory)))
-    return structs.replace(row, body=body)

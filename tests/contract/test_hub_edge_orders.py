@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 from msgspec import structs
-from tests.contract.test_hub_devices import Speaking, info
 from tests.hub_rig import HubRig, Lanes
+from tests.speaking_node import Speaking, info
 from tests.twin_bodies import ARM
 
 from skerry.hub.fleet import commands

@@ -3,68 +3,19 @@
 import asyncio
 import queue
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.gate_rig import OWN, PATIENCE, Device, GateRig
+from tests.gate_site import Site
 
 from skerry.gate import journal
-from skerry.kit.clock import SystemClock
 from skerry.kit.errors import Refused, Transient
-from skerry.node.broker.link import GateLink
 from skerry.node.broker.reading import Cursor, sessions
 
 pytestmark = pytest.mark.timeout(120)
 EVENT, ALERT = f"cyberwave/twin/{OWN}/event", f"cyberwave/twin/{OWN}/alert"
-
-
-class Store:
-    """What an agent has stored: it outlives the links."""
-
-    def __init__(self) -> None:
-        self.of: dict[str, int] = {}
-        self.payloads: list[bytes] = []
-
-    def stored_of(self, session: str) -> int:
-        return self.of.get(session, 0)
-
-
-class Site:
-    """A gate, and an agent that stores what it hears until it is stopped."""
-
-    def __init__(self, rig: GateRig) -> None:
-        self.rig = rig
-        self.store = Store()
-        self._tasks: list[asyncio.Task[None]] = []
-        self.link = self._new()
-
-    def _new(self) -> GateLink:
-        return GateLink(self.rig.run, self.rig.journal, SystemClock(), self.store.stored_of)
-
-    def start_agent(self) -> None:
-        self.link = self._new()
-        self._tasks = [asyncio.create_task(self.link.keep()), asyncio.create_task(self._store())]
-
-    async def stop_agent(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
-        self.link.close()
-
-    async def _store(self) -> None:
-        async for batch in self.link.captured():
-            assert batch.entries[0].n == self.store.stored_of(batch.session) + 1
-            self.store.payloads += [entry.payload for entry in batch.entries]
-            self.store.of[batch.session] = batch.entries[-1].n
-            self.link.stored(batch)
-            await asyncio.sleep(0)
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110 - nothing announces it
-                await asyncio.sleep(0.01)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import msgspec
 import paho.mqtt.client as mqtt
 import pytest
 from tests.gate_rig import FOREIGN, OWN, PATIENCE, Device, GateRig, properties
-from tests.integration.test_gate_link import Site as GateSite
+from tests.gate_site import Site as GateSite
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import Refused

@@ -1,6 +1,7 @@
 """Whether drivers are there, as rows at a real hub: written when it changes, and only then."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ async def opened(device: Device, clock: ManualClock) -> PresenceRows:
         ENVIRONMENT,
         lambda uuid: device.twins.twin(uuid) is not None,
         clock,
+        random.Random(1),
     )
     await rows.open()
     return rows

@@ -39,7 +39,8 @@ def test_the_gate_reads_what_the_node_writes(tmp_path: Path) -> None:
     assert holder
     assert holder.digest == digest_of(token)
     scope = holder.scope
-    assert (scope.number, scope.role, scope.prefix) == (1, "driver", "dev")
+    assert (scope.role, scope.prefix) == ("driver", "dev")
+    assert file.workload_of(scope.number) == "cyberwave-driver-1"
     assert (scope.twins, scope.environments, scope.workflows) == ({"t1", "t2"}, {"e1"}, {"w1"})
     assert scope.workload == "cyberwave-driver-1"
     assert tokens.holder(f"cwh_{digest_of(token)}", token.encode()) == holder
@@ -47,33 +48,49 @@ def test_the_gate_reads_what_the_node_writes(tmp_path: Path) -> None:
     assert tokens.holder(None, token.encode()) is None
 
 
-def test_a_token_keeps_its_number_over_a_restart(tmp_path: Path) -> None:
+def numbers_in(path: Path, *tokens: str) -> list[int]:
+    """As the gate reads them."""
+    known = Tokens()
+    known.load(str(path))
+    found = [known.scope_of(digest_of(token)) for token in tokens]
+    return [scope.number for scope in found if scope]
+
+
+def test_a_token_keeps_its_number_over_a_restart_and_its_workload_over_its_end(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "tokens.json"
     file = TokensFile(path, RealDisk())
     assert file.write({"a": DRIVER, "b": DRIVER})
     assert not file.write({"a": DRIVER, "b": DRIVER})
+    first, second = numbers_in(path, "a", "b")
     again = TokensFile(path, RealDisk())
     assert not again.write({"a": DRIVER, "b": DRIVER})
     worker = Grant("worker", "cyberwave-worker-1")
     assert again.write({"b": DRIVER, "c": worker})
-    assert again.workload_of(2) == "cyberwave-driver-1"
-    assert again.workload_of(3) == "cyberwave-worker-1"
-    assert again.workload_of(1) is None
+    assert numbers_in(path, "a") == []
+    [same, third] = numbers_in(path, "b", "c")
+    assert same == second
+    assert again.workload_of(third) == "cyberwave-worker-1"
+    assert again.workload_of(first) == again.workload_of(second) == "cyberwave-driver-1"
+    assert TokensFile(path, RealDisk()).workload_of(first) is None
 
 
-def test_numbers_go_round_past_those_in_use(tmp_path: Path) -> None:
-    file = TokensFile(tmp_path / "tokens.json", RealDisk())
-    file.write({"stays": DRIVER})
-    file._last = 65534
-    file.write({"stays": DRIVER, "a": DRIVER, "b": DRIVER})
-    tokens = Tokens()
-    tokens.load(str(tmp_path / "tokens.json"))
-    numbers = {name: tokens.scope_of(digest_of(name)) for name in ("stays", "a", "b")}
-    assert {name: scope.number for name, scope in numbers.items() if scope} == {
-        "stays": 1,
-        "a": 65535,
-        "b": 2,
-    }
+def test_each_has_a_number_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    names = [f"token {n}" for n in range(800)]
+    TokensFile(path, RealDisk()).write(dict.fromkeys(names, DRIVER))
+    numbers = numbers_in(path, *names)
+    assert len(set(numbers)) == 800
+    assert all(1 <= number <= 65535 for number in numbers)
+
+
+def test_a_file_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    path.write_text('{"x": {"n": 1}}')
+    file = TokensFile(path, RealDisk())
+    assert file.write({"a": DRIVER})
+    assert len(numbers_in(path, "a")) == 1
 
 
 def test_the_broker_listens_at_one_socket_and_keeps_nothing() -> None:

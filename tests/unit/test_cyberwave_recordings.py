@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from skerry.core.cyberwave.recordings import Recording, recordings
+from skerry.core.cyberwave.recordings import Recording, channel_rules, recordings
 from skerry.kit.errors import InvalidInput
+from skerry.wire.data_bus import ChannelRule
 
 
 def test_the_order_of_the_setting_is_that_of_the_rules() -> None:
@@ -16,12 +17,28 @@ def test_the_order_of_the_setting_is_that_of_the_rules() -> None:
     ]
 
 
+def test_only_patterns_of_its_keys_hold_for_the_data_bus() -> None:
+    tables = {
+        "cyberwave/twin/*": {"class": "off"},
+        "cw/*/data/frames/*": {"class": "ring", "on": "cyberwave/twin/*/event"},
+        "cw/*": {"class": "sample", "rate": "1"},
+    }
+    assert channel_rules(tables) == [
+        ChannelRule("cw/*/data/frames/*", "ring", on="cyberwave/twin/*/event"),
+        ChannelRule("cw/*", "sample", 1.0),
+    ]
+    assert list(recordings(tables)) == ["cyberwave/twin/*", "cw/*"]
+
+
 @pytest.mark.parametrize(
     ("pattern", "fields", "words"),
     [
         ("a b", {"class": "keep"}, "«a b» is not a pattern"),
-        ("*", {}, "«*»: class is one of sample, keep, file, off"),
-        ("*", {"class": "keep", "rat": "1"}, "«rat» is neither"),
+        ("*", {}, "«*»: class is one of sample, keep, file, ring, off"),
+        ("*", {"class": "keep", "rat": "1"}, "«rat» is none of class, rate, on"),
+        ("*", {"class": "keep", "on": "x"}, "«on» belongs to class ring"),
+        ("cw/*", {"class": "ring"}, "«on» names the events"),
+        ("cyberwave/*", {"class": "ring", "on": "x"}, "of keys of the data bus"),
         ("*", {"class": "keep", "rate": "often"}, "rate «often» is no number"),
         ("*", {"class": "keep", "rate": "nan"}, "rate «nan» is no number"),
         ("*", {"class": "keep", "rate": "1001"}, "rate «1001»"),

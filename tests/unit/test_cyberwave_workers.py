@@ -30,7 +30,9 @@ ENVIRONMENT = "11111111-2222-4333-8444-555555555555"
 ARM, CAMERA = "aaaaaaaa-0000-4000-8000-000000000002", "aaaaaaaa-0000-4000-8000-000000000001"
 NAME = "cyberwave-worker-11111111"
 TOKEN = "cw_the-instances-own"
-PLACES = Places(Path("/v/view"), Path("/r/status"), Path("/m/i/credentials.json"))
+PLACES = Places(
+    Path("/v/view"), Path("/r/status"), Path("/m/i/credentials.json"), (Path(f"/cfg/{ARM}.json"),)
+)
 RULES = LogRules(1, 1, None, known=True, patterns=[])
 
 
@@ -107,13 +109,15 @@ def test_case_34_a_worker_gets_exactly_the_documented_variables() -> None:
 
 def test_a_worker_gets_exactly_the_documented_mounts_and_is_the_owner_of_the_directory() -> None:
     body = created(plan(), Path("/d/models/.views/x"))
-    binds = msgspec.convert(host(body)["Binds"], list[str])
-    assert binds[1:] == [
-        "/v/view:/app/.cyberwave",
-        "/m/i/credentials.json:/app/.cyberwave/credentials.json:ro",
-        "/r/status:/run/cyberwave",
-        "/d/models/.views/x:/app/models:ro",
+    mounts = msgspec.convert(host(body)["Mounts"], list[dict[str, object]])
+    assert [(one["Source"], one["Target"], one["ReadOnly"]) for one in mounts] == [
+        ("/v/view", "/app/.cyberwave", True),
+        (f"/cfg/{ARM}.json", f"/app/.cyberwave/{ARM}.json", True),
+        ("/m/i/credentials.json", "/app/.cyberwave/credentials.json", True),
+        ("/r/status", "/run/cyberwave", False),
+        ("/d/models/.views/x", "/app/models", True),
     ]
+    assert host(body)["Binds"] == ["/s:/run/skerry"]
     assert body["name"] == NAME
     assert body["User"] == "1000:1001"
     assert host(body)["NetworkMode"] == "host"

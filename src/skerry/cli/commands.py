@@ -33,6 +33,7 @@ COMMANDS = {
     "tunnel": "developer",
     "node": "node",
     "device": "device",
+    "twin": "twin",
     "image": "image",
     "model": "model",
     "secret": "secret",

@@ -86,7 +86,7 @@ def run(
 
 @remote
 async def status(session: Session) -> None:
-    """Show the node here: link, workloads, problems."""
+    """Show the node here: link, workloads, problems. Ends with 1 where what its twins need is not there."""
     now = session.clock.wall_ns()
     over = last_words(session.target.data_dir)
     if over:
@@ -98,14 +98,19 @@ async def status(session: Session) -> None:
         session.screen.tell(over, data)
         return
 
+    found: list[NodeStatus] = []
+
     async def at_node(node: Api) -> Table:
-        return node_table(await node.get("/v1/status", NodeStatus), now)
+        found.append(await node.get("/v1/status", NodeStatus))
+        return node_table(found[-1], now)
 
     async def at_hub(hub: Api) -> Table:
         views = await hub.get("/api/v1/nodes", list[NodeView])
         return nodes_table(views, _name_of(session.target.data_dir))
 
     session.screen.show(await session.node_first(at_node, at_hub))
+    if any(tick.ok is False for one in found if one.cyberwave for tick in one.cyberwave.ticks):
+        raise typer.Exit(1)
 
 
 def _name_of(data_dir: Path) -> str:

@@ -8,6 +8,7 @@ from skerry.cli.output import Line, pairs, word
 from skerry.kit.clock import NS, iso
 from skerry.kit.units import format_duration, write_duration
 from skerry.node.health.link_checks import network_words
+from skerry.wire.cyberwave import CyberwaveStatus
 from skerry.wire.local import EntityStatus, LinkStatus, NodeStatus, SyncStatus
 
 
@@ -19,6 +20,26 @@ def node_lines(status: NodeStatus, now_ns: int) -> Iterator[Line]:
     yield Line(f"hub       {link_sentence(status.link, now_ns)}", word(status.link.state).style)
     for problem in status.problems:
         yield Line(f"problem   {problem}", "yellow")
+    if status.cyberwave is not None:
+        yield from cyberwave_lines(status.cyberwave, now_ns)
+
+
+def cyberwave_lines(status: CyberwaveStatus, now_ns: int) -> Iterator[Line]:
+    """The documented lines, and the twins with their drivers."""
+    yield Line(f"cyberwave {status.fingerprint}, environment {status.environment or 'none'}")
+    for tick in status.ticks:
+        sign, style = {True: ("✓", "green"), False: ("✗", "red"), None: ("—", "")}[tick.ok]
+        took = "" if tick.seconds is None else f" ({tick.seconds:.3f}s)"
+        yield Line(f"  {sign} {tick.name}{took}: {tick.detail}", style)
+    for problem in status.problems:
+        yield Line(f"  problem {problem}", "yellow")
+    for one in status.drivers:
+        runs = one.workload or "no driver of its own"
+        if one.flapping is None:
+            yield Line(f"  twin {one.name} ({one.twin}): {runs}")
+        else:
+            lasting = format_duration((now_ns - one.flapping) / NS)
+            yield Line(f"  twin {one.name} ({one.twin}): {runs}, flapping for {lasting}", "red")
 
 
 def sync_lines(status: SyncStatus, now_ns: int) -> Iterator[Line]:

@@ -204,10 +204,9 @@ def _build(
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
     isolation, quotas = Isolation(owner, settings.data_dir, settings.isolation.range), Quotas()
     secrets = build_secrets(settings, identity, host, store, instances, owner=owner)
-    book = DeviceBook(_contract(settings, name, secrets).launch_for)
-    endpoints = Endpoints(api, instances, seen)
+    book = DeviceBook(native := _contract(settings, name, secrets).launch_for)
     models = models_on_demand(settings, way, host, instances, sync)
-    desired, groups = _wishes(store, instances, endpoints, sync, [named, models], host, book=book)
+    desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, [named, models], host, book=book)  # fmt: skip
     containers = containers_on_demand(settings, host, owner, events, secrets.values)
     runtime = _runtimes(settings, host, isolation, containers, secrets)
     supervisor = Supervisor(
@@ -223,11 +222,12 @@ def _build(
         keeper_pid=lambda: runtime.keeper_pid,
     )  # fmt: skip
     retention = Retention(records, clock, sync.backed_up, Rules.of(settings.retention.streams), events)  # fmt: skip
-    publisher = Publisher(records, clock, quality)
     shared = shared_on_demand(settings, way, host, store, sync=sync, events=events)
-    desk = _desk(name, records, publisher, files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
+    desk = _desk(name, records, Publisher(records, clock, quality), files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
     audit = build_audit(settings, way, store, sync, events, host)
-    parts = CyberwaveParts(settings, host, store, records, files, shared, containers, logs, instances, supervisor, events, owner, quality)  # fmt: skip
+    parts = CyberwaveParts(
+        settings, host, store, records, files, shared, containers, logs, instances, supervisor, events, owner, quality, sync, native, secrets.files.directory, groups, named, models
+    )  # fmt: skip
     access_on_demand(settings, way, audit)
     return Node(
         settings=settings, identity=identity, store=store, records=records, runtime=runtime, isolation=isolation,

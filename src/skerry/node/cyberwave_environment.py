@@ -1,6 +1,7 @@
 """What serves the twins of one environment on this node: built when the environment is known.
 
 twins, files, alerts     shared rows, so they are there without a hub, and the twins' files
+presence                 whether their drivers are there: rows, too
 REST                     what drivers and workers ask, from those
 """
 
@@ -10,35 +11,29 @@ import platform
 import secrets
 from collections.abc import Sequence
 
-import msgspec
-
 from skerry.kit.tasks import Tasks
-from skerry.node.broker.commands import GatePlan
-from skerry.node.broker.granting import Granting
-from skerry.node.broker.link import GateLink
 from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
-from skerry.node.contracts.cyberwave_api.sources import Device, Sources, Unseen
+from skerry.node.contracts.cyberwave_api.recent import RecentRecords
+from skerry.node.contracts.cyberwave_api.sources import Device, Sources
+from skerry.node.cyberwave_programs import GateSide, Programs, Twins
 from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.data.query import RecordQuery
+from skerry.node.drivers.worker import SCRIPTS
+from skerry.node.drivers.workflows import WorkflowFiles
 from skerry.node.models.layout import models_root
 from skerry.node.store.entity_rows import EntityRows
 from skerry.node.store.shared_rows import SharedRows
 from skerry.node.store.twin_files import TwinFileStore
+from skerry.node.twin_orders import TwinOrders
 from skerry.node.twin_ports import DeviceConfig, DeviceWorkloads
 from skerry.node.twins.alert_notices import AlertNotices
 from skerry.node.twins.alerts import AlertStore
+from skerry.node.twins.commanding import TwinCommands
 from skerry.node.twins.config_dir import ConfigDirectory, disk_for
 from skerry.node.twins.files import TwinFiles
+from skerry.node.twins.presence import HeardHealth, PresenceRows
 from skerry.node.twins.rows import TwinStore
 from skerry.node.twins.syncing import FileSync
-
-
-class GateSide(msgspec.Struct, frozen=True):
-    """What drivers speak to, as the agent has it. `prefix` is that of their topics."""
-
-    plan: GatePlan
-    link: GateLink
-    tokens: Granting
-    prefix: str
 
 
 class EnvironmentRoom:
@@ -54,7 +49,6 @@ class EnvironmentRoom:
     ) -> None:
         config = self.config = directory.config
         """As it was when this was built: the environment and the fingerprint that hold here."""
-        self.sources: Sequence[DeviceWorkloads] = []
         self._parts, self._gate = parts, gate
         opened, clock = parts.opened, parts.host.clock
         self._twins = TwinStore(rows, entities, config.environment, config.fingerprint, clock)
@@ -62,19 +56,30 @@ class EnvironmentRoom:
         self._alerts = AlertStore(
             rows, entities, config.environment, self._twins, self._notices, clock
         )
-        self._files = FileSync(
-            self._twins,
-            TwinFiles(directory.path, disk_for(directory.path)),
-            TwinFileStore(opened.writer, opened.reader, opened.cipher),
-            clock,
-            self._tell,
+        disk = disk_for(directory.path)
+        files = TwinFiles(directory.path, disk)
+        written = TwinFileStore(opened.writer, opened.reader, opened.cipher)
+        self._files = FileSync(self._twins, files, written, clock, self._tell)
+        self.presence = PresenceRows(
+            entities, config.environment, self._serves, clock, parts.host.chance
         )
+        self.commands = TwinCommands(gate.link, self._serves, gate.prefix, clock)
+        workflows = WorkflowFiles(
+            rows, entities, opened.state, config.environment, self._uuids,
+            directory=directory.path / SCRIPTS, disk=disk, clock=clock,
+        )  # fmt: skip
+        said = HeardHealth(gate.link, self.presence, clock)
+        twins = Twins(directory, self._twins, files, self._files, self._alerts, workflows, said)
+        self.programs = Programs(parts, gate, twins)
+        self.orders = TwinOrders(self.commands, self.programs.room.restart, workflows)
         self._rest = RestSocket(gate.plan.run / "rest", rest_app(self._answers()))
 
     async def open(self) -> None:
         """Takes up what is in the store, and answers drivers from now on. Raises OSError, InvalidInput, Transient."""
         await self._twins.open()
         await self._alerts.open()
+        await self.presence.open()
+        await self.programs.open()
         await self._rest.start()
 
     def follow(self, tasks: Tasks) -> None:
@@ -83,10 +88,23 @@ class EnvironmentRoom:
         tasks.forever(self._files.run(), name="files of twins")
         tasks.forever(self._alerts.follow(), name="alerts of twins")
         tasks.forever(self._notices.run(), name="notices of alerts")
+        tasks.forever(self.presence.run(), name="presence of drivers")
+        self.programs.follow(tasks)
 
     async def close(self) -> None:
         """Ends the answers."""
         await self._rest.stop()
+
+    @property
+    def sources(self) -> Sequence[DeviceWorkloads]:
+        """What runs here because of these twins."""
+        return self.programs.sources
+
+    def _uuids(self) -> list[str]:
+        return [twin.uuid for twin in self._twins.linked()]
+
+    def _serves(self, twin: str) -> bool:
+        return self._twins.twin(twin) is not None
 
     async def _tell(self, twin: str, words: str) -> None:
         await self._parts.events.tell("skerry.twin.file", words, {"twin": twin})
@@ -100,10 +118,10 @@ class EnvironmentRoom:
             twins=self._twins,
             alerts=self._alerts,
             logs=parts.logs,
-            driver_of=lambda _twin: None,
+            driver_of=self.programs.driver_of,
             models_root=models_root(parts.settings.data_dir),
             signing=secrets.token_bytes(32),
-            seen=Unseen(),
+            seen=RecentRecords(RecordQuery(parts.records, parts.settings.name), parts.host.clock),
             clock=parts.host.clock,
         )
 

@@ -11,22 +11,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 from skerry.core.cyberwave.intake import Rules
 from skerry.core.cyberwave.knobs import knobs_of
 from skerry.core.cyberwave.recordings import recordings
 from skerry.kit.bell import Bell
+from skerry.kit.errors import Refused, Transient
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
-from skerry.node.cyberwave_environment import EnvironmentRoom, GateSide
+from skerry.node.cyberwave_environment import EnvironmentRoom
 from skerry.node.cyberwave_places import config_directory, gate_plan, mosquitto, prepare
+from skerry.node.cyberwave_programs import GateSide
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.ports import Launch
-from skerry.node.twin_ports import DeviceWorkloads
+from skerry.node.twin_ports import DeviceWorkloads, Told
 from skerry.node.twins.config_dir import ENVIRONMENT
+from skerry.wire.cyberwave import CyberwaveStatus
+from skerry.wire.devices import Command
+from skerry.wire.local import LinkStatus
 from skerry.wire.workload import Assignment
 
 _REST = 0.2
@@ -50,6 +56,7 @@ class CyberwaveRoom:
         self.bridge: Bridge
         self.link: GateLink
         self.environment: EnvironmentRoom | None = None
+        self._is_open = False
 
     async def open(self) -> None:
         """Takes up what the device and the agent before this one know. Raises Refused, OSError, InvalidInput, Transient."""
@@ -65,6 +72,7 @@ class CyberwaveRoom:
         self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of)
         await self._open_environment()
         self._grant_again()
+        self._is_open = True
 
     def follow(self, tasks: Tasks) -> None:
         """The room's loops."""
@@ -75,8 +83,22 @@ class CyberwaveRoom:
         tasks.forever(self.directory.run(), name="configuration of drivers")
         tasks.forever(self._follow_environment(tasks), name="environment of twins")
 
+    async def status(self, link: LinkStatus) -> CyberwaveStatus | None:
+        """For people; None: nothing is known yet."""
+        if not self._is_open:
+            return None
+        from skerry.node.cyberwave_status import cyberwave_status  # noqa: PLC0415 - only when somebody asks
+
+        around = self.environment
+        shown = list if around is None else around.programs.shown
+        return await cyberwave_status(
+            self.directory, link, self.link, shown, self._parts.host.clock
+        )
+
     async def close(self) -> None:
-        """Nothing is answered any more."""
+        """Nothing is answered any more, and what was left out is told of."""
+        with suppress(Refused, Transient):
+            await self.bridge.close()
         if self.environment is not None:
             await self.environment.close()
         self.link.close()
@@ -93,9 +115,21 @@ class CyberwaveRoom:
 
     def health(self, twin: str, payload: bytes, at: int) -> None:
         """As `broker.bridge.Heard`."""
+        if self.environment is not None:
+            self.environment.presence.health(twin, payload, at)
 
     def reply(self, twin: str, topic: str, payload: bytes) -> None:
         """As `broker.bridge.Heard`."""
+        if self.environment is not None:
+            self.environment.commands.heard(twin, topic, payload)
+
+    async def do(self, order: Command) -> Told:
+        """As `twin_ports.EdgeOrders`."""
+        if self.environment is None:
+            raise Refused(
+                f"cannot do «{order.action}»: this device knows no environment. Set cyberwave.environment there."
+            )
+        return await self.environment.orders.do(order)
 
     async def _open_environment(self) -> None:
         config = self.directory.config

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from skerry.kit.tasks import Tasks
-from skerry.node.device_workloads import DeviceBook
+from skerry.node.device_workloads import DeviceBook, LaunchFor
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
+from skerry.node.models.named import ScriptModels
+from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.node_settings import NodeSettings
 from skerry.node.ports import LogSource
 from skerry.node.shared_on_demand import SharedOnDemand
@@ -18,8 +21,13 @@ from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore
 from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.records import RecordStore
+from skerry.node.sync.sync import Sync
+from skerry.node.twin_ports import EdgeOrders
 from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.supervise import Supervisor
+from skerry.node.workloads.workers.groups import WorkerGroups
+from skerry.wire.cyberwave import CyberwaveStatus
+from skerry.wire.local import LinkStatus
 from skerry.wire.records import ClockQuality
 
 if TYPE_CHECKING:
@@ -27,7 +35,10 @@ if TYPE_CHECKING:
 
 
 class CyberwaveParts(msgspec.Struct, frozen=True):
-    """What the room is made of. `owner` is the node's mark, `quality` that of its clock."""
+    """What the room is made of. `owner` is the node's mark, `quality` that of its clock.
+
+    `usual` makes the launch of any workload; `secrets_at` says where files of an instance lie that only memory holds.
+    """
 
     settings: NodeSettings
     host: Host
@@ -42,28 +53,49 @@ class CyberwaveParts(msgspec.Struct, frozen=True):
     events: OwnEvents
     owner: str
     quality: Callable[[], ClockQuality]
+    sync: Sync
+    usual: LaunchFor
+    secrets_at: Callable[[str, str], Path]
+    groups: WorkerGroups
+    named: ScriptModels
+    models: ModelsOnDemand
 
 
 class CyberwaveOnDemand:
-    """The room, if there is one."""
+    """The room, if there is one; it answers from when it is open."""
 
     def __init__(self, parts: CyberwaveParts, book: DeviceBook) -> None:
+        self._built: CyberwaveRoom | None = None
         self.room: CyberwaveRoom | None = None
         if parts.settings.cyberwave.enabled:
             from skerry.node.cyberwave_room import CyberwaveRoom  # noqa: PLC0415 - most nodes have no twins
 
-            self.room = CyberwaveRoom(parts)
-            book.sources = [self.room]
+            self._built = CyberwaveRoom(parts)
+            book.sources = [self._built]
 
     async def open(self) -> None:
         """Before anything is started: what is not known by then counts as not wanted. Raises as the store does."""
-        if self.room is not None:
-            await self.room.open()
+        if self._built is not None:
+            await self._built.open()
+            self.room = self._built
+
+    async def status(self, link: LinkStatus) -> CyberwaveStatus | None:
+        """For people; None: this node serves no twins, or is just starting."""
+        return None if self.room is None else await self.room.status(link)
 
     async def close(self) -> None:
         """Nothing is answered any more."""
         if self.room is not None:
             await self.room.close()
+
+    def fingerprint(self) -> str:
+        """As which device twins know this one; empty: it serves none."""
+        return "" if self.room is None else self.room.directory.config.fingerprint
+
+    @property
+    def orders(self) -> EdgeOrders | None:
+        """What carries out the hub's orders about twins; None: this node serves none."""
+        return self.room
 
     def follow(self, tasks: Tasks) -> None:
         """Its loops, for as long as the tasks run."""

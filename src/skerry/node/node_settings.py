@@ -80,6 +80,7 @@ class CyberwaveSection(msgspec.Struct, frozen=True):
     mqtt_port: int = 18884
     mosquitto: Path | None = None
     privileged: list[str] = []
+    worker_command: list[str] = []
     record: dict[str, dict[str, str]] = {}
     zenoh_router: bool = False
     journal_limit: int = 32_000_000

@@ -169,7 +169,7 @@ class Node:
         self.keys, self._carrying = keys, carrying
         self.shared, self.ssh_trust, self.secrets = shared, ssh_trust, secrets
         self.safekeeping, self.audit, self._executions = safekeeping, audit, executions
-        self.cyberwave = cyberwave
+        self.cyberwave, secrets.introduction.fingerprint = cyberwave, cyberwave.fingerprint
         self.departure = Departure(
             settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files, audit=audit
         )  # fmt: skip
@@ -194,6 +194,7 @@ class Node:
         await self.shared.restore()
         await self.secrets.values.restore()
         await self.cyberwave.open()
+        self.secrets.introduction.fingerprint = self.cyberwave.fingerprint
 
     def follow_hub(self, tasks: Tasks, *, retiring: bool) -> None:
         """Syncs with the hub and does what it orders, for as long as the tasks run; `retiring`: ends what runs instead."""
@@ -202,7 +203,9 @@ class Node:
             return
         if self.sync.connection is not None:
             self.sync.connection.link.out_of_service = self._out_of_service
-        orders = Orders(self.store.state, self.departure, self.audit, self._host)
+        orders = Orders(
+            self.store.state, self.departure, self.audit, self._host, self.cyberwave.orders
+        )
         tasks.forever(orders.run(tasks), name="orders of the hub")
         tasks.forever(self.sync.run(), name="sync")
 
@@ -231,6 +234,7 @@ class Node:
             memory=self.limits.memory_usage,
             storage=self.limits.storage_usage,
             backups=await self.safekeeping.status(),
+            cyberwave=await self.cyberwave.status(self.sync.reachability.status),
         )
 
     async def sync_status(self) -> SyncStatus:

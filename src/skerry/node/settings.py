@@ -165,9 +165,11 @@ def _cyberwave() -> tuple[Setting, ...]:
                 "The broker's program; by default the mosquitto of PATH, /usr/sbin or /usr/local/sbin."),
         Setting("cyberwave.privileged", "words", [],
                 "Images or registry ids of drivers that may have the whole device when they ask for it (--privileged and the like)."),
+        Setting("cyberwave.worker_command", "words", [],
+                "What runs the workers on the device itself, «[/PATH/python, -m, cyberwave.workers.main]»; by default a container does."),
         Setting("cyberwave.record", "tables", {},
-                "How much is kept of what drivers publish, «PATTERN OF TOPICS OR KEYS: {class: sample, keep, file or off, rate: TIMES A SECOND}»; the first that "
-                "fits holds.", check=_recordings_fault),
+                "How much is kept of what drivers publish, «PATTERN OF TOPICS OR KEYS: {class: sample, keep, file, off or ring, rate: "
+                "TIMES A SECOND, on: EVENTS that write a ring out}»; the first that fits holds.", check=_recordings_fault),
         Setting("cyberwave.zenoh_router", "boolean", default=False,
                 doc="Runs a Zenoh router for containers that cannot find each other; so does ZENOH_ROUTER_ENABLED."),
         Setting("cyberwave.journal_limit", "size", 32_000_000,

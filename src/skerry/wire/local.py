@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from skerry.kit.units import format_duration, format_size
+from skerry.wire.cyberwave import CyberwaveStatus
 from skerry.wire.files import FilesWaiting
 from skerry.wire.sync import Lane
 from skerry.wire.workload import WorkloadStatus
@@ -208,6 +209,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     storage: StorageUsage | None = None
     """None: nobody has looked yet."""
     backups: BackupStatus | None = None
+    cyberwave: CyberwaveStatus | None = None
+    """None: the node serves no twins."""
 
 
 class CheckResult(msgspec.Struct, frozen=True):

@@ -6,14 +6,16 @@ Drivers are written for `docker run … PARAMS … IMAGE`, so every form that it
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from skerry.kit.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import argparse
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
 _FACTORS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -44,7 +46,12 @@ class RunOptions(msgspec.Struct, frozen=True):
 
 def parsed(params: Sequence[str]) -> RunOptions:
     """The options in `params`. Raises InvalidInput, with the option's name, for one that is unknown or malformed."""
-    found = _parser().parse_args([*_switches(params)])
+    if not params:
+        return RunOptions()
+    # Costs a node more memory than all of its twins; most drivers ask for nothing.
+    from skerry.core.cyberwave.run_parser import run_parser  # noqa: PLC0415
+
+    found = run_parser(_LISTS, _VALUES, _SWITCHES).parse_args([*_switches(params)])
     host: dict[str, object] = {}
     for key, name, read in _HOST_LISTS:
         if values := getattr(found, name):
@@ -87,22 +94,6 @@ def _switches(params: Sequence[str]) -> Iterable[str]:
             yield name
         elif value.lower() not in ("false", "0", "f"):
             raise InvalidInput(f"params: «{word:.80}» is neither true nor false")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InvalidInput(f"params: {message}")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(prog="params", add_help=False, allow_abbrev=False)
-    for flags in _LISTS:
-        parser.add_argument(*flags.split(), action="append")
-    for flags in _VALUES:
-        parser.add_argument(*flags.split())
-    for flags in _SWITCHES:
-        parser.add_argument(*flags.split(), action="store_true")
-    return parser
 
 
 def _variables(items: Iterable[str]) -> dict[str, str | None]:

@@ -125,6 +125,7 @@ class Bridge:
         self._session = random_token()
         self._numbers = itertools.count(1)
         self._telling: list[Submission] = []
+        self._in_turn = asyncio.Lock()
 
     def stored_of(self, session: str) -> int:
         """How far this agent has stored a run of the gate, for `GateLink`."""
@@ -270,9 +271,10 @@ class Bridge:
     async def _tell(self, seconds: float) -> None:
         quiet = self._thinning.quiet(self._clock.monotonic_ns(), seconds)
         self._telling += [self._gap(key, missed) for key, missed in quiet]
-        while self._telling:
-            await self._store.records.append(self._telling[0])
-            del self._telling[0]
+        async with self._in_turn:
+            while self._telling:
+                await self._store.records.append(self._telling[0])
+                del self._telling[0]
 
     def _gap(self, key: Key, missed: Missed) -> Submission:
         _, token, name = key

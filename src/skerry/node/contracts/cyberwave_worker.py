@@ -39,6 +39,9 @@ STATUS_FILE = "worker-status.json"
 CREDENTIALS = "credentials.json"
 KEY = "CYBERWAVE_API_KEY"
 
+WORKER_PREFIX = "cyberwave-worker-"
+"""What the workload and its container are called first."""
+
 PERIOD = 100_000
 """Microseconds of the period that a limit of processors is a share of."""
 
@@ -77,11 +80,15 @@ class WorkerPlan(msgspec.Struct, frozen=True):
 
 
 class Places(msgspec.Struct, frozen=True):
-    """What of the device an instance is given: a view of the configuration directory, the directory of its status, its credentials."""
+    """What of the device an instance is given: a view of the configuration directory, the directory of its status, its credentials.
+
+    `files` are those of its twins; in a container they are mounted into the view.
+    """
 
     view: Path
     status: Path
     credentials: Path
+    files: tuple[Path, ...] = ()
 
 
 def images(knobs: Knobs, *, gpu: bool) -> tuple[str, ...]:
@@ -146,14 +153,19 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
         return replace(base, environment={**own, **environment, **found}, secrets=given, **common)
     if not isinstance(base, ContainerLaunch):
         raise TypeError(f"{base} is neither a process nor a container")
-    binds = [
-        f"{places.view}:{CONFIG_INSIDE}",
-        f"{places.credentials}:{CONFIG_INSIDE}/{CREDENTIALS}:ro",
-        f"{places.status}:{STATUS_INSIDE}",
+    mounts = [
+        _mount(places.view, CONFIG_INSIDE),
+        *(_mount(file, f"{CONFIG_INSIDE}/{file.name}") for file in places.files),
+        _mount(places.credentials, f"{CONFIG_INSIDE}/{CREDENTIALS}"),
+        _mount(places.status, STATUS_INSIDE, writable=True),
     ]
     if base.models is not None:
-        binds.append(f"{base.models}:{MODELS_INSIDE}:ro")
-    extras = ContainerExtras(spec.name, host=_host(spec, binds))
+        mounts.append(_mount(base.models, MODELS_INSIDE))
+    extras = ContainerExtras(
+        name=spec.name,
+        otherwise=f"{WORKER_PREFIX}{spec.env['CYBERWAVE_ENVIRONMENT_UUID']}",
+        host=_host(spec, mounts),
+    )
     return replace(base, environment=environment, extras=extras, models=None, **common)
 
 
@@ -174,8 +186,13 @@ def _container(plan: WorkerPlan) -> ContainerSpec:
     )
 
 
-def _host(spec: WorkloadSpec, binds: list[str]) -> dict[str, object]:
-    host: dict[str, object] = {"Binds": binds}
+def _mount(source: Path, target: str, *, writable: bool = False) -> dict[str, object]:
+    """An engine refuses a mount whose source is not there, and makes none."""
+    return {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": not writable}
+
+
+def _host(spec: WorkloadSpec, mounts: list[dict[str, object]]) -> dict[str, object]:
+    host: dict[str, object] = {"Mounts": mounts}
     if spec.env.get("ZENOH_SHARED_MEMORY") == "true":
         # A container's own /dev/shm is no memory that it shares with anybody.
         host["IpcMode"] = "host"

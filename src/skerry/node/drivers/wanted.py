@@ -69,6 +69,7 @@ class DriverWorkloads:
         self._refused: dict[str, str] = {}
         self._wanted: Mapping[str, Assignment] = {}
         self._looking = asyncio.Lock()
+        self._hold = ""
 
     def wanted(self) -> Sequence[Assignment]:
         return list(self._wanted.values())
@@ -89,6 +90,15 @@ class DriverWorkloads:
     def hosts(self) -> Collection[str]:
         """The addresses of this device at which drivers reach it, besides loopback."""
         return {host for host in self._networks.values() if host}
+
+    async def hold(self, why: str) -> None:
+        """All drivers are to be down from now on; an empty `why`: not any more."""
+        self._hold = why
+        await self.look()
+
+    def names(self) -> Collection[str]:
+        """The workloads of the drivers."""
+        return self._wanted.keys()
 
     async def restore(self) -> None:
         """Looks for the first time; what is `running` is not ended by whatever cannot be told yet."""
@@ -114,7 +124,8 @@ class DriverWorkloads:
     async def look(self) -> bool:
         """Finds out what is wanted now; True: something is to be looked at again before long."""
         async with self._looking:
-            await self._sources.write_files()
+            if not self._hold:
+                await self._sources.write_files()
             plans = self._planned()
             if plans.networks or self._refused:
                 await self._find(plans.networks | self._refused.keys())
@@ -176,6 +187,6 @@ class DriverWorkloads:
         return assignment
 
     def _with_hold(self, assignment: Assignment) -> Assignment:
-        why = self._sources.held(assignment)
+        why = self._hold or self._sources.held(assignment)
         local = replace(assignment.local, stopped=bool(why), held=why)
         return replace(assignment, local=local)

@@ -10,13 +10,13 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from skerry.core.cyberwave.knobs import Knobs, knobs_of
-from skerry.core.cyberwave.names import worker_container
+from skerry.core.cyberwave.names import is_uuid, worker_container
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.directory_watch import DirectoryWatch
@@ -26,6 +26,7 @@ from skerry.node.contracts.cyberwave import Surroundings
 from skerry.node.contracts.cyberwave_worker import (
     CREDENTIALS,
     STATUS_FILE,
+    WORKER_PREFIX,
     Places,
     WorkerPlan,
     images,
@@ -34,12 +35,12 @@ from skerry.node.contracts.cyberwave_worker import (
     worker_spec,
 )
 from skerry.node.device_workloads import LaunchFor, own_assignment
+from skerry.node.drivers.views import Views
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceConfig, Grant, Tokens
 from skerry.wire.workload import Assignment
 
 SCRIPTS = "workers"
-PREFIX = "cyberwave-worker-"
 
 LOOK_EVERY = 15.0
 """Seconds, whether or not anything was noticed."""
@@ -55,7 +56,8 @@ class WorkerSources(msgspec.Struct, frozen=True):
 
     `twins` are those that this device serves, `workflows` those of its twins. `command` is what runs the workers on the
     device itself; empty: a container does. `gpus` asks the engine whether it can give any, `image_problem` is why an image
-    cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `router` is the Zenoh router's endpoint on the device; empty: there is none.
+    cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `barred` says why
+    nothing may be started; empty: it may. `router` is the Zenoh router's endpoint on the device; empty: there is none.
     """
 
     config: Callable[[], DeviceConfig]
@@ -64,12 +66,13 @@ class WorkerSources(msgspec.Struct, frozen=True):
     gpus: Callable[[], Awaitable[bool]]
     image_problem: Callable[[str], str]
     running: Callable[[], Mapping[str, Assignment]]
+    barred: Callable[[], str]
     router: Callable[[], str] = str
     command: tuple[str, ...] = ()
 
 
 class WorkerPlaces(msgspec.Struct, frozen=True):
-    """Where things are. `view` makes and returns a workload's view of the configuration directory, and raises Transient.
+    """Where things are. `views` are made below a directory of their own.
 
     `secrets_at` says where files of an instance lie that only memory holds: (workload, instance). `memory` is the
     device's, in bytes.
@@ -77,7 +80,7 @@ class WorkerPlaces(msgspec.Struct, frozen=True):
 
     directory: Path
     status: Path
-    view: Callable[[str], Path]
+    views: Path
     secrets_at: Callable[[str, str], Path]
     rest_port: int
     mqtt_port: int
@@ -111,28 +114,49 @@ class WorkerWorkloads:
         self._disk = disk
         self._clock = clock
         self._wanted: Assignment | None = None
+        self._held = ""
         self._bell = Bell()
         self._watch = DirectoryWatch(self._bell, clock)
         self._seen_at: int | None = None
+        self._views = Views(places.views, places.directory, disk)
+        self._gpu: bool | None = None
         self._granted: dict[str, tuple[str, Grant]] = {}
         """By instance, with its token."""
         self._plain: set[str] = set()
 
+    async def hold(self, why: str) -> None:
+        """The workers are to be down from now on; an empty `why`: not any more."""
+        self._held = why
+        self.told.ring()
+
+    def names(self) -> Collection[str]:
+        """The workload, if there is one."""
+        return [] if self._wanted is None else [self._wanted.workload]
+
     def wanted(self) -> Sequence[Assignment]:
-        return [] if self._wanted is None else [self._wanted]
+        if self._wanted is None:
+            return []
+        local = msgspec.structs.replace(
+            self._wanted.local, stopped=bool(self._held), held=self._held
+        )
+        return [msgspec.structs.replace(self._wanted, local=local)]
 
     def is_local(self, workload: str) -> bool:  # noqa: ARG002 - people at the hub look after workers
         return False
 
     def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:
-        if not assignment.workload.startswith(PREFIX):
+        if not assignment.workload.startswith(WORKER_PREFIX):
             return None
         token = self._admit(assignment, instance)
-        places = Places(
-            self._places.view(assignment.workload),
-            self._status_place(assignment),
-            self._places.secrets_at(assignment.workload, instance) / CREDENTIALS,
-        )
+        credentials = self._places.secrets_at(assignment.workload, instance) / CREDENTIALS
+        files = self._twin_files(assignment)
+        names, name = [str(file) for file in files], assignment.workload
+        if assignment.spec.container is None:
+            view = self._views.linked(name, names, credentials)
+        else:
+            self._views.made(name, names)
+            view = self._views.place(name)
+        places = Places(view, self._status_place(assignment), credentials, files)
         return worker_launch(self._usual(assignment, instance), assignment.spec, places, token)
 
     def status_file(self, workload: str) -> Path:
@@ -170,16 +194,19 @@ class WorkerWorkloads:
         return pause
 
     async def _decided(self, config: DeviceConfig) -> Assignment | None:
-        """While the engine cannot say whether it has GPUs, what runs goes on as it was started."""
+        """None: nothing. While the engine cannot say whether it has GPUs, what runs goes on as it was started."""
+        if self._sources.barred():
+            return self._sources.running().get(worker_container(config.environment))
         if self._sources.command:
             return self._assignment(config, gpu=False)
-        try:
-            gpu = await self._sources.gpus()
-        except SkerryError:
-            name = worker_container(config.environment)
-            known = self._wanted or self._sources.running().get(name)
-            return known or self._assignment(config, gpu=False)
-        return self._assignment(config, gpu=gpu)
+        if self._gpu is None:
+            try:
+                self._gpu = await self._sources.gpus()
+            except SkerryError:
+                name = worker_container(config.environment)
+                known = self._wanted or self._sources.running().get(name)
+                return known or self._assignment(config, gpu=False)
+        return self._assignment(config, gpu=self._gpu)
 
     def _assignment(self, config: DeviceConfig, *, gpu: bool) -> Assignment:
         sources, places, knobs = self._sources, self._places, knobs_of(config.variables)
@@ -240,6 +267,11 @@ class WorkerWorkloads:
             elif grant.workflows != workflows:
                 renewed = msgspec.structs.replace(grant, workflows=workflows)
                 self._granted[instance] = self._tokens.give(instance, renewed), renewed
+
+    def _twin_files(self, assignment: Assignment) -> tuple[Path, ...]:
+        twins = filter(is_uuid, assignment.spec.env.get("CYBERWAVE_TWIN_UUIDS", "").split(","))
+        files = [self._places.directory / f"{twin}.json" for twin in twins]
+        return tuple(file for file in files if file.is_file())
 
     def _status_place(self, assignment: Assignment) -> Path:
         """A directory of the worker's own, in which its user may write."""

@@ -23,6 +23,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.kit.one_line import one_line
 from skerry.node.store.entity_rows import EntityRows
 from skerry.node.store.shared_rows import SharedRows
 from skerry.wire.codec import decode, encode
@@ -42,6 +43,7 @@ GONE_FOR = 2.0
 
 _REST = 0.2
 _MODE = 0o644
+_SHOWN = 60
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +152,31 @@ class WorkflowFiles:
             await self._remember(self._written - removed)
         self._doomed = gone - removed
         return GONE_FOR if self._doomed else LOOK_EVERY
+
+    async def sync_workflows(self) -> str:
+        """As `twin_ports.Workflows`."""
+        try:
+            await self.look()
+        except (OSError, Refused) as error:
+            raise Transient(f"cannot keep the workflows' files: {error}") from error
+        return f"{len(self._written - self._doomed)} workers of {len(self.workflows)} workflows are here"
+
+    async def remove_workflow_worker(self, files: Sequence[str], workflow: str) -> str:
+        """As `twin_ports.Workflows`. What a workflow still brings is back at the next look."""
+        if wrong := [name for name in files if not is_workflow_file(name)]:
+            raise InvalidInput(
+                f"cannot remove «{one_line(wrong[0][:_SHOWN])}»: it is no workflow's file"
+            )
+        of_it = brought(await self._bodies(), self._twins()).files.values()
+        wanted = {*files, *(file.name for file in of_it if workflow and file.workflow == workflow)}
+        found = sorted(wanted & self._written)
+        try:
+            for name in found:
+                await asyncio.to_thread(self._remove, name)
+        except (OSError, Refused) as error:
+            raise Transient(f"cannot remove the workflow's files: {error}") from error
+        await self._remember(self._written - wanted)
+        return f"removed {', '.join(found)}" if found else "none of its files is here"
 
     def _know(self, found: Brought) -> None:
         for fault in found.faults:

@@ -133,6 +133,15 @@ class ConfigDirectory:
         await self._read(faults)
         return self.config
 
+    def barred(self) -> str:
+        """Why nothing may be started for this device's twins; empty: it may."""
+        if self.config.token:
+            return ""
+        return (
+            f"no credentials: {self.path / CREDENTIALS} has no token, so no driver and no worker is started. "
+            "Sign in with «cyberwave login», or copy the file there"
+        )
+
     async def run(self) -> None:
         """Reads again whenever a file may be another."""
         try:
@@ -157,12 +166,13 @@ class ConfigDirectory:
             await self._clock.sleep(BETWEEN)
             self._stamps, found = await asyncio.to_thread(self._contents)
         config = await asyncio.to_thread(self._config, found, faults)
-        for each in config.faults:
+        is_another, self.config = config != self.config, config
+        said = tuple(filter(None, (*config.faults, self.barred())))
+        for each in said:
             if each not in self._told:
                 log.warning("%s", each)
-        self._told = config.faults
-        if config != self.config:
-            self.config = config
+        self._told = said
+        if is_another:
             self.changed.ring()
 
     def _config(

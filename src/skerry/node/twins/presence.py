@@ -6,6 +6,7 @@ when it is not. What the row says is only memory's word until it is written, whi
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import msgspec
@@ -16,7 +17,9 @@ from skerry.core.merging.bodies import Body, decoded, encoded
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock, iso
 from skerry.kit.errors import InvalidInput
+from skerry.kit.tasks import Guard
 from skerry.node.store.entity_rows import EntityRows
+from skerry.node.twin_ports import Publish
 from skerry.wire.entities import Change, Changes, Declare, Find
 from skerry.wire.shared import Declaration
 
@@ -44,12 +47,18 @@ class PresenceRows:
     """Of the twins that this device serves (`serves`, by UUID). `open` comes first, `run` goes on for ever."""
 
     def __init__(
-        self, entities: EntityRows, environment: str, serves: Callable[[str], bool], clock: Clock
+        self,
+        entities: EntityRows,
+        environment: str,
+        serves: Callable[[str], bool],
+        clock: Clock,
+        chance: random.Random,
     ) -> None:
         self.entity = presence_entity(environment)
         self._entities = entities
         self._serves = serves
         self._clock = clock
+        self._chance = chance
         self._heard: dict[str, _Heard] = {}
         self._bell = Bell()
 
@@ -80,8 +89,9 @@ class PresenceRows:
     async def run(self) -> None:
         """Writes what has changed."""
         seen = 0
+        guard = Guard("telling which drivers are there", self._clock, self._chance)
         while True:
-            await self.settle()
+            await guard.run(self.settle)
             await self._clock.sleep(_REST)
             seen = await self._bell.within(seen, self._pause(), self._clock)
 
@@ -111,6 +121,20 @@ class PresenceRows:
         online = [heard.at for heard in self._heard.values() if heard.presence.online]
         left = min((at + STALE - now for at in online), default=STALE)
         return max(left / NS, 0.0) + _REST
+
+
+class HeardHealth:
+    """A `twin_ports.Publish` for the device's own signs of life: they pass no gate, so they are heard here."""
+
+    def __init__(self, publish: Publish, presence: PresenceRows, clock: Clock) -> None:
+        self._publish = publish
+        self._presence = presence
+        self._clock = clock
+
+    async def publish(self, topic: str, payload: bytes, qos: int) -> None:
+        """Of a topic `…/<twin>/edge_health`. Raises Transient, Refused."""
+        self._presence.health(topic.split("/")[-2], payload, self._clock.wall_ns())
+        await self._publish.publish(topic, payload, qos)
 
 
 def _presence(body: Body) -> Presence:

@@ -13,7 +13,7 @@ import msgspec
 from skerry.kit.bell import Bell
 from skerry.node.store.workers import Cause, PastRestart, Scripts, WorkerRow, WorkerStore
 from skerry.node.workloads.transitions import Moment
-from skerry.wire.workload import Assignment
+from skerry.wire.workload import Assignment, LocalIntent
 
 
 class Intents:
@@ -28,12 +28,12 @@ class Intents:
     def amended(self, wish: Assignment) -> Assignment:
         """The assignment with what this device adds."""
         row = self._store.row(wish.workload) if wish.spec.worker is not None else None
-        return wish if row is None else msgspec.structs.replace(wish, local=row.local)
+        return wish if row is None else msgspec.structs.replace(wish, local=_joined(row, wish))
 
     def holds(self, wish: Assignment) -> bool:
         """Whether `wish` was amended since the last order, and its scripts have been looked at."""
         row = self._store.row(wish.workload)
-        return row is not None and row.local == wish.local
+        return row is not None and _joined(row, wish) == wish.local
 
     async def take_up(self, workload: str, scripts: Scripts) -> None:
         """These are the scripts that the worker has read or will read when it starts; nothing is restarted."""
@@ -79,3 +79,12 @@ class Intents:
     async def _write(self, row: WorkerRow, note: PastRestart | None = None, *, label: str) -> None:
         await self._store.put(row, note, label=label)
         self.told.ring()
+
+
+def _joined(row: WorkerRow, wish: Assignment) -> LocalIntent:
+    """What a worker group of the device's own has besides stays."""
+    device = wish.local
+    stopped = row.local.stopped or bool(device.held)
+    return msgspec.structs.replace(
+        row.local, stopped=stopped, held=device.held, recipe=device.recipe
+    )

@@ -2,7 +2,8 @@
 
     u32 length of the header | f64 seconds since 1970 | i64 number | JSON header | payload          (little-endian)
 
-The length counts time, number and JSON. Programs that do not use the SDK send JSON or a JPEG without any of this.
+The length counts time, number and JSON, which is as Python's `json` writes it: in ASCII, and NaN is one of its words.
+Programs that do not use the SDK send JSON or a JPEG without any of this.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ def unpack(framed: bytes) -> Sample:
         raise InvalidInput(f"no framed sample: a header of {length} bytes in {len(framed)}")
     at, number = _FIXED.unpack_from(framed, _LENGTH.size)
     try:
-        header = msgspec.json.decode(
-            framed[_LENGTH.size + _FIXED.size : end], type=dict[str, object]
-        )
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"no framed sample: its header is no JSON object: {error}") from error
+        header = json.loads(framed[_LENGTH.size + _FIXED.size : end])
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"no framed sample: its header is no JSON: {error}") from error
+    if not isinstance(header, dict):
+        raise InvalidInput("no framed sample: its header is no JSON object")
     return Sample(header, at, number, framed[end:])

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.core.cyberwave.framing import Sample, pack, unpack
 from skerry.kit.errors import InvalidInput
+from skerry.wire.data_samples import Sample, pack, unpack
 
 BY_THE_SDK = {
     "3300000000002040fc54d94103000000000000007b22636f6e74656e745f74797065223a226170706c69636174696f6e2f6a736f6e227d7b226a31223a302e357d": Sample(

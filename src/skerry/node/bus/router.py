@@ -1,0 +1,129 @@
+"""The data bus as a workload of this device: one child that is Zenoh's router and that records what is to be kept.
+
+Containers are told the router's endpoint by ZENOH_CONNECT. Where this node has no Zenoh, nobody is told of a router, and
+only what programs exchange as files is recorded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+
+import msgspec
+
+from skerry.kit.bell import Bell
+from skerry.node.device_workloads import own_assignment
+from skerry.node.ports import Launch
+from skerry.wire.codec import encode
+from skerry.wire.data_bus import PORT, BusOrder, ChannelRule, Ring
+from skerry.wire.workload import (
+    Assignment,
+    Dependency,
+    ProcessSpec,
+    Ready,
+    Resources,
+    Restart,
+    Stop,
+    StreamClass,
+    WorkloadSpec,
+)
+
+NAME = "cyberwave-zenoh"
+DIRECTORIES = "/tmp/cyberwave_data"  # noqa: S108 - where the SDK writes if CYBERWAVE_DATA_DIR says nothing
+HERE = "127.0.0.1"
+
+_AT_ONCE = Restart(delay=0.1, max_delay=5.0, attempts=1000)
+"""Programs that come meanwhile find nobody."""
+
+_MEMORY = 768 << 20
+"""Samples have up to 33 MB, and some wait in memory for the node. What the ring has on the disk counts as far as it is cached."""
+
+_STREAM: dict[str, StreamClass] = {"keep": "keep", "sample": "sample"}
+
+
+class BusPlan(msgspec.Struct, frozen=True):
+    """What is wanted of the bus. `directories`: where files are exchanged; empty: nowhere. `rules` and `ring`: `cyberwave.record`."""
+
+    router: bool
+    port: int = PORT
+    directories: str = ""
+    rules: Sequence[ChannelRule] = ()
+    ring: Ring = Ring()
+
+
+def has_zenoh() -> bool:
+    """Whether the extra `zenoh` is installed; it is not loaded."""
+    return importlib.util.find_spec("zenoh") is not None
+
+
+class BusWorkloads:
+    """Implements `twin_ports.DeviceWorkloads`."""
+
+    def __init__(self, plan: BusPlan, *, zenoh: bool) -> None:
+        self.told = Bell()
+        self._plan = plan
+        self._port = plan.port if plan.router and zenoh else None
+        self._wanted: list[Assignment] = []
+        self.problem = _problem(plan, zenoh=zenoh)
+        """What is asked for and cannot be had, for people; empty: nothing."""
+
+    def serve(self, twins: Sequence[str], hosts: Sequence[str] = ()) -> None:
+        """From now on for these twins, and besides the loopback at these addresses of container networks.
+
+        The router begins anew when one of them has changed: peers know each other by then and go on.
+        """
+        plan = self._plan
+        order = BusOrder(
+            port=self._port,
+            hosts=sorted({*hosts} - {HERE}) if self._port else [],
+            directories=plan.directories,
+            twins=sorted(twins) if plan.rules else [],
+            rules=list(plan.rules),
+            ring=plan.ring,
+        )
+        needed = self._port is not None or bool(plan.directories)
+        wanted = [own_assignment(_spec(order))] if needed else []
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self.told.ring()
+
+    def endpoint(self, host: str = HERE) -> str:
+        """ZENOH_CONNECT of what reaches this device at `host`; empty: there is no router, peers find each other."""
+        if self._port is None:
+            return ""
+        return f"tcp/[{host}]:{self._port}" if ":" in host else f"tcp/{host}:{self._port}"
+
+    def needs(self) -> dict[str, Dependency]:
+        """`depends_on` of those who are told the endpoint."""
+        return {} if self._port is None else {NAME: "running"}
+
+    def wanted(self) -> Sequence[Assignment]:
+        return self._wanted
+
+    def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:  # noqa: ARG002 - the usual one does
+        return None
+
+    def is_local(self, workload: str) -> bool:
+        return workload == NAME
+
+
+def _spec(order: BusOrder) -> WorkloadSpec:
+    return WorkloadSpec(
+        name=NAME,
+        process=ProcessSpec(
+            command=["python", "-I", "-m", "skerry.runners.zenoh", encode(order).decode()]
+        ),
+        ready=Ready(tcp=order.port) if order.port is not None else None,
+        restart=_AT_ONCE,
+        stop=Stop(grace=5.0),
+        streams={rule.keys: _STREAM[rule.kept] for rule in order.rules if rule.kept in _STREAM},
+        resources=Resources(memory=_MEMORY),
+    )
+
+
+def _problem(plan: BusPlan, *, zenoh: bool) -> str:
+    if plan.router and not zenoh:
+        return "the data bus has no Zenoh router. Install it with: pip install skerry[zenoh]"
+    if plan.rules and not plan.router and not plan.directories:
+        return "nothing of the data bus is recorded: cyberwave.record needs cyberwave.zenoh_router"
+    return ""

@@ -1,0 +1,267 @@
+"""The drivers and the workers of one environment on this node: what is wanted, how it is started, what is told of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from skerry.core.cyberwave.drivers import Platform
+from skerry.core.cyberwave.knobs import knobs_of
+from skerry.core.cyberwave.names import worker_container
+from skerry.core.cyberwave.recordings import channel_rules
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import Transient
+from skerry.kit.tasks import Guard, Tasks
+from skerry.node.broker.commands import GatePlan
+from skerry.node.broker.granting import Granting
+from skerry.node.broker.link import GateLink
+from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
+from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.drivers.device import Device, Served
+from skerry.node.drivers.room import DriverParts, DriverRoom
+from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
+from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
+from skerry.node.drivers.workflows import WorkflowFiles
+from skerry.node.store.driver_marks import DriverStore
+from skerry.node.twin_ports import Alerts, DeviceWorkloads, Publish
+from skerry.node.twins.config_dir import ConfigDirectory
+from skerry.node.twins.files import TwinFiles
+from skerry.node.twins.rows import TwinStore
+from skerry.node.twins.syncing import FileSync
+from skerry.wire.cyberwave import TwinDriver
+from skerry.wire.data_bus import Ring
+from skerry.wire.workload import Assignment
+
+log = logging.getLogger(__name__)
+
+_JETSON = Path("/etc/nv_tegra_release")
+"""Only NVIDIA's boards have it."""
+
+
+class GateSide(msgspec.Struct, frozen=True):
+    """What drivers speak to, as the agent has it. `prefix` is that of their topics."""
+
+    plan: GatePlan
+    link: GateLink
+    tokens: Granting
+    prefix: str
+
+
+class Twins(msgspec.Struct, frozen=True):
+    """What drivers and workers are started for, and where that is."""
+
+    directory: ConfigDirectory
+    rows: TwinStore
+    files: TwinFiles
+    syncing: FileSync
+    alerts: Alerts
+    workflows: WorkflowFiles
+    said: Publish
+    """The device's own signs of life go by it."""
+
+    def served(self) -> list[Served]:
+        """The twins of this device."""
+        rows = self.rows
+        return [Served(one.uuid, one.body, rows.asset_of(one) or {}) for one in rows.linked()]
+
+    def uuids(self) -> list[str]:
+        """Theirs."""
+        return [one.uuid for one in self.rows.linked()]
+
+
+class Programs:
+    """`open` comes before anything is started, then `follow`."""
+
+    def __init__(self, parts: CyberwaveParts, gate: GateSide, twins: Twins) -> None:
+        self._parts, self._gate, self._twins = parts, gate, twins
+        self._root = parts.settings.data_dir.absolute() / "cyberwave"
+        self.bus = self._bus()
+        self.worker = self._worker()
+        self.room = DriverRoom(self._driver_parts())
+        self.drivers = self.room.workloads
+        self._worker_watch = self._watch_of_worker()
+        self.sources: Sequence[DeviceWorkloads] = [self.bus, self.drivers, self.worker]
+
+    async def open(self) -> None:
+        """Finds out what is wanted, before anything is started."""
+        await self._twins.workflows.open()
+        await self.room.restore()
+        self._serve_bus()
+        await self.worker.look()
+
+    def follow(self, tasks: Tasks) -> None:
+        """The loops, for as long as the tasks run."""
+        twins = self._twins
+        self.room.follow(tasks)
+        tasks.forever(self._listen(), name="addresses for containers")
+        tasks.forever(self._follow_bus(), name="data bus")
+        tasks.forever(twins.workflows.follow([twins.rows.changed]), name="workers of workflows")
+        tasks.forever(self.worker.follow(), name="workers")
+        tasks.forever(self._worker_watch.follow(), name="alerts of workers")
+        tasks.forever(self._worker_watch.publish_health(), name="health of workers")
+
+    def shown(self) -> list[TwinDriver]:
+        """The twins with their drivers, for people."""
+        marks = self.room.watch.marks()
+        return [
+            TwinDriver(
+                one.uuid,
+                str(one.body.get("name") or one.uuid),
+                self.driver_of(one.uuid) or "",
+                marks[one.uuid].since if one.uuid in marks else None,
+            )
+            for one in self._twins.served()
+        ]
+
+    def driver_of(self, twin: str) -> str | None:
+        """The workload that drives a twin; None: there is none."""
+        wanted = self.drivers.wanted()
+        return next(
+            (one.workload for one in wanted if self.drivers.twin_of(one.workload) == twin), None
+        )
+
+    def _device(self) -> Device:
+        settings = self._parts.settings
+        return Device(
+            self._twins.directory.config,
+            Platform(platform.system(), platform.machine(), _JETSON.exists()),
+            self._twins.directory.path,
+            self._root / "views",
+            [settings.data_dir.absolute(), *settings.engine_sockets],
+            settings.cyberwave.privileged,
+            settings.cyberwave.rest_port,
+            settings.cyberwave.mqtt_port,
+            str(self._bus_plan().port) if self.bus.endpoint() else "",
+        )
+
+    def _bus_plan(self) -> BusPlan:
+        knobs = knobs_of(self._twins.directory.config.variables)
+        settings = self._parts.settings.cyberwave
+        return BusPlan(
+            settings.zenoh_router or knobs.router,
+            knobs.router_port,
+            knobs.data_dir if knobs.data_backend == "filesystem" else "",
+            channel_rules(settings.record),
+            Ring(sealed=self._parts.opened.cipher.seals),
+        )
+
+    def _bus(self) -> BusWorkloads:
+        bus = BusWorkloads(self._bus_plan(), zenoh=has_zenoh())
+        if bus.problem:
+            log.warning("%s", bus.problem)
+        return bus
+
+    def _serve_bus(self) -> None:
+        self.bus.serve(self._twins.uuids(), sorted(self.drivers.hosts()))
+
+    async def _follow_bus(self) -> None:
+        seen = 0
+        while True:
+            seen = await self.drivers.looked.after(seen)
+            self._serve_bus()
+
+    def _driver_parts(self) -> DriverParts:
+        parts, twins, opened = self._parts, self._twins, self._parts.opened
+        return DriverParts(
+            served=twins.served,
+            device=self._device,
+            changes=[twins.rows.changed, twins.directory.changed],
+            sync_files=twins.syncing.look,
+            clear_files=twins.syncing.clear,
+            exchange=self._exchange,
+            usual=parts.usual,
+            secrets_at=parts.secrets_at,
+            gateway=parts.containers.gateway,
+            running=self._running,
+            barred=twins.directory.barred,
+            tokens=self._gate.tokens,
+            publish=twins.said,
+            alerts=twins.alerts,
+            statuses=parts.supervisor,
+            store=DriverStore(opened.writer, opened.reader),
+            clock=parts.host.clock,
+            disk=RealDisk(),
+            chance=parts.host.chance,
+            beside=[self.worker],
+        )
+
+    async def _exchange(self, seconds: float) -> None:
+        from skerry.node.sync.on_request import sync_now  # noqa: PLC0415 - only when somebody restarts drivers
+
+        await sync_now(self._parts.sync, self._parts.host.clock, seconds)
+
+    def _worker(self) -> WorkerWorkloads:
+        parts, twins = self._parts, self._twins
+        sources = WorkerSources(
+            config=lambda: twins.directory.config,
+            twins=twins.uuids,
+            workflows=lambda: twins.workflows.workflows,
+            gpus=parts.containers.has_gpus,
+            image_problem=parts.containers.image_problem,
+            running=self._running,
+            router=self.bus.endpoint,
+            barred=twins.directory.barred,
+            command=tuple(parts.settings.cyberwave.worker_command),
+        )
+        places = WorkerPlaces(
+            twins.directory.path,
+            self._root / "status",
+            self._root / "views",
+            parts.secrets_at,
+            parts.settings.cyberwave.rest_port,
+            parts.settings.cyberwave.mqtt_port,
+            platform.system().lower(),
+            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        )
+        changes = [twins.rows.changed, twins.directory.changed, twins.workflows.changed, parts.containers.changed]  # fmt: skip
+        return WorkerWorkloads(
+            sources, places, self._gate.tokens, parts.usual, changes,
+            disk=RealDisk(), clock=parts.host.clock,
+        )  # fmt: skip
+
+    def _watch_of_worker(self) -> WorkerWatch:
+        parts, twins = self._parts, self._twins
+        sources = WatchSources(
+            workload=self._worker_name,
+            twins=twins.uuids,
+            statuses=parts.supervisor.statuses,
+            groups=parts.groups.statuses,
+            lacking=self._lacking,
+            status_file=self.worker.status_file,
+            prefix=lambda: self._gate.prefix,
+        )
+        bells = [parts.supervisor.news, self.worker.told, parts.named.changed, parts.models.told]
+        return WorkerWatch(sources, twins.alerts, self._gate.link, bells, parts.host.clock)
+
+    def _lacking(self, workload: str) -> dict[str, str]:
+        return {**self._parts.named.lacking(workload), **self._parts.models.lacking(workload)}
+
+    def _worker_name(self) -> str:
+        config = self._twins.directory.config
+        return worker_container(config.environment) if self.worker.wanted() else ""
+
+    def _running(self) -> Mapping[str, Assignment]:
+        return {name: one.assignment for name, one in self._parts.instances.load().items()}
+
+    async def _listen(self) -> None:
+        """The gate is there for the containers of a network as soon as a driver needs that."""
+        guard = Guard("listening for containers", self._parts.host.clock, self._parts.host.chance)
+        told: list[str] = []
+        seen = 0
+        while True:
+            hosts = sorted(self.drivers.hosts())
+            if hosts == told:
+                seen = await self.drivers.looked.after(seen)
+            elif await guard.run(partial(self._open_at, hosts)):
+                told = hosts
+
+    async def _open_at(self, hosts: Sequence[str]) -> None:
+        failed = await self._gate.link.listen(hosts)
+        if failed:
+            raise Transient(f"the gate cannot listen for containers: {'; '.join(failed)}")

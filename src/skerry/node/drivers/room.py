@@ -1,0 +1,127 @@
+"""The drivers of this device, put together: what is wanted, what becomes of it, what people hear, and their restart."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
+from skerry.kit.disk import Disk
+from skerry.kit.tasks import Tasks
+from skerry.node.drivers.device import Device, Served
+from skerry.node.drivers.health import BootstrapHealth
+from skerry.node.drivers.launches import Launches
+from skerry.node.drivers.restarting import Deeds, EdgeCoreRestart, Part
+from skerry.node.drivers.telling import Teller
+from skerry.node.drivers.views import Views
+from skerry.node.drivers.wanted import DriverWorkloads, Sources
+from skerry.node.drivers.watching import Around, DriverWatch, Statuses
+from skerry.node.ports import Launch
+from skerry.node.store.driver_marks import DriverStore
+from skerry.node.twin_ports import Alerts, Publish, Tokens
+from skerry.wire.workload import Assignment
+
+
+class DriverParts(msgspec.Struct, frozen=True):
+    """What drivers are served with.
+
+    `served` are the twins of this device with their assets, `device` is the device as it is now; `changes` ring when one
+    of the two may be another. `usual` makes the launch of any workload, `secrets_at` says where files of an instance lie
+    that only memory holds. `gateway` is the address of this node in a network of the engine; it raises Refused where there
+    is none, Transient. `running` are the assignments of the workloads as they were started. `barred` says why no driver may
+    be started; empty: they may. `beside` is restarted together with the drivers.
+    """
+
+    served: Callable[[], Sequence[Served]]
+    device: Callable[[], Device]
+    changes: Sequence[Bell]
+    sync_files: Callable[[], Awaitable[object]]
+    clear_files: Callable[[], Awaitable[object]]
+    exchange: Callable[[float], Awaitable[object]]
+    usual: Callable[[Assignment, str], Launch]
+    secrets_at: Callable[[str, str], Path]
+    gateway: Callable[[str], Awaitable[str]]
+    running: Callable[[], Mapping[str, Assignment]]
+    barred: Callable[[], str]
+    tokens: Tokens
+    publish: Publish
+    alerts: Alerts
+    statuses: Statuses
+    store: DriverStore
+    clock: Clock
+    disk: Disk
+    chance: random.Random
+    beside: Sequence[Part] = ()
+
+
+class DriverRoom:
+    """`restore` comes before anything is started, then `follow`. `workloads` are what is wanted."""
+
+    def __init__(self, parts: DriverParts) -> None:
+        self._parts = parts
+        clock, chance, device = parts.clock, parts.chance, parts.device
+        self.teller = Teller(parts.alerts, clock, chance)
+        around = Around(parts.statuses, parts.served, device)
+        self.watch = DriverWatch(around, parts.store, self.teller, clock, chance)
+        self.health = BootstrapHealth(
+            parts.publish, parts.served, device, self.watch.up, self.watch.running, clock
+        )
+        views = Views(device().views, device().directory, parts.disk)
+        launches = Launches(parts.usual, parts.tokens, views, parts.secrets_at)
+        changes = [*parts.changes, self.watch.changed, self.health.told]
+        self.workloads = DriverWorkloads(self._sources(), launches, changes, clock)
+        deeds = Deeds(
+            parts.sync_files,
+            parts.clear_files,
+            parts.exchange,
+            lambda: [twin.uuid for twin in parts.served()],
+            self._again,
+        )
+        self.restart = EdgeCoreRestart(
+            [self.workloads, *parts.beside],
+            deeds,
+            parts.statuses,
+            parts.alerts,
+            parts.store,
+            clock,
+            chance,
+        )
+
+    async def restore(self) -> None:
+        """Takes up what the agent before this one knew. Raises Transient."""
+        self.watch.restore()
+        await self.restart.restore()
+        await self.workloads.restore()
+
+    def follow(self, tasks: Tasks) -> None:
+        """The loops, for as long as the tasks run."""
+        tasks.forever(self.workloads.follow(), name="drivers that are wanted")
+        tasks.forever(self.watch.run(self.workloads), name="watch over drivers")
+        tasks.forever(self.teller.run(), name="alerts of drivers")
+        tasks.forever(self.health.run(), name="signs of life before drivers")
+        tasks.forever(self.restart.run(), name="restart of drivers")
+
+    def _sources(self) -> Sources:
+        parts = self._parts
+        return Sources(
+            parts.served,
+            parts.device,
+            parts.sync_files,
+            lambda twin: parts.device().directory / f"{twin}.json",
+            parts.gateway,
+            parts.running,
+            self._barred,
+            self.watch.held,
+        )
+
+    def _barred(self) -> str:
+        waits = "this device was not heard of yet" if self.health.holds() else ""
+        return self._parts.barred() or waits
+
+    async def _again(self) -> None:
+        await self.watch.clear_all()
+        self.health.again()

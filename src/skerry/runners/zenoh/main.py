@@ -1,0 +1,70 @@
+"""Reads the order, opens what it names, and stays until it is told to end (SIGTERM, SIGINT).
+
+A router that records nothing needs few libraries, and is the usual one: the rest is loaded with the first rule.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from skerry.runners.zenoh.endings import NO_ZENOH, PORT_TAKEN, Failure, say
+from skerry.runners.zenoh.last import Heard, LastBytes
+
+if TYPE_CHECKING:
+    from skerry.runners.zenoh.router import Router
+
+_ENDS = (signal.SIGTERM, signal.SIGINT)
+
+
+def main() -> NoReturn:
+    """Runs the order in the first argument, as `wire.data_bus.BusOrder` has it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)  # before there are threads: they inherit it
+    try:
+        code = _run(sys.argv[1])
+    except Failure as failure:
+        say(str(failure))
+        code = failure.code
+    # Threads may wait for the node or in Zenoh for ever.
+    os._exit(code)
+
+
+def _run(text: str) -> int:
+    order: Mapping[str, Any] = json.loads(text)
+    heard: Heard = _nobody
+    if order.get("rules") or order.get("directories"):
+        from skerry.runners.zenoh import assembly  # noqa: PLC0415 - most routers only route
+
+        heard = assembly.start(text)
+    port = order.get("port")
+    router = None if port is None else _router(port, order.get("hosts", []), heard)
+    signal.sigwait(_ENDS)
+    if router:
+        router.close()
+    return 0
+
+
+def _router(port: int, hosts: list[str], heard: Heard) -> Router:
+    try:
+        from skerry.runners.zenoh.router import Router  # noqa: PLC0415 - Zenoh may not be installed
+    except ModuleNotFoundError as error:
+        if error.name != "zenoh":
+            raise
+        raise Failure(
+            NO_ZENOH,
+            "this node has no Zenoh router. Install it with: pip install skerry[zenoh]",
+        ) from error
+    try:
+        router = Router(port, hosts, LastBytes(), heard)
+    except OSError as error:
+        raise Failure(PORT_TAKEN, str(error)) from error
+    say(f"the Zenoh router listens at port {port}")
+    return router
+
+
+def _nobody(key: str, sample: bytes) -> None:
+    """Nothing is recorded."""

@@ -1,0 +1,91 @@
+"""The Zenoh session: a router that containers and native programs find each other by, and that hears what they publish.
+
+Shared memory is off in it, so that it maps none of its publishers' pools; peers that it has introduced use theirs
+between themselves. It answers `latest()` for a channel only where no publisher of it is left: theirs are *complete*
+queryables, ours is not, and Zenoh asks the best one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import zenoh
+
+from skerry.runners.zenoh.endings import say
+from skerry.runners.zenoh.last import Heard, LastBytes
+
+EVERY = "cw/*/data/**"
+LOOPBACK = "127.0.0.1"
+
+MAX_MESSAGE = 64 * 1024 * 1024
+"""Zenoh's own limit is 1 GiB, which one program could have the router hold in memory."""
+
+_TRY_AGAIN = "retry_period_init_ms=1000;retry_period_max_ms=4000;exit_on_failure=false"
+"""An address of a container network may come later, and must not keep the others waiting."""
+
+
+def settings(port: int, hosts: Sequence[str]) -> dict[str, object]:
+    """The session's configuration. It listens at the loopback and where it was told, and looks for nobody."""
+    more = [host for host in hosts if host != LOOPBACK]
+    here = f"tcp/{LOOPBACK}:{port}"
+    return {
+        "mode": "router",
+        "listen/endpoints": [here, *(f"tcp/{_host(h)}:{port}#{_TRY_AGAIN}" for h in more)],
+        "listen/timeout_ms": 0,
+        "listen/exit_on_failure": True,
+        "connect/endpoints": [],
+        "scouting/multicast/enabled": False,
+        "timestamping/enabled": True,
+        "adminspace/enabled": False,
+        "transport/shared_memory/enabled": False,
+        "transport/link/rx/max_message_size": MAX_MESSAGE,
+    }
+
+
+class Router:
+    """Open from the start; `heard` is called with key and bytes of each sample, in a thread of Zenoh's."""
+
+    def __init__(self, port: int, hosts: Sequence[str], last: LastBytes, heard: Heard) -> None:
+        """Raises OSError when it cannot listen at the loopback."""
+        config = zenoh.Config()
+        for name, value in settings(port, hosts).items():
+            config.insert_json5(name, json.dumps(value))
+        try:
+            self._session = zenoh.open(config)
+        except zenoh.ZError as error:
+            raise OSError(f"cannot listen at {LOOPBACK}:{port}: {error}") from error
+        self._last = last
+        self._heard = heard
+        self._queryable = self._session.declare_queryable(EVERY, self._answer, complete=False)
+        self._subscriber = self._session.declare_subscriber(EVERY, self._sample)
+
+    def close(self) -> None:
+        """Says goodbye to all peers."""
+        self._session.close()  # type: ignore[no-untyped-call]
+
+    def _sample(self, sample: zenoh.Sample) -> None:
+        key, payload = str(sample.key_expr), sample.payload.to_bytes()
+        self._last.put(key, payload)
+        self._heard(key, payload)
+
+    def _answer(self, query: zenoh.Query) -> None:
+        asked = str(query.key_expr)
+        exact = self._last.get(asked)
+        found = [(asked, exact)] if exact is not None else self._fitting(query.key_expr)
+        try:
+            for key, payload in found:
+                query.reply(key, payload)
+        except zenoh.ZError as error:
+            say(f"cannot answer a query of {asked[:200]}: {error}")
+        finally:
+            query.drop()  # type: ignore[no-untyped-call]
+
+    def _fitting(self, asked: zenoh.KeyExpr) -> list[tuple[str, bytes]]:
+        if "*" not in str(asked):
+            return []
+        return [(key, payload) for key, payload in self._last.all() if asked.intersects(key)]
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

@@ -1,0 +1,157 @@
+"""The Zenoh router of a node, by programs on Cyberwave's own SDK."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zenoh
+from tests.bus_rig import BusRig, until
+from tests.cyberwave_sdk import Sdk
+
+from skerry.runners.zenoh.endings import NO_ZENOH, PORT_TAKEN
+from skerry.wire.data_bus import BusOrder
+
+
+@pytest.fixture
+def bus(tmp_path: Path, cyberwave_sdk: Sdk) -> Iterator[BusRig]:
+    with BusRig(tmp_path, cyberwave_sdk) as rig:
+        yield rig
+
+
+@pytest.mark.parametrize("mode", ["client", "peer"])
+def test_programs_that_know_only_the_router_hear_each_other(bus: BusRig, mode: str) -> None:
+    bus.start()
+    worker, camera = bus.program(mode), bus.program(mode)
+    worker.ask("follow", key=bus.key("frames/**"))
+    key = bus.key("frames/default")
+    until(lambda: camera.ask("subscribers", key=key), "the camera knows of the worker")
+    for _ in range(5):
+        camera.ask("publish", key=key, size=921_600)
+    heard = [worker.hear() for _ in range(5)]
+    assert [each["key"] for each in heard] == [key] * 5
+    assert bus.end() == 0
+
+
+def test_the_last_sample_is_there_when_its_publisher_is_gone(bus: BusRig) -> None:
+    bus.start()
+    driver, worker = bus.program(), bus.program()
+    key = bus.key("joint_states")
+    assert worker.ask("latest", key=key) is None
+    driver.ask("put", key=key, data="01")
+    driver.ask("put", key=key, data="02")
+    until(lambda: worker.ask("latest", key=key) == "02", "the newest one is answered")
+    driver.kill()
+    assert worker.ask("latest", key=key) == "02"
+    assert worker.ask("latest", key=bus.key("**")) == "02"
+    assert worker.ask("latest", key=bus.key("imu")) is None
+
+
+def test_who_still_publishes_answers_for_itself(bus: BusRig) -> None:
+    """An old router that heard of an older sample: a publisher that lives knows better, and ours is not asked."""
+    bus.start()
+    other, driver, worker = bus.program(), bus.program("peer"), bus.program("peer")
+    key = bus.key("joint_states")
+    driver.ask("put", key=key, data="aa")
+    until(lambda: worker.ask("latest", key=key, timeout=1.0) == "aa", "the driver answers")
+    # The router alone hears of this one: it is a publisher's without an answer of its own.
+    other.ask("silent", key=key, data="bb")
+    until(lambda: _says(bus, key, b"\xbb"), "the router has heard it")
+    assert [worker.ask("latest", key=key, timeout=1.0) for _ in range(3)] == ["aa"] * 3
+
+
+def _says(bus: BusRig, key: str, wanted: bytes) -> bool:
+    """Whether anybody answers so, also who would not be asked otherwise."""
+    config = zenoh.Config()
+    config.insert_json5("mode", '"client"')
+    config.insert_json5("connect/endpoints", f'["tcp/127.0.0.1:{bus.port}"]')
+    with zenoh.open(config) as session:
+        every, none = zenoh.QueryTarget.ALL, zenoh.ConsolidationMode.NONE
+        replies = session.get(key, target=every, consolidation=none, timeout=1.0)
+        return any(reply.ok and reply.ok.payload.to_bytes() == wanted for reply in replies)
+
+
+def test_without_zenoh_it_says_what_to_install() -> None:
+    script = "import sys; sys.modules['zenoh'] = None; sys.argv = ['', '{\"port\": 1}']; from skerry.runners.zenoh.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == NO_ZENOH
+    assert "pip install skerry[zenoh]" in done.stderr
+
+
+def test_a_taken_port_is_named(bus: BusRig, tmp_path: Path, cyberwave_sdk: Sdk) -> None:
+    bus.start()
+    with BusRig(tmp_path, cyberwave_sdk) as second:
+        second.log = tmp_path / "second.log"
+        second.start(BusOrder(port=bus.port))
+        assert second.router
+        assert second.router.wait(timeout=30) == PORT_TAKEN
+        assert f"127.0.0.1:{bus.port}" in second.log.read_text()
+
+
+def test_peers_go_on_without_the_router(bus: BusRig) -> None:
+    bus.start()
+    worker, camera = bus.program("peer"), bus.program("peer")
+    worker.ask("follow", key=bus.key("frames/**"))
+    until(lambda: camera.ask("peers")[0], "the peers are introduced")
+    key = bus.key("frames/default")
+    until(lambda: camera.ask("subscribers", key=key), "the camera knows of the worker")
+    camera.ask("publish", key=key, size=1000)
+    worker.hear()
+    bus.end(signal.SIGKILL)
+    until(lambda: not camera.ask("peers")[1], "the router is missed")
+    for _ in range(5):
+        camera.ask("publish", key=key, size=1000)
+    assert len([worker.hear() for _ in range(5)]) == 5
+    bus.start()
+    late = bus.program("peer")
+    late.ask("follow", key=bus.key("frames/**"))
+    until(lambda: camera.ask("peers")[1], "the router is found again")
+
+    def is_heard() -> bool:
+        camera.ask("publish", key=key, size=1000)
+        return late.has_heard()
+
+    until(is_heard, "who comes later hears, too")
+
+
+def test_large_samples_and_shared_memory(bus: BusRig) -> None:
+    bus.start()
+    share = {"ZENOH_SHARED_MEMORY": "true", "ZENOH_SHM_POOL_BYTES": str(96 << 20)}
+    worker, camera = bus.program("peer", **share), bus.program("peer", **share)
+    until(lambda: camera.ask("peers")[0], "the peers are introduced")
+    key = bus.key("frames/default")
+    worker.ask("listen", key=key)
+    until(lambda: camera.ask("subscribers", key=key), "the camera knows of the worker")
+    for size in (100, 65_536, 921_600, 33_000_000):
+        digest = camera.ask("publish", key=key, size=size)
+        heard = worker.hear()
+        assert (heard["sha"], heard["size"]) == (digest, size)
+        assert heard["shm"] == (size >= 4096)
+
+
+@pytest.mark.parametrize("size", [65_536, 1_000_000, 33_000_000])
+def test_large_samples_through_the_router(bus: BusRig, size: int) -> None:
+    bus.start()
+    worker, camera = bus.program(), bus.program()
+    key = bus.key("pointcloud")
+    worker.ask("listen", key=bus.key("**"))
+    until(lambda: camera.ask("subscribers", key=key), "the camera knows of the worker")
+    digests = set()
+
+    def is_heard() -> bool:
+        """A bus under load may drop one, whoever routes it."""
+        if not worker.has_heard():
+            digests.add(camera.ask("publish", key=key, size=size))
+        return worker.has_heard()
+
+    until(is_heard, "the sample has come")
+    assert worker.hear()["sha"] in digests
+    camera.kill()
+    last = bytes.fromhex(worker.ask("latest", key=key))
+    assert len(last) > size

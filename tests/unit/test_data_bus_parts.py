@@ -1,0 +1,162 @@
+"""What the data bus is made of: keys, last samples, rules, and the workload that a node wants for it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skerry.node.bus.router import NAME, BusPlan, BusWorkloads
+from skerry.runners.zenoh.keys import Key, directory_of, expression_of, key_of
+from skerry.runners.zenoh.last import LastBytes
+from skerry.runners.zenoh.rules import MAX_CHANNELS, Channels, Pace
+from skerry.wire.data_bus import BusOrder, ChannelRule
+
+TWIN = "11111111-1111-4111-8111-111111111111"
+FILMS = ChannelRule("cw/*/data/frames/*", "file", 1.0)
+
+segments = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
+
+
+@pytest.mark.parametrize("channel", ["joint_states", "frames/default", "commands/velocity", "a_/b"])
+def test_a_channel_is_a_key_and_a_directory(channel: str) -> None:
+    key = key_of(f"cw/{TWIN}/data/{channel}")
+    assert key == Key(TWIN, channel)
+    assert expression_of(directory_of(key)) == str(key)
+
+
+@given(st.lists(segments.filter(lambda word: "__" not in word), min_size=1, max_size=3))
+def test_every_channel_is_found_again_by_its_directory(words: list[str]) -> None:
+    key = Key(TWIN, "/".join(words))
+    assert key_of(expression_of(directory_of(key))) == key
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        f"cw/{TWIN}/data/frames/**",
+        f"cw/{TWIN}/data/",
+        f"cw/{TWIN}/other/frames",
+        f"cw/{TWIN}/data/Frames",
+        f"cw/{TWIN}/data/a//b",
+        f"cw/{TWIN}/data/frames\n",
+        f"cw/{TWIN}/data/frames/../x",
+        f"other/{TWIN}/data/frames",
+        "cw/_monitor/host/worker_stats",
+        "cw/not-a-uuid/data/frames",
+        f"cw/{TWIN}/data/{'a' * 250}",
+        "",
+    ],
+)
+def test_whatever_else_is_on_the_bus_is_no_channel(expression: str) -> None:
+    assert key_of(expression) is None
+
+
+def test_a_subscribers_directory_is_known_by_its_wildcard() -> None:
+    assert expression_of(f"cw__{TWIN}__data__frames__**") == f"cw/{TWIN}/data/frames/**"
+
+
+def test_the_last_samples_have_a_limit() -> None:
+    last = LastBytes(limit=10)
+    last.put("a", b"1234")
+    last.put("b", b"1234")
+    last.put("a", b"12345")
+    assert dict(last.all()) == {"a": b"12345", "b": b"1234"}
+    last.put("c", b"12")
+    assert dict(last.all()) == {"a": b"12345", "c": b"12"}
+    last.put("a", bytes(11))
+    assert last.get("a") is None
+    assert last.get("c") == b"12"
+
+
+def order_of(bus: BusWorkloads) -> BusOrder:
+    import msgspec  # noqa: PLC0415
+
+    [assignment] = bus.wanted()
+    assert assignment.spec.process
+    return msgspec.json.decode(assignment.spec.process.command[-1], type=BusOrder)
+
+
+def test_a_router_is_wanted_and_containers_are_told_where_it_is() -> None:
+    bus = BusWorkloads(BusPlan(router=True, port=7448), zenoh=True)
+    bus.serve([TWIN], ["172.17.0.1", "127.0.0.1", "172.17.0.1"])
+    assert order_of(bus) == BusOrder(port=7448, hosts=["172.17.0.1"])
+    assert bus.endpoint() == "tcp/127.0.0.1:7448"
+    assert bus.endpoint("fd00::1") == "tcp/[fd00::1]:7448"
+    assert bus.needs() == {NAME: "running"}
+    assert bus.is_local(NAME)
+    assert not bus.problem
+
+
+def test_it_begins_anew_only_with_what_it_depends_on() -> None:
+    bus = BusWorkloads(BusPlan(router=True), zenoh=True)
+    bus.serve([TWIN], ["172.17.0.1"])
+    [first], rung = bus.wanted(), bus.told.count
+    bus.serve(["another twin, of which nothing is recorded"], ["172.17.0.1"])
+    assert (list(bus.wanted()), bus.told.count) == ([first], rung)
+    bus.serve([], ["172.18.0.1"])
+    assert bus.wanted()[0] != first
+    assert bus.told.count == rung + 1
+
+
+def test_what_is_recorded_goes_by_stream_classes() -> None:
+    rules = [ChannelRule("cw/*/data/gps", "keep"), FILMS, ChannelRule("cw/*/data/imu", "sample")]
+    bus = BusWorkloads(BusPlan(router=True, rules=rules), zenoh=True)
+    bus.serve([TWIN])
+    assert bus.wanted()[0].spec.streams == {"cw/*/data/gps": "keep", "cw/*/data/imu": "sample"}
+    assert order_of(bus).twins == [TWIN]
+
+
+def test_without_zenoh_it_says_so_and_files_go_on() -> None:
+    bus = BusWorkloads(BusPlan(router=True, directories="/data", rules=[FILMS]), zenoh=False)
+    bus.serve([TWIN])
+    assert order_of(bus).port is None
+    assert order_of(bus).directories == "/data"
+    assert "pip install skerry[zenoh]" in bus.problem
+    assert bus.endpoint() == ""
+    assert bus.needs() == {}
+
+
+def test_nothing_runs_for_nothing() -> None:
+    bus = BusWorkloads(BusPlan(router=False, rules=[FILMS]), zenoh=True)
+    bus.serve([TWIN])
+    assert bus.wanted() == []
+    assert "needs cyberwave.zenoh_router" in bus.problem
+
+
+def test_a_pace_is_kept_evenly_also_by_a_camera_that_jitters() -> None:
+    pace = Pace(10.0)
+    times = [n * 0.05 + (0.004 if n % 3 else 0.0) for n in range(200)]
+    taken = [time for time in times if pace.takes(time)]
+    assert len(taken) == pytest.approx(100, abs=2)
+    assert pace.left() == pytest.approx(100, abs=2)
+    assert pace.left() == 0
+    assert pace.takes(1000.0)
+    assert not pace.takes(1000.05)
+
+
+def test_without_a_rate_every_sample_is_taken() -> None:
+    pace = Pace(0.0)
+    assert all(pace.takes(1.0) for _ in range(100))
+
+
+def test_of_two_rules_the_first_counts_and_rings_apart() -> None:
+    every, off = ChannelRule("*", "keep"), ChannelRule("*/map", "off")
+    ring = ChannelRule("*/frames/*", "ring", 0.0, "*")
+    channels = Channels([FILMS, off, every, ring], [TWIN], pytest.fail)
+    frames, gps = (channels.of(f"cw/{TWIN}/data/{name}") for name in ("frames/left", "gps"))
+    assert frames
+    assert gps
+    assert (frames.kept, frames.ring) == (FILMS, ring)
+    assert (gps.kept, gps.ring) == (every, None)
+    assert channels.of(f"cw/{TWIN}/data/map") is None
+    assert channels.of("cw/99999999-9999-4999-8999-999999999999/data/gps") is None
+
+
+def test_nobody_fills_memory_with_names_of_channels() -> None:
+    said: list[str] = []
+    channels = Channels([ChannelRule("*", "keep")], [TWIN], said.append)
+    found = [channels.of(f"cw/{TWIN}/data/c{n}") for n in range(MAX_CHANNELS + 10)]
+    assert all(found[:MAX_CHANNELS])
+    assert not any(found[MAX_CHANNELS:])
+    assert len(said) == 1
