@@ -80,13 +80,17 @@ class CyberwaveOnDemand:
             self.room = self._built
 
     async def status(self, link: LinkStatus) -> CyberwaveStatus | None:
-        """For people; None: this node serves no twins."""
+        """For people; None: this node serves no twins, or is just starting."""
         return None if self.room is None else await self.room.status(link)
 
     async def close(self) -> None:
         """Nothing is answered any more."""
         if self.room is not None:
             await self.room.close()
+
+    def fingerprint(self) -> str:
+        """As which device twins know this one; empty: it serves none."""
+        return "" if self.room is None else self.room.directory.config.fingerprint
 
     @property
     def orders(self) -> EdgeOrders | None:
