@@ -50,7 +50,11 @@ class Drivers:
             found = await state(self.site.node, name)
             return found is not None and found.phase == "running" and self.lives(twin) >= lives
 
-        await eventually(does, f"{name} runs: {log_of(self.site.node, name)[-2000:]}")
+        try:
+            await eventually(does, f"{name} runs")
+        except AssertionError as error:
+            shown = await state(self.site.node, name)
+            raise AssertionError(f"{error}: {shown} {log_of(self.site.node, name)[-2000:]}") from None
 
     def lives(self, twin: str) -> int:
         return self.site.count(self.site.driver(twin))

@@ -89,7 +89,7 @@ class CyberwaveOnDemand:
             await self.room.close()
 
     def fingerprint(self) -> str:
-        """As which device twins know this node; empty: it serves none."""
+        """As which device twins know this one; empty: it serves none."""
         return "" if self.room is None else self.room.directory.config.fingerprint
 
     @property

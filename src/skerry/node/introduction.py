@@ -18,10 +18,7 @@ from skerry.wire.workload import NodeInfo
 
 
 class Introduction:
-    """Of the agent that has just started; without an identity there is nobody to tell.
-
-    `fingerprint` tells the device's name among Cyberwave's twins; empty: it serves none.
-    """
+    """Of the agent that has just started; without an identity there is nobody to tell."""
 
     def __init__(
         self,
@@ -31,6 +28,7 @@ class Introduction:
         host: Host,
     ) -> None:
         self.fingerprint: Callable[[], str] = str
+        """Tells the device's name among Cyberwave's twins; empty: it serves none."""
         self._settings = settings
         self._identity = identity
         self._store = store

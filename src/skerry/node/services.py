@@ -194,6 +194,7 @@ class Node:
         await self.shared.restore()
         await self.secrets.values.restore()
         await self.cyberwave.open()
+        self.secrets.introduction.fingerprint = self.cyberwave.fingerprint
 
     def follow_hub(self, tasks: Tasks, *, retiring: bool) -> None:
         """Syncs with the hub and does what it orders, for as long as the tasks run; `retiring`: ends what runs instead."""
