@@ -18,10 +18,7 @@ from skerry.wire.workload import NodeInfo
 
 
 class Introduction:
-    """Of the agent that has just started; without an identity there is nobody to tell.
-
-    `fingerprint` tells the device's name among Cyberwave's twins; empty: it serves none.
-    """
+    """Of the agent that has just started; without an identity there is nobody to tell."""
 
     def __init__(
         self,
@@ -29,9 +26,9 @@ class Introduction:
         identity: Identity | None,
         store: NodeStore,
         host: Host,
-        fingerprint: Callable[[], str] = str,
     ) -> None:
-        self._fingerprint = fingerprint
+        self.fingerprint: Callable[[], str] = str
+        """Tells the device's name among Cyberwave's twins; empty: it serves none."""
         self._settings = settings
         self._identity = identity
         self._store = store
@@ -65,6 +62,6 @@ class Introduction:
             started_at=self._started_at,
             secrets_key=secrets_key,
             inventory=found,
-            fingerprint=self._fingerprint(),
+            fingerprint=self.fingerprint(),
         )
         await self._store.put("node", identity.node_id, encode(info))
