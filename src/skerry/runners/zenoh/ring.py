@@ -115,7 +115,8 @@ class Ring:
         with self._lock:
             try:
                 self._add(channel.name, at, framed)
-                    except OSError as error:
+                self._trouble = None
+            except OSError as error:
                 self._let_go(self._open.pop(channel.name, None))
                 if error.strerror != self._trouble:
                     self._trouble = error.strerror
