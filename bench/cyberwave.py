@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import statistics
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from tests.cyberwave_site import CyberwaveSite, contained
 from tests.engines import PYTHON_CHANGES, TestEngine, image_archive, import_image, running
@@ -36,10 +38,16 @@ CAMERA = {"name": "camera", "capabilities": {"sensors": [{"type": "rgb"}]}}
 async def run(place: Path) -> list[Figure]:
     """Docker with one image that waits; the frames are last, with nothing beside them."""
     with running("docker") as engine:
-        changes = f'&changes=CMD%20["python3","-c","{_WAITS.replace(" ", "%20")}"]'
-        import_image(engine.socket, IMAGE, image_archive(), PYTHON_CHANGES + changes)
+        load_image(engine)
         figures = [*await _lives(engine, place / "a"), *await _with_router(engine, place / "b")]
     return [*figures, *cyberwave_bus.figures(place / "bus")]
+
+
+def load_image(engine: TestEngine) -> None:
+    """What starts at once and waits, whatever it is asked to do."""
+    waits = json.dumps(["python3", "-c", _WAITS])
+    changes = f"{PYTHON_CHANGES}&changes={quote(f'CMD {waits}')}"
+    import_image(engine.socket, IMAGE, image_archive(), changes)
 
 
 @contextlib.asynccontextmanager
@@ -56,6 +64,7 @@ async def _boat(
         site.variables["CYBERWAVE_WORKER_IMAGE"] = IMAGE
         for setting in (f"containers.socket={engine_socket}", *settings):
             site.node.options += ["--set", setting]
+        site.sign_in()
         site.add_workers()
         [arm] = await site.join(contained(IMAGE))
         await site.add_twin(CAMERA | {"attach_to_twin_uuid": arm})
@@ -92,6 +101,7 @@ async def _lives(engine: TestEngine, place: Path) -> list[Figure]:
 
 async def _boot(site: CyberwaveSite, arm: str) -> float:
     """Seconds from the agent's start, with nothing left of an earlier one, until driver and worker run."""
+    await asyncio.sleep(3.0)  # until what runs hears that it is to end
     await site.power_off()
     await asyncio.sleep(1.0)
     started = time.monotonic()

@@ -82,6 +82,10 @@ said["twins"] = [one.uuid for one in cw.twins.list()] + [one.uuid for one in cw.
 said["by"] = [cw.twins.get("x/twins/arm").uuid, cw.twin("x/arm", environment_id=around.uuid).uuid]
 cw.twins.update_joint_state(twin, "j1", 0.5, effort=1.0)
 said["joints"] = cw.twins.get_joint_states(twin).position
+joint = {"range_min": 0, "range_max": 9, "homing_offset": 1.5, "drive_mode": 0, "id": 1}
+cw.twins.update_calibration(twin, {"pan": joint}, "leader")
+said["calibration"] = cw.twins.get_calibration(twin, "leader").joint_calibration["pan"].homing_offset
+cw.twins.delete_calibration(twin, "leader")
 said["name"] = cw.twins.update(twin, name="new", metadata={"thing": {"a": 1}}).name
 said["sources"] = cw.twins.bind_sensor(twin, "slot", asked["twin"], "channel")
 said["unbound"] = cw.twins.unbind_sensor(twin, "slot")
@@ -225,7 +229,7 @@ async def test_the_sdk_reads_every_answer(
         assert said["environment"] == [ENVIRONMENT] * 3
         assert said["asset"] == [ARM_ASSET] * 4
         assert said["twins"] == said["by"] == [ARM, ARM]
-        assert (said["joints"], said["name"]) == ([0.5], "new")
+        assert (said["joints"], said["name"], said["calibration"]) == ([0.5], "new", 1.5)
         assert (list(said["sources"]), said["unbound"]) == (["slot"], {})
         assert (said["commands"], said["stale"]) == (["stop"], True)
         assert (said["edge"], said["discovered"]) == ([DEVICE, True, True], ARM)

@@ -9,7 +9,6 @@ import pytest
 from tests.rest_rig import (
     CAMERA_ASSET,
     DRIVER,
-    DRIVER_WORKLOAD,
     WORKER,
     WORKSPACE,
     Heard,
@@ -20,7 +19,6 @@ from tests.twin_bodies import ARM, ARM_ASSET, CAMERA, DEVICE, ENVIRONMENT, FOREI
 from skerry.core.cyberwave import schemas
 from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
 from skerry.node.contracts.cyberwave_api.asking import MAX_BODY
-from skerry.node.contracts.cyberwave_api.sources import Frame
 from skerry.node.twins.alerts import MOST_OPEN, MOST_OVER
 from skerry.testing.waiting import eventually
 
@@ -225,119 +223,6 @@ async def test_a_twin_has_so_many_alerts_and_no_more(short_dir: Path) -> None:
         found = await site.list("alerts?status=resolved&limit=500")
         assert len(found) == MOST_OVER - 1
         assert {one["uuid"] for one in found} <= set(uuids[1:])
-
-
-async def test_joints_are_what_was_written_or_what_passed_last(short_dir: Path) -> None:
-    async with rest_site(short_dir) as site, site.serving():
-        call = f"twins/{ARM}"
-        assert (await site.ask("GET", f"{call}/joint_states"))["name"] == []
-        one = await site.ask("PUT", f"{call}/joints/j1/state", {"position": 0.5, "effort": 2})
-        assert one == {"name": "j1", "position": 0.5, "velocity": None, "effort": 2}
-        assert await site.ask("GET", f"{call}/joints/j1/state") == one
-        await site.ask("GET", f"{call}/joints/j9/state", status=404)
-        body = {"joint_states": {"j2": 1, "j1": {"position": 0.25}}}
-        many = await site.ask("PUT", f"{call}/joint_states", body)
-        assert (many["name"], many["position"]) == (["j1", "j2"], [0.25, 1])
-        assert (many["velocity"], many["effort"]) == ([], [])
-        for wrong in (
-            {"joint_states": {"j1": "far"}},
-            {"joint_states": 1},
-            {**body, "as_home_position": True},
-        ):
-            await site.ask("PUT", f"{call}/joint_states", wrong, status=422)
-
-
-class Camera:
-    """Has seen one picture."""
-
-    async def joints(self, twin: str) -> dict[str, object]:
-        assert twin
-        return {}
-
-    async def frame(self, twin: str, sensor: str) -> Frame | None:
-        return Frame(b"\xff\xd8", "image/jpeg", 7) if (twin, sensor) == (ARM, "wrist") else None
-
-
-async def test_a_picture_is_one_that_has_passed(short_dir: Path) -> None:
-    async with rest_site(short_dir) as site:
-        site.seen = Camera()  # type: ignore[assignment]
-        async with site.serving():
-            call = f"/api/v1/twins/{ARM}/latest-frame?sensor_id=wrist"
-            headers = {"Authorization": f"Bearer {DRIVER}"}
-            assert await site.raw("GET", call, headers=headers) == b"\xff\xd8"
-            for made_up in ("mock=true", "source_type=sim", "frame_bucket=policy_depth"):
-                await site.raw("GET", f"{call}&{made_up}", headers=headers, status=404)
-            await site.ask("GET", f"twins/{ARM}/latest-frame", status=404)
-
-
-async def test_logs_are_read_back_the_newest_first(short_dir: Path) -> None:
-    async with rest_site(short_dir) as site, site.serving():
-        assert (await site.ask("GET", f"twins/{ARM}/logs"))["items"] == []
-        place = site.logs / DRIVER_WORKLOAD
-        place.mkdir(parents=True)
-        lines = [
-            f"2026-11-22T10:00:0{n}.000000000Z stderr F {'ERROR' if n == 3 else 'INFO'} {n}\n"
-            for n in range(6)
-        ]
-        (place / "current.log").write_text("".join(lines))
-        found = await site.ask("GET", f"twins/{ARM}/logs?limit=2&offset=1")
-        items: list[dict[str, object]] = found["items"]  # type: ignore[assignment]
-        assert [each["message"] for each in items] == ["INFO 4", "ERROR 3"]
-        assert [each["level"] for each in items] == ["INFO", "ERROR"]
-        assert (found["total"], found["has_more"], items[0]["twin_uuid"]) == (6, True, ARM)
-        query = (
-            "level=ERROR&include_total=false&start=2026-11-22T10:00:02Z&end=2026-11-22T10:00:05Z"
-        )
-        found = await site.ask("GET", f"environments/{ENVIRONMENT}/driver-logs?{query}")
-        assert [each["message"] for each in found["items"]] == ["ERROR 3"]  # type: ignore[attr-defined]
-        assert (found["total"], found["has_more"]) == (None, False)
-        await site.ask("GET", f"twins/{ARM}/logs?limit=x", status=422)
-        await site.ask("GET", f"twins/{ARM}/logs?offset=99999", status=422)
-        await site.ask("GET", f"twins/{ARM}/logs?start=now", status=422)
-
-
-async def test_what_a_twin_belongs_to(short_dir: Path) -> None:
-    async with rest_site(short_dir) as site, site.serving():
-        for call in (ARM_ASSET, "x%2Farm", "X%2FARM", "x%2Fcatalog%2Farm"):
-            assert (await site.ask("GET", f"assets/{call}"))["uuid"] == ARM_ASSET
-        for query in (
-            "",
-            "?registry_id=x/arm",
-            "?search=ar",
-            "?registry_id=x/standard-cam&search=",
-        ):
-            expected = [] if "cam" in query else [ARM_ASSET]
-            assert [each["uuid"] for each in await site.list(f"assets{query}")] == expected
-        assert len(await site.list("assets", WORKER)) == 2
-        around = await site.ask("GET", f"environments/{ENVIRONMENT}")
-        assert around["name"] == "Bay"
-        assert await site.list("environments?limit=200&offset=0") == [around]
-        assert await site.list("environments?limit=200&offset=200") == []
-        assert await site.ask("GET", "environments/by-slug?slug=x/envs/bay") == around
-        [project] = await site.list("projects")
-        assert (project["uuid"], project["workspace_uuid"]) == (around["project_uuid"], WORKSPACE)
-        assert await site.list(f"projects/{project['uuid']}/environments") == [around]
-        [workspace] = await site.list("users/workspaces")
-        assert workspace["uuid"] == WORKSPACE
-        for call in ("twins", "projects", f"projects/{project['uuid']}/environments"):
-            await site.ask("POST", call, {"name": "x"}, status=403)
-
-
-async def test_the_one_edge_is_this_device(short_dir: Path) -> None:
-    async with rest_site(short_dir) as site, site.serving():
-        [edge] = await site.list("edges")
-        told = {"fingerprint": DEVICE, "metadata": {"a": 1}}
-        for call in ("edges", "edges"):
-            assert (await site.ask("POST", call, told))["uuid"] == edge["uuid"]
-        assert (await site.ask("GET", f"edges/{edge['uuid']}"))["fingerprint"] == DEVICE
-        found = await site.ask("POST", "edges/discover", {**told, "platform": "linux"})
-        assert found["edge_uuid"] == edge["uuid"]
-        assert found["twins"] == [
-            {"twin_uuid": ARM, "twin_name": "arm", "camera_config": {"fps": 10}}
-        ]
-        await site.ask("POST", "edges", {"fingerprint": "another"}, status=409)
-        await site.ask("GET", f"edges/{ARM}", status=404)
-        await site.ask("PUT", f"edges/{edge['uuid']}", {"name": "mine"}, status=403)
 
 
 async def test_a_drivers_token_is_its_own(short_dir: Path) -> None:

@@ -18,6 +18,7 @@ from skerry.kit.errors import Refused
 from skerry.node.twin_ports import NodeAlert
 from skerry.node.twins.alert_notices import MOST, AlertNotices
 from skerry.node.twins.alerts import AlertStore, alerts_of
+from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 
 ENTITY = alerts_of(ENVIRONMENT)
@@ -174,3 +175,24 @@ async def test_only_so_many_notices_wait(short_dir: Path) -> None:
             heard.away = False
             await eventually(lambda: len(heard.said) == MOST, "the newest were published")
             assert heard.said[0][1]["uuid"] == "2"
+
+
+async def test_what_an_agent_could_not_tell_the_next_one_does(short_dir: Path) -> None:
+    heard, clock = Heard(), ManualClock()
+    heard.away = True
+    async with rest_site(short_dir, heard) as site:
+
+        def next_agent() -> AlertStore:
+            rows, entities = site.rows, site.entities
+            return AlertStore(rows, entities, ENVIRONMENT, site.twins, site.notices, clock)
+
+        await next_agent().tell(ARM, LOOP)
+        site.notices._waiting.clear()  # as it ends with the agent
+        heard.away = False
+        await next_agent().open()
+        running = asyncio.create_task(site.notices.run())
+        await eventually(lambda: heard.statuses() == ["active"], "it is told of")
+        running.cancel()
+        clock.advance(700)
+        await next_agent().open()
+        assert not site.notices._waiting

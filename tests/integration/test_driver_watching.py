@@ -54,7 +54,13 @@ class Watched:
         rig.hold = self.watch.held
 
     async def see(
-        self, phase: Phase, restarts: int = 0, *, code: int | None = None, seconds: float = 0
+        self,
+        phase: Phase,
+        restarts: int = 0,
+        *,
+        code: int | None = None,
+        seconds: float = 0,
+        message: str = "",
     ) -> list[float]:
         """After so many seconds, the driver is like this; looks, and tells what there is to tell."""
         self.clock.advance(seconds)
@@ -62,7 +68,7 @@ class Watched:
         before = self.board.known.get(NAME)
         since = before.since if before and before.phase == phase else self.clock.wall_ns()
         self.board.known[NAME] = WorkloadStatus(
-            NAME, (await self.rig.look())[NAME].generation, phase, since, restarts=restarts, exit=ended
+            NAME, (await self.rig.look())[NAME].generation, phase, since, restarts=restarts, exit=ended, message=message
         )  # fmt: skip
         return await self.look()
 
@@ -119,8 +125,7 @@ def watched(tmp_path: Path, writer: SqliteWriter) -> Watched:
 async def test_a_start_is_told_from_its_beginning_to_its_end(watched: Watched) -> None:
     await watched.look()
     assert watched.alert("driver_starting").metadata["phase"] == "requested"
-    watched.watch.pulled(NAME, "pull_started")
-    await watched.look()
+    await watched.see("pending", message="pulling image x: waiting for the registry")
     assert watched.alert("driver_starting").metadata["phase"] == "pull_started"
     await watched.see("starting")
     assert await watched.see("running") == [1.0]

@@ -14,8 +14,6 @@ from skerry.node.drivers.starting import (
     Word,
     again_after,
     looked,
-    pulled,
-    refused,
 )
 from skerry.wire.workload import Exit, Generation, Phase, WorkloadStatus
 
@@ -124,16 +122,20 @@ def test_one_that_had_failed_and_is_steady_later_is_told_of() -> None:
     assert told((20, "running", 4), (21, "running", 4), start=failed) == [Runs()]
 
 
-def test_pulls_are_steps_of_a_start_only() -> None:
-    start, _ = looked(Start(), None, 0)
-    start, words = pulled(start, "pull_started")
-    assert words == [Came("pull_started")]
-    assert pulled(start, "pull_started")[1] == []
-    assert pulled(start, "pull_completed")[1] == [Came("pull_completed")]
-    assert pulled(Start("running"), "pull_started")[1] == []
-    failed, words = refused(start, "no registry")
-    assert words == [Failed("no registry")]
-    assert refused(failed, "no registry")[1] == []
+def test_case_18_a_pull_is_told_and_so_is_that_the_image_cannot_be_had() -> None:
+    pulling = status("pending", message="pulling image x: 1 MB of 2 MB, 0 of 1 layers")
+    start, words = looked(Start(), pulling, 0)
+    assert words == [Began(), Came("pull_started")]
+    assert looked(start, pulling, NS)[1] == []
+    assert looked(start, status("starting"), NS)[1] == [
+        Came("pull_completed"),
+        Came("container_created"),
+    ]
+    missing = status("pending", message="cannot start workload «d»: image x is not on this node")
+    failed, words = looked(start, missing, NS)
+    assert words == [Failed("cannot start workload «d»: image x is not on this node")]
+    assert looked(failed, missing, 2 * NS)[1] == []
+    assert looked(start, status("pending", message="looking for its image"), NS)[1] == []
 
 
 def test_looks_are_due_only_until_it_is_steady() -> None:

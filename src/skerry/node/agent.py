@@ -148,7 +148,7 @@ async def run(
         await node.api.start(node.apps, settings.api.port)
         await node.restore()
         node.desired.follow(tasks)
-        _ = tasks.start(node.secrets.introduce(node.cyberwave.fingerprint), name="introduction")
+        _ = tasks.start(node.secrets.introduce(), name="introduction")
         _follow_parts(node, tasks)
         node.follow_hub(tasks, retiring=retiring)
         sweep(node, host, tasks)
@@ -226,7 +226,7 @@ def _build(
     desk = _desk(name, records, Publisher(records, clock, quality), files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
     audit = build_audit(settings, way, store, sync, events, host)
     parts = CyberwaveParts(
-        settings, host, store, records, files, shared, containers, logs, instances, supervisor, events, owner, quality, native, secrets.files.directory, groups, named, models
+        settings, host, store, records, files, shared, containers, logs, instances, supervisor, events, owner, quality, sync, native, secrets.files.directory, groups, named, models
     )  # fmt: skip
     access_on_demand(settings, way, audit)
     return Node(

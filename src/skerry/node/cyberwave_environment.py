@@ -71,7 +71,7 @@ class EnvironmentRoom:
         said = HeardHealth(gate.link, self.presence, clock)
         twins = Twins(directory, self._twins, files, self._files, self._alerts, workflows, said)
         self.programs = Programs(parts, gate, twins)
-        self.orders = TwinOrders(self.commands, None, workflows)
+        self.orders = TwinOrders(self.commands, self.programs.room.restart, workflows)
         self._rest = RestSocket(gate.plan.run / "rest", rest_app(self._answers()))
 
     async def open(self) -> None:

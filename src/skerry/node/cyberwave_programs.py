@@ -24,12 +24,7 @@ from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
-from skerry.node.drivers.health import BootstrapHealth
-from skerry.node.drivers.launches import Launches
-from skerry.node.drivers.telling import Teller
-from skerry.node.drivers.views import Views
-from skerry.node.drivers.wanted import DriverWorkloads, Sources
-from skerry.node.drivers.watching import Around, DriverWatch
+from skerry.node.drivers.room import DriverParts, DriverRoom
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
@@ -39,8 +34,8 @@ from skerry.node.twins.config_dir import ConfigDirectory
 from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.rows import TwinStore
 from skerry.node.twins.syncing import FileSync
-from skerry.wire.data_bus import Ring
 from skerry.wire.cyberwave import TwinDriver
+from skerry.wire.data_bus import Ring
 from skerry.wire.workload import Assignment
 
 log = logging.getLogger(__name__)
@@ -85,42 +80,25 @@ class Programs:
 
     def __init__(self, parts: CyberwaveParts, gate: GateSide, twins: Twins) -> None:
         self._parts, self._gate, self._twins = parts, gate, twins
-        clock, chance = parts.host.clock, parts.host.chance
         self._root = parts.settings.data_dir.absolute() / "cyberwave"
-        self._views = Views(self._root / "views", twins.directory.path, RealDisk())
-        self._teller = Teller(twins.alerts, clock, chance)
-        around = Around(parts.supervisor, twins.served, self._device)
-        store = DriverStore(parts.opened.writer, parts.opened.reader)
-        self.watch = DriverWatch(around, store, self._teller, clock, chance)
-        self.drivers = DriverWorkloads(
-            self._driver_sources(),
-            Launches(parts.usual, gate.tokens, self._views, parts.secrets_at),
-            [twins.rows.changed, twins.directory.changed, self.watch.changed],
-            clock,
-        )
         self.bus = self._bus()
         self.worker = self._worker()
-        self.health = BootstrapHealth(
-            twins.said, twins.served, self._device, self.watch.up, self.watch.running, clock
-        )
+        self.room = DriverRoom(self._driver_parts())
+        self.drivers = self.room.workloads
         self._worker_watch = self._watch_of_worker()
         self.sources: Sequence[DeviceWorkloads] = [self.bus, self.drivers, self.worker]
 
     async def open(self) -> None:
         """Finds out what is wanted, before anything is started."""
-        self.watch.restore()
         await self._twins.workflows.open()
-        await self.drivers.restore()
+        await self.room.restore()
         self._serve_bus()
         await self.worker.look()
 
     def follow(self, tasks: Tasks) -> None:
         """The loops, for as long as the tasks run."""
         twins = self._twins
-        tasks.forever(self.drivers.follow(), name="drivers")
-        tasks.forever(self.watch.run(self.drivers), name="watch over drivers")
-        tasks.forever(self._teller.run(), name="alerts of drivers")
-        tasks.forever(self.health.run(), name="signs of life")
+        self.room.follow(tasks)
         tasks.forever(self._listen(), name="addresses for containers")
         tasks.forever(self._follow_bus(), name="data bus")
         tasks.forever(twins.workflows.follow([twins.rows.changed]), name="workers of workflows")
@@ -130,7 +108,7 @@ class Programs:
 
     def shown(self) -> list[TwinDriver]:
         """The twins with their drivers, for people."""
-        marks = self.watch.marks()
+        marks = self.room.watch.marks()
         return [
             TwinDriver(
                 one.uuid,
@@ -188,18 +166,35 @@ class Programs:
             seen = await self.drivers.looked.after(seen)
             self._serve_bus()
 
-    def _driver_sources(self) -> Sources:
-        twins = self._twins
-        return Sources(
+    def _driver_parts(self) -> DriverParts:
+        parts, twins, opened = self._parts, self._twins, self._parts.opened
+        return DriverParts(
             served=twins.served,
             device=self._device,
-            write_files=twins.syncing.look,
-            file=twins.files.path,
-            gateway=self._parts.containers.gateway,
+            changes=[twins.rows.changed, twins.directory.changed],
+            sync_files=twins.syncing.look,
+            clear_files=twins.syncing.clear,
+            exchange=self._exchange,
+            usual=parts.usual,
+            secrets_at=parts.secrets_at,
+            gateway=parts.containers.gateway,
             running=self._running,
             barred=twins.directory.barred,
-            held=self.watch.held,
+            tokens=self._gate.tokens,
+            publish=twins.said,
+            alerts=twins.alerts,
+            statuses=parts.supervisor,
+            store=DriverStore(opened.writer, opened.reader),
+            clock=parts.host.clock,
+            disk=RealDisk(),
+            chance=parts.host.chance,
+            beside=[self.worker],
         )
+
+    async def _exchange(self, seconds: float) -> None:
+        from skerry.node.sync.on_request import sync_now  # noqa: PLC0415 - only when somebody restarts drivers
+
+        await sync_now(self._parts.sync, self._parts.host.clock, seconds)
 
     def _worker(self) -> WorkerWorkloads:
         parts, twins = self._parts, self._twins

@@ -21,6 +21,7 @@ from skerry.node.store.instances import InstanceStore
 from skerry.node.store.opening import OpenedStore
 from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.records import RecordStore
+from skerry.node.sync.sync import Sync
 from skerry.node.twin_ports import EdgeOrders
 from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.supervise import Supervisor
@@ -52,6 +53,7 @@ class CyberwaveParts(msgspec.Struct, frozen=True):
     events: OwnEvents
     owner: str
     quality: Callable[[], ClockQuality]
+    sync: Sync
     usual: LaunchFor
     secrets_at: Callable[[str, str], Path]
     groups: WorkerGroups
@@ -60,23 +62,25 @@ class CyberwaveParts(msgspec.Struct, frozen=True):
 
 
 class CyberwaveOnDemand:
-    """The room, if there is one."""
+    """The room, if there is one; it answers from when it is open."""
 
     def __init__(self, parts: CyberwaveParts, book: DeviceBook) -> None:
+        self._built: CyberwaveRoom | None = None
         self.room: CyberwaveRoom | None = None
         if parts.settings.cyberwave.enabled:
             from skerry.node.cyberwave_room import CyberwaveRoom  # noqa: PLC0415 - most nodes have no twins
 
-            self.room = CyberwaveRoom(parts)
-            book.sources = [self.room]
+            self._built = CyberwaveRoom(parts)
+            book.sources = [self._built]
 
     async def open(self) -> None:
         """Before anything is started: what is not known by then counts as not wanted. Raises as the store does."""
-        if self.room is not None:
-            await self.room.open()
+        if self._built is not None:
+            await self._built.open()
+            self.room = self._built
 
     async def status(self, link: LinkStatus) -> CyberwaveStatus | None:
-        """For people; None: this node serves no twins."""
+        """For people; None: this node serves no twins, or is just starting."""
         return None if self.room is None else await self.room.status(link)
 
     async def close(self) -> None:
@@ -84,9 +88,8 @@ class CyberwaveOnDemand:
         if self.room is not None:
             await self.room.close()
 
-    @property
     def fingerprint(self) -> str:
-        """As which device twins know this one, once it is open; empty: it serves none."""
+        """As which device twins know this one; empty: it serves none."""
         return "" if self.room is None else self.room.directory.config.fingerprint
 
     @property

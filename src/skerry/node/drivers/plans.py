@@ -20,6 +20,7 @@ from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
 from skerry.core.names import looks_secret
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.node.drivers.device import HOST, Device, Networks, Served
+from skerry.node.drivers.views import CREDENTIALS
 
 LOCAL = "local"
 """The network of the example in Cyberwave's documentation, which no engine has by itself."""
@@ -175,7 +176,8 @@ def _with_options(
 ) -> DriverPlan:
     """Raises InvalidInput for options that cannot be read, Refused for what the driver may not have."""
     options, driver = parsed(plan.driver.params), plan.driver
-    needed = asked(options, [str(path) for path in device.private])
+    private = [*device.private, device.directory / CREDENTIALS]
+    needed = asked(options, [str(path) for path in private])
     if driver.command:
         needed = ["command", *needed]
         _check_native(options)

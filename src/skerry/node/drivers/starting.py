@@ -14,6 +14,9 @@ from msgspec.structs import replace
 from skerry.kit.clock import NS
 from skerry.wire.workload import Phase, WorkloadStatus
 
+PULLING, CANNOT = "pulling image ", "cannot start workload "
+"""What the status of a workload says while its image comes, and when it cannot be had."""
+
 PROBES = 5.0
 STEADY = 1.0
 """Seconds."""
@@ -87,18 +90,6 @@ def looked(start: Start, status: WorkloadStatus | None, now: int) -> tuple[Start
     return _on(start, status, now)
 
 
-def pulled(start: Start, step: Step) -> tuple[Start, list[Word]]:
-    """Its image is being pulled, or is there."""
-    return _came(start, step) if start.stage == "starting" else (start, [])
-
-
-def refused(start: Start, why: str) -> tuple[Start, list[Word]]:
-    """It cannot be started as it is: its image cannot be had, for instance."""
-    if start.stage not in {"new", "starting"}:
-        return start, []
-    return replace(start, stage="failed", up=None), [Failed(why)]
-
-
 def again_after(start: Start, now: int) -> float | None:
     """Seconds after which a look is due although nothing may have changed; None: none is."""
     if start.stage not in {"starting", "failed"} or start.up is None:
@@ -115,12 +106,15 @@ def _is_anew(start: Start, status: WorkloadStatus | None) -> bool:
 
 def _on(start: Start, status: WorkloadStatus | None, now: int) -> tuple[Start, list[Word]]:
     if status is None or status.phase == "pending":
-        return start, []
+        return (start, []) if status is None else _waits(start, status.message)
     if status.phase in _ENDED and status.exit is None:
         return _failed(start, _why(status))
-    start, words = _came(
-        start, "container_running" if status.phase == "running" else "container_created"
-    )
+    words: list[Word] = []
+    if start.step == "pull_started":
+        start, words = _came(start, "pull_completed")
+    made: Step = "container_running" if status.phase == "running" else "container_created"
+    start, more = _came(start, made)
+    words = [*words, *more]
     first = now if start.first is None else start.first
     restarts = _restarts(status)
     ends = restarts > start.ended or status.phase in _ENDED
@@ -133,6 +127,13 @@ def _on(start: Start, status: WorkloadStatus | None, now: int) -> tuple[Start, l
         start, more = _failed(start, _why(status))
         return start, [*words, *more]
     return start, words
+
+
+def _waits(start: Start, message: str) -> tuple[Start, list[Word]]:
+    """It waits for its image, and that is what the message is about (`runtimes.containers.images`)."""
+    if PULLING in message:
+        return _came(start, "pull_started")
+    return _failed(start, message) if message.startswith(CANNOT) else (start, [])
 
 
 def _came(start: Start, step: Step) -> tuple[Start, list[Word]]:

@@ -25,7 +25,7 @@ from skerry.node.drivers.device import Body, Device, Served
 from skerry.node.drivers.flapping import PAUSE, Rule
 from skerry.node.drivers.launches import recipe_of
 from skerry.node.drivers.plans import Trouble
-from skerry.node.drivers.starting import Began, Came, Failed, Runs, Start, Step, Word
+from skerry.node.drivers.starting import Began, Came, Failed, Runs, Start, Word
 from skerry.node.drivers.telling import Subject, Teller
 from skerry.node.drivers.wanted import DriverWorkloads
 from skerry.node.store.driver_marks import DriverMark, DriverStore
@@ -73,7 +73,7 @@ class DriverWatch:
     ) -> None:
         self.changed = Bell()
         self.running = Bell()
-        """Rings when another set of drivers may run."""
+        """Rings when other drivers may run, or for other twins."""
         self._around = around
         self._store = store
         self._teller = teller
@@ -83,8 +83,7 @@ class DriverWatch:
         self._starts: dict[str, Start] = {}
         self._troubles: dict[tuple[str, str], str] | None = None
         self._seen: int | None = None
-        self._pulls: list[tuple[str, Step | None, str]] = []
-        self._poked = Bell()
+        self._served: Collection[str] = ()
 
     def restore(self) -> None:
         """Takes up what the agent before this one has found."""
@@ -126,16 +125,11 @@ class DriverWatch:
             if mark.since is not None:
                 await self.clear(twin)
 
-    def pulled(self, workload: str, step: Step | None, why: str = "") -> None:
-        """The image of a driver is being pulled, is there, or (None) cannot be had."""
-        self._pulls.append((workload, step, why))
-        self._poked.ring()
-
     async def run(self, workloads: DriverWorkloads) -> None:
         """Looks whenever a status or a wish has changed, and when a time has come."""
         while True:
             news = self._around.statuses.news
-            seen, looked, poked = news.count, workloads.looked.count, self._poked.count
+            seen, looked = news.count, workloads.looked.count
             pauses: list[float] = []
 
             async def once(pauses: list[float] = pauses) -> None:
@@ -145,7 +139,6 @@ class DriverWatch:
             waits = [
                 asyncio.ensure_future(news.after(seen)),
                 asyncio.ensure_future(workloads.looked.after(looked)),
-                asyncio.ensure_future(self._poked.after(poked)),
                 *(asyncio.ensure_future(self._clock.sleep(pause)) for pause in pauses),
             ]
             try:
@@ -161,16 +154,15 @@ class DriverWatch:
         pauses: list[float] = []
         self._tell_troubles(workloads.troubles, served)
         before, wanted = self.up(), list(workloads.wanted())
-        pulls, self._pulls = self._pulls, []
         for assignment in wanted:
             status = statuses.get(assignment.workload)
             pauses += await self._judge(assignment, status, served)
-            own = [(step, why) for name, step, why in pulls if name == assignment.workload]
-            pauses += self._follow(assignment, status, own, self._subject(assignment, served))
+            pauses += self._follow(assignment, status, self._subject(assignment, served))
         self._starts = {one.workload: self._starts[one.workload] for one in wanted}
         await self._forget(self._marks.keys() - served.keys())
         self._seen = self._clock.wall_ns()
-        if self.up() != before:
+        if (self.up(), served.keys()) != (before, self._served):
+            self._served = served.keys()
             self.running.ring()
         return sorted(pauses)[:1]
 
@@ -211,21 +203,12 @@ class DriverWatch:
         return proof if due is None else [due]
 
     def _follow(
-        self,
-        assignment: Assignment,
-        status: WorkloadStatus | None,
-        pulls: Sequence[tuple[Step | None, str]],
-        subject: Subject,
+        self, assignment: Assignment, status: WorkloadStatus | None, subject: Subject
     ) -> list[float]:
         """Tells how the start goes."""
         name, now = assignment.workload, self._clock.monotonic_ns()
         known = name in self._starts
         start, words = starting.looked(self._starts.get(name, Start()), status, now)
-        for step, why in pulls:
-            start, more = (
-                starting.refused(start, why) if step is None else starting.pulled(start, step)
-            )
-            words += more
         self._starts[name] = start
         for word in words:
             self._teller.give(*_notices(subject, word, self._url()))

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -114,6 +114,7 @@ class WorkerWorkloads:
         self._disk = disk
         self._clock = clock
         self._wanted: Assignment | None = None
+        self._held = ""
         self._bell = Bell()
         self._watch = DirectoryWatch(self._bell, clock)
         self._seen_at: int | None = None
@@ -123,8 +124,22 @@ class WorkerWorkloads:
         """By instance, with its token."""
         self._plain: set[str] = set()
 
+    async def hold(self, why: str) -> None:
+        """The workers are to be down from now on; an empty `why`: not any more."""
+        self._held = why
+        self.told.ring()
+
+    def names(self) -> Collection[str]:
+        """The workload, if there is one."""
+        return [] if self._wanted is None else [self._wanted.workload]
+
     def wanted(self) -> Sequence[Assignment]:
-        return [] if self._wanted is None else [self._wanted]
+        if self._wanted is None:
+            return []
+        local = msgspec.structs.replace(
+            self._wanted.local, stopped=bool(self._held), held=self._held
+        )
+        return [msgspec.structs.replace(self._wanted, local=local)]
 
     def is_local(self, workload: str) -> bool:  # noqa: ARG002 - people at the hub look after workers
         return False

@@ -16,7 +16,7 @@ from skerry.core.cyberwave import folding
 from skerry.core.cyberwave.alert_kinds import OVER, kind_of
 from skerry.core.cyberwave.names import is_uuid
 from skerry.core.merging.bodies import Body, Value, decoded, encoded
-from skerry.kit.clock import Clock, iso
+from skerry.kit.clock import NS, Clock, iso
 from skerry.kit.errors import Busy, InvalidInput, NotFound
 from skerry.kit.ids import uuid7
 from skerry.node.store.entity_rows import EntityRows
@@ -39,6 +39,9 @@ MOST_OPEN = 200
 
 MOST_OVER = 200
 """Of one twin, alerts that are over: the oldest go when another is raised."""
+
+_RECENT = 600 * NS
+"""So old may a change be that is told of when nobody knows whether it was: by an agent that has just begun."""
 
 _REST = 0.2
 """Seconds between two looks: other entities may change all the time."""
@@ -126,17 +129,18 @@ class AlertStore:
             arrived, linked = self._rows.arrived.count, self._twins.changed.count
 
     async def read(self) -> None:
-        """Looks at what is in the store now, and tells of what has changed. Of a twin that is new here nothing has."""
+        """Looks at what is in the store now, and tells of what has changed; of a twin that is new here, lately."""
         async with self._changing:
             linked = {twin.uuid for twin in self._twins.linked()}
             for twin in self._known.keys() - linked:
                 del self._known[twin]
             for twin in linked:
                 found = {alert.uuid: alert for alert in await self.of_twin(twin)}
+                revisions = {uuid: alert.revision for uuid, alert in found.items()}
                 known = self._known.get(twin)
-                self._known[twin] = {uuid: alert.revision for uuid, alert in found.items()}
                 if known is None:
-                    continue
+                    known = self._older(found.values())
+                self._known[twin] = revisions
                 for uuid, alert in found.items():
                     if known.get(uuid) != alert.revision:
                         self._notices.tell(twin, alert.told)
@@ -265,6 +269,15 @@ class AlertStore:
         for alert in alerts:
             if self._known.get(alert.twin, {}).pop(alert.uuid, None) and not alert.is_over:
                 self._tell_gone(alert.twin, alert.uuid)
+
+    def _older(self, alerts: Collection[Alert]) -> dict[str, int]:
+        """Those of which an agent before this one has told for sure."""
+        lately = iso(self._clock.wall_ns() - _RECENT)
+        return {
+            alert.uuid: alert.revision
+            for alert in alerts
+            if str(alert.body.get("updated_at")) < lately
+        }
 
     def _noted(self, alert: Alert) -> Alert:
         """A change that was made here, of a twin that is this device's or was when it was raised."""

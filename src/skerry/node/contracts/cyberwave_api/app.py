@@ -11,6 +11,7 @@ from skerry.node.api import web
 from skerry.node.api.connections import Listener
 from skerry.node.contracts.cyberwave_api import asking
 from skerry.node.contracts.cyberwave_api.alerts import Alerts
+from skerry.node.contracts.cyberwave_api.calibration import Calibrations
 from skerry.node.contracts.cyberwave_api.catalog import Catalog
 from skerry.node.contracts.cyberwave_api.edges import Edges
 from skerry.node.contracts.cyberwave_api.logs import DriverLogs
@@ -31,7 +32,7 @@ def rest_app(sources: Sources) -> web.Application:
         middlewares=[asking.details, asking.only_for_holders(sources.tokens)],
         client_max_size=asking.MAX_BODY,
     )
-    for part in (Twins, States, Alerts, Catalog, Models, Edges, DriverLogs):
+    for part in (Twins, States, Calibrations, Alerts, Catalog, Models, Edges, DriverLogs):
         part(sources).add_to(app)
     return app
 
@@ -41,9 +42,8 @@ class RestSocket:
 
     def __init__(self, path: Path, app: web.Application, limits: RequestLimits = LIMITS) -> None:
         self._path = checked_socket_path(path)
-        self._runner = web.AppRunner(
-            app, shutdown_timeout=_SHUTDOWN_SECONDS, handler_cancellation=True
-        )
+        # What was begun is ended, also when its asker has gone: or a change would be made and not told of.
+        self._runner = web.AppRunner(app, shutdown_timeout=_SHUTDOWN_SECONDS)
         self._limits = limits
         self._listening: asyncio.Server | None = None
 

@@ -44,18 +44,37 @@ ANNOUNCE_EVERY = 5.0
 REGISTRY_PATIENCE = 15.0
 """Seconds for a registry's first word when the engine has the image anyway."""
 
+_SILENT = f"the registry has said nothing for {REGISTRY_PATIENCE:g} s"
+
 EVENT = "skerry.image.pull"
 
 Stage = Literal["started", "progress", "done", "failed"]
+PullStage = Literal["started", "line", "done", "failed", "timed out"]
 
 _CHUNK = 1 << 20
 
 
+_OFTEN = frozenset({"Downloading", "Extracting"})
+"""What engines say of each layer many times a second."""
+
+
+class PullNews(msgspec.Struct, frozen=True):
+    """What happens in a pull; `text` is the engine's own line, or why it failed."""
+
+    stage: PullStage
+    image: str
+    text: str = ""
+
+
 class Voice(msgspec.Struct, frozen=True):
-    """Who hears of pulls: `say` writes a line into the workload's log, `announce` an event of the node."""
+    """Who hears of pulls: `say` writes a line into the workload's log, `announce` an event of the node.
+
+    `tell` is given what happens in a pull, for workloads whose contract has words of its own for that.
+    """
 
     say: Callable[[Assignment, str], None]
     announce: Callable[[str, str, Meta], Awaitable[None]]
+    tell: Callable[[Assignment, PullNews], None] = lambda _user, _news: None
 
 
 Credentials = Callable[[str, Sequence[Assignment]], Awaitable[str | None]]
@@ -231,6 +250,8 @@ class Images:
 
     async def _pull(self, image: _Image, *, here: bool) -> None:
         progress = Progress()
+        if _is_rare(image.tries + 1):
+            self._tell(image, "started")
         await self._announce(image, "started", {})
         try:
             words = await self._stream(image, progress, here=here)
@@ -240,14 +261,15 @@ class Images:
             await self._failed(image, words, here=here)
             return
         self._say(image, f"pulled image {image.name}: {progress}")
+        self._tell(image, "done")
         self._set(image)
         await self._announce(image, "done", progress.meta())
 
     async def _failed(self, image: _Image, words: str, *, here: bool) -> None:
         image.tries += 1
-        rarely = (
-            image.tries.bit_count() == 1
-        )  # the 1st, 2nd, 4th, 8th …: an outage may last for days
+        rarely = _is_rare(image.tries)
+        if rarely:
+            self._tell(image, "timed out" if words == _SILENT else "failed", words)
         if here:
             self._say(
                 image, f"cannot pull image {image.name}: {words}. The one that is here is used"
@@ -271,9 +293,11 @@ class Images:
                     patience.reschedule(None)
                     words = words or line.error
                     progress.take(line)
+                    if line.status not in _OFTEN and line.status:
+                        self._tell(image, "line", ": ".join(filter(None, (line.id, line.status))))
                     await self._progress(image, progress)
         except TimeoutError:
-            return f"the registry has said nothing for {REGISTRY_PATIENCE:g} s"
+            return _SILENT
         except Transient as error:
             return str(error)
         return words
@@ -285,6 +309,7 @@ class Images:
             sentence = f"pulling image {image.name}: {progress}"
             self._set(image, waits=sentence)
             self._say(image, sentence)
+            self._tell(image, "line", str(progress))
         if progress.layers and now - image.announced > ANNOUNCE_EVERY * NS:
             image.announced = now
             await self._announce(image, "progress", progress.meta())
@@ -298,10 +323,19 @@ class Images:
         for user in image.users:
             self._voice.say(user, line)
 
+    def _tell(self, image: _Image, stage: PullStage, text: str = "") -> None:
+        for user in image.users:
+            self._voice.tell(user, PullNews(stage, image.name, text))
+
     async def _announce(self, image: _Image, stage: Stage, meta: Meta) -> None:
         workloads = ", ".join(sorted(user.workload for user in image.users))
         about: Meta = {"image": image.name[:512], "workloads": workloads[:512]}
         await self._voice.announce(EVENT, stage, about | meta)
+
+
+def _is_rare(tries: int) -> bool:
+    """The 1st, 2nd, 4th, 8th …: an outage may last for days."""
+    return tries.bit_count() == 1
 
 
 def _opened(archive: Path) -> BinaryIO:

@@ -1,0 +1,265 @@
+"""Drivers of twins as containers of real engines, from the hub's row to what runs and what people are told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.container_site import state, with_engine
+from tests.cyberwave_site import CyberwaveSite, cyberwave_site, log_of, native
+from tests.driver_image import PROGRAM, with_driver
+from tests.engines import TestEngine, ask
+
+from skerry.testing.waiting import eventually
+
+Json = Mapping[str, Any]
+
+
+class Drivers:
+    """A device whose drivers are containers of this engine."""
+
+    def __init__(self, site: CyberwaveSite, engine: TestEngine) -> None:
+        self.site = site
+        self.engine = engine
+        self.image = with_driver(engine)
+
+    def twin(self, name: str = "arm", *params: str, **variables: object) -> Json:
+        """Its driver counts its lives in a directory of its own."""
+        data = self.data(name)
+        data.mkdir(parents=True, exist_ok=True)
+        words = [word for key, value in variables.items() for word in ("-e", f"{key}={value}")]
+        entry = {"docker_image": self.image, "params": ["-v", f"{data}:/data", *words, *params]}
+        return {"name": name, "metadata": {"drivers": {"default": entry}}}
+
+    def data(self, name: str) -> Path:
+        return self.site.site.directory / "data" / name
+
+    def seen(self, name: str = "arm") -> Json:
+        """What the driver of this name was started with."""
+        return dict(json.loads((self.data(name) / "seen.json").read_text()))
+
+    async def runs(self, twin: str, lives: int = 1) -> None:
+        name = self.site.driver(twin)
+
+        async def does() -> bool:
+            found = await state(self.site.node, name)
+            return found is not None and found.phase == "running" and self.lives(twin) >= lives
+
+        try:
+            await eventually(does, f"{name} runs")
+        except AssertionError as error:
+            shown = await state(self.site.node, name)
+            raise AssertionError(f"{error}: {shown} {log_of(self.site.node, name)[-2000:]}") from None
+
+    def lives(self, twin: str) -> int:
+        return self.site.count(self.site.driver(twin))
+
+    def containers(self) -> dict[str, Json]:
+        """By name, as the engine shows them."""
+        found = json.loads(ask(self.engine.socket, "GET", "/v1.40/containers/json?all=1")[1])
+        shown = (
+            ask(self.engine.socket, "GET", f"/v1.40/containers/{one['Id']}/json")[1]
+            for one in found
+        )
+        return {one["Name"].lstrip("/"): one for one in map(json.loads, shown)}
+
+    async def alert(self, kind: str, *, active: bool = True) -> Json:
+        """The one of this kind that the hub has, once it has it."""
+        found: list[Json] = []
+
+        async def told() -> bool:
+            found[:] = [
+                one for one in await self.site.alerts()
+                if one["alert_type"] == kind and (one["status"] == "active") == active
+            ]  # fmt: skip
+            return len(found) == 1
+
+        await eventually(told, f"the hub has one alert {kind}", timeout=60)
+        return found[0]
+
+
+@contextlib.asynccontextmanager
+async def drivers(directory: Path, engine: TestEngine) -> AsyncIterator[Drivers]:
+    async with cyberwave_site(directory) as site:
+        with_engine(site.node, engine)
+        site.sign_in()
+        yield Drivers(site, engine)
+        await site.power_off()
+
+
+async def test_case_9_10_a_linked_twins_driver_runs_as_documented_and_a_foreign_ones_does_not(
+    short_dir: Path, engine: TestEngine
+) -> None:
+    async with drivers(short_dir, engine) as rig:
+        site = rig.site
+        [arm] = await site.join(rig.twin("arm", "-e", "Z=1", "-e", "A=2", "-e", "Z=3"))
+        foreign = {**site.linked(rig.twin("foreign")), "metadata": {"edge_fingerprint": "other-1"}}
+        await site.put(f"twins_{site.environment.replace('-', '')}", "f" * 8 + arm[8:], foreign)
+        await rig.runs(arm)
+        name = f"cyberwave-driver-{arm[:8]}"
+        assert rig.containers().keys() == {name}
+        shown = rig.containers()[name]
+        host = shown["HostConfig"]
+        assert host["RestartPolicy"]["Name"] == "unless-stopped"
+        assert host["NetworkMode"] == "host"
+        assert not host["Privileged"]
+        mounts = {one["Destination"]: (one["Source"], one["RW"]) for one in shown["Mounts"]}
+        assert mounts[f"/app/{arm}.json"] == (str(site.config / f"{arm}.json"), True)
+        assert mounts["/app/.cyberwave"][1] is False
+        seen = rig.seen()
+        environment = seen["env"]
+        assert environment["CYBERWAVE_TWIN_UUID"] == arm
+        assert environment["CYBERWAVE_TWIN_JSON_FILE"] == f"/app/{arm}.json"
+        assert (environment["Z"], environment["A"]) == ("3", "2")
+        assert environment["CYBERWAVE_BASE_URL"] == f"http://127.0.0.1:{site.mqtt_port + 1}"
+        assert (seen["twin"], seen["writable"]) == ("arm", True)
+        given = [one.partition("=")[0] for one in shown["Config"]["Env"]]
+        assert len(given) == len(set(given))
+
+
+async def test_tokens_are_one_for_each_driver_and_nobody_else_sees_them(
+    short_dir: Path, docker_engine: TestEngine
+) -> None:
+    async with drivers(short_dir, docker_engine) as rig:
+        site = rig.site
+        one, two = await site.join(rig.twin("one"), rig.twin("two"))
+        for twin in (one, two):
+            await rig.runs(twin)
+        tokens = [rig.seen(name)["env"]["CYBERWAVE_API_KEY"] for name in ("one", "two")]
+        assert len(set(tokens)) == 2
+        for name, other in (("one", tokens[1]), ("two", tokens[0])):
+            seen = json.dumps(rig.seen(name))
+            assert other not in seen
+            assert "cw_of_the_device" not in seen
+            assert set(tokens) - {other} <= {json.loads(rig.seen(name)["credentials"])["token"]}
+        assert rig.seen("one")["files"] == sorted(
+            ["credentials.json", "environment.json", "fingerprint.json", f"{one}.json"]
+        )
+        lines = [
+            path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()
+        ]
+        logs = [path.read_bytes() for path in short_dir.rglob("*.log")]
+        for token in tokens:
+            assert not [text for text in (*lines, *logs) if token.encode() in text]
+
+
+async def test_case_17_a_twin_without_a_driver_is_told_of_and_the_other_one_runs(
+    short_dir: Path, docker_engine: TestEngine
+) -> None:
+    async with drivers(short_dir, docker_engine) as rig:
+        bare, arm = await rig.site.join({"name": "bare"}, rig.twin())
+        await rig.runs(arm)
+        told = await rig.alert("error")
+        assert told["twin_uuid"] == bare
+        assert "No drivers specified" in told["description"]
+        assert (await rig.alert("driver_starting", active=False))["twin_uuid"] == arm
+
+
+async def test_case_21_a_driver_that_exits_at_once_is_told_of(
+    short_dir: Path, engine: TestEngine
+) -> None:
+    async with drivers(short_dir, engine) as rig:
+        [arm] = await rig.site.join(rig.twin(ENDS=99))
+        told = await rig.alert("driver_start_failure")
+        assert told["twin_uuid"] == arm
+        assert arm in told["description"]
+        assert told["description"].endswith("https://docs.cyberwave.com")
+
+
+async def test_case_22_the_fifth_restart_stops_it_for_good_and_the_mark_outlives_the_agent(
+    short_dir: Path, engine: TestEngine
+) -> None:
+    async with drivers(short_dir, engine) as rig:
+        site = rig.site
+        [arm] = await site.join(rig.twin(ENDS=99))
+        name = site.driver(arm)
+        told = await rig.alert("driver_restart_loop")
+        for word in (
+            name,
+            arm,
+            "60 seconds",
+            "stopped automatically",
+            "https://docs.cyberwave.com",
+        ):
+            assert word in told["description"]
+
+        async def flaps() -> bool:
+            found = await state(site.node, name)
+            return found is not None and found.phase == "stopped" and "flapping" in found.message
+
+        await eventually(flaps, "it is stopped, and its status says why")
+        assert not rig.containers()
+        lives = rig.lives(arm)
+        await site.node.kill()
+        await site.node.start()
+        await eventually(flaps, "so it is for the next agent")
+        assert rig.lives(arm) == lives
+
+
+async def test_case_23_four_restarts_and_then_a_steady_life_are_told_to_nobody(
+    short_dir: Path, engine: TestEngine
+) -> None:
+    async with drivers(short_dir, engine) as rig:
+        [arm] = await rig.site.join(rig.twin(ENDS=4))
+        await rig.runs(arm, lives=5)
+        _ = await rig.alert("driver_starting", active=False)
+        assert {one["alert_type"] for one in await rig.site.alerts()} == {"driver_starting"}
+
+
+async def test_case_25_an_alert_of_an_outage_is_delivered_after_it(
+    short_dir: Path, docker_engine: TestEngine
+) -> None:
+    async with drivers(short_dir, docker_engine) as rig:
+        site = rig.site
+        [arm] = await site.join(rig.twin())
+        await rig.runs(arm)
+        await site.hub_away()
+        (rig.data("arm") / "lives").unlink()
+        for _ in range(6):
+            await rig.crash(arm)
+        await eventually(lambda: site.node_says("flapping"), "it flaps")
+        await site.hub_back()
+        assert (await rig.alert("driver_restart_loop"))["dedupe_count"] == 1
+
+
+@pytest.mark.guarantee("G8")
+async def test_the_agents_end_and_return_stop_and_restart_no_driver(
+    short_dir: Path, engine: TestEngine
+) -> None:
+    async with drivers(short_dir, engine) as rig:
+        site = rig.site
+        [arm] = await site.join(rig.twin())
+        await rig.runs(arm)
+        name = site.driver(arm)
+        before = await state(site.node, name)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            await site.node.process.end(number)
+            assert rig.containers()[name]["State"]["Running"]
+            await site.node.start()
+            await rig.runs(arm)
+            after = await state(site.node, name)
+            assert before is not None
+            assert after is not None
+            assert (after.pid, after.restarts) == (before.pid, before.restarts)
+        assert rig.lives(arm) == 1
+
+
+async def test_a_native_driver_runs_on_the_device_with_the_same_environment(
+    short_dir: Path,
+) -> None:
+    async with cyberwave_site(short_dir) as site:
+        site.sign_in()
+        data = short_dir / "data"
+        data.mkdir()
+        [arm] = await site.join(native("python", "-c", PROGRAM, LIVES=data / "lives"))
+        await site.tells(site.driver(arm), life=1)
+        seen = json.loads((data / "seen.json").read_text())
+        assert seen["env"]["CYBERWAVE_TWIN_JSON_FILE"] == str(site.config / f"{arm}.json")
+        assert (seen["twin"], seen["writable"]) == ("arm", True)
+        assert "cw_of_the_device" not in json.dumps(seen)
+        await site.power_off()
