@@ -83,9 +83,18 @@ def test_case_23_four_quick_ends_and_then_a_steady_life_are_no_failure(phase: Ph
     assert words == [*UP, Runs()]
 
 
-def test_a_driver_that_is_stopped_for_good_while_it_starts_has_failed() -> None:
-    words = told((0, "starting", 0), (1, "running", 5), (1.1, "stopping", 5), (2, "stopped", 5))
-    assert words[-1] == Failed("it ended: code 1")
+def test_case_21_a_driver_that_is_stopped_because_it_flaps_before_it_was_ever_steady_has_failed() -> (
+    None
+):
+    start, _ = looked(Start("starting"), status("running", 3, ENDED), NS)
+    failed, words = looked(start, status("running", 5, ENDED), 2 * NS, held=True)
+    assert words == [Failed("it ended: code 1")]
+    assert looked(failed, status("stopped", 0, ENDED), 3 * NS, held=True)[1] == []
+    assert looked(Start("running"), status("stopped"), 3 * NS, held=True) == (Start("down"), [])
+    again, words = looked(failed, status("starting"), 600 * NS)
+    assert words[0] == Began()
+    _, words = looked(looked(again, status("running"), 601 * NS)[0], status("running"), 603 * NS)
+    assert words == [Runs()]
 
 
 def test_one_that_is_refused_has_failed_at_once_and_tells_so_once() -> None:
