@@ -1,7 +1,8 @@
 """From how a driver's status changes to what people are told of its start. Pure.
 
-A start has come to its end when the driver has run for a second without a break. It has failed when it was refused, or
-still ends by itself `PROBES` seconds after its first life began: as many looks, a second apart, as edge-core takes.
+A start has come to its end when the driver has run for `STEADY` seconds without a break: as many looks, a second apart, as
+edge-core takes. It has failed when it was refused, when it was stopped because it flaps, or when it still ends by itself
+`PATIENCE` seconds after its first life began. A few quick ends before a steady life are nobody's concern.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from skerry.wire.workload import Phase, WorkloadStatus
 PULLING, CANNOT = "pulling image ", "cannot start workload "
 """What the status of a workload says while its image comes, and when it cannot be had."""
 
-PROBES = 5.0
-STEADY = 1.0
+STEADY = 5.0
+PATIENCE = 45.0
 """Seconds."""
 
 Stage = Literal["new", "starting", "running", "failed", "down"]
@@ -125,7 +126,7 @@ def _on(start: Start, status: WorkloadStatus | None, now: int) -> tuple[Start, l
     start = replace(start, first=first, up=up, ended=restarts)
     if up is not None and now - up >= STEADY * NS:
         return replace(start, stage="running"), [*words, Runs()]
-    if ends and now - first >= PROBES * NS:
+    if ends and now - first >= PATIENCE * NS:
         start, more = _failed(start, _why(status))
         return start, [*words, *more]
     return start, words
