@@ -54,7 +54,9 @@ class Drivers:
             await eventually(does, f"{name} runs")
         except AssertionError as error:
             shown = await state(self.site.node, name)
-            raise AssertionError(f"{error}: {shown} {log_of(self.site.node, name)[-2000:]}") from None
+            raise AssertionError(
+                f"{error}: {shown} {log_of(self.site.node, name)[-2000:]}"
+            ) from None
 
     def lives(self, twin: str) -> int:
         return self.site.count(self.site.driver(twin))

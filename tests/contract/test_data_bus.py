@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import zenoh
 from tests.bus_rig import BusRig, until
+from tests.cyberwave_bus import DataBus, hooks
 from tests.cyberwave_sdk import Sdk
 
 from skerry.runners.zenoh.endings import NO_ZENOH, PORT_TAKEN
@@ -155,3 +156,16 @@ def test_large_samples_through_the_router(bus: BusRig, size: int) -> None:
     camera.kill()
     last = bytes.fromhex(worker.ask("latest", key=key))
     assert len(last) > size
+
+
+def test_on_files_a_hook_without_a_sensor_gets_every_frame(
+    tmp_path: Path, cyberwave_sdk: Sdk
+) -> None:
+    """Beside a node's data bus the unmodified SDK is given what it alone is not (`test_cyberwave_bus`)."""
+    programs = DataBus(tmp_path, "filesystem")
+    (tmp_path / "data").mkdir()
+    with BusRig(tmp_path, cyberwave_sdk) as bus, programs.workers() as log:
+        bus.start(BusOrder(directories=str(tmp_path / "data")))
+        programs.film(5, 0.5, log)
+        assert [each["n"] for each in hooks(log, "wildcard")] == list(range(5))
+        assert [each["n"] for each in hooks(log, "pinned")] == list(range(5))
