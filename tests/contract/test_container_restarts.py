@@ -121,7 +121,8 @@ async def test_what_happens_while_no_agent_is_there_is_counted_by_the_next(
     await runtime.connect(exits)
     launch = crashes(device, runs, 2)
     await runtime.start(launch)
-    await eventually(lambda: lives_again(exits, device, 2) is not None, "it has settled")
+    await eventually(lambda: "stays" in device.log_text(), "it has settled")
+    await eventually(lambda: lives_again(exits, device, 2) is not None, "and that is told")
     second = lives_again(exits, device, 2)
     assert second is not None
     await runtime.close()
@@ -133,6 +134,20 @@ async def test_what_happens_while_no_agent_is_there_is_counted_by_the_next(
     assert running.instance == launch.instance
     await eventually(lambda: lives_again(later, device, 3) is not None, "the next agent counts it")
     assert (max(one.count for one in later.restarts), later.told) == (3, {})
+
+
+async def test_an_agent_may_come_while_it_is_down(device: ContainerDevice, runs: Path) -> None:
+    runtime, exits = device.agent(), Exits()
+    await runtime.connect(exits)
+    launch = crashes(device, runs, 6)
+    await runtime.start(launch)
+    await eventually(lambda: len(list(runs.iterdir())) >= 5, "it crashes")
+    await runtime.close()
+    runtime, later = device.agent(), Exits()
+    assert [one.instance for one in await runtime.connect(later)] == [launch.instance]
+    await eventually(lambda: lives_again(later, device, 6) is not None, "it has settled")
+    assert (max(one.count for one in later.restarts), later.told) == (6, {})
+    await eventually(lambda: "stays" in device.log_text(), "its last life is in the log")
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])

@@ -378,6 +378,7 @@ class ContainerRuntime:
     async def _discard(self, held: Held) -> None:
         """What the engine made of a launch that it then refused."""
         self._held.pop(held.instance, None)
+        held.ended = True
         if held.container:
             with contextlib.suppress(EngineGone, EngineRefusal):
                 await self.engine.remove(held.container)
