@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from tests.engines import PYTHON_CHANGES, TestEngine, ask, image_archive, import_image
 
-DRIVER_IMAGE = "localhost/skerry-test-driver:1"
+DRIVER_IMAGE = "localhost/skerry-test-driver:latest"
 
 PROGRAM = """
 import json, os, pathlib, signal, sys

@@ -15,14 +15,16 @@ from tests.cyberwave_sdk import FIXTURES
 from tests.cyberwave_site import DEVICE, CyberwaveSite, cyberwave_site, native
 from tests.gate_rig import Agent
 
+from skerry.kit.errors import SkerryError
 from skerry.node.twins.presence import presence_entity
 from skerry.testing.waiting import eventually
+from skerry.wire.rows import RowView
 
 pytestmark = pytest.mark.timeout(240)
 BROKER = "cyberwave-broker"
 
 
-async def goes_on(site: CyberwaveSite, driver: str, hundreds: int = 3) -> None:
+async def goes_on(site: CyberwaveSite, driver: str, hundreds: int = 2) -> None:
     """Returns when the driver has sent some hundred messages more."""
 
     def last() -> int:
@@ -60,7 +62,9 @@ async def arrived(site: CyberwaveSite, twin: str, pid: int) -> list[int]:
 async def test_what_the_gate_took_arrives_once(short_dir: Path) -> None:
     async with cyberwave_site(short_dir) as site:
         hub, node = site.site.hub, site.node
+        site.sign_in()
         [twin] = await site.join(native(sys.executable, FIXTURES / "counting.py"))
+        site.sign_in()
         driver = site.driver(twin)
         await goes_on(site, driver)
         pids = await node.pids()
@@ -91,14 +95,19 @@ async def test_what_the_gate_took_arrives_once(short_dir: Path) -> None:
         assert site.count(driver, connected=0) >= 2
 
 
-async def test_a_device_without_a_driver_yet_is_there(short_dir: Path) -> None:
+async def test_a_device_is_there_before_its_drivers_are(short_dir: Path) -> None:
     async with cyberwave_site(short_dir) as site:
-        [twin] = await site.join({})
+        [twin] = await site.join({})  # nobody has signed in, so no driver is started
+        await site.node.kill()
+        await site.node.start()
         path = f"/api/v1/entities/{presence_entity(site.environment)}/rows/{twin}"
 
         async def told() -> bool:
             async with site.site.hub.api() as api:
-                rows = await api.get(path.rpartition("/")[0], object)
-            return twin in str(rows) and DEVICE in str(rows)
+                try:
+                    body = (await api.get(path, RowView)).body
+                except SkerryError:
+                    return False
+            return {"online": True, "edge_id": DEVICE}.items() <= json.loads(bytes(body)).items()
 
-        await eventually(told, "the hub knows that the device serves the twin")
+        await eventually(told, "the hub knows that the twin's device is there")

@@ -133,6 +133,8 @@ async def filled(hub: RunningHub, client: aiohttp.ClientSession) -> Device:
             next_start_at=now + 3600 * NS,
         )
     )  # fmt: skip
+    own = WorkloadStatus("cyberwave-driver-6f1f0c1e", Generation(0, 1), "running", now - 60 * NS)
+    await device.status(own)
     return device
 
 
@@ -157,6 +159,8 @@ async def test_it_shows_what_the_hub_knows(device: Device, page: Page) -> None:
     await expect(workloads.filter(has_text="host-sensors")).to_contain_text("running")
     troubled = workloads.filter(has_text="disk-watch")
     await expect(troubled).to_contain_text("ended with code 1; starts again in 59m")
+    own = workloads.filter(has_text="cyberwave-driver-6f1f0c1e")
+    await expect(own.locator("th .label")).to_have_text("device")
     await expect(page.locator(".card", has_text="host.memory.used")).to_contain_text("3.2 GB")
     cpu = page.locator(".card", has_text="host.cpu.percent")
     await expect(cpu).to_contain_text("29.0 %")

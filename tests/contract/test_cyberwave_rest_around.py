@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
-from tests.rest_rig import DRIVER, DRIVER_WORKLOAD, WORKER, WORKSPACE, rest_site
+from tests.rest_rig import DRIVER, DRIVER_WORKLOAD, WORKER, WORKSPACE, Heard, RestSite, rest_site
 from tests.twin_bodies import ARM, ARM_ASSET, DEVICE, ENVIRONMENT, arm
 
 from skerry.node.contracts.cyberwave_api.app import rest_app
+from skerry.node.contracts.cyberwave_api.asking import MOST_AT_ONCE
 from skerry.node.contracts.cyberwave_api.sources import Frame
+from skerry.testing.waiting import eventually
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cyberwave-rest.md"
 
@@ -169,3 +172,54 @@ async def test_the_one_edge_is_this_device(short_dir: Path) -> None:
         await site.ask("POST", "edges", {"fingerprint": "another"}, status=409)
         await site.ask("GET", f"edges/{ARM}", status=404)
         await site.ask("PUT", f"edges/{edge['uuid']}", {"name": "mine"}, status=403)
+
+
+async def test_one_program_does_not_keep_the_others_out(short_dir: Path) -> None:
+    """By requests whose bodies do not end."""
+    head = (
+        f"POST /api/v1/alerts HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer {WORKER}\r\n"
+        "Content-Length: 9\r\n\r\n"
+    ).encode()
+    async with rest_site(short_dir) as site, site.serving():
+        pairs = [await asyncio.open_unix_connection(str(site.path)) for _ in range(MOST_AT_ONCE)]
+        for _, writer in pairs:
+            writer.write(head)
+            await writer.drain()
+
+        async def is_full() -> bool:
+            headers = {"Authorization": f"Bearer {WORKER}"}
+            try:
+                await site.raw("GET", "/api/v1/twins", headers=headers, status=429)
+            except AssertionError:
+                return False
+            return True
+
+        await eventually(is_full, "the worker has had its share")
+        await site.ask("GET", f"twins/{ARM}")
+        for _, writer in pairs:
+            writer.write(b'{"name":1')
+            writer.close()
+        await eventually(lambda: _answers(site), "the worker is answered again")
+
+
+async def test_what_was_begun_is_done_and_told_when_its_asker_has_gone(short_dir: Path) -> None:
+    heard = Heard()
+    async with rest_site(short_dir, heard) as site, site.serving():
+        async with site.alerts._changing:  # as another change that takes long
+            _, writer = await asyncio.open_unix_connection(str(site.path))
+            body = b'{"name": "Hot"}'
+            head = f"POST /api/v1/alerts HTTP/1.1\r\nHost: n\r\nAuthorization: Bearer {DRIVER}\r\n"
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            await eventually(lambda: bool(site.alerts._changing._waiters), "it is asked")
+            writer.close()
+            await writer.wait_closed()
+            await site.ask("GET", f"twins/{ARM}")  # the server has seen the end by now
+        await eventually(lambda: heard.statuses() == ["active"], "it is told of")
+
+
+async def _answers(site: RestSite) -> bool:
+    try:
+        await site.ask("GET", f"twins/{ARM}", token=WORKER)
+    except AssertionError:
+        return False
+    return True

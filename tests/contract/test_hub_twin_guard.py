@@ -165,8 +165,9 @@ class TestTwins:
         await site.refused(
             await site.edit(ARM_ASSET, "assets", metadata={"drivers": EVIL}), "assets"
         )
-        reply = await site.boat.push("environments", put(ENVIRONMENT, {"name": "mine"}))
-        assert outcomes(reply) == [(0, "lost")]
+        for entity in ("environments", f"workflows_{ENTITY.partition('_')[2]}"):
+            reply = await site.boat.push(entity, put(ENVIRONMENT, {"name": "mine"}))
+            assert outcomes(reply) == [(0, "lost")]
 
     async def test_what_a_hub_lost_that_was_put_back_nodes_tell_again(self, site: Site) -> None:
         new = "6f1f0c1e-0000-4000-8000-000000000009"

@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.core.cyberwave.record_rules import ON, read_rules
-from skerry.kit.errors import InvalidInput
 from skerry.node.bus.router import NAME, BusPlan, BusWorkloads
 from skerry.runners.zenoh.keys import Key, directory_of, expression_of, key_of
 from skerry.runners.zenoh.last import LastBytes
-from skerry.wire.data_bus import BusOrder, ChannelRule, Ring
+from skerry.runners.zenoh.rules import MAX_CHANNELS, Channels, Pace
+from skerry.wire.data_bus import BusOrder, ChannelRule
 
 TWIN = "11111111-1111-4111-8111-111111111111"
 FILMS = ChannelRule("cw/*/data/frames/*", "file", 1.0)
@@ -70,49 +69,6 @@ def test_the_last_samples_have_a_limit() -> None:
     assert last.get("c") == b"12"
 
 
-def test_rules_are_read_in_their_order() -> None:
-    rules, ring = read_rules(
-        {
-            "cw/*/data/joint_states": {"class": "sample", "rate": "10"},
-            "cw/*/data/frames/*": {"class": "file, ring", "seconds": "2m", "size": "10MB"},
-            "cw/*/data/imu": {"class": "ring", "on": "env.*", "seconds": "30"},
-        }
-    )
-    assert rules == [
-        ChannelRule("cw/*/data/joint_states", "sample", 10.0),
-        FILMS,
-        ChannelRule("cw/*/data/frames/*", "ring", 0.0, ON),
-        ChannelRule("cw/*/data/imu", "ring", 0.0, "env.*"),
-    ]
-    assert ring == Ring(120.0, 256_000_000)
-
-
-@pytest.mark.parametrize(
-    ("options", "wrong"),
-    [
-        ({}, "no class"),
-        ({"class": ", "}, "no class"),
-        ({"class": "all"}, "«all» is no class"),
-        ({"class": "keep", "fps": "1"}, "«fps» is no option"),
-        ({"class": "keep", "rate": "fast"}, "rate «fast»"),
-        ({"class": "keep", "rate": "-1"}, "rate «-1»"),
-        ({"class": "keep", "rate": "nan"}, "rate «nan»"),
-        ({"class": "ring", "seconds": "0"}, "between 1 second and a day"),
-        ({"class": "ring", "size": "1kB"}, "at least 1MB"),
-        ({"class": "ring", "seconds": "soon"}, "is not a duration"),
-        ({"class": "ring", "on": "no blanks"}, "on: «no blanks» is not a pattern"),
-    ],
-)
-def test_a_wrong_rule_is_named(options: dict[str, str], wrong: str) -> None:
-    with pytest.raises(InvalidInput, match=f"^cyberwave.record.*{wrong}"):
-        read_rules({"cw/*": options})
-
-
-def test_a_pattern_of_keys_has_their_letters() -> None:
-    with pytest.raises(InvalidInput, match="is not a pattern"):
-        read_rules({"cw/$": {"class": "keep"}})
-
-
 def order_of(bus: BusWorkloads) -> BusOrder:
     import msgspec  # noqa: PLC0415
 
@@ -139,7 +95,7 @@ def test_it_begins_anew_only_with_what_it_depends_on() -> None:
     bus.serve(["another twin, of which nothing is recorded"], ["172.17.0.1"])
     assert (list(bus.wanted()), bus.told.count) == ([first], rung)
     bus.serve([], ["172.18.0.1"])
-    assert bus.wanted()[0].generation != first.generation
+    assert bus.wanted()[0] != first
     assert bus.told.count == rung + 1
 
 
@@ -166,3 +122,41 @@ def test_nothing_runs_for_nothing() -> None:
     bus.serve([TWIN])
     assert bus.wanted() == []
     assert "needs cyberwave.zenoh_router" in bus.problem
+
+
+def test_a_pace_is_kept_evenly_also_by_a_camera_that_jitters() -> None:
+    pace = Pace(10.0)
+    times = [n * 0.05 + (0.004 if n % 3 else 0.0) for n in range(200)]
+    taken = [time for time in times if pace.takes(time)]
+    assert len(taken) == pytest.approx(100, abs=2)
+    assert pace.left() == pytest.approx(100, abs=2)
+    assert pace.left() == 0
+    assert pace.takes(1000.0)
+    assert not pace.takes(1000.05)
+
+
+def test_without_a_rate_every_sample_is_taken() -> None:
+    pace = Pace(0.0)
+    assert all(pace.takes(1.0) for _ in range(100))
+
+
+def test_of_two_rules_the_first_counts_and_rings_apart() -> None:
+    every, off = ChannelRule("*", "keep"), ChannelRule("*/map", "off")
+    ring = ChannelRule("*/frames/*", "ring", 0.0, "*")
+    channels = Channels([FILMS, off, every, ring], [TWIN], pytest.fail)
+    frames, gps = (channels.of(f"cw/{TWIN}/data/{name}") for name in ("frames/left", "gps"))
+    assert frames
+    assert gps
+    assert (frames.kept, frames.ring) == (FILMS, ring)
+    assert (gps.kept, gps.ring) == (every, None)
+    assert channels.of(f"cw/{TWIN}/data/map") is None
+    assert channels.of("cw/99999999-9999-4999-8999-999999999999/data/gps") is None
+
+
+def test_nobody_fills_memory_with_names_of_channels() -> None:
+    said: list[str] = []
+    channels = Channels([ChannelRule("*", "keep")], [TWIN], said.append)
+    found = [channels.of(f"cw/{TWIN}/data/c{n}") for n in range(MAX_CHANNELS + 10)]
+    assert all(found[:MAX_CHANNELS])
+    assert not any(found[MAX_CHANNELS:])
+    assert len(said) == 1

@@ -17,7 +17,7 @@ from skerry.cli.output import Form, Screen, Table
 from skerry.kit.clock import NS
 from skerry.kit.errors import NotFound
 from skerry.wire.local import LinkStatus, NodeStatus
-from skerry.wire.people import InstanceView, NodeView, UpdateView, WorkloadView
+from skerry.wire.people import DeviceWorkload, InstanceView, NodeView, UpdateView, WorkloadView
 from skerry.wire.workload import Exit, Generation, ProcessSpec, WorkloadSpec, WorkloadStatus
 
 NOW = 1_790_000_000 * NS
@@ -51,6 +51,21 @@ def shown(table: Table, form: Form) -> str:
 
 def rows(table: Table) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(shown(table, Form.CSV))))
+
+
+def test_what_a_device_wants_by_itself_is_marked() -> None:
+    told = WorkloadStatus("cyberwave-driver-1a", Generation(0, 9), "running", NOW - 65 * NS)
+    own = DeviceWorkload(told.workload, {"n1": online(told), "n2": offline(told)})
+    table = workloads_table([view(n1=online(RUNNING))], NOW, [own])
+    lines = [line.strip() for line in shown(table, Form.TABLE).splitlines()]
+    assert lines[2].startswith("cyberwave-driver-1a (device)  n1")
+    assert "unknown (was running" in lines[3]
+    assert [(row["name"], row["wanted_by"]) for row in rows(table)] == [
+        ("w", "hub"), ("cyberwave-driver-1a", "device"), ("cyberwave-driver-1a", "device"),
+    ]  # fmt: skip
+    told_json = json.loads(shown(table, Form.JSON))
+    assert [each.get("device") for each in told_json] == [None, True]
+    assert told_json[1]["spec"] is None
 
 
 @pytest.mark.guarantee("G5")

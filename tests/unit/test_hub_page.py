@@ -5,6 +5,7 @@ import pytest
 
 from skerry.hub.api.problems import status_of
 from skerry.hub.dashboard import chart, view
+from skerry.hub.dashboard.workload_lines import WorkloadLine, workload_lines
 from skerry.hub.data.history import Course
 from skerry.kit.clock import NS, iso
 from skerry.kit.errors import (
@@ -17,7 +18,7 @@ from skerry.kit.errors import (
     TooLarge,
     Transient,
 )
-from skerry.wire.people import InstanceView, NodeView, UpdateView, WorkloadView
+from skerry.wire.people import DeviceWorkload, InstanceView, NodeView, UpdateView, WorkloadView
 from skerry.wire.records import Meta, Row, Value
 from skerry.wire.workload import Generation, Phase, ProcessSpec, Ready, WorkloadSpec, WorkloadStatus
 
@@ -121,7 +122,7 @@ def test_offline_nodes_come_first() -> None:
 
 @pytest.mark.guarantee("G5")
 def test_what_an_offline_node_said_last_is_marked_as_old() -> None:
-    [line, other] = view.workload_lines(
+    [line, other] = workload_lines(
         snapshot(
             workloads=(workload("w", {"a": status("running"), "b": None}, offline=("a", "b")),)
         )
@@ -139,7 +140,7 @@ def test_what_an_offline_node_said_last_is_marked_as_old() -> None:
 def test_a_node_that_is_late_is_said_to_be() -> None:
     instance = InstanceView(status("running"), True, NOW, 30.0)
     late = WorkloadView("w", Generation(1, 5), workload("w", {}).spec, 0, {"a": instance})
-    [line] = view.workload_lines(snapshot(workloads=(late,)))
+    [line] = workload_lines(snapshot(workloads=(late,)))
     assert (line.phase, line.detail) == ("running", "heard 30s ago")
 
 
@@ -154,8 +155,8 @@ def test_figures_of_an_offline_node_are_stale_at_once() -> None:
 
 
 def test_a_workload_line_says_what_is_going_on() -> None:
-    def line(state: WorkloadStatus | None, ready: Ready | None = None) -> view.WorkloadLine:
-        [found] = view.workload_lines(snapshot(workloads=(workload("w", {"a": state}, ready),)))
+    def line(state: WorkloadStatus | None, ready: Ready | None = None) -> WorkloadLine:
+        [found] = workload_lines(snapshot(workloads=(workload("w", {"a": state}, ready),)))
         return found
 
     assert line(status("running")).duration == "1m 5s"
@@ -172,12 +173,35 @@ def test_a_workload_line_says_what_is_going_on() -> None:
 
 
 def test_every_workload_has_a_line_and_its_name_stands_once() -> None:
-    lines = view.workload_lines(
+    lines = workload_lines(
         snapshot(workloads=(workload("z", {"b": None, "a": None}), workload("y", {})))
     )
     assert [(line.name, line.node, line.first) for line in lines] == [
         ("y", "–", True), ("z", "a", True), ("z", "b", False),
     ]  # fmt: skip
+
+
+def test_what_devices_want_by_themselves_comes_last_and_is_marked() -> None:
+    def told(phase: Phase) -> WorkloadStatus:
+        return WorkloadStatus("cyberwave-driver-1a", Generation(0, 9), phase, NOW - 65 * NS)
+
+    of_devices = DeviceWorkload(
+        "cyberwave-driver-1a",
+        {
+            "a": InstanceView(told("tripped"), node_online=True, heard_at=NOW, age=1.0),
+            "b": InstanceView(told("running"), node_online=False, heard_at=NOW, age=90.0),
+        },
+    )
+    known = view.Snapshot(NOW, (), (workload("z", {"a": None}),), (), (), {}, own=(of_devices,))
+    lines = workload_lines(known)
+    assert [(line.name, line.node, line.first, line.own) for line in lines] == [
+        ("z", "a", True, False),
+        ("cyberwave-driver-1a", "a", True, True),
+        ("cyberwave-driver-1a", "b", False, True),
+    ]
+    assert (lines[1].tone, lines[1].detail, lines[2].phase) == ("bad", "", "unknown")
+    counted = view.summary(known)
+    assert (counted.instances, counted.unknown, counted.troubled) == (3, 1, 1)
 
 
 def test_the_summary_counts_instances() -> None:
@@ -235,7 +259,7 @@ def test_every_kind_of_error_has_its_status() -> None:
 def test_a_change_under_way_stands_before_its_nodes() -> None:
     going = UpdateView("paused", 2, 1, 0, 1, 0, "paused: 1 of 2 nodes failed: a tripped; and so on")
     plain = workload("w", {"a": status("tripped"), "b": status("running", ready=True)})
-    shown = view.workload_lines(snapshot(workloads=(msgspec.structs.replace(plain, update=going),)))
+    shown = workload_lines(snapshot(workloads=(msgspec.structs.replace(plain, update=going),)))
     assert [(line.node, line.phase, line.tone, line.first) for line in shown] == [
         ("2 nodes", "update paused", "bad", True),
         ("a", "tripped", "bad", False),

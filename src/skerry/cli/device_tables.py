@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from skerry.cli.output import Cell, Line, Table, ago, number, pairs, word, words, yes_no
-from skerry.kit.clock import iso
-from skerry.kit.units import format_size
+from skerry.kit.clock import NS, iso
+from skerry.kit.units import format_duration, format_size
 from skerry.wire.devices import DeviceDetail, DevicePage, DeviceView
 from skerry.wire.inventory import Inventory
 
@@ -83,6 +83,7 @@ def _lead(found: DeviceDetail, now: int) -> list[Line]:
         f"version   {found.version}" if found.version else "",
         _fingerprint(found),
         *_inventory_lines(found),
+        *_own_lines(found, now),
         *(
             f"changed   {iso(change.at)}: {each.name} {each.old or 'nothing'} → {each.new or 'nothing'}"
             for change in found.history[:_CHANGES_SHOWN]
@@ -143,6 +144,19 @@ def _inventory_lines(view: DeviceView) -> list[str]:
         f"system    {found.os}, {found.kernel}, Python {view.python}",
         f"network   {' '.join(found.addresses)}" if found.addresses else "",
         f"has       {' '.join(found.capabilities)}",
+    ]
+
+
+def _own_lines(found: DeviceDetail, now: int) -> list[str]:
+    """What it wants by itself; of an offline device, what was."""
+    words = [
+        f"{each.phase}, for {format_duration((now - each.since) / NS)}"
+        if found.online
+        else f"unknown (was {each.phase})"
+        for each in found.own
+    ]
+    return [
+        f"own       {each.workload} {said}" for each, said in zip(found.own, words, strict=True)
     ]
 
 

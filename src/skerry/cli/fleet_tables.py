@@ -15,7 +15,14 @@ from skerry.kit.errors import NotFound
 from skerry.kit.nearest import did_you_mean
 from skerry.kit.units import format_duration
 from skerry.wire.local import NodeStatus
-from skerry.wire.people import LATE_AFTER, InstanceView, NodeView, UpdateView, WorkloadView
+from skerry.wire.people import (
+    LATE_AFTER,
+    DeviceWorkload,
+    InstanceView,
+    NodeView,
+    UpdateView,
+    WorkloadView,
+)
 from skerry.wire.workload import Generation, WorkloadStatus
 
 _UNKNOWN = Cell("", raw="")
@@ -26,9 +33,9 @@ _NODE_COLUMNS = (
 _NODE_CSV_ONLY = frozenset({"WORKLOADS", "LAST RUNNING"})
 
 _WORKLOAD_COLUMNS = (
-    "NAME", "NODE", "PHASE", "READY", "RESTARTS", "SINCE", "MESSAGE", "LAST PHASE", "HEARD AT", "ISOLATION",
+    "NAME", "NODE", "PHASE", "READY", "RESTARTS", "SINCE", "MESSAGE", "LAST PHASE", "HEARD AT", "ISOLATION", "WANTED BY",
 )  # fmt: skip
-_WORKLOAD_CSV_ONLY = frozenset({"LAST PHASE", "HEARD AT", "ISOLATION"})
+_WORKLOAD_CSV_ONLY = frozenset({"LAST PHASE", "HEARD AT", "ISOLATION", "WANTED BY"})
 
 
 class NodeAlone(msgspec.Struct, frozen=True):
@@ -101,17 +108,21 @@ def lone_node_table(status: NodeStatus, name: str | None = None) -> Table:
     return Table(_NODE_COLUMNS, [row], [alone], csv_only=_NODE_CSV_ONLY)
 
 
-def workloads_table(views: Sequence[WorkloadView], now: int) -> Table:
-    """One row for each workload on each of its nodes."""
+def workloads_table(
+    views: Sequence[WorkloadView], now: int, own: Sequence[DeviceWorkload] = ()
+) -> Table:
+    """One row for each workload on each of its nodes; `own` are those that nodes want by themselves."""
     rows: list[Sequence[Cell | str]] = []
     for view in views:
         rows += [_instance_row(view, node, each, now) for node, each in view.nodes.items()]
         if not view.nodes:
             rows.append(_row(view.name, "", message="no node fits its «on»"))
+    for each in own:
+        rows += [_instance_row(each, node, at, now) for node, at in each.nodes.items()]
     return Table(
         _WORKLOAD_COLUMNS,
         rows,
-        views,
+        [*views, *own],
         "no workloads: «skerry apply -f FILE» makes one",
         lead=[_update_line(view.name, view.update) for view in views if view.update is not None],
         csv_only=_WORKLOAD_CSV_ONLY,
@@ -163,11 +174,13 @@ def _node_row(view: NodeView) -> Sequence[Cell | str]:
 
 
 def _instance_row(
-    view: WorkloadView, node: str, instance: InstanceView, now: int
+    view: WorkloadView | DeviceWorkload, node: str, instance: InstanceView, now: int
 ) -> Sequence[Cell | str]:
     status, heard_at = instance.status, number(instance.heard_at)
+    own = isinstance(view, DeviceWorkload)
+    wanted = None if isinstance(view, DeviceWorkload) else view.generation
     if instance.node_online and status is not None:
-        return _status_row(node, status, now, view.generation, instance)
+        return _status_row(node, status, now, wanted, instance)
     if instance.node_online:
         message = "nothing heard from the node yet"
         return _row(view.name, node, message=message, heard_at=heard_at)
@@ -176,8 +189,8 @@ def _instance_row(
     last_phase = "" if status is None else status.phase
     said = f"last message: {status.message}" if status is not None and status.message else ""
     return _row(
-        view.name, node, phase=phase, message=said, last_phase=last_phase, heard_at=heard_at
-    )
+        view.name, node, phase=phase, message=said, last_phase=last_phase, heard_at=heard_at, own=own,
+    )  # fmt: skip
 
 
 def _status_row(
@@ -193,8 +206,9 @@ def _status_row(
         _last_exit(status),
         "not yet as last applied" if wanted and status.generation < wanted else "",
     )
+    own = status.generation.epoch == 0  # those of the hub begin with 1
     return (
-        status.workload,
+        _name(status.workload, own=own),
         node,
         word(status.phase),
         yes_no(status.ready),
@@ -204,10 +218,11 @@ def _status_row(
         status.phase,
         _UNKNOWN if heard is None else number(heard.heard_at),
         status.isolation,
+        _wanted_by(own=own),
     )
 
 
-def _row(
+def _row(  # noqa: PLR0913 - one argument for each column that has something
     name: str,
     node: str,
     *,
@@ -215,9 +230,19 @@ def _row(
     message: str,
     last_phase: str = "",
     heard_at: Cell = _UNKNOWN,
+    own: bool = False,
 ) -> Sequence[Cell | str]:
     """A row without a status that holds at present."""
-    return (name, node, phase, "", "", "", message, last_phase, heard_at, "")
+    shown = _name(name, own=own)
+    return (shown, node, phase, "", "", "", message, last_phase, heard_at, "", _wanted_by(own=own))
+
+
+def _name(name: str, *, own: bool) -> Cell:
+    return Cell(f"{name} (device)", raw=name) if own else Cell(name, raw=name)
+
+
+def _wanted_by(*, own: bool) -> str:
+    return "device" if own else "hub"
 
 
 def _last_exit(status: WorkloadStatus) -> str:

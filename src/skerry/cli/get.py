@@ -21,9 +21,10 @@ from skerry.cli.output import Table
 from skerry.cli.rows import records_table
 from skerry.cli.session import Session, remote
 from skerry.cli.times import parse_time
+from skerry.kit.errors import NotFound
 from skerry.wire.local import NodeStatus
 from skerry.wire.models import ModelView
-from skerry.wire.people import AssignmentView, NodeView, Rows, WorkloadView
+from skerry.wire.people import AssignmentView, DeviceWorkload, NodeView, Rows, WorkloadView
 
 Name = Annotated[str | None, typer.Argument(help="Only this one.")]
 EVENTS_SHOWN = 100
@@ -73,8 +74,15 @@ async def workloads(session: Session, name: Name = None) -> None:
     """Workloads with their phase on every node."""
 
     async def at_hub(hub: Api) -> Table:
-        views = await hub.get("/api/v1/workloads", list[WorkloadView], {"name": name})
-        return workloads_table(views, session.clock.wall_ns())
+        asked = {"name": name}
+        own = await hub.get("/api/v1/device-workloads", list[DeviceWorkload], asked)
+        try:
+            views = await hub.get("/api/v1/workloads", list[WorkloadView], asked)
+        except NotFound:
+            if not own:
+                raise
+            views = []
+        return workloads_table(views, session.clock.wall_ns(), own)
 
     async def at_node(node: Api) -> Table:
         status = await node.get("/v1/status", NodeStatus)

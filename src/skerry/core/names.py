@@ -31,6 +31,9 @@ CONSOLE = "console"
 SOURCES_OF_OUR_OWN = frozenset({"hub", "skerry", CONSOLE})
 """Records of these sources are written by hub and node themselves, or by hand; no workload may be called so."""
 
+DEVICES_OWN = "cyberwave-"
+"""Workloads whose names begin so are a device's own (drivers of twins and what serves them): people make none."""
+
 RESERVED_MODELS = frozenset({"manifest.json"})
 """Beside the models lies their list."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from skerry.core.names import DEVICES_OWN
 from skerry.kit.bell import Bell
 from skerry.node.contracts.cyberwave_pulls import pull_line
 from skerry.node.contracts.native import log_path, log_rules
-from skerry.node.device_workloads import RESERVED
 from skerry.node.host import Host
 from skerry.node.node_settings import NodeSettings
 from skerry.node.secrets.on_demand import SecretsOnDemand
@@ -66,7 +66,7 @@ def _tell(
 
 
 def _has_words_of_its_own(assignment: Assignment) -> bool:
-    return assignment.workload.startswith(RESERVED) and bool(assignment.local.recipe)
+    return assignment.workload.startswith(DEVICES_OWN) and bool(assignment.local.recipe)
 
 
 def _note(logs: ContainerLogs, settings: NodeSettings, assignment: Assignment, line: str) -> None:

@@ -56,6 +56,7 @@ class CyberwaveRoom:
         self.bridge: Bridge
         self.link: GateLink
         self.environment: EnvironmentRoom | None = None
+        self._is_open = False
 
     async def open(self) -> None:
         """Takes up what the device and the agent before this one know. Raises Refused, OSError, InvalidInput, Transient."""
@@ -71,6 +72,7 @@ class CyberwaveRoom:
         self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of)
         await self._open_environment()
         self._grant_again()
+        self._is_open = True
 
     def follow(self, tasks: Tasks) -> None:
         """The room's loops."""
@@ -81,8 +83,10 @@ class CyberwaveRoom:
         tasks.forever(self.directory.run(), name="configuration of drivers")
         tasks.forever(self._follow_environment(tasks), name="environment of twins")
 
-    async def status(self, link: LinkStatus) -> CyberwaveStatus:
-        """For people."""
+    async def status(self, link: LinkStatus) -> CyberwaveStatus | None:
+        """For people; None: nothing is known yet."""
+        if not self._is_open:
+            return None
         from skerry.node.cyberwave_status import cyberwave_status  # noqa: PLC0415 - only when somebody asks
 
         around = self.environment

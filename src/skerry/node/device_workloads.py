@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
+from skerry.core.names import DEVICES_OWN
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceWorkloads
 from skerry.wire.workload import Assignment, Generation, LocalIntent, WorkloadSpec
-
-RESERVED = "cyberwave-"
 
 LaunchFor = Callable[[Assignment, str], Launch]
 
@@ -36,7 +35,7 @@ class DeviceBook:
 
     def reserves(self, workload: str) -> bool:
         """Whether the name is this device's to give."""
-        return bool(self.sources) and workload.startswith(RESERVED)
+        return bool(self.sources) and workload.startswith(DEVICES_OWN)
 
     def wanted(self) -> list[Assignment]:
         """Those of every source."""

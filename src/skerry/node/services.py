@@ -169,7 +169,7 @@ class Node:
         self.keys, self._carrying = keys, carrying
         self.shared, self.ssh_trust, self.secrets = shared, ssh_trust, secrets
         self.safekeeping, self.audit, self._executions = safekeeping, audit, executions
-        self.cyberwave, secrets.introduction.fingerprint = cyberwave, cyberwave.fingerprint
+        self.cyberwave = cyberwave
         self.departure = Departure(
             settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files, audit=audit
         )  # fmt: skip

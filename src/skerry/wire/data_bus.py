@@ -11,8 +11,8 @@ import msgspec
 
 PORT = 7447
 
-Kept = Literal["keep", "sample", "file", "ring"]
-"""As records of one of the two stream classes, as files, or only in the ring that events make recordings of."""
+Kept = Literal["keep", "sample", "file", "ring", "off"]
+"""As records of one of the two stream classes, as files, only in the ring that events make recordings of, or not at all."""
 
 
 class ChannelRule(msgspec.Struct, frozen=True, omit_defaults=True):

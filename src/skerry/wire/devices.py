@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from skerry.wire.inventory import Inventory, InventoryChange
+from skerry.wire.workload import WorkloadStatus
 
 DeviceState = Literal[
     "registered",      # known by name, with a token of its own; nobody has come with it yet
@@ -226,11 +227,15 @@ class DevicePage(msgspec.Struct, frozen=True):
 
 
 class DeviceDetail(DeviceView, frozen=True):
-    """One device with the newest of its orders, what has changed about it and, after its end, the certificate of erasure."""
+    """One device with the newest of its orders, what has changed about it and, after its end, the certificate of erasure.
+
+    `own` are the workloads that it wants by itself, as it has told of them.
+    """
 
     commands: list[CommandView] = []
     history: list[InventoryChange] = []
     erasure: ErasureView | None = None
+    own: list[WorkloadStatus] = []
 
 
 class Provisioned(msgspec.Struct, frozen=True):

@@ -91,6 +91,19 @@ class WorkloadView(msgspec.Struct, frozen=True):
     update: UpdateView | None = None
 
 
+class DeviceWorkload(msgspec.Struct, frozen=True):
+    """A workload that devices want by themselves, and nobody has assigned to them, by the nodes' names.
+
+    What it runs only they know: `spec` and `restarts` are those of a `WorkloadView`.
+    """
+
+    name: str
+    nodes: dict[str, InstanceView]
+    spec: None = None
+    restarts: None = None
+    device: bool = True
+
+
 class FieldChange(msgspec.Struct, frozen=True):
     """One differing field, by its dotted path; None means absent."""
 

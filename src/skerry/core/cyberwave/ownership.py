@@ -12,8 +12,17 @@ from typing import Any, Literal, NamedTuple
 Body = Mapping[str, Any]
 Kind = Literal["twins", "alerts", "presence", "catalog"]
 
-_OF_ENVIRONMENT = re.compile(r"(twins|alerts|presence)_[0-9a-f]{32}")
-_CATALOG = frozenset({"assets", "environments"})
+_OF_ENVIRONMENT = re.compile(r"(twins|alerts|presence|workflows)_[0-9a-f]{32}")
+_KINDS: Mapping[str, Kind] = {
+    "twins": "twins",
+    "alerts": "alerts",
+    "presence": "presence",
+    "workflows": "catalog",
+}
+"""Workflows are code that devices run."""
+
+SHARED_NAMES = frozenset({"assets", "environments"})
+"""Entities that programs of other fleets may have for something else."""
 _PEOPLES = ("uuid", "asset_uuid", "environment_uuid")
 """Fields of a twin by which it gets other drivers, or is another one."""
 
@@ -28,14 +37,13 @@ class Guarded(NamedTuple):
 
 
 def guarded(entity: str) -> Guarded | None:
-    """None: an entity like any other. The catalog is one only in a fleet that has twins."""
-    if entity in _CATALOG:
+    """None: an entity like any other, as `SHARED_NAMES` are in a fleet without twins."""
+    if entity in SHARED_NAMES:
         return Guarded("catalog", "")
     found = _OF_ENVIRONMENT.fullmatch(entity)
     if found is None:
         return None
-    kinds: dict[str, Kind] = {"twins": "twins", "alerts": "alerts", "presence": "presence"}
-    return Guarded(kinds[found[1]], f"twins_{entity.partition('_')[2]}")
+    return Guarded(_KINDS[found[1]], f"twins_{entity.partition('_')[2]}")
 
 
 def linked_devices(twin: Body) -> frozenset[str]:

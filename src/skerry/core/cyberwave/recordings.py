@@ -15,7 +15,7 @@ How = Literal["sample", "keep", "file", "off"]
 Tables = Mapping[str, Mapping[str, str]]
 
 _TOPICS: Mapping[str, How] = {"sample": "sample", "keep": "keep", "file": "file", "off": "off"}
-_KEYS: Mapping[str, Kept] = {"sample": "sample", "keep": "keep", "file": "file", "ring": "ring"}
+_KEYS: Mapping[str, Kept] = {**_TOPICS, "ring": "ring"}
 _CLASSES = ("sample", "keep", "file", "ring", "off")
 _FIELDS = ("class", "rate", "on")
 _OF_KEYS = ("cw/", "*")
@@ -43,7 +43,7 @@ def channel_rules(tables: Tables) -> list[ChannelRule]:
     return [
         ChannelRule(pattern, _KEYS[fields["class"]], _rate(pattern, fields), fields.get("on", ""))
         for pattern, fields in _checked(tables).items()
-        if fields["class"] in _KEYS and pattern.startswith(_OF_KEYS)
+        if pattern.startswith(_OF_KEYS)
     ]
 
 

@@ -47,6 +47,7 @@ from skerry.wire.people import (
     ApplyReply,
     AssignmentView,
     BackupStatus,
+    DeviceWorkload,
     Health,
     LoginCode,
     NodeDeleted,
@@ -158,6 +159,17 @@ async def list_workloads(
 ) -> list[WorkloadView]:
     """Every workload as desired, with its status on each of its nodes."""
     return await workloads.seen(await nodes.sight(request.user.role), name)
+
+
+@get("/api/v1/device-workloads", opt=READ_ON)
+async def list_device_workloads(
+    request: AuthenticatedRequest,
+    nodes: NamedDependency[Nodes],
+    workloads: NamedDependency[Workloads],
+    name: FromQuery[str | None] = None,
+) -> list[DeviceWorkload]:
+    """What devices want by themselves, with its status on each."""
+    return await workloads.of_devices(await nodes.sight(request.user.role), name)
 
 
 @get("/api/v1/assignments", opt=READ_ON)
@@ -369,6 +381,7 @@ def people_routes() -> Router:
             create_token,
             create_login_code,
             list_workloads,
+            list_device_workloads,
             list_assignments,
             apply_workloads,
             delete_workload,

@@ -9,6 +9,7 @@ from skerry.core.roles import Role
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.dashboard import chart, view
 from skerry.hub.dashboard.rendering import Templates
+from skerry.hub.dashboard.workload_lines import workload_lines
 from skerry.hub.data.history import Course, RecordHistory
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.storage import Storage, disk_problem
@@ -89,6 +90,7 @@ class Board:
             now=now,
             nodes=sight.nodes(await self._nodes.list()),
             workloads=await self._workloads.seen(sight),
+            own=await self._workloads.of_devices(sight),
             latest=latest,
             events=events.rows,
             history={
@@ -118,7 +120,7 @@ class Board:
             "nodes": render(
                 "nodes.html", lines=view.node_lines(snapshot), total=len(snapshot.nodes)
             ),
-            "workloads": render("workloads.html", lines=view.workload_lines(snapshot)),
+            "workloads": render("workloads.html", lines=workload_lines(snapshot)),
             "figures": render(
                 "figures.html", cards=view.cards(snapshot), others=view.other_values(snapshot)
             ),

@@ -15,7 +15,11 @@ from skerry.hub.dashboard import chart
 from skerry.hub.data.history import Course
 from skerry.kit.clock import NS
 from skerry.kit.units import format_size
-from skerry.wire.people import LATE_AFTER, InstanceView, NodeView, UpdateView, WorkloadView
+from skerry.wire.people import (
+    DeviceWorkload,
+    NodeView,
+    WorkloadView,
+)
 from skerry.wire.records import Row, Value
 from skerry.wire.workload import Phase, WorkloadStatus
 
@@ -61,6 +65,8 @@ class Snapshot:
     history: Mapping[str, Sequence[Course]]
     problems: Sequence[str] = ()
     free: int = 0
+    own: Sequence[DeviceWorkload] = ()
+    """What nodes want by themselves."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +95,6 @@ class NodeLine:
     labels: Sequence[str]
     workloads: str
     version: str
-
-
-@dataclass(frozen=True)
-class WorkloadLine:
-    """A workload on one node. `first` says that the name is not that of the line above."""
-
-    name: str
-    first: bool
-    node: str
-    tone: Tone
-    phase: str
-    duration: str
-    restarts: str
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -181,7 +173,8 @@ def _number_text(name: str, value: float, unit: str) -> str:
 
 def summary(snapshot: Snapshot) -> Summary:
     """The numbers at the top."""
-    instances = [each for workload in snapshot.workloads for each in workload.nodes.values()]
+    nodes = [*(each.nodes for each in snapshot.workloads), *(each.nodes for each in snapshot.own)]
+    instances = [each for one in nodes for each in one.values()]
     present = [each.status for each in instances if each.node_online and each.status is not None]
     return Summary(
         nodes=len(snapshot.nodes),
@@ -189,7 +182,7 @@ def summary(snapshot: Snapshot) -> Summary:
         instances=len(instances),
         running=sum(each.phase == "running" for each in present),
         unknown=sum(not each.node_online for each in instances),
-        troubled=sum(_tone(each, snapshot.now) == "bad" for each in present),
+        troubled=sum(tone_of(each, snapshot.now) == "bad" for each in present),
         series=len(snapshot.latest),
         problems=snapshot.problems,
         free=format_size(snapshot.free),
@@ -211,35 +204,6 @@ def node_lines(snapshot: Snapshot) -> list[NodeLine]:
         )
         for node in ordered[:MAX_LINES]
     ]
-
-
-def workload_lines(snapshot: Snapshot) -> list[WorkloadLine]:
-    """One line for each workload and node; a workload that no node fits has a line too."""
-    lines = []
-    for workload in sorted(snapshot.workloads, key=lambda workload: workload.name):
-        if not workload.nodes:
-            lines.append(
-                WorkloadLine(
-                    name=workload.name,
-                    first=True,
-                    node="–",
-                    tone="idle",
-                    phase="no node",
-                    duration="",
-                    restarts="",
-                    detail="no node fits its «on»",
-                )
-            )
-        if workload.update is not None:
-            lines.append(_update_line(workload.name, workload.update))
-        begin = 0 if workload.update is None else 1
-        for index, (node, instance) in enumerate(sorted(workload.nodes.items()), begin):
-            lines.append(
-                _present_line(workload, node, instance, snapshot.now, first=index == 0)
-                if instance.node_online
-                else _old_line(workload.name, node, instance, first=index == 0)
-            )
-    return lines[:MAX_LINES]
 
 
 def charted_names(latest: Sequence[Row], now: int) -> list[str]:
@@ -277,61 +241,11 @@ def event_lines(snapshot: Snapshot) -> list[ValueLine]:
     return [_value_line(row, snapshot.now) for row in reversed(snapshot.events)]
 
 
-def _tone(status: WorkloadStatus, now: int) -> Tone:
+def tone_of(status: WorkloadStatus, now: int) -> Tone:
+    """How a workload is, in one look."""
     if status.phase == "pending" and status.message and now - status.since > WAITS_LONG:
         return "bad"
     return _TONES[status.phase]
-
-
-def _present_line(
-    workload: WorkloadView, node: str, instance: InstanceView, now: int, *, first: bool
-) -> WorkloadLine:
-    status = instance.status
-    if status is None:
-        return WorkloadLine(
-            workload.name, first, node, "busy", "assigned", "", "", "nothing heard of it yet"
-        )
-    details = [f"heard {ago(int(instance.age * NS))}"] if instance.age > LATE_AFTER else []
-    details += [status.message] if status.message else []
-    if status.generation < workload.generation:
-        details.append("a newer version is on its way")
-    if status.phase == "running" and workload.spec.ready is not None and not status.ready:
-        details.append("not ready yet")
-    if status.isolation.startswith("strict"):
-        details.append(status.isolation)
-    if status.next_start_at is not None and status.next_start_at > now:
-        details.append(f"starts again in {span(status.next_start_at - now)}")
-    return WorkloadLine(
-        name=workload.name,
-        first=first,
-        node=node,
-        tone=_tone(status, now),
-        phase=status.phase,
-        duration=span(now - status.since),
-        restarts=str(status.restarts),
-        detail="; ".join(details),
-    )
-
-
-def _update_line(name: str, update: UpdateView) -> WorkloadLine:
-    """A change under way stands before the nodes of its workload."""
-    paused = update.state == "paused"
-    return WorkloadLine(
-        name=name,
-        first=True,
-        node=f"{update.total} nodes",
-        tone="bad" if paused else "busy",
-        phase="update paused" if paused else "updating",
-        duration="",
-        restarts="",
-        detail=update.message.removeprefix("paused: "),
-    )
-
-
-def _old_line(name: str, node: str, instance: InstanceView, *, first: bool) -> WorkloadLine:
-    was = "nothing known" if instance.status is None else f"was {instance.status.phase}"
-    detail = f"{was}, heard {ago(int(instance.age * NS))}: the node is offline"
-    return WorkloadLine(name, first, node, "idle", "unknown", "", "", detail)
 
 
 def _card(

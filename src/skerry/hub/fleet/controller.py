@@ -6,10 +6,11 @@ or its workload changed, and deleted when it is no longer wanted; nothing else i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Literal
 
+from skerry.core.names import DEVICES_OWN
 from skerry.core.overrides import resolve
 from skerry.core.selection import selects
 from skerry.core.specs import check_set, check_spec
@@ -97,10 +98,21 @@ def plan(
     gone = sorted(held.keys() - wanted.keys()) if prune else []
     kept = {name: spec for name, spec in {**held, **wanted}.items() if name not in gone}
     check_dependencies(kept, frozenset(gone))
+    _check_names(held, wanted)
     return [
         *(_step(held.get(name), spec) for name, spec in wanted.items()),
         *(Step(name, "delete", spec_difference(held[name], None), held[name]) for name in gone),
     ]
+
+
+def _check_names(held: Collection[str], wanted: Iterable[str]) -> None:
+    """One that was made before goes on, where devices have none of their own."""
+    for name in wanted:
+        if name.startswith(DEVICES_OWN) and name not in held:
+            raise InvalidInput(
+                f"cannot make workload «{name}»: names that begin with «{DEVICES_OWN}» are those of the workloads that devices with "
+                "twins start by themselves, which would leave this one out. Choose another name."
+            )
 
 
 def check_on_nodes(steps: Iterable[Step], nodes: Iterable[Node]) -> None:

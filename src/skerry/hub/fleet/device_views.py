@@ -159,7 +159,7 @@ def _view(
     one = row if row is not None else registered
     assert one is not None  # noqa: S101 - it is one of the two
     last = heard(one.id, one.last_seen, moment.seen, moment.now)
-    running = sum(told.phase in AS_WANTED for told in known.told.values())
+    running = sum(known.told[each].phase in AS_WANTED for each in known.told.keys() & known.wanted)
     view = DeviceView(
         id=one.id,
         name=one.name,

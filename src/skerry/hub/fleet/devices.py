@@ -29,6 +29,7 @@ from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.reservations import new_row, void_token
 from skerry.hub.fleet.retiring import Retiring, read_erasure
 from skerry.hub.fleet.tokens import Tokens
+from skerry.hub.fleet.views import own_statuses
 from skerry.hub.store import locks
 from skerry.hub.store.device_tables import device
 from skerry.hub.store.hub_store import HubStore
@@ -163,6 +164,7 @@ class Devices:
                 commands=read_commands(connection, device_id, now),
                 history=read_history(connection, device_id),
                 erasure=read_erasure(connection, device_id),
+                own=own_statuses(connection, device_id),
             )
 
         return await self._store.read(read)

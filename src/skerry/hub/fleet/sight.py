@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from skerry.core.roles import Role, covers
 from skerry.hub.fleet.controller import Node
 from skerry.kit.errors import NotFound, Refused
-from skerry.wire.people import AssignmentView, NodeView, WorkloadView
+from skerry.wire.people import AssignmentView, DeviceWorkload, NodeView, WorkloadView
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,16 @@ class Sight:
         if name is not None and not seen:
             raise unseen("show", name)
         return seen
+
+    def device_workloads(self, views: Sequence[DeviceWorkload]) -> list[DeviceWorkload]:
+        """Those of nodes that are seen."""
+        if self.ids is None:
+            return list(views)
+        cut = [
+            replace(view, nodes={node: at for node, at in view.nodes.items() if self.named(node)})
+            for view in views
+        ]
+        return [view for view in cut if view.nodes]
 
     def assignments(
         self, views: Sequence[AssignmentView], workload: str | None, node: str | None

@@ -7,11 +7,11 @@ database.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, Select, select
 
 from skerry.core.specs import difference
 from skerry.hub.fleet.assignments import (
@@ -29,11 +29,21 @@ from skerry.kit.clock import NS
 from skerry.kit.errors import NotFound
 from skerry.kit.nearest import did_you_mean
 from skerry.wire.codec import decode
-from skerry.wire.people import AssignmentView, InstanceView, NodeView, WorkloadView
+from skerry.wire.people import (
+    AssignmentView,
+    DeviceWorkload,
+    InstanceView,
+    NodeView,
+    WorkloadView,
+)
 from skerry.wire.workload import WorkloadStatus
 
 ONLINE_WITHIN = 45.0
 """Seconds without any sign of life after which a node counts as offline."""
+
+
+DEVICES_EPOCH = 0
+"""Of the generations that devices give; the hub's begin with 1."""
 
 
 class _Key(NamedTuple):
@@ -125,6 +135,59 @@ def workload_views(
         )
         for each, item in desired.items()
     ]
+
+
+def device_workload_views(
+    connection: Connection, seen: Mapping[str, int], now: int, name: str | None = None
+) -> list[DeviceWorkload]:
+    """What devices tell of workloads of their own, by name; of this name alone where one is given."""
+    query = _not_assigned().order_by(state.c.id, node.c.name)
+    found: dict[str, dict[str, InstanceView]] = {}
+    for row, status in _own(connection, query if name is None else query.where(state.c.id == name)):
+        last = heard(row.node, row.last_seen, seen, now)
+        instance = InstanceView(status, last.online, last.at, last.age)
+        found.setdefault(row.id, {})[row.name] = instance
+    return [DeviceWorkload(each, nodes) for each, nodes in found.items()]
+
+
+def own_statuses(connection: Connection, node_id: str) -> list[WorkloadStatus]:
+    """What one device tells of workloads of its own, by their names."""
+    query = _not_assigned().where(state.c.scope == node_id).order_by(state.c.id)
+    return [status for _, status in _own(connection, query)]
+
+
+def _not_assigned() -> Select[Any]:
+    """The statuses of workloads that their nodes were not told to have."""
+    given = state.alias()
+    is_given = select(given.c.id).where(
+        given.c.fleet_id == state.c.fleet_id,
+        given.c.scope == state.c.scope,
+        given.c.entity == ENTITY,
+        given.c.id == state.c.id,
+        given.c.deleted.is_(False),
+    )
+    return (
+        select(node.c.id.label("node"), node.c.name, node.c.last_seen, state.c.id, state.c.body)
+        .join(node, node.c.id == state.c.scope)
+        .where(
+            state.c.fleet_id == FLEET,
+            state.c.entity == "status",
+            state.c.deleted.is_(False),
+            ~is_given.exists(),
+        )
+    )
+
+
+def _own(
+    connection: Connection, query: Select[Any]
+) -> Iterator[tuple[Row[tuple[Any, ...]], WorkloadStatus]]:
+    """What ends after its assignment went is none of the device's: its generation begins with the hub's epoch."""
+    bodies = Bodies.of(connection)
+    for row in connection.execute(query):
+        body = bodies.open(STATE, row.body, row.node, "status", row.id)
+        status = decode(body, WorkloadStatus, f"status of «{row.id}»")
+        if status.generation.epoch == DEVICES_EPOCH:
+            yield row, status
 
 
 def assignment_views(

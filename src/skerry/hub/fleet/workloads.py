@@ -19,7 +19,12 @@ from skerry.hub.fleet.models import Models, check_uses, plan_models, read_models
 from skerry.hub.fleet.rollouts import Rollouts, under_way, update_views
 from skerry.hub.fleet.sight import EVERYTHING, Sight
 from skerry.hub.fleet.versions import Origin, earlier, read_versions, write_version
-from skerry.hub.fleet.views import assignment_views, find, workload_views
+from skerry.hub.fleet.views import (
+    assignment_views,
+    device_workload_views,
+    find,
+    workload_views,
+)
 from skerry.hub.store import changes, locks
 from skerry.hub.store.bodies import WORKLOAD, Bodies
 from skerry.hub.store.engine import insert
@@ -33,6 +38,7 @@ from skerry.wire.people import (
     Apply,
     ApplyReply,
     AssignmentView,
+    DeviceWorkload,
     Rollback,
     RolledBack,
     UpdateView,
@@ -138,6 +144,16 @@ class Workloads:
                 workload_views(connection, seen, now, name), update_views(connection, seen, now)
             )
         )
+
+    async def of_devices(
+        self, sight: Sight, name: str | None = None
+    ) -> builtins.list[DeviceWorkload]:
+        """What devices that are seen want by themselves."""
+        seen, now = dict(self._last_seen), self._clock.wall_ns()
+        views = await self._store.read(
+            lambda connection: device_workload_views(connection, seen, now, name)
+        )
+        return sight.device_workloads(views)
 
     async def seen(self, sight: Sight, name: str | None = None) -> builtins.list[WorkloadView]:
         """As `list`, of what is seen."""

@@ -11,6 +11,7 @@ import logging
 from sqlalchemy import Connection, select
 
 from skerry.core.cyberwave.ownership import (
+    SHARED_NAMES,
     Guarded,
     alert_fault,
     guarded,
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 def guard_of(connection: Connection, entity: str, node_id: str) -> TwinGuard | None:
     """What judges the node's edits of the entity besides its declaration; None: nothing does."""
     found = guarded(entity) if node_id else None
-    if found is None or (found.kind == "catalog" and not _has_twins(connection)):
+    if found is None or (entity in SHARED_NAMES and not _has_twins(connection)):
         return None
     return TwinGuard(connection, entity, found, node_id)
 
@@ -71,7 +72,7 @@ class TwinGuard:
         will = None if becomes.deleted else _body(becomes.body)
         match self._found.kind:
             case "catalog":
-                return "only people change assets and environments"
+                return "only people change assets, environments and workflows"
             case "twins":
                 return (
                     "only people add twins"

@@ -20,6 +20,7 @@ from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
 from skerry.core.names import looks_secret
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.node.drivers.device import HOST, Device, Networks, Served
+from skerry.node.drivers.views import CREDENTIALS
 
 LOCAL = "local"
 """The network of the example in Cyberwave's documentation, which no engine has by itself."""
@@ -36,7 +37,10 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 class DriverPlan(msgspec.Struct, frozen=True):
-    """One driver that is to run. `host` is how it reaches this node; `variables` are those of its `params`, in their order."""
+    """One driver that is to run. `host` is how it reaches this node; `variables` are those of its `params`, in their order.
+
+    `camera`: its twin, or a child of it, sees.
+    """
 
     twin: str
     name: str
@@ -46,6 +50,7 @@ class DriverPlan(msgspec.Struct, frozen=True):
     children: tuple[str, ...] = ()
     network: str = HOST
     host: str = "127.0.0.1"
+    camera: bool = False
 
 
 class Plans(msgspec.Struct, frozen=True):
@@ -75,7 +80,8 @@ def planned(
     undecided: list[DriverPlan] = []
     for twin, driver in choices:
         name, children = driver_container(twin.uuid, uuids), family.children(twin.uuid)
-        plan = DriverPlan(twin.uuid, name, driver, RunOptions(), {}, children)
+        camera = bool(children) or linking.is_camera(twin.body, twin.asset)
+        plan = DriverPlan(twin.uuid, name, driver, RunOptions(), {}, children, camera=camera)
         try:
             plan = _with_options(plan, twin, device, read)
             placed, remark = _placed(plan, device, networks)
@@ -175,7 +181,8 @@ def _with_options(
 ) -> DriverPlan:
     """Raises InvalidInput for options that cannot be read, Refused for what the driver may not have."""
     options, driver = parsed(plan.driver.params), plan.driver
-    needed = asked(options, [str(path) for path in device.private])
+    private = [*device.private, device.directory / CREDENTIALS]
+    needed = asked(options, [str(path) for path in private])
     if driver.command:
         needed = ["command", *needed]
         _check_native(options)

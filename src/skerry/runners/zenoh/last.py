@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 
 LIMIT = 64 * 1024 * 1024
 KEYS = 1024
+
+Heard = Callable[[str, bytes], None]
+"""Told of each sample: its key expression and its bytes."""
 
 
 class LastBytes:

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from skerry.runners.zenoh.endings import NO_ZENOH, PORT_TAKEN, Failure, say
-from skerry.runners.zenoh.last import LastBytes
+from skerry.runners.zenoh.last import Heard, LastBytes
 
 if TYPE_CHECKING:
-    from skerry.runners.zenoh.router import Heard, Router
+    from skerry.runners.zenoh.router import Router
 
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 
@@ -25,7 +25,7 @@ def main() -> NoReturn:
     """Runs the order in the first argument, as `wire.data_bus.BusOrder` has it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)  # before there are threads: they inherit it
     try:
-        code = _run(json.loads(sys.argv[1]))
+        code = _run(sys.argv[1])
     except Failure as failure:
         say(str(failure))
         code = failure.code
@@ -33,10 +33,21 @@ def main() -> NoReturn:
     os._exit(code)
 
 
-def _run(order: Mapping[str, Any]) -> int:
-    router = _router(order["port"], order.get("hosts", []), _nobody)
+def _run(text: str) -> int:
+    order: Mapping[str, Any] = json.loads(text)
+    heard: Heard = _nobody
+    if order.get("rules") or order.get("directories"):
+        from skerry.runners.zenoh import assembly  # noqa: PLC0415 - most routers only route
+
+        heard = assembly.start(text)
+    directories = order.get("directories")
+    if directories:
+        say(f"samples are read in {directories}")
+    port = order.get("port")
+    router = None if port is None else _router(port, order.get("hosts", []), heard)
     signal.sigwait(_ENDS)
-    router.close()
+    if router:
+        router.close()
     return 0
 
 

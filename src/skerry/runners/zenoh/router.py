@@ -8,12 +8,12 @@ queryables, ours is not, and Zenoh asks the best one.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import zenoh
 
 from skerry.runners.zenoh.endings import say
-from skerry.runners.zenoh.last import LastBytes
+from skerry.runners.zenoh.last import Heard, LastBytes
 
 EVERY = "cw/*/data/**"
 LOOPBACK = "127.0.0.1"
@@ -23,8 +23,6 @@ MAX_MESSAGE = 64 * 1024 * 1024
 
 _TRY_AGAIN = "retry_period_init_ms=1000;retry_period_max_ms=4000;exit_on_failure=false"
 """An address of a container network may come later, and must not keep the others waiting."""
-
-Heard = Callable[[str, bytes], None]
 
 
 def settings(port: int, hosts: Sequence[str]) -> dict[str, object]:

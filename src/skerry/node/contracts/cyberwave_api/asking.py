@@ -6,6 +6,7 @@ A token is the whole of a caller's rights: what is not its own is answered as if
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TypeVar
@@ -33,6 +34,9 @@ from skerry.wire.codec import decode
 
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body."""
+
+MOST_AT_ONCE = 16
+"""Requests of one program."""
 
 SIGNED = "/files/"
 """How paths begin that carry their own permission."""
@@ -84,7 +88,8 @@ async def details(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def only_for_holders(tokens: Tokens) -> Middleware:
-    """Lets in who holds a token, and to SIGNED everybody."""
+    """Lets in who holds a token, and to SIGNED everybody. Nobody takes all connections by requests that do not end."""
+    under_way = Counter[str]()
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -94,8 +99,16 @@ def only_for_holders(tokens: Tokens) -> Middleware:
         if grant is None:
             words = "cannot answer: the request has no token that holds. It ends with the driver or worker that it was given to."
             return detail(401, words, {"WWW-Authenticate": "Bearer"})
+        if under_way[grant.workload] >= MOST_AT_ONCE:
+            raise Busy(f"cannot answer: {MOST_AT_ONCE} requests of this program are under way")
         request[_GRANT] = grant
-        return await handler(request)
+        under_way[grant.workload] += 1
+        try:
+            return await handler(request)
+        finally:
+            under_way[grant.workload] -= 1
+            if not under_way[grant.workload]:
+                del under_way[grant.workload]
 
     return guard
 
