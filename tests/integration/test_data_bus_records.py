@@ -240,3 +240,28 @@ print(json.dumps([manifest.channels, manifest.sample_count, [json.loads(decode(e
     assert channels == [key]
     assert count == len(found)
     assert found == [{"elbow": n} for n in range(50)]
+
+
+async def test_what_programs_exchange_as_files_is_recorded_without_zenoh(
+    bus: BusRig, short_dir: Path, path: Path
+) -> None:
+    data = short_dir / "data"
+    data.mkdir()
+    rules = [ChannelRule("cw/*/data/joint_states", "keep"), ChannelRule("*/frames/*", "file", 1e6)]
+    order = BusOrder(directories=str(data), twins=[bus.twin], rules=rules)
+    await asyncio.to_thread(bus.start, order, SKERRY_SOCKET=str(path))
+    files = {"CYBERWAVE_DATA_BACKEND": "filesystem", "CYBERWAVE_DATA_DIR": str(data)}
+    driver = await asyncio.to_thread(lambda: bus.program(**files))
+    async with local_node(short_dir, path, files=10**9):
+
+        def publish() -> None:
+            for n in range(300):
+                say(driver, bus.key("joint_states"), n)
+            driver.ask("publish", key=bus.key("frames/default"), size=100_000)
+            driver.ask("publish", key=f"cw/{STRANGER}/data/joint_states", size=10)
+
+        await asyncio.to_thread(publish)
+        found = await recorded(path, lambda found: len(found) >= 301)
+    assert [row.value for row in found if row.kind == "measurement"] == list(range(300))
+    [frame] = [row for row in found if row.kind == "file"]
+    assert read_reference(frame.value).size == 100_000

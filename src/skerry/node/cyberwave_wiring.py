@@ -89,6 +89,11 @@ class CyberwaveOnDemand:
             await self.room.close()
 
     @property
+    def fingerprint(self) -> str:
+        """As which device twins know this one, once it is open; empty: it serves none."""
+        return "" if self.room is None else self.room.directory.config.fingerprint
+
+    @property
     def orders(self) -> EdgeOrders | None:
         """What carries out the hub's orders about twins; None: this node serves none."""
         return self.room

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from pathlib import Path
 
 import msgspec
 
+from skerry.runners.zenoh.directories import Directories
 from skerry.runners.zenoh.endings import say
 from skerry.runners.zenoh.events import Events
 from skerry.runners.zenoh.last import Heard
@@ -26,6 +29,9 @@ def start(text: str) -> Heard:
         time.monotonic,
     )
     recorder.start()
+    if order.directories:
+        files = Directories(Path(order.directories), recorder.wants, recorder.heard)
+        threading.Thread(target=files.follow, name="directories", daemon=True).start()
     return recorder.heard
 
 
