@@ -16,6 +16,7 @@ from tests.driver_image import PROGRAM, with_driver
 from tests.engines import TestEngine, ask
 
 from skerry.testing.waiting import eventually
+from skerry.wire.devices import ENDED, CommandView, EdgeAction, EdgeOrder
 
 Json = Mapping[str, Any]
 
@@ -57,6 +58,28 @@ class Drivers:
             raise AssertionError(
                 f"{error}: {shown} {log_of(self.site.node, name)[-2000:]}"
             ) from None
+
+    async def order(self, action: EdgeAction, request: str) -> CommandView:
+        """What became of an order of the hub's."""
+        path = f"/api/devices/{self.site.node.name}/orders"
+        async with self.site.site.hub.api() as api:
+            given = await api.send("POST", path, EdgeOrder(action, request), CommandView)
+
+        found: list[CommandView] = []
+
+        async def ended() -> bool:
+            async with self.site.site.hub.api() as api:
+                found[:] = [await api.get(f"{path}/{given.id}", CommandView)]
+            return found[0].state in ENDED
+
+        await eventually(ended, f"order {action} has ended", timeout=60)
+        return found[0]
+
+    async def row(self, entity: str, row: str) -> Json:
+        """A shared row, as the hub has it."""
+        async with self.site.site.hub.api() as api:
+            found = await api.get(f"/api/v1/entities/{entity}/rows", dict[str, Any])
+        return dict(next(one["body"] for one in found["rows"] if one["id"] == row))
 
     async def flaps(self, twin: str) -> None:
         """It is stopped, and its status says why."""
@@ -252,6 +275,33 @@ async def test_case_19_an_image_that_is_here_needs_no_registry_and_one_that_is_n
         log = log_of(rig.site.node, rig.site.driver(gone))
         assert f"docker pull started for image {missing}" in log
         assert f"docker pull failed for image {missing}" in log
+
+
+async def test_case_30_31_32_a_restart_pushes_first_is_done_once_and_leaves_other_containers_alone(
+    short_dir: Path, docker_engine: TestEngine
+) -> None:
+    async with drivers(short_dir, docker_engine) as rig:
+        site = rig.site
+        [arm] = await site.join(rig.twin())
+        await rig.runs(arm)
+        foreign = json.dumps({"Image": rig.image, "Cmd": ["true"]}).encode()
+        assert (
+            ask(docker_engine.socket, "POST", "/v1.40/containers/create?name=foreign", foreign)[0]
+            == 201
+        )
+        file = site.config / f"{arm}.json"
+        edited = {**json.loads(file.read_text()), "description": "by its driver"}
+        with file.open("r+") as opened:
+            opened.write(json.dumps(edited))
+            opened.truncate()
+        for _ in range(2):
+            assert (await rig.order("restart_edge_core", "r1")).message == "restarted"
+        await rig.runs(arm, lives=2)
+        assert rig.lives(arm) == 2
+        assert json.loads(file.read_text())["description"] == "by its driver"
+        row = await rig.row(f"twins_{site.environment.replace('-', '')}", arm)
+        assert row["description"] == "by its driver"
+        assert rig.containers().keys() == {"foreign", site.driver(arm)}
 
 
 @pytest.mark.guarantee("G8")
