@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import signal
@@ -14,7 +15,9 @@ from tests.container_site import state, with_engine
 from tests.cyberwave_site import CyberwaveSite, contained, cyberwave_site, log_of, native
 from tests.driver_image import PROGRAM, with_driver
 from tests.engines import TestEngine, ask
+from tests.installation import installation
 
+from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.waiting import eventually
 from skerry.wire.devices import ENDED, CommandView, EdgeAction, EdgeOrder
 
@@ -339,4 +342,28 @@ async def test_a_native_driver_runs_on_the_device_with_the_same_environment(
         assert seen["env"]["CYBERWAVE_TWIN_JSON_FILE"] == str(site.config / f"{arm}.json")
         assert (seen["twin"], seen["writable"]) == ("arm", True)
         assert "cw_of_the_device" not in json.dumps(seen)
+        await site.power_off()
+
+
+async def test_case_5_a_hub_that_takes_calls_and_never_answers_holds_up_neither_boot_nor_end(
+    short_dir: Path,
+) -> None:
+    async with (
+        installation(short_dir) as inst,
+        ChaosProxy("127.0.0.1", inst.hub.nodes_port) as proxy,
+    ):
+        site = CyberwaveSite(inst, url=f"https://127.0.0.1:{proxy.port}")
+        site.sign_in()
+        data = short_dir / "data"
+        data.mkdir()
+        [arm] = await site.join(native("python", "-c", PROGRAM, LIVES=data / "lives"))
+        await site.tells(site.driver(arm), life=1)
+        await site.power_off()
+        proxy.black_hole()
+        await site.node.start()
+        await site.tells(site.driver(arm), life=2)
+        async with asyncio.timeout(30):
+            assert await site.node.process.end(signal.SIGTERM) == 0
+        await site.node.start()
+        await site.node.ready()
         await site.power_off()
