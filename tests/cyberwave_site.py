@@ -165,6 +165,23 @@ class CyberwaveSite:
 
         await eventually(told, f"{workload} says {wanted}: {self.log(workload)[-3000:]}", SLOW)
 
+    async def ticks(self, driver: str, more: int) -> None:
+        """Waits until a driver has published so much more."""
+        until = self._ticks(driver) + more
+        await eventually(lambda: self._ticks(driver) >= until, f"{driver} goes on", SLOW)
+
+    def _ticks(self, driver: str) -> int:
+        return max((int(line.get("ticks", 0)) for line in self.said(driver)), default=0)
+
+    async def change_twin(self, twin: str, body: Json) -> None:
+        """A person at the hub changes it."""
+        await self.put(twins_of(self.environment), twin, self.linked(body))
+
+    async def drained(self) -> bool:
+        """Whether the hub has all that the node has."""
+        found = await self.node.sync()
+        return not any(lane.waiting for lane in found.lanes)
+
     async def hears(self, hook: str, times: int) -> None:
         """Waits until a worker's hook was called so often."""
         worker = self.worker()
@@ -181,9 +198,14 @@ class CyberwaveSite:
             found = await api.get(f"/api/v1/entities/{entity}/rows", dict[str, Any])
         return [row["body"] for row in found["rows"]]
 
-    async def records(self, name: str) -> list[Json]:
-        """The values of this name at the hub, in the order of their acceptance."""
-        return [json.loads(str(row.value)) for row in await self.site.hub.rows(name)]
+    async def events(self, twin: str) -> list[int]:
+        """The numbers of the driver's events that the hub has."""
+        rows = await self.site.hub.rows(f"cyberwave/twin/{twin}/event")
+        return [json.loads(str(row.value))["n"] for row in rows]
+
+    async def has(self, twin: str, count: int) -> bool:
+        """Whether the hub has so many of them."""
+        return len(await self.events(twin)) >= count
 
 
 @contextlib.asynccontextmanager
