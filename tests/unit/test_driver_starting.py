@@ -120,7 +120,7 @@ def test_a_start_on_purpose_is_told_anew_and_a_restart_by_itself_is_not() -> Non
         (9, "stopped", 1),
         (9, "starting", 0),
         (9, "running", 0),
-        (10, "running", 0),
+        (14, "running", 0),
     ]
     assert told(*looks, start=running) == [*UP, Runs()]
     assert told((9, "starting", 0), start=running)[0] == Began()
