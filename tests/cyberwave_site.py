@@ -26,6 +26,7 @@ from skerry.kit.errors import SkerryError
 from skerry.node.twins.alerts import alerts_of
 from skerry.node.twins.rows import ASSETS, twins_of
 from skerry.testing.waiting import eventually
+from skerry.wire.devices import ENDED, CommandView, EdgeAction, EdgeOrder
 from skerry.wire.local import StopRequest
 from skerry.wire.rows import RowPut, RowWritten
 
@@ -197,6 +198,22 @@ class CyberwaveSite:
         async with self.site.hub.api() as api:
             found = await api.get(f"/api/v1/entities/{entity}/rows", dict[str, Any])
         return [row["body"] for row in found["rows"]]
+
+    async def order(self, action: EdgeAction, twin: str = "", **message: object) -> CommandView:
+        """A person orders something at the hub; returns what has become of it once it is over."""
+        payload = msgspec.Raw(json.dumps(message).encode())
+        path = f"/api/devices/{self.node.name}/orders"
+        async with self.site.hub.api() as api:
+            given = EdgeOrder(action, str(uuid.uuid4()), twin, payload)
+            found = await api.send("POST", f"{path}?ttl=60", given, CommandView)
+
+            async def over() -> bool:
+                nonlocal found
+                found = await api.get(f"{path}/{found.id}", CommandView)
+                return found.state in ENDED
+
+            await eventually(over, f"order {action} is carried out", SLOW)
+        return found
 
     async def events(self, twin: str) -> list[int]:
         """The numbers of the driver's events that the hub has."""

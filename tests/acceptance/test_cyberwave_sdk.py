@@ -78,6 +78,9 @@ async def _works_without_a_hub(site: CyberwaveSite, twin: dict[str, object]) -> 
         return kinds >= {"driver_lifecycle", "frame_seen", "worker_load_error"}
 
     await eventually(alerted, "the hub has the alerts of driver and worker")
+    done = await site.order("twin_command", arm, command="wiggle", data={"times": 2})
+    assert done.state == "done", done
+    assert site.count(driver, command="wiggle", data={"times": 2}) == 1
 
 
 @pytest.mark.guarantee("G1")
