@@ -90,7 +90,11 @@ class Drivers:
             ]  # fmt: skip
             return len(found) == 1
 
-        await eventually(told, f"the hub has one alert {kind}", timeout=60)
+        try:
+            await eventually(told, f"the hub has one alert {kind}", timeout=60)
+        except AssertionError as error:
+            shown = (await self.site.node.status() or "", await self.site.alerts())
+            raise AssertionError(f"{error}: {shown}") from None
         return found[0]
 
 

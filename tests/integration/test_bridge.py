@@ -174,6 +174,24 @@ async def test_gaps_of_the_gate_are_records(short_dir: Path, memory_dir: Path) -
             assert not any(entry.flags & GAP and not entry.payload for entry in rig.entries())
 
 
+@pytest.mark.guarantee("G1")
+async def test_an_agent_that_comes_late_finds_all_that_a_full_journal_held_back(
+    short_dir: Path, memory_dir: Path
+) -> None:
+    with GateRig(short_dir, memory_dir, limit=400_000) as rig:
+        token = rig.token()
+        rig.start()
+        device = driver(rig, token)
+        sent = [f"{n} {'x' * 5000}" for n in range(300)]
+        for each in sent:
+            device.publish(EVENT, each)
+        await captured(rig, sent[60].encode())
+        async with agent(rig, short_dir / "node") as one:
+            await one.until(lambda: len(one.values(EVENT)) >= len(sent))
+            assert one.values(EVENT) == sent
+            assert one.all("gap") == []
+
+
 async def test_a_message_of_32_mib_arrives_whole(rig: GateRig, short_dir: Path) -> None:
     rig.limit = 64 * 1024 * 1024
     token = rig.token()

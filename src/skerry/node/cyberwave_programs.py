@@ -28,6 +28,7 @@ from skerry.node.bus.shared_memory import sweep
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.room import DriverParts, DriverRoom
+from skerry.node.drivers.views import BUS
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
@@ -153,7 +154,7 @@ class Programs:
         return BusPlan(
             settings.zenoh_router or knobs.router,
             knobs.router_port,
-            knobs.data_dir if knobs.data_backend == "filesystem" else "",
+            str(self._root / BUS) if knobs.data_backend == "filesystem" else "",
             channel_rules(settings.record),
             Ring(sealed=self._parts.opened.cipher.seals),
         )
