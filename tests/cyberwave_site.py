@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
-import shlex
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -35,6 +34,9 @@ DEVICE = fingerprint(platform.node(), uuid.getnode(), platform.system(), platfor
 """As the node calls itself by default, so that it is the same with fingerprint.json and without."""
 
 Json = Mapping[str, Any]
+
+SLOW = 120.0
+"""Seconds. The SDK's imports take five of one processor, which others want too."""
 
 
 class CyberwaveSite:
@@ -140,7 +142,8 @@ class CyberwaveSite:
 
     def work_natively(self, words: Sequence[str]) -> None:
         """Workers run on the device itself, by this command."""
-        self.node.prefix = ["env", f"CYBERWAVE_WORKER_COMMAND={shlex.join(words)}"]
+        command = json.dumps(list(words))
+        self.node.options += ["--set", f"cyberwave.worker_command={command}"]
 
     def log(self, workload: str) -> str:
         """All that is in a workload's log."""
@@ -160,7 +163,7 @@ class CyberwaveSite:
         async def told() -> bool:
             return self.count(workload, **wanted) > 0
 
-        await eventually(told, f"{workload} says {wanted}: {log_of(self.node, workload)[-3000:]}")
+        await eventually(told, f"{workload} says {wanted}: {self.log(workload)[-3000:]}", SLOW)
 
     async def hears(self, hook: str, times: int) -> None:
         """Waits until a worker's hook was called so often."""
@@ -168,6 +171,7 @@ class CyberwaveSite:
         await eventually(
             lambda: self.count(worker, hook=hook) >= times,
             f"hook «{hook}» is called {times} times: {self.log(worker)[-3000:]}",
+            SLOW,
         )
 
     async def alerts(self) -> list[Json]:

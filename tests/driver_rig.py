@@ -13,6 +13,7 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused, Transient
 from skerry.node.broker.granting import Granting
 from skerry.node.contracts.native import NativeContract
+from skerry.node.drivers.bridging import Run, run_command
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.launches import Launches
 from skerry.node.drivers.views import Views
@@ -103,7 +104,11 @@ class Rig:
         )
         views = Views(directory / "views", self.device.directory, RealDisk())
         self.launches = Launches(native.launch_for, self.tokens, views, self.secrets_at)
-        self.workloads = DriverWorkloads(self._sources(), self.launches, [self.changed], self.clock)
+        self.commands: list[list[str]] = []
+        self.run: Run = run_command
+        self.workloads = DriverWorkloads(
+            self._sources(), self.launches, [self.changed], self.clock, self._run
+        )
 
     def secrets_at(self, workload: str, instance: str) -> Path:
         """In the test's directory, not in memory."""
@@ -132,6 +137,9 @@ class Rig:
             lambda: self.barred,
             self._held,
         )
+
+    async def _run(self, words: Sequence[str]) -> str:
+        return await self.run(words)
 
     def _held(self, assignment: Assignment) -> str:
         return self.hold(assignment)

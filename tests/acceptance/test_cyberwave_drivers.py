@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.container_site import state, with_engine
-from tests.cyberwave_site import CyberwaveSite, cyberwave_site, log_of, native
+from tests.cyberwave_site import CyberwaveSite, contained, cyberwave_site, log_of, native
 from tests.driver_image import PROGRAM, with_driver
 from tests.engines import TestEngine, ask
 
@@ -54,7 +54,18 @@ class Drivers:
             await eventually(does, f"{name} runs")
         except AssertionError as error:
             shown = await state(self.site.node, name)
-            raise AssertionError(f"{error}: {shown} {log_of(self.site.node, name)[-2000:]}") from None
+            raise AssertionError(
+                f"{error}: {shown} {log_of(self.site.node, name)[-2000:]}"
+            ) from None
+
+    async def flaps(self, twin: str) -> None:
+        """It is stopped, and its status says why."""
+
+        async def does() -> bool:
+            found = await state(self.site.node, self.site.driver(twin))
+            return found is not None and found.phase == "stopped" and "flapping" in found.message
+
+        await eventually(does, f"the driver of {twin} is stopped as flapping", timeout=60)
 
     def lives(self, twin: str) -> int:
         return self.site.count(self.site.driver(twin))
@@ -79,7 +90,11 @@ class Drivers:
             ]  # fmt: skip
             return len(found) == 1
 
-        await eventually(told, f"the hub has one alert {kind}", timeout=60)
+        try:
+            await eventually(told, f"the hub has one alert {kind}", timeout=60)
+        except AssertionError as error:
+            shown = (await self.site.node.status() or "", await self.site.alerts())
+            raise AssertionError(f"{error}: {shown}") from None
         return found[0]
 
 
@@ -188,16 +203,12 @@ async def test_case_22_the_fifth_restart_stops_it_for_good_and_the_mark_outlives
         ):
             assert word in told["description"]
 
-        async def flaps() -> bool:
-            found = await state(site.node, name)
-            return found is not None and found.phase == "stopped" and "flapping" in found.message
-
-        await eventually(flaps, "it is stopped, and its status says why")
+        await rig.flaps(arm)
         assert not rig.containers()
         lives = rig.lives(arm)
         await site.node.kill()
         await site.node.start()
-        await eventually(flaps, "so it is for the next agent")
+        await rig.flaps(arm)
         assert rig.lives(arm) == lives
 
 
@@ -216,15 +227,31 @@ async def test_case_25_an_alert_of_an_outage_is_delivered_after_it(
 ) -> None:
     async with drivers(short_dir, docker_engine) as rig:
         site = rig.site
-        [arm] = await site.join(rig.twin())
+        twin = rig.twin(ENDS=9)
+        (rig.data("arm") / "lives").write_text("50")
+        [arm] = await site.join(twin)
         await rig.runs(arm)
-        await site.hub_away()
+        await site.power_off()
         (rig.data("arm") / "lives").unlink()
-        for _ in range(6):
-            await rig.crash(arm)
-        await eventually(lambda: site.node_says("flapping"), "it flaps")
-        await site.hub_back()
-        assert (await rig.alert("driver_restart_loop"))["dedupe_count"] == 1
+        await site.boot_without_hub()
+        await rig.flaps(arm)
+        await site.site.hub.start()
+        assert (await rig.alert("driver_restart_loop"))["twin_uuid"] == arm
+
+
+async def test_case_19_an_image_that_is_here_needs_no_registry_and_one_that_is_not_is_told_of(
+    short_dir: Path, docker_engine: TestEngine
+) -> None:
+    async with drivers(short_dir, docker_engine) as rig:
+        missing = "127.0.0.1:9/arm-driver:3"
+        here, gone = await rig.site.join(rig.twin("here"), contained(missing))
+        await rig.runs(here)
+        told = await rig.alert("driver_start_failure")
+        assert told["twin_uuid"] == gone
+        assert missing in told["description"]
+        log = log_of(rig.site.node, rig.site.driver(gone))
+        assert f"docker pull started for image {missing}" in log
+        assert f"docker pull failed for image {missing}" in log
 
 
 @pytest.mark.guarantee("G8")

@@ -190,6 +190,9 @@ async def test_cases_43_and_45_a_container_has_its_limits_and_its_end_is_noticed
         add_script(site, text="print('script', cw is not None, flush=True)\n")
         name = worker_of(site)
         await eventually(lambda: "script True" in site_log(site, name), "the script runs", 60)
+        listed = await CommandLine(site.site).run("worker", "status")
+        assert f"  image     {SDK_IMAGE}\n" in listed.out
+        assert "health: " in listed.out
         found = inspected(sdk_engine, name)
         host = found["HostConfig"]
         assert (host["CpuPeriod"], host["CpuQuota"]) == (100_000, 150_000)

@@ -1,5 +1,6 @@
 """The supervisor over containers that their engine starts again, on each engine: one instance, every crash counted, one end."""
 
+import json
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from tests.container_site import gone
-from tests.engines import IMAGE, TestEngine
+from tests.engines import IMAGE, TestEngine, ask
 from tests.workload_cases import wish
 from tests.workload_rig import Rig
 
@@ -125,6 +126,39 @@ async def test_a_new_version_takes_the_name(device: Device) -> None:
     await eventually(is_new, f"the new one runs: {rig.last('w')}")
     await device.running()
     assert device.heard == []
+
+
+async def test_an_engine_that_dies_leaves_one_that_runs(device: Device, engine: TestEngine) -> None:
+    """Podman's containers do not notice; Docker ends its own at its next start, and leaves them so."""
+    rig = device.rig
+    rig.wishes.want(wish("w", stop=GRACE))
+    await device.running()
+    await device.containers.settled(device.containers.waits())
+    engine.kill()
+    engine.start()
+
+    def is_so() -> bool:
+        row, listed = rig.rows()["w"], containers(engine)
+        if row.instance is None or row.instance.identity is None or row.phase != "running":
+            return False
+        return device.containers.lives(row.instance.identity) and listed == {NAME: row.instance.id}
+
+    await eventually(is_so, f"one runs: {rig.last('w')}", 60.0)
+    before = rig.last("w")
+    assert before is not None
+    _, pid = await device.running()
+    os.kill(pid, signal.SIGKILL)
+    await device.counts(before.restarts + 1)
+    await eventually(is_so, f"one runs: {rig.last('w')}")
+
+
+def containers(engine: TestEngine) -> dict[str, str]:
+    """The instances by the names of their containers."""
+    answer = ask(engine.socket, "GET", "/v1.40/containers/json?all=1")[1]
+    return {
+        one["Names"][0].lstrip("/"): one["Labels"].get("io.skerry.instance", "")
+        for one in json.loads(answer)
+    }
 
 
 def alive(pid: int) -> bool:

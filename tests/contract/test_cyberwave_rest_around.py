@@ -6,7 +6,7 @@ import asyncio
 import re
 from pathlib import Path
 
-from tests.rest_rig import DRIVER, DRIVER_WORKLOAD, WORKER, WORKSPACE, RestSite, rest_site
+from tests.rest_rig import DRIVER, DRIVER_WORKLOAD, WORKER, WORKSPACE, Heard, RestSite, rest_site
 from tests.twin_bodies import ARM, ARM_ASSET, DEVICE, ENVIRONMENT, arm
 
 from skerry.node.contracts.cyberwave_api.app import rest_app
@@ -200,6 +200,21 @@ async def test_one_program_does_not_keep_the_others_out(short_dir: Path) -> None
             writer.write(b'{"name":1')
             writer.close()
         await eventually(lambda: _answers(site), "the worker is answered again")
+
+
+async def test_what_was_begun_is_done_and_told_when_its_asker_has_gone(short_dir: Path) -> None:
+    heard = Heard()
+    async with rest_site(short_dir, heard) as site, site.serving():
+        async with site.alerts._changing:  # as another change that takes long
+            _, writer = await asyncio.open_unix_connection(str(site.path))
+            body = b'{"name": "Hot"}'
+            head = f"POST /api/v1/alerts HTTP/1.1\r\nHost: n\r\nAuthorization: Bearer {DRIVER}\r\n"
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            await eventually(lambda: bool(site.alerts._changing._waiters), "it is asked")
+            writer.close()
+            await writer.wait_closed()
+            await site.ask("GET", f"twins/{ARM}")  # the server has seen the end by now
+        await eventually(lambda: heard.statuses() == ["active"], "it is told of")
 
 
 async def _answers(site: RestSite) -> bool:

@@ -15,6 +15,8 @@ from tests.gate_rig import OWN, PATIENCE, Device, GateRig
 from skerry.core.cyberwave.gathering import FULL, RATE
 from skerry.gate.journal import GAP
 from skerry.node.broker.bridge import UNKNOWN
+from skerry.node.broker.link import GateLink
+from skerry.testing.manual_clock import ManualClock
 from skerry.wire.files import read_reference
 
 pytestmark = pytest.mark.timeout(180)
@@ -172,6 +174,24 @@ async def test_gaps_of_the_gate_are_records(short_dir: Path, memory_dir: Path) -
             assert not any(entry.flags & GAP and not entry.payload for entry in rig.entries())
 
 
+@pytest.mark.guarantee("G1")
+async def test_an_agent_that_comes_late_finds_all_that_a_full_journal_held_back(
+    short_dir: Path, memory_dir: Path
+) -> None:
+    with GateRig(short_dir, memory_dir, limit=400_000) as rig:
+        token = rig.token()
+        rig.start()
+        device = driver(rig, token)
+        sent = [f"{n} {'x' * 5000}" for n in range(300)]
+        for each in sent:
+            device.publish(EVENT, each)
+        await captured(rig, sent[60].encode())
+        async with agent(rig, short_dir / "node") as one:
+            await one.until(lambda: len(one.values(EVENT)) >= len(sent))
+            assert one.values(EVENT) == sent
+            assert one.all("gap") == []
+
+
 async def test_a_message_of_32_mib_arrives_whole(rig: GateRig, short_dir: Path) -> None:
     rig.limit = 64 * 1024 * 1024
     token = rig.token()
@@ -272,3 +292,41 @@ async def test_a_new_agent_begins_where_the_gate_was_told(rig: GateRig, short_di
         device.publish(EVENT, "later")
         await one.until(one.all)
         assert one.values(EVENT) == ["later"]
+
+
+async def test_samples_wait_for_others_and_nobody_waits_for_samples(
+    rig: GateRig, manual_clock: ManualClock
+) -> None:
+    token = rig.token()
+    rig.start()
+    device = driver(rig, token)
+    link = GateLink(rig.run, rig.journal, manual_clock, lambda _session: 0)
+    keeping = asyncio.create_task(link.keep())
+    batches = link.captured()
+
+    async def after(payload: bytes) -> list[bytes]:
+        """The next batch, in which this is the last."""
+        coming = asyncio.ensure_future(anext(batches))
+        await captured(rig, payload)
+        while not coming.done() and payload == b"last sample":
+            await asyncio.sleep(0.01)  # the link may be about to read it, or about to wait
+            manual_clock.advance(0.5)
+        return [entry.payload for entry in (await coming).entries]
+
+    try:
+        for n in range(3):
+            device.publish(POSITION, b"%d" % n)
+        device.publish(EVENT, "an event")
+        assert await after(b"an event") == [b"0", b"1", b"2", b"an event"]
+        device.publish(POSITION, "3")
+        device.publish(POSITION, "waited for", 1)
+        assert await after(b"waited for") == [b"3", b"waited for"]
+        device.publish(POSITION, "4")
+        device.publish(f"{TWIN}/command", "answer")
+        assert await after(b"answer") == [b"4", b"answer"]
+        device.publish(POSITION, "last sample")
+        assert await after(b"last sample") == [b"last sample"]
+    finally:
+        keeping.cancel()
+        link.close()
+        await batches.aclose()  # type: ignore[attr-defined]

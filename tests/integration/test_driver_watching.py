@@ -128,10 +128,10 @@ async def test_a_start_is_told_from_its_beginning_to_its_end(watched: Watched) -
     await watched.see("pending", message="pulling image x: waiting for the registry")
     assert watched.alert("driver_starting").metadata["phase"] == "pull_started"
     await watched.see("starting")
-    assert await watched.see("running") == [1.0]
+    assert await watched.see("running") == [5.0]
     assert watched.alert("driver_starting").metadata["phase"] == "container_running"
     assert watched.alert("driver_starting").metadata["container_name"] == NAME
-    await watched.see("running", seconds=1)
+    await watched.see("running", seconds=5)
     assert not watched.alerts.of("driver_starting")
     assert len(watched.alerts.all) == 1
 
@@ -143,7 +143,7 @@ async def test_case_21_a_failed_start_names_twin_image_reason_and_where_to_read_
     watched.rig.device = with_config(watched.rig.device, variables=config)
     await watched.see("starting")
     for restarts in range(4):
-        await watched.see("backoff", restarts, code=1, seconds=1.3)
+        await watched.see("backoff", restarts, code=1, seconds=20)
         await watched.see("starting", restarts + 1, code=1)
     told = watched.alert("driver_start_failure")
     assert ARM in told.description
@@ -153,7 +153,7 @@ async def test_case_21_a_failed_start_names_twin_image_reason_and_where_to_read_
     assert told.count == 1
     assert not watched.alerts.of("driver_starting")
     await watched.see("running", 4, code=1)
-    await watched.see("running", 4, code=1, seconds=1)
+    await watched.see("running", 4, code=1, seconds=5)
     assert not watched.alerts.of("driver_start_failure")
 
 

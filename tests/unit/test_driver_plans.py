@@ -169,7 +169,7 @@ def test_an_unknown_network_is_told_of_and_the_documentations_local_is_the_devic
         ["-v", "/srv/nowhere/store:/x"],
         ["-v", "/var/run/docker.sock:/var/run/docker.sock"],
         ["-v", "/srv/nowhere/config/credentials.json:/x:ro"],
-        ["-v", "/dev/shm:/dev/shm"],
+        ["-v", "/dev/shm:/dev/shm"],  # noqa: S108 - that of the device
         ["--mount", "type=bind,src=/dev,dst=/dev"],
         ["--device", "/dev/sda"],
         ["--security-opt", "seccomp=unconfined"],

@@ -88,8 +88,9 @@ class CyberwaveOnDemand:
         if self.room is not None:
             await self.room.close()
 
+    @property
     def fingerprint(self) -> str:
-        """As which device twins know this one; empty: it serves none."""
+        """As which device twins know this one, once it is open; empty: it serves none."""
         return "" if self.room is None else self.room.directory.config.fingerprint
 
     @property

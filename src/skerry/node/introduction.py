@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Callable
 from functools import partial
 
 from skerry import __version__
@@ -20,15 +19,12 @@ from skerry.wire.workload import NodeInfo
 class Introduction:
     """Of the agent that has just started; without an identity there is nobody to tell."""
 
+    fingerprint = ""
+    """The device's name among Cyberwave's twins; empty: it serves none."""
+
     def __init__(
-        self,
-        settings: NodeSettings,
-        identity: Identity | None,
-        store: NodeStore,
-        host: Host,
+        self, settings: NodeSettings, identity: Identity | None, store: NodeStore, host: Host
     ) -> None:
-        self.fingerprint: Callable[[], str] = str
-        """Tells the device's name among Cyberwave's twins; empty: it serves none."""
         self._settings = settings
         self._identity = identity
         self._store = store
@@ -62,6 +58,6 @@ class Introduction:
             started_at=self._started_at,
             secrets_key=secrets_key,
             inventory=found,
-            fingerprint=self.fingerprint(),
+            fingerprint=self.fingerprint,
         )
         await self._store.put("node", identity.node_id, encode(info))

@@ -59,8 +59,9 @@ class NodeSecrets(msgspec.Struct, frozen=True):
     settings: NodeSettings
     opened: OpenedStore
 
-    async def introduce(self) -> None:
-        """Tells the hub who this is, with the key that it has already."""
+    async def introduce(self, fingerprint: str) -> None:
+        """Tells the hub who this is, with the key that it has already, and as which device twins know it (empty: it serves none)."""
+        self.introduction.fingerprint = fingerprint
         try:
             key = await asyncio.to_thread(read_key, self.settings.data_dir, self.opened.cipher)
         except (Refused, OSError) as error:

@@ -169,7 +169,7 @@ class Node:
         self.keys, self._carrying = keys, carrying
         self.shared, self.ssh_trust, self.secrets = shared, ssh_trust, secrets
         self.safekeeping, self.audit, self._executions = safekeeping, audit, executions
-        self.cyberwave, secrets.introduction.fingerprint = cyberwave, cyberwave.fingerprint
+        self.cyberwave = cyberwave
         self.departure = Departure(
             settings, identity, host, desired=desired, supervisor=supervisor, runtime=runtime, sync=sync, files=files, audit=audit
         )  # fmt: skip
@@ -194,7 +194,6 @@ class Node:
         await self.shared.restore()
         await self.secrets.values.restore()
         await self.cyberwave.open()
-        self.secrets.introduction.fingerprint = self.cyberwave.fingerprint
 
     def follow_hub(self, tasks: Tasks, *, retiring: bool) -> None:
         """Syncs with the hub and does what it orders, for as long as the tasks run; `retiring`: ends what runs instead."""

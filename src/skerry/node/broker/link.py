@@ -16,12 +16,12 @@ from pathlib import Path
 import msgspec
 
 from skerry.gate import VERSION
-from skerry.gate.journal import Entry
+from skerry.gate.journal import KEPT, QOS, Entry
 from skerry.keeper import protocol
 from skerry.keeper.protocol import Fields, Message, ProtocolError
-from skerry.kit.clock import Clock
+from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import Refused, Transient
-from skerry.node.broker.reading import Cursor, sessions
+from skerry.node.broker.reading import Cursor, is_whole, sessions
 from skerry.node.twin_ports import NotSaid
 
 _AGAIN_SECONDS = 0.2
@@ -29,6 +29,9 @@ _TRIES_IN_SILENCE = 25
 """A gate that starts or restarts takes less."""
 
 _READS_PER_TURN = 64
+
+LINGER = NS
+"""As long samples wait for others, in the journal: in memory, and not lost with the agent."""
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ class GateLink:
     ) -> None:
         self.session = ""
         """Of the gate that is connected; empty without one."""
-        self._told = 0
+        self._told = ("", 0)
         self._run = run
         self._journal = journal
         self._clock = clock
@@ -89,15 +92,39 @@ class GateLink:
                     async for batch in self._all_of(earlier):
                         yield batch
             # An agent before this one may have told it more than this one has stored.
-            after = max(self._stored_of(session), self._told)
-            cursor = Cursor(self._journal, session, after)
+            told = self._told[1] if self._told[0] == session else 0
+            cursor = Cursor(self._journal, session, max(self._stored_of(session), told))
             while self.session == session:
                 entries = cursor.batch()
                 if entries:
-                    yield Captured(session, entries)
+                    yield Captured(session, await self._lingered(cursor, entries))
                 else:
                     await self._news.wait()
                 self._news.clear()
+
+    async def _lingered(self, cursor: Cursor, entries: list[Entry]) -> list[Entry]:
+        """More of them, where nobody waits for these: what is stored together is one write of the disk."""
+        until = self._clock.monotonic_ns() + LINGER
+        more = entries
+        while not any(map(_is_urgent, more)) and cursor.session == self.session:
+            left = until - self._clock.monotonic_ns()
+            if left <= 0 or is_whole(entries):
+                break
+            self._news.clear()
+            more = cursor.batch()
+            entries = entries + more
+            if not more:
+                await self._news_within(left / NS)
+        return entries
+
+    async def _news_within(self, seconds: float) -> None:
+        news = asyncio.ensure_future(self._news.wait())
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({news, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
+            timer.cancel()
 
     async def _all_of(self, session: str) -> AsyncIterator[Captured]:
         cursor = Cursor(self._journal, session, self._stored_of(session))
@@ -167,7 +194,7 @@ class GateLink:
         if self._hosts:
             await self.listen(self._hosts)
         self.session = reply.text("session")
-        self._told = reply.number("stored") if reply.get("stored") else 0
+        self._told = (self.session, reply.number("stored") if reply.get("stored") else 0)
         self._news.set()
 
     async def _ask(self, operation: str, fields: Fields) -> Message:
@@ -215,3 +242,8 @@ class GateLink:
                 reply = self._replies.get(message.get("id") or "")
                 if reply and not reply.done():
                     reply.set_result(message)
+
+
+def _is_urgent(entry: Entry) -> bool:
+    """Whether somebody waits for it: an acknowledgement, an event, an answer to a command."""
+    return bool(entry.flags & (QOS | KEPT)) or "/command" in entry.topic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from skerry.gate import journal
@@ -55,6 +56,12 @@ class Cursor:
 
     def _path(self, k: int) -> str:
         return f"{self._directory}/{self.session}-{k}"
+
+
+def is_whole(entries: Sequence[Entry]) -> bool:
+    """Whether they are as many as a batch may have."""
+    size = sum(len(entry.payload) for entry in entries)
+    return len(entries) >= MOST_ENTRIES or size >= MOST_BYTES
 
 
 def sessions(directory: Path) -> list[str]:

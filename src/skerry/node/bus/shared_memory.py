@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 from pathlib import Path
+
+from skerry.kit.clock import Clock
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - Zenoh's place
 _SUFFIX = ".zenoh"
 _YOUNG = 30.0
 """Seconds in which a publisher may not have mapped what it has made."""
 
+_EVERY = 60.0
+
 log = logging.getLogger(__name__)
+
+
+async def keep_swept(clock: Clock) -> None:
+    """From the start on, for ever."""
+    while True:
+        removed = await asyncio.to_thread(sweep, clock.wall_ns() / 1e9)
+        if removed:
+            log.info(
+                "removed %d pieces of shared memory that no program uses any more", len(removed)
+            )
+        await clock.sleep(_EVERY)
 
 
 def sweep(now: float, memory: Path = MEMORY, processes: Path = Path("/proc")) -> list[str]:
@@ -23,7 +39,7 @@ def sweep(now: float, memory: Path = MEMORY, processes: Path = Path("/proc")) ->
     old = {
         (status.st_dev, status.st_ino): (path, status.st_uid)
         for path in memory.glob(f"*{_SUFFIX}")
-        if (status := _status(path)) and now - max(status.st_mtime, status.st_ctime) > _YOUNG
+        if (status := _status(path)) and now - status.st_mtime > _YOUNG
     }
     if not old:
         return []

@@ -19,6 +19,8 @@ WORKERS_INSIDE = "/app/workers"
 MODELS_INSIDE = "/app/models"
 STATUS_INSIDE = "/run/cyberwave"
 
+DATA_INSIDE = "/tmp/cyberwave_data"  # noqa: S108 - the SDK's own default, in a container
+
 _ADDRESSES = frozenset(
     {
         "CYBERWAVE_BASE_URL",
@@ -106,6 +108,13 @@ def worker_environment(around: Surroundings, worker: WorkerFacts) -> dict[str, s
         _SHARED_MEMORY: shared_memory,
     }
     return _joined(found, around.device, {})
+
+
+def bus_inside(environment: Mapping[str, str]) -> str:
+    """Where a program with these variables looks for the data bus in a container, if its bus is made of files; else empty."""
+    if environment.get("CYBERWAVE_DATA_BACKEND", "").strip().lower() != "filesystem":
+        return ""
+    return environment.get("CYBERWAVE_DATA_DIR", "") or DATA_INSIDE
 
 
 def _common(around: Surroundings) -> dict[str, str]:

@@ -17,6 +17,7 @@ from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
     DriverFacts,
     Surroundings,
+    bus_inside,
     driver_environment,
 )
 from skerry.node.drivers.device import Body, Device
@@ -148,6 +149,8 @@ class Launches:
             view = self._views.linked(assignment.workload, recipe.files, secrets / CREDENTIALS)
             around = {name: base.environment[name] for name in ("HOME", "PATH", "LANG")}
             environment = around | own | {"CYBERWAVE_EDGE_CONFIG_DIR": str(view)}
+            if bus_inside(own):
+                environment["CYBERWAVE_DATA_DIR"] = str(self._views.bus())
             return replace(base, environment=environment, **common)
         raise InvalidInput(f"driver «{assignment.workload}» is neither a container nor a process")
 
@@ -170,6 +173,8 @@ class Launches:
             *(_mount(file, f"{CONFIG_INSIDE}/{Path(file).name}") for file in recipe.files),
             _mount(str(secrets / CREDENTIALS), f"{CONFIG_INSIDE}/{CREDENTIALS}"),
         ]
+        if inside := bus_inside(assignment.spec.env):
+            mounts.append(_mount(str(self._views.bus()), inside, writable=True))
         return {**recipe.host, "Mounts": [*recipe.host.get("Mounts", []), *mounts]}
 
 

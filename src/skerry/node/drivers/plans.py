@@ -37,7 +37,10 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 class DriverPlan(msgspec.Struct, frozen=True):
-    """One driver that is to run. `host` is how it reaches this node; `variables` are those of its `params`, in their order."""
+    """One driver that is to run. `host` is how it reaches this node; `variables` are those of its `params`, in their order.
+
+    `camera`: its twin, or a child of it, sees.
+    """
 
     twin: str
     name: str
@@ -47,6 +50,7 @@ class DriverPlan(msgspec.Struct, frozen=True):
     children: tuple[str, ...] = ()
     network: str = HOST
     host: str = "127.0.0.1"
+    camera: bool = False
 
 
 class Plans(msgspec.Struct, frozen=True):
@@ -76,7 +80,8 @@ def planned(
     undecided: list[DriverPlan] = []
     for twin, driver in choices:
         name, children = driver_container(twin.uuid, uuids), family.children(twin.uuid)
-        plan = DriverPlan(twin.uuid, name, driver, RunOptions(), {}, children)
+        camera = bool(children) or linking.is_camera(twin.body, twin.asset)
+        plan = DriverPlan(twin.uuid, name, driver, RunOptions(), {}, children, camera=camera)
         try:
             plan = _with_options(plan, twin, device, read)
             placed, remark = _placed(plan, device, networks)

@@ -1,7 +1,8 @@
 """From how a driver's status changes to what people are told of its start. Pure.
 
-A start has come to its end when the driver has run for a second without a break. It has failed when it was refused, or
-still ends by itself `PROBES` seconds after its first life began: as many looks, a second apart, as edge-core takes.
+A start has come to its end when the driver has run for `STEADY` seconds without a break: as many looks, a second apart, as
+edge-core takes. It has failed when it was refused, when it was stopped because it flaps, or when it still ends by itself
+`PATIENCE` seconds after its first life began. A few quick ends before a steady life are nobody's concern.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from skerry.wire.workload import Phase, WorkloadStatus
 PULLING, CANNOT = "pulling image ", "cannot start workload "
 """What the status of a workload says while its image comes, and when it cannot be had."""
 
-PROBES = 5.0
-STEADY = 1.0
+STEADY = 5.0
+PATIENCE = 45.0
 """Seconds."""
 
 Stage = Literal["new", "starting", "running", "failed", "down"]
@@ -73,15 +74,17 @@ class Failed(msgspec.Struct, frozen=True):
 Word = Began | Came | Runs | Failed
 
 
-def looked(start: Start, status: WorkloadStatus | None, now: int) -> tuple[Start, list[Word]]:
-    """The start after a look at the driver's status; None: it has none yet."""
+def looked(
+    start: Start, status: WorkloadStatus | None, now: int, *, held: bool = False
+) -> tuple[Start, list[Word]]:
+    """The start after a look at the driver's status; None: it has none yet. `held`: it was stopped because it flaps."""
     phase = None if status is None else status.phase
+    if held and start.stage in {"starting", "failed"}:
+        return _failed(start, _why(status))
     if start.stage == "new" and phase == "running":
         return Start("running", ended=_restarts(status)), []  # an earlier agent has started it
-    if phase in _DOWN:
-        held = status is not None and start.stage == "starting" and _restarts(status) > 0
-        words: list[Word] = [Failed(_why(status))] if held and status else []
-        return Start("down" if start.stage != "failed" and not words else "failed"), words
+    if phase in _DOWN or held:
+        return Start("down"), []
     if start.stage in {"new", "down"} or _is_anew(start, status):
         begun, words = _on(Start("starting"), status, now)
         return begun, [Began(), *words]
@@ -123,7 +126,7 @@ def _on(start: Start, status: WorkloadStatus | None, now: int) -> tuple[Start, l
     start = replace(start, first=first, up=up, ended=restarts)
     if up is not None and now - up >= STEADY * NS:
         return replace(start, stage="running"), [*words, Runs()]
-    if ends and now - first >= PROBES * NS:
+    if ends and now - first >= PATIENCE * NS:
         start, more = _failed(start, _why(status))
         return start, [*words, *more]
     return start, words
@@ -147,14 +150,14 @@ def _came(start: Start, step: Step) -> tuple[Start, list[Word]]:
 def _failed(start: Start, why: str) -> tuple[Start, list[Word]]:
     if start.stage == "failed":
         return start, []
-    return replace(start, stage="failed"), [Failed(why)]
+    return replace(start, stage="failed", up=None), [Failed(why or "it could not be started")]
 
 
 def _restarts(status: WorkloadStatus | None) -> int:
     return 0 if status is None else status.restarts
 
 
-def _why(status: WorkloadStatus) -> str:
-    if status.exit is not None:
+def _why(status: WorkloadStatus | None) -> str:
+    if status is not None and status.exit is not None:
         return f"it ended: {status.exit}"
-    return status.message or "it could not be started"
+    return "it could not be started" if status is None else status.message

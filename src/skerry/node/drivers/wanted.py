@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from skerry.core.names import name_fault
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
-from skerry.kit.errors import Refused, SkerryError
+from skerry.kit.errors import InvalidInput, Refused, SkerryError
+from skerry.node.drivers.bridging import Bridges, Run, run_command
 from skerry.node.drivers.device import Device, Networks, Served
 from skerry.node.drivers.launches import PREFIX, Launches, assignment_of, recipe_of
 from skerry.node.drivers.plans import DriverPlan, Plans, Trouble, planned
@@ -56,7 +57,12 @@ class DriverWorkloads:
     """
 
     def __init__(
-        self, sources: Sources, launches: Launches, changes: Sequence[Bell], clock: Clock
+        self,
+        sources: Sources,
+        launches: Launches,
+        changes: Sequence[Bell],
+        clock: Clock,
+        run: Run = run_command,
     ) -> None:
         self.told = Bell()
         self.looked = Bell()
@@ -70,6 +76,7 @@ class DriverWorkloads:
         self._wanted: Mapping[str, Assignment] = {}
         self._looking = asyncio.Lock()
         self._hold = ""
+        self._bridges = Bridges(run)
 
     def wanted(self) -> Sequence[Assignment]:
         return list(self._wanted.values())
@@ -130,6 +137,7 @@ class DriverWorkloads:
             if plans.networks or self._refused:
                 await self._find(plans.networks | self._refused.keys())
                 plans = self._planned()
+            plans = await self._bridged(plans)
             wanted = self._assignments(plans)
             self.troubles = plans.troubles
             if wanted != self._wanted:
@@ -153,6 +161,15 @@ class DriverWorkloads:
         sources = self._sources
         networks = Networks(dict(self._networks), dict(self._refused))
         return planned(sources.served(), sources.device(), networks, Path.read_text)
+
+    async def _bridged(self, plans: Plans) -> Plans:
+        device, drivers, troubles = self._sources.device(), [], list(plans.troubles)
+        for plan in plans.drivers:
+            try:
+                drivers.append(await self._bridges.bridged(plan, device))
+            except (InvalidInput, Refused) as error:
+                troubles.append(Trouble(plan.twin, "driver_start_failure", str(error), plan.name))
+        return Plans(drivers, troubles, plans.undecided)
 
     async def _find(self, networks: Collection[str]) -> None:
         for name in networks:

@@ -208,7 +208,8 @@ class DriverWatch:
         """Tells how the start goes."""
         name, now = assignment.workload, self._clock.monotonic_ns()
         known = name in self._starts
-        start, words = starting.looked(self._starts.get(name, Start()), status, now)
+        held = self._marks[subject.twin].is_held
+        start, words = starting.looked(self._starts.get(name, Start()), status, now, held=held)
         self._starts[name] = start
         for word in words:
             self._teller.give(*_notices(subject, word, self._url()))

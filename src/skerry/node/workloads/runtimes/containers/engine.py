@@ -39,6 +39,9 @@ ENDLESS = aiohttp.ClientTimeout(total=None, sock_connect=2.0)
 
 NO_ROOM = "no space left on device"
 
+_NOT_RUNNING = ("can only kill running containers", "container state improper")
+"""Podman's, with 500."""
+
 _MAX_LINE = 1 << 20
 
 _NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError)
@@ -124,7 +127,7 @@ class Engine:
             query = {"signal": signal}
             await self._unless({404, 409}, "POST", f"/containers/{container}/kill", query)
         except EngineRefusal as refusal:
-            if "can only kill running containers" not in str(refusal):  # Podman's 500
+            if not any(words in str(refusal) for words in _NOT_RUNNING):
                 raise
 
     async def stop(self, container: str, grace: float) -> None:
