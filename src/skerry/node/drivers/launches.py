@@ -86,7 +86,7 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         container=None if native else _container(plan),
         env={name: value for name, value in environment.items() if name not in _LATE or name in plan.variables},
         restart=RESTART,
-        stop=Stop(grace=STOP_SECONDS),
+        stop=Stop(grace=float(STOP_SECONDS)),
         logs=Logs(ship="warning"),
     )  # fmt: skip
     made = msgspec.json.encode(recipe, order="sorted").decode()
