@@ -18,14 +18,15 @@ import msgspec
 from tests.sealed_node import SealedNode, sealed_node
 from tests.twin_bodies import ARM, ARM_ASSET, CAMERA, DEVICE, ENVIRONMENT, FOREIGN, Json, arm
 
+from skerry.core.cyberwave.joints import JointState
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.errors import Transient
 from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
 from skerry.node.contracts.cyberwave_api.sources import (
     Device,
+    Frame,
     LastSeen,
     Sources,
-    Unseen,
 )
 from skerry.node.store.entity_rows import EntityRows
 from skerry.node.store.shared_frames import SharedFrames
@@ -72,6 +73,18 @@ class Heard:
         return [
             told["status"] for topic, told in self.said if topic == f"cyberwave/twin/{twin}/alert"
         ]
+
+
+class Unseen:
+    """A device that keeps nothing of what passes."""
+
+    async def joints(self, twin: str) -> dict[str, JointState]:
+        assert twin
+        return {}
+
+    async def frame(self, twin: str, sensor: str) -> Frame | None:
+        assert (twin, sensor) != ("", "")
+        return None
 
 
 class RestSite:

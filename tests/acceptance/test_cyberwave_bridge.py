@@ -88,7 +88,6 @@ async def test_what_the_gate_took_arrives_once(short_dir: Path) -> None:
             return len(await arrived(site, twin, pids[driver])) >= captured
 
         await eventually(all_there, f"{captured} have arrived")
-        await goes_on(site, driver, 1)
         found = await arrived(site, twin, pids[driver])
         assert Counter(Counter(found).values()) == {1: captured}
         assert captured <= sent
@@ -98,8 +97,6 @@ async def test_what_the_gate_took_arrives_once(short_dir: Path) -> None:
 async def test_a_device_is_there_before_its_drivers_are(short_dir: Path) -> None:
     async with cyberwave_site(short_dir) as site:
         [twin] = await site.join({})  # nobody has signed in, so no driver is started
-        await site.node.kill()
-        await site.node.start()
         path = f"/api/v1/entities/{presence_entity(site.environment)}/rows/{twin}"
 
         async def told() -> bool:

@@ -10,7 +10,8 @@ from tests.cyberwave_site import cyberwave_site, native
 
 from skerry.testing.waiting import eventually
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
+PATIENCE = 120.0
 
 PROGRAM = """
 import asyncio, json
@@ -51,13 +52,16 @@ async def test_case_49_a_joint_that_a_driver_moves_is_read_back_and_its_alerts_r
         await site.power_off()
         await site.boot_without_hub()
         driver = site.driver(twin)
-        await site.tells(driver, joints={"pan": 0.5})
+        await eventually(
+            lambda: site.count(driver, joints={"pan": 0.5}) > 0, "it reads its joint back", PATIENCE
+        )
         await site.node.kill()
         before = site.count(driver, joints={"pan": 0.5})
         await site.node.start()
         await eventually(
             lambda: site.count(driver, joints={"pan": 0.5}) > before,
             "it goes on with the next agent",
+            PATIENCE,
         )
         await site.site.hub.start()
 

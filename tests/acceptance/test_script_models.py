@@ -95,7 +95,8 @@ async def test_a_worker_waits_for_what_its_scripts_name(short_dir: Path) -> None
         await push(shell, "dog", content(5000))
         await has_loaded(node, "cat & co 3000", "cat & co 3000", "dog 5000")
         shown = await shell.run("worker", "status")
-        assert "models    cat & co, dog" in shown.out
+        assert "models    cat & co (3 KB), dog (5 KB)" in shown.out, shown.out
+        assert "health: ok" in shown.out
         assert shown.out.count("reload: a.py") == 1
 
         await site.hub.kill()

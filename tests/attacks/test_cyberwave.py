@@ -21,6 +21,7 @@ from tests.twin_site import Device, TwinSite, twin_site
 from skerry.core.cyberwave.workflows import brought
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
+from skerry.kit.errors import InvalidInput
 from skerry.node.drivers.workflows import WorkflowFiles, workflows_of
 from skerry.testing.waiting import eventually
 from skerry.wire.entities import Change, Changes
@@ -179,6 +180,22 @@ async def test_an_outage_deletes_nothing_and_a_deletion_only_what_was_written_he
         site.node.sync_on()
         await site.delete(HONEST, ENTITY)
         await has(again, site, "wf_own.py", "custom.py")
+
+
+async def test_orders_about_workflows_reach_only_their_own_files(tmp_path: Path) -> None:
+    async with watched(tmp_path) as (site, _, files):
+        await site.put(HONEST, workflow("wf_honest.py"), ENTITY)
+        await has(files, site, "wf_honest.py")
+        own = site.config / "workers" / "wf_own.py"
+        own.write_text("mine")
+        for name in ("../credentials.json", "wf_x/../../y.py", "custom.py"):
+            with pytest.raises(InvalidInput):
+                await files.remove_workflow_worker([name], "")
+        assert await files.remove_workflow_worker(["wf_own.py"], "") == "none of its files is here"
+        assert await files.remove_workflow_worker([], HONEST) == "removed wf_honest.py"
+        assert [path.name for path in own.parent.iterdir()] == ["wf_own.py"]
+        assert await files.sync_workflows() == "1 workers of 1 workflows are here"
+        assert (own.parent / "wf_honest.py").read_text() == "print('x')\n"
 
 
 # Weights.

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from tests.engines import IMAGE, TestEngine, ask
 
-from skerry.node.ports import ContainerExtras, ContainerLaunch, ProcessIdentity
+from skerry.node.ports import ContainerExtras, ContainerLaunch, ProcessIdentity, StoredInstance
 from skerry.testing.container_device import ContainerDevice
 from skerry.testing.exits import Exits
 from skerry.testing.waiting import eventually
@@ -21,6 +21,9 @@ pytestmark = pytest.mark.timeout(120)  # the first test starts the engines
 
 NAME = "cyberwave-driver-0a1b2c3d"
 AGAIN = ContainerExtras(name=NAME, host={"RestartPolicy": {"Name": "unless-stopped"}})
+
+PATIENT = (30.0, 60.0)
+"""Seconds for the engine of a busy machine."""
 
 CRASHES = """
 import os, signal, sys
@@ -129,7 +132,7 @@ async def test_what_happens_while_no_agent_is_there_is_counted_by_the_next(
     os.kill(second.pid, signal.SIGKILL)
     await eventually(lambda: len(list(runs.iterdir())) == 4, "the engine has started it again")
 
-    runtime, later = device.agent(), Exits()
+    runtime, later = device.agent(PATIENT), Exits()
     [running] = await runtime.connect(later)
     assert running.instance == launch.instance
     await eventually(lambda: lives_again(later, device, 3) is not None, "the next agent counts it")
@@ -143,7 +146,7 @@ async def test_an_agent_may_come_while_it_is_down(device: ContainerDevice, runs:
     await runtime.start(launch)
     await eventually(lambda: len(list(runs.iterdir())) >= 5, "it crashes")
     await runtime.close()
-    runtime, later = device.agent(), Exits()
+    runtime, later = device.agent(PATIENT), Exits()
     assert [one.instance for one in await runtime.connect(later)] == [launch.instance]
     await eventually(lambda: lives_again(later, device, 6) is not None, "it has settled")
     assert (max(one.count for one in later.restarts), later.told) == (6, {})
@@ -195,3 +198,24 @@ async def test_a_signal_that_it_survives_is_the_beginning_of_its_end(
     assert (await exits.of(launch.instance)).code == 5
     await eventually(lambda: (state(engine) or {})["Status"] == "exited", "it stays so")
     assert all(one.count == 0 for one in exits.restarts)
+
+
+async def test_an_agent_that_finds_no_engine_waits_for_what_the_engine_makes_of_it(
+    device: ContainerDevice, engine: TestEngine
+) -> None:
+    """Its process has ended, so it may be starting it again: nothing takes its place."""
+    runtime, exits = device.agent(), Exits()
+    await runtime.connect(exits)
+    launch = replace(device.waits(), extras=AGAIN)
+    first = await runtime.start(launch)
+    await device.settled(launch)
+    await runtime.close()
+    os.kill(first.pid, signal.SIGKILL)
+    away = device.directory / "away.sock"
+    runtime, later = device.agent(sockets=away), Exits()
+    assert await runtime.connect(later) == []
+    [kept] = await runtime.adopt([StoredInstance(launch, first)])
+    assert kept.instance == launch.instance
+    away.symlink_to(engine.socket)
+    await eventually(lambda: lives_again(later, device, 1) is not None, "the engine tells")
+    assert later.told == {}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import zenoh
-from tests.bus_rig import BusRig, until
+from tests.bus_rig import BusRig, Program, until
+from tests.cyberwave_bus import DataBus, hooks
 from tests.cyberwave_sdk import Sdk
 
+from skerry.node.bus.shared_memory import sweep
 from skerry.runners.zenoh.endings import NO_ZENOH, PORT_TAKEN
 from skerry.wire.data_bus import BusOrder
 
@@ -45,7 +49,7 @@ def test_the_last_sample_is_there_when_its_publisher_is_gone(bus: BusRig) -> Non
     driver.ask("put", key=key, data="01")
     driver.ask("put", key=key, data="02")
     until(lambda: worker.ask("latest", key=key) == "02", "the newest one is answered")
-    driver.kill()
+    driver.close()
     assert worker.ask("latest", key=key) == "02"
     assert worker.ask("latest", key=bus.key("**")) == "02"
     assert worker.ask("latest", key=bus.key("imu")) is None
@@ -152,6 +156,40 @@ def test_large_samples_through_the_router(bus: BusRig, size: int) -> None:
 
     until(is_heard, "the sample has come")
     assert worker.hear()["sha"] in digests
-    camera.kill()
+    camera.close()
     last = bytes.fromhex(worker.ask("latest", key=key))
     assert len(last) > size
+
+
+def test_on_files_a_hook_without_a_sensor_gets_every_frame(
+    tmp_path: Path, cyberwave_sdk: Sdk
+) -> None:
+    """Beside a node's data bus the unmodified SDK is given what it alone is not (`test_cyberwave_bus`)."""
+    programs = DataBus(tmp_path, "filesystem")
+    (tmp_path / "data").mkdir()
+    with BusRig(tmp_path, cyberwave_sdk) as bus, programs.workers() as log:
+        bus.start(BusOrder(directories=str(tmp_path / "data")))
+        programs.film(5, 0.5, log)
+        assert [each["n"] for each in hooks(log, "wildcard")] == list(range(5))
+        assert [each["n"] for each in hooks(log, "pinned")] == list(range(5))
+
+
+def test_shared_memory_of_killed_programs_is_removed_and_no_other(bus: BusRig) -> None:
+    bus.start()
+    share = {"ZENOH_SHARED_MEMORY": "true"}
+    worker, camera = bus.program(**share), bus.program(**share)
+    mine, its = pools(worker), pools(camera)
+    assert mine
+    assert its - mine
+    for path in mine | its:
+        os.utime(path, (0, 0))
+    camera.close()
+    assert all(path.exists() for path in its)
+    sweep(time.time())
+    assert not any(path.exists() for path in its - mine)
+    assert all(path.exists() for path in mine)
+
+
+def pools(program: Program) -> set[Path]:
+    maps = Path(f"/proc/{program.process.pid}/maps").read_text()
+    return {Path(line.split()[-1]) for line in maps.splitlines() if line.endswith(".zenoh")}

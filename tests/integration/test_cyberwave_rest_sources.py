@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,16 @@ from tests.rest_rig import DRIVER, WORKER, rest_site
 from tests.twin_bodies import ARM, CAMERA
 
 from skerry.kit.clock import SystemClock
-from skerry.node.contracts.cyberwave_api.recent import RecentRecords
+from skerry.node.contracts.cyberwave_api.recent import Recent
 from skerry.node.data.publish import Publisher
 from skerry.node.data.query import RecordQuery
 from skerry.testing.file_server import FileServer, serve_files
 from skerry.testing.manual_clock import ManualClock
+from skerry.wire.files import FileRef
 from skerry.wire.records import Publish, PublishedRecord
 
 DATA = content(300_000)
+JPEG = b"\xff\xd8\xff\xe0"
 
 
 async def test_case_39_weights_come_from_this_node_without_any_token(short_dir: Path) -> None:
@@ -81,7 +85,7 @@ async def test_joints_are_those_that_the_driver_published_last(short_dir: Path) 
     async with rest_site(short_dir) as site:
         clock = SystemClock()
         records = site.node.records
-        site.seen = RecentRecords(RecordQuery(records, "n"), clock)
+        site.seen = Recent(RecordQuery(records, "n"), site.node.files, clock)
         publisher = Publisher(records, clock, lambda: "synced")
 
         async def publish(name: str, value: float | str, **meta: str | float) -> None:
@@ -106,3 +110,37 @@ async def test_a_device_without_models_has_none(short_dir: Path) -> None:
     async with rest_site(short_dir) as site, site.serving():
         assert await site.list("mlmodels", WORKER) == []
         await site.ask("GET", "mlmodels/yolo/weights", token=WORKER, status=404)
+
+
+async def test_a_picture_is_the_last_one_that_the_driver_published(short_dir: Path) -> None:
+    async with rest_site(short_dir) as site:
+        clock, files, records = SystemClock(), site.node.files, site.node.records
+        site.seen = Recent(RecordQuery(records, "n"), files, clock)
+        publisher = Publisher(records, clock, lambda: "synced")
+
+        async def publish(payload: bytes) -> None:
+            digest = sha256(payload)
+            await files.put(digest, len(payload), _pieces(payload))
+            ref = str(FileRef(digest, len(payload)))
+            record = PublishedRecord(f"cyberwave/twin/{ARM}/camera/photo", ref)
+            request = Publish([record], "file")
+            await files.published(request, lambda: publisher.publish("gate", request, {}))
+
+        def photo(data: bytes, **more: str) -> bytes:
+            return json.dumps({"image": base64.b64encode(data).decode(), **more}).encode()
+
+        call = f"/api/v1/twins/{ARM}/latest-frame"
+        headers = {"Authorization": f"Bearer {DRIVER}"}
+        async with site.serving():
+            await site.raw("GET", call, headers=headers, status=404)
+            await publish(photo(JPEG + b"1"))
+            await publish(photo(JPEG + b"2", sensor_id="wrist"))
+            for nothing in (b"no JSON", photo(b"no picture"), b'{"image": "!"}', b"[]"):
+                await publish(nothing)
+            assert await site.raw("GET", call, headers=headers) == JPEG + b"2"
+            assert await site.raw("GET", f"{call}?sensor_id=wrist", headers=headers) == JPEG + b"2"
+            assert await site.raw("GET", f"{call}?sensor_id=base", headers=headers) == JPEG + b"1"
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    yield data

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+import tarfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ from tests.cyberwave_sdk import Sdk
 from tests.local_node import local_node
 from tests.sdk_client import make_client
 
-from skerry.wire.data_bus import BusOrder, ChannelRule
+from skerry.wire.data_bus import BusOrder, ChannelRule, Ring
 from skerry.wire.files import read_reference
-from skerry.wire.records import Row
+from skerry.wire.records import PublishedRecord, Row
 
 STRANGER = "99999999-9999-4999-8999-999999999999"
 
@@ -186,3 +188,80 @@ async def test_headers_that_lie_are_payload(bus: BusRig, short_dir: Path, path: 
         found = await recorded(path, lambda found: len(found) >= 3)
     assert [read_reference(row.value).size for row in found] == [len(long), 2, 0]
     assert [row.meta["format"] for row in found] == ["raw", "raw", "raw"]
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
+async def test_an_event_makes_one_file_of_what_came_before_it(
+    bus: BusRig, short_dir: Path, path: Path, cyberwave_sdk: Sdk, *, sealed: bool
+) -> None:
+    """Read by the SDK's own reader."""
+    rule = ChannelRule("cw/*/data/*", "ring", on="cyberwave/twin/*/event")
+    order = BusOrder(port=bus.port, twins=[bus.twin], rules=[rule], ring=Ring(sealed=sealed))
+    home = short_dir / "home"
+    home.mkdir()
+    key, event = bus.key("joint_states"), f"cyberwave/twin/{bus.twin}/event"
+    async with local_node(short_dir, path, files=10**9):
+        await asyncio.to_thread(bus.start, order, SKERRY_SOCKET=str(path), HOME=str(home))
+        driver = await asyncio.to_thread(bus.program)
+        known = partial(driver.ask, "subscribers", key=key)
+        await asyncio.to_thread(until, known, "the driver knows of the router")
+
+        def publish() -> None:
+            for n in range(50):
+                say(driver, key, {"elbow": n})
+            until(lambda: driver.ask("latest", key=key, timeout=1.0), "the last has arrived")
+
+        await asyncio.to_thread(publish)
+        client = make_client(str(path))
+
+        def recording() -> bool:
+            """An event that comes while the child does not listen yet makes none."""
+            client.publish("event", [PublishedRecord(event, "fell over", 5, None)], 30.0)
+            return bool(rows(path, "file"))
+
+        await asyncio.to_thread(until, recording, "there is a recording")
+        [file, *_] = await asyncio.to_thread(rows, path, "file")
+    assert (file.name, file.at, file.meta["event"]) == (f"cw/{bus.twin}/recording.tar", 5, event)
+    sha = read_reference(file.value).sha256
+    with tarfile.open(short_dir / "files" / sha[:2] / sha[2:]) as tar:
+        tar.extractall(short_dir / "recording", filter="data")
+    script = """
+import json, sys
+from pathlib import Path
+from cyberwave.data.header import decode
+from cyberwave.data.recording import _load_timeline
+from cyberwave.data.recording_format import RecordingManifest
+where = Path(json.load(sys.stdin))
+manifest = RecordingManifest.from_json((where / "manifest.json").read_text())
+found = _load_timeline(where, manifest.channels)
+print(json.dumps([manifest.channels, manifest.sample_count, [json.loads(decode(e.payload)[1]) for e in found]]))
+"""
+    channels, count, found = cyberwave_sdk.ask(script, str(short_dir / "recording"))
+    assert channels == [key]
+    assert count == len(found)
+    assert found == [{"elbow": n} for n in range(50)]
+
+
+async def test_what_programs_exchange_as_files_is_recorded_without_zenoh(
+    bus: BusRig, short_dir: Path, path: Path
+) -> None:
+    data = short_dir / "data"
+    data.mkdir()
+    rules = [ChannelRule("cw/*/data/joint_states", "keep"), ChannelRule("*/frames/*", "file", 1e6)]
+    order = BusOrder(directories=str(data), twins=[bus.twin], rules=rules)
+    await asyncio.to_thread(bus.start, order, SKERRY_SOCKET=str(path))
+    files = {"CYBERWAVE_DATA_BACKEND": "filesystem", "CYBERWAVE_DATA_DIR": str(data)}
+    driver = await asyncio.to_thread(lambda: bus.program(**files))
+    async with local_node(short_dir, path, files=10**9):
+
+        def publish() -> None:
+            for n in range(300):
+                say(driver, bus.key("joint_states"), n)
+            driver.ask("publish", key=bus.key("frames/default"), size=100_000)
+            driver.ask("publish", key=f"cw/{STRANGER}/data/joint_states", size=10)
+
+        await asyncio.to_thread(publish)
+        found = await recorded(path, lambda found: len(found) >= 301)
+    assert [row.value for row in found if row.kind == "measurement"] == list(range(300))
+    [frame] = [row for row in found if row.kind == "file"]
+    assert read_reference(frame.value).size == 100_000

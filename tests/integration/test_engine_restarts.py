@@ -7,7 +7,7 @@ import pytest
 from tests.workload_cases import wish
 from tests.workload_rig import Rig
 
-from skerry.node.ports import Restarted
+from skerry.node.ports import EngineRestart, Restarted
 from skerry.testing.fake_runtime import FakeRuntime
 from skerry.testing.waiting import eventually
 from skerry.wire.workload import Exit, Restart, WorkerSpec
@@ -121,3 +121,11 @@ async def test_a_workers_history_has_them(
         assert database.execute("SELECT workload, cause FROM worker_restart").fetchall() == [
             ("w", "crash")
         ]
+
+
+async def test_one_that_was_written_off_and_runs_is_let_go(
+    rig: Rig, runtime: FakeRuntime, heard: list[Restarted]
+) -> None:
+    rig.supervisor._board.hear(EngineRestart("lost", 1, CRASH, None))
+    await eventually(lambda: runtime.names["acknowledge"] == 1, "its container is removed")
+    assert heard == []

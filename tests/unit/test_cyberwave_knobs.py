@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from skerry.core.cyberwave import knobs as module
 from skerry.core.cyberwave.knobs import Knobs, knobs_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_nothing_said_is_what_the_documentation_says() -> None:
@@ -73,3 +79,11 @@ def test_words_of_truth() -> None:
     assert knobs_of({"ZENOH_ROUTER_ENABLED": "1"}).router
     assert not knobs_of({"ZENOH_ROUTER_ENABLED": "False"}).router
     assert not knobs_of({"CYBERWAVE_MACOS_STRIP_VIDEO_DEVICE_PARAMS": "no"}).strip_video_devices
+
+
+def test_every_variable_is_documented() -> None:
+    page = (ROOT / "docs/reference/cyberwave.md").read_text()
+    assert module.__file__ is not None
+    names = set(re.findall(r'"((?:CYBERWAVE|ZENOH)_[A-Z_]+)"', Path(module.__file__).read_text()))
+    assert len(names) > 10
+    assert {name for name in names if f"`{name}`" not in page} == set()

@@ -248,3 +248,22 @@ async def test_on_a_mac_the_engines_host_is_named(tmp_path: Path) -> None:
     assert launch.spec.network is None
     assert launch.extras.host["ExtraHosts"] == ["host.docker.internal:host-gateway"]
     assert launch.environment["CYBERWAVE_MQTT_HOST"] == "host.docker.internal"
+
+
+async def test_the_data_bus_of_files_is_one_directory_of_the_nodes_own(tmp_path: Path) -> None:
+    """Whatever a driver's params call it: no directory of the device is mounted because a twin says so."""
+    params = ["-e", "CYBERWAVE_DATA_BACKEND=filesystem", "-e", "CYBERWAVE_DATA_DIR=/etc"]
+    launch = await Rig(tmp_path, twin(ARM, *params)).launch()
+    assert isinstance(launch, ContainerLaunch)
+    bus = mount(str(tmp_path / "bus"), "/etc", writable=True)
+    assert bus in launch.extras.host["Mounts"]
+    assert (tmp_path / "bus").stat().st_mode & 0o777 == 0o777
+    usual = await Rig(tmp_path, twin(ARM, *params[:2])).launch()
+    assert isinstance(usual, ContainerLaunch)
+    assert {**bus, "Target": "/tmp/cyberwave_data"} in usual.extras.host["Mounts"]  # noqa: S108 - the SDK's
+
+
+async def test_there_is_none_on_zenoh(tmp_path: Path) -> None:
+    launch = await Rig(tmp_path, twin()).launch()
+    assert isinstance(launch, ContainerLaunch)
+    assert not any(str(tmp_path / "bus") in each.values() for each in launch.extras.host["Mounts"])

@@ -113,7 +113,7 @@ def _show(session: Session, node: str, found: CommandView) -> None:
     if found.state not in ENDED:
         words += f"; what becomes of it: skerry device show {node}"
     if found.reply:
-        words += f"\n{found.reply}"
+        words += f"; the driver says: {found.reply}"
     facts = {
         "device": node, "order": found.action, "id": found.id, "state": found.state,
         "message": found.message, "reply": found.reply,

@@ -32,6 +32,7 @@ from skerry.node.workloads.workers.report import Seen, worker_statuses
 from skerry.node.workloads.workers.scripts import look_at
 from skerry.wire.local import WorkerOrder, WorkerStatus
 from skerry.wire.logs import LogQuery
+from skerry.wire.models import CachedModel, ModelCache
 
 _STOPPED = "not watched: the node does not run"
 
@@ -68,10 +69,12 @@ async def restart(session: Session, name: Name = None) -> None:
 
 @remote
 async def status(session: Session, name: Name = None) -> None:
-    """Show the groups: phase, scripts, what waits and why, the last restarts."""
-    groups, _ = await _groups(session)
+    """Show the groups: phase, image, scripts, models, what waits and why, the last restarts, whether all is well."""
+    groups, runs = await _groups(session)
     shown = groups if name is None else [_chosen(groups, name)]
-    session.screen.show(worker_table(shown, session.clock.wall_ns()))
+    judged = judge(shown, node_runs=runs) if shown else None
+    models = await _models(session) if runs and any(group.models for group in shown) else {}
+    session.screen.show(worker_table(shown, session.clock.wall_ns(), judged, models))
 
 
 @remote
@@ -119,6 +122,12 @@ def _me() -> str:
 
 async def _asked(node: Api) -> list[WorkerStatus]:
     return await node.get("/v1/workers", list[WorkerStatus])
+
+
+async def _models(session: Session) -> dict[str, CachedModel]:
+    async with session.node() as node:
+        cache = await node.get("/v1/models", ModelCache)
+    return {model.name: model for model in cache.models}
 
 
 async def _groups(session: Session) -> tuple[list[WorkerStatus], bool]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from skerry.cli.output import Cell, Line, Table, ago, number, word, words
 from skerry.cli.worker_health import Judgement
 from skerry.kit.clock import NS, iso
-from skerry.kit.units import format_duration
+from skerry.kit.units import format_duration, format_size
 from skerry.wire.local import WorkerStatus
+from skerry.wire.models import CachedModel
 
 _SHOWN_RESTARTS = 5
 
 
-def worker_table(groups: Sequence[WorkerStatus], now_ns: int) -> Table:
-    """One row for each group, below what is special about it."""
+def worker_table(
+    groups: Sequence[WorkerStatus],
+    now_ns: int,
+    judged: Judgement | None = None,
+    models: Mapping[str, CachedModel] = {},
+) -> Table:
+    """One row for each group, below what is special about it, its models by name among that, and whether all of it is well."""
     return Table(
         ("GROUP", "PHASE", "PROCESS", "UP", "SCRIPTS", "CHANGED", "RESTARTS", "MESSAGE"),
         [
@@ -32,7 +38,10 @@ def worker_table(groups: Sequence[WorkerStatus], now_ns: int) -> Table:
         ],
         list(groups),
         empty="no worker group on this node",
-        lead=[line for group in groups for line in _lines(group, now_ns)],
+        lead=[
+            *(line for group in groups for line in _lines(group, now_ns, models)),
+            *([] if judged is None else _health(judged)),
+        ],
     )
 
 
@@ -49,12 +58,22 @@ def _up(group: WorkerStatus, now_ns: int) -> Cell:
     return Cell(format_duration((now_ns - group.started_at) / NS), raw=group.started_at)
 
 
-def _lines(group: WorkerStatus, now_ns: int) -> Iterator[Line]:
+def _health(judged: Judgement) -> Iterator[Line]:
+    shown = word(judged.health)
+    yield Line(f"health: {judged.health}", shown.style)
+    for each in judged.reasons:
+        about = f"{each.workload}: " if each.workload else ""
+        yield Line(f"  {each.health:<9} {about}{each.reason}", word(each.health).style)
+
+
+def _lines(group: WorkerStatus, now_ns: int, models: Mapping[str, CachedModel]) -> Iterator[Line]:
     yield Line(f"{group.status.workload}: {group.directory}, changes are seen {group.watched}")
+    if group.image:
+        yield Line(f"  image     {group.image}{', with GPUs' if group.gpus else ''}")
     if group.problem:
         yield Line(f"  problem   {group.problem}", "yellow")
     if group.models:
-        yield Line(f"  models    {', '.join(group.models)}")
+        yield Line(f"  models    {', '.join(_model(name, models) for name in group.models)}")
     for doubt in group.doubts:
         yield Line(f"  unclear   {doubt}", "yellow")
     if group.stopped_at is not None:
@@ -67,6 +86,13 @@ def _lines(group: WorkerStatus, now_ns: int) -> Iterator[Line]:
         yield Line(f"  breaker   reloads are suspended until {iso(group.suspended_until)}", "red")
     for one in group.restarts[:_SHOWN_RESTARTS]:
         yield Line(f"  restart   {ago(one.at, now_ns).text}, {one.cause}: {one.detail}")
+
+
+def _model(name: str, models: Mapping[str, CachedModel]) -> str:
+    found = models.get(name)
+    if found is None:
+        return name
+    return f"{name} ({'not here yet' if found.missing else format_size(found.size)})"
 
 
 def _change(group: WorkerStatus) -> str:

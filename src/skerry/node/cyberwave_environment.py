@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from skerry.kit.tasks import Tasks
 from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
-from skerry.node.contracts.cyberwave_api.recent import RecentRecords
+from skerry.node.contracts.cyberwave_api.recent import Recent
 from skerry.node.contracts.cyberwave_api.sources import Device, Sources
 from skerry.node.cyberwave_programs import GateSide, Programs, Twins
 from skerry.node.cyberwave_wiring import CyberwaveParts
@@ -121,7 +121,9 @@ class EnvironmentRoom:
             driver_of=self.programs.driver_of,
             models_root=models_root(parts.settings.data_dir),
             signing=secrets.token_bytes(32),
-            seen=RecentRecords(RecordQuery(parts.records, parts.settings.name), parts.host.clock),
+            seen=Recent(
+                RecordQuery(parts.records, parts.settings.name), parts.files, parts.host.clock
+            ),
             clock=parts.host.clock,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import platform
@@ -15,6 +16,7 @@ from skerry.core.cyberwave.drivers import Platform
 from skerry.core.cyberwave.knobs import knobs_of
 from skerry.core.cyberwave.names import worker_container
 from skerry.core.cyberwave.recordings import channel_rules
+from skerry.kit.clock import NS
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.tasks import Guard, Tasks
@@ -22,9 +24,11 @@ from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
+from skerry.node.bus.shared_memory import sweep
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.room import DriverParts, DriverRoom
+from skerry.node.drivers.views import BUS
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
@@ -39,6 +43,9 @@ from skerry.wire.data_bus import Ring
 from skerry.wire.workload import Assignment
 
 log = logging.getLogger(__name__)
+
+_LEFT_ALONE = 60.0
+"""Seconds after which what a program has left is nobody's."""
 
 _JETSON = Path("/etc/nv_tegra_release")
 """Only NVIDIA's boards have it."""
@@ -101,6 +108,7 @@ class Programs:
         self.room.follow(tasks)
         tasks.forever(self._listen(), name="addresses for containers")
         tasks.forever(self._follow_bus(), name="data bus")
+        tasks.forever(self._sweep(), name="shared memory that is left")
         tasks.forever(twins.workflows.follow([twins.rows.changed]), name="workers of workflows")
         tasks.forever(self.worker.follow(), name="workers")
         tasks.forever(self._worker_watch.follow(), name="alerts of workers")
@@ -146,7 +154,7 @@ class Programs:
         return BusPlan(
             settings.zenoh_router or knobs.router,
             knobs.router_port,
-            knobs.data_dir if knobs.data_backend == "filesystem" else "",
+            str(self._root / BUS) if knobs.data_backend == "filesystem" else "",
             channel_rules(settings.record),
             Ring(sealed=self._parts.opened.cipher.seals),
         )
@@ -195,6 +203,20 @@ class Programs:
         from skerry.node.sync.on_request import sync_now  # noqa: PLC0415 - only when somebody restarts drivers
 
         await sync_now(self._parts.sync, self._parts.host.clock, seconds)
+
+    async def _sweep(self) -> None:
+        """At the start, and some time after a program has ended: a killed one leaves its shared memory behind."""
+        clock, ended = self._parts.host.clock, self.room.watch.running
+        guard = Guard("removing shared memory", clock, self._parts.host.chance)
+        seen = 0
+        while True:
+            await guard.run(self._sweep_once)
+            seen = await ended.after(seen)
+            await clock.sleep(_LEFT_ALONE)
+
+    async def _sweep_once(self) -> None:
+        if gone := await asyncio.to_thread(sweep, self._parts.host.clock.wall_ns() / NS):
+            log.info("removed shared memory that ended programs have left: %d files", len(gone))
 
     def _worker(self) -> WorkerWorkloads:
         parts, twins = self._parts, self._twins

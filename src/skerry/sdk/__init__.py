@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import random
 import time
 from collections.abc import Iterable, Iterator
@@ -34,7 +33,7 @@ from skerry.kit.errors import (
 )
 from skerry.kit.units import parse_duration
 from skerry.sdk.client import Client, Entry, Timing
-from skerry.sdk.content import Content, fitting
+from skerry.sdk.content import Content, Source, fitting
 from skerry.sdk.settings import instance, socket_path
 from skerry.wire.records import Meta, PublishedRecord, Row, Value
 
@@ -96,14 +95,14 @@ def event(
 
 
 def upload(
-    source: str | os.PathLike[str] | bytes | bytearray | memoryview,
+    source: Source,
     *,
     name: str | None = None,
     meta: Meta | None = None,
     at: int | None = None,
     timeout: float | None = None,
 ) -> UploadedFile:
-    """Gives a file (its path, or its bytes) to the node; returns when it is durable there. The node sends it to the hub.
+    """Gives a file (its path, its bytes, or a function that opens it) to the node; returns when it is durable there. The node sends it to the hub.
 
     `name` is what it is called at the hub; without it, the file's own name. Where that does not fit, it is changed and
     `meta["filename"]` has the original. `at` (ns since 1970) is the file's time, else now. The node keeps a copy, so

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,12 +18,17 @@ _PIECE = 1024 * 1024
 _UNFIT = re.compile(r"[^A-Za-z0-9_.\-/]")
 
 
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Callable[[], BinaryIO]
+"""A file's path, bytes, or what opens the same bytes from their beginning each time."""
+
+
 class Content:
     """`name` is for messages."""
 
-    def __init__(self, source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> None:
-        self._data = None if isinstance(source, str | os.PathLike) else bytes(source)
+    def __init__(self, source: Source) -> None:
         self._path = Path(source) if isinstance(source, str | os.PathLike) else None
+        self._open = source if callable(source) else None
+        self._data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else b""
         self.name = "bytes" if self._path is None else str(self._path)
 
     @property
@@ -32,8 +38,10 @@ class Content:
 
     def open(self) -> BinaryIO:
         """From its beginning. Raises InvalidInput."""
+        if self._open is not None:
+            return self._open()
         if self._path is None:
-            return io.BytesIO(self._data or b"")
+            return io.BytesIO(self._data)
         try:
             return self._path.open("rb")
         except OSError as error:

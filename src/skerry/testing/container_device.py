@@ -65,9 +65,11 @@ class ContainerDevice:
         self._agents: list[ContainerRuntime] = []
         self._launched = 0
 
-    def agent(self, patience: tuple[float, float] = PATIENCE) -> ContainerRuntime:
-        """The runtime of another agent process on this device; not connected yet."""
-        engine = Engine([self.socket])
+    def agent(
+        self, patience: tuple[float, float] = PATIENCE, sockets: Path | None = None
+    ) -> ContainerRuntime:
+        """The runtime of another agent process on this device, which looks for the engine at `sockets`; not connected yet."""
+        engine = Engine([sockets or self.socket])
         logs = ContainerLogs(self.clock)
         runtime = ContainerRuntime(
             engine,

@@ -369,7 +369,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     `problem` says why nothing can be started from the directory, `watched` how changes are noticed. `automatic` is
     how many automatic restarts there were within the last five minutes; `suspended_until`: that is too many.
     `restarts` are the last 200, newest first. `models` are those that its scripts name, `doubts` the places where only
-    running them would tell.
+    running them would tell. `image` is that of its container; empty: it is a process. `gpus`: it is given some.
     """
 
     status: WorkloadStatus
@@ -386,6 +386,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     restarts: list[WorkerRestart]
     models: list[str] = []
     doubts: list[str] = []
+    image: str = ""
+    gpus: bool = False
 
 
 class Whoami(msgspec.Struct, frozen=True):

@@ -12,12 +12,17 @@ import msgspec
 
 from skerry.core.names import looks_secret
 
+ROUTER = "cyberwave-zenoh"
+"""The workload that is the data bus: before whoever is told its endpoint."""
+
 CONFIG_INSIDE = "/app/.cyberwave"
 """The configuration directory as drivers and workers see it."""
 
 WORKERS_INSIDE = "/app/workers"
 MODELS_INSIDE = "/app/models"
 STATUS_INSIDE = "/run/cyberwave"
+
+DATA_INSIDE = "/tmp/cyberwave_data"  # noqa: S108 - the SDK's own default, in a container
 
 _ADDRESSES = frozenset(
     {
@@ -106,6 +111,13 @@ def worker_environment(around: Surroundings, worker: WorkerFacts) -> dict[str, s
         _SHARED_MEMORY: shared_memory,
     }
     return _joined(found, around.device, {})
+
+
+def bus_inside(environment: Mapping[str, str]) -> str:
+    """Where a program with these variables looks for the data bus in a container, if its bus is made of files; else empty."""
+    if environment.get("CYBERWAVE_DATA_BACKEND", "").strip().lower() != "filesystem":
+        return ""
+    return environment.get("CYBERWAVE_DATA_DIR", "") or DATA_INSIDE
 
 
 def _common(around: Surroundings) -> dict[str, str]:

@@ -19,6 +19,7 @@ from skerry.node.contracts.cyberwave import (
     STATUS_INSIDE,
     Surroundings,
     WorkerFacts,
+    bus_inside,
     worker_environment,
 )
 from skerry.node.ports import ContainerExtras, ContainerLaunch, Launch, ProcessLaunch
@@ -82,13 +83,14 @@ class WorkerPlan(msgspec.Struct, frozen=True):
 class Places(msgspec.Struct, frozen=True):
     """What of the device an instance is given: a view of the configuration directory, the directory of its status, its credentials.
 
-    `files` are those of its twins; in a container they are mounted into the view.
+    `files` are those of its twins; in a container they are mounted into the view. `bus`: the data bus, if it is made of files.
     """
 
     view: Path
     status: Path
     credentials: Path
     files: tuple[Path, ...] = ()
+    bus: Path | None = None
 
 
 def images(knobs: Knobs, *, gpu: bool) -> tuple[str, ...]:
@@ -149,6 +151,8 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
             "CYBERWAVE_WORKER_STATUS_PATH": str(places.status / STATUS_FILE),
             "CYBERWAVE_MODEL_DIR": str(models),
         }
+        if places.bus is not None:
+            found["CYBERWAVE_DATA_DIR"] = str(places.bus)
         given = places.credentials.parent
         return replace(base, environment={**own, **environment, **found}, secrets=given, **common)
     if not isinstance(base, ContainerLaunch):
@@ -159,6 +163,8 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
         _mount(places.credentials, f"{CONFIG_INSIDE}/{CREDENTIALS}"),
         _mount(places.status, STATUS_INSIDE, writable=True),
     ]
+    if places.bus is not None:
+        mounts.append(_mount(places.bus, bus_inside(environment), writable=True))
     if base.models is not None:
         mounts.append(_mount(base.models, MODELS_INSIDE))
     extras = ContainerExtras(

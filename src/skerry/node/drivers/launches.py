@@ -15,8 +15,10 @@ from msgspec.structs import replace
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
+    ROUTER,
     DriverFacts,
     Surroundings,
+    bus_inside,
     driver_environment,
 )
 from skerry.node.drivers.device import Body, Device
@@ -87,6 +89,7 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         env={name: value for name, value in environment.items() if name not in _LATE or name in plan.variables},
         restart=RESTART,
         stop=Stop(grace=float(STOP_SECONDS)),
+        depends_on={ROUTER: "running"} if device.router else {},
         logs=Logs(ship="warning"),
     )  # fmt: skip
     made = msgspec.json.encode(recipe, order="sorted").decode()
@@ -148,6 +151,8 @@ class Launches:
             view = self._views.linked(assignment.workload, recipe.files, secrets / CREDENTIALS)
             around = {name: base.environment[name] for name in ("HOME", "PATH", "LANG")}
             environment = around | own | {"CYBERWAVE_EDGE_CONFIG_DIR": str(view)}
+            if bus_inside(own):
+                environment["CYBERWAVE_DATA_DIR"] = str(self._views.bus())
             return replace(base, environment=environment, **common)
         raise InvalidInput(f"driver «{assignment.workload}» is neither a container nor a process")
 
@@ -170,6 +175,8 @@ class Launches:
             *(_mount(file, f"{CONFIG_INSIDE}/{Path(file).name}") for file in recipe.files),
             _mount(str(secrets / CREDENTIALS), f"{CONFIG_INSIDE}/{CREDENTIALS}"),
         ]
+        if inside := bus_inside(assignment.spec.env):
+            mounts.append(_mount(str(self._views.bus()), inside, writable=True))
         return {**recipe.host, "Mounts": [*recipe.host.get("Mounts", []), *mounts]}
 
 

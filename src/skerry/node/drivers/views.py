@@ -14,6 +14,8 @@ from skerry.kit.disk import Disk
 from skerry.kit.errors import Transient
 
 CREDENTIALS = "credentials.json"
+BUS = "bus"
+"""Beside the views."""
 
 _COMMON = ("fingerprint.json", "environment.json", "edge.json", "cameras.json")
 """Files that hold no secret and that drivers may read."""
@@ -54,6 +56,16 @@ class Views:
         except OSError as error:
             raise _trouble(workload, error) from error
         return view
+
+    def bus(self) -> Path:
+        """The one directory of the data bus where that is made of files, for whatever user a program has. Raises Transient."""
+        path = self._root.parent / BUS
+        try:
+            self._disk.make_directory("driver.bus", path)
+            path.chmod(0o777)  # nobody else on the device passes the data directory above it
+        except OSError as error:
+            raise Transient(f"cannot make directory {path}: {error.strerror}") from error
+        return path
 
     def _common(self, workload: str) -> Path:
         view = self.place(workload)

@@ -22,7 +22,7 @@ from skerry.kit.clock import NS, Clock
 from skerry.kit.directory_watch import DirectoryWatch
 from skerry.kit.disk import Disk
 from skerry.kit.errors import SkerryError, Transient
-from skerry.node.contracts.cyberwave import Surroundings
+from skerry.node.contracts.cyberwave import Surroundings, bus_inside
 from skerry.node.contracts.cyberwave_worker import (
     CREDENTIALS,
     STATUS_FILE,
@@ -156,7 +156,8 @@ class WorkerWorkloads:
         else:
             self._views.made(name, names)
             view = self._views.place(name)
-        places = Places(view, self._status_place(assignment), credentials, files)
+        bus = self._views.bus() if bus_inside(assignment.spec.env) else None
+        places = Places(view, self._status_place(assignment), credentials, files, bus)
         return worker_launch(self._usual(assignment, instance), assignment.spec, places, token)
 
     def status_file(self, workload: str) -> Path:

@@ -123,8 +123,10 @@ class Board:
             self.exited(news)
             return
         owner = self._owners.get(news.instance)
-        if owner is not None or not self.attached:
-            self.restarts[news.instance] = news
+        if owner is None and self.attached:  # it was written off, and yet runs: it must not
+            self._release(news.instance)
+            return
+        self.restarts[news.instance] = news
         if owner is not None:
             self.bells[owner].ring()
 
@@ -162,7 +164,7 @@ class Board:
         for instance in self.exits.keys() - self._owners.keys():
             self._release(instance)
         for instance in self.restarts.keys() - self._owners.keys():
-            del self.restarts[instance]
+            self._release(instance)
 
     def acknowledged(self, instance: str) -> None:
         """The runtime has forgotten the instance."""

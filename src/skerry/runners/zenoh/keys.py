@@ -38,3 +38,17 @@ def expression_of(directory: str) -> str:
 def directory_of(key: Key) -> str:
     """The name of a channel's directory, and the stem of its file in a recording."""
     return str(key).replace("/", "__")
+
+
+def includes(expression: str, key: str) -> bool:
+    """Whether a key fits an expression, in which «*» is any one part and «**» any run of them, also of none."""
+    return _fits(expression.split("/"), key.split("/"))
+
+
+def _fits(wanted: list[str], parts: list[str]) -> bool:
+    if not wanted:
+        return not parts
+    if wanted[0] == "**":
+        rest = wanted[1:]
+        return rest == [] or any(_fits(rest, parts[n:]) for n in range(len(parts) + 1))
+    return bool(parts) and wanted[0] in ("*", parts[0]) and _fits(wanted[1:], parts[1:])

@@ -40,6 +40,9 @@ def _run(text: str) -> int:
         from skerry.runners.zenoh import assembly  # noqa: PLC0415 - most routers only route
 
         heard = assembly.start(text)
+    directories = order.get("directories")
+    if directories:
+        say(f"samples are read in {directories}")
     port = order.get("port")
     router = None if port is None else _router(port, order.get("hosts", []), heard)
     signal.sigwait(_ENDS)

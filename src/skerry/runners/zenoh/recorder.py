@@ -96,6 +96,11 @@ class Recorder:
         for body in (self._publish, self._upload):
             threading.Thread(target=body, name=body.__name__, daemon=True).start()
 
+    def wants(self, expression: str) -> bool:
+        """Whether anything is kept of the samples of this key."""
+        with self._lock:
+            return self._channels.of(expression) is not None
+
     def heard(self, expression: str, framed: bytes) -> None:
         """A sample of any key."""
         with self._lock:

@@ -36,16 +36,6 @@ class LastSeen(Protocol):
         ...
 
 
-class Unseen:
-    """A `LastSeen` where nobody keeps anything."""
-
-    async def joints(self, twin: str) -> Mapping[str, JointState]:  # noqa: ARG002 - the protocol's
-        return {}
-
-    async def frame(self, twin: str, sensor: str) -> Frame | None:  # noqa: ARG002 - the protocol's
-        return None
-
-
 class Device(msgspec.Struct, frozen=True):
     """How this device calls itself. `platform` as «Linux-x86_64»."""
 

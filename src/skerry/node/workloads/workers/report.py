@@ -92,6 +92,7 @@ def _status(
     past = rows.past(actual.name)
     ages = automatic_ages(past, moment)
     clear = clears_in(ages)
+    container = actual.assignment.spec.container
     return WorkerStatus(
         status=status_of(actual, moment),
         directory=spec.scripts,
@@ -107,6 +108,8 @@ def _status(
         restarts=[WorkerRestart(one.at, one.cause, one.detail) for one in past],
         models=row.scripts.models,
         doubts=row.scripts.doubts,
+        image="" if container is None else container.image,
+        gpus=container is not None and container.gpus is not None,
     )
 
 

@@ -82,6 +82,13 @@ def starts_again(found: Container) -> bool:
     return found.host_config.restart_policy.name in _ALWAYS
 
 
+def goes_on(launch: Launch) -> bool:
+    """Whether the engine is asked to do so."""
+    if not isinstance(launch, ContainerLaunch):
+        return False
+    return launch.extras.host.get("RestartPolicy", {}).get("Name") in _ALWAYS
+
+
 def fate_of(
     found: Container, known: ProcessIdentity | None, now: ProcessIdentity | None, *, lives: bool
 ) -> Fate:

@@ -43,6 +43,7 @@ from skerry.node.workloads.runtimes.containers.held import (
     Held,
     devices_of,
     forget_process,
+    goes_on,
     let_go,
     of_launch,
     of_listed,
@@ -119,12 +120,12 @@ class ContainerRuntime:
             self._watch = asyncio.create_task(self._stay(), name="container engine")
 
     async def adopt(self, known: list[StoredInstance]) -> list[RunningInstance]:
-        """Without an engine the first process says whether a container lives."""
+        """Without an engine the first process says whether a container lives; one that is started again may do so as another."""
         boot_id = self._clock.boot_id()
         if self.problem:
             for stored in known:
                 launch, identity = stored.launch, stored.identity
-                if identity and lives(identity, boot_id):
+                if identity and (goes_on(launch) or lives(identity, boot_id)):
                     held = self._held.setdefault(launch.instance, of_launch(launch))
                     held.identity = held.identity or identity
         wanted = {stored.launch.instance for stored in known}

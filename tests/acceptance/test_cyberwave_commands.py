@@ -1,0 +1,67 @@
+"""People at the hub command a driver on the unmodified SDK: it does so once, and its answer comes back."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+from tests.command_line import CommandLine
+from tests.cyberwave_sdk import FIXTURES, Sdk
+from tests.cyberwave_site import cyberwave_site, native
+from tests.installation import installation
+
+pytestmark = pytest.mark.timeout(240)
+
+
+async def test_a_driver_obeys_once_and_answers(short_dir: Path, cyberwave_sdk: Sdk) -> None:
+    async with cyberwave_site(short_dir) as site:
+        site.sign_in()
+        [twin] = await site.join(native(*cyberwave_sdk.words(FIXTURES / "driver.py")))
+        site.sign_in()
+        driver = site.driver(twin)
+        await site.tells(driver, active=twin)
+        skerry = CommandLine(site.site)
+        message = json.dumps({"command": "wiggle", "data": {"times": 2}})
+        words = (
+            "twin",
+            "command",
+            site.node.name,
+            twin,
+            message,
+            "--request-id",
+            "w1",
+            "-o",
+            "json",
+        )
+        for _ in range(2):
+            ended = await skerry.run(*words)
+            assert ended.code == 0, ended.err
+            told = json.loads(ended.out)
+            assert (told["state"], told["message"]) == ("done", "accepted")
+            reply = json.loads(told["reply"])
+            assert {
+                "contract": "twin.command_response.v1", "status": "accepted", "command": "wiggle", "twin_uuid": twin,
+            }.items() <= reply.items()  # fmt: skip
+        assert site.count(driver, command="wiggle", data={"times": 2}) == 1
+
+        ended = await skerry.run("twin", "command", site.node.name, str(uuid.uuid4()), message)
+        assert ended.code == 1
+        assert "not linked to this device" in ended.out
+
+        shown = (await skerry.run("get", "workloads")).out
+        assert f"{driver} (device)" in shown
+        assert "cyberwave-gate" not in shown
+        assert "twins     know it as " in (await skerry.run("device", "show", site.node.name)).out
+
+
+async def test_a_device_without_twins_says_so(short_dir: Path) -> None:
+    async with installation(short_dir) as site:
+        node = site.node()
+        await node.enrol(site.hub)
+        await node.start()
+        await node.ready()
+        skerry = CommandLine(site)
+        ended = await skerry.run("twin", "sync-workflows", node.name)
+        assert (ended.code, "serves no twins" in ended.out) == (1, True), ended

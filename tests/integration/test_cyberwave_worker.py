@@ -1,0 +1,261 @@
+"""When a device wants its workers, and as what: a real directory, and an engine that says what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from skerry.keeper.log_rules import LogRules
+from skerry.kit.bell import Bell
+from skerry.kit.clock import SystemClock
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import Transient
+from skerry.node.broker.granting import Granting
+from skerry.node.drivers import worker
+from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
+from skerry.node.ports import ContainerLaunch, Launch
+from skerry.node.twin_ports import DeviceConfig
+from skerry.testing.waiting import eventually
+from skerry.wire.workload import Assignment
+
+ENVIRONMENT = "11111111-2222-4333-8444-555555555555"
+TWIN, OTHER = "aaaaaaaa-0000-4000-8000-000000000001", "aaaaaaaa-0000-4000-8000-000000000002"
+NAME = "cyberwave-worker-11111111"
+PLAIN = "cyberwaveos/edge-ml-worker:latest"
+
+
+class Site:
+    """A device; each field may be changed, with a ring of `bell`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / "config"
+        (self.directory / "workers").mkdir(parents=True)
+        self.run = directory / "run"
+        self.config = DeviceConfig("fp", "cw_device", ENVIRONMENT)
+        self.twins = [TWIN]
+        self.workflows: list[str] = []
+        self.gpus: bool | None = False
+        """None: no engine answers."""
+        self.problems: dict[str, str] = {}
+        self.running: Mapping[str, Assignment] = {}
+        self.barred = ""
+        self.bell = Bell()
+        self.tokens = Granting(b"secret", directory / "tokens.json", RealDisk())
+        self.workloads = self.again()
+
+    def again(self) -> WorkerWorkloads:
+        """What the next agent has."""
+        sources = WorkerSources(
+            config=lambda: self.config,
+            twins=lambda: self.twins,
+            workflows=lambda: self.workflows,
+            gpus=self._gpus,
+            image_problem=lambda image: self.problems.get(image, ""),
+            running=lambda: self.running,
+            barred=lambda: self.barred,
+        )
+        places = WorkerPlaces(
+            self.directory, self.run / "status", self.run / "views",
+            lambda workload, instance: self.run / "secrets" / workload / instance, 18883, 18884,
+        )  # fmt: skip
+        return WorkerWorkloads(
+            sources, places, self.tokens, _usual, [self.bell], disk=RealDisk(), clock=SystemClock()
+        )
+
+    async def _gpus(self) -> bool:
+        if self.gpus is None:
+            raise Transient("no container engine answers")
+        return self.gpus
+
+    def script(self, name: str = "a.py") -> Path:
+        path = self.directory / "workers" / name
+        path.write_text("print('x')\n")
+        return path
+
+    async def look(self) -> Assignment | None:
+        await self.workloads.look()
+        return next(iter(self.workloads.wanted()), None)
+
+    async def image(self) -> str:
+        found = await self.look()
+        assert found is not None
+        assert found.spec.container is not None
+        return found.spec.container.image
+
+    @contextlib.asynccontextmanager
+    async def followed(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.workloads.follow())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+def _usual(assignment: Assignment, instance: str) -> Launch:
+    spec = assignment.spec
+    assert spec.container is not None
+    rules = LogRules(1, 1, None, known=True, patterns=[])
+    return ContainerLaunch(
+        instance=instance, workload=spec.name, environment={}, strict=False, log=Path("/l"), log_rules=rules,
+        spec=spec.container, resources=spec.resources, socket=Path("/s/sock"),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+async def test_case_33_nothing_is_wanted_without_a_script(site: Site) -> None:
+    for name in ("_helper.py", ".hidden.py", "cyberwave.yml", "notes.txt"):
+        site.script(name)
+    (site.directory / "workers" / "package.py").mkdir()
+    assert await site.look() is None
+    site.script()
+    found = await site.look()
+    assert found is not None
+    assert found.workload == NAME
+    assert found.spec.worker is not None
+    assert found.spec.worker.scripts == str(site.directory / "workers")
+    assert found.spec.container is not None
+    owner = site.directory.stat()
+    assert found.spec.container.user == f"{owner.st_uid}:{owner.st_gid}"
+
+
+async def test_scripts_that_come_and_go_are_seen(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "GONE_FOR", 0.5)
+    async with site.followed():
+        path = site.script()
+        await eventually(lambda: bool(site.workloads.wanted()), "the workers are wanted")
+        path.unlink()
+        await eventually(lambda: not site.workloads.wanted(), "they are wanted no more")
+
+
+async def test_a_copy_that_removes_first_ends_nothing(site: Site) -> None:
+    path = site.script()
+    before = await site.look()
+    path.unlink()
+    assert await site.look() == before
+    site.script()
+    assert await site.look() == before
+
+
+async def test_without_an_environment_or_credentials_nothing_is_started_and_nothing_ended(
+    site: Site,
+) -> None:
+    site.script()
+    site.config = msgspec.structs.replace(site.config, environment="")
+    assert await site.look() is None
+    site.config = msgspec.structs.replace(site.config, environment=ENVIRONMENT)
+    site.barred = "no credentials"
+    assert await site.look() is None
+    site.barred = ""
+    before = await site.look()
+    assert before is not None
+    site.barred, site.running = "no credentials", {NAME: before}
+    site.twins = [TWIN, OTHER]
+    assert await site.look() == before
+
+
+async def test_the_order_of_twins_restarts_nothing_and_another_twin_does(site: Site) -> None:
+    site.script()
+    site.twins = [OTHER, TWIN]
+    before = await site.look()
+    assert before is not None
+    site.twins = [TWIN, OTHER]
+    assert await site.look() == before
+    site.workloads = site.again()
+    assert await site.look() == before
+    site.twins = [TWIN]
+    after = await site.look()
+    assert after is not None
+    assert after.spec != before.spec
+
+
+async def test_case_46_without_its_image_for_gpus_the_plain_one_runs(site: Site) -> None:
+    site.script()
+    site.gpus = True
+    assert await site.image() == f"{PLAIN}-gpu"
+    site.problems[f"{PLAIN}-gpu"] = "the registry has no such image"
+    assert await site.image() == PLAIN
+    del site.problems[f"{PLAIN}-gpu"]
+    assert await site.image() == PLAIN  # it is not tried again and again
+    found = await site.look()
+    assert found is not None
+    assert found.spec.container is not None
+    assert found.spec.container.gpus == "all"
+
+
+async def test_an_engine_that_is_away_changes_nothing(site: Site) -> None:
+    site.script()
+    site.gpus = True
+    with_gpus = await site.look()
+    assert with_gpus is not None
+    site.workloads, site.gpus, site.running = site.again(), None, {NAME: with_gpus}
+    assert await site.look() == with_gpus
+    site.running = {}
+    site.workloads = site.again()
+    assert await site.image() == PLAIN
+
+
+async def test_an_instance_may_speak_for_the_workflows_that_there_are_now(site: Site) -> None:
+    site.script()
+    site.twins = [TWIN, OTHER]
+    (site.directory / f"{TWIN}.json").write_text("{}")
+    assignment = await site.look()
+    assert assignment is not None
+    launch = site.workloads.launch_for(assignment, "i1")
+    assert isinstance(launch, ContainerLaunch)
+    token = launch.environment["CYBERWAVE_API_KEY"]
+    grant = site.tokens.grant_of(token)
+    assert grant is not None
+    assert (grant.role, grant.twins, grant.environment) == ("worker", (TWIN, OTHER), ENVIRONMENT)
+    assert grant.workflows == ()
+    site.workflows = ["w1"]
+    await site.look()
+    renewed = site.tokens.grant_of(token)
+    assert renewed is not None
+    assert renewed.workflows == ("w1",)
+    site.tokens.keep_only([])
+    site.workflows = ["w1", "w2"]
+    await site.look()
+    assert site.tokens.grant_of(token) is None
+    again = site.workloads.launch_for(assignment, "i1")
+    assert again is not None
+    assert again.environment == launch.environment
+
+
+async def test_what_a_worker_sees_of_the_directory_has_no_secret(site: Site) -> None:
+    site.script()
+    for name in ("credentials.json", "fingerprint.json", f"{TWIN}.json", f"{OTHER}.json"):
+        (site.directory / name).write_text('{"token": "cw_device"}')
+    assignment = await site.look()
+    assert assignment is not None
+    launch = site.workloads.launch_for(assignment, "i1")
+    assert isinstance(launch, ContainerLaunch)
+    view = site.run / "views" / NAME
+    assert {path.name for path in view.iterdir()} == {
+        "credentials.json", "fingerprint.json", f"{TWIN}.json"
+    }  # fmt: skip
+    assert (view / "credentials.json").read_text() == ""
+    assert b"cw_device" not in launch.secret_files["credentials.json"]
+    status = site.run / "status" / NAME
+    assert (status.stat().st_uid, status.stat().st_gid) == (os.geteuid(), os.getegid())
+
+
+async def test_other_workloads_are_no_affair_of_it(site: Site) -> None:
+    site.script()
+    assignment = await site.look()
+    assert assignment is not None
+    other = msgspec.structs.replace(assignment, workload="cyberwave-driver-x")
+    assert site.workloads.launch_for(other, "i1") is None
+    assert not site.workloads.is_local(NAME)
