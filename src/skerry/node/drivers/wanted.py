@@ -146,13 +146,6 @@ class DriverWorkloads:
             self.looked.ring()
             return bool(plans.networks or self._refused)
 
-    def forget_network(self, workload: str) -> None:
-        """A driver could not be started: its network may be another than it was."""
-        assignment = self._wanted.get(workload)
-        container = None if assignment is None else assignment.spec.container
-        if container is not None and container.network is not None:
-            self._networks.pop(container.network, None)
-
     async def _pause(self) -> int:
         await self._clock.sleep(LOOK_AGAIN)
         return 0
