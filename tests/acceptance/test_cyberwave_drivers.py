@@ -91,7 +91,10 @@ class Drivers:
             found = await state(self.site.node, self.site.driver(twin))
             return found is not None and found.phase == "stopped" and "flapping" in found.message
 
-        await eventually(does, f"the driver of {twin} is stopped as flapping", timeout=60)
+        try:
+            await eventually(does, f"the driver of {twin} is stopped as flapping", timeout=60)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {await self.site.node.status()}") from None
 
     def lives(self, twin: str) -> int:
         return self.site.count(self.site.driver(twin))
