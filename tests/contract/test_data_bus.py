@@ -49,7 +49,7 @@ def test_the_last_sample_is_there_when_its_publisher_is_gone(bus: BusRig) -> Non
     driver.ask("put", key=key, data="01")
     driver.ask("put", key=key, data="02")
     until(lambda: worker.ask("latest", key=key) == "02", "the newest one is answered")
-    driver.kill()
+    driver.close()
     assert worker.ask("latest", key=key) == "02"
     assert worker.ask("latest", key=bus.key("**")) == "02"
     assert worker.ask("latest", key=bus.key("imu")) is None
@@ -156,7 +156,7 @@ def test_large_samples_through_the_router(bus: BusRig, size: int) -> None:
 
     until(is_heard, "the sample has come")
     assert worker.hear()["sha"] in digests
-    camera.kill()
+    camera.close()
     last = bytes.fromhex(worker.ask("latest", key=key))
     assert len(last) > size
 
@@ -183,7 +183,7 @@ def test_shared_memory_of_killed_programs_is_removed_and_no_other(bus: BusRig) -
     assert its - mine
     for path in mine | its:
         os.utime(path, (0, 0))
-    camera.kill()
+    camera.close()
     assert all(path.exists() for path in its)
     sweep(time.time())
     assert not any(path.exists() for path in its - mine)

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import logging
 import os
 from pathlib import Path
 
-from skerry.kit.clock import Clock
-
 MEMORY = Path("/dev/shm")  # noqa: S108 - Zenoh's place
 _YOUNG = 30.0
 """Seconds in which a publisher may not have locked what it has made."""
 
-_EVERY = 60.0
-
 log = logging.getLogger(__name__)
-
-
-async def keep_swept(clock: Clock) -> None:
-    """From the start on, for ever."""
-    while True:
-        removed = await asyncio.to_thread(sweep, clock.wall_ns() / 1e9)
-        if removed:
-            log.info("removed %d pieces of shared memory that no program uses", len(removed))
-        await clock.sleep(_EVERY)
 
 
 def sweep(now: float, memory: Path = MEMORY) -> list[str]:
