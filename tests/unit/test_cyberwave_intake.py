@@ -280,6 +280,23 @@ def test_what_comes_faster_is_left_out_and_counted() -> None:
     assert all((each.record.meta or {}).get("thinned", 0) == each.missed for each in records)
 
 
+@pytest.mark.parametrize("per_second", [0.01, 0.5, 1, 2, 3, 40, 1000])
+def test_any_rate_is_kept_in_the_mean(per_second: float) -> None:
+    thinning, key = Thinning(), ("s", 1, "x")
+    pause = int(NS / per_second / 7)
+    times = range(0, pause * 700, pause)
+    kept = [at for at in times if thinning.admits(key, per_second, at)]
+    at_once = max(per_second, 2)
+    assert 100 <= len(kept) <= 101 + at_once
+    assert kept[0] == 0
+
+
+def test_a_camera_at_its_rate_is_all_kept_though_it_is_early_now_and_then() -> None:
+    thinning, key = Thinning(), ("s", 1, "x")
+    times = [n * NS + (-1) ** n * NS // 20 for n in range(1, 100)]
+    assert all(thinning.admits(key, 1.0, at) for at in times)
+
+
 def test_what_comes_unevenly_but_slowly_enough_is_all_kept() -> None:
     bursts = [message(n, "position", at=(n // 10) * NS // 4) for n in range(1, 401)]
     gps = [message(n, "gps", at=n * NS // 2) for n in range(401, 441)]

@@ -1,6 +1,7 @@
 """How often messages of a name are kept: more are left out, and counted. Pure but for what it remembers.
 
-A name may come unevenly, as over a network that stalls: what counts is the mean, with one second's worth at once.
+A name may come unevenly, as over a network that stalls: what counts is the mean, with one second's worth at once,
+at least two.
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ class Thinning:
         if per_second <= 0:
             return True
         due = max(self._due.get(key, 0), now)
-        if due - now > NS - NS / per_second:
+        between = round(NS / per_second)
+        if due - now > max(NS - between, between):
             return False
         if len(self._due) >= _MOST and key not in self._due:
             self._due = {each: at for each, at in self._due.items() if at > now}
-        self._due[key] = due + round(NS / per_second)
+        self._due[key] = due + between
         return True
 
     def miss(self, key: Key, at: int, why: str, now: int, count: int = 1) -> None:

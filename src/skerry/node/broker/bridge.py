@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -123,7 +122,7 @@ class Bridge:
         self._thinning = Thinning()
         self._missing = Bell()
         self._session = random_token()
-        self._numbers = itertools.count(1)
+        self._told = 0
         self._telling: list[Submission] = []
         self._in_turn = asyncio.Lock()
 
@@ -270,18 +269,25 @@ class Bridge:
 
     async def _tell(self, seconds: float) -> None:
         quiet = self._thinning.quiet(self._clock.monotonic_ns(), seconds)
-        self._telling += [self._gap(key, missed) for key, missed in quiet]
+        self._telling += self._gaps(quiet)
         async with self._in_turn:
             while self._telling:
                 await self._store.records.append(self._telling[0])
                 del self._telling[0]
 
-    def _gap(self, key: Key, missed: Missed) -> Submission:
-        _, token, name = key
-        meta: Meta = {"from": missed.since, "to": missed.until, "cause": missed.why}
-        record = Record(0, name, missed.until, missed.count, meta)
-        number = (self._session, next(self._numbers))
-        return self._submitted("gap", self._source(token), number, {"event": [record]})
+    def _gaps(self, quiet: list[tuple[Key, Missed]]) -> list[Submission]:
+        """One for each source."""
+        of: dict[str, list[Record]] = {}
+        for (_, token, name), missed in quiet:
+            meta: Meta = {"from": missed.since, "to": missed.until, "cause": missed.why}
+            records = of.setdefault(self._source(token), [])
+            records.append(Record(len(records), name, missed.until, missed.count, meta))
+        found = []
+        for source, records in of.items():
+            number = (self._session, self._told + 1)
+            self._told += len(records)
+            found.append(self._submitted("gap", source, number, {"event": records}))
+        return found
 
 
 def _message(entry: Entry) -> Message:
