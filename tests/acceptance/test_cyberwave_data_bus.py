@@ -56,15 +56,10 @@ async def test_case_47_the_router_is_there_first_and_drivers_reach_it(
         with_engine(site.node, engine)
         program = short_dir / "program"
         program.mkdir()
-        (program / "reaches.py").write_text(REACHES)
-        words = [
-            "--network",
-            network,
-            "-v",
-            f"{program}:/program",
-            "python3",
-            "/program/reaches.py",
-        ]
+        (program / "reaches").write_text(f"#!/usr/bin/env python3{REACHES}")
+        (program / "reaches").chmod(0o755)
+        mounted = ["-v", f"{program}:/program", "--entrypoint", "/program/reaches"]
+        words = ["--network", network, *mounted]
         entry = {"docker_image": with_driver(engine), "params": words}
         [arm] = await site.join({"metadata": {"drivers": {"default": entry}}})
         name = site.driver(arm)
