@@ -56,7 +56,7 @@ async def test_case_47_the_router_is_there_first_and_drivers_reach_it(
         with_engine(site.node, engine)
         program = short_dir / "program"
         program.mkdir()
-        (program / "reaches").write_text(f"#!/usr/bin/env python3{REACHES}")
+        (program / "reaches").write_text(f"#!/usr/bin/python3{REACHES}")
         (program / "reaches").chmod(0o755)
         mounted = ["-v", f"{program}:/program", "--entrypoint", "/program/reaches"]
         words = ["--network", network, *mounted]
