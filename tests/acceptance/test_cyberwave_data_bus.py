@@ -54,13 +54,23 @@ async def test_case_47_the_router_is_there_first_and_drivers_reach_it(
 ) -> None:
     async with routed(short_dir) as (site, port):
         with_engine(site.node, engine)
-        words = ["--network", network, "python3", "-c", REACHES]
+        program = short_dir / "program"
+        program.mkdir()
+        (program / "reaches").write_text(f"#!/usr/bin/python3{REACHES}")
+        (program / "reaches").chmod(0o755)
+        mounted = ["-v", f"{program}:/program", "--entrypoint", "/program/reaches"]
+        words = ["--network", network, *mounted]
         entry = {"docker_image": with_driver(engine), "params": words}
         [arm] = await site.join({"metadata": {"drivers": {"default": entry}}})
         name = site.driver(arm)
-        await eventually(
-            lambda: bool(site.said(name)), f"the driver reaches the router: {site.log(name)}"
-        )
+        try:
+            await eventually(
+                lambda: bool(site.said(name)), "the driver reaches the router", timeout=60
+            )
+        except AssertionError as error:
+            shown = [await state(site.node, each) for each in (name, "cyberwave-zenoh")]
+            alerts = await site.alerts()
+            raise AssertionError(f"{error}: {shown} {site.log(name)} {alerts}") from None
         [said, *_] = site.said(name)
         assert said["endpoint"].endswith(f":{port}")
         if network == "host":
