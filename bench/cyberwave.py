@@ -87,12 +87,14 @@ async def _lives(engine: TestEngine, place: Path) -> list[Figure]:
         counted.requests = asked.requests = 0
         await asyncio.sleep(IDLE)
         requests, calls = counted.requests, asked.requests
+        restarts = [await _restart(site, arm) for _ in range(BOOTS)]
         online = [await _boot(site, arm) for _ in range(BOOTS)]
         await site.site.hub.kill()
         alone = [await _boot(site, arm) for _ in range(BOOTS)]
     return [
         _boot_figure("boot with the hub unreachable: agent's start → driver and worker run", alone, 10.0, "exits, with no driver"),
         _boot_figure("boot to running: one driver, one child, a worker, instant images", online, 2.0, "≈ 14 s"),
+        _boot_figure("restart command at the hub → worker runs again", restarts, 2.0, "5.6 s. What a program takes to end comes on top: the SDK's driver and worker 1.0 s each, at once"),
         *memory,
         Figure("cyberwave", "requests to the hub in an idle minute", requests, "", target=2.0, note=f"over {IDLE:.0f} s, one driver and a worker. Reference: 14"),
         Figure("cyberwave", "requests to the engine in an idle minute", calls, "", target=0.0, note="as above. Reference: 28 processes of its command line"),
@@ -108,6 +110,24 @@ async def _boot(site: CyberwaveSite, arm: str) -> float:
     await site.node.start()
     await _all_up(site, arm)
     return time.monotonic() - started
+
+
+async def _restart(site: CyberwaveSite, arm: str) -> float:
+    """Seconds from the order at the hub until worker and driver run as other processes."""
+    await asyncio.sleep(3.0)
+    names = (site.driver(arm), worker_container(site.environment))
+    before = await site.node.pids()
+
+    async def again() -> bool:
+        now = await site.node.pids()
+        return all(now.get(name, before[name]) != before[name] for name in names)
+
+    started = time.monotonic()
+    order = asyncio.create_task(site.order("restart_edge_core"))
+    await rig.until(again, 0.01)
+    seconds = time.monotonic() - started
+    assert (await order).state == "done"
+    return seconds
 
 
 def _boot_figure(name: str, times: Sequence[float], target: float, reference: str) -> Figure:

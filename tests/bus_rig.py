@@ -58,7 +58,7 @@ class Program:
     def has_heard(self) -> bool:
         return not self._heard.empty()
 
-    def kill(self) -> None:
+    def close(self) -> None:
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
@@ -130,6 +130,6 @@ class BusRig:
         trace: TracebackType | None,
     ) -> None:
         for program in self._programs:
-            program.kill()
+            program.close()
         if self.router and self.router.poll() is None:
             self.end(signal.SIGKILL)

@@ -26,6 +26,7 @@ from skerry.kit.errors import SkerryError
 from skerry.node.twins.alerts import alerts_of
 from skerry.node.twins.rows import ASSETS, twins_of
 from skerry.testing.waiting import eventually
+from skerry.wire.devices import ENDED, CommandView, EdgeAction, EdgeOrder
 from skerry.wire.local import StopRequest
 from skerry.wire.rows import RowPut, RowWritten
 
@@ -165,6 +166,23 @@ class CyberwaveSite:
 
         await eventually(told, f"{workload} says {wanted}: {self.log(workload)[-3000:]}", SLOW)
 
+    async def ticks(self, driver: str, more: int) -> None:
+        """Waits until a driver has published so much more."""
+        until = self._ticks(driver) + more
+        await eventually(lambda: self._ticks(driver) >= until, f"{driver} goes on", SLOW)
+
+    def _ticks(self, driver: str) -> int:
+        return max((int(line.get("ticks", 0)) for line in self.said(driver)), default=0)
+
+    async def change_twin(self, twin: str, body: Json) -> None:
+        """A person at the hub changes it."""
+        await self.put(twins_of(self.environment), twin, self.linked(body))
+
+    async def drained(self) -> bool:
+        """Whether the hub has all that the node has."""
+        found = await self.node.sync()
+        return not any(lane.waiting for lane in found.lanes)
+
     async def hears(self, hook: str, times: int) -> None:
         """Waits until a worker's hook was called so often."""
         worker = self.worker()
@@ -181,9 +199,30 @@ class CyberwaveSite:
             found = await api.get(f"/api/v1/entities/{entity}/rows", dict[str, Any])
         return [row["body"] for row in found["rows"]]
 
-    async def records(self, name: str) -> list[Json]:
-        """The values of this name at the hub, in the order of their acceptance."""
-        return [json.loads(str(row.value)) for row in await self.site.hub.rows(name)]
+    async def order(self, action: EdgeAction, twin: str = "", **message: object) -> CommandView:
+        """A person orders something at the hub; returns what has become of it once it is over."""
+        payload = msgspec.Raw(json.dumps(message).encode())
+        path = f"/api/devices/{self.node.name}/orders"
+        async with self.site.hub.api() as api:
+            given = EdgeOrder(action, str(uuid.uuid4()), twin, payload)
+            found = await api.send("POST", f"{path}?ttl=60", given, CommandView)
+
+            async def over() -> bool:
+                nonlocal found
+                found = await api.get(f"{path}/{found.id}", CommandView)
+                return found.state in ENDED
+
+            await eventually(over, f"order {action} is carried out", SLOW)
+        return found
+
+    async def events(self, twin: str) -> list[int]:
+        """The numbers of the driver's events that the hub has."""
+        rows = await self.site.hub.rows(f"cyberwave/twin/{twin}/event")
+        return [json.loads(str(row.value))["n"] for row in rows]
+
+    async def has(self, twin: str, count: int) -> bool:
+        """Whether the hub has so many of them."""
+        return len(await self.events(twin)) >= count
 
 
 @contextlib.asynccontextmanager

@@ -16,6 +16,8 @@ from tests.hub_rig import HubRig, Lanes, batch, spec
 from tests.model_cases import content, sha256
 from tests.sealing_rig import RULE, wanted, where
 from tests.shared_rows import RowNode, put
+from tests.speaking_node import Speaking, info
+from tests.twin_bodies import ARM
 
 from skerry.hub.files.shelf import Wanted
 from skerry.hub.fleet.device_history import note_change
@@ -30,8 +32,9 @@ from skerry.kit.sealing.format import MARK, is_sealed, key_id_of
 from skerry.kit.sealing.keys import Rule
 from skerry.node.files.chunks import manifest_of
 from skerry.wire.codec import encode
-from skerry.wire.devices import Erasure, ErasureReport
+from skerry.wire.devices import EdgeOrder, Erasure, ErasureReport
 from skerry.wire.files import FileRef
+from skerry.wire.inventory import Inventory
 from skerry.wire.models import ModelFile, ModelSource, ModelSpec
 from skerry.wire.people import Apply
 from skerry.wire.sync import StateFrame, StateRow
@@ -91,6 +94,7 @@ async def fill(hub: HubRig) -> str:
     await hub.arrivals.take(node, sha256(FILE), 0, FILE[:9000])  # a tail, and a manifest
     await fill_shared_rows(hub)
     await fill_devices(hub)
+    await fill_orders(hub)
     return node
 
 
@@ -108,6 +112,16 @@ async def fill_devices(hub: HubRig) -> None:
     ).decode()
     mac = hmac.new(order.receipt.encode(), text.encode(), "sha256").hexdigest()
     await hub.retiring.take_erasure(ErasureReport(order.node_id, text, mac))
+
+
+async def fill_orders(hub: HubRig) -> None:
+    """A command to a twin's driver, which has answered."""
+    node = Speaking(hub, (await hub.enrol("arm")).node_id)
+    await node.tell(info(node.node_id, 1, Inventory(capabilities=["orders", "edge-orders"])))
+    payload = msgspec.Raw(encode({"command": "say", "data": CANARY}))
+    given = await hub.devices.order("arm", EdgeOrder("twin_command", "", ARM, payload), 60, "ann")
+    await node.answer(given.id, "done", reply=encode({"status": "ok", "said": CANARY}).decode())
+    await hub.retiring.settle()
 
 
 async def fill_shared_rows(hub: HubRig) -> None:
@@ -134,6 +148,7 @@ async def everything(hub: HubRig) -> list[object]:
         await hub.shared_rows.history("recipe", "r"),
         await hub.shared_rows.conflict("recipe", "r"),
         [each.erased for each in (await hub.devices.list(DevicesWanted())).devices],
+        [each.reply for each in (await hub.devices.get("arm")).commands],
     ]
 
 

@@ -27,8 +27,8 @@ class Speaking:
         await self.pulling.pull()
         return [row_id for entity, row_id in self.pulling.rows if entity == "command"]
 
-    async def answer(self, order: str, state: CommandState, **left: int) -> None:
-        body = Outcome(order, state, self.hub.clock.wall_ns(), left=left)
+    async def answer(self, order: str, state: CommandState, reply: str = "", **left: int) -> None:
+        body = Outcome(order, state, self.hub.clock.wall_ns(), left=left, reply=reply)
         now = self.hub.clock.wall_ns() // 1_000_000 << 16
         await self.tell(StateRow("outcome", order, 0, now, "n", body=msgspec.Raw(encode(body))))
 

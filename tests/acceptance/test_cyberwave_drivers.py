@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import signal
@@ -14,8 +15,11 @@ from tests.container_site import state, with_engine
 from tests.cyberwave_site import CyberwaveSite, contained, cyberwave_site, log_of, native
 from tests.driver_image import PROGRAM, with_driver
 from tests.engines import TestEngine, ask
+from tests.installation import installation
 
+from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.waiting import eventually
+from skerry.wire.devices import ENDED, CommandView, EdgeAction, EdgeOrder
 
 Json = Mapping[str, Any]
 
@@ -57,6 +61,28 @@ class Drivers:
             raise AssertionError(
                 f"{error}: {shown} {log_of(self.site.node, name)[-2000:]}"
             ) from None
+
+    async def order(self, action: EdgeAction, request: str) -> CommandView:
+        """What became of an order of the hub's."""
+        path = f"/api/devices/{self.site.node.name}/orders"
+        async with self.site.site.hub.api() as api:
+            given = await api.send("POST", path, EdgeOrder(action, request), CommandView)
+
+        found: list[CommandView] = []
+
+        async def ended() -> bool:
+            async with self.site.site.hub.api() as api:
+                found[:] = [await api.get(f"{path}/{given.id}", CommandView)]
+            return found[0].state in ENDED
+
+        await eventually(ended, f"order {action} has ended", timeout=60)
+        return found[0]
+
+    async def row(self, entity: str, row: str) -> Json:
+        """A shared row, as the hub has it."""
+        async with self.site.site.hub.api() as api:
+            found = await api.get(f"/api/v1/entities/{entity}/rows", dict[str, Any])
+        return dict(next(one["body"] for one in found["rows"] if one["id"] == row))
 
     async def flaps(self, twin: str) -> None:
         """It is stopped, and its status says why."""
@@ -254,6 +280,33 @@ async def test_case_19_an_image_that_is_here_needs_no_registry_and_one_that_is_n
         assert f"docker pull failed for image {missing}" in log
 
 
+async def test_case_30_31_32_a_restart_pushes_first_is_done_once_and_leaves_other_containers_alone(
+    short_dir: Path, docker_engine: TestEngine
+) -> None:
+    async with drivers(short_dir, docker_engine) as rig:
+        site = rig.site
+        [arm] = await site.join(rig.twin())
+        await rig.runs(arm)
+        foreign = json.dumps({"Image": rig.image, "Cmd": ["true"]}).encode()
+        assert (
+            ask(docker_engine.socket, "POST", "/v1.40/containers/create?name=foreign", foreign)[0]
+            == 201
+        )
+        file = site.config / f"{arm}.json"
+        edited = {**json.loads(file.read_text()), "description": "by its driver"}
+        with file.open("r+") as opened:
+            opened.write(json.dumps(edited))
+            opened.truncate()
+        for _ in range(2):
+            assert (await rig.order("restart_edge_core", "r1")).message == "restarted"
+        await rig.runs(arm, lives=2)
+        assert rig.lives(arm) == 2
+        assert json.loads(file.read_text())["description"] == "by its driver"
+        row = await rig.row(f"twins_{site.environment.replace('-', '')}", arm)
+        assert row["description"] == "by its driver"
+        assert rig.containers().keys() == {"foreign", site.driver(arm)}
+
+
 @pytest.mark.guarantee("G8")
 async def test_the_agents_end_and_return_stop_and_restart_no_driver(
     short_dir: Path, engine: TestEngine
@@ -289,4 +342,28 @@ async def test_a_native_driver_runs_on_the_device_with_the_same_environment(
         assert seen["env"]["CYBERWAVE_TWIN_JSON_FILE"] == str(site.config / f"{arm}.json")
         assert (seen["twin"], seen["writable"]) == ("arm", True)
         assert "cw_of_the_device" not in json.dumps(seen)
+        await site.power_off()
+
+
+async def test_case_5_a_hub_that_takes_calls_and_never_answers_holds_up_neither_boot_nor_end(
+    short_dir: Path,
+) -> None:
+    async with (
+        installation(short_dir) as inst,
+        ChaosProxy("127.0.0.1", inst.hub.nodes_port) as proxy,
+    ):
+        site = CyberwaveSite(inst, url=f"https://127.0.0.1:{proxy.port}")
+        site.sign_in()
+        data = short_dir / "data"
+        data.mkdir()
+        [arm] = await site.join(native("python", "-c", PROGRAM, LIVES=data / "lives"))
+        await site.tells(site.driver(arm), life=1)
+        await site.power_off()
+        proxy.black_hole()
+        await site.node.start()
+        await site.tells(site.driver(arm), life=2)
+        async with asyncio.timeout(30):
+            assert await site.node.process.end(signal.SIGTERM) == 0
+        await site.node.start()
+        await site.node.ready()
         await site.power_off()

@@ -1,7 +1,4 @@
-"""The workers of Cyberwave on a node, its credentials, and what its command line says, by the cases of its brief.
-
-Cases 37 and 41 are those of any worker group: test_model_cache.py (`test_a_flipped_byte_…`), test_workers.py (`test_quick_edits_…`).
-"""
+"""The workers of Cyberwave on a node, its credentials, and what its command line says, by the cases of its brief."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +17,23 @@ from tests.container_site import with_engine
 from tests.cyberwave_image import SDK_IMAGE
 from tests.cyberwave_site import DEVICE, CyberwaveSite, cyberwave_site, native
 from tests.engines import TestEngine, ask
+from tests.model_cases import content, sha256
 
 from skerry.core.cyberwave.names import worker_container
 from skerry.node.identity import read_identity
 from skerry.testing.waiting import eventually
+from skerry.wire.local import WorkerStatus
 
 pytestmark = pytest.mark.timeout(180)
 
 SLEEPS = ("/bin/sh", "-c", "echo up; sleep 1000")
 
 WORKER = """
-import os, pathlib, signal, sys
+import hashlib, os, pathlib, signal, sys
+scripts = pathlib.Path(os.environ["CYBERWAVE_WORKERS_DIR"]).glob("*.py")
+print("texts", *(path.read_text().strip() for path in sorted(scripts)), flush=True)
+weights = pathlib.Path(os.environ["CYBERWAVE_MODEL_DIR"]).glob("*/*.onnx")
+print("weights", *(hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(weights)), flush=True)
 print("workers", sorted(path.name for path in pathlib.Path(os.environ["CYBERWAVE_WORKERS_DIR"]).glob("*.py")), flush=True)
 path = os.environ["CYBERWAVE_WORKER_STATUS_PATH"]
 pathlib.Path(path + ".new").write_text('{"phase": "ready"}')
@@ -273,3 +277,78 @@ async def test_scripts_that_go_end_the_workers_and_others_of_a_copy_do_not(short
             return name not in await site.node.pids()
 
         await eventually(ended, "there is nothing to run")
+
+
+def said(site: CyberwaveSite, word: str) -> list[str]:
+    """What followed the word, at each start."""
+    lines = site_log(site, worker_of(site)).splitlines()
+    return [line.partition(f" {word} ")[2] for line in lines if f" F {word}" in line]
+
+
+async def test_case_37_weights_with_a_flipped_byte_are_fetched_again(short_dir: Path) -> None:
+    async with cyberwave_site(short_dir) as site:
+        work_natively(site, short_dir)
+        shell = CommandLine(site.site)
+        site.sign_in()
+        _ = await site.join({})
+        data = content(300_000)
+        file = shell.file("yolov8n.onnx", data)
+        pushed = await shell.run("model", "push", str(file), "--name", "yolov8n")
+        assert pushed.code == 0, pushed.err
+        add_script(site, "cyberwave.yml", "models:\n  - yolov8n\n")
+        add_script(site)
+        await eventually(lambda: said(site, "weights") == [sha256(data)], "it has its weights")
+        [weights] = (site.node.directory / "models" / ".files").glob("*")
+        with weights.open("r+b") as held:
+            held.seek(1000)
+            held.write(bytes([data[1000] ^ 1]))
+        restarted = await shell.run("worker", "restart")
+        assert restarted.code == 0, restarted.err
+        await eventually(
+            lambda: said(site, "weights") == [sha256(data)] * 2, "it has the good ones"
+        )
+
+
+async def test_case_38_a_model_that_cannot_be_had_is_told_of_and_the_worker_starts(
+    short_dir: Path,
+) -> None:
+    async with cyberwave_site(short_dir) as site:
+        work_natively(site, short_dir)
+        shell = CommandLine(site.site)
+        site.sign_in()
+        _ = await site.join({})
+        add_script(site, "cyberwave.yml", "models: [cat]\n")
+        add_script(site)
+        await eventually(lambda: said(site, "weights") == [""], "it runs without its weights")
+
+        async def told(*statuses: str) -> bool:
+            found = [
+                one for one in await site.alerts() if one["alert_type"] == "model_download_failure"
+            ]
+            return [(one["metadata"]["model_id"], one["status"]) for one in found] == [("cat", status) for status in statuses]  # fmt: skip
+
+        await eventually(lambda: told("active"), "the hub has the alert")
+        data = content(3000)
+        pushed = await shell.run("model", "push", str(shell.file("cat.onnx", data)), "--name", "cat")  # fmt: skip
+        assert pushed.code == 0, pushed.err
+        await eventually(lambda: said(site, "weights") == ["", sha256(data)], "it has them now", 90)
+        await eventually(lambda: told("resolved"), "the alert is over")
+
+
+async def test_case_41_five_quick_edits_are_two_restarts_at_most(short_dir: Path) -> None:
+    async with cyberwave_site(short_dir) as site:
+        work_natively(site, short_dir)
+        shell = CommandLine(site.site)
+        site.sign_in()
+        _ = await site.join({})
+        add_script(site, text="0")
+        await eventually(lambda: said(site, "texts") == ["0"], "it runs")
+        for edit in range(1, 6):
+            await asyncio.sleep(1.0)  # as rsync writes
+            add_script(site, text=str(edit))
+        await eventually(lambda: said(site, "texts")[-1] == "5", "the last state is loaded", 60)
+        listed = await shell.run("worker", "status", "--output", "json")
+        [found] = msgspec.json.decode(listed.out, type=list[WorkerStatus])
+        times = [one.at for one in reversed(found.restarts)]
+        assert 1 <= len(times) <= 2
+        assert all(late - early >= 10 * 10**9 for early, late in pairwise(times))

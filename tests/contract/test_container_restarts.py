@@ -211,6 +211,7 @@ async def test_an_agent_that_finds_no_engine_waits_for_what_the_engine_makes_of_
     await device.settled(launch)
     await runtime.close()
     os.kill(first.pid, signal.SIGKILL)
+    await eventually(lambda: not device.lives(first), "it has ended")
     away = device.directory / "away.sock"
     runtime, later = device.agent(sockets=away), Exits()
     assert await runtime.connect(later) == []

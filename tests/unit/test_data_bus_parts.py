@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.node.bus.router import NAME, BusPlan, BusWorkloads
+from skerry.node.bus.router import BusPlan, BusWorkloads
+from skerry.node.contracts.cyberwave import ROUTER
 from skerry.runners.zenoh.keys import Key, directory_of, expression_of, key_of
 from skerry.runners.zenoh.last import LastBytes
 from skerry.runners.zenoh.rules import MAX_CHANNELS, Channels, Pace
@@ -83,8 +84,7 @@ def test_a_router_is_wanted_and_containers_are_told_where_it_is() -> None:
     assert order_of(bus) == BusOrder(port=7448, hosts=["172.17.0.1"])
     assert bus.endpoint() == "tcp/127.0.0.1:7448"
     assert bus.endpoint("fd00::1") == "tcp/[fd00::1]:7448"
-    assert bus.needs() == {NAME: "running"}
-    assert bus.is_local(NAME)
+    assert bus.is_local(ROUTER)
     assert not bus.problem
 
 
@@ -114,7 +114,6 @@ def test_without_zenoh_it_says_so_and_files_go_on() -> None:
     assert order_of(bus).directories == "/data"
     assert "pip install skerry[zenoh]" in bus.problem
     assert bus.endpoint() == ""
-    assert bus.needs() == {}
 
 
 def test_nothing_runs_for_nothing() -> None:

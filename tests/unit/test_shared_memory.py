@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -17,20 +18,13 @@ def file(memory: Path, name: str, age: float = 100.0) -> Path:
     return path
 
 
-def mapped(processes: Path, number: int, path: Path) -> None:
-    place = processes / str(number)
-    place.mkdir(parents=True)
-    status = path.stat()
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
-    (place / "maps").write_text(f"7f00-7f01 rw-s 00000000 {device} {status.st_ino}    {path}\n")
-
-
-def test_only_old_ones_of_zenohs_that_no_process_maps(tmp_path: Path) -> None:
-    memory, processes = tmp_path / "shm", tmp_path / "proc"
-    memory.mkdir()
-    used = file(memory, "1.zenoh")
-    mapped(processes, 77, used)
-    (processes / "self").mkdir()
-    left, young, other = file(memory, "2.zenoh"), file(memory, "3.zenoh", 5.0), file(memory, "sem")
-    assert sweep(NOW, memory, processes) == ["2.zenoh"]
-    assert [path.exists() for path in (used, left, young, other)] == [True, False, True, True]
+def test_only_old_ones_of_zenohs_that_nobody_has_locked(tmp_path: Path) -> None:
+    used, left = file(tmp_path, "1.zenoh"), file(tmp_path, "2.zenoh")
+    young, other = file(tmp_path, "3.zenoh", 5.0), file(tmp_path, "sem")
+    link = tmp_path / "4.zenoh"
+    link.symlink_to(other)
+    with used.open() as user:
+        fcntl.flock(user, fcntl.LOCK_SH)
+        assert sweep(NOW, tmp_path) == ["2.zenoh"]
+        assert [p.exists() for p in (used, left, young, other, link)] == [True, False, True, True, True]  # fmt: skip
+    assert sweep(NOW, tmp_path) == ["1.zenoh"]

@@ -106,6 +106,10 @@ async def test_what_the_message_says_stays(manual_clock: ManualClock) -> None:
     [
         (b'{"status":"accepted"}', Told("accepted", '{"status":"accepted"}')),
         (b'{"status":"timeout"}', Told("timeout", '{"status":"timeout"}', failed=True)),
+        (
+            b'{"status":{"a":1},"reason":"secret"}',
+            Told("its driver has answered", '{"status":{"a":1},"reason":"secret"}'),
+        ),
         (b"\xff\x00", Told("its driver answered with 2 bytes that are no JSON object")),
     ],
 )

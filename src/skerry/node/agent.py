@@ -148,6 +148,7 @@ async def run(
         await node.api.start(node.apps, settings.api.port)
         await node.restore()
         node.desired.follow(tasks)
+        node.sync.known_as(node.cyberwave.fingerprint)
         _ = tasks.start(node.secrets.introduce(node.cyberwave.fingerprint), name="introduction")
         _follow_parts(node, tasks)
         node.follow_hub(tasks, retiring=retiring)

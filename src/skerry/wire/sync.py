@@ -38,7 +38,8 @@ class Hello(msgspec.Struct, frozen=True):
 
     `run` is a random id of the agent process: by it the hub tells a node that starts anew from two agents with
     one identity. `host` is the machine's name, for people. `trust` is the number of the trust bundle that it has,
-    and `trust_digest` that of its roots; nodes of before have none.
+    and `trust_digest` that of its roots; nodes of before have none. `fingerprint` is the device's name among Cyberwave's
+    twins (empty: it serves none): its rows are judged by it, so it comes before them.
     """
 
     protocols: tuple[int, int]
@@ -49,6 +50,7 @@ class Hello(msgspec.Struct, frozen=True):
     host: str = ""
     trust: int = 0
     trust_digest: str = ""
+    fingerprint: str = ""
 
 
 class HelloReply(msgspec.Struct, frozen=True):

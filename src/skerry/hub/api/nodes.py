@@ -103,6 +103,7 @@ async def hello(  # noqa: PLR0913 - all that takes part
     nodes.seen(node_id, clock.wall_ns(), _agent(request, data.run, data.host))
     changes.announce()
     reply = await greeter.hello(node_id, data)
+    await nodes.introduced(node_id, data.fingerprint)
     reply = await enrolling.greeted(node_id, data, reply)
     double = nodes.double_of(node_id, data.run)
     return msgspec.structs.replace(reply, double=double, hubs=peers.told)

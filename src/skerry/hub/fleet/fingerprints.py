@@ -48,6 +48,19 @@ def claim(connection: Connection, node_id: str, name: str, kept: str, told: str)
         _keep(connection, node_id, told)
 
 
+def is_unheard(connection: Connection, node_id: str) -> bool:
+    """Whether the hub knows it as no device, and has never been told one: not after a person has said that it is none."""
+    kept = select(node.c.fingerprint).where(node.c.id == node_id, node.c.revoked_at.is_(None))
+    return connection.execute(kept).scalar() == "" and not told_by(connection, node_id)
+
+
+def hear(connection: Connection, node_id: str, told: str) -> None:
+    """A node that is unheard tells its fingerprint with its hello."""
+    if is_unheard(connection, node_id):
+        named = select(node.c.name).where(node.c.id == node_id)
+        claim(connection, node_id, connection.execute(named).scalar_one(), "", told)
+
+
 def told_by(connection: Connection, node_id: str) -> str:
     """What the node says now; empty: nothing, or it was never heard."""
     its = state.c

@@ -27,7 +27,7 @@ from skerry.hub.fleet.assignments import Assignments, read_labels, read_workload
 from skerry.hub.fleet.controller import Node
 from skerry.hub.fleet.covering import covers_nodes, find_node, nodes_for
 from skerry.hub.fleet.device_history import note_change
-from skerry.hub.fleet.fingerprints import claim
+from skerry.hub.fleet.fingerprints import claim, hear, is_unheard
 from skerry.hub.fleet.labels import check_labels, read_given, stored_labels
 from skerry.hub.fleet.node_keys import Issue, NodeKeys
 from skerry.hub.fleet.removal import remove
@@ -265,6 +265,13 @@ class Nodes:
         except SkerryError:
             self._unwritten |= written  # the next flush tries again
             raise
+
+    async def introduced(self, node_id: str, fingerprint: str) -> None:
+        """A node says hello as this device of Cyberwave's twins, before any row that is judged by it (`fingerprints`)."""
+        if not fingerprint:
+            return
+        if await self._store.read(lambda db: is_unheard(db, node_id)):
+            await self._store.write(lambda db: hear(db, node_id, fingerprint))
 
     def learn(
         self, connection: Connection, node_id: str, info: NodeInfo, before: NodeInfo | None

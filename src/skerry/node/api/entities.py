@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from skerry.kit.errors import NotFound
+from skerry.kit.errors import NotFound, Refused
 from skerry.kit.one_line import one_line
 from skerry.node.api import web
 from skerry.node.api.answers import json_answer
@@ -28,6 +28,10 @@ from skerry.wire.entities import (
 class Entities(Protocol):
     """The rows of models on this node."""
 
+    def is_the_nodes_own(self, entity: str) -> bool:
+        """Whether no workload may use it."""
+        ...
+
     async def declare(self, entity: str, asked: Declare) -> Declared:
         """Raises InvalidInput when it is declared otherwise."""
         ...
@@ -46,6 +50,11 @@ class Entities(Protocol):
 async def answer_entities(entities: Entities, request: web.Request) -> web.Response:
     """PUT …/{entity}; POST …/{entity}/changes, /find, /count; GET …/{entity}/conflicts."""
     entity, what = request.match_info["entity"], request.match_info.get("what", "")
+    if entities.is_the_nodes_own(entity):
+        raise Refused(
+            f"cannot use entity «{entity}»: twins and what belongs to them are this device's own. Its drivers and workers "
+            "reach theirs at CYBERWAVE_BASE_URL."
+        )
     body = await request.read()
 
     async def declare() -> object:

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 import msgspec
 
 from skerry.kit.bell import Bell
+from skerry.node.contracts.cyberwave import ROUTER
 from skerry.node.device_workloads import own_assignment
 from skerry.node.ports import Launch
 from skerry.wire.codec import encode
 from skerry.wire.data_bus import PORT, BusOrder, ChannelRule, Ring
 from skerry.wire.workload import (
     Assignment,
-    Dependency,
     ProcessSpec,
     Ready,
     Resources,
@@ -28,7 +28,6 @@ from skerry.wire.workload import (
     WorkloadSpec,
 )
 
-NAME = "cyberwave-zenoh"
 DIRECTORIES = "/tmp/cyberwave_data"  # noqa: S108 - where the SDK writes if CYBERWAVE_DATA_DIR says nothing
 HERE = "127.0.0.1"
 
@@ -93,10 +92,6 @@ class BusWorkloads:
             return ""
         return f"tcp/[{host}]:{self._port}" if ":" in host else f"tcp/{host}:{self._port}"
 
-    def needs(self) -> dict[str, Dependency]:
-        """`depends_on` of those who are told the endpoint."""
-        return {} if self._port is None else {NAME: "running"}
-
     def wanted(self) -> Sequence[Assignment]:
         return self._wanted
 
@@ -104,12 +99,12 @@ class BusWorkloads:
         return None
 
     def is_local(self, workload: str) -> bool:
-        return workload == NAME
+        return workload == ROUTER
 
 
 def _spec(order: BusOrder) -> WorkloadSpec:
     return WorkloadSpec(
-        name=NAME,
+        name=ROUTER,
         process=ProcessSpec(
             command=["python", "-I", "-m", "skerry.runners.zenoh", encode(order).decode()]
         ),

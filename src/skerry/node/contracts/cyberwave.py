@@ -12,6 +12,9 @@ import msgspec
 
 from skerry.core.names import looks_secret
 
+ROUTER = "cyberwave-zenoh"
+"""The workload that is the data bus: before whoever is told its endpoint."""
+
 CONFIG_INSIDE = "/app/.cyberwave"
 """The configuration directory as drivers and workers see it."""
 

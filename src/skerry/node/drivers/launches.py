@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
+    ROUTER,
     DriverFacts,
     Surroundings,
     bus_inside,
@@ -88,6 +89,7 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         env={name: value for name, value in environment.items() if name not in _LATE or name in plan.variables},
         restart=RESTART,
         stop=Stop(grace=STOP_SECONDS),
+        depends_on={ROUTER: "running"} if device.router else {},
         logs=Logs(ship="warning"),
     )  # fmt: skip
     made = msgspec.json.encode(recipe, order="sorted").decode()

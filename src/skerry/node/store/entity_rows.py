@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
+from skerry.core.cyberwave.ownership import SHARED_NAMES, guarded
 from skerry.core.entity_changes import (
     check_changes,
     check_entity,
@@ -74,6 +75,13 @@ class EntityRows:
                 f"cannot use entity «{entity}»: this node does not have it. Declare it first."
             )
         return found
+
+    def is_the_nodes_own(self, entity: str) -> bool:
+        """Whether no workload may use it: what twins and their assets say decides what runs here, and with which rights."""
+        if guarded(entity) is None:
+            return False
+        twins = (name for name in self._rows.declared if name.startswith("twins_"))
+        return entity not in SHARED_NAMES or any(guarded(name) for name in twins)
 
     async def declare(self, entity: str, asked: Declare) -> Declared:
         """Keeps the entity as asked from now on. Raises InvalidInput when it is declared otherwise.

@@ -131,6 +131,8 @@ class Session:
         trust: FleetTrust | None = None,
     ) -> None:
         self._agent = agent
+        self.fingerprint = ""
+        """As which device Cyberwave's twins know this one; empty: it serves none."""
         self._trust = trust
         self._uplink = uplink
         self._store = store
@@ -252,6 +254,7 @@ class Session:
             self._agent.host,
             trust=self._trust.number if self._trust else 0,
             trust_digest=self._trust.digest if self._trust else "",
+            fingerprint=self.fingerprint,
         )
 
     async def _compare(

@@ -179,6 +179,11 @@ class Sync:
         self._more: MoreLanes | None = None
         self._guard = Guard("keeping in touch with the hub", clock, chance)
 
+    def known_as(self, fingerprint: str) -> None:
+        """Each hello says from now on as which device Cyberwave's twins know this one."""
+        if self.connection is not None:
+            self.connection.session.fingerprint = fingerprint
+
     async def run(self) -> None:
         """Runs until cancelled; then keeps what was acknowledged and takes leave of the hub."""
         while not await self._guard.run(self.reachability.restore):

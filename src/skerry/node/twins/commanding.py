@@ -28,6 +28,7 @@ ANSWERS_WITHIN = 30.0
 
 _AGAIN = 0.5
 _REFUSALS = frozenset({"rejected", "denied", "timeout", "error", "failed"})
+_AGREEMENTS = frozenset({"accepted", "ok"})
 
 
 class _Waiting(msgspec.Struct, frozen=True):
@@ -133,13 +134,13 @@ def _told(answer: bytes) -> Told:
     said = _object(answer)
     if said is None:
         return Told(f"its driver answered with {len(answer)} bytes that are no JSON object")
-    status = str(said.get("status", ""))
-    words = [status] + [str(said[key]) for key in ("reason", "device_result") if said.get(key)]
+    status = str(said.get("status"))
+    # Its own words stay in the reply, which is sealed wherever it lies.
+    words = status if status in _REFUSALS | _AGREEMENTS else "its driver has answered"
     reply = encode(said).decode()
     if len(reply) > MAX_REPLY:
-        words.append(f"its answer of {len(answer)} bytes is not kept")
-        reply = ""
-    return Told(": ".join(words), reply, failed=status in _REFUSALS)
+        words, reply = f"{words}; its answer of {len(answer)} bytes is not kept", ""
+    return Told(words, reply, failed=status in _REFUSALS)
 
 
 def _object(payload: bytes) -> Body | None:
