@@ -93,6 +93,7 @@ async def test_what_the_gate_took_arrives_once(short_dir: Path) -> None:
         assert Counter(Counter(found).values()) == {1: captured}
         assert captured <= sent
         assert site.count(driver, connected=0) >= 2
+        await site.power_off()
 
 
 async def test_a_device_is_there_before_its_drivers_are(short_dir: Path) -> None:
