@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from skerry.kit.clock import Clock
 
@@ -43,3 +44,28 @@ class Bell:
             ring.cancel()
             timer.cancel()
         return self.count
+
+
+class Rings:
+    """Several bells as one. `note` comes before a look at what they stand for, so no ring during the look is missed."""
+
+    def __init__(self, bells: Sequence[Bell]) -> None:
+        self._bells = bells
+        self._seen = [bell.count for bell in bells]
+
+    def note(self) -> None:
+        """What has rung so far is known."""
+        self._seen = [bell.count for bell in self._bells]
+
+    async def next(self, clock: Clock, seconds: float | None = None) -> None:
+        """Returns as soon as one has rung since `note`, or nobody has for `seconds`; None: however long that takes."""
+        waits = [
+            asyncio.ensure_future(bell.after(count))
+            for bell, count in zip(self._bells, self._seen, strict=True)
+        ]
+        timer = [] if seconds is None else [asyncio.ensure_future(clock.sleep(seconds))]
+        try:
+            await asyncio.wait([*waits, *timer], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in (*waits, *timer):
+                each.cancel()

@@ -128,3 +128,21 @@ def _end_if_cancelled(error: Exception) -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError from error
+
+
+class Loops:
+    """Runs what goes on for ever under a guard each: what fails is logged, and begins anew after a while."""
+
+    def __init__(self, tasks: Tasks, clock: Clock, chance: random.Random) -> None:
+        self._tasks = tasks
+        self._clock = clock
+        self._chance = chance
+
+    def start(self, work: Callable[[], Awaitable[None]], *, name: str) -> None:
+        """Until the tasks are cancelled."""
+        self._tasks.forever(self._insist(work, name), name=name)
+
+    async def _insist(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        guard = Guard(name, self._clock, self._chance)
+        while True:
+            await guard.run(work)

@@ -11,7 +11,7 @@ import platform
 import secrets
 from collections.abc import Sequence
 
-from skerry.kit.tasks import Tasks
+from skerry.kit.tasks import Loops
 from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
 from skerry.node.contracts.cyberwave_api.recent import Recent
 from skerry.node.contracts.cyberwave_api.sources import Device, Sources
@@ -82,14 +82,14 @@ class EnvironmentRoom:
         await self.programs.open()
         await self._rest.start()
 
-    def follow(self, tasks: Tasks) -> None:
-        """The loops, for as long as the tasks run."""
-        tasks.forever(self._twins.follow(), name="twins")
-        tasks.forever(self._files.run(), name="files of twins")
-        tasks.forever(self._alerts.follow(), name="alerts of twins")
-        tasks.forever(self._notices.run(), name="notices of alerts")
-        tasks.forever(self.presence.run(), name="presence of drivers")
-        self.programs.follow(tasks)
+    def follow(self, loops: Loops) -> None:
+        """Starts them."""
+        loops.start(self._twins.follow, name="twins")
+        loops.start(self._files.run, name="files of twins")
+        loops.start(self._alerts.follow, name="alerts of twins")
+        loops.start(self._notices.run, name="notices of alerts")
+        loops.start(self.presence.run, name="presence of drivers")
+        self.programs.follow(loops)
 
     async def close(self) -> None:
         """Ends the answers."""

@@ -19,7 +19,7 @@ from skerry.core.cyberwave.recordings import channel_rules
 from skerry.kit.clock import NS
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
-from skerry.kit.tasks import Guard, Tasks
+from skerry.kit.tasks import Guard, Loops
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
@@ -102,17 +102,19 @@ class Programs:
         self._serve_bus()
         await self.worker.look()
 
-    def follow(self, tasks: Tasks) -> None:
-        """The loops, for as long as the tasks run."""
+    def follow(self, loops: Loops) -> None:
+        """Starts them."""
         twins = self._twins
-        self.room.follow(tasks)
-        tasks.forever(self._listen(), name="addresses for containers")
-        tasks.forever(self._follow_bus(), name="data bus")
-        tasks.forever(self._sweep(), name="shared memory that is left")
-        tasks.forever(twins.workflows.follow([twins.rows.changed]), name="workers of workflows")
-        tasks.forever(self.worker.follow(), name="workers")
-        tasks.forever(self._worker_watch.follow(), name="alerts of workers")
-        tasks.forever(self._worker_watch.publish_health(), name="health of workers")
+        self.room.follow(loops)
+        loops.start(self._listen, name="addresses for containers")
+        loops.start(self._follow_bus, name="data bus")
+        loops.start(self._sweep, name="shared memory that is left")
+        loops.start(
+            partial(twins.workflows.follow, [twins.rows.changed]), name="workers of workflows"
+        )
+        loops.start(self.worker.follow, name="workers")
+        loops.start(self._worker_watch.follow, name="alerts of workers")
+        loops.start(self._worker_watch.publish_health, name="health of workers")
 
     def shown(self) -> list[TwinDriver]:
         """The twins with their drivers, for people."""

@@ -12,13 +12,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from skerry.core.cyberwave.intake import Rules
 from skerry.core.cyberwave.knobs import knobs_of
 from skerry.core.cyberwave.recordings import recordings
 from skerry.kit.bell import Bell
 from skerry.kit.errors import Refused, Transient
-from skerry.kit.tasks import Guard, Tasks
+from skerry.kit.tasks import Guard, Loops, Tasks
 from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.granting import Granting
@@ -76,12 +77,13 @@ class CyberwaveRoom:
 
     def follow(self, tasks: Tasks) -> None:
         """The room's loops."""
-        tasks.forever(self.link.keep(), name="gate")
-        tasks.forever(self.bridge.run(self.link), name="what drivers publish")
-        tasks.forever(self._tell_tokens(), name="tokens of drivers")
-        tasks.forever(self._end_tokens(), name="ends of tokens")
-        tasks.forever(self.directory.run(), name="configuration of drivers")
-        tasks.forever(self._follow_environment(tasks), name="environment of twins")
+        loops = Loops(tasks, self._parts.host.clock, self._parts.host.chance)
+        loops.start(self.link.keep, name="gate")
+        loops.start(partial(self.bridge.run, self.link), name="what drivers publish")
+        loops.start(self._tell_tokens, name="tokens of drivers")
+        loops.start(self._end_tokens, name="ends of tokens")
+        loops.start(self.directory.run, name="configuration of drivers")
+        tasks.forever(self._follow_environment(loops), name="environment of twins")
 
     async def status(self, link: LinkStatus) -> CyberwaveStatus | None:
         """For people; None: nothing is known yet."""
@@ -147,16 +149,20 @@ class CyberwaveRoom:
         self._sources += room.sources
         self.environment = room
 
-    async def _follow_environment(self, tasks: Tasks) -> None:
+    async def _follow_environment(self, loops: Loops) -> None:
         """Serves the twins of the environment from when it is known on; another one later is for the next start."""
+        guard = Guard(
+            "opening the environment of twins", self._parts.host.clock, self._parts.host.chance
+        )
         seen = 0
         while self.environment is None:
             seen = await self.directory.changed.after(seen)
-            await self._open_environment()
+            while not await guard.run(self._open_environment):
+                pass
         for source in self._sources:
-            tasks.forever(self._relay(source), name="the device's own wishes")
+            loops.start(partial(self._relay, source), name="the device's own wishes")
         self.told.ring()
-        self.environment.follow(tasks)
+        self.environment.follow(loops)
         held = self.environment.config
         while True:
             seen = await self.directory.changed.after(seen)
@@ -182,13 +188,11 @@ class CyberwaveRoom:
         self.tokens.begin()
 
     async def _tell_tokens(self) -> None:
-        guard = Guard(
-            "telling the gate its tokens", self._parts.host.clock, self._parts.host.chance
-        )
+        """What could not be told is told when this begins anew."""
         seen = 0
         while True:
             seen = await self.tokens.changed.after(seen)
-            await guard.run(self.link.tokens)
+            await self.link.tokens()
 
     async def _end_tokens(self) -> None:
         seen = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
-from skerry.kit.tasks import Tasks
+from skerry.kit.tasks import Loops
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.health import BootstrapHealth
 from skerry.node.drivers.launches import Launches
@@ -97,13 +98,13 @@ class DriverRoom:
         await self.restart.restore()
         await self.workloads.restore()
 
-    def follow(self, tasks: Tasks) -> None:
-        """The loops, for as long as the tasks run."""
-        tasks.forever(self.workloads.follow(), name="drivers that are wanted")
-        tasks.forever(self.watch.run(self.workloads), name="watch over drivers")
-        tasks.forever(self.teller.run(), name="alerts of drivers")
-        tasks.forever(self.health.run(), name="signs of life before drivers")
-        tasks.forever(self.restart.run(), name="restart of drivers")
+    def follow(self, loops: Loops) -> None:
+        """Starts them."""
+        loops.start(self.workloads.follow, name="drivers that are wanted")
+        loops.start(partial(self.watch.run, self.workloads), name="watch over drivers")
+        loops.start(self.teller.run, name="alerts of drivers")
+        loops.start(self.health.run, name="signs of life before drivers")
+        loops.start(self.restart.run, name="restart of drivers")
 
     def _sources(self) -> Sources:
         parts = self._parts

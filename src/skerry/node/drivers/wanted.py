@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from skerry.core.names import name_fault
-from skerry.kit.bell import Bell
+from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, Refused, SkerryError
 from skerry.node.drivers.bridging import Bridges, Run, run_command
@@ -113,20 +113,11 @@ class DriverWorkloads:
 
     async def follow(self) -> None:
         """Looks whenever anything may have changed, for ever."""
+        rings = Rings(self._changes)
         while True:
-            seen = [bell.count for bell in self._changes]
+            rings.note()
             again = await self.look()
-            waits = [
-                asyncio.ensure_future(bell.after(count))
-                for bell, count in zip(self._changes, seen, strict=True)
-            ]
-            if again:
-                waits.append(asyncio.ensure_future(self._pause()))
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for each in waits:
-                    each.cancel()
+            await rings.next(self._clock, LOOK_AGAIN if again else None)
 
     async def look(self) -> bool:
         """Finds out what is wanted now; True: something is to be looked at again before long."""
@@ -145,10 +136,6 @@ class DriverWorkloads:
                 self.told.ring()
             self.looked.ring()
             return bool(plans.networks or self._refused)
-
-    async def _pause(self) -> int:
-        await self._clock.sleep(LOOK_AGAIN)
-        return 0
 
     def _planned(self) -> Plans:
         sources = self._sources

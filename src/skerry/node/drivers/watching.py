@@ -6,7 +6,6 @@ before anybody acts on it.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import sha256
@@ -15,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from skerry.core.cyberwave.knobs import knobs_of
-from skerry.kit.bell import Bell
+from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import NotFound
 from skerry.kit.tasks import Guard
@@ -127,25 +126,16 @@ class DriverWatch:
 
     async def run(self, workloads: DriverWorkloads) -> None:
         """Looks whenever a status or a wish has changed, and when a time has come."""
+        rings = Rings([self._around.statuses.news, workloads.looked])
         while True:
-            news = self._around.statuses.news
-            seen, looked = news.count, workloads.looked.count
+            rings.note()
             pauses: list[float] = []
 
             async def once(pauses: list[float] = pauses) -> None:
                 pauses.extend(await self.look(workloads))
 
             await self._guard.run(once)
-            waits = [
-                asyncio.ensure_future(news.after(seen)),
-                asyncio.ensure_future(workloads.looked.after(looked)),
-                *(asyncio.ensure_future(self._clock.sleep(pause)) for pause in pauses),
-            ]
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for each in waits:
-                    each.cancel()
+            await rings.next(self._clock, min(pauses, default=None))
 
     async def look(self, workloads: DriverWorkloads) -> list[float]:
         """One look at everything; seconds after which another is due at the latest, if one is."""

@@ -17,7 +17,7 @@ import msgspec
 
 from skerry.core.cyberwave.knobs import Knobs, knobs_of
 from skerry.core.cyberwave.names import is_uuid, worker_container
-from skerry.kit.bell import Bell
+from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import NS, Clock
 from skerry.kit.directory_watch import DirectoryWatch
 from skerry.kit.disk import Disk
@@ -166,12 +166,12 @@ class WorkerWorkloads:
 
     async def follow(self) -> None:
         """Looks whenever anything may have changed, for ever."""
+        rings = Rings([self._bell, *self._changes])
         try:
             while True:
-                seen = [bell.count for bell in (self._bell, *self._changes)]
+                rings.note()
                 await self._watch.watch([self._places.directory / SCRIPTS])
-                pause = await self.look()
-                await self._any_of(seen, pause)
+                await rings.next(self._clock, await self.look())
         finally:
             await self._watch.close()
 
@@ -287,18 +287,6 @@ class WorkerWorkloads:
         except OSError as error:
             raise Transient(f"cannot make directory {path}: {error.strerror}") from error
         return path
-
-    async def _any_of(self, seen: Sequence[int], pause: float) -> None:
-        waits = [
-            asyncio.ensure_future(bell.after(count))
-            for bell, count in zip((self._bell, *self._changes), seen, strict=True)
-        ]
-        timer = asyncio.ensure_future(self._clock.sleep(pause))
-        try:
-            await asyncio.wait([*waits, timer], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in (*waits, timer):
-                each.cancel()
 
 
 def _has_scripts(directory: Path) -> bool:

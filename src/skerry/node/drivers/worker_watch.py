@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from skerry.kit.bell import Bell
+from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import NS, Clock, iso
 from skerry.kit.errors import SkerryError, Transient
 from skerry.node.drivers.worker_starts import Start, Step, judge, read_progress
@@ -67,24 +67,16 @@ class WorkerWatch:
 
     async def follow(self) -> None:
         """Looks whenever something may have changed."""
+        rings = Rings(self._changes)
         while True:
-            seen = [bell.count for bell in self._changes]
+            rings.note()
             try:
                 await self.look()
             except (Transient, OSError) as error:
                 log.warning("cannot tell of the workers, trying again: %s", error)
             await self._clock.sleep(_REST)
             pause = LOOK_EVERY if self._start.state in ("starting", "failed") else HEALTH_EVERY
-            waits = [
-                asyncio.ensure_future(bell.after(count))
-                for bell, count in zip(self._changes, seen, strict=True)
-            ]
-            waits.append(asyncio.ensure_future(self._pause(pause)))
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for each in waits:
-                    each.cancel()
+            await rings.next(self._clock, pause)
 
     async def look(self) -> None:
         """Looks once, and tells what is new. Raises as the alerts do."""
@@ -118,10 +110,6 @@ class WorkerWatch:
                 await self._publish.publish(topic, payload, 0)
             except SkerryError as error:
                 log.debug("cannot publish the workers' health: %s", error)
-
-    async def _pause(self, seconds: float) -> int:
-        await self._clock.sleep(seconds)
-        return 0
 
     async def _steps(self, steps: Sequence[Step]) -> None:
         for step in steps:

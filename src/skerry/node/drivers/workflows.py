@@ -19,7 +19,7 @@ import msgspec
 from skerry.core.cyberwave.names import is_uuid
 from skerry.core.cyberwave.workflows import Brought, brought, is_workflow_file
 from skerry.core.merging.bodies import Body, decoded
-from skerry.kit.bell import Bell
+from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.errors import InvalidInput, Refused, Transient
@@ -104,24 +104,16 @@ class WorkflowFiles:
 
     async def follow(self, changes: Sequence[Bell] = ()) -> None:
         """Looks whenever a row, or what rings in `changes`, may be another; for ever."""
-        bells = (self._rows.arrived, self._rows.changed, *changes)
+        rings = Rings([self._rows.arrived, self._rows.changed, *changes])
         while True:
-            seen = [bell.count for bell in bells]
+            rings.note()
             try:
                 pause = await self.look()
             except (OSError, Refused, Transient) as error:
                 log.warning("cannot keep the workflows' files in %s: %s", self._directory, error)
                 pause = LOOK_EVERY
             await self._clock.sleep(_REST)
-            waits = [
-                asyncio.ensure_future(bell.within(count, pause, self._clock))
-                for bell, count in zip(bells, seen, strict=True)
-            ]
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for each in waits:
-                    each.cancel()
+            await rings.next(self._clock, pause)
 
     async def look(self) -> float:
         """Makes the files what the rows say; returns after how many seconds to look again. Raises OSError, Refused, Transient."""

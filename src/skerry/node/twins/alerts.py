@@ -16,6 +16,7 @@ from skerry.core.cyberwave import folding
 from skerry.core.cyberwave.alert_kinds import OVER, kind_of
 from skerry.core.cyberwave.names import is_uuid
 from skerry.core.merging.bodies import Body, Value, decoded, encoded
+from skerry.kit.bell import Rings
 from skerry.kit.clock import NS, Clock, iso
 from skerry.kit.errors import Busy, InvalidInput, NotFound
 from skerry.kit.ids import uuid7
@@ -113,20 +114,12 @@ class AlertStore:
 
     async def follow(self) -> None:
         """Tells of what others change, for ever."""
-        arrived, linked = self._rows.arrived.count, self._twins.changed.count
+        rings = Rings([self._rows.arrived, self._twins.changed])
         while True:
+            rings.note()
             await self.read()
             await self._clock.sleep(_REST)
-            waits = [
-                asyncio.ensure_future(self._rows.arrived.after(arrived)),
-                asyncio.ensure_future(self._twins.changed.after(linked)),
-            ]
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for each in waits:
-                    each.cancel()
-            arrived, linked = self._rows.arrived.count, self._twins.changed.count
+            await rings.next(self._clock)
 
     async def read(self) -> None:
         """Looks at what is in the store now, and tells of what has changed; of a twin that is new here, lately."""

@@ -15,7 +15,7 @@ import msgspec
 from skerry.core.cyberwave import linking
 from skerry.core.cyberwave.names import is_uuid
 from skerry.core.merging.bodies import Body, decoded, encoded
-from skerry.kit.bell import Bell
+from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, NotFound
 from skerry.node.store.entity_rows import EntityRows
@@ -104,20 +104,12 @@ class TwinStore:
 
     async def follow(self) -> None:
         """Reads again whenever rows may be others."""
-        arrived, edited = self._rows.arrived.count, self._rows.changed.count
+        rings = Rings([self._rows.arrived, self._rows.changed])
         while True:
+            rings.note()
             await self.read()
             await self._clock.sleep(_REST)
-            waits = [
-                asyncio.ensure_future(self._rows.arrived.after(arrived)),
-                asyncio.ensure_future(self._rows.changed.after(edited)),
-            ]
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for each in waits:
-                    each.cancel()
-            arrived, edited = self._rows.arrived.count, self._rows.changed.count
+            await rings.next(self._clock)
 
     def linked(self) -> Sequence[Twin]:
         """Those that this device serves, by their UUIDs."""

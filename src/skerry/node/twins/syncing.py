@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from skerry.core.merging.bodies import Body, decoded, encoded, same
-from skerry.kit.bell import Bell
+from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import NS, Clock
 from skerry.kit.directory_watch import DirectoryWatch
 from skerry.kit.errors import InvalidInput, NotFound, Refused, Transient
@@ -76,21 +76,12 @@ class FileSync:
 
     async def run(self) -> None:
         """Looks whenever a file or a twin may have changed."""
-        rung, changed = 0, 0
+        rings = Rings([self._bell, self._twins.changed])
         try:
             while True:
+                rings.note()
                 await self._watch.watch([self._files.directory])
-                pause = await self.look()
-                waits = [
-                    asyncio.ensure_future(self._bell.within(rung, pause, self._clock)),
-                    asyncio.ensure_future(self._twins.changed.after(changed)),
-                ]
-                try:
-                    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for each in waits:
-                        each.cancel()
-                rung, changed = self._bell.count, self._twins.changed.count
+                await rings.next(self._clock, await self.look())
         finally:
             await self._watch.close()
 
